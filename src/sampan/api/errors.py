@@ -1,0 +1,277 @@
+"""Typed errors, one class for each thing a caller can do about it, and their form as a ``Status`` object.
+
+Raised by every layer; the API server turns them into HTTP responses, the client turns responses back into them,
+so an error means the same on both sides of the wire. Source: apimachinery ``api/errors`` and ``metav1.Status``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import orjson
+
+from sampan.api.types import Obj
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One fault in one field: a cause of an Invalid error.
+
+    ``reason`` is the cause's wire form (``FieldValueRequired`` ...). Build with the functions below.
+    """
+
+    reason: str
+    field: str
+    detail: str
+
+    def message(self) -> str:
+        return f"{self.field}: {self.detail}" if self.field else self.detail
+
+
+def _quote(value: Any) -> str:
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if value is None:
+        return "null"
+    if isinstance(value, dict | list):
+        return orjson.dumps(value).decode()
+    return str(value)
+
+
+def required(field: str, detail: str = "") -> FieldError:
+    return FieldError("FieldValueRequired", field, "Required value" + (f": {detail}" if detail else ""))
+
+
+def invalid(field: str, value: Any, detail: str) -> FieldError:
+    return FieldError("FieldValueInvalid", field, f"Invalid value: {_quote(value)}" + (f": {detail}" if detail else ""))
+
+
+def not_supported(field: str, value: Any, supported: Sequence[str]) -> FieldError:
+    listed = ", ".join(_quote(item) for item in supported)
+    return FieldError(
+        "FieldValueNotSupported",
+        field,
+        f"Unsupported value: {_quote(value)}" + (f": supported values: {listed}" if listed else ""),
+    )
+
+
+def forbidden(field: str, detail: str) -> FieldError:
+    return FieldError("FieldValueForbidden", field, "Forbidden" + (f": {detail}" if detail else ""))
+
+
+def duplicate(field: str, value: Any) -> FieldError:
+    return FieldError("FieldValueDuplicate", field, f"Duplicate value: {_quote(value)}")
+
+
+def not_found_value(field: str, value: Any) -> FieldError:
+    return FieldError("FieldValueNotFound", field, f"Not found: {_quote(value)}")
+
+
+def too_long(field: str, limit_bytes: int) -> FieldError:
+    return FieldError("FieldValueTooLong", field, f"Too long: may not be more than {limit_bytes} bytes")
+
+
+def too_many(field: str, count: int, limit: int) -> FieldError:
+    return FieldError("FieldValueTooMany", field, f"Too many: {count}: must have at most {limit} items")
+
+
+def type_invalid(field: str, value: Any, detail: str) -> FieldError:
+    return FieldError("FieldValueTypeInvalid", field, f"Invalid value: {_quote(value)}: {detail}")
+
+
+class ApiError(Exception):
+    """Base of all errors that have a ``Status``. ``code`` and ``reason`` are the HTTP code and ``Status.reason``."""
+
+    code: ClassVar[int] = 500
+    reason: ClassVar[str] = "InternalError"
+
+    def __init__(self, message: str, *, details: Obj | None = None, retry_after_seconds: int | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.details: Obj = dict(details or {})
+        if retry_after_seconds is not None:
+            self.details["retryAfterSeconds"] = retry_after_seconds
+
+    @property
+    def retry_after_seconds(self) -> int | None:
+        return self.details.get("retryAfterSeconds")
+
+    def cause(self, reason: str) -> Obj | None:
+        """The first cause with this reason, if any."""
+        for cause in self.details.get("causes", ()):
+            if cause.get("reason") == reason:
+                found: Obj = cause
+                return found
+        return None
+
+    def status(self) -> Obj:
+        """The ``Status`` object that goes over the wire."""
+        status: Obj = {
+            "kind": "Status",
+            "apiVersion": "v1",
+            "metadata": {},
+            "status": "Failure",
+            "message": self.message,
+        }
+        if self.reason:
+            status["reason"] = self.reason
+        if self.details:
+            status["details"] = self.details
+        status["code"] = self.code
+        return status
+
+
+class BadRequest(ApiError):
+    code, reason = 400, "BadRequest"
+
+
+class Unauthorized(ApiError):
+    code, reason = 401, "Unauthorized"
+
+
+class Forbidden(ApiError):
+    code, reason = 403, "Forbidden"
+
+
+class NotFound(ApiError):
+    code, reason = 404, "NotFound"
+
+
+class MethodNotAllowed(ApiError):
+    code, reason = 405, "MethodNotAllowed"
+
+
+class NotAcceptable(ApiError):
+    code, reason = 406, "NotAcceptable"
+
+
+class AlreadyExists(ApiError):
+    code, reason = 409, "AlreadyExists"
+
+
+class Conflict(ApiError):
+    """The object changed since it was read: read again and retry."""
+
+    code, reason = 409, "Conflict"
+
+
+class Gone(ApiError):
+    code, reason = 410, "Gone"
+
+
+class Expired(ApiError):
+    """The asked-for revision is compacted: list again."""
+
+    code, reason = 410, "Expired"
+
+
+class RequestEntityTooLarge(ApiError):
+    code, reason = 413, "RequestEntityTooLarge"
+
+
+class UnsupportedMediaType(ApiError):
+    code, reason = 415, "UnsupportedMediaType"
+
+
+class Invalid(ApiError):
+    """The object is well-formed but not valid; ``details.causes`` names each field."""
+
+    code, reason = 422, "Invalid"
+
+
+class TooManyRequests(ApiError):
+    code, reason = 429, "TooManyRequests"
+
+
+class InternalError(ApiError):
+    """Our bug."""
+
+    code, reason = 500, "InternalError"
+
+
+class ServerTimeout(ApiError):
+    code, reason = 500, "ServerTimeout"
+
+
+class ServiceUnavailable(ApiError):
+    code, reason = 503, "ServiceUnavailable"
+
+
+class Timeout(ApiError):
+    code, reason = 504, "Timeout"
+
+
+_BY_REASON: dict[str, type[ApiError]] = {
+    cls.reason: cls
+    for cls in (
+        BadRequest, Unauthorized, Forbidden, NotFound, MethodNotAllowed, NotAcceptable, AlreadyExists, Conflict, Gone,
+        Expired, RequestEntityTooLarge, UnsupportedMediaType, Invalid, TooManyRequests, InternalError, ServerTimeout,
+        ServiceUnavailable, Timeout,
+    )
+}  # fmt: skip
+_BY_CODE: dict[int, type[ApiError]] = {
+    400: BadRequest, 401: Unauthorized, 403: Forbidden, 404: NotFound, 405: MethodNotAllowed, 406: NotAcceptable,
+    409: Conflict, 410: Expired, 413: RequestEntityTooLarge, 415: UnsupportedMediaType, 422: Invalid,
+    429: TooManyRequests, 500: InternalError, 503: ServiceUnavailable, 504: Timeout,
+}  # fmt: skip
+
+
+def from_status(code: int, status: Obj) -> ApiError:
+    """The typed error for a ``Status`` received from a server; falls back on the HTTP code."""
+    cls = _BY_REASON.get(status.get("reason", "")) or _BY_CODE.get(code, InternalError)
+    return cls(str(status.get("message", f"HTTP {code}")), details=status.get("details"))
+
+
+def qualified(resource: str, group: str) -> str:
+    """``deployments.apps``; the core group adds nothing."""
+    return f"{resource}.{group}" if group else resource
+
+
+def _details(resource: str, group: str, name: str) -> Obj:
+    details: Obj = {}
+    if name:
+        details["name"] = name
+    if group:
+        details["group"] = group
+    if resource:
+        details["kind"] = resource
+    return details
+
+
+def not_found(resource: str, name: str, group: str = "") -> NotFound:
+    return NotFound(f'{qualified(resource, group)} "{name}" not found', details=_details(resource, group, name))
+
+
+def already_exists(resource: str, name: str, group: str = "") -> AlreadyExists:
+    return AlreadyExists(
+        f'{qualified(resource, group)} "{name}" already exists', details=_details(resource, group, name)
+    )
+
+
+def conflict(resource: str, name: str, group: str = "", detail: str = "") -> Conflict:
+    detail = detail or ("the object has been modified; please apply your changes to the latest version and try again")
+    return Conflict(
+        f'Operation cannot be fulfilled on {qualified(resource, group)} "{name}": {detail}',
+        details=_details(resource, group, name),
+    )
+
+
+def forbidden_error(resource: str, name: str, detail: str, group: str = "", causes: Sequence[Obj] = ()) -> Forbidden:
+    details = _details(resource, group, name)
+    if causes:
+        details["causes"] = list(causes)
+    quoted = f' "{name}"' if name else ""
+    return Forbidden(f"{qualified(resource, group)}{quoted} is forbidden: {detail}", details=details)
+
+
+def invalid_object(kind: str, name: str, errors: Sequence[FieldError], group: str = "") -> Invalid:
+    """422 for an object, with one cause a field error. ``kind`` is the Kind, as upstream has it, not the resource."""
+    details = _details(kind, group, name)
+    details["causes"] = [{"reason": error.reason, "message": error.detail, "field": error.field} for error in errors]
+    messages = [error.message() for error in errors]
+    text = messages[0] if len(messages) == 1 else "[" + ", ".join(dict.fromkeys(messages)) + "]"
+    return Invalid(f'{qualified(kind, group)} "{name}" is invalid: {text}', details=details)

@@ -1,0 +1,160 @@
+"""The declaration of a kind: everything that differs from one kind to the next, in one value.
+
+Each ``sampan/api/groups/<group>/<kind>.py`` builds one or more ``Kind`` values; ``sampan.api.registry`` collects them.
+The API server, the client and the CLI are generic over this type: there is no code per kind anywhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sampan.api.errors import FieldError
+from sampan.api.resources import Resource
+from sampan.api.types import Obj
+
+#: The verbs of a stored resource, in the order discovery lists them.
+STANDARD_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
+#: The verbs of a review kind (TokenReview, SubjectAccessReview ...): computed, never stored.
+REVIEW_VERBS = ("create",)
+
+Default = Callable[[Obj], None]
+Validate = Callable[[Obj], list[FieldError]]
+ValidateUpdate = Callable[[Obj, Obj], list[FieldError]]
+Prepare = Callable[[Obj], None]
+PrepareUpdate = Callable[[Obj, Obj], None]
+Convert = Callable[[Obj], Obj]
+
+
+def _no_default(obj: Obj) -> None:
+    """A kind without defaults of its own."""
+
+
+def _no_errors(obj: Obj) -> list[FieldError]:
+    return []
+
+
+def _no_update_errors(new: Obj, old: Obj) -> list[FieldError]:
+    return []
+
+
+def _no_prepare(obj: Obj) -> None:
+    """A kind that stores what it was given."""
+
+
+def _no_prepare_update(new: Obj, old: Obj) -> None:
+    """A kind whose update replaces all."""
+
+
+def _no_fields(obj: Obj) -> Mapping[str, str]:
+    return {}
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of the ``Table`` form (metav1.TableColumnDefinition). ``priority`` 1 shows only with ``-o wide``."""
+
+    name: str
+    type: str = "string"
+    format: str = ""
+    description: str = ""
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ScalePaths:
+    """Where ``/scale`` finds its fields, as key paths into the object. ``selector`` None: the scale has no selector."""
+
+    spec_replicas: tuple[str, ...] = ("spec", "replicas")
+    status_replicas: tuple[str, ...] = ("status", "replicas")
+    selector: tuple[str, ...] | None = ("spec", "selector")
+
+
+@dataclass(frozen=True, slots=True)
+class Subresource:
+    """A subresource besides ``status`` and ``scale``: ``pods/exec``, ``pods/eviction`` ...
+
+    ``kind``, ``group``, ``version`` are of the object it takes and gives (``Eviction`` in policy/v1).
+    """
+
+    name: str
+    kind: str
+    group: str
+    version: str
+    verbs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """One version of one kind.
+
+    Invariants: (group, version, kind) and (group, version, plural) are unique in the registry. All functions are
+    pure; those that take an object and return None change it in place. ``schema`` names its tree in the compiled
+    schema (``io.k8s.api.apps.v1.Deployment``).
+    """
+
+    group: str
+    version: str
+    kind: str
+    plural: str
+    singular: str
+    namespaced: bool
+    schema: str
+    short_names: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    verbs: tuple[str, ...] = STANDARD_VERBS
+    status: bool = False
+    scale: ScalePaths | None = None
+    subresources: tuple[Subresource, ...] = ()
+
+    #: Fills defaults in place, on create and update, before validation.
+    default: Default = _no_default
+    #: Semantic validation (structure is checked by the schema before). Metadata is validated generically.
+    validate: Validate = _no_errors
+    #: Called with (new, old) besides ``validate``.
+    validate_update: ValidateUpdate = _no_update_errors
+    #: Called with (new, old) for writes to /status instead of the two above.
+    validate_status: ValidateUpdate = _no_update_errors
+    #: Strategy before a create: drop status, set what only the server may set. Generic metadata is done elsewhere.
+    prepare_create: Prepare = _no_prepare
+    #: Strategy before an update of the main resource, (new, old): keep old status ... ``status=True`` kinds get
+    #: "status comes from old" generically; this is for what is beyond that.
+    prepare_update: PrepareUpdate = _no_prepare_update
+
+    #: Columns after Name and before or with Age, complete: the whole table of the kind. Empty: Name and Age.
+    columns: tuple[Column, ...] = ()
+    #: The cells of one row, matching ``columns``; takes the object and the present moment (for ages).
+    row: Callable[[Obj, datetime], Sequence[Any]] | None = None
+    #: Values for field selectors, besides metadata.name and metadata.namespace.
+    selectable_fields: Callable[[Obj], Mapping[str, str]] = _no_fields
+    #: The names above, so that an unsupported one is refused even when no object exists.
+    selectable_names: tuple[str, ...] = ()
+
+    #: ``metadata.generation`` is kept: 1 on create, +1 whenever anything but metadata and status changes.
+    generation: bool = False
+    #: PUT without resourceVersion is allowed (upstream: AllowUnconditionalUpdate).
+    unconditional_update: bool = True
+    #: PUT on a missing name creates (upstream: AllowCreateOnUpdate).
+    create_on_update: bool = False
+    #: Seconds of grace when DELETE names none; None: deleted at once. A function of the object (Pod: spec's).
+    grace_period_seconds: Callable[[Obj], int | None] | None = None
+    #: ``background`` (default) or ``orphan``: what DELETE does without a propagationPolicy.
+    default_propagation: str = "background"
+
+    #: Another version stores this kind: (group, version) of it, and the two conversions between them.
+    stored_as: tuple[str, str] | None = None
+    to_stored: Convert | None = None
+    from_stored: Convert | None = None
+
+    #: Sent as a Warning header whenever this version is used (deprecated versions).
+    deprecation_warning: str = ""
+
+    @property
+    def api_version(self) -> str:
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def resource(self) -> Resource:
+        return Resource(self.group, self.version, self.plural, self.kind, self.namespaced)

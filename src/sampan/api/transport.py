@@ -1,0 +1,77 @@
+"""The seam between clients and an API server: one narrow protocol, by HTTP or inside one process.
+
+``sampan.client.http`` implements it over TLS to any Kubernetes; ``sampan.server.local`` implements it by calling the
+server in the same process. Declarations only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from sampan.api.resources import Resource
+from sampan.api.types import Obj
+
+EventType = Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK", "ERROR"]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request. ``body`` is a JSON value (never encoded here) or None; ``content_type`` says which patch it is."""
+
+    method: str
+    path: str
+    query: Mapping[str, str] = field(default_factory=dict)
+    body: Any = None
+    content_type: str = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class WatchEvent:
+    type: EventType
+    object: Obj
+
+
+class CacheView(Protocol):
+    """The server's own watch cache of one resource, seen from a component in the same process.
+
+    Objects are the server's own dicts: read-only. Callbacks run on the event loop, in revision order, and must
+    not block.
+    """
+
+    def get(self, namespace: str, name: str) -> Obj | None:
+        """``namespace`` is "" for cluster-scoped resources."""
+        ...
+
+    def objects(self) -> Iterable[Obj]:
+        """All present objects, in key order."""
+        ...
+
+    def revision(self) -> int:
+        """Everything up to this store revision has been delivered to subscribers."""
+        ...
+
+    def subscribe(self, callback: Callable[[EventType, Obj, Obj | None, int], None]) -> Callable[[], None]:
+        """Calls ``callback(type, object, previous, revision)`` for each later change; returns the unsubscriber.
+
+        ``object`` of a DELETED event is the last state with the deletion's resourceVersion.
+        """
+        ...
+
+
+class Transport(Protocol):
+    async def call(self, call: Call) -> Any:
+        """The decoded JSON answer (or str when the answer is text). Raises ``sampan.api.errors.ApiError``."""
+        ...
+
+    def watch(self, call: Call) -> AbstractAsyncContextManager[AsyncIterator[WatchEvent]]:
+        """Opens a watch. Entering raises ApiError; the iterator ends when the server ends the watch."""
+        ...
+
+    def cache_view(self, resource: Resource) -> CacheView | None:
+        """The server's cache, when the server is in this process; else None."""
+        ...
+
+    async def close(self) -> None: ...

@@ -1,0 +1,1 @@
+"""PKI, bootstrap, supervision: what makes a cluster of the programs."""

@@ -1,0 +1,1 @@
+"""One module a controller; none imports another. ``manager`` runs them."""

@@ -1,0 +1,1 @@
+"""Service proxy, cluster DNS, pod network configuration."""

@@ -1,0 +1,1 @@
+"""The node agent (kubelet): pod workers, runtimes, volumes, probes, node API."""

@@ -1,0 +1,76 @@
+"""What authorizers and admission plugins are asked about: the seams of policy in the server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from sampan.api.kind import Kind
+from sampan.api.types import Obj
+from sampan.server.request import Request, UserInfo
+
+Operation = Literal["CREATE", "UPDATE", "DELETE", "CONNECT"]
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorizationAttributes:
+    """One question to an authorizer (authorization.k8s.io SubjectAccessReviewSpec)."""
+
+    user: UserInfo
+    verb: str
+    group: str = ""
+    version: str = ""
+    resource: str = ""
+    subresource: str = ""
+    namespace: str = ""
+    name: str = ""
+    #: for non-resource requests; then ``resource`` is ""
+    path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    allowed: bool
+    reason: str = ""
+    #: an explicit no, which later authorizers cannot overrule
+    denied: bool = False
+
+
+class Authorizer(Protocol):
+    async def authorize(self, attributes: AuthorizationAttributes) -> Decision: ...
+
+
+class Authenticator(Protocol):
+    """Returns who it is, or None when these credentials are not its business. Raises Unauthorized for bad ones."""
+
+    async def authenticate(self, request: Request) -> UserInfo | None: ...
+
+
+@dataclass(slots=True)
+class AdmissionAttributes:
+    """One write on its way through admission. ``obj`` is mutable for mutating plugins; ``old`` comes from storage."""
+
+    operation: Operation
+    kind: Kind
+    subresource: str
+    namespace: str
+    name: str
+    obj: Obj | None
+    old: Obj | None
+    user: UserInfo
+    dry_run: bool
+    request: Request
+
+
+class AdmissionPlugin(Protocol):
+    """A named admission step. Both methods return at once for what is not theirs; they refuse by raising ApiError."""
+
+    name: str
+
+    async def admit(self, attributes: AdmissionAttributes) -> None:
+        """May change ``attributes.obj``."""
+        ...
+
+    async def validate(self, attributes: AdmissionAttributes) -> None:
+        """Must not change anything."""
+        ...

@@ -1,0 +1,116 @@
+"""The server's own request and response: what every stage of the pipeline sees, whatever carries it.
+
+``http.py`` makes them from sockets, ``local.py`` from calls in the same process. Stages fill in the fields that are
+theirs (named below) and hand the request on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from sampan.api.kind import Kind
+from sampan.api.types import Obj
+
+
+@dataclass(frozen=True, slots=True)
+class UserInfo:
+    """Who asks (authentication.k8s.io UserInfo)."""
+
+    name: str
+    groups: tuple[str, ...] = ()
+    uid: str = ""
+    extra: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+ANONYMOUS = UserInfo("system:anonymous", ("system:unauthenticated",))
+
+
+@dataclass(frozen=True, slots=True)
+class RequestInfo:
+    """What the URL and method ask for (apiserver request.RequestInfo).
+
+    ``verb`` is the API verb (get, list, watch, create, update, patch, delete, deletecollection) or, for
+    non-resource paths, the HTTP method in lower case. ``path`` keeps what follows a proxy subresource.
+    """
+
+    is_resource: bool
+    verb: str
+    path: str
+    group: str = ""
+    version: str = ""
+    resource: str = ""
+    subresource: str = ""
+    namespace: str = ""
+    name: str = ""
+    #: what follows ``/proxy/`` in the URL
+    proxy_path: str = ""
+    kind: Kind | None = None
+
+
+class Connection(Protocol):
+    """The client's connection after an upgrade: raw bytes both ways. ``read`` gives b"" at the end."""
+
+    async def read(self, limit: int = 65536) -> bytes: ...
+    async def write(self, data: bytes) -> None: ...
+    def close(self) -> None: ...
+
+
+@dataclass(slots=True)
+class Request:
+    """One request on its way through the pipeline. Header names are lower case.
+
+    Exactly one of ``body`` (bytes, from a socket) and ``obj`` (decoded, from this process) is used for writes.
+    """
+
+    method: str
+    #: path as sent, percent-encoded; already split from the query
+    raw_path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: bytes = b""
+    obj: Any = None
+    #: every value of each query parameter in order, for those that repeat (exec's ``command``)
+    query_lists: Mapping[str, list[str]] = field(default_factory=dict)
+    #: the query exactly as sent, for proxies
+    raw_query: str = ""
+    #: DER of the verified client certificate, if one was given
+    peer_certificate: bytes | None = None
+    remote_address: str = ""
+    #: filled by the authentication stage; set beforehand for calls from this process
+    user: UserInfo = ANONYMOUS
+    #: the user before impersonation
+    impersonator: UserInfo | None = None
+    #: filled by the request-info stage
+    info: RequestInfo = RequestInfo(False, "", "")
+    #: texts for Warning headers, in order, without duplicates
+    warnings: list[str] = field(default_factory=list)
+    audit_id: str = ""
+    #: takes over the connection after the given response head was sent (exec, attach, portforward); None: cannot
+    hijack: Callable[[int, Mapping[str, str]], Awaitable[Connection]] | None = None
+    #: reads the request body as it comes, for the proxy subresource
+    stream: Callable[[], AsyncIterator[bytes]] | None = None
+
+    def warn(self, text: str) -> None:
+        if text not in self.warnings:
+            self.warnings.append(text)
+
+
+@dataclass(slots=True)
+class Response:
+    """``body`` is bytes, or an async iterator of chunks that is flushed chunk by chunk (watch, log -f, proxy).
+
+    ``obj`` carries the decoded object to callers in the same process instead of bytes. ``hijacked``: the connection
+    was taken over and the transport must not touch it any more.
+    """
+
+    status: int = 200
+    body: bytes | AsyncIterator[bytes] = b""
+    content_type: str = "application/json"
+    headers: dict[str, str] = field(default_factory=dict)
+    obj: Obj | None = None
+    hijacked: bool = False
+
+
+Handler = Callable[[Request], Awaitable[Response]]

@@ -1,0 +1,139 @@
+"""The contract of a store (docs/architecture.md, section 4). Vocabulary is etcd's: key, revision, compaction.
+
+Rules that every implementation keeps, and tests/store holds it to:
+
+* One counter for the whole store. Every commit takes the next revision; revisions are never reused or lowered,
+  not by a crash, a compaction or an empty store after deletes.
+* A commit is answered, and watchers are told, only once it is durable.
+* ``range`` and ``get`` at a revision see exactly the state after that revision's commit.
+* A watch delivers every change with ``revision >= from_revision`` under its prefix once, in revision order, or ends
+  with ``Compacted`` / ``WatchOverflow``. There is no third outcome.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class StoreError(Exception):
+    """Base of the store's errors."""
+
+
+class RevisionConflict(StoreError):
+    """The key is not at the expected revision: a normal outcome of a lost race. ``actual`` 0: the key is absent."""
+
+    def __init__(self, key: str, expected: int, actual: int) -> None:
+        super().__init__(f"{key}: expected revision {expected}, found {actual}")
+        self.key, self.expected, self.actual = key, expected, actual
+
+
+class Compacted(StoreError):
+    """History at this revision is gone. ``oldest`` is the oldest revision that can still be read."""
+
+    def __init__(self, revision: int, oldest: int) -> None:
+        super().__init__(f"revision {revision} is compacted; the oldest is {oldest}")
+        self.revision, self.oldest = revision, oldest
+
+
+class FutureRevision(StoreError):
+    """The asked-for revision has not happened yet."""
+
+    def __init__(self, revision: int, current: int) -> None:
+        super().__init__(f"revision {revision} is in the future; the current one is {current}")
+        self.revision, self.current = revision, current
+
+
+class WatchOverflow(StoreError):
+    """The watcher did not keep up with its bounded queue and was cut off: list again."""
+
+
+class StoreUnavailable(StoreError):
+    """The write was not made durable (disk full, disk error). Nothing of it is visible."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A key's value as of one commit. ``revision`` is of the last change, ``created`` of the first since absent."""
+
+    key: str
+    value: bytes
+    revision: int
+    created: int
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One commit as watchers see it. ``entry`` None: deleted at ``revision``; ``previous`` is what the key held."""
+
+    key: str
+    revision: int
+    entry: Entry | None
+    previous: Entry | None
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """A page of entries in key order, all as of ``revision``. ``remaining``: how many more match after the page."""
+
+    entries: Sequence[Entry]
+    revision: int
+    remaining: int
+
+
+class Watch(Protocol):
+    """An open watch: ``async for changes in watch`` gives batches in order. Close it when done."""
+
+    def __aiter__(self) -> AsyncIterator[Sequence[Change]]: ...
+
+    async def __anext__(self) -> Sequence[Change]:
+        """The next batch, never empty. Raises Compacted or WatchOverflow; StopAsyncIteration once closed."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Store(Protocol):
+    @property
+    def revision(self) -> int:
+        """The newest durable revision."""
+        ...
+
+    @property
+    def oldest(self) -> int:
+        """The oldest revision that ``range(revision=...)`` can still read; ``watch`` can start at ``oldest + 1``."""
+        ...
+
+    async def get(self, key: str, revision: int | None = None) -> Entry | None:
+        """The entry now (durable), or as of ``revision``. Raises Compacted, FutureRevision."""
+        ...
+
+    async def range(
+        self, prefix: str, *, limit: int = 0, after: str | None = None, revision: int | None = None
+    ) -> Range:
+        """Entries whose key starts with ``prefix`` and sorts after ``after``; ``limit`` 0: all.
+
+        Raises Compacted, FutureRevision.
+        """
+        ...
+
+    async def commit(self, key: str, expected: int | None, value: bytes | None) -> int:
+        """Writes (or deletes: ``value`` None) and returns the commit's revision, once durable.
+
+        ``expected``: the revision the key must be at, 0: must be absent, None: any. A delete of an absent key raises
+        RevisionConflict. Raises RevisionConflict at once, without waiting for the disk; StoreUnavailable.
+        """
+        ...
+
+    async def watch(self, prefix: str, from_revision: int) -> Watch:
+        """Changes with ``revision >= from_revision``. Raises Compacted when they are no longer all there."""
+        ...
+
+    async def compact(self, revision: int) -> None:
+        """Forgets history before ``revision``: the state at ``revision`` and later stays readable."""
+        ...
+
+    async def close(self) -> None:
+        """Finishes pending commits, ends watches, releases files."""
+        ...

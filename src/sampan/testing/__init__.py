@@ -1,0 +1,1 @@
+"""For users' tests: a whole cluster in one process, and its pytest plugin."""
