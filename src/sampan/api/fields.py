@@ -1,0 +1,130 @@
+"""Field selectors: ``metadata.name=a,spec.nodeName!=b`` (apimachinery ``fields``).
+
+Which fields a kind knows is the kind's business (``Kind.selectable_names``); this knows only the grammar.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from sampan.api.types import Obj
+
+
+class FieldSelectorError(ValueError):
+    """A selector that cannot be used; the message is what the API answers with a 400."""
+
+
+@dataclass(frozen=True, slots=True)
+class FieldRequirement:
+    field: str
+    equal: bool
+    value: str
+
+    def matches(self, values: Mapping[str, str]) -> bool:
+        return (values.get(self.field, "") == self.value) == self.equal
+
+    def __str__(self) -> str:
+        return f"{self.field}{'=' if self.equal else '!='}{escape(self.value)}"
+
+
+@dataclass(frozen=True, slots=True)
+class FieldSelector:
+    """All requirements hold; none: everything matches."""
+
+    requirements: tuple[FieldRequirement, ...] = ()
+
+    def matches(self, values: Mapping[str, str]) -> bool:
+        return all(requirement.matches(values) for requirement in self.requirements)
+
+    @property
+    def everything(self) -> bool:
+        return not self.requirements
+
+    def exact(self, field: str) -> str | None:
+        """The only value that this field may have, when the selector pins it (``metadata.name=x``)."""
+        for requirement in self.requirements:
+            if requirement.field == field and requirement.equal:
+                return requirement.value
+        return None
+
+    def fields(self) -> tuple[str, ...]:
+        return tuple(requirement.field for requirement in self.requirements)
+
+    def __str__(self) -> str:
+        return ",".join(str(requirement) for requirement in self.requirements)
+
+
+EVERYTHING = FieldSelector()
+
+
+def escape(value: str) -> str:
+    return value.replace("\\", "\\\\").replace(",", "\\,").replace("=", "\\=")
+
+
+def _unescape(value: str) -> str:
+    result: list[str] = []
+    characters = iter(value)
+    for character in characters:
+        if character == "\\":
+            following = next(characters, None)
+            if following is None or following not in "\\,=":
+                raise FieldSelectorError(f"invalid field selector: invalid escape sequence in {value!r}")
+            result.append(following)
+        elif character in ",=":
+            raise FieldSelectorError(f"invalid field selector: unescaped character in value: {character}")
+        else:
+            result.append(character)
+    return "".join(result)
+
+
+def _terms(text: str) -> list[str]:
+    """Splits at commas that are not escaped."""
+    terms, start, escaped = [], 0, False
+    for index, character in enumerate(text):
+        if escaped:
+            escaped = False
+        elif character == "\\":
+            escaped = True
+        elif character == ",":
+            terms.append(text[start:index])
+            start = index + 1
+    terms.append(text[start:])
+    return terms
+
+
+def _split(term: str) -> tuple[str, str, str] | None:
+    for index in range(len(term)):
+        rest = term[index:]
+        for operator in ("!=", "==", "="):
+            if rest.startswith(operator):
+                return term[:index], operator, rest[len(operator) :]
+    return None
+
+
+def parse(text: str) -> FieldSelector:
+    """Raises FieldSelectorError."""
+    requirements = []
+    for term in _terms(text):
+        if not term:
+            continue
+        parts = _split(term)
+        if parts is None:
+            raise FieldSelectorError(f"invalid selector: '{text}'; can't understand '{term}'")
+        field, operator, value = parts
+        requirements.append(FieldRequirement(field, operator != "!=", _unescape(value)))
+    return FieldSelector(tuple(requirements)) if requirements else EVERYTHING
+
+
+def check_supported(selector: FieldSelector, namespaced: bool, names: Collection[str]) -> None:
+    """Refuses fields that the kind does not offer. ``names``: ``Kind.selectable_names``. Raises FieldSelectorError."""
+    for field in selector.fields():
+        if field == "metadata.name" or (field == "metadata.namespace" and namespaced) or field in names:
+            continue
+        raise FieldSelectorError(f"field label not supported: {field}")
+
+
+def object_fields(obj: Obj, own: Mapping[str, str]) -> dict[str, str]:
+    """The values a selector is matched against: metadata and the kind's own (``Kind.selectable_fields(obj)``)."""
+    metadata = obj.get("metadata", {})
+    return {"metadata.name": metadata.get("name", ""), "metadata.namespace": metadata.get("namespace", ""), **own}

@@ -1,0 +1,20 @@
+"""ValidatingAdmissionPolicyBinding (admissionregistration.k8s.io/v1)."""
+
+from __future__ import annotations
+
+from sampan.api.kind import Kind
+
+KINDS = (
+    Kind(
+        group="admissionregistration.k8s.io",
+        version="v1",
+        kind="ValidatingAdmissionPolicyBinding",
+        plural="validatingadmissionpolicybindings",
+        singular="validatingadmissionpolicybinding",
+        namespaced=False,
+        schema="io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicyBinding",
+        categories=("api-extensions",),
+        generation=True,
+        unconditional_update=False,
+    ),
+)

@@ -1,0 +1,21 @@
+"""PersistentVolumeClaim (v1)."""
+
+from __future__ import annotations
+
+from sampan.api.groups.strategy import drop_status
+from sampan.api.kind import Kind
+
+KINDS = (
+    Kind(
+        group="",
+        version="v1",
+        kind="PersistentVolumeClaim",
+        plural="persistentvolumeclaims",
+        singular="persistentvolumeclaim",
+        namespaced=True,
+        schema="io.k8s.api.core.v1.PersistentVolumeClaim",
+        short_names=("pvc",),
+        status=True,
+        prepare_create=drop_status,
+    ),
+)

@@ -1,0 +1,17 @@
+"""Secret (v1)."""
+
+from __future__ import annotations
+
+from sampan.api.kind import Kind
+
+KINDS = (
+    Kind(
+        group="",
+        version="v1",
+        kind="Secret",
+        plural="secrets",
+        singular="secret",
+        namespaced=True,
+        schema="io.k8s.api.core.v1.Secret",
+    ),
+)

@@ -1,0 +1,20 @@
+"""Eviction (lifecycle.k8s.io/v1alpha1)."""
+
+from __future__ import annotations
+
+from sampan.api.groups.strategy import drop_status
+from sampan.api.kind import Kind
+
+KINDS = (
+    Kind(
+        group="lifecycle.k8s.io",
+        version="v1alpha1",
+        kind="Eviction",
+        plural="evictions",
+        singular="eviction",
+        namespaced=True,
+        schema="io.k8s.api.lifecycle.v1alpha1.Eviction",
+        status=True,
+        prepare_create=drop_status,
+    ),
+)

@@ -1,0 +1,22 @@
+"""Ingress (networking.k8s.io/v1)."""
+
+from __future__ import annotations
+
+from sampan.api.groups.strategy import drop_status
+from sampan.api.kind import Kind
+
+KINDS = (
+    Kind(
+        group="networking.k8s.io",
+        version="v1",
+        kind="Ingress",
+        plural="ingresses",
+        singular="ingress",
+        namespaced=True,
+        schema="io.k8s.api.networking.v1.Ingress",
+        short_names=("ing",),
+        status=True,
+        prepare_create=drop_status,
+        generation=True,
+    ),
+)

@@ -1,0 +1,18 @@
+"""IngressClass (networking.k8s.io/v1)."""
+
+from __future__ import annotations
+
+from sampan.api.kind import Kind
+
+KINDS = (
+    Kind(
+        group="networking.k8s.io",
+        version="v1",
+        kind="IngressClass",
+        plural="ingressclasses",
+        singular="ingressclass",
+        namespaced=False,
+        schema="io.k8s.api.networking.v1.IngressClass",
+        generation=True,
+    ),
+)

@@ -1,0 +1,5 @@
+"""The group ``node.k8s.io``: its versions, most preferred first, and the modules of its kinds."""
+
+NAME = "node.k8s.io"
+VERSIONS = ("v1",)
+MODULES = ("runtimeclass",)

@@ -1,0 +1,18 @@
+"""CSINode (storage.k8s.io/v1)."""
+
+from __future__ import annotations
+
+from sampan.api.kind import Kind
+
+KINDS = (
+    Kind(
+        group="storage.k8s.io",
+        version="v1",
+        kind="CSINode",
+        plural="csinodes",
+        singular="csinode",
+        namespaced=False,
+        schema="io.k8s.api.storage.v1.CSINode",
+        unconditional_update=False,
+    ),
+)
