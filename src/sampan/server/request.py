@@ -61,7 +61,8 @@ class Connection(Protocol):
 class Request:
     """One request on its way through the pipeline. Header names are lower case.
 
-    Exactly one of ``body`` (bytes, from a socket) and ``obj`` (decoded, from this process) is used for writes.
+    Exactly one of ``body`` (bytes, from a socket: ``await load_body()``) and ``obj`` (decoded, from this process) is
+    used for writes.
     """
 
     method: str
@@ -71,10 +72,17 @@ class Request:
     headers: Mapping[str, str]
     body: bytes = b""
     obj: Any = None
+    #: the call comes from this process: ``obj`` in, ``Response.obj`` out, nothing is encoded
+    in_process: bool = False
+    #: reads the whole body of a request from a socket, once; raises RequestEntityTooLarge beyond 3 MiB.
+    #: Bodies are read only by the stage that wants them, so that nobody's body is buffered before authorization.
+    read_body: Callable[[], Awaitable[bytes]] | None = None
     #: every value of each query parameter in order, for those that repeat (exec's ``command``)
     query_lists: Mapping[str, list[str]] = field(default_factory=dict)
     #: the query exactly as sent, for proxies
     raw_query: str = ""
+    #: every value of each header that was sent more than once (Impersonate-Group); else ``headers`` is enough
+    header_lists: Mapping[str, list[str]] = field(default_factory=dict)
     #: DER of the verified client certificate, if one was given
     peer_certificate: bytes | None = None
     remote_address: str = ""
@@ -95,6 +103,19 @@ class Request:
     def warn(self, text: str) -> None:
         if text not in self.warnings:
             self.warnings.append(text)
+
+    def header_values(self, name: str) -> list[str]:
+        """All values of a header, by its lower-case name, in the order sent."""
+        if name in self.header_lists:
+            return self.header_lists[name]
+        return [self.headers[name]] if name in self.headers else []
+
+    async def load_body(self) -> bytes:
+        """The whole body; reads it from the connection on first use."""
+        if self.read_body is not None:
+            read, self.read_body = self.read_body, None
+            self.body = await read()
+        return self.body
 
 
 @dataclass(slots=True)

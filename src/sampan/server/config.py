@@ -1,0 +1,69 @@
+"""The settings of one API server, in one frozen value. Made by ``sampan.cli`` and ``sampan.cluster``; read by ``app``.
+
+Paths name files that may be replaced while the server runs (certificates); nothing here opens them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from sampan.api.clock import Clock, Random, SystemClock, SystemRandom
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerConfig:
+    """``port`` 0 takes any free port. Without ``tls_cert`` the server speaks plain HTTP (tests, sockets behind TLS)."""
+
+    bind_address: str = "0.0.0.0"
+    port: int = 6443
+    #: no listening socket at all: only ``local_transport`` (what-if, tests)
+    listen: bool = True
+    #: the address that other machines reach this server at; "": found from the machine
+    advertise_address: str = ""
+
+    store: Literal["memory", "sqlite", "etcd"] = "memory"
+    #: where the sqlite store and caches on disk live
+    data_dir: Path | None = None
+    etcd_endpoints: tuple[str, ...] = ()
+    etcd_ca: Path | None = None
+    etcd_cert: Path | None = None
+    etcd_key: Path | None = None
+
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    client_ca: Path | None = None
+
+    #: PEM of the private key that signs ServiceAccount tokens; None: one is made for the life of the process
+    service_account_key: Path | None = None
+    service_account_issuer: str = "https://kubernetes.default.svc.cluster.local"
+    api_audiences: tuple[str, ...] = ()
+
+    authorization_modes: tuple[str, ...] = ("Node", "RBAC")
+    anonymous_auth: bool = True
+    enable_admission_plugins: tuple[str, ...] = ()
+    disable_admission_plugins: tuple[str, ...] = ()
+
+    service_cidr: str = "10.96.0.0/16"
+    node_port_range: tuple[int, int] = (30000, 32767)
+
+    #: identity towards node APIs, and the CA of their serving certificates
+    kubelet_client_cert: Path | None = None
+    kubelet_client_key: Path | None = None
+    kubelet_ca: Path | None = None
+
+    max_requests_inflight: int = 400
+    max_mutating_requests_inflight: int = 200
+    request_timeout_seconds: float = 60.0
+    write_timeout_seconds: float = 34.0
+    #: how long requests in flight may finish at shutdown
+    shutdown_timeout_seconds: float = 10.0
+
+    #: create namespaces, RBAC policy and the rest that a cluster starts with
+    bootstrap: bool = True
+    #: build the OpenAPI documents in the background
+    openapi: bool = True
+
+    clock: Clock = field(default_factory=SystemClock)
+    random: Random = field(default_factory=SystemRandom)

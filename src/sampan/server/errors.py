@@ -1,0 +1,80 @@
+"""From exceptions to ``Status`` answers: the one table between what was raised below and what a client reads.
+
+Used by the pipeline for every failed request, and by watch for ERROR events.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import orjson
+
+from sampan.api import errors
+from sampan.api.errors import ApiError
+from sampan.server.request import Request, Response
+from sampan.store import protocol as store
+
+log = logging.getLogger(__name__)
+
+
+class RequestTimeout(ApiError):
+    """The client stopped in the middle of its body."""
+
+    code, reason = 408, "Timeout"
+
+
+class HttpVersionNotSupported(ApiError):
+    code, reason = 505, "BadRequest"
+
+
+def too_large_resource_version(revision: int, current: int) -> errors.Timeout:
+    """504 for a resourceVersion that has not happened yet; client-go answers it by listing without one."""
+    return errors.Timeout(
+        f"Too large resource version: {revision}, current: {current}",
+        details={
+            "causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}],
+            "retryAfterSeconds": 1,
+        },
+    )
+
+
+def to_api_error(error: BaseException) -> ApiError:
+    """The typed error for anything that a stage raised. What is not ours to explain becomes 500, without details."""
+    if isinstance(error, ApiError):
+        return error
+    if isinstance(error, store.Compacted):
+        return errors.Expired(f"too old resource version: {error.revision} ({error.oldest})")
+    if isinstance(error, store.FutureRevision):
+        return too_large_resource_version(error.revision, error.current)
+    if isinstance(error, store.WatchOverflow):
+        return errors.Expired("the watch did not keep up with the changes; list again")
+    if isinstance(error, store.StoreUnavailable):
+        return errors.ServiceUnavailable(f"the store refused the write: {error}", retry_after_seconds=1)
+    if isinstance(error, TimeoutError):
+        return errors.Timeout("request did not complete within the allotted timeout")
+    return errors.InternalError("Internal error occurred: see the log of the API server")
+
+
+def status_response(error: BaseException, request: Request | None = None) -> Response:
+    """The answer to a failed request. Unknown exceptions are logged with their traceback and never shown."""
+    api_error = to_api_error(error)
+    if isinstance(api_error, errors.InternalError) and not isinstance(error, ApiError):
+        where = f"{request.method} {request.raw_path}" if request else "request"
+        log.error("%s failed", where, exc_info=error)
+    status = api_error.status()
+    response = Response(status=api_error.code, obj=status)
+    if request is None or not request.in_process:
+        response.body = orjson.dumps(status) + b"\n"
+    if api_error.retry_after_seconds:
+        response.headers["Retry-After"] = str(api_error.retry_after_seconds)
+    return response
+
+
+def success(resource: str, name: str, uid: str = "", group: str = "") -> dict[str, object]:
+    """The ``Status`` that answers a delete which left nothing behind."""
+    details = {"name": name, "kind": resource}
+    if group:
+        details["group"] = group
+    if uid:
+        details["uid"] = uid
+    return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}

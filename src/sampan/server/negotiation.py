@@ -1,0 +1,110 @@
+"""Content negotiation: which form of an answer a client accepts (apiserver ``negotiation`` package).
+
+Pure, and cached by header value: a client sends the same Accept header with every request.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+from sampan.api import errors
+
+Form = Literal["", "Table", "PartialObjectMetadata", "PartialObjectMetadataList"]
+Format = Literal["json", "yaml"]
+
+_FORMATS: dict[str, Format] = {"application/json": "json", "application/yaml": "yaml"}
+_CONTENT_TYPES: dict[Format, str] = {"json": "application/json", "yaml": "application/yaml"}
+ACCEPTED = "application/json, application/yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """The chosen form. ``form`` "" is the object itself."""
+
+    format: Format = "json"
+    form: Form = ""
+    pretty: bool = False
+    version: str = "v1"
+
+    @property
+    def content_type(self) -> str:
+        return _CONTENT_TYPES[self.format]
+
+
+@dataclass(frozen=True, slots=True)
+class Clause:
+    """One item of an Accept header."""
+
+    media_type: str
+    params: tuple[tuple[str, str], ...]
+    quality: float
+
+
+def not_acceptable() -> errors.NotAcceptable:
+    return errors.NotAcceptable(f"only the following media types are accepted: {ACCEPTED}")
+
+
+@lru_cache(maxsize=512)
+def parse_accept(header: str) -> tuple[Clause, ...]:
+    """The clauses of an Accept header, most wanted first: by quality, then by how specific they are."""
+    clauses: list[Clause] = []
+    for item in header.split(","):
+        media_type, *rest = (part.strip() for part in item.split(";"))
+        if not media_type:
+            continue
+        quality = 1.0
+        params: list[tuple[str, str]] = []
+        for param in rest:
+            key, _, value = param.partition("=")
+            if key.strip() == "q":
+                quality = _quality(value)
+            elif key.strip():
+                params.append((key.strip(), value.strip()))
+        clauses.append(Clause(media_type.lower(), tuple(params), quality))
+    return tuple(sorted(clauses, key=lambda c: (-c.quality, c.media_type.count("*"))))
+
+
+def _quality(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return 1.0
+
+
+@lru_cache(maxsize=1024)
+def negotiate(accept: str, forms: frozenset[str]) -> Media:
+    """The first acceptable clause. ``forms``: the ``as=`` forms this endpoint offers. Raises NotAcceptable."""
+    if not accept.strip():
+        return Media()
+    for clause in parse_accept(accept):
+        if clause.quality == 0:
+            continue
+        media = _match(clause, forms)
+        if media is not None:
+            return media
+    raise not_acceptable()
+
+
+def _match(clause: Clause, forms: frozenset[str]) -> Media | None:
+    chosen = _FORMATS.get(clause.media_type)
+    if chosen is None:
+        if clause.media_type not in ("*/*", "application/*"):
+            return None
+        chosen = "json"
+    params = dict(clause.params)
+    form = params.get("as", "")
+    if form and (form not in forms or params.get("g") != "meta.k8s.io" or params.get("v") not in ("v1", "v1beta1")):
+        return None
+    if params.get("charset", "utf-8").lower() not in ("utf-8", "utf8"):
+        return None
+    pretty = params.get("pretty", "") in ("1", "true")
+    return Media(chosen, form, pretty, params.get("v", "v1"))  # type: ignore[arg-type]  # form was checked against forms
+
+
+def wants_pretty(query_value: str | None, user_agent: str) -> bool:
+    """People read indented JSON, programs do not (``?pretty`` decides, else the user agent)."""
+    if query_value:
+        return query_value.lower() in ("1", "t", "true")
+    return user_agent.startswith(("curl", "Wget", "Mozilla/5.0"))

@@ -1,0 +1,139 @@
+"""What a URL and method ask for: the first stage of the pipeline (apiserver ``RequestInfoFactory``).
+
+Pure. The path is read as sent: nothing is normalised, every segment is decoded once and on its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Protocol
+from urllib.parse import unquote
+
+from sampan.api import errors
+from sampan.api.kind import Kind
+from sampan.server.request import Request, RequestInfo
+
+_VERBS = {"POST": "create", "GET": "get", "HEAD": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+#: what may follow /namespaces/NAME without being a resource in that namespace
+_NAMESPACE_SUBRESOURCES = frozenset({"status", "finalize"})
+LONG_RUNNING_SUBRESOURCES = frozenset({"exec", "attach", "portforward", "proxy", "log"})
+
+
+class Kinds(Protocol):
+    """The part of ``sampan.api.registry.Registry`` that is needed."""
+
+    def by_resource(self, group: str, version: str, plural: str) -> Kind | None: ...
+
+
+class NotServed(Exception):
+    """The path belongs to a group version that nobody serves: 404 in plain text, as upstream."""
+
+
+def parse(request: Request, kinds: Kinds, served: frozenset[tuple[str, str]]) -> RequestInfo:
+    """``served``: the (group, version) pairs of the API. Raises NotFound, BadRequest, NotServed."""
+    path = request.raw_path
+    if "//" in path:
+        raise NotServed(path)
+    if path.startswith("/api/"):
+        parts = path[5:].rstrip("/").split("/")
+        group = ""
+    elif path.startswith("/apis/"):
+        group, _, rest = path[6:].rstrip("/").partition("/")
+        parts = rest.split("/")
+    else:
+        return RequestInfo(False, request.method.lower(), path)
+    version, parts = parts[0], parts[1:]
+    if not parts:  # discovery of a group or a version
+        return RequestInfo(False, request.method.lower(), path)
+    if (group, version) not in served:
+        raise NotServed(path)
+    return _resource_request(request, kinds, group, version, parts)
+
+
+def _resource_request(request: Request, kinds: Kinds, group: str, version: str, parts: list[str]) -> RequestInfo:
+    verb = _VERBS.get(request.method, request.method.lower())
+    old_watch = parts[0] == "watch" and len(parts) > 1
+    if old_watch:
+        parts = parts[1:]
+    namespace = ""
+    if parts[0] == "namespaces" and len(parts) > 1:
+        namespace = _decode(parts[1])
+        if len(parts) > 2 and parts[2] not in _NAMESPACE_SUBRESOURCES:
+            parts = parts[2:]
+    resource = parts[0]
+    name = _decode(parts[1]) if len(parts) > 1 else ""
+    subresource = parts[2] if len(parts) > 2 else ""
+    proxy_path = "/".join(parts[3:])
+    if len(parts) > 3 and subresource != "proxy":
+        raise _unknown_resource()
+    if parts[2:] == ["proxy"] and request.raw_path.endswith("/"):
+        proxy_path = "/"
+    kind = kinds.by_resource(group, version, resource)
+    if (
+        kind is None
+        or (kind.namespaced and not namespace and name)
+        or (namespace and _misplaced(kind, namespace, name))
+    ):
+        raise _unknown_resource()
+    info = RequestInfo(
+        True, verb, request.raw_path, group, version, resource, subresource, namespace, name, proxy_path, kind
+    )
+    return _collection_verb(request, info, old_watch)
+
+
+def _misplaced(kind: Kind, namespace: str, name: str) -> bool:
+    """A cluster-scoped resource below a namespace; the Namespace itself is where it belongs."""
+    return not kind.namespaced and not (kind.plural == "namespaces" and not kind.group and name == namespace)
+
+
+def _collection_verb(request: Request, info: RequestInfo, old_watch: bool) -> RequestInfo:
+    verb, name = info.verb, info.name
+    if verb == "get" and old_watch:
+        verb = "watch"
+    elif verb == "get" and not name:
+        verb = "watch" if is_true(request.query.get("watch", "")) else "list"
+    elif verb == "delete" and not name:
+        verb = "deletecollection"
+    if verb in ("list", "watch", "deletecollection") and not name:
+        # So that RBAC's resourceNames can allow a list or watch of one object.
+        name = name_from_selector(request.query.get("fieldSelector", ""))
+    return replace(info, verb=verb, name=name)
+
+
+def name_from_selector(selector: str) -> str:
+    """The name in ``metadata.name=x``, when the selector pins one."""
+    for term in selector.split(","):
+        key, _, value = term.partition("=")
+        if key.strip() == "metadata.name" and value:
+            return value.lstrip("=").strip()
+    return ""
+
+
+def is_true(value: str) -> bool:
+    """A boolean query parameter as upstream reads it: present and neither ``false`` nor ``0``."""
+    return value.lower() not in ("", "0", "false")
+
+
+def is_long_running(info: RequestInfo) -> bool:
+    """Requests without a deadline, which do not count as in flight."""
+    return info.verb == "watch" or (info.is_resource and info.subresource in LONG_RUNNING_SUBRESOURCES)
+
+
+def _decode(segment: str) -> str:
+    if "%" not in segment:
+        name = segment
+    else:
+        try:
+            name = unquote(segment, errors="strict")
+        except UnicodeDecodeError as error:
+            raise errors.BadRequest(f"invalid URL escape in {segment!r}") from error
+        if "/" in name:
+            raise _unknown_resource()
+    if name in (".", "..") or "%" in name or "\x00" in name:
+        detail = f"may not be '{name}'" if name in (".", "..") else "may not contain '%' or NUL"
+        raise errors.BadRequest(f'Name parameter invalid: "{name}": {detail}'.replace("\x00", "\\x00"))
+    return name
+
+
+def _unknown_resource() -> errors.NotFound:
+    return errors.NotFound("the server could not find the requested resource")
