@@ -1,0 +1,1 @@
+"""Who asks: client certificates, ServiceAccount tokens, anonymous requests, impersonation."""

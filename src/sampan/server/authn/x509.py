@@ -1,0 +1,66 @@
+"""Users from client certificates: CN is the name, each O a group (upstream: CommonNameUserConversion).
+
+The TLS layer has verified the chain; validity in time is checked again here on every request, because a connection may
+outlive its certificate.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from datetime import datetime
+
+from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from sampan.api.clock import Clock
+from sampan.api.errors import Unauthorized
+from sampan.server.request import Request, UserInfo
+
+CREDENTIAL_ID = "authentication.kubernetes.io/credential-id"
+_CACHE_SIZE = 1024
+
+_Parsed = tuple[UserInfo | None, datetime, datetime]
+
+
+class CertificateAuthenticator:
+    """Invariant: the cache maps DER to what ``parse_certificate`` says of it, at most ``_CACHE_SIZE`` of them."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._parsed: OrderedDict[bytes, _Parsed] = OrderedDict()
+
+    async def authenticate(self, request: Request) -> UserInfo | None:
+        der = request.peer_certificate
+        if der is None:
+            return None
+        parsed = self._parsed.get(der)
+        if parsed is None:
+            parsed = self._parsed[der] = parse_certificate(der)
+            if len(self._parsed) > _CACHE_SIZE:
+                self._parsed.popitem(last=False)
+        user, not_before, not_after = parsed
+        if not not_before <= self._clock.now() <= not_after:
+            raise Unauthorized("Unauthorized")
+        return user
+
+
+def parse_certificate(der: bytes) -> _Parsed:
+    """Who the certificate names (None: nobody, or it is not meant for clients) and when it is valid."""
+    certificate = x509.load_der_x509_certificate(der)
+    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    organizations = certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
+    valid = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    if not names or not names[0].value or not _for_clients(certificate):
+        return None, *valid
+    credential = f"X509SHA256={hashlib.sha256(der).hexdigest()}"
+    groups = tuple(str(organization.value) for organization in organizations)
+    return UserInfo(str(names[0].value), groups, extra={CREDENTIAL_ID: (credential,)}), *valid
+
+
+def _for_clients(certificate: x509.Certificate) -> bool:
+    try:
+        usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except x509.ExtensionNotFound:
+        return True
+    return ExtendedKeyUsageOID.CLIENT_AUTH in usage or ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE in usage

@@ -1,0 +1,35 @@
+"""What policy needs to know of stored objects: the seam between security, admission, allocators and the watch caches.
+
+The API server's core implements it over its watch caches; tests use a dict. All methods but ``fresh`` answer at once
+from memory. Objects are the caches' own dicts: read-only. Declarations only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from sampan.api.resources import Resource
+from sampan.api.transport import EventType
+from sampan.api.types import Obj
+
+#: ``callback(type, object, previous, revision)``, as ``sampan.api.transport.CacheView.subscribe`` has it.
+ChangeCallback = Callable[[EventType, Obj, Obj | None, int], None]
+
+
+class ObjectReader(Protocol):
+    def get(self, resource: Resource, namespace: str | None, name: str) -> Obj | None:
+        """``namespace`` is None or "" for cluster-scoped resources."""
+        ...
+
+    def list(self, resource: Resource, namespace: str | None = None) -> Iterable[Obj]:
+        """All present objects, of one namespace or of all."""
+        ...
+
+    def subscribe(self, resource: Resource, callback: ChangeCallback) -> Callable[[], None]:
+        """Calls back for each later change, in revision order; returns the unsubscriber."""
+        ...
+
+    async def fresh(self, resource: Resource, namespace: str | None, name: str) -> Obj | None:
+        """The object as the store has it now: for the rare question that a cache a moment behind would get wrong."""
+        ...
