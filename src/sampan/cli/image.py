@@ -1,0 +1,122 @@
+"""``sampan image``: the images on this machine's node, no registry needed."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sampan.cli.progress import steps
+from sampan.cluster import images
+from sampan.cluster import instance as instances
+from sampan.cluster.errors import ClusterError
+
+app = typer.Typer(help="The node's images: list, import, pull, remove, build.", no_args_is_help=True)
+Name = Annotated[str, typer.Option("--name", "-n", help="Which cluster of this machine.")]
+
+
+@app.command("list")
+def list_images(name: Name = instances.DEFAULT_NAME) -> None:
+    """List the images that pods of this node can use without a pull."""
+    found = asyncio.run(images.list_images(_running(name)))
+    width = max([len(image.name) for image in found] + [5])
+    print(f"{'IMAGE':<{width}}  {'ID':<12}  SIZE")
+    for image in found:
+        print(f"{image.name:<{width}}  {image.short_id:<12}  {image.size_bytes / 2**20:.1f} MiB")
+
+
+@app.command("import")
+def import_archive(
+    archives: Annotated[list[Path], typer.Argument(help="OCI or docker archives (docker save, buildah push).")],
+    name: Name = instances.DEFAULT_NAME,
+) -> None:
+    """Import image archives from files."""
+    instance = _running(name)
+    for archive in archives:
+        if not archive.is_file():
+            raise ClusterError(f"{archive} is not a file", fix="give the path of an image archive")
+        with steps() as progress:
+            progress.step(f"Importing {archive}")
+            names = asyncio.run(images.import_archive(instance, archive.resolve()))
+        for image in names:
+            print(image)
+
+
+@app.command()
+def pull(
+    image: Annotated[str, typer.Argument(help="Image reference, as in a pod.")],
+    name: Name = instances.DEFAULT_NAME,
+) -> None:
+    """Pull an image from its registry."""
+    instance = _running(name)
+    with steps() as progress:
+        progress.step(f"Pulling {image}")
+        reference = asyncio.run(images.pull(instance, image))
+    print(reference)
+
+
+@app.command("rm")
+def remove(
+    images_: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Image references.")],
+    name: Name = instances.DEFAULT_NAME,
+) -> None:
+    """Remove images from the node."""
+    instance = _running(name)
+    for image in images_:
+        asyncio.run(images.remove(instance, image))
+        print(f"removed {image}")
+
+
+@app.command()
+def build(
+    tag: Annotated[str, typer.Option("--tag", "-t", help="Name of the image.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write an archive instead of importing.")
+    ] = None,
+    binary: Annotated[
+        list[str] | None,
+        typer.Option(help="A program of this machine, with the libraries it needs: /path or /path:/path/inside."),
+    ] = None,
+    file: Annotated[
+        list[str] | None, typer.Option(help="A file or directory: /path:/path/inside. The mode is kept.")
+    ] = None,
+    link: Annotated[list[str] | None, typer.Option(help="A symbolic link: /path/inside:target.")] = None,
+    env: Annotated[list[str] | None, typer.Option(help="NAME=value in the containers.")] = None,
+    entrypoint: Annotated[str, typer.Option(help="Command, split as a shell splits.")] = "",
+    user: Annotated[str, typer.Option(help="User id (and :group id) that the containers run as.")] = "",
+    workdir: Annotated[str, typer.Option(help="Working directory.")] = "/",
+    name: Name = instances.DEFAULT_NAME,
+) -> None:
+    """Build a small image out of files of this machine: no registry, no Dockerfile, no daemon."""
+    from sampan.cluster import imagebuild
+
+    recipe = imagebuild.Recipe(
+        tag=tag,
+        binaries=tuple(binary or ()),
+        files=tuple(file or ()),
+        links=tuple(link or ()),
+        env=tuple(env or ()),
+        entrypoint=entrypoint,
+        user=user,
+        workdir=workdir,
+    )
+    instance = None if output else _running(name)
+    with steps() as progress:
+        progress.step(f"Building {tag}")
+        data = imagebuild.build(recipe)
+        if output:
+            output.write_bytes(data)
+        else:
+            assert instance is not None
+            progress.step(f"Importing {tag}")
+            asyncio.run(images.import_bytes(instance, data))
+    print(output or tag)
+
+
+def _running(name: str) -> instances.Instance:
+    instance = instances.load(name)
+    if not instance.containerd_socket.exists():
+        raise ClusterError(f"cluster {name!r} is not running", fix="start it with `sampan up`")
+    return instance

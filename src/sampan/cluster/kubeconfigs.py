@@ -1,0 +1,78 @@
+"""The kubeconfig files of an instance, and its context in the user's own kubeconfig, as kind does it.
+
+``client.kubeconfig`` knows the format; here is only what goes in.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from sampan.client.kubeconfig import Connection, KubeConfig, KubeConfigError
+from sampan.cluster.errors import ClusterError
+from sampan.cluster.instance import Instance
+
+#: File name below the instance's state, and the certificate that it carries.
+_FILES = {"admin.conf": "admin", "kubelet.conf": "kubelet-client", "network.conf": "network-client"}
+_SECTIONS = ("clusters", "users", "contexts")
+
+
+def connection(instance: Instance, stem: str) -> Connection:
+    """How the identity with this certificate reaches the API server."""
+    return Connection(
+        instance.api_url,
+        ca_pem=(instance.pki / "ca.crt").read_bytes(),
+        client_certificate_pem=(instance.pki / f"{stem}.crt").read_bytes(),
+        client_key_pem=(instance.pki / f"{stem}.key").read_bytes(),
+    )
+
+
+def write_all(instance: Instance) -> None:
+    for file_name, stem in _FILES.items():
+        config = KubeConfig()
+        _add(config, instance, stem)
+        config.write(instance.state / file_name)
+
+
+def merge(instance: Instance, path: Path | None = None) -> Path:
+    """Adds the admin context to the user's kubeconfig and makes it current; returns the file written."""
+    target = path or user_file()
+    config = _load(target)
+    _add(config, instance, "admin")
+    config.write(target)
+    return target
+
+
+def remove(instance: Instance, path: Path | None = None) -> None:
+    """Takes the context, cluster and user out again; content when they are not there."""
+    target = path or user_file()
+    if not target.exists():
+        return
+    config = _load(target)
+    for section in _SECTIONS:
+        config.remove(section, instance.context)
+    if config.content.get("current-context") == instance.context:
+        config.content["current-context"] = ""
+    config.write(target)
+
+
+def user_file() -> Path:
+    """The file that kubectl would write: the first of $KUBECONFIG, else ``~/.kube/config``."""
+    listed = [name for name in os.environ.get("KUBECONFIG", "").split(os.pathsep) if name]
+    return Path(listed[0]) if listed else Path.home() / ".kube" / "config"
+
+
+def _add(config: KubeConfig, instance: Instance, stem: str) -> None:
+    made = KubeConfig.build(instance.context, instance.context, connection(instance, stem))
+    name = instance.context
+    config.set("clusters", name, made.content["clusters"][0]["cluster"])
+    config.set("users", name, made.content["users"][0]["user"])
+    config.set("contexts", name, {"cluster": name, "user": name})
+    config.content["current-context"] = name
+
+
+def _load(path: Path) -> KubeConfig:
+    try:
+        return KubeConfig.load(path) if path.exists() else KubeConfig()
+    except KubeConfigError as error:
+        raise ClusterError(str(error), fix=f"mend {path}, or name another file with --kubeconfig") from error

@@ -1,0 +1,213 @@
+"""The cluster's certificates and keys, in kubeadm's layout and names, kept valid by reissuing.
+
+``ensure`` makes what is missing and reissues what runs out soon or names other addresses; it never touches the CA or
+the ServiceAccount key once they exist. Keys are ECDSA P-256: quick to make and small on the wire.
+Sources: kubeadm "PKI certificates and requirements"; RFC 5280.
+"""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from sampan.api.clock import Clock
+from sampan.cluster.instance import Instance
+
+CA_LIFETIME = datetime.timedelta(days=3650)
+LEAF_LIFETIME = datetime.timedelta(days=365)
+#: A leaf with less than this left is reissued at the next start.
+RENEW_BEFORE = datetime.timedelta(days=90)
+#: Certificates begin a little in the past: clocks of machines differ.
+BACKDATE = datetime.timedelta(minutes=5)
+
+PrivateKey = ec.EllipticCurvePrivateKey
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """One certificate to have: file stem, subject and use. ``hosts`` are DNS names and addresses of a server."""
+
+    stem: str
+    common_name: str
+    organizations: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+    server: bool = False
+    client: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    certificate: x509.Certificate
+    key: PrivateKey
+    pem: bytes
+
+
+def leaves(instance: Instance) -> list[Leaf]:
+    """Every certificate of a one-machine cluster."""
+    settings = instance.settings
+    domain = settings.cluster_domain
+    api_hosts = (
+        "localhost",
+        settings.node_name,
+        "kubernetes",
+        "kubernetes.default",
+        "kubernetes.default.svc",
+        f"kubernetes.default.svc.{domain}",
+        settings.kubernetes_ip,
+        settings.node_address,
+        "127.0.0.1",
+    )
+    return [
+        Leaf("apiserver", "kube-apiserver", hosts=api_hosts, server=True, client=False),
+        Leaf("apiserver-kubelet-client", "kube-apiserver-kubelet-client", ("system:masters",)),
+        Leaf("admin", "kubernetes-admin", ("kubeadm:cluster-admins",)),
+        Leaf("kubelet-client", f"system:node:{settings.node_name}", ("system:nodes",)),
+        Leaf("network-client", "system:sampan:network", ("sampan:network",)),
+        Leaf(
+            "kubelet",
+            f"system:node:{settings.node_name}",
+            ("system:nodes",),
+            hosts=(settings.node_name, settings.node_address, "127.0.0.1"),
+            server=True,
+            client=False,
+        ),
+    ]
+
+
+def ensure(instance: Instance, clock: Clock) -> Authority:
+    """Makes the instance's PKI complete and current; returns its CA. Idempotent."""
+    directory = instance.pki
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    now = clock.now()
+    authority = _ensure_ca(directory, now)
+    for leaf in leaves(instance):
+        if not _is_current(directory, leaf, authority, now):
+            _issue(directory, leaf, authority, now)
+    if not (directory / "sa.key").exists():
+        key = ec.generate_private_key(ec.SECP256R1())
+        public = key.public_key().public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+        _write(directory / "sa.pub", public, 0o644)
+        _write(directory / "sa.key", _key_pem(key), 0o600)
+    return authority
+
+
+def _ensure_ca(directory: Path, now: datetime.datetime) -> Authority:
+    certificate_path, key_path = directory / "ca.crt", directory / "ca.key"
+    if certificate_path.exists() and key_path.exists():
+        pem = certificate_path.read_bytes()
+        key = serialization.load_pem_private_key(key_path.read_bytes(), None)
+        assert isinstance(key, ec.EllipticCurvePrivateKey)
+        return Authority(x509.load_pem_x509_certificate(pem), key, pem)
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = _name("kubernetes", ())
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - BACKDATE)
+        .not_valid_after(now + CA_LIFETIME)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(_key_usage(ca=True), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = certificate.public_bytes(serialization.Encoding.PEM)
+    _write(key_path, _key_pem(key), 0o600)
+    _write(certificate_path, pem, 0o644)
+    return Authority(certificate, key, pem)
+
+
+def _is_current(directory: Path, leaf: Leaf, authority: Authority, now: datetime.datetime) -> bool:
+    certificate_path = directory / f"{leaf.stem}.crt"
+    if not certificate_path.exists() or not (directory / f"{leaf.stem}.key").exists():
+        return False
+    certificate = x509.load_pem_x509_certificate(certificate_path.read_bytes())
+    if certificate.not_valid_after_utc - now < RENEW_BEFORE or certificate.subject != _name(
+        leaf.common_name, leaf.organizations
+    ):
+        return False
+    if certificate.issuer != authority.certificate.subject:
+        return False
+    return not leaf.hosts or _hosts_of(certificate) == set(leaf.hosts)
+
+
+def _hosts_of(certificate: x509.Certificate) -> set[str]:
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return {str(general.value) for general in names}
+
+
+def _issue(directory: Path, leaf: Leaf, authority: Authority, now: datetime.datetime) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    usages = [ExtendedKeyUsageOID.SERVER_AUTH] * leaf.server + [ExtendedKeyUsageOID.CLIENT_AUTH] * leaf.client
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(_name(leaf.common_name, leaf.organizations))
+        .issuer_name(authority.certificate.subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - BACKDATE)
+        .not_valid_after(min(now + LEAF_LIFETIME, authority.certificate.not_valid_after_utc))
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_key_usage(ca=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key()), critical=False)
+    )
+    if leaf.hosts:
+        alternatives = x509.SubjectAlternativeName([_general_name(host) for host in dict.fromkeys(leaf.hosts)])
+        builder = builder.add_extension(alternatives, critical=False)
+    certificate = builder.sign(authority.key, hashes.SHA256())
+    _write(directory / f"{leaf.stem}.key", _key_pem(key), 0o600)
+    _write(directory / f"{leaf.stem}.crt", certificate.public_bytes(serialization.Encoding.PEM), 0o644)
+
+
+def _general_name(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
+
+
+def _name(common_name: str, organizations: Sequence[str]) -> x509.Name:
+    attributes = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, value) for value in organizations]
+    return x509.Name([*attributes, x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+
+
+def _key_usage(*, ca: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=True,
+        content_commitment=False,
+        key_encipherment=not ca,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=ca,
+        crl_sign=ca,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _key_pem(key: PrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+    )
+
+
+def _write(path: Path, data: bytes, mode: int) -> None:
+    """Replaces atomically, never readable by others even for a moment."""
+    temporary = path.with_suffix(path.suffix + ".new")
+    temporary.touch(mode=mode)
+    temporary.chmod(mode)
+    temporary.write_bytes(data)
+    temporary.rename(path)

@@ -1,0 +1,101 @@
+"""What this machine must have before a cluster can run on it, and how to get what is missing.
+
+Each check is a small function that returns a ``Problem`` or None; all of them run, so that a person sees everything
+at once. Nothing is changed here.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import socket
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from sampan.cluster.instance import Instance
+
+CNI_DIRECTORIES = (Path("/usr/lib/cni"), Path("/opt/cni/bin"))
+CNI_PLUGINS = ("bridge", "host-local", "loopback")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """``what`` is wrong; ``fix`` says how to mend it. ``fatal`` False: the cluster runs, but something is lost."""
+
+    what: str
+    fix: str
+    fatal: bool = True
+
+
+def check(instance: Instance, *, running: bool = False) -> list[Problem]:
+    """Every problem found. ``running``: the instance is already up, so its own ports are rightly taken."""
+    problems = [*_system(), *_programs(instance), *_kernel()]
+    if not running:
+        problems.extend(_ports(instance))
+    return problems
+
+
+def cni_directory() -> Path | None:
+    """Where the standard CNI plugins are installed; None when a needed one is missing."""
+    for directory in CNI_DIRECTORIES:
+        if all((directory / plugin).exists() for plugin in CNI_PLUGINS):
+            return directory
+    return None
+
+
+def _system() -> Iterable[Problem]:
+    if sys.platform != "linux":
+        yield Problem(f"this is {sys.platform}, and containers need Linux", "run Sampan on a Linux machine")
+    if os.geteuid() != 0:
+        yield Problem("not running as root", "run `sudo sampan up`: containers, cgroups and nftables need root")
+
+
+def _programs(instance: Instance) -> Iterable[Problem]:
+    packages = {"containerd": "containerd", "ctr": "containerd", "nft": "nftables", "ip": "iproute2"}
+    packages[instance.settings.runtime] = instance.settings.runtime
+    missing = [program for program in packages if shutil.which(program) is None]
+    if missing:
+        names = " ".join(sorted({packages[program] for program in missing}))
+        yield Problem(f"not installed: {', '.join(missing)}", f"apt-get install -y {names}")
+    if cni_directory() is None:
+        yield Problem(
+            f"the CNI plugins {', '.join(CNI_PLUGINS)} are not in {' or '.join(map(str, CNI_DIRECTORIES))}",
+            "apt-get install -y containernetworking-plugins",
+        )
+    if shutil.which("catatonit") is None and not Path("/usr/bin/catatonit").exists():
+        yield Problem("not installed: catatonit (the pause container is built of it)", "apt-get install -y catatonit")
+
+
+def _kernel() -> Iterable[Problem]:
+    filesystems = Path("/proc/filesystems").read_text() if Path("/proc/filesystems").exists() else ""
+    if "overlay" not in filesystems:
+        yield Problem("the kernel has no overlay file system", "modprobe overlay, or use a kernel built with it")
+    if not any(Path("/sys/fs/cgroup").glob("*")):
+        yield Problem("no cgroups are mounted at /sys/fs/cgroup", "mount -t cgroup2 none /sys/fs/cgroup")
+    if Path("/proc/swaps").exists() and len(Path("/proc/swaps").read_text().splitlines()) > 1:
+        yield Problem("swap is on: memory limits are softer than they look", "swapoff -a", fatal=False)
+
+
+def _ports(instance: Instance) -> Iterable[Problem]:
+    settings = instance.settings
+    options = {
+        settings.api_port: "--api-port",
+        settings.kubelet_port: "--kubelet-port",
+        settings.dns_port: "--dns-port",
+    }
+    for port, option in options.items():
+        if not _port_is_free(port):
+            yield Problem(f"port {port} is taken by another program", f"stop it, or choose another with {option}")
+
+
+def _port_is_free(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("0.0.0.0", port))
+        except OSError as error:
+            return error.errno != errno.EADDRINUSE
+    return True

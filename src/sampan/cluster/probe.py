@@ -1,0 +1,69 @@
+"""Small blocking requests to the instance's own API server, for starting up and for status.
+
+Standard library only: ``sampan up`` must not spend its time importing an HTTP framework. Everything else uses
+``sampan.client``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import ssl
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+
+from sampan.cluster.instance import Instance
+
+
+class NotAnswering(Exception):
+    """The server cannot be reached, or says that it is not ready."""
+
+
+@contextlib.contextmanager
+def connection(instance: Instance) -> Iterator[http.client.HTTPSConnection]:
+    """A connection as cluster admin. Raises NotAnswering when there is nobody."""
+    try:
+        context = ssl.create_default_context(cafile=str(instance.pki / "ca.crt"))
+        context.load_cert_chain(instance.pki / "admin.crt", instance.pki / "admin.key")
+    except (OSError, ssl.SSLError) as error:
+        raise NotAnswering(f"credentials in {instance.pki}: {error}") from error
+    opened = http.client.HTTPSConnection("127.0.0.1", instance.settings.api_port, timeout=5, context=context)
+    try:
+        yield opened
+    except (OSError, http.client.HTTPException) as error:
+        raise NotAnswering(str(error) or type(error).__name__) from error
+    finally:
+        opened.close()
+
+
+def get(instance: Instance, path: str) -> Any:
+    """The decoded answer (str for text) of a GET. Raises NotAnswering for anything but 200."""
+    with connection(instance) as opened:
+        opened.request("GET", path, headers={"Accept": "application/json"})
+        answer = opened.getresponse()
+        body = answer.read()
+    if answer.status != 200:
+        raise NotAnswering(f"HTTP {answer.status}: {body[:200].decode(errors='replace')}")
+    return orjson.loads(body) if answer.headers.get_content_type() == "application/json" else body.decode()
+
+
+def is_ready(instance: Instance) -> bool:
+    try:
+        get(instance, "/readyz")
+    except NotAnswering:
+        return False
+    return True
+
+
+def node_condition(instance: Instance) -> tuple[bool, str]:
+    """Whether this machine's node is Ready, and the Ready condition's message (or why it cannot be read)."""
+    try:
+        node = get(instance, f"/api/v1/nodes/{instance.settings.node_name}")
+    except NotAnswering as error:
+        return False, str(error)
+    for condition in node.get("status", {}).get("conditions", ()):
+        if condition["type"] == "Ready":
+            return condition["status"] == "True", condition.get("message", "")
+    return False, "the node has not reported yet"

@@ -1,0 +1,68 @@
+"""What ``sampan status`` shows: one look at processes, API server, node and pods."""
+
+from __future__ import annotations
+
+import resource
+from dataclasses import dataclass
+from pathlib import Path
+
+from sampan.cluster import probe, supervisor, up
+from sampan.cluster.instance import Instance
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessSeen:
+    """``pid`` None: not running. ``rss_bytes`` is resident memory (proc(5), statm)."""
+
+    name: str
+    pid: int | None
+    rss_bytes: int
+    restarts: int
+    last_exit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    running: bool
+    processes: tuple[ProcessSeen, ...]
+    api_ready: bool
+    node_ready: bool
+    node_message: str
+    pods: int
+    pods_running: int
+
+    @property
+    def healthy(self) -> bool:
+        return self.running and self.api_ready and self.node_ready and all(process.pid for process in self.processes)
+
+
+def observe(instance: Instance) -> Seen:
+    running = supervisor.is_running(instance)
+    processes = []
+    for name, child in up.process_status(instance).items():
+        pid = child["pid"] if running else None
+        assert pid is None or isinstance(pid, int)
+        restarts = child["restarts"]
+        assert isinstance(restarts, int)
+        rss = _rss_bytes(pid) if pid else 0
+        processes.append(ProcessSeen(name, pid, rss, restarts, str(child["lastExit"])))
+    api_ready = running and probe.is_ready(instance)
+    node_ready, node_message = probe.node_condition(instance) if api_ready else (False, "unknown")
+    pods = probe.get(instance, "/api/v1/pods")["items"] if api_ready else []
+    return Seen(
+        running=running,
+        processes=tuple(processes),
+        api_ready=api_ready,
+        node_ready=node_ready,
+        node_message=node_message,
+        pods=len(pods),
+        pods_running=sum(pod.get("status", {}).get("phase") == "Running" for pod in pods),
+    )
+
+
+def _rss_bytes(pid: int) -> int:
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except FileNotFoundError:
+        return 0
+    return pages * resource.getpagesize()

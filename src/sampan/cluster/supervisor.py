@@ -1,0 +1,219 @@
+"""Keeps the processes of one instance running: containerd, the server, the node agent.
+
+``sampan up`` starts it detached; it ends with SIGTERM (``sampan down``), stopping its children in order. A child that
+ends by itself is started again, at once the first time and more slowly when it keeps ending. The supervisor imports
+nothing heavy: it is the one process that must always be there. It decides nothing about the cluster.
+
+Concurrency: one asyncio loop, one task a child. ``status.json`` is rewritten on every change.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import fcntl
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+import orjson
+
+from sampan.api.clock import SystemClock, format_time
+from sampan.cluster import containerd
+from sampan.cluster.errors import ClusterError
+from sampan.cluster.instance import RUN_ROOT, STATE_ROOT, Instance, load
+
+#: Delay before the n-th start in a row; a child that ran for ``STEADY_SECONDS`` starts over at the first.
+RESTART_DELAYS_SECONDS = (0.0, 0.2, 1.0, 2.0, 5.0)
+STEADY_SECONDS = 10.0
+LOG_LIMIT_BYTES = 16 * 1024 * 1024
+PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A child to keep running. Stopped in reverse order of starting, each within ``stop_seconds``."""
+
+    name: str
+    argv: tuple[str, ...]
+    stop_seconds: float = 10.0
+
+
+@dataclass(slots=True)
+class Child:
+    """What is known of one child. ``pid`` None: not running just now."""
+
+    program: Program
+    pid: int | None = None
+    restarts: int = 0
+    started_at: datetime | None = None
+    last_exit: str = ""
+    process: asyncio.subprocess.Process | None = field(default=None, repr=False)
+
+
+def programs(instance: Instance) -> list[Program]:
+    """The children of an instance, in starting order."""
+    python = (sys.executable, "-X", "frozen_modules=on", "-m")
+    where = ("--name", instance.name, "--state-root", str(instance.state_root), "--run-root", str(instance.run_root))
+    return [
+        Program("containerd", ("containerd", "--config", str(containerd.config_file(instance)))),
+        Program("server", (*python, "sampan.cluster.control_plane", *where)),
+        Program("node", (*python, "sampan.cluster.node_process", *where)),
+    ]
+
+
+class Supervisor:
+    def __init__(self, instance: Instance, children: Sequence[Program]) -> None:
+        self.instance = instance
+        self.children = [Child(program) for program in children]
+        self._clock = SystemClock()
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> None:
+        """Returns when told to stop and all children are gone."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopping.set)
+        self._write_status()
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._keep(child), name=child.program.name) for child in self.children]
+            await self._stopping.wait()
+            for task, child in reversed(list(zip(tasks, self.children, strict=True))):
+                await self._stop(child)
+                task.cancel()
+        self._write_status()
+
+    async def _keep(self, child: Child) -> None:
+        """Runs one child for ever."""
+        loop = asyncio.get_running_loop()
+        quick_ends = 0
+        while not self._stopping.is_set():
+            began = loop.time()
+            await self._start(child)
+            assert child.process is not None
+            code = await child.process.wait()
+            child.pid, child.process = None, None
+            child.last_exit = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+            if self._stopping.is_set():
+                return
+            child.restarts += 1
+            self._write_status()
+            quick_ends = 0 if loop.time() - began > STEADY_SECONDS else quick_ends + 1
+            await asyncio.sleep(RESTART_DELAYS_SECONDS[min(quick_ends, len(RESTART_DELAYS_SECONDS) - 1)])
+
+    async def _start(self, child: Child) -> None:
+        log = open_log(self.instance.logs / f"{child.program.name}.log")
+        try:
+            child.process = await asyncio.create_subprocess_exec(
+                *child.program.argv,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                # A group of its own: Ctrl-C on a terminal is the supervisor's business alone.
+                process_group=0,
+                preexec_fn=_end_with_parent(),
+            )
+        finally:
+            os.close(log)
+        child.pid = child.process.pid
+        child.started_at = self._clock.now()
+        self._write_status()
+
+    async def _stop(self, child: Child) -> None:
+        process = child.process
+        if process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        try:
+            async with asyncio.timeout(child.program.stop_seconds):
+                await process.wait()
+        except TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+
+    def _write_status(self) -> None:
+        status = {
+            "supervisor": os.getpid(),
+            "stopping": self._stopping.is_set(),
+            "processes": {
+                child.program.name: {
+                    "pid": child.pid,
+                    "restarts": child.restarts,
+                    "startedAt": format_time(child.started_at) if child.started_at else None,
+                    "lastExit": child.last_exit,
+                }
+                for child in self.children
+            },
+        }
+        temporary = self.instance.status_file.with_suffix(".tmp")
+        temporary.write_bytes(orjson.dumps(status))
+        temporary.rename(self.instance.status_file)
+
+
+def open_log(path: Path) -> int:
+    """A file descriptor that appends; a log that grew large is put aside first (one old one is kept)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and path.stat().st_size > LOG_LIMIT_BYTES:
+        path.rename(path.with_suffix(".log.1"))
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+
+
+def _end_with_parent() -> Callable[[], None]:
+    """For a child, before exec: SIGTERM when the supervisor dies, however it dies, so that none is left unwatched."""
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+
+    def arrange() -> None:
+        prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+
+    return arrange
+
+
+def hold_lock(instance: Instance) -> int:
+    """Takes the instance's lock for the life of this process. Raises ClusterError when another supervisor runs."""
+    instance.run.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor = os.open(instance.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise ClusterError(f"cluster {instance.name!r} is already running") from None
+    return descriptor
+
+
+def is_running(instance: Instance) -> bool:
+    """Whether a supervisor holds the lock."""
+    try:
+        descriptor = os.open(instance.lock_file, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def main(arguments: Sequence[str]) -> int:
+    name, state_root, run_root = arguments
+    instance = load(name, state_root=Path(state_root), run_root=Path(run_root))
+    try:
+        hold_lock(instance)
+    except ClusterError as error:
+        sys.stderr.write(f"{error.message}\n")
+        return 1
+    asyncio.run(Supervisor(instance, programs(instance)).run())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:] or ["default", str(STATE_ROOT), str(RUN_ROOT)]))

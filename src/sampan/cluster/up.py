@@ -1,0 +1,192 @@
+"""``sampan up``: from nothing, or from a stopped instance, to a node that is Ready.
+
+Called by the CLI. Reports each step to a ``Progress``; undoes what it started when it fails or is interrupted. Nothing
+here runs on after it returns: the supervisor does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Protocol
+
+import orjson
+
+from sampan.api.clock import Clock
+from sampan.cluster import containerd, images, kubeconfigs, machine, pki, podnetwork, preflight, probe, supervisor
+from sampan.cluster.errors import ClusterError
+from sampan.cluster.instance import Instance
+
+#: Between two looks at something that is about to be there.
+LOOK_SECONDS = 0.02
+#: A child that was started again this often while coming up will not come up.
+RESTARTS_TO_GIVE_UP = 3
+
+
+class Progress(Protocol):
+    """Told of each step; what it does with that is its own affair."""
+
+    def step(self, text: str) -> None:
+        """A step begins; the one before it is done."""
+        ...
+
+    def warn(self, text: str) -> None: ...
+
+
+def complete(instance: Instance) -> Instance:
+    """Fills in what the machine decides: node name and address. Raises ClusterError."""
+    settings = instance.settings
+    settings = replace(
+        settings,
+        node_name=settings.node_name or machine.node_name(),
+        node_address=settings.node_address or machine.node_address(),
+    )
+    settings.validate()
+    return replace(instance, settings=settings)
+
+
+def prepare(instance: Instance, clock: Clock, progress: Progress) -> None:
+    """Checks the machine and writes everything the processes read. Raises ClusterError with all problems at once."""
+    progress.step("Checking this machine")
+    problems = preflight.check(instance)
+    fatal = [problem for problem in problems if problem.fatal]
+    if fatal:
+        raise ClusterError(
+            "this machine is not ready:\n" + "\n".join(f"  - {problem.what}" for problem in fatal),
+            fix="\n".join(problem.fix for problem in fatal),
+        )
+    for problem in problems:
+        progress.warn(f"{problem.what} ({problem.fix})")
+    progress.step("Certificates and settings")
+    instance.save()
+    instance.run.mkdir(parents=True, exist_ok=True, mode=0o700)
+    instance.logs.mkdir(parents=True, exist_ok=True, mode=0o750)
+    pki.ensure(instance, clock)
+    kubeconfigs.write_all(instance)
+    containerd.write_config(instance)
+    podnetwork.write_config(instance)
+
+
+async def up(instance: Instance, clock: Clock, progress: Progress, *, timeout_seconds: float) -> None:
+    """Starts the instance and returns when its node is Ready. Raises ClusterError."""
+    prepare(instance, clock, progress)
+    process = start_supervisor(instance)
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            progress.step("Starting containerd, server and node")
+            async with asyncio.TaskGroup() as group:
+                watch = group.create_task(_watch_children(instance, process), name="children")
+                pause = group.create_task(_prepare_images(instance), name="images")
+                await _until(lambda: asyncio.to_thread(probe.is_ready, instance))
+                progress.step("API server answers; waiting for the node")
+                await pause
+                await _until(lambda: asyncio.to_thread(lambda: probe.node_condition(instance)[0]))
+                watch.cancel()
+    except TimeoutError:
+        _, message = probe.node_condition(instance)
+        await _undo(process)
+        raise ClusterError(
+            f"the cluster did not come up within {timeout_seconds:.0f} s: {message}",
+            fix=f"read the logs in {instance.logs}, or give it longer with --timeout",
+        ) from None
+    except BaseExceptionGroup as group_error:
+        await _undo(process)
+        raise _first(group_error) from None
+    except asyncio.CancelledError:
+        await _undo(process)
+        raise
+
+
+def start_supervisor(instance: Instance) -> subprocess.Popen[bytes]:
+    """Starts the supervisor in a session of its own, so that it outlives this program and its terminal."""
+    log = supervisor.open_log(instance.logs / "supervisor.log")
+    try:
+        return subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "sampan.cluster.supervisor",
+                instance.name,
+                str(instance.state_root),
+                str(instance.run_root),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd="/",
+            start_new_session=True,
+        )
+    finally:
+        os.close(log)
+
+
+async def _prepare_images(instance: Instance) -> None:
+    await _until(lambda: asyncio.to_thread(instance.containerd_socket.exists))
+    await images.ensure_pause(instance)
+
+
+async def _watch_children(instance: Instance, process: subprocess.Popen[bytes]) -> None:
+    """Raises ClusterError when the supervisor is gone or a child keeps ending; else runs until cancelled."""
+    while True:
+        await asyncio.sleep(0.2)
+        if process.poll() is not None:
+            raise ClusterError(
+                f"the supervisor ended:\n{tail(instance, 'supervisor')}", fix=f"look into {instance.logs}"
+            )
+        for name, child in process_status(instance).items():
+            if child["restarts"] >= RESTARTS_TO_GIVE_UP:
+                raise ClusterError(
+                    f"{name} keeps ending ({child['lastExit']}); the end of its log:\n{tail(instance, name)}",
+                    fix=f"the whole log is {instance.logs / name}.log",
+                )
+
+
+def process_status(instance: Instance) -> dict[str, dict[str, object]]:
+    """What the supervisor last wrote of its children; empty before it did."""
+    try:
+        status = orjson.loads(instance.status_file.read_bytes())
+    except (FileNotFoundError, orjson.JSONDecodeError):
+        return {}
+    processes: dict[str, dict[str, object]] = status["processes"]
+    return processes
+
+
+def tail(instance: Instance, name: str, lines: int = 8) -> str:
+    path = instance.logs / f"{name}.log"
+    if not path.exists():
+        return "  (no log)"
+    with path.open("rb") as log:
+        log.seek(max(0, path.stat().st_size - 16384))
+        last = log.read().decode(errors="replace").splitlines()[-lines:]
+    return "\n".join(f"  | {line}" for line in last)
+
+
+async def _until(there: Callable[[], Awaitable[bool]]) -> None:
+    while not await there():  # noqa: ASYNC110 (what is waited for is another process)
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+async def _undo(process: subprocess.Popen[bytes]) -> None:
+    """Ends the supervisor that this call started, and with it its children."""
+    with contextlib.suppress(ProcessLookupError):
+        process.send_signal(signal.SIGTERM)
+    await asyncio.to_thread(process.wait)
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The ClusterError among the reasons, if any; else the first reason."""
+    flat: list[BaseException] = []
+    pending: list[BaseException] = [group]
+    while pending:
+        error = pending.pop(0)
+        if isinstance(error, BaseExceptionGroup):
+            pending.extend(error.exceptions)
+        else:
+            flat.append(error)
+    return next((error for error in flat if isinstance(error, ClusterError)), flat[0])
