@@ -1,0 +1,56 @@
+"""Durations as people read them in tables (apimachinery ``util/duration``): ``5s``, ``2m3s``, ``3h5m``, ``2d4h``."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from sampan.api.clock import parse_time
+
+_MINUTE, _HOUR, _DAY = 60, 3600, 86400
+
+
+def _two(large: int, large_unit: str, small: int, small_unit: str) -> str:
+    return f"{large}{large_unit}{small}{small_unit}" if small else f"{large}{large_unit}"
+
+
+def human_duration(duration: timedelta | float) -> str:
+    """Two units where that helps, else one; seconds are truncated. Slightly negative is ``0s`` (clocks differ)."""
+    total = duration.total_seconds() if isinstance(duration, timedelta) else duration
+    seconds = int(total)
+    if seconds < -1:
+        return "<invalid>"
+    if seconds < 0:
+        return "0s"
+    if seconds < 2 * _MINUTE:
+        return f"{seconds}s"
+    minutes = seconds // _MINUTE
+    if minutes < 10:
+        return _two(minutes, "m", seconds % _MINUTE, "s")
+    if minutes < 3 * 60:
+        return f"{minutes}m"
+    hours = seconds // _HOUR
+    if hours < 8:
+        return _two(hours, "h", minutes % 60, "m")
+    if hours < 48:
+        return f"{hours}h"
+    days = seconds // _DAY
+    if hours < 24 * 8:
+        return _two(days, "d", hours % 24, "h")
+    if hours < 24 * 365 * 2:
+        return f"{days}d"
+    if hours < 24 * 365 * 8:
+        return _two(days // 365, "y", days % 365, "d")
+    return f"{days // 365}y"
+
+
+def since(timestamp: str | None, now: datetime) -> str:
+    """The age of a moment as the API writes it, ``<unknown>`` when there is none."""
+    if not timestamp:
+        return "<unknown>"
+    return human_duration(now - parse_time(timestamp))
+
+
+def until(timestamp: str | None, now: datetime) -> str:
+    if not timestamp:
+        return "<unknown>"
+    return human_duration(parse_time(timestamp) - now)

@@ -1,0 +1,258 @@
+"""Object metadata: what the server fills in, and what may stand in it, the same for every kind.
+
+Called by the server around a kind's own strategy and validation. Pure: time, uid and randomness are arguments.
+Rules and wording: apimachinery ``api/validation/objectmeta.go`` and apiserver ``registry/rest``.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import orjson
+
+from sampan.api import errors, names
+from sampan.api.clock import Random, format_time
+from sampan.api.errors import FieldError
+from sampan.api.kind import Kind
+from sampan.api.names import NameCheck
+from sampan.api.types import Obj
+
+ANNOTATIONS_LIMIT_BYTES = 256 * 1024
+IMMUTABLE = "field is immutable"
+
+#: Characters of generated names: no vowels and nothing that looks like another, so that no words appear.
+SAFE_CHARACTERS = "bcdfghjklmnpqrstvwxz2456789"
+_SUFFIX_LENGTH = 5
+_BASE_LENGTH = 63 - _SUFFIX_LENGTH
+
+STANDARD_FINALIZERS = frozenset(("kubernetes", "orphan", "foregroundDeletion"))
+
+
+#: Kinds whose names are not RFC 1123 subdomains, by (group, resource).
+_NAME_CHECKS: dict[tuple[str, str], NameCheck] = {
+    ("", "namespaces"): names.dns1123_label,
+    ("", "services"): names.dns1123_label,
+    ("apps", "statefulsets"): names.dns1123_label,
+    ("rbac.authorization.k8s.io", "roles"): names.path_segment,
+    ("rbac.authorization.k8s.io", "rolebindings"): names.path_segment,
+    ("rbac.authorization.k8s.io", "clusterroles"): names.path_segment,
+    ("rbac.authorization.k8s.io", "clusterrolebindings"): names.path_segment,
+    ("apiregistration.k8s.io", "apiservices"): names.path_segment,
+    ("certificates.k8s.io", "clustertrustbundles"): names.path_segment,
+    ("networking.k8s.io", "ipaddresses"): names.ip_address,
+}
+
+
+def name_check(kind: Kind) -> NameCheck:
+    return _NAME_CHECKS.get((kind.group, kind.plural), names.dns1123_subdomain)
+
+
+# -- what the server fills in ------------------------------------------------------------------------------------
+
+
+def generate_name(base: str, random: Random) -> str:
+    """``base`` cut to 58 characters, and five random ones."""
+    return base[:_BASE_LENGTH] + "".join(random.choice(SAFE_CHARACTERS) for _ in range(_SUFFIX_LENGTH))
+
+
+def prepare_metadata_create(obj: Obj, kind: Kind, *, now: datetime, uid: str, random: Random) -> None:
+    """Fills what only the server may set and wipes what a client must not. The name is generated when asked for."""
+    metadata = obj.setdefault("metadata", {})
+    for key in ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "managedFields", "resourceVersion"):
+        metadata.pop(key, None)
+    metadata["creationTimestamp"] = format_time(now)
+    metadata["uid"] = uid
+    metadata.pop("generation", None)
+    if kind.generation:
+        metadata["generation"] = 1
+    if not metadata.get("name") and metadata.get("generateName"):
+        metadata["name"] = generate_name(metadata["generateName"], random)
+    drop_empty(metadata)
+
+
+_KEPT_WHEN_UNSET = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generateName")
+
+
+def prepare_metadata_update(new: Obj, old: Obj) -> None:
+    """Carries over what an update may leave out but never change (rest.BeforeUpdate)."""
+    metadata, previous = new.setdefault("metadata", {}), old.get("metadata", {})
+    metadata.pop("selfLink", None)
+    metadata.pop("managedFields", None)
+    for key in _KEPT_WHEN_UNSET:
+        if not metadata.get(key) and previous.get(key) is not None:
+            metadata[key] = previous[key]
+    if "generation" in previous:
+        metadata["generation"] = previous["generation"]
+    else:
+        metadata.pop("generation", None)
+    drop_empty(metadata)
+
+
+def drop_empty(metadata: Obj) -> None:
+    """Empty collections and texts are as good as absent, and are not stored."""
+    for key in ("labels", "annotations", "finalizers", "ownerReferences", "generateName", "namespace"):
+        if key in metadata and not metadata[key]:
+            del metadata[key]
+
+
+def next_generation(new: Obj, old: Obj) -> int:
+    """The generation after an update: one more when anything but metadata and status differs."""
+    current: int = old.get("metadata", {}).get("generation", 0)
+    ignored = ("metadata", "status", "kind", "apiVersion")
+    changed = any(new.get(key) != old.get(key) for key in {**new, **old} if key not in ignored)
+    return current + 1 if changed else current
+
+
+def drop_duplicate_owners(obj: Obj) -> str | None:
+    """Keeps the first of owner references that are the same; the text of the Warning when there were any."""
+    metadata = obj.get("metadata", {})
+    owners = metadata.get("ownerReferences")
+    if not owners or len(owners) < 2:
+        return None
+    kept: list[Obj] = []
+    repeated: list[str] = []
+    for owner in owners:
+        if owner in kept:
+            repeated.append(owner.get("uid", ""))
+        else:
+            kept.append(owner)
+    if not repeated:
+        return None
+    metadata["ownerReferences"] = kept
+    return (
+        ".metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, and may "
+        "reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: "
+        + ", ".join(dict.fromkeys(repeated))
+    )
+
+
+# -- validation --------------------------------------------------------------------------------------------------
+
+
+def validate_create(obj: Obj, kind: Kind) -> list[FieldError]:
+    metadata = obj.get("metadata", {})
+    found: list[FieldError] = []
+    check = name_check(kind)
+    name, base = metadata.get("name", ""), metadata.get("generateName", "")
+    if base:
+        found += [errors.invalid("metadata.generateName", base, text) for text in names.as_prefix(check, base)]
+    if name:
+        found += [errors.invalid("metadata.name", name, text) for text in check(name)]
+    else:
+        found.append(errors.required("metadata.name", "name or generateName is required"))
+    found += _validate_namespace(metadata, kind)
+    if metadata.get("generation", 0) < 0:
+        found.append(
+            errors.invalid("metadata.generation", metadata["generation"], "must be greater than or equal to 0")
+        )
+    return found + _validate_common(metadata, kind)
+
+
+def _validate_namespace(metadata: Obj, kind: Kind) -> list[FieldError]:
+    namespace = metadata.get("namespace", "")
+    if not kind.namespaced:
+        return [errors.forbidden("metadata.namespace", "not allowed on this type")] if namespace else []
+    if not namespace:
+        return [errors.required("metadata.namespace")]
+    return [errors.invalid("metadata.namespace", namespace, text) for text in names.dns1123_label(namespace)]
+
+
+def _validate_common(metadata: Obj, kind: Kind) -> list[FieldError]:
+    found = validate_labels(metadata.get("labels"), "metadata.labels")
+    found += validate_annotations(metadata.get("annotations"), "metadata.annotations")
+    found += validate_owner_references(metadata.get("ownerReferences") or [], "metadata.ownerReferences")
+    return found + _validate_finalizers(metadata.get("finalizers") or [], kind)
+
+
+def validate_labels(labels: dict[str, str] | None, path: str) -> list[FieldError]:
+    found: list[FieldError] = []
+    for key, value in (labels or {}).items():
+        found += [errors.invalid(path, key, text) for text in names.qualified_name(key)]
+        found += [errors.invalid(path, value, text) for text in names.label_value(value)]
+    return found
+
+
+def validate_annotations(annotations: dict[str, str] | None, path: str) -> list[FieldError]:
+    found: list[FieldError] = []
+    size = 0
+    for key, value in (annotations or {}).items():
+        # Annotation keys are checked in lower case: historical ones have capitals in the prefix.
+        found += [errors.invalid(path, key, text) for text in names.qualified_name(key.lower())]
+        size += len(key.encode()) + len(value.encode())
+    if size > ANNOTATIONS_LIMIT_BYTES:
+        found.append(errors.too_long(path, ANNOTATIONS_LIMIT_BYTES))
+    return found
+
+
+def validate_owner_references(owners: list[Obj], path: str) -> list[FieldError]:
+    found: list[FieldError] = []
+    controller: str | None = None
+    for owner in owners:
+        if not owner.get("apiVersion", "").rpartition("/")[2]:
+            found.append(errors.invalid(f"{path}.apiVersion", owner.get("apiVersion", ""), "version must not be empty"))
+        for key in ("kind", "name", "uid"):
+            if not owner.get(key):
+                found.append(errors.invalid(f"{path}.{key}", owner.get(key, ""), "must not be empty"))
+        if owner.get("kind") == "Event" and owner.get("apiVersion") in ("v1", "events.k8s.io/v1"):
+            found.append(errors.invalid(path, owner, "Event is disallowed from being an owner"))
+        if owner.get("controller"):
+            if controller is not None:
+                text = (
+                    'Only one reference can have Controller set to true. Found "true" in references for '
+                    f"{controller} and {owner.get('name', '')}"
+                )
+                found.append(errors.invalid(path, owners, text))
+            else:
+                controller = owner.get("name", "")
+    return found
+
+
+def _validate_finalizers(finalizers: list[str], kind: Kind) -> list[FieldError]:
+    path = "metadata.finalizers"
+    found: list[FieldError] = []
+    builtin = kind.schema.startswith("io.k8s.")
+    for index, finalizer in enumerate(finalizers):
+        problems = names.qualified_name(finalizer)
+        found += [errors.invalid(path, finalizer, text) for text in problems]
+        if builtin and not problems and "/" not in finalizer and finalizer not in STANDARD_FINALIZERS:
+            text = "name is neither a standard finalizer name nor is it fully qualified"
+            found.append(errors.invalid(f"{path}[{index}]", finalizer, text))
+    if "orphan" in finalizers and "foregroundDeletion" in finalizers:
+        text = "finalizer orphan and foregroundDeletion cannot be both set"
+        found.append(errors.invalid(path, finalizers, text))
+    return found
+
+
+def resource_version_required() -> FieldError:
+    """For a PUT without resourceVersion on a kind that wants one. Upstream prints the zero in Go's hexadecimal."""
+    return FieldError(
+        "FieldValueInvalid", "metadata.resourceVersion", "Invalid value: 0x0: must be specified for an update"
+    )
+
+
+_IMMUTABLE_FIELDS = ("name", "namespace", "uid", "creationTimestamp", "deletionTimestamp")
+
+
+def validate_update(new: Obj, old: Obj, kind: Kind) -> list[FieldError]:
+    """For a (new, old) pair that ``prepare_metadata_update`` saw."""
+    metadata, previous = new.get("metadata", {}), old.get("metadata", {})
+    found = [
+        errors.invalid(f"metadata.{key}", metadata.get(key, ""), IMMUTABLE)
+        for key in _IMMUTABLE_FIELDS
+        if metadata.get(key, "") != previous.get(key, "")
+    ]
+    grace, previous_grace = metadata.get("deletionGracePeriodSeconds"), previous.get("deletionGracePeriodSeconds")
+    if previous.get("deletionTimestamp") and grace != previous_grace:
+        found.append(errors.invalid("metadata.deletionGracePeriodSeconds", grace, IMMUTABLE))
+    if metadata.get("generation", 0) < previous.get("generation", 0):
+        found.append(errors.invalid("metadata.generation", metadata.get("generation", 0), "must not be decremented"))
+    if previous.get("deletionTimestamp"):
+        added = sorted(set(metadata.get("finalizers") or ()) - set(previous.get("finalizers") or ()))
+        if added:
+            listed = ", ".join(orjson.dumps(item).decode() for item in added)
+            text = (
+                "no new finalizers can be added if the object is being deleted, found new finalizers "
+                f"[]string{{{listed}}}"
+            )
+            found.append(errors.forbidden("metadata.finalizers", text))
+    return found + _validate_common(metadata, kind)
