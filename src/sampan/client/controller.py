@@ -1,0 +1,143 @@
+"""The shell of every work-queue controller: informer events give keys, workers sync keys, errors decide the retry.
+
+A controller module supplies ``sync(key)``, which takes one snapshot from the informers, plans purely and applies the
+plan. Level-triggered: a key says only that something may have to be done. ``observe`` closes the loop after a write:
+nobody syncs a key again on a state older than what it wrote itself, so no expectation counters are needed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from sampan.api.errors import ApiError, Conflict, Forbidden, Invalid, NotFound
+from sampan.api.types import Obj
+from sampan.client import tasks
+from sampan.client.informer import ChangeType, Informer
+from sampan.client.keys import ObjectKey, key_of, revision_of
+from sampan.client.workqueue import WorkQueue
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a sync leaves: nothing more to do, or look again after some seconds."""
+
+    requeue_after_seconds: float | None = None
+
+
+Sync = Callable[[ObjectKey], Awaitable[Result | None]]
+#: From a changed object to the keys that may have to be synced.
+ToKeys = Callable[[Obj], Iterable[ObjectKey]]
+
+DONE = Result()
+
+
+async def observe(informer: Informer, answer: Obj, namespace: str = "") -> None:
+    """Waits until the informer has seen a write, given the server's answer to it.
+
+    The answer is the written object, or for a deletion that took effect at once a ``Status`` with name and uid
+    (``namespace`` is then the object's). It has no time limit on purpose: going on with an older view would create
+    things twice.
+    """
+    if answer.get("kind") != "Status":
+        await informer.wait_for(revision_of(answer))
+        return
+    details = answer.get("details") or {}
+    name, uid = details.get("name", ""), details.get("uid", "")
+
+    def gone() -> bool:
+        present = informer.get(namespace, name)
+        return present is None or present["metadata"].get("uid") != uid
+
+    if name and uid:
+        await informer.wait_until(gone)
+
+
+class Controller:
+    """Feeds keys from informers to ``sync``. ``queue`` may also be filled by hand (timers, other sources)."""
+
+    def __init__(self, name: str, sync: Sync, *, workers: int = 5, informers: Sequence[Informer] = ()) -> None:
+        self.name = name
+        self.queue: WorkQueue[ObjectKey] = WorkQueue()
+        self._sync = sync
+        self._workers = workers
+        self._informers = list(informers)
+
+    def watch(self, informer: Informer, to_keys: ToKeys | None = None) -> None:
+        """Enqueues, for each change, the keys of the new and of the previous state. Default: the object's own key."""
+        keys = to_keys or _own_key
+        if informer not in self._informers:
+            self._informers.append(informer)
+
+        def changed(kind: ChangeType, obj: Obj, previous: Obj | None) -> None:
+            for key in keys(obj):
+                self.queue.add(key)
+            if previous is not None and to_keys is not None:
+                for key in keys(previous):
+                    self.queue.add(key)
+
+        informer.add_handler(changed)
+
+    def enqueue(self, key: ObjectKey) -> None:
+        self.queue.add(key)
+
+    async def run(self) -> None:
+        """Works until cancelled. The informers run elsewhere; no key is synced before all of them have synced."""
+        for informer in self._informers:
+            await informer.synced()
+        try:
+            async with asyncio.TaskGroup() as group:
+                for number in range(self._workers):
+                    tasks.spawn_eternal(group, self._work(), f"{self.name} worker {number}")
+        finally:
+            self.queue.shut_down()
+
+    async def _work(self) -> None:
+        while True:
+            key = await self.queue.get()
+            try:
+                await self.process(key)
+            finally:
+                self.queue.done(key)
+
+    async def process(self, key: ObjectKey) -> None:
+        """One sync, and what its outcome means for the key."""
+        queue = self.queue
+        try:
+            result = await self._sync(key)
+        except (Conflict, NotFound) as error:
+            # What was read is out of date: look again.
+            log.debug("%s: %s: %s", self.name, key, error.message)
+            queue.add_rate_limited(key)
+        except Invalid as error:
+            # The same input gives the same answer: wait for the input to change.
+            log.warning("%s: %s: %s", self.name, key, error.message)
+            queue.forget(key)
+        except Forbidden as error:
+            if error.cause("NamespaceTerminating"):
+                queue.forget(key)
+                return
+            log.warning("%s: %s: %s", self.name, key, error.message)
+            queue.add_rate_limited(key)
+        except ApiError as error:
+            log.warning("%s: %s: %s", self.name, key, error.message)
+            if error.retry_after_seconds:
+                queue.add_after(key, error.retry_after_seconds)
+            else:
+                queue.add_rate_limited(key)
+        except Exception:
+            # Our bug: it costs this key its turn, backed off alone, and nothing else.
+            log.exception("%s: sync of %s failed", self.name, key)
+            queue.add_rate_limited(key)
+        else:
+            queue.forget(key)
+            if result is not None and result.requeue_after_seconds is not None:
+                queue.add_after(key, max(result.requeue_after_seconds, 0.001))
+
+
+def _own_key(obj: Obj) -> Iterable[ObjectKey]:
+    return (key_of(obj),)

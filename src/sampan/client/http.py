@@ -1,0 +1,202 @@
+"""The client transport over HTTP(S), by aiohttp: the only module of the client that speaks HTTP.
+
+Implements ``sampan.api.transport.Transport`` for any Kubernetes API server, and ``stream`` for logs. Faults of the
+network become ``ServiceUnavailable``, so callers know one family of errors. It retries nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import ssl
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import orjson
+from yarl import URL
+
+from sampan.api.errors import ApiError, BadRequest, ServiceUnavailable, from_status
+from sampan.api.resources import Resource
+from sampan.api.transport import CacheView, Call, WatchEvent
+from sampan.client.kubeconfig import Connection
+
+CONNECT_SECONDS = 10.0
+CALL_SECONDS = 70.0
+#: Bookmarks come about every minute: a watch that is silent for longer has lost its connection.
+WATCH_SILENCE_SECONDS = 180.0
+
+
+def ssl_context(connection: Connection) -> ssl.SSLContext:
+    """TLS 1.2 and up, with the connection's CA and client certificate. Raises ssl.SSLError for bad PEM."""
+    context = ssl.create_default_context(cadata=connection.ca_pem.decode() if connection.ca_pem else None)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if connection.insecure_skip_tls_verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if connection.client_certificate_pem:
+        # The ssl module takes a certificate from a file only; the directory is 0700 and short-lived.
+        with tempfile.TemporaryDirectory(prefix="sampan-") as directory:
+            path = Path(directory) / "client.pem"
+            path.touch(mode=0o600)
+            path.write_bytes(connection.client_certificate_pem + b"\n" + connection.client_key_pem)
+            context.load_cert_chain(path)
+    return context
+
+
+class HttpTransport:
+    """One pool of connections. Safe for concurrent use on one event loop; ``close`` when done."""
+
+    def __init__(self, connection: Connection, *, user_agent: str = "sampan") -> None:
+        self.connection = connection
+        self._user_agent = user_agent
+        self._ssl = ssl_context(connection) if connection.server.startswith("https:") else None
+        self._session: aiohttp.ClientSession | None = None
+        self._token = connection.token
+        self._token_stamp: tuple[int, int] | None = None
+
+    async def call(self, call: Call) -> Any:
+        timeout = aiohttp.ClientTimeout(total=CALL_SECONDS, sock_connect=CONNECT_SECONDS)
+        async with self._request(call, timeout) as response:
+            body = await _read(response)
+            if response.status >= 400:
+                raise _error(response.status, body)
+            return _decode(response.content_type, body)
+
+    @asynccontextmanager
+    async def watch(self, call: Call) -> AsyncIterator[AsyncIterator[WatchEvent]]:
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=WATCH_SILENCE_SECONDS)
+        async with self._request(call, timeout) as response:
+            if response.status >= 400:
+                raise _error(response.status, await _read(response))
+            yield _events(response)
+
+    @asynccontextmanager
+    async def stream(self, call: Call) -> AsyncIterator[AsyncIterator[bytes]]:
+        """The answer's body as it comes (logs with ``follow``). Entering raises ApiError."""
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
+        async with self._request(call, timeout) as response:
+            if response.status >= 400:
+                raise _error(response.status, await _read(response))
+            yield _chunks(response)
+
+    def cache_view(self, resource: Resource) -> CacheView | None:
+        return None
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    @asynccontextmanager
+    async def _request(self, call: Call, timeout: aiohttp.ClientTimeout) -> AsyncIterator[aiohttp.ClientResponse]:
+        headers = self._headers()
+        data = None
+        if call.body is not None:
+            headers["Content-Type"] = call.content_type
+            data = call.body if isinstance(call.body, bytes) else orjson.dumps(call.body)
+        # The path is already escaped (Resource.path): it must reach the server as it is.
+        url = URL(self.connection.server + call.path, encoded=True)
+        if call.query:
+            url = url.with_query(dict(call.query))
+        extra: dict[str, Any] = {}
+        if self.connection.tls_server_name:
+            extra["server_hostname"] = self.connection.tls_server_name
+        try:
+            async with self._opened().request(
+                call.method, url, data=data, headers=headers, timeout=timeout, allow_redirects=False, **extra
+            ) as response:
+                yield response
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise ServiceUnavailable(f"{call.method} {call.path}: {_describe(error)}") from error
+
+    def _opened(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            connector = aiohttp.TCPConnector(limit=0, ssl=self._ssl if self._ssl is not None else False)
+            # A watch event may be as large as the largest object, far above aiohttp's 64 KiB line buffer.
+            self._session = aiohttp.ClientSession(
+                connector=connector, read_bufsize=1 << 20, cookie_jar=aiohttp.DummyCookieJar()
+            )
+        return self._session
+
+    def _headers(self) -> dict[str, str]:
+        connection = self.connection
+        headers = {"Accept": "application/json", "User-Agent": self._user_agent, **connection.headers}
+        token = self._current_token()
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        elif connection.username:
+            pair = f"{connection.username}:{connection.password}".encode()
+            headers["Authorization"] = "Basic " + base64.b64encode(pair).decode()
+        return headers
+
+    def _current_token(self) -> str:
+        path = self.connection.token_file
+        if path is None:
+            return self._token
+        try:
+            stat = path.stat()
+            stamp = (stat.st_mtime_ns, stat.st_ino)
+            if stamp != self._token_stamp:
+                self._token = path.read_text().strip()
+                self._token_stamp = stamp
+        except OSError as error:
+            if not self._token:
+                raise ServiceUnavailable(f"token file {path} cannot be read: {error}") from error
+        return self._token
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    return await response.read()
+
+
+async def _chunks(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    async for chunk in response.content.iter_any():
+        yield chunk
+
+
+async def _events(response: aiohttp.ClientResponse) -> AsyncIterator[WatchEvent]:
+    """One event a line; a line cut short by the end of the connection is dropped: it will come again."""
+    pending: list[bytes] = []
+    async for chunk in response.content.iter_any():
+        head, *rest = chunk.split(b"\n")
+        pending.append(head)
+        for part in rest:
+            line = b"".join(pending)
+            pending = [part]
+            if line.strip():
+                yield _event(line)
+
+
+def _event(line: bytes) -> WatchEvent:
+    try:
+        value = orjson.loads(line)
+        return WatchEvent(value["type"], value["object"])
+    except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+        raise BadRequest(f"the server sent something that is no watch event: {error}") from error
+
+
+def _decode(content_type: str, body: bytes) -> Any:
+    if content_type == "application/json":
+        try:
+            return orjson.loads(body)
+        except orjson.JSONDecodeError as error:
+            raise BadRequest(f"the server's answer is not JSON: {error}") from error
+    return body.decode(errors="replace")
+
+
+def _error(code: int, body: bytes) -> ApiError:
+    try:
+        status = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        status = None
+    if not isinstance(status, dict) or status.get("kind") != "Status":
+        text = body[:256].decode(errors="replace").strip()
+        status = {"message": f"HTTP {code}: {text}" if text else f"HTTP {code}"}
+    return from_status(code, status)
+
+
+def _describe(error: Exception) -> str:
+    return str(error) or type(error).__name__

@@ -1,0 +1,339 @@
+"""Informers: the present objects of a resource, kept up to date, with handlers and indexes.
+
+Used by every component that reacts to objects. In one process with the server an informer is a view on the server's
+watch cache (no copy of objects, no store of its own); across processes it lists, then watches, and keeps a store.
+One event loop; handlers are called synchronously in revision order and must not block. Objects are shared: read-only.
+It writes nothing and filters only by the selectors it was made with.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal
+
+from sampan.api.clock import Random, SystemRandom
+from sampan.api.resources import Resource
+from sampan.api.transport import CacheView, EventType
+from sampan.api.types import Obj
+from sampan.client import tasks
+from sampan.client.client import Client
+from sampan.client.keys import ObjectKey, key_of, revision_of
+from sampan.client.reflector import Reflector
+from sampan.client.selection import Predicate, build_predicate
+
+log = logging.getLogger(__name__)
+
+ChangeType = Literal["ADDED", "MODIFIED", "DELETED"]
+#: ``handler(type, object, previous)``; ``previous`` is None for ADDED, the last known state for DELETED.
+Handler = Callable[[ChangeType, Obj, Obj | None], None]
+IndexFunction = Callable[[Obj], Iterable[str]]
+
+_NAMESPACE_INDEX = "namespace"
+
+
+class _Index:
+    """Keys by value. Invariant: ``_values[key]`` are exactly the buckets that hold ``key``."""
+
+    def __init__(self, function: IndexFunction) -> None:
+        self._function = function
+        self._buckets: dict[str, dict[ObjectKey, None]] = {}
+        self._values: dict[ObjectKey, tuple[str, ...]] = {}
+
+    def put(self, key: ObjectKey, obj: Obj) -> None:
+        values = tuple(self._function(obj))
+        if self._values.get(key, ()) == values:
+            return
+        self.drop(key)
+        if values:
+            self._values[key] = values
+        for value in values:
+            self._buckets.setdefault(value, {})[key] = None
+
+    def drop(self, key: ObjectKey) -> None:
+        for value in self._values.pop(key, ()):
+            bucket = self._buckets.get(value)
+            if bucket is not None:
+                bucket.pop(key, None)
+                if not bucket:
+                    del self._buckets[value]
+
+    def keys(self, value: str) -> Iterable[ObjectKey]:
+        return self._buckets.get(value, ())
+
+
+class Informer:
+    """Invariant: when a handler runs, ``get``, ``list`` and the indexes already show the change it is told of."""
+
+    def __init__(
+        self,
+        client: Client,
+        resource: Resource,
+        *,
+        field_selector: str = "",
+        label_selector: str = "",
+        random: Random | None = None,
+    ) -> None:
+        self.resource = resource
+        self._client = client
+        self._field_selector = field_selector
+        self._label_selector = label_selector
+        self._random: Random = random or SystemRandom()
+        self._matches: Predicate | None = build_predicate(resource, label_selector, field_selector)
+        self._view: CacheView | None = client.cache_view(resource)
+        self._objects: dict[ObjectKey, Obj] = {}
+        self._revision = 0
+        self._handlers: list[Handler] = []
+        self._indexes: dict[str, _Index] = {}
+        self._synced = asyncio.Event()
+        self._waiters: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
+
+    # Reading
+
+    def get(self, namespace: str, name: str) -> Obj | None:
+        """``namespace`` is "" for cluster-scoped resources."""
+        if self._view is None:
+            return self._objects.get(ObjectKey(namespace, name))
+        obj = self._view.get(namespace, name)
+        return obj if obj is not None and (self._matches is None or self._matches(obj)) else None
+
+    def list(self, namespace: str | None = None) -> Sequence[Obj]:
+        """All objects, or those of one namespace, in no promised order."""
+        if namespace is None:
+            return list(self._present())
+        if _NAMESPACE_INDEX not in self._indexes:
+            self.add_index(_NAMESPACE_INDEX, lambda obj: (obj["metadata"].get("namespace", ""),))
+        return self.by_index(_NAMESPACE_INDEX, namespace)
+
+    def by_index(self, index: str, value: str) -> Sequence[Obj]:
+        found = (self.get(*key) for key in self._indexes[index].keys(value))
+        return [obj for obj in found if obj is not None]
+
+    @property
+    def revision(self) -> int:
+        """Every change up to this revision has been handled."""
+        return self._view.revision() if self._view is not None and self.has_synced else self._revision
+
+    @property
+    def has_synced(self) -> bool:
+        """The objects that were present when the informer started have been handled."""
+        return self._synced.is_set()
+
+    async def synced(self) -> None:
+        await self._synced.wait()
+
+    async def wait_for(self, revision: int) -> None:
+        """Returns once every change up to ``revision`` has been handled."""
+        await self.wait_until(lambda: self.revision >= revision)
+
+    async def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Returns once ``condition()``, looked at after each change, holds."""
+        if self.has_synced and condition():
+            return
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        entry = (condition, waiter)
+        self._waiters.append(entry)
+        try:
+            await waiter
+        finally:
+            if entry in self._waiters:
+                self._waiters.remove(entry)
+
+    # Subscribing
+
+    def add_index(self, name: str, function: IndexFunction) -> None:
+        """Adding the same name again replaces nothing: the first function stays."""
+        if name in self._indexes:
+            return
+        index = self._indexes[name] = _Index(function)
+        # In view mode the cache may hold objects before ``run``: those are indexed when they are replayed.
+        if self.has_synced or self._view is None:
+            for obj in self._present():
+                index.put(key_of(obj), obj)
+
+    def add_handler(self, handler: Handler) -> Callable[[], None]:
+        """Objects already present are replayed as ADDED. Returns the function that removes the handler."""
+        self._handlers.append(handler)
+        if self.has_synced:
+            for obj in list(self._present()):
+                self._call(handler, "ADDED", obj, None)
+
+        def remove() -> None:
+            if handler in self._handlers:
+                self._handlers.remove(handler)
+
+        return remove
+
+    # Running
+
+    async def run(self) -> None:
+        """Keeps the informer up to date until cancelled."""
+        try:
+            if self._view is not None:
+                await self._run_view(self._view)
+            else:
+                await Reflector(
+                    self._client,
+                    self.resource,
+                    self,
+                    self._random,
+                    label_selector=self._label_selector,
+                    field_selector=self._field_selector,
+                ).run()
+        finally:
+            for _, waiter in self._waiters:
+                waiter.cancel()
+
+    async def _run_view(self, view: CacheView) -> None:
+        # Subscribing and replaying happen without an await between: no change is missed or seen twice.
+        unsubscribe = view.subscribe(self._view_changed)
+        try:
+            for obj in view.objects():
+                if self._matches is None or self._matches(obj):
+                    self._emit("ADDED", obj, None)
+            self.mark_synced(view.revision())
+            await tasks.forever()
+        finally:
+            unsubscribe()
+
+    def _view_changed(self, kind: EventType, obj: Obj, previous: Obj | None, revision: int) -> None:
+        matches = self._matches
+        if matches is None:
+            if kind != "BOOKMARK" and kind != "ERROR":
+                self._emit(kind, obj, None if kind == "ADDED" else previous)
+        elif kind == "DELETED":
+            if matches(obj):
+                self._emit("DELETED", obj, previous)
+        else:
+            now, before = matches(obj), previous is not None and matches(previous)
+            if now:
+                self._emit("MODIFIED" if before else "ADDED", obj, previous if before else None)
+            elif before:
+                self._emit("DELETED", obj, previous)
+        self.advance(revision)
+
+    # The reflector's side (``sampan.client.reflector.Sink``)
+
+    def replace(self, objects: Iterable[Obj], revision: int) -> None:
+        """A fresh list: told to handlers as the difference from what they know."""
+        listed = {key_of(obj): obj for obj in objects}
+        for key in [key for key in self._objects if key not in listed]:
+            gone = self._objects.pop(key)
+            self._emit("DELETED", gone, gone)
+        for obj in listed.values():
+            self.put(obj)
+        self._revision = max(self._revision, revision)
+        self.mark_synced(revision)
+
+    def put(self, obj: Obj) -> None:
+        key = key_of(obj)
+        old = self._objects.get(key)
+        if old is not None and old["metadata"].get("uid") != obj["metadata"].get("uid"):
+            # The deletion between was missed: handlers must not take the new object for the old one.
+            del self._objects[key]
+            self._emit("DELETED", old, old)
+            old = None
+        if old is None:
+            self._objects[key] = obj
+            self._emit("ADDED", obj, None)
+        elif old["metadata"].get("resourceVersion") != obj["metadata"].get("resourceVersion"):
+            self._objects[key] = obj
+            self._emit("MODIFIED", obj, old)
+        self.advance(revision_of(obj))
+
+    def remove(self, obj: Obj) -> None:
+        old = self._objects.pop(key_of(obj), None)
+        if old is not None:
+            self._emit("DELETED", obj, old)
+        self.advance(revision_of(obj))
+
+    def advance(self, revision: int) -> None:
+        self._revision = max(self._revision, revision)
+        self._wake()
+
+    def mark_synced(self, revision: int) -> None:
+        self._synced.set()
+        self.advance(revision)
+
+    # Inside
+
+    def _present(self) -> Iterable[Obj]:
+        if self._view is None:
+            return self._objects.values()
+        if self._matches is None:
+            return self._view.objects()
+        return filter(self._matches, self._view.objects())
+
+    def _emit(self, kind: ChangeType, obj: Obj, previous: Obj | None) -> None:
+        if self._indexes:
+            key = key_of(obj)
+            for index in self._indexes.values():
+                if kind == "DELETED":
+                    index.drop(key)
+                else:
+                    index.put(key, obj)
+        for handler in list(self._handlers):
+            self._call(handler, kind, obj, previous)
+
+    def _call(self, handler: Handler, kind: ChangeType, obj: Obj, previous: Obj | None) -> None:
+        try:
+            handler(kind, obj, previous)
+        except Exception:
+            # One component's bug must not keep changes from the others, nor stop the server's own cache.
+            log.exception("handler of %s failed on %s %s", self.resource.plural, kind, key_of(obj))
+
+    def _wake(self) -> None:
+        if not self._waiters or not self.has_synced:
+            return
+        for entry in list(self._waiters):
+            condition, waiter = entry
+            if not waiter.done() and condition():
+                waiter.set_result(None)
+                self._waiters.remove(entry)
+
+
+class InformerFactory:
+    """One informer a resource and selector, shared by the controllers of a process."""
+
+    def __init__(self, client: Client, *, random: Random | None = None) -> None:
+        self.client = client
+        self._random = random
+        self._informers: dict[tuple[Resource, str, str], Informer] = {}
+        self._group: asyncio.TaskGroup | None = None
+
+    def informer(self, resource: Resource, *, field_selector: str = "", label_selector: str = "") -> Informer:
+        """Memoised. One that is asked for while the factory runs is started at once."""
+        key = (resource, field_selector, label_selector)
+        informer = self._informers.get(key)
+        if informer is None:
+            informer = self._informers[key] = Informer(
+                self.client,
+                resource,
+                field_selector=field_selector,
+                label_selector=label_selector,
+                random=self._random,
+            )
+            if self._group is not None:
+                self._start(self._group, informer)
+        return informer
+
+    async def synced(self) -> None:
+        """Every informer asked for so far has seen the objects that were present."""
+        for informer in list(self._informers.values()):
+            await informer.synced()
+
+    async def run(self) -> None:
+        """Runs all informers until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            try:
+                for informer in list(self._informers.values()):
+                    self._start(group, informer)
+                await tasks.forever()
+            finally:
+                self._group = None
+
+    @staticmethod
+    def _start(group: asyncio.TaskGroup, informer: Informer) -> None:
+        tasks.spawn_eternal(group, informer.run(), f"informer {informer.resource.plural}")

@@ -1,0 +1,138 @@
+"""Lists and watches one resource of a server in another process, for ever (client-go's ``Reflector``).
+
+Used by ``Informer`` alone. It keeps the position in the server's history and decides when to list again: at the
+start, and when the server has compacted the position (410). Every other fault is answered by watching again from the
+same position after a jittered back-off. It stores nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from typing import Protocol
+
+from sampan.api.clock import Random
+from sampan.api.errors import ApiError, Expired, Gone, from_status
+from sampan.api.resources import Resource
+from sampan.api.transport import WatchEvent
+from sampan.api.types import Obj
+from sampan.client.client import Client
+from sampan.client.keys import revision_of
+
+log = logging.getLogger(__name__)
+
+BACKOFF_BASE_SECONDS = 0.1
+BACKOFF_MAX_SECONDS = 30.0
+#: The server ends a watch after this long, doubled at random, so that clients do not all come back at once.
+MIN_WATCH_SECONDS = 300
+PAGE_SIZE = 500
+
+
+class Sink(Protocol):
+    """Where a reflector puts what it learns."""
+
+    def replace(self, objects: Iterable[Obj], revision: int) -> None: ...
+    def put(self, obj: Obj) -> None: ...
+    def remove(self, obj: Obj) -> None: ...
+    def advance(self, revision: int) -> None: ...
+
+
+class Reflector:
+    def __init__(
+        self,
+        client: Client,
+        resource: Resource,
+        sink: Sink,
+        random: Random,
+        *,
+        label_selector: str = "",
+        field_selector: str = "",
+    ) -> None:
+        self._client = client
+        self._resource = resource
+        self._sink = sink
+        self._random = random
+        self._label_selector = label_selector
+        self._field_selector = field_selector
+        #: None: the next step is a list.
+        self._position: int | None = None
+        self._failures = 0
+
+    async def run(self) -> None:
+        while True:
+            try:
+                if self._position is None:
+                    self._position = await self._list()
+                progressed = await self._watch()
+                # A server that ends each watch at once must not be hammered.
+                if progressed:
+                    self._failures = 0
+                else:
+                    await self._back_off()
+            except (Expired, Gone):
+                log.info("watch of %s is too old, listing again", self._resource.plural)
+                self._position = None
+                if self._failures:
+                    await self._back_off()
+                self._failures += 1
+            except ApiError as error:
+                log.warning("cannot follow %s: %s", self._resource.plural, error.message)
+                await self._back_off()
+
+    async def _list(self) -> int:
+        items: list[Obj] = []
+        token = ""
+        while True:
+            page = await self._client.list(
+                self._resource,
+                label_selector=self._label_selector,
+                field_selector=self._field_selector,
+                limit=PAGE_SIZE,
+                continue_token=token,
+            )
+            items.extend(page.get("items") or ())
+            token = page.get("metadata", {}).get("continue", "")
+            if not token:
+                break
+        for item in items:
+            # A list carries kind and apiVersion once; handlers see whole objects.
+            item.setdefault("kind", self._resource.kind)
+            item.setdefault("apiVersion", self._resource.api_version)
+        revision = revision_of(page)
+        self._sink.replace(items, revision)
+        return revision
+
+    async def _watch(self) -> bool:
+        """True when the watch brought anything."""
+        progressed = False
+        seconds = MIN_WATCH_SECONDS + self._random.randrange(MIN_WATCH_SECONDS)
+        async with self._client.watch(
+            self._resource,
+            resource_version=str(self._position),
+            label_selector=self._label_selector,
+            field_selector=self._field_selector,
+            timeout_seconds=seconds,
+        ) as events:
+            async for event in events:
+                self._handle(event)
+                progressed = True
+                self._failures = 0
+        return progressed
+
+    def _handle(self, event: WatchEvent) -> None:
+        if event.type == "ERROR":
+            raise from_status(int(event.object.get("code") or 500), event.object)
+        revision = revision_of(event.object)
+        if event.type == "BOOKMARK":
+            self._sink.advance(revision)
+        elif event.type == "DELETED":
+            self._sink.remove(event.object)
+        else:
+            self._sink.put(event.object)
+        self._position = revision
+
+    async def _back_off(self) -> None:
+        limit = min(BACKOFF_BASE_SECONDS * 2.0 ** min(self._failures, 20), BACKOFF_MAX_SECONDS)
+        self._failures += 1
+        await asyncio.sleep(limit * (0.5 + self._random.random() / 2))
