@@ -105,7 +105,8 @@ class TokenIssuer:
         if resource is PODS:
             if (found["spec"].get("serviceAccountName") or "default") != account:
                 raise errors.BadRequest(
-                    f'cannot bind token for serviceaccount "{account}" to pod running with different serviceaccount name.'
+                    f'cannot bind token for serviceaccount "{account}" '
+                    "to pod running with different serviceaccount name."
                 )
             claims |= self._node_claim(found)
         return claims

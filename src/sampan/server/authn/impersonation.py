@@ -85,10 +85,7 @@ def complete(wanted: UserInfo) -> UserInfo:
     account = split_user_name(wanted.name)
     if account is not None and not groups:
         groups = account_groups(account[0])
-    if wanted.name == ANONYMOUS.name:
-        added = UNAUTHENTICATED_GROUP
-    else:
-        added = AUTHENTICATED_GROUP
+    added = UNAUTHENTICATED_GROUP if wanted.name == ANONYMOUS.name else AUTHENTICATED_GROUP
     if AUTHENTICATED_GROUP not in groups and UNAUTHENTICATED_GROUP not in groups:
         groups = (*groups, added)
     return UserInfo(wanted.name, groups, wanted.uid, wanted.extra)

@@ -149,7 +149,7 @@ def verify(token: str, keys: Sequence[VerifyingKey]) -> Obj:
     signed, signature = f"{parts[0]}.{parts[1]}".encode(), decode_segment(parts[2])
     for key in keys:
         # A header without kid is tried against every key, as upstream does.
-        if header.get("alg") == key.algorithm and header.get("kid", key.key_id) == key.key_id:
-            if key.verify(signature, signed):
-                return claims
+        meant = header.get("alg") == key.algorithm and header.get("kid", key.key_id) == key.key_id
+        if meant and key.verify(signature, signed):
+            return claims
     raise BadToken("no key matches the token's signature")

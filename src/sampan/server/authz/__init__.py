@@ -1,0 +1,1 @@
+"""Who may do what: RBAC, the node authorizer, and the rules against granting more than one has."""

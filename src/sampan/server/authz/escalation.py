@@ -1,0 +1,89 @@
+"""Nobody grants what they do not hold: checks on writes of roles and bindings (upstream: policybased storage).
+
+An admission plugin that is always on. It validates after mutation, for every verb that writes, dry-run included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sampan.api import errors
+from sampan.api.types import Obj
+from sampan.server.attributes import AdmissionAttributes, AuthorizationAttributes, Authorizer
+from sampan.server.authz.messages import quote
+from sampan.server.authz.rbac import RBAC_GROUP, RbacAuthorizer
+from sampan.server.authz.rules import Rule, compact, quote_list, rules_of, uncovered
+from sampan.server.authz.union import PRIVILEGED_GROUP
+from sampan.server.request import UserInfo
+
+_ROLES = frozenset({"roles", "clusterroles"})
+_BINDINGS = frozenset({"rolebindings", "clusterrolebindings"})
+
+
+class RbacEscalationCheck:
+    name = "RBACEscalationCheck"
+
+    def __init__(self, rbac: RbacAuthorizer, authorizer: Authorizer) -> None:
+        self._rbac, self._authorizer = rbac, authorizer
+
+    async def admit(self, attributes: AdmissionAttributes) -> None:
+        return None
+
+    async def validate(self, attributes: AdmissionAttributes) -> None:
+        kind, obj = attributes.kind, attributes.obj
+        if kind.group != RBAC_GROUP or obj is None or attributes.operation not in ("CREATE", "UPDATE"):
+            return
+        if PRIVILEGED_GROUP in attributes.user.groups:
+            return
+        if kind.plural in _ROLES:
+            await self._check_role(attributes, obj)
+        elif kind.plural in _BINDINGS:
+            await self._check_binding(attributes, obj)
+
+    async def _check_role(self, attributes: AdmissionAttributes, obj: Obj) -> None:
+        old = attributes.old
+        aggregation_changed = old is None or old.get("aggregationRule") != obj.get("aggregationRule")
+        if old is not None and not aggregation_changed and (old.get("rules") or []) == (obj.get("rules") or []):
+            return
+        plural = attributes.kind.plural
+        if await self._may(attributes, "escalate", plural, attributes.name):
+            return
+        if obj.get("aggregationRule") and aggregation_changed:
+            # What such a role will hold is not known yet: only who holds everything may set it up.
+            everything = [Rule(("*",), ("*",), ("*",)), Rule(("*",), paths=("*",))]
+            if uncovered(self._rbac.rules_for(attributes.user, ""), everything):
+                detail = "must have cluster-admin privileges to use the aggregationRule"
+                raise errors.forbidden_error(plural, attributes.name, detail, RBAC_GROUP)
+        self._require(attributes, rules_of(obj))
+
+    async def _check_binding(self, attributes: AdmissionAttributes, obj: Obj) -> None:
+        old = attributes.old
+        if old is not None and all(old.get(key) == obj.get(key) for key in ("roleRef", "subjects")):
+            return
+        role = obj.get("roleRef") or {}
+        plural = "clusterroles" if role.get("kind") == "ClusterRole" else "roles"
+        if await self._may(attributes, "bind", plural, role.get("name", "")):
+            return
+        rules = self._rbac.role_rules(role.get("kind", ""), attributes.namespace, role.get("name", ""))
+        if rules is None:
+            raise errors.not_found(plural, role.get("name", ""), RBAC_GROUP)
+        self._require(attributes, rules)
+
+    async def _may(self, attributes: AdmissionAttributes, verb: str, plural: str, name: str) -> bool:
+        question = AuthorizationAttributes(
+            attributes.user, verb, RBAC_GROUP, attributes.kind.version, plural,
+            namespace=attributes.namespace, name=name,
+        )  # fmt: skip
+        return (await self._authorizer.authorize(question)).allowed
+
+    def _require(self, attributes: AdmissionAttributes, wanted: Sequence[Rule]) -> None:
+        missing = uncovered(self._rbac.rules_for(attributes.user, attributes.namespace), wanted)
+        if missing:
+            detail = escalation_message(attributes.user, missing)
+            raise errors.forbidden_error(attributes.kind.plural, attributes.name, detail, RBAC_GROUP)
+
+
+def escalation_message(user: UserInfo, missing: Sequence[Rule]) -> str:
+    lines = "\n".join(rule.compact() for rule in compact(missing))
+    who = f"user {quote(user.name)} (groups={quote_list(user.groups)})"
+    return f"{who} is attempting to grant RBAC permissions not currently held:\n{lines}"

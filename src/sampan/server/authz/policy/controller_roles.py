@@ -1,0 +1,262 @@
+"""One ClusterRole and ServiceAccount binding a controller: each may do its own work and nothing else."""
+
+from __future__ import annotations
+
+from sampan.api.types import Obj
+from sampan.server.authz.policy.notation import binding, role
+
+_EVENTS = "create patch update | core events.k8s.io | events"
+_PREFIX = "system:controller:"
+
+#: controller (and ServiceAccount in kube-system) -> rules
+_RULES: dict[str, str] = {
+    "attachdetach-controller": f"""
+list watch | core | persistentvolumeclaims persistentvolumes
+read | core | nodes
+patch update | core | nodes/status
+list watch | core | pods
+create delete get list watch | storage.k8s.io | volumeattachments
+read | storage.k8s.io | csidrivers csinodes
+{_EVENTS}""",
+    "certificate-controller": f"""
+delete get list watch | certificates.k8s.io | certificatesigningrequests
+update | certificates.k8s.io | certificatesigningrequests/approval certificatesigningrequests/status
+approve | certificates.k8s.io | signers | kubernetes.io/kube-apiserver-client-kubelet
+sign | certificates.k8s.io | signers | kubernetes.io/kube-apiserver-client kubernetes.io/kube-apiserver-client-kubelet kubernetes.io/kubelet-serving kubernetes.io/legacy-unknown
+create | authorization.k8s.io | subjectaccessreviews
+{_EVENTS}""",  # noqa: E501 - a table
+    "clusterrole-aggregation-controller": """
+escalate get list patch update watch | rbac.authorization.k8s.io | clusterroles""",
+    "cronjob-controller": f"""
+get list update watch | batch | cronjobs
+create delete get list patch update watch | batch | jobs
+patch update | batch | cronjobs/status
+update | batch | cronjobs/finalizers
+delete list watch | core | pods
+{_EVENTS}""",
+    "daemon-set-controller": f"""
+read | apps extensions | daemonsets
+patch update | apps extensions | daemonsets/status
+update | apps extensions | daemonsets/finalizers
+list watch | core | nodes
+create delete get list patch watch | core | pods
+create | core | pods/binding
+create delete get list patch update watch | apps | controllerrevisions
+{_EVENTS}""",
+    "deployment-controller": f"""
+get list update watch | apps extensions | deployments
+patch update | apps extensions | deployments/status
+update | apps extensions | deployments/finalizers
+create delete get list patch update watch | apps extensions | replicasets
+get list update watch | core | pods
+{_EVENTS}""",
+    "device-taint-eviction-controller": f"""
+delete get list watch | core | pods
+patch update | core | pods/status
+read | resource.k8s.io | deviceclasses devicetaintrules resourceclaims resourceslices
+{_EVENTS}""",
+    "disruption-controller": f"""
+read | apps extensions | deployments replicasets
+read | core | pods replicationcontrollers
+read | policy | poddisruptionbudgets
+read | apps | statefulsets
+patch update | policy | poddisruptionbudgets/status
+patch update | core | pods/status
+get | * | */scale
+{_EVENTS}""",
+    "endpoint-controller": f"""
+read | core | pods services
+create delete get list patch update watch | core | endpoints
+create | core | endpoints/restricted
+{_EVENTS}""",
+    "endpointslice-controller": f"""
+read | core | nodes pods services
+update | core | services/finalizers
+create delete get list patch update watch | discovery.k8s.io | endpointslices
+create | discovery.k8s.io | endpointslices/restricted
+{_EVENTS}""",
+    "endpointslicemirroring-controller": f"""
+read | core | endpoints services
+update | core | endpoints/finalizers services/finalizers
+create delete get list patch update watch | discovery.k8s.io | endpointslices
+create | discovery.k8s.io | endpointslices/restricted
+{_EVENTS}""",
+    "ephemeral-volume-controller": f"""
+read | core | pods
+update | core | pods/finalizers
+create get list watch | core | persistentvolumeclaims
+{_EVENTS}""",
+    "expand-controller": f"""
+get list patch update watch | core | persistentvolumes
+patch update | core | persistentvolumeclaims/status
+read | core | persistentvolumeclaims
+{_EVENTS}""",
+    "generic-garbage-collector": f"""
+delete get list patch update watch | * | *
+get | /api /api/* /apis /apis/*
+{_EVENTS}""",
+    "horizontal-pod-autoscaler": f"""
+read | autoscaling | horizontalpodautoscalers
+patch update | autoscaling | horizontalpodautoscalers/status
+get update | * | */scale
+list watch | core | pods
+list | metrics.k8s.io | pods
+get list | custom.metrics.k8s.io | *
+get list | external.metrics.k8s.io | *
+{_EVENTS}""",
+    "job-controller": f"""
+get list patch update watch | batch | jobs
+patch update | batch | jobs/status
+update | batch | jobs/finalizers
+create delete get list patch update watch | core | pods
+{_EVENTS}""",
+    "kube-apiserver-serving-clustertrustbundle-publisher": """
+attest | certificates.k8s.io | signers | kubernetes.io/kube-apiserver-serving
+create delete list update watch | certificates.k8s.io | clustertrustbundles
+create patch update | core events.k8s.io | events""",
+    "legacy-service-account-token-cleaner": """
+get | core | configmaps | kube-apiserver-legacy-service-account-token-tracking
+delete get list patch watch | core | secrets
+list watch | core | pods serviceaccounts""",
+    "namespace-controller": """
+delete get list watch | core | namespaces
+patch update | core | namespaces/finalize namespaces/status
+delete deletecollection get list | * | *
+get | /api /api/* /apis /apis/*""",
+    "node-controller": f"""
+delete get list patch update watch | core | nodes
+patch update | core | nodes/status
+patch update | core | pods/status
+delete get list watch | core | pods
+read | coordination.k8s.io | leases
+read | apps | daemonsets
+list watch | networking.k8s.io | servicecidrs
+{_EVENTS}""",
+    "persistent-volume-binder": f"""
+create delete get list patch update watch | core | persistentvolumes
+patch update | core | persistentvolumes/status
+get list patch update watch | core | persistentvolumeclaims
+patch update | core | persistentvolumeclaims/status
+create delete get list watch | core | pods
+read | storage.k8s.io | storageclasses
+get | core | nodes services
+create delete get update | core | endpoints
+get list | core | secrets
+list watch | core | nodes
+watch | core | events
+{_EVENTS}""",
+    "pod-garbage-collector": f"""
+delete get list watch | core | pods
+get list watch | core | nodes
+patch update | core | pods/status
+{_EVENTS}""",
+    "pv-protection-controller": f"""
+get list update patch watch | core | persistentvolumes
+{_EVENTS}""",
+    "pvc-protection-controller": f"""
+get list update patch watch | core | persistentvolumeclaims
+get list watch | core | pods
+{_EVENTS}""",
+    "replicaset-controller": f"""
+get list update watch | apps extensions | replicasets
+patch update | apps extensions | replicasets/status
+update | apps extensions | replicasets/finalizers
+create delete get list patch watch | core | pods
+list watch | core | nodes
+{_EVENTS}""",
+    "replication-controller": f"""
+get list update watch | core | replicationcontrollers
+patch update | core | replicationcontrollers/status
+update | core | replicationcontrollers/finalizers
+create delete get list patch watch | core | pods
+list watch | core | nodes
+{_EVENTS}""",
+    "resource-claim-controller": f"""
+read | core | pods
+update | core | pods/finalizers
+create delete get list watch | resource.k8s.io | resourceclaims
+patch update | resource.k8s.io | resourceclaims resourceclaims/status
+read | resource.k8s.io | resourceclaimtemplates
+patch update | core | pods/status
+{_EVENTS}""",
+    "resourcequota-controller": f"""
+list watch | * | *
+patch update | core | resourcequotas/status
+get | /api /api/* /apis /apis/*
+{_EVENTS}""",
+    "root-ca-cert-publisher": f"""
+create get list update watch | core | configmaps
+get list watch | core | namespaces
+{_EVENTS}""",
+    "route-controller": f"""
+list watch | core | nodes
+patch | core | nodes/status
+{_EVENTS}""",
+    "selinux-warning-controller": f"""
+get list watch | core | persistentvolumeclaims persistentvolumes pods
+get list watch | storage.k8s.io | csidrivers
+{_EVENTS}""",
+    "service-account-controller": f"""
+create get list watch | core | serviceaccounts
+get list watch | core | namespaces
+{_EVENTS}""",
+    "service-cidrs-controller": f"""
+get list patch update watch | networking.k8s.io | servicecidrs
+patch update | networking.k8s.io | servicecidrs/finalizers servicecidrs/status
+get list watch | networking.k8s.io | ipaddresses
+{_EVENTS}""",
+    "service-controller": f"""
+read | core | services
+patch update | core | services/status
+list watch | core | nodes
+{_EVENTS}""",
+    "statefulset-controller": f"""
+list watch | core | pods
+read | apps | statefulsets
+patch update | apps | statefulsets/status
+update | apps | statefulsets/finalizers
+create delete get patch update | core | pods
+create delete get list patch update watch | apps | controllerrevisions
+create get list watch | core | persistentvolumeclaims
+delete patch update | core | persistentvolumeclaims
+{_EVENTS}""",
+    "storage-version-migrator-controller": """
+get list patch update watch | storagemigration.k8s.io | storageversionmigrations
+patch update | storagemigration.k8s.io | storageversionmigrations/status
+get list patch update watch | * | *""",
+    "taint-eviction-controller": f"""
+delete get list watch | core | pods
+get list watch | core | nodes
+patch update | core | pods/status
+{_EVENTS}""",
+    "token-cleaner": f"""
+delete get list watch | core | secrets
+{_EVENTS}""",
+    "ttl-after-finished-controller": f"""
+delete get list watch | batch | jobs
+{_EVENTS}""",
+    "ttl-controller": f"""
+list patch update watch | core | nodes
+{_EVENTS}""",
+    "validatingadmissionpolicy-status-controller": """
+get list watch | admissionregistration.k8s.io | validatingadmissionpolicies
+get patch update | admissionregistration.k8s.io | validatingadmissionpolicies/status
+get list watch | apiextensions.k8s.io | customresourcedefinitions""",
+    "volumeattributesclass-protection-controller": f"""
+get list watch | core | persistentvolumeclaims persistentvolumes
+get list update patch watch | storage.k8s.io | volumeattributesclasses
+{_EVENTS}""",
+}
+
+
+def controller_roles() -> list[Obj]:
+    return [role(_PREFIX + name, rules) for name, rules in _RULES.items()]
+
+
+def controller_role_bindings() -> list[Obj]:
+    return [binding(_PREFIX + name, _PREFIX + name, f"ServiceAccount:kube-system/{name}") for name in _RULES]
+
+
+def controllers() -> tuple[str, ...]:
+    """The controllers' ServiceAccount names in kube-system."""
+    return tuple(_RULES)
