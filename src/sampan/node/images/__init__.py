@@ -1,0 +1,1 @@
+"""Container images on the node: building small ones locally, pulling, collecting unused ones."""

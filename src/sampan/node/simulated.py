@@ -1,0 +1,351 @@
+"""A ``Runtime`` in memory: nothing runs, but everything takes its time and can be made to fail or exit.
+
+Used for hollow nodes (thousands in one process), what-if, and the tests of the node agent. Passes the same contract
+suite as containerd. Delays run on the event loop's clock; times of day come from the injected ``Clock``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import count
+
+from sampan.api.clock import Clock
+from sampan.node import runtime
+
+ExecHandler = Callable[[runtime.Container, Sequence[str]], runtime.ExecResult]
+
+
+@dataclass(slots=True, kw_only=True)
+class SimulatedDelays:
+    """Seconds each step takes."""
+
+    run_sandbox: float = 0.0
+    create_container: float = 0.0
+    start_container: float = 0.0
+    pull_image: float = 0.0
+
+
+@dataclass(slots=True)
+class Behaviour:
+    """What containers of one image do. ``run_seconds`` None: until stopped. ``ignores_term`` waits for the kill."""
+
+    run_seconds: float | None = None
+    exit_code: int = 0
+    ignores_term: bool = False
+    uid: int | None = None
+
+
+@dataclass(slots=True)
+class _Entry:
+    container: runtime.Container
+    config: runtime.ContainerConfig
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class SimulatedRuntime:
+    """Invariants: a container's sandbox exists; a running container's sandbox is ready; ids are never reused."""
+
+    def __init__(self, clock: Clock, *, delays: SimulatedDelays | None = None, subnet: str = "10.88") -> None:
+        self._clock = clock
+        self._subnet = subnet
+        self.delays = delays or SimulatedDelays()
+        self.behaviours: dict[str, Behaviour] = {}
+        #: Images a pull finds, by name; None: every name is found.
+        self.registry: set[str] | None = None
+        #: Errors to raise, by method name, consumed front to back.
+        self.failures: dict[str, list[runtime.RuntimeCallError]] = {}
+        self.exec_handler: ExecHandler = lambda container, command: runtime.ExecResult(b"", b"", 0)
+        self._numbers = count(1)
+        self._sandboxes: dict[str, runtime.Sandbox] = {}
+        self._containers: dict[str, _Entry] = {}
+        self._images: dict[str, runtime.Image] = {}
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._listeners: list[asyncio.Queue[runtime.RuntimeEvent]] = []
+
+    # Steering, for tests and simulations.
+
+    def add_image(self, name: str, size_bytes: int = 1 << 20) -> str:
+        """``name`` as if pulled; returns its id."""
+        return self._add_image(name, size_bytes).id
+
+    def exit_container(self, container_id: str, exit_code: int = 0, reason: str = "") -> None:
+        """The container's process ends by itself."""
+        entry = self._containers[container_id]
+        if entry.container.state != "running":
+            return
+        self._cancel_timer(container_id)
+        entry.container = replace(
+            entry.container,
+            state="exited",
+            exit_code=exit_code,
+            finished_at=self._clock.now(),
+            reason=reason or ("Completed" if exit_code == 0 else "Error"),
+        )
+        entry.ended.set()
+        self._announce(runtime.RuntimeEvent("exit", container_id))
+
+    def config_of(self, container_id: str) -> runtime.ContainerConfig:
+        return self._containers[container_id].config
+
+    def check_invariants(self) -> None:
+        for entry in self._containers.values():
+            sandbox = self._sandboxes[entry.container.sandbox_id]
+            assert entry.container.state != "running" or sandbox.ready, entry.container
+
+    # Runtime.
+
+    async def run_sandbox(self, config: runtime.SandboxConfig, runtime_handler: str = "") -> str:
+        await self._step("run_sandbox", self.delays.run_sandbox)
+        for other in self._sandboxes.values():
+            if (other.uid, other.attempt) == (config.uid, config.attempt):
+                raise runtime.RuntimeCallError(f"failed to reserve sandbox name: {other.id} has it")
+        number = next(self._numbers)
+        host = config.namespaces.network == "node"
+        sandbox = runtime.Sandbox(
+            id=_hash(f"sandbox-{number}"),
+            name=config.name,
+            uid=config.uid,
+            namespace=config.namespace,
+            attempt=config.attempt,
+            ready=True,
+            created_at=self._clock.now(),
+            labels=dict(config.labels),
+            annotations=dict(config.annotations),
+            ips=() if host else (f"{self._subnet}.{number // 250 % 250}.{number % 250 + 2}",),
+        )
+        self._sandboxes[sandbox.id] = sandbox
+        return sandbox.id
+
+    async def stop_sandbox(self, sandbox_id: str) -> None:
+        await self._step("stop_sandbox")
+        sandbox = self._sandboxes.get(sandbox_id)
+        if sandbox is None:
+            return
+        for entry in list(self._containers.values()):
+            if entry.container.sandbox_id == sandbox_id:
+                self.exit_container(entry.container.id, 137)
+        self._sandboxes[sandbox_id] = replace(sandbox, ready=False, ips=())
+
+    async def remove_sandbox(self, sandbox_id: str) -> None:
+        await self.stop_sandbox(sandbox_id)
+        for entry in list(self._containers.values()):
+            if entry.container.sandbox_id == sandbox_id:
+                await self.remove_container(entry.container.id)
+        self._sandboxes.pop(sandbox_id, None)
+
+    async def sandbox_status(self, sandbox_id: str) -> runtime.Sandbox:
+        await self._step("sandbox_status")
+        if sandbox_id not in self._sandboxes:
+            raise runtime.RuntimeNotFound(f"an error occurred when try to find sandbox: {sandbox_id} not found")
+        return self._sandboxes[sandbox_id]
+
+    async def list_sandboxes(self, labels: Mapping[str, str] | None = None) -> list[runtime.Sandbox]:
+        await self._step("list_sandboxes")
+        return [replace(item, ips=()) for item in self._sandboxes.values() if _matches(item.labels, labels)]
+
+    async def create_container(
+        self, sandbox_id: str, config: runtime.ContainerConfig, sandbox: runtime.SandboxConfig
+    ) -> str:
+        await self._step("create_container", self.delays.create_container)
+        if sandbox_id not in self._sandboxes:
+            raise runtime.RuntimeNotFound(f"failed to find sandbox id {sandbox_id}: not found")
+        image = self._find_image(config.image)
+        if image is None:
+            raise runtime.RuntimeCallError(f'failed to resolve image "{config.image}": not found')
+        for other in self._containers.values():
+            if (other.container.sandbox_id, other.container.name, other.container.attempt) == (
+                sandbox_id, config.name, config.attempt,
+            ):  # fmt: skip
+                raise runtime.RuntimeCallError(f"failed to reserve container name: {other.container.id} has it")
+        container = runtime.Container(
+            id=_hash(f"container-{next(self._numbers)}"),
+            name=config.name,
+            attempt=config.attempt,
+            state="created",
+            created_at=self._clock.now(),
+            image=image.tags[0],
+            image_ref=image.id,
+            labels=dict(config.labels),
+            annotations=dict(config.annotations),
+            sandbox_id=sandbox_id,
+            log_path=f"{sandbox.log_directory}/{config.log_path}",
+        )
+        self._containers[container.id] = _Entry(container, config)
+        return container.id
+
+    async def start_container(self, container_id: str) -> None:
+        await self._step("start_container", self.delays.start_container)
+        entry = self._entry(container_id)
+        if entry.container.state != "created":
+            raise runtime.RuntimeCallError(f"container {container_id} is in {entry.container.state} state")
+        if not self._sandboxes[entry.container.sandbox_id].ready:
+            raise runtime.RuntimeCallError(f"sandbox container {entry.container.sandbox_id!r} is not running")
+        entry.container = replace(entry.container, state="running", started_at=self._clock.now())
+        behaviour = self._behaviour(entry)
+        if behaviour.run_seconds is not None:
+            self._timers[container_id] = asyncio.get_running_loop().call_later(
+                behaviour.run_seconds, self.exit_container, container_id, behaviour.exit_code
+            )
+
+    async def stop_container(self, container_id: str, timeout_seconds: int) -> None:
+        await self._step("stop_container")
+        entry = self._containers.get(container_id)
+        if entry is None or entry.container.state != "running":
+            return
+        if timeout_seconds > 0 and self._behaviour(entry).ignores_term:
+            try:
+                async with asyncio.timeout(timeout_seconds):
+                    await entry.ended.wait()
+                    return
+            except TimeoutError:
+                pass  # the grace period is over: kill
+            self.exit_container(container_id, 137)
+        else:
+            self.exit_container(container_id, 143 if timeout_seconds > 0 else 137)
+
+    async def remove_container(self, container_id: str) -> None:
+        await self._step("remove_container")
+        if container_id in self._containers:
+            self.exit_container(container_id, 137)
+            del self._containers[container_id]
+
+    async def container_status(self, container_id: str) -> runtime.Container:
+        await self._step("container_status")
+        return replace(self._entry(container_id).container, sandbox_id="")
+
+    async def list_containers(self, labels: Mapping[str, str] | None = None) -> list[runtime.Container]:
+        await self._step("list_containers")
+        return [
+            replace(entry.container, started_at=None, finished_at=None, exit_code=0, reason="")
+            for entry in self._containers.values()
+            if _matches(entry.container.labels, labels)
+        ]
+
+    async def update_resources(self, container_id: str, resources: runtime.Resources) -> None:
+        await self._step("update_resources")
+        entry = self._entry(container_id)
+        entry.config = replace(entry.config, resources=resources)
+
+    async def exec_sync(self, container_id: str, command: Sequence[str], timeout_seconds: int) -> runtime.ExecResult:
+        await self._step("exec_sync")
+        entry = self._entry(container_id)
+        if entry.container.state != "running":
+            raise runtime.RuntimeCallError(f"container is in {entry.container.state} state")
+        return self.exec_handler(entry.container, command)
+
+    async def exec_url(
+        self, container_id: str, command: Sequence[str], *, tty: bool, stdin: bool, stdout: bool, stderr: bool
+    ) -> str:
+        raise runtime.RuntimeCallError("a simulated container runs no programs")
+
+    async def attach_url(self, container_id: str, *, tty: bool, stdin: bool, stdout: bool, stderr: bool) -> str:
+        raise runtime.RuntimeCallError("a simulated container runs no programs")
+
+    async def port_forward_url(self, sandbox_id: str, ports: Sequence[int]) -> str:
+        raise runtime.RuntimeCallError("a simulated pod has no network")
+
+    async def reopen_log(self, container_id: str) -> None:
+        self._entry(container_id)
+
+    async def list_stats(self) -> list[runtime.ContainerStats]:
+        now = self._clock.now()
+        return [
+            runtime.ContainerStats(item.id, item.labels, now, 0, 0, 0, 0, 0)
+            for item in (entry.container for entry in self._containers.values())
+            if item.state == "running"
+        ]
+
+    async def events(self) -> AsyncIterator[runtime.RuntimeEvent]:
+        queue: asyncio.Queue[runtime.RuntimeEvent] = asyncio.Queue()
+        queue.put_nowait(runtime.RuntimeEvent("lost"))
+        self._listeners.append(queue)
+        try:
+            while True:
+                yield await queue.get()
+        finally:
+            self._listeners.remove(queue)
+
+    async def pull_image(self, reference: str, auth: runtime.RegistryAuth | None = None) -> str:
+        await self._step("pull_image", self.delays.pull_image)
+        if self.registry is not None and reference not in self.registry:
+            raise runtime.RuntimeNotFound(
+                f'rpc error: code = NotFound desc = failed to pull and unpack image "{reference}": not found'
+            )
+        return self._add_image(reference, 1 << 20).id
+
+    async def image_status(self, reference: str) -> runtime.Image | None:
+        await self._step("image_status")
+        return self._find_image(reference)
+
+    async def list_images(self) -> list[runtime.Image]:
+        return list(self._images.values())
+
+    async def remove_image(self, reference: str) -> None:
+        image = self._find_image(reference)
+        if image is not None:
+            del self._images[image.id]
+
+    async def image_filesystem(self) -> tuple[str, int]:
+        return "", sum(image.size_bytes for image in self._images.values())
+
+    async def version(self) -> runtime.Version:
+        return runtime.Version("simulated", "1.0.0")
+
+    async def conditions(self) -> list[runtime.RuntimeCondition]:
+        return [runtime.RuntimeCondition(name, True) for name in ("RuntimeReady", "NetworkReady")]
+
+    async def close(self) -> None:
+        for container_id in list(self._timers):
+            self._cancel_timer(container_id)
+
+    # Inside.
+
+    async def _step(self, name: str, seconds: float = 0.0) -> None:
+        await asyncio.sleep(seconds)
+        pending = self.failures.get(name)
+        if pending:
+            raise pending.pop(0)
+
+    def _entry(self, container_id: str) -> _Entry:
+        try:
+            return self._containers[container_id]
+        except KeyError:
+            raise runtime.RuntimeNotFound(
+                f'rpc error: code = NotFound desc = container "{container_id}": not found'
+            ) from None
+
+    def _behaviour(self, entry: _Entry) -> Behaviour:
+        return self.behaviours.get(entry.container.image, Behaviour())
+
+    def _cancel_timer(self, container_id: str) -> None:
+        timer = self._timers.pop(container_id, None)
+        if timer is not None:
+            timer.cancel()
+
+    def _announce(self, event: runtime.RuntimeEvent) -> None:
+        for queue in self._listeners:
+            queue.put_nowait(event)
+
+    def _add_image(self, name: str, size_bytes: int) -> runtime.Image:
+        digest = f"sha256:{_hash(name)}"
+        uid = self.behaviours.get(name, Behaviour()).uid
+        image = runtime.Image(digest, (name,), (f"{name.partition(':')[0]}@{digest}",), size_bytes, uid)
+        self._images[digest] = image
+        return image
+
+    def _find_image(self, reference: str) -> runtime.Image | None:
+        for image in self._images.values():
+            if reference == image.id or reference in image.tags or reference in image.digests:
+                return image
+        return None
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _matches(labels: Mapping[str, str], wanted: Mapping[str, str] | None) -> bool:
+    return all(labels.get(key) == value for key, value in (wanted or {}).items())
