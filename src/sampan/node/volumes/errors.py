@@ -1,0 +1,17 @@
+"""What goes wrong with volumes, as the person who wrote the pod will read it."""
+
+from __future__ import annotations
+
+
+class VolumeError(Exception):
+    """One volume cannot be set up: event FailedMount with this text, then try again later."""
+
+    reason = "FailedMount"
+
+
+class SetupError(Exception):
+    """Raised by the modules of the volume types; the manager adds which volume it was."""
+
+
+def setup_failed(volume: str, detail: object) -> VolumeError:
+    return VolumeError(f'MountVolume.SetUp failed for volume "{volume}" : {detail}')

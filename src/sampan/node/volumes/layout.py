@@ -1,0 +1,25 @@
+"""Where the volumes of pods lie on disk: upstream's layout below the kubelet's root. Pure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class BadUid(ValueError):
+    """A pod UID that is not one path component."""
+
+
+def pod_directory(root: Path, uid: str) -> Path:
+    if not uid or uid in (".", "..") or "/" in uid or "\0" in uid:
+        raise BadUid(f"pod uid {uid!r} cannot be a directory name")
+    return root / "pods" / uid
+
+
+def volume_directory(root: Path, uid: str, plugin: str, name: str) -> Path:
+    """``<root>/pods/<uid>/volumes/kubernetes.io~<type>/<name>``."""
+    return pod_directory(root, uid) / "volumes" / plugin / name
+
+
+def subpath_target(root: Path, uid: str, volume: str, container: str, index: int) -> Path:
+    """Where a subPath is bound, one for each mount of each container."""
+    return pod_directory(root, uid) / "volume-subpaths" / volume / container / str(index)

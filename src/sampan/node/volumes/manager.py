@@ -1,0 +1,302 @@
+"""Sets up, keeps current and takes down the volumes of this node's pods.
+
+The pod workers call ``mount_pod`` before containers start (again on each try: it is idempotent), ``container_mounts``
+for each container, ``unmount_pod`` when all containers are gone. ``run`` is the one background task: it rewrites
+volumes whose ConfigMap or Secret changed and renews tokens. Volumes attached by controllers (CSI) are not done here.
+
+All state that matters is on disk, so a restarted agent calls ``mount_pod`` for the pods it adopts and
+``cleanup_orphans`` with the UIDs it knows. File work is done in threads; one pod's work never overlaps itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from sampan.api.clock import Clock
+from sampan.api.types import Obj
+from sampan.node.env.expansion import expand_strict
+from sampan.node.env.fields import PodFacts
+from sampan.node.env.sources import ObjectRef, ObjectSource, pod_references
+from sampan.node.runtime import Mount, Propagation
+from sampan.node.volumes import claims, configmap, downwardapi, emptydir, hostpath, layout, projected, secret, teardown
+from sampan.node.volumes.apply import apply_setup
+from sampan.node.volumes.errors import SetupError, VolumeError, setup_failed
+from sampan.node.volumes.mount import LinuxMounter, Mounter
+from sampan.node.volumes.ownership import Ownership, pod_ownership
+from sampan.node.volumes.safepath import UnsafePath
+from sampan.node.volumes.setup import Context, FilesSetup, HostSetup, Setup
+from sampan.node.volumes.subpath import bind_subpath
+from sampan.node.volumes.tokens import TokenSource
+
+log = logging.getLogger(__name__)
+
+_PROPAGATIONS: Mapping[str, Propagation] = {
+    "None": "private",
+    "HostToContainer": "host_to_container",
+    "Bidirectional": "bidirectional",
+}
+
+#: a volume that could not be refreshed is tried again after this time
+_RETRY_SECONDS = 60.0
+
+#: field of the volume that names its type -> (directory below ``volumes``, module's prepare)
+_TYPES: Mapping[str, tuple[str, Callable[[Obj, Context], Awaitable[Setup]]]] = {
+    "emptyDir": (emptydir.DIRECTORY, emptydir.prepare),
+    "hostPath": ("", hostpath.prepare),
+    "configMap": (configmap.DIRECTORY, configmap.prepare),
+    "secret": (secret.DIRECTORY, secret.prepare),
+    "downwardAPI": (downwardapi.DIRECTORY, downwardapi.prepare),
+    "projected": (projected.DIRECTORY, projected.prepare),
+    "persistentVolumeClaim": ("", claims.prepare),
+    "ephemeral": ("", claims.prepare),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class MountedVolume:
+    name: str
+    type: str
+    host_path: Path
+    read_only: bool = False
+
+
+@dataclass(slots=True)
+class _PodState:
+    pod: Obj
+    facts: PodFacts
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    mounted: dict[str, MountedVolume] = field(default_factory=dict)
+    renew_at: datetime | None = None
+
+
+def volume_type(volume: Obj) -> str:
+    """The field that names the type; a volume without one is an emptyDir, as upstream defaults it."""
+    return next((key for key in volume if key != "name"), "emptyDir")
+
+
+class VolumeManager:
+    def __init__(
+        self,
+        root_dir: Path,
+        sources: ObjectSource,
+        tokens: TokenSource,
+        clock: Clock,
+        *,
+        mounter: Mounter | None = None,
+    ) -> None:
+        self._root = root_dir
+        self._sources = sources
+        self._tokens = tokens
+        self._clock = clock
+        self._mounter = mounter or LinuxMounter()
+        self._pods: dict[str, _PodState] = {}
+        self._dirty: set[str] = set()
+        #: uid -> loop time of the next try
+        self._retries: dict[str, float] = {}
+        self._wake = asyncio.Event()
+
+    async def mount_pod(self, pod: Obj, facts: PodFacts | None = None) -> dict[str, MountedVolume]:
+        """Makes every volume of the pod present and current, by name. Idempotent.
+
+        ``facts`` carries the node's allocatable, for downwardAPI files of containers without limits; None keeps
+        those of the last call. Raises VolumeError for the first volume that cannot be; what is done stays done.
+        """
+        uid = pod["metadata"]["uid"]
+        state = self._pods.setdefault(uid, _PodState(pod, facts or PodFacts()))
+        state.pod = pod
+        if facts is not None:
+            state.facts = facts
+        async with state.lock:
+            if self._pods.get(uid) is not state:
+                raise VolumeError(f'volumes of pod "{uid}" are being removed')
+            return await self._mount_locked(uid, state)
+
+    async def container_mounts(
+        self,
+        pod: Obj,
+        container: Obj,
+        mounted: Mapping[str, MountedVolume],
+        environment: Mapping[str, str] | None = None,
+    ) -> list[Mount]:
+        """The container's ``volumeMounts``, with subPaths bound. ``environment`` serves subPathExpr.
+
+        Raises VolumeError, whose text is the container's CreateContainerConfigError.
+        """
+        mounts = []
+        for index, wanted in enumerate(container.get("volumeMounts") or ()):
+            volume = mounted.get(wanted["name"])
+            if volume is None:
+                raise VolumeError(
+                    f'cannot find volume "{wanted["name"]}" to mount into container "{container["name"]}"'
+                )
+            subpath = _subpath(wanted, environment or {})
+            host_path = volume.host_path
+            if subpath:
+                host_path = await self._bind(pod, container, volume, subpath, index)
+            mounts.append(
+                Mount(
+                    str(host_path),
+                    "/" + wanted["mountPath"].lstrip("/"),
+                    bool(wanted.get("readOnly")) or volume.read_only,
+                    _PROPAGATIONS[wanted.get("mountPropagation") or "None"],
+                )
+            )
+        return mounts
+
+    async def unmount_pod(self, uid: str) -> None:
+        """Removes the pod's directory, all of it. Only call when no container of the pod runs. Idempotent.
+
+        Raises VolumeError when something cannot be taken off; call again later.
+        """
+        state = self._pods.pop(uid, None)
+        self._tokens.forget_pod(uid)
+        self._dirty.discard(uid)
+        try:
+            directory = layout.pod_directory(self._root, uid)
+            if state is None:
+                await asyncio.to_thread(teardown.remove_tree, directory, self._mounter)
+            else:
+                async with state.lock:
+                    await asyncio.to_thread(teardown.remove_tree, directory, self._mounter)
+        except (OSError, layout.BadUid) as error:
+            raise VolumeError(f'UnmountVolume.TearDown failed for pod "{uid}" : {error}') from error
+
+    async def cleanup_orphans(self, known_uids: Collection[str]) -> list[str]:
+        """Takes down what pods left that are not known any more; returns their UIDs. Failures are logged."""
+        removed = []
+        for uid in teardown.present_pods(self._root):
+            if uid in known_uids or uid in self._pods:
+                continue
+            try:
+                await self.unmount_pod(uid)
+                removed.append(uid)
+            except VolumeError as error:
+                log.warning("orphaned pod %s: %s", uid, error)
+        return removed
+
+    def object_changed(self, ref: ObjectRef) -> None:
+        """Call when a ConfigMap or Secret changed (``ClientObjects.subscribe``): its volumes are rewritten at once."""
+        for uid, state in self._pods.items():
+            if state.mounted and ref in pod_references(state.pod):
+                self._dirty.add(uid)
+                self._wake.set()
+
+    def pod_changed(self, pod: Obj) -> None:
+        """Call when a mounted pod's metadata changed: downwardAPI files are rewritten."""
+        state = self._pods.get(pod["metadata"]["uid"])
+        if state is not None and state.mounted:
+            state.pod = pod
+            self._dirty.add(pod["metadata"]["uid"])
+            self._wake.set()
+
+    async def run(self) -> None:
+        """Keeps mounted volumes current; returns only when cancelled."""
+        while True:
+            try:
+                async with asyncio.timeout(self._seconds_until_due()):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass  # a renewal or a retry is due
+            self._wake.clear()
+            await self.refresh_due()
+
+    async def refresh_due(self) -> None:
+        """Refreshes the pods whose sources changed, whose tokens are due, or whose retry is due."""
+        loop = asyncio.get_running_loop()
+        due = self._dirty | self._renewals_due() | {uid for uid, when in self._retries.items() if when <= loop.time()}
+        self._dirty = set()
+        for uid in due:
+            self._retries.pop(uid, None)
+            state = self._pods.get(uid)
+            if state is None:
+                continue
+            try:
+                await self.mount_pod(state.pod)
+            except VolumeError as error:
+                log.warning("refresh of volumes of pod %s: %s", uid, error)
+                self._retries[uid] = loop.time() + _RETRY_SECONDS
+
+    def _renewals_due(self) -> set[str]:
+        now = self._clock.now()
+        return {uid for uid, state in self._pods.items() if state.renew_at is not None and state.renew_at <= now}
+
+    def _seconds_until_due(self) -> float | None:
+        """None: nothing is due until something changes."""
+        now, loop_now = self._clock.now(), asyncio.get_running_loop().time()
+        waits = [
+            max((state.renew_at - now).total_seconds(), 0.0)
+            for uid, state in self._pods.items()
+            if state.renew_at is not None and uid not in self._retries
+        ]
+        waits += [max(when - loop_now, 0.0) for when in self._retries.values()]
+        return min(waits, default=None)
+
+    async def _mount_locked(self, uid: str, state: _PodState) -> dict[str, MountedVolume]:
+        volumes = state.pod["spec"].get("volumes") or []
+        ownership = pod_ownership(state.pod)
+        context = Context(state.pod, self._sources, self._tokens, ownership, state.facts)
+        setups = await asyncio.gather(*(_prepare(volume, context) for volume in volumes), return_exceptions=True)
+        ready: list[tuple[Obj, Setup]] = []
+        for volume, setup in zip(volumes, setups, strict=True):
+            if isinstance(setup, BaseException):
+                raise setup
+            ready.append((volume, setup))
+        state.mounted = await asyncio.to_thread(self._apply, uid, ready, ownership, self._clock.now())
+        state.renew_at = min(
+            (setup.renew_at for _, setup in ready if isinstance(setup, FilesSetup) and setup.renew_at), default=None
+        )
+        if state.renew_at is not None:
+            self._wake.set()  # the loop must reckon with the new moment
+        return dict(state.mounted)
+
+    def _apply(
+        self, uid: str, ready: list[tuple[Obj, Setup]], ownership: Ownership, now: datetime
+    ) -> dict[str, MountedVolume]:
+        layout.pod_directory(self._root, uid).mkdir(parents=True, exist_ok=True, mode=0o750)
+        mounted = {}
+        for volume, setup in ready:
+            name, kind = volume["name"], volume_type(volume)
+            directory = layout.volume_directory(self._root, uid, _TYPES[kind][0], name)
+            try:
+                path = apply_setup(setup, directory, ownership, self._mounter, now)
+            except (SetupError, OSError) as error:
+                raise setup_failed(name, error) from error
+            read_only = isinstance(setup, FilesSetup) or (isinstance(setup, HostSetup) and setup.read_only)
+            mounted[name] = MountedVolume(name, kind, path, read_only)
+        return mounted
+
+    async def _bind(self, pod: Obj, container: Obj, volume: MountedVolume, subpath: str, index: int) -> Path:
+        uid = pod["metadata"]["uid"]
+        target = layout.subpath_target(self._root, uid, volume.name, container["name"], index)
+        try:
+            return await asyncio.to_thread(bind_subpath, volume.host_path, subpath, target, self._mounter)
+        except (OSError, UnsafePath) as error:
+            log.warning("subPath %r of volume %s: %s", subpath, volume.name, error)
+            raise VolumeError(
+                f'failed to prepare subPath for volumeMount "{volume.name}" of container "{container["name"]}"'
+            ) from error
+
+
+async def _prepare(volume: Obj, context: Context) -> Setup:
+    """Raises VolumeError."""
+    kind = volume_type(volume)
+    if kind not in _TYPES:
+        raise setup_failed(volume["name"], f'volume type "{kind}" is not supported by this node')
+    try:
+        return await _TYPES[kind][1]({kind: {}, **volume}, context)
+    except (SetupError, ValueError) as error:
+        raise setup_failed(volume["name"], error) from error
+
+
+def _subpath(mount: Obj, environment: Mapping[str, str]) -> str:
+    if expression := mount.get("subPathExpr"):
+        try:
+            return expand_strict(expression, environment)
+        except KeyError as error:
+            raise VolumeError(f'missing value for "{error.args[0]}"') from error
+    return str(mount.get("subPath") or "")

@@ -1,0 +1,70 @@
+"""fsGroup: giving a volume's files to the pod's group (upstream pkg/volume SetVolumeOwnership). Synchronous."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from sampan.api.types import Obj
+from sampan.node.env.sources import all_containers
+
+_READ_WRITE = 0o660
+_READ_ONLY = 0o440
+_DIRECTORY = 0o110 | stat.S_ISGID
+
+
+@dataclass(frozen=True, slots=True)
+class Ownership:
+    """``fs_user`` is the user that all containers run as, when there is one such: owner of token files."""
+
+    fs_group: int | None = None
+    on_root_mismatch: bool = False
+    fs_user: int | None = None
+
+
+def pod_ownership(pod: Obj) -> Ownership:
+    context = pod["spec"].get("securityContext") or {}
+    users = {
+        (container.get("securityContext") or {}).get("runAsUser", context.get("runAsUser"))
+        for container in all_containers(pod)
+    }
+    user = users.pop() if len(users) == 1 else None
+    return Ownership(context.get("fsGroup"), context.get("fsGroupChangePolicy") == "OnRootMismatch", user)
+
+
+def set_ownership(root: Path, ownership: Ownership, *, read_only: bool = False) -> None:
+    """Gives everything at and below ``root`` to the group; symlinks are neither followed nor changed."""
+    if ownership.fs_group is None:
+        return
+    if ownership.on_root_mismatch and _matches(root, ownership.fs_group, read_only):
+        return
+    # Depth first and the root last: the root's ownership says that all below is done (OnRootMismatch after a crash).
+    for _, directories, files, fd in os.fwalk(root, topdown=False, follow_symlinks=False):
+        for name in (*files, *directories):
+            status = os.stat(name, dir_fd=fd, follow_symlinks=False)
+            if not stat.S_ISLNK(status.st_mode):
+                _change(name, status, ownership.fs_group, read_only, fd)
+    _change(str(root), root.lstat(), ownership.fs_group, read_only, None)
+
+
+def _change(name: str, status: os.stat_result, group: int, read_only: bool, fd: int | None) -> None:
+    mode = _wanted(status.st_mode, read_only)
+    if status.st_gid != group:
+        os.chown(name, -1, group, dir_fd=fd, follow_symlinks=False)
+    elif stat.S_IMODE(status.st_mode) == mode:
+        return
+    os.chmod(name, mode, dir_fd=fd)  # after chown, which takes setgid away
+
+
+def _wanted(mode: int, read_only: bool) -> int:
+    mask = _READ_ONLY if read_only else _READ_WRITE
+    if stat.S_ISDIR(mode):
+        mask |= _DIRECTORY
+    return stat.S_IMODE(mode) | mask
+
+
+def _matches(root: Path, group: int, read_only: bool) -> bool:
+    status = root.lstat()
+    return status.st_gid == group and stat.S_IMODE(status.st_mode) == _wanted(status.st_mode, read_only)

@@ -1,0 +1,40 @@
+"""Taking a pod's volumes away without ever touching what is not ours (CVE-2017-1002102). Synchronous.
+
+First every mount below the pod's directory is taken off, then, only when none is left, the tree is removed with
+descriptors and without following symlinks. hostPath and local volumes have nothing below the pod's directory.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from sampan.node.volumes.mount import Mounter
+
+
+class StillMounted(OSError):
+    """A mount could not be taken off; removing the tree now would delete what is mounted."""
+
+
+def remove_tree(directory: Path, mounter: Mounter) -> None:
+    """Idempotent. Raises OSError."""
+    for point in mounter.mounts_below(directory):
+        mounter.unmount(point)
+    if left := mounter.mounts_below(directory):
+        raise StillMounted(f"{left[0]} is still mounted")
+    if directory.is_symlink():
+        raise StillMounted(f"{directory} is a symlink, which nobody here makes")
+    if not directory.exists():
+        return
+    if not shutil.rmtree.avoids_symlink_attacks:
+        raise StillMounted("this platform cannot remove a tree safely")
+    shutil.rmtree(directory)
+
+
+def present_pods(root: Path) -> list[str]:
+    """UIDs that have a directory."""
+    try:
+        return sorted(entry.name for entry in os.scandir(root / "pods") if entry.is_dir(follow_symlinks=False))
+    except FileNotFoundError:
+        return []
