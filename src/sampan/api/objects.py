@@ -1,0 +1,152 @@
+"""Small pure helpers on objects (decoded JSON): copies, paths, metadata. Used by every layer.
+
+Objects from caches are shared and read-only: copy with ``deep_copy`` before changing one.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from sampan.api.types import Obj, OwnerReference
+
+_CONTAINERS = (dict, list)
+
+
+def deep_copy(value: Any) -> Any:
+    """A copy that shares no container. For JSON types only: about ten times as fast as ``copy.deepcopy``."""
+    kind = type(value)
+    if kind is dict:
+        return {
+            key: deep_copy(item) if type(item) is dict or type(item) is list else item for key, item in value.items()
+        }
+    if kind is list:
+        return [deep_copy(item) if type(item) is dict or type(item) is list else item for item in value]
+    return value
+
+
+def get_path(obj: Any, *keys: str, default: Any = None) -> Any:
+    """The value below these keys; ``default`` when any is missing or not an object on the way, or the value is
+    null.
+    """
+    for key in keys:
+        if type(obj) is not dict:
+            return default
+        obj = obj.get(key)
+        if obj is None:
+            return default
+    return obj
+
+
+def set_path(obj: Obj, *keys: str, value: Any) -> None:
+    """Set the value below these keys, making objects on the way."""
+    for key in keys[:-1]:
+        child = obj.get(key)
+        if not isinstance(child, dict):
+            child = obj[key] = {}
+        obj = child
+    obj[keys[-1]] = value
+
+
+def remove_path(obj: Obj, *keys: str) -> None:
+    """Remove the value below these keys, if it is there."""
+    parent = get_path(obj, *keys[:-1])
+    if isinstance(parent, dict):
+        parent.pop(keys[-1], None)
+
+
+def remove_empty(obj: Obj, *keys: str) -> None:
+    """Drop nulls and empty strings, lists and objects at the top of ``obj``: all of them, or only these keys."""
+    for key in keys or tuple(obj):
+        item = obj.get(key, 0)
+        if item is None or (isinstance(item, str | list | dict) and not item):
+            del obj[key]
+
+
+def metadata(obj: Mapping[str, Any]) -> Obj:
+    """Its metadata; an unattached empty one when it has none."""
+    meta = obj.get("metadata")
+    return meta if isinstance(meta, dict) else {}
+
+
+def name(obj: Mapping[str, Any]) -> str:
+    return str(metadata(obj).get("name") or "")
+
+
+def namespace(obj: Mapping[str, Any]) -> str:
+    """Empty for what is cluster-scoped."""
+    return str(metadata(obj).get("namespace") or "")
+
+
+def uid(obj: Mapping[str, Any]) -> str:
+    return str(metadata(obj).get("uid") or "")
+
+
+def resource_version(obj: Mapping[str, Any]) -> str:
+    return str(metadata(obj).get("resourceVersion") or "")
+
+
+def generation(obj: Mapping[str, Any]) -> int:
+    return int(metadata(obj).get("generation") or 0)
+
+
+def labels(obj: Mapping[str, Any]) -> Mapping[str, str]:
+    return metadata(obj).get("labels") or {}
+
+
+def annotations(obj: Mapping[str, Any]) -> Mapping[str, str]:
+    return metadata(obj).get("annotations") or {}
+
+
+def finalizers(obj: Mapping[str, Any]) -> Sequence[str]:
+    return metadata(obj).get("finalizers") or ()
+
+
+def is_deleting(obj: Mapping[str, Any]) -> bool:
+    """Deletion was asked for; finalizers or grace still hold it."""
+    return bool(metadata(obj).get("deletionTimestamp"))
+
+
+def owner_references(obj: Mapping[str, Any]) -> Sequence[OwnerReference]:
+    return cast("Sequence[OwnerReference]", metadata(obj).get("ownerReferences") or ())
+
+
+def controller_of(obj: Mapping[str, Any]) -> OwnerReference | None:
+    """The owner that manages it, if any: the reference with ``controller: true``."""
+    for reference in owner_references(obj):
+        if reference.get("controller"):
+            return reference
+    return None
+
+
+def is_controlled_by(obj: Mapping[str, Any], owner: Mapping[str, Any]) -> bool:
+    reference = controller_of(obj)
+    return reference is not None and reference.get("uid") == uid(owner)
+
+
+def object_key(obj: Mapping[str, Any]) -> str:
+    """``namespace/name``; only the name for what is cluster-scoped. The key of work queues."""
+    space = namespace(obj)
+    return f"{space}/{name(obj)}" if space else name(obj)
+
+
+def split_key(key: str) -> tuple[str, str]:
+    """(namespace, name) of an ``object_key``."""
+    space, _, local = key.rpartition("/")
+    return space, local
+
+
+def equal_semantics(left: Any, right: Any) -> bool:
+    """Equal as the API sees it: absent, null and empty are one, and order of keys means nothing
+    (``equality.Semantic``). ``1`` and ``True`` differ."""
+    if _is_empty(left) and _is_empty(right):
+        return True
+    if isinstance(left, dict) and isinstance(right, dict):
+        return all(equal_semantics(left.get(key), right.get(key)) for key in left.keys() | right.keys())
+    if isinstance(left, list) and isinstance(right, list):
+        return len(left) == len(right) and all(map(equal_semantics, left, right))
+    if isinstance(left, bool) or isinstance(right, bool):
+        return left is right
+    return bool(left == right)
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or (type(value) in _CONTAINERS and not value)

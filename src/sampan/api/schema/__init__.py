@@ -1,0 +1,49 @@
+"""Structure of objects: what fields a kind has, of what types, and decoding by it.
+
+``load().definition("io.k8s.api.apps.v1.Deployment")`` gives a node; ``decode(node, value)`` makes a parsed body what
+the API keeps; ``parse_json`` and ``parse_yaml`` parse bodies. ``node_from_openapi`` builds the same nodes from a
+CRD's schema.
+"""
+
+from sampan.api.schema.catalog import GroupVersionKind, Schema, go_type_name, load
+from sampan.api.schema.decoding import (
+    Decoded,
+    check,
+    decode,
+    duplicate_field_message,
+    prune,
+    unknown_field_message,
+    unknown_fields,
+    wrong_type_message,
+)
+from sampan.api.schema.json_text import MAX_DEPTH, parse_json
+from sampan.api.schema.nodes import AnyNode, Field, ListNode, MapNode, Node, ObjectNode, ScalarNode
+from sampan.api.schema.structural import apply_defaults, node_from_openapi
+from sampan.api.schema.yaml_text import parse_yaml
+
+__all__ = [
+    "MAX_DEPTH",
+    "AnyNode",
+    "Decoded",
+    "Field",
+    "GroupVersionKind",
+    "ListNode",
+    "MapNode",
+    "Node",
+    "ObjectNode",
+    "ScalarNode",
+    "Schema",
+    "apply_defaults",
+    "check",
+    "decode",
+    "duplicate_field_message",
+    "go_type_name",
+    "load",
+    "node_from_openapi",
+    "parse_json",
+    "parse_yaml",
+    "prune",
+    "unknown_field_message",
+    "unknown_fields",
+    "wrong_type_message",
+]

@@ -1,0 +1,140 @@
+"""The compiled structure of the built-in kinds: definitions by name, as raw OpenAPI and as nodes.
+
+``load()`` is called once a process (the result is kept); reading the file costs a few milliseconds, because
+definitions stay bytes until asked for. Used by the server (decoding, patches), by OpenAPI output (raw definitions)
+and by tests. The data file is written by ``tools/compile_schema.py`` and never edited.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any, NamedTuple
+
+import orjson
+
+from sampan.api.schema import scalars
+from sampan.api.schema.nodes import AnyNode, Field, ListNode, MapNode, Node, ObjectNode, ScalarNode
+from sampan.api.schema.overlay import SPECIAL
+
+Raw = dict[str, Any]
+
+_DATA = "data/kubernetes-1.37.json"
+_SCALARS = {
+    ("string", ""): scalars.STRING,
+    ("string", "byte"): scalars.BYTES,
+    ("string", "date-time"): scalars.TIME,
+    ("boolean", ""): scalars.BOOL,
+    ("integer", "int32"): scalars.INT32,
+    ("integer", "int64"): scalars.INT64,
+    ("integer", ""): scalars.INT64,
+    ("number", "double"): scalars.NUMBER,
+    ("number", ""): scalars.NUMBER,
+}
+
+
+class GroupVersionKind(NamedTuple):
+    group: str
+    version: str
+    kind: str
+
+
+def go_type_name(definition: str) -> str:
+    """``io.k8s.api.core.v1.Container`` is ``v1.Container`` in Go's error texts."""
+    return ".".join(definition.rsplit(".", 2)[-2:])
+
+
+class Schema:
+    """All definitions of one Kubernetes version. Raw definitions are shared: read-only."""
+
+    def __init__(self, data: bytes) -> None:
+        self._lines: dict[str, bytes] = {}
+        for line in data.splitlines()[1:-1]:
+            name, _, body = line.partition(b":")
+            self._lines[name[1:-1].decode()] = body.removesuffix(b",")
+        self._nodes: dict[str, Node] = {}
+        self._leaves = {key: ScalarNode(scalar) for key, scalar in _SCALARS.items()}
+
+    def names(self) -> Iterable[str]:
+        return self._lines.keys()
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._lines
+
+    def raw(self, name: str) -> Raw:
+        """The definition as OpenAPI has it, without prose; references are bare definition names. Parsed anew each
+        time.
+        """
+        definition: Raw = orjson.loads(self._lines[name])
+        return definition
+
+    def definitions(self) -> Iterator[tuple[str, Raw]]:
+        """Every definition, one parsed at a time."""
+        return ((name, self.raw(name)) for name in self._lines)
+
+    def properties(self, name: str) -> Mapping[str, Raw]:
+        properties: dict[str, Raw] = self.raw(name).get("properties", {})
+        return properties
+
+    def kinds(self) -> Iterator[tuple[GroupVersionKind, str]]:
+        """(group, version, kind) and definition name of all that have one; shared types (DeleteOptions) come many
+        times.
+        """
+        marker = b'"x-kubernetes-group-version-kind"'
+        for name, line in self._lines.items():
+            if marker in line:
+                for gvk in self.raw(name)["x-kubernetes-group-version-kind"]:
+                    yield GroupVersionKind(gvk["group"], gvk["version"], gvk["kind"]), name
+
+    def definition(self, name: str) -> Node:
+        """The node of a definition. KeyError: there is none of this name."""
+        node = self._nodes.get(name)
+        if node is None:
+            node = self._nodes[name] = SPECIAL[name]() if name in SPECIAL else self._build_definition(name)
+        return node
+
+    def _build_definition(self, name: str) -> Node:
+        raw = self.raw(name)
+        if raw.get("type", "object") != "object":
+            return self._build(raw)
+        return ObjectNode(
+            name,
+            name.rpartition(".")[2],
+            go_type_name(name),
+            lambda: {key: self._field(schema) for key, schema in raw.get("properties", {}).items()},
+            required=tuple(raw.get("required", ())),
+            map_type=raw.get("x-kubernetes-map-type", "granular"),
+        )
+
+    def _field(self, raw: Raw) -> Field:
+        strategy = raw.get("x-kubernetes-patch-strategy", "")
+        return Field(
+            self._build(raw),
+            frozenset(strategy.split(",")) if strategy else frozenset(),
+            raw.get("x-kubernetes-patch-merge-key", ""),
+        )
+
+    def _build(self, raw: Raw) -> Node:
+        if "$ref" in raw:
+            return self.definition(raw["$ref"])
+        kind = raw.get("type", "")
+        if kind == "array":
+            return ListNode(
+                self._build(raw["items"]),
+                list_type=raw.get("x-kubernetes-list-type", "atomic"),
+                list_keys=tuple(raw.get("x-kubernetes-list-map-keys", ())),
+            )
+        if kind == "object":
+            if "additionalProperties" not in raw:
+                return AnyNode("map[string]interface {}")
+            return MapNode(
+                self._build(raw["additionalProperties"]), map_type=raw.get("x-kubernetes-map-type", "granular")
+            )
+        return self._leaves[kind, raw.get("format", "")] if kind else AnyNode("interface {}")
+
+
+@lru_cache(maxsize=1)
+def load() -> Schema:
+    """The schema of this version's built-in kinds; read once a process."""
+    return Schema(files("sampan.api.schema").joinpath(_DATA).read_bytes())
