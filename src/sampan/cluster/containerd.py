@@ -13,8 +13,7 @@ from pathlib import Path
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.instance import Instance
 from sampan.cluster.preflight import cni_directory
-
-PAUSE_IMAGE = "localhost/sampan/pause:1"
+from sampan.node.images.local import PAUSE_IMAGE
 
 _CONFIG = """\
 # Written by `sampan up` at every start; changes here are lost.

@@ -5,7 +5,6 @@ All through ``ctr`` in the namespace that CRI uses, so that it works while the n
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 from sampan.cluster import containerd
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.instance import Instance
+from sampan.node.images import local
 
 _UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 
@@ -76,11 +76,7 @@ def full_reference(image: str) -> str:
 
 
 async def ensure_pause(instance: Instance) -> None:
-    """Builds and imports the pause image unless it is there. It is catatonit, which waits and reaps."""
-    if any(image.name == containerd.PAUSE_IMAGE for image in await list_images(instance)):
+    """Builds and imports the pause image unless it is there."""
+    if any(image.name == local.PAUSE_IMAGE for image in await list_images(instance)):
         return
-    from sampan.cluster.imagebuild import Recipe, build
-
-    program = shutil.which("catatonit") or "/usr/bin/catatonit"
-    recipe = Recipe(containerd.PAUSE_IMAGE, binaries=(f"{program}:/pause",), entrypoint="/pause -P")
-    await import_bytes(instance, build(recipe))
+    await import_bytes(instance, local.pause_image())
