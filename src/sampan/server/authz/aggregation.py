@@ -9,32 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
+from sampan.api import labels
 from sampan.api.errors import Conflict, NotFound
 from sampan.api.resources import CLUSTER_ROLES
 from sampan.api.transport import Call, EventType, Transport
 from sampan.api.types import Obj
 from sampan.server.reader import ObjectReader
-
-
-def selects(selector: Obj, labels: dict[str, str]) -> bool:
-    """LabelSelector against labels: ``matchLabels`` and the four operators of ``matchExpressions``."""
-    if any(labels.get(key) != value for key, value in (selector.get("matchLabels") or {}).items()):
-        return False
-    return all(_expression_holds(expression, labels) for expression in selector.get("matchExpressions") or ())
-
-
-def _expression_holds(expression: Obj, labels: dict[str, str]) -> bool:
-    present, value = expression["key"] in labels, labels.get(expression["key"])
-    match expression.get("operator"):
-        case "In":
-            return present and value in (expression.get("values") or ())
-        case "NotIn":
-            return not present or value not in (expression.get("values") or ())
-        case "Exists":
-            return present
-        case "DoesNotExist":
-            return not present
-    return False
 
 
 def aggregate(role: Obj, roles: Iterable[Obj]) -> list[Obj]:
@@ -45,7 +25,7 @@ def aggregate(role: Obj, roles: Iterable[Obj]) -> list[Obj]:
         for candidate in ordered:
             if candidate["metadata"]["name"] == role["metadata"]["name"]:
                 continue
-            if selects(selector, candidate["metadata"].get("labels") or {}):
+            if labels.from_label_selector(selector).matches(candidate["metadata"].get("labels")):
                 rules.extend(rule for rule in candidate.get("rules") or () if rule not in rules)
     return rules
 

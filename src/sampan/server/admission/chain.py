@@ -1,0 +1,91 @@
+"""The chain of admission plugins: which there are, in which order, and how a write passes them.
+
+``default_plugins`` builds upstream's order; ``AdmissionChain`` is what the REST core calls: ``admit`` before
+validation, ``validate`` after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from sampan.api.clock import Random
+from sampan.server.admission.certificates import CertificateApproval, CertificateSigning, CertificateSubjectRestriction
+from sampan.server.admission.limit_ranger import LimitRanger
+from sampan.server.admission.namespace_lifecycle import NamespaceLifecycle
+from sampan.server.admission.node_restriction import NodeRestriction
+from sampan.server.admission.pod_defaults import DefaultTolerationSeconds, TaintNodesByCondition
+from sampan.server.admission.priority import Priority
+from sampan.server.admission.runtime_class import RuntimeClass
+from sampan.server.admission.service_account import ServiceAccount
+from sampan.server.admission.services import DenyServiceExternalIPs
+from sampan.server.admission.storage import DefaultIngressClass, DefaultStorageClass, StorageObjectInUseProtection
+from sampan.server.attributes import AdmissionAttributes, AdmissionPlugin, Authorizer
+from sampan.server.authz.escalation import RbacEscalationCheck
+from sampan.server.authz.rbac import RbacAuthorizer
+from sampan.server.reader import ObjectReader
+
+
+#: Off unless asked for: without a protection controller that removes the finalizer, no claim could ever be deleted.
+_OFF_BY_DEFAULT = frozenset({"StorageObjectInUseProtection"})
+
+
+class AdmissionChain:
+    def __init__(self, plugins: Sequence[AdmissionPlugin]) -> None:
+        self._plugins = tuple(plugins)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(plugin.name for plugin in self._plugins)
+
+    async def admit(self, attributes: AdmissionAttributes) -> None:
+        """Mutating pass: may change ``attributes.obj``. Raises the first refusal."""
+        for plugin in self._plugins:
+            await plugin.admit(attributes)
+
+    async def validate(self, attributes: AdmissionAttributes) -> None:
+        """Validating pass. Raises the first refusal."""
+        for plugin in self._plugins:
+            await plugin.validate(attributes)
+
+
+def default_plugins(reader: ObjectReader, authorizer: Authorizer, random: Random) -> list[AdmissionPlugin]:
+    """Every plugin that can be switched, in the order they run."""
+    return [
+        NamespaceLifecycle(reader),
+        LimitRanger(reader),
+        ServiceAccount(reader, random),
+        NodeRestriction(reader),
+        TaintNodesByCondition(),
+        Priority(reader),
+        DefaultTolerationSeconds(),
+        DefaultStorageClass(reader),
+        StorageObjectInUseProtection(),
+        RuntimeClass(reader),
+        CertificateApproval(authorizer),
+        CertificateSigning(authorizer),
+        CertificateSubjectRestriction(),
+        DefaultIngressClass(reader),
+        DenyServiceExternalIPs(),
+    ]
+
+
+def build_chain(
+    reader: ObjectReader,
+    authorizer: Authorizer,
+    rbac: RbacAuthorizer,
+    random: Random,
+    *,
+    enable: Collection[str] = (),
+    disable: Collection[str] = (),
+) -> AdmissionChain:
+    """Nearly all plugins are on by default. ``disable`` switches off, ``enable`` wins over it.
+
+    The escalation check is policy, not a plugin, and stays. Raises ValueError for a name that is none.
+    """
+    plugins = default_plugins(reader, authorizer, random)
+    unknown = {*enable, *disable} - {plugin.name for plugin in plugins}
+    if unknown:
+        raise ValueError(f"unknown admission plugins: {', '.join(sorted(unknown))}")
+    off = (set(disable) | _OFF_BY_DEFAULT) - set(enable)
+    chosen = [plugin for plugin in plugins if plugin.name not in off]
+    return AdmissionChain([*chosen, RbacEscalationCheck(rbac, authorizer)])

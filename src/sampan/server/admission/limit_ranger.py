@@ -1,0 +1,159 @@
+"""LimitRanger: fills in default requests and limits from LimitRanges, and refuses pods and claims outside of them.
+
+The arithmetic is pure (``apply_defaults``, ``violations``); the plugin only finds the namespace's LimitRanges.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from typing import Any
+
+from sampan.api import quantity
+from sampan.api.resources import LIMIT_RANGES
+from sampan.api.types import Obj
+from sampan.server.admission.base import Plugin, is_for, refuse
+from sampan.server.attributes import AdmissionAttributes
+from sampan.server.reader import ObjectReader
+
+_ANNOTATION = "kubernetes.io/limit-ranger"
+
+
+class LimitRanger(Plugin):
+    name = "LimitRanger"
+
+    def __init__(self, reader: ObjectReader) -> None:
+        self._reader = reader
+
+    def _items(self, attributes: AdmissionAttributes) -> list[Obj]:
+        """Every entry of every LimitRange of the namespace, in the order of the ranges' names."""
+        ranges = list(self._reader.list(LIMIT_RANGES, attributes.namespace))
+        ranges.sort(key=lambda found: str(found["metadata"]["name"]))
+        return [item for found in ranges for item in (found.get("spec") or {}).get("limits") or ()]
+
+    async def admit(self, attributes: AdmissionAttributes) -> None:
+        if attributes.obj is not None and is_for(attributes, "pods", "CREATE"):
+            items = self._items(attributes)
+            if items:
+                apply_defaults(attributes.obj, items)
+
+    async def validate(self, attributes: AdmissionAttributes) -> None:
+        if attributes.obj is None:
+            return
+        if is_for(attributes, "pods", "CREATE"):
+            faults = list(pod_violations(attributes.obj, self._items(attributes)))
+        elif is_for(attributes, "persistentvolumeclaims", "CREATE", "UPDATE"):
+            faults = list(claim_violations(attributes.obj, self._items(attributes)))
+        else:
+            return
+        if faults:
+            raise refuse(attributes, faults[0] if len(faults) == 1 else f"[{', '.join(faults)}]")
+
+
+def apply_defaults(pod: Obj, items: Iterable[Obj]) -> None:
+    """Completes the pod's containers in place and notes what was set in an annotation, as upstream words it."""
+    limits: dict[str, Any] = {}
+    requests: dict[str, Any] = {}
+    for item in items:
+        if item.get("type") == "Container":
+            limits |= item.get("default") or {}
+            requests |= item.get("defaultRequest") or {}
+    notes: list[str] = []
+    for key, word in (("containers", "container"), ("initContainers", "init container")):
+        for container in pod["spec"].get(key) or ():
+            resources = container.setdefault("resources", {})
+            for field, defaults, what in (("requests", requests, "request"), ("limits", limits, "limit")):
+                added = _fill(resources, field, defaults)
+                if added:
+                    notes.append(f"{', '.join(sorted(added))} {what} for {word} {container['name']}")
+    if notes:
+        annotations = pod["metadata"].setdefault("annotations", {})
+        annotations[_ANNOTATION] = "LimitRanger plugin set: " + "; ".join(notes)
+
+
+def _fill(resources: Obj, field: str, defaults: dict[str, Any]) -> list[str]:
+    present = resources.get(field) or {}
+    added = [name for name in defaults if name not in present]
+    if added:
+        resources[field] = {**present, **{name: defaults[name] for name in added}}
+    return added
+
+
+def pod_violations(pod: Obj, items: Iterable[Obj]) -> Iterator[str]:
+    for item in items:
+        kind = item.get("type")
+        if kind == "Container":
+            for key in ("containers", "initContainers"):
+                for container in pod["spec"].get(key) or ():
+                    resources = container.get("resources") or {}
+                    yield from violations(kind, item, resources.get("requests") or {}, resources.get("limits") or {})
+        elif kind == "Pod":
+            yield from violations(kind, item, _pod_total(pod, "requests"), _pod_total(pod, "limits"))
+
+
+def claim_violations(claim: Obj, items: Iterable[Obj]) -> Iterator[str]:
+    requests = ((claim["spec"].get("resources")) or {}).get("requests") or {}
+    for item in items:
+        if item.get("type") == "PersistentVolumeClaim":
+            for name, bound in (item.get("min") or {}).items():
+                if name not in requests or _less(requests[name], bound):
+                    yield _usage("minimum", name, "PersistentVolumeClaim", bound, "request", requests.get(name))
+            for name, bound in (item.get("max") or {}).items():
+                if name not in requests or _less(bound, requests[name]):
+                    yield _usage("maximum", name, "PersistentVolumeClaim", bound, "request", requests.get(name))
+
+
+def violations(kind: str, item: Obj, requests: Obj, limits: Obj) -> Iterator[str]:
+    """What of the item's min, max and ratio these requests and limits break. Pure."""
+    for name, bound in sorted((item.get("min") or {}).items()):
+        if name not in requests:
+            yield _usage("minimum", name, kind, bound, "request", None)
+        elif _less(requests[name], bound):
+            yield _usage("minimum", name, kind, bound, "request", requests[name])
+        elif name in limits and _less(limits[name], bound):
+            yield _usage("minimum", name, kind, bound, "limit", limits[name])
+    for name, bound in sorted((item.get("max") or {}).items()):
+        if name not in limits:
+            yield _usage("maximum", name, kind, bound, "limit", None)
+        elif _less(bound, limits[name]):
+            yield _usage("maximum", name, kind, bound, "limit", limits[name])
+        elif name in requests and _less(bound, requests[name]):
+            yield _usage("maximum", name, kind, bound, "request", requests[name])
+    for name, bound in sorted((item.get("maxLimitRequestRatio") or {}).items()):
+        fault = _ratio_fault(name, kind, bound, requests.get(name), limits.get(name))
+        if fault:
+            yield fault
+
+
+def _ratio_fault(name: str, kind: str, bound: str, request: str | None, limit: str | None) -> str:
+    text = f"{name} max limit to request ratio per {kind} is {bound}, but "
+    if not request or quantity.parse(request) == 0:
+        return text + "no request is specified or request is 0"
+    if not limit or quantity.parse(limit) == 0:
+        return text + "no limit is specified or limit is 0"
+    ratio = quantity.parse(limit) / quantity.parse(request)
+    return f"{text}provided ratio is {float(ratio):f}" if ratio > quantity.parse(bound) else ""
+
+
+def _usage(bound_word: str, name: str, kind: str, bound: str, word: str, found: str | None) -> str:
+    text = f"{bound_word} {name} usage per {kind} is {bound}"
+    return f"{text}.  No {word} is specified" if found is None else f"{text}, but {word} is {found}"
+
+
+def _less(left: str, right: str) -> bool:
+    return quantity.compare(left, right) < 0
+
+
+def _pod_total(pod: Obj, field: str) -> dict[str, str]:
+    """The sum over containers, or the largest init container if that is more, of what all containers state."""
+    containers = pod["spec"].get("containers") or []
+    stated = [(container.get("resources") or {}).get(field) or {} for container in containers]
+    totals: dict[str, Fraction] = {}
+    for name in {name for resources in stated for name in resources}:
+        if all(name in resources for resources in stated):
+            totals[name] = sum((quantity.parse(resources[name]) for resources in stated), Fraction(0))
+    for container in pod["spec"].get("initContainers") or ():
+        for name, amount in ((container.get("resources") or {}).get(field) or {}).items():
+            if name in totals:
+                totals[name] = max(totals[name], quantity.parse(amount))
+    return {name: quantity.format_quantity(amount) for name, amount in totals.items()}

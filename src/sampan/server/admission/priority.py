@@ -1,0 +1,74 @@
+"""Priority: a pod's PriorityClass becomes its number; at most one class is the default."""
+
+from __future__ import annotations
+
+from sampan.api.resources import PRIORITY_CLASSES
+from sampan.api.types import Obj
+from sampan.server.admission.base import Plugin, is_for, refuse
+from sampan.server.attributes import AdmissionAttributes
+from sampan.server.reader import ObjectReader
+
+_GROUP = "scheduling.k8s.io"
+
+
+class Priority(Plugin):
+    name = "Priority"
+
+    def __init__(self, reader: ObjectReader) -> None:
+        self._reader = reader
+
+    async def admit(self, attributes: AdmissionAttributes) -> None:
+        if attributes.obj is None or not is_for(attributes, "pods", "CREATE", "UPDATE"):
+            return
+        spec = attributes.obj["spec"]
+        if attributes.operation == "UPDATE":
+            old = (attributes.old or {}).get("spec", {})
+            for key in ("priority", "preemptionPolicy"):
+                # A client that does not know the field would otherwise drop what admission once set.
+                if spec.get(key) is None and old.get(key) is not None:
+                    spec[key] = old[key]
+            return
+        await self._resolve(attributes, spec)
+
+    async def _resolve(self, attributes: AdmissionAttributes, spec: Obj) -> None:
+        chosen = await self._class(attributes, spec.get("priorityClassName", ""))
+        value = int(chosen.get("value", 0)) if chosen else 0
+        if chosen is not None:
+            spec["priorityClassName"] = chosen["metadata"]["name"]
+        if spec.get("priority") is not None and spec["priority"] != value:
+            detail = (
+                f"the integer value of priority ({spec['priority']}) must not be provided in pod spec; "
+                f"priority admission controller computed {value} from the given PriorityClass name"
+            )
+            raise refuse(attributes, detail)
+        spec["priority"] = value
+        policy = (chosen or {}).get("preemptionPolicy") or "PreemptLowerPriority"
+        if spec.get("preemptionPolicy") not in (None, policy):
+            detail = (
+                f"the string value of PreemptionPolicy ({spec['preemptionPolicy']}) must not be provided in pod spec; "
+                f"priority admission controller computed {policy} from the given PriorityClass name"
+            )
+            raise refuse(attributes, detail)
+        spec["preemptionPolicy"] = policy
+
+    async def _class(self, attributes: AdmissionAttributes, name: str) -> Obj | None:
+        if not name:
+            defaults = [item for item in self._reader.list(PRIORITY_CLASSES) if item.get("globalDefault")]
+            return min(defaults, key=lambda item: int(item.get("value", 0)), default=None)
+        found = self._reader.get(PRIORITY_CLASSES, None, name)
+        found = found or await self._reader.fresh(PRIORITY_CLASSES, None, name)
+        if found is None:
+            raise refuse(attributes, f"no PriorityClass with name {name} was found")
+        return found
+
+    async def validate(self, attributes: AdmissionAttributes) -> None:
+        new = attributes.obj
+        if new is None or not is_for(attributes, "priorityclasses", "CREATE", "UPDATE", group=_GROUP):
+            return
+        if not new.get("globalDefault"):
+            return
+        for other in self._reader.list(PRIORITY_CLASSES):
+            name = other["metadata"]["name"]
+            if other.get("globalDefault") and name != attributes.name:
+                detail = f"PriorityClass {name} is already marked as default. Only one default can exist"
+                raise refuse(attributes, detail)

@@ -1,0 +1,18 @@
+"""DenyServiceExternalIPs: external IPs let any author of a Service take over traffic (CVE-2020-8554)."""
+
+from __future__ import annotations
+
+from sampan.server.admission.base import Plugin, is_for, refuse
+from sampan.server.attributes import AdmissionAttributes
+
+
+class DenyServiceExternalIPs(Plugin):
+    name = "DenyServiceExternalIPs"
+
+    async def validate(self, attributes: AdmissionAttributes) -> None:
+        if attributes.obj is None or not is_for(attributes, "services", "CREATE", "UPDATE"):
+            return
+        new = set(attributes.obj["spec"].get("externalIPs") or ())
+        old = set(((attributes.old or {}).get("spec") or {}).get("externalIPs") or ())
+        if new - old:
+            raise refuse(attributes, "Use of external IPs is denied by admission control.")

@@ -1,0 +1,85 @@
+"""DefaultStorageClass, DefaultIngressClass and StorageObjectInUseProtection."""
+
+from __future__ import annotations
+
+from sampan.api.resources import STORAGE_CLASSES, Resource
+from sampan.api.types import Obj
+from sampan.server.admission.base import Plugin, is_for
+from sampan.server.attributes import AdmissionAttributes
+from sampan.server.reader import ObjectReader
+
+_DEFAULT_STORAGE = "storageclass.kubernetes.io/is-default-class"
+_DEFAULT_STORAGE_BETA = "storageclass.beta.kubernetes.io/is-default-class"
+_CLASS_BETA = "volume.beta.kubernetes.io/storage-class"
+_DEFAULT_INGRESS = "ingressclass.kubernetes.io/is-default-class"
+_INGRESS_CLASSES = Resource("networking.k8s.io", "v1", "ingressclasses", "IngressClass", False)
+
+
+def _annotations(obj: Obj) -> dict[str, str]:
+    return obj["metadata"].get("annotations") or {}
+
+
+def _newest(found: list[Obj]) -> Obj | None:
+    """The newest wins; of several of one second, the first by name (upstream: GetDefaultClass)."""
+    found.sort(key=lambda item: str(item["metadata"]["name"]))
+    return max(found, key=lambda item: str(item["metadata"].get("creationTimestamp", "")), default=None)
+
+
+class DefaultStorageClass(Plugin):
+    name = "DefaultStorageClass"
+
+    def __init__(self, reader: ObjectReader) -> None:
+        self._reader = reader
+
+    async def admit(self, attributes: AdmissionAttributes) -> None:
+        claim = attributes.obj
+        if claim is None or not is_for(attributes, "persistentvolumeclaims", "CREATE"):
+            return
+        if claim["spec"].get("storageClassName") is not None or _CLASS_BETA in _annotations(claim):
+            return
+        chosen = _newest(
+            [
+                item
+                for item in self._reader.list(STORAGE_CLASSES)
+                if "true" in (_annotations(item).get(_DEFAULT_STORAGE), _annotations(item).get(_DEFAULT_STORAGE_BETA))
+            ]
+        )
+        if chosen is not None:
+            claim["spec"]["storageClassName"] = chosen["metadata"]["name"]
+
+
+class DefaultIngressClass(Plugin):
+    name = "DefaultIngressClass"
+
+    def __init__(self, reader: ObjectReader) -> None:
+        self._reader = reader
+
+    async def admit(self, attributes: AdmissionAttributes) -> None:
+        ingress = attributes.obj
+        if ingress is None or not is_for(attributes, "ingresses", "CREATE", group="networking.k8s.io"):
+            return
+        if ingress["spec"].get("ingressClassName") or "kubernetes.io/ingress.class" in _annotations(ingress):
+            return
+        found = [i for i in self._reader.list(_INGRESS_CLASSES) if _annotations(i).get(_DEFAULT_INGRESS) == "true"]
+        chosen = _newest(found)
+        if chosen is not None:
+            ingress["spec"]["ingressClassName"] = chosen["metadata"]["name"]
+
+
+class StorageObjectInUseProtection(Plugin):
+    """Claims and volumes get the finalizer that the protection controllers remove once nobody uses them."""
+
+    name = "StorageObjectInUseProtection"
+
+    async def admit(self, attributes: AdmissionAttributes) -> None:
+        if attributes.obj is None:
+            return
+        if is_for(attributes, "persistentvolumeclaims", "CREATE"):
+            finalizer = "kubernetes.io/pvc-protection"
+        elif is_for(attributes, "persistentvolumes", "CREATE"):
+            finalizer = "kubernetes.io/pv-protection"
+        else:
+            return
+        finalizers = attributes.obj["metadata"].setdefault("finalizers", [])
+        if finalizer not in finalizers:
+            finalizers.append(finalizer)
