@@ -1,0 +1,107 @@
+"""The cluster and kubectl as objects, and waiting: what end-to-end tests are written with.
+
+The cluster stands beside any other of the machine: its own name, ports, ranges and directories.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+SAMPAN = Path(sys.executable).parent / "sampan"
+NAME = "e2e"
+UP = [
+    "--api-port", "17443", "--kubelet-port", "17250", "--dns-port", "17053", "--pod-cidr", "10.245.0.0/16",
+    "--service-cidr", "10.97.0.0/16", "--node-port-range", "28000-28999", "--timeout", "90",
+]  # fmt: skip
+NEEDS = ("containerd", "runc", "nft", "ip", "kubectl", "busybox")
+DEMO_IMAGE = "docker.io/sampan/e2e:1"
+
+
+@dataclass(frozen=True)
+class Cluster:
+    kubeconfig: Path
+    home: Path
+    name: str = NAME
+
+    @property
+    def env(self) -> dict[str, str]:
+        return {**os.environ, "KUBECONFIG": str(self.kubeconfig), "HOME": str(self.home), "NO_COLOR": "1"}
+
+    def sampan(self, *arguments: str, check: bool = True, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [SAMPAN, *arguments], capture_output=True, text=True, env=self.env, timeout=timeout, check=False
+        )
+        assert not check or done.returncode == 0, f"sampan {arguments}: {done.stdout}{done.stderr}"
+        return done
+
+
+def build_demo_image(made: Cluster) -> None:
+    """Busybox with its applets: the image that the tests' pods run."""
+    busybox = shutil.which("busybox")
+    applets = subprocess.run([str(busybox), "--list"], capture_output=True, text=True, check=True).stdout.split()
+    links = [part for applet in applets if applet != "busybox" for part in ("--link", f"/bin/{applet}:busybox")]
+    made.sampan("image", "build", "--name", NAME, "-t", DEMO_IMAGE, "--binary", f"{busybox}:/bin/busybox", *links)
+
+
+class Kubectl:
+    """A kubectl program with the cluster's kubeconfig and a namespace."""
+
+    def __init__(self, program: Path, made: Cluster, namespace: str) -> None:
+        self.program, self.cluster, self.namespace = program, made, namespace
+
+    def run(
+        self, *arguments: str, stdin: str | None = None, check: bool = True, timeout: float = 60
+    ) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [self.program, "--namespace", self.namespace, *arguments],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            env=self.cluster.env,
+            timeout=timeout,
+            check=False,
+        )
+        assert not check or done.returncode == 0, f"kubectl {' '.join(arguments)}:\n{done.stdout}{done.stderr}"
+        return done
+
+    def __call__(self, *arguments: str, stdin: str | None = None, timeout: float = 60) -> str:
+        return self.run(*arguments, stdin=stdin, timeout=timeout).stdout
+
+    def fails(self, *arguments: str, stdin: str | None = None, timeout: float = 60) -> str:
+        """Runs what must fail; returns what it said."""
+        done = self.run(*arguments, stdin=stdin, check=False, timeout=timeout)
+        assert done.returncode != 0, f"kubectl {' '.join(arguments)} should have failed:\n{done.stdout}"
+        return done.stdout + done.stderr
+
+    def json(self, *arguments: str) -> Any:
+        return json.loads(self(*arguments, "-o", "json"))
+
+    def popen(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [self.program, "--namespace", self.namespace, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=self.cluster.env,
+            **options,
+        )
+
+
+def eventually(condition: Callable[[], Any], *, seconds: float = 30, every: float = 0.1) -> Any:
+    """The first true value of a condition. Fails with its last value after ``seconds``."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < deadline, f"not within {seconds} s; last seen: {value!r}"
+        time.sleep(every)
