@@ -89,4 +89,4 @@ class Channel:
             call.cancel()
 
     async def close(self) -> None:
-        await self._channel.close()
+        await self._channel.close(None)

@@ -1,0 +1,207 @@
+"""What to do next for one pod: a pure function from spec and runtime state to actions.
+
+Called by the pod worker after every event; it does no I/O and reads no clock. It follows the kubelet's
+``computePodActions`` (sandbox, init containers in order, sidecars, restart policies, probes). Termination is not here:
+the worker stops planning when a pod is to end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Literal
+
+from sampan.api.types import Obj
+from sampan.node import runtime
+from sampan.node.pods import spec
+from sampan.node.pods.state import HASH_ANNOTATION, PodState, restart_count
+
+KillReason = Literal["liveness", "startup", "changed", "unknown", "not-needed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """Besides spec and state. All mappings are by container id or name as said."""
+
+    now: datetime
+    #: Container ids whose liveness or startup probe has failed for good.
+    failed_liveness: frozenset[str] = frozenset()
+    failed_startup: frozenset[str] = frozenset()
+    #: Container ids that passed their startup probe (or have none).
+    started: frozenset[str] = frozenset()
+    #: Container name to the present restart delay (CrashLoopBackOff), in seconds.
+    delays: Mapping[str, float] = field(default_factory=dict)
+    #: Container name to the moment before which no further start is tried (failed start, failed pull).
+    not_before: Mapping[str, datetime] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    name: str
+    sort: spec.Sort
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    container_id: str
+    name: str
+    reason: KillReason
+    message: str
+
+
+@dataclass(slots=True)
+class Plan:
+    """In order: stop the old sandbox, create one, kill, start. ``finished``: nothing will ever run again."""
+
+    stop_sandboxes: tuple[str, ...] = ()
+    create_sandbox: bool = False
+    sandbox_attempt: int = 0
+    kill: list[Kill] = field(default_factory=list)
+    start: list[Start] = field(default_factory=list)
+    #: Container name to the remaining seconds of its CrashLoopBackOff.
+    backing_off: dict[str, float] = field(default_factory=dict)
+    requeue_after: float | None = None
+    finished: bool = False
+
+    def wait(self, seconds: float) -> None:
+        self.requeue_after = seconds if self.requeue_after is None else min(self.requeue_after, seconds)
+
+
+def plan_pod(pod: Obj, state: PodState, inputs: Inputs) -> Plan:
+    plan = Plan()
+    latest = state.latest_sandbox
+    if latest is None or not latest.ready:
+        _plan_sandbox(pod, state, plan)
+        return plan
+    plan.stop_sandboxes = tuple(item.id for item in state.sandboxes.values() if item.ready and item.id != latest.id)
+    initialized = _plan_init(pod, state, inputs, latest.id, plan)
+    for container in spec.containers(pod, "ephemeral"):
+        if state.latest(container["name"]) is None:
+            _start(plan, state, container, "ephemeral", inputs)
+    if not initialized:
+        return plan
+    keep = 0
+    for container in spec.containers(pod, "main"):
+        keep += _plan_main(pod, container, state, inputs, plan)
+    if keep == 0 and not plan.start and not plan.kill and not plan.backing_off:
+        plan.finished = True
+    return plan
+
+
+def _plan_sandbox(pod: Obj, state: PodState, plan: Plan) -> None:
+    latest = state.latest_sandbox
+    plan.sandbox_attempt = 0 if latest is None else latest.attempt + 1
+    wanted = [
+        container
+        for container in spec.containers(pod, "main")
+        if (last := state.latest(container["name"])) is None
+        or last.state != "exited"
+        or spec.should_restart(pod, "main", container, last.exit_code)
+    ]
+    if latest is not None and state.containers and (spec.restart_policy(pod) == "Never" or not wanted):
+        # Nothing may run a second time: the pod is over.
+        plan.finished = True
+        return
+    plan.create_sandbox = True
+
+
+def _plan_init(pod: Obj, state: PodState, inputs: Inputs, sandbox_id: str, plan: Plan) -> bool:
+    """Adds the next step of initialization; True when main containers may run."""
+    begun = any(
+        last is not None and last.sandbox_id == sandbox_id
+        for last in (state.latest(container["name"]) for container in spec.containers(pod, "main"))
+    )
+    for container in spec.containers(pod, "init"):
+        last = state.latest(container["name"])
+        if last is not None and last.sandbox_id != sandbox_id:
+            last = None  # of an earlier sandbox: a new one is initialized again
+        if spec.is_sidecar("init", container):
+            if not _plan_sidecar(pod, container, last, state, inputs, plan) and not begun:
+                return False
+        elif not begun and not _plan_regular_init(pod, container, last, state, inputs, plan):
+            return False
+    return True
+
+
+def _plan_sidecar(
+    pod: Obj, container: Obj, last: runtime.Container | None, state: PodState, inputs: Inputs, plan: Plan
+) -> bool:
+    """True when it has started, so that the next container may."""
+    if last is not None and last.state == "running":
+        if (kill := _must_kill(pod, "init", container, last, inputs)) is not None:
+            plan.kill.append(kill)
+            _start(plan, state, container, "init", inputs)
+            return False
+        return last.id in inputs.started
+    _start(plan, state, container, "init", inputs)
+    return False
+
+
+def _plan_regular_init(
+    pod: Obj, container: Obj, last: runtime.Container | None, state: PodState, inputs: Inputs, plan: Plan
+) -> bool:
+    """True when it has completed."""
+    if last is None or last.state in ("created", "unknown"):
+        _start(plan, state, container, "init", inputs)
+        return False
+    if last.state == "running":
+        return False
+    if last.exit_code == 0:
+        return True
+    if spec.should_restart(pod, "init", container, last.exit_code):
+        _start(plan, state, container, "init", inputs)
+    else:
+        plan.finished = True
+    return False
+
+
+def _plan_main(pod: Obj, container: Obj, state: PodState, inputs: Inputs, plan: Plan) -> int:
+    """1 when the container is kept running."""
+    last = state.latest(container["name"])
+    if last is None or last.state != "running":
+        if last is None or last.state != "exited" or spec.should_restart(pod, "main", container, last.exit_code):
+            _start(plan, state, container, "main", inputs)
+            return 1
+        return 0
+    kill = _must_kill(pod, "main", container, last, inputs)
+    if kill is None:
+        return 1
+    plan.kill.append(kill)
+    if kill.reason == "changed" or spec.restart_policy(pod) != "Never":
+        _start(plan, state, container, "main", inputs)
+    return 1
+
+
+def _must_kill(pod: Obj, sort: spec.Sort, container: Obj, last: runtime.Container, inputs: Inputs) -> Kill | None:
+    name = container["name"]
+    restart = ", will be restarted" if spec.restart_policy(pod) != "Never" or sort == "init" else ""
+    known_hash = last.annotations.get(HASH_ANNOTATION)
+    if known_hash is not None and known_hash != spec.container_hash(container):
+        return Kill(last.id, name, "changed", f"Container {name} definition changed, will be restarted")
+    if last.id in inputs.failed_liveness:
+        return Kill(last.id, name, "liveness", f"Container {name} failed liveness probe{restart}")
+    if last.id in inputs.failed_startup:
+        return Kill(last.id, name, "startup", f"Container {name} failed startup probe{restart}")
+    return None
+
+
+def _start(plan: Plan, state: PodState, container: Obj, sort: spec.Sort, inputs: Inputs) -> None:
+    """Adds a start, unless the container is backing off."""
+    name = container["name"]
+    last = state.latest(name)
+    if last is not None and last.state == "exited" and last.finished_at is not None:
+        delay = inputs.delays.get(name, 0.0)
+        remaining = (last.finished_at + timedelta(seconds=delay) - inputs.now).total_seconds()
+        if delay > 0 and remaining > 0 and last.annotations.get(HASH_ANNOTATION) == spec.container_hash(container):
+            plan.backing_off[name] = remaining
+            plan.wait(remaining)
+            return
+    not_before = inputs.not_before.get(name)
+    if not_before is not None and not_before > inputs.now:
+        plan.wait((not_before - inputs.now).total_seconds())
+        plan.backing_off.setdefault(name, 0.0)
+        return
+    attempt = 0 if last is None else restart_count(last) + 1
+    plan.start.append(Start(name, sort, attempt))

@@ -1,0 +1,352 @@
+"""A pod's ``status`` from its spec, the runtime's state and the probes. Pure; the worker sends the result.
+
+Phases, conditions, reasons and messages are the kubelet's (``kubelet_pods.go``, ``status/generate.go``). Conditions
+the agent does not own (readiness gates, the scheduler's) are kept as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sampan.api.clock import format_time
+from sampan.api.types import Obj
+from sampan.node import runtime
+from sampan.node.pods import spec
+from sampan.node.pods.state import PodState, restart_count
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    reason: str
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What status needs besides pod and state."""
+
+    now: datetime
+    host_ips: tuple[str, ...]
+    runtime_name: str = "containerd"
+    start_time: datetime | None = None
+    #: Why a container does not run, by name (ErrImagePull, CrashLoopBackOff ...).
+    waiting: Mapping[str, Waiting] = field(default_factory=dict)
+    #: Container ids that pass readiness, and those that passed startup.
+    ready: frozenset[str] = frozenset()
+    started: frozenset[str] = frozenset()
+    #: Messages that containers left when they ended, by container id.
+    termination_messages: Mapping[str, str] = field(default_factory=dict)
+    #: The pod will never run anything again (deleted, evicted, deadline): everything that ended has ended for good.
+    terminal: bool = False
+    #: Overrides phase, reason and message (Evicted, DeadlineExceeded, admission failures).
+    failure: tuple[str, str] | None = None
+    out_of_memory: frozenset[str] = frozenset()
+
+
+def render_status(pod: Obj, state: PodState, facts: Facts) -> Obj:
+    """The complete status; what other components wrote into the present one is carried over."""
+    previous: Obj = pod.get("status") or {}
+    sandbox = state.latest_sandbox
+    groups: dict[spec.Sort, list[Obj]] = {
+        sort: [_container_status(pod, sort, container, state, facts) for container in spec.containers(pod, sort)]
+        for sort in spec.FIELDS
+    }
+    phase = "Failed" if facts.failure else _phase(pod, groups, facts)
+    if spec.is_terminal(previous.get("phase", "")) and not facts.failure:
+        phase = previous["phase"]
+    status: Obj = {"phase": phase}
+    generation = pod["metadata"].get("generation")
+    if generation is not None:
+        status["observedGeneration"] = generation
+    conditions = _conditions(pod, groups, phase, state, facts)
+    status["conditions"] = _merge_conditions(previous.get("conditions") or (), conditions, facts.now, generation)
+    if facts.failure:
+        status["reason"], status["message"] = facts.failure
+    elif previous.get("reason") and spec.is_terminal(phase):
+        status["reason"], status["message"] = previous["reason"], previous.get("message", "")
+    _addresses(pod, sandbox, previous, phase, facts, status)
+    start = previous.get("startTime") or (format_time(facts.start_time) if facts.start_time else None)
+    if start:
+        status["startTime"] = start
+    for sort, name in _STATUS_FIELDS.items():
+        if groups[sort]:
+            status[name] = groups[sort]
+    status["qosClass"] = previous.get("qosClass") or spec.qos_class(pod)
+    return status
+
+
+_STATUS_FIELDS: dict[spec.Sort, str] = {
+    "init": "initContainerStatuses",
+    "main": "containerStatuses",
+    "ephemeral": "ephemeralContainerStatuses",
+}
+
+
+def _addresses(pod: Obj, sandbox: runtime.Sandbox | None, previous: Obj, phase: str, facts: Facts, status: Obj) -> None:
+    status["hostIP"] = facts.host_ips[0]
+    status["hostIPs"] = [{"ip": address} for address in facts.host_ips]
+    ips: Sequence[str] = ()
+    if spec.is_host_network(pod):
+        ips = facts.host_ips if sandbox is not None else ()
+    elif sandbox is not None:
+        ips = sandbox.ips
+    if not ips:
+        # A pod that has ended keeps its last address, as upstream.
+        ips = [item["ip"] for item in previous.get("podIPs") or ()]
+    if ips:
+        status["podIP"] = ips[0]
+        status["podIPs"] = [{"ip": address} for address in ips]
+
+
+def _container_status(pod: Obj, sort: spec.Sort, container: Obj, state: PodState, facts: Facts) -> Obj:
+    name = container["name"]
+    history = state.history(name)
+    status: Obj = {
+        "name": name,
+        "state": {},
+        "lastState": {},
+        "ready": False,
+        "restartCount": 0,
+        "image": container.get("image", ""),
+        "imageID": "",
+        "started": False,
+    }
+    waiting = facts.waiting.get(name)
+    if not history:
+        kept = _kept_status(pod, sort, name) if waiting is None else None
+        if kept is not None:
+            return kept
+        status["state"] = {"waiting": _waiting(waiting or Waiting(_default_reason(pod, sort, state)))}
+        return status
+    last = history[0]
+    status["restartCount"] = restart_count(last)
+    status["image"] = last.image or status["image"]
+    status["imageID"] = last.image_ref
+    status["containerID"] = f"{facts.runtime_name}://{last.id}"
+    ended = [item for item in history if item.state == "exited"]
+    if last.state == "running":
+        status["state"] = {"running": {"startedAt": format_time(last.started_at or last.created_at)}}
+        status["started"] = last.id in facts.started
+        status["ready"] = last.id in facts.ready
+        if resources := container.get("resources"):
+            status["resources"] = resources
+            if resources.get("requests"):
+                status["allocatedResources"] = resources["requests"]
+    elif last.state == "exited" and (waiting is None or facts.terminal):
+        status["state"] = {"terminated": _terminated(last, facts)}
+        status["ready"] = sort == "init" and last.exit_code == 0
+        ended = ended[1:]
+    else:
+        status["state"] = {"waiting": _waiting(waiting or Waiting(_default_reason(pod, sort, state)))}
+    if ended and last.state != "running":
+        status["lastState"] = {"terminated": _terminated(ended[0], facts)}
+    elif ended:
+        status["lastState"] = {"terminated": _terminated(ended[0], facts)}
+    return status
+
+
+def _kept_status(pod: Obj, sort: spec.Sort, name: str) -> Obj | None:
+    """What the API knows of a container that the runtime has forgotten, if it had ended."""
+    for status in (pod.get("status") or {}).get(_STATUS_FIELDS[sort]) or ():
+        if status.get("name") == name and "terminated" in (status.get("state") or {}):
+            found: Obj = status
+            return found
+    return None
+
+
+def _default_reason(pod: Obj, sort: spec.Sort, state: PodState) -> str:
+    """ContainerCreating, or PodInitializing while there are init containers."""
+    return "PodInitializing" if spec.containers(pod, "init") else "ContainerCreating"
+
+
+def _waiting(waiting: Waiting) -> Obj:
+    return {"reason": waiting.reason, **({"message": waiting.message} if waiting.message else {})}
+
+
+def _terminated(container: runtime.Container, facts: Facts) -> Obj:
+    reason = container.reason or ("Completed" if container.exit_code == 0 else "Error")
+    if container.id in facts.out_of_memory and container.exit_code != 0:
+        reason = "OOMKilled"
+    terminated: Obj = {
+        "exitCode": container.exit_code,
+        "reason": reason,
+        "startedAt": format_time(container.started_at) if container.started_at else None,
+        "finishedAt": format_time(container.finished_at) if container.finished_at else None,
+        "containerID": f"{facts.runtime_name}://{container.id}",
+    }
+    message = facts.termination_messages.get(container.id) or container.message
+    if message:
+        terminated["message"] = message
+    return terminated
+
+
+def _terminated_code(status: Obj) -> int | None:
+    """The exit code when the container has ended (also while it waits for its restart)."""
+    for section in ("state", "lastState"):
+        terminated = (status.get(section) or {}).get("terminated")
+        if terminated is not None and (section == "state" or "waiting" in status["state"]):
+            return int(terminated["exitCode"])
+    return None
+
+
+def _phase(pod: Obj, groups: Mapping[spec.Sort, list[Obj]], facts: Facts) -> str:
+    policy = spec.restart_policy(pod)
+    pending_init, failed_init = _init_progress(pod, groups["init"])
+    main = groups["main"]
+    running = sum("running" in status["state"] for status in main)
+    codes = [_terminated_code(status) for status in main if "running" not in status["state"]]
+    stopped = [code for code in codes if code is not None]
+    waiting = len(codes) - len(stopped)
+    if failed_init and policy == "Never":
+        return "Failed"
+    if facts.terminal:
+        if running:
+            return "Running"
+        all_succeeded = not waiting and not failed_init and not pending_init and all(code == 0 for code in stopped)
+        return "Succeeded" if all_succeeded else "Failed"
+    if pending_init and not running and not stopped:
+        return "Pending"
+    if waiting:
+        return "Pending" if not running and not stopped else "Running" if running else "Pending"
+    if running:
+        return "Running"
+    if any(
+        spec.should_restart(pod, "main", container, code)
+        for container, code in zip(spec.containers(pod, "main"), codes, strict=True)
+        if code is not None
+    ):
+        return "Running"
+    return "Succeeded" if all(code == 0 for code in stopped) else "Failed"
+
+
+def _init_progress(pod: Obj, statuses: Sequence[Obj]) -> tuple[int, int]:
+    """How many init containers are still to do, and how many failed."""
+    pending = failed = 0
+    for container, status in zip(spec.containers(pod, "init"), statuses, strict=True):
+        state = status["state"]
+        if spec.is_sidecar("init", container):
+            pending += not status["started"] and "terminated" not in state
+        elif "terminated" in state:
+            failed += state["terminated"]["exitCode"] != 0
+        else:
+            pending += 1
+            code = _terminated_code(status)
+            failed += code is not None and code != 0
+    return pending, failed
+
+
+def _condition(kind: str, status: bool, reason: str = "", message: str = "") -> Obj:
+    condition: Obj = {"type": kind, "status": "True" if status else "False"}
+    if reason:
+        condition["reason"] = reason
+    if message:
+        condition["message"] = message
+    return condition
+
+
+def _conditions(
+    pod: Obj, groups: Mapping[spec.Sort, list[Obj]], phase: str, state: PodState, facts: Facts
+) -> list[Obj]:
+    containers_ready = _containers_ready(pod, groups, phase)
+    sandbox = state.ready_sandbox
+    sandbox_ready = sandbox is not None and (bool(sandbox.ips) or spec.is_host_network(pod))
+    return [
+        _condition("PodReadyToStartContainers", sandbox_ready and not facts.failure),
+        _initialized(pod, groups["init"], groups["main"], phase),
+        _ready(pod, containers_ready),
+        containers_ready,
+        _condition("PodScheduled", True),
+    ]
+
+
+def _initialized(pod: Obj, statuses: Sequence[Obj], main: Sequence[Obj], phase: str) -> Obj:
+    if phase == "Succeeded":
+        return _condition("Initialized", True, "PodCompleted" if statuses else "")
+    if any("running" in status["state"] or status["lastState"] for status in main):
+        return _condition("Initialized", True)
+    incomplete = []
+    for container, status in zip(spec.containers(pod, "init"), statuses, strict=True):
+        sidecar = spec.is_sidecar("init", container)
+        done = status["started"] if sidecar else (status["state"].get("terminated") or {}).get("exitCode") == 0
+        if not done:
+            incomplete.append(status["name"])
+    if incomplete:
+        message = f"containers with incomplete status: [{' '.join(incomplete)}]"
+        return _condition("Initialized", False, "ContainersNotInitialized", message)
+    return _condition("Initialized", True)
+
+
+def _containers_ready(pod: Obj, groups: Mapping[spec.Sort, list[Obj]], phase: str) -> Obj:
+    if phase == "Succeeded":
+        return _condition("ContainersReady", False, "PodCompleted")
+    if phase == "Failed":
+        return _condition("ContainersReady", False, "PodFailed")
+    sidecars = [
+        status
+        for container, status in zip(spec.containers(pod, "init"), groups["init"], strict=True)
+        if spec.is_sidecar("init", container)
+    ]
+    unready = [status["name"] for status in [*sidecars, *groups["main"]] if not status["ready"]]
+    if unready:
+        message = f"containers with unready status: [{' '.join(unready)}]"
+        return _condition("ContainersReady", False, "ContainersNotReady", message)
+    return _condition("ContainersReady", True)
+
+
+def _ready(pod: Obj, containers_ready: Obj) -> Obj:
+    if containers_ready["status"] == "False":
+        return {**containers_ready, "type": "Ready"}
+    present = {item["type"]: item["status"] for item in (pod.get("status") or {}).get("conditions") or ()}
+    messages = []
+    for gate in pod["spec"].get("readinessGates") or ():
+        kind = gate["conditionType"]
+        if kind not in present:
+            messages.append(f'corresponding condition of pod readiness gate "{kind}" does not exist.')
+        elif present[kind] != "True":
+            messages.append(f'the status of pod readiness gate "{kind}" is not "True", but {present[kind]}')
+    if messages:
+        return _condition("Ready", False, "ReadinessGatesNotReady", ", ".join(messages))
+    return _condition("Ready", True)
+
+
+def _merge_conditions(previous: Sequence[Obj], own: Sequence[Obj], now: datetime, generation: int | None) -> list[Obj]:
+    known = {item["type"]: item for item in previous}
+    merged = []
+    for condition in own:
+        before = known.pop(condition["type"], None)
+        same = before is not None and before.get("status") == condition["status"]
+        moment = before.get("lastTransitionTime") if same and before is not None else None
+        entry = {**condition, "lastTransitionTime": moment or format_time(now), "lastProbeTime": None}
+        if generation is not None:
+            entry["observedGeneration"] = generation
+        merged.append(entry)
+    return [*merged, *known.values()]
+
+
+def plan_status_patch(previous: Obj, status: Obj) -> Obj:
+    """The strategic merge patch from one status to another; empty when nothing changed.
+
+    ``podIPs`` and ``hostIPs`` are merged by ip upstream, so addresses that went away are deleted by name.
+    """
+    patch: Obj = {}
+    for key in (*_OWNED, *_STATUS_FIELDS.values()):
+        new, old = status.get(key), previous.get(key)
+        if new == old:
+            continue
+        if key in ("podIPs", "hostIPs"):
+            gone = [item for item in old or () if item not in (new or ())]
+            patch[key] = [*(new or ()), *({"$patch": "delete", "ip": item["ip"]} for item in gone)]
+        elif key == "conditions":
+            before = {item["type"]: item for item in old or ()}
+            patch[key] = [item for item in new or () if before.get(item["type"]) != item]
+        else:
+            patch[key] = new
+    return patch
+
+
+_OWNED = (
+    "observedGeneration", "phase", "reason", "message", "conditions", "hostIP", "hostIPs", "podIP", "podIPs",
+    "startTime", "qosClass",
+)  # fmt: skip
