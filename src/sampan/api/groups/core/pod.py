@@ -1,17 +1,86 @@
-"""Pod (v1)."""
+"""Pod (v1): what it is called, and the strategy of its writes.
+
+Its parts stand beside it: defaults in ``pod_defaults``, what may change in ``pod_update``, the printed status in
+``pod_printing``, the class of service in ``qos``; the rules for its spec, which templates share, in
+``sampan.api.validation.pod``.
+"""
 
 from __future__ import annotations
 
-from sampan.api.groups.strategy import drop_status
+from collections.abc import Mapping
+
+from sampan.api import errors
+from sampan.api.groups.core import pod_printing, pod_update
+from sampan.api.groups.core.pod_defaults import default_pod
+from sampan.api.groups.core.qos import compute_qos_class
 from sampan.api.kind import Kind, Subresource
 from sampan.api.types import Obj
+from sampan.api.validation import pod as pod_validation
+from sampan.api.validation.common import Errors
 
 PROXY_VERBS = ("create", "delete", "get", "patch", "update")
 
+_SELECTABLE = (
+    "spec.nodeName",
+    "spec.restartPolicy",
+    "spec.schedulerName",
+    "spec.serviceAccountName",
+    "spec.hostNetwork",
+    "status.phase",
+    "status.podIP",
+    "status.podIPs",
+    "status.nominatedNodeName",
+)
 
-def grace_period_seconds(pod: Obj) -> int | None:
-    seconds: int | None = pod.get("spec", {}).get("terminationGracePeriodSeconds")
+
+def _selectable(pod: Obj) -> Mapping[str, str]:
+    spec, status = pod.get("spec") or {}, pod.get("status") or {}
+    addresses = [address.get("ip", "") for address in status.get("podIPs") or ()]
+    address = addresses[0] if addresses else status.get("podIP", "")
+    return {
+        "spec.nodeName": spec.get("nodeName", ""),
+        "spec.restartPolicy": spec.get("restartPolicy", ""),
+        "spec.schedulerName": spec.get("schedulerName", ""),
+        "spec.serviceAccountName": spec.get("serviceAccountName", ""),
+        "spec.hostNetwork": "true" if spec.get("hostNetwork") else "false",
+        "status.phase": status.get("phase", ""),
+        "status.podIP": address,
+        "status.podIPs": address,
+        "status.nominatedNodeName": status.get("nominatedNodeName", ""),
+    }
+
+
+def _grace_period_seconds(pod: Obj) -> int | None:
+    seconds: int | None = (pod.get("spec") or {}).get("terminationGracePeriodSeconds")
     return 30 if seconds is None else seconds
+
+
+def _prepare_create(pod: Obj) -> None:
+    spec = pod.get("spec") or {}
+    if spec.get("ephemeralContainers"):
+        fault = errors.forbidden("spec.ephemeralContainers", "cannot be set on create")
+        raise errors.invalid_object("Pod", pod.get("metadata", {}).get("name", ""), [fault])
+    pod["status"] = {"phase": "Pending", "qosClass": compute_qos_class(pod)}
+    if spec.get("schedulingGates"):
+        pod["status"]["conditions"] = [
+            {
+                "type": "PodScheduled",
+                "status": "False",
+                "reason": "SchedulingGated",
+                "message": "Scheduling is blocked due to non-empty scheduling gates",
+            }
+        ]
+
+
+def _prepare_update(new: Obj, old: Obj) -> None:
+    """Ephemeral containers have a subresource of their own; the class of service was fixed at creation."""
+    before = (old.get("spec") or {}).get("ephemeralContainers")
+    if before and isinstance(new.get("spec"), dict):
+        new["spec"]["ephemeralContainers"] = before
+
+
+def _validate(pod: Obj) -> Errors:
+    return pod_validation.pod_spec(pod.get("spec") or {}, "spec")
 
 
 KINDS = (
@@ -26,7 +95,6 @@ KINDS = (
         short_names=("po",),
         categories=("all",),
         status=True,
-        prepare_create=drop_status,
         generation=True,
         subresources=(
             Subresource("attach", "PodAttachOptions", "", "v1", ("create", "get")),
@@ -39,6 +107,16 @@ KINDS = (
             Subresource("proxy", "PodProxyOptions", "", "v1", PROXY_VERBS),
             Subresource("resize", "Pod", "", "v1", ("get", "patch", "update")),
         ),
-        grace_period_seconds=grace_period_seconds,
+        grace_period_seconds=_grace_period_seconds,
+        default=default_pod,
+        validate=_validate,
+        validate_update=pod_update.validate_update,
+        validate_status=pod_update.validate_status,
+        prepare_create=_prepare_create,
+        prepare_update=_prepare_update,
+        columns=pod_printing.COLUMNS,
+        row=pod_printing.row,
+        selectable_fields=_selectable,
+        selectable_names=_SELECTABLE,
     ),
 )
