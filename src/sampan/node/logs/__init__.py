@@ -1,0 +1,1 @@
+"""Container logs: reading, following and rotating the files that the runtime writes."""
