@@ -5,6 +5,8 @@ the API keeps; ``parse_json`` and ``parse_yaml`` parse bodies. ``node_from_opena
 CRD's schema.
 """
 
+from typing import Any
+
 from sampan.api.schema.catalog import GroupVersionKind, Schema, go_type_name, load
 from sampan.api.schema.decoding import (
     Decoded,
@@ -19,7 +21,6 @@ from sampan.api.schema.decoding import (
 from sampan.api.schema.json_text import MAX_DEPTH, parse_json
 from sampan.api.schema.nodes import AnyNode, Field, ListNode, MapNode, Node, ObjectNode, ScalarNode
 from sampan.api.schema.structural import apply_defaults, node_from_openapi
-from sampan.api.schema.yaml_text import parse_yaml
 
 __all__ = [
     "MAX_DEPTH",
@@ -47,3 +48,10 @@ __all__ = [
     "unknown_fields",
     "wrong_type_message",
 ]
+
+
+def parse_yaml(body: bytes) -> tuple[Any, list[str]]:
+    """See ``yaml_text.parse_yaml``; PyYAML is imported on first use, because it takes longer than all else here."""
+    from sampan.api.schema import yaml_text
+
+    return yaml_text.parse_yaml(body)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import orjson
@@ -137,4 +137,4 @@ class Schema:
 @lru_cache(maxsize=1)
 def load() -> Schema:
     """The schema of this version's built-in kinds; read once a process."""
-    return Schema(files("sampan.api.schema").joinpath(_DATA).read_bytes())
+    return Schema((Path(__file__).parent / _DATA).read_bytes())
