@@ -12,9 +12,10 @@ Rules that every implementation keeps, and tests/store holds it to:
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from datetime import datetime
+from typing import Protocol, TypeAlias
 
 
 class StoreError(Exception):
@@ -53,6 +54,14 @@ class StoreUnavailable(StoreError):
     """The write was not made durable (disk full, disk error). Nothing of it is visible."""
 
 
+class EntryDamaged(StoreError):
+    """What the disk holds for this key is not what was written. Other keys are not affected; a delete still works."""
+
+    def __init__(self, key: str, revision: int) -> None:
+        super().__init__(f"{key}: the stored value of revision {revision} is damaged (checksum)")
+        self.key, self.revision = key, revision
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A key's value as of one commit. ``revision`` is of the last change, ``created`` of the first since absent."""
@@ -61,6 +70,24 @@ class Entry:
     value: bytes
     revision: int
     created: int
+
+
+class DamagedEntry(Entry):
+    """An entry whose value cannot be read: ``value`` raises EntryDamaged, all else is as usual."""
+
+    __slots__ = ()
+
+    def __init__(self, key: str, revision: int, created: int) -> None:
+        object.__setattr__(self, "key", key)
+        object.__setattr__(self, "revision", revision)
+        object.__setattr__(self, "created", created)
+
+    @property
+    def value(self) -> bytes:
+        raise EntryDamaged(self.key, self.revision)
+
+    def __repr__(self) -> str:
+        return f"DamagedEntry({self.key!r}, revision={self.revision})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +107,10 @@ class Range:
     entries: Sequence[Entry]
     revision: int
     remaining: int
+
+
+#: Called on the event loop for each durable change, in revision order. Must not block.
+Listener: TypeAlias = Callable[[Change], None]
 
 
 class Watch(Protocol):
@@ -122,12 +153,34 @@ class Store(Protocol):
         """Writes (or deletes: ``value`` None) and returns the commit's revision, once durable.
 
         ``expected``: the revision the key must be at, 0: must be absent, None: any. A delete of an absent key raises
-        RevisionConflict. Raises RevisionConflict at once, without waiting for the disk; StoreUnavailable.
+        RevisionConflict. Raises RevisionConflict only once the write that won is durable, so that whoever reads again
+        sees it; StoreUnavailable. Once it returns, listeners have been called: a cache in this process shows the write.
         """
         ...
 
     async def watch(self, prefix: str, from_revision: int) -> Watch:
         """Changes with ``revision >= from_revision``. Raises Compacted when they are no longer all there."""
+        ...
+
+    async def changes(self, prefix: str, after: int, until: int, limit: int) -> Sequence[Change]:
+        """The first ``limit`` changes with ``after < revision <= until`` under ``prefix``, in revision order.
+
+        Fewer than ``limit``: there are no more. Raises Compacted when ``after < oldest``.
+        """
+        ...
+
+    def add_listener(self, prefix: str, listener: Listener) -> Callable[[], None]:
+        """Calls ``listener`` for each later change under ``prefix``; returns the remover.
+
+        Listeners run before the commit's caller and before watches. An exception of one is logged, and ends there.
+        """
+        ...
+
+    async def sync(self) -> int:
+        """Returns once listeners know everything that anyone committed before this call; that revision.
+
+        At once where this process is the only writer.
+        """
         ...
 
     async def compact(self, revision: int) -> None:
@@ -136,4 +189,12 @@ class Store(Protocol):
 
     async def close(self) -> None:
         """Finishes pending commits, ends watches, releases files."""
+        ...
+
+
+class TimeTravel(Protocol):
+    """What a store that keeps the moment of each revision offers besides."""
+
+    async def revision_at(self, moment: datetime) -> int:
+        """The newest revision committed at or before ``moment``. Raises Compacted when that is no longer known."""
         ...

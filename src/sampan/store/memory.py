@@ -1,0 +1,111 @@
+"""A store that lives and dies with the process: for tests, simulation and what-if runs.
+
+Durable at once, so ``commit`` never waits. Keeps its whole history unless told a limit or to compact.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from datetime import datetime
+from operator import attrgetter
+
+from sampan.api.clock import Clock
+from sampan.store.embedded import WATCH_LIMIT, EmbeddedStore, check_commit
+from sampan.store.protocol import Change, Compacted, Entry, FutureRevision, Range, StoreUnavailable
+from sampan.store.sortedmap import SortedMap
+
+_revision_of = attrgetter("revision")
+
+
+class MemoryStore(EmbeddedStore):
+    """``history_limit``: at most about so many changes are kept; None: all. ``clock`` is needed for ``revision_at``."""
+
+    def __init__(
+        self, *, clock: Clock | None = None, history_limit: int | None = None, watch_limit: int = WATCH_LIMIT
+    ) -> None:
+        super().__init__(watch_limit=watch_limit)
+        self._clock = clock
+        self._history_limit = history_limit
+        self._history: list[Change] = []
+        #: Milliseconds since the epoch of each change in ``_history``, never falling.
+        self._times: list[int] = []
+        self._oldest_ms = 0
+        self._closed = False
+
+    async def commit(self, key: str, expected: int | None, value: bytes | None) -> int:
+        if self._closed:
+            raise StoreUnavailable("the store is closed")
+        current = self._entries.get(key)
+        check_commit(key, expected, value is None, current.revision if current else 0)
+        revision = self._revision + 1
+        created = current.created if current else revision
+        self._publish(key, revision, None if value is None else Entry(key, value, revision, created))
+        return revision
+
+    async def compact(self, revision: int) -> None:
+        if revision > self._revision:
+            raise FutureRevision(revision, self._revision)
+        if revision > self._oldest:
+            self._forget_until(revision)
+
+    async def close(self) -> None:
+        self._closed = True
+        self._end_watches()
+
+    async def revision_at(self, moment: datetime) -> int:
+        wanted = int(moment.timestamp() * 1000)
+        at = bisect_right(self._times, wanted)
+        if at:
+            return self._history[at - 1].revision
+        if wanted < self._oldest_ms:
+            raise Compacted(0, self._oldest)
+        return self._oldest
+
+    async def _entry_at(self, key: str, revision: int) -> Entry | None:
+        for change in self._after(revision):
+            if change.key == key:
+                return change.previous
+        return self._entries.get(key)
+
+    async def _range_at(self, prefix: str, limit: int, after: str | None, revision: int) -> Range:
+        entries = {entry.key: entry for entry in self._entries.values(prefix)}
+        undone: dict[str, Entry | None] = {}
+        for change in self._after(revision):
+            if change.key.startswith(prefix):
+                undone.setdefault(change.key, change.previous)
+        for key, entry in undone.items():
+            if entry is None:
+                entries.pop(key, None)
+            else:
+                entries[key] = entry
+        then = SortedMap(entries.items())
+        page = then.values(prefix, after, limit)
+        return Range(page, revision, then.count(prefix, after) - len(page))
+
+    async def _read_changes(self, prefix: str, after: int, until: int, limit: int) -> Sequence[Change]:
+        found: list[Change] = []
+        for change in self._after(after):
+            if change.revision > until or len(found) == limit:
+                break
+            if change.key.startswith(prefix):
+                found.append(change)
+        return found
+
+    def _record(self, change: Change) -> None:
+        now = int(self._clock.now().timestamp() * 1000) if self._clock else 0
+        self._times.append(max(now, self._times[-1] if self._times else 0))
+        self._history.append(change)
+        # Trimmed in steps of a quarter: cutting the head of a list moves the rest.
+        if self._history_limit and len(self._history) > self._history_limit + self._history_limit // 4:
+            self._forget_until(self._history[-self._history_limit].revision - 1)
+
+    def _after(self, revision: int) -> Sequence[Change]:
+        return self._history[bisect_right(self._history, revision, key=_revision_of) :]
+
+    def _forget_until(self, revision: int) -> None:
+        gone = bisect_right(self._history, revision, key=_revision_of)
+        if gone:
+            self._oldest_ms = self._times[gone - 1]
+        del self._history[:gone], self._times[:gone]
+        self._oldest = revision

@@ -1,0 +1,296 @@
+"""``SqliteStore``: decides commits in memory, answers when they are durable, keeps history for a retention time.
+
+A commit is checked against the newest revision of its key, the pending one included, and gets its revision at once;
+the writer thread makes it durable together with all others that wait. What is visible is only what is durable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import ParamSpec, TypeVar
+
+from sampan.api.clock import Clock
+from sampan.store.embedded import WATCH_LIMIT, EmbeddedStore, check_commit
+from sampan.store.protocol import (
+    Change,
+    Compacted,
+    Entry,
+    FutureRevision,
+    Range,
+    RevisionConflict,
+    StoreError,
+    StoreUnavailable,
+)
+from sampan.store.sortedmap import SortedMap
+from sampan.store.sqlite.compactor import Compactor, RetentionTimer
+from sampan.store.sqlite.database import Database, DiskFailed, Loaded, Row
+from sampan.store.sqlite.files import StoreDirectory
+from sampan.store.sqlite.writer import Job, Pending, Writer
+
+log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How much history is kept: what is older than ``seconds`` goes, and the oldest while the file is too big."""
+
+    seconds: float = 24 * 3600
+    size_bytes: int = 1 << 30
+    check_every_seconds: float = 60
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    directory: StoreDirectory
+    database: Database
+    loaded: Loaded
+
+
+def _open(path: Path, create: bool) -> _Opened:
+    directory = StoreDirectory(path, create=create)
+    try:
+        database = Database(directory.database, directory.identity, new=directory.new)
+        try:
+            directory.confirm(database.identity)
+            return _Opened(directory, database, database.load())
+        except BaseException:
+            database.close()
+            raise
+    except BaseException:
+        directory.abandon()
+        directory.close()
+        raise
+
+
+class SqliteStore(EmbeddedStore):
+    """Open with ``await SqliteStore.open(directory, ...)``.
+
+    Invariant: ``_pending[key]`` is the newest of the key's commits that are decided and not yet settled.
+    """
+
+    def __init__(
+        self,
+        opened: _Opened,
+        *,
+        clock: Clock,
+        retention: Retention,
+        on_fatal: Callable[[StoreError], None] | None,
+        watch_limit: int,
+    ) -> None:
+        loaded = opened.loaded
+        super().__init__(
+            SortedMap(loaded.entries), revision=loaded.revision, oldest=loaded.oldest, watch_limit=watch_limit
+        )
+        self._clock = clock
+        self._retention = retention
+        self._on_fatal = on_fatal
+        self._directory = opened.directory
+        self._database = opened.database
+        self._loop = asyncio.get_running_loop()
+        self._writer = Writer(opened.database, opened.directory, self._loop, self._written, self._undo)
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="sampan-store-reader")
+        self._pending: dict[str, Pending] = {}
+        self._assigned = loaded.revision
+        self._last_ms = loaded.last_ms
+        self._refusal: StoreUnavailable | None = None
+        self._closed = False
+        self._compactor = Compactor(self, opened.database, self._writer)
+        self._timer = RetentionTimer(retention.check_every_seconds, self.check_retention)
+
+    @classmethod
+    async def open(
+        cls,
+        directory: Path,
+        *,
+        clock: Clock,
+        create: bool = True,
+        retention: Retention | None = None,
+        on_fatal: Callable[[StoreError], None] | None = None,
+        watch_limit: int = WATCH_LIMIT,
+    ) -> SqliteStore:
+        """Opens the store in ``directory``. Raises a StoreUnavailable that says what is wrong with it.
+
+        ``create`` False: the store must be there. ``on_fatal`` is called once, on the event loop, when the disk
+        fails: the process should end, for nothing can be written any more.
+        """
+        opened = await asyncio.to_thread(_open, directory, create)
+        return cls(opened, clock=clock, retention=retention or Retention(), on_fatal=on_fatal, watch_limit=watch_limit)
+
+    @property
+    def identity(self) -> str:
+        """The store's own id, made when it was created."""
+        return self._database.identity
+
+    # Commits
+
+    async def commit(self, key: str, expected: int | None, value: bytes | None) -> int:
+        if not key.isascii():
+            key.encode()  # what UTF-8 cannot express must fail here, not in the writer
+        while True:
+            if self._refusal is not None:
+                raise self._refusal
+            base = self._pending.get(key)
+            durable = self._entries.get(key)
+            try:
+                if base is None:
+                    newest, created = (durable.revision, durable.created) if durable else (0, 0)
+                else:
+                    newest, created = (base.row.revision, base.row.created) if base.row.value is not None else (0, 0)
+                check_commit(key, expected, value is None, newest)
+                break
+            except RevisionConflict:
+                if base is None or (expected and durable and durable.revision > expected):
+                    raise
+                # Lost to a write that is not yet visible: the caller would read, find nothing new, and try again.
+                await asyncio.wait((base.settled,))
+        return await self._submit(key, value, newest, created, base)
+
+    async def _submit(self, key: str, value: bytes | None, newest: int, created: int, base: Pending | None) -> int:
+        self._assigned = revision = self._assigned + 1
+        self._last_ms = max(self._last_ms, int(self._clock.now().timestamp() * 1000))
+        row = Row(revision, key, created or revision, newest, self._last_ms, value)
+        pending = Pending(row, base, self._loop.create_future())
+        self._pending[key] = pending
+        self._writer.submit(pending)
+        # Shielded: a caller that gives up does not unmake the commit, nor wake the others who wait for it.
+        error = await asyncio.shield(pending.settled)
+        if error is not None:
+            raise error
+        return revision
+
+    def _written(self, batch: list[Pending]) -> None:
+        for pending in batch:
+            row = pending.row
+            entry = None if row.value is None else Entry(row.key, row.value, row.revision, row.created)
+            self._publish(row.key, row.revision, entry)
+            pending.base = None
+            if self._pending.get(row.key) is pending:
+                del self._pending[row.key]
+        for pending in batch:
+            pending.settled.set_result(None)
+
+    def _undo(self, batch: list[Pending], error: StoreError, queue: SimpleQueue[Pending | Job | None]) -> None:
+        """A batch failed: so does what was decided on top of it, and, after a disk error, all that waits."""
+        fatal = isinstance(error, DiskFailed)
+        failed = {id(pending): pending for pending in batch}
+        kept: list[Pending | Job | None] = []
+        while True:
+            try:
+                item = queue.get_nowait()
+            except Empty:
+                break
+            if isinstance(item, Pending) and (fatal or (item.base is not None and id(item.base) in failed)):
+                failed[id(item)] = item
+            else:
+                kept.append(item)
+        for item in kept:
+            queue.put(item)
+        if fatal and self._refusal is None:
+            self._refusal = StoreUnavailable(f"the store accepts no more writes: {error}")
+            log.critical("the store stops: %s", error)
+            if self._on_fatal is not None:
+                self._on_fatal(error)
+        for pending in failed.values():
+            self._unpend(pending, failed)
+            pending.base = None
+            pending.settled.set_result(StoreUnavailable(str(error)))
+
+    def _unpend(self, pending: Pending, failed: dict[int, Pending]) -> None:
+        """Puts the newest commit of the key that did not fail back in its place."""
+        newest = self._pending.get(pending.row.key)
+        if newest is None or id(newest) not in failed:
+            return
+        base: Pending | None = newest
+        while base is not None and id(base) in failed:
+            base = base.base
+        if base is None or base.settled.done():
+            del self._pending[pending.row.key]
+        else:
+            self._pending[pending.row.key] = base
+
+    # History
+
+    async def revision_at(self, moment: datetime) -> int:
+        at_ms = int(moment.timestamp() * 1000)
+        oldest = self._oldest
+        if oldest and at_ms < await self._read(self._database.compacted_ms):
+            raise Compacted(0, oldest)
+        return await self._read(self._database.revision_at, at_ms, oldest, self._revision)
+
+    async def problems(self) -> list[str]:
+        """What an integrity check of the whole file finds: empty is good. Takes as long as reading the file."""
+        return await self._read(self._database.problems)
+
+    async def _entry_at(self, key: str, revision: int) -> Entry | None:
+        return await self._read(self._database.entry_at, key, revision)
+
+    async def _range_at(self, prefix: str, limit: int, after: str | None, revision: int) -> Range:
+        return await self._read(self._database.range_at, prefix, limit, after, revision)
+
+    async def _read_changes(self, prefix: str, after: int, until: int, limit: int) -> Sequence[Change]:
+        if after >= until:
+            return ()
+        return await self._read(self._database.changes, prefix, after, until, limit)
+
+    async def _read(self, query: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        if self._closed:
+            raise StoreUnavailable("the store is closed")
+        return await self._loop.run_in_executor(self._reader, partial(query, *args, **kwargs))
+
+    # Compaction
+
+    def set_oldest(self, revision: int) -> None:
+        """For the compactor."""
+        self._oldest = revision
+
+    async def compact(self, revision: int) -> None:
+        if revision > self._revision:
+            raise FutureRevision(revision, self._revision)
+        await self._compactor.compact(revision)
+
+    def check_retention(self) -> None:
+        """Starts compaction of what need not be kept any longer. The store's own timer calls it too."""
+        cutoff = int((self._clock.now().timestamp() - self._retention.seconds) * 1000)
+        find = partial(self._database.retention_floor, cutoff, self._retention.size_bytes, self._oldest, self._revision)
+        self._loop.run_in_executor(self._reader, find).add_done_callback(self._retain)
+
+    def _retain(self, found: asyncio.Future[int]) -> None:
+        if found.cancelled() or self._closed:
+            return
+        error = found.exception()
+        if error is None:
+            self._compactor.request(found.result())
+        else:
+            log.warning("retention could not be checked: %s", error)
+
+    async def raise_revision(self, revision: int) -> None:
+        """Counts on from ``revision`` at the next start: after a restore, so that no revision means two things."""
+        done: asyncio.Future[StoreError | None] = self._loop.create_future()
+        self._writer.submit(Job(lambda: self._database.raise_revision(revision), done.set_result))
+        error = await done
+        if error is not None:
+            raise error
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._refusal = self._refusal or StoreUnavailable("the store is closed")
+        self._timer.close()
+        self._compactor.stop()
+        await self._writer.close()
+        self._closed = True
+        self._end_watches()
+        await asyncio.to_thread(self._reader.shutdown)
+        self._database.close()
+        self._directory.close()

@@ -1,0 +1,225 @@
+"""The contract of a store, rule by rule, on every implementation."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from sampan.store.protocol import Compacted, FutureRevision, RevisionConflict, StoreUnavailable, WatchOverflow
+
+
+async def test_revisions_count_commits_of_all_keys(store: Any) -> None:
+    assert [await store.commit(key, 0, b"1") for key in ("/a", "/b", "/c")] == [1, 2, 3]
+    assert store.revision == 3
+
+
+async def test_entry_says_when_the_key_was_created_and_changed(store: Any) -> None:
+    await store.commit("/a", None, b"1")
+    await store.commit("/a", 1, b"2")
+    entry = await store.get("/a")
+    assert (entry.value, entry.created, entry.revision) == (b"2", 1, 2)
+    await store.commit("/a", 2, None)
+    assert await store.get("/a") is None
+    await store.commit("/a", 0, b"3")
+    assert (await store.get("/a")).created == 4
+
+
+@pytest.mark.parametrize(("expected", "value", "actual"), [(0, b"x", 1), (7, b"x", 1), (7, None, 1)])
+async def test_a_commit_at_the_wrong_revision_conflicts_and_changes_nothing(
+    store: Any, expected: int, value: bytes | None, actual: int
+) -> None:
+    await store.commit("/a", 0, b"1")
+    with pytest.raises(RevisionConflict) as caught:
+        await store.commit("/a", expected, value)
+    assert caught.value.actual == actual
+    assert store.revision == 1
+
+
+@pytest.mark.parametrize("expected", [None, 0, 3])
+async def test_deleting_an_absent_key_conflicts(store: Any, expected: int | None) -> None:
+    with pytest.raises(RevisionConflict):
+        await store.commit("/a", expected, None)
+
+
+async def test_one_of_many_concurrent_writers_at_a_revision_wins_and_losers_see_it(store: Any) -> None:
+    await store.commit("/a", 0, b"0")
+
+    async def write(n: int) -> bytes | None:
+        try:
+            await store.commit("/a", 1, b"%d" % n)
+        except RevisionConflict:
+            entry = await store.get("/a")
+            assert entry.revision == 2, "a loser must be able to read the winner's write at once"
+            return None
+        return b"%d" % n
+
+    winners = [won for won in await asyncio.gather(*(write(n) for n in range(20))) if won is not None]
+    assert winners == [(await store.get("/a")).value]
+
+
+async def test_read_modify_write_loops_lose_no_update(store: Any) -> None:
+    await store.commit("/n", 0, b"0")
+
+    async def add() -> None:
+        while True:
+            entry = await store.get("/n")
+            try:
+                await store.commit("/n", entry.revision, b"%d" % (int(entry.value) + 1))
+            except RevisionConflict:
+                continue
+            return
+
+    await asyncio.gather(*(add() for _ in range(20)))
+    assert (await store.get("/n")).value == b"20"
+
+
+async def test_commits_in_one_task_on_one_key_chain(store: Any) -> None:
+    created = asyncio.ensure_future(store.commit("/a", 0, b"1"))
+    deleted = asyncio.ensure_future(store.commit("/a", None, None))
+    again = asyncio.ensure_future(store.commit("/a", 0, b"3"))
+    assert await asyncio.gather(created, deleted, again) == [1, 2, 3]
+    assert (await store.get("/a")).value == b"3"
+
+
+async def test_range_pages_in_key_order(store: Any) -> None:
+    for key in ("/p/b", "/p/a", "/q/x", "/p/c", "/o"):
+        await store.commit(key, 0, key.encode())
+    first = await store.range("/p/", limit=2)
+    assert [e.key for e in first.entries] == ["/p/a", "/p/b"]
+    assert (first.remaining, first.revision) == (1, 5)
+    second = await store.range("/p/", limit=2, after="/p/b", revision=first.revision)
+    assert [e.key for e in second.entries] == ["/p/c"]
+    assert second.remaining == 0
+
+
+async def test_range_at_an_older_revision_shows_that_state(store: Any) -> None:
+    for n, key in enumerate(("/p/a", "/p/b", "/p/c")):
+        await store.commit(key, 0, b"%d" % n)
+    await store.commit("/p/a", 1, b"new")
+    await store.commit("/p/b", 2, None)
+    await store.commit("/p/d", 0, b"d")
+    then = await store.range("/p/", revision=3, limit=2)
+    assert [(e.key, e.value) for e in then.entries] == [("/p/a", b"0"), ("/p/b", b"1")]
+    assert (then.remaining, then.revision) == (1, 3)
+    assert (await store.get("/p/b", revision=3)).value == b"1"
+    assert await store.get("/p/b", revision=5) is None
+
+
+async def test_reading_a_future_revision_is_refused(store: Any) -> None:
+    with pytest.raises(FutureRevision):
+        await store.range("/", revision=1)
+    with pytest.raises(FutureRevision):
+        await store.compact(1)
+
+
+async def test_compaction_keeps_the_compacted_revision_and_refuses_older_ones(store: Any) -> None:
+    await store.commit("/a", 0, b"1")
+    await store.commit("/b", 0, b"2")
+    await store.commit("/a", 1, b"3")
+    await store.commit("/b", 2, None)
+    await store.commit("/a", 3, b"5")
+    await store.compact(4)
+    assert store.oldest == 4
+    assert [(e.key, e.value) for e in (await store.range("/", revision=4)).entries] == [("/a", b"3")]
+    for read in (store.range("/", revision=3), store.get("/a", revision=3), store.watch("/", 4)):
+        with pytest.raises(Compacted):
+            await read
+    watch = await store.watch("/", 5)
+    (change,) = await anext(watch)
+    assert (change.revision, change.previous.value, change.entry.value) == (5, b"3", b"5")
+    await store.compact(2)
+    assert store.oldest == 4
+
+
+async def test_watch_continues_from_history_into_live_without_gap_or_repeat(store: Any) -> None:
+    for n in range(5):
+        await store.commit("/p/a", None, b"%d" % n)
+        await store.commit("/q", None, b"")
+    watch = await store.watch("/p/", 3)
+    await store.commit("/p/a", None, None)
+    await store.commit("/p/b", 0, b"live")
+    seen: list[tuple[int, bytes | None, bytes | None]] = []
+    while len(seen) < 6:
+        for c in await anext(watch):
+            seen.append((c.revision, c.entry and c.entry.value, c.previous and c.previous.value))
+    assert seen == [
+        (3, b"1", b"0"), (5, b"2", b"1"), (7, b"3", b"2"), (9, b"4", b"3"), (11, None, b"4"), (12, b"live", None),
+    ]  # fmt: skip
+
+
+async def test_watch_of_a_future_revision_starts_there(store: Any) -> None:
+    watch = await store.watch("/", 3)
+    for _ in range(3):
+        await store.commit("/a", None, b"x")
+    assert [c.revision for c in await anext(watch)] == [3]
+
+
+async def test_a_slow_watcher_is_cut_off_and_others_are_not(store: Any) -> None:
+    slow, quick = await store.watch("/", 1), await store.watch("/", 1)
+    seen = 0
+    for n in range(60):
+        await store.commit(f"/{n}", 0, b"x")
+        if n % 20 == 19:
+            seen += len(await anext(quick))
+    assert seen == 60
+    with pytest.raises(WatchOverflow):
+        await anext(slow)
+
+
+async def test_a_compaction_during_catch_up_ends_the_watch_instead_of_skipping(store: Any) -> None:
+    for _ in range(3):
+        await store.commit("/a", None, b"x")
+    watch = await store.watch("/", 1)
+    await store.compact(3)
+    with pytest.raises(Compacted):
+        await anext(watch)
+
+
+async def test_listeners_see_a_write_before_its_caller(store: Any) -> None:
+    seen: list[int] = []
+    remove = store.add_listener("/p/", lambda change: seen.append(change.revision))
+    assert await store.commit("/p/a", 0, b"1") in seen
+    await store.commit("/q", 0, b"1")
+    remove()
+    await store.commit("/p/b", 0, b"1")
+    assert seen == [1]
+
+
+async def test_a_failing_listener_costs_nobody_the_change(store: Any) -> None:
+    seen: list[int] = []
+    store.add_listener("/", lambda change: 1 / 0)
+    store.add_listener("/", lambda change: seen.append(change.revision))
+    assert await store.commit("/a", 0, b"1") == 1
+    assert seen == [1]
+
+
+async def test_changes_come_in_pages(store: Any) -> None:
+    for n in range(5):
+        await store.commit(f"/{n}", 0, b"x")
+    assert [c.revision for c in await store.changes("/", 1, 4, 2)] == [2, 3]
+    assert [c.revision for c in await store.changes("/", 3, 4, 2)] == [4]
+
+
+async def test_the_revision_at_a_moment(store: Any, clock: Any) -> None:
+    start = clock.now()
+    for minute in range(3):
+        clock.set(start + timedelta(minutes=minute))
+        await store.commit("/a", None, b"x")
+    clock.set(start - timedelta(hours=1))  # a clock that is set back does not reorder history
+    await store.commit("/a", None, b"x")
+    moments = [timedelta(seconds=s) for s in (-1, 0, 59, 60, 119, 120)]
+    assert [await store.revision_at(start + m) for m in moments] == [0, 1, 1, 2, 2, 4]
+    await store.compact(2)
+    with pytest.raises(Compacted):
+        await store.revision_at(start)
+    assert await store.revision_at(start + timedelta(seconds=119)) == 2
+
+
+async def test_closing_ends_watches_and_refuses_writes(store: Any) -> None:
+    watch = await store.watch("/", 1)
+    await store.close()
+    with pytest.raises(StopAsyncIteration):
+        await anext(watch)
+    with pytest.raises(StoreUnavailable):
+        await store.commit("/a", 0, b"1")
