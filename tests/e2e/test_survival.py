@@ -1,0 +1,103 @@
+"""What a cluster survives: the death of its server, its node agent, and a full stop and start."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+from typing import Any
+
+import pytest
+from e2e_harness import NAME, Cluster, Kubectl, eventually
+from e2e_manifests import pod, web
+from kubernetes import client as official
+from kubernetes import config as official_config
+
+pytestmark = [pytest.mark.timeout(240), pytest.mark.filterwarnings("ignore")]
+
+
+def status_of(name: str) -> Any:
+    with open(f"/run/sampan/{NAME}/status.json") as file:
+        return json.load(file)["processes"][name]
+
+
+def kill(name: str) -> None:
+    """SIGKILL for one of the cluster's processes; returns when the supervisor runs a new one."""
+    before = status_of(name)["pid"]
+    os.kill(before, signal.SIGKILL)
+    eventually(lambda: status_of(name)["pid"] not in (None, before))
+
+
+def ready(kubectl: Kubectl) -> bool:
+    return kubectl.run("get", "--raw", "/readyz", check=False).returncode == 0
+
+
+def test_killing_the_server_in_the_middle_of_writes_loses_no_acknowledged_one(
+    cluster: Cluster, kubectl: Kubectl
+) -> None:
+    core = official.CoreV1Api(official_config.new_client_from_config(str(cluster.kubeconfig)))
+    acknowledged: list[str] = []
+    refused = 0
+    killer = threading.Timer(0.4, lambda: kill("server"))
+    killer.start()
+    for number in range(1000):
+        name = f"w-{number:04}"
+        body = official.V1ConfigMap(metadata=official.V1ObjectMeta(name=name), data={"n": str(number)})
+        try:
+            core.create_namespaced_config_map(kubectl.namespace, body, _request_timeout=5)
+            acknowledged.append(name)
+        except official.ApiException as error:
+            if error.status == 409:  # written, but the answer was lost with the server
+                acknowledged.append(name)
+            else:
+                refused += 1
+        except Exception as error:  # the client's own connection errors, of several libraries
+            assert "onnection" in repr(error) or "Protocol" in repr(error) or "Timeout" in repr(error), error
+            refused += 1
+            time.sleep(0.05)
+    killer.join()
+    eventually(lambda: ready(kubectl), seconds=15)
+    present = {item.metadata.name for item in core.list_namespaced_config_map(kubectl.namespace).items}
+    assert refused > 0, "the server was not killed in the middle"
+    assert set(acknowledged) - present == set()
+    assert status_of("server")["restarts"] >= 1
+
+
+def test_killing_the_node_agent_restarts_no_container(kubectl: Kubectl) -> None:
+    kubectl("apply", "-f", "-", stdin=pod("p"))
+    kubectl("wait", "pod/p", "--for=condition=Ready", "--timeout=30s")
+    kubectl("exec", "p", "--", "touch", "/tmp/here")
+    before = kubectl.json("get", "pod", "p")["status"]["containerStatuses"][0]
+    kill("node")
+    eventually(lambda: kubectl.run("exec", "p", "--", "ls", "/tmp/here", check=False).returncode == 0)
+    kubectl("run", "later", "--image=docker.io/sampan/e2e:1", "--", "sleep", "3600")
+    kubectl("wait", "pod/later", "--for=condition=Ready", "--timeout=30s")
+    after = kubectl.json("get", "pod", "p")["status"]["containerStatuses"][0]
+    assert (after["containerID"], after["restartCount"]) == (before["containerID"], 0)
+
+
+def test_down_and_up_bring_everything_back(cluster: Cluster, kubectl: Kubectl) -> None:
+    kubectl("apply", "-f", "-", stdin=web(replicas=2))
+    kubectl("rollout", "status", "deployment/web", "--timeout=60s", timeout=70)
+    kubectl("create", "configmap", "kept", "--from-literal=a=1")
+    cluster.sampan("down", "--name", NAME)
+    assert subprocess.run(["pgrep", "-f", f"/run/sampan/{NAME}/containerd.sock"], check=False).returncode == 1
+    assert cluster.sampan("status", "--name", NAME, check=False).returncode == 1
+    cluster.sampan("up", "--name", NAME)
+    assert kubectl("get", "cm", "kept", "-o", "jsonpath={.data.a}") == "1"
+    eventually(lambda: kubectl.json("get", "deployment", "web")["status"].get("readyReplicas") == 2, seconds=60)
+    kubectl("run", "new", "--image=docker.io/sampan/e2e:1", "--", "sleep", "3600")
+    kubectl("wait", "pod/new", "--for=condition=Ready", "--timeout=30s")
+    address = kubectl("get", "service", "web", "-o", "jsonpath={.spec.clusterIP}")
+    eventually(
+        lambda: "web-" in kubectl.run("exec", "new", "--", "wget", "-qO-", f"http://{address}/", check=False).stdout
+    )
+
+
+def test_status_tells_of_each_process(cluster: Cluster) -> None:
+    said = cluster.sampan("status", "--name", NAME).stdout
+    for word in ("containerd", "server", "node", "Ready", "pods"):
+        assert word in said
