@@ -44,12 +44,12 @@ class Cluster:
         return done
 
 
-def build_demo_image(made: Cluster) -> None:
+def build_demo_image(made: Cluster, name: str = NAME) -> None:
     """Busybox with its applets: the image that the tests' pods run."""
     busybox = shutil.which("busybox")
     applets = subprocess.run([str(busybox), "--list"], capture_output=True, text=True, check=True).stdout.split()
     links = [part for applet in applets if applet != "busybox" for part in ("--link", f"/bin/{applet}:busybox")]
-    made.sampan("image", "build", "--name", NAME, "-t", DEMO_IMAGE, "--binary", f"{busybox}:/bin/busybox", *links)
+    made.sampan("image", "build", "--name", name, "-t", DEMO_IMAGE, "--binary", f"{busybox}:/bin/busybox", *links)
 
 
 class Kubectl:

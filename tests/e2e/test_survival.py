@@ -8,6 +8,7 @@ import signal
 import subprocess
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,8 +21,7 @@ pytestmark = [pytest.mark.timeout(240), pytest.mark.filterwarnings("ignore")]
 
 
 def status_of(name: str) -> Any:
-    with open(f"/run/sampan/{NAME}/status.json") as file:
-        return json.load(file)["processes"][name]
+    return json.loads(Path(f"/run/sampan/{NAME}/status.json").read_text())["processes"][name]
 
 
 def kill(name: str) -> None:

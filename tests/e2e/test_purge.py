@@ -1,0 +1,96 @@
+"""``sampan down --purge`` leaves nothing behind; ``up`` tells what is missing and cleans up when it is interrupted."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from e2e_harness import SAMPAN, Cluster, Kubectl, build_demo_image
+from e2e_manifests import web
+
+NAME = "purge"
+UP = [
+    "--api-port", "18443", "--kubelet-port", "18250", "--dns-port", "18053", "--pod-cidr", "10.246.0.0/16",
+    "--service-cidr", "10.98.0.0/16", "--node-port-range", "29000-29999",
+]  # fmt: skip
+
+
+def traces() -> set[str]:
+    """Everything on this machine that carries the instance's name."""
+    found = {str(path) for root in ("/run", "/var/lib", "/var/run/netns") for path in Path(root).rglob(f"*{NAME}*")}
+    found |= {line for line in Path("/proc/mounts").read_text().splitlines() if f"sampan/{NAME}" in line}
+    links = subprocess.run(["ip", "-o", "link"], capture_output=True, text=True, check=True).stdout
+    tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout
+    found |= {line for line in (links + tables).splitlines() if f"sam-{NAME}" in line or f"sampan-{NAME}" in line}
+    found |= {str(path) for path in Path("/sys/fs/cgroup").glob(f"*/sampan-{NAME}")}
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            command = path.read_bytes().decode(errors="replace")
+        except OSError:
+            continue
+        if f"sampan/{NAME}" in command or f"--name\0{NAME}\0" in command:
+            found.add(command.replace("\0", " "))
+    return found
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Iterator[Cluster]:
+    if os.geteuid() != 0:
+        pytest.skip("needs root: containers, cgroups and nftables")
+    made = Cluster(tmp_path / "kubeconfig", tmp_path, NAME)
+    yield made
+    made.sampan("down", "--name", NAME, "--purge")
+
+
+def test_purge_leaves_no_process_mount_interface_rule_or_file(other: Cluster) -> None:
+    other.sampan("up", "--name", NAME, *UP)
+    build_demo_image(other, NAME)
+    kubectl = Kubectl(Path(shutil.which("kubectl") or "kubectl"), other, "default")
+    kubectl("apply", "-f", "-", stdin=web(replicas=2))
+    kubectl("rollout", "status", "deployment/web", "--timeout=60s", timeout=70)
+    assert traces()
+    other.sampan("down", "--name", NAME, "--purge")
+    assert traces() == set()
+    assert kubectl.cluster.kubeconfig.read_text().count(NAME) == 0
+    other.sampan("down", "--name", NAME, "--purge")  # and again: still fine
+
+
+def test_interrupted_up_stops_what_it_started(other: Cluster) -> None:
+    process = subprocess.Popen([SAMPAN, "up", "--name", NAME, *UP], env=other.env, stderr=subprocess.PIPE, text=True)
+    time.sleep(1.0)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "interrupted" in said
+    assert not [line for line in traces() if "sampan.cluster" in line]
+
+
+def test_up_says_what_is_missing_and_how_to_get_it(other: Cluster, tmp_path: Path) -> None:
+    bare = tmp_path / "bin"
+    bare.mkdir()
+    env = {**other.env, "PATH": str(bare)}
+    done = subprocess.run([SAMPAN, "up", "--name", NAME, *UP], env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "not installed: containerd" in done.stderr
+    assert "apt-get install -y containerd" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_up_refuses_a_bad_name_and_an_occupied_port(other: Cluster) -> None:
+    bad = other.sampan("up", "--name", "No/Good", check=False)
+    assert bad.returncode == 1 and "is not valid" in bad.stderr
+
+    with socket.socket() as taken:
+        taken.bind(("0.0.0.0", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        said = other.sampan("up", "--name", NAME, *UP[2:], "--api-port", str(port), check=False)
+    assert said.returncode == 1
+    assert f"port {port} is taken" in said.stderr
