@@ -115,8 +115,8 @@ class Database:
     def _open(self, identity: str, new: bool) -> str:
         run = self._writer.execute
         if not new and self._pragma("application_id") != _APPLICATION_ID:
-            # A crash between creating the file and its schema leaves an empty file; nothing was ever acknowledged.
-            if self.path.stat().st_size or Path(f"{self.path}-wal").exists():
+            # A crash between creating the file and its schema leaves no table; nothing was ever acknowledged.
+            if run("SELECT count(*) FROM sqlite_master").fetchone()[0]:
                 raise StoreForeign(f"{self.path} is not a Sampan store")
             new = True
         if not new and self._pragma("user_version") > _SCHEMA_VERSION:

@@ -58,7 +58,8 @@ class StoreDirectory:
             raise StoreMissing(f"the store directory {self.path} does not exist")
         marker = self.path / _MARKER
         present = self.database.exists()
-        if marker.exists() and not present:
+        # An empty marker is of a first start that died before there was a database.
+        if marker.exists() and marker.stat().st_size and not present:
             raise StoreMissing(f"{self.database} is gone; restore it, or remove {marker} to start with an empty store")
         if not present and not create:
             raise StoreMissing(f"there is no store in {self.path}")
@@ -69,13 +70,13 @@ class StoreDirectory:
             os.close(self._lock)
             raise StoreLocked(f"the store in {self.path} is open in another process") from error
         self.new = not present
-        self.identity = os.read(self._lock, 64).decode("ascii", "replace").strip()
-        if self.new:
-            self.identity = str(uuid.uuid4())
+        marked = os.read(self._lock, 64).decode("ascii", "replace").strip()
+        self._marked = bool(marked)
+        self.identity = marked or str(uuid.uuid4())
 
     def confirm(self, identity: str) -> None:
         """Compares with what the database says, and writes the marker once the database is there."""
-        if self.identity and identity != self.identity:
+        if self._marked and identity != self.identity:
             raise StoreForeign(f"{self.database} belongs to another store directory ({identity})")
         os.pwrite(self._lock, identity.encode(), 0)
         os.fsync(self._lock)

@@ -1,0 +1,336 @@
+"""The SQLite store when the machine fails: kill -9, disk full, disk errors, bit flips, wrong directories."""
+
+import asyncio
+import os
+import sqlite3
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sampan.api.clock import FixedClock
+from sampan.store.protocol import EntryDamaged, RevisionConflict, StoreError, StoreUnavailable
+from sampan.store.sqlite import Retention, SqliteStore, StoreCorrupt, StoreForeign, StoreLocked, StoreMissing
+from sampan.store.sqlite.database import Database, DiskFailed, DiskFull
+
+CLOCK = FixedClock(datetime(2026, 1, 1, tzinfo=UTC))
+
+# Writes forever and prints "revision key" once a commit is acknowledged.
+WRITER = """
+import asyncio, os, sys
+from pathlib import Path
+from sampan.api.clock import SystemClock
+from sampan.store.sqlite import SqliteStore
+
+async def one(store, n):
+    revision = 0
+    while True:
+        revision = await store.commit(f"/k{n}", revision, os.urandom(50))
+        os.write(1, b"%d /k%d\\n" % (revision, n))
+
+async def main():
+    store = await SqliteStore.open(Path(sys.argv[1]), clock=SystemClock())
+    await asyncio.gather(*(one(store, n) for n in range(8)), compact(store))
+
+async def compact(store):
+    while True:
+        await asyncio.sleep(0.005)
+        await store.compact(max(0, store.revision - 20))
+
+asyncio.run(main())
+"""
+
+
+async def open_store(path: Path, **more: Any) -> SqliteStore:
+    return await SqliteStore.open(path / "s", clock=CLOCK, **more)
+
+
+@pytest.mark.timeout(20)
+async def test_no_acknowledged_write_is_lost_by_kill_9(tmp_path: Path) -> None:
+    for _ in range(3):
+        await asyncio.to_thread(kill_while_writing, tmp_path / "s")
+        acknowledged: dict[str, int] = {}
+        for line in (tmp_path / "acks").read_text().splitlines():
+            revision, key = line.split()
+            acknowledged[key] = max(int(revision), acknowledged.get(key, 0))
+        store = await open_store(tmp_path, create=False)
+        for key, revision in acknowledged.items():
+            entry = await store.get(key)
+            assert entry is not None
+            assert entry.revision >= revision
+        assert store.revision >= max(acknowledged.values())
+        assert await store.problems() == []
+        next_revision = store.revision + 1
+        assert await store.commit("/after", None, b"x") == next_revision
+        # The next round's writers create their keys.
+        for key in sorted(acknowledged):
+            await store.commit(key, None, None)
+        await store.close()
+
+
+def kill_while_writing(path: Path) -> None:
+    acks = path.parent / "acks"
+    with acks.open("wb") as out:
+        child = subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=out)
+        try:
+            while acks.stat().st_size < 4000:
+                assert child.poll() is None, "the writer must not end by itself"
+                os.sched_yield()
+        finally:
+            child.kill()
+            child.wait()
+
+
+async def test_a_full_disk_fails_all_writers_and_leaves_memory_as_the_disk(tmp_path: Path) -> None:
+    store = await open_store(tmp_path)
+    await store.commit("/a", 0, b"1")
+    store._database.limit_pages(20)
+    told: list[int] = []
+    store.add_listener("/", lambda change: told.append(change.revision))
+    results = await asyncio.gather(
+        store.commit("/a", 1, b"x" * 200_000),
+        store.commit("/a", 2, b"on top of it"),
+        store.commit("/a", None, None),
+        return_exceptions=True,
+    )
+    assert all(isinstance(result, StoreUnavailable) for result in results)
+    entry = await store.get("/a")
+    assert entry is not None
+    assert (entry.value, store.revision, told, store._pending) == (b"1", 1, [], {})
+    revision = await store.commit("/a", 1, b"small")
+    assert told == [revision], "it recovers alone when there is room"
+    await store.close()
+    again = await open_store(tmp_path)
+    assert (again.revision, len((await again.range("/")).entries)) == (revision, 1)
+    await again.close()
+
+
+async def test_on_a_full_disk_deletes_still_work_and_writes_return_with_the_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = await open_store(tmp_path)
+    for key in ("/a", "/b"):
+        await store.commit(key, 0, b"1")
+    directory = store._directory
+    reserve = directory.path / "reserve"
+    assert reserve.stat().st_size > 0
+    room = False
+    write = store._database.write
+
+    def full(rows: Any) -> None:
+        if not room and reserve.exists():
+            raise DiskFull("full")
+        write(rows)
+
+    make = directory.make_reserve
+    monkeypatch.setattr(store._database, "write", full)
+    monkeypatch.setattr(directory, "make_reserve", lambda: room and make())
+    with pytest.raises(StoreUnavailable):
+        await store.commit("/c", 0, b"1")
+    put, delete, after = await asyncio.gather(
+        store.commit("/c", 0, b"1"), store.commit("/a", 1, None), store.commit("/c", None, None), return_exceptions=True
+    )
+    assert isinstance(put, StoreUnavailable)
+    assert isinstance(after, StoreUnavailable | RevisionConflict)
+    assert delete == store.revision
+    room = True
+    await store.commit("/c", 0, b"1")
+    await store.close()
+
+
+async def test_writes_that_do_not_depend_on_a_failed_one_survive_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = await open_store(tmp_path)
+    write, failing = store._database.write, [True]
+
+    def once(rows: Any) -> None:
+        if failing.pop() if failing else False:
+            raise DiskFull("full")
+        write(rows)
+
+    monkeypatch.setattr(store._database, "write", once)
+    first = asyncio.ensure_future(store.commit("/a", 0, b"1"))
+    await asyncio.gather(first, return_exceptions=True)
+    assert isinstance(first.exception(), StoreUnavailable)
+    assert await store.commit("/a", 0, b"2") == store.revision
+    await store.close()
+
+
+async def test_a_disk_error_is_fail_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fatal: list[StoreError] = []
+    store = await open_store(tmp_path, on_fatal=fatal.append)
+    await store.commit("/a", 0, b"1")
+    calls: list[Any] = []
+
+    def broken(rows: Any) -> None:
+        calls.append(rows)
+        raise DiskFailed("disk I/O error")
+
+    monkeypatch.setattr(store._database, "write", broken)
+    results = await asyncio.gather(*(store.commit(f"/{n}", 0, b"x") for n in range(5)), return_exceptions=True)
+    assert all(isinstance(result, StoreUnavailable) for result in results)
+    with pytest.raises(StoreUnavailable, match="no more writes"):
+        await store.commit("/b", 0, b"1")
+    assert (len(fatal), len(calls)) == (1, 1)
+    assert (await store.range("/")).revision == 1
+    await store.close()
+
+
+async def test_a_cancelled_caller_does_not_unmake_its_commit(tmp_path: Path) -> None:
+    store = await open_store(tmp_path)
+    gone = asyncio.ensure_future(store.commit("/a", 0, b"1"))
+    await asyncio.sleep(0)
+    gone.cancel()
+    with pytest.raises(RevisionConflict):
+        await store.commit("/a", 0, b"2")
+    await store.close()
+
+
+async def test_a_flipped_bit_harms_only_its_own_key(tmp_path: Path) -> None:
+    store = await open_store(tmp_path)
+    for key in ("/a", "/b", "/c"):
+        await store.commit(key, 0, b"value of " + key.encode())
+    await store.close()
+    file = tmp_path / "s" / "state.db"
+    content = file.read_bytes()
+    assert content.count(b"value of /b") == 1
+    file.write_bytes(content.replace(b"value of /b", b"value of /B"))
+    store = await open_store(tmp_path)
+    values = {entry.key: entry for entry in (await store.range("/")).entries}
+    assert values["/a"].value == b"value of /a"
+    with pytest.raises(EntryDamaged, match="/b"):
+        _ = values["/b"].value
+    assert any("/b" in problem for problem in await store.problems())
+    await store.commit("/b", values["/b"].revision, None)
+    assert await store.get("/b") is None
+    await store.close()
+
+
+async def test_the_revision_is_never_lowered_by_deletes_compaction_and_restart(tmp_path: Path) -> None:
+    store = await open_store(tmp_path)
+    await store.commit("/a", 0, b"1")
+    await store.commit("/a", 1, None)
+    await store.compact(2)
+    await store.close()
+    store = await open_store(tmp_path)
+    assert (store.revision, store.oldest) == (2, 2)
+    await store.raise_revision(1000)
+    await store.close()
+    store = await open_store(tmp_path)
+    assert await store.commit("/a", 0, b"1") == 1001
+    await store.close()
+
+
+async def test_a_failed_compaction_changes_no_bookkeeping(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = await open_store(tmp_path)
+    for _ in range(3):
+        await store.commit("/a", None, b"1")
+
+    def broken(oldest: int, until: int) -> None:
+        raise DiskFull("database or disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store._database, "compact", broken)
+        with pytest.raises(StoreUnavailable):
+            await store.compact(2)
+    assert store.oldest == 0
+    assert (await store.range("/", revision=1)).entries[0].revision == 1
+    await store.compact(2)
+    assert store.oldest == 2
+    await store.close()
+
+
+async def test_history_older_than_the_retention_time_goes(tmp_path: Path) -> None:
+    clock = FixedClock(CLOCK.now())
+    store = await SqliteStore.open(tmp_path / "s", clock=clock, retention=Retention(seconds=60))
+    for _ in range(4):
+        await store.commit("/a", None, b"1")
+        clock.set(clock.now() + timedelta(seconds=30))
+    await check_retention(store)
+    assert store.oldest == 3
+    assert [entry.revision for entry in (await store.range("/", revision=3)).entries] == [3]
+    await store.close()
+
+
+async def test_history_goes_eighth_by_eighth_while_the_file_is_too_big(tmp_path: Path) -> None:
+    store = await open_store(tmp_path, retention=Retention(size_bytes=100_000))
+    await asyncio.gather(*(store.commit("/a", None, b"x" * 5000) for _ in range(80)))
+    await check_retention(store)
+    assert store.oldest == 10
+    await store.close()
+
+
+async def check_retention(store: SqliteStore) -> None:
+    store.check_retention()
+    # The reader has one thread, so this answer comes after the check's; the compaction behind the check's request.
+    await store.get("/a", revision=store.revision)
+    await asyncio.sleep(0)
+    await store.compact(store.oldest)
+
+
+async def test_an_empty_store_is_never_created_where_one_was(tmp_path: Path) -> None:
+    with pytest.raises(StoreMissing, match="does not exist"):
+        await open_store(tmp_path, create=False)
+    assert not (tmp_path / "s").exists()
+    await (await open_store(tmp_path)).close()
+    (tmp_path / "s" / "state.db").unlink()
+    with pytest.raises(StoreMissing, match="is gone"):
+        await open_store(tmp_path)
+
+
+async def test_files_that_are_no_store_of_ours_are_refused_and_left_alone(tmp_path: Path) -> None:
+    directory = tmp_path / "s"
+    directory.mkdir()
+    file = directory / "state.db"
+    file.write_bytes(b"not a database at all" * 100)
+    with pytest.raises(StoreCorrupt):
+        await open_store(tmp_path)
+    assert file.read_bytes().startswith(b"not a database")
+    file.unlink()
+    (directory / "store.id").unlink()
+    other = sqlite3.connect(file)
+    other.execute("CREATE TABLE theirs (x)")
+    other.close()
+    with pytest.raises(StoreForeign):
+        await open_store(tmp_path)
+
+
+async def test_a_directory_that_cannot_be_used_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "s").write_text("a file")
+    with pytest.raises(StoreUnavailable, match="cannot use the store directory"):
+        await open_store(tmp_path)
+
+
+async def test_a_store_is_open_only_once(tmp_path: Path) -> None:
+    store = await open_store(tmp_path)
+    with pytest.raises(StoreLocked):
+        await open_store(tmp_path)
+    await store.close()
+    await (await open_store(tmp_path)).close()
+
+
+@pytest.mark.parametrize("left", [["store.id"], ["store.id", "state.db"], ["state.db"], ["header"]])
+async def test_a_first_start_that_died_before_the_schema_can_start_again(tmp_path: Path, left: list[str]) -> None:
+    (tmp_path / "s").mkdir()
+    for name in left:
+        (tmp_path / "s" / name).touch()
+    if left == ["header"]:
+        half = sqlite3.connect(tmp_path / "s" / "state.db")
+        half.execute("PRAGMA journal_mode = WAL")
+        half.close()
+    store = await open_store(tmp_path)
+    assert len(store.identity) == 36
+    assert store.revision == 0
+    await store.close()
+
+
+def test_reads_of_the_history_never_write(tmp_path: Path) -> None:
+    database = Database(tmp_path / "db", "id", new=True)
+    assert database._reader is not None
+    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+        database._reader.execute("DELETE FROM log")
+    database.close()
