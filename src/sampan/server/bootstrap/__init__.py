@@ -1,0 +1,1 @@
+"""What every cluster starts with: namespaces, default policy, the ``kubernetes`` Service, priority classes."""

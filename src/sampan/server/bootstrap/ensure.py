@@ -1,0 +1,131 @@
+"""Writes what a cluster starts with: creates what is missing, completes default policy that somebody cut down.
+
+Called once by the server after its own start, before it is ready, as a member of ``system:masters``. Idempotent. One
+list a resource and then only the writes that are needed, all at the same time, so that the store commits them together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from sampan.api.errors import AlreadyExists, Conflict, NotFound
+from sampan.api.registry import registry
+from sampan.api.resources import Resource
+from sampan.api.transport import Call, Transport
+from sampan.api.types import Obj
+from sampan.server.authz.policy.notation import RBAC
+from sampan.server.authz.rules import compact, rules_of, uncovered
+from sampan.server.bootstrap import objects
+from sampan.server.bootstrap.objects import BootstrapConfig
+
+_AUTOUPDATE = "rbac.authorization.kubernetes.io/autoupdate"
+
+
+async def ensure(writer: Transport, config: BootstrapConfig) -> None:
+    """Raises ApiError when a write is refused: then the server must not become ready."""
+    await _ensure_all(writer, objects.namespaces())
+    await _ensure_all(writer, objects.all_but_namespaces(config))
+
+
+async def _ensure_all(writer: Transport, wanted: list[Obj]) -> None:
+    resources = list(dict.fromkeys(_resource(obj) for obj in wanted))
+    lists = await asyncio.gather(*(writer.call(Call("GET", resource.path())) for resource in resources))
+    present = {
+        (resource, _key(obj)): _with_kind(obj, resource)
+        for resource, found in zip(resources, lists, strict=True)
+        for obj in found.get("items") or ()
+    }
+    async with asyncio.TaskGroup() as tasks:
+        for obj in wanted:
+            resource = _resource(obj)
+            found = present.get((resource, _key(obj)))
+            tasks.create_task(_ensure(writer, resource, obj, found), name=f"ensure {resource.plural} {_key(obj)}")
+
+
+async def _ensure(writer: Transport, resource: Resource, wanted: Obj, found: Obj | None) -> None:
+    namespace, name = _key(wanted)
+    if found is not None:
+        changed = reconcile(wanted, found)
+        if changed is None:
+            return
+        if changed.get("roleRef") == found.get("roleRef"):
+            try:
+                await writer.call(Call("PUT", resource.path(namespace, name), body=changed))
+            except (Conflict, NotFound):
+                return  # another server of this cluster does the same at this moment
+            return
+        await writer.call(Call("DELETE", resource.path(namespace, name)))  # roleRef cannot be changed
+    try:
+        await writer.call(Call("POST", resource.path(namespace), body=wanted))
+    except AlreadyExists:
+        return  # another server of this cluster was first
+
+
+def reconcile(wanted: Obj, found: Obj) -> Obj | None:
+    """What ``found`` should become, None when it may stay. Pure.
+
+    Default policy only ever gains what is missing, unless its annotation opts out; the endpoints of the API server
+    follow its address; everything else is left as its owner made it.
+    """
+    kind = wanted["kind"]
+    if wanted["apiVersion"] == f"{RBAC}/v1":
+        return _reconcile_policy(wanted, found)
+    fields: dict[str, tuple[str, ...]] = {
+        "Endpoints": ("subsets",), "EndpointSlice": ("endpoints", "ports"), "ConfigMap": ("data",),
+    }  # fmt: skip
+    changed = {key: wanted[key] for key in fields.get(kind, ()) if not _contains(found.get(key), wanted[key])}
+    return {**found, **changed} if changed else None
+
+
+def _contains(found: Any, wanted: Any) -> bool:
+    """Whether ``found`` says all that ``wanted`` says; the server's defaults may say more."""
+    if isinstance(wanted, dict):
+        return isinstance(found, dict) and all(_contains(found.get(key), value) for key, value in wanted.items())
+    if isinstance(wanted, list):
+        if not isinstance(found, list) or len(found) != len(wanted):
+            return False
+        return all(_contains(left, right) for left, right in zip(found, wanted, strict=True))
+    return bool(found == wanted)
+
+
+def _reconcile_policy(wanted: Obj, found: Obj) -> Obj | None:
+    meta = found["metadata"]
+    if (meta.get("annotations") or {}).get(_AUTOUPDATE) == "false":
+        return None
+    changed: Obj = {}
+    if "roleRef" in wanted:
+        if found.get("roleRef") != wanted["roleRef"]:
+            return wanted
+        subjects = found.get("subjects") or []
+        missing = [subject for subject in wanted.get("subjects") or () if subject not in subjects]
+        if missing:
+            changed["subjects"] = [*subjects, *missing]
+    elif "aggregationRule" in wanted:
+        if found.get("aggregationRule") != wanted["aggregationRule"]:
+            changed["aggregationRule"] = wanted["aggregationRule"]
+    else:
+        lost = uncovered(rules_of(found), rules_of(wanted))
+        if lost:
+            changed["rules"] = [*(found.get("rules") or ()), *(rule.wire() for rule in compact(lost))]
+    for key in ("labels", "annotations"):
+        if not _contains(meta.get(key) or {}, wanted["metadata"][key]):
+            merged = {**(meta.get(key) or {}), **wanted["metadata"][key]}
+            changed["metadata"] = {**changed.get("metadata", meta), key: merged}
+    return {**found, **changed} if changed else None
+
+
+def _resource(obj: Obj) -> Resource:
+    kind = registry().by_api_version(obj["apiVersion"], obj["kind"])
+    if kind is None:
+        raise LookupError(f"{obj['apiVersion']} {obj['kind']} is not a kind of this server")
+    return kind.resource
+
+
+def _key(obj: Obj) -> tuple[str | None, str]:
+    return obj["metadata"].get("namespace") or None, obj["metadata"]["name"]
+
+
+def _with_kind(obj: Obj, resource: Resource) -> Obj:
+    """Items of a list come without kind and apiVersion."""
+    return {"kind": resource.kind, "apiVersion": resource.api_version, **obj}

@@ -1,0 +1,167 @@
+"""The objects of a new cluster, as data. Pure; ``ensure`` writes them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sampan.api.types import Obj
+from sampan.server.authz.aggregation import plan_aggregation
+from sampan.server.authz.policy import cluster_roles, controller_roles, namespace_roles
+
+NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
+_SKIP_MIRROR = "endpointslice.kubernetes.io/skip-mirror"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BootstrapConfig:
+    """``service_ip`` is the first address of ``service_cidr``. ``client_ca`` is PEM text, "" when there is none."""
+
+    service_ip: str
+    service_cidr: str
+    advertise_address: str
+    port: int
+    client_ca: str = ""
+
+
+def namespaces() -> list[Obj]:
+    return [{"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": name}} for name in NAMESPACES]
+
+
+def policy() -> list[Obj]:
+    """Default roles and bindings; aggregated roles come with their rules, so that they serve from the first moment."""
+    roles = cluster_roles.cluster_roles() + controller_roles.controller_roles()
+    while changed := {role["metadata"]["name"]: role for role in plan_aggregation(roles)}:
+        roles = [changed.get(role["metadata"]["name"], role) for role in roles]
+    return [
+        *roles,
+        *cluster_roles.cluster_role_bindings(),
+        *controller_roles.controller_role_bindings(),
+        *namespace_roles.roles(),
+        *namespace_roles.role_bindings(),
+    ]
+
+
+def kubernetes_service(config: BootstrapConfig) -> list[Obj]:
+    """The Service ``default/kubernetes`` and its endpoints: this API server."""
+    metadata = {"name": "kubernetes", "namespace": "default"}
+    port = {"name": "https", "port": config.port, "protocol": "TCP"}
+    return [
+        {
+            "kind": "Service",
+            "apiVersion": "v1",
+            "metadata": {**metadata, "labels": {"component": "apiserver", "provider": "kubernetes"}},
+            "spec": {
+                "type": "ClusterIP",
+                "clusterIP": config.service_ip,
+                "clusterIPs": [config.service_ip],
+                "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": config.port}],
+                "sessionAffinity": "None",
+            },
+        },
+        {
+            "kind": "Endpoints",
+            "apiVersion": "v1",
+            "metadata": {**metadata, "labels": {_SKIP_MIRROR: "true"}},
+            "subsets": [{"addresses": [{"ip": config.advertise_address}], "ports": [port]}],
+        },
+        {
+            "kind": "EndpointSlice",
+            "apiVersion": "discovery.k8s.io/v1",
+            "metadata": {**metadata, "labels": {"kubernetes.io/service-name": "kubernetes"}},
+            "addressType": "IPv6" if ":" in config.advertise_address else "IPv4",
+            "endpoints": [{"addresses": [config.advertise_address], "conditions": {"ready": True}}],
+            "ports": [port],
+        },
+        {
+            "kind": "ServiceCIDR",
+            "apiVersion": "networking.k8s.io/v1",
+            "metadata": {"name": "kubernetes"},
+            "spec": {"cidrs": [config.service_cidr]},
+        },
+    ]
+
+
+def priority_classes() -> list[Obj]:
+    def priority_class(name: str, value: int, description: str) -> Obj:
+        return {
+            "kind": "PriorityClass",
+            "apiVersion": "scheduling.k8s.io/v1",
+            "metadata": {"name": name},
+            "value": value,
+            "description": description,
+            "preemptionPolicy": "PreemptLowerPriority",
+        }
+
+    return [
+        priority_class(
+            "system-node-critical",
+            2000001000,
+            "Used for system critical pods that must not be moved from their current node.",
+        ),
+        priority_class(
+            "system-cluster-critical",
+            2000000000,
+            "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
+        ),
+    ]
+
+
+def flow_control() -> list[Obj]:
+    """The two mandatory priority levels and flow schemas."""
+
+    def schema(name: str, precedence: int, groups: tuple[str, ...], distinguisher: str = "") -> Obj:
+        everything = {
+            "verbs": ["*"], "apiGroups": ["*"], "resources": ["*"], "clusterScope": True, "namespaces": ["*"],
+        }  # fmt: skip
+        spec: Obj = {
+            "priorityLevelConfiguration": {"name": name},
+            "matchingPrecedence": precedence,
+            "rules": [
+                {
+                    "subjects": [{"kind": "Group", "group": {"name": group}} for group in groups],
+                    "resourceRules": [everything],
+                    "nonResourceRules": [{"verbs": ["*"], "nonResourceURLs": ["*"]}],
+                }
+            ],
+        }
+        if distinguisher:
+            spec["distinguisherMethod"] = {"type": distinguisher}
+        return _flow("FlowSchema", name, spec)
+
+    exempt = {"type": "Exempt", "exempt": {"nominalConcurrencyShares": 0, "lendablePercent": 0}}
+    limits = {"nominalConcurrencyShares": 5, "lendablePercent": 0, "limitResponse": {"type": "Reject"}}
+    return [
+        _flow("PriorityLevelConfiguration", "exempt", exempt),
+        _flow("PriorityLevelConfiguration", "catch-all", {"type": "Limited", "limited": limits}),
+        schema("exempt", 1, ("system:masters",)),
+        schema("catch-all", 10000, ("system:unauthenticated", "system:authenticated"), "ByUser"),
+    ]
+
+
+def _flow(kind: str, name: str, spec: Obj) -> Obj:
+    metadata = {"name": name, "annotations": {"apf.kubernetes.io/autoupdate-spec": "true"}}
+    return {"kind": kind, "apiVersion": "flowcontrol.apiserver.k8s.io/v1", "metadata": metadata, "spec": spec}
+
+
+def authentication_config(config: BootstrapConfig) -> list[Obj]:
+    """Where extension API servers learn which CA signs client certificates."""
+    if not config.client_ca:
+        return []
+    return [
+        {
+            "kind": "ConfigMap",
+            "apiVersion": "v1",
+            "metadata": {"name": "extension-apiserver-authentication", "namespace": "kube-system"},
+            "data": {"client-ca-file": config.client_ca},
+        }
+    ]
+
+
+def all_but_namespaces(config: BootstrapConfig) -> list[Obj]:
+    return [
+        *policy(),
+        *priority_classes(),
+        *flow_control(),
+        *kubernetes_service(config),
+        *authentication_config(config),
+    ]
