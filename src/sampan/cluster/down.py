@@ -60,7 +60,7 @@ async def _stop_supervisor(instance: Instance) -> None:
         os.kill(pid, signal.SIGTERM)
     try:
         async with asyncio.timeout(STOP_SECONDS):
-            while supervisor.is_running(instance):
+            while supervisor.is_running(instance):  # noqa: ASYNC110 (another process)
                 await asyncio.sleep(LOOK_SECONDS)
     except TimeoutError:
         with contextlib.suppress(ProcessLookupError):

@@ -1,0 +1,80 @@
+"""The objects that an instance needs besides what the API server makes of itself: admin rights, node networking, DNS.
+
+``objects`` is pure; ``ensure`` creates what is missing and mends what differs, as the cluster's own administrator.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from sampan.api.errors import AlreadyExists
+from sampan.api.resources import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, SERVICES, Resource
+from sampan.api.types import Obj
+from sampan.client.client import Client
+from sampan.cluster.instance import Settings
+
+_RBAC = "rbac.authorization.k8s.io"
+
+
+def objects(settings: Settings) -> list[tuple[Resource, Obj]]:
+    read = ["get", "list", "watch"]
+    return [
+        (CLUSTER_ROLE_BINDINGS, _binding("kubeadm:cluster-admins", "cluster-admin", "kubeadm:cluster-admins")),
+        (
+            CLUSTER_ROLES,
+            {
+                "metadata": {"name": "sampan:network"},
+                "rules": [
+                    {"apiGroups": [""], "resources": ["services", "nodes", "pods", "namespaces"], "verbs": read},
+                    {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": read},
+                    {"apiGroups": ["", "events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch", "update"]},
+                ],
+            },
+        ),
+        (CLUSTER_ROLE_BINDINGS, _binding("sampan:network", "sampan:network", "sampan:network")),
+        (SERVICES, _dns_service(settings)),
+    ]
+
+
+def _binding(name: str, role: str, group: str) -> Obj:
+    return {
+        "metadata": {"name": name},
+        "roleRef": {"apiGroup": _RBAC, "kind": "ClusterRole", "name": role},
+        "subjects": [{"apiGroup": _RBAC, "kind": "Group", "name": group}],
+    }
+
+
+def _dns_service(settings: Settings) -> Obj:
+    """The name that tools look for. It has no selector: every node's proxy sends it to the node's own DNS server."""
+    return {
+        "metadata": {
+            "name": "kube-dns",
+            "namespace": "kube-system",
+            "labels": {
+                "k8s-app": "kube-dns",
+                "kubernetes.io/cluster-service": "true",
+                "kubernetes.io/name": "CoreDNS",
+            },
+        },
+        "spec": {
+            "clusterIP": settings.dns_ip,
+            "ports": [
+                {"name": "dns", "port": 53, "protocol": "UDP", "targetPort": 53},
+                {"name": "dns-tcp", "port": 53, "protocol": "TCP", "targetPort": 53},
+            ],
+        },
+    }
+
+
+async def ensure(client: Client, settings: Settings) -> None:
+    """Creates what is missing; an object that somebody changed is left as they want it."""
+    async with asyncio.TaskGroup() as group:
+        for resource, obj in objects(settings):
+            group.create_task(_create(client, resource, obj), name=f"create {obj['metadata']['name']}")
+
+
+async def _create(client: Client, resource: Resource, obj: Obj) -> None:
+    try:
+        await client.create(resource, {"apiVersion": resource.api_version, "kind": resource.kind, **obj})
+    except AlreadyExists:
+        pass
