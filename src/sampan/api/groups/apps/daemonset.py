@@ -1,9 +1,107 @@
-"""DaemonSet (apps/v1)."""
+"""DaemonSet (apps/v1): defaults, validation, columns."""
 
 from __future__ import annotations
 
-from sampan.api.groups.strategy import drop_status
-from sampan.api.kind import Kind
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sampan.api import errors, labels
+from sampan.api.groups import printing
+from sampan.api.groups.core.pod_defaults import default_pod_template
+from sampan.api.groups.strategy import fill_counters
+from sampan.api.kind import Column, Kind
+from sampan.api.types import Obj
+from sampan.api.validation import common, pod
+from sampan.api.validation.common import Errors
+
+_COUNTERS = ("currentNumberScheduled", "numberMisscheduled", "desiredNumberScheduled", "numberReady")
+#: Counts changes of the template; the API shows it as an annotation since apps/v1.
+TEMPLATE_GENERATION = "deprecated.daemonset.template.generation"
+
+
+def _default(daemon_set: Obj) -> None:
+    spec = daemon_set.setdefault("spec", {})
+    strategy = spec.setdefault("updateStrategy", {})
+    if not strategy.get("type"):
+        strategy["type"] = "RollingUpdate"
+    if strategy["type"] == "RollingUpdate":
+        rolling = strategy.setdefault("rollingUpdate", {})
+        rolling.setdefault("maxUnavailable", 1)
+        rolling.setdefault("maxSurge", 0)
+    spec.setdefault("revisionHistoryLimit", 10)
+    default_pod_template(spec.setdefault("template", {}))
+    fill_counters(daemon_set, *_COUNTERS)
+
+
+def _prepare_create(daemon_set: Obj) -> None:
+    daemon_set["status"] = dict.fromkeys(_COUNTERS, 0)
+    daemon_set["metadata"].setdefault("annotations", {})[TEMPLATE_GENERATION] = "1"
+
+
+def _prepare_update(new: Obj, old: Obj) -> None:
+    before = (old["metadata"].get("annotations") or {}).get(TEMPLATE_GENERATION, "1")
+    changed = new["spec"].get("template") != old["spec"].get("template")
+    after = str(int(before) + 1) if changed and before.isdigit() else before
+    new["metadata"].setdefault("annotations", {})[TEMPLATE_GENERATION] = after
+
+
+def _is_zero(value: int | str | None) -> bool:
+    return value in (0, None) or common.percent_of(value) == 0
+
+
+def _update_strategy(strategy: Obj, path: str) -> Errors:
+    kind = strategy.get("type", "")
+    if kind == "OnDelete":
+        return []
+    if kind != "RollingUpdate":
+        return [errors.not_supported(f"{path}.type", kind, ("RollingUpdate", "OnDelete"))]
+    rolling = strategy.get("rollingUpdate")
+    if rolling is None:
+        return [errors.required(f"{path}.rollingUpdate")]
+    found: Errors = []
+    for key in ("maxUnavailable", "maxSurge"):
+        found += common.int_or_percent(rolling.get(key), f"{path}.rollingUpdate.{key}")
+        found += common.not_more_than_100_percent(rolling.get(key), f"{path}.rollingUpdate.{key}")
+    unavailable, surge = rolling.get("maxUnavailable"), rolling.get("maxSurge")
+    if not _is_zero(unavailable) and not _is_zero(surge):
+        text = "may not be set when maxUnavailable is non-zero"
+        found.append(errors.invalid(f"{path}.rollingUpdate.maxSurge", surge, text))
+    if _is_zero(unavailable) and _is_zero(surge):
+        text = "cannot be 0 when maxSurge is 0"
+        found.append(errors.required(f"{path}.rollingUpdate.maxUnavailable", text))
+    return found
+
+
+def _validate(daemon_set: Obj) -> Errors:
+    spec = daemon_set.get("spec") or {}
+    found = pod.selector(spec.get("selector"), "spec.selector", "daemonset")
+    found += pod.selected_template(spec.get("template"), spec.get("selector"), "spec.template", "DaemonSet")
+    found += common.non_negative(spec.get("minReadySeconds"), "spec.minReadySeconds")
+    found += _update_strategy(spec.get("updateStrategy") or {}, "spec.updateStrategy")
+    return found + common.non_negative(spec.get("revisionHistoryLimit"), "spec.revisionHistoryLimit")
+
+
+def _validate_update(new: Obj, old: Obj) -> Errors:
+    return common.immutable(new["spec"].get("selector"), old["spec"].get("selector"), "spec.selector")
+
+
+def _row(daemon_set: Obj, now: datetime) -> Sequence[Any]:
+    spec, status = daemon_set.get("spec") or {}, daemon_set.get("status") or {}
+    template = printing.template_spec(daemon_set)
+    return (
+        printing.name(daemon_set),
+        status.get("desiredNumberScheduled", 0),
+        status.get("currentNumberScheduled", 0),
+        status.get("numberReady", 0),
+        status.get("updatedNumberScheduled", 0),
+        status.get("numberAvailable", 0),
+        labels.format_map(template.get("nodeSelector")),
+        printing.age(daemon_set, now),
+        *printing.containers(template),
+        printing.selector(spec.get("selector")),
+    )
+
 
 KINDS = (
     Kind(
@@ -17,7 +115,25 @@ KINDS = (
         short_names=("ds",),
         categories=("all",),
         status=True,
-        prepare_create=drop_status,
         generation=True,
+        default=_default,
+        validate=_validate,
+        validate_update=_validate_update,
+        prepare_create=_prepare_create,
+        prepare_update=_prepare_update,
+        columns=(
+            printing.NAME,
+            printing.number("Desired"),
+            printing.number("Current"),
+            printing.number("Ready"),
+            printing.number("Up-to-date"),
+            printing.number("Available"),
+            Column("Node Selector"),
+            printing.AGE,
+            printing.CONTAINERS,
+            printing.IMAGES,
+            printing.SELECTOR,
+        ),
+        row=_row,
     ),
 )

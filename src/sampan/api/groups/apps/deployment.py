@@ -1,9 +1,116 @@
-"""Deployment (apps/v1)."""
+"""Deployment (apps/v1): defaults, validation, columns."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sampan.api import errors
+from sampan.api.groups import printing
+from sampan.api.groups.core.pod_defaults import default_pod_template
 from sampan.api.groups.strategy import drop_status
-from sampan.api.kind import Kind, ScalePaths
+from sampan.api.kind import Column, Kind, ScalePaths
+from sampan.api.types import Obj
+from sampan.api.validation import common, pod
+from sampan.api.validation.common import Errors
+
+
+def _default(deployment: Obj) -> None:
+    spec = deployment.setdefault("spec", {})
+    spec.setdefault("replicas", 1)
+    spec.setdefault("revisionHistoryLimit", 10)
+    spec.setdefault("progressDeadlineSeconds", 600)
+    strategy = spec.setdefault("strategy", {})
+    if not strategy.get("type"):
+        strategy["type"] = "RollingUpdate"
+    if strategy["type"] == "RollingUpdate":
+        rolling = strategy.setdefault("rollingUpdate", {})
+        rolling.setdefault("maxUnavailable", "25%")
+        rolling.setdefault("maxSurge", "25%")
+    default_pod_template(spec.setdefault("template", {}))
+
+
+def _rolling_update(rolling: Obj, path: str) -> Errors:
+    unavailable, surge = rolling.get("maxUnavailable"), rolling.get("maxSurge")
+    found = common.int_or_percent(unavailable, f"{path}.maxUnavailable")
+    found += common.int_or_percent(surge, f"{path}.maxSurge")
+    if _is_zero(unavailable) and _is_zero(surge):
+        found.append(errors.invalid(f"{path}.maxUnavailable", unavailable, "may not be 0 when `maxSurge` is 0"))
+    return found + common.not_more_than_100_percent(unavailable, f"{path}.maxUnavailable")
+
+
+def _is_zero(value: int | str | None) -> bool:
+    return value == 0 or common.percent_of(value) == 0
+
+
+def _strategy(strategy: Obj, path: str) -> Errors:
+    kind = strategy.get("type", "")
+    match kind:
+        case "Recreate":
+            if strategy.get("rollingUpdate") is not None:
+                text = "may not be specified when strategy `type` is 'Recreate'"
+                return [errors.forbidden(f"{path}.rollingUpdate", text)]
+            return []
+        case "RollingUpdate":
+            if strategy.get("rollingUpdate") is None:
+                text = "this should be defaulted and never be nil"
+                return [errors.required(f"{path}.rollingUpdate", text)]
+            return _rolling_update(strategy["rollingUpdate"], f"{path}.rollingUpdate")
+        case _:
+            return [errors.not_supported(f"{path}.type", kind, ("Recreate", "RollingUpdate"))]
+
+
+def _validate(deployment: Obj) -> Errors:
+    spec = deployment.get("spec") or {}
+    found = common.non_negative(spec.get("replicas"), "spec.replicas")
+    found += pod.selector(spec.get("selector"), "spec.selector", "deployment")
+    found += pod.selected_template(spec.get("template"), spec.get("selector"), "spec.template", "ReplicaSet")
+    found += _strategy(spec.get("strategy") or {}, "spec.strategy")
+    minimum, deadline = spec.get("minReadySeconds", 0), spec.get("progressDeadlineSeconds")
+    found += common.non_negative(minimum, "spec.minReadySeconds")
+    found += common.non_negative(spec.get("revisionHistoryLimit"), "spec.revisionHistoryLimit")
+    found += common.non_negative(deadline, "spec.progressDeadlineSeconds")
+    if deadline is not None and deadline <= minimum:
+        found.append(errors.invalid("spec.progressDeadlineSeconds", deadline, "must be greater than minReadySeconds"))
+    return found
+
+
+def _validate_update(new: Obj, old: Obj) -> Errors:
+    return common.immutable(new["spec"].get("selector"), old["spec"].get("selector"), "spec.selector")
+
+
+_COUNTERS = (
+    "replicas", "updatedReplicas", "readyReplicas", "availableReplicas", "unavailableReplicas", "observedGeneration",
+)  # fmt: skip
+
+
+def _validate_status(new: Obj, old: Obj) -> Errors:
+    status = new.get("status") or {}
+    found = [fault for key in _COUNTERS for fault in common.non_negative(status.get(key), f"status.{key}")]
+    for key in ("updatedReplicas", "readyReplicas", "availableReplicas"):
+        if status.get(key, 0) > status.get("replicas", 0):
+            found.append(errors.invalid(f"status.{key}", status[key], "cannot be greater than status.replicas"))
+    if status.get("availableReplicas", 0) > status.get("readyReplicas", 0):
+        text = "cannot be greater than readyReplicas"
+        found.append(errors.invalid("status.availableReplicas", status["availableReplicas"], text))
+    return found
+
+
+def _row(deployment: Obj, now: datetime) -> Sequence[Any]:
+    spec, status = deployment.get("spec") or {}, deployment.get("status") or {}
+    containers, images = printing.containers(printing.template_spec(deployment))
+    return (
+        printing.name(deployment),
+        f"{status.get('readyReplicas', 0)}/{spec.get('replicas', 0)}",
+        status.get("updatedReplicas", 0),
+        status.get("availableReplicas", 0),
+        printing.age(deployment, now),
+        containers,
+        images,
+        printing.selector(spec.get("selector")),
+    )
+
 
 KINDS = (
     Kind(
@@ -17,8 +124,23 @@ KINDS = (
         short_names=("deploy",),
         categories=("all",),
         status=True,
-        prepare_create=drop_status,
-        generation=True,
         scale=ScalePaths(),
+        generation=True,
+        default=_default,
+        validate=_validate,
+        validate_update=_validate_update,
+        validate_status=_validate_status,
+        prepare_create=drop_status,
+        columns=(
+            printing.NAME,
+            Column("Ready"),
+            Column("Up-to-date"),
+            Column("Available"),
+            printing.AGE,
+            printing.CONTAINERS,
+            printing.IMAGES,
+            printing.SELECTOR,
+        ),
+        row=_row,
     ),
 )

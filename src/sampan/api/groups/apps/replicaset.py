@@ -1,9 +1,43 @@
-"""ReplicaSet (apps/v1)."""
+"""ReplicaSet (apps/v1): defaults, validation, columns."""
 
 from __future__ import annotations
 
-from sampan.api.groups.strategy import drop_status
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sampan.api.groups import printing, replicated, selectable
+from sampan.api.groups.core.pod_defaults import default_pod_template
+from sampan.api.groups.strategy import fill_counters, zero_status
 from sampan.api.kind import Kind, ScalePaths
+from sampan.api.types import Obj
+from sampan.api.validation import common, pod
+from sampan.api.validation.common import Errors
+
+
+def _default(replica_set: Obj) -> None:
+    spec = replica_set.setdefault("spec", {})
+    spec.setdefault("replicas", 1)
+    default_pod_template(spec.setdefault("template", {}))
+    fill_counters(replica_set, "replicas")
+
+
+def _validate(replica_set: Obj) -> Errors:
+    spec = replica_set.get("spec") or {}
+    found = common.non_negative(spec.get("replicas"), "spec.replicas")
+    found += common.non_negative(spec.get("minReadySeconds"), "spec.minReadySeconds")
+    # Upstream says "deployment" here too.
+    found += pod.selector(spec.get("selector"), "spec.selector", "deployment")
+    return found + pod.selected_template(spec.get("template"), spec.get("selector"), "spec.template", "ReplicaSet")
+
+
+def _validate_update(new: Obj, old: Obj) -> Errors:
+    return common.immutable(new["spec"].get("selector"), old["spec"].get("selector"), "spec.selector")
+
+
+def _row(replica_set: Obj, now: datetime) -> Sequence[Any]:
+    return replicated.row(replica_set, now, printing.selector((replica_set.get("spec") or {}).get("selector")))
+
 
 KINDS = (
     Kind(
@@ -17,8 +51,16 @@ KINDS = (
         short_names=("rs",),
         categories=("all",),
         status=True,
-        prepare_create=drop_status,
-        generation=True,
         scale=ScalePaths(),
+        generation=True,
+        default=_default,
+        validate=_validate,
+        validate_update=_validate_update,
+        validate_status=replicated.validate_status,
+        prepare_create=zero_status("replicas"),
+        columns=replicated.COLUMNS,
+        row=_row,
+        selectable_fields=selectable.fields_at("status.replicas", zero="0"),
+        selectable_names=("status.replicas",),
     ),
 )

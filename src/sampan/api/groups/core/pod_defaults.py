@@ -156,6 +156,10 @@ def default_volume(volume: Obj) -> None:
             _default_downward(source)
         if (source := projection.get("podCertificate")) is not None:
             source.setdefault("maxExpirationSeconds", 86400)
+    _default_other_sources(volume)
+
+
+def _default_other_sources(volume: Obj) -> None:
     if (source := volume.get("emptyDir")) is not None and source.get("sizeLimit") is not None:
         source["sizeLimit"] = quantity.canonical(source["sizeLimit"])
     if (source := volume.get("hostPath")) is not None:

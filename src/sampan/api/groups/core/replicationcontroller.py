@@ -1,9 +1,53 @@
-"""ReplicationController (v1)."""
+"""ReplicationController (v1): the forerunner of ReplicaSet, with a plain map as selector."""
 
 from __future__ import annotations
 
-from sampan.api.groups.strategy import drop_status
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sampan.api import errors, labels
+from sampan.api import metadata as object_metadata
+from sampan.api.groups import replicated, selectable
+from sampan.api.groups.core.pod_defaults import default_pod_template
+from sampan.api.groups.strategy import fill_counters, zero_status
 from sampan.api.kind import Kind, ScalePaths
+from sampan.api.types import Obj
+from sampan.api.validation import common, pod
+from sampan.api.validation.common import Errors
+
+
+def _default(controller: Obj) -> None:
+    spec = controller.setdefault("spec", {})
+    spec.setdefault("replicas", 1)
+    template = spec.get("template")
+    if template is not None:
+        default_pod_template(template)
+        if template_labels := (template.get("metadata") or {}).get("labels"):
+            if not spec.get("selector"):
+                spec["selector"] = dict(template_labels)
+            metadata = controller.setdefault("metadata", {})
+            if not metadata.get("labels"):
+                metadata["labels"] = dict(template_labels)
+    fill_counters(controller, "replicas")
+
+
+def _validate(controller: Obj) -> Errors:
+    spec = controller.get("spec") or {}
+    selector, template = spec.get("selector") or {}, spec.get("template")
+    found = common.non_negative(spec.get("minReadySeconds"), "spec.minReadySeconds")
+    if not selector:
+        found.append(errors.required("spec.selector"))
+    found += object_metadata.validate_labels(selector, "spec.selector")
+    found += common.non_negative(spec.get("replicas"), "spec.replicas")
+    wrapped = {"matchLabels": selector} if selector else None
+    return found + pod.selected_template(template, wrapped, "spec.template", "ReplicationController")
+
+
+def _row(controller: Obj, now: datetime) -> Sequence[Any]:
+    selector = (controller.get("spec") or {}).get("selector")
+    return replicated.row(controller, now, labels.format_map(selector))
+
 
 KINDS = (
     Kind(
@@ -17,9 +61,16 @@ KINDS = (
         short_names=("rc",),
         categories=("all",),
         status=True,
-        prepare_create=drop_status,
-        generation=True,
         scale=ScalePaths(),
+        generation=True,
         default_propagation="orphan",
+        default=_default,
+        validate=_validate,
+        validate_status=replicated.validate_status,
+        prepare_create=zero_status("replicas"),
+        columns=replicated.COLUMNS,
+        row=_row,
+        selectable_fields=selectable.fields_at("status.replicas", zero="0"),
+        selectable_names=("status.replicas",),
     ),
 )
