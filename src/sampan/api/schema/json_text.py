@@ -27,7 +27,7 @@ def parse_json(body: bytes) -> tuple[Any, list[str]]:
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        if "recursion" in str(error).lower():
+        if str(error).startswith("depth limit"):  # orjson's own is 1024
             raise BadRequest("exceeded max depth") from None
         raise BadRequest(f"couldn't get version/kind; json parse error: {error}") from None
     keys = _count_keys(value)

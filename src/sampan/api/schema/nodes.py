@@ -73,10 +73,13 @@ class Walk:
 
 
 class Node:
-    """Base of all nodes. ``go_type`` is the Go type's name in errors; ``nullable`` keeps an explicit null (CRDs only);
-    ``default`` is a structural schema's default (``has_default`` says whether there is one)."""
+    """Base of all nodes.
 
-    __slots__ = ("clean", "default", "go_type", "has_default", "nullable")
+    ``clean`` is compiled on first use. ``go_type``: the Go type's name in errors. The rest is for custom resources:
+    ``structural`` says that this is of one, ``nullable`` keeps an explicit null, ``default`` counts if ``has_default``.
+    """
+
+    __slots__ = ("clean", "default", "go_type", "has_default", "nullable", "structural")
 
     go_type: str
     clean: Clean
@@ -84,6 +87,7 @@ class Node:
     def __init__(self, go_type: str) -> None:
         self.go_type = go_type
         self.nullable = False
+        self.structural = False
         self.has_default = False
         self.default: Any = None
         self.clean = self._clean_first
@@ -104,8 +108,14 @@ class Node:
         raise AssertionError("abstract")
 
     def zero(self) -> Any:
-        """What a null element of a list or map becomes."""
+        """Go's zero value of the type: what a null element of a list or map becomes."""
         return None
+
+    def null_element(self, walk: Walk, place: Place) -> Any:
+        """A null in a list or map: the zero value; in a custom resource it stays, where it is allowed."""
+        if self.nullable:
+            return None
+        return walk.mismatch(None, self.go_type, place) if self.structural else self.zero()
 
     def exact(self) -> type | None:
         """A Python type all of whose instances are clean, if there is one."""
@@ -123,6 +133,9 @@ class AnyNode(Node):
     def decode(self, value: Any, walk: Walk, place: Place) -> Any:
         return value
 
+    def null_element(self, walk: Walk, place: Place) -> Any:
+        return None
+
 
 class ScalarNode(Node):
     __slots__ = ("scalar",)
@@ -138,7 +151,7 @@ class ScalarNode(Node):
         return None if self.nullable else self.scalar.exact
 
     def zero(self) -> Any:
-        return None if self.nullable else self.scalar.zero
+        return self.scalar.zero
 
     def decode(self, value: Any, walk: Walk, place: Place) -> Any:
         if self.clean(value):
@@ -194,7 +207,7 @@ class ObjectNode(Node):
         return self._fields
 
     def zero(self) -> Any:
-        return None if self.nullable else {}
+        return {}
 
     def _compile(self) -> Clean:
         leaves: dict[str, type] = {}
@@ -267,7 +280,7 @@ class MapNode(Node):
         self.map_type = map_type
 
     def zero(self) -> Any:
-        return None if self.nullable else {}
+        return {}
 
     def _compile(self) -> Clean:
         node, exact = self.values, self.values.exact()
@@ -289,7 +302,7 @@ class MapNode(Node):
         node = self.values
         for key, item in value.items():
             if item is None:
-                value[key] = node.zero()
+                value[key] = node.null_element(walk, place.key(key))
             elif not node.clean(item):
                 value[key] = node.decode(item, walk, place.key(key))
         return value
@@ -307,7 +320,7 @@ class ListNode(Node):
         self.list_keys = list_keys
 
     def zero(self) -> Any:
-        return None if self.nullable else []
+        return []
 
     def _compile(self) -> Clean:
         node, exact = self.items, self.items.exact()
@@ -332,7 +345,7 @@ class ListNode(Node):
         node = self.items
         for index, item in enumerate(value):
             if item is None:
-                value[index] = node.zero()
+                value[index] = node.null_element(walk, place.item(index))
             elif not node.clean(item):
                 value[index] = node.decode(item, walk, place.item(index))
         return value

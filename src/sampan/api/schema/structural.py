@@ -27,6 +27,7 @@ def node_from_openapi(schema: Mapping[str, Any], *, type_name: str = "", root: b
     """The node of a structural schema. ``root``: of a whole custom resource, so ``apiVersion``, ``kind`` and
     ``metadata`` are there whatever the schema says."""
     node = _build(schema, type_name, embedded=root or bool(schema.get("x-kubernetes-embedded-resource")))
+    node.structural = True
     node.nullable = bool(schema.get("nullable"))
     if "default" in schema:
         node.has_default, node.default = True, schema["default"]
