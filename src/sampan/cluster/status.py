@@ -41,11 +41,8 @@ def observe(instance: Instance) -> Seen:
     processes = []
     for name, child in up.process_status(instance).items():
         pid = child["pid"] if running else None
-        assert pid is None or isinstance(pid, int)
-        restarts = child["restarts"]
-        assert isinstance(restarts, int)
         rss = _rss_bytes(pid) if pid else 0
-        processes.append(ProcessSeen(name, pid, rss, restarts, str(child["lastExit"])))
+        processes.append(ProcessSeen(name, pid, rss, child["restarts"], child["lastExit"]))
     api_ready = running and probe.is_ready(instance)
     node_ready, node_message = probe.node_condition(instance) if api_ready else (False, "unknown")
     pods = probe.get(instance, "/api/v1/pods")["items"] if api_ready else []

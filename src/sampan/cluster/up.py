@@ -14,7 +14,7 @@ import subprocess
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Protocol
+from typing import Protocol, TypedDict
 
 import orjson
 
@@ -147,13 +147,22 @@ async def _watch_children(instance: Instance, process: subprocess.Popen[bytes]) 
                 )
 
 
-def process_status(instance: Instance) -> dict[str, dict[str, object]]:
+class ChildStatus(TypedDict):
+    """One process in the supervisor's status file."""
+
+    pid: int | None
+    restarts: int
+    startedAt: str | None
+    lastExit: str
+
+
+def process_status(instance: Instance) -> dict[str, ChildStatus]:
     """What the supervisor last wrote of its children; empty before it did."""
     try:
         status = orjson.loads(instance.status_file.read_bytes())
     except (FileNotFoundError, orjson.JSONDecodeError):
         return {}
-    processes: dict[str, dict[str, object]] = status["processes"]
+    processes: dict[str, ChildStatus] = status["processes"]
     return processes
 
 
