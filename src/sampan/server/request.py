@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from sampan.api.kind import Kind
+from sampan.api.transport import WatchEvent
 from sampan.api.types import Obj
 
 
@@ -131,6 +132,8 @@ class Response:
     content_type: str = "application/json"
     headers: dict[str, str] = field(default_factory=dict)
     obj: Obj | None = None
+    #: a watch's events, for callers in the same process
+    events: AsyncIterator[WatchEvent] | None = None
     hijacked: bool = False
 
 

@@ -1,0 +1,65 @@
+"""Work around writes that needs more than the object itself: the seam for kinds with side effects.
+
+``rest`` asks the hook of a resource at fixed points; most resources have the default one, which does nothing. Concrete
+hooks (Services: addresses and ports; Namespaces: their finalizer) are registered by ``app``.
+"""
+
+from __future__ import annotations
+
+from sampan.api.types import Obj
+
+
+class Hook:
+    """The default. Overriding methods raise ApiError to refuse; objects are of the stored kind.
+
+    After ``before_create`` or ``before_update`` returned, exactly one of ``committed`` and ``rollback`` is called.
+    """
+
+    async def before_create(self, obj: Obj, *, dry_run: bool) -> None:
+        """May change ``obj``; runs after defaulting and mutating admission, before validation."""
+
+    async def before_update(self, new: Obj, old: Obj, *, dry_run: bool) -> None:
+        """May change ``new``; ``old`` is shared."""
+
+    def committed(self, new: Obj | None, old: Obj | None) -> None:
+        """The write is durable. ``new`` None: deleted; ``old`` None: created."""
+
+    def rollback(self, new: Obj, old: Obj | None) -> None:
+        """The write did not happen (or was a dry run): give back what was taken."""
+
+    def removable(self, obj: Obj) -> bool:
+        """Whether an object marked for deletion, without finalizers and grace, may go."""
+        return True
+
+    def prepare_delete(self, obj: Obj) -> None:
+        """Changes an object that is being marked for deletion."""
+
+
+class NamespaceHook(Hook):
+    """A Namespace goes through phase Terminating and stays until its content is gone and ``spec.finalizers`` empty."""
+
+    async def before_create(self, obj: Obj, *, dry_run: bool) -> None:
+        obj["status"] = {"phase": "Active"}
+        finalizers = obj.setdefault("spec", {}).setdefault("finalizers", [])
+        if "kubernetes" not in finalizers:
+            finalizers.append("kubernetes")
+
+    def removable(self, obj: Obj) -> bool:
+        return not (obj.get("spec") or {}).get("finalizers")
+
+    def prepare_delete(self, obj: Obj) -> None:
+        obj.setdefault("status", {})["phase"] = "Terminating"
+
+
+class Hooks:
+    """Hooks by (group, resource)."""
+
+    def __init__(self) -> None:
+        self._default = Hook()
+        self._hooks: dict[tuple[str, str], Hook] = {("", "namespaces"): NamespaceHook()}
+
+    def register(self, group: str, resource: str, hook: Hook) -> None:
+        self._hooks[group, resource] = hook
+
+    def of(self, group: str, resource: str) -> Hook:
+        return self._hooks.get((group, resource), self._default)

@@ -1,0 +1,93 @@
+"""POST pods/NAME/binding and bindings: gives a pod its node, in one write (registry/core/pod/storage, BindingREST)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sampan.api import errors
+from sampan.api.clock import format_time
+from sampan.api.types import Obj
+from sampan.server.registry import Versioned
+from sampan.server.request import Request, Response
+from sampan.server.rest.body import read_other
+from sampan.server.rest.context import RestContext, Target
+from sampan.server.rest.create import admission_attributes
+from sampan.server.rest.options import parse_write_options
+from sampan.server.rest.respond import plain_response
+from sampan.server.rest.strategies import Strategy
+from sampan.server.rest.update import Change, change_object, check_precondition_uid
+
+#: spec and status change together; nothing else may
+_BIND = Strategy(lambda kind, new, old: new, lambda kind, new, old: [])
+
+
+async def bind(ctx: RestContext, request: Request) -> Response:
+    options = parse_write_options(request.query, "CreateOptions")
+    binding = await read_other(ctx, request, "", "v1", "Binding")
+    meta, node = _checked(binding)
+    pods = ctx.storages.kinds.by_resource("", "v1", "pods")
+    if pods is None:
+        raise errors.InternalError("pods are not served")
+    view = ctx.storages.view(pods)
+    name = request.info.name or meta.get("name", "")
+    target = Target(view, view.storage, request.info.namespace, name)
+    if meta.get("name", name) != name:
+        raise errors.BadRequest(
+            f"the name of the object ({meta.get('name')}) does not match the name on the URL ({name})"
+        )
+    if meta.get("namespace", target.namespace) != target.namespace:
+        raise errors.BadRequest("the namespace of the provided object does not match the namespace sent on the request")
+    attributes = admission_attributes(request, pods, "CREATE", target, options, binding, None)
+    attributes = replace(attributes, subresource="binding", name=name)
+    await ctx.admission.admit(attributes)
+    await ctx.admission.validate(attributes)
+    now = format_time(ctx.clock.now())
+
+    def compute(current: Versioned) -> Obj:
+        check_precondition_uid(target, meta.get("uid"), current)
+        return bound_pod(view.writable(current), node, meta.get("annotations") or {}, now)
+
+    pinned = bool(meta.get("resourceVersion"))
+    await change_object(ctx, request, target, Change(compute, _BIND, options, pinned, checked=False))
+    return plain_response(
+        request, {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}, 201
+    )
+
+
+def _checked(binding: Obj) -> tuple[Obj, str]:
+    """Metadata and node name. Raises BadRequest, Invalid."""
+    target = binding.get("target") or {}
+    if not target.get("name"):
+        error = errors.required("target.name")
+        if not target:
+            raise errors.BadRequest("a Binding needs a target")
+        raise errors.invalid_object("Binding", "", [error])
+    if target.get("kind", "Node") not in ("", "Node"):
+        error = errors.not_supported("target.kind", target["kind"], ("Node", "<empty>"))
+        raise errors.invalid_object("Binding", "", [error])
+    return binding.get("metadata") or {}, target["name"]
+
+
+def bound_pod(pod: Obj, node: str, annotations: dict[str, str], now: str) -> Obj:
+    """The pod on its node. Pure but for changing ``pod``. Raises Conflict, Invalid."""
+    meta, spec = pod["metadata"], pod["spec"]
+    if meta.get("deletionTimestamp"):
+        raise errors.conflict(
+            "pods/binding", meta["name"], detail=f"pod {meta['name']} is being deleted, cannot be assigned to a host"
+        )
+    if spec.get("nodeName"):
+        detail = f'pod {meta["name"]} is already assigned to node "{spec["nodeName"]}"'
+        raise errors.conflict("pods/binding", meta["name"], detail=detail)
+    if spec.get("schedulingGates"):
+        detail = f"pod {meta['name']} has non-empty .spec.schedulingGates"
+        raise errors.conflict("pods/binding", meta["name"], detail=detail)
+    spec["nodeName"] = node
+    if annotations:
+        meta["annotations"] = {**(meta.get("annotations") or {}), **annotations}
+    status = pod.setdefault("status", {})
+    conditions = [c for c in status.get("conditions") or [] if c.get("type") != "PodScheduled"]
+    scheduled: Obj = {"type": "PodScheduled", "status": "True", "lastProbeTime": None, "lastTransitionTime": now}
+    if "generation" in meta:
+        scheduled["observedGeneration"] = meta["generation"]
+    status["conditions"] = [*conditions, scheduled]
+    return pod

@@ -1,0 +1,144 @@
+"""From a request's body to an object of its kind: content type, parsing, kind, structure, field validation.
+
+Used by every write. What a client can get wrong here is 400 or 415, never 500.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sampan.api import errors, schema
+from sampan.api.kind import Kind
+from sampan.api.schema import Node
+from sampan.api.types import Obj
+from sampan.server.request import Request
+from sampan.server.rest.context import RestContext, Target
+from sampan.server.rest.options import WriteOptions
+
+_JSON_TYPES = frozenset({"", "application/json", "*/*", "application/*"})
+_YAML_TYPES = frozenset({"application/yaml"})
+_SUPPORTED = "application/json, application/yaml"
+
+
+def media_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def unsupported_media_type(found: str, supported: str = _SUPPORTED) -> errors.UnsupportedMediaType:
+    return errors.UnsupportedMediaType(
+        f"the body of the request was in an unknown format - accepted media types include: {supported}"
+        + (f" (got {found})" if found else "")
+    )
+
+
+async def parse_body(request: Request, what: str) -> tuple[Any, list[str]]:
+    """The JSON value of the body and the paths of keys given twice. ``what``: the kind wanted, for messages."""
+    if request.in_process:
+        return request.obj, []
+    body = await request.load_body()
+    header = request.headers.get("content-type", "")
+    kind = media_type(request)
+    if header and not kind:
+        raise unsupported_media_type(header)
+    try:
+        if kind in _JSON_TYPES:
+            return schema.parse_json(body)
+        if kind in _YAML_TYPES:
+            return schema.parse_yaml(body)
+    except errors.BadRequest as error:
+        raise errors.BadRequest(f"the object provided is unrecognized (must be of type {what}): {error}") from error
+    raise unsupported_media_type(header)
+
+
+async def read_object(ctx: RestContext, request: Request, target: Target, options: WriteOptions) -> Obj:
+    """The object of a create or update in the served version, structurally sound. Raises BadRequest."""
+    kind = target.kind
+    value, duplicates = await parse_body(request, kind.kind)
+    obj = _as_object(value, kind.kind)
+    check_kind(ctx, obj, kind.group, kind.version, kind.kind)
+    decoded = decode_as(target.view.node, obj, kind.kind, kind.version, options)
+    problems = field_messages(decoded, duplicates)
+    if problems and options.field_validation != "Ignore":
+        if options.field_validation == "Strict":
+            text = f"strict decoding error: {', '.join(problems)}"
+            raise errors.BadRequest(schema.wrong_type_message(kind.kind, kind.version, text))
+        for problem in problems:
+            request.warn(problem)
+    obj["kind"], obj["apiVersion"] = kind.kind, kind.api_version
+    obj.setdefault("metadata", {})
+    return obj
+
+
+def field_messages(unknown: Sequence[str], duplicates: Sequence[str]) -> list[str]:
+    return [
+        *map(schema.unknown_field_message, unknown),
+        *map(schema.duplicate_field_message, duplicates),
+    ]
+
+
+def decode_as(node: Node, obj: Obj, kind: str, version: str, options: WriteOptions) -> list[str]:
+    """Checks and prunes in place; the unknown fields. Raises BadRequest on a wrong type."""
+    decoded = schema.decode(node, obj, kind, collect_unknown=options.field_validation != "Ignore")
+    if decoded.error is not None:
+        raise errors.BadRequest(schema.wrong_type_message(kind, version, decoded.error))
+    return decoded.unknown
+
+
+def _as_object(value: Any, kind: str) -> Obj:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        text = "json: cannot unmarshal a value that is not an object into Go value of type struct"
+        raise errors.BadRequest(f"the object provided is unrecognized (must be of type {kind}): {text}")
+    return value
+
+
+def check_kind(ctx: RestContext, obj: Obj, group: str, version: str, kind: str) -> None:
+    """Kind and apiVersion of a body may be missing, but not be others'. Raises BadRequest."""
+    wanted_version = f"{group}/{version}" if group else version
+    api_version, given = obj.get("apiVersion") or wanted_version, obj.get("kind") or kind
+    if api_version == wanted_version and given == kind:
+        return
+    if not isinstance(api_version, str) or not isinstance(given, str):
+        raise errors.BadRequest(f"the object provided is unrecognized (must be of type {kind}): kind is not a string")
+    found_group, _, found_version = api_version.rpartition("/")
+    if given == kind and found_group == group and ctx.storages.kinds.by_gvk(found_group, found_version, given):
+        raise errors.BadRequest(
+            f"the API version in the data ({api_version}) does not match the expected API version ({wanted_version})"
+        )
+    text = f'{given} in version "{found_version}" cannot be handled as a {kind}'
+    if ctx.storages.kinds.by_gvk(found_group, found_version, given) is None:
+        text += f': no kind "{given}" is registered for version "{api_version}"'
+    raise errors.BadRequest(text)
+
+
+async def read_other(
+    ctx: RestContext, request: Request, group: str, version: str, kind: str, *, optional: bool = False
+) -> Obj:
+    """A body that is no stored resource: DeleteOptions, Scale, Binding, Eviction, TokenRequest, a review."""
+    if optional and not request.in_process and not await request.load_body():
+        return {}
+    value, _ = await parse_body(request, kind)
+    obj = _as_object(value, kind)
+    if not obj and optional:
+        return {}
+    _check_other_kind(ctx, obj, group, version, kind)
+    node = ctx.storages.node(group, version, kind)
+    if node is not None:
+        decode_as(node, obj, kind, version, WriteOptions(field_validation="Ignore"))
+    return obj
+
+
+def _check_other_kind(ctx: RestContext, obj: Obj, group: str, version: str, kind: str) -> None:
+    if kind == "DeleteOptions" and obj.get("kind") in (None, "", kind):
+        return  # every group version has its own name for DeleteOptions
+    if kind == "Eviction" and obj.get("kind") == kind and obj.get("apiVersion") == "policy/v1beta1":
+        return  # the same structure
+    check_kind(ctx, obj, group, version, kind)
+
+
+def kind_or_fail(kind: Kind | None) -> Kind:
+    if kind is None:
+        raise errors.InternalError("a resource request without a kind")
+    return kind

@@ -1,0 +1,139 @@
+"""POST: decode, default, admit, prepare, validate, commit.
+
+``create_object`` is also what PUT on a missing name and the server's own code use.
+"""
+
+from __future__ import annotations
+
+from sampan.api import errors, metadata, objects
+from sampan.api.kind import Kind
+from sampan.api.types import Obj
+from sampan.server.attributes import AdmissionAttributes
+from sampan.server.registry import Versioned, Written
+from sampan.server.request import Request, Response
+from sampan.server.rest.body import read_object
+from sampan.server.rest.context import RestContext, Target
+from sampan.server.rest.options import WriteOptions, parse_write_options
+from sampan.server.rest.respond import object_response
+from sampan.store.protocol import RevisionConflict
+
+#: how often a generated name is tried again (KEP-4420)
+GENERATE_ATTEMPTS = 8
+
+
+async def create(ctx: RestContext, request: Request) -> Response:
+    options = parse_write_options(request.query, "CreateOptions")
+    target = ctx.target(request)
+    obj = await read_object(ctx, request, target, options)
+    match_namespace(obj, target)
+    if obj["metadata"].get("resourceVersion"):
+        raise errors.BadRequest("resourceVersion should not be set on objects to be created")
+    stored = to_stored(target, obj)
+    written = await create_object(ctx, request, target, stored, options)
+    return object_response(ctx, request, target.view, written, 201)
+
+
+def match_namespace(obj: Obj, target: Target) -> None:
+    """The body's namespace is that of the URL, or absent and then filled in. Raises BadRequest."""
+    meta = obj["metadata"]
+    if not target.kind.namespaced:
+        return
+    if meta.get("namespace", target.namespace) not in (target.namespace, ""):
+        raise errors.BadRequest("the namespace of the provided object does not match the namespace sent on the request")
+    meta["namespace"] = target.namespace
+
+
+def to_stored(target: Target, obj: Obj) -> Obj:
+    """Defaults in the served version, then the stored version with its defaults."""
+    target.kind.default(obj)
+    if target.kind is not target.storage.kind:
+        obj = target.view.to_stored(obj)
+        target.storage.kind.default(obj)
+    return obj
+
+
+def admission_attributes(
+    request: Request,
+    kind: Kind,
+    operation: str,
+    target: Target,
+    options: WriteOptions,
+    obj: Obj | None,
+    old: Obj | None,
+) -> AdmissionAttributes:
+    return AdmissionAttributes(
+        operation=operation,  # type: ignore[arg-type]  # callers pass literals
+        kind=kind,
+        subresource=request.info.subresource,
+        namespace=target.namespace,
+        name=target.name or ((obj or {}).get("metadata") or {}).get("name", ""),
+        obj=obj,
+        old=old,
+        user=request.user,
+        dry_run=options.dry_run,
+        request=request,
+    )
+
+
+async def create_object(
+    ctx: RestContext, request: Request, target: Target, obj: Obj, options: WriteOptions
+) -> Versioned:
+    """``obj`` is of the stored kind and the callee's. Raises ApiError."""
+    kind = target.storage.kind
+    base = obj["metadata"].get("generateName", "")
+    generated = bool(base) and not obj["metadata"].get("name")
+    attributes = admission_attributes(request, kind, "CREATE", target, options, obj, None)
+    await ctx.admission.admit(attributes)
+    obj = attributes.obj or obj
+    kind.prepare_create(obj)
+    metadata.prepare_metadata_create(obj, kind, now=ctx.clock.now(), uid=ctx.new_uid(), random=ctx.random)
+    if warning := metadata.drop_duplicate_owners(obj):
+        request.warn(warning)
+    hook = ctx.hooks.of(kind.group, kind.plural)
+    await hook.before_create(obj, dry_run=options.dry_run)
+    done = False
+    try:
+        found = metadata.validate_create(obj, kind) + kind.validate(obj)
+        if found:
+            raise errors.invalid_object(kind.kind, obj["metadata"].get("name", ""), found, kind.group)
+        attributes.obj = obj
+        await ctx.admission.validate(attributes)
+        written = await _commit_new(ctx, target, obj, options, base if generated else "")
+        done = not options.dry_run
+    finally:
+        if done:
+            hook.committed(obj, None)
+        else:
+            hook.rollback(obj, None)
+    return written
+
+
+async def _commit_new(
+    ctx: RestContext, target: Target, obj: Obj, options: WriteOptions, generate_from: str
+) -> Versioned:
+    """Tries other generated names when one is taken. Raises AlreadyExists."""
+    storage, meta = target.storage, obj["metadata"]
+    for attempt in range(GENERATE_ATTEMPTS):
+        if attempt:
+            meta["name"] = metadata.generate_name(generate_from, ctx.random)
+        key = storage.key(target.namespace, meta["name"])
+        if options.dry_run:
+            if storage.cache.get(key) is None:
+                return Written(None, 0, objects.deep_copy(obj))
+        else:
+            try:
+                return await storage.commit(key, 0, obj)
+            except RevisionConflict:
+                pass  # the name is taken: another one, or AlreadyExists below
+        if not generate_from:
+            raise _already_exists(target, meta["name"], key)
+    error = errors.already_exists(target.kind.plural, meta["name"], target.kind.group)
+    raise errors.AlreadyExists(error.message, details=error.details, retry_after_seconds=1)
+
+
+def _already_exists(target: Target, name: str, key: str) -> errors.AlreadyExists:
+    error = errors.already_exists(target.kind.plural, name, target.kind.group)
+    present = target.storage.cache.get(key)
+    if present is not None and present.object()["metadata"].get("deletionTimestamp"):
+        return errors.AlreadyExists(f"object is being deleted: {error.message}", details=error.details)
+    return error

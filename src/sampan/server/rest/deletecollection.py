@@ -1,0 +1,51 @@
+"""DELETE of a collection: every selected object on its own, not atomically; answers with the list of them."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+from sampan.api import errors
+from sampan.server.registry import Versioned
+from sampan.server.request import Request, Response
+from sampan.server.rest.context import RestContext
+from sampan.server.rest.delete import delete_object, read_options
+from sampan.server.rest.list import read_page
+from sampan.server.rest.options import parse_list_options
+from sampan.server.rest.respond import Page, list_response
+
+#: objects deleted at the same time: they share the store's group commits
+_CONCURRENCY = 16
+
+
+async def delete_collection(ctx: RestContext, request: Request) -> Response:
+    target = ctx.target(request)
+    selection = parse_list_options(request.query, target.kind, watch=False)
+    options = await read_options(ctx, request)
+    page = await read_page(target, selection)
+    gate = asyncio.Semaphore(_CONCURRENCY)
+    results: list[Versioned] = []
+
+    async def remove(entry: Versioned) -> None:
+        meta = entry.object()["metadata"]
+        one = replace(target, namespace=meta.get("namespace", ""), name=meta["name"])
+        async with gate:
+            try:
+                deleted = await delete_object(ctx, request, one, replace(options, uid=meta.get("uid", "")))
+            except (errors.NotFound, errors.Conflict):
+                return  # gone, or another object by now: not what was selected
+            results.append(deleted.result)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for entry in page.entries:
+                group.create_task(remove(entry), name=f"delete {target.kind.plural}")
+    except* errors.ApiError as raised:
+        raise _first(raised) from raised
+    return list_response(ctx, request, target.view, Page(results, target.storage.cache.revision))
+
+
+def _first(group: BaseExceptionGroup[errors.ApiError]) -> errors.ApiError:
+    """The first refusal; the others are of the same kind."""
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error

@@ -1,0 +1,129 @@
+"""POST pods/NAME/eviction (policy/v1): a delete that asks the pod's disruption budget first.
+
+The budget is charged before the pod is deleted, with the budget's resourceVersion as the guard, so that two evictions
+cannot spend the same disruption (registry/core/pod/storage/eviction.go).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sampan.api import errors, labels
+from sampan.api.clock import format_time
+from sampan.api.types import Obj
+from sampan.server.registry import Versioned
+from sampan.server.request import Request, Response
+from sampan.server.rest.body import read_other
+from sampan.server.rest.context import RestContext, Target
+from sampan.server.rest.create import admission_attributes
+from sampan.server.rest.delete import delete_object
+from sampan.server.rest.options import WriteOptions, parse_delete_options
+from sampan.server.rest.respond import plain_response
+from sampan.server.rest.strategies import Strategy
+from sampan.server.rest.update import Change, change_object
+
+_CHARGE = Strategy(lambda kind, new, old: new, lambda kind, new, old: [], counts_generation=False)
+#: the disruption controller forgets pods of this list that were not deleted in time; it must stay short
+MAX_DISRUPTED_PODS = 2000
+
+
+async def evict(ctx: RestContext, request: Request) -> Response:
+    eviction = await read_other(ctx, request, "policy", "v1", "Eviction")
+    target = ctx.target(request)
+    if (eviction.get("metadata") or {}).get("name", target.name) != target.name:
+        raise errors.BadRequest("name in URL does not match name in Eviction object")
+    options = parse_delete_options(request.query, eviction.get("deleteOptions") or None)
+    write = WriteOptions(dry_run=options.dry_run)
+    attributes = admission_attributes(request, target.storage.kind, "CREATE", target, write, eviction, None)
+    await ctx.admission.admit(attributes)
+    await ctx.admission.validate(attributes)
+    current = target.storage.cache.get(target.key)
+    if current is None:
+        raise target.not_found()
+    pod = current.object()
+    if not can_ignore_budget(pod):
+        await _charge(ctx, request, target, pod, dry_run=options.dry_run)
+    await delete_object(ctx, request, target, replace(options, uid=options.uid or pod["metadata"].get("uid", "")))
+    answer = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
+    return plain_response(request, answer, 201)
+
+
+def can_ignore_budget(pod: Obj) -> bool:
+    """Pods that are finished, not started or already going do not count as available."""
+    phase = (pod.get("status") or {}).get("phase")
+    return phase in ("Succeeded", "Failed", "Pending") or bool(pod["metadata"].get("deletionTimestamp"))
+
+
+def is_ready(pod: Obj) -> bool:
+    conditions = (pod.get("status") or {}).get("conditions") or []
+    return any(c.get("type") == "Ready" and c.get("status") == "True" for c in conditions)
+
+
+async def _charge(ctx: RestContext, request: Request, target: Target, pod: Obj, *, dry_run: bool) -> None:
+    kind = ctx.storages.kinds.by_resource("policy", "v1", "poddisruptionbudgets")
+    if kind is None:
+        return
+    view = ctx.storages.view(kind)
+    entries = view.storage.cache.entries(view.storage.key_prefix(target.namespace))
+    budgets = [entry.object() for entry in entries if _covers(entry.object(), pod)]
+    if not budgets:
+        return
+    if len(budgets) > 1:
+        raise errors.InternalError(
+            "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support."
+        )
+    budget = budgets[0]
+    if not is_ready(pod) and _ignores_unready(budget):
+        return
+    budget_target = Target(view, view.storage, target.namespace, budget["metadata"]["name"])
+    now = format_time(ctx.clock.now())
+
+    def compute(current: Versioned) -> Obj:
+        return charged(view.writable(current), target.name, now)
+
+    write = WriteOptions(dry_run=dry_run)
+    await change_object(ctx, request, budget_target, Change(compute, _CHARGE, write, checked=False))
+
+
+def _covers(budget: Obj, pod: Obj) -> bool:
+    selector = labels.from_label_selector((budget.get("spec") or {}).get("selector"))
+    return selector.matches(pod["metadata"].get("labels"))
+
+
+def _ignores_unready(budget: Obj) -> bool:
+    """``unhealthyPodEvictionPolicy``: AlwaysAllow, or IfHealthyBudget while the budget is met."""
+    spec, status = budget.get("spec") or {}, budget.get("status") or {}
+    if spec.get("unhealthyPodEvictionPolicy") == "AlwaysAllow":
+        return True
+    desired = status.get("desiredHealthy") or 0
+    return desired > 0 and (status.get("currentHealthy") or 0) >= desired
+
+
+def charged(budget: Obj, pod: str, now: str) -> Obj:
+    """The budget after one more disruption. Raises TooManyRequests, Forbidden."""
+    meta, status = budget["metadata"], budget.setdefault("status", {})
+    name = meta["name"]
+    if (status.get("observedGeneration") or 0) < (meta.get("generation") or 0):
+        raise _blocked(f"The disruption budget {name} is still being processed by the server.", retry_after=10)
+    allowed = status.get("disruptionsAllowed") or 0
+    disrupted = status.setdefault("disruptedPods", {})
+    if allowed < 0:
+        raise errors.forbidden_error("poddisruptionbudgets", name, "pdb disruptions allowed is negative", "policy")
+    if len(disrupted) > MAX_DISRUPTED_PODS:
+        text = "DisruptedPods map too big - too many evictions not confirmed by PDB controller"
+        raise errors.forbidden_error("poddisruptionbudgets", name, text, "policy")
+    if allowed == 0:
+        needed, healthy = status.get("desiredHealthy") or 0, status.get("currentHealthy") or 0
+        text = f"The disruption budget {name} needs {needed} healthy pods and has {healthy} currently"
+        raise _blocked(text)
+    status["disruptionsAllowed"] = allowed - 1
+    disrupted[pod] = now
+    return budget
+
+
+def _blocked(text: str, retry_after: int | None = None) -> errors.TooManyRequests:
+    return errors.TooManyRequests(
+        "Cannot evict pod as it would violate the pod's disruption budget.",
+        details={"causes": [{"reason": "DisruptionBudget", "message": text}]},
+        retry_after_seconds=retry_after,
+    )

@@ -1,0 +1,163 @@
+"""LIST: pages of entries at one revision, by the rules of resourceVersion, resourceVersionMatch, limit and continue.
+
+The newest state comes from the watch cache; an older one, as of an exact resourceVersion or the first page of a paged
+list, from the store's history.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import posixpath
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import orjson
+
+from sampan.api import errors
+from sampan.api.types import Obj
+from sampan.server.registry import ResourceStorage, Versioned
+from sampan.server.request import Request, Response
+from sampan.server.rest.context import RestContext, Target
+from sampan.server.rest.get import settle
+from sampan.server.rest.options import ListOptions, parse_list_options, parse_resource_version
+from sampan.server.rest.respond import Page, list_response
+from sampan.server.rest.selection import Selection
+from sampan.store.protocol import Compacted, FutureRevision
+
+_TOKEN_VERSION = "meta.k8s.io/v1"
+_INCONSISTENT = -1
+#: how many entries of history are read at a time when a selector may drop most of them
+_HISTORY_PAGE = 1000
+
+
+class Keyed(Versioned, Protocol):
+    @property
+    def key(self) -> str: ...
+
+
+class ExpiredContinue(errors.Expired):
+    """410 that offers another token, with which the rest of the list can still be read, inconsistently."""
+
+    def __init__(self, token: str) -> None:
+        super().__init__(
+            "The provided continue parameter is too old to display a consistent list result. You can start a new "
+            "list without the continue parameter, or use the continue token in this response to retrieve the "
+            "remainder of the results. Continuing with the provided token results in an inconsistent list - objects "
+            "that were created, modified, or deleted between the time the first chunk was returned and now may show "
+            "up in the list."
+        )
+        self._token = token
+
+    def status(self) -> Obj:
+        return {**super().status(), "metadata": {"continue": self._token}}
+
+
+async def list_(ctx: RestContext, request: Request) -> Response:
+    target = ctx.target(request)
+    options = parse_list_options(request.query, target.kind, watch=False)
+    page = await read_page(target, options)
+    return list_response(ctx, request, target.view, page)
+
+
+async def read_page(target: Target, options: ListOptions) -> Page:
+    """Raises BadRequest, Expired, Timeout."""
+    selection = Selection(target, options)
+    if options.continue_token:
+        return await _continued(selection, options)
+    revision = parse_resource_version(options.resource_version)
+    storage = target.storage
+    exact = options.match == "Exact" or (not options.match and bool(options.limit) and bool(revision))
+    if exact and revision:
+        await settle(storage, revision)
+        if revision != storage.cache.revision:
+            return await _historical(selection, revision, options.limit, "")
+    else:
+        await settle(storage, revision)
+    limit = 0 if revision == 0 and not exact else options.limit
+    return _current(selection, limit, "")
+
+
+def _current(selection: Selection, limit: int, after: str) -> Page:
+    """From the cache; nothing is awaited, so that entries and revision belong together."""
+    return _cut(selection, selection.entries(after), selection.storage.cache.revision, limit)
+
+
+def _cut(selection: Selection, entries: Sequence[Keyed], revision: int, limit: int) -> Page:
+    if not limit or len(entries) <= limit:
+        return Page(entries, revision)
+    token = make_token(revision, entries[limit - 1].key.removeprefix(selection.prefix) + "\0")
+    return Page(entries[:limit], revision, token, len(entries) - limit if selection.everything else None)
+
+
+async def _continued(selection: Selection, options: ListOptions) -> Page:
+    revision, start = parse_token(options.continue_token)
+    after = (selection.prefix + start).removesuffix("\0")
+    storage = selection.storage
+    await settle(storage, None)
+    if revision in (_INCONSISTENT, storage.cache.revision):
+        return _current(selection, options.limit, after)
+    try:
+        return await _historical(selection, revision, options.limit, after)
+    except (Compacted, errors.Expired) as error:
+        raise ExpiredContinue(make_token(_INCONSISTENT, start)) from error
+    except FutureRevision as error:
+        raise errors.BadRequest(f"invalid continue token: resource version {revision} is in the future") from error
+
+
+@dataclass(frozen=True, slots=True)
+class HistoricalEntry:
+    """An entry read from the store's history."""
+
+    key: str
+    value: bytes
+    revision: int
+    storage: ResourceStorage
+
+    def object(self) -> Obj:
+        return self.storage.decode(self.value, self.revision)
+
+
+async def _historical(selection: Selection, revision: int, limit: int, after: str) -> Page:
+    """As of an older revision. Raises Compacted (410 Expired)."""
+    storage = selection.storage
+    if selection.everything:
+        found = await storage.store.range(selection.prefix, limit=limit, after=after or None, revision=revision)
+        entries = [HistoricalEntry(e.key, e.value, e.revision, storage) for e in found.entries]
+        if not found.remaining:
+            return Page(entries, revision)
+        token = make_token(revision, entries[-1].key.removeprefix(selection.prefix) + "\0")
+        return Page(entries, revision, token, found.remaining)
+    matching: list[HistoricalEntry] = []
+    while True:
+        found = await storage.store.range(selection.prefix, limit=_HISTORY_PAGE, after=after or None, revision=revision)
+        candidates = (HistoricalEntry(e.key, e.value, e.revision, storage) for e in found.entries)
+        matching += [entry for entry in candidates if selection.matches_object(entry.object())]
+        if not found.remaining or (limit and len(matching) > limit):
+            return _cut(selection, matching, revision, limit)
+        after = found.entries[-1].key
+
+
+def make_token(revision: int, start: str) -> str:
+    """Upstream's continue token: base64url of JSON; ``start`` is relative to the listed prefix."""
+    text = orjson.dumps({"v": _TOKEN_VERSION, "rv": revision, "start": start})
+    return base64.urlsafe_b64encode(text).rstrip(b"=").decode()
+
+
+def parse_token(token: str) -> tuple[int, str]:
+    """Raises BadRequest for anything that this server would not have made."""
+    try:
+        text = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
+        value = orjson.loads(text)
+    except (binascii.Error, ValueError) as error:
+        raise errors.BadRequest(f"continue key is not valid: {error}") from error
+    if not isinstance(value, dict) or value.get("v") != _TOKEN_VERSION:
+        raise errors.BadRequest("continue key is not valid: server does not recognize this encoded version")
+    revision, start = value.get("rv"), value.get("start")
+    if not isinstance(revision, int) or not isinstance(start, str) or not start or not revision or revision < -1:
+        raise errors.BadRequest("continue key is not valid: incorrect encoded start resourceVersion")
+    path = "/" + start.lstrip("/")
+    if posixpath.normpath(path) != path.rstrip("/") or "//" in start:
+        raise errors.BadRequest(f"continue key is not valid: {start!r}")
+    return revision, start.lstrip("/")

@@ -1,0 +1,215 @@
+"""Query parameters and DeleteOptions: parsed and validated before anything is read or written.
+
+Pure. Faults are 400 when a value cannot be read, and 422 on ``ListOptions``/``CreateOptions``... when it means nothing,
+as upstream (metav1 validation, metainternalversion validation).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from sampan.api import errors, fields, labels
+from sampan.api.errors import FieldError
+from sampan.api.kind import Kind
+from sampan.api.types import Obj
+from sampan.server.requestinfo import is_true
+
+FieldValidation = Literal["Ignore", "Warn", "Strict"]
+_FIELD_VALIDATIONS = ("", "Ignore", "Warn", "Strict")
+_OPTIONS_GROUP = "meta.k8s.io"
+MAX_INT64 = (1 << 63) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class WriteOptions:
+    dry_run: bool = False
+    field_manager: str = ""
+    field_validation: FieldValidation = "Warn"
+
+
+@dataclass(frozen=True, slots=True)
+class ListOptions:
+    labels: labels.Selector
+    fields: fields.FieldSelector
+    #: "" is unset; else decimal digits
+    resource_version: str = ""
+    match: str = ""
+    limit: int = 0
+    continue_token: str = ""
+    timeout_seconds: int = 0
+    bookmarks: bool = False
+    send_initial_events: bool | None = None
+
+    @property
+    def everything(self) -> bool:
+        return self.labels.everything and self.fields.everything
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteOptions:
+    grace_period_seconds: int | None = None
+    uid: str = ""
+    resource_version: str = ""
+    propagation: str = ""
+    orphan_dependents: bool | None = None
+    dry_run: bool = False
+
+
+def parse_int(query: Mapping[str, str], name: str) -> int | None:
+    """None: not given. Raises BadRequest."""
+    text = query.get(name, "")
+    if not text:
+        return None
+    digits = text[1:] if text[0] in "+-" else text
+    if not (digits.isascii() and digits.isdigit()) or abs(int(text)) > MAX_INT64:
+        raise errors.BadRequest(f'invalid value "{text}" for parameter {name}: it must be a whole number')
+    return int(text)
+
+
+def parse_resource_version(text: str) -> int | None:
+    """None: unset. Raises BadRequest."""
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit()) or int(text) > MAX_INT64:
+        raise errors.BadRequest(f'invalid resource version "{text}"')
+    return int(text)
+
+
+def parse_write_options(query: Mapping[str, str], options_kind: str) -> WriteOptions:
+    """``options_kind``: CreateOptions, UpdateOptions or PatchOptions. Raises Invalid."""
+    if not query:
+        return WriteOptions()
+    found: list[FieldError] = []
+    dry_run = query.get("dryRun", "")
+    found += _check_dry_run(dry_run)
+    manager = query.get("fieldManager", "")
+    if len(manager) > 128:
+        found.append(errors.too_long("fieldManager", 128))
+    elif not manager.isprintable():
+        text = "should only contain printable characters"
+        found.append(errors.invalid("fieldManager", manager, text))
+    validation = query.get("fieldValidation", "")
+    if validation not in _FIELD_VALIDATIONS:
+        found.append(errors.not_supported("fieldValidation", validation, _FIELD_VALIDATIONS))
+    if options_kind == "PatchOptions" and query.get("force"):
+        found.append(errors.forbidden("force", "may not be specified for non-apply patch"))
+    if found:
+        raise errors.invalid_object(options_kind, "", found, _OPTIONS_GROUP)
+    return WriteOptions(bool(dry_run), manager, validation or "Warn")  # type: ignore[arg-type]  # checked above
+
+
+def _check_dry_run(value: str) -> list[FieldError]:
+    return [] if value in ("", "All") else [errors.not_supported("dryRun", [value], ["All"])]
+
+
+def parse_list_options(query: Mapping[str, str], kind: Kind, *, watch: bool) -> ListOptions:
+    """Raises BadRequest, Invalid."""
+    if not query:
+        return ListOptions(labels.EVERYTHING, fields.EVERYTHING)
+    version = query.get("resourceVersion", "")
+    parse_resource_version(version)
+    limit = parse_int(query, "limit") or 0
+    timeout = parse_int(query, "timeoutSeconds") or 0
+    initial = query.get("sendInitialEvents")
+    options = ListOptions(
+        *parse_selectors(query, kind),
+        resource_version=version,
+        match=query.get("resourceVersionMatch", ""),
+        limit=max(limit, 0),
+        continue_token=query.get("continue", ""),
+        timeout_seconds=max(timeout, 0),
+        bookmarks=is_true(query.get("allowWatchBookmarks", "")),
+        send_initial_events=None if initial in (None, "") else is_true(initial),
+    )
+    found = _check_watch(options) if watch else _check_list(options)
+    if found:
+        raise errors.invalid_object("ListOptions", "", found, _OPTIONS_GROUP)
+    if options.continue_token and options.resource_version not in ("", "0"):
+        raise errors.BadRequest("specifying resource version is not allowed when using continue")
+    return options
+
+
+def parse_selectors(query: Mapping[str, str], kind: Kind) -> tuple[labels.Selector, fields.FieldSelector]:
+    try:
+        by_label = labels.parse(query.get("labelSelector", ""))
+        by_field = fields.parse(query.get("fieldSelector", ""))
+        fields.check_supported(by_field, kind.namespaced, kind.selectable_names)
+    except (labels.SelectorError, fields.FieldSelectorError) as error:
+        raise errors.BadRequest(str(error)) from error
+    return by_label, by_field
+
+
+def _check_list(options: ListOptions) -> list[FieldError]:
+    found: list[FieldError] = []
+    if options.send_initial_events is not None:
+        found.append(errors.forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list"))
+    match = options.match
+    if not match:
+        return found
+    field = "resourceVersionMatch"
+    if not options.resource_version:
+        found.append(errors.forbidden(field, f"{field} is forbidden unless resourceVersion is provided"))
+    if options.continue_token:
+        found.append(errors.forbidden(field, f"{field} is forbidden when continue is provided"))
+    if match not in ("Exact", "NotOlderThan"):
+        found.append(errors.not_supported(field, match, ("Exact", "NotOlderThan", "")))
+    if match == "Exact" and options.resource_version == "0":
+        found.append(errors.forbidden(field, f'{field} "exact" is forbidden for resourceVersion "0"'))
+    return found
+
+
+def _check_watch(options: ListOptions) -> list[FieldError]:
+    found: list[FieldError] = []
+    field = "resourceVersionMatch"
+    if options.send_initial_events is not None:
+        if not options.match:
+            text = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
+            found.append(errors.forbidden(field, text))
+        elif options.match != "NotOlderThan":
+            found.append(errors.not_supported(field, options.match, ("NotOlderThan",)))
+    elif options.match:
+        text = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
+        found.append(errors.forbidden(field, text))
+    if options.continue_token:
+        found.append(errors.forbidden("continue", "continue is forbidden for watch"))
+    return found
+
+
+def parse_delete_options(query: Mapping[str, str], body: Obj | None) -> DeleteOptions:
+    """From the body (checked DeleteOptions) or, without one, from the query. Raises BadRequest, Invalid."""
+    source = body if body else _options_from_query(query)
+    dry_runs = source.get("dryRun") or []
+    preconditions = source.get("preconditions") or {}
+    propagation = source.get("propagationPolicy") or ""
+    orphan = source.get("orphanDependents")
+    found: list[FieldError] = []
+    for value in dry_runs:
+        found += _check_dry_run(value)
+    if propagation and orphan is not None:
+        text = "orphanDependents and deletionPropagation cannot be both set"
+        found.append(errors.invalid("propagationPolicy", propagation, text))
+    if propagation not in ("", "Foreground", "Background", "Orphan"):
+        supported = ("Foreground", "Background", "Orphan", "nil")
+        found.append(errors.not_supported("propagationPolicy", propagation, supported))
+    if found:
+        raise errors.invalid_object("DeleteOptions", "", found, _OPTIONS_GROUP)
+    return DeleteOptions(
+        grace_period_seconds=source.get("gracePeriodSeconds"),
+        uid=preconditions.get("uid") or "",
+        resource_version=preconditions.get("resourceVersion") or "",
+        propagation=propagation,
+        orphan_dependents=orphan,
+        dry_run=bool(dry_runs),
+    )
+
+
+def _options_from_query(query: Mapping[str, str]) -> Obj:
+    source: Obj = {"gracePeriodSeconds": parse_int(query, "gracePeriodSeconds")}
+    source["propagationPolicy"] = query.get("propagationPolicy", "")
+    if query.get("orphanDependents"):
+        source["orphanDependents"] = is_true(query["orphanDependents"])
+    if query.get("dryRun"):
+        source["dryRun"] = [query["dryRun"]]
+    return source

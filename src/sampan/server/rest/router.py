@@ -1,0 +1,107 @@
+"""From (resource, subresource, verb) to the module that serves it. The end of the pipeline for resource requests."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from sampan.api import errors
+from sampan.api.kind import Kind
+from sampan.server.request import Request, RequestInfo, Response
+from sampan.server.rest import computed, scale
+from sampan.server.rest.binding import bind
+from sampan.server.rest.body import kind_or_fail
+from sampan.server.rest.componentstatus import component_statuses
+from sampan.server.rest.context import RestContext
+from sampan.server.rest.create import create
+from sampan.server.rest.delete import delete
+from sampan.server.rest.deletecollection import delete_collection
+from sampan.server.rest.eviction import evict
+from sampan.server.rest.get import get
+from sampan.server.rest.list import list_
+from sampan.server.rest.patch import patch
+from sampan.server.rest.strategies import strategy_for
+from sampan.server.rest.update import update
+from sampan.server.rest.watch import watch
+
+Verb = Callable[[RestContext, Request], Awaitable[Response]]
+
+_MAIN: dict[str, Verb] = {
+    "create": create,
+    "get": get,
+    "list": list_,
+    "watch": watch,
+    "update": update,
+    "patch": patch,
+    "delete": delete,
+    "deletecollection": delete_collection,
+}
+_SCALE: dict[str, Verb] = {"get": scale.get_scale, "update": scale.update_scale, "patch": scale.patch_scale}
+_UPDATED: dict[str, Verb] = {"get": get, "update": update, "patch": patch}
+_SPECIAL: dict[tuple[str, str, str], Verb] = {
+    ("", "pods", "binding"): bind,
+    ("", "pods", "eviction"): evict,
+    ("", "serviceaccounts", "token"): computed.create_token,
+}
+#: what may be addressed with a name, and what without
+_NAMED = frozenset({"get", "update", "patch", "delete"})
+_COLLECTION = frozenset({"list", "create", "deletecollection"})
+
+
+async def serve(ctx: RestContext, request: Request) -> Response:
+    """Raises ApiError."""
+    info = request.info
+    kind = kind_or_fail(info.kind)
+    if kind.deprecation_warning:
+        request.warn(kind.deprecation_warning)
+    handler = ctx.connect.get((kind.group, kind.plural, info.subresource)) if info.subresource else None
+    if handler is not None:
+        return await handler(request)
+    return await find(kind, info, request.method)(ctx, request)
+
+
+def find(kind: Kind, info: RequestInfo, method: str) -> Verb:
+    """Raises NotFound for an unknown subresource, MethodNotAllowed for a verb it does not have."""
+    if method == "HEAD":
+        raise not_allowed()
+    if info.subresource:
+        return _subresource(kind, info)
+    if kind.group == "" and kind.kind == "Binding" and info.verb == "create":
+        return bind
+    if kind.group == "" and kind.kind == "ComponentStatus" and info.verb in ("get", "list"):
+        return component_statuses
+    if info.verb not in kind.verbs or info.verb not in _MAIN:
+        raise not_allowed()
+    if "list" not in kind.verbs:
+        return computed.review
+    _check_level(kind, info, method)
+    return _MAIN[info.verb]
+
+
+def _check_level(kind: Kind, info: RequestInfo, method: str) -> None:
+    """Names belong to objects, not to collections; a namespaced object is created in a namespace."""
+    if info.verb in _NAMED and not info.name:
+        raise not_allowed()
+    if info.verb == "create" and (info.name or (kind.namespaced and not info.namespace)):
+        raise not_allowed()
+    if info.verb == "deletecollection" and kind.namespaced and not info.namespace:
+        raise not_allowed()
+
+
+def _subresource(kind: Kind, info: RequestInfo) -> Verb:
+    name = info.subresource
+    if name == "scale" and kind.scale is not None:
+        verbs = _SCALE
+    elif (kind.group, kind.plural, name) in _SPECIAL:
+        verbs = {"create": _SPECIAL[kind.group, kind.plural, name]}
+    elif strategy_for(kind, name) is not None:
+        verbs = _UPDATED
+    else:
+        raise errors.NotFound("the server could not find the requested resource")
+    declared = next((sub.verbs for sub in kind.subresources if sub.name == name), tuple(verbs))
+    if info.verb not in verbs or info.verb not in declared:
+        raise not_allowed()
+    return verbs[info.verb]
+
+
+def not_allowed() -> errors.MethodNotAllowed:
+    return errors.MethodNotAllowed("the server does not allow this method on the requested resource")
