@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from sampan.api.errors import ApiError, Conflict, Forbidden, Invalid, NotFound
 from sampan.api.types import Obj
 from sampan.client import tasks
 from sampan.client.informer import ChangeType, Informer
-from sampan.client.keys import ObjectKey, key_of, revision_of
+from sampan.client.keys import revision_of
 from sampan.client.workqueue import WorkQueue
 
 log = logging.getLogger(__name__)
@@ -29,9 +30,7 @@ class Result:
     requeue_after_seconds: float | None = None
 
 
-Sync = Callable[[ObjectKey], Awaitable[Result | None]]
-#: From a changed object to the keys that may have to be synced.
-ToKeys = Callable[[Obj], Iterable[ObjectKey]]
+K = TypeVar("K", bound=Hashable)
 
 DONE = Result()
 
@@ -57,32 +56,41 @@ async def observe(informer: Informer, answer: Obj, namespace: str = "") -> None:
         await informer.wait_until(gone)
 
 
-class Controller:
-    """Feeds keys from informers to ``sync``. ``queue`` may also be filled by hand (timers, other sources)."""
+class Controller(Generic[K]):
+    """Feeds keys (any hashable, mostly ``ObjectKey``) from informers to ``sync``.
 
-    def __init__(self, name: str, sync: Sync, *, workers: int = 5, informers: Sequence[Informer] = ()) -> None:
+    ``queue`` may also be filled by hand: timers, other sources.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        sync: Callable[[K], Awaitable[Result | None]],
+        *,
+        workers: int = 5,
+        informers: Sequence[Informer] = (),
+    ) -> None:
         self.name = name
-        self.queue: WorkQueue[ObjectKey] = WorkQueue()
+        self.queue: WorkQueue[K] = WorkQueue()
         self._sync = sync
         self._workers = workers
         self._informers = list(informers)
 
-    def watch(self, informer: Informer, to_keys: ToKeys | None = None) -> None:
-        """Enqueues, for each change, the keys of the new and of the previous state. Default: the object's own key."""
-        keys = to_keys or _own_key
+    def watch(self, informer: Informer, to_keys: Callable[[Obj], Iterable[K]]) -> None:
+        """Enqueues, for each change, the keys of the new and of the previous state."""
         if informer not in self._informers:
             self._informers.append(informer)
 
         def changed(kind: ChangeType, obj: Obj, previous: Obj | None) -> None:
-            for key in keys(obj):
+            for key in to_keys(obj):
                 self.queue.add(key)
-            if previous is not None and to_keys is not None:
-                for key in keys(previous):
+            if previous is not None and previous is not obj:
+                for key in to_keys(previous):
                     self.queue.add(key)
 
         informer.add_handler(changed)
 
-    def enqueue(self, key: ObjectKey) -> None:
+    def enqueue(self, key: K) -> None:
         self.queue.add(key)
 
     async def run(self) -> None:
@@ -104,7 +112,7 @@ class Controller:
             finally:
                 self.queue.done(key)
 
-    async def process(self, key: ObjectKey) -> None:
+    async def process(self, key: K) -> None:
         """One sync, and what its outcome means for the key."""
         queue = self.queue
         try:
@@ -137,7 +145,3 @@ class Controller:
             queue.forget(key)
             if result is not None and result.requeue_after_seconds is not None:
                 queue.add_after(key, max(result.requeue_after_seconds, 0.001))
-
-
-def _own_key(obj: Obj) -> Iterable[ObjectKey]:
-    return (key_of(obj),)

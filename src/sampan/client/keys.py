@@ -26,3 +26,8 @@ def revision_of(obj: Obj) -> int:
     """The object's resourceVersion as a number; 0 when it has none."""
     version = obj.get("metadata", {}).get("resourceVersion", "")
     return int(version) if version else 0
+
+
+def own_key(obj: Obj) -> tuple[ObjectKey, ...]:
+    """For ``Controller.watch``: an object is synced under its own key."""
+    return (key_of(obj),)

@@ -1,0 +1,52 @@
+"""What every controller gets when it is made: informers, its own client, clock, randomness, configuration.
+
+Made once by ``controllers.manager``; tests make it over a fake API.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from sampan.api.clock import Clock, Random
+from sampan.client.client import Client
+from sampan.client.events import EventRecorder
+from sampan.client.informer import InformerFactory
+
+
+@dataclass(frozen=True, slots=True)
+class ControllersConfig:
+    """Options of the controllers; defaults as kube-controller-manager's."""
+
+    cluster_cidr: str = "10.244.0.0/16"
+    node_cidr_mask_size: int = 24
+    #: PEM that pods trust, published as ConfigMap ``kube-root-ca.crt``; "" publishes nothing.
+    root_ca_pem: str = ""
+    node_monitor_grace_seconds: float = 50.0
+    node_startup_grace_seconds: float = 60.0
+    terminated_pod_threshold: int = 12500
+    #: How long a node must be missing before its pods are deleted.
+    orphaned_pod_quarantine_seconds: float = 40.0
+    max_endpoints_per_slice: int = 100
+    #: Names of controllers to leave out (``garbage-collector`` ...).
+    disabled: frozenset[str] = frozenset()
+
+
+class Runnable(Protocol):
+    """A controller: works until cancelled."""
+
+    async def run(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    informers: InformerFactory
+    #: A client with the identity ``system:serviceaccount:kube-system:<name>``.
+    client_for: Callable[[str], Client]
+    clock: Clock
+    random: Random
+    config: ControllersConfig
+
+    def recorder(self, client: Client, component: str) -> EventRecorder:
+        return EventRecorder(client, component, "", self.clock)

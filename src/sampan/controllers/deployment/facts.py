@@ -1,0 +1,172 @@
+"""Facts about a Deployment and its ReplicaSets (upstream ``deployment/util``). Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import orjson
+
+from sampan.api import objects
+from sampan.api.types import Obj
+
+HASH_LABEL = "pod-template-hash"
+REVISION = "deployment.kubernetes.io/revision"
+REVISION_HISTORY = "deployment.kubernetes.io/revision-history"
+DESIRED = "deployment.kubernetes.io/desired-replicas"
+MAX = "deployment.kubernetes.io/max-replicas"
+#: Annotations of a Deployment that its ReplicaSets do not inherit.
+_OWN_ANNOTATIONS = frozenset(
+    {
+        "kubectl.kubernetes.io/last-applied-configuration",
+        REVISION,
+        REVISION_HISTORY,
+        DESIRED,
+        MAX,
+        "deprecated.deployment.rollback.to",
+    }
+)
+REVISION_HISTORY_LIMIT_CHARS = 2000
+_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
+_NO_DEADLINE = 2**31 - 1
+
+
+def replicas(obj: Obj) -> int:
+    value = obj["spec"].get("replicas")
+    return 1 if value is None else int(value)
+
+
+def status_count(obj: Obj, field: str) -> int:
+    return int((obj.get("status") or {}).get(field) or 0)
+
+
+def total(sets: Iterable[Obj]) -> int:
+    return sum(replicas(rs) for rs in sets)
+
+
+def total_status(sets: Iterable[Obj], field: str) -> int:
+    return sum(status_count(rs, field) for rs in sets)
+
+
+def active(sets: Iterable[Obj]) -> list[Obj]:
+    return [rs for rs in sets if replicas(rs) > 0]
+
+
+def by_creation(sets: Iterable[Obj]) -> list[Obj]:
+    return sorted(sets, key=lambda rs: (rs["metadata"].get("creationTimestamp", ""), rs["metadata"]["name"]))
+
+
+def annotation(obj: Obj, name: str) -> str:
+    return str((obj["metadata"].get("annotations") or {}).get(name, ""))
+
+
+def revision(obj: Obj) -> int:
+    text = annotation(obj, REVISION)
+    return int(text) if text.isdigit() else 0
+
+
+def is_rolling(deployment: Obj) -> bool:
+    return bool((deployment["spec"].get("strategy") or {}).get("type", "RollingUpdate") == "RollingUpdate")
+
+
+def _scaled(value: Any, whole: int, *, up: bool) -> int:
+    """An int-or-percent of ``whole``; a malformed one counts as 0 (validation refuses it)."""
+    if isinstance(value, str):
+        number = value.removesuffix("%")
+        if not value.endswith("%") or not number.isdigit():
+            return 0
+        product = int(number) * whole
+        return -(-product // 100) if up else product // 100
+    return int(value or 0)
+
+
+def fenceposts(deployment: Obj) -> tuple[int, int]:
+    """(max surge, max unavailable) in pods; not both are 0."""
+    if not is_rolling(deployment):
+        return 0, 0
+    rolling = (deployment["spec"].get("strategy") or {}).get("rollingUpdate") or {}
+    wanted = replicas(deployment)
+    surge = _scaled(rolling.get("maxSurge", "25%"), wanted, up=True)
+    unavailable = _scaled(rolling.get("maxUnavailable", "25%"), wanted, up=False)
+    if surge == 0 and unavailable == 0:
+        # Percentages may both round to 0: then nothing could ever move.
+        unavailable = 1
+    return surge, unavailable
+
+
+def max_surge(deployment: Obj) -> int:
+    return fenceposts(deployment)[0]
+
+
+def max_unavailable(deployment: Obj) -> int:
+    if not is_rolling(deployment) or replicas(deployment) == 0:
+        return 0
+    return min(fenceposts(deployment)[1], replicas(deployment))
+
+
+def template_without_hash(template: Obj) -> Obj:
+    meta = dict(template.get("metadata") or {})
+    labels = {key: value for key, value in (meta.get("labels") or {}).items() if key != HASH_LABEL}
+    meta["labels"] = labels
+    return {**template, "metadata": meta}
+
+
+def same_template(left: Obj, right: Obj) -> bool:
+    return objects.equal_semantics(template_without_hash(left), template_without_hash(right))
+
+
+def template_hash(template: Obj, collisions: int) -> str:
+    """A short stable name for a template; ``collisions`` varies it. FNV-1a over canonical JSON."""
+    data = orjson.dumps(template_without_hash(template), option=orjson.OPT_SORT_KEYS)
+    if collisions:
+        data += collisions.to_bytes(8, "little")
+    value = 0x811C9DC5
+    for byte in data:
+        value = ((value ^ byte) * 0x01000193) & 0xFFFFFFFF
+    return "".join(_ALPHABET[ord(digit) % len(_ALPHABET)] for digit in str(value))
+
+
+def find_new(deployment: Obj, sets: Iterable[Obj]) -> Obj | None:
+    """The set that has the Deployment's template; the oldest if there are several."""
+    template = deployment["spec"]["template"]
+    return next((rs for rs in by_creation(sets) if same_template(rs["spec"]["template"], template)), None)
+
+
+def inherited_annotations(deployment: Obj) -> dict[str, str]:
+    source = deployment["metadata"].get("annotations") or {}
+    return {key: value for key, value in source.items() if key not in _OWN_ANNOTATIONS}
+
+
+def replicas_annotations(deployment: Obj) -> dict[str, str]:
+    wanted = replicas(deployment)
+    return {DESIRED: str(wanted), MAX: str(wanted + max_surge(deployment))}
+
+
+def desired_annotation(rs: Obj) -> int | None:
+    text = annotation(rs, DESIRED)
+    return int(text) if text.isdigit() else None
+
+
+def is_saturated(deployment: Obj, rs: Obj | None) -> bool:
+    if rs is None:
+        return False
+    wanted = replicas(deployment)
+    return (
+        replicas(rs) == wanted and desired_annotation(rs) == wanted and status_count(rs, "availableReplicas") == wanted
+    )
+
+
+def active_or_latest(new: Obj | None, old: Sequence[Obj]) -> Obj | None:
+    """The only set with replicas; without any, the new or the latest old one; with several, None."""
+    running = active([*old, *([new] if new else [])])
+    if len(running) == 1:
+        return running[0]
+    if running:
+        return None
+    return new or (by_creation(old)[-1] if old else None)
+
+
+def deadline_seconds(deployment: Obj) -> int | None:
+    """None: progress is not watched."""
+    value = deployment["spec"].get("progressDeadlineSeconds")
+    return None if value is None or value >= _NO_DEADLINE else int(value)

@@ -1,0 +1,111 @@
+"""What a Service and a pod have to do with each other. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Iterable
+
+from sampan.api.labels import Selector, from_map
+from sampan.api.types import Obj
+from sampan.client.informer import ChangeType, Informer
+from sampan.client.keys import ObjectKey, key_of
+from sampan.controllers.workload import podfacts
+
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+HEADLESS_LABEL = "service.kubernetes.io/headless"
+TRIGGER_TIME = "endpoints.kubernetes.io/last-change-trigger-time"
+
+
+def has_selector(service: Obj) -> bool:
+    """Whether the controllers, and not a person, fill this Service's endpoints."""
+    spec = service["spec"]
+    return bool(spec.get("selector")) and spec.get("type") != "ExternalName"
+
+
+def selector_of(service: Obj) -> Selector:
+    return from_map(service["spec"]["selector"])
+
+
+def is_headless(service: Obj) -> bool:
+    return bool(service["spec"].get("clusterIP") == "None")
+
+
+def pod_ips(pod: Obj, family: str) -> list[str]:
+    status = pod.get("status", {})
+    listed = [entry.get("ip", "") for entry in status.get("podIPs") or ()] or [status.get("podIP", "")]
+    return [ip for ip in listed if ip and family_of(ip) == family]
+
+
+def family_of(ip: str) -> str:
+    """``IPv4`` or ``IPv6``; "" for what is no address."""
+    try:
+        return f"IPv{ipaddress.ip_address(ip).version}"
+    except ValueError:
+        return ""
+
+
+def families(service: Obj) -> list[str]:
+    return list(service["spec"].get("ipFamilies") or ("IPv4",))
+
+
+def hostname(pod: Obj, service: Obj) -> str:
+    """The pod's own DNS name below a headless Service; only pods that name that Service have one."""
+    spec = pod.get("spec", {})
+    same = spec.get("subdomain") == service["metadata"]["name"]
+    return str(spec.get("hostname", "")) if same else ""
+
+
+def find_port(pod: Obj, port: Obj) -> int | None:
+    """The pod's number for a Service port; None when the pod does not have the named port."""
+    target = port.get("targetPort", port["port"])
+    if isinstance(target, int):
+        return target or int(port["port"])
+    protocol = port.get("protocol", "TCP")
+    spec = pod.get("spec", {})
+    sidecars = [c for c in spec.get("initContainers") or () if c.get("restartPolicy") == "Always"]
+    for container in [*(spec.get("containers") or ()), *sidecars]:
+        for declared in container.get("ports") or ():
+            if declared.get("name") == target and declared.get("protocol", "TCP") == protocol:
+                return int(declared["containerPort"])
+    return None
+
+
+def signature(pod: Obj) -> tuple[object, ...]:
+    """Everything of a pod that endpoints depend on: a change of anything else needs no sync."""
+    spec, status = pod.get("spec", {}), pod.get("status", {})
+    return (
+        pod["metadata"].get("labels"),
+        podfacts.is_terminating(pod),
+        podfacts.is_terminal(pod),
+        podfacts.is_ready(pod),
+        status.get("podIP"),
+        status.get("podIPs"),
+        spec.get("nodeName"),
+        spec.get("hostname"),
+        spec.get("subdomain"),
+    )
+
+
+def watch_pods(pods: Informer, services: Informer, enqueue: Callable[[ObjectKey], None]) -> None:
+    """Enqueues the Services whose endpoints a pod's change touches."""
+
+    def changed(kind: ChangeType, pod: Obj, previous: Obj | None) -> None:
+        if kind == "MODIFIED" and previous is not None and signature(pod) == signature(previous):
+            return
+        if services.has_synced:
+            for key in services_of(services, [pod] if previous is None else [pod, previous]):
+                enqueue(key)
+
+    pods.add_handler(changed)
+
+
+def services_of(services: Informer, pods: Iterable[Obj]) -> list[ObjectKey]:
+    found: dict[ObjectKey, None] = {}
+    for pod in pods:
+        labels = pod["metadata"].get("labels") or {}
+        if not labels:
+            continue
+        for service in services.list(pod["metadata"]["namespace"]):
+            if has_selector(service) and selector_of(service).matches(labels):
+                found[key_of(service)] = None
+    return list(found)

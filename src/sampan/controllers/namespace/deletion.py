@@ -1,0 +1,203 @@
+"""Empties terminating namespaces and finalizes them (upstream ``pkg/controller/namespace``).
+
+Pods go before everything else (KEP-5080), so that nothing they rely on, such as NetworkPolicies, vanishes under them.
+What is left is counted by informers, shared with the garbage collector; their deletions bring the namespace back to
+the queue, nothing is polled. Before the finalizer goes, the server is asked once more: an informer may be behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sampan.api import objects, registry
+from sampan.api.errors import ApiError, MethodNotAllowed, NotFound
+from sampan.api.kind import Kind
+from sampan.api.resources import NAMESPACES, Resource
+from sampan.api.types import Condition, Obj
+from sampan.client.controller import DONE, Controller, Result, observe
+from sampan.client.informer import Informer
+from sampan.client.keys import ObjectKey, own_key
+from sampan.controllers.context import Context
+from sampan.controllers.workload import conditions
+
+NAME = "namespace-controller"
+FINALIZER = "kubernetes"
+
+
+@dataclass(frozen=True, slots=True)
+class Remaining:
+    """What a pass over a namespace found: counts by ``resource.group`` and by finalizer, and errors."""
+
+    resources: Mapping[str, int] = field(default_factory=dict)
+    finalizers: Mapping[str, int] = field(default_factory=dict)
+    errors: tuple[str, ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        return not self.resources and not self.errors
+
+
+def plan_conditions(present: Iterable[Condition] | None, found: Remaining, now: datetime) -> list[Condition]:
+    """The five conditions of a terminating namespace. Pure."""
+    rows = [
+        (
+            "NamespaceDeletionDiscoveryFailure",
+            "False",
+            "ResourcesDiscovered",
+            "All resources successfully discovered",
+        ),
+        (
+            "NamespaceDeletionGroupVersionParsingFailure",
+            "False",
+            "ParsedGroupVersions",
+            "All legacy kube types successfully parsed",
+        ),
+    ]
+    if found.errors:
+        message = f"Failed to delete all resource types, {len(found.errors)} remaining: {', '.join(found.errors)}"
+        rows.append(("NamespaceDeletionContentFailure", "True", "ContentDeletionFailed", message))
+    else:
+        message = "All content successfully deleted, may be waiting on finalization"
+        rows.append(("NamespaceDeletionContentFailure", "False", "ContentDeleted", message))
+    if found.resources:
+        listed = ", ".join(f"{name} has {count} resource instances" for name, count in sorted(found.resources.items()))
+        rows.append(
+            ("NamespaceContentRemaining", "True", "SomeResourcesRemain", f"Some resources are remaining: {listed}")
+        )
+    else:
+        rows.append(("NamespaceContentRemaining", "False", "ContentRemoved", "All content successfully removed"))
+    if found.finalizers:
+        listed = ", ".join(f"{name} in {count} resource instances" for name, count in sorted(found.finalizers.items()))
+        message = f"Some content in the namespace has finalizers remaining: {listed}"
+        rows.append(("NamespaceFinalizersRemaining", "True", "SomeFinalizersRemain", message))
+    else:
+        message = "All content-preserving finalizers finished"
+        rows.append(("NamespaceFinalizersRemaining", "False", "ContentHasNoFinalizers", message))
+    result = list(present or ())
+    for kind, status, reason, message in rows:
+        old = conditions.find(result, kind)
+        if old is None or old.get("message") != message or old.get("status") != status:
+            result = [*conditions.drop(result, kind), conditions.make(kind, status, reason, message, now)]
+    return result
+
+
+def count_remaining(contents: Mapping[Resource, Iterable[Obj]], errors: Iterable[str] = ()) -> Remaining:
+    """Pure."""
+    resources: dict[str, int] = {}
+    finalizers: dict[str, int] = {}
+    for resource, found in contents.items():
+        for obj in found:
+            name = f"{resource.plural}.{resource.group}"
+            resources[name] = resources.get(name, 0) + 1
+            for finalizer in objects.finalizers(obj):
+                finalizers[finalizer] = finalizers.get(finalizer, 0) + 1
+    return Remaining(resources, finalizers, tuple(errors))
+
+
+class NamespaceDeletionController:
+    def __init__(self, context: Context) -> None:
+        self._clock = context.clock
+        self._client = context.client_for(NAME)
+        self._namespaces = context.informers.informer(NAMESPACES)
+        self._contents: dict[Resource, Informer] = {
+            kind.resource: context.informers.informer(kind.resource) for kind in namespaced_kinds()
+        }
+        self._controller: Controller[ObjectKey] = Controller(NAME, self.sync, informers=list(self._contents.values()))
+        self._controller.watch(self._namespaces, own_key)
+        for informer in self._contents.values():
+            informer.add_handler(self._content_changed)
+
+    async def run(self) -> None:
+        await self._controller.run()
+
+    async def sync(self, key: ObjectKey) -> Result:
+        namespace = self._namespaces.get(*key)
+        if namespace is None or not objects.is_deleting(namespace):
+            return DONE
+        if FINALIZER not in (namespace["spec"].get("finalizers") or ()):
+            return DONE
+        name = namespace["metadata"]["name"]
+        errors = await self._empty(name)
+        found = count_remaining(self._present(name), errors)
+        if found.empty:
+            # Informers may be behind what was created just before the namespace began to end.
+            found = await self._ask(name)
+        if not found.empty:
+            await self._report(namespace, found)
+            if errors:
+                self._controller.queue.add_rate_limited(key)
+            return DONE
+        await self._finalize(namespace)
+        return DONE
+
+    def _present(self, namespace: str) -> dict[Resource, Iterable[Obj]]:
+        return {resource: found for resource, informer in self._contents.items() if (found := informer.list(namespace))}
+
+    async def _empty(self, namespace: str) -> list[str]:
+        """Asks for the deletion of everything that may go now; returns errors."""
+        present = self._present(namespace)
+        pods = [resource for resource in present if resource.plural == "pods" and not resource.group]
+        errors: list[str] = []
+        for resource in pods or present:
+            if all(objects.is_deleting(obj) for obj in present[resource]):
+                continue
+            try:
+                await self._client.raw("DELETE", resource.path(namespace), body=_BACKGROUND)
+            except (NotFound, MethodNotAllowed):
+                continue
+            except ApiError as error:
+                errors.append(f"{resource.plural}: {error.message}")
+        for resource in pods or present:
+            informer = self._contents[resource]
+            # What went at once is seen before it is counted.
+            view = self._client.cache_view(resource)
+            if view is not None:
+                await informer.wait_for(view.revision())
+        return errors
+
+    async def _ask(self, namespace: str) -> Remaining:
+        contents: dict[Resource, Iterable[Obj]] = {}
+        for resource in self._contents:
+            try:
+                page = await self._client.list(resource, namespace, limit=1)
+            except (NotFound, MethodNotAllowed):
+                continue
+            if page.get("items"):
+                contents[resource] = page["items"]
+                await self._contents[resource].wait_for(int(page["metadata"].get("resourceVersion") or 0))
+        return count_remaining(contents)
+
+    async def _report(self, namespace: Obj, found: Remaining) -> None:
+        status = objects.deep_copy(namespace.get("status") or {})
+        status["phase"] = "Terminating"
+        status["conditions"] = plan_conditions(status.get("conditions"), found, self._clock.now())
+        if status == namespace.get("status"):
+            return
+        new = objects.deep_copy(namespace)
+        new["status"] = status
+        await observe(self._namespaces, await self._client.update_status(NAMESPACES, new))
+
+    async def _finalize(self, namespace: Obj) -> None:
+        new = objects.deep_copy(namespace)
+        new["spec"]["finalizers"] = [name for name in new["spec"]["finalizers"] if name != FINALIZER]
+        try:
+            await self._client.update(NAMESPACES, new, "finalize")
+        except NotFound:
+            return
+
+    def _content_changed(self, kind: str, obj: Obj, previous: Obj | None) -> None:
+        """Only a deletion, or something new in a namespace that is ending, matters."""
+        name = obj["metadata"].get("namespace", "")
+        namespace = self._namespaces.get("", name) if self._namespaces.has_synced else None
+        if namespace is not None and objects.is_deleting(namespace):
+            self._controller.enqueue(ObjectKey("", name))
+
+
+_BACKGROUND = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"}
+
+
+def namespaced_kinds() -> list[Kind]:
+    """The stored namespaced kinds that can be deleted."""
+    return [kind for kind in registry.registry().stored() if kind.namespaced and "delete" in kind.verbs]

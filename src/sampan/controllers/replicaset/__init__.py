@@ -1,0 +1,1 @@
+"""Keeps the number of pods of ReplicaSets, and through an adapter of ReplicationControllers."""

@@ -1,0 +1,130 @@
+"""Which objects a controller owns, adopts and lets go (upstream ``controller_ref_manager.go``).
+
+``plan_claims`` decides and is pure; ``apply_claims`` writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from sampan.api import objects
+from sampan.api.errors import NotFound
+from sampan.api.labels import Selector
+from sampan.api.resources import Resource
+from sampan.api.types import Obj, OwnerReference
+from sampan.client.client import Client
+from sampan.client.controller import observe
+from sampan.client.informer import Informer
+
+CONTROLLER_INDEX = "controller-uid"
+ORPHAN_INDEX = "orphans-of-namespace"
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    owned: list[Obj]
+    adopt: list[Obj]
+    release: list[Obj]
+
+
+def controller_reference(owner: Obj, resource: Resource) -> OwnerReference:
+    return {
+        "apiVersion": resource.api_version,
+        "kind": resource.kind,
+        "name": owner["metadata"]["name"],
+        "uid": owner["metadata"]["uid"],
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+
+
+def plan_claims(owner: Obj, selector: Selector, candidates: Iterable[Obj]) -> Claims:
+    """Sorts candidates of the owner's namespace. A deleting owner keeps what it has and claims nothing."""
+    claims = Claims([], [], [])
+    uid = owner["metadata"]["uid"]
+    deleting = objects.is_deleting(owner)
+    for obj in candidates:
+        matches = selector.matches(obj["metadata"].get("labels") or {})
+        controller = objects.controller_of(obj)
+        if controller is not None:
+            if controller.get("uid") != uid:
+                continue
+            if matches:
+                claims.owned.append(obj)
+            elif not deleting:
+                claims.release.append(obj)
+        elif matches and not deleting and not objects.is_deleting(obj):
+            claims.adopt.append(obj)
+    return claims
+
+
+def add_claim_indexes(informer: Informer) -> None:
+    """Indexes that find an owner's objects and a namespace's orphans without a scan."""
+    informer.add_index(CONTROLLER_INDEX, _controller_uid)
+    informer.add_index(ORPHAN_INDEX, _orphan_namespace)
+
+
+def candidates(informer: Informer, owner: Obj) -> list[Obj]:
+    meta = owner["metadata"]
+    return [
+        *informer.by_index(CONTROLLER_INDEX, meta["uid"]),
+        *informer.by_index(ORPHAN_INDEX, meta.get("namespace", "")),
+    ]
+
+
+def _controller_uid(obj: Obj) -> Iterable[str]:
+    controller = objects.controller_of(obj)
+    return (controller["uid"],) if controller is not None else ()
+
+
+def _orphan_namespace(obj: Obj) -> Iterable[str]:
+    return (obj["metadata"].get("namespace", ""),) if objects.controller_of(obj) is None else ()
+
+
+async def apply_claims(
+    client: Client,
+    owner: Obj,
+    owner_resource: Resource,
+    informer: Informer,
+    claims: Claims,
+    *,
+    on_released: Callable[[Obj], None] | None = None,
+) -> bool:
+    """Writes adoptions and releases. True when anything was written: take a new snapshot then.
+
+    Every write carries the object's resourceVersion; NotFound means that there is nothing left to claim.
+    """
+    if not claims.adopt and not claims.release:
+        return False
+    if claims.adopt:
+        # The informer may be behind: adopting for an owner that is going would keep the GC from its work.
+        meta = owner["metadata"]
+        live = await client.get(owner_resource, meta["name"], meta.get("namespace"))
+        if live["metadata"]["uid"] != meta["uid"] or objects.is_deleting(live):
+            return False
+    for obj in claims.adopt:
+        owners = [*objects.owner_references(obj), controller_reference(owner, owner_resource)]
+        await _write_owners(client, informer, obj, owners)
+    for obj in claims.release:
+        owners = [ref for ref in objects.owner_references(obj) if ref.get("uid") != owner["metadata"]["uid"]]
+        await _write_owners(client, informer, obj, owners)
+        if on_released is not None:
+            on_released(obj)
+    return True
+
+
+async def _write_owners(client: Client, informer: Informer, obj: Obj, owners: list[OwnerReference]) -> None:
+    meta = obj["metadata"]
+    patch = {
+        "metadata": {
+            "uid": meta["uid"],
+            "resourceVersion": meta["resourceVersion"],
+            "ownerReferences": objects.deep_copy(owners) or None,
+        }
+    }
+    try:
+        written = await client.patch(informer.resource, meta["name"], patch, meta.get("namespace"))
+    except NotFound:
+        return
+    await observe(informer, written, meta.get("namespace", ""))

@@ -1,0 +1,304 @@
+"""A small API server in memory, as a ``Transport``: atomic writes, one revision counter, conflicts, finalizers, watch.
+
+Loaded by the conftests of client and controllers. It has no defaults, admission or validation: tests supply whole
+objects. ``in_process`` chooses whether ``cache_view`` exists. ``fail_next`` injects errors; ``log`` keeps the writes.
+"""
+
+import asyncio
+import copy
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from sampan.api import errors
+from sampan.api.resources import Resource
+from sampan.api.transport import Call, WatchEvent
+
+
+def parse(path: str) -> tuple[str, str, str, str, str]:
+    """(group/version plural address, namespace, name, subresource, plural)."""
+    parts = path.strip("/").split("/")
+    head, parts = (parts[:2], parts[2:]) if parts[0] == "api" else (parts[:3], parts[3:])
+    namespace = ""
+    if parts[0] == "namespaces" and len(parts) > 2 and parts[2] not in ("status", "finalize"):
+        namespace, parts = parts[1], parts[2:]
+    name = parts[1] if len(parts) > 1 else ""
+    sub = "/".join(parts[2:])
+    return "/".join(head), namespace, name, sub, parts[0]
+
+
+class View:
+    def __init__(self, api: "FakeApi", address: tuple[str, str]) -> None:
+        self.api = api
+        self.address = address
+
+    def get(self, namespace: str, name: str) -> dict[str, Any] | None:
+        return self.api.tables.get(self.address, {}).get((namespace, name))
+
+    def objects(self) -> list[dict[str, Any]]:
+        table = self.api.tables.get(self.address, {})
+        return [table[key] for key in sorted(table)]
+
+    def revision(self) -> int:
+        return self.api.revision
+
+    def subscribe(self, callback: Callable[..., None]) -> Callable[[], None]:
+        listeners = self.api.listeners.setdefault(self.address, [])
+        listeners.append(callback)
+        return lambda: listeners.remove(callback)
+
+
+class FakeApi:
+    def __init__(self, *, in_process: bool = True, now: str = "2026-01-01T00:00:00Z") -> None:
+        self.in_process = in_process
+        self.now = now
+        self.revision = 0
+        self.uids = 0
+        self.tables: dict[tuple[str, str], dict[tuple[str, str], dict[str, Any]]] = {}
+        self.listeners: dict[tuple[str, str], list[Callable[..., None]]] = {}
+        self.history: list[tuple[tuple[str, str], str, dict[str, Any]]] = []
+        self.compacted = 0
+        self.log: list[tuple[str, str, str]] = []
+        self.fail_next: list[tuple[str, str, Exception]] = []
+        self.on_write: Callable[[str, str, str], None] | None = None
+        self.streams: list[asyncio.Queue[WatchEvent | None]] = []
+        #: Open watches hear nothing while set, as when the network is cut.
+        self.deaf = False
+
+    # Transport
+
+    async def call(self, call: Call) -> Any:
+        # Real transports always yield to the loop at least once.
+        await asyncio.sleep(0)
+        api_version, namespace, name, sub, plural = parse(call.path)
+        for index, (method, wanted, error) in enumerate(self.fail_next):
+            if method == call.method and wanted == plural:
+                del self.fail_next[index]
+                raise error
+        address = (api_version, plural)
+        if call.method == "GET":
+            if name:
+                return copy.deepcopy(self._get(address, namespace, name))
+            items = [obj for key, obj in sorted(self.table(address).items()) if not namespace or key[0] == namespace]
+            return {"metadata": {"resourceVersion": str(self.revision)}, "items": copy.deepcopy(items)}
+        self.log.append((call.method, f"{plural}/{sub}" if sub else plural, name or self._body_name(call)))
+        if self.on_write:
+            self.on_write(*self.log[-1])
+        if call.method == "POST":
+            return self._create(address, namespace, name, sub, copy.deepcopy(call.body))
+        if call.method == "PUT":
+            return self._update(address, namespace, name, sub, copy.deepcopy(call.body))
+        if call.method == "PATCH":
+            return self._patch(address, namespace, name, sub, call)
+        if call.method == "DELETE":
+            return self._delete(address, namespace, name, call.body or {})
+        raise AssertionError(call)
+
+    @asynccontextmanager
+    async def watch(self, call: Call) -> AsyncIterator[AsyncIterator[WatchEvent]]:
+        await asyncio.sleep(0)
+        api_version, namespace, _, _, plural = parse(call.path)
+        address = (api_version, plural)
+        for index, (method, wanted, error) in enumerate(self.fail_next):
+            if method == "WATCH" and wanted == plural:
+                del self.fail_next[index]
+                raise error
+        queue: asyncio.Queue[WatchEvent | None] = asyncio.Queue()
+        after = int(call.query.get("resourceVersion") or 0)
+        if after < self.compacted:
+            queue.put_nowait(WatchEvent("ERROR", errors.Expired("too old resource version").status()))
+            queue.put_nowait(None)
+        else:
+            for at, kind, obj in self.history:
+                if at == address and int(obj["metadata"]["resourceVersion"]) > after:
+                    queue.put_nowait(WatchEvent(kind, copy.deepcopy(obj)))
+
+        def changed(kind: str, obj: dict[str, Any], previous: Any, revision: int) -> None:
+            if not self.deaf:
+                queue.put_nowait(WatchEvent(kind, copy.deepcopy(obj)))
+
+        listeners = self.listeners.setdefault(address, [])
+        listeners.append(changed)
+        self.streams.append(queue)
+        try:
+            yield self._drain(queue)
+        finally:
+            self.listeners[address].remove(changed)
+            self.streams.remove(queue)
+
+    @staticmethod
+    async def _drain(queue: "asyncio.Queue[WatchEvent | None]") -> AsyncIterator[WatchEvent]:
+        while (event := await queue.get()) is not None:
+            yield event
+
+    def cache_view(self, resource: Resource) -> View | None:
+        return View(self, self.address(resource)) if self.in_process else None
+
+    async def close(self) -> None:
+        pass
+
+    # Test's side
+
+    @staticmethod
+    def address(resource: Resource) -> tuple[str, str]:
+        prefix = f"apis/{resource.group}" if resource.group else "api"
+        return f"{prefix}/{resource.version}", resource.plural
+
+    def table(self, address: tuple[str, str]) -> dict[tuple[str, str], dict[str, Any]]:
+        return self.tables.setdefault(address, {})
+
+    def all(self, resource: Resource) -> list[dict[str, Any]]:
+        return [obj for _, obj in sorted(self.table(self.address(resource)).items())]
+
+    def get(self, resource: Resource, namespace: str, name: str) -> dict[str, Any] | None:
+        return self.table(self.address(resource)).get((namespace, name))
+
+    def add(self, resource: Resource, obj: dict[str, Any]) -> dict[str, Any]:
+        """Puts an object there as another client would."""
+        obj = copy.deepcopy(obj)
+        obj.setdefault("kind", resource.kind)
+        obj.setdefault("apiVersion", resource.api_version)
+        return self._create(self.address(resource), obj["metadata"].get("namespace", ""), "", "", obj)
+
+    def change(self, resource: Resource, namespace: str, name: str, edit: Callable[[dict[str, Any]], None]) -> None:
+        address = self.address(resource)
+        old = self._get(address, namespace, name)
+        new = copy.deepcopy(old)
+        edit(new)
+        self._store(address, (namespace, name), new, old)
+
+    def remove(self, resource: Resource, namespace: str, name: str) -> None:
+        address = self.address(resource)
+        self._drop(address, (namespace, name), self._get(address, namespace, name))
+
+    def cut_watches(self) -> None:
+        for queue in list(self.streams):
+            queue.put_nowait(None)
+
+    # Inside
+
+    @staticmethod
+    def _body_name(call: Call) -> str:
+        meta = call.body.get("metadata", {})
+        return str(meta.get("name") or meta.get("generateName", ""))
+
+    def _get(self, address: tuple[str, str], namespace: str, name: str) -> dict[str, Any]:
+        obj = self.table(address).get((namespace, name))
+        if obj is None:
+            raise errors.not_found(address[1], name)
+        return obj
+
+    def _tell(self, address: tuple[str, str], kind: str, obj: dict[str, Any], previous: Any) -> None:
+        self.history.append((address, kind, obj))
+        for listener in list(self.listeners.get(address, ())):
+            listener(kind, obj, previous, self.revision)
+
+    def _store(self, address: tuple[str, str], key: tuple[str, str], new: dict[str, Any], old: Any) -> dict[str, Any]:
+        if old is not None and {**new, "metadata": {**new["metadata"], "resourceVersion": ""}} == {
+            **old,
+            "metadata": {**old["metadata"], "resourceVersion": ""},
+        }:
+            return copy.deepcopy(old)
+        if old is not None and "generation" in old["metadata"] and new.get("spec") != old.get("spec"):
+            new["metadata"]["generation"] = old["metadata"]["generation"] + 1
+        self.revision += 1
+        new["metadata"]["resourceVersion"] = str(self.revision)
+        if new["metadata"].get("deletionTimestamp") and not new["metadata"].get("finalizers"):
+            if not new["metadata"].get("deletionGracePeriodSeconds"):
+                return self._drop(address, key, new)
+        self.table(address)[key] = new
+        self._tell(address, "MODIFIED" if old is not None else "ADDED", new, old)
+        return copy.deepcopy(new)
+
+    def _drop(self, address: tuple[str, str], key: tuple[str, str], obj: dict[str, Any]) -> dict[str, Any]:
+        self.revision += 1
+        old = self.table(address).pop(key)
+        last = copy.deepcopy(obj)
+        last["metadata"]["resourceVersion"] = str(self.revision)
+        self._tell(address, "DELETED", last, old)
+        return {
+            "kind": "Status",
+            "status": "Success",
+            "details": {"name": key[1], "kind": address[1], "uid": old["metadata"]["uid"]},
+        }
+
+    def _create(
+        self, address: tuple[str, str], namespace: str, name: str, sub: str, body: dict[str, Any]
+    ) -> dict[str, Any]:
+        meta = body["metadata"]
+        if not meta.get("name"):
+            meta["name"] = f"{meta.get('generateName', 'x-')}{self.uids:05d}"
+        if namespace:
+            meta["namespace"] = namespace
+        key = (namespace, meta["name"])
+        if key in self.table(address):
+            raise errors.already_exists(address[1], meta["name"])
+        self.uids += 1
+        meta.setdefault("uid", f"uid-{self.uids}")
+        meta.setdefault("creationTimestamp", self.now)
+        if address[1] in ("replicasets", "deployments", "replicationcontrollers"):
+            meta.setdefault("generation", 1)
+        return self._store(address, key, body, None)
+
+    def _update(
+        self, address: tuple[str, str], namespace: str, name: str, sub: str, body: dict[str, Any]
+    ) -> dict[str, Any]:
+        old = self._get(address, namespace, name)
+        version = body["metadata"].get("resourceVersion")
+        if version and version != old["metadata"]["resourceVersion"]:
+            raise errors.conflict(address[1], name)
+        if sub == "status":
+            new = copy.deepcopy(old)
+            new["status"] = body.get("status", {})
+        else:
+            new = body
+            if "status" in old:
+                new["status"] = copy.deepcopy(old["status"])
+            for field in ("uid", "creationTimestamp", "deletionTimestamp", "generation"):
+                if field in old["metadata"]:
+                    new["metadata"][field] = old["metadata"][field]
+        return self._store(address, (namespace, name), new, old)
+
+    def _patch(self, address: tuple[str, str], namespace: str, name: str, sub: str, call: Call) -> dict[str, Any]:
+        assert "json-patch" not in call.content_type, "the fake knows merge patches only"
+        old = self._get(address, namespace, name)
+        new = copy.deepcopy(old)
+        _merge(new, call.body)
+        for field in ("uid", "resourceVersion"):
+            wanted = call.body.get("metadata", {}).get(field)
+            if wanted and wanted != old["metadata"][field]:
+                raise errors.conflict(address[1], name)
+        return self._store(address, (namespace, name), new, old)
+
+    def _delete(self, address: tuple[str, str], namespace: str, name: str, options: dict[str, Any]) -> dict[str, Any]:
+        old = self._get(address, namespace, name)
+        wanted = options.get("preconditions", {})
+        for field in ("uid", "resourceVersion"):
+            if wanted.get(field) and wanted[field] != old["metadata"][field]:
+                raise errors.conflict(address[1], name)
+        new = copy.deepcopy(old)
+        meta = new["metadata"]
+        finalizers = meta.setdefault("finalizers", [])
+        policy = options.get("propagationPolicy")
+        for chosen, finalizer in (("Foreground", "foregroundDeletion"), ("Orphan", "orphan")):
+            if policy == chosen and finalizer not in finalizers:
+                finalizers.append(finalizer)
+        scheduled = address[1] == "pods" and (old.get("spec") or {}).get("nodeName")
+        grace = options.get("gracePeriodSeconds", 30) if scheduled else 0
+        if finalizers or grace:
+            meta.setdefault("deletionTimestamp", self.now)
+            meta["deletionGracePeriodSeconds"] = grace
+            return self._store(address, (namespace, name), new, old)
+        return self._drop(address, (namespace, name), old)
+
+
+def _merge(target: dict[str, Any], patch: dict[str, Any]) -> None:
+    for key, value in patch.items():
+        if value is None:
+            target.pop(key, None)
+        elif isinstance(value, dict):
+            if not isinstance(target.get(key), dict):
+                target[key] = {}
+            _merge(target[key], value)
+        else:
+            target[key] = copy.deepcopy(value)

@@ -1,0 +1,119 @@
+import asyncio
+from contextlib import asynccontextmanager
+
+import pytest
+
+from sampan.api.errors import ServiceUnavailable
+from sampan.api.resources import PODS
+from sampan.client.client import Client
+from sampan.client.informer import Informer, InformerFactory
+
+
+def pod(name, namespace="default", **labels):
+    return {"metadata": {"name": name, "namespace": namespace, "labels": labels}}
+
+
+@asynccontextmanager
+async def running(informer):
+    task = asyncio.ensure_future(informer.run())
+    try:
+        await informer.synced()
+        yield informer
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+def recorded(informer):
+    seen = []
+    informer.add_handler(lambda kind, obj, old: seen.append((kind, obj["metadata"]["name"], old is not None)))
+    return seen
+
+
+async def test_present_objects_are_replayed_then_changes_follow(api, client):
+    api.add(PODS, pod("a"))
+    informer = Informer(client, PODS)
+    seen = recorded(informer)
+    async with running(informer):
+        api.add(PODS, pod("b"))
+        api.change(PODS, "default", "a", lambda obj: obj.update(spec={"x": 1}))
+        api.remove(PODS, "default", "b")
+        await informer.wait_for(api.revision)
+    assert seen == [("ADDED", "a", False), ("ADDED", "b", False), ("MODIFIED", "a", True), ("DELETED", "b", True)]
+
+
+async def test_late_handler_gets_present_objects(api, client):
+    api.add(PODS, pod("a"))
+    async with running(Informer(client, PODS)) as informer:
+        assert recorded(informer) == [("ADDED", "a", False)]
+
+
+async def test_list_by_namespace_and_index(api, client):
+    api.add(PODS, pod("a", app="x"))
+    api.add(PODS, pod("b", "other", app="x"))
+    async with running(Informer(client, PODS)) as informer:
+        informer.add_index("app", lambda obj: [obj["metadata"]["labels"].get("app", "")])
+        assert len(informer.by_index("app", "x")) == 2
+        api.change(PODS, "default", "a", lambda obj: obj["metadata"].update(labels={"app": "y"}))
+        await informer.wait_for(api.revision)
+        assert [obj["metadata"]["name"] for obj in informer.by_index("app", "x")] == ["b"]
+        assert [obj["metadata"]["name"] for obj in informer.list("default")] == ["a"]
+        assert informer.get("other", "b")["metadata"]["name"] == "b"
+
+
+async def test_failing_handler_does_not_stop_the_others(api, client, caplog):
+    informer = Informer(client, PODS)
+    informer.add_handler(lambda *change: 1 / 0)
+    seen = recorded(informer)
+    async with running(informer):
+        api.add(PODS, pod("a"))
+        await informer.wait_for(api.revision)
+    assert seen == [("ADDED", "a", False)]
+    assert "ZeroDivisionError" in caplog.text
+
+
+async def test_ended_watch_continues_where_it_was(remote_api):
+    informer = Informer(Client(remote_api), PODS)
+    seen = recorded(informer)
+    async with running(informer):
+        remote_api.add(PODS, pod("a"))
+        await informer.wait_for(remote_api.revision)
+        remote_api.cut_watches()
+        remote_api.fail_next.append(("WATCH", "pods", ServiceUnavailable("down")))
+        remote_api.add(PODS, pod("b"))
+        await informer.wait_for(remote_api.revision)
+    assert seen == [("ADDED", "a", False), ("ADDED", "b", False)]
+
+
+async def test_compacted_position_relists_and_tells_the_difference(remote_api):
+    for name in ("kept", "gone", "again"):
+        remote_api.add(PODS, pod(name))
+    informer = Informer(Client(remote_api), PODS)
+    async with running(informer):
+        while not remote_api.streams:  # the first watch must be open before it is cut
+            await asyncio.sleep(0)
+        seen = []
+        informer.add_handler(lambda kind, obj, old: seen.append((kind, obj["metadata"]["name"])))
+        seen.clear()
+        remote_api.deaf = True
+        remote_api.remove(PODS, "default", "gone")
+        remote_api.remove(PODS, "default", "again")
+        remote_api.add(PODS, pod("again"))
+        remote_api.add(PODS, pod("new"))
+        remote_api.deaf = False
+        remote_api.compacted = remote_api.revision
+        remote_api.cut_watches()
+        await informer.wait_for(remote_api.revision)
+    assert sorted(seen) == [("ADDED", "again"), ("ADDED", "new"), ("DELETED", "again"), ("DELETED", "gone")]
+
+
+async def test_factory_memoises_and_starts_informers_asked_for_later(api, client):
+    factory = InformerFactory(client)
+    first = factory.informer(PODS)
+    assert factory.informer(PODS) is first
+    task = asyncio.ensure_future(factory.run())
+    await factory.synced()
+    await factory.informer(PODS, label_selector="app=x").synced()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
