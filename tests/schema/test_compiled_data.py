@@ -65,3 +65,39 @@ def test_merge_strategies_and_list_keys_are_kept():
 def test_kinds_name_group_version_and_definition():
     kinds = dict(schema.load().kinds())
     assert kinds[schema.GroupVersionKind("apps", "v1", "Deployment")] == "io.k8s.api.apps.v1.Deployment"
+
+
+LEAVES = {
+    "string": "a",
+    "bool": True,
+    "int32": 1,
+    "int64": 2**40,
+    "number": 1.5,
+    "bytes": "YQ==",
+    "time": "2024-02-29T01:02:03Z",
+    "microtime": "2024-02-29T01:02:03.000004Z",
+    "quantity": "100m",
+    "int-or-string": "25%",
+}
+
+
+def sample(node, depth):
+    """A value of this node with every field set, down to ``depth``."""
+    if isinstance(node, schema.ScalarNode):
+        return LEAVES[node.scalar.name]
+    if isinstance(node, schema.ListNode):
+        return [sample(node.items, depth - 1)] if depth else []
+    if isinstance(node, schema.MapNode):
+        return {"key": sample(node.values, depth - 1)} if depth else {}
+    if isinstance(node, schema.ObjectNode):
+        return {name: sample(field.node, depth - 1) for name, field in node.fields.items()} if depth else {}
+    return {"anything": [None]}
+
+
+def test_every_field_of_every_definition_takes_a_value_of_its_type_and_drops_a_null():
+    loaded = schema.load()
+    for name in loaded.names():
+        node = loaded.definition(name)
+        assert node.clean(sample(node, 2)), name
+        if isinstance(node, schema.ObjectNode):
+            assert schema.decode(node, dict.fromkeys(node.fields)) == schema.Decoded({}), name

@@ -114,6 +114,11 @@ def test_a_time_is_kept_in_utc_and_whole_seconds():
     assert schema.decode(node(), obj).value["metadata"]["creationTimestamp"] == "2023-12-31T23:00:00Z"
 
 
+def test_the_year_one_keeps_its_zeros():
+    obj = deployment("0001-01-01T00:00:00Z", "metadata", "creationTimestamp")
+    assert schema.load().definition("io.k8s.api.apps.v1.Deployment").clean(obj)
+
+
 @pytest.mark.parametrize(
     ("given", "kept"), [("500m", "500m"), (0.5, "500m"), (2, "2"), ("1000m", "1"), ("1024Mi", "1Gi")]
 )

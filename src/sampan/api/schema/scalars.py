@@ -172,12 +172,12 @@ def _parse_time(text: str, layout: str) -> datetime:
 
 @lru_cache(maxsize=4096)
 def _canonical_time(text: str) -> str:
-    return _parse_time(text, _TIME_LAYOUT).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _parse_time(text, _TIME_LAYOUT).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
 
 
 @lru_cache(maxsize=1024)
 def _canonical_micro_time(text: str) -> str:
-    return _parse_time(text, _MICRO_LAYOUT).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return _parse_time(text, _MICRO_LAYOUT).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def _own_text(canonical: Callable[[str], str]) -> Callable[[Any], bool]:
