@@ -153,6 +153,22 @@ async def test_namespace_and_key_watches_see_only_theirs_125133(store: Any, cach
     assert idle(one)
 
 
+async def test_resuming_watches_see_only_theirs_too(store: Any, cache: WatchCache) -> None:
+    for name, namespace in (("a", "ns"), ("b", "ns"), ("a", "ns2"), ("a", "ns")):
+        await put(store, name, namespace=namespace)
+    space, one = cache.watch(f"{PREFIX}ns/", from_revision=1), cache.watch(key=f"{PREFIX}ns/a", from_revision=1)
+    assert [n for _, _, n in await take(space, 2)] == [2, 4]
+    assert [n for _, _, n in await take(one, 1)] == [4]
+    assert idle(space)
+    assert idle(one)
+
+
+async def test_a_resumed_watch_with_more_events_than_its_queue_is_not_cut_off(store: Any, cache: WatchCache) -> None:
+    for _ in range(8):
+        await put(store, "a")
+    assert len(await take(cache.watch(from_revision=1, limit=3), 7)) == 7
+
+
 async def test_watch_older_than_the_ring_continues_from_history(store: Any) -> None:
     cache = WatchCache(store, PREFIX, describe, decode, ring=2)
     await cache.start()

@@ -176,6 +176,7 @@ async def test_a_disk_error_is_fail_stop(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(StoreUnavailable, match="no more writes"):
         await store.commit("/b", 0, b"1")
     assert (len(fatal), len(calls)) == (1, 1)
+    monkeypatch.setattr(store._database, "checkpoint", lambda: pytest.fail("a failed disk is not synced again"))
     assert (await store.range("/")).revision == 1
     await store.close()
 
@@ -334,3 +335,12 @@ def test_reads_of_the_history_never_write(tmp_path: Path) -> None:
     with pytest.raises(sqlite3.OperationalError, match="readonly"):
         database._reader.execute("DELETE FROM log")
     database.close()
+
+
+async def test_secrets_in_the_file_are_the_owners_alone(tmp_path: Path) -> None:
+    (tmp_path / "s").mkdir(mode=0o755)
+    store = await open_store(tmp_path)
+    await store.commit("/a", 0, b"secret")
+    modes = {path.name: path.stat().st_mode & 0o077 for path in (tmp_path / "s").iterdir()}
+    assert set(modes.values()) == {0}, modes
+    await store.close()

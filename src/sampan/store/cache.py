@@ -66,15 +66,25 @@ class WatchCache:
         self._by_key: dict[str, dict[CacheWatch, None]] = {}
         self._subscribers: tuple[Subscriber, ...] = ()
         self._remove_listener: Callable[[], None] | None = None
+        self._start_lock = asyncio.Lock()
         self._started = False
         self._starting: list[Change] = []
 
     async def start(self) -> None:
-        """Fills the cache and follows the store from there on. A second call does nothing."""
-        if self._remove_listener is not None:
-            return
-        self._remove_listener = self.store.add_listener(self.prefix, self._on_change)
-        found = await self.store.range(self.prefix)
+        """Fills the cache and follows the store from there on. A later call only waits until that is done."""
+        async with self._start_lock:
+            if not self._started:
+                await self._start()
+
+    async def _start(self) -> None:
+        remove = self.store.add_listener(self.prefix, self._on_change)
+        try:
+            found = await self.store.range(self.prefix)
+        except BaseException:
+            remove()
+            self._starting = []
+            raise
+        self._remove_listener = remove
         self._entries = SortedMap((entry.key, self.wrap(entry)) for entry in found.entries)
         self._ring_floor = found.revision
         self._started = True

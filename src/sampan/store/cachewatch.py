@@ -207,7 +207,8 @@ class CacheWatch:
             self._history_end = self._last = self._source.revision
             return
         for event in events:
-            self.push(event)
+            if self._mine(event.entry.key):
+                self.push(event)
 
     def push(self, event: CacheEvent) -> None:
         """For the cache: queues the event if the watch has not passed it and its selector sees it."""
@@ -264,7 +265,7 @@ class CacheWatch:
         return events
 
     def _mine(self, key: str) -> bool:
-        return self.prefix.endswith("/") or key == self.prefix
+        return key.startswith(self.prefix) if self.prefix.endswith("/") else key == self.prefix
 
     def _sees(self, entry: CachedEntry | None) -> bool:
         return entry is not None and not entry.damaged and (self._selector is None or self._selector(entry))

@@ -3,12 +3,14 @@
 A ``Database`` has one writing connection, used by the writer thread only, and one read-only connection, used by one
 reader thread. The only module that knows SQL and SQLite's error codes. Decides nothing about revisions.
 
-``log`` has a row a commit: ``value`` NULL is a delete, ``previous`` the revision that the commit replaced (0: none),
-``at_ms`` the moment, never falling. ``current`` maps each present key to its newest row, for a quick start.
+``log`` has a row a commit: ``value`` NULL and ``created`` 0 is a delete, ``previous`` the revision that the commit
+replaced (0: none), ``at_ms`` the moment, never falling. ``current`` maps each present key to its newest
+row, for a quick start.
 """
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -26,7 +28,7 @@ _SCHEMA = f"""
 BEGIN IMMEDIATE;
 CREATE TABLE log (revision INTEGER PRIMARY KEY, key TEXT NOT NULL, created INTEGER NOT NULL,
     previous INTEGER NOT NULL, at_ms INTEGER NOT NULL, crc INTEGER NOT NULL, value BLOB);
-CREATE UNIQUE INDEX log_key ON log (key, revision);
+CREATE INDEX log_key ON log (key, revision, created);
 CREATE TABLE current (key TEXT PRIMARY KEY, revision INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 PRAGMA application_id = {_APPLICATION_ID};
@@ -91,19 +93,22 @@ class Database:
         self.path = path
         self._reader: sqlite3.Connection | None = None
         try:
-            mode = "rwc" if new else "rw"
+            if new:  # with Secrets inside; SQLite gives its side files the same mode
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             self._writer = sqlite3.connect(
-                f"{path.resolve().as_uri()}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False
+                f"{path.resolve().as_uri()}?mode=rw", uri=True, isolation_level=None, check_same_thread=False
             )
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise StoreUnavailable(f"cannot open {path}: {error}") from error
         try:
             self.identity = self._open(identity, new)
             self._reader = sqlite3.connect(
                 f"{path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
             )
+            # Attached from the first read on: see ``close``.
+            self._reader.execute("SELECT count(*) FROM meta").fetchone()
         except sqlite3.Error as error:
-            self._writer.close()
+            self.close()
             name = getattr(error, "sqlite_errorname", "")
             if name in ("SQLITE_NOTADB", "SQLITE_CORRUPT"):
                 raise StoreCorrupt(f"{path} is not a readable database: {error}") from error
@@ -235,17 +240,20 @@ class Database:
         return _entry(*rows[0]) if rows and rows[0][4] is not None else None
 
     def range_at(self, prefix: str, limit: int, after: str | None, revision: int) -> Range:
+        # Inside the index alone: its ``created`` tells deletes apart, so only the page's rows are read.
         newest = (
-            "FROM log JOIN (SELECT max(revision) AS newest FROM log"
-            " WHERE key >= ? AND key > ? AND key < ? AND revision <= ? GROUP BY key) ON revision = newest"
-            " WHERE value IS NOT NULL"
+            "SELECT key, max(revision) AS newest, created FROM log INDEXED BY log_key"
+            " WHERE key >= ? AND key > ? AND key < ? AND revision <= ? GROUP BY key HAVING created > 0"
         )
         span = (prefix, after if after is not None else "", prefix + LAST, revision)
-        sql = f"SELECT {_ENTRY} {newest} ORDER BY key LIMIT ?"  # constants only
+        page = (
+            "SELECT l.revision, l.key, l.created, l.crc, l.value"  # noqa: S608  # constants only
+            f" FROM ({newest} ORDER BY key LIMIT ?) CROSS JOIN log l ON l.revision = newest"
+        )
         with self._snapshot():
-            rows = self._read(sql, (*span, limit or -1))
+            rows = self._read(page, (*span, limit or -1))
             more = limit and len(rows) == limit
-            total = self._read(f"SELECT count(*) {newest}", span)[0][0] if more else len(rows)
+            total = self._read(f"SELECT count(*) FROM ({newest})", span)[0][0] if more else len(rows)  # noqa: S608
         return Range([_entry(*row) for row in rows], revision, total - len(rows))
 
     def changes(self, prefix: str, after: int, until: int, limit: int) -> list[Change]:
@@ -312,11 +320,13 @@ class Database:
         finally:
             self._reader.execute("COMMIT")
 
-    def close(self) -> None:
-        """The reader last: it cannot write, so closing never checkpoints behind the writer's back."""
-        self._writer.close()
-        if self._reader is not None:
-            self._reader.close()
+    def close(self, *, trusted: bool = True) -> None:
+        """``trusted`` False: the disk failed. Then the read-only connection goes last, for the last connection that
+        can write also checkpoints; the log stays for the next start to recover."""
+        connections = [self._reader, self._writer] if trusted else [self._writer, self._reader]
+        for connection in connections:
+            if connection is not None:
+                connection.close()
 
 
 def _change(

@@ -159,7 +159,7 @@ class SqliteStore(EmbeddedStore):
     async def _submit(self, key: str, value: bytes | None, newest: int, created: int, base: Pending | None) -> int:
         self._assigned = revision = self._assigned + 1
         self._last_ms = max(self._last_ms, int(self._clock.now().timestamp() * 1000))
-        row = Row(revision, key, created or revision, newest, self._last_ms, value)
+        row = Row(revision, key, 0 if value is None else created or revision, newest, self._last_ms, value)
         pending = Pending(row, base, self._loop.create_future())
         self._pending[key] = pending
         self._writer.submit(pending)
@@ -292,5 +292,5 @@ class SqliteStore(EmbeddedStore):
         self._closed = True
         self._end_watches()
         await asyncio.to_thread(self._reader.shutdown)
-        self._database.close()
+        self._database.close(trusted=not self._writer.stopped)
         self._directory.close()

@@ -65,6 +65,8 @@ class Writer:
         self._undone = threading.Event()
         self._log_bytes = 0
         self._full = False
+        #: The disk failed: nothing is written or synced any more.
+        self.stopped = False
         self._thread = threading.Thread(target=self._run, name="sampan-store-writer", daemon=True)
         self._thread.start()
 
@@ -98,6 +100,8 @@ class Writer:
                 if waiting is not None:
                     self._do(waiting)
                     waiting = None
+                if not going_on:
+                    self._checkpoint()
             except RuntimeError:  # the loop was closed under the store: there is nobody to report to
                 log.exception("the store's writer ends")
                 return
@@ -139,6 +143,7 @@ class Writer:
         return refused
 
     def _report_failure(self, batch: list[Pending], error: StoreError) -> None:
+        self.stopped = self.stopped or isinstance(error, DiskFailed)
         self._undone.clear()
         self._loop.call_soon_threadsafe(self._undo, batch, error)
         self._undone.wait()
@@ -162,6 +167,8 @@ class Writer:
 
     def _checkpoint(self) -> None:
         self._log_bytes = 0
+        if self.stopped:  # a failed fsync is never retried
+            return
         try:
             self._database.checkpoint()
         except DiskFull as error:
