@@ -1,8 +1,55 @@
-"""ConfigMap (v1)."""
+"""ConfigMap (v1): keys, size, immutability."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sampan.api import errors, names
+from sampan.api.groups import printing
 from sampan.api.kind import Kind
+from sampan.api.types import Obj
+from sampan.api.validation import common
+from sampan.api.validation.common import Errors
+
+LIMIT_BYTES = 1024 * 1024
+
+
+def _validate(config_map: Obj) -> Errors:
+    found: Errors = []
+    data, binary = config_map.get("data") or {}, config_map.get("binaryData") or {}
+    size = 0
+    for key, value in data.items():
+        found += common.named(names.config_map_key, key, f"data[{key}]")
+        if key in binary:
+            found.append(errors.invalid(f"data[{key}]", key, "duplicate of key present in binaryData"))
+        size += len(value.encode())
+    for key, value in binary.items():
+        found += common.named(names.config_map_key, key, f"binaryData[{key}]")
+        size += len(value) * 3 // 4
+    if size > LIMIT_BYTES:
+        found.append(errors.too_long("[]", LIMIT_BYTES))
+    return found
+
+
+def _validate_update(new: Obj, old: Obj) -> Errors:
+    if not old.get("immutable"):
+        return []
+    found: Errors = []
+    text = "field is immutable when `immutable` is set"
+    if not new.get("immutable"):
+        found.append(errors.forbidden("immutable", text))
+    for key in ("data", "binaryData"):
+        if (new.get(key) or {}) != (old.get(key) or {}):
+            found.append(errors.forbidden(key, text))
+    return found
+
+
+def _row(config_map: Obj, now: datetime) -> Sequence[Any]:
+    count = len(config_map.get("data") or ()) + len(config_map.get("binaryData") or ())
+    return (printing.name(config_map), count, printing.age(config_map, now))
+
 
 KINDS = (
     Kind(
@@ -14,5 +61,9 @@ KINDS = (
         namespaced=True,
         schema="io.k8s.api.core.v1.ConfigMap",
         short_names=("cm",),
+        validate=_validate,
+        validate_update=_validate_update,
+        columns=(printing.NAME, printing.number("Data"), printing.AGE),
+        row=_row,
     ),
 )

@@ -1,8 +1,81 @@
-"""LimitRange (v1)."""
+"""LimitRange (v1): defaults and bounds of resources in a namespace."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sampan.api import errors, quantity
+from sampan.api.groups import printing
+from sampan.api.groups.core.pod_defaults import default_resource_list
 from sampan.api.kind import Kind
+from sampan.api.types import Obj
+from sampan.api.validation import resources
+from sampan.api.validation.common import Errors
+
+_LISTS = ("min", "max", "default", "defaultRequest", "maxLimitRequestRatio")
+
+
+def _default(limit_range: Obj) -> None:
+    for item in (limit_range.get("spec") or {}).get("limits") or ():
+        for key in _LISTS:
+            default_resource_list(item.get(key))
+        if item.get("type") != "Container":
+            continue
+        # A maximum is the default limit, a default limit the default request, a minimum the least of requests.
+        limits = item.setdefault("default", {})
+        for name, amount in (item.get("max") or {}).items():
+            limits.setdefault(name, amount)
+        requests = item.setdefault("defaultRequest", {})
+        for name, amount in limits.items():
+            requests.setdefault(name, amount)
+        for name, amount in (item.get("min") or {}).items():
+            requests.setdefault(name, amount)
+        for key in ("default", "defaultRequest"):
+            if not item[key]:
+                del item[key]
+
+
+def _validate(limit_range: Obj) -> Errors:
+    found: Errors = []
+    seen: set[str] = set()
+    for index, item in enumerate((limit_range.get("spec") or {}).get("limits") or ()):
+        path, kind = f"spec.limits[{index}]", item.get("type", "")
+        if not kind:
+            found.append(errors.required(f"{path}.type"))
+        if kind in seen:
+            found.append(errors.duplicate(f"{path}.type", kind))
+        seen.add(kind)
+        for key in _LISTS:
+            found += resources.resource_list(item.get(key), f"{path}.{key}")
+        if kind == "Pod":
+            for key in ("default", "defaultRequest"):
+                if item.get(key):
+                    text = "may not be specified when `type` is 'Pod'"
+                    found.append(errors.forbidden(f"{path}.{key}", text))
+        for lower, upper in (("min", "max"), ("min", "default"), ("min", "defaultRequest"), ("default", "max"),
+                             ("defaultRequest", "max"), ("defaultRequest", "default")):  # fmt: skip
+            found += _ordered(item, lower, upper, path)
+    return found
+
+
+_NAMES = {"min": "min", "max": "max", "default": "default", "defaultRequest": "default request"}
+
+
+def _ordered(item: Obj, lower: str, upper: str, path: str) -> Errors:
+    found: Errors = []
+    uppers = item.get(upper) or {}
+    for name, amount in (item.get(lower) or {}).items():
+        if name in uppers and quantity.compare(amount, uppers[name]) > 0:
+            text = f"{_NAMES[lower]} value {amount} is greater than {_NAMES[upper]} value {uppers[name]}"
+            found.append(errors.invalid(f"{path}.{lower}[{name}]", amount, text))
+    return found
+
+
+def _row(limit_range: Obj, now: datetime) -> Sequence[Any]:
+    return printing.created_at_row(limit_range, now)
+
 
 KINDS = (
     Kind(
@@ -15,5 +88,9 @@ KINDS = (
         schema="io.k8s.api.core.v1.LimitRange",
         short_names=("limits",),
         create_on_update=True,
+        default=_default,
+        validate=_validate,
+        columns=printing.CREATED_AT_COLUMNS,
+        row=_row,
     ),
 )

@@ -2,7 +2,32 @@
 
 from __future__ import annotations
 
-from sampan.api.kind import Kind
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sampan.api import labels
+from sampan.api.groups import printing
+from sampan.api.groups.core.pod_defaults import default_pod_template
+from sampan.api.kind import Column, Kind
+from sampan.api.types import Obj
+from sampan.api.validation import pod
+from sampan.api.validation.common import Errors
+
+
+def _default(obj: Obj) -> None:
+    default_pod_template(obj.setdefault("template", {}))
+
+
+def _validate(obj: Obj) -> Errors:
+    return pod.pod_template(obj.get("template") or {}, "template")
+
+
+def _row(obj: Obj, now: datetime) -> Sequence[Any]:
+    template = obj.get("template") or {}
+    pod_labels = labels.format_map((template.get("metadata") or {}).get("labels"))
+    return (printing.name(obj), *printing.containers(template.get("spec") or {}), pod_labels)
+
 
 KINDS = (
     Kind(
@@ -14,5 +39,9 @@ KINDS = (
         namespaced=True,
         schema="io.k8s.api.core.v1.PodTemplate",
         generation=True,
+        default=_default,
+        validate=_validate,
+        columns=(printing.NAME, Column("Containers"), Column("Images"), Column("Pod Labels")),
+        row=_row,
     ),
 )

@@ -1,8 +1,89 @@
-"""Secret (v1)."""
+"""Secret (v1): types, keys, size, immutability; ``stringData`` is folded into ``data``."""
 
 from __future__ import annotations
 
-from sampan.api.kind import Kind
+import base64
+import binascii
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from sampan.api import errors, names
+from sampan.api.groups import printing, selectable
+from sampan.api.kind import Column, Kind
+from sampan.api.types import Obj
+from sampan.api.validation import common
+from sampan.api.validation.common import Errors
+
+LIMIT_BYTES = 1024 * 1024
+
+_REDACTED = "<secret contents redacted>"
+SERVICE_ACCOUNT_NAME = "kubernetes.io/service-account.name"
+#: Keys that each well-known type must have.
+_REQUIRED_KEYS = {
+    "kubernetes.io/dockercfg": (".dockercfg",),
+    "kubernetes.io/dockerconfigjson": (".dockerconfigjson",),
+    "kubernetes.io/ssh-auth": ("ssh-privatekey",),
+    "kubernetes.io/tls": ("tls.crt", "tls.key"),
+}
+_JSON_TYPES = ("kubernetes.io/dockercfg", "kubernetes.io/dockerconfigjson")
+
+
+def _default(secret: Obj) -> None:
+    texts = secret.pop("stringData", None)
+    if texts:
+        data = secret.setdefault("data", {})
+        for key, text in texts.items():
+            data[key] = base64.b64encode(text.encode()).decode()
+    if not secret.get("type"):
+        secret["type"] = "Opaque"
+
+
+def _validate(secret: Obj) -> Errors:
+    found: Errors = []
+    data = secret.get("data") or {}
+    size = 0
+    for key, value in data.items():
+        found += common.named(names.config_map_key, key, f"data[{key}]")
+        size += len(value) * 3 // 4
+    if size > LIMIT_BYTES:
+        found.append(errors.too_long("data", LIMIT_BYTES))
+    return found + _validate_type(secret, secret.get("type", ""), data)
+
+
+def _validate_type(secret: Obj, kind: str, data: Obj) -> Errors:
+    found = [errors.required(f"data[{key}]") for key in _REQUIRED_KEYS.get(kind, ()) if key not in data]
+    if kind in _JSON_TYPES and not found:
+        key = _REQUIRED_KEYS[kind][0]
+        try:
+            orjson.loads(base64.b64decode(data[key]))
+        except (orjson.JSONDecodeError, binascii.Error) as error:
+            found.append(errors.invalid(f"data[{key}]", _REDACTED, str(error)))
+    if kind == "kubernetes.io/basic-auth" and not ({"username", "password"} & data.keys()):
+        found += [errors.required("data[username]"), errors.required("data[password]")]
+    if kind == "kubernetes.io/service-account-token":
+        annotations = secret.get("metadata", {}).get("annotations") or {}
+        if not annotations.get(SERVICE_ACCOUNT_NAME):
+            found.append(errors.required(f"metadata.annotations[{SERVICE_ACCOUNT_NAME}]"))
+    return found
+
+
+def _validate_update(new: Obj, old: Obj) -> Errors:
+    found = common.immutable(new.get("type"), old.get("type"), "type")
+    if old.get("immutable"):
+        text = "field is immutable when `immutable` is set"
+        if not new.get("immutable"):
+            found.append(errors.forbidden("immutable", text))
+        if (new.get("data") or {}) != (old.get("data") or {}):
+            found.append(errors.forbidden("data", text))
+    return found
+
+
+def _row(secret: Obj, now: datetime) -> Sequence[Any]:
+    return (printing.name(secret), secret.get("type", ""), len(secret.get("data") or ()), printing.age(secret, now))
+
 
 KINDS = (
     Kind(
@@ -13,5 +94,12 @@ KINDS = (
         singular="secret",
         namespaced=True,
         schema="io.k8s.api.core.v1.Secret",
+        default=_default,
+        validate=_validate,
+        validate_update=_validate_update,
+        columns=(printing.NAME, Column("Type"), printing.number("Data"), printing.AGE),
+        row=_row,
+        selectable_fields=selectable.fields_at("type"),
+        selectable_names=("type",),
     ),
 )

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sampan.api.groups import printing
 from sampan.api.kind import Kind, Subresource
+from sampan.api.types import Obj
+
+
+def _row(account: Obj, now: datetime) -> Sequence[Any]:
+    return (printing.name(account), len(account.get("secrets") or ()), printing.age(account, now))
+
 
 KINDS = (
     Kind(
@@ -15,5 +26,7 @@ KINDS = (
         schema="io.k8s.api.core.v1.ServiceAccount",
         short_names=("sa",),
         subresources=(Subresource("token", "TokenRequest", "authentication.k8s.io", "v1", ("create",)),),
+        columns=(printing.NAME, printing.number("Secrets"), printing.AGE),
+        row=_row,
     ),
 )
