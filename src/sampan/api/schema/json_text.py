@@ -18,7 +18,7 @@ from sampan.api.errors import BadRequest
 #: is 1000.
 MAX_DEPTH: Final = 400
 
-_SPACE_BEFORE_COLON = (b" :", b"\t:", b"\n:", b"\r:")
+_CONTAINERS = frozenset((dict, list))
 
 
 def parse_json(body: bytes) -> tuple[Any, list[str]]:
@@ -39,18 +39,17 @@ def parse_json(body: bytes) -> tuple[Any, list[str]]:
 def _count_keys(value: Any) -> int:
     """Keys of all objects in ``value``. Raises BadRequest when it is nested too deep."""
     keys = depth = 0
-    level: list[Any] = [value] if type(value) is dict or type(value) is list else []
+    level: list[Any] = [value] if type(value) in _CONTAINERS else []
     while level:
         depth += 1
         if depth > MAX_DEPTH:
             raise BadRequest("exceeded max depth")
-        below: list[Any] = []
-        for container in level:
-            if type(container) is dict:
-                keys += len(container)
-                below += [item for item in container.values() if type(item) is dict or type(item) is list]
-            else:
-                below += [item for item in container if type(item) is dict or type(item) is list]
+        objects = [item for item in level if type(item) is dict]
+        keys += sum(map(len, objects))
+        below = [item for container in objects for item in container.values() if type(item) in _CONTAINERS]
+        if len(objects) < len(level):
+            lists = [item for item in level if type(item) is list]
+            below += [item for container in lists for item in container if type(item) in _CONTAINERS]
         level = below
     return keys
 
@@ -68,7 +67,8 @@ def _has_no_duplicates(body: bytes, keys: int) -> bool:
         if rb'\\":' in body:
             return False
         colons -= body.count(rb"\":")
-    return colons == keys and not any(space in body for space in _SPACE_BEFORE_COLON)
+    space_before_colon = b" :" in body or b"\n:" in body or b"\t:" in body or b"\r:" in body
+    return colons == keys and not space_before_colon
 
 
 class _Pairs(list[tuple[str, Any]]):
