@@ -140,9 +140,7 @@ def _container_status(pod: Obj, sort: spec.Sort, container: Obj, state: PodState
         ended = ended[1:]
     else:
         status["state"] = {"waiting": _waiting(waiting or Waiting(_default_reason(pod, sort, state)))}
-    if ended and last.state != "running":
-        status["lastState"] = {"terminated": _terminated(ended[0], facts)}
-    elif ended:
+    if (ended and last.state != "running") or ended:
         status["lastState"] = {"terminated": _terminated(ended[0], facts)}
     return status
 

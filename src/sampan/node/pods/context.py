@@ -1,0 +1,59 @@
+"""What every pod worker shares: the node's collaborators in one value, and the error each may raise for a pod."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from sampan.api.clock import Clock
+from sampan.api.types import Obj
+from sampan.client.client import Client
+from sampan.node import runtime
+from sampan.node.cgroups import CgroupManager
+from sampan.node.config import NodeConfig
+from sampan.node.env.fields import PodFacts
+from sampan.node.env.sources import ObjectSource
+from sampan.node.images.manager import ImageManager
+from sampan.node.pods.render import HostDns
+
+
+class Recorder(Protocol):
+    """The part of ``sampan.client.events.EventRecorder`` that is used."""
+
+    def event(self, about: Obj, kind: Any, reason: str, message: str, *, field_path: str = "") -> None: ...
+
+
+class Volumes(Protocol):
+    """The part of ``sampan.node.volumes.manager.VolumeManager`` that workers use. Raises VolumeError."""
+
+    async def mount_pod(self, pod: Obj, facts: PodFacts | None = None) -> Mapping[str, Any]: ...
+    async def container_mounts(
+        self, pod: Obj, container: Obj, mounted: Any, environment: Mapping[str, str] | None = None
+    ) -> list[runtime.Mount]: ...
+    async def unmount_pod(self, uid: str) -> None: ...
+    def pod_changed(self, pod: Obj) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeContext:
+    config: NodeConfig
+    client: Client
+    runtime: runtime.Runtime
+    clock: Clock
+    images: ImageManager
+    volumes: Volumes
+    objects: ObjectSource
+    recorder: Recorder
+    cgroups: CgroupManager
+    host_dns: HostDns
+    #: The Services whose variables containers get.
+    services: Callable[[], Iterable[Obj]] = field(default=lambda: ())
+    allocatable: Mapping[str, str] = field(default_factory=dict)
+    memory_capacity_bytes: int = 0
+    #: Bounds how many pods are being started at the same time.
+    starts: asyncio.Semaphore
+
+    def facts(self, pod_ips: tuple[str, ...] = ()) -> PodFacts:
+        return PodFacts(pod_ips, self.config.addresses, self.allocatable)

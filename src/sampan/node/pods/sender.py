@@ -1,0 +1,81 @@
+"""Sends one pod's status: always the newest, one request at a time, as a patch of what changed.
+
+Owned by the pod worker. Knows what the API server has from the informer and from the answers to its own patches.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from sampan.api.errors import ApiError, Conflict, NotFound
+from sampan.api.resources import PODS
+from sampan.api.types import Obj
+from sampan.client.client import Client
+from sampan.client.keys import revision_of
+from sampan.node.pods.status import plan_status_patch
+
+log = logging.getLogger(__name__)
+
+_RETRY_SECONDS = (0.1, 0.5, 1.0, 5.0, 10.0)
+
+
+class StatusSender:
+    """Invariant: ``idle`` is set exactly when the API server has the status last wanted, or the pod is gone."""
+
+    def __init__(self, client: Client, pod: Obj) -> None:
+        self._client = client
+        self._meta = pod["metadata"]
+        self._revision = revision_of(pod)
+        self.present: Obj = pod.get("status") or {}
+        self._wanted: Obj | None = None
+        self._wake = asyncio.Event()
+        self.idle = asyncio.Event()
+        self.idle.set()
+        self.gone = False
+
+    def observe(self, pod: Obj) -> None:
+        """A newer state of the pod from the API."""
+        revision = revision_of(pod)
+        if revision > self._revision:
+            self._revision = revision
+            self.present = pod.get("status") or {}
+
+    def want(self, status: Obj) -> None:
+        if not plan_status_patch(self.present, status) and self.idle.is_set():
+            return
+        self._wanted = status
+        self.idle.clear()
+        self._wake.set()
+
+    async def run(self) -> None:
+        failures = 0
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            try:
+                await self._send()
+                failures = 0
+            except (ApiError, OSError, TimeoutError) as error:
+                delay = _RETRY_SECONDS[min(failures, len(_RETRY_SECONDS) - 1)]
+                failures += 1
+                log.warning("status of pod %s/%s: %s", self._meta["namespace"], self._meta["name"], error)
+                await asyncio.sleep(delay)
+                self._wake.set()
+
+    async def _send(self) -> None:
+        wanted = self._wanted
+        patch = plan_status_patch(self.present, wanted) if wanted is not None else {}
+        if patch and not self.gone:
+            body = {"metadata": {"uid": self._meta["uid"]}, "status": patch}
+            try:
+                answer = await self._client.patch(
+                    PODS, self._meta["name"], body, self._meta["namespace"],
+                    patch_type="strategic", subresource="status",
+                )  # fmt: skip
+                self.observe(answer)
+            except (NotFound, Conflict):
+                # Deleted, perhaps replaced by a pod of the same name and another uid: nothing left to tell.
+                self.gone = True
+        if self._wanted is wanted:
+            self.idle.set()

@@ -1,0 +1,1 @@
+"""Probes of containers: what one check does (check), and the tasks that repeat it (pod_probes)."""
