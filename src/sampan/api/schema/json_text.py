@@ -18,8 +18,6 @@ from sampan.api.errors import BadRequest
 #: is 1000.
 MAX_DEPTH: Final = 400
 
-_CONTAINERS = frozenset((dict, list))
-
 
 def parse_json(body: bytes) -> tuple[Any, list[str]]:
     """The value and the paths of keys given twice (the last wins). Raises BadRequest for what is not one JSON value in
@@ -36,21 +34,17 @@ def parse_json(body: bytes) -> tuple[Any, list[str]]:
     return value, _find_duplicates(body)
 
 
-def _count_keys(value: Any) -> int:
+def _count_keys(value: Any, depth: int = 1) -> int:
     """Keys of all objects in ``value``. Raises BadRequest when it is nested too deep."""
-    keys = depth = 0
-    level: list[Any] = [value] if type(value) in _CONTAINERS else []
-    while level:
-        depth += 1
-        if depth > MAX_DEPTH:
-            raise BadRequest("exceeded max depth")
-        objects = [item for item in level if type(item) is dict]
-        keys += sum(map(len, objects))
-        below = [item for container in objects for item in container.values() if type(item) in _CONTAINERS]
-        if len(objects) < len(level):
-            lists = [item for item in level if type(item) is list]
-            below += [item for container in lists for item in container if type(item) in _CONTAINERS]
-        level = below
+    is_object = type(value) is dict
+    if not is_object and type(value) is not list:
+        return 0
+    if depth > MAX_DEPTH:
+        raise BadRequest("exceeded max depth")
+    keys = len(value) if is_object else 0
+    for item in value.values() if is_object else value:
+        if type(item) is dict or type(item) is list:
+            keys += _count_keys(item, depth + 1)
     return keys
 
 
