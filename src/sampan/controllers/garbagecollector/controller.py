@@ -163,6 +163,8 @@ class GarbageCollector:
         if child is None or child["metadata"]["uid"] != record.item.uid:
             return
         kept = [ref for ref in objects.owner_references(child) if ref["uid"] != owner_uid]
+        if len(kept) == len(objects.owner_references(child)):
+            return
         await self._patch(record.item, child, {"ownerReferences": kept or None})
 
     async def _delete(self, item: Item, obj: Obj, propagation: Propagation) -> None:

@@ -1,0 +1,85 @@
+"""Starts all controllers on one set of informers: the part that kube-controller-manager plays.
+
+Called by ``sampan.cluster`` and ``sampan.testing``. To add a controller, write its package and name it in
+``CONTROLLERS``; jobs, stateful sets, daemon sets and cron jobs will come the same way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+from sampan.api.clock import Clock, Random
+from sampan.client import tasks
+from sampan.client.client import Client
+from sampan.client.informer import InformerFactory
+from sampan.controllers.context import Context, ControllersConfig, Runnable
+from sampan.controllers.deployment.controller import DeploymentController
+from sampan.controllers.endpoints.legacy import EndpointsController
+from sampan.controllers.endpoints.mirroring import EndpointSliceMirroringController
+from sampan.controllers.endpoints.service_slices import EndpointSliceController
+from sampan.controllers.garbagecollector.controller import GarbageCollector
+from sampan.controllers.garbagecollector.pods import PodGarbageCollector
+from sampan.controllers.namespace.deletion import NamespaceDeletionController
+from sampan.controllers.namespace.rootca import RootCaPublisher
+from sampan.controllers.namespace.serviceaccounts import ServiceAccountController
+from sampan.controllers.node.eviction import TaintEvictionController
+from sampan.controllers.node.ipam import NodeIpamController
+from sampan.controllers.node.lifecycle import NodeLifecycleController
+from sampan.controllers.replicaset.adapters import REPLICA_SET, REPLICATION_CONTROLLER
+from sampan.controllers.replicaset.controller import ReplicaSetController
+
+#: Name (as ``--controllers`` of kube-controller-manager has it) to constructor.
+CONTROLLERS: dict[str, Callable[[Context], Runnable]] = {
+    "serviceaccount-controller": ServiceAccountController,
+    "namespace-controller": NamespaceDeletionController,
+    "deployment-controller": DeploymentController,
+    "replicaset-controller": lambda context: ReplicaSetController(context, REPLICA_SET),
+    "replicationcontroller-controller": lambda context: ReplicaSetController(context, REPLICATION_CONTROLLER),
+    "endpointslice-controller": EndpointSliceController,
+    "endpoints-controller": EndpointsController,
+    "endpointslice-mirroring-controller": EndpointSliceMirroringController,
+    "garbage-collector-controller": GarbageCollector,
+    "pod-garbage-collector-controller": PodGarbageCollector,
+    "node-lifecycle-controller": NodeLifecycleController,
+    "taint-eviction-controller": TaintEvictionController,
+    "node-ipam-controller": NodeIpamController,
+    "root-ca-certificate-publisher-controller": RootCaPublisher,
+}
+
+
+class ClientFor(Protocol):
+    def __call__(self, name: str, /) -> Client:
+        """A client that acts as ``system:serviceaccount:kube-system:<name>``."""
+        ...
+
+
+async def run_controllers(
+    client: Client,
+    *,
+    clock: Clock,
+    random: Random,
+    config: ControllersConfig | None = None,
+    client_for: ClientFor | None = None,
+    informers: InformerFactory | None = None,
+    started: asyncio.Event | None = None,
+) -> None:
+    """Runs every enabled controller until cancelled.
+
+    ``client`` reads for the informers; each controller writes with ``client_for(<its name>)`` (default: ``client``).
+    ``informers`` shares a factory that the caller runs. ``started`` is set when all informers have synced.
+    """
+    config = config or ControllersConfig()
+    factory = informers or InformerFactory(client, random=random)
+    context = Context(factory, client_for or (lambda name: client), clock, random, config)
+    async with asyncio.TaskGroup() as group:
+        for name, build in CONTROLLERS.items():
+            if name in config.disabled or (build is RootCaPublisher and not config.root_ca_pem):
+                continue
+            tasks.spawn_eternal(group, build(context).run(), name)
+        if informers is None:
+            tasks.spawn_eternal(group, factory.run(), "informers of controllers")
+        await factory.synced()
+        if started is not None:
+            started.set()

@@ -1,0 +1,130 @@
+"""Deletes pods that do not tolerate a NoExecute taint of their node, in their own time (upstream ``tainteviction``)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sampan.api import objects
+from sampan.api.clock import parse_time
+from sampan.api.errors import NotFound
+from sampan.api.resources import NODES, PODS
+from sampan.api.types import Obj
+from sampan.client import tasks
+from sampan.client.controller import DONE, Controller, Result, observe
+from sampan.client.informer import ChangeType
+from sampan.client.keys import ObjectKey, key_of
+from sampan.controllers.context import Context
+from sampan.controllers.node.lifecycle import POD_NODE_INDEX, pods_of_node
+from sampan.controllers.workload import conditions, podfacts
+
+NAME = "taint-eviction-controller"
+
+
+def tolerates(toleration: Obj, taint: Obj) -> bool:
+    """Whether one toleration covers one taint (core/v1 ``Toleration.ToleratesTaint``). Pure."""
+    if toleration.get("effect") and toleration["effect"] != taint["effect"]:
+        return False
+    if toleration.get("key") and toleration["key"] != taint["key"]:
+        return False
+    if toleration.get("operator", "Equal") == "Exists":
+        return True
+    return bool(toleration.get("key")) and toleration.get("value", "") == taint.get("value", "")
+
+
+def plan_eviction(pod: Obj, taints: Sequence[Obj], now: datetime) -> float | None:
+    """Seconds until the pod has to go: 0 at once, None never. ``taints`` are the node's NoExecute ones. Pure."""
+    if not taints:
+        return None
+    tolerations = pod.get("spec", {}).get("tolerations") or ()
+    used: list[tuple[Obj, Obj]] = []
+    for taint in taints:
+        matching = [toleration for toleration in tolerations if tolerates(toleration, taint)]
+        if not matching:
+            return 0.0
+        used.extend((toleration, taint) for toleration in matching)
+    waits = []
+    for toleration, taint in used:
+        seconds = toleration.get("tolerationSeconds")
+        if seconds is None:
+            continue
+        since = parse_time(taint["timeAdded"]) if taint.get("timeAdded") else now
+        waits.append(max(0.0, max(0, int(seconds)) - (now - since).total_seconds()))
+    return min(waits, default=None)
+
+
+class TaintEvictionController:
+    def __init__(self, context: Context) -> None:
+        self._clock = context.clock
+        self._client = context.client_for(NAME)
+        self._recorder = context.recorder(self._client, "taint-eviction-controller")
+        self._nodes = context.informers.informer(NODES)
+        self._pods = context.informers.informer(PODS)
+        self._pods.add_index(POD_NODE_INDEX, pods_of_node)
+        #: Pods told that they will be deleted later.
+        self._marked: set[ObjectKey] = set()
+        self._controller: Controller[ObjectKey] = Controller(NAME, self.sync, informers=[self._nodes, self._pods])
+        self._pods.add_handler(self._pod_changed)
+        self._nodes.add_handler(self._node_changed)
+
+    async def run(self) -> None:
+        await tasks.run_all(controller=self._controller.run(), events=self._recorder.run())
+
+    async def sync(self, key: ObjectKey) -> Result:
+        pod = self._pods.get(*key)
+        if pod is None or not podfacts.is_active(pod):
+            self._marked.discard(key)
+            return DONE
+        node = self._nodes.get("", podfacts.node_name(pod))
+        wait = plan_eviction(pod, no_execute(node) if node else (), self._clock.now())
+        if wait is None:
+            if key in self._marked:
+                self._marked.discard(key)
+                message = f"Cancelling deletion of Pod {key}"
+                self._recorder.event(pod, "Normal", "TaintManagerEviction", message)
+            return DONE
+        if wait > 0:
+            self._marked.add(key)
+            return Result(wait)
+        self._recorder.event(pod, "Normal", "TaintManagerEviction", f"Marking for deletion Pod {key}")
+        self._marked.discard(key)
+        await self._evict(pod)
+        return DONE
+
+    async def _evict(self, pod: Obj) -> None:
+        meta = pod["metadata"]
+        message = "Taint manager: deleting due to NoExecute taint"
+        made = conditions.make("DisruptionTarget", "True", "DeletionByTaintManager", message, self._clock.now())
+        listed = conditions.put(pod.get("status", {}).get("conditions"), made)
+        patch = {
+            "metadata": {"uid": meta["uid"], "resourceVersion": meta["resourceVersion"]},
+            "status": {"conditions": objects.deep_copy(listed)},
+        }
+        try:
+            await self._client.patch(PODS, meta["name"], patch, meta["namespace"], subresource="status")
+            answer = await self._client.delete(PODS, meta["name"], meta["namespace"], uid=meta["uid"])
+        except NotFound:
+            return
+        await observe(self._pods, answer, meta["namespace"])
+
+    def _pod_changed(self, kind: ChangeType, pod: Obj, previous: Obj | None) -> None:
+        moved = previous is None or (
+            podfacts.node_name(pod) != podfacts.node_name(previous)
+            or pod["spec"].get("tolerations") != previous["spec"].get("tolerations")
+        )
+        name = podfacts.node_name(pod)
+        if not name or not moved or not self._nodes.has_synced:
+            return
+        node = self._nodes.get("", name)
+        if node is not None and no_execute(node):
+            self._controller.enqueue(key_of(pod))
+
+    def _node_changed(self, kind: ChangeType, node: Obj, previous: Obj | None) -> None:
+        before = no_execute(previous) if previous is not None else []
+        if kind != "DELETED" and no_execute(node) != before:
+            for pod in self._pods.by_index(POD_NODE_INDEX, node["metadata"]["name"]):
+                self._controller.enqueue(key_of(pod))
+
+
+def no_execute(node: Obj) -> list[Obj]:
+    return [taint for taint in node["spec"].get("taints") or () if taint.get("effect") == "NoExecute"]

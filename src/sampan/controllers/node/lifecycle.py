@@ -1,0 +1,165 @@
+"""The shell of the node lifecycle controller: notices silent nodes, taints, and marks their pods not ready.
+
+A node is heard when its Lease or its status changes, by this process's event-loop clock, so skewed clocks of nodes do
+not matter. Heartbeats only note the time; one timer a node looks whether the grace period has passed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+from sampan.api import objects
+from sampan.api.errors import NotFound
+from sampan.api.resources import LEASES, NODES, PODS
+from sampan.api.types import Condition, Obj
+from sampan.client import tasks
+from sampan.client.controller import DONE, Controller, Result, observe
+from sampan.client.informer import ChangeType
+from sampan.client.keys import ObjectKey, key_of
+from sampan.controllers.context import Context
+from sampan.controllers.node.lifecycle_plan import plan_silent, plan_taints, ready_status
+from sampan.controllers.workload import conditions, podfacts
+
+NAME = "node-controller"
+LEASE_NAMESPACE = "kube-node-lease"
+POD_NODE_INDEX = "node-of-pod"
+
+
+def pods_of_node(pod: Obj) -> Iterable[str]:
+    """The index function for ``POD_NODE_INDEX``."""
+    node = podfacts.node_name(pod)
+    return (node,) if node else ()
+
+
+class NodeLifecycleController:
+    def __init__(self, context: Context) -> None:
+        self._clock = context.clock
+        self._grace_seconds = context.config.node_monitor_grace_seconds
+        self._startup_grace_seconds = context.config.node_startup_grace_seconds
+        self._client = context.client_for(NAME)
+        self._recorder = context.recorder(self._client, NAME)
+        self._nodes = context.informers.informer(NODES)
+        self._leases = context.informers.informer(LEASES)
+        self._pods = context.informers.informer(PODS)
+        self._pods.add_index(POD_NODE_INDEX, pods_of_node)
+        #: When each node was last heard, on the loop's clock.
+        self._heard: dict[str, float] = {}
+        self._controller: Controller[ObjectKey] = Controller(
+            NAME, self.sync, workers=2, informers=[self._nodes, self._leases, self._pods]
+        )
+        self._nodes.add_handler(self._node_changed)
+        self._leases.add_handler(self._lease_changed)
+        self._pods.add_handler(self._pod_changed)
+
+    async def run(self) -> None:
+        await tasks.run_all(controller=self._controller.run(), events=self._recorder.run())
+
+    def _lease_changed(self, kind: ChangeType, lease: Obj, previous: Obj | None) -> None:
+        meta = lease["metadata"]
+        if meta.get("namespace") != LEASE_NAMESPACE or kind == "DELETED":
+            return
+        if previous is None or lease["spec"].get("renewTime") != previous["spec"].get("renewTime"):
+            self._heard[meta["name"]] = asyncio.get_running_loop().time()
+
+    def _node_changed(self, kind: ChangeType, node: Obj, previous: Obj | None) -> None:
+        key = key_of(node)
+        if kind == "DELETED":
+            self._heard.pop(key.name, None)
+            return
+        now = asyncio.get_running_loop().time()
+        if previous is None:
+            self._heard.setdefault(key.name, now)
+        elif _heartbeat(node) != _heartbeat(previous):
+            self._heard[key.name] = now
+        if previous is None or _matters(node) != _matters(previous):
+            self._controller.enqueue(key)
+
+    def _pod_changed(self, kind: ChangeType, pod: Obj, previous: Obj | None) -> None:
+        """A pod that came to a silent node (bound just before) is marked as well."""
+        name = podfacts.node_name(pod)
+        if kind == "DELETED" or not name or not podfacts.is_ready(pod) or not self._nodes.has_synced:
+            return
+        node = self._nodes.get("", name)
+        if node is not None and ready_status(node) == "Unknown":
+            self._controller.enqueue(key_of(node))
+
+    async def sync(self, key: ObjectKey) -> Result:
+        node = self._nodes.get(*key)
+        if node is None:
+            return DONE
+        reported = conditions.find(node.get("status", {}).get("conditions"), "Ready") is not None
+        grace = self._grace_seconds if reported else self._startup_grace_seconds
+        now = asyncio.get_running_loop().time()
+        remaining = self._heard.setdefault(key.name, now) + grace - now
+        if remaining <= 0 and (not reported or ready_status(node) != "Unknown"):
+            node = await self._mark_silent(node)
+        if ready_status(node) != "True":
+            await self._mark_pods(node)
+        await self._write_taints(node)
+        # A silent node needs no timer: its next heartbeat changes its status.
+        return Result(max(remaining, 0.01)) if remaining > 0 else DONE
+
+    async def _mark_silent(self, node: Obj) -> Obj:
+        new = objects.deep_copy(node)
+        new.setdefault("status", {})["conditions"] = plan_silent(node, self._clock.now())
+        written = await self._client.update_status(NODES, new)
+        await observe(self._nodes, written)
+        name = node["metadata"]["name"]
+        self._recorder.event(_reference(node), "Normal", "NodeNotReady", f"Node {name} status is now: NodeNotReady")
+        return written
+
+    async def _mark_pods(self, node: Obj) -> None:
+        """Pods of a node that is not ready are not ready: Services stop sending them traffic."""
+        name = node["metadata"]["name"]
+        for pod in self._pods.by_index(POD_NODE_INDEX, name):
+            if not podfacts.is_ready(pod):
+                continue
+            meta = pod["metadata"]
+            ready: Condition = conditions.make("Ready", "False", "NodeNotReady", "", self._clock.now())
+            del ready["message"]
+            listed = conditions.put(pod.get("status", {}).get("conditions"), ready)
+            patch = {
+                "metadata": {"uid": meta["uid"], "resourceVersion": meta["resourceVersion"]},
+                "status": {"conditions": objects.deep_copy(listed)},
+            }
+            try:
+                written = await self._client.patch(PODS, meta["name"], patch, meta["namespace"], subresource="status")
+            except NotFound:
+                continue
+            await observe(self._pods, written, meta["namespace"])
+            self._recorder.event(pod, "Warning", "NodeNotReady", "Node is not ready")
+
+    async def _write_taints(self, node: Obj) -> None:
+        current = self._nodes.get("", node["metadata"]["name"])
+        if current is None:
+            return
+        # When no node at all is heard, the network of this process is at fault: nobody is evicted.
+        evict = len(self._nodes.list()) == 1 or any(ready_status(other) == "True" for other in self._nodes.list())
+        taints = plan_taints(current, self._clock.now(), evict=evict)
+        if not taints.changed:
+            return
+        meta = current["metadata"]
+        patch = {
+            "metadata": {"uid": meta["uid"], "resourceVersion": meta["resourceVersion"]},
+            "spec": {"taints": objects.deep_copy(taints.wanted) or None},
+        }
+        await observe(self._nodes, await self._client.patch(NODES, meta["name"], patch))
+
+
+def _heartbeat(node: Obj) -> object:
+    return [
+        (entry.get("type"), entry.get("status"), entry.get("lastHeartbeatTime"))
+        for entry in node.get("status", {}).get("conditions") or ()
+    ]
+
+
+def _matters(node: Obj) -> object:
+    statuses = [(c.get("type"), c.get("status")) for c in node.get("status", {}).get("conditions") or ()]
+    return statuses, node["spec"].get("taints"), node["spec"].get("unschedulable")
+
+
+def _reference(node: Obj) -> Obj:
+    """Events of nodes carry the node's name as uid, as upstream's do; ``kubectl describe node`` finds both."""
+    name = node["metadata"]["name"]
+    return {"kind": "Node", "apiVersion": "v1", "name": name, "uid": node["metadata"]["uid"]}

@@ -1,0 +1,96 @@
+"""What the state of a node means: conditions when it is silent, and taints (upstream ``nodelifecycle``). Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sampan.api.clock import format_time
+from sampan.api.types import Condition, Obj
+from sampan.controllers.workload import conditions
+
+NOT_READY = "node.kubernetes.io/not-ready"
+UNREACHABLE = "node.kubernetes.io/unreachable"
+UNSCHEDULABLE = "node.kubernetes.io/unschedulable"
+_WATCHED = ("Ready", "MemoryPressure", "DiskPressure", "PIDPressure")
+#: Condition type → status → key of its NoSchedule taint.
+_CONDITION_TAINTS = {
+    "Ready": {"False": NOT_READY, "Unknown": UNREACHABLE},
+    "MemoryPressure": {"True": "node.kubernetes.io/memory-pressure"},
+    "DiskPressure": {"True": "node.kubernetes.io/disk-pressure"},
+    "NetworkUnavailable": {"True": "node.kubernetes.io/network-unavailable"},
+    "PIDPressure": {"True": "node.kubernetes.io/pid-pressure"},
+}
+_OWNED_NO_SCHEDULE = frozenset(
+    {UNSCHEDULABLE} | {key for statuses in _CONDITION_TAINTS.values() for key in statuses.values()}
+)
+_OWNED_NO_EXECUTE = frozenset({NOT_READY, UNREACHABLE})
+
+
+def ready_status(node: Obj) -> str:
+    """``True``, ``False`` or ``Unknown``; a node that never reported is Unknown."""
+    ready = conditions.find(node.get("status", {}).get("conditions"), "Ready")
+    return str(ready["status"]) if ready is not None else "Unknown"
+
+
+def plan_silent(node: Obj, now: datetime) -> list[Condition]:
+    """The conditions of a node that has not been heard of for the grace period."""
+    listed: list[Condition] = list(node.get("status", {}).get("conditions") or ())
+    moment = format_time(now)
+    for kind in _WATCHED:
+        old = conditions.find(listed, kind)
+        if old is not None and old["status"] == "Unknown":
+            continue
+        new: Condition = {"type": kind, "status": "Unknown", "lastTransitionTime": moment}
+        if old is None:
+            new["lastHeartbeatTime"] = str(node["metadata"].get("creationTimestamp", moment))
+            new["reason"], new["message"] = "NodeStatusNeverUpdated", "Kubelet never posted node status."
+        else:
+            new["lastHeartbeatTime"] = old.get("lastHeartbeatTime", moment)
+            new["reason"], new["message"] = "NodeStatusUnknown", "Kubelet stopped posting node status."
+        listed = [new if entry["type"] == kind else entry for entry in listed] if old is not None else [*listed, new]
+    return listed
+
+
+@dataclass(frozen=True, slots=True)
+class Taints:
+    """The whole list to write, and whether it differs from the present one."""
+
+    wanted: list[Obj]
+    changed: bool
+
+
+def plan_taints(node: Obj, now: datetime, *, evict: bool) -> Taints:
+    """``evict`` False: no NoExecute taints are added (the whole cluster is silent: the fault is here, not there)."""
+    present: Sequence[Obj] = node["spec"].get("taints") or ()
+    listed = node.get("status", {}).get("conditions") or ()
+    no_schedule = {
+        key
+        for kind, statuses in _CONDITION_TAINTS.items()
+        if (entry := conditions.find(listed, kind)) is not None and (key := statuses.get(entry["status"], ""))
+    }
+    if node["spec"].get("unschedulable"):
+        no_schedule.add(UNSCHEDULABLE)
+    ready = conditions.find(listed, "Ready")
+    no_execute = _CONDITION_TAINTS["Ready"].get(ready["status"], "") if ready is not None and evict else ""
+    moment = format_time(now)
+    wanted: list[Obj] = []
+    kept: set[tuple[str, str]] = set()
+    for taint in present:
+        key, effect = taint["key"], taint["effect"]
+        stale = (effect == "NoSchedule" and key in _OWNED_NO_SCHEDULE and key not in no_schedule) or (
+            effect == "NoExecute" and key in _OWNED_NO_EXECUTE and key != no_execute
+        )
+        if key == NOT_READY and ready is None:
+            # Set at registration; it stays until the node reports for the first time.
+            stale = False
+        if not stale:
+            wanted.append(taint)
+            kept.add((key, effect))
+    for key in sorted(no_schedule):
+        if (key, "NoSchedule") not in kept:
+            wanted.append({"key": key, "effect": "NoSchedule", "timeAdded": moment})
+    if no_execute and (no_execute, "NoExecute") not in kept:
+        wanted.append({"key": no_execute, "effect": "NoExecute", "timeAdded": moment})
+    return Taints(wanted, wanted != list(present))
