@@ -125,9 +125,8 @@ async def test_on_a_full_disk_deletes_still_work_and_writes_return_with_the_room
             raise DiskFull("full")
         write(rows)
 
-    make = directory.make_reserve
     monkeypatch.setattr(store._database, "write", full)
-    monkeypatch.setattr(directory, "make_reserve", lambda: room and make())
+    monkeypatch.setattr(directory, "has_room", lambda free_bytes: room)
     with pytest.raises(StoreUnavailable):
         await store.commit("/c", 0, b"1")
     put, delete, after = await asyncio.gather(

@@ -46,6 +46,10 @@ class Compactor:
         if not self._running and not self._stopped:
             self._step()
 
+    def request_if_idle(self, revision: int) -> None:
+        if not self._running:
+            self.request(revision)
+
     async def compact(self, revision: int) -> None:
         """Returns when it is done. Raises StoreUnavailable when a step failed."""
         if self._stopped:

@@ -217,6 +217,11 @@ class Database:
         with _mapped("the checkpoint failed"):
             self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
 
+    def free_bytes(self) -> int:
+        """Room inside the file that deletes and compaction left."""
+        with _mapped("cannot read the size"):
+            return self._pragma("freelist_count") * self._pragma("page_size")
+
     def limit_pages(self, pages: int) -> None:
         """A ceiling on the file's size, as a quota: writes beyond it fail with DiskFull."""
         self._writer.execute(f"PRAGMA max_page_count = {int(pages)}").fetchone()

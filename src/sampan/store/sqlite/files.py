@@ -16,7 +16,9 @@ from sampan.store.protocol import StoreUnavailable
 DATABASE = "state.db"
 _MARKER = "store.id"
 _RESERVE = "reserve"
-_RESERVE_BYTES = 4 * 1024 * 1024
+#: More than the write-ahead log between two checkpoints: moving that into the file is what first needs the room.
+_RESERVE_BYTES = 8 * 1024 * 1024
+_HEADROOM_BYTES = 4 * 1024 * 1024
 
 
 class StoreMissing(StoreUnavailable):
@@ -100,6 +102,11 @@ class StoreDirectory:
         finally:
             os.close(fd)
         return True
+
+    def has_room(self, free_bytes: int) -> bool:
+        """Whether, the reserve given back, there is room for it and some more. ``free_bytes``: in the file."""
+        disk = os.statvfs(self.path)
+        return disk.f_bavail * disk.f_frsize + free_bytes >= _RESERVE_BYTES + _HEADROOM_BYTES
 
     def free_reserve(self) -> None:
         (self.path / _RESERVE).unlink(missing_ok=True)

@@ -31,7 +31,7 @@ from sampan.store.protocol import (
 )
 from sampan.store.sortedmap import SortedMap
 from sampan.store.sqlite.compactor import Compactor, RetentionTimer
-from sampan.store.sqlite.database import Database, DiskFailed, Loaded, Row
+from sampan.store.sqlite.database import Database, DiskFailed, DiskFull, Loaded, Row
 from sampan.store.sqlite.files import StoreDirectory
 from sampan.store.sqlite.writer import Job, Pending, Writer
 
@@ -201,6 +201,9 @@ class SqliteStore(EmbeddedStore):
             log.critical("the store stops: %s", error)
             if self._on_fatal is not None:
                 self._on_fatal(error)
+        if isinstance(error, DiskFull):
+            # Serving is worth more than history: an eighth of it goes, and again with the next write if need be.
+            self._compactor.request_if_idle(self._oldest + (self._revision - self._oldest + 7) // 8)
         for pending in failed.values():
             self._unpend(pending, failed)
             pending.base = None

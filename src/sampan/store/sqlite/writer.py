@@ -120,6 +120,7 @@ class Writer:
                 self._full = True
                 self._directory.free_reserve()
             self._report_failure(batch, error)
+            self._checkpoint()  # with the room of the reserve, so that the log can be written from its start again
             return
         except Exception as error:  # our bug; the state of the file is unknown, so it stops as for a failed disk
             log.exception("the store's writer failed")
@@ -127,15 +128,17 @@ class Writer:
             return
         self._loop.call_soon_threadsafe(self._written, batch)
         self._log_bytes += sum(_ROW_OVERHEAD + len(pending.row.value or b"") for pending in batch)
-        if self._log_bytes >= _CHECKPOINT_BYTES:
+        if self._log_bytes >= (_CHECKPOINT_BYTES // 8 if self._full else _CHECKPOINT_BYTES):
             self._checkpoint()
 
     def _refuse_puts(self, batch: list[Pending]) -> list[Pending]:
         """On a full disk: the batch's puts, unless there is room again. The reserve is for deletes."""
-        if self._directory.make_reserve():
-            self._full = False
+        if all(pending.row.value is None for pending in batch):
             return []
-        self._directory.free_reserve()
+        if self._directory.has_room(self._database.free_bytes()):
+            self._full = False
+            self._directory.make_reserve()
+            return []
         refused: list[Pending] = []
         for pending in batch:
             if pending.row.value is not None or pending.base in refused:
@@ -163,7 +166,9 @@ class Writer:
             if isinstance(error, DiskFailed):
                 self._report_failure([], error)
         self._loop.call_soon_threadsafe(job.done, error)
-        self._log_bytes += 16 * _ROW_OVERHEAD
+        self._log_bytes += 64 * _ROW_OVERHEAD
+        if self._full or self._log_bytes >= _CHECKPOINT_BYTES:
+            self._checkpoint()
 
     def _checkpoint(self) -> None:
         self._log_bytes = 0
