@@ -1,0 +1,220 @@
+"""Statistics of the node, its pods and containers as ``/stats/summary`` and as Prometheus text. Pure rendering.
+
+``Sampler`` keeps the last sample, since a rate (``usageNanoCores``) needs two. Formats: upstream's Summary v1alpha1,
+``/metrics/resource`` (KEP-727) and the few cAdvisor series that dashboards need.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sampan.api.clock import format_time
+from sampan.api.types import Obj
+from sampan.node.api.machine import MachineUsage
+from sampan.node.runtime import (
+    CONTAINER_NAME_LABEL,
+    POD_NAME_LABEL,
+    POD_NAMESPACE_LABEL,
+    POD_UID_LABEL,
+    ContainerStats,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Everything known at one moment. ``nano_cores``: rate by container id, "" is the machine."""
+
+    time: datetime
+    machine: MachineUsage
+    containers: tuple[ContainerStats, ...]
+    nano_cores: Mapping[str, int]
+
+
+class Sampler:
+    """Computes rates between samples. Those closer than a second apart keep the older rate: they would be noise."""
+
+    def __init__(self) -> None:
+        self._base: Sample | None = None
+
+    def sample(self, time: datetime, machine: MachineUsage, containers: Iterable[ContainerStats]) -> Sample:
+        containers = tuple(containers)
+        base = self._base
+        seconds = (time - base.time).total_seconds() if base is not None else 0.0
+        if base is not None and seconds < 1.0:
+            return Sample(time, machine, containers, base.nano_cores)
+        rates: dict[str, int] = {}
+        if base is not None:
+            before = {each.container_id: each.cpu_nanoseconds for each in base.containers}
+            before[""] = base.machine.cpu_nanoseconds
+            now = {each.container_id: each.cpu_nanoseconds for each in containers} | {"": machine.cpu_nanoseconds}
+            rates = {
+                key: int((value - before[key]) / seconds)
+                for key, value in now.items()
+                if key in before and value >= before[key]
+            }
+        self._base = Sample(time, machine, containers, rates)
+        return self._base
+
+
+def _by_pod(containers: Iterable[ContainerStats]) -> dict[str, list[ContainerStats]]:
+    pods: dict[str, list[ContainerStats]] = {}
+    for each in containers:
+        if uid := each.labels.get(POD_UID_LABEL):
+            pods.setdefault(uid, []).append(each)
+    return pods
+
+
+def _cpu(time: str, total: int, rate: int | None) -> Obj:
+    cpu: Obj = {"time": time, "usageCoreNanoSeconds": total}
+    if rate is not None:
+        cpu["usageNanoCores"] = rate
+    return cpu
+
+
+def render_summary(sample: Sample, node_name: str, start_times: Mapping[str, str]) -> Obj:
+    """``start_times``: pod uid to its ``status.startTime``."""
+    time = format_time(sample.time)
+    machine = sample.machine
+    node: Obj = {
+        "nodeName": node_name,
+        "cpu": _cpu(time, machine.cpu_nanoseconds, sample.nano_cores.get("")),
+        "memory": {
+            "time": time,
+            "availableBytes": machine.memory_available_bytes,
+            "usageBytes": machine.memory_total_bytes - machine.memory_available_bytes,
+            "workingSetBytes": machine.memory_working_set_bytes,
+        },
+    }
+    pods = [
+        _pod_summary(uid, each, sample, start_times.get(uid))
+        for uid, each in sorted(_by_pod(sample.containers).items())
+    ]
+    return {"node": node, "pods": pods}
+
+
+def _pod_summary(uid: str, containers: list[ContainerStats], sample: Sample, start_time: str | None) -> Obj:
+    labels = containers[0].labels
+    time = format_time(sample.time)
+    rates = [sample.nano_cores[each.container_id] for each in containers if each.container_id in sample.nano_cores]
+    pod: Obj = {
+        "podRef": {
+            "name": labels.get(POD_NAME_LABEL, ""),
+            "namespace": labels.get(POD_NAMESPACE_LABEL, ""),
+            "uid": uid,
+        },
+        "startTime": start_time or time,
+        "containers": [_container_summary(each, sample) for each in containers],
+        "cpu": _cpu(time, sum(each.cpu_nanoseconds for each in containers), sum(rates) if rates else None),
+        "memory": {
+            "time": time,
+            "usageBytes": sum(each.memory_usage_bytes for each in containers),
+            "workingSetBytes": sum(each.memory_working_set_bytes for each in containers),
+            "rssBytes": sum(each.memory_rss_bytes for each in containers),
+        },
+        "ephemeral-storage": {"time": time, "usedBytes": sum(each.writable_layer_bytes for each in containers)},
+    }
+    return pod
+
+
+def _container_summary(stats: ContainerStats, sample: Sample) -> Obj:
+    time = format_time(stats.timestamp)
+    return {
+        "name": stats.labels.get(CONTAINER_NAME_LABEL, ""),
+        "startTime": time,
+        "cpu": _cpu(time, stats.cpu_nanoseconds, sample.nano_cores.get(stats.container_id)),
+        "memory": {
+            "time": time,
+            "usageBytes": stats.memory_usage_bytes,
+            "workingSetBytes": stats.memory_working_set_bytes,
+            "rssBytes": stats.memory_rss_bytes,
+        },
+        "rootfs": {"time": time, "usedBytes": stats.writable_layer_bytes},
+    }
+
+
+class _Text:
+    """Prometheus text format 0.0.4, with timestamps."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+
+    def family(self, name: str, kind: str, text: str) -> None:
+        self._lines += [f"# HELP {name} {text}", f"# TYPE {name} {kind}"]
+
+    def add(self, name: str, value: float, time: datetime | None, labels: Mapping[str, str] | None = None) -> None:
+        escaped = ",".join(f'{key}="{_escape(text)}"' for key, text in sorted((labels or {}).items()))
+        stamp = f" {int(time.timestamp() * 1000)}" if time is not None else ""
+        self._lines.append(f"{name}{{{escaped}}} {value!r}{stamp}" if labels else f"{name} {value!r}{stamp}")
+
+    def text(self) -> str:
+        return "\n".join(self._lines) + "\n"
+
+
+def _escape(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def _names(stats: ContainerStats) -> dict[str, str]:
+    labels = stats.labels
+    return {
+        "container": labels.get(CONTAINER_NAME_LABEL, ""),
+        "namespace": labels.get(POD_NAMESPACE_LABEL, ""),
+        "pod": labels.get(POD_NAME_LABEL, ""),
+    }
+
+
+def render_resource_metrics(sample: Sample) -> str:
+    """``/metrics/resource``: what the metrics server reads."""
+    out = _Text()
+    time, machine = sample.time, sample.machine
+    pods = _by_pod(sample.containers)
+    cpu, memory = "cpu_usage_seconds_total", "memory_working_set_bytes"
+    out.family(f"container_{cpu}", "counter", "[STABLE] Cumulative cpu time consumed by the container in core-seconds")
+    for each in sample.containers:
+        out.add(f"container_{cpu}", each.cpu_nanoseconds / 1e9, each.timestamp, _names(each))
+    out.family(f"container_{memory}", "gauge", "[STABLE] Current working set of the container in bytes")
+    for each in sample.containers:
+        out.add(f"container_{memory}", each.memory_working_set_bytes, each.timestamp, _names(each))
+    out.family(f"node_{cpu}", "counter", "[STABLE] Cumulative cpu time consumed by the node in core-seconds")
+    out.add(f"node_{cpu}", machine.cpu_nanoseconds / 1e9, time)
+    out.family(f"node_{memory}", "gauge", "[STABLE] Current working set of the node in bytes")
+    out.add(f"node_{memory}", machine.memory_working_set_bytes, time)
+    out.family(f"pod_{cpu}", "counter", "[STABLE] Cumulative cpu time consumed by the pod in core-seconds")
+    for each_pod in pods.values():
+        names = {key: value for key, value in _names(each_pod[0]).items() if key != "container"}
+        out.add(f"pod_{cpu}", sum(each.cpu_nanoseconds for each in each_pod) / 1e9, time, names)
+    out.family(f"pod_{memory}", "gauge", "[STABLE] Current working set of the pod in bytes")
+    for each_pod in pods.values():
+        names = {key: value for key, value in _names(each_pod[0]).items() if key != "container"}
+        out.add(f"pod_{memory}", sum(each.memory_working_set_bytes for each in each_pod), time, names)
+    out.family("resource_scrape_error", "gauge", "[STABLE] 1 if there was an error while getting metrics, 0 otherwise")
+    out.add("resource_scrape_error", 0, None)
+    return out.text()
+
+
+_CADVISOR_SERIES: tuple[tuple[str, str, Callable[[ContainerStats], float]], ...] = (
+    ("container_cpu_usage_seconds_total", "counter", lambda each: each.cpu_nanoseconds / 1e9),
+    ("container_memory_working_set_bytes", "gauge", lambda each: each.memory_working_set_bytes),
+    ("container_memory_usage_bytes", "gauge", lambda each: each.memory_usage_bytes),
+    ("container_memory_rss", "gauge", lambda each: each.memory_rss_bytes),
+    ("container_fs_usage_bytes", "gauge", lambda each: each.writable_layer_bytes),
+)
+
+
+def render_cadvisor_metrics(sample: Sample, cores: int) -> str:
+    """``/metrics/cadvisor``: the series that common dashboards draw, with cAdvisor's names."""
+    out = _Text()
+    for name, kind, value in _CADVISOR_SERIES:
+        out.family(name, kind, f"{name.replace('_', ' ')} of the container")
+        for each in sample.containers:
+            labels = {**_names(each), "id": each.container_id, "name": each.container_id}
+            if kind == "counter":
+                labels["cpu"] = "total"
+            out.add(name, value(each), each.timestamp, labels)
+    out.family("machine_cpu_cores", "gauge", "Number of logical CPU cores.")
+    out.add("machine_cpu_cores", cores, None)
+    out.family("machine_memory_bytes", "gauge", "Amount of memory installed on the machine.")
+    out.add("machine_memory_bytes", sample.machine.memory_total_bytes, None)
+    return out.text()
