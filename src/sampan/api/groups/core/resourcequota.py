@@ -48,7 +48,8 @@ def _validate_update(new: Obj, old: Obj) -> Errors:
 def _row(quota: Obj, now: datetime) -> Sequence[Any]:
     status = quota.get("status") or {}
     used = status.get("used") or {}
-    requests, limits = [], []
+    requests: list[str] = []
+    limits: list[str] = []
     for name, hard in sorted((status.get("hard") or {}).items()):
         shown = f"{name}: {used.get(name, '0')}/{hard}"
         (limits if name.startswith("limits.") else requests).append(shown)
