@@ -25,15 +25,14 @@ class Kinds(Protocol):
     def by_resource(self, group: str, version: str, plural: str) -> Kind | None: ...
 
 
-class NotServed(Exception):
-    """The path belongs to a group version that nobody serves: 404 in plain text, as upstream."""
+def parse(request: Request, kinds: Kinds) -> RequestInfo:
+    """A resource request whose ``kind`` is None asks for something that is not there: 404, once it is authorized.
 
-
-def parse(request: Request, kinds: Kinds, served: frozenset[tuple[str, str]]) -> RequestInfo:
-    """``served``: the (group, version) pairs of the API. Raises NotFound, BadRequest, NotServed."""
+    Raises BadRequest.
+    """
     path = request.raw_path
     if "//" in path:
-        raise NotServed(path)
+        return RequestInfo(False, request.method.lower(), path)
     if path.startswith("/api/"):
         parts = path[5:].rstrip("/").split("/")
         group = ""
@@ -45,8 +44,6 @@ def parse(request: Request, kinds: Kinds, served: frozenset[tuple[str, str]]) ->
     version, parts = parts[0], parts[1:]
     if not parts:  # discovery of a group or a version
         return RequestInfo(False, request.method.lower(), path)
-    if (group, version) not in served:
-        raise NotServed(path)
     return _resource_request(request, kinds, group, version, parts)
 
 
@@ -64,17 +61,11 @@ def _resource_request(request: Request, kinds: Kinds, group: str, version: str, 
     name = _decode(parts[1]) if len(parts) > 1 else ""
     subresource = parts[2] if len(parts) > 2 else ""
     proxy_path = "/".join(parts[3:])
-    if len(parts) > 3 and subresource != "proxy":
-        raise _unknown_resource()
     if parts[2:] == ["proxy"] and request.raw_path.endswith("/"):
         proxy_path = "/"
     kind = kinds.by_resource(group, version, resource)
-    if (
-        kind is None
-        or (kind.namespaced and not namespace and name)
-        or (namespace and _misplaced(kind, namespace, name))
-    ):
-        raise _unknown_resource()
+    if kind is not None and (_misplaced(kind, namespace, name) or (len(parts) > 3 and subresource != "proxy")):
+        kind = None
     info = RequestInfo(
         True, verb, request.raw_path, group, version, resource, subresource, namespace, name, proxy_path, kind
     )
@@ -82,8 +73,10 @@ def _resource_request(request: Request, kinds: Kinds, group: str, version: str, 
 
 
 def _misplaced(kind: Kind, namespace: str, name: str) -> bool:
-    """A cluster-scoped resource below a namespace; the Namespace itself is where it belongs."""
-    return not kind.namespaced and not (kind.plural == "namespaces" and not kind.group and name == namespace)
+    """A cluster-scoped resource below a namespace, or a namespaced object without one."""
+    if kind.namespaced:
+        return bool(name) and not namespace
+    return bool(namespace) and not (kind.plural == "namespaces" and not kind.group and name == namespace)
 
 
 def _collection_verb(request: Request, info: RequestInfo, old_watch: bool) -> RequestInfo:
@@ -128,12 +121,8 @@ def _decode(segment: str) -> str:
         except UnicodeDecodeError as error:
             raise errors.BadRequest(f"invalid URL escape in {segment!r}") from error
         if "/" in name:
-            raise _unknown_resource()
+            raise errors.NotFound("the server could not find the requested resource")
     if name in (".", "..") or "%" in name or "\x00" in name:
         detail = f"may not be '{name}'" if name in (".", "..") else "may not contain '%' or NUL"
         raise errors.BadRequest(f'Name parameter invalid: "{name}": {detail}'.replace("\x00", "\\x00"))
     return name
-
-
-def _unknown_resource() -> errors.NotFound:
-    return errors.NotFound("the server could not find the requested resource")

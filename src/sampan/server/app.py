@@ -1,0 +1,356 @@
+"""The API server as a whole: composes storage, security, REST and transports, and orders start and stop.
+
+``async with Server(config) as server`` is a running server. Start: store → caches → policy → socket → bootstrap objects
+→ ``started``. Stop: not ready → no new connections → watches end → requests drain to a deadline → store closes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import socket
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Self
+
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from sampan.api import schema
+from sampan.api.registry import registry
+from sampan.api.resources import SERVICES, Resource
+from sampan.api.types import Obj
+from sampan.server.admission.chain import build_chain
+from sampan.server.allocators.hook import ServiceHook
+from sampan.server.allocators.service import ServiceAllocator
+from sampan.server.attributes import AuthorizationAttributes, Authorizer, Decision
+from sampan.server.authn.impersonation import impersonate
+from sampan.server.authn.jwt import SigningKey
+from sampan.server.authn.serviceaccount import ServiceAccountTokens
+from sampan.server.authn.stage import AUTHENTICATED_GROUP, AuthenticationStage
+from sampan.server.authn.x509 import CertificateAuthenticator
+from sampan.server.authz.aggregation import AggregationController
+from sampan.server.authz.node import NodeAuthorizer
+from sampan.server.authz.rbac import RbacAuthorizer
+from sampan.server.authz.review import Reviewer
+from sampan.server.authz.stage import authorize
+from sampan.server.authz.union import PRIVILEGED_GROUP, UnionAuthorizer
+from sampan.server.bootstrap.ensure import ensure
+from sampan.server.bootstrap.objects import BootstrapConfig
+from sampan.server.config import ServerConfig
+from sampan.server.discovery.handlers import DiscoveryHandlers
+from sampan.server.discovery.openapi import OpenApi, OpenApiHandlers
+from sampan.server.discovery.router import NonResourceHandlers
+from sampan.server.health import Health
+from sampan.server.hooks import Hooks
+from sampan.server.http import HttpServer, TlsFiles
+from sampan.server.local import LocalTransport
+from sampan.server.metrics import Metrics
+from sampan.server.pipeline import Limits, Pipeline, Stages
+from sampan.server.registry import CacheReader, Storages
+from sampan.server.request import Handler, Request, Response, UserInfo
+from sampan.server.rest import router
+from sampan.server.rest.context import RestContext
+from sampan.server.tokens import OpenIdDocuments, TokenIssuer
+from sampan.store.memory import MemoryStore
+from sampan.store.protocol import Store, StoreError
+from sampan.store.sqlite import SqliteStore
+
+log = logging.getLogger(__name__)
+
+#: the server's own identity towards itself
+LOOPBACK_USER = UserInfo("system:apiserver", (PRIVILEGED_GROUP, AUTHENTICATED_GROUP))
+_FLOW_SCHEMAS = Resource("flowcontrol.apiserver.k8s.io", "v1", "flowschemas", "FlowSchema", False)
+_PRIORITY_LEVELS = Resource(
+    "flowcontrol.apiserver.k8s.io", "v1", "prioritylevelconfigurations", "PriorityLevelConfiguration", False
+)
+
+
+class AlwaysAllow:
+    """``authorization_modes=("AlwaysAllow",)``."""
+
+    async def authorize(self, attributes: AuthorizationAttributes) -> Decision:
+        return Decision(True)
+
+
+class Server:
+    """``openapi`` serves the OpenAPI documents; ``connect`` the streaming subresources; ``store`` replaces the
+    configured store (what-if). All three may be absent."""
+
+    def __init__(
+        self,
+        config: ServerConfig | None = None,
+        *,
+        store: Store | None = None,
+        openapi: OpenApi | None = None,
+    ) -> None:
+        self.config = config or ServerConfig(port=0, bind_address="127.0.0.1")
+        #: set once requests are answered and the bootstrap objects are there
+        self.started = asyncio.Event()
+        #: set when the store can write no more: the process should end
+        self.fatal = asyncio.Event()
+        self.health = Health()
+        self.metrics = Metrics()
+        #: (host, port) that is listened on
+        self.address: tuple[str, int] = ("", 0)
+        self.store: Store | None = store
+        self._openapi = openapi
+        self._tls: TlsFiles | None = None
+        self._http: HttpServer | None = None
+        self._tasks: asyncio.TaskGroup | None = None
+        self._background: list[asyncio.Task[None]] = []
+        self._connect: dict[tuple[str, str, str], Handler] = {}
+        self._flow_headers: dict[bool, Mapping[str, str]] = {}
+
+    # -- what others use -----------------------------------------------------------------------------------------
+
+    @property
+    def handler(self) -> Handler:
+        """The whole pipeline, as transports call it."""
+        return self._pipeline.handle
+
+    @property
+    def url(self) -> str:
+        host, port = self.address
+        host = "127.0.0.1" if host in ("0.0.0.0", "") else "[::1]" if host == "::" else host
+        return f"{'https' if self._tls else 'http'}://{host}:{port}"
+
+    @property
+    def storages(self) -> Storages:
+        return self._storages
+
+    @property
+    def reader(self) -> CacheReader:
+        return self._reader
+
+    def local_transport(self, user: str = LOOPBACK_USER.name, groups: tuple[str, ...] | None = None) -> LocalTransport:
+        """A transport for a component of this process. Service accounts get their groups; ``groups`` adds others."""
+        if groups is None:
+            groups = LOOPBACK_USER.groups if user == LOOPBACK_USER.name else ()
+        if user.startswith("system:serviceaccount:"):
+            groups = (*groups, "system:serviceaccounts", f"system:serviceaccounts:{user.split(':')[2]}")
+        groups = tuple(dict.fromkeys((*groups, AUTHENTICATED_GROUP)))
+        return LocalTransport(self._pipeline, self._storages, UserInfo(user, groups))
+
+    def connect(self, group: str, resource: str, subresource: str, handler: Handler) -> None:
+        """Serves a streaming subresource (pods/exec ...) with ``handler``."""
+        self._connect[group, resource, subresource] = handler
+
+    def reload_certificates(self) -> None:
+        """New connections get the certificate files as they are now. Raises OSError, ssl.SSLError."""
+        if self._tls is not None:
+            self._tls.reload()
+
+    # -- life ----------------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._start()
+        except BaseException:
+            await self._stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._stop()
+
+    async def _start(self) -> None:
+        config = self.config
+        if self.store is None:
+            self.store = await self._open_store()
+        self._storages = Storages(self.store, registry(), schema.load())
+        await self._storages.start()
+        self._reader = CacheReader(self._storages)
+        self._compose()
+        self._tasks = asyncio.TaskGroup()
+        await self._tasks.__aenter__()
+        if config.listen:
+            if config.tls_cert is not None and config.tls_key is not None:
+                self._tls = TlsFiles(config.tls_cert, config.tls_key, config.client_ca)
+            self._http = HttpServer(self.handler, self._tls.context if self._tls else None)
+            self.address = await self._http.start(config.bind_address, config.port)
+        loopback = self.local_transport()
+        if config.bootstrap:
+            await ensure(loopback, self._bootstrap_config())
+        self._find_flow_headers()
+        aggregation = AggregationController(self._reader, loopback)
+        self._background.append(self._tasks.create_task(aggregation.run(), name="aggregate cluster roles"))
+        self.started.set()
+
+    async def _stop(self) -> None:
+        self.health.shutting_down = True
+        self.started.clear()
+        if self._http is not None:
+            self._http.stop_listening()
+        for task in self._background:
+            task.cancel()
+        if hasattr(self, "_context"):
+            self._context.stopping = True
+        if hasattr(self, "_storages"):
+            self._storages.close()
+        if self._http is not None:
+            await self._http.close(self.config.shutdown_timeout_seconds)
+        if self._tasks is not None:
+            await self._tasks.__aexit__(None, None, None)
+        if self.store is not None:
+            await self.store.close()
+
+    async def _open_store(self) -> Store:
+        """Raises StoreUnavailable, ValueError."""
+        config = self.config
+        if config.store == "memory":
+            return MemoryStore(clock=config.clock)
+        if config.store == "sqlite":
+            if config.data_dir is None:
+                raise ValueError("the sqlite store needs a data directory")
+            return await SqliteStore.open(config.data_dir / "store", clock=config.clock, on_fatal=self._on_fatal)
+        raise ValueError(f"this build has no {config.store} store")
+
+    def _on_fatal(self, error: StoreError) -> None:
+        log.critical("the store can write no more, the server must end: %s", error)
+        self.health.add("store", lambda: str(error))
+        self.fatal.set()
+
+    # -- composition ---------------------------------------------------------------------------------------------
+
+    def _compose(self) -> None:
+        config, reader = self.config, self._reader
+        key = self._signing_key()
+        audiences = config.api_audiences or (config.service_account_issuer,)
+        tokens = ServiceAccountTokens([key.verifying], [config.service_account_issuer], audiences, reader, config.clock)
+        authentication = AuthenticationStage(
+            CertificateAuthenticator(config.clock), tokens, anonymous=config.anonymous_auth
+        )
+        rbac = RbacAuthorizer(reader)
+        authorizer = self._authorizer(rbac)
+        self._context = RestContext(
+            self._storages,
+            config.clock,
+            config.random,
+            admission=build_chain(
+                reader,
+                authorizer,
+                rbac,
+                config.random,
+                enable=config.enable_admission_plugins,
+                disable=config.disable_admission_plugins,
+            ),
+            hooks=self._hooks(),
+            tokens=TokenIssuer(key, config.service_account_issuer, audiences, reader, config.clock, config.random),
+            reviews=Reviewer(authentication, authorizer, rbac, config.clock),
+            connect=self._connect,
+        )
+        self._pipeline = Pipeline(
+            Stages(
+                kinds=self._storages.kinds,
+                served=self._storages.served_versions,
+                authenticate=authentication.apply,
+                impersonate=lambda request: impersonate(request, authorizer),
+                authorize=lambda request: authorize(request, authorizer),
+                resources=self._serve_resource,
+                non_resources=self._non_resource_handlers(key).handle,
+                observer=self.metrics,
+                flow_headers=self._flow_headers_of,
+            ),
+            Limits(
+                reads=config.max_requests_inflight,
+                writes=config.max_mutating_requests_inflight,
+                timeout_seconds=config.request_timeout_seconds,
+                write_timeout_seconds=config.write_timeout_seconds,
+            ),
+            config.random,
+        )
+        self.health.add("started", lambda: None if self.started.is_set() else "the server is starting", ("readyz",))
+
+    async def _serve_resource(self, request: Request) -> Response:
+        return await router.serve(self._context, request)
+
+    def _authorizer(self, rbac: RbacAuthorizer) -> Authorizer:
+        """Raises ValueError for a mode that is none."""
+        authorizers: list[Authorizer] = []
+        rbac.start()
+        for mode in self.config.authorization_modes:
+            match mode:
+                case "RBAC":
+                    authorizers.append(rbac)
+                case "Node":
+                    node = NodeAuthorizer(self._reader)
+                    node.start()
+                    authorizers.append(node)
+                case "AlwaysAllow":
+                    authorizers.append(AlwaysAllow())
+                case _:
+                    raise ValueError(f"unknown authorization mode {mode!r}")
+        return UnionAuthorizer(authorizers)
+
+    def _hooks(self) -> Hooks:
+        hooks = Hooks()
+        allocator = ServiceAllocator(self.config.service_cidr, self.config.node_port_range, self.config.random)
+        for problem in allocator.load(self._reader.list(SERVICES)):
+            log.warning("%s", problem)
+        hooks.register("", "services", ServiceHook(allocator))
+        return hooks
+
+    def _non_resource_handlers(self, key: SigningKey) -> NonResourceHandlers:
+        kinds = self._storages.kinds
+        discovery = DiscoveryHandlers(lambda: kinds, lambda: f"{self._advertise_address()}:{self.address[1]}")
+        openid = OpenIdDocuments(
+            self.config.service_account_issuer, f"{self.config.service_account_issuer}/openid/v1/jwks", [key.verifying]
+        )
+        openapi = OpenApiHandlers(self._openapi) if self._openapi is not None else None
+        return NonResourceHandlers(discovery, self.health, self.metrics, openid, kinds.groups, openapi)
+
+    def _signing_key(self) -> SigningKey:
+        path = self.config.service_account_key
+        if path is not None:
+            return SigningKey.from_pem(path.read_bytes())
+        return SigningKey(ec.generate_private_key(ec.SECP256R1()))
+
+    def _advertise_address(self) -> str:
+        return self.config.advertise_address or _own_address(self.address[0])
+
+    def _bootstrap_config(self) -> BootstrapConfig:
+        config = self.config
+        network = ipaddress.ip_network(config.service_cidr)
+        ca = config.client_ca.read_text() if config.client_ca is not None else ""
+        return BootstrapConfig(
+            service_ip=str(network[1]),
+            service_cidr=config.service_cidr,
+            advertise_address=self._advertise_address(),
+            port=self.address[1] or config.port,
+            client_ca=ca,
+        )
+
+    def _find_flow_headers(self) -> None:
+        """Upstream names the flow schema and priority level that let a request in; here it is one of two."""
+        for privileged, schema_name, level in ((True, "exempt", "exempt"), (False, "global-default", "global-default")):
+            flow = self._uid(_FLOW_SCHEMAS, schema_name)
+            priority = self._uid(_PRIORITY_LEVELS, level) or self._uid(_PRIORITY_LEVELS, "catch-all")
+            headers = {"X-Kubernetes-PF-FlowSchema-UID": flow or self._uid(_FLOW_SCHEMAS, "catch-all")}
+            headers["X-Kubernetes-PF-PriorityLevel-UID"] = priority
+            self._flow_headers[privileged] = {name: uid for name, uid in headers.items() if uid}
+
+    def _uid(self, resource: Resource, name: str) -> str:
+        obj: Obj | None = self._reader.get(resource, None, name)
+        return str(obj["metadata"].get("uid", "")) if obj is not None else ""
+
+    def _flow_headers_of(self, user: UserInfo) -> Mapping[str, str]:
+        return self._flow_headers.get(PRIVILEGED_GROUP in user.groups, {})
+
+
+def _own_address(bound: str) -> str:
+    """The address that others see: the one listened on, or else that of the default route (nothing is sent)."""
+    if bound and bound not in ("0.0.0.0", "::"):
+        return bound
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+            address: str = probe.getsockname()[0]
+        except OSError:
+            return "127.0.0.1"
+    return address
+
+
+__all__ = ["LOOPBACK_USER", "Server"]

@@ -1,0 +1,191 @@
+"""The stages of a request, in the order of the reference (docs/architecture.md, section 5).
+
+request info → authentication → impersonation → audit id → max in flight → authorization → handler. ``handle`` is for
+transports and always answers; ``handle_in_process`` is for components of this process, skips what proves identity and
+protects from strangers, and raises ``ApiError``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from sampan.api import errors
+from sampan.api.clock import Random
+from sampan.api.errors import ApiError
+from sampan.server import requestinfo
+from sampan.server.errors import status_response, to_api_error
+from sampan.server.request import Handler, Request, RequestInfo, Response, UserInfo
+
+log = logging.getLogger(__name__)
+
+_READ_VERBS = frozenset({"get", "list", "watch", "head", "options"})
+PRIVILEGED_GROUP = "system:masters"
+Stage = Callable[[Request], Awaitable[None]]
+_NOT_FOUND = "the server could not find the requested resource"
+
+
+class Observer(Protocol):
+    """Is told of every answered request (metrics)."""
+
+    def observe(self, info: RequestInfo, status: int, seconds: float) -> None: ...
+
+
+@dataclass(slots=True, kw_only=True)
+class Limits:
+    reads: int = 400
+    writes: int = 200
+    timeout_seconds: float = 60.0
+    write_timeout_seconds: float = 34.0
+
+
+@dataclass(slots=True, kw_only=True)
+class Stages:
+    """The parts that ``app`` composes. Stages raise ApiError to end a request."""
+
+    kinds: requestinfo.Kinds
+    served: frozenset[tuple[str, str]]
+    authenticate: Stage
+    impersonate: Stage
+    authorize: Stage
+    resources: Handler
+    non_resources: Handler
+    observer: Observer | None = None
+    #: response headers that name the flow schema and priority level of a user
+    flow_headers: Callable[[UserInfo], Mapping[str, str]] | None = None
+
+
+class Pipeline:
+    def __init__(self, stages: Stages, limits: Limits, random: Random) -> None:
+        self._stages, self._limits, self._random = stages, limits, random
+        #: requests being served that count against the limits
+        self.reads = 0
+        self.writes = 0
+
+    async def handle(self, request: Request) -> Response:
+        """Never raises, except when cancelled."""
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        request.audit_id = request.headers.get("audit-id") or self._new_audit_id()
+        try:
+            response = await self._serve(request)
+        except Exception as error:  # the boundary: whatever went wrong below becomes a Status
+            response = status_response(error, request)
+        stages = self._stages
+        if stages.flow_headers is not None:
+            response.headers.update(stages.flow_headers(request.user))
+        if stages.observer is not None:
+            stages.observer.observe(request.info, response.status, loop.time() - started)
+        return response
+
+    async def handle_in_process(self, request: Request) -> Response:
+        """Raises ApiError, and nothing else."""
+        try:
+            request.info = requestinfo.parse(request, self._stages.kinds)
+            await self._stages.authorize(request)
+            return await self._dispatch(request)
+        except ApiError:
+            raise
+        except Exception as error:  # the same boundary as above
+            api_error = to_api_error(error)
+            if isinstance(api_error, errors.InternalError):
+                log.exception("%s %s failed", request.method, request.raw_path)
+            raise api_error from error
+
+    def _new_audit_id(self) -> str:
+        return str(uuid.UUID(int=self._random.getrandbits(128), version=4))
+
+    async def _serve(self, request: Request) -> Response:
+        stages = self._stages
+        parse_error: ApiError | None = None
+        try:
+            request.info = requestinfo.parse(request, stages.kinds)
+        except ApiError as error:
+            parse_error = error
+        await stages.authenticate(request)
+        if parse_error is not None:
+            raise parse_error
+        await stages.impersonate(request)
+        if requestinfo.is_long_running(request.info):
+            await stages.authorize(request)
+            return await self._dispatch(request)
+        seconds = self._deadline(request)
+        refusal = self._enter(request)
+        if refusal is not None:
+            return refusal
+        try:
+            async with asyncio.timeout(seconds):
+                await stages.authorize(request)
+                return await self._dispatch(request)
+        finally:
+            self._leave(request)
+
+    async def _dispatch(self, request: Request) -> Response:
+        info, stages = request.info, self._stages
+        if not info.is_resource:
+            return await stages.non_resources(request)
+        if info.kind is not None:
+            return await stages.resources(request)
+        if (info.group, info.version) in stages.served or request.in_process:
+            raise errors.NotFound(_NOT_FOUND)
+        # A group version that nobody serves: plain text, as upstream.
+        return Response(404, b"404 page not found\n", "text/plain; charset=utf-8")
+
+    def _deadline(self, request: Request) -> float:
+        """Seconds that this request may take. Raises BadRequest."""
+        reading = request.info.verb in _READ_VERBS
+        limit = self._limits.timeout_seconds if reading else self._limits.write_timeout_seconds
+        text = request.query.get("timeout", "") if request.query else ""
+        if not text:
+            return limit
+        seconds = parse_duration(text)
+        if seconds is None:
+            raise errors.BadRequest("invalid timeout specified in the request URL")
+        return min(limit, seconds) if seconds > 0 else limit
+
+    def _enter(self, request: Request) -> Response | None:
+        """Counts the request in; a 429 when there are too many. ``system:masters`` always gets in."""
+        reading = request.info.verb in _READ_VERBS
+        present, limit = (self.reads, self._limits.reads) if reading else (self.writes, self._limits.writes)
+        if present >= limit and PRIVILEGED_GROUP not in request.user.groups:
+            text = b"Too many requests, please try again later.\n"
+            return Response(429, text, "text/plain; charset=utf-8", {"Retry-After": "1"})
+        if reading:
+            self.reads += 1
+        else:
+            self.writes += 1
+        return None
+
+    def _leave(self, request: Request) -> None:
+        if request.info.verb in _READ_VERBS:
+            self.reads -= 1
+        else:
+            self.writes -= 1
+
+
+_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
+
+
+def parse_duration(text: str) -> float | None:
+    """Seconds of a Go duration (``1m30s``); None: it is none."""
+    total, number, unit = 0.0, "", ""
+    if text == "0":
+        return 0.0
+    for character in text + "0":
+        if character.isdigit() or character == ".":
+            if unit:
+                if unit not in _UNITS or not number:
+                    return None
+                try:
+                    total += float(number) * _UNITS[unit]
+                except ValueError:
+                    return None
+                number, unit = "", ""
+            number += character
+        else:
+            unit += character
+    return total if number == "0" else None
