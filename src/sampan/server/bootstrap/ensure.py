@@ -111,7 +111,8 @@ def _reconcile_policy(wanted: Obj, found: Obj) -> Obj | None:
     for key in ("labels", "annotations"):
         if not _contains(meta.get(key) or {}, wanted["metadata"][key]):
             merged = {**(meta.get(key) or {}), **wanted["metadata"][key]}
-            changed["metadata"] = {**changed.get("metadata", meta), key: merged}
+            base: Obj = changed.get("metadata") or meta
+            changed["metadata"] = {**base, key: merged}
     return {**found, **changed} if changed else None
 
 

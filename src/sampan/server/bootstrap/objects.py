@@ -101,7 +101,8 @@ def priority_classes() -> list[Obj]:
         priority_class(
             "system-cluster-critical",
             2000000000,
-            "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
+            "Used for system critical pods that must run in the cluster, "
+            "but can be moved to another node if necessary.",
         ),
     ]
 

@@ -1,0 +1,45 @@
+"""The one door to streaming: the REST core hands over requests for these subresources, after authorization."""
+
+from __future__ import annotations
+
+from sampan.api import errors
+from sampan.api.clock import Random
+from sampan.server.reader import ObjectReader
+from sampan.server.request import Request, Response
+from sampan.server.streaming.backend import HttpClient
+from sampan.server.streaming.commands import Commands
+from sampan.server.streaming.locate import Locator, NodeTls
+from sampan.server.streaming.logs import Logs
+from sampan.server.streaming.proxy import Proxy
+
+#: (resource, subresource) of the core group that are served here
+SUBRESOURCES = frozenset(
+    {
+        ("pods", "log"), ("pods", "exec"), ("pods", "attach"), ("pods", "portforward"), ("pods", "proxy"),
+        ("services", "proxy"), ("nodes", "proxy"),
+    }
+)  # fmt: skip
+
+
+class StreamingHandlers:
+    """Close it when the server stops."""
+
+    def __init__(self, reader: ObjectReader, tls: NodeTls, random: Random, *, allow_loopback: bool = False) -> None:
+        self._http = HttpClient()
+        locator = Locator(reader, tls, random, allow_loopback=allow_loopback)
+        self._commands, self._logs = Commands(locator), Logs(locator, self._http)
+        self._proxy = Proxy(locator, self._http)
+
+    async def handle(self, request: Request) -> Response:
+        """Raises ApiError. Returns after the end of an upgraded connection."""
+        info = request.info
+        if info.group or (info.resource, info.subresource) not in SUBRESOURCES:
+            raise errors.NotFound("the server could not find the requested resource")
+        if info.subresource == "log":
+            return await self._logs.handle(request)
+        if info.subresource == "proxy":
+            return await self._proxy.handle(request)
+        return await self._commands.handle(request)
+
+    async def close(self) -> None:
+        await self._http.close()
