@@ -39,9 +39,9 @@ def _default(service: Obj) -> None:
         port.setdefault("protocol", "TCP")
         if not port.get("targetPort"):
             port["targetPort"] = port.get("port", 0)
-    if kind in _WITH_NODE_PORTS or (kind == "ClusterIP" and spec.get("externalIPs")):
-        if not spec.get("externalTrafficPolicy"):
-            spec["externalTrafficPolicy"] = "Cluster"
+    exposed = kind in _WITH_NODE_PORTS or (kind == "ClusterIP" and spec.get("externalIPs"))
+    if exposed and not spec.get("externalTrafficPolicy"):
+        spec["externalTrafficPolicy"] = "Cluster"
     if kind != "ExternalName" and not spec.get("internalTrafficPolicy"):
         spec["internalTrafficPolicy"] = "Cluster"
     if kind == "LoadBalancer":
@@ -53,7 +53,7 @@ def _prepare_create(service: Obj) -> None:
 
 
 def is_headless(spec: Obj) -> bool:
-    addresses = spec.get("clusterIPs") or ()
+    addresses: list[str] = spec.get("clusterIPs") or []
     return spec.get("clusterIP") == "None" or (len(addresses) == 1 and addresses[0] == "None")
 
 

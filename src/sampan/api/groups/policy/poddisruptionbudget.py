@@ -1,9 +1,58 @@
-"""PodDisruptionBudget (policy/v1)."""
+"""PodDisruptionBudget (policy/v1): how many pods may be away on purpose."""
 
 from __future__ import annotations
 
-from sampan.api.groups.strategy import drop_status
-from sampan.api.kind import Kind
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sampan.api import errors
+from sampan.api.groups import printing
+from sampan.api.groups.strategy import fill_counters, zero_status
+from sampan.api.kind import Column, Kind
+from sampan.api.types import Obj
+from sampan.api.validation import common
+from sampan.api.validation.common import Errors
+
+_COUNTERS = ("disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods")
+
+
+def _default(budget: Obj) -> None:
+    fill_counters(budget, *_COUNTERS)
+
+
+def _validate(budget: Obj) -> Errors:
+    spec = budget.get("spec") or {}
+    minimum, maximum = spec.get("minAvailable"), spec.get("maxUnavailable")
+    found: Errors = []
+    if minimum is not None and maximum is not None:
+        text = "minAvailable and maxUnavailable cannot be both set"
+        found.append(errors.invalid("spec", spec, text))
+    for key, value in (("minAvailable", minimum), ("maxUnavailable", maximum)):
+        if value is not None:
+            found += common.int_or_percent(value, f"spec.{key}")
+            found += common.not_more_than_100_percent(value, f"spec.{key}")
+    found += common.label_selector(spec.get("selector"), "spec.selector")
+    policies = ("AlwaysAllow", "IfHealthyBudget")
+    return found + common.one_of(spec.get("unhealthyPodEvictionPolicy"), policies, "spec.unhealthyPodEvictionPolicy")
+
+
+def _validate_status(new: Obj, old: Obj) -> Errors:
+    status = new.get("status") or {}
+    return [fault for key in _COUNTERS for fault in common.non_negative(status.get(key), f"status.{key}")]
+
+
+def _row(budget: Obj, now: datetime) -> Sequence[Any]:
+    spec = budget.get("spec") or {}
+    minimum, maximum = spec.get("minAvailable"), spec.get("maxUnavailable")
+    return (
+        printing.name(budget),
+        "N/A" if minimum is None else str(minimum),
+        "N/A" if maximum is None else str(maximum),
+        (budget.get("status") or {}).get("disruptionsAllowed", 0),
+        printing.age(budget, now),
+    )
+
 
 KINDS = (
     Kind(
@@ -16,8 +65,19 @@ KINDS = (
         schema="io.k8s.api.policy.v1.PodDisruptionBudget",
         short_names=("pdb",),
         status=True,
-        prepare_create=drop_status,
         generation=True,
         unconditional_update=False,
+        default=_default,
+        validate=_validate,
+        validate_status=_validate_status,
+        prepare_create=zero_status(*_COUNTERS),
+        columns=(
+            printing.NAME,
+            Column("Min Available"),
+            Column("Max Unavailable"),
+            printing.number("Allowed Disruptions"),
+            printing.AGE,
+        ),
+        row=_row,
     ),
 )

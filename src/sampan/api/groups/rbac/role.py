@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+from sampan.api.groups import printing
+from sampan.api.groups.rbac import rules
 from sampan.api.kind import Kind
+from sampan.api.types import Obj
+from sampan.api.validation.common import Errors
+
+
+def _validate(role: Obj) -> Errors:
+    return rules.validate_rules(role.get("rules"), namespaced=True)
+
 
 KINDS = (
     Kind(
@@ -14,5 +23,8 @@ KINDS = (
         namespaced=True,
         schema="io.k8s.api.rbac.v1.Role",
         create_on_update=True,
+        validate=_validate,
+        columns=printing.CREATED_AT_COLUMNS,
+        row=printing.created_at_row,
     ),
 )
