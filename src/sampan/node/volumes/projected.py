@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime
 
 from sampan.api.errors import ApiError
@@ -17,32 +18,40 @@ _DEFAULT_TOKEN_SECONDS = 3600
 
 
 async def prepare(volume: Obj, context: Context) -> Setup:
-    """All faults are told at once, as upstream's aggregate does."""
+    """Reads all sources at once; all faults are told at once, as upstream's aggregate does."""
     source = volume["projected"] or {}
     default_mode = modes(source)
+    reads = (_read(each, context, default_mode) for each in source.get("sources") or () if each)
     payload: dict[str, ProjectedFile] = {}
     renewals: list[datetime] = []
     faults: list[str] = []
-    for each in source.get("sources") or ():
-        try:
-            if found := each.get("configMap"):
-                payload |= await configmap.read_payload(found, context, default_mode)
-            elif found := each.get("secret"):
-                payload |= await secret.read_payload(found, found.get("name") or "", context, default_mode)
-            elif found := each.get("downwardAPI"):
-                payload |= downwardapi.read_payload(found, context, default_mode)
-            elif found := each.get("serviceAccountToken"):
-                token = await _token(found, context)
-                payload[found["path"]] = _token_file(token, context, default_mode)
-                renewals.append(token.renew_at)
-            elif each:
-                raise SetupError(f'projected volume source "{next(iter(each))}" is not supported by this node')
-        except SetupError as error:
-            faults.append(str(error))
+    for part in await asyncio.gather(*reads, return_exceptions=True):
+        if isinstance(part, SetupError):
+            faults.append(str(part))
+        elif isinstance(part, BaseException):
+            raise part
+        else:
+            payload |= part.payload
+            if part.renew_at is not None:
+                renewals.append(part.renew_at)
     if faults:
         unique = list(dict.fromkeys(faults))
         raise SetupError(unique[0] if len(unique) == 1 else f"[{', '.join(unique)}]")
     return FilesSetup(payload, memory=True, renew_at=min(renewals, default=None))
+
+
+async def _read(source: Obj, context: Context, default_mode: int) -> FilesSetup:
+    """One source. Raises SetupError."""
+    if found := source.get("configMap"):
+        return FilesSetup(await configmap.read_payload(found, context, default_mode))
+    if found := source.get("secret"):
+        return FilesSetup(await secret.read_payload(found, found.get("name") or "", context, default_mode))
+    if found := source.get("downwardAPI"):
+        return FilesSetup(downwardapi.read_payload(found, context, default_mode))
+    if found := source.get("serviceAccountToken"):
+        token = await _token(found, context)
+        return FilesSetup({found["path"]: _token_file(token, context, default_mode)}, renew_at=token.renew_at)
+    raise SetupError(f'projected volume source "{next(iter(source))}" is not supported by this node')
 
 
 async def _token(source: Obj, context: Context) -> Token:
