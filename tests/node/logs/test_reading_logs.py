@@ -6,6 +6,7 @@ import asyncio
 import gzip
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from sampan.api.clock import FixedClock
 from sampan.node.logs.inotify import DirectoryWatches
 from sampan.node.logs.lines import fixed_time, parse_line
 from sampan.node.logs.reader import Ending, LogOptions, read_log
-from sampan.node.logs.rotation import LogRotator
+from sampan.node.logs.rotation import LogRotator, runtime_logs
 from sampan.node.logs.segments import last_lines, open_segment
 from sampan.node.volumes.safepath import UnsafePath
 
@@ -161,3 +162,22 @@ async def test_symlink_in_place_of_the_log_is_refused(tmp_path: Path) -> None:
     (tmp_path / "0.log").symlink_to("/etc/passwd")
     with pytest.raises(UnsafePath):
         await read(tmp_path / "0.log")
+
+
+async def test_running_logs_are_found_by_labels(tmp_path: Path) -> None:
+    labels = {
+        "io.kubernetes.pod.uid": "u1",
+        "io.kubernetes.pod.name": "web",
+        "io.kubernetes.pod.namespace": "ns",
+        "io.kubernetes.container.name": "c",
+    }
+    found = [SimpleNamespace(id=f"id{n}", state=state, labels=labels, attempt=n) for n, state in enumerate(STATES)]
+
+    async def list_containers() -> list[Any]:
+        return found
+
+    running = runtime_logs(SimpleNamespace(list_containers=list_containers), tmp_path)  # type: ignore[arg-type] # one call
+    assert list(await running()) == [("id1", tmp_path / "ns_web_u1/c/1.log")]
+
+
+STATES = ("exited", "running")

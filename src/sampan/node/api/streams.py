@@ -7,6 +7,7 @@ before it agreed with 101 (CVE-2018-1002105), redirects are not followed, creden
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -19,6 +20,8 @@ _BLOCK = 65536
 _HEAD_BYTES = 65536
 _CONNECT_SECONDS = 10.0
 _ANSWER_SECONDS = 30.0
+_REFUSAL_SECONDS = 1.0
+_CONTENT_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)", re.IGNORECASE)
 #: what of the request the backend has to know
 _PASSED_ON = ("connection", "upgrade", "x-stream-protocol-version", "origin")
 _PASSED_PREFIXES = ("sec-websocket-",)
@@ -69,7 +72,7 @@ async def proxy_upgrade(request: web.BaseRequest, url: str) -> web.StreamRespons
         writer.write(_request_head(request, target.netloc, target.path, target.query))
         answer = await _read_answer(reader)
         if answer.status != 101:
-            body = await _read_refusal(reader)
+            body = await _read_refusal(reader, answer.head)
             return web.Response(status=answer.status if answer.status >= 400 else 502, body=body)
         client = _Client(request)
         client.send(answer.head)
@@ -106,12 +109,13 @@ async def _read_answer(reader: asyncio.StreamReader) -> _Answer:
     return _Answer(int(parts[1]), head)
 
 
-async def _read_refusal(reader: asyncio.StreamReader) -> bytes:
-    """The text of an error, as far as it comes soon; it is only shown to a person."""
+async def _read_refusal(reader: asyncio.StreamReader, head: bytes) -> bytes:
+    """The text of an error, when its length is told and it comes soon; it is only shown to a person."""
+    match = _CONTENT_LENGTH.search(head)
     try:
-        async with asyncio.timeout(1):
-            return (await reader.read(_BLOCK)).split(b"\r\n\r\n")[-1]
-    except (OSError, TimeoutError):
+        async with asyncio.timeout(_REFUSAL_SECONDS):
+            return await reader.readexactly(min(int(match.group(1)), _BLOCK)) if match else b""
+    except (OSError, EOFError, TimeoutError):
         return b""
 
 

@@ -15,8 +15,16 @@ from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 
 from sampan.api.clock import Clock
+from sampan.node.logs.paths import container_log
 from sampan.node.logs.segments import open_segment, rotated_names
-from sampan.node.runtime import RuntimeCallError
+from sampan.node.runtime import (
+    CONTAINER_NAME_LABEL,
+    POD_NAME_LABEL,
+    POD_NAMESPACE_LABEL,
+    POD_UID_LABEL,
+    PodRuntime,
+    RuntimeCallError,
+)
 from sampan.node.volumes.safepath import UnsafePath
 
 log = logging.getLogger(__name__)
@@ -27,6 +35,28 @@ PERIOD_SECONDS = 10.0
 
 #: (container id, path of its log) of every running container
 RunningLogs = Callable[[], Awaitable[Iterable[tuple[str, Path]]]]
+
+
+def runtime_logs(runtime: PodRuntime, root: Path) -> RunningLogs:
+    """Finds the running containers' logs by the runtime's labels, in upstream's layout below ``root``."""
+
+    async def running() -> list[tuple[str, Path]]:
+        found = []
+        for each in await runtime.list_containers():
+            labels = each.labels
+            if each.state == "running" and POD_UID_LABEL in labels:
+                path = container_log(
+                    root,
+                    labels[POD_NAMESPACE_LABEL],
+                    labels[POD_NAME_LABEL],
+                    labels[POD_UID_LABEL],
+                    labels[CONTAINER_NAME_LABEL],
+                    each.attempt,
+                )
+                found.append((each.id, path))
+        return found
+
+    return running
 
 
 class LogRotator:
