@@ -34,6 +34,11 @@ class StatusSender:
         self.idle.set()
         self.gone = False
 
+    @property
+    def newest(self) -> Obj:
+        """The status as the agent knows it, sent or not."""
+        return self._wanted if self._wanted is not None and not self.idle.is_set() else self.present
+
     def observe(self, pod: Obj) -> None:
         """A newer state of the pod from the API."""
         revision = revision_of(pod)

@@ -1,0 +1,310 @@
+"""The node agent: watches the pods bound to its node and keeps one worker for each; registers the node.
+
+Made by ``sampan.node.main`` (and by simulations, with a simulated runtime). It dispatches: API events and runtime
+events to workers, changed ConfigMaps and Secrets to those who use them. What to do for a pod is the worker's matter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import aclosing
+from dataclasses import replace
+
+from sampan.api import quantity
+from sampan.api.clock import Clock, Random
+from sampan.api.errors import ApiError
+from sampan.api.resources import PODS, SERVICES
+from sampan.api.types import Obj
+from sampan.client import tasks
+from sampan.client.client import Client
+from sampan.client.events import EventRecorder
+from sampan.client.informer import ChangeType, InformerFactory
+from sampan.node import runtime
+from sampan.node.cgroups import CgroupManager
+from sampan.node.config import NodeConfig
+from sampan.node.env.objects import ClientObjects
+from sampan.node.env.sources import ObjectRef, pod_references
+from sampan.node.images.collect import collect_forever
+from sampan.node.images.manager import ImageManager
+from sampan.node.pods import render, spec
+from sampan.node.pods.context import NodeContext
+from sampan.node.pods.state import PodState
+from sampan.node.pods.worker import PodWorker
+from sampan.node.registration import NodeRegistration, render_allocatable
+from sampan.node.volumes.manager import VolumeManager
+from sampan.node.volumes.tokens import ClientTokens
+
+log = logging.getLogger(__name__)
+
+_REGISTER_RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
+
+
+class NodeAgent:
+    """Invariant: ``_workers`` has one entry for each pod of this node that is not completely gone."""
+
+    def __init__(
+        self, config: NodeConfig, client: Client, source: runtime.Runtime, clock: Clock, random: Random
+    ) -> None:
+        self.config = config
+        self.registration = NodeRegistration(config, client, source, clock)
+        self._client = client
+        self._runtime = source
+        self._informers = InformerFactory(client, random=random)
+        self._pods = self._informers.informer(PODS, field_selector=f"spec.nodeName={config.node_name}")
+        self._services = self._informers.informer(SERVICES)
+        self._objects = ClientObjects(client, random)
+        self._volumes = VolumeManager(config.root_dir, self._objects, ClientTokens(client, clock), clock)
+        self._recorder = EventRecorder(client, "kubelet", config.node_name, clock)
+        self._images = ImageManager(source, serialize=config.serialize_image_pulls)
+        machine = self.registration.machine
+        self.context = NodeContext(
+            config=config,
+            client=client,
+            runtime=source,
+            clock=clock,
+            images=self._images,
+            volumes=self._volumes,
+            objects=self._objects,
+            recorder=self._recorder,
+            cgroups=CgroupManager(config.cgroup_root, config.cgroup_mount),
+            host_dns=_host_dns(config),
+            services=self._services.list,
+            allocatable=render_allocatable(machine, config),
+            memory_capacity_bytes=machine.memory_bytes,
+            starts=asyncio.Semaphore(config.parallel_starts),
+        )
+        self._workers: dict[str, PodWorker] = {}
+        self._owners: dict[str, PodWorker] = {}
+        self._adoptable: dict[str, PodState] = {}
+        self._group: asyncio.TaskGroup | None = None
+        self._cleaning: set[str] = set()
+        self._ready = False
+
+    # For the node API (``sampan.node.api.containers.PodSource``).
+
+    def pods(self) -> list[Obj]:
+        return [self._view(worker) for worker in self._workers.values() if not worker.gone]
+
+    def get_pod(self, namespace: str, name: str) -> Obj | None:
+        for worker in self._workers.values():
+            meta = worker.pod["metadata"]
+            if (meta["namespace"], meta["name"]) == (namespace, name) and not worker.gone:
+                return self._view(worker)
+        return None
+
+    @staticmethod
+    def _view(worker: PodWorker) -> Obj:
+        return {**worker.pod, "status": worker.sender.newest}
+
+    async def run(self, started: asyncio.Event) -> None:
+        """Until cancelled; ``started`` is set when the node is registered and its pods are being served.
+
+        Cancelling leaves containers running: the next agent adopts them.
+        """
+        unsubscribe = self._objects.subscribe(self._object_changed)
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._group = group
+                tasks.spawn_eternal(group, self._informers.run(), "informers")
+                tasks.spawn_eternal(group, self._objects.run(), "objects")
+                tasks.spawn_eternal(group, self._volumes.run(), "volumes")
+                tasks.spawn_eternal(group, self._recorder.run(), "events")
+                if self.config.register_node:
+                    await self._register()
+                    tasks.spawn_eternal(group, self.registration.run(), "registration")
+                await self._informers.synced()
+                await self._adopt()
+                self._pods.add_handler(self._pod_changed)
+                self._ready = True
+                tasks.spawn_eternal(group, self._follow_runtime(), "runtime-events")
+                tasks.spawn_eternal(group, self._relist_forever(), "relist")
+                tasks.spawn_eternal(group, collect_forever(self.config, self._runtime, self._images), "image-gc")
+                started.set()
+        finally:
+            self._group = None
+            unsubscribe()
+
+    async def _register(self) -> None:
+        attempt = 0
+        while True:
+            try:
+                await self.registration.register()
+                return
+            except (ApiError, OSError, TimeoutError) as error:
+                log.warning("node %s is not registered yet: %s", self.config.node_name, error)
+                await asyncio.sleep(_REGISTER_RETRY_SECONDS[min(attempt, len(_REGISTER_RETRY_SECONDS) - 1)])
+                attempt += 1
+
+    # Pods.
+
+    async def _adopt(self) -> None:
+        """Reads what runs before the first worker begins, so that nothing is started twice."""
+        while True:
+            try:
+                self._adoptable = await self._read_runtime()
+                return
+            except runtime.RuntimeCallError as error:
+                log.warning("runtime: %s", error)
+                await asyncio.sleep(1.0)
+
+    async def _read_runtime(self) -> dict[str, PodState]:
+        found: dict[str, PodState] = {}
+        for sandbox in await self._runtime.list_sandboxes():
+            uid = sandbox.labels.get(runtime.POD_UID_LABEL, sandbox.uid)
+            try:
+                full = await self._runtime.sandbox_status(sandbox.id)
+            except runtime.RuntimeNotFound:
+                continue
+            found.setdefault(uid, PodState()).sandboxes[sandbox.id] = full
+        for listed in await self._runtime.list_containers():
+            try:
+                container = await self._runtime.container_status(listed.id)
+            except runtime.RuntimeNotFound:
+                continue
+            uid = listed.labels.get(runtime.POD_UID_LABEL, "")
+            found.setdefault(uid, PodState()).put(container, listed.sandbox_id)
+        return found
+
+    def _pod_changed(self, kind: ChangeType, pod: Obj, previous: Obj | None) -> None:
+        uid = pod["metadata"]["uid"]
+        worker = self._workers.get(uid)
+        if kind == "DELETED":
+            if worker is not None:
+                worker.deleted(pod)
+            return
+        if worker is not None:
+            worker.update(pod)
+            return
+        if self._group is None:
+            return
+        state = self._adoptable.pop(uid, None)
+        rejection = None
+        if state is None and not spec.is_terminal((pod.get("status") or {}).get("phase", "")):
+            rejection = self._reject(pod)
+        worker = PodWorker(self.context, pod, state, claim=self._claim(uid), rejection=rejection)
+        self._workers[uid] = worker
+        self._objects.register_pod(pod)
+        tasks.spawn(self._group, self._serve(uid, worker), f"pod {spec.full_name(pod)}")
+
+    def _reject(self, pod: Obj) -> tuple[str, str] | None:
+        """The kubelet's own admission: what the scheduler should have seen to, or who bypassed it."""
+        if pod["metadata"].get("deletionTimestamp"):
+            return None
+        active = [
+            worker.pod
+            for worker in self._workers.values()
+            if not worker.gone and not spec.is_terminal(str(worker.sender.newest.get("phase", "")))
+        ]
+        if len(active) >= self.config.max_pods:
+            return "OutOfpods", _out_of("pods", 1, len(active), self.config.max_pods)
+        for name in ("cpu", "memory"):
+            requested = spec.pod_resource(pod, name) or 0
+            used = sum(spec.pod_resource(other, name) or 0 for other in active)
+            capacity = quantity.millis(self.context.allocatable[name])
+            if requested and used + requested > capacity:
+                scale = 1 if name == "cpu" else 1000
+                return f"OutOf{name}", _out_of(name, requested // scale, used // scale, capacity // scale)
+        return None
+
+    def _claim(self, uid: str) -> Callable[[str], None]:
+        def claim(runtime_id: str) -> None:
+            worker = self._workers.get(uid)
+            if worker is not None:
+                self._owners[runtime_id] = worker
+
+        return claim
+
+    async def _serve(self, uid: str, worker: PodWorker) -> None:
+        try:
+            await worker.run()
+        except* Exception:
+            # A bug of ours in one pod must not take the node down; the relist cleans up after it.
+            log.exception("pod %s: worker failed", spec.full_name(worker.pod))
+        self._objects.unregister_pod(uid)
+        self._owners = {key: owner for key, owner in self._owners.items() if owner is not worker}
+        if self._workers.get(uid) is worker:
+            del self._workers[uid]
+
+    def _object_changed(self, ref: ObjectRef) -> None:
+        self._volumes.object_changed(ref)
+        for worker in self._workers.values():
+            if ref in pod_references(worker.pod):
+                worker.objects_changed()
+
+    # The runtime.
+
+    async def _follow_runtime(self) -> None:
+        async with aclosing(self._runtime.events()) as events:  # type: ignore[type-var]  # generators in practice
+            async for event in events:
+                if event.type == "lost":
+                    await self._relist()
+                    continue
+                worker = self._owners.get(event.container_id)
+                if worker is None:
+                    continue
+                if event.type == "oom":
+                    worker.out_of_memory(event.container_id)
+                else:
+                    worker.ended(event.container_id)
+
+    async def _relist_forever(self) -> None:
+        while True:
+            await asyncio.sleep(self.config.relist_seconds)
+            await self._relist()
+            known = set(self._workers) | self._cleaning
+            await self._volumes.cleanup_orphans(known)
+
+    async def _relist(self) -> None:
+        """Compares the runtime with what workers believe; wakes who is wrong; clears what belongs to nobody."""
+        try:
+            sandboxes = await self._runtime.list_sandboxes()
+            containers = await self._runtime.list_containers()
+        except runtime.RuntimeCallError as error:
+            log.warning("runtime: %s", error)
+            return
+        seen: dict[str, dict[str, str]] = {}
+        for sandbox in sandboxes:
+            uid = sandbox.labels.get(runtime.POD_UID_LABEL, sandbox.uid)
+            seen.setdefault(uid, {})[sandbox.id] = "running" if sandbox.ready else "exited"
+        for container in containers:
+            seen.setdefault(container.labels.get(runtime.POD_UID_LABEL, ""), {})[container.id] = container.state
+        for uid, worker in self._workers.items():
+            state = worker.state
+            believed: dict[str, str] = {item.id: item.state for item in state.containers.values()}
+            believed |= {item.id: "running" if item.ready else "exited" for item in state.sandboxes.values()}
+            if believed != seen.get(uid, {}):
+                worker.refresh()
+        for sandbox in sandboxes:
+            uid = sandbox.labels.get(runtime.POD_UID_LABEL, sandbox.uid)
+            if self._ready and uid not in self._workers and uid not in self._cleaning and self._group is not None:
+                self._cleaning.add(uid)
+                tasks.spawn(self._group, self._clean_orphan(replace(sandbox, ips=())), f"orphan {uid}")
+
+    async def _clean_orphan(self, sandbox: runtime.Sandbox) -> None:
+        """A pod that was deleted while no agent was running."""
+        uid = sandbox.labels.get(runtime.POD_UID_LABEL, sandbox.uid)
+        log.info("removing orphaned pod %s/%s", sandbox.namespace, sandbox.name)
+        try:
+            for container in await self._runtime.list_containers({runtime.POD_UID_LABEL: uid}):
+                grace = container.annotations.get("io.kubernetes.pod.terminationGracePeriod", "")
+                await self._runtime.stop_container(container.id, int(grace) if grace.isdigit() else 30)
+            for item in await self._runtime.list_sandboxes({runtime.POD_UID_LABEL: uid}):
+                await self._runtime.stop_sandbox(item.id)
+                await self._runtime.remove_sandbox(item.id)
+        except runtime.RuntimeCallError as error:
+            log.warning("orphaned pod %s: %s", uid, error)  # the next relist tries again
+        finally:
+            self._cleaning.discard(uid)
+
+
+def _out_of(name: str, requested: int, used: int, capacity: int) -> str:
+    return f"Node didn't have enough resource: {name}, requested: {requested}, used: {used}, capacity: {capacity}"
+
+
+def _host_dns(config: NodeConfig) -> render.HostDns:
+    try:
+        return render.parse_resolv_conf(config.resolv_conf.read_text())
+    except OSError:
+        return render.HostDns()
