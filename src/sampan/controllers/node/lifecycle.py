@@ -74,6 +74,10 @@ class NodeLifecycleController:
             self._heard[key.name] = now
         if previous is None or _matters(node) != _matters(previous):
             self._controller.enqueue(key)
+        if previous is not None and ready_status(node) != ready_status(previous):
+            # Whether anybody at all is evicted depends on the state of all nodes.
+            for other in self._nodes.list():
+                self._controller.enqueue(key_of(other))
 
     def _pod_changed(self, kind: ChangeType, pod: Obj, previous: Obj | None) -> None:
         """A pod that came to a silent node (bound just before) is marked as well."""
@@ -135,7 +139,7 @@ class NodeLifecycleController:
         if current is None:
             return
         # When no node at all is heard, the network of this process is at fault: nobody is evicted.
-        evict = len(self._nodes.list()) == 1 or any(ready_status(other) == "True" for other in self._nodes.list())
+        evict = any(ready_status(other) == "True" for other in self._nodes.list())
         taints = plan_taints(current, self._clock.now(), evict=evict)
         if not taints.changed:
             return
