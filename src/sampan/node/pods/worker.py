@@ -294,6 +294,7 @@ class PodWorker:
         for old in self.state.sandboxes.values():
             if old.ready:
                 await context.runtime.stop_sandbox(old.id)
+        self._not_before.clear()
         if attempt > 0:
             self._event("Normal", "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.")
         for sort, wanted in spec.all_containers(pod):
@@ -455,6 +456,14 @@ class PodWorker:
 
     async def _look(self, runtime_id: str) -> None:
         """Reads one container or sandbox again."""
+        latest = self.state.ready_sandbox
+        if latest is not None and latest.id != runtime_id:
+            # A container often ends because its sandbox did; a start in a dead sandbox would only fail.
+            await self._read(latest.id)
+        await self._read(runtime_id)
+        self._wake.set()
+
+    async def _read(self, runtime_id: str) -> None:
         try:
             if runtime_id in self.state.sandboxes:
                 self.state.sandboxes[runtime_id] = await self.context.runtime.sandbox_status(runtime_id)
@@ -466,7 +475,6 @@ class PodWorker:
             self.state.sandboxes.pop(runtime_id, None)
         except runtime.RuntimeCallError as error:
             log.warning("pod %s: %s", spec.full_name(self.pod), error)
-        self._wake.set()
 
     async def _reobserve(self) -> None:
         try:
