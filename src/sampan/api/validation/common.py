@@ -39,6 +39,11 @@ def needed(obj: Mapping[str, Any], path: str, *keys: str) -> Errors:
     return [errors.required(f"{path}.{key}") for key in keys if obj.get(key) in (None, "", [], {})]
 
 
+def missing(obj: Mapping[str, Any], *keys: str) -> Errors:
+    """The same for fields of the object itself."""
+    return [errors.required(key) for key in keys if obj.get(key) in (None, "", [], {})]
+
+
 def one_of(value: str | None, supported: Sequence[str], path: str, *, must: bool = False) -> Errors:
     """An enum. ``must``: an absent value is a fault too."""
     if not value:

@@ -2,7 +2,28 @@
 
 from __future__ import annotations
 
-from sampan.api.kind import Kind
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sampan.api.groups import printing
+from sampan.api.kind import Column, Kind
+from sampan.api.types import Obj
+from sampan.api.validation import common
+from sampan.api.validation.common import Errors
+
+
+def _validate(obj: Obj) -> Errors:
+    return common.needed(obj.get("spec") or {}, "spec", "policyName")
+
+
+def _row(obj: Obj, now: datetime) -> Sequence[Any]:
+    spec = obj.get("spec") or {}
+    reference = spec.get("paramRef") or {}
+    namespace, name = reference.get("namespace", ""), reference.get("name", "")
+    shown = (f"{namespace}/{name}" if namespace else name) if reference else printing.UNSET
+    return (printing.name(obj), spec.get("policyName", ""), shown, printing.age(obj, now))
+
 
 KINDS = (
     Kind(
@@ -16,5 +37,13 @@ KINDS = (
         categories=("api-extensions",),
         generation=True,
         unconditional_update=False,
+        validate=_validate,
+        columns=(
+            printing.NAME,
+            Column("PolicyName"),
+            Column("ParamRef"),
+            printing.AGE,
+        ),
+        row=_row,
     ),
 )

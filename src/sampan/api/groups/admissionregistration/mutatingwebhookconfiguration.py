@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sampan.api.groups import printing
+from sampan.api.groups.admissionregistration import webhooks
 from sampan.api.kind import Kind
+from sampan.api.types import Obj
+
+
+def _default(obj: Obj) -> None:
+    webhooks.default_webhooks(obj, reinvocation=True)
+
+
+def _row(obj: Obj, now: datetime) -> Sequence[Any]:
+    return (printing.name(obj), len(obj.get("webhooks") or ()), printing.age(obj, now))
+
 
 KINDS = (
     Kind(
@@ -16,5 +32,13 @@ KINDS = (
         categories=("api-extensions",),
         generation=True,
         unconditional_update=False,
+        default=_default,
+        columns=(
+            printing.NAME,
+            printing.number("Webhooks"),
+            printing.AGE,
+        ),
+        row=_row,
+        validate=webhooks.validate_webhooks,
     ),
 )

@@ -2,8 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sampan.api.groups import printing
 from sampan.api.groups.strategy import drop_status
-from sampan.api.kind import Kind
+from sampan.api.kind import Column, Kind
+from sampan.api.types import Obj
+from sampan.api.validation import common
+from sampan.api.validation.common import Errors
+
+
+def _default(obj: Obj) -> None:
+    spec = obj.setdefault("spec", {})
+    spec.setdefault("failurePolicy", "Fail")
+    constraints = spec.get("matchConstraints")
+    if constraints is not None:
+        constraints.setdefault("matchPolicy", "Equivalent")
+        constraints.setdefault("namespaceSelector", {})
+        constraints.setdefault("objectSelector", {})
+        for rule in constraints.get("resourceRules") or ():
+            rule.setdefault("scope", "*")
+
+
+def _validate(obj: Obj) -> Errors:
+    return common.needed(obj.get("spec") or {}, "spec", "matchConstraints")
+
+
+def _row(obj: Obj, now: datetime) -> Sequence[Any]:
+    spec = obj.get("spec") or {}
+    kind = spec.get("paramKind") or {}
+    shown = f"{kind.get('apiVersion', '')}/{kind.get('kind', '')}" if kind else printing.UNSET
+    return (printing.name(obj), len(spec.get("validations") or ()), shown, printing.age(obj, now))
+
 
 KINDS = (
     Kind(
@@ -19,5 +51,14 @@ KINDS = (
         prepare_create=drop_status,
         generation=True,
         unconditional_update=False,
+        default=_default,
+        validate=_validate,
+        columns=(
+            printing.NAME,
+            printing.number("Validations"),
+            Column("ParamKind"),
+            printing.AGE,
+        ),
+        row=_row,
     ),
 )

@@ -2,7 +2,24 @@
 
 from __future__ import annotations
 
-from sampan.api.kind import Kind
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sampan.api.groups import printing, selectable
+from sampan.api.kind import Column, Kind
+from sampan.api.types import Obj
+from sampan.api.validation import common
+from sampan.api.validation.common import Errors
+
+
+def _validate(obj: Obj) -> Errors:
+    return common.needed(obj.get("spec") or {}, "spec", "trustBundle")
+
+
+def _row(obj: Obj, now: datetime) -> Sequence[Any]:
+    return (printing.name(obj), (obj.get("spec") or {}).get("signerName") or printing.NONE)
+
 
 KINDS = (
     Kind(
@@ -14,5 +31,13 @@ KINDS = (
         namespaced=False,
         schema="io.k8s.api.certificates.v1.ClusterTrustBundle",
         unconditional_update=False,
+        validate=_validate,
+        columns=(
+            printing.NAME,
+            Column("SignerName"),
+        ),
+        row=_row,
+        selectable_fields=selectable.fields_at("spec.signerName"),
+        selectable_names=("spec.signerName",),
     ),
 )

@@ -2,8 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sampan.api.groups import printing
 from sampan.api.groups.strategy import drop_status
-from sampan.api.kind import Kind
+from sampan.api.kind import Column, Kind
+from sampan.api.types import Obj
+
+
+def _row(obj: Obj, now: datetime) -> Sequence[Any]:
+    status = obj.get("status") or {}
+    servers = [
+        f"{s.get('apiServerID', '')}={s.get('encodingVersion', '')}" for s in status.get("storageVersions") or ()
+    ]
+    return (
+        printing.name(obj),
+        status.get("commonEncodingVersion") or printing.UNSET,
+        ",".join(servers) or printing.UNSET,
+        printing.age(obj, now),
+    )
+
 
 KINDS = (
     Kind(
@@ -17,5 +37,12 @@ KINDS = (
         status=True,
         prepare_create=drop_status,
         unconditional_update=False,
+        columns=(
+            printing.NAME,
+            Column("CommonEncodingVersion"),
+            Column("StorageVersions"),
+            printing.AGE,
+        ),
+        row=_row,
     ),
 )

@@ -2,8 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sampan.api.groups import printing
 from sampan.api.groups.strategy import drop_status
-from sampan.api.kind import Kind
+from sampan.api.kind import Column, Kind
+from sampan.api.types import Obj
+from sampan.api.validation import common
+from sampan.api.validation.common import Errors
+
+
+def _validate_update(new: Obj, old: Obj) -> Errors:
+    return common.immutable(new.get("spec"), old.get("spec"), "spec")
+
+
+def _row(obj: Obj, now: datetime) -> Sequence[Any]:
+    status = obj.get("status") or {}
+    states = []
+    if obj.get("metadata", {}).get("deletionTimestamp"):
+        states.append("deleted")
+    if status.get("allocation") is None:
+        states.append("pending")
+    else:
+        states.append("allocated")
+    if status.get("reservedFor"):
+        states.append("reserved")
+    return (printing.name(obj), ",".join(states), printing.age(obj, now))
+
 
 KINDS = (
     Kind(
@@ -16,5 +43,12 @@ KINDS = (
         schema="io.k8s.api.resource.v1.ResourceClaim",
         status=True,
         prepare_create=drop_status,
+        validate_update=_validate_update,
+        columns=(
+            printing.NAME,
+            Column("State"),
+            printing.AGE,
+        ),
+        row=_row,
     ),
 )

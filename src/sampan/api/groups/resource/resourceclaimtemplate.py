@@ -2,7 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sampan.api.groups import printing
 from sampan.api.kind import Kind
+from sampan.api.types import Obj
+from sampan.api.validation import common
+from sampan.api.validation.common import Errors
+
+
+def _validate_update(new: Obj, old: Obj) -> Errors:
+    return common.immutable(new.get("spec"), old.get("spec"), "spec")
+
+
+def _row(obj: Obj, now: datetime) -> Sequence[Any]:
+    return (printing.name(obj), printing.age(obj, now))
+
 
 KINDS = (
     Kind(
@@ -13,5 +30,11 @@ KINDS = (
         singular="resourceclaimtemplate",
         namespaced=True,
         schema="io.k8s.api.resource.v1.ResourceClaimTemplate",
+        validate_update=_validate_update,
+        columns=(
+            printing.NAME,
+            printing.AGE,
+        ),
+        row=_row,
     ),
 )

@@ -2,7 +2,30 @@
 
 from __future__ import annotations
 
-from sampan.api.kind import Kind
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sampan.api.groups import printing
+from sampan.api.kind import Column, Kind
+from sampan.api.types import Obj
+from sampan.api.validation import common
+from sampan.api.validation.common import Errors
+
+
+def _validate(obj: Obj) -> Errors:
+    return common.missing(obj, "storageClassName")
+
+
+def _validate_update(new: Obj, old: Obj) -> Errors:
+    return common.immutable(new.get("nodeTopology"), old.get("nodeTopology"), "nodeTopology") + common.immutable(
+        new.get("storageClassName"), old.get("storageClassName"), "storageClassName"
+    )
+
+
+def _row(obj: Obj, now: datetime) -> Sequence[Any]:
+    return (printing.name(obj), obj.get("storageClassName", ""), obj.get("capacity") or printing.UNSET)
+
 
 KINDS = (
     Kind(
@@ -14,5 +37,13 @@ KINDS = (
         namespaced=True,
         schema="io.k8s.api.storage.v1.CSIStorageCapacity",
         unconditional_update=False,
+        validate=_validate,
+        validate_update=_validate_update,
+        columns=(
+            printing.NAME,
+            Column("StorageClassName"),
+            Column("Capacity"),
+        ),
+        row=_row,
     ),
 )

@@ -2,7 +2,30 @@
 
 from __future__ import annotations
 
-from sampan.api.kind import Kind
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sampan.api.groups import printing
+from sampan.api.kind import Column, Kind
+from sampan.api.types import Obj
+from sampan.api.validation import common
+from sampan.api.validation.common import Errors
+
+
+def _validate(obj: Obj) -> Errors:
+    return common.missing(obj, "driverName")
+
+
+def _validate_update(new: Obj, old: Obj) -> Errors:
+    return common.immutable(new.get("driverName"), old.get("driverName"), "driverName") + common.immutable(
+        new.get("parameters"), old.get("parameters"), "parameters"
+    )
+
+
+def _row(obj: Obj, now: datetime) -> Sequence[Any]:
+    return (printing.name(obj), obj.get("driverName", ""), printing.age(obj, now))
+
 
 KINDS = (
     Kind(
@@ -14,5 +37,13 @@ KINDS = (
         namespaced=False,
         schema="io.k8s.api.storage.v1.VolumeAttributesClass",
         short_names=("vac",),
+        validate=_validate,
+        validate_update=_validate_update,
+        columns=(
+            printing.NAME,
+            Column("DriverName"),
+            printing.AGE,
+        ),
+        row=_row,
     ),
 )
