@@ -90,6 +90,10 @@ class FakeApi:
             return self._update(address, namespace, name, sub, copy.deepcopy(call.body))
         if call.method == "PATCH":
             return self._patch(address, namespace, name, sub, call)
+        if call.method == "DELETE" and not name:
+            for space, each in [key for key in self.table(address) if not namespace or key[0] == namespace]:
+                self._delete(address, space, each, {})
+            return {"kind": "Status", "status": "Success"}
         if call.method == "DELETE":
             return self._delete(address, namespace, name, call.body or {})
         raise AssertionError(call)
@@ -97,7 +101,7 @@ class FakeApi:
     @asynccontextmanager
     async def watch(self, call: Call) -> AsyncIterator[AsyncIterator[WatchEvent]]:
         await asyncio.sleep(0)
-        api_version, namespace, _, _, plural = parse(call.path)
+        api_version, _, _, _, plural = parse(call.path)
         address = (api_version, plural)
         for index, (method, wanted, error) in enumerate(self.fail_next):
             if method == "WATCH" and wanted == plural:
@@ -203,9 +207,10 @@ class FakeApi:
             new["metadata"]["generation"] = old["metadata"]["generation"] + 1
         self.revision += 1
         new["metadata"]["resourceVersion"] = str(self.revision)
-        if new["metadata"].get("deletionTimestamp") and not new["metadata"].get("finalizers"):
-            if not new["metadata"].get("deletionGracePeriodSeconds"):
-                return self._drop(address, key, new)
+        meta = new["metadata"]
+        held = meta.get("finalizers") or meta.get("deletionGracePeriodSeconds")
+        if meta.get("deletionTimestamp") and not held:
+            return self._drop(address, key, new)
         self.table(address)[key] = new
         self._tell(address, "MODIFIED" if old is not None else "ADDED", new, old)
         return copy.deepcopy(new)

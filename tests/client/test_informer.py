@@ -90,8 +90,9 @@ async def test_compacted_position_relists_and_tells_the_difference(remote_api):
         remote_api.add(PODS, pod(name))
     informer = Informer(Client(remote_api), PODS)
     async with running(informer):
-        while not remote_api.streams:  # the first watch must be open before it is cut
+        for _ in range(5):  # the first watch must be open before it is cut
             await asyncio.sleep(0)
+        assert remote_api.streams
         seen = []
         informer.add_handler(lambda kind, obj, old: seen.append((kind, obj["metadata"]["name"])))
         seen.clear()

@@ -113,7 +113,7 @@ def set_pods(api):
             condition = {"type": "Ready", "status": str(ready), "lastTransitionTime": "2026-01-01T00:00:00Z"}
             meta = pod["metadata"]
 
-            def edit(obj, condition=condition, number=len(meta["name"])):
+            def edit(obj, condition=condition):
                 obj.setdefault("status", {}).update(phase="Running", conditions=[condition], podIP="10.244.0.7")
                 obj.setdefault("spec", {})["nodeName"] = "n1"
 

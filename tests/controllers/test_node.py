@@ -1,0 +1,117 @@
+import asyncio
+
+import pytest
+
+from sampan.api.resources import LEASES, NODES, PODS
+from sampan.controllers.node.eviction import TaintEvictionController, plan_eviction, tolerates
+from sampan.controllers.node.ipam import NodeIpamController, plan_cidr
+from sampan.controllers.node.lifecycle import NodeLifecycleController
+from sampan.controllers.node.lifecycle_plan import plan_silent, plan_taints
+
+UNREACHABLE = {"key": "node.kubernetes.io/unreachable", "effect": "NoExecute", "timeAdded": "2026-01-01T00:59:00Z"}
+
+
+def node(name="n1", ready="True", **spec):
+    ready = [{"type": "Ready", "status": ready, "lastHeartbeatTime": "2026-01-01T00:00:00Z"}]
+    return {"metadata": {"name": name, "uid": name}, "spec": spec, "status": {"conditions": ready}}
+
+
+def test_silent_node_has_unknown_conditions(now):
+    by_type = {entry["type"]: entry for entry in plan_silent(node(), now)}
+    assert by_type["Ready"]["status"] == "Unknown"
+    assert by_type["Ready"]["reason"] == "NodeStatusUnknown"
+    assert by_type["Ready"]["message"] == "Kubelet stopped posting node status."
+    assert by_type["MemoryPressure"]["reason"] == "NodeStatusNeverUpdated"
+
+
+@pytest.mark.parametrize(
+    ("ready", "evict", "expected"),
+    [
+        ("True", True, set()),
+        ("False", True, {("not-ready", "NoSchedule"), ("not-ready", "NoExecute")}),
+        ("Unknown", True, {("unreachable", "NoSchedule"), ("unreachable", "NoExecute")}),
+        ("Unknown", False, {("unreachable", "NoSchedule")}),
+    ],
+)
+def test_taints_follow_readiness(now, ready, evict, expected):
+    taints = plan_taints(node(ready=ready), now, evict=evict).wanted
+    assert {(taint["key"].removeprefix("node.kubernetes.io/"), taint["effect"]) for taint in taints} == expected
+
+
+def test_own_taints_go_and_those_of_people_stay(now):
+    mine = {"key": "dedicated", "value": "db", "effect": "NoSchedule"}
+    planned = plan_taints(node(taints=[mine, UNREACHABLE], unschedulable=True), now, evict=True)
+    assert [taint["key"] for taint in planned.wanted] == ["dedicated", "node.kubernetes.io/unschedulable"]
+    assert not plan_taints(node(taints=[mine]), now, evict=True).changed
+
+
+@pytest.mark.parametrize(
+    ("toleration", "expected"),
+    [
+        ({"operator": "Exists"}, True),
+        ({"key": "k", "operator": "Exists", "effect": "NoExecute"}, True),
+        ({"key": "k", "value": "v"}, True),
+        ({"key": "k", "value": "w"}, False),
+        ({"key": "k", "operator": "Exists", "effect": "NoSchedule"}, False),
+        ({"key": "other", "operator": "Exists"}, False),
+    ],
+)
+def test_tolerations(toleration, expected):
+    assert tolerates(toleration, {"key": "k", "value": "v", "effect": "NoExecute"}) is expected
+
+
+@pytest.mark.parametrize(
+    ("tolerations", "expected"),
+    [
+        ([], 0.0),
+        ([{"operator": "Exists"}], None),
+        ([{"operator": "Exists", "tolerationSeconds": 300}], 240.0),
+        ([{"operator": "Exists", "tolerationSeconds": 30}], 0.0),
+    ],
+)
+def test_eviction_time_counts_from_the_taint(tolerations, expected, now):
+    assert plan_eviction({"spec": {"tolerations": tolerations}}, [UNREACHABLE], now) == expected
+
+
+def test_lowest_free_part_of_the_range():
+    assert plan_cidr("10.244.0.0/16", 24, ["10.244.0.0/24", "10.244.2.0/24"]) == "10.244.1.0/24"
+    assert plan_cidr("10.0.0.0/31", 32, ["10.0.0.0/32", "10.0.0.1/32"]) is None
+
+
+async def test_each_node_gets_its_own_range(api, context, running, wait):
+    async with running(NodeIpamController(context)):
+        for name in ("a", "b", "c"):
+            api.add(NODES, node(name))
+        await wait.quiet(api)
+    assert sorted(obj["spec"]["podCIDR"] for obj in api.all(NODES)) == [
+        "10.244.0.0/24",
+        "10.244.1.0/24",
+        "10.244.2.0/24",
+    ]
+
+
+async def test_silent_node_is_tainted_its_pods_unready_then_evicted(api, context, running, wait):
+    loop = asyncio.get_running_loop()
+    lifecycle = NodeLifecycleController(context)
+    api.add(NODES, node("dead"))
+    api.add(NODES, node("alive"))
+    condition = {"type": "Ready", "status": "True"}
+    pod = {"metadata": {"name": "p", "namespace": "default"}, "spec": {"nodeName": "dead"}}
+    api.add(PODS, {**pod, "status": {"phase": "Running", "conditions": [condition]}})
+    lease = {"metadata": {"name": "alive", "namespace": "kube-node-lease"}, "spec": {"renewTime": "1"}}
+    api.add(LEASES, lease)
+    async with running(lifecycle, TaintEvictionController(context)):
+        await wait.quiet(api)
+        assert "taints" not in api.get(NODES, "", "dead")["spec"]
+        lifecycle._heard["dead"] = loop.time() - 51
+        api.change(NODES, "", "dead", lambda obj: obj["spec"].update(unschedulable=True))
+        await wait.quiet(api)
+    dead = api.get(NODES, "", "dead")
+    assert {condition["status"] for condition in dead["status"]["conditions"]} == {"Unknown"}
+    assert ("node.kubernetes.io/unreachable", "NoExecute") in {(t["key"], t["effect"]) for t in dead["spec"]["taints"]}
+    left = api.get(PODS, "default", "p")
+    by_type = {entry["type"]: entry for entry in left["status"]["conditions"]}
+    assert by_type["Ready"]["status"] == "False"
+    assert by_type["DisruptionTarget"]["reason"] == "DeletionByTaintManager"
+    assert "deletionTimestamp" in left["metadata"]
+    assert "taints" not in api.get(NODES, "", "alive")["spec"]

@@ -1,0 +1,158 @@
+from datetime import timedelta
+
+import pytest
+
+from sampan.api.clock import format_time
+from sampan.api.errors import Forbidden
+from sampan.api.resources import EVENTS, PODS, REPLICA_SETS, REPLICATION_CONTROLLERS
+from sampan.controllers.replicaset.adapters import REPLICA_SET, REPLICATION_CONTROLLER
+from sampan.controllers.replicaset.controller import ReplicaSetController
+from sampan.controllers.replicaset.plan import Observed, plan, plan_status
+from sampan.controllers.workload.podfacts import ranked_for_deletion
+from sampan.controllers.workload.pods import slow_start
+
+
+def replica_set(replicas=2, **spec):
+    return {
+        "kind": "ReplicaSet",
+        "metadata": {"name": "web", "namespace": "default"},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": {"app": "web"}},
+            "template": {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": []}},
+            **spec,
+        },
+    }
+
+
+def pod(name, *, node="n1", phase="Running", ready=True, restarts=0, cost=None, created=3600, now=None, **meta):
+    since = format_time(now - timedelta(seconds=created))
+    obj = {
+        "metadata": {"name": name, "namespace": "default", "uid": name, "creationTimestamp": since, **meta},
+        "spec": {"nodeName": node} if node else {},
+        "status": {"phase": phase, "containerStatuses": [{"restartCount": restarts}]},
+    }
+    if ready:
+        obj["status"]["conditions"] = [{"type": "Ready", "status": "True", "lastTransitionTime": since}]
+    if cost is not None:
+        obj["metadata"]["annotations"] = {"controller.kubernetes.io/pod-deletion-cost": str(cost)}
+    return obj
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({"node": ""}, {}),
+        ({"phase": "Pending"}, {"phase": "Running"}),
+        ({"ready": False}, {"ready": True}),
+        ({"cost": -5}, {"cost": 10}),
+        ({"created": 60}, {"created": 6000}),
+        ({"restarts": 7}, {"restarts": 1}),
+    ],
+)
+def test_deletion_order(first, second, now):
+    victims = ranked_for_deletion([pod("keep", now=now, **second), pod("go", now=now, **first)], [], now)
+    assert victims[0]["metadata"]["name"] == "go"
+
+
+def test_pods_that_share_a_node_go_first(now):
+    alone, shared = pod("alone", node="a", now=now), pod("shared", node="b", now=now)
+    related = [alone, shared, pod("other", node="b", now=now)]
+    assert ranked_for_deletion([alone, shared], related, now)[0] is shared
+
+
+def test_finished_pods_are_replaced_and_deleting_sets_do_nothing(now):
+    owner = replica_set(2)
+    pods = [pod("a", now=now), pod("b", phase="Failed", now=now)]
+    assert plan(Observed(owner, pods, pods), now).create == 1
+    owner["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    assert plan(Observed(owner, pods, pods), now).create == 0
+
+
+def test_min_ready_seconds_delays_availability(now):
+    owner = replica_set(1, minReadySeconds=30)
+    status, wait = plan_status(Observed(owner, [pod("a", created=10, now=now)], []), {}, None, now)
+    assert status["readyReplicas"] == 1
+    assert "availableReplicas" not in status
+    assert wait == 20
+
+
+async def test_slow_start_stops_at_the_first_failing_batch():
+    tried = []
+
+    async def step(index):
+        tried.append(index)
+        if index == 1:
+            raise Forbidden("quota")
+
+    outcome = await slow_start(100, step)
+    assert tried == [0, 1, 2]
+    assert outcome.succeeded == 2
+    assert isinstance(outcome.error, Forbidden)
+
+
+async def test_orphans_are_adopted_and_strangers_released(api, context, running, wait):
+    template = replica_set()["spec"]["template"]
+    for name in ("one", "two", "three"):
+        api.add(PODS, {"metadata": {"name": name, "namespace": "default", **template["metadata"]}, "spec": {}})
+    async with running(ReplicaSetController(context, REPLICA_SET)):
+        api.add(REPLICA_SETS, replica_set(3))
+        await wait.quiet(api)
+        assert {pod["metadata"]["name"] for pod in api.all(PODS)} == {"one", "two", "three"}
+        assert all(pod["metadata"]["ownerReferences"][0]["name"] == "web" for pod in api.all(PODS))
+        api.change(PODS, "default", "one", lambda obj: obj["metadata"].update(labels={"app": "debug"}))
+        await wait.quiet(api)
+    assert len(api.all(PODS)) == 4
+    assert not api.get(PODS, "default", "one")["metadata"].get("ownerReferences")
+
+
+async def test_scale_down_deletes_and_tells(api, context, running, wait, set_pods):
+    async with running(ReplicaSetController(context, REPLICA_SET)):
+        api.add(REPLICA_SETS, replica_set(3))
+        await wait.quiet(api)
+        set_pods()
+        api.change(REPLICA_SETS, "default", "web", lambda obj: obj["spec"].update(replicas=1))
+        await wait.quiet(api)
+    assert sum("deletionTimestamp" in pod["metadata"] for pod in api.all(PODS)) == 2
+    assert api.get(REPLICA_SETS, "default", "web")["status"]["terminatingReplicas"] == 2
+    reasons = [event["reason"] for event in api.all(EVENTS)]
+    assert reasons.count("SuccessfulCreate") == 3
+    assert reasons.count("SuccessfulDelete") == 2
+
+
+async def test_refused_creates_become_a_condition_that_goes_again(api, context, running, wait):
+    api.fail_next = [("POST", "pods", Forbidden("exceeded quota"))]
+    seen = []
+
+    def record(method, resource, name):
+        status = (api.get(REPLICA_SETS, "default", "web") or {}).get("status", {})
+        seen.extend(entry["reason"] for entry in status.get("conditions", ()))
+
+    api.on_write = record
+    async with running(ReplicaSetController(context, REPLICA_SET)):
+        api.add(REPLICA_SETS, replica_set(2))
+        await wait.until(lambda: len(api.all(PODS)) == 2, turns=200_000)
+        await wait.quiet(api)
+    assert "FailedCreate" in seen
+    assert "conditions" not in api.get(REPLICA_SETS, "default", "web")["status"]
+
+
+async def test_restart_in_the_middle_makes_no_pod_twice(api, context, running, wait):
+    owner = api.add(REPLICA_SETS, replica_set(4))
+    reference = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web", "controller": True}
+    reference["uid"] = owner["metadata"]["uid"]
+    for name in ("a", "b"):  # what a crashed predecessor had already made
+        meta = {"name": name, "namespace": "default", "labels": {"app": "web"}, "ownerReferences": [reference]}
+        api.add(PODS, {"metadata": meta, "spec": {}})
+    async with running(ReplicaSetController(context, REPLICA_SET)):
+        await wait.quiet(api)
+    assert len(api.all(PODS)) == 4
+
+
+async def test_replication_controller_keeps_its_pods(api, context, running, wait):
+    spec = {"replicas": 2, "selector": {"app": "web"}, "template": replica_set()["spec"]["template"]}
+    async with running(ReplicaSetController(context, REPLICATION_CONTROLLER)):
+        api.add(REPLICATION_CONTROLLERS, {"metadata": {"name": "rc", "namespace": "default"}, "spec": spec})
+        await wait.quiet(api)
+    assert len(api.all(PODS)) == 2
+    assert "terminatingReplicas" not in api.get(REPLICATION_CONTROLLERS, "default", "rc")["status"]
