@@ -159,6 +159,7 @@ class _Exchange:
         headers.setdefault("Audit-Id", request.audit_id)
         headers.setdefault("Cache-Control", "no-cache, private")
         headers.setdefault("Content-Type", response.content_type)
+        headers.setdefault("Server", "sampan")
         body = response.body
         if not isinstance(body, bytes):
             return await self._send_stream(request, response, body)

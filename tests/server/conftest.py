@@ -1,0 +1,94 @@
+"""A server without sockets and policy, and a short way to ask it: shared by the tests of the server's core."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from random import Random
+from typing import Any
+from urllib.parse import parse_qs
+
+import orjson
+import pytest
+
+from sampan.api.clock import FixedClock
+from sampan.server.app import Server
+from sampan.server.config import ServerConfig
+from sampan.server.request import Request
+
+NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
+
+
+@dataclass
+class Answer:
+    status: int
+    obj: Any
+    headers: dict[str, str] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def reason(self) -> str:
+        return str(self.obj.get("reason", ""))
+
+    @property
+    def message(self) -> str:
+        return str(self.obj.get("message", ""))
+
+    @property
+    def causes(self) -> list[tuple[str, str]]:
+        return [(c.get("reason", ""), c.get("field", "")) for c in self.obj.get("details", {}).get("causes", [])]
+
+
+class Api:
+    """``await api("POST", "/api/v1/namespaces/default/configmaps", body)``: through the whole pipeline, as bytes."""
+
+    def __init__(self, server: Server, clock: FixedClock) -> None:
+        self.server, self.clock = server, clock
+
+    def request(self, method: str, url: str, body: Any = None, **headers: str) -> Request:
+        path, _, raw_query = url.partition("?")
+        lists = parse_qs(raw_query, keep_blank_values=True)
+        content = body if isinstance(body, bytes) else b"" if body is None else orjson.dumps(body)
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        if body is not None:
+            named.setdefault("content-type", "application/json")
+        query = {key: values[0] for key, values in lists.items()}
+        return Request(method, path, query, named, content, query_lists=lists, raw_query=raw_query)
+
+    async def __call__(self, method: str, url: str, body: Any = None, **headers: str) -> Answer:
+        request = self.request(method, url, body, **headers)
+        response = await self.server.handler(request)
+        assert isinstance(response.body, bytes)
+        is_json = response.content_type == "application/json"
+        obj = orjson.loads(response.body) if is_json and response.body else response.body.decode()
+        return Answer(response.status, obj, response.headers, request.warnings)
+
+    async def watch(self, url: str, **headers: str) -> AsyncIterator[dict[str, Any]]:
+        """The events of a watch; ends with the watch. Break out of the loop to leave it."""
+        response = await self.server.handler(self.request("GET", url, **headers))
+        assert not isinstance(response.body, bytes), response.body
+        async for chunk in response.body:
+            for line in chunk.splitlines():
+                yield orjson.loads(line)
+
+
+@pytest.fixture
+async def api() -> AsyncIterator[Api]:
+    clock = FixedClock(NOW)
+    config = ServerConfig(
+        listen=False,
+        bootstrap=False,
+        authorization_modes=("AlwaysAllow",),
+        disable_admission_plugins=("ServiceAccount",),
+        clock=clock,
+        random=Random(1),
+    )
+    async with Server(config) as server:
+        made = Api(server, clock)
+        await made("POST", "/api/v1/namespaces", {"metadata": {"name": "default"}})
+        yield made
+
+
+def pod(name: str = "p", **spec: Any) -> dict[str, Any]:
+    return {"metadata": {"name": name}, "spec": {"containers": [{"name": "c", "image": "i"}], **spec}}
