@@ -1,12 +1,13 @@
 """Reading one container's log as ``kubectl logs`` wants it: tail, since, streams, limits, following across rotation.
 
-Used by the node API. ``read_log`` is an async iterator of output bytes; closing it frees everything. It never polls:
-a follower sleeps until the directory changes or the container ends.
+Used by the node API. ``read_log`` is an async iterator of output bytes; closing it frees everything. A
+follower does not poll: it sleeps until the directory changes or the container ends.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import ExitStack, aclosing
@@ -19,7 +20,11 @@ from sampan.node.logs.inotify import DirectoryWatches
 from sampan.node.logs.lines import LineWriter, Stream
 from sampan.node.logs.segments import Segment, last_lines, open_segment, rotated_names
 
+log = logging.getLogger(__name__)
+
 _BLOCK = 65536
+#: where the user's inotify instances are used up
+_POLL_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +74,13 @@ async def _chunks(
     directory, name = path.parent, path.name
     writer = LineWriter(timestamps=options.timestamps, since=options.since, stream=options.stream)
     with ExitStack() as stack:
+        patience: float | None = None
         if options.follow:
-            stack.enter_context(watches.watch(directory, ending.wake))
+            try:
+                stack.enter_context(watches.watch(directory, ending.wake))
+            except OSError as error:
+                log.info("no inotify for %s, looking once a second: %s", directory, error)
+                patience = _POLL_SECONDS
         # The current file first: if it is rotated from here on, we hold it open and do not read it twice.
         current = stack.enter_context(open_segment(directory, name))
         held = os.fstat(current.fileno()).st_ino
@@ -83,7 +93,7 @@ async def _chunks(
             for chunk in _read_segment(directory, segment, writer):
                 yield chunk
         current.seek(offset)
-        follower = _Follower(path, current, writer)
+        follower = _Follower(path, current, writer, patience)
         stack.callback(follower.close)
         async for chunk in follower.read(options.follow, ending):
             yield chunk
@@ -115,10 +125,12 @@ def _read_segment(directory: Path, segment: Segment, writer: LineWriter) -> Iter
 class _Follower:
     """Reads the current file to its end and, when following, what comes after, in whatever file it comes."""
 
-    def __init__(self, path: Path, file: BinaryIO, writer: LineWriter) -> None:
+    def __init__(self, path: Path, file: BinaryIO, writer: LineWriter, patience: float | None) -> None:
         self._path = path
         self._file = file
         self._writer = writer
+        #: seconds to sleep at most; None: until woken
+        self._patience = patience
         self._rest = b""
 
     def close(self) -> None:
@@ -139,7 +151,11 @@ class _Follower:
                 continue
             if not follow or ended:
                 break
-            await ending.wake.wait()
+            try:
+                async with asyncio.timeout(self._patience):
+                    await ending.wake.wait()
+            except TimeoutError:
+                continue
         if self._rest and (text := self._writer.render(self._rest)):
             yield text
 
