@@ -73,9 +73,9 @@ class FakeApi:
         path = call.path.removesuffix("/status")
         if call.method == "POST":
             return self.create(path, copy.deepcopy(call.body))
-        if call.method == "GET" and path not in self.objects:
-            if path.rpartition("/")[2] in ("pods", "services", "configmaps", "secrets", "nodes"):
-                return {"items": self.list(path, call.query), "metadata": {"resourceVersion": str(self.revision)}}
+        collection = path.rpartition("/")[2] in ("pods", "services", "configmaps", "secrets", "nodes")
+        if call.method == "GET" and path not in self.objects and collection:
+            return {"items": self.list(path, call.query), "metadata": {"resourceVersion": str(self.revision)}}
         obj = self.objects.get(path)
         if obj is None:
             raise NotFound(f"{path} not found")
@@ -185,7 +185,7 @@ class FakeApi:
     async def until(self, condition: Callable[[], bool], seconds: float = 1.5) -> None:
         async with asyncio.timeout(seconds):
             while not condition():
-                await asyncio.sleep(0.001)
+                await asyncio.sleep(0.001)  # any of many things may change it
 
 
 class World:

@@ -5,10 +5,14 @@ Used by ``sampan.node.cri.client`` and ``events``. Knows nothing of what the mes
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from typing import Any, NoReturn
 
-import grpc
+# Programs are started by fork and exec here; gRPC's handlers for a fork that goes on in Python only warn about it.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+
+import grpc  # reads its environment when imported
 import grpc.aio
 
 from sampan.node import runtime

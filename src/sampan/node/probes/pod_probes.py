@@ -24,7 +24,7 @@ _FIELDS: dict[ProbeKind, str] = {
     "liveness": "livenessProbe",
 }
 #: A container that just started is asked again soon: most are ready long before their first period is over.
-_FIRST_RETRY_SECONDS = 0.1
+_FIRST_RETRY_SECONDS = 0.02
 
 Report = Callable[[Obj, str, str, str], None]  # (container, type, reason, message)
 

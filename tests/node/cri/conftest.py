@@ -1,0 +1,100 @@
+"""The runtimes under test: the simulated one, and a containerd of our own where the machine allows."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from sampan.api.clock import SystemClock
+from sampan.node import runtime
+from sampan.node.cgroups import CgroupManager
+from sampan.node.simulated import SimulatedRuntime
+
+CGROUP = "/sampan-contract"
+
+
+@dataclass
+class Bench:
+    """A runtime with an image that sleeps for ever when asked to run ``sleep``."""
+
+    runtime: runtime.Runtime
+    image: str
+    base: Path
+    real: bool
+
+    def sandbox(self, name: str = "pod") -> runtime.SandboxConfig:
+        labels = {runtime.POD_UID_LABEL: f"uid-{name}", runtime.POD_NAME_LABEL: name}
+        return runtime.SandboxConfig(
+            name=name,
+            uid=f"uid-{name}",
+            namespace="contract",
+            hostname=name,
+            log_directory=str(self.base / "logs" / name),
+            labels=labels,
+            annotations={"note": "kept"},
+            cgroup_parent=f"{CGROUP}/{name}" if self.real else "",
+        )
+
+    def container(self, sandbox: runtime.SandboxConfig, attempt: int = 0) -> runtime.ContainerConfig:
+        (Path(sandbox.log_directory) / "main").mkdir(parents=True, exist_ok=True)
+        return runtime.ContainerConfig(
+            name="main",
+            attempt=attempt,
+            image=self.image,
+            command=("sleep", "1000"),
+            labels={**sandbox.labels, runtime.CONTAINER_NAME_LABEL: "main"},
+            annotations={"io.kubernetes.container.restartCount": str(attempt)},
+            log_path=f"main/{attempt}.log",
+        )
+
+
+def can_run_containerd() -> bool:
+    return os.geteuid() == 0 and all(shutil.which(name) for name in ("containerd", "ctr", "runc"))
+
+
+@pytest.fixture(
+    params=[
+        "simulated",
+        pytest.param("containerd", marks=[pytest.mark.e2e, pytest.mark.timeout(60)]),
+    ]
+)
+async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bench]:
+    if request.param == "simulated":
+        simulated = SimulatedRuntime(SystemClock())
+        simulated.add_image("sampan.local/demo:1")
+        yield Bench(simulated, "sampan.local/demo:1", tmp_path, real=False)
+        await simulated.close()
+        return
+    if not can_run_containerd():
+        pytest.skip("needs root, containerd and runc")
+    from sampan.node.cri import containerd
+    from sampan.node.cri.client import CriRuntime
+    from sampan.node.images import local
+
+    bridge = f"sct{os.getpid() % 100000}"
+    config = containerd.ContainerdConfig(
+        root=tmp_path / "root", state=tmp_path / "state", sandbox_image=local.PAUSE_IMAGE
+    )
+    config.cni_conf_dir.mkdir(parents=True)
+    network = containerd.render_bridge_network("contract", bridge, "10.99.9.0/24", tmp_path / "ipam")
+    (config.cni_conf_dir / "10-contract.conflist").write_bytes(network)
+    process = containerd.ContainerdProcess(config)
+    await process.start()
+    client = CriRuntime(str(config.address))
+    try:
+        for archive in (local.pause_image(), local.demo_image()):
+            await local.import_image(str(config.address), archive)
+        yield Bench(client, local.DEMO_IMAGE, tmp_path, real=True)
+    finally:
+        await containerd.remove_all_pods(client)
+        await client.close()
+        await process.stop()
+        containerd.clean(config)
+        CgroupManager(CGROUP).remove_root()
+        subprocess.run(["ip", "link", "delete", bridge], check=False, capture_output=True)

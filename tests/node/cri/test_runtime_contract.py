@@ -1,0 +1,127 @@
+"""What every ``Runtime`` does, simulated or real."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+
+from sampan.node import runtime
+
+
+async def running_container(bench: Any) -> tuple[str, str, runtime.SandboxConfig]:
+    sandbox = bench.sandbox()
+    sandbox_id = await bench.runtime.run_sandbox(sandbox)
+    container_id = await bench.runtime.create_container(sandbox_id, bench.container(sandbox), sandbox)
+    await bench.runtime.start_container(container_id)
+    return sandbox_id, container_id, sandbox
+
+
+async def test_a_sandbox_is_ready_with_an_address_and_is_found_by_label(bench: Any) -> None:
+    sandbox = bench.sandbox()
+    sandbox_id = await bench.runtime.run_sandbox(sandbox)
+    status = await bench.runtime.sandbox_status(sandbox_id)
+    assert status.ready and len(status.ips) == 1
+    assert (status.name, status.uid, status.namespace, status.attempt) == ("pod", "uid-pod", "contract", 0)
+    assert status.annotations["note"] == "kept"
+    [listed] = await bench.runtime.list_sandboxes({runtime.POD_UID_LABEL: "uid-pod"})
+    assert listed.id == sandbox_id
+    assert await bench.runtime.list_sandboxes({runtime.POD_UID_LABEL: "other"}) == []
+
+
+async def test_a_stopped_sandbox_is_not_ready_and_stopping_again_is_success(bench: Any) -> None:
+    sandbox_id, container_id, _ = await running_container(bench)
+    await bench.runtime.stop_sandbox(sandbox_id)
+    await bench.runtime.stop_sandbox(sandbox_id)
+    assert not (await bench.runtime.sandbox_status(sandbox_id)).ready
+    assert (await bench.runtime.container_status(container_id)).state == "exited"
+    await bench.runtime.remove_sandbox(sandbox_id)
+    await bench.runtime.remove_sandbox(sandbox_id)
+    with pytest.raises(runtime.RuntimeNotFound):
+        await bench.runtime.sandbox_status(sandbox_id)
+    assert await bench.runtime.list_containers() == []
+
+
+async def test_a_container_goes_through_its_states(bench: Any) -> None:
+    sandbox = bench.sandbox()
+    sandbox_id = await bench.runtime.run_sandbox(sandbox)
+    container_id = await bench.runtime.create_container(sandbox_id, bench.container(sandbox), sandbox)
+    assert (await bench.runtime.container_status(container_id)).state == "created"
+    await bench.runtime.start_container(container_id)
+    status = await bench.runtime.container_status(container_id)
+    assert status.state == "running" and status.started_at is not None and status.finished_at is None
+    assert status.annotations["io.kubernetes.container.restartCount"] == "0"
+    [listed] = await bench.runtime.list_containers({runtime.CONTAINER_NAME_LABEL: "main"})
+    assert (listed.id, listed.sandbox_id, listed.state) == (container_id, sandbox_id, "running")
+    await bench.runtime.stop_container(container_id, 0)
+    await bench.runtime.stop_container(container_id, 0)
+    status = await bench.runtime.container_status(container_id)
+    assert status.state == "exited" and status.exit_code == 137 and status.finished_at is not None
+    await bench.runtime.remove_container(container_id)
+    await bench.runtime.remove_container(container_id)
+    with pytest.raises(runtime.RuntimeNotFound):
+        await bench.runtime.container_status(container_id)
+
+
+async def test_one_name_and_attempt_exist_once(bench: Any) -> None:
+    sandbox_id, _, sandbox = await running_container(bench)
+    with pytest.raises(runtime.RuntimeCallError):
+        await bench.runtime.create_container(sandbox_id, bench.container(sandbox), sandbox)
+    await bench.runtime.create_container(sandbox_id, bench.container(sandbox, attempt=1), sandbox)
+
+
+async def test_an_exit_is_announced_when_the_status_says_so(bench: Any) -> None:
+    _, container_id, _ = await running_container(bench)
+    connected = asyncio.Event()
+    states: asyncio.Queue[str] = asyncio.Queue()
+
+    async def follow() -> None:
+        async with aclosing(bench.runtime.events()) as events:
+            async for event in events:
+                if event.type == "lost":
+                    connected.set()
+                elif event.container_id == container_id:
+                    states.put_nowait((await bench.runtime.container_status(container_id)).state)
+
+    follower = asyncio.create_task(follow())
+    try:
+        await asyncio.wait_for(connected.wait(), 5)
+        if bench.real:
+            await asyncio.sleep(0.3)  # the subscription begins a moment after the request
+        await bench.runtime.stop_container(container_id, 0)
+        assert await asyncio.wait_for(states.get(), 5) == "exited"
+    finally:
+        follower.cancel()
+        await asyncio.gather(follower, return_exceptions=True)
+
+
+async def test_unknown_ids_are_not_found(bench: Any) -> None:
+    for call in (bench.runtime.container_status, bench.runtime.sandbox_status):
+        with pytest.raises(runtime.RuntimeNotFound):
+            await call("0" * 64)
+    await bench.runtime.stop_container("0" * 64, 0)
+    await bench.runtime.remove_container("0" * 64)
+
+
+async def test_exec_runs_in_a_running_container_only(bench: Any) -> None:
+    _, container_id, _ = await running_container(bench)
+    assert (await bench.runtime.exec_sync(container_id, ["true"], 5)).exit_code == 0
+    await bench.runtime.stop_container(container_id, 0)
+    with pytest.raises(runtime.RuntimeCallError):
+        await bench.runtime.exec_sync(container_id, ["true"], 5)
+
+
+async def test_images_are_listed_and_an_absent_one_is_none(bench: Any) -> None:
+    image = await bench.runtime.image_status(bench.image)
+    assert image is not None and bench.image in image.tags and image.size_bytes > 0
+    assert image.id in {item.id for item in await bench.runtime.list_images()}
+    assert (await bench.runtime.image_status(image.id)).id == image.id
+    assert await bench.runtime.image_status("sampan.local/absent:1") is None
+
+
+async def test_the_runtime_is_ready(bench: Any) -> None:
+    assert (await bench.runtime.version()).name
+    conditions = {item.type: item.status for item in await bench.runtime.conditions()}
+    assert conditions["RuntimeReady"] and conditions["NetworkReady"]
