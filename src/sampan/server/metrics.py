@@ -14,6 +14,13 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _BUCKETS = (0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.5, 2, 3, 4, 5, 8, 10, 15, 20, 30, 45, 60)
 _REQUEST = ("verb", "group", "version", "resource", "subresource", "scope")
 
+_VERBS = frozenset(
+    {
+        "get", "list", "watch", "create", "update", "patch", "delete", "deletecollection",
+        "post", "put", "head", "options", "connect",
+    }
+)  # fmt: skip
+
 
 class Metrics:
     def __init__(self) -> None:
@@ -47,11 +54,12 @@ class Metrics:
 
 
 def request_labels(info: RequestInfo) -> tuple[str, str, str, str, str, str]:
-    """Values for ``_REQUEST``. Paths that are no resource share one series a verb."""
-    if not info.is_resource:
-        return (info.verb.upper(), "", "", "", "", "")
+    """Values for ``_REQUEST``. Paths that are no known resource share one series a verb."""
+    verb = info.verb.upper() if info.verb in _VERBS else "OTHER"
+    if not info.is_resource or info.kind is None:
+        return (verb, "", "", "", "", "")
     if info.name and info.verb not in ("list", "watch", "deletecollection"):
         scope = "resource"
     else:
         scope = "namespace" if info.namespace else "cluster"
-    return (info.verb.upper(), info.group, info.version, info.resource, info.subresource, scope)
+    return (verb, info.group, info.version, info.resource, info.subresource, scope)
