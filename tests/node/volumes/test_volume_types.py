@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from sampan.node.volumes.errors import VolumeError
+from sampan.node.volumes.ownership import Ownership, set_ownership
 
 World = Any  # the fixture of conftest.py
 
@@ -129,3 +130,30 @@ async def test_fs_group_owns_directories_and_token_files(world: World) -> None:
     assert (status.st_gid, stat.S_IMODE(status.st_mode)) == (2000, 0o2777)
     status = (paths["t"] / "token").stat()
     assert (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == (1000, 2000, 0o640)
+
+
+async def test_mode_that_the_pod_gave_its_volume_is_kept(world: World) -> None:
+    path = (await world.mount({"name": "v", "emptyDir": {}}))["v"]
+    path.chmod(0o700)
+    await world.mount({"name": "v", "emptyDir": {}})
+    assert mode(path) == 0o700
+
+
+async def test_directory_left_unopened_by_a_crash_is_opened(world: World) -> None:
+    path = world.root / "pods/u1/volumes/kubernetes.io~empty-dir/v"
+    path.mkdir(parents=True, mode=0)
+    await world.mount({"name": "v", "emptyDir": {}})
+    assert mode(path) == 0o777
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+def test_ownership_does_not_follow_symlinks(tmp_path: Path) -> None:
+    host, volume = tmp_path / "host", tmp_path / "volume"
+    host.touch(mode=0o600)
+    (volume / "sub").mkdir(parents=True)
+    (volume / "sub/link").symlink_to(host)
+    (volume / "sub/file").touch(mode=0o600)
+    set_ownership(volume, Ownership(fs_group=2000))
+    assert (host.stat().st_gid, mode(host)) == (0, 0o600)
+    assert ((volume / "sub/file").stat().st_gid, mode(volume / "sub/file")) == (2000, 0o660)
+    assert mode(volume / "sub") & 0o2070 == 0o2070

@@ -246,7 +246,7 @@ class VolumeManager:
             if isinstance(setup, BaseException):
                 raise setup
             ready.append((volume, setup))
-        state.mounted = await asyncio.to_thread(self._apply, uid, ready, ownership, self._clock.now())
+        state.mounted = await asyncio.to_thread(self._apply, uid, state.mounted, ready, ownership)
         state.renew_at = min(
             (setup.renew_at for _, setup in ready if isinstance(setup, FilesSetup) and setup.renew_at), default=None
         )
@@ -255,15 +255,18 @@ class VolumeManager:
         return dict(state.mounted)
 
     def _apply(
-        self, uid: str, ready: list[tuple[Obj, Setup]], ownership: Ownership, now: datetime
+        self, uid: str, before: Mapping[str, MountedVolume], ready: list[tuple[Obj, Setup]], ownership: Ownership
     ) -> dict[str, MountedVolume]:
         layout.pod_directory(self._root, uid).mkdir(parents=True, exist_ok=True, mode=0o750)
         mounted = {}
         for volume, setup in ready:
             name, kind = volume["name"], volume_type(volume)
+            if isinstance(setup, HostSetup) and name in before and before[name].host_path == setup.path:
+                mounted[name] = before[name]  # checked and owned when the pod began; a refresh has nothing to add
+                continue
             directory = layout.volume_directory(self._root, uid, _TYPES[kind][0], name)
             try:
-                path = apply_setup(setup, directory, ownership, self._mounter, now)
+                path = apply_setup(setup, directory, ownership, self._mounter, self._clock.now())
             except (SetupError, OSError) as error:
                 raise setup_failed(name, error) from error
             read_only = isinstance(setup, FilesSetup) or (isinstance(setup, HostSetup) and setup.read_only)

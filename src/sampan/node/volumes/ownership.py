@@ -43,19 +43,28 @@ def set_ownership(root: Path, ownership: Ownership, *, read_only: bool = False) 
     # Depth first and the root last: the root's ownership says that all below is done (OnRootMismatch after a crash).
     for _, directories, files, fd in os.fwalk(root, topdown=False, follow_symlinks=False):
         for name in (*files, *directories):
-            status = os.stat(name, dir_fd=fd, follow_symlinks=False)
-            if not stat.S_ISLNK(status.st_mode):
-                _change(name, status, ownership.fs_group, read_only, fd)
-    _change(str(root), root.lstat(), ownership.fs_group, read_only, None)
+            _change(name, ownership.fs_group, read_only, fd)
+    _change(str(root), ownership.fs_group, read_only, None)
 
 
-def _change(name: str, status: os.stat_result, group: int, read_only: bool, fd: int | None) -> None:
-    mode = _wanted(status.st_mode, read_only)
-    if status.st_gid != group:
-        os.chown(name, -1, group, dir_fd=fd, follow_symlinks=False)
-    elif stat.S_IMODE(status.st_mode) == mode:
-        return
-    os.chmod(name, mode, dir_fd=fd)  # after chown, which takes setgid away
+def _change(name: str, group: int, read_only: bool, directory: int | None) -> None:
+    """Opens first and changes what was opened: a container cannot slip in a symlink to a file of the host."""
+    try:
+        fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+    except FileNotFoundError:
+        return  # the volume is in use; what went away needs no owner
+    try:
+        status = os.fstat(fd)
+        if stat.S_ISLNK(status.st_mode):
+            return
+        mode, itself = _wanted(status.st_mode, read_only), f"/proc/self/fd/{fd}"
+        if status.st_gid != group:
+            os.chown(itself, -1, group)
+        elif stat.S_IMODE(status.st_mode) == mode:
+            return
+        os.chmod(itself, mode)  # noqa: PTH101 - after chown, which takes setgid away
+    finally:
+        os.close(fd)
 
 
 def _wanted(mode: int, read_only: bool) -> int:
