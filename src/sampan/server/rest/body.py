@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sampan.api import errors, schema
+from sampan.api import errors, protobuf, schema
 from sampan.api.kind import Kind
 from sampan.api.schema import Node
 from sampan.api.types import Obj
@@ -18,7 +18,7 @@ from sampan.server.rest.options import WriteOptions
 
 _JSON_TYPES = frozenset({"", "application/json", "*/*", "application/*"})
 _YAML_TYPES = frozenset({"application/yaml"})
-_SUPPORTED = "application/json, application/yaml"
+_SUPPORTED = f"application/json, application/yaml, {protobuf.CONTENT_TYPE}"
 
 
 def media_type(request: Request) -> str:
@@ -46,7 +46,12 @@ async def parse_body(request: Request, what: str) -> tuple[Any, list[str]]:
             return schema.parse_json(body)
         if kind in _YAML_TYPES:
             return schema.parse_yaml(body)
-    except errors.BadRequest as error:
+        if kind == protobuf.CONTENT_TYPE:
+            value, unknown = protobuf.decode_object(body)
+            for path in unknown:
+                request.warn(schema.unknown_field_message(path))
+            return value, []
+    except (errors.BadRequest, protobuf.ProtobufError) as error:
         raise errors.BadRequest(f"the object provided is unrecognized (must be of type {what}): {error}") from error
     raise unsupported_media_type(header)
 

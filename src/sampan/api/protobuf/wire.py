@@ -1,0 +1,66 @@
+"""The protobuf wire format: from bytes to (field number, wire type, value). Knows nothing of Kubernetes.
+
+Source: protobuf.dev, "Encoding".
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
+
+
+class WireError(ValueError):
+    """The bytes are no protobuf message."""
+
+
+def fields(data: bytes) -> Iterator[tuple[int, int, int | bytes]]:
+    """Every field in order. A varint comes unsigned; LENGTH, FIXED64 and FIXED32 as bytes. Raises WireError."""
+    position, end = 0, len(data)
+    while position < end:
+        key, position = _varint(data, position)
+        number, wire_type = key >> 3, key & 7
+        if not number:
+            raise WireError("field number 0")
+        if wire_type == VARINT:
+            value, position = _varint(data, position)
+            yield number, wire_type, value
+            continue
+        if wire_type == LENGTH:
+            size, position = _varint(data, position)
+        elif wire_type == FIXED64:
+            size = 8
+        elif wire_type == FIXED32:
+            size = 4
+        else:
+            raise WireError(f"wire type {wire_type}")
+        if position + size > end:
+            raise WireError("unexpected EOF")
+        yield number, wire_type, data[position : position + size]
+        position += size
+
+
+def signed(value: int) -> int:
+    """A varint as int64 (two's complement), which int32 fields use too."""
+    return value - (1 << 64) if value >= 1 << 63 else value
+
+
+def double(data: bytes) -> float:
+    number: float = struct.unpack("<d", data)[0]
+    return number
+
+
+def _varint(data: bytes, position: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        if position >= len(data):
+            raise WireError("unexpected EOF")
+        byte = data[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value & 0xFFFFFFFFFFFFFFFF, position
+        shift += 7
+        if shift > 63:
+            raise WireError("integer overflow")

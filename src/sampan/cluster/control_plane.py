@@ -1,0 +1,115 @@
+"""The server process of an instance: API server, controllers and scheduler on one event loop.
+
+Started by the supervisor (``python -m sampan.cluster.control_plane``) or by ``sampan server``. Ends with SIGTERM. Each
+component has its own identity towards the API server, though it calls it without a socket.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import logging
+import random
+import signal
+from pathlib import Path
+
+import uvloop
+
+from sampan.api.clock import SystemClock
+from sampan.client import tasks
+from sampan.client.client import Client
+from sampan.cluster import addons
+from sampan.cluster.instance import RUN_ROOT, STATE_ROOT, Instance, load
+from sampan.controllers.context import ControllersConfig
+from sampan.controllers.manager import run_controllers
+from sampan.server.app import Server
+from sampan.server.config import ServerConfig
+
+log = logging.getLogger(__name__)
+
+
+def server_config(instance: Instance) -> ServerConfig:
+    settings = instance.settings
+    return ServerConfig(
+        bind_address="0.0.0.0",
+        port=settings.api_port,
+        advertise_address=settings.node_address,
+        store="sqlite",
+        data_dir=instance.state,
+        tls_cert=instance.pki / "apiserver.crt",
+        tls_key=instance.pki / "apiserver.key",
+        client_ca=instance.pki / "ca.crt",
+        service_account_key=instance.pki / "sa.key",
+        service_account_issuer=f"https://kubernetes.default.svc.{settings.cluster_domain}",
+        service_cidr=settings.service_cidr,
+        node_port_range=settings.node_ports,
+        kubelet_client_cert=instance.pki / "apiserver-kubelet-client.crt",
+        kubelet_client_key=instance.pki / "apiserver-kubelet-client.key",
+        kubelet_ca=instance.pki / "ca.crt",
+    )
+
+
+async def serve(instance: Instance) -> None:
+    """Runs until SIGTERM or SIGINT, or until the store can write no more."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with Server(server_config(instance)) as server:
+        loop.add_signal_handler(signal.SIGHUP, server.reload_certificates)
+        components = asyncio.create_task(run_components(server, instance), name="components")
+        waits = [asyncio.create_task(event.wait()) for event in (stop, server.fatal)]
+        await asyncio.wait([components, *waits], return_when=asyncio.FIRST_COMPLETED)
+        await tasks.cancel_and_wait(*waits)
+        if components.done():
+            components.result()
+        await tasks.cancel_and_wait(components)
+        if server.fatal.is_set():
+            raise SystemExit("the store can write no more; see above")
+
+
+async def run_components(server: Server, instance: Instance) -> None:
+    """Addons, controllers and scheduler, until cancelled."""
+    admin = Client(server.local_transport())
+    await addons.ensure(admin, instance.settings)
+    clock, entropy = SystemClock(), random.SystemRandom()
+    # Imported late: the API server answers while NumPy is being read from disk.
+    from sampan.scheduler.scheduler import run_scheduler
+
+    def account(name: str) -> Client:
+        return Client(server.local_transport(f"system:serviceaccount:kube-system:{name}"))
+
+    config = ControllersConfig(
+        cluster_cidr=instance.settings.pod_cidr, root_ca_pem=(instance.pki / "ca.crt").read_text()
+    )
+    scheduler = Client(server.local_transport("system:kube-scheduler"))
+    async with asyncio.TaskGroup() as group:
+        tasks.spawn_eternal(
+            group,
+            run_controllers(admin, clock=clock, random=entropy, config=config, client_for=account),
+            "controllers",
+        )
+        tasks.spawn_eternal(group, run_scheduler(scheduler, clock=clock, random=entropy), "scheduler")
+
+
+def run(instance: Instance) -> None:
+    """Blocks until told to stop."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname).1s %(name)s: %(message)s")
+    # What start-up made lives as long as the process: keep the collector from walking it again and again.
+    gc.set_threshold(10_000, 20, 50)
+    uvloop.run(serve(instance))
+
+
+def instance_from_arguments(description: str) -> Instance:
+    """The instance that the supervisor names on the command line of a child."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--name", required=True)
+    parser.add_argument("--state-root", type=Path, default=STATE_ROOT)
+    parser.add_argument("--run-root", type=Path, default=RUN_ROOT)
+    chosen = parser.parse_args()
+    return load(chosen.name, state_root=chosen.state_root, run_root=chosen.run_root)
+
+
+if __name__ == "__main__":
+    run(instance_from_arguments("The server process of a Sampan instance"))
