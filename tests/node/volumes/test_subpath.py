@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -81,4 +82,35 @@ def test_the_walk_without_openat2_refuses_symlinks_too(tmp_path: Path) -> None:
             with pytest.raises((UnsafePath, NotADirectoryError)):
                 safepath._walk_beneath(root, path, os.O_RDONLY)
     finally:
+        os.close(root)
+
+
+def test_directory_swapped_for_a_symlink_is_never_left(tmp_path: Path) -> None:
+    outside, volume = tmp_path / "outside", tmp_path / "volume"
+    (outside / "sub").mkdir(parents=True)
+    (volume / "dir/sub").mkdir(parents=True)
+    (volume / "link").symlink_to(outside)
+    stop = threading.Event()
+
+    def swap() -> None:
+        while not stop.is_set():
+            (volume / "dir").rename(volume / "aside")
+            (volume / "link").rename(volume / "dir")
+            (volume / "dir").rename(volume / "link")
+            (volume / "aside").rename(volume / "dir")
+
+    forbidden = (outside / "sub").stat().st_ino
+    root, swapper = safepath.open_directory(volume), threading.Thread(target=swap)
+    swapper.start()
+    try:
+        for _ in range(500):
+            try:
+                fd = safepath.open_beneath(root, "dir/sub", os.O_PATH, follow=True)
+            except (UnsafePath, OSError):
+                continue
+            assert os.fstat(fd).st_ino != forbidden
+            os.close(fd)
+    finally:
+        stop.set()
+        swapper.join()
         os.close(root)
