@@ -1,7 +1,7 @@
 import asyncio
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sampan.client.workqueue import QueueClosed, WorkQueue
@@ -67,6 +67,7 @@ async def test_cancelled_getter_does_not_swallow_the_wake_up():
     assert await second == "a"
 
 
+@settings(max_examples=40, deadline=None)  # two seconds on a slow machine
 @given(st.lists(st.tuples(st.sampled_from(["add", "get", "done"]), st.sampled_from("abc"))))
 def test_invariants_hold_and_no_added_key_is_lost(steps):
     async def run():

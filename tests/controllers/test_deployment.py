@@ -104,7 +104,7 @@ async def test_nothing_is_written_when_all_is_well(api, running, controllers, wa
 async def test_conflicts_and_faults_lead_to_the_same_end_without_duplicates(api, running, controllers, wait):
     api.fail_next = [
         ("POST", "replicasets", ServiceUnavailable("down")),
-        ("PATCH", "deployments", Conflict("changed")),
+        ("PUT", "deployments", Conflict("changed")),
         ("PUT", "deployments", Conflict("changed")),
         ("POST", "pods", ServiceUnavailable("down")),
         ("PUT", "replicasets", Conflict("changed")),

@@ -3,7 +3,7 @@
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sampan.controllers.deployment import facts
@@ -171,6 +171,7 @@ def test_resize_in_a_rollout_keeps_proportions():
     assert world.sizes() == {"rs1": 11, "rs2": 7}
 
 
+@settings(max_examples=60, deadline=None)  # two seconds on a slow machine
 @given(
     replicas=st.integers(0, 12),
     surge=st.integers(0, 4) | st.sampled_from(["25%", "50%", "0%"]),

@@ -1,5 +1,7 @@
+import itertools
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sampan.api.resources import ENDPOINT_SLICES, ENDPOINTS, PODS, SERVICES
@@ -69,10 +71,13 @@ def endpoint(number):
 META = SliceMeta("default", "svc-", {"kubernetes.io/service-name": "svc"}, {}, {"uid": "s", "name": "svc"})
 
 
+NUMBERS = itertools.count()
+
+
 def applied(existing, plan):
     kept = {obj["metadata"]["name"]: obj for obj in existing}
-    for number, obj in enumerate(plan.create):
-        obj["metadata"]["name"] = f"new-{len(kept)}-{number}"
+    for obj in plan.create:
+        obj["metadata"]["name"] = f"slice-{next(NUMBERS)}"
         kept[obj["metadata"]["name"]] = obj
     for obj in plan.update:
         kept[obj["metadata"]["name"]] = obj
@@ -81,6 +86,7 @@ def applied(existing, plan):
     return list(kept.values())
 
 
+@settings(max_examples=30, deadline=None)  # two seconds on a slow machine
 @given(st.lists(st.sets(st.integers(0, 40)), min_size=1, max_size=6))
 def test_slices_hold_exactly_the_endpoints_within_the_limit_and_settle(rounds):
     slices = []

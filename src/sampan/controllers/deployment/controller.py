@@ -121,10 +121,10 @@ class DeploymentController:
             case DeleteSet(replica_set):
                 await self._delete(replica_set)
             case SetRevision(revision):
-                meta = deployment["metadata"]
-                patch = {"metadata": {"uid": meta["uid"], "annotations": {facts.REVISION: revision}}}
-                written = await self._client.patch(DEPLOYMENTS, meta["name"], patch, meta["namespace"])
-                await observe(self._deployments, written)
+                # PUT, not PATCH: the controller's role has update alone, as upstream's.
+                new = objects.deep_copy(deployment)
+                new["metadata"].setdefault("annotations", {})[facts.REVISION] = revision
+                await observe(self._deployments, await self._client.update(DEPLOYMENTS, new))
         return None
 
     async def _create(self, deployment: Obj, replica_set: Obj) -> Condition | None:

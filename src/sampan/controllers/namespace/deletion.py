@@ -144,8 +144,8 @@ class NamespaceDeletionController:
             if all(objects.is_deleting(obj) for obj in present[resource]):
                 continue
             try:
-                await self._client.raw("DELETE", resource.path(namespace), body=_BACKGROUND)
-            except (NotFound, MethodNotAllowed):
+                await self._delete_all(resource, namespace, present[resource])
+            except NotFound:
                 continue
             except ApiError as error:
                 errors.append(f"{resource.plural}: {error.message}")
@@ -156,6 +156,14 @@ class NamespaceDeletionController:
             if view is not None:
                 await informer.wait_for(view.revision())
         return errors
+
+    async def _delete_all(self, resource: Resource, namespace: str, found: Iterable[Obj]) -> None:
+        try:
+            await self._client.raw("DELETE", resource.path(namespace), body=_BACKGROUND)
+        except MethodNotAllowed:
+            for obj in found:
+                meta = obj["metadata"]
+                await self._client.delete(resource, meta["name"], namespace, uid=meta["uid"], propagation="Background")
 
     async def _ask(self, namespace: str) -> Remaining:
         contents: dict[Resource, Iterable[Obj]] = {}

@@ -25,7 +25,8 @@ def plan_cidr(cluster_cidr: str, mask_size: int, taken: Iterable[str]) -> str | 
 class NodeIpamController:
     def __init__(self, context: Context) -> None:
         self._config = context.config
-        self._client = context.client_for(NAME)
+        # Upstream's allocator acts as the node controller; there is no role of its own.
+        self._client = context.client_for("node-controller")
         self._recorder = context.recorder(self._client, "cidrAllocator")
         self._nodes = context.informers.informer(NODES)
         # One worker: two nodes decided on at once could get the same part.

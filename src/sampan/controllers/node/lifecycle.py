@@ -98,7 +98,7 @@ class NodeLifecycleController:
         remaining = self._heard.setdefault(key.name, now) + grace - now
         if remaining <= 0 and (not reported or ready_status(node) != "Unknown"):
             node = await self._mark_silent(node)
-        if ready_status(node) != "True":
+        if (reported or remaining <= 0) and ready_status(node) != "True":
             await self._mark_pods(node)
         await self._write_taints(node)
         # A silent node needs no timer: its next heartbeat changes its status.

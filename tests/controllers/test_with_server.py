@@ -1,0 +1,155 @@
+"""All controllers against the real API server in one process, each with its own RBAC role."""
+
+import asyncio
+import random
+from contextlib import asynccontextmanager
+
+import pytest
+
+from sampan.api.clock import SystemClock
+from sampan.api.errors import NotFound
+from sampan.api.resources import (
+    CONFIG_MAPS,
+    DEPLOYMENTS,
+    ENDPOINT_SLICES,
+    NAMESPACES,
+    NODES,
+    PODS,
+    REPLICA_SETS,
+    SERVICE_ACCOUNTS,
+    SERVICES,
+)
+from sampan.client.client import Client
+from sampan.controllers.context import ControllersConfig
+from sampan.controllers.manager import run_controllers
+from sampan.server.app import Server
+from sampan.server.config import ServerConfig
+
+pytestmark = pytest.mark.timeout(20)  # a whole control plane starts
+
+
+@asynccontextmanager
+async def cluster():
+    async with Server(ServerConfig(listen=False, openapi=False)) as server:
+        admin = Client(server.local_transport())
+
+        def account(name):
+            return Client(server.local_transport(f"system:serviceaccount:kube-system:{name}"))
+
+        started = asyncio.Event()
+        config = ControllersConfig(root_ca_pem="PEM")
+        work = asyncio.ensure_future(
+            run_controllers(
+                admin,
+                clock=SystemClock(),
+                random=random.Random(1),
+                config=config,
+                client_for=account,
+                started=started,
+            )
+        )
+        await started.wait()
+        try:
+            yield admin
+        finally:
+            work.cancel()
+            await asyncio.wait([work])
+
+
+async def until(condition):
+    async with asyncio.timeout(10):
+        while not await condition():  # noqa: ASYNC110  # the server runs on this loop: this lets it work
+            await asyncio.sleep(0)
+
+
+def web(image="v1"):
+    container = {"name": "c", "image": image, "ports": [{"name": "http", "containerPort": 80}]}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "web", "namespace": "default"},
+        "spec": {
+            "replicas": 3,
+            "selector": {"matchLabels": {"app": "web"}},
+            "template": {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [container]}},
+        },
+    }
+
+
+async def play_node(admin):
+    """What scheduler and node agent would do, once over all pods."""
+    for pod in (await admin.list(PODS, "default"))["items"]:
+        name = pod["metadata"]["name"]
+        if "deletionTimestamp" in pod["metadata"]:
+            await admin.delete(PODS, name, "default", grace_period_seconds=0)
+            continue
+        if not pod["spec"].get("nodeName"):
+            target = {"apiVersion": "v1", "kind": "Node", "name": "n1"}
+            body = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name}, "target": target}
+            await admin.create(PODS, body, "default", name=name, subresource="binding")
+        if pod["status"].get("phase") != "Running":
+            ready = {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+            status = {
+                "phase": "Running",
+                "podIP": "10.244.0.9",
+                "podIPs": [{"ip": "10.244.0.9"}],
+                "conditions": [ready],
+            }
+            await admin.patch(PODS, name, {"status": status}, "default", subresource="status")
+
+
+async def rolled_out(admin):
+    await play_node(admin)
+    found = await admin.get(DEPLOYMENTS, "web", "default")
+    progress = [c for c in found.get("status", {}).get("conditions", ()) if c["type"] == "Progressing"]
+    seen = found.get("status", {}).get("observedGeneration") == found["metadata"]["generation"]
+    return seen and bool(progress) and progress[0]["reason"] == "NewReplicaSetAvailable"
+
+
+async def test_a_deployment_lives_rolls_serves_and_goes():
+    async with cluster() as admin:
+        await admin.create(NODES, {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"}})
+        spec = {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": "http"}]}
+        meta = {"name": "svc", "namespace": "default"}
+        await admin.create(SERVICES, {"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": spec})
+        await admin.create(DEPLOYMENTS, web())
+        await until(lambda: rolled_out(admin))
+        patch = {"spec": {"template": web("v2")["spec"]["template"]}}
+        await admin.patch(DEPLOYMENTS, "web", patch, "default")
+        await until(lambda: rolled_out(admin))
+        pods = (await admin.list(PODS, "default"))["items"]
+        assert {pod["spec"]["containers"][0]["image"] for pod in pods} == {"v2"}
+        slices = (await admin.list(ENDPOINT_SLICES, "default", label_selector="kubernetes.io/service-name=svc"))[
+            "items"
+        ]
+        assert sum(len(each["endpoints"]) for each in slices) == 3
+        assert (await admin.get(NODES, "n1"))["spec"]["podCIDR"] == "10.244.0.0/24"
+        await admin.delete(DEPLOYMENTS, "web", "default", propagation="Foreground")
+
+        async def gone():
+            await play_node(admin)
+            return not any([(await admin.list(r, "default"))["items"] for r in (DEPLOYMENTS, REPLICA_SETS, PODS)])
+
+        await until(gone)
+
+
+async def test_a_namespace_is_furnished_and_removed_with_its_contents():
+    async with cluster() as admin:
+        await admin.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team"}})
+
+        async def furnished():
+            accounts = (await admin.list(SERVICE_ACCOUNTS, "team"))["items"]
+            return accounts and (await admin.list(CONFIG_MAPS, "team"))["items"]
+
+        await until(furnished)
+        await admin.delete(NAMESPACES, "team")
+
+        async def gone():
+            try:
+                await admin.get(NAMESPACES, "team")
+            except NotFound:
+                return True
+            return False
+
+        await until(gone)
+        assert (await admin.list(CONFIG_MAPS, "team"))["items"] == []
