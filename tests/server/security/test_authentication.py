@@ -1,0 +1,211 @@
+"""Who a request is from: tokens, certificates, nobody; and acting as somebody else."""
+
+from __future__ import annotations
+
+import base64
+import random
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import NameOID
+
+from sampan.api.errors import BadRequest, Conflict, Forbidden, Invalid, NotFound, Unauthorized
+from sampan.api.resources import PODS, SERVICE_ACCOUNTS
+from sampan.server.attributes import AuthorizationAttributes, Decision
+from sampan.server.authn import jwt
+from sampan.server.authn.impersonation import impersonate
+from sampan.server.authn.serviceaccount import ServiceAccountTokens
+from sampan.server.authn.stage import AuthenticationStage
+from sampan.server.authn.x509 import CertificateAuthenticator
+from sampan.server.request import Request, UserInfo
+from sampan.server.tokens import OpenIdDocuments, TokenIssuer
+
+ISSUER, AUDIENCE = "https://issuer", "api"
+EC_KEY = ec.generate_private_key(ec.SECP256R1())
+RSA_KEY = rsa.generate_private_key(65537, 2048)
+
+
+def request(**headers: str) -> Request:
+    return Request("GET", "/api", {}, {name.replace("_", "-"): value for name, value in headers.items()})
+
+
+@pytest.fixture(params=[EC_KEY, RSA_KEY], ids=["ES256", "RS256"])
+def key(request: Any) -> jwt.SigningKey:
+    return jwt.SigningKey(request.param)
+
+
+@pytest.fixture
+def issuer(key: jwt.SigningKey, reader: Any, clock: Any) -> TokenIssuer:
+    reader.put(SERVICE_ACCOUNTS, {"metadata": {"name": "sa", "namespace": "ns", "uid": "u1"}})
+    pod = {"metadata": {"name": "p", "namespace": "ns", "uid": "u2"}, "spec": {"serviceAccountName": "sa"}}
+    reader.put(PODS, pod)
+    return TokenIssuer(key, ISSUER, [AUDIENCE], reader, clock, random.Random(1))
+
+
+@pytest.fixture
+def stage(key: jwt.SigningKey, reader: Any, clock: Any) -> AuthenticationStage:
+    tokens = ServiceAccountTokens([key.verifying], [ISSUER], [AUDIENCE], reader, clock)
+    return AuthenticationStage(CertificateAuthenticator(clock), tokens)
+
+
+BOUND = {"boundObjectRef": {"kind": "Pod", "apiVersion": "v1", "name": "p", "uid": "u2"}}
+
+
+async def issue(issuer: TokenIssuer, **spec: Any) -> str:
+    return str((await issuer.issue("ns", "sa", {"spec": spec}))["status"]["token"])
+
+
+async def test_a_bound_token_says_whose_it_is(issuer: TokenIssuer, stage: AuthenticationStage) -> None:
+    wanted = request(authorization=f"Bearer {await issue(issuer, **BOUND)}", x_remote_user="root")
+    await stage.apply(wanted)
+    assert wanted.user.name == "system:serviceaccount:ns:sa"
+    assert wanted.user.groups == ("system:serviceaccounts", "system:serviceaccounts:ns", "system:authenticated")
+    assert wanted.user.extra["authentication.kubernetes.io/pod-name"] == ("p",)
+    assert wanted.user.extra["authentication.kubernetes.io/credential-id"][0].startswith("JTI=")
+    assert dict(wanted.headers) == {}  # nobody behind sees credentials
+
+
+async def test_a_token_ends_with_its_pod(issuer: TokenIssuer, stage: AuthenticationStage, reader: Any) -> None:
+    token = await issue(issuer, **BOUND)
+    assert await stage.check_token(token, ())
+    reader.remove(PODS, "ns", "p")
+    assert await stage.check_token(token, ()) is None
+
+
+async def test_a_token_ends_with_its_account_even_if_it_is_made_again(
+    issuer: TokenIssuer, stage: AuthenticationStage, reader: Any
+) -> None:
+    token = await issue(issuer)
+    reader.put(SERVICE_ACCOUNTS, {"metadata": {"name": "sa", "namespace": "ns", "uid": "other"}})
+    assert await stage.check_token(token, ()) is None
+
+
+async def test_a_token_expires(issuer: TokenIssuer, stage: AuthenticationStage, clock: Any) -> None:
+    token = await issue(issuer, expirationSeconds=600)
+    clock.set(clock.now() + timedelta(seconds=601))
+    with pytest.raises(Unauthorized):
+        await stage.apply(request(authorization=f"Bearer {token}"))
+
+
+async def test_a_token_for_another_audience_is_refused(issuer: TokenIssuer, stage: AuthenticationStage) -> None:
+    token = await issue(issuer, audiences=["vault"])
+    assert await stage.check_token(token, ()) is None
+    found = await stage.check_token(token, ["vault", "other"])
+    assert found is not None
+    assert found[1] == ("vault",)
+
+
+async def test_a_changed_token_is_refused(issuer: TokenIssuer, stage: AuthenticationStage) -> None:
+    head, claims, signature = (await issue(issuer)).split(".")
+    forged = jwt.encode_segment(jwt.decode_segment(claims).replace(b"default", b"kube-sy").replace(b"ns", b"NS"))
+    none = jwt.encode_segment(b'{"alg":"none"}')
+    for token in (f"{head}.{forged}.{signature}", f"{none}.{claims}.", f"{head}.{claims}.", "abc", "a.b.c"):
+        with pytest.raises(Unauthorized):
+            await stage.apply(request(authorization=f"Bearer {token}"))
+
+
+async def test_without_credentials_one_is_anonymous(stage: AuthenticationStage) -> None:
+    wanted = request()
+    await stage.apply(wanted)
+    assert (wanted.user.name, wanted.user.groups) == ("system:anonymous", ("system:unauthenticated",))
+
+
+async def test_basic_credentials_are_unauthorized(stage: AuthenticationStage) -> None:
+    with pytest.raises(Unauthorized):
+        await stage.apply(request(authorization="Basic YTpi"))
+
+
+async def test_a_browser_may_bring_its_token_as_a_subprotocol(issuer: TokenIssuer, stage: AuthenticationStage) -> None:
+    encoded = base64.urlsafe_b64encode((await issue(issuer)).encode()).rstrip(b"=").decode()
+    offered = f"base64url.bearer.authorization.k8s.io.{encoded}, v4.channel.k8s.io"
+    wanted = request(upgrade="websocket", sec_websocket_protocol=offered)
+    await stage.apply(wanted)
+    assert wanted.user.name == "system:serviceaccount:ns:sa"
+    assert wanted.headers["sec-websocket-protocol"] == "v4.channel.k8s.io"
+
+
+@pytest.mark.parametrize(
+    ("spec", "error"),
+    [
+        ({"expirationSeconds": 599}, Invalid),
+        ({"expirationSeconds": 2**33}, Invalid),
+        ({"boundObjectRef": {"kind": "Pod", "apiVersion": "v1", "name": "zz"}}, NotFound),
+        ({"boundObjectRef": {"kind": "Pod", "apiVersion": "v1", "name": "p", "uid": "no"}}, Conflict),
+        ({"boundObjectRef": {"kind": "ConfigMap", "apiVersion": "v1", "name": "p"}}, BadRequest),
+    ],
+)
+async def test_bad_token_requests_are_refused(
+    issuer: TokenIssuer, spec: dict[str, Any], error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        await issue(issuer, **spec)
+
+
+async def test_the_published_keys_verify_tokens(key: jwt.SigningKey, issuer: TokenIssuer) -> None:
+    body = OpenIdDocuments(ISSUER, f"{ISSUER}/openid/v1/jwks", [key.verifying]).jwks().body
+    assert isinstance(body, bytes)
+    assert f'"kid":"{key.verifying.key_id}"'.encode() in body
+    assert jwt.verify(await issue(issuer), [key.verifying])["iss"] == ISSUER
+
+
+def certificate(not_after: datetime) -> bytes:
+    subject = x509.Name(
+        [
+            x509.NameAttribute(NameOID.COMMON_NAME, "jane"),
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "devs"),
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "ops"),
+        ]
+    )
+    builder = x509.CertificateBuilder(subject, subject, EC_KEY.public_key(), 1)
+    builder = builder.not_valid_before(datetime(2025, 1, 1, tzinfo=UTC)).not_valid_after(not_after)
+    return builder.sign(EC_KEY, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
+
+
+async def test_a_certificate_names_user_and_groups(stage: AuthenticationStage) -> None:
+    wanted = Request("GET", "/", {}, {}, peer_certificate=certificate(datetime(2027, 1, 1, tzinfo=UTC)))
+    await stage.apply(wanted)
+    assert (wanted.user.name, wanted.user.groups) == ("jane", ("devs", "ops", "system:authenticated"))
+
+
+async def test_an_expired_certificate_is_unauthorized(stage: AuthenticationStage) -> None:
+    with pytest.raises(Unauthorized):
+        await stage.apply(Request("GET", "/", {}, {}, peer_certificate=certificate(datetime(2025, 6, 1, tzinfo=UTC))))
+
+
+class Allow:
+    """Allows impersonating these (resource, name) pairs."""
+
+    def __init__(self, *allowed: tuple[str, str]) -> None:
+        self.allowed = allowed
+
+    async def authorize(self, attributes: AuthorizationAttributes) -> Decision:
+        assert attributes.verb == "impersonate"
+        return Decision((attributes.resource, attributes.name) in self.allowed)
+
+
+async def test_impersonation_needs_every_attribute_allowed() -> None:
+    wanted = request(impersonate_user="bob", impersonate_group="dev")
+    with pytest.raises(Forbidden) as caught:
+        await impersonate(wanted, Allow(("users", "bob")))
+    assert 'cannot impersonate resource "groups" in API group "" at the cluster scope' in caught.value.message
+    await impersonate(wanted, Allow(("users", "bob"), ("groups", "dev")))
+    assert (wanted.user.name, wanted.user.groups) == ("bob", ("dev", "system:authenticated"))
+    assert wanted.impersonator is not None
+    assert not wanted.headers
+
+
+async def test_impersonating_an_account_gives_its_groups() -> None:
+    wanted = request(impersonate_user="system:serviceaccount:ns:sa")
+    await impersonate(wanted, Allow(("serviceaccounts", "sa")))
+    assert wanted.user == UserInfo(
+        "system:serviceaccount:ns:sa", ("system:serviceaccounts", "system:serviceaccounts:ns", "system:authenticated")
+    )
+
+
+async def test_a_group_alone_cannot_be_impersonated() -> None:
+    with pytest.raises(BadRequest):
+        await impersonate(request(impersonate_group="system:masters"), Allow())
