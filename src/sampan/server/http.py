@@ -96,7 +96,7 @@ class _Exchange:
     def request(self) -> Request:
         incoming = self._incoming
         headers, lists = _headers(incoming)
-        path, _, raw_query = incoming.message.path.partition("?")
+        path, _, raw_query = incoming.raw_path.partition("?")
         if not path.startswith("/") and "://" in path:  # absolute-form
             path = "/" + path.split("://", 1)[1].partition("/")[2]
         query, query_lists = _query(raw_query) if raw_query else (_NO_QUERY, _NO_LISTS)

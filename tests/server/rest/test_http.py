@@ -1,0 +1,255 @@
+"""What only a real socket shows: TLS and client certificates, limits, streaming, upgrades, broken requests."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import io
+import ssl
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import orjson
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from sampan.api.clock import SystemClock
+from sampan.server.http import HttpServer, TlsFiles, limited_warnings
+from sampan.server.request import Request, Response
+
+
+async def echo(request: Request) -> Response:
+    """Answers with what it was asked; some paths do more."""
+    if request.raw_path == "/big":
+        return Response(body=b"x" * 200_000)
+    if request.raw_path == "/stream":
+        return Response(body=slowly())
+    if request.raw_path == "/upgrade":
+        return await upgraded(request)
+    if request.raw_path == "/warn":
+        request.warn('say "hi"')
+    try:
+        body = (await request.load_body()).decode()
+    except Exception as error:
+        return Response(getattr(error, "code", 500), str(error).encode())
+    answer = {"path": request.raw_path, "query": dict(request.query), "body": body, "headers": dict(request.headers)}
+    answer["certificate"] = request.peer_certificate is not None
+    return Response(body=orjson.dumps(answer))
+
+
+async def slowly() -> AsyncIterator[bytes]:
+    for number in range(3):
+        yield b"%d\n" % number
+        await asyncio.sleep(0)
+
+
+async def upgraded(request: Request) -> Response:
+    assert request.hijack is not None
+    connection = await request.hijack(101, {"Upgrade": "SPDY/3.1", "Connection": "Upgrade"})
+    while data := await connection.read():
+        await connection.write(data.upper())
+        if data.endswith(b"bye"):
+            break
+    connection.close()
+    return Response(hijacked=True)
+
+
+@pytest.fixture
+async def address() -> AsyncIterator[tuple[str, int]]:
+    server = HttpServer(echo)
+    yield await server.start("127.0.0.1", 0)
+    await server.close(1.0)
+
+
+@pytest.fixture
+async def raw(address: tuple[str, int]) -> AsyncIterator[Any]:
+    reader, writer = await asyncio.open_connection(*address)
+
+    async def ask(text: bytes) -> bytes:
+        writer.write(text)
+        return await reader.readuntil(b"\r\n\r\n") + await _body(reader)
+
+    async def _body(stream: asyncio.StreamReader) -> bytes:
+        try:
+            async with asyncio.timeout(0.1):
+                return await stream.read(65536)
+        except TimeoutError:
+            return b""
+
+    yield ask
+    writer.close()
+    await writer.wait_closed()
+
+
+@pytest.fixture
+async def get(address: tuple[str, int]) -> AsyncIterator[Any]:
+    async with aiohttp.ClientSession(f"http://{address[0]}:{address[1]}", auto_decompress=False) as session:
+        yield session
+
+
+async def test_the_path_is_not_normalised(raw: Any) -> None:
+    answer = await raw(b"GET //a/../%2e%2e/b%2fc?q=a%20b HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert b'"path":"//a/../%2e%2e/b%2fc","query":{"q":"a b"}' in answer
+
+
+async def test_absolute_form(raw: Any) -> None:
+    assert b'"path":"/a/b"' in await raw(b"GET http://x/a/b HTTP/1.1\r\nHost: x\r\n\r\n")
+
+
+async def test_two_authorization_headers_are_400(raw: Any) -> None:
+    answer = await raw(b"GET / HTTP/1.1\r\nHost: x\r\nAuthorization: a\r\nAuthorization: b\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize(
+    "request_text",
+    [
+        b"GET / HTTP/1.1\r\nHost : x\r\n\r\n",
+        b"\x00\x01\x02\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    ],
+)
+async def test_broken_requests_are_400(raw: Any, request_text: bytes) -> None:
+    assert (await raw(request_text)).startswith((b"HTTP/1.1 400 ", b"HTTP/1.0 400 "))
+
+
+async def test_a_body_beyond_three_mebibytes_is_413(raw: Any, get: Any) -> None:
+    answer = await raw(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3145729\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b"limit is 3145728" in answer
+    async with get.post("/", data=io.BytesIO(b"x" * 3145728)) as allowed:
+        assert allowed.status == 200
+
+
+async def test_a_chunked_body_is_read(get: Any) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b"a"
+        yield b"b"
+
+    async with get.post("/", data=chunks()) as answer:
+        assert orjson.loads(await answer.read())["body"] == "ab"
+
+
+async def test_large_answers_are_compressed_when_asked(get: Any) -> None:
+    async with get.get("/big", headers={"Accept-Encoding": "gzip"}) as answer:
+        assert answer.headers["Content-Encoding"] == "gzip"
+        assert gzip.decompress(await answer.read()) == b"x" * 200_000
+    async with get.get("/big", headers={"Accept-Encoding": "identity"}) as answer:
+        assert len(await answer.read()) == 200_000
+
+
+async def test_streams_are_chunked_and_complete(get: Any) -> None:
+    async with get.get("/stream") as answer:
+        assert answer.headers["Transfer-Encoding"] == "chunked"
+        assert await answer.read() == b"0\n1\n2\n"
+
+
+async def test_answers_have_the_usual_headers_and_warnings(get: Any) -> None:
+    async with get.get("/warn") as answer:
+        assert answer.headers["Cache-Control"] == "no-cache, private"
+        assert "Audit-Id" in answer.headers
+        assert answer.headers.getall("Warning") == ['299 - "say \\"hi\\""']
+
+
+def test_warnings_are_bounded_as_upstream() -> None:
+    assert limited_warnings(["a", "b"]) == ["a", "b"]
+    assert [len(text) for text in limited_warnings(["x" * 3000, "y" * 3000])] == [256, 256]
+
+
+async def test_an_upgraded_connection_carries_raw_bytes_both_ways(address: tuple[str, int]) -> None:
+    reader, writer = await asyncio.open_connection(*address)
+    writer.write(b"POST /upgrade HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n\r\n")
+    head = await reader.readuntil(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 101 Switching Protocols\r\n")
+    for text in (b"hello \x00\xff", b"x" * 500_000, b"bye"):
+        writer.write(text)
+        assert await reader.readexactly(len(text)) == text.upper()
+    assert await reader.read() == b""
+    writer.close()
+    await writer.wait_closed()
+
+
+async def test_bytes_sent_right_behind_a_websocket_upgrade_are_not_lost(address: tuple[str, int]) -> None:
+    reader, writer = await asyncio.open_connection(*address)
+    writer.write(b"GET /upgrade HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nearly bye")
+    await reader.readuntil(b"\r\n\r\n")
+    assert await reader.read() == b"EARLY BYE"
+    writer.close()
+    await writer.wait_closed()
+
+
+async def test_a_client_that_goes_away_cancels_its_handler() -> None:
+    cancelled = asyncio.Event()
+    entered = asyncio.Event()
+
+    async def waits(request: Request) -> Response:
+        entered.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+        return Response()
+
+    server = HttpServer(waits)
+    _, writer = await asyncio.open_connection(*await server.start("127.0.0.1", 0))
+    writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    await entered.wait()
+    writer.close()
+    async with asyncio.timeout(1):
+        await cancelled.wait()
+    await server.close(1.0)
+
+
+def _certificate(
+    path: Path, name: str, issuer: tuple[x509.Certificate, Any] | None = None
+) -> tuple[x509.Certificate, Any]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = SystemClock().now()
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer[0].subject if issuer else subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(
+            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False
+        )
+    )
+    certificate = builder.sign(issuer[1] if issuer else key, hashes.SHA256())
+    (path / f"{name}.crt").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    (path / f"{name}.key").write_bytes(pem)
+    return certificate, key
+
+
+async def test_tls_asks_for_client_certificates_without_requiring_them(tmp_path: Path) -> None:
+    authority = _certificate(tmp_path, "ca")
+    _certificate(tmp_path, "server", authority)
+    _certificate(tmp_path, "client", authority)
+    tls = TlsFiles(tmp_path / "server.crt", tmp_path / "server.key", tmp_path / "ca.crt")
+    server = HttpServer(echo, tls.context)
+    _, port = await server.start("127.0.0.1", 0)
+    for with_certificate in (False, True):
+        context = ssl.create_default_context(cafile=str(tmp_path / "ca.crt"))
+        if with_certificate:
+            context.load_cert_chain(tmp_path / "client.crt", tmp_path / "client.key")
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname="localhost")
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        answer = await reader.read()
+        assert b'"certificate":%s' % (b"true" if with_certificate else b"false") in answer
+        writer.close()
+    tls.reload()
+    await server.close(1.0)
