@@ -1,6 +1,7 @@
 """Fixtures: the fake API server, and controllers running over it until nothing moves."""
 
 import asyncio
+import functools
 import importlib.util
 import random
 import sys
@@ -47,10 +48,23 @@ def api(request):
 
 
 @pytest.fixture
-def context(api, clock):
-    client = Client(api)
-    rng = random.Random(1)
-    return Context(InformerFactory(client, random=rng), lambda name: client, clock, rng, ControllersConfig())
+def make_api():
+    return fake_api.FakeApi
+
+
+@pytest.fixture
+def make_context(clock):
+    def make(api):
+        client = Client(api)
+        rng = random.Random(1)
+        return Context(InformerFactory(client, random=rng), lambda name: client, clock, rng, ControllersConfig())
+
+    return make
+
+
+@pytest.fixture
+def context(api, make_context):
+    return make_context(api)
 
 
 async def until(condition, turns=3000):
@@ -81,25 +95,31 @@ def wait():
     return helper
 
 
+@asynccontextmanager
+async def run(context, *controllers):
+    work = [asyncio.ensure_future(context.informers.run())]
+    work += [asyncio.ensure_future(controller.run()) for controller in controllers]
+    await context.informers.synced()
+    try:
+        yield
+    finally:
+        for task in work:
+            task.cancel()
+        results = await asyncio.gather(*work, return_exceptions=True)
+        for result in results:
+            assert isinstance(result, asyncio.CancelledError), result
+
+
+@pytest.fixture
+def run_with():
+    """``async with run_with(context, controller, ...)``: they and the context's informers run."""
+    return run
+
+
 @pytest.fixture
 def running(context):
-    """``async with running(controller, ...)``: they and the informers run."""
-
-    @asynccontextmanager
-    async def run(*controllers):
-        work = [asyncio.ensure_future(context.informers.run())]
-        work += [asyncio.ensure_future(controller.run()) for controller in controllers]
-        await context.informers.synced()
-        try:
-            yield
-        finally:
-            for task in work:
-                task.cancel()
-            results = await asyncio.gather(*work, return_exceptions=True)
-            for result in results:
-                assert isinstance(result, asyncio.CancelledError), result
-
-    return run
+    """``run_with`` for the test's own context."""
+    return functools.partial(run, context)
 
 
 @pytest.fixture

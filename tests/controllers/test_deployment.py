@@ -171,3 +171,19 @@ async def test_failed_set_creation_is_a_condition_and_an_event(api, running, con
         await wait.quiet(api)
     assert "ReplicaSetCreateError" in {entry["reason"] for entry in seen if entry}
     assert any("exceeded quota" in message for message in messages(api, "ReplicaSetCreateError"))
+
+
+@pytest.mark.parametrize("writes", range(1, 9))
+async def test_crash_after_any_write_leads_to_the_same_end(make_api, make_context, run_with, wait, writes):
+    """The controllers die right after their n-th write, and successors that know nothing take over."""
+    api = make_api()
+    api.add(DEPLOYMENTS, deployment(3))
+    first = make_context(api)
+    async with run_with(first, DeploymentController(first), ReplicaSetController(first, REPLICA_SET)):
+        await wait.until(lambda: len([entry for entry in api.log if "events" not in entry[1]]) >= writes)
+    second = make_context(api)
+    async with run_with(second, DeploymentController(second), ReplicaSetController(second, REPLICA_SET)):
+        await wait.quiet(api)
+    assert len(api.all(REPLICA_SETS)) == 1
+    assert len(api.all(PODS)) == 3
+    assert api.get(DEPLOYMENTS, "default", "web")["status"]["replicas"] == 3

@@ -14,7 +14,7 @@ Predicate = Callable[[Obj], bool]
 
 
 def build_predicate(resource: Resource, label_selector: str, field_selector: str) -> Predicate | None:
-    """None when both selectors are empty. Raises BadRequest for a selector that does not parse."""
+    """None when both selectors are empty. Raises ValueError for a selector that does not parse."""
     if not label_selector and not field_selector:
         return None
     # Imported here: the registry is not needed by the many informers that have no selector.
