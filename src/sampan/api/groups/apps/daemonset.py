@@ -41,7 +41,7 @@ def _prepare_create(daemon_set: Obj) -> None:
 
 def _prepare_update(new: Obj, old: Obj) -> None:
     before = (old["metadata"].get("annotations") or {}).get(TEMPLATE_GENERATION, "1")
-    changed = new["spec"].get("template") != old["spec"].get("template")
+    changed = new.get("spec", {}).get("template") != old.get("spec", {}).get("template")
     after = str(int(before) + 1) if changed and before.isdigit() else before
     new["metadata"].setdefault("annotations", {})[TEMPLATE_GENERATION] = after
 
@@ -83,7 +83,7 @@ def _validate(daemon_set: Obj) -> Errors:
 
 
 def _validate_update(new: Obj, old: Obj) -> Errors:
-    return common.immutable(new["spec"].get("selector"), old["spec"].get("selector"), "spec.selector")
+    return common.immutable(new.get("spec", {}).get("selector"), old.get("spec", {}).get("selector"), "spec.selector")
 
 
 def _row(daemon_set: Obj, now: datetime) -> Sequence[Any]:

@@ -77,7 +77,7 @@ def _validate(deployment: Obj) -> Errors:
 
 
 def _validate_update(new: Obj, old: Obj) -> Errors:
-    return common.immutable(new["spec"].get("selector"), old["spec"].get("selector"), "spec.selector")
+    return common.immutable(new.get("spec", {}).get("selector"), old.get("spec", {}).get("selector"), "spec.selector")
 
 
 _COUNTERS = (

@@ -32,7 +32,7 @@ def _validate(replica_set: Obj) -> Errors:
 
 
 def _validate_update(new: Obj, old: Obj) -> Errors:
-    return common.immutable(new["spec"].get("selector"), old["spec"].get("selector"), "spec.selector")
+    return common.immutable(new.get("spec", {}).get("selector"), old.get("spec", {}).get("selector"), "spec.selector")
 
 
 def _row(replica_set: Obj, now: datetime) -> Sequence[Any]:

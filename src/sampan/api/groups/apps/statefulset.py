@@ -91,7 +91,7 @@ def _validate(stateful_set: Obj) -> Errors:
 
 
 def _validate_update(new: Obj, old: Obj) -> Errors:
-    spec, old_spec = dict(new["spec"]), old["spec"]
+    spec, old_spec = dict(new.get("spec", {})), old.get("spec", {})
     for key in _MUTABLE:
         if key in old_spec:
             spec[key] = old_spec[key]

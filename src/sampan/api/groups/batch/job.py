@@ -102,7 +102,7 @@ def _validate(job: Obj) -> Errors:
 
 
 def _validate_update(new: Obj, old: Obj) -> Errors:
-    spec, before = new["spec"], old["spec"]
+    spec, before = new.get("spec", {}), old.get("spec", {})
     found: Errors = []
     resized = (
         before.get("completionMode") == "Indexed"

@@ -71,7 +71,7 @@ _MUTABLE = (
 
 
 def _validate_update(new: Obj, old: Obj) -> Errors:
-    spec, old_spec = new["spec"], old["spec"]
+    spec, old_spec = new.get("spec", {}), old.get("spec", {})
     found: Errors = []
     for key in {**spec, **old_spec}:
         if key not in _MUTABLE and spec.get(key) != old_spec.get(key):

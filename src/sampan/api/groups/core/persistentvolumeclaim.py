@@ -64,16 +64,19 @@ def _validate(claim: Obj) -> Errors:
     return found + common.one_of(spec.get("volumeMode"), ("Block", "Filesystem"), "spec.volumeMode")
 
 
+def _requested(spec: Obj) -> str:
+    amount: str = ((spec.get("resources") or {}).get("requests") or {}).get("storage", "0")
+    return amount
+
+
 def _validate_update(new: Obj, old: Obj) -> Errors:
-    spec, old_spec = dict(new["spec"]), old["spec"]
+    spec, old_spec = dict(new.get("spec", {})), old.get("spec", {})
     bound = (old.get("status") or {}).get("phase") == "Bound"
     if not old_spec.get("volumeName"):
         spec["volumeName"] = old_spec.get("volumeName")  # binding it is allowed
     found: Errors = []
     if bound:
-        after, before = (
-            ((s.get("resources") or {}).get("requests") or {}).get("storage", "0") for s in (new["spec"], old_spec)
-        )
+        after, before = _requested(new.get("spec", {})), _requested(old_spec)
         floor = ((old.get("status") or {}).get("capacity") or {}).get("storage", before)
         if quantity.compare(after, before) < 0 and quantity.compare(after, floor) < 0:
             text = "field can not be less than status.capacity"

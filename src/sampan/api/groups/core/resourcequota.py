@@ -42,7 +42,7 @@ def _validate(quota: Obj) -> Errors:
 
 
 def _validate_update(new: Obj, old: Obj) -> Errors:
-    return common.immutable(new["spec"].get("scopes"), old["spec"].get("scopes"), "spec.scopes")
+    return common.immutable(new.get("spec", {}).get("scopes"), old.get("spec", {}).get("scopes"), "spec.scopes")
 
 
 def _row(quota: Obj, now: datetime) -> Sequence[Any]:

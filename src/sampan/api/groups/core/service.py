@@ -223,7 +223,7 @@ def _validate(service: Obj) -> Errors:
 
 
 def _validate_update(new: Obj, old: Obj) -> Errors:
-    spec, before = new["spec"], old["spec"]
+    spec, before = new.get("spec", {}), old.get("spec", {})
     if "ExternalName" in (spec.get("type"), before.get("type")):
         return []
     primary, old_primary = spec.get("clusterIP"), before.get("clusterIP")

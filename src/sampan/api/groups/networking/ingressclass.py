@@ -29,9 +29,9 @@ def _validate(ingress_class: Obj) -> Errors:
 
 
 def _validate_update(new: Obj, old: Obj) -> Errors:
-    if new["spec"].get("controller") == old["spec"].get("controller"):
+    if new.get("spec", {}).get("controller") == old.get("spec", {}).get("controller"):
         return []
-    return [errors.invalid("spec.controller", new["spec"].get("controller"), common.IMMUTABLE)]
+    return [errors.invalid("spec.controller", new.get("spec", {}).get("controller"), common.IMMUTABLE)]
 
 
 def _row(ingress_class: Obj, now: datetime) -> Sequence[Any]:

@@ -1,0 +1,149 @@
+"""Deployments and the other kinds with pod templates: defaults, faults, immutability."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from sampan.api import errors
+from sampan.api.kind import Kind
+from sampan.api.registry import registry
+
+
+def kind_of(group: str, plural: str, version: str = "v1") -> Kind:
+    kind = registry().by_resource(group, version, plural)
+    assert kind is not None
+    return kind
+
+
+def workload(kind: Kind, **spec: Any) -> dict[str, Any]:
+    template = {"metadata": {"labels": {"app": "x"}}, "spec": {"containers": [{"name": "c", "image": "i:1"}]}}
+    obj: dict[str, Any] = {
+        "metadata": {"name": "w", "namespace": "n", "uid": "u"},
+        "spec": {"selector": {"matchLabels": {"app": "x"}}, "template": template, **spec},
+    }
+    obj["spec"] = {key: value for key, value in obj["spec"].items() if value is not None}
+    kind.default(obj)
+    return obj
+
+
+DEPLOYMENT = kind_of("apps", "deployments")
+
+
+@pytest.mark.parametrize("plural", ["deployments", "replicasets", "statefulsets", "daemonsets"])
+def test_a_plain_workload_is_valid_and_its_selector_is_not_changed(plural: str) -> None:
+    kind = kind_of("apps", plural)
+    old = workload(kind)
+    assert kind.validate(old) == []
+    new = copy.deepcopy(old)
+    assert kind.validate_update(new, old) == []
+    new["spec"]["selector"] = {"matchLabels": {"app": "y"}}
+    assert kind.validate_update(new, old) != []
+
+
+@pytest.mark.parametrize("plural", ["deployments", "replicasets", "statefulsets", "daemonsets"])
+def test_the_selector_must_match_the_template(plural: str) -> None:
+    kind = kind_of("apps", plural)
+    (fault,) = kind.validate(workload(kind, selector={"matchLabels": {"app": "y"}}))
+    assert fault.field == "spec.template.metadata.labels"
+    assert fault.detail == 'Invalid value: {"app":"x"}: `selector` does not match template `labels`'
+
+
+def test_deployment_defaults() -> None:
+    spec = workload(DEPLOYMENT)["spec"]
+    assert spec["replicas"] == 1
+    assert spec["revisionHistoryLimit"] == 10
+    assert spec["progressDeadlineSeconds"] == 600
+    assert spec["strategy"] == {
+        "type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "25%", "maxSurge": "25%"},
+    }  # fmt: skip
+    assert "enableServiceLinks" not in spec["template"]["spec"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "field", "reason"),
+    [
+        ({"replicas": -1}, "spec.replicas", "FieldValueInvalid"),
+        ({"selector": {}}, "spec.selector", "FieldValueInvalid"),
+        ({"selector": None}, "spec.selector", "FieldValueRequired"),
+        ({"minReadySeconds": 600}, "spec.progressDeadlineSeconds", "FieldValueInvalid"),
+        ({"strategy": {"type": "Foo"}}, "spec.strategy.type", "FieldValueNotSupported"),
+        (
+            {"strategy": {"type": "Recreate", "rollingUpdate": {}}},
+            "spec.strategy.rollingUpdate", "FieldValueForbidden",
+        ),
+        (
+            {"strategy": {"rollingUpdate": {"maxSurge": 0, "maxUnavailable": "0%"}}},
+            "spec.strategy.rollingUpdate.maxUnavailable", "FieldValueInvalid",
+        ),
+        (
+            {"strategy": {"rollingUpdate": {"maxUnavailable": "101%"}}},
+            "spec.strategy.rollingUpdate.maxUnavailable", "FieldValueInvalid",
+        ),
+    ],
+)  # fmt: skip
+def test_a_bad_deployment_is_refused(spec: dict[str, Any], field: str, reason: str) -> None:
+    found = [(fault.field, fault.reason) for fault in DEPLOYMENT.validate(workload(DEPLOYMENT, **spec))]
+    assert (field, reason) in found
+
+
+def test_pods_of_a_deployment_always_restart() -> None:
+    obj = workload(DEPLOYMENT)
+    obj["spec"]["template"]["spec"]["restartPolicy"] = "Never"
+    (fault,) = DEPLOYMENT.validate(obj)
+    text = 'spec.template.spec.restartPolicy: Unsupported value: "Never": supported values: "Always"'
+    assert fault.message() == text
+
+
+def test_a_replication_controller_takes_its_selector_from_the_template() -> None:
+    kind = kind_of("", "replicationcontrollers")
+    obj = workload(kind, selector=None)
+    assert obj["spec"]["selector"] == {"app": "x"}
+    assert obj["metadata"]["labels"] == {"app": "x"}
+    assert kind.validate(obj) == []
+
+
+def test_only_some_fields_of_a_stateful_set_change() -> None:
+    kind = kind_of("apps", "statefulsets")
+    old = workload(kind)
+    assert kind.validate_update(workload(kind, replicas=3), old) == []
+    (fault,) = kind.validate_update(workload(kind, serviceName="x"), old)
+    assert fault.detail.startswith("Forbidden: updates to statefulset spec for fields other than 'replicas', ")
+
+
+def test_a_job_selects_its_own_pods_by_uid() -> None:
+    kind = kind_of("batch", "jobs")
+    obj = workload(kind, selector=None)
+    obj["spec"]["template"]["spec"]["restartPolicy"] = "Never"
+    kind.prepare_create(obj)
+    assert obj["spec"]["selector"] == {"matchLabels": {"batch.kubernetes.io/controller-uid": "u"}}
+    assert obj["spec"]["template"]["metadata"]["labels"]["job-name"] == "w"
+    assert (obj["spec"]["completions"], obj["spec"]["parallelism"], obj["spec"]["backoffLimit"]) == (1, 1, 6)
+    assert kind.validate(obj) == []
+    changed = copy.deepcopy(obj)
+    changed["spec"]["template"]["spec"]["containers"][0]["image"] = "other"
+    assert [fault.field for fault in kind.validate_update(changed, obj)] == ["spec.template"]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "fine"),
+    [
+        ("*/5 * * * *", True), ("0 0 1 jan mon-fri", True), ("@hourly", True), ("@every 1h30m", True),
+        ("1,2,3-9/2 ? * * *", True), ("* * * *", False), ("60 * * * *", False), ("*/0 * * * *", False),
+        ("5-1 * * * *", False), ("@never", False), ("", False), ("TZ=UTC * * * * *", False),
+    ],
+)  # fmt: skip
+def test_cron_schedules(schedule: str, fine: bool) -> None:
+    kind = kind_of("batch", "cronjobs")
+    job = {"template": {"spec": {"containers": [{"name": "c", "image": "i"}], "restartPolicy": "Never"}}}
+    obj = {"metadata": {"name": "c"}, "spec": {"schedule": schedule, "jobTemplate": {"spec": job}}}
+    kind.default(obj)
+    assert ([fault.field for fault in kind.validate(obj)] == []) is fine
+
+
+def test_several_faults_make_one_error_with_causes() -> None:
+    faults = DEPLOYMENT.validate(workload(DEPLOYMENT, replicas=-1, revisionHistoryLimit=-1))
+    status = errors.invalid_object("Deployment", "w", faults, "apps").status()
+    assert [cause["field"] for cause in status["details"]["causes"]] == ["spec.replicas", "spec.revisionHistoryLimit"]
