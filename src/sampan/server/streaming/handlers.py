@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from sampan.api import errors
 from sampan.api.clock import Random
 from sampan.server.reader import ObjectReader
-from sampan.server.request import Request, Response
+from sampan.server.request import Handler, Request, Response
 from sampan.server.streaming.backend import HttpClient
 from sampan.server.streaming.commands import Commands
 from sampan.server.streaming.locate import Locator, NodeTls
@@ -29,6 +31,11 @@ class StreamingHandlers:
         locator = Locator(reader, tls, random, allow_loopback=allow_loopback)
         self._commands, self._logs = Commands(locator), Logs(locator, self._http)
         self._proxy = Proxy(locator, self._http)
+
+    def register(self, connect: Callable[[str, str, str, Handler], None]) -> None:
+        """Offers every subresource to ``Server.connect``."""
+        for resource, subresource in sorted(SUBRESOURCES):
+            connect("", resource, subresource, self.handle)
 
     async def handle(self, request: Request) -> Response:
         """Raises ApiError. Returns after the end of an upgraded connection."""
