@@ -110,7 +110,7 @@ class NodeLifecycleController:
         written = await self._client.update_status(NODES, new)
         await observe(self._nodes, written)
         name = node["metadata"]["name"]
-        self._recorder.event(_reference(node), "Normal", "NodeNotReady", f"Node {name} status is now: NodeNotReady")
+        self._recorder.event(node, "Normal", "NodeNotReady", f"Node {name} status is now: NodeNotReady")
         return written
 
     async def _mark_pods(self, node: Obj) -> None:
@@ -161,9 +161,3 @@ def _heartbeat(node: Obj) -> object:
 def _matters(node: Obj) -> object:
     statuses = [(c.get("type"), c.get("status")) for c in node.get("status", {}).get("conditions") or ()]
     return statuses, node["spec"].get("taints"), node["spec"].get("unschedulable")
-
-
-def _reference(node: Obj) -> Obj:
-    """Events of nodes carry the node's name as uid, as upstream's do; ``kubectl describe node`` finds both."""
-    name = node["metadata"]["name"]
-    return {"kind": "Node", "apiVersion": "v1", "name": name, "uid": node["metadata"]["uid"]}
