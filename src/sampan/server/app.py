@@ -60,6 +60,7 @@ log = logging.getLogger(__name__)
 
 #: the server's own identity towards itself
 LOOPBACK_USER = UserInfo("system:apiserver", (PRIVILEGED_GROUP, AUTHENTICATED_GROUP))
+DEFAULT_PORT = 6443
 _FLOW_SCHEMAS = Resource("flowcontrol.apiserver.k8s.io", "v1", "flowschemas", "FlowSchema", False)
 _PRIORITY_LEVELS = Resource(
     "flowcontrol.apiserver.k8s.io", "v1", "prioritylevelconfigurations", "PriorityLevelConfiguration", False
@@ -319,7 +320,7 @@ class Server:
             service_ip=str(network[1]),
             service_cidr=config.service_cidr,
             advertise_address=self._advertise_address(),
-            port=self.address[1] or config.port,
+            port=self.address[1] or config.port or DEFAULT_PORT,
             client_ca=ca,
         )
 

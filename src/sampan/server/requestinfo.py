@@ -5,7 +5,6 @@ Pure. The path is read as sent: nothing is normalised, every segment is decoded 
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Protocol
 from urllib.parse import unquote
 
@@ -66,10 +65,11 @@ def _resource_request(request: Request, kinds: Kinds, group: str, version: str, 
     kind = kinds.by_resource(group, version, resource)
     if kind is not None and (_misplaced(kind, namespace, name) or (len(parts) > 3 and subresource != "proxy")):
         kind = None
-    info = RequestInfo(
+    if not name or old_watch or verb in ("list", "watch"):
+        verb, name = _collection_verb(request, verb, name, old_watch)
+    return RequestInfo(
         True, verb, request.raw_path, group, version, resource, subresource, namespace, name, proxy_path, kind
     )
-    return _collection_verb(request, info, old_watch)
 
 
 def _misplaced(kind: Kind, namespace: str, name: str) -> bool:
@@ -79,8 +79,7 @@ def _misplaced(kind: Kind, namespace: str, name: str) -> bool:
     return bool(namespace) and not (kind.plural == "namespaces" and not kind.group and name == namespace)
 
 
-def _collection_verb(request: Request, info: RequestInfo, old_watch: bool) -> RequestInfo:
-    verb, name = info.verb, info.name
+def _collection_verb(request: Request, verb: str, name: str, old_watch: bool) -> tuple[str, str]:
     if verb == "get" and old_watch:
         verb = "watch"
     elif verb == "get" and not name:
@@ -90,7 +89,7 @@ def _collection_verb(request: Request, info: RequestInfo, old_watch: bool) -> Re
     if verb in ("list", "watch", "deletecollection") and not name:
         # So that RBAC's resourceNames can allow a list or watch of one object.
         name = name_from_selector(request.query.get("fieldSelector", ""))
-    return replace(info, verb=verb, name=name)
+    return verb, name
 
 
 def name_from_selector(selector: str) -> str:

@@ -316,7 +316,5 @@ async def test_field_validation_warns_by_default_and_refuses_when_strict(api: An
 async def test_strict_validation_of_a_patch_is_422(api: Any) -> None:
     await api("POST", CMS, cm())
     patch = orjson.dumps({"dat": {}})
-    answer = await api(
-        "PATCH", f"{CMS}/a?fieldValidation=Strict", patch, content_type="application/merge-patch+json"
-    )
+    answer = await api("PATCH", f"{CMS}/a?fieldValidation=Strict", patch, content_type="application/merge-patch+json")
     assert (answer.status, answer.causes) == (422, [("FieldValueInvalid", "patch")])
