@@ -167,3 +167,27 @@ def test_an_autoscaler_survives_the_way_through_v1() -> None:
     back = kind.to_stored(served)
     assert back["spec"] == stored["spec"]
     assert "annotations" not in back["metadata"]
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({}, None),
+        ({"group": "example.org"}, "metadata.name"),
+        ({"scope": "Galaxy"}, "spec.scope"),
+        ({"versions": []}, "spec.versions"),
+        ({"versions": [{"name": "v1", "storage": True}]}, "spec.versions[0].schema.openAPIV3Schema"),
+        ({"preserveUnknownFields": True}, "spec.preserveUnknownFields"),
+    ],
+)
+def test_a_custom_resource_definition_is_consistent(change: dict[str, Any], field: str | None) -> None:
+    kind = kind_of("apiextensions.k8s.io", "customresourcedefinitions")
+    spec = {
+        "group": "example.com", "scope": "Namespaced", "names": {"plural": "foos", "kind": "Foo"},
+        "versions": [{"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": {}}}],
+    }  # fmt: skip
+    definition = {"metadata": {"name": "foos.example.com"}, "spec": {**spec, **change}}
+    kind.default(definition)
+    kind.prepare_create(definition)
+    found = [fault.field for fault in kind.validate(definition)]
+    assert found == [] if field is None else field in found
