@@ -14,7 +14,6 @@ import contextlib
 import os
 import shutil
 import statistics
-import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -163,7 +162,7 @@ async def main(options: argparse.Namespace) -> None:
         await containerd.stop()
         clean(config)
         CgroupManager(CGROUP).remove_root()
-        subprocess.run(["ip", "link", "delete", BRIDGE], check=False, capture_output=True)
+        await (await asyncio.create_subprocess_exec("ip", "link", "delete", BRIDGE)).wait()
         shutil.rmtree(base, ignore_errors=True)
 
 

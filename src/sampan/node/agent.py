@@ -30,7 +30,7 @@ from sampan.node.images.collect import collect_forever
 from sampan.node.images.manager import ImageManager
 from sampan.node.pods import render, spec
 from sampan.node.pods.context import NodeContext
-from sampan.node.pods.state import PodState
+from sampan.node.pods.state import PodState, observe
 from sampan.node.pods.worker import PodWorker
 from sampan.node.registration import NodeRegistration, render_allocatable
 from sampan.node.volumes.manager import VolumeManager
@@ -38,6 +38,7 @@ from sampan.node.volumes.tokens import ClientTokens
 
 log = logging.getLogger(__name__)
 
+_WORKER_RETRY_SECONDS = 10.0
 _REGISTER_RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 
@@ -217,15 +218,31 @@ class NodeAgent:
         return claim
 
     async def _serve(self, uid: str, worker: PodWorker) -> None:
-        try:
-            await worker.run()
-        except* Exception:
-            # A bug of ours in one pod must not take the node down; the relist cleans up after it.
-            log.exception("pod %s: worker failed", spec.full_name(worker.pod))
+        while True:
+            try:
+                await worker.run()
+                break
+            except* Exception:
+                # A bug of ours in one pod must not take the node down: a new worker takes over what runs.
+                log.exception("pod %s: worker failed", spec.full_name(worker.pod))
+            await asyncio.sleep(_WORKER_RETRY_SECONDS)
+            gone, pod = worker.gone, worker.pod
+            state = await self._observe_again(uid)
+            worker = PodWorker(self.context, pod, state, claim=self._claim(uid))
+            self._workers[uid] = worker
+            if gone:
+                worker.deleted(pod)
         self._objects.unregister_pod(uid)
         self._owners = {key: owner for key, owner in self._owners.items() if owner is not worker}
-        if self._workers.get(uid) is worker:
-            del self._workers[uid]
+        self._workers.pop(uid, None)
+
+    async def _observe_again(self, uid: str) -> PodState:
+        while True:
+            try:
+                return await observe(self._runtime, uid)
+            except runtime.RuntimeCallError as error:
+                log.warning("runtime: %s", error)
+                await asyncio.sleep(_WORKER_RETRY_SECONDS)
 
     def _object_changed(self, ref: ObjectRef) -> None:
         self._volumes.object_changed(ref)

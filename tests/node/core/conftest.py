@@ -184,8 +184,8 @@ class FakeApi:
 
     async def until(self, condition: Callable[[], bool], seconds: float = 1.5) -> None:
         async with asyncio.timeout(seconds):
-            while not condition():
-                await asyncio.sleep(0.001)  # any of many things may change it
+            while not condition():  # noqa: ASYNC110 -- any of many things may change it
+                await asyncio.sleep(0.001)
 
 
 class World:

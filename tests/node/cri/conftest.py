@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
-import subprocess
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,4 +97,4 @@ async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         await process.stop()
         containerd.clean(config)
         CgroupManager(CGROUP).remove_root()
-        subprocess.run(["ip", "link", "delete", bridge], check=False, capture_output=True)
+        await (await asyncio.create_subprocess_exec("ip", "link", "delete", bridge)).wait()

@@ -17,7 +17,7 @@ from typing import Any
 
 from sampan.api.clock import parse_time
 from sampan.api.errors import ApiError, Conflict, NotFound
-from sampan.api.resources import PODS
+from sampan.api.resources import PODS, RUNTIME_CLASSES
 from sampan.api.types import Obj
 from sampan.client import tasks
 from sampan.node import runtime
@@ -80,6 +80,8 @@ class PodWorker:
         self._images: dict[str, asyncio.Future[runtime.Image]] = {}
         self._mounted: Any = None
         self._failures = 0
+        #: Counts what this worker itself changed in the runtime, so that an older view never replaces a newer one.
+        self._changes = 0
 
     # What the agent calls; none of these blocks.
 
@@ -303,12 +305,13 @@ class PodWorker:
                 self._prefetch(sort, wanted)
         log_dir = context.config.pod_log_dir(pod["metadata"]["namespace"], pod["metadata"]["name"], self.uid)
         log_dir.mkdir(parents=True, exist_ok=True, mode=0o755)
+        handler = await self._runtime_handler()
         async with context.starts:
             parent = context.cgroups.create(pod)
             config = render.sandbox_config(pod, context.config, context.host_dns, attempt, parent)
             mounting = asyncio.ensure_future(context.volumes.mount_pod(pod, context.facts()))
             try:
-                sandbox_id = await context.runtime.run_sandbox(config, _runtime_handler(pod))
+                sandbox_id = await context.runtime.run_sandbox(config, handler)
             except runtime.RuntimeCallError as error:
                 await asyncio.wait({mounting})
                 _ = mounting.exception()  # tried again, and told then
@@ -318,8 +321,16 @@ class PodWorker:
                 mounting.cancel()
                 raise
             self._claim(sandbox_id)
+            self._changes += 1
             self.state.sandboxes[sandbox_id] = await context.runtime.sandbox_status(sandbox_id)
             self._mounted = await mounting
+
+    async def _runtime_handler(self) -> str:
+        """The handler that the pod's RuntimeClass names; "" is the runtime's default."""
+        name = self.pod["spec"].get("runtimeClassName")
+        if not name:
+            return ""
+        return str((await self.context.client.get(RUNTIME_CLASSES, name)).get("handler", ""))
 
     def _prefetch(self, sort: spec.Sort, container: Obj) -> asyncio.Future[runtime.Image]:
         """The image, on its way while the sandbox is made; asked for once a start."""
@@ -380,6 +391,7 @@ class PodWorker:
         finally:
             self._images.pop(start.name, None)
         self._claim(container_id)
+        self._changes += 1
         hook = (container.get("lifecycle") or {}).get("postStart")
         if hook:
             self._held.add(container_id)
@@ -469,8 +481,10 @@ class PodWorker:
                 self.state.sandboxes[runtime_id] = await self.context.runtime.sandbox_status(runtime_id)
             else:
                 self.state.put(await self.context.runtime.container_status(runtime_id))
+                self._changes += 1
                 self._record(self.state.containers[runtime_id])
         except runtime.RuntimeNotFound:
+            self._changes += 1
             self.state.containers.pop(runtime_id, None)
             self.state.sandboxes.pop(runtime_id, None)
         except runtime.RuntimeCallError as error:
@@ -478,7 +492,11 @@ class PodWorker:
 
     async def _reobserve(self) -> None:
         try:
-            state = await observe(self.context.runtime, self.uid)
+            while True:
+                changes = self._changes
+                state = await observe(self.context.runtime, self.uid)
+                if changes == self._changes:
+                    break
         except runtime.RuntimeCallError as error:
             log.warning("pod %s: %s", spec.full_name(self.pod), error)
             return
@@ -617,8 +635,3 @@ class PodWorker:
         meta = self.pod["metadata"]
         directory = self.context.config.pod_log_dir(meta["namespace"], meta["name"], self.uid)
         await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
-
-
-def _runtime_handler(pod: Obj) -> str:
-    """The handler of the pod's RuntimeClass has the class's name here."""
-    return str(pod["spec"].get("runtimeClassName") or "")

@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sampan.node import runtime
+from sampan.node.cgroups import CgroupManager, pod_path, pod_settings
+from sampan.node.config import NodeConfig
+from sampan.node.pods import render, resources, security, spec
+from sampan.node.pods.messages import read_termination_message
+from sampan.node.registration import describe_conditions
+
+CONFIG = NodeConfig(node_name="n", addresses=("192.0.2.1",), cluster_dns=("10.96.0.10",))
+HOST = render.parse_resolv_conf("# c\nnameserver 1.1.1.1\nsearch corp example\noptions timeout:1\n")
+ROOT_IMAGE = runtime.Image("i", ("i:1",), (), 1)
+
+
+def pod(container: Any = None, **extra: Any) -> Any:
+    return {
+        "metadata": {"name": "web-0", "namespace": "d", "uid": "u"},
+        "spec": {"containers": [{"name": "main", "image": "i", **(container or {})}], **extra},
+    }
+
+
+def test_cluster_first_puts_the_cluster_in_front() -> None:
+    dns = render.pod_dns(pod(), CONFIG, HOST)
+    assert dns.servers == ("10.96.0.10",)
+    assert dns.searches == ("d.svc.cluster.local", "svc.cluster.local", "cluster.local", "corp", "example")
+    assert dns.options == ("ndots:5",)
+
+
+def test_host_network_pods_use_the_node_unless_they_say_otherwise() -> None:
+    assert render.pod_dns(pod(hostNetwork=True), CONFIG, HOST).servers == ("1.1.1.1",)
+    both = pod(hostNetwork=True, dnsPolicy="ClusterFirstWithHostNet")
+    assert render.pod_dns(both, CONFIG, HOST).servers == ("10.96.0.10",)
+
+
+def test_dns_config_is_added_and_none_starts_empty() -> None:
+    config = {"nameservers": ["9.9.9.9"], "searches": ["x"], "options": [{"name": "ndots", "value": "2"}]}
+    dns = render.pod_dns(pod(dnsPolicy="None", dnsConfig=config), CONFIG, HOST)
+    assert dns == runtime.DnsConfig(("9.9.9.9",), ("x",), ("ndots:2",))
+    assert render.pod_dns(pod(dnsConfig=config), CONFIG, HOST).options == ("ndots:2",)
+
+
+def test_hosts_file_has_the_full_name_and_aliases() -> None:
+    named = pod(hostname="web-0", subdomain="web", hostAliases=[{"ip": "1.2.3.4", "hostnames": ["a", "b"]}])
+    text = render.render_hosts(named, ["10.0.0.5"], CONFIG)
+    assert "10.0.0.5\tweb-0.web.d.svc.cluster.local\tweb-0\n" in text
+    assert text.endswith("# Entries added by HostAliases.\n1.2.3.4\ta\tb\n")
+
+
+def test_long_hostnames_are_cut_at_63() -> None:
+    long = pod()
+    long["metadata"]["name"] = "a" * 62 + ".b"
+    assert render.hostname(long) == "a" * 62
+
+
+def test_qos_classes() -> None:
+    full = {"cpu": "1", "memory": "1Gi"}
+    assert spec.qos_class(pod()) == "BestEffort"
+    assert spec.qos_class(pod({"resources": {"limits": full}})) == "Guaranteed"
+    assert spec.qos_class(pod({"resources": {"requests": {"cpu": "1"}}})) == "Burstable"
+
+
+def test_cpu_and_memory_become_shares_quota_and_limit() -> None:
+    limited = pod({"resources": {"requests": {"cpu": "250m"}, "limits": {"cpu": "500m", "memory": "64Mi"}}})
+    made = resources.container_resources(limited, limited["spec"]["containers"][0], 1 << 30)
+    assert (made.cpu_shares, made.cpu_quota, made.cpu_period) == (256, 50_000, 100_000)
+    assert made.memory_limit_bytes == 64 << 20
+    assert made.oom_score_adj == 1000 - 1000 * (64 << 20) // (1 << 30)
+    assert resources.oom_score_adj(pod(), {}, 1 << 30) == 1000
+
+
+def test_pod_cgroups_sum_containers_and_take_the_largest_init() -> None:
+    one = {"resources": {"requests": {"cpu": "100m"}, "limits": {"memory": "10Mi", "cpu": "1"}}}
+    init = {"name": "i", "image": "i", "resources": {"limits": {"memory": "50Mi", "cpu": "2"}}}
+    both = pod(one, initContainers=[init])
+    assert pod_settings(both, unified=False)["memory"]["memory.limit_in_bytes"] == str(50 << 20)
+    assert pod_settings(both, unified=True)["cpu"]["cpu.max"] == "200000 100000"
+    assert "memory.limit_in_bytes" not in pod_settings(pod(), unified=False)["memory"]
+    assert pod_path("/root", both) == "/root/burstable/podu"
+    assert pod_path("", both) == ""
+
+
+def test_v1_hierarchies_get_the_pod_and_lose_it(tmp_path: Path) -> None:
+    for controller in ("cpu", "memory"):
+        (tmp_path / controller).mkdir()
+    manager = CgroupManager("/s", tmp_path)
+    assert manager.create(pod()) == "/s/besteffort/podu"
+    assert (tmp_path / "cpu/s/besteffort/podu/cpu.shares").read_text() == "2"
+    for file in tmp_path.rglob("cpu.*"):
+        file.unlink()  # kernfs files vanish with their directory
+    manager.remove(pod())
+    assert not (tmp_path / "cpu/s/besteffort/podu").exists()
+
+
+def test_the_containers_security_context_wins() -> None:
+    mixed = pod(
+        {"securityContext": {"runAsUser": 7, "capabilities": {"add": ["NET_ADMIN"], "drop": ["ALL"]},
+                             "allowPrivilegeEscalation": False}},
+        securityContext={"runAsUser": 1, "runAsGroup": 2, "fsGroup": 3, "supplementalGroups": [4],
+                         "seccompProfile": {"type": "RuntimeDefault"}},
+    )  # fmt: skip
+    made = security.container_security(mixed, mixed["spec"]["containers"][0], ROOT_IMAGE)
+    assert (made.run_as_user, made.run_as_group, made.supplemental_groups) == (7, 2, (4, 3))
+    assert made.add_capabilities == ("NET_ADMIN",) and made.drop_capabilities == ("ALL",)
+    assert made.no_new_privs and made.seccomp == runtime.SecurityProfile("RuntimeDefault")
+    assert "/proc/kcore" in made.masked_paths
+
+
+def test_privileged_unmasks_and_namespaces_follow_the_pod() -> None:
+    open_pod = pod({"securityContext": {"privileged": True}}, hostNetwork=True, hostPID=True)
+    made = security.container_security(open_pod, open_pod["spec"]["containers"][0], ROOT_IMAGE)
+    assert made.privileged and made.masked_paths == ()
+    assert made.namespaces == runtime.Namespaces("node", "node", "pod")
+    assert security.namespaces(pod(shareProcessNamespace=True)).pid == "pod"
+
+
+@pytest.mark.parametrize(
+    ("context", "image", "message"),
+    [
+        ({"runAsNonRoot": True}, ROOT_IMAGE, "container has runAsNonRoot and image will run as root"),
+        ({"runAsNonRoot": True, "runAsUser": 0}, ROOT_IMAGE, "container's runAsUser breaks non-root policy"),
+        (
+            {"runAsNonRoot": True},
+            runtime.Image("i", (), (), 1, username="app"),
+            "container has runAsNonRoot and image has non-numeric user (app), cannot verify user is non-root",
+        ),
+    ],
+)
+def test_run_as_non_root_is_verified(context: Any, image: runtime.Image, message: str) -> None:
+    strict = pod({"securityContext": context})
+    with pytest.raises(security.RunAsRootError) as caught:
+        security.verify_run_as_non_root(strict, strict["spec"]["containers"][0], image)
+    assert str(caught.value).startswith(message)
+    assert '(pod: "web-0_d(u)", container: main)' in str(caught.value)
+
+
+def test_termination_messages_are_cut_and_fall_back_to_the_log(tmp_path: Path) -> None:
+    from datetime import UTC, datetime
+
+    file, log = tmp_path / "message", tmp_path / "0.log"
+    file.write_text("x" * 5000)
+    log.write_text("2026-01-01T00:00:00Z stderr F one\n2026-01-01T00:00:00Z stderr F two\n")
+    ended = runtime.Container(
+        id="c", name="c", attempt=0, state="exited", created_at=datetime(2026, 1, 1, tzinfo=UTC), exit_code=1,
+        log_path=str(log),
+        annotations={"io.kubernetes.container.terminationMessagePolicy": "FallbackToLogsOnError"},
+    )  # fmt: skip
+    assert len(read_termination_message(ended, file)) == 4096
+    assert read_termination_message(ended, tmp_path / "absent") == "one\ntwo\n"
+    link = tmp_path / "link"
+    link.symlink_to("/etc/passwd")
+    assert "root" not in read_termination_message(ended, link)
+
+
+def test_runtime_conditions_are_told_in_the_kubelets_words() -> None:
+    down = runtime.RuntimeCondition("NetworkReady", False, "NetworkPluginNotReady", "cni")
+    assert describe_conditions([down]) == (
+        "container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady message:cni"
+    )

@@ -1,0 +1,208 @@
+"""The agent with real containers: what only a real runtime can show. Opt-in (root, containerd)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sampan.api.clock import SystemClock, SystemRandom
+from sampan.api.errors import AlreadyExists, NotFound
+from sampan.api.resources import CONFIG_MAPS, EVENTS, PODS, SERVICE_ACCOUNTS
+from sampan.client.client import Client
+from sampan.node.agent import NodeAgent
+from sampan.node.config import NodeConfig
+from sampan.server.app import Server
+from sampan.server.config import ServerConfig
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(60)]
+
+
+class Cluster:
+    def __init__(self, bench: Any, admin: Client, node: Client) -> None:
+        self.bench, self.admin, self.node = bench, admin, node
+        self.config = NodeConfig(
+            node_name="n1", addresses=("192.0.2.1",), root_dir=bench.base / "node", log_dir=bench.base / "podlogs",
+            cgroup_root="/sampan-contract",
+        )  # fmt: skip
+        self.agent: NodeAgent
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        self.agent = NodeAgent(self.config, self.node, self.bench.runtime, SystemClock(), SystemRandom())
+        started = asyncio.Event()
+        self._task = asyncio.create_task(self.agent.run(started))
+        async with asyncio.timeout(10):
+            await started.wait()
+
+    async def stop(self) -> None:
+        assert self._task is not None
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def create(self, name: str, command: list[str], **spec: Any) -> None:
+        container = {"name": "main", "image": self.bench.image, "command": command, **spec.pop("container", {})}
+        body = {
+            "kind": "Pod", "apiVersion": "v1", "metadata": {"name": name, "namespace": "default"},
+            "spec": {
+                "nodeName": "n1", "automountServiceAccountToken": False, "terminationGracePeriodSeconds": 5,
+                "containers": [container], **spec,
+            },
+        }  # fmt: skip
+        await self.admin.create(PODS, body)
+
+    async def until(self, name: str, condition: Callable[[Any], Any], seconds: float = 15) -> Any:
+        async with asyncio.timeout(seconds):
+            while True:
+                pod = await self.admin.get(PODS, name, "default")
+                if condition(pod):
+                    return pod
+                await asyncio.sleep(0.01)
+
+    async def gone(self, name: str) -> None:
+        async with asyncio.timeout(15):
+            try:
+                while True:
+                    await self.admin.get(PODS, name, "default")
+                    await asyncio.sleep(0.01)
+            except NotFound:
+                return
+
+
+@pytest.fixture
+async def cluster(bench: Any) -> AsyncIterator[Cluster]:
+    if not bench.real:
+        pytest.skip("about the real runtime")
+    async with Server(ServerConfig(store="memory", listen=False)) as server:
+        admin = Client(server.local_transport())
+        try:
+            await admin.create(
+                SERVICE_ACCOUNTS,
+                {"kind": "ServiceAccount", "apiVersion": "v1", "metadata": {"name": "default"}},
+                "default",
+            )
+        except AlreadyExists:
+            pass
+        made = Cluster(bench, admin, Client(server.local_transport("system:node:n1", ("system:nodes",))))
+        await made.start()
+        yield made
+        await made.stop()
+
+
+def phase(wanted: str) -> Callable[[Any], bool]:
+    return lambda pod: (pod.get("status") or {}).get("phase") == wanted
+
+
+async def test_a_job_leaves_its_message_and_log(cluster: Cluster) -> None:
+    script = "echo hello; echo why >/dev/termination-log; exit 3"
+    await cluster.create("job", ["sh", "-c", script], restartPolicy="Never")
+    pod = await cluster.until("job", phase("Failed"))
+    ended = pod["status"]["containerStatuses"][0]["state"]["terminated"]
+    assert (ended["exitCode"], ended["reason"], ended["message"]) == (3, "Error", "why\n")
+    uid = pod["metadata"]["uid"]
+    log = cluster.config.pod_log_dir("default", "job", uid) / "main/0.log"
+    assert "stdout F hello" in log.read_text()
+    await cluster.admin.delete(PODS, "job", "default")
+    await cluster.gone("job")
+    async with asyncio.timeout(10):
+        while log.exists():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def test_the_container_sees_its_environment_hosts_and_volume(cluster: Cluster) -> None:
+    await cluster.admin.create(
+        CONFIG_MAPS,
+        {"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "cfg"}, "data": {"key": "value"}},
+        "default",
+    )
+    script = 'cat /etc/hosts /cfg/key; echo "$A $IP"; cat /etc/resolv.conf; hostname; id -u; touch /x || echo readonly'
+    container = {
+        "env": [
+            {"name": "A", "valueFrom": {"configMapKeyRef": {"name": "cfg", "key": "key"}}},
+            {"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+        ],
+        "volumeMounts": [{"name": "cfg", "mountPath": "/cfg"}],
+        "securityContext": {"runAsUser": 1000, "readOnlyRootFilesystem": True},
+        "resources": {"limits": {"cpu": "100m", "memory": "32Mi"}},
+    }
+    await cluster.create(
+        "look", ["sh", "-c", script], restartPolicy="Never", container=container,
+        volumes=[{"name": "cfg", "configMap": {"name": "cfg"}}],
+        hostAliases=[{"ip": "192.0.2.9", "hostnames": ["friend"]}],
+    )  # fmt: skip
+    pod = await cluster.until("look", phase("Succeeded"))
+    log = cluster.config.pod_log_dir("default", "look", pod["metadata"]["uid"]) / "main/0.log"
+    text = log.read_text()
+    for wanted in (
+        "192.0.2.9\tfriend", f"value {pod['status']['podIP']}", "search default.svc.cluster.local svc.cluster.local",
+        "nameserver 10.96.0.10", "F look", "F 1000", "readonly", f"{pod['status']['podIP']}\tlook",
+    ):  # fmt: skip
+        assert wanted in text, wanted
+
+
+async def test_a_killed_agent_changes_nothing_for_the_containers(cluster: Cluster) -> None:
+    await cluster.create("web", ["sleep", "1000"])
+    before = await cluster.until("web", phase("Running"))
+    await cluster.stop()
+    await cluster.start()
+    await asyncio.sleep(0.5)
+    after = await cluster.admin.get(PODS, "web", "default")
+    assert after["status"]["containerStatuses"] == before["status"]["containerStatuses"]
+    assert len(await cluster.bench.runtime.list_containers()) == 1
+
+
+async def test_a_container_that_dies_is_restarted_at_once(cluster: Cluster) -> None:
+    await cluster.create("web", ["sh", "-c", "trap 'exit 0' TERM; sleep 1000 & wait"])
+    pod = await cluster.until("web", phase("Running"))
+    container_id = pod["status"]["containerStatuses"][0]["containerID"].removeprefix("containerd://")
+    await cluster.bench.runtime.exec_sync(container_id, ["kill", "1"], 5)
+    pod = await cluster.until("web", lambda pod: pod["status"]["containerStatuses"][0]["restartCount"] == 1, 5)
+    last = pod["status"]["containerStatuses"][0]["lastState"]["terminated"]
+    assert (last["exitCode"], last["reason"]) == (0, "Completed")
+
+
+async def test_out_of_memory_is_named(cluster: Cluster) -> None:
+    script = "x=a; while true; do x=$x$x; done"
+    await cluster.create(
+        "hog", ["sh", "-c", script], restartPolicy="Never", container={"resources": {"limits": {"memory": "8Mi"}}}
+    )
+    pod = await cluster.until("hog", phase("Failed"))
+    assert pod["status"]["containerStatuses"][0]["state"]["terminated"]["reason"] == "OOMKilled"
+
+
+async def test_a_missing_image_is_reported(cluster: Cluster) -> None:
+    container = {"image": "127.0.0.1:1/absent:1"}
+    await cluster.create("absent", ["true"], container=container)
+
+    def waiting(pod: Any) -> str:
+        statuses = (pod.get("status") or {}).get("containerStatuses") or [{"state": {}}]
+        return str((statuses[0]["state"].get("waiting") or {}).get("reason"))
+
+    await cluster.until("absent", lambda pod: waiting(pod) in ("ErrImagePull", "ImagePullBackOff"))
+    await cluster.until("absent", lambda pod: waiting(pod) == "ImagePullBackOff")
+    async with asyncio.timeout(5):
+        while True:
+            events = await cluster.admin.list(EVENTS, "default")
+            if {"Pulling", "Failed"} <= {item["reason"] for item in events["items"]}:
+                break
+            await asyncio.sleep(0.05)
+
+
+async def test_pre_stop_runs_and_grace_is_kept(cluster: Cluster) -> None:
+    marker = cluster.bench.base / "shared"
+    Path(marker).mkdir()
+    container = {
+        "volumeMounts": [{"name": "shared", "mountPath": "/shared"}],
+        "lifecycle": {"preStop": {"exec": {"command": ["touch", "/shared/stopped"]}}},
+    }
+    await cluster.create(
+        "web", ["sleep", "1000"], container=container,
+        volumes=[{"name": "shared", "hostPath": {"path": str(marker)}}],
+    )  # fmt: skip
+    await cluster.until("web", phase("Running"))
+    await cluster.admin.delete(PODS, "web", "default", grace_period_seconds=2)
+    await cluster.gone("web")
+    assert (marker / "stopped").exists()
