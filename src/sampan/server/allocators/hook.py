@@ -28,12 +28,22 @@ class ServiceHook(Hook):
 
     def committed(self, new: Obj | None, old: Obj | None) -> None:
         if new is None:
-            if old is not None:
-                self._allocator.on_delete(old)
+            self._deleted(old)
             return
         _, allocation = self._open.pop(id(new), (None, None))
         if allocation is not None:
             allocation.commit()
+
+    def _deleted(self, old: Obj | None) -> None:
+        """Also the end of an update that removed the last finalizer: what that update took goes, too."""
+        if old is None:
+            return
+        key = (old["metadata"].get("namespace"), old["metadata"]["name"])
+        for number, (obj, allocation) in list(self._open.items()):
+            if (obj["metadata"].get("namespace"), obj["metadata"].get("name")) == key:
+                del self._open[number]
+                allocation.rollback()
+        self._allocator.on_delete(old)
 
     def rollback(self, new: Obj, old: Obj | None) -> None:
         _, allocation = self._open.pop(id(new), (None, None))

@@ -46,8 +46,14 @@ class CertificateAuthenticator:
 
 
 def parse_certificate(der: bytes) -> _Parsed:
-    """Who the certificate names (None: nobody, or it is not meant for clients) and when it is valid."""
-    certificate = x509.load_der_x509_certificate(der)
+    """Who the certificate names (None: nobody, or it is not meant for clients) and when it is valid.
+
+    Raises Unauthorized.
+    """
+    try:
+        certificate = x509.load_der_x509_certificate(der)
+    except ValueError as error:  # stricter than the TLS library that let it pass
+        raise Unauthorized("Unauthorized") from error
     names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     organizations = certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
     valid = certificate.not_valid_before_utc, certificate.not_valid_after_utc

@@ -127,8 +127,10 @@ def aggregated(kinds: Kinds, groups: Mapping[str, tuple[str, ...]], discovery_ve
             }
             for version in versions
         ]
-        metadata: Obj = {"name": group} if group else {}
-        items.append({"metadata": {**metadata, "creationTimestamp": None}, "versions": listed})
+        metadata: Obj = {"creationTimestamp": None}
+        if group:
+            metadata["name"] = group
+        items.append({"metadata": metadata, "versions": listed})
     return {
         "kind": "APIGroupDiscoveryList",
         "apiVersion": f"apidiscovery.k8s.io/{discovery_version}",
