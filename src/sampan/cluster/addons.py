@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 
 from sampan.api.errors import AlreadyExists
-from sampan.api.resources import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, SERVICES, Resource
+from sampan.api.resources import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, NODES, SERVICES, Resource
 from sampan.api.types import Obj
 from sampan.client.client import Client
 from sampan.cluster.instance import Settings
@@ -27,7 +27,11 @@ def objects(settings: Settings) -> list[tuple[Resource, Obj]]:
                 "rules": [
                     {"apiGroups": [""], "resources": ["services", "nodes", "pods", "namespaces"], "verbs": read},
                     {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": read},
-                    {"apiGroups": ["", "events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch", "update"]},
+                    {
+                        "apiGroups": ["", "events.k8s.io"],
+                        "resources": ["events"],
+                        "verbs": ["create", "patch", "update"],
+                    },
                 ],
             },
         ),
@@ -78,3 +82,14 @@ async def _create(client: Client, resource: Resource, obj: Obj) -> None:
         await client.create(resource, {"apiVersion": resource.api_version, "kind": resource.kind, **obj})
     except AlreadyExists:
         pass
+
+
+async def label_control_plane(client: Client, node_name: str) -> None:
+    """Gives the node that runs the control plane its role, once it is there: a node may not do that itself."""
+    key = "node-role.kubernetes.io/control-plane"
+    selector = f"metadata.name={node_name}"
+    while True:
+        async with client.watch(NODES, field_selector=selector) as events:
+            async for event in events:
+                if event.type in ("ADDED", "MODIFIED") and key not in event.object["metadata"].get("labels", {}):
+                    await client.patch(NODES, node_name, {"metadata": {"labels": {key: ""}}})

@@ -75,7 +75,10 @@ async def run_components(server: Server, instance: Instance) -> None:
     await addons.ensure(admin, instance.settings)
     clock, entropy = SystemClock(), random.SystemRandom()
     # Imported late: the API server answers while NumPy is being read from disk.
-    from sampan.scheduler.scheduler import run_scheduler
+    try:
+        from sampan.scheduler.scheduler import run_scheduler
+    except ImportError:
+        run_scheduler = None
 
     def account(name: str) -> Client:
         return Client(server.local_transport(f"system:serviceaccount:kube-system:{name}"))
@@ -85,12 +88,14 @@ async def run_components(server: Server, instance: Instance) -> None:
     )
     scheduler = Client(server.local_transport("system:kube-scheduler"))
     async with asyncio.TaskGroup() as group:
+        tasks.spawn_eternal(group, addons.label_control_plane(admin, instance.settings.node_name), "node role")
         tasks.spawn_eternal(
             group,
             run_controllers(admin, clock=clock, random=entropy, config=config, client_for=account),
             "controllers",
         )
-        tasks.spawn_eternal(group, run_scheduler(scheduler, clock=clock, random=entropy), "scheduler")
+        if run_scheduler:
+            tasks.spawn_eternal(group, run_scheduler(scheduler, clock=clock, random=entropy), "scheduler")
 
 
 def run(instance: Instance) -> None:

@@ -21,8 +21,6 @@ from sampan.cluster.instance import Instance
 from sampan.cluster.mounts import unmount_below
 from sampan.cluster.up import LOOK_SECONDS, Progress
 
-#: How long containers get between SIGTERM and SIGKILL when the whole cluster stops.
-STOP_PODS_SECONDS = 5
 STOP_SECONDS = 40
 
 
@@ -47,7 +45,8 @@ async def purge(instance: Instance, progress: Progress) -> None:
         await asyncio.to_thread(shutil.rmtree, place, ignore_errors=False, onerror=_ignore_missing)
     _remove_cgroups(instance)
     kubeconfigs.remove(instance)
-    for parent in (instance.run_root, instance.state_root):
+    # The CNI library keeps its results there, whatever the instance; the last one takes the directories along.
+    for parent in (instance.run_root, instance.state_root, Path("/var/lib/cni/results"), Path("/var/lib/cni")):
         with contextlib.suppress(OSError):
             parent.rmdir()
 

@@ -31,6 +31,7 @@ from sampan.cluster.instance import RUN_ROOT, STATE_ROOT, Instance, load
 #: Delay before the n-th start in a row; a child that ran for ``STEADY_SECONDS`` starts over at the first.
 RESTART_DELAYS_SECONDS = (0.0, 0.2, 1.0, 2.0, 5.0)
 STEADY_SECONDS = 10.0
+FINISH_SECONDS = 20.0
 LOG_LIMIT_BYTES = 16 * 1024 * 1024
 PR_SET_PDEATHSIG = 1
 
@@ -42,6 +43,8 @@ class Program:
     name: str
     argv: tuple[str, ...]
     stop_seconds: float = 10.0
+    #: run to its end after the child has stopped, when the whole instance stops
+    after: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -63,7 +66,11 @@ def programs(instance: Instance) -> list[Program]:
     return [
         Program("containerd", ("containerd", "--config", str(containerd.config_file(instance)))),
         Program("server", (*python, "sampan.cluster.control_plane", *where)),
-        Program("node", (*python, "sampan.cluster.node_process", *where)),
+        Program(
+            "node",
+            (*python, "sampan.cluster.node_process", *where),
+            after=(*python, "sampan.cluster.stop_pods", *where),
+        ),
     ]
 
 
@@ -138,6 +145,24 @@ class Supervisor:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
+        if child.program.after:
+            await self._finish(child)
+
+    async def _finish(self, child: Child) -> None:
+        """Runs what belongs after a child's end."""
+        log = open_log(self.instance.logs / f"{child.program.name}.log")
+        try:
+            finishing = await asyncio.create_subprocess_exec(
+                *child.program.after, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, cwd="/"
+            )
+        finally:
+            os.close(log)
+        try:
+            async with asyncio.timeout(FINISH_SECONDS):
+                await finishing.wait()
+        except TimeoutError:
+            finishing.kill()
+            await finishing.wait()
 
     def _write_status(self) -> None:
         status = {

@@ -1,0 +1,94 @@
+"""The node process of an instance: node agent, node API, service proxy and DNS on one event loop.
+
+Started by the supervisor (``python -m sampan.cluster.node_process``) or by ``sampan node``. Ends with SIGTERM, leaving
+containers running for the next one to adopt; ``sampan down`` stops them afterwards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import random
+import signal
+
+import uvloop
+
+from sampan.api.clock import SystemClock
+from sampan.client import tasks
+from sampan.client.client import Client
+from sampan.client.http import HttpTransport
+from sampan.cluster import kubeconfigs, probe
+from sampan.cluster.control_plane import instance_from_arguments
+from sampan.cluster.instance import Instance
+from sampan.cluster.network_stack import run_network
+from sampan.node.api.tls import server_context
+from sampan.node.config import NodeConfig
+from sampan.node.main import run_node
+
+#: Between two looks at whether the API server answers.
+LOOK_SECONDS = 0.03
+
+log = logging.getLogger(__name__)
+
+
+def node_config(instance: Instance) -> NodeConfig:
+    settings = instance.settings
+    return NodeConfig(
+        node_name=settings.node_name,
+        addresses=(settings.node_address,),
+        root_dir=instance.kubelet_root,
+        log_dir=instance.pod_logs,
+        runtime_socket=str(instance.containerd_socket),
+        node_api_port=settings.kubelet_port,
+        cgroup_root=instance.cgroup,
+        cluster_dns=(settings.dns_ip,),
+        cluster_domain=settings.cluster_domain,
+    )
+
+
+async def serve(instance: Instance) -> None:
+    """Runs until SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    kubelet = Client(HttpTransport(kubeconfigs.connection(instance, "kubelet-client"), user_agent="kubelet"))
+    network = Client(HttpTransport(kubeconfigs.connection(instance, "network-client"), user_agent="sampan-network"))
+    tls = server_context(instance.pki / "kubelet.crt", instance.pki / "kubelet.key", instance.pki / "ca.crt")
+    clock, entropy = SystemClock(), random.SystemRandom()
+    try:
+        # Nothing can be done before the API server answers, and retries would come later than it does.
+        while not stop.is_set() and not await asyncio.to_thread(probe.is_ready, instance):
+            await asyncio.sleep(LOOK_SECONDS)
+        work = asyncio.create_task(
+            run_node(
+                node_config(instance),
+                kubelet,
+                tls=tls,
+                clock=clock,
+                random=entropy,
+                extra={"network": lambda agent: run_network(network, instance, clock)},
+            ),
+            name="node",
+        )
+        stopping = asyncio.create_task(stop.wait(), name="stop")
+        await asyncio.wait([work, stopping], return_when=asyncio.FIRST_COMPLETED)
+        await tasks.cancel_and_wait(stopping)
+        if work.done():
+            work.result()
+        await tasks.cancel_and_wait(work)
+    finally:
+        await kubelet.close()
+        await network.close()
+
+
+def run(instance: Instance) -> None:
+    """Blocks until told to stop."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname).1s %(name)s: %(message)s")
+    gc.set_threshold(10_000, 20, 50)
+    uvloop.run(serve(instance))
+
+
+if __name__ == "__main__":
+    run(instance_from_arguments("The node process of a Sampan instance"))
