@@ -48,9 +48,11 @@ from sampan.server.local import LocalTransport
 from sampan.server.metrics import Metrics
 from sampan.server.pipeline import Limits, Pipeline, Stages
 from sampan.server.registry import CacheReader, Storages
-from sampan.server.request import Handler, Request, Response, UserInfo
+from sampan.server.request import Handler, UserInfo
 from sampan.server.rest import router
 from sampan.server.rest.context import RestContext
+from sampan.server.streaming.handlers import StreamingHandlers
+from sampan.server.streaming.tls import node_tls
 from sampan.server.tokens import OpenIdDocuments, TokenIssuer
 from sampan.store.memory import MemoryStore
 from sampan.store.protocol import Store, StoreError
@@ -100,6 +102,8 @@ class Server:
         self._http: HttpServer | None = None
         self._tasks: asyncio.TaskGroup | None = None
         self._background: list[asyncio.Task[None]] = []
+        self._context: RestContext | None = None
+        self._streaming: StreamingHandlers | None = None
         self._connect: dict[tuple[str, str, str], Handler] = {}
         self._flow_headers: dict[bool, Mapping[str, str]] = {}
 
@@ -187,14 +191,17 @@ class Server:
             self._http.stop_listening()
         for task in self._background:
             task.cancel()
-        if hasattr(self, "_context"):
-            self._context.stopping = True
-        if hasattr(self, "_storages"):
-            self._storages.close()
+        if self._context is not None:
+            self._context.stop_watches()
         if self._http is not None:
             await self._http.close(self.config.shutdown_timeout_seconds)
+        if self._streaming is not None:
+            await self._streaming.close()
         if self._tasks is not None:
             await self._tasks.__aexit__(None, None, None)
+        if hasattr(self, "_storages"):
+            # Not before the last request: an empty cache would say 404 to it.
+            self._storages.close()
         if self.store is not None:
             await self.store.close()
 
@@ -226,7 +233,14 @@ class Server:
         )
         rbac = RbacAuthorizer(reader)
         authorizer = self._authorizer(rbac)
-        self._context = RestContext(
+        self._streaming = StreamingHandlers(
+            reader,
+            node_tls(config.kubelet_client_cert, config.kubelet_client_key, config.kubelet_ca),
+            config.random,
+            allow_loopback=config.allow_loopback_proxy,
+        )
+        self._streaming.register(self.connect)
+        context = self._context = RestContext(
             self._storages,
             config.clock,
             config.random,
@@ -250,7 +264,7 @@ class Server:
                 authenticate=authentication.apply,
                 impersonate=lambda request: impersonate(request, authorizer),
                 authorize=lambda request: authorize(request, authorizer),
-                resources=self._serve_resource,
+                resources=lambda request: router.serve(context, request),
                 non_resources=self._non_resource_handlers(key).handle,
                 observer=self.metrics,
                 flow_headers=self._flow_headers_of,
@@ -264,9 +278,6 @@ class Server:
             config.random,
         )
         self.health.add("started", lambda: None if self.started.is_set() else "the server is starting", ("readyz",))
-
-    async def _serve_resource(self, request: Request) -> Response:
-        return await router.serve(self._context, request)
 
     def _authorizer(self, rbac: RbacAuthorizer) -> Authorizer:
         """Raises ValueError for a mode that is none."""

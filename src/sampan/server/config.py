@@ -52,6 +52,8 @@ class ServerConfig:
     kubelet_client_cert: Path | None = None
     kubelet_client_key: Path | None = None
     kubelet_ca: Path | None = None
+    #: the proxy subresource may reach nodes and pods at loopback addresses (tests on one machine)
+    allow_loopback_proxy: bool = False
 
     max_requests_inflight: int = 400
     max_mutating_requests_inflight: int = 200

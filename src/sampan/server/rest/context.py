@@ -15,6 +15,7 @@ from sampan.server.attributes import AdmissionAttributes
 from sampan.server.hooks import Hooks
 from sampan.server.registry import ResourceStorage, Storages, View
 from sampan.server.request import Handler, Request
+from sampan.store.cache import CacheWatch
 
 
 class Admission(Protocol):
@@ -53,8 +54,15 @@ class RestContext:
     reviews: Reviews | None = None
     #: connect handlers (exec, log, proxy ...) by (group, resource, subresource)
     connect: Mapping[tuple[str, str, str], Handler] = field(default_factory=dict)
-    #: set when the server stops: watches end
+    #: open watches, so that a stop can end them first
+    watches: set[CacheWatch] = field(default_factory=set)
     stopping: bool = False
+
+    def stop_watches(self) -> None:
+        """Ends all watches cleanly; later ones end at once. Reads and writes go on."""
+        self.stopping = True
+        for watch in tuple(self.watches):
+            watch.close()
 
     def new_uid(self) -> str:
         return str(uuid.UUID(int=self.random.getrandbits(128), version=4))

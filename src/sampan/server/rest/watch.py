@@ -81,6 +81,7 @@ async def _steps(ctx: RestContext, target: Target, options: ListOptions) -> Asyn
     except (StoreError, ApiError) as error:
         yield Failure(to_api_error(error))
         return
+    ctx.watches.add(opened)
     initial_end = bool(options.send_initial_events) and options.bookmarks
     try:
         if initial_end and opened.initial_done:
@@ -108,6 +109,7 @@ async def _steps(ctx: RestContext, target: Target, options: ListOptions) -> Asyn
                 yield Bookmark(opened.initial_revision, initial_end=True)
                 initial_end = False
     finally:
+        ctx.watches.discard(opened)
         opened.close()
 
 
