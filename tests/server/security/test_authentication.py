@@ -114,9 +114,11 @@ async def test_without_credentials_one_is_anonymous(stage: AuthenticationStage) 
     assert (wanted.user.name, wanted.user.groups) == ("system:anonymous", ("system:unauthenticated",))
 
 
-async def test_basic_credentials_are_unauthorized(stage: AuthenticationStage) -> None:
-    with pytest.raises(Unauthorized):
-        await stage.apply(request(authorization="Basic YTpi"))
+async def test_credentials_of_a_scheme_that_is_not_served_count_for_nothing(stage: AuthenticationStage) -> None:
+    wanted = request(authorization="Basic YTpi")
+    await stage.apply(wanted)
+    assert wanted.user.name == "system:anonymous"
+    assert not wanted.headers
 
 
 async def test_a_browser_may_bring_its_token_as_a_subprotocol(issuer: TokenIssuer, stage: AuthenticationStage) -> None:

@@ -42,7 +42,8 @@ class AuthenticationStage:
             if found is None:
                 raise Unauthorized("Unauthorized")
             return found[0]
-        if request.headers.get("authorization") or not self._anonymous:
+        # Another scheme (Basic) is nobody's business, as upstream: such a request is anonymous and then forbidden.
+        if not self._anonymous:
             raise Unauthorized("Unauthorized")
         return ANONYMOUS
 
