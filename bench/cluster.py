@@ -167,9 +167,8 @@ async def measure() -> None:
 
 
 def main() -> None:
-    print(
-        f"{date.today()}, {os.cpu_count()} cores, Python {sys.version.split()[0]}\n\n| what | Sampan | peer |\n|---|---|---|"
-    )
+    print(f"{date.today()}, {os.cpu_count()} cores, Python {sys.version.split()[0]}\n")
+    print("| what | Sampan | peer |\n|---|---|---|")
     sampan("down", "--name", NAME, "--purge")
     try:
         began = time.perf_counter()

@@ -6,13 +6,11 @@ component has its own identity towards the API server, though it calls it withou
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import gc
 import logging
 import random
 import signal
-from pathlib import Path
 
 import uvloop
 
@@ -20,7 +18,8 @@ from sampan.api.clock import SystemClock
 from sampan.client import tasks
 from sampan.client.client import Client
 from sampan.cluster import addons
-from sampan.cluster.instance import RUN_ROOT, STATE_ROOT, Instance, load
+from sampan.cluster.arguments import instance_from_arguments, log_to_stderr
+from sampan.cluster.instance import Instance
 from sampan.controllers.context import ControllersConfig
 from sampan.controllers.manager import run_controllers
 from sampan.server.app import Server
@@ -100,20 +99,10 @@ async def run_components(server: Server, instance: Instance) -> None:
 
 def run(instance: Instance) -> None:
     """Blocks until told to stop."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname).1s %(name)s: %(message)s")
+    log_to_stderr()
     # What start-up made lives as long as the process: keep the collector from walking it again and again.
     gc.set_threshold(10_000, 20, 50)
     uvloop.run(serve(instance))
-
-
-def instance_from_arguments(description: str) -> Instance:
-    """The instance that the supervisor names on the command line of a child."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--name", required=True)
-    parser.add_argument("--state-root", type=Path, default=STATE_ROOT)
-    parser.add_argument("--run-root", type=Path, default=RUN_ROOT)
-    chosen = parser.parse_args()
-    return load(chosen.name, state_root=chosen.state_root, run_root=chosen.run_root)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from sampan.client import tasks
 from sampan.client.client import Client
 from sampan.client.http import HttpTransport
 from sampan.cluster import kubeconfigs, probe
-from sampan.cluster.control_plane import instance_from_arguments
+from sampan.cluster.arguments import instance_from_arguments, log_to_stderr
 from sampan.cluster.instance import Instance
 from sampan.cluster.network_stack import run_network
 from sampan.node.api.tls import server_context
@@ -59,7 +59,7 @@ async def serve(instance: Instance) -> None:
     clock, entropy = SystemClock(), random.SystemRandom()
     try:
         # Nothing can be done before the API server answers, and retries would come later than it does.
-        while not stop.is_set() and not await asyncio.to_thread(probe.is_ready, instance):
+        while not stop.is_set() and not await asyncio.to_thread(probe.is_ready, instance):  # noqa: ASYNC110 (another process)
             await asyncio.sleep(LOOK_SECONDS)
         work = asyncio.create_task(
             run_node(
@@ -85,7 +85,7 @@ async def serve(instance: Instance) -> None:
 
 def run(instance: Instance) -> None:
     """Blocks until told to stop."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname).1s %(name)s: %(message)s")
+    log_to_stderr()
     gc.set_threshold(10_000, 20, 50)
     uvloop.run(serve(instance))
 

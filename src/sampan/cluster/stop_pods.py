@@ -10,7 +10,7 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Iterable
 
-from sampan.cluster.control_plane import instance_from_arguments
+from sampan.cluster.arguments import instance_from_arguments
 from sampan.cluster.instance import Instance
 from sampan.node import runtime
 from sampan.node.cri.client import CriRuntime
