@@ -1,6 +1,7 @@
 """Pod cgroups below the node's root: the QoS tree, pod limits; cgroup v1, hybrid and v2.
 
-Used by pod workers before a sandbox is made and after it is gone. Small file writes on kernfs, done in place. What
+Used by pod workers before a sandbox is made and after it is gone. ``create`` is a few writes on kernfs,
+done in place; ``remove`` waits for the kernel and belongs in a thread. What
 the kernel refuses (no controller, no delegation) is noted once and left to the runtime: a pod runs without its limit
 rather than not at all only where the controller itself is absent.
 """
@@ -65,6 +66,9 @@ class CgroupManager:
         self._mount = mount
         self._unified = is_unified(mount)
         self._warned: set[str] = set()
+
+    def path(self, pod: Obj) -> str:
+        return pod_path(self._root, pod)
 
     def create(self, pod: Obj) -> str:
         """The pod's cgroup with its limits; returns the parent for its sandbox. Idempotent."""

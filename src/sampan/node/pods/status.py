@@ -170,10 +170,12 @@ def _terminated(container: runtime.Container, facts: Facts) -> Obj:
     terminated: Obj = {
         "exitCode": container.exit_code,
         "reason": reason,
-        "startedAt": format_time(container.started_at) if container.started_at else None,
-        "finishedAt": format_time(container.finished_at) if container.finished_at else None,
         "containerID": f"{facts.runtime_name}://{container.id}",
     }
+    if container.started_at:
+        terminated["startedAt"] = format_time(container.started_at)
+    if container.finished_at:
+        terminated["finishedAt"] = format_time(container.finished_at)
     message = facts.termination_messages.get(container.id) or container.message
     if message:
         terminated["message"] = message
@@ -316,7 +318,7 @@ def _merge_conditions(previous: Sequence[Obj], own: Sequence[Obj], now: datetime
         before = known.pop(condition["type"], None)
         same = before is not None and before.get("status") == condition["status"]
         moment = before.get("lastTransitionTime") if same and before is not None else None
-        entry = {**condition, "lastTransitionTime": moment or format_time(now), "lastProbeTime": None}
+        entry = {**condition, "lastTransitionTime": moment or format_time(now)}
         if generation is not None:
             entry["observedGeneration"] = generation
         merged.append(entry)

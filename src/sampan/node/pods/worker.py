@@ -371,7 +371,7 @@ class PodWorker:
             self._publish()
         if self._mounted is None:
             self._mounted = await context.volumes.mount_pod(self.pod, context.facts())
-        parent = context.cgroups.create(self.pod)
+        parent = context.cgroups.path(self.pod)
         config = render.sandbox_config(self.pod, context.config, context.host_dns, sandbox.attempt, parent)
         around = starting.Surroundings(
             pod=self.pod,
@@ -562,7 +562,7 @@ class PodWorker:
             await self._look(sandbox_id)
         self._publish()
         await self._insist(lambda: self.context.volumes.unmount_pod(self.uid))
-        self.context.cgroups.remove(self.pod)
+        await asyncio.to_thread(self.context.cgroups.remove, self.pod)
         if not self.gone:
             await self.sender.idle.wait()
 
