@@ -47,7 +47,8 @@ def merge(target: Obj, patch: Obj) -> None:
                 if item.get("$patch") == "delete":
                     present.pop(item[keys[name]], None)
                 else:
-                    present[item[keys[name]]] = item
+                    merged = {**present.get(item[keys[name]], {}), **item}
+                    present[item[keys[name]]] = {key: each for key, each in merged.items() if each is not None}
             target[name] = list(present.values())
         else:
             target[name] = value

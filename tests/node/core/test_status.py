@@ -131,3 +131,9 @@ def test_the_patch_holds_only_what_changed_and_removes_old_addresses() -> None:
         "message": None,
     }
     assert plan_status_patch(new, new) == {}
+
+
+def test_a_condition_loses_its_reason_when_it_becomes_true() -> None:
+    old = {"conditions": [{"type": "Ready", "status": "False", "reason": "ContainersNotReady"}]}
+    new = {"conditions": [{"type": "Ready", "status": "True"}]}
+    assert plan_status_patch(old, new) == {"conditions": [{"type": "Ready", "status": "True", "reason": None}]}

@@ -340,7 +340,12 @@ def plan_status_patch(previous: Obj, status: Obj) -> Obj:
             patch[key] = [*(new or ()), *({"$patch": "delete", "ip": item["ip"]} for item in gone)]
         elif key == "conditions":
             before = {item["type"]: item for item in old or ()}
-            patch[key] = [item for item in new or () if before.get(item["type"]) != item]
+            # Merged by type and field: what a condition no longer says (its reason) is removed by name.
+            patch[key] = [
+                {**dict.fromkeys(before.get(item["type"], {}).keys() - item.keys()), **item}
+                for item in new or ()
+                if before.get(item["type"]) != item
+            ]
         else:
             patch[key] = new
     return patch
