@@ -90,10 +90,10 @@ def _validate_status(new: Obj, old: Obj) -> Errors:
     found = [fault for key in _COUNTERS for fault in common.non_negative(status.get(key), f"status.{key}")]
     for key in ("updatedReplicas", "readyReplicas", "availableReplicas"):
         if status.get(key, 0) > status.get("replicas", 0):
-            found.append(errors.invalid(f"status.{key}", status[key], "cannot be greater than status.replicas"))
+            found.append(errors.invalid(f"status.{key}", status.get(key, 0), "cannot be greater than status.replicas"))
     if status.get("availableReplicas", 0) > status.get("readyReplicas", 0):
         text = "cannot be greater than readyReplicas"
-        found.append(errors.invalid("status.availableReplicas", status["availableReplicas"], text))
+        found.append(errors.invalid("status.availableReplicas", status.get("availableReplicas", 0), text))
     return found
 
 
