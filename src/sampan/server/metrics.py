@@ -25,6 +25,7 @@ _VERBS = frozenset(
 class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._series: dict[tuple[tuple[str, ...], int], tuple[Counter, Histogram]] = {}
         self._requests = Counter(
             "apiserver_request", "Requests by verb, resource and code", (*_REQUEST, "code"), registry=self.registry
         )
@@ -43,8 +44,16 @@ class Metrics:
 
     def observe(self, info: RequestInfo, status: int, seconds: float) -> None:
         labels = request_labels(info)
-        self._requests.labels(*labels, str(status)).inc()
-        self._durations.labels(*labels).observe(seconds)
+        series = self._series.get((labels, status))
+        if series is None:
+            # Finding a series by its labels costs more than counting in it; there are few, so they are kept.
+            series = self._series[labels, status] = (
+                self._requests.labels(*labels, str(status)),
+                self._durations.labels(*labels),
+            )
+        requests, durations = series
+        requests.inc()
+        durations.observe(seconds)
 
     def handle(self, request: Request) -> Response | None:
         """None: not the metrics path."""
