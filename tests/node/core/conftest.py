@@ -122,6 +122,8 @@ class FakeApi:
             obj["metadata"] |= {"deletionTimestamp": "2026-01-01T00:00:00Z", "deletionGracePeriodSeconds": grace}
             return self.store(path, obj, "MODIFIED")
         obj["metadata"]["deletionGracePeriodSeconds"] = grace
+        if obj["metadata"].get("finalizers"):
+            return self.store(path, obj, "MODIFIED")
         del self.objects[path]
         self.revision += 1
         obj["metadata"]["resourceVersion"] = str(self.revision)

@@ -251,3 +251,17 @@ async def test_hooks_run_in_the_container(world: Any, where: str) -> None:
     world.api.delete(path)
     await world.api.until(lambda: path not in world.api.objects)
     assert seen == [["hook"]]
+
+
+async def test_a_finalizer_keeps_the_object_but_not_its_containers(world: Any) -> None:
+    path = world.api.add_pod("web")
+    await world.api.until(lambda: running(world, path))
+    world.api.objects[path]["metadata"]["finalizers"] = ["example.com/hold"]
+    world.api.delete(path)
+    await world.api.until(lambda: not world.runtime._sandboxes)
+    await asyncio.sleep(0.02)
+    deletions = [call for call in world.api.calls if call.method == "DELETE" and call.path == path]
+    assert len(deletions) == 1
+    world.api.objects[path]["metadata"]["finalizers"] = []
+    world.api.delete(path, {"gracePeriodSeconds": 0})
+    await world.api.until(lambda: not world.agent._workers)

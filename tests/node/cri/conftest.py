@@ -8,6 +8,7 @@ import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,6 +28,8 @@ class Bench:
     image: str
     base: Path
     real: bool
+    #: The containerd below, when there is one.
+    process: Any = None
 
     def sandbox(self, name: str = "pod") -> runtime.SandboxConfig:
         labels = {runtime.POD_UID_LABEL: f"uid-{name}", runtime.POD_NAME_LABEL: name}
@@ -90,7 +93,7 @@ async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     try:
         for archive in (local.pause_image(), local.demo_image()):
             await local.import_image(str(config.address), archive)
-        yield Bench(client, local.DEMO_IMAGE, tmp_path, real=True)
+        yield Bench(client, local.DEMO_IMAGE, tmp_path, real=True, process=process)
     finally:
         await containerd.remove_all_pods(client)
         await client.close()

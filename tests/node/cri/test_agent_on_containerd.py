@@ -206,3 +206,18 @@ async def test_pre_stop_runs_and_grace_is_kept(cluster: Cluster) -> None:
     await cluster.admin.delete(PODS, "web", "default", grace_period_seconds=2)
     await cluster.gone("web")
     assert (marker / "stopped").exists()
+
+
+async def test_a_restarted_containerd_is_followed_again(cluster: Cluster) -> None:
+    await cluster.create("web", ["sh", "-c", "trap 'exit 0' TERM; sleep 1000 & wait"])
+    pod = await cluster.until("web", phase("Running"))
+    before = pod["status"]["containerStatuses"][0]["containerID"]
+    await cluster.bench.process.stop()
+    await cluster.bench.process.start()
+    await asyncio.sleep(2.5)
+    pod = await cluster.admin.get(PODS, "web", "default")
+    assert pod["status"]["containerStatuses"][0]["containerID"] == before
+    await cluster.bench.runtime.exec_sync(before.removeprefix("containerd://"), ["kill", "1"], 5)
+    await cluster.until("web", lambda pod: pod["status"]["containerStatuses"][0]["restartCount"] == 1, 5)
+    await cluster.create("later", ["sleep", "1000"])
+    await cluster.until("later", phase("Running"))

@@ -139,6 +139,7 @@ class PodWorker:
                 await self._end()
                 await self._linger()
                 await self._forget()
+                await self._wait_gone()
             finally:
                 self._group = None
                 self.probes.stop()
@@ -622,7 +623,7 @@ class PodWorker:
                 PODS, meta["name"], meta["namespace"], uid=self.uid, grace_period_seconds=0
             )
         except (NotFound, Conflict):
-            return True
+            self.gone = True
         except (ApiError, OSError, TimeoutError) as error:
             log.warning("delete of pod %s: %s", spec.full_name(self.pod), error)
             await asyncio.sleep(1.0)
@@ -635,3 +636,9 @@ class PodWorker:
         meta = self.pod["metadata"]
         directory = self.context.config.pod_log_dir(meta["namespace"], meta["name"], self.uid)
         await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
+
+    async def _wait_gone(self) -> None:
+        """Finalizers may keep the object: a worker that left earlier would be made again by the next change."""
+        while not self.gone:
+            self._wake.clear()
+            await self._wake.wait()
