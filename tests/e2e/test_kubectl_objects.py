@@ -207,6 +207,6 @@ def test_dry_run_on_the_server_stores_nothing(each_kubectl: Kubectl) -> None:
 
 def test_invalid_object_is_refused_with_its_fields(each_kubectl: Kubectl) -> None:
     said = each_kubectl.fails(
-        "create", "-f", "-", "--validate=false", stdin=web().replace("{app: web}}}", "{app: x}}}")
+        "create", "-f", "-", "--validate=false", stdin=web().replace("matchLabels: {app: web}", "matchLabels: {app: x}")
     )
     assert "`selector` does not match template `labels`" in said
