@@ -1,0 +1,103 @@
+"""Pod affinity terms, parsed once a pod: what InterPodAffinity evaluates and what pods on nodes carry. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from sampan.api import labels
+from sampan.api.labels import Requirement, Selector
+from sampan.api.types import Obj
+from sampan.scheduler.podinfo import PodInfo
+
+TermKind = Literal["affinity", "anti-affinity", "preferred"]
+_REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
+_PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """``weight`` is 0 for required terms and negative for preferred anti-affinity. ``namespace_selector`` None
+    matches no namespace; namespaces are those named or selected."""
+
+    kind: TermKind
+    namespaces: frozenset[str]
+    namespace_selector: Selector | None
+    selector: Selector
+    topology_key: str
+    weight: int = 0
+
+    def matches(self, pod: PodInfo, namespace_labels: Mapping[str, Mapping[str, str]]) -> bool:
+        if pod.namespace not in self.namespaces:
+            chosen = self.namespace_selector
+            if chosen is None or not chosen.matches(namespace_labels.get(pod.namespace)):
+                return False
+        return self.selector.matches(pod.labels)
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    affinity: tuple[Term, ...] = ()
+    anti_affinity: tuple[Term, ...] = ()
+    preferred: tuple[Term, ...] = ()
+
+    @property
+    def carried(self) -> tuple[Term, ...]:
+        """Those that matter to other pods while this one runs."""
+        return (*self.affinity, *self.anti_affinity, *self.preferred)
+
+
+NONE = Terms()
+
+
+def terms_of(pod: PodInfo) -> Terms:
+    """Raises SelectorError for a selector that validation should have refused."""
+    found: Terms | None = pod.__dict__.get("terms")
+    if found is None:
+        found = pod.__dict__["terms"] = _parse(pod)
+    return found
+
+
+def _parse(pod: PodInfo) -> Terms:
+    together = pod.affinity.get("podAffinity") or {}
+    apart = pod.affinity.get("podAntiAffinity") or {}
+    if not together and not apart:
+        return NONE
+    preferred = [
+        _term(pod, "preferred", item.get("podAffinityTerm") or {}, sign * int(item.get("weight") or 0))
+        for side, sign in ((together, 1), (apart, -1))
+        for item in side.get(_PREFERRED) or ()
+    ]
+    return Terms(
+        tuple(_term(pod, "affinity", term) for term in together.get(_REQUIRED) or ()),
+        tuple(_term(pod, "anti-affinity", term) for term in apart.get(_REQUIRED) or ()),
+        tuple(preferred),
+    )
+
+
+def _term(pod: PodInfo, kind: TermKind, term: Obj, weight: int = 0) -> Term:
+    selector = labels.from_label_selector(term.get("labelSelector"))
+    selector = with_label_keys(selector, pod.labels, term.get("matchLabelKeys"), labels.IN)
+    selector = with_label_keys(selector, pod.labels, term.get("mismatchLabelKeys"), labels.NOT_IN)
+    chosen = term.get("namespaceSelector")
+    namespaces = term.get("namespaces") or ()
+    if not namespaces and chosen is None:
+        namespaces = (pod.namespace,)
+    return Term(
+        kind,
+        frozenset(namespaces),
+        labels.from_label_selector(chosen) if chosen is not None else None,
+        selector,
+        term.get("topologyKey", ""),
+        weight,
+    )
+
+
+def with_label_keys(selector: Selector, own: Mapping[str, str], keys: list[str] | None, operator: str) -> Selector:
+    """The selector narrowed by the pod's own values of some labels (``matchLabelKeys``)."""
+    extra = tuple(Requirement(key, operator, (own[key],)) for key in keys or () if key in own)
+    if not extra or selector.nothing:
+        return selector
+    # The API server merges the keys into the selector at admission: say nothing twice.
+    return Selector(selector.requirements + tuple(r for r in extra if r not in selector.requirements))

@@ -1,0 +1,263 @@
+"""All nodes as NumPy arrays: one slot a node, one array a property. Plugins read them, only the cache writes.
+
+Labels are interned per key, taints per set of taints, so that a rule is evaluated once for each distinct value and
+spread over the nodes by one indexing operation. Matrices are resource × slot: the row of a resource is contiguous.
+One event loop; a decision is synchronous, so these arrays are its snapshot and nothing is copied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sampan.api.types import Obj
+from sampan.scheduler.podinfo import PodInfo, normalized_image
+from sampan.scheduler.requests import amounts
+
+Bools: TypeAlias = NDArray[np.bool_]
+Ints: TypeAlias = NDArray[np.int64]
+Ids: TypeAlias = NDArray[np.int32]
+Floats: TypeAlias = NDArray[np.float64]
+#: Which slots an operation is about: all, or these.
+At: TypeAlias = slice | NDArray[np.intp]
+
+CPU, MEMORY, EPHEMERAL, PODS = range(4)
+_FIRST = 64
+#: Below this many slots a Python loop beats a table of all values.
+_FEW = 8
+
+
+class LabelColumn:
+    """The values of one label key on all slots; id 0 is "has no such label"."""
+
+    def __init__(self, capacity: int) -> None:
+        self.ids: Ids = np.zeros(capacity, np.int32)
+        self.values: list[str | None] = [None]
+        self._index: dict[str, int] = {}
+
+    def set(self, slot: int, value: str | None) -> None:
+        self.ids[slot] = 0 if value is None else self.intern(value)
+
+    def intern(self, value: str) -> int:
+        found = self._index.get(value)
+        if found is None:
+            found = self._index[value] = len(self.values)
+            self.values.append(value)
+        return found
+
+    def where(self, predicate: Callable[[str | None], bool], at: At) -> Bools:
+        ids = self.ids[at]
+        values = self.values
+        if len(ids) < _FEW:
+            return np.array([predicate(values[i]) for i in ids], np.bool_)
+        return np.array([predicate(value) for value in values], np.bool_)[ids]
+
+
+class Taint(tuple[str, str, str]):
+    """(key, value, effect)."""
+
+    __slots__ = ()
+
+
+class NodeArrays:
+    """Invariants: ``slot_of[name]`` is unique and ``present`` there; a slot that is not present has neither labels
+    nor usage; ``changed[slot]`` grows with every change of that slot."""
+
+    def __init__(self) -> None:
+        self.capacity = _FIRST
+        self.size = 0  # slots in use are below this
+        self.count = 0
+        self.slot_of: dict[str, int] = {}
+        self.names: list[str] = []
+        self.objects: list[Obj] = []
+        self._free: list[int] = []
+        self.resources: dict[str, int] = {"cpu": CPU, "memory": MEMORY, "ephemeral-storage": EPHEMERAL, "pods": PODS}
+        self.allocatable: Ints = np.zeros((4, _FIRST), np.int64)
+        self.requested: Ints = np.zeros((4, _FIRST), np.int64)
+        self.nonzero: Ints = np.zeros((2, _FIRST), np.int64)
+        self.present: Bools = np.zeros(_FIRST, np.bool_)
+        self.unschedulable: Bools = np.zeros(_FIRST, np.bool_)
+        self.changed: Ints = np.zeros(_FIRST, np.int64)
+        self.taint_set: Ids = np.zeros(_FIRST, np.int32)
+        self.taint_sets: list[tuple[Taint, ...]] = [()]
+        self._taint_ids: dict[tuple[Taint, ...], int] = {(): 0}
+        self.labels: dict[str, LabelColumn] = {}
+        self.images: dict[str, tuple[int, set[int]]] = {}
+        self.ports: dict[tuple[str, int], dict[int, dict[str, int]]] = {}
+        #: counts changes of any slot, and changes after which verdicts of all slots may differ
+        self.version = 0
+        self.structure = 0
+
+    # Nodes
+
+    def put(self, node: Obj) -> int:
+        name = node["metadata"]["name"]
+        slot = self.slot_of.get(name)
+        if slot is None:
+            slot = self._take_slot(name, node)
+            before: Obj = {}
+        else:
+            before = self.objects[slot]
+            self.objects[slot] = node
+        self._set_labels(slot, before, node)
+        spec, status = node.get("spec") or {}, node.get("status") or {}
+        self.unschedulable[slot] = bool(spec.get("unschedulable"))
+        self.taint_set[slot] = self._taints(spec.get("taints") or ())
+        for index in self.resources.values():
+            self.allocatable[index, slot] = 0
+        for resource, value in amounts(status.get("allocatable") or status.get("capacity")).items():
+            row = self.row(resource)  # first: it may replace the matrix
+            self.allocatable[row, slot] = value
+        self._set_images(slot, (before.get("status") or {}).get("images"), status.get("images"))
+        self.touch(slot)
+        return slot
+
+    def drop(self, name: str) -> None:
+        slot = self.slot_of.pop(name, None)
+        if slot is None:
+            return
+        before = self.objects[slot]
+        self._set_labels(slot, before, {"metadata": {"name": ""}})
+        self._set_images(slot, (before.get("status") or {}).get("images"), None)
+        self.allocatable[:, slot] = self.requested[:, slot] = 0
+        self.nonzero[:, slot] = 0
+        for held in self.ports.values():
+            held.pop(slot, None)
+        self.present[slot] = False
+        self.names[slot] = ""
+        self.objects[slot] = {}
+        self._free.append(slot)
+        self.count -= 1
+        self.structure += 1
+        self.touch(slot)
+
+    def touch(self, slot: int) -> None:
+        self.version += 1
+        self.changed[slot] = self.version
+
+    # Usage
+
+    def add_usage(self, slot: int, pod: PodInfo, sign: int) -> None:
+        """``sign`` 1 adds the pod to the slot, -1 takes it away."""
+        rows = [self.row(resource) for resource in pod.requests]
+        for row, value in zip(rows, pod.requests.values(), strict=True):
+            self.requested[row, slot] += sign * value
+        cpu, memory = pod.nonzero
+        self.nonzero[CPU, slot] += sign * cpu
+        self.nonzero[MEMORY, slot] += sign * memory
+        for address, protocol, port in pod.ports:
+            held = self.ports.setdefault((protocol, port), {}).setdefault(slot, {})
+            held[address] = held.get(address, 0) + sign
+            if held[address] <= 0:
+                del held[address]
+        self.touch(slot)
+
+    # Reading
+
+    def row(self, resource: str) -> int:
+        """The row of a resource; one that no node offers gets a row of zeros."""
+        found = self.resources.get(resource)
+        if found is None:
+            found = self.resources[resource] = len(self.resources)
+            empty = np.zeros((1, self.capacity), np.int64)
+            self.allocatable = np.vstack((self.allocatable, empty))
+            self.requested = np.vstack((self.requested, empty))
+        return found
+
+    def all(self) -> slice:
+        return slice(0, self.size)
+
+    def length(self, at: At) -> int:
+        return self.size if isinstance(at, slice) else len(at)
+
+    def where_label(self, key: str, predicate: Callable[[str | None], bool], at: At) -> Bools:
+        column = self.labels.get(key)
+        if column is None:
+            return np.full(self.length(at), predicate(None), np.bool_)
+        return column.where(predicate, at)
+
+    def where_name(self, names: set[str], at: At) -> Bools:
+        found = np.zeros(self.size, np.bool_)
+        for name in names:
+            slot = self.slot_of.get(name)
+            if slot is not None:
+                found[slot] = True
+        return found[at]
+
+    def by_taint_set(self, value: Callable[[tuple[Taint, ...]], int], at: At) -> Ids:
+        """A number for each slot, computed once for each distinct set of taints."""
+        ids = self.taint_set[at]
+        if len(ids) < _FEW:
+            return np.array([value(self.taint_sets[i]) for i in ids], np.int32)
+        return np.array([value(taints) for taints in self.taint_sets], np.int32)[ids]
+
+    # Inside
+
+    def _take_slot(self, name: str, node: Obj) -> int:
+        if self._free:
+            slot = self._free.pop()
+            self.names[slot], self.objects[slot] = name, node
+        else:
+            slot = self.size
+            if slot == self.capacity:
+                self._grow()
+            self.size += 1
+            self.names.append(name)
+            self.objects.append(node)
+        self.slot_of[name] = slot
+        self.present[slot] = True
+        self.count += 1
+        self.structure += 1
+        return slot
+
+    def _grow(self) -> None:
+        more = self.capacity
+        self.capacity *= 2
+        for matrix in ("allocatable", "requested", "nonzero"):
+            setattr(self, matrix, np.pad(getattr(self, matrix), ((0, 0), (0, more))))
+        for vector in ("present", "unschedulable", "changed", "taint_set"):
+            setattr(self, vector, np.pad(getattr(self, vector), (0, more)))
+        for column in self.labels.values():
+            column.ids = np.pad(column.ids, (0, more))
+
+    def _set_labels(self, slot: int, before: Obj, after: Obj) -> None:
+        old = (before.get("metadata") or {}).get("labels") or {}
+        new = after["metadata"].get("labels") or {}
+        for key in old:
+            if key not in new:
+                self.labels[key].set(slot, None)
+        for key, value in new.items():
+            if old.get(key) != value:
+                column = self.labels.get(key)
+                if column is None:
+                    column = self.labels[key] = LabelColumn(self.capacity)
+                column.set(slot, value)
+
+    def _taints(self, listed: Any) -> int:
+        key = tuple(Taint((t.get("key", ""), t.get("value") or "", t.get("effect", ""))) for t in listed)
+        found = self._taint_ids.get(key)
+        if found is None:
+            found = self._taint_ids[key] = len(self.taint_sets)
+            self.taint_sets.append(key)
+        return found
+
+    def _set_images(self, slot: int, before: Any, after: Any) -> None:
+        if before == after:
+            return
+        self.structure += 1
+        for image in before or ():
+            for name in image.get("names") or ():
+                held = self.images.get(normalized_image(name))
+                if held is not None:
+                    held[1].discard(slot)
+                    if not held[1]:
+                        del self.images[normalized_image(name)]
+        for image in after or ():
+            for name in image.get("names") or ():
+                name = normalized_image(name)
+                slots = self.images[name][1] if name in self.images else set()
+                slots.add(slot)
+                self.images[name] = (int(image.get("sizeBytes") or 0), slots)

@@ -1,0 +1,137 @@
+"""The cluster as decisions see it: nodes as arrays, the pods on them, pods assumed to be on them, nominations.
+
+Fed by the shell from informers. An assumed pod counts on its node from the decision on, before the API knows; the
+informer's report confirms it, a failed binding forgets it. One event loop, no I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from sampan.api.types import Obj
+from sampan.scheduler.arrays import NodeArrays
+from sampan.scheduler.podcounts import PodCounts
+from sampan.scheduler.podinfo import PodInfo
+
+
+class Cluster:
+    """Invariants: every pod in ``_where`` is in ``pods_on`` of that node and, when the node is known, counted in
+    ``nodes`` and ``counts``; assumed pods are among them."""
+
+    def __init__(self) -> None:
+        self.nodes = NodeArrays()
+        self.counts = PodCounts(self.nodes)
+        self.pods_on: dict[str, dict[str, PodInfo]] = {}
+        self._where: dict[str, str] = {}
+        self._assumed: set[str] = set()
+        self.nominated: dict[str, tuple[PodInfo, str]] = {}
+        self.namespace_labels: dict[str, dict[str, str]] = {}
+        #: for default topology spreading: see plugins/spreading.py
+        self.selector_sources: Iterable[Obj] = ()
+
+    # Nodes
+
+    def put_node(self, node: Obj) -> int:
+        name = node["metadata"]["name"]
+        known = name in self.nodes.slot_of
+        slot = self.nodes.put(node)
+        if not known:
+            for pod in self.pods_on.get(name, {}).values():
+                self._count(slot, pod, 1)
+        return slot
+
+    def drop_node(self, name: str) -> None:
+        slot = self.nodes.slot_of.get(name)
+        if slot is None:
+            return
+        for pod in self.pods_on.get(name, {}).values():
+            self._count(slot, pod, -1)
+        self.nodes.drop(name)
+
+    # Pods
+
+    def put_pod(self, pod: PodInfo) -> None:
+        """The informer's word: replaces an assumption and any earlier state."""
+        self._remove(pod.uid)
+        self._add(pod, pod.node_name)
+        self.nominated.pop(pod.uid, None)
+
+    def drop_pod(self, uid: str) -> None:
+        self._remove(uid)
+
+    def assume(self, pod: PodInfo, node: str) -> None:
+        self._add(pod, node)
+        self._assumed.add(pod.uid)
+        self.nominated.pop(pod.uid, None)
+
+    def forget(self, pod: PodInfo) -> str:
+        """Takes back an assumption; returns the node, "" when the informer has confirmed or removed the pod."""
+        if pod.uid not in self._assumed:
+            return ""
+        return self._remove(pod.uid)
+
+    def is_assumed(self, uid: str) -> bool:
+        return uid in self._assumed
+
+    def node_of(self, uid: str) -> str:
+        return self._where.get(uid, "")
+
+    def nominate(self, pod: PodInfo, node: str) -> None:
+        if node:
+            self.nominated[pod.uid] = (pod, node)
+        else:
+            self.nominated.pop(pod.uid, None)
+
+    @contextmanager
+    def hypothetical(
+        self, node: str, *, without: Iterable[PodInfo] = (), plus: Iterable[PodInfo] = ()
+    ) -> Iterator[int]:
+        """The cluster as if pods had left a node, or had joined it; gives the slot. For decisions, never across
+        an await."""
+        slot = self.nodes.slot_of[node]
+        without, plus = list(without), list(plus)
+        for pod in without:
+            self._count(slot, pod, -1)
+        for pod in plus:
+            self._count(slot, pod, 1)
+        try:
+            yield slot
+        finally:
+            for pod in plus:
+                self._count(slot, pod, -1)
+            for pod in without:
+                self._count(slot, pod, 1)
+
+    def check_invariants(self) -> None:
+        for uid, node in self._where.items():
+            assert uid in self.pods_on[node], "a pod is not on its node"
+        assert self._assumed <= self._where.keys(), "an assumed pod is nowhere"
+        for name, slot in self.nodes.slot_of.items():
+            pods = self.pods_on.get(name, {}).values()
+            for resource, row in self.nodes.resources.items():
+                wanted = sum(pod.requests.get(resource, 0) for pod in pods)
+                assert self.nodes.requested[row, slot] == wanted, f"{resource} of {name} is miscounted"
+
+    def _add(self, pod: PodInfo, node: str) -> None:
+        self.pods_on.setdefault(node, {})[pod.uid] = pod
+        self._where[pod.uid] = node
+        slot = self.nodes.slot_of.get(node)
+        if slot is not None:
+            self._count(slot, pod, 1)
+
+    def _remove(self, uid: str) -> str:
+        node = self._where.pop(uid, "")
+        self._assumed.discard(uid)
+        if node:
+            pod = self.pods_on[node].pop(uid)
+            if not self.pods_on[node]:
+                del self.pods_on[node]
+            slot = self.nodes.slot_of.get(node)
+            if slot is not None:
+                self._count(slot, pod, -1)
+        return node
+
+    def _count(self, slot: int, pod: PodInfo, sign: int) -> None:
+        self.nodes.add_usage(slot, pod, sign)
+        self.counts.add(slot, pod, sign)

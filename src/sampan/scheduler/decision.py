@@ -1,0 +1,115 @@
+"""The record of a decision: how many nodes each plugin ruled out and why, the best scores, what came of it.
+
+Kept for the newest pods in a bounded map; `sampan why` and the FailedScheduling message read it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sampan.api.types import Obj
+from sampan.client.keys import ObjectKey
+from sampan.scheduler.framework import VERDICTS
+
+NO_NODES = "no nodes available to schedule pods"
+
+
+@dataclass(frozen=True, slots=True)
+class Ruled:
+    """Nodes that one plugin ruled out for one reason."""
+
+    plugin: str
+    nodes: int
+    reasons: tuple[str, ...]
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """``node`` is "" when no node can take the pod; ``message`` is then what the event says."""
+
+    pod: ObjectKey
+    uid: str
+    node: str = ""
+    nodes: int = 0
+    feasible: int = 0
+    #: verdict id -> nodes
+    ruled_out: Mapping[int, int] = field(default_factory=dict)
+    #: what PreFilter said when it ruled out all nodes
+    pre_filter: str = ""
+    post_filter: str = ""
+    top: tuple[tuple[str, float], ...] = ()
+    at: datetime | None = None
+
+    @property
+    def message(self) -> str:
+        if self.node:
+            return f"Successfully assigned {self.pod} to {self.node}"
+        return NO_NODES if not self.nodes else fit_error(self.nodes, self.reasons(), self.pre_filter, self.post_filter)
+
+    def reasons(self) -> Counter[str]:
+        found: Counter[str] = Counter()
+        for number, nodes in self.ruled_out.items():
+            for reason in VERDICTS[number].reasons:
+                found[reason] += nodes
+        return found
+
+    def plugins(self) -> frozenset[str]:
+        """Those that turned a node down."""
+        return frozenset(VERDICTS[number].plugin for number in self.ruled_out)
+
+    def by_plugin(self) -> list[Ruled]:
+        """Most nodes first."""
+        ordered = sorted(self.ruled_out.items(), key=lambda item: -item[1])
+        return [
+            Ruled(VERDICTS[number].plugin, nodes, VERDICTS[number].reasons, VERDICTS[number].detail)
+            for number, nodes in ordered
+        ]
+
+    def to_object(self) -> Obj:
+        """For the command line and HTTP."""
+        return {
+            "pod": str(self.pod),
+            "node": self.node,
+            "nodes": self.nodes,
+            "feasible": self.feasible,
+            "message": self.message,
+            "ruledOut": [
+                {"plugin": r.plugin, "nodes": r.nodes, "reasons": list(r.reasons), "detail": r.detail}
+                for r in self.by_plugin()
+            ],
+            "topScores": [{"node": name, "score": score} for name, score in self.top],
+        }
+
+
+def fit_error(nodes: int, reasons: Mapping[str, int], pre_filter: str = "", post_filter: str = "") -> str:
+    """``framework.FitError``: reasons sorted as text, counts included."""
+    text = f"0/{nodes} nodes are available:"
+    if pre_filter:
+        text += f" {pre_filter}."
+    elif reasons:
+        text += f" {', '.join(sorted(f'{count} {reason}' for reason, count in reasons.items()))}."
+    return f"{text} {post_filter}" if post_filter else text
+
+
+class Decisions:
+    """The latest decision on each pod, for the ``limit`` pods decided on last."""
+
+    def __init__(self, limit: int = 4096) -> None:
+        self._limit = limit
+        self._records: OrderedDict[ObjectKey, Decision] = OrderedDict()
+
+    def put(self, decision: Decision) -> None:
+        self._records[decision.pod] = decision
+        self._records.move_to_end(decision.pod)
+        if len(self._records) > self._limit:
+            self._records.popitem(last=False)
+
+    def get(self, namespace: str, name: str) -> Decision | None:
+        return self._records.get(ObjectKey(namespace, name))
+
+    def __len__(self) -> int:
+        return len(self._records)

@@ -1,0 +1,136 @@
+"""NodeResourcesFit and NodeResourcesBalancedAllocation: room for the pod's requests, and how well it would sit.
+
+Scores are whole numbers as upstream's, with its integer divisions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from sampan.scheduler.arrays import CPU, MEMORY, PODS, At, Floats, Ids, Ints, NodeArrays
+from sampan.scheduler.cache import Cluster
+from sampan.scheduler.framework import MAX_NODE_SCORE, VERDICTS, Code, CycleState
+from sampan.scheduler.plugins.base import LocalFilter, LocalScore
+from sampan.scheduler.podinfo import PodInfo
+
+Strategy = Literal["LeastAllocated", "MostAllocated", "RequestedToCapacityRatio"]
+_BY_DEFAULT: tuple[tuple[str, int], ...] = (("cpu", 1), ("memory", 1))
+
+
+@dataclass(frozen=True, slots=True)
+class ScoringStrategy:
+    """``shape``: (utilization 0-100, score 0-10) points in order, for RequestedToCapacityRatio."""
+
+    type: Strategy = "LeastAllocated"
+    resources: tuple[tuple[str, int], ...] = _BY_DEFAULT
+    shape: tuple[tuple[int, int], ...] = ((0, 0), (100, 10))
+
+
+class NodeResourcesFit(LocalFilter, LocalScore):
+    name = "NodeResourcesFit"
+
+    def __init__(self, strategy: ScoringStrategy | None = None, ignored: Sequence[str] = ()) -> None:
+        self._strategy = strategy or ScoringStrategy()
+        self._ignored = frozenset(ignored)
+
+    def filter(self, state: CycleState, pod: PodInfo, cluster: Cluster, at: At) -> Ids | None:
+        nodes = cluster.nodes
+        wanted = [(n, nodes.row(n), v) for n, v in pod.requests.items() if n not in self._ignored]
+        # Bit i of ``short``: resource i is insufficient now; of ``never``: even on the empty node.
+        short = np.zeros(nodes.length(at), np.int64)
+        never = np.zeros(nodes.length(at), np.bool_)
+        for bit, (_, row, value) in enumerate(wanted):
+            allocatable = nodes.allocatable[row, at]
+            short |= (allocatable - nodes.requested[row, at] < value).astype(np.int64) << bit
+            if row != PODS:
+                never |= allocatable < value
+        if not short.any():
+            return None
+        combined = short << 1 | (never & (short != 0))
+        kinds, inverse = np.unique(combined, return_inverse=True)
+        names = [name for name, _, _ in wanted]
+        return np.array([self._verdict(names, int(kind)) for kind in kinds], np.int32)[inverse]
+
+    def _verdict(self, names: list[str], combined: int) -> int:
+        if combined == 0:
+            return VERDICTS.PASS
+        reasons = [_reason(name) for bit, name in enumerate(names) if combined >> (bit + 1) & 1]
+        code = Code.UNRESOLVABLE if combined & 1 else Code.UNSCHEDULABLE
+        return VERDICTS.id(self.name, code, *reasons)
+
+    def score(self, state: CycleState, pod: PodInfo, cluster: Cluster, at: At) -> Floats:
+        nodes = cluster.nodes
+        total = np.zeros(nodes.length(at), np.int64)
+        weights = np.zeros(nodes.length(at), np.int64)
+        for resource, weight in self._strategy.resources:
+            row = nodes.row(resource)
+            allocatable = nodes.allocatable[row, at]
+            requested = _requested_with(nodes, row, resource, pod, at)
+            offered = allocatable > 0
+            total += np.where(offered, self._of(requested, allocatable, offered) * weight, 0)
+            weights += np.where(offered, weight, 0)
+        result: Floats = np.floor_divide(total, np.maximum(weights, 1)).astype(np.float64)
+        return result
+
+    def _of(self, requested: Ints, allocatable: Ints, offered: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Ints:
+        capacity = np.maximum(allocatable, 1)
+        match self._strategy.type:
+            case "LeastAllocated":
+                used = np.minimum(requested, allocatable)
+                free: Ints = (allocatable - used) * MAX_NODE_SCORE // capacity
+                return free
+            case "MostAllocated":
+                taken: Ints = np.minimum(requested, allocatable) * MAX_NODE_SCORE // capacity
+                return taken
+            case "RequestedToCapacityRatio":
+                percent = np.where(requested > allocatable, 100, requested * 100 // capacity)
+                points = np.array(self._strategy.shape, np.float64)
+                # Shape scores are 0 to 10, node scores 0 to 100.
+                return np.trunc(np.interp(percent, points[:, 0], points[:, 1] * 10)).astype(np.int64)
+
+
+def _reason(resource: str) -> str:
+    return "Too many pods" if resource == "pods" else f"Insufficient {resource}"
+
+
+def _requested_with(nodes: NodeArrays, row: int, resource: str, pod: PodInfo, at: At) -> Ints:
+    """What the node would hold; for cpu and memory with the defaults of containers that ask for nothing."""
+    if row in (CPU, MEMORY):
+        found: Ints = nodes.nonzero[row, at] + pod.nonzero[row]
+    else:
+        found = nodes.requested[row, at] + pod.requests.get(resource, 0)
+    return found
+
+
+class NodeResourcesBalancedAllocation(LocalScore):
+    name = "NodeResourcesBalancedAllocation"
+
+    def __init__(self, resources: Sequence[str] = ("cpu", "memory")) -> None:
+        self._resources = tuple(resources)
+
+    def pre_score(self, state: CycleState, pod: PodInfo, cluster: Cluster) -> bool:
+        """Skipped for best-effort pods, or they would all sit on one node (kubernetes issue 129138)."""
+        return any(pod.requests.get(resource) for resource in self._resources)
+
+    def score(self, state: CycleState, pod: PodInfo, cluster: Cluster, at: At) -> Floats:
+        nodes = cluster.nodes
+        rows = [nodes.row(resource) for resource in self._resources]
+        wanted = np.array([[pod.requests.get(resource, 0)] for resource in self._resources])
+        allocatable = np.stack([nodes.allocatable[row, at] for row in rows])
+        requested = np.stack([nodes.requested[row, at] for row in rows]) + wanted
+        offered = allocatable > 0
+        fractions = np.where(offered, np.minimum(requested / np.maximum(allocatable, 1), 1.0), 0.0)
+        count = np.maximum(offered.sum(axis=0), 1)
+        mean = fractions.sum(axis=0) / count
+        variance = (np.where(offered, fractions - mean, 0.0) ** 2).sum(axis=0) / count
+        if len(rows) == 2:
+            # Upstream's short form for two resources, so that rounding agrees too.
+            deviation = np.where(count == 2, np.abs((fractions[0] - fractions[1]) / 2), 0.0)
+        else:
+            deviation = np.sqrt(variance)
+        result: Floats = np.trunc((1 - deviation) * MAX_NODE_SCORE)
+        return result

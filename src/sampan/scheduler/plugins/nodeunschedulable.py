@@ -1,0 +1,28 @@
+"""NodeUnschedulable: cordoned nodes take only pods that tolerate the taint of being cordoned."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sampan.scheduler.arrays import At, Ids
+from sampan.scheduler.cache import Cluster
+from sampan.scheduler.framework import SKIP, SUCCESS, VERDICTS, Code, CycleState, Status
+from sampan.scheduler.plugins.base import LocalFilter
+from sampan.scheduler.plugins.tainttoleration import tolerates
+from sampan.scheduler.podinfo import PodInfo
+
+TAINT = ("node.kubernetes.io/unschedulable", "", "NoSchedule")
+
+
+class NodeUnschedulable(LocalFilter):
+    name = "NodeUnschedulable"
+
+    def pre_filter(self, state: CycleState, pod: PodInfo, cluster: Cluster) -> Status:
+        return SKIP if tolerates(pod.spec.get("tolerations"), TAINT) else SUCCESS
+
+    def filter(self, state: CycleState, pod: PodInfo, cluster: Cluster, at: At) -> Ids | None:
+        cordoned = cluster.nodes.unschedulable[at]
+        if not cordoned.any():
+            return None
+        verdict = VERDICTS.id(self.name, Code.UNRESOLVABLE, "node(s) were unschedulable")
+        return np.where(cordoned, np.int32(verdict), np.int32(0))

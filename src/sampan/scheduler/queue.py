@@ -1,0 +1,271 @@
+"""The scheduling queue: active, backing off, unschedulable, gated (upstream ``backend/queue``).
+
+The shell puts pods in, takes the next one, and says what came of it; changes of the cluster move unschedulable pods.
+Runs on the event loop's clock; idle it holds no timer unless a pod waits. It decides nothing about nodes.
+
+A pod whose back-off has not ended is taken early when nothing else is waiting (upstream's SchedulerPopFromBackoffQ),
+unless it backs off because of an error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from sampan.scheduler.podinfo import PodInfo
+
+INITIAL_BACKOFF_SECONDS = 1.0
+MAX_BACKOFF_SECONDS = 10.0
+#: After this time an unschedulable pod is tried again though nothing is known to have changed for it.
+FLUSH_SECONDS = 300.0
+
+
+class Place(Enum):
+    ACTIVE = "active"
+    BACKOFF = "backoff"
+    ERROR_BACKOFF = "error-backoff"
+    UNSCHEDULABLE = "unschedulable"
+    GATED = "gated"
+    TAKEN = "taken"
+
+
+@dataclass(eq=False, slots=True)
+class QueuedPod:
+    pod: PodInfo
+    place: Place = Place.ACTIVE
+    attempts: int = 0
+    #: when it first entered the queue: the tie-breaker among equal priorities
+    enqueued: float = 0.0
+    #: when the last attempt failed; back-off counts from there
+    failed: float = 0.0
+    plugins: frozenset[str] = field(default_factory=frozenset)
+    #: which heap entry is the valid one
+    ticket: int = 0
+
+
+SortKey = Callable[[PodInfo, float], Any]
+
+
+class SchedulingQueue:
+    """Invariant: every pod is in exactly one place; a heap entry counts only if its ticket is the pod's."""
+
+    def __init__(
+        self,
+        sort_key: SortKey,
+        *,
+        initial_seconds: float = INITIAL_BACKOFF_SECONDS,
+        max_seconds: float = MAX_BACKOFF_SECONDS,
+        flush_seconds: float = FLUSH_SECONDS,
+    ) -> None:
+        self._sort_key = sort_key
+        self._initial_seconds, self._max_seconds = initial_seconds, max_seconds
+        self._flush_seconds = flush_seconds
+        self._pods: dict[str, QueuedPod] = {}
+        self._active: list[tuple[Any, int, QueuedPod]] = []
+        self._backoff: list[tuple[float, int, QueuedPod]] = []
+        self._tickets = 0
+        self._wanted: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __len__(self) -> int:
+        return len(self._pods)
+
+    def places(self) -> dict[Place, int]:
+        found = dict.fromkeys(Place, 0)
+        for item in self._pods.values():
+            found[item.place] += 1
+        return found
+
+    def find(self, uid: str) -> QueuedPod | None:
+        return self._pods.get(uid)
+
+    def unschedulable(self) -> list[QueuedPod]:
+        return [item for item in self._pods.values() if item.place is Place.UNSCHEDULABLE]
+
+    # Putting in
+
+    def add(self, pod: PodInfo, *, gated: bool = False) -> None:
+        """A new pod, or a new state of a known one, worth a try now."""
+        item = self._pods.get(pod.uid)
+        if item is None:
+            item = self._pods[pod.uid] = QueuedPod(pod, Place.GATED, enqueued=self._now())
+        item.pod = pod
+        if gated:
+            item.place = Place.GATED
+        elif item.place is Place.GATED:
+            self._activate(item)
+        elif item.place is Place.UNSCHEDULABLE:
+            self.requeue(item)
+
+    def update(self, pod: PodInfo) -> None:
+        """The same pod with changes that do not matter to scheduling."""
+        item = self._pods.get(pod.uid)
+        if item is not None:
+            item.pod = pod
+
+    def remove(self, uid: str) -> None:
+        item = self._pods.pop(uid, None)
+        if item is not None:
+            item.ticket = 0
+
+    def requeue(self, item: QueuedPod) -> None:
+        """From unschedulable to active, or to back-off while that lasts."""
+        if item.place is not Place.UNSCHEDULABLE or self._pods.get(item.pod.uid) is not item:
+            return
+        if self._backoff_ends(item) > self._now():
+            self._back_off(item, Place.BACKOFF)
+        else:
+            self._activate(item)
+
+    # Outcomes of an attempt
+
+    def done(self, uid: str) -> None:
+        """It has a node."""
+        self.remove(uid)
+
+    def failed(self, item: QueuedPod, plugins: frozenset[str], *, attempted: bool = True) -> None:
+        """No node could take it: wait for a change. ``attempted`` False: there was nothing to try it on."""
+        if self._pods.get(item.pod.uid) is not item:
+            return
+        item.attempts += attempted
+        item.failed = self._now()
+        item.plugins = plugins
+        item.place = Place.UNSCHEDULABLE
+        self._set_timer()
+
+    def errored(self, item: QueuedPod) -> None:
+        """Something went wrong that has nothing to do with the cluster's state: try again after back-off."""
+        if self._pods.get(item.pod.uid) is not item:
+            return
+        item.attempts += 1
+        item.failed = self._now()
+        self._back_off(item, Place.ERROR_BACKOFF)
+
+    def put_back(self, pod: PodInfo) -> None:
+        """A pod whose binding failed after it had left the queue."""
+        item = self._pods.get(pod.uid)
+        if item is None:
+            item = self._pods[pod.uid] = QueuedPod(pod, Place.TAKEN, enqueued=self._now())
+        self.errored(item)
+
+    # Taking out
+
+    async def pop(self) -> QueuedPod:
+        """The next pod; the caller reports with ``done``, ``failed`` or ``errored``."""
+        while True:
+            item = self.pop_nowait()
+            if item is not None:
+                return item
+            self._wanted = asyncio.get_running_loop().create_future()
+            try:
+                await self._wanted
+            finally:
+                self._wanted = None
+
+    def pop_nowait(self) -> QueuedPod | None:
+        self._end_backoffs()
+        item = self._pop_active() or self._pop_backoff()
+        if item is not None:
+            item.place, item.ticket = Place.TAKEN, 0
+        return item
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def check_invariants(self) -> None:
+        for place, heap in ((Place.ACTIVE, self._active), (Place.BACKOFF, self._backoff)):
+            valid = [entry[-1] for entry in heap if entry[1] == entry[-1].ticket]
+            assert len(valid) == len({id(item) for item in valid}), f"a pod is twice in {place}"
+            expected = [item for item in self._pods.values() if item.place is place]
+            assert {id(item) for item in expected} <= {id(item) for item in valid}, f"a pod is lost from {place}"
+
+    # Inside
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
+
+    def _backoff_ends(self, item: QueuedPod) -> float:
+        if not item.attempts:
+            return item.failed
+        return item.failed + min(self._initial_seconds * 2.0 ** min(item.attempts - 1, 60), self._max_seconds)
+
+    def _ticket(self, item: QueuedPod) -> int:
+        self._tickets += 1
+        item.ticket = self._tickets
+        return self._tickets
+
+    def _activate(self, item: QueuedPod) -> None:
+        item.place = Place.ACTIVE
+        heapq.heappush(self._active, (self._sort_key(item.pod, item.enqueued), self._ticket(item), item))
+        self._wake()
+
+    def _back_off(self, item: QueuedPod, place: Place) -> None:
+        item.place = place
+        heapq.heappush(self._backoff, (self._backoff_ends(item), self._ticket(item), item))
+        self._wake()
+        self._set_timer()
+
+    def _pop_active(self) -> QueuedPod | None:
+        while self._active:
+            _, ticket, item = heapq.heappop(self._active)
+            if ticket == item.ticket:
+                return item
+        return None
+
+    def _pop_backoff(self) -> QueuedPod | None:
+        """The first that waits for its back-off only."""
+        held: list[tuple[float, int, QueuedPod]] = []
+        found = None
+        while self._backoff and found is None:
+            entry = heapq.heappop(self._backoff)
+            if entry[1] != entry[2].ticket:
+                continue
+            if entry[2].place is Place.BACKOFF:
+                found = entry[2]
+            else:
+                held.append(entry)
+        for entry in held:
+            heapq.heappush(self._backoff, entry)
+        return found
+
+    def _end_backoffs(self) -> None:
+        now = self._now()
+        while self._backoff and (self._backoff[0][0] <= now or self._backoff[0][1] != self._backoff[0][2].ticket):
+            _, ticket, item = heapq.heappop(self._backoff)
+            if ticket == item.ticket:
+                self._activate(item)
+
+    def _wake(self) -> None:
+        if self._wanted is not None and not self._wanted.done():
+            self._wanted.set_result(None)
+
+    def _set_timer(self) -> None:
+        """One timer, for the earliest end of a back-off or flush."""
+        due = [ends for ends, ticket, item in self._backoff[:1] if ticket]
+        waiting = [item.failed for item in self._pods.values() if item.place is Place.UNSCHEDULABLE]
+        if waiting and (self._timer is None or due):
+            due.append(min(waiting) + self._flush_seconds)
+        if not due:
+            return
+        when = min(due)
+        if self._timer is not None:
+            if self._timer.when() <= when:
+                return
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_at(when, self._timer_fired)
+
+    def _timer_fired(self) -> None:
+        self._timer = None
+        self._end_backoffs()
+        horizon = self._now() - self._flush_seconds
+        for item in self.unschedulable():
+            if item.failed <= horizon:
+                self.requeue(item)
+        self._set_timer()
