@@ -46,6 +46,7 @@ from sampan.server.hooks import Hooks
 from sampan.server.http import HttpServer, TlsFiles
 from sampan.server.local import LocalTransport
 from sampan.server.metrics import Metrics
+from sampan.server.openapi.files import OpenApiFiles
 from sampan.server.pipeline import Limits, Pipeline, Stages
 from sampan.server.registry import CacheReader, Storages
 from sampan.server.request import Handler, UserInfo
@@ -77,8 +78,7 @@ class AlwaysAllow:
 
 
 class Server:
-    """``openapi`` serves the OpenAPI documents; ``connect`` the streaming subresources; ``store`` replaces the
-    configured store (what-if). All three may be absent."""
+    """``openapi`` replaces the OpenAPI documents that the server builds, ``store`` the configured store (what-if)."""
 
     def __init__(
         self,
@@ -98,6 +98,7 @@ class Server:
         self.address: tuple[str, int] = ("", 0)
         self.store: Store | None = store
         self._openapi = openapi
+        self._openapi_files: OpenApiFiles | None = None
         self._tls: TlsFiles | None = None
         self._http: HttpServer | None = None
         self._tasks: asyncio.TaskGroup | None = None
@@ -168,6 +169,8 @@ class Server:
         self._storages = Storages(self.store, registry(), schema.load())
         await self._storages.start()
         self._reader = CacheReader(self._storages)
+        if self._openapi is None and config.openapi:
+            self._openapi = self._openapi_files = OpenApiFiles(config.data_dir / "openapi" if config.data_dir else None)
         self._compose()
         self._tasks = asyncio.TaskGroup()
         await self._tasks.__aenter__()
@@ -182,6 +185,8 @@ class Server:
         self._find_flow_headers()
         aggregation = AggregationController(self._reader, loopback)
         self._background.append(self._tasks.create_task(aggregation.run(), name="aggregate cluster roles"))
+        if self._openapi_files is not None:
+            self._background.append(self._tasks.create_task(self._openapi_files.run(), name="build OpenAPI"))
         self.started.set()
 
     async def _stop(self) -> None:
