@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,8 +45,8 @@ class NodeConfig:
     status_report_seconds: float = 300
     relist_seconds: float = 60
     serialize_image_pulls: bool = False
-    #: Pods started at the same time: more only thrash a small machine.
-    parallel_starts: int = 10
+    #: Sandboxes made at the same time: more only contend for the kernel's network lock and the processors.
+    parallel_starts: int = field(default_factory=lambda: max(4, 2 * (os.cpu_count() or 1)))
 
     @property
     def host_ip(self) -> str:
