@@ -1,0 +1,249 @@
+"""nftables, spoken by one module: transactions as values, their text, and the command that applies them.
+
+A transaction is a sequence of ``Op`` on one table; it happens as a whole or not at all (``nft -f -``). Used by the
+service proxy; ``fakenft.FakeNft`` keeps the same contract in memory. Nothing here knows services. Sources: nft(8) of
+nftables 1.0, whose ``add`` of a table, chain or set that exists does nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
+
+import orjson
+
+Verb: TypeAlias = Literal["add", "delete", "flush"]
+CollectionKind: TypeAlias = Literal["set", "map"]
+
+
+class NftError(Exception):
+    """nft refused or could not run; nothing was changed."""
+
+
+class NftMissing(NftError):
+    """Something that the transaction names does not exist."""
+
+
+class NftExists(NftError):
+    """A map has another value for that key."""
+
+
+class NftBusy(NftError):
+    """What should be deleted is still referred to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The whole table; its name belongs to the ``Nft``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """``hook`` makes it a base chain: ``type nat hook prerouting priority dstnat``."""
+
+    name: str
+    hook: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Appended to its chain; rules are taken away by flushing the chain."""
+
+    chain: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """A set or map. ``type`` as nft writes it; ``timeout_seconds`` makes a set that packets add to."""
+
+    name: str
+    kind: CollectionKind
+    type: str
+    timeout_seconds: int = 0
+
+    @property
+    def dynamic(self) -> bool:
+        return self.timeout_seconds > 0
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """``key`` and ``value`` as nft writes them: ``10.96.0.1 . tcp . 443``, ``goto chain``. Sets have no value."""
+
+    collection: Collection
+    key: str
+    value: str = ""
+
+
+NftObject: TypeAlias = Table | Chain | Rule | Collection | Element
+
+
+class Op(NamedTuple):
+    verb: Verb
+    object: NftObject
+
+
+Names: TypeAlias = frozenset[tuple[str, str]]
+
+
+class Nft(Protocol):
+    """One table. Implementations pass ``tests/network/test_nft_contract.py``."""
+
+    async def apply(self, transaction: Sequence[Op]) -> None:
+        """All of it or nothing. Raises NftError and its kinds."""
+        ...
+
+    async def check(self, transaction: Sequence[Op]) -> None:
+        """As ``apply`` without the change."""
+        ...
+
+    async def exists(self) -> bool:
+        """Whether the table is there."""
+        ...
+
+    async def names(self) -> Names:
+        """("chain" | "set" | "map", name) of everything in the table. Raises NftMissing."""
+        ...
+
+    async def elements(self, collection: Collection) -> dict[str, str]:
+        """Value by key; values of sets are "". Raises NftMissing."""
+        ...
+
+
+def render_transaction(table: str, transaction: Iterable[Op]) -> str:
+    """The text for ``nft -f``. Neighbouring elements of one collection become one command: nft parses that faster."""
+    lines: list[str] = []
+    for (verb, collection), ops in groupby(transaction, _element_group):
+        if collection is None:
+            lines.extend(_render_op(table, op) for op in ops)
+        else:
+            elements = ", ".join(_render_element(op, verb) for op in ops)
+            lines.append(f"{verb} element inet {table} {collection.name} {{ {elements} }}")
+    return "\n".join(lines) + "\n"
+
+
+def _element_group(op: Op) -> tuple[Verb, Collection | None]:
+    return op.verb, op.object.collection if isinstance(op.object, Element) else None
+
+
+def _render_element(op: Op, verb: Verb) -> str:
+    element = op.object
+    assert isinstance(element, Element)
+    return f"{element.key} : {element.value}" if element.value and verb == "add" else element.key
+
+
+def _render_op(table: str, op: Op) -> str:
+    verb, target = op
+    match target:
+        case Table():
+            return f"{verb} table inet {table}"
+        case Chain(name, hook):
+            body = f" {{ {hook} ; policy accept ; }}" if hook and verb == "add" else ""
+            return f"{verb} chain inet {table} {name}{body}"
+        case Rule(chain, text):
+            return f"{verb} rule inet {table} {chain} {text}"
+        case Collection(name, kind, kind_type, timeout):
+            if verb != "add":
+                return f"{verb} {kind} inet {table} {name}"
+            flags = f" flags dynamic,timeout ; timeout {timeout}s ;" if timeout else ""
+            return f"add {kind} inet {table} {name} {{ type {kind_type} ;{flags} }}"
+        case Element():
+            raise AssertionError("elements are rendered in groups")
+
+
+class NftCommand:
+    """The real thing. ``prefix`` puts the command into a network namespace (``ip netns exec NAME``)."""
+
+    def __init__(self, table: str, prefix: Sequence[str] = (), timeout_seconds: float = 30) -> None:
+        self.table = table
+        self._prefix = tuple(prefix)
+        self._timeout_seconds = timeout_seconds
+
+    async def apply(self, transaction: Sequence[Op]) -> None:
+        if transaction:
+            await self._run("-f", "-", text=render_transaction(self.table, transaction))
+
+    async def check(self, transaction: Sequence[Op]) -> None:
+        if transaction:
+            await self._run("-c", "-f", "-", text=render_transaction(self.table, transaction))
+
+    async def exists(self) -> bool:
+        return f"table inet {self.table}" in (await self._run("list", "tables", "inet")).splitlines()
+
+    async def names(self) -> Names:
+        found: set[tuple[str, str]] = set()
+        for entry in await self._list("table", "inet", self.table):
+            for kind in ("chain", "set", "map"):
+                if kind in entry:
+                    found.add((kind, entry[kind]["name"]))
+        return frozenset(found)
+
+    async def elements(self, collection: Collection) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for entry in await self._list(collection.kind, "inet", self.table, collection.name):
+            for element in entry.get(collection.kind, {}).get("elem", []):
+                if collection.kind == "map":
+                    found[_plain(element[0])] = _plain(element[1])
+                else:
+                    found[_plain(element)] = ""
+        return found
+
+    async def _list(self, *what: str) -> list[dict[str, Any]]:
+        answer: dict[str, list[dict[str, Any]]] = orjson.loads(await self._run("-j", "list", *what))
+        return answer["nftables"]
+
+    async def _run(self, *arguments: str, text: str = "") -> str:
+        # The phrases below that tell errors apart are the C library's: they are only stable in its own language.
+        environment = {**os.environ, "LC_ALL": "C"}
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *self._prefix,
+                "nft",
+                *arguments,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                env=environment,
+            )
+        except OSError as error:
+            raise NftError(f"nft cannot be run: {error.strerror}; is nftables installed?") from error
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                out, said = await process.communicate(text.encode())
+        except TimeoutError:
+            raise NftError(f"nft {arguments[0]} did not finish within {self._timeout_seconds:g} s") from None
+        finally:
+            if process.returncode is None:
+                process.kill()
+        if process.returncode:
+            raise error_of(said.decode(errors="replace"))
+        return out.decode()
+
+
+def error_of(said: str) -> NftError:
+    """The error for what nft wrote; the message keeps the first complaint, not the whole echoed transaction."""
+    message = next((line for line in said.splitlines() if "Error:" in line), said.strip())[:400]
+    if "No such file or directory" in said:
+        return NftMissing(message)
+    if "File exists" in said:
+        return NftExists(message)
+    if "Device or resource busy" in said:
+        return NftBusy(message)
+    return NftError(message)
+
+
+def _plain(value: Any) -> str:
+    """A key or value of nft's JSON as the text that a transaction uses."""
+    if not isinstance(value, dict):
+        return str(value)
+    if "concat" in value:
+        return " . ".join(_plain(part) for part in value["concat"])
+    if "elem" in value:
+        return _plain(value["elem"]["val"])
+    verdict, target = next(iter(value.items()))
+    return f"{verdict} {target['target']}" if isinstance(target, dict) else str(verdict)

@@ -1,0 +1,78 @@
+"""Forgetting UDP flows whose endpoint is gone: without it a client that keeps its port talks to nobody for minutes.
+
+``plan_stale`` is pure; ``Conntrack`` runs the ``conntrack`` tool where it is installed and is silent where it is not
+(UDP flows then expire by themselves, 30 to 120 seconds after the last packet). TCP clients reconnect on their own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from sampan.network.proxy.render import Flow
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class StaleFlow:
+    """``endpoint`` "" means flows that were never translated, begun before there was an endpoint."""
+
+    flow: Flow
+    endpoint: str = ""
+
+    def arguments(self) -> tuple[str, ...]:
+        match = ["-p", "udp", "--orig-port-dst", str(self.flow.port)]
+        if self.flow.address:
+            match += ["--orig-dst", self.flow.address]
+        if self.endpoint:
+            match += ["--dst-nat", self.endpoint]
+        return tuple(match)
+
+
+def plan_stale(before: Mapping[Flow, frozenset[str]], after: Mapping[Flow, frozenset[str]]) -> list[StaleFlow]:
+    """What to forget when the endpoints of a Service change from ``before`` to ``after``."""
+    stale = [
+        StaleFlow(flow, endpoint)
+        for flow, endpoints in before.items()
+        for endpoint in sorted(endpoints - after.get(flow, frozenset()))
+    ]
+    stale += [StaleFlow(flow) for flow, endpoints in after.items() if endpoints and not before.get(flow)]
+    return stale
+
+
+class FlowTable(Protocol):
+    async def forget(self, flows: Iterable[StaleFlow]) -> None:
+        """Best effort; never raises for flows that are not there."""
+        ...
+
+
+class Conntrack:
+    """``prefix`` puts the command into a network namespace."""
+
+    def __init__(self, prefix: Sequence[str] = ()) -> None:
+        self._prefix = tuple(prefix)
+        self._present = shutil.which("conntrack") is not None
+
+    async def forget(self, flows: Iterable[StaleFlow]) -> None:
+        if not self._present:
+            return
+        for flow in flows:
+            process = await asyncio.create_subprocess_exec(
+                *self._prefix,
+                "conntrack",
+                "-D",
+                "-f",
+                "ipv4",
+                *flow.arguments(),
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.PIPE,
+            )
+            _, said = await process.communicate()
+            # The tool exits with 1 when nothing matched, which is the usual case.
+            if process.returncode and b"0 flow entries" not in said:
+                log.warning("conntrack could not forget %s: %s", flow, said.decode(errors="replace").strip())

@@ -1,0 +1,162 @@
+"""A node with pods and an outside world, as network namespaces of this machine, and sockets inside them.
+
+Sockets are made while the thread is in a namespace and stay there, so servers and clients of all namespaces run in
+the test's own event loop: no helper processes. Needs root; everything is removed by ``close``.
+"""
+
+import asyncio
+import ctypes
+import os
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from socket import SocketKind
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_CLONE_NEWNET = 0x40000000
+
+NODE_ADDRESS = "192.0.2.1"
+OUTSIDE_ADDRESS = "192.0.2.2"
+GATEWAY = "10.244.0.1"
+PODS = {"pod1": "10.244.0.2", "pod2": "10.244.0.3", "pod3": "10.244.0.4"}
+
+
+class Lab:
+    """``node`` has bridge br0 with the pods and eth0 to ``outside``."""
+
+    def __init__(self) -> None:
+        self.prefix = f"splab{os.getpid()}"
+        self.names = ["node", "outside", *PODS]
+        self.loopback: dict[str, str] = {}
+
+    def namespace(self, name: str) -> str:
+        return f"{self.prefix}{name}"
+
+    def open(self) -> None:
+        lines = ["link add br0 type bridge", f"addr add {GATEWAY}/24 dev br0", "link set br0 up", "link set lo up"]
+        for name in self.names:
+            _ip(f"netns add {self.namespace(name)}")
+        node = self.namespace("node")
+        lines.append(f"link add eth0 type veth peer name eth0 netns {self.namespace('outside')}")
+        lines += [
+            f"addr add {NODE_ADDRESS}/24 dev eth0",
+            "link set eth0 up",
+            f"route add default via {OUTSIDE_ADDRESS}",
+        ]
+        for pod in PODS:
+            lines.append(f"link add {pod} type veth peer name eth0 netns {self.namespace(pod)}")
+            lines += [
+                f"link set {pod} master br0",
+                f"link set {pod} type bridge_slave hairpin on",
+                f"link set {pod} up",
+            ]
+        _ip("-batch -", node, "\n".join(lines))
+        outside = f"addr add {OUTSIDE_ADDRESS}/24 dev eth0\nlink set eth0 up\nroute add default via {NODE_ADDRESS}"
+        _ip("-batch -", self.namespace("outside"), outside)
+        for pod, address in PODS.items():
+            up = f"link set lo up\naddr add {address}/24 dev eth0\nlink set eth0 up\nroute add default via {GATEWAY}"
+            _ip("-batch -", self.namespace(pod), up)
+        with self.inside("node"):
+            Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
+            bridge = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
+            if bridge.exists():
+                bridge.write_text("1")
+
+    def close(self) -> None:
+        for name in self.names:
+            subprocess.run(["ip", "netns", "delete", self.namespace(name)], check=False, capture_output=True)
+
+    def command(self, name: str) -> tuple[str, ...]:
+        return ("ip", "netns", "exec", self.namespace(name))
+
+    @contextmanager
+    def inside(self, name: str) -> Iterator[None]:
+        """The thread's network is that namespace's; no await within."""
+        here = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+        there = os.open(f"/run/netns/{self.namespace(name)}", os.O_RDONLY)
+        try:
+            _setns(there)
+            try:
+                yield
+            finally:
+                _setns(here)
+        finally:
+            os.close(here)
+            os.close(there)
+
+    def client(self, name: str, kind: SocketKind = SocketKind.SOCK_STREAM) -> socket.socket:
+        with self.inside(name):
+            made = socket.socket(socket.AF_INET, kind)
+        made.setblocking(False)
+        return made
+
+    def bound(self, name: str, address: str, port: int, kind: SocketKind) -> socket.socket:
+        with self.inside(name):
+            made = socket.socket(socket.AF_INET, kind)
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            made.bind((address, port))
+        made.setblocking(False)
+        return made
+
+    async def serve_tcp(self, name: str, port: int, address: str = "0.0.0.0") -> asyncio.Server:
+        """Answers every connection with ``NAME CLIENT-ADDRESS``."""
+
+        async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(f"{name} {writer.get_extra_info('peername')[0]}".encode())
+            writer.close()
+
+        return await asyncio.start_server(answer, sock=self.bound(name, address, port, socket.SOCK_STREAM))
+
+    async def serve_udp(self, name: str, port: int, address: str = "0.0.0.0") -> asyncio.DatagramTransport:
+        class Echo(asyncio.DatagramProtocol):
+            def connection_made(self, transport: asyncio.BaseTransport) -> None:
+                self.transport = transport
+
+            def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+                self.transport.sendto(f"{name} {addr[0]}".encode(), addr)
+
+        loop = asyncio.get_running_loop()
+        transport, _ = await loop.create_datagram_endpoint(
+            Echo, sock=self.bound(name, address, port, socket.SOCK_DGRAM)
+        )
+        return transport
+
+    async def get(self, name: str, address: str, port: int, timeout: float = 1.0) -> str:
+        """What a TCP server says to a client in ``name``; "refused" or "silence" otherwise."""
+        client = self.client(name)
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(timeout):
+                await loop.sock_connect(client, (address, port))
+                return (await loop.sock_recv(client, 200)).decode()
+        except ConnectionRefusedError:
+            return "refused"
+        except TimeoutError:
+            return "silence"
+        finally:
+            client.close()
+
+    async def ask(self, client: socket.socket, address: str, port: int, timeout: float = 1.0) -> str:
+        """What a UDP server says."""
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(timeout):
+                await loop.sock_sendto(client, b"?", (address, port))
+                data, _ = await loop.sock_recvfrom(client, 200)
+                return data.decode()
+        except ConnectionRefusedError:
+            return "refused"
+        except TimeoutError:
+            return "silence"
+
+
+def _setns(descriptor: int) -> None:
+    if _LIBC.setns(descriptor, _CLONE_NEWNET):
+        raise OSError(ctypes.get_errno(), "setns")
+
+
+def _ip(arguments: str, namespace: str = "", text: str = "") -> None:
+    where = ["-n", namespace] if namespace else []
+    subprocess.run(["ip", *where, *arguments.split()], input=text, text=True, check=True, capture_output=True)

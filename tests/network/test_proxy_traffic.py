@@ -1,0 +1,257 @@
+"""The proxy's rules in the kernel: real packets between pods, node and outside world."""
+
+import asyncio
+import dataclasses
+import shutil
+import socket
+from pathlib import Path
+
+import network_lab
+import network_objects as make
+import pytest
+
+from sampan.api.resources import ENDPOINT_SLICES, PODS, SERVICES
+from sampan.network.nft import NftCommand, Op, Table
+from sampan.network.proxy.conntrack import Conntrack
+from sampan.network.proxy.table import plan_refresh
+
+pytestmark = pytest.mark.timeout(20)
+
+POD1, POD2, POD3 = network_lab.PODS.values()
+NODE, OUTSIDE = network_lab.NODE_ADDRESS, network_lab.OUTSIDE_ADDRESS
+VIP = "10.96.0.20"
+
+
+@pytest.fixture
+async def servers(lab):
+    """TCP 8080 in every pod; the node has 6443."""
+    opened = [await lab.serve_tcp(name, 8080) for name in network_lab.PODS]
+    opened += [await lab.serve_tcp("node", 6443), await lab.serve_tcp("outside", 8080)]
+    yield
+    for server in opened:
+        server.close()
+
+
+@pytest.fixture
+async def proxy(lab, servers, client, config, run_proxy):
+    nft = NftCommand(config.table, lab.command("node"))
+    async with run_proxy(client, config, nft=nft, conntrack=Conntrack(lab.command("node"))) as running:
+        yield running
+    await nft.apply([Op("delete", Table())])
+
+
+async def settled(proxy):
+    """The proxy has applied what it heard of."""
+    while proxy._dirty or proxy._changed.is_set():
+        await asyncio.sleep(0.01)
+    await proxy.sync()
+
+
+async def create(client, proxy, *objects):
+    kinds = {"Service": SERVICES, "EndpointSlice": ENDPOINT_SLICES, "Pod": PODS}
+    for obj in objects:
+        await client.create(kinds[obj["kind"]], obj)
+    await settled(proxy)
+
+
+async def gets(lab, name, address, port, count=24):
+    return {(await lab.get(name, address, port)).split()[0] for _ in range(count)}
+
+
+async def test_a_cluster_address_is_shared_by_its_endpoints(lab, client, proxy):
+    await create(
+        client, proxy, make.service("web"), make.endpoint_slice("web", [make.endpoint(POD1), make.endpoint(POD2)])
+    )
+    assert await gets(lab, "pod3", VIP, 80) == {"pod1", "pod2"}
+    assert await gets(lab, "node", VIP, 80) == {"pod1", "pod2"}
+
+
+async def test_a_pod_sees_the_address_of_the_pod_that_asks(lab, client, proxy):
+    await create(client, proxy, make.service("web"), make.endpoint_slice("web", [make.endpoint(POD1)]))
+    assert await lab.get("pod3", VIP, 80) == f"pod1 {POD3}"
+
+
+async def test_without_bridge_filtering_answers_come_back_too(lab, servers, client, config, run_proxy):
+    nft = NftCommand(config.table, lab.command("node"))
+    with lab.inside("node"):
+        switch = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
+        if switch.exists():
+            switch.write_text("0")
+    try:
+        config = dataclasses.replace(config, bridge_filtered=False)
+        async with run_proxy(client, config, nft=nft, conntrack=Conntrack(lab.command("node"))) as proxy:
+            await create(client, proxy, make.service("web"), make.endpoint_slice("web", [make.endpoint(POD1)]))
+            assert await lab.get("pod3", VIP, 80) == f"pod1 {network_lab.GATEWAY}"
+    finally:
+        await nft.apply([Op("delete", Table())])
+        with lab.inside("node"):
+            if switch.exists():
+                switch.write_text("1")
+
+
+async def test_a_pod_reaches_itself(lab, client, proxy):
+    await create(client, proxy, make.service("web"), make.endpoint_slice("web", [make.endpoint(POD1)]))
+    assert await lab.get("pod1", VIP, 80) == f"pod1 {network_lab.GATEWAY}"
+
+
+async def test_without_endpoints_connections_are_refused_at_once(lab, client, proxy):
+    await create(client, proxy, make.service("web"))
+    assert await lab.get("pod3", VIP, 80) == "refused"
+    assert await lab.get("node", VIP, 80) == "refused"
+
+
+async def test_a_port_that_the_service_does_not_have_is_refused(lab, client, proxy):
+    await create(client, proxy, make.service("web"), make.endpoint_slice("web", [make.endpoint(POD1)]))
+    assert await lab.get("pod3", VIP, 81) == "refused"
+    assert await lab.get("node", VIP, 81) == "refused"
+
+
+async def test_a_node_port_answers_from_everywhere_but_loopback(lab, client, proxy):
+    web = make.service("web", ports=[make.port(80, nodePort=30080)], type="NodePort")
+    await create(client, proxy, web, make.endpoint_slice("web", [make.endpoint(POD1)]))
+    assert await lab.get("outside", NODE, 30080) == f"pod1 {network_lab.GATEWAY}"
+    assert (await lab.get("node", NODE, 30080)).startswith("pod1")
+    assert (await lab.get("pod3", NODE, 30080)).startswith("pod1")
+    assert (await lab.get("pod1", NODE, 30080)).startswith("pod1")
+    assert await lab.get("node", "127.0.0.1", 30080) == "refused"
+
+
+async def test_a_node_port_without_endpoints_is_refused(lab, client, proxy):
+    await create(client, proxy, make.service("web", ports=[make.port(80, nodePort=30080)], type="NodePort"))
+    assert await lab.get("outside", NODE, 30080) == "refused"
+    assert await lab.get("node", NODE, 30080) == "refused"
+
+
+async def test_external_policy_local_keeps_the_source_and_drops_elsewhere(lab, client, proxy):
+    ports = [make.port(80, nodePort=30080)]
+    web = make.service("web", ports=ports, type="NodePort", externalTrafficPolicy="Local")
+    await create(client, proxy, web, make.endpoint_slice("web", [make.endpoint(POD1), make.endpoint(POD2, "node2")]))
+    assert {await lab.get("outside", NODE, 30080) for _ in range(8)} == {f"pod1 {OUTSIDE}"}
+    assert await gets(lab, "pod3", NODE, 30080) == {"pod1", "pod2"}
+    far = make.endpoint_slice("web", [make.endpoint(POD2, "node2")])
+    far["metadata"]["resourceVersion"] = (await client.get(ENDPOINT_SLICES, "web-x", "default"))["metadata"][
+        "resourceVersion"
+    ]
+    await client.update(ENDPOINT_SLICES, far)
+    await settled(proxy)
+    assert await lab.get("outside", NODE, 30080, 0.3) == "silence"
+    assert (await lab.get("node", NODE, 30080)).startswith("pod2")
+
+
+async def test_internal_policy_local_stays_on_the_node(lab, client, proxy):
+    web = make.service("web", internalTrafficPolicy="Local")
+    await create(client, proxy, web, make.endpoint_slice("web", [make.endpoint(POD1), make.endpoint(POD2, "node2")]))
+    assert await gets(lab, "pod3", VIP, 80) == {"pod1"}
+
+
+async def test_external_and_load_balancer_addresses_lead_in(lab, client, proxy):
+    web = make.service("web", type="LoadBalancer", externalIPs=["198.51.100.7"])
+    web["status"] = {"loadBalancer": {"ingress": [{"ip": "198.51.100.8"}]}}
+    await create(client, proxy, web, make.endpoint_slice("web", [make.endpoint(POD1)]))
+    for address in ("198.51.100.7", "198.51.100.8"):
+        assert (await lab.get("outside", address, 80)).startswith("pod1")
+        assert (await lab.get("pod3", address, 80)).startswith("pod1")
+
+
+async def test_source_ranges_shut_others_out(lab, client, proxy):
+    web = make.service("web", type="LoadBalancer", loadBalancerSourceRanges=["203.0.113.0/24"])
+    web["status"] = {"loadBalancer": {"ingress": [{"ip": "198.51.100.8"}]}}
+    await create(client, proxy, web, make.endpoint_slice("web", [make.endpoint(POD1)]))
+    assert await lab.get("outside", "198.51.100.8", 80, 0.3) == "silence"
+
+
+async def test_a_client_stays_with_its_endpoint(lab, client, proxy):
+    web = make.service("web", sessionAffinity="ClientIP")
+    await create(client, proxy, web, make.endpoint_slice("web", [make.endpoint(POD1), make.endpoint(POD2)]))
+    before = await gets(lab, "pod3", VIP, 80)
+    assert len(before) == 1
+    await proxy._nft.apply(plan_refresh(proxy._present))
+    assert await gets(lab, "pod3", VIP, 80) == before
+
+
+async def test_the_api_server_on_the_node_itself_is_reached(lab, client, proxy):
+    api = make.service("kubernetes", "10.96.0.1", [make.port(443)])
+    await create(client, proxy, api, make.endpoint_slice("kubernetes", [make.endpoint(NODE, "")], [make.port(6443)]))
+    assert await lab.get("pod1", "10.96.0.1", 443) == f"node {POD1}"
+    assert (await lab.get("node", "10.96.0.1", 443)).startswith("node")
+
+
+async def test_pods_leave_with_the_address_of_the_node(lab, proxy):
+    assert await lab.get("pod1", OUTSIDE, 8080) == f"outside {NODE}"
+    assert await lab.get("pod1", POD2, 8080) == f"pod2 {POD1}"
+
+
+async def test_host_ports_lead_to_their_pod(lab, api, client, proxy):
+    ports = [{"hostPort": 8081, "containerPort": 8080}, {"hostPort": 8082, "hostIP": NODE, "containerPort": 8080}]
+    await create(client, proxy, make.pod("a", POD1, ports))
+    assert await lab.get("outside", NODE, 8081) == f"pod1 {OUTSIDE}"
+    assert (await lab.get("node", NODE, 8082)).startswith("pod1")
+    assert (await lab.get("pod1", NODE, 8081)).startswith("pod1")
+    assert (await lab.get("pod2", NODE, 8081)).startswith("pod1")
+    assert await lab.get("pod2", network_lab.GATEWAY, 8082) == "refused"
+    api.remove(PODS, "default", "a")
+    await settled(proxy)
+    assert await lab.get("outside", NODE, 8081) == "refused"
+
+
+async def test_cluster_dns_is_the_server_of_the_node(lab, client, proxy):
+    await create(client, proxy, make.service("kube-dns", "10.96.0.10", [make.port(53, "UDP")], "kube-system"))
+    server = await lab.serve_udp("node", 10053, NODE)
+    udp = lab.client("pod1", socket.SOCK_DGRAM)
+    tcp = await lab.serve_tcp("node", 10053, NODE)
+    outside = lab.client("outside", socket.SOCK_DGRAM)
+    try:
+        assert await lab.ask(udp, "10.96.0.10", 53) == f"node {POD1}"
+        assert await lab.get("pod1", "10.96.0.10", 53) == f"node {POD1}"
+        assert await lab.ask(outside, NODE, 10053, 0.2) == "silence"
+    finally:
+        server.close()
+        tcp.close()
+        udp.close()
+        outside.close()
+
+
+@pytest.mark.skipif(shutil.which("conntrack") is None, reason="conntrack is not installed")
+async def test_udp_clients_follow_when_their_endpoint_goes(lab, client, proxy):
+    ports = [make.port(5000, "UDP")]
+    first, second = await lab.serve_udp("pod1", 5000), await lab.serve_udp("pod2", 5000)
+    udp = lab.client("pod3", socket.SOCK_DGRAM)
+    try:
+        await create(client, proxy, make.service("log", ports=[make.port(500, "UDP")]))
+        assert await lab.ask(udp, VIP, 500, 0.1) == "silence"
+        await create(client, proxy, make.endpoint_slice("log", [make.endpoint(POD1)], ports))
+        assert await lab.ask(udp, VIP, 500) == f"pod1 {POD3}"
+        await client.patch(ENDPOINT_SLICES, "log-x", {"endpoints": [make.endpoint(POD2)]}, "default")
+        await settled(proxy)
+        assert await lab.ask(udp, VIP, 500) == f"pod2 {POD3}"
+    finally:
+        first.close()
+        second.close()
+        udp.close()
+
+
+async def test_no_request_fails_while_endpoints_change(lab, client, proxy):
+    ends = {POD1: make.endpoint(POD1), POD2: make.endpoint(POD2)}
+    await create(client, proxy, make.service("web"), make.endpoint_slice("web", ends.values()))
+    answers = []
+
+    async def ask_for_ever():
+        while True:
+            answers.append(await lab.get("pod3", VIP, 80))
+
+    asking = asyncio.ensure_future(ask_for_ever())
+    for turn in range(30):
+        entries = [make.endpoint(POD1, ready=bool(turn % 2)), make.endpoint(POD2, ready=not turn % 2)]
+        await client.patch(ENDPOINT_SLICES, "web-x", {"endpoints": entries}, "default")
+        await asyncio.sleep(0.02)
+    asking.cancel()
+    assert len(answers) > 30
+    assert {answer.split()[0] for answer in answers} == {"pod1", "pod2"}
+
+
+async def test_a_lost_table_is_written_again(lab, client, proxy):
+    await create(client, proxy, make.service("web"), make.endpoint_slice("web", [make.endpoint(POD1)]))
+    await proxy._nft.apply([Op("delete", Table())])
+    await proxy._look(refresh=False)
+    await proxy.sync()
+    assert await lab.get("pod3", VIP, 80) == f"pod1 {POD3}"
