@@ -12,7 +12,7 @@ import logging
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 import orjson
@@ -32,6 +32,28 @@ _PROTOBUFS = frozenset({PROTOBUF_V2, PROTOBUF_V2_SENT})
 _SOURCES = ("api/kind.py", "api/registry.py", "api/groups/**/*.py", "api/schema/data/*.json", "server/openapi/*.py")
 
 
+async def build_apart(folder: Path) -> None:
+    """Runs ``build`` in a process of its own; what it did shows in the folder. Raises OSError: no process started."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "sampan.server.openapi.build",
+        str(folder),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        _, errors = await process.communicate()
+    except asyncio.CancelledError:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+        raise
+    if process.returncode != 0:
+        log.error("building the OpenAPI documents failed: %s", errors.decode(errors="replace")[-2000:])
+
+
 class OpenApiFiles:
     """``discovery.openapi.OpenApi`` over files.
 
@@ -41,8 +63,8 @@ class OpenApiFiles:
     Invariant: ``_index`` is None until its documents are complete on disk.
     """
 
-    def __init__(self, root: Path | None) -> None:
-        self._root = root
+    def __init__(self, root: Path | None, build: Callable[[Path], Awaitable[None]] = build_apart) -> None:
+        self._root, self._build = root, build
         self._index: Mapping[str, str] | None = None
         self._folder = Path()
         self._wanted = asyncio.Event()
@@ -119,7 +141,7 @@ class OpenApiFiles:
             self._folder = root / fingerprint()
             self._index = load_index(self._folder)
             if self._index is None:
-                await _build(self._folder)
+                await self._build(self._folder)
                 self._index = load_index(self._folder)
                 _remove_others(root, self._folder)
             if self._index is None:
@@ -177,28 +199,6 @@ def load_index(folder: Path) -> Mapping[str, str] | None:
     except (OSError, ValueError):
         pass  # not built yet, or torn: either way it is built again
     return None
-
-
-async def _build(folder: Path) -> None:
-    """Raises OSError: no process could be started."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "sampan.server.openapi.build",
-        str(folder),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        _, errors = await process.communicate()
-    except asyncio.CancelledError:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
-        raise
-    if process.returncode != 0:
-        log.error("building the OpenAPI documents failed: %s", errors.decode(errors="replace")[-2000:])
 
 
 def _remove_others(root: Path, kept: Path) -> None:
