@@ -16,7 +16,7 @@ class NetworkPolicyIngressRule(DictMixin):
 
       **parameters**
 
-      * **from_** ``List[NetworkPolicyPeer]`` - from is a list of sources which are able to access the pods that were selected
+      * **from_** ``List[Peer]`` - from is a list of sources which are able to access the pods that were selected
         for this rule.
       * **ports** ``List[int]`` - Short.
         On a line of its own.
