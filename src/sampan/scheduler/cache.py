@@ -6,9 +6,10 @@ informer's report confirms it, a failed binding forgets it. One event loop, no I
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
+from sampan.api.labels import Selector
 from sampan.api.types import Obj
 from sampan.scheduler.arrays import NodeArrays
 from sampan.scheduler.podcounts import PodCounts
@@ -27,8 +28,8 @@ class Cluster:
         self._assumed: set[str] = set()
         self.nominated: dict[str, tuple[PodInfo, str]] = {}
         self.namespace_labels: dict[str, dict[str, str]] = {}
-        #: for default topology spreading: see plugins/spreading.py
-        self.selector_sources: Iterable[Obj] = ()
+        #: what selects a pod without spread constraints of its own; the shell supplies it
+        self.default_selector: Callable[[PodInfo], Selector | None] = lambda pod: None
 
     # Nodes
 
@@ -102,6 +103,10 @@ class Cluster:
                 self._count(slot, pod, -1)
             for pod in without:
                 self._count(slot, pod, 1)
+
+    def suppose(self, slot: int, pod: PodInfo, sign: int) -> None:
+        """One more step inside ``hypothetical``; the caller takes it back."""
+        self._count(slot, pod, sign)
 
     def check_invariants(self) -> None:
         for uid, node in self._where.items():

@@ -13,7 +13,9 @@ from sampan.api.types import Obj
 from sampan.client.client import Client
 from sampan.scheduler.framework import FilterPlugin, ScorePlugin
 from sampan.scheduler.plugins.defaultbinder import DefaultBinder
+from sampan.scheduler.plugins.defaultpreemption import DefaultPreemption
 from sampan.scheduler.plugins.imagelocality import ImageLocality
+from sampan.scheduler.plugins.interpodaffinity import InterPodAffinity
 from sampan.scheduler.plugins.nodeaffinity import NodeAffinity
 from sampan.scheduler.plugins.nodename import NodeName
 from sampan.scheduler.plugins.nodeports import NodePorts
@@ -23,6 +25,7 @@ from sampan.scheduler.plugins.noderesources import (
     ScoringStrategy,
 )
 from sampan.scheduler.plugins.nodeunschedulable import NodeUnschedulable
+from sampan.scheduler.plugins.podtopologyspread import PodTopologySpread
 from sampan.scheduler.plugins.queueing import PrioritySort, SchedulingGates
 from sampan.scheduler.plugins.tainttoleration import TaintToleration
 from sampan.scheduler.podinfo import DEFAULT_SCHEDULER
@@ -40,6 +43,9 @@ DEFAULT_PLUGINS: dict[str, PluginFactory] = {
     "NodeAffinity": lambda client, config: NodeAffinity(config.added_affinity),
     "NodePorts": lambda client, config: NodePorts(),
     "NodeResourcesFit": lambda client, config: NodeResourcesFit(config.fit_strategy, config.ignored_resources),
+    "PodTopologySpread": lambda client, config: PodTopologySpread(system_defaults=config.default_spreading),
+    "InterPodAffinity": lambda client, config: InterPodAffinity(),
+    "DefaultPreemption": lambda client, config: DefaultPreemption(),
     "NodeResourcesBalancedAllocation": lambda client, config: NodeResourcesBalancedAllocation(),
     "ImageLocality": lambda client, config: ImageLocality(),
     "DefaultBinder": lambda client, config: DefaultBinder(client),
@@ -63,6 +69,8 @@ class ProfileConfig:
     added_affinity: Obj | None = None
     fit_strategy: ScoringStrategy | None = None
     ignored_resources: Sequence[str] = ()
+    #: spread pods without constraints over hosts and zones (``defaultingType: System``)
+    default_spreading: bool = True
 
 
 @dataclass(frozen=True, slots=True)

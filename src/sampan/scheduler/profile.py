@@ -82,7 +82,7 @@ class Profile:
         others, rejected = self._cross_node(state, pod, cluster)
         if rejected is not None:
             return self._rejected(decision, rejected)
-        nominated = self._nominated(pod, cluster)
+        nominated = self.nominated(pod, cluster)
         scorers = [s for s in self.scorers if not s[0].local and s[0].pre_score(state, pod, cluster)]
         if not others and not nominated and not scorers and not found.normalized:
             return self._fast(decision, found, cluster, random)
@@ -132,7 +132,7 @@ class Profile:
         return active, None
 
     @staticmethod
-    def _nominated(pod: PodInfo, cluster: Cluster) -> dict[str, list[PodInfo]]:
+    def nominated(pod: PodInfo, cluster: Cluster) -> dict[str, list[PodInfo]]:
         """Pods that were promised room by preemption and are not to be overtaken by this one."""
         found: dict[str, list[PodInfo]] = {}
         for other, node in cluster.nominated.values():
@@ -156,6 +156,20 @@ class Profile:
                 if verdicts[slot] == VERDICTS.PASS:
                     verdicts[slot] = self.verdict_at(pod, cluster, slot)
         return verdicts
+
+    def verdicts(self, pod: PodInfo, cluster: Cluster) -> Ids:
+        """On every slot, as the decision on this pod saw them."""
+        size = cluster.nodes.size
+        found = self.class_of(pod, cluster)
+        status = found.rejected
+        state = CycleState()
+        others: list[FilterPlugin] = []
+        if status is None:
+            others, status = self._cross_node(state, pod, cluster)
+        if status is not None:
+            number = VERDICTS.id(status.plugin, status.code, *status.reasons)
+            return np.where(cluster.nodes.present[:size], np.int32(number), np.int32(_ABSENT))
+        return self._verdicts(state, pod, cluster, found, others, self.nominated(pod, cluster))
 
     def verdict_at(self, pod: PodInfo, cluster: Cluster, slot: int) -> int:
         """The verdict on one node in the cluster's present (maybe hypothetical) state, nothing kept."""
@@ -258,13 +272,25 @@ class Profile:
 
     # Requeueing
 
-    def may_help(self, pod: PodInfo, plugins: frozenset[str], event: Event, cluster: Cluster, slot: int | None) -> bool:
+    def may_help(
+        self,
+        pod: PodInfo,
+        plugins: frozenset[str],
+        event: Event,
+        cluster: Cluster,
+        slot: int | None,
+        changed: PodInfo | None = None,
+    ) -> bool:
         """Whether an event is worth another try of a pod that these plugins turned down (queueing hints).
 
-        Plugins that look at one node are asked for their verdict on the changed node; ``slot`` None: on all of them.
+        Plugins that look at one node are asked for their verdict on the changed node. Others may have a method
+        ``hint(pod, event, changed, cluster)``, where ``changed`` is the pod that came, went or changed.
         """
         for plugin in self.filters:
-            if not plugin.local and plugin.name in plugins and event in plugin.wakes:
+            if plugin.local or plugin.name not in plugins or event not in plugin.wakes:
+                continue
+            hint = getattr(plugin, "hint", None)
+            if hint is None or hint(pod, event, changed, cluster):
                 return True
         if not plugins or slot is None:
             return True

@@ -9,11 +9,21 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
+from dataclasses import replace
 from typing import Any
 
 from sampan.api.clock import Clock, Random
 from sampan.api.errors import ApiError, Conflict, Forbidden, NotFound
-from sampan.api.resources import NAMESPACES, NODES, PODS
+from sampan.api.resources import (
+    NAMESPACES,
+    NODES,
+    POD_DISRUPTION_BUDGETS,
+    PODS,
+    REPLICA_SETS,
+    REPLICATION_CONTROLLERS,
+    SERVICES,
+    STATEFUL_SETS,
+)
 from sampan.api.types import Obj
 from sampan.client import tasks
 from sampan.client.client import Client
@@ -35,12 +45,15 @@ from sampan.scheduler.framework import (
     ReservePlugin,
     Status,
 )
+from sampan.scheduler.plugins.defaultpreemption import Preemption
 from sampan.scheduler.podinfo import PodInfo
 from sampan.scheduler.profile import Profile
 from sampan.scheduler.queue import QueuedPod, SchedulingQueue
+from sampan.scheduler.selectors import DefaultSelectors
 
 log = logging.getLogger(__name__)
 
+_CROSS_NODE = frozenset(("PodTopologySpread", "InterPodAffinity"))
 _FINISHED = ("Succeeded", "Failed")
 #: Decisions in a row before others on the event loop get a turn.
 _STRETCH = 4
@@ -83,6 +96,13 @@ class Scheduler:
         self._pods = self._factory.informer(PODS)
         self._nodes = self._factory.informer(NODES)
         self._namespaces = self._factory.informer(NAMESPACES)
+        self._budgets = self._factory.informer(POD_DISRUPTION_BUDGETS)
+        owners = {
+            resource.kind: self._factory.informer(resource)
+            for resource in (REPLICA_SETS, REPLICATION_CONTROLLERS, STATEFUL_SETS)
+        }
+        self._also = [self._budgets, *owners.values(), self._factory.informer(SERVICES)]
+        self.cluster.default_selector = DefaultSelectors(self._also[-1], owners)
         self.profiles = {p.scheduler_name: build_profile(p, client) for p in config.profiles}
         self._recorders = {name: EventRecorder(client, name, "", clock) for name in self.profiles}
         sorter = next(
@@ -107,7 +127,7 @@ class Scheduler:
                     tasks.spawn_eternal(group, self._factory.run(), "informers of the scheduler")
                 for name, recorder in self._recorders.items():
                     tasks.spawn_eternal(group, recorder.run(), f"events of {name}")
-                for informer in (self._nodes, self._namespaces, self._pods):
+                for informer in (self._nodes, self._namespaces, self._pods, *self._also):
                     await informer.synced()
                 if started is not None:
                     started.set()
@@ -175,10 +195,44 @@ class Scheduler:
 
     def _no_node(self, item: QueuedPod, profile: Profile, decision: Decision) -> None:
         pod = item.pod
+        nominated: str | None = None
+        if decision.nodes and profile.post_filter is not None:
+            outcome: Preemption = profile.post_filter.post_filter(
+                pod, profile, self.cluster, self._budgets.list(), self._random
+            )
+            decision = replace(decision, post_filter=outcome.message)
+            if not outcome.keep:
+                nominated = outcome.node
+                self.cluster.nominate(pod, outcome.node)
+            if outcome.victims:
+                self._spawn(self._preempt(pod, outcome), f"preempt for {pod.key}")
         # Without any node there was nothing to try: the first node that appears is tried at once.
         self.queue.failed(item, decision.plugins(), attempted=bool(decision.nodes))
         self._keep(decision)
-        self._report_unschedulable(pod, decision.message, None)
+        self._report_unschedulable(pod, decision.message, nominated)
+
+    async def _preempt(self, pod: PodInfo, plan: Preemption) -> None:
+        """Removes the victims. A failure leaves the pod pending: a later attempt plans anew."""
+        for other, node in list(self.cluster.nominated.values()):
+            if node == plan.node and other.priority < pod.priority:
+                # Room was promised to it that it will not get: let it look elsewhere.
+                self.cluster.nominate(other, "")
+                if (item := self.queue.find(other.uid)) is not None:
+                    self.queue.requeue(item)
+        for victim in plan.victims:
+            try:
+                patch = status.plan_preempted_patch(victim.obj, pod.scheduler_name, self._clock.now())
+                await self._client.patch(
+                    PODS, victim.name, patch, victim.namespace, patch_type="strategic", subresource="status"
+                )
+                await self._client.delete(PODS, victim.name, victim.namespace, uid=victim.uid)
+            except (NotFound, Conflict):
+                continue  # gone already, or another pod of that name
+            except ApiError as error:
+                log.warning("preempting %s for %s failed: %s", victim.key, pod.key, error.message)
+                continue
+            message = f"Preempted by pod {pod.uid} on node {plan.node}"
+            self._recorders[pod.scheduler_name].event(victim.obj, "Normal", "Preempted", message)
 
     # Binding
 
@@ -220,7 +274,7 @@ class Scheduler:
                 plugin.unreserve(pod, node)
         if not self.cluster.forget(pod):
             return  # the informer has told us more in the meantime
-        self._wake(Event.POD_DELETE, self.cluster.nodes.slot_of.get(node))
+        self._wake(Event.POD_DELETE, self.cluster.nodes.slot_of.get(node), pod)
         current = self._pods.get(pod.namespace, pod.name)
         if current is None or current["metadata"].get("uid") != pod.uid or not self._is_pending(current):
             return
@@ -279,7 +333,7 @@ class Scheduler:
         self.cluster.nominated.pop(uid, None)
         self.cluster.drop_pod(uid)
         if node:
-            self._wake(Event.POD_DELETE, self.cluster.nodes.slot_of.get(node))
+            self._wake(Event.POD_DELETE, self.cluster.nodes.slot_of.get(node), PodInfo(obj))
 
     def _pod_assigned(self, pod: PodInfo, previous: Obj | None) -> None:
         self.queue.remove(pod.uid)
@@ -291,7 +345,7 @@ class Scheduler:
         if not self.queue:
             return
         event = Event.POD_UPDATE if before else Event.POD_ADD
-        self._wake(event, self.cluster.nodes.slot_of.get(pod.node_name))
+        self._wake(event, self.cluster.nodes.slot_of.get(pod.node_name), pod)
 
     def _pod_pending(self, pod: PodInfo, previous: Obj | None) -> None:
         item = self.queue.find(pod.uid)
@@ -302,6 +356,8 @@ class Scheduler:
             return
         if pod.nominated_node:
             self.cluster.nominate(pod, pod.nominated_node)
+        elif previous is not None and (previous.get("status") or {}).get("nominatedNodeName"):
+            self.cluster.nominate(pod, "")
         if item is not None and previous is not None and not _scheduling_changed(pod.obj, previous):
             self.queue.update(pod)
             return
@@ -330,16 +386,18 @@ class Scheduler:
             return
         self.cluster.namespace_labels[name] = obj["metadata"].get("labels") or {}
 
-    def _wake(self, event: Event, slot: int | None) -> None:
+    def _wake(self, event: Event, slot: int | None, changed: PodInfo | None = None) -> None:
         """Moves the pods that this change may help."""
-        answers: dict[tuple[bytes, frozenset[str], int], bool] = {}
+        answers: dict[tuple[bytes, frozenset[str], int, int], bool] = {}
         for item in self.queue.unschedulable():
             pod = item.pod
-            key = (pod.signature, item.plugins, pod.priority)
+            # What cross-node plugins say depends on more than the signature: those pods are asked one by one.
+            alone = id(pod) if item.plugins & _CROSS_NODE else 0
+            key = (pod.signature, item.plugins, pod.priority, alone)
             answer = answers.get(key)
             if answer is None:
                 profile = self.profiles[pod.scheduler_name]
-                answer = answers[key] = profile.may_help(pod, item.plugins, event, self.cluster, slot)
+                answer = answers[key] = profile.may_help(pod, item.plugins, event, self.cluster, slot, changed)
             if answer:
                 self.queue.requeue(item)
 

@@ -29,3 +29,15 @@ def plan_failure_patch(pod: Obj, reason: str, message: str, now: datetime, nomin
     if not patch:
         return None
     return {"metadata": {"uid": pod["metadata"].get("uid", "")}, "status": patch}
+
+
+def plan_preempted_patch(victim: Obj, scheduler: str, now: datetime) -> Obj:
+    """A strategic merge patch of ``pods/status``: why this pod is about to be deleted."""
+    condition: Obj = {
+        "type": "DisruptionTarget",
+        "status": "True",
+        "reason": "PreemptionByScheduler",
+        "message": f"{scheduler}: preempting to accommodate a higher priority pod",
+        "lastTransitionTime": format_time(now),
+    }
+    return {"metadata": {"uid": victim["metadata"].get("uid", "")}, "status": {"conditions": [condition]}}

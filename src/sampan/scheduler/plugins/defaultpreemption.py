@@ -1,0 +1,171 @@
+"""DefaultPreemption (PostFilter): which pods of lower priority would have to go, on which node. Pure planning.
+
+The shell evicts the victims. Nodes are tried in the cluster's own arrays: pods are supposed away, the filters are
+asked again, and all is put back before anything else runs.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sampan.api import labels
+from sampan.api.clock import Random
+from sampan.api.types import Obj
+from sampan.scheduler.cache import Cluster
+from sampan.scheduler.decision import fit_error
+from sampan.scheduler.framework import VERDICTS, Code
+from sampan.scheduler.podinfo import PodInfo
+from sampan.scheduler.profile import Profile
+
+NOT_HELPFUL = "Preemption is not helpful for scheduling"
+NO_VICTIMS = "No preemption victims found for incoming pod"
+#: Candidates looked for: a tenth of the nodes, at least this many.
+_MIN_CANDIDATES = 100
+_MIN_PERCENT = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Preemption:
+    """``node`` "" : nothing to gain, and ``message`` says why. ``keep``: an earlier nomination still stands."""
+
+    node: str = ""
+    victims: tuple[PodInfo, ...] = ()
+    message: str = ""
+    keep: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    node: str
+    victims: tuple[PodInfo, ...]
+    violations: int
+
+    def cost(self) -> tuple[Any, ...]:
+        """Smaller is better (``pickOneNodeForPreemption``)."""
+        highest = max(pod.priority for pod in self.victims)
+        earliest = min(_started(pod) for pod in self.victims if pod.priority == highest)
+        total = sum(pod.priority + 2**31 for pod in self.victims)
+        return self.violations, highest, total, len(self.victims), _Later(earliest)
+
+
+@dataclass(frozen=True, slots=True, order=False)
+class _Later:
+    """Orders later start times first: what has run longest is left alone."""
+
+    moment: str
+
+    def __lt__(self, other: _Later) -> bool:
+        return self.moment > other.moment
+
+
+class DefaultPreemption:
+    name = "DefaultPreemption"
+
+    def post_filter(
+        self, pod: PodInfo, profile: Profile, cluster: Cluster, budgets: Iterable[Obj], random: Random
+    ) -> Preemption:
+        verdicts = profile.verdicts(pod, cluster)
+        refused = self._not_eligible(pod, cluster, verdicts)
+        if refused:
+            return Preemption(message=f"preemption: {refused}", keep="terminating" in refused)
+        numbers = np.flatnonzero(verdicts > 0)
+        resolvable = numbers[VERDICTS.resolvable(verdicts[numbers])]
+        reasons: Counter[str] = Counter()
+        if len(numbers) > len(resolvable):
+            reasons[NOT_HELPFUL] = len(numbers) - len(resolvable)
+        budget_list = list(budgets)
+        wanted = max(len(numbers) * _MIN_PERCENT // 100, _MIN_CANDIDATES)
+        candidates: list[_Candidate] = []
+        offset = random.randrange(len(resolvable)) if len(resolvable) else 0
+        for slot in np.roll(resolvable, -offset).tolist():
+            outcome = _dry_run(pod, profile, cluster, cluster.nodes.names[slot], budget_list)
+            if isinstance(outcome, _Candidate):
+                candidates.append(outcome)
+                if len(candidates) >= wanted:
+                    break
+            else:
+                reasons.update(outcome)
+        if not candidates:
+            return Preemption(message=f"preemption: {fit_error(cluster.nodes.count, reasons)}")
+        best = min(candidates, key=_Candidate.cost)
+        return Preemption(best.node, best.victims)
+
+    @staticmethod
+    def _not_eligible(pod: PodInfo, cluster: Cluster, verdicts: Any) -> str:
+        if pod.spec.get("preemptionPolicy") == "Never":
+            return "not eligible due to preemptionPolicy=Never."
+        node = pod.nominated_node or cluster.nominated.get(pod.uid, (pod, ""))[1]
+        slot = cluster.nodes.slot_of.get(node)
+        if slot is None or VERDICTS[int(verdicts[slot])].code is Code.UNRESOLVABLE:
+            return ""
+        for other in cluster.pods_on.get(node, {}).values():
+            if other.terminating and other.priority < pod.priority and _preempted(other):
+                return "not eligible due to a terminating pod on the nominated node."
+        return ""
+
+
+def _preempted(pod: PodInfo) -> bool:
+    conditions = (pod.obj.get("status") or {}).get("conditions") or ()
+    return any(
+        c.get("type") == "DisruptionTarget" and c.get("status") == "True" and c.get("reason") == "PreemptionByScheduler"
+        for c in conditions
+    )
+
+
+def _started(pod: PodInfo) -> str:
+    """RFC 3339 in UTC compares as text; a pod that has not started counts as the latest."""
+    return (pod.obj.get("status") or {}).get("startTime") or "9"
+
+
+def _dry_run(
+    pod: PodInfo, profile: Profile, cluster: Cluster, node: str, budgets: Sequence[Obj]
+) -> _Candidate | tuple[str, ...]:
+    """The cheapest set of victims on this node, or the reasons why none will do."""
+    lower = [other for other in cluster.pods_on.get(node, {}).values() if other.priority < pod.priority]
+    if not lower:
+        return (NO_VICTIMS,)
+    promised = profile.nominated(pod, cluster).get(node, [])
+    gone = dict.fromkeys(lower)
+    with cluster.hypothetical(node, without=lower, plus=promised) as slot:
+        number = profile.verdict_at(pod, cluster, slot)
+        if number != VERDICTS.PASS:
+            return VERDICTS[number].reasons
+        # The most important first: whoever can stay, stays. Those that a budget protects are asked before others.
+        ordered = sorted(lower, key=lambda other: (-other.priority, _started(other)))
+        protected = _violating(ordered, budgets)
+        for other in [*(o for o in ordered if o.uid in protected), *(o for o in ordered if o.uid not in protected)]:
+            cluster.suppose(slot, other, 1)
+            if profile.verdict_at(pod, cluster, slot) == VERDICTS.PASS:
+                del gone[other]
+            else:
+                cluster.suppose(slot, other, -1)
+        for other in lower:
+            if other not in gone:
+                cluster.suppose(slot, other, -1)  # ``hypothetical`` puts all of them back
+    victims = tuple(other for other in ordered if other in gone)
+    if not victims:
+        return (NO_VICTIMS,)
+    return _Candidate(node, victims, sum(victim.uid in protected for victim in victims))
+
+
+def _violating(pods: Sequence[PodInfo], budgets: Sequence[Obj]) -> set[str]:
+    """Pods whose eviction would break a disruption budget, evicting in this order."""
+    allowed = [int((budget.get("status") or {}).get("disruptionsAllowed") or 0) for budget in budgets]
+    found: set[str] = set()
+    for pod in pods:
+        for index, budget in enumerate(budgets):
+            selector = (budget.get("spec") or {}).get("selector")
+            if budget["metadata"].get("namespace") != pod.namespace or not selector or not pod.labels:
+                continue
+            if pod.name in ((budget.get("status") or {}).get("disruptedPods") or {}):
+                continue
+            if labels.from_label_selector(selector).matches(pod.labels):
+                allowed[index] -= 1
+                if allowed[index] < 0:
+                    found.add(pod.uid)
+    return found

@@ -1,0 +1,141 @@
+"""InterPodAffinity: the pod's affinity and anti-affinity to pods on nodes, and theirs to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from sampan.api.labels import Requirement, Selector
+from sampan.scheduler.affinity import Term, terms_of
+from sampan.scheduler.arrays import At, Floats, Ids
+from sampan.scheduler.cache import Cluster
+from sampan.scheduler.framework import MAX_NODE_SCORE, SKIP, SUCCESS, VERDICTS, Code, CycleState, Event, Status
+from sampan.scheduler.plugins.domains import domain_ids, on_each
+from sampan.scheduler.podcounts import Interest
+from sampan.scheduler.podinfo import PodInfo
+
+_AFFINITY = "node(s) didn't match pod affinity rules"
+_ANTI_AFFINITY = "node(s) didn't match pod anti-affinity rules"
+_EXISTING = "node(s) didn't satisfy existing pods anti-affinity rules"
+
+
+def interest_of(terms: Iterable[Term], cluster: Cluster) -> Interest:
+    """Pods that match all of these terms."""
+    namespaces: frozenset[str] | None = None
+    requirements: list[Requirement] = []
+    nothing = False
+    for term in terms:
+        allowed = _namespaces(term, cluster)
+        if allowed is not None:
+            namespaces = allowed if namespaces is None else namespaces & allowed
+        nothing = nothing or term.selector.nothing
+        requirements += term.selector.requirements
+    return Interest(namespaces, Selector(tuple(requirements), nothing))
+
+
+def _namespaces(term: Term, cluster: Cluster) -> frozenset[str] | None:
+    chosen = term.namespace_selector
+    if chosen is None:
+        return term.namespaces
+    if chosen.everything:
+        return None
+    selected = (name for name, labels in cluster.namespace_labels.items() if chosen.matches(labels))
+    return term.namespaces | frozenset(selected)
+
+
+class InterPodAffinity:
+    name = "InterPodAffinity"
+    local = False
+    normalized = True
+    wakes = frozenset((Event.POD_ADD, Event.POD_UPDATE, Event.POD_DELETE, Event.NODE_ADD, Event.NODE_UPDATE))
+
+    def __init__(self, hard_affinity_weight: int = 1) -> None:
+        self._hard_weight = hard_affinity_weight
+
+    def hint(self, pod: PodInfo, event: Event, changed: PodInfo | None, cluster: Cluster) -> bool:
+        if changed is None or event is Event.POD_UPDATE:
+            return True
+        terms, labels = terms_of(pod), cluster.namespace_labels
+        if event is Event.POD_ADD:
+            return any(term.matches(changed, labels) for term in terms.affinity)
+        return any(term.matches(changed, labels) for term in terms.anti_affinity) or any(
+            term.matches(pod, labels) for term in terms_of(changed).anti_affinity
+        )
+
+    # Filter
+
+    def _refusing(self, pod: PodInfo, cluster: Cluster) -> list[tuple[Term, Floats]]:
+        """Anti-affinity terms of pods on nodes that speak of this pod."""
+        return [
+            (term, vector)
+            for term, vector in cluster.counts.carried()
+            if term.kind == "anti-affinity" and term.matches(pod, cluster.namespace_labels)
+        ]
+
+    def pre_filter(self, state: CycleState, pod: PodInfo, cluster: Cluster) -> Status:
+        terms = terms_of(pod)
+        refusing = self._refusing(pod, cluster)
+        state.data[self.name] = refusing
+        return SUCCESS if terms.affinity or terms.anti_affinity or refusing else SKIP
+
+    def filter(self, state: CycleState, pod: PodInfo, cluster: Cluster, at: At) -> Ids | None:
+        nodes, terms = cluster.nodes, terms_of(pod)
+        found = np.zeros(nodes.size, np.int32)
+        for term, vector in state.data[self.name]:
+            taken = on_each(domain_ids(nodes, term.topology_key), vector) > 0
+            found[taken] = VERDICTS.id(self.name, Code.UNSCHEDULABLE, _EXISTING)
+        for term in terms.anti_affinity:
+            vector = cluster.counts.of(interest_of((term,), cluster))
+            taken = on_each(domain_ids(nodes, term.topology_key), vector) > 0
+            found[taken] = VERDICTS.id(self.name, Code.UNSCHEDULABLE, _ANTI_AFFINITY)
+        if terms.affinity:
+            # Last, because it wins: a node that fails several is told of affinity first.
+            found[~self._together(pod, cluster)] = VERDICTS.id(self.name, Code.UNRESOLVABLE, _AFFINITY)
+        return found[at]
+
+    @staticmethod
+    def _together(pod: PodInfo, cluster: Cluster) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+        nodes, terms = cluster.nodes, terms_of(pod).affinity
+        vector = cluster.counts.of(interest_of(terms, cluster))
+        labelled = np.ones(nodes.size, np.bool_)
+        matched = np.ones(nodes.size, np.bool_)
+        anywhere = False
+        for term in terms:
+            ids = domain_ids(nodes, term.topology_key)
+            here = on_each(ids, vector) > 0
+            labelled &= ids > 0
+            matched &= here
+            anywhere = anywhere or bool(here.any())
+        # The first of a group that wants to be together: it may start anywhere.
+        if not anywhere and all(term.matches(pod, cluster.namespace_labels) for term in terms):
+            return labelled
+        return matched & labelled
+
+    # Score
+
+    def pre_score(self, state: CycleState, pod: PodInfo, cluster: Cluster) -> bool:
+        weighted: list[tuple[str, float, Floats]] = []
+        for term in terms_of(pod).preferred:
+            weighted.append((term.topology_key, term.weight, cluster.counts.of(interest_of((term,), cluster))))
+        for term, vector in cluster.counts.carried():
+            weight = self._hard_weight if term.kind == "affinity" else term.weight
+            if weight and term.matches(pod, cluster.namespace_labels):
+                weighted.append((term.topology_key, weight, vector))
+        weighted = [item for item in weighted if item[2].any()]
+        state.data[f"{self.name}/score"] = weighted
+        return bool(weighted)
+
+    def score(self, state: CycleState, pod: PodInfo, cluster: Cluster, at: At) -> Floats:
+        total = np.zeros(cluster.nodes.size)
+        for key, weight, vector in state.data[f"{self.name}/score"]:
+            total += weight * on_each(domain_ids(cluster.nodes, key), vector)
+        found: Floats = total[at]
+        return found
+
+    def normalize(self, state: CycleState, scores: Floats) -> Floats:
+        lowest, highest = scores.min(), scores.max()
+        if lowest == highest:
+            return np.zeros(len(scores))
+        found: Floats = np.trunc(MAX_NODE_SCORE * (scores - lowest) / (highest - lowest))
+        return found
