@@ -93,6 +93,13 @@ def test_operations_are_named_as_upstream_names_them(document: str, path: str, m
     assert operation_id in [o.operation_id for o in found.operations if o.method == method]
 
 
+@pytest.mark.parametrize(("plural", "answer"), [("pods", "v1.Pod"), ("configmaps", "v1.Status")])
+def test_delete_answers_what_the_server_answers(plural: str, answer: str) -> None:
+    path = next(p for p in documents()["api/v1"] if p.path.endswith(f"/{plural}/{{name}}"))
+    operation = next(o for o in path.operations if o.method == "delete")
+    assert [str(name).endswith(answer) for _, _, name in operation.responses] == [True, True]
+
+
 def test_every_path_declares_the_parameters_that_it_names() -> None:
     for paths in documents().values():
         for path in paths:

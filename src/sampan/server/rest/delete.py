@@ -28,7 +28,7 @@ from sampan.store.protocol import RevisionConflict
 ORPHAN, FOREGROUND = "orphan", "foregroundDeletion"
 
 #: kinds whose DELETE answers with the deleted object instead of a Status (upstream: ReturnDeletedObject)
-_RETURN_OBJECT = frozenset(
+RETURN_OBJECT = frozenset(
     {
         ("", "pods"), ("", "services"), ("", "serviceaccounts"), ("", "persistentvolumeclaims"),
         ("", "persistentvolumes"), ("", "podtemplates"), ("", "resourcequotas"), ("storage.k8s.io", "storageclasses"),
@@ -62,7 +62,7 @@ async def delete(ctx: RestContext, request: Request) -> Response:
     if deleted.present:
         status = 202 if options.orphan_dependents is False else 200
         return object_response(ctx, request, target.view, deleted.result, status)
-    if (kind.group, kind.plural) in _RETURN_OBJECT:
+    if (kind.group, kind.plural) in RETURN_OBJECT:
         return object_response(ctx, request, target.view, deleted.result)
     uid = deleted.result.object()["metadata"].get("uid", "")
     return plain_response(request, success(kind.plural, target.name, uid, kind.group))
