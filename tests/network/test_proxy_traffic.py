@@ -40,18 +40,11 @@ async def proxy(lab, servers, client, config, run_proxy):
     await nft.apply([Op("delete", Table())])
 
 
-async def settled(proxy):
-    """The proxy has applied what it heard of."""
-    while proxy._dirty or proxy._changed.is_set():
-        await asyncio.sleep(0.01)
-    await proxy.sync()
-
-
 async def create(client, proxy, *objects):
     kinds = {"Service": SERVICES, "EndpointSlice": ENDPOINT_SLICES, "Pod": PODS}
     for obj in objects:
         await client.create(kinds[obj["kind"]], obj)
-    await settled(proxy)
+    await proxy.settled()
 
 
 async def gets(lab, name, address, port, count=24):
@@ -133,7 +126,7 @@ async def test_external_policy_local_keeps_the_source_and_drops_elsewhere(lab, c
         "resourceVersion"
     ]
     await client.update(ENDPOINT_SLICES, far)
-    await settled(proxy)
+    await proxy.settled()
     assert await lab.get("outside", NODE, 30080, 0.3) == "silence"
     assert (await lab.get("node", NODE, 30080)).startswith("pod2")
 
@@ -190,7 +183,7 @@ async def test_host_ports_lead_to_their_pod(lab, api, client, proxy):
     assert (await lab.get("pod2", NODE, 8081)).startswith("pod1")
     assert await lab.get("pod2", network_lab.GATEWAY, 8082) == "refused"
     api.remove(PODS, "default", "a")
-    await settled(proxy)
+    await proxy.settled()
     assert await lab.get("outside", NODE, 8081) == "refused"
 
 
@@ -222,7 +215,7 @@ async def test_udp_clients_follow_when_their_endpoint_goes(lab, client, proxy):
         await create(client, proxy, make.endpoint_slice("log", [make.endpoint(POD1)], ports))
         assert await lab.ask(udp, VIP, 500) == f"pod1 {POD3}"
         await client.patch(ENDPOINT_SLICES, "log-x", {"endpoints": [make.endpoint(POD2)]}, "default")
-        await settled(proxy)
+        await proxy.settled()
         assert await lab.ask(udp, VIP, 500) == f"pod2 {POD3}"
     finally:
         first.close()
@@ -247,11 +240,3 @@ async def test_no_request_fails_while_endpoints_change(lab, client, proxy):
     asking.cancel()
     assert len(answers) > 30
     assert {answer.split()[0] for answer in answers} == {"pod1", "pod2"}
-
-
-async def test_a_lost_table_is_written_again(lab, client, proxy):
-    await create(client, proxy, make.service("web"), make.endpoint_slice("web", [make.endpoint(POD1)]))
-    await proxy._nft.apply([Op("delete", Table())])
-    await proxy._look(refresh=False)
-    await proxy.sync()
-    assert await lab.get("pod3", VIP, 80) == f"pod1 {POD3}"

@@ -58,6 +58,7 @@ class ServiceProxy:
         self._dirty: set[ServiceKey] = set()
         self._host_ports: tuple[model.HostPort, ...] = ()
         self._changed = asyncio.Event()
+        self._idle = asyncio.Event()
         self._present: Contents | None = None
         #: UDP flows to forget once the table that replaces their endpoints is in place.
         self._stale = [StaleFlow(Flow(config.dns_ip, 53))] if config.dns_ip else []
@@ -74,6 +75,10 @@ class ServiceProxy:
             for remove in removers:
                 remove()
             await self._health.close()
+
+    async def settled(self) -> None:
+        """Returns once everything heard of so far is in the table."""
+        await self._idle.wait()
 
     # Hearing
 
@@ -95,18 +100,22 @@ class ServiceProxy:
 
     def _pod_changed(self, _: ChangeType, obj: Obj, previous: Obj | None) -> None:
         if any(next(model.pod_host_ports(version), None) for version in (obj, previous) if version is not None):
-            self._changed.set()
+            self._note()
 
     def _node_changed(self, kind: ChangeType, obj: Obj, _: Obj | None) -> None:
         zone = "" if kind == "DELETED" else obj["metadata"].get("labels", {}).get(model.ZONE_LABEL, "")
         if zone != self._place.zone:
             self._place = Place(self.config.node_name, zone)
             self._dirty.update(self._fragments)
-            self._changed.set()
+            self._note()
 
     def _mark(self, key: ServiceKey) -> None:
         self._dirty.add(key)
+        self._note()
+
+    def _note(self) -> None:
         self._changed.set()
+        self._idle.clear()
 
     # Acting
 
@@ -120,8 +129,10 @@ class ServiceProxy:
                 if loop.time() >= resync_at:
                     resync_at = loop.time() + config.resync_seconds
             self._changed.clear()
-            if await self.sync():
+            if await self._sync():
                 started.set()
+                if not self._changed.is_set():
+                    self._idle.set()
                 await asyncio.sleep(config.min_sync_seconds)
             else:
                 self._changed.set()
@@ -147,7 +158,7 @@ class ServiceProxy:
             log.warning("table %s could not be refreshed, replacing it: %s", self.config.table, error)
             self._present = None
 
-    async def sync(self) -> bool:
+    async def _sync(self) -> bool:
         """Plans what changed and applies it. False: nft refused; everything is written anew at the next try."""
         self._stale += self._plan_dirty()
         self._host_ports = model.host_ports(self._pods.list())

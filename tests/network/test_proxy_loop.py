@@ -1,0 +1,171 @@
+"""The loop: what the proxy does with changes, refusals and lost tables, on the fake nftables."""
+
+import asyncio
+import dataclasses
+import socket
+
+import aiohttp
+import network_objects as make
+import pytest
+
+from sampan.api.resources import ENDPOINT_SLICES, NODES, PODS, SERVICES
+from sampan.network.fakenft import FakeNft
+from sampan.network.nft import NftError, NftMissing, Op, Table
+from sampan.network.proxy.base import HOST_PORTS, NO_ENDPOINT_IPS, SERVICE_IPS
+from sampan.network.proxy.conntrack import StaleFlow
+from sampan.network.proxy.render import Flow
+
+KEY = "10.96.0.20 . tcp . 80"
+CHAIN = "service/default/web/tcp/80"
+
+
+class Noticing(FakeNft):
+    """Tells when something was applied."""
+
+    def __init__(self):
+        super().__init__()
+        self.happened = asyncio.Event()
+
+    async def apply(self, transaction):
+        await super().apply(transaction)
+        self.happened.set()
+
+
+@pytest.fixture
+async def nft():
+    return Noticing()
+
+
+@pytest.fixture
+async def proxy(api, client, config, run_proxy, nft, conntrack):
+    api.add(SERVICES, make.service("web"))
+    api.add(ENDPOINT_SLICES, make.endpoint_slice("web", [make.endpoint("10.244.0.2")]))
+    async with run_proxy(client, config, nft=nft, conntrack=conntrack) as running:
+        yield running
+
+
+async def test_the_start_replaces_the_whole_table(proxy, nft):
+    assert nft.applied[0][:3] == (Op("add", Table()), Op("delete", Table()), Op("add", Table()))
+    assert nft.rules(CHAIN) == ["meta l4proto tcp dnat ip to 10.244.0.2:8080"]
+    assert (await nft.elements(SERVICE_IPS))[KEY] == f"goto {CHAIN}"
+
+
+async def test_a_change_of_endpoints_touches_only_their_service(proxy, nft, api):
+    entries = [make.endpoint("10.244.0.2"), make.endpoint("10.244.0.3")]
+    api.change(ENDPOINT_SLICES, "default", "web-x", lambda obj: obj.update(endpoints=entries))
+    await proxy.settled()
+    assert len(nft.applied[-1]) == 3
+    assert nft.rules(CHAIN) == [
+        "meta l4proto tcp dnat ip to numgen random mod 2 map { 0 : 10.244.0.2 . 8080, 1 : 10.244.0.3 . 8080 }"
+    ]
+
+
+async def test_changes_that_mean_nothing_here_are_no_transaction(proxy, nft, api):
+    count = len(nft.applied)
+    api.change(SERVICES, "default", "web", lambda obj: obj["metadata"].update(labels={"a": "b"}))
+    await proxy.settled()
+    assert len(nft.applied) == count
+
+
+async def test_many_changes_at_once_are_one_transaction(proxy, nft, api):
+    count = len(nft.applied)
+    for number in range(50):
+        api.add(SERVICES, make.service(f"s{number}", f"10.96.1.{number}"))
+    await proxy.settled()
+    assert len(nft.applied) == count + 1
+
+
+async def test_a_deleted_service_leaves_nothing(proxy, nft, api):
+    api.remove(SERVICES, "default", "web")
+    api.remove(ENDPOINT_SLICES, "default", "web-x")
+    await proxy.settled()
+    assert KEY not in await nft.elements(SERVICE_IPS)
+    assert not [name for _, name in await nft.names() if "web" in name]
+
+
+async def test_a_refused_change_is_followed_by_the_whole_table(proxy, nft, api):
+    nft.fail_next = [NftMissing("gone")]
+    api.add(SERVICES, make.service("other", "10.96.0.30"))
+    await proxy.settled()
+    assert nft.applied[-1][0] == Op("add", Table())
+
+
+async def test_a_refused_table_is_tried_again(proxy, nft, api):
+    nft.fail_next = [NftError("no"), NftError("no"), NftError("no")]
+    api.remove(SERVICES, "default", "web")
+    await proxy.settled()
+    assert KEY not in await nft.elements(SERVICE_IPS)
+
+
+async def test_a_lost_table_is_noticed_without_a_change(client, config, run_proxy, nft, conntrack):
+    config = dataclasses.replace(config, check_seconds=0.01)
+    async with run_proxy(client, config, nft=nft, conntrack=conntrack):
+        nft.happened.clear()
+        nft.lose_table()
+        await nft.happened.wait()
+        assert await nft.exists()
+
+
+async def test_the_table_is_written_anew_now_and_then(client, config, run_proxy, nft, conntrack):
+    config = dataclasses.replace(config, check_seconds=0.01, resync_seconds=0.01)
+    async with run_proxy(client, config, nft=nft, conntrack=conntrack):
+        nft.happened.clear()
+        await nft.happened.wait()
+        assert nft.applied[-1][0].verb == "flush"
+
+
+async def test_host_ports_come_and_go_with_their_pod(proxy, nft, api):
+    api.add(PODS, make.pod("a", "10.244.0.9", [{"hostPort": 8081, "containerPort": 80}]))
+    api.add(PODS, make.pod("b", "10.244.1.9", [{"hostPort": 8082, "containerPort": 80}], node="node2"))
+    await proxy.settled()
+    assert await nft.elements(HOST_PORTS) == {"tcp . 8081": "10.244.0.9 . 80"}
+    api.change(PODS, "default", "a", lambda pod: pod["status"].update(phase="Succeeded"))
+    await proxy.settled()
+    assert await nft.elements(HOST_PORTS) == {}
+
+
+async def test_the_zone_of_the_node_decides_hints(proxy, nft, api):
+    entries = [
+        {**make.endpoint(f"10.244.0.{number}"), "hints": {"forZones": [{"name": zone}]}}
+        for number, zone in ((2, "a"), (3, "b"))
+    ]
+    api.change(ENDPOINT_SLICES, "default", "web-x", lambda obj: obj.update(endpoints=entries))
+    node = {"metadata": {"name": "node1", "labels": {"topology.kubernetes.io/zone": "b"}}}
+    api.add(NODES, node)
+    await proxy.settled()
+    assert nft.rules(CHAIN) == ["meta l4proto tcp dnat ip to 10.244.0.3:8080"]
+
+
+async def test_udp_flows_of_a_lost_endpoint_are_forgotten(proxy, conntrack, api):
+    port = make.port(53, "UDP")
+    api.add(SERVICES, make.service("dns", "10.96.0.40", [port]))
+    api.add(ENDPOINT_SLICES, make.endpoint_slice("dns", [make.endpoint("10.244.0.2")], [port]))
+    await proxy.settled()
+    conntrack.forgotten.clear()
+    api.change(ENDPOINT_SLICES, "default", "dns-x", lambda obj: obj.update(endpoints=[]))
+    await proxy.settled()
+    assert conntrack.forgotten == [StaleFlow(Flow("10.96.0.40", 53), "10.244.0.2")]
+
+
+async def test_load_balancers_learn_whether_this_node_has_endpoints(proxy, api):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    spec = {"type": "LoadBalancer", "externalTrafficPolicy": "Local", "healthCheckNodePort": port}
+    api.change(SERVICES, "default", "web", lambda service: service["spec"].update(spec))
+    await proxy.settled()
+    async with aiohttp.ClientSession() as session:
+        async with session.get(f"http://127.0.0.1:{port}/healthz") as answer:
+            assert answer.status == 200
+            assert (await answer.json())["localEndpoints"] == 1
+        api.change(ENDPOINT_SLICES, "default", "web-x", lambda obj: obj.update(endpoints=[]))
+        await proxy.settled()
+        async with session.get(f"http://127.0.0.1:{port}/healthz") as answer:
+            assert answer.status == 503
+
+
+async def test_one_strange_service_does_not_stop_the_others(proxy, nft, api):
+    api.add(SERVICES, make.service("odd", "10.96.0.50", [{"protocol": "TCP"}]))
+    api.add(SERVICES, make.service("good", "10.96.0.51"))
+    await proxy.settled()
+    assert set(await nft.elements(NO_ENDPOINT_IPS)) == {"10.96.0.51 . tcp . 80"}

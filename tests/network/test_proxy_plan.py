@@ -1,0 +1,199 @@
+"""From Services and EndpointSlices to the table: pure, as tables of cases."""
+
+import itertools
+
+import network_objects as make
+import pytest
+
+from sampan.network.fakenft import FakeNft
+from sampan.network.nft import Chain, Element
+from sampan.network.proxy import base, model
+from sampan.network.proxy.endpoints import Place, choose
+from sampan.network.proxy.model import Endpoint
+from sampan.network.proxy.render import assemble, plan_service
+from sampan.network.proxy.table import Contents, plan_change, plan_full
+
+PLACE = Place("node1", "a")
+
+
+def planned(config, service, *slices):
+    return plan_service(service, slices, config, PLACE).contents
+
+
+def ips(endpoints):
+    return [endpoint.ip for endpoint in endpoints]
+
+
+READY = Endpoint("10.0.0.1", 80, "node1")
+FAR = Endpoint("10.0.0.2", 80, "node2")
+ENDING = Endpoint("10.0.0.3", 80, "node1", ready=False, serving=True, terminating=True)
+DEAD = Endpoint("10.0.0.4", 80, "node1", ready=False, serving=False, terminating=True)
+NOT_READY = Endpoint("10.0.0.5", 80, "node1", ready=False, serving=True)
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "cluster", "local"),
+    [
+        ([], [], []),
+        ([READY, FAR], ["10.0.0.1", "10.0.0.2"], ["10.0.0.1"]),
+        ([READY, ENDING, DEAD, NOT_READY], ["10.0.0.1"], ["10.0.0.1"]),
+        ([ENDING, DEAD, NOT_READY], ["10.0.0.3"], ["10.0.0.3"]),
+        ([FAR, ENDING], ["10.0.0.2"], ["10.0.0.3"]),
+        ([DEAD, NOT_READY], [], []),
+    ],
+)
+def test_ready_endpoints_are_used_and_ending_ones_only_without_them(endpoints, cluster, local):
+    choice = choose(endpoints, PLACE)
+    assert ips(choice.cluster) == cluster
+    assert ips(choice.local) == local
+
+
+def test_hints_count_only_when_every_endpoint_has_them():
+    near = Endpoint("10.0.0.1", 80, zones=frozenset("a"))
+    far = Endpoint("10.0.0.2", 80, zones=frozenset("b"))
+    assert ips(choose([near, far], PLACE).cluster) == ["10.0.0.1"]
+    assert ips(choose([near, far, Endpoint("10.0.0.3", 80)], PLACE).cluster) == ["10.0.0.1", "10.0.0.2", "10.0.0.3"]
+    assert ips(choose([far], PLACE).cluster) == ["10.0.0.2"]
+
+
+def test_a_service_port_finds_its_slice_port_by_name():
+    service = make.service("web", ports=[make.port(80, name="http"), make.port(443, name="tls")])
+    ports = [{"name": "http", "port": 8080, "protocol": "TCP"}, {"name": "tls", "port": 8443, "protocol": "TCP"}]
+    slices = [make.endpoint_slice("web", [make.endpoint("10.0.0.1")], ports)]
+    found = [model.endpoints_of(port, slices)[0].port for port in model.service_ports(service)]
+    assert found == [8080, 8443]
+
+
+def test_an_endpoint_of_two_slices_counts_once():
+    port = model.service_ports(make.service("web"))[0]
+    slices = [
+        make.endpoint_slice("web", [make.endpoint("10.0.0.1", ready=False)]),
+        make.endpoint_slice("web", [make.endpoint("10.0.0.1")], suffix="y"),
+    ]
+    assert model.endpoints_of(port, slices) == (Endpoint("10.0.0.1", 8080, "node1"),)
+
+
+@pytest.mark.parametrize(
+    "service",
+    [
+        make.service("web", "None"),
+        make.service("web", "", type="ExternalName", externalName="example.com"),
+        make.service("web", "fd00::1"),
+        {**make.service("web"), "metadata": {"name": "w", "namespace": "d", "labels": {model.PROXY_NAME_LABEL: "x"}}},
+    ],
+)
+def test_services_without_a_cluster_address_of_ours_are_left_alone(service, config):
+    assert planned(config, service) == Contents()
+
+
+def test_golden_cluster_ip(config):
+    slices = make.endpoint_slice("web", [make.endpoint("10.244.0.2"), make.endpoint("10.244.0.3")])
+    assert planned(config, make.service("web"), slices) == Contents(
+        chains={
+            Chain("service/default/web/tcp/80"): (
+                "meta l4proto tcp dnat ip to numgen random mod 2 map { 0 : 10.244.0.2 . 8080, 1 : 10.244.0.3 . 8080 }",
+            )
+        },
+        collections={
+            base.CLUSTER_IPS: {"10.96.0.20": ""},
+            base.HAIRPIN: {"10.244.0.2 . 10.244.0.2": "", "10.244.0.3 . 10.244.0.3": ""},
+            base.SERVICE_IPS: {"10.96.0.20 . tcp . 80": "goto service/default/web/tcp/80"},
+        },
+    )
+
+
+def test_golden_node_port_with_external_policy_local(config):
+    service = make.service("web", ports=[make.port(80, nodePort=30080)], type="NodePort", externalTrafficPolicy="Local")
+    contents = planned(config, service, make.endpoint_slice("web", [make.endpoint("10.244.1.2", "node2")]))
+    assert contents.chains[Chain("external/default/web/tcp/80")] == (
+        "ip saddr 10.244.0.0/16 goto service/default/web/tcp/80",
+        "fib saddr type local jump mark-for-masquerade",
+        "fib saddr type local goto service/default/web/tcp/80",
+        "drop",
+    )
+    assert contents.collections[base.SERVICE_NODEPORTS] == {"tcp . 30080": "goto external/default/web/tcp/80"}
+
+
+def test_golden_affinity(config):
+    service = make.service(
+        "web", sessionAffinity="ClientIP", sessionAffinityConfig={"clientIP": {"timeoutSeconds": 60}}
+    )
+    contents = planned(config, service, make.endpoint_slice("web", [make.endpoint("10.244.0.2")]))
+    assert contents.chains == {
+        Chain("endpoint/default/web/tcp/80/10.244.0.2/8080"): (
+            "update @affinity/default/web/tcp/80/10.244.0.2/8080/60 { ip saddr }",
+            "meta l4proto tcp dnat ip to 10.244.0.2:8080",
+        ),
+        Chain("service/default/web/tcp/80"): (
+            "ip saddr @affinity/default/web/tcp/80/10.244.0.2/8080/60 goto endpoint/default/web/tcp/80/10.244.0.2/8080",
+            "numgen random mod 1 vmap { 0 : goto endpoint/default/web/tcp/80/10.244.0.2/8080 }",
+        ),
+    }
+
+
+@pytest.mark.parametrize(
+    ("spec", "endpoints", "verdict"),
+    [
+        ({}, [], "goto reject-all"),
+        ({"internalTrafficPolicy": "Local"}, [], "goto reject-all"),
+        ({"internalTrafficPolicy": "Local"}, [make.endpoint("10.244.1.2", "node2")], "goto drop-all"),
+    ],
+)
+def test_who_has_no_endpoint_is_refused_and_local_policy_is_silent(config, spec, endpoints, verdict):
+    contents = planned(config, make.service("web", **spec), make.endpoint_slice("web", endpoints))
+    assert contents.collections[base.NO_ENDPOINT_IPS] == {"10.96.0.20 . tcp . 80": verdict}
+
+
+def test_cluster_dns_belongs_to_the_node(config):
+    dns = make.service("kube-dns", "10.96.0.10", [make.port(53, "UDP")], "kube-system")
+    contents = assemble(base.base_contents(config), {("kube-system", "kube-dns"): plan_service(dns, [], config, PLACE)})
+    assert contents.collections[base.SERVICE_IPS]["10.96.0.10 . udp . 53"] == "goto cluster-dns/udp"
+    assert contents.collections[base.NO_ENDPOINT_IPS] == {}
+
+
+def test_of_two_claims_to_an_address_the_first_name_stays(config):
+    fragments = {}
+    for name in ("b", "a"):
+        service = make.service(name, f"10.96.0.{ord(name)}", externalIPs=["198.51.100.7"])
+        slices = [make.endpoint_slice(name, [make.endpoint("10.244.0.2")])]
+        fragments["default", name] = plan_service(service, slices, config, PLACE)
+    elements = assemble(Contents(), fragments).collections[base.SERVICE_IPS]
+    assert elements["198.51.100.7 . tcp . 80"] == "goto external/default/a/tcp/80"
+
+
+@pytest.mark.parametrize("sticky", ["None", "ClientIP"])
+async def test_every_change_leads_from_one_table_to_the_other(config, sticky):
+    """Whatever the table was, applying the difference makes it what a fresh one would be."""
+    states = []
+    for count in (0, 1, 2, 3, 1, 0):
+        service = make.service("web", ports=[make.port(80, nodePort=30080)], type="NodePort", sessionAffinity=sticky)
+        ends = [make.endpoint(f"10.244.0.{number + 2}") for number in range(count)]
+        fragment = plan_service(service, [make.endpoint_slice("web", ends)], config, PLACE)
+        states.append(assemble(base.base_contents(config), {("default", "web"): fragment}))
+    nft = FakeNft()
+    await nft.apply(plan_full(states[0]))
+    for before, after in itertools.pairwise(states):
+        await nft.apply(plan_change(before, after))
+        fresh = FakeNft()
+        await fresh.apply(plan_full(after))
+        assert nft._contents == fresh._contents
+        assert plan_change(after, after) == []
+
+
+def test_a_changed_value_is_taken_out_before_it_is_put_in():
+    before, after = Contents(), Contents()
+    before.put(base.SERVICE_IPS, "k", "goto a")
+    after.put(base.SERVICE_IPS, "k", "goto b")
+    ops = [(op.verb, op.object.value) for op in plan_change(before, after) if isinstance(op.object, Element)]
+    assert ops == [("delete", "goto a"), ("add", "goto b")]
+
+
+def test_host_ports_are_of_running_pods_with_their_own_network():
+    ports = [{"hostPort": 80, "containerPort": 8080, "protocol": "UDP"}, {"containerPort": 9}]
+    pods = [
+        make.pod("a", "10.0.0.1", ports),
+        make.pod("done", "10.0.0.2", ports, phase="Failed"),
+        make.pod("host", "192.0.2.1", ports, hostNetwork=True),
+        make.pod("young", "", ports),
+    ]
+    assert model.host_ports(pods) == (model.HostPort("", "udp", 80, "10.0.0.1", 8080),)
