@@ -74,10 +74,7 @@ async def run_components(server: Server, instance: Instance) -> None:
     await addons.ensure(admin, instance.settings)
     clock, entropy = SystemClock(), random.SystemRandom()
     # Imported late: the API server answers while NumPy is being read from disk.
-    try:
-        from sampan.scheduler.scheduler import run_scheduler
-    except ImportError:
-        run_scheduler = None
+    from sampan.scheduler.scheduler import run_scheduler
 
     def account(name: str) -> Client:
         return Client(server.local_transport(f"system:serviceaccount:kube-system:{name}"))
@@ -93,8 +90,7 @@ async def run_components(server: Server, instance: Instance) -> None:
             run_controllers(admin, clock=clock, random=entropy, config=config, client_for=account),
             "controllers",
         )
-        if run_scheduler:
-            tasks.spawn_eternal(group, run_scheduler(scheduler, clock=clock, random=entropy), "scheduler")
+        tasks.spawn_eternal(group, run_scheduler(scheduler, clock=clock, random=entropy), "scheduler")
 
 
 def run(instance: Instance) -> None:

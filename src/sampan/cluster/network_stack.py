@@ -2,12 +2,49 @@
 
 from __future__ import annotations
 
-from sampan.api.clock import Clock
+import asyncio
+
 from sampan.client import tasks
 from sampan.client.client import Client
+from sampan.client.informer import InformerFactory
 from sampan.cluster.instance import Instance
+from sampan.network.dns.config import DnsConfig
+from sampan.network.dns.server import DnsServer
+from sampan.network.proxy.config import ProxyConfig, bridge_is_filtered
+from sampan.network.proxy.proxy import ServiceProxy
 
 
-async def run_network(client: Client, instance: Instance, clock: Clock) -> None:
+def proxy_config(instance: Instance) -> ProxyConfig:
+    settings = instance.settings
+    return ProxyConfig(
+        instance=instance.name,
+        node_name=settings.node_name,
+        node_address=settings.node_address,
+        node_pod_cidr=settings.node_pod_cidr,
+        cluster_pod_cidr=settings.pod_cidr,
+        dns_ip=settings.dns_ip,
+        dns_port=settings.dns_port,
+        bridge_filtered=bridge_is_filtered(),
+    )
+
+
+def dns_config(instance: Instance) -> DnsConfig:
+    settings = instance.settings
+    return DnsConfig(
+        address=settings.node_address,
+        port=settings.dns_port,
+        domain=settings.cluster_domain,
+        dns_ip=settings.dns_ip,
+        cluster_pod_cidr=settings.pod_cidr,
+    )
+
+
+async def run_network(client: Client, instance: Instance) -> None:
     """Until cancelled."""
-    await tasks.forever()
+    informers = InformerFactory(client)
+    proxy = ServiceProxy(informers, proxy_config(instance))
+    dns = DnsServer(informers, dns_config(instance))
+    async with asyncio.TaskGroup() as group:
+        tasks.spawn_eternal(group, proxy.run(), "service-proxy")
+        tasks.spawn_eternal(group, dns.run(), "dns")
+        tasks.spawn_eternal(group, informers.run(), "network informers")

@@ -68,7 +68,7 @@ async def serve(instance: Instance) -> None:
                 tls=tls,
                 clock=clock,
                 random=entropy,
-                extra={"network": lambda agent: run_network(network, instance, clock)},
+                extra={"network": lambda agent: run_network(network, instance)},
             ),
             name="node",
         )

@@ -76,6 +76,8 @@ class NodeAgent:
             memory_capacity_bytes=machine.memory_bytes,
             starts=asyncio.Semaphore(config.parallel_starts),
         )
+        #: told of every container that ended (the node API ends followed logs by it)
+        self.on_exit: Callable[[str], None] = lambda container_id: None
         self._workers: dict[str, PodWorker] = {}
         self._owners: dict[str, PodWorker] = {}
         self._adoptable: dict[str, PodState] = {}
@@ -258,6 +260,8 @@ class NodeAgent:
                 if event.type == "lost":
                     await self._relist()
                     continue
+                if event.type != "oom":
+                    self.on_exit(event.container_id)
                 worker = self._owners.get(event.container_id)
                 if worker is None:
                     continue

@@ -22,6 +22,7 @@ from sampan.node.api.auth import DelegatedAuth
 from sampan.node.api.server import NodeApi, NodeApiConfig
 from sampan.node.config import NodeConfig
 from sampan.node.cri.client import CriRuntime
+from sampan.node.logs.rotation import LogRotator, runtime_logs
 
 #: Further eternal coroutines of the node process, by name; each is given the agent.
 Extra = Mapping[str, Callable[[NodeAgent], Coroutine[Any, Any, None]]]
@@ -50,7 +51,10 @@ async def run_node(
                     node_name=config.node_name, port=config.node_api_port, configz=_configz(config)
                 )
                 api = NodeApi(api_config, agent, source, auth or _delegated(config, client), tls, clock)
+                agent.on_exit = api.container_stopped
                 tasks.spawn_eternal(group, api.run(asyncio.Event()), "node-api")
+            rotator = LogRotator(source.reopen_log, clock)
+            tasks.spawn_eternal(group, rotator.run(runtime_logs(source, config.log_dir)), "log-rotation")
             tasks.spawn_eternal(group, agent.run(started or asyncio.Event()), "node-agent")
             for name, make in (extra or {}).items():
                 tasks.spawn_eternal(group, make(agent), name)
