@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 
 WATCH_LIMIT = 10_000
 _CHUNK = 500
+#: directories (namespaces of resources) whose listeners are remembered
+_ROUTES = 4096
 
 
 def check_commit(key: str, expected: int | None, delete: bool, actual: int) -> None:
@@ -78,6 +80,9 @@ class EmbeddedStore(ABC):
         self._watch_limit = watch_limit
         self._watches: dict[EmbeddedWatch, None] = {}
         self._listeners: dict[str, tuple[Listener, ...]] = {}
+        #: of ``_listeners``: who hears of changes in a directory, found once; and the prefixes that are no directory
+        self._routes: dict[str, tuple[Listener, ...]] = {}
+        self._odd_prefixes: tuple[str, ...] = ()
 
     @property
     def revision(self) -> int:
@@ -125,6 +130,7 @@ class EmbeddedStore(ABC):
 
     def add_listener(self, prefix: str, listener: Listener) -> Callable[[], None]:
         self._listeners[prefix] = (*self._listeners.get(prefix, ()), listener)
+        self._forget_routes()
 
         def remove() -> None:
             rest = tuple(other for other in self._listeners.get(prefix, ()) if other is not listener)
@@ -132,8 +138,30 @@ class EmbeddedStore(ABC):
                 self._listeners[prefix] = rest
             else:
                 self._listeners.pop(prefix, None)
+            self._forget_routes()
 
         return remove
+
+    def _forget_routes(self) -> None:
+        self._routes.clear()
+        self._odd_prefixes = tuple(prefix for prefix in self._listeners if prefix and not prefix.endswith("/"))
+
+    def _listeners_of(self, key: str) -> tuple[Listener, ...]:
+        """With a listener for each of a hundred resources, looking at every prefix would cost more than the commit."""
+        directory = key[: key.rfind("/") + 1]
+        found = self._routes.get(directory)
+        if found is None:
+            if len(self._routes) >= _ROUTES:
+                self._routes.clear()
+            prefixes = [prefix for prefix in self._listeners if not prefix or prefix.endswith("/")]
+            found = tuple(
+                listener for prefix in prefixes if directory.startswith(prefix) for listener in self._listeners[prefix]
+            )
+            self._routes[directory] = found
+        for prefix in self._odd_prefixes:
+            if key.startswith(prefix):
+                found = (*found, *self._listeners[prefix])
+        return found
 
     async def sync(self) -> int:
         return self._revision
@@ -177,13 +205,11 @@ class EmbeddedStore(ABC):
         # The revision moves before listeners run: to them, and to whoever they ask, this commit has happened.
         self._revision = revision
         self._record(change)
-        for prefix, listeners in tuple(self._listeners.items()):
-            if key.startswith(prefix):
-                for listener in listeners:
-                    try:
-                        listener(change)
-                    except Exception:  # one listener's fault must not cost the others, or the writer, the change
-                        log.exception("listener on %s failed at revision %d", prefix, revision)
+        for listener in self._listeners_of(key):
+            try:
+                listener(change)
+            except Exception:  # one listener's fault must not cost the others, or the writer, the change
+                log.exception("a listener failed at revision %d of %s", revision, key)
         for watch in tuple(self._watches):
             if key.startswith(watch.prefix):
                 watch.push(change)

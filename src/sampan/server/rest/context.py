@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from sampan.api import errors
-from sampan.api.clock import Clock, Random
+from sampan.api.clock import Clock, Random, random_uuid
 from sampan.api.kind import Kind
 from sampan.api.types import Obj
 from sampan.server.attributes import AdmissionAttributes
@@ -65,7 +64,7 @@ class RestContext:
             watch.close()
 
     def new_uid(self) -> str:
-        return str(uuid.UUID(int=self.random.getrandbits(128), version=4))
+        return random_uuid(self.random)
 
     def target(self, request: Request) -> Target:
         kind = request.info.kind

@@ -35,6 +35,9 @@ PRAGMA application_id = {_APPLICATION_ID};
 PRAGMA user_version = {_SCHEMA_VERSION};
 INSERT INTO meta VALUES ('revision', 0), ('compact', 0), ('compact_ms', 0);
 """  # noqa: S608  # constants only
+#: how many rows one statement inserts: a handful of texts, which the connection keeps compiled
+_INSERT_SIZES = (64, 16, 4, 1)
+_INSERTS = {size: f"INSERT INTO log VALUES {', '.join(['(?, ?, ?, ?, ?, ?, ?)'] * size)}" for size in _INSERT_SIZES}  # noqa: S608  # constants only
 _ENTRY = "revision, key, created, crc, value"
 
 
@@ -181,15 +184,22 @@ class Database:
     def write(self, rows: Sequence[Row]) -> None:
         """One durable transaction. Raises DiskFull (nothing happened) or DiskFailed (stop)."""
         with _mapped("the write failed"), self._transaction() as run:
-            run.executemany(
-                "INSERT INTO log VALUES (?, ?, ?, ?, ?, ?, ?)",
-                [(r.revision, r.key, r.created, r.previous, r.at_ms, _checksum(r.key, r.value), r.value) for r in rows],
+            # Few statements with many rows each: every statement lets go of the interpreter lock, and getting it back
+            # from a busy event loop takes longer than writing the row.
+            at = 0
+            while at < len(rows):
+                count = next(size for size in _INSERT_SIZES if size <= len(rows) - at)
+                values: list[int | str | bytes | None] = []
+                for r in rows[at : at + count]:
+                    values += (r.revision, r.key, r.created, r.previous, r.at_ms, _checksum(r.key, r.value), r.value)
+                run.execute(_INSERTS[count], values)
+                at += count
+            run.execute(
+                "INSERT INTO current SELECT key, revision FROM log WHERE revision >= ? AND value IS NOT NULL"
+                " ORDER BY revision ON CONFLICT (key) DO UPDATE SET revision = excluded.revision",
+                (rows[0].revision,),
             )
             final = {row.key: row for row in rows}.values()
-            run.executemany(
-                "INSERT INTO current VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET revision = excluded.revision",
-                [(row.key, row.revision) for row in final if row.value is not None],
-            )
             run.executemany("DELETE FROM current WHERE key = ?", [(row.key,) for row in final if row.value is None])
 
     def compact(self, oldest: int, until: int) -> None:
