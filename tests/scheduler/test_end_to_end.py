@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from sampan.api.clock import SystemClock
-from sampan.api.resources import EVENTS, NODES, PODS
+from sampan.api.resources import EVENTS, NODES, PODS, PRIORITY_CLASSES
 from sampan.client import tasks
 from sampan.client.client import Client
 from sampan.client.informer import Informer
@@ -179,3 +179,17 @@ async def test_many_pods_never_overfill_a_node():
         )
         used = [p["spec"].get("nodeName") for p in cluster.pods.list()]
     assert all(used.count(f"n{number}") == 10 for number in range(3))
+
+
+async def test_a_pod_of_higher_priority_takes_the_room_of_another():
+    async with running() as cluster:
+        await cluster.add_node("n1", cpu="1")
+        await cluster.add_pod("low", cpu="1", terminationGracePeriodSeconds=0)
+        await cluster.scheduled("low")
+        high = {"kind": "PriorityClass", "apiVersion": "scheduling.k8s.io/v1", "metadata": {"name": "high"}, "value": 9}
+        await cluster.client.create(PRIORITY_CLASSES, high)
+        await cluster.add_pod("high", cpu="1", priorityClassName="high")
+        pod = await cluster.scheduled("high")
+        event = await cluster.event("low", "Preempted")
+        assert cluster.pods.get("default", "low") is None
+    assert event["message"] == f"Preempted by pod {pod['metadata']['uid']} on node n1"

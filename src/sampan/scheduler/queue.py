@@ -135,7 +135,7 @@ class SchedulingQueue:
         item.failed = self._now()
         item.plugins = plugins
         item.place = Place.UNSCHEDULABLE
-        self._set_timer()
+        self._set_timer(item.failed + self._flush_seconds)
 
     def errored(self, item: QueuedPod) -> None:
         """Something went wrong that has nothing to do with the cluster's state: try again after back-off."""
@@ -210,7 +210,7 @@ class SchedulingQueue:
         item.place = place
         heapq.heappush(self._backoff, (self._backoff_ends(item), self._ticket(item), item))
         self._wake()
-        self._set_timer()
+        self._set_timer(self._backoff_ends(item))
 
     def _pop_active(self) -> QueuedPod | None:
         while self._active:
@@ -246,15 +246,8 @@ class SchedulingQueue:
         if self._wanted is not None and not self._wanted.done():
             self._wanted.set_result(None)
 
-    def _set_timer(self) -> None:
+    def _set_timer(self, when: float) -> None:
         """One timer, for the earliest end of a back-off or flush."""
-        due = [ends for ends, ticket, item in self._backoff[:1] if ticket]
-        waiting = [item.failed for item in self._pods.values() if item.place is Place.UNSCHEDULABLE]
-        if waiting and (self._timer is None or due):
-            due.append(min(waiting) + self._flush_seconds)
-        if not due:
-            return
-        when = min(due)
         if self._timer is not None:
             if self._timer.when() <= when:
                 return
@@ -264,8 +257,13 @@ class SchedulingQueue:
     def _timer_fired(self) -> None:
         self._timer = None
         self._end_backoffs()
+        waiting = self.unschedulable()
         horizon = self._now() - self._flush_seconds
-        for item in self.unschedulable():
+        for item in waiting:
             if item.failed <= horizon:
                 self.requeue(item)
-        self._set_timer()
+        due = [item.failed + self._flush_seconds for item in waiting if item.place is Place.UNSCHEDULABLE]
+        if self._backoff:
+            due.append(self._backoff[0][0])
+        if due:
+            self._set_timer(min(due))
