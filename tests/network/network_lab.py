@@ -26,10 +26,9 @@ PODS = {"pod1": "10.244.0.2", "pod2": "10.244.0.3", "pod3": "10.244.0.4"}
 class Lab:
     """``node`` has bridge br0 with the pods and eth0 to ``outside``."""
 
-    def __init__(self) -> None:
-        self.prefix = f"splab{os.getpid()}"
+    def __init__(self, purpose: str = "") -> None:
+        self.prefix = f"splab{os.getpid()}{purpose}"
         self.names = ["node", "outside", *PODS]
-        self.loopback: dict[str, str] = {}
 
     def namespace(self, name: str) -> str:
         return f"{self.prefix}{name}"

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import os
+import re
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +41,8 @@ class CniConfig:
     conf_dir: Path
     data_dir: Path
     mtu: int = 1500
+    #: Where libcni keeps the results of the plugins, of all networks of the machine.
+    results_dir: Path = Path("/var/lib/cni/results")
 
     @property
     def gateway(self) -> str:
@@ -86,19 +91,60 @@ def setup(config: CniConfig) -> None:
             raise NetworkError(f"cannot set {name} to {value}: {error.strerror}; pods could not be routed") from error
 
 
-async def teardown(config: CniConfig) -> None:
-    """Removes the bridge, the instance's nftables table and the reservations; content when they are not there."""
-    if (Path("/sys/class/net") / config.bridge).exists():
-        await _run("ip", "link", "delete", config.bridge)
-    await _run("nft", "delete", "table", "inet", f"sampan-{config.instance}", ignore="No such file")
+async def teardown(config: CniConfig, prefix: Sequence[str] = ()) -> None:
+    """Removes what pods and proxy left: sandbox networks, the bridge, the nftables table, reservations, plugin results.
+
+    Content when they are not there. Pods that still run lose their network. ``prefix`` is put before every command
+    (``ip netns exec NAME``). Raises NetworkError.
+    """
+    interfaces = await _bridge_interfaces(config, prefix)
+    if interfaces is not None:
+        for name in await _namespaces_behind(interfaces, prefix):
+            await _run(*prefix, "ip", "netns", "delete", name, ignore="No such file")
+        for interface in interfaces:
+            await _run(*prefix, "ip", "link", "delete", interface["ifname"], ignore="Cannot find device")
+        await _run(*prefix, "ip", "link", "delete", config.bridge, ignore="Cannot find device")
+    await _run(*prefix, "nft", "delete", "table", "inet", f"sampan-{config.instance}", ignore="No such file")
     shutil.rmtree(config.data_dir, ignore_errors=True)
+    for result in _results(config):
+        result.unlink(missing_ok=True)
 
 
-async def _run(*command: str, ignore: str = "") -> None:
+async def _bridge_interfaces(config: CniConfig, prefix: Sequence[str]) -> list[Obj] | None:
+    """The interfaces that pods have on the bridge; None when there is no bridge."""
+    absent = "does not exist"
+    if await _run(*prefix, "ip", "link", "show", config.bridge, ignore=absent) == "":
+        return None
+    listed = await _run(*prefix, "ip", "-j", "link", "show", "master", config.bridge, ignore=absent)
+    interfaces: list[Obj] = orjson.loads(listed or "[]")
+    return interfaces
+
+
+async def _namespaces_behind(interfaces: list[Obj], prefix: Sequence[str]) -> list[str]:
+    """Names of the network namespaces that hold the other ends: sandboxes that the runtime did not live to remove."""
+    ids = {interface["link_netnsid"] for interface in interfaces if "link_netnsid" in interface}
+    listed: list[Obj] = orjson.loads(await _run(*prefix, "ip", "-j", "netns", "list") or "[]")
+    return [namespace["name"] for namespace in listed if namespace.get("id") in ids]
+
+
+def _results(config: CniConfig) -> list[Path]:
+    """What libcni remembers of this network: ``<network>-<sandbox>-<interface>``."""
+    # The sandbox is spelled out: the network "sampan-a" must not take those of "sampan-a-b".
+    ours = re.compile(rf"sampan-{re.escape(config.instance)}-[0-9a-f]{{64}}-[^-]+")
+    if not config.results_dir.is_dir():
+        return []
+    return [path for path in config.results_dir.iterdir() if ours.fullmatch(path.name)]
+
+
+async def _run(*command: str, ignore: str = "") -> str:
+    """What the command wrote; "" when it failed as ``ignore`` says it may."""
     process = await asyncio.create_subprocess_exec(
-        *command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
+        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env={**os.environ, "LC_ALL": "C"}
     )
-    _, said = await process.communicate()
+    out, said = await process.communicate()
     text = said.decode(errors="replace").strip()
-    if process.returncode and not (ignore and ignore in text):
+    if process.returncode:
+        if ignore and ignore in text:
+            return ""
         raise NetworkError(f"{' '.join(command)}: {text}")
+    return out.decode()

@@ -159,7 +159,7 @@ def _render_op(table: str, op: Op) -> str:
 class NftCommand:
     """The real thing. ``prefix`` puts the command into a network namespace (``ip netns exec NAME``)."""
 
-    def __init__(self, table: str, prefix: Sequence[str] = (), timeout_seconds: float = 30) -> None:
+    def __init__(self, table: str, prefix: Sequence[str] = (), timeout_seconds: float = 120) -> None:
         self.table = table
         self._prefix = tuple(prefix)
         self._timeout_seconds = timeout_seconds
