@@ -1,14 +1,15 @@
 """Which node is preferred."""
 
+import numpy as np
 import pytest
 
-from sampan.scheduler.plugins.noderesources import NodeResourcesFit, ScoringStrategy
+from sampan.scheduler.plugins.noderesources import (
+    NodeResourcesBalancedAllocation,
+    NodeResourcesFit,
+    ScoringStrategy,
+)
 
 MIB = 1024 * 1024
-
-
-def top(decision):
-    return dict(decision.top)
 
 
 def test_the_emptier_node_is_preferred(world):
@@ -75,3 +76,14 @@ def test_a_class_keeps_its_scores_and_repairs_them(world):
     world.pod("p1", first, cpu="1", memory="2Gi")
     second = world.decide("p2", cpu="1", memory="2Gi").node
     assert {first, second} == {"a", "b"}
+
+
+@pytest.mark.parametrize("plugin", [NodeResourcesFit(), NodeResourcesBalancedAllocation()])
+def test_one_node_alone_scores_as_among_all(world, pod, plugin):
+    world.node("a", cpu="7", memory="3Gi")
+    world.node("b", cpu="0")
+    world.node("c", cpu="1", memory="5Gi")
+    world.pod("other", "c", cpu="700m", memory="1Gi")
+    info, nodes = pod(cpu="300m", memory="1300Mi"), world.cluster.nodes
+    alone = [plugin.score(None, info, world.cluster, np.array([slot])).item() for slot in range(nodes.size)]
+    assert plugin.score(None, info, world.cluster, nodes.all()).tolist() == alone

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cached_property
 
 import orjson
@@ -11,6 +12,16 @@ from sampan.client.keys import ObjectKey
 from sampan.scheduler.requests import NONZERO_DEFAULTS, Amounts, host_ports, pod_requests
 
 DEFAULT_SCHEDULER = "default-scheduler"
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What a pod takes up."""
+
+    requests: Amounts
+    nonzero: tuple[int, int]
+    ports: tuple[tuple[str, str, int], ...]
+    images: tuple[str, ...]
 
 
 class PodInfo:
@@ -40,27 +51,44 @@ class PodInfo:
     def nominated_node(self) -> str:
         return (self.obj.get("status") or {}).get("nominatedNodeName") or ""
 
-    @cached_property
+    @property
     def requests(self) -> Amounts:
         """Without zeros, and with the one pod that it is."""
-        found = {name: value for name, value in pod_requests(self.obj).items() if value}
-        found["pods"] = 1
+        return self.shape.requests
+
+    @property
+    def nonzero(self) -> tuple[int, int]:
+        """Millicores and bytes that scores count (``NonZeroRequested``)."""
+        return self.shape.nonzero
+
+    @property
+    def ports(self) -> tuple[tuple[str, str, int], ...]:
+        return self.shape.ports
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        return self.shape.images
+
+    @cached_property
+    def shape(self) -> Shape:
+        """Shared by pods of one template, unless a resize in place gives the pod amounts of its own."""
+        if (self.obj.get("status") or {}).get("containerStatuses"):
+            return _shape(self.obj)
+        found = _shapes.get(self._shape_key)
+        if found is None:
+            if len(_shapes) >= _SHAPES:
+                _shapes.clear()
+            found = _shapes[self._shape_key] = _shape(self.obj)
         return found
 
     @cached_property
-    def nonzero(self) -> tuple[int, int]:
-        """Millicores and bytes that scores count (``NonZeroRequested``)."""
-        found = pod_requests(self.obj, NONZERO_DEFAULTS)
-        return found.get("cpu", 0), found.get("memory", 0)
-
-    @cached_property
-    def ports(self) -> tuple[tuple[str, str, int], ...]:
-        return tuple(host_ports(self.spec))
-
-    @cached_property
-    def images(self) -> tuple[str, ...]:
-        containers = [*(self.spec.get("initContainers") or ()), *(self.spec.get("containers") or ())]
-        return tuple(normalized_image(container.get("image", "")) for container in containers)
+    def _shape_key(self) -> bytes:
+        spec = self.spec
+        parts = [
+            [[c.get("resources"), c.get("ports"), c.get("image"), c.get("restartPolicy")] for c in spec.get(kind) or ()]
+            for kind in ("containers", "initContainers")
+        ]
+        return orjson.dumps([parts, spec.get("overhead"), spec.get("resources")])
 
     @cached_property
     def affinity(self) -> Obj:
@@ -70,19 +98,33 @@ class PodInfo:
     @cached_property
     def signature(self) -> bytes:
         spec = self.spec
-        return orjson.dumps(
-            [
-                self.scheduler_name,
-                spec.get("nodeSelector"),
-                self.affinity.get("nodeAffinity"),
-                spec.get("tolerations"),
-                self.requests,
-                self.nonzero,
-                self.ports,
-                self.images,
-                spec.get("nodeName"),
-            ]
-        )
+        parts = [
+            self.scheduler_name,
+            spec.get("nodeSelector"),
+            self.affinity.get("nodeAffinity"),
+            spec.get("tolerations"),
+            spec.get("nodeName"),
+        ]
+        return self._shape_key + orjson.dumps(parts)
+
+
+#: Shapes by their key; emptied when full: templates come and go.
+_shapes: dict[bytes, Shape] = {}
+_SHAPES = 4096
+
+
+def _shape(pod: Obj) -> Shape:
+    spec = pod.get("spec") or {}
+    requests = {name: value for name, value in pod_requests(pod).items() if value}
+    requests["pods"] = 1
+    counted = pod_requests(pod, NONZERO_DEFAULTS)
+    containers = [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
+    return Shape(
+        requests,
+        (counted.get("cpu", 0), counted.get("memory", 0)),
+        tuple(host_ports(spec)),
+        tuple(normalized_image(container.get("image", "")) for container in containers),
+    )
 
 
 def normalized_image(image: str) -> str:

@@ -99,16 +99,15 @@ class Profile:
         best = masked.max()
         ruled_out = {number: count for number, count in found.ruled_out.items() if count and number > 0}
         feasible = found.ruled_out[VERDICTS.PASS]
-        decision = replace(decision, feasible=feasible, ruled_out=ruled_out)
         if best == _NEVER:
-            return decision
+            return replace(decision, feasible=feasible, ruled_out=ruled_out)
         ties = np.flatnonzero(masked == best)
         names = cluster.nodes.names
         chosen = int(ties[random.randrange(len(ties))]) if len(ties) > 1 else int(ties[0])
         top = [(names[int(slot)], float(best)) for slot in ties[:TOP]]
         if len(top) < TOP and feasible > len(top) and len(masked) <= 512:
             top = [(names[int(slot)], float(masked[slot])) for slot in np.argsort(-masked)[: min(TOP, feasible)]]
-        return replace(decision, node=names[chosen], top=tuple(top))
+        return Decision(decision.pod, decision.uid, names[chosen], decision.nodes, feasible, ruled_out, top=tuple(top))
 
     @staticmethod
     def _rejected(decision: Decision, status: Status) -> Decision:

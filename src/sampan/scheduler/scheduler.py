@@ -242,6 +242,10 @@ class Scheduler:
             await self._run_binding_cycle(profile, pod, node)
         except (ApiError, PluginRefused) as error:
             self._binding_failed(profile, pod, node, error)
+        except Exception as error:
+            # A plugin's bug: it costs this pod a back-off, and the others nothing.
+            log.exception("binding %s failed", pod.key)
+            self._binding_failed(profile, pod, node, error)
         else:
             message = f"Successfully assigned {pod.key} to {node}"
             self._recorders[profile.scheduler_name].event(pod.obj, "Normal", "Scheduled", message)
@@ -286,7 +290,7 @@ class Scheduler:
     # Reporting
 
     def _keep(self, decision: Decision) -> None:
-        self.decisions.put(decision)
+        self.decisions.put(replace(decision, at=self._clock.now()))
 
     def _report_unschedulable(self, pod: PodInfo, message: str, nominated: str | None) -> None:
         self._report(pod, status.UNSCHEDULABLE, message, nominated)
@@ -340,11 +344,12 @@ class Scheduler:
         known = self.cluster.node_of(pod.uid) == pod.node_name
         if known and previous is not None and not self.cluster.is_assumed(pod.uid) and _same_usage(pod.obj, previous):
             return
-        before = self.cluster.node_of(pod.uid)
+        # To other pods an assumed pod arrives now: that is when the API shows it.
+        fresh = not self.cluster.node_of(pod.uid) or self.cluster.is_assumed(pod.uid)
         self.cluster.put_pod(pod)
         if not self.queue:
             return
-        event = Event.POD_UPDATE if before else Event.POD_ADD
+        event = Event.POD_ADD if fresh else Event.POD_UPDATE
         self._wake(event, self.cluster.nodes.slot_of.get(pod.node_name), pod)
 
     def _pod_pending(self, pod: PodInfo, previous: Obj | None) -> None:

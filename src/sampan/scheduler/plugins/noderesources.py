@@ -40,6 +40,9 @@ class NodeResourcesFit(LocalFilter, LocalScore):
     def filter(self, state: CycleState, pod: PodInfo, cluster: Cluster, at: At) -> Ids | None:
         nodes = cluster.nodes
         wanted = [(n, nodes.row(n), v) for n, v in pod.requests.items() if n not in self._ignored]
+        slot = nodes.only(at)
+        if slot is not None:
+            return self._filter_one(nodes, wanted, slot)
         # Bit i of ``short``: resource i is insufficient now; of ``never``: even on the empty node.
         short = np.zeros(nodes.length(at), np.int64)
         never = np.zeros(nodes.length(at), np.bool_)
@@ -55,6 +58,17 @@ class NodeResourcesFit(LocalFilter, LocalScore):
         names = [name for name, _, _ in wanted]
         return np.array([self._verdict(names, int(kind)) for kind in kinds], np.int32)[inverse]
 
+    def _filter_one(self, nodes: NodeArrays, wanted: list[tuple[str, int, int]], slot: int) -> Ids | None:
+        combined = 0
+        for bit, (_, row, value) in enumerate(wanted):
+            allocatable = nodes.allocatable.item(row, slot)
+            if allocatable - nodes.requested.item(row, slot) < value:
+                combined |= 2 << bit
+                combined |= row != PODS and allocatable < value
+        if not combined:
+            return None
+        return np.array([self._verdict([name for name, _, _ in wanted], combined)], np.int32)
+
     def _verdict(self, names: list[str], combined: int) -> int:
         if combined == 0:
             return VERDICTS.PASS
@@ -64,6 +78,9 @@ class NodeResourcesFit(LocalFilter, LocalScore):
 
     def score(self, state: CycleState, pod: PodInfo, cluster: Cluster, at: At) -> Floats:
         nodes = cluster.nodes
+        slot = nodes.only(at)
+        if slot is not None and self._strategy.type == "LeastAllocated":
+            return self._least_allocated_one(nodes, pod, slot)
         total = np.zeros(nodes.length(at), np.int64)
         weights = np.zeros(nodes.length(at), np.int64)
         for resource, weight in self._strategy.resources:
@@ -75,6 +92,21 @@ class NodeResourcesFit(LocalFilter, LocalScore):
             weights += np.where(offered, weight, 0)
         result: Floats = np.floor_divide(total, np.maximum(weights, 1)).astype(np.float64)
         return result
+
+    def _least_allocated_one(self, nodes: NodeArrays, pod: PodInfo, slot: int) -> Floats:
+        total = weights = 0
+        for resource, weight in self._strategy.resources:
+            row = nodes.row(resource)
+            allocatable = nodes.allocatable.item(row, slot)
+            if allocatable <= 0:
+                continue
+            if row in (CPU, MEMORY):
+                requested = nodes.nonzero.item(row, slot) + pod.nonzero[row]
+            else:
+                requested = nodes.requested.item(row, slot) + pod.requests.get(resource, 0)
+            total += max(allocatable - requested, 0) * MAX_NODE_SCORE // allocatable * weight
+            weights += weight
+        return np.array([float(total // max(weights, 1))])
 
     def _of(self, requested: Ints, allocatable: Ints, offered: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Ints:
         capacity = np.maximum(allocatable, 1)
@@ -119,6 +151,9 @@ class NodeResourcesBalancedAllocation(LocalScore):
     def score(self, state: CycleState, pod: PodInfo, cluster: Cluster, at: At) -> Floats:
         nodes = cluster.nodes
         rows = [nodes.row(resource) for resource in self._resources]
+        slot = nodes.only(at)
+        if slot is not None and len(rows) == 2:
+            return self._balance_of_two(nodes, pod, rows, slot)
         wanted = np.array([[pod.requests.get(resource, 0)] for resource in self._resources])
         allocatable = np.stack([nodes.allocatable[row, at] for row in rows])
         requested = np.stack([nodes.requested[row, at] for row in rows]) + wanted
@@ -134,3 +169,13 @@ class NodeResourcesBalancedAllocation(LocalScore):
             deviation = np.sqrt(variance)
         result: Floats = np.trunc((1 - deviation) * MAX_NODE_SCORE)
         return result
+
+    def _balance_of_two(self, nodes: NodeArrays, pod: PodInfo, rows: list[int], slot: int) -> Floats:
+        fractions = []
+        for resource, row in zip(self._resources, rows, strict=True):
+            allocatable = nodes.allocatable.item(row, slot)
+            if allocatable > 0:
+                requested = nodes.requested.item(row, slot) + pod.requests.get(resource, 0)
+                fractions.append(min(requested / allocatable, 1.0))
+        deviation = abs((fractions[0] - fractions[1]) / 2) if len(fractions) == 2 else 0.0
+        return np.array([float(int((1 - deviation) * MAX_NODE_SCORE))])
