@@ -160,7 +160,15 @@ async def test_an_upstream_that_is_silent_is_a_server_failure(server, upstream):
     assert answer.header.rcode == RCODE.SERVFAIL
 
 
+async def test_a_repeated_question_has_its_own_id(server):
+    question = asking("web.default.svc.cluster.local")
+    for number in (1, 2):
+        question.header.id = number
+        assert (await udp(server, question)).header.id == number
+
+
 async def test_a_deleted_service_is_unknown_at_once(server, api):
+    assert (await udp(server, asking("web.default.svc.cluster.local"))).header.rcode == RCODE.NOERROR
     api.remove(SERVICES, "default", "web")
     answer = await udp(server, asking("web.default.svc.cluster.local"))
     assert answer.header.rcode == RCODE.NXDOMAIN

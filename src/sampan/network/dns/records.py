@@ -80,6 +80,11 @@ class InformerRecords:
     def informers(self) -> tuple[Informer, ...]:
         return self._services, self._slices, self._namespaces
 
+    @property
+    def version(self) -> tuple[int, ...]:
+        """Changes whenever an answer may change."""
+        return tuple(informer.revision for informer in self.informers)
+
     def namespace_exists(self, name: str) -> bool:
         return self._namespaces.get("", name) is not None
 

@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 _TCP_IDLE_SECONDS = 10
 _BIND_RETRY_SECONDS = 1
+_MAX_PACKETS = 4096
 
 
 class DnsServer:
@@ -46,6 +47,10 @@ class DnsServer:
         self._records: Records = self._source
         self._zone = Zone(config.domain, config.dns_ip, config.cluster_pod_cidr)
         self._group: asyncio.TaskGroup | None = None
+        #: Replies by question, both without the id, as long as the cluster is of this version: parsing and packing
+        #: cost more than all the rest.
+        self._packets: dict[bytes, bytes] = {}
+        self._packets_version: tuple[int, ...] = ()
 
     async def run(self, started: asyncio.Event | None = None) -> None:
         """Until cancelled. Answers nothing before the cluster is known: a false NXDOMAIN would be believed."""
@@ -88,14 +93,29 @@ class DnsServer:
 
     def receive(self, packet: bytes, transport: asyncio.DatagramTransport, address: tuple[str, int]) -> None:
         """One UDP packet."""
+        known = self._known_packet(packet)
+        if known is not None:
+            transport.sendto(packet[:2] + known, address)
+            return
         request = _parse(packet)
         if request is None:
             return
         reply = self._answer_nowait(request)
         if reply is not None:
-            transport.sendto(message.pack(request, reply, tcp=False), address)
+            answer = message.pack(request, reply, tcp=False)
+            # Several records change their order from answer to answer.
+            if len(reply.rr) < 2 and len(self._packets) < _MAX_PACKETS:
+                self._packets[packet[2:]] = answer[2:]
+            transport.sendto(answer, address)
         elif self._group is not None:
             tasks.spawn(self._group, self._answer_later(request, transport, address), "dns question")
+
+    def _known_packet(self, packet: bytes) -> bytes | None:
+        version = self._source.version
+        if version != self._packets_version:
+            self._packets_version = version
+            self._packets.clear()
+        return self._packets.get(packet[2:])
 
     async def _answer_later(
         self, request: DNSRecord, transport: asyncio.DatagramTransport, address: tuple[str, int]

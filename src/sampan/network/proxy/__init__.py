@@ -5,7 +5,7 @@ elements, ``table`` compares the wanted table with the present one, ``proxy`` is
 are its helpers. Everything but the last three is pure. IPv4 only.
 """
 
-from sampan.network.proxy.config import ProxyConfig
+from sampan.network.proxy.config import ProxyConfig, bridge_is_filtered
 from sampan.network.proxy.proxy import ServiceProxy
 
-__all__ = ["ProxyConfig", "ServiceProxy"]
+__all__ = ["ProxyConfig", "ServiceProxy", "bridge_is_filtered"]
