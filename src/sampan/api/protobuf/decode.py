@@ -51,6 +51,13 @@ MEANT_WHEN_EMPTY = frozenset(
 )  # fmt: skip
 
 
+#: Kinds that clients send under whatever group version they are talking to.
+_ANY_VERSION = {
+    "DeleteOptions": _META + "DeleteOptions",
+    "Eviction": "io.k8s.api.policy.v1.Eviction",
+}
+
+
 class ProtobufError(ValueError):
     """The body cannot be decoded; the message is for the client."""
 
@@ -77,7 +84,7 @@ def decode_object(body: bytes) -> tuple[Obj, list[str]]:
         raise ProtobufError("provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]")
     try:
         api_version, kind, raw = _envelope(body[len(MAGIC) :])
-        name = _definitions().get((api_version, kind))
+        name = _ANY_VERSION.get(kind) or _definitions().get((api_version, kind))
         if name is None or name not in _numbers():
             raise ProtobufError(f'no kind "{kind}" is registered for version "{api_version}"')
         unknown: list[str] = []

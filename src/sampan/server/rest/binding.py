@@ -23,7 +23,7 @@ _BIND = Strategy(lambda kind, new, old: new, lambda kind, new, old: [])
 
 async def bind(ctx: RestContext, request: Request) -> Response:
     options = parse_write_options(request.query, "CreateOptions")
-    binding = await read_other(ctx, request, "", "v1", "Binding")
+    binding = await read_other(ctx, request, "", "v1", "Binding", options)
     meta, node = _checked(binding)
     pods = ctx.storages.kinds.by_resource("", "v1", "pods")
     if pods is None:

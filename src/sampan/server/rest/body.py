@@ -6,6 +6,7 @@ Used by every write. What a client can get wrong here is 400 or 415, never 500.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sampan.api import errors, protobuf, schema
@@ -32,10 +33,19 @@ def unsupported_media_type(found: str, supported: str = _SUPPORTED) -> errors.Un
     )
 
 
-async def parse_body(request: Request, what: str) -> tuple[Any, list[str]]:
-    """The JSON value of the body and the paths of keys given twice. ``what``: the kind wanted, for messages."""
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """The JSON value of a body, and what its encoding held besides: keys given twice, field numbers nobody knows."""
+
+    value: Any
+    duplicates: Sequence[str] = ()
+    unknown: Sequence[str] = ()
+
+
+async def parse_body(request: Request, what: str) -> Parsed:
+    """``what``: the kind wanted, for messages. Raises BadRequest, UnsupportedMediaType."""
     if request.in_process:
-        return request.obj, []
+        return Parsed(request.obj)
     body = await request.load_body()
     header = request.headers.get("content-type", "")
     kind = media_type(request)
@@ -43,14 +53,12 @@ async def parse_body(request: Request, what: str) -> tuple[Any, list[str]]:
         raise unsupported_media_type(header)
     try:
         if kind in _JSON_TYPES:
-            return schema.parse_json(body)
+            return Parsed(*schema.parse_json(body))
         if kind in _YAML_TYPES:
-            return schema.parse_yaml(body)
+            return Parsed(*schema.parse_yaml(body))
         if kind == protobuf.CONTENT_TYPE:
             value, unknown = protobuf.decode_object(body)
-            for path in unknown:
-                request.warn(schema.unknown_field_message(path))
-            return value, []
+            return Parsed(value, unknown=unknown)
     except (errors.BadRequest, protobuf.ProtobufError) as error:
         raise errors.BadRequest(f"the object provided is unrecognized (must be of type {what}): {error}") from error
     raise unsupported_media_type(header)
@@ -59,20 +67,28 @@ async def parse_body(request: Request, what: str) -> tuple[Any, list[str]]:
 async def read_object(ctx: RestContext, request: Request, target: Target, options: WriteOptions) -> Obj:
     """The object of a create or update in the served version, structurally sound. Raises BadRequest."""
     kind = target.kind
-    value, duplicates = await parse_body(request, kind.kind)
-    obj = _as_object(value, kind.kind)
+    parsed = await parse_body(request, kind.kind)
+    obj = _as_object(parsed.value, kind.kind)
     check_kind(ctx, obj, kind.group, kind.version, kind.kind)
     decoded = decode_as(target.view.node, obj, kind.kind, kind.version, options)
-    problems = field_messages(decoded, duplicates)
-    if problems and options.field_validation != "Ignore":
-        if options.field_validation == "Strict":
-            text = f"strict decoding error: {', '.join(problems)}"
-            raise errors.BadRequest(schema.wrong_type_message(kind.kind, kind.version, text))
-        for problem in problems:
-            request.warn(problem)
+    report_fields(request, parsed, decoded, options, kind.kind, kind.version)
     obj["kind"], obj["apiVersion"] = kind.kind, kind.api_version
     obj.setdefault("metadata", {})
     return obj
+
+
+def report_fields(
+    request: Request, parsed: Parsed, unknown: Sequence[str], options: WriteOptions, kind: str, version: str
+) -> None:
+    """What ``fieldValidation`` says about fields that mean nothing. Raises BadRequest (Strict)."""
+    problems = field_messages([*parsed.unknown, *unknown], parsed.duplicates)
+    if not problems or options.field_validation == "Ignore":
+        return
+    if options.field_validation == "Strict":
+        text = f"strict decoding error: {', '.join(problems)}"
+        raise errors.BadRequest(schema.wrong_type_message(kind, version, text))
+    for problem in problems:
+        request.warn(problem)
 
 
 def field_messages(unknown: Sequence[str], duplicates: Sequence[str]) -> list[str]:
@@ -119,19 +135,25 @@ def check_kind(ctx: RestContext, obj: Obj, group: str, version: str, kind: str) 
 
 
 async def read_other(
-    ctx: RestContext, request: Request, group: str, version: str, kind: str, *, optional: bool = False
+    ctx: RestContext, request: Request, group: str, version: str, kind: str, options: WriteOptions | None = None
 ) -> Obj:
-    """A body that is no stored resource: DeleteOptions, Scale, Binding, Eviction, TokenRequest, a review."""
+    """A body that is no stored resource: Scale, Binding, Eviction, TokenRequest, a review; DeleteOptions.
+
+    Without ``options`` the body may be missing, and fields that it should not have are nobody's business.
+    """
+    optional = options is None
+    options = options or WriteOptions(field_validation="Ignore")
     if optional and not request.in_process and not await request.load_body():
         return {}
-    value, _ = await parse_body(request, kind)
-    obj = _as_object(value, kind)
+    parsed = await parse_body(request, kind)
+    obj = _as_object(parsed.value, kind)
     if not obj and optional:
         return {}
     _check_other_kind(ctx, obj, group, version, kind)
     node = ctx.storages.node(group, version, kind)
     if node is not None:
-        decode_as(node, obj, kind, version, WriteOptions(field_validation="Ignore"))
+        unknown = decode_as(node, obj, kind, version, options)
+        report_fields(request, parsed, unknown, options, kind, version)
     return obj
 
 

@@ -16,8 +16,8 @@ async def review(ctx: RestContext, request: Request) -> Response:
     kind = kind_or_fail(request.info.kind)
     if ctx.reviews is None:
         raise errors.MethodNotAllowed("this server has no authorizer to ask")
-    parse_write_options(request.query, "CreateOptions")
-    obj = await read_other(ctx, request, kind.group, kind.version, kind.kind)
+    options = parse_write_options(request.query, "CreateOptions")
+    obj = await read_other(ctx, request, kind.group, kind.version, kind.kind, options)
     return plain_response(request, await ctx.reviews.review(kind, obj, request), 201)
 
 
@@ -27,7 +27,7 @@ async def create_token(ctx: RestContext, request: Request) -> Response:
         raise errors.MethodNotAllowed("this server has no key to sign tokens with")
     options = parse_write_options(request.query, "CreateOptions")
     target = ctx.target(request)
-    body = await read_other(ctx, request, "authentication.k8s.io", "v1", "TokenRequest")
+    body = await read_other(ctx, request, "authentication.k8s.io", "v1", "TokenRequest", options)
     attributes = admission_attributes(request, target.storage.kind, "CREATE", target, options, body, None)
     await ctx.admission.admit(attributes)
     await ctx.admission.validate(attributes)

@@ -10,13 +10,14 @@ from sampan.api.kind import Kind
 from sampan.api.types import Obj
 from sampan.server.attributes import AdmissionAttributes
 from sampan.server.registry import Versioned, Written
-from sampan.server.request import Request, Response
+from sampan.server.request import Request, Response, UserInfo
 from sampan.server.rest.body import read_object
 from sampan.server.rest.context import RestContext, Target
 from sampan.server.rest.options import WriteOptions, parse_write_options
 from sampan.server.rest.respond import object_response
 from sampan.store.protocol import RevisionConflict
 
+CERTIFICATES_GROUP = "certificates.k8s.io"
 #: how often a generated name is tried again (KEP-4420)
 GENERATE_ATTEMPTS = 8
 
@@ -85,8 +86,10 @@ async def create_object(
     attributes = admission_attributes(request, kind, "CREATE", target, options, obj, None)
     await ctx.admission.admit(attributes)
     obj = attributes.obj or obj
-    kind.prepare_create(obj)
     metadata.prepare_metadata_create(obj, kind, now=ctx.clock.now(), uid=ctx.new_uid(), random=ctx.random)
+    kind.prepare_create(obj)  # strategies use the name and uid (a Job labels its pods with them)
+    if kind.group == CERTIFICATES_GROUP and kind.kind == "CertificateSigningRequest":
+        stamp_requester(obj, request.user)
     if warning := metadata.drop_duplicate_owners(obj):
         request.warn(warning)
     hook = ctx.hooks.of(kind.group, kind.plural)
@@ -106,6 +109,21 @@ async def create_object(
         else:
             hook.rollback(obj, None)
     return written
+
+
+def stamp_requester(obj: Obj, user: UserInfo) -> None:
+    """A CertificateSigningRequest says who made it; nobody can say so for another."""
+    spec = obj.setdefault("spec", {})
+    for key in ("username", "uid", "groups", "extra"):
+        spec.pop(key, None)
+    if user.name:
+        spec["username"] = user.name
+    if user.uid:
+        spec["uid"] = user.uid
+    if user.groups:
+        spec["groups"] = list(user.groups)
+    if user.extra:
+        spec["extra"] = {key: list(values) for key, values in user.extra.items()}
 
 
 async def _commit_new(

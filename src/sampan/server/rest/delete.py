@@ -69,7 +69,7 @@ async def delete(ctx: RestContext, request: Request) -> Response:
 
 
 async def read_options(ctx: RestContext, request: Request) -> DeleteOptions:
-    body = await read_other(ctx, request, "", "v1", "DeleteOptions", optional=True)
+    body = await read_other(ctx, request, "", "v1", "DeleteOptions")
     return parse_delete_options(request.query, body)
 
 

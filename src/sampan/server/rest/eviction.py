@@ -17,7 +17,7 @@ from sampan.server.rest.body import read_other
 from sampan.server.rest.context import RestContext, Target
 from sampan.server.rest.create import admission_attributes
 from sampan.server.rest.delete import delete_object
-from sampan.server.rest.options import WriteOptions, parse_delete_options
+from sampan.server.rest.options import WriteOptions, parse_delete_options, parse_write_options
 from sampan.server.rest.respond import plain_response
 from sampan.server.rest.strategies import Strategy
 from sampan.server.rest.update import Change, change_object
@@ -28,12 +28,14 @@ MAX_DISRUPTED_PODS = 2000
 
 
 async def evict(ctx: RestContext, request: Request) -> Response:
-    eviction = await read_other(ctx, request, "policy", "v1", "Eviction")
+    write = parse_write_options(request.query, "CreateOptions")
+    eviction = await read_other(ctx, request, "policy", "v1", "Eviction", write)
     target = ctx.target(request)
     if (eviction.get("metadata") or {}).get("name", target.name) != target.name:
         raise errors.BadRequest("name in URL does not match name in Eviction object")
     options = parse_delete_options(request.query, eviction.get("deleteOptions") or None)
-    write = WriteOptions(dry_run=options.dry_run)
+    options = replace(options, dry_run=options.dry_run or write.dry_run)
+    write = replace(write, dry_run=options.dry_run)
     attributes = admission_attributes(request, target.storage.kind, "CREATE", target, write, eviction, None)
     await ctx.admission.admit(attributes)
     await ctx.admission.validate(attributes)

@@ -55,6 +55,8 @@ async def serve(ctx: RestContext, request: Request) -> Response:
         request.warn(kind.deprecation_warning)
     handler = ctx.connect.get((kind.group, kind.plural, info.subresource)) if info.subresource else None
     if handler is not None:
+        if info.subresource != "log" and "dryRun" in request.query:
+            raise errors.BadRequest("the dryRun parameter is not supported")  # a connection is no rehearsal
         return await handler(request)
     return await find(kind, info, request.method)(ctx, request)
 

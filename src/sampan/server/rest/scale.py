@@ -67,7 +67,7 @@ async def get_scale(ctx: RestContext, request: Request) -> Response:
 async def update_scale(ctx: RestContext, request: Request) -> Response:
     target = ctx.target(request)
     options = parse_write_options(request.query, "UpdateOptions")
-    scale = await read_other(ctx, request, _GROUP, _VERSION, _KIND)
+    scale = await read_other(ctx, request, _GROUP, _VERSION, _KIND, options)
     scale.setdefault("metadata", {})
     match_name(scale, target)
     pinned = bool(parse_resource_version(scale["metadata"].get("resourceVersion", "")))

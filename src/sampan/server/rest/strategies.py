@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from sampan.api import errors
 from sampan.api.errors import FieldError
+from sampan.api.groups.core import pod_update
 from sampan.api.kind import Kind
 from sampan.api.objects import deep_copy
 from sampan.api.types import Obj
@@ -48,15 +49,30 @@ def _take(new: Obj, old: Obj, key: str) -> None:
 
 def _merge_status(kind: Kind, new: Obj, old: Obj) -> Obj:
     """Status, and of metadata what everybody may set; all else stays."""
-    return _only(new, old, "status")
+    return _only(new, old, "status", metadata=_STATUS_METADATA.get((kind.group, kind.plural), _METADATA))
 
 
-def _only(new: Obj, old: Obj, *keys: str) -> Obj:
+_IDENTITY = ("resourceVersion", "uid", "name", "namespace")
+_METADATA = (*_IDENTITY, "labels", "annotations", "finalizers")
+#: what of metadata goes through /status where that is not all of it (upstream: ResetObjectMetaForStatus and its like)
+_STATUS_METADATA: dict[tuple[str, str], tuple[str, ...]] = {
+    ("apps", "deployments"): (*_IDENTITY, "annotations", "finalizers"),
+    ("flowcontrol.apiserver.k8s.io", "flowschemas"): _IDENTITY,
+    ("flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations"): _IDENTITY,
+    ("lifecycle.k8s.io", "evictionrequests"): _IDENTITY,
+    ("resource.k8s.io", "resourceclaims"): _IDENTITY,
+    ("scheduling.k8s.io", "podgroups"): _IDENTITY,
+    ("storage.k8s.io", "volumeattachments"): _IDENTITY,
+    ("storagemigration.k8s.io", "storageversionmigrations"): _IDENTITY,
+}
+
+
+def _only(new: Obj, old: Obj, *keys: str, metadata: tuple[str, ...] = _METADATA) -> Obj:
     result: Obj = deep_copy(old)
     for key in keys:
         _take(result, new, key)
     given, kept = new.get("metadata", {}), result["metadata"]
-    for key in ("labels", "annotations", "finalizers", "resourceVersion", "uid", "name", "namespace"):
+    for key in metadata:
         _take(kept, given, key)
     return result
 
@@ -118,27 +134,7 @@ def _merge_ephemeral_containers(kind: Kind, new: Obj, old: Obj) -> Obj:
 
 
 def _validate_ephemeral_containers(kind: Kind, new: Obj, old: Obj) -> list[FieldError]:
-    path = "spec.ephemeralContainers"
-    before = {c.get("name"): c for c in (old.get("spec") or {}).get("ephemeralContainers") or []}
-    after = {c.get("name"): c for c in (new.get("spec") or {}).get("ephemeralContainers") or []}
-    found: list[FieldError] = []
-    for name, container in before.items():
-        if name not in after:
-            text = f'existing ephemeral containers "{name}" may not be removed\n'
-            found.append(errors.forbidden(path, text))
-        elif after[name] != container:
-            found.append(errors.forbidden(path, f'existing ephemeral containers "{name}" may not be changed\n'))
-    others = {
-        c.get("name") for group in ("containers", "initContainers") for c in (new.get("spec") or {}).get(group) or []
-    }
-    for index, name in enumerate(after):
-        if not name:
-            found.append(errors.required(f"{path}[{index}].name"))
-        elif name in others:
-            found.append(errors.duplicate(f"{path}[{index}].name", name))
-    if (old.get("metadata", {}).get("annotations") or {}).get("kubernetes.io/config.mirror"):
-        found.append(errors.forbidden("", "static pods do not support ephemeral containers"))
-    return found
+    return pod_update.validate_ephemeral_containers(new, old)
 
 
 def _merge_resize(kind: Kind, new: Obj, old: Obj) -> Obj:
@@ -156,25 +152,7 @@ def _merge_resize(kind: Kind, new: Obj, old: Obj) -> Obj:
 
 
 def _validate_resize(kind: Kind, new: Obj, old: Obj) -> list[FieldError]:
-    found = kind.validate(new)
-    before, after = qos_class(old), qos_class(new)
-    if before != after:
-        found.append(errors.invalid("spec", after, "Pod QOS Class may not change as a result of resizing"))
-    return found
-
-
-def qos_class(pod: Obj) -> str:
-    containers = [*(pod["spec"].get("initContainers") or []), *(pod["spec"].get("containers") or [])]
-    resources = [container.get("resources") or {} for container in containers]
-    if not any(r.get("requests") or r.get("limits") for r in resources):
-        return "BestEffort"
-    guaranteed = all(
-        (r.get("limits") or {}).get(name) is not None
-        and (r.get("requests") or r.get("limits") or {}).get(name) == (r.get("limits") or {}).get(name)
-        for r in resources
-        for name in ("cpu", "memory")
-    )
-    return "Guaranteed" if guaranteed else "Burstable"
+    return pod_update.validate_resize(new, old)
 
 
 MAIN = Strategy(_merge_main, _validate_main, may_create=True)

@@ -285,6 +285,7 @@ KINDS = (
         validate_update=_validate_update,
         prepare_create=_prepare_create,
         prepare_update=_prepare_update,
+        unconditional_update=False,
         columns=(
             printing.NAME,
             Column("Type"),
