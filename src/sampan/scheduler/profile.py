@@ -255,6 +255,10 @@ class Profile:
         nodes, pod, state = cluster.nodes, found.pod, found.state
         if found.rejected is not None or not nodes.length(at):
             return
+        slot = nodes.only(at)
+        if slot is not None and found.seen >= 0:
+            _repair_one(found, cluster, slot, at)
+            return
         verdicts: Ids = np.where(nodes.present[at], np.int32(0), np.int32(_ABSENT))
         _apply(found.filters, state, pod, cluster, verdicts, at)
         total: Floats = np.zeros(len(verdicts))
@@ -302,6 +306,32 @@ class Profile:
         # Not yet free, but perhaps now a node that preemption can free.
         node_changed = event in (Event.NODE_ADD, Event.NODE_UPDATE)
         return node_changed and pod.priority > 0 and VERDICTS[number].code is Code.UNSCHEDULABLE
+
+
+def _repair_one(found: PodClass, cluster: Cluster, slot: int, at: At) -> None:
+    """``_evaluate`` for the usual case, one node that took a pod, in plain numbers. A node that is turned down needs
+    no scores."""
+    pod, state = found.pod, found.state
+    number = VERDICTS.PASS if cluster.nodes.present[slot] else _ABSENT
+    for plugin in found.filters if number == VERDICTS.PASS else ():
+        verdict = plugin.filter(state, pod, cluster, at)
+        if verdict is not None and (number := int(verdict[0])) != VERDICTS.PASS:
+            break
+    before = found.verdicts.item(slot)
+    if before != number:
+        for changed, step in ((before, -1), (number, 1)):
+            if changed != _ABSENT:
+                found.ruled_out[changed] += step
+        found.verdicts[slot] = number
+    if number != VERDICTS.PASS:
+        found.masked[slot] = _NEVER
+        return
+    total = 0.0
+    for scorer, weight in found.scorers:
+        total += weight * scorer.score(state, pod, cluster, at).item()
+    for scorer, _ in found.normalized:
+        found.raw[scorer.name][slot] = scorer.score(state, pod, cluster, at).item()
+    found.total[slot] = found.masked[slot] = total
 
 
 def _apply(
