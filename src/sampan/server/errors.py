@@ -23,8 +23,8 @@ class RequestTimeout(ApiError):
     code, reason = 408, "Timeout"
 
 
-class HttpVersionNotSupported(ApiError):
-    code, reason = 505, "BadRequest"
+class ExpectationFailed(ApiError):
+    code, reason = 417, "BadRequest"
 
 
 def too_large_resource_version(revision: int, current: int) -> errors.Timeout:
