@@ -91,8 +91,7 @@ class Kubectl:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=self.cluster.env,
-            **options,
+            **{"env": self.cluster.env, **options},
         )
 
 

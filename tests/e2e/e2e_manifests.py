@@ -36,7 +36,7 @@ metadata:
 spec:
   replicas: {replicas}
   selector: {{matchLabels: {{app: {name}}}}}
-  strategy: {{rollingUpdate: {{maxSurge: 1, maxUnavailable: 0}}}}
+  strategy: {{type: RollingUpdate, rollingUpdate: {{maxSurge: 1, maxUnavailable: 0}}}}
   template:
     metadata:
       labels: {{app: {name}}}
@@ -50,7 +50,7 @@ spec:
           command: ["sh", "-c", "mkdir -p /www; hostname > /www/index.html; exec httpd -f -p 8080 -h /www"]
           ports: [{{name: http, containerPort: 8080}}]
           readinessProbe: {{httpGet: {{path: /, port: http}}, periodSeconds: 2}}
-          lifecycle: {{preStop: {{sleep: {{seconds: 2}}}}}}
+          lifecycle: {{preStop: {{exec: {{command: ["sleep", "2"]}}}}}}
 ---
 apiVersion: v1
 kind: Service

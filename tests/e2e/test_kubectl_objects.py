@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 from e2e_harness import Kubectl, eventually
@@ -123,20 +124,15 @@ def test_replace_is_the_edit_of_scripts(each_kubectl: Kubectl) -> None:
     assert "the object has been modified" in stale
 
 
-def test_edit_with_an_editor(each_kubectl: Kubectl) -> None:
+def test_edit_with_an_editor(each_kubectl: Kubectl, tmp_path: Path) -> None:
     each_kubectl("apply", "-f", "-", stdin=CONFIG)
-    each_kubectl.cluster.home.joinpath("editor").write_text('#!/bin/sh\nsed -i s/blue/black/ "$1"\n')
-    each_kubectl.cluster.home.joinpath("editor").chmod(0o755)
-    done = each_kubectl.run("edit", "cm", "settings", check=False)
-    if done.returncode:  # no editor set in the environment: give it one
-        import os
-        import subprocess
-
-        env = {**each_kubectl.cluster.env, "KUBE_EDITOR": str(each_kubectl.cluster.home / "editor")}
-        subprocess.run(
-            [each_kubectl.program, "-n", each_kubectl.namespace, "edit", "cm", "settings"],
-            env=env, check=True, capture_output=True, stdin=subprocess.DEVNULL, cwd=os.sep,
-        )  # fmt: skip
+    editor = tmp_path / "editor"
+    editor.write_text('#!/bin/sh\nsed -i s/blue/black/ "$1"\n')
+    editor.chmod(0o755)
+    edit = each_kubectl.popen("edit", "cm", "settings", env={**each_kubectl.cluster.env, "KUBE_EDITOR": str(editor)})
+    said, complaint = edit.communicate(timeout=30)
+    assert (edit.returncode, said) == (0, "configmap/settings edited
+"), complaint
     assert each_kubectl("get", "cm", "settings", "-o", "jsonpath={.data.color}") == "black"
 
 

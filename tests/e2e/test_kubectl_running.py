@@ -161,7 +161,7 @@ def test_rollout_history_undo_pause_resume_restart(each_kubectl: Kubectl) -> Non
     assert note_of(each_kubectl) == "one"
     each_kubectl("rollout", "pause", "deployment/web")
     each_kubectl("set", "env", "deployment/web", "A=1")
-    assert "cannot restart" in each_kubectl.fails("rollout", "restart", "deployment/web")
+    assert "restart paused deployment" in each_kubectl.fails("rollout", "restart", "deployment/web")
     each_kubectl("rollout", "resume", "deployment/web")
     each_kubectl("rollout", "restart", "deployment/web")
     each_kubectl("rollout", "status", "deployment/web", "--timeout=60s", timeout=70)

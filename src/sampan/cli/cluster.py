@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -69,8 +70,12 @@ def up(
     if supervisor.is_running(instance):
         print(f"Cluster {name!r} is already running.")
     else:
-        with steps() as progress:
-            asyncio.run(starting.up(instance, SystemClock(), progress, timeout_seconds=timeout))
+        try:
+            with steps() as progress:
+                asyncio.run(starting.up(instance, SystemClock(), progress, timeout_seconds=timeout))
+        except KeyboardInterrupt:
+            print("sampan: interrupted; what was started has been stopped", file=sys.stderr)
+            raise typer.Exit(130) from None
         print(f"Cluster {name!r} is ready after {time.monotonic() - began:.1f} s.")
     target = kubeconfigs.merge(instance, kubeconfig_file)
     print(f"kubectl is set to context {instance.context!r} in {target}. Try: kubectl get nodes")

@@ -44,9 +44,6 @@ def main() -> None:
             if len(lines) > 1:
                 print("\n".join(f"  {line}" for line in lines), file=sys.stderr)
         sys.exit(1)
-    except KeyboardInterrupt:
-        print("\nsampan: interrupted; what was started has been stopped", file=sys.stderr)
-        sys.exit(130)
 
 
 if __name__ == "__main__":
