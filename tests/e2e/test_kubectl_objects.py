@@ -131,8 +131,7 @@ def test_edit_with_an_editor(each_kubectl: Kubectl, tmp_path: Path) -> None:
     editor.chmod(0o755)
     edit = each_kubectl.popen("edit", "cm", "settings", env={**each_kubectl.cluster.env, "KUBE_EDITOR": str(editor)})
     said, complaint = edit.communicate(timeout=30)
-    assert (edit.returncode, said) == (0, "configmap/settings edited
-"), complaint
+    assert (edit.returncode, said) == (0, "configmap/settings edited\n"), complaint
     assert each_kubectl("get", "cm", "settings", "-o", "jsonpath={.data.color}") == "black"
 
 
