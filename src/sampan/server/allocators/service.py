@@ -221,12 +221,12 @@ class ServiceAllocator:
         # Stated numbers first, so that none is given away to a port that leaves it open.
         for index, port in sorted(enumerate(ports), key=lambda pair: not pair[1].get("nodePort")):
             protocol, stated = port.get("protocol", "TCP"), port.get("nodePort") or 0
-            known, protocols = by_port.get(port["port"], (0, set()))
+            known, protocols = by_port.get(port.get("port", 0), (0, set()))
             if not stated and known and protocol not in protocols:
                 port["nodePort"] = known  # the same port over TCP and UDP shares its node port
             else:
                 port["nodePort"] = self._take_port(service, stated, f"spec.ports[{index}].nodePort", allocation)
-            by_port[port["port"]] = (port["nodePort"], {*protocols, protocol})
+            by_port[port.get("port", 0)] = (port["nodePort"], {*protocols, protocol})
 
     def _take_stated_ports(self, service: Obj, ports: list[Obj], allocation: Allocation) -> None:
         for index, port in enumerate(ports):
@@ -288,10 +288,10 @@ def inherit(new: Obj, old: Obj) -> None:
     if "ExternalName" not in types:
         _inherit_ips(new, old)
     if _has_node_ports(new) and _has_node_ports(old):
-        known = {(port.get("protocol", "TCP"), port["port"]): port.get("nodePort") for port in old.get("ports") or ()}
+        known = {(port.get("protocol", "TCP"), port.get("port", 0)): port.get("nodePort") for port in old.get("ports") or ()}
         taken: set[Any] = {port.get("nodePort") for port in new.get("ports") or ()}
         for port in new.get("ports") or ():
-            before = known.get((port.get("protocol", "TCP"), port["port"]))
+            before = known.get((port.get("protocol", "TCP"), port.get("port", 0)))
             if not port.get("nodePort") and before and before not in taken:
                 port["nodePort"] = before
     if not new.get("healthCheckNodePort") and old.get("healthCheckNodePort"):
