@@ -1,7 +1,8 @@
 """The HTTP transport: sockets, TLS, and the translation between aiohttp's requests and ours.
 
-The only module of the server that knows aiohttp. It routes nothing and decides nothing: each request becomes a
-``Request``, goes through the one handler, and its ``Response`` is written. A client that goes away cancels its handler.
+The only module of the server, with ``wire``, that knows aiohttp. It routes nothing and decides nothing: each request
+becomes a ``Request``, goes through the one handler, and its ``Response`` is written. A client that goes away cancels
+its handler.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from typing import cast
 from urllib.parse import parse_qsl
 
 import orjson
-from aiohttp import web
+from aiohttp import HttpVersion11, web
+from aiohttp.helpers import rfc822_formatted_time
 
 from sampan.api import errors
-from sampan.server.errors import RequestTimeout, status_response
+from sampan.server import wire
+from sampan.server.errors import ExpectationFailed, RequestTimeout, status_response
 from sampan.server.request import Connection, Handler, Request, Response
 
 log = logging.getLogger(__name__)
@@ -33,6 +36,10 @@ GZIP_MIN_BYTES = 128 * 1024
 BODY_IDLE_SECONDS = 32.0
 #: an upgraded connection holds at most this much unread data before its peer is paused
 _HIGH_WATER_BYTES = 256 * 1024
+#: a body below this is copied behind its head, for one write instead of two
+_COPIED_BYTES = 64 * 1024
+_WITHOUT_BODY = frozenset({204, 304})
+_REASONS = {status.value: status.phrase for status in http.HTTPStatus}
 _NO_QUERY: Mapping[str, str] = {}
 _NO_LISTS: Mapping[str, list[str]] = {}
 
@@ -47,15 +54,16 @@ class HttpServer:
         self._listener: asyncio.Server | None = None
 
     async def start(self, host: str, port: int) -> tuple[str, int]:
-        self._web = web.Server(
+        self._web = wire.WebServer(
             self._serve,
             handler_cancellation=True,
             access_log=None,
             keepalive_timeout=120.0,
             lingering_time=2.0,
             auto_decompress=False,
-            max_line_size=64 * 1024,
-            max_field_size=64 * 1024,
+            max_line_size=wire.MAX_LINE_BYTES,
+            max_field_size=wire.MAX_HEADER_BYTES,
+            max_headers=wire.MAX_HEADERS,
         )
         loop = asyncio.get_running_loop()
         self._listener = await loop.create_server(self._web, host, port, ssl=self._ssl, backlog=1024)
@@ -78,6 +86,8 @@ class HttpServer:
             await self._listener.wait_closed()
 
     async def _serve(self, incoming: web.BaseRequest) -> web.StreamResponse:
+        if incoming.version.major != 1:
+            return wire.version_error(incoming.version)
         exchange = _Exchange(incoming)
         try:
             request = exchange.request()
@@ -121,6 +131,7 @@ class _Exchange:
         incoming = self._incoming
         if (incoming.content_length or 0) > MAX_BODY_BYTES:
             raise _too_large()
+        await self._say_continue()
         chunks: list[bytes] = []
         size = 0
         content = incoming.content
@@ -139,6 +150,17 @@ class _Exchange:
         except (web.HTTPException, ConnectionError, ValueError) as error:
             raise errors.BadRequest(f"cannot read the request body: {error}") from error
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    async def _say_continue(self) -> None:
+        """Lets a client that waits for leave (``Expect: 100-continue``) send its body. Raises ExpectationFailed."""
+        incoming = self._incoming
+        expected = incoming.headers.get("Expect", "").lower()
+        if not expected or incoming.version < (1, 1):
+            return
+        if expected != "100-continue":
+            raise ExpectationFailed("the server meets no expectation but 100-continue")
+        await incoming.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        incoming.writer.output_size = 0  # nothing of the answer itself was sent yet
 
     async def _hijack(self, status: int, headers: Mapping[str, str]) -> Connection:
         transport = self._incoming.transport
@@ -167,9 +189,15 @@ class _Exchange:
             body = await asyncio.to_thread(gzip.compress, body, 1)
             headers["Content-Encoding"] = "gzip"
             headers["Vary"] = "Accept-Encoding"
+        close = response.status in (408, 413)
+        incoming = self._incoming
+        if incoming.method != "HEAD" and response.status not in _WITHOUT_BODY and incoming.version == HttpVersion11:
+            lines = [f"{name}: {value}" for name, value in headers.items() if name != "Content-Length"]
+            lines += [f"Warning: {value}" for value in _warnings(request)]
+            return _WholeAnswer(response.status, lines, body, close=close)
         answer = web.Response(status=response.status, body=body, headers=headers)
         self._add_warnings(request, answer)
-        if response.status in (408, 413):
+        if close:
             answer.force_close()
         return answer
 
@@ -201,8 +229,12 @@ class _Exchange:
         return answer
 
     def _add_warnings(self, request: Request, answer: web.StreamResponse) -> None:
-        for text in limited_warnings(request.warnings):
-            answer.headers.add("Warning", f"299 - {orjson.dumps(text).decode()}")
+        for value in _warnings(request):
+            answer.headers.add("Warning", value)
+
+
+def _warnings(request: Request) -> list[str]:
+    return [f"299 - {orjson.dumps(text).decode()}" for text in limited_warnings(request.warnings)]
 
 
 def limited_warnings(warnings: list[str]) -> list[str]:
@@ -219,6 +251,50 @@ def limited_warnings(warnings: list[str]) -> list[str]:
             break
         kept.append(text)
     return kept
+
+
+class _WholeAnswer(web.StreamResponse):
+    """An answer whose body is known, written in one go.
+
+    Does what ``web.Response`` does for HTTP/1.1 without its mappings, which cost more than most requests.
+    """
+
+    def __init__(self, status: int, lines: list[str], body: bytes, *, close: bool) -> None:
+        # Not the base's: it would make what is saved here. aiohttp calls only the three methods below.
+        self._status = status
+        self._lines, self._whole, self._close = lines, body, close
+        self._incoming: web.BaseRequest | None = None
+
+    @property
+    def keep_alive(self) -> bool:
+        return not self._close
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        self._incoming = request
+        self._close = self._close or not request.keep_alive
+        return
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        incoming, self._incoming = self._incoming, None
+        if incoming is None:
+            return
+        transport = incoming.transport
+        if transport is None or transport.is_closing():
+            raise ConnectionResetError("the client has gone")
+        body = self._whole
+        lines = [f"HTTP/1.1 {self._status} {_REASONS.get(self._status, '')}", *self._lines]
+        lines.append(f"Content-Length: {len(body)}\r\nDate: {rfc822_formatted_time()}")
+        if self._close:
+            lines.append("Connection: close")
+        head = "\r\n".join(lines)
+        if head.count("\n") != len(lines) or head.count("\r") != len(lines):  # Date's, and one between lines
+            raise errors.InternalError("a response header holds a line break")
+        if len(body) < _COPIED_BYTES:
+            transport.write(b"%s\r\n\r\n%s" % (head.encode(), body))
+        else:
+            transport.write(head.encode() + b"\r\n\r\n")
+            transport.write(body)
+        await incoming.writer.drain()
 
 
 class _Hijacked(web.StreamResponse):
@@ -336,7 +412,7 @@ class TlsFiles:
 
     def __init__(self, cert: Path, key: Path, client_ca: Path | None) -> None:
         self._cert, self._key, self._client_ca = cert, key, client_ca
-        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context = wire.TlsContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.minimum_version = ssl.TLSVersion.TLSv1_2
         self.context.set_alpn_protocols(["http/1.1"])
         self.reload()
