@@ -288,7 +288,9 @@ def inherit(new: Obj, old: Obj) -> None:
     if "ExternalName" not in types:
         _inherit_ips(new, old)
     if _has_node_ports(new) and _has_node_ports(old):
-        known = {(port.get("protocol", "TCP"), port.get("port", 0)): port.get("nodePort") for port in old.get("ports") or ()}
+        known = {
+            (port.get("protocol", "TCP"), port.get("port", 0)): port.get("nodePort") for port in old.get("ports") or ()
+        }
         taken: set[Any] = {port.get("nodePort") for port in new.get("ports") or ()}
         for port in new.get("ports") or ():
             before = known.get((port.get("protocol", "TCP"), port.get("port", 0)))
