@@ -7,17 +7,15 @@ component has its own identity towards the API server, though it calls it withou
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
-import random
 import signal
 
 import uvloop
 
-from sampan.api.clock import SystemClock
+from sampan.api.clock import SystemClock, SystemRandom
 from sampan.client import tasks
 from sampan.client.client import Client
-from sampan.cluster import addons
+from sampan.cluster import addons, footprint
 from sampan.cluster.arguments import instance_from_arguments, log_to_stderr
 from sampan.cluster.instance import Instance
 from sampan.controllers.context import ControllersConfig
@@ -57,6 +55,7 @@ async def serve(instance: Instance) -> None:
         loop.add_signal_handler(number, stop.set)
     async with Server(server_config(instance)) as server:
         loop.add_signal_handler(signal.SIGHUP, server.reload_certificates)
+        footprint.settle_later()
         components = asyncio.create_task(run_components(server, instance), name="components")
         waits = [asyncio.create_task(event.wait()) for event in (stop, server.fatal)]
         await asyncio.wait([components, *waits], return_when=asyncio.FIRST_COMPLETED)
@@ -72,7 +71,7 @@ async def run_components(server: Server, instance: Instance) -> None:
     """Addons, controllers and scheduler, until cancelled."""
     admin = Client(server.local_transport())
     await addons.ensure(admin, instance.settings)
-    clock, entropy = SystemClock(), random.SystemRandom()
+    clock, entropy = SystemClock(), SystemRandom()
     # Imported late: the API server answers while NumPy is being read from disk.
     from sampan.scheduler.scheduler import run_scheduler
 
@@ -96,8 +95,7 @@ async def run_components(server: Server, instance: Instance) -> None:
 def run(instance: Instance) -> None:
     """Blocks until told to stop."""
     log_to_stderr()
-    # What start-up made lives as long as the process: keep the collector from walking it again and again.
-    gc.set_threshold(10_000, 20, 50)
+    footprint.start_quickly()
     uvloop.run(serve(instance))
 
 

@@ -7,18 +7,16 @@ containers running for the next one to adopt; ``sampan down`` stops them afterwa
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
-import random
 import signal
 
 import uvloop
 
-from sampan.api.clock import SystemClock
+from sampan.api.clock import SystemClock, SystemRandom
 from sampan.client import tasks
 from sampan.client.client import Client
 from sampan.client.http import HttpTransport
-from sampan.cluster import kubeconfigs, probe
+from sampan.cluster import footprint, kubeconfigs, probe
 from sampan.cluster.arguments import instance_from_arguments, log_to_stderr
 from sampan.cluster.instance import Instance
 from sampan.cluster.network_stack import run_network
@@ -56,11 +54,12 @@ async def serve(instance: Instance) -> None:
     kubelet = Client(HttpTransport(kubeconfigs.connection(instance, "kubelet-client"), user_agent="kubelet"))
     network = Client(HttpTransport(kubeconfigs.connection(instance, "network-client"), user_agent="sampan-network"))
     tls = server_context(instance.pki / "kubelet.crt", instance.pki / "kubelet.key", instance.pki / "ca.crt")
-    clock, entropy = SystemClock(), random.SystemRandom()
+    clock, entropy = SystemClock(), SystemRandom()
     try:
         # Nothing can be done before the API server answers, and retries would come later than it does.
         while not stop.is_set() and not await asyncio.to_thread(probe.is_ready, instance):  # noqa: ASYNC110 (another process)
             await asyncio.sleep(LOOK_SECONDS)
+        footprint.settle_later()
         work = asyncio.create_task(
             run_node(
                 node_config(instance),
@@ -86,7 +85,7 @@ async def serve(instance: Instance) -> None:
 def run(instance: Instance) -> None:
     """Blocks until told to stop."""
     log_to_stderr()
-    gc.set_threshold(10_000, 20, 50)
+    footprint.start_quickly()
     uvloop.run(serve(instance))
 
 

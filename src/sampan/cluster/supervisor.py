@@ -16,7 +16,7 @@ import fcntl
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -34,6 +34,17 @@ STEADY_SECONDS = 10.0
 FINISH_SECONDS = 20.0
 LOG_LIMIT_BYTES = 16 * 1024 * 1024
 PR_SET_PDEATHSIG = 1
+#: For the Python children, where memory and time at the start count.
+LEAN_ENVIRONMENT: Mapping[str, str] = {
+    # One pool of free memory for all threads, given back to the system when much of it lies free.
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_TRIM_THRESHOLD_": "131072",
+    # NumPy's linear algebra, which nobody here uses, would start a thread a core with a stack and buffers each.
+    "OPENBLAS_NUM_THREADS": "1",
+    # Every peer of theirs is vouched for by the instance's own CA; aiohttp would read the machine's when imported.
+    "SSL_CERT_FILE": "/dev/null",
+    "SSL_CERT_DIR": "/dev/null",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +56,8 @@ class Program:
     stop_seconds: float = 10.0
     #: run to its end after the child has stopped, when the whole instance stops
     after: tuple[str, ...] = ()
+    #: added to the supervisor's own environment
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -65,11 +78,12 @@ def programs(instance: Instance) -> list[Program]:
     where = ("--name", instance.name, "--state-root", str(instance.state_root), "--run-root", str(instance.run_root))
     return [
         Program("containerd", ("containerd", "--config", str(containerd.config_file(instance)))),
-        Program("server", (*python, "sampan.cluster.control_plane", *where)),
+        Program("server", (*python, "sampan.cluster.control_plane", *where), environment=LEAN_ENVIRONMENT),
         Program(
             "node",
             (*python, "sampan.cluster.node_process", *where),
             after=(*python, "sampan.cluster.stop_pods", *where),
+            environment=LEAN_ENVIRONMENT,
         ),
     ]
 
@@ -122,6 +136,7 @@ class Supervisor:
                 stdout=log,
                 stderr=log,
                 cwd="/",
+                env={**os.environ, **child.program.environment},
                 # A group of its own: Ctrl-C on a terminal is the supervisor's business alone.
                 process_group=0,
                 preexec_fn=_end_with_parent(),
