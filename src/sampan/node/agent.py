@@ -34,6 +34,7 @@ from sampan.node.pods.state import PodState, observe
 from sampan.node.pods.worker import PodWorker
 from sampan.node.registration import NodeRegistration, render_allocatable
 from sampan.node.volumes.manager import VolumeManager
+from sampan.node.volumes.mount import Mounter
 from sampan.node.volumes.tokens import ClientTokens
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,14 @@ class NodeAgent:
     """Invariant: ``_workers`` has one entry for each pod of this node that is not completely gone."""
 
     def __init__(
-        self, config: NodeConfig, client: Client, source: runtime.Runtime, clock: Clock, random: Random
+        self,
+        config: NodeConfig,
+        client: Client,
+        source: runtime.Runtime,
+        clock: Clock,
+        random: Random,
+        *,
+        mounter: Mounter | None = None,
     ) -> None:
         self.config = config
         self.registration = NodeRegistration(config, client, source, clock)
@@ -56,7 +64,9 @@ class NodeAgent:
         self._pods = self._informers.informer(PODS, field_selector=f"spec.nodeName={config.node_name}")
         self._services = self._informers.informer(SERVICES)
         self._objects = ClientObjects(client, random)
-        self._volumes = VolumeManager(config.root_dir, self._objects, ClientTokens(client, clock), clock)
+        self._volumes = VolumeManager(
+            config.root_dir, self._objects, ClientTokens(client, clock), clock, mounter=mounter
+        )
         self._recorder = EventRecorder(client, "kubelet", config.node_name, clock)
         self._images = ImageManager(source, serialize=config.serialize_image_pulls)
         machine = self.registration.machine

@@ -1,0 +1,155 @@
+"""A whole cluster in one process, for users' tests: API server, controllers, scheduler and simulated nodes.
+
+Clients reach it by HTTPS (``url``, ``kubeconfig``) or without a socket (``client``). No root, no containers, nothing
+outside its directory. Nodes are the real node agent over the simulated runtime: pods become Ready, and nothing runs in
+them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from sampan.api.clock import Clock, SystemClock
+from sampan.api.resources import NODES
+from sampan.client import tasks
+from sampan.client.client import Client
+from sampan.client.kubeconfig import Connection, KubeConfig
+from sampan.cluster import addons, pki
+from sampan.cluster.control_plane import server_config
+from sampan.cluster.instance import Instance, Settings
+from sampan.controllers.context import ControllersConfig
+from sampan.controllers.manager import run_controllers
+from sampan.node.agent import NodeAgent
+from sampan.node.config import NodeConfig
+from sampan.node.simulated import SimulatedRuntime
+from sampan.node.volumes.mount import DirectoryMounter
+from sampan.scheduler.scheduler import run_scheduler
+from sampan.server.app import Server
+
+NODE_GROUPS = ("system:nodes",)
+
+
+class Cluster:
+    """``async with Cluster(directory) as cluster``: inside, the nodes are Ready.
+
+    ``runtimes`` steers what containers do, by node name (``SimulatedRuntime``: behaviours, failures, exits).
+    """
+
+    def __init__(self, directory: Path, *, nodes: int = 1, clock: Clock | None = None, seed: int | None = None) -> None:
+        settings = Settings(name="testing", node_name="node-0", node_address="127.0.0.1")
+        self._instance = Instance(settings, state_root=directory / "state", run_root=directory / "run")
+        self._clock = clock or SystemClock()
+        self._random = random.Random(seed)
+        self._node_names = [f"node-{number}" for number in range(nodes)]
+        self._stack = AsyncExitStack()
+        self.runtimes = {name: SimulatedRuntime(self._clock) for name in self._node_names}
+
+    @property
+    def url(self) -> str:
+        return self.server.url
+
+    @property
+    def client(self) -> Client:
+        """The cluster's administrator, without a socket; only on the loop that the cluster runs on."""
+        return self.client_for("kubernetes-admin", ("system:masters",))
+
+    def client_for(self, user: str, groups: tuple[str, ...] = ()) -> Client:
+        """Anybody, without a socket."""
+        return Client(self.server.local_transport(user, groups))
+
+    def kubeconfig(self) -> Path:
+        """The path of a kubeconfig with the administrator's certificate, for programs of any kind."""
+        pki_directory = self._instance.pki
+        connection = Connection(
+            self.url,
+            ca_pem=(pki_directory / "ca.crt").read_bytes(),
+            client_certificate_pem=(pki_directory / "admin.crt").read_bytes(),
+            client_key_pem=(pki_directory / "admin.key").read_bytes(),
+        )
+        path = self._instance.state / "kubeconfig"
+        KubeConfig.build("sampan-testing", "admin", connection).write(path)
+        return path
+
+    async def __aenter__(self) -> Self:
+        await asyncio.to_thread(pki.ensure, self._instance, self._clock)
+        config = replace(
+            server_config(self._instance),
+            bind_address="127.0.0.1",
+            port=0,
+            store="memory",
+            data_dir=None,
+            clock=self._clock,
+            random=self._random,
+        )
+        async with AsyncExitStack() as stack:
+            self.server = await stack.enter_async_context(Server(config))
+            components = asyncio.create_task(self._run(), name="cluster components")
+            stack.push_async_callback(tasks.cancel_and_wait, components)
+            await addons.ensure(self.client, self._instance.settings)
+            await self._nodes_ready(components)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+    async def _run(self) -> None:
+        root_ca = (self._instance.pki / "ca.crt").read_text()
+        controllers = ControllersConfig(cluster_cidr=self._instance.settings.pod_cidr, root_ca_pem=root_ca)
+        async with asyncio.TaskGroup() as group:
+            tasks.spawn_eternal(
+                group,
+                run_controllers(
+                    self.client_for("system:kube-controller-manager", ("system:masters",)),
+                    clock=self._clock,
+                    random=self._random,
+                    config=controllers,
+                    client_for=lambda name: self.client_for(f"system:serviceaccount:kube-system:{name}"),
+                ),
+                "controllers",
+            )
+            scheduler = self.client_for("system:kube-scheduler")
+            tasks.spawn_eternal(group, run_scheduler(scheduler, clock=self._clock, random=self._random), "scheduler")
+            for name in self._node_names:
+                tasks.spawn_eternal(group, self._run_node(name), name)
+
+    async def _run_node(self, name: str) -> None:
+        home = self._instance.state / name
+        config = NodeConfig(
+            node_name=name, addresses=("127.0.0.1",), root_dir=home, log_dir=home / "logs", cgroup_root=""
+        )
+        client = self.client_for(f"system:node:{name}", NODE_GROUPS)
+        runtime = self.runtimes[name]
+        agent = NodeAgent(config, client, runtime, self._clock, self._random, mounter=DirectoryMounter())
+        await agent.run(asyncio.Event())
+
+    async def _nodes_ready(self, components: asyncio.Task[None]) -> None:
+        """Until every node is Ready and may be scheduled to. Raises what ended the components."""
+        ready: set[str] = set()
+        watching = asyncio.create_task(self._watch_nodes(ready), name="nodes ready")
+        await asyncio.wait([components, watching], return_when=asyncio.FIRST_COMPLETED)
+        if components.done():
+            await tasks.cancel_and_wait(watching)
+            components.result()
+        await watching
+
+    async def _watch_nodes(self, ready: set[str]) -> None:
+        if not self._node_names:
+            return
+        async with self.client.watch(NODES) as events:
+            async for event in events:
+                node = event.object
+                conditions = node.get("status", {}).get("conditions", ())
+                is_ready = any(item["type"] == "Ready" and item["status"] == "True" for item in conditions)
+                if is_ready and not node.get("spec", {}).get("taints"):
+                    ready.add(node["metadata"]["name"])
+                if len(ready) == len(self._node_names):
+                    return
