@@ -121,6 +121,39 @@ async def test_broken_requests_are_400(raw: Any, request_text: bytes) -> None:
     assert (await raw(request_text)).startswith((b"HTTP/1.1 400 ", b"HTTP/1.0 400 "))
 
 
+@pytest.mark.parametrize(
+    ("request_text", "status"),
+    [
+        (b"GET / HTTP/3.7\r\nHost: x\r\n\r\n", b"505 HTTP Version Not Supported"),
+        (b"GET / HTTP/2.0\r\nHost: x\r\n\r\n", b"505 HTTP Version Not Supported"),
+        (b"GET /\r\n\r\n", b"400 Bad Request"),
+        (b"GET / HTTP/1.1\r\n\r\n", b"400 Bad Request"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nA: " + b"a" * 100_000 + b"\r\n\r\n", b"431 Request Header Fields Too Large"),
+        (b"GET /" + b"a" * 1_100_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", b"431 Request Header Fields Too Large"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n" + b"A: b\r\n" * 300 + b"\r\n", b"431 Request Header Fields Too Large"),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", b"400 Bad Request"),
+        (b"FOO / HTTP/1.1\r\nHost: x\r\n\r\n", b"405 Method Not Allowed"),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nExpect: tea\r\nContent-Length: 1\r\n\r\na", b"417 Expectation Failed"),
+    ],
+)
+async def test_what_is_no_request_is_told_so_in_plain_text(raw: Any, request_text: bytes, status: bytes) -> None:
+    head, _, body = (await raw(request_text)).partition(b"\r\n\r\n")
+    assert head.splitlines()[0].split(b" ", 1)[1] == status
+    if status[:3] not in (b"405", b"417"):
+        assert body.startswith(status)
+    assert b"aaaa" not in body
+
+
+async def test_a_long_url_is_served(raw: Any) -> None:
+    assert (await raw(b"GET /" + b"a" * 500_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_a_client_that_waits_for_leave_gets_it(raw: Any) -> None:
+    answer = await raw(b"POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nab")
+    assert answer.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 ")
+    assert b'"body":"ab"' in answer
+
+
 async def test_a_body_beyond_three_mebibytes_is_413(raw: Any, get: Any) -> None:
     answer = await raw(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3145729\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 413 ")
@@ -252,4 +285,20 @@ async def test_tls_asks_for_client_certificates_without_requiring_them(tmp_path:
         assert b'"certificate":%s' % (b"true" if with_certificate else b"false") in answer
         writer.close()
     tls.reload()
+    await server.close(1.0)
+
+
+async def test_plain_http_on_the_tls_port_is_told_so_in_plain_text(tmp_path: Path) -> None:
+    authority = _certificate(tmp_path, "ca")
+    _certificate(tmp_path, "server", authority)
+    server = HttpServer(echo, TlsFiles(tmp_path / "server.crt", tmp_path / "server.key", None).context)
+    address = await server.start("127.0.0.1", 0)
+    for request in (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"POST /api HTTP/1.1\r\n"):
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(request)
+        head, _, body = (await reader.readuntil(b"server.\n")).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.0 400 Bad Request")
+        assert body == b"Client sent an HTTP request to an HTTPS server.\n"
+        writer.close()
+        await writer.wait_closed()
     await server.close(1.0)
