@@ -13,8 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from sampan.api.types import Obj
 
 SERVICE_ACCOUNT_DIR = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -145,6 +143,8 @@ class KubeConfig:
 
     def write(self, path: str | Path) -> None:
         """Writes for the owner only, atomically: the file holds keys."""
+        import yaml  # late: every HTTP client imports this module, and few read or write files
+
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         temporary = path.with_name(f".{path.name}.new")
@@ -184,6 +184,8 @@ def in_cluster(environ: Mapping[str, str] | None = None, directory: Path = SERVI
 
 
 def _read(path: Path) -> Obj:
+    import yaml  # late, as in ``KubeConfig.write``
+
     try:
         content: Any = yaml.safe_load(path.read_text())
     except (OSError, yaml.YAMLError) as error:

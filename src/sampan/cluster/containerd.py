@@ -13,7 +13,6 @@ from pathlib import Path
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.instance import Instance
 from sampan.cluster.preflight import cni_directory
-from sampan.node.images.local import PAUSE_IMAGE
 
 _CONFIG = """\
 # Written by `sampan up` at every start; changes here are lost.
@@ -65,6 +64,9 @@ _CAP_SYS_RESOURCE = 1 << 24
 
 def render_config(instance: Instance) -> str:
     """The TOML of this instance. Reads what this machine can do (capabilities, AppArmor)."""
+    # Imported late: the supervisor, which always runs, needs this module but not the code that builds images.
+    from sampan.node.images.local import PAUSE_IMAGE
+
     return _CONFIG.format(
         root=instance.containerd_root,
         state=instance.containerd_state,

@@ -193,7 +193,8 @@ class _Exchange:
         incoming = self._incoming
         if incoming.method != "HEAD" and response.status not in _WITHOUT_BODY and incoming.version == HttpVersion11:
             lines = [f"{name}: {value}" for name, value in headers.items() if name != "Content-Length"]
-            lines += [f"Warning: {value}" for value in _warnings(request)]
+            if request.warnings:
+                lines += [f"Warning: {value}" for value in _warnings(request)]
             return _WholeAnswer(response.status, lines, body, close=close)
         answer = web.Response(status=response.status, body=body, headers=headers)
         self._add_warnings(request, answer)

@@ -12,9 +12,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from cryptography import x509
-from cryptography.x509.oid import NameOID
-
 from sampan.api import resources
 from sampan.api.errors import Forbidden, Unauthorized
 from sampan.api.types import Obj
@@ -61,6 +58,10 @@ def request_attributes(method: str, path: str) -> Attributes:
 
 def certificate_user(der: bytes) -> User:
     """Common name and organizations of a verified certificate. Raises Unauthorized when it has no name."""
+    # Imported late: 8 MiB and a twentieth of a second that a node does not need until somebody calls it.
+    from cryptography import x509
+    from cryptography.x509.oid import NameOID
+
     subject = x509.load_der_x509_certificate(der).subject
     names = [str(each.value) for each in subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
     if not names or not names[0]:

@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import orjson
-import prometheus_client
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
@@ -200,6 +199,8 @@ class NodeApi:
         return _json({"kubeletconfig": self._config.configz})
 
     async def _metrics(self, request: web.Request) -> web.StreamResponse:
+        import prometheus_client  # late: few clusters are scraped, and it brings an HTTP server with it
+
         return _text(prometheus_client.generate_latest().decode())
 
     async def _resource_metrics(self, request: web.Request) -> web.StreamResponse:
