@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import subprocess
 import threading
 import time
 import urllib.error
@@ -15,6 +13,8 @@ from pathlib import Path
 import pytest
 from e2e_harness import Kubectl, eventually
 from e2e_manifests import pod, web
+from kubernetes import client as official
+from kubernetes import config as official_config
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -178,18 +178,17 @@ volumeMounts:
     eventually(lambda: inside("cat /config/k") == "changed", seconds=70)
 
 
+@pytest.mark.filterwarnings("ignore")  # of the client library
 def test_a_pod_reaches_the_api_server_with_its_token(kubectl: Kubectl) -> None:
     kubectl("apply", "-f", "-", stdin=pod("p"))
     kubectl("wait", "pod/p", "--for=condition=Ready", "--timeout=30s")
     token = kubectl("exec", "p", "--", "cat", "/var/run/secrets/kubernetes.io/serviceaccount/token")
-    said = subprocess.run(
-        [kubectl.program, "auth", "whoami", "-o", "json", f"--token={token}", "--kubeconfig", os.devnull,
-         "--server", kubectl("config", "view", "--minify", "-o", "jsonpath={.clusters[0].cluster.server}"),
-         "--insecure-skip-tls-verify"],
-        capture_output=True, text=True, check=True, env=kubectl.cluster.env,
-    )  # fmt: skip
-    who = json.loads(said.stdout)["status"]["userInfo"]["username"]
-    assert who == f"system:serviceaccount:{kubectl.namespace}:default"
+    connection = official_config.new_client_from_config(str(kubectl.cluster.kubeconfig)).configuration
+    connection.cert_file = connection.key_file = None
+    connection.api_key = {"authorization": f"Bearer {token}"}
+    reviews = official.AuthenticationV1Api(official.ApiClient(connection))
+    who = reviews.create_self_subject_review(official.V1SelfSubjectReview()).status.user_info
+    assert who.username == f"system:serviceaccount:{kubectl.namespace}:default"
     assert "ok" in kubectl("exec", "p", "--", "sh", "-c", "nc -w 3 $KUBERNETES_SERVICE_HOST 443 </dev/null && echo ok")
 
 
