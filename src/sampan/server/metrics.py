@@ -6,7 +6,14 @@ do not mix. Label values come from request info, never from raw paths: their num
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from bisect import bisect_left
+from collections.abc import Iterable
+from itertools import accumulate
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 from sampan.server.request import Request, RequestInfo, Response
 
@@ -22,16 +29,56 @@ _VERBS = frozenset(
 )  # fmt: skip
 
 
+class _Latencies:
+    """The requests of one series, by how long they took."""
+
+    __slots__ = ("buckets", "seconds")
+
+    def __init__(self) -> None:
+        #: requests in each bucket alone; the last is for what took longer than all bounds
+        self.buckets = [0] * (len(_BUCKETS) + 1)
+        self.seconds = 0.0
+
+
+class RequestMetrics(Collector):
+    """Counts requests in plain dicts, for the event loop only, and makes metrics of them when scraped.
+
+    The library's own counters take a lock for each of the three numbers that a request changes.
+    """
+
+    def __init__(self) -> None:
+        self._counts: dict[tuple[tuple[str, ...], int], int] = {}
+        self._latencies: dict[tuple[str, ...], _Latencies] = {}
+
+    def observe(self, labels: tuple[str, ...], status: int, seconds: float) -> None:
+        key = (labels, status)
+        self._counts[key] = self._counts.get(key, 0) + 1
+        latencies = self._latencies.get(labels)
+        if latencies is None:
+            latencies = self._latencies[labels] = _Latencies()
+        latencies.seconds += seconds
+        latencies.buckets[bisect_left(_BUCKETS, seconds)] += 1
+
+    def collect(self) -> Iterable[Metric]:
+        requests = CounterMetricFamily(
+            "apiserver_request", "Requests by verb, resource and code", labels=(*_REQUEST, "code")
+        )
+        for (labels, status), count in self._counts.items():
+            requests.add_metric((*labels, str(status)), count)
+        yield requests
+        durations = HistogramMetricFamily("apiserver_request_duration_seconds", "Response latency", labels=_REQUEST)
+        bounds = [*map(floatToGoString, _BUCKETS), "+Inf"]
+        for series, latencies in self._latencies.items():
+            counts = accumulate(latencies.buckets)
+            durations.add_metric(series, list(zip(bounds, counts, strict=True)), latencies.seconds)
+        yield durations
+
+
 class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._series: dict[tuple[tuple[str, ...], int], tuple[Counter, Histogram]] = {}
-        self._requests = Counter(
-            "apiserver_request", "Requests by verb, resource and code", (*_REQUEST, "code"), registry=self.registry
-        )
-        self._durations = Histogram(
-            "apiserver_request_duration_seconds", "Response latency", _REQUEST, buckets=_BUCKETS, registry=self.registry
-        )
+        self._served = RequestMetrics()
+        self.registry.register(self._served)
         self.inflight = Gauge(
             "apiserver_current_inflight_requests", "Requests being served", ("request_kind",), registry=self.registry
         )
@@ -43,17 +90,7 @@ class Metrics:
         )
 
     def observe(self, info: RequestInfo, status: int, seconds: float) -> None:
-        labels = request_labels(info)
-        series = self._series.get((labels, status))
-        if series is None:
-            # Finding a series by its labels costs more than counting in it; there are few, so they are kept.
-            series = self._series[labels, status] = (
-                self._requests.labels(*labels, str(status)),
-                self._durations.labels(*labels),
-            )
-        requests, durations = series
-        requests.inc()
-        durations.observe(seconds)
+        self._served.observe(request_labels(info), status, seconds)
 
     def handle(self, request: Request) -> Response | None:
         """None: not the metrics path."""
