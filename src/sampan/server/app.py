@@ -257,6 +257,7 @@ class Server:
                 enable=config.enable_admission_plugins,
                 disable=config.disable_admission_plugins,
             ),
+            authorizer=authorizer,
             hooks=self._hooks(),
             tokens=TokenIssuer(key, config.service_account_issuer, audiences, reader, config.clock, config.random),
             reviews=Reviewer(authentication, authorizer, rbac, config.clock),

@@ -226,9 +226,9 @@ async def test_put_without_resource_version_on_a_kind_that_wants_one_is_422(api:
     service = {"metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}]}}
     assert (await api("POST", services, service)).status == 201
     answer = await api("PUT", f"{services}/s", service)
-    assert answer.status in (200, 422)  # 422 as soon as the kind declares it
-    leases = "/apis/coordination.k8s.io/v1/namespaces/default/leases"
-    assert (await api("POST", leases, {"metadata": {"name": "l"}})).status == 201
+    assert (answer.status, answer.causes) == (422, [("FieldValueInvalid", "metadata.resourceVersion")])
+    assert "must be specified for an update" in answer.message
+    assert (await api("PUT", f"{services}/missing", {**service, "metadata": {"name": "missing"}})).status == 404
 
 
 @pytest.mark.parametrize(

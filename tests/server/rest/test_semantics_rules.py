@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 import pytest
 
+from sampan.server.attributes import AuthorizationAttributes, Decision
 from sampan.server.rest import create
 
 NS = "/api/v1/namespaces/default"
@@ -136,6 +137,26 @@ async def test_a_rehearsed_create_has_a_uid_and_no_version(api: Any) -> None:
     answer = await api("POST", f"{CMS}?dryRun=All", cm())
     assert "uid" in answer.obj["metadata"]
     assert "resourceVersion" not in answer.obj["metadata"]
+
+
+class OnlyUpdates:
+    """May update everything and create nothing."""
+
+    async def authorize(self, attributes: AuthorizationAttributes) -> Decision:
+        return Decision(attributes.verb != "create", "no creating")
+
+
+async def test_a_put_that_creates_needs_the_right_to_create(api: Any) -> None:
+    leases = "/apis/coordination.k8s.io/v1/namespaces/default/leases"
+    assert (await api("PUT", f"{leases}/l", cm("l"))).status == 201
+    assert (await api("PUT", f"{leases}/l", cm("l"))).status == 422  # it is there now: which version is meant?
+    priorities = "/api/v1/namespaces/default/limitranges"
+    assert (await api("PUT", f"{priorities}/x", cm("x", spec={"limits": []}))).status == 201
+    api.server._context.authorizer = OnlyUpdates()
+    answer = await api("PUT", f"{priorities}/y", cm("y", spec={"limits": []}))
+    assert (answer.status, answer.reason) == (403, "Forbidden")
+    assert 'cannot create resource "limitranges"' in answer.message
+    assert (await api("PUT", f"{priorities}/x", cm("x", spec={"limits": []}))).status == 200
 
 
 # -- bodies ------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from sampan.api import errors
 from sampan.api.clock import Clock, Random, random_uuid
 from sampan.api.kind import Kind
 from sampan.api.types import Obj
-from sampan.server.attributes import AdmissionAttributes
+from sampan.server.attributes import AdmissionAttributes, Authorizer
 from sampan.server.hooks import Hooks
 from sampan.server.registry import ResourceStorage, Storages, View
 from sampan.server.request import Handler, Request
@@ -48,6 +48,8 @@ class RestContext:
     clock: Clock
     random: Random
     admission: Admission = field(default_factory=NoAdmission)
+    #: asked again when a request turns out to do more than its verb says; None: everything is allowed
+    authorizer: Authorizer | None = None
     hooks: Hooks = field(default_factory=Hooks)
     tokens: Tokens | None = None
     reviews: Reviews | None = None

@@ -7,10 +7,12 @@ revision that was read. A lost race is retried by computing again, unless the ca
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sampan.api import errors, metadata, objects
 from sampan.api.types import Obj
+from sampan.server.authz.messages import forbidden
+from sampan.server.authz.stage import attributes_of
 from sampan.server.registry import Versioned, Written
 from sampan.server.request import Request, Response
 from sampan.server.rest.body import read_object
@@ -58,26 +60,36 @@ async def update(ctx: RestContext, request: Request) -> Response:
     match_namespace(obj, target)
     match_name(obj, target)
     meta = obj["metadata"]
-    given = meta.get("resourceVersion", "")
-    pinned = bool(parse_resource_version(given))
-    _check_unconditional(target, given, pinned)
+    pinned = bool(parse_resource_version(meta.get("resourceVersion", "")))
     uid = meta.get("uid")
     body = to_stored(target, obj)
 
     def compute(current: Versioned) -> Obj:
         check_precondition_uid(target, uid, current)
+        _check_unconditional(target, pinned)
         return objects.deep_copy(body)  # type: ignore[no-any-return]  # deep_copy keeps the type of its argument
 
     change = Change(compute, strategy, options, pinned)
     if strategy.may_create and target.kind.create_on_update and target.storage.cache.get(target.key) is None:
         if pinned:
             raise errors.conflict(target.kind.plural, target.name, target.kind.group)
+        await _authorize_create(ctx, request)
         meta.pop("resourceVersion", None)
         body["metadata"].pop("resourceVersion", None)
         written = await create_object(ctx, request, target, body, options)
         return object_response(ctx, request, target.view, written, 201)
     outcome = await change_object(ctx, request, target, change)
     return object_response(ctx, request, target.view, outcome.result)
+
+
+async def _authorize_create(ctx: RestContext, request: Request) -> None:
+    """The right to update was checked before anybody knew that the object is missing. Raises Forbidden."""
+    if ctx.authorizer is None:
+        return
+    attributes = replace(attributes_of(request), verb="create")
+    decision = await ctx.authorizer.authorize(attributes)
+    if not decision.allowed:
+        raise forbidden(attributes, decision.reason)
 
 
 def match_name(obj: Obj, target: Target) -> None:
@@ -88,7 +100,8 @@ def match_name(obj: Obj, target: Target) -> None:
         raise errors.BadRequest(f"the name of the object ({name}) does not match the name on the URL ({target.name})")
 
 
-def _check_unconditional(target: Target, given: str, pinned: bool) -> None:
+def _check_unconditional(target: Target, pinned: bool) -> None:
+    """Raises Invalid."""
     if not pinned and not target.kind.unconditional_update:
         kind = target.storage.kind
         raise errors.invalid_object(kind.kind, target.name, [metadata.resource_version_required()], kind.group)
