@@ -47,12 +47,12 @@ def up(
     The options describe a new cluster; one that exists keeps what it was made with.
     """
     from sampan.api.clock import SystemClock
-    from sampan.cluster import kubeconfigs, supervisor
+    from sampan.cluster import kubeconfigs
     from sampan.cluster import up as starting
 
     began = time.monotonic()
     if name in instances.names():
-        instance = instances.load(name)
+        instance = starting.complete(instances.load(name))
     else:
         settings = instances.Settings(
             name=name,
@@ -63,20 +63,20 @@ def up(
             service_cidr=service_cidr,
             node_ports=_port_range(node_port_range),
             node_name=node_name,
-            node_address=node_address,
+            given_address=node_address,
             runtime=_runtime(runtime),
         )
         instance = starting.complete(instances.Instance(settings))
-    if supervisor.is_running(instance):
-        print(f"Cluster {name!r} is already running.")
-    else:
-        try:
-            with steps() as progress:
-                asyncio.run(starting.up(instance, SystemClock(), progress, timeout_seconds=timeout))
-        except KeyboardInterrupt:
-            print("sampan: interrupted; what was started has been stopped", file=sys.stderr)
-            raise typer.Exit(130) from None
+    try:
+        with steps() as progress:
+            started = asyncio.run(starting.up(instance, SystemClock(), progress, timeout_seconds=timeout))
+    except KeyboardInterrupt:
+        print("sampan: interrupted; what was started has been stopped", file=sys.stderr)
+        raise typer.Exit(130) from None
+    if started:
         print(f"Cluster {name!r} is ready after {time.monotonic() - began:.1f} s.")
+    else:
+        print(f"Cluster {name!r} is already running.")
     target = kubeconfigs.merge(instance, kubeconfig_file)
     print(f"kubectl is set to context {instance.context!r} in {target}. Try: kubectl get nodes")
 
@@ -88,13 +88,10 @@ def down(
     """Stop the cluster. Its state stays for the next `sampan up`, unless --purge is given."""
     from sampan.cluster import down as stopping
 
-    if purge and name not in instances.names():
-        # Half-made or damaged: still remove whatever carries the name.
-        settings = instances.Settings(name=name)
-        settings.validate()
-        instance = instances.Instance(settings)
-    else:
-        instance = instances.load(name)
+    # By name alone: half-made or damaged, it can still be stopped, and whatever carries the name removed.
+    instance = instances.nameless(name)
+    if not purge and not instance.exists():
+        instance = instances.load(name)  # raises, and says why
     with steps() as progress:
         if purge:
             asyncio.run(stopping.purge(instance, progress))
@@ -136,7 +133,7 @@ def kubeconfig(
     if merge:
         print(f"Context {instance.context!r} is in {kubeconfigs.merge(instance)}")
     else:
-        print(instance.admin_kubeconfig.read_text(), end="")
+        print(kubeconfigs.admin_text(instance), end="")
 
 
 def _port_range(text: str) -> tuple[int, int]:

@@ -70,6 +70,9 @@ class KubeConfig:
     def merge(cls, contents: Sequence[Obj]) -> KubeConfig:
         merged = cls()
         for content in contents:
+            for key, value in content.items():
+                if key not in _SECTIONS and key != "current-context":
+                    merged.content[key] = value
             for section in _SECTIONS:
                 for entry in content.get(section) or ():
                     if merged._entry(section, entry["name"]) is None:
@@ -188,12 +191,16 @@ def _read(path: Path) -> Obj:
 
     try:
         content: Any = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise KubeConfigError(f"cannot read {path}: {error}") from error
     if content is None:
         return {}
     if not isinstance(content, dict):
         raise KubeConfigError(f"{path} is not a kubeconfig")
+    for section in _SECTIONS:
+        entries = content.get(section) or []
+        if not isinstance(entries, list) or not all(isinstance(item, dict) and "name" in item for item in entries):
+            raise KubeConfigError(f"{path} is not a kubeconfig: {section} is not a list of named entries")
     # Relative paths count from the file that names them.
     for section, names in _PATH_FIELDS.items():
         for item in content.get(section) or ():

@@ -33,10 +33,18 @@ async def list_images(instance: Instance) -> list[Image]:
     said = await containerd.ctr(instance, "images", "list")
     found = []
     for line in said.splitlines()[1:]:
-        name, _type, digest, amount, unit, *_ = line.split()
-        if "@" not in name and not name.startswith("sha256:"):
-            found.append(Image(name, digest, int(float(amount) * _UNITS[unit])))
+        image = parse_line(line)
+        if image is not None:
+            found.append(image)
     return sorted(found, key=lambda image: image.name)
+
+
+def parse_line(line: str) -> Image | None:
+    """A line of ``ctr images list``. None: not a name that a person gave. ``-`` for the size: a content is missing."""
+    name, _type, digest, amount, unit, *_ = line.split()
+    if "@" in name or name.startswith("sha256:"):
+        return None
+    return Image(name, digest, int(float(amount) * _UNITS[unit]) if unit in _UNITS else 0)
 
 
 async def import_archive(instance: Instance, archive: Path) -> list[str]:

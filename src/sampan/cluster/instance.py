@@ -18,6 +18,8 @@ import orjson
 from sampan.cluster.errors import ClusterError
 
 DEFAULT_NAME = "default"
+#: RFC 1123 subdomain, as a Node must be named.
+NODE_NAME = re.compile(r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")
 #: A name becomes part of an interface (15 characters at most), a cgroup, an nftables table and socket paths.
 NAME = re.compile(r"^[a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?$")
 
@@ -38,6 +40,8 @@ class Settings:
     node_ports: tuple[int, int] = (30000, 32767)
     cluster_domain: str = "cluster.local"
     node_name: str = ""
+    #: As given by ``--node-address``; empty: looked up again at every ``up``, since machines move between networks.
+    given_address: str = ""
     node_address: str = ""
     runtime: str = "runc"
 
@@ -61,6 +65,35 @@ class Settings:
         low, high = self.node_ports
         if not 1 <= low <= high <= 65535:
             raise ClusterError(f"node port range {low}-{high} is not valid", fix="write it like 30000-32767")
+        self._validate_ports()
+        self._validate_node()
+
+    def _validate_ports(self) -> None:
+        ports = {"--api-port": self.api_port, "--kubelet-port": self.kubelet_port, "--dns-port": self.dns_port}
+        for option, port in ports.items():
+            if not 1 <= port <= 65535:
+                raise ClusterError(f"{option} {port} is not a port", fix="choose one from 1 to 65535")
+            if self.node_ports[0] <= port <= self.node_ports[1]:
+                raise ClusterError(
+                    f"{option} {port} is inside the node port range", fix="choose a port outside of --node-port-range"
+                )
+        if len(set(ports.values())) < len(ports):
+            raise ClusterError(f"{', '.join(ports)} must differ", fix="give each a port of its own")
+
+    def _validate_node(self) -> None:
+        """Both are empty until the machine has been asked."""
+        if self.node_name and not NODE_NAME.match(self.node_name):
+            raise ClusterError(
+                f"node name {self.node_name!r} is not valid",
+                fix="use lower-case letters, digits, dashes and dots, starting and ending with a letter or digit",
+            )
+        if self.node_address:
+            try:
+                ipaddress.IPv4Address(self.node_address)
+            except ValueError as error:
+                raise ClusterError(
+                    f"node address {self.node_address!r} is not an IPv4 address", fix="write it like 192.0.2.10"
+                ) from error
 
     @property
     def dns_ip(self) -> str:
@@ -153,7 +186,18 @@ class Instance:
 
     @property
     def lock_file(self) -> Path:
+        """Held by the supervisor as long as it lives."""
         return self.run / "supervisor.lock"
+
+    @property
+    def change_lock_file(self) -> Path:
+        """Held by ``up`` and ``down`` while they change the instance. Outside of what ``--purge`` removes."""
+        return self.run_root / f"{self.name}.lock"
+
+    @property
+    def merged_kubeconfigs_file(self) -> Path:
+        """Which kubeconfig files of users have the context: ``--purge`` takes it out of them again."""
+        return self.state / "kubeconfigs.json"
 
     @property
     def bridge(self) -> str:
@@ -189,18 +233,47 @@ def load(name: str = DEFAULT_NAME, *, state_root: Path = STATE_ROOT, run_root: P
         Settings(name=name).validate()
     path = state_root / name / "cluster.json"
     try:
-        data = orjson.loads(path.read_bytes())
+        return Instance(parse_settings(name, path.read_bytes()), state_root, run_root)
     except FileNotFoundError:
         raise ClusterError(f"there is no cluster {name!r} on this machine", fix=_up_command(name)) from None
     except PermissionError as error:
         raise ClusterError(f"cannot read {path}: {error.strerror}", fix="run as root (sudo)") from error
-    except orjson.JSONDecodeError as error:
+    except OSError as error:
+        raise ClusterError(f"cannot read {path}: {error.strerror}", fix="see what is at that place") from error
+    except ValueError as error:
         raise ClusterError(
             f"{path} is damaged: {error}", fix=f"`sampan down --purge --name {name}` and start anew"
         ) from error
-    data["node_ports"] = tuple(data["node_ports"])
-    known = {field.name for field in dataclasses.fields(Settings)}
-    return Instance(Settings(**{key: value for key, value in data.items() if key in known}), state_root, run_root)
+
+
+def parse_settings(name: str, content: bytes) -> Settings:
+    """The settings in a ``cluster.json``; keys of other versions are left out. Raises ValueError for a damaged one."""
+    data = orjson.loads(content)
+    if not isinstance(data, dict):
+        raise ValueError("it is not a JSON object")
+    chosen = {}
+    for known in dataclasses.fields(Settings):
+        if known.name not in data:
+            continue
+        value, default = data[known.name], known.default
+        if known.name == "node_ports":
+            if not (isinstance(value, list) and len(value) == 2 and all(isinstance(port, int) for port in value)):
+                raise ValueError("node_ports is not a pair of numbers")
+            value = tuple(value)
+        elif type(value) is not type(default):
+            raise ValueError(f"{known.name} is {value!r}")
+        chosen[known.name] = value
+    settings = Settings(**chosen)
+    if settings.name != name:
+        raise ValueError(f"it is of cluster {settings.name!r}")
+    return settings
+
+
+def nameless(name: str, *, state_root: Path = STATE_ROOT, run_root: Path = RUN_ROOT) -> Instance:
+    """An instance known by its name alone: enough to stop or remove what carries it. Raises ClusterError."""
+    settings = Settings(name=name)
+    settings.validate()
+    return Instance(settings, state_root, run_root)
 
 
 def names(state_root: Path = STATE_ROOT) -> list[str]:

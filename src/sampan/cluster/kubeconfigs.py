@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import orjson
+
 from sampan.client.kubeconfig import Connection, KubeConfig, KubeConfigError
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.instance import Instance
@@ -34,26 +36,68 @@ def write_all(instance: Instance) -> None:
         config.write(instance.state / file_name)
 
 
+def admin_text(instance: Instance) -> str:
+    """The file of the cluster's administrator. Raises ClusterError when it is not there."""
+    try:
+        return instance.admin_kubeconfig.read_text()
+    except OSError as error:
+        raise ClusterError(
+            f"cannot read {instance.admin_kubeconfig}: {error.strerror}",
+            fix=f"`sampan up --name {instance.name}` writes it",
+        ) from error
+
+
 def merge(instance: Instance, path: Path | None = None) -> Path:
     """Adds the admin context to the user's kubeconfig and makes it current; returns the file written."""
-    target = path or user_file()
+    target = (path or user_file()).absolute()
     config = _load(target)
     _add(config, instance, "admin")
-    config.write(target)
+    try:
+        config.write(target.resolve())  # a link stays a link
+        _remember(instance, target)
+    except OSError as error:
+        raise ClusterError(
+            f"cannot write {error.filename or target}: {error.strerror}", fix="name another file with --kubeconfig"
+        ) from error
     return target
 
 
-def remove(instance: Instance, path: Path | None = None) -> None:
-    """Takes the context, cluster and user out again; content when they are not there."""
-    target = path or user_file()
+def remove(instance: Instance) -> list[str]:
+    """Takes the context out of every file that ``merge`` put it in; returns what could not be done, in words."""
+    problems = []
+    for target in dict.fromkeys([*_remembered(instance), user_file()]):
+        try:
+            _remove_from(target, instance)
+        except (ClusterError, OSError) as error:
+            problems.append(f"context {instance.context!r} stays in {target}: {error}")
+    return problems
+
+
+def _remember(instance: Instance, target: Path) -> None:
+    known = _remembered(instance)
+    if target not in known:
+        instance.merged_kubeconfigs_file.write_bytes(orjson.dumps([str(path) for path in [*known, target]]))
+
+
+def _remembered(instance: Instance) -> list[Path]:
+    try:
+        names = orjson.loads(instance.merged_kubeconfigs_file.read_bytes())
+    except (OSError, ValueError):
+        return []
+    return [Path(name) for name in names if isinstance(name, str)] if isinstance(names, list) else []
+
+
+def _remove_from(target: Path, instance: Instance) -> None:
     if not target.exists():
         return
     config = _load(target)
+    if not any(entry.get("name") == instance.context for section in _SECTIONS for entry in config.content[section]):
+        return
     for section in _SECTIONS:
         config.remove(section, instance.context)
     if config.content.get("current-context") == instance.context:
         config.content["current-context"] = ""
-    config.write(target)
+    config.write(target.resolve())
 
 
 def user_file() -> Path:

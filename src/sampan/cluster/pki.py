@@ -14,11 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from sampan.api.clock import Clock
+from sampan.cluster.errors import ClusterError
 from sampan.cluster.instance import Instance
 
 CA_LIFETIME = datetime.timedelta(days=3650)
@@ -104,10 +106,7 @@ def ensure(instance: Instance, clock: Clock) -> Authority:
 def _ensure_ca(directory: Path, now: datetime.datetime) -> Authority:
     certificate_path, key_path = directory / "ca.crt", directory / "ca.key"
     if certificate_path.exists() and key_path.exists():
-        pem = certificate_path.read_bytes()
-        key = serialization.load_pem_private_key(key_path.read_bytes(), None)
-        assert isinstance(key, ec.EllipticCurvePrivateKey)
-        return Authority(x509.load_pem_x509_certificate(pem), key, pem)
+        return _load_ca(certificate_path, key_path, now)
     key = ec.generate_private_key(ec.SECP256R1())
     name = _name("kubernetes", ())
     certificate = (
@@ -129,16 +128,39 @@ def _ensure_ca(directory: Path, now: datetime.datetime) -> Authority:
     return Authority(certificate, key, pem)
 
 
+def _load_ca(certificate_path: Path, key_path: Path, now: datetime.datetime) -> Authority:
+    """Raises ClusterError for a damaged or expired CA: a new one would lock out everybody who trusts the old."""
+    anew = "put it back from a backup, or `sampan down --purge` and start anew"
+    try:
+        pem = certificate_path.read_bytes()
+        key = serialization.load_pem_private_key(key_path.read_bytes(), None)
+        certificate = x509.load_pem_x509_certificate(pem)
+    except ValueError as error:
+        raise ClusterError(f"the CA in {certificate_path.parent} is damaged: {error}", fix=anew) from error
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():
+        raise ClusterError(f"{key_path} is not the key of {certificate_path}", fix=anew)
+    if certificate.not_valid_after_utc <= now:
+        raise ClusterError(f"the CA {certificate_path} expired on {certificate.not_valid_after_utc:%Y-%m-%d}", fix=anew)
+    return Authority(certificate, key, pem)
+
+
 def _is_current(directory: Path, leaf: Leaf, authority: Authority, now: datetime.datetime) -> bool:
     certificate_path = directory / f"{leaf.stem}.crt"
     if not certificate_path.exists() or not (directory / f"{leaf.stem}.key").exists():
         return False
-    certificate = x509.load_pem_x509_certificate(certificate_path.read_bytes())
+    try:
+        certificate = x509.load_pem_x509_certificate(certificate_path.read_bytes())
+        key = serialization.load_pem_private_key((directory / f"{leaf.stem}.key").read_bytes(), None)
+        certificate.verify_directly_issued_by(authority.certificate)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    if key.public_key() != certificate.public_key():
+        return False
+    if now < certificate.not_valid_before_utc:
+        return False
     if certificate.not_valid_after_utc - now < RENEW_BEFORE or certificate.subject != _name(
         leaf.common_name, leaf.organizations
     ):
-        return False
-    if certificate.issuer != authority.certificate.subject:
         return False
     return not leaf.hosts or _hosts_of(certificate) == set(leaf.hosts)
 

@@ -6,6 +6,7 @@ import resource
 from dataclasses import dataclass
 from pathlib import Path
 
+from sampan.api.types import Obj
 from sampan.cluster import probe, supervisor, up
 from sampan.cluster.instance import Instance
 
@@ -45,7 +46,7 @@ def observe(instance: Instance) -> Seen:
         processes.append(ProcessSeen(name, pid, rss, child["restarts"], child["lastExit"]))
     api_ready = running and probe.is_ready(instance)
     node_ready, node_message = probe.node_condition(instance) if api_ready else (False, "unknown")
-    pods = probe.get(instance, "/api/v1/pods")["items"] if api_ready else []
+    pods = _pods(instance) if api_ready else []
     return Seen(
         running=running,
         processes=tuple(processes),
@@ -57,9 +58,17 @@ def observe(instance: Instance) -> Seen:
     )
 
 
+def _pods(instance: Instance) -> list[Obj]:
+    try:
+        items: list[Obj] = probe.get(instance, "/api/v1/pods")["items"]
+    except probe.NotAnswering:  # it was there a moment ago
+        return []
+    return items
+
+
 def _rss_bytes(pid: int) -> int:
     try:
         pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return 0
     return pages * resource.getpagesize()

@@ -115,19 +115,23 @@ class Supervisor:
         quick_ends = 0
         while not self._stopping.is_set():
             began = loop.time()
-            await self._start(child)
-            assert child.process is not None
-            code = await child.process.wait()
+            try:
+                process = await self._start(child)
+                child.last_exit = describe_exit(await process.wait())
+            except OSError as error:  # its program is gone, no memory, no room for its log
+                child.last_exit = f"cannot be started: {error}"
             child.pid, child.process = None, None
-            child.last_exit = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
             if self._stopping.is_set():
                 return
             child.restarts += 1
             self._write_status()
-            quick_ends = 0 if loop.time() - began > STEADY_SECONDS else quick_ends + 1
-            await asyncio.sleep(RESTART_DELAYS_SECONDS[min(quick_ends, len(RESTART_DELAYS_SECONDS) - 1)])
+            ran_seconds = loop.time() - began
+            delay = restart_delay_seconds(quick_ends, ran_seconds)
+            quick_ends = 0 if ran_seconds > STEADY_SECONDS else quick_ends + 1
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), delay)
 
-    async def _start(self, child: Child) -> None:
+    async def _start(self, child: Child) -> asyncio.subprocess.Process:
         log = open_log(self.instance.logs / f"{child.program.name}.log")
         try:
             child.process = await asyncio.create_subprocess_exec(
@@ -146,30 +150,38 @@ class Supervisor:
         child.pid = child.process.pid
         child.started_at = self._clock.now()
         self._write_status()
+        return child.process
 
     async def _stop(self, child: Child) -> None:
-        process = child.process
-        if process is None:
-            return
+        if child.process is not None:
+            await self._end(child.process, child.program.stop_seconds)
+        if child.program.after:
+            await self._finish(child)
+
+    async def _end(self, process: asyncio.subprocess.Process, stop_seconds: float) -> None:
         with contextlib.suppress(ProcessLookupError):
             process.terminate()
         try:
-            async with asyncio.timeout(child.program.stop_seconds):
+            async with asyncio.timeout(stop_seconds):
                 await process.wait()
         except TimeoutError:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
-        if child.program.after:
-            await self._finish(child)
 
     async def _finish(self, child: Child) -> None:
         """Runs what belongs after a child's end."""
-        log = open_log(self.instance.logs / f"{child.program.name}.log")
+        try:
+            log = open_log(self.instance.logs / f"{child.program.name}.log")
+        except OSError:  # no room for its words is no reason to leave it undone
+            log = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
         try:
             finishing = await asyncio.create_subprocess_exec(
                 *child.program.after, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, cwd="/"
             )
+        except OSError as error:
+            child.last_exit = f"what comes after it cannot be started: {error}"
+            return
         finally:
             os.close(log)
         try:
@@ -194,8 +206,24 @@ class Supervisor:
             },
         }
         temporary = self.instance.status_file.with_suffix(".tmp")
-        temporary.write_bytes(orjson.dumps(status))
-        temporary.rename(self.instance.status_file)
+        try:
+            temporary.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            temporary.write_bytes(orjson.dumps(status))
+            temporary.rename(self.instance.status_file)
+        except OSError as error:  # the children matter more than what is told of them
+            sys.stderr.write(f"cannot write {self.instance.status_file}: {error}\n")
+
+
+def restart_delay_seconds(quick_ends: int, ran_seconds: float) -> float:
+    """How long to wait with the next start, after ``quick_ends`` ends in a row that came soon."""
+    if ran_seconds > STEADY_SECONDS:
+        return RESTART_DELAYS_SECONDS[0]
+    return RESTART_DELAYS_SECONDS[min(quick_ends, len(RESTART_DELAYS_SECONDS) - 1)]
+
+
+def describe_exit(code: int) -> str:
+    """A child's end in words; negative: the signal that ended it."""
+    return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
 
 def open_log(path: Path) -> int:
@@ -234,6 +262,8 @@ def is_running(instance: Instance) -> bool:
         descriptor = os.open(instance.lock_file, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
+    except PermissionError as error:
+        raise ClusterError(f"cannot read {instance.lock_file}: {error.strerror}", fix="run as root (sudo)") from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -245,8 +275,8 @@ def is_running(instance: Instance) -> bool:
 
 def main(arguments: Sequence[str]) -> int:
     name, state_root, run_root = arguments
-    instance = load(name, state_root=Path(state_root), run_root=Path(run_root))
     try:
+        instance = load(name, state_root=Path(state_root), run_root=Path(run_root))
         hold_lock(instance)
     except ClusterError as error:
         sys.stderr.write(f"{error.message}\n")

@@ -19,7 +19,19 @@ from typing import Protocol, TypedDict
 import orjson
 
 from sampan.api.clock import Clock
-from sampan.cluster import containerd, images, kubeconfigs, machine, pki, podnetwork, preflight, probe, supervisor
+from sampan.cluster import (
+    containerd,
+    images,
+    kubeconfigs,
+    leftovers,
+    locks,
+    machine,
+    pki,
+    podnetwork,
+    preflight,
+    probe,
+    supervisor,
+)
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.instance import Instance
 
@@ -40,19 +52,19 @@ class Progress(Protocol):
 
 
 def complete(instance: Instance) -> Instance:
-    """Fills in what the machine decides: node name and address. Raises ClusterError."""
+    """Fills in what the machine decides: node name (once) and address (every time). Raises ClusterError."""
     settings = instance.settings
     settings = replace(
         settings,
         node_name=settings.node_name or machine.node_name(),
-        node_address=settings.node_address or machine.node_address(),
+        node_address=settings.given_address or machine.node_address(),
     )
     settings.validate()
     return replace(instance, settings=settings)
 
 
-def prepare(instance: Instance, clock: Clock, progress: Progress) -> None:
-    """Checks the machine and writes everything the processes read. Raises ClusterError with all problems at once."""
+def check_machine(instance: Instance, progress: Progress) -> None:
+    """Raises ClusterError with all problems at once; warns of those that the cluster can live with."""
     progress.step("Checking this machine")
     problems = preflight.check(instance)
     fatal = [problem for problem in problems if problem.fatal]
@@ -63,19 +75,42 @@ def prepare(instance: Instance, clock: Clock, progress: Progress) -> None:
         )
     for problem in problems:
         progress.warn(f"{problem.what} ({problem.fix})")
+
+
+def prepare(instance: Instance, clock: Clock, progress: Progress) -> None:
+    """Checks the machine and writes everything the processes read. Raises ClusterError."""
+    check_machine(instance, progress)
     progress.step("Certificates and settings")
-    instance.save()
-    instance.run.mkdir(parents=True, exist_ok=True, mode=0o700)
-    instance.logs.mkdir(parents=True, exist_ok=True, mode=0o750)
-    pki.ensure(instance, clock)
-    kubeconfigs.write_all(instance)
-    containerd.write_config(instance)
+    try:
+        instance.save()
+        instance.run.mkdir(parents=True, exist_ok=True, mode=0o700)
+        instance.logs.mkdir(parents=True, exist_ok=True, mode=0o750)
+        pki.ensure(instance, clock)
+        kubeconfigs.write_all(instance)
+        containerd.write_config(instance)
+    except OSError as error:
+        raise ClusterError(
+            f"cannot write {error.filename or instance.state}: {error.strerror}",
+            fix=f"make room on, or the right to, the file system of {instance.state_root}",
+        ) from error
     podnetwork.write_config(instance)
 
 
-async def up(instance: Instance, clock: Clock, progress: Progress, *, timeout_seconds: float) -> None:
-    """Starts the instance and returns when its node is Ready. Raises ClusterError."""
-    prepare(instance, clock, progress)
+async def up(instance: Instance, clock: Clock, progress: Progress, *, timeout_seconds: float) -> bool:
+    """Starts the instance and returns when its node is Ready; False: it ran already. Raises ClusterError."""
+    if os.geteuid() != 0:
+        check_machine(instance, progress)  # raises, naming whatever else is missing too
+    async with locks.changing(instance, progress):
+        if supervisor.is_running(instance):
+            return False
+        await leftovers.end(instance)
+        prepare(instance, clock, progress)
+        await _start(instance, progress, timeout_seconds)
+    return True
+
+
+async def _start(instance: Instance, progress: Progress, timeout_seconds: float) -> None:
+    """Starts the processes; stops them again when they do not come up in time, or when cancelled."""
     process = start_supervisor(instance)
     try:
         async with asyncio.timeout(timeout_seconds):
@@ -139,7 +174,7 @@ async def _watch_children(instance: Instance, process: subprocess.Popen[bytes]) 
             raise ClusterError(
                 f"the supervisor ended:\n{tail(instance, 'supervisor')}", fix=f"look into {instance.logs}"
             )
-        for name, child in process_status(instance).items():
+        for name, child in process_status(instance, of=process.pid).items():
             if child["restarts"] >= RESTARTS_TO_GIVE_UP:
                 raise ClusterError(
                     f"{name} keeps ending ({child['lastExit']}); the end of its log:\n{tail(instance, name)}",
@@ -156,11 +191,13 @@ class ChildStatus(TypedDict):
     lastExit: str
 
 
-def process_status(instance: Instance) -> dict[str, ChildStatus]:
-    """What the supervisor last wrote of its children; empty before it did."""
+def process_status(instance: Instance, *, of: int | None = None) -> dict[str, ChildStatus]:
+    """What the supervisor last wrote of its children; empty before it did. ``of``: only if that process wrote it."""
     try:
         status = orjson.loads(instance.status_file.read_bytes())
     except (FileNotFoundError, orjson.JSONDecodeError):
+        return {}
+    if of is not None and status["supervisor"] != of:
         return {}
     processes: dict[str, ChildStatus] = status["processes"]
     return processes

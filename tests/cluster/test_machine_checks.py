@@ -1,0 +1,108 @@
+"""What is asked of the machine, in words that say what to do; images and containerd's configuration."""
+
+from __future__ import annotations
+
+import socket
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from sampan.cluster import containerd, images, preflight, probe, status
+from sampan.cluster.errors import ClusterError
+from sampan.cluster.instance import Instance, Settings
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Instance:
+    return Instance(Settings(name="one"), tmp_path / "state", tmp_path / "run")
+
+
+def problems(instance: Instance) -> dict[str, str]:
+    return {problem.what: problem.fix for problem in preflight.check(instance)}
+
+
+def test_missing_programs_are_named_with_the_packages_they_are_in(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    found = problems(instance)
+    assert (
+        found["not installed: containerd, ctr, nft, ip, runc"] == "apt-get install -y containerd iproute2 nftables runc"
+    )
+
+
+def test_whoever_is_not_root_is_told_so(instance: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    assert problems(instance)["not running as root"].startswith("run `sudo sampan up`")
+
+
+def test_a_taken_port_is_named_with_its_option(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        instance = Instance(Settings(name="one", kubelet_port=port), tmp_path, tmp_path)
+        assert "--kubelet-port" in problems(instance)[f"port {port} is taken by another program"]
+        running = {problem.what for problem in preflight.check(instance, running=True)}
+        assert not any("taken" in what for what in running)
+
+
+def test_all_cni_plugins_are_needed(instance: Instance, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(preflight, "CNI_DIRECTORIES", (tmp_path,))
+    (tmp_path / "bridge").touch()
+    assert preflight.cni_directory() is None
+    for plugin in preflight.CNI_PLUGINS:
+        (tmp_path / plugin).touch()
+    assert preflight.cni_directory() == tmp_path
+
+
+def test_containerds_configuration_is_toml_and_the_instances_own(instance: Instance) -> None:
+    written = tomllib.loads(containerd.render_config(instance))
+    assert written["root"] == str(instance.containerd_root)
+    assert written["grpc"]["address"] == str(instance.containerd_socket)
+    cri = written["plugins"]["io.containerd.grpc.v1.cri"]
+    assert cri["cni"]["conf_dir"] == str(instance.cni_conf)
+    assert cri["containerd"]["default_runtime_name"] == "runc"
+
+
+@pytest.mark.parametrize(
+    ("short", "full"),
+    [
+        ("redis", "docker.io/library/redis:latest"),
+        ("redis:7", "docker.io/library/redis:7"),
+        ("me/app", "docker.io/me/app:latest"),
+        ("localhost/app", "localhost/app:latest"),
+        ("localhost:5000/app", "localhost:5000/app:latest"),
+        ("registry.k8s.io/pause:3.10", "registry.k8s.io/pause:3.10"),
+        ("example.com/a/b@sha256:00", "example.com/a/b@sha256:00"),
+    ],
+)
+def test_short_image_names_are_what_a_pod_would_mean(short: str, full: str) -> None:
+    assert images.full_reference(short) == full
+
+
+def test_a_line_of_ctr_is_an_image_unless_a_bare_digest() -> None:
+    line = "docker.io/library/redis:7 application/vnd.oci.image.index.v1+json sha256:abcd 1.5 MiB linux/amd64 -"
+    image = images.parse_line(line)
+    assert image is not None
+    assert (image.name, image.short_id, image.size_bytes) == ("docker.io/library/redis:7", "abcd", 3 * 2**19)
+    assert images.parse_line(line.replace("docker.io/library/redis:7", "sha256:abcd")) is None
+    missing = images.parse_line("a:1 application/vnd.oci.image.index.v1+json sha256:abcd - - -")
+    assert missing is not None and missing.size_bytes == 0
+
+
+def test_a_stopped_instance_is_seen_as_stopped(instance: Instance) -> None:
+    seen = status.observe(instance)
+    assert not seen.running and not seen.healthy and seen.processes == ()
+
+
+def test_nobody_answering_is_told(instance: Instance) -> None:
+    with pytest.raises(probe.NotAnswering, match="credentials"):
+        probe.get(instance, "/readyz")
+    assert not probe.is_ready(instance)
+
+
+def test_an_error_has_words_and_what_to_do() -> None:
+    error = ClusterError("what", fix="do")
+    assert (str(error), error.fix) == ("what", "do")
