@@ -24,7 +24,8 @@ UP = [
 
 def traces() -> set[str]:
     """Everything on this machine that carries the instance's name."""
-    found = {str(path) for root in ("/run", "/var/lib", "/var/run/netns") for path in Path(root).rglob(f"*{NAME}*")}
+    places = ("/run/sampan", "/var/lib/sampan", "/var/run/netns", "/var/lib/cni/results", "/sys/class/net")
+    found = {str(path) for place in places for path in Path(place).glob(f"*{NAME}*")}
     found |= {line for line in Path("/proc/mounts").read_text().splitlines() if f"sampan/{NAME}" in line}
     links = subprocess.run(["ip", "-o", "link"], capture_output=True, text=True, check=True).stdout
     tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout

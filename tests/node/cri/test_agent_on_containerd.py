@@ -74,8 +74,6 @@ class Cluster:
 
 @pytest.fixture
 async def cluster(bench: Any) -> AsyncIterator[Cluster]:
-    if not bench.real:
-        pytest.skip("about the real runtime")
     async with Server(ServerConfig(store="memory", listen=False)) as server:
         admin = Client(server.local_transport())
         try:
