@@ -36,7 +36,7 @@ from sampan.cluster.errors import ClusterError
 from sampan.cluster.instance import Instance
 
 #: Between two looks at something that is about to be there.
-LOOK_SECONDS = 0.02
+LOOK_SECONDS = 0.04
 #: A child that was started again this often while coming up will not come up.
 RESTARTS_TO_GIVE_UP = 3
 
