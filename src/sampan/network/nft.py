@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
+from typing import Any, BinaryIO, Literal, NamedTuple, Protocol, TypeAlias
 
 import orjson
 
@@ -201,20 +201,21 @@ class NftCommand:
         # The phrases below that tell errors apart are the C library's: they are only stable in its own language.
         environment = {**os.environ, "LC_ALL": "C"}
         try:
-            process = await asyncio.create_subprocess_exec(
-                *self._prefix,
-                "nft",
-                *arguments,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                env=environment,
-            )
+            with _readable(text) as stdin:
+                process = await asyncio.create_subprocess_exec(
+                    *self._prefix,
+                    "nft",
+                    *arguments,
+                    stdin=stdin,
+                    stdout=asyncio.subprocess.PIPE,
+                    stderr=asyncio.subprocess.PIPE,
+                    env=environment,
+                )
         except OSError as error:
             raise NftError(f"nft cannot be run: {error.strerror}; is nftables installed?") from error
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                out, said = await process.communicate(text.encode())
+                out, said = await process.communicate()
         except TimeoutError:
             raise NftError(f"nft {arguments[0]} did not finish within {self._timeout_seconds:g} s") from None
         finally:
@@ -223,6 +224,14 @@ class NftCommand:
         if process.returncode:
             raise error_of(said.decode(errors="replace"))
         return out.decode()
+
+
+def _readable(text: str) -> BinaryIO:
+    """A file in memory to read ``text`` from. A pipe may be closed by an nft that ended before we wrote to it."""
+    file = os.fdopen(os.memfd_create("nft"), "w+b")
+    file.write(text.encode())
+    file.seek(0)
+    return file
 
 
 def error_of(said: str) -> NftError:

@@ -73,7 +73,7 @@ class ImageManager:
     def __init__(self, source: runtime.Runtime, *, serialize: bool = False) -> None:
         self._runtime = source
         self._present: dict[str, runtime.Image] = {}
-        self._pulls: dict[str, asyncio.Task[str]] = {}
+        self._pulls: dict[str, asyncio.Task[str | runtime.RuntimeCallError]] = {}
         self._waiters: dict[str, int] = {}
         self._backoffs: dict[str, _Backoff] = {}
         self._serial = asyncio.Semaphore(1 if serialize else 16)
@@ -130,7 +130,6 @@ class ImageManager:
             delay = _BACKOFF_FIRST if backoff is None else min(backoff.delay * 2, _BACKOFF_MAX)
             self._backoffs[reference] = _Backoff(delay, loop.time() + delay, f"ErrImagePull: {error}")
             report("Warning", "Failed", f'Failed to pull image "{image}": {error}')
-            report("Warning", "Failed", "Error: ErrImagePull")
             # Soon again, to say ImagePullBackOff; the pull itself waits for the delay.
             raise ImageError("ErrImagePull", str(error), min(delay, 1.0)) from error
         self._backoffs.pop(reference, None)
@@ -156,22 +155,26 @@ class ImageManager:
             task.add_done_callback(lambda _: self._pulls.pop(reference, None))
         self._waiters[reference] = self._waiters.get(reference, 0) + 1
         try:
-            return await asyncio.shield(task)
+            outcome = await asyncio.shield(task)
         finally:
             self._waiters[reference] -= 1
             if self._waiters[reference] == 0:
                 del self._waiters[reference]
                 task.cancel()
+        if isinstance(outcome, runtime.RuntimeCallError):
+            raise outcome
+        return outcome
 
-    async def _run_pull(self, reference: str, auths: Sequence[runtime.RegistryAuth]) -> str:
+    async def _run_pull(self, reference: str, auths: Sequence[runtime.RegistryAuth]) -> str | runtime.RuntimeCallError:
+        """A failure is returned: it is for those who wait, and no bug of a task."""
         async with self._serial:
             error: runtime.RuntimeCallError | None = None
             for auth in auths or (None,):
                 try:
                     return await self._runtime.pull_image(reference, auth)
-                except runtime.RuntimeUnavailable:
-                    raise
+                except runtime.RuntimeUnavailable as failure:
+                    return failure
                 except runtime.RuntimeCallError as failure:
                     error = failure
             assert error is not None
-            raise error
+            return error

@@ -131,8 +131,7 @@ def _plan_sidecar(
     """True when it has started, so that the next container may."""
     if last is not None and last.state == "running":
         if (kill := _must_kill(pod, "init", container, last, inputs)) is not None:
-            plan.kill.append(kill)
-            _start(plan, state, container, "init", inputs)
+            plan.kill.append(kill)  # started again by the next plan, after its back-off
             return False
         return last.id in inputs.started
     _start(plan, state, container, "init", inputs)
@@ -169,8 +168,8 @@ def _plan_main(pod: Obj, container: Obj, state: PodState, inputs: Inputs, plan: 
     if kill is None:
         return 1
     plan.kill.append(kill)
-    if kill.reason == "changed" or spec.restart_policy(pod) != "Never":
-        _start(plan, state, container, "main", inputs)
+    if kill.reason == "changed":
+        _start(plan, state, container, "main", inputs)  # whatever the policy; others start by the next plan, if at all
     return 1
 
 

@@ -78,6 +78,7 @@ async def start_container(
     try:
         present = await image
     except ImageError as error:
+        fail(error.reason, error, error.reason)
         raise StartError(error.reason, error.message, error.retry_after_seconds) from error
     try:
         config = await _configure(context, around, start, container, present)
@@ -87,15 +88,21 @@ async def start_container(
         container_id = await context.runtime.create_container(around.sandbox.id, config, around.sandbox_config)
     except runtime.RuntimeCallError as error:
         context.images.forget(present.id)  # perhaps collected meanwhile
-        raise fail("CreateContainerError", error) from error
+        raise fail("CreateContainerError", error, _description(error)) from error
     path = field_path(start.sort, start.name)
     context.recorder.event(pod, "Normal", "Created", f"Created container: {start.name}", field_path=path)
     try:
         await context.runtime.start_container(container_id)
     except runtime.RuntimeCallError as error:
-        raise fail("RunContainerError", error) from error
+        raise fail("RunContainerError", error, _description(error)) from error
     context.recorder.event(pod, "Normal", "Started", f"Started container {start.name}", field_path=path)
     return container_id
+
+
+def _description(error: runtime.RuntimeCallError) -> str:
+    """What the runtime said, without gRPC's prefix: as the kubelet shows it for containers."""
+    text = str(error)
+    return text.partition(" desc = ")[2] or text
 
 
 async def _configure(

@@ -69,8 +69,8 @@ async def kill_all(context: NodeContext, pod: Obj, state: PodState, grace_second
     sidecars = [item["name"] for item in spec.containers(pod, "init") if spec.is_sidecar("init", item)]
     running = state.running()
 
-    async def kill(group: Sequence[runtime.Container]) -> None:
-        left = max(int(deadline - loop.time() + 0.5), 0)
+    async def kill(group: Sequence[runtime.Container], minimum: int = 0) -> None:
+        left = max(int(deadline - loop.time() + 0.5), minimum)
         async with asyncio.TaskGroup() as tasks:
             for item in group:
                 tasks.create_task(
@@ -79,5 +79,7 @@ async def kill_all(context: NodeContext, pod: Obj, state: PodState, grace_second
                 )
 
     await kill([item for item in running if item.name not in sidecars])
+    # However long the main containers took, a sidecar hears the signal before it is killed.
+    minimum = _MINIMUM_STOP_SECONDS if grace_seconds > 0 else 0
     for name in reversed(sidecars):
-        await kill([item for item in running if item.name == name])
+        await kill([item for item in running if item.name == name], minimum)
