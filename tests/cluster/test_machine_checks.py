@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sampan.cluster import containerd, images, preflight, probe, status
+from sampan.cluster import containerd, imagebuild, images, preflight, probe, status
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.instance import Instance, Settings
 
@@ -106,3 +106,35 @@ def test_nobody_answering_is_told(instance: Instance) -> None:
 def test_an_error_has_words_and_what_to_do() -> None:
     error = ClusterError("what", fix="do")
     assert (str(error), error.fix) == ("what", "do")
+
+
+@pytest.mark.parametrize("name", ["", "BAD TAG", "UPPER", "a::b", "a:", "/a", "a//b", "a b", "a@b", "-a", "a:1:2"])
+def test_what_is_no_image_name_is_refused(name: str) -> None:
+    with pytest.raises(ClusterError, match=r"image name .* is not valid"):
+        images.full_reference(name)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({}, "nothing to put into the image"),
+        ({"binaries": ("/nowhere",)}, "program /nowhere does not exist"),
+        ({"binaries": ("ls",)}, "does not say where it goes"),
+        ({"files": ("/nowhere:/x",)}, "/nowhere does not exist"),
+        ({"files": (":",)}, "does not say where it goes"),
+        ({"links": ("/bin/sh",)}, "link '/bin/sh' is not valid"),
+        ({"files": ("/etc/hostname",), "user": "a b"}, "user 'a b' is not valid"),
+        ({"files": ("/etc/hostname",), "env": ("A",)}, "environment variable 'A' is not valid"),
+        ({"files": ("/etc/hostname",), "entrypoint": '"a'}, "No closing quotation"),
+    ],
+)
+def test_a_recipe_that_makes_no_image_is_refused(wrong: dict[str, str], words: str) -> None:
+    with pytest.raises(ClusterError) as refused:
+        imagebuild.build(imagebuild.Recipe(tag="docker.io/library/x:1", **wrong))  # type: ignore[arg-type]  # on purpose
+    assert words in refused.value.message
+
+
+def test_the_same_files_give_the_same_image(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("a")
+    recipe = imagebuild.Recipe(tag="docker.io/library/x:1", files=(f"{tmp_path}:/a",))
+    assert imagebuild.build(recipe) == imagebuild.build(recipe)

@@ -1,4 +1,5 @@
 import asyncio
+from datetime import timedelta
 
 import pytest
 
@@ -71,6 +72,15 @@ def test_tolerations(toleration, expected):
 )
 def test_eviction_time_counts_from_the_taint(tolerations, expected, now):
     assert plan_eviction({"spec": {"tolerations": tolerations}}, [UNREACHABLE], now) == expected
+
+
+@pytest.mark.parametrize(("waited", "expected"), [(None, 4.0), (0, 4.0), (3, 1.0), (4, 0.0), (60, 0.0)])
+def test_a_taint_without_a_time_counts_from_when_the_pod_was_first_seen_under_it(waited, expected, now):
+    """kubectl taint sets no ``timeAdded``."""
+    taint = {"key": "k", "value": "v", "effect": "NoExecute"}
+    pod = {"spec": {"tolerations": [{"key": "k", "operator": "Exists", "tolerationSeconds": 4}]}}
+    first_seen = None if waited is None else now - timedelta(seconds=waited)
+    assert plan_eviction(pod, [taint], now, first_seen) == expected
 
 
 def test_lowest_free_part_of_the_range():

@@ -40,7 +40,7 @@ def up(
     kubeconfig_file: Annotated[
         Path | None, typer.Option("--kubeconfig", help="Kubeconfig to add the context to. Default: as kubectl.")
     ] = None,
-    timeout: Annotated[float, typer.Option(help="Seconds until it is given up.")] = 60.0,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds until it is given up.")] = 60.0,
 ) -> None:
     """Start a cluster on this machine, or start it again with all it had.
 

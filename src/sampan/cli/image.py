@@ -92,6 +92,7 @@ def build(
     """Build a small image out of files of this machine: no registry, no Dockerfile, no daemon."""
     from sampan.cluster import imagebuild
 
+    tag = images.full_reference(tag)
     recipe = imagebuild.Recipe(
         tag=tag,
         binaries=tuple(binary or ()),
@@ -107,12 +108,21 @@ def build(
         progress.step(f"Building {tag}")
         data = imagebuild.build(recipe)
         if output:
-            output.write_bytes(data)
+            _write(output, data)
         else:
             assert instance is not None
             progress.step(f"Importing {tag}")
             asyncio.run(images.import_bytes(instance, data))
     print(output or tag)
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise ClusterError(
+            f"cannot write {path}: {error.strerror}", fix="choose another place with --output"
+        ) from error
 
 
 def _running(name: str) -> instances.Instance:

@@ -51,7 +51,6 @@ async def purge(instance: Instance, progress: Progress) -> None:
             unmount_below(place)
             await asyncio.to_thread(shutil.rmtree, place, ignore_errors=False, onerror=_ignore_missing)
         _remove_cgroups(instance)
-        instance.change_lock_file.unlink(missing_ok=True)
     # The CNI library keeps its results there, whatever the instance; the last one takes the directories along.
     for parent in (instance.run_root, instance.state_root, Path("/var/lib/cni/results"), Path("/var/lib/cni")):
         with contextlib.suppress(OSError):

@@ -17,6 +17,7 @@ from sampan.cluster.errors import ClusterError
 from sampan.node.images.build import File, ImageConfig, build_image
 
 _LIBRARY = re.compile(r"(?:=> )?(/\S+) \(0x")
+_USER = re.compile(r"\d+(:\d+)?")
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -50,9 +51,22 @@ def build(recipe: Recipe) -> bytes:
         layer.update(_tree(source, inside))
     for text in recipe.links:
         inside, _, target = text.partition(":")
+        if not target or not inside.startswith("/"):
+            raise ClusterError(f"link {text!r} is not valid", fix="write it like /bin/sh:busybox")
         layer[inside] = File(link=target, mode=0o777)
+    if not (recipe.binaries or recipe.files):
+        raise ClusterError("nothing to put into the image", fix="give a --binary or a --file")
+    if recipe.user and not _USER.fullmatch(recipe.user):
+        raise ClusterError(f"user {recipe.user!r} is not valid", fix="write it like 1000 or 1000:1000")
+    for text in recipe.env:
+        if not text.partition("=")[1] or text.startswith("="):
+            raise ClusterError(f"environment variable {text!r} is not valid", fix="write it like NAME=value")
+    try:
+        entrypoint = shlex.split(recipe.entrypoint)
+    except ValueError as error:
+        raise ClusterError(f"entrypoint {recipe.entrypoint!r} is not valid: {error}", fix="close the quotes") from error
     config = ImageConfig(
-        entrypoint=shlex.split(recipe.entrypoint),
+        entrypoint=entrypoint,
         env=(_PATH, *recipe.env),
         user=recipe.user,
         working_dir=recipe.workdir,
@@ -62,6 +76,8 @@ def build(recipe: Recipe) -> bytes:
 
 def _pair(text: str) -> tuple[Path, str]:
     source, _, inside = text.partition(":")
+    if not source or not (inside or source).startswith("/"):
+        raise ClusterError(f"{text!r} does not say where it goes in the image", fix="write it like /path:/path/inside")
     return Path(source), inside or source
 
 

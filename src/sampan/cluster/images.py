@@ -5,6 +5,7 @@ All through ``ctr`` in the namespace that CRI uses, so that it works while the n
 
 from __future__ import annotations
 
+import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,12 @@ from sampan.cluster.errors import ClusterError
 from sampan.cluster.instance import Instance
 from sampan.node.images import local
 
+#: host[:port]/path/name[:tag][@digest], after the distribution project's grammar of references.
+_NAME = r"[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*"
+_REFERENCE = re.compile(
+    rf"(?:[A-Za-z0-9][A-Za-z0-9.-]*(?::[0-9]+)?/)?{_NAME}(?:/{_NAME})*"
+    r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?:@[a-z0-9]+:[0-9a-fA-F]+)?"
+)
 _UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 
 
@@ -31,7 +38,7 @@ class Image:
 async def list_images(instance: Instance) -> list[Image]:
     """Images by name, sorted; the bare digests that containerd lists besides are left out."""
     said = await containerd.ctr(instance, "images", "list")
-    found = []
+    found: list[Image] = []
     for line in said.splitlines()[1:]:
         image = parse_line(line)
         if image is not None:
@@ -73,7 +80,14 @@ async def remove(instance: Instance, image: str) -> None:
 
 
 def full_reference(image: str) -> str:
-    """``redis`` → ``docker.io/library/redis:latest``: the name containerd keeps it under (distribution reference)."""
+    """``redis`` → ``docker.io/library/redis:latest``: the name containerd keeps it under (distribution reference).
+
+    Raises ClusterError for what is no image name.
+    """
+    if not _REFERENCE.fullmatch(image):
+        raise ClusterError(
+            f"image name {image!r} is not valid", fix="write it like redis:7 or registry.example/team/app:1"
+        )
     first, slash, rest = image.partition("/")
     if not slash:
         image = f"docker.io/library/{image}"

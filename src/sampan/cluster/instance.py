@@ -217,7 +217,10 @@ class Instance:
         return f"https://127.0.0.1:{self.settings.api_port}"
 
     def exists(self) -> bool:
-        return self.settings_file.exists()
+        try:
+            return self.settings_file.exists()
+        except PermissionError:  # `load` says so
+            return False
 
     def save(self) -> None:
         self.state.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -44,6 +44,8 @@ async def changing(instance: Instance, progress: Teller) -> AsyncIterator[None]:
                 await asyncio.sleep(LOOK_SECONDS)
         yield
     finally:
+        if not instance.exists():  # purged, or never made: nothing of it stays
+            instance.change_lock_file.unlink(missing_ok=True)
         os.close(descriptor)
 
 

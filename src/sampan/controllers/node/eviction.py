@@ -32,8 +32,11 @@ def tolerates(toleration: Obj, taint: Obj) -> bool:
     return bool(toleration.get("key")) and toleration.get("value", "") == taint.get("value", "")
 
 
-def plan_eviction(pod: Obj, taints: Sequence[Obj], now: datetime) -> float | None:
-    """Seconds until the pod has to go: 0 at once, None never. ``taints`` are the node's NoExecute ones. Pure."""
+def plan_eviction(pod: Obj, taints: Sequence[Obj], now: datetime, first_seen: datetime | None = None) -> float | None:
+    """Seconds until the pod has to go: 0 at once, None never. ``taints`` are the node's NoExecute ones. Pure.
+
+    A taint without ``timeAdded`` (kubectl sets none) counts from ``first_seen``, when the pod was first seen under it.
+    """
     if not taints:
         return None
     tolerations = pod.get("spec", {}).get("tolerations") or ()
@@ -48,7 +51,7 @@ def plan_eviction(pod: Obj, taints: Sequence[Obj], now: datetime) -> float | Non
         seconds = toleration.get("tolerationSeconds")
         if seconds is None:
             continue
-        since = parse_time(taint["timeAdded"]) if taint.get("timeAdded") else now
+        since = parse_time(taint["timeAdded"]) if taint.get("timeAdded") else first_seen or now
         waits.append(max(0.0, max(0, int(seconds)) - (now - since).total_seconds()))
     return min(waits, default=None)
 
@@ -61,8 +64,8 @@ class TaintEvictionController:
         self._nodes = context.informers.informer(NODES)
         self._pods = context.informers.informer(PODS)
         self._pods.add_index(POD_NODE_INDEX, pods_of_node)
-        #: Pods told that they will be deleted later.
-        self._marked: set[ObjectKey] = set()
+        #: Pods that will be deleted later, and since when that is known.
+        self._marked: dict[ObjectKey, datetime] = {}
         self._controller: Controller[ObjectKey] = Controller(NAME, self.sync, informers=[self._nodes, self._pods])
         self._pods.add_handler(self._pod_changed)
         self._nodes.add_handler(self._node_changed)
@@ -73,21 +76,21 @@ class TaintEvictionController:
     async def sync(self, key: ObjectKey) -> Result:
         pod = self._pods.get(*key)
         if pod is None or not podfacts.is_active(pod):
-            self._marked.discard(key)
+            self._marked.pop(key, None)
             return DONE
+        now = self._clock.now()
         node = self._nodes.get("", podfacts.node_name(pod))
-        wait = plan_eviction(pod, no_execute(node) if node else (), self._clock.now())
+        wait = plan_eviction(pod, no_execute(node) if node else (), now, self._marked.get(key))
         if wait is None:
-            if key in self._marked:
-                self._marked.discard(key)
+            if self._marked.pop(key, None) is not None:
                 message = f"Cancelling deletion of Pod {key}"
                 self._recorder.event(pod, "Normal", "TaintManagerEviction", message)
             return DONE
         if wait > 0:
-            self._marked.add(key)
+            self._marked.setdefault(key, now)
             return Result(wait)
         self._recorder.event(pod, "Normal", "TaintManagerEviction", f"Marking for deletion Pod {key}")
-        self._marked.discard(key)
+        self._marked.pop(key, None)
         await self._evict(pod)
         return DONE
 
