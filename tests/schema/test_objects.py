@@ -29,21 +29,10 @@ def test_paths():
     assert objects.get_path(obj, "a", "b", "c") == 1
     assert objects.get_path(obj, "a", "x", "c", default=5) == 5
     assert objects.get_path(obj, "a", "b", "c", "d") is None
-    objects.remove_path(obj, "a", "b", "c")
-    objects.remove_path(obj, "x", "y")
-    assert obj == {"a": {"b": {}}}
-
-
-def test_remove_empty_keeps_false_and_zero():
-    obj = {"a": None, "b": "", "c": [], "d": {}, "e": 0, "f": False}
-    objects.remove_empty(obj)
-    assert obj == {"e": 0, "f": False}
 
 
 def test_metadata():
     assert objects.object_key(POD) == "n/a"
-    assert objects.split_key("n/a") == ("n", "a")
-    assert objects.split_key("a") == ("", "a")
     assert objects.object_key({"metadata": {"name": "node"}}) == "node"
     assert objects.controller_of(POD) == {"uid": "y", "controller": True}
     assert objects.is_controlled_by(POD, {"metadata": {"uid": "y"}})

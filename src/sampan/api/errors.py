@@ -79,10 +79,6 @@ def too_many(field: str, count: int, limit: int) -> FieldError:
     return FieldError("FieldValueTooMany", field, f"Too many: {count}: must have at most {limit} items")
 
 
-def type_invalid(field: str, value: Any, detail: str) -> FieldError:
-    return FieldError("FieldValueTypeInvalid", field, f"Invalid value: {_quote(value)}: {detail}")
-
-
 class ApiError(Exception):
     """Base of all errors that have a ``Status``. ``code`` and ``reason`` are the HTTP code and ``Status.reason``."""
 

@@ -263,11 +263,3 @@ def node_selector_term(expressions: Iterable[Mapping[str, Any]]) -> Selector:
 def format_map(labels: Mapping[str, str] | None) -> str:
     """``a=b,c=d`` sorted by key, ``<none>`` when empty: the form of printed columns (labels.FormatLabels)."""
     return ",".join(f"{key}={value}" for key, value in sorted((labels or {}).items())) or "<none>"
-
-
-def format_label_selector(selector: Mapping[str, Any] | None) -> str:
-    """The form of printed columns (metav1.FormatLabelSelector)."""
-    try:
-        return str(from_label_selector(selector)) or "<none>"
-    except SelectorError:
-        return "<error>"

@@ -18,8 +18,6 @@ _LABEL_1035 = "[a-z]([-a-z0-9]*[a-z0-9])?"
 _QUALIFIED = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
 _LABEL_VALUE = f"({_QUALIFIED})?"
 _CONFIG_MAP_KEY = "[-._a-zA-Z0-9]+"
-_ENV_NAME = "[-._a-zA-Z][-._a-zA-Z0-9]*"
-_C_IDENTIFIER = "[A-Za-z_][A-Za-z0-9_]*"
 _HTTP_HEADER = "[-A-Za-z0-9]+"
 
 _LABEL_RE = re.compile(_LABEL, re.ASCII)
@@ -28,8 +26,6 @@ _LABEL_1035_RE = re.compile(_LABEL_1035, re.ASCII)
 _QUALIFIED_RE = re.compile(_QUALIFIED, re.ASCII)
 _LABEL_VALUE_RE = re.compile(_LABEL_VALUE, re.ASCII)
 _CONFIG_MAP_KEY_RE = re.compile(_CONFIG_MAP_KEY, re.ASCII)
-_ENV_NAME_RE = re.compile(_ENV_NAME, re.ASCII)
-_C_IDENTIFIER_RE = re.compile(_C_IDENTIFIER, re.ASCII)
 _HTTP_HEADER_RE = re.compile(_HTTP_HEADER, re.ASCII)
 
 
@@ -81,22 +77,6 @@ _CONFIG_MAP_KEY_ERROR = _regex_error(
     "key.name",
     "KEY_NAME",
     "key-name",
-)
-_ENV_NAME_ERROR = _regex_error(
-    "a valid environment variable name must consist of alphabetic characters, digits, '_', '-', or '.', and must not "
-    "start with a digit",
-    _ENV_NAME,
-    "my.env-name",
-    "MY_ENV.NAME",
-    "MyEnvName1",
-)
-_C_IDENTIFIER_ERROR = _regex_error(
-    "a valid C identifier must start with alphabetic character or '_', followed by a string of alphanumeric "
-    "characters or '_'",
-    _C_IDENTIFIER,
-    "my_name",
-    "MY_NAME",
-    "MyName",
 )
 _HTTP_HEADER_ERROR = _regex_error(
     "a valid HTTP header must consist of alphanumeric characters or '-'", _HTTP_HEADER, "X-Header-Name"
@@ -197,14 +177,6 @@ def env_var_name(text: str) -> list[str]:
     if all(" " <= character <= "~" and character != "=" for character in text):
         return []
     return ["a valid environment variable name must consist only of printable ASCII characters other than '='"]
-
-
-def env_from_prefix(text: str) -> list[str]:
-    return env_var_name(text) if text else []
-
-
-def c_identifier(text: str) -> list[str]:
-    return [] if _C_IDENTIFIER_RE.fullmatch(text) else [_C_IDENTIFIER_ERROR]
 
 
 def http_header_name(text: str) -> list[str]:

@@ -46,21 +46,6 @@ def set_path(obj: Obj, *keys: str, value: Any) -> None:
     obj[keys[-1]] = value
 
 
-def remove_path(obj: Obj, *keys: str) -> None:
-    """Remove the value below these keys, if it is there."""
-    parent = get_path(obj, *keys[:-1])
-    if isinstance(parent, dict):
-        parent.pop(keys[-1], None)
-
-
-def remove_empty(obj: Obj, *keys: str) -> None:
-    """Drop nulls and empty strings, lists and objects at the top of ``obj``: all of them, or only these keys."""
-    for key in keys or tuple(obj):
-        item = obj.get(key, 0)
-        if item is None or (isinstance(item, str | list | dict) and not item):
-            del obj[key]
-
-
 def metadata(obj: Mapping[str, Any]) -> Obj:
     """Its metadata; an unattached empty one when it has none."""
     meta = obj.get("metadata")
@@ -126,12 +111,6 @@ def object_key(obj: Mapping[str, Any]) -> str:
     """``namespace/name``; only the name for what is cluster-scoped. The key of work queues."""
     space = namespace(obj)
     return f"{space}/{name(obj)}" if space else name(obj)
-
-
-def split_key(key: str) -> tuple[str, str]:
-    """(namespace, name) of an ``object_key``."""
-    space, _, local = key.rpartition("/")
-    return space, local
 
 
 def equal_semantics(left: Any, right: Any) -> bool:

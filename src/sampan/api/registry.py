@@ -54,13 +54,6 @@ class Registry:
         group, _, version = api_version.rpartition("/")
         return self._by_gvk.get((group, version, kind))
 
-    def by_group_kind(self, group: str, kind: str) -> Kind | None:
-        """The kind in the group's most preferred version that has it."""
-        for version in self._groups.get(group, ()):
-            if found := self._by_gvk.get((group, version, kind)):
-                return found
-        return None
-
     def groups(self) -> dict[str, tuple[str, ...]]:
         """Group name ("" is core) to versions."""
         return dict(self._groups)

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sampan.api.types import Obj
 from sampan.client.keys import ObjectKey
 from sampan.scheduler.framework import VERDICTS
 
@@ -68,21 +67,6 @@ class Decision:
             Ruled(VERDICTS[number].plugin, nodes, VERDICTS[number].reasons, VERDICTS[number].detail)
             for number, nodes in ordered
         ]
-
-    def to_object(self) -> Obj:
-        """For the command line and HTTP."""
-        return {
-            "pod": str(self.pod),
-            "node": self.node,
-            "nodes": self.nodes,
-            "feasible": self.feasible,
-            "message": self.message,
-            "ruledOut": [
-                {"plugin": r.plugin, "nodes": r.nodes, "reasons": list(r.reasons), "detail": r.detail}
-                for r in self.by_plugin()
-            ],
-            "topScores": [{"node": name, "score": score} for name, score in self.top],
-        }
 
 
 def fit_error(nodes: int, reasons: Mapping[str, int], pre_filter: str = "", post_filter: str = "") -> str:

@@ -40,12 +40,6 @@ class Authorizer(Protocol):
     async def authorize(self, attributes: AuthorizationAttributes) -> Decision: ...
 
 
-class Authenticator(Protocol):
-    """Returns who it is, or None when these credentials are not its business. Raises Unauthorized for bad ones."""
-
-    async def authenticate(self, request: Request) -> UserInfo | None: ...
-
-
 @dataclass(slots=True)
 class AdmissionAttributes:
     """One write on its way through admission. ``obj`` is mutable for mutating plugins; ``old`` comes from storage."""

@@ -25,7 +25,6 @@ from sampan.server.authz.escalation import RbacEscalationCheck
 from sampan.server.authz.rbac import RbacAuthorizer
 from sampan.server.reader import ObjectReader
 
-
 #: Off unless asked for: without a protection controller that removes the finalizer, no claim could ever be deleted.
 _OFF_BY_DEFAULT = frozenset({"StorageObjectInUseProtection"})
 

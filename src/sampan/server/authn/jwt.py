@@ -112,16 +112,6 @@ class SigningKey:
         return r.to_bytes(_COORDINATE_BYTES) + s.to_bytes(_COORDINATE_BYTES)
 
 
-def public_key_from_pem(pem: bytes) -> VerifyingKey:
-    """Raises ValueError for a key that cannot have signed a ServiceAccount token."""
-    key = serialization.load_pem_public_key(pem)
-    if isinstance(key, rsa.RSAPublicKey):
-        return VerifyingKey.of(key)
-    if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1):
-        return VerifyingKey.of(key)
-    raise ValueError("the ServiceAccount key must be RSA or EC P-256")
-
-
 def unverified_claims(token: str) -> Obj | None:
     """The claims as the bearer states them, to decide whose token it is; None when it is no JWT at all."""
     parts = token.split(".")

@@ -27,9 +27,6 @@ class Reviewer:
         self._authentication, self._authorizer = authentication, authorizer
         self._rbac, self._clock = rbac, clock
 
-    def handles(self, kind: Kind) -> bool:
-        return kind.kind in _KINDS
-
     async def review(self, kind: Kind, obj: Obj, request: Request) -> Obj:
         """The object with its status filled. Raises BadRequest, Invalid."""
         spec: Obj = obj.get("spec") or {}

@@ -44,7 +44,6 @@ _SPECIAL: dict[tuple[str, str, str], Verb] = {
 }
 #: what may be addressed with a name, and what without
 _NAMED = frozenset({"get", "update", "patch", "delete"})
-_COLLECTION = frozenset({"list", "create", "deletecollection"})
 
 
 async def serve(ctx: RestContext, request: Request) -> Response:
