@@ -12,6 +12,7 @@ from sampan.server.attributes import AdmissionAttributes
 from sampan.server.registry import Versioned, Written
 from sampan.server.request import Request, Response, UserInfo
 from sampan.server.rest.body import read_object
+from sampan.server.rest.carrying import carry_through
 from sampan.server.rest.context import RestContext, Target
 from sampan.server.rest.options import WriteOptions, parse_write_options
 from sampan.server.rest.respond import object_response
@@ -92,6 +93,15 @@ async def create_object(
         stamp_requester(obj, request.user)
     if warning := metadata.drop_duplicate_owners(obj):
         request.warn(warning)
+    attributes.obj = obj
+    return await carry_through(_write_new(ctx, target, attributes, options, base if generated else ""))
+
+
+async def _write_new(
+    ctx: RestContext, target: Target, attributes: AdmissionAttributes, options: WriteOptions, generate_from: str
+) -> Versioned:
+    """The part of a creation that takes and settles what the hook gives. Raises ApiError."""
+    kind, obj = target.storage.kind, attributes.obj or {}
     hook = ctx.hooks.of(kind.group, kind.plural)
     await hook.before_create(obj, dry_run=options.dry_run)
     done = False
@@ -99,9 +109,8 @@ async def create_object(
         found = metadata.validate_create(obj, kind) + kind.validate(obj)
         if found:
             raise errors.invalid_object(kind.kind, obj["metadata"].get("name", ""), found, kind.group)
-        attributes.obj = obj
         await ctx.admission.validate(attributes)
-        written = await _commit_new(ctx, target, obj, options, base if generated else "")
+        written = await _commit_new(ctx, target, obj, options, generate_from)
         done = not options.dry_run
     finally:
         if done:

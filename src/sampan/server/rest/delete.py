@@ -18,6 +18,7 @@ from sampan.server.errors import success
 from sampan.server.registry import Versioned, Written
 from sampan.server.request import Request, Response
 from sampan.server.rest.body import read_other
+from sampan.server.rest.carrying import carry_through
 from sampan.server.rest.context import RestContext, Target
 from sampan.server.rest.create import admission_attributes
 from sampan.server.rest.options import DeleteOptions, WriteOptions, parse_delete_options
@@ -89,7 +90,7 @@ async def delete_object(ctx: RestContext, request: Request, target: Target, opti
             await ctx.admission.validate(attributes)
             admitted = True
         try:
-            return await _attempt(ctx, target, options, current)
+            return await carry_through(_attempt(ctx, target, options, current))
         except RevisionConflict:
             entry = await storage.fresh(key)
             current = storage.cache.wrap(entry) if entry is not None else None

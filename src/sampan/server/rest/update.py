@@ -16,6 +16,7 @@ from sampan.server.authz.stage import attributes_of
 from sampan.server.registry import Versioned, Written
 from sampan.server.request import Request, Response
 from sampan.server.rest.body import read_object
+from sampan.server.rest.carrying import carry_through
 from sampan.server.rest.context import RestContext, Target
 from sampan.server.rest.create import admission_attributes, create_object, match_namespace, to_stored
 from sampan.server.rest.options import WriteOptions, parse_resource_version, parse_write_options
@@ -123,7 +124,7 @@ async def change_object(ctx: RestContext, request: Request, target: Target, chan
         if current is None:
             raise target.not_found()
         try:
-            return await _attempt(ctx, request, target, change, current)
+            return await carry_through(_attempt(ctx, request, target, change, current))
         except RevisionConflict:
             if change.pinned:
                 break
