@@ -30,7 +30,7 @@ from sampan.node.images.collect import collect_forever
 from sampan.node.images.manager import ImageManager
 from sampan.node.pods import render, spec
 from sampan.node.pods.context import NodeContext
-from sampan.node.pods.state import PodState, observe
+from sampan.node.pods.state import PodState, observe, observe_all
 from sampan.node.pods.worker import PodWorker
 from sampan.node.registration import NodeRegistration, render_allocatable
 from sampan.node.volumes.manager import VolumeManager
@@ -156,29 +156,11 @@ class NodeAgent:
         """Reads what runs before the first worker begins, so that nothing is started twice."""
         while True:
             try:
-                self._adoptable = await self._read_runtime()
+                self._adoptable = await observe_all(self._runtime)
                 return
             except runtime.RuntimeCallError as error:
                 log.warning("runtime: %s", error)
                 await asyncio.sleep(1.0)
-
-    async def _read_runtime(self) -> dict[str, PodState]:
-        found: dict[str, PodState] = {}
-        for sandbox in await self._runtime.list_sandboxes():
-            uid = sandbox.labels.get(runtime.POD_UID_LABEL, sandbox.uid)
-            try:
-                full = await self._runtime.sandbox_status(sandbox.id)
-            except runtime.RuntimeNotFound:
-                continue
-            found.setdefault(uid, PodState()).sandboxes[sandbox.id] = full
-        for listed in await self._runtime.list_containers():
-            try:
-                container = await self._runtime.container_status(listed.id)
-            except runtime.RuntimeNotFound:
-                continue
-            uid = listed.labels.get(runtime.POD_UID_LABEL, "")
-            found.setdefault(uid, PodState()).put(container, listed.sandbox_id)
-        return found
 
     def _pod_changed(self, kind: ChangeType, pod: Obj, previous: Obj | None) -> None:
         uid = pod["metadata"]["uid"]

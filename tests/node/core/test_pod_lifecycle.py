@@ -158,6 +158,27 @@ async def test_a_restarted_agent_adopts_what_runs(world: Any) -> None:
     assert world.api.condition(path, "Ready") == "True"
 
 
+async def test_a_sandbox_that_cannot_be_read_does_not_keep_the_node_from_other_pods(
+    world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = world.api.add_pod("broken")
+    await world.api.until(lambda: running(world, broken))
+    bad = next(iter(world.runtime._sandboxes))
+    await world.stop()
+    read = world.runtime.sandbox_status
+
+    async def status(sandbox_id: str) -> runtime.Sandbox:
+        if sandbox_id == bad:
+            raise runtime.RuntimeCallError("rpc error: code = Unknown desc = remove netns: device or resource busy")
+        found: runtime.Sandbox = await read(sandbox_id)
+        return found
+
+    monkeypatch.setattr(world.runtime, "sandbox_status", status)
+    await world.start()
+    path = world.api.add_pod("web")
+    await world.api.until(lambda: running(world, path))
+
+
 async def test_pods_deleted_while_no_agent_ran_are_cleared(world: Any) -> None:
     path = world.api.add_pod("web")
     await world.api.until(lambda: bool(world.running()))

@@ -5,10 +5,16 @@ The worker owns the value; planner and status only read it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from sampan.node import runtime
+
+log = logging.getLogger(__name__)
+
+_Item = TypeVar("_Item", runtime.Sandbox, runtime.Container)
 
 HASH_ANNOTATION = "io.kubernetes.container.hash"
 RESTART_COUNT_ANNOTATION = "io.kubernetes.container.restartCount"
@@ -62,16 +68,37 @@ def restart_count(container: runtime.Container) -> int:
 
 async def observe(source: runtime.Runtime, uid: str) -> PodState:
     """Everything the runtime has of the pod. Raises RuntimeCallError."""
-    labels: Mapping[str, str] = {runtime.POD_UID_LABEL: uid}
-    state = PodState()
+    return (await _read(source, {runtime.POD_UID_LABEL: uid})).get(uid, PodState())
+
+
+async def observe_all(source: runtime.Runtime) -> dict[str, PodState]:
+    """Everything the runtime has, by the pods' uids. Raises RuntimeCallError."""
+    return await _read(source, None)
+
+
+async def _read(source: runtime.Runtime, labels: Mapping[str, str] | None) -> dict[str, PodState]:
+    found: dict[str, PodState] = {}
     for sandbox in await source.list_sandboxes(labels):
-        try:
-            state.sandboxes[sandbox.id] = await source.sandbox_status(sandbox.id)
-        except runtime.RuntimeNotFound:
-            continue
+        full = await _status_or_listed(source.sandbox_status(sandbox.id), sandbox)
+        if full is not None:
+            uid = sandbox.labels.get(runtime.POD_UID_LABEL, sandbox.uid)
+            found.setdefault(uid, PodState()).sandboxes[sandbox.id] = full
     for listed in await source.list_containers(labels):
-        try:
-            state.put(await source.container_status(listed.id), listed.sandbox_id)
-        except runtime.RuntimeNotFound:
-            continue
-    return state
+        container = await _status_or_listed(source.container_status(listed.id), listed)
+        if container is not None:
+            uid = listed.labels.get(runtime.POD_UID_LABEL, "")
+            found.setdefault(uid, PodState()).put(container, listed.sandbox_id)
+    return found
+
+
+async def _status_or_listed(asked: Awaitable[_Item], listed: _Item) -> _Item | None:
+    """None when it is gone. One broken sandbox must not keep the node from its other pods: the list's word will do."""
+    try:
+        return await asked
+    except runtime.RuntimeNotFound:
+        return None
+    except (runtime.RuntimeUnavailable, runtime.RuntimeDeadline):
+        raise
+    except runtime.RuntimeCallError as error:
+        log.warning("runtime: %s", error)
+        return listed

@@ -6,10 +6,13 @@ Returns an outcome, never raises for a failing target; the texts are the kubelet
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import ssl
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Literal
+from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 
@@ -19,6 +22,7 @@ from sampan.node.pods.render import url_host
 
 Result = Literal["success", "failure", "unknown"]
 _BODY_LIMIT = 10 << 10
+_REDIRECTS = 10
 _USER_AGENT = "kube-probe/1.37"
 
 
@@ -109,6 +113,25 @@ def _http_headers(action: Obj) -> dict[str, str]:
     return headers
 
 
+@contextlib.asynccontextmanager
+async def _follow(
+    session: aiohttp.ClientSession, url: str, headers: dict[str, str]
+) -> AsyncIterator[aiohttp.ClientResponse]:
+    """Redirects are followed on the same host only: a probe asks this pod, and a hint elsewhere counts as success."""
+    for _ in range(_REDIRECTS):
+        async with session.get(url, headers=headers, allow_redirects=False) as response:
+            there = response.headers.get("Location", "")
+            if response.status not in (301, 302, 303, 307, 308) or not there:
+                yield response
+                return
+            target = urljoin(url, there)
+            if urlsplit(target).hostname != urlsplit(url).hostname:
+                yield response
+                return
+            url = target
+    raise aiohttp.ClientPayloadError(f"stopped after {_REDIRECTS} redirects")
+
+
 async def _http(action: Obj, target: Target, timeout_seconds: float) -> Outcome:
     scheme = (action.get("scheme") or "HTTP").lower()
     host = action.get("host") or target.pod_ip
@@ -122,7 +145,7 @@ async def _http(action: Obj, target: Target, timeout_seconds: float) -> Outcome:
     try:
         async with (
             aiohttp.ClientSession(connector=connector, timeout=limit, auto_decompress=False) as session,
-            session.get(url, headers=_http_headers(action), max_redirects=10) as response,
+            _follow(session, url, _http_headers(action)) as response,
         ):
             body = (await response.content.read(_BODY_LIMIT)).decode(errors="replace")
             if 200 <= response.status < 400:
