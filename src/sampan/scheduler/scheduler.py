@@ -156,6 +156,8 @@ class Scheduler:
         """Decides on a pod; True when a binding was started."""
         pod = item.pod
         profile = self.profiles[pod.scheduler_name]
+        if self.queue.find(pod.uid) is not item:
+            return False  # gone, or somebody else bound it, while this one waited for its turn to bind
         if pod.terminating or self.cluster.is_assumed(pod.uid):
             self.queue.done(pod.uid)
             return False
