@@ -1,6 +1,6 @@
 """Leader election on a Lease: at most one of several identical processes is active, most of the time.
 
-It is *not* a safety mechanism (api-semantics, decision 9): a paused leader may still write, so every write carries a
+It is *not* a safety mechanism: a paused leader may still write, so every write carries a
 resourceVersion or uid precondition. Whether another's lease has run out is judged by this process's own event-loop
 clock from the moment it saw the last renewal, so clock skew between machines does not matter; ``Clock`` only fills
 the fields that people read.

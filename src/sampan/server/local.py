@@ -1,4 +1,4 @@
-"""The transport of components that run in the server's process (docs/architecture.md, section 11).
+"""The transport of components that run in the server's process (docs/architecture.md, section 12).
 
 Every call goes through the whole pipeline after authentication, as the component's own user. Bodies and answers are
 dicts: nothing is encoded. What is passed in is copied, what is handed out is the caller's own; only ``cache_view``

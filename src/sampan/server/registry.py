@@ -1,7 +1,7 @@
 """Storage of resources: one ``ResourceStorage`` for each stored kind, with its keys, its bytes and its watch cache.
 
 Used by ``rest`` (every verb), ``local`` (cache views of components) and ``reader`` users (policy). The form of keys and
-values is docs/architecture.md, section 11.
+values is docs/architecture.md, section 12.
 """
 
 from __future__ import annotations

@@ -106,6 +106,7 @@ class WatchCache:
                 watch.close()
         self._entries, self._subscribers, self._started = SortedMap(), (), False
         self._ring.clear()
+        self._ring_bytes = 0
 
     # Reads
 
