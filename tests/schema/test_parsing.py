@@ -64,7 +64,7 @@ def render(value, separator):
     return json.dumps(value), False
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(PAIRS, st.sampled_from([":", " : ", ": "]))
 def test_duplicates_are_found_exactly_when_they_are_there(pairs, separator):
     text, repeated = render(pairs, separator)

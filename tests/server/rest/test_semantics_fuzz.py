@@ -123,7 +123,7 @@ ODD: list[Any] = [
     0, -1, 1, 65536, 1 << 31, 1 << 63, 1 << 64, 1.5, -0.0, True, False, [], [None], [[]], ["x", "x"], {}, {"": ""},
     {"a": None}, {"x": {"y": {}}}, "2026-13-01T00:00:00Z", "0001-01-01T00:00:00Z",
 ]  # fmt: skip
-SEED, ROUNDS = 20261121, 20
+SEED, ROUNDS = 20261121, 15
 
 
 def places(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -176,33 +176,30 @@ def encode(body: Any) -> bytes:
     return json.dumps(body).encode()
 
 
-@pytest.mark.timeout(30)
-async def test_nothing_a_client_sends_is_a_fault_of_the_server(api: Any) -> None:
-    rng = random.Random(SEED)
+@pytest.mark.parametrize("url", OBJECTS)
+async def test_nothing_a_client_sends_is_a_fault_of_the_server(api: Any, url: str) -> None:
+    rng = random.Random(f"{SEED} {url}")
     await api("POST", f"/api/v1/{NS}/serviceaccounts", {"metadata": {"name": "s"}})
     pod = {"metadata": {"name": "p0"}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
     await api("POST", f"/api/v1/{NS}/pods", pod)
+    parts = OBJECTS[url]
+    base = {"metadata": {"name": "p0"} if url.endswith(("eviction", "binding")) else dict(META), **parts}
     wrong: list[str] = []
-    for url, parts in OBJECTS.items():
-        base = {"metadata": dict(META), **parts}
-        named = {**base, "metadata": {"name": "x"}}
-        if url.endswith(("eviction", "binding")):
-            base = {"metadata": {"name": "p0"}, **parts}
-        await api("POST", url, encode(named))
-        for _ in range(ROUNDS):
-            body = mutated(base, rng)
-            wrong += check(f"POST {url}", body, await api("POST", f"{url}?dryRun=All", encode(body)))
-            if url.count("/") > 7 or "review" in url:
-                continue
-            body["metadata"] = {"name": "x"} if rng.random() < 0.7 else body.get("metadata")
-            wrong += check(f"PUT {url}", body, await api("PUT", f"{url}/x", encode(body)))
-            patch = mutated(parts, rng)
-            for kind in ("merge-patch+json", "strategic-merge-patch+json"):
-                content_type = f"application/{kind}"
-                answer = await api("PATCH", f"{url}/x", encode(patch), content_type=content_type)
-                wrong += check(f"PATCH {kind} {url}", patch, answer)
-        if "review" not in url:
-            collection = url.split("/p0/")[0].split("/s/")[0]
-            answer = await api("GET", collection, accept="application/json;as=Table;v=v1;g=meta.k8s.io")
-            wrong += check(f"GET {collection} as a table", None, answer)
+    await api("POST", url, encode({**base, "metadata": {"name": "x"}}))
+    for _ in range(ROUNDS):
+        body = mutated(base, rng)
+        wrong += check(f"POST {url}", body, await api("POST", f"{url}?dryRun=All", encode(body)))
+        if url.count("/") > 7 or "review" in url:
+            continue
+        body["metadata"] = {"name": "x"} if rng.random() < 0.7 else body.get("metadata")
+        wrong += check(f"PUT {url}", body, await api("PUT", f"{url}/x", encode(body)))
+        patch = mutated(parts, rng)
+        for kind in ("merge-patch+json", "strategic-merge-patch+json"):
+            content_type = f"application/{kind}"
+            answer = await api("PATCH", f"{url}/x", encode(patch), content_type=content_type)
+            wrong += check(f"PATCH {kind} {url}", patch, answer)
+    if "review" not in url:
+        collection = url.split("/p0/")[0].split("/s/")[0]
+        answer = await api("GET", collection, accept="application/json;as=Table;v=v1;g=meta.k8s.io")
+        wrong += check(f"GET {collection} as a table", None, answer)
     assert not wrong, f"{len(wrong)} of them\n" + "\n".join(wrong[:20])
