@@ -32,7 +32,9 @@ async def test_redirects_are_followed_on_the_same_host_only(path: str, result: s
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         action = {"httpGet": {"path": path, "port": runner.addresses[0][1]}}
-        found: Outcome = await check(action, Target("c", {"name": "main"}, "127.0.0.1"), SimulatedRuntime(SystemClock()), 1.0)
+        found: Outcome = await check(
+            action, Target("c", {"name": "main"}, "127.0.0.1"), SimulatedRuntime(SystemClock()), 1.0
+        )
     finally:
         await runner.cleanup()
     assert found.result == result
