@@ -16,6 +16,7 @@ from sampan.client.client import Client
 from sampan.client.informer import InformerFactory
 from sampan.controllers.context import Context, ControllersConfig, Runnable
 from sampan.controllers.deployment.controller import DeploymentController
+from sampan.controllers.disruption.controller import DisruptionController
 from sampan.controllers.endpoints.legacy import EndpointsController
 from sampan.controllers.endpoints.mirroring import EndpointSliceMirroringController
 from sampan.controllers.endpoints.service_slices import EndpointSliceController
@@ -37,6 +38,7 @@ CONTROLLERS: dict[str, Callable[[Context], Runnable]] = {
     "deployment-controller": DeploymentController,
     "replicaset-controller": lambda context: ReplicaSetController(context, REPLICA_SET),
     "replicationcontroller-controller": lambda context: ReplicaSetController(context, REPLICATION_CONTROLLER),
+    "disruption-controller": DisruptionController,
     "endpointslice-controller": EndpointSliceController,
     "endpoints-controller": EndpointsController,
     "endpointslice-mirroring-controller": EndpointSliceMirroringController,
