@@ -80,6 +80,8 @@ def render(messages: dict[str, dict[str, list[str]]]) -> str:
 
 
 def main() -> None:
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
     messages = compile_numbers(Path(sys.argv[1]).read_bytes())
     if not messages:
         sys.exit(f"{sys.argv[1]} carries no descriptors of the Kubernetes API: use a kubectl of 1.34 or older")

@@ -173,7 +173,7 @@ class Database:
     def _load_one(self, key: str, revision: int) -> Entry:
         """For a file with a damaged page: the rows on other pages can still be read."""
         try:
-            row = self._writer.execute(f"SELECT {_ENTRY} FROM log WHERE revision = ?", (revision,)).fetchone()  # noqa: S608
+            row = self._writer.execute(f"SELECT {_ENTRY} FROM log WHERE revision = ?", (revision,)).fetchone()  # noqa: S608  # constants only
         except sqlite3.DatabaseError:
             row = None
         # Without its row the first revision is unknown; the last one is as good for a precondition.
@@ -250,7 +250,7 @@ class Database:
     # The reader thread
 
     def entry_at(self, key: str, revision: int) -> Entry | None:
-        sql = f"SELECT {_ENTRY} FROM log WHERE key = ? AND revision <= ? ORDER BY revision DESC LIMIT 1"  # noqa: S608
+        sql = f"SELECT {_ENTRY} FROM log WHERE key = ? AND revision <= ? ORDER BY revision DESC LIMIT 1"  # noqa: S608  # constants only
         rows = self._read(sql, (key, revision))
         return _entry(*rows[0]) if rows and rows[0][4] is not None else None
 
@@ -268,7 +268,7 @@ class Database:
         with self._snapshot():
             rows = self._read(page, (*span, limit or -1))
             more = limit and len(rows) == limit
-            total = self._read(f"SELECT count(*) FROM ({newest})", span)[0][0] if more else len(rows)  # noqa: S608
+            total = self._read(f"SELECT count(*) FROM ({newest})", span)[0][0] if more else len(rows)  # noqa: S608  # constants only
         return Range([_entry(*row) for row in rows], revision, total - len(rows))
 
     def changes(self, prefix: str, after: int, until: int, limit: int) -> list[Change]:
@@ -311,7 +311,7 @@ class Database:
     def problems(self) -> list[str]:
         """What SQLite's own check and the checksums find wrong: empty is good. Reads the whole file."""
         found = [row[0] for row in self._read("PRAGMA integrity_check", ()) if row[0] != "ok"]
-        for revision, key, _, crc, value in self._iterate(f"SELECT {_ENTRY} FROM log WHERE value IS NOT NULL"):  # noqa: S608
+        for revision, key, _, crc, value in self._iterate(f"SELECT {_ENTRY} FROM log WHERE value IS NOT NULL"):  # noqa: S608  # constants only
             if _checksum(key, value) != crc:
                 found.append(f"{key}: the value of revision {revision} is damaged")
         return found
