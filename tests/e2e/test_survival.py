@@ -101,3 +101,33 @@ def test_status_tells_of_each_process(cluster: Cluster) -> None:
     said = cluster.sampan("status", "--name", NAME).stdout
     for word in ("containerd", "server", "node", "Ready", "pods"):
         assert word in said
+
+
+def test_a_killed_supervisor_is_replaced_by_up_and_no_container_notices(cluster: Cluster, kubectl: Kubectl) -> None:
+    kubectl("apply", "-f", "-", stdin=pod("p"))
+    kubectl("wait", "pod/p", "--for=condition=Ready", "--timeout=30s")
+    before = kubectl.json("get", "pod", "p")["status"]["containerStatuses"][0]
+    os.kill(json.loads(Path(f"/run/sampan/{NAME}/status.json").read_text())["supervisor"], signal.SIGKILL)
+    # Two at once: one waits for the other, neither fails.
+    both = [threading.Thread(target=cluster.sampan, args=("up", "--name", NAME)) for _ in range(2)]
+    for thread in both:
+        thread.start()
+    for thread in both:
+        thread.join()
+    assert cluster.sampan("status", "--name", NAME, check=False).returncode == 0
+    eventually(lambda: kubectl.run("exec", "p", "--", "true", check=False).returncode == 0)
+    after = kubectl.json("get", "pod", "p")["status"]["containerStatuses"][0]
+    assert (after["containerID"], after["restartCount"]) == (before["containerID"], 0)
+
+
+def test_damaged_settings_are_told_and_do_not_keep_it_running(cluster: Cluster) -> None:
+    settings = Path(f"/var/lib/sampan/{NAME}/cluster.json")
+    good = settings.read_bytes()
+    settings.write_text("{")
+    try:
+        said = cluster.sampan("up", "--name", NAME, check=False)
+        assert said.returncode == 1 and "is damaged" in said.stderr and "--purge" in said.stderr
+        assert cluster.sampan("down", "--name", NAME).returncode == 0
+    finally:
+        settings.write_bytes(good)
+    cluster.sampan("up", "--name", NAME)
