@@ -150,3 +150,28 @@ async def test_stream_gives_chunks_as_they_come(serve, connect):
     transport = connect(await serve(handler))
     async with transport.stream(Call("GET", "/log", {"follow": "true"})) as chunks:
         assert b"".join([chunk async for chunk in chunks]) == b"line\n"
+
+
+async def test_what_a_caller_raises_while_it_reads_is_not_the_networks_fault(serve, connect):
+    async def handler(request):
+        return web.Response(body=b"one")
+
+    transport = connect(await serve(handler))
+    with pytest.raises(FileNotFoundError):
+        async with transport.stream(Call("GET", "/logs")) as chunks:
+            async for _ in chunks:
+                raise FileNotFoundError
+
+
+async def test_an_answer_that_breaks_off_is_service_unavailable(serve, connect):
+    async def handler(request):
+        answer = web.StreamResponse(headers={"Content-Length": "100"})
+        await answer.prepare(request)
+        await answer.write(b"one")
+        request.transport.close()
+        return answer
+
+    transport = connect(await serve(handler))
+    with pytest.raises(ServiceUnavailable):
+        async with transport.stream(Call("GET", "/logs")) as chunks:
+            assert [chunk async for chunk in chunks]

@@ -9,8 +9,8 @@ from __future__ import annotations
 import base64
 import ssl
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +60,7 @@ class HttpTransport:
     async def call(self, call: Call) -> Any:
         timeout = aiohttp.ClientTimeout(total=CALL_SECONDS, sock_connect=CONNECT_SECONDS)
         async with self._request(call, timeout) as response:
-            body = await _read(response)
+            body = await _read(call, response)
             if response.status >= 400:
                 raise _error(response.status, body)
             return _decode(response.content_type, body)
@@ -70,8 +70,8 @@ class HttpTransport:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=WATCH_SILENCE_SECONDS)
         async with self._request(call, timeout) as response:
             if response.status >= 400:
-                raise _error(response.status, await _read(response))
-            yield _events(response)
+                raise _error(response.status, await _read(call, response))
+            yield _events(call, response)
 
     @asynccontextmanager
     async def stream(self, call: Call) -> AsyncIterator[AsyncIterator[bytes]]:
@@ -79,8 +79,8 @@ class HttpTransport:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
         async with self._request(call, timeout) as response:
             if response.status >= 400:
-                raise _error(response.status, await _read(response))
-            yield _chunks(response)
+                raise _error(response.status, await _read(call, response))
+            yield _chunks(call, response)
 
     def cache_view(self, resource: Resource) -> CacheView | None:
         return None
@@ -104,13 +104,12 @@ class HttpTransport:
         extra: dict[str, Any] = {}
         if self.connection.tls_server_name:
             extra["server_hostname"] = self.connection.tls_server_name
-        try:
-            async with self._opened().request(
+        with _network_faults(call):
+            response = await self._opened().request(
                 call.method, url, data=data, headers=headers, timeout=timeout, allow_redirects=False, **extra
-            ) as response:
-                yield response
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise ServiceUnavailable(f"{call.method} {call.path}: {_describe(error)}") from error
+            )
+        async with response:
+            yield response
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -148,19 +147,30 @@ class HttpTransport:
         return self._token
 
 
-async def _read(response: aiohttp.ClientResponse) -> bytes:
-    return await response.read()
+@contextmanager
+def _network_faults(call: Call) -> Iterator[None]:
+    """Only around the network's own steps: what a caller raises while it holds an answer is the caller's."""
+    try:
+        yield
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        raise ServiceUnavailable(f"{call.method} {call.path}: {_describe(error)}") from error
 
 
-async def _chunks(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-    async for chunk in response.content.iter_any():
-        yield chunk
+async def _read(call: Call, response: aiohttp.ClientResponse) -> bytes:
+    with _network_faults(call):
+        return await response.read()
 
 
-async def _events(response: aiohttp.ClientResponse) -> AsyncIterator[WatchEvent]:
+async def _chunks(call: Call, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    with _network_faults(call):
+        async for chunk in response.content.iter_any():
+            yield chunk
+
+
+async def _events(call: Call, response: aiohttp.ClientResponse) -> AsyncIterator[WatchEvent]:
     """One event a line; a line cut short by the end of the connection is dropped: it will come again."""
     pending: list[bytes] = []
-    async for chunk in response.content.iter_any():
+    async for chunk in _chunks(call, response):
         head, *rest = chunk.split(b"\n")
         pending.append(head)
         for part in rest:
