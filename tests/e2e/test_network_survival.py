@@ -24,9 +24,10 @@ def test_services_work_on_while_the_node_process_is_killed(cluster: Cluster, kub
     kubectl("wait", "pod/client", "--for=condition=Ready", "--timeout=30s")
     service = kubectl.json("get", "service", "web")["spec"]
     node = kubectl("get", "nodes", "-o", "jsonpath={.items[0].status.addresses[?(@.type=='InternalIP')].address}")
-    loop = "while [ ! -e /stop ]; do wget -qO- http://web/ >/dev/null && echo ok || echo failed; sleep 0.05; done"
-    inside = kubectl.popen("exec", "client", "--", "sh", "-c", f"({loop}) >/log 2>&1 &")
-    assert inside.wait(20) == 0
+    # By address: the node's DNS server lives in the process that is killed.
+    get = f"wget -qO- http://{service['clusterIP']}/ >/dev/null"
+    loop = f"while [ ! -e /stop ]; do {get} && echo ok || echo failed; sleep 0.05; done"
+    kubectl("exec", "client", "--", "sh", "-c", f"({loop}) >/log 2>&1 </dev/null &")
     with (
         Load(f"http://{node}:{service['ports'][0]['nodePort']}/", threads=2) as node_port,
         Load(f"http://{service['clusterIP']}/", threads=2) as cluster_ip,
