@@ -1,3 +1,5 @@
+"""Events: correlation, limits, and what becomes of those that cannot be written."""
+
 from datetime import UTC, datetime, timedelta
 
 import pytest

@@ -1,3 +1,5 @@
+"""Informers, over lists and watches and over a cache in the same process."""
+
 import asyncio
 from contextlib import asynccontextmanager
 

@@ -1,3 +1,5 @@
+"""Kubeconfigs: what is read, what is written, what is refused."""
+
 import stat
 
 import pytest

@@ -1,3 +1,5 @@
+"""Leader election on a Lease, under virtual time."""
+
 import asyncio
 import random
 from datetime import UTC, datetime, timedelta

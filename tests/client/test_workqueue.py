@@ -1,3 +1,5 @@
+"""The guarantees of the work queue, under virtual time."""
+
 import asyncio
 
 import pytest
