@@ -18,7 +18,12 @@ from sampan.node.config import NodeConfig
 from sampan.server.app import Server
 from sampan.server.config import ServerConfig
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(60)]
+#: Of the runtimes that ``bench`` knows, the real one: these tests are about containers.
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.timeout(60),
+    pytest.mark.parametrize("bench", ["containerd"], indirect=True),
+]
 
 
 class Cluster:
