@@ -15,6 +15,9 @@ class Hook:
     After ``before_create`` or ``before_update`` returned, exactly one of ``committed`` and ``rollback`` is called.
     """
 
+    #: it takes something before a write that ``committed`` or ``rollback`` must settle by the write's true outcome
+    takes = False
+
     async def before_create(self, obj: Obj, *, dry_run: bool) -> None:
         """May change ``obj``; runs after defaulting and mutating admission, before validation."""
 

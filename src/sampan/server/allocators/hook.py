@@ -16,6 +16,8 @@ class ServiceHook(Hook):
     They are found by the identity of the object that is being written, which is kept alive beside them.
     """
 
+    takes = True
+
     def __init__(self, allocator: ServiceAllocator) -> None:
         self._allocator = allocator
         self._open: dict[int, tuple[Obj, Allocation]] = {}

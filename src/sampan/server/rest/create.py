@@ -94,7 +94,8 @@ async def create_object(
     if warning := metadata.drop_duplicate_owners(obj):
         request.warn(warning)
     attributes.obj = obj
-    return await carry_through(_write_new(ctx, target, attributes, options, base if generated else ""))
+    hook = ctx.hooks.of(kind.group, kind.plural)
+    return await carry_through(_write_new(ctx, target, attributes, options, base if generated else ""), hook)
 
 
 async def _write_new(

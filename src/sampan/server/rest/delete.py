@@ -77,6 +77,7 @@ async def read_options(ctx: RestContext, request: Request) -> DeleteOptions:
 async def delete_object(ctx: RestContext, request: Request, target: Target, options: DeleteOptions) -> Deleted:
     """Raises NotFound, Conflict, Forbidden."""
     storage, key = target.storage, target.key
+    hook = ctx.hooks.of(storage.kind.group, storage.kind.plural)
     current: Versioned | None = storage.cache.get(key)
     admitted = False
     for _ in range(MAX_ATTEMPTS):
@@ -90,7 +91,7 @@ async def delete_object(ctx: RestContext, request: Request, target: Target, opti
             await ctx.admission.validate(attributes)
             admitted = True
         try:
-            return await carry_through(_attempt(ctx, target, options, current))
+            return await carry_through(_attempt(ctx, target, options, current), hook)
         except RevisionConflict:
             entry = await storage.fresh(key)
             current = storage.cache.wrap(entry) if entry is not None else None

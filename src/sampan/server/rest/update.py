@@ -119,12 +119,13 @@ def check_precondition_uid(target: Target, uid: str | None, current: Versioned) 
 async def change_object(ctx: RestContext, request: Request, target: Target, change: Change) -> Outcome:
     """Raises NotFound, Conflict, Invalid, Forbidden."""
     storage, key = target.storage, target.key
+    hook = ctx.hooks.of(storage.kind.group, storage.kind.plural)
     current: Versioned | None = storage.cache.get(key)
     for _ in range(MAX_ATTEMPTS):
         if current is None:
             raise target.not_found()
         try:
-            return await carry_through(_attempt(ctx, request, target, change, current))
+            return await carry_through(_attempt(ctx, request, target, change, current), hook)
         except RevisionConflict:
             if change.pinned:
                 break
