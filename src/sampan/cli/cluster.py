@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -67,12 +66,8 @@ def up(
             runtime=_runtime(runtime),
         )
         instance = starting.complete(instances.Instance(settings))
-    try:
-        with steps() as progress:
-            started = asyncio.run(starting.up(instance, SystemClock(), progress, timeout_seconds=timeout))
-    except KeyboardInterrupt:
-        print("sampan: interrupted; what was started has been stopped", file=sys.stderr)
-        raise typer.Exit(130) from None
+    with steps() as progress:
+        started = asyncio.run(starting.up(instance, SystemClock(), progress, timeout_seconds=timeout))
     if started:
         print(f"Cluster {name!r} is ready after {time.monotonic() - began:.1f} s.")
     else:

@@ -32,8 +32,8 @@ def version() -> None:
     print(f"sampan {sampan.__version__} (Kubernetes v{sampan.KUBERNETES_VERSION})")
 
 
-def main() -> None:
-    """The console script. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+def run() -> None:
+    """Runs the command that the arguments name; ends the process (``entry.main`` has the exit codes)."""
     try:
         app()
     except ClusterError as error:
@@ -44,7 +44,3 @@ def main() -> None:
             if len(lines) > 1:
                 print("\n".join(f"  {line}" for line in lines), file=sys.stderr)
         sys.exit(1)
-
-
-if __name__ == "__main__":
-    main()

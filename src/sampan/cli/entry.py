@@ -1,0 +1,29 @@
+"""The console script: runs the command line, and says what an interruption did, at whatever moment it comes.
+
+Thin on purpose: Ctrl-C while Python is still importing must not show a traceback either.
+"""
+
+from __future__ import annotations
+
+import sys
+
+INTERRUPTED = 130
+
+
+def main() -> None:
+    """Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+    try:
+        from sampan.cli.main import run
+
+        run()
+    except KeyboardInterrupt:
+        _tell()
+        sys.exit(INTERRUPTED)
+    except SystemExit as ending:
+        if ending.code == INTERRUPTED:  # typer has caught the interruption
+            _tell()
+        raise
+
+
+def _tell() -> None:
+    print("sampan: interrupted; what was started has been stopped", file=sys.stderr)
