@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sampan.cli import main as command_line
+from sampan.cli import entry as command_line
 from sampan.cli.progress import steps
 from sampan.cluster import instance as instances
 from sampan.cluster import locks
