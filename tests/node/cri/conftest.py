@@ -95,9 +95,11 @@ async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
             await local.import_image(str(config.address), archive)
         yield Bench(client, local.DEMO_IMAGE, tmp_path, real=True, process=process)
     finally:
-        await containerd.remove_all_pods(client)
-        await client.close()
-        await process.stop()
-        containerd.clean(config)
+        try:
+            await containerd.remove_all_pods(client)
+        finally:
+            await client.close()
+            await process.stop()
+            containerd.clean(config)
         CgroupManager(CGROUP).remove_root()
         await (await asyncio.create_subprocess_exec("ip", "link", "delete", bridge)).wait()

@@ -23,6 +23,9 @@ from sampan.node.cri.client import CriRuntime
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _DISABLED = ("aufs", "btrfs", "devmapper", "zfs")
 
+REMOVE_ATTEMPTS = 20
+REMOVE_RETRY_SECONDS = 0.25
+
 
 class ContainerdError(Exception):
     """containerd did not start; the message ends with the last lines of its log."""
@@ -182,10 +185,20 @@ class ContainerdProcess:
 
 
 async def remove_all_pods(client: runtime.Runtime) -> None:
-    """Stops and removes every sandbox: what to do before an instance's containerd is thrown away."""
-    for sandbox in await client.list_sandboxes():
-        await client.stop_sandbox(sandbox.id)
-        await client.remove_sandbox(sandbox.id)
+    """Stops and removes every sandbox: what to do before an instance's containerd is thrown away.
+
+    Raises RuntimeCallError when one stays. A container whose start was interrupted is refused for a moment.
+    """
+    for attempts_left in reversed(range(REMOVE_ATTEMPTS)):
+        try:
+            for sandbox in await client.list_sandboxes():
+                await client.stop_sandbox(sandbox.id)
+                await client.remove_sandbox(sandbox.id)
+            return
+        except runtime.RuntimeCallError:
+            if not attempts_left:
+                raise
+            await asyncio.sleep(REMOVE_RETRY_SECONDS)
 
 
 def clean(config: ContainerdConfig) -> None:
