@@ -2,8 +2,8 @@
 
     python tools/compile_protobuf_numbers.py /usr/bin/kubectl
 
-Every kubectl up to 1.34 carries the descriptors of the API's messages, gzipped, in its data segment. Numbers never
-change once given, so a newer kubectl only adds to the file; the one committed was made from kubectl 1.33. Only names,
+kubectl carries (seen in 1.20, 1.32 and 1.33) the descriptors of the API's messages, gzipped, in its data segment.
+Numbers never change once given, so a newer kubectl only adds to the file; the one committed was made from 1.33. Only names,
 numbers and types are kept: ``{message: {number: [field, type]}}``. Types: s string, b bytes, i integer, B bool,
 d double, ``m:<message>``; before them ``*`` repeated, ``%`` map from string.
 """
@@ -84,7 +84,7 @@ def main() -> None:
         sys.exit(__doc__)
     messages = compile_numbers(Path(sys.argv[1]).read_bytes())
     if not messages:
-        sys.exit(f"{sys.argv[1]} carries no descriptors of the Kubernetes API: use a kubectl of 1.34 or older")
+        sys.exit(f"{sys.argv[1]} carries no descriptors of the Kubernetes API: use an older one, 1.33 for example")
     TARGET.write_text(render(messages))
     print(f"{TARGET.name}: {len(messages)} messages")
 
