@@ -3,7 +3,8 @@
     python tools/compile_protobuf_numbers.py /usr/bin/kubectl
 
 kubectl carries (seen in 1.20, 1.32 and 1.33) the descriptors of the API's messages, gzipped, in its data segment.
-Numbers never change once given, so a newer kubectl only adds to the file; the one committed was made from 1.33. Only names,
+Numbers never change once given, so a newer kubectl only adds to the file; 1.33 made the one
+committed. Only names,
 numbers and types are kept: ``{message: {number: [field, type]}}``. Types: s string, b bytes, i integer, B bool,
 d double, ``m:<message>``; before them ``*`` repeated, ``%`` map from string.
 """
