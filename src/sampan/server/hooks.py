@@ -1,33 +1,42 @@
 """Work around writes that needs more than the object itself: the seam for kinds with side effects.
 
 ``rest`` asks the hook of a resource at fixed points; most resources have the default one, which does nothing. Concrete
-hooks (Services: addresses and ports; Namespaces: their finalizer) are registered by ``app``.
+hooks (Services: addresses and ports; Namespaces: when they may go) are registered by ``app``.
 """
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 from sampan.api.types import Obj
+
+#: what a hook took for one write, in its own form; None: nothing
+Reservation: TypeAlias = object | None
 
 
 class Hook:
-    """The default. Overriding methods raise ApiError to refuse; objects are of the stored kind.
+    """The default, which takes nothing. Overriding methods raise ApiError to refuse; objects are of the stored kind.
 
-    After ``before_create`` or ``before_update`` returned, exactly one of ``committed`` and ``rollback`` is called.
+    What ``before_create`` and ``before_update`` return is the write's reservation: the caller keeps it and hands it to
+    exactly one of ``committed`` and ``rollback``. A deletion has none. Settling never raises: by then the write's
+    outcome stands, and what could not be given back is found later.
     """
 
     #: it takes something before a write that ``committed`` or ``rollback`` must settle by the write's true outcome
     takes = False
 
-    async def before_create(self, obj: Obj, *, dry_run: bool) -> None:
+    async def before_create(self, obj: Obj, *, dry_run: bool) -> Reservation:
         """May change ``obj``; runs after defaulting and mutating admission, before validation."""
+        return None
 
-    async def before_update(self, new: Obj, old: Obj, *, dry_run: bool) -> None:
+    async def before_update(self, new: Obj, old: Obj, *, dry_run: bool) -> Reservation:
         """May change ``new``; ``old`` is shared."""
+        return None
 
-    def committed(self, new: Obj | None, old: Obj | None) -> None:
+    async def committed(self, new: Obj | None, old: Obj | None, reservation: Reservation) -> None:
         """The write is durable. ``new`` None: deleted; ``old`` None: created."""
 
-    def rollback(self, new: Obj, old: Obj | None) -> None:
+    async def rollback(self, new: Obj, old: Obj | None, reservation: Reservation) -> None:
         """The write did not happen (or was a dry run): give back what was taken."""
 
     def removable(self, obj: Obj) -> bool:
@@ -40,12 +49,6 @@ class Hook:
 
 class NamespaceHook(Hook):
     """A Namespace goes through phase Terminating and stays until its content is gone and ``spec.finalizers`` empty."""
-
-    async def before_create(self, obj: Obj, *, dry_run: bool) -> None:
-        obj["status"] = {"phase": "Active"}
-        finalizers = obj.setdefault("spec", {}).setdefault("finalizers", [])
-        if "kubernetes" not in finalizers:
-            finalizers.append("kubernetes")
 
     def removable(self, obj: Obj) -> bool:
         return not (obj.get("spec") or {}).get("finalizers")

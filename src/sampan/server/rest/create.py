@@ -104,7 +104,7 @@ async def _write_new(
     """The part of a creation that takes and settles what the hook gives. Raises ApiError."""
     kind, obj = target.storage.kind, attributes.obj or {}
     hook = ctx.hooks.of(kind.group, kind.plural)
-    await hook.before_create(obj, dry_run=options.dry_run)
+    reservation = await hook.before_create(obj, dry_run=options.dry_run)
     done = False
     try:
         found = metadata.validate_create(obj, kind) + kind.validate(obj)
@@ -115,9 +115,9 @@ async def _write_new(
         done = not options.dry_run
     finally:
         if done:
-            hook.committed(obj, None)
+            await hook.committed(obj, None, reservation)
         else:
-            hook.rollback(obj, None)
+            await hook.rollback(obj, None, reservation)
     return written
 
 

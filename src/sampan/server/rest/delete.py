@@ -117,7 +117,7 @@ async def _attempt(ctx: RestContext, target: Target, options: DeleteOptions, cur
     if plan.obj is None:
         if not options.dry_run:
             await storage.remove(target.key, current.revision)
-            hook.committed(None, old)
+            await hook.committed(None, old, None)
         return Deleted(current, present=False)
     if plan.unchanged:
         return Deleted(current, present=True)

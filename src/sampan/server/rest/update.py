@@ -152,7 +152,7 @@ async def _attempt(ctx: RestContext, request: Request, target: Target, change: C
     _set_generation(change.strategy, new, old, kept=kind.generation)
     new["metadata"]["resourceVersion"] = str(current.revision)
     hook = ctx.hooks.of(kind.group, kind.plural)
-    await hook.before_update(new, old, dry_run=options.dry_run)
+    reservation = await hook.before_update(new, old, dry_run=options.dry_run)
     done = False
     try:
         if change.checked:
@@ -165,9 +165,9 @@ async def _attempt(ctx: RestContext, request: Request, target: Target, change: C
         done = not options.dry_run
     finally:
         if done:
-            hook.committed(None if outcome.deleted else new, old)
+            await hook.committed(None if outcome.deleted else new, old, reservation)
         else:
-            hook.rollback(new, old)
+            await hook.rollback(new, old, reservation)
     return outcome
 
 
