@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sampan.store.protocol import Compacted, FutureRevision, RevisionConflict, StoreUnavailable, WatchOverflow
+from sampan.store.protocol import Compacted, FutureRevision, RevisionConflict, StoreUnavailable
 
 
 async def test_revisions_count_commits_of_all_keys(store: Any) -> None:
@@ -74,6 +74,7 @@ async def test_read_modify_write_loops_lose_no_update(store: Any) -> None:
     assert (await store.get("/n")).value == b"20"
 
 
+@pytest.mark.parametrize("store", ["memory", "sqlite"], indirect=True)  # on the yielding one their order is open
 async def test_commits_in_one_task_on_one_key_chain(store: Any) -> None:
     created = asyncio.ensure_future(store.commit("/a", 0, b"1"))
     deleted = asyncio.ensure_future(store.commit("/a", None, None))
@@ -122,58 +123,29 @@ async def test_compaction_keeps_the_compacted_revision_and_refuses_older_ones(st
     await store.compact(4)
     assert store.oldest == 4
     assert [(e.key, e.value) for e in (await store.range("/", revision=4)).entries] == [("/a", b"3")]
-    for read in (store.range("/", revision=3), store.get("/a", revision=3), store.watch("/", 4)):
+    for read in (store.range("/", revision=3), store.get("/a", revision=3), store.changes("/", 3, 5, 10)):
         with pytest.raises(Compacted):
             await read
-    watch = await store.watch("/", 5)
-    (change,) = await anext(watch)
+    (change,) = await store.changes("/", 4, 5, 10)
     assert (change.revision, change.previous.value, change.entry.value) == (5, b"3", b"5")
     await store.compact(2)
     assert store.oldest == 4
 
 
-async def test_watch_continues_from_history_into_live_without_gap_or_repeat(store: Any) -> None:
+async def test_history_and_what_listeners_are_told_join_without_gap_or_repeat(store: Any) -> None:
     for n in range(5):
         await store.commit("/p/a", None, b"%d" % n)
         await store.commit("/q", None, b"")
-    watch = await store.watch("/p/", 3)
+    live: list[Any] = []
+    store.add_listener("/p/", live.append)
+    start = store.revision
     await store.commit("/p/a", None, None)
     await store.commit("/p/b", 0, b"live")
-    seen: list[tuple[int, bytes | None, bytes | None]] = []
-    while len(seen) < 6:
-        for c in await anext(watch):
-            seen.append((c.revision, c.entry and c.entry.value, c.previous and c.previous.value))
+    changes = [*await store.changes("/p/", 2, start, 10), *live]
+    seen = [(c.revision, c.entry and c.entry.value, c.previous and c.previous.value) for c in changes]
     assert seen == [
         (3, b"1", b"0"), (5, b"2", b"1"), (7, b"3", b"2"), (9, b"4", b"3"), (11, None, b"4"), (12, b"live", None),
     ]  # fmt: skip
-
-
-async def test_watch_of_a_future_revision_starts_there(store: Any) -> None:
-    watch = await store.watch("/", 3)
-    for _ in range(3):
-        await store.commit("/a", None, b"x")
-    assert [c.revision for c in await anext(watch)] == [3]
-
-
-async def test_a_slow_watcher_is_cut_off_and_others_are_not(store: Any) -> None:
-    slow, quick = await store.watch("/", 1), await store.watch("/", 1)
-    seen = 0
-    for n in range(60):
-        await store.commit(f"/{n}", 0, b"x")
-        if n % 20 == 19:
-            seen += len(await anext(quick))
-    assert seen == 60
-    with pytest.raises(WatchOverflow):
-        await anext(slow)
-
-
-async def test_a_compaction_during_catch_up_ends_the_watch_instead_of_skipping(store: Any) -> None:
-    for _ in range(3):
-        await store.commit("/a", None, b"x")
-    watch = await store.watch("/", 1)
-    await store.compact(3)
-    with pytest.raises(Compacted):
-        await anext(watch)
 
 
 async def test_listeners_see_a_write_before_its_caller(store: Any) -> None:
@@ -216,10 +188,91 @@ async def test_the_revision_at_a_moment(store: Any, clock: Any) -> None:
     assert await store.revision_at(start + timedelta(seconds=119)) == 2
 
 
-async def test_closing_ends_watches_and_refuses_writes(store: Any) -> None:
-    watch = await store.watch("/", 1)
+async def test_a_note_reaches_listeners_and_history_does_not_keep_it(store: Any) -> None:
+    told: list[Any] = []
+    store.add_listener("/", told.append)
+    note = {"decoded": True}
+    await store.commit("/a", 0, b"1", note=note)
+    await store.commit("/a", None, b"2")
+    assert [change.note for change in told] == [note, None]
+    assert told[0].note is note
+    assert [change.note for change in await store.changes("/", 0, 2, 10)] == [None, None]
+
+
+async def test_an_entry_ends_with_its_time_to_live_by_a_commit_that_listeners_see(store: Any, clock: Any) -> None:
+    told: list[Any] = []
+    store.add_listener("/", told.append)
+    await store.commit("/short", 0, b"1", ttl_seconds=10)
+    await store.commit("/long", 0, b"1", ttl_seconds=20)
+    await store.commit("/ever", 0, b"1")
+    later(clock, 9.999)
+    await store.expire()
+    assert store.revision == 3
+    later(clock, 0.001)
+    await store.expire()
+    assert await keys(store) == ["/ever", "/long"]
+    assert (told[-1].key, told[-1].revision, told[-1].entry, told[-1].previous.value) == ("/short", 4, None, b"1")
+    later(clock, 10)
+    await store.expire()
+    assert await keys(store) == ["/ever"]
+    assert (await store.get("/long", revision=4)).value == b"1"
+
+
+@pytest.mark.parametrize(("ttl", "left"), [(None, ["/a"]), (30, ["/a"]), (1, [])])
+async def test_each_commit_sets_its_own_time_to_live_or_none(
+    store: Any, clock: Any, ttl: float | None, left: list[str]
+) -> None:
+    await store.commit("/a", 0, b"1", ttl_seconds=10)
+    await store.commit("/a", 1, b"2", ttl_seconds=ttl)
+    later(clock, 10)
+    await store.expire()
+    assert await keys(store) == left
+
+
+async def test_what_was_deleted_and_made_again_does_not_inherit_the_end(store: Any, clock: Any) -> None:
+    await store.commit("/a", 0, b"1", ttl_seconds=10)
+    await store.commit("/a", 1, None)
+    await store.commit("/a", 0, b"2")
+    later(clock, 11)
+    await store.expire()
+    assert await keys(store) == ["/a"]
+
+
+async def test_a_time_to_live_ends_by_itself(store: Any, clock: Any) -> None:
+    ended = asyncio.Event()
+    store.add_listener("/", lambda change: ended.set() if change.entry is None else None)
+    later(clock, 60)  # the clock of the store, not the loop's, says when
+    await store.commit("/later", 0, b"1", ttl_seconds=3600)
+    await store.commit("/a", 0, b"1", ttl_seconds=0.001)
+    later(clock, 1)
+    async with asyncio.timeout(1):
+        await ended.wait()
+    assert await keys(store) == ["/later"]
+
+
+async def test_thousands_may_end_at_once(store: Any, clock: Any) -> None:
+    await asyncio.gather(*(store.commit(f"/{n}", 0, b"1", ttl_seconds=1 + n % 3) for n in range(500)))
+    later(clock, 5)
+    await store.expire()
+    assert (await keys(store), store.revision) == ([], 1000)
+
+
+@pytest.mark.parametrize("ttl", [0, -1, float("nan")])
+async def test_a_time_to_live_that_is_none_is_refused(store: Any, ttl: float) -> None:
+    with pytest.raises(ValueError, match="time to live"):
+        await store.commit("/a", 0, b"1", ttl_seconds=ttl)
+    assert store.revision == 0
+
+
+async def test_a_closed_store_refuses_writes(store: Any) -> None:
     await store.close()
-    with pytest.raises(StopAsyncIteration):
-        await anext(watch)
     with pytest.raises(StoreUnavailable):
         await store.commit("/a", 0, b"1")
+
+
+def later(clock: Any, seconds: float) -> None:
+    clock.set(clock.now() + timedelta(seconds=seconds))
+
+
+async def keys(store: Any) -> list[str]:
+    return [entry.key for entry in (await store.range("/")).entries]

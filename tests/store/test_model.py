@@ -1,4 +1,4 @@
-"""Random commands against a store and a naive model of it: state, conflicts, history, watches, restarts."""
+"""Random commands against a store and a naive model of it: state, conflicts, history, followers, restarts."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class StoreModel(stateful.RuleBasedStateMachine):
         self.states: list[State] = [{}]
         self.log: list[tuple[int, str, bytes | None]] = []
         self.oldest = 0
-        self.watches: list[tuple[str, int, Any]] = []
+        self.followers: list[tuple[str, int, list[Change]]] = []
         self.store: Any = self.run(self.open())
 
     async def open(self) -> Any:
@@ -86,40 +86,39 @@ class StoreModel(stateful.RuleBasedStateMachine):
         self.oldest = max(self.oldest, revision)
         assert self.store.oldest == self.oldest
 
-    @stateful.rule(prefix=PREFIXES, back=st.integers(0, 8))
-    def watch(self, prefix: str, back: int) -> None:
-        start = max(1, self.revision + 1 - back)
-        if start <= self.oldest:
+    @stateful.rule(prefix=PREFIXES, back=st.integers(0, 8), limit=st.integers(1, 4))
+    def follow(self, prefix: str, back: int, limit: int) -> None:
+        """From history, a page at a time, into what is told from now on."""
+        after = max(0, self.revision - back)
+        if after < self.oldest:
             with pytest.raises(Compacted):
-                self.run(self.store.watch(prefix, start))
-        else:
-            watch = self.run(self.store.watch(prefix, start))
-            caught_up = self.check_watch(prefix, start, watch) or start > self.revision
-            if caught_up:  # one that still has history to read may end with Compacted
-                self.watches.append((prefix, self.revision + 1, watch))
+                self.run(self.store.changes(prefix, after, self.revision, limit))
+            return
+        seen: list[Change] = []
+        at = after
+        while page := self.run(self.store.changes(prefix, at, self.revision, limit)):
+            seen.extend(page)
+            at = page[-1].revision
+        self.store.add_listener(prefix, seen.append)
+        self.followers.append((prefix, after, seen))
 
     @stateful.rule()
     def restart(self) -> None:
-        for prefix, start, watch in self.watches:
-            self.check_watch(prefix, start, watch)
-        self.watches = []
+        self.check_followers()
+        self.followers = []
         self.run(self.reopen())
 
     async def reopen(self) -> None:
         """The memory store cannot."""
 
-    def check_watch(self, prefix: str, start: int, watch: Any) -> bool:
-        """Whether anything was there to see."""
-        expected = [item for item in self.log if item[0] >= start and item[1].startswith(prefix)]
-        seen: list[Change] = []
-        while len(seen) < len(expected):
-            seen.extend(self.run(asyncio.wait_for(anext(watch), 1)))
-        assert [(c.revision, c.key, c.entry.value if c.entry else None) for c in seen] == expected
-        for change in seen:
-            before = self.states[change.revision - 1].get(change.key)
-            held = change.previous
-            assert before == ((held.value, held.revision, held.created) if held else None)
-        return bool(seen)
+    def check_followers(self) -> None:
+        for prefix, after, seen in self.followers:
+            expected = [item for item in self.log if item[0] > after and item[1].startswith(prefix)]
+            assert [(c.revision, c.key, c.entry.value if c.entry else None) for c in seen] == expected
+            for change in seen:
+                before = self.states[change.revision - 1].get(change.key)
+                held = change.previous
+                assert before == ((held.value, held.revision, held.created) if held else None)
 
     @stateful.invariant()
     def bookkeeping_agrees(self) -> None:
@@ -127,8 +126,7 @@ class StoreModel(stateful.RuleBasedStateMachine):
 
     def teardown(self) -> None:
         try:
-            for prefix, start, watch in self.watches:
-                self.check_watch(prefix, start, watch)
+            self.check_followers()
         finally:
             self.run(self.store.close())
             self.run(self.loop.shutdown_default_executor())

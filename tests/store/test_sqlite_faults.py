@@ -5,6 +5,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import zlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,18 @@ async def compact(store):
         await store.compact(max(0, store.revision - 20))
 
 asyncio.run(main())
+"""
+
+# The schema of files that were written before times to live.
+FIRST_VERSION = """
+CREATE TABLE log (revision INTEGER PRIMARY KEY, key TEXT NOT NULL, created INTEGER NOT NULL,
+    previous INTEGER NOT NULL, at_ms INTEGER NOT NULL, crc INTEGER NOT NULL, value BLOB);
+CREATE INDEX log_key ON log (key, revision, created);
+CREATE TABLE current (key TEXT PRIMARY KEY, revision INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
+PRAGMA application_id = 0x53414D50;
+PRAGMA user_version = 1;
+INSERT INTO meta VALUES ('revision', 0), ('compact', 0), ('compact_ms', 0), ('identity', 'an-old-store');
 """
 
 
@@ -326,6 +339,65 @@ async def test_a_first_start_that_died_before_the_schema_can_start_again(tmp_pat
     assert len(store.identity) == 36
     assert store.revision == 0
     await store.close()
+
+
+async def test_times_to_live_go_on_after_a_restart(tmp_path: Path) -> None:
+    clock = FixedClock(CLOCK.now())
+    store = await SqliteStore.open(tmp_path / "s", clock=clock)
+    await store.commit("/during", 0, b"1", ttl_seconds=60)
+    await store.commit("/after", 0, b"1", ttl_seconds=100)
+    await store.commit("/cleared", 0, b"1", ttl_seconds=60)
+    await store.commit("/cleared", None, b"2")
+    await store.close()
+    clock.set(clock.now() + timedelta(seconds=70))
+    store = await SqliteStore.open(tmp_path / "s", clock=clock)
+    await store.expire()
+    assert [entry.key for entry in (await store.range("/")).entries] == ["/after", "/cleared"]
+    clock.set(clock.now() + timedelta(seconds=70))
+    await store.expire()
+    assert [entry.key for entry in (await store.range("/")).entries] == ["/cleared"]
+    assert store.revision == 6
+    await store.close()
+
+
+async def test_an_end_that_meets_a_full_disk_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = FixedClock(CLOCK.now())
+    store = await SqliteStore.open(tmp_path / "s", clock=clock)
+    await store.commit("/a", 0, b"1", ttl_seconds=1)
+    clock.set(clock.now() + timedelta(seconds=1))
+
+    def full(rows: Any) -> None:
+        raise DiskFull("full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store._database, "write", full)
+        await store.expire()
+        assert await store.get("/a") is not None
+    clock.set(clock.now() + timedelta(seconds=5))
+    await store.expire()
+    assert await store.get("/a") is None
+    await store.close()
+
+
+async def test_a_file_of_the_first_version_is_opened_and_read(tmp_path: Path) -> None:
+    (tmp_path / "s").mkdir()
+    old = sqlite3.connect(tmp_path / "s" / "state.db", isolation_level=None)
+    old.execute("PRAGMA journal_mode = WAL")
+    old.executescript(FIRST_VERSION)
+    rows = [(1, "/a", 1, 0, b"1"), (2, "/b", 2, 0, b"2"), (3, "/a", 1, 1, b"3"), (4, "/b", 0, 2, None)]
+    for revision, key, created, previous, value in rows:
+        crc = zlib.crc32(value, zlib.crc32(key.encode())) if value is not None else 0
+        old.execute("INSERT INTO log VALUES (?, ?, ?, ?, 7, ?, ?)", (revision, key, created, previous, crc, value))
+    old.execute("INSERT INTO current VALUES ('/a', 3)")
+    old.close()
+    for _ in range(2):
+        store = await open_store(tmp_path)
+        entry = (await store.range("/")).entries[0]
+        assert (entry.key, entry.value, entry.revision, entry.created) == ("/a", b"3", 3, 1)
+        assert [e.key for e in (await store.range("/", revision=2)).entries] == ["/a", "/b"]
+        await store.commit("/t", None, b"x", ttl_seconds=5)
+        assert await store.problems() == []
+        await store.close()
 
 
 def test_reads_of_the_history_never_write(tmp_path: Path) -> None:

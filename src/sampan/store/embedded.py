@@ -1,24 +1,32 @@
-"""What the stores inside this process share: the index of current entries, watches, listeners, revision checks.
+"""What the stores inside this process share: the index of current entries, listeners, times to live, revision checks.
 
 ``memory`` and ``sqlite`` derive from it and add how a commit becomes durable and where history is read from. All of it
-runs on the event loop, which is the one lock of the store: a compaction, a watch start and the publication of
+runs on the event loop, which is the one lock of the store: a compaction, the start of a cache and the publication of
 a commit never overlap.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-from sampan.store.mailbox import Mailbox
-from sampan.store.protocol import Change, Compacted, Entry, FutureRevision, Listener, Range, RevisionConflict
+from sampan.store.expiry import Expiries, ExpiryTimer
+from sampan.store.protocol import (
+    Change,
+    Compacted,
+    Entry,
+    FutureRevision,
+    Listener,
+    Range,
+    RevisionConflict,
+    StoreError,
+)
 from sampan.store.sortedmap import SortedMap
 
 log = logging.getLogger(__name__)
 
-WATCH_LIMIT = 10_000
-_CHUNK = 500
 #: directories (namespaces of resources) whose listeners are remembered
 _ROUTES = 4096
 
@@ -29,56 +37,24 @@ def check_commit(key: str, expected: int | None, delete: bool, actual: int) -> N
         raise RevisionConflict(key, expected or 0, actual)
 
 
-class EmbeddedWatch:
-    """First the changes up to the watch's start out of history, then the live ones out of the queue."""
-
-    __slots__ = ("_after", "_history_end", "_live", "_store", "prefix")
-
-    def __init__(self, store: EmbeddedStore, prefix: str, from_revision: int, limit: int) -> None:
-        self._store = store
-        self.prefix = prefix
-        self._after = from_revision - 1
-        self._history_end = store.revision
-        self._live: Mailbox[Change] = Mailbox(limit)
-
-    def push(self, change: Change) -> None:
-        if change.revision > self._after:
-            self._live.put(change)
-
-    def __aiter__(self) -> AsyncIterator[Sequence[Change]]:
-        return self
-
-    async def __anext__(self) -> Sequence[Change]:
-        while self._after < self._history_end:
-            if self._live.closed:
-                self._live.check()
-            changes = await self._store.changes(self.prefix, self._after, self._history_end, _CHUNK)
-            self._after = changes[-1].revision if len(changes) == _CHUNK else self._history_end
-            if changes:
-                return changes
-        return await self._live.take()
-
-    def close(self) -> None:
-        self._live.close()
-        self._store.forget(self)
-
-    @property
-    def closed(self) -> bool:
-        return self._live.closed
-
-
 class EmbeddedStore(ABC):
     """Invariants: ``_entries`` is the durable state at ``_revision``; ``_oldest <= _revision``; every change after
     ``_oldest`` can be read by ``_read_changes``."""
 
     def __init__(
-        self, entries: SortedMap[Entry] | None = None, *, revision: int = 0, oldest: int = 0, watch_limit: int
+        self,
+        entries: SortedMap[Entry] | None = None,
+        *,
+        revision: int = 0,
+        oldest: int = 0,
+        expiries: Iterable[tuple[str, int]] = (),
     ) -> None:
+        """``expiries``: of the entries, those with a time to live, and the moment of their end."""
         self._entries: SortedMap[Entry] = SortedMap() if entries is None else entries
         self._revision = revision
         self._oldest = oldest
-        self._watch_limit = watch_limit
-        self._watches: dict[EmbeddedWatch, None] = {}
+        self._expiries = Expiries(expiries)
+        self._expiry_timer = ExpiryTimer(self._expiries, self._now_ms, self._expire)
         self._listeners: dict[str, tuple[Listener, ...]] = {}
         #: of ``_listeners``: who hears of changes in a directory, found once; and the prefixes that are no directory
         self._routes: dict[str, tuple[Listener, ...]] = {}
@@ -117,16 +93,6 @@ class EmbeddedStore(ABC):
         found = await self._read_changes(prefix, after, min(until, self._revision), limit)
         self._check_after(after)
         return found
-
-    async def watch(self, prefix: str, from_revision: int) -> EmbeddedWatch:
-        self._check_after(from_revision - 1)
-        watch = EmbeddedWatch(self, prefix, from_revision, self._watch_limit)
-        self._watches[watch] = None
-        return watch
-
-    def forget(self, watch: EmbeddedWatch) -> None:
-        """For the watch itself, when closed."""
-        self._watches.pop(watch, None)
 
     def add_listener(self, prefix: str, listener: Listener) -> Callable[[], None]:
         self._listeners[prefix] = (*self._listeners.get(prefix, ()), listener)
@@ -167,7 +133,15 @@ class EmbeddedStore(ABC):
         return self._revision
 
     @abstractmethod
-    async def commit(self, key: str, expected: int | None, value: bytes | None) -> int: ...
+    async def commit(
+        self,
+        key: str,
+        expected: int | None,
+        value: bytes | None,
+        *,
+        ttl_seconds: float | None = None,
+        note: object | None = None,
+    ) -> int: ...
 
     @abstractmethod
     async def compact(self, revision: int) -> None: ...
@@ -184,6 +158,10 @@ class EmbeddedStore(ABC):
     @abstractmethod
     async def _read_changes(self, prefix: str, after: int, until: int, limit: int) -> Sequence[Change]: ...
 
+    @abstractmethod
+    def _now_ms(self) -> int:
+        """The moment by which times to live are reckoned."""
+
     def _check_readable(self, revision: int) -> None:
         if revision > self._revision:
             raise FutureRevision(revision, self._revision)
@@ -194,31 +172,42 @@ class EmbeddedStore(ABC):
         if revision < self._oldest:
             raise Compacted(revision + 1, self._oldest + 1)
 
-    def _publish(self, key: str, revision: int, entry: Entry | None) -> None:
-        """Makes one durable commit visible: in the index, to listeners, then to watches."""
+    def _publish(
+        self, key: str, revision: int, entry: Entry | None, expires_ms: int = 0, note: object | None = None
+    ) -> None:
+        """Makes one durable commit visible: in the index, then to listeners."""
         previous = self._entries.get(key)
         if entry is None:
             self._entries.pop(key)
         else:
             self._entries.set(key, entry)
-        change = Change(key, revision, entry, previous)
+        change = Change(key, revision, entry, previous, note)
         # The revision moves before listeners run: to them, and to whoever they ask, this commit has happened.
         self._revision = revision
         self._record(change)
+        if expires_ms or self._expiries:
+            self._expiries.set(key, expires_ms)
+            self._expiry_timer.arm()
         for listener in self._listeners_of(key):
             try:
                 listener(change)
             except Exception:  # one listener's fault must not cost the others, or the writer, the change
                 log.exception("a listener failed at revision %d of %s", revision, key)
-        for watch in tuple(self._watches):
-            if key.startswith(watch.prefix):
-                watch.push(change)
-                if watch.closed:
-                    self.forget(watch)
 
     def _record(self, change: Change) -> None:  # noqa: B027  # optional: only stores without a log keep changes
-        """Keeps the change for history."""
+        """Keeps the change, without its note, for history."""
 
-    def _end_watches(self) -> None:
-        for watch in tuple(self._watches):
-            watch.close()
+    async def expire(self) -> None:
+        """Deletes what has ended by now. The store's own timer does so too."""
+        await self._expiry_timer.run()
+
+    async def _expire(self, keys: list[str]) -> list[str]:
+        wanted = [(key, entry.revision) for key in keys if (entry := self._entries.get(key)) is not None]
+        # At its revision: what was written in the meantime has its own time to live, or none.
+        commits = (self.commit(key, revision, None) for key, revision in wanted)
+        failed: list[str] = []
+        for (key, _), result in zip(wanted, await asyncio.gather(*commits, return_exceptions=True), strict=True):
+            if isinstance(result, StoreError) and not isinstance(result, RevisionConflict):
+                log.warning("%s has ended and could not be deleted: %s", key, result)
+                failed.append(key)
+        return failed

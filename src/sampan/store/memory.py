@@ -5,13 +5,15 @@ Durable at once, so ``commit`` never waits. Keeps its whole history unless told 
 
 from __future__ import annotations
 
+import asyncio
 from bisect import bisect_right
 from collections.abc import Sequence
 from datetime import datetime
 from operator import attrgetter
 
 from sampan.api.clock import Clock
-from sampan.store.embedded import WATCH_LIMIT, EmbeddedStore, check_commit
+from sampan.store.embedded import EmbeddedStore, check_commit
+from sampan.store.expiry import check_ttl, end_of
 from sampan.store.protocol import Change, Compacted, Entry, FutureRevision, Range, StoreUnavailable
 from sampan.store.sortedmap import SortedMap
 
@@ -19,12 +21,11 @@ _revision_of = attrgetter("revision")
 
 
 class MemoryStore(EmbeddedStore):
-    """``history_limit``: at most about so many changes are kept; None: all. ``clock`` is needed for ``revision_at``."""
+    """``history_limit``: at most about so many changes are kept; None: all. ``clock`` is needed for ``revision_at``;
+    without one, times to live run on the event loop's clock."""
 
-    def __init__(
-        self, *, clock: Clock | None = None, history_limit: int | None = None, watch_limit: int = WATCH_LIMIT
-    ) -> None:
-        super().__init__(watch_limit=watch_limit)
+    def __init__(self, *, clock: Clock | None = None, history_limit: int | None = None) -> None:
+        super().__init__()
         self._clock = clock
         self._history_limit = history_limit
         self._history: list[Change] = []
@@ -33,14 +34,26 @@ class MemoryStore(EmbeddedStore):
         self._oldest_ms = 0
         self._closed = False
 
-    async def commit(self, key: str, expected: int | None, value: bytes | None) -> int:
+    async def commit(
+        self,
+        key: str,
+        expected: int | None,
+        value: bytes | None,
+        *,
+        ttl_seconds: float | None = None,
+        note: object | None = None,
+    ) -> int:
+        check_ttl(ttl_seconds)
         if self._closed:
             raise StoreUnavailable("the store is closed")
         current = self._entries.get(key)
         check_commit(key, expected, value is None, current.revision if current else 0)
         revision = self._revision + 1
-        created = current.created if current else revision
-        self._publish(key, revision, None if value is None else Entry(key, value, revision, created))
+        if value is None:
+            self._publish(key, revision, None, 0, note)
+            return revision
+        entry = Entry(key, value, revision, current.created if current else revision)
+        self._publish(key, revision, entry, end_of(self._now_ms(), ttl_seconds) if ttl_seconds else 0, note)
         return revision
 
     async def compact(self, revision: int) -> None:
@@ -51,7 +64,11 @@ class MemoryStore(EmbeddedStore):
 
     async def close(self) -> None:
         self._closed = True
-        self._end_watches()
+        self._expiry_timer.close()
+
+    def _now_ms(self) -> int:
+        seconds = self._clock.now().timestamp() if self._clock else asyncio.get_running_loop().time()
+        return int(seconds * 1000)
 
     async def revision_at(self, moment: datetime) -> int:
         wanted = int(moment.timestamp() * 1000)
@@ -93,8 +110,10 @@ class MemoryStore(EmbeddedStore):
         return found
 
     def _record(self, change: Change) -> None:
-        now = int(self._clock.now().timestamp() * 1000) if self._clock else 0
+        now = self._now_ms() if self._clock else 0
         self._times.append(max(now, self._times[-1] if self._times else 0))
+        if change.note is not None:
+            change = Change(change.key, change.revision, change.entry, change.previous)
         self._history.append(change)
         # Trimmed in steps of a quarter: cutting the head of a list moves the rest.
         if self._history_limit and len(self._history) > self._history_limit + self._history_limit // 4:

@@ -6,13 +6,15 @@ Rules that every implementation keeps, and tests/store holds it to:
   not by a crash, a compaction or an empty store after deletes.
 * A commit is answered, and watchers are told, only once it is durable.
 * ``range`` and ``get`` at a revision see exactly the state after that revision's commit.
-* A watch delivers every change with ``revision >= from_revision`` under its prefix once, in revision order, or ends
-  with ``Compacted`` / ``WatchOverflow``. There is no third outcome.
+* A listener is told of every later change under its prefix once, in revision order. Together with ``changes`` a watch
+  of any start can be made: what happened until the listener was added, then what it is told.
+* An entry with a time to live is deleted at its end by a commit like any other, even if that passed while the store
+  was closed.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, TypeAlias
@@ -92,12 +94,16 @@ class DamagedEntry(Entry):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One commit as watchers see it. ``entry`` None: deleted at ``revision``; ``previous`` is what the key held."""
+    """One commit as watchers see it. ``entry`` None: deleted at ``revision``; ``previous`` is what the key held.
+
+    ``note``: what the writer in this process said of it. Listeners alone are told, history does not keep it.
+    """
 
     key: str
     revision: int
     entry: Entry | None
     previous: Entry | None
+    note: object | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,18 +119,6 @@ class Range:
 Listener: TypeAlias = Callable[[Change], None]
 
 
-class Watch(Protocol):
-    """An open watch: ``async for changes in watch`` gives batches in order. Close it when done."""
-
-    def __aiter__(self) -> AsyncIterator[Sequence[Change]]: ...
-
-    async def __anext__(self) -> Sequence[Change]:
-        """The next batch, never empty. Raises Compacted or WatchOverflow; StopAsyncIteration once closed."""
-        ...
-
-    def close(self) -> None: ...
-
-
 class Store(Protocol):
     @property
     def revision(self) -> int:
@@ -133,7 +127,7 @@ class Store(Protocol):
 
     @property
     def oldest(self) -> int:
-        """The oldest revision that ``range(revision=...)`` can still read; ``watch`` can start at ``oldest + 1``."""
+        """The oldest revision that ``range(revision=...)`` can still read; ``changes`` reads what came after it."""
         ...
 
     async def get(self, key: str, revision: int | None = None) -> Entry | None:
@@ -149,17 +143,24 @@ class Store(Protocol):
         """
         ...
 
-    async def commit(self, key: str, expected: int | None, value: bytes | None) -> int:
+    async def commit(
+        self,
+        key: str,
+        expected: int | None,
+        value: bytes | None,
+        *,
+        ttl_seconds: float | None = None,
+        note: object | None = None,
+    ) -> int:
         """Writes (or deletes: ``value`` None) and returns the commit's revision, once durable.
 
         ``expected``: the revision the key must be at, 0: must be absent, None: any. A delete of an absent key raises
         RevisionConflict. Raises RevisionConflict only once the write that won is durable, so that whoever reads again
         sees it; StoreUnavailable. Once it returns, listeners have been called: a cache in this process shows the write.
-        """
-        ...
 
-    async def watch(self, prefix: str, from_revision: int) -> Watch:
-        """Changes with ``revision >= from_revision``. Raises Compacted when they are no longer all there."""
+        ``ttl_seconds``: the entry is deleted so long after this commit, unless written again before: each commit sets
+        its own, or none. ValueError: it is not above 0. ``note`` reaches the listeners of this process as it is.
+        """
         ...
 
     async def changes(self, prefix: str, after: int, until: int, limit: int) -> Sequence[Change]:
@@ -172,7 +173,7 @@ class Store(Protocol):
     def add_listener(self, prefix: str, listener: Listener) -> Callable[[], None]:
         """Calls ``listener`` for each later change under ``prefix``; returns the remover.
 
-        Listeners run before the commit's caller and before watches. An exception of one is logged, and ends there.
+        Listeners run before the commit's caller. An exception of one is logged, and ends there.
         """
         ...
 
@@ -188,7 +189,7 @@ class Store(Protocol):
         ...
 
     async def close(self) -> None:
-        """Finishes pending commits, ends watches, releases files."""
+        """Finishes pending commits, releases files."""
         ...
 
 

@@ -5,7 +5,7 @@ reader thread. The only module that knows SQL and SQLite's error codes. Decides 
 
 ``log`` has a row a commit: ``value`` NULL and ``created`` 0 is a delete, ``previous`` the revision that the commit
 replaced (0: none), ``at_ms`` the moment, never falling. ``current`` maps each present key to its newest
-row, for a quick start.
+row, for a quick start. ``expires_ms`` is the moment at which the entry is to be deleted, NULL: never.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from sampan.store.sortedmap import LAST
 from sampan.store.sqlite.files import StoreCorrupt, StoreForeign
 
 _APPLICATION_ID = 0x53414D50  # "SAMP"
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 2
 _SCHEMA = f"""
 BEGIN IMMEDIATE;
 CREATE TABLE log (revision INTEGER PRIMARY KEY, key TEXT NOT NULL, created INTEGER NOT NULL,
-    previous INTEGER NOT NULL, at_ms INTEGER NOT NULL, crc INTEGER NOT NULL, value BLOB);
+    previous INTEGER NOT NULL, at_ms INTEGER NOT NULL, crc INTEGER NOT NULL, value BLOB, expires_ms INTEGER);
 CREATE INDEX log_key ON log (key, revision, created);
 CREATE TABLE current (key TEXT PRIMARY KEY, revision INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -35,9 +35,11 @@ PRAGMA application_id = {_APPLICATION_ID};
 PRAGMA user_version = {_SCHEMA_VERSION};
 INSERT INTO meta VALUES ('revision', 0), ('compact', 0), ('compact_ms', 0);
 """  # noqa: S608  # constants only
+#: what makes a file of the version before into one of each version
+_MIGRATIONS = {2: "ALTER TABLE log ADD COLUMN expires_ms INTEGER"}
 #: how many rows one statement inserts: a handful of texts, which the connection keeps compiled
 _INSERT_SIZES = (64, 16, 4, 1)
-_INSERTS = {size: f"INSERT INTO log VALUES {', '.join(['(?, ?, ?, ?, ?, ?, ?)'] * size)}" for size in _INSERT_SIZES}  # noqa: S608  # constants only
+_INSERTS = {size: f"INSERT INTO log VALUES {', '.join(['(?, ?, ?, ?, ?, ?, ?, ?)'] * size)}" for size in _INSERT_SIZES}  # noqa: S608  # constants only
 _ENTRY = "revision, key, created, crc, value"
 
 
@@ -58,6 +60,7 @@ class Row:
     created: int
     previous: int
     at_ms: int
+    expires_ms: int
     value: bytes | None
 
 
@@ -67,6 +70,7 @@ class Loaded:
     revision: int
     oldest: int
     last_ms: int
+    expiries: list[tuple[str, int]]
 
 
 def _checksum(key: str, value: bytes | None) -> int:
@@ -133,12 +137,20 @@ class Database:
         run("PRAGMA synchronous = FULL")
         run("PRAGMA wal_autocheckpoint = 0")  # the writer decides when
         run("PRAGMA journal_size_limit = 67108864")
+        if not new:
+            self._migrate(self._pragma("user_version"))
         if new:
             self._writer.executescript(_SCHEMA)
             run("INSERT INTO meta VALUES ('identity', ?)", (identity,))
             run("COMMIT")
         found: str = run("SELECT value FROM meta WHERE name = 'identity'").fetchone()[0]
         return found
+
+    def _migrate(self, found: int) -> None:
+        for version in range(found + 1, _SCHEMA_VERSION + 1):
+            with self._transaction() as run:
+                run.execute(_MIGRATIONS[version])
+                run.execute(f"PRAGMA user_version = {version}")
 
     def _pragma(self, name: str) -> int:
         value: int = self._writer.execute(f"PRAGMA {name}").fetchone()[0]
@@ -152,23 +164,31 @@ class Database:
         with _mapped(f"cannot read {self.path}"):
             meta = dict(run("SELECT name, value FROM meta"))
             last, last_ms = run("SELECT revision, at_ms FROM log ORDER BY revision DESC LIMIT 1").fetchone() or (0, 0)
-            entries = self._load_entries()
+            entries, expiries = self._load_entries()
         return Loaded(
             entries,
             revision=max(last, int(meta["compact"]), int(meta["revision"])),
             oldest=int(meta["compact"]),
             last_ms=max(last_ms, int(meta["compact_ms"])),
+            expiries=expiries,
         )
 
-    def _load_entries(self) -> list[tuple[str, Entry]]:
+    def _load_entries(self) -> tuple[list[tuple[str, Entry]], list[tuple[str, int]]]:
         sql = (
-            "SELECT c.key, l.revision, l.created, l.crc, l.value FROM current c"
+            "SELECT c.key, l.revision, l.created, l.crc, l.value, l.expires_ms FROM current c"
             " JOIN log l ON l.revision = c.revision ORDER BY c.key"
         )
+        entries: list[tuple[str, Entry]] = []
+        expiries: list[tuple[str, int]] = []
         try:
-            return [(row[0], _entry(row[1], row[0], *row[2:])) for row in self._writer.execute(sql)]
-        except sqlite3.DatabaseError:
-            return [(key, self._load_one(key, at)) for key, at in self._writer.execute("SELECT * FROM current")]
+            for key, revision, created, crc, value, expires_ms in self._writer.execute(sql):
+                entries.append((key, _entry(revision, key, created, crc, value)))
+                if expires_ms:
+                    expiries.append((key, expires_ms))
+        except sqlite3.DatabaseError:  # what cannot be read has no end either
+            rows = self._writer.execute("SELECT * FROM current")
+            return [(key, self._load_one(key, at)) for key, at in rows], expiries
+        return entries, expiries
 
     def _load_one(self, key: str, revision: int) -> Entry:
         """For a file with a damaged page: the rows on other pages can still be read."""
@@ -191,7 +211,8 @@ class Database:
                 count = next(size for size in _INSERT_SIZES if size <= len(rows) - at)
                 values: list[int | str | bytes | None] = []
                 for r in rows[at : at + count]:
-                    values += (r.revision, r.key, r.created, r.previous, r.at_ms, _checksum(r.key, r.value), r.value)
+                    crc = _checksum(r.key, r.value)
+                    values += (r.revision, r.key, r.created, r.previous, r.at_ms, crc, r.value, r.expires_ms or None)
                 run.execute(_INSERTS[count], values)
                 at += count
             run.execute(

@@ -18,7 +18,8 @@ from queue import Empty, SimpleQueue
 from typing import ParamSpec, TypeVar
 
 from sampan.api.clock import Clock
-from sampan.store.embedded import WATCH_LIMIT, EmbeddedStore, check_commit
+from sampan.store.embedded import EmbeddedStore, check_commit
+from sampan.store.expiry import check_ttl, end_of
 from sampan.store.protocol import (
     Change,
     Compacted,
@@ -86,13 +87,12 @@ class SqliteStore(EmbeddedStore):
         clock: Clock,
         retention: Retention,
         on_fatal: Callable[[StoreError], None] | None,
-        watch_limit: int,
     ) -> None:
         loaded = opened.loaded
-        super().__init__(
-            SortedMap(loaded.entries), revision=loaded.revision, oldest=loaded.oldest, watch_limit=watch_limit
-        )
         self._clock = clock
+        super().__init__(
+            SortedMap(loaded.entries), revision=loaded.revision, oldest=loaded.oldest, expiries=loaded.expiries
+        )
         self._retention = retention
         self._on_fatal = on_fatal
         self._directory = opened.directory
@@ -107,6 +107,7 @@ class SqliteStore(EmbeddedStore):
         self._closed = False
         self._compactor = Compactor(self, opened.database, self._writer)
         self._timer = RetentionTimer(retention.check_every_seconds, self.check_retention)
+        self._expiry_timer.arm()
 
     @classmethod
     async def open(
@@ -117,7 +118,6 @@ class SqliteStore(EmbeddedStore):
         create: bool = True,
         retention: Retention | None = None,
         on_fatal: Callable[[StoreError], None] | None = None,
-        watch_limit: int = WATCH_LIMIT,
     ) -> SqliteStore:
         """Opens the store in ``directory``. Raises a StoreUnavailable that says what is wrong with it.
 
@@ -125,7 +125,7 @@ class SqliteStore(EmbeddedStore):
         fails: the process should end, for nothing can be written any more.
         """
         opened = await asyncio.to_thread(_open, directory, create)
-        return cls(opened, clock=clock, retention=retention or Retention(), on_fatal=on_fatal, watch_limit=watch_limit)
+        return cls(opened, clock=clock, retention=retention or Retention(), on_fatal=on_fatal)
 
     @property
     def identity(self) -> str:
@@ -134,7 +134,16 @@ class SqliteStore(EmbeddedStore):
 
     # Commits
 
-    async def commit(self, key: str, expected: int | None, value: bytes | None) -> int:
+    async def commit(
+        self,
+        key: str,
+        expected: int | None,
+        value: bytes | None,
+        *,
+        ttl_seconds: float | None = None,
+        note: object | None = None,
+    ) -> int:
+        check_ttl(ttl_seconds)
         if not key.isascii():
             key.encode()  # what UTF-8 cannot express must fail here, not in the writer
         while True:
@@ -154,13 +163,12 @@ class SqliteStore(EmbeddedStore):
                     raise
                 # Lost to a write that is not yet visible: the caller would read, find nothing new, and try again.
                 await asyncio.wait((base.settled,))
-        return await self._submit(key, value, newest, created, base)
-
-    async def _submit(self, key: str, value: bytes | None, newest: int, created: int, base: Pending | None) -> int:
         self._assigned = revision = self._assigned + 1
-        self._last_ms = max(self._last_ms, int(self._clock.now().timestamp() * 1000))
-        row = Row(revision, key, 0 if value is None else created or revision, newest, self._last_ms, value)
-        pending = Pending(row, base, self._loop.create_future())
+        now_ms = self._now_ms()
+        self._last_ms = max(self._last_ms, now_ms)
+        expires_ms = end_of(now_ms, ttl_seconds) if value is not None else 0
+        row = Row(revision, key, 0 if value is None else created or revision, newest, self._last_ms, expires_ms, value)
+        pending = Pending(row, base, note, self._loop.create_future())
         self._pending[key] = pending
         self._writer.submit(pending)
         # Shielded: a caller that gives up does not unmake the commit, nor wake the others who wait for it.
@@ -173,8 +181,8 @@ class SqliteStore(EmbeddedStore):
         for pending in batch:
             row = pending.row
             entry = None if row.value is None else Entry(row.key, row.value, row.revision, row.created)
-            self._publish(row.key, row.revision, entry)
-            pending.base = None
+            self._publish(row.key, row.revision, entry, row.expires_ms, pending.note)
+            pending.base = pending.note = None
             if self._pending.get(row.key) is pending:
                 del self._pending[row.key]
         for pending in batch:
@@ -221,6 +229,9 @@ class SqliteStore(EmbeddedStore):
             del self._pending[pending.row.key]
         else:
             self._pending[pending.row.key] = base
+
+    def _now_ms(self) -> int:
+        return int(self._clock.now().timestamp() * 1000)
 
     # History
 
@@ -290,10 +301,10 @@ class SqliteStore(EmbeddedStore):
             return
         self._refusal = self._refusal or StoreUnavailable("the store is closed")
         self._timer.close()
+        self._expiry_timer.close()
         self._compactor.stop()
         await self._writer.close()
         self._closed = True
-        self._end_watches()
         await asyncio.to_thread(self._reader.shutdown)
         self._database.close(trusted=not self._writer.stopped)
         self._directory.close()

@@ -35,6 +35,7 @@ class Pending:
 
     row: Row
     base: Pending | None
+    note: object | None
     settled: asyncio.Future[StoreError | None]
 
 
