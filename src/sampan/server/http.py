@@ -207,6 +207,8 @@ class _Exchange:
     ) -> web.StreamResponse:
         """Headers go out at once; every chunk is flushed as it comes."""
         answer = web.StreamResponse(status=response.status, headers=response.headers)
+        for name, value in response.more_headers:
+            answer.headers.add(name, value)
         self._add_warnings(request, answer)
         if "Content-Length" not in response.headers:
             answer.enable_chunked_encoding()

@@ -131,6 +131,8 @@ class Response:
     body: bytes | AsyncIterator[bytes] = b""
     content_type: str = "application/json"
     headers: dict[str, str] = field(default_factory=dict)
+    #: further values of headers that repeat (a backend's ``Set-Cookie``), sent behind ``headers`` as they are
+    more_headers: tuple[tuple[str, str], ...] = ()
     obj: Obj | None = None
     #: a watch's events, for callers in the same process
     events: AsyncIterator[WatchEvent] | None = None

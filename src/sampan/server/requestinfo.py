@@ -5,6 +5,7 @@ Pure. The path is read as sent: nothing is normalised, every segment is decoded 
 
 from __future__ import annotations
 
+import re
 from typing import Protocol
 from urllib.parse import unquote
 
@@ -15,6 +16,8 @@ from sampan.server.request import Request, RequestInfo
 _VERBS = {"POST": "create", "GET": "get", "HEAD": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 #: what may follow /namespaces/NAME without being a resource in that namespace
 _NAMESPACE_SUBRESOURCES = frozenset({"status", "finalize"})
+#: what follows is the backend's path and none of ours: it may hold empty segments
+_PROXIED = re.compile(r"/api/v1/(?:namespaces/[^/]+/(?:pods|services)|nodes)/[^/]+/proxy/")
 LONG_RUNNING_SUBRESOURCES = frozenset({"exec", "attach", "portforward", "proxy", "log"})
 
 
@@ -30,7 +33,7 @@ def parse(request: Request, kinds: Kinds) -> RequestInfo:
     Raises BadRequest.
     """
     path = request.raw_path
-    if "//" in path:
+    if "//" in path and not _PROXIED.match(path):
         return RequestInfo(False, request.method.lower(), path)
     if path.startswith("/api/"):
         parts = path[5:].rstrip("/").split("/")

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
 from yarl import URL
 
-from sampan.api.errors import ApiError, InternalError
+from sampan.api.errors import InternalError
 from sampan.server.request import Connection
+from sampan.server.streaming.faults import dial_fault, exchange_fault
 
 _CONNECT_SECONDS = 30
 _HEAD_SECONDS = 30
@@ -53,6 +54,18 @@ class BackendRefused(Exception):
         self.status, self.headers, self.body = status, headers, body
 
 
+class DialError(InternalError):
+    """No connection to the backend; ``fault`` says why without saying what was tried."""
+
+    def __init__(self, fault: str) -> None:
+        super().__init__(f"error dialing backend: {fault}")
+        self.fault = fault
+
+
+class BackendBroke(ConnectionError):
+    """The backend broke off in the middle of an answer: what was passed on so far is not the whole."""
+
+
 @dataclass(slots=True)
 class Upgraded:
     """A backend connection after its 101."""
@@ -75,8 +88,8 @@ class Upgraded:
         self.writer.close()
 
 
-async def connect_upgraded(target: Target, method: str, path: str, headers: Mapping[str, str]) -> Upgraded:
-    """Sends the request and waits for 101. Raises BackendRefused, InternalError (``error dialing backend``)."""
+async def connect_upgraded(target: Target, method: str, path: str, headers: Sequence[tuple[str, str]]) -> Upgraded:
+    """Sends the request and waits for 101. Raises BackendRefused, DialError."""
     try:
         async with asyncio.timeout(_CONNECT_SECONDS):
             reader, writer = await asyncio.open_connection(
@@ -84,10 +97,10 @@ async def connect_upgraded(target: Target, method: str, path: str, headers: Mapp
                 server_hostname=(target.host or target.address) if target.tls else None,
             )  # fmt: skip
     except (OSError, TimeoutError) as error:
-        raise dial_error(error) from error
+        raise DialError(dial_fault(error, target.address, target.port)) from error
     try:
         lines = [f"{method} {path} HTTP/1.1", f"Host: {target.authority}"]
-        lines += [f"{name}: {value}" for name, value in headers.items()]
+        lines += [f"{name}: {value}" for name, value in headers]
         writer.write(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))
         async with asyncio.timeout(_HEAD_SECONDS):
             await writer.drain()
@@ -96,16 +109,11 @@ async def connect_upgraded(target: Target, method: str, path: str, headers: Mapp
                 raise BackendRefused(status, answered, await _error_body(reader, answered))
     except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError) as error:
         writer.close()
-        raise dial_error(error) from error
+        raise DialError(exchange_fault(error, target.address, target.port)) from error
     except BaseException:
         writer.close()
         raise
     return Upgraded(reader, writer, answered)
-
-
-def dial_error(error: BaseException) -> ApiError:
-    text = str(error) or type(error).__name__
-    return InternalError(f"error dialing backend: {text}")
 
 
 def parse_head(head: bytes) -> tuple[int, dict[str, str]]:
@@ -170,7 +178,10 @@ async def _until_broken(work: Coroutine[Any, Any, None]) -> None:
 
 
 class HttpClient:
-    """Plain requests to backends. Nothing is followed, decoded, kept as cookies or taken from the environment."""
+    """Plain requests to backends. Nothing is followed, decoded, kept as cookies or taken from the environment.
+
+    It opens as many connections as it is asked for: ``Slots`` bounds them, by whom they are for.
+    """
 
     def __init__(self) -> None:
         self._session: aiohttp.ClientSession | None = None
@@ -178,27 +189,38 @@ class HttpClient:
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=None),
                 auto_decompress=False,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS),
                 skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent", "Content-Type"),
+                max_line_size=_HEAD_LIMIT_BYTES,
+                max_field_size=_HEAD_LIMIT_BYTES,
             )
         return self._session
 
     async def request(
-        self, target: Target, method: str, path: str, headers: Mapping[str, str], body: bytes | AsyncIterator[bytes]
+        self,
+        target: Target,
+        method: str,
+        path: str,
+        headers: Sequence[tuple[str, str]],
+        body: bytes | AsyncIterator[bytes],
     ) -> aiohttp.ClientResponse:
-        """``path`` with its query, encoded. The caller closes the response. Raises aiohttp.ClientError, OSError."""
+        """``path`` with its query, encoded. The caller closes the response. Raises DialError."""
         address = f"[{target.address}]" if ":" in target.address else target.address
-        return await self._open().request(
-            method,
-            URL(f"{target.scheme}://{address}:{target.port}{path}", encoded=True),
-            headers={"Host": target.authority, **headers},
-            data=body or None,
-            ssl=target.tls if target.tls is not None else True,
-            server_hostname=target.host or None if target.tls is not None else None,
-            allow_redirects=False,
-        )
+        try:
+            return await self._open().request(
+                method,
+                URL(f"{target.scheme}://{address}:{target.port}{path}", encoded=True),
+                headers=[("Host", target.authority), *headers],
+                data=body or None,
+                ssl=target.tls if target.tls is not None else True,
+                server_hostname=target.host or None if target.tls is not None else None,
+                allow_redirects=False,
+            )
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+            raise DialError(exchange_fault(error, target.address, target.port)) from error
 
     async def close(self) -> None:
         if self._session is not None:
@@ -206,12 +228,35 @@ class HttpClient:
             self._session = None
 
 
-async def chunks(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-    """The body as it comes. A backend that breaks off ends it. Closes the response."""
-    try:
-        async for data in response.content.iter_any():
-            yield data
-    except (aiohttp.ClientError, OSError):
-        return
-    finally:
-        response.close()
+class Body:
+    """The body of a backend's answer as it comes, for whoever sends it on; ``aclose`` it even when never begun.
+
+    ``whole``: an answer that breaks off raises BackendBroke; else it just ends (a followed log).
+    """
+
+    def __init__(self, response: aiohttp.ClientResponse, release: Callable[[], None], *, whole: bool) -> None:
+        self._response, self._release, self._whole = response, release, whole
+
+    def __aiter__(self) -> Body:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            data = await self._response.content.readany()
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            await self.aclose()
+            if self._whole:
+                raise BackendBroke("the backend broke off its answer") from error
+            raise StopAsyncIteration from error
+        except BaseException:
+            await self.aclose()
+            raise
+        if not data:
+            self._response.release()  # read to its end: the connection may serve another
+            await self.aclose()
+            raise StopAsyncIteration
+        return data
+
+    async def aclose(self) -> None:
+        self._response.close()
+        self._release()

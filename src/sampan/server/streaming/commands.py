@@ -6,13 +6,15 @@ tunnel is SPDY inside WebSocket messages and only unwrapped; older WebSocket pro
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from sampan.api import errors
+from sampan.api.types import Obj
 from sampan.server.request import Connection, Request, Response
 from sampan.server.streaming import options, websocket
 from sampan.server.streaming.backend import BackendRefused, Target, Upgraded, connect_upgraded, first_to_end, pipe
 from sampan.server.streaming.locate import Locator
+from sampan.server.streaming.slots import Slots
 from sampan.server.streaming.translate import PROTOCOLS, SPDY_PROTOCOL, Translator
 from sampan.server.streaming.websocket import WebSocket
 
@@ -26,16 +28,27 @@ _NODE_SUBRESOURCES = {"exec": "exec", "attach": "attach", "portforward": "portFo
 
 
 class Commands:
-    def __init__(self, locator: Locator) -> None:
-        self._locator = locator
+    def __init__(self, locator: Locator, slots: Slots) -> None:
+        self._locator, self._slots = locator, slots
 
     async def handle(self, request: Request) -> Response:
-        """Serves the connection until its end. Raises BadRequest, NotFound, Forbidden, InternalError."""
-        info = request.info
-        pod = await self._locator.pod(info.namespace, info.name)
+        """Serves the connection until its end.
+
+        Raises BadRequest, NotFound, Forbidden, TooManyRequests, InternalError.
+        """
+        pod = await self._locator.pod(request.info.namespace, request.info.name)
         upgrade = request.headers.get("upgrade", "")
         if not upgrade or "upgrade" not in request.headers.get("connection", "").lower() or request.hijack is None:
             raise errors.BadRequest("Upgrade request required")
+        release = self._slots.take(request.user.name, f"node {pod['spec'].get('nodeName', '')}")
+        try:
+            return await self._serve(request, pod)
+        finally:
+            release()
+
+    async def _serve(self, request: Request, pod: Obj) -> Response:
+        assert request.hijack is not None
+        info = request.info
         segments = [_NODE_SUBRESOURCES[info.subresource], info.namespace, info.name]
         if info.subresource == "portforward":
             path = options.node_path(*segments)
@@ -82,9 +95,9 @@ class Commands:
         assert request.hijack is not None
         if websocket.is_websocket(request):
             websocket.check_origin(request)
-        headers = {"Upgrade": request.headers["upgrade"], "Connection": "Upgrade"}
-        headers |= {name: request.headers[name] for name in _PIPED if name in request.headers}
-        headers |= {name: ", ".join(values) for name in _PIPED_LISTS if (values := _all(request, name))}
+        headers = [("Upgrade", request.headers["upgrade"]), ("Connection", "Upgrade")]
+        headers += [(name, request.headers[name]) for name in _PIPED if name in request.headers]
+        headers += [(name, ", ".join(values)) for name in _PIPED_LISTS if (values := request.header_values(name))]
         backend = await _dial(target, request.method, path, headers)
         if isinstance(backend, Response):
             return backend
@@ -115,7 +128,7 @@ async def tunnel(client: WebSocket, backend: Upgraded) -> None:
         await client.close()
 
 
-async def _dial(target: Target, method: str, path: str, headers: Mapping[str, str]) -> Upgraded | Response:
+async def _dial(target: Target, method: str, path: str, headers: Sequence[tuple[str, str]]) -> Upgraded | Response:
     """The upgraded connection, or the node's refusal as the answer to the client."""
     try:
         return await connect_upgraded(target, method, path, headers)
@@ -126,7 +139,7 @@ async def _dial(target: Target, method: str, path: str, headers: Mapping[str, st
 def refusal(refused: BackendRefused) -> Response:
     """A backend's own error answer. A redirect would lead the client past us and is an error (CVE-2022-3172)."""
     if refused.status < 400:
-        raise errors.InternalError(f"the backend answered {refused.status} to an upgrade request")
+        raise errors.InternalError(f"invalid upgrade response: status code {refused.status}")
     content_type = refused.headers.get("content-type", "text/plain; charset=utf-8")
     return Response(refused.status, refused.body, content_type)
 
@@ -137,8 +150,8 @@ def answer_headers(backend: Mapping[str, str]) -> dict[str, str]:
     return {name.title(): backend[name] for name in wanted if name in backend}
 
 
-def _spdy_headers(protocol: str) -> dict[str, str]:
-    return {"Upgrade": _SPDY, "Connection": "Upgrade", "X-Stream-Protocol-Version": protocol}
+def _spdy_headers(protocol: str) -> list[tuple[str, str]]:
+    return [("Upgrade", _SPDY), ("Connection", "Upgrade"), ("X-Stream-Protocol-Version", protocol)]
 
 
 def _agreed(request: Request, known: tuple[str, ...]) -> str | None:
@@ -146,17 +159,10 @@ def _agreed(request: Request, known: tuple[str, ...]) -> str | None:
     return next((protocol for protocol in known if protocol in offered), None)
 
 
-def _all(request: Request, name: str) -> list[str]:
-    if name in request.header_lists:
-        return request.header_lists[name]
-    return [request.headers[name]] if name in request.headers else []
-
-
 def _ports(request: Request) -> list[str]:
     """The ports of the oldest WebSocket port-forward, which names them in the query. Raises BadRequest."""
     listed = request.query_lists.get("ports") or ([request.query["ports"]] if "ports" in request.query else [])
     ports = [port for entry in listed for port in entry.split(",") if port]
     for port in ports:
-        if not port.isdigit() or not 0 < int(port) < 65536:
-            raise errors.BadRequest(f'strconv.ParseUint: parsing "{port}": invalid syntax')
+        options.integer(port, bits=32)
     return ports

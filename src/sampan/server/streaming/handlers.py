@@ -13,6 +13,7 @@ from sampan.server.streaming.commands import Commands
 from sampan.server.streaming.locate import Locator, NodeTls
 from sampan.server.streaming.logs import Logs
 from sampan.server.streaming.proxy import Proxy
+from sampan.server.streaming.slots import Slots
 
 #: (resource, subresource) of the core group that are served here
 SUBRESOURCES = frozenset(
@@ -29,8 +30,9 @@ class StreamingHandlers:
     def __init__(self, reader: ObjectReader, tls: NodeTls, random: Random, *, allow_loopback: bool = False) -> None:
         self._http = HttpClient()
         locator = Locator(reader, tls, random, allow_loopback=allow_loopback)
-        self._commands, self._logs = Commands(locator), Logs(locator, self._http)
-        self._proxy = Proxy(locator, self._http)
+        slots = Slots()
+        self._commands, self._logs = Commands(locator, slots), Logs(locator, self._http, slots)
+        self._proxy = Proxy(locator, self._http, slots)
 
     def register(self, connect: Callable[[str, str, str, Handler], None]) -> None:
         """Offers every subresource to ``Server.connect``."""

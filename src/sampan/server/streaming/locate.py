@@ -136,8 +136,8 @@ class Locator:
 
 
 def int_port(text: str) -> int:
-    if not text.isdigit() or not 0 < int(text) < 65536:
-        raise errors.BadRequest(f'invalid port "{text}"')
+    if not (text.isascii() and text.isdigit() and len(text) <= 5 and 0 < int(text) < 65536):
+        raise errors.BadRequest(f'invalid port "{text[:64]}"')
     return int(text)
 
 
