@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sampan.api import schema
 from sampan.api.protobuf import ProtobufError, decode_object
 
 
@@ -52,8 +53,17 @@ def test_bytes_become_base64() -> None:
 
 
 def test_zero_replicas_stay_and_other_zeros_go() -> None:
-    spec = field(1, 0) + field(5, 0)  # replicas (a pointer), minReadySeconds (none)
-    assert decoded("apps/v1", "Deployment", NAMED + field(2, spec))["spec"] == {"replicas": 0}
+    container = field(1, "c") + field(18, 0)  # tty
+    template = field(2, field(2, container) + field(11, 0) + field(12, 0))  # hostNetwork, hostPID
+    spec = field(1, 0) + field(3, template) + field(5, 0)  # replicas (a pointer), minReadySeconds (none)
+    obj = decoded("apps/v1", "Deployment", NAMED + field(2, spec))
+    schema.normalise(schema.load().definition("io.k8s.api.apps.v1.Deployment"), obj)
+    assert obj["spec"] == {
+        "replicas": 0,
+        "selector": None,
+        "strategy": {},
+        "template": {"metadata": {}, "spec": {"containers": [{"name": "c", "resources": {}}]}},
+    }
 
 
 def test_embedded_structs_are_flat_in_json() -> None:

@@ -42,13 +42,13 @@ def test_metadata_is_there_without_being_declared(node):
 
 def test_unknown_fields_are_pruned_except_where_preserved(node):
     obj = {"x": 1, "spec": {"y": 1, "free": {"z": {"deep": None}}, "any": [None], "template": {"metadata": {}, "q": 1}}}
-    schema.prune(node, obj)
+    schema.normalise(node, obj)
     assert obj == {"spec": {"free": {"z": {"deep": None}}, "any": [None], "template": {"metadata": {}}}}
 
 
 def test_null_stays_only_where_it_may_be(node):
     obj = {"spec": {"note": None, "size": None}}
-    schema.prune(node, obj)
+    schema.normalise(node, obj)
     assert obj == {"spec": {"note": None}}
 
 

@@ -3,9 +3,9 @@
 Called by the API server for bodies of type ``application/vnd.kubernetes.protobuf``. The result goes through the same
 structural decoding as JSON. Encoding is not done: every client that sends this also accepts JSON answers.
 
-Two things differ between the forms. Go embeds some structs (a Volume's source), which are messages of their own here
-and plain fields in JSON: a message field that the schema does not know is such a one. And Go writes every field that
-is no pointer, empty or not: an empty value is dropped, but for the fields in ``MEANT_WHEN_EMPTY``, which are pointers.
+Go embeds some structs (a Volume's source), which are messages of their own here and plain fields in JSON: a message
+field that the schema does not know is such a one. And Go writes every field that is no pointer, empty or not: the
+structural decoding drops what is empty and omitted, as it does for JSON.
 Sources: apimachinery ``runtime.Unknown``; "API concepts: Kubernetes Protobuf encoding".
 """
 
@@ -30,26 +30,6 @@ MAX_DEPTH = 100
 
 _META = "io.k8s.apimachinery.pkg.apis.meta.v1."
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-#: Pointers in Go whose zero says something: 0 replicas is not "as many as the default".
-MEANT_WHEN_EMPTY = frozenset(
-    {
-        "activeDeadlineSeconds", "allocateLoadBalancerNodePorts", "allowPrivilegeEscalation", "attachRequired",
-        "automountServiceAccountToken", "averageUtilization", "backoffLimit", "backoffLimitPerIndex",
-        "blockOwnerDeletion", "completions", "controller", "defaultMode", "deletionGracePeriodSeconds",
-        "enableServiceLinks", "expirationSeconds", "failedJobsHistoryLimit", "fsGroup", "gracePeriodSeconds",
-        "hostPID", "hostUsers", "immutable", "leaseDurationSeconds", "leaseTransitions", "maxSurge",
-        "maxUnavailable", "minAvailable", "minReplicas", "mode", "optional", "orphanDependents", "parallelism",
-        "partition", "podInfoOnMount", "port", "priority", "privileged", "progressDeadlineSeconds",
-        "readOnlyRootFilesystem", "ready", "replicas", "requiresRepublish", "revisionHistoryLimit",
-        "runAsGroup", "runAsNonRoot", "runAsUser", "seLinuxMount", "serving", "setHostnameAsFQDN",
-        "shareProcessNamespace", "stabilizationWindowSeconds", "startingDeadlineSeconds", "storageCapacity",
-        "storageClassName", "successfulJobsHistoryLimit", "suspend", "targetCPUUtilizationPercentage",
-        "terminatedPodGracePeriodSeconds", "terminating", "terminationGracePeriodSeconds", "timeoutSeconds",
-        "tolerationSeconds", "ttlSecondsAfterFinished", "unready", "volumeName",
-    }
-)  # fmt: skip
-
 
 #: Kinds that clients send under whatever group version they are talking to.
 _ANY_VERSION = {
@@ -131,7 +111,7 @@ def _message(name: str, data: bytes, path: str, unknown: list[str], depth: int) 
             result |= _embedded(kind[2:], value, path, unknown, depth)
         else:
             decoded = _value(kind, wire_type, value, here, unknown, depth)
-            if decoded or isinstance(decoded, dict) or (key in MEANT_WHEN_EMPTY and decoded is not None):
+            if decoded is not None:
                 result[key] = decoded
     return result
 

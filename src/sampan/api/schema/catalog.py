@@ -15,12 +15,13 @@ from typing import Any, NamedTuple
 import orjson
 
 from sampan.api.schema import scalars
-from sampan.api.schema.nodes import AnyNode, Field, ListNode, MapNode, Node, ObjectNode, ScalarNode
+from sampan.api.schema.nodes import AnyNode, Field, ListNode, MapNode, Node, ObjectNode, Presence, ScalarNode
 from sampan.api.schema.overlay import SPECIAL
 
 Raw = dict[str, Any]
 
 _DATA = "data/kubernetes-1.37.json"
+_PRESENCE = "data/presence-1.37.json"
 _SCALARS = {
     ("string", ""): scalars.STRING,
     ("string", "byte"): scalars.BYTES,
@@ -45,14 +46,22 @@ def go_type_name(definition: str) -> str:
     return ".".join(definition.rsplit(".", 2)[-2:])
 
 
-class Schema:
-    """All definitions of one Kubernetes version. Raw definitions are shared: read-only."""
+def _by_name(data: bytes) -> dict[str, bytes]:
+    """The lines of a data file, unparsed, by the definition that each is of."""
+    lines: dict[str, bytes] = {}
+    for line in data.splitlines()[1:-1]:
+        name, _, body = line.partition(b":")
+        lines[name[1:-1].decode()] = body.removesuffix(b",")
+    return lines
 
-    def __init__(self, data: bytes) -> None:
-        self._lines: dict[str, bytes] = {}
-        for line in data.splitlines()[1:-1]:
-            name, _, body = line.partition(b":")
-            self._lines[name[1:-1].decode()] = body.removesuffix(b",")
+
+class Schema:
+    """All definitions of one Kubernetes version. Raw definitions are shared: read-only. ``presence``: what Go's structs
+    write of each field (see ``tools/compile_presence.py``)."""
+
+    def __init__(self, data: bytes, presence: bytes) -> None:
+        self._lines = _by_name(data)
+        self._presence = _by_name(presence)
         self._nodes: dict[str, Node] = {}
         self._leaves = {key: ScalarNode(scalar) for key, scalar in _SCALARS.items()}
 
@@ -98,21 +107,35 @@ class Schema:
         raw = self.raw(name)
         if raw.get("type", "object") != "object":
             return self._build(raw)
+
+        def fields() -> dict[str, Field]:
+            presence = self.presence(name)
+            return {
+                key: self._field(schema, presence.get(key, "omitted"))
+                for key, schema in raw.get("properties", {}).items()
+            }
+
         return ObjectNode(
             name,
             name.rpartition(".")[2],
             go_type_name(name),
-            lambda: {key: self._field(schema) for key, schema in raw.get("properties", {}).items()},
+            fields,
             required=tuple(raw.get("required", ())),
             map_type=raw.get("x-kubernetes-map-type", "granular"),
         )
 
-    def _field(self, raw: Raw) -> Field:
+    def presence(self, name: str) -> dict[str, Presence]:
+        """Of the fields of a definition; those that are not there are omitted when empty."""
+        facts: dict[Presence, list[str]] = orjson.loads(self._presence.get(name, b"{}"))
+        return {key: found for found, keys in facts.items() for key in keys}
+
+    def _field(self, raw: Raw, presence: Presence) -> Field:
         strategy = raw.get("x-kubernetes-patch-strategy", "")
         return Field(
             self._build(raw),
             frozenset(strategy.split(",")) if strategy else frozenset(),
             raw.get("x-kubernetes-patch-merge-key", ""),
+            presence,
         )
 
     def _build(self, raw: Raw) -> Node:
@@ -137,4 +160,5 @@ class Schema:
 @lru_cache(maxsize=1)
 def load() -> Schema:
     """The schema of this version's built-in kinds; read once a process."""
-    return Schema((Path(__file__).parent / _DATA).read_bytes())
+    here = Path(__file__).parent
+    return Schema((here / _DATA).read_bytes(), (here / _PRESENCE).read_bytes())

@@ -23,10 +23,10 @@ class Decoded:
 
 
 def decode(node: Node, value: Any, type_name: str = "", *, collect_unknown: bool = True) -> Decoded:
-    """Decode in place as Go would: unknown fields and nulls are dropped, times and quantities made canonical; the
-    first wrong type ends it. ``type_name`` names the root when the node has no Go type of its own (custom
-    resources)."""
-    if node.clean(value):
+    """Decode in place as Go would: unknown fields, nulls and omitted zero values are dropped, fields that are always
+    written come, times and quantities are made canonical; the first wrong type ends it. ``type_name`` names the root
+    when the node has no Go type of its own (custom resources)."""
+    if node.settle(value):
         return Decoded(value)
     if value is None:
         return Decoded(node.zero())
@@ -42,26 +42,25 @@ def _root_name(node: Node, type_name: str) -> str:
     return node.type_name if isinstance(node, ObjectNode) and node.type_name else type_name
 
 
+def normalise(node: Node, value: Any) -> Any:
+    """``value``, an object of this kind by type already, as upstream's structs would hold it: in place, and returned.
+    For what defaults, patches and callers in the process made, and for values stored by earlier versions. What does
+    not fit its type stays."""
+    if node.settle(value):
+        return value
+    return node.decode(value, Walk(collect_unknown=False, tolerant=True), Place("", "", ""))
+
+
 def check(node: Node, value: Any, type_name: str = "") -> str | None:
     """The first type error, or None. The value is not changed."""
-    if node.clean(value):
-        return None
     return decode(node, objects.deep_copy(value), type_name, collect_unknown=False).error
 
 
 def unknown_fields(node: Node, value: Any) -> list[str]:
     """Paths of fields that the kind does not have (``spec.containers[0].foo``). The value is not changed."""
-    if node.clean(value):
-        return []
     walk = Walk(collect_unknown=True, tolerant=True)
     node.decode(objects.deep_copy(value), walk, Place("", "", ""))
     return list(walk.unknown or ())
-
-
-def prune(node: Node, value: Any) -> None:
-    """Drop unknown fields and explicit nulls in place; values of a wrong type stay."""
-    if not node.clean(value):
-        node.decode(value, Walk(collect_unknown=False, tolerant=True), Place("", "", ""))
 
 
 def unknown_field_message(path: str) -> str:

@@ -4,23 +4,33 @@ Built by ``catalog`` (built-in kinds) and ``structural`` (custom resources); wal
 (``sampan.api.patch``) and defaulting. Nodes are shared and immutable once built; their children are built on first
 use, because a server that starts needs a handful of the 862 definitions.
 
-Decoding is the hot path of every write, so it has two speeds. ``Node.clean(value)`` only answers whether a value is
-exactly right: all fields known, all types right, no nulls, every leaf in canonical form; it keeps no paths and is
-compiled to closures. Only below a value that is not clean does ``Node.decode`` walk again, with paths, to repair it
-in place (drop nulls and unknown fields as Go's decoder does) or to say what is wrong.
+Decoding is the hot path of every write, so it has two speeds. ``Node.settle(value)`` makes a value what upstream's
+structs would hold, in place: zero values of fields that they omit go, as do nulls, and fields that they always write
+come (see ``Presence``). It keeps no paths and is compiled to closures; False means that something is there which it
+cannot settle. Only below such a value does ``Node.decode`` walk again, with paths, to repair it (drop unknown fields,
+put leaves into canonical form) or to say what is wrong.
 
 What this does not do: semantic validation, ``required``, enums. Upstream's decoder checks none of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from sampan.api.schema.scalars import Mismatch, ScalarType, describe
 
-Clean = Callable[[Any], bool]
+Settle = Callable[[Any], bool]
+
+#: What Go's encoder writes of a field that holds its zero value. ``omitted``: nothing; ``kept``: it is a pointer, so
+#: that zero is a value and only absence is nothing; ``always``: the zero itself; ``null``: null (slices, pointers and
+#: times whose tag does not say omitempty).
+Presence = Literal["omitted", "kept", "always", "null"]
+
+#: Objects within objects that are settled before they are walked with paths. Deeper ones are only walked, or a value
+#: nested by the hundred would be settled once from each of its ancestors.
+_SETTLED_DEPTH: Final = 8
 
 #: Upstream reports at most this many strict errors of one body (sigs.k8s.io/json).
 MAX_STRICT_ERRORS: Final = 100
@@ -53,15 +63,25 @@ class Walk:
     stay.
     """
 
-    __slots__ = ("tolerant", "unknown")
+    __slots__ = ("depth", "tolerant", "unknown")
 
     def __init__(self, *, collect_unknown: bool, tolerant: bool = False) -> None:
         self.unknown: dict[str, None] | None = {} if collect_unknown else None
         self.tolerant = tolerant
+        self.depth = 0
 
-    def unknown_field(self, path: str) -> None:
+    def unknown_field(self, path: str, key: str) -> None:
         if self.unknown is not None and len(self.unknown) < MAX_STRICT_ERRORS:
-            self.unknown[path] = None
+            self.unknown[f"{path}.{key}" if path else key] = None
+
+    def into(self, node: Node, value: Any, place: Place) -> Any:
+        """The value as ``node`` keeps it, walked only if it has to be."""
+        if (self.depth < _SETTLED_DEPTH or not node.branches) and node.settle(value):
+            return value
+        self.depth += 1
+        value = node.decode(value, self, place)
+        self.depth -= 1
+        return value
 
     def mismatch(self, value: Any, go_type: str, place: Place, text: str = "") -> Any:
         if self.tolerant:
@@ -75,14 +95,16 @@ class Walk:
 class Node:
     """Base of all nodes.
 
-    ``clean`` is compiled on first use. ``go_type``: the Go type's name in errors. The rest is for custom resources:
-    ``structural`` says that this is of one, ``nullable`` keeps an explicit null, ``default`` counts if ``has_default``.
+    ``settle`` is compiled on first use. ``go_type``: the Go type's name in errors. ``branches``: has values below.
+    The rest is for custom resources: ``structural`` says that this is of one, ``nullable`` keeps an explicit null,
+    ``default`` counts if ``has_default``.
     """
 
-    __slots__ = ("clean", "default", "go_type", "has_default", "nullable", "structural")
+    __slots__ = ("default", "go_type", "has_default", "nullable", "settle", "structural")
 
     go_type: str
-    clean: Clean
+    settle: Settle
+    branches = True
 
     def __init__(self, go_type: str) -> None:
         self.go_type = go_type
@@ -90,17 +112,17 @@ class Node:
         self.structural = False
         self.has_default = False
         self.default: Any = None
-        self.clean = self._clean_first
+        self.settle = self._settle_first
 
-    def _clean_first(self, value: Any) -> bool:
-        self.clean = self._nullable(self._compile()) if self.nullable else self._compile()
-        return self.clean(value)
+    def _settle_first(self, value: Any) -> bool:
+        self.settle = self._nullable(self._compile()) if self.nullable else self._compile()
+        return self.settle(value)
 
     @staticmethod
-    def _nullable(clean: Clean) -> Clean:
-        return lambda value: value is None or clean(value)
+    def _nullable(settle: Settle) -> Settle:
+        return lambda value: value is None or settle(value)
 
-    def _compile(self) -> Clean:
+    def _compile(self) -> Settle:
         raise AssertionError("abstract")
 
     def decode(self, value: Any, walk: Walk, place: Place) -> Any:
@@ -108,7 +130,7 @@ class Node:
         raise AssertionError("abstract")
 
     def zero(self) -> Any:
-        """Go's zero value of the type: what a null element of a list or map becomes."""
+        """Go's zero value of the type as its encoder writes it: what a null element of a list or map becomes."""
         return None
 
     def null_element(self, walk: Walk, place: Place) -> Any:
@@ -126,8 +148,9 @@ class AnyNode(Node):
     """Anything, kept as it is: RawExtension, FieldsV1, JSON, ``x-kubernetes-preserve-unknown-fields`` without type."""
 
     __slots__ = ()
+    branches = False
 
-    def _compile(self) -> Clean:
+    def _compile(self) -> Settle:
         return lambda value: True
 
     def decode(self, value: Any, walk: Walk, place: Place) -> Any:
@@ -139,12 +162,13 @@ class AnyNode(Node):
 
 class ScalarNode(Node):
     __slots__ = ("scalar",)
+    branches = False
 
     def __init__(self, scalar: ScalarType) -> None:
         super().__init__(scalar.go_type)
         self.scalar = scalar
 
-    def _compile(self) -> Clean:
+    def _compile(self) -> Settle:
         return self.scalar.clean
 
     def exact(self) -> type | None:
@@ -154,7 +178,7 @@ class ScalarNode(Node):
         return self.scalar.zero
 
     def decode(self, value: Any, walk: Walk, place: Place) -> Any:
-        if self.clean(value):
+        if self.settle(value):
             return value
         try:
             return self.scalar.convert(value)
@@ -168,17 +192,24 @@ class ScalarNode(Node):
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field of an object with how strategic merge treats it there: ``strategy`` of merge, replace, retainKeys."""
+    """One field of an object with how strategic merge treats it there: ``strategy`` of merge, replace, retainKeys.
+    Fields of custom resources have no Go type: what they hold is kept."""
 
     node: Node
     strategy: frozenset[str] = frozenset()
     merge_key: str = ""
+    presence: Presence = "kept"
+
+    @property
+    def omitted_when_empty(self) -> bool:
+        """Does a value that is empty count as absent? (Storage knows no empty slice beside the absent one.)"""
+        return self.presence == "omitted" or (self.presence == "null" and isinstance(self.node, ListNode | MapNode))
 
 
 class ObjectNode(Node):
     """Known fields. ``preserve_unknown`` keeps others as they are. ``fields`` is built by ``build`` on first use."""
 
-    __slots__ = ("_build", "_fields", "map_type", "name", "preserve_unknown", "required", "type_name")
+    __slots__ = ("_always", "_build", "_fields", "map_type", "name", "preserve_unknown", "required", "type_name")
 
     def __init__(
         self,
@@ -199,6 +230,7 @@ class ObjectNode(Node):
         self.preserve_unknown = preserve_unknown
         self._build = build
         self._fields: Mapping[str, Field] | None = None
+        self._always: tuple[tuple[str, Node | None], ...] | None = None
 
     @property
     def fields(self) -> Mapping[str, Field]:
@@ -207,34 +239,37 @@ class ObjectNode(Node):
         return self._fields
 
     def zero(self) -> Any:
-        return {}
+        value: dict[str, Any] = {}
+        self._fill(value)
+        return value
 
-    def _compile(self) -> Clean:
-        leaves: dict[str, type] = {}
-        nested: dict[str, Clean] = {}
+    def _fill(self, value: dict[str, Any]) -> None:
+        """Put in the fields that upstream always writes."""
+        for name, node in self._written():
+            if name not in value:
+                value[name] = node.zero() if node is not None else None
+
+    def _written(self) -> Iterable[tuple[str, Node | None]]:
+        """Names of the fields that are always written, with the node whose zero they hold (None: null)."""
+        if self._always is None:
+            self._always = tuple(
+                (name, field.node if field.presence == "always" else None)
+                for name, field in self.fields.items()
+                if field.presence in ("always", "null")
+            )
+        return self._always
+
+    def _compile(self) -> Settle:
+        #: Of a leaf the one Python type that fits, of all else what settles it.
+        rules: dict[str, Any] = {}
         for name, field in self.fields.items():
-            exact = field.node.exact()
-            if exact is not None:
-                leaves[name] = exact
-            else:
-                nested[name] = _first_use(nested, name, field.node)
-        leaf, child, strict = leaves.get, nested.get, not self.preserve_unknown
-
-        def clean(value: Any) -> bool:
-            if type(value) is not dict:
-                return False
-            for key, item in value.items():
-                if type(item) is leaf(key):
-                    continue
-                check = child(key)
-                if check is None:
-                    if strict or key in leaves:
-                        return False
-                elif item is None or not check(item):
-                    return False
-            return True
-
-        return clean
+            rules[name] = field.node.exact() or _first_use(rules, name, field.node)
+        omitted = frozenset(name for name, field in self.fields.items() if field.omitted_when_empty)
+        null_stays = frozenset(
+            name for name, field in self.fields.items() if field.node.nullable or field.presence == "null"
+        )
+        always = tuple(name for name, _ in self._written())
+        return _settler(rules, omitted, null_stays, always, self._fill, strict=not self.preserve_unknown)
 
     def decode(self, value: Any, walk: Walk, place: Place) -> Any:
         if value is None and self.nullable:
@@ -246,27 +281,80 @@ class ObjectNode(Node):
             field = fields.get(key)
             if field is None:
                 if not self.preserve_unknown:
-                    walk.unknown_field(f"{place.path}.{key}" if place.path else key)
+                    walk.unknown_field(place.path, key)
                     del value[key]
                 continue
             item = value[key]
-            node = field.node
-            if item is None and not node.nullable:
+            if item is not None or field.node.nullable:
+                item = value[key] = walk.into(field.node, item, place.field(self.type_name, key))
+            if (item is None and not field.node.nullable) or (not item and field.omitted_when_empty):
                 del value[key]
-            elif not node.clean(item):
-                value[key] = node.decode(item, walk, place.field(self.type_name, key))
+        self._fill(value)
         return value
 
 
-def _first_use(nested: dict[str, Clean], name: str, node: Node) -> Clean:
+def _settler(  # noqa: C901 (one loop: what it calls is paid for by every write)
+    rules: Mapping[str, Any],
+    omitted: frozenset[str],
+    null_stays: frozenset[str],
+    always: tuple[str, ...],
+    fill: Callable[[dict[str, Any]], None],
+    *,
+    strict: bool,
+) -> Settle:
+    rule = rules.get
+
+    def settle(value: Any) -> bool:  # noqa: C901
+        if type(value) is not dict:
+            return False
+        dropped: list[str] | None = None
+        for key, item in value.items():
+            check = rule(key)
+            if type(item) is check:
+                if item or key not in omitted:
+                    continue
+            elif check is None:
+                if strict:
+                    return False
+                continue
+            elif item is None:
+                if key in null_stays:
+                    continue
+            elif check is str or check is bool or not check(item):
+                return False
+            elif item or key not in omitted:
+                continue
+            if dropped is None:
+                dropped = []
+            dropped.append(key)
+        if dropped is not None:
+            for key in dropped:
+                del value[key]
+        for key in always:
+            if key not in value:
+                fill(value)
+                break
+        return True
+
+    return settle
+
+
+def _first_use(rules: dict[str, Any], name: str, node: Node) -> Settle:
     """Stands in for a child's check until it is first needed, then puts the compiled one in its place."""
 
     def first(value: Any) -> bool:
-        result = node.clean(value)
-        nested[name] = node.clean
+        result = node.settle(value)
+        rules[name] = node.settle
         return result
 
     return first
+
+
+def _all_are(exact: type, values: Iterable[Any]) -> bool:
+    for kind in map(type, values):  # noqa: SIM110 (a generator takes twice as long)
+        if kind is not exact:
+            return False
+    return True
 
 
 class MapNode(Node):
@@ -282,17 +370,17 @@ class MapNode(Node):
     def zero(self) -> Any:
         return {}
 
-    def _compile(self) -> Clean:
+    def _compile(self) -> Settle:
         node, exact = self.values, self.values.exact()
 
-        def clean(value: Any) -> bool:
+        def settle(value: Any) -> bool:
             if type(value) is not dict:
                 return False
             if exact is not None:
-                return all(type(item) is exact for item in value.values())
-            return all(item is not None and node.clean(item) for item in value.values())
+                return _all_are(exact, value.values())
+            return all(map(node.settle, value.values()))
 
-        return clean
+        return settle
 
     def decode(self, value: Any, walk: Walk, place: Place) -> Any:
         if value is None and self.nullable:
@@ -303,8 +391,8 @@ class MapNode(Node):
         for key, item in value.items():
             if item is None:
                 value[key] = node.null_element(walk, place.key(key))
-            elif not node.clean(item):
-                value[key] = node.decode(item, walk, place.key(key))
+            else:
+                value[key] = walk.into(node, item, place.key(key))
         return value
 
 
@@ -322,20 +410,17 @@ class ListNode(Node):
     def zero(self) -> Any:
         return []
 
-    def _compile(self) -> Clean:
+    def _compile(self) -> Settle:
         node, exact = self.items, self.items.exact()
 
-        def clean(value: Any) -> bool:
+        def settle(value: Any) -> bool:
             if type(value) is not list:
                 return False
-            for item in value:
-                if type(item) is exact:
-                    continue
-                if item is None or not node.clean(item):
-                    return False
-            return True
+            if exact is not None:
+                return _all_are(exact, value)
+            return all(map(node.settle, value))
 
-        return clean
+        return settle
 
     def decode(self, value: Any, walk: Walk, place: Place) -> Any:
         if value is None and self.nullable:
@@ -346,6 +431,6 @@ class ListNode(Node):
         for index, item in enumerate(value):
             if item is None:
                 value[index] = node.null_element(walk, place.item(index))
-            elif not node.clean(item):
-                value[index] = node.decode(item, walk, place.item(index))
+            else:
+                value[index] = walk.into(node, item, place.item(index))
         return value

@@ -35,13 +35,18 @@ def named(check: NameCheck, value: str, path: str) -> Errors:
 
 
 def needed(obj: Mapping[str, Any], path: str, *keys: str) -> Errors:
-    """Required fields that are absent or empty."""
-    return [errors.required(f"{path}.{key}") for key in keys if obj.get(key) in (None, "", [], {})]
+    """Required fields that are absent, or hold nothing."""
+    return [errors.required(f"{path}.{key}") for key in keys if _hollow(obj.get(key))]
+
+
+def _hollow(value: Any) -> bool:
+    """Zero, or an object in which all is: what is written of a struct that nobody filled."""
+    return all(map(_hollow, value.values())) if isinstance(value, dict) else not value
 
 
 def missing(obj: Mapping[str, Any], *keys: str) -> Errors:
     """The same for fields of the object itself."""
-    return [errors.required(key) for key in keys if obj.get(key) in (None, "", [], {})]
+    return [errors.required(key) for key in keys if _hollow(obj.get(key))]
 
 
 def one_of(value: str | None, supported: Sequence[str], path: str, *, must: bool = False) -> Errors:

@@ -136,7 +136,7 @@ def _progress(
         made = conditions.make(
             "Progressing", "True", "ReplicaSetUpdated", f"{subject} is progressing.", now, updated=True
         )
-        if current is not None and current["status"] == "True" and "lastTransitionTime" in current:
+        if current is not None and current["status"] == "True" and current.get("lastTransitionTime"):
             made["lastTransitionTime"] = current["lastTransitionTime"]
         # Replaced even when equal: lastUpdateTime restarts the deadline.
         return [*conditions.drop(listed, "Progressing"), made]
@@ -191,6 +191,6 @@ def _replica_failure(new: Obj | None, sets: Sequence[Obj]) -> Condition | None:
         condition = conditions.find((rs.get("status") or {}).get("conditions"), "ReplicaFailure")
         if condition is not None and condition.get("status") == "True":
             copied = condition.copy()
-            copied.setdefault("lastUpdateTime", condition.get("lastTransitionTime", ""))
+            copied["lastUpdateTime"] = condition.get("lastUpdateTime") or condition.get("lastTransitionTime") or ""
             return copied
     return None

@@ -47,7 +47,7 @@ def plan_silent(node: Obj, now: datetime) -> list[Condition]:
             new["lastHeartbeatTime"] = str(node["metadata"].get("creationTimestamp", moment))
             new["reason"], new["message"] = "NodeStatusNeverUpdated", "Kubelet never posted node status."
         else:
-            new["lastHeartbeatTime"] = old.get("lastHeartbeatTime", moment)
+            new["lastHeartbeatTime"] = old.get("lastHeartbeatTime") or moment
             new["reason"], new["message"] = "NodeStatusUnknown", "Kubelet stopped posting node status."
         listed = [new if entry["type"] == kind else entry for entry in listed] if old is not None else [*listed, new]
     return listed

@@ -31,7 +31,7 @@ def put(conditions: Sequence[Condition] | None, new: Condition) -> list[Conditio
     old = find(present, new["type"])
     if old is not None and old["status"] == new["status"] and old.get("reason") == new.get("reason"):
         return present
-    if old is not None and old["status"] == new["status"] and "lastTransitionTime" in old:
+    if old is not None and old["status"] == new["status"] and old.get("lastTransitionTime"):
         new = new.copy()
         new["lastTransitionTime"] = old["lastTransitionTime"]
     return [*drop(present, new["type"]), new]

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from sampan.api.groups import printing
+from sampan.api.groups.admissionregistration.webhooks import default_match_resources
 from sampan.api.kind import Column, Kind
 from sampan.api.types import Obj
 from sampan.api.validation import common
@@ -16,13 +17,7 @@ from sampan.api.validation.common import Errors
 def _default(obj: Obj) -> None:
     spec = obj.setdefault("spec", {})
     spec.setdefault("failurePolicy", "Fail")
-    constraints = spec.get("matchConstraints")
-    if constraints is not None:
-        constraints.setdefault("matchPolicy", "Equivalent")
-        constraints.setdefault("namespaceSelector", {})
-        constraints.setdefault("objectSelector", {})
-        for rule in constraints.get("resourceRules") or ():
-            rule.setdefault("scope", "*")
+    default_match_resources(spec.get("matchConstraints"))
 
 
 def _validate(obj: Obj) -> Errors:

@@ -7,10 +7,15 @@ from datetime import datetime
 from typing import Any
 
 from sampan.api.groups import printing
+from sampan.api.groups.admissionregistration.webhooks import default_match_resources
 from sampan.api.kind import Column, Kind
 from sampan.api.types import Obj
 from sampan.api.validation import common
 from sampan.api.validation.common import Errors
+
+
+def _default(obj: Obj) -> None:
+    default_match_resources((obj.get("spec") or {}).get("matchResources"))
 
 
 def _validate(obj: Obj) -> Errors:
@@ -37,6 +42,7 @@ KINDS = (
         categories=("api-extensions",),
         generation=True,
         unconditional_update=False,
+        default=_default,
         validate=_validate,
         columns=(
             printing.NAME,

@@ -1,4 +1,4 @@
-"""Webhooks of the two webhook configurations: defaults and validation."""
+"""Webhooks of the two webhook configurations: defaults and validation; defaults of what policies match."""
 
 from __future__ import annotations
 
@@ -21,6 +21,18 @@ def default_webhooks(obj: Obj, *, reinvocation: bool = False) -> None:
         if service is not None:
             service.setdefault("port", 443)
         for rule in hook.get("rules") or ():
+            rule.setdefault("scope", "*")
+
+
+def default_match_resources(match: Obj | None) -> None:
+    """What an admission policy, or a binding, applies to."""
+    if match is None:
+        return
+    match.setdefault("matchPolicy", "Equivalent")
+    match.setdefault("namespaceSelector", {})
+    match.setdefault("objectSelector", {})
+    for key in ("resourceRules", "excludeResourceRules"):
+        for rule in match.get(key) or ():
             rule.setdefault("scope", "*")
 
 

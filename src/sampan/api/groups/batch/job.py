@@ -32,7 +32,8 @@ def default_job_spec(spec: Obj) -> None:
     spec.setdefault("manualSelector", False)
     for rule in (spec.get("podFailurePolicy") or {}).get("rules") or ():
         for pattern in rule.get("onPodConditions") or ():
-            pattern.setdefault("status", "True")
+            if not pattern.get("status"):
+                pattern["status"] = "True"
 
 
 def _default(job: Obj) -> None:
@@ -56,6 +57,8 @@ def _prepare_create(job: Obj) -> None:
     template_labels = template.setdefault("labels", {})
     for key, value in ((CONTROLLER_UID, uid), (LEGACY_CONTROLLER_UID, uid), (JOB_NAME, name), (LEGACY_JOB_NAME, name)):
         template_labels[key] = value
+    if not metadata.get("labels"):  # as defaulting does when the object is read back
+        metadata["labels"] = dict(template_labels)
     selector = spec.setdefault("selector", {})
     selector.setdefault("matchLabels", {})[CONTROLLER_UID] = uid
 

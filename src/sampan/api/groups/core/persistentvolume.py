@@ -9,7 +9,7 @@ from typing import Any
 from sampan.api import errors, quantity
 from sampan.api.groups import printing
 from sampan.api.groups.core.persistentvolumeclaim import access_modes, short_access_modes
-from sampan.api.groups.core.pod_defaults import default_resource_list, default_volume
+from sampan.api.groups.core.pod_defaults import default_legacy_sources, default_resource_list, default_volume
 from sampan.api.kind import Column, Kind
 from sampan.api.types import Obj
 from sampan.api.validation import common, scheduling, volumes
@@ -24,6 +24,7 @@ def _default(volume: Obj) -> None:
         spec["persistentVolumeReclaimPolicy"] = "Retain"
     spec.setdefault("volumeMode", "Filesystem")
     default_resource_list(spec.get("capacity"))
+    default_legacy_sources(spec)
     if spec.get("hostPath") is not None:
         default_volume({"name": "", "hostPath": spec["hostPath"]})
     if isinstance(volume.get("status"), dict):

@@ -6,6 +6,10 @@ tolerations); that is not done here.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+from typing import Any
+
 from sampan.api import quantity
 from sampan.api.types import Obj
 
@@ -61,7 +65,49 @@ def default_pod(pod: Obj) -> None:
     for key in ("initContainers", "containers"):
         for container in spec.get(key) or ():
             _requests_from_limits(container.get("resources"))
-    _requests_from_limits(spec.get("resources"))
+    _default_pod_requests(spec)
+
+
+def _default_pod_requests(spec: Obj) -> None:
+    """Of the pod as a whole, where it has resources of its own: what its containers ask for together, else its
+    limits."""
+    resources = spec.get("resources")
+    if resources is None:
+        return
+    together = _requests_together(spec)
+    if together:
+        resources["requests"] = {**together, **(resources.get("requests") or {})}
+    _requests_from_limits(resources)
+
+
+def _requests_together(spec: Obj) -> Obj:
+    """Requests of all containers, as far as a pod may have such: init containers count while they run, those that
+    are restarted for good always."""
+    running: dict[str, Fraction] = {}
+    peak: dict[str, Fraction] = {}
+    for container in spec.get("initContainers") or ():
+        stays = container.get("restartPolicy") == "Always"
+        for name, amount in _pod_requests(container):
+            total = running.get(name, Fraction()) + amount
+            peak[name] = max(peak.get(name, total), total)
+            if stays:
+                running[name] = total
+    for container in spec.get("containers") or ():
+        for name, amount in _pod_requests(container):
+            running[name] = running.get(name, Fraction()) + amount
+    names = [*running, *(name for name in peak if name not in running)]
+    most = {name: max(running.get(name, Fraction()), peak.get(name, Fraction())) for name in names}
+    return {name: quantity.format_quantity(amount, _notation(name)) for name, amount in most.items()}
+
+
+def _pod_requests(container: Obj) -> Iterator[tuple[str, Fraction]]:
+    for name, amount in ((container.get("resources") or {}).get("requests") or {}).items():
+        if name in ("cpu", "memory") or name.startswith("hugepages-"):
+            yield name, quantity.parse(amount)
+
+
+def _notation(resource: str) -> quantity.Format:
+    return "DecimalSI" if resource == "cpu" else "BinarySI"
 
 
 def _requests_from_limits(resources: Obj | None) -> None:
@@ -131,8 +177,8 @@ def _default_action(handler: Obj) -> None:
             get["path"] = "/"
         if not get.get("scheme"):
             get["scheme"] = "HTTP"
-    if (grpc := handler.get("grpc")) is not None:
-        grpc.setdefault("service", "")
+    if (grpc := handler.get("grpc")) is not None and grpc.get("service") is None:
+        grpc["service"] = ""
 
 
 def _default_downward(source: Obj) -> None:
@@ -159,16 +205,28 @@ def default_volume(volume: Obj) -> None:
     _default_other_sources(volume)
 
 
+_LEGACY_SOURCES: Mapping[str, Mapping[str, Any]] = {
+    "iscsi": {"iscsiInterface": "default"},
+    "rbd": {"pool": "rbd", "user": "admin", "keyring": "/etc/ceph/keyring"},
+    "azureDisk": {"cachingMode": "ReadWrite", "kind": "Shared", "fsType": "ext4", "readOnly": False},
+    "scaleIO": {"storageMode": "ThinProvisioned", "fsType": "xfs"},
+}
+
+
+def default_legacy_sources(holder: Obj) -> None:
+    """Of a volume, or of a PersistentVolume's spec."""
+    for kind, defaults in _LEGACY_SOURCES.items():
+        if (source := holder.get(kind)) is not None:
+            for key, value in defaults.items():
+                source.setdefault(key, value)
+
+
 def _default_other_sources(volume: Obj) -> None:
     if (source := volume.get("emptyDir")) is not None and source.get("sizeLimit") is not None:
         source["sizeLimit"] = quantity.canonical(source["sizeLimit"])
     if (source := volume.get("hostPath")) is not None:
         source.setdefault("type", "")
-    if (source := volume.get("iscsi")) is not None:
-        source.setdefault("iscsiInterface", "default")
-    if (source := volume.get("rbd")) is not None:
-        for key, value in (("pool", "rbd"), ("user", "admin"), ("keyring", "/etc/ceph/keyring")):
-            source.setdefault(key, value)
+    default_legacy_sources(volume)
     if (source := volume.get("image")) is not None and not source.get("pullPolicy"):
         source["pullPolicy"] = pull_policy(source.get("reference", ""))
     if (source := volume.get("ephemeral")) is not None:

@@ -15,7 +15,9 @@ from sampan.api.validation.common import Errors
 
 
 def _default(obj: Obj) -> None:
-    obj.setdefault("spec", {}).setdefault("matchingPrecedence", 1000)
+    spec = obj.setdefault("spec", {})
+    if not spec.get("matchingPrecedence"):
+        spec["matchingPrecedence"] = 1000
 
 
 def _validate(obj: Obj) -> Errors:

@@ -20,13 +20,14 @@ def _default(obj: Obj) -> None:
         exempt.setdefault("nominalConcurrencyShares", 0)
         exempt.setdefault("lendablePercent", 0)
     if (limited := spec.get("limited")) is not None:
-        limited.setdefault("nominalConcurrencyShares", 30)
+        if limited.get("nominalConcurrencyShares") is None:
+            limited["nominalConcurrencyShares"] = 30
         limited.setdefault("lendablePercent", 0)
         queuing = (limited.get("limitResponse") or {}).get("queuing")
         if queuing is not None:
-            queuing.setdefault("queues", 64)
-            queuing.setdefault("handSize", 8)
-            queuing.setdefault("queueLengthLimit", 50)
+            for key, value in (("queues", 64), ("handSize", 8), ("queueLengthLimit", 50)):
+                if not queuing.get(key):
+                    queuing[key] = value
 
 
 def _validate(obj: Obj) -> Errors:

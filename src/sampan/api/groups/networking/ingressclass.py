@@ -16,8 +16,8 @@ from sampan.api.validation.common import Errors
 
 def _default(ingress_class: Obj) -> None:
     parameters = (ingress_class.get("spec") or {}).get("parameters")
-    if parameters is not None:
-        parameters.setdefault("scope", "Cluster")
+    if parameters is not None and parameters.get("scope") is None:
+        parameters["scope"] = "Cluster"
 
 
 def _validate(ingress_class: Obj) -> Errors:

@@ -7,11 +7,16 @@ from datetime import datetime
 from typing import Any
 
 from sampan.api.groups import printing
+from sampan.api.groups.resource.devices import default_claim_spec
 from sampan.api.groups.strategy import drop_status
 from sampan.api.kind import Column, Kind
 from sampan.api.types import Obj
 from sampan.api.validation import common
 from sampan.api.validation.common import Errors
+
+
+def _default(obj: Obj) -> None:
+    default_claim_spec(obj.get("spec"))
 
 
 def _validate_update(new: Obj, old: Obj) -> Errors:
@@ -43,6 +48,7 @@ KINDS = (
         schema="io.k8s.api.resource.v1.ResourceClaim",
         status=True,
         prepare_create=drop_status,
+        default=_default,
         validate_update=_validate_update,
         columns=(
             printing.NAME,

@@ -7,10 +7,15 @@ from datetime import datetime
 from typing import Any
 
 from sampan.api.groups import printing
+from sampan.api.groups.resource.devices import default_claim_spec
 from sampan.api.kind import Kind
 from sampan.api.types import Obj
 from sampan.api.validation import common
 from sampan.api.validation.common import Errors
+
+
+def _default(obj: Obj) -> None:
+    default_claim_spec((obj.get("spec") or {}).get("spec"))
 
 
 def _validate_update(new: Obj, old: Obj) -> Errors:
@@ -30,6 +35,7 @@ KINDS = (
         singular="resourceclaimtemplate",
         namespaced=True,
         schema="io.k8s.api.resource.v1.ResourceClaimTemplate",
+        default=_default,
         validate_update=_validate_update,
         columns=(
             printing.NAME,

@@ -1,0 +1,53 @@
+"""What a kind's structure and defaults make of a request is what a kube-apiserver answered to it.
+
+``data/answers.json``: by name, the request and what the answer (v1.36) adds to it or changes; ``~`` lists fields that
+the answer lacks. What admission, allocation and other parts of the server set was taken out of both.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from sampan.api import objects, schema
+from sampan.api.registry import registry
+from sampan.api.types import Obj
+
+DATA = Path(__file__).parent / "data/answers.json"
+
+
+@cache
+def cases() -> dict[str, tuple[Obj, Obj]]:
+    found: dict[str, tuple[Obj, Obj]] = orjson.loads(DATA.read_bytes())
+    return found
+
+
+def changed(value: Any, change: Any) -> Any:
+    if isinstance(value, dict) and isinstance(change, dict):
+        gone = change.get("~", ())
+        kept = {key: item for key, item in value.items() if key not in gone}
+        return kept | {key: changed(kept.get(key), item) for key, item in change.items() if key != "~"}
+    if isinstance(value, list) and isinstance(change, list) and len(value) == len(change):
+        return [changed(*pair) for pair in zip(value, change, strict=True)]
+    return change
+
+
+@pytest.mark.parametrize("name", sorted(cases()))
+def test_an_object_is_stored_as_upstream_answers_it(name: str) -> None:
+    request, change = cases()[name]
+    wanted = changed(request, change)
+    kind = registry().by_api_version(request["apiVersion"], request["kind"])
+    assert kind is not None
+    node = schema.load().definition(kind.schema)
+    obj = objects.deep_copy(request)
+    assert schema.decode(node, obj) == schema.Decoded(obj)
+    kind.default(obj)
+    obj["metadata"]["uid"] = "<uid>"
+    kind.prepare_create(obj)
+    schema.normalise(node, obj)
+    del obj["metadata"]["uid"]
+    assert orjson.dumps(obj, option=orjson.OPT_SORT_KEYS) == orjson.dumps(wanted, option=orjson.OPT_SORT_KEYS)
