@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from sampan.api.types import Obj
-from sampan.store.cache import CacheWatch, WatchCache
+from sampan.store.cache import CacheWatch, RingBudget, WatchCache
 from sampan.store.memory import MemoryStore
 from sampan.store.protocol import Compacted, EntryDamaged, FutureRevision, WatchOverflow
 
@@ -293,8 +293,176 @@ async def test_the_ring_is_bounded_in_bytes() -> None:
     await cache.start()
     for _ in range(20):
         await put(store, "a", note="x" * 5000)
-    assert sum(event.cost for event in cache._ring) <= 50_000
+    assert 0 < cache._ring.held <= 50_000
     assert [n for _, _, n in await take(cache.watch(from_revision=5), 15)] == list(range(6, 21))
+
+
+async def test_rings_that_share_a_budget_hold_no_more_together_and_the_oldest_events_go_first() -> None:
+    store, budget = MemoryStore(), RingBudget(30_000)
+    pods = WatchCache(store, PREFIX, describe, decode, budget=budget)
+    nodes = WatchCache(store, "/registry/core/nodes/", describe, decode, budget=budget)
+    await pods.start()
+    await nodes.start()
+    start = await put(store, "a")
+    quiet = await store.commit("/registry/core/nodes/n", None, orjson.dumps({"name": "n"}))
+    for _ in range(200):
+        await put(store, "a", note="x" * 1000)
+    assert 0 < budget.held <= 30_000
+    assert (len(nodes._ring), nodes._ring.floor) == (0, quiet)
+    assert budget.held == pods._ring.held
+    assert await take(nodes.watch(from_revision=start), 1) == [("ADDED", "n", quiet)], "history has what the ring lost"
+    pods.close()
+    assert budget.held == 0
+
+
+async def test_the_order_of_a_shared_budget_does_not_grow_with_churn() -> None:
+    store, budget = MemoryStore(history_limit=10), RingBudget(10_000_000)
+    caches = [WatchCache(store, f"/r/{n}/", describe, decode, budget=budget, ring=5) for n in range(3)]
+    for cache in caches:
+        await cache.start()
+    for n in range(9000):
+        await store.commit(f"/r/{n % 3}/a", None, b'{"name":"a"}')
+    assert [len(cache._ring) for cache in caches] == [5, 5, 5]
+    assert len(budget._order) < 2000
+
+
+async def test_what_the_writer_noted_is_described_and_not_decoded(store: Any) -> None:
+    decoded: list[int] = []
+
+    def counting(value: bytes, revision: int) -> Obj:
+        decoded.append(revision)
+        return decode(value, revision)
+
+    cache = WatchCache(store, PREFIX, describe, counting, adopt=lambda obj, revision: {**obj, "rv": revision})
+    await cache.start()
+    obj = {"name": "a", "labels": {"color": "red"}}
+    watch = cache.watch(selector=red)
+    await store.commit(f"{PREFIX}ns/a", 0, orjson.dumps(obj), note=obj)
+    assert await take(watch, 1) == [("ADDED", "a", 1)]
+    assert decoded == []
+    seen: list[Any] = []
+    stop = cache.subscribe(lambda *told: seen.append(told))
+    obj = {"name": "a", "labels": {"color": "blue"}}
+    await store.commit(f"{PREFIX}ns/a", 1, orjson.dumps(obj), note=obj)
+    assert decoded == [1], "only the previous state, which nobody had kept"
+    entry = cache.get(f"{PREFIX}ns/a")
+    assert entry is not None
+    assert seen[0][1] is entry.object()
+    assert (seen[0][1]["rv"], seen[0][2]["rv"], obj.get("rv")) == (2, 1, None)
+    stop()
+    assert entry._object is None, "nobody follows any more, so nothing is kept"
+
+
+async def test_who_only_listens_makes_the_cache_keep_no_objects(store: Any, cache: WatchCache) -> None:
+    seen: list[Any] = []
+    cache.subscribe(lambda *told: seen.append(told), keep=False)
+    await put(store, "a")
+    await put(store, "a")
+    assert [(t, o["rv"], p and p["rv"]) for t, o, p, _ in seen] == [("ADDED", 1, None), ("MODIFIED", 2, 1)]
+    assert [entry._object for entry in cache.entries()] == [None]
+
+
+async def test_states_that_were_replaced_are_kept_as_bytes_only(store: Any, cache: WatchCache) -> None:
+    cache.subscribe(lambda *told: None)
+    for _ in range(3):
+        await put(store, "a")
+    watch = cache.watch(from_revision=1)
+    for event in await anext(watch):
+        assert event.object()["rv"] == event.revision
+    kept = [event.entry for event in cache._ring.since(0) or () if event.entry._object is not None]
+    assert kept == [cache.get(f"{PREFIX}ns/a")]
+
+
+async def test_values_of_an_older_form_are_read_as_if_written_today(store: Any) -> None:
+    await store.commit(f"{PREFIX}ns/old", 0, b'OLD{"name":"old"}')
+
+    def current(value: bytes) -> bytes:
+        return value[3:] if value.startswith(b"OLD") else value
+
+    cache = WatchCache(store, PREFIX, describe, decode, current=current)
+    await cache.start()
+    await put(store, "new")
+    assert [entry.value for entry in cache.entries()] == [b'{"name":"new","labels":{"color":"red"}}', b'{"name":"old"}']
+    assert cache.entries()[1].object() == {"name": "old", "rv": 1}
+    watch = cache.watch(from_revision=0)
+    assert [event.object()["name"] for event in await anext(watch)] == ["new", "old"]
+
+
+async def test_damaged_entries_hide_no_others(store: Any, cache: WatchCache) -> None:
+    await put(store, "a")
+    await store.commit(f"{PREFIX}ns/bad", 0, b"garbage")
+    await store.commit(f"{PREFIX}other/bad", 0, b"garbage")
+    assert [entry.key for entry in cache.readable()] == [f"{PREFIX}ns/a"]
+    assert cache.damaged() == [f"{PREFIX}ns/bad", f"{PREFIX}other/bad"]
+    assert cache.damaged(f"{PREFIX}other/") == [f"{PREFIX}other/bad"]
+    again = WatchCache(store, PREFIX, describe, decode)
+    await again.start()
+    assert again.damaged() == cache.damaged()
+    await put(store, "bad")
+    await drop(store, "bad", "other")
+    assert cache.damaged() == []
+    assert len(cache.readable()) == 2
+
+
+async def test_a_version_is_of_one_state_of_a_directory(store: Any, cache: WatchCache) -> None:
+    states: dict[tuple[str, int], Any] = {}
+
+    def look() -> None:
+        for prefix in (PREFIX, f"{PREFIX}ns/", f"{PREFIX}other/", f"{PREFIX}none/"):
+            state = [(entry.key, entry.revision) for entry in cache.entries(prefix)]
+            assert states.setdefault((prefix, cache.version(prefix)), state) == state
+
+    look()
+    for step in (put(store, "a"), put(store, "b", namespace="other"), drop(store, "a"), put(store, "a")):
+        await step
+        look()
+    before = cache.version(f"{PREFIX}ns/")
+    await put(store, "c", namespace="other")
+    await store.commit("/elsewhere/x", 0, b"1")
+    assert cache.version(f"{PREFIX}ns/") == before
+    assert cache.version() == cache.version(f"{PREFIX}other/") == 5
+    cache._versions.clear()
+    look()
+
+
+async def test_a_slow_watcher_holds_no_more_bytes_than_its_limit() -> None:
+    store = MemoryStore(history_limit=10)
+    cache = WatchCache(store, PREFIX, describe, decode, watch_bytes=100_000)
+    await cache.start()
+    slow, quick = cache.watch(), cache.watch()
+    for n in range(30):
+        await put(store, f"p{n}", note="x" * 10_000)
+        await take(quick, 1)
+    with pytest.raises(WatchOverflow):
+        await anext(slow)
+    await put(store, "large", note="x" * 200_000)
+    assert len(await take(quick, 1)) == 1, "one that keeps up gets what is larger than the limit too"
+
+
+async def test_a_watch_of_one_field_value_sees_what_enters_and_leaves_and_nothing_else(store: Any) -> None:
+    def by_color(obj: Obj) -> tuple[Mapping[str, str], Mapping[str, str]]:
+        return {}, obj.get("labels", {})
+
+    asked: list[str] = []
+
+    def is_red(entry: Any) -> bool:
+        asked.append(entry.key)
+        return entry.fields.get("color") == "red"
+
+    cache = WatchCache(store, PREFIX, by_color, decode)
+    await cache.start()
+    watch = cache.watch(f"{PREFIX}ns/", selector=is_red, only=("color", "red"))
+    for color in ("blue", "green"):
+        await put(store, "other", color)
+    assert asked == []
+    for color in ("blue", "red", "red", "blue", "red"):
+        await put(store, "a", color)
+    await put(store, "elsewhere", "red", namespace="ns2")
+    await drop(store, "a")
+    assert [t for t, _, _ in await take(watch, 5)] == ["ADDED", "MODIFIED", "DELETED", "ADDED", "DELETED"]
+    watch.close()
+    assert cache._interests.targets() == []
+    assert cache._interests._by_field == {}
 
 
 async def test_closing_the_cache_ends_its_watches(cache: WatchCache) -> None:

@@ -11,31 +11,59 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from bisect import bisect_right
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Literal, TypeAlias
 
 from sampan.api.types import Obj
-from sampan.store.cachewatch import CachedEntry, CacheEvent, CacheWatch, ChangeType, Codec, Decode, Describe, Selector
+from sampan.store.cachewatch import (
+    Adopt,
+    CachedEntry,
+    CacheEvent,
+    CacheWatch,
+    ChangeType,
+    Codec,
+    Decode,
+    Describe,
+    Only,
+    Selector,
+    unchanged,
+)
+from sampan.store.channels import Channel, Encode, Follower, MakeBatch
+from sampan.store.interests import Interests
 from sampan.store.protocol import Change, Compacted, Entry, FutureRevision, Store
+from sampan.store.ring import EventRing, RingBudget
 from sampan.store.sortedmap import SortedMap
 
-__all__ = ["CacheEvent", "CacheWatch", "CachedEntry", "Subscriber", "WatchCache"]
+__all__ = [
+    "CacheEvent",
+    "CacheWatch",
+    "CachedEntry",
+    "Channel",
+    "Follower",
+    "Only",
+    "RingBudget",
+    "Subscriber",
+    "WatchCache",
+]
 
 log = logging.getLogger(__name__)
 
 RING = 2048
-RING_BYTES = 4 * 1024 * 1024
+RING_BYTES = 2 * 1024 * 1024
 WATCH_LIMIT = 10_000
+WATCH_BYTES = 8 * 1024 * 1024
+#: so many entries are read in one turn of the loop when a cache starts: a few milliseconds
+_START_STEP = 250
+#: directories whose last change is remembered one by one
+_VERSIONS = 4096
 
 #: ``(type, object, previous object, revision)``; a DELETED's object is the last state at the deletion's revision.
 Subscriber: TypeAlias = Callable[[Literal["ADDED", "MODIFIED", "DELETED"], Obj, Obj | None, int], None]
 
 
 class WatchCache:
-    """Invariants: the ring holds, in order, every change under ``prefix`` after ``_ring_floor``; ``_entries`` is the
-    state after the last of them."""
+    """Invariants: the ring holds, in order, every change under ``prefix`` after its floor; ``_entries`` is the state
+    after the last of them."""
 
     def __init__(
         self,
@@ -44,27 +72,40 @@ class WatchCache:
         describe: Describe,
         decode: Decode,
         *,
+        current: Callable[[bytes], bytes] = unchanged,
+        adopt: Adopt | None = None,
+        batch: MakeBatch = bytes,
+        budget: RingBudget | None = None,
         ring: int = RING,
         ring_bytes: int = RING_BYTES,
         watch_limit: int = WATCH_LIMIT,
+        watch_bytes: int = WATCH_BYTES,
     ) -> None:
         """``prefix`` ends with "/". ``describe`` gives an object's labels and selectable fields; ``decode(value,
-        revision)`` gives the object with its resourceVersion. Both may raise: the entry then counts as damaged."""
+        revision)`` gives the object with its resourceVersion. Both may raise: the entry then counts as damaged.
+
+        ``current`` gives the present form of a value; one that has it comes back as it is. ``adopt(note, revision)``
+        gives the object of a commit's note, for callers who want objects; without it they are decoded. ``batch``
+        makes of bytes what followers are pushed. ``budget`` is shared by caches that shall not hold more events
+        together."""
         if not prefix.endswith("/"):
             raise ValueError(f"prefix {prefix!r} does not end with /")
         self.store = store
         self.prefix = prefix
-        self._codec = Codec(describe, decode)
+        self._codec = Codec(describe, decode, current, adopt)
+        self._batch = batch
         self._entries: SortedMap[CachedEntry] = SortedMap()
-        self._ring: deque[CacheEvent] = deque()
-        self._ring_limit = ring
-        self._ring_bytes_limit = ring_bytes
-        self._ring_bytes = 0
-        self._ring_floor = 0
-        self._watch_limit = watch_limit
-        self._by_prefix: dict[str, dict[CacheWatch, None]] = {}
-        self._by_key: dict[str, dict[CacheWatch, None]] = {}
+        self._damaged: set[str] = set()
+        self._version = 0
+        #: of the directories below: those that are not there have the resource's own
+        self._versions: dict[str, int] = {}
+        self._ring = EventRing(ring, ring_bytes, budget or RingBudget(ring_bytes))
+        self._watch_limit, self._watch_bytes = watch_limit, watch_bytes
+        self._interests = Interests(prefix)
+        self._channels: dict[Hashable, Channel] = {}
+        self._watches: dict[CacheWatch, None] = {}
         self._subscribers: tuple[Subscriber, ...] = ()
+        self._keepers = 0
         self._remove_listener: Callable[[], None] | None = None
         self._start_lock = asyncio.Lock()
         self._started = False
@@ -80,13 +121,19 @@ class WatchCache:
         remove = self.store.add_listener(self.prefix, self._on_change)
         try:
             found = await self.store.range(self.prefix)
+            entries: list[tuple[str, CachedEntry]] = []
+            for at in range(0, len(found.entries), _START_STEP):
+                entries += [(entry.key, self.wrap(entry)) for entry in found.entries[at : at + _START_STEP]]
+                await asyncio.sleep(0)
         except BaseException:
             remove()
             self._starting = []
             raise
         self._remove_listener = remove
-        self._entries = SortedMap((entry.key, self.wrap(entry)) for entry in found.entries)
-        self._ring_floor = found.revision
+        self._entries = SortedMap(entries)
+        self._damaged = {key for key, entry in entries if entry.damaged}
+        self._version, self._versions = found.revision, {}
+        self._ring.start(found.revision)
         self._started = True
         changes, self._starting = self._starting, []
         for change in changes:  # that were committed while the store answered
@@ -98,15 +145,16 @@ class WatchCache:
         return self._started
 
     def close(self) -> None:
-        """Ends all watches and forgets the entries."""
+        """Ends all watches and channels and forgets the entries."""
         if self._remove_listener is not None:
             self._remove_listener()
-        for watches in (*self._by_prefix.values(), *self._by_key.values()):
-            for watch in tuple(watches):
-                watch.close()
+        for channel in tuple(self._channels.values()):
+            channel.close()
+        for watch in tuple(self._watches):
+            watch.close()
         self._entries, self._subscribers, self._started = SortedMap(), (), False
+        self._damaged, self._versions = set(), {}
         self._ring.clear()
-        self._ring_bytes = 0
 
     # Reads
 
@@ -121,6 +169,20 @@ class WatchCache:
     def entries(self, prefix: str | None = None, *, after: str | None = None, limit: int = 0) -> Sequence[CachedEntry]:
         """Entries in key order. ``limit`` 0: all."""
         return self._entries.values(self.prefix if prefix is None else prefix, after, limit)
+
+    def readable(self, prefix: str | None = None) -> Sequence[CachedEntry]:
+        """The same without the damaged ones: one value that cannot be read must not hide the others."""
+        entries = self.entries(prefix)
+        return [entry for entry in entries if not entry.damaged] if self._damaged else entries
+
+    def damaged(self, prefix: str | None = None) -> Sequence[str]:
+        """The keys whose values cannot be read, in order."""
+        return sorted(key for key in self._damaged if prefix is None or key.startswith(prefix))
+
+    def version(self, prefix: str | None = None) -> int:
+        """A revision that changes whenever something under ``prefix`` does: as long as it is the same, so is all that
+        is there. ``prefix``: of the resource, or of one namespace of it."""
+        return self._version if prefix is None else self._versions.get(prefix, self._version)
 
     def count(self, prefix: str | None = None, *, after: str | None = None) -> int:
         return self._entries.count(self.prefix if prefix is None else prefix, after)
@@ -161,54 +223,113 @@ class WatchCache:
         selector: Selector | None = None,
         *,
         key: str | None = None,
+        only: Only | None = None,
         limit: int | None = None,
     ) -> CacheWatch:
         """Changes strictly after ``from_revision``; None or 0: first an ADDED for everything that is there.
 
-        ``prefix`` ends with "/"; ``key``: that one object only. Raises Compacted when the changes are no longer all
-        there. Close the watch when done.
+        ``prefix`` ends with "/"; ``key``: that one object only; ``only``: a field and its value that the selector
+        wants, so that other objects' changes cost the watch nothing. Raises Compacted when the changes are no longer
+        all there. Close the watch when done.
         """
-        prefix = self.prefix if prefix is None else prefix
+        prefix = self._directory(prefix)
         limit = limit or self._watch_limit
-        if not prefix.endswith("/") or not prefix.startswith(self.prefix):
-            raise ValueError(f"{prefix!r} is no directory of {self.prefix}")
-        if from_revision and from_revision < min(self.store.oldest, self._ring_floor):
+        if from_revision and from_revision < min(self.store.oldest, self._ring.floor):
             raise Compacted(from_revision, self.store.oldest)
         initial: Sequence[CachedEntry] = ()
         if not from_revision:
             one = self._entries.get(key) if key is not None else None
             initial = self.entries(prefix) if key is None else [one] if one is not None else []
-        register, name = (self._by_prefix, prefix) if key is None else (self._by_key, key)
-        watch = CacheWatch(
-            self,
-            prefix if key is None else key,
-            from_revision or self.revision,
-            selector,
-            initial,
-            limit,
-            lambda closed: _unregister(register, name, closed),
-        )
-        register.setdefault(name, {})[watch] = None
+        start = from_revision or self.revision
+        watch = CacheWatch(self, key or prefix, start, selector, initial, limit, self._watch_bytes)
+        remove = self._interests.add(watch, prefix, key, only)
+        self._watches[watch] = None
+
+        def gone() -> None:
+            remove()
+            self._watches.pop(watch, None)
+
+        watch.opened(gone)
         if from_revision and from_revision < self.revision:
-            recent = self._since(from_revision)
+            recent = self._ring.since(from_revision)
             # More than fits the queue comes out of the store too, a page at a time; if it is still there.
             in_store = recent is None or (len(recent) > limit and from_revision >= self.store.oldest)
             watch.resume(None if in_store else recent)
         return watch
 
-    def subscribe(self, callback: Subscriber) -> Callable[[], None]:
+    def channel(
+        self,
+        ident: Hashable,
+        prefix: str | None,
+        key: str | None,
+        selector: Selector | None,
+        encode: Encode,
+        *,
+        only: Only | None = None,
+    ) -> Channel:
+        """The channel of all who ask the same: ``ident`` stands for all the other arguments, which are as for
+        ``watch``. ``encode`` gives the bytes that the followers are sent of an event; none: nothing is sent."""
+        found = self._channels.get(ident)
+        if found is not None:
+            return found
+        prefix = self._directory(prefix)
+
+        def register(channel: Channel) -> Callable[[], None]:
+            remove = self._interests.add(channel, prefix, key, only)
+            self._channels[ident] = channel
+
+            def unregister() -> None:
+                remove()
+                if self._channels.get(ident) is channel:
+                    del self._channels[ident]
+
+            return unregister
+
+        return Channel(ident, self, prefix, key, selector, encode, self._batch, register)
+
+    def since(self, prefix: str, key: str | None, revision: int) -> Sequence[CacheEvent] | None:
+        """For channels: the recent events after ``revision``; None when they are only in the store."""
+        recent = self._ring.since(revision)
+        if recent is None:
+            return None
+        if key is not None:
+            return [event for event in recent if event.entry.key == key]
+        if prefix == self.prefix:
+            return recent
+        return [event for event in recent if event.entry.key.startswith(prefix)]
+
+    def _directory(self, prefix: str | None) -> str:
+        prefix = self.prefix if prefix is None else prefix
+        if not prefix.endswith("/") or not prefix.startswith(self.prefix):
+            raise ValueError(f"{prefix!r} is no directory of {self.prefix}")
+        return prefix
+
+    def subscribe(self, callback: Subscriber, *, keep: bool = True) -> Callable[[], None]:
         """Calls ``callback`` for each later change, at once and in order; returns the unsubscriber.
 
-        Entries whose value cannot be read are not told of.
+        Entries whose value cannot be read are not told of. ``keep``: the objects of all entries stay decoded from
+        now on, which takes several times the memory of their values; False for those who only listen.
         """
         self._subscribers = (*self._subscribers, callback)
-        self._codec.keep = True
+        if keep:
+            self._keep(1)
 
         def unsubscribe() -> None:
-            self._subscribers = tuple(other for other in self._subscribers if other is not callback)
-            self._codec.keep = bool(self._subscribers)
+            rest = tuple(other for other in self._subscribers if other is not callback)
+            if keep and len(rest) < len(self._subscribers):
+                self._keep(-1)
+            self._subscribers = rest
 
         return unsubscribe
+
+    def _keep(self, more: int) -> None:
+        self._keepers += more
+        if self._keepers:
+            self._codec.follow()
+        else:
+            self._codec.keep = False
+            for entry in self._entries.values():
+                entry.forget()
 
     def event(self, change: Change) -> CacheEvent:
         """A change out of the store's history as an event."""
@@ -216,40 +337,46 @@ class WatchCache:
         previous = self.wrap(change.previous) if change.previous is not None else None
         return _event(change.revision, entry, previous)
 
-    def _since(self, revision: int) -> Sequence[CacheEvent] | None:
-        """The ring's events after ``revision``; None when they are only in the store."""
-        if revision < self._ring_floor:
-            return None
-        events = list(self._ring)
-        return events[bisect_right(events, revision, key=lambda event: event.revision) :]
-
     def _on_change(self, change: Change) -> None:
         if not self._started:
             self._starting.append(change)
             return
-        previous = self._entries.get(change.key)
+        key = change.key
+        previous = self._entries.get(key)
         entry = None
         if change.entry is None:
-            self._entries.pop(change.key)
+            self._entries.pop(key)
         else:
-            entry = self.wrap(change.entry)
-            self._entries.set(change.key, entry)
+            entry = CachedEntry(change.entry, self._codec, change.note)
+            self._entries.set(key, entry)
+        if self._damaged or (entry is not None and entry.damaged):
+            self._note_damage(key, entry)
+        self._note_version(key, change.revision)
         event = _event(change.revision, entry, previous)
-        self._remember(event)
-        self._notify(event)
-        self._dispatch(event)
+        self._ring.add(event)
+        if self._subscribers:
+            self._notify(event)
+        for target in self._interests.of(event):
+            target.push(event)
+        if previous is not None:
+            previous.retire()
 
-    def _remember(self, event: CacheEvent) -> None:
-        self._ring.append(event)
-        self._ring_bytes += event.cost
-        while self._ring and (len(self._ring) > self._ring_limit or self._ring_bytes > self._ring_bytes_limit):
-            gone = self._ring.popleft()
-            self._ring_bytes -= gone.cost
-            self._ring_floor = gone.revision
+    def _note_damage(self, key: str, entry: CachedEntry | None) -> None:
+        if entry is not None and entry.damaged:
+            self._damaged.add(key)
+        else:
+            self._damaged.discard(key)
+
+    def _note_version(self, key: str, revision: int) -> None:
+        self._version = revision
+        if len(self._versions) > _VERSIONS:
+            self._versions.clear()
+        end = key.find("/", len(self.prefix)) + 1
+        while end:
+            self._versions[key[:end]] = revision
+            end = key.find("/", end) + 1
 
     def _notify(self, event: CacheEvent) -> None:
-        if not self._subscribers:
-            return
         before = event.previous if event.previous is not None and not event.previous.damaged else None
         after = event.entry if event.type != "DELETED" and not event.entry.damaged else None
         if after is not None:
@@ -267,19 +394,6 @@ class WatchCache:
             except Exception:  # one subscriber's fault must not cost the others the change
                 log.exception("subscriber of %s failed at revision %d", self.prefix, event.revision)
 
-    def _dispatch(self, event: CacheEvent) -> None:
-        key = event.entry.key
-        if self._by_key:
-            for watch in tuple(self._by_key.get(key, ())):
-                watch.push(event)
-        if not self._by_prefix:
-            return
-        end = len(self.prefix)
-        while end:  # the resource's own directory, then the ones below it: the namespace's
-            for watch in tuple(self._by_prefix.get(key[:end], ())):
-                watch.push(event)
-            end = key.find("/", end) + 1
-
 
 def _event(revision: int, entry: CachedEntry | None, previous: CachedEntry | None) -> CacheEvent:
     if entry is not None:
@@ -287,11 +401,3 @@ def _event(revision: int, entry: CachedEntry | None, previous: CachedEntry | Non
     if previous is None:
         raise ValueError(f"the deletion at revision {revision} has no previous state")
     return CacheEvent("DELETED", previous, previous, revision)
-
-
-def _unregister(register: dict[str, dict[CacheWatch, None]], name: str, watch: CacheWatch) -> None:
-    watches: Mapping[CacheWatch, None] | None = register.get(name)
-    if watches is not None:
-        register[name].pop(watch, None)
-        if not register[name]:
-            del register[name]

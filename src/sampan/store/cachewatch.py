@@ -1,5 +1,8 @@
 """What the watch cache hands out: described entries, events, and open watches. Made by ``cache`` only.
 
+An entry is decoded when nobody in this process has its object at hand, described, and only its bytes stay, unless
+somebody follows the cache who wants objects.
+
 A watch is for one consumer. The rules it keeps: events strictly after its start, each once, in revision order; what
 enters its selector is ADDED, what leaves it is DELETED with the last state that matched; a consumer that does not
 keep up gets WatchOverflow, and nobody else notices.
@@ -17,44 +20,100 @@ from sampan.store.protocol import Change, Entry, EntryDamaged, Store
 ChangeType = Literal["ADDED", "MODIFIED", "DELETED"]
 Describe: TypeAlias = Callable[[Obj], tuple[Mapping[str, str], Mapping[str, str]]]
 Decode: TypeAlias = Callable[[bytes, int], Obj]
+#: of what a writer noted, the object at the revision that its commit got; the note itself stays as it is
+Adopt: TypeAlias = Callable[[Obj, int], Obj]
 Selector: TypeAlias = Callable[["CachedEntry"], bool]
+#: a field and the one value of it that concerns somebody
+Only: TypeAlias = tuple[str, str]
 
 _CHUNK = 500
+#: an event with its entry, labels and fields, besides the value
+_EVENT_BYTES = 1000
+_LINE_BYTES = 150
 _NONE: Mapping[str, str] = {}
+#: so many sets of labels are remembered to be shared: the pods of one template have the same
+_SHARED = 2048
+
+
+def unchanged(value: bytes) -> bytes:
+    return value
 
 
 class Codec:
-    """How one cache reads its values. ``keep``: decoded objects stay with their entries, for somebody in this process
-    follows the cache; otherwise they would only double its memory."""
+    """How one cache reads its values. ``current`` makes the present form of a value from an older one, and gives a
+    value that has it back as it is. ``keep``: decoded objects stay with their entries, for somebody in this process
+    wants them; otherwise they would only take several times the memory of the values."""
 
-    __slots__ = ("decode", "describe", "keep")
+    __slots__ = ("_shared", "adopt", "current", "decode", "describe", "keep", "retired")
 
-    def __init__(self, describe: Describe, decode: Decode) -> None:
-        self.describe = describe
+    def __init__(
+        self,
+        describe: Describe,
+        decode: Decode,
+        current: Callable[[bytes], bytes] = unchanged,
+        adopt: Adopt | None = None,
+    ) -> None:
         self.decode = decode
+        self.describe = describe
+        self.current = current
+        self.adopt = adopt
         self.keep = False
+        #: for entries that were replaced: the same, but it never keeps objects
+        self.retired: Codec = self
+        self._shared: dict[tuple[tuple[str, str], ...], Mapping[str, str]] = {}
+
+    def follow(self) -> None:
+        """Lets objects be kept from now on."""
+        if self.retired is self:
+            self.retired = Codec(self.describe, self.decode, self.current, self.adopt)
+        self.keep = True
+
+    def shared(self, labels: Mapping[str, str]) -> Mapping[str, str]:
+        """The same labels, one copy for all entries that have them."""
+        if not labels:
+            return _NONE
+        items = tuple(labels.items())
+        found = self._shared.get(items)
+        if found is None:
+            if len(self._shared) >= _SHARED:
+                self._shared.clear()
+            found = self._shared[items] = dict(labels)
+        return found
 
 
 class CachedEntry:
     """A key's value with what selectors look at. ``damaged``: the value cannot be read; ``value`` and ``object``
-    raise EntryDamaged and no selector sees it."""
+    raise EntryDamaged and no selector sees it.
+
+    ``note``: the decoded object, as far as it is known already. Nobody may change it any more.
+    """
 
     __slots__ = ("_codec", "_object", "damaged", "entry", "fields", "labels")
 
-    def __init__(self, entry: Entry, codec: Codec) -> None:
+    def __init__(self, entry: Entry, codec: Codec, note: object | None = None) -> None:
         self.entry = entry
         self._codec = codec
         self._object: Obj | None = None
         self.damaged = False
         self.labels, self.fields = _NONE, _NONE
         try:
-            obj = codec.decode(entry.value, entry.revision)
-            self.labels, self.fields = codec.describe(obj)
+            obj: Obj
+            if isinstance(note, dict):
+                obj = codec.adopt(note, entry.revision) if codec.keep and codec.adopt else note
+                known = codec.adopt is not None
+            else:
+                value = codec.current(entry.value)
+                if value is not entry.value:
+                    self.entry = Entry(entry.key, value, entry.revision, entry.created)
+                obj = codec.decode(value, entry.revision)
+                known = True
+            labels, self.fields = codec.describe(obj)
+            self.labels = codec.shared(labels)
         except (EntryDamaged, ValueError, TypeError, LookupError, AttributeError):
             # Damage that passed the checksum shows as JSON that is none, or no object. It is reported on access.
             self.damaged = True
             return
-        if codec.keep:
+        if codec.keep and known:
             self._object = obj
 
     @property
@@ -84,6 +143,15 @@ class CachedEntry:
             self._object = obj
         return obj
 
+    def forget(self) -> None:
+        """Lets go of the decoded object."""
+        self._object = None
+
+    def retire(self) -> None:
+        """The entry was replaced: only its bytes are kept, for history."""
+        self._object = None
+        self._codec = self._codec.retired
+
     def decode_at(self, revision: int) -> Obj:
         """A new decoded object that says ``revision``."""
         return self._codec.decode(self.value, revision)
@@ -111,9 +179,19 @@ class CacheEvent:
 
     @property
     def cost(self) -> int:
-        """About how many bytes the event keeps alive: its state, the previous one, an encoding."""
-        sizes = [len(entry.entry.value) for entry in (self.entry, self.previous) if entry and not entry.damaged]
-        return 500 + 2 * sum(sizes)
+        """About how many bytes the event alone keeps alive: the state that was replaced."""
+        previous = self.previous
+        return _EVENT_BYTES + (len(previous.entry.value) if previous is not None and not previous.damaged else 0)
+
+    @property
+    def size(self) -> int:
+        """About how many bytes it takes to tell of the event."""
+        return _LINE_BYTES + (0 if self.entry.damaged else len(self.entry.entry.value))
+
+    def forget(self) -> None:
+        """Lets go of what was made of the event so far."""
+        self.encoded.clear()
+        self._others = self._object = None
 
     def object(self) -> Obj:
         """The decoded object at the event's revision: read-only."""
@@ -134,6 +212,18 @@ class CacheEvent:
             entry = self.previous if type_ == "DELETED" and self.previous is not None else self.entry
             other = self._others[type_] = CacheEvent(type_, entry, self.previous, self.revision)
         return other
+
+
+def sees(selector: Selector | None, entry: CachedEntry | None) -> bool:
+    return entry is not None and not entry.damaged and (selector is None or selector(entry))
+
+
+def select(event: CacheEvent, selector: Selector | None) -> CacheEvent | None:
+    """What a watcher with this selector is told of the event: what enters is ADDED, what leaves DELETED."""
+    before = sees(selector, event.previous)
+    if event.type != "DELETED" and sees(selector, event.entry):
+        return event.as_type("MODIFIED" if before else "ADDED")
+    return event.as_type("DELETED") if before else None
 
 
 class Source(Protocol):
@@ -159,7 +249,7 @@ class CacheWatch:
         "_initial_at",
         "_last",
         "_mailbox",
-        "_on_close",
+        "_remove",
         "_selector",
         "_source",
         "initial_revision",
@@ -174,7 +264,7 @@ class CacheWatch:
         selector: Selector | None,
         initial: Sequence[CachedEntry],
         limit: int,
-        on_close: Callable[[CacheWatch], None],
+        bytes_limit: int,
     ) -> None:
         self.prefix = prefix
         #: The state that the initial events are of; the start of a watch without any.
@@ -183,8 +273,8 @@ class CacheWatch:
         self._selector = selector
         self._initial = initial
         self._initial_at = 0
-        self._mailbox: Mailbox[CacheEvent] = Mailbox(limit)
-        self._on_close = on_close
+        self._mailbox: Mailbox[CacheEvent] = Mailbox(limit, bytes_limit)
+        self._remove: Callable[[], None] | None = None
         self._last = after  # newest revision put into the mailbox
         self._after = self._history_end = after  # history still to be read from the store
         self._handed = after if not initial else 0
@@ -201,6 +291,10 @@ class CacheWatch:
             return max(self._handed, self.initial_revision, self._source.revision)
         return self._handed
 
+    def opened(self, remove: Callable[[], None]) -> None:
+        """For the cache: it pushes from now on, until ``remove`` is called."""
+        self._remove = remove
+
     def resume(self, events: Sequence[CacheEvent] | None) -> None:
         """For the cache: the events since the start, or None to read them from the store's history."""
         if events is None:
@@ -215,9 +309,9 @@ class CacheWatch:
         if event.revision <= self._last:
             return
         self._last = event.revision
-        seen = self._select(event)
-        if seen is not None and not self._mailbox.put(seen):
-            self._on_close(self)
+        seen = select(event, self._selector)
+        if seen is not None and not self._mailbox.put(seen, seen.size):
+            self._end()
 
     def __aiter__(self) -> AsyncIterator[Sequence[CacheEvent]]:
         return self
@@ -239,7 +333,12 @@ class CacheWatch:
         self._initial, self._initial_at = (), 0
         self._history_end = self._after
         self._mailbox.close()
-        self._on_close(self)
+        self._end()
+
+    def _end(self) -> None:
+        if self._remove is not None:
+            self._remove()
+            self._remove = None
 
     def _next_initial(self) -> list[CacheEvent]:
         if self._mailbox.closed:
@@ -249,7 +348,7 @@ class CacheWatch:
         if self.initial_done:
             self._initial, self._initial_at = (), 0
             self._handed = self.initial_revision
-        return [CacheEvent("ADDED", entry, None, entry.revision) for entry in chunk if self._sees(entry)]
+        return [CacheEvent("ADDED", entry, None, entry.revision) for entry in chunk if sees(self._selector, entry)]
 
     async def _next_history(self) -> list[CacheEvent]:
         if self._mailbox.closed:
@@ -258,7 +357,7 @@ class CacheWatch:
         events = [
             seen
             for change in changes
-            if self._mine(change.key) and (seen := self._select(self._source.event(change))) is not None
+            if self._mine(change.key) and (seen := select(self._source.event(change), self._selector)) is not None
         ]
         self._after = changes[-1].revision if len(changes) == _CHUNK else self._history_end
         self._handed = max(self._handed, self._after)
@@ -266,13 +365,3 @@ class CacheWatch:
 
     def _mine(self, key: str) -> bool:
         return key.startswith(self.prefix) if self.prefix.endswith("/") else key == self.prefix
-
-    def _sees(self, entry: CachedEntry | None) -> bool:
-        return entry is not None and not entry.damaged and (self._selector is None or self._selector(entry))
-
-    def _select(self, event: CacheEvent) -> CacheEvent | None:
-        before = self._sees(event.previous)
-        after = event.type != "DELETED" and self._sees(event.entry)
-        if after:
-            return event.as_type("MODIFIED" if before else "ADDED")
-        return event.as_type("DELETED") if before else None

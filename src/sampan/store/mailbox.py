@@ -1,6 +1,6 @@
 """The bounded queue of one watcher. A watcher that lets it run full is cut off; nobody else notices.
 
-Used by the watches of the stores and of the watch cache. Runs on the event loop only.
+Used by the watches of the watch cache. It is bounded in items and in bytes. Runs on the event loop only.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ T = TypeVar("T")
 
 
 class Mailbox(Generic[T]):
-    __slots__ = ("_closed", "_items", "_limit", "_overflow", "_waiter")
+    __slots__ = ("_bytes", "_bytes_limit", "_closed", "_items", "_limit", "_overflow", "_waiter")
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, bytes_limit: int) -> None:
         self._limit = limit
+        self._bytes_limit = bytes_limit
+        self._bytes = 0
         self._items: list[T] = []
         self._waiter: asyncio.Future[None] | None = None
         self._closed = False
@@ -30,11 +32,13 @@ class Mailbox(Generic[T]):
     def closed(self) -> bool:
         return self._closed
 
-    def put(self, item: T) -> bool:
+    def put(self, item: T, size: int) -> bool:
         """False: the queue is closed, by its owner or because it is full as of now."""
         if self._closed:
             return False
-        if len(self._items) >= self._limit:
+        self._bytes += size
+        # A single item is never too big: whoever has read everything else gets it.
+        if len(self._items) >= self._limit or (self._items and self._bytes > self._bytes_limit):
             self._overflow = True
             self.close()
             return False
@@ -64,7 +68,7 @@ class Mailbox(Generic[T]):
                 await self._waiter
             finally:
                 self._waiter = None
-        items, self._items = self._items, []
+        items, self._items, self._bytes = self._items, [], 0
         return items
 
     def _wake(self) -> None:

@@ -7,8 +7,7 @@ request sorts anything. Not for concurrent threads.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Iterable
 from typing import Generic, TypeVar
 
 V = TypeVar("V")
@@ -58,8 +57,18 @@ class SortedMap(Generic[V]):
 
     def values(self, prefix: str = "", after: str | None = None, limit: int = 0) -> list[V]:
         """Values in key order of keys that start with ``prefix`` and sort after ``after``; ``limit`` 0: all."""
-        keys: Iterator[str] = self._keys(*self._bounds(prefix, after))
-        return [self._values[key] for key in (islice(keys, limit) if limit else keys)]
+        (first_block, first), (last_block, last) = self._bounds(prefix, after)
+        get = self._values.__getitem__
+        found: list[V] = []
+        for at in range(first_block, min(last_block + 1, len(self._blocks))):
+            keys = self._blocks[at]
+            start, end = first if at == first_block else 0, last if at == last_block else len(keys)
+            if limit:
+                end = min(end, start + limit - len(found))
+            found.extend(map(get, keys if end - start == len(keys) else keys[start:end]))
+            if limit and len(found) == limit:
+                break
+        return found
 
     def count(self, prefix: str = "", after: str | None = None) -> int:
         (first_block, first), (last_block, last) = self._bounds(prefix, after)
@@ -92,9 +101,3 @@ class SortedMap(Generic[V]):
         bisect = bisect_right if behind else bisect_left
         at = bisect(self._lasts, key)
         return (at, bisect(self._blocks[at], key)) if at < len(self._blocks) else (at, 0)
-
-    def _keys(self, start: tuple[int, int], end: tuple[int, int]) -> Iterator[str]:
-        (first_block, first), (last_block, last) = start, end
-        for at in range(first_block, min(last_block + 1, len(self._blocks))):
-            block = self._blocks[at]
-            yield from block[first if at == first_block else 0 : last if at == last_block else len(block)]
