@@ -26,14 +26,11 @@ from sampan.client.kubeconfig import KubeConfig
 from sampan.cluster import instance as instances
 from sampan.node import runtime
 from sampan.node.cri.client import CriRuntime
+from sampan.testing import free
 
 NAME = "bench"
 SAMPAN = Path(sys.executable).parent / "sampan"
 IMAGE = "docker.io/sampan/bench:1"
-UP = [
-    "--api-port", "19443", "--kubelet-port", "19250", "--dns-port", "19053", "--pod-cidr", "10.248.0.0/16",
-    "--service-cidr", "10.100.0.0/16", "--node-port-range", "26000-26999",
-]  # fmt: skip
 IDLE_SECONDS = 30
 
 
@@ -172,7 +169,7 @@ def main() -> None:
     sampan("down", "--name", NAME, "--purge")
     try:
         began = time.perf_counter()
-        sampan("up", "--name", NAME, *UP)
+        sampan("up", *free.arguments(free.settings(NAME)))
         line("`sampan up`, first time, to node Ready", f"{time.perf_counter() - began:.2f} s")
         sampan("down", "--name", NAME)
         began = time.perf_counter()
