@@ -82,4 +82,5 @@ class LocalTransport:
 async def _text(response: Response) -> str:
     if isinstance(response.body, bytes):
         return response.body.decode(errors="replace")
+    assert isinstance(response.body, AsyncIterator)  # nobody pushes to a caller in the same process
     return b"".join([chunk async for chunk in response.body]).decode(errors="replace")

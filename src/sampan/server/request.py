@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from sampan.api.kind import Kind
 from sampan.api.transport import WatchEvent
 from sampan.api.types import Obj
+from sampan.server.stream import PushBody
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,21 @@ class Connection(Protocol):
     def close(self) -> None: ...
 
 
+class Template(Protocol):
+    """What requests with the same bytes share; ``plan`` keeps what a stage resolved for them (never who asked)."""
+
+    plan: Any
+
+
+class ConnectionState:
+    """What all requests of one connection share; ``identity`` keeps what authentication found of its certificate."""
+
+    __slots__ = ("identity",)
+
+    def __init__(self) -> None:
+        self.identity: Any = None
+
+
 @dataclass(slots=True)
 class Request:
     """One request on its way through the pipeline. Header names are lower case.
@@ -100,6 +116,10 @@ class Request:
     hijack: Callable[[int, Mapping[str, str]], Awaitable[Connection]] | None = None
     #: reads the request body as it comes, for the proxy subresource
     stream: Callable[[], AsyncIterator[bytes]] | None = None
+    #: shared with every request that sent the same bytes; None: with a body, or not from a socket
+    template: Template | None = None
+    #: shared with every request of the same connection; None: not from a socket
+    connection_state: ConnectionState | None = None
 
     def warn(self, text: str) -> None:
         if text not in self.warnings:
@@ -128,7 +148,7 @@ class Response:
     """
 
     status: int = 200
-    body: bytes | AsyncIterator[bytes] = b""
+    body: bytes | AsyncIterator[bytes] | PushBody = b""
     content_type: str = "application/json"
     headers: dict[str, str] = field(default_factory=dict)
     #: further values of headers that repeat (a backend's ``Set-Cookie``), sent behind ``headers`` as they are
@@ -137,6 +157,9 @@ class Response:
     #: a watch's events, for callers in the same process
     events: AsyncIterator[WatchEvent] | None = None
     hijacked: bool = False
+    #: header lines that were built before, each with its CRLF, instead of ``content_type`` and what is the same in
+    #: every answer (Cache-Control, Content-Type, Server); ``headers`` are added, and so are Date and the framing
+    head: bytes | None = None
 
 
 Handler = Callable[[Request], Awaitable[Response]]

@@ -1,0 +1,737 @@
+"""One client's connection: HTTP/1.1 (and 1.0) over an asyncio transport.
+
+Heads come in, ``Request`` objects go to the handler, answers go out in order, one request at a time. A cached read is
+answered inside ``data_received``; everything else has one task. A client that goes away cancels its handler. Every
+bound is in ``limits``; times are looked at once a tick by the server (``expire``), so that a connection has no timers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import logging
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from typing import TYPE_CHECKING, cast
+
+from sampan.api import errors
+from sampan.server.errors import status_response
+from sampan.server.http import answers
+from sampan.server.http.bodies import Body, TooManyChunks, incomplete, no_body, too_slow
+from sampan.server.http.heads import Head, Refused
+from sampan.server.http.streams import PushStream, UpgradedConnection
+from sampan.server.request import Connection, ConnectionState, Request, Response
+from sampan.server.stream import PushBody
+
+if TYPE_CHECKING:
+    from sampan.server.http.server import HttpServer
+
+log = logging.getLogger(__name__)
+
+_NEVER = float("inf")
+
+
+class Phase(enum.Enum):
+    IDLE = enum.auto()  # between requests; nothing of the next has come
+    HEAD = enum.auto()  # a head has begun
+    BUSY = enum.auto()  # a request is being answered
+    DRAIN = enum.auto()  # answered; the rest of its body is read away
+    LINGER = enum.auto()  # answered for the last time; what comes is dropped until the peer ends
+    UPGRADED = enum.auto()  # handed over
+    CLOSED = enum.auto()
+
+
+# Members of an enumeration cost a look-up each time; the hot path compares with these.
+IDLE, HEAD, BUSY, DRAIN, LINGER, UPGRADED, CLOSED = Phase
+
+
+class HttpConnection(asyncio.Protocol):
+    """Invariants: ``_task``, ``_view`` and ``stream`` are set only while BUSY (``_task`` also while UPGRADED), and at
+    most one of ``_view`` and ``stream``; ``_input`` holds what came and was not taken, or is None; ``deadline`` is that
+    of the present phase, ``_NEVER`` where there is none.
+    """
+
+    __slots__ = (
+        "_address", "_body", "_certificate", "_closing", "_continue", "_drainers", "_ended", "_head", "_input",
+        "_linger_left", "_loop", "_over_budget", "_read_paused", "_scanned", "_state", "_task", "_transport",
+        "_upgraded", "_view", "_write_deadline", "_write_left", "deadline", "limits", "phase", "server", "stream",
+        "writable",
+    )  # fmt: skip
+
+    def __init__(self, server: HttpServer) -> None:
+        self.server = server
+        self.limits = server.limits
+        self.phase = IDLE
+        self.deadline = _NEVER
+        self.writable = True
+        #: the pushed answer that is under way
+        self.stream: PushStream | None = None
+        self._loop = server.loop
+        self._transport: asyncio.Transport | None = None
+        self._address: str | None = None
+        self._certificate: bytes | None = None
+        self._state = ConnectionState()
+        self._input: bytearray | None = None
+        #: so much of ``_input`` was searched for the end of a head
+        self._scanned = 0
+        self._over_budget = 0
+        self._head: Head | None = None
+        self._body: Body | None = None
+        #: the client waits for leave to send its body
+        self._continue = False
+        #: nothing after the present answer
+        self._closing = False
+        #: the peer has ended its sending side
+        self._ended = False
+        self._task: asyncio.Task[None] | None = None
+        self._upgraded: UpgradedConnection | None = None
+        #: what is left of a large body
+        self._view: memoryview | None = None
+        self._drainers: list[asyncio.Future[None]] | None = None
+        self._read_paused = False
+        self._write_deadline = _NEVER
+        #: bytes that were unread when last looked at
+        self._write_left = 0
+        #: bytes that are still dropped while lingering
+        self._linger_left = 0
+
+    # -- asyncio.Protocol ----------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self.deadline = self.server.now + self.limits.head_seconds
+        self.server.joined(self)
+
+    def data_received(self, data: bytes) -> None:
+        if self.phase is IDLE:
+            head = self.server.memo.get(data)
+            if head is not None:
+                self._begin(head)
+                return
+        self._receive(data)
+
+    def eof_received(self) -> bool:
+        """Half-close is for upgraded connections. A client that only waits cannot be told from one that has gone."""
+        self._ended = True
+        if self.phase is UPGRADED and self._upgraded is not None:
+            self._upgraded.feed_eof()
+            return not self._is_tls()  # TLS transports know no half-close
+        if self.phase is BUSY and self._view is not None and self._task is None:
+            # The answer is complete and on its way: a client may end its side behind its last request.
+            self._closing = True
+            return not self._is_tls()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        task, self._task = self._task, None
+        stream, self.stream = self.stream, None
+        self.phase = CLOSED
+        self.deadline = self._write_deadline = _NEVER
+        self._release_input()
+        self._view = self._head = self._body = None
+        self.server.left(self)
+        self._wake_drainers()
+        if self._upgraded is not None:
+            self._upgraded.lost()
+        if stream is not None:
+            stream.lost()
+        if task is not None:
+            task.cancel()
+        self._transport = None
+
+    def pause_writing(self) -> None:
+        self.writable = False
+        if self.phase is not UPGRADED:
+            self._write_left = self.unread
+            self._write_deadline = self.server.now + self.limits.unread_seconds
+
+    def resume_writing(self) -> None:
+        self.writable = True
+        self._write_deadline = _NEVER
+        self._wake_drainers()
+        if self._view is not None:
+            self._pump()
+        elif self.stream is not None:
+            self.stream.flush()
+        elif self._input and self.phase is HEAD:
+            self._take_heads()
+
+    # -- what comes in -------------------------------------------------------------------------------------------
+
+    def _receive(self, data: bytes) -> None:
+        phase = self.phase
+        if phase is BUSY or phase is DRAIN:
+            body = self._body
+            if body is not None and not body.complete:
+                if self._input:  # chunks that wait for their turn
+                    self._input += data
+                    return
+                self._feed_body(body, data)
+                return
+            self._keep(data)
+            if self._input is not None and len(self._input) > self.limits.pipelined_bytes:
+                self.pause_reading()
+        elif phase is IDLE or phase is HEAD:
+            self._keep(data)
+            if phase is IDLE:
+                self.phase = HEAD
+                self.deadline = self.server.now + self.limits.head_seconds
+            self._take_heads()
+        elif phase is UPGRADED:
+            if self._upgraded is not None:
+                self._upgraded.feed(data)
+        elif phase is LINGER:
+            self._linger_left -= len(data)
+            if self._linger_left < 0:
+                self.abort()
+
+    def _keep(self, data: bytes) -> None:
+        if self._input is None:
+            self._input = bytearray(data)
+        else:
+            self._input += data
+
+    def _take_heads(self) -> None:
+        """Begins the requests whose heads have come, until one takes longer."""
+        for _ in range(self.limits.answers_at_once):
+            given = self._input
+            if self.phase is not HEAD or not given:
+                return
+            if not self.writable:
+                self.pause_reading()  # who does not read its answers need not ask more
+                return
+            if not self._scanned and given[:2] == b"\r\n":  # tolerated behind the body of an old client's POST
+                del given[:2]
+            end = given.find(b"\r\n\r\n", max(0, self._scanned - 3))
+            if end < 0:
+                self._check_partial(given)
+                return
+            size = end + 4
+            if size == len(given):
+                raw = bytes(given)
+                self._release_input()
+            else:
+                raw = bytes(memoryview(given)[:size])
+                del given[:size]
+                self._scanned = 0
+            self._take_head(raw)
+        if self.phase is HEAD and self._input:
+            self.pause_reading()
+            self._loop.call_soon(self._take_more_heads)
+
+    def _take_more_heads(self) -> None:
+        if self.phase is HEAD:
+            self.resume_reading()
+            self._take_heads()
+
+    def _check_partial(self, begun: bytearray) -> None:
+        if not begun:
+            return
+        try:
+            self.server.parser.check_partial(begun, self._scanned)
+        except Refused as refused:
+            self._refuse(refused)
+            return
+        self._scanned = len(begun)
+        over = len(begun) - self.limits.small_head_bytes
+        if over > self._over_budget:
+            self.server.large_head_bytes += over - self._over_budget
+            self._over_budget = over
+            if self.server.large_head_bytes > self.limits.all_large_heads_bytes:
+                self._refuse(Refused(431))
+
+    def _take_head(self, raw: bytes) -> None:
+        server = self.server
+        head = server.memo.get(raw)
+        if head is None:
+            try:
+                if len(raw) > self.limits.head_bytes:
+                    raise Refused(431)
+                head = server.parser.parse(raw)
+            except Refused as refused:
+                self._refuse(refused)
+                return
+            server.memo.add(raw, head)
+        self._begin(head)
+
+    def _release_input(self) -> None:
+        self._input = None
+        self._scanned = 0
+        if self._over_budget:
+            self.server.large_head_bytes -= self._over_budget
+            self._over_budget = 0
+
+    def _feed_body(self, body: Body, data: bytes) -> None:
+        try:
+            rest = body.feed(data)
+        except TooManyChunks as more:
+            self._keep(more.rest)
+            self.pause_reading()
+            self._loop.call_soon(self._feed_more, body)
+            return
+        except Refused:
+            self._closing = True
+            body.fail(incomplete())
+            if self.phase is DRAIN:
+                self._linger()
+            return
+        if rest:
+            self._keep(rest)
+        if self.phase is DRAIN:
+            if body.complete:
+                self._next()
+            return
+        self.deadline = _NEVER
+        if body.kept > self.limits.body_ahead_bytes and not body.awaited:
+            self.pause_reading()
+
+    def _feed_more(self, body: Body) -> None:
+        if self._body is body and self._input is not None and self.phase in (BUSY, DRAIN):
+            data = bytes(self._input)
+            self._input = None
+            self.resume_reading()
+            self._feed_body(body, data)
+
+    # -- one request ---------------------------------------------------------------------------------------------
+
+    def _begin(self, head: Head) -> None:
+        self.phase = BUSY
+        self.deadline = _NEVER
+        self._head = head
+        server = self.server
+        if head.length == 0:
+            if (head.method == "GET" or head.method == "HEAD") and head.fault is None and not head.unparsed_query:
+                request = self._request(head)
+                response = server.answer_now(request)
+                if response is not None:
+                    self._answer(request, head, response)
+                    return
+                self._task = self._loop.create_task(self._serve(request, head), name="request")
+                return
+        else:
+            self._continue = head.expects_continue
+            body = self._body = Body(head, self, self.limits)
+            if self._input:
+                early = bytes(self._input)
+                self._input = None
+                self._scanned = 0
+                self._feed_body(body, early)
+                if self._closing and not body.complete:
+                    self._refuse(Refused(400))
+                    return
+        self._task = self._loop.create_task(self._serve(self._request(head), head), name="request")
+
+    def _request(self, head: Head) -> Request:
+        body = self._body
+        address = self._address
+        if address is None:
+            address = self._find_peer()
+        request = Request(
+            head.method,
+            head.path,
+            head.query,
+            head.headers,
+            query_lists=head.query_lists,
+            raw_query=head.raw_query,
+            header_lists=head.header_lists,
+            peer_certificate=self._certificate,
+            remote_address=address,
+            hijack=self._hijack,
+            stream=no_body if body is None else body.iterate,
+            connection_state=self._state,
+        )
+        if body is None:
+            request.template = head
+        else:
+            request.read_body = body.read
+        return request
+
+    def _find_peer(self) -> str:
+        """The peer's address; its certificate as well, both once a connection."""
+        transport = self._transport
+        peer = transport.get_extra_info("peername") if transport is not None else None
+        self._address = str(peer[0]) if peer else ""
+        tls = transport.get_extra_info("ssl_object") if transport is not None else None
+        if tls is not None:
+            self._certificate = cast(ssl.SSLObject, tls).getpeercert(binary_form=True)
+        return self._address
+
+    async def _serve(self, request: Request, head: Head) -> None:
+        try:
+            response = await self._respond(request, head)
+        except Exception:
+            log.exception("%s %s failed", request.method, request.raw_path)
+            response = status_response(errors.InternalError("Internal error occurred: see the log of the API server"))
+        if response.hijacked or self.phase is UPGRADED:  # also when a handler failed after it had taken over
+            self._task = None
+            self.close()
+            return
+        body = response.body
+        if isinstance(body, bytes):
+            try:
+                if len(body) > answers.GZIP_MIN_BYTES and _takes_gzip(head):
+                    await self._compress(response, body)
+            finally:
+                self._task = None
+            self._answer(request, head, response)
+        elif isinstance(body, AsyncIterator):
+            await self._send_iterator(request, head, response, body)
+        else:
+            self._task = None
+            self._send_pushed(request, head, response, body)
+
+    async def _respond(self, request: Request, head: Head) -> Response:
+        if head.unparsed_query and head.fault is None:
+            await asyncio.to_thread(head.parse_query)
+            request.query, request.query_lists = head.query, head.query_lists
+        if head.fault is not None:
+            return status_response(head.fault)
+        return await self.server.handle(request)
+
+    async def _compress(self, response: Response, body: bytes) -> None:
+        compressed = self.server.compressed.get(body)
+        if compressed is None:
+            compressed = await asyncio.to_thread(answers.compress, body)
+            self.server.compressed.add(body, compressed)
+        _use(response, compressed)
+
+    # -- answers -------------------------------------------------------------------------------------------------
+
+    def _answer(self, request: Request, head: Head, response: Response) -> None:
+        """Sends an answer whose body is known; now, or piece by piece as it is read."""
+        body = cast(bytes, response.body)
+        transport = self._transport
+        if transport is None:
+            return
+        if len(body) > answers.GZIP_MIN_BYTES and self._task is None and _takes_gzip(head) and not _is_packed(response):
+            compressed = self.server.compressed.get(body)
+            if compressed is None:
+                self._task = self._loop.create_task(self._compress_and_answer(request, head, response), name="compress")
+                return
+            _use(response, compressed)
+            body = compressed
+        close = self._ends(head, response)
+        try:
+            text = answers.whole(self.server.date, head, request, response, body, close=close)
+        except errors.InternalError as error:
+            log.error("the answer to %s cannot be sent: %s", request.raw_path, error)
+            response = status_response(error)
+            body = cast(bytes, response.body)
+            text = answers.whole(self.server.date, head, _anonymous(request), response, body, close=close)
+        transport.write(text)
+        if answers.is_copied(body) or head.method == "HEAD" or response.status in answers.WITHOUT_BODY:
+            self._answered()
+            return
+        self._view = memoryview(body)
+        self._pump()
+
+    async def _compress_and_answer(self, request: Request, head: Head, response: Response) -> None:
+        try:
+            await self._compress(response, cast(bytes, response.body))
+        finally:
+            self._task = None
+        self._answer(request, head, response)
+
+    def _pump(self) -> None:
+        """Writes a large body as the peer reads it."""
+        view, transport = self._view, self._transport
+        size = self.limits.piece_bytes
+        while view is not None and transport is not None and self.writable:
+            piece, view = view[:size], view[size:]
+            if not view:
+                view = None
+            self._view = view
+            transport.write(piece)
+            if view is None:
+                self._answered()
+                return
+
+    async def _send_iterator(
+        self, request: Request, head: Head, response: Response, body: AsyncIterator[bytes]
+    ) -> None:
+        """The head goes out at once; every chunk is flushed as it comes."""
+        length = answers.given_length(response)
+        chunked = length == answers.STREAMED and not head.is_http_1_0
+        complete = False
+        try:
+            if self._send_head(request, head, response, length):
+                if head.method != "HEAD" and response.status not in answers.WITHOUT_BODY:
+                    await self._copy(body, length, chunked=chunked)
+                complete = True
+        except ConnectionError:
+            log.debug("the reader of %s has gone", request.raw_path)
+        except Exception:
+            # The status line is out: the only honest sign of failure left is a broken transfer.
+            log.exception("streaming %s failed", request.raw_path)
+        finally:
+            try:
+                close = getattr(body, "aclose", None)
+                if close is not None:
+                    await close()
+            finally:
+                self._task = None
+                if complete:
+                    self._answered()
+                else:
+                    self.abort()
+
+    async def _copy(self, body: AsyncIterator[bytes], length: int, *, chunked: bool) -> None:
+        """Raises ConnectionError, also when the body is not as long as was said."""
+        left = length
+        async for data in body:
+            for at in range(0, len(data), self.limits.piece_bytes):
+                part = data[at : at + self.limits.piece_bytes]
+                left -= len(part)
+                if length != answers.STREAMED and left < 0:
+                    raise ConnectionResetError("the body is longer than was said")
+                self.write(b"%x\r\n%s\r\n" % (len(part), part) if chunked else part)
+                await self.drain()
+        if length != answers.STREAMED and left:
+            raise ConnectionResetError("the body is shorter than was said")
+        if chunked:
+            self.write(b"0\r\n\r\n")
+
+    def _send_pushed(self, request: Request, head: Head, response: Response, body: PushBody) -> None:
+        if not self._send_head(request, head, response, answers.STREAMED):
+            body.cancel()
+            self.abort()
+            return
+        if head.method == "HEAD" or response.status in answers.WITHOUT_BODY:
+            body.cancel()
+            self._answered()
+            return
+        self.stream = PushStream(self, chunked=not head.is_http_1_0)
+        try:
+            body.start(self.stream)
+        except Exception:
+            log.exception("streaming %s failed", request.raw_path)
+            self.abort()
+
+    def _send_head(self, request: Request, head: Head, response: Response, length: int) -> bool:
+        """False: it could not be sent."""
+        if self._transport is None or self._transport.is_closing():
+            return False
+        if head.is_http_1_0 and length == answers.STREAMED and head.method != "HEAD":
+            self._closing = True  # only the end of the connection tells where the body ends
+        close = self._ends(head, response)
+        try:
+            text = answers.render(self.server.date, head, request, response, length, close=close)
+        except errors.InternalError as error:
+            log.error("the answer to %s cannot be sent: %s", request.raw_path, error)
+            return False
+        self._transport.write(text)
+        return True
+
+    def _ends(self, head: Head, response: Response) -> bool:
+        """Whether the connection ends with this answer."""
+        body = self._body
+        if body is not None and not body.complete and (self._continue or body.left > self.limits.unwanted_body_bytes):
+            self._closing = True  # a little that is on its way would be read away instead
+        if not head.keep_alive or self._ended or self.server.draining or answers.asks_to_close(response):
+            self._closing = True
+        return self._closing
+
+    def _answered(self) -> None:
+        """The answer is written: what next?"""
+        body = self._body
+        if self._closing:
+            if body is not None and not body.complete:
+                self._linger()
+            else:
+                self.close()
+        elif body is not None and not body.complete:
+            body.discard()
+            self.phase = DRAIN
+            self.deadline = self.server.now + self.limits.linger_seconds
+            self.resume_reading()
+        else:
+            self._next()
+
+    def _next(self) -> None:
+        self._head = self._body = None
+        self._continue = False
+        if self._transport is None or self.phase is CLOSED:
+            return
+        if self._read_paused:
+            self.resume_reading()
+        if self._input:
+            self.phase = HEAD
+            self.deadline = self.server.now + self.limits.head_seconds
+            self._loop.call_soon(self._take_more_heads)
+        else:
+            self.phase = IDLE
+            self.deadline = self.server.now + self.limits.idle_seconds
+
+    def _refuse(self, refused: Refused) -> None:
+        log.debug("broken request from %s: %s", self._address or "a stranger", refused.text)
+        if self._transport is not None:
+            self._transport.write(answers.refusal(refused))
+        self._linger()
+
+    def _linger(self) -> None:
+        """Ends the connection so that the peer gets to read the answer, even if it is still sending: a connection that
+        is closed with input unread is reset, and the answer lost."""
+        transport = self._transport
+        if transport is None:
+            return
+        self._release_input()
+        self._body = None
+        self._begin_linger()
+        self.resume_reading()
+        if transport.can_write_eof():
+            transport.write_eof()
+
+    # -- what bodies, streams and upgraded connections ask of their connection -----------------------------------
+
+    def body_wanted(self) -> None:
+        if self._continue:
+            self._continue = False
+            self.write(answers.CONTINUE)
+        self.deadline = self.server.now + self.limits.body_idle_seconds
+        if self._input is None:  # else chunks wait for their turn
+            self.resume_reading()
+
+    def body_taken(self) -> None:
+        if self._read_paused and self._input is None:
+            self.resume_reading()
+
+    @property
+    def unread(self) -> int:
+        transport = self._transport
+        return transport.get_write_buffer_size() if transport is not None else 0
+
+    def write(self, data: bytes) -> None:
+        """Raises ConnectionResetError."""
+        if self._transport is None or self._transport.is_closing():
+            raise ConnectionResetError("the client has gone")
+        self._transport.write(data)
+
+    async def drain(self) -> None:
+        """Raises ConnectionResetError."""
+        if not self.writable:
+            waiter = self._loop.create_future()
+            if self._drainers is None:
+                self._drainers = []
+            self._drainers.append(waiter)
+            await waiter
+        if self._transport is None or self._transport.is_closing():
+            raise ConnectionResetError("the client has gone")
+
+    def _wake_drainers(self) -> None:
+        drainers, self._drainers = self._drainers, None
+        for waiter in drainers or ():
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def flush_soon(self, stream: PushStream) -> None:
+        self.server.flush_soon(stream)
+
+    def stream_done(self) -> None:
+        self.stream = None
+        self._answered()
+
+    def _is_tls(self) -> bool:
+        return self._transport is not None and self._transport.get_extra_info("ssl_object") is not None
+
+    def pause_reading(self) -> None:
+        if not self._read_paused and self._transport is not None and not self._transport.is_closing():
+            self._read_paused = True
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if self._read_paused and self._transport is not None and not self._transport.is_closing():
+            self._read_paused = False
+            self._transport.resume_reading()
+
+    async def _hijack(self, status: int, headers: Mapping[str, str]) -> Connection:
+        if self._transport is None or self._transport.is_closing() or self.phase is not BUSY:
+            raise ConnectionResetError("the client has gone")
+        text = answers.upgraded(status, headers)
+        early = bytes(self._input or b"")
+        self._release_input()
+        self.phase = UPGRADED
+        self.deadline = _NEVER
+        self.resume_reading()
+        self._upgraded = UpgradedConnection(self, early)
+        self._transport.write(text)
+        return self._upgraded
+
+    # -- the end -------------------------------------------------------------------------------------------------
+
+    def expire(self, now: float) -> None:
+        """Called once a tick."""
+        if self.deadline <= now:
+            self._expire_phase(now)
+        if self._write_deadline <= now:
+            left = self.unread
+            if left < self._write_left:
+                self._write_left = left
+                self._write_deadline = now + self.limits.unread_seconds
+            elif self._view is not None or self.stream is not None or self.phase is HEAD:
+                self.abort()  # other answers wait for as long as their reader likes, holding little
+
+    def _expire_phase(self, now: float) -> None:
+        if self.phase is BUSY:
+            body = self._body
+            self.deadline = _NEVER
+            if body is not None and body.awaited:
+                self._closing = True
+                body.fail(too_slow())
+            return
+        if self.phase is LINGER:
+            left = self.unread
+            if 0 < left < self._write_left:  # it still reads
+                self._write_left = left
+                self.deadline = now + self.limits.unread_seconds
+                return
+        self.abort()
+
+    def is_between_requests(self) -> bool:
+        return self.phase is IDLE or self.phase is HEAD
+
+    def close(self) -> None:
+        """What was written still goes out."""
+        transport = self._transport
+        if transport is not None and not transport.is_closing():
+            self._begin_linger()
+            transport.close()
+
+    def _begin_linger(self) -> None:
+        self.phase = LINGER
+        self.deadline = self.server.now + self.limits.linger_seconds
+        self._linger_left = self.limits.linger_bytes
+        self._write_deadline = _NEVER
+        self._write_left = 1 << 62
+
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    def cancel(self) -> None:
+        """Cuts off whatever is going on."""
+        if self._task is not None:
+            self._task.cancel()
+        self.abort()
+
+
+def _takes_gzip(head: Head) -> bool:
+    return "gzip" in head.headers.get("accept-encoding", "")
+
+
+def _is_packed(response: Response) -> bool:
+    return "Content-Encoding" in response.headers
+
+
+def _use(response: Response, compressed: bytes) -> None:
+    response.body = compressed
+    response.headers = {**response.headers, "Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
+
+
+def _anonymous(request: Request) -> Request:
+    """The same request without what came from outside and goes into the head of its answer."""
+    request.audit_id = ""
+    request.warnings = []
+    return request
+
+
+__all__ = ["HttpConnection"]

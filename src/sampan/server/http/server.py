@@ -1,0 +1,209 @@
+"""Listens, knows every connection, and does for all of them what need not be done by each.
+
+Once a tick it looks at their deadlines and renews the date; once a turn of the event loop it writes what was pushed.
+It routes nothing and decides nothing: a ``Request`` goes to the one ``Answerer``, its ``Response`` is written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol, cast
+
+from sampan.api import errors
+from sampan.api.clock import Clock, SystemClock
+from sampan.server.errors import status_response
+from sampan.server.http.answers import Compressed, date_line
+from sampan.server.http.connection import HttpConnection
+from sampan.server.http.heads import HeadMemo, HeadParser
+from sampan.server.http.limits import Limits
+from sampan.server.http.streams import PushStream
+from sampan.server.request import Handler, Request, Response
+
+log = logging.getLogger(__name__)
+
+
+class Answerer(Protocol):
+    """Who answers requests. Neither method raises, except when cancelled."""
+
+    def answer_now(self, request: Request) -> Response | None:
+        """The answer to a GET or HEAD, if it is at hand; None: ``handle`` is to be asked."""
+        ...
+
+    async def handle(self, request: Request) -> Response: ...
+
+
+def _never_now(request: Request) -> Response | None:
+    return None
+
+
+class HttpServer:
+    """Serves until ``close``. ``start`` returns the address."""
+
+    def __init__(
+        self,
+        handler: Answerer | Handler,
+        ssl_context: ssl.SSLContext | None = None,
+        *,
+        limits: Limits | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.limits = limits or Limits()
+        self.loop: asyncio.AbstractEventLoop
+        self.memo = HeadMemo()
+        self.parser = HeadParser(self.limits)
+        self.compressed = Compressed()
+        #: the event loop's time, as of the last tick
+        self.now = 0.0
+        #: the Date header, as of the last tick
+        self.date = b""
+        #: no request after the present ones
+        self.draining = False
+        #: bytes of unfinished heads beyond what each connection may keep
+        self.large_head_bytes = 0
+        #: in the order in which they came
+        self.connections: dict[HttpConnection, None] = {}
+        self._answer_now: Callable[[Request], Response | None] = getattr(handler, "answer_now", _never_now)
+        self._handle = cast(Handler, getattr(handler, "handle", handler))
+        self._ssl = ssl_context
+        self._clock = clock or SystemClock()
+        self._listener: asyncio.Server | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._pushed: deque[PushStream] = deque()
+        self._emptied: asyncio.Future[None] | None = None
+
+    # -- life ----------------------------------------------------------------------------------------------------
+
+    async def start(self, host: str, port: int) -> tuple[str, int]:
+        self.loop = loop = asyncio.get_running_loop()
+        self._tick()
+        tls = self._ssl
+        self._listener = await loop.create_server(
+            lambda: HttpConnection(self),
+            host,
+            port,
+            ssl=tls,
+            backlog=self.limits.backlog,
+            ssl_handshake_timeout=self.limits.handshake_seconds if tls is not None else None,
+            ssl_shutdown_timeout=self.limits.linger_seconds if tls is not None else None,
+        )
+        for listening in self._listener.sockets:
+            _find_dead_peers(listening)
+        bound: tuple[str, int] = self._listener.sockets[0].getsockname()[:2]
+        return bound
+
+    def stop_listening(self) -> None:
+        """First step of a shutdown: nobody new comes in; idle connections are closed."""
+        self.draining = True
+        if self._listener is not None:
+            self._listener.close()
+        for connection in list(self.connections):
+            if connection.is_between_requests():
+                connection.close()
+
+    async def close(self, timeout_seconds: float) -> None:
+        """Lets requests in flight finish until the deadline, then cuts them off."""
+        self.stop_listening()
+        await self._wait_empty(timeout_seconds)
+        for connection in list(self.connections):
+            connection.cancel()
+        await self._wait_empty(timeout_seconds)
+        if self._timer is not None:
+            self._timer.cancel()
+        self.compressed.clear()
+        if self._listener is not None:
+            await self._listener.wait_closed()
+
+    async def _wait_empty(self, timeout_seconds: float) -> None:
+        if not self.connections:
+            return
+        self._emptied = self.loop.create_future()
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await self._emptied
+        except TimeoutError:
+            pass
+        finally:
+            self._emptied = None
+
+    # -- requests ------------------------------------------------------------------------------------------------
+
+    def answer_now(self, request: Request) -> Response | None:
+        try:
+            return self._answer_now(request)
+        except Exception:
+            log.exception("%s %s failed", request.method, request.raw_path)
+            return status_response(errors.InternalError("Internal error occurred: see the log of the API server"))
+
+    async def handle(self, request: Request) -> Response:
+        return await self._handle(request)
+
+    # -- connections ---------------------------------------------------------------------------------------------
+
+    def joined(self, connection: HttpConnection) -> None:
+        """Takes a new connection in. When there are too many, the oldest that has no request under way makes room."""
+        if len(self.connections) >= self.limits.connections:
+            for other in self.connections:
+                if other.is_between_requests():
+                    other.abort()
+                    self.connections.pop(other)
+                    break
+            else:
+                connection.abort()
+        self.connections[connection] = None
+        if self.draining:
+            connection.abort()
+
+    def left(self, connection: HttpConnection) -> None:
+        self.connections.pop(connection, None)
+        if not self.connections and self._emptied is not None and not self._emptied.done():
+            self._emptied.set_result(None)
+
+    def flush_soon(self, stream: PushStream) -> None:
+        if not self._pushed:
+            self.loop.call_soon(self._flush)
+        self._pushed.append(stream)
+
+    def _flush(self) -> None:
+        pushed = self._pushed
+        for _ in range(min(len(pushed), self.limits.flushes_at_once)):
+            pushed.popleft().flush()
+        if pushed:
+            self.loop.call_soon(self._flush)
+
+    def _tick(self) -> None:
+        self.now = now = self.loop.time()
+        self.date = date_line(self._clock.now())
+        self._timer = self.loop.call_later(self.limits.tick_seconds, self._tick)
+        unread = 0
+        for connection in list(self.connections):
+            connection.expire(now)
+            if connection.stream is not None:
+                unread += connection.stream.unread
+        if unread > self.limits.all_unread_bytes:
+            self._shed(unread)
+        self.compressed.tick()
+
+    def _shed(self, unread: int) -> None:
+        """Cuts off the streams that have left most unread until all together are within the bound."""
+        streams = [connection.stream for connection in self.connections if connection.stream is not None]
+        for stream in sorted(streams, key=lambda stream: stream.unread, reverse=True):
+            if unread <= self.limits.all_unread_bytes:
+                return
+            unread -= stream.unread
+            stream.abort()
+
+
+def _find_dead_peers(listening: socket.socket) -> None:
+    """Peers that vanished without a word are noticed in some five minutes (accepted sockets inherit this)."""
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 180)
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 30)
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4)
+
+
+__all__ = ["Answerer", "HttpServer"]
