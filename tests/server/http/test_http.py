@@ -34,6 +34,7 @@ async def echo(request: Request) -> Response:
         return await upgraded(request)
     if request.raw_path == "/warn":
         request.warn('say "hi"')
+        request.audit_id = "an-id"
     try:
         body = (await request.load_body()).decode()
     except Exception as error:
@@ -124,10 +125,10 @@ async def test_broken_requests_are_400(raw: Any, request_text: bytes) -> None:
 @pytest.mark.parametrize(
     ("request_text", "status"),
     [
-        (b"GET / HTTP/3.7\r\nHost: x\r\n\r\n", b"505 HTTP Version Not Supported"),
-        (b"GET / HTTP/2.0\r\nHost: x\r\n\r\n", b"505 HTTP Version Not Supported"),
+        (b"GET / HTTP/3.7\r\nHost: x\r\n\r\n", b"505 HTTP Version Not Supported: unsupported protocol version"),
+        (b"GET / HTTP/2.0\r\nHost: x\r\n\r\n", b"505 HTTP Version Not Supported: unsupported protocol version"),
         (b"GET /\r\n\r\n", b"400 Bad Request"),
-        (b"GET / HTTP/1.1\r\n\r\n", b"400 Bad Request"),
+        (b"GET / HTTP/1.1\r\n\r\n", b"400 Bad Request: missing required Host header"),
         (b"GET / HTTP/1.1\r\nHost: x\r\nA: " + b"a" * 100_000 + b"\r\n\r\n", b"431 Request Header Fields Too Large"),
         (b"GET /" + b"a" * 1_100_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", b"431 Request Header Fields Too Large"),
         (b"GET / HTTP/1.1\r\nHost: x\r\n" + b"A: b\r\n" * 300 + b"\r\n", b"431 Request Header Fields Too Large"),
@@ -188,7 +189,7 @@ async def test_streams_are_chunked_and_complete(get: Any) -> None:
 async def test_answers_have_the_usual_headers_and_warnings(get: Any) -> None:
     async with get.get("/warn") as answer:
         assert answer.headers["Cache-Control"] == "no-cache, private"
-        assert "Audit-Id" in answer.headers
+        assert answer.headers["Audit-Id"] == "an-id"
         assert answer.headers.getall("Warning") == ['299 - "say \\"hi\\""']
 
 

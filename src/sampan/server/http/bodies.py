@@ -24,8 +24,12 @@ _LINE = frozenset(byte for byte in range(256) if byte == 9 or (byte >= 32 and by
 class Source(Protocol):
     """What a body needs of its connection."""
 
+    def body_begun(self) -> None:
+        """Somebody reads it: the peer is given leave to send."""
+        ...
+
     def body_wanted(self) -> None:
-        """Somebody waits for more: the peer is given leave to send, and time."""
+        """Somebody waits for more: the peer is given time."""
         ...
 
     def body_taken(self) -> None:
@@ -215,6 +219,7 @@ class Body:
 
     async def read_piece(self) -> bytes:
         """What has arrived; b"" at the end. Raises BadRequest, RequestTimeout."""
+        self._source.body_begun()
         while not self._pieces:
             if self._complete:
                 return b""

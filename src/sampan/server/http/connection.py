@@ -583,10 +583,12 @@ class HttpConnection(asyncio.Protocol):
 
     # -- what bodies, streams and upgraded connections ask of their connection -----------------------------------
 
-    def body_wanted(self) -> None:
+    def body_begun(self) -> None:
         if self._continue:
             self._continue = False
             self.write(answers.CONTINUE)
+
+    def body_wanted(self) -> None:
         self.deadline = self.server.now + self.limits.body_idle_seconds
         if self._input is None:  # else chunks wait for their turn
             self.resume_reading()
