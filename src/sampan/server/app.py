@@ -18,11 +18,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from sampan.api import schema
 from sampan.api.registry import registry
-from sampan.api.resources import SERVICES, Resource
+from sampan.api.resources import Resource
 from sampan.api.types import Obj
 from sampan.server.admission.chain import build_chain
-from sampan.server.allocators.hook import ServiceHook
-from sampan.server.allocators.service import ServiceAllocator
+from sampan.server.allocators.allocations import Allocations
 from sampan.server.attributes import AuthorizationAttributes, Authorizer, Decision
 from sampan.server.authn.impersonation import impersonate
 from sampan.server.authn.jwt import SigningKey
@@ -169,6 +168,15 @@ class Server:
         self._storages = Storages(self.store, registry(), schema.load())
         await self._storages.start()
         self._reader = CacheReader(self._storages)
+        self.allocations = Allocations(
+            self._storages,
+            self._reader,
+            config.service_cidr,
+            config.node_port_range,
+            clock=config.clock,
+            random=config.random,
+        )
+        await self.allocations.start()
         if self._openapi is None and config.openapi:
             self._openapi = self._openapi_files = OpenApiFiles(config.data_dir / "openapi" if config.data_dir else None)
         self._compose()
@@ -185,6 +193,8 @@ class Server:
         self._find_flow_headers()
         aggregation = AggregationController(self._reader, loopback)
         self._background.append(self._tasks.create_task(aggregation.run(), name="aggregate cluster roles"))
+        allocations = self.allocations.run(loopback)
+        self._background.append(self._tasks.create_task(allocations, name="repair addresses and ports"))
         if self._openapi_files is not None:
             self._background.append(self._tasks.create_task(self._openapi_files.run(), name="build OpenAPI"))
         self.started.set()
@@ -204,6 +214,8 @@ class Server:
             await self._streaming.close()
         if self._tasks is not None:
             await self._tasks.__aexit__(None, None, None)
+        if hasattr(self, "allocations"):
+            self.allocations.close()
         if hasattr(self, "_storages"):
             # Not before the last request: an empty cache would say 404 to it.
             self._storages.close()
@@ -305,10 +317,7 @@ class Server:
 
     def _hooks(self) -> Hooks:
         hooks = Hooks()
-        allocator = ServiceAllocator(self.config.service_cidr, self.config.node_port_range, self.config.random)
-        for problem in allocator.load(self._reader.list(SERVICES)):
-            log.warning("%s", problem)
-        hooks.register("", "services", ServiceHook(allocator))
+        hooks.register("", "services", self.allocations.hook)
         return hooks
 
     def _non_resource_handlers(self, key: SigningKey) -> NonResourceHandlers:

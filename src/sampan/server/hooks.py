@@ -26,11 +26,11 @@ class Hook:
     takes = False
 
     async def before_create(self, obj: Obj, *, dry_run: bool) -> Reservation:
-        """May change ``obj``; runs after defaulting and mutating admission, before validation."""
+        """May change ``obj``; runs after validation, so that what is refused takes nothing, before admission's."""
         return None
 
     async def before_update(self, new: Obj, old: Obj, *, dry_run: bool) -> Reservation:
-        """May change ``new``; ``old`` is shared."""
+        """May change ``new``; ``old`` is shared. Runs where ``before_create`` does."""
         return None
 
     async def committed(self, new: Obj | None, old: Obj | None, reservation: Reservation) -> None:

@@ -1,7 +1,4 @@
-"""The write hook of Services: takes addresses and ports before a write, settles them after it.
-
-Registered by ``app`` for (core, services). Start it with ``ServiceAllocator.load`` of the stored Services.
-"""
+"""The write hook of Services: takes addresses and ports before a write, settles them after it."""
 
 from __future__ import annotations
 
@@ -19,22 +16,22 @@ class ServiceHook(Hook):
         self._allocator = allocator
 
     async def before_create(self, obj: Obj, *, dry_run: bool) -> Reservation:
-        return self._allocator.on_create(obj)
+        return await self._allocator.allocate(obj, None, dry_run=dry_run)
 
     async def before_update(self, new: Obj, old: Obj, *, dry_run: bool) -> Reservation:
-        return self._allocator.on_update(new, old)
+        return await self._allocator.allocate(new, old, dry_run=dry_run)
 
     async def committed(self, new: Obj | None, old: Obj | None, reservation: Reservation) -> None:
         if new is not None:
             if isinstance(reservation, Allocation):
-                reservation.commit()
+                await reservation.commit(new)
             return
         # An update that removed the last finalizer ends here, too: what it took goes with what was there.
         if isinstance(reservation, Allocation):
-            reservation.rollback()
+            await reservation.rollback()
         if old is not None:
-            self._allocator.on_delete(old)
+            await self._allocator.release(old)
 
     async def rollback(self, new: Obj, old: Obj | None, reservation: Reservation) -> None:
         if isinstance(reservation, Allocation):
-            reservation.rollback()
+            await reservation.rollback()

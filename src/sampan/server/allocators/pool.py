@@ -1,24 +1,19 @@
-"""A pool of numbers with owners: what cluster IPs and node ports have in common.
+"""A pool of numbers with owners: what cluster IPs and node ports have in common. Runs on the event loop.
 
-Numbers are offsets in a range. Automatic allocation prefers the upper band, so that people can pick from the lower
-one without collisions (KEP-3070 for IPs, KEP-3668 for ports). No I/O; not safe across threads.
+Which numbers look free is asked of the cache of records; whose a number becomes is decided by creating its record.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Callable, Collection, Sequence
 
 from sampan.api.clock import Random
+from sampan.server.allocators.records import AlreadyAllocated, Owner, Records, Taken
+from sampan.server.allocators.spans import Span
 
-_RANDOM_TRIES = 16
-
-
-class AlreadyAllocated(Exception):
-    """Somebody else owns the number."""
-
-
-class NotInRange(Exception):
-    """The number is not one of the pool's."""
+#: lost races after which the cache is waited for, before it sends us to more numbers that are long gone
+_PATIENCE = 16
 
 
 class Full(Exception):
@@ -26,58 +21,76 @@ class Full(Exception):
 
 
 class Pool:
-    """Invariant: ``_owners`` holds exactly the allocated offsets, each with the object that has it."""
+    """``spans`` are asked anew each time: ranges may be added. ``reserved``: numbers that only one Service may have."""
 
-    def __init__(self, size: int, static_band: int, random: Random) -> None:
-        self._size, self._static_band, self._random = size, min(static_band, size), random
-        self._owners: dict[int, str] = {}
+    def __init__(
+        self,
+        records: Records,
+        spans: Callable[[], Sequence[Span]],
+        name: Callable[[int], str],
+        random: Random,
+        reserved: dict[int, Owner] | None = None,
+    ) -> None:
+        self.records, self._spans, self.name, self._random = records, spans, name, random
+        self._reserved = reserved or {}
 
-    def __len__(self) -> int:
-        return len(self._owners)
+    async def take(self, number: int, owner: Owner, *, dry_run: bool) -> Taken | None:
+        """None: nothing to give back, because it is a dry run or the number is the owner's for good.
 
-    def owner(self, offset: int) -> str | None:
-        return self._owners.get(offset)
+        Raises AlreadyAllocated, StoreUnavailable.
+        """
+        name, for_good = self.name(number), self._reserved.get(number)
+        if for_good not in (None, owner):
+            raise AlreadyAllocated(for_good)
+        try:
+            if dry_run:
+                await self.records.check_free(name)
+                return None
+            taken = await self.records.take(name, owner)
+        except AlreadyAllocated as error:
+            if for_good is not None and error.owner == owner:
+                return None  # it may be there already: nobody else could have it
+            raise
+        return None if for_good is not None else taken
 
-    def take(self, offset: int, owner: str) -> bool:
-        """True: newly allocated; False: the owner had it. Raises AlreadyAllocated, NotInRange."""
-        if not 0 <= offset < self._size:
-            raise NotInRange
-        present = self._owners.get(offset)
-        if present is not None:
-            if present != owner:
-                raise AlreadyAllocated
-            return False
-        self._owners[offset] = owner
-        return True
+    async def take_any(self, owner: Owner, avoid: Collection[int], *, dry_run: bool) -> tuple[int, Taken | None]:
+        """A free number that is not in ``avoid``. Raises Full, StoreUnavailable."""
+        found = await self._take_any(owner, avoid, dry_run)
+        if found is None:
+            # Full, says a cache that may be behind.
+            await self.records.catch_up()
+            found = await self._take_any(owner, avoid, dry_run)
+        if found is None:
+            raise Full
+        return found
 
-    def take_any(self, owner: str) -> int:
-        """Raises Full."""
-        for low, high in ((self._static_band, self._size), (0, self._static_band)):
-            offset = self._free_offset(low, high)
-            if offset is not None:
-                self._owners[offset] = owner
-                return offset
-        raise Full
+    async def _take_any(self, owner: Owner, avoid: Collection[int], dry_run: bool) -> tuple[int, Taken | None] | None:
+        lost = 0
+        for span in self._spans():
+            for number in span.candidates(self._random, self._looks_taken):
+                if number is None:
+                    await asyncio.sleep(0)
+                    continue
+                if number in avoid or number in self._reserved:
+                    continue
+                try:
+                    return number, await self.take(number, owner, dry_run=dry_run)
+                except AlreadyAllocated:  # somebody was faster: another one
+                    lost += 1
+                    if lost % _PATIENCE == 0:
+                        await self.records.catch_up()
+        return None
 
-    def _free_offset(self, low: int, high: int) -> int | None:
-        if low >= high:
-            return None
-        for _ in range(_RANDOM_TRIES):
-            offset = low + self._random.randrange(high - low)
-            if offset not in self._owners:
-                return offset
-        # Nearly full: look at all of them, from a random place on.
-        start = self._random.randrange(high - low)
-        candidates: Iterable[int] = (low + (start + step) % (high - low) for step in range(high - low))
-        return next((offset for offset in candidates if offset not in self._owners), None)
+    async def release(self, number: int, owner: Owner) -> None:
+        """Idempotent; a number that belongs to somebody else stays theirs. Raises StoreUnavailable."""
+        if number not in self._reserved:
+            await self.records.release(self.name(number), owner)
 
-    def release(self, offset: int, owner: str) -> None:
-        """Idempotent; a number that belongs to somebody else stays theirs."""
-        if self._owners.get(offset) == owner:
-            del self._owners[offset]
+    def is_reserved(self, number: int) -> bool:
+        return number in self._reserved
 
+    def is_in_range(self, number: int) -> bool:
+        return any(number in span for span in self._spans())
 
-def static_band(size: int, least: int, most: int, step: int) -> int:
-    """``min(max(least, size/step), most)``; none when the range is too small to be split."""
-    band = min(max(least, size // step), most)
-    return band if size > band else 0
+    def _looks_taken(self, number: int) -> bool:
+        return self.records.looks_taken(self.name(number))

@@ -1,140 +1,217 @@
 """Completes Services with cluster IPs, IP families and node ports (upstream: registry/core/service ``alloc.go``).
 
-The REST core's hook calls ``on_create`` and ``on_update`` before the commit, then ``commit`` or ``rollback`` on what
-they return; ``on_delete`` after a delete. ``load`` rebuilds the pools from the stored Services at start. One thread,
-no I/O; with several servers on one store, the uniqueness of what is taken is only as good as each one's view.
+The hook of Services calls ``allocate`` before a write and then exactly one method of what it returned; ``release``
+after a delete. What a Service has is decided by records in the store (``records``); this module decides what it asks
+for, and says in the API's words why it does not get it.
 """
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
-from collections.abc import Callable, Iterable
+import logging
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from sampan.api import errors
-from sampan.api.clock import Random
+from sampan.api.groups.core.service import wants_health_port
 from sampan.api.types import Obj
-from sampan.server.allocators.pool import AlreadyAllocated, Full, NotInRange, Pool, static_band
+from sampan.server.allocators.addresses import Network, family_of, is_usable
+from sampan.server.allocators.pool import Full, Pool
+from sampan.server.allocators.records import AlreadyAllocated, Owner, Taken
+from sampan.store.protocol import StoreError
+
+log = logging.getLogger(__name__)
 
 HEADLESS = "None"
-_KUBERNETES = "default/kubernetes"
-_ALLOCATION_FIELDS = ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy")
+_FAMILY_FIELDS = ("ipFamilies", "ipFamilyPolicy")
+
+
+@dataclass(slots=True)
+class Want:
+    """One number that a write asks of a pool. ``number`` 0: any. ``path`` and ``shown`` name it in an error."""
+
+    pool: Pool
+    number: int
+    path: str
+    shown: object
+    #: told the number once it is known
+    fill: list[Callable[[int], None]] = field(default_factory=list)
 
 
 @dataclass(slots=True)
 class Allocation:
-    """What one write took and what it will give back. Exactly one of the two methods is called."""
+    """What one write took, and what it lets go of. Exactly one of ``commit`` and ``rollback`` is called; neither
+    raises: what could not be given back is found by ``repair``."""
 
-    _taken: list[Callable[[], None]] = field(default_factory=list)
-    _released: list[Callable[[], None]] = field(default_factory=list)
+    owner: Owner
+    taken: list[Taken] = field(default_factory=list)
+    let_go: list[tuple[Pool, int]] = field(default_factory=list)
 
-    def took(self, undo: Callable[[], None]) -> None:
-        self._taken.append(undo)
+    async def commit(self, new: Obj) -> None:
+        """The write is durable: what the Service no longer uses is free. A name that was generated may be another
+        one by now."""
+        owner = owner_of(new)
+        moves = [taken.pass_on(owner) for taken in self.taken if owner != self.owner]
+        await _settle(moves + [pool.release(number, self.owner) for pool, number in self.let_go], owner)
 
-    def releases_later(self, release: Callable[[], None]) -> None:
-        self._released.append(release)
+    async def rollback(self) -> None:
+        """The write failed: what it took is free again."""
+        await _settle([taken.give_back() for taken in self.taken], self.owner)
+        self.taken.clear()
 
-    def commit(self) -> None:
-        """The write is durable: what the Service no longer uses is free."""
-        for release in self._released:
-            release()
 
-    def rollback(self) -> None:
-        """The write failed or was a dry run: what it took is free again."""
-        for release in self._taken:
-            release()
+async def _settle(steps: list[Coroutine[Any, Any, None]], owner: Owner) -> None:
+    for result in await asyncio.gather(*steps, return_exceptions=True):
+        if isinstance(result, StoreError):
+            log.warning("service %s/%s: a number was not given back: %s", owner.namespace, owner.name, result)
+        elif isinstance(result, BaseException):
+            log.error("service %s/%s: a number was not given back", owner.namespace, owner.name, exc_info=result)
 
 
 class ServiceAllocator:
-    def __init__(self, cidr: str, port_range: tuple[int, int], random: Random) -> None:
-        """``port_range`` is inclusive on both ends."""
-        self.network = ipaddress.ip_network(cidr)
-        self._first_port, self._last_port = port_range
-        # Neither the network's own address nor (IPv4) its broadcast address is anybody's.
-        size = min(self.network.num_addresses - (2 if self.network.version == 4 else 1), 1 << 20)
-        self._ips = Pool(size, static_band(size, 16, 256, 16), random)
-        ports = self._last_port - self._first_port + 1
-        self._ports = Pool(ports, static_band(ports, 16, 128, 32), random)
-        self._family = f"IPv{self.network.version}"
-        self._ips.take(0, _KUBERNETES)
+    def __init__(
+        self,
+        network: Network,
+        networks: Callable[[], Iterable[Network]],
+        addresses: Pool,
+        ports: Pool,
+        port_range: tuple[int, int],
+    ) -> None:
+        """``network`` is the configured range, ``networks`` all that addresses may come from; ``port_range`` is
+        inclusive on both ends."""
+        self._network, self._networks = network, networks
+        self.addresses, self.ports = addresses, ports
+        self._port_range = port_range
+        self._family = family_of(network.version)
 
-    @property
-    def kubernetes_ip(self) -> str:
-        """The first address: of the ``kubernetes`` Service."""
-        return str(self.network.network_address + 1)
-
-    def load(self, services: Iterable[Obj]) -> list[str]:
-        """Takes what stored Services have. Returns a line for each that cannot be, for the log."""
-        problems = []
-        for service in services:
-            owner = _owner(service)
-            for address in _addresses(service):
-                try:
-                    self._ips.take(self._ip_offset(address), owner)
-                except (AlreadyAllocated, NotInRange, ValueError) as error:
-                    problems.append(f"service {owner}: cluster IP {address}: {type(error).__name__}")
-            for port in node_ports(service):
-                try:
-                    self._ports.take(port - self._first_port, owner)
-                except (AlreadyAllocated, NotInRange) as error:
-                    problems.append(f"service {owner}: node port {port}: {type(error).__name__}")
-        return problems
-
-    def on_create(self, service: Obj) -> Allocation:
-        """Changes ``service`` in place. Raises Invalid, InternalError (range full); then nothing was taken."""
-        return self._complete(service, None)
-
-    def on_update(self, new: Obj, old: Obj) -> Allocation:
-        """Changes ``new`` in place; what it leaves unset is taken from ``old``. Raises as ``on_create``."""
-        inherit(new["spec"], old["spec"])
-        return self._complete(new, old)
-
-    def on_delete(self, service: Obj) -> None:
-        owner = _owner(service)
-        for address in _addresses(service):
-            self._release_ip(address, owner)
-        for port in node_ports(service):
-            self._ports.release(port - self._first_port, owner)
-
-    def _complete(self, new: Obj, old: Obj | None) -> Allocation:
-        allocation = Allocation()
+    async def allocate(self, new: Obj, old: Obj | None, *, dry_run: bool) -> Allocation | None:
+        """Completes ``new`` in place and takes what it asks for. Raises Invalid, Conflict, InternalError (a range is
+        full), StoreUnavailable; then nothing is taken."""
+        if old is not None and new["spec"] == old["spec"]:
+            return None
+        wants = [*self._want_addresses(new, old), *self._want_ports(new, old)]
+        allocation = Allocation(owner_of(new))
         try:
-            self._complete_ips(new, allocation)
-            self._complete_ports(new, allocation)
-        except errors.ApiError:
-            allocation.rollback()
+            # Stated numbers first, so that none is given to a field that leaves it open.
+            await self._take(new, old, [want for want in wants if want.number], allocation, dry_run=dry_run)
+            await self._take(new, old, [want for want in wants if not want.number], allocation, dry_run=dry_run)
+        except BaseException:
+            await allocation.rollback()
             raise
         if old is not None:
-            self._plan_release(new, old, allocation)
+            kept = {*self._numbers(new)}
+            allocation.let_go = [held for held in self._numbers(old) if held not in kept]
         return allocation
 
-    def _plan_release(self, new: Obj, old: Obj, allocation: Allocation) -> None:
-        owner = _owner(old)
-        for address in set(_addresses(old)) - set(_addresses(new)):
-            allocation.releases_later(partial(self._release_ip, address, owner))
-        for port in set(node_ports(old)) - set(node_ports(new)):
-            offset = port - self._first_port
-            allocation.releases_later(partial(self._ports.release, offset, owner))
+    async def release(self, service: Obj) -> None:
+        """After a delete. Never raises."""
+        await Allocation(owner_of(service), let_go=self._numbers(service)).commit(service)
+
+    def _numbers(self, service: Obj) -> list[tuple[Pool, int]]:
+        """All that a stored Service holds, each once."""
+        found = [
+            (self.addresses, number)
+            for text in addresses_of(service)
+            if (number := number_of(text, self._network.version))
+        ]
+        found += [(self.ports, port) for port in node_ports(service)]
+        return list(dict.fromkeys(found))
+
+    # -- taking
+
+    async def _take(
+        self, new: Obj, old: Obj | None, wants: list[Want], allocation: Allocation, *, dry_run: bool
+    ) -> None:
+        """All at once, so that the store makes them durable together. Of several faults the first is told."""
+        avoid = {held for service in (new, old) if service for held in self._numbers(service)}
+        results = await asyncio.gather(
+            *(self._take_one(want, avoid, allocation, dry_run) for want in wants), return_exceptions=True
+        )
+        for want, result in zip(wants, results, strict=True):
+            if isinstance(result, BaseException):
+                raise self._explain(new, old, want, result) from result
+
+    async def _take_one(self, want: Want, avoid: set[tuple[Pool, int]], allocation: Allocation, dry_run: bool) -> None:
+        number = want.number
+        if number:
+            taken = await want.pool.take(number, allocation.owner, dry_run=dry_run)
+        else:
+            others = {held for pool, held in avoid if pool is want.pool}
+            number, taken = await want.pool.take_any(allocation.owner, others, dry_run=dry_run)
+        if taken is not None:
+            allocation.taken.append(taken)
+        for fill in want.fill:
+            fill(number)
+
+    def _explain(self, new: Obj, old: Obj | None, want: Want, error: BaseException) -> BaseException:
+        ports = want.pool is self.ports
+        if isinstance(error, Full):
+            what = "nodePort" if ports else "serviceIP"
+            return errors.InternalError(f"Internal error occurred: failed to allocate a {what}: range is full")
+        if not isinstance(error, AlreadyAllocated):
+            return error
+        if old is not None and error.owner == owner_of(new):
+            # Another update of this Service takes the same number at this moment: a lost race like any other.
+            return errors.conflict("services", new["metadata"].get("name", ""))
+        if ports:
+            detail = "provided port is already allocated"
+        else:
+            detail = f"failed to allocate IP {ipaddress.ip_address(want.number)}: provided IP is already allocated"
+        return _invalid(new, [errors.invalid(want.path, want.shown, detail)])
 
     # -- cluster IPs
 
-    def _complete_ips(self, service: Obj, allocation: Allocation) -> None:
+    def _want_addresses(self, service: Obj, old: Obj | None) -> list[Want]:
         spec = service["spec"]
         if spec.get("type") == "ExternalName":
-            for key in _ALLOCATION_FIELDS:
+            for key in ("clusterIP", "clusterIPs"):
+                if not spec.get(key):
+                    spec.pop(key, None)  # one that is set is refused by validation
+            for key in _FAMILY_FIELDS:
                 spec.pop(key, None)
-            return
-        addresses = (
-            [spec["clusterIP"]] if spec.get("clusterIP") and not spec.get("clusterIPs") else spec.get("clusterIPs")
-        )
+            return []
+        addresses = spec.get("clusterIPs") or ([spec["clusterIP"]] if spec.get("clusterIP") else [])
         self._complete_families(service, headless=bool(addresses) and addresses[0] == HEADLESS)
         if not addresses:
-            addresses = [self._take_any_ip(_owner(service), allocation)]
-        elif addresses[0] != HEADLESS:
-            self._take_ips(service, addresses, allocation)
-        spec["clusterIP"], spec["clusterIPs"] = addresses[0], list(addresses)
+
+            def fill(number: int) -> None:
+                spec["clusterIP"] = self.addresses.name(number)
+                spec["clusterIPs"] = [spec["clusterIP"]]
+
+            return [Want(self.addresses, 0, "spec.clusterIPs", [], [fill])]
+        spec["clusterIPs"] = list(addresses)
+        if addresses[0] == HEADLESS:
+            return []
+        held = (
+            {number for text in addresses_of(old) if (number := number_of(text, self._network.version))}
+            if old is not None
+            else set()
+        )
+        return [
+            Want(self.addresses, number, "spec.clusterIPs", addresses)
+            for text in dict.fromkeys(addresses)
+            if (number := self._check_address(service, addresses, text)) and number not in held
+        ]
+
+    def _check_address(self, service: Obj, addresses: list[str], text: str) -> int:
+        """0: not an address, which validation says. Raises Invalid for one that is nobody's to have."""
+        try:
+            address = ipaddress.ip_address(text)
+        except ValueError:
+            return 0
+        containing = [network for network in self._networks() if address in network]
+        if any(is_usable(network, int(address)) for network in containing):
+            return int(address)
+        if containing:
+            valid = f"The range of valid IPs is {containing[0]}"
+            cause = f"the provided IP ({text}) is not in the valid range. {valid}"
+        else:
+            cause = "the provided network does not match the current range"
+        detail = f"failed to allocate IP {text}: {cause}"
+        raise _invalid(service, [errors.invalid("spec.clusterIPs", addresses, detail)])
 
     def _complete_families(self, service: Obj, *, headless: bool) -> None:
         spec = service["spec"]
@@ -158,111 +235,73 @@ class ServiceAllocator:
             raise _invalid(service, faults)
         spec["ipFamilies"], spec["ipFamilyPolicy"] = [self._family], policy or "SingleStack"
 
-    def _take_ips(self, service: Obj, addresses: list[str], allocation: Allocation) -> None:
-        owner = _owner(service)
-        for address in addresses:
-            try:
-                if self._ips.take(self._ip_offset(address), owner):
-                    allocation.took(partial(self._release_ip, address, owner))
-                continue
-            except AlreadyAllocated:
-                cause = "provided IP is already allocated"
-            except (NotInRange, ValueError):
-                cause = (
-                    f"the provided IP ({address}) is not in the valid range. The range of valid IPs is {self.network}"
-                )
-            detail = f"failed to allocate IP {address}: {cause}"
-            raise _invalid(service, [errors.invalid("spec.clusterIPs", addresses, detail)])
-
-    def _take_any_ip(self, owner: str, allocation: Allocation) -> str:
-        try:
-            address = str(self.network.network_address + 1 + self._ips.take_any(owner))
-        except Full as error:
-            raise errors.InternalError(
-                "Internal error occurred: failed to allocate a serviceIP: range is full"
-            ) from error
-        allocation.took(partial(self._release_ip, address, owner))
-        return address
-
-    def _ip_offset(self, address: str) -> int:
-        """Raises ValueError (not an address of this family), NotInRange."""
-        parsed = ipaddress.ip_address(address)
-        if parsed not in self.network:
-            raise NotInRange
-        return int(parsed) - int(self.network.network_address) - 1
-
-    def _release_ip(self, address: str, owner: str) -> None:
-        try:
-            self._ips.release(self._ip_offset(address), owner)
-        except (NotInRange, ValueError):
-            return  # an address of an earlier range: nobody counts it
-
     # -- node ports
 
-    def _complete_ports(self, service: Obj, allocation: Allocation) -> None:
+    def _want_ports(self, service: Obj, old: Obj | None) -> list[Want]:
         spec = service["spec"]
         ports = spec.get("ports") or []
-        if not _has_node_ports(spec):
-            if spec.get("type") in ("ClusterIP", None, "ExternalName"):
-                for port in ports:
-                    port.pop("nodePort", None)
-            else:
-                self._take_stated_ports(service, ports, allocation)
+        wants: list[Want] = []
+        if has_node_ports(spec):
+            wants = self._want_all_ports(ports)
+        elif spec.get("type") == "LoadBalancer":
+            wants = [self._want_port(port, index) for index, port in enumerate(ports) if port.get("nodePort")]
         else:
-            self._take_ports(service, ports, allocation)
-        if spec.get("type") == "LoadBalancer" and spec.get("externalTrafficPolicy") == "Local":
+            for port in ports:
+                if not port.get("nodePort"):
+                    port.pop("nodePort", None)  # one that is set is refused by validation
+        if wants_health_port(spec):
             stated = spec.get("healthCheckNodePort") or 0
-            spec["healthCheckNodePort"] = self._take_port(service, stated, "spec.healthCheckNodePort", allocation)
-        else:
-            spec.pop("healthCheckNodePort", None)
+            path = "spec.healthCheckNodePort"
+            wants.append(Want(self.ports, stated, path, stated, [partial(spec.__setitem__, "healthCheckNodePort")]))
+        return self._not_held(service, wants, set(node_ports(old)) if old is not None else set())
 
-    def _take_ports(self, service: Obj, ports: list[Obj], allocation: Allocation) -> None:
-        by_port: dict[int, tuple[int, set[str]]] = {}  # service port -> (node port, protocols that use it)
-        # Stated numbers first, so that none is given away to a port that leaves it open.
+    def _not_held(self, service: Obj, wants: list[Want], held: set[int]) -> list[Want]:
+        """What is still to be taken; each stated number once. Raises Invalid."""
+        left: list[Want] = []
+        for want in wants:
+            if want.number:
+                for fill in want.fill:
+                    fill(want.number)
+                if want.number in held:
+                    continue
+                self._check_port(service, want)
+                held = held | {want.number}
+            left.append(want)
+        return left
+
+    def _check_port(self, service: Obj, want: Want) -> None:
+        first, last = self._port_range
+        if not first <= want.number <= last:
+            detail = f"provided port is not in the valid range. The range of valid ports is {first}-{last}"
+            raise _invalid(service, [errors.invalid(want.path, want.shown, detail)])
+
+    def _want_port(self, port: Obj, index: int) -> Want:
+        stated = port.get("nodePort") or 0
+        path = f"spec.ports[{index}].nodePort"
+        return Want(self.ports, stated, path, stated, [partial(port.__setitem__, "nodePort")])
+
+    def _want_all_ports(self, ports: list[Obj]) -> list[Want]:
+        wants: list[Want] = []
+        by_port: dict[int, tuple[Want, set[str]]] = {}  # service port -> what it asks for, protocols that share it
         for index, port in sorted(enumerate(ports), key=lambda pair: not pair[1].get("nodePort")):
-            protocol, stated = port.get("protocol", "TCP"), port.get("nodePort") or 0
-            known, protocols = by_port.get(port.get("port", 0), (0, set()))
-            if not stated and known and protocol not in protocols:
-                port["nodePort"] = known  # the same port over TCP and UDP shares its node port
+            protocol, number = port.get("protocol", "TCP"), port.get("port", 0)
+            known, protocols = by_port.get(number, (None, set()))
+            if known is not None and not port.get("nodePort") and protocol not in protocols:
+                want = known  # the same port over TCP and UDP shares its node port
+                want.fill.append(partial(port.__setitem__, "nodePort"))
             else:
-                port["nodePort"] = self._take_port(service, stated, f"spec.ports[{index}].nodePort", allocation)
-            by_port[port.get("port", 0)] = (port["nodePort"], {*protocols, protocol})
-
-    def _take_stated_ports(self, service: Obj, ports: list[Obj], allocation: Allocation) -> None:
-        for index, port in enumerate(ports):
-            if port.get("nodePort"):
-                self._take_port(service, port["nodePort"], f"spec.ports[{index}].nodePort", allocation)
-
-    def _take_port(self, service: Obj, stated: int, path: str, allocation: Allocation) -> int:
-        owner = _owner(service)
-        try:
-            if not stated:
-                offset, fresh = self._ports.take_any(owner), True
-            else:
-                offset = stated - self._first_port
-                fresh = self._ports.take(offset, owner)
-        except AlreadyAllocated as error:
-            raise _invalid(service, [errors.invalid(path, stated, "provided port is already allocated")]) from error
-        except NotInRange as error:
-            detail = (
-                "provided port is not in the valid range. The range of valid ports is "
-                f"{self._first_port}-{self._last_port}"
-            )
-            raise _invalid(service, [errors.invalid(path, stated, detail)]) from error
-        except Full as error:
-            detail = "Internal error occurred: failed to allocate a nodePort: range is full"
-            raise errors.InternalError(detail) from error
-        if fresh:
-            allocation.took(partial(self._ports.release, offset, owner))
-        return offset + self._first_port
+                want = self._want_port(port, index)
+                wants.append(want)
+            by_port[number] = (want, {*protocols, protocol})
+        return wants
 
 
-def _owner(service: Obj) -> str:
-    return f"{service['metadata'].get('namespace', '')}/{service['metadata'].get('name', '')}"
+def owner_of(service: Obj) -> Owner:
+    return Owner(service["metadata"].get("namespace", ""), service["metadata"].get("name", ""))
 
 
-def _addresses(service: Obj) -> list[str]:
-    spec = service["spec"]
+def addresses_of(service: Obj) -> list[str]:
+    spec = service.get("spec") or {}
     if spec.get("type") == "ExternalName":
         return []
     found = spec.get("clusterIPs") or ([spec["clusterIP"]] if spec.get("clusterIP") else [])
@@ -271,49 +310,24 @@ def _addresses(service: Obj) -> list[str]:
 
 def node_ports(service: Obj) -> list[int]:
     """Every node port a Service has, the health check's included."""
-    spec = service["spec"]
+    spec = service.get("spec") or {}
     found = [port["nodePort"] for port in spec.get("ports") or () if port.get("nodePort")]
     return [*found, spec["healthCheckNodePort"]] if spec.get("healthCheckNodePort") else found
 
 
-def _has_node_ports(spec: Obj) -> bool:
+def has_node_ports(spec: Obj) -> bool:
     if spec.get("type") == "NodePort":
         return True
     return spec.get("type") == "LoadBalancer" and spec.get("allocateLoadBalancerNodePorts") is not False
 
 
-def inherit(new: Obj, old: Obj) -> None:
-    """What the server once chose and a writer leaves unset stays as it was (upstream: patchAllocatedValues). Pure."""
-    types = {new.get("type", "ClusterIP"), old.get("type", "ClusterIP")}
-    if "ExternalName" not in types:
-        _inherit_ips(new, old)
-    if _has_node_ports(new) and _has_node_ports(old):
-        known = {
-            (port.get("protocol", "TCP"), port.get("port", 0)): port.get("nodePort") for port in old.get("ports") or ()
-        }
-        taken: set[Any] = {port.get("nodePort") for port in new.get("ports") or ()}
-        for port in new.get("ports") or ():
-            before = known.get((port.get("protocol", "TCP"), port.get("port", 0)))
-            if not port.get("nodePort") and before and before not in taken:
-                port["nodePort"] = before
-    if not new.get("healthCheckNodePort") and old.get("healthCheckNodePort"):
-        new["healthCheckNodePort"] = old["healthCheckNodePort"]
-
-
-def _inherit_ips(new: Obj, old: Obj) -> None:
-    if not new.get("clusterIP") and not new.get("clusterIPs"):
-        new["clusterIP"] = old.get("clusterIP", "")
-    if (
-        new.get("clusterIP")
-        and new["clusterIP"] != old.get("clusterIP")
-        and new.get("clusterIPs") == old.get("clusterIPs")
-    ):
-        new["clusterIPs"] = [new["clusterIP"]]  # an old client that changes only the singular field
-    if not new.get("clusterIPs") and new.get("clusterIP") == old.get("clusterIP"):
-        new["clusterIPs"] = list(old.get("clusterIPs") or ())
-    for key in ("ipFamilies", "ipFamilyPolicy"):
-        if not new.get(key) and old.get(key):
-            new[key] = old[key]
+def number_of(address: str, version: int) -> int:
+    """0: not an address of that version of IP."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return 0
+    return int(parsed) if parsed.version == version else 0
 
 
 def _invalid(service: Obj, faults: list[errors.FieldError]) -> errors.Invalid:

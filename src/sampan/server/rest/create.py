@@ -104,12 +104,12 @@ async def _write_new(
     """The part of a creation that takes and settles what the hook gives. Raises ApiError."""
     kind, obj = target.storage.kind, attributes.obj or {}
     hook = ctx.hooks.of(kind.group, kind.plural)
+    found = metadata.validate_create(obj, kind) + kind.validate(obj)
+    if found:
+        raise errors.invalid_object(kind.kind, obj["metadata"].get("name", ""), found, kind.group)
     reservation = await hook.before_create(obj, dry_run=options.dry_run)
     done = False
     try:
-        found = metadata.validate_create(obj, kind) + kind.validate(obj)
-        if found:
-            raise errors.invalid_object(kind.kind, obj["metadata"].get("name", ""), found, kind.group)
         await ctx.admission.validate(attributes)
         written = await _commit_new(ctx, target, obj, options, generate_from)
         done = not options.dry_run

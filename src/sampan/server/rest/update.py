@@ -152,13 +152,14 @@ async def _attempt(ctx: RestContext, request: Request, target: Target, change: C
     _set_generation(change.strategy, new, old, kept=kind.generation)
     new["metadata"]["resourceVersion"] = str(current.revision)
     hook = ctx.hooks.of(kind.group, kind.plural)
+    if change.checked:
+        found = metadata.validate_update(new, old, kind) + change.strategy.validate(kind, new, old)
+        if found:
+            raise errors.invalid_object(kind.kind, target.name, found, kind.group)
     reservation = await hook.before_update(new, old, dry_run=options.dry_run)
     done = False
     try:
         if change.checked:
-            found = metadata.validate_update(new, old, kind) + change.strategy.validate(kind, new, old)
-            if found:
-                raise errors.invalid_object(kind.kind, target.name, found, kind.group)
             attributes.obj = new
             await ctx.admission.validate(attributes)
         outcome = await _commit(target, current, new, old, dry_run=options.dry_run, removable=hook.removable(new))

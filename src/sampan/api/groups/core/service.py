@@ -48,13 +48,14 @@ def _default(service: Obj) -> None:
         spec.setdefault("allocateLoadBalancerNodePorts", True)
 
 
-def _prepare_create(service: Obj) -> None:
-    service["status"] = {"loadBalancer": {}}
-
-
 def is_headless(spec: Obj) -> bool:
     addresses: list[str] = spec.get("clusterIPs") or []
     return spec.get("clusterIP") == "None" or (len(addresses) == 1 and addresses[0] == "None")
+
+
+def _prepare_create(service: Obj) -> None:
+    service["status"] = {"loadBalancer": {}}
+    _complete_cluster_ips(service.setdefault("spec", {}), {})
 
 
 def _prepare_update(new: Obj, old: Obj) -> None:
@@ -62,20 +63,29 @@ def _prepare_update(new: Obj, old: Obj) -> None:
     spec, before = new.setdefault("spec", {}), old.get("spec") or {}
     needs_ip, needed_ip = spec.get("type") != "ExternalName", before.get("type") != "ExternalName"
     if needs_ip and needed_ip:
-        for key in ("clusterIP", "clusterIPs"):
-            if not spec.get(key) and before.get(key):
-                spec[key] = before[key]
+        if not spec.get("clusterIP") and before.get("clusterIP"):
+            spec["clusterIP"] = before["clusterIP"]
+        if not spec.get("clusterIPs") and before.get("clusterIPs") and spec.get("clusterIP") == before.get("clusterIP"):
+            spec["clusterIPs"] = before["clusterIPs"]
         for key in ("ipFamilies", "ipFamilyPolicy"):
             if not spec.get(key) and before.get(key):
                 spec[key] = before[key]
+    _complete_cluster_ips(spec, before)
     if spec.get("type") in _WITH_NODE_PORTS and before.get("type") in _WITH_NODE_PORTS:
         _keep_node_ports(spec, before)
-        if not spec.get("healthCheckNodePort") and before.get("healthCheckNodePort") and _wants_health_port(spec):
+        if not spec.get("healthCheckNodePort") and before.get("healthCheckNodePort") and wants_health_port(spec):
             spec["healthCheckNodePort"] = before["healthCheckNodePort"]
     _drop_unused(spec, before, needs_ip=needs_ip, needed_ip=needed_ip)
 
 
-def _wants_health_port(spec: Obj) -> bool:
+def _complete_cluster_ips(spec: Obj, before: Obj) -> None:
+    """The plural field follows the singular one for clients that know only that."""
+    one, many = spec.get("clusterIP"), spec.get("clusterIPs")
+    if one and (not many or (many == before.get("clusterIPs") and one != before.get("clusterIP"))):
+        spec["clusterIPs"] = [one]
+
+
+def wants_health_port(spec: Obj) -> bool:
     return spec.get("type") == "LoadBalancer" and spec.get("externalTrafficPolicy") == "Local"
 
 
@@ -103,7 +113,7 @@ def _drop_unused(spec: Obj, before: Obj, *, needs_ip: bool, needed_ip: bool) -> 
                 port.pop("nodePort", None)
         if not spec.get("externalIPs"):
             spec.pop("externalTrafficPolicy", None)
-    if not _wants_health_port(spec) and spec.get("healthCheckNodePort") == before.get("healthCheckNodePort"):
+    if not wants_health_port(spec) and spec.get("healthCheckNodePort") == before.get("healthCheckNodePort"):
         spec.pop("healthCheckNodePort", None)
     if spec.get("type") != "LoadBalancer" and before.get("type") == "LoadBalancer":
         for key in ("allocateLoadBalancerNodePorts", "loadBalancerClass"):
@@ -178,8 +188,23 @@ def _by_type(spec: Obj) -> Errors:
     return found
 
 
+def _cluster_ips(spec: Obj) -> Errors:
+    path, one, many = "spec.clusterIPs", spec.get("clusterIP"), spec.get("clusterIPs") or []
+    if not many:
+        return []
+    if not one:
+        return [errors.invalid(path, many, "must be empty when `clusterIP` is not specified")]
+    if many[0] != one:
+        return [errors.invalid(path, many, "first value must match `clusterIP`")]
+    if len(many) > 2:
+        return [errors.invalid(path, many, "may only hold up to 2 values")]
+    if len(many) == 2 and (":" in many[0]) == (":" in many[1]):
+        return [errors.invalid(path, many, "may specify no more than one IP for each IP family")]
+    return []
+
+
 def _addresses(spec: Obj) -> Errors:
-    found: Errors = []
+    found = _cluster_ips(spec)
     for index, address in enumerate(spec.get("clusterIPs") or ()):
         if address == "None":
             if index:
@@ -217,6 +242,9 @@ def _validate(service: Obj) -> Errors:
     if spec.get("externalTrafficPolicy") and not exposed:
         text = "may only be set for externally-accessible services"
         found.append(errors.invalid("spec.externalTrafficPolicy", spec["externalTrafficPolicy"], text))
+    if spec.get("healthCheckNodePort") and not wants_health_port(spec):
+        text = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"
+        found.append(errors.invalid("spec.healthCheckNodePort", spec["healthCheckNodePort"], text))
     policies = ("SingleStack", "PreferDualStack", "RequireDualStack")
     found += common.one_of(spec.get("ipFamilyPolicy"), policies, "spec.ipFamilyPolicy")
     return found

@@ -1,0 +1,154 @@
+"""All of a server that gives addresses and ports to Services: records, pools, the write hook, and their repair.
+
+Made by ``app``: ``start`` once the caches are filled and before the first request, then ``run`` beside the server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+from collections.abc import Iterable, Sequence
+
+from sampan.api.clock import Clock, Random
+from sampan.api.resources import IP_ADDRESSES, SERVICE_CIDRS, SERVICES, Resource
+from sampan.api.transport import EventType, Transport
+from sampan.api.types import Obj
+from sampan.server.allocators.addresses import AddressForm, Network, automatic_span, is_ready, is_usable, network_of
+from sampan.server.allocators.hook import ServiceHook
+from sampan.server.allocators.pool import Pool
+from sampan.server.allocators.ports import PortForm, PortStorage
+from sampan.server.allocators.records import Owner, Records
+from sampan.server.allocators.repair import Finding, Repair, Repaired, Services
+from sampan.server.allocators.reports import Reporter
+from sampan.server.allocators.service import ServiceAllocator, addresses_of, node_ports
+from sampan.server.allocators.spans import Span, static_band
+from sampan.server.reader import ObjectReader
+from sampan.server.registry import ResourceStorage, Storages
+from sampan.store.protocol import StoreError
+
+log = logging.getLogger(__name__)
+
+KUBERNETES = Owner("default", "kubernetes")
+
+
+class Allocations:
+    def __init__(
+        self,
+        storages: Storages,
+        reader: ObjectReader,
+        cidr: str,
+        port_range: tuple[int, int],
+        *,
+        clock: Clock,
+        random: Random,
+    ) -> None:
+        """``cidr`` is the configured range of cluster IPs, ``port_range`` inclusive on both ends. Raises ValueError."""
+        self._network = network_of(cidr)
+        self._reader, self._port_range, self._clock, self._random = reader, port_range, clock, random
+        addresses, self._services = _storage(storages, IP_ADDRESSES), _storage(storages, SERVICES)
+        self._ports = PortStorage(storages.store)
+        first = int(self._network.network_address) + 1
+        self._address_pool = Pool(
+            Records(addresses, AddressForm(addresses.kind, clock, random)),
+            lambda: [automatic_span(network) for network in self.networks()],
+            self._text,
+            random,
+            reserved={first: KUBERNETES},
+        )
+        size = port_range[1] - port_range[0] + 1
+        span = Span(port_range[0], size, static_band(size, 16, 128, 32))
+        self._port_pool = Pool(Records(self._ports, PortForm()), lambda: [span], str, random)
+        self.hook = ServiceHook(
+            ServiceAllocator(self._network, self.networks, self._address_pool, self._port_pool, port_range)
+        )
+        self._findings: list[Finding] = []
+        self._repair = Repair(Services(self._services), self._repaired(span))
+
+    async def start(self) -> None:
+        """Services that were stored before there were records get theirs. Raises StoreError."""
+        await self._ports.start()
+        self._findings = await self._repair.run_pass()
+
+    async def run(self, writer: Transport) -> None:
+        """Runs until cancelled."""
+        reporter = Reporter(writer, self._reader, self._port_range, self._clock, self._random)
+        loop = asyncio.get_running_loop()
+        unsubscribe = self._reader.subscribe(IP_ADDRESSES, self._on_address)
+        try:
+            await reporter.report(self._findings, loop.time())
+            self._findings = []
+            while True:
+                await self._repair.due()
+                try:
+                    await reporter.report(await self._repair.run_pass(), loop.time())
+                except StoreError as error:
+                    log.warning("addresses and ports of services were not checked: %s", error)
+                except Exception:  # a fault in a pass costs that pass
+                    log.exception("addresses and ports of services were not checked")
+        finally:
+            unsubscribe()
+
+    def close(self) -> None:
+        self._ports.close()
+
+    def networks(self) -> Sequence[Network]:
+        """Where cluster IPs come from: the configured range, then those of further ServiceCIDR objects."""
+        found = [self._network]
+        for obj in self._reader.list(SERVICE_CIDRS):
+            if not is_ready(obj):
+                continue
+            for cidr in (obj.get("spec") or {}).get("cidrs") or ():
+                try:
+                    network = network_of(cidr)
+                except ValueError:
+                    continue
+                if network.version == self._network.version and network not in found:
+                    found.append(network)
+        return found
+
+    def _text(self, number: int) -> str:
+        return str(type(self._network.network_address)(number))
+
+    def _repaired(self, span: Span) -> list[Repaired]:
+        def addresses(service: Obj) -> Iterable[str]:
+            return (text for each in addresses_of(service) if (text := _canonical(each)))
+
+        def in_networks(name: str) -> bool:
+            address = ipaddress.ip_address(name)
+            return any(address in network and is_usable(network, int(address)) for network in self.networks())
+
+        first = self._text(int(self._network.network_address) + 1)
+        return [
+            Repaired(self._address_pool.records, addresses, in_networks, lambda name: name == first),
+            Repaired(
+                self._port_pool.records,
+                lambda service: map(str, dict.fromkeys(node_ports(service))),
+                lambda name: int(name) in span,
+                lambda _name: False,
+            ),
+        ]
+
+    def _on_address(self, kind: EventType, obj: Obj, previous: Obj | None, revision: int) -> None:
+        """Somebody deleted a record that a Service needs: it must be there again before the number is given away."""
+        if kind != "DELETED":
+            return
+        reference = (obj.get("spec") or {}).get("parentRef") or {}
+        service = self._reader.get(SERVICES, reference.get("namespace", ""), reference.get("name", ""))
+        if service is not None and obj["metadata"]["name"] in map(_canonical, addresses_of(service)):
+            self._repair.wake()
+
+
+def _storage(storages: Storages, resource: Resource) -> ResourceStorage:
+    storage = storages.by_resource(resource)
+    if storage is None:
+        raise LookupError(f"{resource} is not stored")
+    return storage
+
+
+def _canonical(address: str) -> str:
+    """As records are named. "": it is none."""
+    try:
+        return str(ipaddress.ip_address(address))
+    except ValueError:
+        return ""

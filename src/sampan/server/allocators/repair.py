@@ -1,0 +1,204 @@
+"""Brings the records of addresses and ports and the Services back together (upstream: the repair controllers of
+ipallocator and portallocator).
+
+``plan_repair`` decides and is pure; ``Repair`` acts: one pass at start, then one every few minutes, and at once when a
+record that a Service needs is deleted. Any number of servers may do so at the same time: every step is a
+compare-and-swap, and what looks wrong is touched only after it looked so for ``GRACE_SECONDS``, longer than a write
+may take between its records and its Service.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Literal
+
+from sampan.api.types import Obj
+from sampan.server.allocators.records import AlreadyAllocated, Owner, Record, Records
+from sampan.server.registry import ResourceStorage
+from sampan.store.protocol import EntryDamaged
+
+GRACE_SECONDS = 60.0
+INTERVAL_SECONDS = 180.0
+#: steps that are under way at the same time, so that the store commits them together
+_BATCH = 64
+#: between two passes: a storm of deletions costs a pass a second
+_PAUSE_SECONDS = 1.0
+#: objects looked at before others may run
+_CHUNK = 200
+
+Fault = Literal["missing", "wrong", "clashing", "out of range", "leaked"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a pass found of one number. ``owner``: the Service that it concerns, None where there is none to name."""
+
+    fault: Fault
+    name: str
+    owner: Owner | None
+
+
+@dataclass(slots=True)
+class Plan:
+    """``suspects``: records that nobody claims, by (name, revision), and when that was first seen."""
+
+    missing: list[tuple[str, Owner]] = field(default_factory=list)
+    wrong: list[tuple[Record, Owner]] = field(default_factory=list)
+    leaked: list[Record] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    suspects: dict[tuple[str, int], float] = field(default_factory=dict)
+
+
+def plan_repair(
+    claims: Mapping[str, Sequence[Owner]],
+    records: Mapping[str, Record],
+    unreadable: Collection[Owner],
+    suspects: Mapping[tuple[str, int], float],
+    now: float,
+    *,
+    in_range: Callable[[str], bool],
+    reserved: Callable[[str], bool],
+) -> Plan:
+    """What to do about the records of one pool. Pure; ``now`` is of the loop's clock, as ``suspects`` are.
+
+    ``claims``: by number, the Services that say it is theirs, oldest first. ``unreadable``: Services that are there but
+    cannot be read: what they hold stays.
+    """
+    plan = Plan()
+
+    def suspect(record: Record) -> bool:
+        """Whether it has been one for long enough."""
+        seen = suspects.get((record.name, record.revision), now)
+        plan.suspects[record.name, record.revision] = seen
+        return now - seen >= GRACE_SECONDS
+
+    for name, owners in claims.items():
+        record = records.get(name)
+        holder = next((owner for owner in owners if record is not None and record.owner == owner), owners[0])
+        plan.findings += [Finding("clashing", name, owner) for owner in owners if owner != holder]
+        if record is None and not in_range(name):
+            plan.findings.append(Finding("out of range", name, holder))
+        elif record is None:
+            plan.missing.append((name, holder))
+            plan.findings.append(Finding("missing", name, holder))
+        elif record.owner != holder and record.owner not in unreadable and suspect(record):
+            plan.wrong.append((record, holder))
+            plan.findings.append(Finding("wrong", name, holder))
+    for name, record in records.items():
+        if name in claims or not record.managed or reserved(name) or record.owner in unreadable:
+            continue
+        if suspect(record):
+            plan.leaked.append(record)
+            plan.findings.append(Finding("leaked", name, record.owner))
+    return plan
+
+
+class Services:
+    """The stored Services, as a pass looks at them."""
+
+    def __init__(self, storage: ResourceStorage) -> None:
+        self._storage = storage
+
+    async def read(self) -> dict[Owner, Obj | None]:
+        """All, oldest first; None for one that cannot be read. Other tasks run in between."""
+        found: dict[Owner, Obj | None] = {}
+        for entry in sorted(self._storage.cache.entries(), key=lambda entry: entry.created):
+            namespace, _, name = entry.key[len(self._storage.prefix) :].partition("/")
+            found[Owner(namespace, name)] = None if entry.damaged else entry.object()
+            if not len(found) % _CHUNK:
+                await asyncio.sleep(0)
+        return found
+
+    async def claims(self, owner: Owner, holds: Callable[[Obj], bool]) -> bool:
+        """Whether the Service is there and says so; asked of the store, not of a cache that may be behind."""
+        entry = await self._storage.fresh(self._storage.key(owner.namespace, owner.name))
+        if entry is None:
+            return False
+        try:
+            return holds(self._storage.decode(entry.value, entry.revision))
+        except (EntryDamaged, ValueError):
+            return True  # it cannot be asked: nobody takes anything from it
+
+
+@dataclass(slots=True)
+class Repaired:
+    """One pool under repair: ``names`` are the records that a Service should have."""
+
+    records: Records
+    names: Callable[[Obj], Iterable[str]]
+    in_range: Callable[[str], bool]
+    reserved: Callable[[str], bool]
+    suspects: dict[tuple[str, int], float] = field(default_factory=dict)
+
+    async def run_pass(self, services: Services, claimed: Mapping[Owner, Obj | None], now: float) -> list[Finding]:
+        """Raises StoreError."""
+        claims: dict[str, list[Owner]] = {}
+        for owner, service in claimed.items():
+            for name in self.names(service) if service is not None else ():
+                claims.setdefault(name, []).append(owner)
+        records: dict[str, Record] = {}
+        for count, record in enumerate(self.records, 1):
+            records[record.name] = record
+            if not count % _CHUNK:
+                await asyncio.sleep(0)
+        unreadable = {owner for owner, service in claimed.items() if service is None}
+        plan = plan_repair(
+            claims, records, unreadable, self.suspects, now, in_range=self.in_range, reserved=self.reserved
+        )
+        self.suspects = plan.suspects
+        steps = [
+            *(partial(self._give, services, name, owner) for name, owner in plan.missing),
+            *(partial(self._correct, services, record, owner) for record, owner in plan.wrong),
+            *(partial(self._remove, services, record) for record in plan.leaked),
+        ]
+        for start in range(0, len(steps), _BATCH):
+            await asyncio.gather(*(step() for step in steps[start : start + _BATCH]))
+        return plan.findings
+
+    async def _give(self, services: Services, name: str, owner: Owner) -> None:
+        if await self._claims(services, owner, name):
+            try:
+                await self.records.take(name, owner)
+            except AlreadyAllocated:
+                return  # another server was first, or somebody else: the next pass tells them apart
+
+    async def _correct(self, services: Services, record: Record, owner: Owner) -> None:
+        held = record.owner is not None and await self._claims(services, record.owner, record.name)
+        if not held and await self._claims(services, owner, record.name):
+            await self.records.rewrite(record.name, record.revision, owner)
+
+    async def _remove(self, services: Services, record: Record) -> None:
+        if record.owner is None or not await self._claims(services, record.owner, record.name):
+            await self.records.remove(record.name, record.revision)
+
+    async def _claims(self, services: Services, owner: Owner, name: str) -> bool:
+        return await services.claims(owner, lambda service: name in self.names(service))
+
+
+class Repair:
+    def __init__(self, services: Services, parts: Sequence[Repaired]) -> None:
+        self._services, self._parts = services, parts
+        self._wake = asyncio.Event()
+
+    def wake(self) -> None:
+        """A pass is due at once."""
+        self._wake.set()
+
+    async def due(self) -> None:
+        """Waits until a pass should run."""
+        await asyncio.sleep(_PAUSE_SECONDS)
+        try:
+            async with asyncio.timeout(INTERVAL_SECONDS):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+        self._wake.clear()
+
+    async def run_pass(self) -> list[Finding]:
+        """Raises StoreError."""
+        claimed = await self._services.read()
+        now = asyncio.get_running_loop().time()
+        return [finding for part in self._parts for finding in await part.run_pass(self._services, claimed, now)]
