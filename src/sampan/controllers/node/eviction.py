@@ -59,7 +59,7 @@ def plan_eviction(pod: Obj, taints: Sequence[Obj], now: datetime, first_seen: da
 class TaintEvictionController:
     def __init__(self, context: Context) -> None:
         self._clock = context.clock
-        self._client = context.client_for(NAME)
+        self._client = context.client_for("node-controller")  # whose role it has upstream too
         self._recorder = context.recorder(self._client, "taint-eviction-controller")
         self._nodes = context.informers.informer(NODES)
         self._pods = context.informers.informer(PODS)

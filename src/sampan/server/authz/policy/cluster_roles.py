@@ -7,12 +7,13 @@ from sampan.server.authz.policy.notation import binding, parse_rules, role
 from sampan.server.authz.rules import Rule
 
 _AGGREGATE = "rbac.authorization.k8s.io/aggregate-to-"
-_EVENTS = "create update patch | core events.k8s.io | events"
+_EVENTS = "create patch update | core events.k8s.io | events"
 
 _VIEW = """
 read | core | configmaps endpoints persistentvolumeclaims persistentvolumeclaims/status pods replicationcontrollers replicationcontrollers/scale serviceaccounts services services/status
-read | core | bindings events limitranges namespaces/status pods/log pods/status replicationcontrollers/status resourcequotas resourcequotas/status
+read | core | bindings limitranges namespaces/status pods/log pods/status replicationcontrollers/status resourcequotas resourcequotas/status
 read | core | namespaces
+read | core events.k8s.io | events
 read | discovery.k8s.io | endpointslices
 read | apps | controllerrevisions daemonsets daemonsets/status deployments deployments/scale deployments/status replicasets replicasets/scale replicasets/status statefulsets statefulsets/scale statefulsets/status
 read | autoscaling | horizontalpodautoscalers horizontalpodautoscalers/status
@@ -28,21 +29,22 @@ read | core | pods/attach pods/exec pods/portforward pods/proxy secrets services
 impersonate | core | serviceaccounts
 write | core | pods pods/attach pods/exec pods/portforward pods/proxy
 create | core | pods/eviction
-write | core | configmaps events persistentvolumeclaims replicationcontrollers replicationcontrollers/scale secrets serviceaccounts services services/proxy
+write | core | configmaps persistentvolumeclaims replicationcontrollers replicationcontrollers/scale secrets serviceaccounts services services/proxy
 create | core | serviceaccounts/token
+write | core events.k8s.io | events
 write | apps | daemonsets deployments deployments/rollback deployments/scale replicasets replicasets/scale statefulsets statefulsets/scale
 write | autoscaling | horizontalpodautoscalers
 write | batch | cronjobs jobs
 write | extensions | daemonsets deployments deployments/rollback deployments/scale ingresses networkpolicies replicasets replicasets/scale replicationcontrollers/scale
 write | policy | poddisruptionbudgets
 write | networking.k8s.io | ingresses networkpolicies
-write read | coordination.k8s.io | leases
+all | coordination.k8s.io | leases
 write | resource.k8s.io | resourceclaims resourceclaimtemplates
 """  # noqa: E501 - a table
 
 _ADMIN = """
 create | authorization.k8s.io | localsubjectaccessreviews
-write read | rbac.authorization.k8s.io | rolebindings roles
+all | rbac.authorization.k8s.io | rolebindings roles
 """
 
 #: what a kubelet may do beyond what the node authorizer decides from its pods
@@ -70,18 +72,17 @@ read | storage.k8s.io | csidrivers
 create delete get patch update | storage.k8s.io | csinodes
 read | node.k8s.io | runtimeclasses
 get | resource.k8s.io | resourceclaims
-create delete deletecollection get list patch update watch | resource.k8s.io | resourceslices
-list watch | certificates.k8s.io | clustertrustbundles
+deletecollection | resource.k8s.io | resourceslices
+read | certificates.k8s.io | clustertrustbundles
 create get list watch | certificates.k8s.io | podcertificaterequests
-get list watch | core | configmaps | kube-root-ca.crt
+get | core | serviceaccounts
 """
 
 _SCHEDULER = """
 create patch update | core events.k8s.io | events
 create | coordination.k8s.io | leases
-get list patch update watch | coordination.k8s.io | leases | kube-scheduler
-create | coordination.k8s.io | leasecandidates
-create delete deletecollection get list patch update watch | coordination.k8s.io | leasecandidates
+get list update watch | coordination.k8s.io | leases | kube-scheduler
+all | coordination.k8s.io | leasecandidates
 read | core | nodes
 delete get list watch | core | pods
 create | core | bindings pods/binding
@@ -91,22 +92,26 @@ read | apps extensions | replicasets
 read | apps | statefulsets
 read | policy | poddisruptionbudgets
 read | core | persistentvolumeclaims persistentvolumes
-patch update | core | persistentvolumeclaims persistentvolumes
 create | authentication.k8s.io | tokenreviews
 create | authorization.k8s.io | subjectaccessreviews
-read | storage.k8s.io | csidrivers csinodes csistoragecapacities storageclasses volumeattachments
-read | resource.k8s.io | deviceclasses devicetaintrules resourceclaims resourceslices
-get patch update | resource.k8s.io | resourceclaims/status
-patch update | resource.k8s.io | resourceclaims
+read | storage.k8s.io | csinodes
+read | storage.k8s.io | volumeattachments
 read | core | namespaces
-read | scheduling.k8s.io | priorityclasses podgroups workloads
+read | storage.k8s.io | csidrivers
+read | storage.k8s.io | csistoragecapacities
+read | resource.k8s.io | deviceclasses
+get list patch update watch | resource.k8s.io | resourceclaims
+get list patch update watch | resource.k8s.io | resourceclaims/status
+update | core | pods/finalizers
+read | resource.k8s.io | resourceslices
+create delete | resource.k8s.io | resourceclaims
+patch update | resource.k8s.io | resourceclaims/binding
 """
 
 _CONTROLLER_MANAGER = """
 create patch update | core events.k8s.io | events
 create | coordination.k8s.io | leases
-get list patch update watch | coordination.k8s.io | leases | kube-controller-manager
-create delete deletecollection get list patch update watch | coordination.k8s.io | leasecandidates
+get update | coordination.k8s.io | leases | kube-controller-manager
 create | core | secrets serviceaccounts
 delete | core | secrets
 get | core | configmaps namespaces secrets serviceaccounts
@@ -117,7 +122,6 @@ list watch | * | *
 create | core | serviceaccounts/token
 """
 
-_KUBELET_API = "nodes/log nodes/metrics nodes/proxy nodes/stats nodes/configz nodes/healthz nodes/pods"
 _CSR = "certificates.k8s.io"
 _APPROVE = "approve | certificates.k8s.io | signers | kubernetes.io/"
 
@@ -144,7 +148,11 @@ def _people() -> list[Obj]:
             "get | /api /api/* /apis /apis/* /healthz /livez /openapi /openapi/* /readyz /version /version/",
         ),
         role("system:public-info-viewer", "get | /healthz /livez /readyz /version /version/"),
-        role("system:monitoring", "get | /healthz /healthz/* /livez /livez/* /metrics /metrics/slis /readyz /readyz/*"),
+        role(
+            "system:monitoring",
+            "get | /flagz /healthz /healthz/* /livez /livez/* /metrics /metrics/slis /readyz /readyz/* /statusz\n"
+            "get | core | nodes/metrics",
+        ),
         role(
             "system:basic-user",
             "create | authorization.k8s.io | selfsubjectaccessreviews selfsubjectrulesreviews\n"
@@ -163,27 +171,24 @@ def _components() -> list[Obj]:
         role("system:node", _NODE),
         role(
             "system:node-proxier",
-            f"list watch | core | services\nget list watch | core | nodes\n{_EVENTS}\n"
-            "list watch | discovery.k8s.io | endpointslices\nlist watch | networking.k8s.io | servicecidrs\n"
-            "list watch | core | endpoints",
+            f"list watch | core | endpoints services\nread | core | nodes\n{_EVENTS}\n"
+            "list watch | networking.k8s.io | servicecidrs\nlist watch | discovery.k8s.io | endpointslices",
         ),
         role("system:node-problem-detector", f"get | core | nodes\npatch | core | nodes/status\n{_EVENTS}"),
         role(
             "system:kubelet-api-admin",
-            f"read | core | nodes\n* | core | nodes\n* | core | {_KUBELET_API}",
+            "read | core | nodes\nproxy | core | nodes\n* | core | nodes/log nodes/metrics nodes/proxy nodes/stats\n"
+            "* | core | nodes/configz nodes/healthz nodes/pods",
         ),
         role("system:node-bootstrapper", f"create get list watch | {_CSR} | certificatesigningrequests"),
         role(
             "system:auth-delegator",
             "create | authentication.k8s.io | tokenreviews\ncreate | authorization.k8s.io | subjectaccessreviews",
         ),
-        role("system:kube-aggregator", "read | core | endpoints services\nread | discovery.k8s.io | endpointslices"),
+        role("system:kube-aggregator", "read | core | endpoints services"),
         role("system:kube-controller-manager", _CONTROLLER_MANAGER),
         role("system:kube-scheduler", _SCHEDULER),
-        role(
-            "system:kube-dns",
-            "list watch | core | endpoints services\nlist watch | discovery.k8s.io | endpointslices",
-        ),
+        role("system:kube-dns", "list watch | core | endpoints services"),
         role(
             "system:persistent-volume-provisioner",
             "create delete get list watch | core | persistentvolumes\nget list update watch | core | "

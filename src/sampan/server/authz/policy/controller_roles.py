@@ -15,9 +15,10 @@ list watch | core | persistentvolumeclaims persistentvolumes
 read | core | nodes
 patch update | core | nodes/status
 list watch | core | pods
+{_EVENTS}
 create delete get list watch | storage.k8s.io | volumeattachments
-read | storage.k8s.io | csidrivers csinodes
-{_EVENTS}""",
+read | storage.k8s.io | csidrivers
+read | storage.k8s.io | csinodes""",
     "certificate-controller": f"""
 delete get list watch | certificates.k8s.io | certificatesigningrequests
 update | certificates.k8s.io | certificatesigningrequests/approval certificatesigningrequests/status
@@ -30,22 +31,22 @@ escalate get list patch update watch | rbac.authorization.k8s.io | clusterroles"
     "cronjob-controller": f"""
 get list update watch | batch | cronjobs
 create delete get list patch update watch | batch | jobs
-patch update | batch | cronjobs/status
+update | batch | cronjobs/status
 update | batch | cronjobs/finalizers
 delete list watch | core | pods
 {_EVENTS}""",
     "daemon-set-controller": f"""
 read | apps extensions | daemonsets
-patch update | apps extensions | daemonsets/status
+update | apps extensions | daemonsets/status
 update | apps extensions | daemonsets/finalizers
 list watch | core | nodes
-create delete get list patch watch | core | pods
+create delete list patch watch | core | pods
 create | core | pods/binding
 create delete get list patch update watch | apps | controllerrevisions
 {_EVENTS}""",
     "deployment-controller": f"""
 get list update watch | apps extensions | deployments
-patch update | apps extensions | deployments/status
+update | apps extensions | deployments/status
 update | apps extensions | deployments/finalizers
 create delete get list patch update watch | apps extensions | replicasets
 get list update watch | core | pods
@@ -53,32 +54,36 @@ get list update watch | core | pods
     "device-taint-eviction-controller": f"""
 delete get list watch | core | pods
 patch update | core | pods/status
-read | resource.k8s.io | deviceclasses devicetaintrules resourceclaims resourceslices
+read | resource.k8s.io | resourceclaims
+read | resource.k8s.io | resourceslices
+read | resource.k8s.io | deviceclasses
 {_EVENTS}""",
     "disruption-controller": f"""
-read | apps extensions | deployments replicasets
-read | core | pods replicationcontrollers
+read | apps extensions | deployments
+read | apps extensions | replicasets
+read | core | replicationcontrollers
 read | policy | poddisruptionbudgets
 read | apps | statefulsets
-patch update | policy | poddisruptionbudgets/status
+update | policy | poddisruptionbudgets/status
 patch update | core | pods/status
 get | * | */scale
 {_EVENTS}""",
     "endpoint-controller": f"""
 read | core | pods services
-create delete get list patch update watch | core | endpoints
+create delete get list update watch | core | endpoints
 create | core | endpoints/restricted
 {_EVENTS}""",
     "endpointslice-controller": f"""
 read | core | nodes pods services
 update | core | services/finalizers
-create delete get list patch update watch | discovery.k8s.io | endpointslices
+create delete get list update watch | discovery.k8s.io | endpointslices
 create | discovery.k8s.io | endpointslices/restricted
 {_EVENTS}""",
     "endpointslicemirroring-controller": f"""
 read | core | endpoints services
-update | core | endpoints/finalizers services/finalizers
-create delete get list patch update watch | discovery.k8s.io | endpointslices
+update | core | services/finalizers
+update | core | endpoints/finalizers
+create delete get list update watch | discovery.k8s.io | endpointslices
 create | discovery.k8s.io | endpointslices/restricted
 {_EVENTS}""",
     "ephemeral-volume-controller": f"""
@@ -93,117 +98,108 @@ read | core | persistentvolumeclaims
 {_EVENTS}""",
     "generic-garbage-collector": f"""
 delete get list patch update watch | * | *
-get | /api /api/* /apis /apis/*
 {_EVENTS}""",
     "horizontal-pod-autoscaler": f"""
 read | autoscaling | horizontalpodautoscalers
-patch update | autoscaling | horizontalpodautoscalers/status
+update | autoscaling | horizontalpodautoscalers/status
 get update | * | */scale
 list watch | core | pods
-list | metrics.k8s.io | pods
-get list | custom.metrics.k8s.io | *
-get list | external.metrics.k8s.io | *
+list watch | metrics.k8s.io | pods
+read | custom.metrics.k8s.io | *
+read | external.metrics.k8s.io | *
 {_EVENTS}""",
     "job-controller": f"""
 get list patch update watch | batch | jobs
-patch update | batch | jobs/status
+update | batch | jobs/status
 update | batch | jobs/finalizers
-create delete get list patch update watch | core | pods
+create delete list patch watch | core | pods
 {_EVENTS}""",
-    "kube-apiserver-serving-clustertrustbundle-publisher": """
+    "kube-apiserver-serving-clustertrustbundle-publisher": f"""
 attest | certificates.k8s.io | signers | kubernetes.io/kube-apiserver-serving
 create delete list update watch | certificates.k8s.io | clustertrustbundles
-create patch update | core events.k8s.io | events""",
+{_EVENTS}""",
     "legacy-service-account-token-cleaner": """
 get | core | configmaps | kube-apiserver-legacy-service-account-token-tracking
-delete get list patch watch | core | secrets
-list watch | core | pods serviceaccounts""",
+delete patch | core | secrets""",
     "namespace-controller": """
 delete get list watch | core | namespaces
-patch update | core | namespaces/finalize namespaces/status
-delete deletecollection get list | * | *
-get | /api /api/* /apis /apis/*""",
+update | core | namespaces/finalize namespaces/status
+delete deletecollection get list watch | * | *""",
     "node-controller": f"""
 delete get list patch update watch | core | nodes
 patch update | core | nodes/status
 patch update | core | pods/status
 delete get list watch | core | pods
-read | coordination.k8s.io | leases
-read | apps | daemonsets
-list watch | networking.k8s.io | servicecidrs
 {_EVENTS}""",
     "persistent-volume-binder": f"""
-create delete get list patch update watch | core | persistentvolumes
-patch update | core | persistentvolumes/status
-get list patch update watch | core | persistentvolumeclaims
-patch update | core | persistentvolumeclaims/status
+create delete get list update watch | core | persistentvolumes
+update | core | persistentvolumes/status
+get list update watch | core | persistentvolumeclaims
+update | core | persistentvolumeclaims/status
 create delete get list watch | core | pods
 read | storage.k8s.io | storageclasses
-get | core | nodes services
-create delete get update | core | endpoints
-get list | core | secrets
 list watch | core | nodes
-watch | core | events
-{_EVENTS}""",
-    "pod-garbage-collector": f"""
-delete get list watch | core | pods
-get list watch | core | nodes
-patch update | core | pods/status
-{_EVENTS}""",
+{_EVENTS}
+watch | core | events""",
+    "pod-garbage-collector": """
+delete list watch | core | pods
+read | core | nodes
+patch | core | pods/status""",
+    "podcertificaterequestcleaner": """
+delete get list watch | certificates.k8s.io | podcertificaterequests""",
     "pv-protection-controller": f"""
-get list update patch watch | core | persistentvolumes
+get list update watch | core | persistentvolumes
 {_EVENTS}""",
     "pvc-protection-controller": f"""
-get list update patch watch | core | persistentvolumeclaims
-get list watch | core | pods
+get list update watch | core | persistentvolumeclaims
+update | core | persistentvolumeclaims/status
+read | core | pods
 {_EVENTS}""",
     "replicaset-controller": f"""
 get list update watch | apps extensions | replicasets
-patch update | apps extensions | replicasets/status
+update | apps extensions | replicasets/status
 update | apps extensions | replicasets/finalizers
-create delete get list patch watch | core | pods
-list watch | core | nodes
+create delete list patch watch | core | pods
 {_EVENTS}""",
     "replication-controller": f"""
 get list update watch | core | replicationcontrollers
-patch update | core | replicationcontrollers/status
+update | core | replicationcontrollers/status
 update | core | replicationcontrollers/finalizers
-create delete get list patch watch | core | pods
-list watch | core | nodes
+create delete list patch watch | core | pods
 {_EVENTS}""",
     "resource-claim-controller": f"""
 read | core | pods
 update | core | pods/finalizers
 create delete get list watch | resource.k8s.io | resourceclaims
 patch update | resource.k8s.io | resourceclaims resourceclaims/status
-read | resource.k8s.io | resourceclaimtemplates
 patch update | core | pods/status
-{_EVENTS}""",
+{_EVENTS}
+patch update | resource.k8s.io | resourceclaims/binding""",
     "resourcequota-controller": f"""
 list watch | * | *
-patch update | core | resourcequotas/status
-get | /api /api/* /apis /apis/*
+update | core | resourcequotas/status
 {_EVENTS}""",
     "root-ca-cert-publisher": f"""
-create get list update watch | core | configmaps
-get list watch | core | namespaces
+create update | core | configmaps
 {_EVENTS}""",
     "route-controller": f"""
 list watch | core | nodes
 patch | core | nodes/status
 {_EVENTS}""",
     "selinux-warning-controller": f"""
-get list watch | core | persistentvolumeclaims persistentvolumes pods
-get list watch | storage.k8s.io | csidrivers
-{_EVENTS}""",
+{_EVENTS}
+read | core | persistentvolumes
+read | core | persistentvolumeclaims
+read | core | pods
+read | storage.k8s.io | csidrivers""",
     "service-account-controller": f"""
-create get list watch | core | serviceaccounts
-get list watch | core | namespaces
+create | core | serviceaccounts
 {_EVENTS}""",
     "service-cidrs-controller": f"""
 get list patch update watch | networking.k8s.io | servicecidrs
-patch update | networking.k8s.io | servicecidrs/finalizers servicecidrs/status
-get list watch | networking.k8s.io | ipaddresses
+patch update | networking.k8s.io | servicecidrs/finalizers
+patch update | networking.k8s.io | servicecidrs/status
+read | networking.k8s.io | ipaddresses
 {_EVENTS}""",
     "service-controller": f"""
 read | core | services
@@ -213,24 +209,13 @@ list watch | core | nodes
     "statefulset-controller": f"""
 list watch | core | pods
 read | apps | statefulsets
-patch update | apps | statefulsets/status
+update | apps | statefulsets/status
 update | apps | statefulsets/finalizers
 create delete get patch update | core | pods
 create delete get list patch update watch | apps | controllerrevisions
 create get list watch | core | persistentvolumeclaims
-delete patch update | core | persistentvolumeclaims
-{_EVENTS}""",
-    "storage-version-migrator-controller": """
-get list patch update watch | storagemigration.k8s.io | storageversionmigrations
-patch update | storagemigration.k8s.io | storageversionmigrations/status
-get list patch update watch | * | *""",
-    "taint-eviction-controller": f"""
-delete get list watch | core | pods
-get list watch | core | nodes
-patch update | core | pods/status
-{_EVENTS}""",
-    "token-cleaner": f"""
-delete get list watch | core | secrets
+delete update | core | persistentvolumeclaims
+update | core | pods/finalizers
 {_EVENTS}""",
     "ttl-after-finished-controller": f"""
 delete get list watch | batch | jobs
@@ -238,13 +223,14 @@ delete get list watch | batch | jobs
     "ttl-controller": f"""
 list patch update watch | core | nodes
 {_EVENTS}""",
-    "validatingadmissionpolicy-status-controller": """
-get list watch | admissionregistration.k8s.io | validatingadmissionpolicies
+    "validatingadmissionpolicy-status-controller": f"""
+read | admissionregistration.k8s.io | validatingadmissionpolicies
 get patch update | admissionregistration.k8s.io | validatingadmissionpolicies/status
-get list watch | apiextensions.k8s.io | customresourcedefinitions""",
+{_EVENTS}""",
     "volumeattributesclass-protection-controller": f"""
-get list watch | core | persistentvolumeclaims persistentvolumes
-get list update patch watch | storage.k8s.io | volumeattributesclasses
+read | core | persistentvolumeclaims
+read | core | persistentvolumes
+get list update watch | storage.k8s.io | volumeattributesclasses
 {_EVENTS}""",
 }
 

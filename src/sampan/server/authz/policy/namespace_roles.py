@@ -5,6 +5,7 @@ from __future__ import annotations
 from sampan.api.types import Obj
 from sampan.server.authz.policy.notation import binding, role
 
+_EVENTS = "create patch update | core events.k8s.io | events"
 _SYSTEM, _PUBLIC = "kube-system", "kube-public"
 
 
@@ -17,23 +18,24 @@ def roles() -> list[Obj]:
         ),
         role("system:controller:bootstrap-signer", "read | core | secrets", namespace=_SYSTEM),
         role("system:controller:cloud-provider", "create get list watch | core | configmaps", namespace=_SYSTEM),
-        role("system:controller:token-cleaner", "delete get list watch | core | secrets", namespace=_SYSTEM),
+        role(
+            "system:controller:token-cleaner", "delete get list watch | core | secrets\n" + _EVENTS, namespace=_SYSTEM
+        ),
         role(
             "system::leader-locking-kube-controller-manager",
-            "watch | core | configmaps\nget update | core | configmaps | kube-controller-manager\n"
-            "create get list update patch watch | coordination.k8s.io | leases",
+            "create get list update watch | coordination.k8s.io | leases\n"
+            "create get list update watch | coordination.k8s.io | leasecandidates",
             namespace=_SYSTEM,
         ),
         role(
             "system::leader-locking-kube-scheduler",
-            "watch | core | configmaps\nget update | core | configmaps | kube-scheduler\n"
-            "create get list update patch watch | coordination.k8s.io | leases",
+            "create get list update watch | coordination.k8s.io | leases\n"
+            "create get list update watch | coordination.k8s.io | leasecandidates",
             namespace=_SYSTEM,
         ),
         role(
             "system:controller:bootstrap-signer",
-            "read | core | configmaps\nupdate | core | configmaps | cluster-info\n"
-            "create patch update | core events.k8s.io | events",
+            "read | core | configmaps\nupdate | core | configmaps | cluster-info\n" + _EVENTS,
             namespace=_PUBLIC,
         ),
     ]
@@ -56,6 +58,7 @@ def role_bindings() -> list[Obj]:
             "system::leader-locking-kube-controller-manager",
             f"User:{manager}",
             f"ServiceAccount:{_SYSTEM}/kube-controller-manager",
+            f"ServiceAccount:{_SYSTEM}/leader-election-controller",
         ),
         bind(
             "system::leader-locking-kube-scheduler",

@@ -1,8 +1,8 @@
 """A line notation for policy rules, so that the default policy reads as a table.
 
 ``"get list watch | core apps | pods deployments/scale"`` is one PolicyRule; a fourth column holds resourceNames;
-``"get | /healthz /version"`` is a rule on paths. ``core`` stands for the group "", ``read`` and ``write`` for the usual
-verbs. Pure.
+``"get | /healthz /version"`` is a rule on paths. ``core`` stands for the group "", ``read``, ``write`` and ``all`` for
+the usual verbs. Pure.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ RBAC = "rbac.authorization.k8s.io"
 _VERBS = {
     "read": ("get", "list", "watch"),
     "write": ("create", "delete", "deletecollection", "patch", "update"),
+    "all": ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"),
 }
 LABELS = {"kubernetes.io/bootstrapping": "rbac-defaults"}
 ANNOTATIONS = {"rbac.authorization.kubernetes.io/autoupdate": "true"}
