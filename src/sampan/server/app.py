@@ -72,6 +72,9 @@ _PRIORITY_LEVELS = Resource(
 class AlwaysAllow:
     """``authorization_modes=("AlwaysAllow",)``."""
 
+    def decide_now(self, attributes: AuthorizationAttributes) -> Decision:
+        return Decision(True)
+
     async def authorize(self, attributes: AuthorizationAttributes) -> Decision:
         return Decision(True)
 

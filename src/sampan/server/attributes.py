@@ -12,9 +12,9 @@ from sampan.server.request import Request, UserInfo
 Operation = Literal["CREATE", "UPDATE", "DELETE", "CONNECT"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)  # not frozen: that would make each question four times as dear
 class AuthorizationAttributes:
-    """One question to an authorizer (authorization.k8s.io SubjectAccessReviewSpec)."""
+    """One question to an authorizer (authorization.k8s.io SubjectAccessReviewSpec). Read-only once made."""
 
     user: UserInfo
     verb: str
@@ -26,6 +26,8 @@ class AuthorizationAttributes:
     name: str = ""
     #: for non-resource requests; then ``resource`` is ""
     path: str = ""
+    #: the fields that the request's field selector pins to one value (KEP-4601); only the node authorizer looks
+    fields: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,10 @@ class Decision:
 
 
 class Authorizer(Protocol):
+    def decide_now(self, attributes: AuthorizationAttributes) -> Decision | None:
+        """The decision, if it can be told at once; None: only ``authorize`` can."""
+        ...
+
     async def authorize(self, attributes: AuthorizationAttributes) -> Decision: ...
 
 

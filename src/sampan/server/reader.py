@@ -23,11 +23,20 @@ class ObjectReader(Protocol):
         ...
 
     def list(self, resource: Resource, namespace: str | None = None) -> Iterable[Obj]:
-        """All present objects, of one namespace or of all."""
+        """All present objects, of one namespace or of all; what cannot be read is left out."""
         ...
 
-    def subscribe(self, resource: Resource, callback: ChangeCallback) -> Callable[[], None]:
-        """Calls back for each later change, in revision order; returns the unsubscriber."""
+    def revision(self, resource: Resource, namespace: str | None, name: str) -> int:
+        """The revision of the object's last change, 0 when it is not there: whether a conclusion from it still holds,
+        for the price of a look-up."""
+        ...
+
+    def subscribe(self, resource: Resource, callback: ChangeCallback, *, keep: bool = True) -> Callable[[], None]:
+        """Calls back for each later change, in revision order; returns the unsubscriber.
+
+        ``keep``: the caches hold on to decoded objects, for whoever goes on to ``get`` and ``list`` them. Without it
+        the callback takes what it needs.
+        """
         ...
 
     async def fresh(self, resource: Resource, namespace: str | None, name: str) -> Obj | None:

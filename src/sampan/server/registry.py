@@ -7,6 +7,7 @@ values is docs/architecture.md, section 12.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
@@ -21,6 +22,11 @@ from sampan.api.transport import EventType
 from sampan.api.types import Obj
 from sampan.store.cache import WatchCache
 from sampan.store.protocol import Entry, Store
+
+log = logging.getLogger(__name__)
+
+#: of how many unreadable keys is remembered that they were logged
+_TOLD_LIMIT = 1000
 
 #: every stored value starts with these bytes; the served form puts the resourceVersion behind them
 VALUE_HEAD = b'{"metadata":{'
@@ -245,6 +251,7 @@ class CacheReader:
 
     def __init__(self, storages: Storages) -> None:
         self._storages = storages
+        self._told: set[str] = set()
 
     def _storage(self, resource: Resource) -> ResourceStorage:
         storage = self._storages.by_resource(resource)
@@ -255,16 +262,30 @@ class CacheReader:
     def get(self, resource: Resource, namespace: str | None, name: str) -> Obj | None:
         storage = self._storage(resource)
         entry = storage.cache.get(storage.key(namespace or "", name))
-        return entry.object() if entry is not None else None
+        return entry.object() if entry is not None and not entry.damaged else None
 
     def list(self, resource: Resource, namespace: str | None = None) -> Iterable[Obj]:
         storage = self._storage(resource)
-        return [entry.object() for entry in storage.cache.entries(storage.key_prefix(namespace or ""))]
+        found = storage.cache.entries(storage.key_prefix(namespace or ""))
+        damaged = [entry.key for entry in found if entry.damaged]
+        if damaged and not self._told.issuperset(damaged):
+            log.error("policy goes on without %d unreadable values, such as %s", len(damaged), damaged[0])
+            self._told.update(damaged[:_TOLD_LIMIT])
+        return [entry.object() for entry in found if not entry.damaged]
+
+    def revision(self, resource: Resource, namespace: str | None, name: str) -> int:
+        storage = self._storage(resource)
+        entry = storage.cache.get(storage.key(namespace or "", name))
+        return entry.revision if entry is not None else 0
 
     def subscribe(
-        self, resource: Resource, callback: Callable[[EventType, Obj, Obj | None, int], None]
+        self,
+        resource: Resource,
+        callback: Callable[[EventType, Obj, Obj | None, int], None],
+        *,
+        keep: bool = True,
     ) -> Callable[[], None]:
-        return self._storage(resource).cache.subscribe(callback)
+        return self._storage(resource).cache.subscribe(callback, keep=keep)
 
     async def fresh(self, resource: Resource, namespace: str | None, name: str) -> Obj | None:
         storage = self._storage(resource)

@@ -20,19 +20,17 @@ from sampan.api.resources import NODES, PODS, SECRETS, SERVICE_ACCOUNTS, Resourc
 from sampan.api.types import Obj
 from sampan.server.authn.jwt import SigningKey, VerifyingKey
 from sampan.server.authn.serviceaccount import user_name
+from sampan.server.authz.pods import node_of, part, text
 from sampan.server.reader import ObjectReader
 from sampan.server.request import Response
 
 _MINIMUM_SECONDS = 600
 _DEFAULT_SECONDS = 3600
 _MAXIMUM_SECONDS = 1 << 32
+_GROUP = "authentication.k8s.io"
 
-#: (kind, apiVersion) of what a token may be bound to, and the claim that says so
-_BOUND: dict[tuple[str, str], tuple[Resource, str]] = {
-    ("Pod", "v1"): (PODS, "pod"),
-    ("Secret", "v1"): (SECRETS, "secret"),
-    ("Node", "v1"): (NODES, "node"),
-}
+#: kinds of the core group that a token may be bound to, and the claim that says so
+_BOUND: dict[str, tuple[Resource, str]] = {"Pod": (PODS, "pod"), "Secret": (SECRETS, "secret"), "Node": (NODES, "node")}
 
 
 class TokenIssuer:
@@ -46,21 +44,34 @@ class TokenIssuer:
 
     async def issue(self, namespace: str, name: str, request: Obj) -> Obj:
         """The TokenRequest with its status filled. Raises NotFound, Conflict, BadRequest, Invalid."""
+        stated = part(request, "metadata")
+        _require_own(stated, "name", name, "must match the service account name if specified", name)
+        _require_own(stated, "namespace", namespace, "must match the service account namespace if specified", name)
         account = await self._reader.fresh(SERVICE_ACCOUNTS, namespace, name)
         if account is None:
             raise errors.not_found("serviceaccounts", name)
+        account_uid = account["metadata"]["uid"]
+        if stated.get("uid") and stated["uid"] != account_uid:
+            detail = f"the UID in the token request ({stated['uid']}) does not match the UID of the service account ({account_uid})"  # noqa: E501 - upstream's sentence
+            raise errors.conflict("TokenRequest", name, _GROUP, detail)
         spec: Obj = dict(request.get("spec") or {})
-        seconds = _expiration_seconds(spec.get("expirationSeconds"), name)
+        seconds = _expiration_seconds(spec.get("expirationSeconds"))
         audiences = spec.get("audiences") or list(self._audiences)
         claims = self._claims(account, audiences, seconds)
         reference = spec.get("boundObjectRef")
         if reference:
             claims["kubernetes.io"] |= await self._bound_claims(reference, namespace, name)
         expires = format_time(self._clock.now() + timedelta(seconds=seconds))
+        metadata = {
+            "name": name,
+            "namespace": namespace,
+            "uid": account_uid,
+            "creationTimestamp": format_time(self._clock.now()),
+        }
         return {
             "kind": "TokenRequest",
-            "apiVersion": "authentication.k8s.io/v1",
-            "metadata": {"name": name, "namespace": namespace, "creationTimestamp": format_time(self._clock.now())},
+            "apiVersion": f"{_GROUP}/v1",
+            "metadata": metadata,
             "spec": {
                 "audiences": audiences,
                 "expirationSeconds": seconds,
@@ -87,38 +98,43 @@ class TokenIssuer:
         }
 
     async def _bound_claims(self, reference: Obj, namespace: str, account: str) -> Obj:
-        kind, version = reference.get("kind", ""), reference.get("apiVersion", "")
-        if (kind, version) not in _BOUND:
-            raise errors.BadRequest(
-                f'cannot bind token for serviceaccount "{account}" to object of type {version}, Kind={kind}'
-            )
-        resource, claim = _BOUND[kind, version]
-        name = reference.get("name", "")
+        kind, version = reference.get("kind") or "", reference.get("apiVersion") or ""
+        if kind not in _BOUND or "/" in version:
+            raise errors.BadRequest(f"cannot bind token to object of type {version}, Kind={kind}")
+        resource, claim = _BOUND[kind]
+        name = reference.get("name") or ""
         found = await self._reader.fresh(resource, namespace if resource.namespaced else None, name)
         if found is None:
             raise errors.not_found(resource.plural, name)
+        if resource is PODS and text(part(found, "spec"), "serviceAccountName") != account:
+            # Exactly: a mirror pod has no account, not the default one.
+            raise errors.BadRequest(
+                f'cannot bind token for serviceaccount "{account}" to pod running with different serviceaccount name.'
+            )
         uid = found["metadata"]["uid"]
         if reference.get("uid") and reference["uid"] != uid:
             detail = f"the UID in the bound object reference ({reference['uid']}) does not match the UID in record. The object might have been deleted and then recreated"  # noqa: E501 - upstream's sentence
-            raise errors.conflict(resource.plural, name, detail=detail)
+            raise errors.conflict(kind, name, detail=detail)
         claims: Obj = {claim: {"name": name, "uid": uid}}
-        if resource is PODS:
-            if (found["spec"].get("serviceAccountName") or "default") != account:
-                raise errors.BadRequest(
-                    f'cannot bind token for serviceaccount "{account}" '
-                    "to pod running with different serviceaccount name."
-                )
-            claims |= self._node_claim(found)
-        return claims
+        return claims | self._node_claim(found) if resource is PODS else claims
 
     def _node_claim(self, pod: Obj) -> Obj:
-        """The pod's node is in the token for information; a node that is gone is left out."""
-        name = pod["spec"].get("nodeName")
+        """The pod's node is in the token for information; of a node that is gone only the name."""
+        name = node_of(pod)
         node = self._reader.get(NODES, None, name) if name else None
-        return {"node": {"name": name, "uid": node["metadata"]["uid"]}} if node else {}
+        if node is not None:
+            return {"node": {"name": name, "uid": node["metadata"]["uid"]}}
+        return {"node": {"name": name}} if name else {}
 
 
-def _expiration_seconds(value: Any, name: str) -> int:
+def _require_own(stated: Obj, key: str, wanted: str, detail: str, account: str) -> None:
+    """Raises Invalid."""
+    if stated.get(key) and stated[key] != wanted:
+        fault = errors.invalid(f"metadata.{key}", stated[key], detail)
+        raise errors.invalid_object("TokenRequest", account, [fault], _GROUP)
+
+
+def _expiration_seconds(value: Any) -> int:
     if value is None:
         return _DEFAULT_SECONDS
     seconds = int(value)
@@ -129,7 +145,7 @@ def _expiration_seconds(value: Any, name: str) -> int:
         fault = errors.invalid(field, seconds, "may not specify a duration larger than 2^32 seconds")
     else:
         return seconds
-    raise errors.invalid_object("TokenRequest", name, [fault], "authentication.k8s.io")
+    raise errors.invalid_object("TokenRequest", "", [fault], _GROUP)
 
 
 class OpenIdDocuments:

@@ -22,21 +22,30 @@ class DictReader:
     def __init__(self) -> None:
         self._objects: dict[tuple[str, str, str], Obj] = {}
         self._callbacks: dict[str, list[ChangeCallback]] = {}
+        self._revisions: dict[tuple[str, str, str], int] = {}
+        self._last = 0
 
     def put(self, resource: Resource, obj: Obj) -> Obj:
         meta = obj["metadata"]
-        self._objects[resource.plural, meta.get("namespace", ""), meta["name"]] = obj
+        key = (resource.plural, meta.get("namespace", ""), meta["name"])
+        self._objects[key] = obj
+        self._last += 1
+        self._revisions[key] = self._last
         for callback in self._callbacks.get(resource.plural, ()):
             callback("ADDED", obj, None, 1)
         return obj
 
     def remove(self, resource: Resource, namespace: str, name: str) -> None:
         obj = self._objects.pop((resource.plural, namespace, name))
+        del self._revisions[resource.plural, namespace, name]
         for callback in self._callbacks.get(resource.plural, ()):
             callback("DELETED", obj, obj, 1)
 
     def get(self, resource: Resource, namespace: str | None, name: str) -> Obj | None:
         return self._objects.get((resource.plural, namespace or "", name))
+
+    def revision(self, resource: Resource, namespace: str | None, name: str) -> int:
+        return self._revisions.get((resource.plural, namespace or "", name), 0)
 
     async def fresh(self, resource: Resource, namespace: str | None, name: str) -> Obj | None:
         return self.get(resource, namespace, name)
@@ -45,7 +54,7 @@ class DictReader:
         keys = [k for k in self._objects if k[0] == resource.plural and namespace in (None, k[1])]
         return [self._objects[key] for key in keys]
 
-    def subscribe(self, resource: Resource, callback: ChangeCallback) -> Callable[[], None]:
+    def subscribe(self, resource: Resource, callback: ChangeCallback, *, keep: bool = True) -> Callable[[], None]:
         listed = self._callbacks.setdefault(resource.plural, [])
         listed.append(callback)
         return lambda: listed.remove(callback)

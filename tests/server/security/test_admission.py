@@ -211,6 +211,8 @@ async def test_a_runtime_class_brings_overhead_and_constraints(reader: Any, writ
 def mirror(**spec: Any) -> dict[str, Any]:
     made = pod(nodeName="a", **spec)
     made["metadata"]["annotations"] = {"kubernetes.io/config.mirror": "x"}
+    owner = {"apiVersion": "v1", "kind": "Node", "name": "a", "uid": "node-a", "controller": True}
+    made["metadata"]["ownerReferences"] = [owner]
     return made
 
 
@@ -222,13 +224,13 @@ def node(name: str, **more: Any) -> dict[str, Any]:
     ("plural", "keywords", "text"),
     [
         ("pods", {"obj": pod(nodeName="a")}, "can only create mirror pods"),
-        ("pods", {"obj": mirror(serviceAccountName="x")}, "reference a service account"),
-        ("pods", {"obj": mirror(volumes=[{"name": "v", "secret": {"secretName": "s"}}])}, "reference secrets"),
+        ("pods", {"obj": mirror(serviceAccountName="x")}, "that reference serviceaccounts"),
+        ("pods", {"obj": mirror(volumes=[{"name": "v", "secret": {"secretName": "s"}}])}, "that reference secrets"),
         ("pods", {"obj": mirror(ephemeralContainers=[{"envFrom": [{"configMapRef": {"name": "s"}}]}])}, "configmaps"),
         ("pods", {"obj": {**mirror(), "spec": {"nodeName": "b"}}}, "spec.nodeName set to itself"),
         ("pods", {"obj": None, "old": pod(nodeName="b"), "operation": "DELETE"}, "can only delete pods"),
         ("nodes", {"obj": node("b")}, 'not allowed to modify node "b"'),
-        ("nodes", {"obj": None, "old": node("a"), "operation": "DELETE"}, "not allowed to delete"),
+        ("nodes", {"obj": {"metadata": {"generateName": "a"}}}, 'not allowed to modify node ""'),
         (
             "nodes",
             {"obj": node("a", spec={"taints": []}), "old": node("a", spec={"taints": [{}]}), "operation": "UPDATE"},
@@ -237,9 +239,13 @@ def node(name: str, **more: Any) -> dict[str, Any]:
         (
             "nodes",
             {"obj": node("a", metadata={"labels": {"node-restriction.kubernetes.io/x": "1"}})},
-            "not allowed to modify labels: node-restriction.kubernetes.io/x",
+            "not allowed to set the following labels: node-restriction.kubernetes.io/x",
         ),
-        ("nodes", {"obj": node("a", metadata={"labels": {"node-role.kubernetes.io/x": "1"}})}, "modify labels"),
+        (
+            "nodes",
+            {"obj": node("a", metadata={"labels": {"node-role.kubernetes.io/x": "1"}})},
+            "set the following labels",
+        ),
         (
             "nodes",
             {"obj": node("a", metadata={"ownerReferences": [{}]}), "old": node("a"), "operation": "UPDATE"},
@@ -251,21 +257,26 @@ def node(name: str, **more: Any) -> dict[str, Any]:
 async def test_a_node_is_kept_to_itself(
     reader: Any, write: WriteOf, plural: str, keywords: dict[str, Any], text: str
 ) -> None:
-    assert text in await refusal(NodeRestriction(reader), write(plural, **keywords, user=NODE_A))
+    reader.put(NODES, node("a", metadata={"uid": "node-a"}))
+    assert text in await refusal(
+        NodeRestriction(reader, RbacAuthorizer(reader)), write(plural, **keywords, user=NODE_A)
+    )
 
 
 async def test_a_node_may_do_its_work(reader: Any, write: WriteOf) -> None:
-    plugin = NodeRestriction(reader)
-    reader.put(NODES, node("a"))
-    reader.put(PODS, {"metadata": {"name": "p", "namespace": "ns", "uid": "u"}, "spec": {"nodeName": "a"}})
+    plugin = NodeRestriction(reader, RbacAuthorizer(reader))
+    reader.put(NODES, node("a", metadata={"uid": "node-a"}))
+    token = {"serviceAccountToken": {"path": "t"}}
+    running = {"nodeName": "a", "volumes": [{"name": "t", "projected": {"sources": [token]}}]}
+    reader.put(PODS, {"metadata": {"name": "p", "namespace": "ns", "uid": "u"}, "spec": running})
     await plugin.admit(write("pods", mirror(), user=NODE_A))
     labels = {"labels": {"kubernetes.io/hostname": "a", "example.com/x": "1"}}
     await plugin.admit(write("nodes", node("a", metadata=labels), user=NODE_A))
     bound = pod(nodeName="a")
     await plugin.admit(write("pods", bound, old=bound, operation="UPDATE", subresource="status", user=NODE_A))
     reference = {"kind": "Pod", "apiVersion": "v1", "name": "p", "uid": "u"}
-    token = {"spec": {"boundObjectRef": reference}}
-    await plugin.admit(write("serviceaccounts", token, subresource="token", name="s", namespace="ns", user=NODE_A))
+    wanted = {"spec": {"boundObjectRef": reference}}
+    await plugin.admit(write("serviceaccounts", wanted, subresource="token", name="s", namespace="ns", user=NODE_A))
 
 
 def chain(reader: Any, seeded: Any, **switches: Any) -> AdmissionChain:

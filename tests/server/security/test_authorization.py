@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 import pytest
@@ -62,23 +64,23 @@ def rbac(reader: Any) -> RbacAuthorizer:
 
 async def test_bindings_grant_in_their_scope_and_at_once(rbac: RbacAuthorizer, reader: Any) -> None:
     asked = question("list", "pods", "ns")
-    assert not rbac.decide(asked).allowed
+    assert not rbac.decide_now(asked).allowed
     reader.put(CLUSTER_ROLES, role("reader", "list | core | pods"))
     reader.put(ROLE_BINDINGS, binding("b", "reader", "User:alice", namespace="ns"))
-    decision = rbac.decide(asked)
+    decision = rbac.decide_now(asked)
     assert decision.allowed
     assert decision.reason == 'RBAC: allowed by RoleBinding "b/ns" of ClusterRole "reader" to User "alice"'
-    assert not rbac.decide(question("list", "pods", "other")).allowed
-    assert not rbac.decide(question("list", "pods")).allowed
+    assert not rbac.decide_now(question("list", "pods", "other")).allowed
+    assert not rbac.decide_now(question("list", "pods")).allowed
     reader.remove(ROLE_BINDINGS, "ns", "b")
-    assert not rbac.decide(asked).allowed
+    assert not rbac.decide_now(asked).allowed
 
 
 async def test_accounts_and_groups_are_subjects(rbac: RbacAuthorizer, reader: Any) -> None:
     reader.put(CLUSTER_ROLES, role("reader", "list | core | pods"))
     reader.put(CLUSTER_ROLE_BINDINGS, binding("b", "reader", "ServiceAccount:ns/sa", "Group:devs"))
     for user in (UserInfo("system:serviceaccount:ns:sa"), UserInfo("x", ("devs",))):
-        assert rbac.decide(question("list", "pods", user=user)).allowed
+        assert rbac.decide_now(question("list", "pods", user=user)).allowed
 
 
 async def test_masters_may_everything_and_a_missing_role_is_named(rbac: RbacAuthorizer, reader: Any) -> None:
@@ -120,7 +122,11 @@ def pod(name: str, node: str, secret: str) -> dict[str, Any]:
         (question("update", "secrets", "ns", "mine", user=NODE_A), False),
         (question("create", "serviceaccounts/token", "ns", "sa-p1", user=NODE_A), True),
         (question("create", "serviceaccounts/token", "ns", "sa-p2", user=NODE_A), False),
-        (question("list", "pods", user=NODE_A), True),
+        (question("list", "pods", user=NODE_A), False),
+        (question("list", "pods", user=NODE_A, fields=(("spec.nodeName", "b"),)), False),
+        (question("watch", "pods", user=NODE_A, fields=(("spec.nodeName", "a"),)), True),
+        (question("get", "pods", "ns", "p1", user=NODE_A), True),
+        (question("get", "pods", "ns", "p2", user=NODE_A), False),
         (question("update", "pods/status", "ns", "p1", user=NODE_A), True),
         (question("delete", "deployments", "ns", "d", user=NODE_A, group="apps"), False),
         (question("update", "leases", "kube-node-lease", "a", user=NODE_A, group="coordination.k8s.io"), True),
@@ -190,3 +196,37 @@ def test_default_policy_is_consistent() -> None:
     rules = {obj["metadata"]["name"]: obj["rules"] for obj in found if obj["kind"] == "ClusterRole"}
     assert all(rule in rules["admin"] for rule in rules["view"])
     assert not any("secrets" in rule.get("resources", ()) for rule in rules["view"])
+
+
+#: what Kubernetes 1.37 adds to the policy recorded from 1.36 (pod certificates and trust bundles are GA), and our own
+ADDED = (
+    "system:cluster-trust-bundle-discovery",
+    "system:controller:kube-apiserver-serving-clustertrustbundle-publisher",
+    "system:controller:podcertificaterequestcleaner",
+    "system:kube-apiserver-to-kubelet",
+)
+FOR_NODES = ("clustertrustbundles", "podcertificaterequests")
+
+
+def test_default_policy_grants_what_upstreams_grants_and_nothing_else() -> None:
+    """The digest of every single permission and subject of a fresh v1.36.2 cluster."""
+    found: set[tuple[str, ...]] = set()
+    for obj in objects.policy():
+        meta = obj["metadata"]
+        where = (obj["kind"], meta.get("namespace", ""), meta["name"])
+        if meta["name"] in ADDED:
+            continue
+        for subject in obj.get("subjects") or ():
+            role_ref = (obj["roleRef"]["kind"], obj["roleRef"]["name"])
+            found.add((*where, *role_ref, subject["kind"], subject.get("namespace", ""), subject["name"]))
+        for rule in obj.get("rules") or ():
+            names = rule.get("resourceNames") or ("",)
+            things = [(path,) for path in rule.get("nonResourceURLs") or ()]
+            things += product(rule.get("apiGroups") or (), rule.get("resources") or (), names)
+            found.update((*where, verb, *thing) for verb in rule["verbs"] for thing in things)
+    added = {item for item in found if item[2] == "system:node" and item[5] in FOR_NODES}
+    assert {item[3] for item in added} == {"create", "get", "list", "watch"}
+    lines = sorted("|".join(item) for item in found - added)
+    assert len(lines) == 2530
+    digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    assert digest == "f1ee0116bdbfa2884a5ff34321dd432804d663699748deff32081fcf441ade63"

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from sampan.api.errors import Forbidden, forbidden_error
 from sampan.api.types import Obj
 from sampan.server.attributes import AdmissionAttributes
+from sampan.server.authz.pods import part, text
 
 
 class Plugin:
@@ -23,7 +24,9 @@ class Plugin:
 
 def refuse(attributes: AdmissionAttributes, detail: str, causes: Sequence[Obj] = ()) -> Forbidden:
     """The 403 of a plugin: ``pods "x" is forbidden: DETAIL``."""
-    return forbidden_error(attributes.kind.plural, attributes.name, detail, attributes.kind.group, causes)
+    meta = part(attributes.obj, "metadata")
+    name = attributes.name or text(meta, "name") or text(meta, "generateName") or "Unknown"
+    return forbidden_error(attributes.kind.plural, name, detail, attributes.kind.group, causes)
 
 
 def is_for(attributes: AdmissionAttributes, resource: str, *operations: str, group: str = "") -> bool:

@@ -10,7 +10,12 @@ from collections.abc import Collection, Sequence
 
 from sampan.api.clock import Random
 from sampan.server.admission.base import Plugin
-from sampan.server.admission.certificates import CertificateApproval, CertificateSigning, CertificateSubjectRestriction
+from sampan.server.admission.certificates import (
+    CertificateApproval,
+    CertificateSigning,
+    CertificateSubjectRestriction,
+    ClusterTrustBundleAttest,
+)
 from sampan.server.admission.limit_ranger import LimitRanger
 from sampan.server.admission.namespace_lifecycle import NamespaceLifecycle
 from sampan.server.admission.node_restriction import NodeRestriction
@@ -61,7 +66,7 @@ def default_plugins(reader: ObjectReader, authorizer: Authorizer, random: Random
         NamespaceLifecycle(reader),
         LimitRanger(reader),
         ServiceAccount(reader, random),
-        NodeRestriction(reader),
+        NodeRestriction(reader, authorizer),
         TaintNodesByCondition(),
         Priority(reader),
         DefaultTolerationSeconds(),
@@ -70,6 +75,7 @@ def default_plugins(reader: ObjectReader, authorizer: Authorizer, random: Random
         RuntimeClass(reader),
         CertificateApproval(authorizer),
         CertificateSigning(authorizer),
+        ClusterTrustBundleAttest(authorizer),
         CertificateSubjectRestriction(),
         DefaultIngressClass(reader),
         DenyServiceExternalIPs(),

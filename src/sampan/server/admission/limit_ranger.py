@@ -14,6 +14,7 @@ from sampan.api.resources import LIMIT_RANGES
 from sampan.api.types import Obj
 from sampan.server.admission.base import Plugin, is_for, refuse
 from sampan.server.attributes import AdmissionAttributes
+from sampan.server.authz.pods import part, parts, text
 from sampan.server.reader import ObjectReader
 
 _ANNOTATION = "kubernetes.io/limit-ranger"
@@ -29,7 +30,7 @@ class LimitRanger(Plugin):
         """Every entry of every LimitRange of the namespace, in the order of the ranges' names."""
         ranges = list(self._reader.list(LIMIT_RANGES, attributes.namespace))
         ranges.sort(key=lambda found: str(found["metadata"]["name"]))
-        return [item for found in ranges for item in (found.get("spec") or {}).get("limits") or ()]
+        return [item for found in ranges for item in parts(part(found, "spec"), "limits")]
 
     async def admit(self, attributes: AdmissionAttributes) -> None:
         if attributes.obj is not None and is_for(attributes, "pods", "CREATE"):
@@ -56,23 +57,31 @@ def apply_defaults(pod: Obj, items: Iterable[Obj]) -> None:
     requests: dict[str, Any] = {}
     for item in items:
         if item.get("type") == "Container":
-            limits |= item.get("default") or {}
-            requests |= item.get("defaultRequest") or {}
+            limits |= part(item, "default")
+            requests |= part(item, "defaultRequest")
     notes: list[str] = []
     for key, word in (("containers", "container"), ("initContainers", "init container")):
-        for container in pod["spec"].get(key) or ():
-            resources = container.setdefault("resources", {})
+        for container in parts(part(pod, "spec"), key):
+            resources = _own(container, "resources")
             for field, defaults, what in (("requests", requests, "request"), ("limits", limits, "limit")):
                 added = _fill(resources, field, defaults)
                 if added:
-                    notes.append(f"{', '.join(sorted(added))} {what} for {word} {container['name']}")
+                    notes.append(f"{', '.join(sorted(added))} {what} for {word} {text(container, 'name')}")
     if notes:
-        annotations = pod["metadata"].setdefault("annotations", {})
+        annotations = _own(_own(pod, "metadata"), "annotations")
         annotations[_ANNOTATION] = "LimitRanger plugin set: " + "; ".join(notes)
 
 
+def _own(holder: Obj, key: str) -> Obj:
+    """The object below ``key``, made if need be."""
+    if not isinstance(holder.get(key), dict):
+        holder[key] = {}
+    made: Obj = holder[key]
+    return made
+
+
 def _fill(resources: Obj, field: str, defaults: dict[str, Any]) -> list[str]:
-    present = resources.get(field) or {}
+    present = part(resources, field)
     added = [name for name in defaults if name not in present]
     if added:
         resources[field] = {**present, **{name: defaults[name] for name in added}}
@@ -84,42 +93,42 @@ def pod_violations(pod: Obj, items: Iterable[Obj]) -> Iterator[str]:
         kind = item.get("type")
         if kind == "Container":
             for key in ("containers", "initContainers"):
-                for container in pod["spec"].get(key) or ():
-                    resources = container.get("resources") or {}
-                    yield from violations(kind, item, resources.get("requests") or {}, resources.get("limits") or {})
+                for container in parts(part(pod, "spec"), key):
+                    resources = part(container, "resources")
+                    yield from violations(kind, item, part(resources, "requests"), part(resources, "limits"))
         elif kind == "Pod":
             yield from violations(kind, item, _pod_total(pod, "requests"), _pod_total(pod, "limits"))
 
 
 def claim_violations(claim: Obj, items: Iterable[Obj]) -> Iterator[str]:
-    requests = ((claim["spec"].get("resources")) or {}).get("requests") or {}
+    requests = part(part(part(claim, "spec"), "resources"), "requests")
     for item in items:
         if item.get("type") == "PersistentVolumeClaim":
-            for name, bound in (item.get("min") or {}).items():
+            for name, bound in part(item, "min").items():
                 if name not in requests or _less(requests[name], bound):
                     yield _usage("minimum", name, "PersistentVolumeClaim", bound, "request", requests.get(name))
-            for name, bound in (item.get("max") or {}).items():
+            for name, bound in part(item, "max").items():
                 if name not in requests or _less(bound, requests[name]):
                     yield _usage("maximum", name, "PersistentVolumeClaim", bound, "request", requests.get(name))
 
 
 def violations(kind: str, item: Obj, requests: Obj, limits: Obj) -> Iterator[str]:
     """What of the item's min, max and ratio these requests and limits break. Pure."""
-    for name, bound in sorted((item.get("min") or {}).items()):
+    for name, bound in sorted(part(item, "min").items()):
         if name not in requests:
             yield _usage("minimum", name, kind, bound, "request", None)
         elif _less(requests[name], bound):
             yield _usage("minimum", name, kind, bound, "request", requests[name])
         elif name in limits and _less(limits[name], bound):
             yield _usage("minimum", name, kind, bound, "limit", limits[name])
-    for name, bound in sorted((item.get("max") or {}).items()):
+    for name, bound in sorted(part(item, "max").items()):
         if name not in limits:
             yield _usage("maximum", name, kind, bound, "limit", None)
         elif _less(bound, limits[name]):
             yield _usage("maximum", name, kind, bound, "limit", limits[name])
         elif name in requests and _less(bound, requests[name]):
             yield _usage("maximum", name, kind, bound, "request", requests[name])
-    for name, bound in sorted((item.get("maxLimitRequestRatio") or {}).items()):
+    for name, bound in sorted(part(item, "maxLimitRequestRatio").items()):
         fault = _ratio_fault(name, kind, bound, requests.get(name), limits.get(name))
         if fault:
             yield fault
@@ -146,14 +155,14 @@ def _less(left: str, right: str) -> bool:
 
 def _pod_total(pod: Obj, field: str) -> dict[str, str]:
     """The sum over containers, or the largest init container if that is more, of what all containers state."""
-    containers = pod["spec"].get("containers") or []
-    stated = [(container.get("resources") or {}).get(field) or {} for container in containers]
+    spec = part(pod, "spec")
+    stated = [part(part(container, "resources"), field) for container in parts(spec, "containers")]
     totals: dict[str, Fraction] = {}
     for name in {name for resources in stated for name in resources}:
         if all(name in resources for resources in stated):
             totals[name] = sum((quantity.parse(resources[name]) for resources in stated), Fraction(0))
-    for container in pod["spec"].get("initContainers") or ():
-        for name, amount in ((container.get("resources") or {}).get(field) or {}).items():
+    for container in parts(spec, "initContainers"):
+        for name, amount in part(part(container, "resources"), field).items():
             if name in totals:
                 totals[name] = max(totals[name], quantity.parse(amount))
     return {name: quantity.format_quantity(amount) for name, amount in totals.items()}

@@ -1,18 +1,24 @@
-"""NodeRestriction: a kubelet writes only its own Node, its own Lease and CSINode, and pods bound to itself.
+"""NodeRestriction: a kubelet writes only its own Node, Lease, CSINode and slices, and pods bound to itself.
 
-Applies to users ``system:node:NAME`` in ``system:nodes``. Upstream: plugin/pkg/admission/noderestriction.
+Applies to users ``system:node:NAME`` in ``system:nodes``. The node authorizer has let the request through by what its
+URL says; this looks at what the object says. Upstream: plugin/pkg/admission/noderestriction.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NoReturn
 
+from sampan.api import errors
 from sampan.api.resources import NODES, PODS
 from sampan.api.types import Obj
 from sampan.server.admission.base import Plugin, refuse
-from sampan.server.admission.service_account import MIRROR_ANNOTATION
-from sampan.server.attributes import AdmissionAttributes
-from sampan.server.authz.node import node_name, pod_references
+from sampan.server.admission.certificates import BadRequestText, parse_request
+from sampan.server.admission.node_pods import check_certificate_request, check_token
+from sampan.server.attributes import AdmissionAttributes, Authorizer
+from sampan.server.authz.messages import quote
+from sampan.server.authz.node import NODE_LEASES, is_node, node_name
+from sampan.server.authz.pods import api_reference, is_mirror, node_of, part, parts, text
 from sampan.server.reader import ObjectReader
 
 _KUBELET_LABELS = frozenset(
@@ -25,160 +31,225 @@ _KUBELET_LABELS = frozenset(
 )  # fmt: skip
 _KUBELET_LABEL_DOMAINS = ("kubelet.kubernetes.io", "node.kubernetes.io")
 _RESTRICTED_LABEL_DOMAIN = "node-restriction.kubernetes.io"
+_KUBELET_SIGNERS = frozenset({"kubernetes.io/kubelet-serving", "kubernetes.io/kube-apiserver-client-kubelet"})
+#: what a kubelet reports of a claim: that it has grown
+_CLAIM_STATUS = ("capacity", "conditions", "allocatedResourceStatuses", "allocatedResources")
 
 
 class NodeRestriction(Plugin):
     name = "NodeRestriction"
 
-    def __init__(self, reader: ObjectReader) -> None:
-        self._reader = reader
+    def __init__(self, reader: ObjectReader, authorizer: Authorizer) -> None:
+        self._reader, self._authorizer = reader, authorizer
 
     async def admit(self, attributes: AdmissionAttributes) -> None:
+        if attributes.operation == "CONNECT" or not is_node(attributes.user):
+            return
         node = node_name(attributes.user)
         if node is None:
-            return
-        match (attributes.kind.group, attributes.kind.plural, attributes.subresource):
-            case ("", "pods", ""):
-                self._check_pod(node, attributes)
-            case ("", "pods", "status"):
-                self._check_pod_status(node, attributes)
-            case ("", "pods", "eviction"):
-                self._check_eviction(node, attributes)
-            case ("", "pods", "resize" | "ephemeralcontainers" | "binding"):
-                _deny(attributes, f'node "{node}" may not write pods/{attributes.subresource}')
-            case ("", "nodes", _):
+            _deny(attributes, f"could not determine node from user {quote(attributes.user.name)}")
+        match (attributes.kind.group, attributes.kind.plural):
+            case ("", "pods"):
+                await self._check_pods(node, attributes)
+            case ("", "nodes"):
                 _check_node(node, attributes)
-            case ("", "serviceaccounts", "token"):
-                self._check_token(node, attributes)
-            case ("coordination.k8s.io", "leases", ""):
-                _check_own(node, attributes, "lease", namespace="kube-node-lease")
-            case ("storage.k8s.io", "csinodes", ""):
-                _check_own(node, attributes, "CSINode")
-            case ("resource.k8s.io", "resourceslices", ""):
+            case ("", "persistentvolumeclaims"):
+                _check_claim(node, attributes)
+            case ("", "serviceaccounts") if attributes.operation == "CREATE" and attributes.subresource == "token":
+                await check_token(node, attributes, self._reader, self._authorizer)
+            case ("coordination.k8s.io", "leases"):
+                _check_lease(node, attributes)
+            case ("storage.k8s.io", "csinodes"):
+                _require_own_name(node, attributes, "CSINode")
+            case ("resource.k8s.io", "resourceslices"):
                 _check_slice(node, attributes)
+            case ("certificates.k8s.io", "certificatesigningrequests") if attributes.operation == "CREATE":
+                _check_signing_request(node, attributes)
+            case ("certificates.k8s.io", "podcertificaterequests"):
+                await check_certificate_request(node, attributes, self._reader)
 
-    def _check_pod(self, node: str, attributes: AdmissionAttributes) -> None:
+    async def _check_pods(self, node: str, attributes: AdmissionAttributes) -> None:
+        match attributes.subresource:
+            case "":
+                await self._check_pod(node, attributes)
+            case "status":
+                _check_pod_status(node, attributes)
+            case "eviction":
+                pod = attributes.old or await self._pod(attributes)
+                if node_of(pod) != node:
+                    _deny(attributes, f"node {node} can only evict pods with spec.nodeName set to itself")
+            case other:
+                text = f"unexpected pod subresource {quote(other)}, only 'status' and 'eviction' are allowed"
+                _deny(attributes, text)
+
+    async def _check_pod(self, node: str, attributes: AdmissionAttributes) -> None:
         if attributes.operation == "CREATE":
-            self._check_mirror_pod(node, attributes, attributes.obj or {})
+            await self._check_mirror_pod(node, attributes, attributes.obj or {})
         elif attributes.operation == "DELETE":
-            self._require_bound(node, attributes, "delete")
+            if node_of(attributes.old or await self._pod(attributes)) != node:
+                _deny(attributes, f"node {quote(node)} can only delete pods with spec.nodeName set to itself")
         else:
-            _deny(attributes, f'unexpected operation "{attributes.operation}"')
+            detail = f"unexpected operation {quote(attributes.operation)}, node {quote(node)} can only create and delete mirror pods"  # noqa: E501 - upstream's sentence
+            _deny(attributes, detail)
 
-    def _check_mirror_pod(self, node: str, attributes: AdmissionAttributes, pod: Obj) -> None:
-        meta, spec = pod["metadata"], pod["spec"]
-        if MIRROR_ANNOTATION not in (meta.get("annotations") or {}):
-            _deny(
-                attributes,
-                f'pod does not have "{MIRROR_ANNOTATION}" annotation, node "{node}" can only create mirror pods',
-            )
-        if spec.get("nodeName") != node:
-            _deny(attributes, f'node "{node}" can only create pods with spec.nodeName set to itself')
-        owners = meta.get("ownerReferences") or []
-        if len(owners) > 1:
-            _deny(attributes, f'node "{node}" can only create pods with a single owner reference set to itself')
-        for owner in owners:
-            self._check_owner(node, attributes, owner)
-        if spec.get("serviceAccountName"):
-            _deny(attributes, f'node "{node}" can not create pods that reference a service account')
-        for resource, _ in pod_references(pod):
-            _deny(attributes, f'node "{node}" can not create pods that reference {resource}')
-        if spec.get("resourceClaims"):
-            _deny(attributes, f'node "{node}" can not create pods that reference resourceclaims')
-
-    def _check_owner(self, node: str, attributes: AdmissionAttributes, owner: Obj) -> None:
-        if (owner.get("apiVersion"), owner.get("kind"), owner.get("name")) != ("v1", "Node", node):
-            _deny(attributes, f'node "{node}" can only create pods with an owner reference set to itself')
-        if not owner.get("controller") or owner.get("blockOwnerDeletion"):
-            _deny(attributes, f'node "{node}" can only create pods with a controller owner reference set to itself')
-        known = self._reader.get(NODES, None, node)
-        if known is None or known["metadata"].get("uid") != owner.get("uid"):
-            _deny(attributes, f'node "{node}" can only create pods with an owner reference to its own UID')
-
-    def _require_bound(self, node: str, attributes: AdmissionAttributes, verb: str) -> None:
-        pod = attributes.old or self._reader.get(PODS, attributes.namespace, attributes.name)
-        if pod is not None and pod["spec"].get("nodeName") != node:
-            _deny(attributes, f'node "{node}" can only {verb} pods with spec.nodeName set to itself')
-
-    def _check_pod_status(self, node: str, attributes: AdmissionAttributes) -> None:
-        if attributes.operation != "UPDATE":
-            _deny(attributes, f'unexpected operation "{attributes.operation}"')
-        self._require_bound(node, attributes, "update pod status for")
-        new, old = (attributes.obj or {})["metadata"], (attributes.old or {}).get("metadata", {})
-        if (new.get("labels") or {}) != (old.get("labels") or {}):
-            _deny(attributes, f'node "{node}" cannot update labels through pod status')
-        if (new.get("ownerReferences") or []) != (old.get("ownerReferences") or []):
-            _deny(attributes, f'node "{node}" cannot update ownerReferences through pod status')
-
-    def _check_eviction(self, node: str, attributes: AdmissionAttributes) -> None:
+    async def _pod(self, attributes: AdmissionAttributes) -> Obj:
+        """Raises NotFound."""
         pod = self._reader.get(PODS, attributes.namespace, attributes.name)
-        if pod is None or pod["spec"].get("nodeName") != node:
-            _deny(attributes, f"node {node} can only evict pods with spec.nodeName set to itself")
+        pod = pod or await self._reader.fresh(PODS, attributes.namespace, attributes.name)
+        if pod is None:
+            raise errors.not_found("pods", attributes.name)
+        return pod
 
-    def _check_token(self, node: str, attributes: AdmissionAttributes) -> None:
-        reference = ((attributes.obj or {}).get("spec") or {}).get("boundObjectRef") or {}
-        if (reference.get("apiVersion"), reference.get("kind")) != ("v1", "Pod") or not reference.get("name"):
-            _deny(attributes, "node requested token not bound to a pod")
-        if not reference.get("uid"):
-            _deny(attributes, "node requested token with a pod binding without a uid")
-        pod = self._reader.get(PODS, attributes.namespace, reference["name"])
-        if pod is None or pod["metadata"].get("uid") != reference["uid"]:
-            _deny(attributes, "node requested token bound to a pod that does not exist")
-        if pod["spec"].get("nodeName") != node:
-            _deny(attributes, "node requested token bound to a pod scheduled on a different node")
+    async def _check_mirror_pod(self, node: str, attributes: AdmissionAttributes, pod: Obj) -> None:
+        name = quote(node)
+        if not is_mirror(pod):
+            detail = (
+                f'pod does not have "kubernetes.io/config.mirror" annotation, node {name} can only create mirror pods'
+            )
+            _deny(attributes, detail)
+        if node_of(pod) != node:
+            _deny(attributes, f"node {name} can only create pods with spec.nodeName set to itself")
+        await self._check_owner(node, attributes, list(parts(part(pod, "metadata"), "ownerReferences")))
+        found = api_reference(pod)
+        if found:
+            _deny(attributes, f"node {name} can not create pods that reference {found}")
+
+    async def _check_owner(self, node: str, attributes: AdmissionAttributes, owners: Sequence[Obj]) -> None:
+        """Exactly one, the node itself: the pod goes with its node, and with nothing else."""
+        begin = f"node {quote(node)} can only create pods with"
+        if len(owners) > 1:
+            _deny(attributes, f"{begin} a single owner reference set to itself")
+        owner = owners[0] if owners else {}
+        if (owner.get("apiVersion"), owner.get("kind"), owner.get("name")) != ("v1", "Node", node):
+            _deny(attributes, f"{begin} an owner reference set to itself")
+        if owner.get("controller") is not True:
+            _deny(attributes, f"{begin} a controller owner reference set to itself")
+        if owner.get("blockOwnerDeletion"):
+            _deny(attributes, f"node {quote(node)} must not set blockOwnerDeletion on an owner reference")
+        known = self._reader.get(NODES, None, node) or await self._reader.fresh(NODES, None, node)
+        if known is None:
+            raise errors.not_found("nodes", node)
+        uid = text(part(known, "metadata"), "uid")
+        if uid != owner.get("uid"):
+            _deny(attributes, f"node {node} UID mismatch: expected {owner.get('uid', '')} got {uid}")
 
 
 def _deny(attributes: AdmissionAttributes, detail: str) -> NoReturn:
     raise refuse(attributes, detail)
 
 
-def _check_node(node: str, attributes: AdmissionAttributes) -> None:
-    if attributes.name and attributes.name != node:
-        _deny(attributes, f'node "{node}" is not allowed to modify node "{attributes.name}"')
-    if attributes.operation == "DELETE":
-        _deny(attributes, f'node "{node}" is not allowed to delete node "{attributes.name}"')
+def _check_pod_status(node: str, attributes: AdmissionAttributes) -> None:
+    if attributes.operation != "UPDATE":
+        _deny(attributes, f"unexpected operation {quote(attributes.operation)}")
     new, old = attributes.obj or {}, attributes.old or {}
-    if new.get("metadata", {}).get("name", node) != node:
-        _deny(attributes, f'node "{node}" is not allowed to modify node "{new["metadata"]["name"]}"')
+    name = quote(node)
+    if node_of(old) != node:
+        refused = f"node {name} can only update pod status for pods with spec.nodeName set to itself"  # noqa: S608 - no SQL
+        _deny(attributes, refused)
+    if part(part(new, "metadata"), "labels") != part(part(old, "metadata"), "labels"):
+        _deny(attributes, f"node {name} cannot update labels through pod status")
+    # Which claims were made for a pod decides what its node may read.
+    if _claims(new) != _claims(old):
+        _deny(attributes, f"node {name} cannot update resource claim statues")
+    after, before = (part(part(pod, "status"), "extendedResourceClaimStatus") for pod in (new, old))
+    if after != before:
+        _deny(attributes, f"node {name} cannot update extended resource claim status")
+
+
+def _claims(pod: Obj) -> list[tuple[object, object]]:
+    entries = parts(part(pod, "status"), "resourceClaimStatuses")
+    return [(entry.get("name"), entry.get("resourceClaimName")) for entry in entries]
+
+
+def _check_node(node: str, attributes: AdmissionAttributes) -> None:
+    """A generated name is nobody's: the name that was asked for must be the node's own."""
+    name = quote(node)
+    if attributes.name != node:
+        _deny(attributes, f"node {name} is not allowed to modify node {quote(attributes.name)}")
+    new, old = attributes.obj or {}, attributes.old or {}
     if attributes.operation == "CREATE":
-        _check_labels(node, attributes, new, {})
-        if (new.get("spec") or {}).get("configSource"):
-            _deny(attributes, f'node "{node}" is not allowed to create pods with a non-nil configSource')
-        return
-    if attributes.subresource == "" and (new.get("spec") or {}).get("taints") != (old.get("spec") or {}).get("taints"):
-        _deny(attributes, f'node "{node}" is not allowed to modify taints')
-    owners = [(obj.get("metadata") or {}).get("ownerReferences") or [] for obj in (new, old)]
-    if owners[0] != owners[1]:
-        _deny(attributes, f'node "{node}" is not allowed to modify ownerReferences')
-    _check_labels(node, attributes, new, old)
+        if part(new, "spec").get("configSource") is not None:
+            _deny(attributes, f"node {name} is not allowed to create pods with a non-nil configSource")
+        refused = _refused_labels(new, {})
+        if refused:
+            _deny(attributes, f"node {name} is not allowed to set the following labels: {', '.join(refused)}")
+    elif attributes.operation == "UPDATE":
+        source = part(new, "spec").get("configSource")
+        if source is not None and source != part(old, "spec").get("configSource"):
+            _deny(attributes, f"node {name} is not allowed to update configSource to a new non-nil configSource")
+        if list(parts(part(new, "spec"), "taints")) != list(parts(part(old, "spec"), "taints")):
+            _deny(attributes, f"node {name} is not allowed to modify taints")
+        owners = [list(parts(part(obj, "metadata"), "ownerReferences")) for obj in (new, old)]
+        if owners[0] != owners[1]:
+            _deny(attributes, f"node {name} is not allowed to modify ownerReferences")
+        refused = _refused_labels(new, old)
+        if refused:
+            _deny(attributes, f"is not allowed to modify labels: {', '.join(refused)}")
 
 
-def _check_labels(node: str, attributes: AdmissionAttributes, new: Obj, old: Obj) -> None:
-    after, before = ((obj.get("metadata") or {}).get("labels") or {} for obj in (new, old))
+def _refused_labels(new: Obj, old: Obj) -> list[str]:
+    after, before = (part(part(obj, "metadata"), "labels") for obj in (new, old))
     changed = sorted(key for key in {*after, *before} if after.get(key) != before.get(key))
-    refused = [key for key in changed if not _kubelet_may_set(key)]
-    if refused:
-        _deny(attributes, f"is not allowed to modify labels: {', '.join(refused)}")
+    return [key for key in changed if not _kubelet_may_set(key)]
 
 
 def _kubelet_may_set(label: str) -> bool:
     domain = label.partition("/")[0] if "/" in label else ""
-    if domain == _RESTRICTED_LABEL_DOMAIN or domain.endswith("." + _RESTRICTED_LABEL_DOMAIN):
+    if _within(domain, _RESTRICTED_LABEL_DOMAIN):
         return False
-    if label in _KUBELET_LABELS or any(domain == d or domain.endswith("." + d) for d in _KUBELET_LABEL_DOMAINS):
+    if label in _KUBELET_LABELS or any(_within(domain, allowed) for allowed in _KUBELET_LABEL_DOMAINS):
         return True
-    return not any(domain == d or domain.endswith("." + d) for d in ("kubernetes.io", "k8s.io"))
+    return not (_within(domain, "kubernetes.io") or _within(domain, "k8s.io"))
 
 
-def _check_own(node: str, attributes: AdmissionAttributes, what: str, namespace: str = "") -> None:
-    name = attributes.name or (attributes.obj or {}).get("metadata", {}).get("name", "")
-    if namespace and attributes.namespace != namespace:
-        _deny(attributes, f'can only access {what}s in the "{namespace}" system namespace')
-    if name != node:
+def _within(domain: str, parent: str) -> bool:
+    return domain == parent or domain.endswith("." + parent)
+
+
+def _check_claim(node: str, attributes: AdmissionAttributes) -> None:
+    if attributes.subresource != "status":
+        _deny(attributes, "may only update PVC status")
+    if attributes.operation != "UPDATE":
+        _deny(attributes, f"unexpected operation {quote(attributes.operation)}")
+    if _comparable_claim(attributes.obj or {}) != _comparable_claim(attributes.old or {}):
+        text = f"node {quote(node)} is not allowed to update fields other than status.quantity and status.conditions"
+        _deny(attributes, text)
+
+
+def _comparable_claim(claim: Obj) -> Obj:
+    meta = {k: v for k, v in part(claim, "metadata").items() if k not in ("resourceVersion", "managedFields")}
+    status = {key: value for key, value in part(claim, "status").items() if key not in _CLAIM_STATUS}
+    rest = {key: value for key, value in claim.items() if key not in ("metadata", "status", "kind", "apiVersion")}
+    return {**rest, "metadata": meta, "status": status}
+
+
+def _check_lease(node: str, attributes: AdmissionAttributes) -> None:
+    if attributes.namespace != NODE_LEASES:
+        _deny(attributes, f"can only access leases in the {quote(NODE_LEASES)} system namespace")
+    _require_own_name(node, attributes, "node lease")
+
+
+def _require_own_name(node: str, attributes: AdmissionAttributes, what: str) -> None:
+    if attributes.name != node:
         _deny(attributes, f"can only access {what} with the same name as the requesting node")
 
 
 def _check_slice(node: str, attributes: AdmissionAttributes) -> None:
-    for obj in (attributes.obj, attributes.old):
-        if obj is not None and (obj.get("spec") or {}).get("nodeName") != node:
-            _deny(attributes, "can only create or change ResourceSlices with spec.nodeName set to the requesting node")
+    """The node authorizer knows neither what a create says nor each object of a deletecollection."""
+    obj, verb = {"CREATE": (attributes.obj, "create"), "DELETE": (attributes.old, "delete")}.get(
+        attributes.operation, (None, "")
+    )
+    if verb and text(part(obj, "spec"), "nodeName") != node:
+        _deny(attributes, f"can only {verb} ResourceSlice with the same NodeName as the requesting node")
+
+
+def _check_signing_request(node: str, attributes: AdmissionAttributes) -> None:
+    spec = part(attributes.obj, "spec")
+    if attributes.subresource or text(spec, "signerName") not in _KUBELET_SIGNERS:
+        return
+    try:
+        subject = parse_request(text(spec, "request"))
+    except BadRequestText as error:
+        _deny(attributes, f"unable to parse csr: {error}")
+    if subject.common_name != f"system:node:{node}":
+        _deny(attributes, f"can only create a node CSR with CN=system:node:{node}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sampan.api.types import Obj
 from sampan.server.admission.base import Plugin, is_for
 from sampan.server.attributes import AdmissionAttributes
+from sampan.server.authz.pods import parts
 
 NOT_READY, UNREACHABLE = "node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"
 _TOLERATION_SECONDS = 300
@@ -18,8 +19,10 @@ class DefaultTolerationSeconds(Plugin):
     async def admit(self, attributes: AdmissionAttributes) -> None:
         if attributes.obj is None or not is_for(attributes, "pods", "CREATE", "UPDATE"):
             return
-        spec = attributes.obj["spec"]
-        tolerations = spec.get("tolerations") or []
+        spec = attributes.obj.get("spec")
+        if not isinstance(spec, dict):
+            return  # validation's to say
+        tolerations = list(parts(spec, "tolerations"))
         added = [
             {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": _TOLERATION_SECONDS}
             for key in (NOT_READY, UNREACHABLE)
@@ -41,7 +44,9 @@ class TaintNodesByCondition(Plugin):
     async def admit(self, attributes: AdmissionAttributes) -> None:
         if attributes.obj is None or not is_for(attributes, "nodes", "CREATE"):
             return
-        spec = attributes.obj.setdefault("spec", {})
-        taints = spec.get("taints") or []
+        if not isinstance(attributes.obj.get("spec"), dict):
+            attributes.obj["spec"] = {}
+        spec = attributes.obj["spec"]
+        taints = list(parts(spec, "taints"))
         if not any(taint.get("key") == NOT_READY and taint.get("effect") == "NoSchedule" for taint in taints):
             spec["taints"] = [*taints, {"key": NOT_READY, "effect": "NoSchedule"}]

@@ -6,6 +6,7 @@ from sampan.api.resources import PRIORITY_CLASSES
 from sampan.api.types import Obj
 from sampan.server.admission.base import Plugin, is_for, refuse
 from sampan.server.attributes import AdmissionAttributes
+from sampan.server.authz.pods import part
 from sampan.server.reader import ObjectReader
 
 _GROUP = "scheduling.k8s.io"
@@ -20,9 +21,11 @@ class Priority(Plugin):
     async def admit(self, attributes: AdmissionAttributes) -> None:
         if attributes.obj is None or not is_for(attributes, "pods", "CREATE", "UPDATE"):
             return
-        spec = attributes.obj["spec"]
+        spec = attributes.obj.get("spec")
+        if not isinstance(spec, dict):
+            return  # validation's to say
         if attributes.operation == "UPDATE":
-            old = (attributes.old or {}).get("spec", {})
+            old = part(attributes.old, "spec")
             for key in ("priority", "preemptionPolicy"):
                 # A client that does not know the field would otherwise drop what admission once set.
                 if spec.get(key) is None and old.get(key) is not None:

@@ -7,6 +7,7 @@ from sampan.api.resources import RUNTIME_CLASSES
 from sampan.api.types import Obj
 from sampan.server.admission.base import Plugin, is_for, refuse
 from sampan.server.attributes import AdmissionAttributes
+from sampan.server.authz.pods import part, text
 from sampan.server.reader import ObjectReader
 
 
@@ -23,25 +24,25 @@ class RuntimeClass(Plugin):
         found = await self._find(attributes, pod)
         if found is None:
             return
-        overhead = (found.get("overhead") or {}).get("podFixed")
+        overhead = part(found, "overhead").get("podFixed")
         if overhead:
             if pod["spec"].get("overhead") not in (None, {}, overhead):
                 raise refuse(attributes, "pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead")
             pod["spec"]["overhead"] = dict(overhead)
-        _merge_scheduling(attributes, pod["spec"], found.get("scheduling") or {})
+        _merge_scheduling(attributes, pod["spec"], part(found, "scheduling"))
 
     async def validate(self, attributes: AdmissionAttributes) -> None:
         pod = attributes.obj
         if pod is None or not is_for(attributes, "pods", "CREATE"):
             return
         found = await self._find(attributes, pod)
-        if pod["spec"].get("overhead") and (found is None or not found.get("overhead")):
+        if part(pod, "spec").get("overhead") and (found is None or not found.get("overhead")):
             raise refuse(
                 attributes, "pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead"
             )
 
     async def _find(self, attributes: AdmissionAttributes, pod: Obj) -> Obj | None:
-        name = pod["spec"].get("runtimeClassName")
+        name = text(part(pod, "spec"), "runtimeClassName")
         if not name:
             return None
         found = self._reader.get(RUNTIME_CLASSES, None, name)
@@ -52,8 +53,8 @@ class RuntimeClass(Plugin):
 
 
 def _merge_scheduling(attributes: AdmissionAttributes, spec: Obj, scheduling: Obj) -> None:
-    selector = dict(spec.get("nodeSelector") or {})
-    for key, value in (scheduling.get("nodeSelector") or {}).items():
+    selector = dict(part(spec, "nodeSelector"))
+    for key, value in part(scheduling, "nodeSelector").items():
         if selector.get(key, value) != value:
             detail = (
                 f"conflict: runtimeClass.scheduling.nodeSelector[{key}] = {value}; "

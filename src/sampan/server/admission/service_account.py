@@ -1,4 +1,7 @@
-"""ServiceAccount: gives each new pod an account, that account's token volume and its image pull secrets."""
+"""ServiceAccount: gives each new pod an account, that account's token volume and its image pull secrets.
+
+The controller makes a namespace's default account right after the namespace; a pod that comes in between waits for it.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +9,21 @@ import asyncio
 
 from sampan.api.clock import Random
 from sampan.api.resources import SERVICE_ACCOUNTS
+from sampan.api.transport import EventType
 from sampan.api.types import Obj
 from sampan.server.admission.base import Plugin, is_for, refuse
 from sampan.server.attributes import AdmissionAttributes
-from sampan.server.authz.node import pod_containers, pod_references
+from sampan.server.authz.pods import is_mirror, part, parts, pod_references, text
 from sampan.server.reader import ObjectReader
 
 TOKEN_MOUNT_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
-MIRROR_ANNOTATION = "kubernetes.io/config.mirror"
 _VOLUME_PREFIX = "kube-api-access-"
 _SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 #: one hour, and seven seconds that tell these tokens from others (upstream's WarnOnlyBoundTokenExpirationPeriod)
 _TOKEN_SECONDS = 3607
-#: the controller makes the default account right after its namespace; a pod may come in between
-_DEFAULT_ACCOUNT_TRIES, _DEFAULT_ACCOUNT_INTERVAL_SECONDS = 10, 0.1
+DEFAULT_ACCOUNT_WAIT_SECONDS = 1.0
+_ENFORCE_SECRETS = "kubernetes.io/enforce-mountable-secrets"
+_TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 
 
 class ServiceAccount(Plugin):
@@ -30,39 +34,49 @@ class ServiceAccount(Plugin):
 
     async def admit(self, attributes: AdmissionAttributes) -> None:
         pod = attributes.obj
-        if pod is None or not is_for(attributes, "pods", "CREATE") or _is_mirror(pod):
+        if pod is None or not is_for(attributes, "pods", "CREATE"):
             return
-        spec = pod["spec"]
+        if is_mirror(pod):
+            # Nothing is added to a mirror pod: it must stay what the node runs.
+            _check_mirror(attributes, pod)
+            return
+        spec = pod.get("spec")
+        if not isinstance(spec, dict):
+            return  # validation's to say
         spec["serviceAccountName"] = spec.get("serviceAccountName") or "default"
         spec["serviceAccount"] = spec["serviceAccountName"]
         account = await self._account(attributes, spec["serviceAccountName"])
         if _wants_token(spec, account):
             self._mount_token(spec)
         if not spec.get("imagePullSecrets") and account.get("imagePullSecrets"):
-            spec["imagePullSecrets"] = [dict(secret) for secret in account["imagePullSecrets"]]
+            spec["imagePullSecrets"] = [dict(secret) for secret in parts(account, "imagePullSecrets")]
 
     async def validate(self, attributes: AdmissionAttributes) -> None:
         pod = attributes.obj
-        if pod is None or not is_for(attributes, "pods", "CREATE"):
+        if pod is None or not (is_for(attributes, "pods", "CREATE") or _adds_containers(attributes)):
             return
-        if _is_mirror(pod):
-            if pod["spec"].get("serviceAccountName"):
-                raise refuse(attributes, "a mirror pod may not reference service accounts")
-            if any(resource == "secrets" for resource, _ in pod_references(pod)):
-                raise refuse(attributes, "a mirror pod may not reference secrets")
+        adding = attributes.operation == "UPDATE"
+        if is_mirror(pod) and not adding:
+            _check_mirror(attributes, pod)
             return
-        if not pod["spec"].get("serviceAccountName"):
-            raise refuse(attributes, 'no service account specified for pod "' + attributes.name + '"')
+        name = text(part(pod, "spec"), "serviceAccountName")
+        if not name and adding:
+            return
+        if not name:
+            raise refuse(attributes, f"no service account specified for pod {attributes.namespace}/{attributes.name}")
+        account = await self._account(attributes, name)
+        if part(part(account, "metadata"), "annotations").get(_ENFORCE_SECRETS) in _TRUE:
+            spec = part(pod, "spec")
+            _limit_secrets(
+                attributes, {"ephemeralContainers": spec.get("ephemeralContainers")} if adding else spec, account
+            )
 
     async def _account(self, attributes: AdmissionAttributes, name: str) -> Obj:
+        """Raises Forbidden when there is none, after a moment's patience with the default one."""
         found = self._reader.get(SERVICE_ACCOUNTS, attributes.namespace, name)
-        tries = _DEFAULT_ACCOUNT_TRIES if name == "default" else 1
-        for attempt in range(tries):
-            if found is not None:
-                return found
-            if attempt:
-                await asyncio.sleep(_DEFAULT_ACCOUNT_INTERVAL_SECONDS)
-            found = await self._reader.fresh(SERVICE_ACCOUNTS, attributes.namespace, name)
+        found = found or await self._reader.fresh(SERVICE_ACCOUNTS, attributes.namespace, name)
+        if found is None and name == "default":
+            found = await self._made(attributes.namespace, name)
         if found is None:
             detail = (
                 f'error looking up service account {attributes.namespace}/{name}: serviceaccount "{name}" not found'
@@ -70,25 +84,103 @@ class ServiceAccount(Plugin):
             raise refuse(attributes, detail)
         return found
 
+    async def _made(self, namespace: str, name: str) -> Obj | None:
+        """The account, once it is made; None when that takes too long."""
+        made: asyncio.Future[Obj] = asyncio.get_running_loop().create_future()
+
+        def changed(event: EventType, obj: Obj, _previous: Obj | None, _revision: int) -> None:
+            meta = part(obj, "metadata")
+            wanted = (meta.get("namespace"), meta.get("name")) == (namespace, name)
+            if wanted and event != "DELETED" and not made.done():
+                made.set_result(obj)
+
+        unsubscribe = self._reader.subscribe(SERVICE_ACCOUNTS, changed, keep=False)
+        try:
+            present = self._reader.get(SERVICE_ACCOUNTS, namespace, name)
+            if present is not None:
+                return present
+            async with asyncio.timeout(DEFAULT_ACCOUNT_WAIT_SECONDS):
+                return await made
+        except TimeoutError:
+            return None
+        finally:
+            unsubscribe()
+
     def _mount_token(self, spec: Obj) -> None:
-        volumes = spec.get("volumes") or []
-        present = [volume["name"] for volume in volumes if volume["name"].startswith(_VOLUME_PREFIX)]
-        name = present[0] if present else self._free_name({volume["name"] for volume in volumes})
+        """Ephemeral containers get none: they come later, and then they mount what they name."""
+        names = [text(volume, "name") for volume in parts(spec, "volumes")]
+        present = [name for name in names if name.startswith(_VOLUME_PREFIX)]
+        name = present[0] if present else self._free_name(set(names))
         mounted = False
-        for container in pod_containers(spec):
-            mounts = container.get("volumeMounts") or []
-            if not any(mount.get("mountPath") == TOKEN_MOUNT_PATH for mount in mounts):
-                mount = {"name": name, "readOnly": True, "mountPath": TOKEN_MOUNT_PATH}
-                container["volumeMounts"] = [*mounts, mount]
-                mounted = True
+        for key in ("initContainers", "containers"):
+            for container in parts(spec, key):
+                mounts = list(parts(container, "volumeMounts"))
+                if not any(text(mount, "mountPath") == TOKEN_MOUNT_PATH for mount in mounts):
+                    mount = {"name": name, "readOnly": True, "mountPath": TOKEN_MOUNT_PATH}
+                    container["volumeMounts"] = [*mounts, mount]
+                    mounted = True
         if mounted and not present:
-            spec["volumes"] = [*volumes, token_volume(name)]
+            spec["volumes"] = [*parts(spec, "volumes"), token_volume(name)]
 
     def _free_name(self, taken: set[str]) -> str:
         while True:
             name = _VOLUME_PREFIX + "".join(self._random.choice(_SUFFIX_ALPHABET) for _ in range(5))
             if name not in taken:
                 return name
+
+
+def _adds_containers(attributes: AdmissionAttributes) -> bool:
+    kind = attributes.kind
+    where = (kind.group, kind.plural, attributes.subresource)
+    return where == ("", "pods", "ephemeralcontainers") and attributes.operation == "UPDATE"
+
+
+def _check_mirror(attributes: AdmissionAttributes, pod: Obj) -> None:
+    """Raises Forbidden."""
+    if text(part(pod, "spec"), "serviceAccountName"):
+        raise refuse(attributes, "a mirror pod may not reference service accounts")
+    if any(resource == "secrets" for resource, _ in pod_references(pod)):
+        raise refuse(attributes, "a mirror pod may not reference secrets")
+    for volume in parts(part(pod, "spec"), "volumes"):
+        for source in parts(part(volume, "projected"), "sources"):
+            if source.get("serviceAccountToken") is not None:
+                raise refuse(attributes, "a mirror pod may not use ServiceAccountToken volume projections")
+
+
+def _limit_secrets(attributes: AdmissionAttributes, spec: Obj, account: Obj) -> None:
+    """The pods of an account that asks for it use only the secrets that it lists. Raises Forbidden."""
+    name = text(part(account, "metadata"), "name")
+    allowed = {text(secret, "name") for secret in parts(account, "secrets")}
+    pulls = {text(secret, "name") for secret in parts(account, "imagePullSecrets")}
+    for volume in parts(spec, "volumes"):
+        secret = text(part(volume, "secret"), "secretName")
+        if secret and secret not in allowed:
+            detail = f'volume with secret.secretName="{secret}" is not allowed because service account {name} does not reference that secret'  # noqa: E501 - upstream's sentence
+            raise refuse(attributes, detail)
+    for key, what in (("initContainers", "init container"), ("containers", "container")):
+        for container in parts(spec, key):
+            _limit_container(attributes, container, what, name, allowed)
+    for container in parts(spec, "ephemeralContainers"):
+        _limit_container(attributes, container, "ephemeral container", name, allowed)
+    for index, reference in enumerate(parts(spec, "imagePullSecrets")):
+        if text(reference, "name") not in pulls:
+            detail = f'imagePullSecrets[{index}].name="{text(reference, "name")}" is not allowed because service account {name} does not reference that imagePullSecret'  # noqa: E501 - upstream's sentence
+            raise refuse(attributes, detail)
+
+
+def _limit_container(
+    attributes: AdmissionAttributes, container: Obj, what: str, account: str, allowed: set[str]
+) -> None:
+    for variable in parts(container, "env"):
+        secret = text(part(part(variable, "valueFrom"), "secretKeyRef"), "name")
+        if secret and secret not in allowed:
+            detail = f'{what} {text(container, "name")} with envVar {text(variable, "name")} referencing secret.secretName="{secret}" is not allowed because service account {account} does not reference that secret'  # noqa: E501 - upstream's sentence
+            raise refuse(attributes, detail)
+    for source in parts(container, "envFrom"):
+        secret = text(part(source, "secretRef"), "name")
+        if secret and secret not in allowed:
+            detail = f'{what} {text(container, "name")} with envFrom referencing secret.secretName="{secret}" is not allowed because service account {account} does not reference that secret'  # noqa: E501 - upstream's sentence
+            raise refuse(attributes, detail)
 
 
 def token_volume(name: str) -> Obj:
@@ -100,10 +192,6 @@ def token_volume(name: str) -> Obj:
         {"downwardAPI": {"items": [namespace]}},
     ]
     return {"name": name, "projected": {"sources": sources, "defaultMode": 0o644}}
-
-
-def _is_mirror(pod: Obj) -> bool:
-    return MIRROR_ANNOTATION in (pod["metadata"].get("annotations") or {})
 
 
 def _wants_token(spec: Obj, account: Obj) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sampan.server.admission.base import Plugin, is_for, refuse
 from sampan.server.attributes import AdmissionAttributes
+from sampan.server.authz.pods import part
 
 
 class DenyServiceExternalIPs(Plugin):
@@ -12,7 +13,6 @@ class DenyServiceExternalIPs(Plugin):
     async def validate(self, attributes: AdmissionAttributes) -> None:
         if attributes.obj is None or not is_for(attributes, "services", "CREATE", "UPDATE"):
             return
-        new = set(attributes.obj["spec"].get("externalIPs") or ())
-        old = set(((attributes.old or {}).get("spec") or {}).get("externalIPs") or ())
+        new, old = (set(part(obj, "spec").get("externalIPs") or ()) for obj in (attributes.obj, attributes.old))
         if new - old:
             raise refuse(attributes, "Use of external IPs is denied by admission control.")

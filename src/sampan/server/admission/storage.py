@@ -6,6 +6,7 @@ from sampan.api.resources import STORAGE_CLASSES, Resource
 from sampan.api.types import Obj
 from sampan.server.admission.base import Plugin, is_for
 from sampan.server.attributes import AdmissionAttributes
+from sampan.server.authz.pods import part
 from sampan.server.reader import ObjectReader
 
 _DEFAULT_STORAGE = "storageclass.kubernetes.io/is-default-class"
@@ -16,7 +17,7 @@ _INGRESS_CLASSES = Resource("networking.k8s.io", "v1", "ingressclasses", "Ingres
 
 
 def _annotations(obj: Obj) -> dict[str, str]:
-    return obj["metadata"].get("annotations") or {}
+    return part(part(obj, "metadata"), "annotations")
 
 
 def _newest(found: list[Obj]) -> Obj | None:
@@ -35,6 +36,8 @@ class DefaultStorageClass(Plugin):
         claim = attributes.obj
         if claim is None or not is_for(attributes, "persistentvolumeclaims", "CREATE"):
             return
+        if not isinstance(claim.get("spec"), dict):
+            return  # validation's to say
         if claim["spec"].get("storageClassName") is not None or _CLASS_BETA in _annotations(claim):
             return
         chosen = _newest(
@@ -58,6 +61,8 @@ class DefaultIngressClass(Plugin):
         ingress = attributes.obj
         if ingress is None or not is_for(attributes, "ingresses", "CREATE", group="networking.k8s.io"):
             return
+        if not isinstance(ingress.get("spec"), dict):
+            return  # validation's to say
         if ingress["spec"].get("ingressClassName") or "kubernetes.io/ingress.class" in _annotations(ingress):
             return
         found = [i for i in self._reader.list(_INGRESS_CLASSES) if _annotations(i).get(_DEFAULT_INGRESS) == "true"]
@@ -80,6 +85,7 @@ class StorageObjectInUseProtection(Plugin):
             finalizer = "kubernetes.io/pv-protection"
         else:
             return
-        finalizers = attributes.obj["metadata"].setdefault("finalizers", [])
+        meta = attributes.obj["metadata"]
+        finalizers = meta.get("finalizers") or []
         if finalizer not in finalizers:
-            finalizers.append(finalizer)
+            meta["finalizers"] = [*finalizers, finalizer]

@@ -1,20 +1,23 @@
 """ServiceAccount tokens: signature, time, audience, and that everything the token is bound to still exists.
 
-A verified signature is remembered; time and bound objects are looked at on every request, so that deleting the pod,
-the secret or the account ends the token at once. Upstream: pkg/serviceaccount.
+A token is verified once. After that it is known by its hash, for as long as no object that it stands on has changed:
+the account, and the pod, secret or node it is bound to. A change is noticed by the object's revision, on the very next
+request, so deleting any of them ends the token at once. Upstream: pkg/serviceaccount.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import hashlib
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from sampan.api.clock import Clock, parse_time
 from sampan.api.resources import NODES, PODS, SECRETS, SERVICE_ACCOUNTS, Resource
 from sampan.api.types import Obj
 from sampan.server.authn import jwt
+from sampan.server.authn.groups import AUTHENTICATED_GROUP
 from sampan.server.reader import ObjectReader
 from sampan.server.request import UserInfo
 
@@ -24,7 +27,10 @@ _EXTRA_PREFIX = "authentication.kubernetes.io/"
 #: an object on its way out keeps its tokens this long, so that a pod can use its own while it shuts down
 _DELETION_LEEWAY = timedelta(seconds=60)
 _CLOCK_SKEW_SECONDS = 60
-_CACHE_SIZE = 4096
+#: at about 3 kB each
+KNOWN_TOKENS = 4096
+#: no header of a request is longer, and no token of ours nearly as long
+LONGEST_TOKEN = 16 * 1024
 
 
 class TokenRefused(Exception):
@@ -47,8 +53,34 @@ def split_user_name(name: str) -> tuple[str, str] | None:
     return parts[0], parts[1]
 
 
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """An object that a token stands on, as it was when it was last looked at."""
+
+    resource: Resource
+    namespace: str
+    name: str
+    revision: int  # 0: only the store knew it
+
+
+@dataclass(slots=True)
+class _Known:
+    """A token that was good. It still is between ``not_before`` and ``not_after`` (seconds since the epoch) if nothing
+    that it stands on has changed; if something has, ``claims`` are looked at again, but not the signature."""
+
+    claims: Obj
+    user: UserInfo
+    audiences: tuple[str, ...]
+    not_before: float
+    not_after: float
+    standing: tuple[_Standing, ...]
+
+
 class ServiceAccountTokens:
-    """Judges tokens. ``audiences`` are the API server's own."""
+    """Judges tokens. ``audiences`` are the API server's own.
+
+    Invariant: ``_known`` holds at most ``KNOWN_TOKENS``, by hash: the tokens themselves are kept nowhere.
+    """
 
     def __init__(
         self,
@@ -60,46 +92,80 @@ class ServiceAccountTokens:
     ) -> None:
         self._keys, self._issuers, self.audiences = tuple(keys), frozenset(issuers), tuple(audiences)
         self._reader, self._clock = reader, clock
-        self._verified: OrderedDict[str, Obj] = OrderedDict()
+        self._known: dict[bytes, _Known] = {}
+
+    def check_now(self, token: str) -> UserInfo | None:
+        """The user of a token for this server that is known and still good; None: only ``check`` can tell."""
+        known = self._recall(_digest(token))
+        if known is None or not _intersection(known.audiences, self.audiences):
+            return None
+        return known.user
 
     async def check(self, token: str, audiences: Sequence[str]) -> tuple[UserInfo, tuple[str, ...]] | None:
         """The user and which of ``audiences`` the token is good for; None when it is not of our issuer.
 
         Raises TokenRefused.
         """
-        claims = self._claims(token)
-        if claims is None:
+        if len(token) > LONGEST_TOKEN:
             return None
-        self._check_times(claims)
-        granted = _intersection(claims.get("aud"), audiences)
+        digest = _digest(token)
+        known = self._recall(digest)
+        if known is None:
+            stale = self._known.pop(digest, None)
+            claims = stale.claims if stale is not None else self._verify(token)
+            if claims is None:
+                return None
+            known = await self._judge(claims)
+            self._remember(digest, known)
+        granted = _intersection(known.audiences, audiences)
         if not granted:
-            raise TokenRefused(f"token audiences {claims.get('aud')!r} is invalid for the target audiences")
-        return await self._user(claims), granted
+            raise TokenRefused("token audiences are invalid for the target audiences")
+        return known.user, granted
 
-    def _claims(self, token: str) -> Obj | None:
-        known = self._verified.get(token)
-        if known is not None:
-            return known
+    def _recall(self, digest: bytes) -> _Known | None:
+        known = self._known.get(digest)
+        if known is None:
+            return None
+        revision = self._reader.revision
+        for on in known.standing:
+            if revision(on.resource, on.namespace, on.name) != on.revision:
+                return None
+        if not known.not_before <= self._clock.now().timestamp() <= known.not_after:
+            return None
+        return known
+
+    def _remember(self, digest: bytes, known: _Known) -> None:
+        if not all(on.revision for on in known.standing):
+            return
+        if len(self._known) >= KNOWN_TOKENS:
+            del self._known[next(iter(self._known))]
+        self._known[digest] = known
+
+    def _verify(self, token: str) -> Obj | None:
+        """The claims of a token of ours, None of another's. Raises TokenRefused."""
         stated = jwt.unverified_claims(token)
-        if stated is None or stated.get("iss") not in self._issuers:
+        if stated is None or not isinstance(stated.get("iss"), str) or stated["iss"] not in self._issuers:
             return None
         try:
-            claims = jwt.verify(token, self._keys)
+            return jwt.verify(token, self._keys)
         except jwt.BadToken as error:
             raise TokenRefused(str(error)) from error
-        self._verified[token] = claims
-        if len(self._verified) > _CACHE_SIZE:
-            self._verified.popitem(last=False)
-        return claims
 
-    def _check_times(self, claims: Obj) -> None:
+    async def _judge(self, claims: Obj) -> _Known:
+        """Raises TokenRefused."""
         now = self._clock.now().timestamp()
-        if now > _number(claims.get("exp"), -1.0):
+        not_before, not_after = _number(claims.get("nbf"), 0.0) - _CLOCK_SKEW_SECONDS, _number(claims.get("exp"), -1.0)
+        if now > not_after:
             raise TokenRefused("service account token has expired")
-        if now + _CLOCK_SKEW_SECONDS < _number(claims.get("nbf"), 0.0):
+        if now < not_before:
             raise TokenRefused("service account token is not valid yet")
+        user, standing, ends = await self._user(claims)
+        audiences = claims.get("aud")
+        listed = [audiences] if isinstance(audiences, str) else audiences if isinstance(audiences, list) else []
+        return _Known(claims, user, tuple(map(str, listed)), not_before, min(not_after, ends), standing)
 
-    async def _user(self, claims: Obj) -> UserInfo:
+    async def _user(self, claims: Obj) -> tuple[UserInfo, tuple[_Standing, ...], float]:
+        """Who the token is, what it stands on, and when that goes."""
         private = claims.get("kubernetes.io")
         if not isinstance(private, dict):
             raise TokenRefused("token has no private claims")
@@ -107,39 +173,59 @@ class ServiceAccountTokens:
         account = _reference(private, "serviceaccount")
         if claims.get("sub") != user_name(namespace, account["name"]):
             raise TokenRefused("sub and private claims differ")
-        await self._require(SERVICE_ACCOUNTS, namespace, account, "service account")
+        wanted: list[tuple[Resource, str, dict[str, str], str]] = [
+            (SERVICE_ACCOUNTS, namespace, account, "service account")
+        ]
         extra: dict[str, tuple[str, ...]] = {}
         if claims.get("jti"):
             extra[_EXTRA_PREFIX + "credential-id"] = (f"JTI={claims['jti']}",)
         if "secret" in private:
-            await self._require(SECRETS, namespace, _reference(private, "secret"), "secret")
+            wanted.append((SECRETS, namespace, _reference(private, "secret"), "secret"))
         if "pod" in private:
             pod = _reference(private, "pod")
-            await self._require(PODS, namespace, pod, "pod")
+            wanted.append((PODS, namespace, pod, "pod"))
             extra |= {_EXTRA_PREFIX + "pod-name": (pod["name"],), _EXTRA_PREFIX + "pod-uid": (pod["uid"],)}
         if "node" in private:
             node = _reference(private, "node")
             if "pod" not in private:  # beside a pod the node is information only
-                await self._require(NODES, "", node, "node")
-            extra |= {_EXTRA_PREFIX + "node-name": (node["name"],), _EXTRA_PREFIX + "node-uid": (node["uid"],)}
-        return UserInfo(user_name(namespace, account["name"]), account_groups(namespace), account["uid"], extra)
+                wanted.append((NODES, "", node, "node"))
+            extra[_EXTRA_PREFIX + "node-name"] = (node["name"],)
+            if node["uid"]:
+                extra[_EXTRA_PREFIX + "node-uid"] = (node["uid"],)
+        groups = (*account_groups(namespace), AUTHENTICATED_GROUP)
+        user = UserInfo(user_name(namespace, account["name"]), groups, account["uid"], extra)
+        standing, ends = [], float("inf")
+        for resource, where, reference, what in wanted:
+            revision, until = await self._require(resource, where, reference, what)
+            standing.append(_Standing(resource, where, reference["name"], revision))
+            ends = min(ends, until)
+        return user, tuple(standing), ends
 
-    async def _require(self, resource: Resource, namespace: str, reference: dict[str, str], what: str) -> None:
+    async def _require(
+        self, resource: Resource, namespace: str, reference: dict[str, str], what: str
+    ) -> tuple[int, float]:
+        """The revision at which the object is as the token says, and until when it counts. Raises TokenRefused."""
+        revision = self._reader.revision(resource, namespace, reference["name"])
         found = self._reader.get(resource, namespace, reference["name"])
         if found is None or found["metadata"].get("uid") != reference["uid"]:
             # A token may be used in the instant after its object was made, before the cache has it.
+            revision = 0
             found = await self._reader.fresh(resource, namespace, reference["name"])
         if found is None:
             raise TokenRefused(f"{what} {namespace}/{reference['name']} has been deleted")
         if found["metadata"].get("uid") != reference["uid"]:
             raise TokenRefused(f"{what} UID ({found['metadata'].get('uid')}) does not match claim ({reference['uid']})")
         deleted = found["metadata"].get("deletionTimestamp")
-        if deleted and _passed(deleted, self._clock.now()):
+        if not deleted:
+            return revision, float("inf")
+        until = (parse_time(deleted) + _DELETION_LEEWAY).timestamp()
+        if until < self._clock.now().timestamp():
             raise TokenRefused(f"{what} {namespace}/{reference['name']} has been deleted")
+        return revision, until
 
 
-def _passed(deletion: str, now: datetime) -> bool:
-    return parse_time(deletion) + _DELETION_LEEWAY < now
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode(errors="replace")).digest()
 
 
 def _number(value: Any, missing: float) -> float:
@@ -153,6 +239,5 @@ def _reference(private: Obj, key: str) -> dict[str, str]:
     return {"name": str(value.get("name", "")), "uid": str(value.get("uid", ""))}
 
 
-def _intersection(claimed: Any, wanted: Sequence[str]) -> tuple[str, ...]:
-    listed = [claimed] if isinstance(claimed, str) else claimed if isinstance(claimed, list) else []
-    return tuple(audience for audience in wanted if audience in listed)
+def _intersection(claimed: Sequence[str], wanted: Sequence[str]) -> tuple[str, ...]:
+    return tuple(audience for audience in wanted if audience in claimed)

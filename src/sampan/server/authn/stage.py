@@ -1,22 +1,23 @@
 """The authentication stage: certificate, then bearer token, then anonymous.
 
 The pipeline calls ``AuthenticationStage.apply`` first of all. On the way out the request has a user and no credentials
-any more. Also answers TokenReview's question through ``check_token``.
+any more. ``identify_now`` is the quick way for what was seen before. Also answers TokenReview's question through
+``check_token``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from sampan.api.errors import Unauthorized
 from sampan.server.authn.bearer import bearer_token, without_credentials
+from sampan.server.authn.groups import AUTHENTICATED_GROUP, UNAUTHENTICATED_GROUP
+from sampan.server.authn.impersonation import asks_to_impersonate
 from sampan.server.authn.serviceaccount import ServiceAccountTokens, TokenRefused
 from sampan.server.authn.x509 import CertificateAuthenticator
 from sampan.server.request import ANONYMOUS, Request, UserInfo
 
-AUTHENTICATED_GROUP = "system:authenticated"
-UNAUTHENTICATED_GROUP = "system:unauthenticated"
+__all__ = ["AUTHENTICATED_GROUP", "UNAUTHENTICATED_GROUP", "AuthenticationStage"]
 
 
 class AuthenticationStage:
@@ -27,15 +28,37 @@ class AuthenticationStage:
     ) -> None:
         self._certificates, self._tokens, self._anonymous = certificates, tokens, anonymous
 
+    def identify_now(self, request: Request) -> UserInfo | None:
+        """Who asks, as themselves, if that is known without any verification; None: it takes ``apply``.
+
+        Leaves the request as it is, credentials and all. Refuses nobody: that too is for ``apply``.
+        """
+        if asks_to_impersonate(request):
+            return None
+        if request.peer_certificate is not None:
+            try:
+                user = self._certificates.authenticate_now(request.peer_certificate)
+            except Unauthorized:
+                return None
+            if user is not None:
+                return user
+        credentials = request.headers.get("authorization")
+        if credentials is None:
+            return ANONYMOUS if self._anonymous and "upgrade" not in request.headers else None
+        if credentials[:7] != "Bearer ":
+            return None
+        return self._tokens.check_now(credentials[7:])
+
     async def apply(self, request: Request) -> None:
         """Sets ``request.user`` and drops the credentials. Raises Unauthorized."""
         request.user = await self._identify(request)
         request.headers = without_credentials(request)
 
     async def _identify(self, request: Request) -> UserInfo:
-        user = await self._certificates.authenticate(request)
-        if user is not None:
-            return with_authenticated(user)
+        if request.peer_certificate is not None:
+            user = self._certificates.authenticate_now(request.peer_certificate)
+            if user is not None:
+                return user
         token = bearer_token(request)
         if token is not None:
             found = await self.check_token(token, self._tokens.audiences)
@@ -50,16 +73,6 @@ class AuthenticationStage:
     async def check_token(self, token: str, audiences: Sequence[str]) -> tuple[UserInfo, tuple[str, ...]] | None:
         """The user of a token and the audiences it serves; None: not good."""
         try:
-            found = await self._tokens.check(token, audiences or self._tokens.audiences)
+            return await self._tokens.check(token, audiences or self._tokens.audiences)
         except TokenRefused:
             return None
-        if found is None:
-            return None
-        return with_authenticated(found[0]), found[1]
-
-
-def with_authenticated(user: UserInfo) -> UserInfo:
-    """``system:authenticated`` is added to whoever is not marked otherwise (upstream: AuthenticatedGroupAdder)."""
-    if AUTHENTICATED_GROUP in user.groups or UNAUTHENTICATED_GROUP in user.groups:
-        return user
-    return replace(user, groups=(*user.groups, AUTHENTICATED_GROUP))

@@ -7,7 +7,6 @@ outlive its certificate.
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
 from datetime import datetime
 
 from cryptography import x509
@@ -15,34 +14,48 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from sampan.api.clock import Clock
 from sampan.api.errors import Unauthorized
-from sampan.server.request import Request, UserInfo
+from sampan.server.authn.groups import with_authenticated
+from sampan.server.request import UserInfo
 
 CREDENTIAL_ID = "authentication.kubernetes.io/credential-id"
-_CACHE_SIZE = 1024
+_CACHE_BYTES = 4 * 1024 * 1024
+_LONGEST_REMEMBERED = 64 * 1024
+_ENTRY_BYTES = 1500  # name, groups and dates
 
 _Parsed = tuple[UserInfo | None, datetime, datetime]
 
 
 class CertificateAuthenticator:
-    """Invariant: the cache maps DER to what ``parse_certificate`` says of it, at most ``_CACHE_SIZE`` of them."""
+    """Invariant: ``_parsed`` maps DER to what ``parse_certificate`` says of it, at most ``_CACHE_BYTES`` of it.
+
+    A connection shows the same bytes with each request, so finding them again costs no hash and no comparison.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._parsed: OrderedDict[bytes, _Parsed] = OrderedDict()
+        self._parsed: dict[bytes, _Parsed] = {}
+        self._bytes = 0
 
-    async def authenticate(self, request: Request) -> UserInfo | None:
-        der = request.peer_certificate
-        if der is None:
-            return None
+    def authenticate_now(self, der: bytes) -> UserInfo | None:
+        """Whom the certificate names; None: nobody. Raises Unauthorized."""
         parsed = self._parsed.get(der)
         if parsed is None:
-            parsed = self._parsed[der] = parse_certificate(der)
-            if len(self._parsed) > _CACHE_SIZE:
-                self._parsed.popitem(last=False)
+            parsed = parse_certificate(der)
+            self._remember(der, parsed)
         user, not_before, not_after = parsed
         if not not_before <= self._clock.now() <= not_after:
             raise Unauthorized("Unauthorized")
         return user
+
+    def _remember(self, der: bytes, parsed: _Parsed) -> None:
+        if len(der) > _LONGEST_REMEMBERED:
+            return
+        self._parsed[der] = parsed
+        self._bytes += len(der) + _ENTRY_BYTES
+        while self._bytes > _CACHE_BYTES:
+            oldest = next(iter(self._parsed))
+            del self._parsed[oldest]
+            self._bytes -= len(oldest) + _ENTRY_BYTES
 
 
 def parse_certificate(der: bytes) -> _Parsed:
@@ -61,7 +74,8 @@ def parse_certificate(der: bytes) -> _Parsed:
         return None, *valid
     credential = f"X509SHA256={hashlib.sha256(der).hexdigest()}"
     groups = tuple(str(organization.value) for organization in organizations)
-    return UserInfo(str(names[0].value), groups, extra={CREDENTIAL_ID: (credential,)}), *valid
+    user = UserInfo(str(names[0].value), groups, extra={CREDENTIAL_ID: (credential,)})
+    return with_authenticated(user), *valid
 
 
 def _for_clients(certificate: x509.Certificate) -> bool:

@@ -1,19 +1,15 @@
 """The node authorizer: a kubelet may read what pods on its own node use, and little else (KEP-279 and followers).
 
-``start`` follows pods to know which are on which node; the objects a pod refers to are found by looking at those few
-pods when asked, so there is no graph to keep in step. Anything that is not decided here is left to RBAC, which
-grants ``system:node`` to nobody by default.
+What depends on the node's pods is asked of the graph; nodes, pods, leases, CSINodes and slices are the node's own or
+nobody's; the rest follows fixed rules. Anything that is not allowed here is left to RBAC, which grants
+``system:node`` to nobody by default. What a create or update says is for NodeRestriction to judge.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
-
-from sampan.api.resources import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS, Resource
-from sampan.api.transport import EventType
-from sampan.api.types import Obj
 from sampan.server.attributes import AuthorizationAttributes, Decision
+from sampan.server.authz.messages import quote
+from sampan.server.authz.node_graph import NodeGraph
 from sampan.server.authz.policy.cluster_roles import node_rules
 from sampan.server.authz.rules import allows
 from sampan.server.reader import ObjectReader
@@ -21,169 +17,177 @@ from sampan.server.request import UserInfo
 
 NODE_USER_PREFIX = "system:node:"
 NODES_GROUP = "system:nodes"
-_VOLUME_ATTACHMENTS = Resource("storage.k8s.io", "v1", "volumeattachments", "VolumeAttachment", False)
-_NO = Decision(False)
+NODE_LEASES = "kube-node-lease"
+_NO, _YES = Decision(False), Decision(True)
+
+_OWN_VERBS = frozenset({"get", "create", "update", "patch", "delete"})
+_SLICE_VERBS = frozenset({"list", "watch", "deletecollection"})
+_READ_VERBS = frozenset({"get", "list", "watch"})
+
+
+def is_node(user: UserInfo) -> bool:
+    """Whether the user is a kubelet, of whatever node."""
+    return NODES_GROUP in user.groups and user.name.startswith(NODE_USER_PREFIX)
 
 
 def node_name(user: UserInfo) -> str | None:
     """The node a kubelet's user speaks for; None for anybody else."""
-    if NODES_GROUP not in user.groups or not user.name.startswith(NODE_USER_PREFIX):
-        return None
-    return user.name.removeprefix(NODE_USER_PREFIX) or None
+    return user.name.removeprefix(NODE_USER_PREFIX) or None if is_node(user) else None
 
 
 class NodeAuthorizer:
     def __init__(self, reader: ObjectReader) -> None:
-        self._reader = reader
-        self._pods: dict[str, dict[tuple[str, str], Obj]] = {}  # node -> (namespace, name) -> pod
-        self._unsubscribe: Callable[[], None] | None = None
+        self._graph = NodeGraph(reader)
         self._rules = node_rules()
 
     def start(self) -> None:
-        if self._unsubscribe is None:
-            self._unsubscribe = self._reader.subscribe(PODS, self._changed)
-            for pod in self._reader.list(PODS):
-                self._changed("ADDED", pod, None, 0)
+        self._graph.start()
 
     def stop(self) -> None:
-        if self._unsubscribe is not None:
-            self._unsubscribe()
-            self._unsubscribe = None
-
-    def _changed(self, event: EventType, pod: Obj, _previous: Obj | None, _revision: int) -> None:
-        node = pod["spec"].get("nodeName")
-        if not node:
-            return
-        key = (pod["metadata"]["namespace"], pod["metadata"]["name"])
-        if event == "DELETED":
-            on_node = self._pods.get(node, {})
-            on_node.pop(key, None)
-            if not on_node:
-                self._pods.pop(node, None)
-        else:
-            self._pods.setdefault(node, {})[key] = pod
+        self._graph.stop()
 
     async def authorize(self, attributes: AuthorizationAttributes) -> Decision:
-        node = node_name(attributes.user)
-        if node is None:
-            return _NO
-        special = self._special(node, attributes)
-        if special is not None:
-            return special
-        return Decision(True) if any(allows(rule, attributes) for rule in self._rules) else _NO
+        return self.decide_now(attributes)
 
-    def _special(self, node: str, attributes: AuthorizationAttributes) -> Decision | None:
-        """The answer for what a node may reach only through its pods, or only as its own; None: see the rules."""
-        match (attributes.group, attributes.resource):
-            case ("", "secrets" | "configmaps" | "persistentvolumeclaims" | "persistentvolumes"):
-                if attributes.resource == "persistentvolumeclaims" and attributes.subresource == "status":
-                    if attributes.verb not in ("get", "update", "patch"):
-                        return _NO
-                elif attributes.verb not in ("get", "list", "watch") or attributes.subresource:
-                    return Decision(False, "can only read resources of this type")
-                return self._related(node, attributes)
-            case ("storage.k8s.io", "volumeattachments"):
-                return self._related(node, attributes) if attributes.verb == "get" else _NO
+    def decide_now(self, attributes: AuthorizationAttributes) -> Decision:
+        user = attributes.user
+        if NODES_GROUP not in user.groups or not is_node(user):
+            return _NO
+        node = node_name(user)
+        if node is None:
+            return Decision(False, f"unknown node for user {quote(user.name)}")
+        reason = self._refusal(node, attributes)
+        if reason is None:
+            return _YES if any(allows(rule, attributes) for rule in self._rules) else _NO
+        return Decision(False, reason) if reason else _YES
+
+    def _refusal(self, node: str, asked: AuthorizationAttributes) -> str | None:
+        """Why not, for what is a node's own or its pods'; "": it may; None: the fixed rules say."""
+        match (asked.group, asked.resource):
+            case ("", "secrets" | "configmaps"):
+                return self._read(node, asked)
+            case ("", "persistentvolumeclaims") if asked.subresource == "status":
+                if asked.verb not in ("update", "patch"):
+                    return "can only get/update/patch this type"
+                return self._related(node, asked)
+            case ("", "persistentvolumeclaims" | "persistentvolumes"):
+                return self._get(node, asked)
+            case ("resource.k8s.io", "resourceclaims") | ("storage.k8s.io", "volumeattachments"):
+                return self._get(node, asked)
             case ("", "serviceaccounts"):
-                if (attributes.verb, attributes.subresource) != ("create", "token"):
-                    return None
-                return self._related(node, attributes)
-            case ("coordination.k8s.io", "leases") | ("storage.k8s.io", "csinodes"):
-                return _own(node, attributes)
+                return self._account(node, asked)
+            case ("coordination.k8s.io", "leases"):
+                return _lease(node, asked)
+            case ("storage.k8s.io", "csinodes"):
+                return _csi_node(node, asked)
+            case ("resource.k8s.io", "resourceslices"):
+                return self._slice(node, asked)
+            case ("certificates.k8s.io", "podcertificaterequests"):
+                return self._certificate(node, asked)
+            case ("", "nodes"):
+                return _node(node, asked)
+            case ("", "pods"):
+                return self._pod(node, asked)
         return None
 
-    def _related(self, node: str, attributes: AuthorizationAttributes) -> Decision:
-        unrelated = Decision(False, f"no relationship found between node '{node}' and this object")
-        if not attributes.name:
-            return Decision(False, "No Object name found")
-        wanted = (attributes.resource, attributes.namespace, attributes.name)
-        if attributes.resource == "volumeattachments":
-            found = self._reader.get(_VOLUME_ATTACHMENTS, None, attributes.name)
-            related = found is not None and found.get("spec", {}).get("nodeName") == node
-        else:
-            related = any(wanted == used for pod in self._pods.get(node, {}).values() for used in self._uses(pod))
-        return Decision(True) if related else unrelated
+    def _related(self, node: str, asked: AuthorizationAttributes) -> str:
+        if not asked.name:
+            return "No Object name found"
+        if self._graph.reaches(node, asked.resource, asked.namespace, asked.name):
+            return ""
+        return f"no relationship found between node '{node}' and this object"
 
-    def _uses(self, pod: Obj) -> Iterator[tuple[str, str, str]]:
-        namespace = pod["metadata"]["namespace"]
-        yield "serviceaccounts", namespace, pod["spec"].get("serviceAccountName") or "default"
-        for resource, name in pod_references(pod):
-            yield resource, namespace, name
-            if resource == "persistentvolumeclaims":
-                claim = self._reader.get(PERSISTENT_VOLUME_CLAIMS, namespace, name)
-                volume = ((claim or {}).get("spec") or {}).get("volumeName")
-                if volume:
-                    yield "persistentvolumes", "", volume
-                    yield from self._volume_secrets(volume)
+    def _get(self, node: str, asked: AuthorizationAttributes) -> str:
+        if asked.verb != "get":
+            return "can only get individual resources of this type"
+        return "cannot get subresource" if asked.subresource else self._related(node, asked)
 
-    def _volume_secrets(self, volume: str) -> Iterator[tuple[str, str, str]]:
-        found = self._reader.get(PERSISTENT_VOLUMES, None, volume)
-        for source in ((found or {}).get("spec") or {}).values():
-            if isinstance(source, dict):
-                for key, reference in source.items():
-                    if key.lower().endswith("secretref") and isinstance(reference, dict):
-                        yield "secrets", reference.get("namespace", ""), reference.get("name", "")
+    def _read(self, node: str, asked: AuthorizationAttributes) -> str:
+        """A list or watch may be of one named object only."""
+        if asked.verb not in _READ_VERBS:
+            return "can only read resources of this type"
+        if asked.subresource:
+            return "cannot read subresource"
+        if not asked.namespace:
+            return "can only read namespaced object of this type"
+        return self._related(node, asked)
 
+    def _account(self, node: str, asked: AuthorizationAttributes) -> str:
+        if asked.verb == "get" and not asked.subresource:
+            return self._read(node, asked)
+        if asked.verb != "create" or not asked.name:
+            return "can only create tokens for individual service accounts"
+        if asked.subresource != "token":
+            return "can only create token subresource of serviceaccount"
+        return self._related(node, asked)
 
-def _own(node: str, attributes: AuthorizationAttributes) -> Decision:
-    """Only the object of the node's own name; leases only in their namespace."""
-    if attributes.resource == "leases" and attributes.namespace != "kube-node-lease":
-        return Decision(False, 'can only access leases in the "kube-node-lease" system namespace')
-    if attributes.verb not in ("get", "create", "update", "patch", "delete"):
-        return _NO
-    if attributes.verb != "create" and attributes.name != node:
-        what = "node lease" if attributes.resource == "leases" else "CSINode"
-        return Decision(False, f"can only access {what} with the same name as the requesting node")
-    return Decision(True)
+    def _slice(self, node: str, asked: AuthorizationAttributes) -> str:
+        if asked.subresource:
+            return "cannot authorize ResourceSlice subresources"
+        if asked.verb == "create":
+            return ""
+        if asked.verb in _OWN_VERBS:
+            return self._related(node, asked)
+        if asked.verb in _SLICE_VERBS:
+            if ("spec.nodeName", node) in asked.fields:
+                return ""
+            return "can only list/watch/deletecollection resourceslices with nodeName field selector"
+        return (
+            "only the following verbs are allowed for a ResourceSlice: "
+            "get, watch, list, create, update, patch, delete, deletecollection"
+        )
 
+    def _certificate(self, node: str, asked: AuthorizationAttributes) -> str:
+        if asked.subresource:
+            return "nodes may not access the status subresource of PodCertificateRequests"
+        if asked.verb == "create":
+            return ""
+        if asked.verb == "get":
+            return self._related(node, asked)
+        if asked.verb in ("list", "watch"):
+            if ("spec.nodeName", node) in asked.fields:
+                return ""
+            return "can only list/watch podcertificaterequests with nodeName field selector"
+        return f"nodes may not {asked.verb} podcertificaterequests"
 
-def pod_containers(spec: Obj) -> Iterator[Obj]:
-    """Every container of every sort: the one iterator that policy uses, so that none is forgotten (CVE-2023-2727)."""
-    for key in ("initContainers", "containers", "ephemeralContainers"):
-        yield from spec.get(key) or ()
-
-
-def pod_references(pod: Obj) -> Iterator[tuple[str, str]]:
-    """(resource, name) of each secret, configmap and claim the pod uses, in its own namespace."""
-    spec = pod["spec"]
-    for secret in spec.get("imagePullSecrets") or ():
-        yield "secrets", secret.get("name", "")
-    for container in pod_containers(spec):
-        for source in container.get("envFrom") or ():
-            yield from _by_ref(source, "configMapRef", "secretRef")
-        for variable in container.get("env") or ():
-            yield from _by_ref(variable.get("valueFrom") or {}, "configMapKeyRef", "secretKeyRef")
-    for volume in spec.get("volumes") or ():
-        yield from _volume_references(volume, pod["metadata"].get("name", ""))
-
-
-def _by_ref(holder: Obj, config_map: str, secret: str) -> Iterator[tuple[str, str]]:
-    if holder.get(config_map):
-        yield "configmaps", holder[config_map].get("name", "")
-    if holder.get(secret):
-        yield "secrets", holder[secret].get("name", "")
-
-
-def _volume_references(volume: Obj, pod_name: str) -> Iterator[tuple[str, str]]:
-    if volume.get("configMap"):
-        yield "configmaps", volume["configMap"].get("name", "")
-    if volume.get("secret"):
-        yield "secrets", volume["secret"].get("secretName", "")
-    if volume.get("persistentVolumeClaim"):
-        yield "persistentvolumeclaims", volume["persistentVolumeClaim"].get("claimName", "")
-    if "ephemeral" in volume:
-        yield "persistentvolumeclaims", f"{pod_name}-{volume.get('name', '')}"
-    for source in (volume.get("projected") or {}).get("sources") or ():
-        yield from _by_ref(source, "configMap", "secret")
-    for source in volume.values():
-        if isinstance(source, dict):
-            yield from _secret_refs(source)
+    def _pod(self, node: str, asked: AuthorizationAttributes) -> str | None:
+        verb = asked.verb
+        match asked.subresource:
+            case "" if verb == "get":
+                return self._related(node, asked)
+            case "" if verb in ("list", "watch"):
+                if ("spec.nodeName", node) in asked.fields:
+                    return ""
+                if asked.name:
+                    return self._related(node, asked)
+                return "can only list/watch pods with spec.nodeName field selector"
+        return None
 
 
-def _secret_refs(source: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """``secretRef`` and ``nodePublishSecretRef`` of the remote volume types."""
-    for key in ("secretRef", "nodePublishSecretRef"):
-        if isinstance(source.get(key), dict):
-            yield "secrets", source[key].get("name", "")
-    if isinstance(source.get("secretName"), str):  # azureFile; for ``secret`` itself it is a harmless repetition
-        yield "secrets", source["secretName"]
+def _lease(node: str, asked: AuthorizationAttributes) -> str:
+    if asked.verb not in _OWN_VERBS:
+        return "can only get, create, update, patch, or delete a node lease"
+    if asked.namespace != NODE_LEASES:
+        return f"can only access leases in the {quote(NODE_LEASES)} system namespace"
+    if asked.verb != "create" and asked.name != node:
+        return "can only access node lease with the same name as the requesting node"
+    return ""
+
+
+def _csi_node(node: str, asked: AuthorizationAttributes) -> str:
+    if asked.verb not in _OWN_VERBS:
+        return "can only get, create, update, patch, or delete a CSINode"
+    if asked.subresource:
+        return "cannot authorize CSINode subresources"
+    if asked.verb != "create" and asked.name != node:
+        return "can only access CSINode with the same name as the requesting node"
+    return ""
+
+
+def _node(node: str, asked: AuthorizationAttributes) -> str | None:
+    """None where the fixed rules are as narrow as upstream's own list: create, update, patch and status."""
+    if asked.subresource or asked.verb not in _READ_VERBS or asked.name == node:
+        return None
+    if not asked.name:
+        return f"node '{node}' cannot read all nodes, only its own Node object"
+    return f"node '{node}' cannot read '{asked.name}', only its own Node object"

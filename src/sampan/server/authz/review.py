@@ -14,7 +14,9 @@ from sampan.api.kind import Kind
 from sampan.api.types import Obj
 from sampan.server.attributes import AuthorizationAttributes, Authorizer
 from sampan.server.authn.stage import AuthenticationStage
+from sampan.server.authz.pods import part, parts, text
 from sampan.server.authz.rbac import RbacAuthorizer
+from sampan.server.authz.stage import pinned_fields
 from sampan.server.request import Request, UserInfo
 
 _AUTHORIZATION_GROUP = "authorization.k8s.io"
@@ -85,14 +87,6 @@ class Reviewer:
         return {"resourceRules": resource_rules, "nonResourceRules": path_rules, "incomplete": False}
 
 
-_KINDS = frozenset(
-    {
-        "TokenReview", "SelfSubjectReview", "SelfSubjectRulesReview", "SubjectAccessReview",
-        "LocalSubjectAccessReview", "SelfSubjectAccessReview",
-    }
-)  # fmt: skip
-
-
 def user_wire(user: UserInfo) -> Obj:
     """authentication.k8s.io/v1 UserInfo."""
     wire: Obj = {"username": user.name}
@@ -139,4 +133,17 @@ def _question(kind: Kind, spec: Obj, user: UserInfo, namespace: str) -> Authoriz
         resource.get("subresource", ""),
         resource.get("namespace", ""),
         resource.get("name", ""),
+        fields=_pinned(resource),
+    )
+
+
+def _pinned(resource: Obj) -> tuple[tuple[str, str], ...]:
+    """The fields that the question's selector pins to one value."""
+    selector = part(resource, "fieldSelector")
+    if text(selector, "rawSelector"):
+        return pinned_fields(text(selector, "rawSelector"))
+    return tuple(
+        (text(term, "key"), str(term["values"][0]))
+        for term in parts(selector, "requirements")
+        if term.get("operator") == "In" and len(term.get("values") or ()) == 1
     )

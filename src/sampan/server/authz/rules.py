@@ -70,14 +70,17 @@ def rules_of(role: Obj) -> tuple[Rule, ...]:
 
 
 def allows(rule: Rule, question: AuthorizationAttributes) -> bool:
-    if not _has(rule.verbs, question.verb):
-        return False
     if not question.resource:
-        return any(path_matches(path, question.path) for path in rule.paths)
+        return _has(rule.verbs, question.verb) and any(path_matches(path, question.path) for path in rule.paths)
+    return allows_but_for_names(rule, question) and (not rule.names or question.name in rule.names)
+
+
+def allows_but_for_names(rule: Rule, question: AuthorizationAttributes) -> bool:
+    """Whether the rule allows this question about a resource for some name."""
     return (
-        _has(rule.groups, question.group)
+        _has(rule.verbs, question.verb)
+        and _has(rule.groups, question.group)
         and any(_resource_matches(own, question.resource, question.subresource) for own in rule.resources)
-        and (not rule.names or question.name in rule.names)
     )
 
 

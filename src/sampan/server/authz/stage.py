@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from sampan.api import fields
 from sampan.server.attributes import AuthorizationAttributes, Authorizer
 from sampan.server.authz.messages import forbidden
 from sampan.server.request import Request
 
 #: upgraded connections run commands: they are a ``create`` whatever the HTTP method (upstream since 1.35, #134577)
 _STREAMING = frozenset({"exec", "attach", "portforward"})
+_SELECTING = frozenset({"list", "watch", "deletecollection"})
+_LONGEST_SELECTOR = 1024
 
 
 def attributes_of(request: Request) -> AuthorizationAttributes:
@@ -17,14 +20,35 @@ def attributes_of(request: Request) -> AuthorizationAttributes:
     verb = info.verb
     if info.resource == "pods" and info.group == "" and info.subresource in _STREAMING:
         verb = "create"
+    selector = request.query.get("fieldSelector", "") if verb in _SELECTING else ""
     return AuthorizationAttributes(
-        request.user, verb, info.group, info.version, info.resource, info.subresource, info.namespace, info.name
-    )
+        request.user, verb, info.group, info.version, info.resource, info.subresource, info.namespace, info.name,
+        fields=pinned_fields(selector) if selector else (),
+    )  # fmt: skip
+
+
+def pinned_fields(selector: str) -> tuple[tuple[str, str], ...]:
+    """What a field selector pins. One that cannot be read pins nothing: nothing is granted for it."""
+    if len(selector) > _LONGEST_SELECTOR:
+        return ()
+    try:
+        parsed = fields.parse(selector)
+    except fields.FieldSelectorError:
+        return ()
+    return tuple((term.field, term.value) for term in parsed.requirements if term.equal)
+
+
+def authorize_now(request: Request, authorizer: Authorizer) -> bool | None:
+    """Whether the request is allowed, if that can be told at once; None: ask ``authorize``."""
+    decision = authorizer.decide_now(attributes_of(request))
+    return None if decision is None else decision.allowed
 
 
 async def authorize(request: Request, authorizer: Authorizer) -> None:
     """Raises Forbidden."""
     attributes = attributes_of(request)
-    decision = await authorizer.authorize(attributes)
+    decision = authorizer.decide_now(attributes)
+    if decision is None:
+        decision = await authorizer.authorize(attributes)
     if not decision.allowed:
         raise forbidden(attributes, decision.reason)
