@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from random import Random
@@ -18,6 +19,7 @@ from sampan.api.registry import registry
 from sampan.server.app import Server
 from sampan.server.config import ServerConfig
 from sampan.server.request import Request
+from sampan.server.stream import Batch
 
 # Loaded here, not by whichever test comes first: its two seconds are for itself.
 registry()
@@ -44,6 +46,46 @@ class Answer:
     @property
     def causes(self) -> list[tuple[str, str]]:
         return [(c.get("reason", ""), c.get("field", "")) for c in self.obj.get("details", {}).get("causes", [])]
+
+
+class MemoryStream:
+    """``sampan.server.stream.Stream`` whose peer reads at once."""
+
+    def __init__(self) -> None:
+        self._queue: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._on_close: list[Callable[[], None]] = []
+        self.closed = False
+        self.aborted = False
+
+    def push(self, batch: Batch) -> None:
+        if not self.closed:
+            self._queue.put_nowait(batch.data)
+
+    async def write(self, data: bytes) -> None:
+        await asyncio.sleep(0)
+        if not self.closed:
+            self._queue.put_nowait(data)
+
+    def finish(self) -> None:
+        if not self.closed:
+            self.closed = True
+            self._queue.put_nowait(None)
+            for callback in self._on_close:
+                callback()
+
+    def abort(self) -> None:
+        self.aborted = True
+        self.finish()
+
+    def on_close(self, callback: Callable[[], None]) -> None:
+        if self.closed:
+            callback()
+        else:
+            self._on_close.append(callback)
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        while (chunk := await self._queue.get()) is not None:
+            yield chunk
 
 
 class Api:
@@ -73,10 +115,15 @@ class Api:
     async def watch(self, url: str, **headers: str) -> AsyncIterator[dict[str, Any]]:
         """The events of a watch; ends with the watch. Break out of the loop to leave it."""
         response = await self.server.handler(self.request("GET", url, **headers))
-        assert not isinstance(response.body, bytes), response.body
-        async for chunk in response.body:
-            for line in chunk.splitlines():
-                yield orjson.loads(line)
+        assert not isinstance(response.body, bytes | AsyncIterator), response.body
+        stream = MemoryStream()
+        response.body.start(stream)
+        try:
+            async for chunk in stream.chunks():
+                for line in chunk.splitlines():
+                    yield orjson.loads(line)
+        finally:
+            stream.abort()
 
 
 @pytest.fixture

@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
+from sampan.api import names, schema
 from sampan.api.errors import FieldError
+from sampan.api.names import NameCheck
 from sampan.api.resources import Resource
+from sampan.api.schema import Node
 from sampan.api.types import Obj
 
 #: The verbs of a stored resource, in the order discovery lists them.
@@ -26,6 +29,22 @@ ValidateUpdate = Callable[[Obj, Obj], list[FieldError]]
 Prepare = Callable[[Obj], None]
 PrepareUpdate = Callable[[Obj, Obj], None]
 Convert = Callable[[Obj], Obj]
+
+
+class Requester(Protocol):
+    """Who writes, as a kind that records it sees them (authentication.k8s.io UserInfo)."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def uid(self) -> str: ...
+    @property
+    def groups(self) -> tuple[str, ...]: ...
+    @property
+    def extra(self) -> Mapping[str, tuple[str, ...]]: ...
+
+
+Stamp = Callable[[Obj, Requester], None]
 
 
 def _no_default(obj: Obj) -> None:
@@ -52,6 +71,18 @@ def _no_fields(obj: Obj) -> Mapping[str, str]:
     return {}
 
 
+def _no_stamp(obj: Obj, requester: Requester) -> None:
+    """A kind that does not record who made it."""
+
+
+def _removable(obj: Obj) -> bool:
+    return True
+
+
+def _at_once(obj: Obj, wanted_seconds: int | None) -> int:
+    return 0
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """A column of the ``Table`` form (metav1.TableColumnDefinition). ``priority`` 1 shows only with ``-o wide``."""
@@ -73,10 +104,31 @@ class ScalePaths:
 
 
 @dataclass(frozen=True, slots=True)
+class Strategy:
+    """What an update through one URL of an object may change. Pure; takes (kind, new, old).
+
+    ``merge`` gives the object to store from what the client sent and what is stored: it may change and return ``new``,
+    and must not change ``old``. The generic ones are in ``sampan.api.strategies``.
+    """
+
+    merge: Callable[[Kind, Obj, Obj], Obj]
+    validate: Callable[[Kind, Obj, Obj], list[FieldError]]
+    #: whether a change of anything but metadata and status counts in ``metadata.generation``
+    counts_generation: bool = True
+    #: PUT may create the object when the kind allows it
+    may_create: bool = False
+
+
+#: of metadata, what nobody changes but everybody sends along
+IDENTITY = ("resourceVersion", "uid", "name", "namespace")
+
+
+@dataclass(frozen=True, slots=True)
 class Subresource:
     """A subresource besides ``status`` and ``scale``: ``pods/exec``, ``pods/eviction`` ...
 
-    ``kind``, ``group``, ``version`` are of the object it takes and gives (``Eviction`` in policy/v1).
+    ``kind``, ``group``, ``version`` are of the object it takes and gives (``Eviction`` in policy/v1). ``strategy``: how
+    an update through it changes the object it belongs to; None: it does something else.
     """
 
     name: str
@@ -84,6 +136,7 @@ class Subresource:
     group: str
     version: str
     verbs: tuple[str, ...]
+    strategy: Strategy | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +145,7 @@ class Kind:
 
     Invariants: (group, version, kind) and (group, version, plural) are unique in the registry. All functions are
     pure; those that take an object and return None change it in place. ``schema`` names its tree in the compiled
-    schema (``io.k8s.api.apps.v1.Deployment``).
+    schema (``io.k8s.api.apps.v1.Deployment``); a custom resource has a tree of its own instead, ``own_node``.
     """
 
     group: str
@@ -102,12 +155,15 @@ class Kind:
     singular: str
     namespaced: bool
     schema: str
+    own_node: Node | None = None
     short_names: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     verbs: tuple[str, ...] = STANDARD_VERBS
     status: bool = False
     scale: ScalePaths | None = None
     subresources: tuple[Subresource, ...] = ()
+    #: What names of this kind must look like.
+    name_check: NameCheck = names.dns1123_subdomain
 
     #: Fills defaults in place, on create and update, before validation.
     default: Default = _no_default
@@ -122,6 +178,10 @@ class Kind:
     #: Strategy before an update of the main resource, (new, old): keep old status ... ``status=True`` kinds get
     #: "status comes from old" generically; this is for what is beyond that.
     prepare_update: PrepareUpdate = _no_prepare_update
+    #: Records who creates, after ``prepare_create``.
+    stamp: Stamp = _no_stamp
+    #: What of metadata a write to /status may change (upstream: ResetObjectMetaForStatus and its like).
+    status_metadata: tuple[str, ...] = (*IDENTITY, "labels", "annotations", "finalizers")
 
     #: Columns after Name and before or with Age, complete: the whole table of the kind. Empty: Name and Age.
     columns: tuple[Column, ...] = ()
@@ -138,8 +198,16 @@ class Kind:
     unconditional_update: bool = True
     #: PUT on a missing name creates (upstream: AllowCreateOnUpdate).
     create_on_update: bool = False
-    #: Seconds of grace when DELETE names none; None: deleted at once. A function of the object (Pod: spec's).
-    grace_period_seconds: Callable[[Obj], int | None] | None = None
+    #: Seconds between DELETE and removal, from the object and what the client asks for (None: nothing). 0: at once.
+    grace_seconds: Callable[[Obj, int | None], int] = _at_once
+    #: Whether an object that is marked for deletion, without finalizers and grace, may go.
+    removable: Callable[[Obj], bool] = _removable
+    #: Changes an object that is being marked for deletion.
+    prepare_delete: Prepare = _no_prepare
+    #: DELETE answers with the object it removed instead of a Status (upstream: ReturnDeletedObject).
+    returns_deleted: bool = False
+    #: Objects vanish by themselves this long after their last write; None: never.
+    ttl_seconds: float | None = None
     #: ``background`` (default) or ``orphan``: what DELETE does without a propagationPolicy.
     default_propagation: str = "background"
 
@@ -154,6 +222,20 @@ class Kind:
     @property
     def api_version(self) -> str:
         return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def custom(self) -> bool:
+        """Of a CustomResourceDefinition: no strategic merge, and finalizers may have any qualified name."""
+        return self.own_node is not None
+
+    @property
+    def node(self) -> Node:
+        """The structure of its objects."""
+        return self.own_node if self.own_node is not None else schema.load().definition(self.schema)
+
+    def update_strategy(self, subresource: str) -> Strategy | None:
+        """How updates through a subresource other than status change the object; None: they do not."""
+        return next((sub.strategy for sub in self.subresources if sub.name == subresource), None)
 
     @property
     def resource(self) -> Resource:

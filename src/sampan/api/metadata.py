@@ -14,7 +14,6 @@ from sampan.api import errors, names
 from sampan.api.clock import Random, format_time
 from sampan.api.errors import FieldError
 from sampan.api.kind import Kind
-from sampan.api.names import NameCheck
 from sampan.api.types import Obj
 
 ANNOTATIONS_LIMIT_BYTES = 256 * 1024
@@ -26,25 +25,6 @@ _SUFFIX_LENGTH = 5
 _BASE_LENGTH = 63 - _SUFFIX_LENGTH
 
 STANDARD_FINALIZERS = frozenset(("kubernetes", "orphan", "foregroundDeletion"))
-
-
-#: Kinds whose names are not RFC 1123 subdomains, by (group, resource).
-_NAME_CHECKS: dict[tuple[str, str], NameCheck] = {
-    ("", "namespaces"): names.dns1123_label,
-    ("", "services"): names.dns1123_label,
-    ("apps", "statefulsets"): names.dns1123_label,
-    ("rbac.authorization.k8s.io", "roles"): names.path_segment,
-    ("rbac.authorization.k8s.io", "rolebindings"): names.path_segment,
-    ("rbac.authorization.k8s.io", "clusterroles"): names.path_segment,
-    ("rbac.authorization.k8s.io", "clusterrolebindings"): names.path_segment,
-    ("apiregistration.k8s.io", "apiservices"): names.path_segment,
-    ("certificates.k8s.io", "clustertrustbundles"): names.path_segment,
-    ("networking.k8s.io", "ipaddresses"): names.ip_address,
-}
-
-
-def name_check(kind: Kind) -> NameCheck:
-    return _NAME_CHECKS.get((kind.group, kind.plural), names.dns1123_subdomain)
 
 
 # -- what the server fills in ------------------------------------------------------------------------------------
@@ -132,7 +112,7 @@ def drop_duplicate_owners(obj: Obj) -> str | None:
 def validate_create(obj: Obj, kind: Kind) -> list[FieldError]:
     metadata = obj.get("metadata", {})
     found: list[FieldError] = []
-    check = name_check(kind)
+    check = kind.name_check
     name, base = metadata.get("name", ""), metadata.get("generateName", "")
     if base:
         found += [errors.invalid("metadata.generateName", base, text) for text in names.as_prefix(check, base)]
@@ -210,7 +190,7 @@ def validate_owner_references(owners: list[Obj], path: str) -> list[FieldError]:
 def _validate_finalizers(finalizers: list[str], kind: Kind) -> list[FieldError]:
     path = "metadata.finalizers"
     found: list[FieldError] = []
-    builtin = kind.schema.startswith("io.k8s.")
+    builtin = not kind.custom
     for index, finalizer in enumerate(finalizers):
         problems = names.qualified_name(finalizer)
         found += [errors.invalid(path, finalizer, text) for text in problems]

@@ -17,6 +17,11 @@ from sampan.api.types import Obj
 EventType = Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK", "ERROR"]
 
 
+#: ``callback(type, object, previous, revision)``. ``object`` of a DELETED event is the last state with the deletion's
+#: resourceVersion. Called on the event loop, in revision order; must not block.
+ChangeCallback = Callable[[EventType, Obj, Obj | None, int], None]
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """One request. ``body`` is a JSON value (never encoded here) or None; ``content_type`` says which patch it is."""
@@ -53,11 +58,8 @@ class CacheView(Protocol):
         """Everything up to this store revision has been delivered to subscribers."""
         ...
 
-    def subscribe(self, callback: Callable[[EventType, Obj, Obj | None, int], None]) -> Callable[[], None]:
-        """Calls ``callback(type, object, previous, revision)`` for each later change; returns the unsubscriber.
-
-        ``object`` of a DELETED event is the last state with the deletion's resourceVersion.
-        """
+    def subscribe(self, callback: ChangeCallback) -> Callable[[], None]:
+        """Calls back for each later change; returns the unsubscriber."""
         ...
 
 

@@ -10,13 +10,13 @@ import asyncio
 import ipaddress
 import logging
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from sampan.api import schema
 from sampan.api.registry import registry
 from sampan.api.resources import Resource
 from sampan.api.types import Obj
@@ -42,18 +42,24 @@ from sampan.server.discovery.openapi import OpenApi, OpenApiHandlers
 from sampan.server.discovery.router import NonResourceHandlers
 from sampan.server.health import Health
 from sampan.server.hooks import Hooks
+from sampan.server.horizon import INTERVAL_SECONDS, Horizon
 from sampan.server.http import HttpServer, TlsFiles
+from sampan.server.kinds import OWN_VERBS
+from sampan.server.lists import ListMemo
 from sampan.server.local import LocalTransport
 from sampan.server.metrics import Metrics
 from sampan.server.openapi.files import OpenApiFiles
 from sampan.server.pipeline import Limits, Pipeline, Stages
-from sampan.server.registry import CacheReader, Storages
-from sampan.server.request import Handler, UserInfo
+from sampan.server.render import Renderer
+from sampan.server.request import Handler, Request, UserInfo
 from sampan.server.rest import router
-from sampan.server.rest.context import RestContext
+from sampan.server.rest.context import Connector, RestContext
 from sampan.server.streaming.handlers import StreamingHandlers
 from sampan.server.streaming.tls import node_tls
+from sampan.server.supervision import Loops
+from sampan.server.surface import Surface, SurfaceReader, Surfaces
 from sampan.server.tokens import OpenIdDocuments, TokenIssuer
+from sampan.server.watching import Watching
 from sampan.store.memory import MemoryStore
 from sampan.store.protocol import Store, StoreError
 from sampan.store.sqlite import SqliteStore
@@ -101,14 +107,15 @@ class Server:
         self.store: Store | None = store
         self._openapi = openapi
         self._openapi_files: OpenApiFiles | None = None
+        self.watching = Watching(self.config.clock)
+        #: the server's own loops; each is started again when it fails
+        self.loops = Loops()
+        self._horizon = Horizon()
+        self._lists = ListMemo()
         self._tls: TlsFiles | None = None
-        self._http: HttpServer | None = None
-        self._tasks: asyncio.TaskGroup | None = None
-        self._background: list[asyncio.Task[None]] = []
-        self._context: RestContext | None = None
-        self._streaming: StreamingHandlers | None = None
-        self._connect: dict[tuple[str, str, str], Handler] = {}
+        self._connect: dict[tuple[str, str, str], Connector] = {}
         self._flow_headers: dict[bool, Mapping[str, str]] = {}
+        self._exit = AsyncExitStack()
 
     # -- what others use -----------------------------------------------------------------------------------------
 
@@ -124,11 +131,12 @@ class Server:
         return f"{'https' if self._tls else 'http'}://{host}:{port}"
 
     @property
-    def storages(self) -> Storages:
-        return self._storages
+    def surface(self) -> Surface:
+        """What is served at the moment."""
+        return self._surfaces.current
 
     @property
-    def reader(self) -> CacheReader:
+    def reader(self) -> SurfaceReader:
         return self._reader
 
     def local_transport(self, user: str = LOOPBACK_USER.name, groups: tuple[str, ...] | None = None) -> LocalTransport:
@@ -138,11 +146,13 @@ class Server:
         if user.startswith("system:serviceaccount:"):
             groups = (*groups, "system:serviceaccounts", f"system:serviceaccounts:{user.split(':')[2]}")
         groups = tuple(dict.fromkeys((*groups, AUTHENTICATED_GROUP)))
-        return LocalTransport(self._pipeline, self._storages, UserInfo(user, groups))
+        return LocalTransport(self._pipeline, self._surfaces, self.watching, UserInfo(user, groups))
 
-    def connect(self, group: str, resource: str, subresource: str, handler: Handler) -> None:
-        """Serves a streaming subresource (pods/exec ...) with ``handler``."""
-        self._connect[group, resource, subresource] = handler
+    def connect(
+        self, group: str, resource: str, subresource: str, handler: Handler, options: Callable[[Request], Obj | None]
+    ) -> None:
+        """Serves a streaming subresource (pods/exec ...) with ``handler``; ``options`` is what admission sees of it."""
+        self._connect[group, resource, subresource] = Connector(handler, options)
 
     def reload_certificates(self) -> None:
         """New connections get the certificate files as they are now. Raises OSError, ssl.SSLError."""
@@ -152,78 +162,74 @@ class Server:
     # -- life ----------------------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
-        try:
-            await self._start()
-        except BaseException:
-            await self._stop()
-            raise
+        async with AsyncExitStack() as stack:  # unwinds what has been started when the rest cannot be
+            await self._start(stack)
+            self._exit = stack.pop_all()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self._stop()
+        await self._exit.aclose()
 
-    async def _start(self) -> None:
+    async def _start(self, stack: AsyncExitStack) -> None:
+        """Enters what has to be ended, in the order in which each needs the ones before it."""
         config = self.config
         if self.store is None:
             self.store = await self._open_store()
-        self._storages = Storages(self.store, registry(), schema.load())
-        await self._storages.start()
-        self._reader = CacheReader(self._storages)
+        stack.push_async_callback(self.store.close)
+        self._surfaces = Surfaces(Surface.build(registry(), self.store))
+        # Not before the last request: an empty cache would say 404 to it.
+        stack.callback(self._surfaces.close)
+        await self._surfaces.start()
+        self._reader = SurfaceReader(self._surfaces)
         self.allocations = Allocations(
-            self._storages,
+            self._surfaces.current,
+            self.store,
             self._reader,
             config.service_cidr,
             config.node_port_range,
             clock=config.clock,
             random=config.random,
         )
+        stack.callback(self.allocations.close)
         await self.allocations.start()
         if self._openapi is None and config.openapi:
             self._openapi = self._openapi_files = OpenApiFiles(config.data_dir / "openapi" if config.data_dir else None)
-        self._compose()
-        self._tasks = asyncio.TaskGroup()
-        await self._tasks.__aenter__()
+        self._compose(stack)
         if config.listen:
             if config.tls_cert is not None and config.tls_key is not None:
                 self._tls = TlsFiles(config.tls_cert, config.tls_key, config.client_ca)
-            self._http = HttpServer(self.handler, self._tls.context if self._tls else None)
-            self.address = await self._http.start(config.bind_address, config.port)
+            http = HttpServer(self.handler, self._tls.context if self._tls else None)
+            self.address = await http.start(config.bind_address, config.port)
+            stack.push_async_callback(http.close, config.shutdown_timeout_seconds)
+            stack.callback(self.watching.stop)
+            stack.push_async_callback(self.loops.close)
+            stack.callback(http.stop_listening)
+        else:
+            stack.callback(self.watching.stop)
+            stack.push_async_callback(self.loops.close)
+        stack.callback(self._not_ready)
         loopback = self.local_transport()
         if config.bootstrap:
             await ensure(loopback, self._bootstrap_config())
         self._find_flow_headers()
-        aggregation = AggregationController(self._reader, loopback)
-        self._background.append(self._tasks.create_task(aggregation.run(), name="aggregate cluster roles"))
-        allocations = self.allocations.run(loopback)
-        self._background.append(self._tasks.create_task(allocations, name="repair addresses and ports"))
+        self.loops.keep("aggregate cluster roles", AggregationController(self._reader, loopback).run)
+        self.loops.keep("age resource versions", self._age_versions)
+        self.loops.keep("repair addresses and ports", lambda: self.allocations.run(loopback))
         if self._openapi_files is not None:
-            self._background.append(self._tasks.create_task(self._openapi_files.run(), name="build OpenAPI"))
+            self.loops.keep("build OpenAPI", self._openapi_files.run)
         self.started.set()
 
-    async def _stop(self) -> None:
+    def _not_ready(self) -> None:
         self.health.shutting_down = True
         self.started.clear()
-        if self._http is not None:
-            self._http.stop_listening()
-        for task in self._background:
-            task.cancel()
-        if self._context is not None:
-            self._context.stop_watches()
-        if self._http is not None:
-            await self._http.close(self.config.shutdown_timeout_seconds)
-        if self._streaming is not None:
-            await self._streaming.close()
-        if self._tasks is not None:
-            await self._tasks.__aexit__(None, None, None)
-        if hasattr(self, "allocations"):
-            self.allocations.close()
-        if hasattr(self, "_storages"):
-            # Not before the last request: an empty cache would say 404 to it.
-            self._storages.close()
-        if self.store is not None:
-            await self.store.close()
+
+    async def _age_versions(self) -> None:
+        while True:
+            await asyncio.sleep(INTERVAL_SECONDS)
+            assert self.store is not None
+            self._horizon.tick(self.store.revision)
 
     async def _open_store(self) -> Store:
         """Raises StoreUnavailable, ValueError."""
@@ -243,7 +249,7 @@ class Server:
 
     # -- composition ---------------------------------------------------------------------------------------------
 
-    def _compose(self) -> None:
+    def _compose(self, stack: AsyncExitStack) -> None:
         config, reader = self.config, self._reader
         key = self._signing_key()
         audiences = config.api_audiences or (config.service_account_issuer,)
@@ -253,15 +259,15 @@ class Server:
         )
         rbac = RbacAuthorizer(reader)
         authorizer = self._authorizer(rbac)
-        self._streaming = StreamingHandlers(
+        streaming = StreamingHandlers(
             reader,
             node_tls(config.kubelet_client_cert, config.kubelet_client_key, config.kubelet_ca),
             config.random,
             allow_loopback=config.allow_loopback_proxy,
         )
-        self._streaming.register(self.connect)
+        stack.push_async_callback(streaming.close)
+        streaming.register(self.connect)
         context = self._context = RestContext(
-            self._storages,
             config.clock,
             config.random,
             admission=build_chain(
@@ -276,12 +282,13 @@ class Server:
             hooks=self._hooks(),
             tokens=TokenIssuer(key, config.service_account_issuer, audiences, reader, config.clock, config.random),
             reviews=Reviewer(authentication, authorizer, rbac, config.clock),
+            horizon=self._horizon,
             connect=self._connect,
+            own_verbs=OWN_VERBS,
         )
         self._pipeline = Pipeline(
             Stages(
-                kinds=self._storages.kinds,
-                served=self._storages.served_versions,
+                surfaces=self._surfaces,
                 authenticate=authentication.apply,
                 impersonate=lambda request: impersonate(request, authorizer),
                 authorize=lambda request: authorize(request, authorizer),
@@ -289,6 +296,7 @@ class Server:
                 non_resources=self._non_resource_handlers(key).handle,
                 observer=self.metrics,
                 flow_headers=self._flow_headers_of,
+                renderer=Renderer(config.clock, self._lists, self.watching),
             ),
             Limits(
                 reads=config.max_requests_inflight,
@@ -324,13 +332,12 @@ class Server:
         return hooks
 
     def _non_resource_handlers(self, key: SigningKey) -> NonResourceHandlers:
-        kinds = self._storages.kinds
-        discovery = DiscoveryHandlers(lambda: kinds, lambda: f"{self._advertise_address()}:{self.address[1]}")
+        discovery = DiscoveryHandlers(lambda: f"{self._advertise_address()}:{self.address[1]}")
         openid = OpenIdDocuments(
             self.config.service_account_issuer, f"{self.config.service_account_issuer}/openid/v1/jwks", [key.verifying]
         )
         openapi = OpenApiHandlers(self._openapi) if self._openapi is not None else None
-        return NonResourceHandlers(discovery, self.health, self.metrics, openid, kinds.groups, openapi)
+        return NonResourceHandlers(discovery, self.health, self.metrics, openid, openapi)
 
     def _signing_key(self) -> SigningKey:
         path = self.config.service_account_key

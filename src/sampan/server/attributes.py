@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol, TypeAlias
 
-from sampan.api.kind import Kind
-from sampan.api.types import Obj
-from sampan.server.request import Request, UserInfo
-
-Operation = Literal["CREATE", "UPDATE", "DELETE", "CONNECT"]
+from sampan.server.request import UserInfo
+from sampan.server.write import Write
 
 
 @dataclass(slots=True, eq=False)  # not frozen: that would make each question four times as dear
@@ -46,20 +43,8 @@ class Authorizer(Protocol):
     async def authorize(self, attributes: AuthorizationAttributes) -> Decision: ...
 
 
-@dataclass(slots=True)
-class AdmissionAttributes:
-    """One write on its way through admission. ``obj`` is mutable for mutating plugins; ``old`` comes from storage."""
-
-    operation: Operation
-    kind: Kind
-    subresource: str
-    namespace: str
-    name: str
-    obj: Obj | None
-    old: Obj | None
-    user: UserInfo
-    dry_run: bool
-    request: Request
+#: what admission plugins are handed
+AdmissionAttributes: TypeAlias = Write
 
 
 class AdmissionPlugin(Protocol):

@@ -27,6 +27,10 @@ class ExpectationFailed(ApiError):
     code, reason = 417, "BadRequest"
 
 
+class PlainNotFound(errors.NotFound):
+    """A group version, or a path, that nobody serves: upstream answers it in plain text."""
+
+
 def too_large_resource_version(revision: int, current: int) -> errors.Timeout:
     """504 for a resourceVersion that has not happened yet; client-go answers it by listing without one."""
     return errors.Timeout(
@@ -62,9 +66,9 @@ def status_response(error: BaseException, request: Request | None = None) -> Res
         where = f"{request.method} {request.raw_path}" if request else "request"
         log.error("%s failed", where, exc_info=error)
     status = api_error.status()
-    response = Response(status=api_error.code, obj=status)
-    if request is None or not request.in_process:
-        response.body = orjson.dumps(status) + b"\n"
+    if isinstance(api_error, PlainNotFound):
+        return Response(404, b"404 page not found\n", "text/plain; charset=utf-8", obj=status)
+    response = Response(status=api_error.code, body=orjson.dumps(status) + b"\n", obj=status)
     if api_error.retry_after_seconds:
         response.headers["Retry-After"] = str(api_error.retry_after_seconds)
     return response

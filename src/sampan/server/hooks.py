@@ -1,13 +1,15 @@
 """Work around writes that needs more than the object itself: the seam for kinds with side effects.
 
 ``rest`` asks the hook of a resource at fixed points; most resources have the default one, which does nothing. Concrete
-hooks (Services: addresses and ports; Namespaces: when they may go) are registered by ``app``.
+hooks (Services: addresses and ports) are registered by ``app``. What a kind decides alone, by looking at an object,
+is not here but in its ``Kind``.
 """
 
 from __future__ import annotations
 
 from typing import TypeAlias
 
+from sampan.api.kind import Kind
 from sampan.api.types import Obj
 
 #: what a hook took for one write, in its own form; None: nothing
@@ -39,33 +41,16 @@ class Hook:
     async def rollback(self, new: Obj, old: Obj | None, reservation: Reservation) -> None:
         """The write did not happen (or was a dry run): give back what was taken."""
 
-    def removable(self, obj: Obj) -> bool:
-        """Whether an object marked for deletion, without finalizers and grace, may go."""
-        return True
-
-    def prepare_delete(self, obj: Obj) -> None:
-        """Changes an object that is being marked for deletion."""
-
-
-class NamespaceHook(Hook):
-    """A Namespace goes through phase Terminating and stays until its content is gone and ``spec.finalizers`` empty."""
-
-    def removable(self, obj: Obj) -> bool:
-        return not (obj.get("spec") or {}).get("finalizers")
-
-    def prepare_delete(self, obj: Obj) -> None:
-        obj.setdefault("status", {})["phase"] = "Terminating"
-
 
 class Hooks:
     """Hooks by (group, resource)."""
 
     def __init__(self) -> None:
         self._default = Hook()
-        self._hooks: dict[tuple[str, str], Hook] = {("", "namespaces"): NamespaceHook()}
+        self._hooks: dict[tuple[str, str], Hook] = {}
 
     def register(self, group: str, resource: str, hook: Hook) -> None:
         self._hooks[group, resource] = hook
 
-    def of(self, group: str, resource: str) -> Hook:
-        return self._hooks.get((group, resource), self._default)
+    def of(self, kind: Kind) -> Hook:
+        return self._hooks.get((kind.group, kind.plural), self._default)

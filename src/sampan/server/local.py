@@ -7,8 +7,9 @@ shares the server's objects, to be read.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from typing import Any
 from urllib.parse import urlencode
 
@@ -19,46 +20,52 @@ from sampan.api.objects import deep_copy
 from sampan.api.resources import Resource
 from sampan.api.transport import CacheView, Call, WatchEvent
 from sampan.server.pipeline import Pipeline
-from sampan.server.registry import Storages, StoredCacheView
+from sampan.server.render import readable
 from sampan.server.request import Request, Response, UserInfo
+from sampan.server.results import ObjectResult, Page, PageResult, PlainResult, WatchResult
+from sampan.server.storage import View
+from sampan.server.surface import StoredCacheView, Surfaces
+from sampan.server.watching import Watching
+
+log = logging.getLogger(__name__)
 
 
 class LocalTransport:
     """``sampan.api.transport.Transport`` without a network."""
 
-    def __init__(self, pipeline: Pipeline, storages: Storages, user: UserInfo) -> None:
-        self._pipeline, self._storages, self.user = pipeline, storages, user
+    def __init__(self, pipeline: Pipeline, surfaces: Surfaces, watching: Watching, user: UserInfo) -> None:
+        self._pipeline, self._surfaces, self._watching, self.user = pipeline, surfaces, watching, user
 
     async def call(self, call: Call) -> Any:
-        response = await self._pipeline.handle_in_process(self._request(call))
-        if response.status >= 400:
-            raise errors.from_status(response.status, response.obj or {"message": await _text(response)})
-        if response.obj is not None:
-            return response.obj
-        text = await _text(response)
-        return orjson.loads(text) if "json" in response.content_type else text
+        match await self._pipeline.handle_in_process(self._request(call)):
+            case ObjectResult(view, item):
+                return await view.writable(item)
+            case PageResult(view, page):
+                return await _list(view, page)
+            case PlainResult(obj):
+                return obj
+            case WatchResult():
+                raise errors.BadRequest(f"{call.method} {call.path} is a watch")
+            case Response() as response:
+                return await _value(response)
 
     def watch(self, call: Call) -> AbstractAsyncContextManager[AsyncIterator[WatchEvent]]:
         return self._watch(call)
 
     @asynccontextmanager
     async def _watch(self, call: Call) -> AsyncIterator[AsyncIterator[WatchEvent]]:
-        response = await self._pipeline.handle_in_process(self._request(call))
-        if response.events is None:
+        result = await self._pipeline.handle_in_process(self._request(call))
+        if not isinstance(result, WatchResult):
             raise errors.BadRequest(f"{call.method} {call.path} is not a watch")
-        try:
-            yield response.events
-        finally:
-            close = getattr(response.events, "aclose", None)
-            if close is not None:
-                await close()
+        async with aclosing(self._watching.objects(result)) as events:
+            yield events
 
     def cache_view(self, resource: Resource) -> CacheView | None:
         """None for resources whose stored version is another one: list and watch give the wanted version."""
-        kind = self._storages.kinds.by_resource(resource.group, resource.version, resource.plural)
-        if kind is None or kind.stored_as is not None or "watch" not in kind.verbs:
+        view = self._surfaces.current.by_resource(resource)
+        if view is None or view.kind is not view.storage.kind or "watch" not in view.kind.verbs:
             return None
-        return StoredCacheView(self._storages.of(kind))
+        return StoredCacheView(view.storage)
 
     async def close(self) -> None:
         """Nothing to release: the server owns everything."""
@@ -79,8 +86,27 @@ class LocalTransport:
         )
 
 
+async def _list(view: View, page: Page) -> Any:
+    entries = readable(page.entries(), lambda text: log.error("%s", text))
+    found = deep_copy(await view.readables(entries))
+    head = {"kind": f"{view.kind.kind}List", "apiVersion": view.kind.api_version, "metadata": page.metadata()}
+    return {**head, "items": found}
+
+
+async def _value(response: Response) -> Any:
+    """What is no result of a stored resource: discovery, a log, health. Raises ApiError for a refusal."""
+    if response.status >= 400:
+        raise errors.from_status(response.status, response.obj or {"message": await _text(response)})
+    if response.obj is not None:
+        return response.obj
+    text = await _text(response)
+    return orjson.loads(text) if "json" in response.content_type else text
+
+
 async def _text(response: Response) -> str:
-    if isinstance(response.body, bytes):
-        return response.body.decode(errors="replace")
-    assert isinstance(response.body, AsyncIterator)  # nobody pushes to a caller in the same process
-    return b"".join([chunk async for chunk in response.body]).decode(errors="replace")
+    body = response.body
+    if isinstance(body, bytes):
+        return body.decode(errors="replace")
+    if not isinstance(body, AsyncIterator):
+        raise errors.BadRequest("this answer has no end")
+    return b"".join([chunk async for chunk in body]).decode(errors="replace")

@@ -17,8 +17,11 @@ from sampan.api import errors
 from sampan.api.clock import Random, random_uuid
 from sampan.api.errors import ApiError
 from sampan.server import requestinfo
-from sampan.server.errors import status_response, to_api_error
+from sampan.server.errors import PlainNotFound, status_response, to_api_error
+from sampan.server.render import Renderer
 from sampan.server.request import Handler, Request, RequestInfo, Response, UserInfo
+from sampan.server.results import Result
+from sampan.server.surface import Surfaces
 
 log = logging.getLogger(__name__)
 
@@ -46,13 +49,13 @@ class Limits:
 class Stages:
     """The parts that ``app`` composes. Stages raise ApiError to end a request."""
 
-    kinds: requestinfo.Kinds
-    served: frozenset[tuple[str, str]]
+    surfaces: Surfaces
     authenticate: Stage
     impersonate: Stage
     authorize: Stage
-    resources: Handler
+    resources: Callable[[Request], Awaitable[Result]]
     non_resources: Handler
+    renderer: Renderer
     observer: Observer | None = None
     #: response headers that name the flow schema and priority level of a user
     flow_headers: Callable[[UserInfo], Mapping[str, str]] | None = None
@@ -70,6 +73,7 @@ class Pipeline:
         loop = asyncio.get_running_loop()
         started = loop.time()
         request.audit_id = request.headers.get("audit-id") or random_uuid(self._random)
+        request.surface = self._stages.surfaces.current
         try:
             response = await self._serve(request)
         except Exception as error:  # the boundary: whatever went wrong below becomes a Status
@@ -81,10 +85,11 @@ class Pipeline:
             stages.observer.observe(request.info, response.status, loop.time() - started)
         return response
 
-    async def handle_in_process(self, request: Request) -> Response:
+    async def handle_in_process(self, request: Request) -> Result:
         """Raises ApiError, and nothing else."""
+        request.surface = self._stages.surfaces.current
         try:
-            request.info = requestinfo.parse(request, self._stages.kinds)
+            request.info = requestinfo.parse(request, request.surface.kinds)
             await self._stages.authorize(request)
             return await self._dispatch(request)
         except ApiError:
@@ -99,7 +104,7 @@ class Pipeline:
         stages = self._stages
         parse_error: ApiError | None = None
         try:
-            request.info = requestinfo.parse(request, stages.kinds)
+            request.info = requestinfo.parse(request, request.surface.kinds)
         except ApiError as error:
             parse_error = error
         await stages.authenticate(request)
@@ -108,7 +113,7 @@ class Pipeline:
         await stages.impersonate(request)
         if requestinfo.is_long_running(request.info):
             await stages.authorize(request)
-            return await self._dispatch(request)
+            return await self._answer(request)
         seconds = self._deadline(request)
         refusal = self._enter(request)
         if refusal is not None:
@@ -118,23 +123,25 @@ class Pipeline:
             if info.verb == "get" and info.kind is not None and not info.subresource:
                 # A look-up in memory, with bounds of its own: not worth a timer.
                 await stages.authorize(request)
-                return await self._dispatch(request)
+                return await self._answer(request)
             async with asyncio.timeout(seconds):
                 await stages.authorize(request)
-                return await self._dispatch(request)
+                return await self._answer(request)
         finally:
             self._leave(request)
 
-    async def _dispatch(self, request: Request) -> Response:
+    async def _answer(self, request: Request) -> Response:
+        return await self._stages.renderer.render(request, await self._dispatch(request))
+
+    async def _dispatch(self, request: Request) -> Result:
         info, stages = request.info, self._stages
         if not info.is_resource:
             return await stages.non_resources(request)
         if info.kind is not None:
             return await stages.resources(request)
-        if (info.group, info.version) in stages.served or request.in_process:
+        if (info.group, info.version) in request.surface.versions:
             raise errors.NotFound(_NOT_FOUND)
-        # A group version that nobody serves: plain text, as upstream.
-        return Response(404, b"404 page not found\n", "text/plain; charset=utf-8")
+        raise PlainNotFound(_NOT_FOUND)
 
     def _deadline(self, request: Request) -> float:
         """Seconds that this request may take. Raises BadRequest."""

@@ -10,11 +10,8 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from sampan.api.resources import Resource
-from sampan.api.transport import EventType
+from sampan.api.transport import ChangeCallback
 from sampan.api.types import Obj
-
-#: ``callback(type, object, previous, revision)``, as ``sampan.api.transport.CacheView.subscribe`` has it.
-ChangeCallback = Callable[[EventType, Obj, Obj | None, int], None]
 
 
 class ObjectReader(Protocol):

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from sampan.api.kind import Kind
-from sampan.api.transport import WatchEvent
 from sampan.api.types import Obj
 from sampan.server.stream import PushBody
+
+if TYPE_CHECKING:  # a surface is made of storages, which know nothing of requests
+    from sampan.server.surface import Surface
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,7 @@ class UserInfo:
     extra: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
+MAX_WARNINGS: Final = 100
 ANONYMOUS = UserInfo("system:anonymous", ("system:unauthenticated",))
 
 
@@ -107,10 +110,13 @@ class Request:
     user: UserInfo = ANONYMOUS
     #: the user before impersonation
     impersonator: UserInfo | None = None
+    #: what the API is, to this request; set at its start
+    surface: Surface = field(init=False)
     #: filled by the request-info stage
     info: RequestInfo = RequestInfo(False, "", "")
-    #: texts for Warning headers, in order, without duplicates
+    #: texts for Warning headers, in order, without duplicates, at most ``MAX_WARNINGS``
     warnings: list[str] = field(default_factory=list)
+    _warned: set[str] = field(default_factory=set)
     audit_id: str = ""
     #: takes over the connection after the given response head was sent (exec, attach, portforward); None: cannot
     hijack: Callable[[int, Mapping[str, str]], Awaitable[Connection]] | None = None
@@ -122,7 +128,9 @@ class Request:
     connection_state: ConnectionState | None = None
 
     def warn(self, text: str) -> None:
-        if text not in self.warnings:
+        """Beyond the bound they are dropped: no header could hold them, and upstream stops at a hundred, too."""
+        if len(self.warnings) < MAX_WARNINGS and text not in self._warned:
+            self._warned.add(text)
             self.warnings.append(text)
 
     def header_values(self, name: str) -> list[str]:
@@ -141,10 +149,11 @@ class Request:
 
 @dataclass(slots=True)
 class Response:
-    """``body`` is bytes, or an async iterator of chunks that is flushed chunk by chunk (watch, log -f, proxy).
+    """An answer as HTTP carries it. ``body`` is bytes, an async iterator of chunks that is flushed chunk by chunk
+    (log -f, proxy), or one that pushes (watch).
 
-    ``obj`` carries the decoded object to callers in the same process instead of bytes. ``hijacked``: the connection
-    was taken over and the transport must not touch it any more.
+    ``obj`` is the same for callers in this process, where there is an object. ``hijacked``: the connection was taken
+    over and the transport must not touch it any more.
     """
 
     status: int = 200
@@ -154,8 +163,6 @@ class Response:
     #: further values of headers that repeat (a backend's ``Set-Cookie``), sent behind ``headers`` as they are
     more_headers: tuple[tuple[str, str], ...] = ()
     obj: Obj | None = None
-    #: a watch's events, for callers in the same process
-    events: AsyncIterator[WatchEvent] | None = None
     hijacked: bool = False
     #: header lines that were built before, each with its CRLF, instead of ``content_type`` and what is the same in
     #: every answer (Cache-Control, Content-Type, Server); ``headers`` are added, and so are Date and the framing

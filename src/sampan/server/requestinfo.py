@@ -86,7 +86,7 @@ def _collection_verb(request: Request, verb: str, name: str, old_watch: bool) ->
     if verb == "get" and old_watch:
         verb = "watch"
     elif verb == "get" and not name:
-        verb = "watch" if is_true(request.query.get("watch", "")) else "list"
+        verb = "watch" if is_true(request.query.get("watch")) else "list"
     elif verb == "delete" and not name:
         verb = "deletecollection"
     if verb in ("list", "watch", "deletecollection") and not name:
@@ -104,9 +104,9 @@ def name_from_selector(selector: str) -> str:
     return ""
 
 
-def is_true(value: str) -> bool:
-    """A boolean query parameter as upstream reads it: present and neither ``false`` nor ``0``."""
-    return value.lower() not in ("", "0", "false")
+def is_true(value: str | None) -> bool:
+    """A boolean query parameter as upstream reads it: present, even without a value, and neither false nor 0."""
+    return value is not None and value.lower() not in ("0", "false")
 
 
 def is_long_running(info: RequestInfo) -> bool:

@@ -285,6 +285,11 @@ class CacheWatch:
         return self._initial_at >= len(self._initial)
 
     @property
+    def caught_up(self) -> bool:
+        """Initial events and history have been handed out: what comes next is what happens next."""
+        return self.initial_done and self._after >= self._history_end
+
+    @property
     def position(self) -> int:
         """Everything up to this revision has been handed out: what a bookmark may say. 0: not yet known."""
         if self.initial_done and self._after >= self._history_end and not self._mailbox:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 import pytest
 
+from sampan.api.clock import FixedClock
 from sampan.api.errors import MethodNotAllowed, NotAcceptable, NotFound
 from sampan.api.registry import registry
 from sampan.server.discovery.handlers import DiscoveryHandlers
@@ -16,14 +18,19 @@ from sampan.server.discovery.router import NonResourceHandlers
 from sampan.server.health import Health
 from sampan.server.metrics import Metrics
 from sampan.server.request import Request, RequestInfo, Response
+from sampan.server.surface import Surface
 from sampan.server.tokens import OpenIdDocuments
+from sampan.store.memory import MemoryStore
 
+SURFACE = Surface.build(registry(), MemoryStore(clock=FixedClock(datetime(2026, 11, 21, tzinfo=UTC))))
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json"
 
 
 def request(path: str, accept: str = "", method: str = "GET", **query: str) -> Request:
     headers = {"accept": accept} if accept else {}
-    return Request(method, path, query, headers)
+    made = Request(method, path, query, headers)
+    made.surface = SURFACE
+    return made
 
 
 class Documents:
@@ -44,10 +51,9 @@ def health() -> Health:
 
 @pytest.fixture
 def handlers(health: Health) -> NonResourceHandlers:
-    discovery = DiscoveryHandlers(registry, lambda: "192.0.2.1:6443")
+    discovery = DiscoveryHandlers(lambda: "192.0.2.1:6443")
     openid = OpenIdDocuments("https://i", "https://i/jwks", [])
-    groups = registry().groups
-    return NonResourceHandlers(discovery, health, Metrics(), openid, groups, OpenApiHandlers(Documents()))
+    return NonResourceHandlers(discovery, health, Metrics(), openid, OpenApiHandlers(Documents()))
 
 
 def document(response: Response) -> Any:

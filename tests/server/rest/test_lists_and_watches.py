@@ -160,7 +160,7 @@ async def test_both_ways_to_watch_one_object(api: Any, url: str) -> None:
 async def test_a_watch_from_a_compacted_revision_is_one_error_event(api: Any) -> None:
     (made,) = await make(api, "a")
     await make(api, "b", "c")
-    cache = api.server.storages.by_resource(CONFIG_MAPS).cache
+    cache = api.server.surface.by_resource(CONFIG_MAPS).storage.cache
     cache._ring.clear()
     cache._ring_floor = api.server.store.revision
     await api.server.store.compact(api.server.store.revision)
@@ -184,7 +184,7 @@ async def test_a_streaming_list_ends_with_its_bookmark(api: Any) -> None:
 
 
 async def test_a_watch_ends_cleanly_at_its_timeout_after_a_bookmark(api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sampan.server.rest.watch.LAST_BOOKMARK_SECONDS", 0.95)
+    monkeypatch.setattr("sampan.server.watching.LAST_BOOKMARK_SECONDS", 0.95)
     await make(api, "a")
     url = f"{CMS}?watch=1&timeoutSeconds=1&allowWatchBookmarks=true&resourceVersion={api.server.store.revision}"
     async with asyncio.timeout(1.8):

@@ -24,8 +24,9 @@ from sampan.server.allocators.reports import Reporter
 from sampan.server.allocators.service import ServiceAllocator, addresses_of, node_ports
 from sampan.server.allocators.spans import Span, static_band
 from sampan.server.reader import ObjectReader
-from sampan.server.registry import ResourceStorage, Storages
-from sampan.store.protocol import StoreError
+from sampan.server.storage import ResourceStorage
+from sampan.server.surface import Surface
+from sampan.store.protocol import Store, StoreError
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +36,8 @@ KUBERNETES = Owner("default", "kubernetes")
 class Allocations:
     def __init__(
         self,
-        storages: Storages,
+        surface: Surface,
+        store: Store,
         reader: ObjectReader,
         cidr: str,
         port_range: tuple[int, int],
@@ -46,8 +48,8 @@ class Allocations:
         """``cidr`` is the configured range of cluster IPs, ``port_range`` inclusive on both ends. Raises ValueError."""
         self._network = network_of(cidr)
         self._reader, self._port_range, self._clock, self._random = reader, port_range, clock, random
-        addresses, self._services = _storage(storages, IP_ADDRESSES), _storage(storages, SERVICES)
-        self._ports = PortStorage(storages.store)
+        addresses, self._services = _storage(surface, IP_ADDRESSES), _storage(surface, SERVICES)
+        self._ports = PortStorage(store)
         first = int(self._network.network_address) + 1
         self._address_pool = Pool(
             Records(addresses, AddressForm(addresses.kind, clock, random)),
@@ -139,11 +141,11 @@ class Allocations:
             self._repair.wake()
 
 
-def _storage(storages: Storages, resource: Resource) -> ResourceStorage:
-    storage = storages.by_resource(resource)
-    if storage is None:
+def _storage(surface: Surface, resource: Resource) -> ResourceStorage:
+    view = surface.by_resource(resource)
+    if view is None:
         raise LookupError(f"{resource} is not stored")
-    return storage
+    return view.storage
 
 
 def _canonical(address: str) -> str:

@@ -43,7 +43,7 @@ class Record:
 
 
 class RecordStorage(Protocol):
-    """Where records live: ``server.registry.ResourceStorage``, or ``ports.PortStorage``."""
+    """Where records live: ``server.storage.ResourceStorage``, or ``ports.PortStorage``."""
 
     cache: WatchCache
 

@@ -17,7 +17,7 @@ from typing import Literal
 
 from sampan.api.types import Obj
 from sampan.server.allocators.records import AlreadyAllocated, Owner, Record, Records
-from sampan.server.registry import ResourceStorage
+from sampan.server.storage import ResourceStorage
 from sampan.store.protocol import EntryDamaged
 
 GRACE_SECONDS = 60.0

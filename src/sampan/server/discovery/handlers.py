@@ -21,10 +21,10 @@ _AGGREGATED = "application/json;g=apidiscovery.k8s.io;v={};as=APIGroupDiscoveryL
 
 
 class DiscoveryHandlers:
-    """``kinds`` gives the registry of the moment; ``address`` is where this server is reached (host:port)."""
+    """``address`` is where this server is reached (host:port). Documents are those of the request's surface."""
 
-    def __init__(self, kinds: Callable[[], documents.Kinds], address: Callable[[], str]) -> None:
-        self._kinds, self._address = kinds, address
+    def __init__(self, address: Callable[[], str]) -> None:
+        self._address = address
         self._encoded: dict[tuple[str, str], tuple[bytes, str, Obj] | None] = {}
         self._encoded_for: documents.Kinds | None = None
 
@@ -34,7 +34,7 @@ class DiscoveryHandlers:
         if path not in ("/api", "/apis") and not path.startswith(("/api/", "/apis/")):
             return None
         form = _form(request, path)
-        kinds = self._kinds()
+        kinds = request.surface.kinds
         if kinds is not self._encoded_for:
             self._encoded, self._encoded_for = {}, kinds
         key = (path, form)

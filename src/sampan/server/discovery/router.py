@@ -6,8 +6,6 @@ authorization.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import orjson
 
 from sampan.api.errors import MethodNotAllowed, NotFound
@@ -18,6 +16,7 @@ from sampan.server.discovery.version import version_info
 from sampan.server.health import PROBES, Health
 from sampan.server.metrics import Metrics
 from sampan.server.request import Request, Response
+from sampan.server.surface import Surface
 from sampan.server.tokens import OpenIdDocuments
 
 _FIXED = ("/.well-known/openid-configuration", "/metrics", "/openapi/v2", "/openapi/v3", "/openid/v1/jwks", "/version")
@@ -30,11 +29,10 @@ class NonResourceHandlers:
         health: Health,
         metrics: Metrics,
         openid: OpenIdDocuments,
-        group_versions: Callable[[], dict[str, tuple[str, ...]]],
         openapi: OpenApiHandlers | None = None,
     ) -> None:
         self._discovery, self._health, self._metrics = discovery, health, metrics
-        self._openid, self._group_versions, self._openapi = openid, group_versions, openapi
+        self._openid, self._openapi = openid, openapi
 
     async def handle(self, request: Request) -> Response:
         """Raises NotFound, MethodNotAllowed, NotAcceptable."""
@@ -52,7 +50,7 @@ class NonResourceHandlers:
     def _document(self, request: Request) -> Response | None:
         match request.raw_path.rstrip("/"):
             case "":
-                return _json({"paths": self._paths()})
+                return _json({"paths": self._paths(request.surface)})
             case "/version":
                 return _json(version_info())
             case "/.well-known/openid-configuration":
@@ -61,9 +59,9 @@ class NonResourceHandlers:
                 return self._openid.jwks()
         return None
 
-    def _paths(self) -> list[str]:
+    def _paths(self, surface: Surface) -> list[str]:
         paths = {"/api", "/apis", "/apis/", *_FIXED}
-        for group, versions in self._group_versions().items():
+        for group, versions in surface.kinds.groups().items():
             base = f"/apis/{group}" if group else "/api"
             paths.update({base, *(f"{base}/{version}" for version in versions)})
         for probe in PROBES:

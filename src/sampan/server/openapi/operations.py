@@ -14,7 +14,6 @@ from sampan.api.registry import Registry, schema_name
 from sampan.server.discovery.documents import subresources
 from sampan.server.openapi import parameters
 from sampan.server.openapi.parameters import Parameter
-from sampan.server.rest.delete import RETURN_OBJECT
 
 _META = "io.k8s.apimachinery.pkg.apis.meta.v1."
 STATUS, DELETE_OPTIONS, PATCH = _META + "Status", _META + "DeleteOptions", _META + "Patch"
@@ -162,7 +161,7 @@ class _GroupVersion:
         return Path(f"{self._url(kind)}/{{name}}", self._shared(kind, item=True), tuple(operations))
 
     def _delete(self, kind: Kind, name: str) -> Operation:
-        answer = kind.schema if (kind.group, kind.plural) in RETURN_OBJECT else STATUS
+        answer = kind.schema if kind.returns_deleted else STATUS
         return Operation(
             "delete", f"delete{self._prefix}{name}", f"delete a {kind.kind}", self._tag, "delete",
             (kind.group, kind.version, kind.kind), parameters.DELETE, DELETE_OPTIONS, body_required=False,

@@ -5,17 +5,18 @@ Used by every write. What a client can get wrong here is 400 or 415, never 500.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sampan.api import errors, protobuf, schema
+from sampan.api import errors, patch, protobuf, schema
 from sampan.api.kind import Kind
 from sampan.api.schema import Node
 from sampan.api.types import Obj
+from sampan.server.options import WriteOptions
 from sampan.server.request import Request
-from sampan.server.rest.context import RestContext, Target
-from sampan.server.rest.options import WriteOptions
+from sampan.server.target import Target
+from sampan.server.threads import aside
 
 _JSON_TYPES = frozenset({"", "application/json", "*/*", "application/*"})
 _YAML_TYPES = frozenset({"application/yaml"})
@@ -42,13 +43,33 @@ class Parsed:
     unknown: Sequence[str] = ()
 
 
-async def parse_body(request: Request, what: str) -> Parsed:
-    """``what``: the kind wanted, for messages. Raises BadRequest, UnsupportedMediaType."""
+#: a body of this size takes longer to parse than the loop may stand still
+_BIG_BYTES = 256 * 1024
+
+
+async def _read(request: Request, parse: Callable[[bytes], Parsed], *, slow: bool = False) -> Parsed:
+    """The one place that asks where a body comes from: from here on it is a value."""
     if request.in_process:
         return Parsed(request.obj)
     body = await request.load_body()
-    header = request.headers.get("content-type", "")
+    return await aside(parse, body) if slow or len(body) > _BIG_BYTES else parse(body)
+
+
+async def parse_body(request: Request, what: str, *, optional: bool = False) -> Parsed:
+    """``what``: the kind wanted, for messages. ``optional``: no body at all is the value None.
+
+    Raises BadRequest, UnsupportedMediaType.
+    """
     kind = media_type(request)
+
+    def parse(body: bytes) -> Parsed:
+        return Parsed(None) if optional and not body else _parse(request, kind, body, what)
+
+    return await _read(request, parse, slow=kind in _YAML_TYPES)
+
+
+def _parse(request: Request, kind: str, body: bytes, what: str) -> Parsed:
+    header = request.headers.get("content-type", "")
     if header and not kind:
         raise unsupported_media_type(header)
     try:
@@ -64,12 +85,17 @@ async def parse_body(request: Request, what: str) -> Parsed:
     raise unsupported_media_type(header)
 
 
-async def read_object(ctx: RestContext, request: Request, target: Target, options: WriteOptions) -> Obj:
+async def read_patch(request: Request, content_type: str) -> Parsed:
+    """The value of a patch, and the keys given twice in it. Raises BadRequest."""
+    return await _read(request, lambda body: Parsed(*patch.parse_patch(body, content_type)))
+
+
+async def read_object(request: Request, target: Target, options: WriteOptions) -> Obj:
     """The object of a create or update in the served version, structurally sound. Raises BadRequest."""
     kind = target.kind
     parsed = await parse_body(request, kind.kind)
     obj = _as_object(parsed.value, kind.kind)
-    check_kind(ctx, obj, kind.group, kind.version, kind.kind)
+    check_kind(request, obj, kind.group, kind.version, kind.kind)
     decoded = decode_as(target.view.node, obj, kind.kind, kind.version, options)
     report_fields(request, parsed, decoded, options, kind.kind, kind.version)
     obj["kind"], obj["apiVersion"] = kind.kind, kind.api_version
@@ -115,7 +141,7 @@ def _as_object(value: Any, kind: str) -> Obj:
     return value
 
 
-def check_kind(ctx: RestContext, obj: Obj, group: str, version: str, kind: str) -> None:
+def check_kind(request: Request, obj: Obj, group: str, version: str, kind: str) -> None:
     """Kind and apiVersion of a body may be missing, but not be others'. Raises BadRequest."""
     wanted_version = f"{group}/{version}" if group else version
     api_version, given = obj.get("apiVersion") or wanted_version, obj.get("kind") or kind
@@ -124,45 +150,41 @@ def check_kind(ctx: RestContext, obj: Obj, group: str, version: str, kind: str) 
     if not isinstance(api_version, str) or not isinstance(given, str):
         raise errors.BadRequest(f"the object provided is unrecognized (must be of type {kind}): kind is not a string")
     found_group, _, found_version = api_version.rpartition("/")
-    if given == kind and found_group == group and ctx.storages.kinds.by_gvk(found_group, found_version, given):
+    if given == kind and found_group == group and request.surface.kinds.by_gvk(found_group, found_version, given):
         raise errors.BadRequest(
             f"the API version in the data ({api_version}) does not match the expected API version ({wanted_version})"
         )
     text = f'{given} in version "{found_version}" cannot be handled as a {kind}'
-    if ctx.storages.kinds.by_gvk(found_group, found_version, given) is None:
+    if request.surface.kinds.by_gvk(found_group, found_version, given) is None:
         text += f': no kind "{given}" is registered for version "{api_version}"'
     raise errors.BadRequest(text)
 
 
-async def read_other(
-    ctx: RestContext, request: Request, group: str, version: str, kind: str, options: WriteOptions | None = None
-) -> Obj:
+async def read_other(request: Request, group: str, version: str, kind: str, options: WriteOptions | None = None) -> Obj:
     """A body that is no stored resource: Scale, Binding, Eviction, TokenRequest, a review; DeleteOptions.
 
     Without ``options`` the body may be missing, and fields that it should not have are nobody's business.
     """
     optional = options is None
     options = options or WriteOptions(field_validation="Ignore")
-    if optional and not request.in_process and not await request.load_body():
-        return {}
-    parsed = await parse_body(request, kind)
+    parsed = await parse_body(request, kind, optional=optional)
     obj = _as_object(parsed.value, kind)
     if not obj and optional:
         return {}
-    _check_other_kind(ctx, obj, group, version, kind)
-    node = ctx.storages.node(group, version, kind)
+    _check_other_kind(request, obj, group, version, kind)
+    node = request.surface.node(group, version, kind)
     if node is not None:
         unknown = decode_as(node, obj, kind, version, options)
         report_fields(request, parsed, unknown, options, kind, version)
     return obj
 
 
-def _check_other_kind(ctx: RestContext, obj: Obj, group: str, version: str, kind: str) -> None:
+def _check_other_kind(request: Request, obj: Obj, group: str, version: str, kind: str) -> None:
     if kind == "DeleteOptions" and obj.get("kind") in (None, "", kind):
         return  # every group version has its own name for DeleteOptions
     if kind == "Eviction" and obj.get("kind") == kind and obj.get("apiVersion") == "policy/v1beta1":
         return  # the same structure
-    check_kind(ctx, obj, group, version, kind)
+    check_kind(request, obj, group, version, kind)
 
 
 def kind_or_fail(kind: Kind | None) -> Kind:

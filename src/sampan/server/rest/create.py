@@ -6,33 +6,31 @@
 from __future__ import annotations
 
 from sampan.api import errors, metadata, objects
-from sampan.api.kind import Kind
 from sampan.api.types import Obj
-from sampan.server.attributes import AdmissionAttributes
-from sampan.server.registry import Versioned, Written
-from sampan.server.request import Request, Response, UserInfo
+from sampan.server.options import WriteOptions, names_version, parse_write_options
+from sampan.server.request import Request
 from sampan.server.rest.body import read_object
 from sampan.server.rest.carrying import carry_through
-from sampan.server.rest.context import RestContext, Target
-from sampan.server.rest.options import WriteOptions, parse_write_options
-from sampan.server.rest.respond import object_response
+from sampan.server.rest.context import RestContext
+from sampan.server.results import ObjectResult
+from sampan.server.storage import Stored, Versioned
+from sampan.server.target import Target
+from sampan.server.write import Operation, Write
 from sampan.store.protocol import RevisionConflict
 
-CERTIFICATES_GROUP = "certificates.k8s.io"
 #: how often a generated name is tried again (KEP-4420)
 GENERATE_ATTEMPTS = 8
 
 
-async def create(ctx: RestContext, request: Request) -> Response:
+async def create(ctx: RestContext, request: Request) -> ObjectResult:
     options = parse_write_options(request.query, "CreateOptions")
     target = ctx.target(request)
-    obj = await read_object(ctx, request, target, options)
+    obj = await read_object(request, target, options)
     match_namespace(obj, target)
-    if obj["metadata"].get("resourceVersion"):
+    if names_version(obj["metadata"].get("resourceVersion", "")):
         raise errors.BadRequest("resourceVersion should not be set on objects to be created")
-    stored = to_stored(target, obj)
-    written = await create_object(ctx, request, target, stored, options)
-    return object_response(ctx, request, target.view, written, 201)
+    written = await create_object(ctx, request, target, await to_stored(target, obj), options)
+    return ObjectResult(target.view, written, 201)
 
 
 def match_namespace(obj: Obj, target: Target) -> None:
@@ -45,28 +43,26 @@ def match_namespace(obj: Obj, target: Target) -> None:
     meta["namespace"] = target.namespace
 
 
-def to_stored(target: Target, obj: Obj) -> Obj:
+async def to_stored(target: Target, obj: Obj) -> Obj:
     """Defaults in the served version, then the stored version with its defaults."""
     target.kind.default(obj)
-    if target.kind is not target.storage.kind:
-        obj = target.view.to_stored(obj)
-        target.storage.kind.default(obj)
-    return obj
+    return await target.view.to_stored(obj)
 
 
-def admission_attributes(
+def new_write(
     request: Request,
-    kind: Kind,
-    operation: str,
+    operation: Operation,
     target: Target,
     options: WriteOptions,
     obj: Obj | None,
     old: Obj | None,
-) -> AdmissionAttributes:
-    return AdmissionAttributes(
-        operation=operation,  # type: ignore[arg-type]  # callers pass literals
-        kind=kind,
-        subresource=request.info.subresource,
+    *,
+    subresource: str | None = None,
+) -> Write:
+    return Write(
+        operation=operation,
+        kind=target.stored_kind,
+        subresource=request.info.subresource if subresource is None else subresource,
         namespace=target.namespace,
         name=target.name or ((obj or {}).get("metadata") or {}).get("name", ""),
         obj=obj,
@@ -74,6 +70,8 @@ def admission_attributes(
         user=request.user,
         dry_run=options.dry_run,
         request=request,
+        request_kind=target.kind,
+        options=options,
     )
 
 
@@ -81,36 +79,35 @@ async def create_object(
     ctx: RestContext, request: Request, target: Target, obj: Obj, options: WriteOptions
 ) -> Versioned:
     """``obj`` is of the stored kind and the callee's. Raises ApiError."""
-    kind = target.storage.kind
+    kind = target.stored_kind
     base = obj["metadata"].get("generateName", "")
     generated = bool(base) and not obj["metadata"].get("name")
-    attributes = admission_attributes(request, kind, "CREATE", target, options, obj, None)
-    await ctx.admission.admit(attributes)
-    obj = attributes.obj or obj
+    write = new_write(request, "CREATE", target, options, obj, None)
+    await ctx.admission.admit(write)
+    obj = write.obj or obj
     metadata.prepare_metadata_create(obj, kind, now=ctx.clock.now(), uid=ctx.new_uid(), random=ctx.random)
     kind.prepare_create(obj)  # strategies use the name and uid (a Job labels its pods with them)
-    if kind.group == CERTIFICATES_GROUP and kind.kind == "CertificateSigningRequest":
-        stamp_requester(obj, request.user)
+    kind.stamp(obj, request.user)
     if warning := metadata.drop_duplicate_owners(obj):
         request.warn(warning)
-    attributes.obj = obj
-    hook = ctx.hooks.of(kind.group, kind.plural)
-    return await carry_through(_write_new(ctx, target, attributes, options, base if generated else ""), hook)
+    write.obj = obj
+    hook = ctx.hooks.of(kind)
+    return await carry_through(_write_new(ctx, target, write, options, base if generated else ""), hook)
 
 
 async def _write_new(
-    ctx: RestContext, target: Target, attributes: AdmissionAttributes, options: WriteOptions, generate_from: str
+    ctx: RestContext, target: Target, write: Write, options: WriteOptions, generate_from: str
 ) -> Versioned:
     """The part of a creation that takes and settles what the hook gives. Raises ApiError."""
-    kind, obj = target.storage.kind, attributes.obj or {}
-    hook = ctx.hooks.of(kind.group, kind.plural)
+    kind, obj = target.stored_kind, write.obj or {}
+    hook = ctx.hooks.of(kind)
     found = metadata.validate_create(obj, kind) + kind.validate(obj)
     if found:
         raise errors.invalid_object(kind.kind, obj["metadata"].get("name", ""), found, kind.group)
     reservation = await hook.before_create(obj, dry_run=options.dry_run)
     done = False
     try:
-        await ctx.admission.validate(attributes)
+        await ctx.admission.validate(write)
         written = await _commit_new(ctx, target, obj, options, generate_from)
         done = not options.dry_run
     finally:
@@ -119,21 +116,6 @@ async def _write_new(
         else:
             await hook.rollback(obj, None, reservation)
     return written
-
-
-def stamp_requester(obj: Obj, user: UserInfo) -> None:
-    """A CertificateSigningRequest says who made it; nobody can say so for another."""
-    spec = obj.setdefault("spec", {})
-    for key in ("username", "uid", "groups", "extra"):
-        spec.pop(key, None)
-    if user.name:
-        spec["username"] = user.name
-    if user.uid:
-        spec["uid"] = user.uid
-    if user.groups:
-        spec["groups"] = list(user.groups)
-    if user.extra:
-        spec["extra"] = {key: list(values) for key, values in user.extra.items()}
 
 
 async def _commit_new(
@@ -146,22 +128,22 @@ async def _commit_new(
             meta["name"] = metadata.generate_name(generate_from, ctx.random)
         key = storage.key(target.namespace, meta["name"])
         if options.dry_run:
-            if storage.cache.get(key) is None:
-                return Written(None, 0, objects.deep_copy(obj))
+            if await storage.newest(key) is None:
+                return Stored(storage, key, None, 0, objects.deep_copy(obj))
         else:
             try:
                 return await storage.commit(key, 0, obj)
             except RevisionConflict:
                 pass  # the name is taken: another one, or AlreadyExists below
         if not generate_from:
-            raise _already_exists(target, meta["name"], key)
+            raise await _already_exists(target, meta["name"], key)
     error = errors.already_exists(target.kind.plural, meta["name"], target.kind.group)
     raise errors.AlreadyExists(error.message, details=error.details, retry_after_seconds=1)
 
 
-def _already_exists(target: Target, name: str, key: str) -> errors.AlreadyExists:
+async def _already_exists(target: Target, name: str, key: str) -> errors.AlreadyExists:
     error = errors.already_exists(target.kind.plural, name, target.kind.group)
-    present = target.storage.cache.get(key)
-    if present is not None and present.object()["metadata"].get("deletionTimestamp"):
+    present = await target.storage.newest(key)
+    if present is not None and not present.damaged and present.object()["metadata"].get("deletionTimestamp"):
         return errors.AlreadyExists(f"object is being deleted: {error.message}", details=error.details)
     return error

@@ -9,34 +9,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sampan.api import errors
 from sampan.api.clock import format_time, parse_time
+from sampan.api.errors import ApiError
 from sampan.api.kind import Kind
 from sampan.api.objects import deep_copy
 from sampan.api.types import Obj
 from sampan.server.errors import success
-from sampan.server.registry import Versioned, Written
-from sampan.server.request import Request, Response
+from sampan.server.options import DeleteOptions, WriteOptions, parse_delete_options
+from sampan.server.request import Request
 from sampan.server.rest.body import read_other
 from sampan.server.rest.carrying import carry_through
-from sampan.server.rest.context import RestContext, Target
-from sampan.server.rest.create import admission_attributes
-from sampan.server.rest.options import DeleteOptions, WriteOptions, parse_delete_options
-from sampan.server.rest.respond import object_response, plain_response
+from sampan.server.rest.context import RestContext
+from sampan.server.rest.create import new_write
 from sampan.server.rest.update import MAX_ATTEMPTS, check_precondition_uid
+from sampan.server.results import ObjectResult, PlainResult, Result
+from sampan.server.storage import Stored, Versioned
+from sampan.server.target import Target
+from sampan.store.cache import CachedEntry
 from sampan.store.protocol import RevisionConflict
 
 ORPHAN, FOREGROUND = "orphan", "foregroundDeletion"
-
-#: kinds whose DELETE answers with the deleted object instead of a Status (upstream: ReturnDeletedObject)
-RETURN_OBJECT = frozenset(
-    {
-        ("", "pods"), ("", "services"), ("", "serviceaccounts"), ("", "persistentvolumeclaims"),
-        ("", "persistentvolumes"), ("", "podtemplates"), ("", "resourcequotas"), ("storage.k8s.io", "storageclasses"),
-        ("storage.k8s.io", "volumeattachments"), ("storage.k8s.io", "csinodes"), ("storage.k8s.io", "csidrivers"),
-        ("storage.k8s.io", "csistoragecapacities"),
-    }
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,89 +47,112 @@ class Deleted:
     present: bool
 
 
-async def delete(ctx: RestContext, request: Request) -> Response:
+async def delete(ctx: RestContext, request: Request) -> Result:
     target = ctx.target(request)
-    options = await read_options(ctx, request)
+    options = await read_options(request)
     deleted = await delete_object(ctx, request, target, options)
     kind = target.kind
     if deleted.present:
         status = 202 if options.orphan_dependents is False else 200
-        return object_response(ctx, request, target.view, deleted.result, status)
-    if (kind.group, kind.plural) in RETURN_OBJECT:
-        return object_response(ctx, request, target.view, deleted.result)
+        return ObjectResult(target.view, deleted.result, status)
+    if target.stored_kind.returns_deleted:
+        return ObjectResult(target.view, deleted.result)
     uid = deleted.result.object()["metadata"].get("uid", "")
-    return plain_response(request, success(kind.plural, target.name, uid, kind.group))
+    return PlainResult(success(kind.plural, target.name, uid, kind.group))
 
 
-async def read_options(ctx: RestContext, request: Request) -> DeleteOptions:
-    body = await read_other(ctx, request, "", "v1", "DeleteOptions")
+async def read_options(request: Request) -> DeleteOptions:
+    body = await read_other(request, "", "v1", "DeleteOptions")
     return parse_delete_options(request.query, body)
 
 
 async def delete_object(ctx: RestContext, request: Request, target: Target, options: DeleteOptions) -> Deleted:
-    """Raises NotFound, Conflict, Forbidden."""
+    """What is deleted was admitted as it was: after a lost race it is admitted again.
+
+    Raises NotFound, Conflict, Forbidden.
+    """
     storage, key = target.storage, target.key
-    hook = ctx.hooks.of(storage.kind.group, storage.kind.plural)
-    current: Versioned | None = storage.cache.get(key)
-    admitted = False
+    hook = ctx.hooks.of(storage.kind)
+    current: CachedEntry | None = storage.cache.get(key)
+    fresh = current is None
+    if fresh:
+        current = await storage.newest(key)
     for _ in range(MAX_ATTEMPTS):
         if current is None:
             raise target.not_found()
-        check_preconditions(target, options, current)
-        if not admitted:
-            write = WriteOptions(dry_run=options.dry_run)
-            attributes = admission_attributes(request, storage.kind, "DELETE", target, write, None, current.object())
-            await ctx.admission.admit(attributes)
-            await ctx.admission.validate(attributes)
-            admitted = True
+        if current.damaged:
+            return await _remove_damaged(ctx, request, target, options, current)
         try:
+            check_preconditions(target, options, current)
+            await _admit(ctx, request, target, options, current.object())
             return await carry_through(_attempt(ctx, target, options, current), hook)
         except RevisionConflict:
-            entry = await storage.fresh(key)
-            current = storage.cache.wrap(entry) if entry is not None else None
-    raise errors.conflict(target.kind.plural, target.name, target.kind.group)
+            pass
+        except ApiError:
+            newest = None if fresh else await storage.newest(key)
+            if fresh or (newest is not None and newest.revision == current.revision):
+                raise
+        current, fresh = await storage.newest(key), True
+    raise target.conflict()
+
+
+async def _admit(ctx: RestContext, request: Request, target: Target, options: DeleteOptions, old: Obj | None) -> None:
+    write = new_write(request, "DELETE", target, WriteOptions(dry_run=options.dry_run), None, old)
+    write.options = options
+    await ctx.admission.admit(write)
+    await ctx.admission.validate(write)
+
+
+async def _remove_damaged(
+    ctx: RestContext, request: Request, target: Target, options: DeleteOptions, current: CachedEntry
+) -> Deleted:
+    """What cannot be read can still be deleted; there are no finalizers left to ask, so it goes at once."""
+    await _admit(ctx, request, target, options, None)
+    if not options.dry_run:
+        await target.storage.remove(target.key, current.revision)
+    metadata: Obj = {"name": target.name} | ({"namespace": target.namespace} if target.namespace else {})
+    gone = target.storage.with_revision({"metadata": metadata}, current.revision)
+    return Deleted(Stored(target.storage, target.key, None, current.revision, gone), present=False)
 
 
 def check_preconditions(target: Target, options: DeleteOptions, current: Versioned) -> None:
     check_precondition_uid(target, options.uid, current)
     if options.resource_version and options.resource_version != str(current.revision):
-        detail = (
+        raise target.conflict(
             f"Precondition failed: ResourceVersion in precondition: {options.resource_version}, "
             f"ResourceVersion in object meta: {current.revision}"
         )
-        raise errors.conflict(target.kind.plural, target.name, target.kind.group, detail)
 
 
 async def _attempt(ctx: RestContext, target: Target, options: DeleteOptions, current: Versioned) -> Deleted:
     """Raises RevisionConflict."""
-    storage, kind = target.storage, target.storage.kind
+    storage, kind = target.storage, target.stored_kind
     old = current.object()
-    hook = ctx.hooks.of(kind.group, kind.plural)
-    plan = plan_deletion(kind, old, options, ctx.clock.now(), removable=hook.removable(old))
+    plan = plan_deletion(kind, old, options, ctx.clock.now())
     if plan.obj is None:
         if not options.dry_run:
             await storage.remove(target.key, current.revision)
-            await hook.committed(None, old, None)
+            await ctx.hooks.of(kind).committed(None, old, None)
         return Deleted(current, present=False)
     if plan.unchanged:
         return Deleted(current, present=True)
     if not old["metadata"].get("deletionTimestamp"):
-        hook.prepare_delete(plan.obj)
+        kind.prepare_delete(plan.obj)
     if options.dry_run:
-        return Deleted(Written(None, current.revision, plan.obj), present=True)
+        return Deleted(Stored(storage, target.key, None, current.revision, plan.obj), present=True)
     return Deleted(await storage.commit(target.key, current.revision, plan.obj), present=True)
 
 
-def plan_deletion(kind: Kind, old: Obj, options: DeleteOptions, now: datetime, *, removable: bool) -> Plan:
+def plan_deletion(kind: Kind, old: Obj, options: DeleteOptions, now: datetime) -> Plan:
     """What one DELETE does to an object. Pure; ``old`` is not changed."""
     new: Obj = deep_copy(old)
-    meta = new["metadata"]
+    meta, removable = new["metadata"], kind.removable(old)
     finalizers = deletion_finalizers(kind, meta.get("finalizers") or [], options)
     if finalizers:
         meta["finalizers"] = finalizers
     else:
         meta.pop("finalizers", None)
-    grace = grace_seconds(kind, old, options)
+    grace = kind.grace_seconds(old, options.grace_period_seconds)
     started, previous = meta.get("deletionTimestamp"), meta.get("deletionGracePeriodSeconds") or 0
     if not started:
         if not grace and not finalizers and removable:
@@ -155,19 +170,6 @@ def plan_deletion(kind: Kind, old: Obj, options: DeleteOptions, now: datetime, *
     if not previous and not finalizers and removable:
         return Plan(None)
     return Plan(new, unchanged=new == old)
-
-
-def grace_seconds(kind: Kind, obj: Obj, options: DeleteOptions) -> int:
-    """0: at once. Kinds without grace ignore what the client asks for."""
-    if kind.grace_period_seconds is None:
-        return 0
-    if kind.plural == "pods" and not kind.group:
-        phase = (obj.get("status") or {}).get("phase")
-        if not (obj.get("spec") or {}).get("nodeName") or phase in ("Succeeded", "Failed"):
-            return 0  # no node has anything to stop
-    wanted = options.grace_period_seconds
-    grace = kind.grace_period_seconds(obj) if wanted is None else wanted
-    return 1 if (grace or 0) < 0 else grace or 0
 
 
 def deletion_finalizers(kind: Kind, present: list[str], options: DeleteOptions) -> list[str]:

@@ -6,23 +6,23 @@ import asyncio
 from dataclasses import replace
 
 from sampan.api import errors
-from sampan.server.registry import Versioned
-from sampan.server.request import Request, Response
+from sampan.server.options import parse_list_options
+from sampan.server.request import Request
 from sampan.server.rest.context import RestContext
 from sampan.server.rest.delete import delete_object, read_options
 from sampan.server.rest.list import read_page
-from sampan.server.rest.options import parse_list_options
-from sampan.server.rest.respond import Page, list_response
+from sampan.server.results import Page, PageResult
+from sampan.server.storage import Versioned
 
 #: objects deleted at the same time: they share the store's group commits
 _CONCURRENCY = 16
 
 
-async def delete_collection(ctx: RestContext, request: Request) -> Response:
+async def delete_collection(ctx: RestContext, request: Request) -> PageResult:
     target = ctx.target(request)
     selection = parse_list_options(request.query, target.kind, watch=False)
-    options = await read_options(ctx, request)
-    page = await read_page(target, selection)
+    options = await read_options(request)
+    page = await read_page(ctx, target, selection)
     gate = asyncio.Semaphore(_CONCURRENCY)
     results: list[Versioned] = []
 
@@ -38,11 +38,11 @@ async def delete_collection(ctx: RestContext, request: Request) -> Response:
 
     try:
         async with asyncio.TaskGroup() as group:
-            for entry in page.entries:
+            for entry in page.entries():
                 group.create_task(remove(entry), name=f"delete {target.kind.plural}")
     except* errors.ApiError as raised:
         raise _first(raised) from raised
-    return list_response(ctx, request, target.view, Page(results, target.storage.cache.revision))
+    return PageResult(target.view, Page.of(results, target.storage.cache.revision))
 
 
 def _first(group: BaseExceptionGroup[errors.ApiError]) -> errors.ApiError:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from sampan.server.errors import too_large_resource_version
-from sampan.server.registry import ResourceStorage
-from sampan.server.request import Request, Response
+from sampan.server.options import parse_resource_version
+from sampan.server.request import Request
 from sampan.server.rest.context import RestContext
-from sampan.server.rest.options import parse_resource_version
-from sampan.server.rest.respond import object_response
+from sampan.server.results import ObjectResult
+from sampan.server.storage import ResourceStorage
 from sampan.store.protocol import FutureRevision
 
 #: how long a read waits for a resourceVersion that has not happened yet (upstream's blockTimeout)
 FUTURE_WAIT_SECONDS = 3.0
 
 
-async def get(ctx: RestContext, request: Request) -> Response:
+async def get(ctx: RestContext, request: Request) -> ObjectResult:
     target = ctx.target(request)
     cache = target.storage.cache
     version = request.query.get("resourceVersion", "") if request.query else ""
@@ -22,7 +22,7 @@ async def get(ctx: RestContext, request: Request) -> Response:
     entry = cache.get(target.key)
     if entry is None:
         raise target.not_found()
-    return object_response(ctx, request, target.view, entry)
+    return ObjectResult(target.view, entry)
 
 
 async def settle(storage: ResourceStorage, revision: int | None) -> None:

@@ -10,20 +10,21 @@ import base64
 import binascii
 import posixpath
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import orjson
 
 from sampan.api import errors
 from sampan.api.types import Obj
-from sampan.server.registry import ResourceStorage, Versioned
-from sampan.server.request import Request, Response
-from sampan.server.rest.context import RestContext, Target
+from sampan.server.horizon import Horizon
+from sampan.server.options import ListOptions, parse_list_options, parse_resource_version
+from sampan.server.request import Request
+from sampan.server.rest.context import RestContext
 from sampan.server.rest.get import settle
-from sampan.server.rest.options import ListOptions, parse_list_options, parse_resource_version
-from sampan.server.rest.respond import Page, list_response
-from sampan.server.rest.selection import Selection
+from sampan.server.results import Page, PageResult
+from sampan.server.selection import Selection
+from sampan.server.storage import Stored, Versioned
+from sampan.server.target import Target
 from sampan.store.protocol import Compacted, FutureRevision
 
 _TOKEN_VERSION = "meta.k8s.io/v1"
@@ -54,24 +55,24 @@ class ExpiredContinue(errors.Expired):
         return {**super().status(), "metadata": {"continue": self._token}}
 
 
-async def list_(ctx: RestContext, request: Request) -> Response:
+async def list_(ctx: RestContext, request: Request) -> PageResult:
     target = ctx.target(request)
     options = parse_list_options(request.query, target.kind, watch=False)
-    page = await read_page(target, options)
-    return list_response(ctx, request, target.view, page)
+    return PageResult(target.view, await read_page(ctx, target, options))
 
 
-async def read_page(target: Target, options: ListOptions) -> Page:
+async def read_page(ctx: RestContext, target: Target, options: ListOptions) -> Page:
     """Raises BadRequest, Expired, Timeout."""
     selection = Selection(target, options)
     if options.continue_token:
-        return await _continued(selection, options)
+        return await _continued(selection, options, ctx.horizon)
     revision = parse_resource_version(options.resource_version)
     storage = target.storage
     exact = options.match == "Exact" or (not options.match and bool(options.limit) and bool(revision))
     if exact and revision:
         await settle(storage, revision)
         if revision != storage.cache.revision:
+            _check_horizon(ctx.horizon, revision)
             return await _historical(selection, revision, options.limit, "")
     else:
         await settle(storage, revision)
@@ -81,17 +82,26 @@ async def read_page(target: Target, options: ListOptions) -> Page:
 
 def _current(selection: Selection, limit: int, after: str) -> Page:
     """From the cache; nothing is awaited, so that entries and revision belong together."""
-    return _cut(selection, selection.entries(after), selection.storage.cache.revision, limit)
+    cache = selection.storage.cache
+    if limit or after:
+        return _cut(selection, selection.entries(after), cache.revision, limit)
+    return Page(selection.entries, cache.revision, question=selection.question, version=cache.version(selection.prefix))
+
+
+def _check_horizon(horizon: Horizon, revision: int) -> None:
+    """Raises Compacted: the store may still know that revision, but no client may count on it any more."""
+    if revision < horizon.oldest:
+        raise Compacted(revision, horizon.oldest)
 
 
 def _cut(selection: Selection, entries: Sequence[Keyed], revision: int, limit: int) -> Page:
     if not limit or len(entries) <= limit:
-        return Page(entries, revision)
+        return Page.of(entries, revision)
     token = make_token(revision, entries[limit - 1].key.removeprefix(selection.prefix) + "\0")
-    return Page(entries[:limit], revision, token, len(entries) - limit if selection.everything else None)
+    return Page.of(entries[:limit], revision, token, len(entries) - limit if selection.everything else None)
 
 
-async def _continued(selection: Selection, options: ListOptions) -> Page:
+async def _continued(selection: Selection, options: ListOptions, horizon: Horizon) -> Page:
     revision, start = parse_token(options.continue_token)
     after = (selection.prefix + start).removesuffix("\0")
     storage = selection.storage
@@ -99,6 +109,7 @@ async def _continued(selection: Selection, options: ListOptions) -> Page:
     if revision in (_INCONSISTENT, storage.cache.revision):
         return _current(selection, options.limit, after)
     try:
+        _check_horizon(horizon, revision)
         return await _historical(selection, revision, options.limit, after)
     except (Compacted, errors.Expired) as error:
         raise ExpiredContinue(make_token(_INCONSISTENT, start)) from error
@@ -106,33 +117,20 @@ async def _continued(selection: Selection, options: ListOptions) -> Page:
         raise errors.BadRequest(f"invalid continue token: resource version {revision} is in the future") from error
 
 
-@dataclass(frozen=True, slots=True)
-class HistoricalEntry:
-    """An entry read from the store's history."""
-
-    key: str
-    value: bytes
-    revision: int
-    storage: ResourceStorage
-
-    def object(self) -> Obj:
-        return self.storage.decode(self.value, self.revision)
-
-
 async def _historical(selection: Selection, revision: int, limit: int, after: str) -> Page:
     """As of an older revision. Raises Compacted (410 Expired)."""
     storage = selection.storage
     if selection.everything:
         found = await storage.store.range(selection.prefix, limit=limit, after=after or None, revision=revision)
-        entries = [HistoricalEntry(e.key, e.value, e.revision, storage) for e in found.entries]
+        entries = [storage.historical(entry) for entry in found.entries]
         if not found.remaining:
-            return Page(entries, revision)
+            return Page.of(entries, revision)
         token = make_token(revision, entries[-1].key.removeprefix(selection.prefix) + "\0")
-        return Page(entries, revision, token, found.remaining)
-    matching: list[HistoricalEntry] = []
+        return Page.of(entries, revision, token, found.remaining)
+    matching: list[Stored] = []
     while True:
         found = await storage.store.range(selection.prefix, limit=_HISTORY_PAGE, after=after or None, revision=revision)
-        candidates = (HistoricalEntry(e.key, e.value, e.revision, storage) for e in found.entries)
+        candidates = (storage.historical(entry) for entry in found.entries)
         matching += [entry for entry in candidates if selection.matches_object(entry.object())]
         if not found.remaining or (limit and len(matching) > limit):
             return _cut(selection, matching, revision, limit)
@@ -151,7 +149,7 @@ def parse_token(token: str) -> tuple[int, str]:
         text = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
         value = orjson.loads(text)
     except (binascii.Error, ValueError) as error:
-        raise errors.BadRequest(f"continue key is not valid: {error}") from error
+        raise errors.BadRequest("continue key is not valid: it is no token that this server made") from error
     if not isinstance(value, dict) or value.get("v") != _TOKEN_VERSION:
         raise errors.BadRequest("continue key is not valid: server does not recognize this encoded version")
     revision, start = value.get("rv"), value.get("start")
@@ -159,5 +157,5 @@ def parse_token(token: str) -> tuple[int, str]:
         raise errors.BadRequest("continue key is not valid: incorrect encoded start resourceVersion")
     path = "/" + start.lstrip("/")
     if posixpath.normpath(path) != path.rstrip("/") or "//" in start:
-        raise errors.BadRequest(f"continue key is not valid: {start!r}")
+        raise errors.BadRequest(f"continue key is not valid: {start}")
     return revision, start.lstrip("/")

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Mapping
 
 from sampan.api import errors
 from sampan.api.kind import Kind
-from sampan.server.request import Request, RequestInfo, Response
-from sampan.server.rest import computed, scale
-from sampan.server.rest.binding import bind
+from sampan.api.strategies import strategy_for
+from sampan.server.kinds import computed
+from sampan.server.request import Request, RequestInfo
+from sampan.server.rest import scale
 from sampan.server.rest.body import kind_or_fail
-from sampan.server.rest.componentstatus import component_statuses
-from sampan.server.rest.context import RestContext
+from sampan.server.rest.context import Connector, RestContext, Verb
 from sampan.server.rest.create import create
 from sampan.server.rest.delete import delete
 from sampan.server.rest.deletecollection import delete_collection
-from sampan.server.rest.eviction import evict
 from sampan.server.rest.get import get
 from sampan.server.rest.list import list_
 from sampan.server.rest.patch import patch
-from sampan.server.rest.strategies import strategy_for
 from sampan.server.rest.update import update
 from sampan.server.rest.watch import watch
-
-Verb = Callable[[RestContext, Request], Awaitable[Response]]
+from sampan.server.results import Result
+from sampan.server.write import Write
 
 _MAIN: dict[str, Verb] = {
     "create": create,
@@ -37,39 +35,44 @@ _MAIN: dict[str, Verb] = {
 }
 _SCALE: dict[str, Verb] = {"get": scale.get_scale, "update": scale.update_scale, "patch": scale.patch_scale}
 _UPDATED: dict[str, Verb] = {"get": get, "update": update, "patch": patch}
-_SPECIAL: dict[tuple[str, str, str], Verb] = {
-    ("", "pods", "binding"): bind,
-    ("", "pods", "eviction"): evict,
-    ("", "serviceaccounts", "token"): computed.create_token,
-}
 #: what may be addressed with a name, and what without
 _NAMED = frozenset({"get", "update", "patch", "delete"})
 
 
-async def serve(ctx: RestContext, request: Request) -> Response:
+async def serve(ctx: RestContext, request: Request) -> Result:
     """Raises ApiError."""
     info = request.info
     kind = kind_or_fail(info.kind)
     if kind.deprecation_warning:
         request.warn(kind.deprecation_warning)
-    handler = ctx.connect.get((kind.group, kind.plural, info.subresource)) if info.subresource else None
-    if handler is not None:
-        if info.subresource != "log" and "dryRun" in request.query:
-            raise errors.BadRequest("the dryRun parameter is not supported")  # a connection is no rehearsal
-        return await handler(request)
-    return await find(kind, info, request.method)(ctx, request)
+    connector = ctx.connect.get((kind.group, kind.plural, info.subresource)) if info.subresource else None
+    if connector is not None:
+        return await _connect(ctx, request, kind, connector)
+    return await find(ctx, kind, info, request.method)(ctx, request)
 
 
-def find(kind: Kind, info: RequestInfo, method: str) -> Verb:
+async def _connect(ctx: RestContext, request: Request, kind: Kind, connector: Connector) -> Result:
+    """A connection is admitted, and is no rehearsal; reading a log is neither."""
+    info, options = request.info, connector.options(request)
+    if options is not None:
+        if "dryRun" in request.query:
+            raise errors.BadRequest("the dryRun parameter is not supported")
+        place = (info.subresource, info.namespace, info.name)
+        write = Write("CONNECT", kind, *place, options, None, request.user, False, request, kind)
+        await ctx.admission.admit(write)
+        await ctx.admission.validate(write)
+    return await connector.handle(request)
+
+
+def find(ctx: RestContext, kind: Kind, info: RequestInfo, method: str) -> Verb:
     """Raises NotFound for an unknown subresource, MethodNotAllowed for a verb it does not have."""
     if method == "HEAD":
         raise not_allowed()
+    own = ctx.own_verbs.get((kind.group, kind.plural, info.subresource))
     if info.subresource:
-        return _subresource(kind, info)
-    if kind.group == "" and kind.kind == "Binding" and info.verb == "create":
-        return bind
-    if kind.group == "" and kind.kind == "ComponentStatus" and info.verb in ("get", "list"):
-        return component_statuses
+        return _subresource(kind, info, own)
+    if own is not None and info.verb in own:
+        return own[info.verb]
     if info.verb not in kind.verbs or info.verb not in _MAIN:
         raise not_allowed()
     if "list" not in kind.verbs:
@@ -88,12 +91,13 @@ def _check_level(kind: Kind, info: RequestInfo, method: str) -> None:
         raise not_allowed()
 
 
-def _subresource(kind: Kind, info: RequestInfo) -> Verb:
+def _subresource(kind: Kind, info: RequestInfo, own: Mapping[str, Verb] | None) -> Verb:
     name = info.subresource
+    verbs: Mapping[str, Verb]
     if name == "scale" and kind.scale is not None:
         verbs = _SCALE
-    elif (kind.group, kind.plural, name) in _SPECIAL:
-        verbs = {"create": _SPECIAL[kind.group, kind.plural, name]}
+    elif own is not None:
+        verbs = own
     elif strategy_for(kind, name) is not None:
         verbs = _UPDATED
     else:

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from sampan.api import errors, labels, objects, schema
 from sampan.api.kind import Kind, ScalePaths
-from sampan.api.patch import apply_patch
+from sampan.api.strategies import MAIN
 from sampan.api.types import Obj
-from sampan.server.registry import HasObject, Versioned
-from sampan.server.request import Request, Response
-from sampan.server.rest.body import media_type, read_other, unsupported_media_type
-from sampan.server.rest.context import RestContext, Target
+from sampan.server.options import WriteOptions, names_version, parse_resource_version, parse_write_options
+from sampan.server.request import Request
+from sampan.server.rest.body import media_type, read_other, read_patch, unsupported_media_type
+from sampan.server.rest.context import RestContext
 from sampan.server.rest.get import settle
-from sampan.server.rest.options import WriteOptions, parse_resource_version, parse_write_options
-from sampan.server.rest.patch import parse_patch, supported_types
-from sampan.server.rest.respond import plain_response
-from sampan.server.rest.strategies import MAIN
+from sampan.server.rest.patch import apply, supported_types
 from sampan.server.rest.update import Change, change_object, check_precondition_uid, match_name
+from sampan.server.results import PlainResult
+from sampan.server.storage import HasObject, Versioned
+from sampan.server.target import Target
 
 _GROUP, _VERSION, _KIND = "autoscaling", "v1", "Scale"
 
@@ -55,39 +56,44 @@ def _selector_text(selector: Any) -> str:
     return labels.from_map(selector).to_string()
 
 
-async def get_scale(ctx: RestContext, request: Request) -> Response:
+async def get_scale(ctx: RestContext, request: Request) -> PlainResult:
     target = ctx.target(request)
     await settle(target.storage, parse_resource_version(request.query.get("resourceVersion", "")))
     entry = target.storage.cache.get(target.key)
     if entry is None:
         raise target.not_found()
-    return plain_response(request, scale_of(target.kind, target.view.readable(entry)))
+    return PlainResult(scale_of(target.kind, await target.view.readable(entry)))
 
 
-async def update_scale(ctx: RestContext, request: Request) -> Response:
+async def update_scale(ctx: RestContext, request: Request) -> PlainResult:
     target = ctx.target(request)
     options = parse_write_options(request.query, "UpdateOptions")
-    scale = await read_other(ctx, request, _GROUP, _VERSION, _KIND, options)
+    scale = await read_other(request, _GROUP, _VERSION, _KIND, options)
     scale.setdefault("metadata", {})
     match_name(scale, target)
-    pinned = bool(parse_resource_version(scale["metadata"].get("resourceVersion", "")))
-    return await _change(ctx, request, target, options, lambda _: scale, pinned=pinned)
+    version = scale["metadata"].get("resourceVersion", "")
+    parse_resource_version(version)
+
+    async def given(_current: HasObject) -> Obj:
+        return scale
+
+    return await _change(ctx, request, target, options, given, pinned=names_version(version))
 
 
-async def patch_scale(ctx: RestContext, request: Request) -> Response:
+async def patch_scale(ctx: RestContext, request: Request) -> PlainResult:
     target = ctx.target(request)
     content_type = media_type(request)
     if content_type not in supported_types(target):
         raise unsupported_media_type(request.headers.get("content-type", ""), ", ".join(supported_types(target)))
     options = parse_write_options(request.query, "PatchOptions")
-    body = request.obj if request.in_process else parse_patch(await request.load_body())
-    node = ctx.storages.node(_GROUP, _VERSION, _KIND)
+    body = await read_patch(request, content_type)
+    node = request.surface.node(_GROUP, _VERSION, _KIND)
     if node is None:
         raise errors.InternalError("the schema has no Scale")
 
-    def compute(current: HasObject) -> Obj:
-        before = scale_of(target.kind, target.view.writable(current))
-        scale: Obj = apply_patch(node, before, body, content_type)
+    async def compute(current: HasObject) -> Obj:
+        before = scale_of(target.kind, await target.view.writable(current))
+        scale: Obj = await apply(node, before, body.value, content_type)
         decoded = schema.decode(node, scale, _KIND)
         if decoded.error is not None:
             error = errors.invalid("patch", "", decoded.error)
@@ -98,23 +104,29 @@ async def patch_scale(ctx: RestContext, request: Request) -> Response:
 
 
 async def _change(
-    ctx: RestContext, request: Request, target: Target, options: WriteOptions, scale_for: Any, *, pinned: bool
-) -> Response:
+    ctx: RestContext,
+    request: Request,
+    target: Target,
+    options: WriteOptions,
+    scale_for: Callable[[HasObject], Awaitable[Obj]],
+    *,
+    pinned: bool,
+) -> PlainResult:
     paths = paths_of(target.kind)
 
-    def compute(current: Versioned) -> Obj:
-        scale = scale_for(current)
+    async def compute(current: Versioned) -> Obj:
+        scale = await scale_for(current)
         meta = scale.get("metadata") or {}
         check_precondition_uid(target, meta.get("uid"), current)
         replicas = (scale.get("spec") or {}).get("replicas") or 0
         if replicas < 0:
             error = errors.invalid("spec.replicas", replicas, "must be greater than or equal to 0")
             raise errors.invalid_object(_KIND, target.name, [error], _GROUP)
-        obj = target.view.writable(current)
+        obj = await target.view.writable(current)
         objects.set_path(obj, *paths.spec_replicas, value=replicas)
         if meta.get("resourceVersion"):
             obj["metadata"]["resourceVersion"] = meta["resourceVersion"]
-        return target.view.to_stored(obj)
+        return await target.view.to_stored(obj)
 
     outcome = await change_object(ctx, request, target, Change(compute, MAIN, options, pinned))
-    return plain_response(request, scale_of(target.kind, target.view.readable(outcome.result)))
+    return PlainResult(scale_of(target.kind, await target.view.readable(outcome.result)))

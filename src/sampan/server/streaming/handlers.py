@@ -6,12 +6,14 @@ from collections.abc import Callable
 
 from sampan.api import errors
 from sampan.api.clock import Random
+from sampan.api.types import Obj
 from sampan.server.reader import ObjectReader
 from sampan.server.request import Handler, Request, Response
 from sampan.server.streaming.backend import HttpClient
 from sampan.server.streaming.commands import Commands
 from sampan.server.streaming.locate import Locator, NodeTls
 from sampan.server.streaming.logs import Logs
+from sampan.server.streaming.options import connect_options
 from sampan.server.streaming.proxy import Proxy
 from sampan.server.streaming.slots import Slots
 
@@ -34,10 +36,10 @@ class StreamingHandlers:
         self._commands, self._logs = Commands(locator, slots), Logs(locator, self._http, slots)
         self._proxy = Proxy(locator, self._http, slots)
 
-    def register(self, connect: Callable[[str, str, str, Handler], None]) -> None:
+    def register(self, connect: Callable[[str, str, str, Handler, Callable[[Request], Obj | None]], None]) -> None:
         """Offers every subresource to ``Server.connect``."""
         for resource, subresource in sorted(SUBRESOURCES):
-            connect("", resource, subresource, self.handle)
+            connect("", resource, subresource, self.handle, connect_options)
 
     async def handle(self, request: Request) -> Response:
         """Raises ApiError. Returns after the end of an upgraded connection."""

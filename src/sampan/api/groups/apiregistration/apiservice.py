@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from sampan.api import names
 from sampan.api.groups import printing
 from sampan.api.groups.strategy import drop_status
 from sampan.api.kind import Column, Kind
@@ -46,6 +47,7 @@ KINDS = (
         singular="apiservice",
         namespaced=False,
         schema="io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.APIService",
+        name_check=names.path_segment,
         categories=("api-extensions",),
         status=True,
         prepare_create=drop_status,

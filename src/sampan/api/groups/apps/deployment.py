@@ -10,7 +10,7 @@ from sampan.api import errors
 from sampan.api.groups import printing
 from sampan.api.groups.core.pod_defaults import default_pod_template
 from sampan.api.groups.strategy import drop_status
-from sampan.api.kind import Column, Kind, ScalePaths
+from sampan.api.kind import IDENTITY, Column, Kind, ScalePaths
 from sampan.api.types import Obj
 from sampan.api.validation import common, pod
 from sampan.api.validation.common import Errors
@@ -121,6 +121,7 @@ KINDS = (
         singular="deployment",
         namespaced=True,
         schema="io.k8s.api.apps.v1.Deployment",
+        status_metadata=(*IDENTITY, "annotations", "finalizers"),
         short_names=("deploy",),
         categories=("all",),
         status=True,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sampan.api import errors
+from sampan.api import errors, names
 from sampan.api.groups import printing
 from sampan.api.groups.core.persistentvolumeclaim import default_claim_spec
 from sampan.api.groups.core.pod_defaults import default_pod_template
@@ -119,6 +119,7 @@ KINDS = (
         singular="statefulset",
         namespaced=True,
         schema="io.k8s.api.apps.v1.StatefulSet",
+        name_check=names.dns1123_label,
         short_names=("sts",),
         categories=("all",),
         status=True,

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sampan.api import humanize
+from sampan.api import errors, humanize, strategies
 from sampan.api.groups import printing, selectable
 from sampan.api.groups.strategy import drop_status
-from sampan.api.kind import Column, Kind, Subresource
+from sampan.api.kind import Column, Kind, Requester, Strategy, Subresource
+from sampan.api.objects import deep_copy
 from sampan.api.types import Obj
 from sampan.api.validation import common
 from sampan.api.validation.common import Errors
@@ -33,6 +34,53 @@ def _validate(obj: Obj) -> Errors:
 
 def _validate_update(new: Obj, old: Obj) -> Errors:
     return common.immutable(new.get("spec"), old.get("spec"), "spec")
+
+
+def _stamp(obj: Obj, requester: Requester) -> None:
+    """A request says who made it; nobody can say so for another."""
+    spec = obj.setdefault("spec", {})
+    for key in ("username", "uid", "groups", "extra"):
+        spec.pop(key, None)
+    if requester.name:
+        spec["username"] = requester.name
+    if requester.uid:
+        spec["uid"] = requester.uid
+    if requester.groups:
+        spec["groups"] = list(requester.groups)
+    if requester.extra:
+        spec["extra"] = {key: list(values) for key, values in requester.extra.items()}
+
+
+def _merge_approval(kind: Kind, new: Obj, old: Obj) -> Obj:
+    """All conditions are the approver's; the rest of the status, the certificate above all, stays."""
+    result = strategies.only(new, old)
+    status = result["status"] = {**(result.get("status") or {})}
+    conditions = deep_copy((new.get("status") or {}).get("conditions") or [])
+    if conditions:
+        status["conditions"] = conditions
+    else:
+        status.pop("conditions", None)
+    return result
+
+
+def _validate_approval(kind: Kind, new: Obj, old: Obj) -> Errors:
+    conditions = (new.get("status") or {}).get("conditions") or []
+    types = {condition.get("type") for condition in conditions}
+    if {"Approved", "Denied"} <= types:
+        text = "Approved and Denied conditions are mutually exclusive"
+        return [errors.invalid("status.conditions", "Denied", text)]
+    found: Errors = []
+    before = {c.get("type") for c in (old.get("status") or {}).get("conditions") or []}
+    for gone in sorted({"Approved", "Denied", "Failed"} & before - types):
+        found.append(errors.forbidden("status.conditions", f'updates may not remove a condition of type "{gone}"'))
+    for index, condition in enumerate(conditions):
+        if condition.get("type") in ("Approved", "Denied") and condition.get("status") != "True":
+            path = f"status.conditions[{index}].status"
+            found.append(errors.not_supported(path, condition.get("status", ""), ("True",)))
+    return found
+
+
+_APPROVAL = Strategy(_merge_approval, _validate_approval, counts_generation=False)
 
 
 def _row(obj: Obj, now: datetime) -> Sequence[Any]:
@@ -60,9 +108,15 @@ KINDS = (
         short_names=("csr",),
         status=True,
         prepare_create=drop_status,
+        stamp=_stamp,
         subresources=(
             Subresource(
-                "approval", "CertificateSigningRequest", "certificates.k8s.io", "v1", ("get", "patch", "update")
+                "approval",
+                "CertificateSigningRequest",
+                "certificates.k8s.io",
+                "v1",
+                ("get", "patch", "update"),
+                _APPROVAL,
             ),
         ),
         validate=_validate,

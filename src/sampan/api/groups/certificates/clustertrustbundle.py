@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from sampan.api import names
 from sampan.api.groups import printing, selectable
 from sampan.api.kind import Column, Kind
 from sampan.api.types import Obj
@@ -30,6 +31,7 @@ KINDS = (
         singular="clustertrustbundle",
         namespaced=False,
         schema="io.k8s.api.certificates.v1.ClusterTrustBundle",
+        name_check=names.path_segment,
         unconditional_update=False,
         validate=_validate,
         columns=(

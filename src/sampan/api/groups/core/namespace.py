@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sampan.api import errors, names
+from sampan.api import errors, names, strategies
 from sampan.api.groups import printing, selectable
-from sampan.api.kind import Column, Kind, Subresource
+from sampan.api.kind import Column, Kind, Strategy, Subresource
 from sampan.api.types import Obj
 from sampan.api.validation import common
 from sampan.api.validation.common import Errors
@@ -34,6 +34,25 @@ def _prepare_create(namespace: Obj) -> None:
 def _prepare_update(new: Obj, old: Obj) -> None:
     """Finalizers of the spec change through /finalize only."""
     new.setdefault("spec", {})["finalizers"] = list((old.get("spec") or {}).get("finalizers") or [])
+
+
+def _prepare_delete(namespace: Obj) -> None:
+    namespace.setdefault("status", {})["phase"] = "Terminating"
+
+
+def _removable(namespace: Obj) -> bool:
+    """It stays until its content is gone and the finalizers of its spec with it."""
+    return not (namespace.get("spec") or {}).get("finalizers")
+
+
+def _merge_finalize(kind: Kind, new: Obj, old: Obj) -> Obj:
+    result = strategies.only(new, old)
+    spec = result["spec"] = {**(result.get("spec") or {})}
+    spec["finalizers"] = list((new.get("spec") or {}).get("finalizers") or [])
+    return result
+
+
+_FINALIZE = Strategy(_merge_finalize, strategies.nothing_to_check, counts_generation=False)
 
 
 def _validate(namespace: Obj) -> Errors:
@@ -74,15 +93,18 @@ KINDS = (
         singular="namespace",
         namespaced=False,
         schema="io.k8s.api.core.v1.Namespace",
+        name_check=names.dns1123_label,
         short_names=("ns",),
         status=True,
         verbs=("create", "delete", "get", "list", "patch", "update", "watch"),
-        subresources=(Subresource("finalize", "Namespace", "", "v1", ("update",)),),
+        subresources=(Subresource("finalize", "Namespace", "", "v1", ("update",), _FINALIZE),),
         default=_default,
         validate=_validate,
         validate_status=_validate_status,
         prepare_create=_prepare_create,
         prepare_update=_prepare_update,
+        prepare_delete=_prepare_delete,
+        removable=_removable,
         columns=(printing.NAME, Column("Status"), printing.AGE),
         row=_row,
         selectable_fields=selectable.fields_at("status.phase"),

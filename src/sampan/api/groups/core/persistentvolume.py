@@ -110,6 +110,7 @@ KINDS = (
         singular="persistentvolume",
         namespaced=False,
         schema="io.k8s.api.core.v1.PersistentVolume",
+        returns_deleted=True,
         short_names=("pv",),
         status=True,
         default=_default,

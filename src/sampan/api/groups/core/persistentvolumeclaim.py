@@ -119,6 +119,7 @@ KINDS = (
         singular="persistentvolumeclaim",
         namespaced=True,
         schema="io.k8s.api.core.v1.PersistentVolumeClaim",
+        returns_deleted=True,
         short_names=("pvc",),
         status=True,
         default=_default,

@@ -50,9 +50,15 @@ def _selectable(pod: Obj) -> Mapping[str, str]:
     }
 
 
-def _grace_period_seconds(pod: Obj) -> int | None:
-    seconds: int | None = (pod.get("spec") or {}).get("terminationGracePeriodSeconds")
-    return 30 if seconds is None else seconds
+def _grace_seconds(pod: Obj, wanted_seconds: int | None) -> int:
+    """The client's wish, or the pod's own; at least one second, unless no node has anything to stop."""
+    spec = pod.get("spec") or {}
+    if not spec.get("nodeName") or (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
+        return 0
+    seconds = spec.get("terminationGracePeriodSeconds") if wanted_seconds is None else wanted_seconds
+    if seconds is None:
+        return 30
+    return 1 if seconds < 0 else int(seconds)
 
 
 def _prepare_create(pod: Obj) -> None:
@@ -92,6 +98,7 @@ KINDS = (
         singular="pod",
         namespaced=True,
         schema="io.k8s.api.core.v1.Pod",
+        returns_deleted=True,
         short_names=("po",),
         categories=("all",),
         status=True,
@@ -99,15 +106,17 @@ KINDS = (
         subresources=(
             Subresource("attach", "PodAttachOptions", "", "v1", ("create", "get")),
             Subresource("binding", "Binding", "", "v1", ("create",)),
-            Subresource("ephemeralcontainers", "Pod", "", "v1", ("get", "patch", "update")),
+            Subresource(
+                "ephemeralcontainers", "Pod", "", "v1", ("get", "patch", "update"), pod_update.EPHEMERAL_CONTAINERS
+            ),
             Subresource("eviction", "Eviction", "policy", "v1", ("create",)),
             Subresource("exec", "PodExecOptions", "", "v1", ("create", "get")),
             Subresource("log", "Pod", "", "v1", ("get",)),
             Subresource("portforward", "PodPortForwardOptions", "", "v1", ("create", "get")),
             Subresource("proxy", "PodProxyOptions", "", "v1", PROXY_VERBS),
-            Subresource("resize", "Pod", "", "v1", ("get", "patch", "update")),
+            Subresource("resize", "Pod", "", "v1", ("get", "patch", "update"), pod_update.RESIZE),
         ),
-        grace_period_seconds=_grace_period_seconds,
+        grace_seconds=_grace_seconds,
         default=default_pod,
         validate=_validate,
         validate_update=pod_update.validate_update,

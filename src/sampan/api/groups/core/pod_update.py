@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from sampan.api import errors
+from sampan.api import errors, strategies
 from sampan.api.groups.core.qos import compute_qos_class, qos_class
+from sampan.api.kind import Kind, Strategy
+from sampan.api.objects import deep_copy
 from sampan.api.types import Obj
 from sampan.api.validation import common
 from sampan.api.validation import pod as pod_validation
@@ -173,3 +175,32 @@ def validate_resize(new: Obj, old: Obj) -> Errors:
         text = f'Pod QOS Class may not change as a result of resizing (currently "{qos_class(old)}")'
         found.append(errors.invalid("spec", qos_class(old), text))
     return found
+
+
+def _merge_ephemeral_containers(kind: Kind, new: Obj, old: Obj) -> Obj:
+    result = strategies.only(new, old)
+    given = (new.get("spec") or {}).get("ephemeralContainers") or []
+    if given:
+        result["spec"] = {**result["spec"], "ephemeralContainers": deep_copy(given)}
+    return result
+
+
+def _merge_resize(kind: Kind, new: Obj, old: Obj) -> Obj:
+    """Of the spec only resources and resize policies of containers (KEP-1287)."""
+    result = strategies.only(new, old)
+    wanted = new.get("spec") or {}
+    for group in ("containers", "initContainers"):
+        by_name = {container.get("name"): container for container in wanted.get(group) or []}
+        for container in result["spec"].get(group) or []:
+            given = by_name.get(container.get("name"))
+            if given is not None:
+                strategies.take(container, given, "resources")
+                strategies.take(container, given, "resizePolicy")
+    return result
+
+
+#: the strategies of pods/ephemeralcontainers and pods/resize
+EPHEMERAL_CONTAINERS = Strategy(
+    _merge_ephemeral_containers, lambda kind, new, old: validate_ephemeral_containers(new, old)
+)
+RESIZE = Strategy(_merge_resize, lambda kind, new, old: validate_resize(new, old))

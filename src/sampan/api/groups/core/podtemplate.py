@@ -38,6 +38,7 @@ KINDS = (
         singular="podtemplate",
         namespaced=True,
         schema="io.k8s.api.core.v1.PodTemplate",
+        returns_deleted=True,
         generation=True,
         default=_default,
         validate=_validate,

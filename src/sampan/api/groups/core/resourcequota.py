@@ -65,6 +65,7 @@ KINDS = (
         singular="resourcequota",
         namespaced=True,
         schema="io.k8s.api.core.v1.ResourceQuota",
+        returns_deleted=True,
         short_names=("quota",),
         status=True,
         prepare_create=drop_status,

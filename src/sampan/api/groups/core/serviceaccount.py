@@ -24,6 +24,7 @@ KINDS = (
         singular="serviceaccount",
         namespaced=True,
         schema="io.k8s.api.core.v1.ServiceAccount",
+        returns_deleted=True,
         short_names=("sa",),
         subresources=(Subresource("token", "TokenRequest", "authentication.k8s.io", "v1", ("create",)),),
         columns=(printing.NAME, printing.number("Secrets"), printing.AGE),

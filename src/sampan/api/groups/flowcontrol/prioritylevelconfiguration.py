@@ -8,7 +8,7 @@ from typing import Any
 
 from sampan.api.groups import printing
 from sampan.api.groups.strategy import drop_status
-from sampan.api.kind import Column, Kind
+from sampan.api.kind import IDENTITY, Column, Kind
 from sampan.api.types import Obj
 from sampan.api.validation import common
 from sampan.api.validation.common import Errors
@@ -58,6 +58,7 @@ KINDS = (
         singular="prioritylevelconfiguration",
         namespaced=False,
         schema="io.k8s.api.flowcontrol.v1.PriorityLevelConfiguration",
+        status_metadata=IDENTITY,
         status=True,
         prepare_create=drop_status,
         generation=True,

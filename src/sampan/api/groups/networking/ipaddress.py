@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from sampan.api import names
 from sampan.api.groups import printing
 from sampan.api.kind import Column, Kind
 from sampan.api.types import Obj
@@ -38,6 +39,7 @@ KINDS = (
         singular="ipaddress",
         namespaced=False,
         schema="io.k8s.api.networking.v1.IPAddress",
+        name_check=names.ip_address,
         short_names=("ip",),
         validate=_validate,
         validate_update=_validate_update,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sampan.api import errors
+from sampan.api import errors, names
 from sampan.api.groups import printing
 from sampan.api.groups.rbac import rules
 from sampan.api.kind import Kind
@@ -33,6 +33,7 @@ KINDS = (
         singular="clusterrole",
         namespaced=False,
         schema="io.k8s.api.rbac.v1.ClusterRole",
+        name_check=names.path_segment,
         create_on_update=True,
         validate=_validate,
         columns=printing.CREATED_AT_COLUMNS,

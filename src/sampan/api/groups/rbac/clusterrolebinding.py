@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from sampan.api import names
 from sampan.api.groups import printing
 from sampan.api.groups.rbac import rules
 from sampan.api.kind import Column, Kind
@@ -32,6 +33,7 @@ KINDS = (
         singular="clusterrolebinding",
         namespaced=False,
         schema="io.k8s.api.rbac.v1.ClusterRoleBinding",
+        name_check=names.path_segment,
         create_on_update=True,
         default=rules.default_binding,
         validate=_validate,

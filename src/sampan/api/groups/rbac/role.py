@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sampan.api import names
 from sampan.api.groups import printing
 from sampan.api.groups.rbac import rules
 from sampan.api.kind import Kind
@@ -22,6 +23,7 @@ KINDS = (
         singular="role",
         namespaced=True,
         schema="io.k8s.api.rbac.v1.Role",
+        name_check=names.path_segment,
         create_on_update=True,
         validate=_validate,
         columns=printing.CREATED_AT_COLUMNS,

@@ -9,7 +9,7 @@ from typing import Any
 from sampan.api.groups import printing
 from sampan.api.groups.resource.devices import default_claim_spec
 from sampan.api.groups.strategy import drop_status
-from sampan.api.kind import Column, Kind
+from sampan.api.kind import IDENTITY, Column, Kind
 from sampan.api.types import Obj
 from sampan.api.validation import common
 from sampan.api.validation.common import Errors
@@ -46,6 +46,7 @@ KINDS = (
         singular="resourceclaim",
         namespaced=True,
         schema="io.k8s.api.resource.v1.ResourceClaim",
+        status_metadata=IDENTITY,
         status=True,
         prepare_create=drop_status,
         default=_default,

@@ -8,7 +8,7 @@ from typing import Any
 
 from sampan.api.groups import printing
 from sampan.api.groups.strategy import drop_status
-from sampan.api.kind import Kind
+from sampan.api.kind import IDENTITY, Kind
 from sampan.api.types import Obj
 from sampan.api.validation import common
 from sampan.api.validation.common import Errors
@@ -31,6 +31,7 @@ KINDS = (
         singular="podgroup",
         namespaced=True,
         schema="io.k8s.api.scheduling.v1beta1.PodGroup",
+        status_metadata=IDENTITY,
         status=True,
         prepare_create=drop_status,
         validate=_validate,

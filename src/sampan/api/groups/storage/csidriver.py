@@ -47,6 +47,7 @@ KINDS = (
         singular="csidriver",
         namespaced=False,
         schema="io.k8s.api.storage.v1.CSIDriver",
+        returns_deleted=True,
         generation=True,
         unconditional_update=False,
         default=_default,

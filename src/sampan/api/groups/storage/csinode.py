@@ -25,6 +25,7 @@ KINDS = (
         singular="csinode",
         namespaced=False,
         schema="io.k8s.api.storage.v1.CSINode",
+        returns_deleted=True,
         unconditional_update=False,
         columns=(
             printing.NAME,

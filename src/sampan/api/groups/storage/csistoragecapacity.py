@@ -36,6 +36,7 @@ KINDS = (
         singular="csistoragecapacity",
         namespaced=True,
         schema="io.k8s.api.storage.v1.CSIStorageCapacity",
+        returns_deleted=True,
         unconditional_update=False,
         validate=_validate,
         validate_update=_validate_update,

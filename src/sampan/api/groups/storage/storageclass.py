@@ -60,6 +60,7 @@ KINDS = (
         singular="storageclass",
         namespaced=False,
         schema="io.k8s.api.storage.v1.StorageClass",
+        returns_deleted=True,
         short_names=("sc",),
         default=_default,
         validate=_validate,

@@ -8,7 +8,7 @@ from typing import Any
 
 from sampan.api.groups import printing
 from sampan.api.groups.strategy import drop_status
-from sampan.api.kind import Column, Kind
+from sampan.api.kind import IDENTITY, Column, Kind
 from sampan.api.types import Obj
 from sampan.api.validation import common
 from sampan.api.validation.common import Errors
@@ -45,6 +45,8 @@ KINDS = (
         singular="volumeattachment",
         namespaced=False,
         schema="io.k8s.api.storage.v1.VolumeAttachment",
+        status_metadata=IDENTITY,
+        returns_deleted=True,
         status=True,
         prepare_create=drop_status,
         unconditional_update=False,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sampan.api.groups import printing
 from sampan.api.groups.strategy import drop_status
-from sampan.api.kind import Kind
+from sampan.api.kind import IDENTITY, Kind
 from sampan.api.types import Obj
 from sampan.api.validation import common
 from sampan.api.validation.common import Errors
@@ -27,6 +27,7 @@ KINDS = (
         singular="storageversionmigration",
         namespaced=False,
         schema="io.k8s.api.storagemigration.v1.StorageVersionMigration",
+        status_metadata=IDENTITY,
         status=True,
         prepare_create=drop_status,
         generation=True,

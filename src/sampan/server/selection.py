@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from sampan.api import fields
 from sampan.api.types import Obj
-from sampan.server.rest.context import Target
-from sampan.server.rest.options import ListOptions
+from sampan.server.options import ListOptions
+from sampan.server.target import Target
 from sampan.store.cache import CachedEntry
 
 
@@ -24,6 +24,8 @@ class Selection:
         self.key = self.storage.key(namespace, name) if name and (namespace or not target.kind.namespaced) else None
         self.name = name
         self.everything = options.everything and not name
+        #: the same for two selections that see the same objects in the same version
+        self.question = (target.kind.api_version, self.prefix, self.key, options.labels, options.fields, name)
         # Another version of the kind may select by fields that the stored one does not have.
         self._own_fields = target.kind is not self.storage.kind and bool(
             set(options.fields.fields()) - {"metadata.name", "metadata.namespace"}
@@ -44,7 +46,7 @@ class Selection:
         if not self.labels.matches(entry.labels):
             return False
         if self._own_fields:
-            return self._matches_fields(self.view.readable(entry))
+            return self._matches_fields(self.view.from_stored_now(entry.object()))
         return self.fields.matches(entry.fields) and (not self.name or entry.fields["metadata.name"] == self.name)
 
     def matches_object(self, obj: Obj) -> bool:
@@ -54,7 +56,7 @@ class Selection:
             return False
         if not self.labels.matches(metadata.get("labels")):
             return False
-        return self._matches_fields(self.view.from_stored(obj) if self._own_fields else obj)
+        return self._matches_fields(self.view.from_stored_now(obj) if self._own_fields else obj)
 
     def _matches_fields(self, obj: Obj) -> bool:
         kind = self.view.kind if self._own_fields else self.storage.kind

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from sampan.api import errors, table
+from sampan.api import errors
 from sampan.api.types import Obj
-from sampan.server.request import Request, Response
+from sampan.server.request import Request
 from sampan.server.rest.body import kind_or_fail
 from sampan.server.rest.context import RestContext
-from sampan.server.rest.respond import LIST_FORMS, OBJECT_FORMS, accepted, encoded, include_object
+from sampan.server.results import PlainResult
 
 _COMPONENTS = ("scheduler", "controller-manager", "etcd-0")
 _WARNING = "v1 ComponentStatus is deprecated in v1.19+"
@@ -23,19 +23,13 @@ def _status(name: str) -> Obj:
     }
 
 
-async def component_statuses(ctx: RestContext, request: Request) -> Response:
+async def component_statuses(ctx: RestContext, request: Request) -> PlainResult:
     kind, info = kind_or_fail(request.info.kind), request.info
     request.warn(_WARNING)
     if info.verb == "get":
         if info.name not in _COMPONENTS:
             raise errors.not_found(kind.plural, info.name)
-        obj, forms, items = _status(info.name), OBJECT_FORMS, [_status(info.name)]
-    else:
-        items = [_status(name) for name in _COMPONENTS]
-        obj, forms = {"kind": "ComponentStatusList", "apiVersion": "v1", "metadata": {}, "items": items}, LIST_FORMS
-    if request.in_process:
-        return Response(obj=obj)
-    media = accepted(request, forms)
-    if media.form == "Table":
-        obj = table.build_table(kind, items, ctx.clock.now(), include_object(request))
-    return encoded(request, media, obj)
+        return PlainResult(_status(info.name), rows=(kind, [_status(info.name)]))
+    items = [_status(name) for name in _COMPONENTS]
+    found: Obj = {"kind": "ComponentStatusList", "apiVersion": "v1", "metadata": {}, "items": items}
+    return PlainResult(found, rows=(kind, items))

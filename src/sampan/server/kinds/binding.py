@@ -2,56 +2,59 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from sampan.api import errors
 from sampan.api.clock import format_time
+from sampan.api.kind import Strategy
+from sampan.api.resources import PODS
 from sampan.api.types import Obj
-from sampan.server.registry import Versioned
-from sampan.server.request import Request, Response
+from sampan.server.options import names_version, parse_write_options
+from sampan.server.request import Request
 from sampan.server.rest.body import read_other
-from sampan.server.rest.context import RestContext, Target
-from sampan.server.rest.create import admission_attributes
-from sampan.server.rest.options import parse_write_options
-from sampan.server.rest.respond import plain_response
-from sampan.server.rest.strategies import Strategy
+from sampan.server.rest.context import RestContext
+from sampan.server.rest.create import new_write
 from sampan.server.rest.update import Change, change_object, check_precondition_uid
+from sampan.server.results import PlainResult
+from sampan.server.storage import Versioned
+from sampan.server.target import Target
 
-#: spec and status change together; nothing else may
-_BIND = Strategy(lambda kind, new, old: new, lambda kind, new, old: [])
+#: spec and status change together; nothing else may, and it counts as no new generation
+_BIND = Strategy(lambda kind, new, old: new, lambda kind, new, old: [], counts_generation=False)
 
 
-async def bind(ctx: RestContext, request: Request) -> Response:
+async def bind(ctx: RestContext, request: Request) -> PlainResult:
     options = parse_write_options(request.query, "CreateOptions")
-    binding = await read_other(ctx, request, "", "v1", "Binding", options)
+    binding = await read_other(request, "", "v1", "Binding", options)
     meta, node = _checked(binding)
-    pods = ctx.storages.kinds.by_resource("", "v1", "pods")
-    if pods is None:
+    view = request.surface.by_resource(PODS)
+    if view is None:
         raise errors.InternalError("pods are not served")
-    view = ctx.storages.view(pods)
     name = request.info.name or meta.get("name", "")
-    target = Target(view, view.storage, request.info.namespace, name)
+    target = Target(view, request.info.namespace, name)
     if meta.get("name", name) != name:
         raise errors.BadRequest(
             f"the name of the object ({meta.get('name')}) does not match the name on the URL ({name})"
         )
     if meta.get("namespace", target.namespace) != target.namespace:
         raise errors.BadRequest("the namespace of the provided object does not match the namespace sent on the request")
-    attributes = admission_attributes(request, pods, "CREATE", target, options, binding, None)
-    attributes = replace(attributes, subresource="binding", name=name)
-    await ctx.admission.admit(attributes)
-    await ctx.admission.validate(attributes)
+    write = new_write(request, "CREATE", target, options, binding, None, subresource="binding")
+    await ctx.admission.admit(write)
+    await ctx.admission.validate(write)
     now = format_time(ctx.clock.now())
 
-    def compute(current: Versioned) -> Obj:
-        check_precondition_uid(target, meta.get("uid"), current)
-        return bound_pod(view.writable(current), node, meta.get("annotations") or {}, now)
+    version = meta.get("resourceVersion", "")
+    pinned = names_version(version)
 
-    pinned = bool(meta.get("resourceVersion"))
+    async def compute(current: Versioned) -> Obj:
+        check_precondition_uid(target, meta.get("uid"), current)
+        if pinned and version != str(current.revision):
+            raise target.conflict(
+                f"Precondition failed: ResourceVersion in precondition: {version}, "
+                f"ResourceVersion in object meta: {current.revision}"
+            )
+        return bound_pod(await view.writable(current), node, meta.get("annotations") or {}, now)
+
     await change_object(ctx, request, target, Change(compute, _BIND, options, pinned, checked=False))
-    return plain_response(
-        request, {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}, 201
-    )
+    return PlainResult({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}, 201)
 
 
 def _checked(binding: Obj) -> tuple[Obj, str]:

@@ -1,0 +1,70 @@
+"""The strategies that all kinds share: of the main resource, of /status, and what a kind's own are made of.
+
+A ``Strategy`` (``api/kind.py``) is pure. Sources: the generic and ``*StatusStrategy`` types of upstream's registry
+packages. Called by the server; a kind's own strategies stand with the kind.
+"""
+
+from __future__ import annotations
+
+from sampan.api.errors import FieldError
+from sampan.api.kind import IDENTITY, Kind, Strategy
+from sampan.api.objects import deep_copy
+from sampan.api.types import Obj
+
+METADATA = (*IDENTITY, "labels", "annotations", "finalizers")
+
+
+def take(new: Obj, old: Obj, key: str) -> None:
+    """``new[key]`` becomes what ``old`` has."""
+    if key in old:
+        new[key] = deep_copy(old[key])
+    else:
+        new.pop(key, None)
+
+
+def only(new: Obj, old: Obj, *keys: str, metadata: tuple[str, ...] = METADATA) -> Obj:
+    """``old`` with these fields, and these of metadata, from ``new``."""
+    result: Obj = deep_copy(old)
+    for key in keys:
+        take(result, new, key)
+    given, kept = new.get("metadata", {}), result["metadata"]
+    for key in metadata:
+        take(kept, given, key)
+    return result
+
+
+def nothing_to_check(kind: Kind, new: Obj, old: Obj) -> list[FieldError]:
+    return []
+
+
+def _merge_main(kind: Kind, new: Obj, old: Obj) -> Obj:
+    if kind.status:
+        take(new, old, "status")
+    kind.prepare_update(new, old)
+    return new
+
+
+def _validate_main(kind: Kind, new: Obj, old: Obj) -> list[FieldError]:
+    return kind.validate(new) + kind.validate_update(new, old)
+
+
+def _merge_status(kind: Kind, new: Obj, old: Obj) -> Obj:
+    """Status, and of metadata what the kind lets through; all else stays."""
+    return only(new, old, "status", metadata=kind.status_metadata)
+
+
+def _validate_status(kind: Kind, new: Obj, old: Obj) -> list[FieldError]:
+    return kind.validate_status(new, old)
+
+
+MAIN = Strategy(_merge_main, _validate_main, may_create=True)
+STATUS = Strategy(_merge_status, _validate_status, counts_generation=False)
+
+
+def strategy_for(kind: Kind, subresource: str) -> Strategy | None:
+    """None: updates do not go through this subresource."""
+    if not subresource:
+        return MAIN
+    if subresource == "status":
+        return STATUS if kind.status else None
+    return kind.update_strategy(subresource)

@@ -1,0 +1,168 @@
+"""From results to answers over HTTP: one object, a page or a watch in the form that the client asked for.
+
+The plain JSON form is spliced from stored bytes, and a whole list's bytes are kept until something in it changes.
+Table, PartialObjectMetadata, YAML and indented JSON are made from the decoded objects; where there are many of them,
+or they are long, in a thread. Called by the pipeline.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+import yaml
+
+from sampan.api import errors, table
+from sampan.api.clock import Clock
+from sampan.api.table import IncludeObject
+from sampan.api.types import Obj
+from sampan.server.lists import ListMemo
+from sampan.server.negotiation import Media, negotiate, wants_pretty
+from sampan.server.request import Request, Response
+from sampan.server.results import ObjectResult, Page, PageResult, PlainResult, Result, WatchResult
+from sampan.server.storage import HasObject, Versioned, View
+from sampan.server.threads import aside
+from sampan.server.watching import Watching
+from sampan.store.protocol import EntryDamaged
+
+log = logging.getLogger(__name__)
+
+OBJECT_FORMS: Final = frozenset({"Table", "PartialObjectMetadata"})
+LIST_FORMS: Final = frozenset({"Table", "PartialObjectMetadataList"})
+_NO_FORMS: Final[frozenset[str]] = frozenset()
+#: more objects, or a longer one, than the loop decodes and encodes itself
+_MANY, _LONG_BYTES = 50, 128 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Renderer:
+    clock: Clock
+    lists: ListMemo
+    watching: Watching
+
+    async def render(self, request: Request, result: Result) -> Response:
+        """Raises NotAcceptable, BadRequest, EntryDamaged."""
+        match result:
+            case Response():
+                return result
+            case ObjectResult():
+                return await self._object(request, result)
+            case PageResult():
+                return await self._page(request, result.view, result.page)
+            case PlainResult():
+                return await self._plain(request, result)
+            case WatchResult():
+                return self.watching.respond(request, result, accepted(request, OBJECT_FORMS), include_object(request))
+
+    async def _object(self, request: Request, result: ObjectResult) -> Response:
+        view, item, status = result.view, result.item, result.status
+        media = accepted(request, OBJECT_FORMS)
+        value = item.value
+        plain = not media.form and media.format == "json" and not pretty(request, media)
+        if plain and view.spliced and value is not None:
+            return Response(status, view.served(value, item.revision) + b"\n")
+        obj = await view.readable(item)
+        if media.form == "Table":
+            metadata = {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
+            obj = table.build_table(view.kind, [obj], self.clock.now(), include_object(request), metadata)
+        elif media.form:
+            obj = table.partial_object_metadata(obj)
+        return await encoded(request, media, lambda: obj, status, slow=value is not None and len(value) > _LONG_BYTES)
+
+    async def _plain(self, request: Request, result: PlainResult) -> Response:
+        if result.rows is None:
+            return await encoded(request, accepted(request, _NO_FORMS), lambda: result.obj, result.status)
+        kind, rows = result.rows
+        media = accepted(request, LIST_FORMS if "items" in result.obj else OBJECT_FORMS)
+        obj = result.obj
+        if media.form == "Table":
+            obj = table.build_table(kind, list(rows), self.clock.now(), include_object(request))
+        return await encoded(request, media, lambda: obj, result.status)
+
+    async def _page(self, request: Request, view: View, page: Page) -> Response:
+        media = accepted(request, LIST_FORMS)
+        metadata = page.metadata()
+        if not media.form and media.format == "json" and view.spliced and not pretty(request, media):
+            items = self.lists.items(view, page, request.warn)
+            return Response(body=b'%s%s,"items":[%s]}\n' % (view.list_head, orjson.dumps(metadata), items))
+        entries = page.entries()
+        include = include_object(request)
+        now = self.clock.now()
+        found: Sequence[Obj] | None = None
+        if view.converter is not None:
+            found = await view.readables(readable(entries, request.warn))
+
+        def build() -> Obj:
+            objects = found if found is not None else _decoded(view, entries, request.warn)
+            if media.form == "Table":
+                return table.build_table(view.kind, list(objects), now, include, metadata)
+            if media.form:
+                head: Obj = {"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": metadata}
+                return {**head, "items": [table.partial_object_metadata(obj) for obj in objects]}
+            return list_object(view, metadata, objects)
+
+        return await encoded(request, media, build, slow=len(entries) > _MANY)
+
+
+def list_object(view: View, metadata: Obj, objects: Sequence[Obj]) -> Obj:
+    """The list of these objects, whose items have no kind and apiVersion of their own."""
+    items = [{key: part for key, part in obj.items() if key not in ("kind", "apiVersion")} for obj in objects]
+    return {
+        "kind": f"{view.kind.kind}List",
+        "apiVersion": view.kind.api_version,
+        "metadata": metadata,
+        "items": items,
+    }
+
+
+def _decoded(view: View, entries: Sequence[Versioned], warn: Callable[[str], None]) -> list[Obj]:
+    return [view.from_stored_now(entry.object()) for entry in readable(entries, warn)]
+
+
+def readable(entries: Sequence[HasObject], warn: Callable[[str], None]) -> list[HasObject]:
+    """The entries that can be read. The others are named in a warning: one damaged value must not hide the rest."""
+    found = []
+    for entry in entries:
+        try:
+            entry.object()
+        except EntryDamaged as error:
+            warn(f"left out, for its stored value is damaged: {error.key.removeprefix('/registry/')}")
+        else:
+            found.append(entry)
+    return found
+
+
+def accepted(request: Request, forms: frozenset[str]) -> Media:
+    """Raises NotAcceptable."""
+    return negotiate(request.headers.get("accept", ""), forms)
+
+
+def include_object(request: Request) -> IncludeObject:
+    value = request.query.get("includeObject", "") or "Metadata"
+    if value not in table.INCLUDE_OBJECT_POLICIES:
+        raise errors.BadRequest(f'unrecognized includeObject value "{value}"')
+    return value
+
+
+async def encoded(
+    request: Request, media: Media, build: Callable[[], Any], status: int = 200, *, slow: bool = False
+) -> Response:
+    """``build`` makes the value to encode; ``slow``: it, and the encoding, are a thread's work."""
+    indented = pretty(request, media)
+
+    def encode() -> bytes:
+        value = build()
+        if media.format == "yaml":
+            text: str = yaml.dump(value, Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True)
+            return text.encode()
+        return orjson.dumps(value, option=orjson.OPT_INDENT_2 if indented else 0) + b"\n"
+
+    body = await aside(encode) if slow or media.format == "yaml" else encode()
+    return Response(status, body, media.content_type)
+
+
+def pretty(request: Request, media: Media) -> bool:
+    return media.pretty or wants_pretty(request.query.get("pretty"), request.headers.get("user-agent", ""))

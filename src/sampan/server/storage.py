@@ -1,0 +1,270 @@
+"""Storage of one resource: its keys, its stored bytes, its watch cache, and the versions that it is served in.
+
+Used by ``rest`` (every verb) and, through ``surface``, by components and policy. The form of keys and values is
+docs/architecture.md, section 12. Concurrency: the event loop's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+import orjson
+
+from sampan.api import errors, fields, objects, schema
+from sampan.api.kind import Kind
+from sampan.api.schema import Node
+from sampan.api.types import Obj
+from sampan.server.stream import Batch
+from sampan.store.cache import CachedEntry, WatchCache
+from sampan.store.protocol import Entry, EntryDamaged, Store
+
+#: what stored values began with before they said their version: such a value is of the kind's stored version
+_OLD_HEAD = b'{"metadata":{'
+_HEADED = frozenset({"kind", "apiVersion", "metadata"})
+#: etcd's ``--max-request-bytes``: what does not fit there must not be stored here either
+MAX_OBJECT_BYTES: Final = 1536 * 1024
+
+#: an object of another stored version, given with its apiVersion, as one of the version stored today; may change it.
+#: LookupError: nobody knows that version
+Upgrade = Callable[[Obj, str], Obj]
+
+
+def object_head(kind: Kind) -> bytes:
+    """How every stored and served value of a kind begins, up to the first field of metadata."""
+    names = (kind.kind.encode(), kind.api_version.encode())
+    return b'{"kind":"%s","apiVersion":"%s","metadata":{' % names
+
+
+def _no_upgrade(obj: Obj, api_version: str) -> Obj:
+    raise LookupError(api_version)
+
+
+class ResourceStorage:
+    """What is stored of one resource. All served versions of a kind share one of these.
+
+    A stored value is ``head``, then metadata without resourceVersion, then the rest; so the served form is a splice.
+    """
+
+    def __init__(self, kind: Kind, store: Store, upgrade: Upgrade = _no_upgrade) -> None:
+        self.kind = kind
+        self.store = store
+        self.prefix = f"/registry/{kind.group or 'core'}/{kind.plural}/"
+        self.head = object_head(kind)
+        self.head_length = len(self.head)
+        self._versioned_head = self.head + b'"resourceVersion":"'
+        self._upgrade = upgrade
+        self.cache = WatchCache(
+            store,
+            self.prefix,
+            self.describe,
+            self.decode,
+            current=self.current,
+            adopt=self._adopt,
+            batch=Batch,
+        )
+
+    def key(self, namespace: str, name: str) -> str:
+        return f"{self.prefix}{namespace}/{name}" if self.kind.namespaced else self.prefix + name
+
+    def key_prefix(self, namespace: str) -> str:
+        """Of all objects, or of those in one namespace."""
+        return f"{self.prefix}{namespace}/" if namespace and self.kind.namespaced else self.prefix
+
+    # The stored form
+
+    def encode(self, obj: Obj) -> bytes:
+        """The stored form. Raises RequestEntityTooLarge."""
+        metadata = obj["metadata"]
+        body: Obj = {"kind": self.kind.kind, "apiVersion": self.kind.api_version}
+        body["metadata"] = {key: value for key, value in metadata.items() if key != "resourceVersion"}
+        for key, value in obj.items():
+            if key not in _HEADED:
+                body[key] = value
+        try:
+            value = orjson.dumps(body)
+        except orjson.JSONEncodeError as error:
+            raise errors.BadRequest("the object cannot be encoded: it is nested too deep, or holds no JSON") from error
+        if len(value) > MAX_OBJECT_BYTES:
+            # etcd's own words, which clients match on; upstream answers them with 500, though no retry can help
+            raise errors.RequestEntityTooLarge("etcdserver: request is too large")
+        return value
+
+    def current(self, value: bytes) -> bytes:
+        """A stored value as it would be written today: itself, unless it was written by an older version.
+
+        Raises ValueError, LookupError, TypeError, AttributeError: nobody can read it.
+        """
+        if value.startswith(self.head):
+            return value
+        obj: Obj = orjson.loads(value)
+        api_version = obj.get("apiVersion") or self.kind.api_version
+        if value.startswith(_OLD_HEAD) or api_version == self.kind.api_version:
+            schema.normalise(self.kind.node, obj)
+        else:
+            obj = self._upgrade(obj, api_version)
+        return self.encode(obj)
+
+    def decode(self, value: bytes, revision: int) -> Obj:
+        """The object of a stored value, with its resourceVersion. Raises as ``current``."""
+        value = self.current(value)
+        decoded: Obj = orjson.loads(b'%s%d",%s' % (self._versioned_head, revision, value[self.head_length :]))
+        return decoded
+
+    def describe(self, obj: Obj) -> tuple[dict[str, str], dict[str, str]]:
+        """Labels and selectable fields: what selectors see of an object."""
+        return obj["metadata"].get("labels") or {}, fields.object_fields(obj, self.kind.selectable_fields(obj))
+
+    def _adopt(self, note: object, revision: int) -> Obj:
+        """The decoded form of what a commit carried along."""
+        if not isinstance(note, dict):
+            raise TypeError("a commit of an object carries the object")
+        return self.with_revision(note, revision)
+
+    def with_revision(self, obj: Obj, revision: int) -> Obj:
+        """The decoded form, in the order of the served one. Shares what is below metadata."""
+        metadata = {"resourceVersion": "", **obj["metadata"]}
+        metadata["resourceVersion"] = str(revision)
+        result: Obj = {"kind": self.kind.kind, "apiVersion": self.kind.api_version, "metadata": metadata}
+        for key, value in obj.items():
+            if key not in _HEADED:
+                result[key] = value
+        return result
+
+    # The store
+
+    async def newest(self, key: str) -> CachedEntry | None:
+        """The entry as the store itself has it: for every answer that a cache which may be behind must not give."""
+        entry = await self.fresh(key)
+        return self.cache.wrap(entry) if entry is not None else None
+
+    async def fresh(self, key: str) -> Entry | None:
+        """The same, as the store keeps it."""
+        return await self.store.get(key)
+
+    async def commit(self, key: str, expected: int, obj: Obj) -> Stored:
+        """Raises RevisionConflict, StoreUnavailable, RequestEntityTooLarge."""
+        value = self.encode(obj)
+        revision = await self.store.commit(key, expected, value, ttl_seconds=self.kind.ttl_seconds, note=obj)
+        return Stored(self, key, value, revision, self.with_revision(obj, revision))
+
+    async def remove(self, key: str, expected: int) -> int:
+        """The revision of the deletion. Raises RevisionConflict, StoreUnavailable."""
+        return await self.store.commit(key, expected, None)
+
+    def historical(self, entry: Entry) -> Stored:
+        """An entry read from the store's history. Raises EntryDamaged."""
+        try:
+            return Stored(self, entry.key, self.current(entry.value), entry.revision)
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise EntryDamaged(entry.key, entry.revision) from error
+
+
+class HasObject(Protocol):
+    def object(self) -> Obj: ...
+
+
+class Versioned(HasObject, Protocol):
+    """An object at a revision: an entry of the cache, what was just written, or a piece of history.
+
+    ``value`` is the stored form; None: a dry run, nothing was stored.
+    """
+
+    @property
+    def value(self) -> bytes | None: ...
+    @property
+    def revision(self) -> int: ...
+
+
+class Stored:
+    """``Versioned`` outside the cache. Decoded on first use; ``obj``: it already is."""
+
+    __slots__ = ("_obj", "_storage", "key", "revision", "value")
+
+    def __init__(
+        self, storage: ResourceStorage, key: str, value: bytes | None, revision: int, obj: Obj | None = None
+    ) -> None:
+        self.key, self.value, self.revision = key, value, revision
+        self._storage, self._obj = storage, obj
+
+    def object(self) -> Obj:
+        if self._obj is None:
+            if self.value is None:
+                raise ValueError("a rehearsed write has no object but its own")
+            self._obj = self._storage.decode(self.value, self.revision)
+        return self._obj
+
+
+class Converter(Protocol):
+    """Conversion that has to ask somebody (a webhook), many objects at a time."""
+
+    async def convert(self, found: Sequence[Obj], to: Kind) -> list[Obj]:
+        """The objects in another version, in order. May change those given. Raises ApiError."""
+        ...
+
+
+class View:
+    """One served version of a stored resource: how entries become its bytes and its dicts.
+
+    ``spliced``: objects look as they are stored but for the names in front, so that bytes are served as they are.
+    """
+
+    def __init__(self, kind: Kind, storage: ResourceStorage, converter: Converter | None = None) -> None:
+        self.kind, self.storage, self.converter = kind, storage, converter
+        self.spliced = kind is storage.kind or (kind.from_stored is None and converter is None)
+        self._versioned_head = object_head(kind) + b'"resourceVersion":"'
+        names = (kind.kind.encode(), kind.api_version.encode())
+        self.list_head = b'{"kind":"%sList","apiVersion":"%s","metadata":' % names
+
+    @property
+    def node(self) -> Node:
+        return self.kind.node
+
+    def served(self, value: bytes, revision: int) -> bytes:
+        """The JSON of an object from its stored form. Only of a spliced view."""
+        return b'%s%d",%s' % (self._versioned_head, revision, value[self.storage.head_length :])
+
+    def item(self, value: bytes, revision: int) -> bytes:
+        """The same as an item of a list: without kind and apiVersion, which the list has."""
+        return b'{"metadata":{"resourceVersion":"%d",%s' % (revision, value[self.storage.head_length :])
+
+    async def readable(self, item: HasObject) -> Obj:
+        """The object in this version, to be read only: it may be the cache's own."""
+        if self.kind is self.storage.kind:
+            return item.object()
+        return (await self.from_stored([item.object()]))[0]
+
+    async def readables(self, items: Sequence[HasObject]) -> list[Obj]:
+        found = [item.object() for item in items]
+        return found if self.kind is self.storage.kind else await self.from_stored(found)
+
+    async def writable(self, item: HasObject) -> Obj:
+        """The object in this version, the caller's own."""
+        copied: Obj = objects.deep_copy(item.object())
+        return copied if self.kind is self.storage.kind else (await self.from_stored([copied]))[0]
+
+    async def from_stored(self, found: Sequence[Obj]) -> list[Obj]:
+        """This version of decoded objects of the stored kind, which are not changed."""
+        if self.converter is not None:
+            return await self.converter.convert([objects.deep_copy(obj) for obj in found], self.kind)
+        return [self.from_stored_now(obj) for obj in found]
+
+    def from_stored_now(self, obj: Obj) -> Obj:
+        """The same of one object, where no converter has to be asked. Shares what is below with the argument."""
+        if self.kind.from_stored is not None:
+            obj = self.kind.from_stored(objects.deep_copy(obj))
+        elif self.kind is self.storage.kind:
+            return obj
+        return {**obj, "kind": self.kind.kind, "apiVersion": self.kind.api_version}
+
+    async def to_stored(self, obj: Obj) -> Obj:
+        """The stored version, with its defaults, of an object of this one, which may be changed."""
+        if self.kind is self.storage.kind:
+            return obj
+        if self.converter is not None:
+            obj = (await self.converter.convert([obj], self.storage.kind))[0]
+        elif self.kind.to_stored is not None:
+            obj = self.kind.to_stored(obj)
+        obj["kind"], obj["apiVersion"] = self.storage.kind.kind, self.storage.kind.api_version
+        self.storage.kind.default(obj)
+        return obj

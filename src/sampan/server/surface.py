@@ -1,0 +1,198 @@
+"""What the API serves at one moment: kinds, their versions, their storages. Immutable, and replaced as a whole.
+
+A request takes ``Surfaces.current`` once, at its start, and asks that surface only; so a kind that comes or goes in the
+middle of it changes nothing. Discovery and OpenAPI are made from a surface and kept per surface.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping
+
+from sampan.api import schema
+from sampan.api.kind import Kind
+from sampan.api.registry import Registry, schema_name
+from sampan.api.resources import Resource
+from sampan.api.schema import Node
+from sampan.api.transport import ChangeCallback
+from sampan.api.types import Obj
+from sampan.server.storage import Converter, ResourceStorage, View
+from sampan.store.protocol import Store
+
+log = logging.getLogger(__name__)
+
+#: of how many unreadable keys is remembered that they were logged
+_TOLD_LIMIT = 1000
+
+Gvk = tuple[str, str, str]
+
+
+class Surface:
+    """``views`` by (group, version, kind); every kind that is stored has one."""
+
+    def __init__(self, kinds: Registry, storages: Mapping[tuple[str, str], ResourceStorage], views: Mapping[Gvk, View]):
+        self.kinds = kinds
+        self._storages = dict(storages)
+        self._views = dict(views)
+        #: (group, version) pairs that are served
+        self.versions = frozenset((group, version) for group, found in kinds.groups().items() for version in found)
+
+    @classmethod
+    def build(
+        cls,
+        kinds: Registry,
+        store: Store,
+        *,
+        kept: Surface | None = None,
+        converters: Mapping[tuple[str, str], Converter] | None = None,
+    ) -> Surface:
+        """The surface of these kinds. Storages (and so caches and open watches) of ``kept`` whose stored kind is still
+        the same are taken over; others are new and still have to be started."""
+        storages: dict[tuple[str, str], ResourceStorage] = {}
+        for kind in kinds.stored():
+            name = (kind.group, kind.kind)
+            before = kept._storages.get(name) if kept is not None else None
+            if before is not None and before.kind is kind:
+                storages[name] = before
+            else:
+                storages[name] = ResourceStorage(kind, store, _upgrade(kinds, kind))
+        views: dict[Gvk, View] = {}
+        for kind in kinds.kinds():
+            stored = kinds.storage(kind)
+            storage = storages.get((stored.group, stored.kind))
+            if storage is not None:
+                converter = (converters or {}).get((kind.group, kind.kind))
+                views[kind.group, kind.version, kind.kind] = View(kind, storage, converter)
+        return cls(kinds, storages, views)
+
+    def storages(self) -> Iterable[ResourceStorage]:
+        return self._storages.values()
+
+    def view(self, kind: Kind) -> View:
+        """KeyError: the kind is not stored (reviews)."""
+        return self._views[kind.group, kind.version, kind.kind]
+
+    def of(self, kind: Kind) -> ResourceStorage:
+        """KeyError: the kind is not stored (reviews)."""
+        return self.view(kind).storage
+
+    def by_resource(self, resource: Resource) -> View | None:
+        kind = self.kinds.by_resource(resource.group, resource.version, resource.plural)
+        return self._views.get((kind.group, kind.version, kind.kind)) if kind is not None else None
+
+    def node(self, group: str, version: str, kind: str) -> Node | None:
+        """The structure of a body that is no resource (Scale, Eviction, DeleteOptions)."""
+        compiled = schema.load()
+        name = schema_name(group, version, kind)
+        if name not in compiled:
+            name = f"io.k8s.apimachinery.pkg.apis.meta.v1.{kind}"
+        return compiled.definition(name) if name in compiled else None
+
+
+def _upgrade(kinds: Registry, stored: Kind) -> Callable[[Obj, str], Obj]:
+    """How objects that were stored in another version of the kind become ones of today's."""
+
+    def upgrade(obj: Obj, api_version: str) -> Obj:
+        kind = kinds.by_api_version(api_version, stored.kind)
+        if kind is None or kind.to_stored is None:
+            raise LookupError(f"no conversion from {api_version}")
+        schema.normalise(kind.node, obj)
+        converted = kind.to_stored(obj)
+        converted["kind"], converted["apiVersion"] = stored.kind, stored.api_version
+        stored.default(converted)
+        return converted
+
+    return upgrade
+
+
+class Surfaces:
+    """The one changeable thing: which surface new requests get."""
+
+    def __init__(self, surface: Surface) -> None:
+        self.current = surface
+
+    async def start(self) -> None:
+        """Fills the caches; after it everything a surface has answers at once. Raises StoreError."""
+        async with asyncio.TaskGroup() as group:
+            for storage in self.current.storages():
+                group.create_task(storage.cache.start(), name=f"cache {storage.prefix}")
+
+    async def replace(self, surface: Surface) -> None:
+        """Serves ``surface`` from now on. Caches it brings are filled first; those it drops end, with their watches."""
+        before, kept = self.current, {id(storage) for storage in surface.storages()}
+        async with asyncio.TaskGroup() as group:
+            for storage in surface.storages():
+                group.create_task(storage.cache.start(), name=f"cache {storage.prefix}")
+        self.current = surface
+        for storage in before.storages():
+            if id(storage) not in kept:
+                storage.cache.close()
+
+    def close(self) -> None:
+        """Ends all watches."""
+        for storage in self.current.storages():
+            storage.cache.close()
+
+
+class StoredCacheView:
+    """``sampan.api.transport.CacheView`` of one resource in its stored version."""
+
+    def __init__(self, storage: ResourceStorage) -> None:
+        self._storage = storage
+
+    def get(self, namespace: str, name: str) -> Obj | None:
+        entry = self._storage.cache.get(self._storage.key(namespace, name))
+        return entry.object() if entry is not None and not entry.damaged else None
+
+    def objects(self) -> Iterable[Obj]:
+        return [entry.object() for entry in self._storage.cache.entries() if not entry.damaged]
+
+    def revision(self) -> int:
+        return self._storage.cache.revision
+
+    def subscribe(self, callback: ChangeCallback) -> Callable[[], None]:
+        return self._storage.cache.subscribe(callback)
+
+
+class SurfaceReader:
+    """``sampan.server.reader.ObjectReader`` over the watch caches: what policy knows of stored objects.
+
+    An object that cannot be read counts as absent: one damaged value must not end what looks at all the others.
+    """
+
+    def __init__(self, surfaces: Surfaces) -> None:
+        self._surfaces = surfaces
+        self._told: set[str] = set()
+
+    def _storage(self, resource: Resource) -> ResourceStorage:
+        view = self._surfaces.current.by_resource(resource)
+        if view is None:
+            raise KeyError(f"{resource.plural} is not stored")
+        return view.storage
+
+    def get(self, resource: Resource, namespace: str | None, name: str) -> Obj | None:
+        storage = self._storage(resource)
+        entry = storage.cache.get(storage.key(namespace or "", name))
+        return entry.object() if entry is not None and not entry.damaged else None
+
+    def list(self, resource: Resource, namespace: str | None = None) -> Iterable[Obj]:
+        storage = self._storage(resource)
+        found = storage.cache.entries(storage.key_prefix(namespace or ""))
+        damaged = [entry.key for entry in found if entry.damaged]
+        if damaged and not self._told.issuperset(damaged):
+            log.error("policy goes on without %d unreadable values, such as %s", len(damaged), damaged[0])
+            self._told.update(damaged[:_TOLD_LIMIT])
+        return [entry.object() for entry in found if not entry.damaged]
+
+    def revision(self, resource: Resource, namespace: str | None, name: str) -> int:
+        storage = self._storage(resource)
+        entry = storage.cache.get(storage.key(namespace or "", name))
+        return entry.revision if entry is not None else 0
+
+    def subscribe(self, resource: Resource, callback: ChangeCallback, *, keep: bool = True) -> Callable[[], None]:
+        return self._storage(resource).cache.subscribe(callback, keep=keep)
+
+    async def fresh(self, resource: Resource, namespace: str | None, name: str) -> Obj | None:
+        entry = await (storage := self._storage(resource)).newest(storage.key(namespace or "", name))
+        return entry.object() if entry is not None and not entry.damaged else None

@@ -1,0 +1,363 @@
+"""Open watches: over HTTP as pushed bytes, to callers in this process as objects.
+
+A watch over HTTP begins in a task that writes what is there or has happened since, and waits for slow readers. When it
+has caught up, the task ends and the watch joins a *channel*: all that ask the same question, in the same form, are
+sent the same bytes, encoded and framed once, without a task or a queue of their own. After the parameters are
+checked every failure is an ERROR event, never an HTTP error, as upstream.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+
+import orjson
+
+from sampan.api import table
+from sampan.api.clock import Clock
+from sampan.api.errors import ApiError
+from sampan.api.table import IncludeObject
+from sampan.api.transport import WatchEvent
+from sampan.api.types import Obj
+from sampan.server.errors import to_api_error
+from sampan.server.negotiation import Media
+from sampan.server.options import parse_resource_version
+from sampan.server.request import Request, Response
+from sampan.server.results import Bookmark, Failure, Step, WatchResult
+from sampan.server.storage import View
+from sampan.server.stream import Batch, Stream
+from sampan.store.cache import CacheEvent, CacheWatch
+from sampan.store.channels import Channel
+from sampan.store.protocol import StoreError
+
+log = logging.getLogger(__name__)
+
+BOOKMARK_SECONDS = 60.0
+#: a last bookmark goes out this long before the watch ends, so that the client resumes from it
+LAST_BOOKMARK_SECONDS = 2.0
+INITIAL_EVENTS_END = "k8s.io/initial-events-end"
+
+
+async def open_watch(result: WatchResult) -> CacheWatch:
+    """Raises Compacted, Timeout (a resourceVersion of the future, with sendInitialEvents)."""
+    options, selection = result.options, result.selection
+    cache = selection.storage.cache
+    revision = parse_resource_version(options.resource_version)
+    start: int | None = revision or None
+    if revision is None or options.send_initial_events:
+        await result.settle(selection.storage, revision)
+    if options.send_initial_events:
+        start = None
+    elif options.send_initial_events is False and start is None:
+        start = cache.revision
+    selector = None if selection.everything else selection.matches
+    return cache.watch(selection.prefix, start, selector, key=selection.key)
+
+
+class Watching:
+    """Every open watch of a server. Runs on the event loop."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._pushed: set[_Pushed] = set()
+        self._pulled: set[CacheWatch] = set()
+        self._stopping = False
+
+    def __len__(self) -> int:
+        return len(self._pushed) + len(self._pulled)
+
+    def respond(self, request: Request, result: WatchResult, media: Media, include: IncludeObject) -> Response:
+        """The answer of a watch over HTTP, in this form."""
+        encoder = _Encoder(self._clock, result.view, media, include)
+        content_type = "application/json" if media.format == "json" else media.content_type
+        return Response(body=_Pushed(self, result, encoder), content_type=content_type)
+
+    async def objects(self, result: WatchResult) -> AsyncGenerator[WatchEvent, None]:
+        """The same to a caller in this process: objects of its own."""
+        view = result.view
+        async for step in self.steps(result):
+            if isinstance(step, Bookmark):
+                yield WatchEvent("BOOKMARK", bookmark_object(view, step))
+            elif isinstance(step, Failure):
+                yield WatchEvent("ERROR", step.error.status())
+            else:
+                for event in step:
+                    yield WatchEvent(event.type, await view.writable(event))
+
+    async def steps(self, result: WatchResult) -> AsyncGenerator[Step, None]:
+        """What happens, pulled; ends with the watch's time, or with the server."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + result.seconds
+        bookmarks = result.options.bookmarks
+        try:
+            opened = await open_watch(result)
+        except (StoreError, ApiError) as error:
+            yield Failure(to_api_error(error))
+            return
+        self._pulled.add(opened)
+        initial_end = bool(result.options.send_initial_events) and bookmarks
+        try:
+            if initial_end and opened.initial_done:
+                yield Bookmark(opened.initial_revision, initial_end=True)
+                initial_end = False
+            next_bookmark = _next_bookmark(loop.time(), end, wanted=bookmarks)
+            while not self._stopping:
+                try:
+                    async with asyncio.timeout_at(min(next_bookmark, end)):
+                        events = await opened.__anext__()
+                except TimeoutError:
+                    if loop.time() >= end:
+                        return
+                    next_bookmark = _next_bookmark(loop.time(), end, wanted=bookmarks)
+                    if opened.position:
+                        yield Bookmark(opened.position)
+                    continue
+                except StopAsyncIteration:
+                    return
+                except StoreError as error:
+                    yield Failure(to_api_error(error))
+                    return
+                yield events
+                if initial_end and opened.initial_done:
+                    yield Bookmark(opened.initial_revision, initial_end=True)
+                    initial_end = False
+        finally:
+            self._pulled.discard(opened)
+            opened.close()
+
+    def stop(self) -> None:
+        """Ends all watches cleanly; later ones end at once. Reads and writes go on."""
+        self._stopping = True
+        for pulled in tuple(self._pulled):
+            pulled.close()
+        for pushed in tuple(self._pushed):
+            pushed.end()
+
+    # For the watches themselves
+
+    @property
+    def stopping(self) -> bool:
+        return self._stopping
+
+    def opened(self, watch: _Pushed) -> None:
+        self._pushed.add(watch)
+
+    def closed(self, watch: _Pushed) -> None:
+        self._pushed.discard(watch)
+
+
+def _next_bookmark(now: float, end: float, *, wanted: bool) -> float:
+    if not wanted:
+        return end
+    last = end - LAST_BOOKMARK_SECONDS
+    return min(now + BOOKMARK_SECONDS, last) if now < last else end
+
+
+def bookmark_object(view: View, bookmark: Bookmark) -> Obj:
+    metadata: Obj = {"resourceVersion": str(bookmark.revision), "creationTimestamp": None}
+    if bookmark.initial_end:
+        metadata["annotations"] = {INITIAL_EVENTS_END: "true"}
+    return {"kind": view.kind.kind, "apiVersion": view.kind.api_version, "metadata": metadata}
+
+
+class _Pushed:
+    """``PushBody`` of one watch.
+
+    Invariant: exactly one of ``_task`` (catching up, or a form that nobody shares) and ``_leave`` (in a channel) is set
+    while it is open; ``_timer`` runs only in a channel.
+    """
+
+    __slots__ = ("_channel", "_encoder", "_end", "_leave", "_owner", "_result", "_stream", "_task", "_timer")
+
+    def __init__(self, owner: Watching, result: WatchResult, encoder: _Encoder) -> None:
+        self._owner, self._encoder = owner, encoder
+        self._result: WatchResult | None = result
+        self._stream: Stream | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._channel: Channel | None = None
+        self._leave: Callable[[], None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._end = 0.0
+
+    def start(self, stream: Stream) -> None:
+        assert self._result is not None
+        loop = asyncio.get_running_loop()
+        self._stream = stream
+        self._end = loop.time() + self._result.seconds
+        self._owner.opened(self)
+        stream.on_close(self.close)
+        if not stream.closed:
+            self._task = loop.create_task(self._run(stream, self._result), name="watch")
+
+    def cancel(self) -> None:
+        self.close()
+
+    def push(self, batch: Batch) -> None:
+        """For the channel: a follower is whoever has this method."""
+        if self._stream is not None:
+            self._stream.push(batch)
+
+    def end(self) -> None:
+        """The watch is over, for a reason that is no error."""
+        stream = self._stream
+        self.close()
+        if stream is not None and not stream.closed:
+            stream.finish()
+
+    def close(self) -> None:
+        """Forgets everything; the stream is somebody else's to end."""
+        self._owner.closed(self)
+        if self._leave is not None:
+            self._leave()
+        if self._timer is not None:
+            self._timer.cancel()
+        task, self._task = self._task, None
+        if task is not None and task is not asyncio.current_task():
+            task.cancel()
+        self._leave = self._timer = self._channel = self._stream = self._result = None
+
+    async def _run(self, stream: Stream, result: WatchResult) -> None:
+        try:
+            if self._encoder.shared and result.view.converter is None:
+                await self._catch_up(stream, result)
+                return
+            async with aclosing(self._owner.steps(result)) as steps:
+                async for step in steps:
+                    await stream.write(await self._encoder.encode(step))
+            self.end()
+        except Exception:
+            log.exception("a watch of %s failed", result.view.storage.prefix)
+            stream.abort()
+            self.close()
+
+    async def _catch_up(self, stream: Stream, result: WatchResult) -> None:
+        """Sends what is there, or has happened since, until the channel's own memory reaches as far back."""
+        encoder = self._encoder
+        try:
+            opened = await open_watch(result)
+        except (StoreError, ApiError) as error:
+            await self._fail(stream, to_api_error(error))
+            return
+        initial_end = bool(result.options.send_initial_events) and result.options.bookmarks
+        try:
+            while True:
+                if initial_end and opened.initial_done:
+                    await stream.write(await encoder.encode(Bookmark(opened.initial_revision, initial_end=True)))
+                    initial_end = False
+                # Between the look at the position and the joining nothing is awaited: no event is lost or doubled.
+                if opened.caught_up and self._join(stream, result, opened.position):
+                    return
+                await stream.write(await encoder.encode(await opened.__anext__()))
+        except StopAsyncIteration:
+            self.end()
+        except StoreError as error:
+            await self._fail(stream, to_api_error(error))
+        finally:
+            opened.close()
+
+    async def _fail(self, stream: Stream, error: ApiError) -> None:
+        await stream.write(await self._encoder.encode(Failure(error)))
+        self.end()
+
+    def _join(self, stream: Stream, result: WatchResult, position: int) -> bool:
+        """False: too much has happened since; read on."""
+        if self._owner.stopping:
+            self.end()
+            return True
+        selection = result.selection
+        channel = selection.storage.cache.channel(
+            (selection.question, self._encoder.variant),
+            selection.prefix,
+            selection.key,
+            None if selection.everything else selection.matches,
+            self._encoder.line,
+        )
+        leave = channel.join(self, position)
+        if leave is None:
+            return False
+        if stream.closed:  # by what was just pushed
+            leave()
+            return True
+        self._task, self._channel, self._leave = None, channel, leave
+        self._schedule(bookmarks=result.options.bookmarks)
+        return True
+
+    def _schedule(self, *, bookmarks: bool) -> None:
+        loop = asyncio.get_running_loop()
+        at = min(_next_bookmark(loop.time(), self._end, wanted=bookmarks), self._end)
+        self._timer = loop.call_at(at, self._tick, bookmarks)
+
+    def _tick(self, bookmarks: bool) -> None:
+        stream, channel = self._stream, self._channel
+        if stream is None or channel is None:
+            return
+        channel.flush()  # what happened before the bookmark goes out before it
+        if asyncio.get_running_loop().time() >= self._end:
+            self.end()
+            return
+        if self._result is not None:
+            revision = self._result.view.storage.cache.revision
+            stream.push(Batch(self._encoder.bookmark(Bookmark(revision))))
+        if self._stream is not None:
+            self._schedule(bookmarks=bookmarks)
+
+
+class _Encoder:
+    """Steps as lines of JSON in one form. ``shared``: everybody's line of an event is the same."""
+
+    __slots__ = ("_clock", "_first", "_form", "_include", "_view", "shared", "variant")
+
+    def __init__(self, clock: Clock, view: View, media: Media, include: IncludeObject) -> None:
+        self._clock, self._view, self._include = clock, view, include
+        self._form = media.form
+        self._first = True
+        self.variant = f"{view.kind.api_version} {view.kind.kind} {media.form} {include}"
+        # Only the first event of a Table carries the columns, and whose first it is differs.
+        self.shared = media.form != "Table"
+
+    async def encode(self, step: Step) -> bytes:
+        if isinstance(step, Bookmark):
+            return self.bookmark(step)
+        if isinstance(step, Failure):
+            return _line("ERROR", orjson.dumps(step.error.status()))
+        if self._view.converter is not None:
+            found = await self._view.readables(list(step))
+            return b"".join([_line(e.type, self._shown(obj)) for e, obj in zip(step, found, strict=True)])
+        return b"".join([self.line(event) for event in step])
+
+    def line(self, event: CacheEvent) -> bytes:
+        line = event.encoded.get(self.variant)
+        if line is None or not self.shared:
+            if self._form or not self._view.spliced:
+                shown = self._shown(self._view.from_stored_now(event.object()))
+            else:
+                shown = self._view.served(event.entry.value, event.revision)
+            line = _line(event.type, shown)
+            if self.shared:
+                event.encoded[self.variant] = line
+        return line
+
+    def bookmark(self, bookmark: Bookmark) -> bytes:
+        obj = bookmark_object(self._view, bookmark)
+        if self._form == "Table":
+            return _line("BOOKMARK", self._table([obj], with_columns=False))
+        return _line("BOOKMARK", orjson.dumps(table.partial_object_metadata(obj) if self._form else obj))
+
+    def _shown(self, obj: Obj) -> bytes:
+        if self._form == "Table":
+            first, self._first = self._first, False
+            return self._table([obj], with_columns=first)
+        return orjson.dumps(table.partial_object_metadata(obj) if self._form else obj)
+
+    def _table(self, objects: list[Obj], *, with_columns: bool) -> bytes:
+        metadata = {"resourceVersion": objects[0]["metadata"].get("resourceVersion", "")} if objects else {}
+        now = self._clock.now()
+        return orjson.dumps(
+            table.build_table(self._view.kind, objects, now, self._include, metadata, with_columns=with_columns)
+        )
+
+
+def _line(event_type: str, obj: bytes) -> bytes:
+    return b'{"type":"%s","object":%s}\n' % (event_type.encode(), obj)

@@ -1,0 +1,44 @@
+"""One write on its way from a body to a commit: the value that every stage of it sees and may change.
+
+``rest`` makes a ``Write``, and passes it through the stages in upstream's order: mutating admission, what the server
+fills in, the kind's strategy, validation, validating admission. All of them are asynchronous: webhooks, conversion and
+quota have to ask somebody. Stages refuse by raising ApiError.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from sampan.api.kind import Kind
+from sampan.api.types import Obj
+from sampan.server.options import DeleteOptions, WriteOptions
+from sampan.server.request import Request, UserInfo
+
+Operation = Literal["CREATE", "UPDATE", "DELETE", "CONNECT"]
+
+
+@dataclass(slots=True)
+class Write:
+    """``obj`` and ``old`` are of ``kind``, the version that is stored; or of what a subresource takes (Binding,
+    PodExecOptions). ``old`` comes from storage and is shared: read-only."""
+
+    operation: Operation
+    kind: Kind
+    subresource: str
+    namespace: str
+    name: str
+    obj: Obj | None
+    old: Obj | None
+    user: UserInfo
+    dry_run: bool
+    request: Request
+    #: the kind as the client addressed it (admission.k8s.io requestKind); None: the stored one
+    request_kind: Kind | None = None
+    options: WriteOptions | DeleteOptions = field(default_factory=WriteOptions)
+
+    @property
+    def manager(self) -> str:
+        """The field manager that the client named, or what its user agent says it is (upstream: managerOrUserAgent)."""
+        named = self.options.field_manager if isinstance(self.options, WriteOptions) else ""
+        return named or self.request.headers.get("user-agent", "").partition("/")[0]
