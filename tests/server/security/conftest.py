@@ -31,7 +31,7 @@ class DictReader:
         self._objects[key] = obj
         self._last += 1
         self._revisions[key] = self._last
-        for callback in self._callbacks.get(resource.plural, ()):
+        for callback in tuple(self._callbacks.get(resource.plural, ())):
             callback("ADDED", obj, None, 1)
         return obj
 
@@ -53,6 +53,9 @@ class DictReader:
     def list(self, resource: Resource, namespace: str | None = None) -> Iterable[Obj]:
         keys = [k for k in self._objects if k[0] == resource.plural and namespace in (None, k[1])]
         return [self._objects[key] for key in keys]
+
+    def subscribers(self, resource: Resource) -> int:
+        return len(self._callbacks.get(resource.plural, ()))
 
     def subscribe(self, resource: Resource, callback: ChangeCallback, *, keep: bool = True) -> Callable[[], None]:
         listed = self._callbacks.setdefault(resource.plural, [])

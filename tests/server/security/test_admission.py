@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -111,6 +112,59 @@ async def test_a_missing_account_is_refused(reader: Any, seeded: Any, write: Wri
     assert await refusal(ServiceAccount(reader, seeded), attributes) == (
         'pods "p" is forbidden: error looking up service account ns/x: serviceaccount "x" not found'
     )
+
+
+async def test_a_pod_waits_for_the_default_account_of_its_new_namespace(
+    reader: Any, seeded: Any, write: WriteOf
+) -> None:
+    created = pod()
+    waiting = asyncio.create_task(ServiceAccount(reader, seeded).admit(write("pods", created)))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert reader.subscribers(SERVICE_ACCOUNTS)
+    reader.put(SERVICE_ACCOUNTS, {"metadata": {"name": "default", "namespace": "other"}})
+    reader.put(SERVICE_ACCOUNTS, {"metadata": {"name": "default", "namespace": "ns"}})
+    await waiting
+    assert created["spec"]["serviceAccountName"] == "default"
+    assert not reader.subscribers(SERVICE_ACCOUNTS)
+
+
+async def test_a_default_account_that_never_comes_is_refused(
+    reader: Any, seeded: Any, write: WriteOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sampan.server.admission.service_account.DEFAULT_ACCOUNT_WAIT_SECONDS", 0)
+    assert 'serviceaccount "default" not found' in await refusal(ServiceAccount(reader, seeded), write("pods", pod()))
+    assert not reader.subscribers(SERVICE_ACCOUNTS)
+
+
+@pytest.mark.parametrize(
+    ("spec", "text"),
+    [
+        (
+            {"volumes": [{"name": "v", "secret": {"secretName": "x"}}]},
+            'volume with secret.secretName="x" is not allowed',
+        ),
+        (
+            {"containers": [{"name": "c", "envFrom": [{"secretRef": {"name": "x"}}]}]},
+            'container c with envFrom referencing secret.secretName="x" is not allowed',
+        ),
+        (
+            {"initContainers": [{"name": "c", "env": [{"name": "E", "valueFrom": {"secretKeyRef": {"name": "x"}}}]}]},
+            'init container c with envVar E referencing secret.secretName="x" is not allowed',
+        ),
+        ({"imagePullSecrets": [{"name": "x"}]}, 'imagePullSecrets[0].name="x" is not allowed'),
+    ],
+)
+async def test_an_account_may_limit_the_secrets_of_its_pods(
+    reader: Any, seeded: Any, write: WriteOf, spec: dict[str, Any], text: str
+) -> None:
+    meta = {"name": "default", "namespace": "ns", "annotations": {"kubernetes.io/enforce-mountable-secrets": "true"}}
+    reader.put(SERVICE_ACCOUNTS, {"metadata": meta, "secrets": [{"name": "y"}]})
+    plugin = ServiceAccount(reader, seeded)
+    assert text in await refusal(plugin, write("pods", pod(**spec)))
+    allowed = pod(volumes=[{"name": "v", "secret": {"secretName": "y"}}])
+    await plugin.admit(write("pods", allowed))
+    await plugin.validate(write("pods", allowed))
 
 
 async def test_tolerations_are_added_unless_the_pod_speaks_of_them(write: WriteOf) -> None:

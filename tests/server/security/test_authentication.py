@@ -211,3 +211,154 @@ async def test_impersonating_an_account_gives_its_groups() -> None:
 async def test_a_group_alone_cannot_be_impersonated() -> None:
     with pytest.raises(BadRequest):
         await impersonate(request(impersonate_group="system:masters"), Allow())
+
+
+# What is known of earlier requests
+
+
+def with_token(token: str, **headers: str) -> Request:
+    return request(authorization=f"Bearer {token}", **headers)
+
+
+async def test_a_token_is_known_at_once_after_its_first_request(
+    issuer: TokenIssuer, stage: AuthenticationStage
+) -> None:
+    token = await issue(issuer, **BOUND)
+    assert stage.identify_now(with_token(token)) is None
+    wanted = with_token(token)
+    await stage.apply(wanted)
+    known = stage.identify_now(with_token(token))
+    assert known == wanted.user
+    assert stage.identify_now(with_token(token)) is known
+    for other in (f"{token}x", token[:-1], token.upper(), ""):
+        assert stage.identify_now(with_token(other)) is None
+
+
+async def test_identifying_leaves_the_request_as_it_is(issuer: TokenIssuer, stage: AuthenticationStage) -> None:
+    token = await issue(issuer)
+    await stage.apply(with_token(token))
+    asked = with_token(token)
+    assert stage.identify_now(asked) is not None
+    assert asked.user.name == "system:anonymous"
+    assert "authorization" in asked.headers
+
+
+async def test_whoever_acts_as_another_is_not_identified_at_once(
+    issuer: TokenIssuer, stage: AuthenticationStage
+) -> None:
+    token = await issue(issuer)
+    await stage.apply(with_token(token))
+    for header in ("impersonate_user", "impersonate_group", "impersonate_uid", "impersonate_extra_x"):
+        assert stage.identify_now(with_token(token, **{header: "root"})) is None
+
+
+@pytest.mark.parametrize("gone", [(SERVICE_ACCOUNTS, "sa"), (PODS, "p")])
+@pytest.mark.parametrize("reborn", [False, True])
+async def test_a_known_token_ends_with_what_it_stands_on_at_once(
+    issuer: TokenIssuer, stage: AuthenticationStage, reader: Any, gone: Any, reborn: bool
+) -> None:
+    token = await issue(issuer, **BOUND)
+    await stage.apply(with_token(token))
+    assert stage.identify_now(with_token(token)) is not None
+    resource, name = gone
+    if reborn:
+        reader.put(resource, {"metadata": {"name": name, "namespace": "ns", "uid": "new"}, "spec": {}})
+    else:
+        reader.remove(resource, "ns", name)
+    assert stage.identify_now(with_token(token)) is None
+    with pytest.raises(Unauthorized):
+        await stage.apply(with_token(token))
+
+
+async def test_a_change_that_matters_not_lets_a_token_live(
+    issuer: TokenIssuer, stage: AuthenticationStage, reader: Any
+) -> None:
+    token = await issue(issuer, **BOUND)
+    await stage.apply(with_token(token))
+    pod = {
+        "metadata": {"name": "p", "namespace": "ns", "uid": "u2"},
+        "spec": {"serviceAccountName": "sa"},
+        "status": {},
+    }
+    reader.put(PODS, pod)
+    assert stage.identify_now(with_token(token)) is None  # it is looked at again
+    await stage.apply(with_token(token))
+    assert stage.identify_now(with_token(token)) is not None
+
+
+async def test_a_pod_on_its_way_out_keeps_its_token_for_a_minute(
+    issuer: TokenIssuer, stage: AuthenticationStage, reader: Any, clock: Any
+) -> None:
+    token = await issue(issuer, **BOUND)
+    meta = {"name": "p", "namespace": "ns", "uid": "u2", "deletionTimestamp": "2026-01-01T00:00:30Z"}
+    reader.put(PODS, {"metadata": meta, "spec": {"serviceAccountName": "sa"}})
+    for seconds, good in ((60, True), (29, True), (2, False)):
+        clock.set(clock.now() + timedelta(seconds=seconds))
+        assert (await stage.check_token(token, ()) is not None) is good
+        assert (stage.identify_now(with_token(token)) is not None) is good
+
+
+async def test_a_known_token_expires(issuer: TokenIssuer, stage: AuthenticationStage, clock: Any) -> None:
+    token = await issue(issuer, expirationSeconds=600)
+    clock.set(clock.now() + timedelta(seconds=595))
+    await stage.apply(with_token(token))
+    assert stage.identify_now(with_token(token)) is not None
+    clock.set(clock.now() + timedelta(seconds=6))
+    assert stage.identify_now(with_token(token)) is None
+    with pytest.raises(Unauthorized):
+        await stage.apply(with_token(token))
+
+
+async def test_a_token_for_another_audience_is_never_known_to_be_for_this_one(
+    issuer: TokenIssuer, stage: AuthenticationStage
+) -> None:
+    token = await issue(issuer, audiences=["vault"])
+    assert await stage.check_token(token, ["vault"]) is not None
+    assert stage.identify_now(with_token(token)) is None
+
+
+async def test_tokens_are_kept_by_hash_and_not_without_bound(
+    issuer: TokenIssuer, stage: AuthenticationStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sampan.server.authn.serviceaccount.KNOWN_TOKENS", 3)
+    tokens = [await issue(issuer) for _ in range(5)]
+    for token in tokens:
+        await stage.apply(with_token(token))
+    known = stage._tokens
+    assert len(known._known) == 3
+    assert sum(map(len, known._on.values())) == 3
+    assert all(len(digest) == 32 for digest in known._known)
+    assert stage.identify_now(with_token(tokens[0])) is None
+    assert stage.identify_now(with_token(tokens[4])) is not None
+
+
+async def test_a_certificate_is_known_at_once(stage: AuthenticationStage, clock: Any) -> None:
+    der = certificate(datetime(2026, 1, 2, tzinfo=UTC))
+    asked = Request("GET", "/", {}, {}, peer_certificate=der)
+    known = stage.identify_now(asked)
+    assert known is not None
+    assert (known.name, known.groups) == ("jane", ("devs", "ops", "system:authenticated"))
+    assert stage.identify_now(asked) is known
+    clock.set(datetime(2026, 1, 3, tzinfo=UTC))
+    assert stage.identify_now(asked) is None
+
+
+def test_nobody_is_known_at_once_and_nonsense_is_not(stage: AuthenticationStage) -> None:
+    nobody = stage.identify_now(request())
+    assert nobody is not None
+    assert nobody.name == "system:anonymous"
+    for headers in ({"authorization": "Basic YTpi"}, {"authorization": "Bearer"}, {"upgrade": "websocket"}):
+        assert stage.identify_now(request(**headers)) is None
+
+
+async def test_a_token_request_says_whose_it_is_or_nothing(issuer: TokenIssuer) -> None:
+    for meta, error, text in (
+        ({"name": "other"}, Invalid, 'metadata.name: Invalid value: "other": must match the service account name'),
+        ({"namespace": "other"}, Invalid, 'Invalid value: "other": must match the service account namespace'),
+        ({"uid": "other"}, Conflict, "the UID in the token request (other) does not match the UID of the service"),
+    ):
+        with pytest.raises(error) as caught:
+            await issuer.issue("ns", "sa", {"metadata": meta, "spec": {}})
+        assert text in caught.value.message
+    answer = await issuer.issue("ns", "sa", {"metadata": {"name": "sa", "namespace": "ns", "uid": "u1"}, "spec": {}})
+    assert answer["metadata"]["uid"] == "u1"

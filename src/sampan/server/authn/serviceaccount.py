@@ -1,20 +1,21 @@
 """ServiceAccount tokens: signature, time, audience, and that everything the token is bound to still exists.
 
-A token is verified once. After that it is known by its hash, for as long as no object that it stands on has changed:
-the account, and the pod, secret or node it is bound to. A change is noticed by the object's revision, on the very next
-request, so deleting any of them ends the token at once. Upstream: pkg/serviceaccount.
+A token is verified once. After that it is known by its hash. Every change of an object that it stands on (the account,
+and the pod, secret or node it is bound to) has it judged again, so deleting any of them ends the token at once; and so
+does the passing of some seconds, whatever was told of changes. Upstream: pkg/serviceaccount.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from sampan.api.clock import Clock, parse_time
 from sampan.api.resources import NODES, PODS, SECRETS, SERVICE_ACCOUNTS, Resource
+from sampan.api.transport import EventType
 from sampan.api.types import Obj
 from sampan.server.authn import jwt
 from sampan.server.authn.groups import AUTHENTICATED_GROUP
@@ -29,6 +30,8 @@ _DELETION_LEEWAY = timedelta(seconds=60)
 _CLOCK_SKEW_SECONDS = 60
 #: at about 3 kB each
 KNOWN_TOKENS = 4096
+#: as upstream's cache of tokens
+JUDGED_AGAIN_SECONDS = 10.0
 #: no header of a request is longer, and no token of ours nearly as long
 LONGEST_TOKEN = 16 * 1024
 
@@ -53,14 +56,7 @@ def split_user_name(name: str) -> tuple[str, str] | None:
     return parts[0], parts[1]
 
 
-@dataclass(frozen=True, slots=True)
-class _Standing:
-    """An object that a token stands on, as it was when it was last looked at."""
-
-    resource: Resource
-    namespace: str
-    name: str
-    revision: int  # 0: only the store knew it
+_Object = tuple[Resource, str, str]  # with namespace and name
 
 
 @dataclass(slots=True)
@@ -73,13 +69,16 @@ class _Known:
     audiences: tuple[str, ...]
     not_before: float
     not_after: float
-    standing: tuple[_Standing, ...]
+    #: what it stands on, at which revision; 0: only the store knew it
+    standing: tuple[tuple[_Object, int], ...]
+    changed: bool = False
 
 
 class ServiceAccountTokens:
     """Judges tokens. ``audiences`` are the API server's own.
 
-    Invariant: ``_known`` holds at most ``KNOWN_TOKENS``, by hash: the tokens themselves are kept nowhere.
+    Invariants: ``_known`` holds at most ``KNOWN_TOKENS``, by hash: the tokens themselves are kept nowhere. ``_on`` is
+    its inverse by the objects they stand on; the changes of their resources are followed.
     """
 
     def __init__(
@@ -93,6 +92,15 @@ class ServiceAccountTokens:
         self._keys, self._issuers, self.audiences = tuple(keys), frozenset(issuers), tuple(audiences)
         self._reader, self._clock = reader, clock
         self._known: dict[bytes, _Known] = {}
+        self._on: dict[_Object, dict[bytes, None]] = {}
+        self._followed: dict[Resource, Callable[[], None]] = {}
+
+    def stop(self) -> None:
+        for unsubscribe in self._followed.values():
+            unsubscribe()
+        self._followed.clear()
+        self._known.clear()
+        self._on.clear()
 
     def check_now(self, token: str) -> UserInfo | None:
         """The user of a token for this server that is known and still good; None: only ``check`` can tell."""
@@ -111,7 +119,7 @@ class ServiceAccountTokens:
         digest = _digest(token)
         known = self._recall(digest)
         if known is None:
-            stale = self._known.pop(digest, None)
+            stale = self._forget(digest)
             claims = stale.claims if stale is not None else self._verify(token)
             if claims is None:
                 return None
@@ -124,22 +132,43 @@ class ServiceAccountTokens:
 
     def _recall(self, digest: bytes) -> _Known | None:
         known = self._known.get(digest)
-        if known is None:
+        if known is None or known.changed:
             return None
-        revision = self._reader.revision
-        for on in known.standing:
-            if revision(on.resource, on.namespace, on.name) != on.revision:
-                return None
         if not known.not_before <= self._clock.now().timestamp() <= known.not_after:
             return None
         return known
 
     def _remember(self, digest: bytes, known: _Known) -> None:
-        if not all(on.revision for on in known.standing):
+        """Unless something changed while the token was being judged."""
+        for (resource, _, _), _ in known.standing:
+            self._follow(resource)
+        if not all(revision and self._reader.revision(*on) == revision for on, revision in known.standing):
             return
         if len(self._known) >= KNOWN_TOKENS:
-            del self._known[next(iter(self._known))]
+            self._forget(next(iter(self._known)))
         self._known[digest] = known
+        for on, _ in known.standing:
+            self._on.setdefault(on, {})[digest] = None
+
+    def _forget(self, digest: bytes) -> _Known | None:
+        known = self._known.pop(digest, None)
+        for on, _ in known.standing if known is not None else ():
+            tokens = self._on.get(on, {})
+            tokens.pop(digest, None)
+            if not tokens:
+                self._on.pop(on, None)
+        return known
+
+    def _follow(self, resource: Resource) -> None:
+        if resource in self._followed:
+            return
+
+        def changed(_event: EventType, obj: Obj, _previous: Obj | None, _revision: int) -> None:
+            meta = obj["metadata"]
+            for digest in self._on.get((resource, meta.get("namespace", ""), meta["name"]), ()):
+                self._known[digest].changed = True
+
+        self._followed[resource] = self._reader.subscribe(resource, changed, keep=False)
 
     def _verify(self, token: str) -> Obj | None:
         """The claims of a token of ours, None of another's. Raises TokenRefused."""
@@ -160,12 +189,13 @@ class ServiceAccountTokens:
         if now < not_before:
             raise TokenRefused("service account token is not valid yet")
         user, standing, ends = await self._user(claims)
+        ends = min(ends, now + JUDGED_AGAIN_SECONDS)
         audiences = claims.get("aud")
         listed = [audiences] if isinstance(audiences, str) else audiences if isinstance(audiences, list) else []
         return _Known(claims, user, tuple(map(str, listed)), not_before, min(not_after, ends), standing)
 
-    async def _user(self, claims: Obj) -> tuple[UserInfo, tuple[_Standing, ...], float]:
-        """Who the token is, what it stands on, and when that goes."""
+    async def _user(self, claims: Obj) -> tuple[UserInfo, tuple[tuple[_Object, int], ...], float]:
+        """Who the token is, what it stands on at which revision, and when that goes."""
         private = claims.get("kubernetes.io")
         if not isinstance(private, dict):
             raise TokenRefused("token has no private claims")
@@ -197,7 +227,7 @@ class ServiceAccountTokens:
         standing, ends = [], float("inf")
         for resource, where, reference, what in wanted:
             revision, until = await self._require(resource, where, reference, what)
-            standing.append(_Standing(resource, where, reference["name"], revision))
+            standing.append(((resource, where, reference["name"]), revision))
             ends = min(ends, until)
         return user, tuple(standing), ends
 

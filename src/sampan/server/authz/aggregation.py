@@ -7,46 +7,67 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterable
 
 from sampan.api import labels
-from sampan.api.errors import Conflict, NotFound
+from sampan.api.errors import ApiError, Conflict, NotFound
 from sampan.api.resources import CLUSTER_ROLES
 from sampan.api.transport import Call, EventType, Transport
 from sampan.api.types import Obj
+from sampan.server.authz.pods import part, parts, text
 from sampan.server.reader import ObjectReader
+
+log = logging.getLogger(__name__)
+
+FIRST_WAIT_SECONDS = 0.5
+_LONGEST_WAIT_SECONDS = 60.0
 
 
 def aggregate(role: Obj, roles: Iterable[Obj]) -> list[Obj]:
     """The rules that ``role`` should have: of every selected role, by name, each rule once. Pure."""
-    ordered = sorted(roles, key=lambda candidate: str(candidate["metadata"]["name"]))
+    ordered = sorted(roles, key=_name)
     rules: list[Obj] = []
-    for selector in (role.get("aggregationRule") or {}).get("clusterRoleSelectors") or ():
+    for selector in parts(role.get("aggregationRule"), "clusterRoleSelectors"):
+        chosen = labels.from_label_selector(selector)
         for candidate in ordered:
-            if candidate["metadata"]["name"] == role["metadata"]["name"]:
+            if _name(candidate) == _name(role):
                 continue
-            if labels.from_label_selector(selector).matches(candidate["metadata"].get("labels")):
-                rules.extend(rule for rule in candidate.get("rules") or () if rule not in rules)
+            if chosen.matches(part(part(candidate, "metadata"), "labels")):
+                rules.extend(rule for rule in parts(candidate, "rules") if rule not in rules)
     return rules
 
 
+def _name(role: Obj) -> str:
+    return text(part(role, "metadata"), "name")
+
+
 def plan_aggregation(roles: Iterable[Obj]) -> list[Obj]:
-    """The aggregated roles whose rules are not what they should be, with the right ones. Pure."""
+    """The aggregated roles whose rules are not what they should be, with the right ones; a role that is none is left
+    as it is. Pure."""
     known = list(roles)
     changed = []
     for role in known:
         if role.get("aggregationRule"):
-            rules = aggregate(role, known)
+            try:
+                rules = aggregate(role, known)
+            except (AttributeError, LookupError, TypeError, ValueError):
+                continue
             if rules != (role.get("rules") or []):
                 changed.append({**role, "rules": rules})
     return changed
 
 
 class AggregationController:
-    """Level-triggered: any change of any ClusterRole looks at all of them, once they stop arriving in one go."""
+    """Level-triggered: any change of any ClusterRole looks at all of them, once they stop arriving in one go.
 
-    def __init__(self, reader: ObjectReader, transport: Transport) -> None:
-        self._reader, self._transport = reader, transport
+    What cannot be written is tried again, each time after twice the wait; it holds up no other role, nor the server.
+    """
+
+    def __init__(
+        self, reader: ObjectReader, transport: Transport, *, first_wait_seconds: float = FIRST_WAIT_SECONDS
+    ) -> None:
+        self._reader, self._transport, self._first_wait = reader, transport, first_wait_seconds
         self._changed = asyncio.Event()
 
     async def run(self) -> None:
@@ -55,22 +76,34 @@ class AggregationController:
         def changed(_event: EventType, _obj: Obj, _previous: Obj | None, _revision: int) -> None:
             self._changed.set()
 
-        unsubscribe = self._reader.subscribe(CLUSTER_ROLES, changed)
+        unsubscribe = self._reader.subscribe(CLUSTER_ROLES, changed, keep=False)
+        wait: float | None = None
         try:
             self._changed.set()
             while True:
-                await self._changed.wait()
+                try:
+                    async with asyncio.timeout(wait):
+                        await self._changed.wait()
+                except TimeoutError:
+                    pass  # what could not be written is due again
                 self._changed.clear()
-                await self.sync()
+                if await self.sync():
+                    wait = None
+                else:
+                    wait = self._first_wait if wait is None else min(2 * wait, _LONGEST_WAIT_SECONDS)
         finally:
             unsubscribe()
 
-    async def sync(self) -> None:
-        """One pass. A lost race is left to the pass that the winner's change brings."""
+    async def sync(self) -> bool:
+        """One pass. False: something could not be written, and is to be tried again."""
+        done = True
         for role in plan_aggregation(self._reader.list(CLUSTER_ROLES)):
-            path = CLUSTER_ROLES.path(name=role["metadata"]["name"])
+            name = _name(role)
             try:
-                await self._transport.call(Call("PUT", path, body=role))
+                await self._transport.call(Call("PUT", CLUSTER_ROLES.path(name=name), body=role))
             except (Conflict, NotFound):
-                self._changed.set()
-                await asyncio.sleep(0)
+                done = False  # somebody else was first
+            except ApiError as error:
+                done = False
+                log.warning("the rules of clusterrole %s could not be aggregated: %s", name, error)
+        return done
