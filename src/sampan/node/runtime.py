@@ -6,12 +6,14 @@ runs on both. Used by pod workers, probes, image manager, node API. Declarations
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol
 
 ContainerState = Literal["created", "running", "exited", "unknown"]
+OutputStream = Literal["stdout", "stderr"]
 NamespaceMode = Literal["pod", "container", "node", "target"]
 Propagation = Literal["private", "host_to_container", "bidirectional"]
 
@@ -32,6 +34,10 @@ class RuntimeNotFound(RuntimeCallError):
 
 class RuntimeUnavailable(RuntimeCallError):
     """The runtime cannot be reached: back off and retry."""
+
+
+class RuntimeLacks(RuntimeCallError):
+    """The runtime does not have this call."""
 
 
 class RuntimeDeadline(RuntimeCallError):
@@ -270,6 +276,32 @@ class RuntimeEvent:
     container_id: str = ""
 
 
+class Command(Protocol):
+    """A program in a container with its streams. One task reads each output, one writes.
+
+    What is not read stays with the program, which waits; what it does not read stays with the caller.
+    """
+
+    async def read(self, stream: OutputStream) -> bytes:
+        """b"" at the end, and for an output that was not asked for."""
+        ...
+
+    async def write(self, data: bytes) -> None:
+        """Waits until the program can take all of it. Raises BrokenPipeError when it reads no more."""
+        ...
+
+    async def close_stdin(self) -> None: ...
+    async def resize(self, width: int, height: int) -> None: ...
+
+    async def wait(self) -> int:
+        """The exit code. Raises RuntimeCallError when it cannot be known."""
+        ...
+
+    async def close(self) -> None:
+        """Lets go of the streams. A program that still runs sees its input end (a terminal: hang up) and goes on."""
+        ...
+
+
 class PodRuntime(Protocol):
     """Sandboxes and containers. Stop and remove are idempotent: not found is success there."""
 
@@ -294,11 +326,20 @@ class StreamRuntime(Protocol):
         """Raises RuntimeDeadline when the command takes longer; 0 is no limit."""
         ...
 
-    async def exec_url(
+    async def exec(
         self, container_id: str, command: Sequence[str], *, tty: bool, stdin: bool, stdout: bool, stderr: bool
-    ) -> str: ...
-    async def attach_url(self, container_id: str, *, tty: bool, stdin: bool, stdout: bool, stderr: bool) -> str: ...
-    async def port_forward_url(self, sandbox_id: str, ports: Sequence[int]) -> str: ...
+    ) -> Command:
+        """Starts the command; its streams are the caller's from now on. Raises RuntimeCallError."""
+        ...
+
+    async def attach(self, container_id: str, *, tty: bool, stdin: bool, stdout: bool, stderr: bool) -> Command:
+        """The container's own process. Its exit code is not told: ``wait`` gives 0 when it has ended."""
+        ...
+
+    async def connect_port(self, sandbox_id: str, port: int) -> socket.socket:
+        """A connection to ``localhost:port`` inside the pod, not blocking. Raises RuntimeCallError."""
+        ...
+
     async def reopen_log(self, container_id: str) -> None: ...
     async def list_stats(self) -> list[ContainerStats]: ...
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
@@ -236,15 +237,15 @@ class SimulatedRuntime:
             raise runtime.RuntimeCallError(f"container is in {entry.container.state} state")
         return self.exec_handler(entry.container, command)
 
-    async def exec_url(
+    async def exec(
         self, container_id: str, command: Sequence[str], *, tty: bool, stdin: bool, stdout: bool, stderr: bool
-    ) -> str:
+    ) -> runtime.Command:
         raise runtime.RuntimeCallError("a simulated container runs no programs")
 
-    async def attach_url(self, container_id: str, *, tty: bool, stdin: bool, stdout: bool, stderr: bool) -> str:
+    async def attach(self, container_id: str, *, tty: bool, stdin: bool, stdout: bool, stderr: bool) -> runtime.Command:
         raise runtime.RuntimeCallError("a simulated container runs no programs")
 
-    async def port_forward_url(self, sandbox_id: str, ports: Sequence[int]) -> str:
+    async def connect_port(self, sandbox_id: str, port: int) -> socket.socket:
         raise runtime.RuntimeCallError("a simulated pod has no network")
 
     async def reopen_log(self, container_id: str) -> None:

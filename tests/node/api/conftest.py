@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import orjson
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -19,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from sampan.api.clock import FixedClock
+from sampan.api.streams import spdy, websocket
 from sampan.api.transport import Call
 from sampan.api.types import Obj
 from sampan.client.client import Client
@@ -26,7 +28,8 @@ from sampan.node.api.auth import DelegatedAuth
 from sampan.node.api.machine import MachineUsage
 from sampan.node.api.server import NodeApi, NodeApiConfig
 from sampan.node.api.tls import server_context
-from sampan.node.runtime import RuntimeNotFound
+from sampan.node.inbox import Inbox
+from sampan.node.runtime import RuntimeCallError, RuntimeNotFound
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 LABELS = {
@@ -60,7 +63,8 @@ class FakeRuntime:
     containers: dict[str, Any] = field(default_factory=dict)
     sandboxes: list[Any] = field(default_factory=list)
     stats: list[Any] = field(default_factory=list)
-    url: str = ""
+    #: what exec and attach give, or raise
+    command: Any = None
     asked: list[Any] = field(default_factory=list)
 
     def add(self, container_id: str, state: str, log_path: str = "") -> None:
@@ -83,17 +87,71 @@ class FakeRuntime:
             raise RuntimeNotFound(container_id)
         return self.containers[container_id]
 
-    async def exec_url(self, container_id: str, command: Any, **options: bool) -> str:
+    async def exec(self, container_id: str, command: Any, **options: bool) -> Any:
         self.asked.append((container_id, list(command), options))
-        return self.url
+        return self._next_command()
 
-    async def attach_url(self, container_id: str, **options: bool) -> str:
+    async def attach(self, container_id: str, **options: bool) -> Any:
         self.asked.append((container_id, options))
-        return self.url
+        return self._next_command()
 
-    async def port_forward_url(self, sandbox_id: str, ports: Any) -> str:
-        self.asked.append((sandbox_id, list(ports)))
-        return self.url
+    def _next_command(self) -> Any:
+        if isinstance(self.command, Exception):
+            raise self.command
+        return self.command
+
+    async def connect_port(self, sandbox_id: str, port: int) -> socket.socket:
+        """To the port of this machine."""
+        self.asked.append((sandbox_id, port))
+        made = socket.socket()
+        made.setblocking(False)
+        try:
+            await asyncio.get_running_loop().sock_connect(made, ("127.0.0.1", port))
+        except OSError as error:
+            made.close()
+            raise RuntimeCallError("failed to connect: connection refused") from error
+        return made
+
+
+class FakeCommand:
+    """A program in the container: ``program`` gets this and gives the exit code."""
+
+    def __init__(self, program: Callable[[FakeCommand], Awaitable[int]], stdin_bytes: int = 64 << 10) -> None:
+        self.stdin, self.outputs = Inbox(stdin_bytes), {"stdout": Inbox(), "stderr": Inbox()}
+        self.sizes: asyncio.Queue[tuple[int, int]] = asyncio.Queue()
+        self.closed = asyncio.Event()
+        self._task = asyncio.ensure_future(program(self))
+        self._task.add_done_callback(self._over)
+
+    def _over(self, task: Any) -> None:
+        for output in self.outputs.values():
+            output.end()
+
+    async def read(self, stream: str) -> bytes:
+        return await self.outputs[stream].read()
+
+    async def write(self, data: bytes) -> None:
+        self.stdin.add(data)
+        await self.stdin.room()
+
+    async def close_stdin(self) -> None:
+        self.stdin.end()
+
+    async def resize(self, width: int, height: int) -> None:
+        self.sizes.put_nowait((width, height))
+
+    async def wait(self) -> int:
+        return await asyncio.shield(self._task)
+
+    async def close(self) -> None:
+        self.stdin.end()
+        self._task.cancel()
+        self.closed.set()
+
+
+@pytest.fixture
+def fake_command() -> type[FakeCommand]:
+    return FakeCommand
 
 
 @dataclass
@@ -143,7 +201,9 @@ class NodeWorld:
 
     async def request(self, path: str, method: str = "GET", user: str = "admin", **headers: str) -> tuple[int, str]:
         reader, writer = await self.connect(user)
-        lines = [f"{method} {path} HTTP/1.1", "Host: node", "Connection: close"]
+        lines = [f"{method} {path} HTTP/1.1", "Host: node"]
+        lines += [] if "Connection" in headers else ["Connection: close"]
+        lines += ["Content-Length: 0"] if method == "POST" else []
         lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
         writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
         answer = (await reader.read()).decode()
@@ -189,24 +249,127 @@ async def node(pki: Pki) -> AsyncIterator[NodeWorld]:
         await asyncio.wait([task])
 
 
+NAMES = ("stdin", "stdout", "stderr", "error", "resize")
+
+
+class Remote:
+    """A client of exec and attach on one connection, speaking ``spdy`` or a WebSocket protocol."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, protocol: str) -> None:
+        self.reader, self.writer, self.protocol = reader, writer, protocol
+        self.is_spdy = protocol == "spdy"
+        self.codec = spdy.Codec()
+        self.ids: dict[str, int] = {}
+        self.pieces: dict[str, list[bytes]] = {name: [] for name in NAMES}
+        self.got: dict[str, bytes] = {}
+        self.buffer = bytearray()
+        self.messages: list[tuple[int, bytes]] = []
+        self.pings = 0
+        self.head = b""
+
+    async def begin(self, path: str, names: Sequence[str]) -> None:
+        lines = [
+            f"GET {path} HTTP/1.1" if not self.is_spdy else f"POST {path} HTTP/1.1",
+            "Host: node",
+            "Connection: Upgrade",
+        ]
+        if self.is_spdy:
+            protocol = "portforward.k8s.io" if "portForward" in path else "v4.channel.k8s.io"
+            lines += ["Upgrade: SPDY/3.1", f"X-Stream-Protocol-Version: {protocol}", "Content-Length: 0"]
+        else:
+            lines += ["Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="]
+            lines += [f"Sec-WebSocket-Protocol: {self.protocol}"]
+        self.writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
+        self.head = await self.reader.readuntil(b"\r\n\r\n")
+        assert b" 101 " in self.head, self.head + await self.reader.read(500)
+        if self.is_spdy:
+            self.ids = {name: 2 * index + 1 for index, name in enumerate(names)}
+            for name, stream_id in self.ids.items():
+                self.writer.write(self.codec.syn_stream(stream_id, {"streamtype": name}))
+
+    async def send(self, data: bytes, name: str = "stdin") -> None:
+        step = 32 << 10
+        for start in range(0, len(data), step):
+            piece = data[start : start + step]
+            if self.is_spdy:
+                self.writer.write(spdy.data_frame(self.ids[name], piece))
+            else:
+                self.writer.write(self.message(bytes((NAMES.index(name),)) + piece))
+            await self.writer.drain()
+
+    def message(self, data: bytes, opcode: int = websocket.BINARY) -> bytes:
+        frame = bytearray(websocket.render_frame(opcode, data))
+        frame[1] |= 0x80
+        return bytes(frame[: len(frame) - len(data)]) + b"\1\2\3\4" + websocket.unmask(data, b"\1\2\3\4")
+
+    def close_stdin(self) -> None:
+        if self.is_spdy:
+            self.writer.write(spdy.data_frame(self.ids["stdin"], b"", fin=True))
+        else:
+            self.writer.write(self.message(b"\xff\0"))
+
+    async def finish(self) -> Obj:
+        """Reads to the end that the server sets; the Status of the error stream."""
+        while data := await self.reader.read(65536):
+            self.take(data)
+        self.writer.close()
+        text = b"".join(self.pieces["error"])
+        self.got = {name: b"".join(pieces) for name, pieces in self.pieces.items()}
+        status: Obj = orjson.loads(text) if text.startswith(b"{") else {}
+        return status
+
+    async def read_until(self, wanted: bytes, name: str = "stdout") -> None:
+        while wanted not in b"".join(self.pieces[name]):
+            data = await self.reader.read(65536)
+            assert data, f"the connection ended before {wanted!r} came: {self.pieces}"
+            self.take(data)
+
+    def take(self, data: bytes) -> None:
+        if self.is_spdy:
+            names = {stream_id: name for name, stream_id in self.ids.items()}
+            for frame in self.codec.feed(data):
+                if frame.kind == spdy.DATA:
+                    self.pieces[names[frame.stream_id]].append(frame.data)
+                elif frame.kind == spdy.GOAWAY:
+                    self.writer.close()
+            return
+        self.buffer += data
+        while (taken := take_frame(self.buffer)) is not None:
+            opcode, payload, end = taken
+            del self.buffer[:end]
+            if opcode == websocket.CLOSE:
+                self.writer.write(self.message(payload, websocket.CLOSE))
+                self.writer.close()
+            elif opcode == websocket.PING:
+                self.pings += 1
+            else:
+                self.messages.append((opcode, payload))
+            if len(payload) > 1 and opcode == websocket.BINARY:
+                self.pieces[NAMES[payload[0]]].append(payload[1:])
+
+
+def take_frame(buffer: bytearray) -> tuple[int, bytes, int] | None:
+    """Opcode, payload and end of the first frame from a server."""
+    if len(buffer) < 2:
+        return None
+    length, start = buffer[1] & 0x7F, 2
+    if length > 125:
+        start = 4 if length == 126 else 10
+        length = int.from_bytes(buffer[2:start])
+    if len(buffer) < start + length:
+        return None
+    return buffer[0] & 0x0F, bytes(buffer[start : start + length]), start + length
+
+
 @pytest.fixture
-def backend() -> Callable[..., AbstractAsyncContextManager[str]]:
-    """A streaming server: answers one upgrade with ``answer``, then echoes in capitals; gives its URL."""
+def remote(node: NodeWorld) -> Callable[..., Any]:
+    """Opens a ``Remote``; ``port``: of a node API other than the fixture's."""
 
-    @asynccontextmanager
-    async def serve(answer: bytes, heads: list[str], after: list[bytes]) -> AsyncIterator[str]:
-        async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            heads.append((await reader.readuntil(b"\r\n\r\n")).decode())
-            writer.write(answer)
-            if b" 101 " not in answer:
-                writer.write_eof()
-            while data := await reader.read(65536):
-                after.append(data)
-                writer.write(data.upper())
-            writer.close()
+    async def open_remote(path: str, names: Sequence[str], protocol: str, port: int = 0) -> Remote:
+        files = (node.pki.folder / "admin.crt", node.pki.folder / "admin.key")
+        reader, writer = await asyncio.open_connection("127.0.0.1", port or node.api.port, ssl=node.client_tls(*files))
+        made = Remote(reader, writer, protocol)
+        await made.begin(path, names)
+        return made
 
-        listener = await asyncio.start_server(handle, "127.0.0.1", 0)
-        async with listener:
-            yield f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/exec/token?x=1"
-
-    return serve
+    return open_remote

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
+import random
 import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import urlencode
 
 import aiohttp
 import pytest
@@ -120,14 +123,104 @@ async def test_streams_and_logs_of_a_real_container(real: RealNode) -> None:
     await followed_log_survives_rotation_and_ends(real)
 
 
+PROTOCOLS = ("v5.channel.k8s.io", "spdy")
+ALL = ("error", "stdin", "stdout", "stderr")
+
+
+async def test_commands_of_a_real_container(real: RealNode, remote: Fixture) -> None:
+    for protocol in PROTOCOLS:
+        await an_upload_arrives_whole(real, remote, protocol)
+        await a_command_that_does_not_read_ends_at_once(real, remote, protocol)
+        await outcomes_are_told(real, remote, protocol)
+        await a_terminal_has_its_size_and_hangs_up(real, remote, protocol)
+        await a_client_that_leaves_frees_everything(real, remote, protocol)
+        await attaching_reads_what_is_written_now(real, remote, protocol)
+
+
+def exec_path(*words: str, query: str = "input=1&output=1&error=1") -> str:
+    return f"/exec/ns/web/c?{urlencode([('command', word) for word in words])}&{query}"
+
+
+async def an_upload_arrives_whole(real: RealNode, remote: Fixture, protocol: str) -> None:
+    data = random.Random(1).randbytes(30_000_000)
+    client = await remote(exec_path("sh", "-c", "cat > /tmp/f; sha256sum < /tmp/f"), ALL, protocol, real.api.port)
+    await client.send(data)
+    client.close_stdin()
+    assert (await client.finish())["status"] == "Success"
+    assert client.got["stdout"].split()[0].decode() == hashlib.sha256(data).hexdigest()
+    again = await remote(exec_path("cat", "/tmp/f"), ALL, protocol, real.api.port)
+    assert (await again.finish())["status"] == "Success"
+    assert again.got["stdout"] == data
+
+
+async def a_command_that_does_not_read_ends_at_once(real: RealNode, remote: Fixture, protocol: str) -> None:
+    async with asyncio.timeout(5):
+        client = await remote(exec_path("sh", "-c", "head -c 5; exit 7"), ALL, protocol, real.api.port)
+        sending = asyncio.create_task(client.send(b"x" * 3_000_000))
+        status = await client.finish()
+        await asyncio.wait([sending])
+        sending.exception()  # it may have been cut off
+    assert client.got["stdout"] == b"xxxxx"
+    assert status["details"]["causes"] == [{"reason": "ExitCode", "message": "7"}]
+    assert "exit code 7" in status["message"]
+
+
+async def outcomes_are_told(real: RealNode, remote: Fixture, protocol: str) -> None:
+    client = await remote(exec_path("sh", "-c", "echo out; echo err >&2"), ALL, protocol, real.api.port)
+    assert (await client.finish())["status"] == "Success"
+    assert (client.got["stdout"], client.got["stderr"]) == (b"out\n", b"err\n")
+    client = await remote(exec_path("no-such-program"), ALL, protocol, real.api.port)
+    status = await client.finish()
+    assert status["reason"] == "InternalError"
+    assert status["message"].startswith("Internal error occurred: error executing command in container: failed to exec")
+    assert 'exec: "no-such-program": executable file not found in $PATH' in status["message"]
+
+
+async def a_terminal_has_its_size_and_hangs_up(real: RealNode, remote: Fixture, protocol: str) -> None:
+    names = ("error", "stdin", "stdout", "resize")
+    path = exec_path("sh", "-c", "echo ready $TERM; read line; stty size; sleep 10000", query="input=1&output=1&tty=1")
+    client = await remote(path, names, protocol, real.api.port)
+    await client.read_until(b"ready xterm")
+    await client.send(b'{"Width":77,"Height":33}', "resize")
+    await asyncio.sleep(0.2)  # the size goes its own way and not in order with the input
+    await client.send(b"\n")
+    await client.read_until(b"33 77")
+    client.writer.close()
+    await until_gone(real, "sleep 10000")
+
+
+async def a_client_that_leaves_frees_everything(real: RealNode, remote: Fixture, protocol: str) -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    client = await remote(exec_path("sleep", "1234"), ALL, protocol, real.api.port)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(1):
+            await client.send(b"x" * 100_000_000)
+    client.writer.transport.abort()
+    async with asyncio.timeout(15):
+        while len(list(Path("/proc/self/fd").iterdir())) > before:  # noqa: ASYNC110 - waits for the node to notice
+            await asyncio.sleep(0.1)
+    await real.runtime.exec_sync(real.container_id, ["killall", "sleep"], 5)
+
+
+async def attaching_reads_what_is_written_now(real: RealNode, remote: Fixture, protocol: str) -> None:
+    client = await remote("/attach/ns/web/c?output=1&error=1", ("error", "stdout", "stderr"), protocol, real.api.port)
+    await client.read_until(b"tick\n")
+    client.writer.close()
+
+
+async def until_gone(real: RealNode, command: str) -> None:
+    async with asyncio.timeout(10):
+        while command in (await real.runtime.exec_sync(real.container_id, ["ps"], 5)).stdout.decode():  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+
+
 async def exec_runs_and_reads_stdin(real: RealNode) -> None:
     url = real.url("/exec/ns/web/c?command=sh&command=-c&command=echo+out;head+-n1&output=1&error=1&input=1")
     async with real.session.ws_connect(url, protocols=("v4.channel.k8s.io",)) as socket:
         await socket.send_bytes(b"\0in\n")
-        got = [message.data async for message in socket]
+        got = b"".join([message.data[1:] async for message in socket])
     assert socket.protocol == "v4.channel.k8s.io"
-    assert b"\x01out\n" in got
-    assert b"\x01in\n" in got
+    assert got.startswith(b"out\nin\n")
 
 
 async def port_forward_reaches_the_pod(real: RealNode) -> None:

@@ -51,6 +51,8 @@ class FakeClient:
     status: int = 0
     headers: Mapping[str, str] = field(default_factory=dict)
     closed: bool = False
+    #: writing fails from now on, as it does for a client whose machine has answered with a reset
+    gone: bool = False
 
     async def hijack(self, status: int, headers: Mapping[str, str]) -> Connection:
         self.status, self.headers = status, headers
@@ -60,6 +62,8 @@ class FakeClient:
         return await self.to_server.get()
 
     async def write(self, data: bytes) -> None:
+        if self.gone:
+            raise ConnectionResetError
         self.from_server.put_nowait(data)
 
     def close(self) -> None:

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from sampan.api.errors import BadRequest, InternalError, NotFound
+from sampan.api.streams import websocket
 from sampan.server.request import Request
-from sampan.server.streaming import spdy, websocket
+from sampan.server.streaming import backend
 from sampan.server.streaming.handlers import StreamingHandlers
 
 WS = {
@@ -29,65 +30,53 @@ def masked(data: bytes) -> bytes:
 
 
 async def received(client: Any) -> list[bytes]:
-    """All frames the client gets until the connection is closed, as raw bytes."""
+    """All that the client gets until the connection is closed."""
     found = []
     while data := await client.from_server.get():
         found.append(data)
     return found
 
 
-async def spdy_cat(line: str, headers: Mapping[str, str], reader: Any, writer: Any) -> None:
-    """A streaming server that copies stdin to stdout and reports success."""
-    writer.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: SPDY/3.1\r\nConnection: Upgrade\r\n\r\n")
-    codec, streams = spdy.Codec(), {}
+async def echo(line: str, headers: Mapping[str, str], reader: Any, writer: Any) -> None:
+    """A node that agrees to everything and copies back what it gets."""
+    writer.write(f"HTTP/1.1 101 Switching Protocols\r\nUpgrade: {headers['upgrade']}\r\n".encode())
+    writer.write(b"Connection: Upgrade\r\nSec-WebSocket-Accept: k\r\nX-Node-Secret: 1\r\n\r\n")
     while data := await reader.read(65536):
-        for frame in codec.feed(data):
-            if frame.kind == spdy.SYN_STREAM:
-                streams[frame.stream_id] = frame.headers["streamtype"]
-                writer.write(codec.syn_reply(frame.stream_id, {}))
-            elif frame.kind == spdy.DATA and streams[frame.stream_id] == "stdin":
-                ids = {name: stream_id for stream_id, name in streams.items()}
-                if frame.data:
-                    writer.write(spdy.data_frame(ids["stdout"], frame.data))
-                if frame.fin:
-                    writer.write(spdy.ping_frame(2) + spdy.data_frame(ids["error"], b'{"status":', fin=False))
-                    writer.write(spdy.data_frame(ids["error"], b'"Success"}', fin=True))
-                    writer.write(spdy.data_frame(ids["stdout"], b"", fin=True))
-                    writer.write(spdy.data_frame(ids["stderr"], b"", fin=True))
+        writer.write(data)
+        await writer.drain()
 
 
-async def test_a_websocket_v5_command_is_translated(
+async def test_a_websocket_command_is_the_nodes_to_speak(
     handlers: StreamingHandlers, node: Any, client: Any, make_request: MakeRequest
 ) -> None:
-    node.behaviour = spdy_cat
-    headers = {**WS, "sec-websocket-protocol": "v5.channel.k8s.io, v4.channel.k8s.io"}
+    node.behaviour = echo
+    headers = {
+        **WS,
+        "sec-websocket-protocol": "v5.channel.k8s.io,base64url.bearer.authorization.k8s.io.YQ,v4.channel.k8s.io",
+        "authorization": "Bearer secret",
+        "origin": "http://localhost",
+    }
     query = "container=a&command=cat&command=-u&stdin=true&stdout=true&stderr=true"
     client.to_server.put_nowait(masked(b"\x00hello"))
-    client.to_server.put_nowait(masked(b"\xff\x00"))
-    response = await handlers.handle(make_request("exec", query, headers))
-    assert response.hijacked
-    assert client.headers["Sec-WebSocket-Protocol"] == "v5.channel.k8s.io"
-    frames = await received(client)
-    render = websocket.render_frame
-    assert frames == [
-        render(websocket.BINARY, b"\x01"),
-        render(websocket.BINARY, b"\x01hello"),
-        render(websocket.BINARY, b'\x03{"status":"Success"}'),
-        render(websocket.CLOSE, b"\x03\xe8"),
-    ]
+    serving = asyncio.create_task(handlers.handle(make_request("exec", query, headers)))
+    assert await client.from_server.get() == masked(b"\x00hello")
+    client.to_server.put_nowait(b"")
+    assert (await serving).hijacked
+    assert client.headers == {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-Websocket-Accept": "k"}
     line, sent = node.requests[0]
-    assert line == "POST /exec/ns/p/a?input=1&output=1&error=1&command=cat&command=-u HTTP/1.1"
-    assert sent["x-stream-protocol-version"] == "v4.channel.k8s.io"
+    assert line == "GET /exec/ns/p/a?input=1&output=1&error=1&command=cat&command=-u HTTP/1.1"
+    assert sent["sec-websocket-protocol"] == "v5.channel.k8s.io, v4.channel.k8s.io"
+    assert sent["sec-websocket-key"] == WS["sec-websocket-key"]
     assert "authorization" not in sent
 
 
-async def test_a_client_that_leaves_takes_the_command_with_it(
+async def test_a_client_that_leaves_takes_its_connection_to_the_node_with_it(
     handlers: StreamingHandlers, node: Any, client: Any, make_request: MakeRequest
 ) -> None:
     gone = asyncio.Event()
 
     async def behaviour(line: str, headers: Mapping[str, str], reader: Any, writer: Any) -> None:
-        await spdy_cat(line, headers, reader, writer)
+        await echo(line, headers, reader, writer)
         gone.set()
 
     node.behaviour = behaviour
@@ -95,7 +84,35 @@ async def test_a_client_that_leaves_takes_the_command_with_it(
     headers = {**WS, "sec-websocket-protocol": "v4.channel.k8s.io"}
     await handlers.handle(make_request("attach", "container=b&stdin=true", headers))
     await gone.wait()
-    assert node.requests[0][0].startswith("POST /attach/ns/p/b?input=1&output=1&error=1 ")
+    assert node.requests[0][0].startswith("GET /attach/ns/p/b?input=1&output=1&error=1 ")
+
+
+async def test_a_client_that_leaves_a_stuck_upload_takes_its_connection_to_the_node_with_it(
+    handlers: StreamingHandlers, node: Any, client: Any, make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backend, "_FLUSH_SECONDS", 0.05)
+    cut = asyncio.Event()
+
+    async def behaviour(line: str, headers: Mapping[str, str], reader: Any, writer: Any) -> None:
+        writer.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: SPDY/3.1\r\n\r\n")
+        await writer.drain()
+        try:  # reads nothing, but asks whether anybody is there, as our nodes do
+            while True:
+                writer.write(b"ping")
+                await writer.drain()
+                await asyncio.sleep(0.02)
+        except ConnectionError:
+            cut.set()
+
+    node.behaviour = behaviour
+    for _ in range(200):
+        client.to_server.put_nowait(b"x" * 65536)
+    headers = {"upgrade": "SPDY/3.1", "connection": "Upgrade", "x-stream-protocol-version": "v4.channel.k8s.io"}
+    serving = asyncio.create_task(handlers.handle(make_request("exec", "container=a&command=x&stdin=1", headers)))
+    assert await client.from_server.get() == b"ping"
+    client.gone = True
+    await serving
+    await cut.wait()
 
 
 async def test_spdy_is_piped_untouched(

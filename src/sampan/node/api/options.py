@@ -87,7 +87,7 @@ def parse_ports(values: list[str]) -> list[int]:
     """``port`` of a port-forward over WebSocket; SPDY names its ports in stream headers."""
     ports = []
     for value in values:
-        if not value.isascii() or not value.isdigit() or not 0 < int(value) < 65536:
-            raise BadRequest(f"invalid port {value!r}")
+        if not (value.isascii() and value.isdigit() and len(value) <= 5 and 0 < int(value) < 65536):
+            raise BadRequest(f'invalid port "{value[:64]}"')
         ports.append(int(value))
     return ports

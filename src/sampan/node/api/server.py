@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import socket
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import aclosing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import orjson
@@ -27,6 +28,8 @@ from sampan.client.tasks import forever
 from sampan.node.api import containers, options, stats, streams
 from sampan.node.api.auth import DelegatedAuth, request_attributes
 from sampan.node.api.machine import MachineUsage, read_machine
+from sampan.node.api.remote.commands import Work, serve_command
+from sampan.node.api.remote.ports import Forwarding, serve_ports
 from sampan.node.api.tls import peer_certificate
 from sampan.node.logs.inotify import DirectoryWatches
 from sampan.node.logs.reader import Ending, LogOptions, read_log
@@ -36,6 +39,7 @@ from sampan.node.runtime import (
     POD_NAME_LABEL,
     POD_NAMESPACE_LABEL,
     POD_UID_LABEL,
+    Command,
     Runtime,
     RuntimeCallError,
     RuntimeDeadline,
@@ -291,10 +295,22 @@ class NodeApi:
         if not command:
             raise BadRequest("you must specify at least one command argument")
         container_id = await containers.running_container(self._runtime, pod, container)
-        url = await self._runtime.exec_url(
-            container_id, command, tty=wanted.tty, stdin=wanted.stdin, stdout=wanted.stdout, stderr=wanted.stderr
-        )
-        return await streams.proxy_upgrade(request, url)
+
+        async def start() -> Command:
+            try:
+                return await self._runtime.exec(
+                    container_id,
+                    command,
+                    tty=wanted.tty,
+                    stdin=wanted.stdin,
+                    stdout=wanted.stdout,
+                    stderr=wanted.stderr,
+                )
+            except OSError as error:
+                raise RuntimeCallError(f"cannot make the command's pipes: {error.strerror}") from error
+
+        shown = f"[{' '.join(command)}]"
+        return await serve_command(request, Work(wanted, start, "executing command in container", shown))
 
     async def _attach(self, request: web.Request) -> web.StreamResponse:
         pod, container = self._pod(request), request.match_info["container"]
@@ -303,17 +319,23 @@ class NodeApi:
         container_id = await containers.running_container(self._runtime, pod, container)
         # Whether there is a terminal was decided when the container was created.
         tty = bool(containers.find_container(pod, container).get("tty"))
-        url = await self._runtime.attach_url(
-            container_id, tty=tty, stdin=wanted.stdin, stdout=wanted.stdout, stderr=wanted.stderr and not tty
-        )
-        return await streams.proxy_upgrade(request, url)
+        wanted = replace(wanted, tty=tty, stderr=wanted.stderr and not tty)
+
+        async def start() -> Command:
+            return await self._runtime.attach(container_id, **asdict(wanted))
+
+        return await serve_command(request, Work(wanted, start, "attaching to container"))
 
     async def _port_forward(self, request: web.Request) -> web.StreamResponse:
         pod = self._pod(request)
         ports = options.parse_ports(request.query.getall("port", []))
         streams.check_upgrade(request)
         sandbox_id = await containers.ready_sandbox(self._runtime, pod)
-        return await streams.proxy_upgrade(request, await self._runtime.port_forward_url(sandbox_id, ports))
+
+        async def connect(port: int) -> socket.socket:
+            return await self._runtime.connect_port(sandbox_id, port)
+
+        return await serve_ports(request, Forwarding(sandbox_id, ports, connect))
 
     async def _run_command(self, request: web.Request) -> web.StreamResponse:
         pod, container = self._pod(request), request.match_info["container"]

@@ -5,11 +5,13 @@ Used through the ``Runtime`` protocol only. Every method is one or two gRPC call
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from sampan.node import runtime
-from sampan.node.cri import convert, events, rpc
+from sampan.node.cri import convert, events, netns, rpc, streaming, tasks
 from sampan.node.cri.pb import cri_pb2 as pb
 
 _RUNTIME = "/runtime.v1.RuntimeService/"
@@ -21,6 +23,7 @@ class CriRuntime:
 
     def __init__(self, socket_path: str) -> None:
         self._channel = rpc.Channel(socket_path)
+        self._tasks = tasks.TaskService(self._channel, Path(socket_path).parent / "commands")
 
     async def _call(self, method: str, request: Any, response_type: Any, timeout_seconds: float | None = 120) -> Any:
         return await self._channel.call(_RUNTIME + method, request, response_type, timeout_seconds)
@@ -107,23 +110,44 @@ class CriRuntime:
         answer = await self._call("ExecSync", request, pb.ExecSyncResponse, deadline)
         return runtime.ExecResult(answer.stdout, answer.stderr, answer.exit_code)
 
-    async def exec_url(
+    async def exec(
         self, container_id: str, command: Sequence[str], *, tty: bool, stdin: bool, stdout: bool, stderr: bool
-    ) -> str:
+    ) -> runtime.Command:
+        stderr = stderr and not tty
+        try:
+            return await self._tasks.exec(
+                container_id, command, tty=tty, stdin=stdin, stdout=stdout or tty, stderr=stderr
+            )
+        except runtime.RuntimeLacks:
+            pass  # not containerd: its streaming server is all there is
         request = pb.ExecRequest(
-            container_id=container_id, cmd=command, tty=tty, stdin=stdin, stdout=stdout, stderr=stderr and not tty
+            container_id=container_id, cmd=command, tty=tty, stdin=stdin, stdout=stdout, stderr=stderr
         )
-        return str((await self._call("Exec", request, pb.ExecResponse)).url)
+        url = str((await self._call("Exec", request, pb.ExecResponse)).url)
+        return await streaming.connect(url, tty=tty, stdin=stdin, stdout=stdout, stderr=stderr)
 
-    async def attach_url(self, container_id: str, *, tty: bool, stdin: bool, stdout: bool, stderr: bool) -> str:
-        request = pb.AttachRequest(
-            container_id=container_id, tty=tty, stdin=stdin, stdout=stdout, stderr=stderr and not tty
-        )
-        return str((await self._call("Attach", request, pb.AttachResponse)).url)
+    async def attach(self, container_id: str, *, tty: bool, stdin: bool, stdout: bool, stderr: bool) -> runtime.Command:
+        stderr = stderr and not tty
+        pipe = None
+        if stdin:
+            try:
+                pipe = await self._tasks.stdin_of(container_id)
+                stdin = pipe is not None
+            except runtime.RuntimeLacks:
+                pass  # not containerd: input goes through its streaming server
+        try:
+            request = pb.AttachRequest(container_id=container_id, tty=tty, stdin=stdin, stdout=stdout, stderr=stderr)
+            url = str((await self._call("Attach", request, pb.AttachResponse)).url)
+        except BaseException:
+            if pipe is not None:
+                pipe.close()
+            raise
+        return await streaming.connect(url, tty=tty, stdin=stdin, stdout=stdout, stderr=stderr, pipe=pipe)
 
-    async def port_forward_url(self, sandbox_id: str, ports: Sequence[int]) -> str:
-        request = pb.PortForwardRequest(pod_sandbox_id=sandbox_id, port=ports)
-        return str((await self._call("PortForward", request, pb.PortForwardResponse)).url)
+    async def connect_port(self, sandbox_id: str, port: int) -> socket.socket:
+        request = pb.PodSandboxStatusRequest(pod_sandbox_id=sandbox_id, verbose=True)
+        answer = await self._call("PodSandboxStatus", request, pb.PodSandboxStatusResponse)
+        return await netns.connect_local(sandbox_id, netns.path_of(dict(answer.info)), port)
 
     async def reopen_log(self, container_id: str) -> None:
         request = pb.ReopenContainerLogRequest(container_id=container_id)
@@ -183,4 +207,5 @@ class CriRuntime:
         ]
 
     async def close(self) -> None:
+        await self._tasks.close()
         await self._channel.close()

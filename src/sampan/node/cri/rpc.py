@@ -32,6 +32,7 @@ _ERRORS: dict[grpc.StatusCode, type[runtime.RuntimeCallError]] = {
     grpc.StatusCode.NOT_FOUND: runtime.RuntimeNotFound,
     grpc.StatusCode.UNAVAILABLE: runtime.RuntimeUnavailable,
     grpc.StatusCode.DEADLINE_EXCEEDED: runtime.RuntimeDeadline,
+    grpc.StatusCode.UNIMPLEMENTED: runtime.RuntimeLacks,
 }
 
 
@@ -55,7 +56,14 @@ class Channel:
         self._channel = grpc.aio.insecure_channel(f"unix://{socket_path}", options=_OPTIONS)
         self._methods: dict[str, Any] = {}
 
-    async def call(self, method: str, request: Any, response_type: Any, timeout_seconds: float | None = 120) -> Any:
+    async def call(
+        self,
+        method: str,
+        request: Any,
+        response_type: Any,
+        timeout_seconds: float | None = 120,
+        metadata: tuple[tuple[str, str], ...] = (),
+    ) -> Any:
         """``method`` is ``/package.Service/Method``; ``timeout_seconds`` None: no deadline."""
         stub = self._methods.get(method)
         if stub is None:
@@ -65,7 +73,7 @@ class Channel:
                 response_deserializer=response_type.FromString,
             )
         try:
-            return await stub(request, timeout=timeout_seconds)
+            return await stub(request, timeout=timeout_seconds, metadata=metadata)
         except grpc.aio.AioRpcError as error:
             raise_translated(error)
 

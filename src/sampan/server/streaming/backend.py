@@ -24,6 +24,7 @@ _HEAD_SECONDS = 30
 _HEAD_LIMIT_BYTES = 64 << 10
 _ERROR_BODY_LIMIT_BYTES = 64 << 10
 _CHUNK_BYTES = 64 << 10
+_FLUSH_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +82,21 @@ class Upgraded:
             return b""  # cut off is the end, too
 
     async def write(self, data: bytes) -> None:
+        """Raises ConnectionError when the backend has gone."""
+        if self.writer.transport.is_closing():
+            raise ConnectionResetError("the backend has gone")
         self.writer.write(data)
         await self.writer.drain()
 
     def close(self) -> None:
-        self.writer.close()
+        """Sends what is there, and gives it up after some seconds with a backend that does not read."""
+        transport = self.writer.transport
+        if transport.is_closing():
+            return
+        unsent = transport.get_write_buffer_size()
+        transport.close()
+        if unsent:
+            asyncio.get_running_loop().call_later(_FLUSH_SECONDS, transport.abort)
 
 
 async def connect_upgraded(target: Target, method: str, path: str, headers: Sequence[tuple[str, str]]) -> Upgraded:

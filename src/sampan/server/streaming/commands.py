@@ -1,7 +1,7 @@
 """pods/exec, attach and portforward: upgraded connections to the node that has the pod.
 
-SPDY from the client is piped untouched. WebSocket remote commands (v5, v4) are translated to SPDY; a port-forward
-tunnel is SPDY inside WebSocket messages and only unwrapped; older WebSocket protocols are piped to the node.
+SPDY and WebSocket are piped untouched: the node speaks both. Only a port-forward tunnel, which is SPDY inside
+WebSocket messages, is unwrapped here.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ from sampan.server.streaming import options, websocket
 from sampan.server.streaming.backend import BackendRefused, Target, Upgraded, connect_upgraded, first_to_end, pipe
 from sampan.server.streaming.locate import Locator
 from sampan.server.streaming.slots import Slots
-from sampan.server.streaming.translate import PROTOCOLS, SPDY_PROTOCOL, Translator
 from sampan.server.streaming.websocket import WebSocket
 
 TUNNEL_PROTOCOL = "SPDY/3.1+portforward.k8s.io"
 _PORT_FORWARD = "portforward.k8s.io"
 _SPDY = "SPDY/3.1"
 #: headers of the client's upgrade that the node needs when a connection is piped
-_PIPED = ("sec-websocket-key", "sec-websocket-version", "sec-websocket-protocol", "user-agent", "origin")
+_PIPED = ("sec-websocket-key", "sec-websocket-version", "user-agent")
+#: a browser's bearer token travels as a subprotocol; it was for us
+_TOKEN_PROTOCOL = "base64url.bearer.authorization."
 _PIPED_LISTS = ("x-stream-protocol-version",)
 _NODE_SUBRESOURCES = {"exec": "exec", "attach": "attach", "portforward": "portForward"}
 
@@ -55,30 +56,13 @@ class Commands:
             query = "&".join(f"port={port}" for port in _ports(request))
             target = await self._locator.node_of(pod)
             return await self._port_forward(request, target, f"{path}?{query}" if query else path)
-        streams = options.exec_streams(request, info.subresource)
-        query = options.exec_query(request, info.subresource, streams)
+        query = options.exec_query(request, info.subresource, options.exec_streams(request, info.subresource))
         segments.append(options.choose_container(pod, request.query.get("container", "")))
         target = await self._locator.node_of(pod)
-        path = f"{options.node_path(*segments)}?{query}"
-        protocol = _agreed(request, PROTOCOLS)
-        if not websocket.is_websocket(request) or protocol is None:
-            return await self._piped(request, target, path)
-        head = websocket.accept_headers(request, protocol)
-        backend = await _dial(target, "POST", path, _spdy_headers(SPDY_PROTOCOL))
-        if isinstance(backend, Response):
-            return backend
-        try:
-            client = WebSocket(await request.hijack(101, head))
-            try:
-                await Translator(client, backend, streams, protocol).run()
-            finally:
-                await client.close()
-        finally:
-            backend.close()
-        return Response(101, hijacked=True)
+        return await self._piped(request, target, f"{options.node_path(*segments)}?{query}")
 
     async def _port_forward(self, request: Request, target: Target, path: str) -> Response:
-        if not websocket.is_websocket(request) or _agreed(request, (TUNNEL_PROTOCOL,)) is None:
+        if not websocket.is_websocket(request) or TUNNEL_PROTOCOL not in websocket.offered_protocols(request):
             return await self._piped(request, target, path)
         assert request.hijack is not None
         head = websocket.accept_headers(request, TUNNEL_PROTOCOL)
@@ -97,6 +81,8 @@ class Commands:
             websocket.check_origin(request)
         headers = [("Upgrade", request.headers["upgrade"]), ("Connection", "Upgrade")]
         headers += [(name, request.headers[name]) for name in _PIPED if name in request.headers]
+        protocols = [each for each in websocket.offered_protocols(request) if not each.startswith(_TOKEN_PROTOCOL)]
+        headers += [("sec-websocket-protocol", ", ".join(protocols))] if protocols else []
         headers += [(name, ", ".join(values)) for name in _PIPED_LISTS if (values := request.header_values(name))]
         backend = await _dial(target, request.method, path, headers)
         if isinstance(backend, Response):
@@ -152,11 +138,6 @@ def answer_headers(backend: Mapping[str, str]) -> dict[str, str]:
 
 def _spdy_headers(protocol: str) -> list[tuple[str, str]]:
     return [("Upgrade", _SPDY), ("Connection", "Upgrade"), ("X-Stream-Protocol-Version", protocol)]
-
-
-def _agreed(request: Request, known: tuple[str, ...]) -> str | None:
-    offered = websocket.offered_protocols(request)
-    return next((protocol for protocol in known if protocol in offered), None)
 
 
 def _ports(request: Request) -> list[str]:

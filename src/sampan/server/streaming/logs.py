@@ -7,13 +7,14 @@ import base64
 import aiohttp
 
 from sampan.api import errors
+from sampan.api.streams.websocket import BINARY, TEXT
 from sampan.api.types import Obj
 from sampan.server.request import Request, Response
 from sampan.server.streaming import options, websocket
 from sampan.server.streaming.backend import Body, DialError, HttpClient, first_to_end
 from sampan.server.streaming.locate import Locator
 from sampan.server.streaming.slots import Slots
-from sampan.server.streaming.websocket import BINARY, TEXT, WebSocket
+from sampan.server.streaming.websocket import WebSocket
 
 _ERROR_LIMIT_BYTES = 64 << 10
 _BASE64 = "base64.binary.k8s.io"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from urllib.parse import quote, unquote, urlencode
 
 from sampan.api import errors
 from sampan.api.clock import parse_time
 from sampan.api.types import Obj
 from sampan.server.request import Request
-from sampan.server.streaming.translate import Streams
 
 _LOG_KEYS = (
     "follow", "previous", "sinceSeconds", "sinceTime", "timestamps", "tailLines", "limitBytes", "stream",
@@ -19,6 +19,16 @@ _LOG_KEYS = (
 _FALSE = frozenset({"false", "0"})
 _INTEGER = re.compile(r"[+-]?[0-9]{1,40}")
 _SHOWN_CHARACTERS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Streams:
+    """Which streams a command has (PodExecOptions)."""
+
+    stdin: bool = False
+    stdout: bool = False
+    stderr: bool = False
+    tty: bool = False
 
 
 def names(containers: Iterable[Obj]) -> list[str]:

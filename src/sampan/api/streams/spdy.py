@@ -1,7 +1,8 @@
-"""SPDY/3.1 framing, client side: as much of it as container streaming servers speak.
+"""SPDY/3.1 framing as container streaming servers and their clients speak it, without I/O.
 
-``Codec`` turns bytes into frames and frames into bytes and does no I/O. Flow control is not kept: neither client-go nor
-the streaming servers (moby/spdystream) keep it; WINDOW_UPDATE and SETTINGS frames are read and passed over.
+``Codec`` turns bytes into frames and frames into bytes. Data frames are given out in pieces as they arrive, control
+frames are bounded. Windows are not kept: neither client-go nor the streaming servers (moby/spdystream) keep or send
+them, and whoever waited for them would wait for ever; what bounds a stream is that nobody reads on while it is full.
 Spec: draft-mbelshe-httpbis-spdy-00, with 3.1's session window.
 """
 
@@ -12,7 +13,9 @@ import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-MAX_FRAME_BYTES = 1 << 24
+#: of a control frame, and of its headers once inflated
+MAX_CONTROL_BYTES = 64 << 10
+_MAX_HEADERS = 64
 _VERSION = 3
 _CONTROL = 0x8000
 FLAG_FIN = 0x01
@@ -54,7 +57,10 @@ class SpdyError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """``kind`` is one of the constants above. ``value`` is the status of RST_STREAM and GOAWAY, the id of PING."""
+    """``kind`` is one of the constants above. ``value`` is the status of RST_STREAM and GOAWAY, the id of PING.
+
+    Of a data frame that arrives in pieces only the last has its ``fin``.
+    """
 
     kind: int
     stream_id: int = 0
@@ -71,6 +77,8 @@ class Codec:
         self._deflate = zlib.compressobj(wbits=zlib.MAX_WBITS, zdict=DICTIONARY)
         self._inflate = zlib.decompressobj(wbits=zlib.MAX_WBITS, zdict=DICTIONARY)
         self._buffer = bytearray()
+        self._data_left = 0  # of the data frame under way: bytes that have not come yet
+        self._data_stream, self._data_fin = 0, False
 
     # -- writing
 
@@ -90,29 +98,46 @@ class Codec:
     # -- reading
 
     def feed(self, data: bytes) -> Iterator[Frame]:
-        """The frames that are complete now. Raises SpdyError."""
-        self._buffer += data
-        while len(self._buffer) >= 8:
-            length = int.from_bytes(self._buffer[5:8])
-            if len(self._buffer) < 8 + length:
+        """What is complete now. Raises SpdyError, after which nothing more must be fed."""
+        buffer = self._buffer
+        buffer += data
+        while buffer or self._data_left:
+            if self._data_left:
+                if not buffer:
+                    return
+                yield self._take_data()
+                continue
+            if len(buffer) < 8:
                 return
-            head, body = bytes(self._buffer[:8]), bytes(self._buffer[8 : 8 + length])
-            del self._buffer[: 8 + length]
-            frame = self._parse(head, body)
+            first, second, flags = struct.unpack_from(">HHB", buffer)
+            length = int.from_bytes(buffer[5:8])
+            if not first & _CONTROL:
+                del buffer[:8]
+                self._data_stream, self._data_fin = (first << 16 | second) & 0x7FFFFFFF, bool(flags & FLAG_FIN)
+                self._data_left = length
+                if not length:
+                    yield Frame(DATA, self._data_stream, self._data_fin)
+                continue
+            if first & 0x7FFF != _VERSION:
+                raise SpdyError(f"unsupported SPDY version {first & 0x7FFF}")
+            if length > MAX_CONTROL_BYTES:
+                raise SpdyError("control frame too large")
+            if len(buffer) < 8 + length:
+                return
+            body = bytes(buffer[8 : 8 + length])
+            del buffer[: 8 + length]
+            try:
+                frame = self._parse_control(second, bool(flags & FLAG_FIN), body)
+            except struct.error as error:
+                raise SpdyError(f"short control frame of type {second}") from error
             if frame is not None:
                 yield frame
 
-    def _parse(self, head: bytes, body: bytes) -> Frame | None:
-        first, second, flags = struct.unpack(">HHB", head[:5])
-        fin = bool(flags & FLAG_FIN)
-        if not first & _CONTROL:
-            return Frame(DATA, (first << 16 | second) & 0x7FFFFFFF, fin, body)
-        if first & 0x7FFF != _VERSION:
-            raise SpdyError(f"unsupported SPDY version {first & 0x7FFF}")
-        try:
-            return self._parse_control(second, fin, body)
-        except struct.error as error:
-            raise SpdyError(f"short control frame of type {second}") from error
+    def _take_data(self) -> Frame:
+        data = bytes(self._buffer[: self._data_left])
+        del self._buffer[: len(data)]
+        self._data_left -= len(data)
+        return Frame(DATA, self._data_stream, self._data_fin and not self._data_left, data)
 
     def _parse_control(self, kind: int, fin: bool, body: bytes) -> Frame | None:
         if kind in (SYN_STREAM, SYN_REPLY, HEADERS):
@@ -129,14 +154,20 @@ class Codec:
 
     def _decompress(self, block: bytes) -> dict[str, str]:
         try:
-            plain = self._inflate.decompress(block, MAX_FRAME_BYTES)
+            plain = self._inflate.decompress(block, MAX_CONTROL_BYTES)
         except zlib.error as error:
             raise SpdyError("broken header block") from error
+        if self._inflate.unconsumed_tail:
+            raise SpdyError("header block too large")
         (count,) = struct.unpack_from(">I", plain)
+        if count > _MAX_HEADERS:
+            raise SpdyError("too many headers")
         position, texts = 4, []
         for _ in range(2 * count):
             (length,) = struct.unpack_from(">I", plain, position)
             position += 4
+            if length > len(plain) - position:
+                raise SpdyError("broken header block")
             texts.append(plain[position : position + length].decode("utf-8", "replace"))
             position += length
         return dict(zip(texts[::2], texts[1::2], strict=True))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sampan.server.streaming import spdy
+from sampan.api.streams import spdy
 
 
 def test_the_dictionary_is_the_one_of_the_specification() -> None:
@@ -28,8 +28,23 @@ def test_frames_survive_any_cut(payload: bytes, step: int) -> None:
     sender, receiver = spdy.Codec(), spdy.Codec()
     wire = sender.syn_reply(5, {}) + spdy.data_frame(5, payload) + spdy.ping_frame(7) + spdy.rst_frame(5, 3)
     frames = [f for cut in range(0, len(wire), step) for f in receiver.feed(wire[cut : cut + step])]
-    assert [frame.kind for frame in frames] == [spdy.SYN_REPLY, spdy.DATA, spdy.PING, spdy.RST_STREAM]
-    assert (frames[1].data, frames[2].value, frames[3].value) == (payload, 7, 3)
+    others = [frame for frame in frames if frame.kind != spdy.DATA]
+    assert [frame.kind for frame in others] == [spdy.SYN_REPLY, spdy.PING, spdy.RST_STREAM]
+    assert (others[1].value, others[2].value) == (7, 3)
+    assert b"".join(frame.data for frame in frames) == payload
+
+
+def test_only_the_last_piece_of_a_data_frame_ends_the_stream() -> None:
+    codec, wire = spdy.Codec(), spdy.data_frame(1, b"abcd", fin=True)
+    pieces = [*codec.feed(wire[:10]), *codec.feed(wire[10:])]
+    assert [(piece.data, piece.fin) for piece in pieces] == [(b"ab", False), (b"cd", True)]
+
+
+def test_a_data_frame_of_any_size_is_held_nowhere() -> None:
+    codec = spdy.Codec()
+    head = b"\0\0\0\1\0\xff\xff\xff"
+    assert sum(len(frame.data) for frame in codec.feed(head + b"x" * 65536)) == 65536
+    assert len(codec._buffer) == 0
 
 
 def test_goaway_is_understood() -> None:
@@ -43,6 +58,9 @@ def test_goaway_is_understood() -> None:
         b"\x80\x02\x00\x01\x00\x00\x00\x00",
         b"\x80\x03\x00\x06\x00\x00\x00\x01\x00",
         b"\x80\x03\x00\x02\x00\x00\x00\x08\0\0\0\x01oops",
+        b"\x80\x03\x00\x01\x00\x02\x00\x00",  # 128 KiB of headers
+        spdy.Codec().syn_reply(1, {f"h{number}": "" for number in range(100)}),
+        spdy.Codec().syn_reply(1, {"bomb": "x" * 1_000_000}),
     ],
 )
 def test_broken_frames_are_refused(wire: bytes) -> None:
