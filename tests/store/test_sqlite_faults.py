@@ -15,7 +15,7 @@ import pytest
 from sampan.api.clock import FixedClock
 from sampan.store.protocol import EntryDamaged, RevisionConflict, StoreError, StoreUnavailable
 from sampan.store.sqlite import Retention, SqliteStore, StoreCorrupt, StoreForeign, StoreLocked, StoreMissing
-from sampan.store.sqlite.database import Database, DiskFailed, DiskFull
+from sampan.store.sqlite.database import Database, DiskFailed, DiskFull, Row
 
 CLOCK = FixedClock(datetime(2026, 1, 1, tzinfo=UTC))
 
@@ -379,7 +379,7 @@ async def test_an_end_that_meets_a_full_disk_is_tried_again(tmp_path: Path, monk
     await store.close()
 
 
-async def test_a_file_of_the_first_version_is_opened_and_read(tmp_path: Path) -> None:
+async def test_files_of_older_versions_are_opened_and_read(tmp_path: Path) -> None:
     (tmp_path / "s").mkdir()
     old = sqlite3.connect(tmp_path / "s" / "state.db", isolation_level=None)
     old.execute("PRAGMA journal_mode = WAL")
@@ -394,10 +394,84 @@ async def test_a_file_of_the_first_version_is_opened_and_read(tmp_path: Path) ->
         store = await open_store(tmp_path)
         entry = (await store.range("/")).entries[0]
         assert (entry.key, entry.value, entry.revision, entry.created) == ("/a", b"3", 3, 1)
-        assert [e.key for e in (await store.range("/", revision=2)).entries] == ["/a", "/b"]
+        assert [(e.key, e.value) for e in (await store.range("/", revision=2)).entries] == [("/a", b"1"), ("/b", b"2")]
+        assert [c.revision for c in await store.changes("/b", 0, 4, 10)] == [2, 4]
         await store.commit("/t", None, b"x", ttl_seconds=5)
         assert await store.problems() == []
         await store.close()
+    store = await open_store(tmp_path)
+    await store.compact(4)
+    assert [(e.key, e.value) for e in (await store.range("/", revision=4)).entries] == [("/a", b"3")]
+    await store.close()
+
+
+async def test_batches_of_any_size_and_form_are_written_whole(tmp_path: Path) -> None:
+    clock = FixedClock(CLOCK.now())
+    store = await SqliteStore.open(tmp_path / "s", clock=clock)
+    written: dict[str, bytes] = {}
+    for round_, (count, size) in enumerate([(1, 5), (32, 50), (33, 50), (200, 0), (3, 400_000), (40, 9_000)]):
+        for n in range(count):
+            written[f'/{round_}/k{n}-é"\\'] = os.urandom(size)
+        batch = [key for key in written if key.startswith(f"/{round_}/")]
+        await asyncio.gather(*(store.commit(key, 0, written[key], ttl_seconds=100 + len(key)) for key in batch))
+        gone = batch[::3]
+        await asyncio.gather(*(store.commit(key, None, None) for key in gone))
+        for key in gone:
+            del written[key]
+    revision = store.revision
+    await store.close()
+    store = await SqliteStore.open(tmp_path / "s", clock=clock)
+    assert {entry.key: entry.value for entry in (await store.range("/")).entries} == written
+    assert {entry.key: entry.value for entry in (await store.range("/", revision=revision)).entries} == written
+    assert await store.problems() == []
+    clock.set(clock.now() + timedelta(seconds=200))
+    await store.expire()
+    assert (await store.range("/")).entries == []
+    await store.close()
+
+
+def test_what_was_written_does_not_stay_in_memory(tmp_path: Path) -> None:
+    database = Database(tmp_path / "db", "id", new=True)
+    revision = 0
+
+    def batch(count: int, size: int) -> list[Row]:
+        nonlocal revision
+        revision += count
+        first = revision - count
+        return [Row(first + n, "/k", 1, 0, 0, 0, bytes(size), None) for n in range(1, count + 1)]
+
+    database.write(batch(1, 100_000))
+    before = resident_bytes()
+    for count in range(1, 33):
+        database.write(batch(count, 40_000))
+    database.write(batch(1, 10_000_000))
+    database.checkpoint()
+    assert resident_bytes() - before < 12_000_000
+    database.close()
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+async def test_what_the_index_of_keys_does_not_know_yet_is_found_after_a_crash(tmp_path: Path) -> None:
+    store = await open_store(tmp_path)
+    await store.commit("/a", 0, b"1")
+    await store.compact(1)  # which brings the index forward
+    await store.commit("/a", None, b"2")
+    await store.commit("/b", 0, b"3", ttl_seconds=60)
+    await store.commit("/a", None, None)
+    (tmp_path / "copy").mkdir()
+    for file in (tmp_path / "s").iterdir():  # as the disk is now, without the end that closing makes
+        (tmp_path / "copy" / file.name).write_bytes(file.read_bytes())
+    again = await SqliteStore.open(tmp_path / "copy", clock=CLOCK)
+    assert [(e.key, e.value, e.created) for e in (await again.range("/")).entries] == [("/b", b"3", 3)]
+    page = await again.range("/", revision=3, limit=1)
+    assert ([(e.key, e.value) for e in page.entries], page.remaining) == ([("/a", b"2")], 1)
+    assert (await again.get("/a", revision=1)) is not None
+    assert len(again._expiries) == 1
+    await again.close()
+    await store.close()
 
 
 def test_reads_of_the_history_never_write(tmp_path: Path) -> None:

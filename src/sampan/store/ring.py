@@ -71,10 +71,10 @@ class EventRing:
         self.floor = revision
 
     def add(self, event: CacheEvent) -> None:
-        events = self._events
+        events, cost = self._events, event.cost
         events.append(event)
-        self.held += event.cost
-        self._budget.add(self, event.revision, event.cost)
+        self.held += cost
+        self._budget.add(self, event.revision, cost)
         while events and (len(events) > self._limit or self.held > self._bytes_limit):
             self.drop()
         if len(events) > _FRESH:
@@ -84,8 +84,9 @@ class EventRing:
         """Forgets the oldest event."""
         event = self._events.popleft()
         self.floor = event.revision
-        self.held -= event.cost
-        self._budget.give_back(1, event.cost)
+        cost = event.cost
+        self.held -= cost
+        self._budget.give_back(1, cost)
 
     def since(self, revision: int) -> Sequence[CacheEvent] | None:
         """The events after ``revision``; None when they are no longer all here."""

@@ -4,43 +4,88 @@ A ``Database`` has one writing connection, used by the writer thread only, and o
 reader thread. The only module that knows SQL and SQLite's error codes. Decides nothing about revisions.
 
 ``log`` has a row a commit: ``value`` NULL and ``created`` 0 is a delete, ``previous`` the revision that the commit
-replaced (0: none), ``at_ms`` the moment, never falling. ``current`` maps each present key to its newest
-row, for a quick start. ``expires_ms`` is the moment at which the entry is to be deleted, NULL: never.
+replaced (0: none), ``at_ms`` the moment, never falling, ``expires_ms`` the moment at which the entry is to be deleted,
+NULL: never. A batch of commits is one statement that appends to it.
+
+``keys`` finds the revisions of a key. It is brought forward now and then, up to the revision ``indexed`` in ``meta``,
+for that costs a fraction of an index that each commit changes. What came after, the *tail* of the log, is short, and
+every query looks at both.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
+
+import orjson
 
 from sampan.store.protocol import Change, DamagedEntry, Entry, Range, StoreUnavailable
 from sampan.store.sortedmap import LAST
 from sampan.store.sqlite.files import StoreCorrupt, StoreForeign
 
 _APPLICATION_ID = 0x53414D50  # "SAMP"
-_SCHEMA_VERSION = 2
+_SCHEMA_VERSION = 3
+_KEYS = """
+CREATE TABLE keys (key TEXT NOT NULL, revision INTEGER NOT NULL, created INTEGER NOT NULL,
+    PRIMARY KEY (key, revision)) WITHOUT ROWID;
+INSERT INTO meta VALUES ('indexed', 0);
+"""
 _SCHEMA = f"""
 BEGIN IMMEDIATE;
 CREATE TABLE log (revision INTEGER PRIMARY KEY, key TEXT NOT NULL, created INTEGER NOT NULL,
     previous INTEGER NOT NULL, at_ms INTEGER NOT NULL, crc INTEGER NOT NULL, value BLOB, expires_ms INTEGER);
-CREATE INDEX log_key ON log (key, revision, created);
-CREATE TABLE current (key TEXT PRIMARY KEY, revision INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 PRAGMA application_id = {_APPLICATION_ID};
 PRAGMA user_version = {_SCHEMA_VERSION};
 INSERT INTO meta VALUES ('revision', 0), ('compact', 0), ('compact_ms', 0);
+{_KEYS}
 """  # noqa: S608  # constants only
+_BRING_FORWARD = """
+INSERT INTO keys SELECT key, revision, created FROM log
+    WHERE revision > (SELECT value FROM meta WHERE name = 'indexed') ORDER BY key, revision;
+UPDATE meta SET value = max(value, (SELECT coalesce(max(revision), 0) FROM log)) WHERE name = 'indexed';
+"""
 #: what makes a file of the version before into one of each version
-_MIGRATIONS = {2: "ALTER TABLE log ADD COLUMN expires_ms INTEGER"}
-#: how many rows one statement inserts: a handful of texts, which the connection keeps compiled
-_INSERT_SIZES = (64, 16, 4, 1)
-_INSERTS = {size: f"INSERT INTO log VALUES {', '.join(['(?, ?, ?, ?, ?, ?, ?, ?)'] * size)}" for size in _INSERT_SIZES}  # noqa: S608  # constants only
+_MIGRATIONS = {
+    2: "ALTER TABLE log ADD COLUMN expires_ms INTEGER;",
+    3: f"{_KEYS} {_BRING_FORWARD} DROP INDEX log_key; DROP TABLE current;",
+}
+#: Up to so many rows have a statement of their own, which stays compiled; SQLite keeps what was last bound to each,
+#: so they take no more than so many bytes of values either.
+_PLAIN_ROWS = 32
+_PLAIN_BYTES = 64 * 1024
+_PLAIN = {size: f"INSERT INTO log VALUES {', '.join(['(?, ?, ?, ?, ?, ?, ?, ?)'] * size)}" for size in range(33)}  # noqa: S608  # constants only
+#: any number of rows: the values are one run of bytes, the rest is JSON that says where each begins
+_PACKED = (
+    "INSERT INTO log SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),"
+    " json_extract(value, '$[3]'), json_extract(value, '$[4]'), json_extract(value, '$[5]'), CASE WHEN"
+    " json_extract(value, '$[2]') THEN substr(?2, json_extract(value, '$[6]'), json_extract(value, '$[7]')) END,"
+    " json_extract(value, '$[8]') FROM json_each(?1)"
+)
+#: what is bound to the statement above is let go at once when it is larger than this
+_BOUND_BYTES = 256 * 1024
 _ENTRY = "revision, key, created, crc, value"
+_REPLACED = "FROM log WHERE revision > ? AND revision <= ? AND previous > 0"
+_DELETES = "FROM log WHERE revision > ? AND revision <= ? AND created = 0"
+_FORGET = (
+    f"DELETE FROM keys WHERE (key, revision) IN (SELECT key, previous {_REPLACED})",  # noqa: S608  # constants only
+    f"DELETE FROM keys WHERE (key, revision) IN (SELECT key, revision {_DELETES})",  # noqa: S608  # constants only
+    f"DELETE FROM log WHERE revision IN (SELECT previous {_REPLACED})",  # noqa: S608  # constants only
+    f"DELETE {_DELETES}",
+)
+#: the keys of a span as of a revision; all inside ``keys``
+_NEWEST = (
+    "SELECT key, max(revision) AS newest, created FROM keys"
+    " WHERE key >= ? AND key > ? AND key < ? AND revision <= ? GROUP BY key HAVING created > 0"
+)
 
 
 class DiskFull(StoreUnavailable):
@@ -51,17 +96,17 @@ class DiskFailed(StoreUnavailable):
     """The disk's or the file's state is unknown: nothing may be written any more."""
 
 
-@dataclass(slots=True)
-class Row:
-    """One commit as written."""
+class Row(NamedTuple):
+    """One commit as written: the columns of ``log``."""
 
     revision: int
     key: str
     created: int
     previous: int
     at_ms: int
-    expires_ms: int
+    crc: int
     value: bytes | None
+    expires_ms: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +118,12 @@ class Loaded:
     expiries: list[tuple[str, int]]
 
 
-def _checksum(key: str, value: bytes | None) -> int:
+def checksum(key: str, value: bytes | None) -> int:
     return zlib.crc32(value, zlib.crc32(key.encode())) if value is not None else 0
 
 
 def _entry(revision: int, key: str, created: int, crc: int, value: bytes) -> Entry:
-    if not isinstance(value, bytes) or _checksum(key, value) != crc:
+    if not isinstance(value, bytes) or checksum(key, value) != crc:
         return DamagedEntry(key, revision, created)
     return Entry(key, value, revision, created)
 
@@ -103,7 +148,11 @@ class Database:
             if new:  # with Secrets inside; SQLite gives its side files the same mode
                 os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             self._writer = sqlite3.connect(
-                f"{path.resolve().as_uri()}?mode=rw", uri=True, isolation_level=None, check_same_thread=False
+                f"{path.resolve().as_uri()}?mode=rw",
+                uri=True,
+                isolation_level=None,
+                check_same_thread=False,
+                cached_statements=_PLAIN_ROWS + 32,
             )
         except (sqlite3.Error, OSError) as error:
             raise StoreUnavailable(f"cannot open {path}: {error}") from error
@@ -136,7 +185,7 @@ class Database:
         run("PRAGMA journal_mode = WAL")
         run("PRAGMA synchronous = FULL")
         run("PRAGMA wal_autocheckpoint = 0")  # the writer decides when
-        run("PRAGMA journal_size_limit = 67108864")
+        run("PRAGMA journal_size_limit = 16777216")
         if not new:
             self._migrate(self._pragma("user_version"))
         if new:
@@ -148,9 +197,16 @@ class Database:
 
     def _migrate(self, found: int) -> None:
         for version in range(found + 1, _SCHEMA_VERSION + 1):
-            with self._transaction() as run:
-                run.execute(_MIGRATIONS[version])
-                run.execute(f"PRAGMA user_version = {version}")
+            self._run_script(f"{_MIGRATIONS[version]} PRAGMA user_version = {version};")
+
+    def _run_script(self, sql: str) -> None:
+        """All of it or nothing."""
+        try:
+            self._writer.executescript(f"BEGIN IMMEDIATE; {sql} COMMIT;")
+        except BaseException:
+            if self._writer.in_transaction:
+                self._writer.execute("ROLLBACK")
+            raise
 
     def _pragma(self, name: str) -> int:
         value: int = self._writer.execute(f"PRAGMA {name}").fetchone()[0]
@@ -174,21 +230,32 @@ class Database:
         )
 
     def _load_entries(self) -> tuple[list[tuple[str, Entry]], list[tuple[str, int]]]:
-        sql = (
-            "SELECT c.key, l.revision, l.created, l.crc, l.value, l.expires_ms FROM current c"
-            " JOIN log l ON l.revision = c.revision ORDER BY c.key"
+        indexed = self._writer.execute("SELECT value FROM meta WHERE name = 'indexed'").fetchone()[0]
+        entries: dict[str, Entry] = {}
+        expiries: dict[str, int] = {}
+        rows = f"SELECT {_ENTRY}, expires_ms FROM log"  # noqa: S608  # constants only
+        newest = "SELECT key, max(revision) AS newest, created FROM keys GROUP BY key HAVING created > 0"
+        joined = (
+            "SELECT l.revision, l.key, l.created, l.crc, l.value, l.expires_ms"  # noqa: S608  # constants only
+            f" FROM ({newest}) k CROSS JOIN log l ON l.revision = k.newest"
         )
-        entries: list[tuple[str, Entry]] = []
-        expiries: list[tuple[str, int]] = []
         try:
-            for key, revision, created, crc, value, expires_ms in self._writer.execute(sql):
-                entries.append((key, _entry(revision, key, created, crc, value)))
+            for *row, expires_ms in self._writer.execute(joined):
+                entries[row[1]] = _entry(*row)
                 if expires_ms:
-                    expiries.append((key, expires_ms))
+                    expiries[row[1]] = expires_ms
         except sqlite3.DatabaseError:  # what cannot be read has no end either
-            rows = self._writer.execute("SELECT * FROM current")
-            return [(key, self._load_one(key, at)) for key, at in rows], expiries
-        return entries, expiries
+            found = self._writer.execute(newest)
+            entries = {key: self._load_one(key, revision) for key, revision, _ in found}
+        for *row, expires_ms in self._writer.execute(f"{rows} WHERE revision > ? ORDER BY revision", (indexed,)):
+            key = row[1]
+            entries.pop(key, None)
+            expiries.pop(key, None)
+            if row[2]:
+                entries[key] = _entry(*row)
+            if expires_ms:
+                expiries[key] = expires_ms
+        return list(entries.items()), list(expiries.items())
 
     def _load_one(self, key: str, revision: int) -> Entry:
         """For a file with a damaged page: the rows on other pages can still be read."""
@@ -202,38 +269,40 @@ class Database:
     # The writer thread
 
     def write(self, rows: Sequence[Row]) -> None:
-        """One durable transaction. Raises DiskFull (nothing happened) or DiskFailed (stop)."""
-        with _mapped("the write failed"), self._transaction() as run:
-            # Few statements with many rows each: every statement lets go of the interpreter lock, and getting it back
-            # from a busy event loop takes longer than writing the row.
-            at = 0
-            while at < len(rows):
-                count = next(size for size in _INSERT_SIZES if size <= len(rows) - at)
-                values: list[int | str | bytes | None] = []
-                for r in rows[at : at + count]:
-                    crc = _checksum(r.key, r.value)
-                    values += (r.revision, r.key, r.created, r.previous, r.at_ms, crc, r.value, r.expires_ms or None)
-                run.execute(_INSERTS[count], values)
-                at += count
-            run.execute(
-                "INSERT INTO current SELECT key, revision FROM log WHERE revision >= ? AND value IS NOT NULL"
-                " ORDER BY revision ON CONFLICT (key) DO UPDATE SET revision = excluded.revision",
-                (rows[0].revision,),
-            )
-            final = {row.key: row for row in rows}.values()
-            run.executemany("DELETE FROM current WHERE key = ?", [(row.key,) for row in final if row.value is None])
+        """One durable transaction. Raises DiskFull (nothing happened) or DiskFailed (stop).
+
+        It is a single statement. Each one lets go of the interpreter lock, and getting it back from a busy event loop
+        takes longer than writing the rows.
+        """
+        size = sum([len(row.value) for row in rows if row.value])
+        with _mapped("the write failed"):
+            if len(rows) <= _PLAIN_ROWS and size <= _PLAIN_BYTES:
+                self._writer.execute(_PLAIN[len(rows)], list(chain.from_iterable(rows)))
+                return
+            places: list[tuple[object, ...]] = []
+            at = 2  # behind a byte that is always there: of nothing at all, SQLite's ``substr`` makes NULL
+            for row in rows:
+                length = len(row.value or b"")
+                places.append((*row[:6], at, length, row.expires_ms))
+                at += length
+            values = b"".join([b"\0", *[row.value for row in rows if row.value]])
+            self._writer.execute(_PACKED, (orjson.dumps(places).decode(), values))
+            if size > _BOUND_BYTES:
+                self._writer.execute(_PACKED, ("[]", b""))
+
+    def bring_forward(self) -> None:
+        """Has ``keys`` know all of the log. Raises as ``write``."""
+        with _mapped("the write failed"):
+            self._run_script(_BRING_FORWARD)
 
     def compact(self, oldest: int, until: int) -> None:
         """Forgets what only revisions in ``[oldest, until)`` need. Bounded by the caller, who picks ``until``."""
+        self.bring_forward()
         span = (oldest, until)
         with _mapped("compaction failed"), self._transaction() as run:
             moment = run.execute("SELECT max(at_ms) FROM log WHERE revision > ? AND revision <= ?", span).fetchone()[0]
-            run.execute(
-                "DELETE FROM log WHERE revision IN"
-                " (SELECT previous FROM log WHERE revision > ? AND revision <= ? AND previous > 0)",
-                span,
-            )
-            run.execute("DELETE FROM log WHERE revision > ? AND revision <= ? AND value IS NULL", span)
+            for sql in _FORGET:
+                run.execute(sql, span)
             run.execute("UPDATE meta SET value = ? WHERE name = 'compact'", (until,))
             if moment is not None:
                 run.execute("UPDATE meta SET value = ? WHERE name = 'compact_ms'", (moment,))
@@ -271,26 +340,60 @@ class Database:
     # The reader thread
 
     def entry_at(self, key: str, revision: int) -> Entry | None:
-        sql = f"SELECT {_ENTRY} FROM log WHERE key = ? AND revision <= ? ORDER BY revision DESC LIMIT 1"  # noqa: S608  # constants only
-        rows = self._read(sql, (key, revision))
+        with self._snapshot():
+            indexed = self._indexed()
+            rows = self._read(
+                f"SELECT {_ENTRY} FROM log WHERE revision > ? AND revision <= ? AND key = ?"  # noqa: S608  # constants only
+                " ORDER BY revision DESC LIMIT 1",
+                (indexed, revision, key),
+            ) or self._read(
+                f"SELECT {_ENTRY} FROM log"  # noqa: S608  # constants only
+                " WHERE revision = (SELECT max(revision) FROM keys WHERE key = ? AND revision <= ?)",
+                (key, revision),
+            )
         return _entry(*rows[0]) if rows and rows[0][4] is not None else None
 
     def range_at(self, prefix: str, limit: int, after: str | None, revision: int) -> Range:
-        # Inside the index alone: its ``created`` tells deletes apart, so only the page's rows are read.
-        newest = (
-            "SELECT key, max(revision) AS newest, created FROM log INDEXED BY log_key"
-            " WHERE key >= ? AND key > ? AND key < ? AND revision <= ? GROUP BY key HAVING created > 0"
-        )
         span = (prefix, after if after is not None else "", prefix + LAST, revision)
-        page = (
-            "SELECT l.revision, l.key, l.created, l.crc, l.value"  # noqa: S608  # constants only
-            f" FROM ({newest} ORDER BY key LIMIT ?) CROSS JOIN log l ON l.revision = newest"
-        )
         with self._snapshot():
-            rows = self._read(page, (*span, limit or -1))
-            more = limit and len(rows) == limit
-            total = self._read(f"SELECT count(*) FROM ({newest})", span)[0][0] if more else len(rows)  # noqa: S608  # constants only
+            tail = self._tail(span)
+            # Each key of the tail can take the place of one that ``keys`` knows, so this is enough for the page.
+            known = self._read(f"{_NEWEST} ORDER BY key LIMIT ?", (*span, limit + len(tail) if limit else -1))
+            merged = {key: (newest, created) for key, newest, created in known} | tail
+            alive = [(key, newest) for key, (newest, created) in sorted(merged.items()) if created]
+            page = alive[:limit] if limit else alive
+            total = self._count(span, tail) if limit and len(page) == limit else len(page)
+            wanted = json.dumps([newest for _, newest in page])
+            rows = self._read(
+                "SELECT l.revision, l.key, l.created, l.crc, l.value"
+                " FROM json_each(?) j CROSS JOIN log l ON l.revision = j.value",
+                (wanted,),
+            )
         return Range([_entry(*row) for row in rows], revision, total - len(rows))
+
+    def _indexed(self) -> int:
+        value: int = self._read("SELECT value FROM meta WHERE name = 'indexed'", ())[0][0]
+        return value
+
+    def _tail(self, span: tuple[str, str, str, int]) -> dict[str, tuple[int, int]]:
+        """Of each key of the span that was written after ``keys`` was brought forward: its newest revision, and when
+        it was created (0: it is deleted)."""
+        rows = self._read(
+            "SELECT key, max(revision), created FROM log"
+            " WHERE +key >= ? AND +key > ? AND +key < ? AND revision <= ? AND revision > ? GROUP BY key",
+            (*span, self._indexed()),
+        )
+        return {key: (newest, created) for key, newest, created in rows}
+
+    def _count(self, span: tuple[str, str, str, int], tail: dict[str, tuple[int, int]]) -> int:
+        known = self._read(f"SELECT count(*) FROM ({_NEWEST})", span)[0][0]  # noqa: S608  # constants only
+        again = self._read(
+            "SELECT count(*) FROM json_each(?) j WHERE"
+            " (SELECT created FROM keys WHERE key = j.value AND revision <= ? ORDER BY revision DESC LIMIT 1) > 0",
+            (json.dumps(list(tail)), span[3]),
+        )[0][0]
+        present: int = known - again + sum(created > 0 for _, created in tail.values())
+        return present
 
     def changes(self, prefix: str, after: int, until: int, limit: int) -> list[Change]:
         sql = (
@@ -333,7 +436,7 @@ class Database:
         """What SQLite's own check and the checksums find wrong: empty is good. Reads the whole file."""
         found = [row[0] for row in self._read("PRAGMA integrity_check", ()) if row[0] != "ok"]
         for revision, key, _, crc, value in self._iterate(f"SELECT {_ENTRY} FROM log WHERE value IS NOT NULL"):  # noqa: S608  # constants only
-            if _checksum(key, value) != crc:
+            if checksum(key, value) != crc:
                 found.append(f"{key}: the value of revision {revision} is damaged")
         return found
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from typing import ParamSpec, TypeVar
 
 from sampan.api.clock import Clock
@@ -32,7 +32,7 @@ from sampan.store.protocol import (
 )
 from sampan.store.sortedmap import SortedMap
 from sampan.store.sqlite.compactor import Compactor, RetentionTimer
-from sampan.store.sqlite.database import Database, DiskFailed, DiskFull, Loaded, Row
+from sampan.store.sqlite.database import Database, DiskFailed, DiskFull, Loaded, Row, checksum
 from sampan.store.sqlite.files import StoreDirectory
 from sampan.store.sqlite.writer import Job, Pending, Writer
 
@@ -155,55 +155,58 @@ class SqliteStore(EmbeddedStore):
                 if base is None:
                     newest, created = (durable.revision, durable.created) if durable else (0, 0)
                 else:
-                    newest, created = (base.row.revision, base.row.created) if base.row.value is not None else (0, 0)
+                    newest, created = (base.row.revision, base.row.created) if base.row.created else (0, 0)
                 check_commit(key, expected, value is None, newest)
                 break
             except RevisionConflict:
                 if base is None or (expected and durable and durable.revision > expected):
                     raise
                 # Lost to a write that is not yet visible: the caller would read, find nothing new, and try again.
-                await asyncio.wait((base.settled,))
+                await self._settled(base)
         self._assigned = revision = self._assigned + 1
         now_ms = self._now_ms()
-        self._last_ms = max(self._last_ms, now_ms)
-        expires_ms = end_of(now_ms, ttl_seconds) if value is not None else 0
-        row = Row(revision, key, 0 if value is None else created or revision, newest, self._last_ms, expires_ms, value)
+        self._last_ms = at_ms = max(self._last_ms, now_ms)
+        if value is None:
+            row = Row(revision, key, 0, newest, at_ms, 0, None, None)
+        else:
+            expires_ms = end_of(now_ms, ttl_seconds) or None
+            row = Row(revision, key, created or revision, newest, at_ms, checksum(key, value), value, expires_ms)
         pending = Pending(row, base, note, self._loop.create_future())
         self._pending[key] = pending
         self._writer.submit(pending)
-        # Shielded: a caller that gives up does not unmake the commit, nor wake the others who wait for it.
-        error = await asyncio.shield(pending.settled)
+        error = await pending.answer
         if error is not None:
             raise error
         return revision
 
+    async def _settled(self, pending: Pending) -> None:
+        waiter: asyncio.Future[None] = self._loop.create_future()
+        pending.waiters = [*(pending.waiters or ()), waiter]
+        await waiter
+
     def _written(self, batch: list[Pending]) -> None:
         for pending in batch:
             row = pending.row
-            entry = None if row.value is None else Entry(row.key, row.value, row.revision, row.created)
-            self._publish(row.key, row.revision, entry, row.expires_ms, pending.note)
-            pending.base = pending.note = None
-            if self._pending.get(row.key) is pending:
-                del self._pending[row.key]
+            key, value = row.key, row.value
+            entry = None if value is None else Entry(key, value, row.revision, row.created)
+            self._publish(key, row.revision, entry, row.expires_ms or 0, pending.note)
+            if self._pending.get(key) is pending:
+                del self._pending[key]
         for pending in batch:
-            pending.settled.set_result(None)
+            pending.settle()
 
-    def _undo(self, batch: list[Pending], error: StoreError, queue: SimpleQueue[Pending | Job | None]) -> None:
+    def _undo(self, batch: list[Pending], error: StoreError, waiting: deque[Pending | Job]) -> None:
         """A batch failed: so does what was decided on top of it, and, after a disk error, all that waits."""
         fatal = isinstance(error, DiskFailed)
         failed = {id(pending): pending for pending in batch}
-        kept: list[Pending | Job | None] = []
-        while True:
-            try:
-                item = queue.get_nowait()
-            except Empty:
-                break
+        kept: list[Pending | Job] = []
+        for item in waiting:
             if isinstance(item, Pending) and (fatal or (item.base is not None and id(item.base) in failed)):
                 failed[id(item)] = item
             else:
                 kept.append(item)
-        for item in kept:
-            queue.put(item)
+        waiting.clear()
+        waiting.extend(kept)
         if fatal and self._refusal is None:
             self._refusal = StoreUnavailable(f"the store accepts no more writes: {error}")
             log.critical("the store stops: %s", error)
@@ -214,8 +217,8 @@ class SqliteStore(EmbeddedStore):
             self._compactor.request_if_idle(self._oldest + (self._revision - self._oldest + 7) // 8)
         for pending in failed.values():
             self._unpend(pending, failed)
-            pending.base = None
-            pending.settled.set_result(StoreUnavailable(str(error)))
+        for pending in failed.values():
+            pending.settle(StoreUnavailable(str(error)))
 
     def _unpend(self, pending: Pending, failed: dict[int, Pending]) -> None:
         """Puts the newest commit of the key that did not fail back in its place."""
@@ -225,7 +228,7 @@ class SqliteStore(EmbeddedStore):
         base: Pending | None = newest
         while base is not None and id(base) in failed:
             base = base.base
-        if base is None or base.settled.done():
+        if base is None or base.settled:
             del self._pending[pending.row.key]
         else:
             self._pending[pending.row.key] = base

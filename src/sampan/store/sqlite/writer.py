@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 
 from sampan.store.protocol import StoreError
 from sampan.store.sqlite.database import Database, DiskFailed, DiskFull, Row
@@ -21,22 +22,40 @@ from sampan.store.sqlite.files import StoreDirectory
 log = logging.getLogger(__name__)
 
 _CHECKPOINT_BYTES = 4 * 1024 * 1024
-#: Of what a row costs in the log besides its value: pages of the table, the index and ``current``.
-_ROW_OVERHEAD = 3 * 4096
-_BATCH = 1000
+#: of what the log takes besides values: a row's other columns, a batch's pages that are only partly new
+_ROW_BYTES = 200
+_BATCH_BYTES = 2 * 4096
+#: the most that is written at once: nobody waits long, and the loop publishes it in a few milliseconds
+_BATCH_ROWS = 128
+_BATCH_VALUES = 4 * 1024 * 1024
+#: after so many rows the index of keys is brought forward
+_UNINDEXED_ROWS = 512
 
 
 @dataclass(slots=True, eq=False)
 class Pending:
     """A commit that is decided but not durable. ``base``: the pending commit it was decided on, if any.
 
-    ``settled`` gets None, or the error, as its result: a caller may be gone, and errors nobody fetches are noise.
+    ``answer`` is the caller's: it gets None, or the error, as its result; the caller may be gone. ``waiters`` are those
+    who lost to this commit. ``settled``: it is durable and visible, or has failed.
     """
 
     row: Row
     base: Pending | None
     note: object | None
-    settled: asyncio.Future[StoreError | None]
+    answer: asyncio.Future[StoreError | None]
+    waiters: list[asyncio.Future[None]] | None = None
+    settled: bool = False
+
+    def settle(self, error: StoreError | None = None) -> None:
+        self.settled = True
+        self.base = self.note = None
+        if not self.answer.done():
+            self.answer.set_result(error)
+        for waiter in self.waiters or ():
+            if not waiter.done():
+                waiter.set_result(None)
+        self.waiters = None
 
 
 @dataclass(slots=True, eq=False)
@@ -54,17 +73,21 @@ class Writer:
         directory: StoreDirectory,
         loop: asyncio.AbstractEventLoop,
         written: Callable[[list[Pending]], None],
-        failed: Callable[[list[Pending], StoreError, SimpleQueue[Pending | Job | None]], None],
+        failed: Callable[[list[Pending], StoreError, deque[Pending | Job]], None],
     ) -> None:
-        """``written`` and ``failed`` run on the loop. ``failed`` also gets the queue, to remove commits from it."""
+        """``written`` and ``failed`` run on the loop. ``failed`` also gets what waits, to remove commits from it."""
         self._database = database
         self._directory = directory
         self._loop = loop
         self._written = written
         self._failed = failed
-        self._queue: SimpleQueue[Pending | Job | None] = SimpleQueue()
+        self._waiting: deque[Pending | Job] = deque()
+        #: True: there is something in ``_waiting``; False: this is the end
+        self._signals: SimpleQueue[bool] = SimpleQueue()
+        self._signalled = False
         self._undone = threading.Event()
         self._log_bytes = 0
+        self._unindexed = _UNINDEXED_ROWS  # what a crash left, with the first batch
         self._full = False
         #: The disk failed: nothing is written or synced any more.
         self.stopped = False
@@ -72,46 +95,55 @@ class Writer:
         self._thread.start()
 
     def submit(self, item: Pending | Job) -> None:
-        self._queue.put(item)
+        """The thread is woken at the end of this turn of the loop: until then it would only fight for the interpreter,
+        and what else comes in the same turn is written with it."""
+        self._waiting.append(item)
+        if not self._signalled:
+            self._signalled = True
+            self._loop.call_soon(self._signal)
+
+    def _signal(self) -> None:
+        self._signalled = False
+        self._signals.put(True)
 
     async def close(self) -> None:
         """Finishes what is queued and ends the thread."""
-        self._queue.put(None)
+        self._signals.put(False)
         await asyncio.to_thread(self._thread.join)
 
     def _run(self) -> None:
-        waiting: Job | None = None
-        going_on = True
-        while going_on:
-            batch: list[Pending] = []
-            item = self._queue.get()
-            try:
-                while isinstance(item, Pending):
-                    batch.append(item)
-                    if len(batch) == _BATCH:
-                        break
-                    item = self._queue.get_nowait()
-                else:
-                    waiting, going_on = item, item is not None
-            except Empty:
-                pass  # all that waited is in the batch
-            try:
-                if batch:
-                    self._write(batch)
-                if waiting is not None:
-                    self._do(waiting)
-                    waiting = None
-                if not going_on:
-                    self._checkpoint()
-            except RuntimeError:  # the loop was closed under the store: there is nobody to report to
-                log.exception("the store's writer ends")
-                return
+        try:
+            going_on = True
+            while going_on:
+                going_on = self._signals.get()
+                while self._waiting:
+                    self._take()
+            self._index()
+            self._checkpoint()
+        except RuntimeError:  # the loop was closed under the store: there is nobody to report to
+            log.exception("the store's writer ends")
 
-    def _write(self, batch: list[Pending]) -> None:
+    def _take(self) -> None:
+        waiting, size = self._waiting, 0
+        batch: list[Pending] = []
+        while waiting and len(batch) < _BATCH_ROWS and size < _BATCH_VALUES:
+            item = waiting[0]
+            if isinstance(item, Job):
+                if not batch:
+                    waiting.popleft()
+                    self._do(item)
+                break
+            batch.append(item)
+            size += len(item.row.value or b"")
+            waiting.popleft()
+        if batch:
+            self._write(batch, size)
+
+    def _write(self, batch: list[Pending], size: int) -> None:
         refused = self._refuse_puts(batch) if self._full else []
         if refused:
             self._report_failure(refused, DiskFull("the disk is full: only deletes are accepted"))
-            batch = [pending for pending in batch if not pending.settled.done()]
+            batch = [pending for pending in batch if not pending.settled]
             if not batch:
                 return
         try:
@@ -128,9 +160,24 @@ class Writer:
             self._report_failure(batch, DiskFailed(f"the write failed: {error!r}"))
             return
         self._loop.call_soon_threadsafe(self._written, batch)
-        self._log_bytes += sum(_ROW_OVERHEAD + len(pending.row.value or b"") for pending in batch)
+        self._log_bytes += _BATCH_BYTES + len(batch) * _ROW_BYTES + size
+        self._unindexed += len(batch)
+        if self._unindexed >= _UNINDEXED_ROWS and not self._full:
+            self._index()
         if self._log_bytes >= (_CHECKPOINT_BYTES // 8 if self._full else _CHECKPOINT_BYTES):
             self._checkpoint()
+
+    def _index(self) -> None:
+        if self.stopped or not self._unindexed:
+            return
+        self._log_bytes += min(self._unindexed, _UNINDEXED_ROWS) * 2048
+        self._unindexed = 0
+        try:
+            self._database.bring_forward()
+        except DiskFull as error:
+            log.warning("%s; it is tried again later", error)
+        except DiskFailed as error:
+            self._report_failure([], error)
 
     def _refuse_puts(self, batch: list[Pending]) -> list[Pending]:
         """On a full disk: the batch's puts, unless there is room again. The reserve is for deletes."""
@@ -154,7 +201,7 @@ class Writer:
 
     def _undo(self, batch: list[Pending], error: StoreError) -> None:
         try:
-            self._failed(batch, error, self._queue)
+            self._failed(batch, error, self._waiting)
         finally:
             self._undone.set()
 
@@ -167,7 +214,7 @@ class Writer:
             if isinstance(error, DiskFailed):
                 self._report_failure([], error)
         self._loop.call_soon_threadsafe(job.done, error)
-        self._log_bytes += 64 * _ROW_OVERHEAD
+        self._log_bytes += 64 * 4096
         if self._full or self._log_bytes >= _CHECKPOINT_BYTES:
             self._checkpoint()
 
