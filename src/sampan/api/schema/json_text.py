@@ -1,37 +1,92 @@
-"""JSON bodies to values, with duplicate keys found and depth limited.
+"""JSON bodies to values, with duplicate keys found and depth limited; broken text is mended or told as Go does it.
 
 orjson parses but silently keeps the last of two equal keys, while upstream warns of them by default, so every body is
-checked; a count of keys proves almost all bodies clean (see ``_has_no_duplicates``), and only the others are parsed a
-second time by the slow parser of the standard library, which shows all pairs.
+checked. Two proofs settle almost all of them: writing the value again gives the same bytes (typed Go clients send
+nothing that is not canonical), or a count of keys (see ``_has_no_duplicates``). Only the others are read a second time
+(``duplicate_keys``). Pure functions, which may run in a thread: bodies of megabytes that were made to be slow take some
+tenths of a second.
 """
 
 from __future__ import annotations
 
-import json
+import re
 from typing import Any, Final
 
 import orjson
 
+from sampan.api import go_text
 from sampan.api.errors import BadRequest
+from sampan.api.schema import json_faults
+from sampan.api.schema.duplicate_keys import find_duplicates
 
-#: Containers within containers. Upstream allows 10000; objects are walked by recursive Python functions, whose stack
-#: is 1000.
-MAX_DEPTH: Final = 400
+#: Containers within containers. Upstream allows 10000; here it is what orjson writes (254) less the four that answers
+#: put around an object (a Table's rows). Whatever is accepted can be served.
+MAX_DEPTH: Final = 250
+
+_ESCAPE = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
+)
 
 
 def parse_json(body: bytes) -> tuple[Any, list[str]]:
-    """The value and the paths of keys given twice (the last wins). Raises BadRequest for what is not one JSON value in
-    UTF-8, NaN included, and for nesting deeper than MAX_DEPTH."""
+    """The value and the paths of keys given twice (the last wins; at most 100 are told). Broken UTF-8 and halves of
+    surrogate pairs become U+FFFD. Raises BadRequest for what is not one JSON value, NaN included, and for nesting
+    deeper than MAX_DEPTH."""
     try:
         value = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        if str(error).startswith("depth limit"):  # orjson's own is 1024
-            raise BadRequest("exceeded max depth") from None
-        raise BadRequest(f"couldn't get version/kind; json parse error: {error}") from None
+    except orjson.JSONDecodeError:
+        body = _mended(body)
+        value = _loads(body)
+    if _is_canonical(value, body):
+        return value, []
     keys = _count_keys(value)
     if keys == 0 or _has_no_duplicates(body, keys):
         return value, []
-    return value, _find_duplicates(body)
+    return value, find_duplicates(body)
+
+
+def _loads(body: bytes) -> Any:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        if str(error).startswith("depth limit"):  # orjson's own is 1024
+            raise too_deep() from None
+        text = json_faults.describe(error)
+    raise BadRequest(f"couldn't get version/kind; json parse error: {text}")
+
+
+def too_deep() -> BadRequest:
+    return BadRequest("exceeded max depth")
+
+
+def _mended(body: bytes) -> bytes:
+    """The text as Go's decoder takes it: U+FFFD for each byte that is not UTF-8, and for each half of a surrogate
+    pair that is alone."""
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        body = go_text.decode(body).encode()
+    if rb"\u" not in body:
+        return body
+    return _ESCAPE.sub(lambda match: rb"\ufffd" if match[1] else match[0], body)
+
+
+def _is_canonical(value: Any, body: bytes) -> bool:
+    """True is a proof that nothing was lost in parsing, and that the value is not too deep."""
+    try:
+        written = orjson.dumps([[[[value]]]])
+    except orjson.JSONEncodeError:
+        return False
+    end = -1 if body.endswith(b"\n") else None
+    return written[4:-4] == body[:end]
+
+
+def check_depth(value: Any) -> None:
+    """Raises BadRequest when ``value`` is nested too deep."""
+    try:
+        orjson.dumps([[[[value]]]])
+    except orjson.JSONEncodeError:
+        _count_keys(value)
 
 
 def _count_keys(value: Any, depth: int = 1) -> int:
@@ -40,7 +95,7 @@ def _count_keys(value: Any, depth: int = 1) -> int:
     if not is_object and type(value) is not list:
         return 0
     if depth > MAX_DEPTH:
-        raise BadRequest("exceeded max depth")
+        raise too_deep()
     keys = len(value) if is_object else 0
     for item in value.values() if is_object else value:
         if type(item) is dict or type(item) is list:
@@ -63,28 +118,3 @@ def _has_no_duplicates(body: bytes, keys: int) -> bool:
         colons -= body.count(rb"\":")
     space_before_colon = b" :" in body or b"\n:" in body or b"\t:" in body or b"\r:" in body
     return colons == keys and not space_before_colon
-
-
-class _Pairs(list[tuple[str, Any]]):
-    """An object as the text has it."""
-
-
-def _find_duplicates(body: bytes) -> list[str]:
-    root = json.loads(body, object_pairs_hook=_Pairs)
-    found: dict[str, None] = {}
-    _walk(root, "", found)
-    return list(found)
-
-
-def _walk(value: Any, path: str, found: dict[str, None]) -> None:
-    if isinstance(value, _Pairs):
-        seen: set[str] = set()
-        for key, item in value:
-            below = f"{path}.{key}" if path else key
-            if key in seen:
-                found[below] = None
-            seen.add(key)
-            _walk(item, below, found)
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            _walk(item, f"{path}[{index}]", found)
