@@ -1,12 +1,14 @@
 """Compiles the protobuf field numbers of the built-in kinds into ``api/protobuf/data/numbers.json``.
 
-    python tools/compile_protobuf_numbers.py /usr/bin/kubectl
+    python tools/compile_protobuf_numbers.py /usr/bin/kubectl [FIELDS_JSON]
 
 kubectl carries (seen in 1.20, 1.32 and 1.33) the descriptors of the API's messages, gzipped, in its data segment.
-Numbers never change once given, so a newer kubectl only adds to the file; 1.33 made the one
-committed. Only names,
-numbers and types are kept: ``{message: {number: [field, type]}}``. Types: s string, b bytes, i integer, B bool,
-d double, ``m:<message>``; before them ``*`` repeated, ``%`` map from string.
+Numbers never change once given, so a newer kubectl only adds to the file. Newer ones carry none: the second argument
+is a description of the API's Go types, ``{definition: {field: {kind, elem, type, proto, inlineOf}}}``, whose facts win
+(its names are those of the JSON form; descriptors have a few of their own, ``Webhooks`` or ``uID``). kubectl 1.33 and
+the types of 1.36 made the file that is committed. Only names, numbers and types are kept:
+``{message: {number: [field, type]}}``. Types: s string, b bytes, i integer, B bool, d double, ``m:<message>``; before
+them ``*`` repeated, ``%`` map from string.
 """
 
 from __future__ import annotations
@@ -15,8 +17,9 @@ import json
 import re
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
+from typing import Any
 
 from google.protobuf import descriptor_pb2
 from google.protobuf.message import DecodeError
@@ -74,6 +77,53 @@ def _type(field: descriptor_pb2.FieldDescriptorProto, entries: dict[str, descrip
     return "*" + kind if field.label == _FIELD.LABEL_REPEATED else kind
 
 
+_KINDS = {"string": "s", "bytes": "b", "int32": "i", "int64": "i", "bool": "B", "float64": "d"}
+_CORE = "io.k8s.api.core.v1."
+_CRD = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1."
+#: Named maps and slices, whose type does not say what they hold.
+_NAMED = {
+    _CORE + "ResourceList": "%m:io.k8s.apimachinery.pkg.api.resource.Quantity",
+    _CRD + "ValidationRules": f"*m:{_CRD}ValidationRule",
+    _CRD + "JSONSchemaDefinitions": f"%m:{_CRD}JSONSchemaProps",
+    _CRD + "JSONSchemaDependencies": f"%m:{_CRD}JSONSchemaPropsOrStringArray",
+}
+_FACTS = ("$order", "$type", "$inline")
+
+
+def add_types(messages: dict[str, dict[str, list[str]]], types: dict[str, dict[str, Any]]) -> None:
+    """The numbers of a description of Go types, into ``messages``."""
+    served = {name.rpartition(".")[0] for name in schema.load().names()}
+    for name, fields in types.items():
+        if name.rpartition(".")[0] not in served:
+            continue
+        found: dict[str, list[str]] = {}
+        for kind, fact in fields.get("$inline", {}).items():
+            if "proto" in fact:
+                simple = kind.rpartition(".")[2]
+                found[str(fact["proto"])] = [simple[:1].lower() + simple[1:], f"m:{kind}"]
+        for field, fact in fields.items():
+            if field not in _FACTS and "proto" in fact and "inlineOf" not in fact:
+                found[str(fact["proto"])] = [field, go_type(fact, messages)]
+        if found or fields.get("$type", {}).get("kind") == "struct":
+            messages[name] = dict(sorted({**messages.get(name, {}), **found}.items(), key=lambda item: int(item[0])))
+
+
+def go_type(fact: dict[str, Any], messages: Container[str]) -> str:
+    """``messages``: of these, a slice with a name is one (authentication's ExtraValue)."""
+    kind, named = fact["kind"], fact.get("type", "")
+    if named in _NAMED:
+        return _NAMED[named]
+    if kind == "slice" and named not in messages:
+        return "*" + _element(fact["elem"], named.removeprefix("[]"))
+    if kind == "map":
+        return "%" + _element(fact["elem"], named.partition("]")[2])
+    return _element(kind, named)
+
+
+def _element(kind: str, named: str) -> str:
+    return f"m:{named}" if kind in ("struct", "slice") else _KINDS[kind]
+
+
 def render(messages: dict[str, dict[str, list[str]]]) -> str:
     """One message a line, so that a difference is readable."""
     lines = [f"{json.dumps(name)}:{json.dumps(fields, separators=(',', ':'))}" for name, fields in messages.items()]
@@ -81,12 +131,14 @@ def render(messages: dict[str, dict[str, list[str]]]) -> str:
 
 
 def main() -> None:
-    if len(sys.argv) != 2:
+    if len(sys.argv) not in (2, 3):
         sys.exit(__doc__)
     messages = compile_numbers(Path(sys.argv[1]).read_bytes())
     if not messages:
         sys.exit(f"{sys.argv[1]} carries no descriptors of the Kubernetes API: use an older one, 1.33 for example")
-    TARGET.write_text(render(messages))
+    if len(sys.argv) == 3:
+        add_types(messages, json.loads(Path(sys.argv[2]).read_bytes()))
+    TARGET.write_text(render(dict(sorted(messages.items()))))
     print(f"{TARGET.name}: {len(messages)} messages")
 
 

@@ -58,3 +58,9 @@ def test_sums_and_order_are_those_of_the_numbers(left: int, right: int) -> None:
     assert quantity.parse(quantity.add(a, b)) == Fraction(left + right, 1000)
     assert quantity.parse(quantity.subtract(a, b)) == Fraction(left - right, 1000)
     assert quantity.compare(a, b) == (left > right) - (left < right)
+
+
+def test_a_number_of_thousands_of_digits_is_no_quantity() -> None:
+    for text in ("1" * 5000, "0." + "1" * 5000, "1" * 5000 + "Ki"):
+        with pytest.raises(ValueError, match="quantities must match"):
+            quantity.canonical(text)

@@ -94,13 +94,62 @@ def test_unknown_numbers_are_named() -> None:
         (b"{}", "does not appear to be a protobuf message"),
         (body("v1", "Nothing", NAMED), 'no kind "Nothing" is registered'),
         (body("v1", "ConfigMap", NAMED)[:-1], "unexpected EOF"),
-        (body("v1", "ConfigMap", field(2, 5)), "not a map"),
-        (body("v1", "ConfigMap", field(1, field(1, b"\xff"))), "utf-8"),
+        (body("v1", "ConfigMap", field(2, 5)), "wrong wireType = 0 for field data"),
     ],
 )
 def test_bad_bodies_are_refused(data: bytes, said: str) -> None:
     with pytest.raises(ProtobufError, match=said):
         decode_object(data)
+
+
+def test_at_most_a_hundred_unknown_numbers_are_told() -> None:
+    content = b"".join(field(number, 1) for number in range(1000, 1300))
+    assert len(decode_object(body("v1", "ConfigMap", NAMED + content))[1]) == 100
+
+
+def test_what_is_no_utf8_is_replaced_byte_by_byte() -> None:
+    content = NAMED + field(2, field(1, b"k\xff") + field(2, b"\xe2\x82"))
+    assert decoded("v1", "ConfigMap", content)["data"] == {"k\ufffd": "\ufffd\ufffd"}
+
+
+def test_fields_that_descriptors_name_otherwise_than_json() -> None:
+    hook = field(1, "a.b.c")
+    assert decoded("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration", NAMED + field(2, hook))[
+        "webhooks"
+    ] == [{"name": "a.b.c"}]
+    token = field(2, field(3, field(4, "u")))
+    assert decoded("authentication.k8s.io/v1", "TokenRequest", token)["spec"]["boundObjectRef"] == {"uid": "u"}
+
+
+def test_packed_numbers_are_read_too() -> None:
+    context = field(4, b"\x01\x02") + field(4, 3)  # supplementalGroups
+    pod = decoded("v1", "Pod", NAMED + field(2, field(14, context)))
+    assert pod["spec"]["securityContext"]["supplementalGroups"] == [1, 2, 3]
+
+
+def test_schemas_of_custom_resources_come_through() -> None:
+    default = field(8, field(1, b'{"a":1}'))
+    items = field(24, field(1, field(5, "string")))
+    extra = field(30, field(1, 1))
+    validation = field(4, field(1, field(5, "object") + default + items + extra))
+    version = field(1, "v1") + field(2, 1) + field(3, 1) + validation
+    crd = decoded(
+        "apiextensions.k8s.io/v1", "CustomResourceDefinition", NAMED + field(2, field(1, "g") + field(7, version))
+    )
+    assert crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"] == {
+        "type": "object", "default": {"a": 1}, "items": {"type": "string"}, "additionalProperties": True,
+    }  # fmt: skip
+
+
+def test_json_inside_is_held_to_the_limit_of_depth() -> None:
+    deep = b'{"a":' * 300 + b"1" + b"}" * 300
+    with pytest.raises(ProtobufError, match="exceeded max depth"):
+        decode_object(body("apps/v1", "ControllerRevision", NAMED + field(2, field(1, deep))))
+
+
+def test_a_time_that_no_calendar_holds_is_refused_in_words() -> None:
+    with pytest.raises(ProtobufError, match="proto: timestamp out of range"):
+        decode_object(body("v1", "Pod", field(1, field(8, field(1, 2**62)))))
 
 
 @given(st.binary(max_size=200))

@@ -136,3 +136,56 @@ def test_only_the_first_document_is_read():
 
 def test_an_empty_document_is_null():
     assert schema.parse_yaml(b"# nothing\n") == (None, [])
+
+
+def test_an_alias_bomb_of_one_long_text_is_refused():
+    body = b"a: &a " + b"x" * 100_000 + b"\nb: [" + b",".join([b"*a"] * 1000) + b"]"
+    with pytest.raises(BadRequest, match="document contains excessive aliasing"):
+        schema.parse_yaml(body)
+
+
+def test_anchors_within_anchors_are_counted_once():
+    depth = schema.MAX_DEPTH
+    body = b"".join(b"&a%d [" % n for n in range(depth)) + b",".join([b"x"] * 5000) + b"]" * depth
+    assert schema.parse_yaml(body)[1] == []
+
+
+def test_aliases_that_nest_too_deep_are_refused():
+    nest = b"%s%%s%s" % (b"[" * 100, b"]" * 100)
+    body = b"a: &a " + nest % b"" + b"\nb: &b " + nest % b"*a" + b"\nc: " + nest % b"*b"
+    with pytest.raises(BadRequest, match="exceeded max depth"):
+        schema.parse_yaml(body)
+
+
+def test_long_keys_make_no_long_paths():
+    key = b"k" * 100_000
+    body = b"{? %s : {" % key + b", ".join(b"a%d: 1, a%d: 1" % (n, n) for n in range(200)) + b"}}"
+    _, duplicates = schema.parse_yaml(body)
+    assert len(duplicates) == 1  # all are cut to the same
+    assert len(duplicates[0]) < 1100
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (b"a: 1\n b: 2\n", "line 2: mapping values are not allowed in this context"),
+        (b"a: b: c", "mapping values are not allowed in this context"),
+        (b"\n\na: [", "line 3: did not find expected node content"),
+        (b"a: \x01", "control characters are not allowed"),
+        (b"a: \xff", "invalid leading UTF-8 octet"),
+        (b"a: \xc3(", "invalid trailing UTF-8 octet"),
+        (b"a: \xc3", "incomplete UTF-8 octet sequence"),
+        (rb'"\ud83d"', "found invalid Unicode character escape code"),
+        (b"!!int abc", "cannot decode !!str `abc` as a !!int"),
+        (b"? [a]\n: b", "unsupported map key of type: slice"),
+    ],
+)
+def test_broken_yaml_is_told_as_upstream_tells_it(body, told):
+    with pytest.raises(BadRequest) as caught:
+        schema.parse_yaml(body)
+    assert str(caught.value) == f"error converting YAML to JSON: yaml: {told}"
+
+
+@pytest.mark.parametrize("number", ["1" * 5000, "0x" + "f" * 5000, "1." + "0" * 5000, "-" + "7" * 5000])
+def test_a_number_of_thousands_of_digits_is_a_text(number):
+    assert schema.parse_yaml(f"a: {number}".encode())[0] == {"a": number}

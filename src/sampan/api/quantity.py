@@ -27,6 +27,11 @@ _NANO = Fraction(1, 10**9)
 _MAX = Fraction(2**63 - 1)
 
 
+#: Texts that are remembered, and texts that are read at all: no quantity has so many digits.
+_MEMOISED_LENGTH = 48
+_MAX_LENGTH = 1000
+
+
 def _round_up(value: Fraction, unit: Fraction) -> Fraction:
     """To a multiple of ``unit``, away from zero."""
     steps = value / unit
@@ -36,10 +41,13 @@ def _round_up(value: Fraction, unit: Fraction) -> Fraction:
     return (whole if value > 0 else -whole) * unit
 
 
-@lru_cache(maxsize=4096)
 def parse_with_format(text: str) -> tuple[Fraction, Format]:
     """The exact value and the notation it was written in. Raises ValueError with upstream's text."""
-    match = _PATTERN.fullmatch(text)
+    return _remembered(text) if len(text) <= _MEMOISED_LENGTH else _parse(text)
+
+
+def _parse(text: str) -> tuple[Fraction, Format]:
+    match = _PATTERN.fullmatch(text) if len(text) <= _MAX_LENGTH else None
     if match is None:
         raise ValueError(FORMAT_ERROR)
     sign, number, suffix = match.groups()
@@ -58,6 +66,9 @@ def parse_with_format(text: str) -> tuple[Fraction, Format]:
         kind = "DecimalExponent"
     value = min(_round_up(value, _NANO), _MAX)
     return (-value if sign == "-" else value), kind
+
+
+_remembered = lru_cache(maxsize=4096)(_parse)
 
 
 def parse(quantity: str | int | float) -> Fraction:

@@ -13,15 +13,18 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
 import orjson
 
-from sampan.api import schema
+from sampan.api import go_text, schema
+from sampan.api.errors import BadRequest
 from sampan.api.protobuf import wire
+from sampan.api.schema import json_text, paths
+from sampan.api.schema.paths import MAX_STRICT_ERRORS
 from sampan.api.types import Obj
 
 CONTENT_TYPE = "application/vnd.kubernetes.protobuf"
@@ -29,7 +32,9 @@ MAGIC = b"k8s\x00"
 MAX_DEPTH = 100
 
 _META = "io.k8s.apimachinery.pkg.apis.meta.v1."
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH = datetime(1970, 1, 1)  # in UTC
+#: The year 1.
+_GO_ZERO_SECONDS = -62135596800
 
 #: Kinds that clients send under whatever group version they are talking to.
 _ANY_VERSION = {
@@ -59,19 +64,23 @@ def _definitions() -> dict[tuple[str, str], str]:
 
 
 def decode_object(body: bytes) -> tuple[Obj, list[str]]:
-    """The object, with kind and apiVersion, and the paths of fields whose numbers are unknown. Raises ProtobufError."""
+    """The object, with kind and apiVersion, and the paths of fields whose numbers are unknown (at most 100). Raises
+    ProtobufError. Takes some microseconds a field: a body of megabytes belongs into a thread."""
     if not body.startswith(MAGIC):
         raise ProtobufError("provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]")
+    reader = _Reader()
     try:
         api_version, kind, raw = _envelope(body[len(MAGIC) :])
         name = _ANY_VERSION.get(kind) or _definitions().get((api_version, kind))
         if name is None or name not in _numbers():
             raise ProtobufError(f'no kind "{kind}" is registered for version "{api_version}"')
-        unknown: list[str] = []
-        obj = _message(name, raw, "", unknown, 0)
-    except (wire.WireError, UnicodeDecodeError, orjson.JSONDecodeError, OverflowError) as error:
+        obj = reader.message(name, raw)
+        json_text.check_depth(obj)
+    except (wire.WireError, BadRequest) as error:
         raise ProtobufError(f"proto: {error}") from error
-    return {"apiVersion": api_version, "kind": kind, **obj}, unknown
+    except OverflowError:
+        raise ProtobufError("proto: timestamp out of range") from None
+    return {"apiVersion": api_version, "kind": kind, **obj}, list(reader.unknown)
 
 
 def _envelope(data: bytes) -> tuple[str, str, bytes]:
@@ -83,135 +92,154 @@ def _envelope(data: bytes) -> tuple[str, str, bytes]:
             continue
         if number == 1:
             type_meta = {
-                inner: text.decode() for inner, kind, text in wire.fields(value) if isinstance(text, bytes) and kind
+                inner: go_text.decode(text) for inner, _, text in wire.fields(value) if isinstance(text, bytes)
             }
         elif number == 2:
             raw = value
     return type_meta.get(1, ""), type_meta.get(2, ""), raw
 
 
-def _message(name: str, data: bytes, path: str, unknown: list[str], depth: int) -> Obj:
-    if depth > MAX_DEPTH:
-        raise ProtobufError("exceeded max depth")
-    table = _numbers()[name]
-    properties = _properties(name)
-    result: Obj = {}
-    for number, wire_type, value in wire.fields(data):
-        field = table.get(str(number))
-        if field is None:
-            unknown.append(f"{path}[{number}]")
-            continue
-        key, kind = field
-        here = f"{path}.{key}" if path else key
-        if kind.startswith("%"):
-            _add_to_map(result.setdefault(key, {}), kind[1:], value, here, unknown, depth)
-        elif kind.startswith("*"):
-            result.setdefault(key, []).append(_value(kind[1:], wire_type, value, here, unknown, depth))
-        elif kind.startswith("m:") and key not in properties:
-            result |= _embedded(kind[2:], value, path, unknown, depth)
+class _Reader:
+    """Of one body. ``path``: where it is, joined only for messages. ``unknown`` is ordered."""
+
+    def __init__(self) -> None:
+        self.path: list[str | int] = []
+        self.unknown: dict[str, None] = {}
+
+    def message(self, name: str, data: bytes) -> Obj:
+        if len(self.path) > MAX_DEPTH:
+            raise ProtobufError("exceeded max depth")
+        table = _numbers()[name]
+        properties = _properties(name)
+        result: Obj = {}
+        for number, wire_type, value in wire.fields(data):
+            field = table.get(str(number))
+            if field is None:
+                if len(self.unknown) < MAX_STRICT_ERRORS:
+                    self.unknown[f"{paths.join(self.path)}[{number}]"] = None
+                continue
+            key, kind = field
+            self.path.append(key)
+            if kind.startswith("%"):
+                self._entry(result.setdefault(key, {}), kind[1:], value)
+            elif kind.startswith("*"):
+                self._elements(result.setdefault(key, []), kind[1:], wire_type, value)
+            elif kind.startswith("m:") and key not in properties:
+                result |= self._embedded(kind[2:], value)
+            else:
+                decoded = self._value(kind, wire_type, value)
+                if decoded is not None:
+                    result[key] = decoded
+            self.path.pop()
+        return result
+
+    def _fault(self, wire_type: int) -> wire.WireError:
+        return wire.WireError(f"wrong wireType = {wire_type} for field {paths.join(self.path)}")
+
+    def _embedded(self, name: str, value: int | bytes) -> Obj:
+        if not isinstance(value, bytes):
+            raise self._fault(wire.VARINT)
+        return self.message(name, value)
+
+    def _elements(self, result: list[Any], kind: str, wire_type: int, value: int | bytes) -> None:
+        """One element of a list; of numbers many, when they are packed."""
+        if kind in _NUMBERS and wire_type == wire.LENGTH and isinstance(value, bytes):
+            result.extend(self._value(kind, wire.VARINT, number) for number in wire.varints(value))
         else:
-            decoded = _value(kind, wire_type, value, here, unknown, depth)
-            if decoded is not None:
-                result[key] = decoded
-    return result
+            result.append(self._value(kind, wire_type, value))
+
+    def _entry(self, result: Obj, kind: str, value: int | bytes) -> None:
+        """One entry of a map: a message with the key as field 1 and the value as field 2."""
+        if not isinstance(value, bytes):
+            raise self._fault(wire.VARINT)
+        key = ""
+        content: Any = 0 if kind in _NUMBERS else b""
+        content_type = wire.VARINT if kind in _NUMBERS else wire.LENGTH
+        for number, wire_type, part in wire.fields(value):
+            if number == 1 and isinstance(part, bytes):
+                key = go_text.decode(part)
+            elif number == 2:
+                content, content_type = part, wire_type
+        self.path.append(key)
+        result[key] = self._value(kind, content_type, content)
+        self.path.pop()
+
+    def _value(self, kind: str, wire_type: int, value: int | bytes) -> Any:
+        if isinstance(value, int):
+            if kind not in _NUMBERS:
+                raise self._fault(wire_type)
+            return bool(value) if kind == "B" else wire.signed(value)
+        if kind == "d" and wire_type == wire.FIXED64:
+            return wire.double(value)
+        if wire_type != wire.LENGTH or kind in ("d", *_NUMBERS):
+            raise self._fault(wire_type)
+        if kind == "s":
+            return go_text.decode(value)
+        if kind == "b":
+            return base64.b64encode(value).decode()
+        name = kind[2:]
+        special = _SPECIAL.get(name)
+        if special is not None:
+            return special(value)
+        if name not in _numbers():
+            raise ProtobufError(f"field {paths.join(self.path)}: messages of type {name} cannot be read")
+        decoded = self.message(name, value)
+        union = _UNIONS.get(name)
+        return decoded if union is None else union(decoded)
 
 
-def _embedded(name: str, value: int | bytes, path: str, unknown: list[str], depth: int) -> Obj:
-    if not isinstance(value, bytes):
-        raise wire.WireError(f"{name} is not a message")
-    return _message(name, value, path, unknown, depth + 1)
-
-
-def _add_to_map(result: Obj, kind: str, value: int | bytes, path: str, unknown: list[str], depth: int) -> None:
-    """One entry of a map: a message with the key as field 1 and the value as field 2."""
-    if not isinstance(value, bytes):
-        raise wire.WireError(f"{path} is not a map")
-    key: str = ""
-    content: Any = _EMPTY.get(kind, b"")
-    content_type = wire.LENGTH if isinstance(content, bytes) else wire.VARINT
-    for number, wire_type, part in wire.fields(value):
-        if number == 1 and isinstance(part, bytes):
-            key = part.decode()
-        elif number == 2:
-            content, content_type = part, wire_type
-    result[key] = _value(kind, content_type, content, f"{path}.{key}", unknown, depth)
-
-
-_EMPTY: dict[str, int | bytes] = {"i": 0, "B": 0}
-
-
-def _value(kind: str, wire_type: int, value: int | bytes, path: str, unknown: list[str], depth: int) -> Any:
-    if isinstance(value, int):
-        if kind == "B":
-            return bool(value)
-        if kind == "i":
-            return wire.signed(value)
-        raise wire.WireError(f"wrong wireType = {wire_type} for field {path}")
-    if kind == "s":
-        return value.decode()
-    if kind == "b":
-        return base64.b64encode(value).decode()
-    if kind == "d":
-        return wire.double(value)
-    if not kind.startswith("m:") or wire_type != wire.LENGTH:
-        raise wire.WireError(f"wrong wireType = {wire_type} for field {path}")
-    name = kind[2:]
-    special = _SPECIAL.get(name)
-    if special is not None:
-        return special(value)
-    if name not in _numbers():
-        raise ProtobufError(f"field {path}: messages of type {name} cannot be read")
-    decoded = _message(name, value, path, unknown, depth + 1)
-    # A named list in Go (authentication ExtraValue) is a message around ``items`` here.
-    return decoded.get("items", []) if name.endswith(".ExtraValue") else decoded
+_NUMBERS = ("i", "B")
 
 
 @cache
 def _properties(name: str) -> frozenset[str]:
     """The JSON fields of a definition; of an embedded struct, which the schema does not have, its own fields."""
     loaded = schema.load()
-    if name not in loaded:
+    if name not in loaded or name in _UNIONS:
         return frozenset(field for field, _ in _numbers()[name].values())
     return frozenset(loaded.properties(name))
 
 
 def _quantity(data: bytes) -> str:
-    texts = [value.decode() for number, _, value in wire.fields(data) if number == 1 and isinstance(value, bytes)]
-    return texts[0] if texts and texts[0] else "0"
+    text = next((value for number, _, value in wire.fields(data) if number == 1 and isinstance(value, bytes)), b"")
+    return go_text.decode(text) or "0"
 
 
 def _int_or_string(data: bytes) -> int | str:
     found: dict[int, int | bytes] = {number: value for number, _, value in wire.fields(data)}
     if found.get(1):
         text = found.get(3, b"")
-        return text.decode() if isinstance(text, bytes) else ""
+        return go_text.decode(text) if isinstance(text, bytes) else ""
     number = found.get(2, 0)
     return wire.signed(number) if isinstance(number, int) else 0
 
 
 def _moment(data: bytes) -> datetime | None:
+    """None: Go's zero time."""
     found = {number: wire.signed(value) for number, _, value in wire.fields(data) if isinstance(value, int)}
-    if not found:
+    seconds, nanos = found.get(1, 0), found.get(2, 0)
+    if not found or (seconds == _GO_ZERO_SECONDS and not nanos):
         return None
-    return _EPOCH + timedelta(seconds=found.get(1, 0), microseconds=found.get(2, 0) // 1000)
+    return _EPOCH + timedelta(seconds=seconds, microseconds=nanos // 1000)
 
 
 def _time(data: bytes) -> str | None:
     moment = _moment(data)
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ") if moment else None
+    return moment.isoformat(timespec="seconds") + "Z" if moment else None
 
 
 def _micro_time(data: bytes) -> str | None:
     moment = _moment(data)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ") if moment else None
+    return moment.isoformat(timespec="microseconds") + "Z" if moment else None
 
 
 def _raw_json(data: bytes) -> Any:
-    """RawExtension and FieldsV1: field 1 holds JSON."""
+    """RawExtension, FieldsV1, JSON: field 1 holds JSON."""
     raw = next((value for number, _, value in wire.fields(data) if number == 1 and isinstance(value, bytes)), b"")
-    return orjson.loads(raw) if raw else None
+    return json_text.parse_json(raw)[0] if raw else None
 
 
+_APIEXTENSIONS = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1."
 _SPECIAL: dict[str, Callable[[bytes], Any]] = {
     "io.k8s.apimachinery.pkg.api.resource.Quantity": _quantity,
     "io.k8s.apimachinery.pkg.util.intstr.IntOrString": _int_or_string,
@@ -219,4 +247,14 @@ _SPECIAL: dict[str, Callable[[bytes], Any]] = {
     _META + "Time": _time,
     _META + "MicroTime": _micro_time,
     _META + "FieldsV1": _raw_json,
+    _APIEXTENSIONS + "JSON": _raw_json,
+}
+#: Messages that are something else in JSON.
+_UNIONS: dict[str, Callable[[Obj], Any]] = {
+    "io.k8s.api.authentication.v1.ExtraValue": lambda it: it.get("items", []),
+    "io.k8s.api.authorization.v1.ExtraValue": lambda it: it.get("items", []),
+    "io.k8s.api.certificates.v1.ExtraValue": lambda it: it.get("items", []),
+    _APIEXTENSIONS + "JSONSchemaPropsOrArray": lambda it: it.get("JSONSchemas") or it.get("Schema"),
+    _APIEXTENSIONS + "JSONSchemaPropsOrBool": lambda it: it.get("Schema", it.get("Allows", False)),
+    _APIEXTENSIONS + "JSONSchemaPropsOrStringArray": lambda it: it.get("Property") or it.get("Schema"),
 }

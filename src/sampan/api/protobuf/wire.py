@@ -19,26 +19,37 @@ def fields(data: bytes) -> Iterator[tuple[int, int, int | bytes]]:
     """Every field in order. A varint comes unsigned; LENGTH, FIXED64 and FIXED32 as bytes. Raises WireError."""
     position, end = 0, len(data)
     while position < end:
-        key, position = _varint(data, position)
+        key = data[position]
+        position += 1
+        if key >= 0x80:
+            key, position = varint(data, position - 1)
         number, wire_type = key >> 3, key & 7
         if not number:
-            raise WireError("field number 0")
+            raise WireError("illegal tag 0")
         if wire_type == VARINT:
-            value, position = _varint(data, position)
+            value, position = varint(data, position)
             yield number, wire_type, value
             continue
         if wire_type == LENGTH:
-            size, position = _varint(data, position)
+            size, position = varint(data, position)
         elif wire_type == FIXED64:
             size = 8
         elif wire_type == FIXED32:
             size = 4
         else:
-            raise WireError(f"wire type {wire_type}")
+            raise WireError(f"illegal wireType {wire_type}")
         if position + size > end:
             raise WireError("unexpected EOF")
         yield number, wire_type, data[position : position + size]
         position += size
+
+
+def varints(data: bytes) -> Iterator[int]:
+    """The numbers of a packed field, unsigned. Raises WireError."""
+    position = 0
+    while position < len(data):
+        value, position = varint(data, position)
+        yield value
 
 
 def signed(value: int) -> int:
@@ -47,11 +58,13 @@ def signed(value: int) -> int:
 
 
 def double(data: bytes) -> float:
+    """Of the eight bytes of a FIXED64."""
     number: float = struct.unpack("<d", data)[0]
     return number
 
 
-def _varint(data: bytes, position: int) -> tuple[int, int]:
+def varint(data: bytes, position: int) -> tuple[int, int]:
+    """The number at ``position`` and where it ends. Raises WireError."""
     value = shift = 0
     while True:
         if position >= len(data):

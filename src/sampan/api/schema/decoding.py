@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sampan.api import objects
-from sampan.api.schema.nodes import DecodeError, Node, ObjectNode, Place, Walk
+from sampan.api.schema.nodes import DecodeError, Node, ObjectNode, Walk, root
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ def decode(node: Node, value: Any, type_name: str = "", *, collect_unknown: bool
         return Decoded(node.zero())
     walk = Walk(collect_unknown=collect_unknown)
     try:
-        value = node.decode(value, walk, Place(_root_name(node, type_name), "", ""))
+        value = node.decode(value, walk, root(_root_name(node, type_name)))
     except DecodeError as error:
         return Decoded(value, str(error))
     return Decoded(value, None, list(walk.unknown or ()))
@@ -48,7 +48,7 @@ def normalise(node: Node, value: Any) -> Any:
     not fit its type stays."""
     if node.settle(value):
         return value
-    return node.decode(value, Walk(collect_unknown=False, tolerant=True), Place("", "", ""))
+    return node.decode(value, Walk(collect_unknown=False, tolerant=True), root())
 
 
 def check(node: Node, value: Any, type_name: str = "") -> str | None:
@@ -59,7 +59,7 @@ def check(node: Node, value: Any, type_name: str = "") -> str | None:
 def unknown_fields(node: Node, value: Any) -> list[str]:
     """Paths of fields that the kind does not have (``spec.containers[0].foo``). The value is not changed."""
     walk = Walk(collect_unknown=True, tolerant=True)
-    node.decode(objects.deep_copy(value), walk, Place("", "", ""))
+    node.decode(objects.deep_copy(value), walk, root())
     return list(walk.unknown or ())
 
 

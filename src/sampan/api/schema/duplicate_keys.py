@@ -11,8 +11,8 @@ from typing import Final
 
 import orjson
 
-#: Upstream tells at most this many strict errors of one body (sigs.k8s.io/json).
-MAX_DUPLICATES: Final = 100
+from sampan.api.schema import paths
+from sampan.api.schema.paths import MAX_STRICT_ERRORS
 
 #: Repetitions after which nothing more is looked for, whether they gave new paths or the same.
 _MAX_REPEATS: Final = 1000
@@ -49,7 +49,7 @@ def find_duplicates(body: bytes) -> list[str]:
             if key in seen:
                 found[_path(stack)] = None
                 repeats += 1
-                if len(found) >= MAX_DUPLICATES or repeats >= _MAX_REPEATS:
+                if len(found) >= MAX_STRICT_ERRORS or repeats >= _MAX_REPEATS:
                     break
             else:
                 seen.add(key)
@@ -73,11 +73,4 @@ def _plain(key: bytes) -> bytes:
 
 
 def _path(stack: list[_Frame]) -> str:
-    path = ""
-    for frame in stack:
-        if frame.seen is None:
-            path += f"[{frame.index}]"
-        else:
-            key = frame.key.decode()
-            path = f"{path}.{key}" if path else key
-    return path
+    return paths.join(frame.index if frame.seen is None else frame.key.decode() for frame in stack)

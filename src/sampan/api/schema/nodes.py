@@ -19,6 +19,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple
 
+from sampan.api.schema import paths
+from sampan.api.schema.paths import MAX_STRICT_ERRORS
 from sampan.api.schema.scalars import Mismatch, ScalarType, describe
 
 Settle = Callable[[Any], bool]
@@ -32,30 +34,48 @@ Presence = Literal["omitted", "kept", "always", "null"]
 #: nested by the hundred would be settled once from each of its ancestors.
 _SETTLED_DEPTH: Final = 8
 
-#: Upstream reports at most this many strict errors of one body (sigs.k8s.io/json).
-MAX_STRICT_ERRORS: Final = 100
-
 
 class DecodeError(Exception):
     """The first value that does not fit; the text is Go's."""
 
 
 class Place(NamedTuple):
-    """Where a value stands: ``struct`` and ``fields`` as Go's decoder tells it, ``path`` with indexes and map keys."""
+    """Where a value stands below ``parent`` (None: it is the root, and ``step`` the name of its type). ``struct``: the
+    Go type whose field it is, or is part of; ``is_field``: ``step`` names a field, no key or index."""
 
+    parent: Place | None
+    step: str | int
     struct: str
-    fields: str
-    path: str
+    is_field: bool = False
 
     def field(self, struct: str, name: str) -> Place:
-        fields = f"{self.fields}.{name}" if self.fields else name
-        return Place(struct, fields, f"{self.path}.{name}" if self.path else name)
+        return Place(self, name, struct, True)
 
     def key(self, key: str) -> Place:
-        return Place(self.struct, self.fields, f"{self.path}.{key}" if self.path else key)
+        return Place(self, key, self.struct)
 
     def item(self, index: int) -> Place:
-        return Place(self.struct, self.fields, f"{self.path}[{index}]")
+        return Place(self, index, self.struct)
+
+    def fields(self) -> str:
+        """As Go's decoder tells it: ``spec.containers.image``."""
+        return ".".join(str(place.step) for place in self._way() if place.is_field)
+
+    def path(self, key: str) -> str:
+        """With indexes and map keys, of what stands below under ``key``."""
+        return paths.join([*(place.step for place in self._way()), key])
+
+    def _way(self) -> list[Place]:
+        way: list[Place] = []
+        place: Place | None = self
+        while place is not None and place.parent is not None:
+            way.append(place)
+            place = place.parent
+        return way[::-1]
+
+
+def root(type_name: str = "") -> Place:
+    return Place(None, "", type_name)
 
 
 class Walk:
@@ -70,9 +90,9 @@ class Walk:
         self.tolerant = tolerant
         self.depth = 0
 
-    def unknown_field(self, path: str, key: str) -> None:
+    def unknown_field(self, place: Place, key: str) -> None:
         if self.unknown is not None and len(self.unknown) < MAX_STRICT_ERRORS:
-            self.unknown[f"{path}.{key}" if path else key] = None
+            self.unknown[place.path(key)] = None
 
     def into(self, node: Node, value: Any, place: Place) -> Any:
         """The value as ``node`` keeps it, walked only if it has to be."""
@@ -87,8 +107,8 @@ class Walk:
         if self.tolerant:
             return value
         text = text or f"cannot unmarshal {describe(value)}"
-        if place.fields:
-            raise DecodeError(f"json: {text} into Go struct field {place.struct}.{place.fields} of type {go_type}")
+        if fields := place.fields():
+            raise DecodeError(f"json: {text} into Go struct field {place.struct}.{fields} of type {go_type}")
         raise DecodeError(f"json: {text} into Go value of type {go_type}")
 
 
@@ -281,7 +301,7 @@ class ObjectNode(Node):
             field = fields.get(key)
             if field is None:
                 if not self.preserve_unknown:
-                    walk.unknown_field(place.path, key)
+                    walk.unknown_field(place, key)
                     del value[key]
                 continue
             item = value[key]

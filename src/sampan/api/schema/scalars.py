@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-from sampan.api import quantity
+from sampan.api import go_text, quantity
 
 INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
@@ -30,6 +30,10 @@ _LAYOUT_STEPS = (
     (r"\d{4}", "2006"), ("-", "-"), (r"\d{2}", "01"), ("-", "-"), (r"\d{2}", "02"), ("T", "T"), (r"\d{2}", "15"),
     (":", ":"), (r"\d{2}", "04"), (":", ":"), (r"\d{2}", "05"),
 )  # fmt: skip
+
+
+#: Longer than any time or quantity that means something.
+_MEMOISED_LENGTH = 48
 
 
 class Mismatch(Exception):
@@ -59,7 +63,7 @@ def _wrong(value: Any) -> Mismatch:
 
 
 def _wrong_number(value: float) -> Mismatch:
-    return Mismatch(f"cannot unmarshal number {value!r}", at_field=True)
+    return Mismatch(f"cannot unmarshal number {go_text.show(value)}", at_field=True)
 
 
 # --- string, bool, numbers
@@ -94,8 +98,8 @@ def clean_number(value: Any) -> bool:
 # --- bytes
 
 
-@lru_cache(maxsize=256)
 def _is_base64(text: str) -> bool:
+    """Not memoised: these are Secrets."""
     try:
         binascii.a2b_base64(text.encode("ascii"), strict_mode=True)
     except (binascii.Error, UnicodeEncodeError):
@@ -170,12 +174,18 @@ def _parse_time(text: str, layout: str) -> datetime:
         raise Mismatch(f'parsing time "{text}": {part} out of range') from None
 
 
-@lru_cache(maxsize=4096)
+def _memoised(canonical: Callable[[str], str]) -> Callable[[str], str]:
+    """Remembers short texts only: a cache of texts of any length would hold megabytes that clients sent."""
+    remembered = lru_cache(maxsize=4096)(canonical)
+    return lambda text: remembered(text) if len(text) <= _MEMOISED_LENGTH else canonical(text)
+
+
+@_memoised
 def _canonical_time(text: str) -> str:
     return _parse_time(text, _TIME_LAYOUT).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
 
 
-@lru_cache(maxsize=1024)
+@_memoised
 def _canonical_micro_time(text: str) -> str:
     return _parse_time(text, _MICRO_LAYOUT).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
@@ -206,7 +216,7 @@ def _time_converter(canonical: Callable[[str], str]) -> Callable[[Any], Any]:
 # --- quantity, int-or-string
 
 
-@lru_cache(maxsize=4096)
+@_memoised
 def _canonical_quantity(text: str) -> str:
     return quantity.canonical(text)
 
@@ -228,7 +238,7 @@ def clean_int_or_string(value: Any) -> bool:
 
 
 def _int_or_string(value: Any) -> Any:
-    shown = f" {value!r}" if isinstance(value, int | float) and not isinstance(value, bool) else ""
+    shown = f" {go_text.show(value)}" if isinstance(value, int | float) and not isinstance(value, bool) else ""
     raise Mismatch(f"json: cannot unmarshal {describe(value)}{shown} into Go value of type int32")
 
 

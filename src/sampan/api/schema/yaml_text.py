@@ -15,13 +15,15 @@ from typing import Any, Final
 
 import yaml
 
-from sampan.api import objects
 from sampan.api.errors import BadRequest
-from sampan.api.schema.json_text import MAX_DEPTH
+from sampan.api.schema import paths
+from sampan.api.schema.json_text import MAX_DEPTH, too_deep
+from sampan.api.schema.paths import MAX_STRICT_ERRORS
 
-#: Values that aliases may add to a document. Upstream allows a ratio; this holds for every manifest and stops bombs
-#: at once.
+#: Values and characters that aliases may add to a document. Upstream allows a ratio; this holds for every manifest and
+#: stops bombs at once.
 MAX_ALIASED_VALUES: Final = 100_000
+MAX_ALIASED_CHARACTERS: Final = 3 * 1024 * 1024
 
 _BOOLS = {
     **dict.fromkeys(("y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"), True),
@@ -37,6 +39,7 @@ _HEX = re.compile(r"([-+]?)0[xX]([0-9a-fA-F]+)", re.ASCII)
 _BINARY = re.compile(r"([-+]?)0[bB]([01]+)", re.ASCII)
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?", re.ASCII)
 _RADIX = ((_DECIMAL, 10), (_OCTAL, 8), (_HEX, 16), (_BINARY, 2))
+_MAX_DIGITS = 400
 _NUMBER_START = frozenset("+-.0123456789")
 
 _TAG = "tag:yaml.org,2002:"
@@ -48,13 +51,30 @@ def parse_yaml(body: bytes) -> tuple[Any, list[str]]:
     try:
         body.decode()
     except UnicodeDecodeError as error:
-        raise BadRequest(f"error converting YAML to JSON: yaml: {error}") from None
+        raise _bad(_broken_utf8(body, error)) from None
     try:
         reader = _Reader(yaml.parse(body, Loader=yaml.CSafeLoader))
         return reader.document(), list(reader.duplicates)
     except yaml.YAMLError as error:
-        text = " ".join(str(error).split())
-        raise BadRequest(f"error converting YAML to JSON: yaml: {text}") from None
+        raise _bad(_fault(error)) from None
+
+
+def _broken_utf8(body: bytes, error: UnicodeDecodeError) -> str:
+    if error.end == len(body) and error.reason == "unexpected end of data":
+        return "incomplete UTF-8 octet sequence"
+    leading = error.reason == "invalid start byte"
+    return f"invalid {'leading' if leading else 'trailing'} UTF-8 octet"
+
+
+def _fault(error: yaml.YAMLError) -> str:
+    """As go-yaml puts it: ``line 2: did not find expected key``. Lines count from nought but for scanner errors."""
+    if not isinstance(error, yaml.MarkedYAMLError):
+        return "control characters are not allowed"
+    mark = error.context_mark if error.context_mark is not None and error.context_mark.line else error.problem_mark
+    line = mark.line if mark is not None else 0
+    if line and isinstance(error, yaml.scanner.ScannerError):
+        line += 1
+    return f"{f'line {line}: ' if line else ''}{error.problem or 'unknown problem parsing YAML content'}"
 
 
 def _bad(text: str) -> BadRequest:
@@ -72,6 +92,8 @@ def resolve(text: str) -> Any:
     if text[0] not in _NUMBER_START:
         return text
     plain = text.replace("_", "")
+    if len(plain) > _MAX_DIGITS:  # beyond any float; Go keeps the text
+        return text
     for pattern, base in _RADIX:
         match = pattern.fullmatch(plain)
         if match:
@@ -102,7 +124,7 @@ def _scalar(event: yaml.ScalarEvent) -> Any:
         return value
     wanted = {"int": int, "float": float, "bool": bool, "null": type(None)}[tag.removeprefix(_TAG)]
     if type(value) is not wanted:
-        raise _bad(f"cannot decode {event.value!r} as a !!{tag.removeprefix(_TAG)}")
+        raise _bad(f"cannot decode !!str `{event.value}` as a !!{tag.removeprefix(_TAG)}")
     return value
 
 
@@ -114,19 +136,20 @@ def _key(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, int | float):
         return str(value)
-    raise _bad(f"unsupported map key of type {type(value).__name__}")
+    kind = "map" if isinstance(value, dict) else "slice" if isinstance(value, list) else "nil"
+    raise _bad(f"unsupported map key of type: {kind}")
 
 
-def _size(value: Any) -> int:
-    count, stack = 0, [value]
-    while stack:
-        item = stack.pop()
-        count += 1
-        if isinstance(item, dict):
-            stack.extend(item.values())
-        elif isinstance(item, list):
-            stack.extend(item)
-    return count
+def _copy(value: Any, depth: int) -> Any:
+    """A copy to stand ``depth`` deep. Raises BadRequest when it ends too deep there."""
+    kind = type(value)
+    if kind is not dict and kind is not list:
+        return value
+    if depth > MAX_DEPTH:
+        raise too_deep()
+    if kind is dict:
+        return {key: _copy(item, depth + 1) for key, item in value.items()}
+    return [_copy(item, depth + 1) for item in value]
 
 
 class _Reader:
@@ -134,59 +157,70 @@ class _Reader:
 
     def __init__(self, events: Iterator[yaml.Event]) -> None:
         self.events = events
-        self.anchors: dict[str, tuple[Any, int]] = {}
-        self.aliased = 0
+        #: Value, size and length of each anchor.
+        self.anchors: dict[str, tuple[Any, int, int]] = {}
+        #: Where the present value stands: keys and indexes.
+        self.path: list[str | int] = []
+        #: Values and characters so far, those that aliases stood for included; and only those.
+        self.values = self.characters = 0
+        self.aliased_values = self.aliased_characters = 0
         self.duplicates: dict[str, None] = {}
 
     def document(self) -> Any:
         for event in self.events:
             if isinstance(event, yaml.NodeEvent):
-                return self.value(event, "", 1)
+                return self.value(event, 1)
         return None
 
-    def value(self, event: yaml.Event, path: str, depth: int) -> Any:
+    def value(self, event: yaml.Event, depth: int) -> Any:
+        values, characters = self.values, self.characters
+        self.values += 1
         if isinstance(event, yaml.AliasEvent):
-            return self.alias(event.anchor)
+            return self.alias(event.anchor, depth)
         if isinstance(event, yaml.ScalarEvent):
             value = _scalar(event)
+            self.characters += len(event.value)
         else:
             assert isinstance(event, yaml.CollectionStartEvent)
             if depth > MAX_DEPTH:
-                raise BadRequest("exceeded max depth")
-            value = self.collection(event, path, depth)
+                raise too_deep()
+            value = self.collection(event, depth)
         if event.anchor is not None:
-            self.anchors[event.anchor] = (value, _size(value))
+            self.anchors[event.anchor] = (value, self.values - values, self.characters - characters)
         return value
 
-    def collection(self, event: yaml.CollectionStartEvent, path: str, depth: int) -> Any:
+    def collection(self, event: yaml.CollectionStartEvent, depth: int) -> Any:
         wanted = _TAG + ("seq" if isinstance(event, yaml.SequenceStartEvent) else "map")
         if event.tag not in (None, "!", wanted):
             raise _bad(f"unsupported tag {event.tag}")
         if isinstance(event, yaml.MappingStartEvent):
-            return self.mapping(path, depth)
+            return self.mapping(depth)
         items: list[Any] = []
         for item in self.events:
             if isinstance(item, yaml.SequenceEndEvent):
                 break
-            items.append(self.value(item, f"{path}[{len(items)}]", depth + 1))
+            self.path.append(len(items))
+            items.append(self.value(item, depth + 1))
+            self.path.pop()
         return items
 
-    def mapping(self, path: str, depth: int) -> dict[str, Any]:
+    def mapping(self, depth: int) -> dict[str, Any]:
         result: dict[str, Any] = {}
         merged: list[Any] = []
         for event in self.events:
             if isinstance(event, yaml.MappingEndEvent):
                 break
             is_merge = isinstance(event, yaml.ScalarEvent) and event.value == "<<" and event.implicit[0]
-            key = "<<" if is_merge else _key(self.value(event, path, depth + 1))
-            below = f"{path}.{key}" if path else key
-            value = self.value(next(self.events), below, depth + 1)
+            key = "<<" if is_merge else _key(self.value(event, depth + 1))
+            self.path.append(key)
+            value = self.value(next(self.events), depth + 1)
             if is_merge:
                 merged.append(value)
-                continue
-            if key in result:
-                self.duplicates[below] = None
-            result[key] = value
+            else:
+                if key in result and len(self.duplicates) < MAX_STRICT_ERRORS:
+                    self.duplicates[paths.join(self.path)] = None
+                result[key] = value
+            self.path.pop()
         for source in merged:
             self.merge(result, source)
         return result
@@ -199,11 +233,14 @@ class _Reader:
             for key, value in part.items():
                 result.setdefault(key, value)
 
-    def alias(self, anchor: str | None) -> Any:
+    def alias(self, anchor: str | None, depth: int) -> Any:
         if anchor is None or anchor not in self.anchors:
             raise _bad(f"unknown anchor '{anchor}' referenced")
-        value, size = self.anchors[anchor]
-        self.aliased += size
-        if self.aliased > MAX_ALIASED_VALUES:
+        value, size, length = self.anchors[anchor]
+        self.values += size
+        self.characters += length
+        self.aliased_values += size
+        self.aliased_characters += length
+        if self.aliased_values > MAX_ALIASED_VALUES or self.aliased_characters > MAX_ALIASED_CHARACTERS:
             raise BadRequest("document contains excessive aliasing")
-        return objects.deep_copy(value)
+        return _copy(value, depth)
