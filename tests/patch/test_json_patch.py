@@ -23,6 +23,17 @@ def apply(operations):
         ({"op": "move", "from": "/data/k", "path": "/data/l"}, ("data", "l"), "v"),
         ({"op": "add", "path": "/items/-", "value": 3}, ("items",), [1, 2, 3]),
         ({"op": "remove", "path": "/items/0"}, ("items",), [2]),
+        ({"op": "add", "path": "/items/-1", "value": 3}, ("items",), [1, 2, 3]),
+        ({"op": "add", "path": "/items/-3", "value": 3}, ("items",), [3, 1, 2]),
+        ({"op": "remove", "path": "/items/-1"}, ("items",), [1]),
+        ({"op": "replace", "path": "/items/-2", "value": 3}, ("items",), [3, 2]),
+        ({"op": "copy", "from": "/items/-1", "path": "/items/+0"}, ("items",), [2, 1, 2]),
+        ({"op": "test", "path": "/items/-1", "value": 2}, ("items",), [1, 2]),
+        ({"op": "test", "path": "/data/none", "value": None}, ("items",), [1, 2]),
+        ({"op": "replace", "path": "/data/n", "value": "x"}, ("data", "n"), "x"),
+        ({"op": "replace", "path": "", "value": {"a": [1]}}, ("a",), [1]),
+        ({"op": "add", "path": "/data/n"}, ("data", "n"), None),
+        ({"op": "add", "path": "/data/~01~10", "value": "x"}, ("data", "~1/0"), "x"),
     ],
 )
 def test_operations(operation, path, result):
@@ -51,8 +62,16 @@ def test_operations_see_what_earlier_ones_did():
         {"op": "add", "path": "/items/x", "value": 1},
         {"op": "add", "path": "/data/k/x", "value": 1},
         {"op": "add", "path": "data", "value": 1},
-        {"op": "add", "path": "/data/x"},
+        {"op": "add", "path": "", "value": {}},
+        {"op": "add", "path": "/items/-4", "value": 1},
+        {"op": "remove", "path": "/items/-3"},
+        {"op": "test", "path": "/items/0", "value": True},
+        {"op": "test", "path": "/items/0", "value": 1.0},
+        {"op": "test", "path": "/items/2", "value": None},
+        {"op": "add", "path": "/items/" + "1" * 5000, "value": 1},
+        {"op": ["add"], "path": "/data/x"},
         {"op": "copy", "path": "/data/x"},
+        {"op": "copy", "from": "/no/k", "path": "/data/x"},
         {"op": "move", "from": 5, "path": "/x"},
         {"op": "frob", "path": "/data"},
         {"op": "add", "value": 1},
@@ -75,6 +94,34 @@ def test_too_many_operations_are_too_large():
         apply([{"op": "test", "path": "/data/k", "value": "v"}] * 10001)
 
 
+def test_ten_thousand_operations_cost_their_paths_and_not_the_document():
+    """The time limit of a test would not hold one copy of the document for each."""
+    current = {"data": {str(n): "x" * 10 for n in range(50_000)}}
+    operations = [{"op": "replace", "path": f"/data/{n}", "value": "y"} for n in range(10_000)]
+    changed = patch.apply_patch(NODE, current, operations, patch.JSON_PATCH)
+    assert changed["data"]["9999"] == "y"
+    assert current["data"]["9999"] == "x" * 10
+
+
+def test_a_result_that_is_nested_too_deep_is_refused():
+    half = {}
+    for _ in range(schema.MAX_DEPTH // 2):
+        half = {"a": half}
+    path = "/data" + "/a" * (schema.MAX_DEPTH // 2)
+    operations = [{"op": "add", "path": "/data", "value": half}, {"op": "add", "path": path + "/a", "value": half}]
+    with pytest.raises(errors.BadRequest, match="exceeded max depth"):
+        apply(operations)
+
+
+def test_long_patches_and_those_of_many_operations_are_heavy():
+    operation = {"op": "test", "path": "/data/k", "value": "v"}
+    assert not patch.is_heavy([operation], 100, 2000)
+    assert not patch.is_heavy({"data": {}}, 2000, 2000)
+    assert patch.is_heavy([operation] * 10_000, 500_000, 2000)
+    assert patch.is_heavy([operation] * 1000, 50_000, 50_000)
+    assert patch.is_heavy({"data": {}}, 1_000_000, 2000)
+
+
 def test_copies_have_a_budget():
     operations = [{"op": "add", "path": "/x", "value": ["y" * 1000]}]
     operations += [{"op": "copy", "from": "/x", "path": "/x/0"}] * 13
@@ -86,3 +133,26 @@ def test_the_patch_is_not_shared_with_the_result():
     operation = {"op": "add", "path": "/x", "value": {"a": 1}}
     apply([operation])["x"]["a"] = 2
     assert operation["value"] == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "told"),
+    [
+        (patch.JSON_PATCH, b"{}", "json: cannot unmarshal object into Go value of type jsonpatch.Patch"),
+        (patch.JSON_PATCH, b"[1]", "json: cannot unmarshal number into Go value of type jsonpatch.Operation"),
+        (patch.MERGE_PATCH, b"[]", "json: cannot unmarshal array into Go value of type map[string]interface {}"),
+        (patch.MERGE_PATCH, b'{"a"', "unexpected end of JSON input"),
+        (patch.STRATEGIC_MERGE_PATCH, b"'", r"invalid character '\'' looking for beginning of value"),
+    ],
+)
+def test_what_is_no_patch_is_told_as_upstream_tells_it(content_type, body, told):
+    with pytest.raises(errors.BadRequest) as caught:
+        patch.apply_patch(NODE, CURRENT, body, content_type)
+    assert str(caught.value) == f"error decoding patch: {told}"
+
+
+def test_patches_are_held_to_the_limits_of_bodies():
+    with pytest.raises(errors.BadRequest, match="exceeded max depth"):
+        patch.parse_patch(b'{"a":' * 300 + b"1" + b"}" * 300, patch.MERGE_PATCH)
+    assert patch.parse_patch(b'{"a":{"b":1,"b":2}}', patch.MERGE_PATCH) == ({"a": {"b": 2}}, ["a.b"])
+    assert patch.parse_patch(rb'{"a":"\ud83d"}', patch.MERGE_PATCH)[0] == {"a": "\ufffd"}

@@ -147,18 +147,21 @@ def test_directives_do_not_end_in_new_content():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"nodeSelector": {"$patch": "bogus"}}, "unknown patch type: bogus in map"),
-        ({"nodeSelector": {"$patch": "merge"}}, "unknown patch type: merge in map"),
-        ({"containers": [{"name": "a", "$patch": "bogus"}]}, "unknown patch type: bogus in list"),
+        ({"nodeSelector": {"$patch": "bogus"}}, r"unknown patch type: bogus in map: map\[\$patch:bogus\]"),
+        ({"nodeSelector": {"$patch": "merge"}}, r"unknown patch type: merge in map: map\[\$patch:merge\]"),
+        (
+            {"containers": [{"name": "a", "$patch": "bogus"}]},
+            r"unknown patch type: bogus in map: map\[\$patch:bogus name:a\]",
+        ),
         ({"containers": [{"$patch": "delete"}]}, "does not contain declared merge key: name"),
         ({"containers": [{"image": "x"}]}, "does not contain declared merge key: name"),
-        ({"containers": ["x"]}, "not of one type"),
+        ({"containers": ["x"]}, "list element types are not identical"),
         ({"$retainKeys": "x"}, "invalid patch format of retainKeys"),
         ({"$retainKeys": ["a"], "hostname": "x"}, "invalid patch format of retainKeys"),
         ({"$setElementOrder/containers": "x"}, "invalid patch format of setElementOrder list"),
         ({"$setElementOrder/containers": named("a"), "containers": named("b")}, "doesn't match"),
         ({"$setElementOrder/containers": ["a"]}, "does not contain declared merge key"),
-        ({"$deleteFromPrimitiveList/containers": ["a"]}, "not of one type"),
+        ({"$deleteFromPrimitiveList/containers": ["a"]}, "list element types are not identical"),
     ],
 )
 def test_malformed_directives_are_bad_requests(change, message):
@@ -197,3 +200,33 @@ def test_applying_twice_is_applying_once(before, added):
     change = {"containers": named(*added)}
     once = apply({"containers": named(*before)}, change)
     assert apply(once, change) == once
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"containers": [{"image": "q"}]}, "map: map[image:q] does not contain declared merge key: name"),
+        (
+            {"containers": [{"image": "q", "args": ["a", 1, None, True, {"b": 0.5}]}]},
+            "map: map[args:[a 1 <nil> true map[b:0.5]] image:q] does not contain declared merge key: name",
+        ),
+        (
+            {"$setElementOrder/containers": [{"name": "c"}], "containers": [{"name": "z", "image": "i"}]},
+            "The order in patch list:\n[map[image:i name:z]]\n doesn't match $setElementOrder list:\n[map[name:c]]\n",
+        ),
+    ],
+)
+def test_values_in_messages_are_printed_as_go_prints_them(change, message):
+    with pytest.raises(errors.BadRequest) as caught:
+        apply({"containers": named("a")}, change)
+    assert str(caught.value) == message
+
+
+def test_deletions_by_the_thousand_take_no_time_of_their_product():
+    names = [str(n) for n in range(8000)]
+    change = {"containers": [{"name": name, "$patch": "delete"} for name in names]}
+    assert apply({"containers": named(*names, "kept")}, change)["containers"] == named("kept")
+    finalizers = {"metadata": {"finalizers": names}}
+    meta = schema.load().definition("io.k8s.api.core.v1.Pod")
+    gone = {"metadata": {"$deleteFromPrimitiveList/finalizers": names[1:]}}
+    assert patch.apply_patch(meta, finalizers, gone, patch.STRATEGIC_MERGE_PATCH) == {"metadata": {"finalizers": ["0"]}}

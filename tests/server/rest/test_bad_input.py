@@ -18,7 +18,7 @@ def meta(**parts: Any) -> dict[str, Any]:
     return {"metadata": {"name": "a", **parts}}
 
 
-@pytest.mark.parametrize("body", [b'{"metadata":', b"", b"hello", b"[]", b"NaN", b'{"data":{"a":"\xff"}}'])
+@pytest.mark.parametrize("body", [b'{"metadata":', b"", b"hello", b"[]", b"NaN"])
 async def test_a_body_that_is_no_object_is_400(api: Any, body: bytes) -> None:
     answer = await api("POST", CMS, body)
     assert (answer.status, answer.reason) == (400, "BadRequest")

@@ -11,19 +11,24 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Any
 
+import orjson
+
+from sampan.api import go_text
 from sampan.api.errors import BadRequest
 from sampan.api.types import Obj
 
 
 def merge_value(element: Obj, merge_key: str) -> Any:
     if not isinstance(element, dict) or element.get(merge_key) is None:
-        raise BadRequest(f"map: {element} does not contain declared merge key: {merge_key}")
+        raise BadRequest(f"map: {go_text.show(element)} does not contain declared merge key: {merge_key}")
     return element[merge_key]
 
 
 def identity(value: Any) -> Hashable:
     """A merge key's value made hashable, with ``1`` and ``True`` told apart."""
-    return (type(value) is bool, value if isinstance(value, Hashable) else repr(value))
+    if isinstance(value, Hashable):
+        return (type(value) is bool, value)
+    return (False, orjson.dumps(value, option=orjson.OPT_SORT_KEYS))
 
 
 def _identities(items: list[Any], merge_key: str) -> list[Hashable]:
@@ -38,7 +43,8 @@ def check(patch: list[Any], order: list[Any], merge_key: str) -> None:
     remaining = iter(_identities(order, merge_key))
     if not all(wanted in remaining for wanted in _identities(kept, merge_key)):
         raise BadRequest(
-            f"The order in patch list:\n{patch}\n doesn't match $setElementOrder list:\n{order}\n",
+            f"The order in patch list:\n{go_text.show(patch)}\n doesn't match $setElementOrder list:\n"
+            f"{go_text.show(order)}\n",
         )
 
 

@@ -14,9 +14,10 @@ Ordering of lists is in ``element_order``. Malformed directives are BadRequest.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Any, Final
 
-from sampan.api import objects
+from sampan.api import go_text, objects
 from sampan.api.errors import ApiError, BadRequest, Invalid
 from sampan.api.patch import element_order
 from sampan.api.schema.nodes import AnyNode, Field, ListNode, MapNode, Node, ObjectNode
@@ -42,8 +43,8 @@ def _field(node: Node, key: str) -> Field:
     return Field(node.values) if isinstance(node, MapNode) else _UNKNOWN
 
 
-def _bad_directive(value: Any, where: str) -> ApiError:
-    return BadRequest(f"unknown patch type: {value} in {where}")
+def _bad_directive(value: Any, where: Obj) -> ApiError:
+    return BadRequest(f"unknown patch type: {go_text.show(value)} in map: {go_text.show(where)}")
 
 
 def _merge_map(original: Obj, patch: Obj, node: Node) -> Obj:
@@ -54,7 +55,7 @@ def _merge_map(original: Obj, patch: Obj, node: Node) -> Obj:
             return patch
         if directive == "delete":
             return {}
-        raise _bad_directive(directive, "map")
+        raise _bad_directive(directive, {DIRECTIVE: directive, **patch})
     _retain_keys(original, patch)
     _merge_ordered_lists(original, patch, node)
     for key, value in patch.items():
@@ -145,14 +146,15 @@ def _is_map_list(*lists: list[Any]) -> bool:
     if list in kinds:
         raise Invalid("lists of lists are not supported")
     if len(kinds) > 1:
-        raise BadRequest("list elements are not of one type")
+        raise BadRequest("list element types are not identical")
     return kinds == {dict}
 
 
 def _delete_scalars(original: list[Any], values: list[Any]) -> list[Any]:
     if original and values and _is_map_list(original, values):
         raise BadRequest("invalid patch format of primitive list")
-    return [item for item in original if item not in values]
+    gone = set(map(element_order.identity, values))
+    return [item for item in original if element_order.identity(item) not in gone]
 
 
 def _merge_list(original: list[Any], patch: list[Any], field: Field) -> list[Any]:
@@ -173,6 +175,7 @@ def _merge_list(original: list[Any], patch: list[Any], field: Field) -> list[Any
 def _special_elements(original: list[Any], patch: list[Any], merge_key: str) -> tuple[list[Any], list[Any], bool]:
     """Carries out elements with ``$patch``: (what is left of the original, the plain elements, replace all?)."""
     changes: list[Any] = []
+    deleted: set[Hashable] = set()
     replaced = False
     for element in patch:
         directive = element.get(DIRECTIVE)
@@ -181,12 +184,13 @@ def _special_elements(original: list[Any], patch: list[Any], merge_key: str) -> 
         elif directive == "replace":
             replaced = True
         elif directive == "delete":
-            value = element_order.merge_value(element, merge_key)
-            original = [item for item in original if item.get(merge_key) != value]
+            deleted.add(element_order.identity(element_order.merge_value(element, merge_key)))
         elif directive == "merge":
             raise BadRequest("merging lists cannot yet be specified in the patch")
         else:
-            raise _bad_directive(directive, "list")
+            raise _bad_directive(directive, element)
+    if deleted:
+        original = [item for item in original if element_order.identity(item.get(merge_key)) not in deleted]
     return original, changes, replaced
 
 

@@ -23,20 +23,21 @@ from sampan.api.schema.duplicate_keys import find_duplicates
 #: put around an object (a Table's rows). Whatever is accepted can be served.
 MAX_DEPTH: Final = 250
 
+_FAULT: Final = "couldn't get version/kind; json parse error"
 _ESCAPE = re.compile(
     rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
 )
 
 
-def parse_json(body: bytes) -> tuple[Any, list[str]]:
+def parse_json(body: bytes, fault: str = _FAULT) -> tuple[Any, list[str]]:
     """The value and the paths of keys given twice (the last wins; at most 100 are told). Broken UTF-8 and halves of
     surrogate pairs become U+FFFD. Raises BadRequest for what is not one JSON value, NaN included, and for nesting
-    deeper than MAX_DEPTH."""
+    deeper than MAX_DEPTH. ``fault`` opens the message about broken text."""
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError:
         body = _mended(body)
-        value = _loads(body)
+        value = _loads(body, fault)
     if _is_canonical(value, body):
         return value, []
     keys = _count_keys(value)
@@ -45,14 +46,14 @@ def parse_json(body: bytes) -> tuple[Any, list[str]]:
     return value, find_duplicates(body)
 
 
-def _loads(body: bytes) -> Any:
+def _loads(body: bytes, fault: str) -> Any:
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
         if str(error).startswith("depth limit"):  # orjson's own is 1024
             raise too_deep() from None
         text = json_faults.describe(error)
-    raise BadRequest(f"couldn't get version/kind; json parse error: {text}")
+    raise BadRequest(f"{fault}: {text}")
 
 
 def too_deep() -> BadRequest:
