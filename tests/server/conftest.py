@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from random import Random
@@ -145,3 +145,34 @@ async def api() -> AsyncIterator[Api]:
 
 def pod(name: str = "p", **spec: Any) -> dict[str, Any]:
     return {"metadata": {"name": name}, "spec": {"containers": [{"name": "c", "image": "i"}], **spec}}
+
+
+class JumpingLoop(asyncio.SelectorEventLoop):
+    """Time jumps to the next timer whenever nothing else is ready: in-memory tests only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._offset = 0.0
+        select = self._selector.select  # type: ignore[attr-defined]
+
+        def jump(timeout: float | None = None) -> Any:
+            events = select(0)
+            if not events and timeout:
+                self._offset += timeout
+            return events
+
+        self._selector.select = jump  # type: ignore[attr-defined]
+
+    def time(self) -> float:
+        return super().time() + self._offset
+
+
+@pytest.fixture
+def virtual() -> Callable[[Coroutine[Any, Any, None]], None]:
+    """Runs a coroutine under virtual time."""
+
+    def run(coroutine: Coroutine[Any, Any, None]) -> None:
+        with asyncio.Runner(loop_factory=JumpingLoop) as runner:
+            runner.run(coroutine)
+
+    return run

@@ -35,6 +35,7 @@ from sampan.server.authz.review import Reviewer
 from sampan.server.authz.stage import authorize
 from sampan.server.authz.union import PRIVILEGED_GROUP, UnionAuthorizer
 from sampan.server.bootstrap.ensure import ensure
+from sampan.server.bootstrap.keep import Keeper
 from sampan.server.bootstrap.objects import BootstrapConfig
 from sampan.server.config import ServerConfig
 from sampan.server.discovery.handlers import DiscoveryHandlers
@@ -213,6 +214,7 @@ class Server:
         loopback = self.local_transport()
         if config.bootstrap:
             await ensure(loopback, self._bootstrap_config())
+            self.loops.keep("keep what the cluster needs", Keeper(loopback, self._bootstrap_config(), config.clock).run)
         self._find_flow_headers()
         self.loops.keep("aggregate cluster roles", AggregationController(self._reader, loopback).run)
         self.loops.keep("age resource versions", self._age_versions)

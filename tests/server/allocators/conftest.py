@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -23,26 +23,6 @@ ADDRESSES = "/registry/networking.k8s.io/ipaddresses/"
 PORTS = "/ranges/servicenodeports/"
 SERVICES = "/registry/core/services/"
 CORE = "/api/v1/namespaces/ns"
-
-
-class JumpingLoop(asyncio.SelectorEventLoop):
-    """Time jumps to the next timer whenever nothing else is ready: in-memory tests only."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._offset = 0.0
-        select = self._selector.select  # type: ignore[attr-defined]
-
-        def jump(timeout: float | None = None) -> Any:
-            events = select(0)
-            if not events and timeout:
-                self._offset += timeout
-            return events
-
-        self._selector.select = jump  # type: ignore[attr-defined]
-
-    def time(self) -> float:
-        return super().time() + self._offset
 
 
 class Cluster:
@@ -121,17 +101,6 @@ def watch_for_doubles(store: Store) -> list[str]:
 
     store.add_listener(SERVICES, look)
     return faults
-
-
-@pytest.fixture
-def virtual() -> Callable[[Coroutine[Any, Any, None]], None]:
-    """Runs a coroutine under virtual time."""
-
-    def run(coroutine: Coroutine[Any, Any, None]) -> None:
-        with asyncio.Runner(loop_factory=JumpingLoop) as runner:
-            runner.run(coroutine)
-
-    return run
 
 
 @pytest.fixture

@@ -7,15 +7,20 @@ from urllib.parse import unquote
 
 import pytest
 
-from sampan.api.errors import already_exists
+from sampan.api.errors import already_exists, not_found
+from sampan.api.registry import registry
 from sampan.api.transport import Call
 from sampan.server.authz.policy.notation import binding, role
 from sampan.server.bootstrap.ensure import ensure, reconcile
+from sampan.server.bootstrap.flow import flow_control
 from sampan.server.bootstrap.objects import BootstrapConfig
 
 CONFIG = BootstrapConfig(
     service_ip="10.96.0.1", service_cidr="10.96.0.0/16", advertise_address="192.0.2.1", port=6443, client_ca="PEM"
 )
+
+
+PLURALS = {kind.plural for kind in registry().stored()}
 
 
 class DictTransport:
@@ -27,9 +32,11 @@ class DictTransport:
 
     async def call(self, call: Call) -> Any:
         if call.method == "GET":
-            plural = call.path.rsplit("/", 1)[1]
-            base = call.path.removesuffix(plural)
-            found = [o for p, o in self.objects.items() if p.startswith(base) and p.split("/")[-2] == plural]
+            *above, last = unquote(call.path).split("/")
+            if last not in PLURALS:
+                return self._get(unquote(call.path))
+            base = "/".join([*above, ""])
+            found = [o for p, o in self.objects.items() if p.startswith(base) and p.split("/")[-2] == last]
             return {"items": [{k: v for k, v in obj.items() if k not in ("kind", "apiVersion")} for obj in found]}
         path = unquote(call.path) if call.method != "POST" else f"{call.path}/{call.body['metadata']['name']}"
         self.writes.append((call.method, path))
@@ -39,6 +46,11 @@ class DictTransport:
             raise already_exists("x", "x")
         self.objects[path] = call.body
         return call.body
+
+    def _get(self, path: str) -> Any:
+        if path not in self.objects:
+            raise not_found("x", "x")
+        return self.objects[path]
 
     def watch(self, call: Call) -> Any:
         raise AssertionError("bootstrap does not watch")
@@ -73,6 +85,15 @@ async def test_lost_policy_comes_back_and_additions_stay() -> None:
     rules = transport.objects[path]["rules"]
     assert rules[0] == extra
     assert any("/openapi" in rule["nonResourceURLs"] for rule in rules)
+
+
+@pytest.mark.parametrize(("automatic", "comes_back"), [("true", True), ("false", False)])
+def test_flow_control_has_its_default_spec_unless_it_opted_out(automatic: str, comes_back: bool) -> None:
+    (wanted,) = [obj for obj in flow_control() if obj["metadata"]["name"] == "workload-low"]
+    metadata = {"name": "workload-low", "annotations": {"apf.kubernetes.io/autoupdate-spec": automatic}}
+    changed = reconcile(wanted, {**wanted, "metadata": metadata, "spec": {"type": "Exempt"}})
+    assert (changed is not None) is comes_back
+    assert changed is None or changed["spec"] == wanted["spec"]
 
 
 def test_policy_that_opted_out_is_left_alone() -> None:

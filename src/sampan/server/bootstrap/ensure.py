@@ -1,15 +1,17 @@
 """Writes what a cluster starts with: creates what is missing, completes default policy that somebody cut down.
 
-Called once by the server after its own start, before it is ready, as a member of ``system:masters``. Idempotent. One
-list a resource and then only the writes that are needed, all at the same time, so that the store commits them together.
+Called by the server after its own start, before it is ready, and by ``keep`` from then on, as a member of
+``system:masters``. Idempotent. Reads first and then only the writes that are needed, all at the same time, so that the
+store commits them together.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
-from sampan.api.errors import AlreadyExists, Conflict, NotFound
+from sampan.api.errors import AlreadyExists, ApiError, Conflict, NotFound
 from sampan.api.registry import registry
 from sampan.api.resources import Resource
 from sampan.api.transport import Call, Transport
@@ -20,6 +22,9 @@ from sampan.server.bootstrap import objects
 from sampan.server.bootstrap.objects import BootstrapConfig
 
 _AUTOUPDATE = "rbac.authorization.kubernetes.io/autoupdate"
+_AUTOUPDATE_FLOW = "apf.kubernetes.io/autoupdate-spec"
+#: up to so many objects of one resource are read by name
+_FEW = 4
 
 
 async def ensure(writer: Transport, config: BootstrapConfig) -> None:
@@ -28,19 +33,58 @@ async def ensure(writer: Transport, config: BootstrapConfig) -> None:
     await _ensure_all(writer, objects.all_but_namespaces(config))
 
 
-async def _ensure_all(writer: Transport, wanted: list[Obj]) -> None:
-    resources = list(dict.fromkeys(_resource(obj) for obj in wanted))
-    lists = await asyncio.gather(*(writer.call(Call("GET", resource.path())) for resource in resources))
-    present = {
-        (resource, _key(obj)): _with_kind(obj, resource)
-        for resource, found in zip(resources, lists, strict=True)
-        for obj in found.get("items") or ()
-    }
+async def _ensure_all(writer: Transport, wanted: Sequence[Obj]) -> None:
+    present = await find(writer, wanted)
     async with asyncio.TaskGroup() as tasks:
         for obj in wanted:
-            resource = _resource(obj)
-            found = present.get((resource, _key(obj)))
-            tasks.create_task(_ensure(writer, resource, obj, found), name=f"ensure {resource.plural} {_key(obj)}")
+            found = present.get(_identity(obj))
+            tasks.create_task(_ensure(writer, _resource(obj), obj, found), name=f"ensure {_identity(obj)}")
+
+
+async def ensure_each(writer: Transport, wanted: Sequence[Obj]) -> list[ApiError]:
+    """The same when one fault must not keep the others from coming back: what could not be done."""
+    try:
+        present = await find(writer, wanted)
+    except ApiError as error:
+        return [error]
+    results = await asyncio.gather(
+        *(_ensure(writer, _resource(obj), obj, present.get(_identity(obj))) for obj in wanted), return_exceptions=True
+    )
+    for result in results:
+        if isinstance(result, BaseException) and not isinstance(result, ApiError):
+            raise result
+    return [result for result in results if isinstance(result, ApiError)]
+
+
+_Identity = tuple[Resource, tuple[str | None, str]]
+
+
+async def find(writer: Transport, wanted: Sequence[Obj]) -> dict[_Identity, Obj]:
+    """What there is of ``wanted``: one list for many of a resource, for a few each by its name. Raises ApiError."""
+    by_resource: dict[Resource, list[Obj]] = {}
+    for obj in wanted:
+        by_resource.setdefault(_resource(obj), []).append(obj)
+
+    async def list_all(resource: Resource) -> list[Obj]:
+        found = await writer.call(Call("GET", resource.path()))
+        return [_with_kind(obj, resource) for obj in found.get("items") or ()]
+
+    async def get(resource: Resource, obj: Obj) -> list[Obj]:
+        try:
+            return [await writer.call(Call("GET", resource.path(*_key(obj))))]
+        except NotFound:
+            return []
+
+    reads = [
+        read
+        for resource, objs in by_resource.items()
+        for read in ([list_all(resource)] if len(objs) > _FEW else [get(resource, obj) for obj in objs])
+    ]
+    return {_identity(obj): obj for found in await asyncio.gather(*reads) for obj in found}
+
+
+def _identity(obj: Obj) -> _Identity:
+    return _resource(obj), _key(obj)
 
 
 async def _ensure(writer: Transport, resource: Resource, wanted: Obj, found: Obj | None) -> None:
@@ -65,12 +109,17 @@ async def _ensure(writer: Transport, resource: Resource, wanted: Obj, found: Obj
 def reconcile(wanted: Obj, found: Obj) -> Obj | None:
     """What ``found`` should become, None when it may stay. Pure.
 
-    Default policy only ever gains what is missing, unless its annotation opts out; the endpoints of the API server
-    follow its address; everything else is left as its owner made it.
+    Default policy only ever gains what is missing, unless its annotation opts out; flow control has its default spec
+    as long as its annotation says so; the endpoints of the API server follow its address; everything else is left as
+    its owner made it.
     """
     kind = wanted["kind"]
     if wanted["apiVersion"] == f"{RBAC}/v1":
         return _reconcile_policy(wanted, found)
+    if kind in ("FlowSchema", "PriorityLevelConfiguration"):
+        automatic = (found["metadata"].get("annotations") or {}).get(_AUTOUPDATE_FLOW) == "true"
+        same = _contains(found.get("spec"), wanted["spec"])
+        return {**found, "spec": wanted["spec"]} if automatic and not same else None
     fields: dict[str, tuple[str, ...]] = {
         "Endpoints": ("subsets",), "EndpointSlice": ("endpoints", "ports"), "ConfigMap": ("data",),
     }  # fmt: skip

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
+from sampan.api.clock import format_time
 from sampan.api.types import Obj
 from sampan.server.authz.aggregation import plan_aggregation
 from sampan.server.authz.policy import cluster_roles, controller_roles, namespace_roles
+from sampan.server.bootstrap import flow
 
 NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 _SKIP_MIRROR = "endpointslice.kubernetes.io/skip-mirror"
@@ -81,6 +84,17 @@ def kubernetes_service(config: BootstrapConfig) -> list[Obj]:
     ]
 
 
+def ready_condition(now: datetime) -> Obj:
+    """Of the default ServiceCIDR: addresses are given out of it."""
+    return {
+        "type": "Ready",
+        "status": "True",
+        "reason": "",
+        "message": "Kubernetes Service CIDR is ready",
+        "lastTransitionTime": format_time(now),
+    }
+
+
 def priority_classes() -> list[Obj]:
     def priority_class(name: str, value: int, description: str) -> Obj:
         return {
@@ -107,95 +121,6 @@ def priority_classes() -> list[Obj]:
     ]
 
 
-_ALL_GROUPS = ("system:unauthenticated", "system:authenticated")
-_ACCOUNTS = "system:serviceaccounts"
-#: priority level -> (nominal concurrency shares, queues or 0 for none); upstream's mandatory and suggested ones
-_LEVELS = {
-    "catch-all": (5, 0),
-    "global-default": (20, 128),
-    "leader-election": (10, 16),
-    "node-high": (40, 64),
-    "system": (30, 64),
-    "workload-high": (40, 128),
-    "workload-low": (100, 128),
-}
-#: flow schema -> (priority level, matching precedence, subjects, distinguisher)
-_SCHEMAS: dict[str, tuple[str, int, tuple[str, ...], str]] = {
-    "exempt": ("exempt", 1, ("Group:system:masters",), ""),
-    "probes": ("exempt", 2, tuple(f"Group:{group}" for group in _ALL_GROUPS), ""),
-    "system-leader-election": (
-        "leader-election",
-        100,
-        (
-            "User:system:kube-controller-manager",
-            "User:system:kube-scheduler",
-            "Group:system:serviceaccounts:kube-system",
-        ),
-        "ByUser",
-    ),
-    "system-nodes": ("system", 500, ("Group:system:nodes",), "ByUser"),
-    "kube-controller-manager": ("workload-high", 800, ("User:system:kube-controller-manager",), "ByNamespace"),
-    "kube-scheduler": ("workload-high", 800, ("User:system:kube-scheduler",), "ByNamespace"),
-    "kube-system-service-accounts": (
-        "workload-high",
-        900,
-        ("Group:system:serviceaccounts:kube-system",),
-        "ByNamespace",
-    ),
-    "service-accounts": ("workload-low", 9000, (f"Group:{_ACCOUNTS}",), "ByUser"),
-    "global-default": ("global-default", 9900, tuple(f"Group:{group}" for group in _ALL_GROUPS), "ByUser"),
-    "catch-all": ("catch-all", 10000, tuple(f"Group:{group}" for group in _ALL_GROUPS), "ByUser"),
-}
-_LEASE_SCHEMAS = frozenset({"system-leader-election"})
-_PATH_SCHEMAS = frozenset({"probes"})
-
-
-def flow_control() -> list[Obj]:
-    """The mandatory and suggested priority levels and flow schemas."""
-    exempt = {"type": "Exempt", "exempt": {"nominalConcurrencyShares": 0, "lendablePercent": 0}}
-    return [
-        _flow("PriorityLevelConfiguration", "exempt", exempt),
-        *(_flow("PriorityLevelConfiguration", name, _level(*values)) for name, values in _LEVELS.items()),
-        *(_flow("FlowSchema", name, _schema(name)) for name in _SCHEMAS),
-    ]
-
-
-def _level(shares: int, queues: int) -> Obj:
-    queuing = {"queues": queues, "handSize": 6, "queueLengthLimit": 50}
-    response = {"type": "Queue", "queuing": queuing} if queues else {"type": "Reject"}
-    limited = {"nominalConcurrencyShares": shares, "lendablePercent": 0, "limitResponse": response}
-    return {"type": "Limited", "limited": limited}
-
-
-def _schema(name: str) -> Obj:
-    level, precedence, subjects, distinguisher = _SCHEMAS[name]
-    groups, resources = (["coordination.k8s.io"], ["leases"]) if name in _LEASE_SCHEMAS else (["*"], ["*"])
-    everywhere = {"verbs": ["*"], "apiGroups": groups, "resources": resources, "namespaces": ["*"]}
-    rule: Obj = {"subjects": [_flow_subject(text) for text in subjects]}
-    if name in _PATH_SCHEMAS:
-        rule["nonResourceRules"] = [{"verbs": ["get"], "nonResourceURLs": ["/healthz", "/readyz", "/livez"]}]
-    else:
-        rule["resourceRules"] = [everywhere if name in _LEASE_SCHEMAS else {**everywhere, "clusterScope": True}]
-        if name not in _LEASE_SCHEMAS:
-            rule["nonResourceRules"] = [{"verbs": ["*"], "nonResourceURLs": ["*"]}]
-    spec: Obj = {
-        "priorityLevelConfiguration": {"name": level},
-        "matchingPrecedence": precedence,
-        "rules": [rule],
-    }
-    return {**spec, "distinguisherMethod": {"type": distinguisher}} if distinguisher else spec
-
-
-def _flow_subject(text: str) -> Obj:
-    kind, _, name = text.partition(":")
-    return {"kind": kind, kind.lower(): {"name": name}}
-
-
-def _flow(kind: str, name: str, spec: Obj) -> Obj:
-    metadata = {"name": name, "annotations": {"apf.kubernetes.io/autoupdate-spec": "true"}}
-    return {"kind": kind, "apiVersion": "flowcontrol.apiserver.k8s.io/v1", "metadata": metadata, "spec": spec}
-
-
 def authentication_config(config: BootstrapConfig) -> list[Obj]:
     """Where extension API servers learn which CA signs client certificates."""
     if not config.client_ca:
@@ -214,7 +139,7 @@ def all_but_namespaces(config: BootstrapConfig) -> list[Obj]:
     return [
         *policy(),
         *priority_classes(),
-        *flow_control(),
+        *flow.flow_control(),
         *kubernetes_service(config),
         *authentication_config(config),
     ]

@@ -1,0 +1,99 @@
+"""The priority levels and flow schemas of a new cluster, upstream's mandatory and suggested ones, as data. Pure."""
+
+from __future__ import annotations
+
+from sampan.api.types import Obj
+
+_ALL_GROUPS = ("Group:system:unauthenticated", "Group:system:authenticated")
+_SYSTEM_ACCOUNTS = "ServiceAccount:kube-system/*"
+#: priority level -> (nominal concurrency shares, lendable percent, queues or 0 for none, hand size)
+_LEVELS = {
+    "catch-all": (5, 0, 0, 0),
+    "global-default": (20, 50, 128, 6),
+    "leader-election": (10, 0, 16, 4),
+    "node-high": (40, 25, 64, 6),
+    "system": (30, 33, 64, 6),
+    "workload-high": (40, 50, 128, 6),
+    "workload-low": (100, 90, 128, 6),
+}
+
+
+def flow_control() -> list[Obj]:
+    exempt = {"type": "Exempt", "exempt": {"nominalConcurrencyShares": 0, "lendablePercent": 0}}
+    return [
+        _object("PriorityLevelConfiguration", "exempt", exempt),
+        *(_object("PriorityLevelConfiguration", name, _level(*values)) for name, values in _LEVELS.items()),
+        *_schemas(),
+    ]
+
+
+def _level(shares: int, lendable_percent: int, queues: int, hand_size: int) -> Obj:
+    queuing = {"queues": queues, "handSize": hand_size, "queueLengthLimit": 50}
+    response = {"type": "Queue", "queuing": queuing} if queues else {"type": "Reject"}
+    limited = {"nominalConcurrencyShares": shares, "lendablePercent": lendable_percent, "limitResponse": response}
+    return {"type": "Limited", "limited": limited}
+
+
+def _schemas() -> list[Obj]:
+    managers = ("User:system:kube-controller-manager", "User:system:kube-scheduler")
+    leases = _resources("coordination.k8s.io", "leases", verbs=("get", "create", "update"))
+    node_leases = _resources("coordination.k8s.io", "leases")
+    nodes = _resources("", "nodes", "nodes/status", cluster=True)
+    everything = [_resources("*", "*", cluster=True)], [{"verbs": ["*"], "nonResourceURLs": ["*"]}]
+    health = [{"verbs": ["get"], "nonResourceURLs": ["/healthz", "/readyz", "/livez"]}]
+    by_user, by_namespace = "ByUser", "ByNamespace"
+    return [
+        _schema("exempt", "exempt", 1, ("Group:system:masters",), *everything),
+        _schema("probes", "exempt", 2, _ALL_GROUPS, [], health),
+        _schema("system-leader-election", "leader-election", 100, (*managers, _SYSTEM_ACCOUNTS), [leases], [], by_user),
+        _schema("system-node-high", "node-high", 400, ("Group:system:nodes",), [nodes, node_leases], [], by_user),
+        _schema("system-nodes", "system", 500, ("Group:system:nodes",), *everything, by_user),
+        _schema("kube-controller-manager", "workload-high", 800, managers[:1], *everything, by_namespace),
+        _schema("kube-scheduler", "workload-high", 800, managers[1:], *everything, by_namespace),
+        _schema("kube-system-service-accounts", "workload-high", 900, (_SYSTEM_ACCOUNTS,), *everything, by_namespace),
+        _schema("service-accounts", "workload-low", 9000, ("Group:system:serviceaccounts",), *everything, by_user),
+        _schema("global-default", "global-default", 9900, _ALL_GROUPS, *everything, by_user),
+        _schema("catch-all", "catch-all", 10000, _ALL_GROUPS, *everything, by_user),
+    ]
+
+
+def _schema(
+    name: str,
+    level: str,
+    precedence: int,
+    subjects: tuple[str, ...],
+    resources: list[Obj],
+    urls: list[Obj],
+    distinguisher: str = "",
+) -> Obj:
+    rule: Obj = {"subjects": [_subject(text) for text in subjects]}
+    if resources:
+        rule["resourceRules"] = resources
+    if urls:
+        rule["nonResourceRules"] = urls
+    spec: Obj = {
+        "priorityLevelConfiguration": {"name": level},
+        "matchingPrecedence": precedence,
+        "rules": [rule],
+    }
+    if distinguisher:
+        spec["distinguisherMethod"] = {"type": distinguisher}
+    return _object("FlowSchema", name, spec)
+
+
+def _resources(group: str, *resources: str, verbs: tuple[str, ...] = ("*",), cluster: bool = False) -> Obj:
+    rule: Obj = {"verbs": list(verbs), "apiGroups": [group], "resources": list(resources), "namespaces": ["*"]}
+    return {**rule, "clusterScope": True} if cluster else rule
+
+
+def _subject(text: str) -> Obj:
+    kind, _, name = text.partition(":")
+    if kind == "ServiceAccount":
+        namespace, _, account = name.partition("/")
+        return {"kind": kind, "serviceAccount": {"namespace": namespace, "name": account}}
+    return {"kind": kind, kind.lower(): {"name": name}}
+
+
+def _object(kind: str, name: str, spec: Obj) -> Obj:
+    metadata = {"name": name, "annotations": {"apf.kubernetes.io/autoupdate-spec": "true"}}
+    return {"kind": kind, "apiVersion": "flowcontrol.apiserver.k8s.io/v1", "metadata": metadata, "spec": spec}
