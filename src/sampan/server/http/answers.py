@@ -35,13 +35,15 @@ def whole(date: bytes, head: Head, request: Request, response: Response, body: b
     """A complete answer; of one with a large body (not ``is_copied``) only the head. Raises InternalError."""
     prebuilt = response.head
     if prebuilt is not None and not close and not request.warnings and not head.is_http_1_0:
-        status = _STATUS_LINES.get(response.status) or _status_line(response.status, head)
-        extra = _lines(response)[0] if response.headers or response.more_headers else b""
+        parts = [_STATUS_LINES.get(response.status) or _status_line(response.status, head), prebuilt]
+        if response.headers or response.more_headers:
+            parts.append(_lines(response)[0])
         if request.audit_id:
-            extra += b"Audit-Id: %s\r\n" % _checked(request.audit_id)
-        if head.method == "HEAD" or not is_copied(body):
-            return b"%s%s%s%sContent-Length: %d\r\n\r\n" % (status, prebuilt, extra, date, len(body))
-        return b"%s%s%s%sContent-Length: %d\r\n\r\n%s" % (status, prebuilt, extra, date, len(body), body)
+            parts += (b"Audit-Id: ", _checked(request.audit_id), b"\r\n")
+        parts += (date, b"Content-Length: %d\r\n\r\n" % len(body))
+        if head.method != "HEAD" and len(body) < _COPIED_BYTES:
+            parts.append(body)
+        return b"".join(parts)
     text = render(date, head, request, response, len(body), close=close)
     if head.method == "HEAD" or response.status in WITHOUT_BODY or not is_copied(body):
         return text
@@ -145,7 +147,7 @@ def _lines(response: Response) -> tuple[bytes, set[str]]:
 
 def _checked(text: str) -> bytes:
     """Raises InternalError."""
-    if any(character in text for character in _BREAKS):
+    if not text.isprintable() and any(character in text for character in _BREAKS):
         raise errors.InternalError("a response header holds a line break")
     return text.encode("utf-8", "replace")
 
