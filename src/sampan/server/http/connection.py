@@ -22,6 +22,7 @@ from sampan.server.http.heads import Head, Refused
 from sampan.server.http.streams import PushStream, UpgradedConnection
 from sampan.server.request import Connection, ConnectionState, Request, Response
 from sampan.server.stream import PushBody
+from sampan.server.threads import aside
 
 if TYPE_CHECKING:
     from sampan.server.http.server import HttpServer
@@ -169,8 +170,7 @@ class HttpConnection(asyncio.Protocol):
                 self._feed_body(body, data)
                 return
             self._keep(data)
-            if self._input is not None and len(self._input) > self.limits.pipelined_bytes:
-                self.pause_reading()
+            self._balance_reading()
         elif phase is IDLE or phase is HEAD:
             self._keep(data)
             if phase is IDLE:
@@ -192,14 +192,11 @@ class HttpConnection(asyncio.Protocol):
             self._input += data
 
     def _take_heads(self) -> None:
-        """Begins the requests whose heads have come, until one takes longer."""
+        """Begins the requests whose heads have come, until one takes longer; then looks whether more may come."""
         for _ in range(self.limits.answers_at_once):
             given = self._input
-            if self.phase is not HEAD or not given:
-                return
-            if not self.writable:
-                self.pause_reading()  # who does not read its answers need not ask more
-                return
+            if self.phase is not HEAD or not given or not self.writable:
+                break
             if not self._scanned and given[:2] == b"\r\n":  # tolerated behind the body of an old client's POST
                 del given[:2]
             end = given.find(b"\r\n\r\n", max(0, self._scanned - 3))
@@ -215,14 +212,20 @@ class HttpConnection(asyncio.Protocol):
                 del given[:size]
                 self._scanned = 0
             self._take_head(raw)
-        if self.phase is HEAD and self._input:
-            self.pause_reading()
+        if self.phase is HEAD and self._input and self.writable:
             self._loop.call_soon(self._take_more_heads)
+        self._balance_reading()
 
     def _take_more_heads(self) -> None:
         if self.phase is HEAD:
-            self.resume_reading()
             self._take_heads()
+
+    def _balance_reading(self) -> None:
+        """Who sends requests faster than they are answered, or reads no answers, is paused."""
+        if self._input is not None and len(self._input) > self.limits.pipelined_bytes:
+            self.pause_reading()
+        elif self.phase is HEAD or self.phase is IDLE:
+            self.resume_reading()
 
     def _check_partial(self, begun: bytearray) -> None:
         if not begun:
@@ -233,6 +236,7 @@ class HttpConnection(asyncio.Protocol):
             self._refuse(refused)
             return
         self._scanned = len(begun)
+        self.resume_reading()
         over = len(begun) - self.limits.small_head_bytes
         if over > self._over_budget:
             self.server.large_head_bytes += over - self._over_budget
@@ -382,7 +386,7 @@ class HttpConnection(asyncio.Protocol):
 
     async def _respond(self, request: Request, head: Head) -> Response:
         if head.unparsed_query and head.fault is None:
-            await asyncio.to_thread(head.parse_query)
+            await aside(head.parse_query)
             request.query, request.query_lists = head.query, head.query_lists
         if head.fault is not None:
             return status_response(head.fault)
@@ -391,7 +395,7 @@ class HttpConnection(asyncio.Protocol):
     async def _compress(self, response: Response, body: bytes) -> None:
         compressed = self.server.compressed.get(body)
         if compressed is None:
-            compressed = await asyncio.to_thread(answers.compress, body)
+            compressed = await aside(answers.compress, body)
             self.server.compressed.add(body, compressed)
         _use(response, compressed)
 
@@ -552,8 +556,6 @@ class HttpConnection(asyncio.Protocol):
         self._continue = False
         if self._transport is None or self.phase is CLOSED:
             return
-        if self._read_paused:
-            self.resume_reading()
         if self._input:
             self.phase = HEAD
             self.deadline = self.server.now + self.limits.head_seconds
@@ -561,6 +563,8 @@ class HttpConnection(asyncio.Protocol):
         else:
             self.phase = IDLE
             self.deadline = self.server.now + self.limits.idle_seconds
+            if self._read_paused:
+                self.resume_reading()
 
     def _refuse(self, refused: Refused) -> None:
         log.debug("broken request from %s: %s", self._address or "a stranger", refused.text)
@@ -580,6 +584,8 @@ class HttpConnection(asyncio.Protocol):
         self.resume_reading()
         if transport.can_write_eof():
             transport.write_eof()
+        else:
+            transport.close()  # a TLS transport says that it ends, and waits for its peer to do so
 
     # -- what bodies, streams and upgraded connections ask of their connection -----------------------------------
 
