@@ -51,6 +51,7 @@ from sampan.server.local import LocalTransport
 from sampan.server.metrics import Metrics
 from sampan.server.openapi.files import OpenApiFiles
 from sampan.server.pipeline import Limits, Pipeline, Stages
+from sampan.server.readnow import ReadsNow
 from sampan.server.render import Renderer
 from sampan.server.request import Handler, Request, UserInfo
 from sampan.server.rest import router
@@ -70,6 +71,8 @@ log = logging.getLogger(__name__)
 #: the server's own identity towards itself
 LOOPBACK_USER = UserInfo("system:apiserver", (PRIVILEGED_GROUP, AUTHENTICATED_GROUP))
 DEFAULT_PORT = 6443
+#: what every JSON answer says of itself
+_JSON_HEAD = b"Cache-Control: no-cache, private\r\nContent-Type: application/json\r\nServer: sampan\r\n"
 _FLOW_SCHEMAS = Resource("flowcontrol.apiserver.k8s.io", "v1", "flowschemas", "FlowSchema", False)
 _PRIORITY_LEVELS = Resource(
     "flowcontrol.apiserver.k8s.io", "v1", "prioritylevelconfigurations", "PriorityLevelConfiguration", False
@@ -116,6 +119,7 @@ class Server:
         self._tls: TlsFiles | None = None
         self._connect: dict[tuple[str, str, str], Connector] = {}
         self._flow_headers: dict[bool, Mapping[str, str]] = {}
+        self._json_heads = {True: _JSON_HEAD, False: _JSON_HEAD}
         self._exit = AsyncExitStack()
 
     # -- what others use -----------------------------------------------------------------------------------------
@@ -201,7 +205,7 @@ class Server:
         if config.listen:
             if config.tls_cert is not None and config.tls_key is not None:
                 self._tls = TlsFiles(config.tls_cert, config.tls_key, config.client_ca)
-            http = HttpServer(self.handler, self._tls.context if self._tls else None)
+            http = HttpServer(self._pipeline, self._tls.context if self._tls else None)
             self.address = await http.start(config.bind_address, config.port)
             stack.push_async_callback(http.close, config.shutdown_timeout_seconds)
             stack.callback(self.watching.stop)
@@ -307,6 +311,15 @@ class Server:
                 write_timeout_seconds=config.write_timeout_seconds,
             ),
             config.random,
+            ReadsNow(
+                surfaces=self._surfaces,
+                authentication=authentication,
+                authorizer=authorizer,
+                lists=self._lists,
+                random=config.random,
+                head=self._json_head_of,
+                observe=self.metrics.observe,
+            ),
         )
         self.health.add("started", lambda: None if self.started.is_set() else "the server is starting", ("readyz",))
 
@@ -370,10 +383,15 @@ class Server:
             headers = {"X-Kubernetes-PF-FlowSchema-UID": flow or self._uid(_FLOW_SCHEMAS, "catch-all")}
             headers["X-Kubernetes-PF-PriorityLevel-UID"] = priority
             self._flow_headers[privileged] = {name: uid for name, uid in headers.items() if uid}
+            flow_lines = "".join(f"{name}: {uid}\r\n" for name, uid in self._flow_headers[privileged].items())
+            self._json_heads[privileged] = _JSON_HEAD + flow_lines.encode()
 
     def _uid(self, resource: Resource, name: str) -> str:
         obj: Obj | None = self._reader.get(resource, None, name)
         return str(obj["metadata"].get("uid", "")) if obj is not None else ""
+
+    def _json_head_of(self, user: UserInfo) -> bytes:
+        return self._json_heads[PRIVILEGED_GROUP in user.groups]
 
     def _flow_headers_of(self, user: UserInfo) -> Mapping[str, str]:
         return self._flow_headers.get(PRIVILEGED_GROUP in user.groups, {})

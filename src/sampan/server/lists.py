@@ -18,12 +18,12 @@ from sampan.store.protocol import EntryDamaged
 LIMIT_BYTES: Final = 48 * 1024 * 1024
 #: a list that fills more of the memo than this would only push out the others
 LIMIT_ONE_BYTES: Final = 16 * 1024 * 1024
-#: one that is as quick to make is not worth keeping
-_LEAST_BYTES = 4096
+#: what a list costs besides its bytes: the question, and its place
+_OVERHEAD_BYTES = 1024
 
 
 class ListMemo:
-    """Invariant: ``_bytes`` is the length of all that is kept, and at most ``limit_bytes``."""
+    """Invariant: ``_bytes`` is the cost of all that is kept, and at most ``limit_bytes``."""
 
     def __init__(self, limit_bytes: int = LIMIT_BYTES) -> None:
         self._limit = limit_bytes
@@ -38,11 +38,10 @@ class ListMemo:
         """The items of a spliced view's page, joined by commas. ``warn`` is told of entries that cannot be read."""
         if page.question is None:
             return _join(view, page.entries(), warn)
+        kept = self.kept(view, page)
+        if kept is not None:
+            return kept
         question = (view.kind.group, *page.question)
-        kept = self._kept.get(question)
-        if kept is not None and kept[0] == page.version:
-            self._kept.move_to_end(question)
-            return kept[1]
         warned: list[str] = []
         joined = _join(view, page.entries(), warned.append)
         for text in warned:
@@ -51,21 +50,36 @@ class ListMemo:
             self._keep(question, page.version, joined)
         return joined
 
+    def kept(self, view: View, page: Page) -> bytes | None:
+        """The same, if it is at hand."""
+        if page.question is None:
+            return None
+        question = (view.kind.group, *page.question)
+        kept = self._kept.get(question)
+        if kept is None or kept[0] != page.version:
+            return None
+        self._kept.move_to_end(question)
+        return kept[1]
+
     def _keep(self, question: tuple[object, ...], version: int, joined: bytes) -> None:
         before = self._kept.pop(question, None)
         if before is not None:
-            self._bytes -= len(before[1])
-        if not _LEAST_BYTES <= len(joined) <= LIMIT_ONE_BYTES:
+            self._bytes -= _cost(before[1])
+        if len(joined) > LIMIT_ONE_BYTES:
             return
         self._kept[question] = (version, joined)
-        self._bytes += len(joined)
+        self._bytes += _cost(joined)
         while self._bytes > self._limit:
             _, (_, gone) = self._kept.popitem(last=False)
-            self._bytes -= len(gone)
+            self._bytes -= _cost(gone)
 
     def clear(self) -> None:
         self._kept.clear()
         self._bytes = 0
+
+
+def _cost(joined: bytes) -> int:
+    return len(joined) + _OVERHEAD_BYTES
 
 
 def _join(view: View, entries: Sequence[Versioned], warn: Callable[[str], None]) -> bytes:

@@ -18,6 +18,7 @@ from sampan.api.clock import Random, random_uuid
 from sampan.api.errors import ApiError
 from sampan.server import requestinfo
 from sampan.server.errors import PlainNotFound, status_response, to_api_error
+from sampan.server.readnow import ReadsNow
 from sampan.server.render import Renderer
 from sampan.server.request import Handler, Request, RequestInfo, Response, UserInfo
 from sampan.server.results import Result
@@ -62,11 +63,18 @@ class Stages:
 
 
 class Pipeline:
-    def __init__(self, stages: Stages, limits: Limits, random: Random) -> None:
+    """What transports call: ``answer_now`` for what is at hand, else ``handle``."""
+
+    def __init__(self, stages: Stages, limits: Limits, random: Random, reads: ReadsNow | None = None) -> None:
         self._stages, self._limits, self._random = stages, limits, random
+        self._reads = reads
         #: requests being served that count against the limits
         self.reads = 0
         self.writes = 0
+
+    def answer_now(self, request: Request) -> Response | None:
+        """The answer of an ordinary read, without waiting for anything; None: ``handle`` has to be asked."""
+        return self._reads.answer(request) if self._reads is not None else None
 
     async def handle(self, request: Request) -> Response:
         """Never raises, except when cancelled."""

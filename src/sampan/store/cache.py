@@ -191,6 +191,10 @@ class WatchCache:
         """The described form of any entry of this resource, such as one that was read at an older revision."""
         return CachedEntry(entry, self._codec)
 
+    def is_current(self) -> bool:
+        """The cache shows everything that anyone has committed: ``barrier`` would not wait."""
+        return self.store.sync_now() is not None
+
     async def barrier(self) -> int:
         """Returns when the cache shows everything committed before the call; the revision it shows."""
         return await self.store.sync()

@@ -129,6 +129,9 @@ class EmbeddedStore(ABC):
                 found = (*found, *self._listeners[prefix])
         return found
 
+    def sync_now(self) -> int | None:
+        return self._revision
+
     async def sync(self) -> int:
         return self._revision
 

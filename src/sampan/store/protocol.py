@@ -178,6 +178,10 @@ class Store(Protocol):
         """
         ...
 
+    def sync_now(self) -> int | None:
+        """What ``sync`` would give, where it need not wait; None: somebody else may have committed."""
+        ...
+
     async def sync(self) -> int:
         """Returns once listeners know everything that anyone committed before this call; that revision.
 

@@ -98,6 +98,7 @@ KINDS = (
         schema="io.k8s.api.core.v1.Event",
         short_names=("ev",),
         create_on_update=True,
+        ttl_seconds=3600.0,
         default=_default,
         validate=_validate,
         columns=COLUMNS,
