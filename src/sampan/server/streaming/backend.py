@@ -7,7 +7,9 @@ connection before the backend has said 101 (CVE-2018-1002105).
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
+import struct
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +26,8 @@ _HEAD_SECONDS = 30
 _HEAD_LIMIT_BYTES = 64 << 10
 _ERROR_BODY_LIMIT_BYTES = 64 << 10
 _CHUNK_BYTES = 64 << 10
-_FLUSH_SECONDS = 5.0
+_FLUSH_SECONDS = 2.0
+_LINGER_NOT = struct.pack("ii", 1, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,18 @@ class Upgraded:
         unsent = transport.get_write_buffer_size()
         transport.close()
         if unsent:
-            asyncio.get_running_loop().call_later(_FLUSH_SECONDS, transport.abort)
+            asyncio.get_running_loop().call_later(_FLUSH_SECONDS, self.abort)
+
+    def abort(self) -> None:
+        """Ends the connection with a reset; what was not sent is dropped, in the kernel too."""
+        transport = self.writer.transport
+        raw = transport.get_extra_info("socket")
+        try:
+            if raw is not None:
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
+        except OSError:
+            pass  # gone already
+        transport.abort()
 
 
 async def connect_upgraded(target: Target, method: str, path: str, headers: Sequence[tuple[str, str]]) -> Upgraded:
@@ -165,27 +179,30 @@ async def pipe(client: Connection, backend: Upgraded) -> None:
         while data := await backend.read():
             await client.write(data)
 
+    whole = False
     try:
-        await first_to_end(upload(), download())
+        whole = await first_to_end(upload(), download())
     finally:
-        backend.close()
+        backend.close() if whole else backend.abort()
         client.close()
 
 
-async def first_to_end(*works: Coroutine[Any, Any, None]) -> None:
-    """Runs coroutines until the first ends, then cancels the rest. Broken connections are a normal end."""
+async def first_to_end(*works: Coroutine[Any, Any, None]) -> bool:
+    """Runs coroutines until the first ends, then cancels the rest. False: it ended by a connection that broke."""
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(_until_broken(work), name="stream") for work in works]
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in tasks:
             task.cancel()
+    return all(task.result() for task in done)
 
 
-async def _until_broken(work: Coroutine[Any, Any, None]) -> None:
+async def _until_broken(work: Coroutine[Any, Any, None]) -> bool:
     try:
         await work
     except (ConnectionError, ssl.SSLError):
-        return
+        return False
+    return True
 
 
 class HttpClient:

@@ -97,20 +97,22 @@ class Commands:
 
 
 async def tunnel(client: WebSocket, backend: Upgraded) -> None:
-    """Unwraps and wraps the bytes of a SPDY connection until either side ends. Closes the client."""
+    """Unwraps and wraps the bytes of a SPDY connection until either side ends, and closes both."""
 
     async def upload() -> None:
-        while (message := await client.receive()) is not None:
-            if message.data:
-                await backend.write(message.data)
+        while (piece := await client.receive()) is not None:
+            if piece.data:
+                await backend.write(piece.data)
 
     async def download() -> None:
         while data := await backend.read():
             await client.send(data)
 
+    whole = False
     try:
-        await first_to_end(upload(), download())
+        whole = await first_to_end(upload(), download())
     finally:
+        backend.close() if whole else backend.abort()
         await client.close()
 
 

@@ -20,7 +20,7 @@ from sampan.node.inbox import Inbox
 #: nothing in either direction for so long ends the connection (the kubelet's streamingConnectionIdleTimeout)
 IDLE_SECONDS = 4 * 3600.0
 #: a client that is not read for so long is asked whether it is still there
-STALL_SECONDS = 2.0
+STALL_SECONDS = 1.0
 #: how long a client may take to close its end once everything was said
 LINGER_SECONDS = 10.0
 
