@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 
-from sampan.api.errors import AlreadyExists
+from sampan.api.errors import AlreadyExists, NotFound
 from sampan.api.resources import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, NODES, SERVICES, Resource
 from sampan.api.types import Obj
 from sampan.client.client import Client
@@ -78,6 +78,13 @@ async def ensure(client: Client, settings: Settings) -> None:
 
 
 async def _create(client: Client, resource: Resource, obj: Obj) -> None:
+    meta = obj["metadata"]
+    try:
+        # Asked first: a Service whose address is taken, by itself, is refused before it is found to exist.
+        await client.get(resource, meta["name"], meta.get("namespace"))
+        return
+    except NotFound:
+        pass
     try:
         await client.create(resource, {"apiVersion": resource.api_version, "kind": resource.kind, **obj})
     except AlreadyExists:
