@@ -12,10 +12,15 @@ from urllib.parse import parse_qs
 
 import orjson
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from sampan.api import schema
 from sampan.api.clock import FixedClock
 from sampan.api.registry import registry
+from sampan.api.transport import Call
 from sampan.server.app import Server
 from sampan.server.config import ServerConfig
 from sampan.server.request import Request
@@ -91,8 +96,8 @@ class MemoryStream:
 class Api:
     """``await api("POST", "/api/v1/namespaces/default/configmaps", body)``: through the whole pipeline, as bytes."""
 
-    def __init__(self, server: Server, clock: FixedClock) -> None:
-        self.server, self.clock = server, clock
+    def __init__(self, server: Server, clock: FixedClock, certificate: bytes | None = None) -> None:
+        self.server, self.clock, self.certificate = server, clock, certificate
 
     def request(self, method: str, url: str, body: Any = None, **headers: str) -> Request:
         path, _, raw_query = url.partition("?")
@@ -102,7 +107,10 @@ class Api:
         if body is not None:
             named.setdefault("content-type", "application/json")
         query = {key: values[0] for key, values in lists.items()}
-        return Request(method, path, query, named, content, query_lists=lists, raw_query=raw_query)
+        return Request(
+            method, path, query, named, content,
+            query_lists=lists, raw_query=raw_query, peer_certificate=self.certificate,
+        )  # fmt: skip
 
     async def __call__(self, method: str, url: str, body: Any = None, **headers: str) -> Answer:
         request = self.request(method, url, body, **headers)
@@ -126,6 +134,22 @@ class Api:
             stream.abort()
 
 
+@pytest.fixture(scope="session")
+def certificate_of() -> Callable[..., bytes]:
+    """``certificate_of(user, *groups)``: the DER of a client certificate, as the TLS layer has it once it trusts it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+
+    def make(user: str, *groups: str) -> bytes:
+        names = [(NameOID.COMMON_NAME, user), *((NameOID.ORGANIZATION_NAME, group) for group in groups)]
+        subject = x509.Name([x509.NameAttribute(oid, name) for oid, name in names])
+        builder = x509.CertificateBuilder(subject, subject, key.public_key(), 1)
+        builder = builder.not_valid_before(datetime(2025, 1, 1, tzinfo=UTC))
+        builder = builder.not_valid_after(datetime(2035, 1, 1, tzinfo=UTC))
+        return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
+
+    return make
+
+
 @pytest.fixture
 def api_of() -> type[Api]:
     """``api_of(server, clock)``: the same short way to ask a server of the test's own."""
@@ -147,6 +171,30 @@ async def api() -> AsyncIterator[Api]:
         made = Api(server, clock)
         await made("POST", "/api/v1/namespaces", {"metadata": {"name": "default"}})
         yield made
+
+
+@pytest.fixture
+async def guarded_api(certificate_of: Callable[..., bytes]) -> AsyncIterator[Api]:
+    """The same with the default admission plugins, RBAC and the node authorizer: asked by who may do everything."""
+    clock = FixedClock(NOW)
+    config = ServerConfig(listen=False, bootstrap=False, clock=clock, random=Random(1), openapi=False)
+    group = "rbac.authorization.k8s.io"
+    everything = {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}
+    binding = {
+        "metadata": {"name": "all"},
+        "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": "all"},
+        "subjects": [{"apiGroup": group, "kind": "Group", "name": "admins"}],
+    }
+    async with Server(config) as server:
+        writer = server.local_transport()
+        for path, obj in (
+            (f"/apis/{group}/v1/clusterroles", {"metadata": {"name": "all"}, "rules": [everything]}),
+            (f"/apis/{group}/v1/clusterrolebindings", binding),
+            ("/api/v1/namespaces", {"metadata": {"name": "default"}}),
+            ("/api/v1/namespaces/default/serviceaccounts", {"metadata": {"name": "default"}}),
+        ):
+            await writer.call(Call("POST", path, body=obj))
+        yield Api(server, clock, certificate_of("root", "admins"))
 
 
 def pod(name: str = "p", **spec: Any) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 # ruff: noqa: E501 -- the objects below are data, easier to compare in few lines
-"""Mutated objects of common kinds through the whole pipeline: never a 500, always an object or a Status.
+"""Mutated objects of common kinds through the whole pipeline, with the default admission plugins and RBAC on: never a
+500, always an object or a Status. ``test_admitted_fuzz.py`` makes objects of every kind that are valid in structure.
 
 Seeded: the same run every time. A failure names the request, which then belongs into the corpus of bad input.
 """
@@ -177,8 +178,8 @@ def encode(body: Any) -> bytes:
 
 
 @pytest.mark.parametrize("url", OBJECTS)
-async def test_nothing_a_client_sends_is_a_fault_of_the_server(api: Any, url: str) -> None:
-    rng = random.Random(f"{SEED} {url}")
+async def test_nothing_a_client_sends_is_a_fault_of_the_server(guarded_api: Any, url: str) -> None:
+    rng, api = random.Random(f"{SEED} {url}"), guarded_api
     await api("POST", f"/api/v1/{NS}/serviceaccounts", {"metadata": {"name": "s"}})
     pod = {"metadata": {"name": "p0"}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
     await api("POST", f"/api/v1/{NS}/pods", pod)

@@ -230,3 +230,28 @@ def test_default_policy_grants_what_upstreams_grants_and_nothing_else() -> None:
     assert len(lines) == 2530
     digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
     assert digest == "f1ee0116bdbfa2884a5ff34321dd432804d663699748deff32081fcf441ade63"
+
+
+@pytest.mark.parametrize(
+    "listed", [("verbs", "resources"), ("verbs", "nonResourceURLs"), ("apiGroups", "resourceNames")]
+)
+async def test_a_rule_of_a_billion_permissions_is_refused_without_counting_them(
+    rbac: RbacAuthorizer, reader: Any, write: WriteOf, listed: tuple[str, ...]
+) -> None:
+    check = RbacEscalationCheck(rbac, rbac)
+    rule = {"verbs": ["get"], "apiGroups": [""], "resources": ["pods"], "nonResourceURLs": [], "resourceNames": []}
+    rule |= {key: [f"{key}{number}" for number in range(30_000)] for key in listed}
+    wanted = {**role("x", "", namespace="ns"), "rules": [rule]}
+    with pytest.raises(Forbidden, match="is attempting to grant more than 3000 RBAC permissions"):
+        await check.validate(write("roles", wanted, group=RBAC))
+    reader.put(ROLES, role("held", "* | * | *", namespace="ns"))
+    reader.put(ROLE_BINDINGS, binding("held", "held", "User:alice", namespace="ns", role_kind="Role"))
+    if "nonResourceURLs" not in listed:
+        await check.validate(write("roles", wanted, group=RBAC))  # held whole: nothing to weigh one by one
+
+
+async def test_many_missing_permissions_are_not_all_listed(rbac: RbacAuthorizer, write: WriteOf) -> None:
+    wanted = role("x", "\n".join(f"get | core | r{number}" for number in range(1000)), namespace="ns")
+    with pytest.raises(Forbidden) as caught:
+        await RbacEscalationCheck(rbac, rbac).validate(write("roles", wanted, group=RBAC))
+    assert caught.value.message.endswith("\nand 800 more")

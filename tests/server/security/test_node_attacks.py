@@ -8,7 +8,7 @@ and message, while the work of an honest kubelet on the same objects goes on.
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from random import Random
@@ -38,22 +38,6 @@ def subject(user: str, *groups: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, user), *organizations])
 
 
-def certificate(user: str, *groups: str) -> bytes:
-    name = subject(user, *groups)
-    builder = x509.CertificateBuilder(name, name, KEY.public_key(), 1)
-    builder = builder.not_valid_before(datetime(2025, 1, 1, tzinfo=UTC))
-    builder = builder.not_valid_after(datetime(2030, 1, 1, tzinfo=UTC))
-    return builder.sign(KEY, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
-
-
-CREDENTIALS = {
-    "admin": certificate("admin", "system:masters"),
-    "node a": certificate("system:node:a", "system:nodes"),
-    "node b": certificate("system:node:b", "system:nodes"),
-    "nameless node": certificate("system:node:", "system:nodes"),
-}
-
-
 @dataclass
 class Answer:
     status: int
@@ -67,8 +51,14 @@ class Answer:
 class Cluster:
     """``await cluster("node a", "GET", url)``; ``token=`` instead of the certificate."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, certificate_of: Callable[..., bytes]) -> None:
         self.server = server
+        self._certificates = {
+            "admin": certificate_of("admin", "system:masters"),
+            "node a": certificate_of("system:node:a", "system:nodes"),
+            "node b": certificate_of("system:node:b", "system:nodes"),
+            "nameless node": certificate_of("system:node:", "system:nodes"),
+        }
 
     async def __call__(
         self,
@@ -96,7 +86,7 @@ class Cluster:
             b"" if body is None else orjson.dumps(body),
             query_lists=lists,
             raw_query=raw_query,
-            peer_certificate=None if token else CREDENTIALS[who],
+            peer_certificate=None if token else self._certificates[who],
         )
         response = await self.server.handler(request)
         if not isinstance(response.body, bytes):
@@ -136,12 +126,12 @@ DEFAULT, SYSTEM = "/api/v1/namespaces/default", "/api/v1/namespaces/kube-system"
 
 
 @pytest.fixture
-async def cluster() -> AsyncIterator[Cluster]:
+async def cluster(certificate_of: Callable[..., bytes]) -> AsyncIterator[Cluster]:
     config = ServerConfig(
         listen=False, bootstrap=False, authorization_modes=("Node", "RBAC"), clock=FixedClock(NOW), random=Random(1)
     )
     async with Server(config) as server:
-        made = Cluster(server)
+        made = Cluster(server, certificate_of)
         for namespace in ("default", "kube-system", "kube-node-lease"):
             await made.admin("POST", "/api/v1/namespaces", {"metadata": {"name": namespace}})
             accounts = f"/api/v1/namespaces/{namespace}/serviceaccounts"

@@ -10,6 +10,8 @@ import asyncio
 import logging
 from collections.abc import Iterable
 
+import orjson
+
 from sampan.api import labels
 from sampan.api.errors import ApiError, Conflict, NotFound
 from sampan.api.resources import CLUSTER_ROLES
@@ -27,15 +29,16 @@ _LONGEST_WAIT_SECONDS = 60.0
 def aggregate(role: Obj, roles: Iterable[Obj]) -> list[Obj]:
     """The rules that ``role`` should have: of every selected role, by name, each rule once. Pure."""
     ordered = sorted(roles, key=_name)
-    rules: list[Obj] = []
+    rules: dict[bytes, Obj] = {}
     for selector in parts(role.get("aggregationRule"), "clusterRoleSelectors"):
         chosen = labels.from_label_selector(selector)
         for candidate in ordered:
             if _name(candidate) == _name(role):
                 continue
             if chosen.matches(part(part(candidate, "metadata"), "labels")):
-                rules.extend(rule for rule in parts(candidate, "rules") if rule not in rules)
-    return rules
+                for rule in parts(candidate, "rules"):
+                    rules.setdefault(orjson.dumps(rule, option=orjson.OPT_SORT_KEYS), rule)
+    return list(rules.values())
 
 
 def _name(role: Obj) -> str:

@@ -11,13 +11,17 @@ from sampan.api import errors
 from sampan.api.types import Obj
 from sampan.server.attributes import AdmissionAttributes, AuthorizationAttributes, Authorizer
 from sampan.server.authz.messages import quote
+from sampan.server.authz.pods import part, text
 from sampan.server.authz.rbac import RBAC_GROUP, RbacAuthorizer
-from sampan.server.authz.rules import Rule, compact, quote_list, rules_of, uncovered
+from sampan.server.authz.rules import Rule, compact, count, not_held_whole, quote_list, rules_of, uncovered
 from sampan.server.authz.union import PRIVILEGED_GROUP
 from sampan.server.request import UserInfo
 
 _ROLES = frozenset({"roles", "clusterroles"})
 _BINDINGS = frozenset({"rolebindings", "clusterrolebindings"})
+#: how many single permissions are weighed one by one; the default role ``admin`` has a fifth of it
+MOST_PERMISSIONS = 3000
+_MOST_LINES = 200
 
 
 class RbacEscalationCheck:
@@ -60,13 +64,14 @@ class RbacEscalationCheck:
         old = attributes.old
         if old is not None and all(old.get(key) == obj.get(key) for key in ("roleRef", "subjects")):
             return
-        role = obj.get("roleRef") or {}
-        plural = "clusterroles" if role.get("kind") == "ClusterRole" else "roles"
-        if await self._may(attributes, "bind", plural, role.get("name", "")):
+        role = part(obj, "roleRef")
+        kind, name = text(role, "kind"), text(role, "name")
+        plural = "clusterroles" if kind == "ClusterRole" else "roles"
+        if await self._may(attributes, "bind", plural, name):
             return
-        rules = self._rbac.role_rules(role.get("kind", ""), attributes.namespace, role.get("name", ""))
+        rules = self._rbac.role_rules(kind, attributes.namespace, name)
         if rules is None:
-            raise errors.not_found(plural, role.get("name", ""), RBAC_GROUP)
+            raise errors.not_found(plural, name, RBAC_GROUP)
         self._require(attributes, rules)
 
     async def _may(self, attributes: AdmissionAttributes, verb: str, plural: str, name: str) -> bool:
@@ -77,13 +82,28 @@ class RbacEscalationCheck:
         return (await self._authorizer.authorize(question)).allowed
 
     def _require(self, attributes: AdmissionAttributes, wanted: Sequence[Rule]) -> None:
-        missing = uncovered(self._rbac.rules_for(attributes.user, attributes.namespace), wanted)
+        held = self._rbac.rules_for(attributes.user, attributes.namespace)
+        asked = not_held_whole(held, wanted)
+        if sum(map(count, asked)) > MOST_PERMISSIONS:
+            detail = (
+                f"{_who(attributes.user)} is attempting to grant more than {MOST_PERMISSIONS} RBAC permissions "
+                "that no single rule of theirs holds"
+            )
+            raise errors.forbidden_error(attributes.kind.plural, attributes.name, detail, RBAC_GROUP)
+        missing = uncovered(held, asked)
         if missing:
             detail = escalation_message(attributes.user, missing)
             raise errors.forbidden_error(attributes.kind.plural, attributes.name, detail, RBAC_GROUP)
 
 
 def escalation_message(user: UserInfo, missing: Sequence[Rule]) -> str:
-    lines = "\n".join(rule.compact() for rule in compact(missing))
-    who = f"user {quote(user.name)} (groups={quote_list(user.groups)})"
-    return f"{who} is attempting to grant RBAC permissions not currently held:\n{lines}"
+    rules = compact(missing)
+    lines = [rule.compact() for rule in rules[:_MOST_LINES]]
+    if len(rules) > _MOST_LINES:
+        lines.append(f"and {len(rules) - _MOST_LINES} more")
+    listed = "\n".join(lines)
+    return f"{_who(user)} is attempting to grant RBAC permissions not currently held:\n{listed}"
+
+
+def _who(user: UserInfo) -> str:
+    return f"user {quote(user.name)} (groups={quote_list(user.groups)})"

@@ -13,6 +13,7 @@ from itertools import product
 from sampan.api.types import Obj
 from sampan.server.attributes import AuthorizationAttributes
 from sampan.server.authz.messages import quote
+from sampan.server.authz.pods import parts
 
 ALL = "*"
 
@@ -28,7 +29,8 @@ class Rule:
     @classmethod
     def of(cls, wire: Obj) -> Rule:
         def listed(key: str) -> tuple[str, ...]:
-            return tuple(wire.get(key) or ())
+            value = wire.get(key)
+            return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else ()
 
         return cls(
             listed("verbs"),
@@ -66,7 +68,7 @@ def quote_list(values: Sequence[str]) -> str:
 
 
 def rules_of(role: Obj) -> tuple[Rule, ...]:
-    return tuple(Rule.of(rule) for rule in role.get("rules") or ())
+    return tuple(Rule.of(rule) for rule in parts(role, "rules"))
 
 
 def allows(rule: Rule, question: AuthorizationAttributes) -> bool:
@@ -108,10 +110,37 @@ def break_down(rule: Rule) -> list[Rule]:
     return single + [Rule((verb,), paths=(path,)) for path, verb in product(rule.paths, rule.verbs)]
 
 
+def count(rule: Rule) -> int:
+    """How many single permissions it breaks down into."""
+    resources = len(rule.groups) * len(rule.resources) * (len(rule.names) or 1)
+    return len(rule.verbs) * (resources + len(rule.paths))
+
+
 def uncovered(owned: Iterable[Rule], wanted: Iterable[Rule]) -> list[Rule]:
-    """The single permissions of ``wanted`` that no rule of ``owned`` has."""
+    """The single permissions of ``wanted`` that no rule of ``owned`` has. Its cost is the product of what a rule lists:
+    see ``not_held_whole``."""
     held = tuple(owned)
-    return [single for rule in wanted for single in break_down(rule) if not any(_covers(own, single) for own in held)]
+    return [
+        single
+        for rule in not_held_whole(held, wanted)
+        for single in break_down(rule)
+        if not any(_covers(own, single) for own in held)
+    ]
+
+
+def not_held_whole(owned: Iterable[Rule], wanted: Iterable[Rule]) -> list[Rule]:
+    """The rules of ``wanted``, each once, that no single rule of ``owned`` holds by itself."""
+    held = [(own, frozenset(own.verbs), frozenset(own.groups), frozenset(own.resources)) for own in owned]
+    return [rule for rule in dict.fromkeys(wanted) if not any(_holds(*own, rule) for own in held)]
+
+
+def _holds(own: Rule, verbs: frozenset[str], groups: frozenset[str], resources: frozenset[str], rule: Rule) -> bool:
+    """Whether one rule says all that another says. False where only breaking it down could tell."""
+    if rule.paths or own.names or not (ALL in verbs or verbs.issuperset(rule.verbs)):
+        return False
+    return (ALL in groups or groups.issuperset(rule.groups)) and (
+        ALL in resources or resources.issuperset(rule.resources)
+    )
 
 
 def _covers(own: Rule, single: Rule) -> bool:
@@ -129,10 +158,9 @@ def _covers(own: Rule, single: Rule) -> bool:
 
 def compact(rules: Iterable[Rule]) -> list[Rule]:
     """Single permissions that differ only in their verb, put together; sorted as messages list them."""
-    merged: dict[Rule, list[str]] = {}
+    merged: dict[Rule, dict[str, None]] = {}
     for rule in rules:
         key = Rule((), rule.groups, rule.resources, rule.names, rule.paths)
-        verbs = merged.setdefault(key, [])
-        verbs.extend(verb for verb in rule.verbs if verb not in verbs)
+        merged.setdefault(key, {}).update(dict.fromkeys(rule.verbs))
     joined = (Rule(tuple(verbs), key.groups, key.resources, key.names, key.paths) for key, verbs in merged.items())
     return sorted(joined, key=Rule.compact)
