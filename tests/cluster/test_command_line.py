@@ -58,7 +58,7 @@ def test_every_command_has_help(run: Run, command: str) -> None:
     assert f"sampan {command}" in said
 
 
-@pytest.mark.timeout(20)  # the programs of a cluster are imported
+@pytest.mark.timeout(120)  # the programs of a cluster are imported
 @pytest.mark.parametrize("command", [["status"], ["down"], ["kubeconfig"], ["image", "list"], ["server"], ["node"]])
 def test_a_cluster_that_is_not_there_is_told_with_the_way_to_it(run: Run, command: list[str]) -> None:
     code, said = run(*command, "--name", "none")

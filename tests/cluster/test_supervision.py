@@ -32,7 +32,7 @@ def shell(name: str, script: str, **options: object) -> Program:
 
 
 async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(1.8):
+    async with asyncio.timeout(15):
         while not true():  # noqa: ASYNC110 (another process)
             await asyncio.sleep(LOOK_SECONDS)
 

@@ -5,7 +5,7 @@ from sampan.client.client import Client
 from sampan.controllers.garbagecollector.controller import GarbageCollector
 from sampan.controllers.garbagecollector.pods import plan_finished
 
-pytestmark = pytest.mark.timeout(5)  # about a hundred informers each
+pytestmark = pytest.mark.timeout(60)  # about a hundred informers each
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from sampan.controllers.namespace.deletion import NamespaceDeletionController, R
 from sampan.controllers.namespace.rootca import RootCaPublisher
 from sampan.controllers.namespace.serviceaccounts import ServiceAccountController
 
-pytestmark = pytest.mark.timeout(5)
+pytestmark = pytest.mark.timeout(60)
 
 
 def namespace(name="team", **meta):

@@ -25,7 +25,7 @@ from sampan.controllers.manager import run_controllers
 from sampan.server.app import Server
 from sampan.server.config import ServerConfig
 
-pytestmark = pytest.mark.timeout(20)  # a whole control plane starts
+pytestmark = pytest.mark.timeout(120)  # a whole control plane starts
 
 
 @asynccontextmanager
@@ -57,7 +57,7 @@ async def cluster():
 
 
 async def until(condition):
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not await condition():  # noqa: ASYNC110  # the server runs on this loop: this lets it work
             await asyncio.sleep(0)
 

@@ -1,7 +1,7 @@
 """One real cluster for all end-to-end tests: made by ``sampan up``, driven by real programs, purged at the end.
 
-It stands beside any other cluster of the machine: its own name, ports, ranges and directories. Tests share it and
-keep apart by namespace. They wait for the real world, so they carry longer timeouts than unit tests.
+It stands beside any other cluster of the machine, other runs of these tests included. Tests share it and keep apart by
+namespace. They wait for the real world, so they carry longer timeouts than unit tests.
 """
 
 from __future__ import annotations
@@ -15,7 +15,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from e2e_harness import NAME, NEEDS, UP, Cluster, Kubectl, build_demo_image, eventually
+from e2e_harness import (
+    NAME,
+    NEEDS,
+    Cluster,
+    Kubectl,
+    build_demo_image,
+    eventually,
+    purge_what_killed_runs_left,
+    up,
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -23,12 +32,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.e2e)
             if item.get_closest_marker("timeout") is None:
-                item.add_marker(pytest.mark.timeout(120))
+                item.add_marker(pytest.mark.timeout(400))
 
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A running cluster named ``e2e``."""
+    """A running cluster of this run's own."""
     missing = [program for program in NEEDS if shutil.which(program) is None]
     if os.geteuid() != 0:
         pytest.skip("needs root: containers, cgroups and nftables")
@@ -36,9 +45,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         pytest.skip(f"needs {', '.join(missing)}: run scripts/setup dev")
     home = tmp_path_factory.mktemp("home")
     made = Cluster(home / "kubeconfig", home)
-    made.sampan("down", "--name", NAME, "--purge")
-    made.sampan("up", "--name", NAME, *UP)
+    purge_what_killed_runs_left()
     try:
+        up(made)
         build_demo_image(made)
         yield made
     finally:

@@ -1,6 +1,8 @@
 """The cluster and kubectl as objects, and waiting: what end-to-end tests are written with.
 
-The cluster stands beside any other of the machine: its own name, ports, ranges and directories.
+A cluster stands beside any other of the machine: its own name, directories, and ports and ranges that are free. The
+name carries the number of the process that runs the tests, so that two runs can go on at once, and what a killed one
+left behind is known by it.
 """
 
 from __future__ import annotations
@@ -16,12 +18,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sampan.cluster import instance as instances
+from sampan.testing import free
+
 SAMPAN = Path(sys.executable).parent / "sampan"
-NAME = "e2e"
-UP = [
-    "--api-port", "17443", "--kubelet-port", "17250", "--dns-port", "17053", "--pod-cidr", "10.245.0.0/16",
-    "--service-cidr", "10.97.0.0/16", "--node-port-range", "28000-28999", "--timeout", "90",
-]  # fmt: skip
+DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+def own_name(kind: str, pid: int) -> str:
+    """``e2e-2ab7``: nine characters at most, since an instance may have ten."""
+    text = ""
+    while pid:
+        pid, digit = divmod(pid, len(DIGITS))
+        text = DIGITS[digit] + text
+    return f"{kind}-{text}"
+
+
+NAME = own_name("e2e", os.getpid())
 NEEDS = ("containerd", "runc", "nft", "ip", "kubectl", "busybox")
 DEMO_IMAGE = "docker.io/sampan/e2e:1"
 
@@ -36,7 +49,7 @@ class Cluster:
     def env(self) -> dict[str, str]:
         return {**os.environ, "KUBECONFIG": str(self.kubeconfig), "HOME": str(self.home), "NO_COLOR": "1"}
 
-    def sampan(self, *arguments: str, check: bool = True, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    def sampan(self, *arguments: str, check: bool = True, timeout: float = 240) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             [SAMPAN, *arguments], capture_output=True, text=True, env=self.env, timeout=timeout, check=False
         )
@@ -44,12 +57,26 @@ class Cluster:
         return done
 
 
-def build_demo_image(made: Cluster, name: str = NAME) -> None:
+def up(made: Cluster) -> None:
+    made.sampan("up", *free.arguments(free.settings(made.name)), "--timeout", "90")
+
+
+def purge_what_killed_runs_left() -> None:
+    """Instances that are named after a process which is no more."""
+    for name in instances.names():
+        kind, dash, number = name.partition("-")
+        if dash and kind in ("e2e", "pur") and set(number) <= set(DIGITS):
+            pid = int(number, len(DIGITS))
+            if own_name(kind, pid) == name and not Path(f"/proc/{pid}").exists():
+                subprocess.run([SAMPAN, "down", "--name", name, "--purge"], capture_output=True, check=False)
+
+
+def build_demo_image(made: Cluster) -> None:
     """Busybox with its applets: the image that the tests' pods run."""
     busybox = shutil.which("busybox")
     applets = subprocess.run([str(busybox), "--list"], capture_output=True, text=True, check=True).stdout.split()
     links = [part for applet in applets if applet != "busybox" for part in ("--link", f"/bin/{applet}:busybox")]
-    made.sampan("image", "build", "--name", name, "-t", DEMO_IMAGE, "--binary", f"{busybox}:/bin/busybox", *links)
+    made.sampan("image", "build", "--name", made.name, "-t", DEMO_IMAGE, "--binary", f"{busybox}:/bin/busybox", *links)
 
 
 class Kubectl:
@@ -59,7 +86,7 @@ class Kubectl:
         self.program, self.cluster, self.namespace = program, made, namespace
 
     def run(
-        self, *arguments: str, stdin: str | None = None, check: bool = True, timeout: float = 60
+        self, *arguments: str, stdin: str | None = None, check: bool = True, timeout: float = 120
     ) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             [self.program, "--namespace", self.namespace, *arguments],
@@ -73,10 +100,10 @@ class Kubectl:
         assert not check or done.returncode == 0, f"kubectl {' '.join(arguments)}:\n{done.stdout}{done.stderr}"
         return done
 
-    def __call__(self, *arguments: str, stdin: str | None = None, timeout: float = 60) -> str:
+    def __call__(self, *arguments: str, stdin: str | None = None, timeout: float = 120) -> str:
         return self.run(*arguments, stdin=stdin, timeout=timeout).stdout
 
-    def fails(self, *arguments: str, stdin: str | None = None, timeout: float = 60) -> str:
+    def fails(self, *arguments: str, stdin: str | None = None, timeout: float = 120) -> str:
         """Runs what must fail; returns what it said."""
         done = self.run(*arguments, stdin=stdin, check=False, timeout=timeout)
         assert done.returncode != 0, f"kubectl {' '.join(arguments)} should have failed:\n{done.stdout}"
@@ -95,7 +122,7 @@ class Kubectl:
         )
 
 
-def eventually(condition: Callable[[], Any], *, seconds: float = 30, every: float = 0.1) -> Any:
+def eventually(condition: Callable[[], Any], *, seconds: float = 90, every: float = 0.1) -> Any:
     """The first true value of a condition. Fails with its last value after ``seconds``."""
     deadline = time.monotonic() + seconds
     while True:

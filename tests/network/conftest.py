@@ -93,7 +93,7 @@ async def running(client: Client, config: ProxyConfig, **options) -> AsyncIterat
     started = asyncio.Event()
     jobs = [tasks.detach(factory.run(), "informers"), tasks.detach(proxy.run(started), "proxy")]
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(15):
             await started.wait()
         yield proxy
     finally:

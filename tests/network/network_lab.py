@@ -122,7 +122,7 @@ class Lab:
         )
         return transport
 
-    async def get(self, name: str, address: str, port: int, timeout: float = 1.0) -> str:
+    async def get(self, name: str, address: str, port: int, timeout: float = 15) -> str:
         """What a TCP server says to a client in ``name``; "refused" or "silence" otherwise."""
         client = self.client(name)
         loop = asyncio.get_running_loop()
@@ -137,7 +137,7 @@ class Lab:
         finally:
             client.close()
 
-    async def ask(self, client: socket.socket, address: str, port: int, timeout: float = 1.0) -> str:
+    async def ask(self, client: socket.socket, address: str, port: int, timeout: float = 15) -> str:
         """What a UDP server says."""
         loop = asyncio.get_running_loop()
         try:

@@ -57,7 +57,7 @@ def test_setup_writes_the_configuration_and_may_be_repeated(cni_config, lab):
     assert orjson.loads(written.read_bytes()) == cni.render(cni_config)
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(120)
 async def test_teardown_leaves_nothing(cni_config, own_lab):
     cni_config.data_dir.mkdir()
     cni_config.results_dir.mkdir()
@@ -78,6 +78,6 @@ async def test_teardown_leaves_nothing(cni_config, own_lab):
     assert own_lab.namespace("outside") in namespaces
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(120)
 async def test_teardown_of_what_was_never_there_is_fine(cni_config, lab):
     await cni.teardown(cni_config, lab.command("pod3"))

@@ -97,7 +97,7 @@ async def running():
             await tasks.cancel_and_wait(*work)
 
 
-pytestmark = pytest.mark.timeout(20)
+pytestmark = pytest.mark.timeout(120)
 
 
 async def test_a_pod_is_bound_and_an_event_says_where():

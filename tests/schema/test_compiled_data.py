@@ -17,7 +17,7 @@ def load_tool():
     return module
 
 
-@pytest.mark.timeout(10)  # reads and simplifies two megabytes of JSON
+@pytest.mark.timeout(60)  # reads and simplifies two megabytes of JSON
 def test_running_the_tool_again_reproduces_the_file_byte_for_byte():
     pytest.importorskip("kubernetes_validate")
     tool = load_tool()

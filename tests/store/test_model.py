@@ -157,7 +157,7 @@ class SqliteModel(StoreModel):
 
 
 _CHECKS = [HealthCheck.too_slow, HealthCheck.filter_too_much]
-TestMemory = pytest.mark.timeout(20)(StoreModel.TestCase)
+TestMemory = pytest.mark.timeout(120)(StoreModel.TestCase)
 TestMemory.settings = settings(max_examples=25, stateful_step_count=40, deadline=None, suppress_health_check=_CHECKS)
-TestSqlite = pytest.mark.timeout(30)(SqliteModel.TestCase)
+TestSqlite = pytest.mark.timeout(120)(SqliteModel.TestCase)
 TestSqlite.settings = settings(max_examples=10, stateful_step_count=30, deadline=None, suppress_health_check=_CHECKS)

@@ -61,7 +61,7 @@ async def open_store(path: Path, **more: Any) -> SqliteStore:
     return await SqliteStore.open(path / "s", clock=CLOCK, **more)
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(120)
 async def test_no_acknowledged_write_is_lost_by_kill_9(tmp_path: Path) -> None:
     for _ in range(3):
         await asyncio.to_thread(kill_while_writing, tmp_path / "s")

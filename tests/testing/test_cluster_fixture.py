@@ -12,7 +12,7 @@ import pytest
 from sampan.api.resources import DEPLOYMENTS, PODS
 from sampan.testing.cluster import Cluster
 
-pytestmark = pytest.mark.timeout(20)
+pytestmark = pytest.mark.timeout(120)
 
 
 def deployment(replicas: int) -> dict[str, object]:
@@ -30,7 +30,7 @@ def deployment(replicas: int) -> dict[str, object]:
 async def test_a_deployment_becomes_ready_pods(sampan_cluster: Cluster) -> None:
     client = sampan_cluster.client
     await client.create(DEPLOYMENTS, deployment(3))
-    async with asyncio.timeout(15), client.watch(DEPLOYMENTS, "default") as events:
+    async with asyncio.timeout(60), client.watch(DEPLOYMENTS, "default") as events:
         async for event in events:
             if event.object.get("status", {}).get("readyReplicas") == 3:
                 break

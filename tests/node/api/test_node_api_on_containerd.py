@@ -31,15 +31,16 @@ from sampan.node.cri.containerd import (
 )
 from sampan.node.images.local import DEMO_IMAGE, PAUSE_IMAGE, demo_image, import_image, pause_image
 from sampan.node.logs.rotation import LogRotator, runtime_logs
+from sampan.testing import free
 
 pytestmark = [
     pytest.mark.e2e,
-    pytest.mark.timeout(90),
+    pytest.mark.timeout(240),
     pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("containerd"), reason="needs root and containerd"),
 ]
 
 Fixture = Any
-BRIDGE = "sampantapi0"
+BRIDGE = f"sta{os.getpid()}"
 LABELS = {
     "io.kubernetes.pod.uid": "u1",
     "io.kubernetes.pod.name": "web",
@@ -80,7 +81,7 @@ async def start_container(cri: CriRuntime, logs: Path) -> str:
 async def real(tmp_path: Path, pki: Fixture, node: Fixture) -> AsyncIterator[RealNode]:
     config = ContainerdConfig(root=tmp_path / "root", state=tmp_path / "state", sandbox_image=PAUSE_IMAGE)
     config.cni_conf_dir.mkdir(parents=True)
-    network = render_bridge_network("tapi", BRIDGE, "10.199.7.0/24", tmp_path / "ipam")
+    network = render_bridge_network("tapi", BRIDGE, free.settings("tapi").node_pod_cidr, tmp_path / "ipam")
     (config.cni_conf_dir / "10-tapi.conflist").write_bytes(network)
     process = ContainerdProcess(config)
     await process.start()
@@ -88,6 +89,10 @@ async def real(tmp_path: Path, pki: Fixture, node: Fixture) -> AsyncIterator[Rea
     try:
         for image in (pause_image(), demo_image()):
             await import_image(str(config.address), image)
+        for name in (PAUSE_IMAGE, DEMO_IMAGE):
+            # containerd's CRI hears of what was imported a moment later.
+            while await cri.image_status(name) is None:  # noqa: ASYNC110 (another process)
+                await asyncio.sleep(0.02)
         container_id = await start_container(cri, tmp_path / "logs")
         status = {"name": "c", "containerID": f"containerd://{container_id}", "state": {"running": {}}}
         pod = {
@@ -227,7 +232,7 @@ async def port_forward_reaches_the_pod(real: RealNode) -> None:
     url = real.url("/portForward/ns/web?port=8080")
     async with real.session.ws_connect(url, protocols=("v4.channel.k8s.io",)) as socket:
         await socket.send_bytes(b"\0GET / HTTP/1.0\r\n\r\n")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             async for message in socket:
                 if message.data.endswith(b"Sampan\n"):
                     return

@@ -185,7 +185,7 @@ class FakeApi:
     def messages(self) -> list[str]:
         return [obj["message"] for path, obj in self.objects.items() if "/events/" in path]
 
-    async def until(self, condition: Callable[[], bool], seconds: float = 1.5) -> None:
+    async def until(self, condition: Callable[[], bool], seconds: float = 15) -> None:
         async with asyncio.timeout(seconds):
             while not condition():  # noqa: ASYNC110 -- any of many things may change it
                 await asyncio.sleep(0.001)
@@ -209,7 +209,7 @@ class World:
         started = asyncio.Event()
         self._task = asyncio.create_task(self.agent.run(started))
         waiter = asyncio.create_task(started.wait())
-        await asyncio.wait({self._task, waiter}, return_when=asyncio.FIRST_COMPLETED, timeout=1.5)
+        await asyncio.wait({self._task, waiter}, return_when=asyncio.FIRST_COMPLETED, timeout=15)
         waiter.cancel()
         if self._task.done():
             self._task.result()

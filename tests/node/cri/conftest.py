@@ -16,8 +16,9 @@ from sampan.api.clock import SystemClock
 from sampan.node import runtime
 from sampan.node.cgroups import CgroupManager
 from sampan.node.simulated import SimulatedRuntime
+from sampan.testing import free
 
-CGROUP = "/sampan-contract"
+CGROUP = f"/sampan-contract-{os.getpid()}"
 
 
 @dataclass
@@ -64,7 +65,7 @@ def can_run_containerd() -> bool:
 @pytest.fixture(
     params=[
         "simulated",
-        pytest.param("containerd", marks=[pytest.mark.e2e, pytest.mark.timeout(60)]),
+        pytest.param("containerd", marks=[pytest.mark.e2e, pytest.mark.timeout(240)]),
     ]
 )
 async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bench]:
@@ -85,7 +86,9 @@ async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         root=tmp_path / "root", state=tmp_path / "state", sandbox_image=local.PAUSE_IMAGE
     )
     config.cni_conf_dir.mkdir(parents=True)
-    network = containerd.render_bridge_network("contract", bridge, "10.99.9.0/24", tmp_path / "ipam")
+    network = containerd.render_bridge_network(
+        "contract", bridge, free.settings("contract").node_pod_cidr, tmp_path / "ipam"
+    )
     (config.cni_conf_dir / "10-contract.conflist").write_bytes(network)
     process = containerd.ContainerdProcess(config)
     await process.start()
@@ -93,6 +96,10 @@ async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     try:
         for archive in (local.pause_image(), local.demo_image()):
             await local.import_image(str(config.address), archive)
+        for name in (local.PAUSE_IMAGE, local.DEMO_IMAGE):
+            # containerd's CRI hears of what was imported a moment later.
+            while await client.image_status(name) is None:  # noqa: ASYNC110 (another process)
+                await asyncio.sleep(0.02)
         yield Bench(client, local.DEMO_IMAGE, tmp_path, real=True, process=process)
     finally:
         try:

@@ -10,7 +10,7 @@ import pytest
 from sampan.server.openapi import files
 
 
-@pytest.mark.timeout(30)  # another interpreter starts and reads 3 MB of sources
+@pytest.mark.timeout(120)  # another interpreter starts and reads 3 MB of sources
 async def test_a_build_is_complete_and_described(tmp_path: Path) -> None:
     folder = tmp_path / "cache" / "key"
     await files.build_apart(folder)
@@ -25,7 +25,7 @@ async def test_a_build_is_complete_and_described(tmp_path: Path) -> None:
     assert undescribed == []
 
 
-@pytest.mark.timeout(30)  # as above
+@pytest.mark.timeout(120)  # as above
 async def test_a_failed_build_leaves_no_index_and_says_why(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "file").write_text("in the way")
     await files.build_apart(tmp_path / "file" / "key")

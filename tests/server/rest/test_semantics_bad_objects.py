@@ -216,7 +216,7 @@ def differences(row: Row, status: int, answer: Any) -> list[str]:
     return [f"{row.name}: {', '.join(wrong)}: {answer.get('message')}"[:600]] if wrong else []
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(120)
 @pytest.mark.parametrize("content_type", ["application/json", "application/yaml"])
 async def test_bad_objects_are_refused_in_upstreams_words(session: aiohttp.ClientSession, content_type: str) -> None:
     wrong: list[str] = []
