@@ -309,6 +309,20 @@ async def test_a_mirror_pod_leads_its_node_to_nothing(cluster: Cluster) -> None:
     assert answer.message.endswith("no relationship found between node 'a' and this object")
 
 
+async def test_a_mirror_pod_stays_one_and_no_other_becomes_one(cluster: Cluster) -> None:
+    await cluster("node a", "POST", f"{DEFAULT}/pods", await cluster.mirror("m"))
+    await cluster.run("p", "a")
+    field = "metadata.annotations[kubernetes.io/config.mirror]: Forbidden: may not"
+    for name, value, what in (("m", None, "remove or update"), ("m", "x", "remove or update"), ("p", "x", "add")):
+        change = {"metadata": {"annotations": {"kubernetes.io/config.mirror": value}}}
+        answer = await cluster("node a", "PATCH", f"{DEFAULT}/pods/{name}/status", change)
+        assert (answer.status, answer.message) == (
+            422,
+            f'Pod "{name}" is invalid: {field} {what} mirror pod annotation',
+        )
+        assert (await cluster("admin", "PATCH", f"{DEFAULT}/pods/{name}", change)).status == 422
+
+
 # Pods of others
 
 

@@ -19,6 +19,7 @@ NODE_USER_PREFIX = "system:node:"
 NODES_GROUP = "system:nodes"
 NODE_LEASES = "kube-node-lease"
 _NO, _YES = Decision(False), Decision(True)
+_REMEMBERED, _LONGEST_REMEMBERED = 1024, 256
 
 _OWN_VERBS = frozenset({"get", "create", "update", "patch", "delete"})
 _SLICE_VERBS = frozenset({"list", "watch", "deletecollection"})
@@ -39,6 +40,8 @@ class NodeAuthorizer:
     def __init__(self, reader: ObjectReader) -> None:
         self._graph = NodeGraph(reader)
         self._rules = node_rules()
+        #: what the fixed rules say, by all that they look at; at most ``_REMEMBERED``
+        self._fixed: dict[tuple[str, str, str, str], Decision] = {}
 
     def start(self) -> None:
         self._graph.start()
@@ -58,8 +61,19 @@ class NodeAuthorizer:
             return Decision(False, f"unknown node for user {quote(user.name)}")
         reason = self._refusal(node, attributes)
         if reason is None:
-            return _YES if any(allows(rule, attributes) for rule in self._rules) else _NO
+            return self._by_rules(attributes)
         return Decision(False, reason) if reason else _YES
+
+    def _by_rules(self, asked: AuthorizationAttributes) -> Decision:
+        key = (asked.verb, asked.resource, asked.subresource, asked.group)
+        known = self._fixed.get(key) if asked.resource else _NO  # no rule speaks of a path
+        if known is None:
+            known = _YES if any(allows(rule, asked) for rule in self._rules) else _NO
+            if sum(map(len, key)) <= _LONGEST_REMEMBERED:
+                if len(self._fixed) >= _REMEMBERED:
+                    self._fixed.clear()
+                self._fixed[key] = known
+        return known
 
     def _refusal(self, node: str, asked: AuthorizationAttributes) -> str | None:
         """Why not, for what is a node's own or its pods'; "": it may; None: the fixed rules say."""

@@ -148,9 +148,10 @@ class NodeGraph:
     def _uses(self, node: str, resource: str, namespace: str, name: str) -> bool:
         """At most some hundred pods a node, each with a few references: not worth an index of them."""
         wanted = (resource, name)
-        return any(
-            key[0] == namespace and wanted in references for key, (_, references) in self._pods.get(node, {}).items()
-        )
+        for (where, _), (_, references) in self._pods.get(node, {}).items():
+            if where == namespace and wanted in references:
+                return True
+        return False
 
 
 def _may_change(pod: Obj) -> bool:

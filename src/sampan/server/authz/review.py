@@ -14,6 +14,7 @@ from sampan.api.kind import Kind
 from sampan.api.types import Obj
 from sampan.server.attributes import AuthorizationAttributes, Authorizer
 from sampan.server.authn.stage import AuthenticationStage
+from sampan.server.authz.node import is_node
 from sampan.server.authz.pods import part, parts, text
 from sampan.server.authz.rbac import RbacAuthorizer
 from sampan.server.authz.stage import pinned_fields
@@ -77,6 +78,10 @@ class Reviewer:
         namespace = spec.get("namespace")
         if not namespace:
             raise errors.BadRequest("no namespace on request")
+        partial: Obj = {"incomplete": False}
+        if is_node(user):
+            fault = "node authorizer does not support user rule resolution"
+            partial = {"incomplete": True, "evaluationError": fault}
         resource_rules, path_rules = [], []
         for rule in self._rbac.rules_for(user, namespace):
             wire = rule.wire()
@@ -84,7 +89,7 @@ class Reviewer:
                 resource_rules.append({key: value for key, value in wire.items() if key != "nonResourceURLs"})
             if rule.paths:
                 path_rules.append({"verbs": wire["verbs"], "nonResourceURLs": wire["nonResourceURLs"]})
-        return {"resourceRules": resource_rules, "nonResourceRules": path_rules, "incomplete": False}
+        return {"resourceRules": resource_rules, "nonResourceRules": path_rules, **partial}
 
 
 def user_wire(user: UserInfo) -> Obj:

@@ -21,7 +21,18 @@ _MAY_CHANGE = (
     "`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),"
     "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"
 )
+MIRROR_ANNOTATION = "kubernetes.io/config.mirror"
 _RESIZE_MAY_CHANGE = "only cpu and memory resources are mutable"
+
+
+def _mirror_annotation(new: Obj, old: Obj) -> Errors:
+    """A pod that shows what a node runs by itself never becomes another, nor another one such (upstream:
+    ``ValidatePodSpecificAnnotationUpdates``)."""
+    after, before = ((pod["metadata"].get("annotations") or {}).get(MIRROR_ANNOTATION) for pod in (new, old))
+    if after == before:
+        return []
+    what = "add" if before is None else "remove or update"
+    return [errors.forbidden(f"metadata.annotations[{MIRROR_ANNOTATION}]", f"may not {what} mirror pod annotation")]
 
 
 def _copy(value: Any) -> Any:
@@ -34,7 +45,7 @@ def _copy(value: Any) -> Any:
 
 def validate_update(new: Obj, old: Obj) -> Errors:
     spec, old_spec = new.get("spec") or {}, old.get("spec") or {}
-    found: Errors = []
+    found = _mirror_annotation(new, old)
     for key in ("containers", "initContainers"):
         if len(spec.get(key) or ()) != len(old_spec.get(key) or ()):
             return [errors.forbidden(f"spec.{key}", "pod updates may not add or remove containers")]
@@ -112,7 +123,7 @@ def _scheduling_gates(new: list[Obj], old: list[Obj]) -> Errors:
 def validate_status(new: Obj, old: Obj) -> Errors:
     """Of the containers of a pod that is never restarted, an ended one stays ended."""
     spec, old_spec = new.get("spec") or {}, old.get("spec") or {}
-    found: Errors = []
+    found = _mirror_annotation(new, old)
     if spec.get("nodeName") != old_spec.get("nodeName"):
         found.append(errors.forbidden("status.nodeName", "may not be changed directly"))
     policy = old_spec.get("restartPolicy", "Always")
