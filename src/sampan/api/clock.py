@@ -61,10 +61,15 @@ class SystemRandom(random.SystemRandom):
         return self.getrandbits(53) * 2.0**-53
 
 
+#: the bits of a UUID that say which kind it is
+_UUID_MASK = ~(0xF << 76) & ~(0x3 << 62)
+_UUID_VERSION = 4 << 76 | 2 << 62
+
+
 def random_uuid(random: Random) -> str:
     """The text of a random UUID (RFC 9562, version 4)."""
     bits = random.getrandbits(128)
-    digits = f"{(bits & ~(0xF << 76) & ~(0x3 << 62)) | 4 << 76 | 2 << 62:032x}"
+    digits = "%032x" % (bits & _UUID_MASK | _UUID_VERSION)
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 

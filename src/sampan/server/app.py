@@ -18,7 +18,16 @@ from typing import Self
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from sampan.api.registry import registry
-from sampan.api.resources import Resource
+from sampan.api.resources import (
+    LIMIT_RANGES,
+    NAMESPACES,
+    PRIORITY_CLASSES,
+    RUNTIME_CLASSES,
+    SERVICE_ACCOUNTS,
+    STORAGE_CLASSES,
+    Resource,
+)
+from sampan.api.transport import EventType
 from sampan.api.types import Obj
 from sampan.server.admission.chain import build_chain
 from sampan.server.allocators.allocations import Allocations
@@ -77,6 +86,14 @@ _FLOW_SCHEMAS = Resource("flowcontrol.apiserver.k8s.io", "v1", "flowschemas", "F
 _PRIORITY_LEVELS = Resource(
     "flowcontrol.apiserver.k8s.io", "v1", "prioritylevelconfigurations", "PriorityLevelConfiguration", False
 )
+
+
+#: what nearly every write is checked against: kept decoded, for it is few and asked for all the time
+_ASKED_BY_POLICY = (NAMESPACES, SERVICE_ACCOUNTS, LIMIT_RANGES, PRIORITY_CLASSES, RUNTIME_CLASSES, STORAGE_CLASSES)
+
+
+def _only_keep(kind: EventType, obj: Obj, previous: Obj | None, revision: int) -> None:
+    """Follows a cache so that it keeps its objects."""
 
 
 class AlwaysAllow:
@@ -188,6 +205,8 @@ class Server:
         stack.callback(self._surfaces.close)
         await self._surfaces.start()
         self._reader = SurfaceReader(self._surfaces)
+        for resource in _ASKED_BY_POLICY:
+            self._reader.subscribe(resource, _only_keep)
         self.allocations = Allocations(
             self._surfaces.current,
             self.store,

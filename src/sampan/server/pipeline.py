@@ -17,6 +17,7 @@ from sampan.api import errors
 from sampan.api.clock import Random, random_uuid
 from sampan.api.errors import ApiError
 from sampan.server import requestinfo
+from sampan.server.deadlines import Deadlines
 from sampan.server.errors import PlainNotFound, status_response, to_api_error
 from sampan.server.readnow import ReadsNow
 from sampan.server.render import Renderer
@@ -68,6 +69,7 @@ class Pipeline:
     def __init__(self, stages: Stages, limits: Limits, random: Random, reads: ReadsNow | None = None) -> None:
         self._stages, self._limits, self._random = stages, limits, random
         self._reads = reads
+        self._deadlines = Deadlines()
         #: requests being served that count against the limits
         self.reads = 0
         self.writes = 0
@@ -132,11 +134,13 @@ class Pipeline:
                 # A look-up in memory, with bounds of its own: not worth a timer.
                 await stages.authorize(request)
                 return await self._answer(request)
-            async with asyncio.timeout(seconds):
-                await stages.authorize(request)
-                return await self._answer(request)
+            return await self._deadlines.within(seconds, self._authorized(request))
         finally:
             self._leave(request)
+
+    async def _authorized(self, request: Request) -> Response:
+        await self._stages.authorize(request)
+        return await self._answer(request)
 
     async def _answer(self, request: Request) -> Response:
         return await self._stages.renderer.render(request, await self._dispatch(request))

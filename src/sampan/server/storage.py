@@ -133,10 +133,20 @@ class ResourceStorage:
 
     # The store
 
-    async def newest(self, key: str) -> CachedEntry | None:
-        """The entry as the store itself has it: for every answer that a cache which may be behind must not give."""
+    def cached(self, key: str) -> Stored | None:
+        """What the cache has, decoded at most once however often it is asked."""
+        entry = self.cache.get(key)
+        return self._stored(entry) if entry is not None else None
+
+    async def newest(self, key: str) -> Stored | None:
+        """What the store itself has: for every answer that a cache which may be behind must not give."""
         entry = await self.fresh(key)
-        return self.cache.wrap(entry) if entry is not None else None
+        return self._stored(self.cache.wrap(entry)) if entry is not None else None
+
+    def _stored(self, entry: CachedEntry) -> Stored:
+        value = None if entry.damaged else entry.value
+        obj = entry.kept() if value is not None else None
+        return Stored(self, entry.key, value, entry.revision, obj, damaged=value is None)
 
     async def fresh(self, key: str) -> Entry | None:
         """The same, as the store keeps it."""
@@ -146,7 +156,7 @@ class ResourceStorage:
         """Raises RevisionConflict, StoreUnavailable, RequestEntityTooLarge."""
         value = self.encode(obj)
         revision = await self.store.commit(key, expected, value, ttl_seconds=self.kind.ttl_seconds, note=obj)
-        return Stored(self, key, value, revision, self.with_revision(obj, revision))
+        return Stored(self, key, value, revision, note=obj)
 
     async def remove(self, key: str, expected: int) -> int:
         """The revision of the deletion. Raises RevisionConflict, StoreUnavailable."""
@@ -177,21 +187,33 @@ class Versioned(HasObject, Protocol):
 
 
 class Stored:
-    """``Versioned`` outside the cache. Decoded on first use; ``obj``: it already is."""
+    """``Versioned`` for one request. Decoded on first use and then kept; ``obj``: it already is; ``note``: what was
+    committed, of which the decoded form is made. ``damaged``: nobody can read it; ``object`` raises EntryDamaged."""
 
-    __slots__ = ("_obj", "_storage", "key", "revision", "value")
+    __slots__ = ("_note", "_obj", "_storage", "damaged", "key", "revision", "value")
 
     def __init__(
-        self, storage: ResourceStorage, key: str, value: bytes | None, revision: int, obj: Obj | None = None
+        self,
+        storage: ResourceStorage,
+        key: str,
+        value: bytes | None,
+        revision: int,
+        obj: Obj | None = None,
+        *,
+        note: Obj | None = None,
+        damaged: bool = False,
     ) -> None:
-        self.key, self.value, self.revision = key, value, revision
-        self._storage, self._obj = storage, obj
+        self.key, self.value, self.revision, self.damaged = key, value, revision, damaged
+        self._storage, self._obj, self._note = storage, obj, note
 
     def object(self) -> Obj:
         if self._obj is None:
-            if self.value is None:
-                raise ValueError("a rehearsed write has no object but its own")
-            self._obj = self._storage.decode(self.value, self.revision)
+            if self._note is not None:
+                self._obj = self._storage.with_revision(self._note, self.revision)
+            elif self.value is not None:
+                self._obj = self._storage.decode(self.value, self.revision)
+            else:
+                raise EntryDamaged(self.key, self.revision)
         return self._obj
 
 

@@ -143,6 +143,10 @@ class CachedEntry:
             self._object = obj
         return obj
 
+    def kept(self) -> Obj | None:
+        """The shared object, where objects are kept; None: whoever wants one has to decode it."""
+        return self.object() if self._codec.keep else None
+
     def forget(self) -> None:
         """Lets go of the decoded object."""
         self._object = None

@@ -41,7 +41,7 @@ async def evict(ctx: RestContext, request: Request) -> PlainResult:
     admitted = new_write(request, "CREATE", target, write, eviction, None)
     await ctx.admission.admit(admitted)
     await ctx.admission.validate(admitted)
-    current = target.storage.cache.get(target.key) or await target.storage.newest(target.key)
+    current = target.storage.cached(target.key) or await target.storage.newest(target.key)
     if current is None:
         raise target.not_found()
     pod = current.object()

@@ -25,7 +25,6 @@ from sampan.server.rest.update import MAX_ATTEMPTS, check_precondition_uid
 from sampan.server.results import ObjectResult, PlainResult, Result
 from sampan.server.storage import Stored, Versioned
 from sampan.server.target import Target
-from sampan.store.cache import CachedEntry
 from sampan.store.protocol import RevisionConflict
 
 ORPHAN, FOREGROUND = "orphan", "foregroundDeletion"
@@ -73,7 +72,7 @@ async def delete_object(ctx: RestContext, request: Request, target: Target, opti
     """
     storage, key = target.storage, target.key
     hook = ctx.hooks.of(storage.kind)
-    current: CachedEntry | None = storage.cache.get(key)
+    current = storage.cached(key)
     fresh = current is None
     if fresh:
         current = await storage.newest(key)
@@ -104,7 +103,7 @@ async def _admit(ctx: RestContext, request: Request, target: Target, options: De
 
 
 async def _remove_damaged(
-    ctx: RestContext, request: Request, target: Target, options: DeleteOptions, current: CachedEntry
+    ctx: RestContext, request: Request, target: Target, options: DeleteOptions, current: Stored
 ) -> Deleted:
     """What cannot be read can still be deleted; there are no finalizers left to ask, so it goes at once."""
     await _admit(ctx, request, target, options, None)

@@ -123,7 +123,7 @@ async def change_object(ctx: RestContext, request: Request, target: Target, chan
     """Raises NotFound, Conflict, Invalid, Forbidden."""
     storage, key = target.storage, target.key
     hook = ctx.hooks.of(storage.kind)
-    current: Versioned | None = storage.cache.get(key)
+    current = storage.cached(key)
     fresh = current is None
     if fresh:
         current = await storage.newest(key)
