@@ -10,7 +10,6 @@ import asyncio
 import gc
 import resource
 import ssl
-import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -25,6 +24,8 @@ from sampan.server.app import Server
 from sampan.server.config import ServerConfig
 from sampan.server.http import HttpServer
 from sampan.server.http.connection import HttpConnection
+
+from ..http.pki import issue
 
 # Loaded here, not by whichever test comes first: its two seconds are for itself.
 registry()
@@ -123,11 +124,8 @@ async def victim() -> AsyncIterator[Victim]:
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("pki")
-    cert, key = folder / "server.crt", folder / "server.key"
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-    command += ["-keyout", str(key), "-out", str(cert), "-days", "30", "-subj", "/CN=localhost"]
-    subprocess.run(command, check=True, capture_output=True)
-    return cert, key
+    issue(folder, "server", issue(folder, "ca"))
+    return folder / "server.crt", folder / "server.key"
 
 
 @pytest.fixture

@@ -1,26 +1,18 @@
-"""What only a real socket shows: TLS and client certificates, limits, streaming, upgrades, broken requests."""
+"""What only a real socket shows: limits, streaming, upgrades, broken requests."""
 
 from __future__ import annotations
 
 import asyncio
 import gzip
 import io
-import ssl
 from collections.abc import AsyncIterator
-from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import aiohttp
 import orjson
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from sampan.api.clock import SystemClock
-from sampan.server.http import HttpServer, TlsFiles, limited_warnings
+from sampan.server.http import HttpServer, limited_warnings
 from sampan.server.request import Request, Response
 
 
@@ -239,67 +231,4 @@ async def test_a_client_that_goes_away_cancels_its_handler() -> None:
     writer.close()
     async with asyncio.timeout(1):
         await cancelled.wait()
-    await server.close(1.0)
-
-
-def _certificate(
-    path: Path, name: str, issuer: tuple[x509.Certificate, Any] | None = None
-) -> tuple[x509.Certificate, Any]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = SystemClock().now()
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer[0].subject if issuer else subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=1))
-        .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .add_extension(
-            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False
-        )
-    )
-    certificate = builder.sign(issuer[1] if issuer else key, hashes.SHA256())
-    (path / f"{name}.crt").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    (path / f"{name}.key").write_bytes(pem)
-    return certificate, key
-
-
-async def test_tls_asks_for_client_certificates_without_requiring_them(tmp_path: Path) -> None:
-    authority = _certificate(tmp_path, "ca")
-    _certificate(tmp_path, "server", authority)
-    _certificate(tmp_path, "client", authority)
-    tls = TlsFiles(tmp_path / "server.crt", tmp_path / "server.key", tmp_path / "ca.crt")
-    server = HttpServer(echo, tls.context)
-    _, port = await server.start("127.0.0.1", 0)
-    for with_certificate in (False, True):
-        context = ssl.create_default_context(cafile=str(tmp_path / "ca.crt"))
-        if with_certificate:
-            context.load_cert_chain(tmp_path / "client.crt", tmp_path / "client.key")
-        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname="localhost")
-        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        answer = await reader.read()
-        assert b'"certificate":%s' % (b"true" if with_certificate else b"false") in answer
-        writer.close()
-    tls.reload()
-    await server.close(1.0)
-
-
-async def test_plain_http_on_the_tls_port_is_told_so_in_plain_text(tmp_path: Path) -> None:
-    authority = _certificate(tmp_path, "ca")
-    _certificate(tmp_path, "server", authority)
-    server = HttpServer(echo, TlsFiles(tmp_path / "server.crt", tmp_path / "server.key", None).context)
-    address = await server.start("127.0.0.1", 0)
-    for request in (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"POST /api HTTP/1.1\r\n"):
-        reader, writer = await asyncio.open_connection(*address)
-        writer.write(request)
-        head, _, body = (await reader.readuntil(b"server.\n")).partition(b"\r\n\r\n")
-        assert head.startswith(b"HTTP/1.0 400 Bad Request")
-        assert body == b"Client sent an HTTP request to an HTTPS server.\n"
-        writer.close()
-        await writer.wait_closed()
     await server.close(1.0)

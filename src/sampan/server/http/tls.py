@@ -9,6 +9,8 @@ import ssl
 from pathlib import Path
 from typing import Any
 
+from sampan.server.http.canames import name_authorities
+
 PLAIN_HTTP_ANSWER = (
     b"HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 48\r\n"
     b"Connection: close\r\n\r\n"
@@ -17,22 +19,31 @@ PLAIN_HTTP_ANSWER = (
 
 
 class _TlsObject(ssl.SSLObject):
-    """A TLS connection that, when its peer speaks plain HTTP, says so in plain HTTP before it fails."""
+    """A TLS connection that says why it fails: by its alert, or in plain HTTP to a peer that speaks plain HTTP.
 
-    plain: ssl.MemoryBIO | None = None
-    answered = False
+    Event loops drop a connection whose handshake fails at once, with whatever was still to be sent.
+    """
+
+    outgoing: ssl.MemoryBIO | None = None
+    failed: ssl.SSLError | None = None
 
     def do_handshake(self) -> None:
-        if self.answered:
-            raise ssl.SSLError(ssl.SSL_ERROR_SSL, "the client speaks plain HTTP")
+        if self.failed is not None:
+            raise self.failed
         try:
             super().do_handshake()
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise
         except ssl.SSLError as error:
-            if error.reason != "HTTP_REQUEST" or self.plain is None:
+            outgoing = self.outgoing
+            if outgoing is None:
                 raise
-            self.answered = True
-            self.plain.read()  # drops the alert of the failed handshake
-            self.plain.write(PLAIN_HTTP_ANSWER)
+            if error.reason == "HTTP_REQUEST":
+                outgoing.read()  # drops the alert
+                outgoing.write(PLAIN_HTTP_ANSWER)
+            if not outgoing.pending:
+                raise
+            self.failed = error
             # The event loop sends what is there and waits for more, which then fails for good.
             raise ssl.SSLWantReadError from error
 
@@ -45,7 +56,7 @@ class _LoadedContext(ssl.SSLContext):
     def wrap_bio(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, *args: Any, **named: Any) -> ssl.SSLObject:
         made = super().wrap_bio(incoming, outgoing, *args, **named)
         if isinstance(made, _TlsObject):
-            made.plain = outgoing
+            made.outgoing = outgoing
         return made
 
 
@@ -86,6 +97,7 @@ class TlsFiles:
         if self._client_ca is not None:
             context.load_verify_locations(self._client_ca)
             context.verify_mode = ssl.CERT_OPTIONAL
+            name_authorities(context, self._client_ca)
         return context
 
 
