@@ -11,6 +11,7 @@ from sampan.api.errors import Invalid
 from sampan.api.groups.core import pod_update, qos
 from sampan.api.kind import Kind
 from sampan.api.registry import registry
+from sampan.api.validation.security import sysctl_with_dots
 
 
 def _kind() -> Kind:
@@ -187,3 +188,43 @@ def test_a_gated_pod_says_so_from_the_start() -> None:
     POD.prepare_create(obj)
     assert obj["status"]["phase"] == "Pending"
     assert obj["status"]["conditions"][0]["reason"] == "SchedulingGated"
+
+
+@pytest.mark.parametrize(
+    ("name", "host", "why"),
+    [
+        ("net.ipv4.ip_forward", "", ""),
+        ("net/ipv4/conf/eth0.1/forwarding", "", ""),
+        ("kernel.shm_rmid_forced", "hostNetwork", ""),
+        ("net.core.somaxconn", "hostIPC", ""),
+        ("", "", "Required value"),
+        ("Net.ipv4", "", "must have at most 253 characters and match regex"),
+        ("net..ipv4", "", "must have at most 253 characters and match regex"),
+        ("net.ipv4\n", "", "must have at most 253 characters and match regex"),
+        ("a" * 254, "", "must have at most 253 characters and match regex"),
+        ("net.core.somaxconn", "hostNetwork", "may not be specified when 'hostNetwork' is true"),
+        ("net/core/somaxconn", "hostNetwork", "may not be specified when 'hostNetwork' is true"),
+        ("kernel.msgmax", "hostIPC", "may not be specified when 'hostIPC' is true"),
+        ("fs.mqueue.msg_max", "hostIPC", "may not be specified when 'hostIPC' is true"),
+    ],
+)
+def test_names_of_sysctls_are_checked_and_none_reaches_into_the_host(name: str, host: str, why: str) -> None:
+    context = {"sysctls": [{"name": name, "value": "1"}]}
+    found = POD.validate(pod(securityContext=context, **({host: True} if host else {})))
+    assert [(each.field, why in each.message()) for each in found] == (
+        [("spec.securityContext.sysctls[0].name", True)] if why else []
+    )
+
+
+def test_a_sysctl_is_stated_once() -> None:
+    twice = [{"name": "net.core.somaxconn", "value": value} for value in ("1", "2")]
+    (found,) = POD.validate(pod(securityContext={"sysctls": twice}))
+    assert (found.field, found.reason) == ("spec.securityContext.sysctls[1].name", "FieldValueDuplicate")
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [("net.core.x", "net.core.x"), ("net/core/x", "net.core.x"), ("net/ipv4/conf/eth0.1/x", "net.ipv4.conf.eth0/1.x")],
+)
+def test_a_sysctl_written_as_a_path_means_the_same(written: str, meant: str) -> None:
+    assert sysctl_with_dots(written) == meant

@@ -36,7 +36,12 @@ def pod_spec(spec: Obj, path: str) -> Errors:
     found += common.one_of(spec.get("restartPolicy"), RESTART_POLICIES, f"{path}.restartPolicy", must=True)
     found += common.one_of(spec.get("dnsPolicy"), DNS_POLICIES, f"{path}.dnsPolicy", must=True)
     found += object_metadata.validate_labels(spec.get("nodeSelector"), f"{path}.nodeSelector")
-    found += security.pod_security_context(spec.get("securityContext"), f"{path}.securityContext")
+    found += security.pod_security_context(
+        spec.get("securityContext"),
+        f"{path}.securityContext",
+        host_network=context.host_network,
+        host_ipc=bool(spec.get("hostIPC")),
+    )
     found += scheduling.affinity(spec.get("affinity"), f"{path}.affinity")
     found += scheduling.tolerations(spec.get("tolerations"), f"{path}.tolerations")
     found += scheduling.topology_spread(spec.get("topologySpreadConstraints"), f"{path}.topologySpreadConstraints")

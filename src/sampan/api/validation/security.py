@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import re
+
 from sampan.api import errors
 from sampan.api.types import Obj
 from sampan.api.validation import common
 from sampan.api.validation.common import Errors
 
 _MAX_ID = 2**31 - 1
+_SYSCTL_WORD = "[a-z0-9]([-_a-z0-9]*[a-z0-9])?"
+_SYSCTL = rf"({_SYSCTL_WORD}[\./])*{_SYSCTL_WORD}"
+_SYSCTL_LENGTH = 253
+#: kernel parameters that belong to the IPC namespace; those of the network's start with ``net.``
+_SYSCTLS_OF_IPC = ("kernel.sem", "kernel.shm", "kernel.msg", "fs.mqueue.")
 
 
 def _ids(context: Obj, path: str, *keys: str) -> Errors:
@@ -36,7 +43,37 @@ def _profile(profile: Obj | None, path: str) -> Errors:
     return found
 
 
-def pod_security_context(context: Obj | None, path: str) -> Errors:
+def sysctl_with_dots(name: str) -> str:
+    """A sysctl may be written as a path, ``net/ipv4/conf/eth0.1/forwarding``: then a dot is part of a word. Pure."""
+    first = re.search("[./]", name)
+    if first is None or first[0] == ".":
+        return name
+    return name.translate({ord("."): "/", ord("/"): "."})
+
+
+def _sysctls(sysctls: list[Obj] | None, path: str, *, host_network: bool, host_ipc: bool) -> Errors:
+    found: Errors = []
+    seen: set[str] = set()
+    for index, sysctl in enumerate(sysctls or ()):
+        name, where = sysctl.get("name", ""), f"{path}[{index}].name"
+        if not name:
+            found.append(errors.required(where))
+        elif len(name) > _SYSCTL_LENGTH or not re.fullmatch(_SYSCTL, name):
+            text = f"must have at most {_SYSCTL_LENGTH} characters and match regex {_SYSCTL}"
+            found.append(errors.invalid(where, name, text))
+        elif name in seen:
+            found.append(errors.duplicate(where, name))
+        elif host_network and sysctl_with_dots(name).startswith("net."):
+            found.append(errors.invalid(where, name, "may not be specified when 'hostNetwork' is true"))
+        elif host_ipc and sysctl_with_dots(name).startswith(_SYSCTLS_OF_IPC):
+            found.append(errors.invalid(where, name, "may not be specified when 'hostIPC' is true"))
+        seen.add(name)
+    return found
+
+
+def pod_security_context(
+    context: Obj | None, path: str, *, host_network: bool = False, host_ipc: bool = False
+) -> Errors:
     if not context:
         return []
     found = _ids(context, path, "fsGroup", "runAsUser", "runAsGroup")
@@ -44,14 +81,7 @@ def pod_security_context(context: Obj | None, path: str) -> Errors:
         if not 0 <= group <= _MAX_ID:
             text = f"must be between 0 and {_MAX_ID}, inclusive"
             found.append(errors.invalid(f"{path}.supplementalGroups[{index}]", group, text))
-    seen: set[str] = set()
-    for index, sysctl in enumerate(context.get("sysctls") or ()):
-        name = sysctl.get("name", "")
-        if not name:
-            found.append(errors.required(f"{path}.sysctls[{index}].name"))
-        elif name in seen:
-            found.append(errors.duplicate(f"{path}.sysctls[{index}].name", name))
-        seen.add(name)
+    found += _sysctls(context.get("sysctls"), f"{path}.sysctls", host_network=host_network, host_ipc=host_ipc)
     policies = ("OnRootMismatch", "Always")
     found += common.one_of(context.get("fsGroupChangePolicy"), policies, f"{path}.fsGroupChangePolicy")
     policies = ("Merge", "Strict")

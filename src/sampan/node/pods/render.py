@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import orjson
 
 from sampan.api.types import Obj
+from sampan.api.validation.security import sysctl_with_dots
 from sampan.node import runtime
 from sampan.node.config import NodeConfig
 from sampan.node.pods import resources, security, spec, state
@@ -123,7 +124,7 @@ def sandbox_config(
         supplemental_groups=security.supplemental_groups(pod),
         privileged=security.any_privileged(pod),
         seccomp=runtime.SecurityProfile("RuntimeDefault"),
-        sysctls={item["name"]: item["value"] for item in context.get("sysctls") or ()},
+        sysctls={sysctl_with_dots(item["name"]): item["value"] for item in context.get("sysctls") or ()},
     )
 
 

@@ -64,19 +64,35 @@ def _merge_approval(kind: Kind, new: Obj, old: Obj) -> Obj:
 
 
 def _validate_approval(kind: Kind, new: Obj, old: Obj) -> Errors:
+    path = "status.conditions"
     conditions = (new.get("status") or {}).get("conditions") or []
-    types = {condition.get("type") for condition in conditions}
-    if {"Approved", "Denied"} <= types:
-        text = "Approved and Denied conditions are mutually exclusive"
-        return [errors.invalid("status.conditions", "Denied", text)]
     found: Errors = []
-    before = {c.get("type") for c in (old.get("status") or {}).get("conditions") or []}
-    for gone in sorted({"Approved", "Denied", "Failed"} & before - types):
-        found.append(errors.forbidden("status.conditions", f'updates may not remove a condition of type "{gone}"'))
+    seen: set[str] = set()
     for index, condition in enumerate(conditions):
-        if condition.get("type") in ("Approved", "Denied") and condition.get("status") != "True":
-            path = f"status.conditions[{index}].status"
-            found.append(errors.not_supported(path, condition.get("status", ""), ("True",)))
+        found += _condition(condition, f"{path}[{index}]", seen)
+        seen.add(condition.get("type", ""))
+    before = {c.get("type") for c in (old.get("status") or {}).get("conditions") or []}
+    for gone in sorted({"Approved", "Denied", "Failed"} & before - seen):
+        found.append(errors.forbidden(path, f'updates may not remove a condition of type "{gone}"'))
+    return found
+
+
+def _condition(condition: Obj, path: str, seen: set[str]) -> Errors:
+    """``seen``: the types of the conditions before it."""
+    found: Errors = []
+    kind, status = condition.get("type", ""), condition.get("status", "")
+    if not kind:
+        found.append(errors.required(f"{path}.type"))
+    elif kind in seen:
+        found.append(errors.duplicate(f"{path}.type", kind))
+    allowed = ("True",) if kind in ("Approved", "Denied", "Failed") else ("False", "True", "Unknown")
+    if not status:
+        found.append(errors.required(f"{path}.status"))
+    elif status not in allowed:
+        found.append(errors.not_supported(f"{path}.status", status, allowed))
+    if {"Approved": "Denied", "Denied": "Approved"}.get(kind) in seen:
+        text = "Approved and Denied conditions are mutually exclusive"
+        found.append(errors.invalid(f"{path}.type", kind, text))
     return found
 
 
