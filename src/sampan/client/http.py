@@ -19,6 +19,7 @@ import orjson
 from yarl import URL
 
 from sampan.api.errors import ApiError, BadRequest, ServiceUnavailable, from_status
+from sampan.api.faults import cause
 from sampan.api.resources import Resource
 from sampan.api.transport import CacheView, Call, WatchEvent
 from sampan.client.kubeconfig import Connection
@@ -143,7 +144,7 @@ class HttpTransport:
                 self._token_stamp = stamp
         except OSError as error:
             if not self._token:
-                raise ServiceUnavailable(f"token file {path} cannot be read: {error}") from error
+                raise ServiceUnavailable(f"token file {path} cannot be read: {cause(error)}") from error
         return self._token
 
 
@@ -209,4 +210,13 @@ def _error(code: int, body: bytes) -> ApiError:
 
 
 def _describe(error: Exception) -> str:
-    return str(error) or type(error).__name__
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return cause(error.certificate_error)
+    if isinstance(error, aiohttp.ClientConnectorError):
+        words = cause(error.os_error)
+        return words if isinstance(error, aiohttp.ClientSSLError) else f"dial tcp {error.host}:{error.port}: {words}"
+    if isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientPayloadError):
+        return "unexpected EOF"
+    if isinstance(error, aiohttp.ClientResponseError):
+        return "malformed HTTP response"
+    return cause(error)

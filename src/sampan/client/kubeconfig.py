@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sampan.api.faults import cause
 from sampan.api.types import Obj
 
 SERVICE_ACCOUNT_DIR = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -181,7 +182,7 @@ def in_cluster(environ: Mapping[str, str] | None = None, directory: Path = SERVI
         ca_pem = (directory / "ca.crt").read_bytes()
         namespace = (directory / "namespace").read_text().strip()
     except OSError as error:
-        raise KubeConfigError(f"ServiceAccount files of the pod cannot be read: {error}") from error
+        raise KubeConfigError(f"ServiceAccount files of the pod cannot be read: {cause(error)}") from error
     server = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
     return Connection(server, ca_pem=ca_pem, token_file=directory / "token", namespace=namespace)
 
@@ -192,7 +193,7 @@ def _read(path: Path) -> Obj:
     try:
         content: Any = yaml.safe_load(path.read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise KubeConfigError(f"cannot read {path}: {error}") from error
+        raise KubeConfigError(f"cannot read {path}: {cause(error)}") from error
     if content is None:
         return {}
     if not isinstance(content, dict):
@@ -218,7 +219,7 @@ def _pem(entry: Obj, name: str) -> bytes:
             return base64.b64decode(data, validate=True)
         return Path(entry[name]).read_bytes() if entry.get(name) else b""
     except (binascii.Error, OSError) as error:
-        raise KubeConfigError(f"{name}: {error}") from error
+        raise KubeConfigError(f"{name}: {cause(error)}") from error
 
 
 def _encode(pem: bytes) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import orjson
 
+from sampan.api.faults import cause
 from sampan.client.kubeconfig import Connection, KubeConfig, KubeConfigError
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.instance import Instance
@@ -69,7 +70,7 @@ def remove(instance: Instance) -> list[str]:
         try:
             _remove_from(target, instance)
         except (ClusterError, OSError) as error:
-            problems.append(f"context {instance.context!r} stays in {target}: {error}")
+            problems.append(f"context {instance.context!r} stays in {target}: {cause(error)}")
     return problems
 
 

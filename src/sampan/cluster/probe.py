@@ -15,6 +15,7 @@ from typing import Any
 
 import orjson
 
+from sampan.api.faults import fault
 from sampan.cluster.instance import Instance
 
 
@@ -29,12 +30,12 @@ def connection(instance: Instance) -> Iterator[http.client.HTTPSConnection]:
         context = ssl.create_default_context(cafile=str(instance.pki / "ca.crt"))
         context.load_cert_chain(instance.pki / "admin.crt", instance.pki / "admin.key")
     except (OSError, ssl.SSLError) as error:
-        raise NotAnswering(f"credentials in {instance.pki}: {error}") from error
+        raise NotAnswering(f"credentials in {instance.pki}: {fault(error)}") from error
     opened = http.client.HTTPSConnection("127.0.0.1", instance.settings.api_port, timeout=5, context=context)
     try:
         yield opened
     except (OSError, http.client.HTTPException) as error:
-        raise NotAnswering(str(error) or type(error).__name__) from error
+        raise NotAnswering(fault(error)) from error
     finally:
         opened.close()
 

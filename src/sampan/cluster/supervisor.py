@@ -24,6 +24,7 @@ from pathlib import Path
 import orjson
 
 from sampan.api.clock import SystemClock, format_time
+from sampan.api.faults import cause, fault
 from sampan.cluster import containerd
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.instance import RUN_ROOT, STATE_ROOT, Instance, load
@@ -119,7 +120,7 @@ class Supervisor:
                 process = await self._start(child)
                 child.last_exit = describe_exit(await process.wait())
             except OSError as error:  # its program is gone, no memory, no room for its log
-                child.last_exit = f"cannot be started: {error}"
+                child.last_exit = f"cannot be started: {fault(error, 'exec')}"
             child.pid, child.process = None, None
             if self._stopping.is_set():
                 return
@@ -180,7 +181,7 @@ class Supervisor:
                 *child.program.after, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, cwd="/"
             )
         except OSError as error:
-            child.last_exit = f"what comes after it cannot be started: {error}"
+            child.last_exit = f"what comes after it cannot be started: {fault(error, 'exec')}"
             return
         finally:
             os.close(log)
@@ -211,7 +212,7 @@ class Supervisor:
             temporary.write_bytes(orjson.dumps(status))
             temporary.rename(self.instance.status_file)
         except OSError as error:  # the children matter more than what is told of them
-            sys.stderr.write(f"cannot write {self.instance.status_file}: {error}\n")
+            sys.stderr.write(f"cannot write {self.instance.status_file}: {cause(error)}\n")
 
 
 def restart_delay_seconds(quick_ends: int, ran_seconds: float) -> float:

@@ -13,6 +13,7 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
+from sampan.api.faults import cause
 from sampan.api.types import Obj
 from sampan.node.pods import resources, spec
 
@@ -88,7 +89,7 @@ class CgroupManager:
             try:
                 self._make_v1(base, directory)
             except OSError as error:
-                self._warn(f"{controller}: {error}")
+                self._warn(f"{controller}: {cause(error)}")
                 continue
             self._write(directory, settings.get(controller, {}))
         return path
@@ -120,7 +121,7 @@ class CgroupManager:
                     item.rmdir()
                 except OSError as error:
                     if error.errno not in (errno.ENOENT, errno.EBUSY, errno.ENOTEMPTY):
-                        self._warn(f"remove {item}: {error}")
+                        self._warn(f"remove {item}: {cause(error)}")
 
     def _make_v1(self, base: Path, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
@@ -144,14 +145,14 @@ class CgroupManager:
                 try:
                     (directory / "cgroup.subtree_control").write_text(f"+{controller}")
                 except OSError as error:
-                    self._warn(f"{controller}: {error}")
+                    self._warn(f"{controller}: {cause(error)}")
 
     def _write(self, directory: Path, values: Mapping[str, str]) -> None:
         for name, value in values.items():
             try:
                 (directory / name).write_text(value)
             except OSError as error:
-                self._warn(f"{name}: {error}")
+                self._warn(f"{name}: {cause(error)}")
 
     def _warn(self, text: str) -> None:
         if text not in self._warned and len(self._warned) < 100:

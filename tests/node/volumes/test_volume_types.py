@@ -65,6 +65,14 @@ async def test_config_map_files_have_default_mode_and_items_their_own(world: Wor
         ({"nfs": {"server": "s", "path": "/"}}, 'volume type "nfs" is not supported by this node'),
         ({"hostPath": {"path": "/no", "type": "Directory"}}, "hostPath type check failed: /no is not a directory"),
         ({"hostPath": {"path": "/etc", "type": "File"}}, "hostPath type check failed: /etc is not a file"),
+        (
+            {"hostPath": {"path": "/proc/no/such/f", "type": "FileOrCreate"}},
+            "open /proc/no/such/f: no such file or directory",
+        ),
+        (
+            {"hostPath": {"path": "/proc/no", "type": "DirectoryOrCreate"}},
+            "mkdir /proc/no: no such file or directory",
+        ),
         ({"hostPath": {"path": "/etc", "type": "Socket"}}, "hostPath type check failed: /etc is not a socket file"),
         (
             {"persistentVolumeClaim": {"claimName": "c"}},

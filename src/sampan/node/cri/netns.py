@@ -17,6 +17,7 @@ from typing import Any
 
 import orjson
 
+from sampan.api.faults import cause
 from sampan.node import runtime
 
 _CONNECT_SECONDS = 30.0
@@ -55,8 +56,7 @@ async def connect_local(sandbox_id: str, namespace: str, port: int) -> socket.so
 
 def _words(error: BaseException) -> str:
     if isinstance(error, OSError) and error.errno:
-        text = os.strerror(error.errno)
-        return f"connect: {text[:1].lower()}{text[1:]}"
+        return f"connect: {cause(error)}"
     return "i/o timeout"
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from sampan.api import resources
 from sampan.api.errors import ApiError
+from sampan.api.faults import fault
 from sampan.api.types import Obj
 from sampan.node.env import envfile
 from sampan.node.env.expansion import expand
@@ -189,9 +190,9 @@ class _Planner:
             if not optional:
                 raise ContainerConfigError(f'file "{path}" not found in volume "{volume}"') from None
         except (OSError, UnsafePath, ValueError) as error:
-            raise ContainerConfigError(f'couldn\'t parse env file "{path}": {error}') from error
+            raise ContainerConfigError(f'couldn\'t parse env file "{path}": {fault(error)}') from error
         if key not in found and not optional:
-            raise ContainerConfigError(f"environment variable key {key!r} not found in file {path!r}")
+            raise ContainerConfigError(f'environment variable key "{key}" not found in file "{path}"')
         return found.get(key)
 
     def _data(self, ref: ObjectRef, optional: bool) -> Mapping[str, str] | None:

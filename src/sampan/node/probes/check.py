@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 
+from sampan.api.faults import cause
 from sampan.api.types import Obj
 from sampan.node import runtime
 from sampan.node.pods.render import url_host
@@ -86,8 +86,27 @@ async def _exec(action: Obj, target: Target, source: runtime.Runtime, timeout_se
 
 
 def _dial_error(address: str, port: int, error: OSError) -> str:
-    text = os.strerror(error.errno).lower() if error.errno else str(error)
-    return f"dial tcp {url_host(address)}:{port}: connect: {text}"
+    words = cause(error)
+    if words == "no such host":
+        return f"dial tcp: lookup {address}: {words}"
+    return f"dial tcp {url_host(address)}:{port}: connect: {words}"
+
+
+def _exchange_error(address: str, port: int, error: Exception) -> str:
+    """Of a whole request, once it has begun or before."""
+    if isinstance(error, aiohttp.ClientConnectorError) and not isinstance(error, aiohttp.ClientSSLError):
+        return _dial_error(address, port, error.os_error)
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return cause(error.certificate_error)
+    if isinstance(error, aiohttp.ClientSSLError):
+        return cause(error.os_error)
+    if isinstance(error, aiohttp.ServerDisconnectedError | EOFError):
+        return "EOF"
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return "unexpected EOF"
+    if isinstance(error, aiohttp.ClientResponseError | aiohttp.InvalidURL):
+        return "malformed HTTP response"
+    return cause(error)
 
 
 async def _tcp(action: Obj, target: Target, timeout_seconds: float) -> Outcome:
@@ -113,6 +132,10 @@ def _http_headers(action: Obj) -> dict[str, str]:
     return headers
 
 
+class _TooManyRedirects(Exception):
+    """A pod that sends a probe from one place to the next."""
+
+
 @contextlib.asynccontextmanager
 async def _follow(
     session: aiohttp.ClientSession, url: str, headers: dict[str, str]
@@ -129,7 +152,7 @@ async def _follow(
                 yield response
                 return
             url = target
-    raise aiohttp.ClientPayloadError(f"stopped after {_REDIRECTS} redirects")
+    raise _TooManyRedirects(f"stopped after {_REDIRECTS} redirects")
 
 
 async def _http(action: Obj, target: Target, timeout_seconds: float) -> Outcome:
@@ -154,10 +177,10 @@ async def _http(action: Obj, target: Target, timeout_seconds: float) -> Outcome:
     except TimeoutError:
         text = "context deadline exceeded (Client.Timeout exceeded while awaiting headers)"
         return Outcome("failure", f'Get "{url}": {text}')
-    except aiohttp.ClientConnectorError as error:
-        return Outcome("failure", f'Get "{url}": {_dial_error(host, port, error.os_error)}')
+    except _TooManyRedirects as error:
+        return Outcome("failure", f'Get "{url}": {error}')
     except (aiohttp.ClientError, OSError) as error:
-        return Outcome("failure", f'Get "{url}": {error or type(error).__name__}')
+        return Outcome("failure", f'Get "{url}": {_exchange_error(host, port, error)}')
 
 
 async def _grpc(action: Obj, target: Target, timeout_seconds: float) -> Outcome:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
+from sampan.api.faults import fault
 from sampan.api.types import Obj
 from sampan.node.volumes.errors import SetupError
 from sampan.node.volumes.setup import Context, HostSetup, Setup
@@ -25,6 +26,15 @@ async def prepare(volume: Obj, context: Context) -> Setup:
     return HostSetup(Path(source["path"]), source.get("type") or "")
 
 
+def _make_directory(path: Path) -> None:
+    """Raises SetupError."""
+    try:
+        path.mkdir(parents=True, mode=0o755, exist_ok=True)
+        path.chmod(0o755)
+    except OSError as error:
+        raise SetupError(fault(error, "mkdir")) from error
+
+
 def check_host_path(path: Path, kind: str) -> None:
     """Creates it for the ``...OrCreate`` types. Raises SetupError with upstream's words, OSError."""
     if ".." in path.parts:
@@ -36,8 +46,7 @@ def check_host_path(path: Path, kind: str) -> None:
     is_right, complaint = _CHECKS[kind]
     if not path.exists():
         if kind == "DirectoryOrCreate":
-            path.mkdir(parents=True, mode=0o755, exist_ok=True)
-            path.chmod(0o755)
+            _make_directory(path)
         elif kind == "FileOrCreate":
             path.touch(mode=0o644)
             path.chmod(0o644)

@@ -18,6 +18,7 @@ from datetime import datetime
 from pathlib import Path
 
 from sampan.api.clock import Clock
+from sampan.api.faults import fault
 from sampan.api.types import Obj
 from sampan.node.env.expansion import expand_strict
 from sampan.node.env.fields import PodFacts
@@ -164,7 +165,7 @@ class VolumeManager:
                 async with state.lock:
                     await asyncio.to_thread(teardown.remove_tree, directory, self._mounter)
         except (OSError, layout.BadUid) as error:
-            raise VolumeError(f'UnmountVolume.TearDown failed for pod "{uid}" : {error}') from error
+            raise VolumeError(f'UnmountVolume.TearDown failed for pod "{uid}" : {fault(error, "remove")}') from error
 
     async def cleanup_orphans(self, known_uids: Collection[str]) -> list[str]:
         """Takes down what pods left that are not known any more; returns their UIDs. Failures are logged."""

@@ -21,6 +21,14 @@ _UMOUNT_NOFOLLOW = 8
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
+class MountFault(OSError):
+    operation = "mount"
+
+
+class UnmountFault(OSError):
+    operation = "umount"
+
+
 class Mounter(Protocol):
     """All methods raise OSError."""
 
@@ -65,7 +73,7 @@ class LinuxMounter:
                 return
             if code == errno.EBUSY and _libc.umount2(os.fsencode(target), _UMOUNT_NOFOLLOW | _MNT_DETACH) == 0:
                 continue  # someone looks at it; detached it is gone from the tree, which is what deleting needs
-            raise OSError(code, os.strerror(code), str(target))
+            raise UnmountFault(code, os.strerror(code), str(target))
 
     def mounts_below(self, root: Path) -> list[Path]:
         real = os.fspath(root)
@@ -110,7 +118,7 @@ def _mount(source: str, target: Path, fs_type: str | None, flags: int, options: 
     )
     if result != 0:
         code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code), str(target))
+        raise MountFault(code, os.strerror(code), str(target))
 
 
 def _unescape(field: bytes) -> bytes:

@@ -6,16 +6,11 @@ Nothing of what Python, OpenSSL or the HTTP library would say reaches a client.
 from __future__ import annotations
 
 import asyncio
-import os
 import ssl
 
 import aiohttp
 
-_TLS_WORDS = {
-    "WRONG_VERSION_NUMBER": "tls: first record does not look like a TLS handshake",
-    "CERTIFICATE_VERIFY_FAILED": "tls: failed to verify certificate",
-    "UNEXPECTED_EOF_WHILE_READING": "EOF",
-}
+from sampan.api.faults import cause, system_words
 
 
 def dial_fault(error: BaseException, address: str, port: int) -> str:
@@ -24,20 +19,18 @@ def dial_fault(error: BaseException, address: str, port: int) -> str:
     if isinstance(error, TimeoutError):
         return f"dial tcp {authority}: i/o timeout"
     if isinstance(error, ssl.SSLError):
-        return _tls_fault(error)
+        return cause(error)
     number = error.errno if isinstance(error, OSError) else None
     if number is None or number < 0:
         return f"dial tcp {authority}: connect: connection failed"
-    return f"dial tcp {authority}: connect: {_words(number)}"
+    return f"dial tcp {authority}: connect: {system_words(number)}"
 
 
 def exchange_fault(error: BaseException, address: str, port: int) -> str:
     """The same for a whole exchange over HTTP: connecting, sending, and the head of the answer."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
-        cause = (
-            error.certificate_error if isinstance(error, aiohttp.ClientConnectorCertificateError) else error.os_error
-        )
-        return _tls_fault(cause)
+        certificate = isinstance(error, aiohttp.ClientConnectorCertificateError)
+        return cause(error.certificate_error if certificate else error.os_error)
     if isinstance(error, aiohttp.ClientConnectorError):
         return dial_fault(error.os_error, address, port)
     if isinstance(error, aiohttp.ServerTimeoutError):
@@ -51,20 +44,7 @@ def exchange_fault(error: BaseException, address: str, port: int) -> str:
     if isinstance(error, TimeoutError):
         return "i/o timeout"
     if isinstance(error, ssl.SSLError):
-        return _tls_fault(error)
+        return cause(error)
     if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
-        return f"read tcp {address}:{port}: read: {_words(error.errno)}"
+        return f"read tcp {address}:{port}: read: {system_words(error.errno)}"
     return "EOF"
-
-
-def _tls_fault(error: BaseException) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError) and error.verify_message:
-        return f"tls: failed to verify certificate: x509: {error.verify_message}"
-    reason = error.reason if isinstance(error, ssl.SSLError) else ""
-    return _TLS_WORDS.get(reason or "", "tls: handshake failure")
-
-
-def _words(number: int) -> str:
-    """``connection refused``: the system's words with a small first letter, as Go has them."""
-    text = os.strerror(number)
-    return text[:1].lower() + text[1:]
