@@ -315,6 +315,12 @@ async def test_rings_that_share_a_budget_hold_no_more_together_and_the_oldest_ev
     assert budget.held == 0
 
 
+async def test_all_caches_share_one_limit_of_recent_events_unless_told_otherwise() -> None:
+    first, second = (WatchCache(MemoryStore(), f"/{name}/", describe, decode) for name in "ab")
+    other = WatchCache(MemoryStore(), "/a/", describe, decode, budget=RingBudget(1000))
+    assert first._ring._budget is second._ring._budget is not other._ring._budget
+
+
 async def test_the_order_of_a_shared_budget_does_not_grow_with_churn() -> None:
     store, budget = MemoryStore(history_limit=10), RingBudget(10_000_000)
     caches = [WatchCache(store, f"/r/{n}/", describe, decode, budget=budget, ring=5) for n in range(3)]

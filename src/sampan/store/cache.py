@@ -50,6 +50,8 @@ log = logging.getLogger(__name__)
 
 RING = 2048
 RING_BYTES = 2 * 1024 * 1024
+#: the limit of the recent events of all caches in the process that have no other
+_ALL_RINGS = RingBudget(16 * 1024 * 1024)
 WATCH_LIMIT = 10_000
 WATCH_BYTES = 8 * 1024 * 1024
 #: so many entries are read in one turn of the loop when a cache starts: a few milliseconds
@@ -86,8 +88,8 @@ class WatchCache:
 
         ``current`` gives the present form of a value; one that has it comes back as it is. ``adopt(note, revision)``
         gives the object of a commit's note, for callers who want objects; without it they are decoded. ``batch``
-        makes of bytes what followers are pushed. ``budget`` is shared by caches that shall not hold more events
-        together."""
+        makes of bytes what followers are pushed. ``budget`` is what this and other caches may hold of recent events
+        together; without one, that of all caches in the process."""
         if not prefix.endswith("/"):
             raise ValueError(f"prefix {prefix!r} does not end with /")
         self.store = store
@@ -99,7 +101,7 @@ class WatchCache:
         self._version = 0
         #: of the directories below: those that are not there have the resource's own
         self._versions: dict[str, int] = {}
-        self._ring = EventRing(ring, ring_bytes, budget or RingBudget(ring_bytes))
+        self._ring = EventRing(ring, ring_bytes, budget or _ALL_RINGS)
         self._watch_limit, self._watch_bytes = watch_limit, watch_bytes
         self._interests = Interests(prefix)
         self._channels: dict[Hashable, Channel] = {}

@@ -150,6 +150,9 @@ class EmbeddedStore(ABC):
     async def compact(self, revision: int) -> None: ...
 
     @abstractmethod
+    async def shrink(self) -> None: ...
+
+    @abstractmethod
     async def close(self) -> None: ...
 
     @abstractmethod

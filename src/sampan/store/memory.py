@@ -62,6 +62,9 @@ class MemoryStore(EmbeddedStore):
         if revision > self._oldest:
             self._forget_until(revision)
 
+    async def shrink(self) -> None:
+        """There is nothing to give back: what it holds is its state and its history."""
+
     async def close(self) -> None:
         self._closed = True
         self._expiry_timer.close()

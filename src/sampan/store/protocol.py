@@ -193,6 +193,10 @@ class Store(Protocol):
         """Forgets history before ``revision``: the state at ``revision`` and later stays readable."""
         ...
 
+    async def shrink(self) -> None:
+        """Gives back memory that only makes things quicker, such as pages of a file. Raises StoreUnavailable."""
+        ...
+
     async def close(self) -> None:
         """Finishes pending commits, releases files."""
         ...

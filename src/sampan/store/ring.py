@@ -21,8 +21,8 @@ _SPARE = 1024
 class RingBudget:
     """At most ``limit_bytes`` in all rings together; the oldest events go first, whichever ring has them.
 
-    Invariant: ``_order`` has ``(ring, revision)`` for each event of each ring, in the order of revisions; what else it
-    has belongs to events that are gone.
+    Invariant: ``_order`` has ``(ring, revision)`` for each event of each ring, in the order in which they came; what
+    else it has belongs to events that are gone.
     """
 
     __slots__ = ("_events", "_limit", "_order", "held")

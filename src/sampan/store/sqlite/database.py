@@ -317,6 +317,10 @@ class Database:
         with _mapped("the checkpoint failed"):
             self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
 
+    def shrink_writer(self) -> None:
+        with _mapped("memory cannot be given back"):
+            self._writer.execute("PRAGMA shrink_memory").fetchone()
+
     def free_bytes(self) -> int:
         """Room inside the file that deletes and compaction left."""
         with _mapped("cannot read the size"):
@@ -427,6 +431,9 @@ class Database:
         if (pages - free) * size > size_bytes:
             floor = max(floor, oldest + (revision - oldest + 7) // 8)
         return floor
+
+    def shrink_reader(self) -> None:
+        self._read("PRAGMA shrink_memory", ())
 
     def compacted_ms(self) -> int:
         value: int = self._read("SELECT value FROM meta WHERE name = 'compact_ms'", ())[0][0]

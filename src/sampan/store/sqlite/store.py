@@ -293,8 +293,23 @@ class SqliteStore(EmbeddedStore):
 
     async def raise_revision(self, revision: int) -> None:
         """Counts on from ``revision`` at the next start: after a restore, so that no revision means two things."""
+        await self._do(lambda: self._database.raise_revision(revision))
+
+    async def shrink(self) -> None:
+        await self._do(self._database.shrink_writer)
+        await self._read(self._database.shrink_reader)
+
+    async def _do(self, work: Callable[[], None]) -> None:
+        """In the writer thread. Raises StoreUnavailable."""
+        if self._refusal is not None:
+            raise self._refusal
         done: asyncio.Future[StoreError | None] = self._loop.create_future()
-        self._writer.submit(Job(lambda: self._database.raise_revision(revision), done.set_result))
+
+        def finished(error: StoreError | None) -> None:
+            if not done.done():  # the caller may be gone
+                done.set_result(error)
+
+        self._writer.submit(Job(work, finished))
         error = await done
         if error is not None:
             raise error
