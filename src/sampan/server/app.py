@@ -71,6 +71,7 @@ from sampan.server.supervision import Loops
 from sampan.server.surface import Surface, SurfaceReader, Surfaces
 from sampan.server.tokens import OpenIdDocuments, TokenIssuer
 from sampan.server.watching import Watching
+from sampan.store.footprint import Footprint
 from sampan.store.memory import MemoryStore
 from sampan.store.protocol import Store, StoreError
 from sampan.store.sqlite import SqliteStore
@@ -241,6 +242,7 @@ class Server:
         self._find_flow_headers()
         self.loops.keep("aggregate cluster roles", AggregationController(self._reader, loopback).run)
         self.loops.keep("age resource versions", self._age_versions)
+        self.loops.keep("give memory back", Footprint(self.store).run)
         self.loops.keep("repair addresses and ports", lambda: self.allocations.run(loopback))
         if self._openapi_files is not None:
             self.loops.keep("build OpenAPI", self._openapi_files.run)
