@@ -30,6 +30,11 @@ def api(request):
 
 
 @pytest.fixture
+def new_fake_api():
+    return fake_api.FakeApi
+
+
+@pytest.fixture
 def remote_api():
     return fake_api.FakeApi(in_process=False)
 

@@ -1,16 +1,19 @@
 """A small API server in memory, as a ``Transport``: atomic writes, one revision counter, conflicts, finalizers, watch.
 
-Loaded by the conftests of client and controllers. It has no defaults, admission or validation: tests supply whole
-objects. ``in_process`` chooses whether ``cache_view`` exists. ``fail_next`` injects errors; ``log`` keeps the writes.
+Loaded by the conftests of client, controllers and network. It has no defaults, admission or validation: tests supply
+whole objects. In all else it passes ``test_transport_contract``, as the real server does. ``in_process`` chooses
+whether ``cache_view`` exists. ``fail_next`` injects errors; ``log`` keeps the writes.
 """
 
 import asyncio
 import copy
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from sampan.api import errors
+from sampan.api import errors, fields, labels
+from sampan.api.kind import Kind
+from sampan.api.registry import registry
 from sampan.api.resources import Resource
 from sampan.api.transport import Call, WatchEvent
 
@@ -56,7 +59,8 @@ class FakeApi:
         self.uids = 0
         self.tables: dict[tuple[str, str], dict[tuple[str, str], dict[str, Any]]] = {}
         self.listeners: dict[tuple[str, str], list[Callable[..., None]]] = {}
-        self.history: list[tuple[tuple[str, str], str, dict[str, Any]]] = []
+        self.history: list[tuple[tuple[str, str], str, dict[str, Any], dict[str, Any] | None]] = []
+        self.pages: dict[str, tuple[int, list[dict[str, Any]]]] = {}
         self.compacted = 0
         self.log: list[tuple[str, str, str]] = []
         self.fail_next: list[tuple[str, str, Exception]] = []
@@ -79,8 +83,7 @@ class FakeApi:
         if call.method == "GET":
             if name:
                 return copy.deepcopy(self._get(address, namespace, name))
-            items = [obj for key, obj in sorted(self.table(address).items()) if not namespace or key[0] == namespace]
-            return {"metadata": {"resourceVersion": str(self.revision)}, "items": copy.deepcopy(items)}
+            return self._list(address, call.query, self._selection(address, namespace, call.query))
         self.log.append((call.method, f"{plural}/{sub}" if sub else plural, name or self._body_name(call)))
         if self.on_write:
             self.on_write(*self.log[-1])
@@ -91,8 +94,9 @@ class FakeApi:
         if call.method == "PATCH":
             return self._patch(address, namespace, name, sub, call)
         if call.method == "DELETE" and not name:
-            for space, each in [key for key in self.table(address) if not namespace or key[0] == namespace]:
-                self._delete(address, space, each, {})
+            selected = self._selection(address, namespace, call.query)
+            for space, each in [key for key, obj in self.table(address).items() if selected(obj)]:
+                self._delete(address, space, each, call.body or {})
             return {"kind": "Status", "status": "Success"}
         if call.method == "DELETE":
             return self._delete(address, namespace, name, call.body or {})
@@ -101,25 +105,38 @@ class FakeApi:
     @asynccontextmanager
     async def watch(self, call: Call) -> AsyncIterator[AsyncIterator[WatchEvent]]:
         await asyncio.sleep(0)
-        api_version, _, _, _, plural = parse(call.path)
+        api_version, namespace, _, _, plural = parse(call.path)
         address = (api_version, plural)
+        selected = self._selection(address, namespace, call.query)
         for index, (method, wanted, error) in enumerate(self.fail_next):
             if method == "WATCH" and wanted == plural:
                 del self.fail_next[index]
                 raise error
         queue: asyncio.Queue[WatchEvent | None] = asyncio.Queue()
-        after = int(call.query.get("resourceVersion") or 0)
-        if after < self.compacted:
-            queue.put_nowait(WatchEvent("ERROR", errors.Expired("too old resource version").status()))
-            queue.put_nowait(None)
-        else:
-            for at, kind, obj in self.history:
-                if at == address and int(obj["metadata"]["resourceVersion"]) > after:
-                    queue.put_nowait(WatchEvent(kind, copy.deepcopy(obj)))
+
+        def tell(kind: str, obj: dict[str, Any], previous: dict[str, Any] | None) -> None:
+            """As the selection sees it: what comes into it is added, what leaves it is deleted."""
+            was, is_now = previous is not None and selected(previous), kind != "DELETED" and selected(obj)
+            if was or is_now:
+                seen = "MODIFIED" if was and is_now else "ADDED" if is_now else "DELETED"
+                queue.put_nowait(WatchEvent(seen, copy.deepcopy(obj)))
 
         def changed(kind: str, obj: dict[str, Any], previous: Any, revision: int) -> None:
             if not self.deaf:
-                queue.put_nowait(WatchEvent(kind, copy.deepcopy(obj)))
+                tell(kind, obj, previous)
+
+        after = int(call.query.get("resourceVersion") or 0)
+        if not after:
+            for _, obj in sorted(self.table(address).items()):
+                if selected(obj):
+                    queue.put_nowait(WatchEvent("ADDED", copy.deepcopy(obj)))
+        elif after < self.compacted:
+            queue.put_nowait(WatchEvent("ERROR", errors.Expired("too old resource version").status()))
+            queue.put_nowait(None)
+        else:
+            for at, kind, obj, previous in self.history:
+                if at == address and int(obj["metadata"]["resourceVersion"]) > after:
+                    tell(kind, obj, previous)
 
         listeners = self.listeners.setdefault(address, [])
         listeners.append(changed)
@@ -183,8 +200,49 @@ class FakeApi:
 
     @staticmethod
     def _body_name(call: Call) -> str:
-        meta = call.body.get("metadata", {})
+        meta = (call.body or {}).get("metadata", {})
         return str(meta.get("name") or meta.get("generateName", ""))
+
+    @staticmethod
+    def _kind(address: tuple[str, str]) -> Kind | None:
+        *_, group, version = ["", *address[0].split("/")]
+        return registry().by_resource("" if group == "api" else group, version, address[1])
+
+    def _selection(
+        self, address: tuple[str, str], namespace: str, query: Mapping[str, str]
+    ) -> Callable[[dict[str, Any]], bool]:
+        by_labels = labels.parse(query.get("labelSelector", ""))
+        by_fields = fields.parse(query.get("fieldSelector", ""))
+        kind = self._kind(address)
+
+        def selected(obj: dict[str, Any]) -> bool:
+            meta = obj["metadata"]
+            if namespace and meta.get("namespace") != namespace:
+                return False
+            own = kind.selectable_fields(obj) if kind is not None and not by_fields.everything else {}
+            return by_labels.matches(meta.get("labels")) and by_fields.matches(fields.object_fields(obj, own))
+
+        return selected
+
+    def _list(
+        self, address: tuple[str, str], query: Mapping[str, str], selected: Callable[[dict[str, Any]], bool]
+    ) -> dict[str, Any]:
+        """A page's token names what is left of the list as it was when its first page was asked for."""
+        token = query.get("continue")
+        if token:
+            revision, items = self.pages[token]
+        else:
+            revision, items = self.revision, [obj for _, obj in sorted(self.table(address).items()) if selected(obj)]
+        meta: dict[str, Any] = {"resourceVersion": str(revision)}
+        limit = int(query.get("limit") or 0) or len(items)
+        if items[limit:]:
+            meta["continue"] = f"page-{len(self.pages)}"
+            self.pages[meta["continue"]] = revision, items[limit:]
+            if not query.get("labelSelector") and not query.get("fieldSelector"):
+                meta["remainingItemCount"] = len(items) - limit
+        kind = self._kind(address)
+        head = {"kind": f"{kind.kind}List", "apiVersion": kind.api_version} if kind is not None else {}
+        return {**head, "metadata": meta, "items": copy.deepcopy(items[:limit])}
 
     def _get(self, address: tuple[str, str], namespace: str, name: str) -> dict[str, Any]:
         obj = self.table(address).get((namespace, name))
@@ -193,7 +251,7 @@ class FakeApi:
         return obj
 
     def _tell(self, address: tuple[str, str], kind: str, obj: dict[str, Any], previous: Any) -> None:
-        self.history.append((address, kind, obj))
+        self.history.append((address, kind, obj, previous))
         for listener in list(self.listeners.get(address, ())):
             listener(kind, obj, previous, self.revision)
 
@@ -239,6 +297,10 @@ class FakeApi:
         if key in self.table(address):
             raise errors.already_exists(address[1], meta["name"])
         self.uids += 1
+        kind = self._kind(address)
+        if kind is not None:
+            body.setdefault("kind", kind.kind)
+            body.setdefault("apiVersion", kind.api_version)
         meta.setdefault("uid", f"uid-{self.uids}")
         meta.setdefault("creationTimestamp", self.now)
         if address[1] in ("replicasets", "deployments", "replicationcontrollers"):
@@ -269,10 +331,11 @@ class FakeApi:
         old = self._get(address, namespace, name)
         new = copy.deepcopy(old)
         _merge(new, call.body)
-        for field in ("uid", "resourceVersion"):
-            wanted = call.body.get("metadata", {}).get(field)
-            if wanted and wanted != old["metadata"][field]:
-                raise errors.conflict(address[1], name)
+        wanted = call.body.get("metadata", {})
+        if wanted.get("resourceVersion", old["metadata"]["resourceVersion"]) != old["metadata"]["resourceVersion"]:
+            raise errors.conflict(address[1], name)
+        if wanted.get("uid", old["metadata"]["uid"]) != old["metadata"]["uid"]:
+            raise errors.invalid_object(address[1], name, [errors.invalid("metadata.uid", wanted["uid"], "immutable")])
         return self._store(address, (namespace, name), new, old)
 
     def _delete(self, address: tuple[str, str], namespace: str, name: str, options: dict[str, Any]) -> dict[str, Any]:
