@@ -332,6 +332,21 @@ async def test_tokens_are_kept_by_hash_and_not_without_bound(
     assert stage.identify_now(with_token(tokens[4])) is not None
 
 
+async def test_long_tokens_take_the_place_of_many(
+    issuer: TokenIssuer, stage: AuthenticationStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sampan.server.authn.serviceaccount.KNOWN_BYTES", 200_000)
+    many = [AUDIENCE, *(str(number) for number in range(1500))]
+    tokens = [await issue(issuer, audiences=many) for _ in range(3)]
+    known = stage._tokens
+    for token in tokens:
+        await stage.apply(with_token(token))
+        assert len(known._known) == 1
+        assert known._bytes == sum(one.bytes for one in known._known.values()) <= 200_000
+    known.stop()
+    assert not (known._known or known._on or known._bytes)
+
+
 async def test_a_certificate_is_known_at_once(stage: AuthenticationStage, clock: Any) -> None:
     der = certificate(datetime(2026, 1, 2, tzinfo=UTC))
     asked = Request("GET", "/", {}, {}, peer_certificate=der)

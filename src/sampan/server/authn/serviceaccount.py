@@ -28,8 +28,10 @@ _EXTRA_PREFIX = "authentication.kubernetes.io/"
 #: an object on its way out keeps its tokens this long, so that a pod can use its own while it shuts down
 _DELETION_LEEWAY = timedelta(seconds=60)
 _CLOCK_SKEW_SECONDS = 60
-#: at about 3 kB each
 KNOWN_TOKENS = 4096
+KNOWN_BYTES = 32 * 1024 * 1024
+#: what a known token takes: of claims in many small pieces some ten times what they are in JSON
+_ENTRY_BYTES, _BYTES_A_CHARACTER = 1500, 8
 #: as upstream's cache of tokens
 JUDGED_AGAIN_SECONDS = 10.0
 #: no header of a request is longer, and no token of ours nearly as long
@@ -72,13 +74,14 @@ class _Known:
     #: what it stands on, at which revision; 0: only the store knew it
     standing: tuple[tuple[_Object, int], ...]
     changed: bool = False
+    bytes: int = 0
 
 
 class ServiceAccountTokens:
     """Judges tokens. ``audiences`` are the API server's own.
 
-    Invariants: ``_known`` holds at most ``KNOWN_TOKENS``, by hash: the tokens themselves are kept nowhere. ``_on`` is
-    its inverse by the objects they stand on; the changes of their resources are followed.
+    Invariants: ``_known`` holds at most ``KNOWN_TOKENS`` and about ``KNOWN_BYTES``, by hash: the tokens themselves are
+    kept nowhere. ``_on`` is its inverse by the objects they stand on; the changes of their resources are followed.
     """
 
     def __init__(
@@ -92,6 +95,7 @@ class ServiceAccountTokens:
         self._keys, self._issuers, self.audiences = tuple(keys), frozenset(issuers), tuple(audiences)
         self._reader, self._clock = reader, clock
         self._known: dict[bytes, _Known] = {}
+        self._bytes = 0
         self._on: dict[_Object, dict[bytes, None]] = {}
         self._followed: dict[Resource, Callable[[], None]] = {}
 
@@ -99,8 +103,8 @@ class ServiceAccountTokens:
         for unsubscribe in self._followed.values():
             unsubscribe()
         self._followed.clear()
-        self._known.clear()
-        self._on.clear()
+        for digest in tuple(self._known):
+            self._forget(digest)
 
     def check_now(self, token: str) -> UserInfo | None:
         """The user of a token for this server that is known and still good; None: only ``check`` can tell."""
@@ -124,6 +128,7 @@ class ServiceAccountTokens:
             if claims is None:
                 return None
             known = await self._judge(claims)
+            known.bytes = _ENTRY_BYTES + _BYTES_A_CHARACTER * len(token)
             self._remember(digest, known)
         granted = _intersection(known.audiences, audiences)
         if not granted:
@@ -144,15 +149,22 @@ class ServiceAccountTokens:
             self._follow(resource)
         if not all(revision and self._reader.revision(*on) == revision for on, revision in known.standing):
             return
-        if len(self._known) >= KNOWN_TOKENS:
-            self._forget(next(iter(self._known)))
+        self._forget(digest)  # another request may have been quicker
         self._known[digest] = known
+        self._bytes += known.bytes
+        while len(self._known) > KNOWN_TOKENS or self._bytes > KNOWN_BYTES:
+            self._forget(next(iter(self._known)))
+        if digest not in self._known:
+            return
         for on, _ in known.standing:
             self._on.setdefault(on, {})[digest] = None
 
     def _forget(self, digest: bytes) -> _Known | None:
         known = self._known.pop(digest, None)
-        for on, _ in known.standing if known is not None else ():
+        if known is None:
+            return None
+        self._bytes -= known.bytes
+        for on, _ in known.standing:
             tokens = self._on.get(on, {})
             tokens.pop(digest, None)
             if not tokens:
