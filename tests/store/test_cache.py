@@ -364,8 +364,21 @@ async def test_who_only_listens_makes_the_cache_keep_no_objects(store: Any, cach
     cache.subscribe(lambda *told: seen.append(told), keep=False)
     await put(store, "a")
     await put(store, "a")
-    assert [(t, o["rv"], p and p["rv"]) for t, o, p, _ in seen] == [("ADDED", 1, None), ("MODIFIED", 2, 1)]
+    assert [(t, o["rv"], p) for t, o, p, _ in seen] == [("ADDED", 1, None), ("MODIFIED", 2, None)]
     assert [entry._object for entry in cache.entries()] == [None]
+
+
+async def test_nothing_is_decoded_for_who_only_listens_to_a_writer_of_this_process(
+    store: Any, cache: WatchCache
+) -> None:
+    seen: list[Any] = []
+    stop = cache.subscribe(lambda *told: seen.append(told), keep=False)
+    obj = {"name": "a", "labels": {"color": "red"}}
+    await store.commit(f"{PREFIX}ns/a", 0, orjson.dumps(obj), note=obj)
+    assert seen[0][1] is obj
+    stop()
+    await put(store, "b")
+    assert len(seen) == 1
 
 
 async def test_states_that_were_replaced_are_kept_as_bytes_only(store: Any, cache: WatchCache) -> None:

@@ -107,6 +107,7 @@ class WatchCache:
         self._channels: dict[Hashable, Channel] = {}
         self._watches: dict[CacheWatch, None] = {}
         self._subscribers: tuple[Subscriber, ...] = ()
+        self._listeners: tuple[Subscriber, ...] = ()
         self._keepers = 0
         self._remove_listener: Callable[[], None] | None = None
         self._start_lock = asyncio.Lock()
@@ -154,7 +155,8 @@ class WatchCache:
             channel.close()
         for watch in tuple(self._watches):
             watch.close()
-        self._entries, self._subscribers, self._started = SortedMap(), (), False
+        self._entries, self._started = SortedMap(), False
+        self._subscribers = self._listeners = ()
         self._damaged, self._versions = set(), {}
         self._ring.clear()
 
@@ -314,15 +316,20 @@ class WatchCache:
         """Calls ``callback`` for each later change, at once and in order; returns the unsubscriber.
 
         Entries whose value cannot be read are not told of. ``keep``: the objects of all entries stay decoded from
-        now on, which takes several times the memory of their values; False for those who only listen.
+        now on, which takes several times the memory of their values. False for those who only listen: they are told
+        of no previous object, and of a new one as its writer left it, perhaps without the kind and the revision, so
+        that nothing is decoded for their sake.
         """
-        self._subscribers = (*self._subscribers, callback)
-        if keep:
+        if not keep:
+            self._listeners = (*self._listeners, callback)
+        else:
+            self._subscribers = (*self._subscribers, callback)
             self._keep(1)
 
         def unsubscribe() -> None:
+            self._listeners = tuple(other for other in self._listeners if other is not callback)
             rest = tuple(other for other in self._subscribers if other is not callback)
-            if keep and len(rest) < len(self._subscribers):
+            if len(rest) < len(self._subscribers):
                 self._keep(-1)
             self._subscribers = rest
 
@@ -360,8 +367,8 @@ class WatchCache:
         self._note_version(key, change.revision)
         event = _event(change.revision, entry, previous)
         self._ring.add(event)
-        if self._subscribers:
-            self._notify(event)
+        if self._subscribers or self._listeners:
+            self._notify(event, change.note)
         for target in self._interests.of(event):
             target.push(event)
         if previous is not None:
@@ -382,23 +389,28 @@ class WatchCache:
             self._versions[key[:end]] = revision
             end = key.find("/", end) + 1
 
-    def _notify(self, event: CacheEvent) -> None:
+    def _notify(self, event: CacheEvent, note: object | None) -> None:
         before = event.previous if event.previous is not None and not event.previous.damaged else None
         after = event.entry if event.type != "DELETED" and not event.entry.damaged else None
         if after is not None:
             kind: ChangeType = "MODIFIED" if before is not None else "ADDED"
-            shown = after.object()
+            shown: Obj = note if isinstance(note, dict) and not self._subscribers else after.object()
         elif before is not None:
             kind = "DELETED"
             shown = event.as_type("DELETED").object()
         else:
             return
-        previous = before.object() if before is not None else None
+        previous = before.object() if before is not None and self._subscribers else None
         for callback in self._subscribers:
-            try:
-                callback(kind, shown, previous, event.revision)
-            except Exception:  # one subscriber's fault must not cost the others the change
-                log.exception("subscriber of %s failed at revision %d", self.prefix, event.revision)
+            self._tell(callback, kind, shown, previous, event.revision)
+        for callback in self._listeners:
+            self._tell(callback, kind, shown, None, event.revision)
+
+    def _tell(self, callback: Subscriber, kind: ChangeType, shown: Obj, previous: Obj | None, revision: int) -> None:
+        try:
+            callback(kind, shown, previous, revision)
+        except Exception:  # one subscriber's fault must not cost the others the change
+            log.exception("subscriber of %s failed at revision %d", self.prefix, revision)
 
 
 def _event(revision: int, entry: CachedEntry | None, previous: CachedEntry | None) -> CacheEvent:

@@ -230,6 +230,16 @@ async def test_limit_ranges_complete_and_refuse(reader: Any, write: WriteOf) -> 
     )
 
 
+async def test_a_resize_stays_within_the_limit_ranges(reader: Any, write: WriteOf) -> None:
+    limits = {"type": "Container", "max": {"cpu": "1"}}
+    reader.put(LIMIT_RANGES, {"metadata": {"name": "l", "namespace": "ns"}, "spec": {"limits": [limits]}})
+    old, new = (pod(containers=[{"name": "c", "resources": {"limits": {"cpu": cpu}}}]) for cpu in ("1", "2"))
+    resize = write("pods", new, old=old, operation="UPDATE", subresource="resize")
+    text = 'pods "p" is forbidden: maximum cpu usage per Container is 1, but limit is 2'
+    assert await refusal(LimitRanger(reader), resize) == text
+    await LimitRanger(reader).validate(write("pods", new, old=old, operation="UPDATE"))
+
+
 async def test_a_claim_gets_the_newest_default_class(reader: Any, write: WriteOf) -> None:
     annotations = {"storageclass.kubernetes.io/is-default-class": "true"}
     for name, created in (("old", "2025-01-01T00:00:00Z"), ("new", "2026-01-01T00:00:00Z")):

@@ -41,7 +41,7 @@ class LimitRanger(Plugin):
     async def validate(self, attributes: AdmissionAttributes) -> None:
         if attributes.obj is None:
             return
-        if is_for(attributes, "pods", "CREATE"):
+        if is_for(attributes, "pods", "CREATE") or is_resize(attributes):
             faults = list(pod_violations(attributes.obj, self._items(attributes)))
         elif is_for(attributes, "persistentvolumeclaims", "CREATE", "UPDATE"):
             faults = list(claim_violations(attributes.obj, self._items(attributes)))
@@ -49,6 +49,12 @@ class LimitRanger(Plugin):
             return
         if faults:
             raise refuse(attributes, faults[0] if len(faults) == 1 else f"[{', '.join(faults)}]")
+
+
+def is_resize(attributes: AdmissionAttributes) -> bool:
+    """A running pod's resources change: its limits are those of a new one (KEP-1287)."""
+    where = (attributes.kind.group, attributes.kind.plural, attributes.subresource)
+    return where == ("", "pods", "resize") and attributes.operation == "UPDATE"
 
 
 def apply_defaults(pod: Obj, items: Iterable[Obj]) -> None:
