@@ -100,5 +100,5 @@ def parse_time(text: str) -> datetime:
     """A moment from RFC 3339, with or without a fraction. Raises ValueError."""
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
-        raise ValueError(f"time {text!r} has no zone")
+        raise ValueError(f'time "{text}" has no zone')
     return moment

@@ -18,7 +18,7 @@ from sampan.api.schema.decoding import (
     unknown_fields,
     wrong_type_message,
 )
-from sampan.api.schema.json_text import MAX_DEPTH, parse_json
+from sampan.api.schema.json_text import MAX_DEPTH, json_fault, parse_json
 from sampan.api.schema.nodes import AnyNode, Field, ListNode, MapNode, Node, ObjectNode, ScalarNode
 from sampan.api.schema.structural import apply_defaults, node_from_openapi
 
@@ -39,6 +39,7 @@ __all__ = [
     "decode",
     "duplicate_field_message",
     "go_type_name",
+    "json_fault",
     "load",
     "node_from_openapi",
     "normalise",

@@ -46,6 +46,15 @@ def parse_json(body: bytes, fault: str = _FAULT) -> tuple[Any, list[str]]:
     return value, find_duplicates(body)
 
 
+def json_fault(text: bytes) -> str | None:
+    """What is wrong with a text that should be JSON, in Go's words; None: nothing."""
+    try:
+        orjson.loads(_mended(text))
+    except orjson.JSONDecodeError as error:
+        return json_faults.describe(error)
+    return None
+
+
 def _loads(body: bytes, fault: str) -> Any:
     try:
         return orjson.loads(body)

@@ -20,6 +20,8 @@ from typing import Any
 from sampan.api import go_text, quantity
 
 INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
+#: A float64 holds every integer up to here, and Go writes it with an exponent from there.
+_EXACT, _EXPONENT_FROM = 2**53, 1e21
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 
 _TIME = re.compile(r"(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2})(?:[.,](\d+))?(Z|[+-]\d{2}:\d{2})", re.ASCII)
@@ -92,7 +94,17 @@ def _integer(value: Any) -> Any:
 
 
 def clean_number(value: Any) -> bool:
-    return type(value) is float or type(value) is int
+    """Go writes a float64 without fraction as an integer."""
+    if type(value) is float:
+        return not value.is_integer() or abs(value) >= _EXPONENT_FROM
+    return type(value) is int and -_EXACT <= value <= _EXACT
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        number = float(value)
+        return int(number) if number.is_integer() and abs(number) < _EXPONENT_FROM else number
+    raise _wrong(value)
 
 
 # --- bytes
@@ -259,7 +271,7 @@ STRING = ScalarType("string", "string", lambda value: type(value) is str, _strin
 BOOL = ScalarType("bool", "bool", lambda value: type(value) is bool, _bool, False, bool)
 INT32 = ScalarType("int32", "int32", clean_int32, _integer, 0)
 INT64 = ScalarType("int64", "int64", clean_int64, _integer, 0)
-NUMBER = ScalarType("number", "float64", clean_number, _string, 0)
+NUMBER = ScalarType("number", "float64", clean_number, _number, 0)
 BYTES = ScalarType("bytes", "[]uint8", clean_bytes, _bytes, "")
 TIME = ScalarType("time", "v1.Time", _own_text(_canonical_time), _time_converter(_canonical_time), None)
 MICRO_TIME = ScalarType(

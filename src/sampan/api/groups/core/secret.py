@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-import orjson
-
-from sampan.api import errors, names
+from sampan.api import errors, names, schema
 from sampan.api.groups import printing, selectable
 from sampan.api.kind import Column, Kind
 from sampan.api.types import Obj
@@ -57,10 +54,8 @@ def _validate_type(secret: Obj, kind: str, data: Obj) -> Errors:
     found = [errors.required(f"data[{key}]") for key in _REQUIRED_KEYS.get(kind, ()) if key not in data]
     if kind in _JSON_TYPES and not found:
         key = _REQUIRED_KEYS[kind][0]
-        try:
-            orjson.loads(base64.b64decode(data[key]))
-        except (orjson.JSONDecodeError, binascii.Error) as error:
-            found.append(errors.invalid(f"data[{key}]", _REDACTED, str(error)))
+        if fault := schema.json_fault(base64.b64decode(data[key])):
+            found.append(errors.invalid(f"data[{key}]", _REDACTED, fault))
     if kind == "kubernetes.io/basic-auth" and not ({"username", "password"} & data.keys()):
         found += [errors.required("data[username]"), errors.required("data[password]")]
     if kind == "kubernetes.io/service-account-token":
