@@ -8,8 +8,9 @@ can be read out of their sources. The output names, for every definition of the 
 ``Presence`` of ``sampan.api.schema.nodes`` but the commonest: a field that is not named is left out when it holds its
 zero value. One definition a line, sorted: re-running with the same input reproduces the file byte for byte.
 
-Types newer than the description take the facts of the same type in an older version of their group, and what is left
-is guessed as upstream's API conventions have it (optional numbers and booleans are pointers, all else omits).
+Types and fields newer than the description take the facts of the same type in another version of their group, and what
+is left is guessed as upstream's types mostly have it: what is required is always written, optional structs, numbers and
+booleans are pointers, all else omits.
 """
 
 from __future__ import annotations
@@ -44,32 +45,39 @@ def presence(fact: Facts) -> str:
     return NULL if pointer or fact["kind"] in ("slice", "map", "bytes") or fact.get("type") in _NULL_STRUCTS else ALWAYS
 
 
-def guess(name: str, raw: Facts, required: bool) -> str:
-    """Of a field that no description knows."""
-    if name in ("metadata", "spec") and "$ref" in raw:
+def guess(name: str, raw: Facts, *, required: bool, new_type: bool) -> str:
+    """Of a field that no description knows. What is added to an old type does not change what is written of it."""
+    if new_type and "$ref" in raw and name in ("metadata", "spec", "status"):
         return ALWAYS
-    if raw.get("type") in ("string", "array", "object") and raw.get("format") != "date-time":
-        return OMITTED
-    return ALWAYS if required and raw.get("type") in ("integer", "boolean") else KEPT
+    if required:
+        return NULL if raw.get("type") in ("array", "object") else ALWAYS
+    return OMITTED if raw.get("type") in ("string", "array", "object") else KEPT
 
 
-def older(name: str, types: Types) -> Facts:
-    """The facts of this type in the newest other version of its group; empty when it is new there."""
+def versions(name: str, types: Types) -> dict[str, Facts]:
+    """The facts of this type; of fields that it does not have those in other versions of its group, newest first."""
     package, _, kind = name.rpartition(".")
     group = package.rpartition(".")[0]
-    found = [other for other in types if re.fullmatch(rf"{re.escape(group)}\.v\w+\.{kind}", other)]
-    return types[max(found)] if found else {}
+    others = [other for other in types if re.fullmatch(rf"{re.escape(group)}\.v\w+\.{kind}", other)]
+    found: dict[str, Facts] = {}
+    for other in (*sorted(others), name):
+        found |= types.get(other, {})
+    return found
 
 
 def compile_presence(types: Types, loaded: schema.Schema) -> bytes:
     lines = []
     for name in sorted(loaded.names()):
         raw = loaded.raw(name)
-        facts = types.get(name) or older(name, types)
+        facts = versions(name, types)
         fields: dict[str, list[str]] = {ALWAYS: [], KEPT: [], NULL: [], OMITTED: []}
         for key, part in raw.get("properties", {}).items():
             fact = facts.get(key)
-            found = presence(fact) if fact is not None else guess(key, part, key in raw.get("required", ()))
+            found = (
+                presence(fact)
+                if fact is not None
+                else guess(key, part, required=key in raw.get("required", ()), new_type=not facts)
+            )
             fields[found].append(key)
         entry = {key: fields[key] for key in (ALWAYS, KEPT, NULL) if fields[key]}
         if entry:
