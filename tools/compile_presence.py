@@ -88,7 +88,8 @@ def compile_presence(types: Types, loaded: schema.Schema) -> bytes:
 def main() -> None:
     if len(sys.argv) != 2:
         sys.exit(__doc__)
-    data = compile_presence(json.loads(Path(sys.argv[1]).read_bytes()), schema.load())
+    loaded = schema.Schema((TARGET.parent / "kubernetes-1.37.json").read_bytes(), b"")
+    data = compile_presence(json.loads(Path(sys.argv[1]).read_bytes()), loaded)
     TARGET.write_bytes(data)
     print(f"{TARGET.name}: {len(data)} bytes")
 

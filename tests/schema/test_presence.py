@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -158,3 +161,50 @@ def test_facts_of_some_fields(name: str, key: str, presence: str) -> None:
 def test_creation_time_is_omitted_when_nothing() -> None:
     meta = schema.load().definition("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta")
     assert schema.decode(meta, {"creationTimestamp": None}).value == {}
+
+
+# --- the tool that compiles them
+
+
+@cache
+def tool() -> Any:
+    path = Path(__file__).parents[2] / "tools/compile_presence.py"
+    spec = importlib.util.spec_from_file_location("compile_presence", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("fact", "presence"),
+    [
+        ({"kind": "bool", "omitempty": True}, "omitted"),
+        ({"kind": "int32", "omitempty": True, "pointer": True}, "kept"),
+        ({"kind": "string"}, "always"),
+        ({"kind": "struct", "omitempty": True, "type": "x.Spec"}, "always"),
+        ({"kind": "struct", "omitempty": True, "omitzero": True, "type": "x.Spec"}, "omitted"),
+        ({"kind": "struct", "omitempty": True, "type": "io.k8s.apimachinery.pkg.apis.meta.v1.Time"}, "null"),
+        ({"kind": "struct", "type": "io.k8s.apimachinery.pkg.api.resource.Quantity"}, "always"),
+        ({"kind": "struct", "pointer": True, "type": "x.Spec"}, "null"),
+        ({"kind": "slice"}, "null"),
+    ],
+)
+def test_a_struct_tag_says_what_is_written(fact: dict[str, Any], presence: str) -> None:
+    assert tool().presence(fact) == presence
+
+
+def test_a_new_version_of_a_type_takes_what_is_known_of_the_old_ones() -> None:
+    types = {"a.g.v1beta1.Kind": {"x": {"kind": "bool"}}, "a.g.v1.Kind": {"y": {"kind": "bool"}}, "a.g.v1.Kinds": {}}
+    assert tool().versions("a.g.v2.Kind", types).keys() == {"x", "y"}
+
+
+def test_the_compiled_file_is_in_the_form_that_the_tool_writes() -> None:
+    data = tool().TARGET.read_bytes()
+    parsed = orjson.loads(data)
+    assert list(parsed) == sorted(parsed)
+    assert data.splitlines()[1:-1] == [
+        orjson.dumps(name) + b":" + orjson.dumps(entry) + (b"," if name != list(parsed)[-1] else b"")
+        for name, entry in parsed.items()
+    ]
