@@ -32,8 +32,6 @@ def test_paths():
 
 
 def test_metadata():
-    assert objects.object_key(POD) == "n/a"
-    assert objects.object_key({"metadata": {"name": "node"}}) == "node"
     assert objects.controller_of(POD) == {"uid": "y", "controller": True}
     assert objects.is_controlled_by(POD, {"metadata": {"uid": "y"}})
     assert objects.controller_of({}) is None

@@ -1,23 +1,25 @@
 """Request metrics as a scraper sees them."""
 
+from typing import Any
+
 from sampan.server.metrics import Metrics
 from sampan.server.request import Request, RequestInfo
 
 
-def scrape(metrics: Metrics) -> dict[str, float]:
-    response = metrics.handle(Request("GET", "/metrics", {}, {}))
+async def scrape(metrics: Metrics) -> dict[str, float]:
+    response = await metrics.handle(Request("GET", "/metrics", {}, {}))
     assert response is not None
     assert isinstance(response.body, bytes)
     lines = [line for line in response.body.decode().splitlines() if not line.startswith("#")]
     return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
 
 
-def test_requests_are_counted_by_code_and_sorted_by_duration() -> None:
+async def test_requests_are_counted_by_code_and_sorted_by_duration() -> None:
     metrics = Metrics()
     info = RequestInfo(False, "get", "/healthz")
     for status, seconds in ((200, 0.005), (200, 0.3), (404, 100.0)):
         metrics.observe(info, status, seconds)
-    seen = scrape(metrics)
+    seen = await scrape(metrics)
     by_code = {name: value for name, value in seen.items() if name.startswith("apiserver_request_total")}
     assert sorted(by_code.values()) == [1.0, 2.0]
     buckets = [value for name, value in seen.items() if name.startswith("apiserver_request_duration_seconds_bucket")]
@@ -26,3 +28,30 @@ def test_requests_are_counted_by_code_and_sorted_by_duration() -> None:
     assert seen[next(name for name in seen if name.startswith("apiserver_request_duration_seconds_count"))] == 3.0
     total = seen[next(name for name in seen if name.startswith("apiserver_request_duration_seconds_sum"))]
     assert abs(total - 100.305) < 1e-9
+
+
+async def test_random_subresources_and_paths_make_no_series(api: Any) -> None:
+    """Anybody can ask for them, credentials or not."""
+    before = len(await scrape(api.server.metrics))
+    for number in range(50):
+        await api("GET", f"/api/v1/namespaces/default/pods/x/nothing-{number}")
+        await api("GET", f"/apis/group-{number}/v1/things")
+        await api("GET", f"/path-{number}")
+    after = await scrape(api.server.metrics)
+    assert not any("nothing-" in name or "group-" in name or "path-" in name for name in after)
+    assert len(after) - before < 120  # a histogram of each of three verbs and scopes at most
+
+
+async def test_a_scrape_shows_what_the_server_is_doing(api: Any) -> None:
+    await api("POST", "/api/v1/namespaces/default/configmaps", {"metadata": {"name": "a"}})
+    watch = api.watch("/api/v1/namespaces/default/configmaps?watch=1")
+    assert (await anext(watch))["type"] == "ADDED"
+    seen = await scrape(api.server.metrics)
+    labels = 'group="",resource="configmaps",scope="namespace",subresource="",verb="WATCH",version="v1"'
+    assert seen[f"apiserver_longrunning_requests{{{labels}}}"] == 1
+    assert seen['apiserver_resource_objects{group="",resource="configmaps"}'] == 1
+    assert seen['apiserver_current_inflight_requests{request_kind="readOnly"}'] == 0
+    assert seen['sampan_loop_running{loop="age resource versions"}'] == 1
+    await watch.aclose()
+    after = await scrape(api.server.metrics)
+    assert not any("WATCH" in name and "longrunning" in name for name in after)

@@ -107,12 +107,6 @@ def is_controlled_by(obj: Mapping[str, Any], owner: Mapping[str, Any]) -> bool:
     return reference is not None and reference.get("uid") == uid(owner)
 
 
-def object_key(obj: Mapping[str, Any]) -> str:
-    """``namespace/name``; only the name for what is cluster-scoped. The key of work queues."""
-    space = namespace(obj)
-    return f"{space}/{name(obj)}" if space else name(obj)
-
-
 def equal_semantics(left: Any, right: Any) -> bool:
     """Equal as the API sees it: absent, null and empty are one, and order of keys means nothing
     (``equality.Semantic``). ``1`` and ``True`` differ."""

@@ -57,7 +57,7 @@ from sampan.server.http import HttpServer, TlsFiles
 from sampan.server.kinds import OWN_VERBS
 from sampan.server.lists import ListMemo
 from sampan.server.local import LocalTransport
-from sampan.server.metrics import Metrics
+from sampan.server.metrics import Labels, Metrics
 from sampan.server.openapi.files import OpenApiFiles
 from sampan.server.pipeline import Limits, Pipeline, Stages
 from sampan.server.readnow import ReadsNow
@@ -201,7 +201,7 @@ class Server:
         if self.store is None:
             self.store = await self._open_store()
         stack.push_async_callback(self.store.close)
-        self._surfaces = Surfaces(Surface.build(registry(), self.store))
+        self._surfaces = Surfaces(Surface.build(registry(), self.store), self.watching.drop)
         # Not before the last request: an empty cache would say 404 to it.
         stack.callback(self._surfaces.close)
         await self._surfaces.start()
@@ -342,6 +342,7 @@ class Server:
                 observe=self.metrics.observe,
             ),
         )
+        self.metrics.follow(_State(self, self._pipeline))
         self.health.add("started", lambda: None if self.started.is_set() else "the server is starting", ("readyz",))
 
     def _authorizer(self, rbac: RbacAuthorizer) -> Authorizer:
@@ -416,6 +417,33 @@ class Server:
 
     def _flow_headers_of(self, user: UserInfo) -> Mapping[str, str]:
         return self._flow_headers.get(PRIVILEGED_GROUP in user.groups, {})
+
+
+class _State:
+    """``sampan.server.metrics.State`` of a server."""
+
+    def __init__(self, server: Server, pipeline: Pipeline) -> None:
+        self._server, self._pipeline = server, pipeline
+
+    def inflight(self) -> Mapping[str, int]:
+        return {"readOnly": self._pipeline.reads, "mutating": self._pipeline.writes}
+
+    def longrunning(self) -> Mapping[Labels, int]:
+        watches = self._server.watching.counts()
+        return {**self._pipeline.connections} | {
+            ("WATCH", group, version, resource, "", scope): count
+            for (group, version, resource, scope), count in watches.items()
+        }
+
+    def refused(self) -> Mapping[str, int]:
+        return {"429": self._pipeline.refused}
+
+    def objects(self) -> Mapping[tuple[str, str], int]:
+        storages = self._server.surface.storages()
+        return {(storage.kind.group, storage.kind.plural): storage.cache.count() for storage in storages}
+
+    def loops(self) -> Mapping[str, tuple[bool, int]]:
+        return {name: (not loop.fault, loop.failures) for name, loop in self._server.loops.kept.items()}
 
 
 def _own_address(bound: str) -> str:

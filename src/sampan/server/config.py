@@ -23,13 +23,9 @@ class ServerConfig:
     #: the address that other machines reach this server at; "": found from the machine
     advertise_address: str = ""
 
-    store: Literal["memory", "sqlite", "etcd"] = "memory"
+    store: Literal["memory", "sqlite"] = "memory"
     #: where the sqlite store and caches on disk live
     data_dir: Path | None = None
-    etcd_endpoints: tuple[str, ...] = ()
-    etcd_ca: Path | None = None
-    etcd_cert: Path | None = None
-    etcd_key: Path | None = None
 
     tls_cert: Path | None = None
     tls_key: Path | None = None

@@ -52,6 +52,11 @@ def to_api_error(error: BaseException) -> ApiError:
         return too_large_resource_version(error.revision, error.current)
     if isinstance(error, store.WatchOverflow):
         return errors.Expired("the watch did not keep up with the changes; list again")
+    if isinstance(error, store.EntryDamaged):
+        return errors.InternalError(
+            f"the stored value of {error.key.removeprefix('/registry/')} at resourceVersion {error.revision} is "
+            "damaged and cannot be read; it can be deleted, or restored from a backup"
+        )
     if isinstance(error, store.StoreUnavailable):
         return errors.ServiceUnavailable(f"the store refused the write: {error}", retry_after_seconds=1)
     if isinstance(error, TimeoutError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -19,6 +20,7 @@ from sampan.api.errors import ApiError
 from sampan.server import requestinfo
 from sampan.server.deadlines import Deadlines
 from sampan.server.errors import PlainNotFound, status_response, to_api_error
+from sampan.server.metrics import Labels, request_labels
 from sampan.server.readnow import ReadsNow
 from sampan.server.render import Renderer
 from sampan.server.request import Handler, Request, RequestInfo, Response, UserInfo
@@ -73,6 +75,10 @@ class Pipeline:
         #: requests being served that count against the limits
         self.reads = 0
         self.writes = 0
+        #: connections that are being served (exec, logs, proxies), by their metric labels
+        self.connections: Counter[Labels] = Counter()
+        #: requests that were refused because there were too many
+        self.refused = 0
 
     def answer_now(self, request: Request) -> Response | None:
         """The answer of an ordinary read, without waiting for anything; None: ``handle`` has to be asked."""
@@ -123,7 +129,7 @@ class Pipeline:
         await stages.impersonate(request)
         if requestinfo.is_long_running(request.info):
             await stages.authorize(request)
-            return await self._answer(request)
+            return await self._long(request)
         seconds = self._deadline(request)
         refusal = self._enter(request)
         if refusal is not None:
@@ -137,6 +143,18 @@ class Pipeline:
             return await self._deadlines.within(seconds, self._authorized(request))
         finally:
             self._leave(request)
+
+    async def _long(self, request: Request) -> Response:
+        if request.info.verb == "watch":  # is counted where it lives on
+            return await self._answer(request)
+        labels = request_labels(request.info)
+        self.connections[labels] += 1
+        try:
+            return await self._answer(request)
+        finally:
+            self.connections[labels] -= 1
+            if not self.connections[labels]:
+                del self.connections[labels]
 
     async def _authorized(self, request: Request) -> Response:
         await self._stages.authorize(request)
@@ -172,6 +190,7 @@ class Pipeline:
         reading = request.info.verb in _READ_VERBS
         present, limit = (self.reads, self._limits.reads) if reading else (self.writes, self._limits.writes)
         if present >= limit and PRIVILEGED_GROUP not in request.user.groups:
+            self.refused += 1
             text = b"Too many requests, please try again later.\n"
             return Response(429, text, "text/plain; charset=utf-8", {"Retry-After": "1"})
         if reading:

@@ -109,8 +109,10 @@ def _upgrade(kinds: Registry, stored: Kind) -> Callable[[Obj, str], Obj]:
 class Surfaces:
     """The one changeable thing: which surface new requests get."""
 
-    def __init__(self, surface: Surface) -> None:
+    def __init__(self, surface: Surface, dropped: Callable[[ResourceStorage], None] = lambda storage: None) -> None:
+        """``dropped`` is told of every storage that is served no longer."""
         self.current = surface
+        self._dropped = dropped
 
     async def start(self) -> None:
         """Fills the caches; after it everything a surface has answers at once. Raises StoreError."""
@@ -128,6 +130,7 @@ class Surfaces:
         for storage in before.storages():
             if id(storage) not in kept:
                 storage.cache.close()
+                self._dropped(storage)
 
     def close(self) -> None:
         """Ends all watches."""

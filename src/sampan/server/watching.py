@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
@@ -26,7 +27,7 @@ from sampan.server.negotiation import Media
 from sampan.server.options import parse_resource_version
 from sampan.server.request import Request, Response
 from sampan.server.results import Bookmark, Failure, Step, WatchResult
-from sampan.server.storage import View
+from sampan.server.storage import ResourceStorage, View
 from sampan.server.stream import Batch, Stream
 from sampan.store.cache import CacheEvent, CacheWatch
 from sampan.store.channels import Channel
@@ -127,6 +128,23 @@ class Watching:
             self._pulled.discard(opened)
             opened.close()
 
+    def counts(self) -> Counter[tuple[str, str, str, str]]:
+        """Open watches by group, version, resource and scope (``resource``, ``namespace``, ``cluster``)."""
+        found: Counter[tuple[str, str, str, str]] = Counter()
+        for pushed in self._pushed:
+            result = pushed.result
+            if result is not None:
+                kind, selection = result.view.kind, result.selection
+                scope = "namespace" if selection.prefix != selection.storage.prefix else "cluster"
+                found[kind.group, kind.version, kind.plural, scope] += 1
+        return found
+
+    def drop(self, storage: ResourceStorage) -> None:
+        """Ends the watches of what is served no longer."""
+        for pushed in tuple(self._pushed):
+            if pushed.result is not None and pushed.result.view.storage is storage:
+                pushed.end()
+
     def stop(self) -> None:
         """Ends all watches cleanly; later ones end at once. Reads and writes go on."""
         self._stopping = True
@@ -180,6 +198,11 @@ class _Pushed:
         self._leave: Callable[[], None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._end = 0.0
+
+    @property
+    def result(self) -> WatchResult | None:
+        """What was asked; None once it is closed."""
+        return self._result
 
     def start(self, stream: Stream) -> None:
         assert self._result is not None

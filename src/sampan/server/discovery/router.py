@@ -36,7 +36,9 @@ class NonResourceHandlers:
 
     async def handle(self, request: Request) -> Response:
         """Raises NotFound, MethodNotAllowed, NotAcceptable."""
-        response = self._health.handle(request) or self._metrics.handle(request) or self._discovery.handle(request)
+        response = (
+            self._health.handle(request) or await self._metrics.handle(request) or self._discovery.handle(request)
+        )
         if response is None and self._openapi is not None:
             response = await self._openapi.handle(request)
         if response is None:

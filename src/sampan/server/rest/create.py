@@ -34,9 +34,11 @@ async def create(ctx: RestContext, request: Request) -> ObjectResult:
 
 
 def match_namespace(obj: Obj, target: Target) -> None:
-    """The body's namespace is that of the URL, or absent and then filled in. Raises BadRequest."""
+    """The body's namespace is that of the URL, or absent and then filled in; a cluster-scoped object has none, whatever
+    the body says. Raises BadRequest."""
     meta = obj["metadata"]
     if not target.kind.namespaced:
+        meta.pop("namespace", None)
         return
     if meta.get("namespace", target.namespace) not in (target.namespace, ""):
         raise errors.BadRequest("the namespace of the provided object does not match the namespace sent on the request")
