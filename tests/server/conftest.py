@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from random import Random
 from typing import Any
 from urllib.parse import parse_qs
@@ -25,6 +26,10 @@ from sampan.server.app import Server
 from sampan.server.config import ServerConfig
 from sampan.server.request import Request
 from sampan.server.stream import Batch
+from sampan.store.memory import MemoryStore
+from sampan.store.protocol import Store
+from sampan.store.sqlite import SqliteStore
+from sampan.testing.yielding import YieldingStore
 
 # Loaded here, not by whichever test comes first: its two seconds are for itself.
 registry()
@@ -156,9 +161,33 @@ def api_of() -> type[Api]:
     return Api
 
 
+#: What a test marked ``every_store`` runs on. The rest run on the first: they are about what is above the store.
+STORES = ("memory", "sqlite", "yielding")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "store" in metafunc.fixturenames and metafunc.definition.get_closest_marker("every_store"):
+        metafunc.parametrize("store", STORES, indirect=True)
+
+
 @pytest.fixture
-async def api() -> AsyncIterator[Api]:
-    clock = FixedClock(NOW)
+def clock() -> FixedClock:
+    return FixedClock(NOW)
+
+
+@pytest.fixture
+async def store(request: pytest.FixtureRequest, clock: FixedClock, tmp_path: Path) -> Store:
+    """The server's own to close."""
+    match getattr(request, "param", STORES[0]):
+        case "sqlite":
+            return await SqliteStore.open(tmp_path / "store", clock=clock)
+        case "yielding":
+            return YieldingStore(7, clock=clock)
+    return MemoryStore(clock=clock)
+
+
+@pytest.fixture
+async def api(store: Store, clock: FixedClock) -> AsyncIterator[Api]:
     config = ServerConfig(
         listen=False,
         bootstrap=False,
@@ -167,16 +196,15 @@ async def api() -> AsyncIterator[Api]:
         clock=clock,
         random=Random(1),
     )
-    async with Server(config) as server:
+    async with Server(config, store=store) as server:
         made = Api(server, clock)
         await made("POST", "/api/v1/namespaces", {"metadata": {"name": "default"}})
         yield made
 
 
 @pytest.fixture
-async def guarded_api(certificate_of: Callable[..., bytes]) -> AsyncIterator[Api]:
+async def guarded_api(certificate_of: Callable[..., bytes], store: Store, clock: FixedClock) -> AsyncIterator[Api]:
     """The same with the default admission plugins, RBAC and the node authorizer: asked by who may do everything."""
-    clock = FixedClock(NOW)
     config = ServerConfig(listen=False, bootstrap=False, clock=clock, random=Random(1), openapi=False)
     group = "rbac.authorization.k8s.io"
     everything = {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}
@@ -185,7 +213,7 @@ async def guarded_api(certificate_of: Callable[..., bytes]) -> AsyncIterator[Api
         "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": "all"},
         "subjects": [{"apiGroup": group, "kind": "Group", "name": "admins"}],
     }
-    async with Server(config) as server:
+    async with Server(config, store=store) as server:
         writer = server.local_transport()
         for path, obj in (
             (f"/apis/{group}/v1/clusterroles", {"metadata": {"name": "all"}, "rules": [everything]}),

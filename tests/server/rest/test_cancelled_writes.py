@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.every_store
+
 SERVICES = "/api/v1/namespaces/default/services"
 SPEC = {"clusterIP": "10.96.0.77", "ports": [{"port": 80}]}
 

@@ -9,6 +9,8 @@ import pytest
 
 from sampan.api.resources import CONFIG_MAPS
 
+pytestmark = pytest.mark.every_store
+
 CMS = "/api/v1/namespaces/default/configmaps"
 
 

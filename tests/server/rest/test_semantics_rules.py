@@ -13,6 +13,8 @@ import pytest
 from sampan.server.attributes import AuthorizationAttributes, Decision
 from sampan.server.rest import create
 
+pytestmark = pytest.mark.every_store
+
 NS = "/api/v1/namespaces/default"
 CMS, PODS = f"{NS}/configmaps", f"{NS}/pods"
 JSON_PATCH, MERGE = "application/json-patch+json", "application/merge-patch+json"

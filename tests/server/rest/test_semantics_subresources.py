@@ -9,6 +9,8 @@ import pytest
 
 from sampan.server.request import UserInfo
 
+pytestmark = pytest.mark.every_store
+
 NS = "/api/v1/namespaces/default"
 MERGE = "application/merge-patch+json"
 CSRS = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
