@@ -183,7 +183,7 @@ class SimulatedRuntime:
         if entry.container.state != "created":
             raise runtime.RuntimeCallError(f"container {container_id} is in {entry.container.state} state")
         if not self._sandboxes[entry.container.sandbox_id].ready:
-            raise runtime.RuntimeCallError(f"sandbox container {entry.container.sandbox_id!r} is not running")
+            raise runtime.RuntimeCallError(f'sandbox container "{entry.container.sandbox_id}" is not running')
         entry.container = replace(entry.container, state="running", started_at=self._clock.now())
         behaviour = self._behaviour(entry)
         if behaviour.run_seconds is not None:

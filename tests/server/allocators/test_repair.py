@@ -240,3 +240,12 @@ async def test_a_late_release_leaves_the_number_to_whoever_has_it_now(cluster: A
     late = {"metadata": {"namespace": "ns", "name": "old"}, "spec": {"type": "ClusterIP", "clusterIPs": ["10.96.0.9"]}}
     await hook.committed(None, late, None)
     assert (await cluster.records())[0] == {"10.96.0.9": "s"}
+
+
+async def test_a_pass_looks_at_nothing_when_nothing_changed(cluster: Any) -> None:
+    await cluster.create("s")
+    repair = cluster.servers[0].allocations._repair
+    found = await repair.run_pass()
+    assert await repair.run_pass() is found
+    await cluster.create("t")
+    assert await repair.run_pass() is not found

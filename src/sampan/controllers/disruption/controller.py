@@ -112,7 +112,7 @@ class DisruptionController:
         else:
             owner = await self._read_scale(namespace, controller)
         if owner is None:
-            raise NoScale(f"found no controllers for pod {pod['metadata']['name']!r}")
+            raise NoScale(f'found no controllers for pod "{pod["metadata"]["name"]}"')
         return owner["metadata"]["uid"], int(owner["spec"].get("replicas") or 0)
 
     async def _read_scale(self, namespace: str, controller: OwnerReference) -> Obj | None:

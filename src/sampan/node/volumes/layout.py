@@ -11,7 +11,7 @@ class BadUid(ValueError):
 
 def pod_directory(root: Path, uid: str) -> Path:
     if not uid or uid in (".", "..") or "/" in uid or "\0" in uid:
-        raise BadUid(f"pod uid {uid!r} cannot be a directory name")
+        raise BadUid(f'pod uid "{uid}" cannot be a directory name')
     return root / "pods" / uid
 
 

@@ -59,16 +59,16 @@ def open_beneath(root: int, path: str, flags: int, *, follow: bool) -> int:
         if code in (errno.ENOSYS, errno.EPERM):  # kernel before 5.6, or a seccomp filter that does not know it
             return _walk_beneath(root, path, flags)
         if code in (errno.EXDEV, errno.ELOOP):
-            raise UnsafePath(f"path {path!r} leaves its directory")
+            raise UnsafePath(f'path "{path}" leaves its directory')
         raise OSError(code, os.strerror(code), path)
-    raise UnsafePath(f"path {path!r} keeps changing")
+    raise UnsafePath(f'path "{path}" keeps changing')
 
 
 def _walk_beneath(root: int, path: str, flags: int) -> int:
     """The slow way, component by component; refuses every symlink, also those that stay below."""
     parts = [part for part in path.split("/") if part not in ("", ".")]
     if ".." in parts:
-        raise UnsafePath(f"path {path!r} leaves its directory")
+        raise UnsafePath(f'path "{path}" leaves its directory')
     current = os.dup(root)
     try:
         for index, part in enumerate(parts):
@@ -78,11 +78,11 @@ def _walk_beneath(root: int, path: str, flags: int) -> int:
             os.close(current)
             current = following
             if stat.S_ISLNK(os.fstat(current).st_mode):
-                raise UnsafePath(f"path {path!r} contains a symlink")
+                raise UnsafePath(f'path "{path}" contains a symlink')
     except OSError as error:
         os.close(current)
         if error.errno == errno.ELOOP:
-            raise UnsafePath(f"path {path!r} contains a symlink") from error
+            raise UnsafePath(f'path "{path}" contains a symlink') from error
         raise
     except UnsafePath:
         os.close(current)
@@ -104,7 +104,7 @@ def open_regular(root: Path, path: str, *, follow: bool = False) -> int:
         os.close(directory)
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
-        raise UnsafePath(f"{path!r} is not a regular file")
+        raise UnsafePath(f'"{path}" is not a regular file')
     return fd
 
 
@@ -113,7 +113,7 @@ def read_regular(root: Path, path: str, limit_bytes: int) -> bytes:
     with os.fdopen(open_regular(root, path, follow=True), "rb") as file:
         data = file.read(limit_bytes + 1)
     if len(data) > limit_bytes:
-        raise ValueError(f"{path!r} is larger than {limit_bytes} bytes")
+        raise ValueError(f'"{path}" is larger than {limit_bytes} bytes')
     return data
 
 
@@ -128,7 +128,7 @@ def make_directories_beneath(root: int, path: str, mode: int) -> int:
     try:
         for part in (part for part in path.split("/") if part not in ("", ".")):
             if part == "..":
-                raise UnsafePath(f"path {path!r} leaves its directory")
+                raise UnsafePath(f'path "{path}" leaves its directory')
             done.append(part)
             try:
                 following = open_beneath(root, "/".join(done), os.O_PATH | os.O_DIRECTORY, follow=True)

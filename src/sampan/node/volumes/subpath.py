@@ -17,9 +17,9 @@ from sampan.node.volumes.safepath import UnsafePath, make_directories_beneath, o
 def bind_subpath(volume: Path, subpath: str, target: Path, mounter: Mounter) -> Path:
     """Returns ``target``. Creates the directory when the volume has nothing there. Raises OSError, UnsafePath."""
     if subpath.startswith("/"):
-        raise UnsafePath(f"error SubPath {subpath!r} must not be an absolute path")
+        raise UnsafePath(f'error SubPath "{subpath}" must not be an absolute path')
     if ".." in subpath.split("/"):
-        raise UnsafePath(f"unable to provision SubPath {subpath!r}: must not contain '..'")
+        raise UnsafePath(f'unable to provision SubPath "{subpath}": must not contain ".."')
     root = open_directory(volume)
     try:
         try:

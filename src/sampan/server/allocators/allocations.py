@@ -76,7 +76,7 @@ class Allocations:
         """Runs until cancelled."""
         reporter = Reporter(writer, self._reader, self._port_range, self._clock, self._random)
         loop = asyncio.get_running_loop()
-        unsubscribe = self._reader.subscribe(IP_ADDRESSES, self._on_address)
+        unsubscribe = self._reader.subscribe(IP_ADDRESSES, self._on_address, keep=False)
         try:
             await reporter.report(self._findings, loop.time())
             self._findings = []

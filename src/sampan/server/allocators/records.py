@@ -85,6 +85,11 @@ class Records:
     def __init__(self, storage: RecordStorage, form: Form) -> None:
         self._storage, self._form = storage, form
 
+    @property
+    def version(self) -> int:
+        """Another one whenever a record changed."""
+        return self._storage.cache.version()
+
     def looks_taken(self, name: str) -> bool:
         """As the cache has it, which may be behind."""
         return self._storage.cache.get(self._storage.key("", name)) is not None

@@ -51,6 +51,13 @@ class Plan:
     findings: list[Finding] = field(default_factory=list)
     suspects: dict[tuple[str, int], float] = field(default_factory=dict)
 
+    def add(self, other: Plan) -> None:
+        self.missing += other.missing
+        self.wrong += other.wrong
+        self.leaked += other.leaked
+        self.findings += other.findings
+        self.suspects |= other.suspects
+
 
 def plan_repair(
     claims: Mapping[str, Sequence[Owner]],
@@ -62,7 +69,8 @@ def plan_repair(
     in_range: Callable[[str], bool],
     reserved: Callable[[str], bool],
 ) -> Plan:
-    """What to do about the records of one pool. Pure; ``now`` is of the loop's clock, as ``suspects`` are.
+    """What to do about the records of one pool. Pure; ``now`` is of the loop's clock, as ``suspects`` are. Each number
+    is decided by itself, so that a pass may take them in parts.
 
     ``claims``: by number, the Services that say it is theirs, oldest first. ``unreadable``: Services that are there but
     cannot be read: what they hold stays.
@@ -96,20 +104,46 @@ def plan_repair(
     return plan
 
 
+@dataclass(slots=True)
+class Claims:
+    """What stored Services say is theirs. ``by_name``: one mapping a pool; ``unreadable``: see ``plan_repair``."""
+
+    by_name: list[dict[str, list[Owner]]]
+    unreadable: set[Owner] = field(default_factory=set)
+
+
 class Services:
     """The stored Services, as a pass looks at them."""
 
     def __init__(self, storage: ResourceStorage) -> None:
         self._storage = storage
 
-    async def read(self) -> dict[Owner, Obj | None]:
-        """All, oldest first; None for one that cannot be read. Other tasks run in between."""
-        found: dict[Owner, Obj | None] = {}
-        for entry in sorted(self._storage.cache.entries(), key=lambda entry: entry.created):
+    @property
+    def version(self) -> int:
+        """Another one whenever a Service changed."""
+        return self._storage.cache.version()
+
+    async def read(self, parts: Sequence[Repaired]) -> Claims:
+        """Of all Services, the oldest first where several claim one number. Others run in between."""
+        found = Claims([{} for _ in parts])
+        born: dict[Owner, int] = {}
+        for count, entry in enumerate(self._storage.cache.entries(), 1):
             namespace, _, name = entry.key[len(self._storage.prefix) :].partition("/")
-            found[Owner(namespace, name)] = None if entry.damaged else entry.object()
-            if not len(found) % _CHUNK:
+            owner = Owner(namespace, name)
+            if entry.damaged:
+                found.unreadable.add(owner)
+            else:
+                service = entry.object()
+                for part, by_name in zip(parts, found.by_name, strict=True):
+                    for number in part.names(service):
+                        by_name.setdefault(number, []).append(owner)
+                        born[owner] = entry.created
+            if not count % _CHUNK:
                 await asyncio.sleep(0)
+        for by_name in found.by_name:
+            for owners in by_name.values():
+                if len(owners) > 1:
+                    owners.sort(key=born.__getitem__)
         return found
 
     async def claims(self, owner: Owner, holds: Callable[[Obj], bool]) -> bool:
@@ -133,21 +167,31 @@ class Repaired:
     reserved: Callable[[str], bool]
     suspects: dict[tuple[str, int], float] = field(default_factory=dict)
 
-    async def run_pass(self, services: Services, claimed: Mapping[Owner, Obj | None], now: float) -> list[Finding]:
+    async def run_pass(
+        self, services: Services, claims: Mapping[str, Sequence[Owner]], unreadable: Collection[Owner], now: float
+    ) -> list[Finding]:
         """Raises StoreError."""
-        claims: dict[str, list[Owner]] = {}
-        for owner, service in claimed.items():
-            for name in self.names(service) if service is not None else ():
-                claims.setdefault(name, []).append(owner)
         records: dict[str, Record] = {}
         for count, record in enumerate(self.records, 1):
             records[record.name] = record
             if not count % _CHUNK:
                 await asyncio.sleep(0)
-        unreadable = {owner for owner, service in claimed.items() if service is None}
-        plan = plan_repair(
-            claims, records, unreadable, self.suspects, now, in_range=self.in_range, reserved=self.reserved
-        )
+        plan = Plan()
+        names = list(claims.keys() | records.keys())
+        for start in range(0, len(names), _CHUNK):
+            chunk = names[start : start + _CHUNK]
+            plan.add(
+                plan_repair(
+                    {name: claims[name] for name in chunk if name in claims},
+                    {name: records[name] for name in chunk if name in records},
+                    unreadable,
+                    self.suspects,
+                    now,
+                    in_range=self.in_range,
+                    reserved=self.reserved,
+                )
+            )
+            await asyncio.sleep(0)
         self.suspects = plan.suspects
         steps = [
             *(partial(self._give, services, name, owner) for name, owner in plan.missing),
@@ -182,6 +226,9 @@ class Repair:
     def __init__(self, services: Services, parts: Sequence[Repaired]) -> None:
         self._services, self._parts = services, parts
         self._wake = asyncio.Event()
+        #: what the last pass looked at, and found
+        self._seen: tuple[int, ...] = ()
+        self._findings: list[Finding] = []
 
     def wake(self) -> None:
         """A pass is due at once."""
@@ -198,7 +245,14 @@ class Repair:
         self._wake.clear()
 
     async def run_pass(self) -> list[Finding]:
-        """Raises StoreError."""
-        claimed = await self._services.read()
+        """What is wrong now, also what was so before. Looks only when something changed. Raises StoreError."""
+        seen = (self._services.version, *(part.records.version for part in self._parts))
+        if seen == self._seen and not any(part.suspects for part in self._parts):
+            return self._findings
+        found = await self._services.read(self._parts)
         now = asyncio.get_running_loop().time()
-        return [finding for part in self._parts for finding in await part.run_pass(self._services, claimed, now)]
+        findings: list[Finding] = []
+        for part, claims in zip(self._parts, found.by_name, strict=True):
+            findings += await part.run_pass(self._services, claims, found.unreadable, now)
+        self._seen, self._findings = seen, findings
+        return findings
