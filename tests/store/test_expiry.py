@@ -1,34 +1,52 @@
-"""The moments at which entries end: in order, and no more of them kept than there are entries."""
+"""The moments at which entries end: in order, never early, and no more of them kept than there are entries."""
 
 import random
+
+import pytest
 
 from sampan.store.expiry import Expiries
 
 
 def test_keys_are_due_in_the_order_of_their_ends() -> None:
-    expiries = Expiries([("b", 20)])
-    expiries.set("a", 30)
-    expiries.set("c", 10)
-    assert expiries.next_ms() == 10
-    assert expiries.due(25, 10) == ["c", "b"]
-    assert expiries.due(25, 10) == []
-    assert expiries.due(30, 10) == ["a"]
+    expiries = Expiries([("b", 2000)])
+    expiries.set("a", 3000)
+    expiries.set("c", 1000)
+    assert expiries.next_ms() == 1000
+    assert expiries.due(2500, 10) == ["c", "b"]
+    assert expiries.due(2500, 10) == []
+    assert expiries.due(3000, 10) == ["a"]
+    assert len(expiries) == 0
+
+
+def test_no_more_than_asked_for_are_due_and_the_others_stay() -> None:
+    expiries = Expiries((f"k{n}", 1000) for n in range(5))
+    found = [expiries.due(1000, 2) for _ in range(4)]
+    assert [len(keys) for keys in found] == [2, 2, 1, 0]
+    assert sorted(key for keys in found for key in keys) == [f"k{n}" for n in range(5)]
 
 
 def test_the_last_end_that_was_set_holds() -> None:
     expiries = Expiries()
-    for at_ms in (10, 30, 20):
+    for at_ms in (1000, 3000, 2000, 2000):
         expiries.set("a", at_ms)
-    expiries.set("gone", 5)
+    expiries.set("gone", 500)
     expiries.set("gone", 0)
-    assert expiries.due(19, 10) == []
-    assert expiries.due(20, 10) == ["a"]
+    assert expiries.due(1999, 10) == []
+    assert expiries.due(2000, 10) == ["a"]
     assert expiries.next_ms() is None
+
+
+@pytest.mark.parametrize("at_ms", [1, 249, 250, 251, 999, 1_800_000_000_123])
+def test_nothing_ends_early_or_more_than_a_quarter_of_a_second_late(at_ms: int) -> None:
+    expiries = Expiries([("a", at_ms)])
+    assert expiries.due(at_ms - 1, 10) == []
+    assert expiries.due(at_ms + 249, 10) == ["a"]
 
 
 def test_a_key_that_is_written_again_and_again_costs_no_memory() -> None:
     expiries = Expiries()
     chance = random.Random(1)
     for n in range(5000):
-        expiries.set(f"k{chance.randrange(10)}", n + 3600)
-    assert len(expiries._heap) <= 2 * len(expiries) + 64
+        expiries.set(f"k{chance.randrange(10)}", 1000 * (n + 3600))
+    assert len(expiries._heap) <= 2 * len(expiries) + 65
+    assert len(expiries._ticks) <= len(expiries) == 10

@@ -9,13 +9,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from heapq import heapify, heappop, heappush
+from itertools import islice
 
 _LOOK_AGAIN_SECONDS = 60.0
 #: after a deletion that failed
 _RETRY_SECONDS = 5.0
 #: how many end at once: a million that ended while the store was down must not stand before everybody's writes
 _STEP = 64
-#: so many outdated moments are kept before the heap is made anew, whatever its size
+#: ends are told apart only so finely, and none comes early
+_TICK_MS = 250
+#: so many ticks that are gone are kept before the heap is made anew, whatever its size
 _SPARE = 64
 _LONGEST_SECONDS = 100 * 365 * 24 * 3600.0
 
@@ -31,47 +34,67 @@ def end_of(now_ms: int, ttl_seconds: float | None) -> int:
 
 
 class Expiries:
-    """Invariant: ``_heap`` has ``(at_ms, key)`` for each item of ``_ends``; what else it has is outdated, and less
-    than half of it but for ``_SPARE``."""
+    """Keys by the tick in which they end, so that a key that is written again and again leaves nothing behind.
 
-    __slots__ = ("_ends", "_heap")
+    Invariant: ``_ticks[tick]`` has the keys whose ``_ends`` is the tick, and none is empty; ``_heap`` has each of these
+    ticks, and of others no more than of these but for ``_SPARE``.
+    """
+
+    __slots__ = ("_ends", "_heap", "_ticks")
 
     def __init__(self, ends: Iterable[tuple[str, int]] = ()) -> None:
-        self._ends = dict(ends)
-        self._heap = [(at_ms, key) for key, at_ms in self._ends.items()]
-        heapify(self._heap)
+        self._ends: dict[str, int] = {}
+        self._ticks: dict[int, dict[str, None]] = {}
+        self._heap: list[int] = []
+        for key, at_ms in ends:
+            self.set(key, at_ms)
 
     def __len__(self) -> int:
         return len(self._ends)
 
     def set(self, key: str, at_ms: int) -> None:
         """``at_ms`` 0: the key has no end."""
-        if not at_ms:
-            self._ends.pop(key, None)
-        elif self._ends.get(key) != at_ms:
-            self._ends[key] = at_ms
-            heappush(self._heap, (at_ms, key))
-        if len(self._heap) > 2 * len(self._ends) + _SPARE:
-            self._heap = [(at, each) for each, at in self._ends.items()]
+        tick = -(-at_ms // _TICK_MS)
+        before = self._ends.pop(key, None)
+        if before is not None:
+            keys = self._ticks[before]
+            del keys[key]
+            if not keys and before != tick:
+                self._drop(before)
+        if not tick:
+            return
+        self._ends[key] = tick
+        keys_then = self._ticks.get(tick)
+        if keys_then is None:
+            self._ticks[tick] = {key: None}
+            heappush(self._heap, tick)
+        else:
+            keys_then[key] = None
+
+    def _drop(self, tick: int) -> None:
+        del self._ticks[tick]
+        if len(self._heap) > 2 * len(self._ticks) + _SPARE:
+            self._heap = list(self._ticks)
             heapify(self._heap)
 
     def next_ms(self) -> int | None:
-        """The first moment that still holds."""
+        """The first moment at which something ends."""
         while self._heap:
-            at_ms, key = self._heap[0]
-            if self._ends.get(key) == at_ms:
-                return at_ms
+            tick = self._heap[0]
+            if tick in self._ticks:
+                return tick * _TICK_MS
             heappop(self._heap)
         return None
 
     def due(self, now_ms: int, limit: int) -> list[str]:
         """Up to ``limit`` keys that have ended, the first to end first. They are forgotten here."""
-        keys: list[str] = []
-        while len(keys) < limit and (at_ms := self.next_ms()) is not None and at_ms <= now_ms:
-            key = heappop(self._heap)[1]
-            del self._ends[key]
-            keys.append(key)
-        return keys
+        found: list[str] = []
+        while len(found) < limit and (at_ms := self.next_ms()) is not None and at_ms <= now_ms:
+            keys = self._ticks[at_ms // _TICK_MS]
+            for key in list(islice(keys, limit - len(found))):
+                self.set(key, 0)
+                found.append(key)
+        return found
 
 
 class ExpiryTimer:

@@ -1,4 +1,4 @@
-"""The one thread that writes: takes all commits that wait, writes them as one transaction, reports to the event loop.
+"""The one thread that writes: gets all commits that wait, writes them as one transaction, reports to the event loop.
 
 Owned by ``store``. It owns the writing connection and every checkpoint (which also keeps clear of SQLite's WAL-reset
 bug, 3.7.0 to 3.51.2, that needs two checkpointing connections). After a failed batch it waits for the loop to undo
@@ -81,10 +81,13 @@ class Writer:
         self._loop = loop
         self._written = written
         self._failed = failed
+        #: the loop's: what the thread has not been given yet
         self._waiting: deque[Pending | Job] = deque()
-        #: True: there is something in ``_waiting``; False: this is the end
-        self._signals: SimpleQueue[bool] = SimpleQueue()
-        self._signalled = False
+        self._handing_over = False
+        self._busy = False
+        self._closing = False
+        #: to the thread: a batch, a job, or the end
+        self._queue: SimpleQueue[list[Pending] | Job | None] = SimpleQueue()
         self._undone = threading.Event()
         self._log_bytes = 0
         self._unindexed = _UNINDEXED_ROWS  # what a crash left, with the first batch
@@ -94,57 +97,84 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="sampan-store-writer", daemon=True)
         self._thread.start()
 
-    def submit(self, item: Pending | Job) -> None:
-        """The thread is woken at the end of this turn of the loop: until then it would only fight for the interpreter,
-        and what else comes in the same turn is written with it."""
-        self._waiting.append(item)
-        if not self._signalled:
-            self._signalled = True
-            self._loop.call_soon(self._signal)
+    # On the loop
 
-    def _signal(self) -> None:
-        self._signalled = False
-        self._signals.put(True)
+    def submit(self, item: Pending | Job) -> None:
+        self._waiting.append(item)
+        self._hand_over_soon()
 
     async def close(self) -> None:
         """Finishes what is queued and ends the thread."""
-        self._signals.put(False)
+        self._closing = True
+        self._hand_over_soon()
         await asyncio.to_thread(self._thread.join)
 
-    def _run(self) -> None:
-        try:
-            going_on = True
-            while going_on:
-                going_on = self._signals.get()
-                while self._waiting:
-                    self._take()
-            self._index()
-            self._checkpoint()
-        except RuntimeError:  # the loop was closed under the store: there is nobody to report to
-            log.exception("the store's writer ends")
+    def _hand_over_soon(self) -> None:
+        """At the end of the loop's turn, and only when the thread is done with what it has. The fewer times the two
+        threads need the interpreter at once, the less either costs; and what gathers meanwhile is one batch, whose
+        share of a disk's flush is small."""
+        if not self._handing_over and not self._busy:
+            self._handing_over = True
+            self._loop.call_soon(self._hand_over)
 
-    def _take(self) -> None:
+    def _hand_over(self) -> None:
+        self._handing_over = False
+        if self._busy:
+            return
+        if not self._waiting:
+            if self._closing:
+                self._queue.put(None)
+            return
+        self._busy = True
         waiting, size = self._waiting, 0
         batch: list[Pending] = []
         while waiting and len(batch) < _BATCH_ROWS and size < _BATCH_VALUES:
             item = waiting[0]
             if isinstance(item, Job):
-                if not batch:
-                    waiting.popleft()
-                    self._do(item)
                 break
             batch.append(item)
             size += len(item.row.value or b"")
             waiting.popleft()
         if batch:
-            self._write(batch, size)
+            self._queue.put(batch)
+        else:
+            job = waiting.popleft()
+            assert isinstance(job, Job)
+            self._queue.put(job)
 
-    def _write(self, batch: list[Pending], size: int) -> None:
+    def _finished(self, written: list[Pending] | None = None) -> None:
+        if written is not None:
+            self._written(written)
+        self._busy = False
+        if self._waiting or self._closing:
+            # Behind those who were just answered: what they write next comes along.
+            self._hand_over_soon()
+
+    def _job_done(self, job: Job, error: StoreError | None) -> None:
+        job.done(error)
+        self._finished()
+
+    # In the thread
+
+    def _run(self) -> None:
+        try:
+            while (item := self._queue.get()) is not None:
+                if isinstance(item, Job):
+                    self._do(item)
+                else:
+                    self._write(item)
+            self._index()
+            self._checkpoint()
+        except RuntimeError:  # the loop was closed under the store: there is nobody to report to
+            log.exception("the store's writer ends")
+
+    def _write(self, batch: list[Pending]) -> None:
         refused = self._refuse_puts(batch) if self._full else []
         if refused:
             self._report_failure(refused, DiskFull("the disk is full: only deletes are accepted"))
             batch = [pending for pending in batch if not pending.settled]
             if not batch:
+                self._loop.call_soon_threadsafe(self._finished)
                 return
         try:
             self._database.write([pending.row for pending in batch])
@@ -153,14 +183,18 @@ class Writer:
                 self._full = True
                 self._directory.free_reserve()
             self._report_failure(batch, error)
+            self._loop.call_soon_threadsafe(self._finished)
             self._checkpoint()  # with the room of the reserve, so that the log can be written from its start again
             return
-        except Exception as error:  # our bug; the state of the file is unknown, so it stops as for a failed disk
+        except Exception:  # our bug; the state of the file is unknown, so it stops as for a failed disk
             log.exception("the store's writer failed")
-            self._report_failure(batch, DiskFailed(f"the write failed: {error!r}"))
+            self._report_failure(
+                batch, DiskFailed("the write failed: it is a fault of this program, its log says more")
+            )
+            self._loop.call_soon_threadsafe(self._finished)
             return
-        self._loop.call_soon_threadsafe(self._written, batch)
-        self._log_bytes += _BATCH_BYTES + len(batch) * _ROW_BYTES + size
+        self._loop.call_soon_threadsafe(self._finished, batch)
+        self._log_bytes += _BATCH_BYTES + sum([_ROW_BYTES + len(pending.row.value or b"") for pending in batch])
         self._unindexed += len(batch)
         if self._unindexed >= _UNINDEXED_ROWS and not self._full:
             self._index()
@@ -213,7 +247,7 @@ class Writer:
             error = raised
             if isinstance(error, DiskFailed):
                 self._report_failure([], error)
-        self._loop.call_soon_threadsafe(job.done, error)
+        self._loop.call_soon_threadsafe(self._job_done, job, error)
         self._log_bytes += 64 * 4096
         if self._full or self._log_bytes >= _CHECKPOINT_BYTES:
             self._checkpoint()
