@@ -24,8 +24,9 @@ from sampan.api.kind import Kind
 from sampan.api.registry import registry
 from sampan.api.schema.nodes import ListNode, MapNode, Node, ObjectNode, ScalarNode
 from sampan.api.transport import Call
-from sampan.server.admission.chain import build_chain
+from sampan.server.admission.chain import build_chain, default_plugins
 from sampan.server.app import Server
+from sampan.server.authz.escalation import RbacEscalationCheck
 from sampan.server.authz.rbac import RbacAuthorizer
 from sampan.server.config import ServerConfig
 from sampan.server.request import Request, UserInfo
@@ -248,6 +249,33 @@ async def test_plugins_survive_whatever_is_valid_in_structure(guarded: Guarded, 
                         await half(write)
                     except ApiError as error:
                         assert error.code < 500, error
+
+
+async def test_plugins_have_nothing_to_say_of_resources_they_do_not_name(guarded: Guarded) -> None:
+    """The chain does not ask them there."""
+    reader = guarded.server.reader
+    rbac = RbacAuthorizer(reader)
+    rbac.start()
+    maker = Maker(random.Random(SEED))
+    spoke = []
+    for plugin in (*default_plugins(reader, rbac, random.Random(1)), RbacEscalationCheck(rbac, rbac)):
+        for kind in CREATED:
+            resources = getattr(plugin, "resources", None)
+            if resources is None or (kind.group, kind.plural) in resources:
+                continue
+            value = maker.value(kind.node)
+            obj = value if isinstance(value, dict) else {}
+            before = orjson.dumps(obj)
+            for operation in ("CREATE", "UPDATE", "DELETE"):
+                for name, group in (ADMIN, NODE):
+                    user = UserInfo(name, (group,))
+                    request = Request("POST", "/", {}, {}, user=user)
+                    write = Write(operation, kind, "", "strict", "x", obj, obj, user, False, request)  # type: ignore[arg-type]
+                    await plugin.admit(write)
+                    await plugin.validate(write)
+            if orjson.dumps(obj) != before:
+                spoke.append((plugin.name, kind.plural))
+    assert spoke == []
 
 
 TOKEN, EVICTION = "authentication.k8s.io/v1 TokenRequest", "policy/v1 Eviction"

@@ -354,3 +354,34 @@ def test_plugins_can_be_switched_but_not_misspelt(reader: Any, seeded: Any) -> N
     assert chain(reader, seeded).names[-1] == "RBACEscalationCheck"
     with pytest.raises(ValueError, match="Priorty"):
         chain(reader, seeded, disable=["Priorty"])
+
+
+async def test_what_plugins_have_at_hand_follows_the_cache(
+    reader: Any, seeded: Any, write: WriteOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sampan.server.admission.service_account.DEFAULT_ACCOUNT_WAIT_SECONDS", 0)
+    priority, ranger, accounts = Priority(reader), LimitRanger(reader), ServiceAccount(reader, seeded)
+    reader.put(SERVICE_ACCOUNTS, {"metadata": {"name": "default", "namespace": "ns"}})
+    first = pod()
+    for plugin in (priority, ranger, accounts):
+        await plugin.admit(write("pods", first))
+    assert first["spec"]["priority"] == 0
+    limits = {"type": "Container", "default": {"cpu": "1"}}
+    reader.put(LIMIT_RANGES, {"metadata": {"name": "l", "namespace": "ns"}, "spec": {"limits": [limits]}})
+    reader.put(PRIORITY_CLASSES, {"metadata": {"name": "high"}, "value": 7, "globalDefault": True})
+    pulls = [{"name": "r"}]
+    reader.put(SERVICE_ACCOUNTS, {"metadata": {"name": "default", "namespace": "ns"}, "imagePullSecrets": pulls})
+    second = pod()
+    for plugin in (priority, ranger, accounts):
+        await plugin.admit(write("pods", second))
+    assert (second["spec"]["priority"], second["spec"]["imagePullSecrets"]) == (7, pulls)
+    assert second["spec"]["containers"][0]["resources"] == {"limits": {"cpu": "1"}}
+    reader.remove(LIMIT_RANGES, "ns", "l")
+    reader.remove(PRIORITY_CLASSES, "", "high")
+    reader.remove(SERVICE_ACCOUNTS, "ns", "default")
+    third = pod()
+    for plugin in (priority, ranger):
+        await plugin.admit(write("pods", third))
+    assert third["spec"]["priority"] == 0
+    assert "resources" not in third["spec"]["containers"][0]
+    assert 'serviceaccount "default" not found' in await refusal(accounts, write("pods", pod()))

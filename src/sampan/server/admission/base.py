@@ -14,6 +14,8 @@ class Plugin:
     """Lets everything pass; plugins override what is theirs."""
 
     name = ""
+    #: (group, plural) of the only resources the plugin has a say in; None: it is asked about all
+    resources: frozenset[tuple[str, str]] | None = None
 
     async def admit(self, attributes: AdmissionAttributes) -> None:
         return None

@@ -15,6 +15,7 @@ from sampan.server.attributes import AdmissionAttributes, AuthorizationAttribute
 from sampan.server.authz.pods import part, text
 
 _GROUP = "certificates.k8s.io"
+_REQUESTS = frozenset({(_GROUP, "certificatesigningrequests")})
 _CLIENT_SIGNER = "kubernetes.io/kube-apiserver-client"
 
 
@@ -39,6 +40,7 @@ def _is_request(attributes: AdmissionAttributes, subresource: str) -> bool:
 
 class CertificateApproval(Plugin):
     name = "CertificateApproval"
+    resources = _REQUESTS
 
     def __init__(self, authorizer: Authorizer) -> None:
         self._authorizer = authorizer
@@ -53,6 +55,7 @@ class CertificateApproval(Plugin):
 
 class CertificateSigning(Plugin):
     name = "CertificateSigning"
+    resources = _REQUESTS
 
     def __init__(self, authorizer: Authorizer) -> None:
         self._authorizer = authorizer
@@ -70,6 +73,7 @@ class CertificateSigning(Plugin):
 
 class CertificateSubjectRestriction(Plugin):
     name = "CertificateSubjectRestriction"
+    resources = _REQUESTS
 
     async def validate(self, attributes: AdmissionAttributes) -> None:
         if attributes.obj is None or not is_for(attributes, "certificatesigningrequests", "CREATE", group=_GROUP):
@@ -89,6 +93,7 @@ class ClusterTrustBundleAttest(Plugin):
     """Who publishes a signer's roots speaks for the signer."""
 
     name = "ClusterTrustBundleAttest"
+    resources = frozenset({(_GROUP, "clustertrustbundles")})
 
     def __init__(self, authorizer: Authorizer) -> None:
         self._authorizer = authorizer

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from sampan.api.clock import Random
+from sampan.api.kind import Kind
 from sampan.server.admission.base import Plugin
 from sampan.server.admission.certificates import (
     CertificateApproval,
@@ -34,12 +35,14 @@ from sampan.server.reader import ObjectReader
 _OFF_BY_DEFAULT = frozenset({"StorageObjectInUseProtection"})
 
 
+_Plugins = tuple[AdmissionPlugin, ...]
+
+
 class AdmissionChain:
     def __init__(self, plugins: Sequence[AdmissionPlugin]) -> None:
         self._plugins = tuple(plugins)
-        # Most plugins have one half only. Calling the empty other half of each would be a good part of a write's cost.
-        self._mutating = tuple(plugin for plugin in plugins if _overrides(plugin, "admit"))
-        self._validating = tuple(plugin for plugin in plugins if _overrides(plugin, "validate"))
+        #: who has a say in a resource: the mutating and the validating ones
+        self._by_resource: dict[tuple[str, str], tuple[_Plugins, _Plugins]] = {}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -47,13 +50,30 @@ class AdmissionChain:
 
     async def admit(self, attributes: AdmissionAttributes) -> None:
         """Mutating pass: may change ``attributes.obj``. Raises the first refusal."""
-        for plugin in self._mutating:
+        for plugin in self._of(attributes.kind)[0]:
             await plugin.admit(attributes)
 
     async def validate(self, attributes: AdmissionAttributes) -> None:
         """Validating pass. Raises the first refusal."""
-        for plugin in self._validating:
+        for plugin in self._of(attributes.kind)[1]:
             await plugin.validate(attributes)
+
+    def _of(self, kind: Kind) -> tuple[_Plugins, _Plugins]:
+        """Most plugins have one half only, and a say in a few resources. Asking each in vain, twice, would be a good
+        part of what a write costs."""
+        resource = (kind.group, kind.plural)
+        found = self._by_resource.get(resource)
+        if found is None:
+            asked = [plugin for plugin in self._plugins if _has_a_say(plugin, resource)]
+            mutating = tuple(plugin for plugin in asked if _overrides(plugin, "admit"))
+            found = mutating, tuple(plugin for plugin in asked if _overrides(plugin, "validate"))
+            self._by_resource[resource] = found
+        return found
+
+
+def _has_a_say(plugin: AdmissionPlugin, resource: tuple[str, str]) -> bool:
+    resources = getattr(plugin, "resources", None)
+    return resources is None or resource in resources
 
 
 def _overrides(plugin: AdmissionPlugin, method: str) -> bool:

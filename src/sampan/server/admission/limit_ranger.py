@@ -13,6 +13,7 @@ from sampan.api import quantity
 from sampan.api.resources import LIMIT_RANGES
 from sampan.api.types import Obj
 from sampan.server.admission.base import Plugin, is_for, refuse
+from sampan.server.admission.followed import Followed
 from sampan.server.attributes import AdmissionAttributes
 from sampan.server.authz.pods import part, parts, text
 from sampan.server.reader import ObjectReader
@@ -22,15 +23,15 @@ _ANNOTATION = "kubernetes.io/limit-ranger"
 
 class LimitRanger(Plugin):
     name = "LimitRanger"
+    resources = frozenset({("", "pods"), ("", "persistentvolumeclaims")})
 
     def __init__(self, reader: ObjectReader) -> None:
-        self._reader = reader
+        self._ranges = Followed(reader, LIMIT_RANGES)
 
     def _items(self, attributes: AdmissionAttributes) -> list[Obj]:
         """Every entry of every LimitRange of the namespace, in the order of the ranges' names."""
-        ranges = list(self._reader.list(LIMIT_RANGES, attributes.namespace))
-        ranges.sort(key=lambda found: str(found["metadata"]["name"]))
-        return [item for found in ranges for item in parts(part(found, "spec"), "limits")]
+        ranges = self._ranges.of(attributes.namespace)
+        return [item for name in sorted(ranges) for item in parts(part(ranges[name], "spec"), "limits")]
 
     async def admit(self, attributes: AdmissionAttributes) -> None:
         if attributes.obj is not None and is_for(attributes, "pods", "CREATE"):
@@ -42,7 +43,8 @@ class LimitRanger(Plugin):
         if attributes.obj is None:
             return
         if is_for(attributes, "pods", "CREATE") or is_resize(attributes):
-            faults = list(pod_violations(attributes.obj, self._items(attributes)))
+            items = self._items(attributes)
+            faults = list(pod_violations(attributes.obj, items)) if items else []
         elif is_for(attributes, "persistentvolumeclaims", "CREATE", "UPDATE"):
             faults = list(claim_violations(attributes.obj, self._items(attributes)))
         else:

@@ -38,6 +38,13 @@ _CLAIM_STATUS = ("capacity", "conditions", "allocatedResourceStatuses", "allocat
 
 class NodeRestriction(Plugin):
     name = "NodeRestriction"
+    resources = frozenset(
+        {
+            ("", "pods"), ("", "nodes"), ("", "persistentvolumeclaims"), ("", "serviceaccounts"),
+            ("coordination.k8s.io", "leases"), ("storage.k8s.io", "csinodes"), ("resource.k8s.io", "resourceslices"),
+            ("certificates.k8s.io", "certificatesigningrequests"), ("certificates.k8s.io", "podcertificaterequests"),
+        }
+    )  # fmt: skip
 
     def __init__(self, reader: ObjectReader, authorizer: Authorizer) -> None:
         self._reader, self._authorizer = reader, authorizer

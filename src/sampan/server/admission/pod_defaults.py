@@ -15,6 +15,7 @@ class DefaultTolerationSeconds(Plugin):
     """A pod stays five minutes on a node that is not ready or unreachable, unless it says otherwise."""
 
     name = "DefaultTolerationSeconds"
+    resources = frozenset({("", "pods")})
 
     async def admit(self, attributes: AdmissionAttributes) -> None:
         if attributes.obj is None or not is_for(attributes, "pods", "CREATE", "UPDATE"):
@@ -40,6 +41,7 @@ class TaintNodesByCondition(Plugin):
     """A new node takes no pods until it has reported itself ready."""
 
     name = "TaintNodesByCondition"
+    resources = frozenset({("", "nodes")})
 
     async def admit(self, attributes: AdmissionAttributes) -> None:
         if attributes.obj is None or not is_for(attributes, "nodes", "CREATE"):

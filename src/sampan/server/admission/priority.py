@@ -5,6 +5,7 @@ from __future__ import annotations
 from sampan.api.resources import PRIORITY_CLASSES
 from sampan.api.types import Obj
 from sampan.server.admission.base import Plugin, is_for, refuse
+from sampan.server.admission.followed import Followed
 from sampan.server.attributes import AdmissionAttributes
 from sampan.server.authz.pods import part
 from sampan.server.reader import ObjectReader
@@ -14,9 +15,11 @@ _GROUP = "scheduling.k8s.io"
 
 class Priority(Plugin):
     name = "Priority"
+    resources = frozenset({("", "pods"), (_GROUP, "priorityclasses")})
 
     def __init__(self, reader: ObjectReader) -> None:
         self._reader = reader
+        self._classes = Followed(reader, PRIORITY_CLASSES)
 
     async def admit(self, attributes: AdmissionAttributes) -> None:
         if attributes.obj is None or not is_for(attributes, "pods", "CREATE", "UPDATE"):
@@ -56,9 +59,9 @@ class Priority(Plugin):
 
     async def _class(self, attributes: AdmissionAttributes, name: str) -> Obj | None:
         if not name:
-            defaults = [item for item in self._reader.list(PRIORITY_CLASSES) if item.get("globalDefault")]
+            defaults = [item for item in self._classes.of().values() if item.get("globalDefault")]
             return min(defaults, key=lambda item: int(item.get("value", 0)), default=None)
-        found = self._reader.get(PRIORITY_CLASSES, None, name)
+        found = self._classes.of().get(name)
         found = found or await self._reader.fresh(PRIORITY_CLASSES, None, name)
         if found is None:
             raise refuse(attributes, f"no PriorityClass with name {name} was found")
@@ -70,8 +73,7 @@ class Priority(Plugin):
             return
         if not new.get("globalDefault"):
             return
-        for other in self._reader.list(PRIORITY_CLASSES):
-            name = other["metadata"]["name"]
+        for name, other in sorted(self._classes.of().items()):
             if other.get("globalDefault") and name != attributes.name:
                 detail = f"PriorityClass {name} is already marked as default. Only one default can exist"
                 raise refuse(attributes, detail)

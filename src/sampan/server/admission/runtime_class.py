@@ -13,6 +13,7 @@ from sampan.server.reader import ObjectReader
 
 class RuntimeClass(Plugin):
     name = "RuntimeClass"
+    resources = frozenset({("", "pods")})
 
     def __init__(self, reader: ObjectReader) -> None:
         self._reader = reader

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 
+import orjson
+
 from sampan.api.clock import Random
 from sampan.api.resources import SERVICE_ACCOUNTS
 from sampan.api.transport import EventType
@@ -22,15 +24,19 @@ _SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 #: one hour, and seven seconds that tell these tokens from others (upstream's WarnOnlyBoundTokenExpirationPeriod)
 _TOKEN_SECONDS = 3607
 DEFAULT_ACCOUNT_WAIT_SECONDS = 1.0
+_REMEMBERED, _LARGEST_REMEMBERED = 1024, 4096
 _ENFORCE_SECRETS = "kubernetes.io/enforce-mountable-secrets"
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 
 
 class ServiceAccount(Plugin):
     name = "ServiceAccount"
+    resources = frozenset({("", "pods")})
 
     def __init__(self, reader: ObjectReader, random: Random) -> None:
         self._reader, self._random = reader, random
+        #: accounts as they were last read, at which revision; at most ``_REMEMBERED``
+        self._accounts: dict[tuple[str, str], tuple[int, Obj]] = {}
 
     async def admit(self, attributes: AdmissionAttributes) -> None:
         pod = attributes.obj
@@ -73,7 +79,7 @@ class ServiceAccount(Plugin):
 
     async def _account(self, attributes: AdmissionAttributes, name: str) -> Obj:
         """Raises Forbidden when there is none, after a moment's patience with the default one."""
-        found = self._reader.get(SERVICE_ACCOUNTS, attributes.namespace, name)
+        found = self._known(attributes.namespace, name)
         found = found or await self._reader.fresh(SERVICE_ACCOUNTS, attributes.namespace, name)
         if found is None and name == "default":
             found = await self._made(attributes.namespace, name)
@@ -82,6 +88,19 @@ class ServiceAccount(Plugin):
                 f'error looking up service account {attributes.namespace}/{name}: serviceaccount "{name}" not found'
             )
             raise refuse(attributes, detail)
+        return found
+
+    def _known(self, namespace: str, name: str) -> Obj | None:
+        """The account as the cache has it, decoded once."""
+        revision = self._reader.revision(SERVICE_ACCOUNTS, namespace, name)
+        held = self._accounts.get((namespace, name))
+        if held is not None and held[0] == revision:
+            return held[1]
+        found = self._reader.get(SERVICE_ACCOUNTS, namespace, name)
+        if found is not None and len(orjson.dumps(found)) <= _LARGEST_REMEMBERED:
+            if len(self._accounts) >= _REMEMBERED:
+                self._accounts.clear()
+            self._accounts[namespace, name] = (revision, found)
         return found
 
     async def _made(self, namespace: str, name: str) -> Obj | None:
@@ -124,7 +143,10 @@ class ServiceAccount(Plugin):
 
     def _free_name(self, taken: set[str]) -> str:
         while True:
-            name = _VOLUME_PREFIX + "".join(self._random.choice(_SUFFIX_ALPHABET) for _ in range(5))
+            number, name = self._random.getrandbits(32), _VOLUME_PREFIX
+            for _ in range(5):
+                number, digit = divmod(number, len(_SUFFIX_ALPHABET))
+                name += _SUFFIX_ALPHABET[digit]
             if name not in taken:
                 return name
 

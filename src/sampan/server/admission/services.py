@@ -9,6 +9,7 @@ from sampan.server.authz.pods import part
 
 class DenyServiceExternalIPs(Plugin):
     name = "DenyServiceExternalIPs"
+    resources = frozenset({("", "services")})
 
     async def validate(self, attributes: AdmissionAttributes) -> None:
         if attributes.obj is None or not is_for(attributes, "services", "CREATE", "UPDATE"):

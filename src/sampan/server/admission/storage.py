@@ -28,6 +28,7 @@ def _newest(found: list[Obj]) -> Obj | None:
 
 class DefaultStorageClass(Plugin):
     name = "DefaultStorageClass"
+    resources = frozenset({("", "persistentvolumeclaims")})
 
     def __init__(self, reader: ObjectReader) -> None:
         self._reader = reader
@@ -53,6 +54,7 @@ class DefaultStorageClass(Plugin):
 
 class DefaultIngressClass(Plugin):
     name = "DefaultIngressClass"
+    resources = frozenset({("networking.k8s.io", "ingresses")})
 
     def __init__(self, reader: ObjectReader) -> None:
         self._reader = reader
@@ -75,6 +77,7 @@ class StorageObjectInUseProtection(Plugin):
     """Claims and volumes get the finalizer that the protection controllers remove once nobody uses them."""
 
     name = "StorageObjectInUseProtection"
+    resources = frozenset({("", "persistentvolumeclaims"), ("", "persistentvolumes")})
 
     async def admit(self, attributes: AdmissionAttributes) -> None:
         if attributes.obj is None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from sampan.api import errors
 from sampan.api.types import Obj
+from sampan.server.admission.base import Plugin
 from sampan.server.attributes import AdmissionAttributes, AuthorizationAttributes, Authorizer
 from sampan.server.authz.messages import quote
 from sampan.server.authz.pods import part, text
@@ -24,14 +25,12 @@ MOST_PERMISSIONS = 3000
 _MOST_LINES = 200
 
 
-class RbacEscalationCheck:
+class RbacEscalationCheck(Plugin):
     name = "RBACEscalationCheck"
+    resources = frozenset((RBAC_GROUP, plural) for plural in (*_ROLES, *_BINDINGS))
 
     def __init__(self, rbac: RbacAuthorizer, authorizer: Authorizer) -> None:
         self._rbac, self._authorizer = rbac, authorizer
-
-    async def admit(self, attributes: AdmissionAttributes) -> None:
-        return None
 
     async def validate(self, attributes: AdmissionAttributes) -> None:
         kind, obj = attributes.kind, attributes.obj
