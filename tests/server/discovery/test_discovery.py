@@ -165,7 +165,7 @@ async def test_metrics_count_by_resource_and_stay_bounded(handlers: NonResourceH
     metrics.observe(info, 200, 0.01)
     for index in range(3):
         metrics.observe(RequestInfo(True, f"verb{index}", "/x", resource=f"r{index}"), 404, 0.01)
-    response = metrics.handle(request("/metrics"))
+    response = await metrics.handle(request("/metrics"))
     assert response is not None
     text = bytes(response.body).decode()  # type: ignore[arg-type]  # metrics answer in bytes
     assert 'apiserver_request_total{code="200",group="",resource="pods",scope="cluster",subresource=""' in text
