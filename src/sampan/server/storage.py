@@ -18,6 +18,7 @@ from sampan.api.types import Obj
 from sampan.server.stream import Batch
 from sampan.store.cache import CachedEntry, WatchCache
 from sampan.store.protocol import Entry, EntryDamaged, Store
+from sampan.store.ring import RingBudget
 
 #: what stored values began with before they said their version: such a value is of the kind's stored version
 _OLD_HEAD = b'{"metadata":{'
@@ -46,7 +47,10 @@ class ResourceStorage:
     A stored value is ``head``, then metadata without resourceVersion, then the rest; so the served form is a splice.
     """
 
-    def __init__(self, kind: Kind, store: Store, upgrade: Upgrade = _no_upgrade) -> None:
+    def __init__(
+        self, kind: Kind, store: Store, upgrade: Upgrade = _no_upgrade, budget: RingBudget | None = None
+    ) -> None:
+        """``budget``: what this cache and others may keep of recent events, together."""
         self.kind = kind
         self.store = store
         self.prefix = f"/registry/{kind.group or 'core'}/{kind.plural}/"
@@ -62,6 +66,7 @@ class ResourceStorage:
             current=self.current,
             adopt=self._adopt,
             batch=Batch,
+            budget=budget,
         )
 
     def key(self, namespace: str, name: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from typing import Final
 
 from sampan.api import schema
 from sampan.api.kind import Kind
@@ -19,6 +20,7 @@ from sampan.api.transport import ChangeCallback
 from sampan.api.types import Obj
 from sampan.server.storage import Converter, ResourceStorage, View
 from sampan.store.protocol import Store
+from sampan.store.ring import RingBudget
 
 log = logging.getLogger(__name__)
 
@@ -27,12 +29,23 @@ _TOLD_LIMIT = 1000
 
 Gvk = tuple[str, str, str]
 
+#: a watch that was away for longer than these reach reads on in the store's history
+EVENTS_BYTES: Final = 32 * 1024 * 1024
+
 
 class Surface:
     """``views`` by (group, version, kind); every kind that is stored has one."""
 
-    def __init__(self, kinds: Registry, storages: Mapping[tuple[str, str], ResourceStorage], views: Mapping[Gvk, View]):
+    def __init__(
+        self,
+        kinds: Registry,
+        storages: Mapping[tuple[str, str], ResourceStorage],
+        views: Mapping[Gvk, View],
+        budget: RingBudget,
+    ) -> None:
         self.kinds = kinds
+        #: of the recent events that all caches keep together
+        self._budget = budget
         self._storages = dict(storages)
         self._views = dict(views)
         #: (group, version) pairs that are served
@@ -49,6 +62,7 @@ class Surface:
     ) -> Surface:
         """The surface of these kinds. Storages (and so caches and open watches) of ``kept`` whose stored kind is still
         the same are taken over; others are new and still have to be started."""
+        budget = kept._budget if kept is not None else RingBudget(EVENTS_BYTES)
         storages: dict[tuple[str, str], ResourceStorage] = {}
         for kind in kinds.stored():
             name = (kind.group, kind.kind)
@@ -56,7 +70,7 @@ class Surface:
             if before is not None and before.kind is kind:
                 storages[name] = before
             else:
-                storages[name] = ResourceStorage(kind, store, _upgrade(kinds, kind))
+                storages[name] = ResourceStorage(kind, store, _upgrade(kinds, kind), budget)
         views: dict[Gvk, View] = {}
         for kind in kinds.kinds():
             stored = kinds.storage(kind)
@@ -64,7 +78,7 @@ class Surface:
             if storage is not None:
                 converter = (converters or {}).get((kind.group, kind.kind))
                 views[kind.group, kind.version, kind.kind] = View(kind, storage, converter)
-        return cls(kinds, storages, views)
+        return cls(kinds, storages, views, budget)
 
     def storages(self) -> Iterable[ResourceStorage]:
         return self._storages.values()
