@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import logging
+import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -38,7 +39,8 @@ class Handler:
         self.identities.append(request.connection_state.identity)
         request.template.plan = request.connection_state.identity = "found"
         head = b"Content-Type: text/plain\r\nServer: sampan\r\n"
-        return Response(body=LARGE if request.raw_path == "/now/large" else b"now", head=head)
+        bodies = {"/now/large": LARGE, "/now/middle": LARGE[:50_000]}
+        return Response(body=bodies.get(request.raw_path, b"now"), head=head)
 
     async def handle(self, request: Request) -> Response:
         self.asked.append(request.raw_path)
@@ -283,3 +285,23 @@ async def test_the_date_is_that_of_the_clock(serve: Serve, handler: Handler) -> 
     client = await (await serve(handler)).connect()
     answer = await client.ask("GET /now HTTP/1.1")
     assert answer.headers["date"].endswith(" GMT")
+
+
+async def test_who_asks_again_and_again_and_never_reads_gets_no_more_than_its_bound(
+    serve: Serve, handler: Handler
+) -> None:
+    """Each request comes alone, so that each could be answered at once."""
+    served = await serve(handler)
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    client.connect(served.address)
+    for number in range(300):
+        client.send(b"GET /now/middle HTTP/1.1\r\nHost: x\r\n\r\n")
+        for _ in range(20):
+            await asyncio.sleep(0)
+            if len(handler.asked) > number:
+                break
+    (connection,) = served.server.connections
+    assert connection.unread < 500_000
+    client.close()

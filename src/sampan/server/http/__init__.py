@@ -1,8 +1,8 @@
 """The HTTP transport of the API server: sockets, TLS and HTTP/1.1, written for this server and nothing else.
 
-``server`` listens and keeps what all connections share; ``connection`` is one client; ``heads`` and ``bodies`` read
-requests, ``answers`` renders what is sent back, ``streams`` is for answers that come bit by bit and for upgrades;
-``tls`` has the certificates, ``limits`` every bound.
+``server`` listens and keeps what all connections share; ``connection`` is one client, on top of a ``wire``; ``heads``
+and ``bodies`` read requests, ``answers`` renders what is sent back, ``streams`` is for answers that come bit by bit and
+for upgrades; ``tls`` and ``canames`` have the certificates, ``limits`` every bound.
 """
 
 from sampan.server.http.answers import limited_warnings

@@ -31,19 +31,27 @@ _FRAMING = frozenset({"content-length", "transfer-encoding", "connection"})
 _BREAKS = ("\r", "\n", "\0")
 
 
+def ordinary(date: bytes, request: Request, response: Response) -> bytes | None:
+    """A complete answer of which only the Audit-Id, the date and the body differ from others like it; None: it is not
+    such an answer, ``whole`` does it."""
+    head, body, audit_id = response.head, response.body, request.audit_id
+    if head is None or type(body) is not bytes or len(body) >= _COPIED_BYTES:
+        return None
+    if response.headers or request.warnings or response.more_headers or response.hijacked:
+        return None
+    if not (audit_id.isascii() and audit_id.isprintable()):
+        return None
+    status = _STATUS_LINES.get(response.status)
+    if status is None or response.status in WITHOUT_BODY or response.status in ENDING:
+        return None
+    length = b"Content-Length: %d\r\n\r\n" % len(body)
+    if not audit_id:
+        return b"".join((status, head, date, length, body))
+    return b"".join((status, head, b"Audit-Id: ", audit_id.encode(), b"\r\n", date, length, body))
+
+
 def whole(date: bytes, head: Head, request: Request, response: Response, body: bytes, *, close: bool) -> bytes:
     """A complete answer; of one with a large body (not ``is_copied``) only the head. Raises InternalError."""
-    prebuilt = response.head
-    if prebuilt is not None and not close and not request.warnings and not head.is_http_1_0:
-        parts = [_STATUS_LINES.get(response.status) or _status_line(response.status, head), prebuilt]
-        if response.headers or response.more_headers:
-            parts.append(_lines(response)[0])
-        if request.audit_id:
-            parts += (b"Audit-Id: ", _checked(request.audit_id), b"\r\n")
-        parts += (date, b"Content-Length: %d\r\n\r\n" % len(body))
-        if head.method != "HEAD" and len(body) < _COPIED_BYTES:
-            parts.append(body)
-        return b"".join(parts)
     text = render(date, head, request, response, len(body), close=close)
     if head.method == "HEAD" or response.status in WITHOUT_BODY or not is_copied(body):
         return text
@@ -227,6 +235,7 @@ __all__ = [
     "given_length",
     "is_copied",
     "limited_warnings",
+    "ordinary",
     "refusal",
     "render",
     "upgraded",

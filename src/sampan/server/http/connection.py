@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import enum
 import logging
-import ssl
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, cast
 
@@ -20,6 +19,7 @@ from sampan.server.http import answers
 from sampan.server.http.bodies import Body, TooManyChunks, incomplete, no_body, too_slow
 from sampan.server.http.heads import Head, Refused
 from sampan.server.http.streams import PushStream, UpgradedConnection
+from sampan.server.http.wire import Wire
 from sampan.server.request import Connection, ConnectionState, Request, Response
 from sampan.server.stream import PushBody
 from sampan.server.threads import aside
@@ -46,31 +46,26 @@ class Phase(enum.Enum):
 IDLE, HEAD, BUSY, DRAIN, LINGER, UPGRADED, CLOSED = Phase
 
 
-class HttpConnection(asyncio.Protocol):
+class HttpConnection(Wire):
     """Invariants: ``_task``, ``_view`` and ``stream`` are set only while BUSY (``_task`` also while UPGRADED), and at
     most one of ``_view`` and ``stream``; ``_input`` holds what came and was not taken, or is None; ``deadline`` is that
     of the present phase, ``_NEVER`` where there is none.
     """
 
     __slots__ = (
-        "_address", "_body", "_certificate", "_closing", "_continue", "_drainers", "_ended", "_head", "_input",
-        "_linger_left", "_loop", "_over_budget", "_read_paused", "_scanned", "_state", "_task", "_transport",
-        "_upgraded", "_view", "_write_deadline", "_write_left", "deadline", "limits", "phase", "server", "stream",
-        "writable",
+        "_body", "_closing", "_continue", "_ended", "_head", "_input", "_linger_left", "_over_budget", "_scanned",
+        "_state", "_task", "_upgraded", "_view", "_write_deadline", "_write_left", "deadline", "limits", "phase",
+        "server", "stream",
     )  # fmt: skip
 
     def __init__(self, server: HttpServer) -> None:
+        super().__init__(server.loop)
         self.server = server
         self.limits = server.limits
         self.phase = IDLE
         self.deadline = _NEVER
-        self.writable = True
         #: the pushed answer that is under way
         self.stream: PushStream | None = None
-        self._loop = server.loop
-        self._transport: asyncio.Transport | None = None
-        self._address: str | None = None
-        self._certificate: bytes | None = None
         self._state = ConnectionState()
         self._input: bytearray | None = None
         #: so much of ``_input`` was searched for the end of a head
@@ -88,8 +83,6 @@ class HttpConnection(asyncio.Protocol):
         self._upgraded: UpgradedConnection | None = None
         #: what is left of a large body
         self._view: memoryview | None = None
-        self._drainers: list[asyncio.Future[None]] | None = None
-        self._read_paused = False
         self._write_deadline = _NEVER
         #: bytes that were unread when last looked at
         self._write_left = 0
@@ -104,23 +97,44 @@ class HttpConnection(asyncio.Protocol):
         self.server.joined(self)
 
     def data_received(self, data: bytes) -> None:
-        if self.phase is IDLE:
-            head = self.server.memo.get(data)
+        if self.phase is IDLE and self.writable:
+            server = self.server
+            head = server.memo.get(data)
             if head is not None:
-                self._begin(head)
+                if head.is_ordinary_read:
+                    self._read_now(server, head)
+                else:
+                    self._begin(head)
                 return
         self._receive(data)
+
+    def _read_now(self, server: HttpServer, head: Head) -> None:
+        """The path that most requests take: a GET whose answer is at hand, written before anything else is done."""
+        request = self._request(head)
+        response = server.answer_now(request)
+        if response is None:
+            self.phase = BUSY
+            self.deadline = _NEVER
+            self._task = self._loop.create_task(self._serve(request, head), name="request")
+            return
+        text = answers.ordinary(server.date, request, response)
+        if text is None or server.draining:
+            self.phase = BUSY
+            self._answer(request, head, response)
+        elif self._transport is not None:
+            self._transport.write(text)
+            self.deadline = server.now + self.limits.idle_seconds
 
     def eof_received(self) -> bool:
         """Half-close is for upgraded connections. A client that only waits cannot be told from one that has gone."""
         self._ended = True
         if self.phase is UPGRADED and self._upgraded is not None:
             self._upgraded.feed_eof()
-            return not self._is_tls()  # TLS transports know no half-close
+            return not self.is_tls()  # TLS transports know no half-close
         if self.phase is BUSY and self._view is not None and self._task is None:
             # The answer is complete and on its way: a client may end its side behind its last request.
             self._closing = True
-            return not self._is_tls()
+            return not self.is_tls()
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -131,7 +145,7 @@ class HttpConnection(asyncio.Protocol):
         self._release_input()
         self._view = self._head = self._body = None
         self.server.left(self)
-        self._wake_drainers()
+        self.wake_drainers()
         if self._upgraded is not None:
             self._upgraded.lost()
         if stream is not None:
@@ -149,7 +163,7 @@ class HttpConnection(asyncio.Protocol):
     def resume_writing(self) -> None:
         self.writable = True
         self._write_deadline = _NEVER
-        self._wake_drainers()
+        self.wake_drainers()
         if self._view is not None:
             self._pump()
         elif self.stream is not None:
@@ -329,7 +343,7 @@ class HttpConnection(asyncio.Protocol):
         body = self._body
         address = self._address
         if address is None:
-            address = self._find_peer()
+            address = self.find_peer()
         request = Request(
             head.method,
             head.path,
@@ -349,16 +363,6 @@ class HttpConnection(asyncio.Protocol):
         else:
             request.read_body = body.read
         return request
-
-    def _find_peer(self) -> str:
-        """The peer's address; its certificate as well, both once a connection."""
-        transport = self._transport
-        peer = transport.get_extra_info("peername") if transport is not None else None
-        self._address = str(peer[0]) if peer else ""
-        tls = transport.get_extra_info("ssl_object") if transport is not None else None
-        if tls is not None:
-            self._certificate = cast(ssl.SSLObject, tls).getpeercert(binary_form=True)
-        return self._address
 
     async def _serve(self, request: Request, head: Head) -> None:
         try:
@@ -603,53 +607,12 @@ class HttpConnection(asyncio.Protocol):
         if self._read_paused and self._input is None:
             self.resume_reading()
 
-    @property
-    def unread(self) -> int:
-        transport = self._transport
-        return transport.get_write_buffer_size() if transport is not None else 0
-
-    def write(self, data: bytes) -> None:
-        """Raises ConnectionResetError."""
-        if self._transport is None or self._transport.is_closing():
-            raise ConnectionResetError("the client has gone")
-        self._transport.write(data)
-
-    async def drain(self) -> None:
-        """Raises ConnectionResetError."""
-        if not self.writable:
-            waiter = self._loop.create_future()
-            if self._drainers is None:
-                self._drainers = []
-            self._drainers.append(waiter)
-            await waiter
-        if self._transport is None or self._transport.is_closing():
-            raise ConnectionResetError("the client has gone")
-
-    def _wake_drainers(self) -> None:
-        drainers, self._drainers = self._drainers, None
-        for waiter in drainers or ():
-            if not waiter.done():
-                waiter.set_result(None)
-
     def flush_soon(self, stream: PushStream) -> None:
         self.server.flush_soon(stream)
 
     def stream_done(self) -> None:
         self.stream = None
         self._answered()
-
-    def _is_tls(self) -> bool:
-        return self._transport is not None and self._transport.get_extra_info("ssl_object") is not None
-
-    def pause_reading(self) -> None:
-        if not self._read_paused and self._transport is not None and not self._transport.is_closing():
-            self._read_paused = True
-            self._transport.pause_reading()
-
-    def resume_reading(self) -> None:
-        if self._read_paused and self._transport is not None and not self._transport.is_closing():
-            self._read_paused = False
-            self._transport.resume_reading()
 
     async def _hijack(self, status: int, headers: Mapping[str, str]) -> Connection:
         if self._transport is None or self._transport.is_closing() or self.phase is not BUSY:
@@ -710,10 +673,6 @@ class HttpConnection(asyncio.Protocol):
         self._linger_left = self.limits.linger_bytes
         self._write_deadline = _NEVER
         self._write_left = 1 << 62
-
-    def abort(self) -> None:
-        if self._transport is not None:
-            self._transport.abort()
 
     def cancel(self) -> None:
         """Cuts off whatever is going on."""

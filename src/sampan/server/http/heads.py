@@ -55,8 +55,8 @@ class Head:
     """One parsed head. Shared by all requests that sent the same bytes: nothing in it is ever changed but ``plan``."""
 
     __slots__ = (
-        "expects_continue", "fault", "header_lists", "headers", "is_http_1_0", "keep_alive", "length", "method", "path",
-        "plan", "query", "query_lists", "raw_query", "unparsed_query",
+        "expects_continue", "fault", "header_lists", "headers", "is_http_1_0", "is_ordinary_read", "keep_alive",
+        "length", "method", "path", "plan", "query", "query_lists", "raw_query", "unparsed_query",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -74,6 +74,8 @@ class Head:
         #: bytes of the body, or CHUNKED
         self.length = 0
         self.expects_continue = False
+        #: a GET without a body on an HTTP/1.1 connection that goes on
+        self.is_ordinary_read = False
         #: a well-formed request that is answered with this error
         self.fault: errors.ApiError | None = None
         #: the query is very long: ``parse_query`` is to be called, in a thread
@@ -126,6 +128,9 @@ class HeadParser:
             head.unparsed_query = True
         elif head.raw_query:
             head.parse_query()
+        head.is_ordinary_read = (
+            head.method == "GET" and not head.length and head.keep_alive and not head.is_http_1_0 and head.fault is None
+        )
         return head
 
     def check_partial(self, begun: bytearray, scanned: int) -> None:

@@ -1,7 +1,7 @@
 """Answers that come bit by bit, and connections that were handed over: what the handler's side holds of a connection.
 
 ``PushStream`` is pushed to (watches): shared bytes, joined per turn of the event loop, bounded. ``UpgradedConnection``
-is the client's raw connection after an upgrade. Neither knows HTTP beyond chunks; both ask their ``Wire``.
+is the client's raw connection after an upgrade. Neither knows HTTP beyond chunks; both ask their ``Carrier``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sampan.server.stream import Batch
 _LAST_CHUNK = b"0\r\n\r\n"
 
 
-class Wire(Protocol):
+class Carrier(Protocol):
     """The connection, as these two see it."""
 
     limits: Limits
@@ -51,8 +51,8 @@ class PushStream:
 
     __slots__ = ("_bytes", "_callbacks", "_chunked", "_ended", "_queued", "_waiting", "_wire")
 
-    def __init__(self, wire: Wire, *, chunked: bool) -> None:
-        self._wire: Wire | None = wire
+    def __init__(self, wire: Carrier, *, chunked: bool) -> None:
+        self._wire: Carrier | None = wire
         self._chunked = chunked
         self._waiting: deque[bytes] = deque()
         self._bytes = 0
@@ -178,8 +178,8 @@ class UpgradedConnection:
 
     __slots__ = ("_buffer", "_ended", "_paused", "_waiter", "_wire")
 
-    def __init__(self, wire: Wire, early: bytes) -> None:
-        self._wire: Wire | None = wire
+    def __init__(self, wire: Carrier, early: bytes) -> None:
+        self._wire: Carrier | None = wire
         self._buffer = bytearray(early)
         self._ended = False
         self._paused = False
@@ -242,4 +242,4 @@ class UpgradedConnection:
             self._waiter.set_result(None)
 
 
-__all__ = ["PushStream", "UpgradedConnection", "Wire"]
+__all__ = ["Carrier", "PushStream", "UpgradedConnection"]
