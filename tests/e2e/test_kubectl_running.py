@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import time
 import urllib.error
@@ -62,6 +63,14 @@ def test_exec_passes_output_input_and_exit_code(running: Kubectl) -> None:
     done = running.run("exec", "p", "--", "sh", "-c", "echo out; echo err >&2; exit 7", check=False)
     assert (done.stdout, done.returncode) == ("out\n", 7)
     assert "err" in done.stderr
+
+
+def test_exec_loses_nothing_and_ends_when_the_command_does(running: Kubectl) -> None:
+    text = "0123456789abcdef" * 1_875_000
+    told = running("exec", "-i", "p", "--", "sh", "-c", "cat > /tmp/f; sha256sum < /tmp/f", stdin=text)
+    assert told.split()[0] == hashlib.sha256(text.encode()).hexdigest()
+    done = running.run("exec", "-i", "p", "--", "sh", "-c", "head -c 5; exit 4", stdin=text, check=False, timeout=20)
+    assert (done.stdout, done.returncode) == ("01234", 4)
 
 
 def test_exec_with_a_terminal(running: Kubectl) -> None:

@@ -354,6 +354,36 @@ async def test_a_client_that_leaves_frees_the_pods_socket(running: Fixture, remo
         await gone.wait()
 
 
+@pytest.mark.parametrize("protocol", ["v4.channel.k8s.io", "spdy"])
+async def test_a_stuck_upload_to_a_pod_is_forgotten_with_its_client(
+    running: Fixture, remote: Fixture, protocol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peer, "STALL_SECONDS", 0.02)
+    cut = asyncio.Event()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.transport.pause_reading()  # type: ignore[attr-defined] # of a socket
+        try:
+            while True:  # reads nothing; the reset is seen by writing
+                await asyncio.sleep(0.02)
+                writer.write(b"x")
+                await writer.drain()
+        except ConnectionError:
+            cut.set()
+        writer.close()
+
+    async with await asyncio.start_server(handle, "127.0.0.1", 0) as listener:
+        port = listener.sockets[0].getsockname()[1]
+        client = await remote(f"/portForward/ns/web?port={port}", (), protocol)
+        if protocol == "spdy":
+            await forwarded(client, "0", port, 1)
+        sending = asyncio.create_task(client.send(b"x" * 20_000_000, "data 0" if protocol == "spdy" else "stdin"))
+        await asyncio.wait([sending], timeout=0.2)
+        sending.cancel()
+        client.writer.transport.abort()
+        await cut.wait()
+
+
 @pytest.mark.parametrize(
     ("path", "status", "text"),
     [

@@ -15,8 +15,19 @@ _BLOCK_BYTES = 64 << 10
 #: what may wait to be sent before a message that may be left out is left out
 _BUSY_BYTES = 16 << 10
 _FLUSH_SECONDS = 5.0
-#: close with a reset and forget what was not sent, in the kernel too
 _LINGER_NOT = struct.pack("ii", 1, 0)
+
+
+def reset(transport: asyncio.BaseTransport) -> None:
+    """Ends a connection at once. What was not sent is dropped, in the kernel too."""
+    raw = transport.get_extra_info("socket")
+    try:
+        if raw is not None:
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
+    except OSError:
+        pass  # gone already
+    assert isinstance(transport, asyncio.WriteTransport)
+    transport.abort()
 
 
 def check_upgrade(request: web.BaseRequest) -> None:
@@ -97,13 +108,4 @@ class ClientConnection:
         unsent = self._transport.get_write_buffer_size()
         self._transport.close()
         if unsent:
-            asyncio.get_running_loop().call_later(_FLUSH_SECONDS, self._abort)
-
-    def _abort(self) -> None:
-        raw = self._transport.get_extra_info("socket")
-        try:
-            if raw is not None:
-                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
-        except OSError:
-            pass  # gone already
-        self._transport.abort()
+            asyncio.get_running_loop().call_later(_FLUSH_SECONDS, reset, self._transport)

@@ -18,7 +18,7 @@ from sampan.node.api.remote.channelpeer import ChannelPeer, upgrade_headers
 from sampan.node.api.remote.commands import agree_socket, agree_spdy, spdy_headers
 from sampan.node.api.remote.peer import PeerStream, serve
 from sampan.node.api.remote.spdypeer import SpdyPeer, SpdyStream
-from sampan.node.api.streams import ClientConnection, Hijacked
+from sampan.node.api.streams import ClientConnection, Hijacked, reset
 from sampan.node.runtime import RuntimeCallError
 
 _SPDY_PROTOCOLS = ("portforward.k8s.io",)
@@ -164,7 +164,7 @@ async def _forward(forwarding: Forwarding, port: int, data: PeerStream, error: P
         try:
             await _join(reader, writer, data)
         finally:
-            writer.transport.abort()
+            reset(writer.transport)
     data.inbox.discard()
     await error.finish()
     await data.finish()
@@ -179,7 +179,7 @@ async def _join(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, data
                 writer.write(piece)
                 await writer.drain()
             if isinstance(data, SpdyStream) and data.was_reset.is_set():
-                writer.transport.abort()
+                reset(writer.transport)
             else:
                 writer.write_eof()
         except OSError:
