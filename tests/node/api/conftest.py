@@ -263,6 +263,7 @@ class Remote:
         self.pieces: dict[str, list[bytes]] = {name: [] for name in NAMES}
         self.got: dict[str, bytes] = {}
         self.buffer = bytearray()
+        self.finished: set[str] = set()
         self.messages: list[tuple[int, bytes]] = []
         self.pings = 0
         self.head = b""
@@ -324,10 +325,18 @@ class Remote:
             assert data, f"the connection ended before {wanted!r} came: {self.pieces}"
             self.take(data)
 
+    async def until_finished(self, name: str) -> None:
+        while name not in self.finished:
+            data = await self.reader.read(65536)
+            assert data, f"the connection ended before {name} did"
+            self.take(data)
+
     def take(self, data: bytes) -> None:
         if self.is_spdy:
             names = {stream_id: name for name, stream_id in self.ids.items()}
             for frame in self.codec.feed(data):
+                if frame.fin:
+                    self.finished.add(names[frame.stream_id])
                 if frame.kind == spdy.DATA:
                     self.pieces[names[frame.stream_id]].append(frame.data)
                 elif frame.kind == spdy.GOAWAY:

@@ -10,11 +10,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import uvloop
 
 from sampan.api.streams import spdy, websocket
 from sampan.node.api.remote import peer
 from sampan.node.api.remote.channelpeer import ChannelPeer
 from sampan.node.api.remote.spdypeer import SpdyPeer
+from sampan.node.api.streams import reset
 from sampan.node.runtime import RuntimeCallError
 
 Fixture = Any  # the fixtures of conftest.py
@@ -315,6 +317,17 @@ async def test_each_pair_of_streams_is_a_connection_to_the_pod(
     client.writer.close()
 
 
+async def test_connections_come_and_go_on_one_forwarding(running: Fixture, remote: Fixture, pod_port: int) -> None:
+    client = await remote("/portForward/ns/web", (), "spdy")
+    for number in range(5):
+        await forwarded(client, str(number), pod_port, 4 * number + 1)
+        await client.send(b"hello %d" % number, f"data {number}")
+        await client.read_until(b"HELLO %d" % number, f"data {number}")
+        client.writer.write(spdy.data_frame(client.ids[f"data {number}"], b"", fin=True))
+        await client.until_finished(f"data {number}")
+    client.writer.close()
+
+
 async def test_a_port_nobody_listens_on_is_told_on_the_error_stream(running: Fixture, remote: Fixture) -> None:
     client = await remote("/portForward/ns/web", (), "spdy")
     await forwarded(client, "0", 1, 1)
@@ -382,6 +395,29 @@ async def test_a_stuck_upload_to_a_pod_is_forgotten_with_its_client(
         sending.cancel()
         client.writer.transport.abort()
         await cut.wait()
+
+
+@pytest.mark.parametrize("factory", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_a_reset_leaves_nothing_to_be_sent_on_either_event_loop(factory: Any) -> None:
+    async def run() -> None:
+        ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+        async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            reset(writer.transport)
+            reset(writer.transport)
+            writer.close()
+
+        async with await asyncio.start_server(handle, "127.0.0.1", 0) as listener:
+            reader, writer = await asyncio.open_connection(*listener.sockets[0].getsockname())
+            try:
+                ended.set_result(repr(await reader.read()))
+            except ConnectionResetError:
+                ended.set_result("reset")
+            writer.close()
+        assert await ended == "reset"
+
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(run())
 
 
 @pytest.mark.parametrize(

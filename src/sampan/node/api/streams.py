@@ -18,7 +18,7 @@ _FLUSH_SECONDS = 5.0
 _LINGER_NOT = struct.pack("ii", 1, 0)
 
 
-def reset(transport: asyncio.BaseTransport) -> None:
+def reset(transport: asyncio.WriteTransport) -> None:
     """Ends a connection at once. What was not sent is dropped, in the kernel too."""
     raw = transport.get_extra_info("socket")
     try:
@@ -26,7 +26,6 @@ def reset(transport: asyncio.BaseTransport) -> None:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
     except OSError:
         pass  # gone already
-    assert isinstance(transport, asyncio.WriteTransport)
     transport.abort()
 
 
