@@ -230,7 +230,7 @@ def pod(name: str = "p", **spec: Any) -> dict[str, Any]:
 
 
 class JumpingLoop(asyncio.SelectorEventLoop):
-    """Time jumps to the next timer whenever nothing else is ready: in-memory tests only."""
+    """Time stands still, and jumps to the next timer whenever nothing else is ready: in-memory tests only."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -246,7 +246,7 @@ class JumpingLoop(asyncio.SelectorEventLoop):
         self._selector.select = jump  # type: ignore[attr-defined]
 
     def time(self) -> float:
-        return super().time() + self._offset
+        return self._offset
 
 
 @pytest.fixture

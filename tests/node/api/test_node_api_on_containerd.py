@@ -159,7 +159,7 @@ async def an_upload_arrives_whole(real: RealNode, remote: Fixture, protocol: str
 
 
 async def a_command_that_does_not_read_ends_at_once(real: RealNode, remote: Fixture, protocol: str) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         client = await remote(exec_path("sh", "-c", "head -c 5; exit 7"), ALL, protocol, real.api.port)
         sending = asyncio.create_task(client.send(b"x" * 3_000_000))
         status = await client.finish()
@@ -183,12 +183,12 @@ async def outcomes_are_told(real: RealNode, remote: Fixture, protocol: str) -> N
 
 async def a_terminal_has_its_size_and_hangs_up(real: RealNode, remote: Fixture, protocol: str) -> None:
     names = ("error", "stdin", "stdout", "resize")
-    path = exec_path("sh", "-c", "echo ready $TERM; read line; stty size; sleep 10000", query="input=1&output=1&tty=1")
+    # The size goes its own way, and not in order with the input.
+    until = "until stty size | grep -q '33 77'; do sleep 0.1; done"
+    path = exec_path("sh", "-c", f"echo ready $TERM; {until}; stty size; sleep 10000", query="input=1&output=1&tty=1")
     client = await remote(path, names, protocol, real.api.port)
     await client.read_until(b"ready xterm")
     await client.send(b'{"Width":77,"Height":33}', "resize")
-    await asyncio.sleep(0.2)  # the size goes its own way and not in order with the input
-    await client.send(b"\n")
     await client.read_until(b"33 77")
     client.writer.close()
     await until_gone(real, "sleep 10000")
@@ -214,7 +214,7 @@ async def attaching_reads_what_is_written_now(real: RealNode, remote: Fixture, p
 
 
 async def until_gone(real: RealNode, command: str) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while command in (await real.runtime.exec_sync(real.container_id, ["ps"], 5)).stdout.decode():  # noqa: ASYNC110
             await asyncio.sleep(0.1)
 

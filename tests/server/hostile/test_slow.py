@@ -16,10 +16,16 @@ from sampan.server.stream import Batch, Stream
 
 from .conftest import Victim, closed, connections, running, until
 
-pytestmark = pytest.mark.timeout(30)  # a whole server, and hundreds of clients
+pytestmark = pytest.mark.timeout(240)  # a whole server, and hundreds of clients
 
 HURRIED = Limits(
-    head_seconds=0.1, body_idle_seconds=0.1, idle_seconds=0.1, linger_seconds=0.1, unread_seconds=0.2, tick_seconds=0.02
+    # Long beside what keeps a busy machine from its work for a moment.
+    head_seconds=0.4,
+    body_idle_seconds=0.4,
+    idle_seconds=0.4,
+    linger_seconds=0.4,
+    unread_seconds=0.5,
+    tick_seconds=0.02,
 )
 
 
@@ -73,7 +79,7 @@ async def test_a_head_that_does_not_end_is_cut_off(hurried: tuple[str, int]) -> 
     reader, writer = await asyncio.open_connection(*hurried)
     writer.write(b"GET / HTTP/1.1\r\n")
     loop = asyncio.get_running_loop()
-    end = loop.time() + 1.5
+    end = loop.time() + 15
     while not writer.transport.is_closing():
         assert loop.time() < end
         writer.write(b"A: b\r\n")
@@ -109,7 +115,7 @@ async def test_a_stream_that_nobody_reads_is_cut_off(hurried: tuple[str, int], h
     stream.on_close(lost.set)
     for _ in range(30):  # beyond what the sockets hold, and below the bound in bytes
         stream.push(batch)
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(15):
         await lost.wait()
     assert stream.closed
     client.close()
