@@ -1,11 +1,14 @@
-"""Measures the stores: durable commits, lists, start-up, watch fan-out. Usage: ``python bench/store.py [directory]``.
+"""Measures the stores: durable commits, lists, start-up, watch fan-out, memory. Usage: ``python bench/store.py [dir]``.
 
-The peer in the same run is a plain ``sqlite3`` loop with one durable transaction a row: what the disk allows.
+The peer in the same run is a plain ``sqlite3`` loop with one durable transaction a row: what the disk allows. Processor
+time is the process's, both threads together; what a commit costs beside a busy loop is what is left once the same loop
+without a store is taken off.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import resource
 import sqlite3
 import sys
@@ -13,12 +16,15 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import orjson
+import uvloop
 
 from sampan.api.clock import SystemClock
 from sampan.store.cache import WatchCache
+from sampan.store.footprint import trim
 from sampan.store.memory import MemoryStore
 from sampan.store.sqlite import SqliteStore
 
@@ -86,6 +92,106 @@ async def fan_out(store: Any, cache: WatchCache, watchers: int, changes: int) ->
         watch.close()
 
 
+class Follower:
+    """Takes batches as a connection's stream does, but for the sending."""
+
+    def __init__(self) -> None:
+        self.batches = 0
+
+    def push(self, batch: bytes) -> None:
+        self.batches += 1
+
+
+def new_cache(store: Any) -> WatchCache:
+    return WatchCache(store, PREFIX, lambda obj: (obj["metadata"]["labels"], {}), lambda value, _: orjson.loads(value))
+
+
+async def channels(followers: int, a_turn: int, changes: int = 5000) -> None:
+    """What an event costs with and without followers, ``a_turn`` of them in each turn of the loop."""
+    store = MemoryStore(history_limit=100)
+    cache = new_cache(store)
+    await cache.start()
+
+    async def change() -> float:
+        start = time.process_time()
+        for n in range(changes):
+            await store.commit(f"{PREFIX}default/p{n % 50}", None, VALUE, note=OBJECT)
+            if n % a_turn == a_turn - 1:
+                await asyncio.sleep(0)
+        return (time.process_time() - start) / changes * 1e6
+
+    plain = min([await change() for _ in range(3)])
+    channel = cache.channel("all", None, None, None, lambda event: event.entry.value)
+    for _ in range(followers):
+        channel.join(Follower(), cache.revision)
+    each = (min([await change() for _ in range(3)]) - plain) / followers
+    print(
+        f"{f'channel: {followers} followers, {a_turn} changes a turn':<44}{plain:>12.1f} us an event, + {each:.3f} each"
+    )
+
+
+async def beside_a_busy_loop(store: Any, clients: int) -> None:
+    """Processor time of a commit while the loop has 100 µs or so of other work for each."""
+
+    async def load(commit: Callable[[str], Awaitable[Any]] | None) -> tuple[float, list[float]]:
+        waits: list[float] = []
+
+        async def client(number: int) -> None:
+            for n in range(20):
+                for _ in range(2000):
+                    pass
+                begun = time.perf_counter()
+                if commit is not None:
+                    await commit(f"{PREFIX}busy/{n * 7919 % 1009:04}-{number:03}")
+                await asyncio.sleep(0)
+                waits.append(time.perf_counter() - begun)
+
+        start = time.process_time()
+        await asyncio.gather(*(client(number) for number in range(clients)))
+        return (time.process_time() - start) / len(waits) * 1e6, waits
+
+    costs: list[float] = []
+    waits: list[float] = []
+    for _ in range(20):
+        without, _ = await load(None)
+        with_store, waited = await load(lambda key: store.commit(key, None, VALUE))
+        costs.append(with_store - without)
+        waits += waited
+    name = f"sqlite: beside a busy loop, {clients} clients"
+    print(f"{name:<44}{median(costs):>12.0f} us of processor a commit, p50 {median(waits) * 1000:.1f} ms")
+
+
+def resident() -> float:
+    gc.collect()
+    trim()
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 2**20
+
+
+async def memory(store: Any, entries: int) -> None:
+    """What is resident with so many entries, and once they have come and gone."""
+    before = resident()
+    cache = new_cache(store)
+    await cache.start()
+    keys = [f"{PREFIX}m{n % 20}/pod-{n:06}" for n in range(entries)]
+
+    async def each(*, present: bool) -> None:
+        for at in range(0, entries, 100):
+            values = [VALUE[:-1] + b"}" if present else None for _ in range(100)]  # each a copy of its own
+            pairs = zip(keys[at : at + 100], values, strict=True)
+            await asyncio.gather(*(store.commit(key, None, value) for key, value in pairs))
+
+    for _ in range(3):
+        await each(present=True)
+    full = resident()
+    await each(present=False)
+    print(
+        f"{f'memory: {entries} entries written 3 times':<44}{full - before:>12.0f} MiB, {resident() - before:.0f} left"
+        f" once they are gone; their bytes: {entries * len(VALUE) / 2**20:.0f}"
+    )
+    cache.close()
+    await store.close()
+
+
 async def measure(name: str, store: Any, count: int) -> None:
     await one_by_one(name, store, count // 10)
     await concurrent(name, store, count, 16)
@@ -98,6 +204,7 @@ async def measure(name: str, store: Any, count: int) -> None:
 async def main(directory: Path) -> None:
     count = 10_000
     print(f"{len(VALUE)} bytes an object, in {directory}")
+    await memory(await SqliteStore.open(directory / "memory", clock=SystemClock()), count)
     peer(directory / "peer.db", count // 10)
     await measure("memory", MemoryStore(), count)
     store = await SqliteStore.open(directory / "store", clock=SystemClock())
@@ -109,11 +216,16 @@ async def main(directory: Path) -> None:
         entries,
         lambda: SqliteStore.open(directory / "store", clock=SystemClock()),
     )
-    cache = WatchCache(store, PREFIX, lambda obj: (obj["metadata"]["labels"], {}), lambda value, _: orjson.loads(value))
+    cache = new_cache(store)
     await timed("cache: start", entries, cache.start)
     await timed("cache: list", entries, lambda: _list(cache))
     await fan_out(store, cache, 100, 1000)
+    for clients in (8, 32):
+        await beside_a_busy_loop(store, clients)
+    cache.close()
     await store.close()
+    for a_turn in (1, 20):
+        await channels(200, a_turn)
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MiB")
 
 
@@ -123,4 +235,4 @@ async def _list(cache: WatchCache) -> bytes:
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory(dir=sys.argv[1] if len(sys.argv) > 1 else None) as made:
-        asyncio.run(main(Path(made)))
+        uvloop.run(main(Path(made)))
