@@ -79,10 +79,24 @@ async def test_services_of_an_older_store_get_their_records_at_start(start: Any)
     store = MemoryStore()
     async with start(store) as cluster:
         await cluster.create("s", type="NodePort", clusterIP="10.96.0.9", ports=[{"port": 1, "nodePort": 30001}])
-        for key in (f"{ADDRESSES}10.96.0.9", f"{PORTS}30001"):
+        for key in (f"{ADDRESSES}10.96.0.9", f"{PORTS}30001", "/ranges/complete"):
             await store.commit(key, None, None)
         async with start(store) as again:
             assert await again.records() == ({"10.96.0.9": "s"}, {"30001": "s"})
+
+
+def test_a_start_looks_at_the_services_of_its_own_store_beside_the_first_requests(start: Any, virtual: Any) -> None:
+    async def run() -> None:
+        store = MemoryStore()
+        async with start(store) as cluster:
+            await cluster.create("s", clusterIP="10.96.0.9")
+            await cluster.servers[0].loops.close()
+            await store.commit(f"{ADDRESSES}10.96.0.9", None, None)
+            async with start(store) as again:
+                await asyncio.sleep(1)
+                assert (await again.records())[0] == {"10.96.0.9": "s"}
+
+    virtual(run())
 
 
 async def test_a_damaged_service_keeps_what_it_holds_and_the_server_starts(start: Any) -> None:

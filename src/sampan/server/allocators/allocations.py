@@ -19,7 +19,7 @@ from sampan.server.allocators.hook import ServiceHook
 from sampan.server.allocators.pool import Pool
 from sampan.server.allocators.ports import PortForm, PortStorage
 from sampan.server.allocators.records import Owner, Records
-from sampan.server.allocators.repair import Finding, Repair, Repaired, Services
+from sampan.server.allocators.repair import Repair, Repaired, Services
 from sampan.server.allocators.reports import Reporter
 from sampan.server.allocators.service import ServiceAllocator, addresses_of, node_ports
 from sampan.server.allocators.spans import Span, static_band
@@ -30,6 +30,8 @@ from sampan.store.protocol import Store, StoreError
 
 log = logging.getLogger(__name__)
 
+#: a key that says that every Service of this store has its records: only then a start need not look
+_COMPLETE = "/ranges/complete"
 KUBERNETES = Owner("default", "kubernetes")
 
 
@@ -49,7 +51,7 @@ class Allocations:
         self._network = network_of(cidr)
         self._reader, self._port_range, self._clock, self._random = reader, port_range, clock, random
         addresses, self._services = _storage(surface, IP_ADDRESSES), _storage(surface, SERVICES)
-        self._ports = PortStorage(store)
+        self._store, self._ports = store, PortStorage(store)
         first = int(self._network.network_address) + 1
         self._address_pool = Pool(
             Records(addresses, AddressForm(addresses.kind, clock, random)),
@@ -64,13 +66,14 @@ class Allocations:
         self.hook = ServiceHook(
             ServiceAllocator(self._network, self.networks, self._address_pool, self._port_pool, port_range)
         )
-        self._findings: list[Finding] = []
         self._repair = Repair(Services(self._services), self._repaired(span))
 
     async def start(self) -> None:
         """Services that were stored before there were records get theirs. Raises StoreError."""
         await self._ports.start()
-        self._findings = await self._repair.run_pass()
+        if await self._store.get(_COMPLETE) is None:
+            await self._repair.run_pass()
+            await self._store.commit(_COMPLETE, None, b"{}")
 
     async def run(self, writer: Transport) -> None:
         """Runs until cancelled."""
@@ -78,16 +81,14 @@ class Allocations:
         loop = asyncio.get_running_loop()
         unsubscribe = self._reader.subscribe(IP_ADDRESSES, self._on_address, keep=False)
         try:
-            await reporter.report(self._findings, loop.time())
-            self._findings = []
             while True:
-                await self._repair.due()
                 try:
                     await reporter.report(await self._repair.run_pass(), loop.time())
                 except StoreError as error:
                     log.warning("addresses and ports of services were not checked: %s", error)
                 except Exception:  # a fault in a pass costs that pass
                     log.exception("addresses and ports of services were not checked")
+                await self._repair.due()
         finally:
             unsubscribe()
 

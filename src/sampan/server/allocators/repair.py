@@ -13,6 +13,7 @@ import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain, islice
 from typing import Literal
 
 from sampan.api.types import Obj
@@ -27,7 +28,7 @@ _BATCH = 64
 #: between two passes: a storm of deletions costs a pass a second
 _PAUSE_SECONDS = 1.0
 #: objects looked at before others may run
-_CHUNK = 200
+_CHUNK = 100
 
 Fault = Literal["missing", "wrong", "clashing", "out of range", "leaked"]
 
@@ -127,6 +128,7 @@ class Services:
         """Of all Services, the oldest first where several claim one number. Others run in between."""
         found = Claims([{} for _ in parts])
         born: dict[Owner, int] = {}
+        shared: list[list[Owner]] = []
         for count, entry in enumerate(self._storage.cache.entries(), 1):
             namespace, _, name = entry.key[len(self._storage.prefix) :].partition("/")
             owner = Owner(namespace, name)
@@ -136,14 +138,15 @@ class Services:
                 service = entry.object()
                 for part, by_name in zip(parts, found.by_name, strict=True):
                     for number in part.names(service):
-                        by_name.setdefault(number, []).append(owner)
+                        owners = by_name.setdefault(number, [])
+                        owners.append(owner)
                         born[owner] = entry.created
+                        if len(owners) == 2:
+                            shared.append(owners)
             if not count % _CHUNK:
                 await asyncio.sleep(0)
-        for by_name in found.by_name:
-            for owners in by_name.values():
-                if len(owners) > 1:
-                    owners.sort(key=born.__getitem__)
+        for owners in shared:
+            owners.sort(key=born.__getitem__)
         return found
 
     async def claims(self, owner: Owner, holds: Callable[[Obj], bool]) -> bool:
@@ -177,9 +180,8 @@ class Repaired:
             if not count % _CHUNK:
                 await asyncio.sleep(0)
         plan = Plan()
-        names = list(claims.keys() | records.keys())
-        for start in range(0, len(names), _CHUNK):
-            chunk = names[start : start + _CHUNK]
+        names = chain(claims, (name for name in records if name not in claims))
+        while chunk := tuple(islice(names, _CHUNK)):
             plan.add(
                 plan_repair(
                     {name: claims[name] for name in chunk if name in claims},
