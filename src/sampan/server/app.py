@@ -65,6 +65,7 @@ from sampan.server.render import Renderer
 from sampan.server.request import Handler, Request, UserInfo
 from sampan.server.rest import router
 from sampan.server.rest.context import Connector, RestContext
+from sampan.server.secrettokens import SecretTokens
 from sampan.server.streaming.handlers import StreamingHandlers
 from sampan.server.streaming.tls import node_tls
 from sampan.server.supervision import Loops
@@ -243,6 +244,8 @@ class Server:
         self.loops.keep("aggregate cluster roles", AggregationController(self._reader, loopback).run)
         self.loops.keep("age resource versions", self._age_versions)
         self.loops.keep("give memory back", Footprint(self.store).run)
+        secret_tokens = SecretTokens(self._issuer, self._reader, loopback, self._bootstrap_config().client_ca)
+        self.loops.keep("fill secrets with tokens", secret_tokens.run)
         self.loops.keep("repair addresses and ports", lambda: self.allocations.run(loopback))
         if self._openapi_files is not None:
             self.loops.keep("build OpenAPI", self._openapi_files.run)
@@ -294,6 +297,7 @@ class Server:
         )
         stack.push_async_callback(streaming.close)
         streaming.register(self.connect)
+        self._issuer = TokenIssuer(key, config.service_account_issuer, audiences, reader, config.clock, config.random)
         context = self._context = RestContext(
             config.clock,
             config.random,
@@ -307,7 +311,7 @@ class Server:
             ),
             authorizer=authorizer,
             hooks=self._hooks(),
-            tokens=TokenIssuer(key, config.service_account_issuer, audiences, reader, config.clock, config.random),
+            tokens=self._issuer,
             reviews=Reviewer(authentication, authorizer, rbac, config.clock),
             horizon=self._horizon,
             connect=self._connect,
