@@ -379,6 +379,22 @@ async def test_a_node_writes_its_own_pods_only(cluster: Cluster) -> None:
     assert (await cluster("node a", "DELETE", f"{DEFAULT}/pods/mine?gracePeriodSeconds=0")).status == 200
 
 
+async def test_status_changes_neither_owner_nor_spec_of_a_pod(cluster: Cluster) -> None:
+    owner = {"apiVersion": "v1", "kind": "Node", "name": "a", "uid": await cluster.uid_of("a"), "controller": True}
+    await cluster.run("mine", "a")
+    change = {
+        "metadata": {"ownerReferences": [owner], "finalizers": ["a.b/c"], "deletionTimestamp": "2026-01-01T00:00:00Z"},
+        "spec": {"serviceAccountName": "powerful", "nodeName": "b"},
+        "status": {"phase": "Running"},
+    }
+    answer = await cluster("node a", "PATCH", f"{DEFAULT}/pods/mine/status", change)
+    assert answer.status == 200
+    found = await cluster.admin("GET", f"{DEFAULT}/pods/mine")
+    assert (found["spec"]["serviceAccountName"], found["spec"]["nodeName"]) == ("default", "a")
+    assert not {"ownerReferences", "deletionTimestamp"} & found["metadata"].keys()
+    assert found["status"]["phase"] == "Running"
+
+
 async def test_a_node_cannot_make_claims_its_pods_own(cluster: Cluster) -> None:
     """Which ResourceClaims it may read follows from the pods' status, which it writes."""
     claims = "/apis/resource.k8s.io/v1/namespaces/default/resourceclaims"

@@ -38,12 +38,6 @@ def pinned_fields(selector: str) -> tuple[tuple[str, str], ...]:
     return tuple((term.field, term.value) for term in parsed.requirements if term.equal)
 
 
-def authorize_now(request: Request, authorizer: Authorizer) -> bool | None:
-    """Whether the request is allowed, if that can be told at once; None: ask ``authorize``."""
-    decision = authorizer.decide_now(attributes_of(request))
-    return None if decision is None else decision.allowed
-
-
 async def authorize(request: Request, authorizer: Authorizer) -> None:
     """Raises Forbidden."""
     attributes = attributes_of(request)
