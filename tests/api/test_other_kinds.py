@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+import json
 from typing import Any
 
 import pytest
 
+from sampan.api import schema
 from sampan.api.kind import Kind
 from sampan.api.registry import registry
+from sampan.api.validation import common
 
 
 def kind_of(group: str, plural: str, version: str = "v1") -> Kind:
@@ -159,6 +162,7 @@ def test_an_autoscaler_survives_the_way_through_v1() -> None:
         {"type": "Pods", "pods": {"metric": {"name": "q"}, "target": {"type": "AverageValue", "averageValue": "3"}}},
     ]
     stored = {"metadata": {"name": "h"}, "spec": {"maxReplicas": 3, "metrics": metrics}, "status": {}}
+    schema.normalise(schema.load().definition("io.k8s.api.autoscaling.v2.HorizontalPodAutoscaler"), stored)
     assert kind.to_stored is not None
     assert kind.from_stored is not None
     served = kind.from_stored(stored)
@@ -167,6 +171,43 @@ def test_an_autoscaler_survives_the_way_through_v1() -> None:
     back = kind.to_stored(served)
     assert back["spec"] == stored["spec"]
     assert "annotations" not in back["metadata"]
+
+
+ODD = [
+    (
+        "metrics",
+        [5, {"type": ["x"]}, {"type": "Resource", "resource": 7}, {"type": "Object", "object": {"target": []}}],
+    ),
+    ("metrics", {"a": 1}),
+    ("behavior", {"scaleUp": 5}),
+    ("behavior", [1]),
+    ("conditions", [{"type": 1}]),
+    ("current-metrics", [[]]),
+]
+
+
+@pytest.mark.parametrize(("annotation", "value"), ODD)
+def test_annotations_of_an_autoscaler_that_are_of_another_type_are_ignored(annotation: str, value: object) -> None:
+    kind = kind_of("autoscaling", "horizontalpodautoscalers")
+    assert kind.to_stored is not None
+    text = json.dumps(value)
+    odd = {"metadata": {"annotations": {f"autoscaling.alpha.kubernetes.io/{annotation}": text}}, "spec": {}}
+    made = kind.to_stored(odd)
+    kind.default(made)
+    node = schema.load().definition("io.k8s.api.autoscaling.v2.HorizontalPodAutoscaler")
+    assert schema.check(node, made) is None
+
+
+def test_numbers_of_thousands_of_digits_stand_in_no_way() -> None:
+    long = "1" * 5000
+    daemon_set = kind_of("apps", "daemonsets")
+    old = {"metadata": {"annotations": {"deprecated.daemonset.template.generation": long}}, "spec": {"template": {}}}
+    new = {"metadata": {}, "spec": {"template": {"spec": {}}}}
+    daemon_set.prepare_update(new, old)
+    cron_job = kind_of("batch", "cronjobs")
+    for schedule in (f"{long} * * * *", f"*/{long} * * * *"):
+        assert "spec.schedule" in {fault.field for fault in cron_job.validate({"spec": {"schedule": schedule}})}
+    assert common.percent_of(f"{long}%") is None
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sampan.api import schema
 from sampan.api.kind import Prepare
 from sampan.api.types import Obj
 
@@ -11,18 +12,11 @@ def drop_status(obj: Obj) -> None:
     obj["status"] = {}
 
 
-def zero_status(*counters: str) -> Prepare:
-    """As above, with the counters that the API always shows, at zero."""
+def zero_status(definition: str) -> Prepare:
+    """As above, for a status (``io.k8s.api.apps.v1.ReplicaSetStatus``) of which the API always shows something: its
+    counters at zero."""
 
     def prepare(obj: Obj) -> None:
-        obj["status"] = dict.fromkeys(counters, 0)
+        obj["status"] = schema.load().definition(definition).zero()
 
     return prepare
-
-
-def fill_counters(obj: Obj, *counters: str) -> None:
-    """The same for what a status write leaves out: counters are numbers in every answer."""
-    status = obj.get("status")
-    if isinstance(status, dict):
-        for counter in counters:
-            status.setdefault(counter, 0)

@@ -84,9 +84,15 @@ def int_or_percent(value: int | str | None, path: str) -> Errors:
     return named(names.percent, value or "", path)
 
 
+#: The digits of an int64, and the sign.
+_PERCENT_LENGTH = 20
+
+
 def percent_of(value: int | str | None) -> int | None:
-    """The number of ``"25%"``; None for anything else."""
-    return int(value[:-1]) if isinstance(value, str) and not names.percent(value) else None
+    """The number of ``"25%"``; None for anything else, and for a number that no int64 holds."""
+    if not isinstance(value, str) or names.percent(value) or len(value) > _PERCENT_LENGTH:
+        return None
+    return int(value[:-1])
 
 
 def not_more_than_100_percent(value: int | str | None, path: str) -> Errors:

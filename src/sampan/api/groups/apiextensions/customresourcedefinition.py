@@ -20,7 +20,7 @@ _SCOPES = ("Cluster", "Namespaced")
 def _default(definition: Obj) -> None:
     spec = definition.setdefault("spec", {})
     declared = spec.setdefault("names", {})
-    if not declared.get("singular"):
+    if not declared.get("singular") and declared.get("kind"):
         declared["singular"] = declared.get("kind", "").lower()
     if not declared.get("listKind") and declared.get("kind"):
         declared["listKind"] = f"{declared['kind']}List"
@@ -38,9 +38,9 @@ def _storage_versions(spec: Obj) -> list[str]:
 
 def _prepare_create(definition: Obj) -> None:
     definition["status"] = {
-        "conditions": [],
+        "conditions": None,
         "acceptedNames": {"plural": "", "kind": ""},
-        "storedVersions": _storage_versions(definition.get("spec") or {}),
+        "storedVersions": _storage_versions(definition.get("spec") or {}) or None,
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -9,15 +10,17 @@ from typing import Any
 from sampan.api import errors, labels
 from sampan.api.groups import printing
 from sampan.api.groups.core.pod_defaults import default_pod_template
-from sampan.api.groups.strategy import fill_counters
+from sampan.api.groups.strategy import zero_status
 from sampan.api.kind import Column, Kind
 from sampan.api.types import Obj
 from sampan.api.validation import common, pod
 from sampan.api.validation.common import Errors
 
-_COUNTERS = ("currentNumberScheduled", "numberMisscheduled", "desiredNumberScheduled", "numberReady")
+_reset_status = zero_status("io.k8s.api.apps.v1.DaemonSetStatus")
 #: Counts changes of the template; the API shows it as an annotation since apps/v1.
 TEMPLATE_GENERATION = "deprecated.daemonset.template.generation"
+
+_GENERATION = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 
 def _default(daemon_set: Obj) -> None:
@@ -31,18 +34,17 @@ def _default(daemon_set: Obj) -> None:
         rolling.setdefault("maxSurge", 0)
     spec.setdefault("revisionHistoryLimit", 10)
     default_pod_template(spec.setdefault("template", {}))
-    fill_counters(daemon_set, *_COUNTERS)
 
 
 def _prepare_create(daemon_set: Obj) -> None:
-    daemon_set["status"] = dict.fromkeys(_COUNTERS, 0)
+    _reset_status(daemon_set)
     daemon_set["metadata"].setdefault("annotations", {})[TEMPLATE_GENERATION] = "1"
 
 
 def _prepare_update(new: Obj, old: Obj) -> None:
     before = (old["metadata"].get("annotations") or {}).get(TEMPLATE_GENERATION, "1")
     changed = new.get("spec", {}).get("template") != old.get("spec", {}).get("template")
-    after = str(int(before) + 1) if changed and before.isdigit() else before
+    after = str(int(before) + 1) if changed and _GENERATION.fullmatch(before) else before
     new["metadata"].setdefault("annotations", {})[TEMPLATE_GENERATION] = after
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from sampan.api.groups import printing, replicated, selectable
 from sampan.api.groups.core.pod_defaults import default_pod_template
-from sampan.api.groups.strategy import fill_counters, zero_status
+from sampan.api.groups.strategy import zero_status
 from sampan.api.kind import Kind, ScalePaths
 from sampan.api.types import Obj
 from sampan.api.validation import common, pod
@@ -19,7 +19,6 @@ def _default(replica_set: Obj) -> None:
     spec = replica_set.setdefault("spec", {})
     spec.setdefault("replicas", 1)
     default_pod_template(spec.setdefault("template", {}))
-    fill_counters(replica_set, "replicas")
 
 
 def _validate(replica_set: Obj) -> Errors:
@@ -57,7 +56,7 @@ KINDS = (
         validate=_validate,
         validate_update=_validate_update,
         validate_status=replicated.validate_status,
-        prepare_create=zero_status("replicas"),
+        prepare_create=zero_status("io.k8s.api.apps.v1.ReplicaSetStatus"),
         columns=replicated.COLUMNS,
         row=_row,
         selectable_fields=selectable.fields_at("status.replicas", zero="0"),

@@ -10,7 +10,7 @@ from sampan.api import errors, names
 from sampan.api.groups import printing
 from sampan.api.groups.core.persistentvolumeclaim import default_claim_spec
 from sampan.api.groups.core.pod_defaults import default_pod_template
-from sampan.api.groups.strategy import fill_counters, zero_status
+from sampan.api.groups.strategy import zero_status
 from sampan.api.kind import Column, Kind, ScalePaths
 from sampan.api.types import Obj
 from sampan.api.validation import common, pod
@@ -24,7 +24,6 @@ _MAY_CHANGE = (
     "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', "
     "'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden"
 )
-_COUNTERS = ("replicas", "availableReplicas")
 
 
 def _default(stateful_set: Obj) -> None:
@@ -47,7 +46,6 @@ def _default(stateful_set: Obj) -> None:
         claim.setdefault("apiVersion", "v1")
         default_claim_spec(claim.setdefault("spec", {}))
         claim.setdefault("status", {}).setdefault("phase", "Pending")
-    fill_counters(stateful_set, *_COUNTERS)
 
 
 def _update_strategy(strategy: Obj, path: str) -> Errors:
@@ -128,7 +126,7 @@ KINDS = (
         default=_default,
         validate=_validate,
         validate_update=_validate_update,
-        prepare_create=zero_status(*_COUNTERS),
+        prepare_create=zero_status("io.k8s.api.apps.v1.StatefulSetStatus"),
         columns=(printing.NAME, Column("Ready"), printing.AGE, printing.CONTAINERS, printing.IMAGES),
         row=_row,
     ),

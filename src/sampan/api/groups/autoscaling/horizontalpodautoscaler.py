@@ -9,13 +9,12 @@ from typing import Any
 from sampan.api import errors
 from sampan.api.groups import printing
 from sampan.api.groups.autoscaling import hpa_conversion
-from sampan.api.groups.strategy import fill_counters, zero_status
+from sampan.api.groups.strategy import zero_status
 from sampan.api.kind import Column, Kind
 from sampan.api.types import Obj
 from sampan.api.validation import common
 from sampan.api.validation.common import Errors
 
-_COUNTERS = ("currentReplicas", "desiredReplicas")
 _SOURCES = {
     "Resource": "resource",
     "ContainerResource": "containerResource",
@@ -28,7 +27,6 @@ _SHOWN_METRICS = 2
 
 def _default_v1(autoscaler: Obj) -> None:
     autoscaler.setdefault("spec", {}).setdefault("minReplicas", 1)
-    fill_counters(autoscaler, *_COUNTERS)
 
 
 def _default_v2(autoscaler: Obj) -> None:
@@ -41,7 +39,6 @@ def _default_v2(autoscaler: Obj) -> None:
     if behavior is not None:
         _default_rules(behavior.setdefault("scaleUp", {}), 0, [("Pods", 4), ("Percent", 100)])
         _default_rules(behavior.setdefault("scaleDown", {}), None, [("Percent", 100)])
-    fill_counters(autoscaler, *_COUNTERS)
 
 
 def _default_rules(rules: Obj, window: int | None, policies: list[tuple[str, int]]) -> None:
@@ -177,7 +174,7 @@ KINDS = (
         short_names=("hpa",),
         categories=("all",),
         status=True,
-        prepare_create=zero_status(*_COUNTERS),
+        prepare_create=zero_status("io.k8s.api.autoscaling.v2.HorizontalPodAutoscalerStatus"),
         default=_default_v2,
         validate=_validate_v2,
         columns=_COLUMNS,
@@ -194,7 +191,7 @@ KINDS = (
         short_names=("hpa",),
         categories=("all",),
         status=True,
-        prepare_create=zero_status(*_COUNTERS),
+        prepare_create=zero_status("io.k8s.api.autoscaling.v1.HorizontalPodAutoscalerStatus"),
         default=_default_v1,
         validate=_validate_v1,
         columns=_COLUMNS,

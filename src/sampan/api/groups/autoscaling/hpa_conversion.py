@@ -10,6 +10,8 @@ from typing import Any
 
 import orjson
 
+from sampan.api import schema
+from sampan.api.errors import BadRequest
 from sampan.api.types import Obj
 
 METRICS = "autoscaling.alpha.kubernetes.io/metrics"
@@ -17,6 +19,9 @@ CURRENT_METRICS = "autoscaling.alpha.kubernetes.io/current-metrics"
 CONDITIONS = "autoscaling.alpha.kubernetes.io/conditions"
 BEHAVIOR = "autoscaling.alpha.kubernetes.io/behavior"
 _ANNOTATIONS = (METRICS, CURRENT_METRICS, CONDITIONS, BEHAVIOR)
+
+_V1 = "io.k8s.api.autoscaling.v1.HorizontalPodAutoscaler"
+_V2 = "io.k8s.api.autoscaling.v2.HorizontalPodAutoscaler"
 
 _FIELD = {
     "Resource": "resource",
@@ -42,9 +47,11 @@ def _resource_target(source: Obj) -> Obj:
 
 
 def _metric_to_v2(metric: Obj) -> Obj:
-    kind = metric.get("type", "")
+    kind = str(metric.get("type") or "")
     field = _FIELD.get(kind, "")
-    source = metric.get(field) or {}
+    source = metric.get(field)
+    if not isinstance(source, dict):
+        source = {}
     match kind:
         case "Resource" | "ContainerResource":
             inner = {"name": source.get("name"), "container": source.get("container")}
@@ -61,8 +68,8 @@ def _metric_to_v2(metric: Obj) -> Obj:
                 if average is None
                 else _target("AverageValue", averageValue=average)
             )
-            described = source.get("target") or {}
-            return {"type": kind, field: {"describedObject": described, "metric": name, "target": target}}
+            described = source.get("target")
+            return {"type": kind, field: {"describedObject": described or {}, "metric": name, "target": target}}
         case _:
             name = _without_none({"name": source.get("metricName"), "selector": source.get("metricSelector")})
             value = source.get("targetValue")
@@ -122,9 +129,21 @@ def _load(text: str | None) -> Any:
     if not text:
         return None
     try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
+        return schema.parse_json(text.encode())[0]
+    except BadRequest:
         return None
+
+
+def _typed(part: str, key: str, value: Any) -> Any:
+    """What stood in an annotation as a field of v2's Spec or Status; None: it is of another type."""
+    node = schema.load().definition(_V2 + part)
+    assert isinstance(node, schema.ObjectNode)
+    decoded = schema.decode(node.fields[key].node, value, collect_unknown=False)
+    return decoded.value if decoded.error is None else None
+
+
+def _objects(value: Any) -> list[Obj]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def to_v2(autoscaler: Obj) -> Obj:
@@ -135,8 +154,8 @@ def to_v2(autoscaler: Obj) -> Obj:
     if not annotations:
         del metadata["annotations"]
     spec, status = dict(autoscaler.get("spec") or {}), dict(autoscaler.get("status") or {})
-    metrics = _load(carried[METRICS])
-    listed = [_metric_to_v2(metric) for metric in metrics] if isinstance(metrics, list) else []
+    metrics = [_metric_to_v2(metric) for metric in _objects(_load(carried[METRICS]))]
+    listed: list[Obj] = _typed("Spec", "metrics", metrics) or []
     utilization = spec.pop("targetCPUUtilizationPercentage", None)
     if utilization is not None:
         target = _target("Utilization", averageUtilization=utilization)
@@ -144,16 +163,17 @@ def to_v2(autoscaler: Obj) -> Obj:
     if listed:
         spec["metrics"] = listed
     behavior = _load(carried[BEHAVIOR])
-    if isinstance(behavior, dict):
-        spec["behavior"] = behavior
+    if isinstance(behavior, dict) and (typed := _typed("Spec", "behavior", behavior)) is not None:
+        spec["behavior"] = typed
     status.pop("currentCPUUtilizationPercentage", None)
     for key, annotation in (("conditions", CONDITIONS), ("currentMetrics", CURRENT_METRICS)):
         value = _load(carried[annotation])
-        if isinstance(value, list):
-            status[key] = value
+        if isinstance(value, list) and (typed := _typed("Status", key, value)) is not None:
+            status[key] = typed
     converted = {**autoscaler, "apiVersion": "autoscaling/v2", "metadata": metadata, "spec": spec}
     if "status" in autoscaler or status:
         converted["status"] = status
+    schema.normalise(schema.load().definition(_V2), converted)
     return converted
 
 
@@ -183,6 +203,6 @@ def from_v2(autoscaler: Obj) -> Obj:
         annotations[CONDITIONS] = orjson.dumps(conditions).decode()
     if annotations:
         metadata["annotations"] = annotations
-    status.setdefault("currentReplicas", 0)
-    status.setdefault("desiredReplicas", 0)
-    return {**autoscaler, "apiVersion": "autoscaling/v1", "metadata": metadata, "spec": spec, "status": status}
+    converted = {**autoscaler, "apiVersion": "autoscaling/v1", "metadata": metadata, "spec": spec, "status": status}
+    schema.normalise(schema.load().definition(_V1), converted)
+    return converted

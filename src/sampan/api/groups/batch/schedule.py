@@ -40,16 +40,19 @@ def problem(schedule: str) -> str:
     return ""
 
 
+_DIGITS = re.compile(r"[0-9]{1,9}", re.ASCII)
+
+
 def _number(text: str, words: dict[str, int]) -> int | None:
     if text.lower() in words:
         return words[text.lower()]
-    return int(text) if text.isascii() and text.isdigit() else None
+    return int(text) if _DIGITS.fullmatch(text) else None
 
 
 def _part_problem(part: str, low: int, high: int, words: dict[str, int]) -> str:
     """``a``, ``a-b``, ``*``, each optionally with ``/step``."""
     span, slash, step = part.partition("/")
-    if slash and (not step.isdigit() or int(step) == 0):
+    if slash and not _number(step, {}):
         return f"step of range should be a positive number: {part}"
     if span in ("*", "?"):
         return ""

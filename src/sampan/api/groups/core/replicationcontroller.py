@@ -10,7 +10,7 @@ from sampan.api import errors, labels
 from sampan.api import metadata as object_metadata
 from sampan.api.groups import replicated, selectable
 from sampan.api.groups.core.pod_defaults import default_pod_template
-from sampan.api.groups.strategy import fill_counters, zero_status
+from sampan.api.groups.strategy import zero_status
 from sampan.api.kind import Kind, ScalePaths
 from sampan.api.types import Obj
 from sampan.api.validation import common, pod
@@ -29,7 +29,6 @@ def _default(controller: Obj) -> None:
             metadata = controller.setdefault("metadata", {})
             if not metadata.get("labels"):
                 metadata["labels"] = dict(template_labels)
-    fill_counters(controller, "replicas")
 
 
 def _validate(controller: Obj) -> Errors:
@@ -67,7 +66,7 @@ KINDS = (
         default=_default,
         validate=_validate,
         validate_status=replicated.validate_status,
-        prepare_create=zero_status("replicas"),
+        prepare_create=zero_status("io.k8s.api.core.v1.ReplicationControllerStatus"),
         columns=replicated.COLUMNS,
         row=_row,
         selectable_fields=selectable.fields_at("status.replicas", zero="0"),

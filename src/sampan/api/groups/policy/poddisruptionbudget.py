@@ -8,17 +8,13 @@ from typing import Any
 
 from sampan.api import errors
 from sampan.api.groups import printing
-from sampan.api.groups.strategy import fill_counters, zero_status
+from sampan.api.groups.strategy import zero_status
 from sampan.api.kind import Column, Kind
 from sampan.api.types import Obj
 from sampan.api.validation import common
 from sampan.api.validation.common import Errors
 
 _COUNTERS = ("disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods")
-
-
-def _default(budget: Obj) -> None:
-    fill_counters(budget, *_COUNTERS)
 
 
 def _validate(budget: Obj) -> Errors:
@@ -67,10 +63,9 @@ KINDS = (
         status=True,
         generation=True,
         unconditional_update=False,
-        default=_default,
         validate=_validate,
         validate_status=_validate_status,
-        prepare_create=zero_status(*_COUNTERS),
+        prepare_create=zero_status("io.k8s.api.policy.v1.PodDisruptionBudgetStatus"),
         columns=(
             printing.NAME,
             Column("Min Available"),

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from sampan.api.groups import printing
-from sampan.api.groups.strategy import drop_status
+from sampan.api.groups.strategy import zero_status
 from sampan.api.kind import IDENTITY, Column, Kind
 from sampan.api.types import Obj
 from sampan.api.validation import common
@@ -48,7 +48,7 @@ KINDS = (
         status_metadata=IDENTITY,
         returns_deleted=True,
         status=True,
-        prepare_create=drop_status,
+        prepare_create=zero_status("io.k8s.api.storage.v1.VolumeAttachmentStatus"),
         unconditional_update=False,
         validate=_validate,
         validate_update=_validate_update,
