@@ -298,6 +298,28 @@ async def test_no_subresource_body_is_a_fault_of_the_server(guarded: Guarded, wh
     assert not wrong, f"{len(wrong)} of them\n" + "\n".join(wrong[:5])
 
 
+C = {"name": "c", "image": "i"}
+
+
+@pytest.mark.parametrize(
+    ("spec", "field"),
+    [
+        ({"containers": [C], "volumes": [{"emptyDir": {}}]}, "spec.volumes[0].name"),
+        ({"containers": [{"image": "i"}]}, "spec.containers[0].name"),
+        ({"containers": [C], "initContainers": [{}]}, "spec.initContainers[0].name"),
+        ({"containers": [C], "volumes": [{"name": "v", "projected": {"sources": [{}]}}]}, "spec.volumes[0].projected"),
+        ({"containers": [{**C, "resources": {"requests": {"cpu": "-1"}}}]}, "spec.containers[0].resources.requests"),
+        ({}, "spec.containers"),
+    ],
+)
+async def test_what_is_half_made_is_refused_by_its_field(guarded: Guarded, spec: dict[str, Any], field: str) -> None:
+    """In a namespace with LimitRanges, where admission completes pods before they are validated."""
+    body = {"metadata": {"name": "x"}, "spec": spec}
+    status, answer = await guarded(ADMIN, "POST", "/api/v1/namespaces/strict/pods", body)
+    assert status == 422
+    assert any(cause["field"].startswith(field) for cause in answer["details"]["causes"]), answer
+
+
 def _repeated(item: bytes, size: int) -> bytes:
     return b",".join([item] * (size // (len(item) + 1)))
 

@@ -35,10 +35,10 @@ async def impersonate(request: Request, authorizer: Authorizer) -> None:
 
 
 def asks_to_impersonate(request: Request) -> bool:
-    for name in request.headers:  # noqa: SIM110 - of each request: a generator would be half of its cost
-        if name.startswith("impersonate-"):
-            return True
-    return False
+    # Of each request: a search in one text is several times as fast as a look at each name.
+    if "impersonate-" not in "\n".join(request.headers):
+        return False
+    return any(name.startswith("impersonate-") for name in request.headers)
 
 
 def parse_headers(request: Request) -> UserInfo | None:
