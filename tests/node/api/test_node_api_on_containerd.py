@@ -57,6 +57,7 @@ class RealNode:
     container_id: str
     logs: Path
     session: aiohttp.ClientSession
+    process: ContainerdProcess
 
     def url(self, path: str) -> str:
         return f"https://127.0.0.1:{self.api.port}{path}"
@@ -109,7 +110,7 @@ async def real(tmp_path: Path, pki: Fixture, node: Fixture) -> AsyncIterator[Rea
         await started.wait()
         client_tls = node.client_tls(pki.folder / "admin.crt", pki.folder / "admin.key")
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=client_tls)) as session:
-            yield RealNode(api, cri, container_id, tmp_path / "logs", session)
+            yield RealNode(api, cri, container_id, tmp_path / "logs", session, process)
         task.cancel()
         await asyncio.wait([task])
     finally:
@@ -140,6 +141,18 @@ async def test_commands_of_a_real_container(real: RealNode, remote: Fixture) -> 
         await a_terminal_has_its_size_and_hangs_up(real, remote, protocol)
         await a_client_that_leaves_frees_everything(real, remote, protocol)
         await attaching_reads_what_is_written_now(real, remote, protocol)
+    await a_command_outlives_containerd(real, remote)
+
+
+async def a_command_outlives_containerd(real: RealNode, remote: Fixture) -> None:
+    path = exec_path("sh", "-c", "echo begun; read line; echo $line; exit 6")
+    client = await remote(path, ALL, "spdy", real.api.port)
+    await client.read_until(b"begun")
+    await real.process.stop()
+    await client.send(b"meanwhile\n")
+    await client.read_until(b"meanwhile")
+    await real.process.start()
+    assert (await client.finish())["details"]["causes"] == [{"reason": "ExitCode", "message": "6"}]
 
 
 def exec_path(*words: str, query: str = "input=1&output=1&error=1") -> str:

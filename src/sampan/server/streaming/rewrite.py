@@ -14,7 +14,7 @@ from collections.abc import Iterator
 #: a tag (or comment) longer than this is passed on unread
 MAX_TAG_BYTES = 64 << 10
 #: what is looked at, or inflated, in one go: keeps the event loop below some milliseconds
-PIECE_BYTES = 8 << 10
+PIECE_BYTES = 2 << 10
 
 _ATTRIBUTES: dict[bytes, frozenset[bytes]] = {
     tag.encode(): frozenset(attribute.encode() for attribute in attributes.split())
@@ -35,6 +35,7 @@ _RAW = {
 _COMMENT_END = re.compile(b"-->")
 #: the longest end that is looked for may be cut by the end of a piece
 _LONGEST_END = max(len(name) for name in _RAW) + 2
+_OPENING = re.compile(rb"<(?:[a-zA-Z]|!--|!?-?\Z)")
 _NAME = re.compile(rb"<([a-zA-Z][^\s/>]{0,32})")
 # Every repetition is possessive or begins behind a boundary: hostile tags take linear time.
 _ATTRIBUTE = re.compile(rb"""(?<=[\s"'/])([^\s"'<>/=]++)\s*+=\s*+("[^"]*+"|'[^']*+'|[^\s"'>][^\s>]*+)""")
@@ -99,22 +100,20 @@ class LinkRewriter:
         return end
 
     def _markup(self, data: bytes, position: int, out: list[bytes]) -> int:
-        start = data.find(b"<", position)
-        if start < 0:
+        found = _OPENING.search(data, position)
+        if found is None:
             out.append(data[position:])
             return -1
+        start = found.start()
         out.append(data[position:start])
-        if data.startswith(b"<!--", start):
+        if found[0] == b"<!--":
             self._until = _COMMENT_END
             out.append(b"<!--")
             return start + 4
         name = _NAME.match(data, start)
-        if name is None:
-            if len(data) - start < 4 and b"<!--".startswith(data[start:]):
-                self._held = data[start:]
-                return -1
-            out.append(b"<")
-            return start + 1
+        if name is None:  # cut where a comment may begin
+            self._held = data[start:]
+            return -1
         end = _TAG_END.match(data, name.end())
         if end is None:
             if len(data) - start < MAX_TAG_BYTES:
