@@ -30,6 +30,8 @@ class Selection:
         self._own_fields = target.kind is not self.storage.kind and bool(
             set(options.fields.fields()) - {"metadata.name", "metadata.namespace"}
         )
+        #: a field that the selection pins: watchers of other values of it cost this one nothing
+        self.only = None if self._own_fields else _pinned(options.fields)
 
     def entries(self, after: str = "") -> Sequence[CachedEntry]:
         """The matching ones in key order, behind the key ``after``."""
@@ -61,3 +63,10 @@ class Selection:
     def _matches_fields(self, obj: Obj) -> bool:
         kind = self.view.kind if self._own_fields else self.storage.kind
         return self.fields.everything or self.fields.matches(fields.object_fields(obj, kind.selectable_fields(obj)))
+
+
+def _pinned(selector: fields.FieldSelector) -> tuple[str, str] | None:
+    for requirement in selector.requirements:
+        if requirement.equal and requirement.field != "metadata.namespace":  # which the prefix takes care of
+            return requirement.field, requirement.value
+    return None

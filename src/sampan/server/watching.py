@@ -54,7 +54,7 @@ async def open_watch(result: WatchResult) -> CacheWatch:
     elif options.send_initial_events is False and start is None:
         start = cache.revision
     selector = None if selection.everything else selection.matches
-    return cache.watch(selection.prefix, start, selector, key=selection.key)
+    return cache.watch(selection.prefix, start, selector, key=selection.key, only=selection.only)
 
 
 class Watching:
@@ -296,6 +296,7 @@ class _Pushed:
             selection.key,
             None if selection.everything else selection.matches,
             self._encoder.line,
+            only=selection.only,
         )
         leave = channel.join(self, position)
         if leave is None:

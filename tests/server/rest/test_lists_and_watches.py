@@ -149,6 +149,25 @@ async def test_leaving_the_selector_is_deleted_and_entering_added(api: Any) -> N
     await events.aclose()
 
 
+async def test_a_node_watches_the_pods_that_are_bound_to_it_and_no_others(api: Any) -> None:
+    pods = "/api/v1/namespaces/default/pods"
+    (made,) = await make(api, "before")
+    start = made["metadata"]["resourceVersion"]
+    url = f"/api/v1/pods?watch=1&fieldSelector=spec.nodeName%3D{{}}&resourceVersion={start}"
+    watches = {node: api.watch(url.format(node)) for node in ("n1", "n2")}
+    live = {node: asyncio.ensure_future(take(events, 2)) for node, events in watches.items()}
+    for node in ("n2", "n1"):
+        pod = {"metadata": {"name": f"on-{node}"}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+        await api("POST", pods, pod)
+        await api("POST", f"{pods}/on-{node}/binding", {"target": {"kind": "Node", "name": node}})
+        await api("DELETE", f"{pods}/on-{node}?gracePeriodSeconds=0")
+    assert {node: await task for node, task in live.items()} == {
+        node: [("ADDED", f"on-{node}"), ("DELETED", f"on-{node}")] for node in watches
+    }
+    for events in watches.values():
+        await events.aclose()
+
+
 @pytest.mark.parametrize(
     "url", ["/api/v1/watch/namespaces/default/configmaps/a", f"{CMS}?watch=1&fieldSelector=metadata.name%3Da"]
 )
