@@ -111,6 +111,17 @@ async def test_a_client_that_leaves_lets_go_of_the_command_although_its_upload_i
 
 
 @BOTH
+async def test_a_connection_on_which_nothing_happens_ends(
+    running: Fixture, remote: Fixture, fake_command: Fixture, protocol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peer, "IDLE_SECONDS", 0.1)
+    command = running.runtime.command = fake_command(sleep)
+    client = await remote(EXEC, ALL, protocol)
+    assert await client.finish() == {}
+    await command.closed.wait()
+
+
+@BOTH
 async def test_a_command_that_cannot_be_started_is_told_on_the_error_stream(
     running: Fixture, remote: Fixture, protocol: str
 ) -> None:
