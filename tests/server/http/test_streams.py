@@ -165,6 +165,27 @@ async def test_many_streams_are_written_to_in_turns(serve: Serve, pushes: Pushes
         assert await anext(client.chunks()) == b"event"
 
 
+async def test_a_connection_that_is_just_ending_does_not_keep_others_from_what_is_pushed(
+    serve: Serve, pushes: Pushes
+) -> None:
+    served = await serve(pushes)
+    clients = [await served.connect() for _ in range(3)]
+    streams = [await opened(client, pushes) for client in clients]
+    for number in range(3):
+        for stream in streams:
+            stream.push(Batch(b"%d" % number))
+        if number == 0:
+            next(iter(served.server.connections)).close()
+        await asyncio.sleep(0)
+    for client in clients[1:]:
+        chunks = client.chunks()
+        received = b""
+        while len(received) < 3:
+            received += await anext(chunks)
+        assert received == b"012"
+    assert (streams[0].closed, pushes.closed) == (True, 1)
+
+
 async def test_a_half_closed_peer_is_read_to_its_end_and_still_written_to(serve: Serve) -> None:
     async def upgrade(request: Request) -> Response:
         assert request.hijack is not None

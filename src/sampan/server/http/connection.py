@@ -121,8 +121,7 @@ class HttpConnection(Wire):
         if text is None or server.draining:
             self.phase = BUSY
             self._answer(request, head, response)
-        elif self._transport is not None:
-            self._transport.write(text)
+        elif self.write_now(text):
             self.deadline = server.now + self.limits.idle_seconds
 
     def eof_received(self) -> bool:
@@ -146,13 +145,13 @@ class HttpConnection(Wire):
         self._view = self._head = self._body = None
         self.server.left(self)
         self.wake_drainers()
+        self._transport = None
+        if task is not None:
+            task.cancel()
         if self._upgraded is not None:
             self._upgraded.lost()
         if stream is not None:
             stream.lost()
-        if task is not None:
-            task.cancel()
-        self._transport = None
 
     def pause_writing(self) -> None:
         self.writable = False
@@ -408,9 +407,6 @@ class HttpConnection(Wire):
     def _answer(self, request: Request, head: Head, response: Response) -> None:
         """Sends an answer whose body is known; now, or piece by piece as it is read."""
         body = cast(bytes, response.body)
-        transport = self._transport
-        if transport is None:
-            return
         if len(body) > answers.GZIP_MIN_BYTES and self._task is None and _takes_gzip(head) and not _is_packed(response):
             compressed = self.server.compressed.get(body)
             if compressed is None:
@@ -426,7 +422,8 @@ class HttpConnection(Wire):
             response = status_response(error)
             body = cast(bytes, response.body)
             text = answers.whole(self.server.date, head, _anonymous(request), response, body, close=close)
-        transport.write(text)
+        if not self.write_now(text):
+            return
         if answers.is_copied(body) or head.method == "HEAD" or response.status in answers.WITHOUT_BODY:
             self._answered()
             return
@@ -442,14 +439,16 @@ class HttpConnection(Wire):
 
     def _pump(self) -> None:
         """Writes a large body as the peer reads it."""
-        view, transport = self._view, self._transport
+        view = self._view
         size = self.limits.piece_bytes
-        while view is not None and transport is not None and self.writable:
+        while view is not None and self.writable:
             piece, view = view[:size], view[size:]
             if not view:
                 view = None
             self._view = view
-            transport.write(piece)
+            if not self.write_now(piece):
+                self._view = None
+                return
             if view is None:
                 self._answered()
                 return
@@ -527,8 +526,7 @@ class HttpConnection(Wire):
         except errors.InternalError as error:
             log.error("the answer to %s cannot be sent: %s", request.raw_path, error)
             return False
-        self._transport.write(text)
-        return True
+        return self.write_now(text)
 
     def _ends(self, head: Head, response: Response) -> bool:
         """Whether the connection ends with this answer."""
@@ -572,15 +570,14 @@ class HttpConnection(Wire):
 
     def _refuse(self, refused: Refused) -> None:
         log.debug("broken request from %s: %s", self._address or "a stranger", refused.text)
-        if self._transport is not None:
-            self._transport.write(answers.refusal(refused))
+        self.write_now(answers.refusal(refused))
         self._linger()
 
     def _linger(self) -> None:
         """Ends the connection so that the peer gets to read the answer, even if it is still sending: a connection that
         is closed with input unread is reset, and the answer lost."""
         transport = self._transport
-        if transport is None:
+        if transport is None or transport.is_closing():
             return
         self._release_input()
         self._body = None
@@ -624,7 +621,7 @@ class HttpConnection(Wire):
         self.deadline = _NEVER
         self.resume_reading()
         self._upgraded = UpgradedConnection(self, early)
-        self._transport.write(text)
+        self.write_now(text)
         return self._upgraded
 
     # -- the end -------------------------------------------------------------------------------------------------

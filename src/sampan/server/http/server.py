@@ -170,10 +170,12 @@ class HttpServer:
 
     def _flush(self) -> None:
         pushed = self._pushed
-        for _ in range(min(len(pushed), self.limits.flushes_at_once)):
-            pushed.popleft().flush()
-        if pushed:
-            self.loop.call_soon(self._flush)
+        try:
+            for _ in range(min(len(pushed), self.limits.flushes_at_once)):
+                pushed.popleft().flush()
+        finally:  # whatever one of them does, the others are not forgotten
+            if pushed:
+                self.loop.call_soon(self._flush)
 
     def _tick(self) -> None:
         self.now = now = self.loop.time()

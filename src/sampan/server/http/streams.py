@@ -32,7 +32,14 @@ class Carrier(Protocol):
         """Bytes that were written and that the peer has not taken."""
         ...
 
-    def write(self, data: bytes) -> None: ...
+    def write(self, data: bytes) -> None:
+        """Raises ConnectionResetError."""
+        ...
+
+    def write_now(self, data: bytes) -> bool:
+        """False: the peer has gone."""
+        ...
+
     async def drain(self) -> None: ...
     def flush_soon(self, stream: PushStream) -> None: ...
     def stream_done(self) -> None: ...
@@ -71,9 +78,13 @@ class PushStream:
 
     def push(self, batch: Batch) -> None:
         wire = self._wire
-        if wire is None or self._ended or not batch.data:
+        if wire is None or self._ended:
             return
-        self._append(batch.chunk if self._chunked else batch.data)
+        data = batch.chunk if self._chunked else batch.data
+        if not batch.data:
+            return
+        self._waiting.append(data)
+        self._bytes += len(data)
         if self._queued:
             if self._bytes > wire.limits.unread_bytes:
                 self.abort()
@@ -127,7 +138,7 @@ class PushStream:
     # -- the connection's side -----------------------------------------------------------------------------------
 
     def flush(self) -> None:
-        """Writes what waits, a piece at a time, while the peer keeps up."""
+        """Writes what waits, a piece at a time, while the peer keeps up. Never raises."""
         self._queued = False
         waiting = self._waiting
         while (wire := self._wire) is not None and waiting and wire.writable:
@@ -139,7 +150,9 @@ class PushStream:
             else:
                 data = self._piece(waiting, wire.limits.piece_bytes)
             self._bytes -= len(data)
-            wire.write(data)
+            if not wire.write_now(data):
+                self.lost()
+                return
         if wire is not None and self._ended and not waiting:
             self.lost()
             wire.stream_done()

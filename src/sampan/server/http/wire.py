@@ -40,9 +40,16 @@ class Wire(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Raises ConnectionResetError."""
-        if self._transport is None or self._transport.is_closing():
+        if not self.write_now(data):
             raise ConnectionResetError("the client has gone")
-        self._transport.write(data)
+
+    def write_now(self, data: bytes | memoryview) -> bool:
+        """False: the peer has gone."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return False
+        transport.write(data)
+        return True
 
     async def drain(self) -> None:
         """Raises ConnectionResetError."""
