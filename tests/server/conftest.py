@@ -250,11 +250,11 @@ class JumpingLoop(asyncio.SelectorEventLoop):
 
 
 @pytest.fixture
-def virtual() -> Callable[[Coroutine[Any, Any, None]], None]:
+def virtual() -> Callable[[Coroutine[Any, Any, Any]], Any]:
     """Runs a coroutine under virtual time."""
 
-    def run(coroutine: Coroutine[Any, Any, None]) -> None:
+    def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
         with asyncio.Runner(loop_factory=JumpingLoop) as runner:
-            runner.run(coroutine)
+            return runner.run(coroutine)
 
     return run
