@@ -19,9 +19,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from sampan.api.registry import registry
 from sampan.api.resources import (
+    FLOW_SCHEMAS,
     LIMIT_RANGES,
     NAMESPACES,
     PRIORITY_CLASSES,
+    PRIORITY_LEVELS,
     RUNTIME_CLASSES,
     SERVICE_ACCOUNTS,
     STORAGE_CLASSES,
@@ -84,12 +86,6 @@ LOOPBACK_USER = UserInfo("system:apiserver", (PRIVILEGED_GROUP, AUTHENTICATED_GR
 DEFAULT_PORT = 6443
 #: what every JSON answer says of itself
 _JSON_HEAD = b"Cache-Control: no-cache, private\r\nContent-Type: application/json\r\nServer: sampan\r\n"
-_FLOW_SCHEMAS = Resource("flowcontrol.apiserver.k8s.io", "v1", "flowschemas", "FlowSchema", False)
-_PRIORITY_LEVELS = Resource(
-    "flowcontrol.apiserver.k8s.io", "v1", "prioritylevelconfigurations", "PriorityLevelConfiguration", False
-)
-
-
 #: what nearly every write is checked against: kept decoded, for it is few and asked for all the time
 _ASKED_BY_POLICY = (NAMESPACES, SERVICE_ACCOUNTS, LIMIT_RANGES, PRIORITY_CLASSES, RUNTIME_CLASSES, STORAGE_CLASSES)
 
@@ -404,9 +400,9 @@ class Server:
     def _find_flow_headers(self) -> None:
         """Upstream names the flow schema and priority level that let a request in; here it is one of two."""
         for privileged, schema_name, level in ((True, "exempt", "exempt"), (False, "global-default", "global-default")):
-            flow = self._uid(_FLOW_SCHEMAS, schema_name)
-            priority = self._uid(_PRIORITY_LEVELS, level) or self._uid(_PRIORITY_LEVELS, "catch-all")
-            headers = {"X-Kubernetes-PF-FlowSchema-UID": flow or self._uid(_FLOW_SCHEMAS, "catch-all")}
+            flow = self._uid(FLOW_SCHEMAS, schema_name)
+            priority = self._uid(PRIORITY_LEVELS, level) or self._uid(PRIORITY_LEVELS, "catch-all")
+            headers = {"X-Kubernetes-PF-FlowSchema-UID": flow or self._uid(FLOW_SCHEMAS, "catch-all")}
             headers["X-Kubernetes-PF-PriorityLevel-UID"] = priority
             self._flow_headers[privileged] = {name: uid for name, uid in headers.items() if uid}
             flow_lines = "".join(f"{name}: {uid}\r\n" for name, uid in self._flow_headers[privileged].items())

@@ -112,6 +112,23 @@ def test_the_default_range_is_ready_and_what_somebody_else_says_of_it_stays(virt
     virtual(with_server(body))
 
 
+def test_a_flow_schema_says_whether_its_priority_level_is_there(virtual: Any) -> None:
+    async def body(ask: Ask) -> None:
+        async def dangling(name: str) -> tuple[str, str, str]:
+            (found,) = (await ask("GET", f"{FLOWS}/flowschemas/{name}"))["status"]["conditions"]
+            assert found["type"] == "Dangling"
+            return found["status"], found["reason"], found["message"]
+
+        reference = "This FlowSchema references the PriorityLevelConfiguration object named"
+        assert await dangling("exempt") == ("False", "Found", f'{reference} "exempt" and it exists')
+        spec = {"priorityLevelConfiguration": {"name": "mine"}, "matchingPrecedence": 5000}
+        await ask("POST", f"{FLOWS}/flowschemas", {"metadata": {"name": "mine"}, "spec": spec})
+        await asyncio.sleep(60)
+        assert await dangling("mine") == ("True", "NotFound", f'{reference} "mine" but there is no such object')
+
+    virtual(with_server(body))
+
+
 @pytest.mark.parametrize("fault", [ServiceUnavailable("no"), RuntimeError("a fault of ours"), TimeoutError()])
 def test_a_fault_costs_a_pass_and_no_more(virtual: Any, fault: Exception) -> None:
     class Failing:

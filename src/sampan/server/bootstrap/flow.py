@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from datetime import datetime
+
+from sampan.api.clock import format_time
 from sampan.api.types import Obj
 
 _ALL_GROUPS = ("Group:system:unauthenticated", "Group:system:authenticated")
@@ -97,3 +101,24 @@ def _subject(text: str) -> Obj:
 def _object(kind: str, name: str, spec: Obj) -> Obj:
     metadata = {"name": name, "annotations": {"apf.kubernetes.io/autoupdate-spec": "true"}}
     return {"kind": kind, "apiVersion": "flowcontrol.apiserver.k8s.io/v1", "metadata": metadata, "spec": spec}
+
+
+def with_dangling(schema: Obj, levels: Collection[str], now: datetime) -> Obj | None:
+    """The FlowSchema with its condition Dangling: whether its priority level is missing. None: it says so. Pure."""
+    level = ((schema.get("spec") or {}).get("priorityLevelConfiguration") or {}).get("name", "")
+    missing = level not in levels
+    reference = f'This FlowSchema references the PriorityLevelConfiguration object named "{level}"'
+    said = {
+        "type": "Dangling",
+        "status": "True" if missing else "False",
+        "reason": "NotFound" if missing else "Found",
+        "message": f"{reference} but there is no such object" if missing else f"{reference} and it exists",
+    }
+    conditions = (schema.get("status") or {}).get("conditions") or []
+    before: Obj = next((condition for condition in conditions if condition.get("type") == "Dangling"), {})
+    if all(before.get(key) == value for key, value in said.items()):
+        return None
+    moment = before.get("lastTransitionTime") if before.get("status") == said["status"] else None
+    others = [condition for condition in conditions if condition.get("type") != "Dangling"]
+    condition = {**said, "lastTransitionTime": moment or format_time(now)}
+    return {**schema, "status": {**(schema.get("status") or {}), "conditions": [*others, condition]}}

@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from sampan.api.clock import Clock
 from sampan.api.errors import ApiError
-from sampan.api.resources import SERVICE_CIDRS
+from sampan.api.resources import FLOW_SCHEMAS, PRIORITY_LEVELS, SERVICE_CIDRS
 from sampan.api.transport import Call, Transport
 from sampan.server.bootstrap import flow, objects
 from sampan.server.bootstrap.ensure import ensure_each
@@ -47,6 +47,21 @@ class Keeper:
     async def keep_others(self) -> None:
         _log(await ensure_each(self._writer, objects.namespaces()))
         _log(await ensure_each(self._writer, [*flow.flow_control(), *objects.authentication_config(self._config)]))
+
+        await self._mark_dangling()
+
+    async def _mark_dangling(self) -> None:
+        """Every FlowSchema says whether its priority level is there."""
+        schemas, levels = await asyncio.gather(
+            self._writer.call(Call("GET", FLOW_SCHEMAS.path())), self._writer.call(Call("GET", PRIORITY_LEVELS.path()))
+        )
+        names = {level["metadata"]["name"] for level in levels.get("items") or ()}
+        for schema in schemas.get("items") or ():
+            changed = flow.with_dangling(schema, names, self._clock.now())
+            if changed is not None:
+                path = FLOW_SCHEMAS.path(name=schema["metadata"]["name"], subresource="status")
+                body = {**changed, "kind": FLOW_SCHEMAS.kind, "apiVersion": FLOW_SCHEMAS.api_version}
+                await self._writer.call(Call("PUT", path, body=body))
 
     async def _mark_ready(self) -> None:
         """The default range says that it gives out addresses, unless somebody says something else of it."""
