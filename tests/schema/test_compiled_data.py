@@ -62,6 +62,11 @@ def test_merge_strategies_and_list_keys_are_kept():
     assert pod_spec.required == ("containers",)
 
 
+def test_a_field_may_say_otherwise_than_its_type():
+    claim = schema.load().definition("io.k8s.api.core.v1.PersistentVolumeSpec").fields["claimRef"]
+    assert (claim.node.map_type, claim.own_map_type) == ("atomic", "granular")
+
+
 def test_kinds_name_group_version_and_definition():
     kinds = dict(schema.load().kinds())
     assert kinds[schema.GroupVersionKind("apps", "v1", "Deployment")] == "io.k8s.api.apps.v1.Deployment"

@@ -136,6 +136,7 @@ class Schema:
             frozenset(strategy.split(",")) if strategy else frozenset(),
             raw.get("x-kubernetes-patch-merge-key", ""),
             presence,
+            raw.get("x-kubernetes-map-type", "") if "$ref" in raw else "",
         )
 
     def _build(self, raw: Raw) -> Node:

@@ -94,10 +94,12 @@ class Walk:
         if self.unknown is not None and len(self.unknown) < MAX_STRICT_ERRORS:
             self.unknown[place.path(key)] = None
 
+    def settles(self, node: Node, value: Any) -> bool:
+        """Whether the value is right by now; else it has to be walked."""
+        return (self.depth < _SETTLED_DEPTH or not node.branches) and node.settle(value)
+
     def into(self, node: Node, value: Any, place: Place) -> Any:
-        """The value as ``node`` keeps it, walked only if it has to be."""
-        if (self.depth < _SETTLED_DEPTH or not node.branches) and node.settle(value):
-            return value
+        """The value as ``node`` keeps it."""
         self.depth += 1
         value = node.decode(value, self, place)
         self.depth -= 1
@@ -219,6 +221,8 @@ class Field:
     strategy: frozenset[str] = frozenset()
     merge_key: str = ""
     presence: Presence = "kept"
+    #: Where the field says otherwise than its type (server-side apply: the claimRef of a volume is granular).
+    own_map_type: str = ""
 
     @property
     def omitted_when_empty(self) -> bool:
@@ -305,7 +309,7 @@ class ObjectNode(Node):
                     del value[key]
                 continue
             item = value[key]
-            if item is not None or field.node.nullable:
+            if (item is not None or field.node.nullable) and not walk.settles(field.node, item):
                 item = value[key] = walk.into(field.node, item, place.field(self.type_name, key))
             if (item is None and not field.node.nullable) or (not item and field.omitted_when_empty):
                 del value[key]
@@ -411,7 +415,7 @@ class MapNode(Node):
         for key, item in value.items():
             if item is None:
                 value[key] = node.null_element(walk, place.key(key))
-            else:
+            elif not walk.settles(node, item):
                 value[key] = walk.into(node, item, place.key(key))
         return value
 
@@ -451,6 +455,6 @@ class ListNode(Node):
         for index, item in enumerate(value):
             if item is None:
                 value[index] = node.null_element(walk, place.item(index))
-            else:
+            elif not walk.settles(node, item):
                 value[index] = walk.into(node, item, place.item(index))
         return value
