@@ -230,6 +230,7 @@ async def test_position_never_passes_an_undelivered_event_15220(store: Any, cach
     watch = cache.watch(selector=red)
     await put(store, "a", "blue")
     await store.commit("/registry/core/nodes/n", 0, b"{}")
+    await cache.barrier()
     assert watch.position == 2
     await put(store, "b", "red")
     await put(store, "c", "blue")

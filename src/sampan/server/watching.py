@@ -57,6 +57,13 @@ async def open_watch(result: WatchResult) -> CacheWatch:
     return cache.watch(selection.prefix, start, selector, key=selection.key, only=selection.only)
 
 
+async def _begins_later(result: WatchResult) -> bool:
+    """At a revision that has not happened yet: then what happens until it has is no part of the watch."""
+    cache = result.selection.storage.cache
+    revision = parse_resource_version(result.options.resource_version) or 0
+    return revision > cache.revision and revision > await cache.barrier()
+
+
 class Watching:
     """Every open watch of a server. Runs on the event loop."""
 
@@ -243,7 +250,7 @@ class _Pushed:
 
     async def _run(self, stream: Stream, result: WatchResult) -> None:
         try:
-            if self._encoder.shared and result.view.converter is None:
+            if self._encoder.shared and result.view.converter is None and not await _begins_later(result):
                 await self._catch_up(stream, result)
                 return
             async with aclosing(self._owner.steps(result)) as steps:

@@ -4,7 +4,8 @@ The API server reads, lists and watches through it; components in the same proce
 are the store's own bytes, never copied. Objects are decoded when somebody asks, and kept only while someone in this
 process is subscribed. Knows nothing of HTTP; runs on the event loop. Opened watches are in ``cachewatch``.
 
-An object is visible here when ``Store.commit`` returns; bookmarks and lists can rely on ``revision``.
+A cache goes by its own progress: bookmarks and lists can rely on ``revision``, which is the store's only where the
+store tells its listeners before it answers. Elsewhere a cache may be behind, and ``barrier`` waits for it.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ Subscriber: TypeAlias = Callable[[Literal["ADDED", "MODIFIED", "DELETED"], Obj, 
 
 class WatchCache:
     """Invariants: the ring holds, in order, every change under ``prefix`` after its floor; ``_entries`` is the state
-    after the last of them."""
+    after the last of them, and at ``_progress``, for nothing else happened until then."""
 
     def __init__(
         self,
@@ -99,6 +100,7 @@ class WatchCache:
         self._entries: SortedMap[CachedEntry] = SortedMap()
         self._damaged: set[str] = set()
         self._version = 0
+        self._progress = 0
         #: of the directories below: those that are not there have the resource's own
         self._versions: dict[str, int] = {}
         self._ring = EventRing(ring, ring_bytes, budget or _ALL_RINGS)
@@ -136,12 +138,12 @@ class WatchCache:
         self._entries = SortedMap(entries)
         self._damaged = {key for key, entry in entries if entry.damaged}
         self._version, self._versions = found.revision, {}
+        self._progress = found.revision
         self._ring.start(found.revision)
         self._started = True
         changes, self._starting = self._starting, []
         for change in changes:  # that were committed while the store answered
-            if change.revision > found.revision:
-                self._on_change(change)
+            self._on_change(change)
 
     @property
     def ready(self) -> bool:
@@ -165,7 +167,8 @@ class WatchCache:
     @property
     def revision(self) -> int:
         """The store revision that the cache shows: every change up to it has been applied and dispatched."""
-        return self.store.revision
+        now = self.store.sync_now()
+        return self._progress if now is None else now
 
     def get(self, key: str) -> CachedEntry | None:
         return self._entries.get(key)
@@ -200,8 +203,10 @@ class WatchCache:
         return self.store.sync_now() is not None
 
     async def barrier(self) -> int:
-        """Returns when the cache shows everything committed before the call; the revision it shows."""
-        return await self.store.sync()
+        """Returns when the cache shows everything committed before the call; that revision."""
+        revision = await self.store.sync()
+        self._progress = max(self._progress, revision)
+        return revision
 
     async def wait_for(self, revision: int, timeout: float) -> None:
         """Returns once the cache shows ``revision``. Raises FutureRevision after ``timeout`` seconds."""
@@ -216,7 +221,10 @@ class WatchCache:
         remove = self.store.add_listener("", look)
         try:
             async with asyncio.timeout(timeout):
-                await reached.wait()
+                # The store may have it, and this cache not; and another cache be told of a change before this one is.
+                if await self.barrier() < revision:
+                    await reached.wait()
+                    await self.barrier()
         except TimeoutError:
             raise FutureRevision(revision, self.revision) from None
         finally:
@@ -354,6 +362,9 @@ class WatchCache:
         if not self._started:
             self._starting.append(change)
             return
+        if change.revision <= self._progress:
+            return  # told late: the cache began with a state that had it
+        self._progress = change.revision
         key = change.key
         previous = self._entries.get(key)
         entry = None

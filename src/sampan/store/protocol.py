@@ -157,7 +157,8 @@ class Store(Protocol):
 
         ``expected``: the revision the key must be at, 0: must be absent, None: any. A delete of an absent key raises
         RevisionConflict. Raises RevisionConflict only once the write that won is durable, so that whoever reads again
-        sees it; StoreUnavailable. Once it returns, listeners have been called: a cache in this process shows the write.
+        sees it; StoreUnavailable. Once it returns, listeners have been called, where ``sync_now`` gives a revision:
+        a cache in this process shows the write. Elsewhere they may be told later, and ``sync`` waits until they were.
 
         ``ttl_seconds``: the entry is deleted so long after this commit, unless written again before: each commit sets
         its own, or none. ValueError: it is not above 0. ``note`` reaches the listeners of this process as it is.
@@ -174,7 +175,7 @@ class Store(Protocol):
     def add_listener(self, prefix: str, listener: Listener) -> Callable[[], None]:
         """Calls ``listener`` for each later change under ``prefix``; returns the remover.
 
-        Listeners run before the commit's caller. An exception of one is logged, and ends there.
+        An exception of one is logged, and ends there.
         """
         ...
 

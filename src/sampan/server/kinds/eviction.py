@@ -13,13 +13,13 @@ from sampan.api.clock import format_time
 from sampan.api.kind import Strategy
 from sampan.api.resources import POD_DISRUPTION_BUDGETS
 from sampan.api.types import Obj
-from sampan.server.options import WriteOptions, parse_delete_options, parse_write_options
+from sampan.server.options import DeleteOptions, WriteOptions, parse_delete_options, parse_write_options
 from sampan.server.request import Request
 from sampan.server.rest.body import read_other
 from sampan.server.rest.context import RestContext
 from sampan.server.rest.create import new_write
-from sampan.server.rest.delete import delete_object
-from sampan.server.rest.update import Change, change_object
+from sampan.server.rest.delete import check_preconditions, delete_object
+from sampan.server.rest.update import MAX_ATTEMPTS, Change, change_object
 from sampan.server.results import PlainResult
 from sampan.server.storage import Versioned
 from sampan.server.target import Target
@@ -41,21 +41,40 @@ async def evict(ctx: RestContext, request: Request) -> PlainResult:
     admitted = new_write(request, "CREATE", target, write, eviction, None)
     await ctx.admission.admit(admitted)
     await ctx.admission.validate(admitted)
-    current = target.storage.cached(target.key) or await target.storage.newest(target.key)
-    if current is None:
-        raise target.not_found()
-    pod = current.object()
-    if not can_ignore_budget(pod):
-        await _charge(ctx, request, target, pod, dry_run=options.dry_run)
-    await delete_object(ctx, request, target, replace(options, uid=options.uid or pod["metadata"].get("uid", "")))
+    await _evict(ctx, request, target, options)
     answer = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
     return PlainResult(answer, 201)
 
 
+async def _evict(ctx: RestContext, request: Request, target: Target, options: DeleteOptions) -> None:
+    """What is decided from a pod's state is done to that state only. Raises as ``delete_object``; TooManyRequests."""
+    for _ in range(MAX_ATTEMPTS):
+        current = await target.storage.newest(target.key)
+        if current is None:
+            raise target.not_found()
+        check_preconditions(target, options, current)
+        pod = current.object()
+        pinned = await _ask_budget(ctx, request, target, pod, dry_run=options.dry_run)
+        version = options.resource_version or (str(current.revision) if pinned else "")
+        one = replace(options, uid=pod["metadata"].get("uid", ""), resource_version=version)
+        try:
+            await delete_object(ctx, request, target, one)
+            return
+        except errors.Conflict:
+            newest = await target.storage.newest(target.key)
+            if newest is not None and newest.revision == current.revision:
+                raise  # for another reason than that the pod changed
+    raise target.conflict()
+
+
 def can_ignore_budget(pod: Obj) -> bool:
     """Pods that are finished, not started or already going do not count as available."""
+    return _stays_unavailable(pod) or (pod.get("status") or {}).get("phase") == "Pending"
+
+
+def _stays_unavailable(pod: Obj) -> bool:
     phase = (pod.get("status") or {}).get("phase")
-    return phase in ("Succeeded", "Failed", "Pending") or bool(pod["metadata"].get("deletionTimestamp"))
+    return phase in ("Succeeded", "Failed") or bool(pod["metadata"].get("deletionTimestamp"))
 
 
 def is_ready(pod: Obj) -> bool:
@@ -63,30 +82,43 @@ def is_ready(pod: Obj) -> bool:
     return any(c.get("type") == "Ready" and c.get("status") == "True" for c in conditions)
 
 
-async def _charge(ctx: RestContext, request: Request, target: Target, pod: Obj, *, dry_run: bool) -> None:
+async def _ask_budget(ctx: RestContext, request: Request, target: Target, pod: Obj, *, dry_run: bool) -> bool:
+    """Charges the budget that the pod has, if it counts as available. True: it does not count now, but may by the
+    time it is deleted, which then must not be. Raises TooManyRequests, Forbidden."""
+    if can_ignore_budget(pod):
+        return not _stays_unavailable(pod)
     view = request.surface.by_resource(POD_DISRUPTION_BUDGETS)
-    if view is None:
-        return
-    # A budget that cannot be read may be the one that forbids this: then nothing is evicted.
-    entries = view.storage.cache.entries(view.storage.key_prefix(target.namespace))
-    budgets = [entry.object() for entry in entries if _covers(entry.object(), pod)]
-    if not budgets:
-        return
-    if len(budgets) > 1:
-        raise errors.InternalError(
-            "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support."
-        )
-    budget = budgets[0]
-    if not is_ready(pod) and _ignores_unready(budget):
-        return
-    budget_target = Target(view, target.namespace, budget["metadata"]["name"])
+    while view is not None:
+        # A budget that was made before this request counts, and one that cannot be read may be the one that forbids it.
+        await view.storage.cache.barrier()
+        entries = view.storage.cache.entries(view.storage.key_prefix(target.namespace))
+        budgets = [entry.object() for entry in entries if _covers(entry.object(), pod)]
+        if not budgets:
+            return False
+        if len(budgets) > 1:
+            raise errors.InternalError(
+                "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support."
+            )
+        if not is_ready(pod) and _ignores_unready(budgets[0]):
+            return True
+        try:
+            await _charge(
+                ctx, request, Target(view, target.namespace, budgets[0]["metadata"]["name"]), target.name, dry_run
+            )
+            return False
+        except errors.NotFound:
+            continue  # the budget is gone: look again
+    return False
+
+
+async def _charge(ctx: RestContext, request: Request, budget: Target, pod: str, dry_run: bool) -> None:
     now = format_time(ctx.clock.now())
 
     async def compute(current: Versioned) -> Obj:
-        return charged(await view.writable(current), target.name, now)
+        return charged(await budget.view.writable(current), pod, now)
 
     write = WriteOptions(dry_run=dry_run)
-    await change_object(ctx, request, budget_target, Change(compute, _CHARGE, write, checked=False))
+    await change_object(ctx, request, budget, Change(compute, _CHARGE, write, checked=False))
 
 
 def _covers(budget: Obj, pod: Obj) -> bool:

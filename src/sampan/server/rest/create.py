@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import orjson
+
 from sampan.api import errors, metadata, objects
 from sampan.api.types import Obj
 from sampan.server.options import WriteOptions, names_version, parse_write_options
@@ -81,26 +83,41 @@ async def create_object(
     ctx: RestContext, request: Request, target: Target, obj: Obj, options: WriteOptions
 ) -> Versioned:
     """``obj`` is of the stored kind and the callee's. Raises ApiError."""
-    kind = target.stored_kind
     base = obj["metadata"].get("generateName", "")
     generated = bool(base) and not obj["metadata"].get("name")
     write = new_write(request, "CREATE", target, options, obj, None)
     await ctx.admission.admit(write)
     obj = write.obj or obj
+    # What is made of an object goes by its name (a Job labels its pods with it): another name, everything anew.
+    pristine = target.storage.encode(obj) if generated else b""
+    for attempt in range(GENERATE_ATTEMPTS if generated else 1):
+        write.obj = orjson.loads(pristine) if attempt else obj
+        try:
+            return await _create_once(ctx, request, target, write, options)
+        except RevisionConflict:
+            continue
+    name = (write.obj or obj)["metadata"]["name"]
+    if not generated:
+        raise await _already_exists(target, name, target.storage.key(target.namespace, name))
+    error = errors.already_exists(target.kind.plural, name, target.kind.group)
+    raise errors.AlreadyExists(error.message, details=error.details, retry_after_seconds=1)
+
+
+async def _create_once(
+    ctx: RestContext, request: Request, target: Target, write: Write, options: WriteOptions
+) -> Versioned:
+    """Raises ApiError; RevisionConflict: the name is taken."""
+    kind, obj = target.stored_kind, write.obj or {}
     metadata.prepare_metadata_create(obj, kind, now=ctx.clock.now(), uid=ctx.new_uid(), random=ctx.random)
-    kind.prepare_create(obj)  # strategies use the name and uid (a Job labels its pods with them)
+    kind.prepare_create(obj)  # strategies use the name and uid
     kind.stamp(obj, request.user)
     if warning := metadata.drop_duplicate_owners(obj):
         request.warn(warning)
-    write.obj = obj
-    hook = ctx.hooks.of(kind)
-    return await carry_through(_write_new(ctx, target, write, options, base if generated else ""), hook)
+    return await carry_through(_write_new(ctx, target, write, options), ctx.hooks.of(kind))
 
 
-async def _write_new(
-    ctx: RestContext, target: Target, write: Write, options: WriteOptions, generate_from: str
-) -> Versioned:
-    """The part of a creation that takes and settles what the hook gives. Raises ApiError."""
+async def _write_new(ctx: RestContext, target: Target, write: Write, options: WriteOptions) -> Versioned:
+    """The part of a creation that takes and settles what the hook gives. Raises as ``_create_once``."""
     kind, obj = target.stored_kind, write.obj or {}
     hook = ctx.hooks.of(kind)
     found = metadata.validate_create(obj, kind) + kind.validate(obj)
@@ -110,7 +127,7 @@ async def _write_new(
     done = False
     try:
         await ctx.admission.validate(write)
-        written = await _commit_new(ctx, target, obj, options, generate_from)
+        written = await _commit_new(target, obj, options)
         done = not options.dry_run
     finally:
         if done:
@@ -120,27 +137,16 @@ async def _write_new(
     return written
 
 
-async def _commit_new(
-    ctx: RestContext, target: Target, obj: Obj, options: WriteOptions, generate_from: str
-) -> Versioned:
-    """Tries other generated names when one is taken. Raises AlreadyExists."""
-    storage, meta = target.storage, obj["metadata"]
-    for attempt in range(GENERATE_ATTEMPTS):
-        if attempt:
-            meta["name"] = metadata.generate_name(generate_from, ctx.random)
-        key = storage.key(target.namespace, meta["name"])
-        if options.dry_run:
-            if await storage.newest(key) is None:
-                return Stored(storage, key, None, 0, objects.deep_copy(obj))
-        else:
-            try:
-                return await storage.commit(key, 0, obj)
-            except RevisionConflict:
-                pass  # the name is taken: another one, or AlreadyExists below
-        if not generate_from:
-            raise await _already_exists(target, meta["name"], key)
-    error = errors.already_exists(target.kind.plural, meta["name"], target.kind.group)
-    raise errors.AlreadyExists(error.message, details=error.details, retry_after_seconds=1)
+async def _commit_new(target: Target, obj: Obj, options: WriteOptions) -> Versioned:
+    """Raises RevisionConflict."""
+    storage = target.storage
+    key = storage.key(target.namespace, obj["metadata"]["name"])
+    if not options.dry_run:
+        return await storage.commit(key, 0, obj)
+    present = await storage.newest(key)
+    if present is not None:
+        raise RevisionConflict(key, 0, present.revision)
+    return Stored(storage, key, None, 0, objects.deep_copy(obj))
 
 
 async def _already_exists(target: Target, name: str, key: str) -> errors.AlreadyExists:

@@ -21,7 +21,7 @@ from sampan.server.rest.body import read_other
 from sampan.server.rest.carrying import carry_through
 from sampan.server.rest.context import RestContext
 from sampan.server.rest.create import new_write
-from sampan.server.rest.update import MAX_ATTEMPTS, check_precondition_uid
+from sampan.server.rest.update import MAX_ATTEMPTS, check_precondition_uid, verify
 from sampan.server.results import ObjectResult, PlainResult, Result
 from sampan.server.storage import Stored, Versioned
 from sampan.server.target import Target
@@ -72,19 +72,19 @@ async def delete_object(ctx: RestContext, request: Request, target: Target, opti
     """
     storage, key = target.storage, target.key
     hook = ctx.hooks.of(storage.kind)
-    current = storage.cached(key)
+    current, certain = storage.cached(key), storage.cache.is_current()
     fresh = current is None
     if fresh:
         current = await storage.newest(key)
     for _ in range(MAX_ATTEMPTS):
         if current is None:
             raise target.not_found()
-        if current.damaged:
-            return await _remove_damaged(ctx, request, target, options, current)
         try:
+            if current.damaged:
+                return await _remove_damaged(ctx, request, target, options, current)
             check_preconditions(target, options, current)
             await _admit(ctx, request, target, options, current.object())
-            return await carry_through(_attempt(ctx, target, options, current), hook)
+            return await carry_through(_attempt(ctx, target, options, current, certain=certain or fresh), hook)
         except RevisionConflict:
             pass
         except ApiError:
@@ -123,11 +123,15 @@ def check_preconditions(target: Target, options: DeleteOptions, current: Version
         )
 
 
-async def _attempt(ctx: RestContext, target: Target, options: DeleteOptions, current: Versioned) -> Deleted:
-    """Raises RevisionConflict."""
+async def _attempt(
+    ctx: RestContext, target: Target, options: DeleteOptions, current: Versioned, *, certain: bool
+) -> Deleted:
+    """``certain``: as for a change (``update``). Raises RevisionConflict."""
     storage, kind = target.storage, target.stored_kind
     old = current.object()
     plan = plan_deletion(kind, old, options, ctx.clock.now())
+    if not certain and (plan.unchanged or options.dry_run):
+        await verify(target, current)
     if plan.obj is None:
         if not options.dry_run:
             await storage.remove(target.key, current.revision)

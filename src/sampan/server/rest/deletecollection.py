@@ -9,10 +9,11 @@ from sampan.api import errors
 from sampan.server.options import parse_list_options
 from sampan.server.request import Request
 from sampan.server.rest.context import RestContext
-from sampan.server.rest.delete import delete_object, read_options
+from sampan.server.rest.delete import check_preconditions, delete_object, read_options
 from sampan.server.rest.list import read_page
 from sampan.server.results import Page, PageResult
 from sampan.server.storage import Versioned
+from sampan.server.target import Target
 
 #: objects deleted at the same time: they share the store's group commits
 _CONCURRENCY = 16
@@ -30,9 +31,12 @@ async def delete_collection(ctx: RestContext, request: Request) -> PageResult:
         meta = entry.object()["metadata"]
         one = replace(target, namespace=meta.get("namespace", ""), name=meta["name"])
         async with gate:
+            check_preconditions(one, options, entry)
             try:
                 deleted = await delete_object(ctx, request, one, replace(options, uid=meta.get("uid", "")))
             except (errors.NotFound, errors.Conflict):
+                if await _is_there(one, meta.get("uid", "")):
+                    raise
                 return  # gone, or another object by now: not what was selected
             results.append(deleted.result)
 
@@ -42,7 +46,13 @@ async def delete_collection(ctx: RestContext, request: Request) -> PageResult:
                 group.create_task(remove(entry), name=f"delete {target.kind.plural}")
     except* errors.ApiError as raised:
         raise _first(raised) from raised
-    return PageResult(target.view, Page.of(results, target.storage.cache.revision))
+    revision = max([target.storage.cache.revision, *(result.revision for result in results)])
+    return PageResult(target.view, Page.of(results, revision))
+
+
+async def _is_there(target: Target, uid: str) -> bool:
+    newest = await target.storage.newest(target.key)
+    return newest is not None and not newest.damaged and newest.object()["metadata"].get("uid", "") == uid
 
 
 def _first(group: BaseExceptionGroup[errors.ApiError]) -> errors.ApiError:

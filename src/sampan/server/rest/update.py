@@ -76,15 +76,34 @@ async def update(ctx: RestContext, request: Request) -> ObjectResult:
         return objects.deep_copy(body)  # type: ignore[no-any-return]  # deep_copy keeps the type of its argument
 
     change = Change(compute, strategy, options, pinned)
-    if strategy.may_create and target.kind.create_on_update and await target.storage.newest(target.key) is None:
-        if pinned:
-            raise target.conflict()
-        await _authorize_create(ctx, request)
-        body["metadata"].pop("resourceVersion", None)
-        written = await create_object(ctx, request, target, body, options)
-        return ObjectResult(target.view, written, 201)
+    if strategy.may_create and target.kind.create_on_update:
+        return await _create_or_change(ctx, request, target, change, body)
     outcome = await change_object(ctx, request, target, change)
     return ObjectResult(target.view, outcome.result)
+
+
+async def _create_or_change(
+    ctx: RestContext, request: Request, target: Target, change: Change, body: Obj
+) -> ObjectResult:
+    """What somebody else makes or deletes meanwhile is changed or made: a lost race is nothing to tell the client."""
+    for _ in range(MAX_ATTEMPTS):
+        try:
+            if await target.storage.newest(target.key) is not None:
+                outcome = await change_object(ctx, request, target, change)
+                return ObjectResult(target.view, outcome.result)
+        except errors.NotFound:
+            if await target.storage.newest(target.key) is not None:
+                raise  # it is something else that is missing
+        if change.pinned:
+            raise target.conflict()
+        await _authorize_create(ctx, request)
+        new = objects.deep_copy(body)
+        new["metadata"].pop("resourceVersion", None)
+        try:
+            return ObjectResult(target.view, await create_object(ctx, request, target, new, change.options), 201)
+        except errors.AlreadyExists:
+            continue
+    raise target.conflict()
 
 
 async def _authorize_create(ctx: RestContext, request: Request) -> None:
@@ -123,7 +142,7 @@ async def change_object(ctx: RestContext, request: Request, target: Target, chan
     """Raises NotFound, Conflict, Invalid, Forbidden."""
     storage, key = target.storage, target.key
     hook = ctx.hooks.of(storage.kind)
-    current = storage.cached(key)
+    current, certain = storage.cached(key), storage.cache.is_current()
     fresh = current is None
     if fresh:
         current = await storage.newest(key)
@@ -131,9 +150,10 @@ async def change_object(ctx: RestContext, request: Request, target: Target, chan
         if current is None:
             raise target.not_found()
         try:
-            return await carry_through(_attempt(ctx, request, target, change, current), hook)
+            attempt = _attempt(ctx, request, target, change, current, certain=certain or fresh)
+            return await carry_through(attempt, hook)
         except RevisionConflict:
-            if change.pinned:
+            if change.pinned and await storage.newest(key) is not None:
                 break
         except ApiError:
             # Perhaps it was refused for what the cache showed: then the store's own state decides.
@@ -146,7 +166,10 @@ async def change_object(ctx: RestContext, request: Request, target: Target, chan
     raise target.conflict()
 
 
-async def _attempt(ctx: RestContext, request: Request, target: Target, change: Change, current: Versioned) -> Outcome:
+async def _attempt(
+    ctx: RestContext, request: Request, target: Target, change: Change, current: Versioned, *, certain: bool
+) -> Outcome:
+    """``certain``: ``current`` was what the store had at some moment of this request. Raises RevisionConflict."""
     kind, options = target.stored_kind, change.options
     old = current.object()
     new = await change.compute(current)
@@ -174,6 +197,8 @@ async def _attempt(ctx: RestContext, request: Request, target: Target, change: C
         if change.checked:
             write.obj = new
             await ctx.admission.validate(write)
+        if not certain and (options.dry_run or new == old):
+            await verify(target, current)
         outcome = await _commit(target, current, new, old, dry_run=options.dry_run)
     finally:
         if outcome is not None and not options.dry_run:
@@ -191,6 +216,17 @@ def _set_generation(strategy: Strategy, new: Obj, old: Obj, *, kept: bool) -> No
         generation = old["metadata"].get("generation")
     if generation is not None:
         new["metadata"]["generation"] = generation
+
+
+async def verify(target: Target, current: Versioned) -> None:
+    """For an answer that no commit stands behind: what it says must not come from a cache that is behind.
+
+    Raises RevisionConflict.
+    """
+    newest = await target.storage.newest(target.key)
+    found = newest.revision if newest is not None else 0
+    if found != current.revision:
+        raise RevisionConflict(target.key, current.revision, found)
 
 
 async def _commit(target: Target, current: Versioned, new: Obj, old: Obj, *, dry_run: bool) -> Outcome:
