@@ -339,7 +339,7 @@ class Server:
                 lists=self._lists,
                 random=config.random,
                 head=self._json_head_of,
-                observe=self.metrics.observe,
+                observe=self.metrics.observe_labels,
             ),
         )
         self.metrics.follow(_State(self, self._pipeline))

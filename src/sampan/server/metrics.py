@@ -154,6 +154,10 @@ class Metrics:
     def observe(self, info: RequestInfo, status: int, seconds: float) -> None:
         self._served.observe(request_labels(info), status, seconds)
 
+    def observe_labels(self, labels: Labels, status: int, seconds: float) -> None:
+        """The same where the labels are at hand."""
+        self._served.observe(labels, status, seconds)
+
     async def handle(self, request: Request) -> Response | None:
         """None: not the metrics path."""
         if request.raw_path.rstrip("/") != "/metrics":

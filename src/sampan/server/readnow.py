@@ -20,6 +20,7 @@ from sampan.server import requestinfo
 from sampan.server.attributes import AuthorizationAttributes, Authorizer
 from sampan.server.authz.stage import attributes_of
 from sampan.server.lists import ListMemo
+from sampan.server.metrics import Labels, request_labels
 from sampan.server.negotiation import negotiate
 from sampan.server.options import parse_list_options
 from sampan.server.render import LIST_FORMS, OBJECT_FORMS, pretty
@@ -44,6 +45,7 @@ class _Plan:
 
     surface: Surface
     info: RequestInfo
+    labels: Labels
     target: Target | None = None
     key: str = ""
     #: of a list
@@ -61,8 +63,8 @@ class ReadsNow:
     random: Random
     #: the header lines that every JSON answer to this user has
     head: Callable[[UserInfo], bytes]
-    #: is told of every answered request
-    observe: Callable[[RequestInfo, int, float], None]
+    #: is told of every answered request: its metric labels, code and seconds
+    observe: Callable[[Labels, int, float], None]
 
     def answer(self, request: Request) -> Response | None:
         """None: the pipeline has to answer this one. Never raises ApiError."""
@@ -93,7 +95,7 @@ class ReadsNow:
                 return None
             body = listed
         request.audit_id = request.headers.get("audit-id") or random_uuid(self.random)
-        self.observe(plan.info, 200, 0.0)
+        self.observe(plan.labels, 200, 0.0)
         return Response(200, body, head=self.head(user))
 
     def _allowed(self, request: Request, plan: _Plan, user: UserInfo) -> bool:
@@ -119,8 +121,9 @@ def _plan(request: Request, surface: Surface) -> _Plan:
     try:
         info = requestinfo.parse(request, surface.kinds)
     except ApiError:
-        return _Plan(surface, RequestInfo(False, "", ""))
-    plan = _Plan(surface, info)
+        info = RequestInfo(False, "", "")
+        return _Plan(surface, info, request_labels(info))
+    plan = _Plan(surface, info, request_labels(info))
     kind = info.kind
     if (
         kind is None
@@ -153,5 +156,5 @@ def _plan(request: Request, surface: Surface) -> _Plan:
             plan.key = target.key
         plan.target = target
     except ApiError:
-        return _Plan(surface, info)
+        return _Plan(surface, info, plan.labels)
     return plan
