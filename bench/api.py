@@ -33,7 +33,7 @@ from api_load import bare, measure, wrk
 from api_load.measure import Row
 from api_load.rows import ROWS, Run
 from api_load.sampan_server import SampanServer
-from api_load.target import clean_up, from_kubeconfig, prepare
+from api_load.target import clean_up, from_kubeconfig, make_certificates, prepare
 
 
 def parse() -> argparse.Namespace:
@@ -94,10 +94,11 @@ def main() -> None:
         if options.peer is not None:
             other = folder / "peer"
             other.mkdir()
+            make_certificates(other)  # of the bare parts
             peer = from_kubeconfig(options.peer, other, tuple(options.peer_pid))
             subject = prepare(peer, None)
             stack.callback(clean_up, subject)
-            runs.append(Run(subject, options.identity, other))
+            runs.append(Run(subject, options.identity, other, bare=not runs))
         for run in runs:
             run.connections, run.seconds, run.many_pods = options.connections, options.seconds, options.pods
             run.watchers, run.many_watchers = options.watchers, options.many_watchers
@@ -107,12 +108,10 @@ def main() -> None:
         print(measure.HEAD, file=out, flush=True)
         for name in options.only or ROWS:
             for run in runs:
-                # The bare peers belong to the machine: once is enough.
                 for row in ROWS[name][0](run):
-                    if row.server != "bare" or run is runs[0]:
-                        compare(row, rows)
-                        rows.append(row)
-                        print(measure.line(row), file=out, flush=True)
+                    compare(row, rows)
+                    rows.append(row)
+                    print(measure.line(row), file=out, flush=True)
     if options.json:
         print(measure.to_json(rows, about))
 

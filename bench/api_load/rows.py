@@ -38,6 +38,8 @@ class Run:
     identity: str
     folder: Path
     server: SampanServer | None = None
+    #: the bare parts too: they belong to the machine, so one run of several has them
+    bare: bool = True
     connections: int = 32
     seconds: float = 3.0
     watchers: int = 200
@@ -120,7 +122,7 @@ def get(run: Run) -> Iterator[Row]:
     run.fill(CONFIG_MAPS, config_map("one-{n}"), 1)
     yield run.drive("get", what, Step("GET", path))
     yield from run.wrk("get-wrk", what, path)
-    if not bare.HTTPTOOLS:
+    if not run.bare or not bare.HTTPTOOLS:
         return
     body = json.dumps(run.subject.admin.call("GET", path), separators=(",", ":")).encode()
     with bare.echo(run.folder, body) as (target, _):
@@ -228,6 +230,8 @@ def watch(run: Run) -> Iterator[Row]:
             row.generator = f"uvloop, {run.watchers} watches, {run.identity}"
             row.extra["of which µs for the write"] = alone[at_once] * 1e6 / run.watchers
             yield row
+    if not run.bare:
+        return
     event = b'{"type":"MODIFIED","object":%s}\n' % (b"x" * 1058 + b"}")
     framed = b"%x\r\n%s\r\n" % (len(event), event)
     with bare.push(run.folder, framed) as (target, pipe), Watchers() as watchers:
@@ -333,7 +337,7 @@ def memory(run: Run) -> Iterator[Row]:
         return
     with SampanServer(_full_folder(run), run.store) as server:
         subject, pids = server.subject(), (server.pid,)
-        own = Run(subject, run.identity, run.folder, server, run.connections, run.seconds)
+        own = Run(subject, run.identity, run.folder, server, connections=run.connections, seconds=run.seconds)
         time.sleep(6)
         rest = measure.resident_mib(pids)
         measure.wait_until_idle(pids)
@@ -371,7 +375,8 @@ def in_process(run: Run) -> Iterator[Row]:
 
 
 def bare_sqlite(run: Run) -> Iterator[Row]:
-    yield from bare.sqlite(run.folder)
+    if run.bare:
+        yield from bare.sqlite(run.folder)
 
 
 ROWS: dict[str, tuple[Callable[[Run], Iterator[Row]], str]] = {

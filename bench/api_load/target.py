@@ -10,6 +10,7 @@ import http.client
 import json
 import ssl
 import subprocess
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -178,9 +179,22 @@ def prepare(admin: Target, user: Target | None) -> Subject:
 def clean_up(subject: Subject) -> None:
     """Of a server that is not ours: takes away what ``prepare`` and the rows made."""
     admin = subject.admin
-    for namespace in (NAMESPACE, LISTED):
-        for kind in ("configmaps", "pods"):
-            admin.call("DELETE", f"/api/v1/namespaces/{namespace}/{kind}", allow=(404,))
-        admin.call("DELETE", f"/api/v1/namespaces/{namespace}", allow=(404, 409))
     for path in ("clusterrolebindings", "clusterroles"):
         admin.call("DELETE", f"/apis/rbac.authorization.k8s.io/v1/{path}/bench", allow=(404,))
+    for namespace in (NAMESPACE, LISTED):
+        path = f"/api/v1/namespaces/{namespace}"
+        for kind in ("configmaps", "pods", "serviceaccounts"):
+            admin.call("DELETE", f"{path}/{kind}", allow=(404,))
+        admin.call("DELETE", path, allow=(404, 409))
+        _end(admin, path)
+
+
+def _end(admin: Target, path: str) -> None:
+    """Waits for a namespace to go; where no controller ends it, as on an API server alone, ends it."""
+    for _ in range(20):
+        found = admin.call("GET", path, allow=(404,))
+        if found["kind"] != "Namespace":
+            return
+        time.sleep(0.5)
+    found["spec"] = {"finalizers": []}
+    admin.call("PUT", f"{path}/finalize", found, allow=(404, 409))
