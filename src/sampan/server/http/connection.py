@@ -317,7 +317,7 @@ class HttpConnection(Wire):
         self._head = head
         server = self.server
         if head.length == 0:
-            if (head.method == "GET" or head.method == "HEAD") and head.fault is None and not head.unparsed_query:
+            if (head.method == "GET" or head.method == "HEAD") and head.fault is None:
                 request = self._request(head)
                 response = server.answer_now(request)
                 if response is not None:
@@ -388,9 +388,6 @@ class HttpConnection(Wire):
             self._send_pushed(request, head, response, body)
 
     async def _respond(self, request: Request, head: Head) -> Response:
-        if head.unparsed_query and head.fault is None:
-            await aside(head.parse_query)
-            request.query, request.query_lists = head.query, head.query_lists
         if head.fault is not None:
             return status_response(head.fault)
         return await self.server.handle(request)

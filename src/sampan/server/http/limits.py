@@ -32,8 +32,6 @@ class Limits:
     #: a head beyond this many bytes draws on a budget that all connections share
     small_head_bytes: int = 4 * 1024
     all_large_heads_bytes: int = 32 * 1024 * 1024
-    #: URLs beyond this are taken apart in a thread
-    large_target_bytes: int = 32 * 1024
     #: from its first byte to its last (ReadHeaderTimeout)
     head_seconds: float = 32.0
     #: between requests (IdleTimeout)
