@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from sampan.server.http.heads import CHUNKED, Head, HeadMemo, HeadParser, Refused
 from sampan.server.http.limits import Limits
 
-
 NAMES = st.text("aä+%&= ;", min_size=1, max_size=4)
 
 
