@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 
 from sampan.api.clock import FixedClock
+from sampan.store.cache import WatchCache
 from sampan.store.protocol import EntryDamaged, RevisionConflict, StoreError, StoreUnavailable
 from sampan.store.sqlite import Retention, SqliteStore, StoreCorrupt, StoreForeign, StoreLocked, StoreMissing
-from sampan.store.sqlite.database import Database, DiskFailed, DiskFull
+from sampan.store.sqlite.database import Database
+from sampan.store.sqlite.rows import DiskFailed, DiskFull
 
 CLOCK = FixedClock(datetime(2026, 1, 1, tzinfo=UTC))
 
@@ -434,7 +436,8 @@ async def test_batches_of_any_size_and_form_are_written_whole(tmp_path: Path) ->
 KEEPING = """
 import os, sys
 from pathlib import Path
-from sampan.store.sqlite.database import Database, Row
+from sampan.store.sqlite.database import Database
+from sampan.store.sqlite.rows import Row
 
 def resident_bytes():
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
@@ -464,6 +467,37 @@ def test_what_was_written_does_not_stay_in_memory(tmp_path: Path) -> None:
     assert kept < 12_000_000
 
 
+async def test_a_page_of_changes_has_a_limit_of_bytes_and_misses_none(tmp_path: Path) -> None:
+    store = await open_store(tmp_path)
+    for n in range(6):
+        await store.commit(f"/k{n % 2}", None, bytes(1_500_000 if n < 4 else 10))
+    seen: list[list[int]] = []
+    while page := await store.changes("/", seen[-1][-1] if seen else 0, store.revision, 500):
+        seen.append([change.revision for change in page])
+        assert len(page) == 1 or sum(len(change.entry.value) for change in page if change.entry) <= 4 << 20
+    assert [revision for page in seen for revision in page] == [1, 2, 3, 4, 5, 6]
+    assert len(seen) > 1
+    cache = WatchCache(store, "/", lambda obj: ({}, {}), lambda value, revision: {"rv": revision})
+    await cache.start()
+    watch, told = cache.watch(from_revision=1), []
+    while not watch.caught_up:
+        told += [event.revision for event in await anext(watch)]
+    assert told == [2, 3, 4, 5, 6]
+    await store.close()
+
+
+async def test_of_an_older_state_only_what_has_changed_since_is_read_from_disk(tmp_path: Path) -> None:
+    store = await open_store(tmp_path)
+    for n in range(20):
+        await store.commit(f"/k{n:02}", 0, b"1")
+    await store.commit("/k03", None, b"2")
+    page = await store.range("/", revision=20, limit=5)
+    now = [await store.get(entry.key) for entry in page.entries]
+    assert [entry is current for entry, current in zip(page.entries, now, strict=True)] == [True] * 3 + [False, True]
+    assert (page.entries[3].value, page.remaining) == (b"1", 15)
+    await store.close()
+
+
 async def test_what_the_index_of_keys_does_not_know_yet_is_found_after_a_crash(tmp_path: Path) -> None:
     store = await open_store(tmp_path)
     await store.commit("/a", 0, b"1")
@@ -486,9 +520,8 @@ async def test_what_the_index_of_keys_does_not_know_yet_is_found_after_a_crash(t
 
 def test_reads_of_the_history_never_write(tmp_path: Path) -> None:
     database = Database(tmp_path / "db", "id", new=True)
-    assert database._reader is not None
     with pytest.raises(sqlite3.OperationalError, match="readonly"):
-        database._reader.execute("DELETE FROM log")
+        database.history._reader.execute("DELETE FROM log")
     database.close()
 
 

@@ -368,7 +368,7 @@ class CacheWatch:
             for change in changes
             if self._mine(change.key) and (seen := select(self._source.event(change), self._selector)) is not None
         ]
-        self._after = changes[-1].revision if len(changes) == _CHUNK else self._history_end
+        self._after = changes[-1].revision if changes else self._history_end
         self._handed = max(self._handed, self._after)
         return events
 

@@ -168,7 +168,7 @@ class Store(Protocol):
     async def changes(self, prefix: str, after: int, until: int, limit: int) -> Sequence[Change]:
         """The first ``limit`` changes with ``after < revision <= until`` under ``prefix``, in revision order.
 
-        Fewer than ``limit``: there are no more. Raises Compacted when ``after < oldest``.
+        May be fewer where they are large; none: there are no more. Raises Compacted when ``after < oldest``.
         """
         ...
 

@@ -1,6 +1,7 @@
 """The embedded default store: one SQLite file (docs/architecture.md, section 4).
 
-``database`` alone speaks SQL, ``writer`` is the one thread that writes, ``store`` decides commits and answers callers.
+``database`` and ``history`` alone speak SQL, ``writer`` is the one thread that writes, ``store`` decides commits and
+answers callers.
 """
 
 from sampan.store.sqlite.files import StoreCorrupt, StoreForeign, StoreLocked, StoreMissing

@@ -32,8 +32,9 @@ from sampan.store.protocol import (
 )
 from sampan.store.sortedmap import SortedMap
 from sampan.store.sqlite.compactor import Compactor, RetentionTimer
-from sampan.store.sqlite.database import Database, DiskFailed, DiskFull, Loaded, Row, checksum
+from sampan.store.sqlite.database import Database, Loaded
 from sampan.store.sqlite.files import StoreDirectory
+from sampan.store.sqlite.rows import DiskFailed, DiskFull, Row, checksum
 from sampan.store.sqlite.writer import Job, Pending, Writer
 
 log = logging.getLogger(__name__)
@@ -97,6 +98,7 @@ class SqliteStore(EmbeddedStore):
         self._on_fatal = on_fatal
         self._directory = opened.directory
         self._database = opened.database
+        self._history = opened.database.history
         self._loop = asyncio.get_running_loop()
         self._writer = Writer(opened.database, opened.directory, self._loop, self._written, self._undo)
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="sampan-store-reader")
@@ -241,24 +243,24 @@ class SqliteStore(EmbeddedStore):
     async def revision_at(self, moment: datetime) -> int:
         at_ms = int(moment.timestamp() * 1000)
         oldest = self._oldest
-        if oldest and at_ms < await self._read(self._database.compacted_ms):
+        if oldest and at_ms < await self._read(self._history.compacted_ms):
             raise Compacted(0, oldest)
-        return await self._read(self._database.revision_at, at_ms, oldest, self._revision)
+        return await self._read(self._history.revision_at, at_ms, oldest, self._revision)
 
     async def problems(self) -> list[str]:
         """What an integrity check of the whole file finds: empty is good. Takes as long as reading the file."""
-        return await self._read(self._database.problems)
+        return await self._read(self._history.problems)
 
     async def _entry_at(self, key: str, revision: int) -> Entry | None:
-        return await self._read(self._database.entry_at, key, revision)
+        return await self._read(self._history.entry_at, key, revision)
 
     async def _range_at(self, prefix: str, limit: int, after: str | None, revision: int) -> Range:
-        return await self._read(self._database.range_at, prefix, limit, after, revision)
+        return await self._read(self._history.range_at, prefix, limit, after, revision, self._entries.get)
 
     async def _read_changes(self, prefix: str, after: int, until: int, limit: int) -> Sequence[Change]:
         if after >= until:
             return ()
-        return await self._read(self._database.changes, prefix, after, until, limit)
+        return await self._read(self._history.changes, prefix, after, until, limit)
 
     async def _read(self, query: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         if self._closed:
@@ -279,7 +281,7 @@ class SqliteStore(EmbeddedStore):
     def check_retention(self) -> None:
         """Starts compaction of what need not be kept any longer. The store's own timer calls it too."""
         cutoff = int((self._clock.now().timestamp() - self._retention.seconds) * 1000)
-        find = partial(self._database.retention_floor, cutoff, self._retention.size_bytes, self._oldest, self._revision)
+        find = partial(self._history.retention_floor, cutoff, self._retention.size_bytes, self._oldest, self._revision)
         self._loop.run_in_executor(self._reader, find).add_done_callback(self._retain)
 
     def _retain(self, found: asyncio.Future[int]) -> None:
@@ -297,7 +299,7 @@ class SqliteStore(EmbeddedStore):
 
     async def shrink(self) -> None:
         await self._do(self._database.shrink_writer)
-        await self._read(self._database.shrink_reader)
+        await self._read(self._history.shrink)
 
     async def _do(self, work: Callable[[], None]) -> None:
         """In the writer thread. Raises StoreUnavailable."""

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 
 from sampan.store.protocol import StoreError
-from sampan.store.sqlite.database import Database, DiskFailed, DiskFull, Row
+from sampan.store.sqlite.database import Database
 from sampan.store.sqlite.files import StoreDirectory
+from sampan.store.sqlite.rows import DiskFailed, DiskFull, Row
 
 log = logging.getLogger(__name__)
 
