@@ -29,6 +29,11 @@ def traces() -> set[str]:
     tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout
     found |= {line for line in (links + tables).splitlines() if f"sam-{NAME}" in line or f"sampan-{NAME}" in line}
     found |= {str(path) for path in Path("/sys/fs/cgroup").glob(f"*/sampan-{NAME}")}
+    return found | processes()
+
+
+def processes() -> set[str]:
+    found = set()
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             command = path.read_bytes().decode(errors="replace")
@@ -63,9 +68,10 @@ def test_purge_leaves_no_process_mount_interface_rule_or_file(other: Cluster) ->
 
 def test_interrupted_up_stops_what_it_started(other: Cluster) -> None:
     command = [SAMPAN, "up", *free.arguments(free.settings(NAME))]
-    process = subprocess.Popen(command, env=other.env, stderr=subprocess.PIPE, text=True)
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(command, env=other.env, stdout=pipe, stderr=pipe, text=True)
     # In the middle: something of it runs, and it has not ended.
-    eventually(lambda: any("sampan.cluster" in line for line in traces()), every=0.01)
+    eventually(lambda: any("sampan.cluster" in line for line in processes()), every=0.005)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=120)
     assert process.returncode == 130, said
