@@ -236,6 +236,8 @@ class Server:
         if config.bootstrap:
             await ensure(loopback, self._bootstrap_config())
             self.loops.keep("keep what the cluster needs", Keeper(loopback, self._bootstrap_config(), config.clock).run)
+        for resource in (FLOW_SCHEMAS, PRIORITY_LEVELS):
+            self._reader.subscribe(resource, self._on_flow_change)
         self._find_flow_headers()
         self.loops.keep("aggregate cluster roles", AggregationController(self._reader, loopback).run)
         self.loops.keep("age resource versions", self._age_versions)
@@ -396,6 +398,9 @@ class Server:
             port=self.address[1] or config.port or DEFAULT_PORT,
             client_ca=ca,
         )
+
+    def _on_flow_change(self, kind: EventType, obj: Obj, previous: Obj | None, revision: int) -> None:
+        self._find_flow_headers()
 
     def _find_flow_headers(self) -> None:
         """Upstream names the flow schema and priority level that let a request in; here it is one of two."""

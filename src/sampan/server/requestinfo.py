@@ -121,7 +121,7 @@ def _decode(segment: str) -> str:
         try:
             name = unquote(segment, errors="strict")
         except UnicodeDecodeError as error:
-            raise errors.BadRequest(f"invalid URL escape in {segment!r}") from error
+            raise errors.BadRequest(f'invalid URL escape in "{segment[:64]}"') from error
         if "/" in name:
             raise errors.NotFound("the server could not find the requested resource")
     if name in (".", "..") or "%" in name or "\x00" in name:

@@ -163,3 +163,17 @@ async def test_a_store_with_other_writers_is_asked_first(api_of: Any) -> None:
         await api("POST", "/api/v1/namespaces", {"metadata": {"name": "default"}})
         assert now(api, asked(api, "/api/v1/namespaces/default")) is None
         assert (await api("GET", "/api/v1/namespaces/default")).status == 200
+
+
+async def test_flow_headers_name_the_flow_schema_of_the_moment(guarded: Any) -> None:
+    admin = Client(guarded.server.local_transport())
+    schemas = resources.Resource("flowcontrol.apiserver.k8s.io", "v1", "flowschemas", "FlowSchema", False)
+    header = "X-Kubernetes-PF-FlowSchema-UID"
+    before = (await guarded("GET", "/version")).headers[header]
+    found = await admin.get(schemas, "global-default")
+    assert found["metadata"]["uid"] == before
+    await admin.delete(schemas, "global-default")
+    del found["metadata"]["uid"], found["metadata"]["resourceVersion"]
+    made = await admin.create(schemas, found)
+    after = (await guarded("GET", "/version")).headers[header]
+    assert after == made["metadata"]["uid"] != before
