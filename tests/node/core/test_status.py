@@ -137,3 +137,9 @@ def test_a_condition_loses_its_reason_when_it_becomes_true() -> None:
     old = {"conditions": [{"type": "Ready", "status": "False", "reason": "ContainersNotReady"}]}
     new = {"conditions": [{"type": "Ready", "status": "True"}]}
     assert plan_status_patch(old, new) == {"conditions": [{"type": "Ready", "status": "True", "reason": None}]}
+
+
+def test_a_probe_time_that_the_api_writes_as_null_is_no_difference():
+    new = {"conditions": [{"type": "Ready", "status": "True"}]}
+    stored = {"conditions": [{"type": "Ready", "status": "True", "lastProbeTime": None}]}
+    assert plan_status_patch(stored, new) == {}

@@ -333,6 +333,8 @@ def plan_status_patch(previous: Obj, status: Obj) -> Obj:
     patch: Obj = {}
     for key in (*_OWNED, *_STATUS_FIELDS.values()):
         new, old = status.get(key), previous.get(key)
+        if key == "conditions":  # the API writes null where no probe time was given
+            new, old = _without_nulls(new), _without_nulls(old)
         if new == old:
             continue
         if key in ("podIPs", "hostIPs"):
@@ -349,6 +351,10 @@ def plan_status_patch(previous: Obj, status: Obj) -> Obj:
         else:
             patch[key] = new
     return patch
+
+
+def _without_nulls(conditions: Sequence[Obj] | None) -> list[Obj]:
+    return [{key: value for key, value in item.items() if value is not None} for item in conditions or ()]
 
 
 _OWNED = (
