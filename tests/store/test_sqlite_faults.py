@@ -155,6 +155,21 @@ async def test_on_a_full_disk_deletes_still_work_and_writes_return_with_the_room
     await store.close()
 
 
+async def test_compaction_gives_room_where_there_is_none_left(tmp_path: Path) -> None:
+    store = await open_store(tmp_path)
+    value = bytes(1000)
+    for _ in range(6):
+        await asyncio.gather(*(store.commit(f"/k{n}", None, value) for n in range(100)))
+    used = store._history._value("PRAGMA page_count")
+    store._database.limit_pages(used)
+    with pytest.raises(StoreUnavailable):
+        await store.commit("/large", 0, bytes(200_000))
+    await store.compact(400)
+    assert store.oldest >= 400
+    assert await store.commit("/large", 0, bytes(200_000)) == store.revision
+    await store.close()
+
+
 async def test_writes_that_do_not_depend_on_a_failed_one_survive_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -501,7 +516,7 @@ async def test_of_an_older_state_only_what_has_changed_since_is_read_from_disk(t
 async def test_what_the_index_of_keys_does_not_know_yet_is_found_after_a_crash(tmp_path: Path) -> None:
     store = await open_store(tmp_path)
     await store.commit("/a", 0, b"1")
-    await store.compact(1)  # which brings the index forward
+    await store._do(store._database.bring_forward)
     await store.commit("/a", None, b"2")
     await store.commit("/b", 0, b"3", ttl_seconds=60)
     await store.commit("/a", None, None)

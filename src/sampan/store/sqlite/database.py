@@ -27,7 +27,7 @@ import orjson
 from sampan.store.protocol import DamagedEntry, Entry, StoreUnavailable
 from sampan.store.sqlite.files import StoreCorrupt, StoreForeign
 from sampan.store.sqlite.history import History
-from sampan.store.sqlite.rows import ENTRY, Row, entry_of, mapped
+from sampan.store.sqlite.rows import CACHE_KIB, ENTRY, Row, entry_of, mapped
 
 _APPLICATION_ID = 0x53414D50  # "SAMP"
 _SCHEMA_VERSION = 3
@@ -136,6 +136,7 @@ class Database:
         run("PRAGMA synchronous = FULL")
         run("PRAGMA wal_autocheckpoint = 0")  # the writer decides when
         run("PRAGMA journal_size_limit = 16777216")
+        run(f"PRAGMA cache_size = -{CACHE_KIB}")
         if not new:
             self._migrate(self._pragma("user_version"))
         if new:
@@ -180,7 +181,7 @@ class Database:
         )
 
     def _load_entries(self) -> tuple[list[tuple[str, Entry]], list[tuple[str, int]]]:
-        indexed = self._writer.execute("SELECT value FROM meta WHERE name = 'indexed'").fetchone()[0]
+        indexed = self._indexed()
         entries: dict[str, Entry] = {}
         expiries: dict[str, int] = {}
         rows = f"SELECT {ENTRY}, expires_ms FROM log"  # noqa: S608  # constants only
@@ -206,6 +207,10 @@ class Database:
             if expires_ms:
                 expiries[key] = expires_ms
         return list(entries.items()), list(expiries.items())
+
+    def _indexed(self) -> int:
+        value: int = self._writer.execute("SELECT value FROM meta WHERE name = 'indexed'").fetchone()[0]
+        return value
 
     def _load_one(self, key: str, revision: int) -> Entry:
         """For a file with a damaged page: the rows on other pages can still be read."""
@@ -246,8 +251,11 @@ class Database:
             self._run_script(_BRING_FORWARD)
 
     def compact(self, oldest: int, until: int) -> None:
-        """Forgets what only revisions in ``[oldest, until)`` need. Bounded by the caller, who picks ``until``."""
-        self.bring_forward()
+        """Forgets what only revisions in ``[oldest, until)`` need. Bounded by the caller, who picks ``until``.
+
+        It needs next to no room, of which there may be none: what ``keys`` does not know yet and the log has no more
+        will simply never be brought forward.
+        """
         span = (oldest, until)
         with mapped("compaction failed"), self._transaction() as run:
             moment = run.execute("SELECT max(at_ms) FROM log WHERE revision > ? AND revision <= ?", span).fetchone()[0]

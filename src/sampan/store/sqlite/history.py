@@ -14,7 +14,7 @@ import orjson
 
 from sampan.store.protocol import Change, Entry, Range
 from sampan.store.sortedmap import LAST
-from sampan.store.sqlite.rows import ENTRY, checksum, entry_of, mapped
+from sampan.store.sqlite.rows import CACHE_KIB, ENTRY, checksum, entry_of, mapped
 
 #: A page of keys as of a revision, in one statement and one row: what the tail of the log says of the span, what
 #: ``keys`` knows of it (enough of it for the page, whatever the tail says), how many that would be without a limit, and
@@ -50,6 +50,7 @@ class History:
         self._reader = sqlite3.connect(
             f"{path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
         )
+        self._reader.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         # Attached from the first read on: see ``Database.close``.
         self._reader.execute("SELECT count(*) FROM meta").fetchone()
 

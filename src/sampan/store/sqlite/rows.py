@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 from sampan.store.protocol import DamagedEntry, Entry, StoreUnavailable
 
+#: the most that each connection keeps of the file's pages
+CACHE_KIB = 2048
 #: the columns that ``entry_of`` takes
 ENTRY = "revision, key, created, crc, value"
 
