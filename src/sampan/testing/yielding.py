@@ -30,6 +30,10 @@ class YieldingStore(MemoryStore):
         super().__init__(clock=clock, history_limit=history_limit)
         self._random = random.Random(seed)
 
+    def reseed(self, seed: int) -> None:
+        """What comes next is ordered as after a start with this seed."""
+        self._random.seed(seed)
+
     async def _others(self) -> None:
         for _ in range(self._random.randrange(_TURNS)):
             await asyncio.sleep(0)

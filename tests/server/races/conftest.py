@@ -20,7 +20,6 @@ from sampan.store.sqlite import SqliteStore
 from sampan.testing.yielding import LateStore, YieldingStore
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-#: what is asked where: the verbs that create have 40 objects' time, the others less
 MERGE = "application/merge-patch+json"
 
 
@@ -37,6 +36,12 @@ class Cluster:
         transport = self._random.choice(self._transports)
         return await transport.call(Call(method, path, query=query, body=body, content_type=content_type))
 
+    def reseed(self, seed: int) -> None:
+        """The next round is another order of events; servers and their caches stay."""
+        self._random.seed(seed)
+        if isinstance(self.store, YieldingStore):
+            self.store.reseed(seed)
+
     async def merge(self, path: str, body: Any, **query: str) -> Any:
         return await self("PATCH", path, body, content_type=MERGE, **query)
 
@@ -45,7 +50,9 @@ Start: TypeAlias = Callable[..., AbstractAsyncContextManager[Cluster]]
 
 
 @asynccontextmanager
-async def run(store: Store, seed: int = 0, *, servers: int = 2) -> AsyncIterator[Cluster]:
+async def run(
+    store: Store, seed: int = 0, *, servers: int = 2, rng: random.Random | None = None
+) -> AsyncIterator[Cluster]:
     async with AsyncExitStack() as stack:
         running = []
         for index in range(servers):
@@ -56,7 +63,7 @@ async def run(store: Store, seed: int = 0, *, servers: int = 2) -> AsyncIterator
                 authorization_modes=("AlwaysAllow",),
                 disable_admission_plugins=("ServiceAccount",),
                 clock=FixedClock(NOW),
-                random=random.Random(seed + index),
+                random=rng or random.Random(seed + index),
             )
             running.append(await stack.enter_async_context(Server(config, store=store)))
         cluster = Cluster(store, running, random.Random(seed))

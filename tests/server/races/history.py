@@ -33,9 +33,9 @@ class History:
         self.changes: dict[int, tuple[str, Obj | None, Obj | None]] = {}
 
     @classmethod
-    async def of(cls, store: Any) -> History:
+    async def of(cls, store: Any, since: int = 0) -> History:
         history = cls()
-        for change in await store.changes("", store.oldest, store.revision, 1_000_000):
+        for change in await store.changes("", since or store.oldest, store.revision, 1_000_000):
             obj = None
             if change.entry is not None:
                 obj = orjson.loads(change.entry.value)
