@@ -106,7 +106,7 @@ class FewNames(random.Random):
     """Generated names end in one of a few letters, so that they meet."""
 
     def choice(self, seq: Any) -> Any:
-        return seq[0] if self.random() < 0.7 else seq[1]
+        return seq[0] if self.random() < 0.9 else seq[1]
 
 
 async def test_generated_names_that_meet_are_generated_again(start: Any, open_store: Any) -> None:
