@@ -68,8 +68,11 @@ def test_purge_leaves_no_process_mount_interface_rule_or_file(other: Cluster) ->
 
 def test_interrupted_up_stops_what_it_started(other: Cluster) -> None:
     command = [SAMPAN, "up", *free.arguments(free.settings(NAME))]
-    pipe = subprocess.PIPE
-    process = subprocess.Popen(command, env=other.env, stdout=pipe, stderr=pipe, text=True)
+    process = subprocess.Popen(
+        command, env=other.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # A shell lets what it runs in the background ignore SIGINT, and that is inherited.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     # In the middle: something of it runs, and it has not ended.
     eventually(lambda: any("sampan.cluster" in line for line in processes()), every=0.005)
     process.send_signal(signal.SIGINT)
