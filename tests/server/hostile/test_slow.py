@@ -19,13 +19,7 @@ from .conftest import Victim, closed, connections, running, until
 pytestmark = pytest.mark.timeout(240)  # a whole server, and hundreds of clients
 
 HURRIED = Limits(
-    # Long beside what keeps a busy machine from its work for a moment.
-    head_seconds=0.4,
-    body_idle_seconds=0.4,
-    idle_seconds=0.4,
-    linger_seconds=0.4,
-    unread_seconds=0.5,
-    tick_seconds=0.02,
+    head_seconds=0.4, body_idle_seconds=0.3, idle_seconds=0.3, linger_seconds=0.2, unread_seconds=0.4, tick_seconds=0.02
 )
 
 

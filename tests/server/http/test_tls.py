@@ -83,7 +83,7 @@ async def served(tmp_path: Path) -> AsyncIterator[Served]:
     issue(tmp_path, "bob", issue(tmp_path, "new authority"))
     shutil.copy(tmp_path / "old authority.crt", tmp_path / "clients.crt")
     files = TlsFiles(tmp_path / "server.crt", tmp_path / "server.key", tmp_path / "clients.crt")
-    server = HttpServer(whose, files.context, limits=Limits(handshake_seconds=0.2))
+    server = HttpServer(whose, files.context)
     _, port = await server.start("127.0.0.1", 0)
     yield Served(tmp_path, files, port)
     await server.close(1.0)
@@ -130,14 +130,17 @@ async def test_the_handshake_names_the_client_authorities_that_are_current(serve
 async def test_a_handshake_that_is_not_finished_in_time_is_cut_off(
     served: Served, caplog: pytest.LogCaptureFixture
 ) -> None:
+    server = HttpServer(whose, served.files.context, limits=Limits(handshake_seconds=0.2))
+    address = await server.start("127.0.0.1", 0)
     with caplog.at_level(logging.INFO):
-        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        reader, writer = await asyncio.open_connection(*address)
         try:
             assert await reader.read() == b""
         except ConnectionError:
             pass
         writer.close()
     assert not caplog.records
+    await server.close(1.0)
 
 
 async def test_a_broken_handshake_is_nothing_to_log(served: Served, caplog: pytest.LogCaptureFixture) -> None:
