@@ -59,7 +59,7 @@ class HttpConnection(Wire):
     )  # fmt: skip
 
     def __init__(self, server: HttpServer) -> None:
-        super().__init__(server.loop)
+        super().__init__(server.loop, server.read_buffer)
         self.server = server
         self.limits = server.limits
         self.phase = IDLE

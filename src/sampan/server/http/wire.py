@@ -6,20 +6,27 @@ import asyncio
 import ssl
 from typing import cast
 
-#: One for all connections: what is read is taken out before the loop goes on. Were there none, uvloop would allocate
-#: 256 KiB for each read of a TLS connection, which the system maps, clears and takes back: 60 µs a request.
-_READ = memoryview(bytearray(256 * 1024))
-
 
 class Wire(asyncio.BufferedProtocol):
     """Invariant: ``_read_paused`` is what the transport was told last; ``_drainers`` wait for ``writable``."""
 
-    __slots__ = ("_address", "_certificate", "_drainers", "_loop", "_read_paused", "_transport", "writable")
+    __slots__ = (
+        "_address",
+        "_certificate",
+        "_drainers",
+        "_loop",
+        "_read_buffer",
+        "_read_paused",
+        "_transport",
+        "writable",
+    )
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, read_buffer: memoryview) -> None:
         #: the peer keeps up, as far as is known
         self.writable = True
         self._loop = loop
+        #: shared with all connections of the same event loop
+        self._read_buffer = read_buffer
         self._transport: asyncio.Transport | None = None
         self._address: str | None = None
         self._certificate: bytes | None = None
@@ -27,10 +34,10 @@ class Wire(asyncio.BufferedProtocol):
         self._read_paused = False
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return _READ
+        return self._read_buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        self.data_received(bytes(_READ[:nbytes]))
+        self.data_received(bytes(self._read_buffer[:nbytes]))
 
     def data_received(self, data: bytes) -> None:
         raise NotImplementedError
