@@ -57,9 +57,9 @@ class HttpServer:
         self.memo = HeadMemo()
         self.parser = HeadParser(self.limits)
         self.compressed = Compressed()
-        #: One for all connections: what is read is taken out before the loop goes on. Without it uvloop allocates 256 KiB
-        #: for each read of a TLS connection, which the system maps, clears and takes back: 60 µs a request. Not one for
-        #: all servers: their loops may run in threads, and a read lets other threads run.
+        #: One for all connections: what is read is taken out before the loop goes on. Without it uvloop allocates
+        #: 256 KiB for each read of a TLS connection, which the system maps, clears and takes back: 60 µs a request.
+        #: Not one for all servers: their loops may run in threads, and a read lets other threads run.
         self.read_buffer = memoryview(bytearray(256 * 1024))
         #: the event loop's time, as of the last tick
         self.now = 0.0
