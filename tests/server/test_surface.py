@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import orjson
@@ -10,10 +11,12 @@ import pytest
 from sampan.api import schema
 from sampan.api.kind import Kind
 from sampan.api.registry import registry
+from sampan.api.resources import CONFIG_MAPS
 from sampan.api.types import Obj
 from sampan.server.storage import ResourceStorage
 from sampan.server.surface import Surface
 from sampan.store.memory import MemoryStore
+from sampan.store.protocol import StoreUnavailable
 
 BOATS = "/apis/example.com/v1/namespaces/default/boats"
 NODE = schema.node_from_openapi(
@@ -30,15 +33,16 @@ def boat(version: str = "v1", **more: Any) -> Kind:
     )  # fmt: skip
 
 
-def extended(api: Any, *kinds: Kind) -> Surface:
+async def serve(api: Any, *kinds: Kind) -> None:
+    """From now on these are served, besides the built-in kinds."""
     versions = tuple(kind.version for kind in kinds)
-    larger = registry().extended({"example.com": versions}, kinds)
-    return Surface.build(larger, api.server.store, kept=api.server.surface)
+    larger = registry().extended({"example.com": versions}, kinds) if kinds else registry()
+    await api.server._surfaces.replace(lambda before: Surface.build(larger, api.server.store, kept=before))
 
 
 async def test_a_kind_that_comes_is_served_at_once(api: Any) -> None:
     assert (await api("GET", BOATS)).status == 404
-    await api.server._surfaces.replace(extended(api, boat()))
+    await serve(api, boat())
     made = await api("POST", BOATS, {"metadata": {"name": "a"}, "spec": {"masts": 0, "colour": "red"}})
     assert made.status == 201
     assert made.obj["spec"] == {"masts": 0}  # custom resources keep their zeros, and lose what they do not have
@@ -52,28 +56,65 @@ async def test_what_was_served_before_keeps_its_cache_and_its_watches(api: Any) 
     watch = api.watch(f"{path}?watch=1")
     await api("POST", path, {"metadata": {"name": "a"}})
     assert (await anext(watch))["object"]["metadata"]["name"] == "a"
-    await api.server._surfaces.replace(extended(api, boat()))
+    await serve(api, boat())
     await api("POST", path, {"metadata": {"name": "b"}})
     assert (await anext(watch))["object"]["metadata"]["name"] == "b"
     await watch.aclose()
 
 
 async def test_a_kind_that_goes_ends_its_watches(api: Any) -> None:
-    before = api.server.surface
-    await api.server._surfaces.replace(extended(api, boat()))
+    await serve(api, boat())
     await api("POST", BOATS, {"metadata": {"name": "a"}})
     watch = api.watch(f"{BOATS}?watch=1")
     assert (await anext(watch))["type"] == "ADDED"
-    await api.server._surfaces.replace(before)
+    await serve(api)
     assert [event async for event in watch] == []
     assert (await api("GET", BOATS)).status == 404
 
 
 async def test_custom_resources_take_no_strategic_merge(api: Any) -> None:
-    await api.server._surfaces.replace(extended(api, boat()))
+    await serve(api, boat())
     await api("POST", BOATS, {"metadata": {"name": "a"}})
     refused = await api("PATCH", f"{BOATS}/a", {}, content_type="application/strategic-merge-patch+json")
     assert refused.status == 415
+
+
+async def test_a_request_in_flight_is_answered_by_the_surface_it_began_with(api: Any) -> None:
+    await serve(api, boat())
+    await api("POST", BOATS, {"metadata": {"name": "a"}})
+    going_on = asyncio.Event()
+    authorize = api.server._pipeline._stages.authorize
+
+    async def slowly(request: Any) -> None:
+        await authorize(request)
+        await going_on.wait()
+
+    api.server._pipeline._stages.authorize = slowly
+    listed = asyncio.ensure_future(api("GET", BOATS))
+    await asyncio.sleep(0)
+    api.server._pipeline._stages.authorize = authorize
+    replaced = asyncio.ensure_future(serve(api, boat(short_names=("b",))))
+    for _ in range(1000):
+        if api.server.surface.kinds.by_resource("example.com", "v1", "boats").short_names == ("b",):
+            break
+        await asyncio.sleep(0)
+    assert [item["metadata"]["name"] for item in (await api("GET", BOATS)).obj["items"]] == ["a"]
+    going_on.set()
+    assert [item["metadata"]["name"] for item in (await listed).obj["items"]] == ["a"]
+    await replaced
+    await api("POST", BOATS, {"metadata": {"name": "b"}})
+    assert [item["metadata"]["name"] for item in (await api("GET", BOATS)).obj["items"]] == ["a", "b"]
+
+
+async def test_what_is_served_no_longer_is_never_empty(api: Any) -> None:
+    """Whoever still holds it is told; an empty list would be taken for the truth."""
+    await serve(api, boat())
+    await api("POST", BOATS, {"metadata": {"name": "a"}})
+    old = api.server.surface.by_resource(boat().resource).storage
+    await serve(api)
+    for ask in (old.cache.entries, old.cache.watch, lambda: old.cache.watch(from_revision=1), lambda: old.cached("k")):
+        with pytest.raises(StoreUnavailable, match="served no longer"):
+            ask()
 
 
 # Stored values say their version
@@ -126,7 +167,7 @@ async def test_a_value_of_another_stored_version_is_converted_when_it_is_read(ap
         type_name="Boat",
         root=True,
     )
-    await api.server._surfaces.replace(extended(api, boat("v1")))
+    await serve(api, boat("v1"))
     await api("POST", BOATS, {"metadata": {"name": "a"}, "spec": {"masts": 2}})
     value = (await api.server.store.get("/registry/example.com/boats/default/a")).value
     assert b'"apiVersion":"example.com/v1"' in value
@@ -135,7 +176,7 @@ async def test_a_value_of_another_stored_version_is_converted_when_it_is_read(ap
         group="example.com", version="v2", kind="Boat", plural="boats", singular="boat", namespaced=True, schema="",
         own_node=poles,
     )  # fmt: skip
-    await api.server._surfaces.replace(extended(api, v2, v1))
+    await serve(api, v2, v1)
     read = (await api("GET", "/apis/example.com/v2/namespaces/default/boats/a")).obj
     assert (read["apiVersion"], read["spec"]) == ("example.com/v2", {"poles": 2})
 
@@ -159,5 +200,19 @@ async def test_one_damaged_value_costs_the_others_nothing(api: Any, value: bytes
     watch = api.watch(f"{path}?watch=1")
     assert (await anext(watch))["object"]["metadata"]["name"] == "good"
     await watch.aclose()
+    wrong = await api("DELETE", f"{path}/bad", {"preconditions": {"resourceVersion": "1"}})
+    assert wrong.status == 409
+    assert (await api("DELETE", f"{path}/bad", {"preconditions": {"uid": "u"}})).status == 409
     assert (await api("DELETE", f"{path}/bad")).status == 200
     assert (await api("GET", path)).warnings == []
+
+
+async def test_a_collection_with_a_damaged_value_can_be_deleted(api: Any) -> None:
+    path = "/api/v1/namespaces/default/configmaps"
+    for name in ("a", "b"):
+        await api("POST", path, {"metadata": {"name": name}})
+    await api.server.store.commit("/registry/core/configmaps/default/bad", 0, b"{")
+    rehearsed = await api("DELETE", f"{path}?dryRun=All")
+    assert {item["metadata"]["name"] for item in rehearsed.obj["items"]} == {"a", "b", "bad"}
+    assert (await api("DELETE", path)).status == 200
+    assert api.server.surface.by_resource(CONFIG_MAPS).storage.cache.count() == 0

@@ -89,11 +89,14 @@ class Pipeline:
         loop = asyncio.get_running_loop()
         started = loop.time()
         request.audit_id = request.headers.get("audit-id") or random_uuid(self._random)
-        request.surface = self._stages.surfaces.current
+        surface = request.surface = self._stages.surfaces.current
+        surface.enter()
         try:
             response = await self._serve(request)
         except Exception as error:  # the boundary: whatever went wrong below becomes a Status
             response = status_response(error, request)
+        finally:
+            surface.leave()
         stages = self._stages
         if stages.flow_headers is not None:
             response.headers.update(stages.flow_headers(request.user))
@@ -103,9 +106,10 @@ class Pipeline:
 
     async def handle_in_process(self, request: Request) -> Result:
         """Raises ApiError, and nothing else."""
-        request.surface = self._stages.surfaces.current
+        surface = request.surface = self._stages.surfaces.current
+        surface.enter()
         try:
-            request.info = requestinfo.parse(request, request.surface.kinds)
+            request.info = requestinfo.parse(request, surface.kinds)
             await self._stages.authorize(request)
             return await self._dispatch(request)
         except ApiError:
@@ -115,6 +119,8 @@ class Pipeline:
             if isinstance(api_error, errors.InternalError):
                 log.exception("%s %s failed", request.method, request.raw_path)
             raise api_error from error
+        finally:
+            surface.leave()
 
     async def _serve(self, request: Request) -> Response:
         stages = self._stages

@@ -25,7 +25,15 @@ class Selection:
         self.name = name
         self.everything = options.everything and not name
         #: the same for two selections that see the same objects in the same version
-        self.question = (target.kind.api_version, self.prefix, self.key, options.labels, options.fields, name)
+        self.question = (
+            target.storage.serial,
+            target.kind.api_version,
+            self.prefix,
+            self.key,
+            options.labels,
+            options.fields,
+            name,
+        )
         # Another version of the kind may select by fields that the stored one does not have.
         self._own_fields = target.kind is not self.storage.kind and bool(
             set(options.fields.fields()) - {"metadata.name", "metadata.namespace"}

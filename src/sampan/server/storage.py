@@ -7,6 +7,7 @@ docs/architecture.md, section 12. Concurrency: the event loop's.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import count
 from typing import Final, Protocol
 
 import orjson
@@ -19,6 +20,8 @@ from sampan.server.stream import Batch
 from sampan.store.cache import CachedEntry, WatchCache
 from sampan.store.protocol import Entry, EntryDamaged, Store
 from sampan.store.ring import RingBudget
+
+_serials = count()
 
 #: what stored values began with before they said their version: such a value is of the kind's stored version
 _OLD_HEAD = b'{"metadata":{'
@@ -53,6 +56,8 @@ class ResourceStorage:
         """``budget``: what this cache and others may keep of recent events, together."""
         self.kind = kind
         self.store = store
+        #: tells this storage from every other that there was, of the same resource too
+        self.serial = next(_serials)
         self.prefix = f"/registry/{kind.group or 'core'}/{kind.plural}/"
         self.head = object_head(kind)
         self.head_length = len(self.head)

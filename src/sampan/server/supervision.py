@@ -63,6 +63,13 @@ async def _keep(loop: Loop) -> None:
             await loop.run()
             loop.fault = "it ended by itself"
             log.error("%s ended by itself; it is started again", loop.name)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # Something that the loop waited for was cancelled, not the loop.
+            loop.fault = "what it waited for was cancelled"
+            log.error("%s: %s; it is started again", loop.name, loop.fault)
         except Exception as error:
             loop.fault = str(error) or type(error).__name__
             log.exception("%s failed; it is started again", loop.name)

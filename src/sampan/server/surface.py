@@ -7,6 +7,7 @@ middle of it changes nothing. Discovery and OpenAPI are made from a surface and 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
@@ -28,6 +29,8 @@ log = logging.getLogger(__name__)
 _TOLD_LIMIT = 1000
 
 Gvk = tuple[str, str, str]
+#: how long what is served no longer waits for the requests that still ask it
+DRAIN_SECONDS: Final = 60.0
 
 #: a watch that was away for longer than these reach reads on in the store's history
 EVENTS_BYTES: Final = 32 * 1024 * 1024
@@ -48,6 +51,9 @@ class Surface:
         self._budget = budget
         self._storages = dict(storages)
         self._views = dict(views)
+        #: requests that began with this surface and have not ended
+        self._requests = 0
+        self._emptied: asyncio.Event | None = None
         #: (group, version) pairs that are served
         self.versions = frozenset((group, version) for group, found in kinds.groups().items() for version in found)
 
@@ -82,6 +88,24 @@ class Surface:
 
     def storages(self) -> Iterable[ResourceStorage]:
         return self._storages.values()
+
+    def enter(self) -> None:
+        """A request begins with this surface; ``leave`` has to follow."""
+        self._requests += 1
+
+    def leave(self) -> None:
+        self._requests -= 1
+        if self._emptied is not None and not self._requests:
+            self._emptied.set()
+
+    async def wait_unused(self, seconds: float) -> None:
+        """Returns when no request is asking this surface any more, and after ``seconds`` in any case."""
+        if not self._requests:
+            return
+        self._emptied = asyncio.Event()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._emptied.wait()
 
     def view(self, kind: Kind) -> View:
         """KeyError: the kind is not stored (reviews)."""
@@ -127,6 +151,7 @@ class Surfaces:
         """``dropped`` is told of every storage that is served no longer."""
         self.current = surface
         self._dropped = dropped
+        self._replacing = asyncio.Lock()
 
     async def start(self) -> None:
         """Fills the caches; after it everything a surface has answers at once. Raises StoreError."""
@@ -134,17 +159,32 @@ class Surfaces:
             for storage in self.current.storages():
                 group.create_task(storage.cache.start(), name=f"cache {storage.prefix}")
 
-    async def replace(self, surface: Surface) -> None:
-        """Serves ``surface`` from now on. Caches it brings are filled first; those it drops end, with their watches."""
-        before, kept = self.current, {id(storage) for storage in surface.storages()}
-        async with asyncio.TaskGroup() as group:
-            for storage in surface.storages():
-                group.create_task(storage.cache.start(), name=f"cache {storage.prefix}")
-        self.current = surface
-        for storage in before.storages():
-            if id(storage) not in kept:
-                storage.cache.close()
-                self._dropped(storage)
+    async def replace(self, make: Callable[[Surface], Surface]) -> None:
+        """Serves ``make(the present surface)`` from now on; one replacement at a time.
+
+        Caches that it brings are filled first; those it drops end, with their watches, when no request asks them any
+        more. Raises StoreError: then everything is as it was.
+        """
+        async with self._replacing:
+            before = self.current
+            surface = make(before)
+            had = {id(storage) for storage in before.storages()}
+            new = [storage for storage in surface.storages() if id(storage) not in had]
+            try:
+                async with asyncio.TaskGroup() as group:
+                    for storage in new:
+                        group.create_task(storage.cache.start(), name=f"cache {storage.prefix}")
+            except BaseException:
+                for storage in new:
+                    storage.cache.close()
+                raise
+            self.current = surface
+            await before.wait_unused(DRAIN_SECONDS)
+            kept = {id(storage) for storage in surface.storages()}
+            for storage in before.storages():
+                if id(storage) not in kept:
+                    storage.cache.close()
+                    self._dropped(storage)
 
     def close(self) -> None:
         """Ends all watches."""

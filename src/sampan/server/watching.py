@@ -251,11 +251,14 @@ class _Pushed:
     async def _run(self, stream: Stream, result: WatchResult) -> None:
         try:
             if self._encoder.shared and result.view.converter is None and not await _begins_later(result):
-                await self._catch_up(stream, result)
+                async with asyncio.timeout_at(self._end):  # a reader that only trickles gets no more time than others
+                    await self._catch_up(stream, result)
                 return
             async with aclosing(self._owner.steps(result)) as steps:
                 async for step in steps:
                     await stream.write(await self._encoder.encode(step))
+            self.end()
+        except TimeoutError:
             self.end()
         except Exception:
             log.exception("a watch of %s failed", result.view.storage.prefix)
@@ -277,7 +280,7 @@ class _Pushed:
                     await stream.write(await encoder.encode(Bookmark(opened.initial_revision, initial_end=True)))
                     initial_end = False
                 # Between the look at the position and the joining nothing is awaited: no event is lost or doubled.
-                if opened.caught_up and self._join(stream, result, opened.position):
+                if opened.idle and self._join(stream, result, opened.position):
                     return
                 await stream.write(await encoder.encode(await opened.__anext__()))
         except StopAsyncIteration:

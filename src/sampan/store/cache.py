@@ -33,7 +33,7 @@ from sampan.store.channels import Channel, Encode, Follower, MakeBatch
 from sampan.store.interests import Interests
 from sampan.store.protocol import Change, Compacted, Entry, FutureRevision, Store
 from sampan.store.ring import EventRing, RingBudget
-from sampan.store.sortedmap import SortedMap
+from sampan.store.sortedmap import Ended, SortedMap
 
 __all__ = [
     "CacheEvent",
@@ -150,14 +150,15 @@ class WatchCache:
         return self._started
 
     def close(self) -> None:
-        """Ends all watches and channels and forgets the entries."""
+        """Ends all watches and channels and forgets the entries. What is asked of it later raises StoreUnavailable: an
+        empty answer would be a lie."""
         if self._remove_listener is not None:
             self._remove_listener()
         for channel in tuple(self._channels.values()):
             channel.close()
         for watch in tuple(self._watches):
             watch.close()
-        self._entries, self._started = SortedMap(), False
+        self._entries, self._started = Ended(f"{self.prefix} is served no longer"), False
         self._subscribers = self._listeners = ()
         self._damaged, self._versions = set(), {}
         self._ring.clear()
@@ -249,6 +250,7 @@ class WatchCache:
         all there. Close the watch when done.
         """
         prefix = self._directory(prefix)
+        self._entries.check()
         limit = limit or self._watch_limit
         if from_revision and from_revision < min(self.store.oldest, self._ring.floor):
             raise Compacted(from_revision, self.store.oldest)
@@ -269,9 +271,14 @@ class WatchCache:
         if from_revision and from_revision < self.revision:
             recent = self._ring.since(from_revision)
             # More than fits the queue comes out of the store too, a page at a time; if it is still there.
-            in_store = recent is None or (len(recent) > limit and from_revision >= self.store.oldest)
+            fits = recent is not None and len(recent) <= limit and self._fits(recent)
+            in_store = recent is None or (not fits and from_revision >= self.store.oldest)
             watch.resume(None if in_store else recent)
         return watch
+
+    def _fits(self, events: Sequence[CacheEvent]) -> bool:
+        """Whether a watch's queue takes all of them, by their bytes."""
+        return sum(event.size for event in events) <= self._watch_bytes
 
     def channel(
         self,

@@ -290,13 +290,19 @@ class CacheWatch:
 
     @property
     def caught_up(self) -> bool:
-        """Initial events and history have been handed out: what comes next is what happens next."""
-        return self.initial_done and self._after >= self._history_end
+        """Initial events and history have been handed out, and nothing was lost: what comes next is what happens
+        next. A watch that ended, or did not keep up, is never that: ``__anext__`` says why."""
+        return self.initial_done and self._after >= self._history_end and not self._mailbox.closed
+
+    @property
+    def idle(self) -> bool:
+        """Nothing that has happened waits to be handed out."""
+        return self.caught_up and not self._mailbox
 
     @property
     def position(self) -> int:
         """Everything up to this revision has been handed out: what a bookmark may say. 0: not yet known."""
-        if self.initial_done and self._after >= self._history_end and not self._mailbox:
+        if self.idle:
             return max(self._handed, self.initial_revision, self._source.revision)
         return self._handed
 

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 
 from sampan.store.cachewatch import CacheEvent
 
-#: events whose encodings are kept, for watchers that are about to take them
+#: events whose encodings are kept, for watchers that are about to take them, if they are no longer than this
 _FRESH = 64
+_FRESH_BYTES = 8 * 1024
 #: so many turns of events that are gone are kept before the order is made anew, whatever its size
 _SPARE = 1024
 
@@ -72,6 +73,8 @@ class EventRing:
 
     def add(self, event: CacheEvent) -> None:
         events, cost = self._events, event.cost
+        if events and events[-1].size > _FRESH_BYTES:
+            events[-1].forget()
         events.append(event)
         self.held += cost
         self._budget.add(self, event.revision, cost)

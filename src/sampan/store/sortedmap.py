@@ -10,6 +10,8 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable
 from typing import Generic, TypeVar
 
+from sampan.store.protocol import StoreUnavailable
+
 V = TypeVar("V")
 
 _BLOCK = 512
@@ -31,6 +33,9 @@ class SortedMap(Generic[V]):
 
     def __len__(self) -> int:
         return len(self._values)
+
+    def check(self) -> None:
+        """Raises what asking would raise: nothing, but of one that has ended."""
 
     def __contains__(self, key: str) -> bool:
         return key in self._values
@@ -101,3 +106,25 @@ class SortedMap(Generic[V]):
         bisect = bisect_right if behind else bisect_left
         at = bisect(self._lasts, key)
         return (at, bisect(self._blocks[at], key)) if at < len(self._blocks) else (at, 0)
+
+
+class Ended(SortedMap[V]):
+    """Stands in for a map that is no more: whoever asks it is told why. Writes go nowhere."""
+
+    __slots__ = ("_why",)
+
+    def __init__(self, why: str) -> None:
+        super().__init__()
+        self._why = why
+
+    def check(self) -> None:
+        raise StoreUnavailable(self._why)
+
+    def get(self, key: str) -> V | None:
+        raise StoreUnavailable(self._why)
+
+    def values(self, prefix: str = "", after: str | None = None, limit: int = 0) -> list[V]:
+        raise StoreUnavailable(self._why)
+
+    def count(self, prefix: str = "", after: str | None = None) -> int:
+        raise StoreUnavailable(self._why)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from random import Random
 from types import SimpleNamespace
@@ -17,7 +18,10 @@ from sampan.api.registry import Registry, registry
 from sampan.client.client import Client
 from sampan.server.app import Server
 from sampan.server.config import ServerConfig
-from sampan.server.request import Request, Response
+from sampan.server.http import answers
+from sampan.server.http.heads import HeadParser
+from sampan.server.http.limits import Limits
+from sampan.server.request import Request, Response, UserInfo
 from sampan.server.surface import Surface
 from sampan.testing.yielding import YieldingStore
 
@@ -122,8 +126,7 @@ async def test_a_plan_ends_with_its_surface(api: Any) -> None:
     assert now(api, request) is not None
     kinds = registry()
     without = Registry(kinds.groups(), [kind for kind in kinds.kinds() if kind.plural != "configmaps"])
-    before = api.server.surface
-    await api.server._surfaces.replace(Surface.build(without, api.server.store, kept=before))
+    await api.server._surfaces.replace(lambda before: Surface.build(without, api.server.store, kept=before))
     assert now(api, request) is None
     assert (await api("GET", f"{CONFIG_MAPS}/a")).status == 404
 
@@ -177,3 +180,41 @@ async def test_flow_headers_name_the_flow_schema_of_the_moment(guarded: Any) -> 
     made = await admin.create(schemas, found)
     after = (await guarded("GET", "/version")).headers[header]
     assert after == made["metadata"]["uid"] != before
+
+
+async def test_each_who_sends_the_same_bytes_is_asked_about_himself(guarded: Any) -> None:
+    """Clients with certificates send no credentials in their heads: theirs are alike to the byte."""
+    admin = Client(guarded.server.local_transport())
+    await admin.create(resources.CONFIG_MAPS, {"metadata": {"name": "a", "namespace": "default"}})
+    request = asked(guarded, f"{CONFIG_MAPS}/a")
+    master, stranger = UserInfo("m", ("system:masters",)), UserInfo("s", ("system:authenticated",))
+    who = [master, stranger, master, stranger]
+
+    class Certificates:
+        def identify_now(self, request: Request) -> UserInfo:
+            return who.pop(0)
+
+    pipeline = guarded.server._pipeline
+    pipeline._reads = replace(pipeline._reads, authentication=Certificates())
+    allowed = []
+    for _ in range(4):
+        again = asked(guarded, f"{CONFIG_MAPS}/a")
+        again.template = request.template
+        allowed.append(now(guarded, again) is not None)
+    assert allowed == [True, False, True, False]
+
+
+async def test_the_answer_looks_the_same_on_the_wire(api: Any) -> None:
+    await create(api, "a")
+    head = HeadParser(Limits()).parse(f"GET {CONFIG_MAPS}/a HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    lines = []
+    for answer in (now, None):
+        request = asked(api, f"{CONFIG_MAPS}/a", audit_id="i")
+        response = answer(api, request) if answer is not None else await api.server.handler(request)
+        assert response is not None
+        wire = answers.whole(b"Date: d\r\n", head, request, response, response.body, close=False)
+        first, _, rest = wire.partition(b"\r\n")
+        names, _, body = rest.partition(b"\r\n\r\n")
+        lines.append((first, sorted(line.lower() for line in names.split(b"\r\n")), body))
+    assert lines[0] == lines[1]
+    assert any(line.startswith(b"content-type: application/json") for line in lines[0][1])

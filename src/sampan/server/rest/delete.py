@@ -105,7 +105,15 @@ async def _admit(ctx: RestContext, request: Request, target: Target, options: De
 async def _remove_damaged(
     ctx: RestContext, request: Request, target: Target, options: DeleteOptions, current: Stored
 ) -> Deleted:
-    """What cannot be read can still be deleted; there are no finalizers left to ask, so it goes at once."""
+    """What cannot be read can still be deleted; there are no finalizers left to ask, so it goes at once.
+
+    Raises Conflict: the client made a condition of something that nobody can read any more.
+    """
+    if options.uid:
+        raise target.conflict(
+            f"Precondition failed: UID in precondition: {options.uid}, UID in object meta: unreadable"
+        )
+    check_version(target, options, current)
     await _admit(ctx, request, target, options, None)
     if not options.dry_run:
         await target.storage.remove(target.key, current.revision)
@@ -116,6 +124,11 @@ async def _remove_damaged(
 
 def check_preconditions(target: Target, options: DeleteOptions, current: Versioned) -> None:
     check_precondition_uid(target, options.uid, current)
+    check_version(target, options, current)
+
+
+def check_version(target: Target, options: DeleteOptions, current: Versioned) -> None:
+    """Raises Conflict."""
     if options.resource_version and options.resource_version != str(current.revision):
         raise target.conflict(
             f"Precondition failed: ResourceVersion in precondition: {options.resource_version}, "
