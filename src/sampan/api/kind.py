@@ -1,7 +1,8 @@
 """The declaration of a kind: everything that differs from one kind to the next, in one value.
 
 Each ``sampan/api/groups/<group>/<kind>.py`` builds one or more ``Kind`` values; ``sampan.api.registry`` collects them.
-The API server, the client and the CLI are generic over this type: there is no code per kind anywhere else.
+The API server, the client and the CLI are generic over this type. What a kind does besides being stored (verbs of its
+own, work beside a write) is in ``sampan.server.kinds`` and the server's write hooks.
 """
 
 from __future__ import annotations

@@ -57,6 +57,7 @@ from sampan.server.hooks import Hooks
 from sampan.server.horizon import INTERVAL_SECONDS, Horizon
 from sampan.server.http import HttpServer, TlsFiles
 from sampan.server.kinds import OWN_VERBS
+from sampan.server.kinds.computed import review
 from sampan.server.lists import ListMemo
 from sampan.server.local import LocalTransport
 from sampan.server.metrics import Labels, Metrics
@@ -314,6 +315,7 @@ class Server:
             horizon=self._horizon,
             connect=self._connect,
             own_verbs=OWN_VERBS,
+            review=review,
         )
         self._pipeline = Pipeline(
             Stages(

@@ -363,6 +363,29 @@ async def test_a_loop_that_fails_is_started_again_and_ends_nothing(
     assert not server.fatal.is_set()
 
 
+async def test_a_loop_whose_neighbour_was_cancelled_is_started_again(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import asyncio
+
+    monkeypatch.setattr("sampan.server.supervision.FIRST_WAIT_SECONDS", 0.001)
+    again, runs = asyncio.Event(), 0
+
+    async def waits_for_somebody() -> None:
+        nonlocal runs
+        runs += 1
+        if runs > 1:
+            again.set()
+            await asyncio.Event().wait()
+        other = asyncio.get_running_loop().create_future()
+        other.cancel()
+        await other
+
+    server.loops.keep("test", waits_for_somebody)
+    await asyncio.wait_for(again.wait(), 20)
+    assert server.loops.kept["test"].failures == 1
+
+
 async def test_a_server_that_cannot_start_lets_go_of_what_it_had() -> None:
     from sampan.store.memory import MemoryStore
 

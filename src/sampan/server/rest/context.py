@@ -58,6 +58,10 @@ Verb: TypeAlias = Callable[["RestContext", Request], Awaitable[Result]]
 OwnVerbs: TypeAlias = Mapping[tuple[str, str, str], Mapping[str, Verb]]
 
 
+async def _no_review(ctx: RestContext, request: Request) -> Result:
+    raise errors.MethodNotAllowed("this server has no authorizer to ask")
+
+
 @dataclass(slots=True)
 class RestContext:
     clock: Clock
@@ -73,6 +77,8 @@ class RestContext:
     #: exec, log, proxy ... by (group, resource, subresource)
     connect: Mapping[tuple[str, str, str], Connector] = field(default_factory=dict)
     own_verbs: OwnVerbs = field(default_factory=dict)
+    #: the create of every kind that is computed and never stored
+    review: Verb = _no_review
 
     def new_uid(self) -> str:
         return random_uuid(self.random)

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from sampan.api import errors
 from sampan.api.kind import Kind
 from sampan.api.strategies import strategy_for
-from sampan.server.kinds import computed
 from sampan.server.request import Request, RequestInfo
 from sampan.server.rest import scale
 from sampan.server.rest.body import kind_or_fail
@@ -76,7 +75,7 @@ def find(ctx: RestContext, kind: Kind, info: RequestInfo, method: str) -> Verb:
     if info.verb not in kind.verbs or info.verb not in _MAIN:
         raise not_allowed()
     if "list" not in kind.verbs:
-        return computed.review
+        return ctx.review
     _check_level(kind, info, method)
     return _MAIN[info.verb]
 
