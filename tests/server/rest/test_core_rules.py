@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from random import Random
@@ -15,6 +16,7 @@ from sampan.server.app import Server
 from sampan.server.config import ServerConfig
 from sampan.server.horizon import Horizon
 from sampan.server.write import Write
+from sampan.store.memory import MemoryStore
 
 MAPS = "/api/v1/namespaces/default/configmaps"
 PODS = "/api/v1/namespaces/default/pods"
@@ -340,8 +342,6 @@ async def server() -> AsyncIterator[Server]:
 async def test_a_loop_that_fails_is_started_again_and_ends_nothing(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import asyncio
-
     monkeypatch.setattr("sampan.server.supervision.FIRST_WAIT_SECONDS", 0.001)
     again = asyncio.Event()
     runs = 0
@@ -366,8 +366,6 @@ async def test_a_loop_that_fails_is_started_again_and_ends_nothing(
 async def test_a_loop_whose_neighbour_was_cancelled_is_started_again(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import asyncio
-
     monkeypatch.setattr("sampan.server.supervision.FIRST_WAIT_SECONDS", 0.001)
     again, runs = asyncio.Event(), 0
 
@@ -387,8 +385,6 @@ async def test_a_loop_whose_neighbour_was_cancelled_is_started_again(
 
 
 async def test_a_server_that_cannot_start_lets_go_of_what_it_had() -> None:
-    from sampan.store.memory import MemoryStore
-
     closed: list[str] = []
 
     class Closing(MemoryStore):
