@@ -63,6 +63,23 @@ async def test_it_goes_on_until_it_is_cancelled() -> None:
         await task
 
 
+async def test_what_nobody_asks_for_is_forgotten_in_an_idle_process_too() -> None:
+    calls: list[int] = []
+    forgotten = asyncio.Event()
+
+    def forget() -> None:
+        calls.append(1)
+        if len(calls) == 3:
+            forgotten.set()
+
+    footprint = Footprint(MemoryStore(), forget=forget, interval_seconds=0, used_seconds=Processor().used)
+    task = asyncio.ensure_future(footprint.run())
+    await forgotten.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
 async def test_every_store_shrinks_and_works_on(store: Any) -> None:
     await store.commit("/a", 0, b"1")
     await store.shrink()

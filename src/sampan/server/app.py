@@ -242,7 +242,7 @@ class Server:
         self._find_flow_headers()
         self.loops.keep("aggregate cluster roles", AggregationController(self._reader, loopback).run)
         self.loops.keep("age resource versions", self._age_versions)
-        self.loops.keep("give memory back", Footprint(self.store).run)
+        self.loops.keep("give memory back", Footprint(self.store, forget=self._lists.forget_unused).run)
         secret_tokens = SecretTokens(self._issuer, self._reader, loopback, self._bootstrap_config().client_ca)
         self.loops.keep("fill secrets with tokens", secret_tokens.run)
         self.loops.keep("repair addresses and ports", lambda: self.allocations.run(loopback))

@@ -1,7 +1,9 @@
 """The bytes of whole lists, kept until something in them changes.
 
 Clients list the same things again and again: every controller at its start, every dashboard each few seconds. A list's
-items are joined once for each question and form, and joined anew only after a change below its prefix.
+items are joined once for each question and form, and joined anew only after a change below its prefix; as long as not
+even the revision has changed, the whole answer is the one that was given last. What takes longer than a few
+milliseconds is done in turns, or in a thread.
 """
 
 from __future__ import annotations
@@ -10,87 +12,162 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Final
 
+import orjson
+
 from sampan.server.results import Page
 from sampan.server.storage import Versioned, View
+from sampan.server.turns import COPIED_BYTES, joined, turns
 from sampan.store.protocol import EntryDamaged
 
 #: of all lists that are kept; the ones asked for longest ago go first
 LIMIT_BYTES: Final = 48 * 1024 * 1024
 #: a list that fills more of the memo than this would only push out the others
 LIMIT_ONE_BYTES: Final = 16 * 1024 * 1024
-#: what a list costs besides its bytes: the question, and its place
+#: what a list costs besides its bytes and its question
 _OVERHEAD_BYTES = 1024
+#: what a parsed question takes for each character of it
+_QUESTION_FACTOR = 32
+#: so much is copied at once
+_COPIED_AT_ONCE = 256 * 1024
+_TAIL = b"]}\n"
+
+
+class _Kept:
+    """``body``: the answer that begins with ``head``, made of these items; empty: there is none at hand."""
+
+    __slots__ = ("body", "head", "items", "question_bytes", "used", "version")
+
+    def __init__(self, version: int, items: bytes, question_bytes: int) -> None:
+        self.version, self.items, self.question_bytes = version, items, question_bytes
+        self.head = self.body = b""
+        self.used = True
+
+    @property
+    def cost(self) -> int:
+        return len(self.items) + len(self.body) + self.question_bytes + _OVERHEAD_BYTES
 
 
 class ListMemo:
     """Invariant: ``_bytes`` is the cost of all that is kept, and at most ``limit_bytes``."""
 
-    def __init__(self, limit_bytes: int = LIMIT_BYTES) -> None:
-        self._limit = limit_bytes
-        self._kept: OrderedDict[tuple[object, ...], tuple[int, bytes]] = OrderedDict()
+    def __init__(self, limit_bytes: int = LIMIT_BYTES, limit_one_bytes: int = LIMIT_ONE_BYTES) -> None:
+        self._limit, self._limit_one = limit_bytes, limit_one_bytes
+        self._kept: OrderedDict[tuple[object, ...], _Kept] = OrderedDict()
         self._bytes = 0
 
     @property
     def kept_bytes(self) -> int:
         return self._bytes
 
-    def items(self, view: View, page: Page, warn: Callable[[str], None]) -> bytes:
-        """The items of a spliced view's page, joined by commas. ``warn`` is told of entries that cannot be read."""
-        if page.question is None:
-            return _join(view, page.entries(), warn)
-        kept = self.kept(view, page)
-        if kept is not None:
-            return kept
-        question = (view.kind.group, *page.question)
-        warned: list[str] = []
-        joined = _join(view, page.entries(), warned.append)
-        for text in warned:
-            warn(text)
-        if not warned:
-            self._keep(question, page.version, joined)
-        return joined
+    async def body(self, view: View, page: Page, warn: Callable[[str], None]) -> bytes:
+        """The JSON of a spliced view's page. ``warn`` is told of entries that cannot be read."""
+        found = self.body_now(view, page)
+        if found is not None:
+            return found
+        head = _head(view, page)
+        kept = self._find(view, page)
+        if kept is None:
+            warned: list[str] = []
+            pieces = await _pieces(view, await page.entries(), warned.append)
+            for text in warned:
+                warn(text)
+            if warned or page.question is None or sum(map(len, pieces)) > self._limit_one:
+                return await joined(_parts(head, pieces))
+            kept = _Kept(page.version, await joined(pieces, b","), _question_bytes(page.question))
+        body = await joined((head, kept.items, _TAIL))
+        self._keep(view, page, kept, head, body)
+        return body
 
-    def kept(self, view: View, page: Page) -> bytes | None:
+    def body_now(self, view: View, page: Page) -> bytes | None:
         """The same, if it is at hand."""
+        kept = self._find(view, page)
+        if kept is None:
+            return None
+        head = _head(view, page)
+        if kept.head != head:
+            if len(kept.items) > _COPIED_AT_ONCE:
+                return None
+            self._keep(view, page, kept, head, b"".join((head, kept.items, _TAIL)))
+        return kept.body
+
+    def _find(self, view: View, page: Page) -> _Kept | None:
         if page.question is None:
             return None
         question = (view.kind.group, *page.question)
         kept = self._kept.get(question)
-        if kept is None or kept[0] != page.version:
+        if kept is None or kept.version != page.version:
             return None
         self._kept.move_to_end(question)
-        return kept[1]
+        kept.used = True
+        return kept
 
-    def _keep(self, question: tuple[object, ...], version: int, joined: bytes) -> None:
-        before = self._kept.pop(question, None)
-        if before is not None:
-            self._bytes -= _cost(before[1])
-        if len(joined) > LIMIT_ONE_BYTES:
+    def _keep(self, view: View, page: Page, kept: _Kept, head: bytes, body: bytes) -> None:
+        if page.question is None:
             return
-        self._kept[question] = (version, joined)
-        self._bytes += _cost(joined)
+        question = (view.kind.group, *page.question)
+        before = self._kept.get(question)
+        if before is not None:
+            if before.version > kept.version:
+                return  # somebody who asked later was answered sooner
+            del self._kept[question]
+            self._bytes -= before.cost
+        kept.head, kept.body = head, body
+        self._kept[question] = kept
+        self._bytes += kept.cost
         while self._bytes > self._limit:
-            _, (_, gone) = self._kept.popitem(last=False)
-            self._bytes -= _cost(gone)
+            _, gone = self._kept.popitem(last=False)
+            self._bytes -= gone.cost
 
-    def clear(self) -> None:
-        self._kept.clear()
-        self._bytes = 0
+    def forget_unused(self) -> None:
+        """Lets go of what nobody has asked for since the last time; lists that are out of date are among it."""
+        for question, kept in [*self._kept.items()]:
+            if not kept.used:
+                del self._kept[question]
+                self._bytes -= kept.cost
+            kept.used = False
 
 
-def _cost(joined: bytes) -> int:
-    return len(joined) + _OVERHEAD_BYTES
+def _head(view: View, page: Page) -> bytes:
+    return b'%s%s,"items":[' % (view.list_head, orjson.dumps(page.metadata()))
+
+
+def _parts(head: bytes, pieces: Sequence[bytes]) -> list[bytes]:
+    parts = [head]
+    for piece in pieces:
+        parts += (piece, b",")
+    parts[-1 if pieces else 1 :] = [_TAIL]
+    return parts
+
+
+def _question_bytes(question: tuple[object, ...]) -> int:
+    return _QUESTION_FACTOR * sum(len(str(part)) for part in question)
+
+
+async def _pieces(view: View, entries: Sequence[Versioned], warn: Callable[[str], None]) -> list[bytes]:
+    """The items of these entries, joined by commas, in pieces; none of them is empty."""
+    pieces = []
+    async for portion in turns(entries, COPIED_BYTES):
+        piece = _join(view, portion, warn)
+        if piece:
+            pieces.append(piece)
+    return pieces
 
 
 def _join(view: View, entries: Sequence[Versioned], warn: Callable[[str], None]) -> bytes:
     item = view.item
     try:
-        return b",".join([item(entry.value, entry.revision) for entry in entries])  # type: ignore[arg-type]  # not of a dry run
-    except EntryDamaged:
+        return b",".join([item(entry.value, entry.revision) for entry in entries])  # type: ignore[arg-type]  # see below
+    except (EntryDamaged, TypeError):  # or None: of a dry run, or damaged
         found = []
         for entry in entries:
             try:
-                found.append(item(entry.value or b"", entry.revision))
+                found.append(item(_value(view, entry), entry.revision))
             except EntryDamaged as error:
                 warn(f"left out, for its stored value is damaged: {error.key.removeprefix('/registry/')}")
         return b",".join(found)
+
+
+def _value(view: View, entry: Versioned) -> bytes:
+    """Raises EntryDamaged."""
+    value = entry.value
+    return view.storage.encode(entry.object()) if value is None else value

@@ -20,7 +20,7 @@ from sampan.api.objects import deep_copy
 from sampan.api.resources import Resource
 from sampan.api.transport import CacheView, Call, WatchEvent
 from sampan.server.pipeline import Pipeline
-from sampan.server.render import readable
+from sampan.server.render import decoded
 from sampan.server.request import Request, Response, UserInfo
 from sampan.server.results import ObjectResult, Page, PageResult, PlainResult, WatchResult
 from sampan.server.storage import View
@@ -87,8 +87,9 @@ class LocalTransport:
 
 
 async def _list(view: View, page: Page) -> Any:
-    entries = readable(page.entries(), lambda text: log.error("%s", text))
-    found = deep_copy(await view.readables(entries))
+    found = await decoded(view, await page.entries(), lambda text: log.error("%s", text))
+    if view.kind is not view.storage.kind:
+        found = await view.from_stored(found)
     head = {"kind": f"{view.kind.kind}List", "apiVersion": view.kind.api_version, "metadata": page.metadata()}
     return {**head, "items": found}
 

@@ -43,6 +43,8 @@ class ListOptions:
     timeout_seconds: int = 0
     bookmarks: bool = False
     send_initial_events: bool | None = None
+    #: of both, as they were written
+    selectors_length: int = 0
 
     @property
     def everything(self) -> bool:
@@ -135,6 +137,7 @@ def parse_list_options(query: Mapping[str, str], kind: Kind, *, watch: bool) -> 
         timeout_seconds=max(timeout, 0),
         bookmarks=is_true(query.get("allowWatchBookmarks")),
         send_initial_events=None if initial in (None, "") else is_true(initial),
+        selectors_length=len(query.get("labelSelector", "")) + len(query.get("fieldSelector", "")),
     )
     found = _check_watch(options) if watch else _check_list(options)
     if found:

@@ -17,14 +17,16 @@ import yaml
 
 from sampan.api import errors, table
 from sampan.api.clock import Clock
+from sampan.api.objects import deep_copy
 from sampan.api.table import IncludeObject
 from sampan.api.types import Obj
 from sampan.server.lists import ListMemo
 from sampan.server.negotiation import Media, negotiate, wants_pretty
 from sampan.server.request import Request, Response
 from sampan.server.results import ObjectResult, Page, PageResult, PlainResult, Result, WatchResult
-from sampan.server.storage import HasObject, Versioned, View
+from sampan.server.storage import Versioned, View
 from sampan.server.threads import aside
+from sampan.server.turns import DECODED_BYTES, turns, value_length
 from sampan.server.watching import Watching
 from sampan.store.protocol import EntryDamaged
 
@@ -86,17 +88,17 @@ class Renderer:
         media = accepted(request, LIST_FORMS)
         metadata = page.metadata()
         if not media.form and media.format == "json" and view.spliced and not pretty(request, media):
-            items = self.lists.items(view, page, request.warn)
-            return Response(body=b'%s%s,"items":[%s]}\n' % (view.list_head, orjson.dumps(metadata), items))
-        entries = page.entries()
+            return Response(body=await self.lists.body(view, page, request.warn))
         include = include_object(request)
         now = self.clock.now()
+        entries = await page.entries()
+        warned: list[str] = []
         found: Sequence[Obj] | None = None
         if view.converter is not None:
-            found = await view.readables(readable(entries, request.warn))
+            found = await view.from_stored(await decoded(view, entries, request.warn))
 
         def build() -> Obj:
-            objects = found if found is not None else _decoded(view, entries, request.warn)
+            objects = found if found is not None else _decoded(view, entries, warned.append)
             if media.form == "Table":
                 return table.build_table(view.kind, list(objects), now, include, metadata)
             if media.form:
@@ -104,7 +106,12 @@ class Renderer:
                 return {**head, "items": [table.partial_object_metadata(obj) for obj in objects]}
             return list_object(view, metadata, objects)
 
-        return await encoded(request, media, build, slow=len(entries) > _MANY)
+        response = await encoded(
+            request, media, build, slow=len(entries) > _MANY or sum(map(value_length, entries)) > _LONG_BYTES
+        )
+        for text in warned:
+            request.warn(text)
+        return response
 
 
 def list_object(view: View, metadata: Obj, objects: Sequence[Obj]) -> Obj:
@@ -118,20 +125,28 @@ def list_object(view: View, metadata: Obj, objects: Sequence[Obj]) -> Obj:
     }
 
 
+async def decoded(view: View, entries: Sequence[Versioned], warn: Callable[[str], None]) -> list[Obj]:
+    """The stored objects that can be read, the caller's own. The others are named in a warning: one damaged value must
+    not hide the rest."""
+    found: list[Obj] = []
+    async for portion in turns(entries, DECODED_BYTES):
+        found += _own(view, portion, warn)
+    return found
+
+
 def _decoded(view: View, entries: Sequence[Versioned], warn: Callable[[str], None]) -> list[Obj]:
-    return [view.from_stored_now(entry.object()) for entry in readable(entries, warn)]
+    """The same in this version, in one go: for a thread, for it reads nothing but the values."""
+    return [view.from_stored_now(obj) for obj in _own(view, entries, warn)]
 
 
-def readable(entries: Sequence[HasObject], warn: Callable[[str], None]) -> list[HasObject]:
-    """The entries that can be read. The others are named in a warning: one damaged value must not hide the rest."""
+def _own(view: View, entries: Sequence[Versioned], warn: Callable[[str], None]) -> list[Obj]:
     found = []
     for entry in entries:
         try:
-            entry.object()
+            value = entry.value  # None: of a dry run, or damaged
+            found.append(deep_copy(entry.object()) if value is None else view.storage.decode(value, entry.revision))
         except EntryDamaged as error:
             warn(f"left out, for its stored value is damaged: {error.key.removeprefix('/registry/')}")
-        else:
-            found.append(entry)
     return found
 
 

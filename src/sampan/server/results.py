@@ -33,12 +33,13 @@ class ObjectResult:
 class Page:
     """Part of a list, all of it as of ``revision``. ``remaining`` None: not known, or nothing follows.
 
-    ``entries`` is to be called before anything is awaited: what it gives belongs to ``revision`` only until then.
+    ``entries`` is to be awaited before anything else is: it begins with a snapshot, which belongs to ``revision`` only
+    until then.
     ``question`` and ``version``: all that a selection sees of a cache that last changed at ``version``, so that the
     bytes may be kept under the two; None: a page, or history.
     """
 
-    entries: Callable[[], Sequence[Versioned]]
+    entries: Callable[[], Awaitable[Sequence[Versioned]]]
     revision: int
     continue_token: str = ""
     remaining: int | None = None
@@ -47,7 +48,10 @@ class Page:
 
     @classmethod
     def of(cls, entries: Sequence[Versioned], revision: int, token: str = "", remaining: int | None = None) -> Page:
-        return cls(lambda: entries, revision, token, remaining)
+        async def given() -> Sequence[Versioned]:
+            return entries
+
+        return cls(given, revision, token, remaining)
 
     def metadata(self) -> Obj:
         metadata: Obj = {"resourceVersion": str(self.revision)}

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from typing import Final
 
 from sampan.api import fields
 from sampan.api.types import Obj
 from sampan.server.options import ListOptions
 from sampan.server.target import Target
 from sampan.store.cache import CachedEntry
+
+#: a list whose selectors are longer is not worth keeping
+_KEPT_SELECTORS: Final = 2000
+#: entries that a selector looks at in one turn of the loop, and where each has to be converted for it
+_LOOKED_AT, _CONVERTED = 1000, 50
+#: a page whose selector has found too little among so many goes on in turns
+_LOOKED_AT_FOR_A_PAGE = 2000
 
 
 class Selection:
@@ -34,6 +43,8 @@ class Selection:
             options.fields,
             name,
         )
+        #: the same for lists that may be kept under it; None: it takes too much memory itself
+        self.kept_as = self.question if options.selectors_length <= _KEPT_SELECTORS else None
         # Another version of the kind may select by fields that the stored one does not have.
         self._own_fields = target.kind is not self.storage.kind and bool(
             set(options.fields.fields()) - {"metadata.name", "metadata.namespace"}
@@ -41,32 +52,57 @@ class Selection:
         #: a field that the selection pins: watchers of other values of it cost this one nothing
         self.only = None if self._own_fields else _pinned(options.fields)
 
-    def entries(self, after: str = "") -> Sequence[CachedEntry]:
-        """The matching ones in key order, behind the key ``after``."""
+    async def entries(self, after: str = "", limit: int = 0) -> Sequence[CachedEntry]:
+        """The matching ones in key order, behind the key ``after``, as they are when this begins.
+
+        ``limit``: not more than one beyond so many, which shows that there are more.
+        """
         cache = self.storage.cache
         if self.key is not None:
-            entry = cache.get(self.key)
+            entry = cache.get(self.key) if self.key > after else None
             return [entry] if entry is not None and self.matches(entry) else []
-        entries = cache.entries(self.prefix, after=after or None)
-        return entries if self.everything else [entry for entry in entries if self.matches(entry)]
+        if self.everything:
+            return cache.entries(self.prefix, after=after or None, limit=limit + 1 if limit else 0)
+        found: list[CachedEntry] = []
+        step = _CONVERTED if self._own_fields else _LOOKED_AT
+        if limit:
+            for _ in range(0, _LOOKED_AT_FOR_A_PAGE, step):
+                portion = cache.entries(self.prefix, after=after or None, limit=step)
+                found += filter(self.matches, portion)
+                if len(found) > limit or len(portion) < step:
+                    return found
+                after = portion[-1].key
+                if self._own_fields:
+                    break
+        rest = cache.entries(self.prefix, after=after or None)
+        for at in range(0, len(rest), step):
+            if at or limit:
+                await asyncio.sleep(0)
+            found += filter(self.matches, rest[at : at + step])
+            if limit and len(found) > limit:
+                break
+        return found
+
+    async def of(self, entries: Sequence[CachedEntry]) -> Sequence[CachedEntry]:
+        """The matching ones of these, which were read at an older revision."""
+        if self.everything:
+            return entries
+        found: list[CachedEntry] = []
+        step = _CONVERTED if self._own_fields else _LOOKED_AT
+        for at in range(0, len(entries), step):
+            if at:
+                await asyncio.sleep(0)
+            found += filter(self.matches, entries[at : at + step])
+        return found
 
     def matches(self, entry: CachedEntry) -> bool:
         if self.everything:
             return True
         if not self.labels.matches(entry.labels):
             return False
-        if self._own_fields:
+        if self._own_fields and not entry.damaged:
             return self._matches_fields(self.view.from_stored_now(entry.object()))
-        return self.fields.matches(entry.fields) and (not self.name or entry.fields["metadata.name"] == self.name)
-
-    def matches_object(self, obj: Obj) -> bool:
-        """The same of a decoded object of the stored kind."""
-        metadata = obj["metadata"]
-        if self.name and metadata.get("name") != self.name:
-            return False
-        if not self.labels.matches(metadata.get("labels")):
-            return False
-        return self._matches_fields(self.view.from_stored_now(obj) if self._own_fields else obj)
+        return self.fields.matches(entry.fields) and (not self.name or entry.fields.get("metadata.name") == self.name)
 
     def _matches_fields(self, obj: Obj) -> bool:
         kind = self.view.kind if self._own_fields else self.storage.kind

@@ -172,13 +172,6 @@ class ResourceStorage:
         """The revision of the deletion. Raises RevisionConflict, StoreUnavailable."""
         return await self.store.commit(key, expected, None)
 
-    def historical(self, entry: Entry) -> Stored:
-        """An entry read from the store's history. Raises EntryDamaged."""
-        try:
-            return Stored(self, entry.key, self.current(entry.value), entry.revision)
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
-            raise EntryDamaged(entry.key, entry.revision) from error
-
 
 class HasObject(Protocol):
     def object(self) -> Obj: ...

@@ -31,18 +31,21 @@ def trim() -> None:
 
 
 class Footprint:
-    """``trim`` and ``used_seconds`` (processor time of the process so far) are for tests."""
+    """``forget`` lets go of what others keep and nobody asks for. ``trim`` and ``used_seconds`` (processor time of the
+    process so far) are for tests."""
 
     def __init__(
         self,
         store: Store,
         *,
+        forget: Callable[[], None] = lambda: None,
         interval_seconds: float = INTERVAL_SECONDS,
         trim: Callable[[], None] = trim,
         used_seconds: Callable[[], float] = time.process_time,
     ) -> None:
         self._store = store
         self._interval = interval_seconds
+        self._forget = forget
         self._trim = trim
         self._used_seconds = used_seconds
         self._seen = used_seconds()
@@ -51,6 +54,7 @@ class Footprint:
         """Never returns."""
         while True:
             await asyncio.sleep(self._interval)
+            self._forget()
             await self.give_back()
 
     async def give_back(self) -> bool:

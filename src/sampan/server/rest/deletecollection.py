@@ -50,7 +50,7 @@ async def delete_collection(ctx: RestContext, request: Request) -> PageResult:
 
     try:
         async with asyncio.TaskGroup() as group:
-            for entry in cast(Sequence[Keyed], page.entries()):  # of what was read, not of what was written
+            for entry in cast(Sequence[Keyed], await page.entries()):  # of what was read, not of what was written
                 group.create_task(remove(entry), name=f"delete {target.kind.plural}")
     except* errors.ApiError as raised:
         raise _first(raised) from raised

@@ -23,9 +23,11 @@ from sampan.server.rest.context import RestContext
 from sampan.server.rest.get import settle
 from sampan.server.results import Page, PageResult
 from sampan.server.selection import Selection
-from sampan.server.storage import Stored, Versioned
+from sampan.server.storage import ResourceStorage, Versioned
 from sampan.server.target import Target
-from sampan.store.protocol import Compacted, FutureRevision
+from sampan.server.turns import DECODED_BYTES, turns
+from sampan.store.cache import CachedEntry
+from sampan.store.protocol import Compacted, Entry, FutureRevision
 
 _TOKEN_VERSION = "meta.k8s.io/v1"
 _INCONSISTENT = -1
@@ -77,15 +79,18 @@ async def read_page(ctx: RestContext, target: Target, options: ListOptions) -> P
     else:
         await settle(storage, revision)
     limit = 0 if revision == 0 and not exact else options.limit
-    return _current(selection, limit, "")
+    return await _current(selection, limit, "")
 
 
-def _current(selection: Selection, limit: int, after: str) -> Page:
-    """From the cache; nothing is awaited, so that entries and revision belong together."""
+async def _current(selection: Selection, limit: int, after: str) -> Page:
+    """From the cache. Entries and revision belong together: both are taken before anything is awaited."""
     cache = selection.storage.cache
-    if limit or after:
-        return _cut(selection, selection.entries(after), cache.revision, limit)
-    return Page(selection.entries, cache.revision, question=selection.question, version=cache.version(selection.prefix))
+    revision = cache.revision
+    if not limit and not after:
+        version = cache.version(selection.prefix)
+        return Page(selection.entries, revision, question=selection.kept_as, version=version)
+    remaining = cache.count(selection.prefix, after=after or None) - limit if selection.everything else None
+    return _cut(selection, await selection.entries(after, limit), revision, limit, remaining)
 
 
 def _check_horizon(horizon: Horizon, revision: int) -> None:
@@ -94,11 +99,12 @@ def _check_horizon(horizon: Horizon, revision: int) -> None:
         raise Compacted(revision, horizon.oldest)
 
 
-def _cut(selection: Selection, entries: Sequence[Keyed], revision: int, limit: int) -> Page:
+def _cut(selection: Selection, entries: Sequence[Keyed], revision: int, limit: int, remaining: int | None) -> Page:
+    """The page of these entries, of which there is at least one more than ``limit`` if there are more at all."""
     if not limit or len(entries) <= limit:
         return Page.of(entries, revision)
     token = make_token(revision, entries[limit - 1].key.removeprefix(selection.prefix) + "\0")
-    return Page.of(entries[:limit], revision, token, len(entries) - limit if selection.everything else None)
+    return Page.of(entries[:limit], revision, token, remaining)
 
 
 async def _continued(selection: Selection, options: ListOptions, horizon: Horizon) -> Page:
@@ -107,7 +113,7 @@ async def _continued(selection: Selection, options: ListOptions, horizon: Horizo
     storage = selection.storage
     await settle(storage, None)
     if revision in (_INCONSISTENT, storage.cache.revision):
-        return _current(selection, options.limit, after)
+        return await _current(selection, options.limit, after)
     try:
         _check_horizon(horizon, revision)
         return await _historical(selection, revision, options.limit, after)
@@ -122,19 +128,31 @@ async def _historical(selection: Selection, revision: int, limit: int, after: st
     storage = selection.storage
     if selection.everything:
         found = await storage.store.range(selection.prefix, limit=limit, after=after or None, revision=revision)
-        entries = [storage.historical(entry) for entry in found.entries]
+        entries = await _described(storage, found.entries)
         if not found.remaining:
             return Page.of(entries, revision)
         token = make_token(revision, entries[-1].key.removeprefix(selection.prefix) + "\0")
         return Page.of(entries, revision, token, found.remaining)
-    matching: list[Stored] = []
+    matching: list[CachedEntry] = []
     while True:
         found = await storage.store.range(selection.prefix, limit=_HISTORY_PAGE, after=after or None, revision=revision)
-        candidates = (storage.historical(entry) for entry in found.entries)
-        matching += [entry for entry in candidates if selection.matches_object(entry.object())]
+        matching += await selection.of(await _described(storage, found.entries))
         if not found.remaining or (limit and len(matching) > limit):
-            return _cut(selection, matching, revision, limit)
+            return _cut(selection, matching, revision, limit, None)
         after = found.entries[-1].key
+
+
+async def _described(storage: ResourceStorage, entries: Sequence[Entry]) -> list[CachedEntry]:
+    """Entries of history as the cache has them: its own where nothing has changed since. The others are decoded, so
+    that what cannot be read is known as damaged."""
+    cache = storage.cache
+    described: list[CachedEntry] = []
+    async for portion in turns(entries, DECODED_BYTES):
+        for entry in portion:
+            present = cache.get(entry.key)
+            unchanged = present is not None and present.revision == entry.revision
+            described.append(present if present is not None and unchanged else cache.wrap(entry))
+    return described
 
 
 def make_token(revision: int, start: str) -> str:
