@@ -1,8 +1,15 @@
 """Request metrics as a scraper sees them."""
 
+import threading
+from collections.abc import Iterable
 from typing import Any
 
-from sampan.server.metrics import Metrics
+import pytest
+
+from sampan.server import metrics as metrics_module
+from sampan.server.app import Server
+from sampan.server.config import ServerConfig
+from sampan.server.metrics import Labels, Metrics, RequestMetrics
 from sampan.server.request import Request, RequestInfo
 
 
@@ -55,3 +62,56 @@ async def test_a_scrape_shows_what_the_server_is_doing(api: Any) -> None:
     await watch.aclose()
     after = await scrape(api.server.metrics)
     assert not any("WATCH" in name and "longrunning" in name for name in after)
+
+
+async def test_strangers_make_no_series_whatever_they_ask_for() -> None:
+    async with Server(ServerConfig(listen=False)) as server:
+        for kind in server.surface.kinds.kinds():
+            base = f"/apis/{kind.group}/{kind.version}" if kind.group else f"/api/{kind.version}"
+            for path in (f"/{kind.plural}", f"/namespaces/d/{kind.plural}/n/status"):
+                for method, query in (("GET", {}), ("GET", {"timeout": "x"}), ("PATCH", {}), ("DELETE", {})):
+                    response = await server.handler(Request(method, base + path, query, {}))
+                    assert response.status in (400, 403)
+        seen = await scrape(server.metrics)
+    assert not any("apiserver_request" in name and 'resource="pods"' in name for name in seen)
+    assert len([name for name in seen if name.startswith("apiserver_request_duration_seconds_count")]) < 10
+
+
+async def test_a_refusal_counts_with_the_series_that_others_have_made(api: Any) -> None:
+    pods = ("GET", "", "v1", "pods", "", "resource")
+    metrics = Metrics()
+    for status in (200, 403):
+        metrics.observe_labels(pods, status, 0.01)
+    labels = 'group="",resource="pods",scope="resource",subresource="",verb="GET",version="v1"'
+    seen = await scrape(metrics)
+    assert seen[f"apiserver_request_duration_seconds_count{{{labels}}}"] == 2
+    assert seen['apiserver_request_total{code="403",' + labels + "}"] == 1
+
+
+def test_the_number_of_series_is_bounded_and_nothing_goes_uncounted() -> None:
+    served = RequestMetrics(series=10)
+    for number in range(100):
+        labels: Labels = ("GET", "", "v1", f"things{number % 50}", "", "cluster")
+        for status in (200, 404, 500):
+            served.observe(labels, status, 0.01)
+    totals, durations = served.copy()()
+    assert len(served._counts) <= 10 + 3
+    assert len(served._latencies) <= 10 + 1
+    assert sum(sample.value for sample in totals.samples) == 300
+    assert sum(sample.value for sample in durations.samples if sample.name.endswith("_count")) == 300
+
+
+async def test_metrics_are_made_in_a_thread_of_numbers_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[threading.Thread] = []
+    build = metrics_module._request_metrics
+
+    def noted(*args: Any) -> Iterable[Any]:
+        threads.append(threading.current_thread())
+        return build(*args)
+
+    monkeypatch.setattr(metrics_module, "_request_metrics", noted)
+    metrics = Metrics()
+    metrics.observe(RequestInfo(False, "get", "/healthz"), 200, 0.01)
+    assert len(await scrape(metrics)) > 1
+    assert threads
+    assert threading.main_thread() not in threads

@@ -1,19 +1,19 @@
 """``/metrics`` of the API server, under upstream's metric names.
 
-The pipeline calls ``observe`` once a request; ``Metrics`` owns its collectors, so that several servers in one process
-do not mix. Label values come from request info, never from raw paths: their number stays bounded.
+The pipeline calls ``observe`` once a request; ``Metrics`` owns its sources, so that several servers in one process do
+not mix. A scrape copies the numbers on the event loop, which takes a millisecond or two, and makes text of them in a
+thread. Label values come from request info, never from raw paths, and what has proved no right to ask makes no series.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, TypeVar
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
-from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from sampan.server.request import Request, RequestInfo, Response
@@ -33,6 +33,15 @@ _VERBS = frozenset(
 
 #: values for ``_REQUEST``
 Labels: TypeAlias = tuple[str, str, str, str, str, str]
+_Series = TypeVar("_Series", bound=tuple[str, ...])
+#: makes metrics of a copy of the numbers, in any thread
+Build: TypeAlias = Callable[[], Iterable[Metric]]
+
+#: what a request may end with before it is known that its user may ask it
+_UNPROVEN = frozenset({400, 401, 403, 429})
+#: of requests, by all labels; what comes later is counted together
+_SERIES = 10_000
+_OTHER: Labels = ("OTHER", "", "", "", "", "")
 
 
 class _Latencies:
@@ -46,38 +55,60 @@ class _Latencies:
         self.seconds = 0.0
 
 
-class RequestMetrics(Collector):
+class RequestMetrics:
     """Counts requests in plain dicts, for the event loop only, and makes metrics of them when scraped.
 
-    The library's own counters take a lock for each of the three numbers that a request changes.
+    The library's own counters take a lock for each of the three numbers that a request changes. Invariant: there are
+    ``series`` entries at most in each dict, and a few more for what all others share.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, series: int = _SERIES) -> None:
+        self._most = series
         self._counts: dict[tuple[Labels, int], int] = {}
         self._latencies: dict[Labels, _Latencies] = {}
 
     def observe(self, labels: Labels, status: int, seconds: float) -> None:
-        key = (labels, status)
-        self._counts[key] = self._counts.get(key, 0) + 1
         latencies = self._latencies.get(labels)
         if latencies is None:
-            latencies = self._latencies[labels] = _Latencies()
+            labels, latencies = self._admit(labels, status)
+        key = (labels, status)
+        count = self._counts.get(key)
+        if count is None:
+            if len(self._counts) >= self._most:
+                key = (_OTHER, status)
+            count = self._counts.get(key, 0)
+        self._counts[key] = count + 1
         latencies.seconds += seconds
         latencies.buckets[bisect_left(_BUCKETS, seconds)] += 1
 
-    def collect(self) -> Iterable[Metric]:
-        requests = CounterMetricFamily(
-            "apiserver_request", "Requests by verb, resource and code", labels=(*_REQUEST, "code")
-        )
-        for (labels, status), count in self._counts.items():
-            requests.add_metric((*labels, str(status)), count)
-        yield requests
-        durations = HistogramMetricFamily("apiserver_request_duration_seconds", "Response latency", labels=_REQUEST)
-        bounds = [*map(floatToGoString, _BUCKETS), "+Inf"]
-        for series, latencies in self._latencies.items():
-            counts = accumulate(latencies.buckets)
-            durations.add_metric(series, list(zip(bounds, counts, strict=True)), latencies.seconds)
-        yield durations
+    def _admit(self, labels: Labels, status: int) -> tuple[Labels, _Latencies]:
+        """A new series, or the one that shall count for it: strangers choose among thousands."""
+        if status in _UNPROVEN:
+            labels = (labels[0], "", "", "", "", "")
+        if labels not in self._latencies and len(self._latencies) >= self._most:
+            labels = _OTHER
+        return labels, self._latencies.setdefault(labels, _Latencies())
+
+    def copy(self) -> Build:
+        counts = self._counts.copy()
+        latencies = [(labels, tuple(found.buckets), found.seconds) for labels, found in self._latencies.items()]
+        return lambda: _request_metrics(counts, latencies)
+
+
+def _request_metrics(
+    counts: Mapping[tuple[Labels, int], int], latencies: Iterable[tuple[Labels, tuple[int, ...], float]]
+) -> Iterable[Metric]:
+    requests = CounterMetricFamily(
+        "apiserver_request", "Requests by verb, resource and code", labels=(*_REQUEST, "code")
+    )
+    for (labels, status), count in counts.items():
+        requests.add_metric((*labels, str(status)), count)
+    yield requests
+    durations = HistogramMetricFamily("apiserver_request_duration_seconds", "Response latency", labels=_REQUEST)
+    bounds = [*map(floatToGoString, _BUCKETS), "+Inf"]
+    for series, buckets, seconds in latencies:
+        durations.add_metric(series, list(zip(bounds, accumulate(buckets), strict=True)), seconds)
+    yield durations
 
 
 class State(Protocol):
@@ -104,52 +135,48 @@ class State(Protocol):
         ...
 
 
-class _StateCollector(Collector):
-    def __init__(self, state: State) -> None:
-        self._state = state
+def _gauge(name: str, text: str, labels: Sequence[str], values: Mapping[_Series, float]) -> Metric:
+    family = GaugeMetricFamily(name, text, labels=labels)
+    for series, value in values.items():
+        family.add_metric(series, value)
+    return family
 
-    def collect(self) -> Iterable[Metric]:
-        state = self._state
-        inflight = GaugeMetricFamily(
-            "apiserver_current_inflight_requests", "Requests being served", labels=("request_kind",)
-        )
-        for kind, count in state.inflight().items():
-            inflight.add_metric((kind,), count)
-        yield inflight
-        longrunning = GaugeMetricFamily(
-            "apiserver_longrunning_requests", "Watches and streams being served", labels=_REQUEST
-        )
-        for labels, count in state.longrunning().items():
-            longrunning.add_metric(labels, count)
-        yield longrunning
-        refused = CounterMetricFamily(
-            "apiserver_request_terminations", "Requests refused in self-defence", labels=("code",)
-        )
-        for code, count in state.refused().items():
-            refused.add_metric((code,), count)
-        yield refused
-        objects = GaugeMetricFamily("apiserver_resource_objects", "Stored objects", labels=("group", "resource"))
-        for resource, count in state.objects().items():
-            objects.add_metric(resource, count)
-        yield objects
-        running = GaugeMetricFamily("sampan_loop_running", "Whether a loop of the server runs", labels=("loop",))
-        help_text = "How often a loop had to be started again"
-        failures = CounterMetricFamily("sampan_loop_failures", help_text, labels=("loop",))
-        for name, (runs, failed) in state.loops().items():
-            running.add_metric((name,), int(runs))
-            failures.add_metric((name,), failed)
-        yield running
-        yield failures
+
+def _counter(name: str, text: str, labels: Sequence[str], values: Mapping[_Series, float]) -> Metric:
+    family = CounterMetricFamily(name, text, labels=labels)
+    for series, value in values.items():
+        family.add_metric(series, value)
+    return family
+
+
+def _copy(state: State) -> Build:
+    inflight = {(kind,): count for kind, count in state.inflight().items()}
+    longrunning = dict(state.longrunning())
+    refused = {(code,): count for code, count in state.refused().items()}
+    objects = dict(state.objects())
+    loops = dict(state.loops())
+
+    def build() -> Iterable[Metric]:
+        yield _gauge("apiserver_current_inflight_requests", "Requests being served", ("request_kind",), inflight)
+        yield _gauge("apiserver_longrunning_requests", "Watches and streams being served", _REQUEST, longrunning)
+        yield _counter("apiserver_request_terminations", "Requests refused in self-defence", ("code",), refused)
+        yield _gauge("apiserver_resource_objects", "Stored objects", ("group", "resource"), objects)
+        running = {(name,): int(runs) for name, (runs, _) in loops.items()}
+        yield _gauge("sampan_loop_running", "Whether a loop of the server runs", ("loop",), running)
+        failures = {(name,): failed for name, (_, failed) in loops.items()}
+        yield _counter("sampan_loop_failures", "How often a loop had to be started again", ("loop",), failures)
+
+    return build
 
 
 class Metrics:
     def __init__(self) -> None:
         self._served = RequestMetrics()
-        self._collectors: list[Collector] = [self._served]
+        self._states: list[State] = []
 
     def follow(self, state: State) -> None:
         """Shows what this server is doing, too."""
-        self._collectors.append(_StateCollector(state))
+        self._states.append(state)
 
     def observe(self, info: RequestInfo, status: int, seconds: float) -> None:
         self._served.observe(request_labels(info), status, seconds)
@@ -162,20 +189,20 @@ class Metrics:
         """None: not the metrics path."""
         if request.raw_path.rstrip("/") != "/metrics":
             return None
-        # Collected here, where nothing changes meanwhile; written out, which takes longest, in a thread.
-        collected = [family for collector in self._collectors for family in collector.collect()]
-        return Response(200, await aside(generate_latest, _Collected(collected)), CONTENT_TYPE)
+        copies = [self._served.copy(), *map(_copy, self._states)]
+        return Response(200, await aside(generate_latest, _Copied(copies)), CONTENT_TYPE)
 
 
-class _Collected(CollectorRegistry):
-    """A registry of metrics that have been collected already."""
+class _Copied(CollectorRegistry):
+    """A registry of numbers that have been copied already."""
 
-    def __init__(self, families: list[Metric]) -> None:
+    def __init__(self, copies: Sequence[Build]) -> None:
         super().__init__()
-        self._families = families
+        self._copies = copies
 
     def collect(self) -> Iterable[Metric]:
-        return self._families
+        for build in self._copies:
+            yield from build()
 
 
 def request_labels(info: RequestInfo) -> Labels:
