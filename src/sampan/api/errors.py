@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import orjson
 
@@ -30,7 +30,19 @@ class FieldError:
         return f"{self.field}: {self.detail}" if self.field else self.detail
 
 
+#: What an answer names of an object's faults; upstream names all, and repeats the value that each is about. Tens of
+#: thousands of them help nobody, and cost more than the object that has them.
+MOST_CAUSES: Final = 500
+MOST_CAUSE_BYTES: Final = 256 * 1024
+_LONGEST_VALUE: Final = 8 * 1024
+
+
 def _quote(value: Any) -> str:
+    text = _literal(value)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}... ({len(text)} characters)"
+
+
+def _literal(value: Any) -> str:
     if isinstance(value, str):
         return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
     if isinstance(value, bool):
@@ -265,9 +277,22 @@ def forbidden_error(resource: str, name: str, detail: str, group: str = "", caus
 
 
 def invalid_object(kind: str, name: str, errors: Sequence[FieldError], group: str = "") -> Invalid:
-    """422 for an object, with one cause a field error. ``kind`` is the Kind, as upstream has it, not the resource."""
+    """422 for an object, with one cause a field error, up to a bound: the last one then says how many there are beyond.
+    ``kind`` is the Kind, as upstream has it, not the resource."""
     details = _details(kind, group, name)
-    details["causes"] = [{"reason": error.reason, "message": error.detail, "field": error.field} for error in errors]
-    messages = [error.message() for error in errors]
+    told = _within_bounds(errors)
+    details["causes"] = [{"reason": error.reason, "message": error.detail, "field": error.field} for error in told]
+    messages = [error.message() for error in told]
     text = messages[0] if len(messages) == 1 else "[" + ", ".join(dict.fromkeys(messages)) + "]"
     return Invalid(f'{qualified(kind, group)} "{name}" is invalid: {text}', details=details)
+
+
+def _within_bounds(errors: Sequence[FieldError]) -> list[FieldError]:
+    told: list[FieldError] = []
+    left = MOST_CAUSE_BYTES
+    for error in errors:
+        left -= len(error.field) + len(error.detail)
+        if told and (len(told) == MOST_CAUSES or left < 0):
+            return [*told, FieldError("FieldValueInvalid", "", f"and {len(errors) - len(told)} more errors")]
+        told.append(error)
+    return told

@@ -89,16 +89,14 @@ def drop_duplicate_owners(obj: Obj) -> str | None:
     owners = metadata.get("ownerReferences")
     if not owners or len(owners) < 2:
         return None
-    kept: list[Obj] = []
+    kept: dict[bytes, Obj] = {}
     repeated: list[str] = []
     for owner in owners:
-        if owner in kept:
+        if kept.setdefault(orjson.dumps(owner, option=orjson.OPT_SORT_KEYS), owner) is not owner:
             repeated.append(owner.get("uid", ""))
-        else:
-            kept.append(owner)
     if not repeated:
         return None
-    metadata["ownerReferences"] = kept
+    metadata["ownerReferences"] = list(kept.values())
     return (
         ".metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, and may "
         "reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: "

@@ -25,6 +25,7 @@ from sampan.server.request import Request, Response, UserInfo
 from sampan.server.results import ObjectResult, Page, PageResult, PlainResult, WatchResult
 from sampan.server.storage import View
 from sampan.server.surface import StoredCacheView, Surfaces
+from sampan.server.threads import is_heavy
 from sampan.server.watching import Watching
 
 log = logging.getLogger(__name__)
@@ -39,7 +40,7 @@ class LocalTransport:
     async def call(self, call: Call) -> Any:
         match await self._pipeline.handle_in_process(self._request(call)):
             case ObjectResult(view, item):
-                return await view.writable(item)
+                return await view.writable(item, heavy=is_heavy(item.value))
             case PageResult(view, page):
                 return await _list(view, page)
             case PlainResult(obj):

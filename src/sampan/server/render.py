@@ -25,8 +25,8 @@ from sampan.server.negotiation import Media, negotiate, wants_pretty
 from sampan.server.request import Request, Response
 from sampan.server.results import ObjectResult, Page, PageResult, PlainResult, Result, WatchResult
 from sampan.server.storage import Versioned, View
-from sampan.server.threads import aside
-from sampan.server.turns import DECODED_BYTES, turns, value_length
+from sampan.server.threads import is_heavy, paced
+from sampan.server.turns import DECODED_BYTES, turns
 from sampan.server.watching import Watching
 from sampan.store.protocol import EntryDamaged
 
@@ -35,8 +35,8 @@ log = logging.getLogger(__name__)
 OBJECT_FORMS: Final = frozenset({"Table", "PartialObjectMetadata"})
 LIST_FORMS: Final = frozenset({"Table", "PartialObjectMetadataList"})
 _NO_FORMS: Final[frozenset[str]] = frozenset()
-#: more objects, or a longer one, than the loop decodes and encodes itself
-_MANY, _LONG_BYTES = 50, 128 * 1024
+#: more objects than the loop decodes and encodes itself
+_MANY = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +66,17 @@ class Renderer:
         plain = not media.form and media.format == "json" and not pretty(request, media)
         if plain and view.spliced and value is not None:
             return Response(status, view.served(value, item.revision) + b"\n")
-        obj = await view.readable(item)
-        if media.form == "Table":
-            metadata = {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
-            obj = table.build_table(view.kind, [obj], self.clock.now(), include_object(request), metadata)
-        elif media.form:
-            obj = table.partial_object_metadata(obj)
-        return await encoded(request, media, lambda: obj, status, slow=value is not None and len(value) > _LONG_BYTES)
+        heavy = is_heavy(value)
+        await paced(heavy, item.object)  # which keeps it
+        obj, include, now = await view.readable(item), include_object(request), self.clock.now()
+
+        def build() -> Obj:
+            if media.form == "Table":
+                metadata = {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
+                return table.build_table(view.kind, [obj], now, include, metadata)
+            return table.partial_object_metadata(obj) if media.form else obj
+
+        return await encoded(request, media, build, status, slow=heavy)
 
     async def _plain(self, request: Request, result: PlainResult) -> Response:
         if result.rows is None:
@@ -106,12 +110,18 @@ class Renderer:
                 return {**head, "items": [table.partial_object_metadata(obj) for obj in objects]}
             return list_object(view, metadata, objects)
 
-        response = await encoded(
-            request, media, build, slow=len(entries) > _MANY or sum(map(value_length, entries)) > _LONG_BYTES
-        )
+        slow = len(entries) > _MANY or any(map(_is_heavy, entries))
+        response = await encoded(request, media, build, slow=slow)
         for text in warned:
             request.warn(text)
         return response
+
+
+def _is_heavy(entry: Versioned) -> bool:
+    try:
+        return is_heavy(entry.value)
+    except EntryDamaged:
+        return False
 
 
 def list_object(view: View, metadata: Obj, objects: Sequence[Obj]) -> Obj:
@@ -175,7 +185,7 @@ async def encoded(
             return text.encode()
         return orjson.dumps(value, option=orjson.OPT_INDENT_2 if indented else 0) + b"\n"
 
-    body = await aside(encode) if slow or media.format == "yaml" else encode()
+    body = await paced(slow or media.format == "yaml", encode)
     return Response(status, body, media.content_type)
 
 

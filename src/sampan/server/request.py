@@ -92,6 +92,8 @@ class Request:
     headers: Mapping[str, str]
     body: bytes = b""
     obj: Any = None
+    #: what it writes, or what is there, is long: the work on it is a thread's (``threads``). Set by who reads the body
+    heavy: bool = False
     #: the call comes from this process: ``obj`` in, ``Response.obj`` out, nothing is encoded
     in_process: bool = False
     #: reads the whole body of a request from a socket, once; raises RequestEntityTooLarge beyond 3 MiB.

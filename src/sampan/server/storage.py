@@ -17,6 +17,7 @@ from sampan.api.kind import Kind
 from sampan.api.schema import Node
 from sampan.api.types import Obj
 from sampan.server.stream import Batch
+from sampan.server.threads import is_heavy, paced
 from sampan.store.cache import CachedEntry, WatchCache
 from sampan.store.protocol import Entry, EntryDamaged, Store
 from sampan.store.ring import RingBudget
@@ -151,7 +152,23 @@ class ResourceStorage:
     async def newest(self, key: str) -> Stored | None:
         """What the store itself has: for every answer that a cache which may be behind must not give."""
         entry = await self.fresh(key)
-        return self._stored(self.cache.wrap(entry)) if entry is not None else None
+        if entry is None:
+            return None
+        try:
+            heavy = is_heavy(entry.value)
+        except EntryDamaged:
+            heavy = False
+        return await paced(heavy, self._read, entry)
+
+    def _read(self, entry: Entry) -> Stored:
+        """An entry of the store, decoded."""
+        try:
+            value = self.current(entry.value)
+            obj = self.decode(value, entry.revision)
+            self.describe(obj)  # what has no metadata is damaged to the cache, too
+        except (EntryDamaged, ValueError, TypeError, LookupError, AttributeError):
+            return Stored(self, entry.key, None, entry.revision, damaged=True)
+        return Stored(self, entry.key, value, entry.revision, obj)
 
     def _stored(self, entry: CachedEntry) -> Stored:
         value = None if entry.damaged else entry.value
@@ -263,9 +280,9 @@ class View:
         found = [item.object() for item in items]
         return found if self.kind is self.storage.kind else await self.from_stored(found)
 
-    async def writable(self, item: HasObject) -> Obj:
-        """The object in this version, the caller's own."""
-        copied: Obj = objects.deep_copy(item.object())
+    async def writable(self, item: HasObject, *, heavy: bool = False) -> Obj:
+        """The object in this version, the caller's own. ``heavy``: a thread makes it, here and below."""
+        copied: Obj = await paced(heavy, _copied, item)
         return copied if self.kind is self.storage.kind else (await self.from_stored([copied]))[0]
 
     async def from_stored(self, found: Sequence[Obj]) -> list[Obj]:
@@ -282,14 +299,18 @@ class View:
             return obj
         return {**obj, "kind": self.kind.kind, "apiVersion": self.kind.api_version}
 
-    async def to_stored(self, obj: Obj) -> Obj:
+    async def to_stored(self, obj: Obj, *, heavy: bool = False) -> Obj:
         """The stored version, with its defaults, of an object of this one, which may be changed."""
         if self.kind is self.storage.kind:
             return obj
         if self.converter is not None:
             obj = (await self.converter.convert([obj], self.storage.kind))[0]
         elif self.kind.to_stored is not None:
-            obj = self.kind.to_stored(obj)
+            obj = await paced(heavy, self.kind.to_stored, obj)
         obj["kind"], obj["apiVersion"] = self.storage.kind.kind, self.storage.kind.api_version
-        self.storage.kind.default(obj)
+        await paced(heavy, self.storage.kind.default, obj)
         return obj
+
+
+def _copied(item: HasObject) -> Obj:
+    return objects.deep_copy(item.object())  # type: ignore[no-any-return]  # deep_copy keeps the type of its argument

@@ -5,9 +5,10 @@ The arithmetic is pure (``apply_defaults``, ``violations``); the plugin only fin
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
-from typing import Any
+from itertools import islice
+from typing import Any, TypeAlias
 
 from sampan.api import quantity
 from sampan.api.resources import LIMIT_RANGES
@@ -17,8 +18,12 @@ from sampan.server.admission.followed import Followed
 from sampan.server.attributes import AdmissionAttributes
 from sampan.server.authz.pods import part, parts, text
 from sampan.server.reader import ObjectReader
+from sampan.server.threads import paced
 
+_Violations: TypeAlias = Callable[[Obj, Iterable[Obj]], Iterator[str]]
 _ANNOTATION = "kubernetes.io/limit-ranger"
+#: how many violations a refusal names
+_MOST_FAULTS = 200
 
 
 class LimitRanger(Plugin):
@@ -37,20 +42,30 @@ class LimitRanger(Plugin):
         if attributes.obj is not None and is_for(attributes, "pods", "CREATE"):
             items = self._items(attributes)
             if items:
-                apply_defaults(attributes.obj, items)
+                await paced(attributes.request.heavy, apply_defaults, attributes.obj, items)
 
     async def validate(self, attributes: AdmissionAttributes) -> None:
         if attributes.obj is None:
             return
         if is_for(attributes, "pods", "CREATE") or is_resize(attributes):
-            items = self._items(attributes)
-            faults = list(pod_violations(attributes.obj, items)) if items else []
+            violations_of: _Violations = pod_violations
         elif is_for(attributes, "persistentvolumeclaims", "CREATE", "UPDATE"):
-            faults = list(claim_violations(attributes.obj, self._items(attributes)))
+            violations_of = claim_violations
         else:
             return
-        if faults:
-            raise refuse(attributes, faults[0] if len(faults) == 1 else f"[{', '.join(faults)}]")
+        items = self._items(attributes)
+        if items:
+            await paced(attributes.request.heavy, _check, attributes, violations_of, attributes.obj, items)
+
+
+def _check(attributes: AdmissionAttributes, violations_of: _Violations, obj: Obj, items: list[Obj]) -> None:
+    """Raises Forbidden, with the first faults: an object of thousands may have one for each."""
+    found = violations_of(obj, items)
+    faults = list(islice(found, _MOST_FAULTS))
+    if more := sum(1 for _ in found):
+        faults.append(f"and {more} more")
+    if faults:
+        raise refuse(attributes, faults[0] if len(faults) == 1 else f"[{', '.join(faults)}]")
 
 
 def is_resize(attributes: AdmissionAttributes) -> bool:

@@ -20,6 +20,7 @@ from sampan.server.authz.messages import quote
 from sampan.server.authz.node import NODE_LEASES, is_node, node_name
 from sampan.server.authz.pods import api_reference, is_mirror, node_of, part, parts, text
 from sampan.server.reader import ObjectReader
+from sampan.server.threads import paced
 
 _KUBELET_LABELS = frozenset(
     {
@@ -59,9 +60,9 @@ class NodeRestriction(Plugin):
             case ("", "pods"):
                 await self._check_pods(node, attributes)
             case ("", "nodes"):
-                _check_node(node, attributes)
+                await paced(attributes.request.heavy, _check_node, node, attributes)
             case ("", "persistentvolumeclaims"):
-                _check_claim(node, attributes)
+                await paced(attributes.request.heavy, _check_claim, node, attributes)
             case ("", "serviceaccounts") if attributes.operation == "CREATE" and attributes.subresource == "token":
                 await check_token(node, attributes, self._reader, self._authorizer)
             case ("coordination.k8s.io", "leases"):
@@ -71,7 +72,7 @@ class NodeRestriction(Plugin):
             case ("resource.k8s.io", "resourceslices"):
                 _check_slice(node, attributes)
             case ("certificates.k8s.io", "certificatesigningrequests") if attributes.operation == "CREATE":
-                _check_signing_request(node, attributes)
+                await paced(attributes.request.heavy, _check_signing_request, node, attributes)
             case ("certificates.k8s.io", "podcertificaterequests"):
                 await check_certificate_request(node, attributes, self._reader)
 
@@ -80,7 +81,7 @@ class NodeRestriction(Plugin):
             case "":
                 await self._check_pod(node, attributes)
             case "status":
-                _check_pod_status(node, attributes)
+                await paced(attributes.request.heavy, _check_pod_status, node, attributes)
             case "eviction":
                 pod = attributes.old or await self._pod(attributes)
                 if node_of(pod) != node:
@@ -117,7 +118,7 @@ class NodeRestriction(Plugin):
         if node_of(pod) != node:
             _deny(attributes, f"node {name} can only create pods with spec.nodeName set to itself")
         await self._check_owner(node, attributes, list(parts(part(pod, "metadata"), "ownerReferences")))
-        found = api_reference(pod)
+        found = await paced(attributes.request.heavy, api_reference, pod)
         if found:
             _deny(attributes, f"node {name} can not create pods that reference {found}")
 

@@ -9,6 +9,7 @@ from sampan.server.admission.base import Plugin, is_for, refuse
 from sampan.server.attributes import AdmissionAttributes
 from sampan.server.authz.pods import part, text
 from sampan.server.reader import ObjectReader
+from sampan.server.threads import paced
 
 
 class RuntimeClass(Plugin):
@@ -30,7 +31,8 @@ class RuntimeClass(Plugin):
             if pod["spec"].get("overhead") not in (None, {}, overhead):
                 raise refuse(attributes, "pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead")
             pod["spec"]["overhead"] = dict(overhead)
-        _merge_scheduling(attributes, pod["spec"], part(found, "scheduling"))
+        scheduling = part(found, "scheduling")
+        await paced(attributes.request.heavy, _merge_scheduling, attributes, pod["spec"], scheduling)
 
     async def validate(self, attributes: AdmissionAttributes) -> None:
         pod = attributes.obj

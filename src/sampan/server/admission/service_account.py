@@ -17,6 +17,7 @@ from sampan.server.admission.base import Plugin, is_for, refuse
 from sampan.server.attributes import AdmissionAttributes
 from sampan.server.authz.pods import is_mirror, part, parts, pod_references, text
 from sampan.server.reader import ObjectReader
+from sampan.server.threads import paced
 
 TOKEN_MOUNT_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
 _VOLUME_PREFIX = "kube-api-access-"
@@ -44,7 +45,7 @@ class ServiceAccount(Plugin):
             return
         if is_mirror(pod):
             # Nothing is added to a mirror pod: it must stay what the node runs.
-            _check_mirror(attributes, pod)
+            await paced(attributes.request.heavy, _check_mirror, attributes, pod)
             return
         spec = pod.get("spec")
         if not isinstance(spec, dict):
@@ -53,7 +54,7 @@ class ServiceAccount(Plugin):
         spec["serviceAccount"] = spec["serviceAccountName"]
         account = await self._account(attributes, spec["serviceAccountName"])
         if _wants_token(spec, account):
-            self._mount_token(spec)
+            await paced(attributes.request.heavy, self._mount_token, spec)
         if not spec.get("imagePullSecrets") and account.get("imagePullSecrets"):
             spec["imagePullSecrets"] = [dict(secret) for secret in parts(account, "imagePullSecrets")]
 
@@ -63,7 +64,7 @@ class ServiceAccount(Plugin):
             return
         adding = attributes.operation == "UPDATE"
         if is_mirror(pod) and not adding:
-            _check_mirror(attributes, pod)
+            await paced(attributes.request.heavy, _check_mirror, attributes, pod)
             return
         name = text(part(pod, "spec"), "serviceAccountName")
         if not name and adding:
@@ -73,9 +74,8 @@ class ServiceAccount(Plugin):
         account = await self._account(attributes, name)
         if part(part(account, "metadata"), "annotations").get(_ENFORCE_SECRETS) in _TRUE:
             spec = part(pod, "spec")
-            _limit_secrets(
-                attributes, {"ephemeralContainers": spec.get("ephemeralContainers")} if adding else spec, account
-            )
+            seen = {"ephemeralContainers": spec.get("ephemeralContainers")} if adding else spec
+            await paced(attributes.request.heavy, _limit_secrets, attributes, seen, account)
 
     async def _account(self, attributes: AdmissionAttributes, name: str) -> Obj:
         """Raises Forbidden when there is none, after a moment's patience with the default one."""

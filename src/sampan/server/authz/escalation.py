@@ -17,12 +17,15 @@ from sampan.server.authz.rbac import RBAC_GROUP, RbacAuthorizer
 from sampan.server.authz.rules import Rule, compact, count, not_held_whole, quote_list, rules_of, uncovered
 from sampan.server.authz.union import PRIVILEGED_GROUP
 from sampan.server.request import UserInfo
+from sampan.server.threads import paced
 
 _ROLES = frozenset({"roles", "clusterroles"})
 _BINDINGS = frozenset({"rolebindings", "clusterrolebindings"})
 #: how many single permissions are weighed one by one; the default role ``admin`` has a fifth of it
 MOST_PERMISSIONS = 3000
 _MOST_LINES = 200
+#: of one permission with one rule; more are a thread's
+_MANY_COMPARISONS = 2000
 
 
 class RbacEscalationCheck(Plugin):
@@ -57,7 +60,7 @@ class RbacEscalationCheck(Plugin):
             if uncovered(self._rbac.rules_for(attributes.user, ""), everything):
                 detail = "must have cluster-admin privileges to use the aggregationRule"
                 raise errors.forbidden_error(plural, attributes.name, detail, RBAC_GROUP)
-        self._require(attributes, rules_of(obj))
+        await self._require(attributes, await paced(attributes.request.heavy, rules_of, obj))
 
     async def _check_binding(self, attributes: AdmissionAttributes, obj: Obj) -> None:
         old = attributes.old
@@ -71,7 +74,7 @@ class RbacEscalationCheck(Plugin):
         rules = self._rbac.role_rules(kind, attributes.namespace, name)
         if rules is None:
             raise errors.not_found(plural, name, RBAC_GROUP)
-        self._require(attributes, rules)
+        await self._require(attributes, rules)
 
     async def _may(self, attributes: AdmissionAttributes, verb: str, plural: str, name: str) -> bool:
         question = AuthorizationAttributes(
@@ -80,19 +83,25 @@ class RbacEscalationCheck(Plugin):
         )  # fmt: skip
         return (await self._authorizer.authorize(question)).allowed
 
-    def _require(self, attributes: AdmissionAttributes, wanted: Sequence[Rule]) -> None:
+    async def _require(self, attributes: AdmissionAttributes, wanted: Sequence[Rule]) -> None:
         held = self._rbac.rules_for(attributes.user, attributes.namespace)
-        asked = not_held_whole(held, wanted)
-        if sum(map(count, asked)) > MOST_PERMISSIONS:
-            detail = (
-                f"{_who(attributes.user)} is attempting to grant more than {MOST_PERMISSIONS} RBAC permissions "
-                "that no single rule of theirs holds"
-            )
-            raise errors.forbidden_error(attributes.kind.plural, attributes.name, detail, RBAC_GROUP)
-        missing = uncovered(held, asked)
-        if missing:
-            detail = escalation_message(attributes.user, missing)
-            raise errors.forbidden_error(attributes.kind.plural, attributes.name, detail, RBAC_GROUP)
+        heavy = attributes.request.heavy or sum(map(count, wanted)) * len(held) > _MANY_COMPARISONS
+        await paced(heavy, _check, attributes, held, wanted)
+
+
+def _check(attributes: AdmissionAttributes, held: Sequence[Rule], wanted: Sequence[Rule]) -> None:
+    """Raises Forbidden."""
+    asked = not_held_whole(held, wanted)
+    if sum(map(count, asked)) > MOST_PERMISSIONS:
+        detail = (
+            f"{_who(attributes.user)} is attempting to grant more than {MOST_PERMISSIONS} RBAC permissions "
+            "that no single rule of theirs holds"
+        )
+        raise errors.forbidden_error(attributes.kind.plural, attributes.name, detail, RBAC_GROUP)
+    missing = uncovered(held, asked)
+    if missing:
+        detail = escalation_message(attributes.user, missing)
+        raise errors.forbidden_error(attributes.kind.plural, attributes.name, detail, RBAC_GROUP)
 
 
 def escalation_message(user: UserInfo, missing: Sequence[Rule]) -> str:

@@ -51,7 +51,7 @@ async def bind(ctx: RestContext, request: Request) -> PlainResult:
                 f"Precondition failed: ResourceVersion in precondition: {version}, "
                 f"ResourceVersion in object meta: {current.revision}"
             )
-        return bound_pod(await view.writable(current), node, meta.get("annotations") or {}, now)
+        return bound_pod(await view.writable(current, heavy=request.heavy), node, meta.get("annotations") or {}, now)
 
     await change_object(ctx, request, target, Change(compute, _BIND, options, pinned, checked=False))
     return PlainResult({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}, 201)

@@ -16,7 +16,7 @@ from sampan.api.types import Obj
 from sampan.server.options import WriteOptions
 from sampan.server.request import Request
 from sampan.server.target import Target
-from sampan.server.threads import aside
+from sampan.server.threads import is_heavy, is_heavy_value, paced
 
 _JSON_TYPES = frozenset({"", "application/json", "*/*", "application/*"})
 _YAML_TYPES = frozenset({"application/yaml"})
@@ -43,16 +43,22 @@ class Parsed:
     unknown: Sequence[str] = ()
 
 
-#: a body of this size takes longer to parse than the loop may stand still
-_BIG_BYTES = 256 * 1024
+#: protobuf says nothing of what is in it: an empty message is two bytes
+_LONG_PROTOBUF_BYTES = 1024
 
 
-async def _read(request: Request, parse: Callable[[bytes], Parsed], *, slow: bool = False) -> Parsed:
-    """The one place that asks where a body comes from: from here on it is a value."""
+async def _read(request: Request, parse: Callable[[bytes], Parsed], kind: str = "") -> Parsed:
+    """The one place that asks where a body comes from: from here on it is a value, and whether it is heavy is known."""
     if request.in_process:
+        request.heavy = is_heavy_value(request.obj)
         return Parsed(request.obj)
     body = await request.load_body()
-    return await aside(parse, body) if slow or len(body) > _BIG_BYTES else parse(body)
+    if kind == protobuf.CONTENT_TYPE:
+        parsed = await paced(len(body) > _LONG_PROTOBUF_BYTES, parse, body)
+        request.heavy = is_heavy_value(parsed.value)
+        return parsed
+    request.heavy = kind in _YAML_TYPES or is_heavy(body)
+    return await paced(request.heavy, parse, body)
 
 
 async def parse_body(request: Request, what: str, *, optional: bool = False) -> Parsed:
@@ -65,7 +71,7 @@ async def parse_body(request: Request, what: str, *, optional: bool = False) -> 
     def parse(body: bytes) -> Parsed:
         return Parsed(None) if optional and not body else _parse(request, kind, body, what)
 
-    return await _read(request, parse, slow=kind in _YAML_TYPES)
+    return await _read(request, parse, kind)
 
 
 def _parse(request: Request, kind: str, body: bytes, what: str) -> Parsed:
@@ -92,8 +98,13 @@ async def read_patch(request: Request, content_type: str) -> Parsed:
 
 async def read_object(request: Request, target: Target, options: WriteOptions) -> Obj:
     """The object of a create or update in the served version, structurally sound. Raises BadRequest."""
+    parsed = await parse_body(request, target.kind.kind)
+    return await paced(request.heavy, _decoded, request, target, options, parsed)
+
+
+def _decoded(request: Request, target: Target, options: WriteOptions, parsed: Parsed) -> Obj:
+    """Raises BadRequest."""
     kind = target.kind
-    parsed = await parse_body(request, kind.kind)
     obj = _as_object(parsed.value, kind.kind)
     check_kind(request, obj, kind.group, kind.version, kind.kind)
     decoded = decode_as(target.view.node, obj, kind.kind, kind.version, options)
@@ -174,7 +185,7 @@ async def read_other(request: Request, group: str, version: str, kind: str, opti
     _check_other_kind(request, obj, group, version, kind)
     node = request.surface.node(group, version, kind)
     if node is not None:
-        unknown = decode_as(node, obj, kind, version, options)
+        unknown = await paced(request.heavy, decode_as, node, obj, kind, version, options)
         report_fields(request, parsed, unknown, options, kind, version)
     return obj
 

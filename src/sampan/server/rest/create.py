@@ -8,6 +8,7 @@ from __future__ import annotations
 import orjson
 
 from sampan.api import errors, metadata, objects
+from sampan.api.kind import Kind
 from sampan.api.types import Obj
 from sampan.server.options import WriteOptions, names_version, parse_write_options
 from sampan.server.request import Request
@@ -17,6 +18,7 @@ from sampan.server.rest.context import RestContext
 from sampan.server.results import ObjectResult
 from sampan.server.storage import Stored, Versioned
 from sampan.server.target import Target
+from sampan.server.threads import paced
 from sampan.server.write import Operation, Write
 from sampan.store.protocol import RevisionConflict
 
@@ -31,7 +33,7 @@ async def create(ctx: RestContext, request: Request) -> ObjectResult:
     match_namespace(obj, target)
     if names_version(obj["metadata"].get("resourceVersion", "")):
         raise errors.BadRequest("resourceVersion should not be set on objects to be created")
-    written = await create_object(ctx, request, target, await to_stored(target, obj), options)
+    written = await create_object(ctx, request, target, await to_stored(request, target, obj), options)
     return ObjectResult(target.view, written, 201)
 
 
@@ -47,10 +49,10 @@ def match_namespace(obj: Obj, target: Target) -> None:
     meta["namespace"] = target.namespace
 
 
-async def to_stored(target: Target, obj: Obj) -> Obj:
+async def to_stored(request: Request, target: Target, obj: Obj) -> Obj:
     """Defaults in the served version, then the stored version with its defaults."""
-    target.kind.default(obj)
-    return await target.view.to_stored(obj)
+    await paced(request.heavy, target.kind.default, obj)
+    return await target.view.to_stored(obj, heavy=request.heavy)
 
 
 def new_write(
@@ -89,9 +91,9 @@ async def create_object(
     await ctx.admission.admit(write)
     obj = write.obj or obj
     # What is made of an object goes by its name (a Job labels its pods with it): another name, everything anew.
-    pristine = target.storage.encode(obj) if generated else b""
+    pristine = await paced(request.heavy, target.storage.encode, obj) if generated else b""
     for attempt in range(GENERATE_ATTEMPTS if generated else 1):
-        write.obj = orjson.loads(pristine) if attempt else obj
+        write.obj = await paced(request.heavy, orjson.loads, pristine) if attempt else obj
         try:
             return await _create_once(ctx, request, target, write, options)
         except RevisionConflict:
@@ -109,25 +111,30 @@ async def _create_once(
     """Raises ApiError; RevisionConflict: the name is taken."""
     kind, obj = target.stored_kind, write.obj or {}
     metadata.prepare_metadata_create(obj, kind, now=ctx.clock.now(), uid=ctx.new_uid(), random=ctx.random)
+    await paced(request.heavy, _prepare_new, request, kind, obj)
+    return await carry_through(_write_new(ctx, target, write, options), ctx.hooks.of(kind))
+
+
+def _prepare_new(request: Request, kind: Kind, obj: Obj) -> None:
+    """What needs nothing but the object. Raises Invalid."""
     kind.prepare_create(obj)  # strategies use the name and uid
     kind.stamp(obj, request.user)
     if warning := metadata.drop_duplicate_owners(obj):
         request.warn(warning)
-    return await carry_through(_write_new(ctx, target, write, options), ctx.hooks.of(kind))
+    found = metadata.validate_create(obj, kind) + kind.validate(obj)
+    if found:
+        raise errors.invalid_object(kind.kind, obj["metadata"].get("name", ""), found, kind.group)
 
 
 async def _write_new(ctx: RestContext, target: Target, write: Write, options: WriteOptions) -> Versioned:
     """The part of a creation that takes and settles what the hook gives. Raises as ``_create_once``."""
     kind, obj = target.stored_kind, write.obj or {}
     hook = ctx.hooks.of(kind)
-    found = metadata.validate_create(obj, kind) + kind.validate(obj)
-    if found:
-        raise errors.invalid_object(kind.kind, obj["metadata"].get("name", ""), found, kind.group)
     reservation = await hook.before_create(obj, dry_run=options.dry_run)
     done = False
     try:
         await ctx.admission.validate(write)
-        written = await _commit_new(target, obj, options)
+        written = await _commit_new(target, obj, options, heavy=write.request.heavy)
         done = not options.dry_run
     finally:
         if done:
@@ -137,7 +144,7 @@ async def _write_new(ctx: RestContext, target: Target, write: Write, options: Wr
     return written
 
 
-async def _commit_new(target: Target, obj: Obj, options: WriteOptions) -> Versioned:
+async def _commit_new(target: Target, obj: Obj, options: WriteOptions, *, heavy: bool) -> Versioned:
     """Raises RevisionConflict."""
     storage = target.storage
     key = storage.key(target.namespace, obj["metadata"]["name"])
@@ -146,7 +153,7 @@ async def _commit_new(target: Target, obj: Obj, options: WriteOptions) -> Versio
     present = await storage.newest(key)
     if present is not None:
         raise RevisionConflict(key, 0, present.revision)
-    return Stored(storage, key, None, 0, objects.deep_copy(obj))
+    return Stored(storage, key, None, 0, await paced(heavy, objects.deep_copy, obj))
 
 
 async def _already_exists(target: Target, name: str, key: str) -> errors.AlreadyExists:

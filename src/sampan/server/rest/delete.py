@@ -25,6 +25,7 @@ from sampan.server.rest.update import MAX_ATTEMPTS, check_precondition_uid, veri
 from sampan.server.results import ObjectResult, PlainResult, Result
 from sampan.server.storage import Stored, Versioned
 from sampan.server.target import Target
+from sampan.server.threads import is_heavy, paced
 from sampan.store.protocol import RevisionConflict
 
 ORPHAN, FOREGROUND = "orphan", "foregroundDeletion"
@@ -83,7 +84,8 @@ async def delete_object(ctx: RestContext, request: Request, target: Target, opti
             if current.damaged:
                 return await _remove_damaged(ctx, request, target, options, current)
             check_preconditions(target, options, current)
-            await _admit(ctx, request, target, options, current.object())
+            old = await paced(is_heavy(current.value), current.object)
+            await _admit(ctx, request, target, options, old)
             return await carry_through(_attempt(ctx, target, options, current, certain=certain or fresh), hook)
         except RevisionConflict:
             pass
@@ -141,8 +143,9 @@ async def _attempt(
 ) -> Deleted:
     """``certain``: as for a change (``update``). Raises RevisionConflict."""
     storage, kind = target.storage, target.stored_kind
-    old = current.object()
-    plan = plan_deletion(kind, old, options, ctx.clock.now())
+    heavy = is_heavy(current.value)
+    old = await paced(heavy, current.object)
+    plan = await paced(heavy, plan_deletion, kind, old, options, ctx.clock.now())
     if not certain and (plan.unchanged or options.dry_run):
         await verify(target, current)
     if plan.obj is None:
@@ -153,7 +156,7 @@ async def _attempt(
     if plan.unchanged:
         return Deleted(current, present=True)
     if not old["metadata"].get("deletionTimestamp"):
-        kind.prepare_delete(plan.obj)
+        await paced(heavy, kind.prepare_delete, plan.obj)
     if options.dry_run:
         return Deleted(Stored(storage, target.key, None, current.revision, plan.obj), present=True)
     return Deleted(await storage.commit(target.key, current.revision, plan.obj), present=True)

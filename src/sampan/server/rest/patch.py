@@ -21,15 +21,13 @@ from sampan.server.rest.update import Change, change_object
 from sampan.server.results import ObjectResult
 from sampan.server.storage import Versioned
 from sampan.server.target import Target
-from sampan.server.threads import aside
+from sampan.server.threads import is_heavy_value, paced
 
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 _BUILT_IN = (JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH)
 _CUSTOM = (JSON_PATCH, MERGE_PATCH)
-#: a JSON Patch of more operations goes to a thread
-_MANY_OPERATIONS = 100
 
 
 def supported_types(target: Target) -> tuple[str, ...]:
@@ -65,14 +63,16 @@ def _pins_version(body: Any) -> bool:
     return isinstance(version, str) and names_version(version)
 
 
-async def apply(node: Node, before: Obj, patch: Any, content_type: str) -> Any:
-    """The patched object; a thread makes it when the patch is long.
+async def apply(request: Request, node: Node, before: Obj, patch: Any, content_type: str) -> Any:
+    """The patched object. A JSON Patch that copies may make much of little: it is heavy if what it made is.
 
     Raises BadRequest, Invalid, RequestEntityTooLarge.
     """
-    if isinstance(patch, list) and len(patch) > _MANY_OPERATIONS:
-        return await aside(apply_patch, node, before, patch, content_type)
-    return apply_patch(node, before, patch, content_type)
+    if not isinstance(patch, list) or not any(isinstance(one, dict) and one.get("op") == "copy" for one in patch):
+        return await paced(request.heavy, apply_patch, node, before, patch, content_type)
+    patched = await paced(True, apply_patch, node, before, patch, content_type)
+    request.heavy = request.heavy or await paced(True, is_heavy_value, patched)
+    return patched
 
 
 async def patched_object(
@@ -80,12 +80,13 @@ async def patched_object(
 ) -> Obj:
     """The patched object in the stored version. Raises BadRequest, Invalid, RequestEntityTooLarge."""
     kind, node = target.kind, target.view.node
-    before = await target.view.writable(current)
+    before = await target.view.writable(current, heavy=request.heavy)
     name, namespace = before["metadata"]["name"], before["metadata"].get("namespace")
-    obj = await apply(node, before, body.value, content_type)
+    obj = await apply(request, node, before, body.value, content_type)
     if not isinstance(obj, dict):
         raise _invalid_patch(kind.kind, target.name, kind.group, "the result of the patch is not an object")
-    decoded = schema.decode(node, obj, kind.kind, collect_unknown=options.field_validation != "Ignore")
+    collect = options.field_validation != "Ignore"
+    decoded = await paced(request.heavy, schema.decode, node, obj, kind.kind, collect_unknown=collect)
     if decoded.error is not None:
         raise _invalid_patch(kind.kind, target.name, kind.group, decoded.error)
     problems = field_messages(decoded.unknown, body.duplicates)
@@ -106,7 +107,7 @@ async def patched_object(
         raise errors.BadRequest("a patch may not change kind or apiVersion")
     parse_resource_version(meta.get("resourceVersion", ""))
     obj["kind"], obj["apiVersion"] = kind.kind, kind.api_version
-    return await to_stored(target, obj)
+    return await to_stored(request, target, obj)
 
 
 def _invalid_patch(kind: str, name: str, group: str, text: str) -> errors.Invalid:

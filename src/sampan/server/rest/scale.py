@@ -92,8 +92,8 @@ async def patch_scale(ctx: RestContext, request: Request) -> PlainResult:
         raise errors.InternalError("the schema has no Scale")
 
     async def compute(current: HasObject) -> Obj:
-        before = scale_of(target.kind, await target.view.writable(current))
-        scale: Obj = await apply(node, before, body.value, content_type)
+        before = scale_of(target.kind, await target.view.writable(current, heavy=request.heavy))
+        scale: Obj = await apply(request, node, before, body.value, content_type)
         decoded = schema.decode(node, scale, _KIND)
         if decoded.error is not None:
             error = errors.invalid("patch", "", decoded.error)
@@ -122,11 +122,11 @@ async def _change(
         if replicas < 0:
             error = errors.invalid("spec.replicas", replicas, "must be greater than or equal to 0")
             raise errors.invalid_object(_KIND, target.name, [error], _GROUP)
-        obj = await target.view.writable(current)
+        obj = await target.view.writable(current, heavy=request.heavy)
         objects.set_path(obj, *paths.spec_replicas, value=replicas)
         if meta.get("resourceVersion"):
             obj["metadata"]["resourceVersion"] = meta["resourceVersion"]
-        return await target.view.to_stored(obj)
+        return await target.view.to_stored(obj, heavy=request.heavy)
 
     outcome = await change_object(ctx, request, target, Change(compute, MAIN, options, pinned))
     return PlainResult(scale_of(target.kind, await target.view.readable(outcome.result)))

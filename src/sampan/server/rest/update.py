@@ -7,6 +7,7 @@ a cache may be behind. A lost race is retried by computing again, unless the cal
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 
@@ -26,6 +27,7 @@ from sampan.server.rest.create import create_object, match_namespace, new_write,
 from sampan.server.results import ObjectResult
 from sampan.server.storage import Stored, Versioned
 from sampan.server.target import Target
+from sampan.server.threads import is_heavy, paced
 from sampan.store.protocol import RevisionConflict
 
 #: lost races in a row after which a change gives up with 409
@@ -68,12 +70,12 @@ async def update(ctx: RestContext, request: Request) -> ObjectResult:
     parse_resource_version(meta.get("resourceVersion", ""))
     pinned = names_version(meta.get("resourceVersion", ""))
     uid = meta.get("uid")
-    body = await to_stored(target, obj)
+    body = await to_stored(request, target, obj)
 
     async def compute(current: Versioned) -> Obj:
         check_precondition_uid(target, uid, current)
         _check_unconditional(target, pinned)
-        return objects.deep_copy(body)  # type: ignore[no-any-return]  # deep_copy keeps the type of its argument
+        return await paced(request.heavy, objects.deep_copy, body)
 
     change = Change(compute, strategy, options, pinned)
     if strategy.may_create and target.kind.create_on_update:
@@ -97,7 +99,7 @@ async def _create_or_change(
         if change.pinned:
             raise target.conflict()
         await _authorize_create(ctx, request)
-        new = objects.deep_copy(body)
+        new = await paced(request.heavy, objects.deep_copy, body)
         new["metadata"].pop("resourceVersion", None)
         try:
             return ObjectResult(target.view, await create_object(ctx, request, target, new, change.options), 201)
@@ -149,6 +151,7 @@ async def change_object(ctx: RestContext, request: Request, target: Target, chan
     for _ in range(MAX_ATTEMPTS):
         if current is None:
             raise target.not_found()
+        request.heavy = request.heavy or is_heavy(current.value)
         try:
             attempt = _attempt(ctx, request, target, change, current, certain=certain or fresh)
             return await carry_through(attempt, hook)
@@ -171,7 +174,7 @@ async def _attempt(
 ) -> Outcome:
     """``certain``: ``current`` was what the store had at some moment of this request. Raises RevisionConflict."""
     kind, options = target.stored_kind, change.options
-    old = current.object()
+    old = await paced(request.heavy, current.object)
     new = await change.compute(current)
     pinned = new["metadata"].get("resourceVersion")
     if pinned and names_version(pinned) and pinned != str(current.revision):
@@ -180,32 +183,41 @@ async def _attempt(
     if change.checked:
         await ctx.admission.admit(write)
         new = write.obj or new
-    if warning := metadata.drop_duplicate_owners(new):
-        request.warn(warning)
-    metadata.prepare_metadata_update(new, old)
-    new = change.strategy.merge(kind, new, old)
-    _set_generation(change.strategy, new, old, kept=kind.generation)
-    new["metadata"]["resourceVersion"] = str(current.revision)
+    new = await paced(request.heavy, _prepared, request, target, change, new, old, current.revision)
     hook = ctx.hooks.of(kind)
-    if change.checked:
-        found = metadata.validate_update(new, old, kind) + change.strategy.validate(kind, new, old)
-        if found:
-            raise errors.invalid_object(kind.kind, target.name, found, kind.group)
     reservation = await hook.before_update(new, old, dry_run=options.dry_run)
     outcome: Outcome | None = None
     try:
         if change.checked:
             write.obj = new
             await ctx.admission.validate(write)
-        if not certain and (options.dry_run or new == old):
+        # an update that changes nothing is no event to anybody
+        same = await paced(request.heavy, operator.eq, new, old)
+        if not certain and (options.dry_run or same):
             await verify(target, current)
-        outcome = await _commit(target, current, new, old, dry_run=options.dry_run)
+        outcome = await _commit(target, current, new, same=same, dry_run=options.dry_run)
     finally:
         if outcome is not None and not options.dry_run:
             await hook.committed(None if outcome.deleted else new, old, reservation)
         else:
             await hook.rollback(new, old, reservation)
     return outcome
+
+
+def _prepared(request: Request, target: Target, change: Change, new: Obj, old: Obj, revision: int) -> Obj:
+    """The object to store, which is ``new``, changed, or made of it. Raises Invalid."""
+    kind = target.stored_kind
+    if warning := metadata.drop_duplicate_owners(new):
+        request.warn(warning)
+    metadata.prepare_metadata_update(new, old)
+    new = change.strategy.merge(kind, new, old)
+    _set_generation(change.strategy, new, old, kept=kind.generation)
+    new["metadata"]["resourceVersion"] = str(revision)
+    if change.checked:
+        found = metadata.validate_update(new, old, kind) + change.strategy.validate(kind, new, old)
+        if found:
+            raise errors.invalid_object(kind.kind, target.name, found, kind.group)
+    return new
 
 
 def _set_generation(strategy: Strategy, new: Obj, old: Obj, *, kept: bool) -> None:
@@ -229,7 +241,7 @@ async def verify(target: Target, current: Versioned) -> None:
         raise RevisionConflict(target.key, current.revision, found)
 
 
-async def _commit(target: Target, current: Versioned, new: Obj, old: Obj, *, dry_run: bool) -> Outcome:
+async def _commit(target: Target, current: Versioned, new: Obj, *, same: bool, dry_run: bool) -> Outcome:
     """Raises RevisionConflict."""
     storage, meta = target.storage, new["metadata"]
     gone = (
@@ -243,6 +255,6 @@ async def _commit(target: Target, current: Versioned, new: Obj, old: Obj, *, dry
     if gone:
         await storage.remove(target.key, current.revision)
         return Outcome(Stored(storage, target.key, None, current.revision, new), True)
-    if new == old:  # an update that changes nothing is no event to anybody
+    if same:
         return Outcome(current)
     return Outcome(await storage.commit(target.key, current.revision, new))

@@ -46,11 +46,12 @@ def _status(node: Obj) -> Errors:
     for key in ("capacity", "allocatable"):
         for name, amount in (status.get(key) or {}).items():
             found += resources.resource_quantity(name, amount, f"status.{key}.{name}")
-    seen: list[Obj] = []
+    seen: set[tuple[tuple[str, Any], ...]] = set()
     for index, address in enumerate(status.get("addresses") or ()):
-        if address in seen:
+        identity = tuple(sorted(address.items()))
+        if identity in seen:
             found.append(errors.duplicate(f"status.addresses[{index}]", address))
-        seen.append(address)
+        seen.add(identity)
     return found
 
 
