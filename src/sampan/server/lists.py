@@ -33,18 +33,20 @@ _TAIL = b"]}\n"
 
 
 class _Kept:
-    """``body``: the answer that begins with ``head``, made of these items; empty: there is none at hand."""
+    """``pieces``: the items, joined by commas, in pieces. ``body``: the last answer made of them, which begins with
+    ``head``."""
 
-    __slots__ = ("body", "head", "items", "question_bytes", "used", "version")
+    __slots__ = ("body", "head", "items_bytes", "pieces", "question_bytes", "used", "version")
 
-    def __init__(self, version: int, items: bytes, question_bytes: int) -> None:
-        self.version, self.items, self.question_bytes = version, items, question_bytes
+    def __init__(self, version: int, pieces: Sequence[bytes], question_bytes: int) -> None:
+        self.version, self.pieces, self.question_bytes = version, pieces, question_bytes
+        self.items_bytes = sum(map(len, pieces))
         self.head = self.body = b""
         self.used = True
 
     @property
     def cost(self) -> int:
-        return len(self.items) + len(self.body) + self.question_bytes + _OVERHEAD_BYTES
+        return self.items_bytes + len(self.body) + self.question_bytes + _OVERHEAD_BYTES
 
 
 class ListMemo:
@@ -73,8 +75,8 @@ class ListMemo:
                 warn(text)
             if warned or page.question is None or sum(map(len, pieces)) > self._limit_one:
                 return await joined(_parts(head, pieces))
-            kept = _Kept(page.version, await joined(pieces, b","), _question_bytes(page.question))
-        body = await joined((head, kept.items, _TAIL))
+            kept = _Kept(page.version, pieces, _question_bytes(page.question))
+        body = await joined(_parts(head, kept.pieces))
         self._keep(view, page, kept, head, body)
         return body
 
@@ -85,9 +87,9 @@ class ListMemo:
             return None
         head = _head(view, page)
         if kept.head != head:
-            if len(kept.items) > _COPIED_AT_ONCE:
+            if kept.items_bytes > _COPIED_AT_ONCE:
                 return None
-            self._keep(view, page, kept, head, b"".join((head, kept.items, _TAIL)))
+            self._keep(view, page, kept, head, b"".join(_parts(head, kept.pieces)))
         return kept.body
 
     def _find(self, view: View, page: Page) -> _Kept | None:
