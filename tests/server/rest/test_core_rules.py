@@ -98,6 +98,21 @@ async def test_deep_patches_are_never_a_fault_of_the_server(api: Any, depth: int
     assert (await api("GET", f"{REVISIONS}/r")).status == 200
 
 
+async def test_a_json_patch_that_copies_what_it_nested_too_deep_is_422(api: Any) -> None:
+    assert (await api("POST", REVISIONS, {"metadata": {"name": "r"}, "revision": 1, "data": {"x": 1}})).status == 201
+    deep: Any = 1
+    for _ in range(200):
+        deep = {"a": deep}
+    inner = "/data/x" + "/a" * 199
+    patch = [
+        {"op": "replace", "path": "/data/x", "value": deep},
+        {"op": "replace", "path": f"{inner}/a", "value": deep},
+        {"op": "copy", "from": "/data/x", "path": "/data/y"},
+    ]
+    answer = await api("PATCH", f"{REVISIONS}/r", patch, content_type="application/json-patch+json")
+    assert answer.status in (400, 422)
+
+
 async def test_200_000_duplicate_keys_are_answered_soon_and_with_few_warnings(api: Any) -> None:
     body = (
         b'{"metadata":{"name":"a"},"data":{' + b",".join(b'"k%d":"","k%d":""' % (i, i) for i in range(60_000)) + b"}}"

@@ -109,7 +109,10 @@ class _Document:
     def _copy(self, operation: Obj) -> None:
         value = _value(*self._find(operation, "from"))
         holder, key = self._find(operation, "path")
-        self._copied_bytes += len(orjson.dumps(value))
+        try:
+            self._copied_bytes += len(orjson.dumps(value))
+        except orjson.JSONEncodeError:  # what earlier operations built is nested deeper than any object may be
+            raise _DoesNotApplyError from None
         if self._copied_bytes > MAX_COPY_BYTES:
             raise _DoesNotApplyError
         _insert(holder, key, objects.deep_copy(value))
