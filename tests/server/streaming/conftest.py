@@ -14,7 +14,7 @@ from sampan.api.resources import Resource
 from sampan.api.types import Obj
 from sampan.server.request import Connection, Request, RequestInfo
 from sampan.server.streaming.handlers import StreamingHandlers
-from sampan.server.streaming.locate import NodeTls
+from sampan.server.streaming.tls import NodeTls
 
 
 class FakeReader:

@@ -209,7 +209,8 @@ async def test_a_hundred_followed_logs_leave_room_for_others(
     assert await body_of(await handlers.handle(proxied())) == b"hi"
     for response in followed:  # not one of them was read: closing them must do
         await response.body.aclose()  # type: ignore[union-attr]
-    assert handlers._logs._slots.taken == 0
+    assert handlers._parts is not None
+    assert handlers._parts.logs._slots.taken == 0
 
 
 async def test_a_user_who_holds_too_many_connections_is_told_and_others_are_not(
@@ -217,7 +218,8 @@ async def test_a_user_who_holds_too_many_connections_is_told_and_others_are_not(
 ) -> None:
     node.behaviour = silent_log
     bounded = slots.Slots(per_user=2)
-    handlers._logs._slots = handlers._proxy._slots = bounded
+    parts = await handlers._make()
+    parts.logs._slots = parts.proxy._slots = bounded
     followed = [await handlers.handle(make_request("log", "container=a&follow=true")) for _ in range(2)]
     with pytest.raises(TooManyRequests):
         await handlers.handle(proxied())

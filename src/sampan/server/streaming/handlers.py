@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from sampan.api import errors
 from sampan.api.clock import Random
 from sampan.api.types import Obj
 from sampan.server.reader import ObjectReader
 from sampan.server.request import Handler, Request, Response
-from sampan.server.streaming.backend import HttpClient
-from sampan.server.streaming.commands import Commands
-from sampan.server.streaming.locate import Locator, NodeTls
-from sampan.server.streaming.logs import Logs
 from sampan.server.streaming.options import connect_options
-from sampan.server.streaming.proxy import Proxy
-from sampan.server.streaming.slots import Slots
+from sampan.server.threads import aside
+
+if TYPE_CHECKING:
+    from sampan.server.streaming.parts import Parts
+    from sampan.server.streaming.tls import NodeTls
 
 #: (resource, subresource) of the core group that are served here
 SUBRESOURCES = frozenset(
@@ -30,11 +30,8 @@ class StreamingHandlers:
     """Close it when the server stops."""
 
     def __init__(self, reader: ObjectReader, tls: NodeTls, random: Random, *, allow_loopback: bool = False) -> None:
-        self._http = HttpClient()
-        locator = Locator(reader, tls, random, allow_loopback=allow_loopback)
-        slots = Slots()
-        self._commands, self._logs = Commands(locator, slots), Logs(locator, self._http, slots)
-        self._proxy = Proxy(locator, self._http, slots)
+        self._reader, self._tls, self._random, self._loopback = reader, tls, random, allow_loopback
+        self._parts: Parts | None = None
 
     def register(self, connect: Callable[[str, str, str, Handler, Callable[[Request], Obj | None]], None]) -> None:
         """Offers every subresource to ``Server.connect``."""
@@ -46,11 +43,19 @@ class StreamingHandlers:
         info = request.info
         if info.group or (info.resource, info.subresource) not in SUBRESOURCES:
             raise errors.NotFound("the server could not find the requested resource")
-        if info.subresource == "log":
-            return await self._logs.handle(request)
-        if info.subresource == "proxy":
-            return await self._proxy.handle(request)
-        return await self._commands.handle(request)
+        return await (self._parts or await self._make()).handle(request)
+
+    async def _make(self) -> Parts:
+        made = await aside(self._import_and_make)
+        if self._parts is None:  # several may have come at once
+            self._parts = made
+        return self._parts
 
     async def close(self) -> None:
-        await self._http.close()
+        if self._parts is not None:
+            await self._parts.close()
+
+    def _import_and_make(self) -> Parts:
+        from sampan.server.streaming.parts import Parts
+
+        return Parts(self._reader, self._tls, self._random, allow_loopback=self._loopback)

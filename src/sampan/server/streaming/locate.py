@@ -7,8 +7,6 @@ Addresses come from statuses and are checked as numbers, then dialled as numbers
 from __future__ import annotations
 
 import ipaddress
-import ssl
-from dataclasses import dataclass
 
 from sampan.api import errors
 from sampan.api.clock import Random
@@ -16,17 +14,10 @@ from sampan.api.resources import ENDPOINT_SLICES, NODES, PODS, SERVICES
 from sampan.api.types import Obj
 from sampan.server.reader import ObjectReader
 from sampan.server.streaming.backend import Target
+from sampan.server.streaming.tls import NodeTls
 
 _KUBELET_PORT = 10250
 _ADDRESS_TYPES = ("InternalIP", "ExternalIP", "Hostname")
-
-
-@dataclass(frozen=True, slots=True)
-class NodeTls:
-    """``kubelet``: with the API server's client certificate. ``insecure``: for pods that speak TLS, unverified."""
-
-    kubelet: ssl.SSLContext | None
-    insecure: ssl.SSLContext | None = None
 
 
 def check_address(address: str, *, allow_loopback: bool = False) -> str:

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import ssl
+from dataclasses import dataclass
 from pathlib import Path
 
-from sampan.server.streaming.locate import NodeTls
+
+@dataclass(frozen=True, slots=True)
+class NodeTls:
+    """``kubelet``: with the API server's client certificate. ``insecure``: for pods that speak TLS, unverified."""
+
+    kubelet: ssl.SSLContext | None
+    insecure: ssl.SSLContext | None = None
 
 
 def node_tls(cert: Path | None, key: Path | None, ca: Path | None) -> NodeTls:
