@@ -141,6 +141,22 @@ class Request:
             return self.header_lists[name]
         return [self.headers[name]] if name in self.headers else []
 
+    def keep_headers(self, kept: Callable[[str, str], str | None]) -> None:
+        """Replaces each value that was sent by ``kept(name, value)``; None drops it.
+
+        What may look at a header sees the same in ``headers`` and in ``header_lists``: they change only here.
+        """
+        headers: dict[str, str] = {}
+        lists: dict[str, list[str]] = {}
+        for name in self.headers:
+            before = self.header_values(name)
+            values = [value for each in before if (value := kept(name, each)) is not None]
+            if values:
+                headers[name] = self.headers[name] if values == before else ", ".join(values)
+            if len(values) > 1:
+                lists[name] = values
+        self.headers, self.header_lists = headers, lists
+
     async def load_body(self) -> bytes:
         """The whole body; reads it from the connection on first use."""
         if self.read_body is not None:

@@ -130,6 +130,24 @@ async def test_a_browser_may_bring_its_token_as_a_subprotocol(issuer: TokenIssue
     assert wanted.headers["sec-websocket-protocol"] == "v4.channel.k8s.io"
 
 
+@pytest.mark.parametrize("token_first", [True, False])
+async def test_credentials_in_repeated_headers_are_dropped_wherever_they_can_be_read(
+    issuer: TokenIssuer, stage: AuthenticationStage, token_first: bool
+) -> None:
+    encoded = base64.urlsafe_b64encode((await issue(issuer)).encode()).rstrip(b"=").decode()
+    offered = [f"base64url.bearer.authorization.k8s.io.{encoded}", "v5.channel.k8s.io"]
+    lists = {"sec-websocket-protocol": offered if token_first else offered[::-1], "x-remote-group": ["a", "b"]}
+    wanted = request(
+        upgrade="websocket", **{name.replace("-", "_"): ", ".join(values) for name, values in lists.items()}
+    )
+    wanted.header_lists = lists
+    await stage.apply(wanted)
+    assert wanted.user.name == "system:serviceaccount:ns:sa"
+    assert wanted.headers == {"upgrade": "websocket", "sec-websocket-protocol": "v5.channel.k8s.io"}
+    assert wanted.header_values("sec-websocket-protocol") == ["v5.channel.k8s.io"]
+    assert wanted.header_values("x-remote-group") == []
+
+
 @pytest.mark.parametrize(
     ("spec", "error"),
     [
@@ -198,6 +216,14 @@ async def test_impersonation_needs_every_attribute_allowed() -> None:
     assert (wanted.user.name, wanted.user.groups) == ("bob", ("dev", "system:authenticated"))
     assert wanted.impersonator is not None
     assert not wanted.headers
+
+
+async def test_after_impersonation_no_spelling_of_its_headers_is_left() -> None:
+    wanted = request(impersonate_user="bob", impersonate_group="dev, ops", accept="a, b")
+    wanted.header_lists = {"impersonate-group": ["dev", "ops"], "accept": ["a", "b"]}
+    await impersonate(wanted, Allow(("users", "bob"), ("groups", "dev"), ("groups", "ops")))
+    assert wanted.user.groups == ("dev", "ops", "system:authenticated")
+    assert (wanted.headers, wanted.header_lists) == ({"accept": "a, b"}, {"accept": ["a", "b"]})
 
 
 async def test_impersonating_an_account_gives_its_groups() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from sampan.api.errors import InternalError, ServiceUnavailable, TooManyRequests
+from sampan.server.authn.bearer import drop_credentials
 from sampan.server.http import HttpServer
 from sampan.server.request import Request, Response
 from sampan.server.streaming import slots
@@ -158,6 +159,29 @@ async def test_a_refused_connection_is_told_as_upstream_tells_it(
     text = f"error trying to reach service: dial tcp 127.0.0.1:{node.port}: connect: connection refused"
     assert caught.value.message == text
     await node.start()
+
+
+@pytest.mark.parametrize("lines", [["{token}, chat"], ["chat", "{token}"], ["{token}", "chat"], ["chat, {token}", "x"]])
+async def test_a_browsers_token_does_not_reach_the_pod_however_it_is_spelled(
+    handlers: StreamingHandlers, node: Any, proxied: Any, lines: list[str]
+) -> None:
+    sent: list[str] = []
+
+    async def behaviour(line: str, request: Mapping[str, str], reader: Any, writer: Any) -> None:
+        sent.extend(request.values())
+        writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        await writer.drain()
+
+    node.behaviour = behaviour
+    token = "base64url.bearer.authorization.k8s.io.c2VjcmV0"
+    values = [each.format(token=token) for each in lines]
+    headers = {"connection": "Upgrade", "upgrade": "websocket", "sec-websocket-protocol": ", ".join(values)}
+    request = proxied("/ws", headers)
+    request.header_lists = {"sec-websocket-protocol": values} if len(values) > 1 else {}
+    drop_credentials(request)
+    await handlers.handle(request)
+    assert not [each for each in sent if token in each]
+    assert set(sent) & {"chat", "x"}
 
 
 async def test_a_web_socket_to_a_pod_is_joined_with_it(

@@ -34,15 +34,17 @@ def _subprotocol_token(request: Request) -> str | None:
         raise Unauthorized("Unauthorized") from error
 
 
-def without_credentials(request: Request) -> dict[str, str]:
-    """The headers that later stages, proxies and backends may see: nobody behind authentication gets credentials."""
-    kept = {
-        name: value
-        for name, value in request.headers.items()
-        if name != "authorization" and not name.startswith("x-remote-")
-    }
-    protocols = kept.get("sec-websocket-protocol")
-    if protocols and WEBSOCKET_TOKEN_PREFIX in protocols:
-        rest = [part.strip() for part in protocols.split(",")]
-        kept["sec-websocket-protocol"] = ", ".join(p for p in rest if not p.startswith(WEBSOCKET_TOKEN_PREFIX))
-    return kept
+def drop_credentials(request: Request) -> None:
+    """Leaves the headers that later stages, proxies and backends may see: behind authentication nobody gets secrets."""
+    headers = request.headers
+    if "authorization" in headers or "sec-websocket-protocol" in headers or "x-remote-" in "\n".join(headers):
+        request.keep_headers(_without_credentials)
+
+
+def _without_credentials(name: str, value: str) -> str | None:
+    if name == "authorization" or name.startswith("x-remote-"):
+        return None
+    if name == "sec-websocket-protocol" and WEBSOCKET_TOKEN_PREFIX in value:
+        offered = [part.strip() for part in value.split(",")]
+        return ", ".join(part for part in offered if not part.startswith(WEBSOCKET_TOKEN_PREFIX)) or None
+    return value

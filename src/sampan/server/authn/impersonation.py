@@ -31,7 +31,7 @@ async def impersonate(request: Request, authorizer: Authorizer) -> None:
         if not decision.allowed:
             raise forbidden(question, decision.reason)
     request.impersonator, request.user = request.user, complete(wanted)
-    request.headers = {name: value for name, value in request.headers.items() if not name.startswith("impersonate-")}
+    request.keep_headers(lambda name, value: None if name.startswith("impersonate-") else value)
 
 
 def asks_to_impersonate(request: Request) -> bool:

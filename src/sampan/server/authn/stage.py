@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sampan.api.errors import Unauthorized
-from sampan.server.authn.bearer import bearer_token, without_credentials
+from sampan.server.authn.bearer import bearer_token, drop_credentials
 from sampan.server.authn.groups import AUTHENTICATED_GROUP, UNAUTHENTICATED_GROUP
 from sampan.server.authn.impersonation import asks_to_impersonate
 from sampan.server.authn.serviceaccount import ServiceAccountTokens, TokenRefused
@@ -52,7 +52,7 @@ class AuthenticationStage:
     async def apply(self, request: Request) -> None:
         """Sets ``request.user`` and drops the credentials. Raises Unauthorized."""
         request.user = await self._identify(request)
-        request.headers = without_credentials(request)
+        drop_credentials(request)
 
     async def _identify(self, request: Request) -> UserInfo:
         if request.peer_certificate is not None:
