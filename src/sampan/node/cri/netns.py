@@ -26,17 +26,22 @@ _LOOPBACKS = ((socket.AF_INET, "127.0.0.1", "tcp4"), (socket.AF_INET6, "::1", "t
 
 
 def path_of(info: Mapping[str, str]) -> str:
-    """The namespace file of a sandbox, from the verbose answer of CRI; "" for a pod on the machine's own network."""
+    """The namespace file of a sandbox, from the verbose answer of CRI; "" for a pod on the machine's own network.
+
+    Raises RuntimeCallError when the answer does not tell: the machine's network is nobody's by default.
+    """
     try:
-        found: dict[str, Any] = orjson.loads(info.get("info") or "{}")
-    except orjson.JSONDecodeError:
-        found = {}
-    namespaces = ((found.get("runtimeSpec") or {}).get("linux") or {}).get("namespaces") or ()
-    for namespace in namespaces:
-        if namespace.get("type") == "network":
-            pid = found.get("pid")
-            return namespace.get("path") or (f"/proc/{pid}/ns/net" if pid else "")
-    return ""
+        found: Any = orjson.loads(info.get("info", ""))
+        namespaces = {each["type"]: each.get("path", "") for each in found["runtimeSpec"]["linux"]["namespaces"]}
+        pid = found.get("pid")
+    except (ValueError, TypeError, KeyError, AttributeError):
+        namespaces, pid = {}, None
+    if namespaces and "network" not in namespaces:
+        return ""
+    path = namespaces.get("network") or (f"/proc/{pid}/ns/net" if namespaces and pid else "")
+    if not path:
+        raise runtime.RuntimeCallError("failed to execute portforward: the sandbox's network namespace is not known")
+    return str(path)
 
 
 async def connect_local(sandbox_id: str, namespace: str, port: int) -> socket.socket:
