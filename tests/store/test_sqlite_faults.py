@@ -1,11 +1,13 @@
 """The SQLite store when the machine fails: kill -9, disk full, disk errors, bit flips, wrong directories."""
 
 import asyncio
+import errno
 import os
 import sqlite3
 import subprocess
 import sys
 import zlib
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -207,6 +209,75 @@ async def test_a_disk_error_is_fail_stop(tmp_path: Path, monkeypatch: pytest.Mon
     assert (len(fatal), len(calls)) == (1, 1)
     monkeypatch.setattr(store._database, "checkpoint", lambda: pytest.fail("a failed disk is not synced again"))
     assert (await store.range("/")).revision == 1
+    await store.close()
+
+
+async def test_a_reserve_that_cannot_be_given_back_on_a_full_disk_leaves_no_writer_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fatal: list[StoreError] = []
+    store = await open_store(tmp_path, on_fatal=fatal.append)
+    await store.commit("/a", 0, b"1")
+    store._database.limit_pages(store._history._value("PRAGMA page_count") + 1)
+
+    def read_only(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    async with asyncio.timeout(2):
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "unlink", read_only)
+            patched.setattr(os, "statvfs", read_only)
+            for _ in range(2):
+                with pytest.raises(StoreUnavailable):
+                    await store.commit("/b", 0, bytes(200_000))
+            assert await store.commit("/a", 1, None) == store.revision
+        assert await store.commit("/b", 0, b"small") == store.revision
+        await store.close()
+    assert fatal == []
+
+
+@pytest.mark.parametrize("step", ["write", "compact", "bring_forward", "checkpoint", "free_bytes"])
+async def test_an_error_that_nobody_foresaw_in_the_writer_stops_the_store_and_leaves_nobody_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    fatal: asyncio.Queue[StoreError] = asyncio.Queue()
+    store = await open_store(tmp_path, on_fatal=fatal.put_nowait)
+    await store.commit("/a", 0, b"1")
+    await store.commit("/a", 1, b"2")
+
+    def broken(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(store._database, step, broken)
+    store._writer._full = step == "free_bytes"
+    if step in ("bring_forward", "checkpoint"):
+        store._writer._unindexed = store._writer._log_bytes = 1 << 30
+    async with asyncio.timeout(2):
+        with suppress(StoreUnavailable):
+            await (store.compact(1) if step == "compact" else store.commit("/b", 0, b"1"))
+        assert isinstance(await fatal.get(), DiskFailed)
+        with pytest.raises(StoreUnavailable, match="no more writes"):
+            await store.commit("/c", 0, b"1")
+        await store.close()
+    assert fatal.empty()
+
+
+async def test_what_waits_behind_a_failed_write_no_longer_touches_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = await open_store(tmp_path)
+    await store.commit("/a", 0, b"1")
+    await store.commit("/a", 1, b"2")
+    touched: list[object] = []
+
+    def broken(rows: Any) -> None:
+        raise DiskFailed("disk I/O error")
+
+    monkeypatch.setattr(store._database, "write", broken)
+    monkeypatch.setattr(store._database, "compact", lambda *span: touched.append(span))
+    results = await asyncio.gather(store.commit("/b", 0, b"1"), store.compact(1), return_exceptions=True)
+    assert [isinstance(result, StoreUnavailable) for result in results] == [True, True]
+    assert (touched, store.oldest) == ([], 0)
     await store.close()
 
 

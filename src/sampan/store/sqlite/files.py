@@ -7,11 +7,14 @@ created, and two processes never open the same one.
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import uuid
 from pathlib import Path
 
 from sampan.store.protocol import StoreUnavailable
+
+log = logging.getLogger(__name__)
 
 DATABASE = "state.db"
 _MARKER = "store.id"
@@ -105,11 +108,17 @@ class StoreDirectory:
 
     def has_room(self, free_bytes: int) -> bool:
         """Whether, the reserve given back, there is room for it and some more. ``free_bytes``: in the file."""
-        disk = os.statvfs(self.path)
+        try:
+            disk = os.statvfs(self.path)
+        except OSError:
+            return False  # then the writes go on being refused, and deletes go on
         return disk.f_bavail * disk.f_frsize + free_bytes >= _RESERVE_BYTES + _HEADROOM_BYTES
 
     def free_reserve(self) -> None:
-        (self.path / _RESERVE).unlink(missing_ok=True)
+        try:
+            (self.path / _RESERVE).unlink(missing_ok=True)
+        except OSError as error:
+            log.warning("the room kept for a full disk cannot be given back: %s", error.strerror)
 
     def close(self) -> None:
         os.close(self._lock)  # gives the lock back

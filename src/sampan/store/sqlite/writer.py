@@ -67,6 +67,15 @@ class Job:
     done: Callable[[StoreError | None], None]
 
 
+def _failure(raised: Exception) -> StoreError:
+    """An error of the thread as the store's. One that nobody foresaw leaves the file's state unknown: it stops the
+    store as a failed disk does, for a thread that ended in silence would leave every writer waiting."""
+    if isinstance(raised, StoreError):
+        return raised
+    log.error("the store's writer failed", exc_info=raised)
+    return DiskFailed("the write failed: it is a fault of this program, its log says more")
+
+
 class Writer:
     def __init__(
         self,
@@ -152,8 +161,10 @@ class Writer:
             self._hand_over_soon()
 
     def _job_done(self, job: Job, error: StoreError | None) -> None:
-        job.done(error)
-        self._finished()
+        try:
+            job.done(error)
+        finally:
+            self._finished()
 
     # In the thread
 
@@ -170,29 +181,23 @@ class Writer:
             log.exception("the store's writer ends")
 
     def _write(self, batch: list[Pending]) -> None:
-        refused = self._refuse_puts(batch) if self._full else []
-        if refused:
-            self._report_failure(refused, DiskFull("the disk is full: only deletes are accepted"))
-            batch = [pending for pending in batch if not pending.settled]
+        try:
+            refused = self._refuse_puts(batch) if self._full else []
+            if refused:
+                self._report_failure(refused, DiskFull("the disk is full: only deletes are accepted"))
+                batch = [pending for pending in batch if not pending.settled]
             if not batch:
                 self._loop.call_soon_threadsafe(self._finished)
                 return
-        try:
             self._database.write([pending.row for pending in batch])
-        except StoreError as error:
+        except Exception as raised:
+            error = _failure(raised)
             if isinstance(error, DiskFull):
                 self._full = True
                 self._directory.free_reserve()
             self._report_failure(batch, error)
             self._loop.call_soon_threadsafe(self._finished)
             self._checkpoint()  # with the room of the reserve, so that the log can be written from its start again
-            return
-        except Exception:  # our bug; the state of the file is unknown, so it stops as for a failed disk
-            log.exception("the store's writer failed")
-            self._report_failure(
-                batch, DiskFailed("the write failed: it is a fault of this program, its log says more")
-            )
-            self._loop.call_soon_threadsafe(self._finished)
             return
         self._loop.call_soon_threadsafe(self._finished, batch)
         self._log_bytes += _BATCH_BYTES + sum([_ROW_BYTES + len(pending.row.value or b"") for pending in batch])
@@ -209,10 +214,8 @@ class Writer:
         self._unindexed = 0
         try:
             self._database.bring_forward()
-        except DiskFull as error:
-            log.warning("%s; it is tried again later", error)
-        except DiskFailed as error:
-            self._report_failure([], error)
+        except Exception as raised:
+            self._later(raised)
 
     def _refuse_puts(self, batch: list[Pending]) -> list[Pending]:
         """On a full disk: the batch's puts, unless there is room again. The reserve is for deletes."""
@@ -243,10 +246,12 @@ class Writer:
     def _do(self, job: Job) -> None:
         error: StoreError | None = None
         try:
+            if self.stopped:
+                raise DiskFailed("nothing is written any more, for the disk failed")
             job.run()
-        except StoreError as raised:
-            error = raised
-            if isinstance(error, DiskFailed):
+        except Exception as raised:
+            error = _failure(raised)
+            if isinstance(error, DiskFailed) and not self.stopped:
                 self._report_failure([], error)
         self._loop.call_soon_threadsafe(self._job_done, job, error)
         self._log_bytes += 64 * 4096
@@ -259,7 +264,13 @@ class Writer:
             return
         try:
             self._database.checkpoint()
-        except DiskFull as error:
-            log.warning("%s; it is tried again later", error)
-        except DiskFailed as error:
+        except Exception as raised:
+            self._later(raised)
+
+    def _later(self, raised: Exception) -> None:
+        """What nobody waits for failed."""
+        error = _failure(raised)
+        if isinstance(error, DiskFailed):
             self._report_failure([], error)
+        else:
+            log.warning("%s; it is tried again later", error)
