@@ -56,6 +56,46 @@ async def test_beyond_the_limit_the_oldest_idle_connection_makes_room() -> None:
     await server.close(1.0)
 
 
+async def test_beyond_the_limit_who_never_asked_makes_room_then_who_asked_longest_ago() -> None:
+    async def answer(request: Request) -> Response:
+        return Response(body=b"here")
+
+    server = HttpServer(answer, limits=Limits(connections=3, tick_seconds=3600))
+    address = await server.start("127.0.0.1", 0)
+    clients: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+
+    async def connect() -> None:
+        clients.append(await asyncio.open_connection(*address))
+
+    async def ask(at: int) -> None:
+        server.now += 1
+        reader, writer = clients[at]
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await reader.readuntil(b"here")).startswith(b"HTTP/1.1 200 ")
+
+    async def is_cut(at: int) -> None:
+        with pytest.raises(ConnectionResetError):
+            assert await clients[at][0].read() == b""
+            raise ConnectionResetError
+
+    for at in range(2):
+        await connect()
+        await ask(at)
+    await connect()  # asks nothing
+    await until(lambda: len(server.connections) == 3)
+    await ask(0)
+    await connect()
+    await is_cut(2)
+    await ask(3)
+    await connect()
+    await is_cut(1)
+    for at in (4, 3, 0):
+        await ask(at)
+    for _, writer in clients:
+        await closed(writer)
+    await server.close(1.0)
+
+
 async def test_unknown_paths_by_the_thousand_leave_nothing_behind(victim: Victim) -> None:
     """A stranger is told 403 for each, and no table of the server grows with what it asked."""
 

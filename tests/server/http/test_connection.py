@@ -222,6 +222,26 @@ async def test_a_fault_of_the_handler_is_500_without_its_text(serve: Serve, hand
     assert b"a fault of ours" not in answer.body
 
 
+@pytest.mark.parametrize("path", ["/large", "/now/large"])
+async def test_gzip_comes_to_those_who_name_it_as_welcome(serve: Serve, handler: Handler, path: str) -> None:
+    client = await (await serve(handler)).connect()
+    for accepted in ("gzip", "deflate, GZIP;q=0.5", "gzip; q=1.0", "gzip;Q=0.001"):
+        answer = await client.ask(f"GET {path} HTTP/1.1", f"Accept-Encoding: {accepted}")
+        assert answer.headers.get("content-encoding") == "gzip", accepted
+    for refused in (
+        "gzip;q=0",
+        "gzip; q=0.000",
+        "x-gzip",
+        "gzipped, br",
+        "gzip;q=yes",
+        "identity",
+        "br," * 100 + "gzip",
+    ):
+        answer = await client.ask(f"GET {path} HTTP/1.1", f"Accept-Encoding: {refused}")
+        assert "content-encoding" not in answer.headers, refused
+        assert answer.body == LARGE
+
+
 async def test_headers_that_repeat_are_all_sent(serve: Serve, handler: Handler) -> None:
     client = await (await serve(handler)).connect()
     client.send("GET /cookies HTTP/1.1")

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import functools
 import logging
+import re
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, cast
 
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _NEVER = float("inf")
+#: no client says more; whoever does gets what needs no decoding
+_MAX_ACCEPT_ENCODING = 256
+_WEIGHT = re.compile(r"q[ \t]*=[ \t]*(0(\.[0-9]{0,3})?|1(\.0{0,3})?)")
 
 
 class Phase(enum.Enum):
@@ -55,7 +60,7 @@ class HttpConnection(Wire):
     __slots__ = (
         "_body", "_closing", "_continue", "_ended", "_head", "_input", "_linger_left", "_over_budget", "_scanned",
         "_state", "_task", "_upgraded", "_view", "_write_deadline", "_write_left", "deadline", "limits", "phase",
-        "server", "stream",
+        "server", "stream", "used",
     )  # fmt: skip
 
     def __init__(self, server: HttpServer) -> None:
@@ -64,6 +69,8 @@ class HttpConnection(Wire):
         self.limits = server.limits
         self.phase = IDLE
         self.deadline = _NEVER
+        #: when its last request was done, as of the server's tick; before that, nothing
+        self.used: float | None = None
         #: the pushed answer that is under way
         self.stream: PushStream | None = None
         self._state = ConnectionState()
@@ -123,6 +130,8 @@ class HttpConnection(Wire):
             self._answer(request, head, response)
         elif self.write_now(text):
             self.deadline = server.now + self.limits.idle_seconds
+            if self.used != server.now:
+                server.served(self)
 
     def eof_received(self) -> bool:
         """Half-close is for upgraded connections. A client that only waits cannot be told from one that has gone."""
@@ -555,6 +564,8 @@ class HttpConnection(Wire):
         self._continue = False
         if self._transport is None or self.phase is CLOSED:
             return
+        if self.used != self.server.now:
+            self.server.served(self)
         if self._input:
             self.phase = HEAD
             self.deadline = self.server.now + self.limits.head_seconds
@@ -676,7 +687,20 @@ class HttpConnection(Wire):
 
 
 def _takes_gzip(head: Head) -> bool:
-    return "gzip" in head.headers.get("accept-encoding", "")
+    accepted = head.headers.get("accept-encoding", "")
+    return 0 < len(accepted) <= _MAX_ACCEPT_ENCODING and _names_gzip(accepted)
+
+
+@functools.lru_cache(maxsize=64)
+def _names_gzip(accepted: str) -> bool:
+    """Whether gzip is named, and not as what is unwelcome (``q=0``). What is no number is no consent."""
+    for item in accepted.split(","):
+        coding, _, parameters = item.partition(";")
+        if coding.strip().lower() != "gzip":
+            continue
+        weight = parameters.strip().lower()
+        return not weight or (_WEIGHT.fullmatch(weight) is not None and weight.strip("q=0. \t") != "")
+    return False
 
 
 def _is_packed(response: Response) -> bool:

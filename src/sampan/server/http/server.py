@@ -10,7 +10,7 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import Protocol, cast
 
@@ -71,6 +71,10 @@ class HttpServer:
         self.large_head_bytes = 0
         #: in the order in which they came
         self.connections: dict[HttpConnection, None] = {}
+        #: those of them that have not had an answer yet, the oldest first
+        self._unproven: OrderedDict[HttpConnection, None] = OrderedDict()
+        #: all others, the least recently used first
+        self._proven: OrderedDict[HttpConnection, None] = OrderedDict()
         self._answer_now: Callable[[Request], Response | None] = getattr(handler, "answer_now", _never_now)
         self._handle = cast(Handler, getattr(handler, "handle", handler))
         self._ssl = ssl_context
@@ -149,23 +153,44 @@ class HttpServer:
     # -- connections ---------------------------------------------------------------------------------------------
 
     def joined(self, connection: HttpConnection) -> None:
-        """Takes a new connection in. When there are too many, the oldest that has no request under way makes room."""
+        """Takes a new connection in. When there are too many, one that has no request under way makes room."""
         if len(self.connections) >= self.limits.connections:
-            for other in self.connections:
-                if other.is_between_requests():
-                    other.abort()
-                    self.connections.pop(other)
-                    break
-            else:
+            other = self._least_missed()
+            if other is None:
                 connection.abort()
+            else:
+                other.abort()
+                self._forget(other)
         self.connections[connection] = None
+        self._unproven[connection] = None
         if self.draining:
             connection.abort()
 
+    def served(self, connection: HttpConnection) -> None:
+        """A request of this connection is done, the first in this tick."""
+        connection.used = self.now
+        self._unproven.pop(connection, None)
+        if connection in self.connections:
+            self._proven[connection] = None
+            self._proven.move_to_end(connection)
+
     def left(self, connection: HttpConnection) -> None:
-        self.connections.pop(connection, None)
+        self._forget(connection)
         if not self.connections and self._emptied is not None and not self._emptied.done():
             self._emptied.set_result(None)
+
+    def _forget(self, connection: HttpConnection) -> None:
+        self.connections.pop(connection, None)
+        self._unproven.pop(connection, None)
+        self._proven.pop(connection, None)
+
+    def _least_missed(self) -> HttpConnection | None:
+        """The oldest that never asked anything to the end, else the one that has asked nothing for longest."""
+        for some in (self._unproven, self._proven):
+            for connection in some:
+                if connection.is_between_requests():
+                    return connection
+        return None
 
     def flush_soon(self, stream: PushStream) -> None:
         if not self._pushed:
