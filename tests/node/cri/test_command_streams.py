@@ -13,7 +13,8 @@ import pytest
 
 from sampan.api.streams import spdy
 from sampan.node.cri import netns, streaming
-from sampan.node.cri.fifo import FifoReader, FifoWriter
+from sampan.node.cri.fifo import FifoReader, FifoWriter, LateFifoWriter
+from sampan.node.cri.tasks import TaskCommand
 from sampan.node.inbox import Inbox
 from sampan.node.runtime import RuntimeCallError
 
@@ -179,6 +180,78 @@ async def test_closing_a_pipe_ends_whoever_waits_for_it(tmp_path: Path) -> None:
     assert await reading == b""
     writer.close()
     writer.close()
+
+
+class FakeTasks:
+    """What a command asks of the task service when its input ends."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    async def close_stdin(self, container_id: str, exec_id: str) -> None:
+        self.calls.append(f"CloseIO {container_id} {exec_id}")
+
+    def finish_later(self, container_id: str, exec_id: str, *, end_input: bool) -> None:
+        self.calls.append(f"finish {exec_id}")
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The pauses between two looks for a reader, which take no time here."""
+    pauses: list[float] = []
+    sleep = asyncio.sleep
+
+    async def pause(seconds: float) -> None:
+        pauses.extend([seconds] if seconds else [])
+        await sleep(0)
+
+    monkeypatch.setattr("sampan.node.cri.fifo.asyncio.sleep", pause)
+    return pauses
+
+
+async def test_input_waits_for_a_shim_that_opens_it_late(tmp_path: Path, looks: list[float]) -> None:
+    os.mkfifo(tmp_path / "stdin")
+    late = os.open(tmp_path / "stdin", os.O_PATH)
+    tasks = FakeTasks()
+    command = TaskCommand(tasks, "c", "e", {}, LateFifoWriter(tmp_path / "stdin"), tty=False)  # type: ignore[arg-type]
+    (tmp_path / "stdin").unlink()
+    writing = asyncio.create_task(command.write(b"data"))
+    while sum(looks) < 60:
+        assert not writing.done()
+        await asyncio.sleep(0)
+    assert max(looks) <= 0.1
+    shim = FifoReader(Path(f"/proc/self/fd/{late}"))
+    os.close(late)
+    await writing
+    assert await shim.read() == b"data"
+    await command.close_stdin()
+    assert await shim.read() == b""
+    assert tasks.calls == ["CloseIO c e"]
+    shim.close()
+    with pytest.raises(BrokenPipeError):
+        await command.write(b"more")
+    await command.close()
+
+
+@pytest.mark.parametrize("ended_by", ["cancel", "close"])
+async def test_the_inputs_end_is_told_even_if_no_shim_ever_opens_it(
+    tmp_path: Path, looks: list[float], ended_by: str
+) -> None:
+    os.mkfifo(tmp_path / "stdin")
+    tasks = FakeTasks()
+    command = TaskCommand(tasks, "c", "e", {}, LateFifoWriter(tmp_path / "stdin"), tty=False)  # type: ignore[arg-type]
+    ending = asyncio.create_task(command.close_stdin())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert looks
+    assert not ending.done()
+    if ended_by == "cancel":
+        ending.cancel()
+    else:
+        await command.close()
+    with pytest.raises((BrokenPipeError, asyncio.CancelledError)):
+        await ending
+    assert "CloseIO c e" in tasks.calls
 
 
 async def test_an_inbox_is_full_at_its_bound_and_drops_what_nobody_wants() -> None:

@@ -7,10 +7,12 @@ program it talks to.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from pathlib import Path
 
 _BLOCK_BYTES = 64 << 10
+_FIRST_LOOK_SECONDS, _LAST_LOOK_SECONDS = 0.001, 0.1
 
 
 class _End:
@@ -86,3 +88,41 @@ class FifoWriter(_End):
         finally:
             if self._fd >= 0:
                 loop.remove_writer(self._fd)
+
+
+class LateFifoWriter:
+    """A writing end for a pipe whose reader is still to come; the path may be removed once this is made.
+
+    There is no news of a reader that opens a pipe, so it is looked for: often at first, ten times a second in the end.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        self._writer: FifoWriter | None = None
+
+    async def write(self, data: bytes) -> None:
+        """All of it, once there is a reader. Raises BrokenPipeError when the reader has gone, also after ``close``."""
+        await (await self.opened()).write(data)
+
+    async def opened(self) -> FifoWriter:
+        """Waits until the pipe has a reader. Raises BrokenPipeError after ``close``."""
+        seconds = _FIRST_LOOK_SECONDS
+        while self._writer is None:
+            if self._handle < 0:
+                raise BrokenPipeError
+            try:
+                self._writer = FifoWriter(Path(f"/proc/self/fd/{self._handle}"))
+            except OSError as error:
+                if error.errno != errno.ENXIO:
+                    raise
+                await asyncio.sleep(seconds)
+                seconds = min(2 * seconds, _LAST_LOOK_SECONDS)
+        return self._writer
+
+    def close(self) -> None:
+        """Closing again is harmless."""
+        handle, self._handle = self._handle, -1
+        if handle >= 0:
+            os.close(handle)
+        if self._writer is not None:
+            self._writer.close()

@@ -23,7 +23,7 @@ from google.protobuf import empty_pb2
 from sampan.client.tasks import cancel_and_wait, detach
 from sampan.node import runtime
 from sampan.node.cri import rpc
-from sampan.node.cri.fifo import FifoReader, FifoWriter
+from sampan.node.cri.fifo import FifoReader, FifoWriter, LateFifoWriter
 from sampan.node.cri.pb import tasks_pb2 as pb
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,6 @@ _PROCESS_TYPE = "types.containerd.io/opencontainers/runtime-spec/1/Process"
 _TERM = "TERM=xterm"
 #: how long an exit is asked for again while containerd restarts; the command itself goes on in the shim
 _RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 2.0, 5.0, 5.0, 10.0)
-_OPEN_SECONDS = (0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
 
 
 class TaskService:
@@ -65,18 +64,20 @@ class TaskService:
         request.spec.type_url, request.spec.value = _PROCESS_TYPE, orjson.dumps(spec)
         try:
             outputs = {name: FifoReader(path) for name, path in pipes.items() if name != "stdin"}
+            input_pipe = LateFifoWriter(pipes["stdin"]) if stdin else None
             try:
                 await self.call("Exec", request, empty_pb2.Empty)
-                stdin_pipe = await self._start(container_id, exec_id, pipes.get("stdin"))
+                await self._start(container_id, exec_id)
             except BaseException:
-                for output in outputs.values():
-                    output.close()
+                for end in (*outputs.values(), input_pipe):
+                    if end is not None:
+                        end.close()
                 raise
         finally:
-            shutil.rmtree(folder, ignore_errors=True)  # both sides have opened what they need
-        return TaskCommand(self, container_id, exec_id, outputs, stdin_pipe, tty=tty)
+            shutil.rmtree(folder, ignore_errors=True)  # both sides hold what they need
+        return TaskCommand(self, container_id, exec_id, outputs, input_pipe, tty=tty)
 
-    async def _start(self, container_id: str, exec_id: str, stdin: Path | None) -> FifoWriter | None:
+    async def _start(self, container_id: str, exec_id: str) -> None:
         request = pb.StartRequest(container_id=container_id, exec_id=exec_id)
         try:
             await self.call("Start", request, pb.StartResponse, 120)
@@ -87,7 +88,6 @@ class TaskService:
         except BaseException:  # cancelled: the command may run, and is let go
             self.finish_later(container_id, exec_id, end_input=True)
             raise
-        return await _open_stdin(stdin) if stdin is not None else None
 
     def _clear_once(self) -> None:
         """Pipes of agents that were killed go with the first command of the next."""
@@ -178,16 +178,6 @@ class TaskService:
         await cancel_and_wait(*self._leftovers)
 
 
-async def _open_stdin(path: Path) -> FifoWriter | None:
-    """None when the shim reads no input. It opens its end a moment after it has answered."""
-    for seconds in _OPEN_SECONDS:
-        try:
-            return FifoWriter(path)
-        except OSError:
-            await asyncio.sleep(seconds)
-    return None
-
-
 def _make_pipes(folder: Path, *, stdin: bool, stdout: bool, stderr: bool) -> dict[str, Path]:
     folder.mkdir(mode=0o700, parents=True)
     wanted = {"stdin": stdin, "stdout": stdout, "stderr": stderr}
@@ -206,7 +196,7 @@ class TaskCommand:
         container_id: str,
         exec_id: str,
         outputs: dict[str, FifoReader],
-        stdin: FifoWriter | None,
+        stdin: LateFifoWriter | None,
         *,
         tty: bool,
     ) -> None:
@@ -226,8 +216,11 @@ class TaskCommand:
     async def close_stdin(self) -> None:
         if self._tty or self._stdin is None:
             return  # a terminal's input has no end; its program is told by the client's keys
-        self._stdin.close()
-        await self._service.close_stdin(self._container_id, self._exec_id)
+        try:
+            await self._stdin.opened()  # the shim waits for both ends: it sees an end only of what it has seen begin
+        finally:
+            self._stdin.close()
+            await self._service.close_stdin(self._container_id, self._exec_id)
 
     async def resize(self, width: int, height: int) -> None:
         await self._service.resize(self._container_id, self._exec_id, width, height)
