@@ -467,17 +467,38 @@ async def test_an_end_that_meets_a_full_disk_is_tried_again(tmp_path: Path, monk
     await store.close()
 
 
-async def test_files_of_older_versions_are_opened_and_read(tmp_path: Path) -> None:
-    (tmp_path / "s").mkdir()
-    old = sqlite3.connect(tmp_path / "s" / "state.db", isolation_level=None)
+def write_old_file(file: Path, rows: list[tuple[int, str, int, int, bytes | None]]) -> None:
+    file.parent.mkdir()
+    old = sqlite3.connect(file, isolation_level=None)
     old.execute("PRAGMA journal_mode = WAL")
     old.executescript(FIRST_VERSION)
-    rows = [(1, "/a", 1, 0, b"1"), (2, "/b", 2, 0, b"2"), (3, "/a", 1, 1, b"3"), (4, "/b", 0, 2, None)]
+    old.execute("BEGIN")
     for revision, key, created, previous, value in rows:
         crc = zlib.crc32(value, zlib.crc32(key.encode())) if value is not None else 0
         old.execute("INSERT INTO log VALUES (?, ?, ?, ?, 7, ?, ?)", (revision, key, created, previous, crc, value))
-    old.execute("INSERT INTO current VALUES ('/a', 3)")
+        old.execute("INSERT OR REPLACE INTO current VALUES (?, ?)", (key, revision))
+    old.execute("COMMIT")
     old.close()
+
+
+def damage_a_leaf(file: Path, name: str) -> None:
+    """The first leaf page of a table or index with more than one, read from the interior page that is its root."""
+    with sqlite3.connect(file) as database:
+        (root,) = database.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (name,)).fetchone()
+        (size,) = database.execute("PRAGMA page_size").fetchone()
+    database.close()
+    content = bytearray(file.read_bytes())
+    start = (root - 1) * size
+    assert content[start] in (2, 5), "an interior page"
+    cell = start + int.from_bytes(content[start + 12 : start + 14], "big")
+    leaf = int.from_bytes(content[cell : cell + 4], "big")
+    content[(leaf - 1) * size : leaf * size] = b"\xff" * size
+    file.write_bytes(content)
+
+
+async def test_files_of_older_versions_are_opened_and_read(tmp_path: Path) -> None:
+    rows = [(1, "/a", 1, 0, b"1"), (2, "/b", 2, 0, b"2"), (3, "/a", 1, 1, b"3"), (4, "/b", 0, 2, None)]
+    write_old_file(tmp_path / "s" / "state.db", rows)
     for _ in range(2):
         store = await open_store(tmp_path)
         entry = (await store.range("/")).entries[0]
@@ -491,6 +512,47 @@ async def test_files_of_older_versions_are_opened_and_read(tmp_path: Path) -> No
     await store.compact(4)
     assert [(e.key, e.value) for e in (await store.range("/", revision=4)).entries] == [("/a", b"3")]
     await store.close()
+
+
+@pytest.mark.parametrize("damaged", ["log_key", "current"])
+async def test_an_old_file_whose_index_is_damaged_is_opened_without_loss(tmp_path: Path, damaged: str) -> None:
+    file = tmp_path / "s" / "state.db"
+    write_old_file(file, [(n, f"/registry/a/key-{n:04}", n, 0, b"%d" % n) for n in range(1, 601)])
+    damage_a_leaf(file, damaged)
+    for _ in range(2):
+        store = await open_store(tmp_path)
+        assert [entry.value for entry in (await store.range("/")).entries] == [b"%d" % n for n in range(1, 601)]
+        assert len((await store.range("/", revision=300)).entries) == 300
+        await store.commit("/registry/a/key-0001", None, b"1")
+        await store.close()
+
+
+async def test_a_damaged_index_of_keys_is_made_anew_at_the_start(tmp_path: Path) -> None:
+    file = tmp_path / "s" / "state.db"
+    store = await open_store(tmp_path)
+    await asyncio.gather(*(store.commit(f"/registry/a/key-{n:04}", 0, b"%d" % n) for n in range(600)))
+    await store.commit("/registry/a/key-0599", None, None)
+    await store.commit("/t", 0, b"t", ttl_seconds=60)
+    await store.close()
+    damage_a_leaf(file, "keys")
+    for _ in range(2):
+        store = await open_store(tmp_path)
+        entries = (await store.range("/registry/")).entries
+        assert [entry.value for entry in entries] == [b"%d" % n for n in range(599)]
+        assert len((await store.range("/", revision=300)).entries) == 300
+        assert len(store._expiries) == 1
+        await store.commit("/registry/a/key-0001", None, b"1")
+        await store.close()
+
+
+async def test_a_store_of_another_directory_is_refused_as_it_was_found(tmp_path: Path) -> None:
+    file = tmp_path / "s" / "state.db"
+    write_old_file(file, [(1, "/a", 1, 0, b"1")])
+    (file.parent / "store.id").write_text("another-store")
+    before = file.read_bytes()
+    with pytest.raises(StoreForeign, match="an-old-store"):
+        await open_store(tmp_path)
+    assert file.read_bytes() == before
 
 
 async def test_batches_of_any_size_and_form_are_written_whole(tmp_path: Path) -> None:

@@ -14,9 +14,10 @@ every query looks at both.
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
@@ -29,12 +30,14 @@ from sampan.store.sqlite.files import StoreCorrupt, StoreForeign
 from sampan.store.sqlite.history import History
 from sampan.store.sqlite.rows import CACHE_KIB, ENTRY, Row, entry_of, mapped
 
+log = logging.getLogger(__name__)
+
 _APPLICATION_ID = 0x53414D50  # "SAMP"
 _SCHEMA_VERSION = 3
 _KEYS = """
 CREATE TABLE keys (key TEXT NOT NULL, revision INTEGER NOT NULL, created INTEGER NOT NULL,
     PRIMARY KEY (key, revision)) WITHOUT ROWID;
-INSERT INTO meta VALUES ('indexed', 0);
+INSERT OR REPLACE INTO meta VALUES ('indexed', 0);
 """
 _SCHEMA = f"""
 BEGIN IMMEDIATE;
@@ -47,15 +50,17 @@ INSERT INTO meta VALUES ('revision', 0), ('compact', 0), ('compact_ms', 0);
 {_KEYS}
 """  # noqa: S608  # constants only
 _BRING_FORWARD = """
-INSERT INTO keys SELECT key, revision, created FROM log
+INSERT INTO keys SELECT key, revision, created FROM log NOT INDEXED
     WHERE revision > (SELECT value FROM meta WHERE name = 'indexed') ORDER BY key, revision;
-UPDATE meta SET value = max(value, (SELECT coalesce(max(revision), 0) FROM log)) WHERE name = 'indexed';
+UPDATE meta SET value = max(value, (SELECT coalesce(max(revision), 0) FROM log NOT INDEXED)) WHERE name = 'indexed';
 """
 #: what makes a file of the version before into one of each version
 _MIGRATIONS = {
     2: "ALTER TABLE log ADD COLUMN expires_ms INTEGER;",
-    3: f"{_KEYS} {_BRING_FORWARD} DROP INDEX log_key; DROP TABLE current;",
+    3: f"{_KEYS} {_BRING_FORWARD}",
 }
+#: and what each version has no more. All of it can be made from ``log``, so it may be damaged.
+_DROPPED = {3: {"log_key": "INDEX", "current": "TABLE"}}
 #: Up to so many rows have a statement of their own, which stays compiled; SQLite keeps what was last bound to each,
 #: so they take no more than so many bytes of values either.
 _PLAIN_ROWS = 32
@@ -80,6 +85,10 @@ _FORGET = (
 )
 
 
+def _is_corrupt(error: sqlite3.Error) -> bool:
+    return getattr(error, "sqlite_errorname", "").startswith("SQLITE_CORRUPT")
+
+
 @dataclass(frozen=True, slots=True)
 class Loaded:
     entries: list[tuple[str, Entry]]
@@ -90,7 +99,8 @@ class Loaded:
 
 
 class Database:
-    def __init__(self, path: Path, identity: str, *, new: bool) -> None:
+    def __init__(self, path: Path, identity: str, *, new: bool, check: Callable[[str], None] | None = None) -> None:
+        """``check`` is given the identity of a store that is there, before anything in it is changed. It may raise."""
         self.path = path
         self._history: History | None = None
         try:
@@ -106,7 +116,7 @@ class Database:
         except (sqlite3.Error, OSError) as error:
             raise StoreUnavailable(f"cannot open {path}: {error}") from error
         try:
-            self.identity = self._open(identity, new)
+            self.identity = self._open(identity, new, check)
             self._history = History(path)
         except sqlite3.Error as error:
             self.close()
@@ -123,7 +133,7 @@ class Database:
         assert self._history is not None
         return self._history
 
-    def _open(self, identity: str, new: bool) -> str:
+    def _open(self, identity: str, new: bool, check: Callable[[str], None] | None) -> str:
         run = self._writer.execute
         if not new and self._pragma("application_id") != _APPLICATION_ID:
             # A crash between creating the file and its schema leaves no table; nothing was ever acknowledged.
@@ -132,6 +142,8 @@ class Database:
             new = True
         if not new and self._pragma("user_version") > _SCHEMA_VERSION:
             raise StoreForeign(f"{self.path} was written by a newer version of Sampan")
+        if not new and check:
+            check(self._identity())
         run("PRAGMA journal_mode = WAL")
         run("PRAGMA synchronous = FULL")
         run("PRAGMA wal_autocheckpoint = 0")  # the writer decides when
@@ -143,12 +155,29 @@ class Database:
             self._writer.executescript(_SCHEMA)
             run("INSERT INTO meta VALUES ('identity', ?)", (identity,))
             run("COMMIT")
-        found: str = run("SELECT value FROM meta WHERE name = 'identity'").fetchone()[0]
-        return found
+        return self._identity()
+
+    def _identity(self) -> str:
+        found = self._writer.execute("SELECT value FROM meta WHERE name = 'identity'").fetchone()
+        if found is None:
+            raise StoreCorrupt(f"{self.path} does not say which store it is")
+        return str(found[0])
 
     def _migrate(self, found: int) -> None:
         for version in range(found + 1, _SCHEMA_VERSION + 1):
-            self._run_script(f"{_MIGRATIONS[version]} PRAGMA user_version = {version};")
+            self._replace(_DROPPED.get(version, {}), f"{_MIGRATIONS[version]} PRAGMA user_version = {version};")
+
+    def _replace(self, dropped: Mapping[str, str], sql: str) -> None:
+        """Drops tables and indexes, and does the rest, all or nothing. What is too damaged to be dropped is struck off
+        the schema: the room it takes is lost."""
+        drop = "".join(f"DROP {kind} {name};" for name, kind in dropped.items())
+        try:
+            self._run_script(drop + sql)
+        except sqlite3.DatabaseError as error:
+            if not dropped or not _is_corrupt(error):
+                raise
+            strike = "".join(f"DELETE FROM sqlite_master WHERE tbl_name = '{n}' OR name = '{n}';" for n in dropped)  # noqa: S608  # constants only
+            self._run_script(f"PRAGMA writable_schema = ON; {strike} PRAGMA writable_schema = RESET; {sql}")
 
     def _run_script(self, sql: str) -> None:
         """All of it or nothing."""
@@ -157,6 +186,7 @@ class Database:
         except BaseException:
             if self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")
+            self._writer.execute("PRAGMA writable_schema = OFF")
             raise
 
     def _pragma(self, name: str) -> int:
@@ -171,7 +201,14 @@ class Database:
         with mapped(f"cannot read {self.path}"):
             meta = dict(run("SELECT name, value FROM meta"))
             last, last_ms = run("SELECT revision, at_ms FROM log ORDER BY revision DESC LIMIT 1").fetchone() or (0, 0)
-            entries, expiries = self._load_entries()
+            try:
+                entries, expiries = self._load_entries()
+            except sqlite3.DatabaseError as error:
+                if not _is_corrupt(error):
+                    raise
+                log.warning("the index of keys of %s is damaged; it is made anew: %s", self.path, error)
+                self._replace({"keys": "TABLE"}, f"{_KEYS} {_BRING_FORWARD}")
+                entries, expiries = self._load_entries()
         return Loaded(
             entries,
             revision=max(last, int(meta["compact"]), int(meta["revision"])),

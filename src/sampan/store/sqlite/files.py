@@ -79,10 +79,14 @@ class StoreDirectory:
         self._marked = bool(marked)
         self.identity = marked or str(uuid.uuid4())
 
-    def confirm(self, identity: str) -> None:
-        """Compares with what the database says, and writes the marker once the database is there."""
+    def check(self, identity: str) -> None:
+        """Whether a database that says this of itself belongs here."""
         if self._marked and identity != self.identity:
             raise StoreForeign(f"{self.database} belongs to another store directory ({identity})")
+
+    def confirm(self, identity: str) -> None:
+        """Writes the marker once the database is there."""
+        self.check(identity)
         os.pwrite(self._lock, identity.encode(), 0)
         os.fsync(self._lock)
 

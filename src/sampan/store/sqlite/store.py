@@ -62,7 +62,7 @@ class _Opened:
 def _open(path: Path, create: bool) -> _Opened:
     directory = StoreDirectory(path, create=create)
     try:
-        database = Database(directory.database, directory.identity, new=directory.new)
+        database = Database(directory.database, directory.identity, new=directory.new, check=directory.check)
         try:
             directory.confirm(database.identity)
             return _Opened(directory, database, database.load())
