@@ -156,17 +156,20 @@ async def _pieces(view: View, entries: Sequence[Versioned], warn: Callable[[str]
 
 
 def _join(view: View, entries: Sequence[Versioned], warn: Callable[[str], None]) -> bytes:
-    item = view.item
-    try:
-        return b",".join([item(entry.value, entry.revision) for entry in entries])  # type: ignore[arg-type]  # see below
-    except (EntryDamaged, TypeError):  # or None: of a dry run, or damaged
-        found = []
-        for entry in entries:
-            try:
-                found.append(item(_value(view, entry), entry.revision))
-            except EntryDamaged as error:
-                warn(f"left out, for its stored value is damaged: {error.key.removeprefix('/registry/')}")
-        return b",".join(found)
+    # Views of the stored values, copied once into the whole: a copy of each first takes five times as long.
+    skipped = view.storage.head_length
+    parts: list[bytes | memoryview] = []
+    begin = b'{"metadata":{"resourceVersion":"%d",'
+    for entry in entries:
+        try:
+            value = _value(view, entry)
+        except EntryDamaged as error:
+            warn(f"left out, for its stored value is damaged: {error.key.removeprefix('/registry/')}")
+            continue
+        parts.append(begin % entry.revision)
+        parts.append(memoryview(value)[skipped:])
+        begin = b',{"metadata":{"resourceVersion":"%d",'
+    return b"".join(parts)
 
 
 def _value(view: View, entry: Versioned) -> bytes:

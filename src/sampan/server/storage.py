@@ -266,10 +266,6 @@ class View:
         """The JSON of an object from its stored form. Only of a spliced view."""
         return b'%s%d",%s' % (self._versioned_head, revision, value[self.storage.head_length :])
 
-    def item(self, value: bytes, revision: int) -> bytes:
-        """The same as an item of a list: without kind and apiVersion, which the list has."""
-        return b'{"metadata":{"resourceVersion":"%d",%s' % (revision, value[self.storage.head_length :])
-
     async def readable(self, item: HasObject) -> Obj:
         """The object in this version, to be read only: it may be the cache's own."""
         if self.kind is self.storage.kind:
