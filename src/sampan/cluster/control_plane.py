@@ -22,6 +22,7 @@ from sampan.controllers.context import ControllersConfig
 from sampan.controllers.manager import run_controllers
 from sampan.server.app import Server
 from sampan.server.config import ServerConfig
+from sampan.server.http import raise_descriptor_limit
 
 log = logging.getLogger(__name__)
 
@@ -96,6 +97,7 @@ def run(instance: Instance) -> None:
     """Blocks until told to stop."""
     log_to_stderr()
     footprint.start_quickly()
+    raise_descriptor_limit()
     uvloop.run(serve(instance))
 
 

@@ -12,6 +12,7 @@ import uvloop
 
 from sampan.server.app import Server
 from sampan.server.config import ServerConfig
+from sampan.server.http import raise_descriptor_limit
 
 log = logging.getLogger(__name__)
 
@@ -64,4 +65,5 @@ def _reload(server: Server) -> None:
 
 def run_server(config: ServerConfig) -> None:
     """Blocks until the server has stopped."""
+    raise_descriptor_limit()
     uvloop.run(serve(config))

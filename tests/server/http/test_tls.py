@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import resource
 import shutil
+import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import uvloop
 
-from sampan.server.http import HttpServer, Limits, TlsFiles
+from sampan.server.http import HttpServer, Limits, TlsFiles, raise_descriptor_limit
 from sampan.server.request import Request, Response
 
 from .pki import issue
@@ -141,6 +144,60 @@ async def test_a_handshake_that_is_not_finished_in_time_is_cut_off(
         writer.close()
     assert not caplog.records
     await server.close(1.0)
+
+
+def _descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def _by_uvloop(main: Callable[[], Coroutine[None, None, None]]) -> None:
+    uvloop.run(main())
+
+
+def _by_asyncio(main: Callable[[], Coroutine[None, None, None]]) -> None:
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("run", [_by_uvloop, _by_asyncio])
+def test_strangers_who_connect_and_say_nothing_are_bounded(
+    tmp_path: Path, run: Callable[[Callable[[], Coroutine[None, None, None]]], None]
+) -> None:
+    issue(tmp_path, "server", issue(tmp_path, "ca"))
+    files = TlsFiles(tmp_path / "server.crt", tmp_path / "server.key", None)
+
+    async def flood() -> None:
+        server = HttpServer(whose, files.context, limits=Limits(handshakes=20))
+        served = Served(tmp_path, files, (await server.start("127.0.0.1", 0))[1])
+        before = _descriptors()
+        silent = []
+        for _ in range(200):
+            stranger = socket.socket()
+            stranger.setblocking(False)
+            stranger.connect_ex(("127.0.0.1", served.port))
+            silent.append(stranger)
+        assert (await served.ask()).endswith(b"none")  # accepted behind all of them
+        assert server.handshakes is not None
+        assert 0 < len(server.handshakes) <= 20
+        assert _descriptors() - before - len(silent) <= 20 + 32 + 2
+        await server.close(1.0)
+        assert not len(server.handshakes)
+        for stranger in silent:
+            stranger.close()
+
+    run(flood)
+
+
+def test_a_server_opens_as_many_descriptors_as_it_may() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (1024, hard))
+        raise_descriptor_limit()
+        found, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        assert found == hard or found >= 131_072
+        limits = Limits()
+        assert limits.connections + limits.handshakes < found
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 async def test_a_broken_handshake_is_nothing_to_log(served: Served, caplog: pytest.LogCaptureFixture) -> None:

@@ -14,11 +14,29 @@ MAX_BODY_BYTES = 3 * 1024 * 1024
 _RESERVED_DESCRIPTORS = 256
 
 
-def _connections_of_this_process() -> int:
+#: as many as are of use
+_MAX_DESCRIPTORS = 131_072
+
+
+def raise_descriptor_limit() -> None:
+    """Lets this process open as many descriptors as it may give itself. To be called before ``Limits`` are made."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MAX_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MAX_DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _descriptors_for_clients() -> int:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY:
-        return 65_536
-    return max(64, min(65_536, soft - _RESERVED_DESCRIPTORS))
+    return (_MAX_DESCRIPTORS if soft == resource.RLIM_INFINITY else soft) - _RESERVED_DESCRIPTORS
+
+
+def _connections_of_this_process() -> int:
+    return max(64, min(65_536, _descriptors_for_clients() * 3 // 4))
+
+
+def _handshakes_of_this_process() -> int:
+    return max(16, min(4096, _descriptors_for_clients() // 4))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,9 +94,11 @@ class Limits:
 
     # -- the whole
     connections: int = field(default_factory=_connections_of_this_process)
+    #: TLS connections that are not established yet, beyond those
+    handshakes: int = field(default_factory=_handshakes_of_this_process)
     backlog: int = 1024
     #: how often the times above are looked at
     tick_seconds: float = 1.0
 
 
-__all__ = ["MAX_BODY_BYTES", "Limits"]
+__all__ = ["MAX_BODY_BYTES", "Limits", "raise_descriptor_limit"]

@@ -19,6 +19,7 @@ from sampan.api.clock import Clock, SystemClock
 from sampan.server.errors import status_response
 from sampan.server.http.answers import Compressed, date_line
 from sampan.server.http.connection import HttpConnection
+from sampan.server.http.handshakes import TlsListener
 from sampan.server.http.heads import HeadMemo, HeadParser
 from sampan.server.http.limits import Limits
 from sampan.server.http.streams import PushStream
@@ -79,6 +80,8 @@ class HttpServer:
         self._handle = cast(Handler, getattr(handler, "handle", handler))
         self._ssl = ssl_context
         self._clock = clock or SystemClock()
+        #: listens where TLS is spoken, ``_listener`` where it is not
+        self.handshakes: TlsListener | None = None
         self._listener: asyncio.Server | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._pushed: deque[PushStream] = deque()
@@ -89,19 +92,18 @@ class HttpServer:
     async def start(self, host: str, port: int) -> tuple[str, int]:
         self.loop = loop = asyncio.get_running_loop()
         self._tick()
-        tls = self._ssl
-        self._listener = await loop.create_server(
-            lambda: HttpConnection(self),
-            host,
-            port,
-            ssl=tls,
-            backlog=self.limits.backlog,
-            ssl_handshake_timeout=self.limits.handshake_seconds if tls is not None else None,
-            ssl_shutdown_timeout=self.limits.linger_seconds if tls is not None else None,
-        )
-        for listening in self._listener.sockets:
+        if self._ssl is not None:
+            self.handshakes = TlsListener(self._ssl, self.limits, lambda: HttpConnection(self))
+            await self.handshakes.start(host, port)
+            sockets = self.handshakes.sockets
+        else:
+            self._listener = await loop.create_server(
+                lambda: HttpConnection(self), host, port, backlog=self.limits.backlog
+            )
+            sockets = list(self._listener.sockets)
+        for listening in sockets:
             _find_dead_peers(listening)
-        bound: tuple[str, int] = self._listener.sockets[0].getsockname()[:2]
+        bound: tuple[str, int] = sockets[0].getsockname()[:2]
         return bound
 
     def stop_listening(self) -> None:
@@ -109,6 +111,8 @@ class HttpServer:
         self.draining = True
         if self._listener is not None:
             self._listener.close()
+        if self.handshakes is not None:
+            self.handshakes.close()
         for connection in list(self.connections):
             if connection.is_between_requests():
                 connection.close()
@@ -154,6 +158,8 @@ class HttpServer:
 
     def joined(self, connection: HttpConnection) -> None:
         """Takes a new connection in. When there are too many, one that has no request under way makes room."""
+        if self.handshakes is not None:
+            self.handshakes.established(connection)
         if len(self.connections) >= self.limits.connections:
             other = self._least_missed()
             if other is None:
