@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
 import pytest
 
 from sampan.api import schema
+from sampan.api.clock import FixedClock
 from sampan.api.kind import Kind
 from sampan.api.registry import registry
 from sampan.api.resources import CONFIG_MAPS
 from sampan.api.types import Obj
 from sampan.server.storage import ResourceStorage
-from sampan.server.surface import Surface
+from sampan.server.surface import Surface, Surfaces
 from sampan.store.memory import MemoryStore
 from sampan.store.protocol import StoreUnavailable
 
@@ -70,6 +72,21 @@ async def test_a_kind_that_goes_ends_its_watches(api: Any) -> None:
     await serve(api)
     assert [event async for event in watch] == []
     assert (await api("GET", BOATS)).status == 404
+
+
+async def test_what_was_stored_before_its_kind_had_a_time_to_live_gets_one_at_the_start() -> None:
+    clock = FixedClock(datetime(2026, 1, 1, tzinfo=UTC))
+    store = MemoryStore(clock=clock)
+    old = b'{"metadata":{"name":"a","namespace":"default","uid":"1"}}'
+    for key in ("core/events/default/a", "core/configmaps/default/a"):
+        await store.commit(f"/registry/{key}", 0, old)
+    surfaces = Surfaces(Surface.build(registry(), store))
+    await surfaces.start()
+    clock.set(clock.now() + timedelta(seconds=3601))
+    await store.expire()
+    assert [entry.key for entry in (await store.range("/")).entries] == ["/registry/core/configmaps/default/a"]
+    surfaces.close()
+    await store.close()
 
 
 async def test_custom_resources_take_no_strategic_merge(api: Any) -> None:

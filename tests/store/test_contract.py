@@ -238,6 +238,20 @@ async def test_what_was_deleted_and_made_again_does_not_inherit_the_end(store: A
     assert await keys(store) == ["/a"]
 
 
+async def test_what_was_written_without_a_time_to_live_can_be_given_one(store: Any, clock: Any) -> None:
+    await asyncio.gather(*(store.commit(f"/a/{n}", 0, b"1") for n in range(1100)))
+    await store.commit("/a/short", 0, b"1", ttl_seconds=5)
+    await store.commit("/b/other", 0, b"1")
+    await store.limit_life("/a/", 10)
+    await store.commit("/a/7", None, b"written again")
+    later(clock, 9.999)
+    await store.expire()
+    assert len(await keys(store)) == 1101
+    later(clock, 1)
+    await store.expire()
+    assert await keys(store) == ["/a/7", "/b/other"]
+
+
 async def test_a_time_to_live_ends_by_itself(store: Any, clock: Any) -> None:
     ended = asyncio.Event()
     store.add_listener("/", lambda change: ended.set() if change.entry is None else None)

@@ -82,6 +82,12 @@ class ResourceStorage:
         """Of all objects, or of those in one namespace."""
         return f"{self.prefix}{namespace}/" if namespace and self.kind.namespaced else self.prefix
 
+    async def start(self) -> None:
+        """Fills the cache; what was stored before its kind had a time to live gets one. Raises StoreError."""
+        await self.cache.start()
+        if self.kind.ttl_seconds is not None:
+            await self.store.limit_life(self.prefix, self.kind.ttl_seconds)
+
     # The stored form
 
     def encode(self, obj: Obj) -> bytes:

@@ -157,7 +157,7 @@ class Surfaces:
         """Fills the caches; after it everything a surface has answers at once. Raises StoreError."""
         async with asyncio.TaskGroup() as group:
             for storage in self.current.storages():
-                group.create_task(storage.cache.start(), name=f"cache {storage.prefix}")
+                group.create_task(storage.start(), name=f"cache {storage.prefix}")
 
     async def replace(self, make: Callable[[Surface], Surface]) -> None:
         """Serves ``make(the present surface)`` from now on; one replacement at a time.
@@ -173,7 +173,7 @@ class Surfaces:
             try:
                 async with asyncio.TaskGroup() as group:
                     for storage in new:
-                        group.create_task(storage.cache.start(), name=f"cache {storage.prefix}")
+                        group.create_task(storage.start(), name=f"cache {storage.prefix}")
             except BaseException:
                 for storage in new:
                     storage.cache.close()

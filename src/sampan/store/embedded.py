@@ -12,7 +12,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 
-from sampan.store.expiry import Expiries, ExpiryTimer
+from sampan.store.expiry import Expiries, ExpiryTimer, end_of
 from sampan.store.protocol import (
     Change,
     Compacted,
@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 #: directories (namespaces of resources) whose listeners are remembered
 _ROUTES = 4096
+#: of many entries, so many are looked at in one turn of the loop
+_PAGE = 1000
 
 
 def check_commit(key: str, expected: int | None, delete: bool, actual: int) -> None:
@@ -202,6 +204,17 @@ class EmbeddedStore(ABC):
 
     def _record(self, change: Change) -> None:  # noqa: B027  # optional: only stores without a log keep changes
         """Keeps the change, without its note, for history."""
+
+    async def limit_life(self, prefix: str, ttl_seconds: float) -> None:
+        at_ms = end_of(self._now_ms(), ttl_seconds)
+        page = self._entries.values(prefix, None, _PAGE)
+        while page:
+            for entry in page:
+                if entry.key not in self._expiries:
+                    self._expiries.set(entry.key, at_ms)
+            self._expiry_timer.arm()
+            await asyncio.sleep(0)
+            page = self._entries.values(prefix, page[-1].key, _PAGE)
 
     async def expire(self) -> None:
         """Deletes what has ended by now. The store's own timer does so too."""

@@ -52,6 +52,9 @@ class Expiries:
     def __len__(self) -> int:
         return len(self._ends)
 
+    def __contains__(self, key: str) -> bool:
+        return key in self._ends
+
     def set(self, key: str, at_ms: int) -> None:
         """``at_ms`` 0: the key has no end."""
         tick = -(-at_ms // _TICK_MS)

@@ -190,6 +190,13 @@ class Store(Protocol):
         """
         ...
 
+    async def limit_life(self, prefix: str, ttl_seconds: float) -> None:
+        """Has entries under ``prefix`` that were written without a time to live end so long from now.
+
+        Nothing is written for it: it holds until the store is closed.
+        """
+        ...
+
     async def compact(self, revision: int) -> None:
         """Forgets history before ``revision``: the state at ``revision`` and later stays readable."""
         ...
