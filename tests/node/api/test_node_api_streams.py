@@ -13,7 +13,7 @@ import pytest
 import uvloop
 
 from sampan.api.streams import spdy, websocket
-from sampan.node.api.remote import peer
+from sampan.node.api.remote import peer, ports
 from sampan.node.api.remote.channelpeer import ChannelPeer
 from sampan.node.api.remote.spdypeer import SpdyPeer
 from sampan.node.api.streams import reset
@@ -464,3 +464,13 @@ async def test_upgrades_that_cannot_be_are_refused(
 ) -> None:
     asked = {**SPDY, "Connection": "Upgrade, close", **headers}
     assert await running.request("/exec/ns/web/c?command=ls&output=1", "POST", **asked) == (status, text)
+
+
+async def test_a_timer_that_ends_takes_no_newer_one_of_its_request_with_it() -> None:
+    old, new = (asyncio.ensure_future(asyncio.sleep(0)) for _ in range(2))
+    timers: dict[str, asyncio.Task[None]] = {"7": new}
+    ports._forget(timers, "7", old)
+    assert timers == {"7": new}
+    ports._forget(timers, "7", new)
+    assert timers == {}
+    await asyncio.gather(old, new)

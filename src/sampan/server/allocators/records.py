@@ -149,5 +149,5 @@ class Records:
     def _owner(self, entry: Entry) -> Owner | None:
         try:
             return self._form.read(self._storage.decode(entry.value, entry.revision))[0]
-        except Exception:
+        except Exception:  # anybody may write such an object, in any shape: then it is nobody's that we know
             return None

@@ -40,6 +40,7 @@ class Wire(asyncio.BufferedProtocol):
         self.data_received(bytes(self._read_buffer[:nbytes]))
 
     def data_received(self, data: bytes) -> None:
+        """What has come, to be taken at once. Connections override it: there is none without a protocol."""
         raise NotImplementedError
 
     def find_peer(self) -> str:

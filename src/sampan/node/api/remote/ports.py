@@ -10,6 +10,7 @@ import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from aiohttp import web
 
@@ -122,8 +123,9 @@ async def _pair_streams(peer: SpdyPeer, forwarding: Forwarding) -> None:
                 other = waiting.pop(request_id, None)
                 if other is None:
                     waiting[request_id] = stream
-                    timers[request_id] = group.create_task(forget_lonely(request_id, stream), name="lonely stream")
-                    timers[request_id].add_done_callback(lambda _, key=request_id: timers.pop(key, None))  # type: ignore[misc] # bound now
+                    timer = group.create_task(forget_lonely(request_id, stream), name="lonely stream")
+                    timers[request_id] = timer
+                    timer.add_done_callback(partial(_forget, timers, request_id))
                     continue
                 if request_id in timers:
                     timers[request_id].cancel()
@@ -202,3 +204,9 @@ async def _join(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, data
     finally:
         sending.cancel()
         await asyncio.wait((sending,))
+
+
+def _forget(timers: dict[str, asyncio.Task[None]], request_id: str, timer: asyncio.Task[None]) -> None:
+    """A timer that ended; the id may have come again meanwhile, and then has another."""
+    if timers.get(request_id) is timer:
+        del timers[request_id]
