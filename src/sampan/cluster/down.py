@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import shutil
 import signal
 from pathlib import Path
@@ -58,20 +57,16 @@ async def purge(instance: Instance, progress: Progress) -> None:
 
 
 async def _stop_supervisor(instance: Instance) -> None:
-    pids = leftovers.supervisor_pids(instance)
-    _signal(pids, signal.SIGTERM)
+    supervisors = leftovers.supervisors(instance)
+    for process in supervisors:
+        leftovers.kill(process, signal.SIGTERM)
     try:
         async with asyncio.timeout(STOP_SECONDS):
             while supervisor.is_running(instance):  # noqa: ASYNC110 (another process)
                 await asyncio.sleep(LOOK_SECONDS)
     except TimeoutError:
-        _signal(pids, signal.SIGKILL)
-
-
-def _signal(pids: list[int], number: signal.Signals) -> None:
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, number)
+        for process in supervisors:
+            leftovers.kill(process)
 
 
 def _remove_cgroups(instance: Instance) -> None:

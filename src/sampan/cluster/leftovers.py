@@ -1,81 +1,82 @@
 """Processes of an instance that nobody watches over any more: a supervisor was killed, or its /run was wiped.
 
-Used by ``up`` before it starts and by ``down`` after it stopped. Known by their command line, which names the instance;
-containers are not touched: their shims belong to the next containerd.
+Used by ``up`` before it starts and by ``down`` after it stopped. ``processes`` says which they are; containers are not
+touched: their shims belong to the next containerd.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import signal
 from collections.abc import Callable
-from pathlib import Path
 
+from sampan.cluster import processes
 from sampan.cluster.instance import Instance
+from sampan.cluster.processes import Process
 
 LOOK_SECONDS = 0.02
+#: How long a killed process may take to be gone: one that the kernel holds (a dead disk) is left to it.
+GONE_SECONDS = 2.0
 
 
 async def end(instance: Instance) -> None:
-    """Ends what is left of an instance. A supervisor goes first: it would start the others again."""
-    for pid in supervisor_pids(instance):
-        await _end_tree(pid)
-    marks = (str(instance.state / "containerd.toml"), f"--name\0{instance.name}\0--state-root\0{instance.state_root}\0")
-    await _end(lambda command: any(mark in command for mark in marks))
+    """Ends what is left of an instance. Supervisors go first: they would start the others again."""
+
+    def shim(process: Process) -> bool:
+        return processes.is_shim(process, instance)
+
+    await _end(lambda process: processes.is_supervisor(process, instance), shim)
+    await _end(lambda process: processes.is_program(process, instance), shim)
 
 
-def supervisor_pids(instance: Instance) -> list[int]:
+def supervisors(instance: Instance) -> list[Process]:
     """Looked for among the processes: a pid in a file may be stale, and another program's by now."""
-    mark = f"sampan.cluster.supervisor\0{instance.name}\0{instance.state_root}\0"
-    return [pid for pid, command in _processes() if mark in command]
+    return [process for process in processes.running() if processes.is_supervisor(process, instance)]
 
 
 async def end_shims(instance: Instance) -> None:
-    """Shims (and through them, containers) of this instance's containerd."""
-    await _end(lambda command: "containerd-shim" in command and str(instance.containerd_socket) in command)
+    """Shims of this instance's containerd and the containers below them."""
+    await _end(lambda process: processes.is_shim(process, instance), lambda _: False)
 
 
-async def _end(is_ours: Callable[[str], bool]) -> None:
-    pids = [pid for pid, command in _processes() if is_ours(command)]
-    for pid in pids:
-        await _end_tree(pid)
+async def _end(is_ours: Callable[[Process], bool], leave: Callable[[Process], bool]) -> None:
+    """Kills processes and what they started, and waits until they are gone. Never this command or who called it."""
+    there = list(processes.running())
+    victims: dict[int, Process] = {}
+    for process in filter(is_ours, there):
+        victims[process.pid] = process
+        victims |= {child.pid: child for child in processes.below(process.pid, there, leave)}
+    for spared in (os.getpid(), *processes.ancestors(os.getpid())):
+        victims.pop(spared, None)
+    for victim in victims.values():
+        kill(victim)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(GONE_SECONDS):
+            while any(_is_there(victim) for victim in victims.values()):  # noqa: ASYNC110 (other processes)
+                await asyncio.sleep(LOOK_SECONDS)
 
 
-async def _end_tree(pid: int) -> None:
-    """Kills a process and its children, and waits until they are gone."""
-    victims = [pid, *_descendants(pid)]
-    for victim in victims:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(victim, signal.SIGKILL)
-    for _ in range(100):
-        if not any(Path(f"/proc/{victim}").exists() and not _is_zombie(victim) for victim in victims):
+def kill(victim: Process, number: signal.Signals = signal.SIGKILL) -> None:
+    """Sends a signal to this very process: one that has its number by now gets none."""
+    with contextlib.suppress(ProcessLookupError):
+        try:
+            held = os.pidfd_open(victim.pid)
+        except OSError as error:
+            if error.errno == errno.ESRCH:
+                return
+            if _is_there(victim):  # a kernel without pidfds (before 5.3)
+                os.kill(victim.pid, number)
             return
-        await asyncio.sleep(LOOK_SECONDS)
+        try:
+            if _is_there(victim):  # looked at while its number is held
+                signal.pidfd_send_signal(held, number)
+        finally:
+            os.close(held)
 
 
-def _processes() -> list[tuple[int, str]]:
-    """Pid and command line (NUL-separated) of every process but this one."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            pid = int(path.name)
-            if pid != os.getpid():
-                found.append((pid, (path / "cmdline").read_bytes().decode(errors="replace")))
-    return found
-
-
-def _descendants(pid: int) -> list[int]:
-    children: list[int] = []
-    with contextlib.suppress(OSError):
-        for task in Path(f"/proc/{pid}/task").glob("*"):
-            children += [int(child) for child in (task / "children").read_text().split()]
-    return children + [below for child in children for below in _descendants(child)]
-
-
-def _is_zombie(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True
+def _is_there(victim: Process) -> bool:
+    now = processes.look(victim.pid)
+    return now is not None and now.started == victim.started
