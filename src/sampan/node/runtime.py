@@ -267,7 +267,8 @@ class RuntimeCondition:
 
 @dataclass(frozen=True, slots=True)
 class RuntimeEvent:
-    """Something ended. When an ``exit`` is delivered, ``container_status`` already says ``exited``.
+    """A container or a sandbox ended (``container_id`` is either's). When an ``exit`` is delivered, the status already
+    says so: ``exited``, a sandbox not ready, or not found.
 
     ``lost`` means events may have been missed (the stream was broken): list everything.
     """

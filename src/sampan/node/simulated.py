@@ -47,7 +47,9 @@ class _Entry:
 
 
 class SimulatedRuntime:
-    """Invariants: a container's sandbox exists; a running container's sandbox is ready; ids are never reused."""
+    """Invariants: a container's sandbox exists; a running container's sandbox is ready or was killed; ids are never
+    reused.
+    """
 
     def __init__(self, clock: Clock, *, delays: SimulatedDelays | None = None, subnet: str = "10.88") -> None:
         self._clock = clock
@@ -61,6 +63,7 @@ class SimulatedRuntime:
         self.exec_handler: ExecHandler = lambda container, command: runtime.ExecResult(b"", b"", 0)
         self._numbers = count(1)
         self._sandboxes: dict[str, runtime.Sandbox] = {}
+        self._killed: set[str] = set()
         self._containers: dict[str, _Entry] = {}
         self._images: dict[str, runtime.Image] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
@@ -88,13 +91,20 @@ class SimulatedRuntime:
         entry.ended.set()
         self._announce(runtime.RuntimeEvent("exit", container_id))
 
+    def kill_sandbox(self, sandbox_id: str) -> None:
+        """The sandbox's own process dies; its containers run on, as they do in pid namespaces of their own."""
+        self._sandboxes[sandbox_id] = replace(self._sandboxes[sandbox_id], ready=False, ips=())
+        self._killed.add(sandbox_id)
+        self._announce(runtime.RuntimeEvent("exit", sandbox_id))
+
     def config_of(self, container_id: str) -> runtime.ContainerConfig:
         return self._containers[container_id].config
 
     def check_invariants(self) -> None:
         for entry in self._containers.values():
             sandbox = self._sandboxes[entry.container.sandbox_id]
-            assert entry.container.state != "running" or sandbox.ready, entry.container
+            lives = sandbox.ready or sandbox.id in self._killed
+            assert entry.container.state != "running" or lives, entry.container
 
     # Runtime.
 
@@ -129,6 +139,8 @@ class SimulatedRuntime:
             if entry.container.sandbox_id == sandbox_id:
                 self.exit_container(entry.container.id, 137)
         self._sandboxes[sandbox_id] = replace(sandbox, ready=False, ips=())
+        if sandbox.ready:
+            self._announce(runtime.RuntimeEvent("exit", sandbox_id))
 
     async def remove_sandbox(self, sandbox_id: str) -> None:
         await self.stop_sandbox(sandbox_id)
@@ -136,6 +148,7 @@ class SimulatedRuntime:
             if entry.container.sandbox_id == sandbox_id:
                 await self.remove_container(entry.container.id)
         self._sandboxes.pop(sandbox_id, None)
+        self._killed.discard(sandbox_id)
 
     async def sandbox_status(self, sandbox_id: str) -> runtime.Sandbox:
         await self._step("sandbox_status")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import signal
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,15 @@ class Bench:
     #: The containerd below, when there is one.
     process: Any = None
 
+    async def kill_sandbox(self, sandbox_id: str) -> None:
+        """The sandbox's own process dies, as if the kernel had chosen it for want of memory."""
+        if isinstance(self.runtime, SimulatedRuntime):
+            self.runtime.kill_sandbox(sandbox_id)
+            return
+        found = [pid for pid in _processes_of(sandbox_id) if Path(f"/proc/{pid}/exe").readlink().name == "pause"]
+        assert len(found) == 1
+        os.kill(found[0], signal.SIGKILL)
+
     def sandbox(self, name: str = "pod") -> runtime.SandboxConfig:
         labels = {runtime.POD_UID_LABEL: f"uid-{name}", runtime.POD_NAME_LABEL: name}
         return runtime.SandboxConfig(
@@ -56,6 +66,18 @@ class Bench:
             annotations={"io.kubernetes.container.restartCount": str(attempt)},
             log_path=f"main/{attempt}.log",
         )
+
+
+def _processes_of(sandbox_id: str) -> list[int]:
+    """Processes in the cgroup that carries the sandbox's id."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if sandbox_id in (entry / "cgroup").read_text():
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found
 
 
 def can_run_containerd() -> bool:

@@ -32,6 +32,7 @@ class Cluster:
         self.config = NodeConfig(
             node_name="n1", addresses=("192.0.2.1",), root_dir=bench.base / "node", log_dir=bench.base / "podlogs",
             cgroup_root="/sampan-contract",
+            relist_seconds=3600,  # what happens here is known by the runtime's events
         )  # fmt: skip
         self.agent: NodeAgent
         self._task: asyncio.Task[None] | None = None
@@ -165,6 +166,16 @@ async def test_a_container_that_dies_is_restarted_at_once(cluster: Cluster) -> N
     pod = await cluster.until("web", lambda pod: pod["status"]["containerStatuses"][0]["restartCount"] == 1)
     last = pod["status"]["containerStatuses"][0]["lastState"]["terminated"]
     assert (last["exitCode"], last["reason"]) == (0, "Completed")
+
+
+async def test_a_pod_whose_sandbox_dies_gets_another_at_once(cluster: Cluster) -> None:
+    await cluster.create("web", ["sh", "-c", "trap 'exit 0' TERM; sleep 1000 & wait"])
+    await cluster.until("web", phase("Running"))
+    [sandbox] = await cluster.bench.runtime.list_sandboxes()
+    await cluster.bench.kill_sandbox(sandbox.id)
+    await cluster.until("web", lambda pod: pod["status"]["containerStatuses"][0]["restartCount"] == 1)
+    ready = [item.attempt for item in await cluster.bench.runtime.list_sandboxes() if item.ready]
+    assert ready == [1]
 
 
 async def test_out_of_memory_is_named(cluster: Cluster) -> None:

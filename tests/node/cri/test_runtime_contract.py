@@ -102,6 +102,38 @@ async def test_an_exit_is_announced_when_the_status_says_so(bench: Any) -> None:
         await asyncio.gather(follower, return_exceptions=True)
 
 
+async def test_the_death_of_a_sandbox_is_announced_when_the_status_says_so(bench: Any) -> None:
+    connected = asyncio.Event()
+    announced: asyncio.Queue[tuple[str, bool]] = asyncio.Queue()
+
+    async def follow() -> None:
+        async with aclosing(bench.runtime.events()) as events:
+            async for event in events:
+                if event.type == "lost":
+                    connected.set()
+                elif event.container_id in killed:
+                    status = await bench.runtime.sandbox_status(event.container_id)
+                    announced.put_nowait((event.container_id, status.ready))
+
+    killed: set[str] = set()
+    follower = asyncio.create_task(follow())
+    try:
+        await asyncio.wait_for(connected.wait(), 15)
+        # As above: what dies before a real subscription has begun is not announced.
+        for number in range(10):
+            sandbox_id, container_id, _ = await running_container(bench, f"pod-{number}")
+            killed.add(sandbox_id)
+            await bench.kill_sandbox(sandbox_id)
+            with suppress(TimeoutError):
+                assert await asyncio.wait_for(announced.get(), 5) == (sandbox_id, False)
+                assert (await bench.runtime.container_status(container_id)).state == "running"
+                return
+        pytest.fail("no death was announced")
+    finally:
+        follower.cancel()
+        await asyncio.gather(follower, return_exceptions=True)
+
+
 async def test_unknown_ids_are_not_found(bench: Any) -> None:
     for call in (bench.runtime.container_status, bench.runtime.sandbox_status):
         with pytest.raises(runtime.RuntimeNotFound):

@@ -158,7 +158,7 @@ class CriRuntime:
         return [convert.stats(item) for item in answer.stats]
 
     def events(self) -> AsyncIterator[runtime.RuntimeEvent]:
-        return events.follow(self._channel, self.container_status)
+        return events.follow(self._channel, self)
 
     async def pull_image(self, reference: str, auth: runtime.RegistryAuth | None = None) -> str:
         request = pb.PullImageRequest(image=pb.ImageSpec(image=reference))
