@@ -22,17 +22,19 @@ from sampan.client.client import Client
 from sampan.client.events import EventRecorder
 from sampan.client.informer import ChangeType, InformerFactory
 from sampan.node import runtime
-from sampan.node.cgroups import CgroupManager
 from sampan.node.config import NodeConfig
 from sampan.node.env.objects import ClientObjects
 from sampan.node.env.sources import ObjectRef, pod_references
+from sampan.node.host import Host
+from sampan.node.host_linux import LinuxHost
 from sampan.node.images.collect import collect_forever
 from sampan.node.images.manager import ImageManager
+from sampan.node.node_status import render_allocatable
 from sampan.node.pods import render, spec
 from sampan.node.pods.context import NodeContext
 from sampan.node.pods.state import PodState, observe, observe_all
 from sampan.node.pods.worker import PodWorker
-from sampan.node.registration import NodeRegistration, render_allocatable
+from sampan.node.registration import NodeRegistration
 from sampan.node.volumes.manager import VolumeManager
 from sampan.node.volumes.mount import Mounter
 from sampan.node.volumes.tokens import ClientTokens
@@ -54,10 +56,13 @@ class NodeAgent:
         clock: Clock,
         random: Random,
         *,
+        host: Host | None = None,
         mounter: Mounter | None = None,
     ) -> None:
+        """``host``: the machine; None: the one that this runs on."""
         self.config = config
-        self.registration = NodeRegistration(config, client, source, clock)
+        self._host = host or LinuxHost(config)
+        self.registration = NodeRegistration(config, client, source, self._host, clock)
         self._client = client
         self._runtime = source
         self._informers = InformerFactory(client, random=random)
@@ -79,8 +84,8 @@ class NodeAgent:
             volumes=self._volumes,
             objects=self._objects,
             recorder=self._recorder,
-            cgroups=CgroupManager(config.cgroup_root, config.cgroup_mount),
-            host_dns=_host_dns(config),
+            host=self._host,
+            host_dns=render.parse_resolv_conf(self._host.resolv_conf()),
             services=self._services.list,
             allocatable=render_allocatable(machine, config),
             memory_capacity_bytes=machine.memory_bytes,
@@ -133,7 +138,9 @@ class NodeAgent:
                 self._ready = True
                 tasks.spawn_eternal(group, self._follow_runtime(), "runtime-events")
                 tasks.spawn_eternal(group, self._relist_forever(), "relist")
-                tasks.spawn_eternal(group, collect_forever(self.config, self._runtime, self._images), "image-gc")
+                tasks.spawn_eternal(
+                    group, collect_forever(self.config, self._runtime, self._images, self._host), "image-gc"
+                )
                 started.set()
         finally:
             self._group = None
@@ -314,10 +321,3 @@ class NodeAgent:
 
 def _out_of(name: str, requested: int, used: int, capacity: int) -> str:
     return f"Node didn't have enough resource: {name}, requested: {requested}, used: {used}, capacity: {capacity}"
-
-
-def _host_dns(config: NodeConfig) -> render.HostDns:
-    try:
-        return render.parse_resolv_conf(config.resolv_conf.read_text())
-    except OSError:
-        return render.HostDns()

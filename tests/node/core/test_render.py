@@ -8,9 +8,10 @@ import pytest
 from sampan.node import runtime
 from sampan.node.cgroups import CgroupManager, pod_path, pod_settings
 from sampan.node.config import NodeConfig
+from sampan.node.host_memory import MemoryHost, hollow_machine
+from sampan.node.node_status import describe_conditions
 from sampan.node.pods import render, resources, security, spec
 from sampan.node.pods.messages import read_termination_message
-from sampan.node.registration import describe_conditions
 
 CONFIG = NodeConfig(node_name="n", addresses=("192.0.2.1",), cluster_dns=("10.96.0.10",))
 HOST = render.parse_resolv_conf("# c\nnameserver 1.1.1.1\nsearch corp example\noptions timeout:1\n")
@@ -138,22 +139,19 @@ def test_run_as_non_root_is_verified(context: Any, image: runtime.Image, message
     assert '(pod: "web-0_d(u)", container: main)' in str(caught.value)
 
 
-def test_termination_messages_are_cut_and_fall_back_to_the_log(tmp_path: Path) -> None:
+async def test_termination_messages_are_cut_and_fall_back_to_the_log() -> None:
     from datetime import UTC, datetime
 
-    file, log = tmp_path / "message", tmp_path / "0.log"
-    file.write_text("x" * 5000)
-    log.write_text("2026-01-01T00:00:00Z stderr F one\n2026-01-01T00:00:00Z stderr F two\n")
+    host, file, log = MemoryHost(hollow_machine("n")), Path("/pods/message"), Path("/logs/0.log")
+    await host.write(file, b"x" * 5000, 0o666)
+    await host.write(log, b"2026-01-01T00:00:00Z stderr F one\n2026-01-01T00:00:00Z stderr F two\n", 0o640)
     ended = runtime.Container(
         id="c", name="c", attempt=0, state="exited", created_at=datetime(2026, 1, 1, tzinfo=UTC), exit_code=1,
         log_path=str(log),
         annotations={"io.kubernetes.container.terminationMessagePolicy": "FallbackToLogsOnError"},
     )  # fmt: skip
-    assert len(read_termination_message(ended, file)) == 4096
-    assert read_termination_message(ended, tmp_path / "absent") == "one\ntwo\n"
-    link = tmp_path / "link"
-    link.symlink_to("/etc/passwd")
-    assert "root" not in read_termination_message(ended, link)
+    assert len(read_termination_message(host, ended, file)) == 4096
+    assert read_termination_message(host, ended, Path("/absent")) == "one\ntwo\n"
 
 
 def test_runtime_conditions_are_told_in_the_kubelets_words() -> None:

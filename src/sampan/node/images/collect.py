@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import shutil
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
 from sampan.node import runtime
 from sampan.node.config import NodeConfig
+from sampan.node.host import Host
 from sampan.node.images.manager import ImageManager
 
 log = logging.getLogger(__name__)
@@ -36,7 +35,7 @@ def plan_collection(
     return chosen
 
 
-async def collect_forever(config: NodeConfig, source: runtime.Runtime, images: ImageManager) -> None:
+async def collect_forever(config: NodeConfig, source: runtime.Runtime, images: ImageManager, host: Host) -> None:
     last_used: dict[str, float] = {}
     loop = asyncio.get_running_loop()
     while True:
@@ -49,7 +48,7 @@ async def collect_forever(config: NodeConfig, source: runtime.Runtime, images: I
                 if image.id in used or image.id not in last_used:
                     last_used[image.id] = loop.time()
             last_used = {image.id: last_used[image.id] for image in present}
-            excess = await _excess_bytes(config, source)
+            excess = await _excess_bytes(config, source, host)
             for image in plan_collection(present, used, last_used, excess):
                 await source.remove_image(image.id)
                 images.forget(image.id)
@@ -58,9 +57,10 @@ async def collect_forever(config: NodeConfig, source: runtime.Runtime, images: I
             log.warning("image collection: %s", error)
 
 
-async def _excess_bytes(config: NodeConfig, source: runtime.Runtime) -> int:
+async def _excess_bytes(config: NodeConfig, source: runtime.Runtime, host: Host) -> int:
     mount_point, _ = await source.image_filesystem()
-    usage = shutil.disk_usage(mount_point if mount_point and Path(mount_point).exists() else config.root_dir)
-    if usage.used * 100 < usage.total * config.image_gc_high_percent:
+    disk = host.disk(mount_point)
+    used = disk.total_bytes - disk.free_bytes
+    if used * 100 < disk.total_bytes * config.image_gc_high_percent:
         return 0
-    return usage.used - usage.total * config.image_gc_low_percent // 100
+    return used - disk.total_bytes * config.image_gc_low_percent // 100

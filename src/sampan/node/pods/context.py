@@ -11,10 +11,10 @@ from sampan.api.clock import Clock
 from sampan.api.types import Obj
 from sampan.client.client import Client
 from sampan.node import runtime
-from sampan.node.cgroups import CgroupManager
 from sampan.node.config import NodeConfig
 from sampan.node.env.fields import PodFacts
 from sampan.node.env.sources import ObjectSource
+from sampan.node.host import Host
 from sampan.node.images.manager import ImageManager
 from sampan.node.pods.render import HostDns
 
@@ -46,7 +46,7 @@ class NodeContext:
     volumes: Volumes
     objects: ObjectSource
     recorder: Recorder
-    cgroups: CgroupManager
+    host: Host
     host_dns: HostDns
     #: The Services whose variables containers get.
     services: Callable[[], Iterable[Obj]] = field(default=lambda: ())

@@ -118,7 +118,7 @@ async def _configure(
     for warning in environment.warnings:
         context.recorder.event(pod, "Warning", warning.reason, warning.message)
     mounts = await context.volumes.container_mounts(pod, container, around.mounted, environment.variables)
-    mounts += _own_mounts(context, pod, container, start, {mount.container_path for mount in mounts}, tuple(ips))
+    mounts += await _own_mounts(context, pod, container, start, {mount.container_path for mount in mounts}, tuple(ips))
     command, args = container_command(container, environment.variables)
     inputs = render.ContainerInputs(
         attempt=start.attempt,
@@ -133,27 +133,22 @@ async def _configure(
     return render.container_config(pod, container, inputs)
 
 
-def _own_mounts(
+async def _own_mounts(
     context: NodeContext, pod: Obj, container: Obj, start: Start, taken: set[str], ips: tuple[str, ...]
 ) -> list[runtime.Mount]:
     """/etc/hosts, and the file for the termination message."""
     directory = context.config.pod_dir(pod["metadata"]["uid"])
     mounts = []
     if "/etc/hosts" not in taken:
-        host_file = Path("/etc/hosts").read_text() if spec.is_host_network(pod) else None
+        host_file = context.host.hosts_file() if spec.is_host_network(pod) else None
         hosts = directory / "etc-hosts"
-        directory.mkdir(parents=True, exist_ok=True)
         text = render.render_hosts(pod, ips, context.config, host_file)
-        if not hosts.exists() or hosts.read_text() != text:
-            hosts.write_text(text)
-            hosts.chmod(0o644)
+        await context.host.write(hosts, text.encode(), 0o644)
         mounts.append(runtime.Mount(str(hosts), "/etc/hosts"))
     path = container.get("terminationMessagePath") or render.DEFAULT_TERMINATION_PATH
     if path not in taken:
         message = termination_file(context, pod, start.name, start.attempt)
-        message.parent.mkdir(parents=True, exist_ok=True)
-        message.write_bytes(b"")
-        message.chmod(0o666)
+        await context.host.write(message, b"", 0o666)
         mounts.append(runtime.Mount(str(message), path))
     return mounts
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import shutil
 from collections.abc import Callable, Coroutine
 from datetime import datetime, timedelta
 from functools import partial
@@ -305,10 +304,10 @@ class PodWorker:
             if sort == ("init" if spec.containers(pod, "init") else "main"):
                 self._prefetch(sort, wanted)
         log_dir = context.config.pod_log_dir(pod["metadata"]["namespace"], pod["metadata"]["name"], self.uid)
-        log_dir.mkdir(parents=True, exist_ok=True, mode=0o755)
+        await context.host.make_directory(log_dir)
         handler = await self._runtime_handler()
         async with context.starts:
-            parent = context.cgroups.create(pod)
+            parent = await context.host.create_cgroup(pod)
             config = render.sandbox_config(pod, context.config, context.host_dns, attempt, parent)
             mounting = asyncio.ensure_future(context.volumes.mount_pod(pod, context.facts()))
             try:
@@ -372,7 +371,7 @@ class PodWorker:
             self._publish()
         if self._mounted is None:
             self._mounted = await context.volumes.mount_pod(self.pod, context.facts())
-        parent = context.cgroups.path(self.pod)
+        parent = context.host.cgroup_path(self.pod)
         config = render.sandbox_config(self.pod, context.config, context.host_dns, sandbox.attempt, parent)
         around = starting.Surroundings(
             pod=self.pod,
@@ -382,7 +381,7 @@ class PodWorker:
             target_id=self._target(container),
         )
         log_dir = context.config.pod_log_dir(self.pod["metadata"]["namespace"], self.pod["metadata"]["name"], self.uid)
-        (log_dir / start.name).mkdir(parents=True, exist_ok=True)
+        await context.host.make_directory(log_dir / start.name)
         before = set(self.state.containers)
         try:
             container_id = await starting.start_container(context, around, start, container, image)
@@ -512,7 +511,7 @@ class PodWorker:
         self._claim(container.id)
         if container.state == "exited" and container.id not in self._messages:
             file = starting.termination_file(self.context, self.pod, container.name, container.attempt)
-            self._messages[container.id] = messages.read_termination_message(container, file)
+            self._messages[container.id] = messages.read_termination_message(self.context.host, container, file)
 
     def _pod_ip(self) -> str:
         sandbox = self.state.latest_sandbox
@@ -563,7 +562,7 @@ class PodWorker:
             await self._look(sandbox_id)
         self._publish()
         await self._insist(lambda: self.context.volumes.unmount_pod(self.uid))
-        await asyncio.to_thread(self.context.cgroups.remove, self.pod)
+        await self.context.host.remove_cgroup(self.pod)
         if not self.gone:
             await self.sender.idle.wait()
 
@@ -635,7 +634,7 @@ class PodWorker:
             await self._insist(partial(self.context.runtime.remove_sandbox, sandbox_id))
         meta = self.pod["metadata"]
         directory = self.context.config.pod_log_dir(meta["namespace"], meta["name"], self.uid)
-        await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
+        await self.context.host.remove_tree(directory)
 
     async def _wait_gone(self) -> None:
         """Finalizers may keep the object: a worker that left earlier would be made again by the next change."""

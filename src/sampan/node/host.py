@@ -1,0 +1,91 @@
+"""The machine below a node agent, as a seam: its facts, the files and folders of pods, their cgroups.
+
+``sampan.node.host_linux`` is the real one, ``sampan.node.host_memory`` its twin for hollow nodes, which touches
+neither file nor thread. Volumes have a seam of their own (``sampan.node.pods.context.Volumes``), and what runs is the
+runtime's. Methods that are not ``async`` return at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from sampan.api.types import Obj
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """What does not change while the machine runs."""
+
+    cpus: int
+    memory_bytes: int
+    disk_bytes: int
+    machine_id: str
+    system_uuid: str
+    boot_id: str
+    kernel_version: str
+    os_image: str
+    architecture: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """How busy the machine is. 0: not known."""
+
+    memory_available_bytes: int = 0
+    tasks: int = 0
+    task_limit: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disk:
+    total_bytes: int
+    free_bytes: int
+
+
+class Host(Protocol):
+    def machine(self) -> Machine: ...
+
+    def load(self) -> Load: ...
+
+    def disk(self, path: str = "") -> Disk:
+        """Of the file system that ``path`` is on; "", or a path that is not there: the node's own directory's."""
+        ...
+
+    def resolv_conf(self) -> str:
+        """The machine's name servers, in the words of resolv.conf(5); "" when it has none."""
+        ...
+
+    def hosts_file(self) -> str:
+        """The machine's /etc/hosts; "" when it has none."""
+        ...
+
+    def read(self, path: Path, limit_bytes: int, *, tail: bool = False) -> bytes:
+        """At most so much of a file that a container may have written, from its start or (``tail``) its last whole
+        lines; b"" when it is not there or no regular file. A symbolic link is not followed."""
+        ...
+
+    async def make_directory(self, path: Path) -> None:
+        """With its parents. Nothing to do when it is there. Raises OSError."""
+        ...
+
+    async def write(self, path: Path, data: bytes, mode: int) -> None:
+        """The file has exactly this content and mode; its directory is made. Raises OSError."""
+        ...
+
+    async def remove_tree(self, path: Path) -> None:
+        """The directory with all that is in it, as far as possible. It never fails."""
+        ...
+
+    def cgroup_path(self, pod: Obj) -> str:
+        """The parent for the pod's sandbox; "" leaves it to the runtime."""
+        ...
+
+    async def create_cgroup(self, pod: Obj) -> str:
+        """The pod's cgroup with its limits; returns ``cgroup_path``. Idempotent. Raises OSError."""
+        ...
+
+    async def remove_cgroup(self, pod: Obj) -> None:
+        """After the sandbox is gone. Idempotent."""
+        ...

@@ -1,0 +1,195 @@
+"""What a node says of itself: its labels, capacity and conditions, rendered from facts. Pure.
+
+Used by ``sampan.node.registration``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sampan.api import quantity
+from sampan.api.clock import format_time
+from sampan.api.types import Obj
+from sampan.node import runtime
+from sampan.node.config import NodeConfig
+from sampan.node.host import Disk, Load, Machine
+
+KUBELET_VERSION = "v1.37.0"
+_IMAGES_LIMIT = 50
+
+
+#: fields of the status that the node alone writes
+_FIELDS = ("addresses", "capacity", "allocatable", "daemonEndpoints", "nodeInfo", "images")
+
+
+def render_capacity(machine: Machine, config: NodeConfig) -> Obj:
+    """Quantities here are in the form in which the API server keeps them, to be compared with it."""
+    return {
+        "cpu": str(machine.cpus),
+        "ephemeral-storage": quantity.canonical(f"{machine.disk_bytes // 1024}Ki"),
+        "hugepages-2Mi": "0",
+        "memory": quantity.canonical(f"{machine.memory_bytes // 1024}Ki"),
+        "pods": str(config.max_pods),
+    }
+
+
+def render_allocatable(machine: Machine, config: NodeConfig) -> Obj:
+    """Capacity less what is reserved, and less what eviction keeps free."""
+    allocatable = render_capacity(machine, config)
+    millis = machine.cpus * 1000 - config.reserved_millicores
+    memory = machine.memory_bytes - config.reserved_memory_bytes - config.eviction_memory_available_bytes
+    allocatable["cpu"] = quantity.canonical(f"{max(millis, 0)}m")
+    allocatable["memory"] = quantity.canonical(f"{max(memory, 0) // 1024}Ki")
+    disk = machine.disk_bytes * (100 - config.eviction_disk_available_percent) // 100
+    allocatable["ephemeral-storage"] = str(disk)
+    return allocatable
+
+
+def render_labels(machine: Machine, config: NodeConfig) -> dict[str, str]:
+    """Those that the node keeps as they are; the configuration's are only given to a new Node."""
+    return {
+        "beta.kubernetes.io/arch": machine.architecture,
+        "beta.kubernetes.io/os": "linux",
+        "kubernetes.io/arch": machine.architecture,
+        "kubernetes.io/hostname": config.node_name,
+        "kubernetes.io/os": "linux",
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What the conditions are made of."""
+
+    not_ready: str = ""
+    memory_pressure: bool = False
+    disk_pressure: bool = False
+    pid_pressure: bool = False
+
+
+def judge_health(config: NodeConfig, load: Load, disk: Disk, not_ready: str) -> Health:
+    """``not_ready`` says why the runtime is not; "" when it is. What is not known (0) is no pressure."""
+    return Health(
+        not_ready=not_ready,
+        memory_pressure=0 < load.memory_available_bytes < config.eviction_memory_available_bytes,
+        disk_pressure=disk.free_bytes * 100 < disk.total_bytes * config.eviction_disk_available_percent,
+        pid_pressure=0 < load.task_limit * 9 // 10 < load.tasks,
+    )
+
+
+def describe_conditions(conditions: Sequence[runtime.RuntimeCondition]) -> str:
+    """Why the runtime is not ready, in the kubelet's words; "" when it is."""
+    reasons = []
+    for condition in conditions:
+        if condition.status:
+            continue
+        detail = f"{condition.type}=false reason:{condition.reason} message:{condition.message}"
+        if condition.type == "NetworkReady":
+            reasons.append(f"container runtime network not ready: {detail}")
+        elif condition.type == "RuntimeReady":
+            reasons.append(f"container runtime not ready: {detail}")
+    return ", ".join(reasons)
+
+
+def render_conditions(health: Health, previous: Sequence[Obj], now: datetime) -> list[Obj]:
+    ready = not health.not_ready
+    wanted = [
+        (
+            "MemoryPressure", health.memory_pressure,
+            ("KubeletHasInsufficientMemory", "kubelet has insufficient memory available"),
+            ("KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+        ),
+        (
+            "DiskPressure", health.disk_pressure,
+            ("KubeletHasDiskPressure", "kubelet has disk pressure"),
+            ("KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+        ),
+        (
+            "PIDPressure", health.pid_pressure,
+            ("KubeletHasInsufficientPID", "kubelet has insufficient PID available"),
+            ("KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+        ),
+        (
+            "Ready", ready,
+            ("KubeletReady", "kubelet is posting ready status"),
+            ("KubeletNotReady", f"[{health.not_ready}]"),
+        ),
+    ]  # fmt: skip
+    known = {item["type"]: item for item in previous}
+    stamp = format_time(now)
+    conditions = []
+    for kind, holds, if_true, if_false in wanted:
+        status = "True" if holds else "False"
+        before = known.get(kind)
+        same = before is not None and before.get("status") == status
+        reason, message = if_true if holds else if_false
+        conditions.append(
+            {
+                "type": kind,
+                "status": status,
+                "lastHeartbeatTime": stamp,
+                "lastTransitionTime": before["lastTransitionTime"] if same and before is not None else stamp,
+                "reason": reason,
+                "message": message,
+            }
+        )
+    return conditions
+
+
+def render_status(
+    machine: Machine, config: NodeConfig, version: runtime.Version, images: Sequence[runtime.Image], present: Obj
+) -> Obj:
+    """The status without its conditions. ``present``: the API's; resources that others advertise in its capacity
+    (``example.com/dongle``) are allocatable as they are."""
+    largest = sorted(images, key=lambda image: -image.size_bytes)[:_IMAGES_LIMIT]
+    ours = render_capacity(machine, config)
+    others = {name: amount for name, amount in (present.get("capacity") or {}).items() if name not in ours}
+    return {
+        "addresses": [
+            *({"type": "InternalIP", "address": address} for address in config.addresses),
+            {"type": "Hostname", "address": config.node_name},
+        ],
+        "capacity": {**others, **ours},
+        "allocatable": {**others, **render_allocatable(machine, config)},
+        "daemonEndpoints": {"kubeletEndpoint": {"Port": config.node_api_port}},
+        "nodeInfo": {
+            "architecture": machine.architecture,
+            "bootID": machine.boot_id,
+            "containerRuntimeVersion": f"{version.name}://{version.version}",
+            "kernelVersion": machine.kernel_version,
+            "kubeProxyVersion": "",
+            "kubeletVersion": KUBELET_VERSION,
+            "machineID": machine.machine_id,
+            "operatingSystem": "linux",
+            "osImage": machine.os_image,
+            "systemUUID": machine.system_uuid,
+        },
+        "images": [
+            {"names": [*image.digests, *image.tags][:5], "sizeBytes": image.size_bytes}
+            for image in largest
+            if image.digests or image.tags
+        ],
+    }
+
+
+def differs(wanted: Obj, present: Obj) -> bool:
+    """Whether the API's status says anything else than it should, stamps of heartbeats apart."""
+    told = {item.get("type"): item for item in present.get("conditions") or ()}
+    return any((wanted[name] or None) != (present.get(name) or None) for name in _FIELDS) or any(
+        item.get(name) != told.get(item["type"], {}).get(name)
+        for item in wanted["conditions"]
+        for name in ("status", "reason", "message")
+    )
+
+
+def plan_patch(wanted: Obj, present: Obj) -> Obj:
+    """A strategic merge patch of the status: the node's own conditions, by type, and the fields that differ.
+
+    Conditions and resources of others are not in it, and so stay."""
+    patch: Obj = {name: wanted[name] for name in _FIELDS if (wanted[name] or None) != (present.get(name) or None)}
+    if "addresses" in patch:
+        # Merged by type otherwise, so that an address that is gone would stay.
+        patch["addresses"] = [{"$patch": "replace"}, *patch["addresses"]]
+    patch["conditions"] = wanted["conditions"]
+    return patch

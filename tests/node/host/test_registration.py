@@ -1,0 +1,176 @@
+"""The Node object has many writers: the node agent says what it knows, sees what others say, and erases nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sampan.api.clock import FixedClock, format_time
+from sampan.api.resources import LEASES, NODES
+from sampan.api.types import Obj
+from sampan.client.client import Client
+from sampan.node.config import NodeConfig
+from sampan.node.host_memory import MemoryHost, hollow_machine
+from sampan.node.node_status import render_labels
+from sampan.node.registration import NodeRegistration
+from sampan.node.simulated import SimulatedRuntime
+from sampan.testing.api import Api
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class HttpLike:
+    """A transport that hides the server's cache, as one to another process."""
+
+    def __init__(self, client: Client) -> None:
+        self._transport = client.transport
+        self.call, self.watch, self.close = self._transport.call, self._transport.watch, self._transport.close
+        self.paths: list[tuple[str, str]] = []
+
+    def cache_view(self, resource: Any) -> None:
+        return None
+
+
+class Node:
+    def __init__(self, api: Api, client: Client) -> None:
+        self.api = api
+        self.clock = FixedClock(START)
+        self.runtime = SimulatedRuntime(self.clock)
+        self.host = MemoryHost(hollow_machine("n1"))
+        self.config = NodeConfig(node_name="n1", addresses=("192.0.2.1",), labels={"tier": "blue"})
+        self.registration = NodeRegistration(self.config, client, self.runtime, self.host, self.clock)
+
+    def pass_time(self, seconds: float) -> datetime:
+        self.clock.set(self.clock.now() + timedelta(seconds=seconds))
+        return self.clock.now()
+
+    async def object(self) -> Obj:
+        return await self.api.client.get(NODES, "n1")
+
+    async def condition(self, kind: str) -> Obj:
+        found: list[Obj] = [each for each in (await self.object())["status"]["conditions"] if each["type"] == kind]
+        return found[0]
+
+    async def patch(self, patch: Obj, subresource: str = "") -> Obj:
+        return await self.api.client.patch(NODES, "n1", patch, patch_type="strategic", subresource=subresource)
+
+
+@pytest.fixture(params=["in one process", "by http"])
+async def node(request: pytest.FixtureRequest, api: Api) -> Node:
+    client = api.client_for_node("n1")
+    made = Node(api, client if request.param == "in one process" else Client(HttpLike(client)))
+    await made.registration.register()
+    return made
+
+
+async def test_a_node_marked_unknown_is_ready_at_its_next_look(node: Node) -> None:
+    unknown = {"status": "Unknown", "reason": "NodeStatusUnknown", "lastTransitionTime": "2020-01-01T00:00:00Z"}
+    kinds = ("MemoryPressure", "DiskPressure", "PIDPressure", "Ready")
+    await node.patch({"status": {"conditions": [{"type": kind, **unknown} for kind in kinds]}}, "status")
+    now = node.pass_time(10)
+    await node.registration.report()
+    conditions = {each["type"]: each for each in (await node.object())["status"]["conditions"]}
+    assert {kind: conditions[kind]["status"] for kind in kinds} == {
+        "MemoryPressure": "False", "DiskPressure": "False", "PIDPressure": "False", "Ready": "True",
+    }  # fmt: skip
+    assert {conditions[kind]["lastTransitionTime"] for kind in kinds} == {format_time(now)}
+    assert conditions["Ready"]["reason"] == "KubeletReady"
+
+
+async def test_nothing_is_written_while_the_api_says_what_is_so(node: Node) -> None:
+    before = (await node.object())["metadata"]["resourceVersion"]
+    for _ in range(3):
+        node.pass_time(10)
+        await node.registration.report()
+    assert (await node.object())["metadata"]["resourceVersion"] == before
+
+
+async def test_a_condition_keeps_its_transition_while_its_status_stays(node: Node) -> None:
+    node.pass_time(100)
+    node.host.present_load = type(node.host.present_load)(memory_available_bytes=1, tasks=1, task_limit=100)
+    await node.registration.report()
+    assert (await node.condition("Ready"))["lastTransitionTime"] == format_time(START)
+    assert (await node.condition("MemoryPressure"))["lastTransitionTime"] == format_time(node.clock.now())
+
+
+async def test_conditions_of_others_stay(node: Node) -> None:
+    theirs = {"type": "KernelDeadlock", "status": "True", "reason": "DockerHung", "message": "task blocked"}
+    await node.patch({"status": {"conditions": [theirs]}}, "status")
+    node.pass_time(10)
+    node.host.present_load = type(node.host.present_load)(memory_available_bytes=1, tasks=1, task_limit=100)
+    await node.registration.report()
+    found = await node.condition("KernelDeadlock")
+    assert {name: found[name] for name in theirs} == theirs
+    assert (await node.condition("MemoryPressure"))["status"] == "True"
+
+
+async def test_a_condition_that_another_changes_between_look_and_report_is_not_set_back(node: Node) -> None:
+    await node.patch({"status": {"conditions": [{"type": "KernelDeadlock", "status": "False"}]}}, "status")
+    render: Callable[..., Any] = node.registration._render
+
+    async def overtaken(present: Obj) -> Any:
+        made = await render(present)
+        await node.patch({"status": {"conditions": [{"type": "KernelDeadlock", "status": "True"}]}}, "status")
+        return made
+
+    node.registration._render = overtaken  # type: ignore[method-assign]
+    node.host.present_load = type(node.host.present_load)(memory_available_bytes=1, tasks=1, task_limit=100)
+    await node.registration.report()
+    assert (await node.condition("KernelDeadlock"))["status"] == "True"
+
+
+async def test_labels_annotations_and_taints_of_others_stay_when_the_agent_starts_again(node: Node) -> None:
+    taint = {"key": "team", "value": "a", "effect": "NoSchedule"}
+    theirs: Obj = {"metadata": {"labels": {"team": "a", "tier": "green"}, "annotations": {"note": "x"}}}
+    await node.patch({**theirs, "spec": {"taints": [taint], "unschedulable": True}})
+    await node.registration.register()
+    found = await node.object()
+    # A label of the configuration is for new Nodes: an administrator may have changed it since.
+    assert {"team": "a", "tier": "green"}.items() <= found["metadata"]["labels"].items()
+    assert found["metadata"]["annotations"]["note"] == "x"
+    assert taint in found["spec"]["taints"]
+
+
+async def test_its_own_labels_come_back_when_the_agent_starts_again(node: Node) -> None:
+    await node.patch({"metadata": {"labels": {"kubernetes.io/os": "plan9"}}})
+    await node.registration.register()
+    labels = (await node.object())["metadata"]["labels"]
+    assert render_labels(node.host.machine(), node.config).items() <= labels.items()
+
+
+async def test_resources_that_others_advertise_are_allocatable(node: Node) -> None:
+    await node.patch({"status": {"capacity": {"example.com/dongle": "4"}}}, "status")
+    await node.registration.report()
+    status = (await node.object())["status"]
+    assert status["capacity"]["example.com/dongle"] == status["allocatable"]["example.com/dongle"] == "4"
+    assert status["capacity"]["cpu"] == "8"
+
+
+async def test_an_address_that_is_gone_goes(node: Node) -> None:
+    await node.patch({"status": {"addresses": [{"type": "ExternalIP", "address": "192.0.2.9"}]}}, "status")
+    await node.registration.report()
+    kinds = [each["type"] for each in (await node.object())["status"]["addresses"]]
+    assert kinds == ["InternalIP", "Hostname"]
+
+
+async def test_a_deleted_node_is_made_again(node: Node) -> None:
+    await node.api.client.delete(NODES, "n1")
+    await node.registration._report_or_register()
+    assert (await node.condition("Ready"))["status"] == "True"
+    assert node.registration.uid == (await node.object())["metadata"]["uid"]
+
+
+async def test_the_lease_belongs_to_the_node(node: Node) -> None:
+    lease = await node.api.client.get(LEASES, "n1", "kube-node-lease")
+    assert [owner["uid"] for owner in lease["metadata"]["ownerReferences"]] == [node.registration.uid]
+
+
+def test_a_config_is_for_any_host(tmp_path: Path) -> None:
+    host = MemoryHost(hollow_machine("n1", cpus=2, memory_bytes=4 << 30))
+    config = NodeConfig(node_name="n1", addresses=("192.0.2.1",), root_dir=tmp_path / "never made")
+    NodeRegistration(config, None, None, host, FixedClock(START))  # type: ignore[arg-type]
+    assert not config.root_dir.exists()
