@@ -74,6 +74,14 @@ class SecurityProfile:
 
 
 @dataclass(frozen=True, slots=True)
+class SELinuxOptions:
+    user: str = ""
+    role: str = ""
+    type: str = ""
+    level: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Resources:
     """Linux resources of a container; 0 means not set, as in CRI."""
 
@@ -105,6 +113,9 @@ class SandboxConfig:
     supplemental_groups: tuple[int, ...] = ()
     privileged: bool = False
     seccomp: SecurityProfile | None = None
+    selinux: SELinuxOptions | None = None
+    #: The image's own groups do not count (supplementalGroupsPolicy Strict).
+    strict_groups: bool = False
     sysctls: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -123,6 +134,8 @@ class Sandbox:
     annotations: Mapping[str, str] = field(default_factory=dict)
     ips: tuple[str, ...] = ()
     host_network: bool = False
+    #: The runtime handler it was made with; "" is the default one.
+    handler: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +144,7 @@ class Mount:
     container_path: str
     readonly: bool = False
     propagation: Propagation = "private"
+    recursive_readonly: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +170,8 @@ class ContainerSecurity:
     readonly_paths: tuple[str, ...] = ()
     seccomp: SecurityProfile | None = None
     apparmor: SecurityProfile | None = None
+    selinux: SELinuxOptions | None = None
+    strict_groups: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,6 +194,8 @@ class ContainerConfig:
     stdin: bool = False
     stdin_once: bool = False
     tty: bool = False
+    #: A name of the API (``SIGUSR1``, ``SIGRTMIN+3``); "" is the image's or the runtime's own.
+    stop_signal: str = ""
     resources: Resources = Resources()
     security: ContainerSecurity = ContainerSecurity()
 
@@ -266,6 +284,25 @@ class RuntimeCondition:
 
 
 @dataclass(frozen=True, slots=True)
+class HandlerFeatures:
+    """What a runtime handler (a RuntimeClass; "" is the default one) can do."""
+
+    recursive_read_only_mounts: bool = False
+    user_namespaces: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """What the runtime says it can do. One that does not say can do none of it."""
+
+    handlers: Mapping[str, HandlerFeatures] = field(default_factory=dict)
+    supplemental_groups_policy: bool = False
+
+    def of(self, handler: str) -> HandlerFeatures:
+        return self.handlers.get(handler, HandlerFeatures())
+
+
+@dataclass(frozen=True, slots=True)
 class RuntimeEvent:
     """A container or a sandbox ended (``container_id`` is either's). When an ``exit`` is delivered, the status already
     says so: ``exited``, a sandbox not ready, or not found.
@@ -313,7 +350,10 @@ class PodRuntime(Protocol):
     async def list_sandboxes(self, labels: Mapping[str, str] | None = None) -> list[Sandbox]: ...
     async def create_container(self, sandbox_id: str, config: ContainerConfig, sandbox: SandboxConfig) -> str: ...
     async def start_container(self, container_id: str) -> None: ...
-    async def stop_container(self, container_id: str, timeout_seconds: int) -> None: ...
+    async def stop_container(self, container_id: str, timeout_seconds: int, signal: str = "") -> None:
+        """``signal`` (a name of the API) is what asks it to end; "" is the image's or the runtime's own."""
+        ...
+
     async def remove_container(self, container_id: str) -> None: ...
     async def container_status(self, container_id: str) -> Container: ...
     async def list_containers(self, labels: Mapping[str, str] | None = None) -> list[Container]: ...
@@ -365,4 +405,5 @@ class ImageRuntime(Protocol):
 class Runtime(PodRuntime, StreamRuntime, ImageRuntime, Protocol):
     async def version(self) -> Version: ...
     async def conditions(self) -> list[RuntimeCondition]: ...
+    async def features(self) -> Features: ...
     async def close(self) -> None: ...

@@ -43,6 +43,7 @@ class Behaviour:
 class _Entry:
     container: runtime.Container
     config: runtime.ContainerConfig
+    stop_signal: str = ""
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -60,6 +61,8 @@ class SimulatedRuntime:
         self.registry: set[str] | None = None
         #: Errors to raise, by method name, consumed front to back.
         self.failures: dict[str, list[runtime.RuntimeCallError]] = {}
+        #: What it says it can do: by default nothing that a runtime may lack, as containerd 1.6.
+        self.supported = runtime.Features()
         self.exec_handler: ExecHandler = lambda container, command: runtime.ExecResult(b"", b"", 0)
         self._numbers = count(1)
         self._sandboxes: dict[str, runtime.Sandbox] = {}
@@ -100,6 +103,10 @@ class SimulatedRuntime:
     def config_of(self, container_id: str) -> runtime.ContainerConfig:
         return self._containers[container_id].config
 
+    def stop_signal_of(self, container_id: str) -> str:
+        """The signal that the last stop asked for."""
+        return self._containers[container_id].stop_signal
+
     def check_invariants(self) -> None:
         for entry in self._containers.values():
             sandbox = self._sandboxes[entry.container.sandbox_id]
@@ -125,6 +132,7 @@ class SimulatedRuntime:
             created_at=self._clock.now(),
             labels=dict(config.labels),
             annotations=dict(config.annotations),
+            handler=runtime_handler,
             ips=() if host else (f"{self._subnet}.{number // 250 % 250}.{number % 250 + 2}",),
         )
         self._sandboxes[sandbox.id] = sandbox
@@ -204,11 +212,12 @@ class SimulatedRuntime:
                 behaviour.run_seconds, self.exit_container, container_id, behaviour.exit_code
             )
 
-    async def stop_container(self, container_id: str, timeout_seconds: int) -> None:
+    async def stop_container(self, container_id: str, timeout_seconds: int, signal: str = "") -> None:
         await self._step("stop_container")
         entry = self._containers.get(container_id)
         if entry is None or entry.container.state != "running":
             return
+        entry.stop_signal = signal
         if timeout_seconds > 0 and self._behaviour(entry).ignores_term:
             try:
                 async with asyncio.timeout(timeout_seconds):
@@ -310,6 +319,10 @@ class SimulatedRuntime:
 
     async def conditions(self) -> list[runtime.RuntimeCondition]:
         return [runtime.RuntimeCondition(name, True) for name in ("RuntimeReady", "NetworkReady")]
+
+    async def features(self) -> runtime.Features:
+        await self._step("features")
+        return self.supported
 
     async def close(self) -> None:
         for container_id in list(self._timers):

@@ -101,9 +101,9 @@ async def test_a_sidecar_starts_first_and_ends_last(world: Any) -> None:
     stopped: list[str] = []
     original = world.runtime.stop_container
 
-    async def note(container_id: str, timeout: int) -> None:
+    async def note(container_id: str, timeout: int, signal: str = "") -> None:
         stopped.append(world.runtime._containers[container_id].container.name)
-        await original(container_id, timeout)
+        await original(container_id, timeout, signal)
 
     world.runtime.stop_container = note
     world.api.delete(path)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from contextlib import aclosing, suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -63,6 +65,45 @@ async def test_a_container_goes_through_its_states(bench: Any) -> None:
     await bench.runtime.remove_container(container_id)
     with pytest.raises(runtime.RuntimeNotFound):
         await bench.runtime.container_status(container_id)
+
+
+async def test_a_container_is_asked_to_end_by_the_signal_that_was_named(bench: Any) -> None:
+    sandbox = bench.sandbox()
+    sandbox_id = await bench.runtime.run_sandbox(sandbox)
+    script = "trap 'exit 7' USR1; while :; do sleep 0.1; done"
+    config = replace(bench.container(sandbox), command=("sh", "-c", script), stop_signal="SIGUSR1")
+    container_id = await bench.runtime.create_container(sandbox_id, config, sandbox)
+    await bench.runtime.start_container(container_id)
+    if bench.real:
+        await caught_signals(bench, container_id, signal.SIGUSR1)
+    await bench.runtime.stop_container(container_id, 30, "SIGUSR1")
+    status = await bench.runtime.container_status(container_id)
+    assert status.state == "exited" and status.exit_code == (7 if bench.real else 143)
+    await bench.runtime.stop_container(container_id, 30, "SIGUSR1")
+
+
+async def test_a_container_that_ignores_its_signal_is_killed_when_its_time_is_up(bench: Any) -> None:
+    _, container_id, _ = await running_container(bench)
+    await bench.runtime.stop_container(container_id, 1, "SIGRTMIN+3")
+    status = await bench.runtime.container_status(container_id)
+    assert status.state == "exited" and status.exit_code == (137 if bench.real else 143)
+
+
+async def test_a_runtime_that_does_not_say_what_it_can_do_can_do_nothing(bench: Any) -> None:
+    features = await bench.runtime.features()
+    assert features.of("nobody-heard-of-it") == runtime.HandlerFeatures()
+    if not bench.real:
+        assert features == runtime.Features()
+
+
+async def caught_signals(bench: Any, container_id: str, number: int) -> None:
+    """Waits until the container's first process has a handler for the signal."""
+    while True:
+        answer = await bench.runtime.exec_sync(container_id, ["cat", "/proc/1/status"], 5)
+        found = [line.split()[1] for line in answer.stdout.decode().splitlines() if line.startswith("SigCgt:")]
+        if found and int(found[0], 16) >> (number - 1) & 1:
+            return
+        await asyncio.sleep(0.02)
 
 
 async def test_one_name_and_attempt_exist_once(bench: Any) -> None:

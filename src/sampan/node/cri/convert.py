@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -53,6 +54,23 @@ def _profile(value: runtime.SecurityProfile | None) -> Any:
     return pb.SecurityProfile(profile_type=_PROFILES[value.type], localhost_ref=value.localhost_ref)
 
 
+def _selinux(value: runtime.SELinuxOptions | None) -> Any:
+    if value is None:
+        return None
+    return pb.SELinuxOption(user=value.user, role=value.role, type=value.type, level=value.level)
+
+
+def _signal(name: str) -> Any:
+    """``SIGRTMIN+3`` is SIGRTMINPLUS3 there."""
+    return pb.Signal.Value(name.replace("+", "PLUS").replace("-", "MINUS")) if name else pb.RUNTIME_DEFAULT
+
+
+def signal_number(name: str) -> int:
+    """Linux's number of a signal's name. ``SIGRTMIN`` and ``SIGRTMAX`` are glibc's bounds."""
+    base, sign, offset = name.partition("+") if "+" in name else name.partition("-")
+    return int(getattr(signal, base)) + int(f"{sign}{offset}" or 0)
+
+
 def resources(value: runtime.Resources) -> Any:
     return pb.LinuxContainerResources(
         cpu_period=value.cpu_period,
@@ -95,6 +113,8 @@ def sandbox_config(value: runtime.SandboxConfig) -> Any:
                 supplemental_groups=value.supplemental_groups,
                 privileged=value.privileged,
                 seccomp=_profile(value.seccomp),
+                selinux_options=_selinux(value.selinux),
+                supplemental_groups_policy=pb.Strict if value.strict_groups else pb.Merge,
             ),
         ),
     )
@@ -116,6 +136,7 @@ def sandbox(message: Any, network: Any = None) -> runtime.Sandbox:
         labels=dict(message.labels),
         annotations=dict(message.annotations),
         ips=ips,
+        handler=message.runtime_handler,
     )
 
 
@@ -134,6 +155,8 @@ def _security(value: runtime.ContainerSecurity) -> Any:
         readonly_paths=value.readonly_paths,
         seccomp=_profile(value.seccomp),
         apparmor=_profile(value.apparmor),
+        selinux_options=_selinux(value.selinux),
+        supplemental_groups_policy=pb.Strict if value.strict_groups else pb.Merge,
     )
 
 
@@ -151,6 +174,7 @@ def container_config(value: runtime.ContainerConfig) -> Any:
                 host_path=mount.host_path,
                 readonly=mount.readonly,
                 propagation=_PROPAGATION[mount.propagation],
+                recursive_read_only=mount.recursive_readonly,
             )
             for mount in value.mounts
         ],
@@ -164,7 +188,19 @@ def container_config(value: runtime.ContainerConfig) -> Any:
         stdin=value.stdin,
         stdin_once=value.stdin_once,
         tty=value.tty,
+        stop_signal=_signal(value.stop_signal),
         linux=pb.LinuxContainerConfig(resources=resources(value.resources), security_context=_security(value.security)),
+    )
+
+
+def features(message: Any) -> runtime.Features:
+    """From a ``StatusResponse``; containerd before 2.0 says nothing."""
+    return runtime.Features(
+        handlers={
+            item.name: runtime.HandlerFeatures(item.features.recursive_read_only_mounts, item.features.user_namespaces)
+            for item in message.runtime_handlers
+        },
+        supplemental_groups_policy=message.features.supplemental_groups_policy,
     )
 
 

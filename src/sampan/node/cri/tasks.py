@@ -131,6 +131,16 @@ class TaskService:
         except runtime.RuntimeCallError as error:
             log.debug("resizing the terminal of %s: %s", container_id, error)
 
+    async def end(self, container_id: str, signal: int, timeout_seconds: float) -> None:
+        """Sends a signal to the container's first process and waits until it has ended, or the time is up."""
+        request = pb.KillRequest(container_id=container_id, signal=signal)
+        await self.call("Kill", request, empty_pb2.Empty)
+        try:
+            wait = pb.WaitRequest(container_id=container_id)
+            await self.call("Wait", wait, pb.WaitResponse, timeout_seconds)
+        except runtime.RuntimeDeadline:
+            return
+
     async def exit_code(self, container_id: str, exec_id: str) -> int:
         """Waits for the end of a process, across restarts of containerd. Raises RuntimeCallError."""
         request = pb.WaitRequest(container_id=container_id, exec_id=exec_id)
