@@ -24,19 +24,18 @@ from sampan.client.informer import ChangeType, InformerFactory
 from sampan.node import runtime
 from sampan.node.config import NodeConfig
 from sampan.node.env.objects import ClientObjects
-from sampan.node.env.sources import ObjectRef, pod_references
+from sampan.node.env.sources import ObjectRef, ObjectSource, pod_references
 from sampan.node.host import Host
 from sampan.node.host_linux import LinuxHost
 from sampan.node.images.collect import collect_forever
 from sampan.node.images.manager import ImageManager
 from sampan.node.node_status import render_allocatable
 from sampan.node.pods import render, spec
-from sampan.node.pods.context import NodeContext
+from sampan.node.pods.context import NodeContext, Volumes
 from sampan.node.pods.state import PodState, observe, observe_all
 from sampan.node.pods.worker import PodWorker
 from sampan.node.registration import NodeRegistration
 from sampan.node.volumes.manager import VolumeManager
-from sampan.node.volumes.mount import Mounter
 from sampan.node.volumes.tokens import ClientTokens
 
 log = logging.getLogger(__name__)
@@ -57,9 +56,9 @@ class NodeAgent:
         random: Random,
         *,
         host: Host | None = None,
-        mounter: Mounter | None = None,
+        make_volumes: Callable[[ObjectSource], Volumes] | None = None,
     ) -> None:
-        """``host``: the machine; None: the one that this runs on."""
+        """``host``: the machine, ``make_volumes``: its volumes; None: those of the machine that this runs on."""
         self.config = config
         self._host = host or LinuxHost(config)
         self.registration = NodeRegistration(config, client, source, self._host, clock)
@@ -69,8 +68,10 @@ class NodeAgent:
         self._pods = self._informers.informer(PODS, field_selector=f"spec.nodeName={config.node_name}")
         self._services = self._informers.informer(SERVICES)
         self._objects = ClientObjects(client, random)
-        self._volumes = VolumeManager(
-            config.root_dir, self._objects, ClientTokens(client, clock), clock, mounter=mounter
+        self._volumes: Volumes = (
+            make_volumes(self._objects)
+            if make_volumes
+            else VolumeManager(config.root_dir, self._objects, ClientTokens(client, clock), clock)
         )
         self._recorder = EventRecorder(client, "kubelet", config.node_name, clock)
         self._images = ImageManager(source, serialize=config.serialize_image_pulls)

@@ -48,6 +48,7 @@ class NodeRegistration:
         #: the Node as it was last seen
         self.node: Obj = {}
         self._reported_at = float("-inf")
+        self._asked = asyncio.Event()
 
     @property
     def uid(self) -> str:
@@ -137,7 +138,11 @@ class NodeRegistration:
         """Lease and status, until cancelled. The Node is made again should somebody delete it."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._repeat(self.renew_lease, self._config.lease_renew_seconds), name="lease")
-            group.create_task(self._repeat(self._report_or_register, _CHECK_SECONDS), name="node-status")
+            group.create_task(self._repeat(self._report_or_register, _CHECK_SECONDS, self._asked), name="node-status")
+
+    def look(self) -> None:
+        """Something about the node has changed: it is reported at once."""
+        self._asked.set()
 
     async def _report_or_register(self) -> None:
         try:
@@ -145,9 +150,17 @@ class NodeRegistration:
         except NotFound:
             await self.register()
 
-    async def _repeat(self, step: Callable[[], Awaitable[None]], seconds: float) -> None:
+    async def _repeat(
+        self, step: Callable[[], Awaitable[None]], seconds: float, asked: asyncio.Event | None = None
+    ) -> None:
+        asked = asked or asyncio.Event()
         while True:
-            await asyncio.sleep(seconds)
+            try:
+                async with asyncio.timeout(seconds):
+                    await asked.wait()
+            except TimeoutError:
+                pass  # the usual case
+            asked.clear()
             try:
                 await step()
             except (ApiError, OSError, TimeoutError) as error:

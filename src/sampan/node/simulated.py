@@ -15,6 +15,9 @@ from itertools import count
 
 from sampan.api.clock import Clock
 from sampan.node import runtime
+from sampan.node.pod_addresses import AddressesExhausted, PodAddresses
+
+_NO_NETWORK = "cni plugin not initialized"
 
 ExecHandler = Callable[[runtime.Container, Sequence[str]], runtime.ExecResult]
 
@@ -52,9 +55,10 @@ class SimulatedRuntime:
     reused.
     """
 
-    def __init__(self, clock: Clock, *, delays: SimulatedDelays | None = None, subnet: str = "10.88") -> None:
+    def __init__(self, clock: Clock, *, delays: SimulatedDelays | None = None, pod_cidr: str = "10.88.0.0/16") -> None:
+        """``pod_cidr`` "": the pod network is not ready until ``set_pod_cidr``."""
         self._clock = clock
-        self._subnet = subnet
+        self._addresses = PodAddresses(pod_cidr) if pod_cidr else None
         self.delays = delays or SimulatedDelays()
         self.behaviours: dict[str, Behaviour] = {}
         #: Images a pull finds, by name; None: every name is found.
@@ -73,6 +77,11 @@ class SimulatedRuntime:
         self._listeners: list[asyncio.Queue[runtime.RuntimeEvent]] = []
 
     # Steering, for tests and simulations.
+
+    def set_pod_cidr(self, pod_cidr: str) -> None:
+        """The range of later pods' addresses, as a network plugin is told it when the node has got one."""
+        if self._addresses is None or self._addresses.pod_cidr != pod_cidr:
+            self._addresses = PodAddresses(pod_cidr)
 
     def add_image(self, name: str, size_bytes: int = 1 << 20) -> str:
         """``name`` as if pulled; returns its id."""
@@ -112,6 +121,8 @@ class SimulatedRuntime:
             sandbox = self._sandboxes[entry.container.sandbox_id]
             lives = sandbox.ready or sandbox.id in self._killed
             assert entry.container.state != "running" or lives, entry.container
+        taken = [address for sandbox in self._sandboxes.values() for address in sandbox.ips]
+        assert len(taken) == len(set(taken)), taken
 
     # Runtime.
 
@@ -120,10 +131,9 @@ class SimulatedRuntime:
         for other in self._sandboxes.values():
             if (other.uid, other.attempt) == (config.uid, config.attempt):
                 raise runtime.RuntimeCallError(f"failed to reserve sandbox name: {other.id} has it")
-        number = next(self._numbers)
-        host = config.namespaces.network == "node"
+        sandbox_id = _hash(f"sandbox-{next(self._numbers)}")
         sandbox = runtime.Sandbox(
-            id=_hash(f"sandbox-{number}"),
+            id=sandbox_id,
             name=config.name,
             uid=config.uid,
             namespace=config.namespace,
@@ -133,7 +143,7 @@ class SimulatedRuntime:
             labels=dict(config.labels),
             annotations=dict(config.annotations),
             handler=runtime_handler,
-            ips=() if host else (f"{self._subnet}.{number // 250 % 250}.{number % 250 + 2}",),
+            ips=() if config.namespaces.network == "node" else (self._take_address(sandbox_id),),
         )
         self._sandboxes[sandbox.id] = sandbox
         return sandbox.id
@@ -147,6 +157,8 @@ class SimulatedRuntime:
             if entry.container.sandbox_id == sandbox_id:
                 self.exit_container(entry.container.id, 137)
         self._sandboxes[sandbox_id] = replace(sandbox, ready=False, ips=())
+        if self._addresses is not None:
+            self._addresses.give_back(sandbox_id)
         if sandbox.ready:
             self._announce(runtime.RuntimeEvent("exit", sandbox_id))
 
@@ -318,7 +330,11 @@ class SimulatedRuntime:
         return runtime.Version("simulated", "1.0.0")
 
     async def conditions(self) -> list[runtime.RuntimeCondition]:
-        return [runtime.RuntimeCondition(name, True) for name in ("RuntimeReady", "NetworkReady")]
+        network = runtime.RuntimeCondition("NetworkReady", True)
+        if self._addresses is None:
+            message = f"Network plugin returns error: {_NO_NETWORK}"
+            network = runtime.RuntimeCondition("NetworkReady", False, "NetworkPluginNotReady", message)
+        return [runtime.RuntimeCondition("RuntimeReady", True), network]
 
     async def features(self) -> runtime.Features:
         await self._step("features")
@@ -329,6 +345,14 @@ class SimulatedRuntime:
             self._cancel_timer(container_id)
 
     # Inside.
+
+    def _take_address(self, sandbox_id: str) -> str:
+        try:
+            if self._addresses is None:
+                raise AddressesExhausted(_NO_NETWORK)
+            return self._addresses.take(sandbox_id)
+        except AddressesExhausted as error:
+            raise runtime.RuntimeCallError(f"failed to setup network for sandbox: {error}") from error
 
     async def _step(self, name: str, seconds: float = 0.0) -> None:
         await asyncio.sleep(seconds)

@@ -25,14 +25,15 @@ from sampan.cluster.control_plane import server_config
 from sampan.cluster.instance import Instance, Settings
 from sampan.controllers.context import ControllersConfig
 from sampan.controllers.manager import run_controllers
-from sampan.node.agent import NodeAgent
-from sampan.node.config import NodeConfig
+from sampan.node.hollow import HollowNode
 from sampan.node.simulated import SimulatedRuntime
-from sampan.node.volumes.mount import DirectoryMounter
 from sampan.scheduler.scheduler import run_scheduler
 from sampan.server.app import Server
 
 NODE_GROUPS = ("system:nodes",)
+#: a /24 a node: the default of an instance, and a range for more nodes than that has room for
+SMALL_CLUSTER_CIDR, LARGE_CLUSTER_CIDR = "10.244.0.0/16", "10.128.0.0/9"
+_NODES_OF_A_SMALL_CLUSTER = 256
 
 
 class Cluster:
@@ -42,13 +43,14 @@ class Cluster:
     """
 
     def __init__(self, directory: Path, *, nodes: int = 1, clock: Clock | None = None, seed: int | None = None) -> None:
-        settings = Settings(name="testing", node_name="node-0", node_address="127.0.0.1")
+        pods = SMALL_CLUSTER_CIDR if nodes <= _NODES_OF_A_SMALL_CLUSTER else LARGE_CLUSTER_CIDR
+        settings = Settings(name="testing", node_name="node-0", node_address="127.0.0.1", pod_cidr=pods)
         self._instance = Instance(settings, state_root=directory / "state", run_root=directory / "run")
         self._clock = clock or SystemClock()
         self._random = random.Random(seed)
         self._node_names = [f"node-{number}" for number in range(nodes)]
         self._stack = AsyncExitStack()
-        self.runtimes = {name: SimulatedRuntime(self._clock) for name in self._node_names}
+        self.runtimes = {name: SimulatedRuntime(self._clock, pod_cidr="") for name in self._node_names}
 
     @property
     def url(self) -> str:
@@ -122,14 +124,9 @@ class Cluster:
                 tasks.spawn_eternal(group, self._run_node(name), name)
 
     async def _run_node(self, name: str) -> None:
-        home = self._instance.state / name
-        config = NodeConfig(
-            node_name=name, addresses=("127.0.0.1",), root_dir=home, log_dir=home / "logs", cgroup_root=""
-        )
         client = self.client_for(f"system:node:{name}", NODE_GROUPS)
-        runtime = self.runtimes[name]
-        agent = NodeAgent(config, client, runtime, self._clock, self._random, mounter=DirectoryMounter())
-        await agent.run(asyncio.Event())
+        node = HollowNode(name, client, self._clock, self._random, runtime=self.runtimes[name])
+        await node.run(asyncio.Event())
 
     async def _nodes_ready(self, components: asyncio.Task[None]) -> None:
         """Until every node is Ready and may be scheduled to. Raises what ended the components."""

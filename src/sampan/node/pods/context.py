@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -13,7 +13,7 @@ from sampan.client.client import Client
 from sampan.node import runtime
 from sampan.node.config import NodeConfig
 from sampan.node.env.fields import PodFacts
-from sampan.node.env.sources import ObjectSource
+from sampan.node.env.sources import ObjectRef, ObjectSource
 from sampan.node.host import Host
 from sampan.node.images.manager import ImageManager
 from sampan.node.pods.render import HostDns
@@ -26,14 +26,18 @@ class Recorder(Protocol):
 
 
 class Volumes(Protocol):
-    """The part of ``sampan.node.volumes.manager.VolumeManager`` that workers use. Raises VolumeError."""
+    """The volumes of this node's pods: ``sampan.node.volumes.manager.VolumeManager``, or its twin in memory,
+    ``sampan.node.simulated_volumes``. Raises VolumeError."""
 
     async def mount_pod(self, pod: Obj, facts: PodFacts | None = None) -> Mapping[str, Any]: ...
     async def container_mounts(
         self, pod: Obj, container: Obj, mounted: Any, environment: Mapping[str, str] | None = None
     ) -> list[runtime.Mount]: ...
     async def unmount_pod(self, uid: str) -> None: ...
+    async def cleanup_orphans(self, known_uids: Collection[str]) -> list[str]: ...
     def pod_changed(self, pod: Obj) -> None: ...
+    def object_changed(self, ref: ObjectRef) -> None: ...
+    async def run(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -139,14 +139,7 @@ class VolumeManager:
             host_path = volume.host_path
             if subpath:
                 host_path = await self._bind(pod, container, volume, subpath, index)
-            mounts.append(
-                Mount(
-                    str(host_path),
-                    "/" + wanted["mountPath"].lstrip("/"),
-                    bool(wanted.get("readOnly")) or volume.read_only,
-                    _PROPAGATIONS[wanted.get("mountPropagation") or "None"],
-                )
-            )
+            mounts.append(plan_mount(wanted, volume, host_path))
         return mounts
 
     async def unmount_pod(self, uid: str) -> None:
@@ -241,7 +234,7 @@ class VolumeManager:
         volumes = state.pod["spec"].get("volumes") or []
         ownership = pod_ownership(state.pod)
         context = Context(state.pod, self._sources, self._tokens, ownership, state.facts)
-        setups = await asyncio.gather(*(_prepare(volume, context) for volume in volumes), return_exceptions=True)
+        setups = await asyncio.gather(*(prepare_volume(volume, context) for volume in volumes), return_exceptions=True)
         ready: list[tuple[Obj, Setup]] = []
         for volume, setup in zip(volumes, setups, strict=True):
             if isinstance(setup, BaseException):
@@ -286,8 +279,18 @@ class VolumeManager:
             ) from error
 
 
-async def _prepare(volume: Obj, context: Context) -> Setup:
-    """Raises VolumeError."""
+def plan_mount(wanted: Obj, volume: MountedVolume, host_path: Path) -> Mount:
+    """One of a container's ``volumeMounts``."""
+    return Mount(
+        str(host_path),
+        "/" + wanted["mountPath"].lstrip("/"),
+        bool(wanted.get("readOnly")) or volume.read_only,
+        _PROPAGATIONS[wanted.get("mountPropagation") or "None"],
+    )
+
+
+async def prepare_volume(volume: Obj, context: Context) -> Setup:
+    """What the volume needs on disk; reads the API only. Raises VolumeError."""
     kind = volume_type(volume)
     if kind not in _TYPES:
         raise setup_failed(volume["name"], f'volume type "{kind}" is not supported by this node')

@@ -1,0 +1,80 @@
+"""Volumes of hollow nodes: what a pod refers to is looked up as on a real node, and nothing is written.
+
+Implements ``sampan.node.pods.context.Volumes`` without files and threads. A pod waits for its ConfigMaps, Secrets and
+claims with the same errors. Tokens are not asked for: nobody would read them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sampan.api.types import Obj
+from sampan.client import tasks
+from sampan.node.env.fields import PodFacts
+from sampan.node.env.sources import ObjectRef, ObjectSource
+from sampan.node.runtime import Mount
+from sampan.node.volumes.errors import VolumeError
+from sampan.node.volumes.manager import MountedVolume, plan_mount, prepare_volume, volume_type
+from sampan.node.volumes.ownership import Ownership
+from sampan.node.volumes.setup import Context
+from sampan.node.volumes.tokens import Token
+
+_ROOT = Path("/simulated/volumes")
+_NEVER = datetime(9999, 1, 1, tzinfo=UTC)
+
+
+class _NoTokens:
+    async def token(self, pod: Obj, audiences: tuple[str, ...], expiration_seconds: int) -> Token:
+        return Token("", _NEVER)
+
+    def forget_pod(self, uid: str) -> None: ...
+
+
+class SimulatedVolumes:
+    def __init__(self, sources: ObjectSource) -> None:
+        self._sources = sources
+        self._tokens = _NoTokens()
+        #: the pods whose volumes are there
+        self.mounted: set[str] = set()
+
+    async def mount_pod(self, pod: Obj, facts: PodFacts | None = None) -> Mapping[str, Any]:
+        context = Context(pod, self._sources, self._tokens, Ownership(), facts or PodFacts())
+        volumes = pod["spec"].get("volumes") or ()
+        for done in await asyncio.gather(*(prepare_volume(each, context) for each in volumes), return_exceptions=True):
+            if isinstance(done, BaseException):
+                raise done
+        self.mounted.add(pod["metadata"]["uid"])
+        return {each["name"]: MountedVolume(each["name"], volume_type(each), _ROOT / each["name"]) for each in volumes}
+
+    async def container_mounts(
+        self, pod: Obj, container: Obj, mounted: Any, environment: Mapping[str, str] | None = None
+    ) -> list[Mount]:
+        found = []
+        for wanted in container.get("volumeMounts") or ():
+            if wanted["name"] not in mounted:
+                raise VolumeError(
+                    f'cannot find volume "{wanted["name"]}" to mount into container "{container["name"]}"'
+                )
+            volume = mounted[wanted["name"]]
+            subpath = wanted.get("subPath") or wanted.get("subPathExpr") or ""
+            found.append(plan_mount(wanted, volume, volume.host_path / subpath.strip("/")))
+        return found
+
+    async def unmount_pod(self, uid: str) -> None:
+        self.mounted.discard(uid)
+
+    async def cleanup_orphans(self, known_uids: Collection[str]) -> list[str]:
+        gone = sorted(self.mounted - set(known_uids))
+        self.mounted.difference_update(gone)
+        return gone
+
+    def pod_changed(self, pod: Obj) -> None: ...
+
+    def object_changed(self, ref: ObjectRef) -> None: ...
+
+    async def run(self) -> None:
+        await tasks.forever()
