@@ -90,6 +90,7 @@ class NodeAgent:
             services=self._services.list,
             allocatable=render_allocatable(machine, config),
             memory_capacity_bytes=machine.memory_bytes,
+            features=lambda: self.registration.features,
             starts=asyncio.Semaphore(config.parallel_starts),
         )
         #: told of every container that ended (the node API ends followed logs by it)
@@ -164,6 +165,7 @@ class NodeAgent:
         """Reads what runs before the first worker begins, so that nothing is started twice."""
         while True:
             try:
+                self.registration.features = await self._runtime.features()
                 self._adoptable = await observe_all(self._runtime)
                 return
             except runtime.RuntimeCallError as error:

@@ -48,6 +48,14 @@ class NodeConfig:
     #: Sandboxes made at the same time: more only contend for the kernel's network lock and the processors.
     parallel_starts: int = field(default_factory=lambda: max(4, 2 * (os.cpu_count() or 1)))
 
+    #: Sysctls that pods may set though they are not safe; a final * stands for any ending (``net.core.*``).
+    allowed_unsafe_sysctls: tuple[str, ...] = ()
+
+    @property
+    def seccomp_root(self) -> Path:
+        """Profiles of type Localhost lie below it, as below the kubelet's."""
+        return self.root_dir / "seccomp"
+
     @property
     def host_ip(self) -> str:
         return self.addresses[0]

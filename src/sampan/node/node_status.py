@@ -21,7 +21,16 @@ _IMAGES_LIMIT = 50
 
 
 #: fields of the status that the node alone writes
-_FIELDS = ("addresses", "capacity", "allocatable", "daemonEndpoints", "nodeInfo", "images")
+_FIELDS = (
+    "addresses",
+    "capacity",
+    "allocatable",
+    "daemonEndpoints",
+    "nodeInfo",
+    "images",
+    "runtimeHandlers",
+    "features",
+)
 
 
 def render_capacity(machine: Machine, config: NodeConfig) -> Obj:
@@ -138,7 +147,12 @@ def render_conditions(health: Health, previous: Sequence[Obj], now: datetime) ->
 
 
 def render_status(
-    machine: Machine, config: NodeConfig, version: runtime.Version, images: Sequence[runtime.Image], present: Obj
+    machine: Machine,
+    config: NodeConfig,
+    version: runtime.Version,
+    images: Sequence[runtime.Image],
+    features: runtime.Features,
+    present: Obj,
 ) -> Obj:
     """The status without its conditions. ``present``: the API's; resources that others advertise in its capacity
     (``example.com/dongle``) are allocatable as they are."""
@@ -170,7 +184,24 @@ def render_status(
             for image in largest
             if image.digests or image.tags
         ],
+        **_features(features),
     }
+
+
+def _features(features: runtime.Features) -> Obj:
+    """Absent: a runtime that tells of nothing."""
+    handlers = [
+        {
+            "name": name,
+            "features": {
+                "recursiveReadOnlyMounts": handler.recursive_read_only_mounts,
+                "userNamespaces": handler.user_namespaces,
+            },
+        }
+        for name, handler in sorted(features.handlers.items())
+    ]
+    policy = features.supplemental_groups_policy
+    return {"runtimeHandlers": handlers or None, "features": {"supplementalGroupsPolicy": True} if policy else None}
 
 
 def differs(wanted: Obj, present: Obj) -> bool:

@@ -47,6 +47,8 @@ class NodeRegistration:
         self.machine = host.machine()
         #: the Node as it was last seen
         self.node: Obj = {}
+        #: what the runtime can do, as it said last
+        self.features = runtime.Features()
         self._reported_at = float("-inf")
         self._asked = asyncio.Event()
 
@@ -86,10 +88,11 @@ class NodeRegistration:
         try:
             version, images = await self._runtime.version(), await self._runtime.list_images()
             not_ready = describe_conditions(await self._runtime.conditions())
+            self.features = await self._runtime.features()
         except runtime.RuntimeCallError as error:
             version, images = runtime.Version("containerd", "unknown"), []
             not_ready = f"container runtime is down: {error}"
-        status = render_status(self.machine, self._config, version, images, present)
+        status = render_status(self.machine, self._config, version, images, self.features, present)
         health = judge_health(self._config, self._host.load(), self._host.disk(), not_ready)
         status["conditions"] = render_conditions(health, present.get("conditions") or (), now)
         return status

@@ -56,6 +56,8 @@ class NodeContext:
     services: Callable[[], Iterable[Obj]] = field(default=lambda: ())
     allocatable: Mapping[str, str] = field(default_factory=dict)
     memory_capacity_bytes: int = 0
+    #: What the runtime can do, as it said last.
+    features: Callable[[], runtime.Features] = field(default=runtime.Features)
     #: Bounds how many pods are being started at the same time.
     starts: asyncio.Semaphore
 

@@ -1,4 +1,4 @@
-"""The runtime's configuration of a pod's sandbox and containers, from the spec. Pure, but for nothing.
+"""The runtime's configuration of a pod's sandbox and containers, from the spec. Pure.
 
 Called by the pod worker. Environment and volume mounts come in ready-made (``sampan.node.env``, ``.volumes``).
 """
@@ -124,6 +124,8 @@ def sandbox_config(
         supplemental_groups=security.supplemental_groups(pod),
         privileged=security.any_privileged(pod),
         seccomp=runtime.SecurityProfile("RuntimeDefault"),
+        selinux=security.selinux(context.get("seLinuxOptions")),
+        strict_groups=security.strict_groups(pod),
         sysctls={sysctl_with_dots(item["name"]): item["value"] for item in context.get("sysctls") or ()},
     )
 
@@ -158,9 +160,13 @@ class ContainerInputs:
     #: The container whose processes an ephemeral container sees.
     target_id: str = ""
     devices: Sequence[runtime.Device] = ()
+    #: Where seccomp profiles of type Localhost lie.
+    seccomp_root: str = ""
 
 
 def container_config(pod: Obj, container: Obj, inputs: ContainerInputs) -> runtime.ContainerConfig:
+    """Raises security.ContainerRefused."""
+    security.verify_stop_signal(container)
     name = container["name"]
     grace = pod["spec"].get("terminationGracePeriodSeconds")
     annotations = {
@@ -190,7 +196,8 @@ def container_config(pod: Obj, container: Obj, inputs: ContainerInputs) -> runti
         stdin_once=bool(container.get("stdinOnce")),
         tty=bool(container.get("tty")),
         resources=resources.container_resources(pod, container, inputs.memory_capacity_bytes),
-        security=security.container_security(pod, container, inputs.image, inputs.target_id),
+        stop_signal=security.stop_signal(container),
+        security=security.container_security(pod, container, inputs.image, inputs.target_id, inputs.seccomp_root),
     )
 
 

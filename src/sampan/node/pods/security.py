@@ -1,11 +1,17 @@
 """From a pod's and a container's securityContext to what the runtime takes. Pure functions.
 
-The container's field wins over the pod's (``DetermineEffectiveSecurityContext``). What is not supported on this node
-is refused by name, never ignored.
+The container's field wins over the pod's (``DetermineEffectiveSecurityContext``). Isolation that the runtime cannot give
+is refused by name, never left out: by the node's admission (``sampan.node.admission``) where upstream's kubelet refuses
+there, here where it refuses to make the sandbox or the container.
 """
 
 from __future__ import annotations
 
+import posixpath
+import re
+import signal
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from sampan.api.types import Obj
@@ -20,9 +26,19 @@ MASKED_PATHS = (
 )  # fmt: skip
 READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
+_SIGNAL = re.compile(r"SIG[A-Z0-9]+|SIGRTMIN\+([1-9]|1[0-5])|SIGRTMAX-([1-9]|1[0-4])", re.ASCII)
 
-class RunAsRootError(Exception):
-    """``runAsNonRoot`` is broken; the text is the container's CreateContainerConfigError."""
+
+class SandboxRefused(runtime.RuntimeCallError):
+    """The runtime cannot give the pod what it asks for; the text is that of its FailedCreatePodSandBox."""
+
+
+class ContainerRefused(Exception):
+    """The container cannot have what it asks for; the text is its CreateContainerConfigError."""
+
+
+class RunAsRootError(ContainerRefused):
+    """``runAsNonRoot`` is broken."""
 
 
 def _contexts(pod: Obj, container: Obj) -> tuple[Obj, Obj]:
@@ -53,13 +69,91 @@ def namespaces(pod: Obj, target_id: str = "") -> runtime.Namespaces:
     )
 
 
-def profile(value: Obj | None, default: runtime.SecurityProfile | None, root: str) -> runtime.SecurityProfile | None:
-    """A seccompProfile or appArmorProfile; localhost seccomp profiles lie below ``root``."""
+def seccomp(value: Obj | None, root: str) -> runtime.SecurityProfile:
+    """``root`` is where profiles of type Localhost lie. Raises ContainerRefused."""
     if not value:
-        return default
-    if value.get("type") == "Localhost":
-        return runtime.SecurityProfile("Localhost", f"{root}{value.get('localhostProfile', '')}")
-    return runtime.SecurityProfile(value["type"])
+        return runtime.SecurityProfile("Unconfined")
+    if value["type"] != "Localhost":
+        return runtime.SecurityProfile(value["type"])
+    name = value.get("localhostProfile") or ""
+    if not name:
+        raise ContainerRefused("localhostProfile must be set if seccompProfile type is Localhost.")
+    path = posixpath.normpath(posixpath.join(root, name))
+    if not root or not path.startswith(f"{root.rstrip('/')}/"):
+        raise ContainerRefused(f'seccomp profile "{name}" is not below the node\'s own profiles')
+    return runtime.SecurityProfile("Localhost", path)
+
+
+def apparmor(value: Obj | None) -> runtime.SecurityProfile | None:
+    """None: what the runtime does by itself."""
+    if not value:
+        return None
+    return runtime.SecurityProfile(value["type"], value.get("localhostProfile") or "")
+
+
+def selinux(value: Obj | None) -> runtime.SELinuxOptions | None:
+    if not value:
+        return None
+    return runtime.SELinuxOptions(*(value.get(name) or "" for name in ("user", "role", "type", "level")))
+
+
+def uses_host_users(pod: Obj) -> bool:
+    return pod["spec"].get("hostUsers") is not False
+
+
+def verify_sandbox(pod: Obj, features: runtime.Features, handler: str) -> None:
+    """What the pod must have and cannot be given here. Raises SandboxRefused, with the kubelet's texts where it has some."""
+    if pod["spec"].get("resourceClaims"):
+        raise SandboxRefused("dynamic resources (`spec.resourceClaims`) are not supported by this node")
+    if uses_host_users(pod):
+        return
+    why = "can't set `spec.hostUsers: false`, "
+    if features.of(handler).user_namespaces:
+        # The runtime could, but this node hands out no ranges of ids.
+        raise SandboxRefused(f"{why}user namespaces are not supported by this node")
+    raise SandboxRefused(
+        f'{why}RuntimeClass handler "{handler}" does not support user namespaces'
+        if handler
+        else f"{why}runtime does not support user namespaces"
+    )
+
+
+def resolve_recursive_readonly(
+    container: Obj, mounts: Sequence[runtime.Mount], features: runtime.HandlerFeatures
+) -> list[runtime.Mount]:
+    """``mounts`` as ``recursiveReadOnly`` wants them. Raises ContainerRefused with the kubelet's texts."""
+    wanted: set[str] = set()
+    for mount in container.get("volumeMounts") or ():
+        mode, name = mount.get("recursiveReadOnly") or "Disabled", mount["name"]
+        if mode == "Disabled":
+            continue
+        why = f'failed to resolve recursive read-only mode: volume "{name}" requested recursive read-only mode, but it is '
+        propagation = mount.get("mountPropagation") or "None"
+        if not mount.get("readOnly"):
+            raise ContainerRefused(f"{why}not read-only")
+        if propagation != "None":
+            raise ContainerRefused(f'{why}not compatible with propagation "{propagation}"')
+        if features.recursive_read_only_mounts:
+            wanted.add("/" + mount["mountPath"].lstrip("/"))
+        elif mode != "IfPossible":
+            raise ContainerRefused(f"{why}not supported by the runtime")
+    return [
+        replace(mount, readonly=True, recursive_readonly=True) if mount.container_path in wanted else mount
+        for mount in mounts
+    ]
+
+
+def stop_signal(container: Obj) -> str:
+    """The signal that asks the container to end; "" is the image's own, and that of a name that is none."""
+    name = str((container.get("lifecycle") or {}).get("stopSignal") or "")
+    return name if _SIGNAL.fullmatch(name) and hasattr(signal, name.partition("+")[0].partition("-")[0]) else ""
+
+
+def verify_stop_signal(container: Obj) -> None:
+    """Raises ContainerRefused."""
+    name = (container.get("lifecycle") or {}).get("stopSignal")
+    if name and not stop_signal(container):
+        raise ContainerRefused(f'invalid stop signal "{name}"')
 
 
 def supplemental_groups(pod: Obj) -> tuple[int, ...]:
@@ -68,6 +162,10 @@ def supplemental_groups(pod: Obj) -> tuple[int, ...]:
     if context.get("fsGroup") is not None:
         groups.append(int(context["fsGroup"]))
     return tuple(dict.fromkeys(groups))
+
+
+def strict_groups(pod: Obj) -> bool:
+    return (pod["spec"].get("securityContext") or {}).get("supplementalGroupsPolicy") == "Strict"
 
 
 def verify_run_as_non_root(pod: Obj, container: Obj, image: runtime.Image) -> None:
@@ -96,7 +194,8 @@ def container_security(
     capabilities = context.get("capabilities") or {}
     privileged = bool(context.get("privileged"))
     user = effective(pod, container, "runAsUser")
-    unmasked = context.get("procMount") == "Unmasked" or privileged
+    # Only in a user namespace of its own may a container see /proc as it is: there it cannot write to the node's.
+    unmasked = privileged or (context.get("procMount") == "Unmasked" and not uses_host_users(pod))
     escalation = context.get("allowPrivilegeEscalation")
     return runtime.ContainerSecurity(
         add_capabilities=tuple(capabilities.get("add") or ()),
@@ -111,10 +210,10 @@ def container_security(
         no_new_privs=escalation is False,
         masked_paths=() if unmasked else MASKED_PATHS,
         readonly_paths=() if unmasked else READONLY_PATHS,
-        seccomp=profile(
-            effective(pod, container, "seccompProfile"), runtime.SecurityProfile("Unconfined"), seccomp_root
-        ),
-        apparmor=profile(effective(pod, container, "appArmorProfile"), None, ""),
+        seccomp=seccomp(effective(pod, container, "seccompProfile"), seccomp_root),
+        apparmor=apparmor(effective(pod, container, "appArmorProfile")),
+        selinux=selinux(effective(pod, container, "seLinuxOptions")),
+        strict_groups=strict_groups(pod),
     )
 
 

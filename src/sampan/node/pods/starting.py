@@ -82,7 +82,7 @@ async def start_container(
         raise StartError(error.reason, error.message, error.retry_after_seconds) from error
     try:
         config = await _configure(context, around, start, container, present)
-    except (ContainerConfigError, VolumeError, security.RunAsRootError) as error:
+    except (ContainerConfigError, VolumeError, security.ContainerRefused) as error:
         raise fail("CreateContainerConfigError", error) from error
     try:
         container_id = await context.runtime.create_container(around.sandbox.id, config, around.sandbox_config)
@@ -118,6 +118,7 @@ async def _configure(
     for warning in environment.warnings:
         context.recorder.event(pod, "Warning", warning.reason, warning.message)
     mounts = await context.volumes.container_mounts(pod, container, around.mounted, environment.variables)
+    mounts = security.resolve_recursive_readonly(container, mounts, context.features().of(around.sandbox.handler))
     mounts += await _own_mounts(context, pod, container, start, {mount.container_path for mount in mounts}, tuple(ips))
     command, args = container_command(container, environment.variables)
     inputs = render.ContainerInputs(
@@ -129,6 +130,7 @@ async def _configure(
         mounts=mounts,
         memory_capacity_bytes=context.memory_capacity_bytes,
         target_id=around.target_id,
+        seccomp_root=str(context.config.seccomp_root),
     )
     return render.container_config(pod, container, inputs)
 

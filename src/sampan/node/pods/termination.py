@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from sampan.api.types import Obj
 from sampan.node import runtime
-from sampan.node.pods import spec
+from sampan.node.pods import security, spec
 from sampan.node.pods.context import NodeContext
 from sampan.node.pods.starting import field_path, run_hook
 from sampan.node.pods.state import PodState
@@ -54,7 +54,8 @@ async def kill_container(
     left = grace_seconds - int(loop.time() - began)
     if handler:
         left = max(left, _MINIMUM_STOP_SECONDS)
-    await context.runtime.stop_container(container.id, max(left, 0))
+    signal = security.stop_signal(found[1]) if found else ""
+    await context.runtime.stop_container(container.id, max(left, 0), signal)
 
 
 async def kill_all(context: NodeContext, pod: Obj, state: PodState, grace_seconds: int, *, announced: bool) -> None:

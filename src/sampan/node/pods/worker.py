@@ -21,7 +21,7 @@ from sampan.api.types import Obj
 from sampan.client import tasks
 from sampan.node import runtime
 from sampan.node.images.manager import ImageError
-from sampan.node.pods import messages, render, spec, starting, status, termination
+from sampan.node.pods import messages, render, security, spec, starting, status, termination
 from sampan.node.pods.context import NodeContext
 from sampan.node.pods.planner import Inputs, Kill, Plan, Start, plan_pod
 from sampan.node.pods.sender import StatusSender
@@ -311,6 +311,7 @@ class PodWorker:
             config = render.sandbox_config(pod, context.config, context.host_dns, attempt, parent)
             mounting = asyncio.ensure_future(context.volumes.mount_pod(pod, context.facts()))
             try:
+                security.verify_sandbox(pod, context.features(), handler)
                 sandbox_id = await context.runtime.run_sandbox(config, handler)
             except runtime.RuntimeCallError as error:
                 await asyncio.wait({mounting})
