@@ -78,9 +78,11 @@ class Node:
     async def until(self, name: str, condition: Callable[[Obj], Any]) -> Obj:
         """The pod's status when it meets the condition."""
         async with asyncio.timeout(20):
-            while not condition(found := await self.status(name)):
+            while True:
+                found = await self.status(name)
+                if condition(found):
+                    return found
                 await asyncio.sleep(0.005)
-        return found
 
     async def running(self, name: str) -> Obj:
         return await self.until(name, lambda status: status.get("phase") == "Running")

@@ -17,6 +17,7 @@ from sampan.node.env.sources import ObjectRef, ObjectSource
 from sampan.node.host import Host
 from sampan.node.images.manager import ImageManager
 from sampan.node.pods.render import HostDns
+from sampan.node.runtime import Features
 
 
 class Recorder(Protocol):
@@ -57,7 +58,7 @@ class NodeContext:
     allocatable: Mapping[str, str] = field(default_factory=dict)
     memory_capacity_bytes: int = 0
     #: What the runtime can do, as it said last.
-    features: Callable[[], runtime.Features] = field(default=runtime.Features)
+    features: Callable[[], Features] = field(default=Features)
     #: Bounds how many pods are being started at the same time.
     starts: asyncio.Semaphore
 

@@ -1,8 +1,8 @@
 """From a pod's and a container's securityContext to what the runtime takes. Pure functions.
 
-The container's field wins over the pod's (``DetermineEffectiveSecurityContext``). Isolation that the runtime cannot give
-is refused by name, never left out: by the node's admission (``sampan.node.admission``) where upstream's kubelet refuses
-there, here where it refuses to make the sandbox or the container.
+The container's field wins over the pod's (``DetermineEffectiveSecurityContext``). Isolation that the runtime cannot
+give is refused by name, never left out: where the kubelet does not admit the pod by ``sampan.node.admission``, where it
+does not make the sandbox or the container here.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ MASKED_PATHS = (
 )  # fmt: skip
 READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
+_RECURSIVE = "failed to resolve recursive read-only mode"
 _SIGNAL = re.compile(r"SIG[A-Z0-9]+|SIGRTMIN\+([1-9]|1[0-5])|SIGRTMAX-([1-9]|1[0-4])", re.ASCII)
 
 
@@ -102,7 +103,7 @@ def uses_host_users(pod: Obj) -> bool:
 
 
 def verify_sandbox(pod: Obj, features: runtime.Features, handler: str) -> None:
-    """What the pod must have and cannot be given here. Raises SandboxRefused, with the kubelet's texts where it has some."""
+    """What the pod must have and cannot be given here. Raises SandboxRefused with the kubelet's texts."""
     if pod["spec"].get("resourceClaims"):
         raise SandboxRefused("dynamic resources (`spec.resourceClaims`) are not supported by this node")
     if uses_host_users(pod):
@@ -127,7 +128,7 @@ def resolve_recursive_readonly(
         mode, name = mount.get("recursiveReadOnly") or "Disabled", mount["name"]
         if mode == "Disabled":
             continue
-        why = f'failed to resolve recursive read-only mode: volume "{name}" requested recursive read-only mode, but it is '
+        why = f'{_RECURSIVE}: volume "{name}" requested recursive read-only mode, but it is '
         propagation = mount.get("mountPropagation") or "None"
         if not mount.get("readOnly"):
             raise ContainerRefused(f"{why}not read-only")
