@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from sampan.api.errors import Invalid
-from sampan.api.groups.core import pod_update, qos
+from sampan.api.groups.core import pod_update
 from sampan.api.kind import Kind
+from sampan.api.pods import qos
 from sampan.api.registry import registry
 from sampan.api.validation.security import sysctl_with_dots
 

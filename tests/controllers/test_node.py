@@ -4,7 +4,7 @@ from datetime import timedelta
 import pytest
 
 from sampan.api.resources import LEASES, NODES, PODS
-from sampan.controllers.node.eviction import TaintEvictionController, plan_eviction, tolerates
+from sampan.controllers.node.eviction import TaintEvictionController, plan_eviction
 from sampan.controllers.node.ipam import NodeIpamController, plan_cidr
 from sampan.controllers.node.lifecycle import NodeLifecycleController
 from sampan.controllers.node.lifecycle_plan import plan_silent, plan_taints
@@ -44,21 +44,6 @@ def test_own_taints_go_and_those_of_people_stay(now):
     planned = plan_taints(node(taints=[mine, UNREACHABLE], unschedulable=True), now, evict=True)
     assert [taint["key"] for taint in planned.wanted] == ["dedicated", "node.kubernetes.io/unschedulable"]
     assert not plan_taints(node(taints=[mine]), now, evict=True).changed
-
-
-@pytest.mark.parametrize(
-    ("toleration", "expected"),
-    [
-        ({"operator": "Exists"}, True),
-        ({"key": "k", "operator": "Exists", "effect": "NoExecute"}, True),
-        ({"key": "k", "value": "v"}, True),
-        ({"key": "k", "value": "w"}, False),
-        ({"key": "k", "operator": "Exists", "effect": "NoSchedule"}, False),
-        ({"key": "other", "operator": "Exists"}, False),
-    ],
-)
-def test_tolerations(toleration, expected):
-    assert tolerates(toleration, {"key": "k", "value": "v", "effect": "NoExecute"}) is expected
 
 
 @pytest.mark.parametrize(

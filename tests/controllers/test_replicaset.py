@@ -8,8 +8,8 @@ from sampan.api.resources import EVENTS, PODS, REPLICA_SETS, REPLICATION_CONTROL
 from sampan.controllers.replicaset.adapters import REPLICA_SET, REPLICATION_CONTROLLER
 from sampan.controllers.replicaset.controller import ReplicaSetController
 from sampan.controllers.replicaset.plan import Observed, plan, plan_status
-from sampan.controllers.workload.podfacts import ranked_for_deletion
 from sampan.controllers.workload.pods import slow_start
+from sampan.controllers.workload.ranking import ranked_for_deletion
 
 
 def replica_set(replicas=2, **spec):

@@ -13,9 +13,10 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from sampan.api.imagenames import with_tag
+from sampan.api.pods.requests import amounts
 from sampan.api.types import Obj
-from sampan.scheduler.podinfo import PodInfo, normalized_image
-from sampan.scheduler.requests import amounts
+from sampan.scheduler.podinfo import PodInfo
 
 Bools: TypeAlias = NDArray[np.bool_]
 Ints: TypeAlias = NDArray[np.int64]
@@ -255,14 +256,14 @@ class NodeArrays:
         self.structure += 1
         for image in before or ():
             for name in image.get("names") or ():
-                held = self.images.get(normalized_image(name))
+                held = self.images.get(with_tag(name))
                 if held is not None:
                     held[1].discard(slot)
                     if not held[1]:
-                        del self.images[normalized_image(name)]
+                        del self.images[with_tag(name)]
         for image in after or ():
             for name in image.get("names") or ():
-                name = normalized_image(name)
+                name = with_tag(name)
                 slots = self.images[name][1] if name in self.images else set()
                 slots.add(slot)
                 self.images[name] = (int(image.get("sizeBytes") or 0), slots)

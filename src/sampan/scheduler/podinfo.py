@@ -7,9 +7,13 @@ from functools import cached_property
 
 import orjson
 
+from sampan.api.imagenames import with_tag
+from sampan.api.pods import origin, status
+from sampan.api.pods.containers import host_ports
+from sampan.api.pods.requests import NONZERO_DEFAULTS, Amounts, pod_requests
+from sampan.api.reading import part, parts, text, text_map
 from sampan.api.types import Obj
 from sampan.client.keys import ObjectKey
-from sampan.scheduler.requests import NONZERO_DEFAULTS, Amounts, host_ports, pod_requests
 
 DEFAULT_SCHEDULER = "default-scheduler"
 
@@ -29,27 +33,27 @@ class PodInfo:
     with per-node verdicts treats alike: the pods of one template."""
 
     def __init__(self, pod: Obj) -> None:
-        meta, self.spec = pod["metadata"], pod.get("spec") or {}
+        meta, self.spec = pod["metadata"], part(pod, "spec")
         self.obj = pod
         self.namespace: str = meta.get("namespace", "")
         self.name: str = meta["name"]
         self.key = ObjectKey(self.namespace, self.name)
         self.uid: str = meta.get("uid", "")
-        self.labels: dict[str, str] = meta.get("labels") or {}
-        self.priority = int(self.spec.get("priority") or 0)
-        self.terminating = bool(meta.get("deletionTimestamp"))
+        self.labels = text_map(meta, "labels")
+        self.priority = origin.priority(pod)
+        self.terminating = status.is_terminating(pod)
 
     @property
     def node_name(self) -> str:
-        return self.spec.get("nodeName") or ""
+        return text(self.spec, "nodeName")
 
     @property
     def scheduler_name(self) -> str:
-        return self.spec.get("schedulerName") or DEFAULT_SCHEDULER
+        return text(self.spec, "schedulerName") or DEFAULT_SCHEDULER
 
     @property
     def nominated_node(self) -> str:
-        return (self.obj.get("status") or {}).get("nominatedNodeName") or ""
+        return text(part(self.obj, "status"), "nominatedNodeName")
 
     @property
     def requests(self) -> Amounts:
@@ -72,7 +76,7 @@ class PodInfo:
     @cached_property
     def shape(self) -> Shape:
         """Shared by pods of one template, unless a resize in place gives the pod amounts of its own."""
-        if (self.obj.get("status") or {}).get("containerStatuses"):
+        if part(self.obj, "status").get("containerStatuses"):
             return _shape(self.obj)
         found = _shapes.get(self._shape_key)
         if found is None:
@@ -84,28 +88,27 @@ class PodInfo:
     @cached_property
     def _shape_key(self) -> bytes:
         spec = self.spec
-        parts = [
-            [[c.get("resources"), c.get("ports"), c.get("image"), c.get("restartPolicy")] for c in spec.get(kind) or ()]
+        containers = [
+            [[c.get("resources"), c.get("ports"), c.get("image"), c.get("restartPolicy")] for c in parts(spec, kind)]
             for kind in ("containers", "initContainers")
         ]
-        return orjson.dumps([parts, spec.get("overhead"), spec.get("resources")])
+        return orjson.dumps([containers, spec.get("overhead"), spec.get("resources")])
 
     @cached_property
     def affinity(self) -> Obj:
-        found: Obj = self.spec.get("affinity") or {}
-        return found
+        return part(self.spec, "affinity")
 
     @cached_property
     def signature(self) -> bytes:
         spec = self.spec
-        parts = [
+        wishes = [
             self.scheduler_name,
             spec.get("nodeSelector"),
             self.affinity.get("nodeAffinity"),
             spec.get("tolerations"),
             spec.get("nodeName"),
         ]
-        return self._shape_key + orjson.dumps(parts)
+        return self._shape_key + orjson.dumps(wishes)
 
 
 #: Shapes by their key; emptied when full: templates come and go.
@@ -114,19 +117,14 @@ _SHAPES = 4096
 
 
 def _shape(pod: Obj) -> Shape:
-    spec = pod.get("spec") or {}
+    spec = part(pod, "spec")
     requests = {name: value for name, value in pod_requests(pod).items() if value}
     requests["pods"] = 1
     counted = pod_requests(pod, NONZERO_DEFAULTS)
-    containers = [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
+    containers = [*parts(spec, "initContainers"), *parts(spec, "containers")]
     return Shape(
         requests,
         (counted.get("cpu", 0), counted.get("memory", 0)),
-        tuple(host_ports(spec)),
-        tuple(normalized_image(container.get("image", "")) for container in containers),
+        tuple(host_ports(pod)),
+        tuple(with_tag(text(container, "image")) for container in containers),
     )
-
-
-def normalized_image(image: str) -> str:
-    """With ``:latest`` when it has neither tag nor digest (``normalizedImageName``)."""
-    return image if image.rfind(":") > image.rfind("/") else f"{image}:latest"

@@ -14,6 +14,7 @@ from typing import Any
 
 from sampan.api.clock import Clock, Random
 from sampan.api.errors import ApiError, Conflict, Forbidden, NotFound
+from sampan.api.pods.status import is_terminal
 from sampan.api.resources import (
     NAMESPACES,
     NODES,
@@ -54,7 +55,6 @@ from sampan.scheduler.selectors import DefaultSelectors
 log = logging.getLogger(__name__)
 
 _CROSS_NODE = frozenset(("PodTopologySpread", "InterPodAffinity"))
-_FINISHED = ("Succeeded", "Failed")
 #: Decisions in a row before others on the event loop get a turn.
 _STRETCH = 4
 
@@ -318,13 +318,13 @@ class Scheduler:
 
     def _is_pending(self, pod: Obj) -> bool:
         spec = pod.get("spec") or {}
-        if spec.get("nodeName") or (pod.get("status") or {}).get("phase") in _FINISHED:
+        if spec.get("nodeName") or is_terminal(pod):
             return False
         return (spec.get("schedulerName") or "default-scheduler") in self.profiles
 
     def _pod_changed(self, kind: ChangeType, obj: Obj, previous: Obj | None) -> None:
         uid = obj["metadata"].get("uid", "")
-        finished = (obj.get("status") or {}).get("phase") in _FINISHED
+        finished = is_terminal(obj)
         assigned = bool((obj.get("spec") or {}).get("nodeName"))
         if kind == "DELETED" or finished:
             self._pod_gone(uid, obj)

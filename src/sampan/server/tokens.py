@@ -16,11 +16,12 @@ import orjson
 
 from sampan.api import errors
 from sampan.api.clock import Clock, Random, format_time
+from sampan.api.pods.status import node_name
+from sampan.api.reading import part, text
 from sampan.api.resources import NODES, PODS, SECRETS, SERVICE_ACCOUNTS, Resource
 from sampan.api.types import Obj
 from sampan.server.authn.jwt import SigningKey, VerifyingKey
 from sampan.server.authn.serviceaccount import user_name
-from sampan.server.authz.pods import node_of, part, text
 from sampan.server.reader import ObjectReader
 from sampan.server.request import Response
 
@@ -120,7 +121,7 @@ class TokenIssuer:
 
     def _node_claim(self, pod: Obj) -> Obj:
         """The pod's node is in the token for information; of a node that is gone only the name."""
-        name = node_of(pod)
+        name = node_name(pod)
         node = self._reader.get(NODES, None, name) if name else None
         if node is not None:
             return {"node": {"name": name, "uid": node["metadata"]["uid"]}}

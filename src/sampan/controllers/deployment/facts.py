@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import orjson
 
 from sampan.api import objects
+from sampan.api.intorpercent import scaled
 from sampan.api.types import Obj
 
 HASH_LABEL = "pod-template-hash"
@@ -69,25 +69,14 @@ def is_rolling(deployment: Obj) -> bool:
     return bool((deployment["spec"].get("strategy") or {}).get("type", "RollingUpdate") == "RollingUpdate")
 
 
-def _scaled(value: Any, whole: int, *, up: bool) -> int:
-    """An int-or-percent of ``whole``; a malformed one counts as 0 (validation refuses it)."""
-    if isinstance(value, str):
-        number = value.removesuffix("%")
-        if not value.endswith("%") or not number.isdigit():
-            return 0
-        product = int(number) * whole
-        return -(-product // 100) if up else product // 100
-    return int(value or 0)
-
-
 def fenceposts(deployment: Obj) -> tuple[int, int]:
     """(max surge, max unavailable) in pods; not both are 0."""
     if not is_rolling(deployment):
         return 0, 0
     rolling = (deployment["spec"].get("strategy") or {}).get("rollingUpdate") or {}
     wanted = replicas(deployment)
-    surge = _scaled(rolling.get("maxSurge", "25%"), wanted, up=True)
-    unavailable = _scaled(rolling.get("maxUnavailable", "25%"), wanted, up=False)
+    surge = scaled(rolling.get("maxSurge", "25%"), wanted, round_up=True) or 0
+    unavailable = scaled(rolling.get("maxUnavailable", "25%"), wanted, round_up=False) or 0
     if surge == 0 and unavailable == 0:
         # Percentages may both round to 0: then nothing could ever move.
         unavailable = 1

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from sampan.api import objects
+from sampan.api.pods import status as podstatus
 from sampan.api.resources import DEPLOYMENTS
 from sampan.api.types import Obj
 from sampan.controllers.deployment import facts
-from sampan.controllers.workload import podfacts
 from sampan.controllers.workload.claims import controller_reference
 
 
@@ -246,7 +246,7 @@ def _plan_recreate(observed: Observed, new: Obj | None, old: list[Obj]) -> list[
         return [ScaleSet(rs, 0) for rs in running]
     new_uid = new["metadata"]["uid"] if new is not None else ""
     for uid, pods in observed.pods.items():
-        if uid != new_uid and any(not podfacts.is_terminal(pod) for pod in pods):
+        if uid != new_uid and any(not podstatus.is_terminal(pod) for pod in pods):
             # Also terminating ones: two versions must never run together.
             return []
     if new is None:

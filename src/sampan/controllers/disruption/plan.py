@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sampan.api.clock import parse_time
+from sampan.api.intorpercent import scaled
+from sampan.api.pods import status as podstatus
 from sampan.api.types import Obj
-from sampan.controllers.workload import conditions, podfacts
+from sampan.controllers.workload import conditions
 
 #: A pod noted by an eviction counts as gone for so long; after that the eviction is taken for failed.
 DELETION_TIMEOUT = timedelta(minutes=2)
@@ -45,10 +47,10 @@ def plan_expected(budget: Obj, pods: int, scale: int) -> Expected:
     """``scale`` is the sum of the wanted replicas of the pods' controllers; used only if ``needs_scale``."""
     spec = budget["spec"]
     if spec.get("maxUnavailable") is not None:
-        return Expected(scale, max(0, scale - _scaled(spec["maxUnavailable"], scale)))
+        return Expected(scale, max(0, scale - _share(spec["maxUnavailable"], scale)))
     minimum = spec.get("minAvailable")
     if isinstance(minimum, str):
-        return Expected(scale, _scaled(minimum, scale))
+        return Expected(scale, _share(minimum, scale))
     return Expected(pods, int(minimum or 0))
 
 
@@ -59,7 +61,7 @@ def plan_disrupted(budget: Obj, pods: Sequence[Obj], now: datetime) -> Disrupted
     waits: list[float] = []
     for pod in pods:
         name = pod["metadata"]["name"]
-        if name not in noted or podfacts.is_terminating(pod):
+        if name not in noted or podstatus.is_terminating(pod):
             continue
         left = (parse_time(noted[name]) + DELETION_TIMEOUT - now).total_seconds()
         if left < 0:
@@ -74,7 +76,9 @@ def plan_status(budget: Obj, pods: Sequence[Obj], expected: Expected, disrupted:
     healthy = sum(
         1
         for pod in pods
-        if podfacts.is_ready(pod) and not podfacts.is_terminating(pod) and pod["metadata"]["name"] not in disrupted.pods
+        if podstatus.is_ready(pod)
+        and not podstatus.is_terminating(pod)
+        and pod["metadata"]["name"] not in disrupted.pods
     )
     # A budget that matches no pod yet allows nothing: it is in a safe state when the first one comes.
     allowed = max(0, healthy - expected.healthy) if expected.pods > 0 else 0
@@ -112,8 +116,6 @@ def _conditions(budget: Obj, allowed: bool, reason: str, message: str, now: date
     return listed
 
 
-def _scaled(value: int | str, total: int) -> int:
-    """An int-or-percent of a total; percentages are rounded up."""
-    if isinstance(value, int):
-        return value
-    return -(-int(value.removesuffix("%")) * total // 100)
+def _share(value: int | str, total: int) -> int:
+    """Percentages are rounded up; what is neither number nor percentage counts as 0."""
+    return scaled(value, total, round_up=True) or 0

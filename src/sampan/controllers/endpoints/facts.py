@@ -6,10 +6,11 @@ import ipaddress
 from collections.abc import Callable, Iterable
 
 from sampan.api.labels import Selector, from_map
+from sampan.api.pods import containers
+from sampan.api.pods import status as podstatus
 from sampan.api.types import Obj
 from sampan.client.informer import ChangeType, Informer
 from sampan.client.keys import ObjectKey, key_of
-from sampan.controllers.workload import podfacts
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 HEADLESS_LABEL = "service.kubernetes.io/headless"
@@ -57,17 +58,8 @@ def hostname(pod: Obj, service: Obj) -> str:
 
 def find_port(pod: Obj, port: Obj) -> int | None:
     """The pod's number for a Service port; None when the pod does not have the named port."""
-    target = port.get("targetPort", port["port"])
-    if isinstance(target, int):
-        return target or int(port["port"])
-    protocol = port.get("protocol", "TCP")
-    spec = pod.get("spec", {})
-    sidecars = [c for c in spec.get("initContainers") or () if c.get("restartPolicy") == "Always"]
-    for container in [*(spec.get("containers") or ()), *sidecars]:
-        for declared in container.get("ports") or ():
-            if declared.get("name") == target and declared.get("protocol", "TCP") == protocol:
-                return int(declared["containerPort"])
-    return None
+    target = port.get("targetPort") or port["port"]
+    return containers.find_port(pod, target, port.get("protocol") or "TCP")
 
 
 def signature(pod: Obj) -> tuple[object, ...]:
@@ -75,9 +67,9 @@ def signature(pod: Obj) -> tuple[object, ...]:
     spec, status = pod.get("spec", {}), pod.get("status", {})
     return (
         pod["metadata"].get("labels"),
-        podfacts.is_terminating(pod),
-        podfacts.is_terminal(pod),
-        podfacts.is_ready(pod),
+        podstatus.is_terminating(pod),
+        podstatus.is_terminal(pod),
+        podstatus.is_ready(pod),
         status.get("podIP"),
         status.get("podIPs"),
         spec.get("nodeName"),

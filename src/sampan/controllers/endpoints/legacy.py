@@ -7,13 +7,13 @@ from typing import Any
 
 from sampan.api import objects
 from sampan.api.errors import AlreadyExists, NotFound
+from sampan.api.pods import status as podstatus
 from sampan.api.resources import ENDPOINTS, PODS, SERVICES
 from sampan.api.types import Obj
 from sampan.client.controller import DONE, Controller, Result, observe
 from sampan.client.keys import ObjectKey, own_key
 from sampan.controllers.context import Context
 from sampan.controllers.endpoints import facts
-from sampan.controllers.workload import podfacts
 
 NAME = "endpoint-controller"
 MANAGED_BY = "endpoints.kubernetes.io/managed-by"
@@ -58,9 +58,9 @@ def plan_subsets(service: Obj, pods: Iterable[Obj]) -> tuple[list[Obj], bool]:
     grouped: dict[tuple[Any, ...], Obj] = {}
     count = 0
     truncated = False
-    for pod in sorted(pods, key=lambda p: (not podfacts.is_ready(p), str(p.get("status", {}).get("podIP", "")))):
+    for pod in sorted(pods, key=lambda p: (not podstatus.is_ready(p), str(p.get("status", {}).get("podIP", "")))):
         addresses = facts.pod_ips(pod, family)
-        if podfacts.is_terminal(pod) or not addresses or (podfacts.is_terminating(pod) and not publish):
+        if podstatus.is_terminal(pod) or not addresses or (podstatus.is_terminating(pod) and not publish):
             continue
         ports = _ports(service, pod)
         if service["spec"].get("ports") and not ports:
@@ -71,7 +71,7 @@ def plan_subsets(service: Obj, pods: Iterable[Obj]) -> tuple[list[Obj], bool]:
         count += 1
         key = tuple(tuple(sorted(port.items())) for port in ports)
         subset = grouped.setdefault(key, {"ports": ports} if ports else {})
-        where = "addresses" if publish or podfacts.is_ready(pod) else "notReadyAddresses"
+        where = "addresses" if publish or podstatus.is_ready(pod) else "notReadyAddresses"
         subset.setdefault(where, []).append(_address(service, pod, addresses[0]))
     return [grouped[key] for key in sorted(grouped, key=repr)], truncated
 
@@ -95,7 +95,7 @@ def _address(service: Obj, pod: Obj, ip: str) -> Obj:
     address: Obj = {"ip": ip}
     if hostname := facts.hostname(pod, service):
         address["hostname"] = hostname
-    if node := podfacts.node_name(pod):
+    if node := podstatus.node_name(pod):
         address["nodeName"] = node
     address["targetRef"] = {"kind": "Pod", "namespace": meta["namespace"], "name": meta["name"], "uid": meta["uid"]}
     return address

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from sampan.api import objects
 from sampan.api.errors import NotFound
+from sampan.api.nodes.status import ZONE
+from sampan.api.pods import status as podstatus
 from sampan.api.resources import ENDPOINT_SLICES, NODES, PODS, SERVICES
 from sampan.api.types import Obj
 from sampan.client import tasks
@@ -16,13 +18,11 @@ from sampan.client.keys import ObjectKey, own_key
 from sampan.controllers.context import Context
 from sampan.controllers.endpoints import facts
 from sampan.controllers.endpoints.slices import MANAGED_BY, SERVICE_NAME, Group, SliceMeta, SlicePlan, plan_slices
-from sampan.controllers.workload import podfacts
 from sampan.controllers.workload.claims import controller_reference
 
 NAME = "endpointslice-controller"
 MANAGER = "endpointslice-controller.k8s.io"
 SLICE_INDEX = "service-of-slice"
-_ZONE = "topology.kubernetes.io/zone"
 
 
 def plan_groups(service: Obj, pods: Iterable[Obj], zones: Mapping[str, str]) -> list[Group]:
@@ -36,7 +36,7 @@ def plan_groups(service: Obj, pods: Iterable[Obj], zones: Mapping[str, str]) -> 
         found: dict[tuple[object, ...], tuple[tuple[Obj, ...], list[Obj]]] = {}
         for pod in pods:
             addresses = facts.pod_ips(pod, family)
-            if podfacts.is_terminal(pod) or not addresses:
+            if podstatus.is_terminal(pod) or not addresses:
                 continue
             ports = _ports(service, pod)
             key = tuple((port["name"], port["port"], port["protocol"]) for port in ports)
@@ -61,7 +61,7 @@ def _ports(service: Obj, pod: Obj) -> tuple[Obj, ...]:
 
 
 def _endpoint(service: Obj, pod: Obj, addresses: list[str], zones: Mapping[str, str]) -> Obj:
-    serving, terminating = podfacts.is_ready(pod), podfacts.is_terminating(pod)
+    serving, terminating = podstatus.is_ready(pod), podstatus.is_terminating(pod)
     ready = bool(service["spec"].get("publishNotReadyAddresses")) or (serving and not terminating)
     meta = pod["metadata"]
     endpoint: Obj = {
@@ -69,7 +69,7 @@ def _endpoint(service: Obj, pod: Obj, addresses: list[str], zones: Mapping[str, 
         "conditions": {"ready": ready, "serving": serving, "terminating": terminating},
         "targetRef": {"kind": "Pod", "namespace": meta["namespace"], "name": meta["name"], "uid": meta["uid"]},
     }
-    node = podfacts.node_name(pod)
+    node = podstatus.node_name(pod)
     if node:
         endpoint["nodeName"] = node
     if zones.get(node):
@@ -171,9 +171,9 @@ class EndpointSliceController:
 
     def _zones(self) -> dict[str, str]:
         return {
-            node["metadata"]["name"]: labels[_ZONE]
+            node["metadata"]["name"]: labels[ZONE]
             for node in self._nodes.list()
-            if _ZONE in (labels := node["metadata"].get("labels") or {})
+            if ZONE in (labels := node["metadata"].get("labels") or {})
         }
 
     def _slice_changed(self, kind: str, obj: Obj, previous: Obj | None) -> None:
@@ -183,11 +183,11 @@ class EndpointSliceController:
             self._controller.enqueue(ObjectKey(obj["metadata"]["namespace"], labels[SERVICE_NAME]))
 
     def _node_changed(self, kind: str, node: Obj, previous: Obj | None) -> None:
-        zone = (node["metadata"].get("labels") or {}).get(_ZONE)
-        before = (previous["metadata"].get("labels") or {}).get(_ZONE) if previous else None
+        zone = (node["metadata"].get("labels") or {}).get(ZONE)
+        before = (previous["metadata"].get("labels") or {}).get(ZONE) if previous else None
         if zone != before and self._pods.has_synced and self._services.has_synced:
             name = node["metadata"]["name"]
             for key in facts.services_of(
-                self._services, (p for p in self._pods.list() if podfacts.node_name(p) == name)
+                self._services, (p for p in self._pods.list() if podstatus.node_name(p) == name)
             ):
                 self._controller.enqueue(key)

@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from sampan.api import objects
 from sampan.api.clock import Clock
 from sampan.api.errors import NotFound
+from sampan.api.pods import status as podstatus
 from sampan.api.resources import NODES, PODS
 from sampan.api.types import Obj
 from sampan.client.controller import DONE, Controller, Result, observe
 from sampan.client.informer import ChangeType
 from sampan.controllers.context import Context
-from sampan.controllers.workload import conditions, podfacts
+from sampan.controllers.workload import conditions
 
 NAME = "pod-garbage-collector"
 _FINISHED = "finished"
@@ -44,7 +45,7 @@ class PodGarbageCollector:
         self._nodes = context.informers.informer(NODES)
         #: When each missing node was first missed, on the loop's clock.
         self._missing: dict[str, float] = {}
-        self._pods.add_index(_PHASE_INDEX, lambda pod: (_FINISHED,) if podfacts.is_terminal(pod) else ())
+        self._pods.add_index(_PHASE_INDEX, lambda pod: (_FINISHED,) if podstatus.is_terminal(pod) else ())
         self._controller: Controller[str] = Controller(NAME, self.sync, workers=1, informers=[self._pods, self._nodes])
         self._pods.add_handler(self._pod_changed)
         self._nodes.add_handler(self._node_changed)
@@ -63,7 +64,7 @@ class PodGarbageCollector:
         now = asyncio.get_running_loop().time()
         orphans: dict[str, list[Obj]] = {}
         for pod in self._pods.list():
-            node = podfacts.node_name(pod)
+            node = podstatus.node_name(pod)
             if node and self._nodes.get("", node) is None:
                 orphans.setdefault(node, []).append(pod)
         self._missing = {node: self._missing.get(node, now) for node in orphans}
@@ -85,7 +86,7 @@ class PodGarbageCollector:
         return False
 
     async def _fail_and_delete(self, pod: Obj) -> None:
-        if not podfacts.is_terminal(pod):
+        if not podstatus.is_terminal(pod):
             message = "PodGC: node no longer exists"
             made = conditions.make("DisruptionTarget", "True", "DeletionByPodGC", message, self._clock.now())
             listed = conditions.put(pod.get("status", {}).get("conditions"), made)
@@ -113,9 +114,9 @@ class PodGarbageCollector:
     def _pod_changed(self, kind: ChangeType, pod: Obj, previous: Obj | None) -> None:
         if kind == "DELETED":
             return
-        if podfacts.is_terminal(pod) and self._over_threshold():
+        if podstatus.is_terminal(pod) and self._over_threshold():
             self._controller.enqueue(_FINISHED)
-        node = podfacts.node_name(pod)
+        node = podstatus.node_name(pod)
         if node and self._nodes.has_synced and self._nodes.get("", node) is None:
             self._controller.enqueue(_ORPHANS)
 

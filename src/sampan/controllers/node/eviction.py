@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from sampan.api import objects
-from sampan.api.clock import parse_time
 from sampan.api.errors import NotFound
+from sampan.api.nodes import taints
+from sampan.api.pods import status as podstatus
+from sampan.api.pods import tolerations
+from sampan.api.reading import moment, whole
 from sampan.api.resources import NODES, PODS
 from sampan.api.types import Obj
 from sampan.client import tasks
@@ -16,43 +19,33 @@ from sampan.client.informer import ChangeType
 from sampan.client.keys import ObjectKey, key_of
 from sampan.controllers.context import Context
 from sampan.controllers.node.lifecycle import POD_NODE_INDEX, pods_of_node
-from sampan.controllers.workload import conditions, podfacts
+from sampan.controllers.workload import conditions
 
 NAME = "taint-eviction-controller"
+NO_EXECUTE = "NoExecute"
 
 
-def tolerates(toleration: Obj, taint: Obj) -> bool:
-    """Whether one toleration covers one taint (core/v1 ``Toleration.ToleratesTaint``). Pure."""
-    if toleration.get("effect") and toleration["effect"] != taint["effect"]:
-        return False
-    if toleration.get("key") and toleration["key"] != taint["key"]:
-        return False
-    if toleration.get("operator", "Equal") == "Exists":
-        return True
-    return bool(toleration.get("key")) and toleration.get("value", "") == taint.get("value", "")
-
-
-def plan_eviction(pod: Obj, taints: Sequence[Obj], now: datetime, first_seen: datetime | None = None) -> float | None:
-    """Seconds until the pod has to go: 0 at once, None never. ``taints`` are the node's NoExecute ones. Pure.
+def plan_eviction(pod: Obj, evicting: Sequence[Obj], now: datetime, first_seen: datetime | None = None) -> float | None:
+    """Seconds until the pod has to go: 0 at once, None never. ``evicting`` are the node's NoExecute taints. Pure.
 
     A taint without ``timeAdded`` (kubectl sets none) counts from ``first_seen``, when the pod was first seen under it.
     """
-    if not taints:
+    if not evicting:
         return None
-    tolerations = pod.get("spec", {}).get("tolerations") or ()
+    own = tolerations.of(pod)
     used: list[tuple[Obj, Obj]] = []
-    for taint in taints:
-        matching = [toleration for toleration in tolerations if tolerates(toleration, taint)]
+    for taint in evicting:
+        matching = [toleration for toleration in own if tolerations.tolerates(toleration, taint)]
         if not matching:
             return 0.0
         used.extend((toleration, taint) for toleration in matching)
     waits = []
     for toleration, taint in used:
-        seconds = toleration.get("tolerationSeconds")
+        seconds = whole(toleration, "tolerationSeconds")
         if seconds is None:
             continue
-        since = parse_time(taint["timeAdded"]) if taint.get("timeAdded") else first_seen or now
-        waits.append(max(0.0, max(0, int(seconds)) - (now - since).total_seconds()))
+        since = moment(taint, "timeAdded") or first_seen or now
+        waits.append(max(0.0, max(0, seconds) - (now - since).total_seconds()))
     return min(waits, default=None)
 
 
@@ -75,12 +68,12 @@ class TaintEvictionController:
 
     async def sync(self, key: ObjectKey) -> Result:
         pod = self._pods.get(*key)
-        if pod is None or not podfacts.is_active(pod):
+        if pod is None or not podstatus.is_active(pod):
             self._marked.pop(key, None)
             return DONE
         now = self._clock.now()
-        node = self._nodes.get("", podfacts.node_name(pod))
-        wait = plan_eviction(pod, no_execute(node) if node else (), now, self._marked.get(key))
+        node = self._nodes.get("", podstatus.node_name(pod))
+        wait = plan_eviction(pod, taints.with_effect(node, NO_EXECUTE) if node else (), now, self._marked.get(key))
         if wait is None:
             if self._marked.pop(key, None) is not None:
                 message = f"Cancelling deletion of Pod {key}"
@@ -112,22 +105,18 @@ class TaintEvictionController:
 
     def _pod_changed(self, kind: ChangeType, pod: Obj, previous: Obj | None) -> None:
         moved = previous is None or (
-            podfacts.node_name(pod) != podfacts.node_name(previous)
+            podstatus.node_name(pod) != podstatus.node_name(previous)
             or pod["spec"].get("tolerations") != previous["spec"].get("tolerations")
         )
-        name = podfacts.node_name(pod)
+        name = podstatus.node_name(pod)
         if not name or not moved or not self._nodes.has_synced:
             return
         node = self._nodes.get("", name)
-        if node is not None and no_execute(node):
+        if node is not None and taints.with_effect(node, NO_EXECUTE):
             self._controller.enqueue(key_of(pod))
 
     def _node_changed(self, kind: ChangeType, node: Obj, previous: Obj | None) -> None:
-        before = no_execute(previous) if previous is not None else []
-        if kind != "DELETED" and no_execute(node) != before:
+        before = taints.with_effect(previous, NO_EXECUTE) if previous is not None else []
+        if kind != "DELETED" and taints.with_effect(node, NO_EXECUTE) != before:
             for pod in self._pods.by_index(POD_NODE_INDEX, node["metadata"]["name"]):
                 self._controller.enqueue(key_of(pod))
-
-
-def no_execute(node: Obj) -> list[Obj]:
-    return [taint for taint in node["spec"].get("taints") or () if taint.get("effect") == "NoExecute"]

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 from sampan.api import objects
 from sampan.api.errors import NotFound
+from sampan.api.pods import status as podstatus
 from sampan.api.resources import LEASES, NODES, PODS
 from sampan.api.types import Condition, Obj
 from sampan.client import tasks
@@ -19,7 +20,7 @@ from sampan.client.informer import ChangeType
 from sampan.client.keys import ObjectKey, key_of
 from sampan.controllers.context import Context
 from sampan.controllers.node.lifecycle_plan import plan_silent, plan_taints, ready_status
-from sampan.controllers.workload import conditions, podfacts
+from sampan.controllers.workload import conditions
 
 NAME = "node-controller"
 LEASE_NAMESPACE = "kube-node-lease"
@@ -28,7 +29,7 @@ POD_NODE_INDEX = "node-of-pod"
 
 def pods_of_node(pod: Obj) -> Iterable[str]:
     """The index function for ``POD_NODE_INDEX``."""
-    node = podfacts.node_name(pod)
+    node = podstatus.node_name(pod)
     return (node,) if node else ()
 
 
@@ -81,8 +82,8 @@ class NodeLifecycleController:
 
     def _pod_changed(self, kind: ChangeType, pod: Obj, previous: Obj | None) -> None:
         """A pod that came to a silent node (bound just before) is marked as well."""
-        name = podfacts.node_name(pod)
-        if kind == "DELETED" or not name or not podfacts.is_ready(pod) or not self._nodes.has_synced:
+        name = podstatus.node_name(pod)
+        if kind == "DELETED" or not name or not podstatus.is_ready(pod) or not self._nodes.has_synced:
             return
         node = self._nodes.get("", name)
         if node is not None and ready_status(node) == "Unknown":
@@ -117,7 +118,7 @@ class NodeLifecycleController:
         """Pods of a node that is not ready are not ready: Services stop sending them traffic."""
         name = node["metadata"]["name"]
         for pod in self._pods.by_index(POD_NODE_INDEX, name):
-            if not podfacts.is_ready(pod):
+            if not podstatus.is_ready(pod):
                 continue
             meta = pod["metadata"]
             ready: Condition = conditions.make("Ready", "False", "NodeNotReady", "", self._clock.now())

@@ -7,20 +7,19 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sampan.api.clock import format_time
+from sampan.api.nodes import taints
+from sampan.api.nodes.taints import NOT_READY, UNREACHABLE, UNSCHEDULABLE
 from sampan.api.types import Condition, Obj
 from sampan.controllers.workload import conditions
 
-NOT_READY = "node.kubernetes.io/not-ready"
-UNREACHABLE = "node.kubernetes.io/unreachable"
-UNSCHEDULABLE = "node.kubernetes.io/unschedulable"
 _WATCHED = ("Ready", "MemoryPressure", "DiskPressure", "PIDPressure")
 #: Condition type → status → key of its NoSchedule taint.
 _CONDITION_TAINTS = {
     "Ready": {"False": NOT_READY, "Unknown": UNREACHABLE},
-    "MemoryPressure": {"True": "node.kubernetes.io/memory-pressure"},
-    "DiskPressure": {"True": "node.kubernetes.io/disk-pressure"},
-    "NetworkUnavailable": {"True": "node.kubernetes.io/network-unavailable"},
-    "PIDPressure": {"True": "node.kubernetes.io/pid-pressure"},
+    "MemoryPressure": {"True": taints.MEMORY_PRESSURE},
+    "DiskPressure": {"True": taints.DISK_PRESSURE},
+    "NetworkUnavailable": {"True": taints.NETWORK_UNAVAILABLE},
+    "PIDPressure": {"True": taints.PID_PRESSURE},
 }
 _OWNED_NO_SCHEDULE = frozenset(
     {UNSCHEDULABLE} | {key for statuses in _CONDITION_TAINTS.values() for key in statuses.values()}

@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from sampan.api.pods import status as podstatus
 from sampan.api.types import Condition, Obj
-from sampan.controllers.workload import conditions, podfacts
+from sampan.controllers.workload import conditions, ranking
 
 #: At most this many creates or deletes a sync; the rest follows in the next.
 BURST = 500
@@ -48,12 +49,12 @@ def wanted_replicas(owner: Obj) -> int:
 def plan(observed: Observed, now: datetime) -> Plan:
     if "deletionTimestamp" in observed.owner["metadata"]:
         return Plan()
-    active = [pod for pod in observed.pods if podfacts.is_active(pod)]
+    active = [pod for pod in observed.pods if podstatus.is_active(pod)]
     missing = wanted_replicas(observed.owner) - len(active)
     if missing > 0:
         return Plan(create=min(missing, BURST))
     if missing < 0:
-        victims = podfacts.ranked_for_deletion(active, observed.related, now)
+        victims = ranking.ranked_for_deletion(active, observed.related, now)
         return Plan(delete=tuple(victims[: min(-missing, BURST)]))
     return Plan()
 
@@ -64,10 +65,10 @@ def plan_status(
     """The status, and after how many seconds a pod's minReadySeconds will change it."""
     owner = observed.owner
     min_ready = int(owner["spec"].get("minReadySeconds") or 0)
-    active = [pod for pod in observed.pods if podfacts.is_active(pod)]
-    terminating = sum(1 for pod in observed.pods if podfacts.is_terminating(pod) and not podfacts.is_terminal(pod))
+    active = [pod for pod in observed.pods if podstatus.is_active(pod)]
+    terminating = sum(1 for pod in observed.pods if podstatus.is_terminating(pod) and not podstatus.is_terminal(pod))
     labelled = sum(1 for pod in active if template_labels.items() <= (pod["metadata"].get("labels") or {}).items())
-    waits = [podfacts.available_in_seconds(pod, min_ready, now) for pod in active]
+    waits = [podstatus.available_in_seconds(pod, min_ready, now) for pod in active]
     later = [wait for wait in waits if wait]
     old = owner.get("status") or {}
     status: Obj = {"replicas": len(active)}

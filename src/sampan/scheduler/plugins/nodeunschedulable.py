@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 
+from sampan.api.nodes.taints import UNSCHEDULABLE
+from sampan.api.pods import tolerations
 from sampan.scheduler.arrays import At, Ids
 from sampan.scheduler.cache import Cluster
 from sampan.scheduler.framework import SKIP, SUCCESS, VERDICTS, Code, CycleState, Status
 from sampan.scheduler.plugins.base import LocalFilter
-from sampan.scheduler.plugins.tainttoleration import tolerates
 from sampan.scheduler.podinfo import PodInfo
 
-TAINT = ("node.kubernetes.io/unschedulable", "", "NoSchedule")
+TAINT = (UNSCHEDULABLE, "", "NoSchedule")
 
 
 class NodeUnschedulable(LocalFilter):
     name = "NodeUnschedulable"
 
     def pre_filter(self, state: CycleState, pod: PodInfo, cluster: Cluster) -> Status:
-        return SKIP if tolerates(pod.spec.get("tolerations"), TAINT) else SUCCESS
+        return SKIP if tolerations.any_covers(tolerations.of(pod.obj), *TAINT) else SUCCESS
 
     def filter(self, state: CycleState, pod: PodInfo, cluster: Cluster, at: At) -> Ids | None:
         cordoned = cluster.nodes.unschedulable[at]

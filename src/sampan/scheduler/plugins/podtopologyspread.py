@@ -12,6 +12,9 @@ import numpy as np
 
 from sampan.api import labels
 from sampan.api.labels import Selector
+from sampan.api.nodes import affinity
+from sampan.api.nodes.status import HOSTNAME, ZONE
+from sampan.api.pods import tolerations
 from sampan.api.types import Obj
 from sampan.scheduler.affinity import with_label_keys
 from sampan.scheduler.arrays import At, Bools, Floats, Ids, Taint
@@ -19,15 +22,13 @@ from sampan.scheduler.cache import Cluster
 from sampan.scheduler.framework import MAX_NODE_SCORE, SKIP, SUCCESS, VERDICTS, Code, CycleState, Event, Status
 from sampan.scheduler.plugins.domains import domain_ids, sum_by_domain
 from sampan.scheduler.plugins.nodeaffinity import match_required
-from sampan.scheduler.plugins.tainttoleration import tolerates
 from sampan.scheduler.podcounts import Interest
 from sampan.scheduler.podinfo import PodInfo
 
-HOSTNAME = "kubernetes.io/hostname"
 _SKEWED = "node(s) didn't match pod topology spread constraints"
 _UNLABELLED = "node(s) didn't match pod topology spread constraints (missing required label)"
 #: (topology key, maxSkew) of the system's defaults.
-_SYSTEM_DEFAULTS = ((HOSTNAME, 3), ("topology.kubernetes.io/zone", 5))
+_SYSTEM_DEFAULTS = ((HOSTNAME, 3), (ZONE, 5))
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,14 +178,14 @@ def _eligible(cluster: Cluster, pod: PodInfo, constraint: Constraint) -> Bools:
     nodes = cluster.nodes
     found = nodes.present[: nodes.size].copy()
     if constraint.honor_affinity:
-        matched = match_required(nodes, pod, nodes.all())
+        matched = match_required(nodes, affinity.required_of(pod.obj), nodes.all())
         if matched is not None:
             found &= matched
     if constraint.honor_taints:
-        tolerations = pod.spec.get("tolerations")
+        wanted = tolerations.of(pod.obj)
 
         def tolerated(taints: tuple[Taint, ...]) -> int:
-            return all(t[2] == "PreferNoSchedule" or tolerates(tolerations, t) for t in taints)
+            return all(t[2] == "PreferNoSchedule" or tolerations.any_covers(wanted, *t) for t in taints)
 
         found &= nodes.by_taint_set(tolerated, nodes.all()) > 0
     return found

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from sampan.api.nodes.taints import REPELLING
+from sampan.api.pods import tolerations
 from sampan.scheduler.arrays import At, Floats, Ids, Taint
 from sampan.scheduler.cache import Cluster
 from sampan.scheduler.framework import VERDICTS, Code, CycleState, default_normalize
@@ -13,49 +13,16 @@ from sampan.scheduler.plugins.base import LocalFilter, LocalScore
 from sampan.scheduler.podinfo import PodInfo
 
 
-def tolerates(tolerations: Any, taint: tuple[str, str, str]) -> bool:
-    """``v1helper.TolerationsTolerateTaint``."""
-    key, value, effect = taint
-    return any(_matches(toleration, key, value, effect) for toleration in tolerations or ())
-
-
-def _matches(toleration: Any, key: str, value: str, effect: str) -> bool:
-    if toleration.get("effect") and toleration["effect"] != effect:
-        return False
-    if toleration.get("key") and toleration["key"] != key:
-        return False
-    wanted = toleration.get("value") or ""
-    match toleration.get("operator") or "Equal":
-        case "Exists":
-            return True
-        case "Equal":
-            return bool(wanted == value) and bool(toleration.get("key"))
-        case "Lt":
-            return _numbers(value, wanted, lambda have, bound: have < bound)
-        case "Gt":
-            return _numbers(value, wanted, lambda have, bound: have > bound)
-        case _:
-            return False
-
-
-def _numbers(have: str, bound: str, compare: Any) -> bool:
-    """KEP-5471: both must be integers."""
-    try:
-        return bool(compare(int(have), int(bound)))
-    except ValueError:
-        return False
-
-
 class TaintToleration(LocalFilter, LocalScore):
     name = "TaintToleration"
     normalized = True
 
     def filter(self, state: CycleState, pod: PodInfo, cluster: Cluster, at: At) -> Ids | None:
-        tolerations = pod.spec.get("tolerations")
+        wanted = tolerations.of(pod.obj)
 
         def verdict(taints: tuple[Taint, ...]) -> int:
             for taint in taints:
-                if taint[2] in ("NoSchedule", "NoExecute") and not tolerates(tolerations, taint):
+                if taint[2] in REPELLING and not tolerations.any_covers(wanted, *taint):
                     # Since v1.35 the message names no taint (a tenant may not see nodes): only the explanation does.
                     detail = f"{{{taint[0]}: {taint[1]}}}"
                     reason = "node(s) had untolerated taint(s)"
@@ -70,14 +37,13 @@ class TaintToleration(LocalFilter, LocalScore):
         return any(taint[2] == "PreferNoSchedule" for taints in cluster.nodes.taint_sets for taint in taints)
 
     def score(self, state: CycleState, pod: PodInfo, cluster: Cluster, at: At) -> Floats:
-        tolerations = [
-            toleration
-            for toleration in pod.spec.get("tolerations") or ()
-            if (toleration.get("effect") or "PreferNoSchedule") == "PreferNoSchedule"
-        ]
+        soft = ("", None, "PreferNoSchedule")
+        wanted = [toleration for toleration in tolerations.of(pod.obj) if toleration.get("effect") in soft]
 
         def intolerable(taints: tuple[Taint, ...]) -> int:
-            return sum(taint[2] == "PreferNoSchedule" and not tolerates(tolerations, taint) for taint in taints)
+            return sum(
+                taint[2] == "PreferNoSchedule" and not tolerations.any_covers(wanted, *taint) for taint in taints
+            )
 
         return cluster.nodes.by_taint_set(intolerable, at).astype(np.float64)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sampan.api.errors import Forbidden, forbidden_error
+from sampan.api.reading import part, text
 from sampan.api.types import Obj
 from sampan.server.attributes import AdmissionAttributes
-from sampan.server.authz.pods import part, text
 
 
 class Plugin:

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from sampan.api.reading import part, text
 from sampan.api.types import Obj
 from sampan.server.admission.base import Plugin, is_for, refuse
 from sampan.server.attributes import AdmissionAttributes, AuthorizationAttributes, Authorizer
-from sampan.server.authz.pods import part, text
 
 _GROUP = "certificates.k8s.io"
 _REQUESTS = frozenset({(_GROUP, "certificatesigningrequests")})

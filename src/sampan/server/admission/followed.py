@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from sampan.api.reading import part, text
 from sampan.api.resources import Resource
 from sampan.api.transport import EventType
 from sampan.api.types import Obj
-from sampan.server.authz.pods import part, text
 from sampan.server.reader import ObjectReader
 
 _NONE: Mapping[str, Obj] = {}

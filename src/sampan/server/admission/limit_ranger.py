@@ -11,12 +11,12 @@ from itertools import islice
 from typing import Any, TypeAlias
 
 from sampan.api import quantity
+from sampan.api.reading import part, parts, text
 from sampan.api.resources import LIMIT_RANGES
 from sampan.api.types import Obj
 from sampan.server.admission.base import Plugin, is_for, refuse
 from sampan.server.admission.followed import Followed
 from sampan.server.attributes import AdmissionAttributes
-from sampan.server.authz.pods import part, parts, text
 from sampan.server.reader import ObjectReader
 from sampan.server.threads import paced
 

@@ -9,6 +9,9 @@ from __future__ import annotations
 from typing import NoReturn
 
 from sampan.api import errors
+from sampan.api.pods.origin import is_mirror
+from sampan.api.pods.status import node_name
+from sampan.api.reading import part, parts, text
 from sampan.api.resources import (
     NODES,
     PERSISTENT_VOLUME_CLAIMS,
@@ -21,7 +24,6 @@ from sampan.api.types import Obj
 from sampan.server.admission.base import refuse
 from sampan.server.attributes import AdmissionAttributes, AuthorizationAttributes, Authorizer
 from sampan.server.authz.messages import quote
-from sampan.server.authz.pods import is_mirror, node_of, part, parts, text
 from sampan.server.reader import ObjectReader
 
 _CSI_DRIVERS = Resource("storage.k8s.io", "v1", "csidrivers", "CSIDriver", False)
@@ -46,7 +48,7 @@ async def check_token(node: str, attributes: AdmissionAttributes, reader: Object
     if uid != text(part(pod, "metadata"), "uid"):
         detail = f"the UID in the bound object reference ({uid}) does not match the UID in record. The object might have been deleted and then recreated"  # noqa: E501 - upstream's sentence
         _deny(attributes, detail)
-    if node_of(pod) != node:
+    if node_name(pod) != node:
         _deny(attributes, "node requested token bound to a pod scheduled on a different node")
     await _check_audience(attributes, pod, reader, authorizer)
 
@@ -139,7 +141,7 @@ async def check_certificate_request(node: str, attributes: AdmissionAttributes, 
     _require_uid(attributes, pod, "pod", text(spec, "podUID"))
     assert pod is not None
     name = quote(f"{namespace}/{text(spec, 'podName')}")
-    if node_of(pod) != node:
+    if node_name(pod) != node:
         _deny(attributes, f"pod {name} is not running on node {quote(node)} named in the PodCertificateRequest")
     if is_mirror(pod):
         _deny(attributes, f"pod {name} is a mirror pod")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from sampan.api.reading import parts
 from sampan.api.types import Obj
 from sampan.server.admission.base import Plugin, is_for
 from sampan.server.attributes import AdmissionAttributes
-from sampan.server.authz.pods import parts
 
 NOT_READY, UNREACHABLE = "node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"
 _TOLERATION_SECONDS = 300

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from sampan.api.reading import part
 from sampan.api.resources import PRIORITY_CLASSES
 from sampan.api.types import Obj
 from sampan.server.admission.base import Plugin, is_for, refuse
 from sampan.server.admission.followed import Followed
 from sampan.server.attributes import AdmissionAttributes
-from sampan.server.authz.pods import part
 from sampan.server.reader import ObjectReader
 
 _GROUP = "scheduling.k8s.io"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from sampan.api.objects import deep_copy
+from sampan.api.reading import part, text
 from sampan.api.resources import RUNTIME_CLASSES
 from sampan.api.types import Obj
 from sampan.server.admission.base import Plugin, is_for, refuse
 from sampan.server.attributes import AdmissionAttributes
-from sampan.server.authz.pods import part, text
 from sampan.server.reader import ObjectReader
 from sampan.server.threads import paced
 

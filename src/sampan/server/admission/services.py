@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from sampan.api.reading import part
 from sampan.server.admission.base import Plugin, is_for, refuse
 from sampan.server.attributes import AdmissionAttributes
-from sampan.server.authz.pods import part
 
 
 class DenyServiceExternalIPs(Plugin):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from sampan.api.reading import part
 from sampan.api.resources import STORAGE_CLASSES, Resource
 from sampan.api.types import Obj
 from sampan.server.admission.base import Plugin, is_for
 from sampan.server.attributes import AdmissionAttributes
-from sampan.server.authz.pods import part
 from sampan.server.reader import ObjectReader
 
 _DEFAULT_STORAGE = "storageclass.kubernetes.io/is-default-class"

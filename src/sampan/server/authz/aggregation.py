@@ -14,10 +14,10 @@ import orjson
 
 from sampan.api import labels
 from sampan.api.errors import ApiError, Conflict, NotFound
+from sampan.api.reading import part, parts, text
 from sampan.api.resources import CLUSTER_ROLES
 from sampan.api.transport import Call, EventType, Transport
 from sampan.api.types import Obj
-from sampan.server.authz.pods import part, parts, text
 from sampan.server.reader import ObjectReader
 
 log = logging.getLogger(__name__)

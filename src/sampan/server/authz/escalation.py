@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sampan.api import errors
+from sampan.api.reading import part, text
 from sampan.api.types import Obj
 from sampan.server.admission.base import Plugin
 from sampan.server.attributes import AdmissionAttributes, AuthorizationAttributes, Authorizer
 from sampan.server.authz.messages import quote
-from sampan.server.authz.pods import part, text
 from sampan.server.authz.rbac import RBAC_GROUP, RbacAuthorizer
 from sampan.server.authz.rules import Rule, compact, count, not_held_whole, quote_list, rules_of, uncovered
 from sampan.server.authz.union import PRIVILEGED_GROUP

@@ -11,10 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from sampan.api.pods.origin import is_mirror
+from sampan.api.pods.status import node_name
+from sampan.api.reading import part, text
 from sampan.api.resources import PERSISTENT_VOLUMES, PODS, Resource
 from sampan.api.transport import EventType
 from sampan.api.types import Obj
-from sampan.server.authz.pods import is_mirror, node_of, part, pod_references, text
+from sampan.server.authz.pods import pod_references
 from sampan.server.reader import ObjectReader
 
 _SLICES = Resource("resource.k8s.io", "v1", "resourceslices", "ResourceSlice", False)
@@ -72,7 +75,7 @@ class NodeGraph:
     def _pod_changed(self, event: EventType, pod: Obj, _previous: Obj | None, _revision: int) -> None:
         meta = part(pod, "metadata")
         key = (text(meta, "namespace"), text(meta, "name"))
-        node = node_of(pod) if event != "DELETED" else ""
+        node = node_name(pod) if event != "DELETED" else ""
         before = self._where.get(key)
         if before is not None and before == node and not _may_change(pod):
             generation = meta.get("generation")

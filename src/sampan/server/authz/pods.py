@@ -1,4 +1,4 @@
-"""What policy reads in a pod: its containers, the API objects it refers to, whether it mirrors a static pod.
+"""What policy reads in a pod: the API objects it refers to.
 
 Pure. The node authorizer, NodeRestriction, ServiceAccount and LimitRanger all read pods through here, so that none of
 them forgets a sort of container or of volume (CVE-2023-2727). Pods may be half-valid (admission sees them before
@@ -8,12 +8,10 @@ validation) or damaged (the store): what is not of its type counts as absent.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
+from sampan.api.pods.containers import walk
+from sampan.api.reading import part, parts, text
 from sampan.api.types import Obj
-
-MIRROR_ANNOTATION = "kubernetes.io/config.mirror"
-CONTAINER_KEYS = ("initContainers", "containers", "ephemeralContainers")
 
 #: volume source -> the field that holds the name of a Secret, or a reference to one (VisitPodSecretNames)
 _SECRET_VOLUMES = {
@@ -47,42 +45,6 @@ _API_SOURCES = {
 }
 
 
-def part(holder: Any, key: str) -> Obj:
-    """The object below ``key``; an unattached empty one when there is none."""
-    value = holder.get(key) if isinstance(holder, dict) else None
-    return value if isinstance(value, dict) else {}
-
-
-def parts(holder: Any, key: str) -> Iterator[Obj]:
-    """The objects in the list below ``key``."""
-    value = holder.get(key) if isinstance(holder, dict) else None
-    if isinstance(value, list):
-        for item in value:
-            if isinstance(item, dict):
-                yield item
-
-
-def text(holder: Any, key: str) -> str:
-    """The text below ``key``; "" when there is none."""
-    value = holder.get(key) if isinstance(holder, dict) else None
-    return value if isinstance(value, str) else ""
-
-
-def is_mirror(pod: Obj) -> bool:
-    """Whether the pod only shows what a node runs from its own files."""
-    return MIRROR_ANNOTATION in part(part(pod, "metadata"), "annotations")
-
-
-def node_of(pod: Obj) -> str:
-    return text(part(pod, "spec"), "nodeName")
-
-
-def pod_containers(spec: Obj) -> Iterator[Obj]:
-    """Every container of every sort."""
-    for key in CONTAINER_KEYS:
-        yield from parts(spec, key)
-
-
 def pod_references(pod: Obj) -> Iterator[tuple[str, str]]:
     """(resource, name) of each secret, configmap, claim and resource claim the pod uses, in its own namespace."""
     for resource, name in _all_references(pod):
@@ -94,7 +56,7 @@ def _all_references(pod: Obj) -> Iterator[tuple[str, str]]:
     spec = part(pod, "spec")
     for secret in parts(spec, "imagePullSecrets"):
         yield "secrets", text(secret, "name")
-    for container in pod_containers(spec):
+    for _, container in walk(pod):
         for entry in parts(container, "envFrom"):
             yield from _by_ref(entry, "configMapRef", "secretRef")
         for variable in parts(container, "env"):

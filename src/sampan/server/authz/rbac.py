@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from sampan.api.reading import part, parts, text
 from sampan.api.resources import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, ROLE_BINDINGS, ROLES, Resource
 from sampan.api.transport import EventType
 from sampan.api.types import Obj
@@ -18,7 +19,6 @@ from sampan.server.attributes import AuthorizationAttributes, Decision
 from sampan.server.authn.serviceaccount import user_name
 from sampan.server.authz.memory import Answer, Memory
 from sampan.server.authz.messages import quote
-from sampan.server.authz.pods import part, parts, text
 from sampan.server.authz.rules import Rule, allows, allows_but_for_names, rules_of
 from sampan.server.reader import ObjectReader
 from sampan.server.request import UserInfo

@@ -11,11 +11,11 @@ from typing import Any
 from sampan.api import errors
 from sampan.api.clock import Clock, format_time
 from sampan.api.kind import Kind
+from sampan.api.reading import part, parts, text
 from sampan.api.types import Obj
 from sampan.server.attributes import AuthorizationAttributes, Authorizer
 from sampan.server.authn.stage import AuthenticationStage
 from sampan.server.authz.node import is_node
-from sampan.server.authz.pods import part, parts, text
 from sampan.server.authz.rbac import RbacAuthorizer
 from sampan.server.authz.stage import pinned_fields
 from sampan.server.request import Request, UserInfo

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
 
+from sampan.api.reading import parts
 from sampan.api.types import Obj
 from sampan.server.attributes import AuthorizationAttributes
 from sampan.server.authz.messages import quote
-from sampan.server.authz.pods import parts
 
 ALL = "*"
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from sampan.api import errors, labels
 from sampan.api.clock import format_time
 from sampan.api.kind import Strategy
+from sampan.api.pods.status import is_active, is_ready, phase
 from sampan.api.resources import POD_DISRUPTION_BUDGETS
 from sampan.api.types import Obj
 from sampan.server.options import DeleteOptions, WriteOptions, parse_delete_options, parse_write_options
@@ -69,24 +70,14 @@ async def _evict(ctx: RestContext, request: Request, target: Target, options: De
 
 def can_ignore_budget(pod: Obj) -> bool:
     """Pods that are finished, not started or already going do not count as available."""
-    return _stays_unavailable(pod) or (pod.get("status") or {}).get("phase") == "Pending"
-
-
-def _stays_unavailable(pod: Obj) -> bool:
-    phase = (pod.get("status") or {}).get("phase")
-    return phase in ("Succeeded", "Failed") or bool(pod["metadata"].get("deletionTimestamp"))
-
-
-def is_ready(pod: Obj) -> bool:
-    conditions = (pod.get("status") or {}).get("conditions") or []
-    return any(c.get("type") == "Ready" and c.get("status") == "True" for c in conditions)
+    return not is_active(pod) or phase(pod) == "Pending"
 
 
 async def _ask_budget(ctx: RestContext, request: Request, target: Target, pod: Obj, *, dry_run: bool) -> bool:
     """Charges the budget that the pod has, if it counts as available. True: it does not count now, but may by the
     time it is deleted, which then must not be. Raises TooManyRequests, Forbidden."""
     if can_ignore_budget(pod):
-        return not _stays_unavailable(pod)
+        return is_active(pod)
     view = request.surface.by_resource(POD_DISRUPTION_BUDGETS)
     while view is not None:
         # A budget that was made before this request counts, and one that cannot be read may be the one that forbids it.

@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from sampan.api import errors
 from sampan.api.groups.core import pod_printing, pod_update
 from sampan.api.groups.core.pod_defaults import default_pod
-from sampan.api.groups.core.qos import compute_qos_class
 from sampan.api.kind import Kind, Subresource
+from sampan.api.pods.qos import compute_qos_class
+from sampan.api.pods.status import is_terminal
 from sampan.api.types import Obj
 from sampan.api.validation import pod as pod_validation
 from sampan.api.validation.common import Errors
@@ -53,7 +54,7 @@ def _selectable(pod: Obj) -> Mapping[str, str]:
 def _grace_seconds(pod: Obj, wanted_seconds: int | None) -> int:
     """The client's wish, or the pod's own; at least one second, unless no node has anything to stop."""
     spec = pod.get("spec") or {}
-    if not spec.get("nodeName") or (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
+    if not spec.get("nodeName") or is_terminal(pod):
         return 0
     seconds = spec.get("terminationGracePeriodSeconds") if wanted_seconds is None else wanted_seconds
     if seconds is None:

@@ -11,6 +11,8 @@ from sampan.api import humanize
 from sampan.api.clock import parse_time
 from sampan.api.groups import printing
 from sampan.api.kind import Column
+from sampan.api.pods.containers import is_sidecar, of_sort
+from sampan.api.pods.status import TERMINAL_PHASES, condition, is_true
 from sampan.api.types import Obj
 
 COLUMNS = (
@@ -62,14 +64,6 @@ def _ended(terminated: Obj) -> str:
     return f"ExitCode:{terminated.get('exitCode', 0)}"
 
 
-def _condition(pod: Obj, kind: str) -> Obj:
-    for condition in (pod.get("status") or {}).get("conditions") or ():
-        if condition.get("type") == kind:
-            found: Obj = condition
-            return found
-    return {}
-
-
 def _init_reason(status: Obj, position: int, total: int) -> str:
     state = status.get("state") or {}
     if (terminated := state.get("terminated")) is not None:
@@ -82,8 +76,8 @@ def _init_reason(status: Obj, position: int, total: int) -> str:
 
 def _init_containers(pod: Obj, summary: _Summary) -> _Restarts:
     """Follows the init containers up to the first that is not done; returns the restarts of sidecars alone."""
-    declared = (pod.get("spec") or {}).get("initContainers") or []
-    sidecars = {c.get("name") for c in declared if c.get("restartPolicy") == "Always"}
+    declared = of_sort(pod, "init")
+    sidecars = {container.get("name") for container in declared if is_sidecar("init", container)}
     summary.total += len(sidecars)
     sidecar_restarts = _Restarts()
     for position, status in enumerate((pod.get("status") or {}).get("initContainerStatuses") or ()):
@@ -117,23 +111,23 @@ def _containers(pod: Obj, summary: _Summary) -> None:
             running = True
             summary.ready += 1
     if summary.reason == "Completed" and running:
-        summary.reason = "Running" if _condition(pod, "Ready").get("status") == "True" else "NotReady"
+        summary.reason = "Running" if is_true(pod, "Ready") else "NotReady"
 
 
 def summarize(pod: Obj) -> _Summary:
     spec, status = pod.get("spec") or {}, pod.get("status") or {}
     phase = status.get("phase", "")
     summary = _Summary(status.get("reason") or phase, 0, len(spec.get("containers") or ()), _Restarts())
-    if _condition(pod, "PodScheduled").get("reason") == "SchedulingGated":
+    if (condition(pod, "PodScheduled") or {}).get("reason") == "SchedulingGated":
         summary.reason = "SchedulingGated"
     sidecar_restarts = _init_containers(pod, summary)
-    if not summary.initializing or _condition(pod, "Initialized").get("status") == "True":
+    if not summary.initializing or is_true(pod, "Initialized"):
         summary.restarts = sidecar_restarts
         _containers(pod, summary)
     if pod.get("metadata", {}).get("deletionTimestamp"):
         if status.get("reason") == "NodeLost":
             summary.reason = "Unknown"
-        elif phase not in ("Succeeded", "Failed"):
+        elif phase not in TERMINAL_PHASES:
             summary.reason = "Terminating"
     return summary
 
@@ -142,7 +136,7 @@ def _readiness_gates(pod: Obj) -> str:
     gates = (pod.get("spec") or {}).get("readinessGates") or []
     if not gates:
         return printing.NONE
-    true = sum(_condition(pod, gate.get("conditionType", "")).get("status") == "True" for gate in gates)
+    true = sum(is_true(pod, gate.get("conditionType", "")) for gate in gates)
     return f"{true}/{len(gates)}"
 
 

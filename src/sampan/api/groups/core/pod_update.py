@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 from sampan.api import errors, strategies
-from sampan.api.groups.core.qos import compute_qos_class, qos_class
 from sampan.api.kind import Kind, Strategy
 from sampan.api.objects import deep_copy
+from sampan.api.pods.origin import MIRROR_ANNOTATION
+from sampan.api.pods.qos import compute_qos_class, qos_class
 from sampan.api.types import Obj
 from sampan.api.validation import common
 from sampan.api.validation import pod as pod_validation
@@ -21,7 +22,6 @@ _MAY_CHANGE = (
     "`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),"
     "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"
 )
-MIRROR_ANNOTATION = "kubernetes.io/config.mirror"
 _RESIZE_MAY_CHANGE = "only cpu and memory resources are mutable"
 
 
