@@ -1,9 +1,9 @@
 """Leader election on a Lease: at most one of several identical processes is active, most of the time.
 
 It is *not* a safety mechanism: a paused leader may still write, so every write carries a
-resourceVersion or uid precondition. Whether another's lease has run out is judged by this process's own event-loop
-clock from the moment it saw the last renewal, so clock skew between machines does not matter; ``Clock`` only fills
-the fields that people read.
+resourceVersion or uid precondition. Whether another's lease has run out is judged by this process's own timeline
+from the moment it saw the last renewal, so clock skew between machines does not matter; times of day
+only fill the fields that people read.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from sampan.api.resources import LEASES
 from sampan.api.types import Obj
 from sampan.client import tasks
 from sampan.client.client import Client
+from sampan.client.timeline import Timeline
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ class LeaderElector:
     def __init__(self, client: Client, config: ElectionConfig, clock: Clock, random: Random) -> None:
         self._client = client
         self._config = config
-        self._clock = clock
+        self._clock = Timeline.of(clock)
         self._random = random
         self._lease: Obj | None = None
         self._seen_at = 0.0
@@ -62,8 +63,7 @@ class LeaderElector:
             await self._release()
 
     async def _renew_while(self, leading: asyncio.Task[None]) -> None:
-        loop = asyncio.get_running_loop()
-        renewed = loop.time()
+        renewed = self._clock.monotonic()
         while True:
             await asyncio.wait([leading], timeout=self._config.retry_seconds)
             if leading.done():
@@ -72,10 +72,10 @@ class LeaderElector:
                 # A hanging server must not carry the leader past its deadline.
                 async with asyncio.timeout_at(renewed + self._config.renew_deadline_seconds):
                     if await self._attempt():
-                        renewed = loop.time()
+                        renewed = self._clock.monotonic()
             except TimeoutError:
                 raise LeadershipLost(f"lease {self._config.name} not renewed in time") from None
-            if loop.time() - renewed >= self._config.renew_deadline_seconds or self._held_by_other():
+            if self._clock.monotonic() - renewed >= self._config.renew_deadline_seconds or self._held_by_other():
                 raise LeadershipLost(f"lease {self._config.name} is no longer ours")
 
     async def _attempt(self) -> bool:
@@ -116,7 +116,7 @@ class LeaderElector:
 
     def _remember(self, lease: Obj) -> None:
         if self._lease is None or self._lease.get("spec") != lease.get("spec"):
-            self._seen_at = asyncio.get_running_loop().time()
+            self._seen_at = self._clock.monotonic()
         self._lease = lease
 
     def _held_by_other(self) -> bool:
@@ -125,7 +125,7 @@ class LeaderElector:
 
     def _ran_out(self) -> bool:
         seconds = (self._lease or {}).get("spec", {}).get("leaseDurationSeconds") or self._config.lease_seconds
-        return asyncio.get_running_loop().time() >= self._seen_at + float(seconds)
+        return self._clock.monotonic() >= self._seen_at + float(seconds)
 
     async def _release(self) -> None:
         """Gives the lease up at once, so that a successor need not wait it out. Bounded, best effort."""
@@ -141,7 +141,7 @@ class LeaderElector:
 
     async def _pause(self) -> None:
         # Jitter as upstream's (1.2): candidates must not retry in step.
-        await asyncio.sleep(self._config.retry_seconds * (1 + 1.2 * self._random.random()))
+        await self._clock.sleep(self._config.retry_seconds * (1 + 1.2 * self._random.random()))
 
 
 async def _as_coroutine(lead: Callable[[], Awaitable[None]]) -> None:

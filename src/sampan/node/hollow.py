@@ -50,6 +50,7 @@ class HollowNode:
             cgroup_root="",
             labels=labels or {},
         )
+        self._owns_runtime = runtime is None
         self.runtime = runtime or SimulatedRuntime(clock, pod_cidr="")
         self.host = MemoryHost(machine or hollow_machine(name))
         self.agent = NodeAgent(
@@ -65,7 +66,8 @@ class HollowNode:
                 tasks.spawn_eternal(group, self.agent.run(started), f"agent {self.config.node_name}")
                 tasks.spawn_eternal(group, self._node.run(), f"pod network {self.config.node_name}")
         finally:
-            await self.runtime.close()
+            if self._owns_runtime:
+                await self.runtime.close()
 
     def _node_changed(self, kind: ChangeType, node: Obj, previous: Obj | None) -> None:
         pod_cidr = node["spec"].get("podCIDR")

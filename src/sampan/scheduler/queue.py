@@ -1,7 +1,7 @@
 """The scheduling queue: active, backing off, unschedulable, gated (upstream ``backend/queue``).
 
 The shell puts pods in, takes the next one, and says what came of it; changes of the cluster move unschedulable pods.
-Runs on the event loop's clock; idle it holds no timer unless a pod waits. It decides nothing about nodes.
+Runs on the scheduler's timeline; idle it holds no timer unless a pod waits. It decides nothing about nodes.
 
 A pod whose back-off has not ended is taken early when nothing else is waiting (upstream's SchedulerPopFromBackoffQ),
 unless it backs off because of an error.
@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from sampan.client.timeline import Timeline
 from sampan.scheduler.podinfo import PodInfo
 
 INITIAL_BACKOFF_SECONDS = 1.0
@@ -60,7 +61,9 @@ class SchedulingQueue:
         initial_seconds: float = INITIAL_BACKOFF_SECONDS,
         max_seconds: float = MAX_BACKOFF_SECONDS,
         flush_seconds: float = FLUSH_SECONDS,
+        timeline: Timeline | None = None,
     ) -> None:
+        self._timeline = timeline or Timeline()
         self._sort_key = sort_key
         self._initial_seconds, self._max_seconds = initial_seconds, max_seconds
         self._flush_seconds = flush_seconds
@@ -187,9 +190,8 @@ class SchedulingQueue:
 
     # Inside
 
-    @staticmethod
-    def _now() -> float:
-        return asyncio.get_running_loop().time()
+    def _now(self) -> float:
+        return self._timeline.monotonic()
 
     def _backoff_ends(self, item: QueuedPod) -> float:
         if not item.attempts:
@@ -252,7 +254,7 @@ class SchedulingQueue:
             if self._timer.when() <= when:
                 return
             self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_at(when, self._timer_fired)
+        self._timer = self._timeline.call_at(when, self._timer_fired)
 
     def _timer_fired(self) -> None:
         self._timer = None

@@ -30,6 +30,7 @@ from sampan.client import tasks
 from sampan.client.client import Client
 from sampan.client.events import EventRecorder
 from sampan.client.informer import ChangeType, InformerFactory
+from sampan.client.timeline import Timeline
 from sampan.scheduler import status
 from sampan.scheduler.cache import Cluster
 from sampan.scheduler.config import SchedulerConfig, build_profile
@@ -88,7 +89,7 @@ class Scheduler:
         decisions: Decisions | None = None,
         informers: InformerFactory | None = None,
     ) -> None:
-        self._client, self._clock, self._random, self._config = client, clock, random, config
+        self._client, self._clock, self._random, self._config = client, Timeline.of(clock), random, config
         self.decisions = decisions if decisions is not None else Decisions(config.decisions_kept)
         self.cluster = Cluster()
         self._owns_informers = informers is None
@@ -112,6 +113,7 @@ class Scheduler:
             sorter.sort_key,
             initial_seconds=config.initial_backoff_seconds,
             max_seconds=config.max_backoff_seconds,
+            timeline=self._clock,
         )
         self._bindings = asyncio.Semaphore(config.max_bindings)
         self._group: asyncio.TaskGroup | None = None

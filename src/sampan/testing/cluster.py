@@ -42,7 +42,18 @@ class Cluster:
     ``runtimes`` steers what containers do, by node name (``SimulatedRuntime``: behaviours, failures, exits).
     """
 
-    def __init__(self, directory: Path, *, nodes: int = 1, clock: Clock | None = None, seed: int | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        nodes: int = 1,
+        clock: Clock | None = None,
+        seed: int | None = None,
+        listen: bool = True,
+    ) -> None:
+        """``listen`` False: no socket and no OpenAPI, so that it can live in virtual time (``sampan.testing.virtual``,
+        with a ``VirtualTimeline`` as its clock)."""
+        self._listen = listen
         pods = SMALL_CLUSTER_CIDR if nodes <= _NODES_OF_A_SMALL_CLUSTER else LARGE_CLUSTER_CIDR
         settings = Settings(name="testing", node_name="node-0", node_address="127.0.0.1", pod_cidr=pods)
         self._instance = Instance(settings, state_root=directory / "state", run_root=directory / "run")
@@ -50,6 +61,8 @@ class Cluster:
         self._random = random.Random(seed)
         self._node_names = [f"node-{number}" for number in range(nodes)]
         self._stack = AsyncExitStack()
+        self._group: asyncio.TaskGroup | None = None
+        self._nodes: dict[str, asyncio.Task[None]] = {}
         self.runtimes = {name: SimulatedRuntime(self._clock, pod_cidr="") for name in self._node_names}
 
     @property
@@ -78,12 +91,24 @@ class Cluster:
         KubeConfig.build("sampan-testing", "admin", connection).write(path)
         return path
 
+    async def stop_node(self, name: str) -> None:
+        """The node agent goes silent, as with its machine's power; what runs stays in ``runtimes``."""
+        await tasks.cancel_and_wait(self._nodes.pop(name))
+
+    async def start_node(self, name: str) -> None:
+        """An agent for a node that was stopped: it adopts what runs."""
+        if self._group is None or name in self._nodes:
+            raise RuntimeError(f"{name} is running, or the cluster is not")
+        self._nodes[name] = tasks.spawn_eternal(self._group, self._run_node(name), name)
+
     async def __aenter__(self) -> Self:
         await asyncio.to_thread(pki.ensure, self._instance, self._clock)
         config = replace(
             server_config(self._instance),
             bind_address="127.0.0.1",
             port=0,
+            listen=self._listen,
+            openapi=self._listen,
             store="memory",
             data_dir=None,
             clock=self._clock,
@@ -120,8 +145,9 @@ class Cluster:
             )
             scheduler = self.client_for("system:kube-scheduler")
             tasks.spawn_eternal(group, run_scheduler(scheduler, clock=self._clock, random=self._random), "scheduler")
+            self._group = group
             for name in self._node_names:
-                tasks.spawn_eternal(group, self._run_node(name), name)
+                self._nodes[name] = tasks.spawn_eternal(group, self._run_node(name), name)
 
     async def _run_node(self, name: str) -> None:
         client = self.client_for(f"system:node:{name}", NODE_GROUPS)

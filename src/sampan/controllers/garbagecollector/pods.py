@@ -5,17 +5,16 @@ Woken by events, never by a period: a pod that ends, a node that goes.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 
 from sampan.api import objects
-from sampan.api.clock import Clock
 from sampan.api.errors import NotFound
 from sampan.api.pods import status as podstatus
 from sampan.api.resources import NODES, PODS
 from sampan.api.types import Obj
 from sampan.client.controller import DONE, Controller, Result, observe
 from sampan.client.informer import ChangeType
+from sampan.client.timeline import Timeline
 from sampan.controllers.context import Context
 from sampan.controllers.workload import conditions
 
@@ -39,11 +38,11 @@ class PodGarbageCollector:
     def __init__(self, context: Context) -> None:
         self._threshold = context.config.terminated_pod_threshold
         self._quarantine_seconds = context.config.orphaned_pod_quarantine_seconds
-        self._clock: Clock = context.clock
+        self._clock = Timeline.of(context.clock)
         self._client = context.client_for(NAME)
         self._pods = context.informers.informer(PODS)
         self._nodes = context.informers.informer(NODES)
-        #: When each missing node was first missed, on the loop's clock.
+        #: When each missing node was first missed, on the timeline.
         self._missing: dict[str, float] = {}
         self._pods.add_index(_PHASE_INDEX, lambda pod: (_FINISHED,) if podstatus.is_terminal(pod) else ())
         self._controller: Controller[str] = Controller(NAME, self.sync, workers=1, informers=[self._pods, self._nodes])
@@ -61,7 +60,7 @@ class PodGarbageCollector:
         return await self._collect_orphans()
 
     async def _collect_orphans(self) -> Result:
-        now = asyncio.get_running_loop().time()
+        now = self._clock.monotonic()
         orphans: dict[str, list[Obj]] = {}
         for pod in self._pods.list():
             node = podstatus.node_name(pod)

@@ -1,12 +1,11 @@
 """The shell of the node lifecycle controller: notices silent nodes, taints, and marks their pods not ready.
 
-A node is heard when its Lease or its status changes, by this process's event-loop clock, so skewed clocks of nodes do
+A node is heard when its Lease or its status changes, by this process's own timeline, so skewed clocks of nodes do
 not matter. Heartbeats only note the time; one timer a node looks whether the grace period has passed.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable
 
 from sampan.api import objects
@@ -18,6 +17,7 @@ from sampan.client import tasks
 from sampan.client.controller import DONE, Controller, Result, observe
 from sampan.client.informer import ChangeType
 from sampan.client.keys import ObjectKey, key_of
+from sampan.client.timeline import Timeline
 from sampan.controllers.context import Context
 from sampan.controllers.node.lifecycle_plan import plan_silent, plan_taints, ready_status
 from sampan.controllers.workload import conditions
@@ -35,7 +35,7 @@ def pods_of_node(pod: Obj) -> Iterable[str]:
 
 class NodeLifecycleController:
     def __init__(self, context: Context) -> None:
-        self._clock = context.clock
+        self._clock = Timeline.of(context.clock)
         self._grace_seconds = context.config.node_monitor_grace_seconds
         self._startup_grace_seconds = context.config.node_startup_grace_seconds
         self._client = context.client_for(NAME)
@@ -44,7 +44,7 @@ class NodeLifecycleController:
         self._leases = context.informers.informer(LEASES)
         self._pods = context.informers.informer(PODS)
         self._pods.add_index(POD_NODE_INDEX, pods_of_node)
-        #: When each node was last heard, on the loop's clock.
+        #: When each node was last heard, on the timeline.
         self._heard: dict[str, float] = {}
         self._controller: Controller[ObjectKey] = Controller(
             NAME, self.sync, workers=2, informers=[self._nodes, self._leases, self._pods]
@@ -61,14 +61,14 @@ class NodeLifecycleController:
         if meta.get("namespace") != LEASE_NAMESPACE or kind == "DELETED":
             return
         if previous is None or lease["spec"].get("renewTime") != previous["spec"].get("renewTime"):
-            self._heard[meta["name"]] = asyncio.get_running_loop().time()
+            self._heard[meta["name"]] = self._clock.monotonic()
 
     def _node_changed(self, kind: ChangeType, node: Obj, previous: Obj | None) -> None:
         key = key_of(node)
         if kind == "DELETED":
             self._heard.pop(key.name, None)
             return
-        now = asyncio.get_running_loop().time()
+        now = self._clock.monotonic()
         if previous is None:
             self._heard.setdefault(key.name, now)
         elif _heartbeat(node) != _heartbeat(previous):
@@ -95,7 +95,7 @@ class NodeLifecycleController:
             return DONE
         reported = conditions.find(node.get("status", {}).get("conditions"), "Ready") is not None
         grace = self._grace_seconds if reported else self._startup_grace_seconds
-        now = asyncio.get_running_loop().time()
+        now = self._clock.monotonic()
         remaining = self._heard.setdefault(key.name, now) + grace - now
         if remaining <= 0 and (not reported or ready_status(node) != "Unknown"):
             node = await self._mark_silent(node)
