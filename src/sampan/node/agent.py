@@ -12,9 +12,9 @@ from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import replace
 
-from sampan.api import quantity
 from sampan.api.clock import Clock, Random
 from sampan.api.errors import ApiError
+from sampan.api.pods.status import is_terminal, is_terminal_phase
 from sampan.api.resources import PODS, SERVICES
 from sampan.api.types import Obj
 from sampan.client import tasks
@@ -22,9 +22,11 @@ from sampan.client.client import Client
 from sampan.client.events import EventRecorder
 from sampan.client.informer import ChangeType, InformerFactory
 from sampan.node import runtime
+from sampan.node.admission import Refusal
 from sampan.node.config import NodeConfig
 from sampan.node.env.objects import ClientObjects
 from sampan.node.env.sources import ObjectRef, ObjectSource, pod_references
+from sampan.node.gate import PodGate, in_order_of_claims
 from sampan.node.host import Host
 from sampan.node.host_linux import LinuxHost
 from sampan.node.images.collect import collect_forever
@@ -100,6 +102,10 @@ class NodeAgent:
         self._adoptable: dict[str, PodState] = {}
         self._group: asyncio.TaskGroup | None = None
         self._cleaning: set[str] = set()
+        self._gate = PodGate(config, self.registration, self.context.allocatable)
+        #: pods that admission refused, and those that it looks at again
+        self._refused: set[str] = set()
+        self._looking: set[str] = set()
         self._ready = False
 
     # For the node API (``sampan.node.api.containers.PodSource``).
@@ -136,6 +142,8 @@ class NodeAgent:
                     tasks.spawn_eternal(group, self.registration.run(), "registration")
                 await self._informers.synced()
                 await self._adopt()
+                for pod in in_order_of_claims(self._pods.list(), self._adoptable):
+                    self._pod_changed("ADDED", pod, None)
                 self._pods.add_handler(self._pod_changed)
                 self._ready = True
                 tasks.spawn_eternal(group, self._follow_runtime(), "runtime-events")
@@ -185,33 +193,49 @@ class NodeAgent:
         if self._group is None:
             return
         state = self._adoptable.pop(uid, None)
-        rejection = None
-        if state is None and not spec.is_terminal((pod.get("status") or {}).get("phase", "")):
-            rejection = self._reject(pod)
+        if state is not None or is_terminal(pod):
+            self._take(pod, state)
+            return
+        if uid in self._looking:
+            return  # the newest pod is judged
+        refusal = self._gate.judge(pod, self._claiming())
+        if refusal is not None and refusal.reason == "NodeAffinity":
+            self._looking.add(uid)
+            tasks.spawn(self._group, self._judge_again(pod), f"admission of pod {spec.full_name(pod)}")
+        else:
+            self._take(pod, None, refusal)
+
+    async def _judge_again(self, pod: Obj) -> None:
+        meta = pod["metadata"]
+        try:
+            await self._gate.look()
+        finally:
+            self._looking.discard(meta["uid"])
+        newest = self._pods.get(meta["namespace"], meta["name"])
+        if newest is not None and newest["metadata"]["uid"] == meta["uid"]:
+            self._take(newest, None, self._gate.judge(newest, self._claiming()))
+
+    def _take(self, pod: Obj, state: PodState | None, refusal: Refusal | None = None) -> None:
+        assert self._group is not None
+        uid = pod["metadata"]["uid"]
+        rejection = (refusal.reason, f"Pod was rejected: {refusal.message}") if refusal else None
         worker = PodWorker(self.context, pod, state, claim=self._claim(uid), rejection=rejection)
+        if refusal is not None:
+            self._refused.add(uid)
+            self._recorder.event(pod, "Warning", refusal.reason, refusal.message)
         self._workers[uid] = worker
         self._objects.register_pod(pod)
         tasks.spawn(self._group, self._serve(uid, worker), f"pod {spec.full_name(pod)}")
 
-    def _reject(self, pod: Obj) -> tuple[str, str] | None:
-        """The kubelet's own admission: what the scheduler should have seen to, or who bypassed it."""
-        if pod["metadata"].get("deletionTimestamp"):
-            return None
-        active = [
+    def _claiming(self) -> list[Obj]:
+        """Pods that have a part of the node."""
+        return [
             worker.pod
-            for worker in self._workers.values()
-            if not worker.gone and not spec.is_terminal(str(worker.sender.newest.get("phase", "")))
+            for uid, worker in self._workers.items()
+            if uid not in self._refused
+            and not worker.gone
+            and not is_terminal_phase(str(worker.sender.newest.get("phase", "")))
         ]
-        if len(active) >= self.config.max_pods:
-            return "OutOfpods", _out_of("pods", 1, len(active), self.config.max_pods)
-        for name in ("cpu", "memory"):
-            requested = spec.pod_resource(pod, name) or 0
-            used = sum(spec.pod_resource(other, name) or 0 for other in active)
-            capacity = quantity.millis(self.context.allocatable[name])
-            if requested and used + requested > capacity:
-                scale = 1 if name == "cpu" else 1000
-                return f"OutOf{name}", _out_of(name, requested // scale, used // scale, capacity // scale)
-        return None
 
     def _claim(self, uid: str) -> Callable[[str], None]:
         def claim(runtime_id: str) -> None:
@@ -239,6 +263,7 @@ class NodeAgent:
         self._objects.unregister_pod(uid)
         self._owners = {key: owner for key, owner in self._owners.items() if owner is not worker}
         self._workers.pop(uid, None)
+        self._refused.discard(uid)
 
     async def _observe_again(self, uid: str) -> PodState:
         while True:
@@ -320,7 +345,3 @@ class NodeAgent:
             log.warning("orphaned pod %s: %s", uid, error)  # the next relist tries again
         finally:
             self._cleaning.discard(uid)
-
-
-def _out_of(name: str, requested: int, used: int, capacity: int) -> str:
-    return f"Node didn't have enough resource: {name}, requested: {requested}, used: {used}, capacity: {capacity}"

@@ -27,6 +27,8 @@ class Machine:
     kernel_version: str
     os_image: str
     architecture: str
+    #: The kernel enforces AppArmor profiles.
+    apparmor: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

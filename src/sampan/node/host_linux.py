@@ -40,6 +40,8 @@ class LinuxHost:
             kernel_version=platform.release(),
             os_image=release.get("PRETTY_NAME", "Linux").strip('"'),
             architecture=go_architecture(),
+            apparmor=_read("/sys/module/apparmor/parameters/enabled") == "Y"
+            and Path("/sys/kernel/security/apparmor").exists(),
         )
 
     def load(self) -> Load:

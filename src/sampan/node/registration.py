@@ -104,6 +104,10 @@ class NodeRegistration:
             return node
         return await self._client.get(NODES, self._config.node_name)
 
+    async def refresh(self) -> None:
+        """``node`` is what the API has now. Raises ApiError."""
+        self.node = await self._present()
+
     async def report(self) -> None:
         """Patches what the API's status does not say, or everything when a heartbeat is due. Raises ApiError."""
         self.node = await self._present()
