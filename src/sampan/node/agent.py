@@ -31,6 +31,7 @@ from sampan.node.host import Host
 from sampan.node.host_linux import LinuxHost
 from sampan.node.images.collect import collect_forever
 from sampan.node.images.manager import ImageManager
+from sampan.node.images.records import FileRecords
 from sampan.node.node_status import render_allocatable
 from sampan.node.pods import render, spec
 from sampan.node.pods.context import NodeContext, Volumes
@@ -76,7 +77,8 @@ class NodeAgent:
             else VolumeManager(config.root_dir, self._objects, ClientTokens(client, clock), clock)
         )
         self._recorder = EventRecorder(client, "kubelet", config.node_name, clock)
-        self._images = ImageManager(source, serialize=config.serialize_image_pulls)
+        records = FileRecords(config.root_dir / "image_manager") if isinstance(self._host, LinuxHost) else None
+        self._images = ImageManager(source, serialize=config.serialize_image_pulls, records=records)
         machine = self.registration.machine
         self.context = NodeContext(
             config=config,

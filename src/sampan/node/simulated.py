@@ -63,6 +63,10 @@ class SimulatedRuntime:
         self.behaviours: dict[str, Behaviour] = {}
         #: Images a pull finds, by name; None: every name is found.
         self.registry: set[str] | None = None
+        #: Images that the registry gives only to these users, by name: user name to password.
+        self.private: dict[str, dict[str, str]] = {}
+        #: Images whose pull is under way.
+        self.pulling: list[str] = []
         #: Errors to raise, by method name, consumed front to back.
         self.failures: dict[str, list[runtime.RuntimeCallError]] = {}
         #: What it says it can do: by default nothing that a runtime may lack, as containerd 1.6.
@@ -304,7 +308,17 @@ class SimulatedRuntime:
             self._listeners.remove(queue)
 
     async def pull_image(self, reference: str, auth: runtime.RegistryAuth | None = None) -> str:
-        await self._step("pull_image", self.delays.pull_image)
+        self.pulling.append(reference)
+        try:
+            await self._step("pull_image", self.delays.pull_image)
+        finally:
+            self.pulling.remove(reference)
+        users = self.private.get(reference)
+        if users is not None and (auth is None or users.get(auth.username) != auth.password):
+            raise runtime.RuntimeCallError(
+                f'rpc error: code = Unknown desc = failed to pull and unpack image "{reference}": '
+                "unexpected status: 401 Unauthorized"
+            )
         if self.registry is not None and reference not in self.registry:
             raise runtime.RuntimeNotFound(
                 f'rpc error: code = NotFound desc = failed to pull and unpack image "{reference}": not found'

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from sampan.node import runtime
 from sampan.node.config import NodeConfig
 from sampan.node.host import Host
+from sampan.node.images.local import PAUSE_IMAGE
 from sampan.node.images.manager import ImageManager
 
 log = logging.getLogger(__name__)
@@ -22,9 +23,7 @@ def plan_collection(
 ) -> list[runtime.Image]:
     """What to remove, in order, until enough is freed. Pure."""
     candidates = [
-        image
-        for image in images
-        if image.id not in used and not image.pinned and not any("/pause" in tag for tag in image.tags)
+        image for image in images if image.id not in used and not image.pinned and PAUSE_IMAGE not in image.tags
     ]
     chosen = []
     for image in sorted(candidates, key=lambda item: (last_used.get(item.id, 0.0), item.id)):
@@ -48,10 +47,10 @@ async def collect_forever(config: NodeConfig, source: runtime.Runtime, images: I
                 if image.id in used or image.id not in last_used:
                     last_used[image.id] = loop.time()
             last_used = {image.id: last_used[image.id] for image in present}
+            await images.keep_records_of(present)
             excess = await _excess_bytes(config, source, host)
             for image in plan_collection(present, used, last_used, excess):
                 await source.remove_image(image.id)
-                images.forget(image.id)
                 log.info("removed unused image %s", image.tags[:1] or image.id)
         except runtime.RuntimeCallError as error:
             log.warning("image collection: %s", error)

@@ -1,27 +1,38 @@
-"""Makes the image of a container present: pull policy, credentials, back-off, one pull for all who wait.
+"""Makes the image of a container present: pull policy, credentials, who may use what is here, back-off.
 
 Used by pod workers. Raises ``ImageError`` with the kubelet's waiting reason and message. One event loop; durations run
-on its clock.
+on its clock. The runtime is asked each time: an image that was rebuilt and imported under its old name is another.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from sampan.api.faults import cause
 from sampan.api.types import Obj
 from sampan.client import tasks
 from sampan.node import runtime
+from sampan.node.images.credentials import NO_SECRETS, PullSecrets
+from sampan.node.images.keyring import BadPullSecretError, Credential, find_credentials
+from sampan.node.images.pulls import PullBackoff, Pulled, PullFailed, SharedPulls
+from sampan.node.images.records import MemoryRecords, PullRecords, RecordStore
+from sampan.node.images.references import default_policy, normalize_reference, repository_of
 
-_BACKOFF_FIRST = 10.0
-_BACKOFF_MAX = 300.0
-_REFERENCE = re.compile(
-    r"^(?:(?P<domain>[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]+)?)/)?"
-    r"(?P<path>[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*)"
-    r"(?::(?P<tag>[\w][\w.-]{0,127}))?(?:@(?P<digest>[A-Za-z][A-Za-z0-9]*:[0-9a-fA-F]{32,}))?$"
-)
+log = logging.getLogger(__name__)
+
+_PARALLEL_PULLS = 16
+_RETRY_SECONDS = 10.0
+_BROKEN_OFF_SECONDS = 1.0
+_NEVER_SECONDS = 300.0
+#: reasons that a runtime gives by the first word of its error, and how the message goes on
+_NAMED_FAULTS = {
+    "RegistryUnavailable": "the registry is unavailable",
+    "SignatureValidationFailed": "the signature validation failed",
+}
 
 Report = Callable[[str, str, str], None]  # (type, reason, message) of an event on the container
 
@@ -36,109 +47,134 @@ class ImageError(Exception):
         self.retry_after_seconds = retry_after_seconds
 
 
-def normalize_reference(image: str) -> str:
-    """``busybox`` becomes ``docker.io/library/busybox:latest``. Raises ValueError."""
-    match = _REFERENCE.match(image)
-    if match is None:
-        raise ValueError("invalid reference format")
-    domain, path = match["domain"], match["path"]
-    if domain is not None and not ("." in domain or ":" in domain or domain == "localhost"):
-        domain, path = None, f"{domain}/{path}"
-    if domain is None or domain == "index.docker.io":
-        domain = "docker.io"
-    if domain == "docker.io" and "/" not in path:
-        path = f"library/{path}"
-    suffix = f":{match['tag']}" if match["tag"] else "" if match["digest"] else ":latest"
-    return f"{domain}/{path}{suffix}" + (f"@{match['digest']}" if match["digest"] else "")
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """One container's image: as the pod writes it, as registries know it, and where it lives."""
 
-
-def default_policy(image: str) -> str:
-    try:
-        tag = normalize_reference(image).rpartition("/")[2]
-    except ValueError:
-        return "IfNotPresent"
-    return "Always" if tag.endswith(":latest") and "@" not in tag else "IfNotPresent"
-
-
-@dataclass(slots=True)
-class _Backoff:
-    delay: float
-    until: float
-    last_error: str
+    pod_uid: str
+    image: str
+    reference: str
+    repository: str
+    credentials: tuple[Credential, ...]
 
 
 class ImageManager:
-    """Invariant: at most one pull of an image is under way."""
-
-    def __init__(self, source: runtime.Runtime, *, serialize: bool = False) -> None:
+    def __init__(
+        self, source: runtime.ImageRuntime, *, serialize: bool = False, records: RecordStore | None = None
+    ) -> None:
         self._runtime = source
-        self._present: dict[str, runtime.Image] = {}
-        self._pulls: dict[str, asyncio.Task[str | runtime.RuntimeCallError]] = {}
-        self._waiters: dict[str, int] = {}
-        self._backoffs: dict[str, _Backoff] = {}
-        self._serial = asyncio.Semaphore(1 if serialize else 16)
+        self._pulls = SharedPulls(source, at_once=1 if serialize else _PARALLEL_PULLS)
+        self._backoff = PullBackoff()
+        self._records = PullRecords(records or MemoryRecords())
+        self._settling: set[asyncio.Task[None]] = set()
+        self._loading = asyncio.Lock()
+        self._loaded = False
 
-    def forget(self, reference: str | None = None) -> None:
-        """After images were removed behind our back (collection): ask the runtime again."""
-        if reference is None:
-            self._present.clear()
-        else:
-            self._present = {name: image for name, image in self._present.items() if reference not in (name, image.id)}
-
-    async def ensure(self, container: Obj, report: Report, auths: Sequence[runtime.RegistryAuth] = ()) -> runtime.Image:
-        """The image, pulled if its policy says so. Raises ImageError."""
+    async def ensure(
+        self, pod: Obj, container: Obj, report: Report, secrets: PullSecrets = NO_SECRETS
+    ) -> runtime.Image:
+        """The image, pulled if its policy says so or if this pod must show that it may. Raises ImageError."""
+        await self._load()
         image = container.get("image", "")
         try:
-            reference = normalize_reference(image)
+            reference, repository = normalize_reference(image), repository_of(image)
         except ValueError as error:
             message = f'Failed to apply default image tag "{image}": couldn\'t parse image name "{image}": {error}'
             report("Warning", "InspectFailed", message)
-            raise ImageError("InvalidImageName", message, _BACKOFF_MAX) from None
+            raise ImageError("InvalidImageName", message, _NEVER_SECONDS) from None
         policy = container.get("imagePullPolicy") or default_policy(image)
-        present = None if policy == "Always" else await self._find(image, reference)
-        if present is not None:
-            report("Normal", "Pulled", f'Container image "{image}" already present on machine')
-            return present
-        if policy == "Never":
+        present = None if policy == "Always" else await self._inspect(image, reference, report)
+        if present is None and policy == "Never":
             message = f'Container image "{image}" is not present with pull policy of Never'
             report("Warning", "ErrImageNeverPull", message)
-            raise ImageError("ErrImageNeverPull", message, _BACKOFF_FIRST)
-        return await self._pull(image, reference, report, auths)
+            raise ImageError("ErrImageNeverPull", message, _RETRY_SECONDS)
+        credentials = self._credentials(image, repository, secrets, report)
+        wanted = _Wanted(pod["metadata"]["uid"], image, reference, repository, credentials)
+        if present is not None:
+            if await self._may_use(wanted, present):
+                report(
+                    "Normal",
+                    "Pulled",
+                    f'Container image "{image}" already present on machine and can be accessed by the pod',
+                )
+                return present
+            if policy == "Never":
+                message = (
+                    f'Container image "{image}" is present with pull policy of Never but does not have the proper '
+                    "credentials to access the image"
+                )
+                report("Warning", "ErrImageNeverPull", message)
+                raise ImageError("ErrImageNeverPull", message, _RETRY_SECONDS)
+        return await self._pull(wanted, report)
 
-    async def _find(self, image: str, reference: str) -> runtime.Image | None:
-        known = self._present.get(reference)
-        if known is None:
-            known = await self._runtime.image_status(reference) or await self._runtime.image_status(image)
-            if known is not None:
-                self._present[reference] = known
-        return known
+    async def keep_records_of(self, images: Sequence[runtime.Image]) -> None:
+        """Who may use an image matters for as long as it is on the node. Raises RuntimeCallError."""
+        try:
+            await self._settle_intents()
+            await self._records.keep_only(image.id for image in images)
+        except OSError as error:
+            log.warning("records of pulled images: %s", cause(error))
 
-    async def _pull(
-        self, image: str, reference: str, report: Report, auths: Sequence[runtime.RegistryAuth]
-    ) -> runtime.Image:
+    async def _load(self) -> None:
+        async with self._loading:
+            if self._loaded:
+                return
+            try:
+                await self._records.load()
+                await self._settle_intents()
+            except (OSError, runtime.RuntimeCallError) as error:
+                text = cause(error) if isinstance(error, OSError) else str(error)
+                raise ImageError("ImageInspectError", f"records of pulled images: {text}", _RETRY_SECONDS) from error
+            self._loaded = True
+
+    async def _settle_intents(self) -> None:
+        """Pulls that were broken off may have come through all the same."""
+        for reference in self._records.broken_off():
+            found = await self._runtime.image_status(reference)
+            await self._records.adopt(reference, found.id if found is not None else None)
+
+    async def _inspect(self, image: str, reference: str, report: Report) -> runtime.Image | None:
+        try:
+            return await self._runtime.image_status(reference) or await self._runtime.image_status(image)
+        except runtime.RuntimeCallError as error:
+            message = f'Failed to inspect image "{image}": {error}'
+            report("Warning", "InspectFailed", message)
+            raise ImageError("ImageInspectError", message, _RETRY_SECONDS) from error
+
+    def _credentials(self, image: str, repository: str, secrets: PullSecrets, report: Report) -> tuple[Credential, ...]:
+        try:
+            return tuple(find_credentials(repository, secrets.found))
+        except BadPullSecretError as error:
+            message = f'Failed to pull image "{image}": {error}'
+            report("Warning", "Failed", message)
+            raise ImageError("ErrImagePull", str(error), _RETRY_SECONDS) from None
+
+    async def _may_use(self, wanted: _Wanted, present: runtime.Image) -> bool:
+        try:
+            return await self._records.may_use(wanted.reference, wanted.repository, present.id, wanted.credentials)
+        except OSError as error:
+            log.warning("records of pulled images: %s", cause(error))
+            return False  # asked of the registry then
+
+    async def _pull(self, wanted: _Wanted, report: Report) -> runtime.Image:
         loop = asyncio.get_running_loop()
-        backoff = self._backoffs.get(reference)
-        if backoff is not None and loop.time() < backoff.until:
+        image = wanted.image
+        seconds, fault = self._backoff.left(wanted.pod_uid, image)
+        if seconds:
             message = f'Back-off pulling image "{image}"'
             report("Normal", "BackOff", message)
-            raise ImageError("ImagePullBackOff", f"{message}: {backoff.last_error}", backoff.until - loop.time())
+            raise ImageError("ImagePullBackOff", f"{message}: {fault}", seconds)
         report("Normal", "Pulling", f'Pulling image "{image}"')
-        started = loop.time()
+        asked = loop.time()
         try:
-            image_id = await self._shared_pull(reference, auths)
-        except runtime.RuntimeCallError as error:
-            delay = _BACKOFF_FIRST if backoff is None else min(backoff.delay * 2, _BACKOFF_MAX)
-            self._backoffs[reference] = _Backoff(delay, loop.time() + delay, f"ErrImagePull: {error}")
+            found = await self._recorded_pull(wanted)
+        except (PullFailed, runtime.RuntimeCallError) as error:
             report("Warning", "Failed", f'Failed to pull image "{image}": {error}')
+            reason, message = _explain(image, str(error))
+            delay = self._backoff.failed(wanted.pod_uid, image, f"{reason}: {message}")
             # Soon again, to say ImagePullBackOff; the pull itself waits for the delay.
-            raise ImageError("ErrImagePull", str(error), min(delay, 1.0)) from error
-        self._backoffs.pop(reference, None)
-        found = await self._runtime.image_status(image_id) or await self._runtime.image_status(reference)
-        if found is None:
-            raise ImageError("ErrImagePull", f'image "{image}" vanished after its pull', _BACKOFF_FIRST)
-        self._present[reference] = found
-        milliseconds = round((loop.time() - started) * 1000)
-        took = f"{milliseconds / 1000:g}s" if milliseconds >= 1000 else f"{milliseconds}ms"
+            raise ImageError(reason, message, min(delay, 1.0)) from error
+        took = _duration(loop.time() - asked)
         report(
             "Normal",
             "Pulled",
@@ -147,34 +183,63 @@ class ImageManager:
         )
         return found
 
-    async def _shared_pull(self, reference: str, auths: Sequence[runtime.RegistryAuth]) -> str:
-        """Joins a pull under way; the pull ends when nobody waits for it any more."""
-        task = self._pulls.get(reference)
-        if task is None:
-            task = self._pulls[reference] = tasks.detach(self._run_pull(reference, auths), f"pull {reference}")
-            task.add_done_callback(lambda _: self._pulls.pop(reference, None))
-        self._waiters[reference] = self._waiters.get(reference, 0) + 1
+    async def _recorded_pull(self, wanted: _Wanted) -> runtime.Image:
+        """Raises PullFailed, RuntimeCallError."""
         try:
-            outcome = await asyncio.shield(task)
+            await self._records.begin(wanted.reference)
+        except OSError as error:
+            raise PullFailed(
+                f'Failed to record image pull intent for container image "{wanted.image}": {cause(error)}'
+            ) from error
+        found: runtime.Image | None = None
+        pulled: Pulled | None = None
+        try:
+            pulled = await self._pulls.pull(wanted.reference, wanted.credentials)
+            found = await self._runtime.image_status(pulled.image_ref)
+            found = found or await self._runtime.image_status(wanted.reference)
+        except PullFailed:
+            await self._note(self._records.failed(wanted.reference))
+            raise
+        except BaseException:
+            self._settle_soon()
+            raise
         finally:
-            self._waiters[reference] -= 1
-            if self._waiters[reference] == 0:
-                del self._waiters[reference]
-                task.cancel()
-        if isinstance(outcome, runtime.RuntimeCallError):
-            raise outcome
-        return outcome
+            if found is None:
+                self._records.leave(wanted.reference)
+        if found is None or pulled is None:
+            raise PullFailed(f'image "{wanted.image}" vanished after its pull')
+        await self._note(self._records.pulled(wanted.reference, wanted.repository, found.id, pulled.used))
+        return found
 
-    async def _run_pull(self, reference: str, auths: Sequence[runtime.RegistryAuth]) -> str | runtime.RuntimeCallError:
-        """A failure is returned: it is for those who wait, and no bug of a task."""
-        async with self._serial:
-            error: runtime.RuntimeCallError | None = None
-            for auth in auths or (None,):
-                try:
-                    return await self._runtime.pull_image(reference, auth)
-                except runtime.RuntimeUnavailable as failure:
-                    return failure
-                except runtime.RuntimeCallError as failure:
-                    error = failure
-            assert error is not None
-            return error
+    def _settle_soon(self) -> None:
+        """A pull was broken off, and the runtime may have the image all the same: the intent stays until then."""
+
+        async def settle() -> None:
+            await asyncio.sleep(_BROKEN_OFF_SECONDS)
+            try:
+                await self._settle_intents()
+            except (OSError, runtime.RuntimeCallError) as error:
+                log.info("records of pulled images: %s", error)  # the next collection looks again
+
+        task = tasks.detach(settle(), "broken-off pull")
+        self._settling.add(task)
+        task.add_done_callback(self._settling.discard)
+
+    async def _note(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except OSError as error:
+            log.warning("records of pulled images: %s", cause(error))  # the intent stays, and with it the question
+
+
+def _explain(image: str, fault: str) -> tuple[str, str]:
+    """Waiting reason and message of a pull that failed."""
+    for reason, words in _NAMED_FAULTS.items():
+        if fault.startswith(reason):
+            return reason, f"image pull failed for {image} because {words}{fault.removeprefix(reason)}"
+    return "ErrImagePull", fault
+
+
+def _duration(seconds: float) -> str:
+    milliseconds = round(seconds * 1000)
+    return f"{milliseconds / 1000:g}s" if milliseconds >= 1000 else f"{milliseconds}ms"

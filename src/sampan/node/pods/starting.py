@@ -15,7 +15,7 @@ from sampan.api.types import Obj
 from sampan.node import runtime
 from sampan.node.env.environment import ContainerConfigError, container_environment
 from sampan.node.env.expansion import container_command
-from sampan.node.images.credentials import pull_auths
+from sampan.node.images.credentials import pull_secrets
 from sampan.node.images.manager import ImageError
 from sampan.node.pods import render, security, spec
 from sampan.node.pods.context import NodeContext
@@ -59,8 +59,10 @@ async def ensure_image(context: NodeContext, pod: Obj, sort: spec.Sort, containe
     def report(kind: str, reason: str, message: str) -> None:
         context.recorder.event(pod, kind, reason, message, field_path=field_path(sort, container["name"]))
 
-    auths = await pull_auths(pod, container.get("image", ""), context.objects)
-    return await context.images.ensure(container, report, auths)
+    secrets = await pull_secrets(pod, context.objects)
+    if secrets.missing:
+        context.recorder.event(pod, "Warning", "FailedToRetrieveImagePullSecret", secrets.complaint)
+    return await context.images.ensure(pod, container, report, secrets)
 
 
 async def start_container(
@@ -87,7 +89,6 @@ async def start_container(
     try:
         container_id = await context.runtime.create_container(around.sandbox.id, config, around.sandbox_config)
     except runtime.RuntimeCallError as error:
-        context.images.forget(present.id)  # perhaps collected meanwhile
         raise fail("CreateContainerError", error, _description(error)) from error
     path = field_path(start.sort, start.name)
     context.recorder.event(pod, "Normal", "Created", f"Created container: {start.name}", field_path=path)

@@ -1,0 +1,142 @@
+"""Which credentials of a pod's pull secrets are for an image. Pure.
+
+The rules are the kubelet's keyring: keys are registries as people spell them, with or without scheme, port, path and
+wildcards; every key that fits is tried, in reverse order of the keys, so that a longer path comes before a shorter.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import fnmatch
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+import orjson
+
+from sampan.api.types import Obj
+from sampan.node import runtime
+
+_DEFAULT_REGISTRY = "index.docker.io"
+_TYPES = {"kubernetes.io/dockerconfigjson": ".dockerconfigjson", "kubernetes.io/dockercfg": ".dockercfg"}
+
+
+class BadPullSecretError(ValueError):
+    """What a Secret holds cannot be read as credentials; the message says what is wrong, and nothing of its content."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """``auth`` and the Secret it is from; ``hash`` tells whether it is the same as another, and nothing else."""
+
+    auth: runtime.RegistryAuth
+    uid: str = ""
+    namespace: str = ""
+    name: str = ""
+
+    @property
+    def hash(self) -> str:
+        return hashlib.sha256(orjson.dumps([self.auth.username, self.auth.password])).hexdigest()
+
+
+def find_credentials(repository: str, secrets: Sequence[Obj]) -> list[Credential]:
+    """``repository`` is an image's name without tag. Raises BadPullSecretError."""
+    keys: dict[str, list[Credential]] = {}
+    for secret in secrets:
+        for spelling, entry in _entries(secret).items():
+            credential = _credential(secret, entry)
+            key = _key(spelling)
+            if key is not None:
+                keys.setdefault(key, []).append(credential)
+    found = [each for key in sorted(keys, reverse=True) if _fits(key, repository) for each in keys[key]]
+    if not found and repository.startswith(("docker.io/", f"{_DEFAULT_REGISTRY}/")):
+        found = keys.get(_DEFAULT_REGISTRY, [])
+    return list(dict.fromkeys(found))
+
+
+def _entries(secret: Obj) -> dict[str, Any]:
+    """Spelling of a registry to its entry; nothing for a Secret of another type."""
+    field = _TYPES.get(secret.get("type", ""), "")
+    data = (secret.get("data") or {}).get(field)
+    if not data:
+        return {}
+    try:
+        parsed = orjson.loads(base64.b64decode(data))
+    except ValueError:
+        raise BadPullSecretError(f"the data of {field} is not JSON") from None
+    if field == ".dockerconfigjson":
+        parsed = parsed.get("auths") if isinstance(parsed, dict) else parsed
+    if parsed is None:
+        return {}
+    if not isinstance(parsed, dict) or not all(isinstance(entry, dict | None) for entry in parsed.values()):
+        raise BadPullSecretError(f"the data of {field} is not a map from registries to credentials")
+    return {spelling: entry or {} for spelling, entry in parsed.items()}
+
+
+def _credential(secret: Obj, entry: dict[str, Any]) -> Credential:
+    username, password, auth = (entry.get(name) or "" for name in ("username", "password", "auth"))
+    if not all(isinstance(value, str) for value in (username, password, auth)):
+        raise BadPullSecretError("username, password and auth must be strings")
+    if auth:
+        username, password = _decode_auth(auth)
+    meta = secret.get("metadata") or {}
+    # No server address: a runtime takes the credentials for the registry of the image then, whatever its spelling.
+    return Credential(
+        runtime.RegistryAuth(username, password),
+        meta.get("uid", ""),
+        meta.get("namespace", ""),
+        meta.get("name", ""),
+    )
+
+
+def _decode_auth(text: str) -> tuple[str, str]:
+    text = text.replace("\n", "").replace("\r", "")
+    try:
+        decoded = base64.b64decode(text + "=" * (-len(text) % 4), validate=True).decode(errors="replace")
+    except binascii.Error:
+        raise BadPullSecretError("unable to parse auth field, it is not base64") from None
+    username, colon, password = decoded.partition(":")
+    if not colon:
+        raise BadPullSecretError("unable to parse auth field, must be formatted as base64(username:password)")
+    return username, password
+
+
+def _key(spelling: str) -> str | None:
+    """Host and path, without the scheme and what stands for the registry's API. None: no address at all."""
+    url = _split(spelling if spelling.startswith(("https://", "http://")) else f"https://{spelling}")
+    if url is None:
+        return None
+    path = re.sub(r"^/v[12]/", "/", url.path)
+    return url.netloc if path in ("", "/") else url.netloc + path
+
+
+def _split(url: str) -> SplitResult | None:
+    try:
+        found = urlsplit(url)
+        found.port  # noqa: B018 (raises for what is no port)
+    except ValueError:
+        return None
+    return found
+
+
+def _fits(key: str, repository: str) -> bool:
+    """Same port; as many labels of the host, each matching its pattern; the path begins with the key's."""
+    wanted, asked = _split(f"https://{key}"), _split(f"https://{repository}")
+    if wanted is None or asked is None or wanted.port != asked.port or not asked.path.startswith(wanted.path):
+        return False
+    patterns, labels = _labels(wanted), _labels(asked)
+    return len(patterns) == len(labels) and all(
+        _matches(pattern, label) for pattern, label in zip(patterns, labels, strict=True)
+    )
+
+
+def _labels(url: SplitResult) -> list[str]:
+    return re.sub(r":[0-9]+$", "", url.netloc).split(".")
+
+
+def _matches(pattern: str, label: str) -> bool:
+    return fnmatch.fnmatchcase(label, pattern.replace("[^", "[!"))

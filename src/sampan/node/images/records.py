@@ -1,0 +1,214 @@
+"""Who may use an image that this node pulled: what was pulled, and with whose credentials (KEP-2535).
+
+Without it a pod that knows the name of a private image would run it once anybody's pod on the node has pulled it. An
+*intent* is written before a pull, so that an image whose pull outlived a killed agent is not taken for one that was
+put on the node by hand; those are everybody's. Used by ``manager.ImageManager``, on one event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Literal, Protocol
+
+import orjson
+
+from sampan.api.types import Obj
+from sampan.node.images.keyring import Credential
+
+#: beyond so many Secrets of one image, others that fit are not noted (they are asked of the registry again)
+_KNOWN_SECRETS = 100
+
+Kind = Literal["pulling", "pulled"]
+
+
+class RecordStore(Protocol):
+    """Small records that outlive the agent. Raises OSError."""
+
+    async def load(self, kind: Kind) -> dict[str, Obj]: ...
+    async def write(self, kind: Kind, key: str, record: Obj) -> None: ...
+    async def remove(self, kind: Kind, key: str) -> None: ...
+
+
+class MemoryRecords:
+    """For nodes that keep nothing on a disk."""
+
+    async def load(self, kind: Kind) -> dict[str, Obj]:
+        return {}
+
+    async def write(self, kind: Kind, key: str, record: Obj) -> None:
+        return
+
+    async def remove(self, kind: Kind, key: str) -> None:
+        return
+
+
+class FileRecords:
+    """A small file each, written whole or not at all; one that cannot be read is passed over."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    async def load(self, kind: Kind) -> dict[str, Obj]:
+        return await asyncio.to_thread(_load, self._folder / kind)
+
+    async def write(self, kind: Kind, key: str, record: Obj) -> None:
+        await asyncio.to_thread(_write, self._path(kind, key), orjson.dumps({"key": key, "record": record}))
+
+    async def remove(self, kind: Kind, key: str) -> None:
+        await asyncio.to_thread(self._path(kind, key).unlink, missing_ok=True)
+
+    def _path(self, kind: Kind, key: str) -> Path:
+        return self._folder / kind / f"sha256-{hashlib.sha256(key.encode()).hexdigest()}"
+
+
+def _load(folder: Path) -> dict[str, Obj]:
+    found = {}
+    for path in folder.glob("sha256-*"):
+        if path.suffix:
+            continue
+        try:
+            content = orjson.loads(path.read_bytes())
+            found[str(content["key"])] = dict(content["record"])
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return found
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    part = path.with_suffix(".part")
+    part.write_bytes(content)
+    os.replace(part, path)  # noqa: PTH105
+
+
+class PullRecords:
+    """Invariant: memory is what counts; the store follows it, one write after the other.
+
+    A record is of an image's id: for each repository that it was pulled from, ``everybody`` or a list of ``secrets``
+    (uid, namespace, name, hash of the credentials). A repository that is missing was pulled, nobody knows how.
+    """
+
+    def __init__(self, store: RecordStore) -> None:
+        self._store = store
+        self._pulled: dict[str, Obj] = {}
+        self._intents: set[str] = set()
+        self._under_way: Counter[str] = Counter()
+        self._writing = asyncio.Lock()
+
+    async def load(self) -> None:
+        self._pulled = await self._store.load("pulled")
+        self._intents = set(await self._store.load("pulling"))
+
+    def broken_off(self) -> list[str]:
+        """References whose pull began and never ended: of the agent before this one, or of askers that went away."""
+        return sorted(self._intents - set(self._under_way))
+
+    async def adopt(self, reference: str, image_id: str | None) -> None:
+        """What became of a pull that was broken off. ``image_id`` None: the image is not there."""
+        if reference in self._under_way:
+            return  # it has begun again meanwhile
+        if image_id is not None and image_id not in self._pulled:
+            await self._put(image_id, {})
+        await self._end(reference)
+
+    async def begin(self, reference: str) -> None:
+        """Whatever becomes of it, ``leave`` follows, unless this raises OSError."""
+        self._under_way[reference] += 1
+        if reference in self._intents:
+            return
+        self._intents.add(reference)
+        try:
+            async with self._writing:
+                await self._store.write("pulling", reference, {})
+        except BaseException:
+            self._intents.discard(reference)
+            self.leave(reference)
+            raise
+
+    def leave(self, reference: str) -> None:
+        """One asker is done with a pull, however it ended; the intent stays until its end is known."""
+        self._under_way[reference] -= 1
+        if self._under_way[reference] <= 0:
+            del self._under_way[reference]
+
+    async def failed(self, reference: str) -> None:
+        """The registry or the runtime said no."""
+        if self._under_way[reference] <= 1:
+            await self._end(reference)
+
+    async def pulled(self, reference: str, repository: str, image_id: str, used: Credential | None) -> None:
+        """``used`` None: the registry gave it to everybody."""
+        access = {"everybody": True} if used is None else {"secrets": [_describe(used)]}
+        try:
+            await self._put(image_id, _merge(self._pulled.get(image_id, {}), repository, access))
+        finally:
+            self.leave(reference)
+        if reference not in self._under_way:
+            await self._end(reference)
+
+    async def may_use(self, reference: str, repository: str, image_id: str, credentials: Sequence[Credential]) -> bool:
+        """Whether a pod with these may run the image as it is here, without asking its registry again."""
+        record = self._pulled.get(image_id)
+        if record is None:
+            return reference not in self._intents  # put here by hand, or just being pulled
+        access = record.get(repository)
+        if access is None:
+            return False
+        if access.get("everybody"):
+            return True
+        known = access.get("secrets") or ()
+        for credential in credentials:
+            mine = _describe(credential)
+            if mine in known:
+                return True
+            if any(_same_place(mine, each) or each["hash"] == mine["hash"] for each in known):
+                # The same credentials in another Secret, or the Secret with new ones: known from now on.
+                if len(known) < _KNOWN_SECRETS:
+                    await self._put(image_id, _merge(record, repository, {"secrets": [mine]}))
+                return True
+        return False
+
+    async def keep_only(self, image_ids: Iterable[str]) -> None:
+        """Forgets the images that are no longer on the node."""
+        for image_id in set(self._pulled) - set(image_ids):
+            del self._pulled[image_id]
+            async with self._writing:
+                await self._store.remove("pulled", image_id)
+
+    async def _put(self, image_id: str, record: Obj) -> None:
+        if self._pulled.get(image_id) != record:
+            self._pulled[image_id] = record
+            async with self._writing:
+                await self._store.write("pulled", image_id, self._pulled.get(image_id, record))
+
+    async def _end(self, reference: str) -> None:
+        self._intents.discard(reference)
+        async with self._writing:
+            if reference not in self._intents:
+                await self._store.remove("pulling", reference)
+
+
+def _describe(credential: Credential) -> dict[str, str]:
+    return {
+        "uid": credential.uid, "namespace": credential.namespace, "name": credential.name, "hash": credential.hash,
+    }  # fmt: skip
+
+
+def _same_place(mine: dict[str, str], other: dict[str, str]) -> bool:
+    return all(mine[key] == other[key] for key in ("uid", "namespace", "name"))
+
+
+def _merge(record: Obj, repository: str, access: Obj) -> Obj:
+    before: Obj = record.get(repository) or {}
+    if before.get("everybody") or access.get("everybody"):
+        merged: Obj = {"everybody": True}
+    else:
+        fresh = access["secrets"]
+        kept = [each for each in before.get("secrets") or () if not any(_same_place(each, new) for new in fresh)]
+        merged = {"secrets": [*kept, *fresh][-_KNOWN_SECRETS:]}
+    return {**record, repository: merged}
