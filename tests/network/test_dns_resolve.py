@@ -3,7 +3,7 @@
 import network_objects as make
 import pytest
 
-from sampan.network.dns.records import NamedEndpoint, NamedPort, NamedService, dashed, read_endpoints, undashed
+from sampan.network.dns.records import NamedEndpoint, NamedPort, NamedService, dashed, read_slice, undashed
 from sampan.network.dns.resolve import Question, Zone, is_ours, resolve, reverse_address
 
 ZONE = Zone("cluster.local", "10.96.0.10", "10.244.0.0/16")
@@ -152,4 +152,4 @@ def test_dashes_stand_for_addresses_of_both_families():
 
 def test_endpoints_that_are_not_ready_have_no_name():
     ends = [make.endpoint("10.244.0.2", hostname="a"), make.endpoint("10.244.0.3", ready=False)]
-    assert [endpoint.name for endpoint in read_endpoints(make.endpoint_slice("db", ends))] == ["a"]
+    assert [address.name for address in read_slice(make.endpoint_slice("db", ends)).addresses] == ["a"]

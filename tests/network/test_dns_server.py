@@ -9,9 +9,11 @@ from dnslib import EDNS0, QTYPE, RCODE, RR, A, DNSRecord
 
 from sampan.api.resources import ENDPOINT_SLICES, NAMESPACES, SERVICES
 from sampan.client import tasks
-from sampan.client.informer import InformerFactory
-from sampan.network.dns import DnsConfig, DnsServer
+from sampan.network.dns.config import DnsConfig
+from sampan.network.dns.follow import Follower, kinds
 from sampan.network.dns.forward import Upstream, parse_resolv_conf
+from sampan.network.dns.known import Known
+from sampan.network.dns.server import DnsServer
 
 
 class FakeUpstream(asyncio.DatagramProtocol):
@@ -59,12 +61,14 @@ async def server(api, client, upstream, tmp_path):
     api.add(SERVICES, make.service("db", "None"))
     api.add(SERVICES, make.service("out", "", type="ExternalName", externalName="known.example"))
     api.add(ENDPOINT_SLICES, make.endpoint_slice("db", [make.endpoint(f"10.244.0.{n}") for n in range(2, 62)]))
-    factory = InformerFactory(client)
-    made = DnsServer(
-        factory, config, upstream=Upstream(config, random.Random(1), upstream.port), random=random.Random(1)
-    )
+    known = Known()
+    made = DnsServer(known, config, upstream=Upstream(config, random.Random(1), upstream.port), random=random.Random(1))
+    followers = [Follower(client, kind, random.Random(1)) for kind in kinds(known)]
     started = asyncio.Event()
-    jobs = [tasks.detach(factory.run(), "informers"), tasks.detach(made.run(started), "dns")]
+    jobs = [tasks.detach(follower.run(), "follower") for follower in followers]
+    jobs.append(tasks.detach(made.run(started=started), "dns"))
+    for follower in followers:
+        await follower.synced.wait()
     await started.wait()
     yield made
     await tasks.cancel_and_wait(*jobs)
@@ -98,6 +102,11 @@ async def tcp(server, *questions):
         return answers
     finally:
         writer.close()
+
+
+async def until(condition):
+    while not condition():  # noqa: ASYNC110 (what is waited for has no event)
+        await asyncio.sleep(0)
 
 
 def asking(name, kind="A"):
@@ -170,6 +179,7 @@ async def test_a_repeated_question_has_its_own_id(server):
 async def test_a_deleted_service_is_unknown_at_once(server, api):
     assert (await udp(server, asking("web.default.svc.cluster.local"))).header.rcode == RCODE.NOERROR
     api.remove(SERVICES, "default", "web")
+    await until(lambda: not server._known.service("default", "web"))
     answer = await udp(server, asking("web.default.svc.cluster.local"))
     assert answer.header.rcode == RCODE.NXDOMAIN
 
@@ -177,6 +187,7 @@ async def test_a_deleted_service_is_unknown_at_once(server, api):
 async def test_headless_answers_change_their_order(server, api):
     entries = [make.endpoint(f"10.244.0.{n}") for n in (2, 3)]
     api.change(ENDPOINT_SLICES, "default", "db-x", lambda obj: obj.update(endpoints=entries))
+    await until(lambda: len(server._known.endpoints("default", "db")) == 2)
     first = {str((await udp(server, asking("db.default.svc.cluster.local"))).rr[0].rdata) for _ in range(20)}
     assert first == {"10.244.0.2", "10.244.0.3"}
 

@@ -1,4 +1,4 @@
-"""The network parts of the node process: service proxy and DNS, on one set of informers."""
+"""The network part of the node process: the service proxy and its informers."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from sampan.client import tasks
 from sampan.client.client import Client
 from sampan.client.informer import InformerFactory
 from sampan.cluster.instance import Instance
-from sampan.network.dns.config import DnsConfig
-from sampan.network.dns.server import DnsServer
 from sampan.network.proxy.config import ProxyConfig, bridge_is_filtered
 from sampan.network.proxy.proxy import ServiceProxy
 
@@ -28,23 +26,10 @@ def proxy_config(instance: Instance) -> ProxyConfig:
     )
 
 
-def dns_config(instance: Instance) -> DnsConfig:
-    settings = instance.settings
-    return DnsConfig(
-        address=settings.node_address,
-        port=settings.dns_port,
-        domain=settings.cluster_domain,
-        dns_ip=settings.dns_ip,
-        cluster_pod_cidr=settings.pod_cidr,
-    )
-
-
 async def run_network(client: Client, instance: Instance) -> None:
     """Until cancelled."""
     informers = InformerFactory(client)
     proxy = ServiceProxy(informers, proxy_config(instance))
-    dns = DnsServer(informers, dns_config(instance))
     async with asyncio.TaskGroup() as group:
         tasks.spawn_eternal(group, proxy.run(), "service-proxy")
-        tasks.spawn_eternal(group, dns.run(), "dns")
         tasks.spawn_eternal(group, informers.run(), "network informers")

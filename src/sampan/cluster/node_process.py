@@ -1,4 +1,4 @@
-"""The node process of an instance: node agent, node API, service proxy and DNS on one event loop.
+"""The node process of an instance: node agent, node API and service proxy on one event loop.
 
 Started by the supervisor (``python -m sampan.cluster.node_process``) or by ``sampan node``. Ends with SIGTERM, leaving
 containers running for the next one to adopt; ``sampan down`` stops them afterwards.

@@ -1,4 +1,4 @@
-"""Keeps the processes of one instance running: containerd, the server, the node agent.
+"""Keeps the processes of one instance running: containerd, the server, DNS, the node agent.
 
 ``sampan up`` starts it detached; it ends with SIGTERM (``sampan down``), stopping its children in order. A child that
 ends by itself is started again, at once the first time and more slowly when it keeps ending. The supervisor imports
@@ -80,6 +80,7 @@ def programs(instance: Instance) -> list[Program]:
     return [
         Program("containerd", ("containerd", "--config", str(containerd.config_file(instance)))),
         Program("server", (*python, "sampan.cluster.control_plane", *where), environment=LEAN_ENVIRONMENT),
+        Program("dns", (*python, "sampan.cluster.dns_process", *where), environment=LEAN_ENVIRONMENT),
         Program(
             "node",
             (*python, "sampan.cluster.node_process", *where),

@@ -1,7 +1,7 @@
 """Questions about the rest of the world: the node's own name servers, with a small cache.
 
-Follows /etc/resolv.conf as it changes. Never raises: what cannot be answered is None, which the server turns into
-SERVFAIL. Time is the event loop's.
+Follows /etc/resolv.conf as it changes. ``ask`` never raises but for cancellation: what cannot be answered is None,
+which becomes SERVFAIL. Equal questions that come while one is under way wait for its answer. Time is the event loop's.
 """
 
 from __future__ import annotations
@@ -9,20 +9,36 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+import socket
 from collections import OrderedDict
 from collections.abc import Iterable
-from pathlib import Path
-
-from dnslib import QTYPE, RCODE, DNSError, DNSRecord
+from dataclasses import dataclass
 
 from sampan.api.clock import Random
+from sampan.api.faults import cause
+from sampan.client import tasks
+from sampan.network.dns import relay
 from sampan.network.dns.config import DnsConfig
+from sampan.network.dns.names import Malformed
+from sampan.network.dns.relay import Relayed
 
 log = logging.getLogger(__name__)
 
 #: A server that did not answer is asked last for so long.
 _SHUN_SECONDS = 10.0
 _MAX_NEGATIVE_SECONDS = 5
+#: As the C library has it.
+_MAX_SERVERS = 3
+#: What an upstream may send by UDP to a question without EDNS is 512 bytes; some send more.
+_UDP_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An answer and how long it has been kept."""
+
+    answer: Relayed
+    age_seconds: int = 0
 
 
 def parse_resolv_conf(text: str, own: Iterable[str] = ()) -> tuple[str, ...]:
@@ -37,131 +53,140 @@ def parse_resolv_conf(text: str, own: Iterable[str] = ()) -> tuple[str, ...]:
         except ValueError:
             continue
         servers.append(words[1])
-    return tuple(servers)
+    return tuple(servers[:_MAX_SERVERS])
 
 
 class Upstream:
-    """Invariant: a cached answer is no older than its smallest TTL."""
+    """Invariant: a cached answer is no older than its smallest TTL; the cache holds at most ``cache_bytes``."""
 
     def __init__(self, config: DnsConfig, random: Random, port: int = 53) -> None:
         self._config = config
         self._random = random
         self._port = port
         self._servers: tuple[str, ...] = ()
-        self._servers_mtime = -1.0
+        self._servers_stamp: tuple[int, int] | None = None
         self._shunned: dict[str, float] = {}
-        self._cache: OrderedDict[tuple[str, int], tuple[float, DNSRecord]] = OrderedDict()
-        self._busy = 0
+        #: (begin, end, answer) by question
+        self._cache: OrderedDict[bytes, tuple[float, float, Relayed]] = OrderedDict()
+        self._cached_bytes = 0
+        self._asking: dict[bytes, asyncio.Task[Relayed | None]] = {}
+        self.asked = 0
+        self.failed = 0
+        self.from_cache = 0
 
-    async def ask(self, name: str, qtype: int) -> DNSRecord | None:
-        """The upstream's answer to a question, or None when there is none to be had."""
-        loop = asyncio.get_running_loop()
-        key = (name.lower(), qtype)
+    async def ask(self, asked: bytes) -> Found | None:
+        """The answer to a question, given as its bytes, or None when there is none to be had."""
+        key = relay.lower_name(asked)
+        now = asyncio.get_running_loop().time()
         cached = self._cache.get(key)
-        if cached is not None and cached[0] > loop.time():
+        if cached is not None and cached[1] > now:
+            self.from_cache += 1
             self._cache.move_to_end(key)
-            return cached[1]
-        if self._busy >= self._config.upstream_parallel:
-            return None
-        self._busy += 1
-        try:
-            async with asyncio.timeout(self._config.upstream_total_seconds):
-                answer = await self._ask_servers(name, qtype)
-        except TimeoutError:
-            return None
-        finally:
-            self._busy -= 1
-        if answer is not None:
-            self._remember(key, answer)
-        return answer
+            return Found(cached[2], int(now - cached[0]))
+        task = self._asking.get(key)
+        if task is None:
+            if len(self._asking) >= self._config.waiting:
+                return None
+            task = self._asking[key] = tasks.detach(self._find(key), "dns upstream")
+        # Who no longer waits must not take the answer from the others.
+        answer = await asyncio.shield(task)
+        return None if answer is None else Found(answer)
+
+    async def close(self) -> None:
+        await tasks.cancel_and_wait(*self._asking.values())
 
     def servers(self) -> tuple[str, ...]:
-        path: Path = self._config.resolv_conf
+        path = self._config.resolv_conf
         try:
-            mtime = path.stat().st_mtime
-            if mtime != self._servers_mtime:
+            stat = path.stat()
+            stamp = (stat.st_mtime_ns, stat.st_ino)
+            if stamp != self._servers_stamp:
                 own = (self._config.dns_ip,) if self._port == 53 else ()
-                self._servers = parse_resolv_conf(path.read_text(), own)
-                self._servers_mtime = mtime
+                self._servers = parse_resolv_conf(path.read_text(errors="replace"), own)
+                self._servers_stamp = stamp
         except OSError as error:
-            log.warning("%s cannot be read, names outside the cluster are unknown: %s", path, error.strerror)
-            self._servers, self._servers_mtime = (), -1.0
+            if self._servers_stamp != (0, 0):
+                log.warning("%s cannot be read, names outside the cluster are unknown: %s", path, cause(error))
+            self._servers, self._servers_stamp = (), (0, 0)
         return self._servers
 
-    async def _ask_servers(self, name: str, qtype: int) -> DNSRecord | None:
+    async def _find(self, asked: bytes) -> Relayed | None:
+        try:
+            async with asyncio.timeout(self._config.upstream_total_seconds):
+                answer = await self._ask_servers(asked)
+        except TimeoutError:
+            answer = None
+        finally:
+            del self._asking[asked]
+        if answer is None:
+            self.failed += 1
+        else:
+            self._remember(asked, answer)
+        return answer
+
+    async def _ask_servers(self, asked: bytes) -> Relayed | None:
         loop = asyncio.get_running_loop()
-        refused: DNSRecord | None = None
+        refused: Relayed | None = None
         for server in sorted(self.servers(), key=lambda server: self._shunned.get(server, 0) > loop.time()):
+            self.asked += 1
             try:
                 async with asyncio.timeout(self._config.upstream_try_seconds):
-                    answer = await self._ask_one(server, name, qtype)
-            except (OSError, TimeoutError, DNSError, EOFError):
+                    answer = await self._ask_one(server, asked)
+            except (OSError, TimeoutError, EOFError, Malformed) as error:
+                log.debug("name server %s: %s", server, cause(error))
                 self._shunned[server] = loop.time() + _SHUN_SECONDS
                 continue
             self._shunned.pop(server, None)
-            if answer.header.rcode in (RCODE.NOERROR, RCODE.NXDOMAIN):
+            if answer.decided:
                 return answer
             refused = answer
         return refused
 
-    async def _ask_one(self, server: str, name: str, qtype: int) -> DNSRecord:
-        question = DNSRecord.question(name, QTYPE.get(qtype))
-        question.header.id = self._random.randrange(1 << 16)
-        packet = question.pack()
-        answer = await self._ask_udp(server, packet, question)
-        return await self._ask_tcp(server, packet) if answer.header.tc else answer
+    async def _ask_one(self, server: str, asked: bytes) -> Relayed:
+        number = self._random.randrange(1 << 16)
+        answer = await self._ask_udp(server, number, asked)
+        return await self._ask_tcp(server, number, asked) if answer.cut else answer
 
-    async def _ask_udp(self, server: str, packet: bytes, question: DNSRecord) -> DNSRecord:
+    async def _ask_udp(self, server: str, number: int, asked: bytes) -> Relayed:
+        """A socket a question: its port, which the kernel chooses, is what a forger would have to guess."""
         loop = asyncio.get_running_loop()
-        received: asyncio.Future[DNSRecord] = loop.create_future()
-        transport, _ = await loop.create_datagram_endpoint(
-            lambda: _Client(question, received), remote_addr=(server, self._port)
-        )
-        try:
-            transport.sendto(packet)
-            return await received
-        finally:
-            transport.close()
+        family = socket.AF_INET6 if ":" in server else socket.AF_INET
+        with socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as client:
+            client.connect((server, self._port))
+            await loop.sock_sendall(client, relay.write_question(number, asked))
+            while True:
+                packet = await loop.sock_recv(client, _UDP_BYTES)
+                if relay.is_answer(packet, number, asked):
+                    return relay.read_answer(packet, asked)
 
-    async def _ask_tcp(self, server: str, packet: bytes) -> DNSRecord:
+    async def _ask_tcp(self, server: str, number: int, asked: bytes) -> Relayed:
+        question = relay.write_question(number, asked)
         reader, writer = await asyncio.open_connection(server, self._port)
         try:
-            writer.write(len(packet).to_bytes(2, "big") + packet)
+            writer.write(len(question).to_bytes(2, "big") + question)
             size = int.from_bytes(await reader.readexactly(2), "big")
-            return DNSRecord.parse(await reader.readexactly(size))
+            packet = await reader.readexactly(size)
         finally:
             writer.close()
+        if not relay.is_answer(packet, number, asked):
+            raise Malformed("an answer to another question")
+        return relay.read_answer(packet, asked)
 
-    def _remember(self, key: tuple[str, int], answer: DNSRecord) -> None:
-        negative = answer.header.rcode == RCODE.NXDOMAIN or not answer.rr
-        if answer.header.rcode not in (RCODE.NOERROR, RCODE.NXDOMAIN):
+    def _remember(self, key: bytes, answer: Relayed) -> None:
+        if not answer.decided or answer.cut:
             return
-        limit = min(self._config.cache_seconds, _MAX_NEGATIVE_SECONDS) if negative else self._config.cache_seconds
-        seconds = min([limit, *(record.ttl for record in [*answer.rr, *answer.auth])])
+        limit = self._config.cache_seconds
+        seconds = answer.smallest_ttl(min(limit, _MAX_NEGATIVE_SECONDS) if answer.negative else limit)
         if seconds <= 0:
             return
-        self._cache[key] = (asyncio.get_running_loop().time() + seconds, answer)
-        self._cache.move_to_end(key)
-        while len(self._cache) > self._config.cache_entries:
-            self._cache.popitem(last=False)
+        now = asyncio.get_running_loop().time()
+        self._forget(key)
+        self._cache[key] = (now, now + seconds, answer)
+        self._cached_bytes += len(answer.packet)
+        while len(self._cache) > self._config.cache_entries or self._cached_bytes > self._config.cache_bytes:
+            self._forget(next(iter(self._cache)))
 
-
-class _Client(asyncio.DatagramProtocol):
-    """Waits for the answer to one question; strays and forgeries are ignored."""
-
-    def __init__(self, question: DNSRecord, received: asyncio.Future[DNSRecord]) -> None:
-        self._question = question
-        self._received = received
-
-    def datagram_received(self, data: bytes, addr: object) -> None:
-        try:
-            answer = DNSRecord.parse(data)
-        except DNSError:
-            return
-        same = answer.header.id == self._question.header.id and answer.q.qname == self._question.q.qname
-        if same and answer.header.qr and not self._received.done():
-            self._received.set_result(answer)
-
-    def error_received(self, exc: Exception) -> None:
-        if not self._received.done():
-            self._received.set_exception(exc)
+    def _forget(self, key: bytes) -> None:
+        known = self._cache.pop(key, None)
+        if known is not None:
+            self._cached_bytes -= len(known[2].packet)

@@ -1,108 +1,251 @@
-"""DNS messages: questions out of packets, records into them, sizes kept. The rest of the package sees no dnslib types.
+"""DNS messages of clients: a request out of a packet, an answer from records into one. Pure; any bytes may come.
 
-Source: RFC 1035, 6891 (EDNS), 2181 (truncation).
+Our own reader and writer, since anybody who can send a packet decides what is read here: every name, count and length
+has a bound before it is looked at, and writing stops where the packet is full. Sources: RFC 1035, 6891 (EDNS), 2181
+(truncation), 4035 (CD); what is refused without an answer of its own, as CoreDNS has it.
 """
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Iterable
+import socket
+import struct
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
-from dnslib import AAAA, CLASS, CNAME, EDNS0, NS, OPCODE, PTR, QTYPE, RCODE, RR, SOA, SRV, TXT, A, DNSRecord
-
+from sampan.network.dns import names
+from sampan.network.dns.names import Malformed
 from sampan.network.dns.resolve import NEGATIVE_TTL, Question, Record
 
 #: What fits without fragments on any path, and what is said to clients (DNS flag day 2020).
 MAX_UDP_BYTES = 1232
-_PLAIN_UDP_BYTES = 512
+MAX_TCP_BYTES = 65535
+PLAIN_UDP_BYTES = 512
+#: A question, the longest name and some options of EDNS have room in it several times over.
+MAX_REQUEST_BYTES = 4096
+
+NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED, BADVERS = 0, 1, 2, 3, 4, 5, 16
+
+QR, AA, TC, RD, RA, CD = 0x8000, 0x0400, 0x0200, 0x0100, 0x0080, 0x0010
+OPCODE = 0x7800
+
+HEADER = struct.Struct("!HHHHHH")
+_TYPE_AND_CLASS = struct.Struct("!HH")
+_RECORD = struct.Struct("!HHIH")
+_SRV = struct.Struct("!HHH")
+_SOA = struct.Struct("!IIIII")
+_IN = 1
 _OPT = 41
+_TYPES = {1: "A", 2: "NS", 5: "CNAME", 6: "SOA", 12: "PTR", 16: "TXT", 28: "AAAA", 33: "SRV", 255: "ANY"}
+_NUMBERS = {text: number for number, text in _TYPES.items()}
+_TRANSFERS = (251, 252)
+_NO_QUESTION = Question("", "")
+_OPT_BYTES = 11
+#: A pointer has 14 bits.
+_LAST_PLACE = 0x3FFF
 
 
-def question_of(request: DNSRecord) -> Question:
-    qtype = request.q.qtype
-    return Question(str(request.q.qname).rstrip(".").lower(), "ANY" if qtype == 255 else str(QTYPE.get(qtype)))
+@dataclass(frozen=True, slots=True)
+class Request:
+    """``asked`` is the question as the client wrote it (clients that randomise a name's case want it back so), empty
+    when it could not be read. ``refusal``: the code of a request that is not answered at all."""
+
+    id: int
+    flags: int
+    asked: bytes = b""
+    question: Question = _NO_QUESTION
+    qtype: int = 0
+    edns: bool = False
+    udp_bytes: int = PLAIN_UDP_BYTES
+    refusal: int = NOERROR
+
+    @property
+    def reply_flags(self) -> int:
+        return QR | RA | (self.flags & (OPCODE | RD | CD))
 
 
-def refusal_code(request: DNSRecord) -> int:
-    """The response code for a request that is not answered at all; NOERROR when it may be."""
-    if request.header.opcode != OPCODE.QUERY:
-        return int(RCODE.NOTIMP)
-    if len(request.questions) != 1:
-        return int(RCODE.FORMERR)
-    if request.q.qclass != CLASS.IN or request.q.qtype in (QTYPE.AXFR, QTYPE.IXFR):
-        return int(RCODE.REFUSED)
-    return int(RCODE.NOERROR)
+def read_request(packet: bytes) -> Request | None:
+    """None for what is no question: answering an answer could make two servers talk to each other for ever."""
+    if len(packet) < HEADER.size:
+        return None
+    number, flags, questions, answers, authorities, additionals = HEADER.unpack_from(packet)
+    if flags & QR:
+        return None
+    if flags & OPCODE:
+        return Request(number, flags, refusal=NOTIMP)
+    if questions != 1 or answers > 1 or authorities > 1 or additionals > 2 or len(packet) > MAX_REQUEST_BYTES:
+        return Request(number, flags, refusal=FORMERR)
+    try:
+        return _read(packet, number, flags, answers + authorities, additionals)
+    except Malformed:
+        return Request(number, flags, refusal=FORMERR)
 
 
-def edns_of(request: DNSRecord) -> RR | None:
-    return next((record for record in request.ar if record.rtype == _OPT), None)
+def _read(packet: bytes, number: int, flags: int, others: int, additionals: int) -> Request:
+    labels, offset = names.read_plain(packet, HEADER.size)
+    qtype, qclass = _unpack(_TYPE_AND_CLASS, packet, offset)
+    offset += _TYPE_AND_CLASS.size
+    asked = packet[HEADER.size : offset]
+    question = Question(names.text_of(labels), _TYPES.get(qtype) or f"TYPE{qtype}")
+    options: list[tuple[int, int]] = []
+    for index in range(others + additionals):
+        at_root = packet[offset : offset + 1] == b"\0"
+        offset = names.skip(packet, offset)
+        kind, size, ttl, length = _unpack(_RECORD, packet, offset)
+        offset += _RECORD.size + length
+        if offset > len(packet):
+            raise Malformed("a record that is cut off")
+        if kind == _OPT:
+            if not at_root or index < others:
+                raise Malformed("options in the wrong place")
+            options.append((size, ttl))
+    if len(options) > 1:
+        raise Malformed("options twice")
+    refusal = NOERROR
+    if options and options[0][1] >> 16 & 0xFF:
+        refusal = BADVERS
+    elif qclass != _IN or qtype in _TRANSFERS:
+        refusal = REFUSED
+    size = max(PLAIN_UDP_BYTES, min(options[0][0], MAX_UDP_BYTES)) if options else PLAIN_UDP_BYTES
+    return Request(number, flags, asked, question, qtype, bool(options), size, refusal)
 
 
-def reply_to(request: DNSRecord, rcode: int = RCODE.NOERROR, *, authoritative: bool = False) -> DNSRecord:
-    reply = request.reply(ra=1, aa=1 if authoritative else 0)
-    reply.header.rcode = rcode
-    return reply
+def write_error(request: Request, rcode: int) -> bytes:
+    """An answer without records."""
+    head = HEADER.pack(
+        request.id, request.reply_flags | rcode & 0xF, 1 if request.asked else 0, 0, 0, int(request.edns)
+    )
+    return head + request.asked + write_options(request, rcode)
 
 
-def add_records(reply: DNSRecord, records: Iterable[Record], additional: Iterable[Record] = ()) -> None:
-    # Clients that randomise the case of a name (0x20) want it back as they wrote it.
-    asked = reply.q.qname
-    for record in records:
-        reply.add_answer(_resource_record(record, asked))
-    for record in additional:
-        reply.add_ar(_resource_record(record, asked))
+def write_options(request: Request, rcode: int = NOERROR) -> bytes:
+    """The last record of an answer to a client that sent options; nothing for others."""
+    return b"\0" + _RECORD.pack(_OPT, MAX_UDP_BYTES, (rcode >> 4) << 24, 0) if request.edns else b""
 
 
-def add_soa(reply: DNSRecord, record: Record) -> None:
-    reply.add_auth(_resource_record(record, reply.q.qname))
+def room_for(request: Request, *, tcp: bool) -> int:
+    """How many bytes the answer may have, its options not counted."""
+    return (MAX_TCP_BYTES if tcp else request.udp_bytes) - (_OPT_BYTES if request.edns else 0)
 
 
-def pack(request: DNSRecord, reply: DNSRecord, *, tcp: bool) -> bytes:
-    """The packet for the client: with OPT if it sent one, cut and marked when it would not fit."""
-    option = edns_of(request)
-    limit = _PLAIN_UDP_BYTES
-    if option is not None:
-        reply.add_ar(EDNS0(udp_len=MAX_UDP_BYTES))
-        limit = max(_PLAIN_UDP_BYTES, min(int(option.rclass), MAX_UDP_BYTES))
-    packet: bytes = reply.pack()
-    if tcp or len(packet) <= limit:
-        return packet
-    reply.ar = [record for record in reply.ar if record.rtype == _OPT]
-    reply.auth = []
-    packet = reply.pack()
-    while len(packet) > limit and reply.rr:
-        reply.header.tc = 1
-        # Answers of one kind have about one size: cut to the share that fits, then one by one.
-        keep = min(len(reply.rr) - 1, len(reply.rr) * limit // len(packet))
-        reply.rr = reply.rr[:keep]
-        packet = reply.pack()
-    return packet
+def write_answer(
+    request: Request,
+    rcode: int,
+    answers: Sequence[Record],
+    *,
+    start: int = 0,
+    additional: Iterable[Record] = (),
+    authority: Iterable[Record] = (),
+    tcp: bool = False,
+) -> bytes:
+    """Our own answer. ``start``: the record that comes first. What does not fit is left out and the answer marked cut.
+
+    Raises Malformed when a name cannot be written.
+    """
+    writer = _Writer(request, room_for(request, tcp=tcp))
+    count = len(answers)
+    written = writer.add_all(answers[(start + index) % count] for index in range(count))
+    cut = written < count
+    # Without all the answers the rest helps nobody, and what is only helpful is no reason to ask again.
+    authorities = 0 if cut else writer.add_all(authority)
+    additionals = 0 if cut else writer.add_all(additional)
+    flags = request.reply_flags | AA | (TC if cut else 0) | rcode
+    head = HEADER.pack(request.id, flags, 1, written, authorities, additionals + int(request.edns))
+    return head + writer.body() + write_options(request)
 
 
-def _resource_record(record: Record, asked: object) -> RR:
-    same = str(asked).rstrip(".").lower() == record.name
-    kind, data = _typed_data(record)
-    return RR(asked if same else record.name, kind, rdata=data, ttl=record.ttl)
+class _Writer:
+    """The bytes behind the header. Names that were written before become pointers."""
+
+    def __init__(self, request: Request, room: int) -> None:
+        self._buffer = bytearray(HEADER.size) + request.asked
+        self._room = room
+        #: where a name, in text, stands
+        self._places: dict[str, int] = {}
+        self._learn_question(request.question.name, HEADER.size)
+
+    def body(self) -> bytes:
+        return bytes(self._buffer[HEADER.size :])
+
+    def add_all(self, records: Iterable[Record]) -> int:
+        """Writes records as long as there is room; returns how many were."""
+        count = 0
+        for record in records:
+            end = len(self._buffer)
+            self._add(record)
+            if len(self._buffer) > self._room:
+                del self._buffer[end:]
+                self._places = {name: place for name, place in self._places.items() if place < end}
+                break
+            count += 1
+        return count
+
+    def _add(self, record: Record) -> None:
+        buffer = self._buffer
+        self._name(record.name)
+        buffer += _RECORD.pack(_NUMBERS[record.type], _IN, record.ttl, 0)
+        start = len(buffer)
+        self._data(record)
+        struct.pack_into("!H", buffer, start - 2, len(buffer) - start)
+
+    def _data(self, record: Record) -> None:
+        data = record.data
+        if isinstance(data, tuple):
+            priority, weight, port, target = data
+            self._buffer += _SRV.pack(priority, weight, port)
+            self._name(target, pointers=False)  # RFC 2782: not here
+            return
+        match record.type:
+            case "A":
+                self._buffer += _address(data, socket.AF_INET)
+            case "AAAA":
+                self._buffer += _address(data, socket.AF_INET6)
+            case "TXT":
+                text = data.encode()
+                if len(text) > 255:
+                    raise Malformed("a text of more than 255 bytes")
+                self._buffer += bytes((len(text),)) + text
+            case "SOA":
+                self._name(data)
+                self._name(f"hostmaster.{record.name}")
+                # The timers are for secondary servers, which do not exist; the last is how long "no" may be kept.
+                self._buffer += _SOA.pack(1, 7200, 1800, 86400, NEGATIVE_TTL)
+            case _:
+                self._name(data)
+
+    def _name(self, name: str, *, pointers: bool = True) -> None:
+        buffer, places = self._buffer, self._places
+        if name not in places:
+            names.labels_of(name)  # raises for what cannot be written
+        rest = name
+        while rest:
+            place = places.get(rest) if pointers else None
+            if place is not None:
+                buffer += (0xC000 | place).to_bytes(2, "big")
+                return
+            if len(buffer) <= _LAST_PLACE:
+                places.setdefault(rest, len(buffer))
+            label, _, rest = rest.partition(".")
+            buffer.append(len(label))
+            buffer += label.encode("ascii")
+        buffer.append(0)
+
+    def _learn_question(self, name: str, place: int) -> None:
+        rest = name
+        while rest:
+            self._places[rest] = place
+            place += self._buffer[place] + 1
+            _, _, rest = rest.partition(".")
 
 
-def _typed_data(record: Record) -> tuple[int, object]:
-    data = record.data
-    if isinstance(data, tuple):
-        priority, weight, port, target = data
-        return QTYPE.SRV, SRV(priority, weight, port, target)
-    match record.type:
-        case "A":
-            return QTYPE.A, A(data)
-        case "AAAA":
-            return QTYPE.AAAA, AAAA(tuple(ipaddress.IPv6Address(data).packed))
-        case "CNAME":
-            return QTYPE.CNAME, CNAME(data)
-        case "PTR":
-            return QTYPE.PTR, PTR(data)
-        case "NS":
-            return QTYPE.NS, NS(data)
-        case "TXT":
-            return QTYPE.TXT, TXT(data)
-        case _:
-            # The timers are for secondary servers, which do not exist; the last is how long "no" may be kept.
-            return QTYPE.SOA, SOA(data, f"hostmaster.{record.name}", (1, 7200, 1800, 86400, NEGATIVE_TTL))
+def _address(text: str, family: socket.AddressFamily) -> bytes:
+    try:
+        return socket.inet_pton(family, text)
+    except (OSError, ValueError):
+        raise Malformed(f"{text}: not an address") from None
+
+
+def _unpack(form: struct.Struct, packet: bytes, offset: int) -> tuple[int, ...]:
+    try:
+        return form.unpack_from(packet, offset)
+    except struct.error:
+        raise Malformed("a message that is cut off") from None

@@ -19,6 +19,9 @@ RecordType: TypeAlias = Literal["A", "AAAA", "CNAME", "SRV", "PTR", "SOA", "NS",
 SERVICE_TTL = 30
 ENDPOINT_TTL = 5
 NEGATIVE_TTL = 5
+#: Endpoints in one answer: about what the longest message holds.
+MAX_ADDRESSES = 4096
+MAX_TARGETS = 1024
 #: Version of the specification, answered at ``dns-version.<domain>``.
 SPECIFICATION_VERSION = "1.1.0"
 
@@ -144,7 +147,7 @@ class _Lookup:
             return self._srv(service, lambda _: True)
         if not service.headless:
             return self._addresses(service.cluster_ips, SERVICE_TTL)
-        endpoints = self.records.endpoints(service.namespace, service.name)
+        endpoints = self.records.endpoints(service.namespace, service.name)[:MAX_ADDRESSES]
         return self._addresses([endpoint.ip for endpoint in endpoints], ENDPOINT_TTL)
 
     def _external(self, service: NamedService) -> Answer:
@@ -180,7 +183,7 @@ class _Lookup:
             additional = self._typed(name, service.cluster_ips, SERVICE_TTL)
             return self._srv_answer(targets, additional, SERVICE_TTL)
         targets, additional = [], []
-        for endpoint in self.records.endpoints(service.namespace, service.name):
+        for endpoint in self.records.endpoints(service.namespace, service.name)[:MAX_TARGETS]:
             ports = [port.port for port in endpoint.ports if wanted(port)]
             targets += [(port, _endpoint_name(endpoint, name)) for port in ports]
             if ports:
@@ -214,7 +217,7 @@ class _Lookup:
 
 
 def soa(zone: Zone) -> Record:
-    """The data are in ``server``: serial and timers mean nothing where nobody transfers the zone."""
+    """The other data are in ``message``: serial and timers mean nothing where nobody transfers the zone."""
     return Record(zone.domain, "SOA", NEGATIVE_TTL, f"ns.dns.{zone.domain}")
 
 

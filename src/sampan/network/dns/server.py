@@ -1,31 +1,64 @@
-"""The DNS server of a node: UDP and TCP on one address and port.
+"""The sockets of a node's DNS server: UDP and TCP on one address and port.
 
-Composed by ``sampan.cluster`` into the node process. The service proxy sends the cluster DNS address here. Answers
-about the cluster need no I/O and leave at once; questions about the rest wait for an upstream in a task of their own.
+Each packet and each connection is handled by itself: whatever one does, no other notices. All is bounded: packets read
+at one turn of the loop, questions that wait for an upstream, connections, bytes of a request, seconds of everything.
+The service proxy sends the cluster DNS address here.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from typing import cast
-
-from dnslib import RCODE, DNSError, DNSRecord
+import socket
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
 
 from sampan.api.clock import Random, SystemRandom
+from sampan.api.faults import cause
 from sampan.client import tasks
-from sampan.client.informer import InformerFactory
 from sampan.network.dns import message
+from sampan.network.dns.answering import Answerer
 from sampan.network.dns.config import DnsConfig
 from sampan.network.dns.forward import Upstream
-from sampan.network.dns.records import InformerRecords, Records
-from sampan.network.dns.resolve import Answer, Question, Record, Zone, is_ours, resolve, soa
+from sampan.network.dns.gate import Gate
+from sampan.network.dns.known import Known
+from sampan.network.dns.message import Request
+from sampan.network.dns.resolve import Zone
 
 log = logging.getLogger(__name__)
 
-_TCP_IDLE_SECONDS = 10
 _BIND_RETRY_SECONDS = 1
-_MAX_PACKETS = 4096
+#: Answers kept as packets; only such small ones, so that all together have a bound.
+_MAX_PACKETS = 2048
+_MAX_PACKET_BYTES = 512
+#: Packets read before others have a turn.
+_PACKETS_AT_ONCE = 32
+_DATAGRAM_BYTES = message.MAX_REQUEST_BYTES + 1
+_FAULT_LOG_SECONDS = 60
+#: Packets that wait while the process is busy or restarts its work; the kernel gives what it allows.
+_RECEIVE_BYTES = 1 << 20
+_BACKLOG = 128
+
+Address = tuple[str, int]
+
+
+@dataclass(slots=True)
+class Counts:
+    """For metrics. ``faults``: requests that met a fault of ours; ``shed``: refused since too many were waiting."""
+
+    udp: int = 0
+    tcp: int = 0
+    ignored: int = 0
+    shed: int = 0
+    faults: int = 0
+    connections_refused: int = 0
+    rcodes: dict[int, int] = field(default_factory=dict)
+
+    def answered(self, packet: bytes) -> None:
+        rcode = packet[3] & 0xF
+        self.rcodes[rcode] = self.rcodes.get(rcode, 0) + 1
 
 
 class DnsServer:
@@ -33,7 +66,7 @@ class DnsServer:
 
     def __init__(
         self,
-        informers: InformerFactory,
+        known: Known,
         config: DnsConfig,
         *,
         upstream: Upstream | None = None,
@@ -41,181 +74,243 @@ class DnsServer:
     ) -> None:
         self.config = config
         self.port = config.port
-        self._random: Random = random or SystemRandom()
-        self._upstream = upstream or Upstream(config, self._random)
-        self._source = InformerRecords(informers)
-        self._records: Records = self._source
-        self._zone = Zone(config.domain, config.dns_ip, config.cluster_pod_cidr)
-        self._group: asyncio.TaskGroup | None = None
-        #: Replies by question, both without the id, as long as the cluster is of this version: parsing and packing
-        #: cost more than all the rest.
+        self.counts = Counts()
+        chance: Random = random or SystemRandom()
+        self.upstream = upstream or Upstream(config, chance)
+        self._known = known
+        zone = Zone(config.domain, config.dns_ip, config.cluster_pod_cidr)
+        self._answerer = Answerer(known, zone, self.upstream, chance)
+        self._gate = Gate(config.waiting, config.waiting_of_client)
+        self._connections = _Connections(Gate(config.connections, config.connections_of_client))
+        self._waiting: set[asyncio.Task[None]] = set()
+        #: Replies by question, both without the id, as long as the cluster is of this version.
         self._packets: dict[bytes, bytes] = {}
-        self._packets_version: tuple[int, ...] = ()
+        self._packets_version = -1
+        self._silent_until = 0.0
 
-    async def run(self, started: asyncio.Event | None = None) -> None:
-        """Until cancelled. Answers nothing before the cluster is known: a false NXDOMAIN would be believed."""
-        for informer in self._source.informers:
-            await informer.synced()
-        async with asyncio.TaskGroup() as group:
-            self._group = group
-            server, transport = await self._open()
-            try:
-                if started is not None:
-                    started.set()
-                await tasks.forever()
-            finally:
-                self._group = None
-                transport.close()
-                server.close()
+    async def run(self, ready: asyncio.Event | None = None, started: asyncio.Event | None = None) -> None:
+        """Until cancelled. Questions that come before ``ready`` wait in the sockets: a false answer would be believed,
+        and a refusal too."""
+        udp, tcp = await self._bind()
+        with udp, tcp:
+            if started is not None:
+                started.set()
+            if ready is not None:
+                await ready.wait()
+            await self._serve(udp, tcp)
 
-    async def _open(self) -> tuple[asyncio.Server, asyncio.DatagramTransport]:
+    async def _serve(self, udp: socket.socket, tcp: socket.socket) -> None:
         loop = asyncio.get_running_loop()
+        server = await asyncio.start_server(self._serve_tcp, sock=tcp, limit=message.MAX_REQUEST_BYTES)
+        loop.add_reader(udp, self._read_packets, udp)
+        try:
+            await tasks.forever()
+        finally:
+            loop.remove_reader(udp)
+            server.close()
+            self._connections.close()
+            await tasks.cancel_and_wait(*self._waiting)
+            await self.upstream.close()
+
+    async def _bind(self) -> tuple[socket.socket, socket.socket]:
         while True:
             try:
-                server = await asyncio.start_server(self._serve_tcp, self.config.address, self.config.port)
-                port: int = server.sockets[0].getsockname()[1]
-                try:
-                    transport, _ = await loop.create_datagram_endpoint(
-                        lambda: _Udp(self), local_addr=(self.config.address, port)
-                    )
-                except BaseException:
-                    server.close()
-                    raise
+                udp, tcp = bind(self.config.address, self.config.port)
             except OSError as error:
                 # A predecessor may still hold the port: its end is a matter of moments.
-                log.warning("DNS cannot listen on %s:%d: %s", self.config.address, self.config.port, error.strerror)
+                log.warning("DNS cannot listen on %s:%d: %s", self.config.address, self.config.port, cause(error))
                 await asyncio.sleep(_BIND_RETRY_SECONDS)
                 continue
-            self.port = port
-            return server, transport
+            self.port = tcp.getsockname()[1]
+            return udp, tcp
 
-    # Serving
+    # UDP
 
-    def receive(self, packet: bytes, transport: asyncio.DatagramTransport, address: tuple[str, int]) -> None:
-        """One UDP packet."""
-        known = self._known_packet(packet)
-        if known is not None:
-            transport.sendto(packet[:2] + known, address)
+    def _read_packets(self, udp: socket.socket) -> None:
+        for _ in range(_PACKETS_AT_ONCE):
+            try:
+                packet, address = udp.recvfrom(_DATAGRAM_BYTES)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError:
+                continue  # what became of an earlier answer: its client closed the socket
+            self.receive(packet, address, partial(_send, udp, address))
+
+    def receive(self, packet: bytes, address: Address, send: Callable[[bytes], None]) -> None:
+        """One UDP packet, whatever it is. ``send`` is called with the answer, now or later, or never. Never raises."""
+        self.counts.udp += 1
+        try:
+            answer = self._known_packet(packet)
+            if answer is None:
+                request = message.read_request(packet)
+                if request is None:
+                    self.counts.ignored += 1
+                    return
+                answer, lasting = self._answerer.answer_nowait(request, tcp=False)
+                if answer is None:
+                    self._wait(request, address, send)
+                    return
+                if lasting:
+                    self._keep_packet(packet, answer)
+        except Exception:
+            self._fault()
             return
-        request = _parse(packet)
-        if request is None:
+        self.counts.answered(answer)
+        send(answer)
+
+    def _wait(self, request: Request, address: Address, send: Callable[[bytes], None]) -> None:
+        if not self._gate.enter(address[0]):
+            self.counts.shed += 1
+            send(message.write_error(request, message.SERVFAIL))
             return
-        reply = self._answer_nowait(request)
-        if reply is not None:
-            answer = message.pack(request, reply, tcp=False)
-            # Several records change their order from answer to answer.
-            if len(reply.rr) < 2 and len(self._packets) < _MAX_PACKETS:
-                self._packets[packet[2:]] = answer[2:]
-            transport.sendto(answer, address)
-        elif self._group is not None:
-            tasks.spawn(self._group, self._answer_later(request, transport, address), "dns question")
+        task = tasks.detach(self._answer_later(request, address, send), "dns question")
+        self._waiting.add(task)
+        task.add_done_callback(self._waiting.discard)
+
+    async def _answer_later(self, request: Request, address: Address, send: Callable[[bytes], None]) -> None:
+        try:
+            answer = await self._answerer.answer(request, tcp=False)
+            self.counts.answered(answer)
+            send(answer)
+        except Exception:
+            self._fault()
+        finally:
+            self._gate.leave(address[0])
 
     def _known_packet(self, packet: bytes) -> bytes | None:
-        version = self._source.version
+        version = self._known.version
         if version != self._packets_version:
             self._packets_version = version
             self._packets.clear()
-        return self._packets.get(packet[2:])
+        known = self._packets.get(packet[2:])
+        return None if known is None else packet[:2] + known
 
-    async def _answer_later(
-        self, request: DNSRecord, transport: asyncio.DatagramTransport, address: tuple[str, int]
-    ) -> None:
-        reply = await self._answer_upstream(request)
-        if not transport.is_closing():
-            transport.sendto(message.pack(request, reply, tcp=False), address)
+    def _keep_packet(self, packet: bytes, answer: bytes) -> None:
+        small = len(packet) <= _MAX_PACKET_BYTES and len(answer) <= _MAX_PACKET_BYTES
+        if small and len(self._packets) < _MAX_PACKETS:
+            self._packets[packet[2:]] = answer[2:]
+
+    # TCP
 
     async def _serve_tcp(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        address: Address = writer.get_extra_info("peername") or ("", 0)
+        if not self._connections.enter(address[0], writer):
+            self.counts.connections_refused += 1
+            writer.transport.abort()
+            return
+        writer.transport.set_write_buffer_limits(high=0)
         try:
-            while True:
-                async with asyncio.timeout(_TCP_IDLE_SECONDS):
-                    size = int.from_bytes(await reader.readexactly(2), "big")
-                    request = _parse(await reader.readexactly(size))
-                if request is None:
-                    return
-                reply = self._answer_nowait(request) or await self._answer_upstream(request)
-                packet = message.pack(request, reply, tcp=True)
-                writer.write(len(packet).to_bytes(2, "big") + packet)
-                await writer.drain()
+            while await self._serve_one(reader, writer, address):
+                self._connections.silent(writer)
         except (OSError, EOFError, TimeoutError):
-            return  # the client is gone or has nothing more to ask
+            pass  # the client is gone, has nothing more to ask, or does not read
+        except Exception:
+            self._fault()
         finally:
+            self._connections.leave(writer)
+            # The kernel has taken all that was written (``drain``), or nobody takes it any more.
+            if writer.transport.get_write_buffer_size():
+                writer.transport.abort()
             writer.close()
 
-    # Answering
+    async def _serve_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, address: Address) -> bool:
+        """False: the connection ends."""
+        async with asyncio.timeout(self.config.tcp_seconds):
+            size = int.from_bytes(await reader.readexactly(2), "big")
+            if size > message.MAX_REQUEST_BYTES:
+                return False
+            request = message.read_request(await reader.readexactly(size))
+        self.counts.tcp += 1
+        if request is None:
+            self.counts.ignored += 1
+            return False
+        self._connections.busy(writer)
+        answer, _ = self._answerer.answer_nowait(request, tcp=True)
+        if answer is None:
+            answer = await self._answer_waiting(request, address)
+        self.counts.answered(answer)
+        writer.write(len(answer).to_bytes(2, "big") + answer)
+        async with asyncio.timeout(self.config.tcp_seconds):
+            await writer.drain()
+        return True
 
-    def _answer_nowait(self, request: DNSRecord) -> DNSRecord | None:
-        """The reply when the cluster or the protocol decides it; None when an upstream is needed."""
-        refused = message.refusal_code(request)
-        if refused != RCODE.NOERROR:
-            return message.reply_to(request, refused)
-        question = message.question_of(request)
-        if not is_ours(question, self._zone, self._records):
-            return None
-        answer = resolve(question, self._zone, self._records)
-        return None if answer.chase else self._reply(request, answer)
+    async def _answer_waiting(self, request: Request, address: Address) -> bytes:
+        if not self._gate.enter(address[0]):
+            self.counts.shed += 1
+            return message.write_error(request, message.SERVFAIL)
+        try:
+            return await self._answerer.answer(request, tcp=True)
+        finally:
+            self._gate.leave(address[0])
 
-    def _reply(self, request: DNSRecord, answer: Answer) -> DNSRecord:
-        rcode = RCODE.NOERROR if answer.exists else RCODE.NXDOMAIN
-        reply = message.reply_to(request, rcode, authoritative=True)
-        # Clients take the first address: in another order each time, all endpoints get their share.
-        message.add_records(reply, self._shuffled(answer.records), answer.additional)
-        if not answer.records:
-            message.add_soa(reply, soa(self._zone))
-        return reply
-
-    async def _answer_upstream(self, request: DNSRecord) -> DNSRecord:
-        question = message.question_of(request)
-        if is_ours(question, self._zone, self._records):
-            return await self._answer_chased(request, question)
-        found = await self._upstream.ask(str(request.q.qname), request.q.qtype)
-        if found is None:
-            return message.reply_to(request, RCODE.SERVFAIL)
-        reply = message.reply_to(request, found.header.rcode)
-        reply.add_answer(*found.rr)
-        reply.add_auth(*found.auth)
-        return reply
-
-    async def _answer_chased(self, request: DNSRecord, question: Question) -> DNSRecord:
-        """ExternalName: the CNAME, and the addresses that the rest of the world knows for its target."""
-        answer = resolve(question, self._zone, self._records)
-        reply = self._reply(request, answer)
-        found = await self._upstream.ask(answer.chase, request.q.qtype) if answer.chase else None
-        if found is not None:
-            reply.add_answer(*found.rr)
-        return reply
-
-    def _shuffled(self, records: list[Record]) -> list[Record]:
-        if len(records) < 2:
-            return records
-        # A CNAME stays in front of what it leads to.
-        start = self._random.randrange(len(records)) if not _has_alias(records) else 0
-        return records[start:] + records[:start]
+    def _fault(self) -> None:
+        """A request met a fault of ours. Said now and then: who sends it may send it a thousand times a second."""
+        self.counts.faults += 1
+        now = asyncio.get_running_loop().time()
+        if now >= self._silent_until:
+            self._silent_until = now + _FAULT_LOG_SECONDS
+            log.exception("a DNS request could not be answered (%d until now)", self.counts.faults)
 
 
-def _has_alias(records: list[Record]) -> bool:
-    return any(record.type == "CNAME" for record in records)
+class _Connections:
+    """The open TCP connections. When there is no room, the one that was silent longest makes some."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+        self._open: dict[asyncio.StreamWriter, str] = {}
+        #: those whose request is not whole, the longest first
+        self._silent: OrderedDict[asyncio.StreamWriter, None] = OrderedDict()
+
+    def enter(self, client: str, writer: asyncio.StreamWriter) -> bool:
+        if self._gate.full and self._silent:
+            oldest = next(iter(self._silent))
+            self.leave(oldest)
+            oldest.transport.abort()
+        if not self._gate.enter(client):
+            return False
+        self._open[writer] = client
+        self.silent(writer)
+        return True
+
+    def silent(self, writer: asyncio.StreamWriter) -> None:
+        if writer in self._open:
+            self._silent[writer] = None
+
+    def busy(self, writer: asyncio.StreamWriter) -> None:
+        self._silent.pop(writer, None)
+
+    def leave(self, writer: asyncio.StreamWriter) -> None:
+        """Does nothing for one that has left."""
+        client = self._open.pop(writer, None)
+        if client is not None:
+            self._gate.leave(client)
+            self._silent.pop(writer, None)
+
+    def close(self) -> None:
+        for writer in self._open:
+            writer.transport.abort()
 
 
-def _parse(packet: bytes) -> DNSRecord | None:
-    """None for what is no question: answering it could make two servers talk to each other for ever."""
+def bind(address: str, port: int) -> tuple[socket.socket, socket.socket]:
+    """UDP and TCP sockets on one port, which a process may also inherit. Raises OSError."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    tcp = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    udp = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     try:
-        request = DNSRecord.parse(packet)
-    except DNSError:
-        return None
-    return None if request.header.qr else request
+        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        tcp.bind((address, port))
+        udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BYTES)
+        udp.bind((address, tcp.getsockname()[1]))
+        tcp.listen(_BACKLOG)
+    except OSError:
+        tcp.close()
+        udp.close()
+        raise
+    return udp, tcp
 
 
-class _Udp(asyncio.DatagramProtocol):
-    def __init__(self, server: DnsServer) -> None:
-        self._server = server
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # The loops' own transports are not all subclasses of what they implement.
-        self._transport = cast(asyncio.DatagramTransport, transport)
-
-    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        self._server.receive(data, self._transport, addr)
-
-    def error_received(self, exc: Exception) -> None:
-        # A client that closed its socket; the kernel reports it on the next send.
-        log.debug("DNS client unreachable: %s", exc)
+def _send(udp: socket.socket, address: Address, answer: bytes) -> None:
+    try:
+        udp.sendto(answer, address)
+    except OSError:
+        pass  # the client is gone, or asks faster than the network carries: it will ask again

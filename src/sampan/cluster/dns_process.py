@@ -1,0 +1,36 @@
+"""The DNS process of an instance, started by the supervisor (``python -m sampan.cluster.dns_process``).
+
+It stays small: what is imported here is in memory on every node.
+"""
+
+from __future__ import annotations
+
+from sampan.cluster.arguments import instance_from_arguments, log_to_stderr
+from sampan.cluster.instance import Instance
+from sampan.network.dns import program
+from sampan.network.dns.config import DnsConfig, ProcessConfig
+
+
+def process_config(instance: Instance) -> ProcessConfig:
+    settings = instance.settings
+    return ProcessConfig(
+        dns=DnsConfig(
+            address=settings.node_address,
+            port=settings.dns_port,
+            domain=settings.cluster_domain,
+            dns_ip=settings.dns_ip,
+            cluster_pod_cidr=settings.pod_cidr,
+        ),
+        server=instance.api_url,
+        ca=instance.pki / "ca.crt",
+        certificate=instance.pki / "network-client.crt",
+        key=instance.pki / "network-client.key",
+        # A reboot empties this directory, and gives pods other addresses.
+        snapshot=instance.run / "dns-names.jsonl",
+        health_socket=instance.run / "dns.sock",
+    )
+
+
+if __name__ == "__main__":
+    log_to_stderr()
+    program.run(process_config(instance_from_arguments("The DNS process of a Sampan instance")))

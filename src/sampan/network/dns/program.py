@@ -1,0 +1,159 @@
+"""The DNS process of a node, kept running by the supervisor (``sampan.cluster.dns_process`` is its beginning).
+
+Apart from node agent and API server, so that names are answered while those are started again; small, for there is one
+on every node: the standard library and orjson. It follows the API server, keeps what it knows in a file, and begins
+with that file when the API server is away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import resource
+import signal
+from collections import Counter
+from collections.abc import Awaitable, Callable
+
+from sampan.api.clock import SystemRandom
+from sampan.client import tasks
+from sampan.client.client import Client
+from sampan.network.dns import metrics
+from sampan.network.dns.api import ApiTransport, Credentials
+from sampan.network.dns.config import ProcessConfig
+from sampan.network.dns.follow import Follower, kinds
+from sampan.network.dns.health import HealthSocket
+from sampan.network.dns.known import Known
+from sampan.network.dns.server import DnsServer
+from sampan.network.dns.snapshot import Snapshot
+
+log = logging.getLogger(__name__)
+
+#: For the API server to tell what is true, before what was true is answered. Clients wait for 5 seconds.
+_PATIENCE_SECONDS = 2.0
+#: After the start, by when what was needed for it is garbage.
+_SETTLE_SECONDS = 4.0
+#: Between two looks whether the API server listens.
+_LOOK_SECONDS = 0.05
+_DESCRIPTORS = 4096
+_RESTART_SECONDS = 1.0
+
+
+class DnsProgram:
+    """The parts of the process, each kept running by itself."""
+
+    def __init__(self, config: ProcessConfig) -> None:
+        self._known = Known()
+        self._ready = asyncio.Event()
+        credentials = Credentials(config.ca, config.certificate, config.key)
+        self._api = ApiTransport(config.server, credentials, user_agent="sampan-dns")
+        client, random = Client(self._api), SystemRandom()
+        self._followers = {kind.resource.plural: Follower(client, kind, random) for kind in kinds(self._known)}
+        self.server = DnsServer(self._known, config.dns, random=random)
+        self._snapshot = Snapshot(config.snapshot, self._known)
+        self._health = HealthSocket(config.health_socket, self._respond)
+        self._failures: Counter[str] = Counter()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            tasks.spawn_eternal(group, self._keep("server", lambda: self.server.run(self._ready)), "server")
+            tasks.spawn_eternal(group, self._keep("health", self._health.run), "health")
+            tasks.spawn(group, self._follow(group), "follow")
+            await self._know()
+            self._ready.set()
+            tasks.spawn_eternal(group, self._keep("snapshot", self._snapshot.run), "snapshot")
+            asyncio.get_running_loop().call_later(_SETTLE_SECONDS, settle)
+            await tasks.forever()
+
+    async def _keep(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
+        """Runs one part again and again: its fault is no reason for the others to end."""
+        while True:
+            try:
+                await run()
+            except Exception:
+                log.exception("%s failed; it is started again", name)
+            self._failures[name] += 1
+            await asyncio.sleep(_RESTART_SECONDS)
+
+    async def _follow(self, group: asyncio.TaskGroup) -> None:
+        # After a start of the machine we are there before the API server is, by a second or two.
+        while not await self._api.listening():  # noqa: ASYNC110 (another process)
+            await asyncio.sleep(_LOOK_SECONDS)
+        for name, follower in self._followers.items():
+            tasks.spawn_eternal(group, self._keep(name, follower.run), name)
+
+    async def _know(self) -> None:
+        """Returns when names can be answered: as the API server has them or, if it is away, had them."""
+        try:
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                return await self._synced()
+        except TimeoutError:
+            pass
+        # Whatever was listed meanwhile is newer than the file and stays.
+        if self._snapshot.load():
+            log.warning("the API server does not answer: names are answered as they were")
+            return None
+        log.info("the API server does not answer yet, and no names are known")
+        return await self._synced()
+
+    async def _synced(self) -> None:
+        for follower in self._followers.values():
+            await follower.synced.wait()
+
+    def _respond(self, path: str) -> tuple[int, str]:
+        match path:
+            case "/healthz" | "/livez":
+                return 200, "ok"
+            case "/readyz":
+                return (200, "ok") if self._ready.is_set() else (503, "no names are known yet")
+            case "/metrics":
+                return 200, self._metrics()
+        return 404, "not found"
+
+    def _metrics(self) -> str:
+        known, now = self._known, asyncio.get_running_loop().time()
+        sizes = {
+            "namespaces": len(known.namespaces),
+            "services": len(known.services),
+            "endpointslices": len(known.slices),
+        }
+        heard = [follower.heard_at for follower in self._followers.values()]
+        silent = max(now - at for at in heard if at is not None) if None not in heard else -1.0
+        return metrics.render(self.server, sizes, silent, self._failures)
+
+
+async def serve(config: ProcessConfig) -> None:
+    """Until SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    work = asyncio.create_task(DnsProgram(config).run(), name="dns")
+    stopping = asyncio.create_task(stop.wait(), name="stop")
+    await asyncio.wait([work, stopping], return_when=asyncio.FIRST_COMPLETED)
+    await tasks.cancel_and_wait(stopping)
+    if work.done():
+        work.result()
+    await tasks.cancel_and_wait(work)
+
+
+def settle() -> None:
+    """What was made until now stays: the collector need not walk it again."""
+    gc.collect()
+    gc.freeze()
+
+
+def _allow_descriptors() -> None:
+    """A socket for every question that waits and every connection."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_DESCRIPTORS, hard)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def run(config: ProcessConfig) -> None:
+    """Blocks until told to stop."""
+    _allow_descriptors()
+    gc.set_threshold(10_000, 20, 50)
+    asyncio.run(serve(config))
