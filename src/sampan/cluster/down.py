@@ -17,6 +17,7 @@ from sampan.cluster.instance import Instance
 from sampan.cluster.leftovers import LOOK_SECONDS
 from sampan.cluster.mounts import unmount_below
 from sampan.cluster.up import Progress
+from sampan.node.cgroups.manager import remove_all
 
 STOP_SECONDS = 40
 
@@ -49,7 +50,7 @@ async def purge(instance: Instance, progress: Progress) -> None:
         for place in (instance.run, instance.state):
             unmount_below(place)
             await asyncio.to_thread(shutil.rmtree, place, ignore_errors=False, onerror=_ignore_missing)
-        _remove_cgroups(instance)
+        await asyncio.to_thread(remove_all, instance.cgroup)
     # The CNI library keeps its results there, whatever the instance; the last one takes the directories along.
     for parent in (instance.run_root, instance.state_root, Path("/var/lib/cni/results"), Path("/var/lib/cni")):
         with contextlib.suppress(OSError):
@@ -67,19 +68,6 @@ async def _stop_supervisor(instance: Instance) -> None:
     except TimeoutError:
         for process in supervisors:
             leftovers.kill(process)
-
-
-def _remove_cgroups(instance: Instance) -> None:
-    """Deepest first: a cgroup with children cannot be removed."""
-    for root in [Path("/sys/fs/cgroup"), *Path("/sys/fs/cgroup").glob("*")]:
-        top = root / instance.cgroup.lstrip("/")
-        if not top.is_dir():
-            continue
-        for directory in sorted((path for path in top.rglob("*") if path.is_dir()), key=lambda p: -len(p.parts)):
-            with contextlib.suppress(OSError):
-                directory.rmdir()
-        with contextlib.suppress(OSError):
-            top.rmdir()
 
 
 def _ignore_missing(function: object, path: str, error: tuple[type[BaseException], BaseException, object]) -> None:

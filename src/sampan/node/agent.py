@@ -94,6 +94,7 @@ class NodeAgent:
             services=self._services.list,
             allocatable=render_allocatable(machine, config),
             memory_capacity_bytes=machine.memory_bytes,
+            unified_cgroups=machine.unified_cgroups,
             features=lambda: self.registration.features,
             starts=asyncio.Semaphore(config.parallel_starts),
         )
@@ -148,6 +149,7 @@ class NodeAgent:
                     self._pod_changed("ADDED", pod, None)
                 self._pods.add_handler(self._pod_changed)
                 self._ready = True
+                await self._sweep_cgroups()
                 tasks.spawn_eternal(group, self._follow_runtime(), "runtime-events")
                 tasks.spawn_eternal(group, self._relist_forever(), "relist")
                 tasks.spawn_eternal(
@@ -305,6 +307,7 @@ class NodeAgent:
             await self._relist()
             known = set(self._workers) | self._cleaning
             await self._volumes.cleanup_orphans(known)
+            await self._sweep_cgroups()
 
     async def _relist(self) -> None:
         """Compares the runtime with what workers believe; wakes who is wrong; clears what belongs to nobody."""
@@ -331,6 +334,19 @@ class NodeAgent:
             if self._ready and uid not in self._workers and uid not in self._cleaning and self._group is not None:
                 self._cleaning.add(uid)
                 tasks.spawn(self._group, self._clean_orphan(replace(sandbox, ips=())), f"orphan {uid}")
+
+    async def _sweep_cgroups(self) -> None:
+        """What was in use when its pod ended goes, and so does what an agent that was killed left behind."""
+        try:
+            ours = {
+                sandbox.labels.get(runtime.POD_UID_LABEL, sandbox.uid)
+                for sandbox in await self._runtime.list_sandboxes()
+            }
+        except runtime.RuntimeCallError as error:
+            log.warning("runtime: %s", error)
+            return
+        known = self._workers, self._cleaning, self._looking
+        await self._host.sweep_cgroups(self._claiming(), lambda: ours.union(*known))
 
     async def _clean_orphan(self, sandbox: runtime.Sandbox) -> None:
         """A pod that was deleted while no agent was running."""

@@ -7,6 +7,7 @@ runtime's. Methods that are not ``async`` return at once.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -29,6 +30,8 @@ class Machine:
     architecture: str
     #: The kernel enforces AppArmor profiles.
     apparmor: bool = False
+    #: cgroup version 2; the hybrid layout counts as version 1.
+    unified_cgroups: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,5 +92,10 @@ class Host(Protocol):
         ...
 
     async def remove_cgroup(self, pod: Obj) -> None:
-        """After the sandbox is gone. Idempotent."""
+        """After the sandbox is gone; what is still running in it is ended. Idempotent."""
+        ...
+
+    async def sweep_cgroups(self, pods: Collection[Obj], known_uids: Callable[[], Collection[str]]) -> None:
+        """``pods`` have a cgroup or will have one; those of pods that are not known are removed, with what runs in
+        them. It never fails."""
         ...

@@ -10,10 +10,11 @@ import os
 import platform
 import shutil
 import stat
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from sampan.api.types import Obj
-from sampan.node.cgroups import CgroupManager
+from sampan.node.cgroups.manager import CgroupManager
 from sampan.node.config import NodeConfig
 from sampan.node.host import Disk, Load, Machine
 from sampan.node.images.build import go_architecture
@@ -42,6 +43,7 @@ class LinuxHost:
             architecture=go_architecture(),
             apparmor=_read("/sys/module/apparmor/parameters/enabled") == "Y"
             and Path("/sys/kernel/security/apparmor").exists(),
+            unified_cgroups=self._cgroups.unified,
         )
 
     def load(self) -> Load:
@@ -92,10 +94,13 @@ class LinuxHost:
         return self._cgroups.path(pod)
 
     async def create_cgroup(self, pod: Obj) -> str:
-        return await asyncio.to_thread(self._cgroups.create, pod)
+        return await self._cgroups.create(pod)
 
     async def remove_cgroup(self, pod: Obj) -> None:
-        await asyncio.to_thread(self._cgroups.remove, pod)
+        await self._cgroups.remove(pod)
+
+    async def sweep_cgroups(self, pods: Collection[Obj], known_uids: Callable[[], Collection[str]]) -> None:
+        await self._cgroups.sweep(pods, known_uids)
 
 
 def _read(path: str, *, strip: bool = True) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -98,6 +99,10 @@ class MemoryHost:
 
     async def remove_cgroup(self, pod: Obj) -> None:
         self.cgroups.discard(self.cgroup_path(pod))
+
+    async def sweep_cgroups(self, pods: Collection[Obj], known_uids: Callable[[], Collection[str]]) -> None:
+        known = set(known_uids())
+        self.cgroups = {path for path in self.cgroups if path.rpartition("/pod")[2] in known}
 
     def _refuse_files(self, directory: Path) -> None:
         for name in (directory, *directory.parents):

@@ -6,11 +6,10 @@ from typing import Any
 import pytest
 
 from sampan.node import runtime
-from sampan.node.cgroups import CgroupManager, pod_path, pod_settings
 from sampan.node.config import NodeConfig
 from sampan.node.host_memory import MemoryHost, hollow_machine
 from sampan.node.node_status import describe_conditions
-from sampan.node.pods import render, resources, security, spec
+from sampan.node.pods import render, resources, security
 from sampan.node.pods.messages import read_termination_message
 
 CONFIG = NodeConfig(node_name="n", addresses=("192.0.2.1",), cluster_dns=("10.96.0.10",))
@@ -58,13 +57,6 @@ def test_long_hostnames_are_cut_at_63() -> None:
     assert render.hostname(long) == "a" * 62
 
 
-def test_qos_classes() -> None:
-    full = {"cpu": "1", "memory": "1Gi"}
-    assert spec.qos_class(pod()) == "BestEffort"
-    assert spec.qos_class(pod({"resources": {"limits": full}})) == "Guaranteed"
-    assert spec.qos_class(pod({"resources": {"requests": {"cpu": "1"}}})) == "Burstable"
-
-
 def test_cpu_and_memory_become_shares_quota_and_limit() -> None:
     limited = pod({"resources": {"requests": {"cpu": "250m"}, "limits": {"cpu": "500m", "memory": "64Mi"}}})
     made = resources.container_resources(limited, limited["spec"]["containers"][0], 1 << 30)
@@ -72,29 +64,6 @@ def test_cpu_and_memory_become_shares_quota_and_limit() -> None:
     assert made.memory_limit_bytes == 64 << 20
     assert made.oom_score_adj == 1000 - 1000 * (64 << 20) // (1 << 30)
     assert resources.oom_score_adj(pod(), {}, 1 << 30) == 1000
-
-
-def test_pod_cgroups_sum_containers_and_take_the_largest_init() -> None:
-    one = {"resources": {"requests": {"cpu": "100m"}, "limits": {"memory": "10Mi", "cpu": "1"}}}
-    init = {"name": "i", "image": "i", "resources": {"limits": {"memory": "50Mi", "cpu": "2"}}}
-    both = pod(one, initContainers=[init])
-    assert pod_settings(both, unified=False)["memory"]["memory.limit_in_bytes"] == str(50 << 20)
-    assert pod_settings(both, unified=True)["cpu"]["cpu.max"] == "200000 100000"
-    assert "memory.limit_in_bytes" not in pod_settings(pod(), unified=False)["memory"]
-    assert pod_path("/root", both) == "/root/burstable/podu"
-    assert pod_path("", both) == ""
-
-
-def test_v1_hierarchies_get_the_pod_and_lose_it(tmp_path: Path) -> None:
-    for controller in ("cpu", "memory"):
-        (tmp_path / controller).mkdir()
-    manager = CgroupManager("/s", tmp_path)
-    assert manager.create(pod()) == "/s/besteffort/podu"
-    assert (tmp_path / "cpu/s/besteffort/podu/cpu.shares").read_text() == "2"
-    for file in tmp_path.rglob("cpu.*"):
-        file.unlink()  # kernfs files vanish with their directory
-    manager.remove(pod())
-    assert not (tmp_path / "cpu/s/besteffort/podu").exists()
 
 
 def test_the_containers_security_context_wins() -> None:

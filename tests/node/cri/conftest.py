@@ -15,7 +15,7 @@ import pytest
 
 from sampan.api.clock import SystemClock
 from sampan.node import runtime
-from sampan.node.cgroups import CgroupManager
+from sampan.node.cgroups.manager import remove_all
 from sampan.node.simulated import SimulatedRuntime
 from sampan.testing import free
 
@@ -130,5 +130,5 @@ async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
             await client.close()
             await process.stop()
             containerd.clean(config)
-        CgroupManager(CGROUP).remove_root()
+        remove_all(CGROUP)
         await (await asyncio.create_subprocess_exec("ip", "link", "delete", bridge)).wait()

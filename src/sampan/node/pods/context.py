@@ -57,6 +57,8 @@ class NodeContext:
     services: Callable[[], Iterable[Obj]] = field(default=lambda: ())
     allocatable: Mapping[str, str] = field(default_factory=dict)
     memory_capacity_bytes: int = 0
+    #: The machine has cgroup v2.
+    unified_cgroups: bool = False
     #: What the runtime can do, as it said last.
     features: Callable[[], Features] = field(default=Features)
     #: Bounds how many pods are being started at the same time.

@@ -162,6 +162,8 @@ class ContainerInputs:
     devices: Sequence[runtime.Device] = ()
     #: Where seccomp profiles of type Localhost lie.
     seccomp_root: str = ""
+    #: The machine has cgroup v2.
+    unified_cgroups: bool = False
 
 
 def container_config(pod: Obj, container: Obj, inputs: ContainerInputs) -> runtime.ContainerConfig:
@@ -195,7 +197,9 @@ def container_config(pod: Obj, container: Obj, inputs: ContainerInputs) -> runti
         stdin=bool(container.get("stdin")),
         stdin_once=bool(container.get("stdinOnce")),
         tty=bool(container.get("tty")),
-        resources=resources.container_resources(pod, container, inputs.memory_capacity_bytes),
+        resources=resources.container_resources(
+            pod, container, inputs.memory_capacity_bytes, unified=inputs.unified_cgroups
+        ),
         stop_signal=security.stop_signal(container),
         security=security.container_security(pod, container, inputs.image, inputs.target_id, inputs.seccomp_root),
     )

@@ -1,51 +1,66 @@
-"""CPU and memory of containers and pods in the kernel's terms: shares, quotas, limits, oom_score_adj. Pure.
+"""CPU and memory of containers in the kernel's terms: shares, quotas, limits, oom_score_adj. Pure.
 
-Constants and rounding are the kubelet's (``cm/helpers_linux.go``, ``qos/policy.go``).
+Constants and rounding are the kubelet's (``cm/helpers_linux.go``, ``qos/policy.go``). Where the pod asks for resources
+as a whole (KEP-2837), a container without a limit of its own has the pod's.
 """
 
 from __future__ import annotations
 
-from sampan.api import quantity
+from sampan.api.pods import containers, origin
+from sampan.api.pods.qos import qos_class
+from sampan.api.pods.requests import Amounts, amounts, container_limits, container_requests
+from sampan.api.reading import part, parts, text
 from sampan.api.types import Obj
 from sampan.node import runtime
-from sampan.node.pods import spec
+from sampan.node.cgroups.settings import PERIOD_MICROSECONDS, quota, shares
 
-PERIOD_MICROSECONDS = 100_000
-MIN_SHARES = 2
-MAX_SHARES = 262_144
-MIN_QUOTA_MICROSECONDS = 1000
-_SYSTEM_CRITICAL = 2_000_000_000
-
-
-def shares(millicores: int) -> int:
-    return min(max(millicores * 1024 // 1000, MIN_SHARES), MAX_SHARES)
-
-
-def quota(millicores: int) -> int:
-    """Microseconds a period; 0 is no limit."""
-    return 0 if millicores == 0 else max(millicores * PERIOD_MICROSECONDS // 1000, MIN_QUOTA_MICROSECONDS)
+_KEPT, _FIRST_TO_GO = -997, 1000
 
 
 def oom_score_adj(pod: Obj, container: Obj, memory_capacity_bytes: int) -> int:
-    if (pod["spec"].get("priority") or 0) >= _SYSTEM_CRITICAL:
-        return -997
-    quality = spec.qos_class(pod)
+    """The lower the later the kernel ends it: what asked for more of the memory may use more before it is chosen."""
+    if origin.is_critical(pod) and text(part(pod, "spec"), "priorityClassName") == "system-node-critical":
+        return _KEPT
+    quality = qos_class(pod)
     if quality == "Guaranteed":
-        return -997
+        return _KEPT
     if quality == "BestEffort" or memory_capacity_bytes <= 0:
-        return 1000
-    requested = quantity.value(spec.requests_of(container).get("memory", 0))
-    score = 1000 - 1000 * requested // memory_capacity_bytes
-    return min(max(score, 3), 999)
+        return _FIRST_TO_GO
+    requested = _requested_memory(container) + _share_of_the_pods(pod)
+    if container in containers.sidecars(pod):
+        # A sidecar is not ended before the containers that it serves.
+        requested = max(requested, min(map(_requested_memory, parts(part(pod, "spec"), "containers")), default=0))
+    score = _FIRST_TO_GO - _FIRST_TO_GO * requested // memory_capacity_bytes
+    return min(max(score, _FIRST_TO_GO + _KEPT), _FIRST_TO_GO - 1)
 
 
-def container_resources(pod: Obj, container: Obj, memory_capacity_bytes: int) -> runtime.Resources:
-    requests, limits = spec.requests_of(container), spec.limits_of(container)
-    cpu_limit = quantity.millis(limits["cpu"]) if "cpu" in limits else 0
+def container_resources(
+    pod: Obj, container: Obj, memory_capacity_bytes: int, *, unified: bool = False
+) -> runtime.Resources:
+    """``unified``: the machine has cgroup v2, where a container that runs out of memory ends as a whole."""
+    requests, limits = container_requests(container), {**_of_the_pod(pod, "limits"), **container_limits(container)}
+    cpu_limit = limits.get("cpu", 0)
     return runtime.Resources(
         cpu_period=PERIOD_MICROSECONDS if cpu_limit else 0,
         cpu_quota=quota(cpu_limit),
-        cpu_shares=shares(quantity.millis(requests["cpu"]) if "cpu" in requests else 0),
-        memory_limit_bytes=quantity.value(limits["memory"]) if "memory" in limits else 0,
+        cpu_shares=shares(requests.get("cpu", cpu_limit)),
+        memory_limit_bytes=limits.get("memory", 0),
         oom_score_adj=oom_score_adj(pod, container, memory_capacity_bytes),
+        unified={"memory.oom.group": "1"} if unified else {},
     )
+
+
+def _of_the_pod(pod: Obj, kind: str) -> Amounts:
+    own = amounts(part(part(part(pod, "spec"), "resources"), kind))
+    return {name: value for name, value in own.items() if name in ("cpu", "memory")}
+
+
+def _requested_memory(container: Obj) -> int:
+    return container_requests(container).get("memory", 0)
+
+
+def _share_of_the_pods(pod: Obj) -> int:
+    """What the pod asks for beyond its containers, divided among them."""
+    whole = _of_the_pod(pod, "requests").get("memory", 0)
+    counted = [container for sort, container in containers.walk(pod) if sort != "ephemeral"]
+    return max(whole - sum(map(_requested_memory, counted)), 0) // len(counted) if whole and counted else 0

@@ -8,7 +8,6 @@ from typing import Literal
 
 import orjson
 
-from sampan.api import quantity
 from sampan.api.types import Obj
 
 Sort = Literal["init", "main", "ephemeral"]
@@ -88,55 +87,3 @@ def is_mirror(pod: Obj) -> bool:
 
 def is_host_network(pod: Obj) -> bool:
     return bool(pod["spec"].get("hostNetwork"))
-
-
-def requests_of(container: Obj) -> dict[str, str]:
-    """Requests with limits as their default."""
-    resources = container.get("resources") or {}
-    return {**(resources.get("limits") or {}), **(resources.get("requests") or {})}
-
-
-def limits_of(container: Obj) -> dict[str, str]:
-    return dict((container.get("resources") or {}).get("limits") or {})
-
-
-def qos_class(pod: Obj) -> str:
-    """Guaranteed, Burstable or BestEffort (ephemeral containers do not count)."""
-    status_class = (pod.get("status") or {}).get("qosClass")
-    if status_class:
-        return str(status_class)
-    guaranteed, any_set = True, False
-    for sort, container in all_containers(pod):
-        if sort == "ephemeral":
-            continue
-        resources = container.get("resources") or {}
-        requests, limits = requests_of(container), resources.get("limits") or {}
-        for name in ("cpu", "memory"):
-            requested = quantity.millis(requests[name]) if name in requests else 0
-            limited = quantity.millis(limits[name]) if name in limits else 0
-            any_set = any_set or requested > 0 or limited > 0
-            guaranteed = guaranteed and limited > 0 and requested == limited
-    if not any_set:
-        return "BestEffort"
-    return "Guaranteed" if guaranteed else "Burstable"
-
-
-def pod_resource(pod: Obj, name: str, *, limits: bool = False) -> int | None:
-    """Millis of a resource the whole pod may use: KEP-753 arithmetic. None: unlimited (a container sets no limit)."""
-    main, sidecars, peak = 0, 0, 0
-    for sort, container in all_containers(pod):
-        if sort == "ephemeral":
-            continue
-        values = limits_of(container) if limits else requests_of(container)
-        if limits and name not in values:
-            return None
-        amount = quantity.millis(values[name]) if name in values else 0
-        if sort == "main":
-            main += amount
-        elif is_sidecar(sort, container):
-            sidecars += amount
-            peak = max(peak, sidecars)
-        else:
-            peak = max(peak, sidecars + amount)
-    overhead = (pod["spec"].get("overhead") or {}).get(name)
-    return max(main + sidecars, peak) + (quantity.millis(overhead) if overhead else 0)

@@ -132,6 +132,7 @@ async def _configure(
         memory_capacity_bytes=context.memory_capacity_bytes,
         target_id=around.target_id,
         seccomp_root=str(context.config.seccomp_root),
+        unified_cgroups=context.unified_cgroups,
     )
     return render.container_config(pod, container, inputs)
 

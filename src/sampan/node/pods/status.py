@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from sampan.api.clock import format_time
+from sampan.api.pods.qos import qos_class
 from sampan.api.types import Obj
 from sampan.node import runtime
 from sampan.node.pods import spec
@@ -73,7 +74,7 @@ def render_status(pod: Obj, state: PodState, facts: Facts) -> Obj:
     for sort, name in _STATUS_FIELDS.items():
         if groups[sort]:
             status[name] = groups[sort]
-    status["qosClass"] = previous.get("qosClass") or spec.qos_class(pod)
+    status["qosClass"] = previous.get("qosClass") or qos_class(pod)
     return status
 
 

@@ -1,0 +1,122 @@
+"""The pod cgroups of one node: made before a sandbox, removed after it, and nothing left behind.
+
+Pod workers call ``create`` and ``remove``, the agent ``sweep`` with the pods it knows. The kernel keeps a cgroup while
+a process of it has not quite gone, so removal is tried for two seconds, and what is left then (or was left by an agent
+that was killed) goes with the next sweep. Writing to cgroups may block: it is done in threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from sampan.api.pods.qos import qos_class
+from sampan.api.types import Obj
+from sampan.node.cgroups import settings
+from sampan.node.cgroups.tree import CgroupTree
+
+log = logging.getLogger(__name__)
+
+#: How long a worker waits between tries to remove a pod's cgroup: under two seconds in all.
+RETRY_SECONDS = (0.01, 0.03, 0.1, 0.3, 0.5, 1.0)
+_PREFIX = "pod"
+_NAMED = 5
+
+
+class CgroupManager:
+    """Invariant: ``_burstable`` has the CPU requests of the Burstable pods that have a cgroup, by uid."""
+
+    def __init__(self, root: str, mount: Path = Path("/sys/fs/cgroup")) -> None:
+        self._root = root
+        self._tree = CgroupTree(mount)
+        self._burstable: dict[str, int] = {}
+        self._written: dict[settings.Tier, settings.Settings] = {}
+        #: what could not be removed when its pod ended
+        self._left: set[str] = set()
+        self._lock = asyncio.Lock()
+
+    @property
+    def unified(self) -> bool:
+        return self._tree.unified
+
+    def path(self, pod: Obj) -> str:
+        return settings.pod_path(self._root, pod)
+
+    async def create(self, pod: Obj) -> str:
+        """The pod's cgroup with its limits; returns the parent for its sandbox. Idempotent."""
+        path = self.path(pod)
+        if path:
+            async with self._lock:
+                self._left.discard(path)
+                self._count(pod)
+                await self._weigh()
+                await self._run(self._tree.make, path, settings.pod_settings(pod, unified=self.unified))
+        return path
+
+    async def remove(self, pod: Obj) -> None:
+        """After the sandbox is gone: no process of the pod has a right to live. ``sweep`` gets what stays."""
+        path = self.path(pod)
+        if not path:
+            return
+        self._burstable.pop(pod["metadata"]["uid"], None)
+        for seconds in (*RETRY_SECONDS, None):
+            if await self._run(partial(self._tree.remove, path, kill=True)):
+                break
+            if seconds is None:
+                log.warning("cgroup %s is still in use: it is removed later", path)
+                self._left.add(path)
+            else:
+                await asyncio.sleep(seconds)
+        async with self._lock:
+            await self._weigh()
+
+    async def sweep(self, pods: Collection[Obj], known_uids: Callable[[], Collection[str]]) -> None:
+        """``pods`` have their cgroups; one of a pod that ``known_uids`` does not name goes, with its processes."""
+        if not self._root:
+            return
+        async with self._lock:
+            for pod in pods:
+                self._count(pod)
+            await self._weigh()
+            present = await self._run(self._pod_paths)
+            # Asked after the look: the pod of what was seen then was known before its cgroup was made.
+            kept = {f"{_PREFIX}{uid}" for uid in known_uids()}
+            orphans = {path for path in present if path.rpartition("/")[2] not in kept} | self._left
+            self._left = {path for path in orphans if not await self._run(partial(self._tree.remove, path, kill=True))}
+        if self._left:
+            some = ", ".join(sorted(self._left)[:_NAMED])
+            log.warning("%d cgroups of pods that are gone are still in use: %s", len(self._left), some)
+
+    def _pod_paths(self) -> list[str]:
+        parents = [self._root.rstrip("/"), *(settings.tier_path(self._root, tier) for tier in settings.TIERS)]
+        return [
+            f"{parent}/{name}"
+            for parent in parents
+            for name in sorted(self._tree.children(parent))
+            if name.startswith(_PREFIX)
+        ]
+
+    def _count(self, pod: Obj) -> None:
+        if qos_class(pod) == "Burstable":
+            self._burstable[pod["metadata"]["uid"]] = settings.burstable_millicores((pod,))
+
+    async def _weigh(self) -> None:
+        """The tiers' weights follow their pods: one that asks for nothing never gets as much as those that do."""
+        millicores = sum(self._burstable.values())
+        for tier in settings.TIERS:
+            wanted = settings.tier_settings(tier, millicores, unified=self.unified)
+            if self._written.get(tier) != wanted:
+                await self._run(self._tree.make, settings.tier_path(self._root, tier), wanted)
+                self._written[tier] = wanted
+
+    async def _run(self, step: Callable[..., Any], *args: Any) -> Any:
+        return await asyncio.to_thread(step, *args)
+
+
+def remove_all(root: str, mount: Path = Path("/sys/fs/cgroup")) -> bool:
+    """Everything below the node's root and the root itself: when an instance is taken down. Kills nothing."""
+    return not root.strip("/") or CgroupTree(mount).remove(root)
