@@ -6,11 +6,15 @@ long. Processor time is nearly the same on a busy machine.
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
 
 import hypothesis
 import pytest
+
+from sampan.keeping import Keeper, Kept, Patience
 
 # Hypothesis has limits by the clock of its own, for an example and for making one.
 hypothesis.settings.register_profile(
@@ -40,3 +44,51 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section(f"unit tests that used more than {CPU_SECONDS:g} s of processor time")
         for name, used in sorted(_slow.items(), key=lambda each: -each[1]):
             terminalreporter.write_line(f"{used:5.1f} s  {name}")
+
+
+class Struck(Exception):
+    """What a test ends a component with."""
+
+
+class Faults:
+    """Ends the present life of kept components, by their full names. ``lives`` counts how often each was started."""
+
+    def __init__(self) -> None:
+        self.lives: Counter[str] = Counter()
+        self._dooms: dict[str, asyncio.Event] = {}
+
+    def strike(self, name: str) -> None:
+        self._dooms[name].set()
+
+    async def back(self, name: str, life: int = 2) -> None:
+        """Until it has been started that often."""
+        async with asyncio.timeout(30):
+            while self.lives[name] < life:  # noqa: ASYNC110 (all runs on this loop: this lets it work)
+                await asyncio.sleep(0)
+
+    async def live(self, name: str, run: Callable[[], Awaitable[object]]) -> None:
+        self.lives[name] += 1
+        doom = self._dooms[name] = asyncio.Event()
+        tasks = [asyncio.ensure_future(run()), asyncio.ensure_future(doom.wait())]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+        if doom.is_set():
+            raise Struck
+        await tasks[0]
+
+
+@pytest.fixture
+def faults(monkeypatch: pytest.MonkeyPatch) -> Faults:
+    """For code that runs under keepers: each component can be struck, and is started again at once."""
+    struck, keep = Faults(), Keeper.keep
+
+    def keep_struck(keeper: Keeper, name: str, run: Callable[[], Awaitable[object]], *, ends: bool = False) -> Kept:
+        return keep(keeper, name, lambda: struck.live(keeper._prefix + name, run), ends=ends)
+
+    monkeypatch.setattr(Keeper, "keep", keep_struck)
+    monkeypatch.setattr(Patience, "after", lambda *_: 0.0)
+    return struck

@@ -7,6 +7,7 @@ import pytest
 from sampan.api.clock import FixedClock
 from sampan.api.errors import ServiceUnavailable
 from sampan.api.resources import EVENTS
+from sampan.client.client import Client
 from sampan.client.events import EventRecorder
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -85,3 +86,20 @@ async def test_lost_event_disturbs_nobody(api, recorder):
     recorder.event(POD, "Normal", "Kept", "x")
     await recorder.flush()
     assert [event["reason"] for event in api.all(EVENTS)] == ["Kept"]
+
+
+async def test_an_event_that_cannot_be_written_for_a_bug_costs_only_itself(api, recorder, monkeypatch, caplog):
+    create, failed = Client.create, []
+
+    async def fails_once(self, *arguments, **options):
+        if not failed:
+            failed.append(1)
+            raise RuntimeError("a bug")
+        return await create(self, *arguments, **options)
+
+    monkeypatch.setattr(Client, "create", fails_once)
+    about = POD
+    recorder.event(about, "Normal", "First", "lost")
+    recorder.event(about, "Normal", "Second", "written")
+    await recorder.flush()
+    assert [event["reason"] for event in api.all(EVENTS)] == ["Second"]

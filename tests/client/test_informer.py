@@ -6,9 +6,10 @@ from contextlib import asynccontextmanager
 import pytest
 
 from sampan.api.errors import ServiceUnavailable
-from sampan.api.resources import PODS
+from sampan.api.resources import NODES, PODS
 from sampan.client.client import Client
 from sampan.client.informer import Informer, InformerFactory
+from sampan.keeping import Keeper, Patience
 
 
 def pod(name, namespace="default", **labels):
@@ -120,3 +121,93 @@ async def test_factory_memoises_and_starts_informers_asked_for_later(api, client
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+# A bad object, or a bug that it meets, costs nobody else anything
+
+
+async def test_an_object_that_an_index_cannot_read_is_told_to_handlers_and_is_in_no_bucket(api, client, caplog):
+    informer = Informer(client, PODS)
+    informer.add_index("app", lambda obj: [obj["metadata"]["labels"]["app"]])
+    seen = recorded(informer)
+    async with running(informer):
+        api.add(PODS, pod("good", app="x"))
+        api.add(PODS, pod("bad"))
+        api.change(PODS, "default", "good", lambda obj: obj["metadata"].update(labels={}))
+        api.add(PODS, pod("later", app="x"))
+        await informer.wait_for(api.revision)
+        assert [obj["metadata"]["name"] for obj in informer.by_index("app", "x")] == ["later"]
+    assert {name for _, name, _ in seen} == {"good", "bad", "later"}
+    assert "an index of pods failed on default/bad" in caplog.text
+
+
+async def test_an_object_that_the_selectors_cannot_read_is_not_selected(client, api, caplog, monkeypatch):
+    monkeypatch.setattr(
+        "sampan.client.informer.build_predicate", lambda *selectors: lambda obj: obj["metadata"]["labels"]["app"] == "x"
+    )
+    informer = Informer(client, PODS)
+    seen = recorded(informer)
+    async with running(informer):
+        api.add(PODS, pod("bad"))
+        api.add(PODS, pod("good", app="x"))
+        await informer.wait_for(api.revision)
+        if informer._view is not None:  # a remote server selects by itself
+            assert seen == [("ADDED", "good", False)]
+            assert "the selectors of informer pods.v1 failed on default/bad" in caplog.text
+
+
+async def test_what_a_waiter_asks_may_fail_for_that_waiter_alone(api, client):
+    async with running(Informer(client, PODS)) as informer:
+        failing = asyncio.ensure_future(informer.wait_until(lambda: bool(informer.list()) and 1 / 0))
+        fine = asyncio.ensure_future(informer.wait_until(lambda: bool(informer.list())))
+        await asyncio.sleep(0)
+        api.add(PODS, pod("a"))
+        await fine
+        with pytest.raises(ZeroDivisionError):
+            await failing
+
+
+def test_a_failed_informer_runs_again_alone_and_who_waits_waits_on(remote_api, virtual, monkeypatch, caplog):
+    async def scenario():
+        client = Client(remote_api)
+        factory = InformerFactory(client)
+        informer, other = factory.informer(PODS), factory.informer(NODES)
+        replace, failures = Informer.replace, []
+
+        def fails_once(self, objects, revision):
+            if self is informer and not failures:
+                failures.append(1)
+                raise RuntimeError("a bug")
+            replace(self, objects, revision)
+
+        monkeypatch.setattr(Informer, "replace", fails_once)
+        running_factory = asyncio.ensure_future(factory.run())
+        waiter = asyncio.ensure_future(informer.wait_until(lambda: bool(informer.list())))
+        await other.synced()
+        remote_api.add(PODS, pod("a"))
+        await waiter
+        assert failures == [1]
+        running_factory.cancel()
+        await asyncio.wait([running_factory])
+
+    virtual(scenario())
+
+
+async def test_the_handlers_of_a_component_go_with_it(api, client):
+    async with running(Informer(client, PODS)) as informer, Keeper(patience=Patience(first_seconds=0.0)) as keeper:
+        lives, seen, steady = [], [], asyncio.Event()
+
+        async def component():
+            life = len(lives)
+            lives.append(life)
+            informer.add_handler(lambda kind, obj, old: seen.append((life, obj["metadata"]["name"])))
+            if not life:
+                raise RuntimeError("a bug")
+            steady.set()
+            await asyncio.Event().wait()
+
+        keeper.keep("component", component)
+        await steady.wait()
+        api.add(PODS, pod("a"))
+        await informer.wait_for(api.revision)
+        assert seen == [(1, "a")]

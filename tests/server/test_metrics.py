@@ -58,7 +58,7 @@ async def test_a_scrape_shows_what_the_server_is_doing(api: Any) -> None:
     assert seen[f"apiserver_longrunning_requests{{{labels}}}"] == 1
     assert seen['apiserver_resource_objects{group="",resource="configmaps"}'] == 1
     assert seen['apiserver_current_inflight_requests{request_kind="readOnly"}'] == 0
-    assert seen['sampan_loop_running{loop="age resource versions"}'] == 1
+    assert seen['sampan_component_running{component="age resource versions"}'] == 1
     await watch.aclose()
     after = await scrape(api.server.metrics)
     assert not any("WATCH" in name and "longrunning" in name for name in after)

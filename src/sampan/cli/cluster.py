@@ -109,6 +109,9 @@ def status(name: Name = instances.DEFAULT_NAME) -> None:
         state = f"pid {process.pid}, {process.rss_bytes / 2**20:.0f} MiB" if process.pid else "not running"
         again = f", restarted {process.restarts} times (last: {process.last_exit})" if process.restarts else ""
         print(f"  {process.name:<12}{state}{again}")
+        for part in process.failed:
+            now = "runs again" if part.running else "waits to be started again"
+            print(f"    {part.name}: failed {part.failures} times (last: {part.last_fault}), {now}")
     if seen.running:
         print(f"  {'API server':<12}{'ready' if seen.api_ready else 'not ready'} at {instance.api_url}")
         print(f"  {'node':<12}{'Ready' if seen.node_ready else 'not Ready'}: {seen.node_message}")

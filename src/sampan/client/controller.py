@@ -8,6 +8,8 @@ nobody syncs a key again on a state older than what it wrote itself, so no expec
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import contextvars
 import logging
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
@@ -17,7 +19,7 @@ from sampan.api.errors import ApiError, Conflict, Forbidden, Invalid, NotFound
 from sampan.api.types import Obj
 from sampan.client import tasks
 from sampan.client.informer import ChangeType, Informer
-from sampan.client.keys import revision_of
+from sampan.client.keys import key_of, revision_of
 from sampan.client.workqueue import WorkQueue
 
 log = logging.getLogger(__name__)
@@ -34,6 +36,31 @@ K = TypeVar("K", bound=Hashable)
 
 DONE = Result()
 
+#: What one sync may take, waits for informers left out: far more than any needs. A sync that hangs costs its key its
+#: turn, never the worker.
+SYNC_SECONDS = 300.0
+
+
+class _Limit:
+    """The deadline of one sync, which stands still while something of it waits in ``observe``."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._observing = 0
+        self.timeout = asyncio.timeout(seconds)
+
+    def __enter__(self) -> None:
+        self._observing += 1
+        self.timeout.reschedule(None)
+
+    def __exit__(self, *error: object) -> None:
+        self._observing -= 1
+        if not self._observing:
+            self.timeout.reschedule(asyncio.get_running_loop().time() + self._seconds)
+
+
+_limit: contextvars.ContextVar[_Limit | None] = contextvars.ContextVar("limit of a sync", default=None)
+
 
 async def observe(informer: Informer, answer: Obj, namespace: str = "") -> None:
     """Waits until the informer has seen a write, given the server's answer to it.
@@ -42,6 +69,11 @@ async def observe(informer: Informer, answer: Obj, namespace: str = "") -> None:
     (``namespace`` is then the object's). It has no time limit on purpose: going on with an older view would create
     things twice.
     """
+    with _limit.get() or contextlib.nullcontext():
+        await _observe(informer, answer, namespace)
+
+
+async def _observe(informer: Informer, answer: Obj, namespace: str) -> None:
     if answer.get("kind") != "Status":
         await informer.wait_for(revision_of(answer))
         return
@@ -69,11 +101,13 @@ class Controller(Generic[K]):
         *,
         workers: int = 5,
         informers: Sequence[Informer] = (),
+        sync_seconds: float = SYNC_SECONDS,
     ) -> None:
         self.name = name
         self.queue: WorkQueue[K] = WorkQueue()
         self._sync = sync
         self._workers = workers
+        self._sync_seconds = sync_seconds
         self._informers = list(informers)
 
     def watch(self, informer: Informer, to_keys: Callable[[Obj], Iterable[K]]) -> None:
@@ -82,11 +116,12 @@ class Controller(Generic[K]):
             self._informers.append(informer)
 
         def changed(kind: ChangeType, obj: Obj, previous: Obj | None) -> None:
-            for key in to_keys(obj):
-                self.queue.add(key)
-            if previous is not None and previous is not obj:
-                for key in to_keys(previous):
-                    self.queue.add(key)
+            for state in (obj,) if previous is None or previous is obj else (obj, previous):
+                try:
+                    for key in to_keys(state):
+                        self.queue.add(key)
+                except Exception:  # of one state that cannot be read; the other's keys are due all the same
+                    log.exception("%s: no keys of %s", self.name, key_of(state))
 
         informer.add_handler(changed)
 
@@ -115,8 +150,11 @@ class Controller(Generic[K]):
     async def process(self, key: K) -> None:
         """One sync, and what its outcome means for the key."""
         queue = self.queue
+        limit = _Limit(self._sync_seconds)
+        token = _limit.set(limit)
         try:
-            result = await self._sync(key)
+            async with limit.timeout:
+                result = await self._sync(key)
         except (Conflict, NotFound) as error:
             # What was read is out of date: look again.
             log.debug("%s: %s: %s", self.name, key, error.message)
@@ -137,6 +175,9 @@ class Controller(Generic[K]):
                 queue.add_after(key, error.retry_after_seconds)
             else:
                 queue.add_rate_limited(key)
+        except TimeoutError:
+            log.error("%s: sync of %s gave up", self.name, key, exc_info=not limit.timeout.expired())
+            queue.add_rate_limited(key)
         except Exception:
             # Our bug: it costs this key its turn, backed off alone, and nothing else.
             log.exception("%s: sync of %s failed", self.name, key)
@@ -145,3 +186,5 @@ class Controller(Generic[K]):
             queue.forget(key)
             if result is not None and result.requeue_after_seconds is not None:
                 queue.add_after(key, max(result.requeue_after_seconds, 0.001))
+        finally:
+            _limit.reset(token)

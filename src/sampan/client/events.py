@@ -150,12 +150,12 @@ class EventRecorder:
     async def run(self) -> None:
         """Writes events until cancelled."""
         while True:
-            await self._write(await self._queue.get())
+            await self._write_apart(await self._queue.get())
 
     async def flush(self) -> None:
         """Writes what is queued now: for shutdown and tests."""
         while not self._queue.empty():
-            await self._write(self._queue.get_nowait())
+            await self._write_apart(self._queue.get_nowait())
 
     def _admit(self, reference: Obj, now: datetime) -> bool:
         key = _about(reference)
@@ -182,6 +182,13 @@ class EventRecorder:
             similar.messages.add(message)
             return message
         return message if message in similar.messages else f"(combined from similar events): {message}"
+
+    async def _write_apart(self, event: Obj) -> None:
+        """An Event may be lost; the component that it is of goes on."""
+        try:
+            await self._write(event)
+        except Exception:
+            log.exception("event %s not written", event["metadata"]["name"])
 
     async def _write(self, event: Obj) -> None:
         combined = event["message"].startswith("(combined from similar events): ")

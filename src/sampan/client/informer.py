@@ -22,6 +22,7 @@ from sampan.client.client import Client
 from sampan.client.keys import ObjectKey, key_of, revision_of
 from sampan.client.reflector import Reflector
 from sampan.client.selection import Predicate, build_predicate
+from sampan.keeping import Keeper, at_end
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,12 @@ class _Index:
         self._values: dict[ObjectKey, tuple[str, ...]] = {}
 
     def put(self, key: ObjectKey, obj: Obj) -> None:
-        values = tuple(self._function(obj))
+        """What the function raises is raised, and then the key is in no bucket."""
+        try:
+            values = tuple(self._function(obj))
+        except Exception:
+            self.drop(key)
+            raise
         if self._values.get(key, ()) == values:
             return
         self.drop(key)
@@ -80,7 +86,8 @@ class Informer:
         self._field_selector = field_selector
         self._label_selector = label_selector
         self._random: Random = random or SystemRandom()
-        self._matches: Predicate | None = build_predicate(resource, label_selector, field_selector)
+        predicate = build_predicate(resource, label_selector, field_selector)
+        self._matches: Predicate | None = None if predicate is None else self._guarded(predicate)
         self._view: CacheView | None = client.cache_view(resource)
         self._objects: dict[ObjectKey, Obj] = {}
         self._revision = 0
@@ -88,6 +95,12 @@ class Informer:
         self._indexes: dict[str, _Index] = {}
         self._synced = asyncio.Event()
         self._waiters: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
+
+    @property
+    def name(self) -> str:
+        """For logs and metrics: resource (``deployments.v1.apps``) and selectors."""
+        resource = ".".join(filter(None, (self.resource.plural, self.resource.version, self.resource.group)))
+        return " ".join(filter(None, ("informer", resource, self._field_selector, self._label_selector)))
 
     # Reading
 
@@ -150,10 +163,11 @@ class Informer:
         # In view mode the cache may hold objects before ``run``: those are indexed when they are replayed.
         if self.has_synced or self._view is None:
             for obj in self._present():
-                index.put(key_of(obj), obj)
+                self._index(index, key_of(obj), obj)
 
     def add_handler(self, handler: Handler) -> Callable[[], None]:
-        """Objects already present are replayed as ADDED. Returns the function that removes the handler."""
+        """Objects already present are replayed as ADDED. Returns the function that removes the handler; the end of the
+        kept component that added it does so too."""
         self._handlers.append(handler)
         if self.has_synced:
             for obj in list(self._present()):
@@ -163,12 +177,13 @@ class Informer:
             if handler in self._handlers:
                 self._handlers.remove(handler)
 
+        at_end(remove)
         return remove
 
     # Running
 
     async def run(self) -> None:
-        """Keeps the informer up to date until cancelled."""
+        """Keeps the informer up to date until cancelled. When it fails it can be run again: who waits, waits on."""
         try:
             if self._view is not None:
                 await self._run_view(self._view)
@@ -181,9 +196,10 @@ class Informer:
                     label_selector=self._label_selector,
                     field_selector=self._field_selector,
                 ).run()
-        finally:
+        except asyncio.CancelledError:
             for _, waiter in self._waiters:
                 waiter.cancel()
+            raise
 
     async def _run_view(self, view: CacheView) -> None:
         # Subscribing and replaying happen without an await between: no change is missed or seen twice.
@@ -272,9 +288,26 @@ class Informer:
                 if kind == "DELETED":
                     index.drop(key)
                 else:
-                    index.put(key, obj)
+                    self._index(index, key, obj)
         for handler in list(self._handlers):
             self._call(handler, kind, obj, previous)
+
+    def _guarded(self, predicate: Predicate) -> Predicate:
+        def matches(obj: Obj) -> bool:
+            try:
+                return predicate(obj)
+            except Exception:
+                log.exception("the selectors of %s failed on %s", self.name, key_of(obj))
+                return False
+
+        return matches
+
+    def _index(self, index: _Index, key: ObjectKey, obj: Obj) -> None:
+        try:
+            index.put(key, obj)
+        except Exception:
+            # Whoever looks by this index does not find the object; everybody else goes on.
+            log.exception("an index of %s failed on %s", self.resource.plural, key)
 
     def _call(self, handler: Handler, kind: ChangeType, obj: Obj, previous: Obj | None) -> None:
         try:
@@ -288,9 +321,15 @@ class Informer:
             return
         for entry in list(self._waiters):
             condition, waiter = entry
-            if not waiter.done() and condition():
+            if waiter.done():
+                continue
+            try:
+                if not condition():
+                    continue
                 waiter.set_result(None)
-                self._waiters.remove(entry)
+            except Exception as error:  # it is the waiter's own
+                waiter.set_exception(error)
+            self._waiters.remove(entry)
 
 
 class InformerFactory:
@@ -300,7 +339,7 @@ class InformerFactory:
         self.client = client
         self._random = random
         self._informers: dict[tuple[Resource, str, str], Informer] = {}
-        self._group: asyncio.TaskGroup | None = None
+        self._keeper: Keeper | None = None
 
     def informer(self, resource: Resource, *, field_selector: str = "", label_selector: str = "") -> Informer:
         """Memoised. One that is asked for while the factory runs is started at once."""
@@ -314,8 +353,8 @@ class InformerFactory:
                 label_selector=label_selector,
                 random=self._random,
             )
-            if self._group is not None:
-                self._start(self._group, informer)
+            if self._keeper is not None:
+                self._start(self._keeper, informer)
         return informer
 
     async def synced(self) -> None:
@@ -324,16 +363,16 @@ class InformerFactory:
             await informer.synced()
 
     async def run(self) -> None:
-        """Runs all informers until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            self._group = group
+        """Runs all informers until cancelled. One that fails is started again, alone."""
+        async with Keeper() as keeper:
+            self._keeper = keeper
             try:
                 for informer in list(self._informers.values()):
-                    self._start(group, informer)
+                    self._start(keeper, informer)
                 await tasks.forever()
             finally:
-                self._group = None
+                self._keeper = None
 
     @staticmethod
-    def _start(group: asyncio.TaskGroup, informer: Informer) -> None:
-        tasks.spawn_eternal(group, informer.run(), f"informer {informer.resource.plural}")
+    def _start(keeper: Keeper, informer: Informer) -> None:
+        keeper.keep(informer.name, informer.run)

@@ -29,6 +29,19 @@ def spawn(group: asyncio.TaskGroup, work: Coroutine[Any, Any, Any], name: str) -
     return group.create_task(work, name=name)
 
 
+def spawn_apart(group: asyncio.TaskGroup, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
+    """A request, a question, one object's work: it ends with the group, and its error is logged and costs the group
+    nothing."""
+    return group.create_task(_apart(work, name), name=name)
+
+
+async def _apart(work: Awaitable[Any], name: str) -> None:
+    try:
+        await work
+    except Exception:
+        log.exception("%s failed", name)
+
+
 def spawn_eternal(group: asyncio.TaskGroup, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
     """A task that must not end: its return is an error of the group."""
     return group.create_task(eternal(work, name), name=name)

@@ -99,4 +99,7 @@ async def label_control_plane(client: Client, node_name: str) -> None:
         async with client.watch(NODES, field_selector=selector) as events:
             async for event in events:
                 if event.type in ("ADDED", "MODIFIED") and key not in event.object["metadata"].get("labels", {}):
-                    await client.patch(NODES, node_name, {"metadata": {"labels": {key: ""}}})
+                    try:
+                        await client.patch(NODES, node_name, {"metadata": {"labels": {key: ""}}})
+                    except NotFound:
+                        pass  # deleted meanwhile: the next one gets it

@@ -1,5 +1,7 @@
 """The server process of an instance: API server, controllers and scheduler on one event loop.
 
+Each controller, the scheduler and the rest are components of their own: one that fails is started again, alone, and
+says so (``reporting``). Only the loss of the store ends the process.
 Started by the supervisor (``python -m sampan.cluster.control_plane``) or by ``sampan server``. Ends with SIGTERM. Each
 component has its own identity towards the API server, though it calls it without a socket.
 """
@@ -18,8 +20,10 @@ from sampan.client.client import Client
 from sampan.cluster import addons, footprint
 from sampan.cluster.arguments import instance_from_arguments, log_to_stderr
 from sampan.cluster.instance import Instance
+from sampan.cluster.reporting import Reporter
 from sampan.controllers.context import ControllersConfig
 from sampan.controllers.manager import run_controllers
+from sampan.keeping import Keeper
 from sampan.server.app import Server
 from sampan.server.config import ServerConfig
 from sampan.server.http import raise_descriptor_limit
@@ -57,40 +61,44 @@ async def serve(instance: Instance) -> None:
     async with Server(server_config(instance)) as server:
         loop.add_signal_handler(signal.SIGHUP, server.reload_certificates)
         footprint.settle_later()
-        components = asyncio.create_task(run_components(server, instance), name="components")
-        waits = [asyncio.create_task(event.wait()) for event in (stop, server.fatal)]
-        await asyncio.wait([components, *waits], return_when=asyncio.FIRST_COMPLETED)
-        await tasks.cancel_and_wait(*waits)
-        if components.done():
-            components.result()
-        await tasks.cancel_and_wait(components)
+        async with server.components.branch() as components:
+            keep_components(components, server, instance)
+            waits = [asyncio.create_task(event.wait()) for event in (stop, server.fatal)]
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            await tasks.cancel_and_wait(*waits)
         if server.fatal.is_set():
             raise SystemExit("the store can write no more; see above")
 
 
-async def run_components(server: Server, instance: Instance) -> None:
-    """Addons, controllers and scheduler, until cancelled."""
+def keep_components(keeper: Keeper, server: Server, instance: Instance) -> None:
+    """Addons, controllers and scheduler, until the keeper is closed."""
+    settings = instance.settings
     admin = Client(server.local_transport())
-    await addons.ensure(admin, instance.settings)
     clock, entropy = SystemClock(), SystemRandom()
-    # Imported late: the API server answers while NumPy is being read from disk.
-    from sampan.scheduler.scheduler import run_scheduler
+    reporter = Reporter(instance, "server", server.components, clock)
+    reporter.report_with(admin)
+    keeper.keep("heartbeat", reporter.beat)
+    keeper.keep("addons", lambda: addons.ensure(admin, settings), ends=True)
+    keeper.keep("node role", lambda: addons.label_control_plane(admin, settings.node_name))
 
     def account(name: str) -> Client:
         return Client(server.local_transport(f"system:serviceaccount:kube-system:{name}"))
 
-    config = ControllersConfig(
-        cluster_cidr=instance.settings.pod_cidr, root_ca_pem=(instance.pki / "ca.crt").read_text()
-    )
-    scheduler = Client(server.local_transport("system:kube-scheduler"))
-    async with asyncio.TaskGroup() as group:
-        tasks.spawn_eternal(group, addons.label_control_plane(admin, instance.settings.node_name), "node role")
-        tasks.spawn_eternal(
-            group,
-            run_controllers(admin, clock=clock, random=entropy, config=config, client_for=account),
-            "controllers",
+    async def controllers() -> None:
+        root_ca = await asyncio.to_thread((instance.pki / "ca.crt").read_text)
+        config = ControllersConfig(cluster_cidr=settings.pod_cidr, root_ca_pem=root_ca)
+        await run_controllers(
+            admin, clock=clock, random=entropy, config=config, client_for=account, keeper=keeper.branch()
         )
-        tasks.spawn_eternal(group, run_scheduler(scheduler, clock=clock, random=entropy), "scheduler")
+
+    async def scheduler() -> None:
+        # Imported late: the API server answers while NumPy is being read from disk.
+        from sampan.scheduler.scheduler import run_scheduler
+
+        await run_scheduler(Client(server.local_transport("system:kube-scheduler")), clock=clock, random=entropy)
+
+    keeper.keep("controllers", controllers)
+    keeper.keep("scheduler", scheduler)
 
 
 def run(instance: Instance) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from sampan.client import tasks
 from sampan.client.client import Client
 from sampan.client.informer import InformerFactory
 from sampan.cluster.instance import Instance
+from sampan.keeping import Keeper
 from sampan.network.proxy.config import ProxyConfig, bridge_is_filtered
 from sampan.network.proxy.proxy import ServiceProxy
 
@@ -27,9 +26,9 @@ def proxy_config(instance: Instance) -> ProxyConfig:
 
 
 async def run_network(client: Client, instance: Instance) -> None:
-    """Until cancelled."""
+    """Until cancelled. Each part that fails is started again, alone."""
     informers = InformerFactory(client)
-    proxy = ServiceProxy(informers, proxy_config(instance))
-    async with asyncio.TaskGroup() as group:
-        tasks.spawn_eternal(group, proxy.run(), "service-proxy")
-        tasks.spawn_eternal(group, informers.run(), "network informers")
+    async with Keeper() as keeper:
+        keeper.keep("service-proxy", lambda: ServiceProxy(informers, proxy_config(instance)).run())
+        keeper.keep("informers", informers.run)
+        await tasks.forever()

@@ -1,5 +1,8 @@
 """The node process of an instance: node agent, node API and service proxy on one event loop.
 
+Each of them is a component of its own: one that fails is started again, alone, and says so (``reporting``). The process
+holds the node's own credentials and no others.
+
 Started by the supervisor (``python -m sampan.cluster.node_process``) or by ``sampan node``. Ends with SIGTERM, leaving
 containers running for the next one to adopt; ``sampan down`` stops them afterwards.
 """
@@ -13,13 +16,15 @@ import signal
 import uvloop
 
 from sampan.api.clock import SystemClock, SystemRandom
-from sampan.client import tasks
+from sampan.api.errors import ApiError
 from sampan.client.client import Client
 from sampan.client.http import HttpTransport
-from sampan.cluster import footprint, kubeconfigs, probe
+from sampan.cluster import footprint, kubeconfigs
 from sampan.cluster.arguments import instance_from_arguments, log_to_stderr
 from sampan.cluster.instance import Instance
 from sampan.cluster.network_stack import run_network
+from sampan.cluster.reporting import Reporter
+from sampan.keeping import Keeper
 from sampan.node.api.tls import server_context
 from sampan.node.config import NodeConfig
 from sampan.node.main import run_node
@@ -55,31 +60,41 @@ async def serve(instance: Instance) -> None:
     network = Client(HttpTransport(kubeconfigs.connection(instance, "network-client"), user_agent="sampan-network"))
     tls = server_context(instance.pki / "kubelet.crt", instance.pki / "kubelet.key", instance.pki / "ca.crt")
     clock, entropy = SystemClock(), SystemRandom()
-    try:
-        # Nothing can be done before the API server answers, and retries would come later than it does.
-        while not stop.is_set() and not await asyncio.to_thread(probe.is_ready, instance):  # noqa: ASYNC110 (another process)
-            await asyncio.sleep(LOOK_SECONDS)
-        footprint.settle_later()
-        work = asyncio.create_task(
-            run_node(
-                node_config(instance),
-                kubelet,
-                tls=tls,
-                clock=clock,
-                random=entropy,
-                extra={"network": lambda agent: run_network(network, instance)},
-            ),
-            name="node",
+
+    async def node() -> None:
+        await _until_ready(kubelet)
+        await run_node(
+            node_config(instance),
+            kubelet,
+            tls=tls,
+            clock=clock,
+            random=entropy,
+            extra={"network": lambda: run_network(network, instance)},
+            keeper=keeper.branch(),
         )
-        stopping = asyncio.create_task(stop.wait(), name="stop")
-        await asyncio.wait([work, stopping], return_when=asyncio.FIRST_COMPLETED)
-        await tasks.cancel_and_wait(stopping)
-        if work.done():
-            work.result()
-        await tasks.cancel_and_wait(work)
+
+    try:
+        async with Keeper() as keeper:
+            reporter = Reporter(instance, "node", keeper, clock)
+            reporter.report_with(kubelet)
+            keeper.keep("heartbeat", reporter.beat)
+            footprint.settle_later()
+            keeper.keep("node", node)
+            await stop.wait()
     finally:
         await kubelet.close()
         await network.close()
+
+
+async def _until_ready(client: Client) -> None:
+    """Nothing can be done before the API server answers, and retries would come later than it does."""
+    while True:
+        try:
+            await client.raw("GET", "/readyz")
+        except ApiError:
+            await asyncio.sleep(LOOK_SECONDS)
+        else:
+            return
 
 
 def run(instance: Instance) -> None:

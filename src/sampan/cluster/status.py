@@ -8,18 +8,21 @@ from pathlib import Path
 
 from sampan.api.types import Obj
 from sampan.cluster import probe, supervisor, up
+from sampan.cluster.heartbeat import ComponentSeen, read_health
 from sampan.cluster.instance import Instance
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessSeen:
-    """``pid`` None: not running. ``rss_bytes`` is resident memory (proc(5), statm)."""
+    """``pid`` None: not running. ``rss_bytes`` is resident memory (proc(5), statm). ``failed``: parts of it that had to
+    be started again, since it runs."""
 
     name: str
     pid: int | None
     rss_bytes: int
     restarts: int
     last_exit: str
+    failed: tuple[ComponentSeen, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,8 @@ class Seen:
 
     @property
     def healthy(self) -> bool:
-        return self.running and self.api_ready and self.node_ready and all(process.pid for process in self.processes)
+        """Everything runs. What failed and runs again is told, and is no fault any more."""
+        return self.running and self.api_ready and self.node_ready and all(map(_is_healthy, self.processes))
 
 
 def observe(instance: Instance) -> Seen:
@@ -43,7 +47,9 @@ def observe(instance: Instance) -> Seen:
     for name, child in up.process_status(instance).items():
         pid = child["pid"] if running else None
         rss = _rss_bytes(pid) if pid else 0
-        processes.append(ProcessSeen(name, pid, rss, child["restarts"], child["lastExit"]))
+        health = read_health(instance, name) if pid else None
+        failed = health.failed if health is not None and health.pid == pid else ()
+        processes.append(ProcessSeen(name, pid, rss, child["restarts"], child["lastExit"], failed))
     api_ready = running and probe.is_ready(instance)
     node_ready, node_message = probe.node_condition(instance) if api_ready else (False, "unknown")
     pods = _pods(instance) if api_ready else []
@@ -56,6 +62,10 @@ def observe(instance: Instance) -> Seen:
         pods=len(pods),
         pods_running=sum(pod.get("status", {}).get("phase") == "Running" for pod in pods),
     )
+
+
+def _is_healthy(process: ProcessSeen) -> bool:
+    return process.pid is not None and all(component.running for component in process.failed)
 
 
 def _pods(instance: Instance) -> list[Obj]:

@@ -1,5 +1,6 @@
-"""Starts all controllers on one set of informers: the part that kube-controller-manager plays.
+"""Keeps all controllers running on one set of informers: the part that kube-controller-manager plays.
 
+Each is a component of its own: one that fails is made anew, alone, and what it had registered with the informers goes.
 Called by ``sampan.cluster`` and ``sampan.testing``. To add a controller, write its package and name it in
 ``CONTROLLERS``; jobs, stateful sets, daemon sets and cron jobs will come the same way.
 """
@@ -7,6 +8,7 @@ Called by ``sampan.cluster`` and ``sampan.testing``. To add a controller, write 
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable
 from typing import Protocol
 
@@ -30,6 +32,7 @@ from sampan.controllers.node.ipam import NodeIpamController
 from sampan.controllers.node.lifecycle import NodeLifecycleController
 from sampan.controllers.replicaset.adapters import REPLICA_SET, REPLICATION_CONTROLLER
 from sampan.controllers.replicaset.controller import ReplicaSetController
+from sampan.keeping import Keeper
 
 #: Name (as ``--controllers`` of kube-controller-manager has it) to constructor.
 CONTROLLERS: dict[str, Callable[[Context], Runnable]] = {
@@ -65,23 +68,33 @@ async def run_controllers(
     config: ControllersConfig | None = None,
     client_for: ClientFor | None = None,
     informers: InformerFactory | None = None,
+    keeper: Keeper | None = None,
     started: asyncio.Event | None = None,
 ) -> None:
     """Runs every enabled controller until cancelled.
 
-    ``client`` reads for the informers; each controller writes with ``client_for(<its name>)`` (default: ``client``).
-    ``informers`` shares a factory that the caller runs. ``started`` is set when all informers have synced.
+    ``keeper`` keeps them (default: one of this call's own); it is closed at the end. ``client`` reads for the
+    informers; each controller writes with ``client_for(<its name>)`` (default: ``client``). ``informers`` shares a
+    factory that the caller runs. ``started`` is set when all informers have synced.
     """
     config = config or ControllersConfig()
     factory = informers or InformerFactory(client, random=random)
     context = Context(factory, client_for or (lambda name: client), clock, random, config)
-    async with asyncio.TaskGroup() as group:
+    async with keeper or Keeper() as kept:
+        # Informers first: a controller that asks for another one while it is made finds the factory running.
+        if informers is None:
+            kept.keep("informers of controllers", factory.run)
         for name, build in CONTROLLERS.items():
             if name in config.disabled or (build is RootCaPublisher and not config.root_ca_pem):
                 continue
-            tasks.spawn_eternal(group, build(context).run(), name)
-        if informers is None:
-            tasks.spawn_eternal(group, factory.run(), "informers of controllers")
+            kept.keep(name, functools.partial(_run, build, context))
+        await asyncio.sleep(0)  # each has been made, and has asked for its informers
         await factory.synced()
         if started is not None:
             started.set()
+        await tasks.forever()
+
+
+async def _run(build: Callable[[Context], Runnable], context: Context) -> None:
+    """One life of a controller."""
+    await build(context).run()

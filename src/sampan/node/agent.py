@@ -21,6 +21,7 @@ from sampan.client import tasks
 from sampan.client.client import Client
 from sampan.client.events import EventRecorder
 from sampan.client.informer import ChangeType, InformerFactory
+from sampan.keeping import Keeper
 from sampan.node import runtime
 from sampan.node.admission import Refusal
 from sampan.node.config import NodeConfig
@@ -134,15 +135,16 @@ class NodeAgent:
         """
         unsubscribe = self._objects.subscribe(self._object_changed)
         try:
-            async with asyncio.TaskGroup() as group:
+            # Each loop is kept by itself: none that fails ends another, or the work on a pod.
+            async with Keeper() as keeper, asyncio.TaskGroup() as group:
                 self._group = group
-                tasks.spawn_eternal(group, self._informers.run(), "informers")
-                tasks.spawn_eternal(group, self._objects.run(), "objects")
-                tasks.spawn_eternal(group, self._volumes.run(), "volumes")
-                tasks.spawn_eternal(group, self._recorder.run(), "events")
+                keeper.keep("informers", self._informers.run)
+                keeper.keep("objects", self._objects.run)
+                keeper.keep("volumes", self._volumes.run)
+                keeper.keep("events", self._recorder.run)
                 if self.config.register_node:
                     await self._register()
-                    tasks.spawn_eternal(group, self.registration.run(), "registration")
+                    keeper.keep("registration", self.registration.run)
                 await self._informers.synced()
                 await self._adopt()
                 for pod in in_order_of_claims(self._pods.list(), self._adoptable):
@@ -150,12 +152,11 @@ class NodeAgent:
                 self._pods.add_handler(self._pod_changed)
                 self._ready = True
                 await self._sweep_cgroups()
-                tasks.spawn_eternal(group, self._follow_runtime(), "runtime-events")
-                tasks.spawn_eternal(group, self._relist_forever(), "relist")
-                tasks.spawn_eternal(
-                    group, collect_forever(self.config, self._runtime, self._images, self._host), "image-gc"
-                )
+                keeper.keep("runtime-events", self._follow_runtime)
+                keeper.keep("relist", self._relist_forever)
+                keeper.keep("image-gc", lambda: collect_forever(self.config, self._runtime, self._images, self._host))
                 started.set()
+                await tasks.forever()
         finally:
             self._group = None
             unsubscribe()
@@ -205,7 +206,7 @@ class NodeAgent:
         refusal = self._gate.judge(pod, self._claiming())
         if refusal is not None and refusal.reason == "NodeAffinity":
             self._looking.add(uid)
-            tasks.spawn(self._group, self._judge_again(pod), f"admission of pod {spec.full_name(pod)}")
+            tasks.spawn_apart(self._group, self._judge_again(pod), f"admission of pod {spec.full_name(pod)}")
         else:
             self._take(pod, None, refusal)
 
@@ -229,7 +230,7 @@ class NodeAgent:
             self._recorder.event(pod, "Warning", refusal.reason, refusal.message)
         self._workers[uid] = worker
         self._objects.register_pod(pod)
-        tasks.spawn(self._group, self._serve(uid, worker), f"pod {spec.full_name(pod)}")
+        tasks.spawn_apart(self._group, self._serve(uid, worker), f"pod {spec.full_name(pod)}")
 
     def _claiming(self) -> list[Obj]:
         """Pods that have a part of the node."""
@@ -333,7 +334,7 @@ class NodeAgent:
             uid = sandbox.labels.get(runtime.POD_UID_LABEL, sandbox.uid)
             if self._ready and uid not in self._workers and uid not in self._cleaning and self._group is not None:
                 self._cleaning.add(uid)
-                tasks.spawn(self._group, self._clean_orphan(replace(sandbox, ips=())), f"orphan {uid}")
+                tasks.spawn_apart(self._group, self._clean_orphan(replace(sandbox, ips=())), f"orphan {uid}")
 
     async def _sweep_cgroups(self) -> None:
         """What was in use when its pod ended goes, and so does what an agent that was killed left behind."""

@@ -1,21 +1,26 @@
-"""Composes a node: runtime, agent, node API, and the coroutines the cluster layer adds (proxy, DNS).
+"""Composes a node: runtime, agent, node API, and the components that the cluster layer adds (proxy).
 
-``run_node`` is what ``sampan node`` and ``sampan up`` call. It owns nothing but the composition.
+``run_node`` is what ``sampan node`` and ``sampan up`` call. It owns nothing but the composition: each part is kept
+running by itself, and one that fails leaves the others as they are.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import ssl
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
 import orjson
 
 from sampan.api.clock import Clock, Random, SystemClock, SystemRandom
+from sampan.api.types import Obj
 from sampan.client import tasks
 from sampan.client.client import Client
+from sampan.keeping import Keeper
+from sampan.keeping.metrics import render_components
 from sampan.node import runtime
 from sampan.node.agent import NodeAgent
 from sampan.node.api.auth import DelegatedAuth
@@ -24,8 +29,8 @@ from sampan.node.config import NodeConfig
 from sampan.node.cri.client import CriRuntime
 from sampan.node.logs.rotation import LogRotator, runtime_logs
 
-#: Further eternal coroutines of the node process, by name; each is given the agent.
-Extra = Mapping[str, Callable[[NodeAgent], Coroutine[Any, Any, None]]]
+#: Further components of the node process, by name.
+Extra = Mapping[str, Callable[[], Awaitable[None]]]
 
 
 async def run_node(
@@ -38,28 +43,67 @@ async def run_node(
     clock: Clock | None = None,
     random: Random | None = None,
     extra: Extra | None = None,
+    keeper: Keeper | None = None,
     started: asyncio.Event | None = None,
 ) -> None:
-    """Until cancelled. ``tls`` is the node API's server context; None: no node API (simulated nodes)."""
-    clock = clock or SystemClock()
+    """Until cancelled. ``tls`` is the node API's server context; None: no node API (simulated nodes).
+
+    ``keeper`` keeps the parts (default: one of this call's own); it is closed at the end.
+    """
+    clock, random = clock or SystemClock(), random or SystemRandom()
     source = source or CriRuntime(config.runtime_socket)
-    agent = NodeAgent(config, client, source, clock, random or SystemRandom())
+    node = _Node(config, client, source, clock, random)
     try:
-        async with asyncio.TaskGroup() as group:
+        async with keeper or Keeper() as kept:
             if tls is not None:
-                api_config = NodeApiConfig(
-                    node_name=config.node_name, port=config.node_api_port, configz=_configz(config)
+                auth = auth or _delegated(config, client)
+                kept.keep(
+                    "node-api", functools.partial(node.serve_api, auth, tls, lambda: render_components(kept.root()))
                 )
-                api = NodeApi(api_config, agent, source, auth or _delegated(config, client), tls, clock)
-                agent.on_exit = api.container_stopped
-                tasks.spawn_eternal(group, api.run(asyncio.Event()), "node-api")
             rotator = LogRotator(source.reopen_log, clock)
-            tasks.spawn_eternal(group, rotator.run(runtime_logs(source, config.log_dir)), "log-rotation")
-            tasks.spawn_eternal(group, agent.run(started or asyncio.Event()), "node-agent")
-            for name, make in (extra or {}).items():
-                tasks.spawn_eternal(group, make(agent), name)
+            kept.keep("log-rotation", lambda: rotator.run(runtime_logs(source, config.log_dir)))
+            kept.keep("node-agent", lambda: node.run_agent(started or asyncio.Event()))
+            for name, run in (extra or {}).items():
+                kept.keep(name, run)
+            await tasks.forever()
     finally:
         await source.close()
+
+
+class _Node:
+    """Introduces agent and node API to each other, whichever of them has been made anew."""
+
+    def __init__(
+        self, config: NodeConfig, client: Client, source: runtime.Runtime, clock: Clock, random: Random
+    ) -> None:
+        self._config, self._client, self._source, self._clock, self._random = config, client, source, clock, random
+        self._agent: NodeAgent | None = None
+        self._api: NodeApi | None = None
+
+    async def run_agent(self, started: asyncio.Event) -> None:
+        """One life of the agent. What runs is adopted by the next one."""
+        self._agent = NodeAgent(self._config, self._client, self._source, self._clock, self._random)
+        self._agent.on_exit = self._container_stopped
+        await self._agent.run(started)
+
+    async def serve_api(self, auth: DelegatedAuth, tls: ssl.SSLContext, components: Callable[[], str]) -> None:
+        config = NodeApiConfig(
+            node_name=self._config.node_name, port=self._config.node_api_port, configz=_configz(self._config)
+        )
+        self._api = NodeApi(config, self, self._source, auth, tls, self._clock, components=components)
+        await self._api.run(asyncio.Event())
+
+    def _container_stopped(self, container_id: str) -> None:
+        if self._api is not None:
+            self._api.container_stopped(container_id)
+
+    # For the node API (``sampan.node.api.containers.PodSource``).
+
+    def pods(self) -> list[Obj]:
+        return [] if self._agent is None else self._agent.pods()
+
+    def get_pod(self, namespace: str, name: str) -> Obj | None:
+        return None if self._agent is None else self._agent.get_pod(namespace, name)
 
 
 def _delegated(config: NodeConfig, client: Client) -> DelegatedAuth:

@@ -31,6 +31,7 @@ from sampan.client.client import Client
 from sampan.client.events import EventRecorder
 from sampan.client.informer import ChangeType, InformerFactory
 from sampan.client.timeline import Timeline
+from sampan.keeping import fault_words
 from sampan.scheduler import status
 from sampan.scheduler.cache import Cluster
 from sampan.scheduler.config import SchedulerConfig, build_profile
@@ -164,13 +165,18 @@ class Scheduler:
             self.queue.done(pod.uid)
             return False
         try:
-            decision = profile.decide(pod, self.cluster, self._random)
+            return self._decide(item, profile)
         except Exception as error:
             # A plugin's bug: it costs this pod its turn, backed off alone.
             log.exception("scheduling %s failed", pod.key)
-            self._report_error(item.pod, str(error))
+            self._report_error(item.pod, fault_words(error))
             self.queue.errored(item)
             return False
+
+    def _decide(self, item: QueuedPod, profile: Profile) -> bool:
+        """True when a binding was started. Raises what plugins raise, and then nothing is assumed."""
+        pod = item.pod
+        decision = profile.decide(pod, self.cluster, self._random)
         if not decision.node:
             self._no_node(item, profile, decision)
             return False
@@ -190,10 +196,13 @@ class Scheduler:
         for plugin in profile.plugins:
             if isinstance(plugin, ReservePlugin):
                 done.append(plugin)
-                outcome = plugin.reserve(pod, node)
+                try:
+                    outcome = plugin.reserve(pod, node)
+                except Exception:
+                    _give_back(done, pod, node)
+                    raise
                 if outcome.code is not Code.SUCCESS:
-                    for earlier in reversed(done):
-                        earlier.unreserve(pod, node)
+                    _give_back(done, pod, node)
                     return Status(outcome.code, outcome.reasons, getattr(plugin, "name", ""))
         return Status()
 
@@ -412,7 +421,12 @@ class Scheduler:
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         assert self._group is not None, "the scheduler is not running"
-        tasks.spawn(self._group, work, name)
+        tasks.spawn_apart(self._group, work, name)
+
+
+def _give_back(reserved: list[ReservePlugin], pod: PodInfo, node: str) -> None:
+    for plugin in reversed(reserved):
+        plugin.unreserve(pod, node)
 
 
 class PluginRefused(Exception):

@@ -17,6 +17,7 @@ from typing import Self
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from sampan import keeping
 from sampan.api.registry import registry
 from sampan.api.resources import (
     FLOW_SCHEMAS,
@@ -71,7 +72,6 @@ from sampan.server.rest.context import Connector, RestContext
 from sampan.server.secrettokens import SecretTokens
 from sampan.server.streaming.handlers import StreamingHandlers
 from sampan.server.streaming.tls import node_tls
-from sampan.server.supervision import Loops
 from sampan.server.surface import Surface, SurfaceReader, Surfaces
 from sampan.server.tokens import OpenIdDocuments, TokenIssuer
 from sampan.server.watching import Watching
@@ -128,8 +128,8 @@ class Server:
         self._openapi = openapi
         self._openapi_files: OpenApiFiles | None = None
         self.watching = Watching(self.config.clock)
-        #: the server's own loops; each is started again when it fails
-        self.loops = Loops()
+        #: what runs inside of this server: its own loops and, in branches, what its owner adds
+        self.components = keeping.Keeper(clock=self.config.clock)
         self._horizon = Horizon()
         self._lists = ListMemo()
         self._tls: TlsFiles | None = None
@@ -227,27 +227,29 @@ class Server:
             self.address = await http.start(config.bind_address, config.port)
             stack.push_async_callback(http.close, config.shutdown_timeout_seconds)
             stack.callback(self.watching.stop)
-            stack.push_async_callback(self.loops.close)
+            stack.push_async_callback(self.components.close)
             stack.callback(http.stop_listening)
         else:
             stack.callback(self.watching.stop)
-            stack.push_async_callback(self.loops.close)
+            stack.push_async_callback(self.components.close)
         stack.callback(self._not_ready)
         loopback = self.local_transport()
         if config.bootstrap:
             await ensure(loopback, self._bootstrap_config())
-            self.loops.keep("keep what the cluster needs", Keeper(loopback, self._bootstrap_config(), config.clock).run)
+            self.components.keep(
+                "keep what the cluster needs", Keeper(loopback, self._bootstrap_config(), config.clock).run
+            )
         for resource in (FLOW_SCHEMAS, PRIORITY_LEVELS):
             self._reader.subscribe(resource, self._on_flow_change)
         self._find_flow_headers()
-        self.loops.keep("aggregate cluster roles", AggregationController(self._reader, loopback).run)
-        self.loops.keep("age resource versions", self._age_versions)
-        self.loops.keep("give memory back", Footprint(self.store, forget=self._lists.forget_unused).run)
+        self.components.keep("aggregate cluster roles", AggregationController(self._reader, loopback).run)
+        self.components.keep("age resource versions", self._age_versions)
+        self.components.keep("give memory back", Footprint(self.store, forget=self._lists.forget_unused).run)
         secret_tokens = SecretTokens(self._issuer, self._reader, loopback, self._bootstrap_config().client_ca)
-        self.loops.keep("fill secrets with tokens", secret_tokens.run)
-        self.loops.keep("repair addresses and ports", lambda: self.allocations.run(loopback))
+        self.components.keep("fill secrets with tokens", secret_tokens.run)
+        self.components.keep("repair addresses and ports", lambda: self.allocations.run(loopback))
         if self._openapi_files is not None:
-            self.loops.keep("build OpenAPI", self._openapi_files.run)
+            self.components.keep("build OpenAPI", self._openapi_files.run)
         self.started.set()
 
     def _not_ready(self) -> None:
@@ -449,8 +451,8 @@ class _State:
         storages = self._server.surface.storages()
         return {(storage.kind.group, storage.kind.plural): storage.cache.count() for storage in storages}
 
-    def loops(self) -> Mapping[str, tuple[bool, int]]:
-        return {name: (not loop.fault, loop.failures) for name, loop in self._server.loops.kept.items()}
+    def components(self) -> Mapping[str, tuple[bool, int]]:
+        return {kept.name: (kept.state != "waiting", kept.failures) for kept in self._server.components}
 
 
 def _own_address(bound: str) -> str:

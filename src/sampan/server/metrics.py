@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.utils import floatToGoString
 
+from sampan.keeping.metrics import FAILURES, RUNNING
 from sampan.server.request import Request, RequestInfo, Response
 from sampan.server.threads import aside
 
@@ -130,8 +131,8 @@ class State(Protocol):
         """Stored objects by group and resource."""
         ...
 
-    def loops(self) -> Mapping[str, tuple[bool, int]]:
-        """The server's own loops: whether each runs, and how often it failed."""
+    def components(self) -> Mapping[str, tuple[bool, int]]:
+        """What is kept running in this process: whether each runs, and how often it failed."""
         ...
 
 
@@ -154,17 +155,17 @@ def _copy(state: State) -> Build:
     longrunning = dict(state.longrunning())
     refused = {(code,): count for code, count in state.refused().items()}
     objects = dict(state.objects())
-    loops = dict(state.loops())
+    components = dict(state.components())
 
     def build() -> Iterable[Metric]:
         yield _gauge("apiserver_current_inflight_requests", "Requests being served", ("request_kind",), inflight)
         yield _gauge("apiserver_longrunning_requests", "Watches and streams being served", _REQUEST, longrunning)
         yield _counter("apiserver_request_terminations", "Requests refused in self-defence", ("code",), refused)
         yield _gauge("apiserver_resource_objects", "Stored objects", ("group", "resource"), objects)
-        running = {(name,): int(runs) for name, (runs, _) in loops.items()}
-        yield _gauge("sampan_loop_running", "Whether a loop of the server runs", ("loop",), running)
-        failures = {(name,): failed for name, (_, failed) in loops.items()}
-        yield _counter("sampan_loop_failures", "How often a loop had to be started again", ("loop",), failures)
+        running = {(name,): int(runs) for name, (runs, _) in components.items()}
+        yield _gauge(*RUNNING, ("component",), running)
+        failures = {(name,): failed for name, (_, failed) in components.items()}
+        yield _counter(*FAILURES, ("component",), failures)
 
     return build
 

@@ -15,6 +15,7 @@ from sampan.api.clock import FixedClock
 from sampan.server.app import Server
 from sampan.server.config import ServerConfig
 from sampan.server.horizon import Horizon
+from sampan.server.request import Request
 from sampan.server.write import Write
 from sampan.store.memory import MemoryStore
 
@@ -343,7 +344,7 @@ async def test_a_long_yaml_list_is_the_same_list(api: Any) -> None:
     assert len(table.obj["rows"]) == 60
 
 
-# The server's own loops
+# The server's own components
 
 
 @pytest.fixture
@@ -354,49 +355,21 @@ async def server() -> AsyncIterator[Server]:
         yield made
 
 
-async def test_a_loop_that_fails_is_started_again_and_ends_nothing(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("sampan.server.supervision.FIRST_WAIT_SECONDS", 0.001)
-    again = asyncio.Event()
-    runs = 0
-
+async def test_a_component_that_fails_ends_nothing_else_and_shows_in_the_metrics(server: Server) -> None:
     async def failing() -> None:
-        nonlocal runs
-        runs += 1
-        if runs == 1:
-            raise RuntimeError("a 503 from somewhere")
-        if runs == 2:
-            return
-        again.set()
-        await asyncio.Event().wait()
+        raise RuntimeError("a 503 from somewhere")
 
-    server.loops.keep("test", failing)
-    await again.wait()
-    loop = server.loops.kept["test"]
-    assert (loop.failures, loop.fault, runs) == (2, "", 3)
+    failed = asyncio.Event()
+    server.components.listen(lambda kept: failed.set())
+    server.components.keep("test", failing)
+    await asyncio.wait_for(failed.wait(), 20)
     assert not server.fatal.is_set()
-
-
-async def test_a_loop_whose_neighbour_was_cancelled_is_started_again(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("sampan.server.supervision.FIRST_WAIT_SECONDS", 0.001)
-    again, runs = asyncio.Event(), 0
-
-    async def waits_for_somebody() -> None:
-        nonlocal runs
-        runs += 1
-        if runs > 1:
-            again.set()
-            await asyncio.Event().wait()
-        other = asyncio.get_running_loop().create_future()
-        other.cancel()
-        await other
-
-    server.loops.keep("test", waits_for_somebody)
-    await asyncio.wait_for(again.wait(), 20)
-    assert server.loops.kept["test"].failures == 1
+    response = await server.metrics.handle(Request("GET", "/metrics", {}, {}))
+    assert response is not None and isinstance(response.body, bytes)
+    lines = response.body.decode().splitlines()
+    assert 'sampan_component_running{component="test"} 0.0' in lines
+    assert 'sampan_component_failures_total{component="test"} 1.0' in lines
+    assert 'sampan_component_running{component="age resource versions"} 1.0' in lines
 
 
 async def test_a_server_that_cannot_start_lets_go_of_what_it_had() -> None:

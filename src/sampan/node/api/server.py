@@ -75,7 +75,9 @@ class NodeApi:
         clock: Clock,
         *,
         machine: Callable[[], MachineUsage] = read_machine,
+        components: Callable[[], str] = str,
     ) -> None:
+        """``components`` gives further lines for ``/metrics``: of the process's kept components."""
         self.port = config.port
         self._config = config
         self._pods = pods
@@ -84,6 +86,7 @@ class NodeApi:
         self._tls = tls
         self._clock = clock
         self._machine = machine
+        self._components = components
         self._watches = DirectoryWatches()
         self._endings: dict[str, list[Ending]] = {}
         self._sampler = stats.Sampler()
@@ -205,7 +208,7 @@ class NodeApi:
     async def _metrics(self, request: web.Request) -> web.StreamResponse:
         import prometheus_client  # late: few clusters are scraped, and it brings an HTTP server with it
 
-        return _text(prometheus_client.generate_latest().decode())
+        return _text(prometheus_client.generate_latest().decode() + self._components())
 
     async def _resource_metrics(self, request: web.Request) -> web.StreamResponse:
         return _text(stats.render_resource_metrics(await self._sample()))
