@@ -5,7 +5,6 @@ Called by the pod worker. Environment and volume mounts come in ready-made (``sa
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -228,11 +227,3 @@ def render_hosts(pod: Obj, ips: Sequence[str], config: NodeConfig, host_file: st
         lines += ["", "# Entries added by HostAliases."]
         lines += ["\t".join([alias["ip"], *(alias.get("hostnames") or ())]) for alias in aliases]
     return "\n".join(lines) + "\n"
-
-
-def url_host(address: str) -> str:
-    """An address as it stands in a URL or a host:port pair."""
-    try:
-        return f"[{address}]" if ipaddress.ip_address(address).version == 6 else address
-    except ValueError:
-        return address

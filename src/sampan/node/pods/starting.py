@@ -163,4 +163,4 @@ def termination_file(context: NodeContext, pod: Obj, name: str, attempt: int) ->
 
 async def run_hook(context: NodeContext, handler: Obj, target: Target, timeout_seconds: float | None = None) -> Outcome:
     """A postStart or preStop handler."""
-    return await check(handler, target, context.runtime, timeout_seconds or _HOOK_TIMEOUT_SECONDS)
+    return await check(handler, target, context.runtime, timeout_seconds or _HOOK_TIMEOUT_SECONDS, "lifecycle")

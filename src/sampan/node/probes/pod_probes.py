@@ -106,6 +106,9 @@ class PodProbes:
                 verb = "failed" if outcome.result == "failure" else "errored and resulted in unknown state"
                 text = f"{kind.capitalize()} probe {verb}: {outcome.output}"
                 self._report(target.container, "Warning", "Unhealthy", text)
+            if outcome.warning:
+                text = f"{kind.capitalize()} probe warning: {outcome.output}"
+                self._report(target.container, "Warning", "ProbeWarning", text)
             if outcome.result != "unknown" and not early:
                 run = run + 1 if outcome.result == last else 1
                 last = outcome.result
