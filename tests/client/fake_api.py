@@ -15,7 +15,7 @@ from sampan.api import errors, fields, labels
 from sampan.api.kind import Kind
 from sampan.api.registry import registry
 from sampan.api.resources import Resource
-from sampan.api.transport import Call, WatchEvent
+from sampan.api.transport import Call, Part, WatchEvent
 
 
 def parse(path: str) -> tuple[str, str, str, str, str]:
@@ -38,17 +38,36 @@ class View:
     def get(self, namespace: str, name: str) -> dict[str, Any] | None:
         return self.api.tables.get(self.address, {}).get((namespace, name))
 
-    def objects(self) -> list[dict[str, Any]]:
+    def objects(self, part: Part | None = None) -> list[dict[str, Any]]:
         table = self.api.tables.get(self.address, {})
-        return [table[key] for key in sorted(table)]
+        return [table[key] for key in sorted(table) if part is None or self.is_in(part, table[key])]
+
+    def is_in(self, part: Part, obj: dict[str, Any] | None) -> bool:
+        if obj is None:
+            return False
+        meta = obj["metadata"]
+        kind = self.api._kind(self.address)
+        values = kind.selectable_fields(obj) if kind is not None else {}
+        return (
+            (not part.namespace or meta.get("namespace", "") == part.namespace)
+            and (not part.name or meta["name"] == part.name)
+            and (not part.field or values.get(part.field, "") == part.value)
+        )
 
     def revision(self) -> int:
         return self.api.revision
 
-    def subscribe(self, callback: Callable[..., None]) -> Callable[[], None]:
+    def subscribe(self, callback: Callable[..., None], part: Part | None = None) -> Callable[[], None]:
+        def listener(kind: str, obj: dict[str, Any], previous: dict[str, Any] | None, revision: int) -> None:
+            if part is None or self.is_in(part, obj) or self.is_in(part, previous):
+                callback(kind, obj, previous, revision)
+
         listeners = self.api.listeners.setdefault(self.address, [])
-        listeners.append(callback)
-        return lambda: listeners.remove(callback)
+        listeners.append(listener)
+        return lambda: listeners.remove(listener)
+
+    def keep(self) -> Callable[[], None]:
+        return lambda: None
 
 
 class FakeApi:

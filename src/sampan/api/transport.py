@@ -39,6 +39,18 @@ class WatchEvent:
     object: Obj
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Which objects of a resource concern somebody, as far as it can be looked up. "" is any.
+
+    A cluster-scoped object has no namespace; ``field`` is a selectable one (``spec.nodeName``)."""
+
+    namespace: str = ""
+    name: str = ""
+    field: str = ""
+    value: str = ""
+
+
 class CacheView(Protocol):
     """The server's own watch cache of one resource, seen from a component in the same process.
 
@@ -50,16 +62,22 @@ class CacheView(Protocol):
         """``namespace`` is "" for cluster-scoped resources."""
         ...
 
-    def objects(self) -> Iterable[Obj]:
-        """All present objects, in key order."""
+    def objects(self, part: Part | None = None) -> Iterable[Obj]:
+        """All present objects, or those of a part, in key order."""
         ...
 
     def revision(self) -> int:
         """Everything up to this store revision has been delivered to subscribers."""
         ...
 
-    def subscribe(self, callback: ChangeCallback) -> Callable[[], None]:
-        """Calls back for each later change; returns the unsubscriber."""
+    def subscribe(self, callback: ChangeCallback, part: Part | None = None) -> Callable[[], None]:
+        """Calls back for each later change; returns the unsubscriber.
+
+        With ``part``: of objects that are, or were before the change, in it. What happens elsewhere costs nothing."""
+        ...
+
+    def keep(self) -> Callable[[], None]:
+        """The objects stay decoded, for somebody will ask for them again and again; returns what ends it."""
         ...
 
 

@@ -15,13 +15,13 @@ from typing import Literal
 
 from sampan.api.clock import Random, SystemRandom
 from sampan.api.resources import Resource
-from sampan.api.transport import CacheView, EventType
+from sampan.api.transport import CacheView, EventType, Part
 from sampan.api.types import Obj
 from sampan.client import tasks
 from sampan.client.client import Client
 from sampan.client.keys import ObjectKey, key_of, revision_of
 from sampan.client.reflector import Reflector
-from sampan.client.selection import Predicate, build_predicate
+from sampan.client.selection import Predicate, build_predicate, plan_part
 from sampan.keeping import Keeper, at_end
 
 log = logging.getLogger(__name__)
@@ -88,11 +88,16 @@ class Informer:
         self._random: Random = random or SystemRandom()
         predicate = build_predicate(resource, label_selector, field_selector)
         self._matches: Predicate | None = None if predicate is None else self._guarded(predicate)
+        self._part: Part | None = plan_part(field_selector)
         self._view: CacheView | None = client.cache_view(resource)
+        #: what ends following the view, once it is followed
+        self._unsubscribe: Callable[[], None] | None = None
+        #: with a selector, or without a view: the objects, which are the server's own in the former case
         self._objects: dict[ObjectKey, Obj] = {}
         self._revision = 0
         self._handlers: list[Handler] = []
         self._indexes: dict[str, _Index] = {}
+        self._running = False
         self._synced = asyncio.Event()
         self._waiters: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
 
@@ -106,7 +111,7 @@ class Informer:
 
     def get(self, namespace: str, name: str) -> Obj | None:
         """``namespace`` is "" for cluster-scoped resources."""
-        if self._view is None:
+        if self._view is None or (self._matches is not None and self.has_synced):
             return self._objects.get(ObjectKey(namespace, name))
         obj = self._view.get(namespace, name)
         return obj if obj is not None and (self._matches is None or self._matches(obj)) else None
@@ -144,12 +149,16 @@ class Informer:
         """Returns once ``condition()``, looked at after each change, holds."""
         if self.has_synced and condition():
             return
+        # Somebody else's change may be what makes the condition true: the view's revision moves with it.
+        stop = None if self._view is None else self._view.subscribe(lambda *change: self._wake())
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         entry = (condition, waiter)
         self._waiters.append(entry)
         try:
             await waiter
         finally:
+            if stop is not None:
+                stop()
             if entry in self._waiters:
                 self._waiters.remove(entry)
 
@@ -160,6 +169,7 @@ class Informer:
         if name in self._indexes:
             return
         index = self._indexes[name] = _Index(function)
+        self._follow()
         # In view mode the cache may hold objects before ``run``: those are indexed when they are replayed.
         if self.has_synced or self._view is None:
             for obj in self._present():
@@ -169,6 +179,7 @@ class Informer:
         """Objects already present are replayed as ADDED. Returns the function that removes the handler; the end of the
         kept component that added it does so too."""
         self._handlers.append(handler)
+        self._follow()
         if self.has_synced:
             for obj in list(self._present()):
                 self._call(handler, "ADDED", obj, None)
@@ -202,31 +213,46 @@ class Informer:
             raise
 
     async def _run_view(self, view: CacheView) -> None:
+        release = view.keep()
         # Subscribing and replaying happen without an await between: no change is missed or seen twice.
-        unsubscribe = view.subscribe(self._view_changed)
+        self._running = True
+        self._follow()
         try:
-            for obj in view.objects():
-                if self._matches is None or self._matches(obj):
+            if self._matches is None:
+                for obj in view.objects():
                     self._emit("ADDED", obj, None)
-            self.mark_synced(view.revision())
+                self.mark_synced(view.revision())
+            else:
+                # When it is run again, what has changed meanwhile is told.
+                self.replace(filter(self._matches, view.objects(self._part)), view.revision())
             await tasks.forever()
         finally:
-            unsubscribe()
+            self._running = False
+            if self._unsubscribe is not None:
+                self._unsubscribe()
+                self._unsubscribe = None
+            release()
+
+    def _follow(self) -> None:
+        """Subscribes to the view as soon as somebody wants to hear of changes: who only reads it costs none of them."""
+        wanted = self._handlers or self._indexes or self._matches is not None
+        if self._running and self._view is not None and self._unsubscribe is None and wanted:
+            self._unsubscribe = self._view.subscribe(self._view_changed, self._part)
 
     def _view_changed(self, kind: EventType, obj: Obj, previous: Obj | None, revision: int) -> None:
         matches = self._matches
         if matches is None:
             if kind != "BOOKMARK" and kind != "ERROR":
                 self._emit(kind, obj, None if kind == "ADDED" else previous)
-        elif kind == "DELETED":
-            if matches(obj):
-                self._emit("DELETED", obj, previous)
         else:
-            now, before = matches(obj), previous is not None and matches(previous)
-            if now:
-                self._emit("MODIFIED" if before else "ADDED", obj, previous if before else None)
-            elif before:
-                self._emit("DELETED", obj, previous)
+            key = key_of(obj)
+            before = self._objects.get(key)
+            if kind != "DELETED" and matches(obj):
+                self._objects[key] = obj
+                self._emit("ADDED" if before is None else "MODIFIED", obj, before)
+            elif before is not None:
+                del self._objects[key]
+                self._emit("DELETED", obj, before)
         self.advance(revision)
 
     # The reflector's side (``sampan.client.reflector.Sink``)
@@ -275,11 +301,10 @@ class Informer:
     # Inside
 
     def _present(self) -> Iterable[Obj]:
-        if self._view is None:
+        if self._view is None or (self._matches is not None and self.has_synced):
             return self._objects.values()
-        if self._matches is None:
-            return self._view.objects()
-        return filter(self._matches, self._view.objects())
+        present = self._view.objects(self._part)
+        return present if self._matches is None else filter(self._matches, present)
 
     def _emit(self, kind: ChangeType, obj: Obj, previous: Obj | None) -> None:
         if self._indexes:

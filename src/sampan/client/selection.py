@@ -1,6 +1,7 @@
-"""Label and field selectors as one predicate, for informers that read the server's cache directly.
+"""Label and field selectors for informers that read the server's cache directly: a part to ask for, and a predicate.
 
-A remote server applies selectors itself; in-process the informer has to. Pure.
+A remote server applies selectors itself; in-process the cache is asked for what can be looked up (a name, one value of
+a field), and the predicate decides on that. Pure.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sampan.api.resources import Resource
+from sampan.api.transport import Part
 from sampan.api.types import Obj
 
 Predicate = Callable[[Obj], bool]
@@ -36,3 +38,17 @@ def build_predicate(resource: Resource, label_selector: str, field_selector: str
         return by_fields.matches(values)
 
     return matches
+
+
+def plan_part(field_selector: str) -> Part | None:
+    """The part of a resource outside of which nothing matches; None: it is all of it. Raises ValueError."""
+    if not field_selector:
+        return None
+    from sampan.api import fields
+
+    parsed = fields.parse(field_selector)
+    name, namespace = parsed.exact("metadata.name") or "", parsed.exact("metadata.namespace") or ""
+    for requirement in parsed.requirements:
+        if requirement.equal and not requirement.field.startswith("metadata."):
+            return Part(namespace, name, requirement.field, requirement.value)
+    return Part(namespace, name) if name or namespace else None

@@ -17,9 +17,10 @@ from sampan.api.kind import Kind
 from sampan.api.registry import Registry, schema_name
 from sampan.api.resources import Resource
 from sampan.api.schema import Node
-from sampan.api.transport import ChangeCallback
+from sampan.api.transport import ChangeCallback, Part
 from sampan.api.types import Obj
 from sampan.server.storage import Converter, ResourceStorage, View
+from sampan.store.cache import CachedEntry
 from sampan.store.protocol import Store
 from sampan.store.ring import RingBudget
 
@@ -202,14 +203,41 @@ class StoredCacheView:
         entry = self._storage.cache.get(self._storage.key(namespace, name))
         return entry.object() if entry is not None and not entry.damaged else None
 
-    def objects(self) -> Iterable[Obj]:
-        return [entry.object() for entry in self._storage.cache.entries() if not entry.damaged]
+    def objects(self, part: Part | None = None) -> Iterable[Obj]:
+        return [entry.object() for entry in self._entries(part or Part()) if not entry.damaged]
+
+    def _entries(self, part: Part) -> Iterable[CachedEntry]:
+        cache, storage = self._storage.cache, self._storage
+        if (key := self._key(part)) is not None:
+            entry = cache.get(key)
+            found: Iterable[CachedEntry] = () if entry is None else (entry,)
+        else:
+            found = cache.entries(storage.key_prefix(part.namespace))
+            if part.name:
+                found = [entry for entry in found if entry.fields.get("metadata.name") == part.name]
+        if part.field:
+            found = [entry for entry in found if entry.fields.get(part.field, "") == part.value]
+        return found
+
+    def _key(self, part: Part) -> str | None:
+        """The one key that the part can hold."""
+        pinned = part.name and (part.namespace or not self._storage.kind.namespaced)
+        return self._storage.key(part.namespace, part.name) if pinned else None
 
     def revision(self) -> int:
         return self._storage.cache.revision
 
-    def subscribe(self, callback: ChangeCallback) -> Callable[[], None]:
-        return self._storage.cache.subscribe(callback)
+    def subscribe(self, callback: ChangeCallback, part: Part | None = None) -> Callable[[], None]:
+        cache = self._storage.cache
+        if part is None:
+            return cache.subscribe(callback)
+        only = (part.field, part.value) if part.field else None
+        if part.name and only is None:
+            only = "metadata.name", part.name
+        return cache.subscribe_part(callback, self._storage.key_prefix(part.namespace), self._key(part), only)
+
+    def keep(self) -> Callable[[], None]:
+        return self._storage.cache.keep()
 
 
 class SurfaceReader:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Hashable, Sequence
-from typing import Literal, TypeAlias
 
 from sampan.api.types import Obj
 from sampan.store.cachewatch import (
@@ -34,6 +33,7 @@ from sampan.store.interests import Interests
 from sampan.store.protocol import Change, Compacted, Entry, FutureRevision, Store
 from sampan.store.ring import EventRing, RingBudget
 from sampan.store.sortedmap import Ended, SortedMap
+from sampan.store.subscribers import PartSubscriber, Subscriber, readable, tell
 
 __all__ = [
     "CacheEvent",
@@ -59,9 +59,6 @@ WATCH_BYTES = 8 * 1024 * 1024
 _START_STEP = 250
 #: directories whose last change is remembered one by one
 _VERSIONS = 4096
-
-#: ``(type, object, previous object, revision)``; a DELETED's object is the last state at the deletion's revision.
-Subscriber: TypeAlias = Callable[[Literal["ADDED", "MODIFIED", "DELETED"], Obj, Obj | None, int], None]
 
 
 class WatchCache:
@@ -350,6 +347,31 @@ class WatchCache:
 
         return unsubscribe
 
+    def subscribe_part(
+        self, callback: Subscriber, prefix: str, key: str | None, only: Only | None
+    ) -> Callable[[], None]:
+        """As ``subscribe`` for one key, or for what is under ``prefix`` and has (``only``) one value of a field, now or
+        before the change. A change of anything else costs the subscriber nothing."""
+        remove = self._interests.add(PartSubscriber(callback), self._directory(prefix), key, only)
+        release = self.keep()
+
+        def unsubscribe() -> None:
+            remove()
+            release()
+
+        return unsubscribe
+
+    def keep(self) -> Callable[[], None]:
+        """The objects of all entries stay decoded until the result is called."""
+        self._keep(1)
+        kept = [self]
+
+        def release() -> None:
+            if kept:
+                kept.pop()._keep(-1)
+
+        return release
+
     def _keep(self, more: int) -> None:
         self._keepers += more
         if self._keepers:
@@ -408,8 +430,7 @@ class WatchCache:
             end = key.find("/", end) + 1
 
     def _notify(self, event: CacheEvent, note: object | None) -> None:
-        before = event.previous if event.previous is not None and not event.previous.damaged else None
-        after = event.entry if event.type != "DELETED" and not event.entry.damaged else None
+        before, after = readable(event)
         if after is not None:
             kind: ChangeType = "MODIFIED" if before is not None else "ADDED"
             shown: Obj = note if isinstance(note, dict) and not self._subscribers else after.object()
@@ -420,15 +441,9 @@ class WatchCache:
             return
         previous = before.object() if before is not None and self._subscribers else None
         for callback in self._subscribers:
-            self._tell(callback, kind, shown, previous, event.revision)
+            tell(callback, kind, shown, previous, event)
         for callback in self._listeners:
-            self._tell(callback, kind, shown, None, event.revision)
-
-    def _tell(self, callback: Subscriber, kind: ChangeType, shown: Obj, previous: Obj | None, revision: int) -> None:
-        try:
-            callback(kind, shown, previous, revision)
-        except Exception:  # one subscriber's fault must not cost the others the change
-            log.exception("subscriber of %s failed at revision %d", self.prefix, revision)
+            tell(callback, kind, shown, None, event)
 
 
 def _event(revision: int, entry: CachedEntry | None, previous: CachedEntry | None) -> CacheEvent:

@@ -1,6 +1,7 @@
 """The API server alone, in this process and without a socket: for tests of components, and for what-if.
 
-It is the real one, with authorization, admission and validation, over a store in memory.
+It is the real one, with authorization, admission and validation, over a store in memory. No controller runs: so nobody
+makes ServiceAccounts, and pods are admitted without one.
 """
 
 from __future__ import annotations
@@ -39,6 +40,12 @@ async def api_server(
     *, clock: Clock | None = None, random: Random | None = None, store: Store | None = None
 ) -> AsyncIterator[Api]:
     """Inside, it answers and has what every cluster starts with."""
-    config = ServerConfig(listen=False, openapi=False, clock=clock or SystemClock(), random=random or SystemRandom())
+    config = ServerConfig(
+        listen=False,
+        openapi=False,
+        disable_admission_plugins=("ServiceAccount",),
+        clock=clock or SystemClock(),
+        random=random or SystemRandom(),
+    )
     async with Server(config, store=store) as server:
         yield Api(server)

@@ -14,8 +14,7 @@ from collections.abc import Callable
 from sampan.api import resources
 from sampan.api.clock import Random
 from sampan.api.errors import ApiError
-from sampan.api.resources import Resource
-from sampan.api.transport import EventType
+from sampan.api.transport import ChangeCallback, Part
 from sampan.api.types import Obj
 from sampan.client.client import Client
 from sampan.node.env.sources import ObjectRef, pod_references
@@ -36,7 +35,8 @@ class ClientObjects:
         self._client = client
         self._random = random
         self._by_pod: dict[str, frozenset[ObjectRef]] = {}
-        self._watches: dict[ObjectRef, asyncio.Task[None]] = {}
+        #: what ends the watch of an object
+        self._watches: dict[ObjectRef, Callable[[], object]] = {}
         self._cache: dict[ObjectRef, Obj] = {}
         self._subscribers: list[Changed] = []
         self._group: asyncio.TaskGroup | None = None
@@ -57,11 +57,6 @@ class ClientObjects:
 
     async def run(self) -> None:
         """Keeps the watches; returns only when cancelled."""
-        unsubscribers = [
-            view.subscribe(self._from_view(resource))
-            for resource in (resources.CONFIG_MAPS, resources.SECRETS)
-            if (view := self._client.cache_view(resource)) is not None
-        ]
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
@@ -69,10 +64,10 @@ class ClientObjects:
                 await asyncio.Event().wait()
         finally:
             self._group = None
+            for end in self._watches.values():
+                end()
             self._watches.clear()
             self._cache.clear()
-            for unsubscribe in unsubscribers:
-                unsubscribe()
 
     async def get_config_map(self, namespace: str, name: str) -> Obj:
         return await self._get(ObjectRef(resources.CONFIG_MAPS, namespace, name))
@@ -100,12 +95,15 @@ class ClientObjects:
             return
         wanted = frozenset[ObjectRef]().union(*self._by_pod.values())
         for ref in [ref for ref in self._watches if ref not in wanted]:
-            self._watches.pop(ref).cancel()
+            self._watches.pop(ref)()
             self._cache.pop(ref, None)
         for ref in wanted - self._watches.keys():
-            if self._client.cache_view(ref.resource) is None:
+            view = self._client.cache_view(ref.resource)
+            if view is not None:
+                self._watches[ref] = view.subscribe(self._from_view(ref), Part(ref.namespace, ref.name))
+            else:
                 name = f"watch {ref.resource.plural} {ref.namespace}/{ref.name}"
-                self._watches[ref] = self._group.create_task(self._follow(ref), name=name)
+                self._watches[ref] = self._group.create_task(self._follow(ref), name=name).cancel
 
     async def _follow(self, ref: ObjectRef) -> None:
         failures = 0
@@ -150,13 +148,8 @@ class ClientObjects:
         if previous is None or previous["metadata"].get("resourceVersion") != obj["metadata"].get("resourceVersion"):
             self._notify(ref)
 
-    def _from_view(self, resource: Resource) -> Callable[[EventType, Obj, Obj | None, int], None]:
-        def changed(kind: EventType, obj: Obj, previous: Obj | None, revision: int) -> None:
-            ref = ObjectRef(resource, obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
-            if any(ref in references for references in self._by_pod.values()):
-                self._notify(ref)
-
-        return changed
+    def _from_view(self, ref: ObjectRef) -> ChangeCallback:
+        return lambda kind, obj, previous, revision: self._notify(ref)
 
     def _notify(self, ref: ObjectRef) -> None:
         for callback in list(self._subscribers):
