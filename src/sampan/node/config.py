@@ -20,7 +20,7 @@ class NodeConfig:
     runtime_socket: str = "/run/sampan/default/containerd.sock"
     node_api_port: int = 10250
     #: Parent of all pod cgroups ("" leaves cgroups to the runtime).
-    cgroup_root: str = "/sampan-default"
+    cgroup_root: str = ""
     cgroup_mount: Path = Path("/sys/fs/cgroup")
     cluster_dns: tuple[str, ...] = ("10.96.0.10",)
     cluster_domain: str = "cluster.local"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from sampan.api.errors import AlreadyExists, NotFound
 from sampan.api.resources import CONFIG_MAPS, EVENTS, PODS, SERVICE_ACCOUNTS
 from sampan.client.client import Client
 from sampan.node.agent import NodeAgent
+from sampan.node.cgroups.manager import remove_all
 from sampan.node.config import NodeConfig
 from sampan.server.app import Server
 from sampan.server.config import ServerConfig
@@ -31,7 +34,7 @@ class Cluster:
         self.bench, self.admin, self.node = bench, admin, node
         self.config = NodeConfig(
             node_name="n1", addresses=("192.0.2.1",), root_dir=bench.base / "node", log_dir=bench.base / "podlogs",
-            cgroup_root="/sampan-contract",
+            cgroup_root=f"/sampan-agent-{os.getpid()}",
             relist_seconds=3600,  # what happens here is known by the runtime's events
         )  # fmt: skip
         self.agent: NodeAgent
@@ -94,6 +97,11 @@ async def cluster(bench: Any) -> AsyncIterator[Cluster]:
         await made.start()
         yield made
         await made.stop()
+        async with asyncio.timeout(60):
+            while not remove_all(made.config.cgroup_root):
+                for sandbox in await bench.runtime.list_sandboxes():
+                    await bench.runtime.remove_sandbox(sandbox.id)
+                await asyncio.sleep(0.02)
 
 
 def phase(wanted: str) -> Callable[[Any], bool]:
@@ -234,3 +242,113 @@ async def test_a_restarted_containerd_is_followed_again(cluster: Cluster) -> Non
     assert pod["status"]["containerStatuses"][0]["containerID"] == before
     await cluster.bench.runtime.exec_sync(before.removeprefix("containerd://"), ["kill", "1"], 5)
     await cluster.until("web", lambda pod: pod["status"]["containerStatuses"][0]["restartCount"] == 1)
+
+
+# What a pod asks for of isolation.
+
+
+async def logs(cluster: Cluster, name: str) -> str:
+    """What the pod, which has ended, wrote."""
+    pod = await cluster.until(name, lambda each: phase("Succeeded")(each) or phase("Failed")(each))
+    log = cluster.config.pod_log_dir("default", name, pod["metadata"]["uid"]) / "main/0.log"
+    return "".join(line.split(" ", 3)[3] for line in log.read_text().splitlines(keepends=True))
+
+
+def cgroups(cluster: Cluster) -> list[Path]:
+    """Those of pods, in all hierarchies."""
+    return [path for path in Path("/sys/fs/cgroup").glob(f"**{cluster.config.cgroup_root}/**/pod*") if path.is_dir()]
+
+
+async def test_containerd_1_runs_no_pod_with_less_than_it_asked_for(cluster: Cluster) -> None:
+    """Where containerd is older than 2.0. It would take all of them, and run them without."""
+    if (await cluster.bench.runtime.features()).handlers:
+        pytest.skip("this containerd can do more")
+    await cluster.create("userns", ["sleep", "1000"], hostUsers=False)
+    await cluster.create("strict", ["sleep", "1000"], securityContext={"supplementalGroupsPolicy": "Strict"})
+    mount = {"name": "v", "mountPath": "/v", "readOnly": True, "recursiveReadOnly": "Enabled"}
+    await cluster.create(
+        "rro", ["sleep", "1000"], container={"volumeMounts": [mount]}, volumes=[{"name": "v", "emptyDir": {}}]
+    )
+    strict = await cluster.until("strict", phase("Failed"))
+    assert strict["status"]["reason"] == "SupplementalGroupsPolicyNotSupported"
+
+    def reason(pod: Any) -> str:
+        statuses = (pod.get("status") or {}).get("containerStatuses") or [{"state": {}}]
+        return str((statuses[0]["state"].get("waiting") or {}).get("reason"))
+
+    await cluster.until("rro", lambda pod: reason(pod) == "CreateContainerConfigError")
+    async with asyncio.timeout(60):
+        while True:
+            found = (await cluster.admin.list(EVENTS, "default"))["items"]
+            if any("runtime does not support user namespaces" in event["message"] for event in found):
+                break
+            await asyncio.sleep(0.02)
+    assert not [each for each in await cluster.bench.runtime.list_sandboxes() if each.name in ("userns", "strict")]
+    assert await cluster.bench.runtime.list_containers() == []
+
+
+async def test_safe_sysctls_are_set_and_others_forbidden(cluster: Cluster) -> None:
+    def asking(name: str, value: str) -> Any:
+        return {"sysctls": [{"name": name, "value": value}]}
+
+    port = "net.ipv4.ip_unprivileged_port_start"
+    file = "/proc/sys/net/ipv4/ip_unprivileged_port_start"
+    await cluster.create("safe", ["cat", file], restartPolicy="Never", securityContext=asking(port, "777"))
+    await cluster.create("unsafe", ["true"], restartPolicy="Never", securityContext=asking("kernel.msgmax", "65536"))
+    assert await logs(cluster, "safe") == "777\n"
+    assert (await cluster.until("unsafe", phase("Failed")))["status"]["reason"] == "SysctlForbidden"
+
+
+async def test_a_seccomp_profile_of_the_node_is_in_force(cluster: Cluster) -> None:
+    profile = cluster.config.seccomp_root / "team" / "no-folders.json"
+    profile.parent.mkdir(parents=True)
+    denied = {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}
+    profile.write_text(json.dumps({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [denied]}))
+    named = {"type": "Localhost", "localhostProfile": "team/no-folders.json"}
+    script = "mkdir /tmp/x 2>/dev/null && echo made || echo denied"
+    for name, context in (("with", {"seccompProfile": named}), ("without", {})):
+        await cluster.create(name, ["sh", "-c", script], restartPolicy="Never", securityContext=context)
+    assert await logs(cluster, "with") == "denied\n"
+    assert await logs(cluster, "without") == "made\n"
+
+
+async def test_a_stop_signal_of_its_own_ends_the_container(cluster: Cluster) -> None:
+    script = "trap 'echo heard; exit 0' USR1; echo ready; while :; do sleep 0.05; done"
+    container = {"lifecycle": {"stopSignal": "SIGUSR1"}}
+    await cluster.create("stop", ["sh", "-c", script], container=container, os={"name": "linux"})
+    pod = await cluster.until("stop", phase("Running"))
+    log = cluster.config.pod_log_dir("default", "stop", pod["metadata"]["uid"]) / "main/0.log"
+    async with asyncio.timeout(60):
+        while "ready" not in log.read_text():  # noqa: ASYNC110 (another process)
+            await asyncio.sleep(0.02)
+    finalizer = {"metadata": {"finalizers": ["tests.example/keep"]}}
+    await cluster.admin.patch(PODS, "stop", finalizer, "default")
+    await cluster.admin.delete(PODS, "stop", "default")
+    ended = await cluster.until("stop", lambda each: each["status"]["containerStatuses"][0]["state"].get("terminated"))
+    assert ended["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"] == 0
+    await cluster.admin.patch(PODS, "stop", {"metadata": {"finalizers": None}}, "default")
+    await cluster.gone("stop")
+
+
+async def test_what_a_pod_may_use_as_a_whole_is_its_cgroups_limit_and_nothing_stays_of_it(cluster: Cluster) -> None:
+    resources = {"limits": {"cpu": "1", "memory": "64Mi"}, "requests": {"cpu": "250m", "memory": "32Mi"}}
+    await cluster.create("whole", ["sleep", "1000"], resources=resources)
+    await cluster.create("hungry", ["sleep", "1000"])
+    await cluster.until("whole", phase("Running"))
+    await cluster.until("hungry", phase("Running"))
+    root = cluster.config.cgroup_root.lstrip("/")
+    tiers = Path("/sys/fs/cgroup/cpu") / root
+    if tiers.is_dir():  # version 1
+        assert (tiers / "burstable/cpu.shares").read_text() == "256\n"
+        assert (tiers / "besteffort/cpu.shares").read_text() == "2\n"
+        [pod] = list((Path("/sys/fs/cgroup/memory") / root / "burstable").glob("pod*"))
+        assert (pod / "memory.limit_in_bytes").read_text() == f"{64 << 20}\n"
+        inner = [int((each / "memory.limit_in_bytes").read_text()) for each in pod.iterdir() if each.is_dir()]
+        assert 64 << 20 in inner  # the container's own
+    assert cgroups(cluster) != []
+    for name in ("whole", "hungry"):
+        await cluster.admin.delete(PODS, name, "default")
+        await cluster.gone(name)
+    async with asyncio.timeout(60):
+        while cgroups(cluster):  # noqa: ASYNC110 (removed after the API object)
+            await asyncio.sleep(0.02)

@@ -136,9 +136,10 @@ class TaskService:
         request = pb.KillRequest(container_id=container_id, signal=signal)
         await self.call("Kill", request, empty_pb2.Empty)
         try:
-            wait = pb.WaitRequest(container_id=container_id)
-            await self.call("Wait", wait, pb.WaitResponse, timeout_seconds)
-        except runtime.RuntimeDeadline:
+            # Our own clock: containerd's word for a deadline of the call is that of any fault.
+            async with asyncio.timeout(timeout_seconds):
+                await self.call("Wait", pb.WaitRequest(container_id=container_id), pb.WaitResponse, None)
+        except TimeoutError:
             return
 
     async def exit_code(self, container_id: str, exec_id: str) -> int:
