@@ -169,7 +169,7 @@ def main() -> None:
     sampan("down", "--name", NAME, "--purge")
     try:
         began = time.perf_counter()
-        sampan("up", *free.arguments(free.settings(NAME)))
+        sampan("up", *free.arguments(free.instance(NAME)))
         line("`sampan up`, first time, to node Ready", f"{time.perf_counter() - began:.2f} s")
         sampan("down", "--name", NAME)
         began = time.perf_counter()

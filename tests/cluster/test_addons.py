@@ -7,13 +7,13 @@ from random import Random
 from sampan.api.resources import SERVICES
 from sampan.client.client import Client
 from sampan.cluster import addons
-from sampan.cluster.instance import Settings
+from sampan.cluster.settings import ClusterSettings
 from sampan.server.app import Server
 from sampan.server.config import ServerConfig
 
 
 async def test_addons_are_there_after_every_start_of_the_control_plane() -> None:
-    settings = Settings()
+    settings = ClusterSettings()
     async with Server(ServerConfig(listen=False, random=Random(1))) as server:
         client = Client(server.local_transport())
         await addons.ensure(client, settings)

@@ -23,7 +23,6 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
         monkeypatch.setitem(function.__kwdefaults__, "state_root", tmp_path / "state")
         monkeypatch.setitem(function.__kwdefaults__, "run_root", tmp_path / "run")
     monkeypatch.setattr(instances.names, "__defaults__", (tmp_path / "state",))
-    monkeypatch.setattr(instances.Instance, "__init__", _rooted(tmp_path))
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setenv("NO_COLOR", "1")
@@ -40,15 +39,6 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
         return code, said.out + said.err
 
     return call
-
-
-def _rooted(root: Path) -> Callable[..., None]:
-    made = instances.Instance.__init__
-
-    def init(self: instances.Instance, settings: instances.Settings, *roots: Path) -> None:
-        made(self, settings, *(roots or (root / "state", root / "run")))
-
-    return init
 
 
 @pytest.mark.parametrize("command", ["up", "down", "status", "kubeconfig", "server", "node", "image", "version"])
@@ -107,7 +97,7 @@ def test_version_names_the_release_it_follows(run: Run) -> None:
 
 
 async def test_the_lock_of_a_cluster_that_was_never_made_does_not_stay(tmp_path: Path) -> None:
-    instance = instances.Instance(instances.Settings(name="one"), tmp_path / "state", tmp_path / "run")
+    instance = instances.Instance(instances.ClusterSettings(name="one"), tmp_path / "state", tmp_path / "run")
     with steps() as progress:
         async with locks.changing(instance, progress):
             assert instance.change_lock_file.exists()

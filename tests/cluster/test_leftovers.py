@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 
 from sampan.cluster import leftovers, processes
-from sampan.cluster.instance import Instance, Settings
+from sampan.cluster.instance import ClusterSettings, Instance
 from sampan.cluster.processes import Process, is_program, is_shim, is_supervisor
 
 
 @pytest.fixture
 def instance(tmp_path: Path) -> Instance:
-    made = Instance(Settings(name="one"), tmp_path / "state", tmp_path / "run")
+    made = Instance(ClusterSettings(name="one"), tmp_path / "state", tmp_path / "run")
     made.state.mkdir(parents=True)
     (made.state / "containerd.toml").write_text("")
     return made
@@ -49,7 +49,7 @@ def test_the_programs_of_an_instance_are_known(instance: Instance) -> None:
 
 
 def test_the_programs_of_another_instance_are_not(instance: Instance) -> None:
-    other = replace(instance, settings=Settings(name="one-2"))
+    other = replace(instance, cluster=ClusterSettings(name="one-2"))
     server = ("python3", "-m", "sampan.cluster.control_plane")
     assert not is_program(started("python3.11", *server, *where(other)), instance)
     assert not is_supervisor(
@@ -151,7 +151,7 @@ async def test_a_program_of_the_instance_that_runs_the_command_is_spared(instanc
     words = (
         "import subprocess, sys\n"
         "code = 'import asyncio, sys; from pathlib import Path; from sampan.cluster import leftovers, instance as i;'\n"
-        "code += 'one = i.Instance(i.Settings(name=\"one\"), Path(sys.argv[1]), Path(sys.argv[2]));'\n"
+        "code += 'one = i.Instance(i.ClusterSettings(name=\"one\"), Path(sys.argv[1]), Path(sys.argv[2]));'\n"
         "code += 'asyncio.run(leftovers.end(one))'\n"
         f"env = {{'PYTHONPATH': {str(Path(processes.__file__).parents[2])!r}}}\n"
         "done = subprocess.run([sys.executable, '-c', code, sys.argv[4], sys.argv[6]], env=env)\n"

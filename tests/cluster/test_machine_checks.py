@@ -10,12 +10,12 @@ import pytest
 
 from sampan.cluster import containerd, imagebuild, images, preflight, probe, status
 from sampan.cluster.errors import ClusterError
-from sampan.cluster.instance import Instance, Settings
+from sampan.cluster.instance import ClusterSettings, Instance, NodeSettings
 
 
 @pytest.fixture
 def instance(tmp_path: Path) -> Instance:
-    return Instance(Settings(name="one"), tmp_path / "state", tmp_path / "run")
+    return Instance(ClusterSettings(name="one"), tmp_path / "state", tmp_path / "run")
 
 
 def problems(instance: Instance) -> dict[str, str]:
@@ -27,9 +27,8 @@ def test_missing_programs_are_named_with_the_packages_they_are_in(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     found = problems(instance)
-    assert (
-        found["not installed: containerd, ctr, nft, ip, runc"] == "apt-get install -y containerd iproute2 nftables runc"
-    )
+    missing = "not installed: containerd, ctr, nft, ip, containerd-shim-runc-v2, runc"
+    assert found[missing] == "apt-get install -y containerd iproute2 nftables runc"
 
 
 def test_whoever_is_not_root_is_told_so(instance: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,7 +41,7 @@ def test_a_taken_port_is_named_with_its_option(tmp_path: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        instance = Instance(Settings(name="one", kubelet_port=port), tmp_path, tmp_path)
+        instance = Instance(ClusterSettings("one"), tmp_path, tmp_path, NodeSettings(kubelet_port=port))
         assert "--kubelet-port" in problems(instance)[f"port {port} is taken by another program"]
         running = {problem.what for problem in preflight.check(instance, running=True)}
         assert not any("taken" in what for what in running)

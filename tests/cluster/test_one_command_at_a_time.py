@@ -9,7 +9,7 @@ import pytest
 
 from sampan.cluster import locks
 from sampan.cluster.errors import ClusterError
-from sampan.cluster.instance import Instance, Settings
+from sampan.cluster.instance import ClusterSettings, Instance
 
 
 class Told:
@@ -22,7 +22,7 @@ class Told:
 
 @pytest.fixture
 def instance(tmp_path: Path) -> Instance:
-    return Instance(Settings(name="one"), tmp_path / "state", tmp_path / "run")
+    return Instance(ClusterSettings(name="one"), tmp_path / "state", tmp_path / "run")
 
 
 async def test_the_second_waits_and_says_so(instance: Instance) -> None:
@@ -54,7 +54,7 @@ async def test_a_lock_that_a_purge_took_away_is_made_anew(instance: Instance) ->
 
 
 async def test_other_instances_do_not_wait(instance: Instance) -> None:
-    other = Instance(Settings(name="two"), instance.state_root, instance.run_root)
+    other = Instance(ClusterSettings(name="two"), instance.state_root, instance.run_root)
     async with locks.changing(instance, Told()), locks.changing(other, Told()):
         pass
 

@@ -12,14 +12,16 @@ from cryptography import x509
 from sampan.api.clock import FixedClock
 from sampan.cluster import pki
 from sampan.cluster.errors import ClusterError
-from sampan.cluster.instance import Instance, Settings
+from sampan.cluster.instance import ClusterSettings, Instance, NodeSettings
 
 NOW = datetime.datetime(2026, 11, 21, tzinfo=datetime.UTC)
 
 
 @pytest.fixture
 def instance(tmp_path: Path) -> Instance:
-    return Instance(Settings(name="one", node_name="n", node_address="192.0.2.1"), tmp_path / "state", tmp_path / "run")
+    return Instance(
+        ClusterSettings("one"), tmp_path / "state", tmp_path / "run", NodeSettings("n", address="192.0.2.1")
+    )
 
 
 def ensure(instance: Instance, *, days: float = 0) -> dict[str, bytes]:
@@ -61,7 +63,7 @@ def test_a_certificate_from_the_future_is_renewed(instance: Instance) -> None:
 
 def test_a_changed_address_reissues_the_serving_certificates_only(instance: Instance) -> None:
     first = ensure(instance)
-    moved = replace(instance, settings=replace(instance.settings, node_address="192.0.2.99"))
+    moved = replace(instance, node=replace(instance.node, address="192.0.2.99"))
     after = ensure(moved)
     assert changed(first, after) == {"apiserver", "kubelet"}
     names = x509.load_pem_x509_certificate(after["apiserver.crt"]).extensions.get_extension_for_class(

@@ -15,7 +15,7 @@ from sampan.api.clock import FixedClock
 from sampan.client.client import Client
 from sampan.cluster import reporting
 from sampan.cluster.heartbeat import ComponentSeen, health_file, read_health
-from sampan.cluster.instance import Instance, Settings
+from sampan.cluster.instance import ClusterSettings, Instance, NodeSettings
 from sampan.cluster.reporting import Reporter
 from sampan.cluster.status import ProcessSeen, Seen
 from sampan.keeping import Keeper, Patience
@@ -25,7 +25,7 @@ CLOCK = FixedClock(datetime(2026, 11, 28, tzinfo=UTC))
 
 @pytest.fixture
 def instance(tmp_path: Path) -> Instance:
-    return Instance(Settings(name="one", node_name="n1"), tmp_path / "state", tmp_path / "run")
+    return Instance(ClusterSettings("one"), tmp_path / "state", tmp_path / "run", NodeSettings("n1"))
 
 
 @pytest.fixture

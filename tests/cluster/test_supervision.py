@@ -13,7 +13,7 @@ import pytest
 
 from sampan.cluster import supervisor
 from sampan.cluster.errors import ClusterError
-from sampan.cluster.instance import Instance, Settings
+from sampan.cluster.instance import ClusterSettings, Instance
 from sampan.cluster.supervisor import Program, Supervisor, describe_exit, hold_lock, is_running, restart_delay_seconds
 from sampan.cluster.up import process_status
 
@@ -22,7 +22,7 @@ LOOK_SECONDS = 0.005
 
 @pytest.fixture
 def instance(tmp_path: Path) -> Instance:
-    made = Instance(Settings(name="one"), tmp_path / "state", tmp_path / "run")
+    made = Instance(ClusterSettings(name="one"), tmp_path / "state", tmp_path / "run")
     made.save()
     return made
 

@@ -10,12 +10,12 @@ import yaml
 
 from sampan.cluster import kubeconfigs
 from sampan.cluster.errors import ClusterError
-from sampan.cluster.instance import Instance, Settings
+from sampan.cluster.instance import ClusterSettings, Instance
 
 
 @pytest.fixture
 def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Instance:
-    made = Instance(Settings(name="one", api_port=7443), tmp_path / "state", tmp_path / "run")
+    made = Instance(ClusterSettings(name="one", api_port=7443), tmp_path / "state", tmp_path / "run")
     made.pki.mkdir(parents=True)
     for name in ("ca.crt", "admin.crt", "admin.key"):
         (made.pki / name).write_text(name)

@@ -58,7 +58,7 @@ class Cluster:
 
 
 def up(made: Cluster) -> None:
-    made.sampan("up", *free.arguments(free.settings(made.name)), "--timeout", "90")
+    made.sampan("up", *free.arguments(free.instance(made.name)), "--timeout", "90")
 
 
 def purge_what_killed_runs_left() -> None:

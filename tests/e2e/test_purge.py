@@ -67,7 +67,7 @@ def test_purge_leaves_no_process_mount_interface_rule_or_file(other: Cluster) ->
 
 
 def test_interrupted_up_stops_what_it_started(other: Cluster) -> None:
-    command = [SAMPAN, "up", *free.arguments(free.settings(NAME))]
+    command = [SAMPAN, "up", *free.arguments(free.instance(NAME))]
     process = subprocess.Popen(
         command, env=other.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         # A shell lets what it runs in the background ignore SIGINT, and that is inherited.
@@ -101,7 +101,8 @@ def test_up_refuses_a_bad_name_and_an_occupied_port(other: Cluster) -> None:
         taken.bind(("0.0.0.0", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        settings = replace(free.settings(NAME), api_port=port)
-        said = other.sampan("up", *free.arguments(settings), check=False)
+        chosen = free.instance(NAME)
+        chosen = replace(chosen, cluster=replace(chosen.cluster, api_port=port))
+        said = other.sampan("up", *free.arguments(chosen), check=False)
     assert said.returncode == 1
     assert f"port {port} is taken" in said.stderr

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sampan.cli.options import Name, Output
 from sampan.cli.progress import steps
-from sampan.cluster import instance as instances
 from sampan.cluster.errors import ClusterError
+from sampan.cluster.settings import DEFAULT_NAME
 
-Name = Annotated[str, typer.Option("--name", "-n", help="Which cluster of this machine.")]
-_DEFAULTS = instances.Settings()
+if TYPE_CHECKING:
+    from sampan.cluster.instance import Instance
+    from sampan.cluster.status import Seen
+
+KubeconfigFile = Annotated[
+    Path | None, typer.Option("--kubeconfig", help="Kubeconfig to add the context to. Default: as kubectl.")
+]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -26,62 +31,74 @@ def add_to(app: typer.Typer) -> None:
 
 
 def up(
-    name: Name = instances.DEFAULT_NAME,
-    api_port: Annotated[int, typer.Option(help="Port of the API server.")] = _DEFAULTS.api_port,
-    kubelet_port: Annotated[int, typer.Option(help="Port of the node's own API.")] = _DEFAULTS.kubelet_port,
-    dns_port: Annotated[int, typer.Option(help="Port of the node's DNS server.")] = _DEFAULTS.dns_port,
-    pod_cidr: Annotated[str, typer.Option(help="Address range of pods.")] = _DEFAULTS.pod_cidr,
-    service_cidr: Annotated[str, typer.Option(help="Address range of Services.")] = _DEFAULTS.service_cidr,
-    node_port_range: Annotated[str, typer.Option(help="Ports of NodePort Services.")] = "30000-32767",
-    node_name: Annotated[str, typer.Option(help="Name of this node. Default: the host name.")] = "",
-    node_address: Annotated[str, typer.Option(help="Address of this node. Default: of the default route.")] = "",
-    runtime: Annotated[str, typer.Option(help="OCI runtime below containerd: runc or crun.")] = _DEFAULTS.runtime,
-    kubeconfig_file: Annotated[
-        Path | None, typer.Option("--kubeconfig", help="Kubeconfig to add the context to. Default: as kubectl.")
+    name: Name = DEFAULT_NAME,
+    api_port: Annotated[int | None, typer.Option(help="Port of the API server. [6443]")] = None,
+    kubelet_port: Annotated[int | None, typer.Option(help="Port of the node's own API. [10250]")] = None,
+    dns_port: Annotated[int | None, typer.Option(help="Port of the node's DNS server. [10053]")] = None,
+    pod_cidr: Annotated[str | None, typer.Option(help="Address range of pods. [10.244.0.0/14]")] = None,
+    node_cidr_mask: Annotated[int | None, typer.Option(help="Size of a node's part of it. [24]")] = None,
+    service_cidr: Annotated[str | None, typer.Option(help="Address range of Services. [10.96.0.0/16]")] = None,
+    node_port_range: Annotated[str | None, typer.Option(help="Ports of NodePort Services. [30000-32767]")] = None,
+    node_name: Annotated[str | None, typer.Option(help="Name of this node. [the host name]")] = None,
+    node_address: Annotated[
+        str | None, typer.Option(help="Address of this node; auto: of the default route. [auto]")
     ] = None,
-    timeout: Annotated[float, typer.Option(min=1, help="Seconds until it is given up.")] = 60.0,
+    runtime: Annotated[str | None, typer.Option(help="OCI runtime below containerd: runc or crun. [runc]")] = None,
+    kubeconfig_file: KubeconfigFile = None,
+    timeout: Annotated[
+        float, typer.Option(min=1, help="Seconds until it is given up. [60]", show_default=False)
+    ] = 60.0,
 ) -> None:
     """Start a cluster on this machine, or start it again with all it had.
 
-    The options describe a new cluster; one that exists keeps what it was made with.
+    Ports and ranges that are not given are chosen: those in brackets, or the next that no other cluster of this machine
+    has. A cluster that exists keeps what it was made with; stopped, its ports, address and runtime can be given anew.
     """
+    import asyncio
+
     from sampan.api.clock import SystemClock
+    from sampan.cluster import instance as instances
     from sampan.cluster import kubeconfigs
     from sampan.cluster import up as starting
+    from sampan.cluster.choosing import Given
 
     began = time.monotonic()
-    if name in instances.names():
-        instance = starting.complete(instances.load(name))
-    else:
-        settings = instances.Settings(
-            name=name,
-            api_port=api_port,
-            kubelet_port=kubelet_port,
-            dns_port=dns_port,
-            pod_cidr=pod_cidr,
-            service_cidr=service_cidr,
-            node_ports=_port_range(node_port_range),
-            node_name=node_name,
-            given_address=node_address,
-            runtime=_runtime(runtime),
-        )
-        instance = starting.complete(instances.Instance(settings))
+    options: dict[str, Any] = {
+        "--api-port": api_port,
+        "--kubelet-port": kubelet_port,
+        "--dns-port": dns_port,
+        "--pod-cidr": pod_cidr,
+        "--node-cidr-mask": node_cidr_mask,
+        "--service-cidr": service_cidr,
+        "--node-port-range": None if node_port_range is None else _port_range(node_port_range),
+        "--node-name": node_name,
+        "--node-address": "" if node_address == "auto" else node_address,
+        "--runtime": runtime,
+    }
+    given = Given({option: value for option, value in options.items() if value is not None})
+    named = instances.nameless(name)
     with steps() as progress:
-        started = asyncio.run(starting.up(instance, SystemClock(), progress, timeout_seconds=timeout))
+        starts = starting.up(named, given, SystemClock(), progress, timeout_seconds=timeout)
+        instance, started = asyncio.run(starts)
     if started:
         print(f"Cluster {name!r} is ready after {time.monotonic() - began:.1f} s.")
     else:
         print(f"Cluster {name!r} is already running.")
+    if name != DEFAULT_NAME:
+        print(_ports_and_ranges(instance))
     target = kubeconfigs.merge(instance, kubeconfig_file)
     print(f"kubectl is set to context {instance.context!r} in {target}. Try: kubectl get nodes")
 
 
 def down(
-    name: Name = instances.DEFAULT_NAME,
+    name: Name = DEFAULT_NAME,
     purge: Annotated[bool, typer.Option("--purge", help="Also remove all state: nothing of it is left.")] = False,
 ) -> None:
     """Stop the cluster. Its state stays for the next `sampan up`, unless --purge is given."""
+    import asyncio
+
     from sampan.cluster import down as stopping
+    from sampan.cluster import instance as instances
 
     # By name alone: half-made or damaged, it can still be stopped, and whatever carries the name removed.
     instance = instances.nameless(name)
@@ -98,13 +115,41 @@ def down(
         print(f"Cluster {name!r} is stopped." if was_running else f"Cluster {name!r} was not running.")
 
 
-def status(name: Name = instances.DEFAULT_NAME) -> None:
+def status(name: Name = DEFAULT_NAME, output: Output = "") -> None:
     """Show the processes, the API server, the node and the pods. Exit code 1 when something is not as it should be."""
+    from sampan.cli import options
+    from sampan.cluster import instance as instances
     from sampan.cluster.status import observe
 
     instance = instances.load(name)
+    show = options.printer(output)
     seen = observe(instance)
-    print(f"Cluster {name!r}: {'running' if seen.running else 'stopped'}")
+    if show is None:
+        _print_status(instance, seen)
+    else:
+        show(_describe(instance, seen))
+    if not seen.healthy:
+        raise typer.Exit(1)
+
+
+def kubeconfig(
+    name: Name = DEFAULT_NAME,
+    merge: Annotated[bool, typer.Option("--merge", help="Add it to your kubeconfig and make it current.")] = False,
+    kubeconfig_file: KubeconfigFile = None,
+) -> None:
+    """Print the kubeconfig of the cluster's admin, or add it to yours."""
+    from sampan.cluster import instance as instances
+    from sampan.cluster import kubeconfigs
+
+    instance = instances.load(name)
+    if merge or kubeconfig_file is not None:
+        print(f"Context {instance.context!r} is in {kubeconfigs.merge(instance, kubeconfig_file)}")
+    else:
+        print(kubeconfigs.admin_text(instance), end="")
+
+
+def _print_status(instance: Instance, seen: Seen) -> None:
+    print(f"Cluster {instance.name!r}: {'running' if seen.running else 'stopped'}")
     for process in seen.processes:
         state = f"pid {process.pid}, {process.rss_bytes / 2**20:.0f} MiB" if process.pid else "not running"
         again = f", restarted {process.restarts} times (last: {process.last_exit})" if process.restarts else ""
@@ -116,22 +161,41 @@ def status(name: Name = instances.DEFAULT_NAME) -> None:
         print(f"  {'API server':<12}{'ready' if seen.api_ready else 'not ready'} at {instance.api_url}")
         print(f"  {'node':<12}{'Ready' if seen.node_ready else 'not Ready'}: {seen.node_message}")
         print(f"  {'pods':<12}{seen.pods_running} running of {seen.pods}")
-    if not seen.healthy:
-        raise typer.Exit(1)
+    print(f"  {'logs':<12}{instance.command('logs')}")
 
 
-def kubeconfig(
-    name: Name = instances.DEFAULT_NAME,
-    merge: Annotated[bool, typer.Option("--merge", help="Add it to your kubeconfig and make it current.")] = False,
-) -> None:
-    """Print the kubeconfig of the cluster's admin, or add it to yours."""
-    from sampan.cluster import kubeconfigs
+def _describe(instance: Instance, seen: Seen) -> dict[str, Any]:
+    """The same for programs. Names once given stay."""
+    return {
+        "name": instance.name,
+        "running": seen.running,
+        "healthy": seen.healthy,
+        "context": instance.context,
+        "kubeconfig": str(instance.admin_kubeconfig),
+        "logs": str(instance.logs),
+        "processes": [
+            {
+                "name": process.name,
+                "pid": process.pid,
+                "rssBytes": process.rss_bytes,
+                "restarts": process.restarts,
+                "lastExit": process.last_exit,
+            }
+            for process in seen.processes
+        ],
+        "apiServer": {"url": instance.api_url, "ready": seen.api_ready},
+        "node": {"name": instance.node.name, "ready": seen.node_ready, "message": seen.node_message},
+        "pods": {"total": seen.pods, "running": seen.pods_running},
+    }
 
-    instance = instances.load(name)
-    if merge:
-        print(f"Context {instance.context!r} is in {kubeconfigs.merge(instance)}")
-    else:
-        print(kubeconfigs.admin_text(instance), end="")
+
+def _ports_and_ranges(instance: Instance) -> str:
+    cluster, node = instance.cluster, instance.node
+    low, high = cluster.node_ports
+    return (
+        f"It has ports {cluster.api_port} (API), {node.kubelet_port} (node), {node.dns_port} (DNS), {low}-{high} "
+        f"(node ports), pods in {cluster.pod_cidr}, Services in {cluster.service_cidr}."
+    )
 
 
 def _port_range(text: str) -> tuple[int, int]:
@@ -139,9 +203,3 @@ def _port_range(text: str) -> tuple[int, int]:
     if not match:
         raise ClusterError(f"node port range {text!r} is not valid", fix="write it like 30000-32767")
     return int(match[1]), int(match[2])
-
-
-def _runtime(text: str) -> str:
-    if text not in ("runc", "crun"):
-        raise ClusterError(f"runtime {text!r} is not known", fix="choose runc or crun")
-    return text

@@ -5,13 +5,16 @@ Thin on purpose: Ctrl-C while Python is still importing must not show a tracebac
 
 from __future__ import annotations
 
+import os
 import sys
 
 INTERRUPTED = 130
+#: Whoever read our output has gone: as a shell tells of SIGPIPE.
+UNREAD = 141
 
 
 def main() -> None:
-    """Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+    """Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted, 141 nobody read what it printed."""
     try:
         from sampan.cli.main import run
 
@@ -19,6 +22,10 @@ def main() -> None:
     except KeyboardInterrupt:
         _tell()
         sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        # Python flushes once more at its end, and would say so.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(UNREAD)
     except SystemExit as ending:
         if ending.code == INTERRUPTED:  # typer has caught the interruption
             _tell()

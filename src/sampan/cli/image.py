@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sampan.cli.options import Name
 from sampan.cli.progress import steps
-from sampan.cluster import images
-from sampan.cluster import instance as instances
 from sampan.cluster.errors import ClusterError
+from sampan.cluster.settings import DEFAULT_NAME
+
+if TYPE_CHECKING:
+    from sampan.cluster.instance import Instance
 
 app = typer.Typer(help="The node's images: list, import, pull, remove, build.", no_args_is_help=True)
-Name = Annotated[str, typer.Option("--name", "-n", help="Which cluster of this machine.")]
 
 
+@app.command("ls", hidden=True)
 @app.command("list")
-def list_images(name: Name = instances.DEFAULT_NAME) -> None:
+def list_images(name: Name = DEFAULT_NAME) -> None:
     """List the images that pods of this node can use without a pull."""
+    import asyncio
+
+    from sampan.cluster import images
+
     found = asyncio.run(images.list_images(_running(name)))
     width = max([len(image.name) for image in found] + [5])
     print(f"{'IMAGE':<{width}}  {'ID':<12}  SIZE")
@@ -30,9 +36,13 @@ def list_images(name: Name = instances.DEFAULT_NAME) -> None:
 @app.command("import")
 def import_archive(
     archives: Annotated[list[Path], typer.Argument(help="OCI or docker archives (docker save, buildah push).")],
-    name: Name = instances.DEFAULT_NAME,
+    name: Name = DEFAULT_NAME,
 ) -> None:
     """Import image archives from files."""
+    import asyncio
+
+    from sampan.cluster import images
+
     instance = _running(name)
     for archive in archives:
         if not archive.is_file():
@@ -47,9 +57,13 @@ def import_archive(
 @app.command()
 def pull(
     image: Annotated[str, typer.Argument(help="Image reference, as in a pod.")],
-    name: Name = instances.DEFAULT_NAME,
+    name: Name = DEFAULT_NAME,
 ) -> None:
     """Pull an image from its registry."""
+    import asyncio
+
+    from sampan.cluster import images
+
     instance = _running(name)
     with steps() as progress:
         progress.step(f"Pulling {image}")
@@ -60,9 +74,13 @@ def pull(
 @app.command("rm")
 def remove(
     images_: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Image references.")],
-    name: Name = instances.DEFAULT_NAME,
+    name: Name = DEFAULT_NAME,
 ) -> None:
     """Remove images from the node."""
+    import asyncio
+
+    from sampan.cluster import images
+
     instance = _running(name)
     for image in images_:
         asyncio.run(images.remove(instance, image))
@@ -87,10 +105,12 @@ def build(
     entrypoint: Annotated[str, typer.Option(help="Command, split as a shell splits.")] = "",
     user: Annotated[str, typer.Option(help="User id (and :group id) that the containers run as.")] = "",
     workdir: Annotated[str, typer.Option(help="Working directory.")] = "/",
-    name: Name = instances.DEFAULT_NAME,
+    name: Name = DEFAULT_NAME,
 ) -> None:
     """Build a small image out of files of this machine: no registry, no Dockerfile, no daemon."""
-    from sampan.cluster import imagebuild
+    import asyncio
+
+    from sampan.cluster import imagebuild, images
 
     tag = images.full_reference(tag)
     recipe = imagebuild.Recipe(
@@ -125,8 +145,14 @@ def _write(path: Path, data: bytes) -> None:
         ) from error
 
 
-def _running(name: str) -> instances.Instance:
+def _running(name: str) -> Instance:
+    import os
+
+    from sampan.cluster import instance as instances
+
     instance = instances.load(name)
     if not instance.containerd_socket.exists():
-        raise ClusterError(f"cluster {name!r} is not running", fix="start it with `sampan up`")
+        raise ClusterError(f"cluster {name!r} is not running", fix=f"start it with `{instance.command('up')}`")
+    if not os.access(instance.containerd_socket, os.W_OK):
+        raise ClusterError(f"cannot use {instance.containerd_socket}: permission denied", fix="run as root (sudo)")
     return instance

@@ -5,13 +5,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import errno
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import typer
 
-from sampan.cluster import instance as instances
+from sampan.cli.options import Name
+from sampan.cluster.errors import ClusterError
+from sampan.cluster.settings import DEFAULT_NAME
 
-Name = Annotated[str, typer.Option("--name", "-n", help="Which cluster of this machine.")]
+if TYPE_CHECKING:
+    from sampan.cluster.instance import Instance
 
 
 def add_to(app: typer.Typer) -> None:
@@ -19,15 +24,65 @@ def add_to(app: typer.Typer) -> None:
     app.command()(node)
 
 
-def server(name: Name = instances.DEFAULT_NAME) -> None:
+def server(name: Name = DEFAULT_NAME) -> None:
     """Run the control plane of an existing cluster in the foreground: store, API server, controllers, scheduler."""
-    from sampan.cluster import control_plane
 
-    control_plane.run(instances.load(name))
+    def run(instance: Instance) -> None:
+        from sampan.cluster import control_plane
+
+        control_plane.run(instance)
+
+    _foreground(name, "server", run)
 
 
-def node(name: Name = instances.DEFAULT_NAME) -> None:
+def node(name: Name = DEFAULT_NAME) -> None:
     """Run the node of an existing cluster in the foreground: node agent, service proxy, DNS."""
-    from sampan.cluster import node_process
 
-    node_process.run(instances.load(name))
+    def run(instance: Instance) -> None:
+        from sampan.cluster import node_process
+
+        node_process.run(instance)
+
+    _foreground(name, "node", run)
+
+
+def _foreground(name: str, program: str, run: Callable[[Instance], None]) -> None:
+    """Raises ClusterError where another process of the cluster, or of the machine, is in the way."""
+    from sampan.cluster import instance as instances
+    from sampan.cluster import machine, supervisor
+
+    instance = instances.load(name)
+    if supervisor.is_running(instance):
+        stop, show = instance.command("down"), instance.command(f"logs {program} -f")
+        raise ClusterError(
+            f"cluster {name!r} is running, its {program} too", fix=f"`{stop}` first; `{show}` shows what it says"
+        )
+    machine.complete_path()
+    try:
+        run(instance)
+    except Exception as error:
+        raise _told(instance, program, _innermost(error)) from error
+
+
+def _innermost(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _told(instance: Instance, program: str, error: BaseException) -> BaseException:
+    """What a person can mend, as such; anything else as it is."""
+    from sampan.store.protocol import StoreError
+
+    if isinstance(error, StoreError):
+        return ClusterError(
+            f"the store of cluster {instance.name!r} cannot be used: {error}",
+            fix="end the process that has it, or see what is at that place",
+        )
+    if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+        port = {"server": instance.cluster.api_port, "node": instance.node.kubelet_port}[program]
+        return ClusterError(
+            f"a port of the {program} ({port} or another) is taken by another program",
+            fix=f"stop it (`ss -tlnp` tells which it is), or give other ports to `{instance.command('up')}`",
+        )
+    return error

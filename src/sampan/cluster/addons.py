@@ -11,12 +11,12 @@ from sampan.api.errors import AlreadyExists, NotFound
 from sampan.api.resources import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, NODES, SERVICES, Resource
 from sampan.api.types import Obj
 from sampan.client.client import Client
-from sampan.cluster.instance import Settings
+from sampan.cluster.settings import ClusterSettings
 
 _RBAC = "rbac.authorization.k8s.io"
 
 
-def objects(settings: Settings) -> list[tuple[Resource, Obj]]:
+def objects(settings: ClusterSettings) -> list[tuple[Resource, Obj]]:
     read = ["get", "list", "watch"]
     return [
         (CLUSTER_ROLE_BINDINGS, _binding("kubeadm:cluster-admins", "cluster-admin", "kubeadm:cluster-admins")),
@@ -48,7 +48,7 @@ def _binding(name: str, role: str, group: str) -> Obj:
     }
 
 
-def _dns_service(settings: Settings) -> Obj:
+def _dns_service(settings: ClusterSettings) -> Obj:
     """The name that tools look for. It has no selector: every node's proxy sends it to the node's own DNS server."""
     return {
         "metadata": {
@@ -70,7 +70,7 @@ def _dns_service(settings: Settings) -> Obj:
     }
 
 
-async def ensure(client: Client, settings: Settings) -> None:
+async def ensure(client: Client, settings: ClusterSettings) -> None:
     """Creates what is missing; an object that somebody changed is left as they want it."""
     async with asyncio.TaskGroup() as group:
         for resource, obj in objects(settings):

@@ -76,7 +76,7 @@ def render_config(instance: Instance) -> str:
         no_apparmor="false" if Path("/sys/kernel/security/apparmor").exists() else "true",
         cni_bin=cni_directory() or "/opt/cni/bin",
         cni_conf=instance.cni_conf,
-        runtime=instance.settings.runtime,
+        runtime=instance.node.runtime,
         certs=instance.state / "registries",
     )
 

@@ -32,11 +32,11 @@ log = logging.getLogger(__name__)
 
 
 def server_config(instance: Instance) -> ServerConfig:
-    settings = instance.settings
+    settings = instance.cluster
     return ServerConfig(
         bind_address="0.0.0.0",
         port=settings.api_port,
-        advertise_address=settings.node_address,
+        advertise_address=instance.node.address,
         store="sqlite",
         data_dir=instance.state,
         tls_cert=instance.pki / "apiserver.crt",
@@ -72,21 +72,24 @@ async def serve(instance: Instance) -> None:
 
 def keep_components(keeper: Keeper, server: Server, instance: Instance) -> None:
     """Addons, controllers and scheduler, until the keeper is closed."""
-    settings = instance.settings
     admin = Client(server.local_transport())
     clock, entropy = SystemClock(), SystemRandom()
     reporter = Reporter(instance, "server", server.components, clock)
     reporter.report_with(admin)
     keeper.keep("heartbeat", reporter.beat)
-    keeper.keep("addons", lambda: addons.ensure(admin, settings), ends=True)
-    keeper.keep("node role", lambda: addons.label_control_plane(admin, settings.node_name))
+    keeper.keep("addons", lambda: addons.ensure(admin, instance.cluster), ends=True)
+    keeper.keep("node role", lambda: addons.label_control_plane(admin, instance.node.name))
 
     def account(name: str) -> Client:
         return Client(server.local_transport(f"system:serviceaccount:kube-system:{name}"))
 
     async def controllers() -> None:
         root_ca = await asyncio.to_thread((instance.pki / "ca.crt").read_text)
-        config = ControllersConfig(cluster_cidr=settings.pod_cidr, root_ca_pem=root_ca)
+        config = ControllersConfig(
+            cluster_cidr=instance.cluster.pod_cidr,
+            node_cidr_mask_size=instance.cluster.node_cidr_mask,
+            root_ca_pem=root_ca,
+        )
         await run_controllers(
             admin, clock=clock, random=entropy, config=config, client_for=account, keeper=keeper.branch()
         )

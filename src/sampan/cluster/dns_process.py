@@ -12,14 +12,13 @@ from sampan.network.dns.config import DnsConfig, ProcessConfig
 
 
 def process_config(instance: Instance) -> ProcessConfig:
-    settings = instance.settings
     return ProcessConfig(
         dns=DnsConfig(
-            address=settings.node_address,
-            port=settings.dns_port,
-            domain=settings.cluster_domain,
-            dns_ip=settings.dns_ip,
-            cluster_pod_cidr=settings.pod_cidr,
+            address=instance.node.address,
+            port=instance.node.dns_port,
+            domain=instance.cluster.cluster_domain,
+            dns_ip=instance.cluster.dns_ip,
+            cluster_pod_cidr=instance.cluster.pod_cidr,
         ),
         server=instance.api_url,
         ca=instance.pki / "ca.crt",

@@ -12,7 +12,7 @@ import shutil
 import signal
 from pathlib import Path
 
-from sampan.cluster import kubeconfigs, leftovers, locks, podnetwork, supervisor
+from sampan.cluster import kubeconfigs, leftovers, locks, machine, podnetwork, supervisor
 from sampan.cluster.instance import Instance
 from sampan.cluster.leftovers import LOOK_SECONDS
 from sampan.cluster.mounts import unmount_below
@@ -24,6 +24,7 @@ STOP_SECONDS = 40
 
 async def down(instance: Instance, progress: Progress) -> bool:
     """Stops pods, node, server and containerd, in this order. False: it was not running."""
+    machine.complete_path()
     async with locks.changing(instance, progress):
         return await _down(instance, progress)
 
@@ -39,6 +40,7 @@ async def _down(instance: Instance, progress: Progress) -> bool:
 
 async def purge(instance: Instance, progress: Progress) -> None:
     """Removes processes, mounts, interfaces, rules, cgroups, files and the kubeconfig context. Idempotent."""
+    machine.complete_path()
     async with locks.changing(instance, progress):
         await _down(instance, progress)
         progress.step("Removing everything of this cluster")

@@ -1,127 +1,47 @@
 """One cluster instance on this machine: its settings and where everything of it lives.
 
-Used by every other module of this package and by the CLI. The settings are written once, by the first ``sampan up``,
-and read by every process of the instance; paths are derived, never stored. Everything that an instance leaves on a
+Used by every other module of this package and by the CLI. Settings are written once, by the first ``sampan up``, and
+read by every process of the instance; paths are derived, never stored. Everything that an instance leaves on a
 machine carries its name, so that several run side by side and ``down --purge`` can remove one without a trace.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import ipaddress
-import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 
 import orjson
 
 from sampan.cluster.errors import ClusterError
+from sampan.cluster.settings import DEFAULT_NAME, NAME, ClusterSettings, NodeSettings
 
-DEFAULT_NAME = "default"
-#: RFC 1123 subdomain, as a Node must be named.
-NODE_NAME = re.compile(r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")
-#: A name becomes part of an interface (15 characters at most), a cgroup, an nftables table and socket paths.
-NAME = re.compile(r"^[a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?$")
+__all__ = ["DEFAULT_NAME", "ClusterSettings", "Instance", "NodeSettings", "load", "nameless", "names"]
 
 STATE_ROOT = Path("/var/lib/sampan")
 RUN_ROOT = Path("/run/sampan")
 
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What a user may choose when the instance is made. Ports and ranges must be free on the machine."""
-
-    name: str = DEFAULT_NAME
-    api_port: int = 6443
-    kubelet_port: int = 10250
-    dns_port: int = 10053
-    pod_cidr: str = "10.244.0.0/16"
-    service_cidr: str = "10.96.0.0/16"
-    node_ports: tuple[int, int] = (30000, 32767)
-    cluster_domain: str = "cluster.local"
-    node_name: str = ""
-    #: As given by ``--node-address``; empty: looked up again at every ``up``, since machines move between networks.
-    given_address: str = ""
-    node_address: str = ""
-    runtime: str = "runc"
-
-    def validate(self) -> None:
-        """Raises ClusterError for settings that cannot work together."""
-        if not NAME.match(self.name):
-            raise ClusterError(
-                f"instance name {self.name!r} is not valid",
-                fix="use at most 10 lower-case letters, digits and dashes, starting and ending with a letter or digit",
-            )
-        try:
-            pods, services = (ipaddress.IPv4Network(cidr) for cidr in (self.pod_cidr, self.service_cidr))
-        except ValueError as error:
-            raise ClusterError(f"address range is not valid: {error}", fix="write it like 10.244.0.0/16") from error
-        if pods.overlaps(services):
-            raise ClusterError(
-                f"pod range {pods} and service range {services} overlap", fix="choose two ranges that do not"
-            )
-        if pods.prefixlen > 24 or services.prefixlen > 28:
-            raise ClusterError("the pod range must be a /24 or larger, the service range a /28 or larger")
-        low, high = self.node_ports
-        if not 1 <= low <= high <= 65535:
-            raise ClusterError(f"node port range {low}-{high} is not valid", fix="write it like 30000-32767")
-        self._validate_ports()
-        self._validate_node()
-
-    def _validate_ports(self) -> None:
-        ports = {"--api-port": self.api_port, "--kubelet-port": self.kubelet_port, "--dns-port": self.dns_port}
-        for option, port in ports.items():
-            if not 1 <= port <= 65535:
-                raise ClusterError(f"{option} {port} is not a port", fix="choose one from 1 to 65535")
-            if self.node_ports[0] <= port <= self.node_ports[1]:
-                raise ClusterError(
-                    f"{option} {port} is inside the node port range", fix="choose a port outside of --node-port-range"
-                )
-        if len(set(ports.values())) < len(ports):
-            raise ClusterError(f"{', '.join(ports)} must differ", fix="give each a port of its own")
-
-    def _validate_node(self) -> None:
-        """Both are empty until the machine has been asked."""
-        if self.node_name and not NODE_NAME.match(self.node_name):
-            raise ClusterError(
-                f"node name {self.node_name!r} is not valid",
-                fix="use lower-case letters, digits, dashes and dots, starting and ending with a letter or digit",
-            )
-        if self.node_address:
-            try:
-                ipaddress.IPv4Address(self.node_address)
-            except ValueError as error:
-                raise ClusterError(
-                    f"node address {self.node_address!r} is not an IPv4 address", fix="write it like 192.0.2.10"
-                ) from error
-
-    @property
-    def dns_ip(self) -> str:
-        """The tenth address of the service range, as kubeadm has it."""
-        return str(ipaddress.IPv4Network(self.service_cidr)[10])
-
-    @property
-    def kubernetes_ip(self) -> str:
-        """The first address of the service range: the ``kubernetes`` Service."""
-        return str(ipaddress.IPv4Network(self.service_cidr)[1])
-
-    @property
-    def node_pod_cidr(self) -> str:
-        """The range of this, the first, node."""
-        return str(next(ipaddress.IPv4Network(self.pod_cidr).subnets(new_prefix=24)))
+S = TypeVar("S", ClusterSettings, NodeSettings)
 
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """Paths and names of one instance."""
+    """Settings of the cluster and of this machine; paths and names."""
 
-    settings: Settings
+    cluster: ClusterSettings
     state_root: Path = STATE_ROOT
     run_root: Path = RUN_ROOT
+    node: NodeSettings = field(default_factory=NodeSettings)
+
+    def validate(self) -> None:
+        """Raises ClusterError for settings that cannot work, alone or together."""
+        self.cluster.validate()
+        self.node.validate(self.cluster)
 
     @property
     def name(self) -> str:
-        return self.settings.name
+        return self.cluster.name
 
     @property
     def state(self) -> Path:
@@ -132,8 +52,13 @@ class Instance:
         return self.run_root / self.name
 
     @property
-    def settings_file(self) -> Path:
+    def cluster_file(self) -> Path:
+        """Its being there is what makes an instance: written last."""
         return self.state / "cluster.json"
+
+    @property
+    def node_file(self) -> Path:
+        return self.state / "node.json"
 
     @property
     def pki(self) -> Path:
@@ -201,7 +126,7 @@ class Instance:
 
     @property
     def bridge(self) -> str:
-        return "sampan0" if self.name == DEFAULT_NAME else f"sam-{self.name}"
+        return self.cluster.bridge
 
     @property
     def cgroup(self) -> str:
@@ -213,70 +138,103 @@ class Instance:
         return "sampan" if self.name == DEFAULT_NAME else f"sampan-{self.name}"
 
     @property
+    def api_host(self) -> str:
+        """Where this machine reaches the API server."""
+        return self.cluster.api_address or "127.0.0.1"
+
+    @property
     def api_url(self) -> str:
-        return f"https://127.0.0.1:{self.settings.api_port}"
+        return f"https://{self.api_host}:{self.cluster.api_port}"
 
     def exists(self) -> bool:
         try:
-            return self.settings_file.exists()
+            return self.cluster_file.exists()
         except PermissionError:  # `load` says so
             return False
 
     def save(self) -> None:
         self.state.mkdir(parents=True, exist_ok=True, mode=0o700)
-        data = dataclasses.asdict(self.settings)
-        temporary = self.settings_file.with_suffix(".tmp")
-        temporary.write_bytes(orjson.dumps(data, option=orjson.OPT_INDENT_2))
-        temporary.rename(self.settings_file)
+        for path, settings in ((self.node_file, self.node), (self.cluster_file, self.cluster)):
+            temporary = path.with_suffix(".tmp")
+            temporary.write_bytes(orjson.dumps(dataclasses.asdict(settings), option=orjson.OPT_INDENT_2))
+            temporary.rename(path)
+
+    def command(self, verb: str) -> str:
+        """``sampan up --name blue``, as a person would type it."""
+        return f"sampan {verb}" if self.name == DEFAULT_NAME else f"sampan {verb} --name {self.name}"
 
 
 def load(name: str = DEFAULT_NAME, *, state_root: Path = STATE_ROOT, run_root: Path = RUN_ROOT) -> Instance:
     """The instance as its first ``up`` made it. Raises ClusterError when there is none."""
-    if not NAME.match(name):
-        Settings(name=name).validate()
-    path = state_root / name / "cluster.json"
+    made = nameless(name, state_root=state_root, run_root=run_root)
+    shared = _read(made, made.cluster_file)
+    if shared is None:
+        raise ClusterError(f"there is no cluster {name!r} on this machine", fix=f"`{made.command('up')}` makes one")
+    own = _read(made, made.node_file)
+    if own is None:  # written before the two were apart
+        own = {
+            key.removeprefix("node_") if key in ("node_name", "node_address") else key: shared[key] for key in shared
+        }
+        own["name"] = shared.get("node_name", "")
     try:
-        return Instance(parse_settings(name, path.read_bytes()), state_root, run_root)
+        cluster = parse(ClusterSettings(name), shared)
+        if cluster.name != name:
+            raise ValueError(f"it is of cluster {cluster.name!r}")
+    except ValueError as error:
+        raise _damaged(made, made.cluster_file, error) from error
+    try:
+        node = parse(NodeSettings(), own)
+    except ValueError as error:
+        raise _damaged(made, made.node_file, error) from error
+    return dataclasses.replace(made, cluster=cluster, node=node)
+
+
+def _read(instance: Instance, path: Path) -> dict[str, Any] | None:
+    """The object in a settings file; None: there is no file. Raises ClusterError."""
+    try:
+        data = orjson.loads(path.read_bytes())
     except FileNotFoundError:
-        raise ClusterError(f"there is no cluster {name!r} on this machine", fix=_up_command(name)) from None
+        return None
     except PermissionError as error:
         raise ClusterError(f"cannot read {path}: {error.strerror}", fix="run as root (sudo)") from error
     except OSError as error:
         raise ClusterError(f"cannot read {path}: {error.strerror}", fix="see what is at that place") from error
     except ValueError as error:
-        raise ClusterError(
-            f"{path} is damaged: {error}", fix=f"`sampan down --purge --name {name}` and start anew"
-        ) from error
-
-
-def parse_settings(name: str, content: bytes) -> Settings:
-    """The settings in a ``cluster.json``; keys of other versions are left out. Raises ValueError for a damaged one."""
-    data = orjson.loads(content)
+        raise _damaged(instance, path, error) from error
     if not isinstance(data, dict):
-        raise ValueError("it is not a JSON object")
-    chosen = {}
-    for known in dataclasses.fields(Settings):
+        raise _damaged(instance, path, ValueError("it is not a JSON object"))
+    return data
+
+
+def _damaged(instance: Instance, path: Path, error: ValueError) -> ClusterError:
+    return ClusterError(f"{path} is damaged: {error}", fix=f"`{instance.command('down')} --purge` and start anew")
+
+
+def parse(defaults: S, data: dict[str, Any]) -> S:
+    """Settings of a file; keys of other versions are left out. Raises ValueError for what is not of its type."""
+    chosen: dict[str, Any] = {}
+    for known in dataclasses.fields(defaults):
         if known.name not in data:
             continue
-        value, default = data[known.name], known.default
-        if known.name == "node_ports":
-            if not (isinstance(value, list) and len(value) == 2 and all(isinstance(port, int) for port in value)):
-                raise ValueError("node_ports is not a pair of numbers")
+        value, default = data[known.name], getattr(defaults, known.name)
+        if isinstance(default, tuple):
+            of = type(default[0])
+            if not isinstance(value, list) or any(type(item) is not of for item in value):
+                raise ValueError(f"{known.name} is no list of {'numbers' if of is int else 'words'}")
+            if of is int and len(value) != len(default):
+                raise ValueError(f"{known.name} is not a pair of numbers")
             value = tuple(value)
         elif type(value) is not type(default):
-            raise ValueError(f"{known.name} is {value!r}")
+            raise ValueError(f"{known.name} is no {'number' if isinstance(default, int) else 'text'}")
         chosen[known.name] = value
-    settings = Settings(**chosen)
-    if settings.name != name:
-        raise ValueError(f"it is of cluster {settings.name!r}")
-    return settings
+    return dataclasses.replace(defaults, **chosen)
 
 
 def nameless(name: str, *, state_root: Path = STATE_ROOT, run_root: Path = RUN_ROOT) -> Instance:
     """An instance known by its name alone: enough to stop or remove what carries it. Raises ClusterError."""
-    settings = Settings(name=name)
-    settings.validate()
-    return Instance(settings, state_root, run_root)
+    if not NAME.match(name):
+        ClusterSettings(name).validate()
+    return Instance(ClusterSettings(name), state_root, run_root)
 
 
 def names(state_root: Path = STATE_ROOT) -> list[str]:
@@ -284,7 +242,3 @@ def names(state_root: Path = STATE_ROOT) -> list[str]:
     if not state_root.is_dir():
         return []
     return sorted(path.parent.name for path in state_root.glob("*/cluster.json"))
-
-
-def _up_command(name: str) -> str:
-    return "`sampan up` makes one" if name == DEFAULT_NAME else f"`sampan up --name {name}` makes one"

@@ -1,7 +1,7 @@
 """One command at a time changes an instance: ``up`` and ``down`` wait for each other.
 
 The kernel drops the lock with its holder, however that ends. The supervisor has a lock of its own, which says that the
-instance runs.
+instance runs. A third is the machine's: whoever chooses ports and ranges for a new cluster is alone in that.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Protocol
 
 from sampan.cluster.errors import ClusterError
@@ -26,15 +27,25 @@ class Teller(Protocol):
 @asynccontextmanager
 async def changing(instance: Instance, progress: Teller) -> AsyncIterator[None]:
     """Holds the instance's change lock, after waiting for whoever has it. Raises ClusterError without the right to."""
-    descriptor = _open(instance)
+    async with _holding(lambda: _open(instance), instance.change_lock_file, progress):
+        try:
+            yield
+        finally:
+            if not instance.exists():  # purged, or never made: nothing of it stays
+                instance.change_lock_file.unlink(missing_ok=True)
+
+
+@asynccontextmanager
+async def _holding(opened: Callable[[], int], path: Path, progress: Teller) -> AsyncIterator[None]:
+    descriptor = opened()
     try:
         told = False
         while True:
             taken = _take(descriptor)
             # The one before may have been a purge, which removes the file: then the lock is on nothing.
-            if not _is_same_file(descriptor, instance):
+            if not _is_same_file(descriptor, path):
                 os.close(descriptor)
-                descriptor = _open(instance)
+                descriptor = opened()
             elif taken:
                 break
             else:
@@ -44,9 +55,22 @@ async def changing(instance: Instance, progress: Teller) -> AsyncIterator[None]:
                 await asyncio.sleep(LOOK_SECONDS)
         yield
     finally:
-        if not instance.exists():  # purged, or never made: nothing of it stays
-            instance.change_lock_file.unlink(missing_ok=True)
         os.close(descriptor)
+
+
+@asynccontextmanager
+async def choosing(instance: Instance, progress: Teller) -> AsyncIterator[None]:
+    """Holds the machine's lock, which is the directory of all instances itself. Raises ClusterError."""
+    async with _holding(lambda: _open_directory(instance.state_root), instance.state_root, progress):
+        yield
+
+
+def _open_directory(path: Path) -> int:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise ClusterError(f"cannot write {path}: {error.strerror}", fix="run as root (sudo)") from error
 
 
 def _open(instance: Instance) -> int:
@@ -66,8 +90,8 @@ def _take(descriptor: int) -> bool:
     return True
 
 
-def _is_same_file(descriptor: int, instance: Instance) -> bool:
+def _is_same_file(descriptor: int, path: Path) -> bool:
     try:
-        return os.path.samestat(os.fstat(descriptor), instance.change_lock_file.stat())
+        return os.path.samestat(os.fstat(descriptor), path.stat())
     except FileNotFoundError:
         return False

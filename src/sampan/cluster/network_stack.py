@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from sampan.client import tasks
 from sampan.client.client import Client
 from sampan.client.informer import InformerFactory
+from sampan.cluster import podnetwork
 from sampan.cluster.instance import Instance
 from sampan.keeping import Keeper
 from sampan.network.proxy.config import ProxyConfig, bridge_is_filtered
 from sampan.network.proxy.proxy import ServiceProxy
 
 
-def proxy_config(instance: Instance) -> ProxyConfig:
-    settings = instance.settings
+def proxy_config(instance: Instance, node_range: str) -> ProxyConfig:
+    """``node_range``: the addresses of this node's pods."""
     return ProxyConfig(
         instance=instance.name,
-        node_name=settings.node_name,
-        node_address=settings.node_address,
-        node_pod_cidr=settings.node_pod_cidr,
-        cluster_pod_cidr=settings.pod_cidr,
-        dns_ip=settings.dns_ip,
-        dns_port=settings.dns_port,
+        node_name=instance.node.name,
+        node_address=instance.node.address,
+        node_pod_cidr=node_range,
+        cluster_pod_cidr=instance.cluster.pod_cidr,
+        dns_ip=instance.cluster.dns_ip,
+        dns_port=instance.node.dns_port,
         bridge_filtered=bridge_is_filtered(),
     )
 
@@ -29,6 +32,24 @@ async def run_network(client: Client, instance: Instance) -> None:
     """Until cancelled. Each part that fails is started again, alone."""
     informers = InformerFactory(client)
     async with Keeper() as keeper:
-        keeper.keep("service-proxy", lambda: ServiceProxy(informers, proxy_config(instance)).run())
+        keeper.keep("pod-network", lambda: run_pod_network(client, informers, instance))
         keeper.keep("informers", informers.run)
         await tasks.forever()
+
+
+async def run_pod_network(client: Client, informers: InformerFactory, instance: Instance) -> None:
+    """Pod network and service proxy for the range that the node was given, and anew when it is given another."""
+    given = ""
+    while True:
+        given = await podnetwork.node_range(client, instance.node.name, other_than=given)
+        podnetwork.write_config(instance, given)
+        proxy = asyncio.create_task(ServiceProxy(informers, proxy_config(instance, given)).run(), name="service-proxy")
+        moved = asyncio.create_task(
+            podnetwork.node_range(client, instance.node.name, other_than=given), name="pod range"
+        )
+        try:
+            await asyncio.wait([proxy, moved], return_when=asyncio.FIRST_COMPLETED)
+            if proxy.done():
+                proxy.result()
+        finally:
+            await tasks.cancel_and_wait(proxy, moved)

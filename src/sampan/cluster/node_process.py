@@ -36,17 +36,16 @@ log = logging.getLogger(__name__)
 
 
 def node_config(instance: Instance) -> NodeConfig:
-    settings = instance.settings
     return NodeConfig(
-        node_name=settings.node_name,
-        addresses=(settings.node_address,),
+        node_name=instance.node.name,
+        addresses=(instance.node.address,),
         root_dir=instance.kubelet_root,
         log_dir=instance.pod_logs,
         runtime_socket=str(instance.containerd_socket),
-        node_api_port=settings.kubelet_port,
+        node_api_port=instance.node.kubelet_port,
         cgroup_root=instance.cgroup,
-        cluster_dns=(settings.dns_ip,),
-        cluster_domain=settings.cluster_domain,
+        cluster_dns=(instance.cluster.dns_ip,),
+        cluster_domain=instance.cluster.cluster_domain,
     )
 
 

@@ -54,30 +54,31 @@ class Authority:
 
 def leaves(instance: Instance) -> list[Leaf]:
     """Every certificate of a one-machine cluster."""
-    settings = instance.settings
-    domain = settings.cluster_domain
+    cluster, node = instance.cluster, instance.node
+    domain = cluster.cluster_domain
     api_hosts = (
         "localhost",
-        settings.node_name,
+        node.name,
         "kubernetes",
         "kubernetes.default",
         "kubernetes.default.svc",
         f"kubernetes.default.svc.{domain}",
-        settings.kubernetes_ip,
-        settings.node_address,
+        cluster.kubernetes_ip,
+        node.address,
         "127.0.0.1",
+        *filter(None, [cluster.api_address]),
     )
     return [
         Leaf("apiserver", "kube-apiserver", hosts=api_hosts, server=True, client=False),
         Leaf("apiserver-kubelet-client", "kube-apiserver-kubelet-client", ("system:masters",)),
         Leaf("admin", "kubernetes-admin", ("kubeadm:cluster-admins",)),
-        Leaf("kubelet-client", f"system:node:{settings.node_name}", ("system:nodes",)),
+        Leaf("kubelet-client", f"system:node:{node.name}", ("system:nodes",)),
         Leaf("network-client", "system:sampan:network", ("sampan:network",)),
         Leaf(
             "kubelet",
-            f"system:node:{settings.node_name}",
+            f"system:node:{node.name}",
             ("system:nodes",),
-            hosts=(settings.node_name, settings.node_address, "127.0.0.1"),
+            hosts=(node.name, node.address, "127.0.0.1"),
             server=True,
             client=False,
         ),

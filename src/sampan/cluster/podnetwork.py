@@ -1,24 +1,54 @@
-"""The pod network of an instance, in the words of ``sampan.network``: its settings, and taking it away again."""
+"""The pod network of this machine, in the words of ``sampan.network``: set up for the range that the Node was given.
+
+The control plane divides the cluster's range among the nodes; what this one got is in its own Node object and nowhere
+else. Used by the node process, and by ``down`` for taking everything away again.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import logging
+
+from sampan.api.errors import ApiError
+from sampan.api.resources import NODES
+from sampan.client.client import Client
 from sampan.cluster.instance import Instance
 from sampan.network import cni
 
+#: Between two questions when the API server does not answer.
+RETRY_SECONDS = 1.0
 
-def config(instance: Instance) -> cni.CniConfig:
+log = logging.getLogger(__name__)
+
+
+def config(instance: Instance, node_range: str = "") -> cni.CniConfig:
+    """``node_range`` may stay empty for taking away: that goes by names."""
     return cni.CniConfig(
         instance=instance.name,
         bridge=instance.bridge,
-        pod_cidr=instance.settings.node_pod_cidr,
+        pod_cidr=node_range,
         conf_dir=instance.cni_conf,
         data_dir=instance.cni_data,
     )
 
 
-def write_config(instance: Instance) -> None:
-    """Writes the CNI configuration and sets the kernel switches that pods need. Idempotent."""
-    cni.setup(config(instance))
+def write_config(instance: Instance, node_range: str) -> None:
+    """Writes the CNI configuration and sets the kernel switches that pods need. Idempotent. Raises NetworkError."""
+    cni.setup(config(instance, node_range))
+
+
+async def node_range(client: Client, node_name: str, *, other_than: str = "") -> str:
+    """The node's ``podCIDR``, once there is one; ``other_than``: once a Node that was made anew has another."""
+    while True:
+        try:
+            async with client.watch(NODES, field_selector=f"metadata.name={node_name}") as events:
+                async for event in events:
+                    given: str = event.object.get("spec", {}).get("podCIDR", "")
+                    if event.type in ("ADDED", "MODIFIED") and given not in ("", other_than):
+                        return given
+        except (ApiError, OSError, TimeoutError) as error:
+            log.warning("node %s: its pod range cannot be read: %s", node_name, error)
+            await asyncio.sleep(RETRY_SECONDS)
 
 
 async def teardown(instance: Instance) -> None:

@@ -55,7 +55,9 @@ def _system() -> Iterable[Problem]:
 
 def _programs(instance: Instance) -> Iterable[Problem]:
     packages = {"containerd": "containerd", "ctr": "containerd", "nft": "nftables", "ip": "iproute2"}
-    packages[instance.settings.runtime] = instance.settings.runtime
+    # containerd starts it by name for every pod; runc and crun share it.
+    packages["containerd-shim-runc-v2"] = "containerd"
+    packages[instance.node.runtime] = instance.node.runtime
     missing = [program for program in packages if shutil.which(program) is None]
     if missing:
         names = " ".join(sorted({packages[program] for program in missing}))
@@ -80,11 +82,10 @@ def _kernel() -> Iterable[Problem]:
 
 
 def _ports(instance: Instance) -> Iterable[Problem]:
-    settings = instance.settings
     options = {
-        settings.api_port: "--api-port",
-        settings.kubelet_port: "--kubelet-port",
-        settings.dns_port: "--dns-port",
+        instance.cluster.api_port: "--api-port",
+        instance.node.kubelet_port: "--kubelet-port",
+        instance.node.dns_port: "--dns-port",
     }
     for port, option in options.items():
         if not _port_is_free(port):

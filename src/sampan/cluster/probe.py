@@ -31,7 +31,7 @@ def connection(instance: Instance) -> Iterator[http.client.HTTPSConnection]:
         context.load_cert_chain(instance.pki / "admin.crt", instance.pki / "admin.key")
     except (OSError, ssl.SSLError) as error:
         raise NotAnswering(f"credentials in {instance.pki}: {fault(error)}") from error
-    opened = http.client.HTTPSConnection("127.0.0.1", instance.settings.api_port, timeout=5, context=context)
+    opened = http.client.HTTPSConnection(instance.api_host, instance.cluster.api_port, timeout=5, context=context)
     try:
         yield opened
     except (OSError, http.client.HTTPException) as error:
@@ -54,7 +54,7 @@ def get(instance: Instance, path: str) -> Any:
 def is_ready(instance: Instance) -> bool:
     """Asks by TLS only once somebody listens: a starting server has better things to do than handshakes."""
     try:
-        socket.create_connection(("127.0.0.1", instance.settings.api_port), timeout=1).close()
+        socket.create_connection((instance.api_host, instance.cluster.api_port), timeout=1).close()
         get(instance, "/readyz")
     except (NotAnswering, OSError):
         return False
@@ -64,7 +64,7 @@ def is_ready(instance: Instance) -> bool:
 def node_condition(instance: Instance) -> tuple[bool, str]:
     """Whether this machine's node is Ready, and the Ready condition's message (or why it cannot be read)."""
     try:
-        node = get(instance, f"/api/v1/nodes/{instance.settings.node_name}")
+        node = get(instance, f"/api/v1/nodes/{instance.node.name}")
     except NotAnswering as error:
         return False, str(error)
     for condition in node.get("status", {}).get("conditions", ()):

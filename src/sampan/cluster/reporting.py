@@ -31,7 +31,7 @@ class Reporter:
     def __init__(self, instance: Instance, program: str, keeper: Keeper, clock: Clock) -> None:
         self._path = health_file(instance, program)
         self._program = program
-        self._node_name = instance.settings.node_name
+        self._node_name = instance.node.name
         self._keeper = keeper
         self._clock = clock
         self._recorder: EventRecorder | None = None

@@ -74,20 +74,27 @@ class Child:
 
 
 def programs(instance: Instance) -> list[Program]:
-    """The children of an instance, in starting order."""
+    """The children of an instance, by the roles of this machine, in starting order."""
     python = (sys.executable, "-X", "frozen_modules=on", "-m")
     where = ("--name", instance.name, "--state-root", str(instance.state_root), "--run-root", str(instance.run_root))
-    return [
-        Program("containerd", ("containerd", "--config", str(containerd.config_file(instance)))),
-        Program("server", (*python, "sampan.cluster.control_plane", *where), environment=LEAN_ENVIRONMENT),
-        Program("dns", (*python, "sampan.cluster.dns_process", *where), environment=LEAN_ENVIRONMENT),
-        Program(
+    of_roles = [
+        ("node", Program("containerd", ("containerd", "--config", str(containerd.config_file(instance))))),
+        (
+            "control-plane",
+            Program("server", (*python, "sampan.cluster.control_plane", *where), environment=LEAN_ENVIRONMENT),
+        ),
+        ("node", Program("dns", (*python, "sampan.cluster.dns_process", *where), environment=LEAN_ENVIRONMENT)),
+        (
             "node",
-            (*python, "sampan.cluster.node_process", *where),
-            after=(*python, "sampan.cluster.stop_pods", *where),
-            environment=LEAN_ENVIRONMENT,
+            Program(
+                "node",
+                (*python, "sampan.cluster.node_process", *where),
+                after=(*python, "sampan.cluster.stop_pods", *where),
+                environment=LEAN_ENVIRONMENT,
+            ),
         ),
     ]
+    return [program for role, program in of_roles if role in instance.node.roles]
 
 
 class Supervisor:

@@ -12,7 +12,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from typing import Protocol, TypedDict
 
@@ -20,6 +20,7 @@ import orjson
 
 from sampan.api.clock import Clock
 from sampan.cluster import (
+    choosing,
     containerd,
     images,
     kubeconfigs,
@@ -27,11 +28,12 @@ from sampan.cluster import (
     locks,
     machine,
     pki,
-    podnetwork,
     preflight,
     probe,
     supervisor,
 )
+from sampan.cluster import instance as instances
+from sampan.cluster.choosing import Given
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.instance import Instance
 
@@ -53,14 +55,27 @@ class Progress(Protocol):
 
 def complete(instance: Instance) -> Instance:
     """Fills in what the machine decides: node name (once) and address (every time). Raises ClusterError."""
-    settings = instance.settings
-    settings = replace(
-        settings,
-        node_name=settings.node_name or machine.node_name(),
-        node_address=settings.given_address or machine.node_address(),
+    node = instance.node
+    if node.given_address:
+        replace(node, address=node.given_address).validate(instance.cluster)
+        machine.check_own(node.given_address)
+    node = replace(
+        node,
+        name=node.name or machine.node_name(),
+        address=node.given_address or machine.node_address(),
     )
-    settings.validate()
-    return replace(instance, settings=settings)
+    completed = replace(instance, node=node)
+    completed.validate()
+    return completed
+
+
+def settle(instance: Instance, given: Given, *, running: bool = False) -> Instance:
+    """What an instance is to be, made anew or there already; saves nothing. Raises ClusterError."""
+    there = choosing.machine_now(instance)
+    if instance.exists():
+        kept = instances.load(instance.name, state_root=instance.state_root, run_root=instance.run_root)
+        return complete(choosing.change(kept, given, there, running=running))
+    return complete(choosing.choose(instance, given, there))
 
 
 def check_machine(instance: Instance, progress: Progress) -> None:
@@ -78,35 +93,50 @@ def check_machine(instance: Instance, progress: Progress) -> None:
 
 
 def prepare(instance: Instance, clock: Clock, progress: Progress) -> None:
-    """Checks the machine and writes everything the processes read. Raises ClusterError."""
-    check_machine(instance, progress)
+    """Writes everything the processes read. Raises ClusterError."""
     progress.step("Certificates and settings")
-    try:
-        instance.save()
+    with _writing(instance):
         instance.run.mkdir(parents=True, exist_ok=True, mode=0o700)
         instance.logs.mkdir(parents=True, exist_ok=True, mode=0o750)
         pki.ensure(instance, clock)
         kubeconfigs.write_all(instance)
         containerd.write_config(instance)
+
+
+@contextlib.contextmanager
+def _writing(instance: Instance) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise ClusterError(
             f"cannot write {error.filename or instance.state}: {error.strerror}",
             fix=f"make room on, or the right to, the file system of {instance.state_root}",
         ) from error
-    podnetwork.write_config(instance)
 
 
-async def up(instance: Instance, clock: Clock, progress: Progress, *, timeout_seconds: float) -> bool:
-    """Starts the instance and returns when its node is Ready; False: it ran already. Raises ClusterError."""
+async def up(
+    instance: Instance, given: Given, clock: Clock, progress: Progress, *, timeout_seconds: float
+) -> tuple[Instance, bool]:
+    """Starts an instance, known by its name, and returns when its node is Ready. Raises ClusterError.
+
+    Gives the instance with all its settings, and whether it was started; False: it ran already.
+    """
+    machine.complete_path()
     if os.geteuid() != 0:
-        check_machine(instance, progress)  # raises, naming whatever else is missing too
+        check_machine(settle(instance, given), progress)  # raises, naming whatever else is missing too
     async with locks.changing(instance, progress):
         if supervisor.is_running(instance):
-            return False
+            return settle(instance, given, running=True), False
         await leftovers.end(instance)
+        # Two new clusters at once must not choose the same.
+        async with locks.choosing(instance, progress):
+            instance = settle(instance, given)
+            check_machine(instance, progress)
+            with _writing(instance):
+                instance.save()
         prepare(instance, clock, progress)
         await _start(instance, progress, timeout_seconds)
-    return True
+    return instance, True
 
 
 async def _start(instance: Instance, progress: Progress, timeout_seconds: float) -> None:

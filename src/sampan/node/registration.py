@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 
 LEASE_NAMESPACE = "kube-node-lease"
 _CHECK_SECONDS = 10.0
+#: While a node that has just started is not Ready.
+_FIRST_LOOK_SECONDS, _FIRST_LOOKS = 0.1, 300
 _ANNOTATIONS = {"volumes.kubernetes.io/controller-managed-attach-detach": "true"}
 
 
@@ -146,10 +148,24 @@ class NodeRegistration:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._repeat(self.renew_lease, self._config.lease_renew_seconds), name="lease")
             group.create_task(self._repeat(self._report_or_register, _CHECK_SECONDS, self._asked), name="node-status")
+            group.create_task(self._look_for_network(), name="first-ready")
 
     def look(self) -> None:
         """Something about the node has changed: it is reported at once."""
         self._asked.set()
+
+    async def _look_for_network(self) -> None:
+        """Tells of the first Ready at once, as the kubelet does: without a range there is no pod network yet."""
+        for _ in range(_FIRST_LOOKS):
+            conditions = (self.node.get("status") or {}).get("conditions") or ()
+            if any(item["type"] == "Ready" and item["status"] == "True" for item in conditions):
+                return
+            await asyncio.sleep(_FIRST_LOOK_SECONDS)
+            try:
+                if not describe_conditions(await self._runtime.conditions()):
+                    self.look()
+            except runtime.RuntimeCallError:
+                continue  # it is told by the usual look
 
     async def _report_or_register(self) -> None:
         try:

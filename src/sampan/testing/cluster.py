@@ -22,7 +22,7 @@ from sampan.client.client import Client
 from sampan.client.kubeconfig import Connection, KubeConfig
 from sampan.cluster import addons, pki
 from sampan.cluster.control_plane import server_config
-from sampan.cluster.instance import Instance, Settings
+from sampan.cluster.instance import ClusterSettings, Instance, NodeSettings
 from sampan.controllers.context import ControllersConfig
 from sampan.controllers.manager import run_controllers
 from sampan.node.hollow import HollowNode
@@ -55,8 +55,12 @@ class Cluster:
         with a ``VirtualTimeline`` as its clock)."""
         self._listen = listen
         pods = SMALL_CLUSTER_CIDR if nodes <= _NODES_OF_A_SMALL_CLUSTER else LARGE_CLUSTER_CIDR
-        settings = Settings(name="testing", node_name="node-0", node_address="127.0.0.1", pod_cidr=pods)
-        self._instance = Instance(settings, state_root=directory / "state", run_root=directory / "run")
+        self._instance = Instance(
+            ClusterSettings("testing", pod_cidr=pods),
+            directory / "state",
+            directory / "run",
+            NodeSettings("node-0", address="127.0.0.1"),
+        )
         self._clock = clock or SystemClock()
         self._random = random.Random(seed)
         self._node_names = [f"node-{number}" for number in range(nodes)]
@@ -118,7 +122,7 @@ class Cluster:
             self.server = await stack.enter_async_context(Server(config))
             components = asyncio.create_task(self._run(), name="cluster components")
             stack.push_async_callback(tasks.cancel_and_wait, components)
-            await addons.ensure(self.client, self._instance.settings)
+            await addons.ensure(self.client, self._instance.cluster)
             await self._nodes_ready(components)
             self._stack = stack.pop_all()
         return self
@@ -130,7 +134,7 @@ class Cluster:
 
     async def _run(self) -> None:
         root_ca = (self._instance.pki / "ca.crt").read_text()
-        controllers = ControllersConfig(cluster_cidr=self._instance.settings.pod_cidr, root_ca_pem=root_ca)
+        controllers = ControllersConfig(cluster_cidr=self._instance.cluster.pod_cidr, root_ca_pem=root_ca)
         async with asyncio.TaskGroup() as group:
             tasks.spawn_eternal(
                 group,

@@ -8,26 +8,28 @@ gives to connections, or a cluster could lose one while it is down for a moment.
 from __future__ import annotations
 
 import ipaddress
-import socket
 from collections.abc import Iterator
 from ipaddress import IPv4Network
 from pathlib import Path
 
 from sampan.api.clock import Random, SystemRandom
+from sampan.cluster import choosing
 from sampan.cluster import instance as instances
+from sampan.cluster.choosing import is_free
 from sampan.cluster.errors import ClusterError
-from sampan.cluster.instance import Settings
+from sampan.cluster.instance import ClusterSettings, Instance, NodeSettings
 
 _LOWEST_PORT, _HIGHEST_PORT = 12000, 30000
 _NODE_PORTS = 1000
 _TRIES = 1000
 
 
-def settings(name: str, *, random: Random | None = None, state_root: Path = instances.STATE_ROOT) -> Settings:
-    """Valid settings for a new instance. Raises ClusterError when the machine has nothing left."""
+def instance(name: str, *, random: Random | None = None, state_root: Path = instances.STATE_ROOT) -> Instance:
+    """A new instance with valid settings. Raises ClusterError when the machine has nothing left."""
     chance = random or SystemRandom()
+    made = instances.nameless(name, state_root=state_root)
     # The defaults too: the machine's main cluster may be down for a moment, or not made yet.
-    others = [*_instances(state_root), Settings()]
+    others = [*choosing.others(made), Instance(ClusterSettings())]
     taken = {port for other in others for port in _ports_of(other)}
     low = next(
         start for start in _some_ports(chance)
@@ -35,49 +37,34 @@ def settings(name: str, *, random: Random | None = None, state_root: Path = inst
     )  # fmt: skip
     taken |= set(ours := range(low, low + _NODE_PORTS))
     ports = (port for port in _some_ports(chance) if port not in taken and is_free(port))
-    ranges = _free_ranges(chance, [*_routed(), *_ranges_of(others)])
-    made = Settings(
+    ranges = _free_ranges(chance, [*choosing.routed(), *_ranges_of(others)])
+    cluster = ClusterSettings(
         name=name,
         api_port=next(ports),
-        kubelet_port=next(ports),
-        dns_port=next(ports),
         node_ports=(ours[0], ours[-1]),
         pod_cidr=str(next(ranges)),
         service_cidr=str(next(ranges)),
     )
+    node = NodeSettings(kubelet_port=next(ports), dns_port=next(ports))
+    made = Instance(cluster, made.state_root, made.run_root, node)
     made.validate()
     return made
 
 
-def arguments(chosen: Settings) -> list[str]:
+def node_range(name: str) -> str:
+    """A range that a node's pods may have, for a runtime without a cluster."""
+    return str(next(IPv4Network(instance(name).cluster.pod_cidr).subnets(new_prefix=24)))
+
+
+def arguments(chosen: Instance) -> list[str]:
     """The same as options of ``sampan up``."""
-    low, high = chosen.node_ports
+    cluster, node = chosen.cluster, chosen.node
+    low, high = cluster.node_ports
     return [
-        "--name", chosen.name, "--api-port", str(chosen.api_port), "--kubelet-port", str(chosen.kubelet_port),
-        "--dns-port", str(chosen.dns_port), "--pod-cidr", chosen.pod_cidr, "--service-cidr", chosen.service_cidr,
+        "--name", cluster.name, "--api-port", str(cluster.api_port), "--kubelet-port", str(node.kubelet_port),
+        "--dns-port", str(node.dns_port), "--pod-cidr", cluster.pod_cidr, "--service-cidr", cluster.service_cidr,
         "--node-port-range", f"{low}-{high}",
     ]  # fmt: skip
-
-
-def is_free(port: int) -> bool:
-    """For TCP and UDP, on every address of this machine."""
-    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
-        with socket.socket(socket.AF_INET, kind) as probe:
-            if kind == socket.SOCK_STREAM:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("0.0.0.0", port))
-            except OSError:
-                return False
-    return True
-
-
-def _instances(state_root: Path) -> Iterator[Settings]:
-    for name in instances.names(state_root):
-        try:
-            yield instances.load(name, state_root=state_root).settings
-        except ClusterError:  # a damaged one uses nothing
-            continue
 
 
 def _some_ports(chance: Random) -> Iterator[int]:
@@ -91,25 +78,13 @@ def _some_ports(chance: Random) -> Iterator[int]:
     raise ClusterError("no free ports were found on this machine", fix="stop what listens on them")
 
 
-def _ports_of(other: Settings) -> set[int]:
-    low, high = other.node_ports
-    return {other.api_port, other.kubelet_port, other.dns_port, *range(low, high + 1)}
+def _ports_of(other: Instance) -> set[int]:
+    low, high = other.cluster.node_ports
+    return {other.cluster.api_port, other.node.kubelet_port, other.node.dns_port, *range(low, high + 1)}
 
 
-def _ranges_of(others: list[Settings]) -> list[IPv4Network]:
-    return [IPv4Network(text) for other in others for text in (other.pod_cidr, other.service_cidr)]
-
-
-def _routed() -> list[IPv4Network]:
-    """What this machine already sends somewhere, the default route left out."""
-    found = []
-    for line in Path("/proc/net/route").read_text().splitlines()[1:]:
-        words = line.split()
-        # Little-endian hexadecimal.
-        address, mask = (int.from_bytes(bytes.fromhex(words[place]), "little") for place in (1, 7))
-        if mask:
-            found.append(IPv4Network((address, mask.bit_count())))
-    return found
+def _ranges_of(others: list[Instance]) -> list[IPv4Network]:
+    return [IPv4Network(text) for other in others for text in (other.cluster.pod_cidr, other.cluster.service_cidr)]
 
 
 def _free_ranges(chance: Random, taken: list[IPv4Network]) -> Iterator[IPv4Network]:

@@ -82,7 +82,7 @@ async def start_container(cri: CriRuntime, logs: Path) -> str:
 async def real(tmp_path: Path, pki: Fixture, node: Fixture) -> AsyncIterator[RealNode]:
     config = ContainerdConfig(root=tmp_path / "root", state=tmp_path / "state", sandbox_image=PAUSE_IMAGE)
     config.cni_conf_dir.mkdir(parents=True)
-    network = render_bridge_network("tapi", BRIDGE, free.settings("tapi").node_pod_cidr, tmp_path / "ipam")
+    network = render_bridge_network("tapi", BRIDGE, free.node_range("tapi"), tmp_path / "ipam")
     (config.cni_conf_dir / "10-tapi.conflist").write_bytes(network)
     process = ContainerdProcess(config)
     await process.start()

@@ -108,9 +108,7 @@ async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         root=tmp_path / "root", state=tmp_path / "state", sandbox_image=local.PAUSE_IMAGE
     )
     config.cni_conf_dir.mkdir(parents=True)
-    network = containerd.render_bridge_network(
-        "contract", bridge, free.settings("contract").node_pod_cidr, tmp_path / "ipam"
-    )
+    network = containerd.render_bridge_network("contract", bridge, free.node_range("contract"), tmp_path / "ipam")
     (config.cni_conf_dir / "10-contract.conflist").write_bytes(network)
     process = containerd.ContainerdProcess(config)
     await process.start()

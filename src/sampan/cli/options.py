@@ -1,0 +1,33 @@
+"""Options that several commands have, and what comes out for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from sampan.cluster.errors import ClusterError
+
+Name = Annotated[str, typer.Option("--name", "-n", help="Which cluster of this machine.")]
+Output = Annotated[str, typer.Option("--output", "-o", help="json or yaml, for programs.", show_default=False)]
+
+
+def printer(output: str) -> Callable[[Any], None] | None:
+    """Prints data as ``--output`` asks; None: as text, for people. Raises ClusterError for another format."""
+    if output == "":
+        return None
+    if output not in ("json", "yaml"):
+        raise ClusterError(f"output format {output!r} is not known", fix="choose json or yaml, or leave --output out")
+
+    def show(data: Any) -> None:
+        if output == "json":
+            import orjson
+
+            print(orjson.dumps(data, option=orjson.OPT_INDENT_2).decode())
+        else:
+            import yaml
+
+            print(yaml.safe_dump(data, sort_keys=False, allow_unicode=True), end="")
+
+    return show

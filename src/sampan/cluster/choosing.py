@@ -1,0 +1,272 @@
+"""Which ports and address ranges a cluster gets: what a person asked for, and for the rest the first that is free.
+
+Two clusters of one machine must share nothing, or the second breaks the first: their names on the machine differ
+anyhow, so it is ports and ranges that are chosen apart here. The choice is the same each time for the same machine, and
+the instance's settings keep it. ``choose`` and ``change`` are pure given ``Machine``; ``machine_now`` looks.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+import socket
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Any
+
+from sampan.cluster import instance as instances
+from sampan.cluster.errors import ClusterError
+from sampan.cluster.instance import Instance
+from sampan.cluster.settings import ClusterSettings, NodeSettings
+
+#: Fields of the settings, by the option that gives them.
+CLUSTER_OPTIONS = {
+    "--api-port": "api_port",
+    "--pod-cidr": "pod_cidr",
+    "--node-cidr-mask": "node_cidr_mask",
+    "--service-cidr": "service_cidr",
+    "--node-port-range": "node_ports",
+}
+NODE_OPTIONS = {
+    "--kubelet-port": "kubelet_port",
+    "--dns-port": "dns_port",
+    "--node-name": "name",
+    "--node-address": "given_address",
+    "--runtime": "runtime",
+}
+#: What a stopped cluster can be given anew. All else is in certificates, in the store and in running applications.
+CHANGEABLE = frozenset({"--api-port", "--kubelet-port", "--dns-port", "--node-address", "--runtime"})
+#: The ports that programs listen on, by option.
+_PORTS = {"--api-port": 6443, "--kubelet-port": 10250, "--dns-port": 10053}
+_PORT_STEP = 100
+#: Where the kernel's own choice for outgoing connections begins (ip(7), ip_local_port_range).
+_HIGHEST_PORT = 32767
+#: Node ports of further clusters, below those of the first.
+_NODE_PORTS_BELOW, _NODE_PORTS_COUNT = range(29000, 11000, -1000), 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """Options that a person gave, by name; the others are left to us."""
+
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def cluster(self, settings: ClusterSettings) -> ClusterSettings:
+        return dataclasses.replace(settings, **self._fields(CLUSTER_OPTIONS))
+
+    def node(self, settings: NodeSettings) -> NodeSettings:
+        return dataclasses.replace(settings, **self._fields(NODE_OPTIONS))
+
+    def _fields(self, options: Mapping[str, str]) -> dict[str, Any]:
+        return {options[option]: value for option, value in self.options.items() if option in options}
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """The other instances, networks that this machine already sends somewhere, and whether a port is free."""
+
+    others: tuple[Instance, ...] = ()
+    routes: tuple[IPv4Network, ...] = ()
+    is_free: Callable[[int], bool] = lambda port: True
+
+
+def choose(instance: Instance, given: Given, machine: Machine) -> Instance:
+    """A new instance's settings. Raises ClusterError for what cannot work or belongs to another instance."""
+    asked = dataclasses.replace(instance, cluster=given.cluster(instance.cluster), node=given.node(instance.node))
+    options = dict(given.options)
+    taken = [IPv4Network(text) for other in machine.others for text in _ranges(other).values()]
+    for option, candidates in _RANGES.items():
+        if option not in options:
+            avoid = [*taken, *machine.routes, *_given_ranges(options)]
+            options[option] = _first_range(option, candidates(), avoid)
+    if "--node-port-range" not in options:
+        options["--node-port-range"] = _node_ports(options, machine)
+    blocks = [options["--node-port-range"], *(other.cluster.node_ports for other in machine.others)]
+    used = {port for other in machine.others for port in _ports(other).values()}
+    for option, first in _PORTS.items():
+        if option not in options:
+            used |= {options[name] for name in _PORTS if name in options}
+            options[option] = _first_port(option, first, used, blocks, machine)
+    whole = Given(options)
+    chosen = dataclasses.replace(asked, cluster=whole.cluster(asked.cluster), node=whole.node(asked.node))
+    chosen.validate()
+    refuse_clash(chosen, machine.others)
+    return chosen
+
+
+def change(instance: Instance, given: Given, machine: Machine, *, running: bool) -> Instance:
+    """An instance that exists, with what is given anew. Raises ClusterError, naming what cannot change."""
+    wanted = dataclasses.replace(instance, cluster=given.cluster(instance.cluster), node=given.node(instance.node))
+    had, wants = _options(instance), _options(wanted)
+    changed = [option for option in given.options if had[option] != wants[option]]
+    for option in changed:
+        if option not in CHANGEABLE:
+            raise ClusterError(
+                f"cluster {instance.name!r} was made with {option} {_text(had[option])}, which cannot become "
+                f"{_text(wants[option])}",
+                fix=f"leave {option} out, or make another cluster with --name",
+            )
+    if changed and running:
+        words = " ".join(f"{option} {_text(wants[option])}" for option in changed)
+        raise ClusterError(
+            f"cluster {instance.name!r} is running with "
+            + ", ".join(f"{option} {_text(had[option]) or 'chosen by the machine'}" for option in changed),
+            fix=f"`{instance.command('down')}`, then `{instance.command('up')} {words}`",
+        )
+    if changed:
+        wanted.validate()
+        refuse_clash(wanted, machine.others)
+    return wanted
+
+
+def refuse_clash(instance: Instance, others: Iterable[Instance]) -> None:
+    """Raises ClusterError when an instance has a port or an address that another one has."""
+    for other in others:
+        for option, port in _ports(instance).items():
+            low, high = other.cluster.node_ports
+            if port in _ports(other).values() or low <= port <= high:
+                raise _clash(instance, f"{option} {port}", other, "leave the option out and a free one is chosen")
+        (low, high), (below, above) = instance.cluster.node_ports, other.cluster.node_ports
+        if (low <= above and below <= high) or any(low <= port <= high for port in _ports(other).values()):
+            raise _clash(
+                instance, f"--node-port-range {low}-{high}", other, "leave the option out and a free one is chosen"
+            )
+        for option, text in _ranges(instance).items():
+            for theirs in _ranges(other).values():
+                if IPv4Network(text).overlaps(IPv4Network(theirs)):
+                    raise _clash(
+                        instance, f"{option} {text}", other, f"leave the option out, or choose one apart from {theirs}"
+                    )
+
+
+def _clash(instance: Instance, what: str, other: Instance, fix: str) -> ClusterError:
+    return ClusterError(
+        f"{what} of cluster {instance.name!r} belongs to cluster {other.name!r} of this machine", fix=fix
+    )
+
+
+def _ports(instance: Instance) -> dict[str, int]:
+    return {option: _options(instance)[option] for option in _PORTS}
+
+
+def _ranges(instance: Instance) -> dict[str, str]:
+    return {"--pod-cidr": instance.cluster.pod_cidr, "--service-cidr": instance.cluster.service_cidr}
+
+
+def _options(instance: Instance) -> dict[str, Any]:
+    """The value of every option."""
+    shared = {option: getattr(instance.cluster, name) for option, name in CLUSTER_OPTIONS.items()}
+    return shared | {option: getattr(instance.node, name) for option, name in NODE_OPTIONS.items()}
+
+
+def _text(value: object) -> str:
+    return "-".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+# Candidates, in the order in which they are tried
+
+
+def _pod_ranges() -> Iterator[IPv4Network]:
+    """10.244.0.0/14, where everybody looks for pods, then those below it; at last smaller ones of other networks."""
+    for second in range(244, 124, -4):
+        yield IPv4Network(f"10.{second}.0.0/14")
+    yield from IPv4Network("172.16.0.0/12").subnets(new_prefix=16)
+    yield from IPv4Network("192.168.0.0/16").subnets(new_prefix=20)
+
+
+def _service_ranges() -> Iterator[IPv4Network]:
+    for second in range(96, 124):
+        yield IPv4Network(f"10.{second}.0.0/16")
+    yield from IPv4Network("172.16.0.0/12").subnets(new_prefix=20)
+    yield from IPv4Network("192.168.0.0/16").subnets(new_prefix=22)
+
+
+_RANGES: dict[str, Callable[[], Iterator[IPv4Network]]] = {
+    "--pod-cidr": _pod_ranges,
+    "--service-cidr": _service_ranges,
+}
+
+
+def _given_ranges(options: Mapping[str, Any]) -> list[IPv4Network]:
+    """Those that can be read: what cannot is refused by name when all is together."""
+    found = []
+    for option in _RANGES:
+        try:
+            found.append(IPv4Network(options[option]))
+        except (KeyError, ValueError):
+            continue
+    return found
+
+
+def _first_range(option: str, candidates: Iterable[IPv4Network], avoid: list[IPv4Network]) -> str:
+    for candidate in candidates:
+        if not any(candidate.overlaps(other) for other in avoid):
+            return str(candidate)
+    raise ClusterError("no private address range is free on this machine", fix=f"name one with {option}")
+
+
+def _node_ports(options: Mapping[str, Any], machine: Machine) -> tuple[int, int]:
+    listening = {port for other in machine.others for port in _ports(other).values()}
+    listening |= {options[option] for option in _PORTS if option in options}
+    blocks = [other.cluster.node_ports for other in machine.others]
+    further = ((low, low + _NODE_PORTS_COUNT - 1) for low in _NODE_PORTS_BELOW)
+    for low, high in (ClusterSettings().node_ports, *further):
+        if not any(low <= above and below <= high for below, above in blocks) and not any(
+            low <= port <= high for port in listening
+        ):
+            return low, high
+    raise ClusterError("no range of node ports is free on this machine", fix="name one with --node-port-range")
+
+
+def _first_port(option: str, first: int, used: set[int], blocks: list[tuple[int, int]], machine: Machine) -> int:
+    for port in range(first, _HIGHEST_PORT, _PORT_STEP):
+        if port not in used and not any(low <= port <= high for low, high in blocks) and machine.is_free(port):
+            return port
+    raise ClusterError(f"no port for {option} is free on this machine", fix=f"name one with {option}")
+
+
+# Looking
+
+
+def machine_now(instance: Instance) -> Machine:
+    """What stands on this machine beside an instance."""
+    return Machine(tuple(others(instance)), tuple(routed(but=instance.bridge)), is_free)
+
+
+def others(instance: Instance) -> Iterator[Instance]:
+    """The other instances, running or not; a damaged one is left out: it cannot run."""
+    for name in instances.names(instance.state_root):
+        if name != instance.name:
+            try:
+                yield instances.load(name, state_root=instance.state_root, run_root=instance.run_root)
+            except ClusterError:
+                continue
+
+
+def is_free(port: int) -> bool:
+    """For TCP and UDP, on every address of this machine."""
+    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+        with socket.socket(socket.AF_INET, kind) as probe:
+            if kind == socket.SOCK_STREAM:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("0.0.0.0", port))
+            except OSError:
+                return False
+    return True
+
+
+def routed(table: Path = Path("/proc/net/route"), *, but: str = "") -> Iterator[IPv4Network]:
+    """What this machine already sends somewhere, the default route and an own interface's left out."""
+    try:
+        lines = table.read_text().splitlines()[1:]
+    except OSError:  # no IPv4 routes at all
+        return
+    for line in lines:
+        words = line.split()
+        # Little-endian hexadecimal.
+        address, mask = (int.from_bytes(bytes.fromhex(words[place]), "little") for place in (1, 7))
+        if mask and words[0] != but:
+            yield ipaddress.IPv4Network((address, mask.bit_count()))

@@ -1,0 +1,158 @@
+"""What a person chooses for a cluster, and for one machine of it.
+
+Kept apart because they have different lives: every machine of a cluster has the same ``ClusterSettings``, and each its
+own ``NodeSettings``. Both are written by the first ``sampan up`` and read by every process; nothing here touches the
+machine. ``validate`` raises ClusterError, naming the option that a person would change.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from sampan.cluster.errors import ClusterError
+
+DEFAULT_NAME = "default"
+#: A name becomes part of files, sockets (108 characters with their directory), a cgroup, an nftables table, a unit.
+NAME = re.compile(r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")
+#: RFC 1123 subdomain, as a Node must be named.
+NODE_NAME = re.compile(r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")
+#: What the kernel allows for an interface (IFNAMSIZ, less the final NUL).
+INTERFACE_CHARACTERS = 15
+
+#: ``control-plane``: API server, controllers, scheduler. ``node``: containers, their network, DNS.
+Role = Literal["control-plane", "node"]
+ROLES: tuple[Role, ...] = ("control-plane", "node")
+RUNTIMES = ("runc", "crun")
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterSettings:
+    """What all machines of a cluster must agree on."""
+
+    name: str = DEFAULT_NAME
+    #: Where machines without the control plane reach it; "": it is on this machine.
+    api_address: str = ""
+    api_port: int = 6443
+    pod_cidr: str = "10.244.0.0/14"
+    #: How much of ``pod_cidr`` a node gets: 24 of a /14 are 1,024 nodes of 253 pods at most.
+    node_cidr_mask: int = 24
+    service_cidr: str = "10.96.0.0/16"
+    node_ports: tuple[int, int] = (30000, 32767)
+    cluster_domain: str = "cluster.local"
+
+    def validate(self) -> None:
+        if not NAME.match(self.name):
+            raise ClusterError(
+                f"instance name {self.name!r} is not valid",
+                fix="use at most 40 lower-case letters, digits and dashes, starting and ending with a letter or digit",
+            )
+        try:
+            pods, services = (ipaddress.IPv4Network(cidr) for cidr in (self.pod_cidr, self.service_cidr))
+        except ValueError as error:
+            raise ClusterError(f"address range is not valid: {error}", fix="write it like 10.244.0.0/16") from error
+        if pods.overlaps(services):
+            raise ClusterError(
+                f"pod range {pods} and service range {services} overlap", fix="choose two ranges that do not"
+            )
+        # Upstream's controllers hold a bit for each node's and each Service's part of a range.
+        if not 8 <= services.prefixlen <= 28:
+            raise ClusterError(f"--service-cidr {services} is too {_size(services)}", fix="choose a /8 to a /28")
+        if not pods.prefixlen <= self.node_cidr_mask <= min(28, pods.prefixlen + 16):
+            raise ClusterError(
+                f"--node-cidr-mask {self.node_cidr_mask} does not divide --pod-cidr {pods}",
+                fix=f"choose one from {pods.prefixlen} to {min(28, pods.prefixlen + 16)}, or another pod range",
+            )
+        low, high = self.node_ports
+        if not 1 <= low <= high <= 65535:
+            raise ClusterError(f"node port range {low}-{high} is not valid", fix="write it like 30000-32767")
+        _validate_ports({"--api-port": self.api_port}, self.node_ports)
+        if not NODE_NAME.match(self.cluster_domain):
+            raise ClusterError(
+                f"cluster domain {self.cluster_domain!r} is not valid", fix="write it like cluster.local"
+            )
+
+    @property
+    def dns_ip(self) -> str:
+        """The tenth address of the service range, as kubeadm has it."""
+        return str(ipaddress.IPv4Network(self.service_cidr)[10])
+
+    @property
+    def kubernetes_ip(self) -> str:
+        """The first address of the service range: the ``kubernetes`` Service."""
+        return str(ipaddress.IPv4Network(self.service_cidr)[1])
+
+    @property
+    def bridge(self) -> str:
+        """The interface of a node's pods. A name too long for one is cut and told apart by its hash."""
+        if self.name == DEFAULT_NAME:
+            return "sampan0"
+        whole = f"sam-{self.name}"
+        if len(whole) < INTERFACE_CHARACTERS:
+            return whole
+        # A character longer than any whole name: the two can never be the same.
+        return f"sam-{self.name[:5]}{hashlib.sha256(self.name.encode()).hexdigest()[:6]}"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSettings:
+    """What is true of one machine. ``name`` and ``address`` are empty until the machine has been asked."""
+
+    name: str = ""
+    #: As given by ``--node-address``; empty: looked up again at every ``up``, since machines move between networks.
+    given_address: str = ""
+    address: str = ""
+    kubelet_port: int = 10250
+    dns_port: int = 10053
+    runtime: str = "runc"
+    roles: tuple[str, ...] = ROLES
+
+    def validate(self, cluster: ClusterSettings) -> None:
+        ports = {"--api-port": cluster.api_port, "--kubelet-port": self.kubelet_port, "--dns-port": self.dns_port}
+        _validate_ports(ports, cluster.node_ports)
+        if len(set(ports.values())) < len(ports):
+            raise ClusterError(f"{', '.join(ports)} must differ", fix="give each a port of its own")
+        if self.name and not NODE_NAME.match(self.name):
+            raise ClusterError(
+                f"node name {self.name!r} is not valid",
+                fix="use lower-case letters, digits, dashes and dots, starting and ending with a letter or digit",
+            )
+        if self.address:
+            _validate_address(self.address)
+        if self.runtime not in RUNTIMES:
+            raise ClusterError(f"runtime {self.runtime!r} is not known", fix=f"choose {' or '.join(RUNTIMES)}")
+        unknown = [role for role in self.roles if role not in ROLES]
+        if unknown or not self.roles:
+            raise ClusterError(
+                f"role {unknown[0]!r} is not known" if unknown else "this machine has no role",
+                fix=f"choose of {', '.join(ROLES)}",
+            )
+
+
+def _validate_ports(ports: dict[str, int], node_ports: tuple[int, int]) -> None:
+    for option, port in ports.items():
+        if not 1 <= port <= 65535:
+            raise ClusterError(f"{option} {port} is not a port", fix="choose one from 1 to 65535")
+        if node_ports[0] <= port <= node_ports[1]:
+            raise ClusterError(
+                f"{option} {port} is inside the node port range", fix="choose a port outside of --node-port-range"
+            )
+
+
+def _validate_address(text: str) -> None:
+    try:
+        address = ipaddress.IPv4Address(text)
+    except ValueError as error:
+        raise ClusterError(f"node address {text!r} is not an IPv4 address", fix="write it like 192.0.2.10") from error
+    if address.is_loopback or address.is_multicast or address.is_unspecified:
+        raise ClusterError(
+            f"node address {text} is none that pods can reach",
+            fix="give the address of one of this machine's interfaces",
+        )
+
+
+def _size(network: ipaddress.IPv4Network) -> str:
+    return "large" if network.prefixlen < 8 else "small"
