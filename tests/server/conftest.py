@@ -123,7 +123,9 @@ class Api:
         assert isinstance(response.body, bytes)
         is_json = response.content_type == "application/json"
         obj = orjson.loads(response.body) if is_json and response.body else response.body.decode()
-        return Answer(response.status, obj, response.headers, request.warnings)
+        lines = (line.partition(": ") for line in (response.head or b"").decode().splitlines())
+        headers = {name: value for name, _, value in lines} | response.headers
+        return Answer(response.status, obj, headers, request.warnings)
 
     async def watch(self, url: str, **headers: str) -> AsyncIterator[dict[str, Any]]:
         """The events of a watch; ends with the watch. Break out of the loop to leave it."""

@@ -88,12 +88,16 @@ class FixedClock:
 
 def format_time(moment: datetime) -> str:
     """RFC 3339 in UTC with whole seconds, the form of ``metav1.Time``."""
-    return moment.astimezone(UTC).isoformat(timespec="seconds")[:19] + "Z"
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    return moment.isoformat(timespec="seconds")[:19] + "Z"
 
 
 def format_micro_time(moment: datetime) -> str:
     """RFC 3339 in UTC with microseconds, the form of ``metav1.MicroTime`` (Leases, Events)."""
-    return moment.astimezone(UTC).isoformat(timespec="microseconds")[:26] + "Z"
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    return moment.isoformat(timespec="microseconds")[:26] + "Z"
 
 
 def parse_time(text: str) -> datetime:

@@ -329,6 +329,7 @@ class Server:
                 non_resources=self._non_resource_handlers(key).handle,
                 observer=self.metrics,
                 flow_headers=self._flow_headers_of,
+                json_head=self._json_head_of,
                 renderer=Renderer(config.clock, self._lists, self.watching),
             ),
             Limits(

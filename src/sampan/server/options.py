@@ -31,6 +31,9 @@ class WriteOptions:
     field_validation: FieldValidation = "Warn"
 
 
+_NO_WRITE_OPTIONS = WriteOptions()
+
+
 @dataclass(frozen=True, slots=True)
 class ListOptions:
     labels: labels.Selector
@@ -95,7 +98,7 @@ def names_version(text: str) -> bool:
 def parse_write_options(query: Mapping[str, str], options_kind: str) -> WriteOptions:
     """``options_kind``: CreateOptions, UpdateOptions or PatchOptions. Raises Invalid."""
     if not query:
-        return WriteOptions()
+        return _NO_WRITE_OPTIONS
     found: list[FieldError] = []
     dry_run = query.get("dryRun", "")
     found += _check_dry_run(dry_run)

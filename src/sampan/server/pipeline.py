@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 _READ_VERBS = frozenset({"get", "list", "watch", "head", "options"})
 PRIVILEGED_GROUP = "system:masters"
 Stage = Callable[[Request], Awaitable[None]]
+_JSON = "application/json"
 _NOT_FOUND = "the server could not find the requested resource"
 
 
@@ -63,6 +64,8 @@ class Stages:
     observer: Observer | None = None
     #: response headers that name the flow schema and priority level of a user
     flow_headers: Callable[[UserInfo], Mapping[str, str]] | None = None
+    #: the same for an answer in JSON that needs no other header: all its lines, as bytes
+    json_head: Callable[[UserInfo], bytes] | None = None
 
 
 class Pipeline:
@@ -98,7 +101,9 @@ class Pipeline:
         finally:
             surface.leave()
         stages = self._stages
-        if stages.flow_headers is not None:
+        if stages.json_head is not None and response.content_type == _JSON and not response.headers:
+            response.head = stages.json_head(request.user)
+        elif stages.flow_headers is not None:
             response.headers.update(stages.flow_headers(request.user))
         if stages.observer is not None:
             stages.observer.observe(request.info, response.status, loop.time() - started)
@@ -109,7 +114,7 @@ class Pipeline:
         surface = request.surface = self._stages.surfaces.current
         surface.enter()
         try:
-            request.info = requestinfo.parse(request, surface.kinds)
+            request.info = surface.info(request)
             await self._stages.authorize(request)
             return await self._dispatch(request)
         except ApiError:
@@ -126,7 +131,7 @@ class Pipeline:
         stages = self._stages
         parse_error: ApiError | None = None
         try:
-            request.info = requestinfo.parse(request, request.surface.kinds)
+            request.info = request.surface.info(request)
         except ApiError as error:
             parse_error = error
         await stages.authenticate(request)

@@ -19,6 +19,8 @@ from sampan.api.resources import Resource
 from sampan.api.schema import Node
 from sampan.api.transport import ChangeCallback, Part
 from sampan.api.types import Obj
+from sampan.server import requestinfo
+from sampan.server.request import Request, RequestInfo
 from sampan.server.storage import Converter, ResourceStorage, View
 from sampan.store.cache import CachedEntry
 from sampan.store.protocol import Store
@@ -30,6 +32,9 @@ log = logging.getLogger(__name__)
 _TOLD_LIMIT = 1000
 
 Gvk = tuple[str, str, str]
+#: of requests without a query, how many paths are remembered with what they mean, and up to which length
+_KEPT_PATHS: Final = 1024
+_KEPT_PATH: Final = 256
 #: how long what is served no longer waits for the requests that still ask it
 DRAIN_SECONDS: Final = 60.0
 
@@ -55,8 +60,25 @@ class Surface:
         #: requests that began with this surface and have not ended
         self._requests = 0
         self._emptied: asyncio.Event | None = None
+        self._infos: dict[tuple[str, str], RequestInfo] = {}
         #: (group, version) pairs that are served
         self.versions = frozenset((group, version) for group, found in kinds.groups().items() for version in found)
+
+    def info(self, request: Request) -> RequestInfo:
+        """What the request's URL and method ask for. Raises BadRequest, NotFound.
+
+        The same few collections are written to all the time; what depends on the query is found anew.
+        """
+        if request.query or len(request.raw_path) > _KEPT_PATH:
+            return requestinfo.parse(request, self.kinds)
+        asked = request.method, request.raw_path
+        found = self._infos.get(asked)
+        if found is None:
+            found = requestinfo.parse(request, self.kinds)
+            if len(self._infos) >= _KEPT_PATHS:
+                self._infos.clear()
+            self._infos[asked] = found
+        return found
 
     @classmethod
     def build(

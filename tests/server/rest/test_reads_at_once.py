@@ -171,6 +171,7 @@ async def test_a_store_with_other_writers_is_asked_first(api_of: Any) -> None:
 async def test_flow_headers_name_the_flow_schema_of_the_moment(guarded: Any) -> None:
     admin = Client(guarded.server.local_transport())
     schemas = resources.Resource("flowcontrol.apiserver.k8s.io", "v1", "flowschemas", "FlowSchema", False)
+
     header = "X-Kubernetes-PF-FlowSchema-UID"
     before = (await guarded("GET", "/version")).headers[header]
     found = await admin.get(schemas, "global-default")

@@ -240,6 +240,9 @@ class Body:
     async def read(self) -> bytes:
         """The whole of it. Raises RequestEntityTooLarge, BadRequest, RequestTimeout."""
         most = self._limits.body_bytes
+        if self._complete and len(self._pieces) == 1 and self.kept <= most:  # it came at once, as most do
+            self._source.body_begun()
+            return await self.read_piece()
         left = self.left
         if left > most and not isinstance(self._framing, ChunkedFraming):
             raise _too_large(most)

@@ -374,7 +374,10 @@ class HttpConnection(Wire):
 
     async def _serve(self, request: Request, head: Head) -> None:
         try:
-            response = await self._respond(request, head)
+            if head.fault is not None:
+                response = status_response(head.fault)
+            else:
+                response = await self.server.handle(request)
         except Exception:
             log.exception("%s %s failed", request.method, request.raw_path)
             response = status_response(errors.InternalError("Internal error occurred: see the log of the API server"))
@@ -384,6 +387,13 @@ class HttpConnection(Wire):
             return
         body = response.body
         if isinstance(body, bytes):
+            if self._is_ordinary(head):
+                text = answers.ordinary(self.server.date, request, response)
+                if text is not None:
+                    self._task = None
+                    if self.write_now(text):
+                        self._next()
+                    return
             try:
                 if len(body) > answers.GZIP_MIN_BYTES and _takes_gzip(head):
                     await self._compress(response, body)
@@ -396,10 +406,16 @@ class HttpConnection(Wire):
             self._task = None
             self._send_pushed(request, head, response, body)
 
-    async def _respond(self, request: Request, head: Head) -> Response:
-        if head.fault is not None:
-            return status_response(head.fault)
-        return await self.server.handle(request)
+    def _is_ordinary(self, head: Head) -> bool:
+        """Nothing but the answer itself has to be told or done: the request was read, the connection stays."""
+        body = self._body
+        return (
+            head.keep_alive
+            and not head.is_http_1_0
+            and head.method != "HEAD"
+            and (body is None or body.complete)
+            and not (self._closing or self._ended or self.server.draining)
+        )
 
     async def _compress(self, response: Response, body: bytes) -> None:
         compressed = self.server.compressed.get(body)
