@@ -167,7 +167,7 @@ class ContainerInputs:
 
 def container_config(pod: Obj, container: Obj, inputs: ContainerInputs) -> runtime.ContainerConfig:
     """Raises security.ContainerRefused."""
-    security.verify_stop_signal(container)
+    security.verify_container(container)
     name = container["name"]
     grace = pod["spec"].get("terminationGracePeriodSeconds")
     annotations = {

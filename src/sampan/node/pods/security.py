@@ -150,11 +150,21 @@ def stop_signal(container: Obj) -> str:
     return name if _SIGNAL.fullmatch(name) and hasattr(signal, name.partition("+")[0].partition("-")[0]) else ""
 
 
-def verify_stop_signal(container: Obj) -> None:
-    """Raises ContainerRefused."""
+def verify_container(container: Obj) -> None:
+    """What the container must have and cannot be given here. Raises ContainerRefused."""
     name = (container.get("lifecycle") or {}).get("stopSignal")
     if name and not stop_signal(container):
         raise ContainerRefused(f'invalid stop signal "{name}"')
+    for device in container.get("volumeDevices") or ():
+        raise ContainerRefused(
+            f'volume "{device["name"]}" is wanted as a block device, which this node does not support'
+        )
+    for mount in container.get("volumeMounts") or ():
+        if options := mount.get("bindMountOptions"):
+            raise ContainerRefused(
+                f'volume "{mount["name"]}" requested bind mount options ({", ".join(options)}), '
+                "but they are not supported by the runtime"
+            )
 
 
 def supplemental_groups(pod: Obj) -> tuple[int, ...]:
