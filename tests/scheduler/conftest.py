@@ -2,13 +2,22 @@
 
 import asyncio
 import random
+from contextlib import asynccontextmanager
 
 import pytest
 
+from sampan.api.clock import SystemClock
+from sampan.api.resources import EVENTS, NODES, PODS
+from sampan.client import tasks
 from sampan.client.client import Client
+from sampan.client.informer import Informer
 from sampan.scheduler.cache import Cluster
-from sampan.scheduler.config import ProfileConfig, build_profile
+from sampan.scheduler.config import ProfileConfig, SchedulerConfig, build_profile
+from sampan.scheduler.decision import Decisions
 from sampan.scheduler.podinfo import PodInfo
+from sampan.scheduler.scheduler import run_scheduler
+from sampan.server.app import Server
+from sampan.server.config import ServerConfig
 
 
 def make_node(name, *, cpu="4", memory="8Gi", pods="110", labels=None, taints=(), images=(), cordoned=False, **other):
@@ -110,3 +119,94 @@ def virtual():
             return runner.run(coroutine)
 
     return run
+
+
+def node_body(name, cpu="4", **spec):
+    amounts = {"cpu": cpu, "memory": "8Gi", "pods": "110"}
+    return {
+        "kind": "Node",
+        "apiVersion": "v1",
+        "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name}},
+        "spec": spec,
+        "status": {"capacity": amounts, "allocatable": amounts},
+    }
+
+
+def pod_body(name, cpu="100m", **spec):
+    container = {"name": "c", "image": "busybox", "resources": {"requests": {"cpu": cpu}}}
+    return {
+        "kind": "Pod",
+        "apiVersion": "v1",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {"containers": [container], **spec},
+    }
+
+
+class RunningCluster:
+    def __init__(self, client, pods, decisions):
+        self.client, self.pods, self.decisions = client, pods, decisions
+
+    async def add_node(self, name, cpu="4", **spec):
+        """Without the taint that admission gives to new nodes, which the node lifecycle controller takes away."""
+        node = await self.client.create(NODES, node_body(name, cpu, **spec))
+        taints = [t for t in node["spec"].get("taints", ()) if t["key"] != "node.kubernetes.io/not-ready"]
+        await self.client.patch(NODES, name, {"spec": {"taints": taints or None}})
+
+    async def add_pod(self, name, cpu="100m", **spec):
+        await self.client.create(PODS, pod_body(name, cpu, **spec))
+
+    async def scheduled(self, name):
+        await self.pods.wait_until(lambda: bool(self.pods.get("default", name)["spec"].get("nodeName")))
+        return self.pods.get("default", name)
+
+    def condition(self, name):
+        conditions = (self.pods.get("default", name).get("status") or {}).get("conditions") or ()
+        return next((c for c in conditions if c["type"] == "PodScheduled"), {})
+
+    async def unschedulable(self, name):
+        await self.pods.wait_until(lambda: bool(self.condition(name)))
+        return self.condition(name)
+
+    async def event(self, name, reason):
+        while True:
+            events = await self.client.list(EVENTS, "default", field_selector=f"involvedObject.name={name}")
+            for event in events["items"]:
+                if event["reason"] == reason:
+                    return event
+            await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def run_cluster(**config):
+    server_config = ServerConfig(
+        port=0, bind_address="127.0.0.1", store="memory", openapi=False, disable_admission_plugins=("ServiceAccount",)
+    )
+    async with Server(server_config) as server:
+        admin = Client(server.local_transport())
+        client = Client(server.local_transport("system:kube-scheduler"))
+        pods, decisions, started = Informer(admin, PODS), Decisions(), asyncio.Event()
+        work = [
+            tasks.detach(pods.run(), "pods"),
+            tasks.detach(
+                run_scheduler(
+                    client,
+                    clock=SystemClock(),
+                    random=random.Random(1),
+                    config=SchedulerConfig(**config),
+                    started=started,
+                    decisions=decisions,
+                ),
+                "scheduler",
+            ),
+        ]
+        try:
+            await started.wait()
+            yield RunningCluster(admin, pods, decisions)
+        finally:
+            await tasks.cancel_and_wait(*work)
+
+
+@pytest.fixture
+def running():
+    """A server and a scheduler with this configuration."""
+    return run_cluster

@@ -1,14 +1,15 @@
 """One attempt of the shell, without a server."""
 
-import asyncio
 import random
 
 import pytest
 
 from sampan.api.clock import SystemClock
 from sampan.client.client import Client
+from sampan.scheduler import binding
 from sampan.scheduler.config import SchedulerConfig
-from sampan.scheduler.framework import Status
+from sampan.scheduler.framework import Code, Status
+from sampan.scheduler.profile import Profile
 from sampan.scheduler.scheduler import Scheduler
 
 
@@ -22,7 +23,7 @@ def test_a_pod_that_goes_while_it_waits_for_its_turn_is_not_decided_on(virtual, 
         scheduler = Scheduler(Client(NoTransport()), SystemClock(), random.Random(1), SchedulerConfig())
         scheduler.queue.add(pod("a"))
         item = scheduler.queue.pop_nowait()
-        scheduler._pod_gone("uid-a", item.pod.obj)
+        scheduler._changes.pod_gone("uid-a", item.pod.obj)
         assert not scheduler._attempt(item)
         assert not scheduler.decisions
         assert not scheduler.queue
@@ -31,52 +32,28 @@ def test_a_pod_that_goes_while_it_waits_for_its_turn_is_not_decided_on(virtual, 
     virtual(scenario())
 
 
-class Breaks:
-    """A plugin with a bug in one place."""
-
-    name = "Breaks"
-
-    def __init__(self, place):
-        self.place = place
-        self.reserved = []
-
-    def post_filter(self, *arguments):
-        raise RuntimeError("a bug")
+class Reserves:
+    def __init__(self, name, outcome, held):
+        self.name, self.outcome, self.held = name, outcome, held
 
     def reserve(self, pod, node):
-        self.reserved.append(pod.uid)
-        if self.place == "reserve":
+        self.held.append(self.name)
+        if self.outcome is None:
             raise RuntimeError("a bug")
-        return Status()
+        return self.outcome
 
     def unreserve(self, pod, node):
-        self.reserved.remove(pod.uid)
+        self.held.remove(self.name)
 
 
-@pytest.mark.parametrize("place", ["reserve", "post_filter"])
-def test_a_plugins_bug_costs_the_pod_its_turn_and_not_the_scheduler(virtual, pod, node, place, caplog):
-    async def scenario():
-        scheduler = Scheduler(Client(NoTransport()), SystemClock(), random.Random(1), SchedulerConfig())
-        profile = scheduler.profiles["default-scheduler"]
-        broken = Breaks(place)
-        if place == "reserve":
-            profile.plugins.append(broken)
-        else:
-            profile.post_filter = broken
-        async with asyncio.TaskGroup() as group:
-            scheduler._group = group
-            scheduler._patch_status = told = []
-            scheduler._spawn = lambda work, name: told.append(name)
-            scheduler._patch_status = lambda pod, patch: None
-            scheduler.cluster.put_node(node("n1", cpu="1"))
-            scheduler.queue.add(pod("a", cpu="2" if place == "post_filter" else "1"))
-            item = scheduler.queue.pop_nowait()
-            assert not scheduler._attempt(item)
-        assert told == [f"status of {item.pod.key}"]
-        assert not scheduler.cluster.is_assumed(item.pod.uid) and not broken.reserved
-        again = await scheduler.queue.pop()  # after its back-off, alone
-        assert again is item and asyncio.get_running_loop().time() >= 1
-        scheduler.queue.close()
-
-    virtual(scenario())
-    assert "scheduling default/a failed" in caplog.text
+@pytest.mark.parametrize("outcome", [None, Status(Code.UNSCHEDULABLE, ("no",))])
+def test_what_plugins_reserved_is_given_back_when_one_refuses_or_raises(pod, outcome):
+    held = []
+    plugins = [Reserves("first", Status(), held), Reserves("second", outcome, held), Reserves("third", Status(), held)]
+    profile = Profile("x", [], [], plugins)
+    if outcome is None:
+        with pytest.raises(RuntimeError):
+            binding.reserve(profile, pod(), "a")
+    else:
+        assert binding.reserve(profile, pod(), "a") == Status(Code.UNSCHEDULABLE, ("no",), "second")
+    assert not held

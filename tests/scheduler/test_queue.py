@@ -144,7 +144,7 @@ def test_whatever_happens_no_pod_is_lost(run, pod):
                 case 4 if taken:
                     queue.errored(taken.pop())
                 case _:
-                    for item in queue.unschedulable():
+                    for item in [item for group in queue.unschedulable() for item in group]:
                         queue.requeue(item)
             queue.check_invariants()
             await asyncio.sleep(rng.random() if number % 5 == 0 else 0)

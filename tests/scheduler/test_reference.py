@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from sampan.scheduler.cache import Cluster
 from sampan.scheduler.config import ProfileConfig, build_profile
-from sampan.scheduler.framework import VERDICTS
+from sampan.scheduler.framework import Verdicts
 from sampan.scheduler.podinfo import PodInfo
 
 ZONES = ("a", "b", None)
@@ -120,7 +120,7 @@ def test_the_arrays_agree_with_a_naive_scheduler(history):
             case ("decide", spec):
                 info = PodInfo(pod_object("new", spec))
                 verdicts = profile.verdicts(info, cluster)
-                fits = {name for name in present if verdicts[cluster.nodes.slot_of[name]] == VERDICTS.PASS}
+                fits = {name for name in present if verdicts[cluster.nodes.slot_of[name]] == Verdicts.PASS}
                 assert fits == {name for name in present if naive(spec, name, present, placed)}
                 decision = profile.decide(info, cluster, rng)
                 assert (decision.node in fits) if fits else not decision.node

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from sampan.api import labels
-from sampan.api.labels import Requirement, Selector
+from sampan.api.labels import Requirement, Selector, SelectorError
+from sampan.api.reading import part, parts, text, texts, whole
 from sampan.api.types import Obj
 from sampan.scheduler.podinfo import PodInfo
 
@@ -38,9 +39,12 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
+    """``error``: why some could not be read; those are left out."""
+
     affinity: tuple[Term, ...] = ()
     anti_affinity: tuple[Term, ...] = ()
     preferred: tuple[Term, ...] = ()
+    error: str = ""
 
     @property
     def carried(self) -> tuple[Term, ...]:
@@ -52,7 +56,7 @@ NONE = Terms()
 
 
 def terms_of(pod: PodInfo) -> Terms:
-    """Raises SelectorError for a selector that validation should have refused."""
+    """Parsed once a pod."""
     found: Terms | None = pod.__dict__.get("terms")
     if found is None:
         found = pod.__dict__["terms"] = _parse(pod)
@@ -60,28 +64,37 @@ def terms_of(pod: PodInfo) -> Terms:
 
 
 def _parse(pod: PodInfo) -> Terms:
-    together = pod.affinity.get("podAffinity") or {}
-    apart = pod.affinity.get("podAntiAffinity") or {}
+    together, apart = part(pod.affinity, "podAffinity"), part(pod.affinity, "podAntiAffinity")
     if not together and not apart:
         return NONE
+    errors: list[str] = []
+
+    def read(kind: TermKind, term: Obj, weight: int = 0) -> Iterator[Term]:
+        try:
+            yield _term(pod, kind, term, weight)
+        except SelectorError as error:
+            errors.append(str(error))
+
     preferred = [
-        _term(pod, "preferred", item.get("podAffinityTerm") or {}, sign * int(item.get("weight") or 0))
+        term
         for side, sign in ((together, 1), (apart, -1))
-        for item in side.get(_PREFERRED) or ()
+        for item in parts(side, _PREFERRED)
+        for term in read("preferred", part(item, "podAffinityTerm"), sign * (whole(item, "weight") or 0))
     ]
     return Terms(
-        tuple(_term(pod, "affinity", term) for term in together.get(_REQUIRED) or ()),
-        tuple(_term(pod, "anti-affinity", term) for term in apart.get(_REQUIRED) or ()),
+        tuple(term for item in parts(together, _REQUIRED) for term in read("affinity", item)),
+        tuple(term for item in parts(apart, _REQUIRED) for term in read("anti-affinity", item)),
         tuple(preferred),
+        "; ".join(errors),
     )
 
 
 def _term(pod: PodInfo, kind: TermKind, term: Obj, weight: int = 0) -> Term:
     selector = labels.from_label_selector(term.get("labelSelector"))
-    selector = with_label_keys(selector, pod.labels, term.get("matchLabelKeys"), labels.IN)
-    selector = with_label_keys(selector, pod.labels, term.get("mismatchLabelKeys"), labels.NOT_IN)
+    selector = with_label_keys(selector, pod.labels, texts(term, "matchLabelKeys"), labels.IN)
+    selector = with_label_keys(selector, pod.labels, texts(term, "mismatchLabelKeys"), labels.NOT_IN)
     chosen = term.get("namespaceSelector")
-    namespaces = term.get("namespaces") or ()
+    namespaces = tuple(texts(term, "namespaces"))
     if not namespaces and chosen is None:
         namespaces = (pod.namespace,)
     return Term(
@@ -89,14 +102,14 @@ def _term(pod: PodInfo, kind: TermKind, term: Obj, weight: int = 0) -> Term:
         frozenset(namespaces),
         labels.from_label_selector(chosen) if chosen is not None else None,
         selector,
-        term.get("topologyKey", ""),
+        text(term, "topologyKey"),
         weight,
     )
 
 
-def with_label_keys(selector: Selector, own: Mapping[str, str], keys: list[str] | None, operator: str) -> Selector:
+def with_label_keys(selector: Selector, own: Mapping[str, str], keys: Iterable[str], operator: str) -> Selector:
     """The selector narrowed by the pod's own values of some labels (``matchLabelKeys``)."""
-    extra = tuple(Requirement(key, operator, (own[key],)) for key in keys or () if key in own)
+    extra = tuple(Requirement(key, operator, (own[key],)) for key in keys if key in own)
     if not extra or selector.nothing:
         return selector
     # The API server merges the keys into the selector at admission: say nothing twice.

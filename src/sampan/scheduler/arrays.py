@@ -14,7 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sampan.api.imagenames import with_tag
+from sampan.api.nodes import taints
+from sampan.api.nodes.status import is_cordoned
 from sampan.api.pods.requests import amounts
+from sampan.api.reading import part, parts, text, text_map, texts, whole
 from sampan.api.types import Obj
 from sampan.scheduler.podinfo import PodInfo
 
@@ -29,6 +32,8 @@ CPU, MEMORY, EPHEMERAL, PODS = range(4)
 _FIRST = 64
 #: Below this many slots a Python loop beats a table of all values.
 _FEW = 8
+#: Images whose last change is remembered.
+_IMAGES = 16384
 
 
 class LabelColumn:
@@ -87,6 +92,8 @@ class NodeArrays:
         self._taint_ids: dict[tuple[Taint, ...], int] = {(): 0}
         self.labels: dict[str, LabelColumn] = {}
         self.images: dict[str, tuple[int, set[int]]] = {}
+        #: when the nodes that hold an image, or its size, changed last
+        self.image_changed: dict[str, int] = {}
         self.ports: dict[tuple[str, int], dict[int, dict[str, int]]] = {}
         #: counts changes of any slot, and changes after which verdicts of all slots may differ
         self.version = 0
@@ -104,15 +111,15 @@ class NodeArrays:
             before = self.objects[slot]
             self.objects[slot] = node
         self._set_labels(slot, before, node)
-        spec, status = node.get("spec") or {}, node.get("status") or {}
-        self.unschedulable[slot] = bool(spec.get("unschedulable"))
-        self.taint_set[slot] = self._taints(spec.get("taints") or ())
+        status = part(node, "status")
+        self.unschedulable[slot] = is_cordoned(node)
+        self.taint_set[slot] = self._taints(taints.of(node))
         for index in self.resources.values():
             self.allocatable[index, slot] = 0
         for resource, value in amounts(status.get("allocatable") or status.get("capacity")).items():
             row = self.row(resource)  # first: it may replace the matrix
             self.allocatable[row, slot] = value
-        self._set_images(slot, (before.get("status") or {}).get("images"), status.get("images"))
+        self._set_images(slot, part(before, "status").get("images"), status.get("images"))
         self.touch(slot)
         return slot
 
@@ -122,7 +129,7 @@ class NodeArrays:
             return
         before = self.objects[slot]
         self._set_labels(slot, before, {"metadata": {"name": ""}})
-        self._set_images(slot, (before.get("status") or {}).get("images"), None)
+        self._set_images(slot, part(before, "status").get("images"), None)
         self.allocatable[:, slot] = self.requested[:, slot] = 0
         self.nonzero[:, slot] = 0
         for held in self.ports.values():
@@ -230,8 +237,7 @@ class NodeArrays:
             column.ids = np.pad(column.ids, (0, more))
 
     def _set_labels(self, slot: int, before: Obj, after: Obj) -> None:
-        old = (before.get("metadata") or {}).get("labels") or {}
-        new = after["metadata"].get("labels") or {}
+        old, new = text_map(part(before, "metadata"), "labels"), text_map(part(after, "metadata"), "labels")
         for key in old:
             if key not in new:
                 self.labels[key].set(slot, None)
@@ -242,8 +248,8 @@ class NodeArrays:
                     column = self.labels[key] = LabelColumn(self.capacity)
                 column.set(slot, value)
 
-    def _taints(self, listed: Any) -> int:
-        key = tuple(Taint((t.get("key", ""), t.get("value") or "", t.get("effect", ""))) for t in listed)
+    def _taints(self, listed: list[Obj]) -> int:
+        key = tuple(Taint((text(t, "key"), text(t, "value"), text(t, "effect"))) for t in listed)
         found = self._taint_ids.get(key)
         if found is None:
             found = self._taint_ids[key] = len(self.taint_sets)
@@ -251,19 +257,36 @@ class NodeArrays:
         return found
 
     def _set_images(self, slot: int, before: Any, after: Any) -> None:
+        """Scores by image depend on how many nodes hold it: a change concerns the pods that run it, on all nodes."""
         if before == after:
             return
-        self.structure += 1
-        for image in before or ():
-            for name in image.get("names") or ():
-                held = self.images.get(with_tag(name))
-                if held is not None:
-                    held[1].discard(slot)
-                    if not held[1]:
-                        del self.images[with_tag(name)]
-        for image in after or ():
-            for name in image.get("names") or ():
-                name = with_tag(name)
-                slots = self.images[name][1] if name in self.images else set()
+        old, new = _image_bytes(before), _image_bytes(after)
+        for name in old.keys() | new.keys():
+            if old.get(name) == new.get(name):
+                continue
+            _, slots = self.images.get(name, (0, set()))
+            if name in new:
                 slots.add(slot)
-                self.images[name] = (int(image.get("sizeBytes") or 0), slots)
+                self.images[name] = (new[name], slots)
+            else:
+                slots.discard(slot)
+                if not slots:
+                    self.images.pop(name, None)
+            self._image_was_changed(name)
+
+    def _image_was_changed(self, name: str) -> None:
+        if len(self.image_changed) >= _IMAGES:
+            self.image_changed.clear()
+            self.structure += 1
+        # The change of the slot itself comes after this one, and takes the same number.
+        self.image_changed[name] = self.version + 1
+
+
+def _image_bytes(listed: Any) -> dict[str, int]:
+    """By every name of every image of a node."""
+    found: dict[str, int] = {}
+    for image in parts({"images": listed}, "images"):
+        size = whole(image, "sizeBytes") or 0
+        for name in texts(image, "names"):
+            found[with_tag(name)] = size
+    return found

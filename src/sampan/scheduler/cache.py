@@ -6,14 +6,39 @@ informer's report confirms it, a failed binding forgets it. One event loop, no I
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from sampan.api.labels import Selector
 from sampan.api.types import Obj
 from sampan.scheduler.arrays import NodeArrays
+from sampan.scheduler.framework import Verdicts
 from sampan.scheduler.podcounts import PodCounts
 from sampan.scheduler.podinfo import PodInfo
+
+
+class Supposition:
+    """Pods supposed to have joined or left one node; knows its steps, so that they can be taken back."""
+
+    def __init__(self, count: Callable[[int, PodInfo, int], None], slot: int) -> None:
+        self.slot = slot
+        self._count = count
+        self._steps: list[tuple[PodInfo, int]] = []
+
+    def join(self, pod: PodInfo) -> None:
+        self._step(pod, 1)
+
+    def leave(self, pod: PodInfo) -> None:
+        self._step(pod, -1)
+
+    def undo(self) -> None:
+        while self._steps:
+            pod, sign = self._steps.pop()
+            self._count(self.slot, pod, -sign)
+
+    def _step(self, pod: PodInfo, sign: int) -> None:
+        self._count(self.slot, pod, sign)
+        self._steps.append((pod, sign))
 
 
 class Cluster:
@@ -22,12 +47,13 @@ class Cluster:
 
     def __init__(self) -> None:
         self.nodes = NodeArrays()
+        self.verdicts = Verdicts()
         self.counts = PodCounts(self.nodes)
         self.pods_on: dict[str, dict[str, PodInfo]] = {}
         self._where: dict[str, str] = {}
         self._assumed: set[str] = set()
         self.nominated: dict[str, tuple[PodInfo, str]] = {}
-        self.namespace_labels: dict[str, dict[str, str]] = {}
+        self.namespace_labels: dict[str, Mapping[str, str]] = {}
         #: what selects a pod without spread constraints of its own; the shell supplies it
         self.default_selector: Callable[[PodInfo], Selector | None] = lambda pod: None
 
@@ -85,28 +111,19 @@ class Cluster:
             self.nominated.pop(pod.uid, None)
 
     @contextmanager
-    def hypothetical(
-        self, node: str, *, without: Iterable[PodInfo] = (), plus: Iterable[PodInfo] = ()
-    ) -> Iterator[int]:
-        """The cluster as if pods had left a node, or had joined it; gives the slot. For decisions, never across
-        an await."""
-        slot = self.nodes.slot_of[node]
-        without, plus = list(without), list(plus)
-        for pod in without:
-            self._count(slot, pod, -1)
-        for pod in plus:
-            self._count(slot, pod, 1)
+    def hypothetical(self, node: str) -> Iterator[Supposition]:
+        """The cluster as if pods had left a node, or had joined it. All is as before when the block ends, however it
+        ends. For decisions, never across an await."""
+        supposed = Supposition(self._count, self.nodes.slot_of[node])
         try:
-            yield slot
+            yield supposed
         finally:
-            for pod in plus:
-                self._count(slot, pod, -1)
-            for pod in without:
-                self._count(slot, pod, 1)
+            supposed.undo()
 
-    def suppose(self, slot: int, pod: PodInfo, sign: int) -> None:
-        """One more step inside ``hypothetical``; the caller takes it back."""
-        self._count(slot, pod, sign)
+    def renew_verdicts(self) -> None:
+        """A new table for one that is full. Between decisions only: ids in arrays mean nothing any more."""
+        self.verdicts = Verdicts()
+        self.nodes.structure += 1
 
     def check_invariants(self) -> None:
         for uid, node in self._where.items():

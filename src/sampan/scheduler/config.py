@@ -80,6 +80,8 @@ class SchedulerConfig:
     max_backoff_seconds: float = 10.0
     #: bindings in flight; beyond that, decisions wait
     max_bindings: int = 256
+    #: how long a pod waits for its permits (upstream's longest, 15 minutes)
+    permit_seconds: float = 900.0
     decisions_kept: int = 4096
 
 

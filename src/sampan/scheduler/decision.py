@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from sampan.client.keys import ObjectKey
-from sampan.scheduler.framework import VERDICTS
+from sampan.scheduler.framework import Verdict
 
 NO_NODES = "no nodes available to schedule pods"
 
@@ -35,8 +35,8 @@ class Decision:
     node: str = ""
     nodes: int = 0
     feasible: int = 0
-    #: verdict id -> nodes
-    ruled_out: Mapping[int, int] = field(default_factory=dict)
+    #: verdict -> nodes
+    ruled_out: Mapping[Verdict, int] = field(default_factory=dict)
     #: what PreFilter said when it ruled out all nodes
     pre_filter: str = ""
     post_filter: str = ""
@@ -51,22 +51,19 @@ class Decision:
 
     def reasons(self) -> Counter[str]:
         found: Counter[str] = Counter()
-        for number, nodes in self.ruled_out.items():
-            for reason in VERDICTS[number].reasons:
+        for verdict, nodes in self.ruled_out.items():
+            for reason in verdict.reasons:
                 found[reason] += nodes
         return found
 
     def plugins(self) -> frozenset[str]:
         """Those that turned a node down."""
-        return frozenset(VERDICTS[number].plugin for number in self.ruled_out)
+        return frozenset(verdict.plugin for verdict in self.ruled_out)
 
     def by_plugin(self) -> list[Ruled]:
         """Most nodes first."""
         ordered = sorted(self.ruled_out.items(), key=lambda item: -item[1])
-        return [
-            Ruled(VERDICTS[number].plugin, nodes, VERDICTS[number].reasons, VERDICTS[number].detail)
-            for number, nodes in ordered
-        ]
+        return [Ruled(verdict.plugin, nodes, verdict.reasons, verdict.detail) for verdict, nodes in ordered]
 
 
 def fit_error(nodes: int, reasons: Mapping[str, int], pre_filter: str = "", post_filter: str = "") -> str:

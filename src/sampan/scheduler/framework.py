@@ -59,10 +59,15 @@ class Verdict:
 
 
 class Verdicts:
-    """Interned verdicts: arrays hold their ids. 0 passes, -1 is a slot without a node."""
+    """Interned verdicts: arrays hold their ids. 0 passes, -1 is a slot without a node.
+
+    A cluster has one table. It is full when ``LIMIT`` different ones were met (details name taints and resources, which
+    come and go): then the cluster takes a new one before its next decision, and classes are evaluated anew.
+    """
 
     PASS = 0
     ABSENT = -1
+    LIMIT = 4096
 
     def __init__(self) -> None:
         self._all: list[Verdict] = [Verdict("", Code.SUCCESS, ())]
@@ -79,14 +84,14 @@ class Verdicts:
     def __getitem__(self, number: int) -> Verdict:
         return self._all[number]
 
+    @property
+    def is_full(self) -> bool:
+        return len(self._all) > self.LIMIT
+
     def resolvable(self, numbers: Ids) -> Any:
         """A mask: which of these could change when pods leave the node."""
         table = np.array([v.code is Code.UNSCHEDULABLE for v in self._all] + [False], np.bool_)
         return table[numbers]
-
-
-#: One table for the process: ids mean the same in every profile.
-VERDICTS = Verdicts()
 
 
 @dataclass(slots=True)
@@ -174,7 +179,8 @@ class ReservePlugin(Protocol):
 @runtime_checkable
 class PermitPlugin(Protocol):
     async def permit(self, pod: PodInfo, node: str) -> Status:
-        """May wait; runs with the binding, not with the decision."""
+        """May wait, as long as the configuration allows; runs with the binding, not with the decision, and holds up no
+        other pod. SUCCESS: the pod may be bound."""
         ...
 
 

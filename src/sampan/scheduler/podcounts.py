@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sampan.api.labels import Selector
+from sampan.api.selectorindex import SelectorIndex
 from sampan.scheduler.affinity import Term, terms_of
 from sampan.scheduler.arrays import Floats, NodeArrays
 from sampan.scheduler.podinfo import PodInfo
@@ -36,11 +37,13 @@ class Interest:
 
 
 class PodCounts:
-    """Invariant: for every kept interest, its vector at a slot is the number of matching pods in ``_pods`` there."""
+    """Invariant: for every kept interest, its vector at a slot is the number of matching pods in ``_pods`` there.
+    ``_interests`` holds the same interests as ``_vectors``: a pod that comes or goes meets those that match it only."""
 
     def __init__(self, nodes: NodeArrays) -> None:
         self._nodes = nodes
         self._vectors: OrderedDict[Interest, Floats] = OrderedDict()
+        self._interests: SelectorIndex[Interest] = SelectorIndex()
         self._pods: dict[str, tuple[int, PodInfo]] = {}
         #: each distinct term that pods on nodes carry -> (weight on each slot, how many carry it)
         self._carried: dict[Term, tuple[Floats, int]] = {}
@@ -50,9 +53,9 @@ class PodCounts:
             self._pods[pod.uid] = (slot, pod)
         else:
             self._pods.pop(pod.uid, None)
-        for interest, vector in self._vectors.items():
-            if interest.matches(pod):
-                self._vectors[interest] = vector = self._fitted(vector)
+        for interest in self._interests.matching(pod.namespace, pod.labels):
+            if not (interest.living and pod.terminating):
+                vector = self._vectors[interest] = self._fitted(self._vectors[interest])
                 vector[slot] += sign
         if not pod.affinity:
             return
@@ -74,8 +77,10 @@ class PodCounts:
                 if interest.matches(pod):
                     vector[slot] += 1
             self._vectors[interest] = vector
+            self._interests.put(interest, interest.namespaces, interest.selector)
             if len(self._vectors) > LIMIT:
-                self._vectors.popitem(last=False)
+                oldest, _ = self._vectors.popitem(last=False)
+                self._interests.drop(oldest)
         else:
             self._vectors.move_to_end(interest)
         return self._fitted(vector)[: self._nodes.size]

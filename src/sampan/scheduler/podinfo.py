@@ -78,11 +78,14 @@ class PodInfo:
         """Shared by pods of one template, unless a resize in place gives the pod amounts of its own."""
         if part(self.obj, "status").get("containerStatuses"):
             return _shape(self.obj)
-        found = _shapes.get(self._shape_key)
+        key = self._shape_key
+        found = _shapes.get(key)
         if found is None:
-            if len(_shapes) >= _SHAPES:
-                _shapes.clear()
-            found = _shapes[self._shape_key] = _shape(self.obj)
+            found = _shape(self.obj)
+            if len(key) <= _KEY_BYTES:
+                if len(_shapes) >= _SHAPES:
+                    _shapes.clear()
+                _shapes[key] = found
         return found
 
     @cached_property
@@ -99,6 +102,18 @@ class PodInfo:
         return part(self.spec, "affinity")
 
     @cached_property
+    def company(self) -> bytes:
+        """Equal for pods that want the same of, and mean the same to, other pods."""
+        wishes = [
+            self.namespace,
+            sorted(self.labels.items()),
+            self.affinity.get("podAffinity"),
+            self.affinity.get("podAntiAffinity"),
+            self.spec.get("topologySpreadConstraints"),
+        ]
+        return orjson.dumps(wishes)
+
+    @cached_property
     def signature(self) -> bytes:
         spec = self.spec
         wishes = [
@@ -111,9 +126,10 @@ class PodInfo:
         return self._shape_key + orjson.dumps(wishes)
 
 
-#: Shapes by their key; emptied when full: templates come and go.
+#: Shapes by their key, a function's memory: at most so many of so many bytes. Emptied when full: templates come and go.
 _shapes: dict[bytes, Shape] = {}
 _SHAPES = 4096
+_KEY_BYTES = 4096
 
 
 def _shape(pod: Obj) -> Shape:

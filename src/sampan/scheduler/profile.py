@@ -8,7 +8,7 @@ where a node changed, so that the next pod of a template costs a few microsecond
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,13 +19,13 @@ from sampan.scheduler.arrays import At, Floats, Ids
 from sampan.scheduler.cache import Cluster
 from sampan.scheduler.decision import Decision
 from sampan.scheduler.framework import (
-    VERDICTS,
     Code,
     CycleState,
     Event,
     FilterPlugin,
     ScorePlugin,
     Status,
+    Verdict,
     Verdicts,
 )
 from sampan.scheduler.podinfo import PodInfo
@@ -33,6 +33,8 @@ from sampan.scheduler.podinfo import PodInfo
 #: Classes kept at one time: the templates that are being rolled out.
 CLASSES = 64
 TOP = 3
+#: Filters beyond one node whose hints see of a pod its namespace, labels and wishes for company.
+BY_TEMPLATE = frozenset(("PodTopologySpread", "InterPodAffinity"))
 _ABSENT = Verdicts.ABSENT
 _NEVER = -np.inf
 
@@ -56,6 +58,13 @@ class PodClass:
     ruled_out: Counter[int] = field(default_factory=Counter)
     rejected: Status | None = None
     seen: int = -1
+
+    def is_stale(self, cluster: Cluster) -> bool:
+        """Whether something changed that verdicts or scores of all nodes depend on."""
+        nodes = cluster.nodes
+        if self.structure != nodes.structure or len(self.verdicts) != nodes.capacity:
+            return True
+        return any(nodes.image_changed.get(image, 0) > self.seen for image in self.pod.images)
 
 
 @dataclass(slots=True)
@@ -87,8 +96,8 @@ class Profile:
         if not others and not nominated and not scorers and not found.normalized:
             return self._fast(decision, found, cluster, random)
         verdicts = self._verdicts(state, pod, cluster, found, others, nominated)
-        feasible = np.flatnonzero(verdicts == VERDICTS.PASS)
-        decision = replace(decision, feasible=len(feasible), ruled_out=_histogram(verdicts))
+        feasible = np.flatnonzero(verdicts == Verdicts.PASS)
+        decision = replace(decision, feasible=len(feasible), ruled_out=_named(_histogram(verdicts), cluster))
         if not len(feasible):
             return decision
         scores = self._scores(state, pod, cluster, found, scorers, feasible)
@@ -97,8 +106,8 @@ class Profile:
     def _fast(self, decision: Decision, found: PodClass, cluster: Cluster, random: Random) -> Decision:
         masked = found.masked[: cluster.nodes.size]
         best = masked.max()
-        ruled_out = {number: count for number, count in found.ruled_out.items() if count and number > 0}
-        feasible = found.ruled_out[VERDICTS.PASS]
+        ruled_out = _named(found.ruled_out, cluster)
+        feasible = found.ruled_out[Verdicts.PASS]
         if best == _NEVER:
             return replace(decision, feasible=feasible, ruled_out=ruled_out)
         ties = np.flatnonzero(masked == best)
@@ -112,8 +121,8 @@ class Profile:
     @staticmethod
     def _rejected(decision: Decision, status: Status) -> Decision:
         code = status.code if status.code is Code.UNSCHEDULABLE else Code.UNRESOLVABLE
-        number = VERDICTS.id(status.plugin, code, *status.reasons)
-        return replace(decision, ruled_out={number: decision.nodes}, pre_filter=status.message)
+        verdict = Verdict(status.plugin, code, status.reasons)
+        return replace(decision, ruled_out={verdict: decision.nodes}, pre_filter=status.message)
 
     def _cross_node(
         self, state: CycleState, pod: PodInfo, cluster: Cluster
@@ -151,9 +160,11 @@ class Profile:
         verdicts = found.verdicts[: cluster.nodes.size].copy()
         _apply(others, state, pod, cluster, verdicts, cluster.nodes.all())
         for node, promised in nominated.items():
-            with cluster.hypothetical(node, plus=promised) as slot:
-                if verdicts[slot] == VERDICTS.PASS:
-                    verdicts[slot] = self.verdict_at(pod, cluster, slot)
+            with cluster.hypothetical(node) as supposed:
+                for other in promised:
+                    supposed.join(other)
+                if verdicts[supposed.slot] == Verdicts.PASS:
+                    verdicts[supposed.slot] = self.verdict_at(pod, cluster, supposed.slot)
         return verdicts
 
     def verdicts(self, pod: PodInfo, cluster: Cluster) -> Ids:
@@ -166,7 +177,7 @@ class Profile:
         if status is None:
             others, status = self._cross_node(state, pod, cluster)
         if status is not None:
-            number = VERDICTS.id(status.plugin, status.code, *status.reasons)
+            number = cluster.verdicts.id(status.plugin, status.code, *status.reasons)
             return np.where(cluster.nodes.present[:size], np.int32(number), np.int32(_ABSENT))
         return self._verdicts(state, pod, cluster, found, others, self.nominated(pod, cluster))
 
@@ -180,7 +191,7 @@ class Profile:
             if status.code is Code.SKIP:
                 continue
             if status.code is not Code.SUCCESS:
-                return VERDICTS.id(plugin.name, status.code, *status.reasons)
+                return cluster.verdicts.id(plugin.name, status.code, *status.reasons)
             _apply((plugin,), state, pod, cluster, verdicts, at)
             if verdicts[0]:
                 break
@@ -208,9 +219,11 @@ class Profile:
 
     def class_of(self, pod: PodInfo, cluster: Cluster) -> PodClass:
         """The pod's class, its verdicts up to date."""
+        if cluster.verdicts.is_full:
+            cluster.renew_verdicts()
         found = self._classes.get(pod.signature)
         nodes = cluster.nodes
-        if found is None or found.structure != nodes.structure or len(found.verdicts) != nodes.capacity:
+        if found is None or found.is_stale(cluster):
             found = self._classes[pod.signature] = self._new_class(pod, cluster)
             self._evaluate(found, cluster, nodes.all())
             if len(self._classes) > CLASSES:
@@ -271,9 +284,19 @@ class Profile:
         found.ruled_out.update(_histogram(verdicts, passes=True))
         found.verdicts[at] = verdicts
         found.total[at] = total
-        found.masked[at] = np.where(verdicts == VERDICTS.PASS, total, _NEVER)
+        found.masked[at] = np.where(verdicts == Verdicts.PASS, total, _NEVER)
 
     # Requeueing
+
+    def hint_key(self, pod: PodInfo, plugins: frozenset[str]) -> Hashable:
+        """Equal for pods to which every hint gives the same answer: those of one template, turned down by the same
+        plugins. What a plug-in from outside depends on is not known: its pods are asked one by one."""
+        others = [plugin.name for plugin in self.filters if not plugin.local and plugin.name in plugins]
+        if not others:
+            return self.scheduler_name, pod.signature, plugins, pod.priority > 0
+        if BY_TEMPLATE.issuperset(others):
+            return self.scheduler_name, pod.signature, plugins, pod.priority > 0, pod.company
+        return self.scheduler_name, plugins, pod.uid
 
     def may_help(
         self,
@@ -297,25 +320,27 @@ class Profile:
                 return True
         if not plugins or slot is None:
             return True
+        if event is Event.POD_ADD:
+            return False  # a node that took a pod fits no better than before, by itself
         found = self.class_of(pod, cluster)
         if found.rejected is not None:
             return False
         number = int(found.verdicts[slot])
-        if number == VERDICTS.PASS:
+        if number == Verdicts.PASS:
             return True
         # Not yet free, but perhaps now a node that preemption can free.
         node_changed = event in (Event.NODE_ADD, Event.NODE_UPDATE)
-        return node_changed and pod.priority > 0 and VERDICTS[number].code is Code.UNSCHEDULABLE
+        return node_changed and pod.priority > 0 and cluster.verdicts[number].code is Code.UNSCHEDULABLE
 
 
 def _repair_one(found: PodClass, cluster: Cluster, slot: int, at: At) -> None:
     """``_evaluate`` for the usual case, one node that took a pod, in plain numbers. A node that is turned down needs
     no scores."""
     pod, state = found.pod, found.state
-    number = VERDICTS.PASS if cluster.nodes.present[slot] else _ABSENT
-    for plugin in found.filters if number == VERDICTS.PASS else ():
+    number = Verdicts.PASS if cluster.nodes.present[slot] else _ABSENT
+    for plugin in found.filters if number == Verdicts.PASS else ():
         verdict = plugin.filter(state, pod, cluster, at)
-        if verdict is not None and (number := int(verdict[0])) != VERDICTS.PASS:
+        if verdict is not None and (number := int(verdict[0])) != Verdicts.PASS:
             break
     before = found.verdicts.item(slot)
     if before != number:
@@ -323,7 +348,7 @@ def _repair_one(found: PodClass, cluster: Cluster, slot: int, at: At) -> None:
             if changed != _ABSENT:
                 found.ruled_out[changed] += step
         found.verdicts[slot] = number
-    if number != VERDICTS.PASS:
+    if number != Verdicts.PASS:
         found.masked[slot] = _NEVER
         return
     total = 0.0
@@ -341,7 +366,7 @@ def _apply(
     for plugin in filters:
         found = plugin.filter(state, pod, cluster, at)
         if found is not None:
-            np.copyto(verdicts, found, where=verdicts == VERDICTS.PASS)
+            np.copyto(verdicts, found, where=verdicts == Verdicts.PASS)
 
 
 def _histogram(verdicts: Ids, *, passes: bool = False) -> Counter[int]:
@@ -351,6 +376,11 @@ def _histogram(verdicts: Ids, *, passes: bool = False) -> Counter[int]:
     numbers, counts = np.unique(verdicts, return_counts=True)
     pairs = zip(numbers.tolist(), counts.tolist(), strict=True)
     return Counter({number: count for number, count in pairs if number > 0 or (passes and number == 0)})
+
+
+def _named(counts: Mapping[int, int], cluster: Cluster) -> dict[Verdict, int]:
+    """Counts of ids as those of what they mean; what passes is left out."""
+    return {cluster.verdicts[number]: count for number, count in counts.items() if count and number > 0}
 
 
 def _choose(

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -44,6 +44,8 @@ class QueuedPod:
     #: when the last attempt failed; back-off counts from there
     failed: float = 0.0
     plugins: frozenset[str] = field(default_factory=frozenset)
+    #: the same for pods that any change helps alike
+    group: Hashable = None
     #: which heap entry is the valid one
     ticket: int = 0
 
@@ -71,6 +73,8 @@ class SchedulingQueue:
         self._active: list[tuple[Any, int, QueuedPod]] = []
         self._backoff: list[tuple[float, int, QueuedPod]] = []
         self._tickets = 0
+        #: unschedulable pods by their group: a change of the cluster asks once a group, whatever the queue holds
+        self._groups: dict[Hashable, dict[str, QueuedPod]] = {}
         self._wanted: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -86,8 +90,9 @@ class SchedulingQueue:
     def find(self, uid: str) -> QueuedPod | None:
         return self._pods.get(uid)
 
-    def unschedulable(self) -> list[QueuedPod]:
-        return [item for item in self._pods.values() if item.place is Place.UNSCHEDULABLE]
+    def unschedulable(self) -> list[list[QueuedPod]]:
+        """By group; none is empty."""
+        return [list(group.values()) for group in self._groups.values()]
 
     # Putting in
 
@@ -98,6 +103,7 @@ class SchedulingQueue:
             item = self._pods[pod.uid] = QueuedPod(pod, Place.GATED, enqueued=self._now())
         item.pod = pod
         if gated:
+            self._leave_group(item)
             item.place = Place.GATED
         elif item.place is Place.GATED:
             self._activate(item)
@@ -113,6 +119,7 @@ class SchedulingQueue:
     def remove(self, uid: str) -> None:
         item = self._pods.pop(uid, None)
         if item is not None:
+            self._leave_group(item)
             item.ticket = 0
 
     def requeue(self, item: QueuedPod) -> None:
@@ -130,14 +137,19 @@ class SchedulingQueue:
         """It has a node."""
         self.remove(uid)
 
-    def failed(self, item: QueuedPod, plugins: frozenset[str], *, attempted: bool = True) -> None:
-        """No node could take it: wait for a change. ``attempted`` False: there was nothing to try it on."""
+    def failed(
+        self, item: QueuedPod, plugins: frozenset[str], *, group: Hashable = None, attempted: bool = True
+    ) -> None:
+        """No node could take it: wait for a change. ``attempted`` False: there was nothing to try it on. ``group``:
+        pods that a change helps alike; None: it is alone."""
         if self._pods.get(item.pod.uid) is not item:
             return
         item.attempts += attempted
         item.failed = self._now()
         item.plugins = plugins
+        item.group = item.pod.uid if group is None else group
         item.place = Place.UNSCHEDULABLE
+        self._groups.setdefault(item.group, {})[item.pod.uid] = item
         self._set_timer(item.failed + self._flush_seconds)
 
     def errored(self, item: QueuedPod) -> None:
@@ -187,6 +199,9 @@ class SchedulingQueue:
             assert len(valid) == len({id(item) for item in valid}), f"a pod is twice in {place}"
             expected = [item for item in self._pods.values() if item.place is place]
             assert {id(item) for item in expected} <= {id(item) for item in valid}, f"a pod is lost from {place}"
+        waiting = {item.pod.uid for item in self._pods.values() if item.place is Place.UNSCHEDULABLE}
+        grouped = [uid for group in self._groups.values() for uid in group]
+        assert waiting == set(grouped) and len(grouped) == len(waiting), "groups and places differ"
 
     # Inside
 
@@ -203,12 +218,19 @@ class SchedulingQueue:
         item.ticket = self._tickets
         return self._tickets
 
+    def _leave_group(self, item: QueuedPod) -> None:
+        held = self._groups.get(item.group)
+        if held is not None and held.pop(item.pod.uid, None) is not None and not held:
+            del self._groups[item.group]
+
     def _activate(self, item: QueuedPod) -> None:
+        self._leave_group(item)
         item.place = Place.ACTIVE
         heapq.heappush(self._active, (self._sort_key(item.pod, item.enqueued), self._ticket(item), item))
         self._wake()
 
     def _back_off(self, item: QueuedPod, place: Place) -> None:
+        self._leave_group(item)
         item.place = place
         heapq.heappush(self._backoff, (self._backoff_ends(item), self._ticket(item), item))
         self._wake()
@@ -259,7 +281,7 @@ class SchedulingQueue:
     def _timer_fired(self) -> None:
         self._timer = None
         self._end_backoffs()
-        waiting = self.unschedulable()
+        waiting = [item for group in self.unschedulable() for item in group]
         horizon = self._now() - self._flush_seconds
         for item in waiting:
             if item.failed <= horizon:

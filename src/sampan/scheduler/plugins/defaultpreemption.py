@@ -13,12 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from sampan.api import labels
+from sampan.api import labels, objects
 from sampan.api.clock import Random
+from sampan.api.labels import Selector, SelectorError
+from sampan.api.pods import status
+from sampan.api.reading import part, text, whole
 from sampan.api.types import Obj
+from sampan.scheduler.arrays import Ids
 from sampan.scheduler.cache import Cluster
 from sampan.scheduler.decision import fit_error
-from sampan.scheduler.framework import VERDICTS, Code
+from sampan.scheduler.framework import Code, Verdicts
 from sampan.scheduler.podinfo import PodInfo
 from sampan.scheduler.profile import Profile
 
@@ -71,10 +75,10 @@ class DefaultPreemption:
     ) -> Preemption:
         verdicts = profile.verdicts(pod, cluster)
         refused = self._not_eligible(pod, cluster, verdicts)
-        if refused:
-            return Preemption(message=f"preemption: {refused}", keep="terminating" in refused)
+        if refused is not None:
+            return refused
         numbers = np.flatnonzero(verdicts > 0)
-        resolvable = numbers[VERDICTS.resolvable(verdicts[numbers])]
+        resolvable = numbers[cluster.verdicts.resolvable(verdicts[numbers])]
         reasons: Counter[str] = Counter()
         if len(numbers) > len(resolvable):
             reasons[NOT_HELPFUL] = len(numbers) - len(resolvable)
@@ -96,30 +100,29 @@ class DefaultPreemption:
         return Preemption(best.node, best.victims)
 
     @staticmethod
-    def _not_eligible(pod: PodInfo, cluster: Cluster, verdicts: Any) -> str:
+    def _not_eligible(pod: PodInfo, cluster: Cluster, verdicts: Ids) -> Preemption | None:
+        """What to answer a pod that may not preempt now."""
         if pod.spec.get("preemptionPolicy") == "Never":
-            return "not eligible due to preemptionPolicy=Never."
+            return Preemption(message="preemption: not eligible due to preemptionPolicy=Never.")
         node = pod.nominated_node or cluster.nominated.get(pod.uid, (pod, ""))[1]
         slot = cluster.nodes.slot_of.get(node)
-        if slot is None or VERDICTS[int(verdicts[slot])].code is Code.UNRESOLVABLE:
-            return ""
+        if slot is None or cluster.verdicts[int(verdicts[slot])].code is Code.UNRESOLVABLE:
+            return None
         for other in cluster.pods_on.get(node, {}).values():
             if other.terminating and other.priority < pod.priority and _preempted(other):
-                return "not eligible due to a terminating pod on the nominated node."
-        return ""
+                message = "preemption: not eligible due to a terminating pod on the nominated node."
+                return Preemption(message=message, keep=True)
+        return None
 
 
 def _preempted(pod: PodInfo) -> bool:
-    conditions = (pod.obj.get("status") or {}).get("conditions") or ()
-    return any(
-        c.get("type") == "DisruptionTarget" and c.get("status") == "True" and c.get("reason") == "PreemptionByScheduler"
-        for c in conditions
-    )
+    target = status.condition(pod.obj, "DisruptionTarget") or {}
+    return target.get("status") == "True" and target.get("reason") == "PreemptionByScheduler"
 
 
 def _started(pod: PodInfo) -> str:
     """RFC 3339 in UTC compares as text; a pod that has not started counts as the latest."""
-    return (pod.obj.get("status") or {}).get("startTime") or "9"
+    return text(part(pod.obj, "status"), "startTime") or "9"
 
 
 def _dry_run(
@@ -131,22 +134,23 @@ def _dry_run(
         return (NO_VICTIMS,)
     promised = profile.nominated(pod, cluster).get(node, [])
     gone = dict.fromkeys(lower)
-    with cluster.hypothetical(node, without=lower, plus=promised) as slot:
-        number = profile.verdict_at(pod, cluster, slot)
-        if number != VERDICTS.PASS:
-            return VERDICTS[number].reasons
+    with cluster.hypothetical(node) as supposed:
+        for other in lower:
+            supposed.leave(other)
+        for other in promised:
+            supposed.join(other)
+        number = profile.verdict_at(pod, cluster, supposed.slot)
+        if number != Verdicts.PASS:
+            return cluster.verdicts[number].reasons
         # The most important first: whoever can stay, stays. Those that a budget protects are asked before others.
         ordered = sorted(lower, key=lambda other: (-other.priority, _started(other)))
         protected = _violating(ordered, budgets)
         for other in [*(o for o in ordered if o.uid in protected), *(o for o in ordered if o.uid not in protected)]:
-            cluster.suppose(slot, other, 1)
-            if profile.verdict_at(pod, cluster, slot) == VERDICTS.PASS:
+            supposed.join(other)
+            if profile.verdict_at(pod, cluster, supposed.slot) == Verdicts.PASS:
                 del gone[other]
             else:
-                cluster.suppose(slot, other, -1)
-        for other in lower:
-            if other not in gone:
-                cluster.suppose(slot, other, -1)  # ``hypothetical`` puts all of them back
+                supposed.leave(other)
     victims = tuple(other for other in ordered if other in gone)
     if not victims:
         return (NO_VICTIMS,)
@@ -154,18 +158,26 @@ def _dry_run(
 
 
 def _violating(pods: Sequence[PodInfo], budgets: Sequence[Obj]) -> set[str]:
-    """Pods whose eviction would break a disruption budget, evicting in this order."""
-    allowed = [int((budget.get("status") or {}).get("disruptionsAllowed") or 0) for budget in budgets]
+    """Pods whose eviction would break a disruption budget, evicting in this order. A budget that cannot be read
+    protects nobody."""
+    allowed = [whole(part(budget, "status"), "disruptionsAllowed") or 0 for budget in budgets]
+    selectors = [_selector_of(budget) for budget in budgets]
     found: set[str] = set()
     for pod in pods:
         for index, budget in enumerate(budgets):
-            selector = (budget.get("spec") or {}).get("selector")
-            if budget["metadata"].get("namespace") != pod.namespace or not selector or not pod.labels:
+            if objects.namespace(budget) != pod.namespace or not pod.labels:
                 continue
-            if pod.name in ((budget.get("status") or {}).get("disruptedPods") or {}):
+            if pod.name in part(part(budget, "status"), "disruptedPods"):
                 continue
-            if labels.from_label_selector(selector).matches(pod.labels):
+            if selectors[index].matches(pod.labels):
                 allowed[index] -= 1
                 if allowed[index] < 0:
                     found.add(pod.uid)
     return found
+
+
+def _selector_of(budget: Obj) -> Selector:
+    try:
+        return labels.from_label_selector(part(part(budget, "spec"), "selector") or None)
+    except SelectorError:
+        return labels.NOTHING

@@ -10,7 +10,7 @@ from sampan.api.labels import Requirement, Selector
 from sampan.scheduler.affinity import Term, terms_of
 from sampan.scheduler.arrays import At, Floats, Ids
 from sampan.scheduler.cache import Cluster
-from sampan.scheduler.framework import MAX_NODE_SCORE, SKIP, SUCCESS, VERDICTS, Code, CycleState, Event, Status
+from sampan.scheduler.framework import MAX_NODE_SCORE, SKIP, SUCCESS, Code, CycleState, Event, Status
 from sampan.scheduler.plugins.domains import domain_ids, on_each
 from sampan.scheduler.podcounts import Interest
 from sampan.scheduler.podinfo import PodInfo
@@ -75,6 +75,8 @@ class InterPodAffinity:
 
     def pre_filter(self, state: CycleState, pod: PodInfo, cluster: Cluster) -> Status:
         terms = terms_of(pod)
+        if terms.error:
+            return Status(Code.UNRESOLVABLE, (terms.error,))
         refusing = self._refusing(pod, cluster)
         state.data[self.name] = refusing
         return SUCCESS if terms.affinity or terms.anti_affinity or refusing else SKIP
@@ -84,14 +86,14 @@ class InterPodAffinity:
         found = np.zeros(nodes.size, np.int32)
         for term, vector in state.data[self.name]:
             taken = on_each(domain_ids(nodes, term.topology_key), vector) > 0
-            found[taken] = VERDICTS.id(self.name, Code.UNSCHEDULABLE, _EXISTING)
+            found[taken] = cluster.verdicts.id(self.name, Code.UNSCHEDULABLE, _EXISTING)
         for term in terms.anti_affinity:
             vector = cluster.counts.of(interest_of((term,), cluster))
             taken = on_each(domain_ids(nodes, term.topology_key), vector) > 0
-            found[taken] = VERDICTS.id(self.name, Code.UNSCHEDULABLE, _ANTI_AFFINITY)
+            found[taken] = cluster.verdicts.id(self.name, Code.UNSCHEDULABLE, _ANTI_AFFINITY)
         if terms.affinity:
             # Last, because it wins: a node that fails several is told of affinity first.
-            found[~self._together(pod, cluster)] = VERDICTS.id(self.name, Code.UNRESOLVABLE, _AFFINITY)
+            found[~self._together(pod, cluster)] = cluster.verdicts.id(self.name, Code.UNRESOLVABLE, _AFFINITY)
         return found[at]
 
     @staticmethod

@@ -11,7 +11,7 @@ from sampan.api.nodes.affinity import Required, Term
 from sampan.api.types import Obj
 from sampan.scheduler.arrays import At, Bools, Floats, Ids, NodeArrays
 from sampan.scheduler.cache import Cluster
-from sampan.scheduler.framework import SKIP, SUCCESS, VERDICTS, Code, CycleState, Status, default_normalize
+from sampan.scheduler.framework import SKIP, SUCCESS, Code, CycleState, Status, default_normalize
 from sampan.scheduler.plugins.base import LocalFilter, LocalScore
 from sampan.scheduler.podinfo import PodInfo
 
@@ -73,14 +73,14 @@ class NodeAffinity(LocalFilter, LocalScore):
         found = np.zeros(nodes.length(at), np.int32)
         matched = match_required(nodes, affinity.required_of(pod.obj), at)
         if matched is not None:
-            found[~matched] = VERDICTS.id(self.name, Code.UNRESOLVABLE, _NOT_MATCHED)
+            found[~matched] = cluster.verdicts.id(self.name, Code.UNRESOLVABLE, _NOT_MATCHED)
         allowed = match_required(nodes, self._added, at)
         if allowed is not None:
-            found[~allowed] = VERDICTS.id(self.name, Code.UNRESOLVABLE, _NOT_ADDED)
+            found[~allowed] = cluster.verdicts.id(self.name, Code.UNRESOLVABLE, _NOT_ADDED)
         names = affinity.named_nodes(affinity.node_affinity(pod.obj))
         if names is not None:
             absent = f"node(s) didn't satisfy plugin(s) [{self.name}]"
-            found[~nodes.where_name(names, at)] = VERDICTS.id(self.name, Code.UNRESOLVABLE, absent)
+            found[~nodes.where_name(names, at)] = cluster.verdicts.id(self.name, Code.UNRESOLVABLE, absent)
         return found
 
     def _preferred(self, pod: PodInfo) -> list[tuple[int, Term]]:

@@ -6,7 +6,7 @@ import numpy as np
 
 from sampan.scheduler.arrays import At, Ids
 from sampan.scheduler.cache import Cluster
-from sampan.scheduler.framework import SKIP, SUCCESS, VERDICTS, Code, CycleState, Status
+from sampan.scheduler.framework import SKIP, SUCCESS, Code, CycleState, Status
 from sampan.scheduler.plugins.base import LocalFilter
 from sampan.scheduler.podinfo import PodInfo
 
@@ -18,5 +18,5 @@ class NodeName(LocalFilter):
         return SUCCESS if pod.node_name else SKIP
 
     def filter(self, state: CycleState, pod: PodInfo, cluster: Cluster, at: At) -> Ids | None:
-        verdict = VERDICTS.id(self.name, Code.UNRESOLVABLE, "node(s) didn't match the requested node name")
+        verdict = cluster.verdicts.id(self.name, Code.UNRESOLVABLE, "node(s) didn't match the requested node name")
         return np.where(cluster.nodes.where_name({pod.node_name}, at), np.int32(0), np.int32(verdict))

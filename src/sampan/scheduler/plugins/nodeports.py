@@ -6,7 +6,7 @@ import numpy as np
 
 from sampan.scheduler.arrays import At, Ids
 from sampan.scheduler.cache import Cluster
-from sampan.scheduler.framework import SKIP, SUCCESS, VERDICTS, Code, CycleState, Status
+from sampan.scheduler.framework import SKIP, SUCCESS, Code, CycleState, Status
 from sampan.scheduler.plugins.base import LocalFilter
 from sampan.scheduler.podinfo import PodInfo
 
@@ -29,4 +29,4 @@ class NodePorts(LocalFilter):
         if not taken.any():
             return None
         reason = "node(s) didn't have free ports for the requested pod ports"
-        return np.where(taken[at], np.int32(VERDICTS.id(self.name, Code.UNSCHEDULABLE, reason)), np.int32(0))
+        return np.where(taken[at], np.int32(cluster.verdicts.id(self.name, Code.UNSCHEDULABLE, reason)), np.int32(0))

@@ -13,7 +13,7 @@ import numpy as np
 
 from sampan.scheduler.arrays import CPU, MEMORY, PODS, At, Floats, Ids, Ints, NodeArrays
 from sampan.scheduler.cache import Cluster
-from sampan.scheduler.framework import MAX_NODE_SCORE, VERDICTS, Code, CycleState
+from sampan.scheduler.framework import MAX_NODE_SCORE, Code, CycleState, Verdicts
 from sampan.scheduler.plugins.base import LocalFilter, LocalScore
 from sampan.scheduler.podinfo import PodInfo
 
@@ -39,14 +39,19 @@ class NodeResourcesFit(LocalFilter, LocalScore):
 
     def filter(self, state: CycleState, pod: PodInfo, cluster: Cluster, at: At) -> Ids | None:
         nodes = cluster.nodes
-        wanted = [(n, nodes.row(n), v) for n, v in pod.requests.items() if n not in self._ignored]
+        # A resource that no node knows has no row: what pods ask for must not make the arrays grow.
+        wanted = [(n, nodes.resources.get(n), v) for n, v in pod.requests.items() if n not in self._ignored]
         slot = nodes.only(at)
         if slot is not None:
-            return self._filter_one(nodes, wanted, slot)
+            return self._filter_one(cluster, wanted, slot)
         # Bit i of ``short``: resource i is insufficient now; of ``never``: even on the empty node.
         short = np.zeros(nodes.length(at), np.int64)
         never = np.zeros(nodes.length(at), np.bool_)
         for bit, (_, row, value) in enumerate(wanted):
+            if row is None:
+                short |= 1 << bit
+                never[:] = True
+                continue
             allocatable = nodes.allocatable[row, at]
             short |= (allocatable - nodes.requested[row, at] < value).astype(np.int64) << bit
             if row != PODS:
@@ -56,25 +61,28 @@ class NodeResourcesFit(LocalFilter, LocalScore):
         combined = short << 1 | (never & (short != 0))
         kinds, inverse = np.unique(combined, return_inverse=True)
         names = [name for name, _, _ in wanted]
-        return np.array([self._verdict(names, int(kind)) for kind in kinds], np.int32)[inverse]
+        return np.array([self._verdict(cluster, names, int(kind)) for kind in kinds], np.int32)[inverse]
 
-    def _filter_one(self, nodes: NodeArrays, wanted: list[tuple[str, int, int]], slot: int) -> Ids | None:
-        combined = 0
+    def _filter_one(self, cluster: Cluster, wanted: list[tuple[str, int | None, int]], slot: int) -> Ids | None:
+        nodes, combined = cluster.nodes, 0
         for bit, (_, row, value) in enumerate(wanted):
+            if row is None:
+                combined |= 2 << bit | 1
+                continue
             allocatable = nodes.allocatable.item(row, slot)
             if allocatable - nodes.requested.item(row, slot) < value:
                 combined |= 2 << bit
                 combined |= row != PODS and allocatable < value
         if not combined:
             return None
-        return np.array([self._verdict([name for name, _, _ in wanted], combined)], np.int32)
+        return np.array([self._verdict(cluster, [name for name, _, _ in wanted], combined)], np.int32)
 
-    def _verdict(self, names: list[str], combined: int) -> int:
+    def _verdict(self, cluster: Cluster, names: list[str], combined: int) -> int:
         if combined == 0:
-            return VERDICTS.PASS
+            return Verdicts.PASS
         reasons = [_reason(name) for bit, name in enumerate(names) if combined >> (bit + 1) & 1]
         code = Code.UNRESOLVABLE if combined & 1 else Code.UNSCHEDULABLE
-        return VERDICTS.id(self.name, code, *reasons)
+        return cluster.verdicts.id(self.name, code, *reasons)
 
     def score(self, state: CycleState, pod: PodInfo, cluster: Cluster, at: At) -> Floats:
         nodes = cluster.nodes

@@ -8,7 +8,7 @@ from sampan.api.nodes.taints import UNSCHEDULABLE
 from sampan.api.pods import tolerations
 from sampan.scheduler.arrays import At, Ids
 from sampan.scheduler.cache import Cluster
-from sampan.scheduler.framework import SKIP, SUCCESS, VERDICTS, Code, CycleState, Status
+from sampan.scheduler.framework import SKIP, SUCCESS, Code, CycleState, Status
 from sampan.scheduler.plugins.base import LocalFilter
 from sampan.scheduler.podinfo import PodInfo
 
@@ -25,5 +25,5 @@ class NodeUnschedulable(LocalFilter):
         cordoned = cluster.nodes.unschedulable[at]
         if not cordoned.any():
             return None
-        verdict = VERDICTS.id(self.name, Code.UNRESOLVABLE, "node(s) were unschedulable")
+        verdict = cluster.verdicts.id(self.name, Code.UNRESOLVABLE, "node(s) were unschedulable")
         return np.where(cordoned, np.int32(verdict), np.int32(0))

@@ -15,11 +15,12 @@ from sampan.api.labels import Selector
 from sampan.api.nodes import affinity
 from sampan.api.nodes.status import HOSTNAME, ZONE
 from sampan.api.pods import tolerations
+from sampan.api.reading import parts, text, texts, whole
 from sampan.api.types import Obj
 from sampan.scheduler.affinity import with_label_keys
 from sampan.scheduler.arrays import At, Bools, Floats, Ids, Taint
 from sampan.scheduler.cache import Cluster
-from sampan.scheduler.framework import MAX_NODE_SCORE, SKIP, SUCCESS, VERDICTS, Code, CycleState, Event, Status
+from sampan.scheduler.framework import MAX_NODE_SCORE, SKIP, SUCCESS, Code, CycleState, Event, Status, Verdicts
 from sampan.scheduler.plugins.domains import domain_ids, sum_by_domain
 from sampan.scheduler.plugins.nodeaffinity import match_required
 from sampan.scheduler.podcounts import Interest
@@ -46,7 +47,7 @@ def constraints_of(pod: PodInfo, action: str) -> tuple[Constraint, ...]:
     key = f"spread {action}"
     found: tuple[Constraint, ...] | None = pod.__dict__.get(key)
     if found is None:
-        listed = pod.spec.get("topologySpreadConstraints") or ()
+        listed = parts(pod.spec, "topologySpreadConstraints")
         found = tuple(_parse(pod, item) for item in listed if item.get("whenUnsatisfiable") == action)
         pod.__dict__[key] = found
     return found
@@ -55,10 +56,10 @@ def constraints_of(pod: PodInfo, action: str) -> tuple[Constraint, ...]:
 def _parse(pod: PodInfo, item: Obj) -> Constraint:
     selector = labels.from_label_selector(item.get("labelSelector"))
     return Constraint(
-        item.get("topologyKey", ""),
-        int(item.get("maxSkew") or 1),
-        with_label_keys(selector, pod.labels, item.get("matchLabelKeys"), labels.IN),
-        int(item.get("minDomains") or 1),
+        text(item, "topologyKey"),
+        whole(item, "maxSkew") or 1,
+        with_label_keys(selector, pod.labels, texts(item, "matchLabelKeys"), labels.IN),
+        whole(item, "minDomains") or 1,
         item.get("nodeAffinityPolicy", "Honor") == "Honor",
         item.get("nodeTaintsPolicy", "Ignore") == "Honor",
     )
@@ -103,9 +104,9 @@ class PodTopologySpread:
                 lowest = 0
             own = constraint.selector.matches(pod.labels)
             skewed = counts[ids] + own - lowest > constraint.max_skew
-            free = found == VERDICTS.PASS
-            found[free & skewed] = VERDICTS.id(self.name, Code.UNSCHEDULABLE, _SKEWED)
-            found[free & (ids == 0)] = VERDICTS.id(self.name, Code.UNRESOLVABLE, _UNLABELLED)
+            free = found == Verdicts.PASS
+            found[free & skewed] = cluster.verdicts.id(self.name, Code.UNSCHEDULABLE, _SKEWED)
+            found[free & (ids == 0)] = cluster.verdicts.id(self.name, Code.UNRESOLVABLE, _UNLABELLED)
         return found[at]
 
     # Score

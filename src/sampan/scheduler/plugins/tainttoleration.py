@@ -8,7 +8,7 @@ from sampan.api.nodes.taints import REPELLING
 from sampan.api.pods import tolerations
 from sampan.scheduler.arrays import At, Floats, Ids, Taint
 from sampan.scheduler.cache import Cluster
-from sampan.scheduler.framework import VERDICTS, Code, CycleState, default_normalize
+from sampan.scheduler.framework import Code, CycleState, Verdicts, default_normalize
 from sampan.scheduler.plugins.base import LocalFilter, LocalScore
 from sampan.scheduler.podinfo import PodInfo
 
@@ -26,8 +26,8 @@ class TaintToleration(LocalFilter, LocalScore):
                     # Since v1.35 the message names no taint (a tenant may not see nodes): only the explanation does.
                     detail = f"{{{taint[0]}: {taint[1]}}}"
                     reason = "node(s) had untolerated taint(s)"
-                    return VERDICTS.id(self.name, Code.UNRESOLVABLE, reason, detail=detail)
-            return VERDICTS.PASS
+                    return cluster.verdicts.id(self.name, Code.UNRESOLVABLE, reason, detail=detail)
+            return Verdicts.PASS
 
         if not cluster.nodes.taint_set[at].any():
             return None

@@ -1,0 +1,181 @@
+"""What informers tell the scheduler: changes of pods, nodes and namespaces, taken into cache and queue.
+
+Handlers run synchronously in the order of the changes. A change that may help pods which found no node moves these in
+the queue; each group of pods of one template is asked once, however many they are.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sampan.api.pods.status import is_terminal, node_name
+from sampan.api.reading import part, parts, text, text_map
+from sampan.api.types import Obj
+from sampan.client.informer import ChangeType
+from sampan.keeping import fault_words
+from sampan.scheduler.binding import Bindings
+from sampan.scheduler.cache import Cluster
+from sampan.scheduler.framework import Code, Event, PreEnqueuePlugin
+from sampan.scheduler.podinfo import DEFAULT_SCHEDULER, PodInfo
+from sampan.scheduler.profile import Profile
+from sampan.scheduler.queue import QueuedPod, SchedulingQueue
+
+log = logging.getLogger(__name__)
+
+
+class Changes:
+    """``report`` tells of a pod that a plug-in raised on."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        queue: SchedulingQueue,
+        bindings: Bindings,
+        profiles: Mapping[str, Profile],
+        report: Callable[[PodInfo, str], None],
+    ) -> None:
+        self._cluster, self._queue, self._bindings = cluster, queue, bindings
+        self._profiles, self._report = profiles, report
+
+    def is_pending(self, pod: Obj) -> bool:
+        """Whether it waits for this scheduler."""
+        if node_name(pod) or is_terminal(pod):
+            return False
+        return (text(part(pod, "spec"), "schedulerName") or DEFAULT_SCHEDULER) in self._profiles
+
+    # Pods
+
+    def pod_changed(self, kind: ChangeType, obj: Obj, previous: Obj | None) -> None:
+        uid = obj["metadata"].get("uid", "")
+        if kind == "DELETED" or is_terminal(obj):
+            self.pod_gone(uid, obj)
+        elif node_name(obj):
+            self._pod_assigned(PodInfo(obj), previous)
+        elif self.is_pending(obj):
+            self._pod_pending(PodInfo(obj), previous if kind == "MODIFIED" else None)
+
+    def pod_gone(self, uid: str, obj: Obj) -> None:
+        node = self._cluster.node_of(uid)
+        self._queue.remove(uid)
+        self._cluster.nominated.pop(uid, None)
+        self._cluster.drop_pod(uid)
+        self._bindings.reject(uid, "the pod is gone")
+        if node:
+            self.wake(Event.POD_DELETE, self._cluster.nodes.slot_of.get(node), PodInfo(obj))
+
+    def _pod_assigned(self, pod: PodInfo, previous: Obj | None) -> None:
+        self._queue.remove(pod.uid)
+        known = self._cluster.node_of(pod.uid) == pod.node_name
+        if known and previous is not None and not self._cluster.is_assumed(pod.uid) and _same_usage(pod.obj, previous):
+            return
+        # To other pods an assumed pod arrives now: that is when the API shows it.
+        fresh = not self._cluster.node_of(pod.uid) or self._cluster.is_assumed(pod.uid)
+        self._cluster.put_pod(pod)
+        event = Event.POD_ADD if fresh else Event.POD_UPDATE
+        self.wake(event, self._cluster.nodes.slot_of.get(pod.node_name), pod)
+
+    def _pod_pending(self, pod: PodInfo, previous: Obj | None) -> None:
+        item = self._queue.find(pod.uid)
+        if self._cluster.is_assumed(pod.uid):
+            return
+        if pod.terminating:
+            self._queue.remove(pod.uid)
+            return
+        if pod.nominated_node:
+            self._cluster.nominate(pod, pod.nominated_node)
+        elif previous is not None and text(part(previous, "status"), "nominatedNodeName"):
+            self._cluster.nominate(pod, "")
+        if item is not None and previous is not None and not _scheduling_changed(pod.obj, previous):
+            self._queue.update(pod)
+            return
+        self._queue.add(pod, gated=self._is_gated(pod))
+
+    def _is_gated(self, pod: PodInfo) -> bool:
+        for plugin in self._profiles[pod.scheduler_name].plugins:
+            if isinstance(plugin, PreEnqueuePlugin):
+                try:
+                    outcome = plugin.pre_enqueue(pod)
+                except Exception as error:
+                    # The plug-in did not let it in. It is asked again when the pod changes.
+                    log.exception("a plugin failed on %s before it was queued", pod.key)
+                    self._report(pod, fault_words(error))
+                    return True
+                if outcome.code is not Code.SUCCESS:
+                    return True
+        return False
+
+    # Nodes and namespaces
+
+    def node_changed(self, kind: ChangeType, obj: Obj, previous: Obj | None) -> None:
+        if kind == "DELETED":
+            self._cluster.drop_node(obj["metadata"]["name"])
+            return
+        known = obj["metadata"]["name"] in self._cluster.nodes.slot_of
+        if known and previous is not None and not _node_matters(obj, previous):
+            return
+        slot = self._cluster.put_node(obj)
+        self.wake(Event.NODE_UPDATE if known else Event.NODE_ADD, slot)
+
+    def namespace_changed(self, kind: ChangeType, obj: Obj, previous: Obj | None) -> None:
+        name = obj["metadata"]["name"]
+        if kind == "DELETED":
+            self._cluster.namespace_labels.pop(name, None)
+        else:
+            self._cluster.namespace_labels[name] = text_map(obj["metadata"], "labels")
+
+    # Waking
+
+    def wake(self, event: Event, slot: int | None, changed: PodInfo | None = None) -> None:
+        """Moves the pods that this change may help."""
+        for group in self._queue.unschedulable():
+            if self._may_help(group[0], event, slot, changed):
+                for item in group:
+                    self._queue.requeue(item)
+
+    def _may_help(self, item: QueuedPod, event: Event, slot: int | None, changed: PodInfo | None) -> bool:
+        profile = self._profiles[item.pod.scheduler_name]
+        try:
+            return profile.may_help(item.pod, item.plugins, event, self._cluster, slot, changed)
+        except Exception:
+            log.exception("a queueing hint failed on %s", item.pod.key)
+            return True  # better a try too many than a pod that waits for ever
+
+
+def _same_usage(pod: Obj, previous: Obj) -> bool:
+    """Whether an assigned pod's change leaves counts alone: most changes are of its status."""
+    now, before = pod["metadata"], previous["metadata"]
+    if now.get("labels") != before.get("labels") or now.get("deletionTimestamp") != before.get("deletionTimestamp"):
+        return False
+    if pod.get("spec") is not previous.get("spec") and pod.get("spec") != previous.get("spec"):
+        return False
+    return _held(pod) == _held(previous)
+
+
+def _held(pod: Obj) -> list[Any]:
+    """What the status says of the resources that the pod holds."""
+    status = part(pod, "status")
+    resized = [c.get("reason") for c in parts(status, "conditions") if c.get("type") == "PodResizePending"]
+    found: list[Any] = [status.get("allocatedResources"), status.get("resources"), resized]
+    for field in ("containerStatuses", "initContainerStatuses"):
+        for entry in parts(status, field):
+            requests = part(entry, "resources").get("requests")
+            found.append((entry.get("name"), entry.get("allocatedResources"), requests))
+    return found
+
+
+def _scheduling_changed(pod: Obj, previous: Obj) -> bool:
+    """Whether a pending pod's change may change its fate (``updatePodInSchedulingQueue``)."""
+    now, before = pod["metadata"], previous["metadata"]
+    return bool(now.get("labels") != before.get("labels") or pod.get("spec") != previous.get("spec"))
+
+
+def _node_matters(node: Obj, previous: Obj) -> bool:
+    """Heartbeats and conditions do not: what they mean for pods is said by taints."""
+    if node.get("spec") != previous.get("spec"):
+        return True
+    if node["metadata"].get("labels") != previous["metadata"].get("labels"):
+        return True
+    now, before = part(node, "status"), part(previous, "status")
+    return any(now.get(key) != before.get(key) for key in ("allocatable", "capacity", "images"))
