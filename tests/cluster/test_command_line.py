@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import orjson
 import pytest
+import yaml
 
 from sampan.cli import entry as command_line
 from sampan.cli.progress import steps
+from sampan.cluster import choosing, locks, supervisor
 from sampan.cluster import instance as instances
-from sampan.cluster import locks
+from sampan.store.sqlite import StoreLocked
 
 Run = Callable[..., tuple[int, str]]
 
@@ -41,7 +49,9 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
     return call
 
 
-@pytest.mark.parametrize("command", ["up", "down", "status", "kubeconfig", "server", "node", "image", "version"])
+@pytest.mark.parametrize(
+    "command", ["up", "down", "status", "kubeconfig", "logs", "server", "node", "image", "version"]
+)
 def test_every_command_has_help(run: Run, command: str) -> None:
     code, said = run(command, "--help")
     assert code == 0
@@ -49,7 +59,9 @@ def test_every_command_has_help(run: Run, command: str) -> None:
 
 
 @pytest.mark.timeout(120)  # the programs of a cluster are imported
-@pytest.mark.parametrize("command", [["status"], ["down"], ["kubeconfig"], ["image", "list"], ["server"], ["node"]])
+@pytest.mark.parametrize(
+    "command", [["status"], ["down"], ["kubeconfig"], ["logs"], ["image", "ls"], ["server"], ["node"]]
+)
 def test_a_cluster_that_is_not_there_is_told_with_the_way_to_it(run: Run, command: list[str]) -> None:
     code, said = run(*command, "--name", "none")
     assert (code, said) == (
@@ -67,6 +79,9 @@ def test_a_cluster_that_is_not_there_is_told_with_the_way_to_it(run: Run, comman
         (["--runtime", "kata"], "runtime 'kata' is not known"),
         (["--pod-cidr", "foo"], "address range is not valid"),
         (["--node-name", "A B"], "node name 'A B' is not valid"),
+        (["--node-address", "1.2.3.4"], "--node-address 1.2.3.4 is not an address of this machine"),
+        (["--node-address", "127.0.0.1"], "node address 127.0.0.1 is none that pods can reach"),
+        (["--node-cidr-mask", "9"], "--node-cidr-mask 9 does not divide --pod-cidr"),
     ],
 )
 def test_wrong_values_end_with_one_and_say_what_is_wrong(run: Run, options: list[str], words: str) -> None:
@@ -92,8 +107,133 @@ def test_purge_of_what_is_not_there_is_fine_and_leaves_no_file(
     assert not list(tmp_path.rglob("*none*"))
 
 
-def test_version_names_the_release_it_follows(run: Run) -> None:
-    assert "Kubernetes v1.37" in run("version")[1]
+@pytest.mark.parametrize("words", ["version", "--version"])
+def test_version_names_the_release_it_follows(run: Run, words: str) -> None:
+    assert "Kubernetes v1.37" in run(words)[1]
+
+
+@pytest.fixture
+def stopped(tmp_path: Path) -> instances.Instance:
+    """A cluster that was made and does not run."""
+    made = instances.nameless("one", state_root=tmp_path / "state", run_root=tmp_path / "run")
+    made.save()
+    made.logs.mkdir()
+    return made
+
+
+def test_help_names_its_options_whole_on_a_narrow_terminal(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    said = run("up", "--help")[1]
+    for option in (*choosing.CLUSTER_OPTIONS, *choosing.NODE_OPTIONS, "--kubeconfig", "--timeout"):
+        assert option in said
+
+
+@pytest.mark.parametrize(("form", "read"), [("json", orjson.loads), ("yaml", yaml.safe_load)])
+def test_status_is_there_for_programs_too(
+    run: Run, stopped: instances.Instance, form: str, read: Callable[[str], Any]
+) -> None:
+    code, said = run("status", "--name", "one", "-o", form)
+    seen = read(said)
+    assert code == 1
+    assert (seen["name"], seen["running"], seen["healthy"]) == ("one", False, False)
+    assert seen["apiServer"] == {"url": "https://127.0.0.1:6443", "ready": False}
+    assert seen["logs"] == str(stopped.logs)
+
+
+def test_another_format_is_refused_by_name(run: Run, stopped: instances.Instance) -> None:
+    code, said = run("status", "--name", "one", "-o", "xml")
+    assert (code, said) == (
+        1,
+        "sampan: output format 'xml' is not known\nTo mend it: choose json or yaml, or leave --output out\n",
+    )
+
+
+def test_logs_show_the_end_of_one_or_of_all(run: Run, stopped: instances.Instance) -> None:
+    (stopped.logs / "node.log").write_text("n1\nn2\n")
+    (stopped.logs / "server.log").write_text("s1\ns2\n")
+    (stopped.logs / "server.log.1").write_text("s0\n")
+    assert run("logs", "server", "--name", "one", "--tail", "1") == (0, "s2\n")
+    assert run("logs", "server", "--name", "one", "--previous") == (0, "s0\n")
+    assert run("logs", "--name", "one")[1] == "==> node <==\nn1\nn2\n\n==> server <==\ns1\ns2\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["dns"], "cluster 'one' has no log of 'dns'"),
+        (["node", "--previous"], "node has no earlier log"),
+        (["node", "--previous", "-f"], "--previous does not grow"),
+        (["../../x"], "has no log of '../../x'"),
+    ],
+)
+def test_logs_that_are_not_there_are_told(
+    run: Run, stopped: instances.Instance, arguments: list[str], words: str
+) -> None:
+    (stopped.logs / "node.log").write_text("n1\n")
+    code, said = run("logs", *arguments, "--name", "one")
+    assert code == 1 and words in said and "To mend it:" in said
+
+
+@pytest.mark.parametrize("program", ["server", "node"])
+def test_a_program_of_a_running_cluster_is_not_started_beside_it(
+    run: Run, stopped: instances.Instance, program: str
+) -> None:
+    held = supervisor.hold_lock(stopped)
+    try:
+        code, said = run(program, "--name", "one")
+    finally:
+        os.close(held)
+    assert (code, said) == (
+        1,
+        f"sampan: cluster 'one' is running, its {program} too\n"
+        f"To mend it: `sampan down --name one` first; `sampan logs {program} -f --name one` shows what it says\n",
+    )
+
+
+@pytest.mark.timeout(120)  # the programs of a cluster are imported
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (StoreLocked("the store in /x is open in another process"), "is open in another process"),
+        (OSError(errno.EADDRINUSE, "Address already in use"), "(6443 or another) is taken by another program"),
+        (ExceptionGroup("g", [OSError(errno.EADDRINUSE, "in use")]), "is taken by another program"),
+        (PermissionError(errno.EACCES, "Permission denied", "/x"), "open /x: permission denied"),
+        (RuntimeError("a fault of ours"), "this should not have happened: a fault of ours"),
+    ],
+)
+def test_what_keeps_a_program_from_starting_is_told_without_a_traceback(
+    run: Run, stopped: instances.Instance, monkeypatch: pytest.MonkeyPatch, error: Exception, words: str
+) -> None:
+    def fails(_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("sampan.cluster.control_plane.run", fails)
+    code, said = run("server", "--name", "one")
+    assert code == 1 and words in said and "To mend it:" in said
+    for python in ("Traceback", "[Errno", "Error("):
+        assert python not in said
+
+
+def test_a_stopped_clusters_images_say_how_to_start_that_one(run: Run, stopped: instances.Instance) -> None:
+    code, said = run("image", "list", "--name", "one")
+    assert code == 1 and said.endswith("start it with `sampan up --name one`\n")
+
+
+def test_a_kubeconfig_can_be_named_where_it_is_advised(run: Run, stopped: instances.Instance, tmp_path: Path) -> None:
+    stopped.pki.mkdir()
+    for name in ("ca.crt", "admin.crt", "admin.key"):
+        (stopped.pki / name).write_text(name)
+    (tmp_path / "bad").write_text("{")
+    code, said = run("kubeconfig", "--name", "one", "--kubeconfig", str(tmp_path / "bad"))
+    assert code == 1 and "--kubeconfig" in said
+    assert run("kubeconfig", "--name", "one", "--kubeconfig", str(tmp_path / "good"))[0] == 0
+    assert "sampan-one" in (tmp_path / "good").read_text()
+
+
+def test_output_that_nobody_reads_is_no_error(tmp_path: Path) -> None:
+    script = f"{sys.executable} -c 'from sampan.cli.entry import main; main()' --help | true"
+    done = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=False)
+    assert done.stderr == ""
 
 
 async def test_the_lock_of_a_cluster_that_was_never_made_does_not_stay(tmp_path: Path) -> None:

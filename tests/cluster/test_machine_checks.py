@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import tomllib
 from pathlib import Path
 
 import pytest
 
-from sampan.cluster import containerd, imagebuild, images, preflight, probe, status
+from sampan.cluster import containerd, imagebuild, images, machine, preflight, probe, status
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.instance import ClusterSettings, Instance, NodeSettings
 
@@ -49,11 +50,86 @@ def test_a_taken_port_is_named_with_its_option(tmp_path: Path) -> None:
 
 def test_all_cni_plugins_are_needed(instance: Instance, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(preflight, "CNI_DIRECTORIES", (tmp_path,))
-    (tmp_path / "bridge").touch()
+    program(tmp_path / "bridge")
     assert preflight.cni_directory() is None
     for plugin in preflight.CNI_PLUGINS:
-        (tmp_path / plugin).touch()
+        program(tmp_path / plugin)
     assert preflight.cni_directory() == tmp_path
+    (tmp_path / "loopback").chmod(0o644)  # masked
+    assert preflight.cni_directory() is None
+
+
+def program(path: Path) -> None:
+    path.touch(mode=0o755)
+
+
+def test_a_masked_shim_is_missed_before_the_first_pod_needs_it(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for name in ("containerd", "ctr", "nft", "ip", "runc", "containerd-shim-runc-v2"):
+        program(tmp_path / name)
+    assert not any("not installed: cont" in what for what in problems(instance))
+    (tmp_path / "containerd-shim-runc-v2").chmod(0o644)
+    assert problems(instance)["not installed: containerd-shim-runc-v2"] == "apt-get install -y containerd"
+
+
+def test_programs_of_root_are_found_without_roots_path(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """``su`` without a dash keeps a user's PATH, which has no sbin."""
+    (tmp_path / "sbin").mkdir()
+    program(tmp_path / "sbin" / "nft")
+    monkeypatch.setattr(machine, "SBIN_DIRECTORIES", (str(tmp_path / "sbin"),))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    machine.complete_path()
+    machine.complete_path()  # twice is once
+    assert os.environ["PATH"] == f"{tmp_path}:{tmp_path}/sbin"
+    assert not any("nft" in what for what in problems(instance))
+
+
+def test_root_without_its_rights_is_told_which_it_lacks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    status_file = tmp_path / "status"
+    status_file.write_text("Name:\tx\nCapEff:\t00000000a80425fb\n")  # what Docker leaves
+    (problem,) = preflight._rights(status_file)
+    assert problem.what == "root lacks CAP_NET_ADMIN, CAP_SYS_ADMIN here"
+    status_file.write_text("CapEff:\t000001ffffffffff\n")
+    assert list(preflight._rights(status_file)) == []
+
+
+ADDRESSES = """\
+Main:
+  +-- 0.0.0.0/0 3 0 5
+     |-- 0.0.0.0
+        /0 universe UNICAST
+     +-- 127.0.0.0/8 2 0 2
+        |-- 127.0.0.1
+           /32 host LOCAL
+     +-- 192.0.2.0/24 2 0 2
+        |-- 192.0.2.0
+           /24 link UNICAST
+        |-- 192.0.2.17
+           /32 host LOCAL
+        |-- 192.0.2.2
+           /32 host LOCAL
+        |-- 192.0.2.255
+           /32 link BROADCAST
+"""
+
+
+def test_an_address_that_is_not_this_machines_is_refused_with_those_that_are(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    table = tmp_path / "fib_trie"
+    table.write_text(ADDRESSES)
+    assert machine.own_addresses(table) == ["192.0.2.2", "192.0.2.17"]
+    monkeypatch.setattr(machine.own_addresses, "__defaults__", (table,))
+    machine.check_own("192.0.2.17")
+    with pytest.raises(ClusterError) as refused:
+        machine.check_own("1.2.3.4")
+    assert refused.value.message == "--node-address 1.2.3.4 is not an address of this machine"
+    assert refused.value.fix == "choose 192.0.2.2 or 192.0.2.17"
 
 
 def test_containerds_configuration_is_toml_and_the_instances_own(instance: Instance) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,58 @@ def test_merging_keeps_all_else_and_removing_gives_the_file_back(instance: Insta
     assert merged["clusters"][1]["cluster"]["server"] == "https://127.0.0.1:7443"
     assert path.stat().st_mode & 0o777 == 0o600
     assert kubeconfigs.remove(instance) == []
-    assert read(path) == {**OTHER, "current-context": ""}
+    assert read(path) == OTHER
+
+
+def test_the_context_of_before_is_current_again_whatever_order_clusters_go_in(
+    instance: Instance, tmp_path: Path
+) -> None:
+    path = tmp_path / "mine"
+    path.write_text(yaml.safe_dump(OTHER))
+    instance.save()
+    second = replace(instance, cluster=replace(instance.cluster, name="two"))
+    second.save()
+    second.pki.mkdir()
+    for name in ("ca.crt", "admin.crt", "admin.key"):
+        (second.pki / name).write_text(name)
+    kubeconfigs.merge(instance, path)
+    kubeconfigs.merge(second, path)
+    kubeconfigs.merge(second, path)  # once more changes nothing
+    kubeconfigs.remove(instance)
+    assert read(path)["current-context"] == "sampan-two"
+    kubeconfigs.remove(second)
+    assert read(path) == OTHER
+
+
+def test_another_cluster_of_the_machine_is_better_than_no_context(instance: Instance, tmp_path: Path) -> None:
+    path = tmp_path / "mine"
+    sibling = replace(instance, cluster=replace(instance.cluster, name="two"))
+    sibling.save()
+    kubeconfigs.merge(instance, path)
+    content = read(path)
+    content["contexts"].append({"name": "sampan-two", "context": {"cluster": "sampan-two", "user": "sampan-two"}})
+    path.write_text(yaml.safe_dump(content))
+    kubeconfigs.remove(instance)
+    assert read(path)["current-context"] == "sampan-two"
+
+
+def test_a_context_that_somebody_chose_meanwhile_stays(instance: Instance, tmp_path: Path) -> None:
+    path = tmp_path / "mine"
+    path.write_text(yaml.safe_dump(OTHER))
+    kubeconfigs.merge(instance, path)
+    path.write_text(yaml.safe_dump({**read(path), "current-context": "chosen"}))
+    kubeconfigs.remove(instance)
+    assert read(path)["current-context"] == "chosen"
+
+
+@pytest.mark.parametrize("content", [b'["{path}"]', b"{", b'{"{path}": 3}', b"3"])
+def test_what_an_earlier_version_remembered_is_understood(instance: Instance, tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "mine"
+    kubeconfigs.merge(instance, path)
+    instance.merged_kubeconfigs_file.write_bytes(content.replace(b"{path}", str(path).encode()))
+    assert kubeconfigs.remove(instance) == []
+    if content.startswith(b"["):
+        assert read(path)["contexts"] == []
 
 
 def test_merging_twice_is_merging_once(instance: Instance) -> None:

@@ -12,6 +12,7 @@ import orjson
 
 from sampan.api.faults import cause
 from sampan.client.kubeconfig import Connection, KubeConfig, KubeConfigError
+from sampan.cluster import choosing
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.instance import Instance
 
@@ -52,10 +53,11 @@ def merge(instance: Instance, path: Path | None = None) -> Path:
     """Adds the admin context to the user's kubeconfig and makes it current; returns the file written."""
     target = (path or user_file()).absolute()
     config = _load(target)
+    before = str(config.content.get("current-context") or "")
     _add(config, instance, "admin")
     try:
         config.write(target.resolve())  # a link stays a link
-        _remember(instance, target)
+        _remember(instance, target, before)
     except OSError as error:
         raise ClusterError(
             f"cannot write {error.filename or target}: {error.strerror}", fix="name another file with --kubeconfig"
@@ -64,31 +66,47 @@ def merge(instance: Instance, path: Path | None = None) -> Path:
 
 
 def remove(instance: Instance) -> list[str]:
-    """Takes the context out of every file that ``merge`` put it in; returns what could not be done, in words."""
+    """Takes the context out of every file that ``merge`` put it in, and makes the one of before current again.
+
+    Returns what could not be done, in words.
+    """
     problems = []
-    for target in dict.fromkeys([*_remembered(instance), user_file()]):
+    known = _remembered(instance)
+    for target in dict.fromkeys([*known, user_file()]):
         try:
-            _remove_from(target, instance)
+            _remove_from(target, instance, known.get(target, []))
         except (ClusterError, OSError) as error:
             problems.append(f"context {instance.context!r} stays in {target}: {cause(error)}")
     return problems
 
 
-def _remember(instance: Instance, target: Path) -> None:
+def _remember(instance: Instance, target: Path, before: str) -> None:
+    """``before``: the context that was current. If it is another cluster's, what was before that one comes after it."""
     known = _remembered(instance)
-    if target not in known:
-        instance.merged_kubeconfigs_file.write_bytes(orjson.dumps([str(path) for path in [*known, target]]))
+    chain = known.get(target, [])
+    if before and before != instance.context:
+        chain = [before]
+        for other in choosing.others(instance):
+            if other.context == before:
+                chain += _remembered(other).get(target, [])
+    known[target] = chain
+    instance.merged_kubeconfigs_file.write_bytes(orjson.dumps({str(path): before for path, before in known.items()}))
 
 
-def _remembered(instance: Instance) -> list[Path]:
+def _remembered(instance: Instance) -> dict[Path, list[str]]:
+    """The files that have the context, and for each what was current before, the latest first."""
     try:
-        names = orjson.loads(instance.merged_kubeconfigs_file.read_bytes())
+        known = orjson.loads(instance.merged_kubeconfigs_file.read_bytes())
     except (OSError, ValueError):
-        return []
-    return [Path(name) for name in names if isinstance(name, str)] if isinstance(names, list) else []
+        return {}
+    if isinstance(known, list):  # an earlier version kept the files alone
+        known = {name: [] for name in known if isinstance(name, str)}
+    if not isinstance(known, dict):
+        return {}
+    return {Path(name): [str(each) for each in chain] for name, chain in known.items() if isinstance(chain, list)}
 
 
-def _remove_from(target: Path, instance: Instance) -> None:
+def _remove_from(target: Path, instance: Instance, before: list[str]) -> None:
     if not target.exists():
         return
     config = _load(target)
@@ -97,7 +115,9 @@ def _remove_from(target: Path, instance: Instance) -> None:
     for section in _SECTIONS:
         config.remove(section, instance.context)
     if config.content.get("current-context") == instance.context:
-        config.content["current-context"] = ""
+        there = {entry["name"] for entry in config.content["contexts"]}
+        siblings = (other.context for other in choosing.others(instance))
+        config.content["current-context"] = next((name for name in [*before, *siblings] if name in there), "")
     config.write(target.resolve())
 
 

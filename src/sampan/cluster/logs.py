@@ -52,6 +52,8 @@ def _start_of_last(file: BinaryIO, count: int) -> int:
     """Where the last ``count`` lines begin."""
     end = file.seek(0, os.SEEK_END)
     place, wanted = end, count + 1
+    if count == 0:
+        return end
     while place > 0:
         start = max(0, place - CHUNK_BYTES)
         file.seek(start)

@@ -18,6 +18,10 @@ from pathlib import Path
 from sampan.cluster.instance import Instance
 
 CNI_DIRECTORIES = (Path("/usr/lib/cni"), Path("/opt/cni/bin"))
+#: Bits of what mounts, network namespaces and rules need (capability.h).
+_CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_SYS_ADMIN": 21}
+#: Where the pause image is built from.
+PAUSE_PROGRAMS = (Path("/usr/bin/catatonit"), Path("/usr/libexec/podman/catatonit"))
 CNI_PLUGINS = ("bridge", "host-local", "loopback")
 
 
@@ -32,7 +36,7 @@ class Problem:
 
 def check(instance: Instance, *, running: bool = False) -> list[Problem]:
     """Every problem found. ``running``: the instance is already up, so its own ports are rightly taken."""
-    problems = [*_system(), *_programs(instance), *_kernel()]
+    problems = [*_system(), *_rights(), *_programs(instance), *_kernel()]
     if not running:
         problems.extend(_ports(instance))
     return problems
@@ -41,7 +45,7 @@ def check(instance: Instance, *, running: bool = False) -> list[Problem]:
 def cni_directory() -> Path | None:
     """Where the standard CNI plugins are installed; None when a needed one is missing."""
     for directory in CNI_DIRECTORIES:
-        if all((directory / plugin).exists() for plugin in CNI_PLUGINS):
+        if all(os.access(directory / plugin, os.X_OK) for plugin in CNI_PLUGINS):
             return directory
     return None
 
@@ -53,12 +57,26 @@ def _system() -> Iterable[Problem]:
         yield Problem("not running as root", "run `sudo sampan up`: containers, cgroups and nftables need root")
 
 
+def _rights(status: Path = Path("/proc/self/status")) -> Iterable[Problem]:
+    """Root of a container may lack what root of a machine has: it shows only when the first pod starts, then."""
+    if os.geteuid() != 0 or not status.exists():
+        return
+    held = next(
+        (int(line.split()[1], 16) for line in status.read_text().splitlines() if line.startswith("CapEff:")), -1
+    )
+    missing = [name for name, bit in _CAPABILITIES.items() if not held >> bit & 1]
+    if missing:
+        yield Problem(
+            f"root lacks {', '.join(missing)} here", "run it on the machine itself, or in a privileged container"
+        )
+
+
 def _programs(instance: Instance) -> Iterable[Problem]:
     packages = {"containerd": "containerd", "ctr": "containerd", "nft": "nftables", "ip": "iproute2"}
     # containerd starts it by name for every pod; runc and crun share it.
     packages["containerd-shim-runc-v2"] = "containerd"
     packages[instance.node.runtime] = instance.node.runtime
-    missing = [program for program in packages if shutil.which(program) is None]
+    missing = [program for program in packages if _find(program) is None]
     if missing:
         names = " ".join(sorted({packages[program] for program in missing}))
         yield Problem(f"not installed: {', '.join(missing)}", f"apt-get install -y {names}")
@@ -67,8 +85,17 @@ def _programs(instance: Instance) -> Iterable[Problem]:
             f"the CNI plugins {', '.join(CNI_PLUGINS)} are not in {' or '.join(map(str, CNI_DIRECTORIES))}",
             "apt-get install -y containernetworking-plugins",
         )
-    if shutil.which("catatonit") is None and not Path("/usr/bin/catatonit").exists():
+    if not any(os.access(place, os.X_OK) for place in PAUSE_PROGRAMS):
         yield Problem("not installed: catatonit (the pause container is built of it)", "apt-get install -y catatonit")
+
+
+def _find(program: str) -> str | None:
+    """Where it is in PATH and root's directories; what is there and cannot be executed does not count."""
+    found = shutil.which(program)
+    beside = shutil.which("containerd") if program.startswith("containerd-shim") else None
+    if found is None and beside is not None:  # containerd looks beside itself too
+        found = shutil.which(program, path=str(Path(beside).parent))
+    return found
 
 
 def _kernel() -> Iterable[Problem]:
