@@ -15,8 +15,8 @@ import pytest
 from sampan.client import tasks
 from sampan.client.client import Client
 from sampan.client.informer import InformerFactory
-from sampan.network.fakenft import FakeNft
-from sampan.network.proxy import ProxyConfig, ServiceProxy
+from sampan.network.proxy import NftBackend, ProxyConfig, ServiceProxy
+from sampan.network.proxy.nftables.fake import FakeNft
 
 
 def _load(name: str, path: Path) -> ModuleType:
@@ -87,9 +87,11 @@ class NoConntrack:
 
 
 @asynccontextmanager
-async def running(client: Client, config: ProxyConfig, **options) -> AsyncIterator[ServiceProxy]:
+async def running(
+    client: Client, config: ProxyConfig, *, nft=None, backend=None, **options
+) -> AsyncIterator[ServiceProxy]:
     factory = InformerFactory(client)
-    proxy = ServiceProxy(factory, config, **options)
+    proxy = ServiceProxy(factory, config, backend or NftBackend(config, nft), **options)
     started = asyncio.Event()
     jobs = [tasks.detach(factory.run(), "informers"), tasks.detach(proxy.run(started), "proxy")]
     try:

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from sampan.network import cni
-from sampan.network.nft import NftCommand, Op, Table
+from sampan.network.proxy.nftables.nft import NftCommand, Op, Table
 
 
 @pytest.fixture

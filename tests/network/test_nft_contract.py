@@ -2,8 +2,8 @@
 
 import pytest
 
-from sampan.network.fakenft import FakeNft
-from sampan.network.nft import (
+from sampan.network.proxy.nftables.fake import FakeNft
+from sampan.network.proxy.nftables.nft import (
     Chain,
     Collection,
     Element,

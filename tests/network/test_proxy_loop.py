@@ -9,11 +9,13 @@ import network_objects as make
 import pytest
 
 from sampan.api.resources import ENDPOINT_SLICES, NODES, PODS, SERVICES
-from sampan.network.fakenft import FakeNft
-from sampan.network.nft import NftError, NftMissing, Op, Table
-from sampan.network.proxy.base import HOST_PORTS, NO_ENDPOINT_IPS, SERVICE_IPS
+from sampan.network.proxy.backend import BackendError
 from sampan.network.proxy.conntrack import StaleFlow
-from sampan.network.proxy.render import Flow
+from sampan.network.proxy.memory import MemoryBackend
+from sampan.network.proxy.nftables.base import HOST_PORTS, NO_ENDPOINT_IPS, SERVICE_IPS
+from sampan.network.proxy.nftables.fake import FakeNft
+from sampan.network.proxy.nftables.nft import NftError, NftMissing, Op, Table
+from sampan.network.proxy.plan import Flow
 
 KEY = "10.96.0.20 . tcp . 80"
 CHAIN = "service/default/web/tcp/80"
@@ -87,7 +89,8 @@ async def test_a_refused_change_is_followed_by_the_whole_table(proxy, nft, api):
     nft.fail_next = [NftMissing("gone")]
     api.add(SERVICES, make.service("other", "10.96.0.30"))
     await proxy.settled()
-    assert nft.applied[-1][0] == Op("add", Table())
+    assert nft.applied[-2][0] == Op("add", Table())
+    assert set(await nft.elements(NO_ENDPOINT_IPS)) == {"10.96.0.30 . tcp . 80"}
 
 
 async def test_a_refused_table_is_tried_again(proxy, nft, api):
@@ -169,3 +172,32 @@ async def test_one_strange_service_does_not_stop_the_others(proxy, nft, api):
     api.add(SERVICES, make.service("good", "10.96.0.51"))
     await proxy.settled()
     assert set(await nft.elements(NO_ENDPOINT_IPS)) == {"10.96.0.51 . tcp . 80"}
+
+
+async def test_the_loop_knows_no_nftables(api, client, config, run_proxy, conntrack):
+    backend = MemoryBackend()
+    api.add(SERVICES, make.service("web"))
+    api.add(ENDPOINT_SLICES, make.endpoint_slice("web", [make.endpoint("10.244.0.2")]))
+    api.add(PODS, make.pod("a", "10.244.0.9", [{"hostPort": 8081, "containerPort": 80}]))
+    async with run_proxy(client, config, backend=backend, conntrack=conntrack) as proxy:
+        await proxy.settled()
+        (plan,) = backend.services.values()
+        assert [endpoint.ip for endpoint in plan.ports[0].choice.cluster] == ["10.244.0.2"]
+        assert [port.port for port in backend.host_ports] == [8081]
+        backend.fail_next = [BackendError("no"), BackendError("no")]
+        api.remove(SERVICES, "default", "web")
+        await proxy.settled()
+        assert backend.services == {}
+
+
+async def test_one_strange_endpoint_or_slice_or_pod_does_not_stop_the_others(proxy, nft, api):
+    entries = [{"addresses": []}, make.endpoint("nonsense"), make.endpoint("fd00::1"), make.endpoint("10.244.0.7")]
+    api.change(ENDPOINT_SLICES, "default", "web-x", lambda obj: obj.update(endpoints=entries))
+    odd = make.endpoint_slice("odd", [make.endpoint("10.244.0.8")])
+    odd["metadata"]["labels"] = None
+    api.add(ENDPOINT_SLICES, odd)
+    api.add(PODS, make.pod("strange", "10.244.0.8", [{"hostPort": 1}]))
+    api.add(PODS, make.pod("plain", "10.244.0.9", [{"hostPort": 8081, "containerPort": 80}]))
+    await proxy.settled()
+    assert nft.rules(CHAIN) == ["meta l4proto tcp dnat ip to 10.244.0.7:8080"]
+    assert await nft.elements(HOST_PORTS) == {"tcp . 8081": "10.244.0.9 . 80"}

@@ -5,19 +5,22 @@ import itertools
 import network_objects as make
 import pytest
 
-from sampan.network.fakenft import FakeNft
-from sampan.network.nft import Chain, Element
-from sampan.network.proxy import base, model
+from sampan.network.proxy import model
 from sampan.network.proxy.endpoints import Place, choose
 from sampan.network.proxy.model import Endpoint
-from sampan.network.proxy.render import assemble, plan_service
-from sampan.network.proxy.table import Contents, plan_change, plan_full
+from sampan.network.proxy.nftables import base
+from sampan.network.proxy.nftables.claims import assemble
+from sampan.network.proxy.nftables.fake import FakeNft
+from sampan.network.proxy.nftables.nft import Chain, Element
+from sampan.network.proxy.nftables.render import render_service
+from sampan.network.proxy.nftables.table import Contents, plan_change, plan_full
+from sampan.network.proxy.plan import plan_service
 
 PLACE = Place("node1", "a")
 
 
 def planned(config, service, *slices):
-    return plan_service(service, slices, config, PLACE).contents
+    return render_service(plan_service(service, slices, PLACE), config)
 
 
 def ips(endpoints):
@@ -146,7 +149,7 @@ def test_who_has_no_endpoint_is_refused_and_local_policy_is_silent(config, spec,
 
 def test_cluster_dns_belongs_to_the_node(config):
     dns = make.service("kube-dns", "10.96.0.10", [make.port(53, "UDP")], "kube-system")
-    contents = assemble(base.base_contents(config), {("kube-system", "kube-dns"): plan_service(dns, [], config, PLACE)})
+    contents = assemble({(0, "", ""): base.base_contents(config), (1, "kube-system", "kube-dns"): planned(config, dns)})
     assert contents.collections[base.SERVICE_IPS]["10.96.0.10 . udp . 53"] == "goto cluster-dns/udp"
     assert contents.collections[base.NO_ENDPOINT_IPS] == {}
 
@@ -156,8 +159,8 @@ def test_of_two_claims_to_an_address_the_first_name_stays(config):
     for name in ("b", "a"):
         service = make.service(name, f"10.96.0.{ord(name)}", externalIPs=["198.51.100.7"])
         slices = [make.endpoint_slice(name, [make.endpoint("10.244.0.2")])]
-        fragments["default", name] = plan_service(service, slices, config, PLACE)
-    elements = assemble(Contents(), fragments).collections[base.SERVICE_IPS]
+        fragments[1, "default", name] = planned(config, service, *slices)
+    elements = assemble(fragments).collections[base.SERVICE_IPS]
     assert elements["198.51.100.7 . tcp . 80"] == "goto external/default/a/tcp/80"
 
 
@@ -168,8 +171,8 @@ async def test_every_change_leads_from_one_table_to_the_other(config, sticky):
     for count in (0, 1, 2, 3, 1, 0):
         service = make.service("web", ports=[make.port(80, nodePort=30080)], type="NodePort", sessionAffinity=sticky)
         ends = [make.endpoint(f"10.244.0.{number + 2}") for number in range(count)]
-        fragment = plan_service(service, [make.endpoint_slice("web", ends)], config, PLACE)
-        states.append(assemble(base.base_contents(config), {("default", "web"): fragment}))
+        fragment = planned(config, service, make.endpoint_slice("web", ends))
+        states.append(assemble({(0, "", ""): base.base_contents(config), (1, "default", "web"): fragment}))
     nft = FakeNft()
     await nft.apply(plan_full(states[0]))
     for before, after in itertools.pairwise(states):

@@ -12,9 +12,8 @@ import network_objects as make
 import pytest
 
 from sampan.api.resources import ENDPOINT_SLICES, PODS, SERVICES
-from sampan.network.nft import NftCommand, Op, Table
 from sampan.network.proxy.conntrack import Conntrack
-from sampan.network.proxy.table import plan_refresh
+from sampan.network.proxy.nftables.nft import NftCommand, Op, Table
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -159,7 +158,7 @@ async def test_a_client_stays_with_its_endpoint(lab, client, proxy):
     await create(client, proxy, web, make.endpoint_slice("web", [make.endpoint(POD1), make.endpoint(POD2)]))
     before = await gets(lab, "pod3", VIP, 80)
     assert len(before) == 1
-    await proxy._nft.apply(plan_refresh(proxy._present))
+    await proxy._backend.repair(whole=True)
     assert await gets(lab, "pod3", VIP, 80) == before
 
 

@@ -10,8 +10,7 @@ from sampan.client.informer import InformerFactory
 from sampan.cluster import podnetwork
 from sampan.cluster.instance import Instance
 from sampan.keeping import Keeper
-from sampan.network.proxy.config import ProxyConfig, bridge_is_filtered
-from sampan.network.proxy.proxy import ServiceProxy
+from sampan.network.proxy import NftBackend, ProxyConfig, ServiceProxy, bridge_is_filtered
 
 
 def proxy_config(instance: Instance, node_range: str) -> ProxyConfig:
@@ -43,7 +42,8 @@ async def run_pod_network(client: Client, informers: InformerFactory, instance: 
     while True:
         given = await podnetwork.node_range(client, instance.node.name, other_than=given)
         podnetwork.write_config(instance, given)
-        proxy = asyncio.create_task(ServiceProxy(informers, proxy_config(instance, given)).run(), name="service-proxy")
+        config = proxy_config(instance, given)
+        proxy = asyncio.create_task(ServiceProxy(informers, config, NftBackend(config)).run(), name="service-proxy")
         moved = asyncio.create_task(
             podnetwork.node_range(client, instance.node.name, other_than=given), name="pod range"
         )

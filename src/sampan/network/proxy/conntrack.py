@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from sampan.network.proxy.render import Flow
+from sampan.network.proxy.plan import Flow
 
 log = logging.getLogger(__name__)
 

@@ -73,7 +73,7 @@ class HostPort:
 def service_ports(service: Obj) -> tuple[ServicePort, ...]:
     """Empty for Services that need no proxy: headless, ExternalName, somebody else's."""
     meta, spec = service["metadata"], service.get("spec", {})
-    if spec.get("type") == "ExternalName" or PROXY_NAME_LABEL in meta.get("labels", {}):
+    if spec.get("type") == "ExternalName" or PROXY_NAME_LABEL in (meta.get("labels") or {}):
         return ()
     cluster_ip = _first_ipv4(spec.get("clusterIPs") or [spec.get("clusterIP", "")])
     if not cluster_ip:
@@ -114,6 +114,8 @@ def endpoints_of(port: ServicePort, slices: Iterable[Obj]) -> tuple[Endpoint, ..
             continue
         for entry in endpoint_slice.get("endpoints") or ():
             endpoint = _endpoint(entry, target)
+            if endpoint is None:
+                continue
             known = found.get((endpoint.ip, target))
             if known is None or (endpoint.ready and not known.ready):
                 found[endpoint.ip, target] = endpoint
@@ -128,14 +130,18 @@ def _slice_port(endpoint_slice: Obj, port: ServicePort) -> int | None:
     return None
 
 
-def _endpoint(entry: Obj, port: int) -> Endpoint:
+def _endpoint(entry: Obj, port: int) -> Endpoint | None:
+    """None for an entry that no back end could send anything to: one alone must not cost the others."""
+    # Only the first address counts (API reference: consumers use the first, the others are for the future).
+    ip = next(iter(entry.get("addresses") or ()), "")
+    if not _is_ipv4(ip):
+        return None
     conditions = entry.get("conditions") or {}
     ready = conditions.get("ready") is not False
     serving = conditions.get("serving")
     hints = entry.get("hints") or {}
     return Endpoint(
-        # Only the first address counts (API reference: consumers use the first, the others are for the future).
-        ip=entry["addresses"][0],
+        ip=ip,
         port=port,
         node=entry.get("nodeName") or "",
         ready=ready,
@@ -158,7 +164,10 @@ def host_ports(pods: Iterable[Obj]) -> tuple[HostPort, ...]:
     """Of running pods with a network of their own, in order of pod name."""
     found: list[HostPort] = []
     for pod in sorted(pods, key=lambda pod: (pod["metadata"].get("namespace", ""), pod["metadata"]["name"])):
-        found.extend(pod_host_ports(pod))
+        try:
+            found.extend(pod_host_ports(pod))
+        except (AttributeError, KeyError, TypeError):
+            continue  # a pod that is written as nobody foresaw has no ports, the others have theirs
     return tuple(found)
 
 

@@ -1,9 +1,8 @@
-"""The loop of the service proxy: changes of Services, EndpointSlices and Pods become transactions.
+"""The loop of the service proxy: changes of Services, EndpointSlices and Pods become plans for a back end.
 
 One instance a node, composed by ``sampan.cluster`` into the node process. Handlers only note which Service changed;
-``run`` plans those anew and applies the difference: the first change at once, those that follow within
-``min_sync_seconds`` together. Rules outlive the process: on its end the table stays, and a restart replaces it in one
-transaction. Whoever removes the instance deletes the table (``sampan.network.cni.teardown``).
+``run`` plans those anew and has the back end apply them: the first change at once, those that follow within
+``min_sync_seconds`` together.
 """
 
 from __future__ import annotations
@@ -11,61 +10,58 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import TypeAlias
 
 from sampan.api.resources import ENDPOINT_SLICES, NODES, PODS, SERVICES
 from sampan.api.types import Obj
 from sampan.client.informer import ChangeType, InformerFactory
 from sampan.client.keys import key_of
-from sampan.network.nft import Nft, NftCommand, NftError, Op
-from sampan.network.proxy import base, model
+from sampan.network.proxy import model
+from sampan.network.proxy.backend import Backend, BackendError
 from sampan.network.proxy.config import ProxyConfig
 from sampan.network.proxy.conntrack import Conntrack, FlowTable, StaleFlow, plan_stale
 from sampan.network.proxy.endpoints import Place
 from sampan.network.proxy.health import Health, HealthServers
-from sampan.network.proxy.render import Flow, Fragment, assemble, plan_service
-from sampan.network.proxy.table import Contents, plan_change, plan_full, plan_refresh
+from sampan.network.proxy.plan import Flow, ServiceKey, ServicePlan, plan_service, udp_flows
 
 log = logging.getLogger(__name__)
 
-ServiceKey: TypeAlias = tuple[str, str]
-
 _BY_SERVICE = "network-proxy-service"
+#: So many Services are planned before others on the event loop have a turn.
+_PLANS_AT_ONCE = 20
 
 
 class ServiceProxy:
-    """Invariant: ``_present`` is what the table holds, or None when that is not known."""
+    """Invariant: ``_plans`` is what the back end was told last, of Services that are not in ``_dirty``."""
 
     def __init__(
         self,
         informers: InformerFactory,
         config: ProxyConfig,
+        backend: Backend,
         *,
-        nft: Nft | None = None,
         conntrack: FlowTable | None = None,
     ) -> None:
         self.config = config
-        self._nft: Nft = nft or NftCommand(config.table)
+        self._backend = backend
         self._conntrack: FlowTable = conntrack or Conntrack()
         self._services = informers.informer(SERVICES)
         self._slices = informers.informer(ENDPOINT_SLICES)
         self._pods = informers.informer(PODS, field_selector=f"spec.nodeName={config.node_name}")
         self._nodes = informers.informer(NODES, field_selector=f"metadata.name={config.node_name}")
         self._slices.add_index(_BY_SERVICE, _service_of)
-        self._fixed = base.base_contents(config)
         self._place = Place(config.node_name)
-        self._fragments: dict[ServiceKey, Fragment] = {}
+        self._plans: dict[ServiceKey, ServicePlan] = {}
         self._dirty: set[ServiceKey] = set()
-        self._host_ports: tuple[model.HostPort, ...] = ()
+        self._host_ports_changed = True
         self._changed = asyncio.Event()
         self._idle = asyncio.Event()
-        self._present: Contents | None = None
-        #: UDP flows to forget once the table that replaces their endpoints is in place.
+        #: UDP flows to forget once what replaces their endpoints is in place.
         self._stale = [StaleFlow(Flow(config.dns_ip, 53))] if config.dns_ip else []
+        self._health_ports: dict[ServiceKey, int] = {}
         self._health = HealthServers(config.health_address)
 
     async def run(self, started: asyncio.Event | None = None) -> None:
-        """Until cancelled. ``started`` is set when the table is in the kernel for the first time."""
+        """Until cancelled. ``started`` is set when all of it was applied for the first time."""
         removers = self._subscribe()
         try:
             for informer in (self._services, self._slices, self._pods, self._nodes):
@@ -77,7 +73,7 @@ class ServiceProxy:
             await self._health.close()
 
     async def settled(self) -> None:
-        """Returns once everything heard of so far is in the table."""
+        """Returns once everything heard of so far is applied."""
         await self._idle.wait()
 
     # Hearing
@@ -91,7 +87,7 @@ class ServiceProxy:
         ]
 
     def _service_changed(self, _: ChangeType, obj: Obj, __: Obj | None) -> None:
-        self._mark(key_of(obj))
+        self._mark(ServiceKey(*key_of(obj)))
 
     def _slice_changed(self, _: ChangeType, obj: Obj, previous: Obj | None) -> None:
         for version in (obj, previous):
@@ -99,14 +95,15 @@ class ServiceProxy:
                 self._mark(key)
 
     def _pod_changed(self, _: ChangeType, obj: Obj, previous: Obj | None) -> None:
-        if any(next(model.pod_host_ports(version), None) for version in (obj, previous) if version is not None):
+        if any(_has_host_ports(version) for version in (obj, previous) if version is not None):
+            self._host_ports_changed = True
             self._note()
 
     def _node_changed(self, kind: ChangeType, obj: Obj, _: Obj | None) -> None:
-        zone = "" if kind == "DELETED" else obj["metadata"].get("labels", {}).get(model.ZONE_LABEL, "")
+        zone = "" if kind == "DELETED" else (obj["metadata"].get("labels") or {}).get(model.ZONE_LABEL, "")
         if zone != self._place.zone:
             self._place = Place(self.config.node_name, zone)
-            self._dirty.update(self._fragments)
+            self._dirty.update(self._plans)
             self._note()
 
     def _mark(self, key: ServiceKey) -> None:
@@ -125,7 +122,7 @@ class ServiceProxy:
         self._changed.set()
         while True:
             if not await self._wait_change(config.check_seconds):
-                await self._look(refresh=loop.time() >= resync_at)
+                await self._backend.repair(whole=loop.time() >= resync_at)
                 if loop.time() >= resync_at:
                     resync_at = loop.time() + config.resync_seconds
             self._changed.clear()
@@ -146,87 +143,80 @@ class ServiceProxy:
             return False
         return True
 
-    async def _look(self, *, refresh: bool) -> None:
-        """Makes good what others did to the table: a lost one is written anew, a present one now and then."""
-        try:
-            if not await self._nft.exists():
-                log.warning("table %s is gone; writing it again", self.config.table)
-                self._present = None
-            elif refresh and self._present is not None:
-                await self._nft.apply(plan_refresh(self._present))
-        except NftError as error:
-            log.warning("table %s could not be refreshed, replacing it: %s", self.config.table, error)
-            self._present = None
-
     async def _sync(self) -> bool:
-        """Plans what changed and applies it. False: nft refused; everything is written anew at the next try."""
-        self._stale += self._plan_dirty()
-        self._host_ports = model.host_ports(self._pods.list())
-        wanted = assemble(self._fixed, self._fragments)
-        wanted.merge(base.host_port_contents(self._host_ports))
-        ops = self._plan(wanted)
-        if ops and not await self._apply(ops, wanted):
+        """Plans what changed and has it applied. False: it could not be, and is to be tried again."""
+        await self._plan_dirty()
+        try:
+            await self._backend.apply()
+        except BackendError as error:
+            log.error("%s", error)
             return False
-        self._present = wanted
         stale, self._stale = self._stale, []
         await self._conntrack.forget(stale)
         await self._health.update(self._wanted_health())
         return True
 
-    def _plan(self, wanted: Contents) -> list[Op]:
-        return plan_full(wanted) if self._present is None else plan_change(self._present, wanted)
-
-    async def _apply(self, ops: list[Op], wanted: Contents) -> bool:
-        full = self._present is None
-        try:
-            await self._nft.apply(ops)
-        except NftError as error:
-            self._present = None
-            if full:
-                log.error("table %s could not be written: %s", self.config.table, error)
-                return False
-            # Somebody else changed the table: what we believed of it is worth nothing.
-            log.warning("table %s is not as it was left, replacing it: %s", self.config.table, error)
-            return await self._apply(plan_full(wanted), wanted)
-        except asyncio.CancelledError:
-            self._present = None
-            raise
-        return True
-
-    def _plan_dirty(self) -> list[StaleFlow]:
-        """Renews the fragments of changed Services; returns the UDP flows that lose their endpoint by it."""
+    async def _plan_dirty(self) -> None:
+        """Plans changed Services anew, and remembers the UDP flows that lose their endpoint by it."""
         before: dict[Flow, frozenset[str]] = {}
         after: dict[Flow, frozenset[str]] = {}
-        for key in self._dirty:
-            old = self._fragments.pop(key, None)
+        count = 0
+        while self._dirty:
+            key = self._dirty.pop()
+            old, new = self._plans.pop(key, None), self._planned(key)
             if old is not None:
-                before.update(old.udp)
-            service = self._services.get(*key)
-            if service is not None:
-                slices = self._slices.by_index(_BY_SERVICE, "/".join(key))
-                try:
-                    fragment = plan_service(service, slices, self.config, self._place)
-                except (KeyError, TypeError, ValueError):
-                    # One Service that is written as nobody foresaw must not keep the others from working.
-                    log.exception("Service %s/%s cannot be served", *key)
-                    continue
-                self._fragments[key] = fragment
-                after.update(fragment.udp)
-        self._dirty.clear()
-        return plan_stale(before, after)
+                before.update(udp_flows(old))
+                self._health_ports.pop(key, None)
+            if new is not None:
+                self._plans[key] = new
+                after.update(udp_flows(new))
+                if new.health_port:
+                    self._health_ports[key] = new.health_port
+            if new != old:
+                self._backend.plan(key, new)
+            count += 1
+            if count % _PLANS_AT_ONCE == 0:
+                await asyncio.sleep(0)
+        if self._host_ports_changed:
+            self._host_ports_changed = False
+            self._backend.plan_host_ports(model.host_ports(self._pods.list()))
+        before.pop(self._own_dns, None)
+        after.pop(self._own_dns, None)
+        self._stale += plan_stale(before, after)
+
+    def _planned(self, key: ServiceKey) -> ServicePlan | None:
+        service = self._services.get(*key)
+        if service is None:
+            return None
+        try:
+            return plan_service(service, self._slices.by_index(_BY_SERVICE, "/".join(key)), self._place)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            # One Service that is written as nobody foresaw must not keep the others from working.
+            log.warning("Service %s/%s is not understood, it is not served", *key, exc_info=True)
+            return None
+
+    @property
+    def _own_dns(self) -> Flow:
+        """Goes to the node's own server, whatever endpoints it has or lacks."""
+        return Flow(self.config.dns_ip, 53)
 
     def _wanted_health(self) -> dict[int, Health]:
         return {
-            fragment.health_port: Health(*key, fragment.local_endpoints)
-            for key, fragment in self._fragments.items()
-            if fragment.health_port
+            port: Health(*key, self._plans[key].local_endpoints) for key, port in sorted(self._health_ports.items())
         }
+
+
+def _has_host_ports(pod: Obj) -> bool:
+    try:
+        return next(model.pod_host_ports(pod), None) is not None
+    except (AttributeError, KeyError, TypeError):
+        return False
 
 
 def _service_key_of(endpoint_slice: Obj) -> ServiceKey | None:
     meta = endpoint_slice["metadata"]
-    name = meta.get("labels", {}).get(model.SERVICE_NAME_LABEL)
-    return (meta["namespace"], name) if name else None
+    name = (meta.get("labels") or {}).get(model.SERVICE_NAME_LABEL)
+    return ServiceKey(meta["namespace"], name) if name else None
 
 
 def _service_of(endpoint_slice: Obj) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from sampan.network.nft import Chain, Collection, Element, Op, Rule, Table
+from sampan.network.proxy.nftables.nft import Chain, Collection, Element, Op, Rule, Table
 
 
 @dataclass(slots=True)

@@ -6,10 +6,12 @@ it, ``nat-postrouting`` masquerades what was marked. Later packets of a connecti
 
 from __future__ import annotations
 
-from sampan.network.nft import Chain, Collection
+from collections.abc import Iterable
+
 from sampan.network.proxy.config import MASQUERADE_MARK, ProxyConfig
 from sampan.network.proxy.model import HostPort
-from sampan.network.proxy.table import Contents
+from sampan.network.proxy.nftables.nft import Chain, Collection
+from sampan.network.proxy.nftables.table import Contents
 
 _ADDRESSED = "ipv4_addr . inet_proto . inet_service"
 _PORTED = "inet_proto . inet_service"
@@ -129,7 +131,7 @@ def _add_dns(contents: Contents, config: ProxyConfig) -> None:
         contents.put(SERVICE_IPS, f"{config.dns_ip} . {protocol} . 53", f"goto {chain}")
 
 
-def host_port_contents(ports: tuple[HostPort, ...]) -> Contents:
+def host_port_contents(ports: Iterable[HostPort]) -> Contents:
     contents = Contents()
     for port in ports:
         target = f"{port.pod_ip} . {port.pod_port}"

@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from sampan.network.nft import (
+from sampan.network.proxy.nftables.nft import (
     Chain,
     Collection,
     Element,

@@ -7,57 +7,33 @@ affinity, ``firewall/…`` only with loadBalancerSourceRanges.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 
-from sampan.api.types import Obj
-from sampan.network.nft import Chain, Collection
-from sampan.network.proxy import base
 from sampan.network.proxy.config import ProxyConfig
-from sampan.network.proxy.endpoints import Choice, Place, choose
-from sampan.network.proxy.model import Endpoint, ServicePort, endpoints_of, health_check_port, service_ports
-from sampan.network.proxy.table import Contents
+from sampan.network.proxy.endpoints import Choice
+from sampan.network.proxy.model import Endpoint, ServicePort
+from sampan.network.proxy.nftables import base
+from sampan.network.proxy.nftables.nft import Chain, Collection
+from sampan.network.proxy.nftables.table import Contents
+from sampan.network.proxy.plan import ServicePlan
 
 
-@dataclass(frozen=True, slots=True)
-class Flow:
-    """Where UDP packets of a Service arrive; ``address`` "" is any address of the node."""
-
-    address: str
-    port: int
-
-
-@dataclass(slots=True)
-class Fragment:
-    """What one Service adds. ``udp``: endpoint addresses by flow, for what conntrack must forget when they change."""
-
-    contents: Contents = field(default_factory=Contents)
-    udp: dict[Flow, frozenset[str]] = field(default_factory=dict)
-    health_port: int = 0
-    local_endpoints: int = 0
+def render_service(plan: ServicePlan, config: ProxyConfig) -> Contents:
+    """What the table needs for a Service."""
+    contents = Contents()
+    for each in plan.ports:
+        _Port(each.port, each.choice, config, contents).run()
+    return contents
 
 
-def plan_service(service: Obj, slices: Sequence[Obj], config: ProxyConfig, place: Place) -> Fragment:
-    """What the table needs for a Service, given its EndpointSlices."""
-    fragment = Fragment(health_port=health_check_port(service))
-    local: set[str] = set()
-    for port in service_ports(service):
-        choice = choose(endpoints_of(port, slices), place)
-        local.update(endpoint.ip for endpoint in choice.local)
-        _PortPlan(port, choice, config, fragment).run()
-    fragment.local_endpoints = len(local)
-    return fragment
+class _Port:
+    """Adds one port to the contents."""
 
-
-class _PortPlan:
-    """Adds one port to a fragment."""
-
-    def __init__(self, port: ServicePort, choice: Choice, config: ProxyConfig, fragment: Fragment) -> None:
+    def __init__(self, port: ServicePort, choice: Choice, config: ProxyConfig, contents: Contents) -> None:
         self.port = port
         self.choice = choice
         self.config = config
-        self.fragment = fragment
-        self.contents = fragment.contents
+        self.contents = contents
 
     def run(self) -> None:
         port, choice = self.port, self.choice
@@ -79,12 +55,10 @@ class _PortPlan:
         port = self.port
         if port.cluster_ip == self.config.dns_ip and port.port == 53:
             return  # the node's own DNS server answers there (``base``)
-        used = self.choice.local if port.internal_local else self.choice.cluster
-        self._address(port.cluster_ip, chain, used)
+        self._address(port.cluster_ip, chain)
 
-    def _address(self, address: str, chain: str, used: Iterable[Endpoint]) -> None:
+    def _address(self, address: str, chain: str) -> None:
         key = f"{address} . {self.port.protocol} . {self.port.port}"
-        self._flow(Flow(address, self.port.port), used)
         if chain:
             self.contents.put(base.SERVICE_IPS, key, f"goto {chain}")
         else:
@@ -92,18 +66,16 @@ class _PortPlan:
 
     def _outside(self, service: str, local: str) -> None:
         port = self.port
-        used = self.choice.cluster
         external = ""
         if service or local:
             external = f"external/{port.label}"
             self.contents.chains[Chain(external)] = self._external_rules(service, local)
         for address in (*port.external_ips, *port.load_balancer_ips):
-            self._address(address, external, used)
+            self._address(address, external)
         if port.source_ranges:
             self._firewall()
         if port.node_port:
             key = f"{port.protocol} . {port.node_port}"
-            self._flow(Flow("", port.node_port), used)
             if external:
                 self.contents.put(base.SERVICE_NODEPORTS, key, f"goto {external}")
             else:
@@ -130,10 +102,6 @@ class _PortPlan:
     def _refusal(self) -> str:
         # With endpoints elsewhere, policy Local is silence; without any, a clear refusal.
         return base.DROP_CHAIN if self.choice.anywhere else base.REJECT_CHAIN
-
-    def _flow(self, flow: Flow, used: Iterable[Endpoint]) -> None:
-        if self.port.protocol == "udp":
-            self.fragment.udp[flow] = frozenset(endpoint.ip for endpoint in used)
 
     def _balancer(self, prefix: str, endpoints: Sequence[Endpoint]) -> str:
         """A chain that sends each new connection to one of the endpoints; returns its name."""
@@ -176,12 +144,3 @@ class _PortPlan:
 def _random_of(targets: Iterable[str], count: int, kind: str) -> str:
     entries = ", ".join(f"{index} : {target}" for index, target in enumerate(targets))
     return f"numgen random mod {count} {kind} {{ {entries} }}"
-
-
-def assemble(fixed: Contents, fragments: Mapping[tuple[str, str], Fragment]) -> Contents:
-    """The whole table: first the fixed part, then the Services in order of their names."""
-    wanted = Contents()
-    wanted.merge(fixed)
-    for key in sorted(fragments):
-        wanted.merge(fragments[key].contents)
-    return wanted

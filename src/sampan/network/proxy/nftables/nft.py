@@ -1,7 +1,7 @@
 """nftables, spoken by one module: transactions as values, their text, and the command that applies them.
 
 A transaction is a sequence of ``Op`` on one table; it happens as a whole or not at all (``nft -f -``). Used by the
-service proxy; ``fakenft.FakeNft`` keeps the same contract in memory. Nothing here knows services. Sources: nft(8) of
+service proxy; ``fake.FakeNft`` keeps the same contract in memory. Nothing here knows services. Sources: nft(8) of
 nftables 1.0, whose ``add`` of a table, chain or set that exists does nothing.
 """
 
@@ -16,12 +16,18 @@ from typing import Any, BinaryIO, Literal, NamedTuple, Protocol, TypeAlias
 
 import orjson
 
+from sampan.api.faults import cause
+
 Verb: TypeAlias = Literal["add", "delete", "flush"]
 CollectionKind: TypeAlias = Literal["set", "map"]
 
 
 class NftError(Exception):
     """nft refused or could not run; nothing was changed."""
+
+
+class NftUnavailable(NftError):
+    """The program is not there or does not come to an end: what was asked of it is not the reason."""
 
 
 class NftMissing(NftError):
@@ -87,6 +93,9 @@ class Op(NamedTuple):
     verb: Verb
     object: NftObject
 
+
+#: A transaction of more operations is written by a thread: it takes milliseconds.
+_LONG = 500
 
 Names: TypeAlias = frozenset[tuple[str, str]]
 
@@ -166,11 +175,16 @@ class NftCommand:
 
     async def apply(self, transaction: Sequence[Op]) -> None:
         if transaction:
-            await self._run("-f", "-", text=render_transaction(self.table, transaction))
+            await self._run("-f", "-", text=await self._text(transaction))
 
     async def check(self, transaction: Sequence[Op]) -> None:
         if transaction:
-            await self._run("-c", "-f", "-", text=render_transaction(self.table, transaction))
+            await self._run("-c", "-f", "-", text=await self._text(transaction))
+
+    async def _text(self, transaction: Sequence[Op]) -> str:
+        if len(transaction) < _LONG:
+            return render_transaction(self.table, transaction)
+        return await asyncio.to_thread(render_transaction, self.table, transaction)
 
     async def exists(self) -> bool:
         return f"table inet {self.table}" in (await self._run("list", "tables", "inet")).splitlines()
@@ -212,12 +226,12 @@ class NftCommand:
                     env=environment,
                 )
         except OSError as error:
-            raise NftError(f"nft cannot be run: {error.strerror}; is nftables installed?") from error
+            raise NftUnavailable(f"nft cannot be run: {cause(error)}; is nftables installed?") from error
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 out, said = await process.communicate()
         except TimeoutError:
-            raise NftError(f"nft {arguments[0]} did not finish within {self._timeout_seconds:g} s") from None
+            raise NftUnavailable(f"nft {arguments[0]} did not finish within {self._timeout_seconds:g} s") from None
         finally:
             if process.returncode is None:
                 process.kill()

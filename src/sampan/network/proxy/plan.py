@@ -1,0 +1,69 @@
+"""What a Service needs on this node, said without any back end's words. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from sampan.api.types import Obj
+from sampan.network.proxy.endpoints import Choice, Place, choose
+from sampan.network.proxy.model import ServicePort, endpoints_of, health_check_port, service_ports
+
+
+class ServiceKey(NamedTuple):
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class PortPlan:
+    port: ServicePort
+    choice: Choice
+
+
+@dataclass(frozen=True, slots=True)
+class ServicePlan:
+    """``local_endpoints`` of ``health_port``, which is 0 for Services that no load balancer asks about."""
+
+    key: ServiceKey
+    ports: tuple[PortPlan, ...] = ()
+    health_port: int = 0
+    local_endpoints: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """Where UDP packets of a Service arrive; ``address`` "" is any address of the node."""
+
+    address: str
+    port: int
+
+
+def plan_service(service: Obj, slices: Sequence[Obj], place: Place) -> ServicePlan:
+    """Raises KeyError, TypeError, ValueError or AttributeError for a Service that is written as nobody foresaw."""
+    meta = service["metadata"]
+    ports = tuple(PortPlan(port, choose(endpoints_of(port, slices), place)) for port in service_ports(service))
+    return ServicePlan(
+        key=ServiceKey(meta["namespace"], meta["name"]),
+        ports=ports,
+        health_port=health_check_port(service),
+        local_endpoints=len({endpoint.ip for each in ports for endpoint in each.choice.local}),
+    )
+
+
+def udp_flows(plan: ServicePlan) -> dict[Flow, frozenset[str]]:
+    """Addresses of endpoints by flow: what the kernel must forget when they change."""
+    flows: dict[Flow, frozenset[str]] = {}
+    for each in plan.ports:
+        port, choice = each.port, each.choice
+        if port.protocol != "udp":
+            continue
+        everywhere = frozenset(endpoint.ip for endpoint in choice.cluster)
+        here = frozenset(endpoint.ip for endpoint in choice.local)
+        flows[Flow(port.cluster_ip, port.port)] = here if port.internal_local else everywhere
+        for address in (*port.external_ips, *port.load_balancer_ips):
+            flows[Flow(address, port.port)] = everywhere
+        if port.node_port:
+            flows[Flow("", port.node_port)] = everywhere
+    return flows

@@ -1,0 +1,230 @@
+"""The nftables back end: what changes cost, what others did, and what nft does not take."""
+
+import asyncio
+import random
+
+import network_objects as make
+import pytest
+
+from sampan.network.proxy import NftBackend
+from sampan.network.proxy.backend import BackendError
+from sampan.network.proxy.endpoints import Place
+from sampan.network.proxy.memory import MemoryBackend
+from sampan.network.proxy.model import HostPort
+from sampan.network.proxy.nftables.base import CLUSTER_IPS, HOST_PORTS, NO_ENDPOINT_IPS
+from sampan.network.proxy.nftables.fake import FakeNft
+from sampan.network.proxy.nftables.nft import NftError, NftUnavailable, Op, Table, render_transaction
+from sampan.network.proxy.plan import ServiceKey, plan_service
+
+PLACE = Place("node1")
+
+
+class PickyNft(FakeNft):
+    """Refuses every transaction in whose text ``disliked`` stands; counts what it is given."""
+
+    def __init__(self, disliked="\0"):
+        super().__init__()
+        self.disliked = disliked
+        self.given = 0
+
+    async def apply(self, transaction):
+        self.given += 1
+        if self.disliked in render_transaction("t", transaction):
+            raise NftError("Error: syntax error")
+        await super().apply(transaction)
+
+
+def service(name, number, endpoints=2, **spec):
+    obj = make.service(name, f"10.97.{number // 250}.{number % 250 + 1}", **spec)
+    ends = [make.endpoint(f"10.244.{n // 250}.{n % 250 + 1}") for n in range(endpoints)]
+    return plan_service(obj, [make.endpoint_slice(name, ends)], PLACE)
+
+
+def put(backend, plan):
+    backend.plan(plan.key, plan)
+
+
+async def same_as_fresh(backend, nft, config, plans, ports=()):
+    fresh = FakeNft()
+    other = NftBackend(config, fresh)
+    for plan in plans.values():
+        put(other, plan)
+    other.plan_host_ports(ports)
+    await other.apply()
+    assert nft._contents == fresh._contents
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_after_any_changes_the_table_is_what_a_fresh_one_would_be(config, seed):
+    """Services that share addresses, endpoints and node ports, sticky and not, come, change and go."""
+    chance = random.Random(seed)
+    nft = FakeNft()
+    backend = NftBackend(config, nft)
+    plans, ports = {}, ()
+    for _ in range(40):
+        for _ in range(chance.randrange(1, 4)):
+            name = f"s{chance.randrange(5)}"
+            if chance.random() < 0.3:
+                plans.pop(ServiceKey("default", name), None)
+                backend.plan(ServiceKey("default", name), None)
+                continue
+            spec = {
+                "type": "NodePort",
+                "ports": [make.port(chance.choice([80, 81]), nodePort=30000 + chance.randrange(3))],
+                "externalIPs": [f"198.51.100.{chance.randrange(3)}"],
+                "sessionAffinity": chance.choice(["None", "ClientIP"]),
+                "externalTrafficPolicy": chance.choice(["Cluster", "Local"]),
+            }
+            plan = service(name, chance.randrange(3), chance.randrange(4), **spec)
+            plans[plan.key] = plan
+            put(backend, plan)
+        if chance.random() < 0.3:
+            ports = tuple(HostPort("", "tcp", 8000 + n, f"10.244.0.{n + 1}", 80) for n in range(chance.randrange(3)))
+            backend.plan_host_ports(ports)
+        if chance.random() < 0.1:
+            nft.fail_next = [NftError("no")]
+        if chance.random() < 0.1:
+            nft.lose_table()
+            if chance.random() < 0.5:
+                await backend.repair(whole=False)
+            else:  # noticed by the next change
+                known = plans.get(ServiceKey("default", "s9"))
+                plan = plans[ServiceKey("default", "s9")] = service(
+                    "s9", 9, 1 if known is None else len(known.ports[0].choice.cluster) + 1
+                )
+                put(backend, plan)
+        await backend.apply()
+        await same_as_fresh(backend, nft, config, plans, ports)
+
+
+async def test_a_change_costs_the_same_whatever_there_is_of_others(config):
+    sizes = []
+    for others in (10, 400):
+        nft = FakeNft()
+        backend = NftBackend(config, nft)
+        for number in range(others):
+            put(backend, service(f"s{number}", number))
+        await backend.apply()
+        looked_at = []
+        change = backend._claims.change
+
+        def counting(wanted, change=change, looked_at=looked_at):
+            looked_at.extend(wanted)
+            return change(wanted)
+
+        backend._claims.change = counting
+        put(backend, service("s3", 3, endpoints=3))
+        await backend.apply()
+        sizes.append((len(looked_at), len(nft.applied[-1])))
+    assert sizes[0] == sizes[1] == (1, 3)
+
+
+async def test_what_is_as_it_was_is_no_transaction(config):
+    nft = FakeNft()
+    backend = NftBackend(config, nft)
+    put(backend, service("web", 1))
+    assert await backend.apply()
+    put(backend, service("web", 1))
+    assert not await backend.apply()
+    put(backend, service("web", 1, endpoints=3))
+    put(backend, service("web", 1))
+    assert not await backend.apply()
+    assert len(nft.applied) == 1
+
+
+@pytest.mark.parametrize("others", [0, 1, 6, 33])
+async def test_what_nft_does_not_take_costs_one_service_alone(config, others, caplog):
+    nft = PickyNft("bad")
+    backend = NftBackend(config, nft)
+    for number in range(others):
+        put(backend, service(f"good{number}", number))
+    put(backend, service("bad", 200))
+    await backend.apply()
+    assert len(await nft.elements(CLUSTER_IPS)) == others + 1
+    assert "Service default/bad stays as it was" in caplog.text
+    assert nft.given <= 4 + 2 * 7
+    put(backend, service("late", 201))
+    await backend.apply()
+    assert len(await nft.elements(CLUSTER_IPS)) == others + 2
+    nft.disliked = "\0"
+    await backend.repair(whole=True)
+    await backend.apply()
+    assert len(await nft.elements(CLUSTER_IPS)) == others + 3
+
+
+async def test_a_change_that_nft_does_not_take_leaves_the_service_as_it_was(config):
+    nft = PickyNft("10.244.0.3")
+    backend = NftBackend(config, nft)
+    put(backend, service("web", 1))
+    await backend.apply()
+    before = nft._contents
+    put(backend, service("web", 1, endpoints=3))
+    await backend.apply()
+    assert nft._contents == before
+    put(backend, service("web", 1, endpoints=1))
+    await backend.apply()
+    await same_as_fresh(backend, nft, config, {"web": service("web", 1, endpoints=1)})
+
+
+async def test_an_nft_that_cannot_run_blames_no_service(config, caplog):
+    nft = FakeNft()
+    backend = NftBackend(config, nft)
+    put(backend, service("web", 1))
+    nft.fail_next = [NftUnavailable("nft cannot be run"), NftUnavailable("nft cannot be run")]
+    with pytest.raises(BackendError, match="nft cannot be run"):
+        await backend.apply()
+    assert "stays as it was" not in caplog.text
+    await backend.apply()
+    assert "10.97.0.2" in await nft.elements(CLUSTER_IPS)
+
+
+async def test_a_cancelled_change_is_followed_by_the_whole_table(config):
+    class Slow(FakeNft):
+        async def apply(self, transaction):
+            if slow:
+                await asyncio.Event().wait()
+            await super().apply(transaction)
+
+    slow, nft = False, Slow()
+    backend = NftBackend(config, nft)
+    await backend.apply()
+    slow = True
+    put(backend, service("web", 1))
+    job = asyncio.ensure_future(backend.apply())
+    await asyncio.sleep(0)
+    job.cancel()
+    await asyncio.wait([job])
+    slow = False
+    await backend.apply()
+    assert nft.applied[-1][0] == Op("add", Table())
+    assert "10.97.0.2" in await nft.elements(CLUSTER_IPS)
+
+
+async def test_of_two_claims_the_next_counts_when_the_first_goes(config):
+    nft = FakeNft()
+    backend = NftBackend(config, nft)
+    port = HostPort("", "tcp", 8080, "10.244.0.9", 80)
+    backend.plan_host_ports([port, HostPort("", "tcp", 8080, "10.244.0.10", 80)])
+    put(backend, service("b", 1, endpoints=0))
+    put(backend, service("a", 1, endpoints=0))
+    await backend.apply()
+    assert await nft.elements(HOST_PORTS) == {"tcp . 8080": "10.244.0.9 . 80"}
+    backend.plan(ServiceKey("default", "a"), None)
+    await backend.apply()
+    assert set(await nft.elements(NO_ENDPOINT_IPS)) == {"10.97.0.2 . tcp . 80"}
+
+
+async def test_the_memory_back_end_keeps_the_same_contract():
+    backend = MemoryBackend()
+    put(backend, service("web", 1))
+    assert backend.services == {}
+    assert await backend.apply()
+    assert backend.services == {ServiceKey("default", "web"): service("web", 1)}
+    put(backend, service("web", 1))
+    assert not await backend.apply()
+    backend.fail_next = [BackendError("no")]
+    backend.plan(ServiceKey("default", "web"), None)
+    with pytest.raises(BackendError):
+        await backend.apply()
+    assert await backend.apply()
+    assert backend.services == {}
