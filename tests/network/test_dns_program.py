@@ -16,6 +16,7 @@ from sampan.api.resources import ENDPOINT_SLICES, NAMESPACES, SERVICES
 from sampan.api.transport import Call
 from sampan.client import tasks
 from sampan.client.client import Client
+from sampan.keeping import Keeper, Patience
 from sampan.network.dns import api as dns_api
 from sampan.network.dns import program
 from sampan.network.dns.api import ApiTransport
@@ -279,7 +280,7 @@ async def test_metrics_say_what_was_answered_and_how_long_the_api_server_is_sile
 
 async def test_a_part_that_fails_is_started_again_and_the_others_go_on(config, monkeypatch, caplog):
     monkeypatch.setattr(program, "_PATIENCE_SECONDS", 0.05)
-    monkeypatch.setattr(program, "_RESTART_SECONDS", 0.01)
+    monkeypatch.setattr(program, "Keeper", lambda: Keeper(patience=Patience(first_seconds=0.01)))
     await filled(config.snapshot)
     failing = [RuntimeError("worst moment"), RuntimeError("again")]
 
@@ -292,6 +293,7 @@ async def test_a_part_that_fails_is_started_again_and_the_others_go_on(config, m
     async with running(config) as made:
         await until(lambda: not failing)
         assert await lookup(made.server.port, "web.default.svc.cluster.local") == ["10.96.0.20"]
+        assert 'sampan_component_failures_total{component="snapshot"} 2' in (await health(config, "/metrics"))[1]
 
 
 # The transport

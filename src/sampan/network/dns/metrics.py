@@ -9,7 +9,7 @@ from sampan.network.dns.server import DnsServer
 _RCODES = {0: "NOERROR", 1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED"}
 
 
-def render(server: DnsServer, sizes: Mapping[str, int], silent_seconds: float, failures: Mapping[str, int]) -> str:
+def render(server: DnsServer, sizes: Mapping[str, int], silent_seconds: float) -> str:
     """``silent_seconds``: since the API server was heard last; negative: never."""
     counts, upstream = server.counts, server.upstream
     lines = [
@@ -72,12 +72,6 @@ def render(server: DnsServer, sizes: Mapping[str, int], silent_seconds: float, f
             "gauge",
             "Time since the API server was heard; -1: never.",
             [("", round(silent_seconds, 3))],
-        ),
-        *_metric(
-            "sampan_component_failures_total",
-            "counter",
-            "How often a component failed and was started again.",
-            [(f'component="dns {name}"', count) for name, count in failures.items()],
         ),
     ]
     return "\n".join(lines) + "\n"

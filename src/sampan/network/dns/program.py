@@ -12,12 +12,12 @@ import gc
 import logging
 import resource
 import signal
-from collections import Counter
-from collections.abc import Awaitable, Callable
 
 from sampan.api.clock import SystemRandom
 from sampan.client import tasks
 from sampan.client.client import Client
+from sampan.keeping import Keeper
+from sampan.keeping.metrics import render_components
 from sampan.network.dns import metrics
 from sampan.network.dns.api import ApiTransport, Credentials
 from sampan.network.dns.config import ProcessConfig
@@ -36,7 +36,6 @@ _SETTLE_SECONDS = 4.0
 #: Between two looks whether the API server listens.
 _LOOK_SECONDS = 0.05
 _DESCRIPTORS = 4096
-_RESTART_SECONDS = 1.0
 
 
 class DnsProgram:
@@ -52,50 +51,43 @@ class DnsProgram:
         self.server = DnsServer(self._known, config.dns, random=random)
         self._snapshot = Snapshot(config.snapshot, self._known)
         self._health = HealthSocket(config.health_socket, self._respond)
-        self._failures: Counter[str] = Counter()
+        self._keeper = Keeper()
 
     async def run(self) -> None:
         """Until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            tasks.spawn_eternal(group, self._keep("server", lambda: self.server.run(self._ready)), "server")
-            tasks.spawn_eternal(group, self._keep("health", self._health.run), "health")
-            tasks.spawn(group, self._follow(group), "follow")
-            await self._know()
-            self._ready.set()
-            tasks.spawn_eternal(group, self._keep("snapshot", self._snapshot.run), "snapshot")
+        async with self._keeper as keeper:
+            keeper.keep("server", lambda: self.server.run(self._ready))
+            keeper.keep("health", self._health.run)
+            keeper.keep("following", self._follow, ends=True)
+            keeper.keep("knowing", self._know, ends=True)
+            keeper.keep("snapshot", self._keep_snapshot)
             asyncio.get_running_loop().call_later(_SETTLE_SECONDS, settle)
             await tasks.forever()
 
-    async def _keep(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
-        """Runs one part again and again: its fault is no reason for the others to end."""
-        while True:
-            try:
-                await run()
-            except Exception:
-                log.exception("%s failed; it is started again", name)
-            self._failures[name] += 1
-            await asyncio.sleep(_RESTART_SECONDS)
-
-    async def _follow(self, group: asyncio.TaskGroup) -> None:
+    async def _follow(self) -> None:
         # After a start of the machine we are there before the API server is, by a second or two.
         while not await self._api.listening():  # noqa: ASYNC110 (another process)
             await asyncio.sleep(_LOOK_SECONDS)
         for name, follower in self._followers.items():
-            tasks.spawn_eternal(group, self._keep(name, follower.run), name)
+            self._keeper.keep(name, follower.run)
 
     async def _know(self) -> None:
-        """Returns when names can be answered: as the API server has them or, if it is away, had them."""
+        """Lets names be answered once they are known: as the API server has them or, if it is away, had them."""
         try:
             async with asyncio.timeout(_PATIENCE_SECONDS):
-                return await self._synced()
+                await self._synced()
         except TimeoutError:
-            pass
-        # Whatever was listed meanwhile is newer than the file and stays.
-        if self._snapshot.load():
-            log.warning("the API server does not answer: names are answered as they were")
-            return None
-        log.info("the API server does not answer yet, and no names are known")
-        return await self._synced()
+            # Whatever was listed meanwhile is newer than the file and stays.
+            if self._snapshot.load():
+                log.warning("the API server does not answer: names are answered as they were")
+            else:
+                log.info("the API server does not answer yet, and no names are known")
+                await self._synced()
+        self._ready.set()
+
+    async def _keep_snapshot(self) -> None:
+        await self._ready.wait()
+        await self._snapshot.run()
 
     async def _synced(self) -> None:
         for follower in self._followers.values():
@@ -120,7 +112,7 @@ class DnsProgram:
         }
         heard = [follower.heard_at for follower in self._followers.values()]
         silent = max(now - at for at in heard if at is not None) if None not in heard else -1.0
-        return metrics.render(self.server, sizes, silent, self._failures)
+        return metrics.render(self.server, sizes, silent) + render_components(self._keeper)
 
 
 async def serve(config: ProcessConfig) -> None:
