@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+from importlib import import_module
 
 import uvloop
 
@@ -21,8 +22,6 @@ from sampan.cluster import addons, footprint
 from sampan.cluster.arguments import instance_from_arguments, log_to_stderr
 from sampan.cluster.instance import Instance
 from sampan.cluster.reporting import Reporter
-from sampan.controllers.context import ControllersConfig
-from sampan.controllers.manager import run_controllers
 from sampan.keeping import Keeper
 from sampan.server.app import Server
 from sampan.server.config import ServerConfig
@@ -84,21 +83,24 @@ def keep_components(keeper: Keeper, server: Server, instance: Instance) -> None:
         return Client(server.local_transport(f"system:serviceaccount:kube-system:{name}"))
 
     async def controllers() -> None:
+        # Imported late, and in a thread: the API server answers meanwhile.
+        context = await asyncio.to_thread(import_module, "sampan.controllers.context")
+        manager = await asyncio.to_thread(import_module, "sampan.controllers.manager")
         root_ca = await asyncio.to_thread((instance.pki / "ca.crt").read_text)
-        config = ControllersConfig(
+        config = context.ControllersConfig(
             cluster_cidr=instance.cluster.pod_cidr,
             node_cidr_mask_size=instance.cluster.node_cidr_mask,
             root_ca_pem=root_ca,
         )
-        await run_controllers(
+        await manager.run_controllers(
             admin, clock=clock, random=entropy, config=config, client_for=account, keeper=keeper.branch()
         )
 
     async def scheduler() -> None:
-        # Imported late: the API server answers while NumPy is being read from disk.
-        from sampan.scheduler.scheduler import run_scheduler
-
-        await run_scheduler(Client(server.local_transport("system:kube-scheduler")), clock=clock, random=entropy)
+        scheduling = await asyncio.to_thread(import_module, "sampan.scheduler.scheduler")  # NumPy takes a while
+        await scheduling.run_scheduler(
+            Client(server.local_transport("system:kube-scheduler")), clock=clock, random=entropy
+        )
 
     keeper.keep("controllers", controllers)
     keeper.keep("scheduler", scheduler)

@@ -9,12 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import accumulate
-from typing import Protocol, TypeAlias, TypeVar
-
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
-from prometheus_client.utils import floatToGoString
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 from sampan.keeping.metrics import FAILURES, RUNNING
 from sampan.server.request import Request, RequestInfo, Response
@@ -34,15 +29,32 @@ _VERBS = frozenset(
 
 #: values for ``_REQUEST``
 Labels: TypeAlias = tuple[str, str, str, str, str, str]
-_Series = TypeVar("_Series", bound=tuple[str, ...])
 #: makes metrics of a copy of the numbers, in any thread
-Build: TypeAlias = Callable[[], Iterable[Metric]]
+Build: TypeAlias = Callable[[], Iterable["Family"]]
 
 #: what a request may end with before it is known that its user may ask it
 _UNPROVEN = frozenset({400, 401, 403, 429})
 #: of requests, by all labels; what comes later is counted together
 _SERIES = 10_000
 _OTHER: Labels = ("OTHER", "", "", "", "", "")
+
+
+class Histogram(NamedTuple):
+    """Observations in each bucket alone, the last for what exceeds all ``bounds``; and the sum of them all."""
+
+    bounds: tuple[float, ...]
+    buckets: tuple[int, ...]
+    total: float
+
+
+class Family(NamedTuple):
+    """One metric: its values by the values of its labels."""
+
+    type: Literal["counter", "gauge", "histogram"]
+    name: str
+    help: str
+    labels: tuple[str, ...]
+    values: Mapping[Any, float | Histogram]
 
 
 class _Latencies:
@@ -98,18 +110,11 @@ class RequestMetrics:
 
 def _request_metrics(
     counts: Mapping[tuple[Labels, int], int], latencies: Iterable[tuple[Labels, tuple[int, ...], float]]
-) -> Iterable[Metric]:
-    requests = CounterMetricFamily(
-        "apiserver_request", "Requests by verb, resource and code", labels=(*_REQUEST, "code")
-    )
-    for (labels, status), count in counts.items():
-        requests.add_metric((*labels, str(status)), count)
-    yield requests
-    durations = HistogramMetricFamily("apiserver_request_duration_seconds", "Response latency", labels=_REQUEST)
-    bounds = [*map(floatToGoString, _BUCKETS), "+Inf"]
-    for series, buckets, seconds in latencies:
-        durations.add_metric(series, list(zip(bounds, accumulate(buckets), strict=True)), seconds)
-    yield durations
+) -> Iterable[Family]:
+    requests = {(*labels, str(status)): count for (labels, status), count in counts.items()}
+    yield Family("counter", "apiserver_request", "Requests by verb, resource and code", (*_REQUEST, "code"), requests)
+    durations = {labels: Histogram(_BUCKETS, buckets, seconds) for labels, buckets, seconds in latencies}
+    yield Family("histogram", "apiserver_request_duration_seconds", "Response latency", _REQUEST, durations)
 
 
 class State(Protocol):
@@ -136,20 +141,6 @@ class State(Protocol):
         ...
 
 
-def _gauge(name: str, text: str, labels: Sequence[str], values: Mapping[_Series, float]) -> Metric:
-    family = GaugeMetricFamily(name, text, labels=labels)
-    for series, value in values.items():
-        family.add_metric(series, value)
-    return family
-
-
-def _counter(name: str, text: str, labels: Sequence[str], values: Mapping[_Series, float]) -> Metric:
-    family = CounterMetricFamily(name, text, labels=labels)
-    for series, value in values.items():
-        family.add_metric(series, value)
-    return family
-
-
 def _copy(state: State) -> Build:
     inflight = {(kind,): count for kind, count in state.inflight().items()}
     longrunning = dict(state.longrunning())
@@ -157,15 +148,16 @@ def _copy(state: State) -> Build:
     objects = dict(state.objects())
     components = dict(state.components())
 
-    def build() -> Iterable[Metric]:
-        yield _gauge("apiserver_current_inflight_requests", "Requests being served", ("request_kind",), inflight)
-        yield _gauge("apiserver_longrunning_requests", "Watches and streams being served", _REQUEST, longrunning)
-        yield _counter("apiserver_request_terminations", "Requests refused in self-defence", ("code",), refused)
-        yield _gauge("apiserver_resource_objects", "Stored objects", ("group", "resource"), objects)
+    def build() -> Iterable[Family]:
+        served = "Requests being served"
+        yield Family("gauge", "apiserver_current_inflight_requests", served, ("request_kind",), inflight)
+        yield Family("gauge", "apiserver_longrunning_requests", "Watches and streams served", _REQUEST, longrunning)
+        yield Family("counter", "apiserver_request_terminations", "Requests refused", ("code",), refused)
+        yield Family("gauge", "apiserver_resource_objects", "Stored objects", ("group", "resource"), objects)
         running = {(name,): int(runs) for name, (runs, _) in components.items()}
-        yield _gauge(*RUNNING, ("component",), running)
+        yield Family("gauge", *RUNNING, ("component",), running)
         failures = {(name,): failed for name, (_, failed) in components.items()}
-        yield _counter(*FAILURES, ("component",), failures)
+        yield Family("counter", *FAILURES, ("component",), failures)
 
     return build
 
@@ -191,19 +183,13 @@ class Metrics:
         if request.raw_path.rstrip("/") != "/metrics":
             return None
         copies = [self._served.copy(), *map(_copy, self._states)]
-        return Response(200, await aside(generate_latest, _Copied(copies)), CONTENT_TYPE)
+        return Response(200, await aside(_text, copies), CONTENT_TYPE)
 
 
-class _Copied(CollectorRegistry):
-    """A registry of numbers that have been copied already."""
+def _text(copies: Sequence[Build]) -> bytes:
+    from sampan.server.metrics_text import text  # late: few servers are scraped, and its library brings an HTTP server
 
-    def __init__(self, copies: Sequence[Build]) -> None:
-        super().__init__()
-        self._copies = copies
-
-    def collect(self) -> Iterable[Metric]:
-        for build in self._copies:
-            yield from build()
+    return text(family for build in copies for family in build())
 
 
 def request_labels(info: RequestInfo) -> Labels:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
-import yaml
 
 from sampan.api import errors, table
 from sampan.api.clock import Clock
@@ -181,6 +180,8 @@ async def encoded(
     def encode() -> bytes:
         value = build()
         if media.format == "yaml":
+            import yaml  # late: hardly anybody asks the server for it
+
             text: str = yaml.dump(value, Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True)
             return text.encode()
         return orjson.dumps(value, option=orjson.OPT_INDENT_2 if indented else 0) + b"\n"
