@@ -35,8 +35,9 @@ from sampan.node.images.manager import ImageManager
 from sampan.node.images.records import FileRecords
 from sampan.node.node_status import render_allocatable
 from sampan.node.pods import render, spec
+from sampan.node.pods.absorb import REJECTED
 from sampan.node.pods.context import NodeContext, Volumes
-from sampan.node.pods.state import PodState, observe, observe_all
+from sampan.node.pods.state import PodState, observe_all
 from sampan.node.pods.worker import PodWorker
 from sampan.node.registration import NodeRegistration
 from sampan.node.volumes.manager import VolumeManager
@@ -44,7 +45,6 @@ from sampan.node.volumes.tokens import ClientTokens
 
 log = logging.getLogger(__name__)
 
-_WORKER_RETRY_SECONDS = 10.0
 _REGISTER_RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 
@@ -223,11 +223,10 @@ class NodeAgent:
     def _take(self, pod: Obj, state: PodState | None, refusal: Refusal | None = None) -> None:
         assert self._group is not None
         uid = pod["metadata"]["uid"]
-        rejection = (refusal.reason, f"Pod was rejected: {refusal.message}") if refusal else None
-        worker = PodWorker(self.context, pod, state, claim=self._claim(uid), rejection=rejection)
+        worker = PodWorker(self.context, pod, state, claim=self._claim(uid))
         if refusal is not None:
             self._refused.add(uid)
-            self._recorder.event(pod, "Warning", refusal.reason, refusal.message)
+            worker.evict(refusal.reason, REJECTED + refusal.message)
         self._workers[uid] = worker
         self._objects.register_pod(pod)
         tasks.spawn_apart(self._group, self._serve(uid, worker), f"pod {spec.full_name(pod)}")
@@ -244,39 +243,18 @@ class NodeAgent:
 
     def _claim(self, uid: str) -> Callable[[str], None]:
         def claim(runtime_id: str) -> None:
-            worker = self._workers.get(uid)
-            if worker is not None:
+            if (worker := self._workers.get(uid)) is not None:
                 self._owners[runtime_id] = worker
 
         return claim
 
     async def _serve(self, uid: str, worker: PodWorker) -> None:
-        while True:
-            try:
-                await worker.run()
-                break
-            except* Exception:
-                # A bug of ours in one pod must not take the node down: a new worker takes over what runs.
-                log.exception("pod %s: worker failed", spec.full_name(worker.pod))
-            await asyncio.sleep(_WORKER_RETRY_SECONDS)
-            gone, pod = worker.gone, worker.pod
-            state = await self._observe_again(uid)
-            worker = PodWorker(self.context, pod, state, claim=self._claim(uid))
-            self._workers[uid] = worker
-            if gone:
-                worker.deleted(pod)
+        """Until nothing is left of the pod. What fails in it is its worker's to retry (``PodWorker.run``)."""
+        await worker.run()
         self._objects.unregister_pod(uid)
         self._owners = {key: owner for key, owner in self._owners.items() if owner is not worker}
         self._workers.pop(uid, None)
         self._refused.discard(uid)
-
-    async def _observe_again(self, uid: str) -> PodState:
-        while True:
-            try:
-                return await observe(self._runtime, uid)
-            except runtime.RuntimeCallError as error:
-                log.warning("runtime: %s", error)
-                await asyncio.sleep(_WORKER_RETRY_SECONDS)
 
     def _object_changed(self, ref: ObjectRef) -> None:
         self._volumes.object_changed(ref)

@@ -7,7 +7,7 @@ import copy
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +17,13 @@ from sampan.api.errors import AlreadyExists, Conflict, NotFound
 from sampan.api.transport import Call, WatchEvent
 from sampan.api.types import Obj
 from sampan.client.client import Client
+from sampan.client.timeline import VirtualTimeline
 from sampan.node.agent import NodeAgent
 from sampan.node.config import NodeConfig
+from sampan.node.host_memory import MemoryHost, hollow_machine
 from sampan.node.simulated import SimulatedRuntime
-
-
-class LoopClock:
-    """Wall time that moves with the event loop, so that durations and times of day agree."""
-
-    def __init__(self) -> None:
-        self._base = datetime(2026, 1, 1, tzinfo=UTC)
-        self.skipped = timedelta()
-
-    def now(self) -> datetime:
-        return self._base + timedelta(seconds=asyncio.get_running_loop().time()) + self.skipped
+from sampan.node.simulated_volumes import SimulatedVolumes
+from sampan.testing.virtual import VirtualLoop
 
 
 def merge(target: Obj, patch: Obj) -> None:
@@ -185,27 +178,39 @@ class FakeApi:
     def messages(self) -> list[str]:
         return [obj["message"] for path, obj in self.objects.items() if "/events/" in path]
 
-    async def until(self, condition: Callable[[], bool], seconds: float = 15) -> None:
+    async def until(self, condition: Callable[[], bool], seconds: float = 1000) -> None:
         async with asyncio.timeout(seconds):
-            while not condition():  # noqa: ASYNC110 -- any of many things may change it
+            while not self._holds(condition):  # noqa: ASYNC110 -- any of many things may change it
                 await asyncio.sleep(0.001)
+
+    @staticmethod
+    def _holds(condition: Callable[[], bool]) -> bool:
+        """What is not told yet does not hold."""
+        try:
+            return condition()
+        except LookupError:
+            return False
 
 
 class World:
-    """One API, one runtime, and an agent that can be stopped and started again."""
+    """One API, one runtime, and an agent that can be stopped and started again, in virtual time."""
 
-    def __init__(self, tmp: Path) -> None:
+    def __init__(self) -> None:
         self.api = FakeApi()
-        self.clock = LoopClock()
+        self.clock = VirtualTimeline(datetime(2026, 1, 1, tzinfo=UTC))
         self.runtime = SimulatedRuntime(self.clock)
+        self.host = MemoryHost(hollow_machine("n1"))
         self.config = NodeConfig(
-            node_name="n1", addresses=("192.0.2.1",), root_dir=tmp / "node", log_dir=tmp / "logs", cgroup_root=""
+            node_name="n1", addresses=("192.0.2.1",), root_dir=Path("/node"), log_dir=Path("/logs"), cgroup_root=""
         )
         self.agent: NodeAgent
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        self.agent = NodeAgent(self.config, Client(self.api), self.runtime, self.clock, random.Random(1))
+        self.agent = NodeAgent(
+            self.config, Client(self.api), self.runtime, self.clock, random.Random(1),
+            host=self.host, make_volumes=SimulatedVolumes,
+        )  # fmt: skip
         started = asyncio.Event()
         self._task = asyncio.create_task(self.agent.run(started))
         waiter = asyncio.create_task(started.wait())
@@ -228,9 +233,17 @@ class World:
         ]
 
 
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """A world lives in virtual time; other tests have sockets."""
+    made = "world" in getattr(item, "fixturenames", ())
+    return {"virtual": VirtualLoop} if made else {"real": asyncio.new_event_loop}
+
+
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    made = World(tmp_path)
+async def world() -> AsyncIterator[World]:
+    made = World()
     await made.start()
     yield made
     await made.stop()

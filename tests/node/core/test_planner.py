@@ -138,6 +138,28 @@ def test_a_pod_is_finished_although_its_sidecar_runs() -> None:
     assert job.finished
 
 
+def test_a_sidecar_that_has_ended_does_not_begin_again_in_a_finished_pod() -> None:
+    sidecar = {"name": "proxy", "image": "i", "restartPolicy": "Always"}
+    for code in (0, 1):
+        down = container("proxy", "exited", code)
+        for delays in ({}, {"proxy": 300.0}):
+            job = plan(pod("Never", init=[sidecar]), state(down, container("main", "exited")), delays=delays)
+            assert job.finished and not job.start and not job.backing_off
+
+
+def test_what_is_just_being_started_is_not_started_again_and_keeps_the_pod() -> None:
+    both = plan(pod("Never", containers=("a", "b")), state(), starting=frozenset({"a", "b"}))
+    assert not both.start and not both.finished
+    again = plan(pod("Never"), state(container("main", "exited", 1)), starting=frozenset({"main"}))
+    assert not again.start and not again.finished
+
+
+def test_a_container_of_unknown_state_is_killed_before_it_starts_again() -> None:
+    for policy in ("Always", "Never"):
+        result = plan(pod(policy), state(container("main", "unknown")))
+        assert result.kill[0].reason == "unknown" and not result.start and not result.finished
+
+
 def test_probe_failures_and_changed_images_kill_and_restart() -> None:
     up = container("main", "running")
     dead = plan(pod(), state(up), failed_liveness=frozenset({up.id}))
@@ -145,8 +167,11 @@ def test_probe_failures_and_changed_images_kill_and_restart() -> None:
     assert not dead.start, "the next plan starts it, after its back-off"
     never = plan(pod("Never"), state(up), failed_startup=frozenset({up.id}))
     assert never.kill[0].message == "Container main failed startup probe" and not never.start
-    changed = plan(pod(), state(container("main", "running", image="old")))
-    assert changed.kill[0].reason == "changed" and changed.start
+    old = container("main", "running", image="old")
+    assert plan(pod("Never"), state(old)).kill[0].reason == "changed"
+    ended = state(container("main", "exited", image="old"))
+    assert plan(pod("Never"), ended, replace=frozenset({"main"})).start, "whatever the policy"
+    assert plan(pod("Never"), ended).finished
 
 
 def test_ephemeral_containers_start_once() -> None:

@@ -1,8 +1,8 @@
-"""What to do next for one pod: a pure function from spec and runtime state to actions.
+"""Which containers of one pod are to be started, killed or left: a pure function from spec and runtime state.
 
-Called by the pod worker after every event; it does no I/O and reads no clock. It follows the kubelet's
-``computePodActions`` (sandbox, init containers in order, sidecars, restart policies, probes). Termination is not here:
-the worker stops planning when a pod is to end.
+Called by ``live`` after every event; it does no I/O and reads no clock. It follows the kubelet's
+``computePodActions`` (sandbox, init containers in order, sidecars, restart policies, probes). When and in which order
+the steps are taken is ``live``'s matter; termination is ``ending``'s.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sampan.node import runtime
 from sampan.node.pods import spec
 from sampan.node.pods.state import HASH_ANNOTATION, PodState, restart_count
 
-KillReason = Literal["liveness", "startup", "changed", "unknown", "not-needed"]
+KillReason = Literal["liveness", "startup", "changed", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,10 @@ class Inputs:
     delays: Mapping[str, float] = field(default_factory=dict)
     #: Container name to the moment before which no further start is tried (failed start, failed pull).
     not_before: Mapping[str, datetime] = field(default_factory=dict)
+    #: Names of containers that are just being started.
+    starting: frozenset[str] = frozenset()
+    #: Names of containers that run again whatever the policy: they were stopped because their definition changed.
+    replace: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,7 @@ class Kill:
 
 @dataclass(slots=True)
 class Plan:
-    """In order: stop the old sandbox, create one, kill, start. ``finished``: nothing will ever run again."""
+    """In order: stop other sandboxes, create one, kill, start. ``finished``: nothing will ever run again."""
 
     stop_sandboxes: tuple[str, ...] = ()
     create_sandbox: bool = False
@@ -70,48 +74,49 @@ class Plan:
 
 
 def plan_pod(pod: Obj, state: PodState, inputs: Inputs) -> Plan:
-    plan = Plan()
     latest = state.latest_sandbox
     if latest is None or not latest.ready:
-        _plan_sandbox(pod, state, plan)
-        return plan
-    plan.stop_sandboxes = tuple(item.id for item in state.sandboxes.values() if item.ready and item.id != latest.id)
+        return _plan_sandbox(pod, state, inputs)
+    plan = Plan(
+        stop_sandboxes=tuple(item.id for item in state.sandboxes.values() if item.ready and item.id != latest.id)
+    )
     initialized = _plan_init(pod, state, inputs, latest.id, plan)
+    if plan.finished:
+        return plan
     for container in spec.containers(pod, "ephemeral"):
         if state.latest(container["name"]) is None:
             _start(plan, state, container, "ephemeral", inputs)
     if not initialized:
         return plan
-    keep = 0
-    for container in spec.containers(pod, "main"):
-        keep += _plan_main(pod, container, state, inputs, plan)
-    if keep == 0 and not plan.start and not plan.kill and not plan.backing_off:
-        plan.finished = True
+    kept = [_plan_main(pod, container, state, inputs, plan) for container in spec.containers(pod, "main")]
+    if not any(kept):
+        # Sidecars serve the others: they do not keep a pod alive, and do not begin again at its end.
+        return Plan(finished=True)
     return plan
 
 
-def _plan_sandbox(pod: Obj, state: PodState, plan: Plan) -> None:
+def _plan_sandbox(pod: Obj, state: PodState, inputs: Inputs) -> Plan:
     latest = state.latest_sandbox
-    plan.sandbox_attempt = 0 if latest is None else latest.attempt + 1
     wanted = [
         container
         for container in spec.containers(pod, "main")
         if (last := state.latest(container["name"])) is None
         or last.state != "exited"
+        or container["name"] in inputs.replace
         or spec.should_restart(pod, "main", container, last.exit_code)
     ]
     if latest is not None and state.containers and (spec.restart_policy(pod) == "Never" or not wanted):
         # Nothing may run a second time: the pod is over.
-        plan.finished = True
-        return
-    plan.create_sandbox = True
+        return Plan(finished=True)
+    return Plan(create_sandbox=True, sandbox_attempt=0 if latest is None else latest.attempt + 1)
 
 
 def _plan_init(pod: Obj, state: PodState, inputs: Inputs, sandbox_id: str, plan: Plan) -> bool:
     """Adds the next step of initialization; True when main containers may run."""
     begun = any(
-        last is not None and last.sandbox_id == sandbox_id
-        for last in (state.latest(container["name"]) for container in spec.containers(pod, "main"))
+        container["name"] in inputs.starting
+        or ((last := state.latest(container["name"])) is not None and last.sandbox_id == sandbox_id)
+        for container in spec.containers(pod, "main")
     )
     for container in spec.containers(pod, "init"):
         last = state.latest(container["name"])
@@ -129,7 +134,7 @@ def _plan_sidecar(
     pod: Obj, container: Obj, last: runtime.Container | None, state: PodState, inputs: Inputs, plan: Plan
 ) -> bool:
     """True when it has started, so that the next container may."""
-    if last is not None and last.state == "running":
+    if last is not None and last.state in ("running", "unknown"):
         if (kill := _must_kill(pod, "init", container, last, inputs)) is not None:
             plan.kill.append(kill)  # started again by the next plan, after its back-off
             return False
@@ -142,39 +147,46 @@ def _plan_regular_init(
     pod: Obj, container: Obj, last: runtime.Container | None, state: PodState, inputs: Inputs, plan: Plan
 ) -> bool:
     """True when it has completed."""
-    if last is None or last.state in ("created", "unknown"):
+    if last is None or last.state == "created":
         _start(plan, state, container, "init", inputs)
         return False
-    if last.state == "running":
+    if last.state in ("running", "unknown"):
+        if last.state == "unknown" and (kill := _must_kill(pod, "init", container, last, inputs)) is not None:
+            plan.kill.append(kill)
         return False
     if last.exit_code == 0:
         return True
     if spec.should_restart(pod, "init", container, last.exit_code):
         _start(plan, state, container, "init", inputs)
-    else:
+    elif container["name"] not in inputs.starting:
         plan.finished = True
     return False
 
 
-def _plan_main(pod: Obj, container: Obj, state: PodState, inputs: Inputs, plan: Plan) -> int:
-    """1 when the container is kept running."""
-    last = state.latest(container["name"])
-    if last is None or last.state != "running":
-        if last is None or last.state != "exited" or spec.should_restart(pod, "main", container, last.exit_code):
+def _plan_main(pod: Obj, container: Obj, state: PodState, inputs: Inputs, plan: Plan) -> bool:
+    """True when it runs, or is going to."""
+    name = container["name"]
+    last = state.latest(name)
+    if last is None or last.state not in ("running", "unknown"):
+        again = (
+            last is None
+            or last.state == "created"
+            or name in inputs.starting
+            or name in inputs.replace
+            or spec.should_restart(pod, "main", container, last.exit_code)
+        )
+        if again:
             _start(plan, state, container, "main", inputs)
-            return 1
-        return 0
-    kill = _must_kill(pod, "main", container, last, inputs)
-    if kill is None:
-        return 1
-    plan.kill.append(kill)
-    if kill.reason == "changed":
-        _start(plan, state, container, "main", inputs)  # whatever the policy; others start by the next plan, if at all
-    return 1
+        return again
+    if (kill := _must_kill(pod, "main", container, last, inputs)) is not None:
+        plan.kill.append(kill)
+    return True
 
 
 def _must_kill(pod: Obj, sort: spec.Sort, container: Obj, last: runtime.Container, inputs: Inputs) -> Kill | None:
     name = container["name"]
+    if last.state == "unknown":
+        return Kill(last.id, name, "unknown", 'Container is in "unknown" state, try killing it before restart')
     restart = ", will be restarted" if spec.restart_policy(pod) != "Never" or sort == "init" else ""
     known_hash = last.annotations.get(HASH_ANNOTATION)
     if known_hash is not None and known_hash != spec.container_hash(container):
@@ -187,8 +199,10 @@ def _must_kill(pod: Obj, sort: spec.Sort, container: Obj, last: runtime.Containe
 
 
 def _start(plan: Plan, state: PodState, container: Obj, sort: spec.Sort, inputs: Inputs) -> None:
-    """Adds a start, unless the container is backing off."""
+    """Adds a start, unless the container is backing off or just being started."""
     name = container["name"]
+    if name in inputs.starting:
+        return
     last = state.latest(name)
     if last is not None and last.state == "exited" and last.finished_at is not None:
         delay = inputs.delays.get(name, 0.0)
@@ -202,5 +216,9 @@ def _start(plan: Plan, state: PodState, container: Obj, sort: spec.Sort, inputs:
         plan.wait((not_before - inputs.now).total_seconds())
         plan.backing_off.setdefault(name, 0.0)
         return
-    attempt = 0 if last is None else restart_count(last) + 1
-    plan.start.append(Start(name, sort, attempt))
+    plan.start.append(Start(name, sort, next_attempt(state, name)))
+
+
+def next_attempt(state: PodState, name: str) -> int:
+    history = state.history(name)
+    return max((restart_count(item) for item in history), default=-1) + 1

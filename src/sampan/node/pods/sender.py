@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from sampan.api.errors import ApiError, Conflict, NotFound
 from sampan.api.resources import PODS
@@ -21,23 +22,25 @@ _RETRY_SECONDS = (0.1, 0.5, 1.0, 5.0, 10.0)
 
 
 class StatusSender:
-    """Invariant: ``idle`` is set exactly when the API server has the status last wanted, or the pod is gone."""
+    """Invariant: ``idle`` says that the API server has the status last wanted, or that the pod is gone."""
 
-    def __init__(self, client: Client, pod: Obj) -> None:
+    def __init__(self, client: Client, pod: Obj, sent: Callable[[int], None] = lambda serial: None) -> None:
+        """``sent`` is told the serial of every wanted status that the API server has and that no newer one follows."""
         self._client = client
         self._meta = pod["metadata"]
         self._revision = revision_of(pod)
+        self._sent = sent
         self.present: Obj = pod.get("status") or {}
         self._wanted: Obj | None = None
+        self._serial = 0
         self._wake = asyncio.Event()
-        self.idle = asyncio.Event()
-        self.idle.set()
+        self.idle = True
         self.gone = False
 
     @property
     def newest(self) -> Obj:
         """The status as the agent knows it, sent or not."""
-        return self._wanted if self._wanted is not None and not self.idle.is_set() else self.present
+        return self._wanted if self._wanted is not None and not self.idle else self.present
 
     def observe(self, pod: Obj) -> None:
         """A newer state of the pod from the API."""
@@ -46,11 +49,13 @@ class StatusSender:
             self._revision = revision
             self.present = pod.get("status") or {}
 
-    def want(self, status: Obj) -> None:
-        if not plan_status_patch(self.present, status) and self.idle.is_set():
+    def want(self, status: Obj, serial: int = 0) -> None:
+        self._serial = serial
+        if self.idle and not plan_status_patch(self.present, status):
+            self._sent(serial)
             return
         self._wanted = status
-        self.idle.clear()
+        self.idle = False
         self._wake.set()
 
     async def run(self) -> None:
@@ -61,12 +66,15 @@ class StatusSender:
             try:
                 await self._send()
                 failures = 0
+                continue
             except (ApiError, OSError, TimeoutError) as error:
-                delay = _RETRY_SECONDS[min(failures, len(_RETRY_SECONDS) - 1)]
-                failures += 1
                 log.warning("status of pod %s/%s: %s", self._meta["namespace"], self._meta["name"], error)
-                await asyncio.sleep(delay)
-                self._wake.set()
+            except Exception:
+                # A fault of ours: this status is late, and nothing else.
+                log.exception("status of pod %s/%s", self._meta["namespace"], self._meta["name"])
+            await asyncio.sleep(_RETRY_SECONDS[min(failures, len(_RETRY_SECONDS) - 1)])
+            failures += 1
+            self._wake.set()
 
     async def _send(self) -> None:
         wanted = self._wanted
@@ -83,4 +91,5 @@ class StatusSender:
                 # Deleted, perhaps replaced by a pod of the same name and another uid: nothing left to tell.
                 self.gone = True
         if self._wanted is wanted:
-            self.idle.set()
+            self.idle = True
+            self._sent(self._serial)

@@ -31,6 +31,11 @@ def find_container(pod: Obj, name: str) -> tuple[Sort, Obj] | None:
     return None
 
 
+def field_path(sort: Sort, name: str) -> str:
+    """Where a container stands in its pod, as Events name it."""
+    return f"spec.{FIELDS[sort]}{{{name}}}"
+
+
 def is_sidecar(sort: Sort, container: Obj) -> bool:
     """An init container that keeps running (KEP-753)."""
     return sort == "init" and container.get("restartPolicy") == "Always"

@@ -17,6 +17,9 @@ from sampan.node import runtime
 from sampan.node.pods import spec
 from sampan.node.pods.state import PodState, restart_count
 
+#: The exit code of a container whose own nobody knows: killed.
+_LOST_EXIT_CODE = 137
+
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
@@ -54,18 +57,21 @@ def render_status(pod: Obj, state: PodState, facts: Facts) -> Obj:
         sort: [_container_status(pod, sort, container, state, facts) for container in spec.containers(pod, sort)]
         for sort in spec.FIELDS
     }
+    had_ended = spec.is_terminal(previous.get("phase", ""))
     phase = "Failed" if facts.failure else _phase(pod, groups, facts)
-    if spec.is_terminal(previous.get("phase", "")) and not facts.failure:
+    if had_ended:
         phase = previous["phase"]
-    status: Obj = {"phase": phase}
     generation = pod["metadata"].get("generation")
+    conditions = _conditions(pod, groups, phase, state, facts)
+    #: What has ended for good is told only when none of its containers runs any more.
+    early = spec.is_terminal(phase) and not had_ended and bool(state.running())
+    status: Obj = {"phase": (previous.get("phase") or "Pending") if early else phase}
     if generation is not None:
         status["observedGeneration"] = generation
-    conditions = _conditions(pod, groups, phase, state, facts)
     status["conditions"] = _merge_conditions(previous.get("conditions") or (), conditions, facts.now, generation)
-    if facts.failure:
+    if facts.failure and not early:
         status["reason"], status["message"] = facts.failure
-    elif previous.get("reason") and spec.is_terminal(phase):
+    elif previous.get("reason") and had_ended:
         status["reason"], status["message"] = previous["reason"], previous.get("message", "")
     _addresses(pod, sandbox, previous, phase, facts, status)
     start = previous.get("startTime") or (format_time(facts.start_time) if facts.start_time else None)
@@ -116,11 +122,7 @@ def _container_status(pod: Obj, sort: spec.Sort, container: Obj, state: PodState
     }
     waiting = facts.waiting.get(name)
     if not history:
-        kept = _kept_status(pod, sort, name) if waiting is None else None
-        if kept is not None:
-            return kept
-        status["state"] = {"waiting": _waiting(waiting or Waiting(_default_reason(pod, sort, state)))}
-        return status
+        return _missing_status(pod, sort, status, waiting, facts)
     last = history[0]
     status["restartCount"] = restart_count(last)
     status["image"] = last.image or status["image"]
@@ -137,25 +139,57 @@ def _container_status(pod: Obj, sort: spec.Sort, container: Obj, state: PodState
                 status["allocatedResources"] = resources["requests"]
     elif last.state == "exited" and (waiting is None or facts.terminal):
         status["state"] = {"terminated": _terminated(last, facts)}
-        status["ready"] = sort == "init" and last.exit_code == 0
+        status["ready"] = sort == "init" and last.exit_code == 0 and not spec.is_sidecar(sort, container)
         ended = ended[1:]
+    elif facts.terminal:
+        status["state"] = {"terminated": _lost("terminated")}
     else:
-        status["state"] = {"waiting": _waiting(waiting or Waiting(_default_reason(pod, sort, state)))}
-    if (ended and last.state != "running") or ended:
+        status["state"] = {"waiting": _waiting(waiting or Waiting(_default_reason(pod)))}
+    if ended:
         status["lastState"] = {"terminated": _terminated(ended[0], facts)}
     return status
 
 
-def _kept_status(pod: Obj, sort: spec.Sort, name: str) -> Obj | None:
-    """What the API knows of a container that the runtime has forgotten, if it had ended."""
-    for status in (pod.get("status") or {}).get(_STATUS_FIELDS[sort]) or ():
-        if status.get("name") == name and "terminated" in (status.get("state") or {}):
-            found: Obj = status
-            return found
-    return None
+def _missing_status(pod: Obj, sort: spec.Sort, status: Obj, waiting: Waiting | None, facts: Facts) -> Obj:
+    """Of a container that the runtime does not have: it was never made, or was lost with the runtime's memory."""
+    before: Obj = next(
+        (
+            item
+            for item in (pod.get("status") or {}).get(_STATUS_FIELDS[sort]) or ()
+            if item.get("name") == status["name"]
+        ),
+        {},
+    )
+    then = before.get("state") or {}
+    if "terminated" in then and waiting is None:
+        return dict(before)
+    status["restartCount"] = before.get("restartCount", 0)
+    if before.get("lastState"):
+        status["lastState"] = before["lastState"]
+    if "running" in then:
+        # Ours is the word that it ran: it is gone, and will be made again under the next number.
+        status["lastState"] = {"terminated": _lost("deleted.  The container used to be Running")}
+        status["restartCount"] += not pod["metadata"].get("deletionTimestamp")
+    if facts.terminal and (before or _has_begun(pod)):
+        status["state"] = {"terminated": _lost("terminated")}
+    else:
+        status["state"] = {"waiting": _waiting(waiting or Waiting(_default_reason(pod)))}
+    return status
 
 
-def _default_reason(pod: Obj, sort: spec.Sort, state: PodState) -> str:
+def _has_begun(pod: Obj) -> bool:
+    return any(
+        item["type"] == "Initialized" and item["status"] == "True"
+        for item in (pod.get("status") or {}).get("conditions") or ()
+    )
+
+
+def _lost(when: str) -> Obj:
+    message = f"The container could not be located when the pod was {when}"
+    return {"exitCode": _LOST_EXIT_CODE, "reason": "ContainerStatusUnknown", "message": message}
+
+
+def _default_reason(pod: Obj) -> str:
     """ContainerCreating, or PodInitializing while there are init containers."""
     return "PodInitializing" if spec.containers(pod, "init") else "ContainerCreating"
 
@@ -183,59 +217,59 @@ def _terminated(container: runtime.Container, facts: Facts) -> Obj:
     return terminated
 
 
-def _terminated_code(status: Obj) -> int | None:
-    """The exit code when the container has ended (also while it waits for its restart)."""
-    for section in ("state", "lastState"):
-        terminated = (status.get(section) or {}).get("terminated")
-        if terminated is not None and (section == "state" or "waiting" in status["state"]):
-            return int(terminated["exitCode"])
-    return None
+@dataclass(slots=True)
+class _Tally:
+    """How many containers are in which state, as upstream's ``getPhase`` counts them."""
+
+    pending_init: int = 0
+    pending_sidecars: int = 0
+    failed_init: int = 0
+    waiting: int = 0
+    running: int = 0
+    codes: list[tuple[Obj, int]] = field(default_factory=list)
+
+
+def _tally(pod: Obj, groups: Mapping[spec.Sort, list[Obj]]) -> _Tally:
+    tally = _Tally()
+    for container, status in zip(spec.containers(pod, "init"), groups["init"], strict=True):
+        state, before = status["state"], (status["lastState"] or {}).get("terminated")
+        if spec.is_sidecar("init", container):
+            tally.running += "running" in state
+            tally.waiting += "waiting" in state and before is None
+            tally.pending_sidecars += ("running" in state and not status["started"]) or (
+                "waiting" in state and before is None
+            )
+        elif (ended := state.get("terminated") or (before if "waiting" in state else None)) is not None:
+            tally.failed_init += ended["exitCode"] != 0
+        else:
+            tally.pending_init += 1
+    for container, status in zip(spec.containers(pod, "main"), groups["main"], strict=True):
+        state, before = status["state"], (status["lastState"] or {}).get("terminated")
+        if "running" in state:
+            tally.running += 1
+        elif (ended := state.get("terminated") or (before if "waiting" in state else None)) is not None:
+            tally.codes.append((container, int(ended["exitCode"])))
+        else:
+            tally.waiting += 1
+    return tally
 
 
 def _phase(pod: Obj, groups: Mapping[spec.Sort, list[Obj]], facts: Facts) -> str:
-    policy = spec.restart_policy(pod)
-    pending_init, failed_init = _init_progress(pod, groups["init"])
-    main = groups["main"]
-    running = sum("running" in status["state"] for status in main)
-    codes = [_terminated_code(status) for status in main if "running" not in status["state"]]
-    stopped = [code for code in codes if code is not None]
-    waiting = len(codes) - len(stopped)
-    if failed_init and policy == "Never":
+    policy, tally = spec.restart_policy(pod), _tally(pod, groups)
+    if tally.failed_init and policy == "Never":
         return "Failed"
+    succeeded = all(code == 0 for _, code in tally.codes)
     if facts.terminal:
-        if running:
-            return "Running"
-        all_succeeded = not waiting and not failed_init and not pending_init and all(code == 0 for code in stopped)
-        return "Succeeded" if all_succeeded else "Failed"
-    if pending_init and not running and not stopped:
+        complete = bool(tally.codes) and not tally.waiting and not tally.failed_init and not tally.pending_init
+        return "Succeeded" if complete and succeeded else "Failed"
+    begun = bool(tally.codes) or any("running" in status["state"] for status in groups["main"])
+    if tally.pending_init or (tally.pending_sidecars and not begun) or tally.waiting:
         return "Pending"
-    if waiting:
-        return "Pending" if not running and not stopped else "Running" if running else "Pending"
-    if running:
+    if tally.running:
         return "Running"
-    if any(
-        spec.should_restart(pod, "main", container, code)
-        for container, code in zip(spec.containers(pod, "main"), codes, strict=True)
-        if code is not None
-    ):
+    if any(spec.should_restart(pod, "main", container, code) for container, code in tally.codes):
         return "Running"
-    return "Succeeded" if all(code == 0 for code in stopped) else "Failed"
-
-
-def _init_progress(pod: Obj, statuses: Sequence[Obj]) -> tuple[int, int]:
-    """How many init containers are still to do, and how many failed."""
-    pending = failed = 0
-    for container, status in zip(spec.containers(pod, "init"), statuses, strict=True):
-        state = status["state"]
-        if spec.is_sidecar("init", container):
-            pending += not status["started"] and "terminated" not in state
-        elif "terminated" in state:
-            failed += state["terminated"]["exitCode"] != 0
-        else:
-            pending += 1
-            code = _terminated_code(status)
-            failed += code is not None and code != 0
-    return pending, failed
+    return "Succeeded" if succeeded else "Failed"
 
 
 def _condition(kind: str, status: bool, reason: str = "", message: str = "") -> Obj:

@@ -1,644 +1,304 @@
-"""The task of one pod: follows its spec and its runtime events, acts on the plan, reports the status, ends it.
+"""The executor of one pod's machine: feeds it events, carries out what it asks, sends the status, keeps the probes.
 
-The agent makes one per pod and calls ``update``, ``deleted``, ``ended``, ``refresh``; ``run`` returns when nothing of
-the pod is left. A worker's life: adopt what runs → live (plan, act, wait) → end (kill, unmount, report) → linger
-until the API object is gone → forget. Only ``live`` starts anything. One event loop; no locks.
+The agent makes one per pod and calls the methods of the first section; ``run`` returns when nothing of the pod is left.
+It decides nothing about the pod. A fault of the machine is the pod's alone: it is told, and a new machine begins with
+what is there. One event loop; no locks.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from datetime import datetime, timedelta
-from functools import partial
-from typing import Any
 
-from sampan.api.clock import parse_time
-from sampan.api.errors import ApiError, Conflict, NotFound
-from sampan.api.resources import PODS, RUNTIME_CLASSES
+from sampan.api.errors import ApiError
+from sampan.api.faults import fault
 from sampan.api.types import Obj
 from sampan.client import tasks
 from sampan.node import runtime
-from sampan.node.images.manager import ImageError
-from sampan.node.pods import messages, render, security, spec, starting, status, termination
+from sampan.node.pods import events, operations, spec, status
+from sampan.node.pods.actions import OperationFailed, PodActions
 from sampan.node.pods.context import NodeContext
-from sampan.node.pods.planner import Inputs, Kill, Plan, Start, plan_pod
+from sampan.node.pods.machine import PodMachine
+from sampan.node.pods.probing import PodProbes
+from sampan.node.pods.record import PodRecord, ready_before
 from sampan.node.pods.sender import StatusSender
-from sampan.node.pods.state import PodState, observe
-from sampan.node.probes.check import Target
-from sampan.node.probes.pod_probes import PodProbes
+from sampan.node.pods.state import PodState
+from sampan.node.pods.teller import PodTeller
 from sampan.node.volumes.errors import VolumeError
 
 log = logging.getLogger(__name__)
 
-FIRST_DELAY_SECONDS = 10.0
-_BACKOFF_RESET_SECONDS = 600.0
-_SYNC_RETRY_FIRST_SECONDS = 0.5
-_SYNC_RETRY_MAX_SECONDS = 60.0
-_DEADLINE_MESSAGE = "Pod was active on the node longer than the specified deadline"
-
-
-def format_duration(seconds: float) -> str:
-    """As Go prints a whole number of seconds: 10s, 1m20s, 5m0s."""
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}m{rest}s" if minutes else f"{rest}s"
+#: The first status of a pod waits so long for something worth telling; so do the Events of its start.
+_HOLD_SECONDS = 2.0
+_FAULT_FIRST_SECONDS = 1.0
+_FAULT_MAX_SECONDS = 60.0
+_SYNC_FAULT = "Error syncing pod, skipping: internal error, see the node's log"
 
 
 class PodWorker:
-    """Invariants: ``state`` is the runtime's view of this pod alone; after ``_must_end`` nothing is started."""
+    """Invariant: every task under way is an operation that the machine asked for, or a probe, or the status sender."""
 
     def __init__(
-        self,
-        context: NodeContext,
-        pod: Obj,
-        state: PodState | None = None,
-        *,
-        claim: Callable[[str], None] = lambda _: None,
-        rejection: tuple[str, str] | None = None,
+        self, context: NodeContext, pod: Obj, state: PodState | None = None, *, claim: Callable[[str], None]
     ) -> None:
+        """``claim`` is told the id of everything in the runtime that is the pod's."""
         self.context = context
-        self.pod = pod
         self.uid: str = pod["metadata"]["uid"]
-        self.state = state or PodState()
-        self.sender = StatusSender(context.client, pod)
-        self.probes: PodProbes | None = None
+        self.sender = StatusSender(context.client, pod, self._status_sent)
+        self.teller = PodTeller(context.recorder, pod)
+        self.pod = pod
         self.gone = False
         self._claim = claim
-        self._failure = rejection
-        self._finished = self._terminal = self._interrupted = False
+        self._rejection: events.Evicted | None = None
+        self._inbox: list[events.Event] = []
         self._wake = asyncio.Event()
-        self._group: asyncio.TaskGroup | None = None
-        self._start_time: datetime = context.clock.now()
-        self._waiting: dict[str, status.Waiting] = {}
-        self._delays: dict[str, float] = {}
-        self._not_before: dict[str, datetime] = {}
-        self._messages: dict[str, str] = {}
-        self._out_of_memory: set[str] = set()
-        self._held: set[str] = set()
-        self._images: dict[str, asyncio.Future[runtime.Image]] = {}
-        self._mounted: Any = None
-        self._failures = 0
-        #: Counts what this worker itself changed in the runtime, so that an older view never replaces a newer one.
-        self._changes = 0
+        self._tasks: dict[operations.Key, asyncio.Task[None]] = {}
+        self._begun_at: datetime = context.clock.now()
+        self._rendered = 0
+        self._begin(state)
 
     # What the agent calls; none of these blocks.
 
     def update(self, pod: Obj) -> None:
-        if pod["metadata"].get("labels") != self.pod["metadata"].get("labels") or pod["metadata"].get(
-            "annotations"
-        ) != self.pod["metadata"].get("annotations"):
+        before, after = self.pod["metadata"], pod["metadata"]
+        if any(before.get(name) != after.get(name) for name in ("labels", "annotations")):
             self.context.volumes.pod_changed(pod)
-        self.pod = pod
+        self.pod = self.teller.pod = pod
         self.sender.observe(pod)
-        self._wake.set()
+        self._post(events.PodChanged(pod))
 
     def deleted(self, pod: Obj) -> None:
         """The API object is gone."""
-        self.pod = pod
+        self.pod = self.teller.pod = pod
         self.gone = self.sender.gone = True
-        self._wake.set()
+        self._post(events.ObjectGone(pod))
 
     def evict(self, reason: str, message: str) -> None:
-        self._failure = self._failure or (reason, message)
-        self._wake.set()
+        """The node cannot run it, or no longer."""
+        self._rejection = self._rejection or events.Evicted(reason, message)
+        self._post(self._rejection)
 
     def ended(self, runtime_id: str) -> None:
-        """A container or sandbox of this pod ended."""
-        if self._group is not None:
-            tasks.spawn(self._group, self._look(runtime_id), "look")
+        self._post(events.RuntimeEnded(runtime_id))
 
     def out_of_memory(self, container_id: str) -> None:
-        self._out_of_memory.add(container_id)
+        self._post(events.OutOfMemory(container_id))
 
     def objects_changed(self) -> None:
-        """A ConfigMap or Secret of this pod changed: what failed for want of it is tried at once."""
-        for name in [name for name, why in self._waiting.items() if why.reason == "CreateContainerConfigError"]:
-            self._not_before.pop(name, None)
-        self._wake.set()
+        self._post(events.ObjectsChanged())
 
     def refresh(self) -> None:
         """Events may have been lost: read everything again."""
-        if self._group is not None and not self._terminal:
-            tasks.spawn(self._group, self._reobserve(), "reobserve")
+        self._post(events.ViewDoubted())
 
     def wake(self) -> None:
-        self._wake.set()
+        self._post(events.TimePassed())
+
+    @property
+    def state(self) -> PodState:
+        return self.record.state
+
+    @property
+    def record(self) -> PodRecord:
+        return self.machine.record
 
     # Life.
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
-            self._group = group
-            sender = tasks.spawn_eternal(group, self.sender.run(), "status")
-            self.probes = PodProbes(group, self.context.runtime, self._wake.set, self._report_probe)
+            sending = tasks.spawn_eternal(group, self.sender.run(), "status")
+            self.probes = PodProbes(group, self.context.runtime, self._probed, self._report_probe)
+            faults = 0
             try:
-                self._adopt()
-                await self._live()
-                await self._end()
-                await self._linger()
-                await self._forget()
-                await self._wait_gone()
+                while not self.machine.is_gone:
+                    try:
+                        self._turn(group)
+                        if not self.machine.is_gone:
+                            await self._sleep()
+                        faults = 0
+                    except Exception:
+                        # A bug of ours in one pod must not take the node down, nor leave the pod to itself.
+                        log.exception("pod %s: the worker begins anew", spec.full_name(self.pod))
+                        self.teller.tell("Warning", "FailedSync", _SYNC_FAULT)
+                        await self._end_tasks()
+                        await asyncio.sleep(min(_FAULT_FIRST_SECONDS * 2**faults, _FAULT_MAX_SECONDS))
+                        faults = min(faults + 1, 16)
+                        self._begin(None)
             finally:
-                self._group = None
+                sending.cancel()
                 self.probes.stop()
-                sender.cancel()
-                for task in self._images.values():
+                for task in self._tasks.values():
                     task.cancel()
+                self.teller.release()
 
-    def _adopt(self) -> None:
-        present = self.sender.present
-        if text := present.get("startTime"):
-            self._start_time = parse_time(text)
-        if spec.is_terminal(present.get("phase", "")):
-            self._finished = True
-        ready = {
-            str(item.get("containerID", "")).rpartition("/")[2]
-            for field in ("initContainerStatuses", "containerStatuses")
-            for item in present.get(field) or ()
-            if item.get("ready")
-        }
-        for sandbox_id in self.state.sandboxes:
-            self._claim(sandbox_id)
-        for container in self.state.containers.values():
-            self._record(container)
-        assert self.probes is not None
-        self.probes.adopt(ready & {container.id for container in self.state.running()})
-
-    async def _live(self) -> None:
-        while not self._must_end():
-            self._wake.clear()
-            self._publish()
-            delay = await self._interruptible(self._sync())
-            if self._must_end():
-                return
-            self._publish()
-            delay = self._until_deadline(delay)
-            try:
-                async with asyncio.timeout(delay):
-                    await self._wake.wait()
-            except TimeoutError:
-                continue
-
-    def _must_end(self) -> bool:
-        if self.gone or self._finished or self.pod["metadata"].get("deletionTimestamp"):
-            return True
-        if self._failure is None and self._until_deadline(None) == 0:
-            self._failure = ("DeadlineExceeded", _DEADLINE_MESSAGE)
-            self.context.recorder.event(self.pod, "Normal", "DeadlineExceeded", _DEADLINE_MESSAGE)
-        return self._failure is not None
-
-    def _until_deadline(self, delay: float | None) -> float | None:
-        limit = self.pod["spec"].get("activeDeadlineSeconds")
-        if limit is None:
-            return delay
-        left = (self._start_time + timedelta(seconds=limit) - self.context.clock.now()).total_seconds()
-        return max(left, 0.0) if delay is None else min(max(left, 0.0), delay)
-
-    async def _interruptible(self, work: Coroutine[Any, Any, float | None]) -> float | None:
-        """Runs ``work``, publishing status meanwhile; cancels it when the pod must end."""
-        assert self._group is not None
-        task = tasks.spawn(self._group, work, "sync")
-        pending = False
-        while not task.done():
-            waker = tasks.spawn(self._group, self._wake.wait(), "wake")
-            try:
-                await asyncio.wait({task, waker}, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                waker.cancel()
-            if self._wake.is_set() and not task.done():
-                self._wake.clear()
-                pending = True
-                if self._must_end():
-                    self._interrupted = True
-                    await tasks.cancel_and_wait(task)
-                    return None
-                self._publish()
-        if pending:
-            self._wake.set()
-        result: float | None = task.result()
-        return result
-
-    async def _sync(self) -> float | None:
-        """One round of plan and action; returns the seconds until the next, None: when something happens."""
-        try:
-            delay = await self._step()
-        except (runtime.RuntimeCallError, VolumeError, ApiError, OSError) as error:
-            if isinstance(error, VolumeError):
-                self._event("Warning", "FailedMount", str(error))
-            else:
-                log.warning("pod %s: %s", spec.full_name(self.pod), error)
-        except Exception:
-            # Our own bug: this pod backs off, the others go on.
-            log.exception("pod %s: sync failed", spec.full_name(self.pod))
-        else:
-            self._failures = 0
-            return delay
-        self._failures += 1
-        return float(min(_SYNC_RETRY_FIRST_SECONDS * 2 ** (self._failures - 1), _SYNC_RETRY_MAX_SECONDS))
-
-    async def _step(self) -> float | None:
-        while True:
-            plan = plan_pod(self.pod, self.state, self._inputs())
-            self._note_backoffs(plan)
-            if plan.finished:
-                self._finished = True
-                return None
-            for sandbox_id in plan.stop_sandboxes:
-                await self.context.runtime.stop_sandbox(sandbox_id)
-                await self._look(sandbox_id)
-            if plan.create_sandbox:
-                await self._create_sandbox(plan.sandbox_attempt)
-                continue
-            for kill in plan.kill:
-                await self._kill(kill)
-            for start in plan.start:
-                await self._start(start)
-            if not plan.start and not plan.kill:
-                return plan.requeue_after
-
-    def _inputs(self) -> Inputs:
-        probes = self.probes
-        assert probes is not None
-        probes.sync(self.pod, self.state, self._pod_ip(), frozenset(self._held))
-        return Inputs(
-            now=self.context.clock.now(),
-            failed_liveness=frozenset(probes.failed_liveness),
-            failed_startup=frozenset(probes.failed_startup),
-            started=frozenset(probes.started),
-            delays=self._delays,
-            not_before=self._not_before,
-        )
-
-    def _note_backoffs(self, plan: Plan) -> None:
-        for name, remaining in plan.backing_off.items():
-            if remaining > 0:
-                self._crash_loop(name)
-
-    def _crash_loop(self, name: str) -> None:
-        where = f"container {name} in pod {spec.full_name(self.pod)}({self.uid})"
-        before = self._waiting.get(name)
-        text = (
-            f"back-off {format_duration(self._delays.get(name, FIRST_DELAY_SECONDS))} restarting failed "
-            f"container={name} pod={spec.full_name(self.pod)}({self.uid})"
-        )
-        self._waiting[name] = status.Waiting("CrashLoopBackOff", text)
-        if before != self._waiting[name]:
-            self._event("Warning", "BackOff", f"Back-off restarting failed {where}", name)
-
-    # Actions.
-
-    async def _create_sandbox(self, attempt: int) -> None:
-        context, pod = self.context, self.pod
-        for container in self.state.running():
-            await context.runtime.stop_container(container.id, 0)
-            await self._look(container.id)
-        for old in self.state.sandboxes.values():
-            if old.ready:
-                await context.runtime.stop_sandbox(old.id)
-        self._not_before.clear()
-        if attempt > 0:
-            self._event("Normal", "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.")
-        for sort, wanted in spec.all_containers(pod):
-            # Only what is started first: later images may be many, and their pull may not be needed at all.
-            if sort == ("init" if spec.containers(pod, "init") else "main"):
-                self._prefetch(sort, wanted)
-        log_dir = context.config.pod_log_dir(pod["metadata"]["namespace"], pod["metadata"]["name"], self.uid)
-        await context.host.make_directory(log_dir)
-        handler = await self._runtime_handler()
-        async with context.starts:
-            parent = await context.host.create_cgroup(pod)
-            config = render.sandbox_config(pod, context.config, context.host_dns, attempt, parent)
-            mounting = asyncio.ensure_future(context.volumes.mount_pod(pod, context.facts()))
-            try:
-                security.verify_sandbox(pod, context.features(), handler)
-                sandbox_id = await context.runtime.run_sandbox(config, handler)
-            except runtime.RuntimeCallError as error:
-                await asyncio.wait({mounting})
-                _ = mounting.exception()  # tried again, and told then
-                self._event("Warning", "FailedCreatePodSandBox", f"Failed to create pod sandbox: {error}")
-                raise
-            except asyncio.CancelledError:
-                mounting.cancel()
-                raise
-            self._claim(sandbox_id)
-            self._changes += 1
-            self.state.sandboxes[sandbox_id] = await context.runtime.sandbox_status(sandbox_id)
-            self._mounted = await mounting
-
-    async def _runtime_handler(self) -> str:
-        """The handler that the pod's RuntimeClass names; "" is the runtime's default."""
-        name = self.pod["spec"].get("runtimeClassName")
-        if not name:
-            return ""
-        return str((await self.context.client.get(RUNTIME_CLASSES, name)).get("handler", ""))
-
-    def _prefetch(self, sort: spec.Sort, container: Obj) -> asyncio.Future[runtime.Image]:
-        """The image, on its way while the sandbox is made; asked for once a start."""
-        name = container["name"]
-        future = self._images.get(name)
-        if future is None:
-            assert self._group is not None
-            future = self._images[name] = asyncio.get_running_loop().create_future()
-            future.add_done_callback(lambda done: done.cancelled() or done.exception())
-            tasks.spawn(self._group, self._fetch(future, sort, container), f"image {name}")
-        return future
-
-    async def _fetch(self, future: asyncio.Future[runtime.Image], sort: spec.Sort, container: Obj) -> None:
-        try:
-            image = await starting.ensure_image(self.context, self.pod, sort, container)
-        except runtime.RuntimeCallError as error:
-            outcome: Exception = ImageError("ImageInspectError", str(error), starting.RETRY_SECONDS)
-        except Exception as error:  # handed to whoever awaits the image
-            outcome = error
-        else:
-            if not future.done():
-                future.set_result(image)
-            return
-        if not future.done():
-            future.set_exception(outcome)
-
-    async def _start(self, start: Start) -> None:
-        context = self.context
-        found = spec.find_container(self.pod, start.name)
-        sandbox = self.state.ready_sandbox
-        if found is None or sandbox is None:
-            return
-        sort, container = found
-        last = self.state.latest(start.name)
-        self._advance_backoff(start.name, last)
-        image = self._prefetch(sort, container)
-        if not image.done():
-            self._publish()
-        if self._mounted is None:
-            self._mounted = await context.volumes.mount_pod(self.pod, context.facts())
-        parent = context.host.cgroup_path(self.pod)
-        config = render.sandbox_config(self.pod, context.config, context.host_dns, sandbox.attempt, parent)
-        around = starting.Surroundings(
-            pod=self.pod,
-            sandbox=sandbox,
-            sandbox_config=config,
-            mounted=self._mounted,
-            target_id=self._target(container),
-        )
-        log_dir = context.config.pod_log_dir(self.pod["metadata"]["namespace"], self.pod["metadata"]["name"], self.uid)
-        await context.host.make_directory(log_dir / start.name)
-        before = set(self.state.containers)
-        try:
-            container_id = await starting.start_container(context, around, start, container, image)
-        except starting.StartError as error:
-            await self._start_failed(start, error, before)
-            return
-        finally:
-            self._images.pop(start.name, None)
-        self._claim(container_id)
-        self._changes += 1
-        hook = (container.get("lifecycle") or {}).get("postStart")
-        if hook:
-            self._held.add(container_id)
-        self._not_before.pop(start.name, None)
-        self._waiting.pop(start.name, None)
-        self.state.put(await context.runtime.container_status(container_id), sandbox.id)
-        self._record(self.state.containers[container_id])
-        if hook:
-            await self._post_start(container, container_id, hook)
-        self._publish()
-        await self._prune(start.name)
-
-    async def _start_failed(self, start: Start, error: starting.StartError, before: set[str]) -> None:
+    def _begin(self, state: PodState | None) -> None:
+        """A machine that knows nothing but the pod, and perhaps what the runtime has of it."""
         now = self.context.clock.now()
-        self._waiting[start.name] = status.Waiting(error.reason, error.message)
-        self._not_before[start.name] = now + timedelta(seconds=error.retry_after_seconds)
-        if error.reason in ("RunContainerError", "CreateContainerError"):
-            # A container may have been made: know it, so that the next one gets another number.
-            await self._reobserve()
+        limit = self.context.config.max_container_backoff_seconds
+        self.machine = PodMachine({**self.pod, "status": self.sender.present}, now, state, max_delay_seconds=limit)
+        self.actions = PodActions(self.context, self.record, self.teller)
+        self._adopted = False
+        self._inbox[:] = [events.TimePassed()]
+        if self._rejection is not None:
+            self._inbox.append(self._rejection)
+        if self.gone:
+            self._inbox.append(events.ObjectGone(self.pod))
+        self._wake.set()
+
+    async def _end_tasks(self) -> None:
+        running = list(self._tasks.values())
+        self._tasks.clear()
+        await tasks.cancel_and_wait(*running)
+
+    def _post(self, event: events.Event) -> None:
+        self._inbox.append(event)
+        self._wake.set()
+
+    async def _sleep(self) -> None:
+        now = self.context.clock.now()
+        moments = [moment for moment in (self.machine.due, self._held_until(now)) if moment is not None]
+        try:
+            async with asyncio.timeout(max((min(moments) - now).total_seconds(), 0) if moments else None):
+                await self._wake.wait()
+        except TimeoutError:
+            self._inbox.append(events.TimePassed())
+
+    def _turn(self, group: asyncio.TaskGroup) -> None:
+        """Everything that happened since the last turn, and what follows from it."""
+        self._wake.clear()
+        while self._inbox:
+            event = self._inbox.pop(0)
+            for instruction in self.machine.handle(event, self.context.clock.now()):
+                self._carry_out(group, instruction)
+            self._sync_probes()
         self._publish()
 
-    def _advance_backoff(self, name: str, last: runtime.Container | None) -> None:
-        if last is None or last.state != "exited":
+    # Instructions.
+
+    def _carry_out(self, group: asyncio.TaskGroup, instruction: operations.Instruction) -> None:
+        if isinstance(instruction, operations.Tell):
+            self.teller.tell(instruction.kind, instruction.reason, instruction.message, instruction.container)
+        elif isinstance(instruction, operations.Cancel):
+            if (task := self._tasks.get(instruction.key)) is not None:
+                task.cancel()
+        else:
+            name = " ".join(instruction.key)
+            self._tasks[instruction.key] = tasks.spawn(group, self._operate(instruction), name)
+
+    async def _operate(self, operation: operations.Operation) -> None:
+        """Never raises but when it is cancelled; its answer is always posted."""
+        answer: events.Event = events.Cancelled(operation)
+        try:
+            answer = self._done(operation, await self.actions.carry_out(operation))
+        except OperationFailed as error:
+            answer = events.Failed(operation, error.reason, error.message, error.retry_after_seconds)
+        except (runtime.RuntimeCallError, VolumeError, ApiError, TimeoutError) as error:
+            log.info("pod %s: %s: %s", spec.full_name(self.pod), type(operation).__name__, error)
+            answer = events.Failed(operation, message=str(error))
+        except OSError as error:
+            answer = events.Failed(operation, message=fault(error, type(operation).__name__))
+        except Exception:
+            log.exception("pod %s: %s", spec.full_name(self.pod), type(operation).__name__)
+            answer = events.Failed(operation, message="internal error")
+        finally:
+            if self._tasks.get(operation.key) is asyncio.current_task():
+                del self._tasks[operation.key]
+                self._post(answer)
+
+    def _done(self, operation: operations.Operation, result: events.Result) -> events.Done:
+        """With the messages of containers that ended, and the pod's claim on what was seen."""
+        seen: list[runtime.Container] = []
+        if isinstance(result, PodState):
+            seen = list(result.containers.values())
+            for sandbox_id in result.sandboxes:
+                self._claim(sandbox_id)
+        elif isinstance(result, runtime.Container):
+            seen = [result]
+        elif isinstance(result, runtime.Sandbox):
+            self._claim(result.id)
+        for container in seen:
+            self._claim(container.id)
+        left = {
+            container.id: self.actions.files.termination_message(container)
+            for container in seen
+            if container.state == "exited" and container.id not in self.record.messages
+        }
+        return events.Done(operation, result, left)
+
+    # Probes.
+
+    def _sync_probes(self) -> None:
+        record = self.record
+        if not record.viewed:
             return
-        delay = self._delays.get(name, 0.0)
-        ran = (last.finished_at - last.started_at).total_seconds() if last.finished_at and last.started_at else 0.0
-        limit = self.context.config.max_container_backoff_seconds
-        fresh = delay == 0.0 or ran >= _BACKOFF_RESET_SECONDS
-        self._delays[name] = min(FIRST_DELAY_SECONDS if fresh else delay * 2, limit)
-
-    def _target(self, container: Obj) -> str:
-        name = container.get("targetContainerName")
-        target = self.state.latest(name) if name else None
-        return target.id if target is not None else ""
-
-    async def _post_start(self, container: Obj, container_id: str, hook: Obj) -> None:
-        target = Target(container_id, container, self._pod_ip())
-        outcome = await starting.run_hook(self.context, hook, target)
-        self._held.discard(container_id)
-        if outcome.result == "success":
-            return
-        name = container["name"]
-        self._event("Warning", "FailedPostStartHook", f"PostStartHook failed: {outcome.output}", name)
-        self._waiting[name] = status.Waiting("PostStartHookError", outcome.output)
-        await self._kill(Kill(container_id, name, "not-needed", "FailedPostStartHook"))
-
-    async def _kill(self, kill: Kill) -> None:
-        container = self.state.containers[kill.container_id]
-        grace = self._probe_grace(kill)
-        await termination.kill_container(
-            self.context, self.pod, container, pod_ip=self._pod_ip(), grace_seconds=grace, message=kill.message
+        if not self._adopted:
+            self._adopted = True
+            for runtime_id in (*record.state.sandboxes, *record.state.containers):
+                self._claim(runtime_id)
+            self.probes.adopt(set(ready_before(record.pod, record.state)))
+        self.probes.sync(
+            record.pod,
+            record.state,
+            record.pod_ip() or self.context.config.host_ip,
+            held=frozenset(record.held),
+            stopping=frozenset(record.stops),
+            ending=record.phase != "live",
         )
-        await self._look(kill.container_id)
+        probed = self.probes.results()
+        if probed != record.probes:
+            self._post(probed)
 
-    def _probe_grace(self, kill: Kill) -> int:
-        grace = self.pod["spec"].get("terminationGracePeriodSeconds")
-        grace = 30 if grace is None else int(grace)
-        found = spec.find_container(self.pod, kill.name)
-        field = {"liveness": "livenessProbe", "startup": "startupProbe"}.get(kill.reason)
-        if found and field:
-            own = (found[1].get(field) or {}).get("terminationGracePeriodSeconds")
-            grace = int(own) if own is not None else grace
-        return grace
-
-    async def _prune(self, name: str) -> None:
-        """Keeps the newest container and the one before it, whose log ``--previous`` shows."""
-        for old in self.state.history(name)[2:]:
-            if old.state != "running":
-                await self.context.runtime.remove_container(old.id)
-                self.state.containers.pop(old.id, None)
-                self._messages.pop(old.id, None)
-
-    # Looking.
-
-    async def _look(self, runtime_id: str) -> None:
-        """Reads one container or sandbox again."""
-        latest = self.state.ready_sandbox
-        if latest is not None and latest.id != runtime_id:
-            # A container often ends because its sandbox did; a start in a dead sandbox would only fail.
-            await self._read(latest.id)
-        await self._read(runtime_id)
-        self._wake.set()
-
-    async def _read(self, runtime_id: str) -> None:
-        try:
-            if runtime_id in self.state.sandboxes:
-                self.state.sandboxes[runtime_id] = await self.context.runtime.sandbox_status(runtime_id)
-            else:
-                self.state.put(await self.context.runtime.container_status(runtime_id))
-                self._changes += 1
-                self._record(self.state.containers[runtime_id])
-        except runtime.RuntimeNotFound:
-            self._changes += 1
-            self.state.containers.pop(runtime_id, None)
-            self.state.sandboxes.pop(runtime_id, None)
-        except runtime.RuntimeCallError as error:
-            log.warning("pod %s: %s", spec.full_name(self.pod), error)
-
-    async def _reobserve(self) -> None:
-        try:
-            while True:
-                changes = self._changes
-                state = await observe(self.context.runtime, self.uid)
-                if changes == self._changes:
-                    break
-        except runtime.RuntimeCallError as error:
-            log.warning("pod %s: %s", spec.full_name(self.pod), error)
-            return
-        self.state = state
-        for sandbox_id in state.sandboxes:
-            self._claim(sandbox_id)
-        for container in state.containers.values():
-            self._record(container)
-        self._wake.set()
-
-    def _record(self, container: runtime.Container) -> None:
-        self._claim(container.id)
-        if container.state == "exited" and container.id not in self._messages:
-            file = starting.termination_file(self.context, self.pod, container.name, container.attempt)
-            self._messages[container.id] = messages.read_termination_message(self.context.host, container, file)
-
-    def _pod_ip(self) -> str:
-        sandbox = self.state.latest_sandbox
-        return sandbox.ips[0] if sandbox is not None and sandbox.ips else self.context.config.host_ip
-
-    def _event(self, kind: str, reason: str, message: str, container: str = "") -> None:
-        found = spec.find_container(self.pod, container) if container else None
-        path = starting.field_path(found[0], container) if found else ""
-        self.context.recorder.event(self.pod, kind, reason, message, field_path=path)
+    def _probed(self) -> None:
+        self._post(self.probes.results())
 
     def _report_probe(self, container: Obj, kind: str, reason: str, message: str) -> None:
-        self._event(kind, reason, message, container["name"])
+        self.teller.tell("Warning", reason, message, container["name"])
+
+    # The status.
+
+    def _held_until(self, now: datetime) -> datetime | None:
+        """While a pod is being started for the first time, and nothing went wrong, there is nothing to tell yet."""
+        record = self.record
+        if self.sender.present.get("startTime") or record.waiting or record.phase != "live":
+            return None
+        if record.state.containers and not record.starting():
+            return None
+        until = self._begun_at + timedelta(seconds=_HOLD_SECONDS)
+        return until if until > now else None
 
     def _publish(self) -> None:
-        probes = self.probes
-        if probes is None or self.gone:
+        record, now = self.record, self.context.clock.now()
+        if not record.viewed or self.gone:
+            self.teller.release()
             return
-        if not self._terminal:
-            probes.sync(self.pod, self.state, self._pod_ip(), frozenset(self._held))
-        facts = status.Facts(
-            now=self.context.clock.now(),
+        if self._held_until(now) is not None:
+            self.teller.hold()
+            return
+        if record.serial != self._rendered:
+            self._rendered = record.serial
+            self.sender.want(status.render_status(self._view(), record.state, self._facts(now)), record.serial)
+        elif self.sender.idle:
+            self.teller.release()
+
+    def _view(self) -> Obj:
+        return {**self.pod, "status": self.sender.present}
+
+    def _facts(self, now: datetime) -> status.Facts:
+        record = self.record
+        return status.Facts(
+            now=now,
             host_ips=self.context.config.addresses,
-            start_time=self._start_time,
-            waiting=self._waiting,
-            ready=frozenset(probes.ready),
-            started=frozenset(probes.started),
-            termination_messages=self._messages,
-            terminal=self._terminal,
-            failure=self._failure,
-            out_of_memory=frozenset(self._out_of_memory),
+            start_time=record.start_time,
+            waiting=record.waiting,
+            ready=record.probes.ready,
+            started=record.probes.started,
+            termination_messages=record.messages,
+            terminal=record.terminal,
+            failure=record.failure,
+            out_of_memory=frozenset(record.out_of_memory),
         )
-        view = {**self.pod, "status": self.sender.present}
-        self.sender.want(status.render_status(view, self.state, facts))
 
-    # Ending.
-
-    async def _end(self) -> None:
-        assert self.probes is not None
-        if self._interrupted:
-            await self._reobserve()
-        self.probes.stop(keep_readiness=True)
-        self._publish()
-        await self._kill_running()
-        self._terminal = True
-        self.probes.stop()
-        for sandbox_id in list(self.state.sandboxes):
-            await self._insist(partial(self.context.runtime.stop_sandbox, sandbox_id))
-            await self._look(sandbox_id)
-        self._publish()
-        await self._insist(lambda: self.context.volumes.unmount_pod(self.uid))
-        await self.context.host.remove_cgroup(self.pod)
-        if not self.gone:
-            await self.sender.idle.wait()
-
-    async def _kill_running(self) -> None:
-        announced = False
-        loop = asyncio.get_running_loop()
-        while self.state.running():
-            grace = spec.termination_grace_seconds(self.pod)
-            deadline = loop.time() + grace
-            assert self._group is not None
-            task = tasks.spawn(self._group, self._kill_once(grace, announced=announced), "kill")
-            announced = True
-            while not task.done():
-                self._wake.clear()
-                waker = tasks.spawn(self._group, self._wake.wait(), "wake")
-                await asyncio.wait({task, waker}, return_when=asyncio.FIRST_COMPLETED)
-                waker.cancel()
-                self._publish()
-                if deadline - loop.time() > spec.termination_grace_seconds(self.pod) + 0.5:
-                    await tasks.cancel_and_wait(task)  # asked to be quicker
-            await self._reobserve()
-
-    async def _kill_once(self, grace: int, *, announced: bool) -> None:
-        try:
-            await termination.kill_all(self.context, self.pod, self.state, grace, announced=announced)
-        except* runtime.RuntimeCallError as group:
-            log.warning("pod %s: %s", spec.full_name(self.pod), group.exceptions[0])
-            await asyncio.sleep(1.0)
-
-    async def _insist(self, step: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Until it works: leaving something behind is worse than waiting."""
-        delay = _SYNC_RETRY_FIRST_SECONDS
-        while True:
-            try:
-                await step()
-                return
-            except (runtime.RuntimeCallError, VolumeError) as error:
-                log.warning("pod %s: %s", spec.full_name(self.pod), error)
-                await asyncio.sleep(delay)
-                delay = min(delay * 2, _SYNC_RETRY_MAX_SECONDS)
-
-    async def _linger(self) -> None:
-        """A pod that has ended stays until it is deleted; a deleted one is removed from the API now."""
-        while not self.gone:
-            if self.pod["metadata"].get("deletionTimestamp"):
-                await self.sender.idle.wait()
-                if await self._delete_object():
-                    return
-                continue
-            self._wake.clear()
-            await self._wake.wait()
-
-    async def _delete_object(self) -> bool:
-        meta = self.pod["metadata"]
-        try:
-            await self.context.client.delete(
-                PODS, meta["name"], meta["namespace"], uid=self.uid, grace_period_seconds=0
-            )
-        except (NotFound, Conflict):
-            self.gone = True
-        except (ApiError, OSError, TimeoutError) as error:
-            log.warning("delete of pod %s: %s", spec.full_name(self.pod), error)
-            await asyncio.sleep(1.0)
-            return False
-        return True
-
-    async def _forget(self) -> None:
-        for sandbox_id in list(self.state.sandboxes):
-            await self._insist(partial(self.context.runtime.remove_sandbox, sandbox_id))
-        meta = self.pod["metadata"]
-        directory = self.context.config.pod_log_dir(meta["namespace"], meta["name"], self.uid)
-        await self.context.host.remove_tree(directory)
-
-    async def _wait_gone(self) -> None:
-        """Finalizers may keep the object: a worker that left earlier would be made again by the next change."""
-        while not self.gone:
-            self._wake.clear()
-            await self._wake.wait()
+    def _status_sent(self, serial: int) -> None:
+        self._post(events.StatusSent(serial))

@@ -1,21 +1,25 @@
 """The repeated probes of one pod: one task a probe, results as sets of container ids.
 
-Owned by the pod worker, which calls ``sync`` after each change and reads the sets; a changed result calls ``changed``.
-Readiness and liveness wait until startup has passed. Periods run on the loop's clock.
+Owned by the pod's worker, which calls ``sync`` after each change and reads the sets; a changed result calls
+``changed``. Readiness and liveness wait until startup has passed. Periods run on the loop's clock.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Container
 from typing import Literal
 
 from sampan.api.types import Obj
 from sampan.client import tasks
 from sampan.node import runtime
 from sampan.node.pods import spec
+from sampan.node.pods.events import Probed
 from sampan.node.pods.state import PodState
-from sampan.node.probes.check import Target, check
+from sampan.node.probes.check import Outcome, Target, check
+
+log = logging.getLogger(__name__)
 
 ProbeKind = Literal["startup", "readiness", "liveness"]
 _FIELDS: dict[ProbeKind, str] = {
@@ -41,18 +45,32 @@ class PodProbes:
         self._report = report
         self._tasks: dict[tuple[str, ProbeKind], asyncio.Task[None]] = {}
         self._passed: set[tuple[str, ProbeKind]] = set()
+        self._quiet: frozenset[str] = frozenset()
         self.started: set[str] = set()
         self.ready: set[str] = set()
         self.failed_liveness: set[str] = set()
         self.failed_startup: set[str] = set()
 
-    def sync(self, pod: Obj, state: PodState, pod_ip: str, held: frozenset[str] = frozenset()) -> None:
-        """Starts and stops probe tasks. ``held``: containers whose postStart hook still runs."""
+    def sync(
+        self,
+        pod: Obj,
+        state: PodState,
+        pod_ip: str,
+        *,
+        held: frozenset[str] = frozenset(),
+        stopping: frozenset[str] = frozenset(),
+        ending: bool = False,
+    ) -> None:
+        """Starts and stops probe tasks. ``held``: containers whose postStart hook still runs. ``stopping``: those on
+        their way to their end. ``ending``: the whole pod is. What is ending is asked for readiness alone, and what it
+        answers is no news."""
         running = {item.id: item for item in state.running() if item.id not in held}
-        for key in [key for key in self._tasks if key[0] not in running]:
+        self._quiet = frozenset(running) if ending else stopping
+        for key in [key for key in self._tasks if not self._is_asked(key, running)]:
             self._tasks.pop(key).cancel()
         for results in (self.started, self.ready, self.failed_liveness, self.failed_startup):
             results.intersection_update(running)
+        self._passed = {key for key in self._passed if key[0] in running}
         for container_id, item in running.items():
             found = spec.find_container(pod, item.name)
             if found is None:
@@ -61,21 +79,31 @@ class PodProbes:
             if not found[1].get("startupProbe"):
                 self.started.add(container_id)
             for kind, field in _FIELDS.items():
-                if found[1].get(field):
+                if found[1].get(field) and self._is_asked((container_id, kind), running):
                     self._ensure(target, kind, found[1][field])
             if container_id in self.started and not found[1].get("readinessProbe"):
                 self.ready.add(container_id)
+
+    def _is_asked(self, key: tuple[str, ProbeKind], running: Container[str]) -> bool:
+        return key[0] in running and (key[1] == "readiness" or key[0] not in self._quiet)
 
     def adopt(self, container_ids: set[str]) -> None:
         """Containers that were ready before this agent started keep being so until a probe says otherwise."""
         self.ready |= container_ids
         self.started |= container_ids
 
-    def stop(self, *, keep_readiness: bool = False) -> None:
-        """At termination liveness and startup no longer matter; readiness goes on until the containers end."""
-        for key in list(self._tasks):
-            if not (keep_readiness and key[1] == "readiness"):
-                self._tasks.pop(key).cancel()
+    def results(self) -> Probed:
+        return Probed(
+            frozenset(self.ready),
+            frozenset(self.started),
+            frozenset(self.failed_liveness),
+            frozenset(self.failed_startup),
+        )
+
+    def stop(self) -> None:
+        for task in self._tasks.values():
+            task.cancel()
+        self._tasks.clear()
 
     def _ensure(self, target: Target, kind: ProbeKind, probe: Obj) -> None:
         key = (target.container_id, kind)
@@ -98,11 +126,11 @@ class PodProbes:
         await asyncio.sleep(float(probe.get("initialDelaySeconds") or 0))
         last, run, quick = "", 0, _FIRST_RETRY_SECONDS
         while True:
-            outcome = await check(probe, target, self._runtime, timeout)
+            outcome = await self._check(probe, target, timeout)
             early = (
                 kind != "liveness" and quick < period and outcome.result != "success" and not self._had(target, kind)
             )
-            if outcome.result != "success" and not early:
+            if outcome.result != "success" and not early and target.container_id not in self._quiet:
                 verb = "failed" if outcome.result == "failure" else "errored and resulted in unknown state"
                 text = f"{kind.capitalize()} probe {verb}: {outcome.output}"
                 self._report(target.container, "Warning", "Unhealthy", text)
@@ -121,6 +149,14 @@ class PodProbes:
                 quick *= 2
             else:
                 await asyncio.sleep(period)
+
+    async def _check(self, probe: Obj, target: Target, timeout: float) -> Outcome:
+        try:
+            return await check(probe, target, self._runtime, timeout)
+        except Exception:
+            # A fault of ours: this probe does not know, and nobody else is held up.
+            log.exception("probe of container %s", target.container["name"])
+            return Outcome("unknown", "internal error")
 
     def _had(self, target: Target, kind: ProbeKind) -> bool:
         return (target.container_id, kind) in self._passed

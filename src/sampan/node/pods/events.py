@@ -1,0 +1,116 @@
+"""What the pod machine is told. Values only; ``machine`` takes them in, one at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from sampan.api.types import Obj
+from sampan.node import runtime
+from sampan.node.pods.operations import Operation
+from sampan.node.pods.state import PodState
+
+
+@dataclass(frozen=True, slots=True)
+class PodChanged:
+    """The API object, newer than before."""
+
+    pod: Obj
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectGone:
+    """The API object was removed; ``pod`` is its last state."""
+
+    pod: Obj
+
+
+@dataclass(frozen=True, slots=True)
+class Evicted:
+    """The node cannot or must not run the pod: refused at admission, or short of something."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeEnded:
+    """The runtime says that a container or sandbox ended, by id."""
+
+    runtime_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class OutOfMemory:
+    """The kernel killed something in a container, by id."""
+
+    container_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ViewDoubted:
+    """Events of the runtime may have been lost: what is known of it may be old."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectsChanged:
+    """A ConfigMap or Secret that the pod uses changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """What the probes say now, by container ids."""
+
+    ready: frozenset[str] = frozenset()
+    started: frozenset[str] = frozenset()
+    failed_liveness: frozenset[str] = frozenset()
+    failed_startup: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class StatusSent:
+    """The API server has the status that was rendered at ``serial``."""
+
+    serial: int
+
+
+@dataclass(frozen=True, slots=True)
+class TimePassed:
+    """A moment the machine waited for has come (or somebody wants it to look again)."""
+
+
+#: What the operations give: see each in ``actions``.
+Result: TypeAlias = PodState | runtime.Sandbox | runtime.Container | bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """An operation succeeded. ``messages``: what containers that ended have left, by id."""
+
+    operation: Operation
+    result: Result = None
+    messages: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """An operation failed. ``reason`` is the container's waiting reason, where it is about a container."""
+
+    operation: Operation
+    reason: str = ""
+    message: str = ""
+    retry_after_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """An operation was cancelled, and has ended."""
+
+    operation: Operation
+
+
+Event: TypeAlias = (
+    PodChanged | ObjectGone | Evicted | RuntimeEnded | OutOfMemory | ViewDoubted | ObjectsChanged | Probed | StatusSent
+    | TimePassed | Done | Failed | Cancelled
+)  # fmt: skip

@@ -1,0 +1,55 @@
+"""The files a pod has on its node besides its volumes: log directories, /etc/hosts, termination messages.
+
+Used by ``actions`` and ``starting``; the host does the writing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sampan.api.types import Obj
+from sampan.node import runtime
+from sampan.node.config import NodeConfig
+from sampan.node.host import Host
+from sampan.node.pods import messages, render, spec
+
+
+class PodFiles:
+    def __init__(self, host: Host, config: NodeConfig, pod: Obj) -> None:
+        meta = pod["metadata"]
+        self._host = host
+        self._config = config
+        self._directory = config.pod_dir(meta["uid"])
+        self._logs = config.pod_log_dir(meta["namespace"], meta["name"], meta["uid"])
+
+    async def make_logs(self, container: str = "") -> None:
+        """The pod's log directory, or the one of a container in it. Raises OSError."""
+        await self._host.make_directory(self._logs / container if container else self._logs)
+
+    async def remove_logs(self) -> None:
+        await self._host.remove_tree(self._logs)
+
+    async def own_mounts(
+        self, pod: Obj, container: Obj, attempt: int, taken: set[str], ips: tuple[str, ...]
+    ) -> list[runtime.Mount]:
+        """/etc/hosts, and the file for the termination message; not where a volume is mounted. Raises OSError."""
+        mounts = []
+        if "/etc/hosts" not in taken:
+            host_file = self._host.hosts_file() if spec.is_host_network(pod) else None
+            hosts = self._directory / "etc-hosts"
+            text = render.render_hosts(pod, ips, self._config, host_file)
+            await self._host.write(hosts, text.encode(), 0o644)
+            mounts.append(runtime.Mount(str(hosts), "/etc/hosts"))
+        path = container.get("terminationMessagePath") or render.DEFAULT_TERMINATION_PATH
+        if path not in taken:
+            message = self._message_file(container["name"], attempt)
+            await self._host.write(message, b"", 0o666)
+            mounts.append(runtime.Mount(str(message), path))
+        return mounts
+
+    def termination_message(self, container: runtime.Container) -> str:
+        file = self._message_file(container.name, container.attempt)
+        return messages.read_termination_message(self._host, container, file)
+
+    def _message_file(self, name: str, attempt: int) -> Path:
+        return self._directory / "containers" / name / f"{attempt}.message"
