@@ -44,6 +44,12 @@ def up(
         str | None, typer.Option(help="Address of this node; auto: of the default route. [auto]")
     ] = None,
     runtime: Annotated[str | None, typer.Option(help="OCI runtime below containerd: runc or crun. [runc]")] = None,
+    boot: Annotated[
+        bool | None,
+        typer.Option(
+            "--boot/--no-boot", help="Start it with the machine from now on, or no longer.", show_default=False
+        ),
+    ] = None,
     kubeconfig_file: KubeconfigFile = None,
     timeout: Annotated[
         float, typer.Option(min=1, help="Seconds until it is given up. [60]", show_default=False)
@@ -86,6 +92,8 @@ def up(
         print(f"Cluster {name!r} is already running.")
     if name != DEFAULT_NAME:
         print(_ports_and_ranges(instance))
+    if boot is not None:
+        print(_boot(instance, wanted=boot))
     target = kubeconfigs.merge(instance, kubeconfig_file)
     print(f"kubectl is set to context {instance.context!r} in {target}. Try: kubectl get nodes")
 
@@ -187,6 +195,17 @@ def _describe(instance: Instance, seen: Seen) -> dict[str, Any]:
         "node": {"name": instance.node.name, "ready": seen.node_ready, "message": seen.node_message},
         "pods": {"total": seen.pods, "running": seen.pods_running},
     }
+
+
+def _boot(instance: Instance, *, wanted: bool) -> str:
+    from sampan.cluster import boot
+
+    if not wanted:
+        boot.remove(instance)
+        return "It does not start with this machine."
+    if boot.install(instance):
+        return f"It starts with this machine ({boot.unit_name(instance)})."
+    return boot.advice(instance)
 
 
 def _ports_and_ranges(instance: Instance) -> str:

@@ -12,7 +12,7 @@ import shutil
 import signal
 from pathlib import Path
 
-from sampan.cluster import kubeconfigs, leftovers, locks, machine, podnetwork, supervisor
+from sampan.cluster import boot, kubeconfigs, leftovers, locks, machine, podnetwork, supervisor
 from sampan.cluster.instance import Instance
 from sampan.cluster.leftovers import LOOK_SECONDS
 from sampan.cluster.mounts import unmount_below
@@ -44,6 +44,7 @@ async def purge(instance: Instance, progress: Progress) -> None:
     async with locks.changing(instance, progress):
         await _down(instance, progress)
         progress.step("Removing everything of this cluster")
+        boot.remove(instance)
         await leftovers.end_shims(instance)
         await podnetwork.teardown(instance)
         # Before the state goes: it says which files have the context.

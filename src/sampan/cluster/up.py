@@ -30,6 +30,7 @@ from sampan.cluster import (
     pki,
     preflight,
     probe,
+    processes,
     supervisor,
 )
 from sampan.cluster import instance as instances
@@ -81,7 +82,9 @@ def settle(instance: Instance, given: Given, *, running: bool = False) -> Instan
 def check_machine(instance: Instance, progress: Progress) -> None:
     """Raises ClusterError with all problems at once; warns of those that the cluster can live with."""
     progress.step("Checking this machine")
-    problems = preflight.check(instance)
+    # Programs that a killed supervisor left hold their ports by right.
+    left = any(processes.is_program(process, instance) for process in processes.running())
+    problems = preflight.check(instance, running=left)
     fatal = [problem for problem in problems if problem.fatal]
     if fatal:
         raise ClusterError(
@@ -96,6 +99,7 @@ def prepare(instance: Instance, clock: Clock, progress: Progress) -> None:
     """Writes everything the processes read. Raises ClusterError."""
     progress.step("Certificates and settings")
     with _writing(instance):
+        instance.save()
         instance.run.mkdir(parents=True, exist_ok=True, mode=0o700)
         instance.logs.mkdir(parents=True, exist_ok=True, mode=0o750)
         pki.ensure(instance, clock)
@@ -131,12 +135,15 @@ async def up(
         # Two new clusters at once must not choose the same.
         async with locks.choosing(instance, progress):
             instance = settle(instance, given)
-            check_machine(instance, progress)
-            with _writing(instance):
-                instance.save()
-        prepare(instance, clock, progress)
+            make_ready(instance, clock, progress)
         await _start(instance, progress, timeout_seconds)
     return instance, True
+
+
+def make_ready(instance: Instance, clock: Clock, progress: Progress) -> None:
+    """Everything but the start: the machine is checked, settings, certificates and configurations are on disk."""
+    check_machine(instance, progress)
+    prepare(instance, clock, progress)
 
 
 async def _start(instance: Instance, progress: Progress, timeout_seconds: float) -> None:
@@ -168,19 +175,16 @@ async def _start(instance: Instance, progress: Progress, timeout_seconds: float)
         raise
 
 
+def supervisor_arguments(instance: Instance) -> list[str]:
+    return ["-m", "sampan.cluster.supervisor", instance.name, str(instance.state_root), str(instance.run_root)]
+
+
 def start_supervisor(instance: Instance) -> subprocess.Popen[bytes]:
     """Starts the supervisor in a session of its own, so that it outlives this program and its terminal."""
     log = supervisor.open_log(instance.logs / "supervisor.log")
     try:
         return subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "sampan.cluster.supervisor",
-                instance.name,
-                str(instance.state_root),
-                str(instance.run_root),
-            ],
+            [sys.executable, *supervisor_arguments(instance)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
