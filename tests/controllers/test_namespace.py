@@ -4,7 +4,8 @@ import pytest
 
 from sampan.api.resources import CONFIG_MAPS, NAMESPACES, PODS, SERVICE_ACCOUNTS
 from sampan.controllers.context import ControllersConfig
-from sampan.controllers.namespace.deletion import NamespaceDeletionController, Remaining, plan_conditions
+from sampan.controllers.namespace.contents import Remaining
+from sampan.controllers.namespace.deletion import NamespaceDeletionController, plan_conditions
 from sampan.controllers.namespace.rootca import RootCaPublisher
 from sampan.controllers.namespace.serviceaccounts import ServiceAccountController
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Literal
 
 from sampan.api.clock import Random, SystemRandom
@@ -65,7 +65,7 @@ class _Index:
                 if not bucket:
                     del self._buckets[value]
 
-    def keys(self, value: str) -> Iterable[ObjectKey]:
+    def keys(self, value: str) -> Collection[ObjectKey]:
         return self._buckets.get(value, ())
 
 
@@ -127,6 +127,10 @@ class Informer:
     def by_index(self, index: str, value: str) -> Sequence[Obj]:
         found = (self.get(*key) for key in self._indexes[index].keys(value))
         return [obj for obj in found if obj is not None]
+
+    def count(self, index: str, value: str) -> int:
+        """How many ``by_index`` gives, without looking at them."""
+        return len(self._indexes[index].keys(value))
 
     @property
     def revision(self) -> int:

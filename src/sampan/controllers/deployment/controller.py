@@ -27,6 +27,7 @@ from sampan.controllers.deployment.plan import (
 from sampan.controllers.deployment.status import create_failed_condition, created_condition, plan_status, with_collision
 from sampan.controllers.workload import claims
 from sampan.controllers.workload.pods import is_terminating_namespace
+from sampan.controllers.workload.selecting import Selectors
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +47,9 @@ class DeploymentController:
         claims.add_claim_indexes(self._sets)
         claims.add_claim_indexes(self._pods)
         self._controller: Controller[ObjectKey] = Controller(NAME, self.sync)
+        self._selecting = Selectors(
+            self._deployments, lambda deployment: labels.from_label_selector(deployment["spec"].get("selector"))
+        )
         self._controller.watch(self._deployments, own_key)
         self._controller.watch(self._sets, self._keys_of_set)
         self._controller.watch(self._pods, self._keys_of_pod)
@@ -193,14 +197,7 @@ class DeploymentController:
         namespace = rs["metadata"]["namespace"]
         if controller is not None:
             return (ObjectKey(namespace, controller["name"]),) if controller.get("kind") == "Deployment" else ()
-        if not self._deployments.has_synced:
-            return ()
-        found = rs["metadata"].get("labels") or {}
-        return [
-            key_of(deployment)
-            for deployment in self._deployments.list(namespace)
-            if labels.from_label_selector(deployment["spec"].get("selector")).matches(found)
-        ]
+        return self._selecting.matching(rs)
 
     def _keys_of_pod(self, pod: Obj) -> Iterable[ObjectKey]:
         """Only Recreate waits for pods themselves; all else comes by the status of the sets."""

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from sampan.api import labels, objects
 from sampan.api.errors import NotFound
@@ -20,9 +20,10 @@ from sampan.api.resources import (
 from sampan.api.types import Obj, OwnerReference
 from sampan.client import tasks
 from sampan.client.controller import DONE, Controller, Result, observe
-from sampan.client.keys import ObjectKey, key_of, own_key
+from sampan.client.keys import ObjectKey, own_key
 from sampan.controllers.context import Context
 from sampan.controllers.disruption.plan import needs_scale, plan_disrupted, plan_expected, plan_failure, plan_status
+from sampan.controllers.workload.selecting import Selectors, index_by_label, selected
 
 NAME = "disruption-controller"
 #: Besides ReplicaSets, whose sizes come from the informers.
@@ -44,7 +45,9 @@ class DisruptionController:
         self._deployments = context.informers.informer(DEPLOYMENTS)
         self._controller: Controller[ObjectKey] = Controller(NAME, self.sync, informers=[self._sets, self._deployments])
         self._controller.watch(self._budgets, own_key)
-        self._controller.watch(self._pods, self._keys_of_pod)
+        # A budget is synced when it is seen: pods that come before it need nobody.
+        self._controller.watch(self._pods, Selectors(self._budgets, _selector_of).matching)
+        index_by_label(self._pods)
 
     async def run(self) -> None:
         await tasks.run_all(controller=self._controller.run(), events=self._recorder.run())
@@ -54,9 +57,7 @@ class DisruptionController:
         if budget is None:
             return DONE
         now = self._clock.now()
-        selector = labels.from_label_selector(budget["spec"].get("selector"))
-        namespaced = self._pods.list(key.namespace)
-        pods = [pod for pod in namespaced if selector.matches(pod["metadata"].get("labels") or {})]
+        pods = selected(self._pods, key.namespace, _selector_of(budget))
         if not pods:
             self._recorder.event(budget, "Normal", "NoPods", "No matching pods found")
         try:
@@ -87,7 +88,7 @@ class DisruptionController:
             return
         await observe(self._budgets, written)
 
-    async def _scale(self, pods: list[Obj]) -> int:
+    async def _scale(self, pods: Sequence[Obj]) -> int:
         """The sum of the wanted replicas of the controllers of these pods. Raises NoScale."""
         sizes: dict[str, int] = {}
         seen: set[str] = set()
@@ -124,12 +125,6 @@ class DisruptionController:
         except NotFound:
             return None
 
-    def _keys_of_pod(self, pod: Obj) -> Iterable[ObjectKey]:
-        if not self._budgets.has_synced:
-            return ()  # each budget is synced when it is seen
-        listed = pod["metadata"].get("labels") or {}
-        return [
-            key_of(budget)
-            for budget in self._budgets.list(pod["metadata"]["namespace"])
-            if labels.from_label_selector(budget["spec"].get("selector")).matches(listed)
-        ]
+
+def _selector_of(budget: Obj) -> labels.Selector:
+    return labels.from_label_selector(budget["spec"].get("selector"))

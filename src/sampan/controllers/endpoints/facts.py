@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 
 from sampan.api.labels import Selector, from_map
 from sampan.api.pods import containers
 from sampan.api.pods import status as podstatus
 from sampan.api.types import Obj
 from sampan.client.informer import ChangeType, Informer
-from sampan.client.keys import ObjectKey, key_of
+from sampan.client.keys import ObjectKey
+from sampan.controllers.workload.selecting import Selectors, index_by_label, selected
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 HEADLESS_LABEL = "service.kubernetes.io/headless"
@@ -78,26 +79,25 @@ def signature(pod: Obj) -> tuple[object, ...]:
     )
 
 
-def watch_pods(pods: Informer, services: Informer, enqueue: Callable[[ObjectKey], None]) -> None:
-    """Enqueues the Services whose endpoints a pod's change touches."""
+def services(informer: Informer) -> Selectors:
+    """The Services with a selector that these controllers look after, by what they select."""
+    return Selectors(informer, lambda service: selector_of(service) if has_selector(service) else None)
+
+
+def watch_pods(pods: Informer, selecting: Selectors, enqueue: Callable[[ObjectKey], None]) -> None:
+    """Enqueues the Services whose endpoints a pod's change touches. Each Service is synced when it is seen first."""
+    index_by_label(pods)
 
     def changed(kind: ChangeType, pod: Obj, previous: Obj | None) -> None:
         if kind == "MODIFIED" and previous is not None and signature(pod) == signature(previous):
             return
-        if services.has_synced:
-            for key in services_of(services, [pod] if previous is None else [pod, previous]):
+        for version in (pod,) if previous is None else (pod, previous):
+            for key in selecting.matching(version):
                 enqueue(key)
 
     pods.add_handler(changed)
 
 
-def services_of(services: Informer, pods: Iterable[Obj]) -> list[ObjectKey]:
-    found: dict[ObjectKey, None] = {}
-    for pod in pods:
-        labels = pod["metadata"].get("labels") or {}
-        if not labels:
-            continue
-        for service in services.list(pod["metadata"]["namespace"]):
-            if has_selector(service) and selector_of(service).matches(labels):
-                found[key_of(service)] = None
-    return list(found)
+def pods_of(pods: Informer, service: Obj) -> Sequence[Obj]:
+    """The pods that the Service selects."""
+    return selected(pods, service["metadata"]["namespace"], selector_of(service))

@@ -109,7 +109,7 @@ class EndpointsController:
         self._endpoints = context.informers.informer(ENDPOINTS)
         self._controller: Controller[ObjectKey] = Controller(NAME, self.sync, informers=[self._pods, self._endpoints])
         self._controller.watch(self._services, own_key)
-        facts.watch_pods(self._pods, self._services, self._controller.enqueue)
+        facts.watch_pods(self._pods, facts.services(self._services), self._controller.enqueue)
         self._endpoints.add_handler(self._endpoints_changed)
 
     async def run(self) -> None:
@@ -124,8 +124,7 @@ class EndpointsController:
             return DONE
         if objects.is_deleting(service) or not facts.has_selector(service):
             return DONE
-        selector = facts.selector_of(service)
-        pods = [pod for pod in self._pods.list(key.namespace) if selector.matches(pod["metadata"].get("labels") or {})]
+        pods = facts.pods_of(self._pods, service)
         new = plan_endpoints(service, pods, present)
         if new is None:
             return DONE

@@ -8,6 +8,7 @@ from sampan.api import objects
 from sampan.api.errors import NotFound
 from sampan.api.nodes.status import ZONE
 from sampan.api.pods import status as podstatus
+from sampan.api.reading import text_map
 from sampan.api.resources import ENDPOINT_SLICES, NODES, PODS, SERVICES
 from sampan.api.types import Obj
 from sampan.client import tasks
@@ -19,6 +20,7 @@ from sampan.controllers.context import Context
 from sampan.controllers.endpoints import facts
 from sampan.controllers.endpoints.slices import MANAGED_BY, SERVICE_NAME, Group, SliceMeta, SlicePlan, plan_slices
 from sampan.controllers.workload.claims import controller_reference
+from sampan.controllers.workload.selecting import index_by_node, pods_of_node
 
 NAME = "endpointslice-controller"
 MANAGER = "endpointslice-controller.k8s.io"
@@ -145,11 +147,15 @@ class EndpointSliceController:
         self._nodes = context.informers.informer(NODES)
         self._slices = context.informers.informer(ENDPOINT_SLICES)
         index_slices(self._slices)
+        index_by_node(self._pods)
+        #: by the name of the node, of those that have one
+        self._zones: dict[str, str] = {}
         self._controller: Controller[ObjectKey] = Controller(
             NAME, self.sync, informers=[self._pods, self._nodes, self._slices]
         )
         self._controller.watch(self._services, own_key)
-        facts.watch_pods(self._pods, self._services, self._controller.enqueue)
+        self._selecting = facts.services(self._services)
+        facts.watch_pods(self._pods, self._selecting, self._controller.enqueue)
         self._slices.add_handler(self._slice_changed)
         self._nodes.add_handler(self._node_changed)
 
@@ -161,20 +167,12 @@ class EndpointSliceController:
         # Slices of a deleted Service go by their owner reference.
         if service is None or objects.is_deleting(service) or not facts.has_selector(service):
             return DONE
-        selector = facts.selector_of(service)
-        pods = [pod for pod in self._pods.list(key.namespace) if selector.matches(pod["metadata"].get("labels") or {})]
-        groups = plan_groups(service, pods, self._zones())
+        pods = facts.pods_of(self._pods, service)
+        groups = plan_groups(service, pods, self._zones)
         existing = slices_of(self._slices, key, MANAGER)
         plan = plan_slices(slice_meta(service, MANAGER), groups, existing, self._limit)
         await apply_slices(self._client, self._slices, plan)
         return DONE
-
-    def _zones(self) -> dict[str, str]:
-        return {
-            node["metadata"]["name"]: labels[ZONE]
-            for node in self._nodes.list()
-            if ZONE in (labels := node["metadata"].get("labels") or {})
-        }
 
     def _slice_changed(self, kind: str, obj: Obj, previous: Obj | None) -> None:
         """Slices of ours that somebody else changed or deleted are put right."""
@@ -183,11 +181,14 @@ class EndpointSliceController:
             self._controller.enqueue(ObjectKey(obj["metadata"]["namespace"], labels[SERVICE_NAME]))
 
     def _node_changed(self, kind: str, node: Obj, previous: Obj | None) -> None:
-        zone = (node["metadata"].get("labels") or {}).get(ZONE)
-        before = (previous["metadata"].get("labels") or {}).get(ZONE) if previous else None
-        if zone != before and self._pods.has_synced and self._services.has_synced:
-            name = node["metadata"]["name"]
-            for key in facts.services_of(
-                self._services, (p for p in self._pods.list() if podstatus.node_name(p) == name)
-            ):
+        name = node["metadata"]["name"]
+        zone = text_map(node["metadata"], "labels").get(ZONE, "") if kind != "DELETED" else ""
+        if zone == self._zones.get(name, ""):
+            return
+        if zone:
+            self._zones[name] = zone
+        else:
+            del self._zones[name]
+        for pod in pods_of_node(self._pods, name):
+            for key in self._selecting.matching(pod):
                 self._controller.enqueue(key)

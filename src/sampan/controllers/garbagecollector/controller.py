@@ -35,6 +35,7 @@ from sampan.controllers.garbagecollector.plan import (
 NAME = "generic-garbage-collector"
 WORKERS = 10
 ABSENT_CACHE_SIZE = 500
+_UID_INDEX = "uid"
 
 
 class GarbageCollector:
@@ -128,7 +129,11 @@ class GarbageCollector:
 
     def _lives_elsewhere(self, kind: Kind, reference: OwnerReference) -> bool:
         informer = self._informers.get(kind.resource)
-        return informer is not None and any(o["metadata"]["uid"] == reference["uid"] for o in informer.list())
+        if informer is None:
+            return False
+        # Made when it is asked for first, and kept up to date from then on: absent owners come in crowds.
+        informer.add_index(_UID_INDEX, lambda obj: (obj["metadata"]["uid"],))
+        return informer.count(_UID_INDEX, reference["uid"]) > 0
 
     def _report_namespace(self, reference: OwnerReference, obj: Obj) -> None:
         api_version, kind, name, uid = (reference[key] for key in ("apiVersion", "kind", "name", "uid"))

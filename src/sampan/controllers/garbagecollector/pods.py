@@ -116,11 +116,16 @@ class PodGarbageCollector:
         if podstatus.is_terminal(pod) and self._over_threshold():
             self._controller.enqueue(_FINISHED)
         node = podstatus.node_name(pod)
-        if node and self._nodes.has_synced and self._nodes.get("", node) is None:
+        if node and self._nodes.has_synced and self._nodes.get("", node) is None and not self._is_waiting_for(node):
             self._controller.enqueue(_ORPHANS)
 
+    def _is_waiting_for(self, node: str) -> bool:
+        """A sync will come by itself when the node has been missing for long enough."""
+        missed = self._missing.get(node)
+        return missed is not None and self._clock.monotonic() < missed + self._quarantine_seconds
+
     def _over_threshold(self) -> bool:
-        return 0 < self._threshold < len(self._pods.by_index(_PHASE_INDEX, _FINISHED))
+        return 0 < self._threshold < self._pods.count(_PHASE_INDEX, _FINISHED)
 
     def _node_changed(self, kind: ChangeType, node: Obj, previous: Obj | None) -> None:
         # At the start, ADDED too: pods of nodes that went while nobody looked.

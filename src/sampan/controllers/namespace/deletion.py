@@ -1,14 +1,14 @@
 """Empties terminating namespaces and finalizes them (upstream ``pkg/controller/namespace``).
 
 Pods go before everything else (KEP-5080), so that nothing they rely on, such as NetworkPolicies, vanishes under them.
-What is left is counted by informers, shared with the garbage collector; their deletions bring the namespace back to
-the queue, nothing is polled. Before the finalizer goes, the server is asked once more: an informer may be behind.
+What is left is counted from the events of informers, shared with the garbage collector; the last deletion of a
+resource brings the namespace back to the queue. Before the finalizer goes, the server is asked once more: an informer
+may be behind.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from datetime import datetime
 
 from sampan.api import objects, registry
@@ -17,26 +17,16 @@ from sampan.api.kind import Kind
 from sampan.api.resources import NAMESPACES, Resource
 from sampan.api.types import Condition, Obj
 from sampan.client.controller import DONE, Controller, Result, observe
-from sampan.client.informer import Informer
+from sampan.client.informer import ChangeType, Handler, Informer
 from sampan.client.keys import ObjectKey, own_key
 from sampan.controllers.context import Context
+from sampan.controllers.namespace.contents import Contents, Remaining
 from sampan.controllers.workload import conditions
 
 NAME = "namespace-controller"
 FINALIZER = "kubernetes"
-
-
-@dataclass(frozen=True, slots=True)
-class Remaining:
-    """What a pass over a namespace found: counts by ``resource.group`` and by finalizer, and errors."""
-
-    resources: Mapping[str, int] = field(default_factory=dict)
-    finalizers: Mapping[str, int] = field(default_factory=dict)
-    errors: tuple[str, ...] = ()
-
-    @property
-    def empty(self) -> bool:
-        return not self.resources and not self.errors
+#: How often the conditions say how much is left.
+REPORT_SECONDS = 1.0
 
 
 def plan_conditions(present: Iterable[Condition] | None, found: Remaining, now: datetime) -> list[Condition]:
@@ -83,19 +73,6 @@ def plan_conditions(present: Iterable[Condition] | None, found: Remaining, now: 
     return result
 
 
-def count_remaining(contents: Mapping[Resource, Iterable[Obj]], errors: Iterable[str] = ()) -> Remaining:
-    """Pure."""
-    resources: dict[str, int] = {}
-    finalizers: dict[str, int] = {}
-    for resource, found in contents.items():
-        for obj in found:
-            name = f"{resource.plural}.{resource.group}"
-            resources[name] = resources.get(name, 0) + 1
-            for finalizer in objects.finalizers(obj):
-                finalizers[finalizer] = finalizers.get(finalizer, 0) + 1
-    return Remaining(resources, finalizers, tuple(errors))
-
-
 class NamespaceDeletionController:
     def __init__(self, context: Context) -> None:
         self._clock = context.clock
@@ -106,8 +83,11 @@ class NamespaceDeletionController:
         }
         self._controller: Controller[ObjectKey] = Controller(NAME, self.sync, informers=list(self._contents.values()))
         self._controller.watch(self._namespaces, own_key)
-        for informer in self._contents.values():
-            informer.add_handler(self._content_changed)
+        #: Namespaces that are being emptied.
+        self._ending: dict[str, Contents] = {}
+        self._namespaces.add_handler(self._namespace_changed)
+        for resource, informer in self._contents.items():
+            informer.add_handler(self._follower(resource))
 
     async def run(self) -> None:
         await self._controller.run()
@@ -119,8 +99,11 @@ class NamespaceDeletionController:
         if FINALIZER not in (namespace["spec"].get("finalizers") or ()):
             return DONE
         name = namespace["metadata"]["name"]
-        errors = await self._empty(name)
-        found = count_remaining(self._present(name), errors)
+        contents = self._ending.get(name)
+        if contents is None:
+            contents = self._ending[name] = self._look(name)
+        errors = await self._empty(name, contents)
+        found = contents.remaining(errors)
         if found.empty:
             # Informers may be behind what was created just before the namespace began to end.
             found = await self._ask(name)
@@ -132,19 +115,24 @@ class NamespaceDeletionController:
         await self._finalize(namespace)
         return DONE
 
-    def _present(self, namespace: str) -> dict[Resource, Iterable[Obj]]:
-        return {resource: found for resource, informer in self._contents.items() if (found := informer.list(namespace))}
+    def _look(self, namespace: str) -> Contents:
+        """Once a namespace: from here on events tell what changes."""
+        contents = Contents()
+        for resource, informer in self._contents.items():
+            for obj in informer.list(namespace):
+                contents.put(resource, obj)
+        return contents
 
-    async def _empty(self, namespace: str) -> list[str]:
+    async def _empty(self, namespace: str, contents: Contents) -> list[str]:
         """Asks for the deletion of everything that may go now; returns errors."""
-        present = self._present(namespace)
+        present = contents.resources()
         pods = [resource for resource in present if resource.plural == "pods" and not resource.group]
         errors: list[str] = []
         for resource in pods or present:
-            if all(objects.is_deleting(obj) for obj in present[resource]):
+            if contents.is_going(resource):
                 continue
             try:
-                await self._delete_all(resource, namespace, present[resource])
+                await self._delete_all(resource, namespace)
             except NotFound:
                 continue
             except ApiError as error:
@@ -157,25 +145,25 @@ class NamespaceDeletionController:
                 await informer.wait_for(view.revision())
         return errors
 
-    async def _delete_all(self, resource: Resource, namespace: str, found: Iterable[Obj]) -> None:
+    async def _delete_all(self, resource: Resource, namespace: str) -> None:
         try:
             await self._client.raw("DELETE", resource.path(namespace), body=_BACKGROUND)
         except MethodNotAllowed:
-            for obj in found:
+            for obj in self._contents[resource].list(namespace):
                 meta = obj["metadata"]
                 await self._client.delete(resource, meta["name"], namespace, uid=meta["uid"], propagation="Background")
 
     async def _ask(self, namespace: str) -> Remaining:
-        contents: dict[Resource, Iterable[Obj]] = {}
+        contents = Contents()
         for resource in self._contents:
             try:
                 page = await self._client.list(resource, namespace, limit=1)
             except (NotFound, MethodNotAllowed):
                 continue
             if page.get("items"):
-                contents[resource] = page["items"]
+                contents.put(resource, page["items"][0])
                 await self._contents[resource].wait_for(int(page["metadata"].get("resourceVersion") or 0))
-        return count_remaining(contents)
+        return contents.remaining()
 
     async def _report(self, namespace: Obj, found: Remaining) -> None:
         status = objects.deep_copy(namespace.get("status") or {})
@@ -195,12 +183,28 @@ class NamespaceDeletionController:
         except NotFound:
             return
 
-    def _content_changed(self, kind: str, obj: Obj, previous: Obj | None) -> None:
-        """Only a deletion, or something new in a namespace that is ending, matters."""
-        name = obj["metadata"].get("namespace", "")
-        namespace = self._namespaces.get("", name) if self._namespaces.has_synced else None
-        if namespace is not None and objects.is_deleting(namespace):
-            self._controller.enqueue(ObjectKey("", name))
+    def _namespace_changed(self, kind: ChangeType, namespace: Obj, previous: Obj | None) -> None:
+        if kind == "DELETED":
+            self._ending.pop(namespace["metadata"]["name"], None)
+
+    def _follower(self, resource: Resource) -> Handler:
+        """Counts what goes. The last one of a resource brings the next step; until then a report a second will do."""
+
+        def changed(kind: ChangeType, obj: Obj, previous: Obj | None) -> None:
+            name = obj["metadata"].get("namespace", "")
+            contents = self._ending.get(name)
+            if contents is None:
+                return
+            if kind == "DELETED":
+                contents.drop(resource, obj)
+            else:
+                contents.put(resource, obj)
+            if not contents.has(resource) or (kind == "ADDED" and not objects.is_deleting(obj)):
+                self._controller.enqueue(ObjectKey("", name))
+            else:
+                self._controller.queue.add_after(ObjectKey("", name), REPORT_SECONDS)
+
+        return changed
 
 
 _BACKGROUND = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"}

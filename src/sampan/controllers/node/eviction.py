@@ -18,8 +18,8 @@ from sampan.client.controller import DONE, Controller, Result, observe
 from sampan.client.informer import ChangeType
 from sampan.client.keys import ObjectKey, key_of
 from sampan.controllers.context import Context
-from sampan.controllers.node.lifecycle import POD_NODE_INDEX, pods_of_node
 from sampan.controllers.workload import conditions
+from sampan.controllers.workload.selecting import index_by_node, pods_of_node
 
 NAME = "taint-eviction-controller"
 NO_EXECUTE = "NoExecute"
@@ -56,7 +56,7 @@ class TaintEvictionController:
         self._recorder = context.recorder(self._client, "taint-eviction-controller")
         self._nodes = context.informers.informer(NODES)
         self._pods = context.informers.informer(PODS)
-        self._pods.add_index(POD_NODE_INDEX, pods_of_node)
+        index_by_node(self._pods)
         #: Pods that will be deleted later, and since when that is known.
         self._marked: dict[ObjectKey, datetime] = {}
         self._controller: Controller[ObjectKey] = Controller(NAME, self.sync, informers=[self._nodes, self._pods])
@@ -118,5 +118,5 @@ class TaintEvictionController:
     def _node_changed(self, kind: ChangeType, node: Obj, previous: Obj | None) -> None:
         before = taints.with_effect(previous, NO_EXECUTE) if previous is not None else []
         if kind != "DELETED" and taints.with_effect(node, NO_EXECUTE) != before:
-            for pod in self._pods.by_index(POD_NODE_INDEX, node["metadata"]["name"]):
+            for pod in pods_of_node(self._pods, node["metadata"]["name"]):
                 self._controller.enqueue(key_of(pod))

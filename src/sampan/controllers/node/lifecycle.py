@@ -6,8 +6,6 @@ not matter. Heartbeats only note the time; one timer a node looks whether the gr
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from sampan.api import objects
 from sampan.api.errors import NotFound
 from sampan.api.pods import status as podstatus
@@ -21,16 +19,10 @@ from sampan.client.timeline import Timeline
 from sampan.controllers.context import Context
 from sampan.controllers.node.lifecycle_plan import plan_silent, plan_taints, ready_status
 from sampan.controllers.workload import conditions
+from sampan.controllers.workload.selecting import index_by_node, pods_of_node
 
 NAME = "node-controller"
 LEASE_NAMESPACE = "kube-node-lease"
-POD_NODE_INDEX = "node-of-pod"
-
-
-def pods_of_node(pod: Obj) -> Iterable[str]:
-    """The index function for ``POD_NODE_INDEX``."""
-    node = podstatus.node_name(pod)
-    return (node,) if node else ()
 
 
 class NodeLifecycleController:
@@ -43,7 +35,8 @@ class NodeLifecycleController:
         self._nodes = context.informers.informer(NODES)
         self._leases = context.informers.informer(LEASES)
         self._pods = context.informers.informer(PODS)
-        self._pods.add_index(POD_NODE_INDEX, pods_of_node)
+        index_by_node(self._pods)
+        self._ready: set[str] = set()
         #: When each node was last heard, on the timeline.
         self._heard: dict[str, float] = {}
         self._controller: Controller[ObjectKey] = Controller(
@@ -65,6 +58,7 @@ class NodeLifecycleController:
 
     def _node_changed(self, kind: ChangeType, node: Obj, previous: Obj | None) -> None:
         key = key_of(node)
+        self._note_ready(key.name, kind != "DELETED" and ready_status(node) == "True")
         if kind == "DELETED":
             self._heard.pop(key.name, None)
             return
@@ -75,8 +69,15 @@ class NodeLifecycleController:
             self._heard[key.name] = now
         if previous is None or _matters(node) != _matters(previous):
             self._controller.enqueue(key)
-        if previous is not None and ready_status(node) != ready_status(previous):
-            # Whether anybody at all is evicted depends on the state of all nodes.
+
+    def _note_ready(self, name: str, ready: bool) -> None:
+        before = bool(self._ready)
+        if ready:
+            self._ready.add(name)
+        else:
+            self._ready.discard(name)
+        if bool(self._ready) != before:
+            # Whether anybody is evicted at all depends on whether any node is heard.
             for other in self._nodes.list():
                 self._controller.enqueue(key_of(other))
 
@@ -117,7 +118,7 @@ class NodeLifecycleController:
     async def _mark_pods(self, node: Obj) -> None:
         """Pods of a node that is not ready are not ready: Services stop sending them traffic."""
         name = node["metadata"]["name"]
-        for pod in self._pods.by_index(POD_NODE_INDEX, name):
+        for pod in pods_of_node(self._pods, name):
             if not podstatus.is_ready(pod):
                 continue
             meta = pod["metadata"]
@@ -140,8 +141,7 @@ class NodeLifecycleController:
         if current is None:
             return
         # When no node at all is heard, the network of this process is at fault: nobody is evicted.
-        evict = any(ready_status(other) == "True" for other in self._nodes.list())
-        taints = plan_taints(current, self._clock.now(), evict=evict)
+        taints = plan_taints(current, self._clock.now(), evict=bool(self._ready))
         if not taints.changed:
             return
         meta = current["metadata"]

@@ -11,12 +11,13 @@ from sampan.api.resources import PODS
 from sampan.api.types import Obj
 from sampan.client import tasks
 from sampan.client.controller import DONE, Controller, Result, observe
-from sampan.client.keys import ObjectKey, key_of, own_key
+from sampan.client.keys import ObjectKey, own_key
 from sampan.controllers.context import Context
 from sampan.controllers.replicaset.adapters import Adapter
 from sampan.controllers.replicaset.plan import Failure, Observed, plan, plan_status
 from sampan.controllers.workload import claims
 from sampan.controllers.workload.pods import Outcome, PodControl, is_terminating_namespace
+from sampan.controllers.workload.selecting import Selectors
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +34,7 @@ class ReplicaSetController:
         claims.add_claim_indexes(self._pods)
         self._control = PodControl(self._client, self._pods, adapter.resource, self._recorder)
         self._controller: Controller[ObjectKey] = Controller(adapter.controller_name, self.sync)
+        self._selecting = Selectors(self._sets, adapter.selector)
         self._controller.watch(self._sets, own_key)
         self._controller.watch(self._pods, self._keys_of_pod)
 
@@ -101,8 +103,5 @@ class ReplicaSetController:
             if controller.get("kind") == resource.kind and controller.get("apiVersion") == resource.api_version:
                 return (ObjectKey(namespace, controller["name"]),)
             return ()
-        if not self._sets.has_synced:
-            # Each set is synced when it is seen, and looks for orphans itself.
-            return ()
-        labels = pod["metadata"].get("labels") or {}
-        return [key_of(owner) for owner in self._sets.list(namespace) if self._adapter.selector(owner).matches(labels)]
+        # An orphan. A set that is seen later looks for orphans itself.
+        return self._selecting.matching(pod)
