@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from sampan.api.errors import ApiError
 from sampan.keeping import fault_words
@@ -22,6 +23,7 @@ from sampan.scheduler.framework import (
     PreBindPlugin,
     ReservePlugin,
     Status,
+    has_point,
 )
 from sampan.scheduler.podinfo import PodInfo
 from sampan.scheduler.profile import Profile
@@ -97,7 +99,7 @@ class Bindings:
         """One binding cycle, in a place that was taken before. Raises nothing but cancellation."""
         place = _Place(self._places)
         try:
-            permits = [plugin for plugin in profile.plugins if isinstance(plugin, PermitPlugin)]
+            permits = [plugin for plugin in profile.plugins if has_point(plugin, PermitPlugin)]
             if permits:
                 place.leave()
                 await self._permit(permits, pod, node)
@@ -134,10 +136,10 @@ class Bindings:
 async def _bind(profile: Profile, pod: PodInfo, node: str) -> None:
     """PreBind, Bind. Raises ApiError, PluginRefused."""
     for plugin in profile.plugins:
-        if isinstance(plugin, PreBindPlugin):
+        if has_point(plugin, PreBindPlugin):
             _check(plugin, await plugin.pre_bind(pod, node))
     for plugin in profile.plugins:
-        if isinstance(plugin, BindPlugin):
+        if has_point(plugin, BindPlugin):
             outcome = await plugin.bind(pod, node)
             if outcome.code is not Code.SKIP:
                 _check(plugin, outcome)
@@ -149,7 +151,7 @@ def reserve(profile: Profile, pod: PodInfo, node: str) -> Status:
     """All Reserve plug-ins, or none. Raises what a plug-in raises, after the others gave back what they held."""
     done: list[ReservePlugin] = []
     for plugin in profile.plugins:
-        if not isinstance(plugin, ReservePlugin):
+        if not has_point(plugin, ReservePlugin):
             continue
         done.append(plugin)
         try:
@@ -163,10 +165,10 @@ def reserve(profile: Profile, pod: PodInfo, node: str) -> Status:
     return Status()
 
 
-def unreserve(plugins: Sequence[object], pod: PodInfo, node: str) -> None:
+def unreserve(plugins: Sequence[Any], pod: PodInfo, node: str) -> None:
     """In reverse order; one that raises does not keep the others from it."""
     for plugin in reversed(plugins):
-        if isinstance(plugin, ReservePlugin):
+        if has_point(plugin, ReservePlugin):
             try:
                 plugin.unreserve(pod, node)
             except Exception:
@@ -175,7 +177,7 @@ def unreserve(plugins: Sequence[object], pod: PodInfo, node: str) -> None:
 
 def post_bind(profile: Profile, pod: PodInfo, node: str) -> None:
     for plugin in profile.plugins:
-        if isinstance(plugin, PostBindPlugin):
+        if has_point(plugin, PostBindPlugin):
             try:
                 plugin.post_bind(pod, node)
             except Exception:

@@ -17,7 +17,7 @@ from sampan.client.informer import ChangeType
 from sampan.keeping import fault_words
 from sampan.scheduler.binding import Bindings
 from sampan.scheduler.cache import Cluster
-from sampan.scheduler.framework import Code, Event, PreEnqueuePlugin
+from sampan.scheduler.framework import Code, Event, PreEnqueuePlugin, has_point
 from sampan.scheduler.podinfo import DEFAULT_SCHEDULER, PodInfo
 from sampan.scheduler.profile import Profile
 from sampan.scheduler.queue import QueuedPod, SchedulingQueue
@@ -94,7 +94,7 @@ class Changes:
 
     def _is_gated(self, pod: PodInfo) -> bool:
         for plugin in self._profiles[pod.scheduler_name].plugins:
-            if isinstance(plugin, PreEnqueuePlugin):
+            if has_point(plugin, PreEnqueuePlugin):
                 try:
                     outcome = plugin.pre_enqueue(pod)
                 except Exception as error:

@@ -208,3 +208,15 @@ def default_normalize(scores: Floats, *, reverse: bool = False) -> Floats:
         return np.full(len(scores), float(MAX_NODE_SCORE)) if reverse else scores
     scaled: Floats = np.floor(MAX_NODE_SCORE * scores / highest)
     return MAX_NODE_SCORE - scaled if reverse else scaled
+
+
+_answers: dict[tuple[type, object], bool] = {}
+
+
+def has_point(plugin: Any, point: Any) -> bool:
+    """``isinstance``, remembered: asked for each pod, and slow for protocols. One entry a plugin class and point."""
+    key = type(plugin), point
+    found = _answers.get(key)
+    if found is None:
+        found = _answers[key] = isinstance(plugin, point)
+    return found

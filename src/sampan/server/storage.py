@@ -99,7 +99,8 @@ class ResourceStorage:
             if key not in _HEADED:
                 body[key] = value
         try:
-            value = orjson.dumps(body)
+            # orjson's bytes keep the buffer they were written to, 8 KiB for the smallest: what is stored is a copy.
+            value = bytes(memoryview(orjson.dumps(body)))
         except orjson.JSONEncodeError as error:
             raise errors.BadRequest("the object cannot be encoded: it is nested too deep, or holds no JSON") from error
         if len(value) > MAX_OBJECT_BYTES:

@@ -29,11 +29,14 @@ from sampan.node.hollow import HollowNode
 from sampan.node.simulated import SimulatedRuntime
 from sampan.scheduler.scheduler import run_scheduler
 from sampan.server.app import Server
+from sampan.store.memory import MemoryStore
 
 NODE_GROUPS = ("system:nodes",)
 #: a /24 a node: the default of an instance, and a range for more nodes than that has room for
 SMALL_CLUSTER_CIDR, LARGE_CLUSTER_CIDR = "10.244.0.0/16", "10.128.0.0/9"
 _NODES_OF_A_SMALL_CLUSTER = 256
+#: changes that the store remembers
+HISTORY = 10_000
 
 
 class Cluster:
@@ -119,7 +122,9 @@ class Cluster:
             random=self._random,
         )
         async with AsyncExitStack() as stack:
-            self.server = await stack.enter_async_context(Server(config))
+            # History is for watches that come back; all that ever was would be many times what is there.
+            store = MemoryStore(clock=self._clock, history_limit=HISTORY)
+            self.server = await stack.enter_async_context(Server(config, store=store))
             components = asyncio.create_task(self._run(), name="cluster components")
             stack.push_async_callback(tasks.cancel_and_wait, components)
             await addons.ensure(self.client, self._instance.cluster)
