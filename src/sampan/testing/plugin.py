@@ -17,8 +17,15 @@ import pytest
 if TYPE_CHECKING:
     from sampan.testing.cluster import Cluster
 
+    async_fixture = pytest.fixture
+else:
+    try:  # in every mode of pytest-asyncio, not in "auto" alone
+        from pytest_asyncio import fixture as async_fixture
+    except ImportError:
+        from pytest import fixture as async_fixture
 
-@pytest.fixture
+
+@async_fixture
 async def sampan_cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
     """A fresh cluster with one simulated node, on the test's own event loop (needs pytest-asyncio)."""
     from sampan.testing.cluster import Cluster
