@@ -15,6 +15,7 @@ from sampan.cluster import choosing
 from sampan.cluster.choosing import Given, Machine, change, choose, refuse_clash
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.instance import ClusterSettings, Instance, NodeSettings, nameless
+from sampan.cluster.node_process import node_config
 
 
 def options(**given: Any) -> Given:
@@ -136,6 +137,12 @@ def test_an_option_that_an_existing_cluster_cannot_take_is_refused_by_name(
 def test_options_that_say_what_is_so_are_fine() -> None:
     given = options(api_port=6443, pod_cidr="10.244.0.0/14", node_name="n", runtime="runc")
     assert change(MADE, given, Machine(), running=True) == MADE
+
+
+def test_a_stopped_cluster_takes_the_sysctls_that_its_node_allows_anew() -> None:
+    made = change(MADE, options(allowed_unsafe_sysctls="kernel.msg*,net.core.somaxconn"), Machine(), running=False)
+    assert node_config(made).allowed_unsafe_sysctls == ("kernel.msg*", "net.core.somaxconn")
+    assert node_config(MADE).allowed_unsafe_sysctls == ()
 
 
 def test_a_stopped_cluster_takes_ports_address_and_runtime_anew() -> None:

@@ -77,6 +77,7 @@ def test_a_cluster_that_is_not_there_is_told_with_the_way_to_it(run: Run, comman
         (["--api-port", "99999"], "--api-port 99999 is not a port"),
         (["--node-port-range", "5"], "node port range '5' is not valid"),
         (["--runtime", "kata"], "runtime 'kata' is not known"),
+        (["--allowed-unsafe-sysctls", "net.*,vm.swappiness"], 'sysctls "vm.swappiness" are not known to be namespaced'),
         (["--pod-cidr", "foo"], "address range is not valid"),
         (["--node-name", "A B"], "node name 'A B' is not valid"),
         (["--node-address", "1.2.3.4"], "--node-address 1.2.3.4 is not an address of this machine"),

@@ -50,6 +50,9 @@ def up(
             "--boot/--no-boot", help="Start it with the machine from now on, or no longer.", show_default=False
         ),
     ] = None,
+    allowed_unsafe_sysctls: Annotated[
+        str | None, typer.Option(help="Sysctls that pods may set though they are not safe, as kernel.msg*,net.core.*")
+    ] = None,
     kubeconfig_file: KubeconfigFile = None,
     timeout: Annotated[
         float, typer.Option(min=1, help="Seconds until it is given up. [60]", show_default=False)
@@ -58,7 +61,8 @@ def up(
     """Start a cluster on this machine, or start it again with all it had.
 
     Ports and ranges that are not given are chosen: those in brackets, or the next that no other cluster of this machine
-    has. A cluster that exists keeps what it was made with; stopped, its ports, address and runtime can be given anew.
+    has. A cluster that exists keeps what it was made with; stopped, its ports, address, runtime and
+    sysctls can be given anew.
     """
     import asyncio
 
@@ -80,6 +84,7 @@ def up(
         "--node-name": node_name,
         "--node-address": "" if node_address == "auto" else node_address,
         "--runtime": runtime,
+        "--allowed-unsafe-sysctls": allowed_unsafe_sysctls,
     }
     given = Given({option: value for option, value in options.items() if value is not None})
     named = instances.nameless(name)

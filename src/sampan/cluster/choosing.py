@@ -35,9 +35,12 @@ NODE_OPTIONS = {
     "--node-name": "name",
     "--node-address": "given_address",
     "--runtime": "runtime",
+    "--allowed-unsafe-sysctls": "allowed_unsafe_sysctls",
 }
 #: What a stopped cluster can be given anew. All else is in certificates, in the store and in running applications.
-CHANGEABLE = frozenset({"--api-port", "--kubelet-port", "--dns-port", "--node-address", "--runtime"})
+CHANGEABLE = frozenset(
+    {"--api-port", "--kubelet-port", "--dns-port", "--node-address", "--runtime", "--allowed-unsafe-sysctls"}
+)
 #: The ports that programs listen on, by option.
 _PORTS = {"--api-port": 6443, "--kubelet-port": 10250, "--dns-port": 10053}
 _PORT_STEP = 100

@@ -46,6 +46,7 @@ def node_config(instance: Instance) -> NodeConfig:
         cgroup_root=instance.cgroup,
         cluster_dns=(instance.cluster.dns_ip,),
         cluster_domain=instance.cluster.cluster_domain,
+        allowed_unsafe_sysctls=instance.node.sysctls,
     )
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sampan.cluster.errors import ClusterError
+from sampan.node.sysctls import verify_sysctl_patterns
 
 DEFAULT_NAME = "default"
 #: A name becomes part of files, sockets (108 characters with their directory), a cgroup, an nftables table, a unit.
@@ -108,6 +109,8 @@ class NodeSettings:
     kubelet_port: int = 10250
     dns_port: int = 10053
     runtime: str = "runc"
+    #: Separated by commas, as the kubelet's flag has them.
+    allowed_unsafe_sysctls: str = ""
     roles: tuple[str, ...] = ROLES
 
     def validate(self, cluster: ClusterSettings) -> None:
@@ -124,12 +127,22 @@ class NodeSettings:
             _validate_address(self.address)
         if self.runtime not in RUNTIMES:
             raise ClusterError(f"runtime {self.runtime!r} is not known", fix=f"choose {' or '.join(RUNTIMES)}")
+        try:
+            verify_sysctl_patterns(self.sysctls)
+        except ValueError as error:
+            raise ClusterError(
+                f"--allowed-unsafe-sysctls: {error}", fix="name such as kernel.msg*,net.core.somaxconn"
+            ) from error
         unknown = [role for role in self.roles if role not in ROLES]
         if unknown or not self.roles:
             raise ClusterError(
                 f"role {unknown[0]!r} is not known" if unknown else "this machine has no role",
                 fix=f"choose of {', '.join(ROLES)}",
             )
+
+    @property
+    def sysctls(self) -> tuple[str, ...]:
+        return tuple(filter(None, self.allowed_unsafe_sysctls.split(",")))
 
 
 def _validate_ports(ports: dict[str, int], node_ports: tuple[int, int]) -> None:

@@ -8,7 +8,7 @@ takes every pod. Used by the agent, once for each pod that it did not run before
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -20,36 +20,12 @@ from sampan.api.pods.requests import Amounts, pod_requests
 from sampan.api.pods.status import node_name
 from sampan.api.reading import part, parts, text
 from sampan.api.types import Obj
-from sampan.api.validation.security import sysctl_with_dots
+from sampan.node import sysctls
 
 OS = "linux"
 _OS_LABEL = "kubernetes.io/os"
 _PRESSURES = ("MemoryPressure", "DiskPressure", "PIDPressure")
 _FIRST_RESOURCES = ("cpu", "memory", "ephemeral-storage")
-
-#: Sysctls that have a namespace and no effect on other pods, of the kernels that containerd runs on.
-SAFE_SYSCTLS = (
-    "kernel.shm_rmid_forced",
-    "net.ipv4.ip_local_port_range",
-    "net.ipv4.tcp_syncookies",
-    "net.ipv4.ping_group_range",
-    "net.ipv4.ip_unprivileged_port_start",
-    "net.ipv4.ip_local_reserved_ports",
-    "net.ipv4.tcp_keepalive_time",
-    "net.ipv4.tcp_fin_timeout",
-    "net.ipv4.tcp_keepalive_intvl",
-    "net.ipv4.tcp_keepalive_probes",
-    "net.ipv4.tcp_rmem",
-    "net.ipv4.tcp_wmem",
-)
-#: The kernel namespace that a sysctl belongs to, in upstream's words; others have none.
-_NAMESPACES = (
-    ("kernel.sem", "IPC"),
-    ("kernel.shm", "IPC"),
-    ("kernel.msg", "IPC"),
-    ("fs.mqueue.", "IPC"),
-    ("net.", "Net"),
-)
 
 
 class Refusal(NamedTuple):
@@ -68,6 +44,7 @@ class Grounds:
     others: Sequence[Obj] = ()
     supplemental_groups_policy: bool = False
     apparmor: bool = False
+    selinux: bool = False
     allowed_unsafe_sysctls: tuple[str, ...] = ()
     #: The pod was taken before, by an agent of before: where it may run is not judged again.
     taken_before: bool = False
@@ -80,14 +57,6 @@ def admit(pod: Obj, grounds: Grounds) -> Refusal | None:
         if refusal is not None:
             return refusal
     return None
-
-
-def verify_sysctl_patterns(patterns: Iterable[str]) -> None:
-    """Raises ValueError for a pattern that allows nothing a pod could have to itself."""
-    for pattern in patterns:
-        name = sysctl_with_dots(pattern).removesuffix("*")
-        if "*" in name or not _namespace(name):
-            raise ValueError(f'the sysctls "{pattern}" are not known to be namespaced')
 
 
 def _pressure(pod: Obj, grounds: Grounds) -> Refusal | None:
@@ -104,21 +73,15 @@ def _pressure(pod: Obj, grounds: Grounds) -> Refusal | None:
 def _sysctls(pod: Obj, grounds: Grounds) -> Refusal | None:
     spec = part(pod, "spec")
     for item in parts(part(spec, "securityContext"), "sysctls"):
-        name = sysctl_with_dots(text(item, "name"))
-        if name not in SAFE_SYSCTLS and not any(
-            name == pattern or (pattern.endswith("*") and name.startswith(pattern[:-1]))
-            for pattern in map(sysctl_with_dots, grounds.allowed_unsafe_sysctls)
-        ):
-            return Refusal("SysctlForbidden", f'forbidden sysctl: "{name}" not allowlisted')
-        namespace = _namespace(name)
-        shared = spec.get("hostIPC") is True if namespace == "IPC" else containers.is_host_network(pod)
-        if namespace and shared:
-            return Refusal("SysctlForbidden", f'forbidden sysctl: "{name}" not allowed with host {namespace} enabled')
+        why = sysctls.forbidden(
+            text(item, "name"),
+            grounds.allowed_unsafe_sysctls,
+            host_network=containers.is_host_network(pod),
+            host_ipc=spec.get("hostIPC") is True,
+        )
+        if why:
+            return Refusal("SysctlForbidden", f"forbidden sysctl: {why}")
     return None
-
-
-def _namespace(sysctl: str) -> str:
-    return next((namespace for prefix, namespace in _NAMESPACES if sysctl.startswith(prefix)), "")
 
 
 def _os_selector(pod: Obj, grounds: Grounds) -> Refusal | None:
@@ -231,6 +194,15 @@ def _apparmor(pod: Obj, grounds: Grounds) -> Refusal | None:
     return None
 
 
+def _selinux(pod: Obj, grounds: Grounds) -> Refusal | None:
+    """Not upstream's: there the runtime labels. Ours does not (docs/known-flaws.md), so where the kernel would enforce
+    a label the pod is refused; where it would not, a label means nothing."""
+    holders = (part(pod, "spec"), *(container for _, container in containers.walk(pod)))
+    if not grounds.selinux or not any(part(part(each, "securityContext"), "seLinuxOptions") for each in holders):
+        return None
+    return Refusal("PodFeatureUnsupported", "Pod requires node features that are not available: SELinux labels")
+
+
 _CHECKS: tuple[Callable[[Obj, Grounds], Refusal | None], ...] = (
     _pressure,
     _sysctls,
@@ -243,4 +215,5 @@ _CHECKS: tuple[Callable[[Obj, Grounds], Refusal | None], ...] = (
     _ports,
     _taints,
     _apparmor,
+    _selinux,
 )

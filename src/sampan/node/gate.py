@@ -17,6 +17,7 @@ from sampan.node import admission
 from sampan.node.config import NodeConfig
 from sampan.node.node_status import render_labels
 from sampan.node.registration import NodeRegistration
+from sampan.node.sysctls import verify_sysctl_patterns
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +25,7 @@ log = logging.getLogger(__name__)
 class PodGate:
     def __init__(self, config: NodeConfig, registration: NodeRegistration, allocatable: Mapping[str, str]) -> None:
         """Raises ValueError for a configuration that allows sysctls which no pod has to itself."""
-        admission.verify_sysctl_patterns(config.allowed_unsafe_sysctls)
+        verify_sysctl_patterns(config.allowed_unsafe_sysctls)
         self._config = config
         self._registration = registration
         self._allocatable = dict(allocatable)
@@ -54,6 +55,7 @@ class PodGate:
             others=others,
             supplemental_groups_policy=self._registration.features.supplemental_groups_policy,
             apparmor=self._registration.machine.apparmor,
+            selinux=self._registration.machine.selinux,
             allowed_unsafe_sysctls=self._config.allowed_unsafe_sysctls,
             taken_before=started(pod) is not None,
         )

@@ -30,6 +30,8 @@ class Machine:
     architecture: str
     #: The kernel enforces AppArmor profiles.
     apparmor: bool = False
+    #: The kernel enforces SELinux labels.
+    selinux: bool = False
     #: cgroup version 2; the hybrid layout counts as version 1.
     unified_cgroups: bool = False
 

@@ -43,6 +43,7 @@ class LinuxHost:
             architecture=go_architecture(),
             apparmor=_read("/sys/module/apparmor/parameters/enabled") == "Y"
             and Path("/sys/kernel/security/apparmor").exists(),
+            selinux=Path("/sys/fs/selinux/enforce").exists(),
             unified_cgroups=self._cgroups.unified,
         )
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from sampan.node.admission import Grounds, Refusal, admit, verify_sysctl_patterns
+from sampan.node.admission import Grounds, Refusal, admit
+from sampan.node.sysctls import verify_sysctl_patterns
 
 GIB = 1 << 30
 ROOM = {"cpu": 4000, "memory": 8 * GIB, "pods": 10, "hugepages-2Mi": 0, "ephemeral-storage": 100 * GIB}
@@ -194,6 +195,17 @@ def test_apparmor_is_refused_where_the_kernel_does_not_enforce_it(level: str) ->
     assert reason(asks({"type": "RuntimeDefault"}), apparmor=True) == ""
     assert reason(asks({"type": "Unconfined"})) == ""
     assert reason(asks({"type": "Localhost", "localhostProfile": " "}), apparmor=True) == "AppArmor"
+
+
+@pytest.mark.parametrize("level", ["pod", "container"])
+def test_labels_that_the_kernel_would_enforce_are_refused_where_the_runtime_sets_none(level: str) -> None:
+    context = {"securityContext": {"seLinuxOptions": {"level": "s0:c1,c2"}}}
+    labelled = pod(**context) if level == "pod" else pod(context)
+    assert reason(labelled) == ""
+    assert admit(labelled, grounds(selinux=True)) == Refusal(
+        "PodFeatureUnsupported", "Pod requires node features that are not available: SELinux labels"
+    )
+    assert reason(pod(), selinux=True) == ""
 
 
 def test_a_node_under_pressure_takes_only_what_may_stay() -> None:
