@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
+from sampan.cli.commands import Group, Option
 from sampan.cli.options import Name, Output
 from sampan.cli.progress import steps
 from sampan.cluster.errors import ClusterError
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from sampan.cluster.status import Seen
 
 KubeconfigFile = Annotated[
-    Path | None, typer.Option("--kubeconfig", help="Kubeconfig to add the context to. Default: as kubectl.")
+    Path | None, Option("--kubeconfig", help="Kubeconfig to add the context to. Default: as kubectl.")
 ]
 
 
-def add_to(app: typer.Typer) -> None:
+def add_to(app: Group) -> None:
     app.command()(up)
     app.command()(down)
     app.command()(status)
@@ -32,31 +32,25 @@ def add_to(app: typer.Typer) -> None:
 
 def up(
     name: Name = DEFAULT_NAME,
-    api_port: Annotated[int | None, typer.Option(help="Port of the API server. [6443]")] = None,
-    kubelet_port: Annotated[int | None, typer.Option(help="Port of the node's own API. [10250]")] = None,
-    dns_port: Annotated[int | None, typer.Option(help="Port of the node's DNS server. [10053]")] = None,
-    pod_cidr: Annotated[str | None, typer.Option(help="Address range of pods. [10.244.0.0/14]")] = None,
-    node_cidr_mask: Annotated[int | None, typer.Option(help="Size of a node's part of it. [24]")] = None,
-    service_cidr: Annotated[str | None, typer.Option(help="Address range of Services. [10.96.0.0/16]")] = None,
-    node_port_range: Annotated[str | None, typer.Option(help="Ports of NodePort Services. [30000-32767]")] = None,
-    node_name: Annotated[str | None, typer.Option(help="Name of this node. [the host name]")] = None,
-    node_address: Annotated[
-        str | None, typer.Option(help="Address of this node; auto: of the default route. [auto]")
-    ] = None,
-    runtime: Annotated[str | None, typer.Option(help="OCI runtime below containerd: runc or crun. [runc]")] = None,
+    api_port: Annotated[int | None, Option(help="Port of the API server. [6443]")] = None,
+    kubelet_port: Annotated[int | None, Option(help="Port of the node's own API. [10250]")] = None,
+    dns_port: Annotated[int | None, Option(help="Port of the node's DNS server. [10053]")] = None,
+    pod_cidr: Annotated[str | None, Option(help="Address range of pods. [10.244.0.0/14]")] = None,
+    node_cidr_mask: Annotated[int | None, Option(help="Size of a node's part of it. [24]")] = None,
+    service_cidr: Annotated[str | None, Option(help="Address range of Services. [10.96.0.0/16]")] = None,
+    node_port_range: Annotated[str | None, Option(help="Ports of NodePort Services. [30000-32767]")] = None,
+    node_name: Annotated[str | None, Option(help="Name of this node. [the host name]")] = None,
+    node_address: Annotated[str | None, Option(help="Address of this node; auto: of the default route. [auto]")] = None,
+    runtime: Annotated[str | None, Option(help="OCI runtime below containerd: runc or crun. [runc]")] = None,
     boot: Annotated[
         bool | None,
-        typer.Option(
-            "--boot/--no-boot", help="Start it with the machine from now on, or no longer.", show_default=False
-        ),
+        Option("--boot/--no-boot", help="Start it with the machine from now on, or no longer.", show_default=False),
     ] = None,
     allowed_unsafe_sysctls: Annotated[
-        str | None, typer.Option(help="Sysctls that pods may set though they are not safe, as kernel.msg*,net.core.*")
+        str | None, Option(help="Sysctls that pods may set though they are not safe, as kernel.msg*,net.core.*")
     ] = None,
     kubeconfig_file: KubeconfigFile = None,
-    timeout: Annotated[
-        float, typer.Option(min=1, help="Seconds until it is given up. [60]", show_default=False)
-    ] = 60.0,
+    timeout: Annotated[float, Option(min=1, help="Seconds until it is given up. [60]", show_default=False)] = 60.0,
 ) -> None:
     """Start a cluster on this machine, or start it again with all it had.
 
@@ -105,7 +99,7 @@ def up(
 
 def down(
     name: Name = DEFAULT_NAME,
-    purge: Annotated[bool, typer.Option("--purge", help="Also remove all state: nothing of it is left.")] = False,
+    purge: Annotated[bool, Option("--purge", help="Also remove all state: nothing of it is left.")] = False,
 ) -> None:
     """Stop the cluster. Its state stays for the next `sampan up`, unless --purge is given."""
     import asyncio
@@ -132,29 +126,31 @@ def status(name: Name = DEFAULT_NAME, output: Output = "") -> None:
     """Show the processes, the API server, the node and the pods. Exit code 1 when something is not as it should be."""
     from sampan.cli import options
     from sampan.cluster import instance as instances
-    from sampan.cluster.status import observe
 
     instance = instances.load(name)
     show = options.printer(output)
+    from sampan.cluster.status import observe  # loads the client's parts: errors come before
+
     seen = observe(instance)
     if show is None:
         _print_status(instance, seen)
     else:
         show(_describe(instance, seen))
     if not seen.healthy:
-        raise typer.Exit(1)
+        sys.exit(1)
 
 
 def kubeconfig(
     name: Name = DEFAULT_NAME,
-    merge: Annotated[bool, typer.Option("--merge", help="Add it to your kubeconfig and make it current.")] = False,
+    merge: Annotated[bool, Option("--merge", help="Add it to your kubeconfig and make it current.")] = False,
     kubeconfig_file: KubeconfigFile = None,
 ) -> None:
     """Print the kubeconfig of the cluster's admin, or add it to yours."""
     from sampan.cluster import instance as instances
-    from sampan.cluster import kubeconfigs
 
     instance = instances.load(name)
+    from sampan.cluster import kubeconfigs
+
     if merge or kubeconfig_file is not None:
         print(f"Context {instance.context!r} is in {kubeconfigs.merge(instance, kubeconfig_file)}")
     else:

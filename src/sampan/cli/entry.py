@@ -26,10 +26,6 @@ def main() -> None:
         # Python flushes once more at its end, and would say so.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(UNREAD)
-    except SystemExit as ending:
-        if ending.code == INTERRUPTED:  # typer has caught the interruption
-            _tell()
-        raise
 
 
 def _tell() -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
+from sampan.cli.commands import Argument, Group, Option
 from sampan.cli.options import Name
 from sampan.cli.progress import steps
 from sampan.cluster.errors import ClusterError
@@ -15,7 +14,7 @@ from sampan.cluster.settings import DEFAULT_NAME
 if TYPE_CHECKING:
     from sampan.cluster.instance import Instance
 
-app = typer.Typer(help="The node's images: list, import, pull, remove, build.", no_args_is_help=True)
+app = Group("The node's images: list, import, pull, remove, build.")
 
 
 @app.command("ls", hidden=True)
@@ -35,7 +34,7 @@ def list_images(name: Name = DEFAULT_NAME) -> None:
 
 @app.command("import")
 def import_archive(
-    archives: Annotated[list[Path], typer.Argument(help="OCI or docker archives (docker save, buildah push).")],
+    archives: Annotated[list[Path], Argument(help="OCI or docker archives (docker save, buildah push).")],
     name: Name = DEFAULT_NAME,
 ) -> None:
     """Import image archives from files."""
@@ -56,7 +55,7 @@ def import_archive(
 
 @app.command()
 def pull(
-    image: Annotated[str, typer.Argument(help="Image reference, as in a pod.")],
+    image: Annotated[str, Argument(help="Image reference, as in a pod.")],
     name: Name = DEFAULT_NAME,
 ) -> None:
     """Pull an image from its registry."""
@@ -73,7 +72,7 @@ def pull(
 
 @app.command("rm")
 def remove(
-    images_: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Image references.")],
+    images_: Annotated[list[str], Argument(metavar="IMAGE...", help="Image references.")],
     name: Name = DEFAULT_NAME,
 ) -> None:
     """Remove images from the node."""
@@ -89,22 +88,18 @@ def remove(
 
 @app.command()
 def build(
-    tag: Annotated[str, typer.Option("--tag", "-t", help="Name of the image.")],
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write an archive instead of importing.")
-    ] = None,
+    tag: Annotated[str, Option("--tag", "-t", help="Name of the image.")],
+    output: Annotated[Path | None, Option("--output", "-o", help="Write an archive instead of importing.")] = None,
     binary: Annotated[
         list[str] | None,
-        typer.Option(help="A program of this machine, with the libraries it needs: /path or /path:/path/inside."),
+        Option(help="A program of this machine, with the libraries it needs: /path or /path:/path/inside."),
     ] = None,
-    file: Annotated[
-        list[str] | None, typer.Option(help="A file or directory: /path:/path/inside. The mode is kept.")
-    ] = None,
-    link: Annotated[list[str] | None, typer.Option(help="A symbolic link: /path/inside:target.")] = None,
-    env: Annotated[list[str] | None, typer.Option(help="NAME=value in the containers.")] = None,
-    entrypoint: Annotated[str, typer.Option(help="Command, split as a shell splits.")] = "",
-    user: Annotated[str, typer.Option(help="User id (and :group id) that the containers run as.")] = "",
-    workdir: Annotated[str, typer.Option(help="Working directory.")] = "/",
+    file: Annotated[list[str] | None, Option(help="A file or directory: /path:/path/inside. The mode is kept.")] = None,
+    link: Annotated[list[str] | None, Option(help="A symbolic link: /path/inside:target.")] = None,
+    env: Annotated[list[str] | None, Option(help="NAME=value in the containers.")] = None,
+    entrypoint: Annotated[str, Option(help="Command, split as a shell splits.")] = "",
+    user: Annotated[str, Option(help="User id (and :group id) that the containers run as.")] = "",
+    workdir: Annotated[str, Option(help="Working directory.")] = "/",
     name: Name = DEFAULT_NAME,
 ) -> None:
     """Build a small image out of files of this machine: no registry, no Dockerfile, no daemon."""

@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from typing import Annotated
 
-import typer
-
+from sampan.cli.commands import Argument, Group, Option
 from sampan.cli.options import Name
 from sampan.cluster.settings import DEFAULT_NAME
 
@@ -17,18 +16,18 @@ from sampan.cluster.settings import DEFAULT_NAME
 LOOK_SECONDS = 0.2
 
 
-def add_to(app: typer.Typer) -> None:
+def add_to(app: Group) -> None:
     app.command()(logs)
 
 
 def logs(
     component: Annotated[
-        str, typer.Argument(help="server, node, containerd, supervisor ... Default: all.", show_default=False)
+        str, Argument(help="server, node, containerd, supervisor ... Default: all.", show_default=False)
     ] = "",
     name: Name = DEFAULT_NAME,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes, until Ctrl-C.")] = False,
-    previous: Annotated[bool, typer.Option("--previous", "-p", help="The log that was put aside as full.")] = False,
-    tail: Annotated[int, typer.Option(help="Lines from the end; -1: all.")] = 100,
+    follow: Annotated[bool, Option("--follow", "-f", help="Go on with what comes, until Ctrl-C.")] = False,
+    previous: Annotated[bool, Option("--previous", "-p", help="The log that was put aside as full.")] = False,
+    tail: Annotated[int, Option(help="Lines from the end; -1: all.")] = 100,
 ) -> None:
     """Show the logs of the cluster's own processes. For those of pods: kubectl logs."""
     from sampan.cluster import instance as instances

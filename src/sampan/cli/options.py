@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any
 
-import typer
-
+from sampan.cli.commands import Option
 from sampan.cluster.errors import ClusterError
 
-Name = Annotated[str, typer.Option("--name", "-n", help="Which cluster of this machine.")]
-Output = Annotated[str, typer.Option("--output", "-o", help="json or yaml, for programs.", show_default=False)]
+Name = Annotated[str, Option("--name", "-n", help="Which cluster of this machine.")]
+Output = Annotated[str, Option("--output", "-o", help="json or yaml, for programs.", show_default=False)]
 
 
 def printer(output: str) -> Callable[[Any], None] | None:

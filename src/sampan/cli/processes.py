@@ -9,8 +9,7 @@ import errno
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import typer
-
+from sampan.cli.commands import Group
 from sampan.cli.options import Name
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.settings import DEFAULT_NAME
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from sampan.cluster.instance import Instance
 
 
-def add_to(app: typer.Typer) -> None:
+def add_to(app: Group) -> None:
     app.command()(server)
     app.command()(node)
 
