@@ -122,9 +122,14 @@ class Lab:
         )
         return transport
 
-    async def get(self, name: str, address: str, port: int, timeout: float = 15) -> str:
+    def ip(self, name: str, arguments: str) -> None:
+        _ip(arguments, self.namespace(name))
+
+    async def get(self, name: str, address: str, port: int, timeout: float = 15, source: str = "") -> str:
         """What a TCP server says to a client in ``name``; "refused" or "silence" otherwise."""
         client = self.client(name)
+        if source:
+            client.bind((source, 0))
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(timeout):

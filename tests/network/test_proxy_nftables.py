@@ -1,12 +1,14 @@
 """The nftables back end: what changes cost, what others did, and what nft does not take."""
 
 import asyncio
+import dataclasses
+import ipaddress
 import random
 
 import network_objects as make
 import pytest
 
-from sampan.network.proxy import NftBackend
+from sampan.network.proxy import NftBackend, NodeReach
 from sampan.network.proxy.backend import BackendError
 from sampan.network.proxy.endpoints import Place
 from sampan.network.proxy.memory import MemoryBackend
@@ -14,6 +16,7 @@ from sampan.network.proxy.model import HostPort
 from sampan.network.proxy.nftables.base import CLUSTER_IPS, HOST_PORTS, NO_ENDPOINT_IPS
 from sampan.network.proxy.nftables.fake import FakeNft
 from sampan.network.proxy.nftables.nft import NftError, NftUnavailable, Op, Table, render_transaction
+from sampan.network.proxy.nftables.reach import has_route
 from sampan.network.proxy.plan import ServiceKey, plan_service
 
 PLACE = Place("node1")
@@ -228,3 +231,38 @@ async def test_the_memory_back_end_keeps_the_same_contract():
         await backend.apply()
     assert await backend.apply()
     assert backend.services == {}
+
+
+ROUTES = """Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT
+eth0 000200C0 00000000 0001 0 0 0 00FFFFFF 0 0 0
+br0 0000F40A 00000000 0001 0 0 0 00FFFFFF 0 0 0
+"""
+
+
+@pytest.mark.parametrize(
+    ("more", "found"),
+    [
+        ("", False),
+        ("eth0 00000000 020200C0 0003 0 0 0 00000000 0 0 0", True),
+        ("br0 0000600A 00000000 0001 0 0 0 0000FFFF 0 0 0", True),
+        ("br0 0000600A 00000000 0000 0 0 0 0000FFFF 0 0 0", False),  # it is down
+        ("br0 0000610A 00000000 0001 0 0 0 0000FFFF 0 0 0", False),
+        ("strange", False),
+    ],
+)
+def test_a_route_to_services_is_found_in_the_kernel_s_table(more, found):
+    assert has_route(ROUTES + more, ipaddress.IPv4Address("10.96.0.1")) is found
+
+
+async def test_without_bridge_or_switch_the_rules_are_applied_all_the_same(config, tmp_path, caplog):
+    config = dataclasses.replace(config, bridge="br9", service_cidr="10.96.0.0/16")
+    nft = FakeNft()
+    backend = NftBackend(config, nft, NodeReach(config, proc=tmp_path))
+    await backend.apply()
+    (tmp_path / "sys/net/ipv4/conf/br9/route_localnet").mkdir(parents=True)
+    put(backend, service("web", 1))
+    await backend.apply()
+    await backend.apply()
+    assert "10.97.0.2" in await nft.elements(CLUSTER_IPS)
+    said = [record for record in caplog.records if "out of reach" in record.getMessage()]
+    assert [record.getMessage().rpartition(": ")[2] for record in said] == ["is a directory"]

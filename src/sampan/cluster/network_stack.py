@@ -10,7 +10,7 @@ from sampan.client.informer import InformerFactory
 from sampan.cluster import podnetwork
 from sampan.cluster.instance import Instance
 from sampan.keeping import Keeper
-from sampan.network.proxy import NftBackend, ProxyConfig, ServiceProxy, bridge_is_filtered
+from sampan.network.proxy import NftBackend, NodeReach, ProxyConfig, ServiceProxy, bridge_is_filtered
 
 
 def proxy_config(instance: Instance, node_range: str) -> ProxyConfig:
@@ -21,6 +21,8 @@ def proxy_config(instance: Instance, node_range: str) -> ProxyConfig:
         node_address=instance.node.address,
         node_pod_cidr=node_range,
         cluster_pod_cidr=instance.cluster.pod_cidr,
+        bridge=instance.bridge,
+        service_cidr=instance.cluster.service_cidr,
         dns_ip=instance.cluster.dns_ip,
         dns_port=instance.node.dns_port,
         bridge_filtered=bridge_is_filtered(),
@@ -43,7 +45,8 @@ async def run_pod_network(client: Client, informers: InformerFactory, instance: 
         given = await podnetwork.node_range(client, instance.node.name, other_than=given)
         podnetwork.write_config(instance, given)
         config = proxy_config(instance, given)
-        proxy = asyncio.create_task(ServiceProxy(informers, config, NftBackend(config)).run(), name="service-proxy")
+        backend = NftBackend(config, reach=NodeReach(config))
+        proxy = asyncio.create_task(ServiceProxy(informers, config, backend).run(), name="service-proxy")
         moved = asyncio.create_task(
             podnetwork.node_range(client, instance.node.name, other_than=given), name="pod range"
         )

@@ -25,6 +25,9 @@ class ProxyConfig:
     node_address: str
     node_pod_cidr: str
     cluster_pod_cidr: str
+    #: The pods' bridge and the range of Services, for the node's own processes ("": nothing is done for them).
+    bridge: str = ""
+    service_cidr: str = ""
     #: Cluster address of DNS ("": leave DNS to ordinary services) and the port of this node's own server.
     dns_ip: str = "10.96.0.10"
     dns_port: int = 10053

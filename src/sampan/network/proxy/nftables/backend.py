@@ -16,6 +16,7 @@ from sampan.network.proxy.model import HostPort
 from sampan.network.proxy.nftables import base
 from sampan.network.proxy.nftables.claims import Claims, Owner, assemble
 from sampan.network.proxy.nftables.nft import Nft, NftCommand, NftError, NftUnavailable, Op
+from sampan.network.proxy.nftables.reach import NodeReach
 from sampan.network.proxy.nftables.render import render_service
 from sampan.network.proxy.nftables.table import Contents, plan_full, plan_refresh
 from sampan.network.proxy.plan import ServiceKey, ServicePlan
@@ -29,8 +30,9 @@ _HOST_PORTS: Owner = (2, "", "")
 class NftBackend:
     """Invariant: while ``_known``, the table holds what ``_claims`` says; otherwise it is written as a whole."""
 
-    def __init__(self, config: ProxyConfig, nft: Nft | None = None) -> None:
+    def __init__(self, config: ProxyConfig, nft: Nft | None = None, reach: NodeReach | None = None) -> None:
         self._config = config
+        self._reach = reach
         self._nft: Nft = nft or NftCommand(config.table)
         self._claims = Claims()
         self._known = False
@@ -52,6 +54,12 @@ class NftBackend:
             self._wanted[owner] = contents
 
     async def apply(self) -> bool:
+        changed = await self._apply()
+        if self._reach is not None:
+            await self._reach.ensure()
+        return changed
+
+    async def _apply(self) -> bool:
         if self._known and not self._wanted:
             return False
         wanted = dict(self._wanted)

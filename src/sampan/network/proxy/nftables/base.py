@@ -44,8 +44,9 @@ DROP_CHAIN = "drop-all"
 
 _BY_ADDRESS = "ip daddr . meta l4proto . th dport"
 _BY_PORT = "meta l4proto . th dport"
-#: Node ports and host ports answer on every address of the node but loopback, which cannot be translated.
-_TO_NODE = "fib daddr type local ip daddr != 127.0.0.0/8"
+#: Node ports and host ports answer on every address of the node, loopback too (``reach``).
+_TO_NODE = "fib daddr type local"
+_LOOPBACK = "127.0.0.0/8"
 
 
 def base_contents(config: ProxyConfig) -> Contents:
@@ -62,6 +63,11 @@ def base_contents(config: ProxyConfig) -> Contents:
         ),
         # Behind translation: what still goes to a cluster address asks for a port that the Service does not have.
         Chain("unknown-ports"): (f"ip daddr @{CLUSTER_IPS.name} goto {REJECT_CHAIN}",),
+        # Before anything is translated: loopback addresses come from this node alone (CVE-2020-8558).
+        Chain("loopback-guard", "type filter hook prerouting priority -300"): (
+            f'iifname != "lo" ip daddr {_LOOPBACK} drop',
+            f'iifname != "lo" ip saddr {_LOOPBACK} drop',
+        ),
         Chain("filter-prerouting", "type filter hook prerouting priority -110"): (
             f"ct state new {_BY_ADDRESS} vmap @{FIREWALL_IPS.name}",
         ),
@@ -93,8 +99,8 @@ def _services(config: ProxyConfig) -> tuple[str, ...]:
 
 def _input(config: ProxyConfig) -> tuple[str, ...]:
     rules = [
-        # Loopback services are nobody's but the node's (CVE-2020-8558).
-        'iifname != "lo" ip daddr 127.0.0.0/8 drop',
+        # What was translated meanwhile: answers to the node's own connections may go to loopback, nothing else.
+        f'iifname != "lo" ip daddr {_LOOPBACK} ct direction original drop',
         "ct state new jump no-endpoints",
     ]
     if config.dns_ip:
@@ -110,6 +116,7 @@ def _postrouting(config: ProxyConfig) -> tuple[str, ...]:
     rules = [
         f"meta mark & {MASQUERADE_MARK} == {MASQUERADE_MARK}"
         f" meta mark set meta mark xor {MASQUERADE_MARK} masquerade fully-random",
+        f'ip saddr {_LOOPBACK} oifname != "lo" masquerade fully-random',
         f"ip saddr . ip daddr @{HAIRPIN.name} ct status & dnat == dnat masquerade fully-random",
         f"ip saddr {config.node_pod_cidr} ip daddr != {{ {config.cluster_pod_cidr}, 224.0.0.0/4 }}"
         " masquerade fully-random",
@@ -117,7 +124,7 @@ def _postrouting(config: ProxyConfig) -> tuple[str, ...]:
     if not config.bridge_filtered:
         # The answer would stay within the bridge, unseen and so untranslated.
         own = config.node_pod_cidr
-        rules.insert(2, f"ip saddr {own} ip daddr {own} ct status & dnat == dnat masquerade fully-random")
+        rules.insert(3, f"ip saddr {own} ip daddr {own} ct status & dnat == dnat masquerade fully-random")
     return tuple(rules)
 
 
