@@ -65,6 +65,25 @@ def merge(instance: Instance, path: Path | None = None) -> Path:
     return target
 
 
+def refresh(instance: Instance) -> list[str]:
+    """Writes the admin's new certificate into every file that has the context; which one is current stays.
+
+    Returns what could not be done, in words.
+    """
+    problems = []
+    for target in _remembered(instance):
+        try:
+            config = _load(target)
+            if any(entry["name"] == instance.context for entry in config.content["users"]):
+                current = config.content.get("current-context")
+                _add(config, instance, "admin")
+                config.content["current-context"] = current
+                config.write(target.resolve())
+        except (ClusterError, OSError) as error:
+            problems.append(f"context {instance.context!r} in {target} keeps its old certificate: {cause(error)}")
+    return problems
+
+
 def remove(instance: Instance) -> list[str]:
     """Takes the context out of every file that ``merge`` put it in, and makes the one of before current again.
 
