@@ -14,6 +14,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from sampan.api import resolvconf
 from sampan.api.clock import Random
 from sampan.api.faults import cause
 from sampan.client import tasks
@@ -44,15 +45,13 @@ class Found:
 def parse_resolv_conf(text: str, own: Iterable[str] = ()) -> tuple[str, ...]:
     """The name servers, without this cluster's own: asking ourselves would never end."""
     servers: list[str] = []
-    for line in text.splitlines():
-        words = line.split("#")[0].split(";")[0].split()
-        if len(words) < 2 or words[0] != "nameserver" or words[1] in own:
-            continue
+    for server in resolvconf.parse(text).servers:
         try:
-            ipaddress.ip_address(words[1].split("%")[0])
+            ipaddress.ip_address(server.split("%")[0])
         except ValueError:
             continue
-        servers.append(words[1])
+        if server not in own:
+            servers.append(server)
     return tuple(servers[:_MAX_SERVERS])
 
 

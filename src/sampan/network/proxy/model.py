@@ -6,6 +6,8 @@ import ipaddress
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from sampan.api.pods.containers import long_running
+from sampan.api.pods.status import is_terminal
 from sampan.api.types import Obj
 
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
@@ -14,7 +16,6 @@ PROXY_NAME_LABEL = "service.kubernetes.io/service-proxy-name"
 ZONE_LABEL = "topology.kubernetes.io/zone"
 
 DEFAULT_AFFINITY_SECONDS = 10800
-_FINISHED = ("Succeeded", "Failed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,11 +175,9 @@ def host_ports(pods: Iterable[Obj]) -> tuple[HostPort, ...]:
 def pod_host_ports(pod: Obj) -> Iterator[HostPort]:
     spec, status = pod.get("spec", {}), pod.get("status", {})
     pod_ip = status.get("podIP", "")
-    if spec.get("hostNetwork") or not _is_ipv4(pod_ip) or status.get("phase") in _FINISHED:
+    if spec.get("hostNetwork") or not _is_ipv4(pod_ip) or is_terminal(pod):
         return
-    # Init containers with restartPolicy Always are sidecars: their ports are open as long as the others'.
-    sidecars = [init for init in spec.get("initContainers") or () if init.get("restartPolicy") == "Always"]
-    for container in [*(spec.get("containers") or ()), *sidecars]:
+    for container in long_running(pod):
         for port in container.get("ports") or ():
             host_ip = port.get("hostIP") or ""
             if port.get("hostPort") and (not host_ip or _is_ipv4(host_ip)):

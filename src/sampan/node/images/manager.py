@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sampan.api.faults import cause
+from sampan.api.imagenames import default_policy, normalize_reference, repository_of
 from sampan.api.types import Obj
 from sampan.client import tasks
 from sampan.node import runtime
@@ -20,7 +21,6 @@ from sampan.node.images.credentials import NO_SECRETS, PullSecrets
 from sampan.node.images.keyring import BadPullSecretError, Credential, find_credentials
 from sampan.node.images.pulls import PullBackoff, Pulled, PullFailed, SharedPulls
 from sampan.node.images.records import MemoryRecords, PullRecords, RecordStore
-from sampan.node.images.references import default_policy, normalize_reference, repository_of
 
 log = logging.getLogger(__name__)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import orjson
 
+from sampan.api import resolvconf
 from sampan.api.types import Obj
 from sampan.api.validation.security import sysctl_with_dots
 from sampan.node import runtime
@@ -21,30 +22,9 @@ _HOSTNAME_LIMIT = 63
 _SEARCH_LIMIT = 32
 
 
-@dataclass(frozen=True, slots=True)
-class HostDns:
-    """The node's own resolv.conf."""
-
-    servers: tuple[str, ...] = ()
-    searches: tuple[str, ...] = ()
-    options: tuple[str, ...] = ()
-
-
-def parse_resolv_conf(text: str) -> HostDns:
-    servers: list[str] = []
-    searches: tuple[str, ...] = ()
-    options: tuple[str, ...] = ()
-    for line in text.splitlines():
-        words = line.split("#")[0].split(";")[0].split()
-        if len(words) < 2:
-            continue
-        if words[0] == "nameserver":
-            servers.append(words[1])
-        elif words[0] in ("search", "domain"):
-            searches = tuple(words[1:])
-        elif words[0] == "options":
-            options = tuple(words[1:])
-    return HostDns(tuple(servers), searches, options)
+#: The node's own resolv.conf.
+HostDns = resolvconf.ResolvConf
+parse_resolv_conf = resolvconf.parse
 
 
 def hostname(pod: Obj) -> str:

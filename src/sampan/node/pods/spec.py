@@ -1,44 +1,32 @@
-"""Questions about a pod's spec that several parts of the node agent ask. Pure functions on the object."""
+"""Questions about a pod's spec that several parts of the node agent ask. Pure functions on the object.
+
+What others ask too is answered by ``api/pods`` and only named here.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from typing import Literal
 
 import orjson
 
+from sampan.api.pods.containers import FIELDS, Sort, is_host_network, is_sidecar
+from sampan.api.pods.containers import find as find_container
+from sampan.api.pods.containers import of_sort as containers
+from sampan.api.pods.containers import walk as all_containers
+from sampan.api.pods.origin import is_mirror
+from sampan.api.pods.status import is_terminal_phase as is_terminal
 from sampan.api.types import Obj
 
-Sort = Literal["init", "main", "ephemeral"]
-FIELDS: dict[Sort, str] = {"init": "initContainers", "main": "containers", "ephemeral": "ephemeralContainers"}
-
-
-def containers(pod: Obj, sort: Sort) -> Sequence[Obj]:
-    return pod["spec"].get(FIELDS[sort]) or ()
-
-
-def all_containers(pod: Obj) -> Iterator[tuple[Sort, Obj]]:
-    for sort in FIELDS:
-        for container in containers(pod, sort):
-            yield sort, container
-
-
-def find_container(pod: Obj, name: str) -> tuple[Sort, Obj] | None:
-    for sort, container in all_containers(pod):
-        if container["name"] == name:
-            return sort, container
-    return None
+__all__ = [
+    "FIELDS", "Sort", "all_containers", "container_hash", "containers", "field_path", "find_container", "full_name",
+    "is_host_network", "is_mirror", "is_sidecar", "is_terminal", "restart_policy", "should_restart",
+    "termination_grace_seconds",
+]  # fmt: skip
 
 
 def field_path(sort: Sort, name: str) -> str:
     """Where a container stands in its pod, as Events name it."""
     return f"spec.{FIELDS[sort]}{{{name}}}"
-
-
-def is_sidecar(sort: Sort, container: Obj) -> bool:
-    """An init container that keeps running (KEP-753)."""
-    return sort == "init" and container.get("restartPolicy") == "Always"
 
 
 def container_hash(container: Obj) -> str:
@@ -74,21 +62,9 @@ def should_restart(pod: Obj, sort: Sort, container: Obj, exit_code: int) -> bool
     return True
 
 
-def is_terminal(phase: str) -> bool:
-    return phase in ("Succeeded", "Failed")
-
-
 def termination_grace_seconds(pod: Obj) -> int:
     deletion = pod["metadata"].get("deletionGracePeriodSeconds")
     if pod["metadata"].get("deletionTimestamp") and deletion is not None:
         return max(int(deletion), 1)
     grace = pod["spec"].get("terminationGracePeriodSeconds")
     return max(30 if grace is None else int(grace), 1)
-
-
-def is_mirror(pod: Obj) -> bool:
-    return "kubernetes.io/config.mirror" in (pod["metadata"].get("annotations") or {})
-
-
-def is_host_network(pod: Obj) -> bool:
-    return bool(pod["spec"].get("hostNetwork"))

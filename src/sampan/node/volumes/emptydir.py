@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sampan.api import quantity
+from sampan.api.pods.requests import pod_limit
 from sampan.api.types import Obj
 from sampan.node.volumes.errors import SetupError
 from sampan.node.volumes.setup import Context, ScratchSetup, Setup
@@ -17,18 +18,7 @@ async def prepare(volume: Obj, context: Context) -> Setup:
         return ScratchSetup()
     if medium != "Memory":
         raise SetupError(f'unsupported storage medium "{medium}"')
-    bounds = [pod_memory_limit(context.pod)]
+    bounds = [pod_limit(context.pod, "memory")]
     if source.get("sizeLimit"):
         bounds.append(quantity.value(str(source["sizeLimit"])))
     return ScratchSetup(memory=True, size_bytes=min((bound for bound in bounds if bound), default=None))
-
-
-def pod_memory_limit(pod: Obj) -> int | None:
-    """The sum of the containers' limits; None when one has none, for then the pod has none."""
-    total = 0
-    for container in pod["spec"].get("containers") or ():
-        limit = ((container.get("resources") or {}).get("limits") or {}).get("memory")
-        if limit is None:
-            return None
-        total += quantity.value(str(limit))
-    return total

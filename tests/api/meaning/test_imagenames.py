@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from sampan.node.images.references import default_policy, normalize_reference, repository_of
+from sampan.api.imagenames import default_policy, normalize_reference, repository_of
 
 _DIGEST = "sha256:" + "0" * 64
 
