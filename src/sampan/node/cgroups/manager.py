@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection
-from functools import partial
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any
 
 from sampan.api.pods.qos import qos_class
 from sampan.api.types import Obj
@@ -53,8 +51,8 @@ class CgroupManager:
             async with self._lock:
                 self._left.discard(path)
                 self._count(pod)
-                await self._weigh()
-                await self._run(self._tree.make, path, settings.pod_settings(pod, unified=self.unified))
+                tiers, own = self._changed_tiers(), settings.pod_settings(pod, unified=self.unified)
+                await asyncio.to_thread(self._write, tiers, path, own)
         return path
 
     async def remove(self, pod: Obj) -> None:
@@ -64,7 +62,7 @@ class CgroupManager:
             return
         self._burstable.pop(pod["metadata"]["uid"], None)
         for seconds in (*RETRY_SECONDS, None):
-            if await self._run(partial(self._tree.remove, path, kill=True)):
+            if await asyncio.to_thread(self._tree.remove, path, kill=True):
                 break
             if seconds is None:
                 log.warning("cgroup %s is still in use: it is removed later", path)
@@ -82,11 +80,11 @@ class CgroupManager:
             for pod in pods:
                 self._count(pod)
             await self._weigh()
-            present = await self._run(self._pod_paths)
+            present = await asyncio.to_thread(self._pod_paths)
             # Asked after the look: the pod of what was seen then was known before its cgroup was made.
             kept = {f"{_PREFIX}{uid}" for uid in known_uids()}
             orphans = {path for path in present if path.rpartition("/")[2] not in kept} | self._left
-            self._left = {path for path in orphans if not await self._run(partial(self._tree.remove, path, kill=True))}
+            self._left = {path for path in orphans if not await asyncio.to_thread(self._tree.remove, path, kill=True)}
         if self._left:
             some = ", ".join(sorted(self._left)[:_NAMED])
             log.warning("%d cgroups of pods that are gone are still in use: %s", len(self._left), some)
@@ -104,17 +102,25 @@ class CgroupManager:
         if qos_class(pod) == "Burstable":
             self._burstable[pod["metadata"]["uid"]] = settings.burstable_millicores((pod,))
 
-    async def _weigh(self) -> None:
+    def _changed_tiers(self) -> dict[settings.Tier, settings.Settings]:
         """The tiers' weights follow their pods: one that asks for nothing never gets as much as those that do."""
         millicores = sum(self._burstable.values())
-        for tier in settings.TIERS:
-            wanted = settings.tier_settings(tier, millicores, unified=self.unified)
-            if self._written.get(tier) != wanted:
-                await self._run(self._tree.make, settings.tier_path(self._root, tier), wanted)
-                self._written[tier] = wanted
+        wanted = {tier: settings.tier_settings(tier, millicores, unified=self.unified) for tier in settings.TIERS}
+        return {tier: values for tier, values in wanted.items() if self._written.get(tier) != values}
 
-    async def _run(self, step: Callable[..., Any], *args: Any) -> Any:
-        return await asyncio.to_thread(step, *args)
+    async def _weigh(self) -> None:
+        if tiers := self._changed_tiers():
+            await asyncio.to_thread(self._write, tiers)
+
+    def _write(
+        self, tiers: Mapping[settings.Tier, settings.Settings], path: str = "", own: settings.Settings | None = None
+    ) -> None:
+        for tier, values in tiers.items():
+            step = self._tree.write if tier in self._written else self._tree.make
+            step(settings.tier_path(self._root, tier), values)
+            self._written[tier] = values
+        if path:
+            self._tree.make(path, own or {})
 
 
 def remove_all(root: str, mount: Path = Path("/sys/fs/cgroup")) -> bool:

@@ -47,6 +47,13 @@ class CgroupTree:
                 continue
             self._write(directory, settings.get(controller, {}))
 
+    def write(self, path: str, settings: Settings) -> None:
+        """Into a cgroup that is there."""
+        for controller, values in settings.items():
+            base = self._mount if self.unified else self._mount / controller
+            if base.is_dir():
+                self._write(base / path.lstrip("/"), values)
+
     def remove(self, path: str, *, kill: bool = False) -> bool:
         """The cgroup and all below it, in every hierarchy; False when something of it is left.
 
