@@ -17,6 +17,7 @@ from sampan.api.resources import CONFIG_MAPS, EVENTS, PODS, SERVICE_ACCOUNTS
 from sampan.client.client import Client
 from sampan.node.agent import NodeAgent
 from sampan.node.cgroups.manager import remove_all
+from sampan.node.cgroups.tree import CgroupTree
 from sampan.node.config import NodeConfig
 from sampan.server.app import Server
 from sampan.server.config import ServerConfig
@@ -254,9 +255,11 @@ async def logs(cluster: Cluster, name: str) -> str:
     return "".join(line.split(" ", 3)[3] for line in log.read_text().splitlines(keepends=True))
 
 
-def cgroups(cluster: Cluster) -> list[Path]:
-    """Those of pods, in all hierarchies."""
-    return [path for path in Path("/sys/fs/cgroup").glob(f"**{cluster.config.cgroup_root}/**/pod*") if path.is_dir()]
+def cgroups(cluster: Cluster) -> set[str]:
+    """Those of pods, of all hierarchies together."""
+    root, tree = cluster.config.cgroup_root, CgroupTree()
+    below = (tree.children(place) for place in (root, f"{root}/burstable", f"{root}/besteffort"))
+    return {name for names in below for name in names if name.startswith("pod")}
 
 
 async def test_containerd_1_runs_no_pod_with_less_than_it_asked_for(cluster: Cluster) -> None:
@@ -345,9 +348,26 @@ async def test_what_a_pod_may_use_as_a_whole_is_its_cgroups_limit_and_nothing_st
         assert (pod / "memory.limit_in_bytes").read_text() == f"{64 << 20}\n"
         inner = [int((each / "memory.limit_in_bytes").read_text()) for each in pod.iterdir() if each.is_dir()]
         assert 64 << 20 in inner  # the container's own
-    assert cgroups(cluster) != []
+    assert len(cgroups(cluster)) == 2
     for name in ("whole", "hungry"):
         await cluster.admin.delete(PODS, name, "default")
+        await cluster.gone(name)
+    async with asyncio.timeout(60):
+        while cgroups(cluster):  # noqa: ASYNC110 (removed after the API object)
+            await asyncio.sleep(0.02)
+
+
+async def test_pods_by_the_dozen_leave_no_cgroup_behind(cluster: Cluster) -> None:
+    """Their sandboxes go side by side, and the kernel lets go of each cgroup when it likes."""
+    names = [f"churn-{number}" for number in range(12)]
+    for name in names:
+        await cluster.create(name, ["sleep", "1000"], terminationGracePeriodSeconds=0)
+    for name in names:
+        await cluster.until(name, phase("Running"))
+    assert len(cgroups(cluster)) == len(names)
+    for name in names:
+        await cluster.admin.delete(PODS, name, "default")
+    for name in names:
         await cluster.gone(name)
     async with asyncio.timeout(60):
         while cgroups(cluster):  # noqa: ASYNC110 (removed after the API object)
