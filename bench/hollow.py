@@ -27,7 +27,9 @@ from typing import Any
 import uvloop
 
 from sampan.api.resources import NODES, PODS
+from sampan.client import tasks
 from sampan.client.client import Client
+from sampan.client.informer import Informer
 from sampan.cluster import footprint
 from sampan.testing.api import api_server
 from sampan.testing.cluster import Cluster
@@ -91,12 +93,16 @@ async def bare_writes(count: int) -> float:
 
 async def until_running(client: Client, count: int) -> None:
     running: set[str] = set()
-    async with client.watch(PODS, "default") as events:
-        async for event in events:
-            if event.object.get("status", {}).get("phase") == "Running":
-                running.add(event.object["metadata"]["name"])
-            if len(running) == count:
-                return
+
+    def changed(kind: str, obj: dict[str, Any], previous: dict[str, Any] | None) -> None:
+        if obj["status"].get("phase") == "Running":
+            running.add(obj["metadata"]["name"])
+
+    informer = Informer(client, PODS)
+    informer.add_handler(changed)
+    task = asyncio.create_task(informer.run())
+    await informer.wait_until(lambda: len(running) == count)
+    await tasks.cancel_and_wait(task)
 
 
 async def event_cost(client: Client, pods: int) -> float:

@@ -5,7 +5,7 @@ import pytest
 
 from sampan.api.resources import LEASES, NODES, PODS
 from sampan.controllers.node.eviction import TaintEvictionController, plan_eviction
-from sampan.controllers.node.ipam import NodeIpamController, plan_cidr
+from sampan.controllers.node.ipam import NodeIpamController, Parts
 from sampan.controllers.node.lifecycle import NodeLifecycleController
 from sampan.controllers.node.lifecycle_plan import plan_silent, plan_taints
 
@@ -68,9 +68,51 @@ def test_a_taint_without_a_time_counts_from_when_the_pod_was_first_seen_under_it
     assert plan_eviction(pod, [taint], now, first_seen) == expected
 
 
+def parts_of(cluster_cidr, mask_size, taken):
+    parts = Parts(cluster_cidr, mask_size)
+    for cidr in taken:
+        parts.occupy(cidr)
+    return parts
+
+
 def test_lowest_free_part_of_the_range():
-    assert plan_cidr("10.244.0.0/16", 24, ["10.244.0.0/24", "10.244.2.0/24"]) == "10.244.1.0/24"
-    assert plan_cidr("10.0.0.0/31", 32, ["10.0.0.0/32", "10.0.0.1/32"]) is None
+    assert parts_of("10.244.0.0/16", 24, ["10.244.0.0/24", "10.244.2.0/24"]).lowest_free() == "10.244.1.0/24"
+    assert parts_of("10.0.0.0/31", 32, ["10.0.0.0/32", "10.0.0.1/32"]).lowest_free() is None
+
+
+def test_a_part_that_was_given_back_is_the_lowest_again():
+    parts = parts_of("10.0.0.0/16", 24, [f"10.0.{number}.0/24" for number in range(256)])
+    assert parts.lowest_free() is None
+    for number in (7, 3, 200):
+        parts.release(f"10.0.{number}.0/24")
+    assert parts.lowest_free() == "10.0.3.0/24"
+    parts.occupy("10.0.3.0/24")
+    assert parts.lowest_free() == "10.0.7.0/24"
+    parts.release("10.0.0.0/24")
+    assert parts.lowest_free() == "10.0.0.0/24"
+
+
+def test_ranges_that_somebody_else_chose_count_as_far_as_they_lie_in_it():
+    taken = ["10.0.0.0/23", "10.0.2.128/25", "10.0.2.0/25", "192.168.0.0/24", "fd00::/64", "nonsense"]
+    parts = parts_of("10.0.0.0/16", 24, taken)
+    assert parts.lowest_free() == "10.0.3.0/24"
+    parts.release("10.0.2.128/25")
+    assert parts.lowest_free() == "10.0.3.0/24"
+    parts.release("10.0.2.0/25")
+    assert parts.lowest_free() == "10.0.2.0/24"
+
+
+async def test_two_nodes_never_get_one_range_while_nodes_come_and_go(api, context, running, wait):
+    async with running(NodeIpamController(context)):
+        for turn in range(20):
+            api.add(NODES, node(f"n{turn}"))
+            if turn % 3 == 2:
+                await wait.quiet(api)
+                api.remove(NODES, "", f"n{turn - 1}")
+        await wait.quiet(api)
+    ranges = [obj["spec"]["podCIDR"] for obj in api.all(NODES)]
+    assert len(ranges) == len(set(ranges)) == 14
+    assert max(int(cidr.split(".")[2]) for cidr in ranges) < 20
 
 
 async def test_each_node_gets_its_own_range(api, context, running, wait):

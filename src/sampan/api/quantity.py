@@ -120,8 +120,15 @@ def canonical(quantity: str | int | float) -> str:
     """The form in which the API stores and shows it: ``0.5`` is ``500m``, ``1024Mi`` is ``1Gi``."""
     if isinstance(quantity, int):
         return format_quantity(quantity)
-    amount, kind = parse_with_format(str(quantity))
-    return format_quantity(amount, kind)
+    text = str(quantity)
+    return _canonical_of(text) if len(text) <= _MEMOISED_LENGTH else _canonical(text)
+
+
+def _canonical(text: str) -> str:
+    return format_quantity(*parse_with_format(text))
+
+
+_canonical_of = lru_cache(maxsize=4096)(_canonical)
 
 
 def add(left: str | int, right: str | int) -> str:
