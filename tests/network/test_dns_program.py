@@ -387,8 +387,9 @@ async def test_an_answer_without_end_is_not_kept(answer, monkeypatch):
 
 
 def test_the_process_stays_small():
-    """What is imported is in memory on every node: no library beyond orjson."""
+    """What is imported is in memory on every node: no library beyond orjson, and nothing large that goes unused."""
     script = "import sys, sampan.cluster.dns_process; print(*sorted({name.split('.')[0] for name in sys.modules}))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
     assert not loaded & {"aiohttp", "grpc", "google", "numpy", "typer", "uvloop", "yaml", "dnslib", "prometheus_client"}
+    assert not loaded & {"decimal", "fractions", "hashlib", "multiprocessing", "sqlite3"}

@@ -7,14 +7,12 @@ machine. ``validate`` raises ClusterError, naming the option that a person would
 
 from __future__ import annotations
 
-import hashlib
 import ipaddress
 import re
 from dataclasses import dataclass
 from typing import Literal
 
 from sampan.cluster.errors import ClusterError
-from sampan.node.sysctls import verify_sysctl_patterns
 
 DEFAULT_NAME = "default"
 #: A name becomes part of files, sockets (108 characters with their directory), a cgroup, an nftables table, a unit.
@@ -94,6 +92,8 @@ class ClusterSettings:
         whole = f"sam-{self.name}"
         if len(whole) < INTERFACE_CHARACTERS:
             return whole
+        import hashlib
+
         # A character longer than any whole name: the two can never be the same.
         return f"sam-{self.name[:5]}{hashlib.sha256(self.name.encode()).hexdigest()[:6]}"
 
@@ -127,6 +127,9 @@ class NodeSettings:
             _validate_address(self.address)
         if self.runtime not in RUNTIMES:
             raise ClusterError(f"runtime {self.runtime!r} is not known", fix=f"choose {' or '.join(RUNTIMES)}")
+        # Imported where they are needed: every process of a cluster reads its settings, the smallest too.
+        from sampan.node.sysctls import verify_sysctl_patterns
+
         try:
             verify_sysctl_patterns(self.sysctls)
         except ValueError as error:
