@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-import orjson
-
 from sampan.api import objects
 from sampan.api.intorpercent import scaled
 from sampan.api.types import Obj
+from sampan.controllers.workload import history
 
 HASH_LABEL = "pod-template-hash"
 REVISION = "deployment.kubernetes.io/revision"
@@ -27,7 +26,6 @@ _OWN_ANNOTATIONS = frozenset(
     }
 )
 REVISION_HISTORY_LIMIT_CHARS = 2000
-_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 _NO_DEADLINE = 2**31 - 1
 
 
@@ -50,10 +48,6 @@ def total_status(sets: Iterable[Obj], field: str) -> int:
 
 def active(sets: Iterable[Obj]) -> list[Obj]:
     return [rs for rs in sets if replicas(rs) > 0]
-
-
-def by_creation(sets: Iterable[Obj]) -> list[Obj]:
-    return sorted(sets, key=lambda rs: (rs["metadata"].get("creationTimestamp", ""), rs["metadata"]["name"]))
 
 
 def annotation(obj: Obj, name: str) -> str:
@@ -93,32 +87,18 @@ def max_unavailable(deployment: Obj) -> int:
     return min(fenceposts(deployment)[1], replicas(deployment))
 
 
-def template_without_hash(template: Obj) -> Obj:
-    meta = dict(template.get("metadata") or {})
-    labels = {key: value for key, value in (meta.get("labels") or {}).items() if key != HASH_LABEL}
-    meta["labels"] = labels
-    return {**template, "metadata": meta}
-
-
 def same_template(left: Obj, right: Obj) -> bool:
-    return objects.equal_semantics(template_without_hash(left), template_without_hash(right))
+    return objects.equal_semantics(history.without_label(left, HASH_LABEL), history.without_label(right, HASH_LABEL))
 
 
 def template_hash(template: Obj, collisions: int) -> str:
-    """A short stable name for a template; ``collisions`` varies it. FNV-1a over canonical JSON."""
-    data = orjson.dumps(template_without_hash(template), option=orjson.OPT_SORT_KEYS)
-    if collisions:
-        data += collisions.to_bytes(8, "little")
-    value = 0x811C9DC5
-    for byte in data:
-        value = ((value ^ byte) * 0x01000193) & 0xFFFFFFFF
-    return "".join(_ALPHABET[ord(digit) % len(_ALPHABET)] for digit in str(value))
+    return history.short_hash(history.without_label(template, HASH_LABEL), collisions)
 
 
 def find_new(deployment: Obj, sets: Iterable[Obj]) -> Obj | None:
     """The set that has the Deployment's template; the oldest if there are several."""
     template = deployment["spec"]["template"]
-    return next((rs for rs in by_creation(sets) if same_template(rs["spec"]["template"], template)), None)
+    return history.find_equal(sets, lambda rs: same_template(rs["spec"]["template"], template))
 
 
 def inherited_annotations(deployment: Obj) -> dict[str, str]:
@@ -152,7 +132,7 @@ def active_or_latest(new: Obj | None, old: Sequence[Obj]) -> Obj | None:
         return running[0]
     if running:
         return None
-    return new or (by_creation(old)[-1] if old else None)
+    return new or (history.by_creation(old)[-1] if old else None)
 
 
 def deadline_seconds(deployment: Obj) -> int | None:

@@ -16,6 +16,7 @@ from sampan.api.pods import status as podstatus
 from sampan.api.resources import DEPLOYMENTS
 from sampan.api.types import Obj
 from sampan.controllers.deployment import facts
+from sampan.controllers.workload import history
 from sampan.controllers.workload.claims import controller_reference
 
 
@@ -118,18 +119,18 @@ def _plan_revision(deployment: Obj, new: Obj | None, old: Sequence[Obj]) -> list
     """The new set carries the highest revision, and the Deployment the same one."""
     if new is None:
         return []
-    highest = max((facts.revision(rs) for rs in old), default=0) + 1
+    highest = history.next_number(facts.revision(rs) for rs in old)
     wanted = dict(facts.inherited_annotations(deployment))
     current = facts.revision(new)
     if current < highest:
         wanted[facts.REVISION] = str(highest)
         if current:
             # An old template came back: remember under which numbers it was known.
-            history = [part for part in facts.annotation(new, facts.REVISION_HISTORY).split(",") if part]
-            history.append(str(current))
-            while len(",".join(history)) > facts.REVISION_HISTORY_LIMIT_CHARS:
-                history.pop(0)
-            wanted[facts.REVISION_HISTORY] = ",".join(history)
+            known = [part for part in facts.annotation(new, facts.REVISION_HISTORY).split(",") if part]
+            known.append(str(current))
+            while len(",".join(known)) > facts.REVISION_HISTORY_LIMIT_CHARS:
+                known.pop(0)
+            wanted[facts.REVISION_HISTORY] = ",".join(known)
     changed = {key: value for key, value in wanted.items() if facts.annotation(new, key) != value}
     min_ready = int(deployment["spec"].get("minReadySeconds") or 0)
     differs = min_ready != int(new["spec"].get("minReadySeconds") or 0)
@@ -158,7 +159,7 @@ def new_set(deployment: Obj, sets: Sequence[Obj]) -> Obj:
     }
     if spec.get("minReadySeconds"):
         made["minReadySeconds"] = spec["minReadySeconds"]
-    revision = max((facts.revision(rs) for rs in sets), default=0) + 1
+    revision = history.next_number(facts.revision(rs) for rs in sets)
     meta = deployment["metadata"]
     return {
         "apiVersion": "apps/v1",
@@ -214,7 +215,7 @@ def _plan_scale_down_old(deployment: Obj, new: Obj, old: list[Obj]) -> list[Acti
     if budget <= 0:
         return []
     sizes = {rs["metadata"]["uid"]: facts.replicas(rs) for rs in old}
-    ordered = facts.by_creation(old)
+    ordered = history.by_creation(old)
     cleaned = 0
     for rs in ordered:
         uid = rs["metadata"]["uid"]
@@ -273,7 +274,7 @@ def _plan_scale(deployment: Obj, new: Obj | None, old: list[Obj]) -> list[Action
     allowed = wanted + facts.max_surge(deployment) if wanted > 0 else 0
     to_add = allowed - present
     # Larger sets change first; of equal ones the newer grows and the older shrinks.
-    ordered = facts.by_creation(sets)
+    ordered = history.by_creation(sets)
     if to_add > 0:
         ordered.reverse()
     ordered.sort(key=facts.replicas, reverse=True)
@@ -320,14 +321,7 @@ def _fraction(deployment: Obj, rs: Obj) -> int:
 
 def _plan_cleanup(deployment: Obj, old: Sequence[Obj]) -> list[Action]:
     limit = deployment["spec"].get("revisionHistoryLimit")
-    if limit is None:
-        return []
-    kept = [rs for rs in old if not objects.is_deleting(rs)]
-    surplus = len(kept) - int(limit)
-    if surplus <= 0:
-        return []
-    kept.sort(key=lambda rs: (facts.revision(rs), rs["metadata"].get("creationTimestamp", "")))
-    return [DeleteSet(rs) for rs in kept[:surplus] if _is_empty(rs)]
+    return [DeleteSet(rs) for rs in history.surplus(old, limit, facts.revision, _is_empty)]
 
 
 def _is_empty(rs: Obj) -> bool:

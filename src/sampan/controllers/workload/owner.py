@@ -1,0 +1,88 @@
+"""The shell that owners of pods have in common: whose pod it is, which pods are mine, and a status written last.
+
+A controller supplies its resource and how its objects select; plans and their order stay its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from sampan.api import objects
+from sampan.api.errors import NotFound
+from sampan.api.labels import Selector
+from sampan.api.resources import PODS, Resource
+from sampan.api.types import Obj
+from sampan.client.client import Client
+from sampan.client.controller import observe
+from sampan.client.events import EventRecorder
+from sampan.client.informer import InformerFactory
+from sampan.client.keys import ObjectKey
+from sampan.controllers.workload import claims
+from sampan.controllers.workload.pods import PodControl
+from sampan.controllers.workload.selecting import Selectors
+
+
+class PodOwner:
+    """``owners`` and ``pods`` are the informers; ``control`` writes pods."""
+
+    def __init__(
+        self,
+        informers: InformerFactory,
+        client: Client,
+        recorder: EventRecorder,
+        resource: Resource,
+        selector_of: Callable[[Obj], Selector],
+    ) -> None:
+        self._client, self._resource, self._selector_of = client, resource, selector_of
+        self.owners = informers.informer(resource)
+        self.pods = informers.informer(PODS)
+        claims.add_claim_indexes(self.owners)
+        claims.add_claim_indexes(self.pods)
+        self.control = PodControl(client, self.pods, resource, recorder)
+        self._selecting = Selectors(self.owners, selector_of)
+
+    def keys_of_pod(self, pod: Obj) -> Iterable[ObjectKey]:
+        """The owner of the pod, or whoever may adopt it. An owner that is seen later looks for orphans itself."""
+        controller = objects.controller_of(pod)
+        if controller is None:
+            return self._selecting.matching(pod)
+        if controller.get("kind") == self._resource.kind and controller.get("apiVersion") == self._resource.api_version:
+            return (ObjectKey(pod["metadata"]["namespace"], controller["name"]),)
+        return ()
+
+    def owned(self, owner: Obj) -> list[Obj]:
+        """The pods that are the owner's and that it still selects."""
+        return self._plan_claims(owner).owned
+
+    async def claim(self, owner: Obj) -> list[Obj]:
+        """The same, after orphans have been adopted and others released."""
+        planned = self._plan_claims(owner)
+        if await claims.apply_claims(self._client, owner, self._resource, self.pods, planned):
+            planned = self._plan_claims(owner)
+        return planned.owned
+
+    def siblings_pods(self, owner: Obj, own: list[Obj]) -> list[Obj]:
+        """The pods of all owners that share this one's controller (a Deployment); else its own."""
+        controller = objects.controller_of(owner)
+        if controller is None:
+            return own
+        return [
+            pod
+            for sibling in self.owners.by_index(claims.CONTROLLER_INDEX, controller["uid"])
+            for pod in self.pods.by_index(claims.CONTROLLER_INDEX, sibling["metadata"]["uid"])
+        ]
+
+    async def write_status(self, owner: Obj, status: Obj) -> None:
+        """Only if it differs; an owner that is gone needs none."""
+        if status == owner.get("status"):
+            return
+        new = objects.deep_copy(owner)
+        new["status"] = status
+        try:
+            written = await self._client.update_status(self._resource, new)
+        except NotFound:
+            return
+        await observe(self.owners, written)
+
+    def _plan_claims(self, owner: Obj) -> claims.Claims:
+        return claims.plan_claims(owner, self._selector_of(owner), claims.candidates(self.pods, owner))
