@@ -18,9 +18,10 @@ from sampan.node.env.fields import PodFacts
 from sampan.node.env.sources import ObjectRef, ObjectSource
 from sampan.node.runtime import Mount
 from sampan.node.volumes.errors import VolumeError
-from sampan.node.volumes.manager import MountedVolume, plan_mount, prepare_volume, volume_type
+from sampan.node.volumes.manager import MountedVolume, plan_mount
 from sampan.node.volumes.ownership import Ownership
-from sampan.node.volumes.setup import Context
+from sampan.node.volumes.plugin import Context
+from sampan.node.volumes.plugins import prepare_volume, volume_type
 from sampan.node.volumes.tokens import Token
 
 _ROOT = Path("/simulated/volumes")

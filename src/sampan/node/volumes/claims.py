@@ -1,13 +1,11 @@
-"""persistentVolumeClaim and generic ephemeral volumes, bound to a PersistentVolume of type hostPath or local."""
+"""persistentVolumeClaim and generic ephemeral volumes: which PersistentVolume stands behind one."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 from sampan.api.errors import ApiError
 from sampan.api.types import Obj
 from sampan.node.volumes.errors import SetupError
-from sampan.node.volumes.setup import Context, HostSetup, Setup
+from sampan.node.volumes.plugin import Context
 
 #: everything in a PersistentVolume's spec that is not its source
 _NOT_A_SOURCE = frozenset(
@@ -16,8 +14,11 @@ _NOT_A_SOURCE = frozenset(
 )  # fmt: skip
 
 
-async def prepare(volume: Obj, context: Context) -> Setup:
-    """Raises SetupError in the words of upstream's desired-state populator."""
+async def resolve(volume: Obj, context: Context) -> tuple[Obj, bool]:
+    """The spec of the PersistentVolume that a claim is bound to, and whether the pod may only read it.
+
+    Raises SetupError in the words of upstream's desired-state populator.
+    """
     ephemeral = "ephemeral" in volume
     source = volume.get("persistentVolumeClaim") or {}
     name = f"{context.pod['metadata']['name']}-{volume['name']}" if ephemeral else source["claimName"]
@@ -36,24 +37,24 @@ async def prepare(volume: Obj, context: Context) -> Setup:
     pv_name = claim["spec"].get("volumeName")
     if status.get("phase") != "Bound" or not pv_name:
         raise SetupError(f"error processing PVC {label}: PVC is not bound")
-    return await _from_volume(pv_name, label, claim, bool(source.get("readOnly")), context)
+    return await _volume(pv_name, label, claim, context), bool(source.get("readOnly"))
 
 
-async def _from_volume(pv_name: str, label: str, claim: Obj, read_only: bool, context: Context) -> Setup:
+async def _volume(pv_name: str, label: str, claim: Obj, context: Context) -> Obj:
     try:
-        spec = (await context.source.get_persistent_volume(pv_name))["spec"]
+        spec: Obj = (await context.source.get_persistent_volume(pv_name))["spec"]
     except ApiError as error:
         raise SetupError(f"error processing PVC {label}: failed to fetch PV {pv_name}: {error.message}") from error
     if (spec.get("claimRef") or {}).get("uid") != claim["metadata"]["uid"]:
         raise SetupError(f"error processing PVC {label}: PV {pv_name} is not bound to it")
     if spec.get("volumeMode") == "Block":
         raise SetupError(f"error processing PVC {label}: volumeMode Block is not supported by this node")
-    if host := spec.get("hostPath"):
-        return HostSetup(Path(host["path"]), host.get("type") or "", read_only)
-    if local := spec.get("local"):
-        return HostSetup(Path(local["path"]), "Directory", read_only, owned=True)
-    kinds = sorted(set(spec) - _NOT_A_SOURCE)
-    raise SetupError(f'volume type "{kinds[0] if kinds else "unknown"}" is not supported by this node')
+    return spec
+
+
+def source_of(spec: Obj) -> str:
+    """The field of a PersistentVolume's spec that names its type; "unknown": there is none."""
+    return min(set(spec) - _NOT_A_SOURCE, default="unknown")
 
 
 def _is_owned_by(claim: Obj, pod: Obj) -> bool:

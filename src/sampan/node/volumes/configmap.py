@@ -10,14 +10,16 @@ from sampan.api.types import Obj
 from sampan.node.env.sources import describe_failure
 from sampan.node.volumes.atomic import ProjectedFile
 from sampan.node.volumes.errors import SetupError
-from sampan.node.volumes.setup import Context, FilesSetup, Setup, modes
+from sampan.node.volumes.files import Files, FilesPlugin
+from sampan.node.volumes.plugin import Context, modes
 
-DIRECTORY = "kubernetes.io~configmap"
 
+class ConfigMapPlugin(FilesPlugin):
+    name = "kubernetes.io/configmap"
 
-async def prepare(volume: Obj, context: Context) -> Setup:
-    source = volume["configMap"]
-    return FilesSetup(await read_payload(source, context, modes(source)))
+    async def prepare(self, volume: Obj, context: Context) -> Files:
+        source = volume["configMap"]
+        return Files(payload=await read_payload(source, context, modes(source)))
 
 
 async def read_payload(source: Obj, context: Context, default_mode: int) -> dict[str, ProjectedFile]:

@@ -6,14 +6,16 @@ from sampan.api.types import Obj
 from sampan.node.env.fields import FieldPathError, field_value, resource_value
 from sampan.node.volumes.atomic import ProjectedFile
 from sampan.node.volumes.errors import SetupError
-from sampan.node.volumes.setup import Context, FilesSetup, Setup, modes
+from sampan.node.volumes.files import Files, FilesPlugin
+from sampan.node.volumes.plugin import Context, modes
 
-DIRECTORY = "kubernetes.io~downward-api"
 
+class DownwardApiPlugin(FilesPlugin):
+    name = "kubernetes.io/downward-api"
 
-async def prepare(volume: Obj, context: Context) -> Setup:
-    source = volume["downwardAPI"] or {}
-    return FilesSetup(read_payload(source, context, modes(source)))
+    async def prepare(self, volume: Obj, context: Context) -> Files:
+        source = volume["downwardAPI"] or {}
+        return Files(payload=read_payload(source, context, modes(source)))
 
 
 def read_payload(source: Obj, context: Context, default_mode: int) -> dict[str, ProjectedFile]:

@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
+
 from sampan.api import quantity
 from sampan.api.pods.requests import pod_limit
 from sampan.api.types import Obj
+from sampan.node.volumes import directories
 from sampan.node.volumes.errors import SetupError
-from sampan.node.volumes.setup import Context, ScratchSetup, Setup
-
-DIRECTORY = "kubernetes.io~empty-dir"
+from sampan.node.volumes.plugin import Context, Place, Prepared, VolumePlugin
 
 
-async def prepare(volume: Obj, context: Context) -> Setup:
-    source = volume["emptyDir"] or {}
-    medium = source.get("medium") or ""
-    if medium == "":
-        return ScratchSetup()
-    if medium != "Memory":
-        raise SetupError(f'unsupported storage medium "{medium}"')
-    bounds = [pod_limit(context.pod, "memory")]
-    if source.get("sizeLimit"):
-        bounds.append(quantity.value(str(source["sizeLimit"])))
-    return ScratchSetup(memory=True, size_bytes=min((bound for bound in bounds if bound), default=None))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scratch(Prepared):
+    """A directory that lives as long as the pod. ``size_bytes`` bounds a tmpfs."""
+
+    memory: bool = False
+
+
+class EmptyDirPlugin(VolumePlugin[Scratch]):
+    name = "kubernetes.io/empty-dir"
+
+    async def prepare(self, volume: Obj, context: Context) -> Scratch:
+        source = volume["emptyDir"] or {}
+        medium = source.get("medium") or ""
+        if medium == "":
+            return Scratch()
+        if medium != "Memory":
+            raise SetupError(f'unsupported storage medium "{medium}"')
+        bounds = [pod_limit(context.pod, "memory")]
+        if source.get("sizeLimit"):
+            bounds.append(quantity.value(str(source["sizeLimit"])))
+        return Scratch(memory=True, size_bytes=min((bound for bound in bounds if bound), default=None))
+
+    def publish(self, prepared: Scratch, place: Place) -> Path:
+        return directories.make(place, memory=prepared.memory, size_bytes=prepared.size_bytes)

@@ -1,14 +1,17 @@
-"""hostPath: a path of the machine, with upstream's type checks and texts (pkg/volume/hostpath)."""
+"""hostPath and local: paths of the machine, with upstream's type checks and texts (pkg/volume/hostpath)."""
 
 from __future__ import annotations
 
 import stat
+from dataclasses import dataclass
 from pathlib import Path
 
 from sampan.api.faults import fault
 from sampan.api.types import Obj
 from sampan.node.volumes.errors import SetupError
-from sampan.node.volumes.setup import Context, HostSetup, Setup
+from sampan.node.volumes.ownership import set_ownership
+from sampan.node.volumes.plugin import Context, Place, Prepared, VolumePlugin
+from sampan.node.volumes.records import Record
 
 _CHECKS = {
     "Directory": (stat.S_ISDIR, "is not a directory"),
@@ -21,9 +24,43 @@ _CHECKS = {
 }
 
 
-async def prepare(volume: Obj, context: Context) -> Setup:
-    source = volume["hostPath"]
-    return HostSetup(Path(source["path"]), source.get("type") or "")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostPath(Prepared):
+    """A path that belongs to the machine: used where it is, never created under the pod and never deleted."""
+
+    path: Path
+    type: str = ""
+
+
+class HostPathPlugin(VolumePlugin[HostPath]):
+    name = "kubernetes.io/host-path"
+
+    async def prepare(self, volume: Obj, context: Context) -> HostPath:
+        source = volume["hostPath"]
+        return HostPath(path=Path(source["path"]), type=source.get("type") or "")
+
+    def publish(self, prepared: HostPath, place: Place) -> Path:
+        if place.before != prepared.path:  # else it was checked when the pod began: a refresh has nothing to add
+            check_host_path(prepared.path, prepared.type)
+        return prepared.path
+
+    def unpublish(self, record: Record, place: Place) -> None:
+        """Nothing was done: the path is the machine's, with whatever is mounted there."""
+
+
+class LocalPlugin(HostPathPlugin):
+    """local: a directory of the machine that the pod's group gets, too."""
+
+    name = "kubernetes.io/local-volume"
+
+    async def prepare(self, volume: Obj, context: Context) -> HostPath:
+        return HostPath(path=Path(volume["local"]["path"]), type="Directory")
+
+    def publish(self, prepared: HostPath, place: Place) -> Path:
+        path = super().publish(prepared, place)
+        if place.before != path:
+            set_ownership(path, place.ownership, read_only=prepared.read_only)
+        return path
 
 
 def _make_directory(path: Path) -> None:

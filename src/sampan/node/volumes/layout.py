@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+SUBPATHS = "volume-subpaths"
+
 
 class BadUid(ValueError):
     """A pod UID that is not one path component."""
@@ -20,6 +22,20 @@ def volume_directory(root: Path, uid: str, plugin: str, name: str) -> Path:
     return pod_directory(root, uid) / "volumes" / plugin / name
 
 
+def records(root: Path, uid: str) -> Path:
+    """Where the pod's volumes are recorded."""
+    return pod_directory(root, uid) / "volume-records"
+
+
+def record(root: Path, uid: str, name: str) -> Path:
+    return records(root, uid) / f"{name}.json"
+
+
+def staged(root: Path) -> Path:
+    """Where volumes are that several pods may use, a directory each."""
+    return root / "volumes"
+
+
 def subpath_target(root: Path, uid: str, volume: str, container: str, index: int) -> Path:
     """Where a subPath is bound, one for each mount of each container."""
-    return pod_directory(root, uid) / "volume-subpaths" / volume / container / str(index)
+    return pod_directory(root, uid) / SUBPATHS / volume / container / str(index)

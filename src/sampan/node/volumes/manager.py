@@ -2,17 +2,18 @@
 
 The pod workers call ``mount_pod`` before containers start (again on each try: it is idempotent), ``container_mounts``
 for each container, ``unmount_pod`` when all containers are gone. ``run`` is the one background task: it rewrites
-volumes whose ConfigMap or Secret changed and renews tokens. Volumes attached by controllers (CSI) are not done here.
+volumes whose ConfigMap or Secret changed and renews tokens. What a type of volume means is its plug-in's (``plugin``).
 
-All state that matters is on disk, so a restarted agent calls ``mount_pod`` for the pods it adopts and
-``cleanup_orphans`` with the UIDs it knows. File work is done in threads; one pod's work never overlaps itself.
+All state that matters is on disk (``records``), so a restarted agent calls ``mount_pod`` for the pods it adopts and
+``cleanup_orphans`` with the UIDs it knows. File work is done in threads; one pod's work never overlaps itself
+(``podlocks``).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -24,13 +25,15 @@ from sampan.node.env.expansion import expand_strict
 from sampan.node.env.fields import PodFacts
 from sampan.node.env.sources import ObjectRef, ObjectSource, pod_references
 from sampan.node.runtime import Mount, Propagation
-from sampan.node.volumes import claims, configmap, downwardapi, emptydir, hostpath, layout, projected, secret, teardown
-from sampan.node.volumes.apply import apply_setup
+from sampan.node.volumes import layout, teardown
 from sampan.node.volumes.errors import SetupError, VolumeError, setup_failed
 from sampan.node.volumes.mount import LinuxMounter, Mounter
+from sampan.node.volumes.operations import VolumeOperations
 from sampan.node.volumes.ownership import Ownership, pod_ownership
+from sampan.node.volumes.plugin import Context
+from sampan.node.volumes.plugins import BUILT_IN, Plugins, Ready, prepare_volume
+from sampan.node.volumes.podlocks import PodLocks, Turn
 from sampan.node.volumes.safepath import UnsafePath
-from sampan.node.volumes.setup import Context, FilesSetup, HostSetup, Setup
 from sampan.node.volumes.subpath import bind_subpath
 from sampan.node.volumes.tokens import TokenSource
 
@@ -45,18 +48,6 @@ _PROPAGATIONS: Mapping[str, Propagation] = {
 #: a volume that could not be refreshed is tried again after this time
 _RETRY_SECONDS = 60.0
 
-#: field of the volume that names its type -> (directory below ``volumes``, module's prepare)
-_TYPES: Mapping[str, tuple[str, Callable[[Obj, Context], Awaitable[Setup]]]] = {
-    "emptyDir": (emptydir.DIRECTORY, emptydir.prepare),
-    "hostPath": ("", hostpath.prepare),
-    "configMap": (configmap.DIRECTORY, configmap.prepare),
-    "secret": (secret.DIRECTORY, secret.prepare),
-    "downwardAPI": (downwardapi.DIRECTORY, downwardapi.prepare),
-    "projected": (projected.DIRECTORY, projected.prepare),
-    "persistentVolumeClaim": ("", claims.prepare),
-    "ephemeral": ("", claims.prepare),
-}
-
 
 @dataclass(frozen=True, slots=True)
 class MountedVolume:
@@ -70,14 +61,8 @@ class MountedVolume:
 class _PodState:
     pod: Obj
     facts: PodFacts
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     mounted: dict[str, MountedVolume] = field(default_factory=dict)
     renew_at: datetime | None = None
-
-
-def volume_type(volume: Obj) -> str:
-    """The field that names the type; a volume without one is an emptyDir, as upstream defaults it."""
-    return next((key for key in volume if key != "name"), "emptyDir")
 
 
 class VolumeManager:
@@ -89,12 +74,16 @@ class VolumeManager:
         clock: Clock,
         *,
         mounter: Mounter | None = None,
+        plugins: Plugins = BUILT_IN,
     ) -> None:
         self._root = root_dir
         self._sources = sources
         self._tokens = tokens
         self._clock = clock
         self._mounter = mounter or LinuxMounter()
+        self._plugins = plugins
+        self._operations = VolumeOperations(root_dir, self._mounter, plugins)
+        self._locks = PodLocks()
         self._pods: dict[str, _PodState] = {}
         self._dirty: set[str] = set()
         #: uid -> loop time of the next try
@@ -112,10 +101,10 @@ class VolumeManager:
         state.pod = pod
         if facts is not None:
             state.facts = facts
-        async with state.lock:
+        async with self._locks.turn(uid) as turn:
             if self._pods.get(uid) is not state:
                 raise VolumeError(f'volumes of pod "{uid}" are being removed')
-            return await self._mount_locked(uid, state)
+            return await self._mount_locked(uid, state, turn)
 
     async def container_mounts(
         self,
@@ -147,23 +136,20 @@ class VolumeManager:
 
         Raises VolumeError when something cannot be taken off; call again later.
         """
-        state = self._pods.pop(uid, None)
+        self._pods.pop(uid, None)
         self._tokens.forget_pod(uid)
         self._dirty.discard(uid)
         try:
-            directory = layout.pod_directory(self._root, uid)
-            if state is None:
-                await asyncio.to_thread(teardown.remove_tree, directory, self._mounter)
-            else:
-                async with state.lock:
-                    await asyncio.to_thread(teardown.remove_tree, directory, self._mounter)
+            layout.pod_directory(self._root, uid)
+            async with self._locks.turn(uid) as turn:
+                await turn.in_thread(self._operations.unpublish_pod, uid, self._clock.now())
         except (OSError, layout.BadUid) as error:
             raise VolumeError(f'UnmountVolume.TearDown failed for pod "{uid}" : {fault(error, "remove")}') from error
 
     async def cleanup_orphans(self, known_uids: Collection[str]) -> list[str]:
         """Takes down what pods left that are not known any more; returns their UIDs. Failures are logged."""
         removed = []
-        for uid in teardown.present_pods(self._root):
+        for uid in await asyncio.to_thread(teardown.present_pods, self._root):
             if uid in known_uids or uid in self._pods:
                 continue
             try:
@@ -171,6 +157,7 @@ class VolumeManager:
                 removed.append(uid)
             except VolumeError as error:
                 log.warning("orphaned pod %s: %s", uid, error)
+        await asyncio.to_thread(self._operations.unstage_unused, self._clock.now())
         return removed
 
     def object_changed(self, ref: ObjectRef) -> None:
@@ -230,48 +217,44 @@ class VolumeManager:
         waits += [max(when - loop_now, 0.0) for when in self._retries.values()]
         return min(waits, default=None)
 
-    async def _mount_locked(self, uid: str, state: _PodState) -> dict[str, MountedVolume]:
+    async def _mount_locked(self, uid: str, state: _PodState, turn: Turn) -> dict[str, MountedVolume]:
         volumes = state.pod["spec"].get("volumes") or []
         ownership = pod_ownership(state.pod)
         context = Context(state.pod, self._sources, self._tokens, ownership, state.facts)
-        setups = await asyncio.gather(*(prepare_volume(volume, context) for volume in volumes), return_exceptions=True)
-        ready: list[tuple[Obj, Setup]] = []
-        for volume, setup in zip(volumes, setups, strict=True):
-            if isinstance(setup, BaseException):
-                raise setup
-            ready.append((volume, setup))
-        state.mounted = await asyncio.to_thread(self._apply, uid, state.mounted, ready, ownership)
-        state.renew_at = min(
-            (setup.renew_at for _, setup in ready if isinstance(setup, FilesSetup) and setup.renew_at), default=None
+        prepared = await asyncio.gather(
+            *(prepare_volume(volume, context, self._plugins) for volume in volumes), return_exceptions=True
         )
+        ready: list[Ready] = []
+        for each in prepared:
+            if isinstance(each, BaseException):
+                raise each
+            ready.append(each)
+        state.mounted = await turn.in_thread(self._publish, uid, state.mounted, ready, ownership)
+        state.renew_at = min((each.prepared.renew_at for each in ready if each.prepared.renew_at), default=None)
         if state.renew_at is not None:
             self._wake.set()  # the loop must reckon with the new moment
         return dict(state.mounted)
 
-    def _apply(
-        self, uid: str, before: Mapping[str, MountedVolume], ready: list[tuple[Obj, Setup]], ownership: Ownership
+    def _publish(
+        self, uid: str, before: Mapping[str, MountedVolume], ready: list[Ready], ownership: Ownership
     ) -> dict[str, MountedVolume]:
         layout.pod_directory(self._root, uid).mkdir(parents=True, exist_ok=True, mode=0o750)
         mounted = {}
-        for volume, setup in ready:
-            name, kind = volume["name"], volume_type(volume)
-            if isinstance(setup, HostSetup) and name in before and before[name].host_path == setup.path:
-                mounted[name] = before[name]  # checked and owned when the pod began; a refresh has nothing to add
-                continue
-            directory = layout.volume_directory(self._root, uid, _TYPES[kind][0], name)
+        for each in ready:
+            had = before[each.name].host_path if each.name in before else None
             try:
-                path = apply_setup(setup, directory, ownership, self._mounter, self._clock.now())
-            except (SetupError, OSError) as error:
-                raise setup_failed(name, error) from error
-            read_only = isinstance(setup, FilesSetup) or (isinstance(setup, HostSetup) and setup.read_only)
-            mounted[name] = MountedVolume(name, kind, path, read_only)
+                path = self._operations.publish(uid, each, ownership, self._clock.now(), had)
+            except (SetupError, OSError, ValueError) as error:
+                raise setup_failed(each.name, error) from error
+            mounted[each.name] = MountedVolume(each.name, each.type, path, each.prepared.read_only)
         return mounted
 
     async def _bind(self, pod: Obj, container: Obj, volume: MountedVolume, subpath: str, index: int) -> Path:
         uid = pod["metadata"]["uid"]
         target = layout.subpath_target(self._root, uid, volume.name, container["name"], index)
         try:
-            return await asyncio.to_thread(bind_subpath, volume.host_path, subpath, target, self._mounter)
+            async with self._locks.turn(uid) as turn:
+                return await turn.in_thread(bind_subpath, volume.host_path, subpath, target, self._mounter)
         except (OSError, UnsafePath) as error:
             log.warning("subPath %r of volume %s: %s", subpath, volume.name, error)
             raise VolumeError(
@@ -287,17 +270,6 @@ def plan_mount(wanted: Obj, volume: MountedVolume, host_path: Path) -> Mount:
         bool(wanted.get("readOnly")) or volume.read_only,
         _PROPAGATIONS[wanted.get("mountPropagation") or "None"],
     )
-
-
-async def prepare_volume(volume: Obj, context: Context) -> Setup:
-    """What the volume needs on disk; reads the API only. Raises VolumeError."""
-    kind = volume_type(volume)
-    if kind not in _TYPES:
-        raise setup_failed(volume["name"], f'volume type "{kind}" is not supported by this node')
-    try:
-        return await _TYPES[kind][1]({kind: {}, **volume}, context)
-    except (SetupError, ValueError) as error:
-        raise setup_failed(volume["name"], error) from error
 
 
 def _subpath(mount: Obj, environment: Mapping[str, str]) -> str:

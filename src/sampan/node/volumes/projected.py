@@ -10,47 +10,50 @@ from sampan.api.types import Obj
 from sampan.node.volumes import configmap, downwardapi, secret
 from sampan.node.volumes.atomic import ProjectedFile
 from sampan.node.volumes.errors import SetupError
-from sampan.node.volumes.setup import Context, FilesSetup, Setup, modes
+from sampan.node.volumes.files import Files, FilesPlugin
+from sampan.node.volumes.plugin import Context, modes
 from sampan.node.volumes.tokens import Token
 
-DIRECTORY = "kubernetes.io~projected"
 _DEFAULT_TOKEN_SECONDS = 3600
 
 
-async def prepare(volume: Obj, context: Context) -> Setup:
-    """Reads all sources at once; all faults are told at once, as upstream's aggregate does."""
-    source = volume["projected"] or {}
-    default_mode = modes(source)
-    reads = (_read(each, context, default_mode) for each in source.get("sources") or () if each)
-    payload: dict[str, ProjectedFile] = {}
-    renewals: list[datetime] = []
-    faults: list[str] = []
-    for part in await asyncio.gather(*reads, return_exceptions=True):
-        if isinstance(part, SetupError):
-            faults.append(str(part))
-        elif isinstance(part, BaseException):
-            raise part
-        else:
-            payload |= part.payload
-            if part.renew_at is not None:
-                renewals.append(part.renew_at)
-    if faults:
-        unique = list(dict.fromkeys(faults))
-        raise SetupError(unique[0] if len(unique) == 1 else f"[{', '.join(unique)}]")
-    return FilesSetup(payload, memory=True, renew_at=min(renewals, default=None))
+class ProjectedPlugin(FilesPlugin):
+    name = "kubernetes.io/projected"
+
+    async def prepare(self, volume: Obj, context: Context) -> Files:
+        """Reads all sources at once; all faults are told at once, as upstream's aggregate does."""
+        source = volume["projected"] or {}
+        default_mode = modes(source)
+        reads = (_read(each, context, default_mode) for each in source.get("sources") or () if each)
+        payload: dict[str, ProjectedFile] = {}
+        renewals: list[datetime] = []
+        faults: list[str] = []
+        for part in await asyncio.gather(*reads, return_exceptions=True):
+            if isinstance(part, SetupError):
+                faults.append(str(part))
+            elif isinstance(part, BaseException):
+                raise part
+            else:
+                payload |= part.payload
+                if part.renew_at is not None:
+                    renewals.append(part.renew_at)
+        if faults:
+            unique = list(dict.fromkeys(faults))
+            raise SetupError(unique[0] if len(unique) == 1 else f"[{', '.join(unique)}]")
+        return Files(payload=payload, memory=True, renew_at=min(renewals, default=None))
 
 
-async def _read(source: Obj, context: Context, default_mode: int) -> FilesSetup:
+async def _read(source: Obj, context: Context, default_mode: int) -> Files:
     """One source. Raises SetupError."""
     if found := source.get("configMap"):
-        return FilesSetup(await configmap.read_payload(found, context, default_mode))
+        return Files(payload=await configmap.read_payload(found, context, default_mode))
     if found := source.get("secret"):
-        return FilesSetup(await secret.read_payload(found, found.get("name") or "", context, default_mode))
+        return Files(payload=await secret.read_payload(found, found.get("name") or "", context, default_mode))
     if found := source.get("downwardAPI"):
-        return FilesSetup(downwardapi.read_payload(found, context, default_mode))
+        return Files(payload=downwardapi.read_payload(found, context, default_mode))
     if found := source.get("serviceAccountToken"):
         token = await _token(found, context)
-        return FilesSetup({found["path"]: _token_file(token, context, default_mode)}, renew_at=token.renew_at)
+        return Files(payload={found["path"]: _token_file(token, context, default_mode)}, renew_at=token.renew_at)
     raise SetupError(f'projected volume source "{next(iter(source))}" is not supported by this node')
 
 

@@ -11,15 +11,17 @@ from sampan.node.env.sources import describe_failure
 from sampan.node.volumes.atomic import ProjectedFile
 from sampan.node.volumes.configmap import select_keys
 from sampan.node.volumes.errors import SetupError
-from sampan.node.volumes.setup import Context, FilesSetup, Setup, modes
+from sampan.node.volumes.files import Files, FilesPlugin
+from sampan.node.volumes.plugin import Context, modes
 
-DIRECTORY = "kubernetes.io~secret"
 
+class SecretPlugin(FilesPlugin):
+    name = "kubernetes.io/secret"
 
-async def prepare(volume: Obj, context: Context) -> Setup:
-    source = volume["secret"]
-    payload = await read_payload(source, source.get("secretName") or "", context, modes(source))
-    return FilesSetup(payload, memory=True)
+    async def prepare(self, volume: Obj, context: Context) -> Files:
+        source = volume["secret"]
+        payload = await read_payload(source, source.get("secretName") or "", context, modes(source))
+        return Files(payload=payload, memory=True)
 
 
 async def read_payload(source: Obj, name: str, context: Context, default_mode: int) -> dict[str, ProjectedFile]:

@@ -1,0 +1,112 @@
+"""What a volume plug-in is: one type of volume, as verbs that the node's volume manager calls.
+
+``prepare`` reads the API and says what is needed; the other verbs act, in a thread. They go by pairs, as in the
+Container Storage Interface: ``stage`` once a node for a volume that several pods share, ``publish`` once a pod, and
+``unpublish``, ``unstage`` to undo them. Before each a record is on disk (``records``), so the undoing verbs are called
+after a crash at any point: every verb is idempotent, and an undoing one may find nothing done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from sampan.api.types import Obj
+from sampan.node.env.fields import PodFacts
+from sampan.node.env.sources import ObjectSource
+from sampan.node.volumes.mount import Mounter
+from sampan.node.volumes.ownership import Ownership
+from sampan.node.volumes.records import Record
+from sampan.node.volumes.tokens import TokenSource
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Everything that ``prepare`` may ask for."""
+
+    pod: Obj
+    source: ObjectSource
+    tokens: TokenSource
+    ownership: Ownership
+    facts: PodFacts = field(default_factory=PodFacts)
+
+    @property
+    def namespace(self) -> str:
+        return str(self.pod["metadata"]["namespace"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """What one volume of one pod needs; each plug-in adds what is its own."""
+
+    read_only: bool = False
+    #: when to prepare again although nothing changed (tokens)
+    renew_at: datetime | None = None
+    #: how large it is to be; more than the record says: it is expanded
+    size_bytes: int | None = None
+    #: names the volume on this node, for every pod that uses it; "": there is nothing to stage
+    stage_id: str = ""
+    #: what undoing needs to know; part of the record
+    data: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a verb acts, and with what."""
+
+    #: the volume's own directory below the pod's; whoever publishes makes it
+    target: Path
+    #: the directory that the volume was staged at, which is there
+    staged: Path | None
+    mounter: Mounter
+    ownership: Ownership
+    now: datetime
+    #: where this process published the volume before, for the same pod
+    before: Path | None = None
+
+
+P = TypeVar("P", bound=Prepared)
+
+
+class VolumePlugin(Generic[P]):
+    """Acting verbs are synchronous, and raise OSError or SetupError."""
+
+    #: as upstream names it; recorded, and part of the path
+    name: str
+
+    async def prepare(self, volume: Obj, context: Context) -> P:
+        """``volume``: the field of the type and what it holds. Waits for what has to happen first (an attachment)
+        by raising SetupError, which is tried again."""
+        raise NotImplementedError
+
+    def stage(self, prepared: P, place: Place) -> None:
+        """Makes the volume present at ``place.staged``."""
+
+    def publish(self, prepared: P, place: Place) -> Path:
+        """Makes the volume present and current for the pod; returns where it is."""
+        raise NotImplementedError
+
+    def expand(self, prepared: P, place: Place) -> None:
+        """Makes what is published as large as ``prepared.size_bytes``."""
+
+    def unpublish(self, record: Record, place: Place) -> None:
+        """Takes away what ``publish`` did outside the target's directory, and what it mounted there. The directory
+        itself goes with the pod's."""
+        place.mounter.unmount(place.target)
+
+    def unstage(self, record: Record, place: Place) -> None:
+        """Takes away what ``stage`` did. No pod uses the volume any more."""
+        if place.staged is not None:
+            place.mounter.unmount(place.staged)
+
+
+AnyPlugin = VolumePlugin[Any]
+
+
+def modes(source: Mapping[str, object], default: int = 0o644) -> int:
+    """``defaultMode`` of a volume source."""
+    value = source.get("defaultMode")
+    return value if isinstance(value, int) else default

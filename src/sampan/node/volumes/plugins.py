@@ -1,0 +1,76 @@
+"""Which plug-in serves a volume, and what it prepares. A new type of volume is one more row of a table here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from sampan.api.types import Obj
+from sampan.node.volumes import claims
+from sampan.node.volumes.configmap import ConfigMapPlugin
+from sampan.node.volumes.downwardapi import DownwardApiPlugin
+from sampan.node.volumes.emptydir import EmptyDirPlugin
+from sampan.node.volumes.errors import SetupError, VolumeError, setup_failed
+from sampan.node.volumes.hostpath import HostPathPlugin, LocalPlugin
+from sampan.node.volumes.plugin import AnyPlugin, Context, Prepared
+from sampan.node.volumes.projected import ProjectedPlugin
+from sampan.node.volumes.secret import SecretPlugin
+
+#: by the field of a pod's volume, or of a PersistentVolume's spec
+Plugins = Mapping[str, AnyPlugin]
+
+BUILT_IN: Plugins = {
+    "emptyDir": EmptyDirPlugin(),
+    "hostPath": HostPathPlugin(),
+    "local": LocalPlugin(),
+    "configMap": ConfigMapPlugin(),
+    "secret": SecretPlugin(),
+    "downwardAPI": DownwardApiPlugin(),
+    "projected": ProjectedPlugin(),
+}
+#: volumes that stand for a PersistentVolume
+_CLAIMS = frozenset({"persistentVolumeClaim", "ephemeral"})
+#: types of PersistentVolumes only
+_NOT_IN_PODS = frozenset({"local"})
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """One volume of a pod, to be published."""
+
+    name: str
+    type: str
+    plugin: AnyPlugin
+    prepared: Prepared
+
+
+def volume_type(volume: Obj) -> str:
+    """The field that names the type; a volume without one is an emptyDir, as upstream defaults it."""
+    return next((key for key in volume if key != "name"), "emptyDir")
+
+
+async def prepare_volume(volume: Obj, context: Context, plugins: Plugins = BUILT_IN) -> Ready:
+    """What the volume needs on this node; reads the API only. Raises VolumeError."""
+    name, kind = volume["name"], volume_type(volume)
+    try:
+        if kind in _CLAIMS:
+            spec, read_only = await claims.resolve({kind: {}, **volume}, context)
+            plugin = _plugin(claims.source_of(spec), plugins)
+            prepared = await plugin.prepare(spec, context)
+            prepared = replace(prepared, read_only=prepared.read_only or read_only)
+        else:
+            plugin = _plugin("" if kind in _NOT_IN_PODS else kind, plugins, kind)
+            prepared = await plugin.prepare({kind: {}, **volume}, context)
+    except (SetupError, ValueError) as error:
+        raise setup_failed(name, error) from error
+    return Ready(name, kind, plugin, prepared)
+
+
+def _plugin(kind: str, plugins: Plugins, shown: str = "") -> AnyPlugin:
+    """Raises SetupError."""
+    if kind not in plugins:
+        raise SetupError(f'volume type "{shown or kind}" is not supported by this node')
+    return plugins[kind]
+
+
+__all__ = ["BUILT_IN", "Plugins", "Ready", "VolumeError", "prepare_volume", "volume_type"]

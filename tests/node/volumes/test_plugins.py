@@ -1,0 +1,267 @@
+"""Volume plug-ins: what was begun is recorded and undone, wherever a crash comes; threads keep their pod's lock."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sampan.api.clock import FixedClock
+from sampan.api.types import Obj
+from sampan.node.volumes import layout, records
+from sampan.node.volumes.errors import VolumeError
+from sampan.node.volumes.manager import VolumeManager
+from sampan.node.volumes.mount import DirectoryMounter
+from sampan.node.volumes.plugin import Context, Place, Prepared, VolumePlugin
+from sampan.node.volumes.plugins import BUILT_IN
+from sampan.node.volumes.records import DamagedRecord, Record
+
+World = Any  # the fixture of conftest.py
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+class Crash(Exception):
+    """The agent is gone: nothing that would come after happens."""
+
+
+@dataclass
+class Disk:
+    """What attached disks would look like on a node: the machine's state, which outlives the agent."""
+
+    staged: set[str] = field(default_factory=set)
+    published: set[Path] = field(default_factory=set)
+    size: int = 10
+    expanded: list[int] = field(default_factory=list)
+    #: effects until the crash; None: never
+    left: int | None = None
+
+    def effect(self) -> None:
+        if self.left is not None:
+            if self.left == 0:
+                raise Crash
+            self.left -= 1
+
+
+class DiskPlugin(VolumePlugin[Prepared]):
+    """Staged once a node, bound once a pod: what a CSI driver's volumes are like."""
+
+    name = "example.com/disk"
+
+    def __init__(self, disk: Disk) -> None:
+        self.disk = disk
+
+    async def prepare(self, volume: Obj, context: Context) -> Prepared:
+        return Prepared(stage_id=volume["disk"]["id"], size_bytes=self.disk.size, data={"id": volume["disk"]["id"]})
+
+    def stage(self, prepared: Prepared, place: Place) -> None:
+        self.disk.effect()
+        self.disk.staged.add(prepared.stage_id)
+        self.disk.effect()
+
+    def publish(self, prepared: Prepared, place: Place) -> Path:
+        assert prepared.stage_id in self.disk.staged
+        assert place.staged is not None
+        assert place.staged.is_dir()
+        place.target.mkdir(parents=True, exist_ok=True)
+        self.disk.effect()
+        self.disk.published.add(place.target)
+        self.disk.effect()
+        return place.target
+
+    def expand(self, prepared: Prepared, place: Place) -> None:
+        self.disk.effect()
+        self.disk.expanded.append(prepared.size_bytes or 0)
+
+    def unpublish(self, record: Record, place: Place) -> None:
+        self.disk.effect()
+        self.disk.published.discard(place.target)
+        self.disk.effect()
+
+    def unstage(self, record: Record, place: Place) -> None:
+        assert not self.disk.published
+        self.disk.effect()
+        self.disk.staged.discard(record.data["id"])
+        self.disk.effect()
+
+
+def agent(world: World, disk: Disk) -> VolumeManager:
+    """The agent as it is after a start: it knows what is on disk, and nothing else."""
+    plugins = {**BUILT_IN, "disk": DiskPlugin(disk)}
+    return VolumeManager(
+        world.root, world.source, world.tokens, FixedClock(NOW), mounter=world.mounter, plugins=plugins
+    )
+
+
+def pod(uid: str, *volumes: Obj) -> Obj:
+    meta = {"name": uid, "namespace": "ns", "uid": uid}
+    return {"metadata": meta, "spec": {"containers": [{"name": "c"}], "volumes": list(volumes)}}
+
+
+DISK = {"name": "d", "disk": {"id": "disk-1"}}
+SCRATCH = {"name": "s", "emptyDir": {"medium": "Memory"}}
+
+
+@pytest.mark.parametrize("effects", range(8))
+async def test_whatever_a_crash_leaves_is_taken_away_after_the_next_start(world: World, effects: int) -> None:
+    disk = Disk(left=effects)
+    manager = agent(world, disk)
+    crashed = False
+    try:
+        await manager.mount_pod(pod("u1", SCRATCH, DISK))
+        await manager.unmount_pod("u1")
+    except Crash:
+        crashed = True
+    assert crashed == (effects < 8), "every effect of a whole life is a place to crash at"
+    disk.left = None
+    after = agent(world, disk)
+    await after.cleanup_orphans(set())
+    assert (disk.staged, disk.published, world.mounter.tmpfs) == (set(), set(), {})
+    assert not [path for folder in ("pods", "volumes") for path in (world.root / folder).glob("*")]
+
+
+@pytest.mark.parametrize("effects", range(4))
+async def test_a_mount_that_a_crash_cut_short_is_completed(world: World, effects: int) -> None:
+    disk = Disk(left=effects)
+    with pytest.raises(Crash):
+        await agent(world, disk).mount_pod(pod("u1", DISK))
+    disk.left = None
+    after = agent(world, disk)
+    assert await after.cleanup_orphans({"u1"}) == []
+    mounted = await after.mount_pod(pod("u1", DISK))
+    assert disk.published == {mounted["d"].host_path}
+
+
+async def test_a_volume_of_two_pods_is_staged_until_the_last_has_gone_also_after_a_restart(world: World) -> None:
+    disk = Disk()
+    manager = agent(world, disk)
+    for uid in ("u1", "u2"):
+        await manager.mount_pod(pod(uid, DISK))
+    await manager.unmount_pod("u1")
+    assert disk.staged == {"disk-1"}
+    restarted = agent(world, disk)
+    await restarted.cleanup_orphans({"u2"})
+    assert disk.staged == {"disk-1"}
+    await restarted.unmount_pod("u2")
+    assert disk.staged == set()
+
+
+async def test_a_volume_that_is_to_be_larger_is_expanded_once(world: World) -> None:
+    disk = Disk()
+    manager = agent(world, disk)
+    await manager.mount_pod(pod("u1", DISK))
+    disk.size = 20
+    await manager.mount_pod(pod("u1", DISK))
+    await manager.mount_pod(pod("u1", DISK))
+    assert disk.expanded == [20]
+
+
+async def test_an_expansion_that_a_crash_cut_short_is_done_again(world: World) -> None:
+    disk = Disk()
+    await agent(world, disk).mount_pod(pod("u1", DISK))
+    disk.size, disk.left = 20, 4  # stage and publish anew, and not the expansion
+    with pytest.raises(Crash):
+        await agent(world, disk).mount_pod(pod("u1", DISK))
+    disk.left = None
+    await agent(world, disk).mount_pod(pod("u1", DISK))
+    assert disk.expanded == [20]
+
+
+async def test_a_host_path_is_never_taken_off(world: World, tmp_path: Path) -> None:
+    host = tmp_path / "host"
+    host.mkdir()
+    (host / "precious").touch()
+    world.mounter.tmpfs[host] = None  # the machine's own mount
+    await world.mount({"name": "h", "hostPath": {"path": str(host)}})
+    await world.manager.unmount_pod("u1")
+    assert (host / "precious").exists()
+    assert host in world.mounter.tmpfs
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"[]", b'{"version":9}', b'{"version":1,"plugin":7}', b"\xff" * 70_000])
+async def test_a_damaged_record_is_told_and_its_volume_taken_away(
+    world: World, text: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = (await world.mount(SCRATCH))["s"]
+    record = layout.record(world.root, "u1", "s")
+    record.write_bytes(text)
+    with pytest.raises(DamagedRecord):
+        records.read(record)
+    with caplog.at_level(logging.WARNING):
+        await world.manager.unmount_pod("u1")
+    assert str(record) in caplog.text
+    assert path not in world.mounter.tmpfs
+    assert not (world.root / "pods/u1").exists()
+
+
+async def test_a_record_of_a_plug_in_that_is_gone_keeps_no_pod(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    disk = Disk()
+    await agent(world, disk).mount_pod(pod("u1", DISK))
+    with caplog.at_level(logging.WARNING):
+        await world.manager.unmount_pod("u1")
+    assert "example.com/disk" in caplog.text
+    assert not (world.root / "pods/u1").exists()
+
+
+def test_a_record_is_not_read_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").write_bytes(b"{}")
+    (tmp_path / "r.json").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match=r"symbolic links|Too many levels"):
+        records.read(tmp_path / "r.json")
+
+
+async def test_types_of_persistent_volumes_are_none_of_pods(world: World) -> None:
+    with pytest.raises(VolumeError, match='volume type "local" is not supported'):
+        await world.mount({"name": "v", "local": {"path": "/"}})
+
+
+class SlowMounter(DirectoryMounter):
+    """Its mounts take until they are let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun, self.go = threading.Event(), threading.Event()
+
+    def mount_tmpfs(self, target: Path, size_bytes: int | None) -> None:
+        self.begun.set()
+        assert self.go.wait(10)
+        super().mount_tmpfs(target, size_bytes)
+
+
+async def test_a_mount_whose_caller_is_gone_still_comes_before_the_unmount(world: World) -> None:
+    mounter = SlowMounter()
+    manager = VolumeManager(world.root, world.source, world.tokens, FixedClock(NOW), mounter=mounter)
+    mounting = asyncio.create_task(manager.mount_pod(pod("u1", SCRATCH)))
+    await asyncio.to_thread(mounter.begun.wait, 10)
+    mounting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await mounting
+    unmounting = asyncio.create_task(manager.unmount_pod("u1"))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not unmounting.done(), "the thread that mounts has the pod's lock"
+    mounter.go.set()
+    await unmounting
+    assert mounter.tmpfs == {}
+    assert not (world.root / "pods/u1").exists()
+    assert len(manager._locks) == 0
+
+
+async def test_a_failure_after_its_caller_has_gone_lets_the_next_one_in(world: World) -> None:
+    mounter = SlowMounter()
+    manager = VolumeManager(world.root, world.source, world.tokens, FixedClock(NOW), mounter=mounter)
+    mounting = asyncio.create_task(manager.mount_pod(pod("u1", SCRATCH)))
+    await asyncio.to_thread(mounter.begun.wait, 10)
+    mounting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await mounting
+    directory = layout.volume_directory(world.root, "u1", "kubernetes.io~empty-dir", "s")
+    directory.rmdir()  # what comes after the mount fails
+    mounter.go.set()
+    await manager.mount_pod(pod("u1", SCRATCH))
+    assert list(mounter.tmpfs) == [directory]
