@@ -25,19 +25,12 @@ from sampan.api.resources import PODS, SERVICE_ACCOUNTS
 from sampan.api.types import Obj
 from sampan.client.client import Client
 from sampan.node.agent import NodeAgent
-from sampan.node.cgroups import CgroupManager
+from sampan.node.cgroups.manager import remove_all
 from sampan.node.config import NodeConfig
-from sampan.node.cri.client import CriRuntime
-from sampan.node.cri.containerd import (
-    ContainerdConfig,
-    ContainerdProcess,
-    clean,
-    remove_all_pods,
-    render_bridge_network,
-)
-from sampan.node.images import local
+from sampan.node.images.local import DEMO_IMAGE
 from sampan.server.app import Server
 from sampan.server.config import ServerConfig
+from sampan.testing.containerd import private_containerd
 
 BRIDGE = "sbench0"
 CGROUP = "/sampan-bench"
@@ -50,7 +43,7 @@ def pod(name: str) -> Obj:
         "spec": {
             "nodeName": NODE, "terminationGracePeriodSeconds": 1, "automountServiceAccountToken": False,
             "containers": [{
-                "name": "main", "image": local.DEMO_IMAGE, "imagePullPolicy": "IfNotPresent",
+                "name": "main", "image": DEMO_IMAGE, "imagePullPolicy": "IfNotPresent",
                 "command": ["httpd", "-f", "-p", "8080", "-h", "/www"],
                 "readinessProbe": {"httpGet": {"path": "/", "port": 8080}},
                 "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}},
@@ -120,18 +113,8 @@ def resident_mebibytes() -> float:
 
 async def main(options: argparse.Namespace) -> None:
     base = Path(tempfile.mkdtemp(prefix="sampan-bench-"))
-    config = ContainerdConfig(
-        root=base / "root", state=base / "state", sandbox_image=local.PAUSE_IMAGE, oci_runtime=options.oci
-    )
-    config.cni_conf_dir.mkdir(parents=True)
-    network = render_bridge_network("bench", BRIDGE, "10.99.8.0/24", base / "ipam")
-    (config.cni_conf_dir / "10-bench.conflist").write_bytes(network)
-    containerd = ContainerdProcess(config)
-    await containerd.start()
-    runtime = CriRuntime(str(config.address))
-    try:
-        for archive in (local.pause_image(), local.demo_image()):
-            await local.import_image(str(config.address), archive)
+    async with private_containerd(base, "bench", "10.99.8.0/24", bridge=BRIDGE, oci_runtime=options.oci) as containerd:
+        runtime = containerd.client
         settings = ServerConfig(store=options.store, data_dir=base / "data", listen=False)
         async with Server(settings) as server:
             admin = Client(server.local_transport())
@@ -141,7 +124,7 @@ async def main(options: argparse.Namespace) -> None:
             node = Client(server.local_transport(f"system:node:{NODE}", ("system:nodes",)))
             node_config = NodeConfig(
                 node_name=NODE, addresses=("192.0.2.1",), root_dir=base / "node", log_dir=base / "logs",
-                cgroup_root=CGROUP, runtime_socket=str(config.address),
+                cgroup_root=CGROUP, runtime_socket=str(containerd.config.socket),
             )  # fmt: skip
             agent = NodeAgent(node_config, node, runtime, SystemClock(), SystemRandom())
             started = asyncio.Event()
@@ -156,14 +139,8 @@ async def main(options: argparse.Namespace) -> None:
             for task in (following, running):
                 task.cancel()
             await asyncio.gather(following, running, return_exceptions=True)
-    finally:
-        await remove_all_pods(runtime)
-        await runtime.close()
-        await containerd.stop()
-        clean(config)
-        CgroupManager(CGROUP).remove_root()
-        await (await asyncio.create_subprocess_exec("ip", "link", "delete", BRIDGE)).wait()
-        shutil.rmtree(base, ignore_errors=True)
+    remove_all(CGROUP)
+    shutil.rmtree(base, ignore_errors=True)
 
 
 if __name__ == "__main__":

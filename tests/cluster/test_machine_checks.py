@@ -12,6 +12,8 @@ import pytest
 from sampan.cluster import containerd, imagebuild, images, machine, preflight, probe, status
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.instance import ClusterSettings, Instance, NodeSettings
+from sampan.node.cri.containerd import detect, render
+from sampan.node.images import ctr
 
 
 @pytest.fixture
@@ -133,7 +135,7 @@ def test_an_address_that_is_not_this_machines_is_refused_with_those_that_are(
 
 
 def test_containerds_configuration_is_toml_and_the_instances_own(instance: Instance) -> None:
-    written = tomllib.loads(containerd.render_config(instance))
+    written = tomllib.loads(render(containerd.config(instance), detect()))
     assert written["root"] == str(instance.containerd_root)
     assert written["grpc"]["address"] == str(instance.containerd_socket)
     cri = written["plugins"]["io.containerd.grpc.v1.cri"]
@@ -150,7 +152,7 @@ def test_containerds_configuration_is_toml_and_the_instances_own(instance: Insta
         ("localhost/app", "localhost/app:latest"),
         ("localhost:5000/app", "localhost:5000/app:latest"),
         ("registry.k8s.io/pause:3.10", "registry.k8s.io/pause:3.10"),
-        ("example.com/a/b@sha256:00", "example.com/a/b@sha256:00"),
+        (f"example.com/a/b@sha256:{0:064}", f"example.com/a/b@sha256:{0:064}"),
     ],
 )
 def test_short_image_names_are_what_a_pod_would_mean(short: str, full: str) -> None:
@@ -159,11 +161,11 @@ def test_short_image_names_are_what_a_pod_would_mean(short: str, full: str) -> N
 
 def test_a_line_of_ctr_is_an_image_unless_a_bare_digest() -> None:
     line = "docker.io/library/redis:7 application/vnd.oci.image.index.v1+json sha256:abcd 1.5 MiB linux/amd64 -"
-    image = images.parse_line(line)
+    image = ctr.parse_line(line)
     assert image is not None
     assert (image.name, image.short_id, image.size_bytes) == ("docker.io/library/redis:7", "abcd", 3 * 2**19)
-    assert images.parse_line(line.replace("docker.io/library/redis:7", "sha256:abcd")) is None
-    missing = images.parse_line("a:1 application/vnd.oci.image.index.v1+json sha256:abcd - - -")
+    assert ctr.parse_line(line.replace("docker.io/library/redis:7", "sha256:abcd")) is None
+    missing = ctr.parse_line("a:1 application/vnd.oci.image.index.v1+json sha256:abcd - - -")
     assert missing is not None and missing.size_bytes == 0
 
 

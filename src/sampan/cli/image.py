@@ -14,11 +14,15 @@ from sampan.cluster.settings import DEFAULT_NAME
 if TYPE_CHECKING:
     from sampan.cluster.instance import Instance
 
+# What takes long to load is imported by the command that needs it.
+
+_PASSWORD_BYTES = 1 << 20
+
 app = Group("The node's images: list, import, pull, remove, build.")
 
 
-@app.command("ls", hidden=True)
 @app.command("list")
+@app.command("ls", hidden=True)
 def list_images(name: Name = DEFAULT_NAME) -> None:
     """List the images that pods of this node can use without a pull."""
     import asyncio
@@ -34,21 +38,33 @@ def list_images(name: Name = DEFAULT_NAME) -> None:
 
 @app.command("import")
 def import_archive(
-    archives: Annotated[list[Path], Argument(help="OCI or docker archives (docker save, buildah push).")],
+    archives_: Annotated[
+        list[str],
+        Argument(
+            metavar="ARCHIVE...",
+            help="Archives of docker or OCI (.tar, .tar.gz, .tar.xz), OCI layout directories, or - for standard input.",
+        ),
+    ],
     name: Name = DEFAULT_NAME,
 ) -> None:
-    """Import image archives from files."""
+    """Import image archives: `docker save app:1 | sampan image import -`."""
     import asyncio
+    import sys
 
     from sampan.cluster import images
+    from sampan.node.images import archives
 
     instance = _running(name)
-    for archive in archives:
-        if not archive.is_file():
-            raise ClusterError(f"{archive} is not a file", fix="give the path of an image archive")
+    for archive in archives_:
+        if archive != "-" and not Path(archive).exists():
+            raise ClusterError(f"{archive} does not exist", fix="give the path of an image archive, or - to read one")
+        if archive == "-":
+            shown, pieces = "standard input", archives.read_stream(sys.stdin.buffer, "standard input")
+        else:
+            shown, pieces = archive, archives.read_file(Path(archive))
         with steps() as progress:
-            progress.step(f"Importing {archive}")
-            names = asyncio.run(images.import_archive(instance, archive.resolve()))
+            progress.step(f"Importing {shown}")
+            names = asyncio.run(images.import_archive(instance, pieces, shown))
         for image in names:
             print(image)
 
@@ -56,17 +72,29 @@ def import_archive(
 @app.command()
 def pull(
     image: Annotated[str, Argument(help="Image reference, as in a pod.")],
+    username: Annotated[str, Option("--username", "-u", help="User name at the registry.")] = "",
+    password_stdin: Annotated[bool, Option("--password-stdin", help="Read the password from standard input.")] = False,
+    docker_config: Annotated[
+        Path | None, Option(help="A docker configuration with credentials; by default that of this user.")
+    ] = None,
     name: Name = DEFAULT_NAME,
 ) -> None:
-    """Pull an image from its registry."""
+    """Pull an image from its registry. It is for all pods of the node then, whatever their pull secrets."""
     import asyncio
+    import sys
 
-    from sampan.cluster import images
+    from sampan.cluster import images, logins
 
+    if bool(username) != password_stdin:
+        raise ClusterError("a user name needs a password", fix="give both --username NAME and --password-stdin")
+    if username:
+        found = [logins.of_user(username, sys.stdin.buffer.readline(_PASSWORD_BYTES))]
+    else:
+        found = logins.of_docker(images.full_reference(image), docker_config)
     instance = _running(name)
     with steps() as progress:
         progress.step(f"Pulling {image}")
-        reference = asyncio.run(images.pull(instance, image))
+        reference = asyncio.run(images.pull(instance, image, found))
     print(reference)
 
 
@@ -97,7 +125,8 @@ def build(
     file: Annotated[list[str] | None, Option(help="A file or directory: /path:/path/inside. The mode is kept.")] = None,
     link: Annotated[list[str] | None, Option(help="A symbolic link: /path/inside:target.")] = None,
     env: Annotated[list[str] | None, Option(help="NAME=value in the containers.")] = None,
-    entrypoint: Annotated[str, Option(help="Command, split as a shell splits.")] = "",
+    entrypoint: Annotated[str, Option(help="What containers run, split as a shell splits.")] = "",
+    cmd: Annotated[str, Option(help="Its arguments unless a pod gives others, split as a shell splits.")] = "",
     user: Annotated[str, Option(help="User id (and :group id) that the containers run as.")] = "",
     workdir: Annotated[str, Option(help="Working directory.")] = "/",
     name: Name = DEFAULT_NAME,
@@ -115,6 +144,7 @@ def build(
         links=tuple(link or ()),
         env=tuple(env or ()),
         entrypoint=entrypoint,
+        cmd=cmd,
         user=user,
         workdir=workdir,
     )
@@ -127,7 +157,7 @@ def build(
         else:
             assert instance is not None
             progress.step(f"Importing {tag}")
-            asyncio.run(images.import_bytes(instance, data))
+            asyncio.run(images.import_archive(instance, [data], tag))
     print(output or tag)
 
 
@@ -141,13 +171,9 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def _running(name: str) -> Instance:
-    import os
-
+    from sampan.cluster import images
     from sampan.cluster import instance as instances
 
     instance = instances.load(name)
-    if not instance.containerd_socket.exists():
-        raise ClusterError(f"cluster {name!r} is not running", fix=f"start it with `{instance.command('up')}`")
-    if not os.access(instance.containerd_socket, os.W_OK):
-        raise ClusterError(f"cannot use {instance.containerd_socket}: permission denied", fix="run as root (sudo)")
+    images.require_running(instance)
     return instance

@@ -24,7 +24,7 @@ _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """What goes into an image. ``binaries`` and ``files`` are ``/source`` or ``/source:/inside``; ``links``
-    ``/inside:target``; ``env`` ``NAME=value``; ``entrypoint`` is split as a shell splits."""
+    ``/inside:target``; ``env`` ``NAME=value``; ``entrypoint`` and ``cmd`` are split as a shell splits."""
 
     tag: str
     binaries: tuple[str, ...] = ()
@@ -32,6 +32,7 @@ class Recipe:
     links: tuple[str, ...] = ()
     env: tuple[str, ...] = ()
     entrypoint: str = ""
+    cmd: str = ""
     user: str = ""
     workdir: str = "/"
 
@@ -61,17 +62,21 @@ def build(recipe: Recipe) -> bytes:
     for text in recipe.env:
         if not text.partition("=")[1] or text.startswith("="):
             raise ClusterError(f"environment variable {text!r} is not valid", fix="write it like NAME=value")
-    try:
-        entrypoint = shlex.split(recipe.entrypoint)
-    except ValueError as error:
-        raise ClusterError(f"entrypoint {recipe.entrypoint!r} is not valid: {error}", fix="close the quotes") from error
     config = ImageConfig(
-        entrypoint=entrypoint,
+        entrypoint=_split("entrypoint", recipe.entrypoint),
+        cmd=_split("cmd", recipe.cmd),
         env=(_PATH, *recipe.env),
         user=recipe.user,
         working_dir=recipe.workdir,
     )
     return build_image(recipe.tag, [{path.lstrip("/"): file for path, file in sorted(layer.items())}], config)
+
+
+def _split(option: str, text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise ClusterError(f"{option} {text!r} is not valid: {error}", fix="close the quotes") from error
 
 
 def _pair(text: str) -> tuple[Path, str]:

@@ -1,82 +1,95 @@
 """The images of the node: what ``sampan image`` does, and the pause image that every pod needs.
 
-All through ``ctr`` in the namespace that CRI uses, so that it works while the node agent is down.
+Archives go in by ``ctr``, pulls through CRI, as the node's own; both work while the node agent is down.
 """
 
 from __future__ import annotations
 
-import re
-import tempfile
-from dataclasses import dataclass
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sampan.cluster import containerd
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.instance import Instance
-from sampan.node.images import local
+from sampan.node.images import ctr, local
+from sampan.node.images.archives import ArchiveError
+from sampan.node.images.ctr import CtrError, Listed
+from sampan.node.images.references import normalize_reference
 
-#: host[:port]/path/name[:tag][@digest], after the distribution project's grammar of references.
-_NAME = r"[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*"
-_REFERENCE = re.compile(
-    rf"(?:[A-Za-z0-9][A-Za-z0-9.-]*(?::[0-9]+)?/)?{_NAME}(?:/{_NAME})*"
-    r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?:@[a-z0-9]+:[0-9a-fA-F]+)?"
-)
-_UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "KB": 10**3, "MB": 10**6, "GB": 10**9}
+if TYPE_CHECKING:
+    from sampan.node.cri.client import CriRuntime
+    from sampan.node.images.keyring import Credential
 
-
-@dataclass(frozen=True, slots=True)
-class Image:
-    name: str
-    digest: str
-    size_bytes: int
-
-    @property
-    def short_id(self) -> str:
-        return self.digest.removeprefix("sha256:")[:12]
+#: containerd's CRI hears of what was done to an image a moment later: seconds to wait for it, and between two looks
+_HEARD_SECONDS = 20.0
+_LOOK_SECONDS = 0.02
 
 
-async def list_images(instance: Instance) -> list[Image]:
-    """Images by name, sorted; the bare digests that containerd lists besides are left out."""
-    said = await containerd.ctr(instance, "images", "list")
-    found: list[Image] = []
-    for line in said.splitlines()[1:]:
-        image = parse_line(line)
-        if image is not None:
-            found.append(image)
-    return sorted(found, key=lambda image: image.name)
+async def list_images(instance: Instance) -> list[Listed]:
+    """Images by name, sorted."""
+    try:
+        return await ctr.list_images(str(instance.containerd_socket))
+    except CtrError as error:
+        raise ClusterError(f"containerd does not list its images: {error}", fix=_look_at_log(instance)) from error
 
 
-def parse_line(line: str) -> Image | None:
-    """A line of ``ctr images list``. None: not a name that a person gave. ``-`` for the size: a content is missing."""
-    name, _type, digest, amount, unit, *_ = line.split()
-    if "@" in name or name.startswith("sha256:"):
-        return None
-    return Image(name, digest, int(float(amount) * _UNITS[unit]) if unit in _UNITS else 0)
+async def import_archive(instance: Instance, pieces: Iterable[bytes], name: str) -> list[str]:
+    """Imports an archive; returns the names of the images in it once the next pod would get them."""
+    address = str(instance.containerd_socket)
+    try:
+        found = await ctr.import_archive(address, pieces)
+        ids = {image.name: await ctr.image_ids(address, image.digest) for image in found}
+    except ArchiveError as error:
+        raise ClusterError(str(error), fix="give an archive of `docker save`, or an OCI image layout") from error
+    except CtrError as error:
+        raise ClusterError(
+            f"{name} cannot be imported: {error}", fix="give an archive of `docker save`, or an OCI image layout"
+        ) from error
+    if not found:
+        raise ClusterError(f"{name} holds no named image", fix="save it with a name: `docker save -o FILE NAME:TAG`")
+    async with _cri(instance) as cri:
+        for image in found:
+            await _wait_heard(cri, image.name, ids[image.name])
+    return [image.name for image in found]
 
 
-async def import_archive(instance: Instance, archive: Path) -> list[str]:
-    return await containerd.import_image(instance, archive)
-
-
-async def import_bytes(instance: Instance, data: bytes) -> list[str]:
-    with tempfile.NamedTemporaryFile(suffix=".tar", dir=instance.state) as file:
-        file.write(data)
-        file.flush()
-        return await containerd.import_image(instance, Path(file.name))
-
-
-async def pull(instance: Instance, image: str) -> str:
+async def pull(instance: Instance, image: str, credentials: Iterable[Credential] = ()) -> str:
     """Pulls and returns the full reference. Raises ClusterError with the registry's reason."""
+    from sampan.node import runtime
+
     reference = full_reference(image)
-    await containerd.ctr(instance, "images", "pull", "--hosts-dir", str(instance.state / "registries"), reference)
-    return reference
+    fault = ""
+    async with _cri(instance) as cri:
+        for auth in [each.auth for each in credentials] or (None,):
+            try:
+                await cri.pull_image(reference, auth)
+                return reference
+            except runtime.RuntimeCallError as error:
+                fault = str(error).partition(" desc = ")[2] or str(error)
+    fix = "see that the name is right and its registry can be reached"
+    if "401" in fault or "403" in fault or "authorization" in fault or "denied" in fault:
+        fix = "give credentials: `--username NAME --password-stdin`, or log in with docker"
+    raise ClusterError(fault, fix=fix)
 
 
 async def remove(instance: Instance, image: str) -> None:
     reference = full_reference(image)
+    if reference == local.PAUSE_IMAGE:
+        raise ClusterError(f"image {image!r} is what every pod stands on", fix="leave it: no pod starts without it")
     if reference not in {found.name for found in await list_images(instance)}:
-        raise ClusterError(f"image {image!r} is not on this node", fix="`sampan image list` shows those that are")
-    await containerd.ctr(instance, "images", "remove", "--sync", reference)
+        raise ClusterError(
+            f"image {image!r} is not on this node",
+            fix=f"`{instance.command('image list')}` shows those that are",
+        )
+    try:
+        await ctr.remove(str(instance.containerd_socket), reference)
+    except CtrError as error:
+        raise ClusterError(f"image {image!r} stays: {error}", fix=_look_at_log(instance)) from error
+    async with _cri(instance) as cri:
+        await _wait_heard(cri, reference, frozenset())
 
 
 def full_reference(image: str) -> str:
@@ -84,21 +97,62 @@ def full_reference(image: str) -> str:
 
     Raises ClusterError for what is no image name.
     """
-    if not _REFERENCE.fullmatch(image):
+    try:
+        return normalize_reference(image)
+    except ValueError as error:
         raise ClusterError(
-            f"image name {image!r} is not valid", fix="write it like redis:7 or registry.example/team/app:1"
-        )
-    first, slash, rest = image.partition("/")
-    if not slash:
-        image = f"docker.io/library/{image}"
-    elif "." not in first and ":" not in first and first != "localhost":
-        image = f"docker.io/{first}/{rest}"
-    last = image.rpartition("/")[2]
-    return image if ":" in last or "@" in last else f"{image}:latest"
+            f"image name {image!r} is not valid: {error}", fix="write it like redis:7 or registry.example/team/app:1"
+        ) from error
 
 
 async def ensure_pause(instance: Instance) -> None:
     """Builds and imports the pause image unless it is there."""
     if any(image.name == local.PAUSE_IMAGE for image in await list_images(instance)):
         return
-    await import_bytes(instance, local.pause_image())
+    try:
+        await ctr.import_archive(str(instance.containerd_socket), [local.pause_image()])
+    except CtrError as error:
+        raise ClusterError(f"the pause image cannot be imported: {error}", fix=_look_at_log(instance)) from error
+
+
+def require_running(instance: Instance) -> None:
+    """Raises ClusterError, with what to do, when the instance's containerd cannot be spoken to."""
+    socket = instance.containerd_socket
+    try:
+        there = socket.exists()
+    except PermissionError:
+        there = True
+    if there and not os.access(socket, os.R_OK | os.W_OK):
+        raise ClusterError("the node's images are root's", fix="run as root (sudo)")
+    if not there:
+        raise ClusterError(f"cluster {instance.name!r} is not running", fix=f"start it with `{instance.command('up')}`")
+
+
+def _look_at_log(instance: Instance) -> str:
+    return f"look at {Path(instance.logs) / 'containerd.log'}"
+
+
+@asynccontextmanager
+async def _cri(instance: Instance) -> AsyncIterator[CriRuntime]:
+    from sampan.node.cri.client import CriRuntime  # gRPC is heavy: `sampan up` does without it
+
+    client = CriRuntime(str(instance.containerd_socket))
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+async def _wait_heard(cri: CriRuntime, name: str, ids: frozenset[str]) -> None:
+    """Until CRI has one of these under the name; none: until it has nothing under it."""
+    try:
+        async with asyncio.timeout(_HEARD_SECONDS):
+            while True:
+                found = await cri.image_status(name)
+                if (found is None and not ids) or (found is not None and found.id in ids):
+                    return
+                await asyncio.sleep(_LOOK_SECONDS)
+    except TimeoutError:
+        raise ClusterError(
+            f"containerd took the change of {name!r}, and the node does not see it yet", fix="try again in a moment"
+        ) from None

@@ -78,7 +78,7 @@ def programs(instance: Instance) -> list[Program]:
     python = (sys.executable, "-X", "frozen_modules=on", "-m")
     where = ("--name", instance.name, "--state-root", str(instance.state_root), "--run-root", str(instance.run_root))
     of_roles = [
-        ("node", Program("containerd", ("containerd", "--config", str(containerd.config_file(instance))))),
+        ("node", Program("containerd", containerd.command(instance))),
         (
             "control-plane",
             Program("server", (*python, "sampan.cluster.control_plane", *where), environment=LEAN_ENVIRONMENT),

@@ -22,16 +22,10 @@ from sampan.node import runtime
 from sampan.node.api.server import NodeApi, NodeApiConfig
 from sampan.node.api.tls import server_context
 from sampan.node.cri.client import CriRuntime
-from sampan.node.cri.containerd import (
-    ContainerdConfig,
-    ContainerdProcess,
-    clean,
-    remove_all_pods,
-    render_bridge_network,
-)
-from sampan.node.images.local import DEMO_IMAGE, PAUSE_IMAGE, demo_image, import_image, pause_image
+from sampan.node.images.local import DEMO_IMAGE
 from sampan.node.logs.rotation import LogRotator, runtime_logs
 from sampan.testing import free
+from sampan.testing.containerd import PrivateContainerd, private_containerd
 
 pytestmark = [
     pytest.mark.e2e,
@@ -57,7 +51,7 @@ class RealNode:
     container_id: str
     logs: Path
     session: aiohttp.ClientSession
-    process: ContainerdProcess
+    process: PrivateContainerd
 
     def url(self, path: str) -> str:
         return f"https://127.0.0.1:{self.api.port}{path}"
@@ -80,20 +74,9 @@ async def start_container(cri: CriRuntime, logs: Path) -> str:
 
 @pytest.fixture
 async def real(tmp_path: Path, pki: Fixture, node: Fixture) -> AsyncIterator[RealNode]:
-    config = ContainerdConfig(root=tmp_path / "root", state=tmp_path / "state", sandbox_image=PAUSE_IMAGE)
-    config.cni_conf_dir.mkdir(parents=True)
-    network = render_bridge_network("tapi", BRIDGE, free.node_range("tapi"), tmp_path / "ipam")
-    (config.cni_conf_dir / "10-tapi.conflist").write_bytes(network)
-    process = ContainerdProcess(config)
-    await process.start()
-    cri = CriRuntime(str(config.address))
-    try:
-        for image in (pause_image(), demo_image()):
-            await import_image(str(config.address), image)
-        for name in (PAUSE_IMAGE, DEMO_IMAGE):
-            # containerd's CRI hears of what was imported a moment later.
-            while await cri.image_status(name) is None:  # noqa: ASYNC110 (another process)
-                await asyncio.sleep(0.02)
+    pod_cidr = free.node_range("tapi")
+    async with private_containerd(tmp_path, f"ta{os.getpid()}", pod_cidr, bridge=BRIDGE) as process:
+        cri = process.client
         container_id = await start_container(cri, tmp_path / "logs")
         status = {"name": "c", "containerID": f"containerd://{container_id}", "state": {"running": {}}}
         pod = {
@@ -113,13 +96,6 @@ async def real(tmp_path: Path, pki: Fixture, node: Fixture) -> AsyncIterator[Rea
             yield RealNode(api, cri, container_id, tmp_path / "logs", session, process)
         task.cancel()
         await asyncio.wait([task])
-    finally:
-        await remove_all_pods(cri)
-        await cri.close()
-        await process.stop()
-        clean(config)
-        removal = await asyncio.create_subprocess_exec("ip", "link", "delete", BRIDGE)
-        await removal.wait()
 
 
 async def test_streams_and_logs_of_a_real_container(real: RealNode) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 import signal
@@ -99,34 +98,11 @@ async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         return
     if not can_run_containerd():
         pytest.skip("needs root, containerd and runc")
-    from sampan.node.cri import containerd
-    from sampan.node.cri.client import CriRuntime
     from sampan.node.images import local
+    from sampan.testing.containerd import private_containerd
 
     bridge = f"sct{os.getpid() % 100000}"
-    config = containerd.ContainerdConfig(
-        root=tmp_path / "root", state=tmp_path / "state", sandbox_image=local.PAUSE_IMAGE
-    )
-    config.cni_conf_dir.mkdir(parents=True)
-    network = containerd.render_bridge_network("contract", bridge, free.node_range("contract"), tmp_path / "ipam")
-    (config.cni_conf_dir / "10-contract.conflist").write_bytes(network)
-    process = containerd.ContainerdProcess(config)
-    await process.start()
-    client = CriRuntime(str(config.address))
-    try:
-        for archive in (local.pause_image(), local.demo_image()):
-            await local.import_image(str(config.address), archive)
-        for name in (local.PAUSE_IMAGE, local.DEMO_IMAGE):
-            # containerd's CRI hears of what was imported a moment later.
-            while await client.image_status(name) is None:  # noqa: ASYNC110 (another process)
-                await asyncio.sleep(0.02)
-        yield Bench(client, local.DEMO_IMAGE, tmp_path, real=True, process=process)
-    finally:
-        try:
-            await containerd.remove_all_pods(client)
-        finally:
-            await client.close()
-            await process.stop()
-            containerd.clean(config)
-        remove_all(CGROUP)
-        await (await asyncio.create_subprocess_exec("ip", "link", "delete", bridge)).wait()
+    pod_cidr = free.node_range("contract")
+    async with private_containerd(tmp_path, f"ct{os.getpid()}", pod_cidr, bridge=bridge) as process:
+        yield Bench(process.client, local.DEMO_IMAGE, tmp_path, real=True, process=process)
+    remove_all(CGROUP)

@@ -1,17 +1,17 @@
 """The images every Sampan node can make by itself from Debian's static programs: pause and demo (busybox).
 
-Used at start-up of a node (``import_image``) and by tests. Blocking file reads are small; the import is a subprocess
-of ``ctr``, because CRI has no call for it.
+Used at start-up of a node and by tests; ``ctr`` imports them. Blocking file reads are small.
 """
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
+from sampan.node.cri.containerd import PAUSE_IMAGE
 from sampan.node.images.build import File, ImageConfig, build_image
 
-PAUSE_IMAGE = "sampan.local/pause:1"
+__all__ = ["DEMO_IMAGE", "PAUSE_IMAGE", "ImageBuildError", "demo_image", "pause_image"]
+
 DEMO_IMAGE = "sampan.local/demo:1"
 
 _PAUSE_PROGRAMS = (Path("/usr/bin/catatonit"), Path("/usr/libexec/podman/catatonit"))
@@ -62,14 +62,3 @@ _APPLETS = (
     "tty", "umount", "uname", "uniq", "unzip", "uptime", "usleep", "vi", "watch", "wc", "wget", "which", "whoami",
     "xargs", "xxd", "yes", "zcat",
 )  # fmt: skip
-
-
-async def import_image(address: str, archive: bytes, *, ctr: str = "ctr") -> None:
-    """Load ``archive`` into the containerd at ``address`` so that CRI sees it. Raises ImageBuildError."""
-    process = await asyncio.create_subprocess_exec(
-        ctr, "--address", address, "--namespace", "k8s.io", "images", "import", "--no-unpack", "-",
-        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-    )  # fmt: skip
-    output, _ = await process.communicate(archive)
-    if process.returncode != 0:
-        raise ImageBuildError(f"ctr images import: {output.decode(errors='replace').strip()}")

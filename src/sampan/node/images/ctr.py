@@ -1,0 +1,113 @@
+"""containerd's own tool, for what CRI has no call for: importing archives, listing and removing images by name.
+
+All in the namespace that CRI uses. Used by ``sampan image``, ``sampan up`` and tests, whether or not a node agent runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import orjson
+
+_UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "KB": 10**3, "MB": 10**6, "GB": 10**9}
+
+
+class CtrError(Exception):
+    """What the tool said, in its last line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """``digest`` is the manifest's (or index's), not the id that CRI has."""
+
+    name: str
+    digest: str
+    size_bytes: int = 0
+
+    @property
+    def short_id(self) -> str:
+        return self.digest.removeprefix("sha256:")[:12]
+
+
+async def import_archive(address: str, pieces: Iterable[bytes]) -> list[Listed]:
+    """Imports an image archive (tar, docker's or OCI's form) as it comes. Raises CtrError, and what ``pieces`` raises.
+
+    Returns the images in it; none where the archive holds no name.
+    """
+    said = await _run(address, "images", "import", "--all-platforms", "-", pieces=pieces)
+    # unpacking docker.io/library/app:1 (sha256:…)...done
+    found = [line.split() for line in said.splitlines() if line.startswith("unpacking ")]
+    return [Listed(words[1], words[2].partition(")")[0].lstrip("(")) for words in found if len(words) > 2]
+
+
+async def list_images(address: str) -> list[Listed]:
+    """Images by name, sorted; the bare digests that containerd lists besides are left out."""
+    said = await _run(address, "images", "list")
+    found = (parse_line(line) for line in said.splitlines()[1:])
+    return sorted((each for each in found if each is not None), key=lambda each: each.name)
+
+
+def parse_line(line: str) -> Listed | None:
+    """A line of ``ctr images list``. None: not a name that a person gave. ``-`` for the size: a content is missing."""
+    name, _type, digest, amount, unit, *_ = line.split()
+    if "@" in name or name.startswith("sha256:"):
+        return None
+    return Listed(name, digest, int(float(amount) * _UNITS[unit]) if unit in _UNITS else 0)
+
+
+async def remove(address: str, name: str) -> None:
+    await _run(address, "images", "remove", "--sync", name)
+
+
+async def image_ids(address: str, digest: str) -> frozenset[str]:
+    """The ids by which CRI may know the image of a manifest or index: its configurations' digests, one a platform."""
+    found: set[str] = set()
+    content = orjson.loads(await _run(address, "content", "get", digest))
+    if "config" in content:
+        found.add(content["config"]["digest"])
+    for manifest in content.get("manifests") or ():
+        try:
+            found |= await image_ids(address, manifest["digest"])
+        except CtrError:
+            continue  # of a platform that the archive left out
+    return frozenset(found)
+
+
+async def _run(address: str, *arguments: str, pieces: Iterable[bytes] = ()) -> str:
+    process = await asyncio.create_subprocess_exec(
+        "ctr", "--address", address, "--namespace", "k8s.io", *arguments,
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, "LC_ALL": "C"},
+    )  # fmt: skip
+    assert process.stdin is not None and process.stdout is not None and process.stderr is not None
+    try:
+        async with asyncio.TaskGroup() as group:
+            out = group.create_task(process.stdout.read())
+            err = group.create_task(process.stderr.read())
+            await _feed(process.stdin, pieces)
+        await process.wait()
+    except BaseException as error:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+        raise (error.exceptions[0] if isinstance(error, BaseExceptionGroup) else error) from None
+    if process.returncode:
+        words = err.result().decode(errors="replace").strip().splitlines()
+        raise CtrError(words[-1].removeprefix("ctr: ") if words else f"ctr ended with {process.returncode}")
+    return out.result().decode(errors="replace")
+
+
+async def _feed(stdin: asyncio.StreamWriter, pieces: Iterable[bytes]) -> None:
+    """Reading and unpacking may take long: a thread's work. Raises what ``pieces`` raises."""
+    iterator = iter(pieces)
+    try:
+        while (piece := await asyncio.to_thread(next, iterator, None)) is not None:
+            stdin.write(piece)
+            await stdin.drain()
+    except (BrokenPipeError, ConnectionResetError):
+        pass  # it has had enough: its own words say why
+    finally:
+        stdin.close()
