@@ -81,7 +81,10 @@ def test_what_cannot_run_says_why_and_heals_when_it_can(kubectl: Kubectl) -> Non
     expected = {
         "late": ("CreateContainerConfigError", 'configmap "late" not found'),
         "never": ("ErrImageNeverPull", 'Container image "docker.io/none/such:1" is not present with pull policy'),
-        "pull": ("ImagePullBackOff", 'Back-off pulling image "127.0.0.1:9/none:1": ErrImagePull: failed to pull and unpack'),
+        "pull": (
+            "ImagePullBackOff",
+            'Back-off pulling image "127.0.0.1:9/none:1": ErrImagePull: failed to pull',
+        ),
         "root": ("CreateContainerConfigError", "container has runAsNonRoot and image will run as root (pod: "),
         "alive": ("CrashLoopBackOff", "back-off "),  # of 10 s, or more by now
     }
