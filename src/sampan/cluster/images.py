@@ -12,12 +12,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sampan.api.imagenames import normalize_reference
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.instance import Instance
 from sampan.node.images import ctr, local
 from sampan.node.images.archives import ArchiveError
 from sampan.node.images.ctr import CtrError, Listed
-from sampan.node.images.references import normalize_reference
 
 if TYPE_CHECKING:
     from sampan.node.cri.client import CriRuntime

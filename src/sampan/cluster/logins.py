@@ -7,9 +7,9 @@ import os
 from pathlib import Path
 
 from sampan.api.faults import fault
+from sampan.api.imagenames import repository_of
 from sampan.cluster.errors import ClusterError
 from sampan.node.images.keyring import BadPullSecretError, Credential, find_credentials
-from sampan.node.images.references import repository_of
 from sampan.node.runtime import RegistryAuth
 
 _CONFIG_BYTES = 1 << 20
