@@ -14,6 +14,7 @@ from dataclasses import replace
 
 from sampan.api.clock import Clock, Random
 from sampan.api.errors import ApiError
+from sampan.api.pods.requests import amounts
 from sampan.api.pods.status import is_terminal, is_terminal_phase
 from sampan.api.resources import PODS, SERVICES
 from sampan.api.types import Obj
@@ -37,6 +38,7 @@ from sampan.node.node_status import render_allocatable
 from sampan.node.pods import render, spec
 from sampan.node.pods.absorb import REJECTED
 from sampan.node.pods.context import NodeContext, Volumes
+from sampan.node.pods.resizing import Verdict, weigh
 from sampan.node.pods.state import PodState, observe_all
 from sampan.node.pods.worker import PodWorker
 from sampan.node.registration import NodeRegistration
@@ -97,6 +99,7 @@ class NodeAgent:
             memory_capacity_bytes=machine.memory_bytes,
             unified_cgroups=machine.unified_cgroups,
             features=lambda: self.registration.features,
+            weigh_resize=self._weigh_resize,
             starts=asyncio.Semaphore(config.parallel_starts),
         )
         #: told of every container that ended (the node API ends followed logs by it)
@@ -234,12 +237,16 @@ class NodeAgent:
     def _claiming(self) -> list[Obj]:
         """Pods that have a part of the node."""
         return [
-            worker.pod
+            worker.pod | {"status": worker.sender.newest}
             for uid, worker in self._workers.items()
             if uid not in self._refused
             and not worker.gone
             and not is_terminal_phase(str(worker.sender.newest.get("phase", "")))
         ]
+
+    def _weigh_resize(self, pod: Obj) -> Verdict | None:
+        others = [other for other in self._claiming() if other["metadata"]["uid"] != pod["metadata"]["uid"]]
+        return weigh(pod, others, amounts(dict(self.context.allocatable)))
 
     def _claim(self, uid: str) -> Callable[[str], None]:
         def claim(runtime_id: str) -> None:

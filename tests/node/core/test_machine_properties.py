@@ -18,6 +18,7 @@ from sampan.node import runtime
 from sampan.node.config import NodeConfig
 from sampan.node.pods import events, operations, phases, render, spec
 from sampan.node.pods.machine import PodMachine
+from sampan.node.pods.resizing import Verdict
 from sampan.node.pods.state import HASH_ANNOTATION, RESTART_COUNT_ANNOTATION, PodState, observe
 from sampan.node.pods.status import Facts, render_status
 from sampan.node.simulated import SimulatedRuntime
@@ -41,6 +42,7 @@ SHAPES: list[dict[str, Any]] = [
 #: What only a living pod may ask for.
 STARTS = (operations.RunSandbox, operations.StartContainer, operations.PullImage, operations.MountVolumes)
 
+RESTART = "RestartContainer"
 #: The result of a start in a sandbox that has died meanwhile.
 BROKEN = object()
 
@@ -196,6 +198,11 @@ class Life:
                 drive(self.runtime.remove_sandbox(subject))
             case operations.RemoveContainer(subject=subject):
                 drive(self.runtime.remove_container(subject))
+            case operations.WeighResize():
+                return self.random.choice([None, None, Verdict("Deferred", "later"), Verdict("Infeasible", "never")])
+            case operations.ResizeContainer(subject=subject):
+                if subject not in {item.id for item in drive(self.runtime.list_containers())}:
+                    return BROKEN
             case operations.RunHook():
                 return self.random.random() < 0.7
             case operations.DeleteObject():
@@ -285,7 +292,17 @@ class Life:
     def change(self) -> None:
         if self.gone:
             return
-        containers = [{**item, "image": self.random.choice(["i", "j"])} for item in self.pod["spec"]["containers"]]
+        containers = [
+            {
+                **item,
+                "image": self.random.choice(["i", "i", "j"]),
+                "resources": {"limits": {"cpu": self.random.choice(["1", "2"])}},
+                "resizePolicy": [
+                    {"resourceName": "cpu", "restartPolicy": self.random.choice(["NotRequired", RESTART])}
+                ],
+            }
+            for item in self.pod["spec"]["containers"]
+        ]
         self.pod = {**self.pod, "spec": {**self.pod["spec"], "containers": containers}}
         self.tell(events.PodChanged(self.pod))
 
@@ -320,6 +337,7 @@ class Life:
         facts = Facts(
             now=self.clock.now(), host_ips=("192.0.2.1",), start_time=record.start_time, waiting=record.waiting,
             ready=record.probes.ready, started=record.probes.started, terminal=record.terminal, failure=record.failure,
+            applied=record.applied, allocated=record.allocated,
         )  # fmt: skip
         before, after = self.pod["status"], render_status(self.pod, record.state, facts)
         check_forward(before, after)

@@ -372,3 +372,30 @@ async def test_pods_by_the_dozen_leave_no_cgroup_behind(cluster: Cluster) -> Non
     async with asyncio.timeout(60):
         while cgroups(cluster):  # noqa: ASYNC110 (removed after the API object)
             await asyncio.sleep(0.02)
+
+
+def cpu_quota(container_id: str) -> str:
+    """What the kernel holds a container to."""
+    for pattern in (f"**/*{container_id}*/cpu.cfs_quota_us", f"**/*{container_id}*/cpu.max"):
+        for path in Path("/sys/fs/cgroup").glob(pattern):
+            return path.read_text().split()[0]
+    return ""
+
+
+async def test_a_resized_pod_has_in_the_kernel_what_its_status_says(cluster: Cluster) -> None:
+    def sized(amount: str) -> dict[str, Any]:
+        return {"requests": {"cpu": amount}, "limits": {"cpu": amount}}
+
+    def shows(amount: str) -> Callable[[Any], bool]:
+        return lambda pod: pod["status"]["containerStatuses"][0].get("resources") == sized(amount)
+
+    await cluster.create("sized", ["sleep", "1000"], container={"resources": sized("100m")})
+    pod = await cluster.until("sized", phase("Running"))
+    container_id = pod["status"]["containerStatuses"][0]["containerID"].rpartition("/")[2]
+    assert shows("100m")(pod) and cpu_quota(container_id) == "10000"
+    for amount, quota in (("300m", "30000"), ("50m", "5000")):
+        wish = {"spec": {"containers": [{"name": "main", "resources": sized(amount)}]}}
+        await cluster.admin.patch(PODS, "sized", wish, "default", patch_type="strategic", subresource="resize")
+        pod = await cluster.until("sized", shows(amount))
+        assert cpu_quota(container_id) == quota
+        assert pod["status"]["containerStatuses"][0]["restartCount"] == 0

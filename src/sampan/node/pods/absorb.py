@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sampan.node import runtime
-from sampan.node.pods import events, operations, spec
+from sampan.node.pods import events, operations, resizing, spec
 from sampan.node.pods.operations import Tell
 from sampan.node.pods.record import PodRecord, Retry, Stop, hook_of
 from sampan.node.pods.state import PodState
@@ -216,6 +216,7 @@ def _started(record: PodRecord, operation: Any, result: Any, now: datetime) -> N
         known.pop(name, None)
     record.replace.discard(name)
     found = spec.find_container(record.pod, name)
+    record.applied[result.id] = operation.resources
     if result.state == "running" and found is not None and hook_of(found[1], "postStart"):
         record.held.add(result.id)
     put(record, result.id, result)
@@ -256,6 +257,28 @@ def new_stop(record: PodRecord, container_id: str, name: str, grace_seconds: flo
     return Stop(container_id, name, deadline, "due" if has_hook else "done")
 
 
+def _weighed(record: PodRecord, operation: Any, result: Any, now: datetime) -> list[Tell]:
+    before, record.verdict = record.verdict, result
+    record.weighed = resizing.wished(record.pod)
+    if result is not None:
+        record.weigh_at = resizing.look_again(now)
+        return [] if result == before else [resizing.pending_tell(result)]
+    record.allocated, record.weigh_at = record.weighed, None
+    record.resizing, record.resize_error = True, ""
+    return [resizing.told(record.pod, "ResizeStarted", "started", record.allocated)]
+
+
+def _resized(record: PodRecord, operation: Any, result: Any, now: datetime) -> None:
+    record.applied[operation.subject] = operation.resources
+    record.resize_error = ""
+
+
+def _resize_failed(record: PodRecord, operation: Any, event: events.Failed, now: datetime) -> list[Tell]:
+    _retry(record, event, now)
+    known, record.resize_error = record.resize_error, event.message
+    return [] if known == event.message else [Tell("Warning", "ResizeError", event.message, operation.name)]
+
+
 def _stopped(record: PodRecord, operation: Any, result: Any, now: datetime) -> None:
     put(record, operation.subject, result)
     if result is not None and result.state != "exited":
@@ -266,6 +289,7 @@ def _stopped(record: PodRecord, operation: Any, result: Any, now: datetime) -> N
 def _container_removed(record: PodRecord, operation: Any, result: Any, now: datetime) -> None:
     put(record, operation.subject, None)
     record.messages.pop(operation.subject, None)
+    record.applied.pop(operation.subject, None)
     record.out_of_memory.discard(operation.subject)
 
 
@@ -361,6 +385,8 @@ _DONE: dict[type[Any], Callable[[PodRecord, Any, Any, datetime], list[Tell] | No
     operations.PullImage: _pulled,
     operations.StartContainer: _started,
     operations.RunHook: _hook_done,
+    operations.WeighResize: _weighed,
+    operations.ResizeContainer: _resized,
     operations.StopContainer: _stopped,
     operations.RemoveContainer: _container_removed,
     operations.StopSandbox: _sandbox_stopped,
@@ -378,5 +404,6 @@ _FAILED: dict[type[Any], Callable[[PodRecord, Any, events.Failed, datetime], lis
     operations.PullImage: _start_failed,
     operations.StartContainer: _start_failed,
     operations.RunHook: _hook_broken,
+    operations.ResizeContainer: _resize_failed,
     operations.StopContainer: _stop_failed,
 }

@@ -17,7 +17,7 @@ from sampan.api.types import Obj
 from sampan.node import runtime
 from sampan.node.images.credentials import pull_secrets
 from sampan.node.images.manager import ImageError
-from sampan.node.pods import operations, render, resources, security, spec, starting
+from sampan.node.pods import operations, render, resizing, resources, security, spec, starting
 from sampan.node.pods.context import NodeContext
 from sampan.node.pods.events import Result
 from sampan.node.pods.files import PodFiles
@@ -58,6 +58,7 @@ class PodActions:
             operations.PullImage: self._pull_image,
             operations.StartContainer: self._start_container,
             operations.RunHook: self._run_hook,
+            operations.WeighResize: self._weigh_resize,
             operations.ResizeContainer: self._resize_container,
             operations.StopContainer: self._stop_container,
             operations.RemoveContainer: self._remove_container,
@@ -75,6 +76,11 @@ class PodActions:
     @property
     def _pod(self) -> Obj:
         return self._record.pod
+
+    @property
+    def _promised_pod(self) -> Obj:
+        """With the resources that the node has promised, which may not be those that are wished for."""
+        return resizing.with_allocated(self._record.pod, self._record.allocated)
 
     def target(self, container_id: str, container: Obj) -> Target:
         return Target(container_id, container, self._record.pod_ip() or self._context.config.host_ip)
@@ -113,7 +119,7 @@ class PodActions:
         security.verify_sandbox(pod, context.features(), handler)
         async with context.starts:
             await self.files.make_logs()
-            await context.host.create_cgroup(pod)
+            await context.host.create_cgroup(self._promised_pod)
             config = self._config_of_sandbox(operation.attempt)
             sandbox_id = await context.runtime.run_sandbox(config, handler)
             return await context.runtime.sandbox_status(sandbox_id)
@@ -154,11 +160,11 @@ class PodActions:
 
     async def _start_container(self, operation: operations.StartContainer) -> Result:
         context, sandbox = self._context, self._record.state.ready_sandbox
-        container = self._spec_of(operation.subject)
+        container = {**self._spec_of(operation.subject), "resources": operation.resources}
         if sandbox is None:
             raise OperationFailed("RunContainerError", "the pod's sandbox is gone", 0)
         around = starting.Surroundings(
-            pod=self._pod,
+            pod=self._promised_pod,
             files=self.files,
             teller=self._teller,
             sandbox=sandbox,
@@ -198,11 +204,19 @@ class PodActions:
             return operation.hook == "preStop"
         return outcome.result == "success"
 
+    async def _weigh_resize(self, operation: operations.WeighResize) -> Result:
+        """None when the node has room."""
+        return self._context.weigh_resize(self._pod)
+
     async def _resize_container(self, operation: operations.ResizeContainer) -> Result:
-        container = {**self._spec_of(operation.name), "resources": operation.resources or {}}
-        wanted = resources.container_resources(self._pod, container, self._context.memory_capacity_bytes)
-        await self._context.host.create_cgroup(self._pod)  # the pod's own limits
+        container = {**self._spec_of(operation.name), "resources": operation.resources}
+        wanted = resources.container_resources(
+            self._pod, container, self._context.memory_capacity_bytes, unified=self._context.unified_cgroups
+        )
+        # The pod's own limits: a larger one before its containers', a smaller one after them.
+        await self._context.host.create_cgroup(self._promised_pod)
         await self._context.runtime.update_resources(operation.subject, wanted)
+        await self._context.host.create_cgroup(self._promised_pod)
         return None
 
     # Stopping and clearing up.

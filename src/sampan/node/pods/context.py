@@ -17,6 +17,7 @@ from sampan.node.env.sources import ObjectRef, ObjectSource
 from sampan.node.host import Host
 from sampan.node.images.manager import ImageManager
 from sampan.node.pods.render import HostDns
+from sampan.node.pods.resizing import Verdict
 from sampan.node.runtime import Features
 
 
@@ -61,6 +62,8 @@ class NodeContext:
     unified_cgroups: bool = False
     #: What the runtime can do, as it said last.
     features: Callable[[], Features] = field(default=Features)
+    #: Whether the node has room for a pod that wants other resources; why not.
+    weigh_resize: Callable[[Obj], Verdict | None] = field(default=lambda pod: None)
     #: Bounds how many pods are being started at the same time.
     starts: asyncio.Semaphore
 

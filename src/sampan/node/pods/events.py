@@ -9,6 +9,7 @@ from typing import TypeAlias
 from sampan.api.types import Obj
 from sampan.node import runtime
 from sampan.node.pods.operations import Operation
+from sampan.node.pods.resizing import Verdict
 from sampan.node.pods.state import PodState
 
 
@@ -81,7 +82,7 @@ class TimePassed:
 
 
 #: What the operations give: see each in ``actions``.
-Result: TypeAlias = PodState | runtime.Sandbox | runtime.Container | bool | None
+Result: TypeAlias = PodState | runtime.Sandbox | runtime.Container | Verdict | bool | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from sampan.api.types import Obj
-from sampan.node.pods import operations, spec
+from sampan.node.pods import operations, resizing, spec
 from sampan.node.pods.absorb import new_stop
 from sampan.node.pods.operations import Key, Operation, Tell
 from sampan.node.pods.planner import Inputs, Kill, Plan, plan_pod
@@ -77,6 +77,7 @@ def plan_live(record: PodRecord, now: datetime) -> Steps:
         for sandbox_id in plan.stop_sandboxes:
             steps.ask(operations.StopSandbox(sandbox_id))
         _plan_starts(record, plan, steps)
+        _plan_resize(record, now, steps)
         _plan_prune(record, steps)
     plan_stops(record, now, steps)
     return steps
@@ -127,7 +128,10 @@ def _plan_starts(record: PodRecord, plan: Plan, steps: Steps) -> None:
         if start.name not in record.pulled:
             steps.ask(operations.PullImage(start.name))
         elif record.mounted and start.name not in held_back:
-            steps.ask(operations.StartContainer(start.name, start.sort, start.attempt))
+            given = record.allocated.get(start.name)
+            if given is None:
+                given = spec.resources_of(record.pod, start.name)
+            steps.ask(operations.StartContainer(start.name, start.sort, start.attempt, given))
             if _waits_for_hook(record, start.name):
                 held_back |= _names_after(record, start.name)
 
@@ -171,6 +175,38 @@ def _plan_post_start(record: PodRecord, steps: Steps) -> None:
     for container in record.state.running():
         if container.id in record.held and container.id not in record.stops:
             steps.ask(operations.RunHook(container.id, name=container.name, hook="postStart"))
+
+
+# Resizing.
+
+
+def _plan_resize(record: PodRecord, now: datetime, steps: Steps) -> None:
+    """A wish is weighed once, and again while it is deferred; what was promised is applied container by container."""
+    wish = resizing.wished(record.pod)
+    if wish == record.allocated:
+        if record.verdict is not None:
+            record.verdict, record.weigh_at = None, None  # it wants to be as it is again
+            record.serial += 1
+    elif record.weighed != wish or (record.weigh_at is not None and record.weigh_at <= now):
+        steps.ask(operations.WeighResize())
+    elif record.weigh_at is not None and record.verdict is not None and record.verdict.reason == "Deferred":
+        steps.wait_until(record.weigh_at)
+    behind = False
+    for container in record.state.running():
+        promised = record.allocated.get(container.name)
+        given = record.applied.setdefault(container.id, promised or {})
+        if promised is None or given == promised:
+            continue
+        behind = True
+        if resizing.needs_restart(record.pod, container.name, given, promised):
+            message = f"Container {container.name} resize requires restart"
+            _begin_kill(record, Kill(container.id, container.name, "resize", message), now, steps)
+        elif container.id not in record.stops:
+            steps.ask(operations.ResizeContainer(container.id, name=container.name, resources=promised))
+    if record.resizing and not behind and not record.starting():
+        record.resizing = False
+        record.serial += 1
+        steps.tells.append(resizing.told(record.pod, "ResizeCompleted", "completed", record.allocated))
 
 
 def _advance_backoff(record: PodRecord, name: str) -> None:
@@ -227,7 +263,7 @@ def _begin_kill(record: PodRecord, kill: Kill, now: datetime, steps: Steps) -> N
     if kill.container_id in record.stops:
         return
     stop = new_stop(record, kill.container_id, kill.name, _kill_grace(record.pod, kill), now)
-    stop.replace = kill.reason == "changed"
+    stop.replace = kill.reason in ("changed", "resize")
     record.stops[kill.container_id] = stop
     steps.tells.append(Tell("Normal", "Killing", kill.message, kill.name))
 

@@ -6,7 +6,7 @@ or starts something that the next observation shows: after a crash the next agen
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from sampan.api.types import Obj
@@ -68,6 +68,8 @@ class StartContainer(Operation):
 
     sort: Sort = "main"
     attempt: int = 0
+    #: What the node has promised it.
+    resources: Obj = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +82,16 @@ class RunHook(Operation):
 
 
 @dataclass(frozen=True, slots=True)
+class WeighResize(Operation):
+    """Ask whether the node has room for the pod as it wants to be now."""
+
+
+@dataclass(frozen=True, slots=True)
 class ResizeContainer(Operation):
     """Give a running container (by id) other resources."""
 
     name: str = ""
-    resources: Obj | None = None
+    resources: Obj = field(default_factory=dict)
 
 
 # Stopping and clearing up.

@@ -89,8 +89,8 @@ ALLOWED: Mapping[Phase, tuple[type[Operation], ...]] = {
     "adopting": (operations.Observe,),
     "live": (
         operations.Observe, operations.Look, operations.MountVolumes, operations.RunSandbox, operations.PullImage,
-        operations.StartContainer, operations.RunHook, operations.ResizeContainer, operations.StopContainer,
-        operations.RemoveContainer, operations.StopSandbox, operations.RemoveSandbox,
+        operations.StartContainer, operations.RunHook, operations.WeighResize, operations.ResizeContainer,
+        operations.StopContainer, operations.RemoveContainer, operations.StopSandbox, operations.RemoveSandbox,
     ),
     "ending": (
         operations.Observe, operations.Look, operations.RunHook, operations.StopContainer, operations.StopSandbox,

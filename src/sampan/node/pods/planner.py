@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
 
+from sampan.api.pods.containers import find_status
 from sampan.api.types import Obj
 from sampan.node import runtime
 from sampan.node.pods import spec
 from sampan.node.pods.state import HASH_ANNOTATION, PodState, restart_count
 
-KillReason = Literal["liveness", "startup", "changed", "unknown"]
+KillReason = Literal["liveness", "startup", "changed", "unknown", "resize"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ def plan_pod(pod: Obj, state: PodState, inputs: Inputs) -> Plan:
         return plan
     for container in spec.containers(pod, "ephemeral"):
         if state.latest(container["name"]) is None:
-            _start(plan, state, container, "ephemeral", inputs)
+            _start(plan, pod, state, container, "ephemeral", inputs)
     if not initialized:
         return plan
     kept = [_plan_main(pod, container, state, inputs, plan) for container in spec.containers(pod, "main")]
@@ -139,7 +140,7 @@ def _plan_sidecar(
             plan.kill.append(kill)  # started again by the next plan, after its back-off
             return False
         return last.id in inputs.started
-    _start(plan, state, container, "init", inputs)
+    _start(plan, pod, state, container, "init", inputs)
     return False
 
 
@@ -148,7 +149,7 @@ def _plan_regular_init(
 ) -> bool:
     """True when it has completed."""
     if last is None or last.state == "created":
-        _start(plan, state, container, "init", inputs)
+        _start(plan, pod, state, container, "init", inputs)
         return False
     if last.state in ("running", "unknown"):
         if last.state == "unknown" and (kill := _must_kill(pod, "init", container, last, inputs)) is not None:
@@ -157,7 +158,7 @@ def _plan_regular_init(
     if last.exit_code == 0:
         return True
     if spec.should_restart(pod, "init", container, last.exit_code):
-        _start(plan, state, container, "init", inputs)
+        _start(plan, pod, state, container, "init", inputs)
     elif container["name"] not in inputs.starting:
         plan.finished = True
     return False
@@ -176,7 +177,7 @@ def _plan_main(pod: Obj, container: Obj, state: PodState, inputs: Inputs, plan: 
             or spec.should_restart(pod, "main", container, last.exit_code)
         )
         if again:
-            _start(plan, state, container, "main", inputs)
+            _start(plan, pod, state, container, "main", inputs)
         return again
     if (kill := _must_kill(pod, "main", container, last, inputs)) is not None:
         plan.kill.append(kill)
@@ -198,7 +199,7 @@ def _must_kill(pod: Obj, sort: spec.Sort, container: Obj, last: runtime.Containe
     return None
 
 
-def _start(plan: Plan, state: PodState, container: Obj, sort: spec.Sort, inputs: Inputs) -> None:
+def _start(plan: Plan, pod: Obj, state: PodState, container: Obj, sort: spec.Sort, inputs: Inputs) -> None:
     """Adds a start, unless the container is backing off or just being started."""
     name = container["name"]
     if name in inputs.starting:
@@ -216,9 +217,14 @@ def _start(plan: Plan, state: PodState, container: Obj, sort: spec.Sort, inputs:
         plan.wait((not_before - inputs.now).total_seconds())
         plan.backing_off.setdefault(name, 0.0)
         return
-    plan.start.append(Start(name, sort, next_attempt(state, name)))
+    plan.start.append(Start(name, sort, next_attempt(pod, state, sort, name)))
 
 
-def next_attempt(state: PodState, name: str) -> int:
-    history = state.history(name)
-    return max((restart_count(item) for item in history), default=-1) + 1
+def next_attempt(pod: Obj, state: PodState, sort: spec.Sort, name: str) -> int:
+    """One more than the runtime knows of; what it has lost, the status still counts."""
+    known = [restart_count(item) for item in state.history(name)]
+    if known:
+        return max(known) + 1
+    shown = find_status(pod, sort, name) or {}
+    # Of a container that is seen to be lost the status has counted the restart already.
+    return int(shown.get("restartCount") or 0) + ("waiting" not in (shown.get("state") or {"waiting": {}}))

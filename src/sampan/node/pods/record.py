@@ -13,9 +13,10 @@ from typing import Literal
 from sampan.api.clock import parse_time
 from sampan.api.types import Obj
 from sampan.node import runtime
-from sampan.node.pods import spec
+from sampan.node.pods import resizing, spec
 from sampan.node.pods.events import Probed
 from sampan.node.pods.operations import Key, Operation
+from sampan.node.pods.resizing import Verdict
 from sampan.node.pods.state import PodState
 from sampan.node.pods.status import Waiting
 
@@ -86,6 +87,17 @@ class PodRecord:
     replace: set[str] = field(default_factory=set)
     stops: dict[str, Stop] = field(default_factory=dict)
 
+    # Resizing: see ``resizing``.
+    allocated: dict[str, Obj] = field(default_factory=dict)
+    applied: dict[str, Obj] = field(default_factory=dict)
+    #: Why the present wish is not promised, and what was wished then.
+    verdict: Verdict | None = None
+    weighed: dict[str, Obj] | None = None
+    weigh_at: datetime | None = None
+    #: The last error of a resize under way.
+    resize_error: str = ""
+    resizing: bool = False
+
     # Ending.
     object_gone: bool = False
     #: Why the pod failed as a whole: reason and message.
@@ -147,6 +159,11 @@ def new_record(pod: Obj, now: datetime, state: PodState | None = None) -> PodRec
         record.start_time = parse_time(str(present["startTime"]))
     except (KeyError, ValueError):
         pass  # it starts now
+    record.allocated = resizing.wished(pod)
+    for name, container_id, given in resizing.shown_before(pod):
+        record.applied[container_id] = given
+        if name in record.allocated:
+            record.allocated[name] = given
     if state is not None:
         record.state, record.viewed = state, True
     return record

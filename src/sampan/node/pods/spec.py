@@ -24,6 +24,12 @@ __all__ = [
 ]  # fmt: skip
 
 
+def resources_of(pod: Obj, name: str) -> Obj:
+    """What a container asks for in the specification."""
+    found = find_container(pod, name)
+    return (found[1].get("resources") or {}) if found is not None else {}
+
+
 def field_path(sort: Sort, name: str) -> str:
     """Where a container stands in its pod, as Events name it."""
     return f"spec.{FIELDS[sort]}{{{name}}}"

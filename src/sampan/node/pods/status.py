@@ -17,6 +17,8 @@ from sampan.node import runtime
 from sampan.node.pods import spec
 from sampan.node.pods.state import PodState, restart_count
 
+#: Ours, and only there while they are true.
+_RESIZE_CONDITIONS = ("PodResizePending", "PodResizeInProgress")
 #: The exit code of a container whose own nobody knows: killed.
 _LOST_EXIT_CODE = 137
 
@@ -47,6 +49,11 @@ class Facts:
     #: Overrides phase, reason and message (Evicted, DeadlineExceeded, admission failures).
     failure: tuple[str, str] | None = None
     out_of_memory: frozenset[str] = frozenset()
+    #: Resources by container id (what the runtime was told) and by name (what the node has promised).
+    applied: Mapping[str, Obj] = field(default_factory=dict)
+    allocated: Mapping[str, Obj] = field(default_factory=dict)
+    #: Conditions of a resize that waits or is under way.
+    resize: Sequence[Obj] = ()
 
 
 def render_status(pod: Obj, state: PodState, facts: Facts) -> Obj:
@@ -133,10 +140,10 @@ def _container_status(pod: Obj, sort: spec.Sort, container: Obj, state: PodState
         status["state"] = {"running": {"startedAt": format_time(last.started_at or last.created_at)}}
         status["started"] = last.id in facts.started
         status["ready"] = last.id in facts.ready
-        if resources := container.get("resources"):
+        if resources := facts.applied.get(last.id, container.get("resources")):
             status["resources"] = resources
-            if resources.get("requests"):
-                status["allocatedResources"] = resources["requests"]
+        if requests := (facts.allocated.get(name) or container.get("resources") or {}).get("requests"):
+            status["allocatedResources"] = requests
     elif last.state == "exited" and (waiting is None or facts.terminal):
         status["state"] = {"terminated": _terminated(last, facts)}
         status["ready"] = sort == "init" and last.exit_code == 0 and not spec.is_sidecar(sort, container)
@@ -293,6 +300,7 @@ def _conditions(
         _ready(pod, containers_ready),
         containers_ready,
         _condition("PodScheduled", True),
+        *facts.resize,
     ]
 
 
@@ -348,6 +356,7 @@ def _ready(pod: Obj, containers_ready: Obj) -> Obj:
 
 def _merge_conditions(previous: Sequence[Obj], own: Sequence[Obj], now: datetime, generation: int | None) -> list[Obj]:
     known = {item["type"]: item for item in previous}
+    wanted = {item["type"] for item in own}
     merged = []
     for condition in own:
         before = known.pop(condition["type"], None)
@@ -357,7 +366,7 @@ def _merge_conditions(previous: Sequence[Obj], own: Sequence[Obj], now: datetime
         if generation is not None:
             entry["observedGeneration"] = generation
         merged.append(entry)
-    return [*merged, *known.values()]
+    return [*merged, *(item for name, item in known.items() if name in wanted or name not in _RESIZE_CONDITIONS)]
 
 
 def plan_status_patch(previous: Obj, status: Obj) -> Obj:
@@ -378,11 +387,12 @@ def plan_status_patch(previous: Obj, status: Obj) -> Obj:
         elif key == "conditions":
             before = {item["type"]: item for item in old or ()}
             # Merged by type and field: what a condition no longer says (its reason) is removed by name.
+            now = {item["type"] for item in new or ()}
             patch[key] = [
                 {**dict.fromkeys(before.get(item["type"], {}).keys() - item.keys()), **item}
                 for item in new or ()
                 if before.get(item["type"]) != item
-            ]
+            ] + [{"$patch": "delete", "type": name} for name in before if name not in now]
         else:
             patch[key] = new
     return patch

@@ -17,7 +17,7 @@ from sampan.api.faults import fault
 from sampan.api.types import Obj
 from sampan.client import tasks
 from sampan.node import runtime
-from sampan.node.pods import events, operations, spec, status
+from sampan.node.pods import events, operations, resizing, spec, status
 from sampan.node.pods.actions import OperationFailed, PodActions
 from sampan.node.pods.context import NodeContext
 from sampan.node.pods.machine import PodMachine
@@ -298,6 +298,9 @@ class PodWorker:
             terminal=record.terminal,
             failure=record.failure,
             out_of_memory=frozenset(record.out_of_memory),
+            applied=record.applied,
+            allocated=record.allocated,
+            resize=resizing.conditions(record.verdict, under_way=record.resizing, error=record.resize_error),
         )
 
     def _status_sent(self, serial: int) -> None:
