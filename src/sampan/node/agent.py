@@ -47,6 +47,7 @@ from sampan.node.volumes.tokens import ClientTokens
 
 log = logging.getLogger(__name__)
 
+_WORKER_RETRY_SECONDS = 10.0
 _REGISTER_RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 
@@ -206,7 +207,7 @@ class NodeAgent:
             return
         if uid in self._looking:
             return  # the newest pod is judged
-        refusal = self._gate.judge(pod, self._claiming())
+        refusal = self._judge(pod)
         if refusal is not None and refusal.reason == "NodeAffinity":
             self._looking.add(uid)
             tasks.spawn_apart(self._group, self._judge_again(pod), f"admission of pod {spec.full_name(pod)}")
@@ -221,7 +222,15 @@ class NodeAgent:
             self._looking.discard(meta["uid"])
         newest = self._pods.get(meta["namespace"], meta["name"])
         if newest is not None and newest["metadata"]["uid"] == meta["uid"]:
-            self._take(newest, None, self._gate.judge(newest, self._claiming()))
+            self._take(newest, None, self._judge(newest))
+
+    def _judge(self, pod: Obj) -> Refusal | None:
+        """A fault of ours is that pod's alone."""
+        try:
+            return self._gate.judge(pod, self._claiming())
+        except Exception:
+            log.exception("admission of pod %s", spec.full_name(pod))
+            return Refusal("UnexpectedAdmissionError", "Unexpected error while attempting to admit pod: internal error")
 
     def _take(self, pod: Obj, state: PodState | None, refusal: Refusal | None = None) -> None:
         assert self._group is not None
@@ -256,8 +265,19 @@ class NodeAgent:
         return claim
 
     async def _serve(self, uid: str, worker: PodWorker) -> None:
-        """Until nothing is left of the pod. What fails in it is its worker's to retry (``PodWorker.run``)."""
-        await worker.run()
+        """Until nothing is left of the pod. What fails in it its worker retries; one that ends all the same is followed
+        by another."""
+        while True:
+            try:
+                await worker.run()
+                break
+            except* Exception:
+                log.exception("pod %s: its worker ended", spec.full_name(worker.pod))
+            await asyncio.sleep(_WORKER_RETRY_SECONDS)
+            before, worker = worker, PodWorker(self.context, worker.pod, claim=self._claim(uid))
+            self._workers[uid] = worker
+            if before.gone:
+                worker.deleted(before.pod)
         self._objects.unregister_pod(uid)
         self._owners = {key: owner for key, owner in self._owners.items() if owner is not worker}
         self._workers.pop(uid, None)

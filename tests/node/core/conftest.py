@@ -181,7 +181,7 @@ class FakeApi:
     async def until(self, condition: Callable[[], bool], seconds: float = 1000) -> None:
         async with asyncio.timeout(seconds):
             while not self._holds(condition):  # noqa: ASYNC110 -- any of many things may change it
-                await asyncio.sleep(0.001)
+                await asyncio.sleep(0.01)
 
     @staticmethod
     def _holds(condition: Callable[[], bool]) -> bool:
