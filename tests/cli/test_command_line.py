@@ -18,6 +18,7 @@ from sampan.cli import entry as command_line
 from sampan.cli.progress import steps
 from sampan.cluster import choosing, locks, supervisor
 from sampan.cluster import instance as instances
+from sampan.network import cni
 from sampan.store.sqlite import StoreLocked
 
 Run = Callable[..., tuple[int, str]]
@@ -98,11 +99,38 @@ def test_wrong_usage_ends_with_two(run: Run, arguments: list[str]) -> None:
     assert run(*arguments)[0] == 2
 
 
+@pytest.mark.parametrize("arguments", [["down"], ["down", "--purge"]])
+def test_whoever_is_not_root_is_told_before_anything_is_done(
+    run: Run, stopped: instances.Instance, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    code, said = run(*arguments, "--name", "one")
+    assert code == 1 and "not running as root\nTo mend it: `sudo sampan down" in said
+    assert stopped.exists() and not stopped.run_root.exists()
+
+
+@pytest.mark.parametrize(
+    "error", [cni.NetworkError("nft delete: Operation not permitted"), FileNotFoundError(2, "x", "nft")]
+)
+def test_a_network_that_cannot_be_removed_is_told_and_the_state_stays(
+    run: Run, stopped: instances.Instance, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    async def fails(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr(cni, "teardown", fails)
+    code, said = run("down", "--purge", "--name", "one")
+    assert code == 1 and "the network of cluster 'one' cannot be removed" in said and "To mend it:" in said
+    assert stopped.exists() and "should not have happened" not in said and "[Errno" not in said
+
+
 def test_purge_of_what_is_not_there_is_fine_and_leaves_no_file(
     run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     async def nothing(*_: object) -> None: ...
 
+    monkeypatch.setattr("os.geteuid", lambda: 0)
     monkeypatch.setattr("sampan.cluster.podnetwork.teardown", nothing)
     assert run("down", "--purge", "--name", "none")[0] == 0
     assert not list(tmp_path.rglob("*none*"))

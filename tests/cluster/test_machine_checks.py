@@ -100,6 +100,18 @@ def test_root_without_its_rights_is_told_which_it_lacks(monkeypatch: pytest.Monk
     assert list(preflight._rights(status_file)) == []
 
 
+def test_a_kernel_switch_that_cannot_be_turned_on_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    switch = tmp_path / "net" / "ipv4" / "ip_forward"
+    switch.parent.mkdir(parents=True)
+    switch.write_text("0\n")
+    assert list(preflight._switches(tmp_path)) == []  # it can be
+    monkeypatch.setattr("os.access", lambda *_: False)  # a container's read-only /proc/sys, for root too
+    (problem,) = preflight._switches(tmp_path)
+    assert problem.what == "net.ipv4.ip_forward is 0 and cannot be changed from here"
+    switch.write_text("1\n")
+    assert list(preflight._switches(tmp_path)) == []
+
+
 ADDRESSES = """\
 Main:
   +-- 0.0.0.0/0 3 0 5

@@ -24,6 +24,7 @@ STOP_SECONDS = 40
 
 async def down(instance: Instance, progress: Progress) -> bool:
     """Stops pods, node, server and containerd, in this order. False: it was not running."""
+    machine.require_root(instance.command("down"))
     machine.complete_path()
     async with locks.changing(instance, progress):
         return await _down(instance, progress)
@@ -40,6 +41,7 @@ async def _down(instance: Instance, progress: Progress) -> bool:
 
 async def purge(instance: Instance, progress: Progress) -> None:
     """Removes processes, mounts, interfaces, rules, cgroups, files and the kubeconfig context. Idempotent."""
+    machine.require_root(instance.command("down --purge"))
     machine.complete_path()
     async with locks.changing(instance, progress):
         await _down(instance, progress)

@@ -24,6 +24,12 @@ def node_name() -> str:
     return name
 
 
+def require_root(command: str) -> None:
+    """Raises ClusterError for anybody else, before a half of the work is done."""
+    if os.geteuid() != 0:
+        raise ClusterError("not running as root", fix=f"`sudo {command}`: containers, cgroups and nftables need root")
+
+
 def complete_path() -> None:
     """Adds the directories of root's programs to PATH, for this process and those that it starts."""
     listed = [name for name in os.environ.get("PATH", os.defpath).split(os.pathsep) if name]

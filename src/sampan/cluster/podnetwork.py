@@ -10,8 +10,10 @@ import asyncio
 import logging
 
 from sampan.api.errors import ApiError
+from sampan.api.faults import fault
 from sampan.api.resources import NODES
 from sampan.client.client import Client
+from sampan.cluster.errors import ClusterError
 from sampan.cluster.instance import Instance
 from sampan.network import cni
 
@@ -52,5 +54,15 @@ async def node_range(client: Client, node_name: str, *, other_than: str = "") ->
 
 
 async def teardown(instance: Instance) -> None:
-    """Removes the bridge, the nftables table and address reservations."""
-    await cni.teardown(config(instance))
+    """Removes the bridge, the nftables table and address reservations. Raises ClusterError."""
+    try:
+        await cni.teardown(config(instance))
+    except cni.NetworkError as error:
+        raise ClusterError(
+            f"the network of cluster {instance.name!r} cannot be removed: {error}", fix="mend that and try again"
+        ) from error
+    except OSError as error:
+        raise ClusterError(
+            f"the network of cluster {instance.name!r} cannot be removed: {fault(error, 'exec')}",
+            fix="apt-get install -y iproute2 nftables",
+        ) from error

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sampan.cluster.instance import Instance
+from sampan.network import cni
 
 CNI_DIRECTORIES = (Path("/usr/lib/cni"), Path("/opt/cni/bin"))
 #: Bits of what mounts, network namespaces and rules need (capability.h).
@@ -36,7 +37,7 @@ class Problem:
 
 def check(instance: Instance, *, running: bool = False) -> list[Problem]:
     """Every problem found. ``running``: the instance is already up, so its own ports are rightly taken."""
-    problems = [*_system(), *_rights(), *_programs(instance), *_kernel()]
+    problems = [*_system(), *_rights(), *_programs(instance), *_kernel(), *_switches()]
     if not running:
         problems.extend(_ports(instance))
     return problems
@@ -106,6 +107,18 @@ def _kernel() -> Iterable[Problem]:
         yield Problem("no cgroups are mounted at /sys/fs/cgroup", "mount -t cgroup2 none /sys/fs/cgroup")
     if Path("/proc/swaps").exists() and len(Path("/proc/swaps").read_text().splitlines()) > 1:
         yield Problem("swap is on: memory limits are softer than they look", "swapoff -a", fatal=False)
+
+
+def _switches(root: Path = Path("/proc/sys")) -> Iterable[Problem]:
+    """Kernel switches that the pod network turns on: found here, and not when the first pod has no network."""
+    for name, value in cni.SYSCTLS.items():
+        switch = root / name
+        if switch.exists() and switch.read_text().strip() != value and not os.access(switch, os.W_OK):
+            dotted = name.replace("/", ".")
+            yield Problem(
+                f"{dotted} is {switch.read_text().strip()} and cannot be changed from here",
+                f"sysctl -w {dotted}={value}, where the machine's own /proc/sys can be written",
+            )
 
 
 def _ports(instance: Instance) -> Iterable[Problem]:
