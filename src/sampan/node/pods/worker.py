@@ -292,7 +292,7 @@ class PodWorker:
             host_ips=self.context.config.addresses,
             start_time=record.start_time,
             waiting=record.waiting,
-            ready=record.probes.ready,
+            ready=record.probes.ready - record.unready,
             started=record.probes.started,
             termination_messages=record.messages,
             terminal=record.terminal,
