@@ -219,3 +219,17 @@ async def test_a_container_that_the_runtime_lost_keeps_its_number(world: Any) ->
     assert shown["restartCount"] == 2 and shown["lastState"]["terminated"]["reason"] == "ContainerStatusUnknown"
     await world.api.until(lambda: world.api.condition(path, "Ready") == "True", 100)
     assert statuses(world, path)["main"]["restartCount"] == 2
+
+
+async def test_a_node_is_told_ready_only_after_what_became_of_its_pods(world: Any) -> None:
+    path = world.api.add_pod("web")
+    await world.api.until(lambda: world.api.condition(path, "Ready") == "True")
+    await world.stop()
+    for sandbox in await world.runtime.list_sandboxes():
+        await world.runtime.stop_sandbox(sandbox.id)
+    world.runtime.delays.run_sandbox = 30
+    world.api.calls.clear()
+    await world.start()
+    assert world.api.condition(path, "Ready") == "False"
+    writes = [call.path for call in world.api.calls if call.method == "PATCH"]
+    assert writes.index(f"{path}/status") < writes.index("/api/v1/nodes/n1/status")

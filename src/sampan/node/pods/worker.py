@@ -50,6 +50,8 @@ class PodWorker:
         self.teller = PodTeller(context.recorder, pod)
         self.pod = pod
         self.gone = False
+        #: the API has a status of this worker
+        self.told = asyncio.Event()
         self._claim = claim
         self._rejection: events.Evicted | None = None
         self._inbox: list[events.Event] = []
@@ -73,6 +75,7 @@ class PodWorker:
         """The API object is gone."""
         self.pod = self.teller.pod = pod
         self.gone = self.sender.gone = True
+        self.told.set()
         self._post(events.ObjectGone(pod))
 
     def evict(self, reason: str, message: str) -> None:
@@ -304,4 +307,5 @@ class PodWorker:
         )
 
     def _status_sent(self, serial: int) -> None:
+        self.told.set()
         self._post(events.StatusSent(serial))
