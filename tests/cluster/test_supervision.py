@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import dataclasses
 import os
 import signal
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import orjson
 import pytest
 
-from sampan.cluster import supervisor
+from sampan.cluster import lifeline, pulse, running, supervisor
 from sampan.cluster.errors import ClusterError
+from sampan.cluster.heartbeat import health_file
 from sampan.cluster.instance import ClusterSettings, Instance
-from sampan.cluster.supervisor import Program, Supervisor, describe_exit, hold_lock, is_running, restart_delay_seconds
+from sampan.cluster.locks import changing
+from sampan.cluster.logfiles import bound_log, old_log, open_log
+from sampan.cluster.pulse import Pulse
+from sampan.cluster.running import describe_exit
+from sampan.cluster.supervisor import Program, Supervisor, hold_lock, is_running, restart_delay_seconds
 from sampan.cluster.up import process_status
 
 LOOK_SECONDS = 0.005
@@ -128,11 +137,306 @@ def test_the_status_of_an_earlier_supervisor_is_not_taken_for_this_ones(instance
     assert process_status(instance, of=41)["server"]["restarts"] == 9
 
 
-def test_a_large_log_is_put_aside_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervisor, "LOG_LIMIT_BYTES", 10)
+# Logs
+
+
+def test_a_large_log_is_put_aside_and_its_writer_goes_on_in_the_empty_one(tmp_path: Path) -> None:
     log = tmp_path / "logs" / "x.log"
-    for words in (b"short", b"longer than ten", b"new"):
-        descriptor = supervisor.open_log(log)
+    descriptor = open_log(log)
+    for words in (b"short", b" and longer", b"new"):
         os.write(descriptor, words)
-        os.close(descriptor)
-    assert (log.read_bytes(), log.with_suffix(".log.1").read_bytes()) == (b"new", b"shortlonger than ten")
+        bound_log(log, 10)
+    os.close(descriptor)
+    assert (log.read_bytes(), old_log(log).read_bytes()) == (b"new", b"short and longer")
+
+
+def test_of_a_log_that_grew_far_beyond_its_limit_the_end_is_kept(tmp_path: Path) -> None:
+    log = tmp_path / "x.log"
+    log.write_bytes(b"begin" + b"." * 100_000 + b"end")
+    bound_log(log, 1000)
+    kept = old_log(log).read_bytes()
+    assert (len(kept), kept[-3:], log.stat().st_size) == (2000, b"end", 0)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x.log", "x.log.1"]
+
+
+def test_a_log_is_emptied_though_there_is_no_room_to_keep_what_it_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "x.log"
+    log.write_bytes(b"." * 2000)
+
+    def no_room(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "sendfile", no_room)
+    with pytest.raises(OSError, match="No space"):
+        bound_log(log, 1000)
+    assert [path.name for path in tmp_path.iterdir()] == ["x.log"] and log.stat().st_size == 0
+
+
+async def test_the_log_of_a_running_child_stays_bounded(
+    instance: Instance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pulse, "LOOK_SECONDS", LOOK_SECONDS)
+    script = f"while [ ! -e {tmp_path}/enough ]; do echo a line of the log; done; exec sleep 60"
+    running_one = asyncio.create_task(Supervisor(instance, [shell("child", script)], log_limit_bytes=1000).run())
+    log = instance.logs / "child.log"
+    await until(lambda: old_log(log).exists())
+    (tmp_path / "enough").touch()
+    await until(lambda: log.stat().st_size == 0)
+    assert b"\na line of the log\n" in old_log(log).read_bytes()
+    assert process_status(instance)["child"]["restarts"] == 0
+    await stop(running_one)
+
+
+# Programs that hang
+
+
+def test_one_that_beats_is_never_replaced() -> None:
+    beat = Pulse()
+    assert {beat.look(number, stopped=False) for number in range(1000)} == {""}
+
+
+def test_one_that_beat_and_is_silent_is_replaced_after_some_looks() -> None:
+    beat = Pulse()
+    said = [beat.look(7, stopped=False) for _ in range(pulse.SILENT_LOOKS + 1)]
+    assert said == [""] * pulse.SILENT_LOOKS + ["it gave no sign of life"]
+
+
+def test_one_that_has_not_beaten_yet_is_given_time_to_start() -> None:
+    beat = Pulse()
+    said = [beat.look(None, stopped=False) for _ in range(pulse.START_LOOKS)]
+    assert said == [""] * (pulse.START_LOOKS - 1) + ["it gave no sign of life"]
+    assert pulse.START_LOOKS > 10 * pulse.SILENT_LOOKS
+
+
+def test_one_that_is_stopped_is_replaced_and_one_that_goes_on_is_not() -> None:
+    beat = Pulse()
+    assert [beat.look(number, stopped=number % 2 == 0) for number in range(6)] == [""] * 6
+    assert [beat.look(number, stopped=True) for number in (10, 11)] == ["", "it was stopped"]
+
+
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pulse, "LOOK_SECONDS", LOOK_SECONDS)
+    monkeypatch.setattr(pulse, "LATE_SECONDS", 3600.0)  # for a busy machine: every look counts
+
+
+async def test_a_stopped_child_is_replaced_alone(instance: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
+    quick(monkeypatch)
+    children = [shell("stopped", "exec sleep 60"), shell("other", "exec sleep 60")]
+    running_one = asyncio.create_task(Supervisor(instance, children).run())
+    await until(
+        lambda: all(each["pid"] for each in process_status(instance).values()) and len(process_status(instance)) == 2
+    )
+    before = process_status(instance)
+    assert before["stopped"]["pid"] is not None
+    os.kill(before["stopped"]["pid"], signal.SIGSTOP)
+    await until(lambda: process_status(instance)["stopped"]["pid"] not in (None, before["stopped"]["pid"]))
+    after = process_status(instance)
+    assert after["stopped"]["lastExit"] == "signal SIGKILL: it was stopped"
+    assert after["other"] == before["other"]
+    await stop(running_one)
+
+
+async def test_a_child_that_no_longer_beats_is_ended_with_its_last_words(
+    instance: Instance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick(monkeypatch)
+    path = health_file(instance, "child")
+    path.parent.mkdir(parents=True)
+    # Its first life beats until it is told to hang; the second one beats on.
+    say = f'echo \'{{"pid": \'$$\', "components": 0, "failed": []}}\' > {path}'
+    script = f"while [ ! -e {tmp_path}/hang ]; do {say}; sleep 0.003; done; touch {tmp_path}/hung; exec sleep 60"
+    running_one = asyncio.create_task(Supervisor(instance, [shell("child", script, beats=True)]).run())
+    await until(path.exists)
+    (tmp_path / "hang").touch()
+    await until((tmp_path / "hung").exists)
+    (tmp_path / "hang").unlink()
+    await until(lambda: process_status(instance)["child"]["restarts"] == 1)
+    assert process_status(instance)["child"]["lastExit"] == "signal SIGABRT: it gave no sign of life"
+    await stop(running_one)
+
+
+async def test_a_grpc_server_is_known_by_its_hello_and_one_that_hangs_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pulse, "ASK_SECONDS", 0.05)
+
+    ended = asyncio.Semaphore(0)
+
+    async def end(writer: asyncio.StreamWriter) -> None:
+        writer.close()
+        await writer.wait_closed()
+        ended.release()
+
+    async def hello(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert await reader.readexactly(33)
+        writer.write(bytes((0, 0, 0, 4, 0, 0, 0, 0, 0)))
+        await end(writer)
+
+    async def silence(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        await end(writer)
+
+    for answer, lives in ((hello, True), (silence, False)):
+        async with await asyncio.start_unix_server(answer, tmp_path / answer.__name__):
+            assert await pulse.answers_http2(tmp_path / answer.__name__) is lives
+            await ended.acquire()
+    assert not await pulse.answers_http2(tmp_path / "nobody")
+
+
+# The supervisor's own death
+
+
+def python(name: str, instance: Instance, script: str) -> Program:
+    """A program that is known as one of the instance's by its command line."""
+    package = instance.state / "modules" / "sampan"
+    package.mkdir(parents=True, exist_ok=True)
+    (package / "__init__.py").touch()
+    (package / f"{name}.py").write_text(script)
+    where = ("--name", instance.name, "--state-root", str(instance.state_root))
+    argv = (sys.executable, "-S", "-m", f"sampan.{name}", *where)
+    return Program(name, argv, environment={"PYTHONPATH": str(package.parent)}, stop_seconds=5)
+
+
+@contextlib.contextmanager
+def left_running(instance: Instance, program: Program) -> Iterator[int]:
+    """As a killed supervisor leaves it; its pid."""
+    process = subprocess.Popen(program.argv, env={**os.environ, **program.environment})
+    try:
+        entry = {"pid": process.pid, "restarts": 3, "startedAt": "2026-11-28T01:02:03Z", "lastExit": "exit code 3"}
+        instance.run.mkdir(parents=True)
+        status = {"supervisor": 1, "stopping": False, "processes": {program.name: entry}}
+        instance.status_file.write_bytes(orjson.dumps(status))
+        yield process.pid
+    finally:
+        process.kill()
+        process.wait()
+
+
+async def test_what_a_killed_supervisor_left_running_is_adopted_with_its_history(instance: Instance) -> None:
+    child = python("child", instance, "import time\ntime.sleep(60)")
+    with left_running(instance, child) as pid:
+        before = process_status(instance)["child"]
+        await until(lambda: running.find(instance, child.argv) is not None)
+        second = asyncio.create_task(Supervisor(instance, [child]).run())
+        await until(lambda: process_status(instance, of=os.getpid()).get("child") is not None)
+        assert process_status(instance)["child"] == before
+        # It is watched as a child of its own would be.
+        os.kill(pid, signal.SIGKILL)
+        await until(lambda: process_status(instance)["child"]["restarts"] == 4)
+        await until(lambda: process_status(instance)["child"]["pid"] not in (None, pid))
+        assert process_status(instance)["child"]["lastExit"] == "its end was not seen by this supervisor"
+        await stop(second)
+    assert running.find(instance, child.argv) is None
+
+
+async def test_an_adopted_program_is_stopped_in_its_time(instance: Instance, tmp_path: Path) -> None:
+    ignores = f"import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nopen('{tmp_path}/there', 'w')"
+    child = dataclasses.replace(python("child", instance, f"{ignores}\ntime.sleep(60)"), stop_seconds=0.05)
+    with left_running(instance, child):
+        await until((tmp_path / "there").exists)
+        second = asyncio.create_task(Supervisor(instance, [child]).run())
+        await until(lambda: process_status(instance, of=os.getpid()).get("child") is not None)
+        await stop(second)
+        assert running.find(instance, child.argv) is None
+
+
+async def test_damaged_words_of_a_supervisor_before_are_no_hindrance(instance: Instance) -> None:
+    child = python("child", instance, "import time\ntime.sleep(60)")
+    with left_running(instance, child) as pid:
+        await until(lambda: running.find(instance, child.argv) is not None)
+        for damaged in ('{"processes": 3}', "{", f'{{"processes": {{"child": {{"pid": {pid}, "startedAt": 7}}}}}}'):
+            instance.status_file.write_text(damaged)
+            made = Supervisor(instance, [child])
+            made._recall()
+            assert (made.children[0].pid, made.children[0].restarts) == (pid, 0)
+
+
+class Supervisors:
+    """Stand-ins for supervisors: they write the status file, and end as told."""
+
+    def __init__(self, instance: Instance) -> None:
+        self.instance = instance
+        self.program = python("cluster", instance, "")
+        package = instance.state / "modules" / "sampan" / "cluster"
+        package.mkdir(parents=True)
+        (package / "__init__.py").touch()
+        (package / "supervisor.py").write_text(
+            "import os, sys, time\n"
+            f"with open({str(instance.state / 'starts')!r}, 'a') as log: log.write(os.environ['MARK'] + '\\n')\n"
+            "time.sleep(60)\n"
+        )
+        (instance.state / "modules" / "sampan" / "cluster.py").unlink()
+
+    def start(self) -> subprocess.Popen[bytes]:
+        where = (self.instance.name, str(self.instance.state_root), str(self.instance.run_root))
+        argv = (sys.executable, "-S", "-m", "sampan.cluster.supervisor", *where)
+        environment = {
+            "PYTHONPATH": str(self.instance.state / "modules"),
+            "MARK": "as it was",
+            "PATH": os.environ["PATH"],
+        }
+        return subprocess.Popen(argv, env=environment)
+
+    def starts(self) -> list[str]:
+        path = self.instance.state / "starts"
+        return path.read_text().splitlines() if path.exists() else []
+
+    def tell(self, *, stopping: bool) -> None:
+        self.instance.run.mkdir(parents=True, exist_ok=True)
+        self.instance.status_file.write_bytes(orjson.dumps({"supervisor": 0, "stopping": stopping}))
+
+
+@pytest.fixture
+def supervisors(instance: Instance, monkeypatch: pytest.MonkeyPatch) -> Iterator[Supervisors]:
+    monkeypatch.setattr(lifeline, "GRACE_SECONDS", LOOK_SECONDS)
+    monkeypatch.setattr(lifeline, "LOOK_SECONDS", LOOK_SECONDS)
+    instance.run_root.mkdir()
+    made = Supervisors(instance)
+    yield made
+    while (left := lifeline.find_supervisor(instance)) is not None:
+        os.kill(left.pid, signal.SIGKILL)
+
+
+async def test_a_dead_supervisor_is_started_again_by_its_programs_as_it_was_started(
+    instance: Instance, supervisors: Supervisors
+) -> None:
+    first = supervisors.start()
+    await until(lambda: len(supervisors.starts()) == 1)
+    holding = asyncio.create_task(lifeline.hold(instance))
+    await asyncio.sleep(0)
+    await until(lambda: bool(holding.get_stack()) and lifeline.find_supervisor(instance) is not None)
+    await asyncio.sleep(0)
+    first.kill()
+    first.wait()
+    await until(lambda: supervisors.starts() == ["as it was"] * 2)
+    await until(lambda: lifeline.find_supervisor(instance) is not None)
+    holding.cancel()
+    await asyncio.wait([holding])
+
+
+@pytest.mark.parametrize("why", ["down was asked for", "up or down is at work"])
+async def test_no_supervisor_is_started_while_it_is_not_to_be(
+    instance: Instance, supervisors: Supervisors, why: str
+) -> None:
+    first = supervisors.start()
+    await until(lambda: len(supervisors.starts()) == 1)
+    looked: list[bool] = []
+    holding = asyncio.create_task(lifeline.hold(instance))
+    await asyncio.sleep(0)
+    supervisors.tell(stopping=why == "down was asked for")
+    async with changing(instance, Silent()) if why != "down was asked for" else contextlib.nullcontext():
+        first.kill()
+        first.wait()
+        with pytest.MonkeyPatch.context() as patch:
+            find = lifeline.find_supervisor
+            patch.setattr(lifeline, "find_supervisor", lambda of: looked.append(True) or find(of))
+            await until(lambda: len(looked) >= 4)  # several times it could have been started
+        assert supervisors.starts() == ["as it was"]
+    holding.cancel()
+    await asyncio.wait([holding])
+
+
+class Silent:
+    def step(self, text: str) -> None: ...

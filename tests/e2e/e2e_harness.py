@@ -13,8 +13,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +44,12 @@ class Cluster:
     kubeconfig: Path
     home: Path
     name: str = NAME
+    #: added to the environment of every command, and so of the cluster's processes
+    extra: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def env(self) -> dict[str, str]:
-        return {**os.environ, "KUBECONFIG": str(self.kubeconfig), "HOME": str(self.home), "NO_COLOR": "1"}
+        return {**os.environ, "KUBECONFIG": str(self.kubeconfig), "HOME": str(self.home), "NO_COLOR": "1", **self.extra}
 
     def sampan(self, *arguments: str, check: bool = True, timeout: float = 240) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
@@ -65,7 +67,7 @@ def purge_what_killed_runs_left() -> None:
     """Instances that are named after a process which is no more."""
     for name in instances.names():
         kind, dash, number = name.partition("-")
-        if dash and kind in ("e2e", "pur") and set(number) <= set(DIGITS):
+        if dash and kind in ("e2e", "pur", "kil") and set(number) <= set(DIGITS):
             pid = int(number, len(DIGITS))
             if own_name(kind, pid) == name and not Path(f"/proc/{pid}").exists():
                 subprocess.run([SAMPAN, "down", "--name", name, "--purge"], capture_output=True, check=False)

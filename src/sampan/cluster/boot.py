@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from sampan.api.clock import SystemClock
-from sampan.cluster import machine, supervisor
+from sampan.cluster import logfiles, machine, supervisor
 from sampan.cluster import up as starting
 from sampan.cluster.arguments import instance_from_arguments, log_to_stderr
 from sampan.cluster.errors import ClusterError
@@ -150,7 +150,7 @@ def main(instance: Instance) -> int:
 
 
 def _become_supervisor(instance: Instance) -> NoReturn:
-    log = supervisor.open_log(instance.logs / "supervisor.log")
+    log = logfiles.open_log(instance.logs / "supervisor.log")
     for descriptor in (1, 2):
         os.dup2(log, descriptor)
     os.chdir("/")

@@ -18,7 +18,7 @@ import uvloop
 from sampan.api.clock import SystemClock, SystemRandom
 from sampan.client import tasks
 from sampan.client.client import Client
-from sampan.cluster import addons, footprint, renewal
+from sampan.cluster import addons, footprint, lifeline, renewal
 from sampan.cluster.arguments import instance_from_arguments, log_to_stderr
 from sampan.cluster.instance import Instance
 from sampan.cluster.reporting import Reporter
@@ -76,6 +76,7 @@ def keep_components(keeper: Keeper, server: Server, instance: Instance) -> None:
     reporter = Reporter(instance, "server", server.components, clock)
     reporter.report_with(admin)
     keeper.keep("heartbeat", reporter.beat)
+    keeper.keep("lifeline", lambda: lifeline.hold(instance))
     keeper.keep("addons", lambda: addons.ensure(admin, instance.cluster), ends=True)
     keeper.keep("certificates", lambda: renewal.keep_current(instance, clock))
     keeper.keep("node role", lambda: addons.label_control_plane(admin, instance.node.name))

@@ -5,8 +5,10 @@ It stays small: what is imported here is in memory on every node.
 
 from __future__ import annotations
 
+from sampan.api.clock import SystemClock
 from sampan.cluster.arguments import instance_from_arguments, log_to_stderr
 from sampan.cluster.instance import Instance
+from sampan.cluster.reporting import Reporter
 from sampan.network.dns import program
 from sampan.network.dns.config import DnsConfig, ProcessConfig
 
@@ -30,6 +32,14 @@ def process_config(instance: Instance) -> ProcessConfig:
     )
 
 
-if __name__ == "__main__":
+def run(instance: Instance) -> None:
+    """Blocks until told to stop."""
     log_to_stderr()
-    program.run(process_config(instance_from_arguments("The DNS process of a Sampan instance")))
+    program.run(
+        process_config(instance),
+        lambda keeper: {"heartbeat": Reporter(instance, "dns", keeper, SystemClock()).beat},
+    )
+
+
+if __name__ == "__main__":
+    run(instance_from_arguments("The DNS process of a Sampan instance"))

@@ -1,7 +1,7 @@
 """Processes of an instance that nobody watches over any more: a supervisor was killed, or its /run was wiped.
 
-Used by ``up`` before it starts and by ``down`` after it stopped. ``processes`` says which they are; containers are not
-touched: their shims belong to the next containerd.
+Used by ``up`` before it starts (supervisors alone) and by ``down`` after it stopped. ``processes`` says which they are;
+containers are not touched: their shims belong to the next containerd.
 """
 
 from __future__ import annotations
@@ -24,12 +24,23 @@ GONE_SECONDS = 2.0
 
 async def end(instance: Instance) -> None:
     """Ends what is left of an instance. Supervisors go first: they would start the others again."""
+    await end_supervisors(instance)
+    await _end(
+        lambda process: processes.is_program(process, instance), lambda process: processes.is_shim(process, instance)
+    )
 
-    def shim(process: Process) -> bool:
-        return processes.is_shim(process, instance)
 
-    await _end(lambda process: processes.is_supervisor(process, instance), shim)
-    await _end(lambda process: processes.is_program(process, instance), shim)
+async def end_supervisors(instance: Instance) -> None:
+    """Ends supervisors that have lost their lock (a wiped /run). Their programs stay: the next one adopts them."""
+
+    def keeps_running(process: Process) -> bool:
+        return processes.is_shim(process, instance) or processes.is_program(process, instance)
+
+    await _end(lambda process: processes.is_supervisor(process, instance), keeps_running)
+
+
+def has_programs(instance: Instance) -> bool:
+    return any(processes.is_program(process, instance) for process in processes.running())
 
 
 def supervisors(instance: Instance) -> list[Process]:

@@ -19,7 +19,7 @@ from sampan.api.clock import SystemClock, SystemRandom
 from sampan.api.errors import ApiError
 from sampan.client.client import Client
 from sampan.client.http import HttpTransport
-from sampan.cluster import footprint, kubeconfigs
+from sampan.cluster import footprint, kubeconfigs, lifeline
 from sampan.cluster.arguments import instance_from_arguments, log_to_stderr
 from sampan.cluster.instance import Instance
 from sampan.cluster.network_stack import run_network
@@ -78,6 +78,7 @@ async def serve(instance: Instance) -> None:
             reporter = Reporter(instance, "node", keeper, clock)
             reporter.report_with(kubelet)
             keeper.keep("heartbeat", reporter.beat)
+            keeper.keep("lifeline", lambda: lifeline.hold(instance))
             footprint.settle_later()
             keeper.keep("node", node)
             await stop.wait()

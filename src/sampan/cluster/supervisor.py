@@ -1,40 +1,49 @@
 """Keeps the processes of one instance running: containerd, the server, DNS, the node agent.
 
 ``sampan up`` starts it detached; it ends with SIGTERM (``sampan down``), stopping its children in order. A child that
-ends by itself is started again, at once the first time and more slowly when it keeps ending. The supervisor imports
-nothing heavy: it is the one process that must always be there. It decides nothing about the cluster.
+ends by itself, or gives no sign of life (``pulse``), is started again, at once the first time and more slowly when it
+keeps ending. The supervisor imports nothing heavy: it is the one process that must always be there. It decides nothing
+about the cluster.
 
-Concurrency: one asyncio loop, one task a child. ``status.json`` is rewritten on every change.
+When it dies its children live on; they start another one (``lifeline``), or ``sampan up`` or systemd does, and that one
+adopts what it finds running.
+
+Concurrency: one asyncio loop, one task a child, and one that looks at all of them and at their logs each second.
+``status.json`` is rewritten on every change.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import fcntl
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import orjson
 
-from sampan.api.clock import SystemClock, format_time
+from sampan.api.clock import SystemClock, format_time, parse_time
 from sampan.api.faults import cause, fault
-from sampan.cluster import containerd
+from sampan.cluster import containerd, logfiles, pulse, running
 from sampan.cluster.errors import ClusterError
+from sampan.cluster.heartbeat import read_health
 from sampan.cluster.instance import RUN_ROOT, STATE_ROOT, Instance, load
+from sampan.cluster.logfiles import open_log
+from sampan.cluster.pulse import Pulse
+from sampan.cluster.running import Running, Started
 
 #: Delay before the n-th start in a row; a child that ran for ``STEADY_SECONDS`` starts over at the first.
 RESTART_DELAYS_SECONDS = (0.0, 0.2, 1.0, 2.0, 5.0)
 STEADY_SECONDS = 10.0
 FINISH_SECONDS = 20.0
-LOG_LIMIT_BYTES = 16 * 1024 * 1024
-PR_SET_PDEATHSIG = 1
+#: What a program that hangs has to say where (``PYTHONFAULTHANDLER``), before it is killed.
+LAST_WORDS_SECONDS = 0.5
 #: For the Python children, where memory and time at the start count.
 LEAN_ENVIRONMENT: Mapping[str, str] = {
     # One pool of free memory for all threads, given back to the system when much of it lies free.
@@ -45,6 +54,8 @@ LEAN_ENVIRONMENT: Mapping[str, str] = {
     # Every peer of theirs is vouched for by the instance's own CA; aiohttp would read the machine's when imported.
     "SSL_CERT_FILE": "/dev/null",
     "SSL_CERT_DIR": "/dev/null",
+    # One that hangs is ended by SIGABRT and says in its log where it was.
+    "PYTHONFAULTHANDLER": "1",
 }
 
 
@@ -59,6 +70,10 @@ class Program:
     after: tuple[str, ...] = ()
     #: added to the supervisor's own environment
     environment: Mapping[str, str] = field(default_factory=dict)
+    #: gives signs of life (``heartbeat``)
+    beats: bool = False
+    #: serves gRPC at this socket, and is asked for a sign of life there
+    grpc_socket: Path | None = None
 
 
 @dataclass(slots=True)
@@ -70,35 +85,39 @@ class Child:
     restarts: int = 0
     started_at: datetime | None = None
     last_exit: str = ""
-    process: asyncio.subprocess.Process | None = field(default=None, repr=False)
+    process: Running | None = field(default=None, repr=False)
+    #: of its present life
+    pulse: Pulse = field(default_factory=Pulse, repr=False)
+    answers: int = 0
+    #: why the supervisor ended its present life
+    verdict: str = ""
 
 
 def programs(instance: Instance) -> list[Program]:
     """The children of an instance, by the roles of this machine, in starting order."""
     python = (sys.executable, "-X", "frozen_modules=on", "-m")
     where = ("--name", instance.name, "--state-root", str(instance.state_root), "--run-root", str(instance.run_root))
-    of_roles = [
-        ("node", Program("containerd", containerd.command(instance))),
-        (
-            "control-plane",
-            Program("server", (*python, "sampan.cluster.control_plane", *where), environment=LEAN_ENVIRONMENT),
-        ),
-        ("node", Program("dns", (*python, "sampan.cluster.dns_process", *where), environment=LEAN_ENVIRONMENT)),
-        (
-            "node",
-            Program(
-                "node",
-                (*python, "sampan.cluster.node_process", *where),
-                after=(*python, "sampan.cluster.stop_pods", *where),
-                environment=LEAN_ENVIRONMENT,
-            ),
-        ),
-    ]
+    runtime = Program("containerd", containerd.command(instance), grpc_socket=instance.containerd_socket)
+    server = Program(
+        "server", (*python, "sampan.cluster.control_plane", *where), environment=LEAN_ENVIRONMENT, beats=True
+    )
+    dns = Program("dns", (*python, "sampan.cluster.dns_process", *where), environment=LEAN_ENVIRONMENT, beats=True)
+    node = Program(
+        "node",
+        (*python, "sampan.cluster.node_process", *where),
+        after=(*python, "sampan.cluster.stop_pods", *where),
+        environment=LEAN_ENVIRONMENT,
+        beats=True,
+    )
+    of_roles = [("node", runtime), ("control-plane", server), ("node", dns), ("node", node)]
     return [program for role, program in of_roles if role in instance.node.roles]
 
 
 class Supervisor:
-    def __init__(self, instance: Instance, children: Sequence[Program]) -> None:
+    def __init__(
+        self, instance: Instance, children: Sequence[Program], *, log_limit_bytes: int = logfiles.LOG_LIMIT_BYTES
+    ) -> None:
+        self._log_limit_bytes = log_limit_bytes
         self.instance = instance
         self.children = [Child(program) for program in children]
         self._clock = SystemClock()
@@ -109,14 +128,32 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
+        self._recall()
         self._write_status()
         async with asyncio.TaskGroup() as group:
+            looking = group.create_task(self._look_forever(), name="look")
             tasks = [group.create_task(self._keep(child), name=child.program.name) for child in self.children]
             await self._stopping.wait()
+            self._write_status()  # from here on nobody starts another supervisor
+            looking.cancel()
             for task, child in reversed(list(zip(tasks, self.children, strict=True))):
                 await self._stop(child)
                 task.cancel()
         self._write_status()
+
+    def _recall(self) -> None:
+        """What a supervisor before this one left running, and what it knew of it."""
+        known = read_status(self.instance)
+        for child in self.children:
+            found = running.find(self.instance, child.program.argv)
+            if found is None:
+                continue
+            child.process, child.pid = found, found.pid
+            before = known.get(child.program.name) or {}
+            with contextlib.suppress(KeyError, ValueError, TypeError):  # what was written is damaged
+                if before["pid"] == found.pid:
+                    child.started_at = parse_time(before["startedAt"])
+                    child.restarts, child.last_exit = int(before["restarts"]), str(before["lastExit"])
 
     async def _keep(self, child: Child) -> None:
         """Runs one child for ever."""
@@ -125,11 +162,13 @@ class Supervisor:
         while not self._stopping.is_set():
             began = loop.time()
             try:
-                process = await self._start(child)
-                child.last_exit = describe_exit(await process.wait())
+                process = child.process or await self._start(child)
+                child.last_exit = await process.wait()
             except OSError as error:  # its program is gone, no memory, no room for its log
                 child.last_exit = f"cannot be started: {fault(error, 'exec')}"
-            child.pid, child.process = None, None
+            if child.verdict:
+                child.last_exit = f"{child.last_exit}: {child.verdict}"
+            child.pid, child.process, child.verdict = None, None, ""
             if self._stopping.is_set():
                 return
             child.restarts += 1
@@ -140,10 +179,10 @@ class Supervisor:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), delay)
 
-    async def _start(self, child: Child) -> asyncio.subprocess.Process:
+    async def _start(self, child: Child) -> Running:
         log = open_log(self.instance.logs / f"{child.program.name}.log")
         try:
-            child.process = await asyncio.create_subprocess_exec(
+            process = await asyncio.create_subprocess_exec(
                 *child.program.argv,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
@@ -152,14 +191,71 @@ class Supervisor:
                 env={**os.environ, **child.program.environment},
                 # A group of its own: Ctrl-C on a terminal is the supervisor's business alone.
                 process_group=0,
-                preexec_fn=_end_with_parent(),
             )
         finally:
             os.close(log)
-        child.pid = child.process.pid
+        child.process = Started(process)
+        child.pid = process.pid
+        child.pulse = Pulse(pulse.UNANSWERED_LOOKS if child.program.grpc_socket else pulse.SILENT_LOOKS)
+        child.answers = 0
         child.started_at = self._clock.now()
         self._write_status()
         return child.process
+
+    async def _look_forever(self) -> None:
+        loop = asyncio.get_running_loop()
+        looks = 0
+        async with asyncio.TaskGroup() as group:
+            last = loop.time()
+            while True:
+                await asyncio.sleep(pulse.LOOK_SECONDS)
+                now = loop.time()
+                on_time, last = now - last <= pulse.LATE_SECONDS, now
+                looks += 1
+                for child in self.children:
+                    if on_time and child.process is not None and not child.verdict:
+                        self._look(child, child.process, group)
+                    if looks % pulse.ASK_LOOKS == 0 and child.program.grpc_socket is not None:
+                        group.create_task(self._ask(child, child.program.grpc_socket))
+                await self._bound_logs()
+
+    def _look(self, child: Child, process: Running, group: asyncio.TaskGroup) -> None:
+        """Ends a child that does not live any more; ``_keep`` starts it again."""
+        child.verdict = child.pulse.look(self._sign(child), stopped=pulse.is_stopped(process.pid))
+        if child.verdict:
+            sys.stderr.write(f"{child.program.name} is replaced: {child.verdict}\n")
+            group.create_task(self._replace(process))
+
+    def _sign(self, child: Child) -> object:
+        """What changes while the child lives; None: it has given no sign yet."""
+        if child.program.grpc_socket is not None:
+            return child.answers or None
+        if child.program.beats:
+            health = read_health(self.instance, child.program.name)
+            return health.beat_ns if health is not None and health.pid == child.pid else None
+        return object()  # none is expected: every look is one
+
+    @staticmethod
+    async def _replace(process: Running) -> None:
+        if not pulse.is_stopped(process.pid):
+            process.send(signal.SIGABRT)
+            await asyncio.sleep(LAST_WORDS_SECONDS)
+        process.send(signal.SIGKILL)
+
+    @staticmethod
+    async def _ask(child: Child, socket: Path) -> None:
+        process = child.process
+        if await pulse.answers_http2(socket) and child.process is process:
+            child.answers += 1
+
+    async def _bound_logs(self) -> None:
+        for name in ("supervisor", *(child.program.name for child in self.children)):
+            path = self.instance.logs / f"{name}.log"
+            if logfiles.is_large(path, self._log_limit_bytes):
+                try:
+                    await asyncio.to_thread(logfiles.bound_log, path, self._log_limit_bytes)
+                except OSError as error:
+                    sys.stderr.write(f"what {name} said before is lost: {fault(error, 'write')}\n")
 
     async def _stop(self, child: Child) -> None:
         if child.process is not None:
@@ -167,15 +263,13 @@ class Supervisor:
         if child.program.after:
             await self._finish(child)
 
-    async def _end(self, process: asyncio.subprocess.Process, stop_seconds: float) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            process.terminate()
+    async def _end(self, process: Running, stop_seconds: float) -> None:
+        process.send(signal.SIGTERM)
         try:
             async with asyncio.timeout(stop_seconds):
                 await process.wait()
         except TimeoutError:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
+            process.send(signal.SIGKILL)
             await process.wait()
 
     async def _finish(self, child: Child) -> None:
@@ -230,27 +324,13 @@ def restart_delay_seconds(quick_ends: int, ran_seconds: float) -> float:
     return RESTART_DELAYS_SECONDS[min(quick_ends, len(RESTART_DELAYS_SECONDS) - 1)]
 
 
-def describe_exit(code: int) -> str:
-    """A child's end in words; negative: the signal that ended it."""
-    return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-
-
-def open_log(path: Path) -> int:
-    """A file descriptor that appends; a log that grew large is put aside first (one old one is kept)."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists() and path.stat().st_size > LOG_LIMIT_BYTES:
-        path.rename(path.with_suffix(".log.1"))
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
-
-
-def _end_with_parent() -> Callable[[], None]:
-    """For a child, before exec: SIGTERM when the supervisor dies, however it dies, so that none is left unwatched."""
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
-
-    def arrange() -> None:
-        prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-
-    return arrange
+def read_status(instance: Instance) -> dict[str, dict[str, Any]]:
+    """What a supervisor last wrote of its children, by name; empty when that cannot be read."""
+    try:
+        processes = orjson.loads(instance.status_file.read_bytes())["processes"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return processes if isinstance(processes, dict) else {}
 
 
 def hold_lock(instance: Instance) -> int:

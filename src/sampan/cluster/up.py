@@ -26,6 +26,7 @@ from sampan.cluster import (
     kubeconfigs,
     leftovers,
     locks,
+    logfiles,
     machine,
     pki,
     preflight,
@@ -131,12 +132,13 @@ async def up(
     async with locks.changing(instance, progress):
         if supervisor.is_running(instance):
             return settle(instance, given, running=True), False
-        await leftovers.end(instance)
+        await leftovers.end_supervisors(instance)
+        # What a killed supervisor left running is the cluster still, and is adopted: its settings stay.
         # Two new clusters at once must not choose the same.
         async with locks.choosing(instance, progress):
-            instance = settle(instance, given)
+            instance = settle(instance, given, running=leftovers.has_programs(instance))
             make_ready(instance, clock, progress)
-        await _start(instance, clock, progress, timeout_seconds)
+        await _start(instance, progress, timeout_seconds)
     return instance, True
 
 
@@ -146,9 +148,8 @@ def make_ready(instance: Instance, clock: Clock, progress: Progress) -> None:
     prepare(instance, clock, progress)
 
 
-async def _start(instance: Instance, clock: Clock, progress: Progress, timeout_seconds: float) -> None:
+async def _start(instance: Instance, progress: Progress, timeout_seconds: float) -> None:
     """Starts the processes; stops them again when they do not come up in time, or when cancelled."""
-    began = clock.now()
     process = start_supervisor(instance)
     try:
         async with asyncio.timeout(timeout_seconds):
@@ -159,7 +160,7 @@ async def _start(instance: Instance, clock: Clock, progress: Progress, timeout_s
                 await _until(lambda: asyncio.to_thread(probe.is_ready, instance))
                 progress.step("API server answers; waiting for the node")
                 await pause
-                await _until(lambda: asyncio.to_thread(lambda: probe.node_condition(instance, began)[0]))
+                await _until(lambda: asyncio.to_thread(lambda: probe.node_condition(instance)[0]))
                 watch.cancel()
     except TimeoutError:
         _, message = probe.node_condition(instance)
@@ -182,7 +183,7 @@ def supervisor_arguments(instance: Instance) -> list[str]:
 
 def start_supervisor(instance: Instance) -> subprocess.Popen[bytes]:
     """Starts the supervisor in a session of its own, so that it outlives this program and its terminal."""
-    log = supervisor.open_log(instance.logs / "supervisor.log")
+    log = logfiles.open_log(instance.logs / "supervisor.log")
     try:
         return subprocess.Popen(
             [sys.executable, *supervisor_arguments(instance)],

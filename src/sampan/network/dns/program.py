@@ -12,6 +12,7 @@ import gc
 import logging
 import resource
 import signal
+from collections.abc import Awaitable, Callable, Mapping
 
 from sampan.api.clock import SystemRandom
 from sampan.client import tasks
@@ -38,10 +39,18 @@ _LOOK_SECONDS = 0.05
 _DESCRIPTORS = 4096
 
 
+#: Further parts, by name, of whoever composes the process; given the keeper of all parts.
+Extra = Callable[[Keeper], Mapping[str, Callable[[], Awaitable[None]]]]
+
+
+def _nothing(keeper: Keeper) -> Mapping[str, Callable[[], Awaitable[None]]]:
+    return {}
+
+
 class DnsProgram:
     """The parts of the process, each kept running by itself."""
 
-    def __init__(self, config: ProcessConfig) -> None:
+    def __init__(self, config: ProcessConfig, extra: Extra = _nothing) -> None:
         self._known = Known()
         self._ready = asyncio.Event()
         credentials = Credentials(config.ca, config.certificate, config.key)
@@ -52,10 +61,13 @@ class DnsProgram:
         self._snapshot = Snapshot(config.snapshot, self._known)
         self._health = HealthSocket(config.health_socket, self._respond)
         self._keeper = Keeper()
+        self._extra = extra
 
     async def run(self) -> None:
         """Until cancelled."""
         async with self._keeper as keeper:
+            for name, part in self._extra(keeper).items():
+                keeper.keep(name, part)
             keeper.keep("server", lambda: self.server.run(self._ready))
             keeper.keep("health", self._health.run)
             keeper.keep("following", self._follow, ends=True)
@@ -115,13 +127,13 @@ class DnsProgram:
         return metrics.render(self.server, sizes, silent) + render_components(self._keeper)
 
 
-async def serve(config: ProcessConfig) -> None:
+async def serve(config: ProcessConfig, extra: Extra = _nothing) -> None:
     """Until SIGTERM or SIGINT."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    work = asyncio.create_task(DnsProgram(config).run(), name="dns")
+    work = asyncio.create_task(DnsProgram(config, extra).run(), name="dns")
     stopping = asyncio.create_task(stop.wait(), name="stop")
     await asyncio.wait([work, stopping], return_when=asyncio.FIRST_COMPLETED)
     await tasks.cancel_and_wait(stopping)
@@ -144,8 +156,8 @@ def _allow_descriptors() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def run(config: ProcessConfig) -> None:
+def run(config: ProcessConfig, extra: Extra = _nothing) -> None:
     """Blocks until told to stop."""
     _allow_descriptors()
     gc.set_threshold(10_000, 20, 50)
-    asyncio.run(serve(config))
+    asyncio.run(serve(config, extra))
