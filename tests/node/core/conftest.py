@@ -199,6 +199,8 @@ class World:
         self.api = FakeApi()
         self.clock = VirtualTimeline(datetime(2026, 1, 1, tzinfo=UTC))
         self.runtime = SimulatedRuntime(self.clock)
+        #: what agents are given for it
+        self.source: Any = self.runtime
         self.host = MemoryHost(hollow_machine("n1"))
         self.config = NodeConfig(
             node_name="n1", addresses=("192.0.2.1",), root_dir=Path("/node"), log_dir=Path("/logs"), cgroup_root=""
@@ -208,7 +210,7 @@ class World:
 
     async def start(self) -> None:
         self.agent = NodeAgent(
-            self.config, Client(self.api), self.runtime, self.clock, random.Random(1),
+            self.config, Client(self.api), self.source, self.clock, random.Random(1),
             host=self.host, make_volumes=SimulatedVolumes,
         )  # fmt: skip
         started = asyncio.Event()
@@ -237,7 +239,7 @@ def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
     """A world lives in virtual time; other tests have sockets."""
-    made = "world" in getattr(item, "fixturenames", ())
+    made = {"world", "new_world"} & set(getattr(item, "fixturenames", ()))
     return {"virtual": VirtualLoop} if made else {"real": asyncio.new_event_loop}
 
 
@@ -248,3 +250,8 @@ async def world() -> AsyncIterator[World]:
     yield made
     await made.stop()
     await made.runtime.close()
+
+
+@pytest.fixture
+def new_world() -> type[World]:
+    return World

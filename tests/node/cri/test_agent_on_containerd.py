@@ -15,6 +15,7 @@ from sampan.api.clock import SystemClock, SystemRandom
 from sampan.api.errors import AlreadyExists, NotFound
 from sampan.api.resources import CONFIG_MAPS, EVENTS, PODS, SERVICE_ACCOUNTS
 from sampan.client.client import Client
+from sampan.node import runtime
 from sampan.node.agent import NodeAgent
 from sampan.node.cgroups.manager import remove_all
 from sampan.node.cgroups.tree import CgroupTree
@@ -399,3 +400,64 @@ async def test_a_resized_pod_has_in_the_kernel_what_its_status_says(cluster: Clu
         pod = await cluster.until("sized", shows(amount))
         assert cpu_quota(container_id) == quota
         assert pod["status"]["containerStatuses"][0]["restartCount"] == 0
+
+
+class DiesAt:
+    """A runtime of which one call is never answered: its work is not begun, is cut off, or is done."""
+
+    def __init__(self, source: Any, method: str, when: str) -> None:
+        self._source, self._method, self._when = source, method, when
+        self.reached = asyncio.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        if name != self._method or self.reached.is_set():
+            return getattr(self._source, name)
+        return self._call
+
+    async def _call(self, *arguments: Any, **named: Any) -> Any:
+        if self._when != "after":
+            self.reached.set()
+        if self._when != "before":
+            await getattr(self._source, self._method)(*arguments, **named)
+        self.reached.set()
+        return await asyncio.get_running_loop().create_future()
+
+
+def runs(pod: Any) -> bool:
+    return all("running" in item["state"] for item in pod["status"].get("containerStatuses") or [{"state": {}}])
+
+
+@pytest.mark.parametrize("when", ["before", "during", "after"])
+async def test_an_agent_that_dies_at_any_call_is_followed_by_one_that_finishes_what_it_began(
+    cluster: Cluster, when: str
+) -> None:
+    real = cluster.bench.runtime
+
+    async def die_at(method: str, begin: Callable[[], Any]) -> None:
+        await cluster.stop()
+        cluster.bench.runtime = broken = DiesAt(real, method, when)
+        await cluster.start()
+        await begin()
+        async with asyncio.timeout(60):
+            await broken.reached.wait()
+        await cluster.stop()
+        cluster.bench.runtime = real
+        await cluster.start()
+
+    for method in ("run_sandbox", "create_container", "start_container"):
+        name = f"born-{method.replace('_', '-')}"
+        await die_at(method, lambda name=name: cluster.create(name, ["sleep", "1000"]))  # type: ignore[misc]
+        pod = await cluster.until(name, runs)
+        uid = {runtime.POD_UID_LABEL: pod["metadata"]["uid"]}
+        assert [item.state for item in await real.list_containers(uid) if item.state == "running"] == ["running"]
+        assert len([item for item in await real.list_sandboxes(uid) if item.ready]) == 1
+    for method in ("stop_container", "stop_sandbox", "remove_sandbox"):
+        name = f"dead-{method.replace('_', '-')}"
+        await cluster.create(name, ["sleep", "1000"], terminationGracePeriodSeconds=1)
+        pod = await cluster.until(name, phase("Running"))
+        await die_at(method, lambda name=name: cluster.admin.delete(PODS, name, "default"))  # type: ignore[misc]
+        await cluster.gone(name)
+        uid = {runtime.POD_UID_LABEL: pod["metadata"]["uid"]}
+        async with asyncio.timeout(60):
+            while await real.list_sandboxes(uid):  # noqa: ASYNC110 (removed after the API object)
+                await asyncio.sleep(0.02)
