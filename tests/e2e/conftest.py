@@ -11,8 +11,9 @@ import os
 import secrets
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from e2e_harness import (
@@ -25,6 +26,7 @@ from e2e_harness import (
     purge_what_killed_runs_left,
     up,
 )
+from kubernetes import config as official_config
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -56,6 +58,21 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         if keep and logs.is_dir():
             shutil.copytree(logs, keep, dirs_exist_ok=True)
         made.sampan("down", "--name", NAME, "--purge")
+
+
+@pytest.fixture
+def official_client(cluster: Cluster) -> Iterator[Callable[[], Any]]:
+    """Makes clients of the official library, whose connections end with the test: the library leaves them open."""
+    made: list[Any] = []
+
+    def make() -> Any:
+        made.append(official_config.new_client_from_config(str(cluster.kubeconfig)))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.rest_client.pool_manager.clear()
+        each.close()
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,6 @@ import yaml
 from e2e_harness import Cluster, eventually
 from e2e_manifests import IMAGE, pod
 from kubernetes import client as official
-from kubernetes import config as official_config
 from kubernetes import watch as official_watch
 from kubernetes.stream import stream
 
@@ -19,8 +18,8 @@ pytestmark = [pytest.mark.timeout(400), pytest.mark.filterwarnings("ignore")]
 
 
 @pytest.fixture
-def core(cluster: Cluster) -> Any:
-    return official.CoreV1Api(official_config.new_client_from_config(str(cluster.kubeconfig)))
+def core(official_client: Any) -> Any:
+    return official.CoreV1Api(official_client())
 
 
 def test_official_client_creates_reads_updates_patches_and_deletes(core: Any, namespace: str) -> None:
@@ -79,8 +78,8 @@ def test_official_client_runs_commands_and_reads_logs(core: Any, namespace: str)
     assert core.read_namespaced_pod_log("p", namespace) == "hello\n"
 
 
-def test_official_client_uses_other_groups(cluster: Cluster, namespace: str) -> None:
-    apps = official.AppsV1Api(official_config.new_client_from_config(str(cluster.kubeconfig)))
+def test_official_client_uses_other_groups(official_client: Any, namespace: str) -> None:
+    apps = official.AppsV1Api(official_client())
     labels = {"app": "d"}
     apps.create_namespaced_deployment(
         namespace,

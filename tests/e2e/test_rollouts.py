@@ -10,12 +10,12 @@ import urllib.error
 import urllib.request
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from e2e_harness import Kubectl, eventually
 from e2e_manifests import pod, web
 from kubernetes import client as official
-from kubernetes import config as official_config
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -182,14 +182,16 @@ volumeMounts:
 
 
 @pytest.mark.filterwarnings("ignore")  # of the client library
-def test_a_pod_reaches_the_api_server_with_its_token(kubectl: Kubectl) -> None:
+def test_a_pod_reaches_the_api_server_with_its_token(kubectl: Kubectl, official_client: Any) -> None:
     kubectl("apply", "-f", "-", stdin=pod("p"))
     kubectl("wait", "pod/p", "--for=condition=Ready", "--timeout=90s")
     token = kubectl("exec", "p", "--", "cat", "/var/run/secrets/kubernetes.io/serviceaccount/token")
-    connection = official_config.new_client_from_config(str(kubectl.cluster.kubeconfig)).configuration
+    asking = official_client()
+    connection = asking.configuration
     connection.cert_file = connection.key_file = None
     connection.api_key = {"authorization": f"Bearer {token}"}
-    reviews = official.AuthenticationV1Api(official.ApiClient(connection))
+    asking.rest_client = type(asking.rest_client)(connection)  # which reads credentials when it is made
+    reviews = official.AuthenticationV1Api(asking)
     who = reviews.create_self_subject_review(official.V1SelfSubjectReview()).status.user_info
     assert who.username == f"system:serviceaccount:{kubectl.namespace}:default"
     assert "ok" in kubectl("exec", "p", "--", "sh", "-c", "nc -w 3 $KUBERNETES_SERVICE_HOST 443 </dev/null && echo ok")

@@ -17,7 +17,6 @@ import pytest
 from e2e_harness import NAME, Cluster, Kubectl, eventually
 from e2e_manifests import pod, web
 from kubernetes import client as official
-from kubernetes import config as official_config
 
 pytestmark = [pytest.mark.timeout(400), pytest.mark.filterwarnings("ignore")]
 
@@ -38,9 +37,9 @@ def ready(kubectl: Kubectl) -> bool:
 
 
 def test_killing_the_server_in_the_middle_of_writes_loses_no_acknowledged_one(
-    cluster: Cluster, kubectl: Kubectl
+    kubectl: Kubectl, official_client: Any
 ) -> None:
-    core = official.CoreV1Api(official_config.new_client_from_config(str(cluster.kubeconfig)))
+    core = official.CoreV1Api(official_client())
     acknowledged: list[str] = []
     refused = 0
     killed: Future[None] = Future()

@@ -90,7 +90,7 @@ def test_a_start_looks_at_the_services_of_its_own_store_beside_the_first_request
         store = MemoryStore()
         async with start(store) as cluster:
             await cluster.create("s", clusterIP="10.96.0.9")
-            await cluster.servers[0].loops.close()
+            await cluster.servers[0].components.close()
             await store.commit(f"{ADDRESSES}10.96.0.9", None, None)
             async with start(store) as again:
                 await asyncio.sleep(1)
