@@ -112,7 +112,7 @@ class NodeAgent:
         self._cleaning: set[str] = set()
         self._gate = PodGate(config, self.registration, self.context.allocatable)
         #: pods that admission refused, and those that it looks at again
-        self._refused: set[str] = set()
+        self._refused: dict[str, Refusal] = {}
         self._looking: set[str] = set()
         self._ready = False
 
@@ -220,6 +220,8 @@ class NodeAgent:
             await self._gate.look()
         finally:
             self._looking.discard(meta["uid"])
+        if meta["uid"] in self._workers:
+            return  # somebody else made it end meanwhile, and it has its worker
         newest = self._pods.get(meta["namespace"], meta["name"])
         if newest is not None and newest["metadata"]["uid"] == meta["uid"]:
             self._take(newest, None, self._judge(newest))
@@ -235,13 +237,19 @@ class NodeAgent:
     def _take(self, pod: Obj, state: PodState | None, refusal: Refusal | None = None) -> None:
         assert self._group is not None
         uid = pod["metadata"]["uid"]
-        worker = PodWorker(self.context, pod, state, claim=self._claim(uid))
         if refusal is not None:
-            self._refused.add(uid)
-            worker.evict(refusal.reason, REJECTED + refusal.message)
-        self._workers[uid] = worker
+            self._refused[uid] = refusal
+        worker = self._workers[uid] = self._make_worker(pod, state)
         self._objects.register_pod(pod)
         tasks.spawn_apart(self._group, self._serve(uid, worker), f"pod {spec.full_name(pod)}")
+
+    def _make_worker(self, pod: Obj, state: PodState | None = None) -> PodWorker:
+        """What was refused stays so, whoever works on it."""
+        uid = pod["metadata"]["uid"]
+        worker = PodWorker(self.context, pod, state, claim=self._claim(uid))
+        if (refusal := self._refused.get(uid)) is not None:
+            worker.evict(refusal.reason, REJECTED + refusal.message)
+        return worker
 
     def _claiming(self) -> list[Obj]:
         """Pods that have a part of the node."""
@@ -274,14 +282,14 @@ class NodeAgent:
             except* Exception:
                 log.exception("pod %s: its worker ended", spec.full_name(worker.pod))
             await asyncio.sleep(_WORKER_RETRY_SECONDS)
-            before, worker = worker, PodWorker(self.context, worker.pod, claim=self._claim(uid))
+            before, worker = worker, self._make_worker(worker.pod)
             self._workers[uid] = worker
             if before.gone:
                 worker.deleted(before.pod)
         self._objects.unregister_pod(uid)
         self._owners = {key: owner for key, owner in self._owners.items() if owner is not worker}
         self._workers.pop(uid, None)
-        self._refused.discard(uid)
+        self._refused.pop(uid, None)
 
     def _object_changed(self, ref: ObjectRef) -> None:
         self._volumes.object_changed(ref)

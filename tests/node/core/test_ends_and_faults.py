@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from typing import Any
 
 import pytest
 
 from sampan.node import runtime
 from sampan.node.pods import live
+from sampan.node.pods.worker import PodWorker
 from sampan.node.simulated import Behaviour
 
 SIDECAR = {"name": "proxy", "image": "proxy:1", "restartPolicy": "Always"}
@@ -202,3 +204,50 @@ async def test_a_container_that_the_runtime_lost_keeps_its_number(world: Any) ->
     assert shown["restartCount"] == 2 and shown["lastState"]["terminated"]["reason"] == "ContainerStatusUnknown"
     await world.api.until(lambda: world.api.condition(path, "Ready") == "True", 100)
     assert statuses(world, path)["main"]["restartCount"] == 2
+
+
+async def test_a_refused_pod_whose_worker_ends_is_refused_by_the_next_one_too(
+    world: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    real, lives = PodWorker.run, []
+
+    async def fails_once(worker: PodWorker) -> None:
+        lives.append(worker)
+        if len(lives) == 1:
+            raise LookupError("a fault of ours")
+        await real(worker)
+
+    monkeypatch.setattr(PodWorker, "run", fails_once)
+    path = world.api.add_pod("windows", os={"name": "windows"})
+    await world.api.until(lambda: world.api.status(path)["phase"] in ("Failed", "Running"), 60)
+    assert world.api.status(path)["reason"] == "PodOSNotSupported"
+    assert not world.running() and len(lives) == 2
+    assert "its worker ended" in caplog.text
+    caplog.clear()
+
+
+async def test_a_pod_that_ends_while_its_node_is_looked_at_has_one_worker(
+    world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked, asked, lives = asyncio.Event(), asyncio.Event(), []
+    real = PodWorker.run
+
+    async def look() -> None:
+        asked.set()
+        await looked.wait()
+
+    async def counted(worker: PodWorker) -> None:
+        lives.append(worker)
+        await real(worker)
+
+    monkeypatch.setattr(world.agent._gate, "look", look)
+    monkeypatch.setattr(PodWorker, "run", counted)
+    path = world.api.add_pod("elsewhere", nodeSelector={"nope": "x"})
+    await asked.wait()
+    pod = copy.deepcopy(world.api.objects[path])
+    pod["status"] = {"phase": "Failed"}
+    world.api.store(path, pod, "MODIFIED")
+    await world.api.until(lambda: bool(lives))
+    looked.set()
+    await asyncio.sleep(100)
+    assert len(lives) == 1

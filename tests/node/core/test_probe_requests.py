@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
+import threading
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -366,3 +369,41 @@ async def test_a_grpc_port_nobody_listens_on_runs_into_the_timeout() -> None:
     found = await check({"grpc": {"port": port}}, TARGET, SimulatedRuntime(SystemClock()), 0.2)
     words = f'timeout: failed to connect service "127.0.0.1:{port}" within 0.2s: context deadline exceeded'
     assert found == Outcome("failure", words)
+
+
+@pytest.mark.parametrize("kind", ["tcpSocket", "httpGet"])
+async def test_names_that_nobody_answers_for_hold_up_no_other_work_of_the_node(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop, asked, answered = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+    loop.set_default_executor(ThreadPoolExecutor(1))
+    real = socket.getaddrinfo
+
+    def slow(host: Any, *args: Any, **more: Any) -> Any:
+        if host != "slow.example" or more.get("flags", 0) & socket.AI_NUMERICHOST:
+            return real(host, *args, **more)
+        loop.call_soon_threadsafe(asked.set)
+        answered.wait(60)
+        raise socket.gaierror(socket.EAI_NONAME, "no such name")
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    action = {kind: {"host": "slow.example", "port": 80}}
+    probe = asyncio.create_task(check(action, TARGET, SimulatedRuntime(SystemClock()), 60))
+    try:
+        async with asyncio.timeout(60):
+            await asked.wait()
+        async with asyncio.timeout(10):
+            assert await asyncio.to_thread(lambda: "done") == "done"
+    finally:
+        answered.set()
+    outcome = await probe
+    assert outcome.output.endswith("dial tcp: lookup slow.example: no such host")
+
+
+async def test_a_host_with_a_name_is_asked_by_its_name(raw: Raw) -> None:
+    async with asyncio.timeout(60):
+        outcome = await run(raw, {"host": "localhost"})
+        assert outcome.result == "success"
+        action = {"tcpSocket": {"host": "localhost", "port": raw.port}}
+        assert (await check(action, TARGET, SimulatedRuntime(SystemClock()), 30)).result == "success"
+    assert f"Host: localhost:{raw.port}".encode() in raw.heads[0]

@@ -328,8 +328,28 @@ async def test_records_go_with_their_images(simulated: Any, tmp_path: Path) -> N
     await manager.ensure(pod("u1"), container(), Events())
     assert len(list((tmp_path / "pulled").iterdir())) == 1
     assert list((tmp_path / "pulling").iterdir()) == []
-    await manager.keep_records_of([])
+    for image in await simulated.list_images():
+        await simulated.remove_image(image.id)
+    await manager.present()
     assert list((tmp_path / "pulled").iterdir()) == []
+
+
+async def test_an_image_that_was_pulled_while_images_were_listed_stays_its_owners(
+    simulated: Any, tmp_path: Path
+) -> None:
+    manager = ImageManager(simulated, records=FileRecords(tmp_path))
+    real = simulated.list_images
+
+    async def list_slowly() -> list[runtime.Image]:
+        found: list[runtime.Image] = await real()
+        await manager.ensure(pod("u1"), container(), Events(), secrets("owner"))
+        return found
+
+    simulated.list_images = list_slowly
+    assert await manager.present() == []
+    assert len(list((tmp_path / "pulled").iterdir())) == 1
+    error = await refused(manager.ensure(pod("u2"), container(policy="Never"), Events()))
+    assert error.reason == "ErrImageNeverPull"
 
 
 async def test_a_disk_that_takes_no_record_is_told_in_words(simulated: Any, tmp_path: Path) -> None:

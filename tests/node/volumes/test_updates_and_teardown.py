@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -110,3 +110,12 @@ def test_linux_mounter_mounts_binds_and_unmounts(tmp_path: Path) -> None:
         mounter.unmount(target)
     assert mounter.mounts_below(tmp_path) == []
     mounter.unmount(target)
+
+
+@pytest.mark.parametrize("name", ["b\0", "b/" + "x" * 300])
+def test_a_write_that_fails_leaves_nothing_however_often_it_is_tried(tmp_path: Path, name: str) -> None:
+    payload = {"a": atomic.ProjectedFile(b"much", 0o644), name: atomic.ProjectedFile(b"", 0o644)}
+    for _ in range(3):
+        with pytest.raises((OSError, ValueError)):
+            atomic.write_payload(tmp_path, payload, datetime(2026, 1, 1, tzinfo=UTC))
+    assert list(tmp_path.iterdir()) == []

@@ -42,16 +42,18 @@ async def collect_forever(config: NodeConfig, source: runtime.Runtime, images: I
         try:
             containers = await source.list_containers()
             used = frozenset(container.image_ref for container in containers)
-            present = await source.list_images()
+            present = await images.present()
             for image in present:
                 if image.id in used or image.id not in last_used:
                     last_used[image.id] = loop.time()
             last_used = {image.id: last_used[image.id] for image in present}
-            await images.keep_records_of(present)
             excess = await _excess_bytes(config, source, host)
             for image in plan_collection(present, used, last_used, excess):
-                await source.remove_image(image.id)
-                log.info("removed unused image %s", image.tags[:1] or image.id)
+                try:
+                    await source.remove_image(image.id)
+                    log.info("removed unused image %s", image.tags[:1] or image.id)
+                except runtime.RuntimeCallError as error:  # the others are tried all the same
+                    log.warning("image %s cannot be removed: %s", image.tags[:1] or image.id, error)
         except runtime.RuntimeCallError as error:
             log.warning("image collection: %s", error)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,13 +107,16 @@ class ImageManager:
                 raise ImageError("ErrImageNeverPull", message, _RETRY_SECONDS)
         return await self._pull(wanted, report)
 
-    async def keep_records_of(self, images: Sequence[runtime.Image]) -> None:
-        """Who may use an image matters for as long as it is on the node. Raises RuntimeCallError."""
+    async def present(self) -> list[runtime.Image]:
+        """The images that are on the node; who may use others is forgotten. Raises RuntimeCallError."""
+        since = self._records.moment
+        images = await self._runtime.list_images()
         try:
             await self._settle_intents()
-            await self._records.keep_only(image.id for image in images)
+            await self._records.keep_only((image.id for image in images), since)
         except OSError as error:
             log.warning("records of pulled images: %s", cause(error))
+        return images
 
     async def _load(self) -> None:
         async with self._loading:

@@ -98,6 +98,9 @@ class PullRecords:
         self._pulled: dict[str, Obj] = {}
         self._intents: set[str] = set()
         self._under_way: Counter[str] = Counter()
+        #: counts what was noted, and says when that was of each image
+        self.moment = 0
+        self._noted: dict[str, int] = {}
         self._writing = asyncio.Lock()
 
     async def load(self) -> None:
@@ -173,14 +176,21 @@ class PullRecords:
                 return True
         return False
 
-    async def keep_only(self, image_ids: Iterable[str]) -> None:
-        """Forgets the images that are no longer on the node."""
+    async def keep_only(self, image_ids: Iterable[str], since: int) -> None:
+        """Forgets the images that are not on the node. ``since``: the ``moment`` before it was asked for them. What was
+        noted after that may have been pulled after the answer: forgotten, it would be everybody's."""
         for image_id in set(self._pulled) - set(image_ids):
-            del self._pulled[image_id]
+            if self._noted.get(image_id, 0) > since:
+                continue
+            self._pulled.pop(image_id, None)
+            self._noted.pop(image_id, None)
             async with self._writing:
-                await self._store.remove("pulled", image_id)
+                if image_id not in self._pulled:
+                    await self._store.remove("pulled", image_id)
 
     async def _put(self, image_id: str, record: Obj) -> None:
+        self.moment += 1
+        self._noted[image_id] = self.moment
         if self._pulled.get(image_id) != record:
             self._pulled[image_id] = record
             async with self._writing:

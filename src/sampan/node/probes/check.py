@@ -9,7 +9,7 @@ import asyncio
 
 from sampan.api.types import Obj
 from sampan.node import runtime
-from sampan.node.probes import http_get
+from sampan.node.probes import http_get, names
 from sampan.node.probes.outcome import OUTPUT_LIMIT_BYTES, Outcome, PortError, Purpose, Target, resolve_port, url_host
 
 __all__ = ["Outcome", "Target", "check"]
@@ -54,13 +54,24 @@ async def _tcp(action: Obj, target: Target, timeout_seconds: float) -> Outcome:
     port = resolve_port(target.container, action["port"])
     try:
         async with asyncio.timeout(timeout_seconds):
-            _, writer = await asyncio.open_connection(host, port)
+            writer = await _connect(host, port)
     except TimeoutError:
         return Outcome("failure", f"dial tcp {url_host(host)}:{port}: i/o timeout")
     except OSError as error:
         return Outcome("failure", http_get.dial_error(host, port, error))
     writer.close()
     return Outcome("success")
+
+
+async def _connect(host: str, port: int) -> asyncio.StreamWriter:
+    """To the first address that takes it. Raises OSError."""
+    fault = OSError("no address")
+    for _, address in await names.addresses(host, port):
+        try:
+            return (await asyncio.open_connection(address, port))[1]
+        except OSError as error:
+            fault = error
+    raise fault
 
 
 async def _grpc(action: Obj, target: Target, timeout_seconds: float) -> Outcome:

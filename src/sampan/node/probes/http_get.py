@@ -17,6 +17,7 @@ from yarl import URL
 
 from sampan.api.faults import cause
 from sampan.api.types import Obj
+from sampan.node.probes.names import Resolver
 from sampan.node.probes.outcome import OUTPUT_LIMIT_BYTES, Outcome, Purpose, Target, resolve_port, url_host
 
 _REDIRECTS = 10
@@ -86,7 +87,7 @@ async def get(action: Obj, target: Target, purpose: Purpose, timeout_seconds: fl
     request = plan_request(action, target, purpose)
     # One connection a request: nothing stays open in a pod between two probes.
     context = ssl._create_unverified_context()
-    connector = aiohttp.TCPConnector(ssl=context, force_close=True, limit=1)
+    connector = aiohttp.TCPConnector(ssl=context, force_close=True, limit=1, resolver=Resolver(timeout_seconds))
     session = aiohttp.ClientSession(
         connector=connector,
         timeout=aiohttp.ClientTimeout(total=timeout_seconds),

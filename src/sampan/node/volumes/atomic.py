@@ -69,7 +69,7 @@ def write_payload(
         new_link.unlink(missing_ok=True)
         new_link.symlink_to(fresh.name)
         new_link.replace(target / DATA)
-    except OSError:
+    except BaseException:  # a name with a NUL is a ValueError; what is left would grow with every try
         shutil.rmtree(fresh, ignore_errors=True)
         raise
     _link_visible(target, payload)
