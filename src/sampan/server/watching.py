@@ -282,7 +282,9 @@ class _Pushed:
                 # Between the look at the position and the joining nothing is awaited: no event is lost or doubled.
                 if opened.idle and self._join(stream, result, opened.position):
                     return
-                await stream.write(await encoder.encode(await opened.__anext__()))
+                events = await opened.read_on()
+                if events:
+                    await stream.write(await encoder.encode(events))
         except StopAsyncIteration:
             self.end()
         except StoreError as error:

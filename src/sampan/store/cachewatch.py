@@ -332,14 +332,17 @@ class CacheWatch:
         return self
 
     async def __anext__(self) -> Sequence[CacheEvent]:
-        while not self.initial_done:
-            events = self._next_initial()
-            if events:
-                return events
-        while self._after < self._history_end:
-            events = await self._next_history()
-            if events:
-                return events
+        while not (events := await self.read_on()):
+            pass
+        return events
+
+    async def read_on(self) -> Sequence[CacheEvent]:
+        """One portion of what is there, or of history, which may hold nothing for this watch; once caught up, what
+        happens next. For those who have something else to do as soon as a watch is caught up. Raises as iteration."""
+        if not self.initial_done:
+            return self._next_initial()
+        if self._after < self._history_end:
+            return await self._next_history()
         events = await self._mailbox.take()
         self._handed = events[-1].revision
         return events

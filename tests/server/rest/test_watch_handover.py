@@ -146,3 +146,23 @@ async def test_a_bookmark_comes_after_the_events_before_it(api: Any, streams: An
     events = stream.events()
     assert [event["type"] for event in events] == ["ADDED", "BOOKMARK"]
     assert events[0]["object"]["metadata"]["resourceVersion"] == events[1]["object"]["metadata"]["resourceVersion"]
+
+
+async def test_a_watch_that_resumes_where_nothing_of_its_own_has_happened_since_is_pushed_to_and_ends_in_time(
+    api: Any, streams: Any
+) -> None:
+    """After a restart of the server: the recent events are gone, and history holds other kinds' changes only."""
+    before = api.server.store.revision
+    await api("POST", "/api/v1/namespaces", {"metadata": {"name": "another"}})
+    cache = api.server.surface.by_resource(CONFIG_MAPS).storage.cache
+    cache._ring.start(cache.revision)
+    stream = await streams(f"{PATH}?watch=1&allowWatchBookmarks=1&resourceVersion={before}")
+    stream.reads.set()
+    await turns()
+    [pushed] = api.server.watching._pushed
+    assert pushed._timer is not None, "it has joined the channel, whose followers get bookmarks and are ended in time"
+    pushed._tick(True)
+    assert [event["type"] for event in stream.events()] == ["BOOKMARK"]
+    await api("POST", PATH, {"metadata": {"name": "a"}})
+    await turns()
+    assert [event["type"] for event in stream.events()] == ["BOOKMARK", "ADDED"]
