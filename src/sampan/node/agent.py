@@ -239,7 +239,8 @@ class NodeAgent:
         uid = pod["metadata"]["uid"]
         if refusal is not None:
             self._refused[uid] = refusal
-        worker = self._workers[uid] = self._make_worker(pod, state)
+        # Everything was read before the first pod was taken: the runtime has nothing of one that was not seen then.
+        worker = self._workers[uid] = self._make_worker(pod, state or PodState())
         self._objects.register_pod(pod)
         tasks.spawn_apart(self._group, self._serve(uid, worker), f"pod {spec.full_name(pod)}")
 

@@ -118,8 +118,7 @@ class PodActions:
         handler = await self._runtime_handler()
         security.verify_sandbox(pod, context.features(), handler)
         async with context.starts:
-            await self.files.make_logs()
-            await context.host.create_cgroup(self._promised_pod)
+            await asyncio.gather(self.files.make_logs(), context.host.create_cgroup(self._promised_pod))
             config = self._config_of_sandbox(operation.attempt)
             sandbox_id = await context.runtime.run_sandbox(config, handler)
             return await context.runtime.sandbox_status(sandbox_id)
@@ -173,7 +172,6 @@ class PodActions:
             target_id=self._target_id(container),
         )
         image = self._images.pop(operation.subject)
-        await self.files.make_logs(operation.subject)
         try:
             container_id = await starting.start_container(context, around, operation, container, image)
         except starting.StartError as error:

@@ -5,6 +5,7 @@ Used by ``actions`` and ``starting``; the host does the writing.
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 from sampan.api.types import Obj
@@ -22,29 +23,32 @@ class PodFiles:
         self._directory = config.pod_dir(meta["uid"])
         self._logs = config.pod_log_dir(meta["namespace"], meta["name"], meta["uid"])
 
-    async def make_logs(self, container: str = "") -> None:
-        """The pod's log directory, or the one of a container in it. Raises OSError."""
-        await self._host.make_directory(self._logs / container if container else self._logs)
+    async def make_logs(self) -> None:
+        """The pod's log directory. Raises OSError."""
+        await self._host.make_directory(self._logs)
 
     async def remove_logs(self) -> None:
         await self._host.remove_tree(self._logs)
 
-    async def own_mounts(
+    async def prepare_container(
         self, pod: Obj, container: Obj, attempt: int, taken: set[str], ips: tuple[str, ...]
     ) -> list[runtime.Mount]:
-        """/etc/hosts, and the file for the termination message; not where a volume is mounted. Raises OSError."""
+        """Its log directory; and as mounts /etc/hosts and the file for the termination message, where no volume is
+        mounted. Raises OSError."""
         mounts = []
+        work = [self._host.make_directory(self._logs / container["name"])]
         if "/etc/hosts" not in taken:
             host_file = self._host.hosts_file() if spec.is_host_network(pod) else None
             hosts = self._directory / "etc-hosts"
             text = render.render_hosts(pod, ips, self._config, host_file)
-            await self._host.write(hosts, text.encode(), 0o644)
+            work.append(self._host.write(hosts, text.encode(), 0o644))
             mounts.append(runtime.Mount(str(hosts), "/etc/hosts"))
         path = container.get("terminationMessagePath") or render.DEFAULT_TERMINATION_PATH
         if path not in taken:
             message = self._message_file(container["name"], attempt)
-            await self._host.write(message, b"", 0o666)
+            work.append(self._host.write(message, b"", 0o666))
             mounts.append(runtime.Mount(str(message), path))
+        await asyncio.gather(*work)
         return mounts
 
     def termination_message(self, container: runtime.Container) -> str:

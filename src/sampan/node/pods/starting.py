@@ -92,7 +92,7 @@ async def _configure(
     mounts = await context.volumes.container_mounts(pod, container, around.mounted, environment.variables)
     mounts = security.resolve_recursive_readonly(container, mounts, context.features().of(around.sandbox.handler))
     taken = {mount.container_path for mount in mounts}
-    mounts += await around.files.own_mounts(pod, container, start.attempt, taken, tuple(ips))
+    mounts += await around.files.prepare_container(pod, container, start.attempt, taken, tuple(ips))
     command, args = container_command(container, environment.variables)
     inputs = render.ContainerInputs(
         attempt=start.attempt,
