@@ -168,3 +168,14 @@ def test_a_missing_admin_file_says_what_writes_it(instance: Instance) -> None:
     with pytest.raises(ClusterError) as refused:
         kubeconfigs.admin_text(instance)
     assert refused.value.fix == "`sampan up --name one` writes it"
+
+
+@pytest.mark.parametrize("place", ["/proc/nope", "/dev/null/config"])
+def test_a_place_that_cannot_be_written_is_told_before_anything_is_started(place: str) -> None:
+    with pytest.raises(ClusterError, match=place):
+        kubeconfigs.check_place(Path(place))
+
+
+def test_looking_at_a_place_leaves_nothing_there(tmp_path: Path) -> None:
+    kubeconfigs.check_place(tmp_path / "not" / "yet" / "config")
+    assert list(tmp_path.iterdir()) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import time
@@ -82,6 +83,8 @@ def up(
     }
     given = Given({option: value for option, value in options.items() if value is not None})
     named = instances.nameless(name)
+    if os.geteuid() == 0:  # else it is told what it takes to be root
+        kubeconfigs.check_place(kubeconfig_file)
     with steps() as progress:
         starts = starting.up(named, given, SystemClock(), progress, timeout_seconds=timeout)
         instance, started = asyncio.run(starts)

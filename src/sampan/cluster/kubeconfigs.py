@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 import orjson
 
-from sampan.api.faults import cause
+from sampan.api.faults import cause, fault
 from sampan.client.kubeconfig import Connection, KubeConfig, KubeConfigError
 from sampan.cluster import choosing
 from sampan.cluster.errors import ClusterError
@@ -46,6 +47,20 @@ def admin_text(instance: Instance) -> str:
         raise ClusterError(
             f"cannot read {instance.admin_kubeconfig}: {error.strerror}",
             fix=f"`sampan up --name {instance.name}` writes it",
+        ) from error
+
+
+def check_place(path: Path | None = None) -> None:
+    """Raises ClusterError when ``merge`` could not write there: better said before a cluster is started."""
+    target = (path or user_file()).absolute()
+    _load(target)
+    folder = next(parent for parent in target.resolve().parents if parent.exists())
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ClusterError(
+            f"cannot write {target}: {fault(error)}", fix="name another file with --kubeconfig"
         ) from error
 
 
