@@ -228,3 +228,37 @@ async def test_components_are_rendered_for_prometheus(keeper: Keeper) -> None:
         'sampan_component_running{component="a \\"b\\""} 1',
         'sampan_component_failures_total{component="a \\"b\\""} 1',
     ]
+
+
+async def test_one_that_returns_or_fails_when_it_is_ended_is_not_started_again() -> None:
+    runs: list[str] = []
+
+    async def returns() -> None:
+        runs.append("returns")
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            return
+
+    async def fails() -> None:
+        runs.append("fails")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise OSError("cannot clean up")
+
+    keeper = Keeper(patience=EAGER)
+    kept = [keeper.keep("returns", returns), keeper.keep("fails", fails)]
+    await asyncio.sleep(0)
+    closing = asyncio.create_task(keeper.close())
+    for _ in range(20):
+        await asyncio.sleep(0)
+    ended = closing.done()
+    while not closing.done():  # a keeper that goes on is ended by force
+        for each in kept:
+            each._task.cancel() if each._task else None
+        await asyncio.sleep(0)
+        if len(runs) > 50:
+            break
+    assert ended
+    assert sorted(runs) == ["fails", "returns"]

@@ -157,16 +157,18 @@ class Keeper:
                     self._say(kept)
                     return
                 fault = "it ended by itself"
+                _end_if_cancelled()
                 log.error("%s ended by itself; it is started again", kept.name)
             except asyncio.CancelledError:
-                task = asyncio.current_task()
-                if task is None or task.cancelling():
-                    raise
+                _end_if_cancelled()
                 # Something that it waited for was cancelled, not the component.
                 fault = "what it waited for was cancelled"
                 log.error("%s: %s; it is started again", kept.name, fault)
             except Exception as error:
                 fault = fault_words(error)
+                if _is_cancelled():
+                    log.exception("%s failed while it was ended", kept.name)
+                    raise asyncio.CancelledError from error
                 log.exception("%s failed; it is started again", kept.name)
             if loop.time() - began >= self._patience.healthy_seconds:
                 in_a_row = 0
@@ -186,3 +188,14 @@ class Keeper:
                 log.exception("the state of %s could not be told", kept.name)
         if self._trunk is not None:
             self._trunk._say(kept)
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _end_if_cancelled() -> None:
+    """However a component takes its cancellation, returning or failing, it is the last that happens to it."""
+    if _is_cancelled():
+        raise asyncio.CancelledError
