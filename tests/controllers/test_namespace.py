@@ -2,7 +2,9 @@ import dataclasses
 
 import pytest
 
+from sampan.api.errors import ServiceUnavailable
 from sampan.api.resources import CONFIG_MAPS, NAMESPACES, PODS, SERVICE_ACCOUNTS
+from sampan.client.keys import ObjectKey
 from sampan.controllers.context import ControllersConfig
 from sampan.controllers.namespace.contents import Remaining
 from sampan.controllers.namespace.deletion import NamespaceDeletionController, plan_conditions
@@ -61,3 +63,20 @@ def test_conditions_name_finalizers_and_errors(now):
         "Some content in the namespace has finalizers remaining: example.com/x in 1 resource instances"
     )
     assert len(by_type) == 5
+
+
+async def test_a_namespace_that_cannot_be_emptied_backs_off_longer_each_time(api, context, running, wait):
+    class Refusing:
+        async def __call__(self, *arguments, **more):
+            raise ServiceUnavailable("no")
+
+    controller = NamespaceDeletionController(context)
+    controller._client.raw = Refusing()
+    api.add(NAMESPACES, namespace(deletionTimestamp="2026-01-01T00:00:00Z", finalizers=["hold"]))
+    api.add(CONFIG_MAPS, {"metadata": {"name": "c", "namespace": "team"}})
+    queue, key = controller._controller.queue, ObjectKey("", "team")
+    async with running(controller):
+        await wait.until(lambda: queue.failures(key) >= 3)
+        status = api.get(NAMESPACES, "", "team")["status"]
+    messages = {entry["type"]: entry["message"] for entry in status["conditions"]}
+    assert messages["NamespaceDeletionContentFailure"].endswith("configmaps: no")

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from sampan.api import objects, registry
-from sampan.api.errors import ApiError, MethodNotAllowed, NotFound
+from sampan.api.errors import ApiError, MethodNotAllowed, NotFound, ServiceUnavailable
 from sampan.api.kind import Kind
 from sampan.api.resources import NAMESPACES, Resource
 from sampan.api.types import Condition, Obj
@@ -110,7 +110,8 @@ class NamespaceDeletionController:
         if not found.empty:
             await self._report(namespace, found)
             if errors:
-                self._controller.queue.add_rate_limited(key)
+                # A failure: the key backs off, longer each time.
+                raise ServiceUnavailable(f"deletion of all content of namespace {name} failed: {', '.join(errors)}")
             return DONE
         await self._finalize(namespace)
         return DONE
