@@ -3,6 +3,7 @@
 import asyncio
 import random
 import struct
+from dataclasses import replace
 
 import network_objects as make
 import pytest
@@ -10,14 +11,16 @@ from dnslib import EDNS0, QTYPE, RR, A, DNSRecord
 
 from sampan.client import tasks
 from sampan.network.dns import message, names, relay
+from sampan.network.dns.answering import Answerer
 from sampan.network.dns.config import DnsConfig
 from sampan.network.dns.forward import Upstream
-from sampan.network.dns.gate import Gate
-from sampan.network.dns.known import Known
+from sampan.network.dns.known import MAX_NAMES, Known
 from sampan.network.dns.message import read_request
 from sampan.network.dns.names import Malformed
-from sampan.network.dns.records import read_service, read_slice
-from sampan.network.dns.server import DnsServer
+from sampan.network.dns.records import NamedAddress, NamedService, NamedSlice, read_service, read_slice
+from sampan.network.dns.resolve import Question, Zone
+from sampan.network.dns.server import DnsServer, _Connections
+from sampan.network.gate import Gate
 
 CLIENT = ("10.244.0.9", 4000)
 #: In four parts, to be quick each.
@@ -393,3 +396,90 @@ async def test_when_all_connections_are_taken_the_longest_silent_makes_room(serv
     assert await ask(*opened[-1])
     for _, writer in [*opened, late]:
         writer.close()
+
+
+async def test_questions_sent_all_at_once_by_one_client_leave_the_others_their_turn(config):
+    server = DnsServer(known_cluster(), config, random=random.Random(1))
+    reader = asyncio.StreamReader()
+    packet = len(GOOD).to_bytes(2, "big") + GOOD
+    reader.feed_data(packet * 50)
+    reader.feed_eof()
+    turns = 0
+
+    class Writer:
+        """Takes all at once, as a kernel with room does."""
+
+        transport = None
+
+        def write(self, data):
+            answered_at.append(turns)
+
+        async def drain(self):
+            pass
+
+    answered_at = []
+
+    async def ask_all():
+        for _ in range(50):
+            await server._serve_one(reader, Writer(), CLIENT)
+
+    job = tasks.detach(ask_all(), "client")
+    while not job.done():
+        turns += 1
+        await asyncio.sleep(0)
+    assert len(set(answered_at)) == 50
+
+
+async def test_a_client_that_has_its_share_of_connections_closes_nobody_else_s(config):
+    gate = Gate(total=2, each=1)
+    connections = _Connections(gate)
+    mine, other, more = (Named() for _ in range(3))
+    assert connections.enter("a", mine) and connections.enter("b", other)
+    assert not connections.enter("b", more)
+    assert not mine.aborted and not other.aborted
+
+
+class Named:
+    """A connection that knows whether it was closed."""
+
+    aborted = False
+
+    @property
+    def transport(self):
+        return self
+
+    def abort(self):
+        self.aborted = True
+
+
+def reverse(known, ip):
+    zone = Zone("cluster.local", "10.96.0.10", "10.244.0.0/16")
+    return Answerer(known, zone, None, random.Random(1))._resolved(Question(ip, "PTR"))
+
+
+def test_an_address_of_many_slices_costs_no_more_than_some_of_them():
+    """A node's address is an endpoint of every headless Service that has pods of the node's network."""
+    known, looks = Known(), 0
+    for number in range(200):
+        known.put_service(NamedService("a", f"s{number}"))
+        names_there = tuple(NamedAddress("10.244.0.1" if n == 0 else f"10.244.1.{n}", f"n{n}") for n in range(100))
+        known.put_slice(NamedSlice("a", f"x{number}", f"s{number}", (), names_there))
+
+    class Counted(tuple):
+        def __iter__(self):
+            nonlocal looks
+            looks += 1
+            return super().__iter__()
+
+    for key, held in known.slices.items():
+        known.slices[key] = replace(held, addresses=Counted(held.addresses))
+    found = reverse(known, "1.0.244.10.in-addr.arpa")
+    assert 0 < len(found.records) <= MAX_NAMES
+    assert looks == 0
+
+
+async def test_names_that_do_not_exist_take_no_room_from_long_answers(server):
+    for number in range(3000):
+        answers_of(server, DNSRecord.question(f"x{number}.cluster.local").pack())
+    answers_of(server, DNSRecord.question("db.default.svc.cluster.local").pack())
+    assert list(server._answerer._answers) == [Question("db.default.svc.cluster.local", "A")]

@@ -393,3 +393,23 @@ def test_the_process_stays_small():
     loaded = set(done.stdout.split())
     assert not loaded & {"aiohttp", "grpc", "google", "numpy", "typer", "uvloop", "yaml", "dnslib", "prometheus_client"}
     assert not loaded & {"decimal", "fractions", "hashlib", "multiprocessing", "sqlite3"}
+
+
+async def test_what_was_deleted_while_the_other_lists_were_awaited_does_not_come_back(tmp_path):
+    path = tmp_path / "names.jsonl"
+    await filled(path)
+    known = Known()
+    Snapshot(path, known).load(listed=["services"])
+    assert known.service("default", "web") is None
+    assert known.namespace_exists("default")
+    assert known.slices
+
+
+async def test_the_file_brings_back_nothing_of_what_was_listed_whole(config, monkeypatch):
+    await filled(config.snapshot)
+    monkeypatch.setattr("sampan.network.dns.program._PATIENCE_SECONDS", 0.0)
+    made = program.DnsProgram(config)
+    made._followers["services"].synced.set()
+    await made._know()
+    assert not made._known.services
+    assert made._known.slices

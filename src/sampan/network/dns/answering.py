@@ -14,8 +14,9 @@ from sampan.network.dns.message import Request
 from sampan.network.dns.names import Malformed, labels_of
 from sampan.network.dns.resolve import Answer, Question, Record, Zone, is_ours, resolve, soa
 
-#: Answers that are kept, as long as nothing changed in the cluster; those of large headless Services are long lists.
-_MAX_ANSWERS = 1024
+#: Long answers are kept as long as nothing changed in the cluster: those of large headless Services.
+_MAX_ANSWERS = 256
+_LONG = 16
 #: CNAME and addresses of one answer.
 _MAX_CHASED = 64
 
@@ -70,7 +71,10 @@ class Answerer:
         answer = self._answers.get(question)
         if answer is None:
             answer = resolve(question, self._zone, self._known)
-            if len(self._answers) < _MAX_ANSWERS:
+            if len(answer.records) + len(answer.additional) >= _LONG:
+                # Others are sooner made than kept, and would let whoever asks for them by the thousand take the room.
+                if len(self._answers) >= _MAX_ANSWERS:
+                    del self._answers[next(iter(self._answers))]
                 self._answers[question] = answer
         return answer
 

@@ -7,12 +7,18 @@ loop. The cost of a change is that of the one object, however many there are.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import TypeVar
 
 from sampan.client.keys import ObjectKey
 from sampan.network.dns.records import NamedEndpoint, NamedService, NamedSlice
 
 _K = TypeVar("_K", str, ObjectKey)
+_V = TypeVar("_V")
+
+#: Names of one address that are told, and slices that are looked at for them: many may list one node's address.
+MAX_NAMES = 64
+MAX_SLICES = 1024
 
 
 class Known:
@@ -26,7 +32,8 @@ class Known:
         self.version = 0
         self._slices_of: dict[ObjectKey, dict[ObjectKey, None]] = {}
         self._services_at: dict[str, dict[ObjectKey, None]] = {}
-        self._slices_at: dict[str, dict[ObjectKey, None]] = {}
+        #: with the endpoint's name in each
+        self._slices_at: dict[str, dict[ObjectKey, str]] = {}
         #: Endpoints of the Services that were asked for.
         self._endpoints: dict[ObjectKey, tuple[NamedEndpoint, ...]] = {}
 
@@ -58,7 +65,7 @@ class Known:
         self.drop_slice(key)
         self.slices[key] = endpoint_slice
         for address in endpoint_slice.addresses:
-            self._slices_at.setdefault(address.ip, {})[key] = None
+            self._slices_at.setdefault(address.ip, {})[key] = address.name
         owner = ObjectKey(endpoint_slice.namespace, endpoint_slice.service)
         self._slices_of.setdefault(owner, {})[key] = None
         self._endpoints.pop(owner, None)
@@ -103,8 +110,8 @@ class Known:
     def names_of(self, ip: str) -> Sequence[str]:
         at = self._services_at.get(ip)
         if at:
-            return [f"{key.name}.{key.namespace}" for key in at]
-        return list(dict.fromkeys(self._endpoint_names(ip)))
+            return [f"{key.name}.{key.namespace}" for key in islice(at, MAX_NAMES)]
+        return list(dict.fromkeys(islice(self._endpoint_names(ip), MAX_NAMES)))
 
     def _merged(self, owner: ObjectKey) -> Iterator[NamedEndpoint]:
         found: dict[str, NamedEndpoint] = {}
@@ -119,16 +126,13 @@ class Known:
         yield from found.values()
 
     def _endpoint_names(self, ip: str) -> Iterator[str]:
-        for key in self._slices_at.get(ip, ()):
-            endpoint_slice = self.slices[key]
-            service = self.service(key.namespace, endpoint_slice.service)
+        for key, name in islice(self._slices_at.get(ip, {}).items(), MAX_SLICES):
+            service = self.service(key.namespace, self.slices[key].service)
             if service is not None and service.headless:
-                for address in endpoint_slice.addresses:
-                    if address.ip == ip:
-                        yield f"{address.name}.{service.name}.{service.namespace}"
+                yield f"{name}.{service.name}.{service.namespace}"
 
 
-def _drop(index: dict[_K, dict[ObjectKey, None]], value: _K, key: ObjectKey) -> None:
+def _drop(index: dict[_K, dict[ObjectKey, _V]], value: _K, key: ObjectKey) -> None:
     held = index.get(value)
     if held is not None:
         held.pop(key, None)

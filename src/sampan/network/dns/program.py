@@ -90,7 +90,8 @@ class DnsProgram:
                 await self._synced()
         except TimeoutError:
             # Whatever was listed meanwhile is newer than the file and stays.
-            if self._snapshot.load():
+            listed = [name for name, follower in self._followers.items() if follower.synced.is_set()]
+            if self._snapshot.load(listed):
                 log.warning("the API server does not answer: names are answered as they were")
             else:
                 log.info("the API server does not answer yet, and no names are known")

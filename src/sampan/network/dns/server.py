@@ -22,10 +22,10 @@ from sampan.network.dns import message
 from sampan.network.dns.answering import Answerer
 from sampan.network.dns.config import DnsConfig
 from sampan.network.dns.forward import Upstream
-from sampan.network.dns.gate import Gate
 from sampan.network.dns.known import Known
 from sampan.network.dns.message import Request
 from sampan.network.dns.resolve import Zone
+from sampan.network.gate import Gate
 
 log = logging.getLogger(__name__)
 
@@ -232,6 +232,8 @@ class DnsServer:
         writer.write(len(answer).to_bytes(2, "big") + answer)
         async with asyncio.timeout(self.config.tcp_seconds):
             await writer.drain()
+        # A client may send many questions at once, and neither reading nor writing waits then: others have a turn.
+        await asyncio.sleep(0)
         return True
 
     async def _answer_waiting(self, request: Request, address: Address) -> bytes:
@@ -262,7 +264,7 @@ class _Connections:
         self._silent: OrderedDict[asyncio.StreamWriter, None] = OrderedDict()
 
     def enter(self, client: str, writer: asyncio.StreamWriter) -> bool:
-        if self._gate.full and self._silent:
+        if self._gate.full and self._silent and not self._gate.has_share(client):
             oldest = next(iter(self._silent))
             self.leave(oldest)
             oldest.transport.abort()

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from sampan.api.faults import cause
+from sampan.api.resources import ENDPOINT_SLICES, NAMESPACES, SERVICES
 from sampan.network.dns.known import Known
 from sampan.network.dns.records import NamedAddress, NamedPort, NamedService, NamedSlice
 
@@ -34,8 +35,9 @@ class Snapshot:
         self._known = known
         self._written_version = -1
 
-    def load(self) -> bool:
-        """Whether there was a good file. What is known already is newer and stays."""
+    def load(self, listed: Collection[str] = ()) -> bool:
+        """Whether there was a good file. What is known already is newer and stays; of the resources ``listed`` (by
+        plural) all is known, and what the file has besides is gone."""
         try:
             if self._path.stat().st_size > _MAX_BYTES:
                 return False
@@ -49,12 +51,12 @@ class Snapshot:
             log.warning("%s is not used: %s", self._path, said)
             return False
         known = self._known
-        for name in held.namespaces:
+        for name in held.namespaces if NAMESPACES.plural not in listed else ():
             known.put_namespace(name)
-        for key, service in held.services.items():
+        for key, service in held.services.items() if SERVICES.plural not in listed else ():
             if key not in known.services:
                 known.put_service(service)
-        for key, endpoint_slice in held.slices.items():
+        for key, endpoint_slice in held.slices.items() if ENDPOINT_SLICES.plural not in listed else ():
             if key not in known.slices:
                 known.put_slice(endpoint_slice)
         return True

@@ -19,6 +19,10 @@ class Gate:
     def full(self) -> bool:
         return self.used >= self._total
 
+    def has_share(self, client: Hashable) -> bool:
+        """Whether the client has as much under way as one may have."""
+        return self._entered.get(client, 0) >= self._each
+
     def enter(self, client: Hashable) -> bool:
         """Whether there was room. Who entered must ``leave``."""
         if self.full or self._entered[client] >= self._each:
