@@ -9,13 +9,16 @@ import network_objects as make
 import pytest
 
 from sampan.api.resources import ENDPOINT_SLICES, NODES, PODS, SERVICES
+from sampan.client.informer import InformerFactory
 from sampan.network.proxy.backend import BackendError
-from sampan.network.proxy.conntrack import StaleFlow
+from sampan.network.proxy.conntrack import Conntrack, StaleFlow, _few
+from sampan.network.proxy.health import Health, HealthServers
 from sampan.network.proxy.memory import MemoryBackend
 from sampan.network.proxy.nftables.base import HOST_PORTS, NO_ENDPOINT_IPS, SERVICE_IPS
 from sampan.network.proxy.nftables.fake import FakeNft
 from sampan.network.proxy.nftables.nft import NftError, NftMissing, Op, Table
 from sampan.network.proxy.plan import Flow
+from sampan.network.proxy.proxy import ServiceProxy
 
 KEY = "10.96.0.20 . tcp . 80"
 CHAIN = "service/default/web/tcp/80"
@@ -201,3 +204,61 @@ async def test_one_strange_endpoint_or_slice_or_pod_does_not_stop_the_others(pro
     await proxy.settled()
     assert nft.rules(CHAIN) == ["meta l4proto tcp dnat ip to 10.244.0.7:8080"]
     assert await nft.elements(HOST_PORTS) == {"tcp . 8081": "10.244.0.9 . 80"}
+
+
+async def test_the_table_is_looked_at_though_something_changes_all_the_time(client, config, conntrack):
+    """Changes that mean nothing to the table touch nothing of it, and put nothing off."""
+
+    class Looked(Exception):
+        pass
+
+    class Busy(MemoryBackend):
+        async def apply(self):
+            proxy._changed.set()  # there is always something new
+            return False
+
+        async def repair(self, *, whole):
+            raise Looked
+
+    config = dataclasses.replace(config, check_seconds=0.02, min_sync_seconds=0.001)
+    proxy = ServiceProxy(InformerFactory(client), config, Busy(), conntrack=conntrack)
+    with pytest.raises(Looked):
+        async with asyncio.timeout(5):
+            await proxy._loop(asyncio.Event())
+
+
+async def test_one_client_cannot_hold_all_connections_of_health(monkeypatch):
+    servers = HealthServers("127.0.0.1")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    await servers.update({port: Health("default", "web", 1)})
+    held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(20)]
+    ends = [asyncio.create_task(reader.read()) for reader, _ in held]
+    # Those above the client's share are closed at once, the others wait for a request.
+    while sum(end.done() for end in ends) < 12:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    assert servers._gate.used == 8
+    for _, writer in held:
+        writer.close()
+    while servers._gate.used:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    for end in ends:
+        end.cancel()
+    await asyncio.gather(*ends, return_exceptions=True)
+    await servers.close()
+
+
+async def test_a_conntrack_that_hangs_or_is_not_there_holds_up_nobody(monkeypatch, caplog):
+    monkeypatch.setattr("sampan.network.proxy.conntrack._SECONDS", 0.05)
+    for prefix in (("sh", "-c", "exec sleep 60"), ("/nonexistent/program",)):
+        table = Conntrack(prefix)
+        table._present = True
+        await table.forget([StaleFlow(Flow("10.96.0.40", 53))])
+    assert caplog.text.count("did not forget") == 2
+
+
+def test_the_flows_of_a_thousand_endpoints_are_forgotten_by_service():
+    flow = Flow("10.96.0.40", 53)
+    assert _few([StaleFlow(flow, f"10.244.1.{n}") for n in range(1000)]) == [StaleFlow(flow)]
+    assert _few([StaleFlow(flow, "10.244.1.1")]) == [StaleFlow(flow, "10.244.1.1")]

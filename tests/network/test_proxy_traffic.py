@@ -217,6 +217,8 @@ async def test_host_ports_answer_on_loopback(lab, client, proxy):
     ]
     await create(client, proxy, make.pod("a", POD1, ports))
     assert await lab.get("node", "127.0.0.1", 8081) == f"pod1 {network_lab.GATEWAY}"
+    # Other loopback addresses are the node's own programs': a pod cannot be its resolver on 127.0.0.53.
+    assert await lab.get("node", "127.0.0.53", 8081) == "refused"
     assert await lab.get("node", "127.0.0.1", 8082) == f"pod1 {network_lab.GATEWAY}"
     assert await lab.get("node", "127.0.0.1", 8082, source=NODE) == f"pod1 {NODE}"
     assert await lab.get("node", NODE, 8083, source="127.0.0.1") == f"pod1 {network_lab.GATEWAY}"

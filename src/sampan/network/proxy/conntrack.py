@@ -13,9 +13,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from sampan.api.faults import cause
 from sampan.network.proxy.plan import Flow
 
 log = logging.getLogger(__name__)
+
+#: For all that is forgotten after one change: the next change of the table waits for it.
+_SECONDS = 5.0
+#: Each costs the start of a program.
+_MANY = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,18 +67,35 @@ class Conntrack:
     async def forget(self, flows: Iterable[StaleFlow]) -> None:
         if not self._present:
             return
-        for flow in flows:
-            process = await asyncio.create_subprocess_exec(
-                *self._prefix,
-                "conntrack",
-                "-D",
-                "-f",
-                "ipv4",
-                *flow.arguments(),
-                stdout=asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.PIPE,
-            )
+        try:
+            async with asyncio.timeout(_SECONDS):
+                for flow in _few(flows):
+                    await self._forget(flow)
+        except (OSError, TimeoutError) as error:
+            log.warning("conntrack did not forget all UDP flows of changed Services: %s", cause(error))
+
+    async def _forget(self, flow: StaleFlow) -> None:
+        process = await asyncio.create_subprocess_exec(
+            *self._prefix,
+            "conntrack",
+            "-D",
+            "-f",
+            "ipv4",
+            *flow.arguments(),
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        try:
             _, said = await process.communicate()
-            # The tool exits with 1 when nothing matched, which is the usual case.
-            if process.returncode and b"0 flow entries" not in said:
-                log.warning("conntrack could not forget %s: %s", flow, said.decode(errors="replace").strip())
+        finally:
+            if process.returncode is None:
+                process.kill()
+        # The tool exits with 1 when nothing matched, which is the usual case.
+        if process.returncode and b"0 flow entries" not in said:
+            log.warning("conntrack could not forget %s: %s", flow, said.decode(errors="replace").strip()[:200])
+
+
+def _few(flows: Iterable[StaleFlow]) -> list[StaleFlow]:
+    """Of very many, those of whole Services: flows that could have stayed are made anew by their next packet."""
+    listed = list(dict.fromkeys(flows))
+    return listed if len(listed) <= _MANY else list(dict.fromkeys(StaleFlow(stale.flow) for stale in listed))

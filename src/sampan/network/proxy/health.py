@@ -1,6 +1,7 @@
 """healthCheckNodePort: tells load balancers whether this node has endpoints of a Service with external policy Local.
 
-Answers as kube-proxy's service health server: 200 with endpoints, 503 without, and a small JSON body.
+Answers as kube-proxy's service health server: 200 with endpoints, 503 without, and a small JSON body. Whoever reaches
+the node may connect, and the node agent lives in this process: connections, their bytes and their time are bounded.
 """
 
 from __future__ import annotations
@@ -10,9 +11,18 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from aiohttp import web
+import orjson
+
+from sampan.api.faults import cause
+from sampan.network.gate import Gate
 
 log = logging.getLogger(__name__)
+
+#: Connections of all ports, and of one client; bytes of a request; seconds from its beginning to the answer's end.
+_CONNECTIONS = 64
+_CONNECTIONS_OF_CLIENT = 8
+_REQUEST_BYTES = 8192
+_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +38,8 @@ class HealthServers:
     def __init__(self, address: str) -> None:
         self._address = address
         self._health: dict[int, Health] = {}
-        self._servers: dict[int, tuple[asyncio.Server, web.Server]] = {}
+        self._servers: dict[int, asyncio.Server] = {}
+        self._gate = Gate(_CONNECTIONS, _CONNECTIONS_OF_CLIENT)
 
     async def update(self, wanted: Mapping[int, Health]) -> None:
         self._health = dict(wanted)
@@ -42,30 +53,49 @@ class HealthServers:
         await self.update({})
 
     async def _start(self, port: int) -> None:
-        async def answer(_: web.BaseRequest) -> web.StreamResponse:
-            return self._answer(port)
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await self._serve(port, reader, writer)
 
-        handler = web.Server(answer)
         try:
-            server = await asyncio.get_running_loop().create_server(handler, self._address, port)
+            server = await asyncio.start_server(serve, self._address, port, limit=_REQUEST_BYTES)
         except OSError as error:
             # Another program has the port: this Service's health is unknown, all the rest must go on.
-            log.error("healthCheckNodePort %d of %s cannot be opened: %s", port, self._health[port], error.strerror)
+            log.error("healthCheckNodePort %d of %s cannot be opened: %s", port, self._health[port], cause(error))
             return
-        self._servers[port] = (server, handler)
+        self._servers[port] = server
 
     async def _stop(self, port: int) -> None:
-        server, handler = self._servers.pop(port)
-        server.close()
-        await handler.shutdown(timeout=1)
+        self._servers.pop(port).close()
 
-    def _answer(self, port: int) -> web.Response:
+    async def _serve(self, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        client = (writer.get_extra_info("peername") or ("",))[0]
+        if not self._gate.enter(client):
+            writer.transport.abort()
+            return
+        try:
+            async with asyncio.timeout(_SECONDS):
+                await reader.readuntil(b"\r\n\r\n")
+                writer.write(self._answer(port))
+                await writer.drain()
+        except (OSError, EOFError, TimeoutError, asyncio.LimitOverrunError) as error:
+            log.debug("a question about health was not finished: %s", cause(error))
+        finally:
+            self._gate.leave(client)
+            writer.close()
+
+    def _answer(self, port: int) -> bytes:
         health = self._health.get(port)
         count = health.local_endpoints if health else 0
-        body = {
-            "service": {"namespace": health.namespace if health else "", "name": health.name if health else ""},
-            "localEndpoints": count,
-            "serviceProxyHealthy": True,
-        }
-        headers = {"X-Content-Type-Options": "nosniff", "X-Load-Balancing-Endpoint-Weight": str(count)}
-        return web.json_response(body, status=200 if count else 503, headers=headers)
+        body = orjson.dumps(
+            {
+                "service": {"namespace": health.namespace if health else "", "name": health.name if health else ""},
+                "localEndpoints": count,
+                "serviceProxyHealthy": True,
+            }
+        )
+        head = (
+            f"HTTP/1.1 {'200 OK' if count else '503 Service Unavailable'}\r\nContent-Type: application/json\r\n"
+            f"X-Content-Type-Options: nosniff\r\nX-Load-Balancing-Endpoint-Weight: {count}\r\n"
+            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        )
+        return head.encode() + body

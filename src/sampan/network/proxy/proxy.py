@@ -118,12 +118,15 @@ class ServiceProxy:
 
     async def _loop(self, started: asyncio.Event) -> None:
         config, loop = self.config, asyncio.get_running_loop()
-        resync_at = loop.time() + config.resync_seconds
+        check_at, resync_at = loop.time() + config.check_seconds, loop.time() + config.resync_seconds
         self._changed.set()
         while True:
-            if not await self._wait_change(config.check_seconds):
-                await self._backend.repair(whole=loop.time() >= resync_at)
-                if loop.time() >= resync_at:
+            await self._wait_change(check_at)
+            # However much changes meanwhile: changes that mean nothing to the table do not look at it.
+            if (now := loop.time()) >= check_at:
+                await self._backend.repair(whole=now >= resync_at)
+                check_at = loop.time() + config.check_seconds
+                if now >= resync_at:
                     resync_at = loop.time() + config.resync_seconds
             self._changed.clear()
             if await self._sync():
@@ -135,13 +138,12 @@ class ServiceProxy:
                 self._changed.set()
                 await asyncio.sleep(config.retry_seconds)
 
-    async def _wait_change(self, seconds: float) -> bool:
+    async def _wait_change(self, until: float) -> None:
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout_at(until):
                 await self._changed.wait()
         except TimeoutError:
-            return False
-        return True
+            pass
 
     async def _sync(self) -> bool:
         """Plans what changed and has it applied. False: it could not be, and is to be tried again."""

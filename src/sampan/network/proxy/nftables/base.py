@@ -44,8 +44,11 @@ DROP_CHAIN = "drop-all"
 
 _BY_ADDRESS = "ip daddr . meta l4proto . th dport"
 _BY_PORT = "meta l4proto . th dport"
-#: Node ports and host ports answer on every address of the node, loopback too (``reach``).
+#: Node ports answer on every address of the node, loopback too (``reach``).
 _TO_NODE = "fib daddr type local"
+#: Host ports, whose numbers pods choose, on 127.0.0.1 alone of these: others belong to the node's own programs. On
+#: 127.0.0.53 is its resolver, which no pod may take the place of.
+_TO_NODE_ITSELF = f"ip daddr != 127.0.0.2-127.255.255.255 {_TO_NODE}"
 _LOOPBACK = "127.0.0.0/8"
 
 
@@ -92,8 +95,8 @@ def _services(config: ProxyConfig) -> tuple[str, ...]:
         f"ip daddr @{CLUSTER_IPS.name} ip saddr != {config.cluster_pod_cidr} jump {MARK_CHAIN}",
         f"{_BY_ADDRESS} vmap @{SERVICE_IPS.name}",
         f"{_TO_NODE} {_BY_PORT} vmap @{SERVICE_NODEPORTS.name}",
-        f"fib daddr type local dnat ip to {_BY_ADDRESS} map @{HOST_PORTS_BY_IP.name}",
-        f"{_TO_NODE} dnat ip to {_BY_PORT} map @{HOST_PORTS.name}",
+        f"{_TO_NODE_ITSELF} dnat ip to {_BY_ADDRESS} map @{HOST_PORTS_BY_IP.name}",
+        f"{_TO_NODE_ITSELF} dnat ip to {_BY_PORT} map @{HOST_PORTS.name}",
     )
 
 
