@@ -11,7 +11,7 @@ from pathlib import Path
 
 import orjson
 
-from sampan.api.faults import cause, fault
+from sampan.api.faults import cause
 from sampan.client.kubeconfig import Connection, KubeConfig, KubeConfigError
 from sampan.cluster import choosing
 from sampan.cluster.errors import ClusterError
@@ -60,7 +60,7 @@ def check_place(path: Path | None = None) -> None:
             pass
     except OSError as error:
         raise ClusterError(
-            f"cannot write {target}: {fault(error)}", fix="name another file with --kubeconfig"
+            f"cannot write {target}: {cause(error)}", fix="name another file with --kubeconfig"
         ) from error
 
 
