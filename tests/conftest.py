@@ -7,9 +7,10 @@ long. Processor time is nearly the same on a busy machine.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 import hypothesis
 import pytest
@@ -26,6 +27,44 @@ hypothesis.settings.load_profile("busy machine")
 CPU_SECONDS = 2.0
 
 _slow: dict[str, float] = {}
+_ERRORS = pytest.StashKey["ErrorRecords"]()
+
+
+class ErrorRecords(logging.Handler):
+    """What was logged at error level, by whomever: a fault, unless the test asked for it."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+    def unexpected(self, expected: Sequence[str]) -> list[str]:
+        said = [f"{record.name}: {record.getMessage()}" for record in self.records]
+        return [text for text in said if not any(part in text for part in expected)]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    handler = item.stash[_ERRORS] = ErrorRecords()
+    logging.getLogger().addHandler(handler)
+    try:
+        return (yield)
+    finally:
+        logging.getLogger().removeHandler(handler)
+
+
+@pytest.fixture(autouse=True)
+def _no_unexpected_errors(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Made first, so ended last: what the other fixtures say at their end counts too."""
+    yield
+    expected = [text for marker in request.node.iter_markers("logs_errors") for text in marker.args]
+    found = request.node.stash[_ERRORS].unexpected(expected)
+    if found:
+        pytest.fail(
+            "logged at error level, and not expected (pytest.mark.logs_errors):\n" + "\n".join(found), pytrace=False
+        )
 
 
 @pytest.hookimpl(wrapper=True)

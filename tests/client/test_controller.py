@@ -3,6 +3,8 @@
 import asyncio
 from contextlib import asynccontextmanager
 
+import pytest
+
 from sampan.api.resources import PODS
 from sampan.client.client import Client
 from sampan.client.controller import Controller, observe
@@ -20,6 +22,7 @@ async def running(*works):
         await asyncio.wait(tasks)
 
 
+@pytest.mark.logs_errors("test: no keys of default/a")
 async def test_a_state_without_keys_hides_neither_the_other_state_nor_later_changes(api, client, caplog):
     informer = Informer(client, PODS)
     synced, wanted = [], asyncio.Event()
@@ -44,6 +47,7 @@ async def test_a_state_without_keys_hides_neither_the_other_state_nor_later_chan
     assert "test: no keys of default/a" in caplog.text
 
 
+@pytest.mark.logs_errors("sync of hangs gave up")
 def test_a_sync_that_hangs_costs_its_key_its_turn_and_is_tried_again(virtual, caplog):
     async def scenario():
         turns, again = [], asyncio.Event()

@@ -88,6 +88,7 @@ async def test_lost_event_disturbs_nobody(api, recorder):
     assert [event["reason"] for event in api.all(EVENTS)] == ["Kept"]
 
 
+@pytest.mark.logs_errors("not written")
 async def test_an_event_that_cannot_be_written_for_a_bug_costs_only_itself(api, recorder, monkeypatch, caplog):
     create, failed = Client.create, []
 

@@ -64,6 +64,7 @@ async def test_list_by_namespace_and_index(api, client):
         assert informer.get("other", "b")["metadata"]["name"] == "b"
 
 
+@pytest.mark.logs_errors("handler of pods failed on ADDED default/a")
 async def test_failing_handler_does_not_stop_the_others(api, client, caplog):
     informer = Informer(client, PODS)
     informer.add_handler(lambda *change: 1 / 0)
@@ -126,6 +127,7 @@ async def test_factory_memoises_and_starts_informers_asked_for_later(api, client
 # A bad object, or a bug that it meets, costs nobody else anything
 
 
+@pytest.mark.logs_errors("an index of pods failed")
 async def test_an_object_that_an_index_cannot_read_is_told_to_handlers_and_is_in_no_bucket(api, client, caplog):
     informer = Informer(client, PODS)
     informer.add_index("app", lambda obj: [obj["metadata"]["labels"]["app"]])
@@ -141,6 +143,7 @@ async def test_an_object_that_an_index_cannot_read_is_told_to_handlers_and_is_in
     assert "an index of pods failed on default/bad" in caplog.text
 
 
+@pytest.mark.logs_errors("the selectors of informer pods.v1 failed")
 async def test_an_object_that_the_selectors_cannot_read_is_not_selected(client, api, caplog, monkeypatch):
     monkeypatch.setattr(
         "sampan.client.informer.build_predicate", lambda *selectors: lambda obj: obj["metadata"]["labels"]["app"] == "x"
@@ -167,6 +170,7 @@ async def test_what_a_waiter_asks_may_fail_for_that_waiter_alone(api, client):
             await failing
 
 
+@pytest.mark.logs_errors("informer pods.v1 failed")
 def test_a_failed_informer_runs_again_alone_and_who_waits_waits_on(remote_api, virtual, monkeypatch, caplog):
     async def scenario():
         client = Client(remote_api)
@@ -193,6 +197,7 @@ def test_a_failed_informer_runs_again_alone_and_who_waits_waits_on(remote_api, v
     virtual(scenario())
 
 
+@pytest.mark.logs_errors("component failed")
 async def test_the_handlers_of_a_component_go_with_it(api, client):
     async with running(Informer(client, PODS)) as informer, Keeper(patience=Patience(first_seconds=0.0)) as keeper:
         lives, seen, steady = [], [], asyncio.Event()

@@ -63,6 +63,7 @@ class Api:
         return call.body
 
 
+@pytest.mark.logs_errors("c failed")
 async def test_only_what_failed_is_in_the_file(instance: Instance, keeper: Keeper) -> None:
     Reporter(instance, "server", keeper, CLOCK)
     component, healthy = FailsOnce(), FailsOnce()
@@ -75,6 +76,7 @@ async def test_only_what_failed_is_in_the_file(instance: Instance, keeper: Keepe
     assert seen.failed == (ComponentSeen("c", True, 1, "an internal error; the log has it"),)
 
 
+@pytest.mark.logs_errors("scheduler failed")
 async def test_a_failure_is_an_event_of_the_node(instance: Instance, keeper: Keeper) -> None:
     api = Api()
     Reporter(instance, "server", keeper, CLOCK).report_with(Client(api))  # type: ignore[arg-type]  # what is used of it

@@ -450,3 +450,14 @@ async def test_no_supervisor_is_started_while_it_is_not_to_be(
 
 class Silent:
     def step(self, text: str) -> None: ...
+
+
+@pytest.mark.parametrize("module", ["control_plane", "node_process", "dns_process", "stop_pods"])
+def test_a_program_whose_settings_are_damaged_says_so_without_a_traceback(instance: Instance, module: str) -> None:
+    instance.cluster_file.write_text("{")
+    where = ("--name", instance.name, "--state-root", str(instance.state_root), "--run-root", str(instance.run_root))
+    done = subprocess.run(
+        [sys.executable, "-m", f"sampan.cluster.{module}", *where], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "cluster.json is damaged" in done.stderr and "Traceback" not in done.stderr

@@ -13,6 +13,8 @@ from sampan.client.informer import InformerFactory
 from sampan.controllers.context import ControllersConfig
 from sampan.controllers.manager import CONTROLLERS, run_controllers
 
+pytestmark = pytest.mark.logs_errors("failed; it is started again")
+
 
 @asynccontextmanager
 async def running(client, clock, informers):

@@ -23,6 +23,7 @@ from e2e_harness import (
     Kubectl,
     build_demo_image,
     eventually,
+    faults_in_logs,
     purge_what_killed_runs_left,
     up,
 )
@@ -57,7 +58,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         keep = os.environ.get("SAMPAN_KEEP_LOGS")
         if keep and logs.is_dir():
             shutil.copytree(logs, keep, dirs_exist_ok=True)
+        faults = faults_in_logs(NAME)
         made.sampan("down", "--name", NAME, "--purge")
+    assert not faults, "the cluster's processes logged at error level:\n" + "\n".join(faults)
 
 
 @pytest.fixture

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,24 @@ def build_demo_image(made: Cluster) -> None:
     applets = subprocess.run([str(busybox), "--list"], capture_output=True, text=True, check=True).stdout.split()
     links = [part for applet in applets if applet != "busybox" for part in ("--link", f"/bin/{applet}:busybox")]
     made.sampan("image", "build", "--name", made.name, "-t", DEMO_IMAGE, "--binary", f"{busybox}:/bin/busybox", *links)
+
+
+#: A line at error level, as the processes write it, and what Python writes of an exception that nobody caught.
+_FAULTY = re.compile(r"^(\d{4}-\d\d-\d\d [\d:,]+ [EC] .*|Traceback \(most recent call last\):)$", re.MULTILINE)
+
+
+def faults_in_logs(name: str, expected: Sequence[str] = ()) -> list[str]:
+    """Lines at error level that an instance's processes wrote; ``expected``: what they may hold."""
+    found = []
+    for log in sorted((Path("/var/lib/sampan") / name / "logs").glob("*.log*")):
+        text = log.read_text(errors="replace")
+        for match in _FAULTY.finditer(text):
+            # A traceback belongs to the line before it, unless it stands alone.
+            before = text[: match.start()].rstrip("\n").rpartition("\n")[2]
+            line = before if match[0].startswith("Traceback") and _FAULTY.match(before) else match[0]
+            if not any(part in line for part in expected):
+                found.append(f"{log.name}: {line}")
+    return list(dict.fromkeys(found))
 
 
 class Kubectl:

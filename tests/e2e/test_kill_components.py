@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from e2e_harness import Cluster, Kubectl, build_demo_image, eventually, own_name, up
+from e2e_harness import Cluster, Kubectl, build_demo_image, eventually, faults_in_logs, own_name, up
 from e2e_manifests import pod, web
 from test_rollouts import Load
 
@@ -27,6 +27,8 @@ pytestmark = [pytest.mark.timeout(600), pytest.mark.filterwarnings("ignore")]
 
 #: A machine that does other work is allowed to be slower.
 BACK_SECONDS = 5.0
+#: What processes say of the faults that these tests make.
+STRUCK = ("failed; it is started again",)
 WEB = "web.default.svc.cluster.local"
 NAME = own_name("kil", os.getpid())
 
@@ -78,7 +80,9 @@ def own(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     finally:
         if keep := os.environ.get("SAMPAN_KEEP_LOGS"):
             subprocess.run(["cp", "-r", f"/var/lib/sampan/{NAME}/logs", f"{keep}/killed"], check=False)
+        faults = faults_in_logs(NAME, STRUCK)
         made.sampan("down", "--name", NAME, "--purge")
+    assert not faults, "the cluster's processes logged at error level:\n" + "\n".join(faults)
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +189,7 @@ def test_a_dead_supervisor_is_replaced_by_its_programs_and_adopts_them(
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
     eventually(lambda: parts.processes()["dns"][1] == restarts + 1 and parts.processes()["dns"][0] not in (None, pid))
-    assert own[0].sampan("status", "--name", NAME, check=False).returncode == 0
+    eventually(lambda: own[0].sampan("status", "--name", NAME, check=False).returncode == 0)
 
 
 SERVER_COMPONENTS = (

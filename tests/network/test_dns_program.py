@@ -278,6 +278,7 @@ async def test_metrics_say_what_was_answered_and_how_long_the_api_server_is_sile
     assert "sampan_dns_api_silence_seconds -1" in text
 
 
+@pytest.mark.logs_errors("snapshot failed")
 async def test_a_part_that_fails_is_started_again_and_the_others_go_on(config, monkeypatch, caplog):
     monkeypatch.setattr(program, "_PATIENCE_SECONDS", 0.05)
     monkeypatch.setattr(program, "Keeper", lambda: Keeper(patience=Patience(first_seconds=0.01)))

@@ -96,6 +96,7 @@ async def test_a_refused_change_is_followed_by_the_whole_table(proxy, nft, api):
     assert set(await nft.elements(NO_ENDPOINT_IPS)) == {"10.96.0.30 . tcp . 80"}
 
 
+@pytest.mark.logs_errors("table sampan-test could not be written")
 async def test_a_refused_table_is_tried_again(proxy, nft, api):
     nft.fail_next = [NftError("no"), NftError("no"), NftError("no")]
     api.remove(SERVICES, "default", "web")
@@ -177,6 +178,7 @@ async def test_one_strange_service_does_not_stop_the_others(proxy, nft, api):
     assert set(await nft.elements(NO_ENDPOINT_IPS)) == {"10.96.0.51 . tcp . 80"}
 
 
+@pytest.mark.logs_errors("sampan.network.proxy.proxy: no")
 async def test_the_loop_knows_no_nftables(api, client, config, run_proxy, conntrack):
     backend = MemoryBackend()
     api.add(SERVICES, make.service("web"))

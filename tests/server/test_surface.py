@@ -202,6 +202,7 @@ async def test_a_value_of_another_stored_version_is_converted_when_it_is_read(ap
 
 
 @pytest.mark.parametrize("value", [b"\xff\xfe", b"{}", b'{"kind":"ConfigMap","apiVersion":"v1","metadata":{', b'"x"'])
+@pytest.mark.logs_errors("configmaps/bad failed")
 async def test_one_damaged_value_costs_the_others_nothing(api: Any, value: bytes) -> None:
     path = "/api/v1/namespaces/default/configmaps"
     await api("POST", path, {"metadata": {"name": "good"}})

@@ -206,6 +206,7 @@ async def test_joining_further_back_than_the_ring_is_refused_and_can_be_done_at_
     assert follower.lines == ["MODIFIED:ns/a@7"]
 
 
+@pytest.mark.logs_errors("a follower failed and is dropped")
 async def test_a_follower_that_fails_is_dropped_alone(
     store: MemoryStore, cache: WatchCache, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -225,6 +226,7 @@ async def test_a_follower_that_fails_is_dropped_alone(
     assert "is dropped" in caplog.text
 
 
+@pytest.mark.logs_errors("cannot be encoded and is left out")
 async def test_an_event_that_cannot_be_encoded_costs_nobody_the_others(
     store: MemoryStore, cache: WatchCache, caplog: pytest.LogCaptureFixture
 ) -> None:

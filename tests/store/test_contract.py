@@ -158,6 +158,7 @@ async def test_listeners_see_a_write_before_its_caller(store: Any) -> None:
     assert seen == [1]
 
 
+@pytest.mark.logs_errors("a listener failed")
 async def test_a_failing_listener_costs_nobody_the_change(store: Any) -> None:
     seen: list[int] = []
     store.add_listener("/", lambda change: 1 / 0)

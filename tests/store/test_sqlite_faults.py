@@ -191,6 +191,7 @@ async def test_writes_that_do_not_depend_on_a_failed_one_survive_it(
     await store.close()
 
 
+@pytest.mark.logs_errors("the store stops: disk I/O error")
 async def test_a_disk_error_is_fail_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fatal: list[StoreError] = []
     store = await open_store(tmp_path, on_fatal=fatal.append)
@@ -237,6 +238,7 @@ async def test_a_reserve_that_cannot_be_given_back_on_a_full_disk_leaves_no_writ
 
 
 @pytest.mark.parametrize("step", ["write", "compact", "bring_forward", "checkpoint", "free_bytes"])
+@pytest.mark.logs_errors("the store stops: the write failed", "the store's writer failed")
 async def test_an_error_that_nobody_foresaw_in_the_writer_stops_the_store_and_leaves_nobody_waiting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
@@ -262,6 +264,7 @@ async def test_an_error_that_nobody_foresaw_in_the_writer_stops_the_store_and_le
     assert fatal.empty()
 
 
+@pytest.mark.logs_errors("the store stops: disk I/O error")
 async def test_what_waits_behind_a_failed_write_no_longer_touches_the_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

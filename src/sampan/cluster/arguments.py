@@ -6,6 +6,7 @@ import argparse
 import logging
 from pathlib import Path
 
+from sampan.cluster.errors import ClusterError
 from sampan.cluster.instance import RUN_ROOT, STATE_ROOT, Instance, load
 
 
@@ -17,6 +18,14 @@ def instance_from_arguments(description: str) -> Instance:
     parser.add_argument("--run-root", type=Path, default=RUN_ROOT)
     chosen = parser.parse_args()
     return load(chosen.name, state_root=chosen.state_root, run_root=chosen.run_root)
+
+
+def instance_or_exit(description: str) -> Instance:
+    """The same; ends the process with a word to its log when the instance's settings cannot be read."""
+    try:
+        return instance_from_arguments(description)
+    except ClusterError as error:
+        raise SystemExit(f"{error.message} ({error.fix})") from None
 
 
 def log_to_stderr() -> None:

@@ -19,7 +19,7 @@ from sampan.api.clock import SystemClock, SystemRandom
 from sampan.client import tasks
 from sampan.client.client import Client
 from sampan.cluster import addons, footprint, lifeline, renewal
-from sampan.cluster.arguments import instance_from_arguments, log_to_stderr
+from sampan.cluster.arguments import instance_or_exit, log_to_stderr
 from sampan.cluster.instance import Instance
 from sampan.cluster.reporting import Reporter
 from sampan.keeping import Keeper
@@ -117,4 +117,4 @@ def run(instance: Instance) -> None:
 
 
 if __name__ == "__main__":
-    run(instance_from_arguments("The server process of a Sampan instance"))
+    run(instance_or_exit("The server process of a Sampan instance"))

@@ -6,7 +6,7 @@ It stays small: what is imported here is in memory on every node.
 from __future__ import annotations
 
 from sampan.api.clock import SystemClock
-from sampan.cluster.arguments import instance_from_arguments, log_to_stderr
+from sampan.cluster.arguments import instance_or_exit, log_to_stderr
 from sampan.cluster.instance import Instance
 from sampan.cluster.reporting import Reporter
 from sampan.network.dns import program
@@ -42,4 +42,4 @@ def run(instance: Instance) -> None:
 
 
 if __name__ == "__main__":
-    run(instance_from_arguments("The DNS process of a Sampan instance"))
+    run(instance_or_exit("The DNS process of a Sampan instance"))

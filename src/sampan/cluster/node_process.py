@@ -20,7 +20,7 @@ from sampan.api.errors import ApiError
 from sampan.client.client import Client
 from sampan.client.http import HttpTransport
 from sampan.cluster import footprint, kubeconfigs, lifeline
-from sampan.cluster.arguments import instance_from_arguments, log_to_stderr
+from sampan.cluster.arguments import instance_or_exit, log_to_stderr
 from sampan.cluster.instance import Instance
 from sampan.cluster.network_stack import run_network
 from sampan.cluster.reporting import Reporter
@@ -106,4 +106,4 @@ def run(instance: Instance) -> None:
 
 
 if __name__ == "__main__":
-    run(instance_from_arguments("The node process of a Sampan instance"))
+    run(instance_or_exit("The node process of a Sampan instance"))

@@ -10,7 +10,7 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Iterable
 
-from sampan.cluster.arguments import instance_from_arguments
+from sampan.cluster.arguments import instance_or_exit
 from sampan.cluster.instance import Instance
 from sampan.node import runtime
 from sampan.node.cri.client import CriRuntime
@@ -40,4 +40,4 @@ async def _all(calls: Iterable[Awaitable[object]]) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(stop_pods(instance_from_arguments("Stops the containers of a Sampan instance")))
+    asyncio.run(stop_pods(instance_or_exit("Stops the containers of a Sampan instance")))

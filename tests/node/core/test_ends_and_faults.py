@@ -146,6 +146,7 @@ async def test_containers_without_hooks_start_side_by_side_and_those_behind_a_ho
     await world.api.until(lambda: len(world.running("b")) == 2)
 
 
+@pytest.mark.logs_errors("pod bad_default: the worker begins anew")
 async def test_a_fault_of_ours_in_one_pod_is_told_and_stays_with_that_pod(
     world: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -206,6 +207,7 @@ async def test_a_container_that_the_runtime_lost_keeps_its_number(world: Any) ->
     assert statuses(world, path)["main"]["restartCount"] == 2
 
 
+@pytest.mark.logs_errors("its worker ended")
 async def test_a_refused_pod_whose_worker_ends_is_refused_by_the_next_one_too(
     world: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

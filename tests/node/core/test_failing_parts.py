@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.logs_errors("failed; it is started again")
+
 PARTS = ("informers", "objects", "volumes", "events", "registration", "runtime-events", "relist", "image-gc")
 
 

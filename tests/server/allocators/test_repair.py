@@ -173,6 +173,7 @@ def test_services_that_share_numbers_are_told_so_once_an_hour(start: Any, virtua
     virtual(run())
 
 
+@pytest.mark.logs_errors("addresses and ports of services were not checked")
 def test_a_store_that_fails_costs_a_pass_and_no_more(start: Any, virtual: Any) -> None:
     async def run() -> None:
         store = MemoryStore()

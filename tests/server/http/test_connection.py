@@ -207,6 +207,7 @@ async def test_a_stream_of_known_length_is_not_chunked_and_keeps_its_word(
     assert not [record for record in caplog.records if record.levelno > logging.DEBUG]
 
 
+@pytest.mark.logs_errors("a response header holds a line break")
 async def test_a_header_that_would_break_the_answer_is_an_error_of_ours(serve: Serve, handler: Handler) -> None:
     client = await (await serve(handler)).connect()
     answer = await client.ask("GET /break HTTP/1.1")
@@ -215,6 +216,7 @@ async def test_a_header_that_would_break_the_answer_is_an_error_of_ours(serve: S
     assert (await client.ask("GET /now HTTP/1.1")).body == b"now"
 
 
+@pytest.mark.logs_errors("GET /raise failed")
 async def test_a_fault_of_the_handler_is_500_without_its_text(serve: Serve, handler: Handler) -> None:
     client = await (await serve(handler)).connect()
     answer = await client.ask("GET /raise HTTP/1.1")

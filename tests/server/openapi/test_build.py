@@ -26,6 +26,7 @@ async def test_a_build_is_complete_and_described(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(120)  # as above
+@pytest.mark.logs_errors("building the OpenAPI documents failed")
 async def test_a_failed_build_leaves_no_index_and_says_why(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "file").write_text("in the way")
     await files.build_apart(tmp_path / "file" / "key")

@@ -127,6 +127,7 @@ async def test_a_failed_build_is_told_and_tried_again(tmp_path: Path) -> None:
         assert list(await documents.v3_index()) == ["api/v1"]
 
 
+@pytest.mark.logs_errors("no OpenAPI documents: no more processes")
 async def test_a_builder_that_cannot_start_is_told(tmp_path: Path) -> None:
     async def build(folder: Path) -> None:
         raise OSError("no more processes")

@@ -355,6 +355,7 @@ async def server() -> AsyncIterator[Server]:
         yield made
 
 
+@pytest.mark.logs_errors("test failed")
 async def test_a_component_that_fails_ends_nothing_else_and_shows_in_the_metrics(server: Server) -> None:
     async def failing() -> None:
         raise RuntimeError("a 503 from somewhere")

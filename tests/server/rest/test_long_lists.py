@@ -85,6 +85,7 @@ async def test_an_entry_that_was_damaged_only_then_is_left_out_of_the_list_of_th
     assert (exact.status, exact.obj["items"], len(exact.warnings)) == (200, [], 1)
 
 
+@pytest.mark.logs_errors("its stored value is damaged")
 async def test_components_get_lists_without_what_is_damaged(api: Any) -> None:
     await fill(api, 2)
     await damage(api, "n0000x")

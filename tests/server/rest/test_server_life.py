@@ -122,6 +122,7 @@ async def test_too_many_requests_are_turned_away_in_plain_text() -> None:
         assert response.content_type.startswith("text/plain")
 
 
+@pytest.mark.logs_errors("GET /api/v1/namespaces/default failed")
 async def test_a_fault_of_ours_is_500_and_tells_nothing(api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     async def broken(*_: Any) -> None:
         raise RuntimeError("a secret of the inside")

@@ -32,6 +32,7 @@ VALUES = (b"", b"{", b"\xff\xfe", b"[]", b'{"metadata":{"name":"broken"},"rules"
 
 
 @pytest.mark.parametrize("value", VALUES)
+@pytest.mark.logs_errors("its stored value is damaged", "policy goes on without")
 async def test_a_server_with_damaged_policy_starts_and_decides(
     value: bytes, certificate_of: Callable[..., bytes]
 ) -> None:

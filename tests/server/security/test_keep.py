@@ -130,6 +130,7 @@ def test_a_flow_schema_says_whether_its_priority_level_is_there(virtual: Any) ->
 
 
 @pytest.mark.parametrize("fault", [ServiceUnavailable("no"), RuntimeError("a fault of ours"), TimeoutError()])
+@pytest.mark.logs_errors("objects that the cluster needs were not looked at")
 def test_a_fault_costs_a_pass_and_no_more(virtual: Any, fault: Exception) -> None:
     class Failing:
         calls = 0

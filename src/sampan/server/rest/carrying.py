@@ -9,10 +9,15 @@ itself: nothing in it waits longer than the store.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from sampan.api.errors import ApiError
 from sampan.server.hooks import Hook
+from sampan.store.protocol import StoreError
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -21,4 +26,18 @@ async def carry_through(write: Coroutine[Any, Any, T], hook: Hook) -> T:
     """The result of ``write``, which goes on when the caller is cancelled, if the hook takes anything."""
     if not hook.takes:
         return await write
-    return await asyncio.shield(asyncio.get_running_loop().create_task(write, name="write"))
+    task = asyncio.get_running_loop().create_task(write, name="write")
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        task.add_done_callback(_nobody_waits)
+        raise
+
+
+def _nobody_waits(task: asyncio.Task[Any]) -> None:
+    """How it ended is no client's to hear any more. What is refused is usual, all else a fault."""
+    error = None if task.cancelled() else task.exception()
+    if isinstance(error, ApiError | StoreError):
+        log.debug("a write whose request was given up: %s", error)
+    elif error is not None:
+        log.error("a write whose request was given up failed", exc_info=error)
