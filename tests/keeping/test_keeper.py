@@ -14,7 +14,9 @@ from sampan.api.errors import ServiceUnavailable
 from sampan.keeping import Keeper, Kept, Patience, at_end, fault_words
 from sampan.keeping.metrics import render_components
 
-pytestmark = pytest.mark.logs_errors("it is started again", "could not be told", "could not be taken back")
+pytestmark = pytest.mark.logs_errors(
+    "it is started again", "cannot clean up", "failed", "could not be told", "could not be taken back"
+)
 
 NOW = datetime(2026, 11, 28, tzinfo=UTC)
 EAGER = Patience(first_seconds=0.0, longest_seconds=0.0)
