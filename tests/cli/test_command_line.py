@@ -34,6 +34,8 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
     monkeypatch.setattr(instances.names, "__defaults__", (tmp_path / "state",))
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
     monkeypatch.setenv("COLUMNS", "200")
+    # Should something pass that must be refused, no cluster starts on the machine of the tests.
+    monkeypatch.setattr("sampan.cluster.up.make_ready", not_here)
     monkeypatch.setenv("NO_COLOR", "1")
 
     def call(*arguments: str) -> tuple[int, str]:
@@ -48,6 +50,10 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
         return code, said.out + said.err
 
     return call
+
+
+def not_here(*_: object) -> None:
+    raise AssertionError("a cluster would be started")
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,14 @@ import http.client
 import socket
 import ssl
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 import orjson
 
+from sampan.api.clock import parse_time
 from sampan.api.faults import fault
+from sampan.api.types import Obj
 from sampan.cluster.instance import Instance
 
 
@@ -61,13 +64,24 @@ def is_ready(instance: Instance) -> bool:
     return True
 
 
-def node_condition(instance: Instance) -> tuple[bool, str]:
-    """Whether this machine's node is Ready, and the Ready condition's message (or why it cannot be read)."""
+def node_condition(instance: Instance, since: datetime | None = None) -> tuple[bool, str]:
+    """Whether this machine's node is Ready, and the Ready condition's message (or why it cannot be read).
+
+    ``since``: what was reported earlier does not count, it is of another process.
+    """
     try:
         node = get(instance, f"/api/v1/nodes/{instance.node.name}")
     except NotAnswering as error:
         return False, str(error)
     for condition in node.get("status", {}).get("conditions", ()):
-        if condition["type"] == "Ready":
+        if condition["type"] == "Ready" and (since is None or _is_since(condition, since)):
             return condition["status"] == "True", condition.get("message", "")
     return False, "the node has not reported yet"
+
+
+def _is_since(condition: Obj, since: datetime) -> bool:
+    """Times in the API are whole seconds."""
+    try:
+        return parse_time(str(condition.get("lastHeartbeatTime"))) >= since.replace(microsecond=0)
+    except ValueError:
+        return False

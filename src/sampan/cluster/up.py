@@ -138,7 +138,7 @@ async def up(
         async with locks.choosing(instance, progress):
             instance = settle(instance, given, running=leftovers.has_programs(instance))
             make_ready(instance, clock, progress)
-        await _start(instance, progress, timeout_seconds)
+        await _start(instance, clock, progress, timeout_seconds)
     return instance, True
 
 
@@ -148,8 +148,9 @@ def make_ready(instance: Instance, clock: Clock, progress: Progress) -> None:
     prepare(instance, clock, progress)
 
 
-async def _start(instance: Instance, progress: Progress, timeout_seconds: float) -> None:
+async def _start(instance: Instance, clock: Clock, progress: Progress, timeout_seconds: float) -> None:
     """Starts the processes; stops them again when they do not come up in time, or when cancelled."""
+    began = clock.now()
     process = start_supervisor(instance)
     try:
         async with asyncio.timeout(timeout_seconds):
@@ -160,7 +161,7 @@ async def _start(instance: Instance, progress: Progress, timeout_seconds: float)
                 await _until(lambda: asyncio.to_thread(probe.is_ready, instance))
                 progress.step("API server answers; waiting for the node")
                 await pause
-                await _until(lambda: asyncio.to_thread(lambda: probe.node_condition(instance)[0]))
+                await _until(lambda: asyncio.to_thread(lambda: probe.node_condition(instance, began)[0]))
                 watch.cancel()
     except TimeoutError:
         _, message = probe.node_condition(instance)

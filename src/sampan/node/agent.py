@@ -13,9 +13,10 @@ from contextlib import aclosing
 from dataclasses import replace
 
 from sampan.api.clock import Clock, Random
-from sampan.api.errors import ApiError
+from sampan.api.errors import ApiError, NotFound
 from sampan.api.pods.requests import amounts
 from sampan.api.pods.status import is_terminal, is_terminal_phase
+from sampan.api.pods.status import started as started_at
 from sampan.api.resources import PODS, SERVICES
 from sampan.api.types import Obj
 from sampan.client import tasks
@@ -47,6 +48,7 @@ from sampan.node.volumes.tokens import ClientTokens
 
 log = logging.getLogger(__name__)
 
+_TOLD_SECONDS = 2.0
 _WORKER_RETRY_SECONDS = 10.0
 _REGISTER_RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 
@@ -146,15 +148,18 @@ class NodeAgent:
                 keeper.keep("objects", self._objects.run)
                 keeper.keep("volumes", self._volumes.run)
                 keeper.keep("events", self._recorder.run)
-                if self.config.register_node:
-                    await self._register()
-                    keeper.keep("registration", self.registration.run)
                 await self._informers.synced()
                 await self._adopt()
+                await self._read_node()
                 for pod in in_order_of_claims(self._pods.list(), self._adoptable):
                     self._pod_changed("ADDED", pod, None)
                 self._pods.add_handler(self._pod_changed)
                 self._ready = True
+                # Who sees the node Ready sees no pod as an agent before this one left it.
+                await self._tell_of_pods()
+                if self.config.register_node:
+                    await self._register()
+                    keeper.keep("registration", self.registration.run)
                 await self._sweep_cgroups()
                 keeper.keep("runtime-events", self._follow_runtime)
                 keeper.keep("relist", self._relist_forever)
@@ -164,6 +169,24 @@ class NodeAgent:
         finally:
             self._group = None
             unsubscribe()
+
+    async def _read_node(self) -> None:
+        """Admission judges by the labels and taints that the Node has, if there is one yet."""
+        try:
+            await self.registration.refresh()
+        except NotFound:
+            pass
+        except (ApiError, OSError, TimeoutError) as error:
+            log.warning("node %s: %s", self.config.node_name, error)
+
+    async def _tell_of_pods(self) -> None:
+        """Until the API has the status of every pod that was here before; not for long."""
+        known = [worker.told.wait() for worker in self._workers.values() if started_at(worker.pod)]
+        try:
+            async with asyncio.timeout(_TOLD_SECONDS):
+                await asyncio.gather(*known)
+        except TimeoutError:
+            log.info("node %s: not all pods' statuses were told before it is Ready", self.config.node_name)
 
     async def _register(self) -> None:
         attempt = 0

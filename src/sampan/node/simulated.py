@@ -16,6 +16,7 @@ from itertools import count
 from sampan.api.clock import Clock
 from sampan.node import runtime
 from sampan.node.pod_addresses import AddressesExhausted, PodAddresses
+from sampan.node.simulated_programs import NoPrograms, Programs, Streams
 
 _NO_NETWORK = "cni plugin not initialized"
 
@@ -72,6 +73,10 @@ class SimulatedRuntime:
         #: What it says it can do: by default nothing that a runtime may lack, as containerd 1.6.
         self.supported = runtime.Features()
         self.exec_handler: ExecHandler = lambda container, command: runtime.ExecResult(b"", b"", 0)
+        #: What exec, attach and port-forward reach; by default nothing.
+        self.programs: Programs = NoPrograms()
+        #: What containers use, by id; by default nothing.
+        self.usage: dict[str, runtime.ContainerStats] = {}
         self._numbers = count(1)
         self._sandboxes: dict[str, runtime.Sandbox] = {}
         self._killed: set[str] = set()
@@ -90,6 +95,13 @@ class SimulatedRuntime:
     def add_image(self, name: str, size_bytes: int = 1 << 20) -> str:
         """``name`` as if pulled; returns its id."""
         return self._add_image(name, size_bytes).id
+
+    def place(self, sandbox: runtime.Sandbox, *containers: runtime.Container) -> None:
+        """As if they had been made before: what an agent that starts finds."""
+        self._sandboxes[sandbox.id] = sandbox
+        for container in containers:
+            config = runtime.ContainerConfig(name=container.name, attempt=container.attempt, image=container.image)
+            self._containers[container.id] = _Entry(replace(container, sandbox_id=sandbox.id), config)
 
     def exit_container(self, container_id: str, exit_code: int = 0, reason: str = "") -> None:
         """The container's process ends by itself."""
@@ -278,13 +290,13 @@ class SimulatedRuntime:
     async def exec(
         self, container_id: str, command: Sequence[str], *, tty: bool, stdin: bool, stdout: bool, stderr: bool
     ) -> runtime.Command:
-        raise runtime.RuntimeCallError("a simulated container runs no programs")
+        return self.programs.exec(container_id, command, Streams(tty=tty, stdin=stdin, stdout=stdout, stderr=stderr))
 
     async def attach(self, container_id: str, *, tty: bool, stdin: bool, stdout: bool, stderr: bool) -> runtime.Command:
-        raise runtime.RuntimeCallError("a simulated container runs no programs")
+        return self.programs.attach(container_id, Streams(tty=tty, stdin=stdin, stdout=stdout, stderr=stderr))
 
     async def connect_port(self, sandbox_id: str, port: int) -> socket.socket:
-        raise runtime.RuntimeCallError("a simulated pod has no network")
+        return await self.programs.connect(sandbox_id, port)
 
     async def reopen_log(self, container_id: str) -> None:
         self._entry(container_id)
@@ -292,7 +304,7 @@ class SimulatedRuntime:
     async def list_stats(self) -> list[runtime.ContainerStats]:
         now = self._clock.now()
         return [
-            runtime.ContainerStats(item.id, item.labels, now, 0, 0, 0, 0, 0)
+            self.usage.get(item.id) or runtime.ContainerStats(item.id, item.labels, now, 0, 0, 0, 0, 0)
             for item in (entry.container for entry in self._containers.values())
             if item.state == "running"
         ]

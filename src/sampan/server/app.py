@@ -43,7 +43,6 @@ from sampan.server.authn.x509 import CertificateAuthenticator
 from sampan.server.authz.aggregation import AggregationController
 from sampan.server.authz.node import NodeAuthorizer
 from sampan.server.authz.rbac import RbacAuthorizer
-from sampan.server.authz.review import Reviewer
 from sampan.server.authz.stage import authorize
 from sampan.server.authz.union import PRIVILEGED_GROUP, UnionAuthorizer
 from sampan.server.bootstrap.ensure import ensure
@@ -69,6 +68,7 @@ from sampan.server.render import Renderer
 from sampan.server.request import Handler, Request, UserInfo
 from sampan.server.rest import router
 from sampan.server.rest.context import Connector, RestContext
+from sampan.server.reviews import Reviewer
 from sampan.server.secrettokens import SecretTokens
 from sampan.server.streaming.handlers import StreamingHandlers
 from sampan.server.streaming.tls import node_tls

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 from sampan.keeping.metrics import FAILURES, RUNNING
+from sampan.server.families import Family, Histogram
 from sampan.server.request import Request, RequestInfo, Response
 from sampan.server.threads import aside
 
@@ -30,31 +31,13 @@ _VERBS = frozenset(
 #: values for ``_REQUEST``
 Labels: TypeAlias = tuple[str, str, str, str, str, str]
 #: makes metrics of a copy of the numbers, in any thread
-Build: TypeAlias = Callable[[], Iterable["Family"]]
+Build: TypeAlias = Callable[[], Iterable[Family]]
 
 #: what a request may end with before it is known that its user may ask it
 _UNPROVEN = frozenset({400, 401, 403, 429})
 #: of requests, by all labels; what comes later is counted together
 _SERIES = 10_000
 _OTHER: Labels = ("OTHER", "", "", "", "", "")
-
-
-class Histogram(NamedTuple):
-    """Observations in each bucket alone, the last for what exceeds all ``bounds``; and the sum of them all."""
-
-    bounds: tuple[float, ...]
-    buckets: tuple[int, ...]
-    total: float
-
-
-class Family(NamedTuple):
-    """One metric: its values by the values of its labels."""
-
-    type: Literal["counter", "gauge", "histogram"]
-    name: str
-    help: str
-    labels: tuple[str, ...]
-    values: Mapping[Any, float | Histogram]
 
 
 class _Latencies:

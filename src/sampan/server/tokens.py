@@ -21,7 +21,7 @@ from sampan.api.reading import part, text
 from sampan.api.resources import NODES, PODS, SECRETS, SERVICE_ACCOUNTS, Resource
 from sampan.api.types import Obj
 from sampan.server.authn.jwt import SigningKey, VerifyingKey
-from sampan.server.authn.serviceaccount import user_name
+from sampan.server.identity import user_name
 from sampan.server.reader import ObjectReader
 from sampan.server.request import Response
 

@@ -1,4 +1,4 @@
-"""A node API on loopback with real TLS, a fake runtime and a fake API server behind it."""
+"""A node API on loopback with real TLS, a simulated runtime behind it and, where it is asked, a real API server."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import asyncio
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +20,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from sampan.api.clock import FixedClock
+from sampan.api.clock import Clock, FixedClock
 from sampan.api.streams import spdy, websocket
 from sampan.api.transport import Call
 from sampan.api.types import Obj
@@ -29,7 +30,10 @@ from sampan.node.api.machine import MachineUsage
 from sampan.node.api.server import NodeApi, NodeApiConfig
 from sampan.node.api.tls import server_context
 from sampan.node.inbox import Inbox
-from sampan.node.runtime import RuntimeCallError, RuntimeNotFound
+from sampan.node.runtime import Container, ContainerState, RuntimeCallError, Sandbox
+from sampan.node.simulated import SimulatedRuntime
+from sampan.node.simulated_programs import Streams
+from sampan.testing.api import Api
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 LABELS = {
@@ -40,67 +44,47 @@ LABELS = {
 }
 
 
-@dataclass
-class FakeApiServer:
-    """Answers reviews: tokens by table, access by user and subresource."""
+class RecordedRuntime(SimulatedRuntime):
+    """Containers are placed, not made; what exec, attach and port-forward ask for is written down."""
 
-    tokens: dict[str, str] = field(default_factory=dict)
-    allowed: set[tuple[str, str, str]] = field(default_factory=set)
-    calls: list[str] = field(default_factory=list)
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock)
+        self.programs = self.given = Given()
 
-    async def call(self, call: Call) -> Any:
-        self.calls.append(call.path)
-        spec = call.body["spec"]
-        if "token" in spec:
-            user = self.tokens.get(spec["token"])
-            return {"status": {"authenticated": user is not None, "user": {"username": user}}}
-        wanted = spec["resourceAttributes"]
-        return {"status": {"allowed": (spec["user"], wanted["verb"], wanted["subresource"]) in self.allowed}}
+    @property
+    def asked(self) -> list[Any]:
+        return self.given.asked
+
+    def add(self, container_id: str, state: ContainerState, log_path: str = "") -> None:
+        """In the sandbox ``box`` of the pod ``ns/web``."""
+        box = Sandbox("box", "web", "u1", "ns", 0, True, NOW, labels=LABELS)
+        made = Container(
+            id=container_id, name="c", attempt=0, state=state, created_at=NOW, image="img", labels=LABELS,
+            log_path=log_path,
+        )  # fmt: skip
+        self.place(box, made)
 
 
-@dataclass
-class FakeRuntime:
-    containers: dict[str, Any] = field(default_factory=dict)
-    sandboxes: list[Any] = field(default_factory=list)
-    stats: list[Any] = field(default_factory=list)
-    #: what exec and attach give, or raise
-    command: Any = None
-    asked: list[Any] = field(default_factory=list)
+class Given:
+    def __init__(self) -> None:
+        #: what exec and attach give, or raise
+        self.command: Any = None
+        self.asked: list[Any] = []
 
-    def add(self, container_id: str, state: str, log_path: str = "") -> None:
-        self.containers[container_id] = SimpleNamespace(
-            id=container_id, name="c", attempt=0, state=state, labels=LABELS, image="img", log_path=log_path
-        )
+    def exec(self, container_id: str, command: Sequence[str], streams: Streams) -> Any:
+        self.asked.append((container_id, list(command), asdict(streams)))
+        return self._next()
 
-    async def list_containers(self, labels: Any = None) -> list[Any]:
-        wanted = (labels or {}).items()
-        return [each for each in self.containers.values() if wanted <= each.labels.items()]
+    def attach(self, container_id: str, streams: Streams) -> Any:
+        self.asked.append((container_id, asdict(streams)))
+        return self._next()
 
-    async def list_sandboxes(self, labels: Any = None) -> list[Any]:
-        return self.sandboxes
-
-    async def list_stats(self) -> list[Any]:
-        return self.stats
-
-    async def container_status(self, container_id: str) -> Any:
-        if container_id not in self.containers:
-            raise RuntimeNotFound(container_id)
-        return self.containers[container_id]
-
-    async def exec(self, container_id: str, command: Any, **options: bool) -> Any:
-        self.asked.append((container_id, list(command), options))
-        return self._next_command()
-
-    async def attach(self, container_id: str, **options: bool) -> Any:
-        self.asked.append((container_id, options))
-        return self._next_command()
-
-    def _next_command(self) -> Any:
+    def _next(self) -> Any:
         if isinstance(self.command, Exception):
             raise self.command
         return self.command
 
-    async def connect_port(self, sandbox_id: str, port: int) -> socket.socket:
+    async def connect(self, sandbox_id: str, port: int) -> socket.socket:
         """To the port of this machine."""
         self.asked.append((sandbox_id, port))
         made = socket.socket()
@@ -111,6 +95,25 @@ class FakeRuntime:
             made.close()
             raise RuntimeCallError("failed to connect: connection refused") from error
         return made
+
+
+class NobodyAsked:
+    """A transport for tests in which the API server's word is not needed: asking it is an error."""
+
+    async def call(self, call: Call) -> Any:
+        raise AssertionError(f"{call.path} was asked")
+
+
+class Counted:
+    """The real API server, with what it was asked."""
+
+    def __init__(self, client: Client) -> None:
+        self._transport = client.transport
+        self.calls: list[str] = []
+
+    async def call(self, call: Call) -> Any:
+        self.calls.append(call.path)
+        return await self._transport.call(call)
 
 
 class FakeCommand:
@@ -183,8 +186,7 @@ class Pki:
 @dataclass
 class NodeWorld:
     api: NodeApi
-    runtime: FakeRuntime
-    server: FakeApiServer
+    runtime: RecordedRuntime
     pki: Pki
     pods: dict[str, Obj]
 
@@ -222,31 +224,53 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
     return made
 
 
-@pytest.fixture
-async def node(pki: Pki) -> AsyncIterator[NodeWorld]:
-    server, runtime, pods = FakeApiServer(), FakeRuntime(), dict[str, Obj]()
+@asynccontextmanager
+async def serving(pki: Pki, transport: Any) -> AsyncIterator[NodeWorld]:
+    """``transport`` leads to the API server that is asked who may what."""
+    clock = FixedClock(NOW)
+    runtime, pods = RecordedRuntime(clock), dict[str, Obj]()
     source = SimpleNamespace(
         pods=lambda: list(pods.values()), get_pod=lambda namespace, name: pods.get(f"{namespace}/{name}")
     )
-    auth = DelegatedAuth(Client(server), "n1", asyncio.get_running_loop().time)  # type: ignore[arg-type] # reviews only
+    auth = DelegatedAuth(Client(transport), "n1", asyncio.get_running_loop().time)
     tls = server_context(pki.folder / "node.crt", pki.folder / "node.key", pki.folder / "ca.crt")
     api = NodeApi(
         NodeApiConfig(node_name="n1", address="127.0.0.1", port=0, configz={"maxPods": 110}),
         source,  # type: ignore[arg-type] # two functions are the protocol
-        runtime,  # type: ignore[arg-type] # what the node API uses of it
+        runtime,
         auth,
         tls,
-        FixedClock(NOW),
+        clock,
         machine=lambda: MachineUsage(5_000_000_000, 1 << 30, 4 << 30, 3 << 30),
     )
     started = asyncio.Event()
     task = asyncio.create_task(api.run(started))
     await started.wait()
     try:
-        yield NodeWorld(api, runtime, server, pki, pods)
+        yield NodeWorld(api, runtime, pki, pods)
     finally:
         task.cancel()
         await asyncio.wait([task])
+        await runtime.close()
+
+
+@pytest.fixture
+async def node(pki: Pki) -> AsyncIterator[NodeWorld]:
+    async with serving(pki, NobodyAsked()) as made:
+        yield made
+
+
+@pytest.fixture
+def asked(api: Api) -> Counted:
+    """What the node asks the API server."""
+    return Counted(api.client_for_node("n1"))
+
+
+@pytest.fixture
+async def judged_node(pki: Pki, asked: Counted) -> AsyncIterator[NodeWorld]:
+    """A node beside a real API server."""
+    async with serving(pki, asked) as made:
+        yield made
 
 
 NAMES = ("stdin", "stdout", "stderr", "error", "resize")

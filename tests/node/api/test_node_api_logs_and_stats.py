@@ -157,7 +157,8 @@ async def test_pods_and_running_pods(node: NodeWorld, log: Path) -> None:
 
 
 async def test_statistics_of_node_pod_and_container(node: NodeWorld) -> None:
-    node.runtime.stats.append(ContainerStats("id1", LABELS, NOW, 2_500_000_000, 4096, 8192, 2048, 100))
+    node.runtime.add("id1", "running")
+    node.runtime.usage["id1"] = ContainerStats("id1", LABELS, NOW, 2_500_000_000, 4096, 8192, 2048, 100)
     _, body = await node.request("/stats/summary")
     summary = json.loads(body)
     assert summary["node"]["memory"]["workingSetBytes"] == 1 << 30

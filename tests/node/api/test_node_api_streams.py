@@ -6,7 +6,6 @@ import asyncio
 import base64
 import random
 from collections.abc import AsyncIterator
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -35,7 +34,6 @@ BOTH = pytest.mark.parametrize("protocol", ["v5.channel.k8s.io", "spdy"])
 def running(node: Fixture) -> Fixture:
     node.pods["ns/web"] = POD
     node.runtime.add("id1", "running")
-    node.runtime.sandboxes.append(SimpleNamespace(id="box", ready=True, attempt=0))
     return node
 
 
@@ -56,7 +54,7 @@ async def sleep(command: Any) -> int:
 async def test_a_command_gets_its_input_and_its_end_and_gives_its_outputs(
     running: Fixture, remote: Fixture, fake_command: Fixture, protocol: str
 ) -> None:
-    command = running.runtime.command = fake_command(cat)
+    command = running.runtime.given.command = fake_command(cat)
     client = await remote(EXEC, ALL, protocol)
     data = random.Random(1).randbytes(700_000)
     sending = asyncio.create_task(client.send(data))
@@ -79,7 +77,7 @@ async def test_a_command_that_reads_nothing_ends_with_its_own_exit_code(
         await may_end.wait()
         return 3
 
-    running.runtime.command = fake_command(program)
+    running.runtime.given.command = fake_command(program)
     client = await remote(EXEC, ALL, protocol)
     sending = asyncio.create_task(client.send(b"x" * 3_000_000))
     await asyncio.wait([sending], timeout=0.2)
@@ -100,7 +98,7 @@ async def test_a_client_that_leaves_lets_go_of_the_command_although_its_upload_i
     running: Fixture, remote: Fixture, fake_command: Fixture, protocol: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(peer, "STALL_SECONDS", 0.02)
-    command = running.runtime.command = fake_command(sleep)
+    command = running.runtime.given.command = fake_command(sleep)
     client = await remote(EXEC, ALL, protocol)
     sending = asyncio.create_task(client.send(b"x" * 20_000_000))
     await asyncio.wait([sending], timeout=0.2)
@@ -115,7 +113,7 @@ async def test_a_connection_on_which_nothing_happens_ends(
     running: Fixture, remote: Fixture, fake_command: Fixture, protocol: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(peer, "IDLE_SECONDS", 0.1)
-    command = running.runtime.command = fake_command(sleep)
+    command = running.runtime.given.command = fake_command(sleep)
     client = await remote(EXEC, ALL, protocol)
     assert await client.finish() == {}
     await command.closed.wait()
@@ -125,7 +123,7 @@ async def test_a_connection_on_which_nothing_happens_ends(
 async def test_a_command_that_cannot_be_started_is_told_on_the_error_stream(
     running: Fixture, remote: Fixture, protocol: str
 ) -> None:
-    running.runtime.command = RuntimeCallError("no such program")
+    running.runtime.given.command = RuntimeCallError("no such program")
     client = await remote(EXEC, ALL, protocol)
     assert await client.finish() == {
         "metadata": {},
@@ -145,7 +143,7 @@ async def test_a_terminal_gets_its_sizes(
         await command.stdin.read()
         return 0
 
-    command = running.runtime.command = fake_command(program)
+    command = running.runtime.given.command = fake_command(program)
     client = await remote("/attach/ns/web/c?output=1&input=1", ("error", "stdin", "stdout", "resize"), protocol)
     await client.send(b'{"Width":80,"He', "resize")
     await client.send(b'ight":24}{"Width":-1,"Height":1}[1]', "resize")
@@ -168,7 +166,7 @@ async def test_older_web_socket_protocols_are_spoken(
         command.outputs["stdout"].add((await command.stdin.read()).upper())
         return 4
 
-    running.runtime.command = fake_command(program)
+    running.runtime.given.command = fake_command(program)
     client = await remote("/exec/ns/web/c?command=x&output=1&input=1", ALL[:3], protocol)
     if "base64" in protocol:
         client.writer.write(client.message(b"0" + base64.b64encode(b"hello"), websocket.TEXT))
@@ -185,7 +183,7 @@ async def test_older_web_socket_protocols_are_spoken(
 async def test_a_message_of_any_size_may_come_in_pieces(
     running: Fixture, remote: Fixture, fake_command: Fixture
 ) -> None:
-    running.runtime.command = fake_command(cat)
+    running.runtime.given.command = fake_command(cat)
     client = await remote(EXEC, ALL, "v5.channel.k8s.io")
     data = random.Random(2).randbytes(1_000_000)
     whole = client.message(b"\0" + data)
@@ -260,14 +258,14 @@ async def test_a_hostile_client_ends_alone(
     running: Fixture, remote: Fixture, fake_command: Fixture, protocol: str, caplog: Any
 ) -> None:
     for wire in (b"\x80\x02" * 8, b"\xf0" * 100):
-        running.runtime.command = fake_command(cat)
+        running.runtime.given.command = fake_command(cat)
         client = await remote(EXEC, ALL, protocol)
         client.writer.write(wire)
         while await client.reader.read(65536):
             pass
         client.writer.close()
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
-    running.runtime.command = fake_command(cat)
+    running.runtime.given.command = fake_command(cat)
     good = await remote(EXEC, ALL, protocol)
     good.close_stdin()
     assert (await good.finish())["status"] == "Success"
@@ -276,7 +274,7 @@ async def test_a_hostile_client_ends_alone(
 async def test_streams_beyond_what_a_command_has_are_refused(
     running: Fixture, remote: Fixture, fake_command: Fixture
 ) -> None:
-    running.runtime.command = fake_command(sleep)
+    running.runtime.given.command = fake_command(sleep)
     client = await remote(EXEC, ALL, "spdy")
     for stream_id in range(9, 209, 2):
         client.writer.write(client.codec.syn_stream(stream_id, {"streamtype": "stdin"}))

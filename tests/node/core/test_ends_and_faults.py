@@ -146,6 +146,23 @@ async def test_containers_without_hooks_start_side_by_side_and_those_behind_a_ho
     await world.api.until(lambda: len(world.running("b")) == 2)
 
 
+async def test_a_short_command_with_one_clients_input_is_never_told_to_be_ready(world: Any) -> None:
+    """Its client would attach to what has ended or is about to, and see nothing."""
+    told: list[str] = []
+    for seconds in (0.5, 3.0):
+        image = f"run:{int(seconds)}"
+        world.runtime.behaviours[f"docker.io/library/{image}"] = Behaviour(run_seconds=seconds)
+        container = {"name": "main", "image": image, "stdin": True, "stdinOnce": True}
+        path = world.api.add_pod(f"run{int(seconds)}", restartPolicy="Never", containers=[container])
+        readiness = set()
+        for _ in range(500):
+            readiness.add(world.api.condition(path, "Ready"))
+            await asyncio.sleep(0.01)
+        assert world.api.status(path)["phase"] == "Succeeded"
+        told.append("True" if "True" in readiness else "")
+    assert told == ["", "True"]
+
+
 @pytest.mark.logs_errors("pod bad_default: the worker begins anew")
 async def test_a_fault_of_ours_in_one_pod_is_told_and_stays_with_that_pod(
     world: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
@@ -205,6 +222,20 @@ async def test_a_container_that_the_runtime_lost_keeps_its_number(world: Any) ->
     assert shown["restartCount"] == 2 and shown["lastState"]["terminated"]["reason"] == "ContainerStatusUnknown"
     await world.api.until(lambda: world.api.condition(path, "Ready") == "True", 100)
     assert statuses(world, path)["main"]["restartCount"] == 2
+
+
+async def test_a_node_is_told_ready_only_after_what_became_of_its_pods(world: Any) -> None:
+    path = world.api.add_pod("web")
+    await world.api.until(lambda: world.api.condition(path, "Ready") == "True")
+    await world.stop()
+    for sandbox in await world.runtime.list_sandboxes():
+        await world.runtime.stop_sandbox(sandbox.id)
+    world.runtime.delays.run_sandbox = 30
+    world.api.calls.clear()
+    await world.start()
+    assert world.api.condition(path, "Ready") == "False"
+    writes = [call.path for call in world.api.calls if call.method == "PATCH"]
+    assert writes.index(f"{path}/status") < writes.index("/api/v1/nodes/n1/status")
 
 
 @pytest.mark.logs_errors("its worker ended")

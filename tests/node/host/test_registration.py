@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,6 +14,7 @@ from sampan.api.clock import FixedClock, format_time
 from sampan.api.resources import LEASES, NODES
 from sampan.api.types import Obj
 from sampan.client.client import Client
+from sampan.node import registration, runtime
 from sampan.node.config import NodeConfig
 from sampan.node.host_memory import MemoryHost, hollow_machine
 from sampan.node.node_status import render_labels
@@ -174,3 +176,28 @@ def test_a_config_is_for_any_host(tmp_path: Path) -> None:
     config = NodeConfig(node_name="n1", addresses=("192.0.2.1",), root_dir=tmp_path / "never made")
     NodeRegistration(config, None, None, host, FixedClock(START))  # type: ignore[arg-type]
     assert not config.root_dir.exists()
+
+
+async def test_a_new_node_is_ready_as_soon_as_its_pod_network_is(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The network comes with the node's range, after the Node: the usual look would be ten seconds late."""
+    monkeypatch.setattr(registration, "_CHECK_SECONDS", 3600.0)
+    node = Node(api, api.client_for_node("n1"))
+    network = False
+
+    async def conditions() -> list[runtime.RuntimeCondition]:
+        return [runtime.RuntimeCondition("RuntimeReady", True), runtime.RuntimeCondition("NetworkReady", network)]
+
+    monkeypatch.setattr(node.runtime, "conditions", conditions)
+    await node.registration.register()
+    assert (await node.condition("Ready"))["status"] == "False"
+    running = asyncio.create_task(node.registration.run())
+    try:
+        network = True
+        async with api.client.watch(NODES, field_selector="metadata.name=n1") as events:
+            async for event in events:
+                ready = [each for each in event.object["status"]["conditions"] if each["type"] == "Ready"]
+                if ready[0]["status"] == "True":
+                    break
+    finally:
+        running.cancel()
+        await asyncio.wait([running])

@@ -19,7 +19,7 @@ from sampan.node.logs.lines import fixed_time, parse_line
 from sampan.node.logs.reader import Ending, LogOptions, read_log
 from sampan.node.logs.rotation import LogRotator, runtime_logs
 from sampan.node.logs.segments import last_lines, open_segment
-from sampan.node.volumes.safepath import UnsafePath
+from sampan.node.safepath import UnsafePath
 
 
 def line(text: str, second: int = 0, stream: str = "stdout", tag: str = "F") -> str:

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from sampan.node.volumes import safepath
+from sampan.node import safepath
+from sampan.node.safepath import UnsafePath
 from sampan.node.volumes.errors import VolumeError
-from sampan.node.volumes.safepath import UnsafePath
 
 World = Any  # the fixture of conftest.py
 POD = {"metadata": {"name": "web", "namespace": "ns", "uid": "u1"}, "spec": {"containers": [{"name": "c"}]}}

@@ -25,8 +25,8 @@ from sampan.api.registry import registry
 from sampan.api.schema.nodes import ListNode, MapNode, Node, ObjectNode, ScalarNode
 from sampan.api.transport import Call
 from sampan.server.admission.chain import build_chain, default_plugins
+from sampan.server.admission.escalation import RbacEscalationCheck
 from sampan.server.app import Server
-from sampan.server.authz.escalation import RbacEscalationCheck
 from sampan.server.authz.rbac import RbacAuthorizer
 from sampan.server.config import ServerConfig
 from sampan.server.request import Request, UserInfo

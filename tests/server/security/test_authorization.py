@@ -11,9 +11,9 @@ import pytest
 
 from sampan.api.errors import Forbidden
 from sampan.api.resources import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, PODS, ROLE_BINDINGS, ROLES
+from sampan.server.admission.escalation import RbacEscalationCheck
 from sampan.server.attributes import AdmissionAttributes, AuthorizationAttributes
 from sampan.server.authz.aggregation import aggregate
-from sampan.server.authz.escalation import RbacEscalationCheck
 from sampan.server.authz.messages import forbidden
 from sampan.server.authz.node import NodeAuthorizer
 from sampan.server.authz.policy.notation import binding, parse_rule, role

@@ -44,7 +44,7 @@ from sampan.node.runtime import (
     RuntimeCallError,
     RuntimeDeadline,
 )
-from sampan.node.volumes.safepath import UnsafePath
+from sampan.node.safepath import UnsafePath
 
 log = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from sampan.node.env.expansion import expand
 from sampan.node.env.fields import FieldPathError, PodFacts, field_value, resource_value
 from sampan.node.env.services import service_variables, visible_services
 from sampan.node.env.sources import ObjectRef, ObjectSource, describe_failure
-from sampan.node.volumes.safepath import UnsafePath, read_regular
+from sampan.node.safepath import UnsafePath, read_regular
 
 
 class ContainerConfigError(Exception):

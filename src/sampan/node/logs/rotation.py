@@ -25,7 +25,7 @@ from sampan.node.runtime import (
     PodRuntime,
     RuntimeCallError,
 )
-from sampan.node.volumes.safepath import UnsafePath
+from sampan.node.safepath import UnsafePath
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from sampan.node.volumes.safepath import open_regular
+from sampan.node.safepath import open_regular
 
 _ROTATED = re.compile(r"\.(\d{8}-\d{6})(\.gz)?")
 _BLOCK = 65536

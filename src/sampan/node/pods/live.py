@@ -19,6 +19,8 @@ from sampan.node.pods.status import Waiting
 
 FIRST_DELAY_SECONDS = 10.0
 _BACKOFF_RESET_SECONDS = 600.0
+#: How long a container whose input is one client's is not told to be ready.
+ATTACH_SECONDS = 1.0
 #: How many containers of one name are kept: the newest, and the one whose log ``--previous`` shows.
 _KEPT = 2
 
@@ -55,6 +57,7 @@ def plan_live(record: PodRecord, now: datetime) -> Steps:
     steps = Steps()
     if record.deadline is not None:
         steps.wait_until(record.deadline)
+    _hold_readiness(record, now, steps)
     looking = plan_looks(record, steps)
     if not record.mounted:
         steps.ask(operations.MountVolumes())
@@ -81,6 +84,23 @@ def plan_live(record: PodRecord, now: datetime) -> Steps:
         _plan_prune(record, steps)
     plan_stops(record, now, steps)
     return steps
+
+
+def _hold_readiness(record: PodRecord, now: datetime, steps: Steps) -> None:
+    """``kubectl run -i`` attaches when a pod is ready, and sees what is printed from then on. A command that takes less
+    than a second is over by the time it is told of: its client then reads all of it from the log."""
+    held = set()
+    for container in record.state.running():
+        found = record.container(container.id)
+        if found is None or container.started_at is None or not (found[1].get("stdin") and found[1].get("stdinOnce")):
+            continue
+        until = container.started_at + timedelta(seconds=ATTACH_SECONDS)
+        if container.started_at <= now < until:
+            held.add(container.id)
+            steps.wait_until(until)
+    if record.unready != held:
+        record.unready = frozenset(held)
+        record.serial += 1
 
 
 def _inputs(record: PodRecord, now: datetime) -> Inputs:

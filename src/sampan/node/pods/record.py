@@ -79,6 +79,8 @@ class PodRecord:
     pulled: set[str] = field(default_factory=set)
     #: Containers whose postStart hook has not ended, by id.
     held: set[str] = field(default_factory=set)
+    #: Containers that wait for somebody to attach and are not told to be ready yet, by id.
+    unready: frozenset[str] = frozenset()
     waiting: dict[str, Waiting] = field(default_factory=dict)
     #: Container name to its present restart delay in seconds, and the moment before which no start is tried.
     delays: dict[str, float] = field(default_factory=dict)

@@ -50,6 +50,8 @@ class PodWorker:
         self.teller = PodTeller(context.recorder, pod)
         self.pod = pod
         self.gone = False
+        #: the API has a status of this worker
+        self.told = asyncio.Event()
         self._claim = claim
         self._rejection: events.Evicted | None = None
         self._inbox: list[events.Event] = []
@@ -73,6 +75,7 @@ class PodWorker:
         """The API object is gone."""
         self.pod = self.teller.pod = pod
         self.gone = self.sender.gone = True
+        self.told.set()
         self._post(events.ObjectGone(pod))
 
     def evict(self, reason: str, message: str) -> None:
@@ -292,7 +295,7 @@ class PodWorker:
             host_ips=self.context.config.addresses,
             start_time=record.start_time,
             waiting=record.waiting,
-            ready=record.probes.ready,
+            ready=record.probes.ready - record.unready,
             started=record.probes.started,
             termination_messages=record.messages,
             terminal=record.terminal,
@@ -304,4 +307,5 @@ class PodWorker:
         )
 
     def _status_sent(self, serial: int) -> None:
+        self.told.set()
         self._post(events.StatusSent(serial))

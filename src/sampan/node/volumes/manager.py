@@ -25,6 +25,7 @@ from sampan.node.env.expansion import expand_strict
 from sampan.node.env.fields import PodFacts
 from sampan.node.env.sources import ObjectRef, ObjectSource, pod_references
 from sampan.node.runtime import Mount, Propagation
+from sampan.node.safepath import UnsafePath
 from sampan.node.volumes import layout, teardown
 from sampan.node.volumes.errors import SetupError, VolumeError, setup_failed
 from sampan.node.volumes.mount import LinuxMounter, Mounter
@@ -33,7 +34,6 @@ from sampan.node.volumes.ownership import Ownership, pod_ownership
 from sampan.node.volumes.plugin import Context
 from sampan.node.volumes.plugins import BUILT_IN, Plugins, Ready, prepare_volume
 from sampan.node.volumes.podlocks import PodLocks, Turn
-from sampan.node.volumes.safepath import UnsafePath
 from sampan.node.volumes.subpath import bind_subpath
 from sampan.node.volumes.tokens import TokenSource
 

@@ -10,8 +10,8 @@ import os
 import stat
 from pathlib import Path
 
+from sampan.node.safepath import UnsafePath, make_directories_beneath, open_beneath, open_directory
 from sampan.node.volumes.mount import Mounter
-from sampan.node.volumes.safepath import UnsafePath, make_directories_beneath, open_beneath, open_directory
 
 
 def bind_subpath(volume: Path, subpath: str, target: Path, mounter: Mounter) -> Path:

@@ -17,6 +17,7 @@ from sampan.server.admission.certificates import (
     CertificateSubjectRestriction,
     ClusterTrustBundleAttest,
 )
+from sampan.server.admission.escalation import RbacEscalationCheck
 from sampan.server.admission.limit_ranger import LimitRanger
 from sampan.server.admission.namespace_lifecycle import NamespaceLifecycle
 from sampan.server.admission.node_restriction import NodeRestriction
@@ -27,7 +28,6 @@ from sampan.server.admission.service_account import ServiceAccount
 from sampan.server.admission.services import DenyServiceExternalIPs
 from sampan.server.admission.storage import DefaultIngressClass, DefaultStorageClass, StorageObjectInUseProtection
 from sampan.server.attributes import AdmissionAttributes, AdmissionPlugin, Authorizer
-from sampan.server.authz.escalation import RbacEscalationCheck
 from sampan.server.authz.rbac import RbacAuthorizer
 from sampan.server.reader import ObjectReader
 

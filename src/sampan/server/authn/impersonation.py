@@ -10,9 +10,8 @@ from urllib.parse import unquote
 
 from sampan.api.errors import BadRequest
 from sampan.server.attributes import AuthorizationAttributes, Authorizer
-from sampan.server.authn.groups import AUTHENTICATED_GROUP, UNAUTHENTICATED_GROUP
-from sampan.server.authn.serviceaccount import account_groups, split_user_name
 from sampan.server.authz.messages import forbidden
+from sampan.server.identity import AUTHENTICATED_GROUP, UNAUTHENTICATED_GROUP, account_groups, split_user_name
 from sampan.server.request import ANONYMOUS, Request, UserInfo
 
 _USER, _GROUP, _UID, _EXTRA = "impersonate-user", "impersonate-group", "impersonate-uid", "impersonate-extra-"

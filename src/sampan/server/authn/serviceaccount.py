@@ -18,12 +18,10 @@ from sampan.api.resources import NODES, PODS, SECRETS, SERVICE_ACCOUNTS, Resourc
 from sampan.api.transport import EventType
 from sampan.api.types import Obj
 from sampan.server.authn import jwt
-from sampan.server.authn.groups import AUTHENTICATED_GROUP
+from sampan.server.identity import AUTHENTICATED_GROUP, account_groups, user_name
 from sampan.server.reader import ObjectReader
 from sampan.server.request import UserInfo
 
-USER_PREFIX = "system:serviceaccount:"
-ALL_ACCOUNTS_GROUP = "system:serviceaccounts"
 _EXTRA_PREFIX = "authentication.kubernetes.io/"
 #: an object on its way out keeps its tokens this long, so that a pod can use its own while it shuts down
 _DELETION_LEEWAY = timedelta(seconds=60)
@@ -40,22 +38,6 @@ LONGEST_TOKEN = 16 * 1024
 
 class TokenRefused(Exception):
     """A token of ours that is not good (any more). The text is for TokenReview, never for the caller."""
-
-
-def user_name(namespace: str, name: str) -> str:
-    return f"{USER_PREFIX}{namespace}:{name}"
-
-
-def account_groups(namespace: str) -> tuple[str, ...]:
-    return (ALL_ACCOUNTS_GROUP, f"{ALL_ACCOUNTS_GROUP}:{namespace}")
-
-
-def split_user_name(name: str) -> tuple[str, str] | None:
-    """(namespace, name) of ``system:serviceaccount:NS:NAME``, or None."""
-    parts = name.removeprefix(USER_PREFIX).split(":")
-    if not name.startswith(USER_PREFIX) or len(parts) != 2 or not all(parts):
-        return None
-    return parts[0], parts[1]
 
 
 _Object = tuple[Resource, str, str]  # with namespace and name

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 
 from sampan.api.errors import Unauthorized
 from sampan.server.authn.bearer import bearer_token, drop_credentials
-from sampan.server.authn.groups import AUTHENTICATED_GROUP, UNAUTHENTICATED_GROUP
 from sampan.server.authn.impersonation import asks_to_impersonate
 from sampan.server.authn.serviceaccount import ServiceAccountTokens, TokenRefused
 from sampan.server.authn.x509 import CertificateAuthenticator
+from sampan.server.identity import AUTHENTICATED_GROUP, UNAUTHENTICATED_GROUP
 from sampan.server.request import ANONYMOUS, Request, UserInfo
 
 __all__ = ["AUTHENTICATED_GROUP", "UNAUTHENTICATED_GROUP", "AuthenticationStage"]

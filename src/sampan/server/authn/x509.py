@@ -14,7 +14,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from sampan.api.clock import Clock
 from sampan.api.errors import Unauthorized
-from sampan.server.authn.groups import with_authenticated
+from sampan.server.identity import with_authenticated
 from sampan.server.request import UserInfo
 
 CREDENTIAL_ID = "authentication.kubernetes.io/credential-id"

@@ -16,10 +16,10 @@ from sampan.api.resources import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, ROLE_BIND
 from sampan.api.transport import EventType
 from sampan.api.types import Obj
 from sampan.server.attributes import AuthorizationAttributes, Decision
-from sampan.server.authn.serviceaccount import user_name
 from sampan.server.authz.memory import Answer, Memory
 from sampan.server.authz.messages import quote
 from sampan.server.authz.rules import Rule, allows, allows_but_for_names, rules_of
+from sampan.server.identity import user_name
 from sampan.server.reader import ObjectReader
 from sampan.server.request import UserInfo
 

@@ -8,89 +8,48 @@ bound is in ``limits``; times are looked at once a tick by the server (``expire`
 from __future__ import annotations
 
 import asyncio
-import enum
-import functools
 import logging
-import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, cast
 
-from sampan.api import errors
-from sampan.server.errors import status_response
 from sampan.server.http import answers
+from sampan.server.http.answering import Answering
 from sampan.server.http.bodies import Body, TooManyChunks, incomplete, no_body, too_slow
 from sampan.server.http.heads import Head, Refused
-from sampan.server.http.streams import PushStream, UpgradedConnection
-from sampan.server.http.wire import Wire
-from sampan.server.request import Connection, ConnectionState, Request, Response
-from sampan.server.stream import PushBody
-from sampan.server.threads import aside
+from sampan.server.http.phases import BUSY, CLOSED, DRAIN, HEAD, IDLE, LINGER, NEVER, UPGRADED
+from sampan.server.http.streams import UpgradedConnection
+from sampan.server.request import Connection, ConnectionState, Request
 
 if TYPE_CHECKING:
     from sampan.server.http.server import HttpServer
 
 log = logging.getLogger(__name__)
 
-_NEVER = float("inf")
-#: no client says more; whoever does gets what needs no decoding
-_MAX_ACCEPT_ENCODING = 256
-_WEIGHT = re.compile(r"q[ \t]*=[ \t]*(0(\.[0-9]{0,3})?|1(\.0{0,3})?)")
 
-
-class Phase(enum.Enum):
-    IDLE = enum.auto()  # between requests; nothing of the next has come
-    HEAD = enum.auto()  # a head has begun
-    BUSY = enum.auto()  # a request is being answered
-    DRAIN = enum.auto()  # answered; the rest of its body is read away
-    LINGER = enum.auto()  # answered for the last time; what comes is dropped until the peer ends
-    UPGRADED = enum.auto()  # handed over
-    CLOSED = enum.auto()
-
-
-# Members of an enumeration cost a look-up each time; the hot path compares with these.
-IDLE, HEAD, BUSY, DRAIN, LINGER, UPGRADED, CLOSED = Phase
-
-
-class HttpConnection(Wire):
-    """Invariants: ``_task``, ``_view`` and ``stream`` are set only while BUSY (``_task`` also while UPGRADED), and at
-    most one of ``_view`` and ``stream``; ``_input`` holds what came and was not taken, or is None; ``deadline`` is that
-    of the present phase, ``_NEVER`` where there is none.
+class HttpConnection(Answering):
+    """Invariants: ``_task``, ``_view`` and ``stream`` are set only while BUSY (``_task`` also while UPGRADED);
+    ``_input`` holds what came and was not taken, or is None; ``deadline`` is that
+    of the present phase, ``NEVER`` where there is none.
     """
 
     __slots__ = (
-        "_body", "_closing", "_continue", "_ended", "_head", "_input", "_linger_left", "_over_budget", "_scanned",
-        "_state", "_task", "_upgraded", "_view", "_write_deadline", "_write_left", "deadline", "limits", "phase",
-        "server", "stream", "used",
+        "_head", "_input", "_linger_left", "_over_budget", "_scanned", "_state", "_upgraded", "_write_deadline",
+        "_write_left", "deadline", "used",
     )  # fmt: skip
 
     def __init__(self, server: HttpServer) -> None:
-        super().__init__(server.loop, server.read_buffer)
-        self.server = server
-        self.limits = server.limits
-        self.phase = IDLE
-        self.deadline = _NEVER
+        super().__init__(server)
+        self.deadline = NEVER
         #: when its last request was done, as of the server's tick; before that, nothing
         self.used: float | None = None
-        #: the pushed answer that is under way
-        self.stream: PushStream | None = None
         self._state = ConnectionState()
         self._input: bytearray | None = None
         #: so much of ``_input`` was searched for the end of a head
         self._scanned = 0
         self._over_budget = 0
         self._head: Head | None = None
-        self._body: Body | None = None
-        #: the client waits for leave to send its body
-        self._continue = False
-        #: nothing after the present answer
-        self._closing = False
-        #: the peer has ended its sending side
-        self._ended = False
-        self._task: asyncio.Task[None] | None = None
         self._upgraded: UpgradedConnection | None = None
-        #: what is left of a large body
-        self._view: memoryview | None = None
-        self._write_deadline = _NEVER
+        self._write_deadline = NEVER
         #: bytes that were unread when last looked at
         self._write_left = 0
         #: bytes that are still dropped while lingering
@@ -121,7 +80,7 @@ class HttpConnection(Wire):
         response = server.answer_now(request)
         if response is None:
             self.phase = BUSY
-            self.deadline = _NEVER
+            self.deadline = NEVER
             self._task = self._loop.create_task(self._serve(request, head), name="request")
             return
         text = answers.ordinary(server.date, request, response)
@@ -149,7 +108,7 @@ class HttpConnection(Wire):
         task, self._task = self._task, None
         stream, self.stream = self.stream, None
         self.phase = CLOSED
-        self.deadline = self._write_deadline = _NEVER
+        self.deadline = self._write_deadline = NEVER
         self._release_input()
         self._view = self._head = self._body = None
         self.server.left(self)
@@ -170,7 +129,7 @@ class HttpConnection(Wire):
 
     def resume_writing(self) -> None:
         self.writable = True
-        self._write_deadline = _NEVER
+        self._write_deadline = NEVER
         self.wake_drainers()
         if self._view is not None:
             self._pump()
@@ -307,7 +266,7 @@ class HttpConnection(Wire):
             if body.complete:
                 self._next()
             return
-        self.deadline = _NEVER
+        self.deadline = NEVER
         if body.kept > self.limits.body_ahead_bytes and not body.awaited:
             self.pause_reading()
 
@@ -322,7 +281,7 @@ class HttpConnection(Wire):
 
     def _begin(self, head: Head) -> None:
         self.phase = BUSY
-        self.deadline = _NEVER
+        self.deadline = NEVER
         self._head = head
         server = self.server
         if head.length == 0:
@@ -371,193 +330,6 @@ class HttpConnection(Wire):
         else:
             request.read_body = body.read
         return request
-
-    async def _serve(self, request: Request, head: Head) -> None:
-        try:
-            if head.fault is not None:
-                response = status_response(head.fault)
-            else:
-                response = await self.server.handle(request)
-        except Exception:
-            log.exception("%s %s failed", request.method, request.raw_path)
-            response = status_response(errors.InternalError("Internal error occurred: see the log of the API server"))
-        if response.hijacked or self.phase is UPGRADED:  # also when a handler failed after it had taken over
-            self._task = None
-            self.close()
-            return
-        body = response.body
-        if isinstance(body, bytes):
-            if self._is_ordinary(head):
-                text = answers.ordinary(self.server.date, request, response)
-                if text is not None:
-                    self._task = None
-                    if self.write_now(text):
-                        self._next()
-                    return
-            try:
-                if len(body) > answers.GZIP_MIN_BYTES and _takes_gzip(head):
-                    await self._compress(response, body)
-            finally:
-                self._task = None
-            self._answer(request, head, response)
-        elif isinstance(body, AsyncIterator):
-            await self._send_iterator(request, head, response, body)
-        else:
-            self._task = None
-            self._send_pushed(request, head, response, body)
-
-    def _is_ordinary(self, head: Head) -> bool:
-        """Nothing but the answer itself has to be told or done: the request was read, the connection stays."""
-        body = self._body
-        return (
-            head.keep_alive
-            and not head.is_http_1_0
-            and head.method != "HEAD"
-            and (body is None or body.complete)
-            and not (self._closing or self._ended or self.server.draining)
-        )
-
-    async def _compress(self, response: Response, body: bytes) -> None:
-        compressed = self.server.compressed.get(body)
-        if compressed is None:
-            compressed = await aside(answers.compress, body)
-            self.server.compressed.add(body, compressed)
-        _use(response, compressed)
-
-    # -- answers -------------------------------------------------------------------------------------------------
-
-    def _answer(self, request: Request, head: Head, response: Response) -> None:
-        """Sends an answer whose body is known; now, or piece by piece as it is read."""
-        body = cast(bytes, response.body)
-        if len(body) > answers.GZIP_MIN_BYTES and self._task is None and _takes_gzip(head) and not _is_packed(response):
-            compressed = self.server.compressed.get(body)
-            if compressed is None:
-                self._task = self._loop.create_task(self._compress_and_answer(request, head, response), name="compress")
-                return
-            _use(response, compressed)
-            body = compressed
-        close = self._ends(head, response)
-        try:
-            text = answers.whole(self.server.date, head, request, response, body, close=close)
-        except errors.InternalError as error:
-            log.error("the answer to %s cannot be sent: %s", request.raw_path, error)
-            response = status_response(error)
-            body = cast(bytes, response.body)
-            text = answers.whole(self.server.date, head, _anonymous(request), response, body, close=close)
-        if not self.write_now(text):
-            return
-        if answers.is_copied(body) or head.method == "HEAD" or response.status in answers.WITHOUT_BODY:
-            self._answered()
-            return
-        self._view = memoryview(body)
-        self._pump()
-
-    async def _compress_and_answer(self, request: Request, head: Head, response: Response) -> None:
-        try:
-            await self._compress(response, cast(bytes, response.body))
-        finally:
-            self._task = None
-        self._answer(request, head, response)
-
-    def _pump(self) -> None:
-        """Writes a large body as the peer reads it."""
-        view = self._view
-        size = self.limits.piece_bytes
-        while view is not None and self.writable:
-            piece, view = view[:size], view[size:]
-            if not view:
-                view = None
-            self._view = view
-            if not self.write_now(piece):
-                self._view = None
-                return
-            if view is None:
-                self._answered()
-                return
-
-    async def _send_iterator(
-        self, request: Request, head: Head, response: Response, body: AsyncIterator[bytes]
-    ) -> None:
-        """The head goes out at once; every chunk is flushed as it comes."""
-        length = answers.given_length(response)
-        chunked = length == answers.STREAMED and not head.is_http_1_0
-        complete = False
-        try:
-            if self._send_head(request, head, response, length):
-                if head.method != "HEAD" and response.status not in answers.WITHOUT_BODY:
-                    await self._copy(body, length, chunked=chunked)
-                complete = True
-        except ConnectionError:
-            log.debug("the reader of %s has gone", request.raw_path)
-        except Exception:
-            # The status line is out: the only honest sign of failure left is a broken transfer.
-            log.exception("streaming %s failed", request.raw_path)
-        finally:
-            try:
-                close = getattr(body, "aclose", None)
-                if close is not None:
-                    await close()
-            finally:
-                self._task = None
-                if complete:
-                    self._answered()
-                else:
-                    self.abort()
-
-    async def _copy(self, body: AsyncIterator[bytes], length: int, *, chunked: bool) -> None:
-        """Raises ConnectionError, also when the body is not as long as was said."""
-        left = length
-        async for data in body:
-            for at in range(0, len(data), self.limits.piece_bytes):
-                part = data[at : at + self.limits.piece_bytes]
-                left -= len(part)
-                if length != answers.STREAMED and left < 0:
-                    raise ConnectionResetError("the body is longer than was said")
-                self.write(b"%x\r\n%s\r\n" % (len(part), part) if chunked else part)
-                await self.drain()
-        if length != answers.STREAMED and left:
-            raise ConnectionResetError("the body is shorter than was said")
-        if chunked:
-            self.write(b"0\r\n\r\n")
-
-    def _send_pushed(self, request: Request, head: Head, response: Response, body: PushBody) -> None:
-        if not self._send_head(request, head, response, answers.STREAMED):
-            body.cancel()
-            self.abort()
-            return
-        if head.method == "HEAD" or response.status in answers.WITHOUT_BODY:
-            body.cancel()
-            self._answered()
-            return
-        self.stream = PushStream(self, chunked=not head.is_http_1_0)
-        try:
-            body.start(self.stream)
-        except Exception:
-            log.exception("streaming %s failed", request.raw_path)
-            self.abort()
-
-    def _send_head(self, request: Request, head: Head, response: Response, length: int) -> bool:
-        """False: it could not be sent."""
-        if self._transport is None or self._transport.is_closing():
-            return False
-        if head.is_http_1_0 and length == answers.STREAMED and head.method != "HEAD":
-            self._closing = True  # only the end of the connection tells where the body ends
-        close = self._ends(head, response)
-        try:
-            text = answers.render(self.server.date, head, request, response, length, close=close)
-        except errors.InternalError as error:
-            log.error("the answer to %s cannot be sent: %s", request.raw_path, error)
-            return False
-        return self.write_now(text)
-
-    def _ends(self, head: Head, response: Response) -> bool:
-        """Whether the connection ends with this answer."""
-        body = self._body
-        if body is not None and not body.complete and (self._continue or body.left > self.limits.unwanted_body_bytes):
-            self._closing = True  # a little that is on its way would be read away instead
-        if not head.keep_alive or self._ended or self.server.draining or answers.asks_to_close(response):
-            self._closing = True
-        return self._closing
 
     def _answered(self) -> None:
         """The answer is written: what next?"""
@@ -628,13 +400,6 @@ class HttpConnection(Wire):
         if self._read_paused and self._input is None:
             self.resume_reading()
 
-    def flush_soon(self, stream: PushStream) -> None:
-        self.server.flush_soon(stream)
-
-    def stream_done(self) -> None:
-        self.stream = None
-        self._answered()
-
     async def _hijack(self, status: int, headers: Mapping[str, str]) -> Connection:
         if self._transport is None or self._transport.is_closing() or self.phase is not BUSY:
             raise ConnectionResetError("the client has gone")
@@ -642,7 +407,7 @@ class HttpConnection(Wire):
         early = bytes(self._input or b"")
         self._release_input()
         self.phase = UPGRADED
-        self.deadline = _NEVER
+        self.deadline = NEVER
         self.resume_reading()
         self._upgraded = UpgradedConnection(self, early)
         self.write_now(text)
@@ -665,7 +430,7 @@ class HttpConnection(Wire):
     def _expire_phase(self, now: float) -> None:
         if self.phase is BUSY:
             body = self._body
-            self.deadline = _NEVER
+            self.deadline = NEVER
             if body is not None and body.awaited:
                 self._closing = True
                 body.fail(too_slow())
@@ -692,7 +457,7 @@ class HttpConnection(Wire):
         self.phase = LINGER
         self.deadline = self.server.now + self.limits.linger_seconds
         self._linger_left = self.limits.linger_bytes
-        self._write_deadline = _NEVER
+        self._write_deadline = NEVER
         self._write_left = 1 << 62
 
     def cancel(self) -> None:
@@ -700,39 +465,6 @@ class HttpConnection(Wire):
         if self._task is not None:
             self._task.cancel()
         self.abort()
-
-
-def _takes_gzip(head: Head) -> bool:
-    accepted = head.headers.get("accept-encoding", "")
-    return 0 < len(accepted) <= _MAX_ACCEPT_ENCODING and _names_gzip(accepted)
-
-
-@functools.lru_cache(maxsize=64)
-def _names_gzip(accepted: str) -> bool:
-    """Whether gzip is named, and not as what is unwelcome (``q=0``). What is no number is no consent."""
-    for item in accepted.split(","):
-        coding, _, parameters = item.partition(";")
-        if coding.strip().lower() != "gzip":
-            continue
-        weight = parameters.strip().lower()
-        return not weight or (_WEIGHT.fullmatch(weight) is not None and weight.strip("q=0. \t") != "")
-    return False
-
-
-def _is_packed(response: Response) -> bool:
-    return "Content-Encoding" in response.headers
-
-
-def _use(response: Response, compressed: bytes) -> None:
-    response.body = compressed
-    response.headers = {**response.headers, "Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
-
-
-def _anonymous(request: Request) -> Request:
-    """The same request without what came from outside and goes into the head of its answer."""
-    request.audit_id = ""
-    request.warnings = []
-    return request
 
 
 __all__ = ["HttpConnection"]

@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from sampan.cluster import probe
+from sampan.cluster.instance import Instance
+from sampan.cluster.settings import ClusterSettings, NodeSettings
+
+
+@pytest.mark.parametrize(("began", "ready"), [(None, True), ("10:00:00.9", True), ("10:00:01.0", False)])
+def test_what_a_node_reported_before_it_was_started_does_not_make_it_ready(
+    began: str | None, ready: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    condition = {"type": "Ready", "status": "True", "lastHeartbeatTime": "2026-01-01T10:00:00Z"}
+    monkeypatch.setattr(probe, "get", lambda instance, path: {"status": {"conditions": [condition]}})
+    node = NodeSettings("n", address="192.0.2.1")
+    instance = Instance(ClusterSettings("probe"), tmp_path, tmp_path, node=node)
+    since = None if began is None else datetime.fromisoformat(f"2026-01-01T{began}").replace(tzinfo=UTC)
+    assert probe.node_condition(instance, since)[0] is ready
