@@ -57,6 +57,21 @@ def test_new_ones_are_in_every_kubeconfig_and_the_current_context_stays(instance
     assert "keeps its old certificate" in told and str(broken) in told
 
 
+def test_one_that_was_cut_short_is_done_again(instance: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed, or without room on the disk, after the certificates and before who uses them."""
+
+    def no_room(_: Instance) -> None:
+        raise OSError("no room")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(kubeconfigs, "write_all", no_room)
+        with pytest.raises(OSError, match="no room"):
+            renewal.renew(instance, at(days=300))
+    before = instance.admin_kubeconfig.read_bytes()
+    assert renewal.renew(instance, at(days=301))
+    assert instance.admin_kubeconfig.read_bytes() != before
+
+
 async def test_the_programs_that_use_them_start_again_and_containerd_does_not(
     instance: Instance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -67,13 +82,20 @@ async def test_the_programs_that_use_them_start_again_and_containerd_does_not(
     monkeypatch.setattr(processes, "running", lambda: iter([node, runtime]))
     monkeypatch.setattr(leftovers, "kill", lambda process, number: ended.append((process.pid, number)))
     monkeypatch.setattr(renewal, "CHECK_SECONDS", 0)
-    told = asyncio.Event()
+    told, kill, marked = asyncio.Event(), os.kill, []
+
+    def noting(pid: int, number: int) -> None:
+        marked.append((instance.pki / "renewing").exists())
+        kill(pid, number)
+
+    monkeypatch.setattr(os, "kill", noting)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told.set)
     held = supervisor.hold_lock(instance)
     keeping = asyncio.create_task(renewal.keep_current(instance, at(days=300)))
     try:
         await told.wait()  # this process too
         assert ended == [(11, signal.SIGTERM)]
+        assert marked == [False]  # everybody was told, and this process last
     finally:
         keeping.cancel()
         await asyncio.wait([keeping])

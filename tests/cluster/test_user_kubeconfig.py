@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from sampan.client.kubeconfig import KubeConfig
 from sampan.cluster import kubeconfigs
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.instance import ClusterSettings, Instance
@@ -179,3 +180,23 @@ def test_a_place_that_cannot_be_written_is_told_before_anything_is_started(place
 def test_looking_at_a_place_leaves_nothing_there(tmp_path: Path) -> None:
     kubeconfigs.check_place(tmp_path / "not" / "yet" / "config")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_purge_finds_the_file_of_a_merge_that_was_killed(
+    instance: Instance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "mine"
+    path.write_text(yaml.safe_dump(OTHER))
+    write = KubeConfig.write
+
+    def killed_after(config: KubeConfig, target: Path) -> None:
+        write(config, target)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(KubeConfig, "write", killed_after)
+        with pytest.raises(KeyboardInterrupt):
+            kubeconfigs.merge(instance, path)
+    assert read(path)["current-context"] == instance.context
+    assert kubeconfigs.remove(instance) == []
+    assert read(path) == OTHER

@@ -187,7 +187,7 @@ class EventRecorder:
         """An Event may be lost; the component that it is of goes on."""
         try:
             await self._write(event)
-        except Exception:
+        except Exception:  # a fault of ours: this event is lost, and those behind it are written
             log.exception("event %s not written", event["metadata"]["name"])
 
     async def _write(self, event: Obj) -> None:

@@ -46,7 +46,7 @@ class _Index:
         """What the function raises is raised, and then the key is in no bucket."""
         try:
             values = tuple(self._function(obj))
-        except Exception:
+        except Exception:  # whatever it was, an index must not show an object by half of its values
             self.drop(key)
             raise
         if self._values.get(key, ()) == values:
@@ -325,7 +325,7 @@ class Informer:
         def matches(obj: Obj) -> bool:
             try:
                 return predicate(obj)
-            except Exception:
+            except Exception:  # a bug in one component's selector costs it this object, and nobody else anything
                 log.exception("the selectors of %s failed on %s", self.name, key_of(obj))
                 return False
 

@@ -38,7 +38,7 @@ def spawn_apart(group: asyncio.TaskGroup, work: Coroutine[Any, Any, Any], name: 
 async def _apart(work: Awaitable[Any], name: str) -> None:
     try:
         await work
-    except Exception:
+    except Exception:  # the boundary of a task that nobody waits for: its fault is told, and is its own
         log.exception("%s failed", name)
 
 

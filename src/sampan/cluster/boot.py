@@ -78,7 +78,9 @@ def install(instance: Instance) -> bool:
         return False
     unit = UNITS / unit_name(instance)
     try:
-        unit.write_text(render(instance))
+        fresh = unit.with_name(f".{unit.name}.new")
+        fresh.write_text(render(instance))
+        fresh.replace(unit)  # systemd must not read half of it after a crash
         for link in _links(instance):
             link.parent.mkdir(parents=True, exist_ok=True)
             link.unlink(missing_ok=True)

@@ -71,8 +71,8 @@ def merge(instance: Instance, path: Path | None = None) -> Path:
     before = str(config.content.get("current-context") or "")
     _add(config, instance, "admin")
     try:
+        _remember(instance, target, before)  # first: a purge must find what a killed ``up`` wrote
         config.write(target.resolve())  # a link stays a link
-        _remember(instance, target, before)
     except OSError as error:
         raise ClusterError(
             f"cannot write {error.filename or target}: {error.strerror}", fix="name another file with --kubeconfig"
@@ -124,7 +124,10 @@ def _remember(instance: Instance, target: Path, before: str) -> None:
             if other.context == before:
                 chain += _remembered(other).get(target, [])
     known[target] = chain
-    instance.merged_kubeconfigs_file.write_bytes(orjson.dumps({str(path): before for path, before in known.items()}))
+    file = instance.merged_kubeconfigs_file
+    temporary = file.with_name(f"{file.name}.new")
+    temporary.write_bytes(orjson.dumps({str(path): before for path, before in known.items()}))
+    temporary.replace(file)
 
 
 def _remembered(instance: Instance) -> dict[Path, list[str]]:

@@ -55,5 +55,5 @@ def inside(place: Place) -> Iterator[None]:
             undo = place.undos.pop()
             try:
                 undo()
-            except Exception:
+            except Exception:  # the others' registrations are taken back all the same
                 log.exception("%s: what it registered could not be taken back", place.component)

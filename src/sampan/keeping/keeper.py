@@ -164,7 +164,7 @@ class Keeper:
                 # Something that it waited for was cancelled, not the component.
                 fault = "what it waited for was cancelled"
                 log.error("%s: %s; it is started again", kept.name, fault)
-            except Exception as error:
+            except Exception as error:  # the failure domain: whatever a component raises ends it alone
                 fault = fault_words(error)
                 if _is_cancelled():
                     log.exception("%s failed while it was ended", kept.name)
@@ -184,7 +184,7 @@ class Keeper:
         for tell in self._listeners:
             try:
                 tell(kept)
-            except Exception:
+            except Exception:  # who is told of components must not end them
                 log.exception("the state of %s could not be told", kept.name)
         if self._trunk is not None:
             self._trunk._say(kept)

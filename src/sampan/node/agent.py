@@ -253,7 +253,7 @@ class NodeAgent:
         """A fault of ours is that pod's alone."""
         try:
             return self._gate.judge(pod, self._claiming())
-        except Exception:
+        except Exception:  # a pod that our own code cannot judge is refused, alone
             log.exception("admission of pod %s", spec.full_name(pod))
             return Refusal("UnexpectedAdmissionError", "Unexpected error while attempting to admit pod: internal error")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 from collections.abc import AsyncIterator, Callable
@@ -102,7 +103,8 @@ async def cluster(bench: Any) -> AsyncIterator[Cluster]:
         async with asyncio.timeout(60):
             while not remove_all(made.config.cgroup_root):
                 for sandbox in await bench.runtime.list_sandboxes():
-                    await bench.runtime.remove_sandbox(sandbox.id)
+                    with contextlib.suppress(runtime.RuntimeCallError):  # one is still under way
+                        await bench.runtime.remove_sandbox(sandbox.id)
                 await asyncio.sleep(0.02)
 
 

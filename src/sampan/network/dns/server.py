@@ -152,7 +152,7 @@ class DnsServer:
                     return
                 if lasting:
                     self._keep_packet(packet, answer)
-        except Exception:
+        except Exception:  # no packet ends the server: the fault is counted, and this question has no answer
             self._fault()
             return
         self.counts.answered(answer)
@@ -172,7 +172,7 @@ class DnsServer:
             answer = await self._answerer.answer(request, tcp=False)
             self.counts.answered(answer)
             send(answer)
-        except Exception:
+        except Exception:  # no packet ends the server: the fault is counted, and this question has no answer
             self._fault()
         finally:
             self._gate.leave(address[0])
@@ -204,7 +204,7 @@ class DnsServer:
                 self._connections.silent(writer)
         except (OSError, EOFError, TimeoutError):
             pass  # the client is gone, has nothing more to ask, or does not read
-        except Exception:
+        except Exception:  # no packet ends the server: the fault is counted, and this question has no answer
             self._fault()
         finally:
             self._connections.leave(writer)

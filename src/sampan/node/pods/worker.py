@@ -202,7 +202,7 @@ class PodWorker:
             answer = events.Failed(operation, message=str(error))
         except OSError as error:
             answer = events.Failed(operation, message=fault(error, type(operation).__name__))
-        except Exception:
+        except Exception:  # a bug in one operation is its failure, which the machine knows how to go on from
             log.exception("pod %s: %s", spec.full_name(self.pod), type(operation).__name__)
             answer = events.Failed(operation, message="internal error")
         finally:

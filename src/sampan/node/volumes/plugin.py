@@ -8,6 +8,7 @@ after a crash at any point: every verb is idempotent, and an undoing one may fin
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -71,23 +72,23 @@ class Place:
 P = TypeVar("P", bound=Prepared)
 
 
-class VolumePlugin(Generic[P]):
+class VolumePlugin(ABC, Generic[P]):
     """Acting verbs are synchronous, and raise OSError or SetupError."""
 
     #: as upstream names it; recorded, and part of the path
     name: str
 
+    @abstractmethod
     async def prepare(self, volume: Obj, context: Context) -> P:
         """``volume``: the field of the type and what it holds. Waits for what has to happen first (an attachment)
         by raising SetupError, which is tried again."""
-        raise NotImplementedError
 
     def stage(self, prepared: P, place: Place) -> None:
         """Makes the volume present at ``place.staged``."""
 
+    @abstractmethod
     def publish(self, prepared: P, place: Place) -> Path:
         """Makes the volume present and current for the pod; returns where it is."""
-        raise NotImplementedError
 
     def expand(self, prepared: P, place: Place) -> None:
         """Makes what is published as large as ``prepared.size_bytes``."""
