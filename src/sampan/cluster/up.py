@@ -18,7 +18,7 @@ from typing import Protocol, TypedDict
 
 import orjson
 
-from sampan.api.clock import Clock
+from sampan.api.clock import Clock, parse_time
 from sampan.cluster import (
     choosing,
     containerd,
@@ -138,7 +138,7 @@ async def up(
         async with locks.choosing(instance, progress):
             instance = settle(instance, given, running=leftovers.has_programs(instance))
             make_ready(instance, clock, progress)
-        await _start(instance, clock, progress, timeout_seconds)
+        await _start(instance, progress, timeout_seconds)
     return instance, True
 
 
@@ -148,9 +148,8 @@ def make_ready(instance: Instance, clock: Clock, progress: Progress) -> None:
     prepare(instance, clock, progress)
 
 
-async def _start(instance: Instance, clock: Clock, progress: Progress, timeout_seconds: float) -> None:
+async def _start(instance: Instance, progress: Progress, timeout_seconds: float) -> None:
     """Starts the processes; stops them again when they do not come up in time, or when cancelled."""
-    began = clock.now()
     process = start_supervisor(instance)
     try:
         async with asyncio.timeout(timeout_seconds):
@@ -161,7 +160,7 @@ async def _start(instance: Instance, clock: Clock, progress: Progress, timeout_s
                 await _until(lambda: asyncio.to_thread(probe.is_ready, instance))
                 progress.step("API server answers; waiting for the node")
                 await pause
-                await _until(lambda: asyncio.to_thread(lambda: probe.node_condition(instance, began)[0]))
+                await _until(lambda: asyncio.to_thread(node_is_ready, instance, process.pid))
                 watch.cancel()
     except TimeoutError:
         _, message = probe.node_condition(instance)
@@ -176,6 +175,16 @@ async def _start(instance: Instance, clock: Clock, progress: Progress, timeout_s
     except asyncio.CancelledError:
         await _undo(process)
         raise
+
+
+def node_is_ready(instance: Instance, supervisor_pid: int) -> bool:
+    """Whether the node agent that runs below this supervisor has said so: what an earlier one said is of before. One
+    that was adopted said it before this supervisor began, and need not say it again for minutes."""
+    node = process_status(instance, of=supervisor_pid).get("node")
+    if node is None or node["pid"] is None:
+        return False
+    started = node["startedAt"]
+    return probe.node_condition(instance, parse_time(started) if started else None)[0]
 
 
 def supervisor_arguments(instance: Instance) -> list[str]:

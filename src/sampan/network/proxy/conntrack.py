@@ -90,6 +90,7 @@ class Conntrack:
         finally:
             if process.returncode is None:
                 process.kill()
+                await process.wait()  # a killed program ends at once, and leaves no zombie
         # The tool exits with 1 when nothing matched, which is the usual case.
         if process.returncode and b"0 flow entries" not in said:
             log.warning("conntrack could not forget %s: %s", flow, said.decode(errors="replace").strip()[:200])
