@@ -10,6 +10,7 @@ from collections.abc import Collection, Sequence
 
 from sampan.api.clock import Random
 from sampan.api.kind import Kind
+from sampan.api.registry import registry
 from sampan.server.admission.base import Plugin
 from sampan.server.admission.certificates import (
     CertificateApproval,
@@ -18,6 +19,7 @@ from sampan.server.admission.certificates import (
     ClusterTrustBundleAttest,
 )
 from sampan.server.admission.escalation import RbacEscalationCheck
+from sampan.server.admission.honesty import Honesty
 from sampan.server.admission.limit_ranger import LimitRanger
 from sampan.server.admission.namespace_lifecycle import NamespaceLifecycle
 from sampan.server.admission.node_restriction import NodeRestriction
@@ -113,7 +115,7 @@ def build_chain(
 ) -> AdmissionChain:
     """Nearly all plugins are on by default. ``disable`` switches off, ``enable`` wins over it.
 
-    The escalation check is policy, not a plugin, and stays. Raises ValueError for a name that is none.
+    The escalation check is policy, not a plugin, and stays; so does honesty. Raises ValueError for a name that is none.
     """
     plugins = default_plugins(reader, authorizer, random)
     unknown = {*enable, *disable} - {plugin.name for plugin in plugins}
@@ -121,4 +123,4 @@ def build_chain(
         raise ValueError(f"unknown admission plugins: {', '.join(sorted(unknown))}")
     off = (set(disable) | _OFF_BY_DEFAULT) - set(enable)
     chosen = [plugin for plugin in plugins if plugin.name not in off]
-    return AdmissionChain([*chosen, RbacEscalationCheck(rbac, authorizer)])
+    return AdmissionChain([*chosen, Honesty(registry()), RbacEscalationCheck(rbac, authorizer)])

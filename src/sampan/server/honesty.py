@@ -1,0 +1,161 @@
+"""What the API stores and nothing acts on yet: one table, from a kind to what does not happen.
+
+Whoever creates such an object, or applies it, is told so in a Warning header (``admission/honesty.py``). An entry goes
+when its kind comes to life; a test finds the entry again by the name of what it waits for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from sampan.api.reading import part, text
+from sampan.api.types import Obj
+
+#: (group, kind)
+Name = tuple[str, str]
+
+
+def _always(obj: Obj) -> bool:
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Lack:
+    """``says``: what does not happen. ``waits_for``: the controllers, admission plugins or modules any of which, once
+    there, makes it untrue. ``concerns``: whether it is true of this object; pure, and given whatever was admitted."""
+
+    says: str
+    waits_for: tuple[str, ...]
+    concerns: Callable[[Obj], bool] = _always
+
+
+def warning(name: Name, obj: Obj) -> str:
+    """The text for the header; "": all that an object of this kind asks for is done."""
+    lack = LACKS.get(name)
+    if lack is None or not lack.concerns(obj):
+        return ""
+    return f"Sampan stores this {name[1]} and does not act on it yet: {lack.says}"
+
+
+def _is_load_balancer(obj: Obj) -> bool:
+    return text(part(obj, "spec"), "type") == "LoadBalancer"
+
+
+def _has_own_signer(obj: Obj) -> bool:
+    """Certificates of other signers are for whoever installed those."""
+    return text(part(obj, "spec"), "signerName").startswith("kubernetes.io/")
+
+
+def _each(group: str, kinds: Iterable[str], lack: Lack) -> dict[Name, Lack]:
+    return {(group, kind): lack for kind in kinds}
+
+
+_WEBHOOKS = "no admission webhook is called"
+_POLICIES = "no admission policy is evaluated"
+_DRIVERS = "no storage driver of the Container Storage Interface is run"
+_GANGS = "the scheduler knows no groups of pods and takes each pod alone"
+_DEVICES = "no device is allocated, and pods that claim one are refused by the node"
+_FAIRNESS = "requests are limited by their number alone, not by priority"
+_LIFECYCLE = "nobody carries the eviction out; use the eviction subresource of the pod"
+
+LACKS: Mapping[Name, Lack] = MappingProxyType(
+    {
+        ("", "PersistentVolume"): Lack(
+            "no controller binds volumes to claims", ("persistentvolume-binder-controller",)
+        ),
+        ("", "PersistentVolumeClaim"): Lack(
+            "no controller binds claims or provisions volumes, so pods that use it do not start",
+            ("persistentvolume-binder-controller",),
+        ),
+        ("", "ResourceQuota"): Lack("no quota is enforced", ("ResourceQuota",)),
+        ("", "Service"): Lack(
+            "no controller gives a LoadBalancer its external address; cluster IP and node ports work",
+            ("service-lb-controller",),
+            _is_load_balancer,
+        ),
+        ("apps", "DaemonSet"): Lack("no controller makes its pods", ("daemonset-controller",)),
+        ("apps", "StatefulSet"): Lack("no controller makes its pods", ("statefulset-controller",)),
+        ("autoscaling", "HorizontalPodAutoscaler"): Lack(
+            "no controller scales its target", ("horizontal-pod-autoscaler-controller",)
+        ),
+        ("batch", "CronJob"): Lack("no controller makes its Jobs", ("cronjob-controller",)),
+        ("batch", "Job"): Lack("no controller makes its pods", ("job-controller",)),
+        ("certificates.k8s.io", "CertificateSigningRequest"): Lack(
+            "no controller approves or signs requests to the built-in signers",
+            ("certificatesigningrequest-signing-controller",),
+            _has_own_signer,
+        ),
+        ("certificates.k8s.io", "ClusterTrustBundle"): Lack(
+            "nodes mount no clusterTrustBundle volumes", ("sampan.node.volumes.trustbundle",)
+        ),
+        ("certificates.k8s.io", "PodCertificateRequest"): Lack(
+            "nodes mount no podCertificate volumes", ("sampan.node.volumes.podcertificate",)
+        ),
+        ("networking.k8s.io", "Ingress"): Lack(
+            "no ingress controller is built in; only one that you install serves it", ("ingress-controller",)
+        ),
+        ("networking.k8s.io", "NetworkPolicy"): Lack(
+            "all pods go on reaching each other", ("sampan.network.policy", "networkpolicy-controller")
+        ),
+        **_each(
+            "storage.k8s.io",
+            ("CSIDriver", "CSINode", "CSIStorageCapacity", "VolumeAttachment", "VolumeAttributesClass"),
+            Lack(_DRIVERS, ("sampan.node.csi", "persistentvolume-attach-detach-controller")),
+        ),
+        ("storage.k8s.io", "StorageClass"): Lack(
+            "no controller provisions volumes of any class", ("persistentvolume-binder-controller",)
+        ),
+        **_each(
+            "admissionregistration.k8s.io",
+            ("MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding"),
+            Lack(_POLICIES, ("MutatingAdmissionPolicy",)),
+        ),
+        **_each(
+            "admissionregistration.k8s.io",
+            ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"),
+            Lack(_POLICIES, ("ValidatingAdmissionPolicy",)),
+        ),
+        ("admissionregistration.k8s.io", "MutatingWebhookConfiguration"): Lack(
+            _WEBHOOKS, ("MutatingAdmissionWebhook",)
+        ),
+        ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration"): Lack(
+            _WEBHOOKS, ("ValidatingAdmissionWebhook",)
+        ),
+        ("apiextensions.k8s.io", "CustomResourceDefinition"): Lack(
+            "custom resources are not served", ("sampan.server.extensions",)
+        ),
+        ("apiregistration.k8s.io", "APIService"): Lack(
+            "no requests are passed on to other API servers", ("sampan.server.aggregation",)
+        ),
+        **_each(
+            "scheduling.k8s.io",
+            ("CompositePodGroup", "PodGroup", "Workload"),
+            Lack(_GANGS, ("sampan.scheduler.plugins.gangscheduling",)),
+        ),
+        ("coordination.k8s.io", "LeaseCandidate"): Lack(
+            "nobody elects a leader among candidates", ("sampan.server.leaderelection",)
+        ),
+        **_each(
+            "flowcontrol.apiserver.k8s.io",
+            ("FlowSchema", "PriorityLevelConfiguration"),
+            Lack(_FAIRNESS, ("sampan.server.flowcontrol",)),
+        ),
+        **_each(
+            "resource.k8s.io",
+            ("DeviceClass", "DeviceTaintRule", "ResourceClaim", "ResourceClaimTemplate", "ResourceSlice"),
+            Lack(_DEVICES, ("resourceclaim-controller", "sampan.scheduler.plugins.dynamicresources")),
+        ),
+        ("resource.k8s.io", "ResourcePoolStatusRequest"): Lack(
+            "nobody answers it", ("resourcepoolstatusrequest-controller",)
+        ),
+        ("storagemigration.k8s.io", "StorageVersionMigration"): Lack(
+            "no controller rewrites stored objects", ("storage-version-migrator-controller",)
+        ),
+        **_each("lifecycle.k8s.io", ("Eviction", "EvictionRequest"), Lack(_LIFECYCLE, ("evictionrequest-controller",))),
+        ("internal.apiserver.k8s.io", "StorageVersion"): Lack(
+            "the server neither writes nor reads storage versions", ("storageversion-garbage-collector-controller",)
+        ),
+    }
+)
