@@ -6,7 +6,7 @@ from memory. Objects are the caches' own dicts: read-only. Declarations only.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from sampan.api.resources import Resource
@@ -21,6 +21,11 @@ class ObjectReader(Protocol):
 
     def list(self, resource: Resource, namespace: str | None = None) -> Iterable[Obj]:
         """All present objects, of one namespace or of all; what cannot be read is left out."""
+        ...
+
+    def stored(self, resource: Resource, namespace: str, limit: int) -> tuple[Sequence[bytes], int]:
+        """The stored form (JSON) of the first objects of a namespace, in the order of their names, and how many there
+        are: for work on many that a thread does. What cannot be read is left out."""
         ...
 
     def revision(self, resource: Resource, namespace: str | None, name: str) -> int:

@@ -29,6 +29,8 @@ class UserInfo:
 
 
 MAX_WARNINGS: Final = 100
+MAX_ANNOTATIONS: Final = 100
+MAX_ANNOTATION_LENGTH: Final = 10 * 1024
 ANONYMOUS = UserInfo("system:anonymous", ("system:unauthenticated",))
 
 
@@ -120,6 +122,8 @@ class Request:
     warnings: list[str] = field(default_factory=list)
     _warned: set[str] = field(default_factory=set)
     audit_id: str = ""
+    #: what admission wants noted of the request (audit.k8s.io Event.annotations); None: nothing
+    audit_annotations: dict[str, str] | None = None
     #: takes over the connection after the given response head was sent (exec, attach, portforward); None: cannot
     hijack: Callable[[int, Mapping[str, str]], Awaitable[Connection]] | None = None
     #: reads the request body as it comes, for the proxy subresource
@@ -134,6 +138,13 @@ class Request:
         if len(self.warnings) < MAX_WARNINGS and text not in self._warned:
             self._warned.add(text)
             self.warnings.append(text)
+
+    def annotate(self, key: str, value: str) -> None:
+        """Notes for the audit event, at most ``MAX_ANNOTATIONS`` of them; the first with a key stays (upstream:
+        AddAuditAnnotation)."""
+        notes = self.audit_annotations = self.audit_annotations or {}
+        if len(notes) < MAX_ANNOTATIONS:
+            notes.setdefault(key, value[:MAX_ANNOTATION_LENGTH])
 
     def header_values(self, name: str) -> list[str]:
         """All values of a header, by its lower-case name, in the order sent."""

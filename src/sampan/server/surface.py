@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from sampan.api import schema
@@ -291,6 +291,12 @@ class SurfaceReader:
             log.error("policy goes on without %d unreadable values, such as %s", len(damaged), damaged[0])
             self._told.update(damaged[:_TOLD_LIMIT])
         return [entry.object() for entry in found if not entry.damaged]
+
+    def stored(self, resource: Resource, namespace: str, limit: int) -> tuple[Sequence[bytes], int]:
+        storage = self._storage(resource)
+        prefix = storage.key_prefix(namespace)
+        found = storage.cache.entries(prefix, limit=limit)
+        return [entry.value for entry in found if not entry.damaged], storage.cache.count(prefix)
 
     def revision(self, resource: Resource, namespace: str | None, name: str) -> int:
         storage = self._storage(resource)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
 import pytest
 
 from sampan.api.clock import FixedClock
@@ -53,6 +54,10 @@ class DictReader:
     def list(self, resource: Resource, namespace: str | None = None) -> Iterable[Obj]:
         keys = [k for k in self._objects if k[0] == resource.plural and namespace in (None, k[1])]
         return [self._objects[key] for key in keys]
+
+    def stored(self, resource: Resource, namespace: str, limit: int) -> tuple[list[bytes], int]:
+        found = [orjson.dumps(obj) for obj in self.list(resource, namespace)]
+        return found[:limit], len(found)
 
     def subscribers(self, resource: Resource) -> int:
         return len(self._callbacks.get(resource.plural, ()))

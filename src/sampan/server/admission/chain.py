@@ -24,6 +24,7 @@ from sampan.server.admission.limit_ranger import LimitRanger
 from sampan.server.admission.namespace_lifecycle import NamespaceLifecycle
 from sampan.server.admission.node_restriction import NodeRestriction
 from sampan.server.admission.pod_defaults import DefaultTolerationSeconds, TaintNodesByCondition
+from sampan.server.admission.podsecurity.plugin import PodSecurity
 from sampan.server.admission.priority import Priority
 from sampan.server.admission.runtime_class import RuntimeClass
 from sampan.server.admission.service_account import ServiceAccount
@@ -90,6 +91,7 @@ def default_plugins(reader: ObjectReader, authorizer: Authorizer, random: Random
         ServiceAccount(reader, random),
         NodeRestriction(reader, authorizer),
         TaintNodesByCondition(),
+        PodSecurity(reader),
         Priority(reader),
         DefaultTolerationSeconds(),
         DefaultStorageClass(reader),
