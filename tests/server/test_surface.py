@@ -31,7 +31,7 @@ NODE = schema.node_from_openapi(
 def boat(version: str = "v1", **more: Any) -> Kind:
     return Kind(
         group="example.com", version=version, kind="Boat", plural="boats", singular="boat", namespaced=True,
-        schema="", own_node=NODE, **more,
+        schema="", own_node=lambda: NODE, **more,
     )  # fmt: skip
 
 
@@ -191,7 +191,7 @@ async def test_a_value_of_another_stored_version_is_converted_when_it_is_read(ap
     v1 = boat("v1", stored_as=("example.com", "v2"), to_stored=newer, from_stored=lambda obj: obj)
     v2 = Kind(
         group="example.com", version="v2", kind="Boat", plural="boats", singular="boat", namespaced=True, schema="",
-        own_node=poles,
+        own_node=lambda: poles,
     )  # fmt: skip
     await serve(api, v2, v1)
     read = (await api("GET", "/apis/example.com/v2/namespaces/default/boats/a")).obj

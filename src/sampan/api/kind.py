@@ -146,7 +146,8 @@ class Kind:
 
     Invariants: (group, version, kind) and (group, version, plural) are unique in the registry. All functions are
     pure; those that take an object and return None change it in place. ``schema`` names its tree in the compiled
-    schema (``io.k8s.api.apps.v1.Deployment``); a custom resource has a tree of its own instead, ``own_node``.
+    schema (``io.k8s.api.apps.v1.Deployment``); a custom resource has a tree of its own instead, which ``own_node``
+    gives (and builds when it is asked first).
     """
 
     group: str
@@ -156,7 +157,9 @@ class Kind:
     singular: str
     namespaced: bool
     schema: str
-    own_node: Node | None = None
+    own_node: Callable[[], Node] | None = None
+    #: of a custom resource whose lists are not called ``<kind>List``
+    own_list_kind: str = ""
     short_names: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     verbs: tuple[str, ...] = STANDARD_VERBS
@@ -195,6 +198,10 @@ class Kind:
 
     #: ``metadata.generation`` is kept: 1 on create, +1 whenever anything but metadata and status changes.
     generation: bool = False
+    #: A change of status counts there too (custom resources without a status subresource).
+    status_counts: bool = False
+    #: Makes a value that this process did not write what it would write today, in place (defaults of custom resources).
+    on_read: Prepare | None = None
     #: PUT without resourceVersion is allowed (upstream: AllowUnconditionalUpdate).
     unconditional_update: bool = True
     #: PUT on a missing name creates (upstream: AllowCreateOnUpdate).
@@ -225,6 +232,10 @@ class Kind:
         return f"{self.group}/{self.version}" if self.group else self.version
 
     @property
+    def list_kind(self) -> str:
+        return self.own_list_kind or f"{self.kind}List"
+
+    @property
     def custom(self) -> bool:
         """Of a CustomResourceDefinition: no strategic merge, and finalizers may have any qualified name."""
         return self.own_node is not None
@@ -232,7 +243,7 @@ class Kind:
     @property
     def node(self) -> Node:
         """The structure of its objects."""
-        return self.own_node if self.own_node is not None else schema.load().definition(self.schema)
+        return self.own_node() if self.own_node is not None else schema.load().definition(self.schema)
 
     def update_strategy(self, subresource: str) -> Strategy | None:
         """How updates through a subresource other than status change the object; None: they do not."""

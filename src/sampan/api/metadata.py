@@ -75,10 +75,10 @@ def drop_empty(metadata: Obj) -> None:
             del metadata[key]
 
 
-def next_generation(new: Obj, old: Obj) -> int:
-    """The generation after an update: one more when anything but metadata and status differs."""
+def next_generation(new: Obj, old: Obj, *, status_counts: bool = False) -> int:
+    """The generation after an update: one more when anything but metadata (and mostly status) differs."""
     current: int = old.get("metadata", {}).get("generation", 0)
-    ignored = ("metadata", "status", "kind", "apiVersion")
+    ignored = ("metadata", "kind", "apiVersion", *(() if status_counts else ("status",)))
     changed = any(new.get(key) != old.get(key) for key in {**new, **old} if key not in ignored)
     return current + 1 if changed else current
 

@@ -91,7 +91,7 @@ async def _list(view: View, page: Page) -> Any:
     found = await decoded(view, await page.entries(), lambda text: log.error("%s", text))
     if view.kind is not view.storage.kind:
         found = await view.from_stored(found)
-    head = {"kind": f"{view.kind.kind}List", "apiVersion": view.kind.api_version, "metadata": page.metadata()}
+    head = {"kind": view.kind.list_kind, "apiVersion": view.kind.api_version, "metadata": page.metadata()}
     return {**head, "items": found}
 
 

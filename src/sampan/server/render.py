@@ -127,7 +127,7 @@ def list_object(view: View, metadata: Obj, objects: Sequence[Obj]) -> Obj:
     """The list of these objects, whose items have no kind and apiVersion of their own."""
     items = [{key: part for key, part in obj.items() if key not in ("kind", "apiVersion")} for obj in objects]
     return {
-        "kind": f"{view.kind.kind}List",
+        "kind": view.kind.list_kind,
         "apiVersion": view.kind.api_version,
         "metadata": metadata,
         "items": items,

@@ -52,9 +52,16 @@ class ResourceStorage:
     """
 
     def __init__(
-        self, kind: Kind, store: Store, upgrade: Upgrade = _no_upgrade, budget: RingBudget | None = None
+        self,
+        kind: Kind,
+        store: Store,
+        upgrade: Upgrade = _no_upgrade,
+        budget: RingBudget | None = None,
+        *,
+        keeps_versions: bool = False,
     ) -> None:
-        """``budget``: what this cache and others may keep of recent events, together."""
+        """``budget``: what this cache and others may keep of recent events, together. ``keeps_versions``: only
+        somebody else can convert (a webhook), so that values of other versions stay as they are until then."""
         self.kind = kind
         self.store = store
         #: tells this storage from every other that there was, of the same resource too
@@ -64,6 +71,7 @@ class ResourceStorage:
         self.head_length = len(self.head)
         self._versioned_head = self.head + b'"resourceVersion":"'
         self._upgrade = upgrade
+        self.keeps_versions = keeps_versions
         self.cache = WatchCache(
             store,
             self.prefix,
@@ -114,18 +122,29 @@ class ResourceStorage:
         Raises ValueError, LookupError, TypeError, AttributeError: nobody can read it.
         """
         if value.startswith(self.head):
-            return value
+            return value if self.kind.on_read is None else self._reread(value, self.kind.on_read)
         obj: Obj = orjson.loads(value)
         api_version = obj.get("apiVersion") or self.kind.api_version
+        if self.keeps_versions:
+            return value
         if value.startswith(_OLD_HEAD) or api_version == self.kind.api_version:
             schema.normalise(self.kind.node, obj)
         else:
             obj = self._upgrade(obj, api_version)
         return self.encode(obj)
 
+    def _reread(self, value: bytes, on_read: Callable[[Obj], None]) -> bytes:
+        obj: Obj = orjson.loads(value)
+        on_read(obj)
+        found = self.encode(obj)
+        return value if found == value else found
+
     def decode(self, value: bytes, revision: int) -> Obj:
         """The object of a stored value, with its resourceVersion. Raises as ``current``."""
-        value = self.current(value)
+        if not value.startswith(self.head):
+            if self.keeps_versions:
+                return self.with_revision(orjson.loads(value), revision)
+            value = self.current(value)
         decoded: Obj = orjson.loads(b'%s%d",%s' % (self._versioned_head, revision, value[self.head_length :]))
         return decoded
 
@@ -143,7 +162,8 @@ class ResourceStorage:
         """The decoded form, in the order of the served one. Shares what is below metadata."""
         metadata = {"resourceVersion": "", **obj["metadata"]}
         metadata["resourceVersion"] = str(revision)
-        result: Obj = {"kind": self.kind.kind, "apiVersion": self.kind.api_version, "metadata": metadata}
+        version = obj.get("apiVersion") if self.keeps_versions else None
+        result: Obj = {"kind": self.kind.kind, "apiVersion": version or self.kind.api_version, "metadata": metadata}
         for key, value in obj.items():
             if key not in _HEADED:
                 result[key] = value
@@ -248,7 +268,8 @@ class Converter(Protocol):
     """Conversion that has to ask somebody (a webhook), many objects at a time."""
 
     async def convert(self, found: Sequence[Obj], to: Kind) -> list[Obj]:
-        """The objects in another version, in order. May change those given. Raises ApiError."""
+        """The objects in this version, in order, from whatever version each says it is of. May change those given.
+        Raises ApiError."""
         ...
 
 
@@ -260,10 +281,12 @@ class View:
 
     def __init__(self, kind: Kind, storage: ResourceStorage, converter: Converter | None = None) -> None:
         self.kind, self.storage, self.converter = kind, storage, converter
-        self.spliced = kind is storage.kind or (kind.from_stored is None and converter is None)
+        #: objects are decoded as they are served
+        self.as_stored = kind is storage.kind and not storage.keeps_versions
+        self.spliced = self.as_stored or (kind.from_stored is None and converter is None)
         self._versioned_head = object_head(kind) + b'"resourceVersion":"'
-        names = (kind.kind.encode(), kind.api_version.encode())
-        self.list_head = b'{"kind":"%sList","apiVersion":"%s","metadata":' % names
+        names = (kind.list_kind.encode(), kind.api_version.encode())
+        self.list_head = b'{"kind":"%s","apiVersion":"%s","metadata":' % names
 
     @property
     def node(self) -> Node:
@@ -273,20 +296,31 @@ class View:
         """The JSON of an object from its stored form. Only of a spliced view."""
         return b'%s%d",%s' % (self._versioned_head, revision, value[self.storage.head_length :])
 
+    @property
+    def working_kind(self) -> Kind:
+        """The version in which a write is admitted, prepared and validated: the stored one, as upstream's internal
+        one, and of custom resources the one that the client speaks."""
+        return self.kind if self.kind.custom else self.storage.kind
+
     async def readable(self, item: HasObject) -> Obj:
         """The object in this version, to be read only: it may be the cache's own."""
-        if self.kind is self.storage.kind:
+        if self.as_stored:
             return item.object()
         return (await self.from_stored([item.object()]))[0]
 
     async def readables(self, items: Sequence[HasObject]) -> list[Obj]:
         found = [item.object() for item in items]
-        return found if self.kind is self.storage.kind else await self.from_stored(found)
+        return found if self.as_stored else await self.from_stored(found)
+
+    async def working(self, item: HasObject, *, heavy: bool = False) -> Obj:
+        """The object in the working version, to be read only."""
+        obj = await paced(heavy, item.object)
+        return obj if self.as_stored or not self.kind.custom else (await self.from_stored([obj]))[0]
 
     async def writable(self, item: HasObject, *, heavy: bool = False) -> Obj:
         """The object in this version, the caller's own. ``heavy``: a thread makes it, here and below."""
         copied: Obj = await paced(heavy, _copied, item)
-        return copied if self.kind is self.storage.kind else (await self.from_stored([copied]))[0]
+        return copied if self.as_stored else (await self.from_stored([copied]))[0]
 
     async def from_stored(self, found: Sequence[Obj]) -> list[Obj]:
         """This version of decoded objects of the stored kind, which are not changed."""
@@ -311,8 +345,17 @@ class View:
         elif self.kind.to_stored is not None:
             obj = await paced(heavy, self.kind.to_stored, obj)
         obj["kind"], obj["apiVersion"] = self.storage.kind.kind, self.storage.kind.api_version
-        await paced(heavy, self.storage.kind.default, obj)
+        if not self.kind.custom:
+            await paced(heavy, self.storage.kind.default, obj)
         return obj
+
+    async def to_working(self, obj: Obj, *, heavy: bool = False) -> Obj:
+        """The working version of an object of this one, which may be changed."""
+        return obj if self.kind.custom else await self.to_stored(obj, heavy=heavy)
+
+    async def to_keep(self, obj: Obj, *, heavy: bool = False) -> Obj:
+        """The stored version of an object of the working one, which may be changed."""
+        return await self.to_stored(obj, heavy=heavy) if self.kind.custom else obj
 
 
 def _copied(item: HasObject) -> Obj:

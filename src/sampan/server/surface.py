@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final
+from typing import Final, TypeGuard
 
 from sampan.api import schema
 from sampan.api.kind import Kind
@@ -51,8 +51,11 @@ class Surface:
         storages: Mapping[tuple[str, str], ResourceStorage],
         views: Mapping[Gvk, View],
         budget: RingBudget,
+        ending: frozenset[tuple[str, str]] = frozenset(),
     ) -> None:
         self.kinds = kinds
+        #: (group, plural) of custom resources whose definition is being deleted: nothing is created there any more
+        self.ending = ending
         #: of the recent events that all caches keep together
         self._budget = budget
         self._storages = dict(storages)
@@ -88,9 +91,11 @@ class Surface:
         *,
         kept: Surface | None = None,
         converters: Mapping[tuple[str, str], Converter] | None = None,
+        ending: frozenset[tuple[str, str]] = frozenset(),
     ) -> Surface:
         """The surface of these kinds. Storages (and so caches and open watches) of ``kept`` whose stored kind is still
-        the same are taken over; others are new and still have to be started."""
+        the same are taken over; others are new and still have to be started. ``converters`` by (group, kind)."""
+        converters = converters or {}
         budget = kept._budget if kept is not None else RingBudget(EVENTS_BYTES)
         storages: dict[tuple[str, str], ResourceStorage] = {}
         for kind in kinds.stored():
@@ -99,18 +104,26 @@ class Surface:
             if before is not None and before.kind is kind:
                 storages[name] = before
             else:
-                storages[name] = ResourceStorage(kind, store, _upgrade(kinds, kind), budget)
+                upgrade = _upgrade(kinds, kind)
+                storages[name] = ResourceStorage(kind, store, upgrade, budget, keeps_versions=name in converters)
         views: dict[Gvk, View] = {}
         for kind in kinds.kinds():
             stored = kinds.storage(kind)
             storage = storages.get((stored.group, stored.kind))
             if storage is not None:
-                converter = (converters or {}).get((kind.group, kind.kind))
-                views[kind.group, kind.version, kind.kind] = View(kind, storage, converter)
-        return cls(kinds, storages, views, budget)
+                gvk = (kind.group, kind.version, kind.kind)
+                present = kept._views.get(gvk) if kept is not None else None
+                converter = converters.get((kind.group, kind.kind))
+                views[gvk] = present if _same(present, kind, storage, converter) else View(kind, storage, converter)
+        return cls(kinds, storages, views, budget, ending)
 
     def storages(self) -> Iterable[ResourceStorage]:
         return self._storages.values()
+
+    @property
+    def in_use(self) -> bool:
+        """Requests that began with this surface have not ended."""
+        return self._requests > 0
 
     def enter(self) -> None:
         """A request begins with this surface; ``leave`` has to follow."""
@@ -151,11 +164,20 @@ class Surface:
         return compiled.definition(name) if name in compiled else None
 
 
+def _same(view: View | None, kind: Kind, storage: ResourceStorage, converter: Converter | None) -> TypeGuard[View]:
+    return view is not None and view.kind is kind and view.storage is storage and view.converter is converter
+
+
 def _upgrade(kinds: Registry, stored: Kind) -> Callable[[Obj, str], Obj]:
     """How objects that were stored in another version of the kind become ones of today's."""
 
     def upgrade(obj: Obj, api_version: str) -> Obj:
         kind = kinds.by_api_version(api_version, stored.kind)
+        if stored.custom and (kind is None or kind.to_stored is None):  # only the name of the version differs
+            obj["kind"], obj["apiVersion"] = stored.kind, stored.api_version
+            if stored.on_read is not None:
+                stored.on_read(obj)
+            return obj
         if kind is None or kind.to_stored is None:
             raise LookupError(f"no conversion from {api_version}")
         schema.normalise(kind.node, obj)
@@ -175,6 +197,8 @@ class Surfaces:
         self.current = surface
         self._dropped = dropped
         self._replacing = asyncio.Lock()
+        #: what waits for the requests of earlier surfaces to end; each also waits for the one before it
+        self._draining: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Fills the caches; after it everything a surface has answers at once. Raises StoreError."""
@@ -186,7 +210,7 @@ class Surfaces:
         """Serves ``make(the present surface)`` from now on; one replacement at a time.
 
         Caches that it brings are filled first; those it drops end, with their watches, when no request asks them any
-        more. Raises StoreError: then everything is as it was.
+        more: at once, or in a task. Raises StoreError: then everything is as it was.
         """
         async with self._replacing:
             before = self.current
@@ -202,15 +226,31 @@ class Surfaces:
                     storage.cache.close()
                 raise
             self.current = surface
-            await before.wait_unused(DRAIN_SECONDS)
             kept = {id(storage) for storage in surface.storages()}
-            for storage in before.storages():
-                if id(storage) not in kept:
-                    storage.cache.close()
-                    self._dropped(storage)
+            gone = [storage for storage in before.storages() if id(storage) not in kept]
+            earlier = self._draining if self._draining is not None and not self._draining.done() else None
+            if earlier is None and not before.in_use:
+                self._drop(gone)
+            elif gone or before.in_use:
+                name = "end of what is served no longer"
+                self._draining = asyncio.create_task(self._drain(earlier, before, gone), name=name)
+
+    async def _drain(self, earlier: asyncio.Task[None] | None, before: Surface, gone: list[ResourceStorage]) -> None:
+        """Requests of an earlier surface may ask what ``before`` was the last to serve."""
+        if earlier is not None:
+            await earlier
+        await before.wait_unused(DRAIN_SECONDS)
+        self._drop(gone)
+
+    def _drop(self, gone: list[ResourceStorage]) -> None:
+        for storage in gone:
+            storage.cache.close()
+            self._dropped(storage)
 
     def close(self) -> None:
         """Ends all watches."""
+        if self._draining is not None:
+            self._draining.cancel()
         for storage in self.current.storages():
             storage.cache.close()
 

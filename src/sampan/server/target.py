@@ -29,6 +29,11 @@ class Target:
         return self.view.storage.kind
 
     @property
+    def working_kind(self) -> Kind:
+        """The version in which a write is admitted, prepared and validated."""
+        return self.view.working_kind
+
+    @property
     def key(self) -> str:
         return self.storage.key(self.namespace, self.name)
 

@@ -20,8 +20,8 @@ Operation = Literal["CREATE", "UPDATE", "DELETE", "CONNECT"]
 
 @dataclass(slots=True)
 class Write:
-    """``obj`` and ``old`` are of ``kind``, the version that is stored; or of what a subresource takes (Binding,
-    PodExecOptions). ``old`` comes from storage and is shared: read-only."""
+    """``obj`` and ``old`` are of ``kind``: the version that is stored, of custom resources the requested one; or of
+    what a subresource takes (Binding, PodExecOptions). ``old`` comes from storage and is shared: read-only."""
 
     operation: Operation
     kind: Kind
@@ -33,7 +33,7 @@ class Write:
     user: UserInfo
     dry_run: bool
     request: Request
-    #: the kind as the client addressed it (admission.k8s.io requestKind); None: the stored one
+    #: the kind as the client addressed it (admission.k8s.io requestKind); None: ``kind``
     request_kind: Kind | None = None
     options: WriteOptions | DeleteOptions = field(default_factory=WriteOptions)
 

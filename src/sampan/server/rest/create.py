@@ -33,7 +33,7 @@ async def create(ctx: RestContext, request: Request) -> ObjectResult:
     match_namespace(obj, target)
     if names_version(obj["metadata"].get("resourceVersion", "")):
         raise errors.BadRequest("resourceVersion should not be set on objects to be created")
-    written = await create_object(ctx, request, target, await to_stored(request, target, obj), options)
+    written = await create_object(ctx, request, target, await to_working(request, target, obj), options)
     return ObjectResult(target.view, written, 201)
 
 
@@ -49,10 +49,10 @@ def match_namespace(obj: Obj, target: Target) -> None:
     meta["namespace"] = target.namespace
 
 
-async def to_stored(request: Request, target: Target, obj: Obj) -> Obj:
-    """Defaults in the served version, then the stored version with its defaults."""
+async def to_working(request: Request, target: Target, obj: Obj) -> Obj:
+    """Defaults in the served version, then the working version with its defaults."""
     await paced(request.heavy, target.kind.default, obj)
-    return await target.view.to_stored(obj, heavy=request.heavy)
+    return await target.view.to_working(obj, heavy=request.heavy)
 
 
 def new_write(
@@ -67,7 +67,7 @@ def new_write(
 ) -> Write:
     return Write(
         operation=operation,
-        kind=target.stored_kind,
+        kind=target.working_kind,
         subresource=request.info.subresource if subresource is None else subresource,
         namespace=target.namespace,
         name=target.name or ((obj or {}).get("metadata") or {}).get("name", ""),
@@ -84,7 +84,7 @@ def new_write(
 async def create_object(
     ctx: RestContext, request: Request, target: Target, obj: Obj, options: WriteOptions
 ) -> Versioned:
-    """``obj`` is of the stored kind and the callee's. Raises ApiError."""
+    """``obj`` is of the working kind and the callee's. Raises ApiError."""
     base = obj["metadata"].get("generateName", "")
     generated = bool(base) and not obj["metadata"].get("name")
     write = new_write(request, "CREATE", target, options, obj, None)
@@ -109,7 +109,7 @@ async def _create_once(
     ctx: RestContext, request: Request, target: Target, write: Write, options: WriteOptions
 ) -> Versioned:
     """Raises ApiError; RevisionConflict: the name is taken."""
-    kind, obj = target.stored_kind, write.obj or {}
+    kind, obj = target.working_kind, write.obj or {}
     metadata.prepare_metadata_create(obj, kind, now=ctx.clock.now(), uid=ctx.new_uid(), random=ctx.random)
     await paced(request.heavy, _prepare_new, request, kind, obj)
     return await carry_through(_write_new(ctx, target, write, options), ctx.hooks.of(kind))
@@ -128,7 +128,7 @@ def _prepare_new(request: Request, kind: Kind, obj: Obj) -> None:
 
 async def _write_new(ctx: RestContext, target: Target, write: Write, options: WriteOptions) -> Versioned:
     """The part of a creation that takes and settles what the hook gives. Raises as ``_create_once``."""
-    kind, obj = target.stored_kind, write.obj or {}
+    kind, obj = target.working_kind, write.obj or {}
     hook = ctx.hooks.of(kind)
     reservation = await hook.before_create(obj, dry_run=options.dry_run)
     done = False
@@ -149,7 +149,7 @@ async def _commit_new(target: Target, obj: Obj, options: WriteOptions, *, heavy:
     storage = target.storage
     key = storage.key(target.namespace, obj["metadata"]["name"])
     if not options.dry_run:
-        return await storage.commit(key, 0, obj)
+        return await storage.commit(key, 0, await target.view.to_keep(obj, heavy=heavy))
     present = await storage.newest(key)
     if present is not None:
         raise RevisionConflict(key, 0, present.revision)

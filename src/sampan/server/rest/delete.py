@@ -84,7 +84,7 @@ async def delete_object(ctx: RestContext, request: Request, target: Target, opti
             if current.damaged:
                 return await _remove_damaged(ctx, request, target, options, current)
             check_preconditions(target, options, current)
-            old = await paced(is_heavy(current.value), current.object)
+            old = await target.view.working(current, heavy=is_heavy(current.value))
             await _admit(ctx, request, target, options, old)
             return await carry_through(_attempt(ctx, target, options, current, certain=certain or fresh), hook)
         except RevisionConflict:

@@ -16,7 +16,7 @@ from sampan.server.options import WriteOptions, names_version, parse_resource_ve
 from sampan.server.request import Request
 from sampan.server.rest.body import Parsed, field_messages, media_type, read_patch, unsupported_media_type
 from sampan.server.rest.context import RestContext
-from sampan.server.rest.create import to_stored
+from sampan.server.rest.create import to_working
 from sampan.server.rest.update import Change, change_object
 from sampan.server.results import ObjectResult
 from sampan.server.storage import Versioned
@@ -78,7 +78,7 @@ async def apply(request: Request, node: Node, before: Obj, patch: Any, content_t
 async def patched_object(
     request: Request, target: Target, options: WriteOptions, current: Versioned, body: Parsed, content_type: str
 ) -> Obj:
-    """The patched object in the stored version. Raises BadRequest, Invalid, RequestEntityTooLarge."""
+    """The patched object in the working version. Raises BadRequest, Invalid, RequestEntityTooLarge."""
     kind, node = target.kind, target.view.node
     before = await target.view.writable(current, heavy=request.heavy)
     name, namespace = before["metadata"]["name"], before["metadata"].get("namespace")
@@ -107,7 +107,7 @@ async def patched_object(
         raise errors.BadRequest("a patch may not change kind or apiVersion")
     parse_resource_version(meta.get("resourceVersion", ""))
     obj["kind"], obj["apiVersion"] = kind.kind, kind.api_version
-    return await to_stored(request, target, obj)
+    return await to_working(request, target, obj)
 
 
 def _invalid_patch(kind: str, name: str, group: str, text: str) -> errors.Invalid:

@@ -47,6 +47,8 @@ async def serve(ctx: RestContext, request: Request) -> Result:
     connector = ctx.connect.get((kind.group, kind.plural, info.subresource)) if info.subresource else None
     if connector is not None:
         return await _connect(ctx, request, kind, connector)
+    if request.surface.ending:
+        _check_ending(request, kind)
     return await find(ctx, kind, info, request.method)(ctx, request)
 
 
@@ -78,6 +80,12 @@ def find(ctx: RestContext, kind: Kind, info: RequestInfo, method: str) -> Verb:
         return ctx.review
     _check_level(kind, info, method)
     return _MAIN[info.verb]
+
+
+def _check_ending(request: Request, kind: Kind) -> None:
+    """Raises MethodNotAllowed."""
+    if request.info.verb == "create" and (kind.group, kind.plural) in request.surface.ending:
+        raise errors.MethodNotAllowed("create not allowed while custom resource definition is terminating")
 
 
 def _check_level(kind: Kind, info: RequestInfo, method: str) -> None:

@@ -126,7 +126,7 @@ async def _change(
         objects.set_path(obj, *paths.spec_replicas, value=replicas)
         if meta.get("resourceVersion"):
             obj["metadata"]["resourceVersion"] = meta["resourceVersion"]
-        return await target.view.to_stored(obj, heavy=request.heavy)
+        return await target.view.to_working(obj, heavy=request.heavy)
 
     outcome = await change_object(ctx, request, target, Change(compute, MAIN, options, pinned))
     return PlainResult(scale_of(target.kind, await target.view.readable(outcome.result)))

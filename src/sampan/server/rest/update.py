@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from sampan.api import errors, metadata, objects
 from sampan.api.errors import ApiError
-from sampan.api.kind import Strategy
+from sampan.api.kind import Kind, Strategy
 from sampan.api.strategies import strategy_for
 from sampan.api.types import Obj
 from sampan.server.authz.messages import forbidden
@@ -23,7 +23,7 @@ from sampan.server.request import Request
 from sampan.server.rest.body import read_object
 from sampan.server.rest.carrying import carry_through
 from sampan.server.rest.context import RestContext
-from sampan.server.rest.create import create_object, match_namespace, new_write, to_stored
+from sampan.server.rest.create import create_object, match_namespace, new_write, to_working
 from sampan.server.results import ObjectResult
 from sampan.server.storage import Stored, Versioned
 from sampan.server.target import Target
@@ -38,7 +38,7 @@ MAX_ATTEMPTS = 64
 class Change:
     """One way to change an object.
 
-    ``compute(current)`` gives the new object, of the stored kind, from the current entry; it may be called again.
+    ``compute(current)`` gives the new object, of the working kind, from the current entry; it may be called again.
     ``pinned``: the client named a resourceVersion, so a lost race is its to resolve.
     """
 
@@ -70,7 +70,7 @@ async def update(ctx: RestContext, request: Request) -> ObjectResult:
     parse_resource_version(meta.get("resourceVersion", ""))
     pinned = names_version(meta.get("resourceVersion", ""))
     uid = meta.get("uid")
-    body = await to_stored(request, target, obj)
+    body = await to_working(request, target, obj)
 
     async def compute(current: Versioned) -> Obj:
         check_precondition_uid(target, uid, current)
@@ -129,7 +129,7 @@ def match_name(obj: Obj, target: Target) -> None:
 def _check_unconditional(target: Target, pinned: bool) -> None:
     """Raises Invalid."""
     if not pinned and not target.kind.unconditional_update:
-        kind = target.stored_kind
+        kind = target.working_kind
         raise errors.invalid_object(kind.kind, target.name, [metadata.resource_version_required()], kind.group)
 
 
@@ -173,8 +173,8 @@ async def _attempt(
     ctx: RestContext, request: Request, target: Target, change: Change, current: Versioned, *, certain: bool
 ) -> Outcome:
     """``certain``: ``current`` was what the store had at some moment of this request. Raises RevisionConflict."""
-    kind, options = target.stored_kind, change.options
-    old = await paced(request.heavy, current.object)
+    kind, options = target.working_kind, change.options
+    old = await target.view.working(current, heavy=request.heavy)
     new = await change.compute(current)
     pinned = new["metadata"].get("resourceVersion")
     if pinned and names_version(pinned) and pinned != str(current.revision):
@@ -195,7 +195,7 @@ async def _attempt(
         same = await paced(request.heavy, operator.eq, new, old)
         if not certain and (options.dry_run or same):
             await verify(target, current)
-        outcome = await _commit(target, current, new, same=same, dry_run=options.dry_run)
+        outcome = await _commit(target, current, new, same=same, dry_run=options.dry_run, heavy=request.heavy)
     finally:
         if outcome is not None and not options.dry_run:
             await hook.committed(None if outcome.deleted else new, old, reservation)
@@ -205,13 +205,13 @@ async def _attempt(
 
 
 def _prepared(request: Request, target: Target, change: Change, new: Obj, old: Obj, revision: int) -> Obj:
-    """The object to store, which is ``new``, changed, or made of it. Raises Invalid."""
-    kind = target.stored_kind
+    """The object to keep, which is ``new``, changed, or made of it. Raises Invalid."""
+    kind = target.working_kind
     if warning := metadata.drop_duplicate_owners(new):
         request.warn(warning)
     metadata.prepare_metadata_update(new, old)
     new = change.strategy.merge(kind, new, old)
-    _set_generation(change.strategy, new, old, kept=kind.generation)
+    _set_generation(kind, change.strategy, new, old)
     new["metadata"]["resourceVersion"] = str(revision)
     if change.checked:
         found = metadata.validate_update(new, old, kind) + change.strategy.validate(kind, new, old)
@@ -220,10 +220,12 @@ def _prepared(request: Request, target: Target, change: Change, new: Obj, old: O
     return new
 
 
-def _set_generation(strategy: Strategy, new: Obj, old: Obj, *, kept: bool) -> None:
-    if not kept:
+def _set_generation(kind: Kind, strategy: Strategy, new: Obj, old: Obj) -> None:
+    if not kind.generation:
         return
-    generation = metadata.next_generation(new, old) if strategy.counts_generation else None
+    generation = None
+    if strategy.counts_generation:
+        generation = metadata.next_generation(new, old, status_counts=kind.status_counts)
     if generation is None:
         generation = old["metadata"].get("generation")
     if generation is not None:
@@ -241,7 +243,7 @@ async def verify(target: Target, current: Versioned) -> None:
         raise RevisionConflict(target.key, current.revision, found)
 
 
-async def _commit(target: Target, current: Versioned, new: Obj, *, same: bool, dry_run: bool) -> Outcome:
+async def _commit(target: Target, current: Versioned, new: Obj, *, same: bool, dry_run: bool, heavy: bool) -> Outcome:
     """Raises RevisionConflict."""
     storage, meta = target.storage, new["metadata"]
     gone = (
@@ -257,4 +259,5 @@ async def _commit(target: Target, current: Versioned, new: Obj, *, same: bool, d
         return Outcome(Stored(storage, target.key, None, current.revision, new), True)
     if same:
         return Outcome(current)
-    return Outcome(await storage.commit(target.key, current.revision, new))
+    kept = await target.view.to_keep(new, heavy=heavy)
+    return Outcome(await storage.commit(target.key, current.revision, kept))
