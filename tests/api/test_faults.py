@@ -69,3 +69,17 @@ def test_no_error_number_of_the_system_shows_as_python_writes_it() -> None:
         text = fault(OSError(number, os.strerror(number), "/x"))
         assert text.startswith("open /x: ")
         assert "Errno" not in text
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (19, "certificate signed by unknown authority"),
+        (10, "certificate has expired or is not yet valid"),
+        (1, "what OpenSSL says"),
+    ],
+)
+def test_a_certificate_that_proves_nothing_is_told_in_gos_words(code: int, words: str) -> None:
+    error = ssl.SSLCertVerificationError(1, "refused")
+    error.verify_code, error.verify_message = code, "what OpenSSL says"
+    assert cause(error) == f"tls: failed to verify certificate: x509: {words}"

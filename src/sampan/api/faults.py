@@ -29,6 +29,19 @@ _TLS = {
     "CERTIFICATE_VERIFY_FAILED": "tls: failed to verify certificate",
     "UNEXPECTED_EOF_WHILE_READING": "EOF",
 }
+#: OpenSSL's codes (X509_V_ERR_...) for what Go has words of its own for
+_VERIFICATION = {
+    2: "certificate signed by unknown authority",
+    9: "certificate has expired or is not yet valid",
+    10: "certificate has expired or is not yet valid",
+    18: "certificate signed by unknown authority",
+    19: "certificate signed by unknown authority",
+    20: "certificate signed by unknown authority",
+    21: "certificate signed by unknown authority",
+    26: "certificate specifies an incompatible key usage",
+    62: "certificate is not valid for the requested name",
+    64: "certificate is not valid for the requested address",
+}
 
 
 def fault(error: BaseException, operation: str = "open") -> str:
@@ -54,7 +67,8 @@ def cause(error: BaseException) -> str:
     if not isinstance(error, OSError):
         return str(error) or "unknown error"
     if (verify := getattr(error, "verify_message", "")) and isinstance(verify, str):
-        return f"tls: failed to verify certificate: x509: {verify}"
+        words = _VERIFICATION.get(getattr(error, "verify_code", 0), verify)
+        return f"tls: failed to verify certificate: x509: {words}"
     if any(kind.__name__ == "SSLError" for kind in type(error).__mro__):  # its number is none of the system's
         return _TLS.get(getattr(error, "reason", None) or "", "tls: handshake failure")
     return _of_system(error)
