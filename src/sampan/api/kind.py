@@ -97,11 +97,13 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class ScalePaths:
-    """Where ``/scale`` finds its fields, as key paths into the object. ``selector`` None: the scale has no selector."""
+    """Where ``/scale`` finds its fields, as key paths into the object. ``selector`` None: the scale has no selector.
+    ``required``: an object without replicas has no scale."""
 
     spec_replicas: tuple[str, ...] = ("spec", "replicas")
     status_replicas: tuple[str, ...] = ("status", "replicas")
     selector: tuple[str, ...] | None = ("spec", "selector")
+    required: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +165,8 @@ class Kind:
     short_names: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     verbs: tuple[str, ...] = STANDARD_VERBS
+    #: False: a version of a custom resource that may be stored but is not asked for any more.
+    served: bool = True
     status: bool = False
     scale: ScalePaths | None = None
     subresources: tuple[Subresource, ...] = ()
@@ -173,8 +177,11 @@ class Kind:
     default: Default = _no_default
     #: Semantic validation (structure is checked by the schema before). Metadata is validated generically.
     validate: Validate = _no_errors
-    #: Called with (new, old) besides ``validate``.
+    #: Called with (new, old) besides ``validate``; of a custom resource instead of it, for what is wrong and unchanged
+    #: is tolerated there.
     validate_update: ValidateUpdate = _no_update_errors
+    #: Judging an object may take milliseconds, however short it is: a thread's work.
+    demanding: bool = False
     #: Called with (new, old) for writes to /status instead of the two above.
     validate_status: ValidateUpdate = _no_update_errors
     #: Strategy before a create: drop status, set what only the server may set. Generic metadata is done elsewhere.

@@ -24,6 +24,8 @@ SAFE_CHARACTERS = "bcdfghjklmnpqrstvwxz2456789"
 _SUFFIX_LENGTH = 5
 _BASE_LENGTH = 63 - _SUFFIX_LENGTH
 
+#: groups of upstream's other servers, whose finalizers may have any qualified name, as those of custom resources
+_ANY_FINALIZER = frozenset(("apiextensions.k8s.io", "apiregistration.k8s.io"))
 STANDARD_FINALIZERS = frozenset(("kubernetes", "orphan", "foregroundDeletion"))
 
 
@@ -188,7 +190,7 @@ def validate_owner_references(owners: list[Obj], path: str) -> list[FieldError]:
 def _validate_finalizers(finalizers: list[str], kind: Kind) -> list[FieldError]:
     path = "metadata.finalizers"
     found: list[FieldError] = []
-    builtin = not kind.custom
+    builtin = not kind.custom and kind.group not in _ANY_FINALIZER
     for index, finalizer in enumerate(finalizers):
         problems = names.qualified_name(finalizer)
         found += [errors.invalid(path, finalizer, text) for text in problems]

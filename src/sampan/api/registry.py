@@ -32,15 +32,17 @@ class Registry:
     """Kinds by group, version and name.
 
     Invariants: (group, version, kind) and (group, version, plural) are unique; ``groups`` lists each group once, in
-    discovery order, and its versions with the preferred one first.
+    discovery order, and its versions with the preferred one first. Kinds that are not ``served`` are known by
+    ``by_gvk`` and among the ``stored``, and nowhere else.
     """
 
     def __init__(self, groups: Mapping[str, tuple[str, ...]], kinds: Iterable[Kind]) -> None:
         self._groups = dict(groups)
-        self._kinds = tuple(kinds)
-        self._by_gvk = {(kind.group, kind.version, kind.kind): kind for kind in self._kinds}
+        self._all = tuple(kinds)
+        self._kinds = tuple(kind for kind in self._all if kind.served)
+        self._by_gvk = {(kind.group, kind.version, kind.kind): kind for kind in self._all}
         self._by_resource = {(kind.group, kind.version, kind.plural): kind for kind in self._kinds}
-        if len(self._by_gvk) != len(self._kinds) or len(self._by_resource) != len(self._kinds):
+        if len(self._by_gvk) != len(self._all) or len(self._by_resource) != len(self._kinds):
             raise ValueError("a kind or resource is declared twice")
 
     def by_gvk(self, group: str, version: str, kind: str) -> Kind | None:
@@ -64,6 +66,10 @@ class Registry:
             return self._kinds
         return tuple(k for k in self._kinds if k.group == group and (version is None or k.version == version))
 
+    def known(self) -> tuple[Kind, ...]:
+        """All kinds, and versions that are not served."""
+        return self._all
+
     def storage(self, kind: Kind) -> Kind:
         """The version of this kind that is stored; mostly the kind itself."""
         if kind.stored_as is None:
@@ -73,14 +79,14 @@ class Registry:
 
     def stored(self) -> tuple[Kind, ...]:
         """The kinds that have storage of their own: neither reviews nor other versions of a stored kind."""
-        return tuple(k for k in self._kinds if k.stored_as is None and "list" in k.verbs and "watch" in k.verbs)
+        return tuple(k for k in self._all if k.stored_as is None and "list" in k.verbs and "watch" in k.verbs)
 
     def extended(self, groups: Mapping[str, tuple[str, ...]], kinds: Iterable[Kind]) -> Registry:
         """A registry with these kinds too; new groups come last, new versions after those present."""
         merged = dict(self._groups)
         for group, versions in groups.items():
             merged[group] = tuple(dict.fromkeys((*merged.get(group, ()), *versions)))
-        return Registry(merged, (*self._kinds, *kinds))
+        return Registry(merged, (*self._all, *kinds))
 
 
 @cache

@@ -18,6 +18,7 @@ from typing import Self
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from sampan import keeping
+from sampan.api.customresources.plain import compile_version
 from sampan.api.registry import registry
 from sampan.api.resources import (
     FLOW_SCHEMAS,
@@ -52,6 +53,7 @@ from sampan.server.config import ServerConfig
 from sampan.server.discovery.handlers import DiscoveryHandlers
 from sampan.server.discovery.openapi import OpenApi, OpenApiHandlers
 from sampan.server.discovery.router import NonResourceHandlers
+from sampan.server.extensions.controller import Extensions
 from sampan.server.health import Health
 from sampan.server.hooks import Hooks
 from sampan.server.horizon import INTERVAL_SECONDS, Horizon
@@ -220,6 +222,9 @@ class Server:
         if self._openapi is None and config.openapi:
             self._openapi = self._openapi_files = OpenApiFiles(config.data_dir / "openapi" if config.data_dir else None)
         self._compose(stack)
+        loopback = self.local_transport()
+        extensions = Extensions(self._surfaces, registry(), self.store, loopback, config.clock, compile_version)
+        await extensions.load()
         if config.listen:
             if config.tls_cert is not None and config.tls_key is not None:
                 self._tls = TlsFiles(config.tls_cert, config.tls_key, config.client_ca)
@@ -233,7 +238,7 @@ class Server:
             stack.callback(self.watching.stop)
             stack.push_async_callback(self.components.close)
         stack.callback(self._not_ready)
-        loopback = self.local_transport()
+        self.components.keep("serve custom resources", extensions.run)
         if config.bootstrap:
             await ensure(loopback, self._bootstrap_config())
             self.components.keep(

@@ -101,7 +101,8 @@ class ResourceStorage:
     def encode(self, obj: Obj) -> bytes:
         """The stored form. Raises RequestEntityTooLarge."""
         metadata = obj["metadata"]
-        body: Obj = {"kind": self.kind.kind, "apiVersion": self.kind.api_version}
+        version = obj.get("apiVersion") if self.keeps_versions else None
+        body: Obj = {"kind": self.kind.kind, "apiVersion": version or self.kind.api_version}
         body["metadata"] = {key: value for key, value in metadata.items() if key != "resourceVersion"}
         for key, value in obj.items():
             if key not in _HEADED:

@@ -107,7 +107,7 @@ class Surface:
                 upgrade = _upgrade(kinds, kind)
                 storages[name] = ResourceStorage(kind, store, upgrade, budget, keeps_versions=name in converters)
         views: dict[Gvk, View] = {}
-        for kind in kinds.kinds():
+        for kind in kinds.known():
             stored = kinds.storage(kind)
             storage = storages.get((stored.group, stored.kind))
             if storage is not None:

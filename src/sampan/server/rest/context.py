@@ -87,4 +87,6 @@ class RestContext:
         kind = request.info.kind
         if kind is None:
             raise errors.InternalError("a resource request without a kind reached storage")
+        if kind.demanding:
+            request.heavy = True
         return Target(request.surface.view(kind), request.info.namespace if kind.namespaced else "", request.info.name)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from sampan.api import errors, names
+from sampan.api.customresources import ending
 from sampan.api.groups import printing
 from sampan.api.kind import Kind
 from sampan.api.types import Obj
@@ -142,6 +143,8 @@ KINDS = (
         validate_update=_validate_update,
         prepare_create=_prepare_create,
         prepare_update=_prepare_update,
+        removable=ending.is_marked,
+        prepare_delete=ending.mark,
         columns=printing.CREATED_AT_COLUMNS,
         row=printing.created_at_row,
     ),

@@ -1,0 +1,1 @@
+"""Custom resources: what a definition may say, and what its objects must be. Pure."""

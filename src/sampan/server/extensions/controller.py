@@ -1,0 +1,224 @@
+"""Serves what CustomResourceDefinitions declare: names and conditions, the surface, the end of a definition.
+
+One loop follows the definitions in the server's own cache. What has changed in the meantime is looked at together: the
+surface is replaced once, and then each definition is told what became of it, so that whoever sees ``Established`` finds
+the resource served. A definition that makes no sense costs itself only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from sampan.api.clock import Clock
+from sampan.api.customresources import naming
+from sampan.api.customresources.kinds import Compile, Served, served
+from sampan.api.customresources.naming import Names, Verdict
+from sampan.api.errors import ApiError, Conflict, NotFound
+from sampan.api.reading import part, text
+from sampan.api.registry import Registry
+from sampan.api.transport import EventType, Transport
+from sampan.api.types import Obj
+from sampan.server.extensions.finalizing import Finalizing
+from sampan.server.extensions.held import Held, fingerprint, registry_with
+from sampan.server.extensions.status import CRDS, status_call
+from sampan.server.storage import ResourceStorage
+from sampan.server.surface import Surface, Surfaces
+from sampan.server.threads import is_heavy, paced
+from sampan.store.protocol import EntryDamaged, Store
+
+log = logging.getLogger(__name__)
+
+#: statuses written at the same time
+_CONCURRENCY: Final = 16
+#: until a status that could not be written is tried again: twice as long after each failure
+_FIRST_WAIT_SECONDS: Final = 0.5
+_LONGEST_WAIT_SECONDS: Final = 30.0
+
+
+class Extensions:
+    """Invariants: ``_held`` has what the surface serves, and the names of every definition that has any."""
+
+    def __init__(
+        self,
+        surfaces: Surfaces,
+        builtin: Registry,
+        store: Store,
+        transport: Transport,
+        clock: Clock,
+        compile_version: Compile,
+    ) -> None:
+        self._surfaces, self._builtin, self._store = surfaces, builtin, store
+        self._transport, self._clock, self._compile = transport, clock, compile_version
+        self._held: dict[str, Held] = {}
+        #: what has changed since it was looked at, at which revision; None: it is gone
+        self._changed: dict[str, tuple[Obj, int] | None] = {}
+        self._waits: dict[str, float] = {}
+        self._wake = asyncio.Event()
+        self._finalizing = Finalizing(surfaces, transport, clock)
+
+    async def load(self) -> None:
+        """Serves what is stored already: before the server answers anybody. Raises StoreError."""
+        await self._read_all()
+        await self._serve_changed(self._take())
+
+    async def run(self) -> None:
+        """Follows the definitions until cancelled."""
+        stop = self._definitions.cache.subscribe(self._on_change, keep=False)
+        try:
+            await self._read_all()
+            async with asyncio.TaskGroup() as group:
+                self._finalizing.begin(group)
+                while True:
+                    await self._wake.wait()
+                    self._wake.clear()
+                    await self._look(self._take())
+        finally:
+            stop()
+
+    @property
+    def _definitions(self) -> ResourceStorage:
+        view = self._surfaces.current.by_resource(CRDS)
+        assert view is not None, "definitions are built in"
+        return view.storage
+
+    # What has changed
+
+    def _on_change(self, event: EventType, obj: Obj, previous: Obj | None, revision: int) -> None:
+        name = text(part(obj, "metadata"), "name")
+        self._changed[name] = None if event == "DELETED" else (obj, revision)
+        self._wake.set()
+
+    async def _read_all(self) -> None:
+        """Everything is looked at again."""
+        storage = self._definitions
+        present: set[str] = set()
+        for entry in storage.cache.entries():
+            try:
+                obj: Obj = await paced(is_heavy(entry.value), entry.object)
+            except EntryDamaged:
+                continue
+            name = text(part(obj, "metadata"), "name")
+            present.add(name)
+            self._changed.setdefault(name, (obj, entry.revision))
+        for name in self._held.keys() - present:
+            self._changed.setdefault(name, None)
+        self._wake.set()
+
+    def _take(self) -> Mapping[str, tuple[Obj, int] | None]:
+        changed, self._changed = self._changed, {}
+        return changed
+
+    def _look_again(self, names: Iterable[str]) -> None:
+        """At what the cache has of them by now."""
+        storage = self._definitions
+        for name in names:
+            entry = storage.cache.get(storage.key("", name))
+            if entry is not None and not entry.damaged:
+                self._changed.setdefault(name, (entry.object(), entry.revision))
+                self._wake.set()
+
+    # What it means
+
+    async def _look(self, changed: Mapping[str, tuple[Obj, int] | None]) -> None:
+        """Raises StoreError."""
+        verdicts = await self._serve_changed(changed)
+        due = [(name, *found, verdicts[name]) for name, found in changed.items() if found is not None]
+        gate = asyncio.Semaphore(_CONCURRENCY)
+        async with asyncio.TaskGroup() as group:
+            for name, obj, revision, verdict in due:
+                if name in self._held and self._held[name].ending:
+                    self._finalizing.start(name, obj, self._held[name])
+                else:
+                    group.create_task(self._tell(gate, name, obj, revision, verdict), name=f"status of {name}")
+
+    async def _serve_changed(self, changed: Mapping[str, tuple[Obj, int] | None]) -> Mapping[str, Verdict]:
+        """Takes in what has changed, and serves it. Raises StoreError: then nothing is taken in."""
+        before = dict(self._held)
+        for name, found in changed.items():
+            if found is None:
+                self._held.pop(name, None)
+            elif name not in self._held:
+                # Names that were given stay given, in whatever order definitions are looked at.
+                self._held[name] = _unserved(found[0])
+        verdicts: dict[str, Verdict] = {}
+        for name, found in changed.items():
+            if found is not None:
+                verdicts[name] = await self._take_in(name, found[0])
+        try:
+            if _shown(before) != _shown(self._held):
+                await self._surfaces.replace(self._surface)
+        except BaseException:
+            self._held = before
+            raise
+        freed = {before[name].group for name in before if self._names_of(name) != before[name].names}
+        self._look_again(name for name, one in self._held.items() if one.conflict and one.group in freed)
+        return verdicts
+
+    def _names_of(self, name: str) -> Names | None:
+        return self._held[name].names if name in self._held else None
+
+    async def _take_in(self, name: str, obj: Obj) -> Verdict:
+        held = self._held[name]
+        spec, status = part(obj, "spec"), part(obj, "status")
+        others = [one.names for other, one in self._held.items() if one.group == held.group and other != name]
+        verdict = naming.accept(Names.of(part(spec, "names")), Names.of(part(status, "acceptedNames")), others)
+        mark = fingerprint(obj, verdict.names)
+        wanted = not verdict.reason or naming.is_true(obj, naming.ESTABLISHED)
+        found = held.served if mark == held.fingerprint else None
+        if wanted and found is None:
+            found = await self._made(name, obj, verdict.names)
+        ending = bool(part(obj, "metadata").get("deletionTimestamp"))
+        uid = text(part(obj, "metadata"), "uid")
+        self._held[name] = Held(
+            uid, held.group, verdict.names, bool(verdict.reason), ending, mark, found if wanted else None
+        )
+        return verdict
+
+    async def _made(self, name: str, obj: Obj, names: Names) -> Served | None:
+        try:
+            return await paced(True, served, obj, names, self._compile)
+        except (AttributeError, LookupError, StopIteration, TypeError, ValueError) as error:
+            log.warning("%s cannot be served: %s", name, error)
+            return None
+
+    def _surface(self, before: Surface) -> Surface:
+        kinds, refused = registry_with(self._builtin, self._held.values())
+        for one in refused:
+            log.warning("%s.%s is not served: a built-in kind has its name", one.names.plural, one.group)
+        ending = frozenset((one.group, one.names.plural) for one in self._held.values() if one.ending)
+        return Surface.build(kinds, self._store, kept=before, ending=ending)
+
+    # What the definitions are told
+
+    async def _tell(self, gate: asyncio.Semaphore, name: str, obj: Obj, revision: int, verdict: Verdict) -> None:
+        status = naming.named_status(obj, verdict, self._clock.now())
+        if status == part(obj, "status"):
+            self._waits.pop(name, None)
+            return
+        async with gate:
+            try:
+                await self._transport.call(status_call(name, revision, status))
+            except (Conflict, NotFound):
+                return  # it is another by now, which is looked at in its turn
+            except ApiError as error:
+                wait = self._waits[name] = min(
+                    2 * self._waits.get(name, _FIRST_WAIT_SECONDS / 2), _LONGEST_WAIT_SECONDS
+                )
+                log.warning("the status of %s could not be written: %s", name, error.message)
+                asyncio.get_running_loop().call_later(wait, self._look_again, (name,))
+                return
+        self._waits.pop(name, None)
+
+
+def _unserved(obj: Obj) -> Held:
+    """A definition that nobody has looked at."""
+    names = Names.of(part(part(obj, "status"), "acceptedNames"))
+    return Held("", text(part(obj, "spec"), "group"), names, False, False, (), None)
+
+
+def _shown(held: Mapping[str, Held]) -> Sequence[tuple[int, bool]]:
+    """What of it the surface depends on."""
+    return [(id(one.served), one.ending) for _, one in sorted(held.items()) if one.served is not None]

@@ -1,0 +1,68 @@
+"""What the server holds of each CustomResourceDefinition: its names and what it serves. Plain data and pure rules.
+
+Invariant: ``served`` is made anew exactly when ``fingerprint`` changes, so that storages, caches and open watches of a
+definition whose status alone changed stay what they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from sampan.api.customresources import versions
+from sampan.api.customresources.kinds import Served
+from sampan.api.customresources.naming import Names
+from sampan.api.kind import Kind
+from sampan.api.reading import part, text, texts, whole
+from sampan.api.registry import Registry
+from sampan.api.types import Obj
+
+Fingerprint = tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    uid: str
+    group: str
+    #: those that it got
+    names: Names
+    #: what it asked for was taken by another
+    conflict: bool
+    #: it is being deleted
+    ending: bool
+    fingerprint: Fingerprint
+    #: None: nothing, its names were never accepted, or nobody can make sense of it
+    served: Served | None
+
+
+def fingerprint(definition: Obj, names: Names) -> Fingerprint:
+    """All that the kinds of a definition depend on."""
+    metadata = part(definition, "metadata")
+    stored = tuple(texts(part(definition, "status"), "storedVersions"))
+    return text(metadata, "uid"), whole(metadata, "generation"), names, stored
+
+
+def registry_with(builtin: Registry, held: Iterable[Held]) -> tuple[Registry, list[Held]]:
+    """The built-in kinds and the custom ones, and the definitions that have no place there, for a built-in kind has
+    their name."""
+    taken = {(kind.group, kind.version, name) for kind in builtin.known() for name in (kind.kind, kind.plural)}
+    kinds: list[Kind] = []
+    groups: dict[str, set[str]] = {}
+    refused: list[Held] = []
+    for one in sorted(held, key=lambda one: (one.group, one.names.plural)):
+        if one.served is None:
+            continue
+        wanted = [(kind.group, kind.version, name) for kind in one.served.kinds for name in (kind.kind, kind.plural)]
+        if not taken.isdisjoint(wanted):
+            refused.append(one)
+            continue
+        taken.update(wanted)
+        kinds.extend(one.served.kinds)
+        if one.served.versions:
+            groups.setdefault(one.group, set()).update(one.served.versions)
+    return builtin.extended(ordered(groups), kinds), refused
+
+
+def ordered(groups: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, ...]]:
+    """Groups by name, their versions the preferred one first."""
+    return {group: tuple(versions.in_order(groups[group])) for group in sorted(groups)}

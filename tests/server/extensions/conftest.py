@@ -1,0 +1,104 @@
+"""Definitions of custom resources, and a server that serves them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "spec": {
+            "type": "object",
+            "properties": {"masts": {"type": "integer"}, "colour": {"type": "string"}, "replicas": {"type": "integer"}},
+        },
+        "status": {"type": "object", "properties": {"replicas": {"type": "integer"}, "selector": {"type": "string"}}},
+    },
+}
+
+
+def version(name: str = "v1", **more: Any) -> dict[str, Any]:
+    found = {"name": name, "served": True, "storage": True, "schema": {"openAPIV3Schema": SCHEMA}}
+    return found | more
+
+
+def definition(plural: str = "boats", *versions: dict[str, Any], group: str = "example.com", **names: Any) -> Any:
+    kind = plural.capitalize().removesuffix("s")
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.{group}"},
+        "spec": {
+            "group": group,
+            "scope": "Namespaced",
+            "names": {"plural": plural, "kind": kind} | names,
+            "versions": list(versions) or [version()],
+        },
+    }
+
+
+class Sea:
+    """``Api``, with what these tests ask again and again."""
+
+    def __init__(self, api: Any) -> None:
+        self.api = api
+
+    async def __call__(self, method: str, url: str, body: Any = None, **headers: str) -> Any:
+        return await self.api(method, url, body, **headers)
+
+    async def define(self, crd: dict[str, Any]) -> Any:
+        """Creates it, and waits until it is established."""
+        made = await self.api("POST", CRDS, crd)
+        assert made.status == 201, made.obj
+        return await self.until(crd["metadata"]["name"], lambda obj: self.condition(obj, "Established") == "True")
+
+    async def read(self, name: str) -> Any:
+        return (await self.api("GET", f"{CRDS}/{name}")).obj
+
+    async def until(self, name: str, holds: Callable[[Any], bool]) -> Any:
+        for _ in range(3000):
+            obj = await self.read(name)
+            if holds(obj):
+                return obj
+            await asyncio.sleep(0)
+        raise AssertionError(obj)
+
+    async def eventually(self, holds: Callable[[], Awaitable[bool]]) -> None:
+        for _ in range(3000):
+            if await holds():
+                return
+            await asyncio.sleep(0)
+        raise AssertionError("it does not come to hold")
+
+    async def change(self, name: str, patch: Any) -> Any:
+        changed = await self.api("PATCH", f"{CRDS}/{name}", patch, content_type="application/merge-patch+json")
+        assert changed.status == 200, changed.obj
+        return changed.obj
+
+    @staticmethod
+    def condition(obj: Any, kind: str) -> str:
+        found = (obj.get("status") or {}).get("conditions") or ()
+        return next((str(one["status"]) for one in found if one["type"] == kind), "")
+
+    @staticmethod
+    def reasons(obj: Any) -> dict[str, tuple[str, str, str]]:
+        return {one["type"]: (one["status"], one["reason"], one["message"]) for one in obj["status"]["conditions"]}
+
+
+@pytest.fixture
+def sea(api: Any) -> Sea:
+    return Sea(api)
+
+
+@pytest.fixture
+def crd() -> Callable[..., Any]:
+    return definition
+
+
+@pytest.fixture
+def crd_version() -> Callable[..., Any]:
+    return version
