@@ -23,6 +23,7 @@ ACTING = {
     ("", "ComponentStatus"): "sampan.server.kinds.componentstatus",
     ("", "ConfigMap"): "sampan.node.volumes.configmap",
     ("", "Endpoints"): "endpointslice-mirroring-controller",
+    ("apiextensions.k8s.io", "CustomResourceDefinition"): "sampan.server.extensions",
     ("", "Event"): DATA,
     ("", "LimitRange"): "LimitRanger",
     ("", "Namespace"): "namespace-controller",

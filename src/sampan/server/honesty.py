@@ -123,9 +123,6 @@ LACKS: Mapping[Name, Lack] = MappingProxyType(
         ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration"): Lack(
             _WEBHOOKS, ("ValidatingAdmissionWebhook",)
         ),
-        ("apiextensions.k8s.io", "CustomResourceDefinition"): Lack(
-            "custom resources are not served", ("sampan.server.extensions",)
-        ),
         ("apiregistration.k8s.io", "APIService"): Lack(
             "no requests are passed on to other API servers", ("sampan.server.aggregation",)
         ),
