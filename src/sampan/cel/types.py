@@ -1,0 +1,128 @@
+"""Types of the language.
+
+Two types are equal if they read the same. Beside that a type may carry what only hints: the most elements a value can
+have (for estimates of cost), and how data become values of it (``bind``; None: they are already). Objects have named
+fields, built on first use, for types may refer to themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+Bind = Callable[[Any], Any]
+
+
+class Type:
+    """``kind``: int, list, map, object, opaque, param (a type to be found out) …; ``name``: of objects and the like."""
+
+    __slots__ = ("_build", "_fields", "bind", "kind", "max_size", "name", "parameters")
+
+    def __init__(
+        self,
+        kind: str,
+        name: str = "",
+        parameters: tuple[Type, ...] = (),
+        *,
+        fields: Callable[[], Mapping[str, FieldType]] | None = None,
+        max_size: int | None = None,
+        bind: Bind | None = None,
+    ) -> None:
+        self.kind = kind
+        self.name = name
+        self.parameters = parameters
+        self.max_size = max_size
+        self.bind = bind
+        self._build = fields
+        self._fields: Mapping[str, FieldType] | None = None
+
+    @property
+    def fields(self) -> Mapping[str, FieldType]:
+        """Of an object: its fields as expressions name them."""
+        if self._fields is None:
+            self._fields = self._build() if self._build is not None else {}
+        return self._fields
+
+    @property
+    def is_dyn(self) -> bool:
+        return self.kind == "dyn" or self.kind == "error"
+
+    def sized(self, max_size: int | None, bind: Bind | None = None) -> Type:
+        """The same type with hints."""
+        return Type(
+            self.kind, self.name, self.parameters, fields=self._build, max_size=max_size, bind=bind or self.bind
+        )
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        if not isinstance(other, Type):
+            return NotImplemented
+        return self.kind == other.kind and self.name == other.name and self.parameters == other.parameters
+
+    def __hash__(self) -> int:
+        return hash((self.kind, self.name, self.parameters))
+
+    def __str__(self) -> str:
+        if self.kind == "error":
+            return "!error!"
+        shown = self.name or self.kind
+        if not self.parameters:
+            return shown
+        return f"{shown}({', '.join(map(str, self.parameters))})"
+
+    __repr__ = __str__
+
+
+@dataclass(frozen=True, slots=True)
+class FieldType:
+    """A field of an object. ``key``: its name in the data, where the language has to spell it otherwise."""
+
+    type: Type
+    key: str
+
+
+DYN: Final = Type("dyn")
+ERROR: Final = Type("error")
+NULL: Final = Type("null")
+BOOL: Final = Type("bool")
+INT: Final = Type("int")
+UINT: Final = Type("uint")
+DOUBLE: Final = Type("double")
+STRING: Final = Type("string")
+BYTES: Final = Type("bytes")
+TIMESTAMP: Final = Type("timestamp")
+DURATION: Final = Type("duration")
+
+#: Types whose values all have the size 1.
+SCALARS: Final = frozenset({"bool", "int", "uint", "double", "timestamp", "duration"})
+
+
+def list_of(item: Type, *, max_size: int | None = None, bind: Bind | None = None) -> Type:
+    return Type("list", "", (item,), max_size=max_size, bind=bind)
+
+
+def map_of(key: Type, value: Type, *, max_size: int | None = None, bind: Bind | None = None) -> Type:
+    return Type("map", "", (key, value), max_size=max_size, bind=bind)
+
+
+def type_of(target: Type) -> Type:
+    return Type("type", "", (target,))
+
+
+def optional_of(item: Type) -> Type:
+    return Type("optional_type", "", (item,))
+
+
+def param(name: str) -> Type:
+    return Type("param", name)
+
+
+def opaque(name: str) -> Type:
+    """A type known by its name alone: what can be done with its values is said by functions."""
+    return Type("opaque", name)
+
+
+def object_type(name: str, fields: Callable[[], Mapping[str, FieldType]], *, bind: Bind | None = None) -> Type:
+    return Type("object", name, fields=fields, bind=bind)
