@@ -225,7 +225,9 @@ def test_a_custom_resource_definition_is_consistent(change: dict[str, Any], fiel
     kind = kind_of("apiextensions.k8s.io", "customresourcedefinitions")
     spec = {
         "group": "example.com", "scope": "Namespaced", "names": {"plural": "foos", "kind": "Foo"},
-        "versions": [{"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": {}}}],
+        "versions": [
+            {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": {"type": "object"}}},
+        ],
     }  # fmt: skip
     definition = {"metadata": {"name": "foos.example.com"}, "spec": {**spec, **change}}
     kind.default(definition)

@@ -1,4 +1,4 @@
-"""Nodes of custom resources: pruning, nullability, defaults."""
+"""Nodes of custom resources: pruning, nullability, what is left to validation."""
 
 import pytest
 
@@ -16,6 +16,7 @@ CRD = {
                 "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
                 "any": {"x-kubernetes-preserve-unknown-fields": True},
                 "tags": {"type": "object", "additionalProperties": {"type": "string", "default": "none"}},
+                "labels": {"type": "object", "additionalProperties": {"type": "string"}},
                 "items": {
                     "type": "array",
                     "x-kubernetes-list-type": "map",
@@ -52,30 +53,57 @@ def test_null_stays_only_where_it_may_be(node):
     assert obj == {"spec": {"note": None}}
 
 
-def test_a_null_element_is_wrong_where_it_may_not_be(node):
-    assert schema.check(node, {"spec": {"any": [None], "tags": {"a": None}}}) == (
-        "json: cannot unmarshal null into Go struct field .spec.tags of type string"
+def test_a_null_in_a_map_goes_and_one_in_a_list_stays_for_validation_to_tell(node):
+    obj = {"spec": {"any": [None], "labels": {"a": None, "b": "c"}, "items": [None]}}
+    schema.normalise(node, obj)
+    assert obj == {"spec": {"any": [None], "labels": {"b": "c"}, "items": [None]}}
+
+
+def test_a_null_with_a_default_stays_for_the_default(node):
+    obj = {"spec": {"tags": {"a": None}}}
+    schema.normalise(node, obj)
+    assert obj == {"spec": {"tags": {"a": None}}}
+
+
+def test_wrong_types_are_left_for_validation_to_tell(node):
+    obj = {"metadata": {}, "spec": {"size": "x", "items": "y", "tags": [1], "note": {"unknown": 1}}}
+    decoded = schema.decode(node, obj)
+    assert decoded.error is None
+    assert decoded.unknown == ["spec.note.unknown"]
+    assert obj["spec"] == {"size": "x", "items": "y", "tags": [1], "note": {}}
+
+
+def test_metadata_of_a_wrong_type_cannot_be_decoded(node):
+    assert "cannot unmarshal" in (schema.check(node, {"metadata": {"labels": "x"}}) or "")
+
+
+def test_a_whole_number_is_written_without_a_point(node):
+    obj = {"spec": {"size": 3.0}}
+    schema.normalise(node, obj)
+    assert repr(obj["spec"]["size"]) == "3"
+
+
+def test_what_a_list_preserves_is_preserved_in_its_elements():
+    node = schema.node_from_openapi(
+        {
+            "type": "object",
+            "properties": {
+                "kept": {
+                    "type": "array",
+                    "x-kubernetes-preserve-unknown-fields": True,
+                    "items": {"type": "object", "properties": {"a": {"type": "object"}}},
+                }
+            },
+        },
+        root=True,
     )
+    obj = {"kept": [{"b": 1, "a": {"c": 1}}]}
+    assert schema.decode(node, obj).unknown == ["kept[0].a.c"]
+    assert obj == {"kept": [{"b": 1, "a": {}}]}
 
 
-def test_defaults_fill_what_is_missing_at_every_level(node):
-    obj = {"spec": {"items": [{"name": "a"}, {"name": "b", "n": 2}], "tags": {"a": None}}}
-    schema.apply_defaults(node, obj)
-    assert obj == {"spec": {"size": 3, "items": [{"name": "a", "n": 1}, {"name": "b", "n": 2}], "tags": {"a": "none"}}}
-
-
-def test_a_default_is_not_made_where_its_parent_is_missing(node):
-    obj = {}
-    schema.apply_defaults(node, obj)
-    assert obj == {}
-
-
-def test_wrong_types_are_told(node):
-    error = schema.check(node, {"metadata": {}, "spec": {"size": "x"}})
-    assert error is not None
-    assert error.startswith("json: cannot unmarshal string into Go struct field .spec.size of type int64")
-
-
-def test_list_keys_are_kept(node):
-    items = node.fields["spec"].node.fields["items"].node
-    assert (items.list_type, items.list_keys) == ("map", ("name",))
+def test_nothing_of_the_given_schema_is_kept():
+    given = {"type": "object", "properties": {"a": {"type": "string"}}}
+    node = schema.node_from_openapi(given, root=True)
+    given["properties"]["b"] = {"type": "string"}
+    assert schema.unknown_fields(node, {"b": ""}) == ["b"]

@@ -37,6 +37,11 @@ MOST_CAUSE_BYTES: Final = 256 * 1024
 _LONGEST_VALUE: Final = 8 * 1024
 
 
+def quoted(value: Any) -> str:
+    """A value as errors show it."""
+    return _quote(value)
+
+
 def _quote(value: Any) -> str:
     text = _literal(value)
     return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}... ({len(text)} characters)"

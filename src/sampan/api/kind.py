@@ -180,6 +180,8 @@ class Kind:
     #: Called with (new, old) besides ``validate``; of a custom resource instead of it, for what is wrong and unchanged
     #: is tolerated there.
     validate_update: ValidateUpdate = _no_update_errors
+    #: ``validate_update`` is called instead of ``validate``: it tolerates faults that were there before.
+    ratchets: bool = False
     #: Judging an object may take milliseconds, however short it is: a thread's work.
     demanding: bool = False
     #: Called with (new, old) for writes to /status instead of the two above.

@@ -144,6 +144,22 @@ def _validate_common(metadata: Obj, kind: Kind) -> list[FieldError]:
     return found + _validate_finalizers(metadata.get("finalizers") or [], kind)
 
 
+def validate_embedded(metadata: Obj, path: str) -> list[FieldError]:
+    """Of a resource that stands inside a custom resource: it may have any name, and none."""
+    found: list[FieldError] = []
+    name, base, namespace = (metadata.get(key) or "" for key in ("name", "generateName", "namespace"))
+    if base:
+        check = names.as_prefix(names.path_segment, base)
+        found += [errors.invalid(f"{path}.generateName", base, text) for text in check]
+    found += [errors.invalid(f"{path}.name", name, text) for text in (names.path_segment(name) if name else ())]
+    if namespace:
+        problems = names.dns1123_label(namespace)
+        found += [errors.invalid(f"{path}.namespace", namespace, text) for text in problems]
+    found += validate_labels(metadata.get("labels"), f"{path}.labels")
+    found += validate_annotations(metadata.get("annotations"), f"{path}.annotations")
+    return found + validate_owner_references(metadata.get("ownerReferences") or [], f"{path}.ownerReferences")
+
+
 def validate_labels(labels: dict[str, str] | None, path: str) -> list[FieldError]:
     found: list[FieldError] = []
     for key, value in (labels or {}).items():

@@ -45,7 +45,7 @@ def _merge_main(kind: Kind, new: Obj, old: Obj) -> Obj:
 
 
 def _validate_main(kind: Kind, new: Obj, old: Obj) -> list[FieldError]:
-    if kind.custom:
+    if kind.custom or kind.ratchets:
         return kind.validate_update(new, old)
     return kind.validate(new) + kind.validate_update(new, old)
 

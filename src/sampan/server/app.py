@@ -18,7 +18,7 @@ from typing import Self
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from sampan import keeping
-from sampan.api.customresources.plain import compile_version
+from sampan.api.customresources import compile_version
 from sampan.api.registry import registry
 from sampan.api.resources import (
     FLOW_SCHEMAS,

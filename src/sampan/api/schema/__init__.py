@@ -20,7 +20,7 @@ from sampan.api.schema.decoding import (
 )
 from sampan.api.schema.json_text import MAX_DEPTH, json_fault, parse_json
 from sampan.api.schema.nodes import AnyNode, Field, ListNode, MapNode, Node, ObjectNode, ScalarNode
-from sampan.api.schema.structural import apply_defaults, node_from_openapi
+from sampan.api.schema.structural import node_from_openapi
 
 __all__ = [
     "MAX_DEPTH",
@@ -34,7 +34,6 @@ __all__ = [
     "ObjectNode",
     "ScalarNode",
     "Schema",
-    "apply_defaults",
     "check",
     "decode",
     "duplicate_field_message",

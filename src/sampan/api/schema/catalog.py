@@ -100,7 +100,9 @@ class Schema:
         """The node of a definition. KeyError: there is none of this name."""
         node = self._nodes.get(name)
         if node is None:
-            node = self._nodes[name] = SPECIAL[name]() if name in SPECIAL else self._build_definition(name)
+            node = self._nodes[name] = (
+                SPECIAL[name](self.definition) if name in SPECIAL else self._build_definition(name)
+            )
         return node
 
     def _build_definition(self, name: str) -> Node:

@@ -7,24 +7,53 @@ v1.37.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Any, Final
 
 from sampan.api.schema import scalars
-from sampan.api.schema.nodes import AnyNode, Node, ScalarNode
+from sampan.api.schema.nodes import AnyNode, Node, Place, ScalarNode, Settle, Walk
 
 _META = "io.k8s.apimachinery.pkg.apis.meta.v1."
 _APIEXTENSIONS = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1."
 
-SPECIAL: Final[Mapping[str, Callable[[], Node]]] = {
-    "io.k8s.apimachinery.pkg.api.resource.Quantity": lambda: ScalarNode(scalars.QUANTITY),
-    "io.k8s.apimachinery.pkg.util.intstr.IntOrString": lambda: ScalarNode(scalars.INT_OR_STRING),
-    "io.k8s.apimachinery.pkg.runtime.RawExtension": lambda: AnyNode("runtime.RawExtension"),
-    _META + "Time": lambda: ScalarNode(scalars.TIME),
-    _META + "MicroTime": lambda: ScalarNode(scalars.MICRO_TIME),
-    _META + "FieldsV1": lambda: AnyNode("v1.FieldsV1"),
-    _META + "Patch": lambda: AnyNode("v1.Patch"),
-    _APIEXTENSIONS + "JSON": lambda: AnyNode("v1.JSON"),
-    _APIEXTENSIONS + "JSONSchemaPropsOrArray": lambda: AnyNode("v1.JSONSchemaPropsOrArray"),
-    _APIEXTENSIONS + "JSONSchemaPropsOrBool": lambda: AnyNode("v1.JSONSchemaPropsOrBool"),
-    _APIEXTENSIONS + "JSONSchemaPropsOrStringArray": lambda: AnyNode("v1.JSONSchemaPropsOrStringArray"),
+#: The node of a definition, by its name.
+Definition = Callable[[str], Node]
+
+
+class SchemaOr(Node):
+    """A schema, or in its place a boolean or (refused by validation) a list of schemas."""
+
+    __slots__ = ("_definition",)
+
+    def __init__(self, go_type: str, definition: Definition) -> None:
+        super().__init__(go_type)
+        self._definition = definition
+
+    @property
+    def schema(self) -> Node:
+        """Asked for late: it is made of this."""
+        return self._definition(_APIEXTENSIONS + "JSONSchemaProps")
+
+    def _compile(self) -> Settle:
+        return lambda value: type(value) is bool or (type(value) is dict and self.schema.settle(value))
+
+    def decode(self, value: Any, walk: Walk, place: Place) -> Any:
+        if type(value) is bool:
+            return value
+        if type(value) is list:
+            return [walk.into(self.schema, item, place.item(index)) for index, item in enumerate(value)]
+        return self.schema.decode(value, walk, place)
+
+
+SPECIAL: Final[Mapping[str, Callable[[Definition], Node]]] = {
+    "io.k8s.apimachinery.pkg.api.resource.Quantity": lambda of: ScalarNode(scalars.QUANTITY),
+    "io.k8s.apimachinery.pkg.util.intstr.IntOrString": lambda of: ScalarNode(scalars.INT_OR_STRING),
+    "io.k8s.apimachinery.pkg.runtime.RawExtension": lambda of: AnyNode("runtime.RawExtension"),
+    _META + "Time": lambda of: ScalarNode(scalars.TIME),
+    _META + "MicroTime": lambda of: ScalarNode(scalars.MICRO_TIME),
+    _META + "FieldsV1": lambda of: AnyNode("v1.FieldsV1"),
+    _META + "Patch": lambda of: AnyNode("v1.Patch"),
+    _APIEXTENSIONS + "JSON": lambda of: AnyNode("v1.JSON"),
+    _APIEXTENSIONS + "JSONSchemaPropsOrArray": lambda of: SchemaOr("v1.JSONSchemaPropsOrArray", of),
+    _APIEXTENSIONS + "JSONSchemaPropsOrBool": lambda of: SchemaOr("v1.JSONSchemaPropsOrBool", of),
+    _APIEXTENSIONS + "JSONSchemaPropsOrStringArray": lambda of: AnyNode("v1.JSONSchemaPropsOrStringArray"),
 }

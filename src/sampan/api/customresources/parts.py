@@ -1,0 +1,98 @@
+"""A structural schema as it is walked: one ``Part`` for each schema in it, opened when a value first comes to it.
+
+Everything that is asked of a custom resource's values (validation, defaults, uniqueness, rules) walks these. A part
+that no object has reached is compressed text (``schema/packed.py``); leaves that say the same are one part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from sampan.api.customresources import checks
+from sampan.api.customresources.checks import Check
+from sampan.api.schema.packed import Packed, pack
+
+
+class Keywords:
+    """What a schema says, opened. ``types`` has two for int-or-string, none where any is right."""
+
+    __slots__ = (
+        "additional", "all_of", "any_of", "default", "embedded", "enum", "enum_texts", "forbids_others", "format",
+        "items", "list_keys", "list_type", "map_type", "max_items", "max_properties", "min_items", "min_properties",
+        "not_", "nullable", "numbers", "one_of", "preserve", "properties", "required", "rules", "texts", "types",
+    )  # fmt: skip
+
+    def __init__(self, raw: Mapping[str, Any]) -> None:
+        kind = raw.get("type") or ""
+        self.types: tuple[str, ...] = (
+            ("integer", "string") if raw.get("x-kubernetes-int-or-string") else (kind,) if kind else ()
+        )
+        self.nullable = bool(raw.get("nullable"))
+        self.default: Any = raw.get("default")
+        self.format = checks.known_format(raw.get("format") or "", self.types)
+        self.enum, self.enum_texts = checks.enumerated(raw.get("enum"))
+        self.texts: tuple[Check, ...] = checks.of_texts(raw)
+        self.numbers: tuple[Check, ...] = checks.of_numbers(raw)
+        self.max_items, self.min_items = raw.get("maxItems"), raw.get("minItems")
+        self.max_properties, self.min_properties = raw.get("maxProperties"), raw.get("minProperties")
+        self.required: tuple[str, ...] = tuple(raw.get("required") or ())
+        self.properties: dict[str, Part] = {
+            name: part_of(packed) for name, packed in (raw.get("properties") or {}).items()
+        }
+        additional = raw.get("additionalProperties")
+        self.additional: Part | None = part_of(additional) if isinstance(additional, Packed) else None
+        self.forbids_others = additional is False
+        items = raw.get("items")
+        self.items: Part | None = part_of(items) if isinstance(items, Packed) else None
+        self.all_of, self.any_of, self.one_of = (_parts(raw.get(key)) for key in ("allOf", "anyOf", "oneOf"))
+        not_ = raw.get("not")
+        self.not_: Part | None = part_of(not_) if isinstance(not_, Packed) else None
+        self.list_type: str = raw.get("x-kubernetes-list-type") or ""
+        self.list_keys: tuple[str, ...] = tuple(raw.get("x-kubernetes-list-map-keys") or ())
+        self.map_type: str = raw.get("x-kubernetes-map-type") or ""
+        self.preserve = bool(raw.get("x-kubernetes-preserve-unknown-fields"))
+        self.embedded = bool(raw.get("x-kubernetes-embedded-resource"))
+        self.rules: tuple[Mapping[str, Any], ...] = tuple(raw.get("x-kubernetes-validations") or ())
+
+    def below(self, key: str) -> Part | None:
+        """The schema of a field or map entry."""
+        part = self.properties.get(key)
+        return part if part is not None else self.additional
+
+
+class Part:
+    __slots__ = ("_keywords", "_packed", "traits")
+
+    def __init__(self, packed: Packed) -> None:
+        self._packed: Packed | None = packed
+        self._keywords: Keywords | None = None
+        #: What may stand in it or below: ``default``, ``rules``, ``embedded``, ``lists``, ``pattern``.
+        self.traits = packed.traits
+
+    @property
+    def keywords(self) -> Keywords:
+        found = self._keywords
+        if found is None:
+            assert self._packed is not None
+            found = self._keywords = Keywords(self._packed.open())
+            self._packed = None
+        return found
+
+
+def root_of(schema: Mapping[str, Any]) -> Part:
+    return Part(pack(schema))
+
+
+def part_of(packed: Packed) -> Part:
+    return _shared(packed) if packed.small else Part(packed)
+
+
+@lru_cache(maxsize=4096)
+def _shared(packed: Packed) -> Part:
+    return Part(packed)
+
+
+def _parts(packed: list[Packed] | None) -> tuple[Part, ...]:
+    return tuple(map(part_of, packed or ()))
