@@ -34,6 +34,8 @@ from sampan.api.resources import (
 from sampan.api.transport import EventType
 from sampan.api.types import Obj
 from sampan.server.admission.chain import build_chain
+from sampan.server.admission.webhooks import webhook_plugins
+from sampan.server.aggregation.services import Endpoints
 from sampan.server.allocators.allocations import Allocations
 from sampan.server.attributes import AuthorizationAttributes, Authorizer, Decision
 from sampan.server.authn.impersonation import impersonate
@@ -77,6 +79,8 @@ from sampan.server.streaming.tls import node_tls
 from sampan.server.surface import Surface, SurfaceReader, Surfaces
 from sampan.server.tokens import OpenIdDocuments, TokenIssuer
 from sampan.server.watching import Watching
+from sampan.server.webhooks.client import WebhookClient
+from sampan.server.write import SERVER_USER
 from sampan.store.footprint import Footprint
 from sampan.store.memory import MemoryStore
 from sampan.store.protocol import Store, StoreError
@@ -85,7 +89,7 @@ from sampan.store.sqlite import SqliteStore
 log = logging.getLogger(__name__)
 
 #: the server's own identity towards itself
-LOOPBACK_USER = UserInfo("system:apiserver", (PRIVILEGED_GROUP, AUTHENTICATED_GROUP))
+LOOPBACK_USER = UserInfo(SERVER_USER, (PRIVILEGED_GROUP, AUTHENTICATED_GROUP))
 DEFAULT_PORT = 6443
 #: what every JSON answer says of itself
 _JSON_HEAD = b"Cache-Control: no-cache, private\r\nContent-Type: application/json\r\nServer: sampan\r\n"
@@ -304,6 +308,8 @@ class Server:
         stack.push_async_callback(streaming.close)
         streaming.register(self.connect)
         self._issuer = TokenIssuer(key, config.service_account_issuer, audiences, reader, config.clock, config.random)
+        webhooks = WebhookClient(Endpoints(reader, config.random))
+        stack.push_async_callback(webhooks.close)
         context = self._context = RestContext(
             config.clock,
             config.random,
@@ -314,6 +320,7 @@ class Server:
                 config.random,
                 enable=config.enable_admission_plugins,
                 disable=config.disable_admission_plugins,
+                webhooks=webhook_plugins(reader, webhooks, config.random, self.metrics),
             ),
             authorizer=authorizer,
             hooks=self._hooks(),

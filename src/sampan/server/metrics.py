@@ -149,6 +149,11 @@ class Metrics:
     def __init__(self) -> None:
         self._served = RequestMetrics()
         self._states: list[State] = []
+        self._others: list[Callable[[], Build]] = []
+
+    def include(self, copy: Callable[[], Build]) -> None:
+        """Shows what a part of the server counts by itself; ``copy`` takes its numbers, when scraped."""
+        self._others.append(copy)
 
     def follow(self, state: State) -> None:
         """Shows what this server is doing, too."""
@@ -165,7 +170,7 @@ class Metrics:
         """None: not the metrics path."""
         if request.raw_path.rstrip("/") != "/metrics":
             return None
-        copies = [self._served.copy(), *map(_copy, self._states)]
+        copies = [self._served.copy(), *map(_copy, self._states), *(copy() for copy in self._others)]
         return Response(200, await aside(_text, copies), CONTENT_TYPE)
 
 

@@ -8,14 +8,30 @@ quota have to ask somebody. Stages refuse by raising ApiError.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from sampan.api.kind import Kind
 from sampan.api.types import Obj
 from sampan.server.options import DeleteOptions, WriteOptions
 from sampan.server.request import Request, UserInfo
 
+#: the server's own identity towards itself
+SERVER_USER = "system:apiserver"
 Operation = Literal["CREATE", "UPDATE", "DELETE", "CONNECT"]
+
+
+@dataclass(slots=True)
+class Reinvocation:
+    """The second round of mutating admission: what one outside has changed, the others may have to see again.
+
+    The chain runs once more, whole, if somebody wants it; never a third time. ``memory`` is the plugins' own, by name.
+    """
+
+    #: a webhook or policy has changed the object
+    wanted: bool = False
+    #: this is the second round
+    again: bool = False
+    memory: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -36,6 +52,13 @@ class Write:
     #: the kind as the client addressed it (admission.k8s.io requestKind); None: ``kind``
     request_kind: Kind | None = None
     options: WriteOptions | DeleteOptions = field(default_factory=WriteOptions)
+    #: whether mutating admission has to look twice; None: nobody outside has changed anything
+    reinvocation: Reinvocation | None = None
+
+    @property
+    def of_server(self) -> bool:
+        """Written by this server itself, for what a cluster needs to be one: nobody outside may keep it from that."""
+        return self.request.in_process and self.user.name == SERVER_USER
 
     @property
     def manager(self) -> str:

@@ -201,3 +201,56 @@ def unused_port() -> Iterator[int]:
 @pytest.fixture
 def service(hook: Hook) -> OneService:
     return OneService(hook.port)
+
+
+def rule(*resources: str, operations: tuple[str, ...] = ("*",), group: str = "", version: str = "v1") -> dict[str, Any]:
+    return {
+        "operations": list(operations),
+        "apiGroups": [group],
+        "apiVersions": [version],
+        "resources": list(resources),
+    }
+
+
+def webhook(config: dict[str, Any], *rules: dict[str, Any], name: str = "hook.example.com", **others: Any) -> Any:
+    """A webhook that wants to see all writes of config maps, unless told otherwise."""
+    return {
+        "name": name,
+        "clientConfig": config,
+        "rules": list(rules) or [rule("configmaps")],
+        "sideEffects": "None",
+        "admissionReviewVersions": ["v1"],
+        **others,
+    }
+
+
+CONFIGURATIONS = "/apis/admissionregistration.k8s.io/v1"
+
+
+class Configured:
+    """``await configured.mutating(webhook(...))``: a configuration of these webhooks, in force from then on."""
+
+    def __init__(self, api: Any) -> None:
+        self.api = api
+
+    async def mutating(self, *webhooks: Any, name: str = "m") -> Any:
+        return await self._create("mutating", "Mutating", webhooks, name)
+
+    async def validating(self, *webhooks: Any, name: str = "v") -> Any:
+        return await self._create("validating", "Validating", webhooks, name)
+
+    async def _create(self, plural: str, kind: str, webhooks: Any, name: str) -> Any:
+        body = {
+            "kind": f"{kind}WebhookConfiguration",
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "metadata": {"name": name, "labels": {"by": "test"}},
+            "webhooks": list(webhooks),
+        }
+        answer = await self.api("POST", f"{CONFIGURATIONS}/{plural}webhookconfigurations", body)
+        assert answer.status == 201, answer.obj
+        return answer.obj
+
+
+@pytest.fixture
+def configured(api: Any) -> Configured:
+    return Configured(api)

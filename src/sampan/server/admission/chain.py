@@ -52,9 +52,18 @@ class AdmissionChain:
         return tuple(plugin.name for plugin in self._plugins)
 
     async def admit(self, attributes: AdmissionAttributes) -> None:
-        """Mutating pass: may change ``attributes.obj``. Raises the first refusal."""
-        for plugin in self._of(attributes.kind)[0]:
+        """Mutating pass: may change ``attributes.obj``. Raises the first refusal.
+
+        When somebody outside has changed the object, all look at it once more: the server's own plugins at all of it,
+        webhooks and policies if they asked for that.
+        """
+        plugins = self._of(attributes.kind)[0]
+        for plugin in plugins:
             await plugin.admit(attributes)
+        if attributes.reinvocation is not None and attributes.reinvocation.wanted:
+            attributes.reinvocation.again = True
+            for plugin in plugins:
+                await plugin.admit(attributes)
 
     async def validate(self, attributes: AdmissionAttributes) -> None:
         """Validating pass. Raises the first refusal."""
@@ -83,8 +92,10 @@ def _overrides(plugin: AdmissionPlugin, method: str) -> bool:
     return getattr(type(plugin), method) is not getattr(Plugin, method)
 
 
-def default_plugins(reader: ObjectReader, authorizer: Authorizer, random: Random) -> list[AdmissionPlugin]:
-    """Every plugin that can be switched, in the order they run."""
+def default_plugins(
+    reader: ObjectReader, authorizer: Authorizer, random: Random, webhooks: Sequence[AdmissionPlugin] = ()
+) -> list[AdmissionPlugin]:
+    """Every plugin that can be switched, in the order they run; ``webhooks``: the mutating and the validating one."""
     return [
         NamespaceLifecycle(reader),
         LimitRanger(reader),
@@ -103,6 +114,7 @@ def default_plugins(reader: ObjectReader, authorizer: Authorizer, random: Random
         CertificateSubjectRestriction(),
         DefaultIngressClass(reader),
         DenyServiceExternalIPs(),
+        *webhooks,
     ]
 
 
@@ -114,12 +126,13 @@ def build_chain(
     *,
     enable: Collection[str] = (),
     disable: Collection[str] = (),
+    webhooks: Sequence[AdmissionPlugin] = (),
 ) -> AdmissionChain:
     """Nearly all plugins are on by default. ``disable`` switches off, ``enable`` wins over it.
 
     The escalation check is policy, not a plugin, and stays; so does honesty. Raises ValueError for a name that is none.
     """
-    plugins = default_plugins(reader, authorizer, random)
+    plugins = default_plugins(reader, authorizer, random, webhooks)
     unknown = {*enable, *disable} - {plugin.name for plugin in plugins}
     if unknown:
         raise ValueError(f"unknown admission plugins: {', '.join(sorted(unknown))}")

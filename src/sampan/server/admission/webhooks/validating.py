@@ -1,0 +1,55 @@
+"""ValidatingAdmissionWebhook: asks all webhooks that a write concerns at the same time; each of them may refuse it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from sampan.server.admission.base import Plugin
+from sampan.server.admission.matching import Asked, asked_of, is_exempt
+from sampan.server.admission.webhooks.asking import Judging
+from sampan.server.admission.webhooks.configurations import Webhooks
+from sampan.server.admission.webhooks.deciding import Call, Deciding
+from sampan.server.admission.webhooks.hooks import Hook
+from sampan.server.admission.webhooks.subjects import Subject
+from sampan.server.attributes import AdmissionAttributes
+from sampan.server.write import Write
+
+
+class ValidatingAdmissionWebhook(Plugin):
+    name = "ValidatingAdmissionWebhook"
+
+    def __init__(self, webhooks: Webhooks, deciding: Deciding, judging: Judging) -> None:
+        self._webhooks, self._deciding, self._judging = webhooks, deciding, judging
+
+    async def validate(self, attributes: AdmissionAttributes) -> None:
+        kind = attributes.request_kind or attributes.kind
+        hooks = await self._webhooks.concerning(kind, attributes.request.surface.kinds)
+        if hooks and not is_exempt(kind) and not attributes.of_server:
+            await self._validate(attributes, hooks)
+
+    async def _validate(self, write: Write, hooks: tuple[Hook, ...]) -> None:
+        asked, subject = asked_of(write), Subject(write)
+        found = [await self._deciding.call_of(hook, write, asked) for hook in hooks]
+        calls = [call for call in found if call is not None]
+        if len(calls) == 1:
+            await self._judging.verdict(calls[0], write, asked, subject)
+        elif calls:
+            await self._ask_all(write, asked, subject, calls)
+
+    async def _ask_all(self, write: Write, asked: Asked, subject: Subject, calls: list[Call]) -> None:
+        """All are waited for, each within its own time: all have seen the write. Raises the first refusal."""
+        for call in calls:
+            await subject.prepare(call.kind)  # converted once, not by each
+        refusals: list[Exception] = []
+
+        async def ask(call: Call) -> None:
+            try:
+                await self._judging.verdict(call, write, asked, subject)
+            except Exception as error:  # also a fault of ours must not end the other questions
+                refusals.append(error)
+
+        async with asyncio.TaskGroup() as tasks:
+            for call in calls:
+                tasks.create_task(ask(call), name=f"ask {call.hook.name}")
+        if refusals:
+            raise refusals[0]
