@@ -66,6 +66,7 @@ from sampan.server.lists import ListMemo
 from sampan.server.local import LocalTransport
 from sampan.server.metrics import Labels, Metrics
 from sampan.server.openapi.files import OpenApiFiles
+from sampan.server.openapi.merged import MergedOpenApi
 from sampan.server.pipeline import Limits, Pipeline, Stages
 from sampan.server.readnow import ReadsNow
 from sampan.server.render import Renderer
@@ -225,10 +226,13 @@ class Server:
         await self.allocations.start()
         if self._openapi is None and config.openapi:
             self._openapi = self._openapi_files = OpenApiFiles(config.data_dir / "openapi" if config.data_dir else None)
-        self._compose(stack)
-        loopback = self.local_transport()
-        extensions = Extensions(self._surfaces, registry(), self.store, loopback, config.clock, compile_version)
+        extensions = Extensions(self._surfaces, registry(), self.store, config.clock, compile_version)
         await extensions.load()
+        if self._openapi is not None:
+            folder = config.data_dir / "openapi" / "custom" if config.data_dir else None
+            self._openapi = merged = MergedOpenApi(self._openapi, extensions, folder)
+            stack.callback(merged.close)
+        self._compose(stack)
         if config.listen:
             if config.tls_cert is not None and config.tls_key is not None:
                 self._tls = TlsFiles(config.tls_cert, config.tls_key, config.client_ca)
@@ -242,7 +246,8 @@ class Server:
             stack.callback(self.watching.stop)
             stack.push_async_callback(self.components.close)
         stack.callback(self._not_ready)
-        self.components.keep("serve custom resources", extensions.run)
+        loopback = self.local_transport()
+        self.components.keep("serve custom resources", lambda: extensions.run(loopback))
         if config.bootstrap:
             await ensure(loopback, self._bootstrap_config())
             self.components.keep(

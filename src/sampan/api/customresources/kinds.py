@@ -5,9 +5,12 @@ Pure. A kind costs little until somebody asks for it: schemas, columns and paths
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
+
+import orjson
 
 from sampan.api import objects
 from sampan.api.customresources import versions
@@ -49,6 +52,8 @@ class Served:
     plural: str
     kinds: tuple[Kind, ...]
     versions: tuple[str, ...]
+    #: by served version: changes with whatever is published of it
+    digests: Mapping[str, bytes]
 
 
 def served(definition: Obj, names: Names, compile_version: Compile) -> Served:
@@ -61,7 +66,13 @@ def served(definition: Obj, names: Names, compile_version: Compile) -> Served:
     makers = _Versions(definition, names, declared, stored, compile_version, changed=changed)
     order = [stored, *(name for name in declared if name != stored)]
     shown = versions.in_order(name for name, version in declared.items() if version.get("served"))
-    return Served(spec["group"], names.plural, tuple(makers.kind(name) for name in order), tuple(shown))
+    about = orjson.dumps([names.json(), spec["group"], spec["scope"]])
+    digests = {name: _digest(about, declared[name]) for name in shown}
+    return Served(spec["group"], names.plural, tuple(makers.kind(name) for name in order), tuple(shown), digests)
+
+
+def _digest(about: bytes, version: Obj) -> bytes:
+    return hashlib.blake2b(orjson.dumps(version), key=hashlib.blake2b(about).digest(), digest_size=16).digest()
 
 
 @dataclass(frozen=True, slots=True)

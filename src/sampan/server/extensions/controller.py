@@ -8,8 +8,9 @@ the resource served. A definition that makes no sense costs itself only.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from sampan.api.clock import Clock
@@ -24,6 +25,7 @@ from sampan.api.types import Obj
 from sampan.server.extensions.finalizing import Finalizing
 from sampan.server.extensions.held import Held, fingerprint, registry_with
 from sampan.server.extensions.status import CRDS, status_call
+from sampan.server.openapi.merged import Published
 from sampan.server.storage import ResourceStorage
 from sampan.server.surface import Surface, Surfaces
 from sampan.server.threads import is_heavy, paced
@@ -46,37 +48,63 @@ class Extensions:
         surfaces: Surfaces,
         builtin: Registry,
         store: Store,
-        transport: Transport,
         clock: Clock,
         compile_version: Compile,
     ) -> None:
         self._surfaces, self._builtin, self._store = surfaces, builtin, store
-        self._transport, self._clock, self._compile = transport, clock, compile_version
+        self._clock, self._compile = clock, compile_version
         self._held: dict[str, Held] = {}
         #: what has changed since it was looked at, at which revision; None: it is gone
         self._changed: dict[str, tuple[Obj, int] | None] = {}
         self._waits: dict[str, float] = {}
         self._wake = asyncio.Event()
-        self._finalizing = Finalizing(surfaces, transport, clock)
+        self._finalizing = Finalizing(surfaces, clock)
+        #: for OpenAPI, made when it is asked for
+        self._published: Sequence[Published] | None = None
 
     async def load(self) -> None:
         """Serves what is stored already: before the server answers anybody. Raises StoreError."""
         await self._read_all()
         await self._serve_changed(self._take())
 
-    async def run(self) -> None:
-        """Follows the definitions until cancelled."""
+    async def run(self, transport: Transport) -> None:
+        """Follows the definitions, and tells them by ``transport``, until cancelled."""
         stop = self._definitions.cache.subscribe(self._on_change, keep=False)
         try:
             await self._read_all()
             async with asyncio.TaskGroup() as group:
-                self._finalizing.begin(group)
+                self._finalizing.begin(group, transport)
                 while True:
                     await self._wake.wait()
                     self._wake.clear()
-                    await self._look(self._take())
+                    await self._look(self._take(), transport)
         finally:
             stop()
+
+    def published(self) -> Sequence[Published]:
+        """For OpenAPI: every served version of what is established."""
+        if self._published is None:
+            self._published = tuple(self._publish())
+        return self._published
+
+    def _publish(self) -> Iterator[Published]:
+        kinds = self._surfaces.current.kinds
+        digests = {
+            (one.group, version, one.plural): digest
+            for held in self._held.values()
+            if (one := held.served) is not None
+            for version, digest in one.digests.items()
+        }
+        for group, version, plural in sorted(digests):
+            kind = kinds.by_resource(group, version, plural)
+            if kind is not None and kind.custom:
+                source = functools.partial(self._source, f"{plural}.{group}")
+                yield Published(kind, digests[group, version, plural], source)
+
+    def _source(self, name: str) -> bytes | None:
+        storage = self._definitions
+        entry = storage.cache.get(storage.key("", name))
+        return entry.value if entry is not None and not entry.damaged else None
 
     @property
     def _definitions(self) -> ResourceStorage:
@@ -122,17 +150,17 @@ class Extensions:
 
     # What it means
 
-    async def _look(self, changed: Mapping[str, tuple[Obj, int] | None]) -> None:
+    async def _look(self, changed: Mapping[str, tuple[Obj, int] | None], transport: Transport) -> None:
         """Raises StoreError."""
+        tell = functools.partial(self._tell, transport, asyncio.Semaphore(_CONCURRENCY))
         verdicts = await self._serve_changed(changed)
-        due = [(name, *found, verdicts[name]) for name, found in changed.items() if found is not None]
-        gate = asyncio.Semaphore(_CONCURRENCY)
+        due = [(name, *found, verdicts[name]) for name, found in changed.items() if found and name in verdicts]
         async with asyncio.TaskGroup() as group:
             for name, obj, revision, verdict in due:
                 if name in self._held and self._held[name].ending:
                     self._finalizing.start(name, obj, self._held[name])
                 else:
-                    group.create_task(self._tell(gate, name, obj, revision, verdict), name=f"status of {name}")
+                    group.create_task(tell(name, obj, revision, verdict), name=f"status of {name}")
 
     async def _serve_changed(self, changed: Mapping[str, tuple[Obj, int] | None]) -> Mapping[str, Verdict]:
         """Takes in what has changed, and serves it. Raises StoreError: then nothing is taken in."""
@@ -146,10 +174,14 @@ class Extensions:
         verdicts: dict[str, Verdict] = {}
         for name, found in changed.items():
             if found is not None:
-                verdicts[name] = await self._take_in(name, found[0])
+                try:
+                    verdicts[name] = await self._take_in(name, found[0])
+                except Exception:  # our bug: it costs this definition
+                    log.exception("%s cannot be taken in", name)
         try:
             if _shown(before) != _shown(self._held):
                 await self._surfaces.replace(self._surface)
+                self._published = None
         except BaseException:
             self._held = before
             raise
@@ -193,14 +225,16 @@ class Extensions:
 
     # What the definitions are told
 
-    async def _tell(self, gate: asyncio.Semaphore, name: str, obj: Obj, revision: int, verdict: Verdict) -> None:
+    async def _tell(
+        self, transport: Transport, gate: asyncio.Semaphore, name: str, obj: Obj, revision: int, verdict: Verdict
+    ) -> None:
         status = naming.named_status(obj, verdict, self._clock.now())
         if status == part(obj, "status"):
             self._waits.pop(name, None)
             return
         async with gate:
             try:
-                await self._transport.call(status_call(name, revision, status))
+                await transport.call(status_call(name, revision, status))
             except (Conflict, NotFound):
                 return  # it is another by now, which is looked at in its turn
             except ApiError as error:

@@ -39,15 +39,16 @@ _TIMED_OUT = "could not confirm zero CustomResources remaining: timed out waitin
 
 
 class Finalizing:
-    def __init__(self, surfaces: Surfaces, transport: Transport, clock: Clock) -> None:
-        self._surfaces, self._transport, self._clock = surfaces, transport, clock
+    def __init__(self, surfaces: Surfaces, clock: Clock) -> None:
+        self._surfaces, self._clock = surfaces, clock
+        self._transport: Transport | None = None
         self._gate = asyncio.Semaphore(_AT_ONCE)
         self._group: asyncio.TaskGroup | None = None
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
-    def begin(self, group: asyncio.TaskGroup) -> None:
+    def begin(self, group: asyncio.TaskGroup, transport: Transport) -> None:
         """Tasks are of this group from now on."""
-        self._group, self._tasks = group, {}
+        self._group, self._transport, self._tasks = group, transport, {}
 
     def start(self, name: str, definition: Obj, held: Held) -> None:
         """Begins with the end of a definition, unless that is under way."""
@@ -70,11 +71,13 @@ class Finalizing:
                 return
             except (ApiError, StoreError) as error:
                 log.warning("the end of %s is tried again: %s", name, error)
+            except Exception:  # our bug, or a damaged definition: it must not end what looks after the others
+                log.exception("the end of %s failed, and is tried again", name)
             await asyncio.sleep(_RETRY_SECONDS)
 
     async def _step(self, name: str, held: Held) -> bool:
         """True: the definition is gone, or somebody else's to end. Raises ApiError, StoreError."""
-        definition = await self._transport.call(Call("GET", CRDS.path(name=name)))
+        definition = await self._call(Call("GET", CRDS.path(name=name)))
         if definition["metadata"].get("uid") != held.uid:
             return True
         if not naming.is_true(definition, naming.ESTABLISHED):
@@ -91,11 +94,16 @@ class Finalizing:
                 await self._say(definition, ("True", "InstanceDeletionFailed", message))
                 return False
         if not await wait_empty(storage, _CHECK_SECONDS):
-            definition = await self._transport.call(Call("GET", CRDS.path(name=name)))
+            definition = await self._call(Call("GET", CRDS.path(name=name)))
             await self._say(definition, ("True", "InstanceDeletionCheck", _TIMED_OUT))
             return False
-        definition = await self._transport.call(Call("GET", CRDS.path(name=name)))
+        definition = await self._call(Call("GET", CRDS.path(name=name)))
         return await self._let_go(definition, _DONE)
+
+    async def _call(self, call: Call) -> Obj:
+        assert self._transport is not None
+        answer: Obj = await self._transport.call(call)
+        return answer
 
     def _storage(self, definition: Obj) -> ResourceStorage | None:
         """Of the custom resource itself; None: it is not served, for a built-in kind has its name."""
@@ -114,8 +122,7 @@ class Finalizing:
             return definition
         meta = definition["metadata"]
         call = status_call(meta["name"], meta["resourceVersion"], {**status, "conditions": conditions}, metadata)
-        written: Obj = await self._transport.call(call)
-        return written
+        return await self._call(call)
 
     async def _let_go(self, definition: Obj, row: tuple[str, str, str]) -> bool:
         kept = [name for name in definition["metadata"].get("finalizers") or () if name != FINALIZER]

@@ -7,6 +7,7 @@ JSON is YAML.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -48,6 +49,16 @@ def _texts(number: int) -> Encoder:
 def _flag(number: int) -> Encoder:
     key = _varint(number << 3)
     return lambda value: key + b"\x01" if value else b""
+
+
+def _double(number: int) -> Encoder:
+    key = _varint(number << 3 | 1)
+    return lambda value: key + struct.pack("<d", value)
+
+
+def _whole(number: int) -> Encoder:
+    key = _varint(number << 3)
+    return lambda value: key + _varint(value & 0xFFFFFFFFFFFFFFFF)
 
 
 def _message(number: int, content: _Message) -> Encoder:
@@ -94,6 +105,10 @@ def _any(value: Any) -> bytes:
 _ANY = _message(2, _any)
 
 
+def _docs(value: Any) -> bytes:
+    return _text(1)(value.get("description", "")) + _text(2)(value.get("url", ""))
+
+
 def _extension(item: tuple[str, Any]) -> bytes:
     return _NAME(item[0]) + _ANY(item[1])
 
@@ -115,6 +130,19 @@ _SCHEMA = _table(
         "title": _text(3),
         "description": _text(4),
         "default": _message(5, _any),
+        "multipleOf": _double(6),
+        "maximum": _double(7),
+        "exclusiveMaximum": _flag(8),
+        "minimum": _double(9),
+        "exclusiveMinimum": _flag(10),
+        "maxLength": _whole(11),
+        "minLength": _whole(12),
+        "pattern": _text(13),
+        "maxItems": _whole(14),
+        "minItems": _whole(15),
+        "uniqueItems": _flag(16),
+        "maxProperties": _whole(17),
+        "minProperties": _whole(18),
         "required": _texts(19),
         "enum": _messages(20, _any),
         "additionalProperties": _message(21, _additional),
@@ -122,6 +150,8 @@ _SCHEMA = _table(
         "items": _message(23, _message(1, _schema)),
         "allOf": _messages(24, _schema),
         "properties": _message(25, _named(_schema)),
+        "externalDocs": _message(29, _docs),
+        "example": _message(30, _any),
     },
     31,
 )

@@ -28,6 +28,8 @@ _PATCHES = (
     "application/strategic-merge-patch+json",
     "application/apply-patch+yaml",
 )
+#: custom resources have no merge keys
+_CUSTOM_PATCHES = tuple(name for name in _PATCHES if "strategic" not in name)
 _ANY = ("*/*",)
 _METHODS = {"create": "post", "delete": "delete", "get": "get", "patch": "patch", "update": "put"}
 _WORDS = {"post": "create", "delete": "delete", "get": "read", "patch": "patch", "put": "replace"}
@@ -79,9 +81,16 @@ def document_paths(kinds: Registry, exists: Callable[[str], bool]) -> dict[str, 
             what, name = "information of a group", f"get{_camel(group)}APIGroup"
             documents[document_of(group)] = (_discovery(f"/apis/{group}/", name, _tag(group), what, "APIGroup"),)
         for version in versions:
-            builder = _GroupVersion(group, version, exists)
-            documents[document_of(group, version)] = tuple(builder.paths(kinds.kinds(group, version)))
+            found = group_version_paths(group, version, kinds.kinds(group, version), exists)
+            documents[document_of(group, version)] = found
     return documents
+
+
+def group_version_paths(
+    group: str, version: str, kinds: Iterable[Kind], exists: Callable[[str], bool]
+) -> tuple[Path, ...]:
+    """The paths of one document."""
+    return tuple(_GroupVersion(group, version, exists).paths(kinds))
 
 
 def _discovery(path: str, operation_id: str, tag: str, what: str, kind: str) -> Path:
@@ -144,7 +153,7 @@ class _GroupVersion:
         return Operation(
             "get", operation_id, f"list or watch objects of kind {kind.kind}", self._tag, "list",
             (kind.group, kind.version, kind.kind), parameters.LIST, produces=_LIST,
-            responses=((200, "OK", f"{kind.schema}List"),),
+            responses=((200, "OK", kind.schema.removesuffix(kind.kind) + kind.list_kind),),
         )  # fmt: skip
 
     def _item(self, kind: Kind) -> Path:
@@ -157,7 +166,8 @@ class _GroupVersion:
             if verb == "delete":
                 operations.append(self._delete(kind, name))
             else:
-                operations.append(self._write(_METHODS[verb], name, f"the specified {kind.kind}", gvk, kind.schema))
+                what = f"the specified {kind.kind}"
+                operations.append(self._write(_METHODS[verb], name, what, gvk, kind.schema, custom=kind.custom))
         return Path(f"{self._url(kind)}/{{name}}", self._shared(kind, item=True), tuple(operations))
 
     def _delete(self, kind: Kind, name: str) -> Operation:
@@ -181,7 +191,8 @@ class _GroupVersion:
         name = ("Namespaced" if kind.namespaced else "") + kind.kind + suffix
         url = f"{self._url(kind)}/{{name}}/{sub.name}"
         shared = self._shared(kind, item=True)
-        schema = schema_name(sub.group, sub.version, sub.kind)
+        own = gvk == (kind.group, kind.version, kind.kind)
+        schema = kind.schema if own else schema_name(sub.group, sub.version, sub.kind)
         methods = [_METHODS[verb] for verb in sub.verbs]
         if sub.name == "log":
             operation = Operation(
@@ -189,9 +200,11 @@ class _GroupVersion:
                 parameters.LOG, produces=("text/plain", *_OBJECT), responses=((200, "OK", TEXT),),
             )  # fmt: skip
             yield Path(url, shared, (operation,))
-        elif self._exists(schema):
+        elif own or self._exists(schema):
             what = f"{sub.name} of the specified {kind.kind}"
-            yield Path(url, shared, tuple(self._write(method, name, what, gvk, schema) for method in methods))
+            custom = kind.custom
+            operations = tuple(self._write(method, name, what, gvk, schema, custom=custom) for method in methods)
+            yield Path(url, shared, operations)
         else:
             operations = tuple(self._connect(kind, sub, method, name) for method in methods)
             yield Path(url, shared, operations)
@@ -207,8 +220,11 @@ class _GroupVersion:
             responses=((200, "OK", TEXT),),
         )  # fmt: skip
 
-    def _write(self, method: str, name: str, what: str, gvk: tuple[str, str, str], schema: str) -> Operation:
+    def _write(
+        self, method: str, name: str, what: str, gvk: tuple[str, str, str], schema: str, *, custom: bool = False
+    ) -> Operation:
         """post, put and patch of an object; and get, which differs least from them."""
+        patches = _CUSTOM_PATCHES if custom else _PATCHES
         codes: Mapping[str, tuple[tuple[int, str], ...]] = {
             "get": ((200, "OK"),),
             "post": ((200, "OK"), (201, "Created"), (202, "Accepted")),
@@ -219,7 +235,7 @@ class _GroupVersion:
         body = {"get": None, "patch": PATCH}.get(method, schema)
         return Operation(
             method, f"{_WORDS[method]}{self._prefix}{name}", f"{_DESCRIPTIONS[method]} {what}", self._tag, method, gvk,
-            taken, body, consumes=_PATCHES if method == "patch" else _ANY,
+            taken, body, consumes=patches if method == "patch" else _ANY,
             responses=tuple((code, text, schema) for code, text in codes[method]),
         )  # fmt: skip
 

@@ -28,7 +28,7 @@ def render(paths: Sequence[Path], definitions: Definitions) -> Raw:
     return {
         "swagger": "2.0",
         "info": INFO,
-        "paths": {path.path: _path(path) for path in sorted(paths, key=lambda path: path.path)},
+        "paths": {path.path: path_item(path) for path in sorted(paths, key=lambda path: path.path)},
         "definitions": {name: _definition(name, definitions.get(name)) for name in names},
         "securityDefinitions": {"BearerToken": BEARER_TOKEN},
         "security": [{"BearerToken": []}],
@@ -58,7 +58,7 @@ def _definition(name: str, raw: Raw) -> Raw:
     return {**schema, "format": "int-or-string"} if name == INT_OR_STRING else schema
 
 
-def _path(path: Path) -> Raw:
+def path_item(path: Path) -> Raw:
     item: Raw = {operation.method: _operation(operation) for operation in path.operations}
     if path.parameters:
         item["parameters"] = [_parameter(parameter) for parameter in path.parameters]

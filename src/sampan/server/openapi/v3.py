@@ -18,14 +18,16 @@ _EITHER: dict[str, Raw] = {
 
 def render(paths: Sequence[Path], definitions: Definitions) -> Raw:
     names = definitions.closure(used(paths, definitions))
+    items = {path.path: path_item(path) for path in sorted(paths, key=lambda path: path.path)}
+    return document(items, {name: _definition(name, definitions.get(name)) for name in names})
+
+
+def document(paths: Raw, schemas: Raw) -> Raw:
     return {
         "openapi": "3.0.0",
         "info": INFO,
-        "paths": {path.path: _path(path) for path in sorted(paths, key=lambda path: path.path)},
-        "components": {
-            "schemas": {name: _definition(name, definitions.get(name)) for name in names},
-            "securitySchemes": {"BearerToken": BEARER_TOKEN},
-        },
+        "paths": paths,
+        "components": {"schemas": schemas, "securitySchemes": {"BearerToken": BEARER_TOKEN}},
     }
 
 
@@ -41,7 +43,7 @@ def _reference(name: str, beside: Raw) -> Raw:
     return {"allOf": [reference], **beside} if beside else reference
 
 
-def _path(path: Path) -> Raw:
+def path_item(path: Path) -> Raw:
     item: Raw = {operation.method: _operation(operation) for operation in path.operations}
     if path.parameters:
         item["parameters"] = [_parameter(parameter) for parameter in path.parameters]
