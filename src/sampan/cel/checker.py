@@ -124,10 +124,7 @@ class Checker:
             if node.operand.declared is not None:
                 node.declared = field.type
             return field.type
-        if kind.kind == "map":
-            declared = node.operand.declared
-            if declared is not None and declared.kind == "map":
-                node.declared = declared.parameters[1]
+        if kind.kind == "map":  # what is declared of its values is forgotten, as cel-go does
             return kind.parameters[1]
         if not kind.is_dyn and kind.kind != "param":
             self._source.fault(node.at, f"type '{kind}' does not support field selection")

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sampan.cel.functions import Cost
+from sampan.cel.patterns import steps_cost
 from sampan.cel.values import size_of
 
 
@@ -27,7 +28,8 @@ def traversal(place: int = 0, times: int = 1) -> Cost:
 
 def matching(args: Sequence[Any]) -> int:
     """Of a pattern, the second argument, on a text."""
-    return pattern_cost(size_of(args[0]), size_of(args[1]))
+    text, pattern = args[0], args[1]
+    return max(pattern_cost(len(text), len(pattern)), steps_cost(pattern, len(text)))
 
 
 def pattern_cost(text: int, pattern: int) -> int:

@@ -56,6 +56,15 @@ def _told(error: Exception, pattern: str) -> str:
     return f"error parsing regexp: {reason}: `{where}`" if where else f"error parsing regexp: {reason}"
 
 
+def steps_cost(pattern: str, length: int) -> int:
+    """What a match may cost at worst, by the size of what the pattern was compiled to: a short one may be a large
+    program. 0 for no pattern."""
+    try:
+        return int(compiled(pattern).programsize) * length // 200
+    except BadPattern:
+        return 0
+
+
 def is_pattern(text: str) -> bool:
     try:
         compiled(text)
