@@ -57,6 +57,7 @@ ACTING = {
     ("rbac.authorization.k8s.io", "Role"): "sampan.server.authz.rbac",
     ("rbac.authorization.k8s.io", "RoleBinding"): "sampan.server.authz.rbac",
     ("scheduling.k8s.io", "PriorityClass"): "Priority",
+    ("", "ResourceQuota"): "ResourceQuota",
 }
 KINDS = sorted({(kind.group, kind.kind) for kind in registry().kinds()})
 #: true of some of their objects only, so they are in both lists

@@ -124,6 +124,11 @@ class Informer:
             self.add_index(_NAMESPACE_INDEX, lambda obj: (obj["metadata"].get("namespace", ""),))
         return self.by_index(_NAMESPACE_INDEX, namespace)
 
+    def keys(self, namespace: str) -> Sequence[ObjectKey]:
+        """Of the objects of a namespace, without looking at them."""
+        self.add_index(_NAMESPACE_INDEX, lambda obj: (obj["metadata"].get("namespace", ""),))
+        return list(self._indexes[_NAMESPACE_INDEX].keys(namespace))
+
     def by_index(self, index: str, value: str) -> Sequence[Obj]:
         found = (self.get(*key) for key in self._indexes[index].keys(value))
         return [obj for obj in found if obj is not None]

@@ -32,12 +32,14 @@ from sampan.controllers.node.ipam import NodeIpamController
 from sampan.controllers.node.lifecycle import NodeLifecycleController
 from sampan.controllers.replicaset.adapters import REPLICA_SET, REPLICATION_CONTROLLER
 from sampan.controllers.replicaset.controller import ReplicaSetController
+from sampan.controllers.resourcequota.controller import ResourceQuotaController
 from sampan.keeping import Keeper
 
 #: Name (as ``--controllers`` of kube-controller-manager has it) to constructor.
 CONTROLLERS: dict[str, Callable[[Context], Runnable]] = {
     "serviceaccount-controller": ServiceAccountController,
     "namespace-controller": NamespaceDeletionController,
+    "resourcequota-controller": ResourceQuotaController,
     "deployment-controller": DeploymentController,
     "replicaset-controller": lambda context: ReplicaSetController(context, REPLICA_SET),
     "replicationcontroller-controller": lambda context: ReplicaSetController(context, REPLICATION_CONTROLLER),

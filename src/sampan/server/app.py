@@ -34,6 +34,8 @@ from sampan.api.resources import (
 from sampan.api.transport import EventType
 from sampan.api.types import Obj
 from sampan.server.admission.chain import build_chain
+from sampan.server.admission.quota.ledger import Ledger
+from sampan.server.admission.quota.quotas import StoredQuotas
 from sampan.server.admission.webhooks import webhook_plugins
 from sampan.server.aggregation.services import Endpoints
 from sampan.server.allocators.allocations import Allocations
@@ -62,6 +64,7 @@ from sampan.server.horizon import INTERVAL_SECONDS, Horizon
 from sampan.server.http import HttpServer, TlsFiles
 from sampan.server.kinds import OWN_VERBS
 from sampan.server.kinds.computed import review
+from sampan.server.kinds.quotas import quota_status
 from sampan.server.lists import ListMemo
 from sampan.server.local import LocalTransport
 from sampan.server.metrics import Labels, Metrics
@@ -315,6 +318,7 @@ class Server:
         self._issuer = TokenIssuer(key, config.service_account_issuer, audiences, reader, config.clock, config.random)
         webhooks = WebhookClient(Endpoints(reader, config.random))
         stack.push_async_callback(webhooks.close)
+        ledger = Ledger(StoredQuotas(self._surfaces, reader), config.clock)
         context = self._context = RestContext(
             config.clock,
             config.random,
@@ -326,6 +330,7 @@ class Server:
                 enable=config.enable_admission_plugins,
                 disable=config.disable_admission_plugins,
                 webhooks=webhook_plugins(reader, webhooks, config.random, self.metrics),
+                ledger=ledger,
             ),
             authorizer=authorizer,
             hooks=self._hooks(),
@@ -333,7 +338,7 @@ class Server:
             reviews=Reviewer(authentication, authorizer, rbac, config.clock),
             horizon=self._horizon,
             connect=self._connect,
-            own_verbs=OWN_VERBS,
+            own_verbs={**OWN_VERBS, ("", "resourcequotas", "status"): quota_status(ledger)},
             review=review,
         )
         self._pipeline = Pipeline(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
+from sampan.api.kind import Kind
 from sampan.server.request import UserInfo
 from sampan.server.write import Write
 
@@ -58,4 +59,9 @@ class AdmissionPlugin(Protocol):
 
     async def validate(self, attributes: AdmissionAttributes) -> None:
         """Must not change anything."""
+        ...
+
+    def takes(self, kind: Kind, namespace: str) -> bool:
+        """Whether ``validate`` may take something for a write there, and asks to be told its end
+        (``Write.settling``)."""
         ...

@@ -69,7 +69,6 @@ LACKS: Mapping[Name, Lack] = MappingProxyType(
             "no controller binds claims or provisions volumes, so pods that use it do not start",
             ("persistentvolume-binder-controller",),
         ),
-        ("", "ResourceQuota"): Lack("no quota is enforced", ("ResourceQuota",)),
         ("", "Service"): Lack(
             "no controller gives a LoadBalancer its external address; cluster IP and node ports work",
             ("service-lb-controller",),

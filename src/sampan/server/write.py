@@ -7,6 +7,7 @@ quota have to ask somebody. Stages refuse by raising ApiError.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -54,11 +55,19 @@ class Write:
     options: WriteOptions | DeleteOptions = field(default_factory=WriteOptions)
     #: whether mutating admission has to look twice; None: nobody outside has changed anything
     reinvocation: Reinvocation | None = None
+    #: told once how the write ended: the revision of its commit, 0 when nothing was stored. Of plugins that took
+    #: something for it, and have to keep it or give it back
+    settling: list[Callable[[int], Awaitable[None]]] = field(default_factory=list)
 
     @property
     def of_server(self) -> bool:
         """Written by this server itself, for what a cluster needs to be one: nobody outside may keep it from that."""
         return self.request.in_process and self.user.name == SERVER_USER
+
+    async def settle(self, revision: int) -> None:
+        settling, self.settling = self.settling, []
+        for tell in settling:
+            await tell(revision)
 
     @property
     def manager(self) -> str:

@@ -16,6 +16,7 @@ from sampan.server.app import Server
 from sampan.server.config import ServerConfig
 from sampan.server.horizon import Horizon
 from sampan.server.request import Request
+from sampan.server.rest.context import NoAdmission
 from sampan.server.write import Write
 from sampan.store.memory import MemoryStore
 
@@ -217,7 +218,7 @@ async def test_a_token_that_is_none_is_400_in_words(api: Any, token: str) -> Non
 # Deletes
 
 
-class Watchful:
+class Watchful(NoAdmission):
     """Admission that changes the object behind a delete's back, the first time, and remembers what it saw."""
 
     def __init__(self, api: Any) -> None:
@@ -246,7 +247,7 @@ async def test_what_is_deleted_is_what_admission_saw(api: Any) -> None:
 # CONNECT
 
 
-class Recorder:
+class Recorder(NoAdmission):
     def __init__(self) -> None:
         self.seen: list[Write] = []
 

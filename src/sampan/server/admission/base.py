@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sampan.api.errors import Forbidden, forbidden_error
+from sampan.api.kind import Kind
 from sampan.api.reading import part, text
 from sampan.api.types import Obj
 from sampan.server.attributes import AdmissionAttributes
@@ -22,6 +23,10 @@ class Plugin:
 
     async def validate(self, attributes: AdmissionAttributes) -> None:
         return None
+
+    def takes(self, kind: Kind, namespace: str) -> bool:
+        """Whether ``validate`` may take something for a write there, to be settled by the write's true end."""
+        return False
 
 
 def refuse(attributes: AdmissionAttributes, detail: str, causes: Sequence[Obj] = ()) -> Forbidden:

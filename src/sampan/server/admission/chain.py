@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from sampan.api.clock import Random
+from sampan.api.clock import Random, SystemClock
 from sampan.api.kind import Kind
 from sampan.api.registry import registry
 from sampan.server.admission.base import Plugin
@@ -26,6 +26,9 @@ from sampan.server.admission.node_restriction import NodeRestriction
 from sampan.server.admission.pod_defaults import DefaultTolerationSeconds, TaintNodesByCondition
 from sampan.server.admission.podsecurity.plugin import PodSecurity
 from sampan.server.admission.priority import Priority
+from sampan.server.admission.quota.ledger import Ledger
+from sampan.server.admission.quota.plugin import ResourceQuota
+from sampan.server.admission.quota.quotas import NoQuotas
 from sampan.server.admission.runtime_class import RuntimeClass
 from sampan.server.admission.service_account import ServiceAccount
 from sampan.server.admission.services import DenyServiceExternalIPs
@@ -46,6 +49,7 @@ class AdmissionChain:
         self._plugins = tuple(plugins)
         #: who has a say in a resource: the mutating and the validating ones
         self._by_resource: dict[tuple[str, str], tuple[_Plugins, _Plugins]] = {}
+        self._taking = tuple(plugin for plugin in self._plugins if _overrides(plugin, "takes"))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -69,6 +73,10 @@ class AdmissionChain:
         """Validating pass. Raises the first refusal."""
         for plugin in self._of(attributes.kind)[1]:
             await plugin.validate(attributes)
+
+    def takes(self, kind: Kind, namespace: str) -> bool:
+        """Whether something is taken for a write there, so that its end has to be told (``Write.settle``)."""
+        return any(plugin.takes(kind, namespace) for plugin in self._taking)
 
     def _of(self, kind: Kind) -> tuple[_Plugins, _Plugins]:
         """Most plugins have one half only, and a say in a few resources. Asking each in vain, twice, would be a good
@@ -127,15 +135,19 @@ def build_chain(
     enable: Collection[str] = (),
     disable: Collection[str] = (),
     webhooks: Sequence[AdmissionPlugin] = (),
+    ledger: Ledger | None = None,
 ) -> AdmissionChain:
     """Nearly all plugins are on by default. ``disable`` switches off, ``enable`` wins over it.
 
-    The escalation check is policy, not a plugin, and stays; so does honesty. Raises ValueError for a name that is none.
+    The escalation check is policy, not a plugin, and stays; so does honesty. What a write takes of a quota comes last:
+    nobody refuses after it. Raises ValueError for a name that is none.
     """
     plugins = default_plugins(reader, authorizer, random, webhooks)
-    unknown = {*enable, *disable} - {plugin.name for plugin in plugins}
+    quota = ResourceQuota(ledger or Ledger(NoQuotas(), SystemClock()))
+    unknown = {*enable, *disable} - {plugin.name for plugin in (*plugins, quota)}
     if unknown:
         raise ValueError(f"unknown admission plugins: {', '.join(sorted(unknown))}")
     off = (set(disable) | _OFF_BY_DEFAULT) - set(enable)
     chosen = [plugin for plugin in plugins if plugin.name not in off]
-    return AdmissionChain([*chosen, Honesty(registry()), RbacEscalationCheck(rbac, authorizer)])
+    last = [quota] if quota.name not in off else []
+    return AdmissionChain([*chosen, Honesty(registry()), RbacEscalationCheck(rbac, authorizer), *last])

@@ -5,7 +5,7 @@ Made by ``configuration`` for each plugin; the plugins' ``settings`` read throug
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -81,12 +81,14 @@ class Fields:
             yield Fields(self.file, f"{path}[{index}]", item)
 
     def expect_type(self, group: str, versions: tuple[str, ...], kind: str) -> None:
-        api_version, found = self.text("apiVersion"), self.text("kind")
-        wanted = [f"{group}/{version}" for version in versions]
-        if api_version not in wanted:
-            raise self.fault("apiVersion", f'Unsupported value: "{api_version}": supported values: {_listed(wanted)}')
-        if found != kind:
-            raise self.fault("kind", f'Unsupported value: "{found}": supported values: {_listed([kind])}')
+        self.expect_one_of_types({group: versions}, (kind,))
+
+    def expect_one_of_types(self, groups: Mapping[str, tuple[str, ...]], kinds: tuple[str, ...]) -> None:
+        wanted = [f"{group}/{version}" for group, versions in groups.items() for version in versions]
+        for key, allowed in (("apiVersion", wanted), ("kind", list(kinds))):
+            found = self.text(key)
+            if found not in allowed:
+                raise self.fault(key, f'Unsupported value: "{found}": supported values: {_listed(allowed)}')
 
     def finish(self) -> None:
         """Raises ConfigurationError: there is a field that nobody knows."""

@@ -1,9 +1,9 @@
 """Carries a write that has begun to its end, whatever becomes of the request.
 
 A client that goes away, or a request that runs out of time, is cancelled; a commit that was handed to the store is
-not. Who gave up in between would take back, for the hook, what the stored object has: two Services with one address.
-So the verbs that write run their last part here, for the kinds whose hook takes something. It ends by
-itself: nothing in it waits longer than the store.
+not. Who gave up in between would take back what the stored object has: two Services with one address, a pod that no
+quota counts. So the verbs that write run their last part here, where a hook or admission takes something. It ends by
+itself: nothing in it waits longer than the store, or than a quota's turn.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from sampan.api.errors import ApiError
-from sampan.server.hooks import Hook
 from sampan.store.protocol import StoreError
 
 log = logging.getLogger(__name__)
@@ -22,9 +21,9 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-async def carry_through(write: Coroutine[Any, Any, T], hook: Hook) -> T:
-    """The result of ``write``, which goes on when the caller is cancelled, if the hook takes anything."""
-    if not hook.takes:
+async def carry_through(write: Coroutine[Any, Any, T], *, takes: bool) -> T:
+    """The result of ``write``, which goes on when the caller is cancelled, if anything is taken for it."""
+    if not takes:
         return await write
     task = asyncio.get_running_loop().create_task(write, name="write")
     try:

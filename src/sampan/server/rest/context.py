@@ -24,6 +24,9 @@ class Admission(Protocol):
 
     async def admit(self, attributes: Write) -> None: ...
     async def validate(self, attributes: Write) -> None: ...
+    def takes(self, kind: Kind, namespace: str) -> bool:
+        """Whether something is taken for a write there, which ``Write.settle`` must then be told the end of."""
+        ...
 
 
 class NoAdmission:
@@ -34,6 +37,9 @@ class NoAdmission:
 
     async def validate(self, attributes: Write) -> None:
         return
+
+    def takes(self, kind: Kind, namespace: str) -> bool:
+        return False
 
 
 class Tokens(Protocol):

@@ -112,7 +112,8 @@ async def _create_once(
     kind, obj = target.working_kind, write.obj or {}
     metadata.prepare_metadata_create(obj, kind, now=ctx.clock.now(), uid=ctx.new_uid(), random=ctx.random)
     await paced(request.heavy, _prepare_new, request, kind, obj)
-    return await carry_through(_write_new(ctx, target, write, options), ctx.hooks.of(kind))
+    takes = ctx.hooks.of(kind).takes or ctx.admission.takes(target.storage.kind, target.namespace)
+    return await carry_through(_write_new(ctx, target, write, options), takes=takes)
 
 
 def _prepare_new(request: Request, kind: Kind, obj: Obj) -> None:
@@ -131,6 +132,7 @@ async def _write_new(ctx: RestContext, target: Target, write: Write, options: Wr
     kind, obj = target.working_kind, write.obj or {}
     hook = ctx.hooks.of(kind)
     reservation = await hook.before_create(obj, dry_run=options.dry_run)
+    written: Versioned | None = None
     done = False
     try:
         await ctx.admission.validate(write)
@@ -141,6 +143,7 @@ async def _write_new(ctx: RestContext, target: Target, write: Write, options: Wr
             await hook.committed(obj, None, reservation)
         else:
             await hook.rollback(obj, None, reservation)
+        await write.settle(written.revision if done and written is not None else 0)
     return written
 
 

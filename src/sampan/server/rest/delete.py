@@ -86,7 +86,9 @@ async def delete_object(ctx: RestContext, request: Request, target: Target, opti
             check_preconditions(target, options, current)
             old = await target.view.working(current, heavy=is_heavy(current.value))
             await _admit(ctx, request, target, options, old)
-            return await carry_through(_attempt(ctx, target, options, current, certain=certain or fresh), hook)
+            return await carry_through(
+                _attempt(ctx, target, options, current, certain=certain or fresh), takes=hook.takes
+            )
         except RevisionConflict:
             pass
         except ApiError:

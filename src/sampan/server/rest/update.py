@@ -154,7 +154,8 @@ async def change_object(ctx: RestContext, request: Request, target: Target, chan
         request.heavy = request.heavy or is_heavy(current.value)
         try:
             attempt = _attempt(ctx, request, target, change, current, certain=certain or fresh)
-            return await carry_through(attempt, hook)
+            takes = hook.takes or ctx.admission.takes(storage.kind, target.namespace)
+            return await carry_through(attempt, takes=takes)
         except RevisionConflict:
             if change.pinned and await storage.newest(key) is not None:
                 break
@@ -201,6 +202,8 @@ async def _attempt(
             await hook.committed(None if outcome.deleted else new, old, reservation)
         else:
             await hook.rollback(new, old, reservation)
+        stored = outcome is not None and not options.dry_run and not outcome.deleted
+        await write.settle(outcome.result.revision if outcome is not None and stored else 0)
     return outcome
 
 

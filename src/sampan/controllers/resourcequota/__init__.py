@@ -1,0 +1,1 @@
+"""The ResourceQuota controller: what of each quota is used."""

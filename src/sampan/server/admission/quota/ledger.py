@@ -1,0 +1,294 @@
+"""Who has been charged what: exact under any number of writers, because a charge is a commit of the quota's status.
+
+The writes of a namespace are charged together, as many as wait, by one commit of each quota (upstream does the same).
+A charge is *taken* until the controller's count shows what it was for: a count that is older leaves it in
+(``recounted``), and a write that did not happen gives it back (``release``). All of it is serial within a namespace.
+Charges of other API servers on the same store are exact too, for commits compare; what they have under way is not known
+here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from sampan.api import errors
+from sampan.api.clock import Clock
+from sampan.api.quota import amounts
+from sampan.api.quota.amounts import Amounts
+from sampan.api.quota.charging import Demand, Limited, Refused, Standing, decide
+from sampan.api.quota.scopes import covers
+from sampan.api.reading import part
+from sampan.api.types import Obj
+from sampan.server.admission.quota.quotas import QuotaEntry, Quotas
+from sampan.server.threads import paced
+from sampan.store.protocol import RevisionConflict
+
+#: how many writes are charged by one commit
+_BATCH: Final = 64
+#: lost races in a row after which a charge gives up
+_ATTEMPTS: Final = 64
+#: how long a write waits for its charge; upstream's
+SECONDS: Final = 10.0
+#: how many charges of a namespace that are done are remembered for counts that are behind
+_REMEMBERED: Final = 1024
+
+
+@dataclass(slots=True, eq=False)
+class Taken:
+    """``charges`` by name of the quota. ``revision`` of the write's commit; 0: it is under way."""
+
+    demand: Demand
+    charges: dict[str, Amounts]
+    revision: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class _Waiter:
+    demand: Demand
+    heavy: bool
+    dry_run: bool
+    answer: asyncio.Future[Taken | None]
+    #: what it is to be charged, and what of that has been committed
+    charges: dict[str, Amounts] = field(default_factory=dict)
+    paid: dict[str, Amounts] = field(default_factory=dict)
+    refused: Refused | None = None
+
+    @property
+    def takes(self) -> bool:
+        return self.refused is None and not self.dry_run
+
+
+class NamespaceLedger:
+    """Invariant: ``_taken`` holds every charge that a count of what was there at some revision may not show."""
+
+    def __init__(self, namespace: str, quotas: Quotas, limited: tuple[Limited, ...]) -> None:
+        self._namespace, self._quotas, self._limited = namespace, quotas, limited
+        self._lock = asyncio.Lock()
+        self._waiting: list[_Waiter] = []
+        self._worker: asyncio.Task[None] | None = None
+        self._returning: asyncio.Task[None] | None = None
+        self._taken: dict[Taken, None] = {}
+        #: counts of what was there before it have nothing here any more to complete them
+        self._floor = 0
+
+    @property
+    def is_idle(self) -> bool:
+        return self._worker is None and not self._lock.locked() and all(taken.revision for taken in self._taken)
+
+    async def charge(self, demand: Demand, *, heavy: bool, dry_run: bool) -> Taken | None:
+        """What was taken, which ``settle`` has to be told the end of; None: nothing. Raises Refused, InternalError."""
+        waiter = _Waiter(demand, heavy, dry_run, asyncio.get_running_loop().create_future())
+        self._waiting.append(waiter)
+        if self._worker is None:
+            self._worker = asyncio.get_running_loop().create_task(self._work(), name="charge quotas")
+        try:
+            async with asyncio.timeout(SECONDS):
+                return await waiter.answer
+        except BaseException as error:
+            self._give_up(waiter)
+            if isinstance(error, TimeoutError):
+                raise errors.InternalError("resource quota evaluation timed out") from None
+            raise
+
+    def _give_up(self, waiter: _Waiter) -> None:
+        """Nobody hears the answer: what it may have given goes back, or else it is never given."""
+        answer = waiter.answer
+        if not answer.done():
+            answer.cancel()
+        elif not answer.cancelled() and answer.exception() is None and (taken := answer.result()) is not None:
+            self._returning = asyncio.get_running_loop().create_task(self._release(taken), name="give back quota")
+
+    async def settle(self, taken: Taken, revision: int) -> None:
+        """The write was committed at this revision; 0: it did not happen."""
+        if not revision:
+            await self._release(taken)
+            return
+        taken.revision = revision
+        self._taken.pop(taken, None)
+        self._taken[taken] = None  # in the order of their ends
+        if len(self._taken) > _REMEMBERED:
+            self._forget([one for one in self._taken if one.revision][: len(self._taken) - _REMEMBERED])
+
+    async def _release(self, taken: Taken) -> None:
+        async with self._lock:
+            for name, charge in taken.charges.items():
+                await self._give_back(name, charge)
+            self._taken.pop(taken, None)
+
+    @asynccontextmanager
+    async def alone(self) -> AsyncIterator[None]:
+        """Nobody is charged meanwhile."""
+        async with self._lock:
+            yield
+
+    def recounted(self, quota: Obj, counted: Amounts, at: int) -> Amounts:
+        """A count of what was there at revision ``at``, with what has been taken and was not there yet.
+
+        Only ``alone``. Raises Conflict: the count is too old to be completed.
+        """
+        if at < self._floor:
+            name = part(quota, "metadata").get("name", "")
+            raise errors.conflict("resourcequotas", name, detail="the count is older than what has been written since")
+        used = dict(counted)
+        for taken in self._taken:
+            if (not taken.revision or taken.revision > at) and covers(quota, taken.demand.evaluator, taken.demand.obj):
+                counts = taken.demand.evaluator.matching(counted)
+                used = amounts.add(used, amounts.mask(taken.demand.of(quota), counts))
+        return used
+
+    def counted(self, at: int) -> None:
+        """Every quota's next count is at least of this revision."""
+        self._forget([taken for taken in self._taken if 0 < taken.revision <= at])
+
+    def _forget(self, found: Iterable[Taken]) -> None:
+        for taken in found:
+            self._floor = max(self._floor, taken.revision)
+            del self._taken[taken]
+
+    # The work
+
+    async def _work(self) -> None:
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting[:_BATCH], self._waiting[_BATCH:]
+                async with self._lock:
+                    await self._charge_all(batch)
+        finally:
+            self._worker = None
+            for waiter in self._waiting:  # only if this was cancelled
+                waiter.answer.cancel()
+
+    async def _charge_all(self, batch: list[_Waiter]) -> None:
+        """Answers each. What fails is every waiter's own failure."""
+        try:
+            await self._decide(batch)
+        except Exception as error:
+            for waiter in batch:
+                if not waiter.answer.done():
+                    waiter.answer.set_exception(error)
+            return
+        for waiter in batch:
+            taken = Taken(waiter.demand, waiter.paid) if waiter.takes else None
+            if taken is None or waiter.answer.done():  # refused, or given up
+                for name, charge in waiter.paid.items():
+                    await self._give_back(name, charge)
+            if waiter.answer.done():
+                continue
+            if waiter.refused is not None:
+                waiter.answer.set_exception(waiter.refused)
+            else:
+                if taken is not None:
+                    self._taken[taken] = None
+                waiter.answer.set_result(taken)
+
+    async def _decide(self, batch: list[_Waiter]) -> None:
+        """Fills ``paid`` and ``refused`` of each."""
+        entries = self._quotas.cached(self._namespace)
+        standings = {entry.name: Standing.of(entry.obj) for entry in entries}
+        if await self._hold_against(batch, dict(standings)):
+            # Nobody is refused for what a cache shows, which may be behind.
+            entries = await self._quotas.newest(self._namespace)
+            standings = {entry.name: Standing.of(entry.obj) for entry in entries}
+            await self._hold_against(batch, dict(standings))
+        for entry in entries:
+            await self._commit(entry, standings[entry.name], batch)
+
+    async def _hold_against(self, batch: list[_Waiter], standings: dict[str, Standing]) -> bool:
+        """Decides on each in turn, as if those before it had been charged. True: somebody is refused."""
+        for waiter in batch:
+            waiter.charges, waiter.refused = {}, None
+            try:
+                found = await paced(waiter.heavy, decide, waiter.demand, list(standings.values()), self._limited)
+            except Refused as error:
+                waiter.refused = error
+                continue
+            if waiter.dry_run:
+                continue
+            waiter.charges = dict(found.charges)
+            for name, charge in found.charges.items():
+                standings[name] = replace(standings[name], used=amounts.add(standings[name].used, charge))
+        return any(waiter.refused for waiter in batch)
+
+    async def _commit(self, entry: QuotaEntry, standing: Standing, batch: list[_Waiter]) -> None:
+        """One commit for all who are charged to a quota; after a lost race each is held against it again."""
+        current: QuotaEntry | None = entry
+        for _ in range(_ATTEMPTS):
+            charged = [waiter for waiter in batch if waiter.takes and waiter.charges.get(entry.name)]
+            if not charged:
+                return
+            if current is None:  # it is gone, and so is its limit
+                for waiter in charged:
+                    del waiter.charges[entry.name]
+                return
+            used = standing.used
+            for waiter in charged:
+                used = amounts.add(used, waiter.charges[entry.name])
+            try:
+                await self._quotas.commit(current, used)
+            except RevisionConflict:
+                current = await self._quotas.newest_of(self._namespace, entry.name)
+                if current is not None:
+                    standing = Standing.of(current.obj)
+                    _hold_again(charged, standing)
+            else:
+                for waiter in charged:
+                    waiter.paid[entry.name] = waiter.charges[entry.name]
+                return
+        raise errors.conflict("resourcequotas", entry.name)
+
+    async def _give_back(self, name: str, charge: Amounts) -> None:
+        for _ in range(_ATTEMPTS):
+            current = await self._quotas.newest_of(self._namespace, name)
+            if current is None:
+                return
+            used = Standing.of(current.obj).used
+            less = amounts.subtract(used, charge)
+            if less == used:
+                return
+            try:
+                await self._quotas.commit(current, less)
+                return
+            except RevisionConflict:
+                continue
+
+
+def _hold_again(charged: list[_Waiter], standing: Standing) -> None:
+    """Those who no longer fit are refused; the others' charges are what the quota now says."""
+    for waiter in charged:
+        try:
+            found = decide(waiter.demand, [standing])
+        except Refused as error:
+            waiter.refused = error
+            continue
+        charge = found.charges.get(standing.name, amounts.NOTHING)
+        waiter.charges[standing.name] = charge
+        standing = replace(standing, used=amounts.add(standing.used, charge))
+
+
+class Ledger:
+    """The ledgers of all namespaces that have quotas."""
+
+    def __init__(self, quotas: Quotas, clock: Clock, limited: tuple[Limited, ...] = ()) -> None:
+        self.quotas, self.clock, self._limited = quotas, clock, limited
+        self._namespaces: dict[str, NamespaceLedger] = {}
+
+    @property
+    def limits_all(self) -> bool:
+        """Something is limited where there is no quota, too."""
+        return bool(self._limited)
+
+    def of(self, namespace: str) -> NamespaceLedger:
+        found = self._namespaces.get(namespace)
+        if found is None:
+            self._drop_idle()
+            found = self._namespaces[namespace] = NamespaceLedger(namespace, self.quotas, self._limited)
+        return found
+
+    def _drop_idle(self) -> None:
+        """Of namespaces that have no quota any more."""
+        for namespace in [n for n, ledger in self._namespaces.items() if not self.quotas.any(n) and ledger.is_idle]:
+            del self._namespaces[namespace]
