@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from sampan.api.errors import FieldError
 from sampan.api.groups import printing
 from sampan.api.groups.admissionregistration import webhooks
 from sampan.api.kind import Kind
@@ -14,6 +15,10 @@ from sampan.api.types import Obj
 
 def _default(obj: Obj) -> None:
     webhooks.default_webhooks(obj, reinvocation=True)
+
+
+def _validate(obj: Obj) -> list[FieldError]:
+    return webhooks.validate_webhooks(obj, reinvocation=True)
 
 
 def _row(obj: Obj, now: datetime) -> Sequence[Any]:
@@ -39,6 +44,6 @@ KINDS = (
             printing.AGE,
         ),
         row=_row,
-        validate=webhooks.validate_webhooks,
+        validate=_validate,
     ),
 )
