@@ -87,12 +87,16 @@ class FakeApi:
         self.streams: list[asyncio.Queue[WatchEvent | None]] = []
         #: Open watches hear nothing while set, as when the network is cut.
         self.deaf = False
+        #: items of aggregated discovery: what is served besides built-in kinds
+        self.discovery: list[dict[str, Any]] = []
 
     # Transport
 
     async def call(self, call: Call) -> Any:
         # Real transports always yield to the loop at least once.
         await asyncio.sleep(0)
+        if call.path == "/apis":
+            return {"kind": "APIGroupDiscoveryList", "items": copy.deepcopy(self.discovery)}
         api_version, namespace, name, sub, plural = parse(call.path)
         for index, (method, wanted, error) in enumerate(self.fail_next):
             if method == call.method and wanted == plural:

@@ -24,13 +24,15 @@ ChangeCallback = Callable[[EventType, Obj, Obj | None, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request. ``body`` is a JSON value (never encoded here) or None; ``content_type`` says which patch it is."""
+    """One request. ``body`` is a JSON value (never encoded here) or None; ``content_type`` says which patch it is, and
+    ``accept`` in which form discovery answers."""
 
     method: str
     path: str
     query: Mapping[str, str] = field(default_factory=dict)
     body: Any = None
     content_type: str = "application/json"
+    accept: str = "application/json"
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,6 +94,7 @@ class HttpTransport:
     @asynccontextmanager
     async def _request(self, call: Call, timeout: aiohttp.ClientTimeout) -> AsyncIterator[aiohttp.ClientResponse]:
         headers = self._headers()
+        headers["Accept"] = call.accept
         data = None
         if call.body is not None:
             headers["Content-Type"] = call.content_type

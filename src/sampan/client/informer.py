@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Literal
 
 from sampan.api.clock import Random, SystemRandom
+from sampan.api.errors import NotFound
 from sampan.api.resources import Resource
 from sampan.api.transport import CacheView, EventType, Part
 from sampan.api.types import Obj
@@ -97,7 +98,7 @@ class Informer:
         self._revision = 0
         self._handlers: list[Handler] = []
         self._indexes: dict[str, _Index] = {}
-        self._running = False
+        self._running = self._retired = False
         self._synced = asyncio.Event()
         self._waiters: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
 
@@ -155,9 +156,11 @@ class Informer:
         await self.wait_until(lambda: self.revision >= revision)
 
     async def wait_until(self, condition: Callable[[], bool]) -> None:
-        """Returns once ``condition()``, looked at after each change, holds."""
+        """Returns once ``condition()``, looked at after each change, holds. Raises NotFound: it was retired."""
         if self.has_synced and condition():
             return
+        if self._retired:
+            raise self._gone()
         # Somebody else's change may be what makes the condition true: the view's revision moves with it.
         stop = None if self._view is None else self._view.subscribe(lambda *change: self._wake())
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -307,7 +310,18 @@ class Informer:
         self._synced.set()
         self.advance(revision)
 
+    def retire(self) -> None:
+        """For the factory: nothing will change any more. Who waits for it is told."""
+        self._retired = True
+        for _, waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_exception(self._gone())
+        self._waiters = []
+
     # Inside
+
+    def _gone(self) -> NotFound:
+        return NotFound(f"{self.resource.plural} are served no longer")
 
     def _present(self) -> Iterable[Obj]:
         if self._view is None or (self._matches is not None and self.has_synced):
@@ -390,6 +404,15 @@ class InformerFactory:
             if self._keeper is not None:
                 self._start(self._keeper, informer)
         return informer
+
+    def retire(self, informer: Informer) -> None:
+        """Ends an informer whose resource is served no longer; who asks for it later gets a new one."""
+        for key, present in list(self._informers.items()):
+            if present is informer:
+                del self._informers[key]
+                informer.retire()
+                if self._keeper is not None:
+                    self._keeper.end(informer.name)
 
     async def synced(self) -> None:
         """Every informer asked for so far has seen the objects that were present."""

@@ -125,6 +125,12 @@ class Keeper:
         kept._task = asyncio.get_running_loop().create_task(self._keep(kept, run, ends), name=name)
         return kept
 
+    def end(self, name: str) -> None:
+        """Ends a component and forgets it; one that is not there is no error."""
+        kept = self._kept.pop(name, None)
+        if kept is not None and kept._task is not None:
+            kept._task.cancel()
+
     async def close(self) -> None:
         """Ends the components, those of branches first."""
         for branch in list(self._branches):

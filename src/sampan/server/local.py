@@ -66,6 +66,8 @@ class LocalTransport:
         view = self._surfaces.current.by_resource(resource)
         if view is None or view.kind is not view.storage.kind or "watch" not in view.kind.verbs:
             return None
+        if view.kind.custom:  # its cache ends when its definition changes, and a watch goes on
+            return None
         return StoredCacheView(view.storage)
 
     async def close(self) -> None:
@@ -78,7 +80,7 @@ class LocalTransport:
             method=call.method,
             raw_path=path,
             query=query,
-            headers={"content-type": call.content_type, "user-agent": self.user.name},
+            headers={"content-type": call.content_type, "user-agent": self.user.name, "accept": call.accept},
             obj=deep_copy(call.body),
             in_process=True,
             query_lists={key: [value] for key, value in query.items()},

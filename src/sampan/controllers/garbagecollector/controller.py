@@ -1,7 +1,7 @@
 """The shell of the garbage collector: feeds the owner graph from every resource and applies the plan for one object.
 
-An owner counts as absent only after the server itself said so: an informer may be behind. Objects of kinds unknown to
-the registry are never collected.
+An owner counts as absent only after the server itself said so: an informer may be behind. Objects of kinds that are
+not served are never collected; custom resources are followed while they are served.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from sampan.client import tasks
 from sampan.client.client import Propagation
 from sampan.client.controller import DONE, Controller, Result, observe
 from sampan.client.informer import ChangeType, Informer
+from sampan.client.served import ServedResources
 from sampan.controllers.context import Context
 from sampan.controllers.garbagecollector.graph import Graph, Item, Record, is_waiting_for_dependents, item_of
 from sampan.controllers.garbagecollector.plan import (
@@ -44,8 +45,8 @@ class GarbageCollector:
         self._recorder = context.recorder(self._client, "garbage-collector-controller")
         self._graph = Graph()
         self._informers: dict[Resource, Informer] = {}
-        #: Owner uids that the server has said are gone. A uid never comes back.
-        self._absent: OrderedDict[str, None] = OrderedDict()
+        #: Uids that the server has said are gone, and what they were. A uid never comes back.
+        self._absent: OrderedDict[str, Resource] = OrderedDict()
         for kind in collected_kinds():
             self._informers[kind.resource] = context.informers.informer(kind.resource)
         self._controller: Controller[Item] = Controller(
@@ -53,9 +54,27 @@ class GarbageCollector:
         )
         for resource, informer in self._informers.items():
             self._follow(resource, informer)
+        self._factory = context.informers
+        #: custom resources, and those of other API servers
+        self._served = ServedResources(self._client, self._added, self._removed)
 
     async def run(self) -> None:
-        await tasks.run_all(controller=self._controller.run(), events=self._recorder.run())
+        await tasks.run_all(
+            controller=self._controller.run(), events=self._recorder.run(), discovery=self._served.run()
+        )
+
+    def _added(self, resource: Resource) -> None:
+        informer = self._informers[resource] = self._factory.informer(resource)
+        self._follow(resource, informer)
+        for item in self._graph.owned_by_kind(resource.group, resource.kind):
+            self._controller.queue.add(item)  # until now nobody could know whether the owner is there
+
+    def _removed(self, resource: Resource) -> None:
+        informer = self._informers.pop(resource)
+        self._factory.retire(informer)
+        for item in self._graph.of_resource(resource):
+            for affected in self._graph.forget(item):
+                self._controller.queue.add(affected)
 
     def _follow(self, resource: Resource, informer: Informer) -> None:
         graph, queue = self._graph, self._controller.queue
@@ -69,6 +88,7 @@ class GarbageCollector:
                     self._look_at_owners(obj)
                 return
             self._look_at_owners(obj)
+            self._remember_absent(item.uid, resource)
             for affected in graph.forget(item):
                 queue.add(affected)
 
@@ -83,17 +103,27 @@ class GarbageCollector:
 
     def _find(self, reference: OwnerReference, namespace: str) -> tuple[Resource, Obj] | None:
         """The owner as the informers know it."""
-        kind = stored_kind(reference)
-        if kind is None or kind.resource not in self._informers:
+        resource = self._resource(reference)
+        if resource is None or resource not in self._informers:
             return None
-        where = namespace if kind.namespaced else ""
-        obj = self._informers[kind.resource].get(where, reference["name"])
+        where = namespace if resource.namespaced else ""
+        obj = self._informers[resource].get(where, reference["name"])
         if obj is None or obj["metadata"]["uid"] != reference["uid"]:
             return None
-        return kind.resource, obj
+        return resource, obj
+
+    def _resource(self, reference: OwnerReference) -> Resource | None:
+        """Of the kind that a reference names, in the version that is followed; None: it is not served."""
+        kind = stored_kind(reference)
+        if kind is not None:
+            return kind.resource
+        return self._served.find(reference.get("apiVersion", "").rpartition("/")[0], reference.get("kind", ""))
 
     async def sync(self, item: Item) -> Result:
-        obj = self._informers[item.resource].get(item.namespace, item.name)
+        informer = self._informers.get(item.resource)
+        if informer is None:
+            return DONE  # its kind is served no longer
+        obj = informer.get(item.namespace, item.name)
         if obj is None or obj["metadata"]["uid"] != item.uid:
             return DONE
         owners = [(ref, await self._state(ref, obj)) for ref in objects.owner_references(obj)]
@@ -106,29 +136,33 @@ class GarbageCollector:
         found = self._find(reference, namespace)
         if found is not None:
             return "waiting" if is_waiting_for_dependents(found[1]) else "solid"
-        kind = stored_kind(reference)
+        gone = self._absent.get(reference["uid"])
+        kind = self._resource(reference)
         if kind is None:
-            return "unknown"
+            return "absent" if gone is not None and (namespace or not gone.namespaced) else "unknown"
         if kind.namespaced and not namespace:
             self._report_namespace(reference, obj)
             return "unknown"
-        if reference["uid"] in self._absent:
+        if gone is not None:
             return "absent"
         try:
-            live = await self._client.get(kind.resource, reference["name"], namespace if kind.namespaced else None)
+            live = await self._client.get(kind, reference["name"], namespace if kind.namespaced else None)
         except NotFound:
             live = None
         if live is not None and live["metadata"]["uid"] == reference["uid"]:
             return "waiting" if is_waiting_for_dependents(live) else "solid"
         if kind.namespaced and self._lives_elsewhere(kind, reference):
             self._report_namespace(reference, obj)
-        self._absent[reference["uid"]] = None
-        if len(self._absent) > ABSENT_CACHE_SIZE:
-            self._absent.popitem(last=False)
+        self._remember_absent(reference["uid"], kind)
         return "absent"
 
-    def _lives_elsewhere(self, kind: Kind, reference: OwnerReference) -> bool:
-        informer = self._informers.get(kind.resource)
+    def _remember_absent(self, uid: str, resource: Resource) -> None:
+        self._absent[uid] = resource
+        if len(self._absent) > ABSENT_CACHE_SIZE:
+            self._absent.popitem(last=False)
+
+    def _lives_elsewhere(self, kind: Resource, reference: OwnerReference) -> bool:
+        informer = self._informers.get(kind)
         if informer is None:
             return False
         # Made when it is asked for first, and kept up to date from then on: absent owners come in crowds.
@@ -164,7 +198,8 @@ class GarbageCollector:
         return obj
 
     async def _orphan(self, record: Record, owner_uid: str) -> None:
-        child = self._informers[record.item.resource].get(record.item.namespace, record.item.name)
+        informer = self._informers.get(record.item.resource)
+        child = informer.get(record.item.namespace, record.item.name) if informer is not None else None
         if child is None or child["metadata"]["uid"] != record.item.uid:
             return
         kept = [ref for ref in objects.owner_references(child) if ref["uid"] != owner_uid]
@@ -186,7 +221,9 @@ class GarbageCollector:
             )
         except NotFound:
             return
-        await observe(self._informers[item.resource], answer, item.namespace)
+        informer = self._informers.get(item.resource)
+        if informer is not None:
+            await observe(informer, answer, item.namespace)
 
     async def _patch(self, item: Item, obj: Obj, metadata: Obj) -> Obj:
         meta = obj["metadata"]
@@ -197,7 +234,9 @@ class GarbageCollector:
             )
         except NotFound:
             return obj
-        informer = self._informers[item.resource]
+        informer = self._informers.get(item.resource)
+        if informer is None:
+            return written
         old = meta["resourceVersion"]
 
         def seen() -> bool:

@@ -51,6 +51,10 @@ class Record:
     deleting: bool
 
 
+def _names_kind(owners: Iterable[OwnerReference], group: str, kind: str) -> bool:
+    return any(owner["kind"] == kind and owner["apiVersion"].rpartition("/")[0] == group for owner in owners)
+
+
 class Graph:
     def __init__(self) -> None:
         self._records: dict[str, Record] = {}
@@ -88,6 +92,13 @@ class Graph:
         record = self._records.get(item.uid)
         self._unlink(record)
         return [child.item for child in self.dependents(item.uid)]
+
+    def owned_by_kind(self, group: str, kind: str) -> list[Item]:
+        """Whatever names an owner of this kind. Looks at everything: for when a kind begins to be served."""
+        return [record.item for record in self._records.values() if _names_kind(record.owners, group, kind)]
+
+    def of_resource(self, resource: Resource) -> list[Item]:
+        return [record.item for record in self._records.values() if record.item.resource == resource]
 
     def owners_of(self, uid: str) -> Iterable[OwnerReference]:
         record = self._records.get(uid)

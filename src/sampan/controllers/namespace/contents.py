@@ -16,15 +16,17 @@ from sampan.api.types import Obj
 
 @dataclass(frozen=True, slots=True)
 class Remaining:
-    """What a pass over a namespace found: counts by ``resource.group`` and by finalizer, and errors."""
+    """What a pass over a namespace found: counts by ``resource.group`` and by finalizer, and errors. ``undiscovered``:
+    why it is not known in full what is served; "": it is."""
 
     resources: Mapping[str, int] = field(default_factory=dict)
     finalizers: Mapping[str, int] = field(default_factory=dict)
     errors: tuple[str, ...] = ()
+    undiscovered: str = ""
 
     @property
     def empty(self) -> bool:
-        return not self.resources and not self.errors
+        return not self.resources and not self.errors and not self.undiscovered
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,12 @@ class Contents:
         self._finalizers.subtract(entry.finalizers)
         if not held:
             del self._objects[resource]
+
+    def forget(self, resource: Resource) -> None:
+        """Nobody serves it any more."""
+        for entry in self._objects.pop(resource, {}).values():
+            self._finalizers.subtract(entry.finalizers)
+        del self._asked[resource]
 
     def resources(self) -> list[Resource]:
         """Those with anything left."""

@@ -8,7 +8,8 @@ may be behind.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from sampan.api import objects, registry
@@ -16,9 +17,11 @@ from sampan.api.errors import ApiError, MethodNotAllowed, NotFound, ServiceUnava
 from sampan.api.kind import Kind
 from sampan.api.resources import NAMESPACES, Resource
 from sampan.api.types import Condition, Obj
+from sampan.client import tasks
 from sampan.client.controller import DONE, Controller, Result, observe
 from sampan.client.informer import ChangeType, Handler, Informer
 from sampan.client.keys import ObjectKey, own_key
+from sampan.client.served import ServedResources
 from sampan.controllers.context import Context
 from sampan.controllers.namespace.contents import Contents, Remaining
 from sampan.controllers.workload import conditions
@@ -31,13 +34,11 @@ REPORT_SECONDS = 1.0
 
 def plan_conditions(present: Iterable[Condition] | None, found: Remaining, now: datetime) -> list[Condition]:
     """The five conditions of a terminating namespace. Pure."""
+    discovery = ("False", "ResourcesDiscovered", "All resources successfully discovered")
+    if found.undiscovered:
+        discovery = ("True", "DiscoveryFailed", f"Discovery failed for some groups, {found.undiscovered}")
     rows = [
-        (
-            "NamespaceDeletionDiscoveryFailure",
-            "False",
-            "ResourcesDiscovered",
-            "All resources successfully discovered",
-        ),
+        ("NamespaceDeletionDiscoveryFailure", *discovery),
         (
             "NamespaceDeletionGroupVersionParsingFailure",
             "False",
@@ -88,9 +89,25 @@ class NamespaceDeletionController:
         self._namespaces.add_handler(self._namespace_changed)
         for resource, informer in self._contents.items():
             informer.add_handler(self._follower(resource))
+        self._factory = context.informers
+        #: custom resources, and those of other API servers
+        self._served = ServedResources(self._client, self._added, self._removed)
 
     async def run(self) -> None:
-        await self._controller.run()
+        await tasks.run_all(controller=self._controller.run(), discovery=self._served.run())
+
+    def _added(self, resource: Resource) -> None:
+        if resource.namespaced:
+            informer = self._contents[resource] = self._factory.informer(resource)
+            informer.add_handler(self._follower(resource))
+
+    def _removed(self, resource: Resource) -> None:
+        informer = self._contents.pop(resource, None)
+        if informer is not None:
+            self._factory.retire(informer)
+        for name, contents in self._ending.items():
+            contents.forget(resource)
+            self._controller.enqueue(ObjectKey("", name))
 
     async def sync(self, key: ObjectKey) -> Result:
         namespace = self._namespaces.get(*key)
@@ -99,20 +116,29 @@ class NamespaceDeletionController:
         if FINALIZER not in (namespace["spec"].get("finalizers") or ()):
             return DONE
         name = namespace["metadata"]["name"]
+        try:
+            await self._served.refresh()
+        except ApiError as error:
+            await self._report(namespace, Remaining(undiscovered=error.message))
+            raise
         contents = self._ending.get(name)
         if contents is None:
             contents = self._ending[name] = self._look(name)
         errors = await self._empty(name, contents)
         found = contents.remaining(errors)
-        if found.empty:
+        asked = found.empty
+        if asked:
             # Informers may be behind what was created just before the namespace began to end.
             found = await self._ask(name)
+        if self._served.stale:
+            found = replace(found, undiscovered=_stale(self._served.stale))
         if not found.empty:
             await self._report(namespace, found)
-            if errors:
+            if errors or found.undiscovered:
                 # A failure: the key backs off, longer each time.
-                raise ServiceUnavailable(f"deletion of all content of namespace {name} failed: {', '.join(errors)}")
-            return DONE
+                failures = ", ".join((*errors, *filter(None, (found.undiscovered,))))
+                raise ServiceUnavailable(f"deletion of all content of namespace {name} failed: {failures}")
+            return Result(requeue_after_seconds=REPORT_SECONDS) if asked else DONE
         await self._finalize(namespace)
         return DONE
 
@@ -139,7 +165,9 @@ class NamespaceDeletionController:
             except ApiError as error:
                 errors.append(f"{resource.plural}: {error.message}")
         for resource in pods or present:
-            informer = self._contents[resource]
+            informer = self._contents.get(resource)
+            if informer is None:
+                continue  # served no longer
             # What went at once is seen before it is counted.
             view = self._client.cache_view(resource)
             if view is not None:
@@ -156,14 +184,16 @@ class NamespaceDeletionController:
 
     async def _ask(self, namespace: str) -> Remaining:
         contents = Contents()
-        for resource in self._contents:
+        for resource in list(self._contents):
             try:
                 page = await self._client.list(resource, namespace, limit=1)
             except (NotFound, MethodNotAllowed):
                 continue
             if page.get("items"):
                 contents.put(resource, page["items"][0])
-                await self._contents[resource].wait_for(int(page["metadata"].get("resourceVersion") or 0))
+                view = self._client.cache_view(resource)
+                if view is not None:
+                    await self._contents[resource].wait_for(int(page["metadata"].get("resourceVersion") or 0))
         return contents.remaining()
 
     async def _report(self, namespace: Obj, found: Remaining) -> None:
@@ -206,6 +236,12 @@ class NamespaceDeletionController:
                 self._controller.queue.add_after(ObjectKey("", name), REPORT_SECONDS)
 
         return changed
+
+
+def _stale(versions: Sequence[str]) -> str:
+    """As client-go tells it."""
+    failing = ", ".join(f"{version}: stale GroupVersion discovery: {version}" for version in versions)
+    return f"{len(versions)} failing: unable to retrieve the complete list of server APIs: {failing}"
 
 
 _BACKGROUND = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"}

@@ -1,0 +1,127 @@
+"""Controllers that look after every resource follow custom ones while they come and go."""
+
+from typing import Any
+
+import pytest
+
+from sampan.api.resources import NAMESPACES, SECRETS, Resource
+from sampan.client.client import Client
+from sampan.client.served import read_discovery
+from sampan.controllers.garbagecollector.controller import GarbageCollector
+from sampan.controllers.namespace.deletion import NamespaceDeletionController
+
+pytestmark = pytest.mark.timeout(60)
+
+BOATS = Resource("example.com", "v1", "boats", "Boat", True)
+VERBS = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
+
+
+def listed(*resources: Resource, verbs: list[str] = VERBS, **version: Any) -> list[dict[str, Any]]:
+    """Aggregated discovery of these, all of one group and version."""
+    found = [
+        {
+            "resource": resource.plural,
+            "responseKind": {"group": resource.group, "version": resource.version, "kind": resource.kind},
+            "scope": "Namespaced" if resource.namespaced else "Cluster",
+            "verbs": verbs,
+        }
+        for resource in resources
+    ]
+    served = {"version": resources[0].version, "resources": found, **version}
+    return [{"metadata": {"name": resources[0].group}, "versions": [served]}]
+
+
+def boat(name: str, *owners: dict[str, Any]) -> dict[str, Any]:
+    return {"metadata": {"name": name, "namespace": "default", "ownerReferences": list(owners)}}
+
+
+def owner(obj: dict[str, Any]) -> dict[str, Any]:
+    meta = obj["metadata"]
+    return {"apiVersion": "example.com/v1", "kind": "Boat", "name": meta["name"], "uid": meta["uid"]}
+
+
+def test_built_in_kinds_and_what_cannot_be_followed_are_left_out() -> None:
+    items = [*listed(BOATS), *listed(NAMESPACES), *listed(Resource("a.io", "v1", "reviews", "Review", False), verbs=[])]
+    assert list(read_discovery({"items": items}).resources.values()) == [BOATS]
+
+
+def test_the_preferred_version_is_followed_and_stale_ones_are_named() -> None:
+    versions = [
+        {"version": "v2", "resources": listed(BOATS)[0]["versions"][0]["resources"]},
+        {"version": "v1", "resources": listed(BOATS)[0]["versions"][0]["resources"], "freshness": "Stale"},
+    ]
+    found = read_discovery({"items": [{"metadata": {"name": "example.com"}, "versions": versions}]})
+    assert found.resources["example.com", "Boat"].version == "v2"
+    assert found.stale == ("example.com/v1",)
+
+
+async def test_a_custom_resource_is_collected_with_its_owner(api, context, running, wait) -> None:
+    api.discovery = listed(BOATS)
+    ship = api.add(BOATS, boat("ship"))
+    api.add(BOATS, boat("tender", owner(ship)))
+    api.add(SECRETS, {"metadata": {"name": "s", "namespace": "default", "ownerReferences": [owner(ship)]}})
+    async with running(GarbageCollector(context)):
+        await wait.quiet(api)
+        assert len(api.all(BOATS)) == 2
+        await Client(api).delete(BOATS, "ship", "default")
+        await wait.until(lambda: not api.all(BOATS) and not api.all(SECRETS))
+
+
+async def test_what_waited_for_an_unknown_kind_is_looked_at_when_it_is_served(api, context, running, wait) -> None:
+    ghost = {"apiVersion": "example.com/v1", "kind": "Boat", "name": "ghost", "uid": "ghost"}
+    api.add(SECRETS, {"metadata": {"name": "s", "namespace": "default", "ownerReferences": [ghost]}})
+    collector = GarbageCollector(context)
+    async with running(collector):
+        await wait.quiet(api)
+        assert len(api.all(SECRETS)) == 1  # nobody can tell
+        api.discovery = listed(BOATS)
+        await collector._served.refresh()
+        await wait.until(lambda: not api.all(SECRETS))
+
+
+async def test_a_kind_that_is_served_no_longer_is_followed_no_longer(api, context, running, wait) -> None:
+    api.discovery = listed(BOATS)
+    ship = api.add(BOATS, boat("ship"))
+    api.add(SECRETS, {"metadata": {"name": "s", "namespace": "default", "ownerReferences": [owner(ship)]}})
+    collector = GarbageCollector(context)
+    async with running(collector):
+        await wait.quiet(api)
+        before = context.informers.informer(BOATS)
+        api.remove(BOATS, "default", "ship")
+        api.discovery = []
+        await collector._served.refresh()
+        await wait.until(lambda: not api.all(SECRETS))
+        assert context.informers.informer(BOATS) is not before
+
+
+def ending() -> dict[str, Any]:
+    metadata = {"name": "default", "deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["hold"]}
+    return {"metadata": metadata, "spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"}}
+
+
+async def test_a_namespace_that_ends_takes_custom_resources_along(api, context, running, wait) -> None:
+    api.discovery = listed(BOATS)
+    api.add(NAMESPACES, ending())
+    api.add(BOATS, boat("ship"))
+    async with running(NamespaceDeletionController(context)):
+        await wait.until(lambda: not api.get(NAMESPACES, "", "default")["spec"]["finalizers"])
+    assert not api.all(BOATS)
+
+
+async def test_a_namespace_does_not_end_before_it_is_known_what_may_be_in_it(api, context, running, wait) -> None:
+    api.discovery = listed(BOATS, freshness="Stale")
+    api.add(NAMESPACES, ending())
+    async with running(NamespaceDeletionController(context)):
+
+        def told() -> bool:
+            found = api.get(NAMESPACES, "", "default")["status"].get("conditions") or ()
+            rows = {one["type"]: (one["status"], one["reason"], one["message"]) for one in found}
+            return rows.get("NamespaceDeletionDiscoveryFailure") == (
+                "True",
+                "DiscoveryFailed",
+                "Discovery failed for some groups, 1 failing: unable to retrieve the complete list of server APIs: "
+                "example.com/v1: stale GroupVersion discovery: example.com/v1",
+            )
+
+        await wait.until(told)
+        assert api.get(NAMESPACES, "", "default")["spec"]["finalizers"] == ["kubernetes"]
