@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
-import socket
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from types import TracebackType
@@ -37,7 +36,9 @@ from sampan.server.admission.chain import build_chain
 from sampan.server.admission.quota.ledger import Ledger
 from sampan.server.admission.quota.quotas import StoredQuotas
 from sampan.server.admission.webhooks import webhook_plugins
-from sampan.server.aggregation.services import Endpoints
+from sampan.server.aggregation.aggregator import AggregationConfig, Aggregator
+from sampan.server.aggregation.registering import Registrar
+from sampan.server.aggregation.services import ClusterAddresses, Endpoints, Resolver
 from sampan.server.allocators.allocations import Allocations
 from sampan.server.attributes import AuthorizationAttributes, Authorizer, Decision
 from sampan.server.authn.impersonation import impersonate
@@ -67,7 +68,8 @@ from sampan.server.kinds.computed import review
 from sampan.server.kinds.quotas import quota_status
 from sampan.server.lists import ListMemo
 from sampan.server.local import LocalTransport
-from sampan.server.metrics import Labels, Metrics
+from sampan.server.metrics import Metrics
+from sampan.server.observed import ServerState, own_address
 from sampan.server.openapi.files import OpenApiFiles
 from sampan.server.openapi.merged import MergedOpenApi
 from sampan.server.pipeline import Limits, Pipeline, Stages
@@ -116,7 +118,8 @@ class AlwaysAllow:
 
 
 class Server:
-    """``openapi`` replaces the OpenAPI documents that the server builds, ``store`` the configured store (what-if)."""
+    """``openapi`` replaces the OpenAPI documents that the server builds, ``store`` the configured store (what-if),
+    ``services`` the way to Services (tests)."""
 
     def __init__(
         self,
@@ -124,6 +127,7 @@ class Server:
         *,
         store: Store | None = None,
         openapi: OpenApi | None = None,
+        services: Resolver | None = None,
     ) -> None:
         self.config = config or ServerConfig(port=0, bind_address="127.0.0.1")
         #: set once requests are answered and the bootstrap objects are there
@@ -136,6 +140,7 @@ class Server:
         self.address: tuple[str, int] = ("", 0)
         self.store: Store | None = store
         self._openapi = openapi
+        self._services = services
         self._openapi_files: OpenApiFiles | None = None
         self.watching = Watching(self.config.clock)
         #: what runs inside of this server: its own loops and, in branches, what its owner adds
@@ -189,6 +194,7 @@ class Server:
         """New connections get the certificate files as they are now. Raises OSError, ssl.SSLError."""
         if self._tls is not None:
             self._tls.reload()
+        self._aggregator.forget_certificates()
 
     # -- life ----------------------------------------------------------------------------------------------------
 
@@ -261,6 +267,10 @@ class Server:
         self._find_flow_headers()
         self.components.keep("aggregate cluster roles", AggregationController(self._reader, loopback).run)
         self.components.keep("age resource versions", self._age_versions)
+        self.components.keep("look after API services", lambda: self._aggregator.run(loopback))
+        if config.bootstrap:
+            registrar = Registrar(self._reader, loopback, config.clock, registry().groups())
+            self.components.keep("register API services", registrar.run)
         self.components.keep("give memory back", Footprint(self.store, forget=self._lists.forget_unused).run)
         secret_tokens = SecretTokens(self._issuer, self._reader, loopback, self._bootstrap_config().client_ca)
         self.components.keep("fill secrets with tokens", secret_tokens.run)
@@ -315,6 +325,19 @@ class Server:
         )
         stack.push_async_callback(streaming.close)
         streaming.register(self.connect)
+        self._aggregator = Aggregator(
+            AggregationConfig(
+                proxy_cert=config.proxy_client_cert,
+                proxy_key=config.proxy_client_key,
+                answer_seconds=config.request_timeout_seconds,
+            ),
+            reader,
+            self._way_to_services(),
+            config.clock,
+            registry().groups(),
+        )
+        stack.push_async_callback(self._aggregator.close)
+        stack.callback(self._aggregator.follow())
         self._issuer = TokenIssuer(key, config.service_account_issuer, audiences, reader, config.clock, config.random)
         webhooks = WebhookClient(Endpoints(reader, config.random))
         stack.push_async_callback(webhooks.close)
@@ -350,6 +373,7 @@ class Server:
                 resources=lambda request: router.serve(context, request),
                 non_resources=self._non_resource_handlers(key).handle,
                 observer=self.metrics,
+                aggregator=self._aggregator,
                 flow_headers=self._flow_headers_of,
                 json_head=self._json_head_of,
                 renderer=Renderer(config.clock, self._lists, self.watching),
@@ -369,9 +393,10 @@ class Server:
                 random=config.random,
                 head=self._json_head_of,
                 observe=self.metrics.observe_labels,
+                others=self._aggregator.remotes.by_version,
             ),
         )
-        self.metrics.follow(_State(self, self._pipeline))
+        self.metrics.follow(ServerState(self._pipeline, self.watching, self.components, lambda: self.surface))
         self.health.add("started", lambda: None if self.started.is_set() else "the server is starting", ("readyz",))
 
     def _authorizer(self, rbac: RbacAuthorizer) -> Authorizer:
@@ -392,13 +417,20 @@ class Server:
                     raise ValueError(f"unknown authorization mode {mode!r}")
         return UnionAuthorizer(authorizers)
 
+    def _way_to_services(self) -> Resolver:
+        if self._services is not None:
+            return self._services
+        if self.config.aggregator_routing:
+            return Endpoints(self._reader, self.config.random)
+        return ClusterAddresses(self._reader)
+
     def _hooks(self) -> Hooks:
         hooks = Hooks()
         hooks.register("", "services", self.allocations.hook)
         return hooks
 
     def _non_resource_handlers(self, key: SigningKey) -> NonResourceHandlers:
-        discovery = DiscoveryHandlers(lambda: f"{self._advertise_address()}:{self.address[1]}")
+        discovery = DiscoveryHandlers(lambda: f"{self._advertise_address()}:{self.address[1]}", self._aggregator)
         openid = OpenIdDocuments(
             self.config.service_account_issuer, f"{self.config.service_account_issuer}/openid/v1/jwks", [key.verifying]
         )
@@ -412,7 +444,7 @@ class Server:
         return SigningKey(ec.generate_private_key(ec.SECP256R1()))
 
     def _advertise_address(self) -> str:
-        return self.config.advertise_address or _own_address(self.address[0])
+        return self.config.advertise_address or own_address(self.address[0])
 
     def _bootstrap_config(self) -> BootstrapConfig:
         config = self.config
@@ -449,46 +481,6 @@ class Server:
 
     def _flow_headers_of(self, user: UserInfo) -> Mapping[str, str]:
         return self._flow_headers.get(PRIVILEGED_GROUP in user.groups, {})
-
-
-class _State:
-    """``sampan.server.metrics.State`` of a server."""
-
-    def __init__(self, server: Server, pipeline: Pipeline) -> None:
-        self._server, self._pipeline = server, pipeline
-
-    def inflight(self) -> Mapping[str, int]:
-        return {"readOnly": self._pipeline.reads, "mutating": self._pipeline.writes}
-
-    def longrunning(self) -> Mapping[Labels, int]:
-        watches = self._server.watching.counts()
-        return {**self._pipeline.connections} | {
-            ("WATCH", group, version, resource, "", scope): count
-            for (group, version, resource, scope), count in watches.items()
-        }
-
-    def refused(self) -> Mapping[str, int]:
-        return {"429": self._pipeline.refused}
-
-    def objects(self) -> Mapping[tuple[str, str], int]:
-        storages = self._server.surface.storages()
-        return {(storage.kind.group, storage.kind.plural): storage.cache.count() for storage in storages}
-
-    def components(self) -> Mapping[str, tuple[bool, int]]:
-        return {kept.name: (kept.state != "waiting", kept.failures) for kept in self._server.components}
-
-
-def _own_address(bound: str) -> str:
-    """The address that others see: the one listened on, or else that of the default route (nothing is sent)."""
-    if bound and bound not in ("0.0.0.0", "::"):
-        return bound
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("192.0.2.1", 9))
-            address: str = probe.getsockname()[0]
-        except OSError:
-            return "127.0.0.1"
-    return address
 
 
 __all__ = ["LOOPBACK_USER", "Server"]

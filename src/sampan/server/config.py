@@ -51,6 +51,12 @@ class ServerConfig:
     #: the proxy subresource may reach nodes and pods at loopback addresses (tests on one machine)
     allow_loopback_proxy: bool = False
 
+    #: identity towards the API servers of APIServices (front proxy)
+    proxy_client_cert: Path | None = None
+    proxy_client_key: Path | None = None
+    #: go to an endpoint of an APIService's Service, not to its cluster IP
+    aggregator_routing: bool = False
+
     max_requests_inflight: int = 400
     max_mutating_requests_inflight: int = 200
     request_timeout_seconds: float = 60.0

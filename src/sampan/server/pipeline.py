@@ -18,6 +18,7 @@ from sampan.api import errors
 from sampan.api.clock import Random, random_uuid
 from sampan.api.errors import ApiError
 from sampan.server import requestinfo
+from sampan.server.aggregation.aggregator import Aggregator
 from sampan.server.deadlines import Deadlines
 from sampan.server.errors import PlainNotFound, status_response, to_api_error
 from sampan.server.metrics import Labels, request_labels
@@ -62,6 +63,8 @@ class Stages:
     non_resources: Handler
     renderer: Renderer
     observer: Observer | None = None
+    #: what API servers behind this one serve; None: there is no such thing
+    aggregator: Aggregator | None = None
     #: response headers that name the flow schema and priority level of a user
     flow_headers: Callable[[UserInfo], Mapping[str, str]] | None = None
     #: the same for an answer in JSON that needs no other header: all its lines, as bytes
@@ -74,6 +77,8 @@ class Pipeline:
     def __init__(self, stages: Stages, limits: Limits, random: Random, reads: ReadsNow | None = None) -> None:
         self._stages, self._limits, self._random = stages, limits, random
         self._reads = reads
+        #: the group versions that others serve, nearly always none: looked at for each request
+        self._others = stages.aggregator.remotes.by_version if stages.aggregator is not None else {}
         self._deadlines = Deadlines()
         #: requests being served that count against the limits
         self.reads = 0
@@ -147,7 +152,7 @@ class Pipeline:
             return refusal
         info = request.info
         try:
-            if info.verb == "get" and info.kind is not None and not info.subresource:
+            if info.verb == "get" and info.kind is not None and not info.subresource and not self._others:
                 # A look-up in memory, with bounds of its own: not worth a timer.
                 await stages.authorize(request)
                 return await self._answer(request)
@@ -176,6 +181,10 @@ class Pipeline:
 
     async def _dispatch(self, request: Request) -> Result:
         info, stages = request.info, self._stages
+        if self._others and stages.aggregator is not None:
+            remote = stages.aggregator.remote_of(info)
+            if remote is not None:
+                return await stages.aggregator.serve(request, remote)
         if not info.is_resource:
             return await stages.non_resources(request)
         if info.kind is not None:

@@ -8,7 +8,7 @@ to the pipeline, which answers it as it answers everything: this module may only
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Protocol
@@ -66,6 +66,8 @@ class ReadsNow:
     head: Callable[[UserInfo], bytes]
     #: is told of every answered request: its metric labels, code and seconds
     observe: Callable[[Labels, int, float], None]
+    #: group versions that other API servers answer for, whatever this one has
+    others: Mapping[tuple[str, str], object]
 
     def answer(self, request: Request) -> Response | None:
         """None: the pipeline has to answer this one. Never raises ApiError."""
@@ -78,7 +80,7 @@ class ReadsNow:
         if plan is None or plan.surface is not surface:
             plan = template.plan = _plan(request, surface)
         target = plan.target
-        if target is None:
+        if target is None or (self.others and (plan.info.group, plan.info.version) in self.others):
             return None
         user = self.authentication.identify_now(request)
         if user is None or not self._allowed(request, plan, user):

@@ -243,7 +243,7 @@ async def test_a_user_who_holds_too_many_connections_is_told_and_others_are_not(
     node.behaviour = silent_log
     bounded = slots.Slots(per_user=2)
     parts = await handlers._make()
-    parts.logs._slots = parts.proxy._slots = bounded
+    parts.logs._slots = parts.proxy._forwarder._slots = bounded
     followed = [await handlers.handle(make_request("log", "container=a&follow=true")) for _ in range(2)]
     with pytest.raises(TooManyRequests):
         await handlers.handle(proxied())

@@ -23,9 +23,9 @@ GROUPS = (
     "coordination",
     "node",
     "discovery",
-    "flowcontrol",
     "resource",
+    "flowcontrol",
+    "internal_apiserver",
     "storagemigration",
     "lifecycle",
-    "internal_apiserver",
 )

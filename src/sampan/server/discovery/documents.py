@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from sampan.api.kind import Kind, Subresource
@@ -56,15 +56,15 @@ def _group(name: str, versions: tuple[str, ...]) -> Obj:
     return {"name": name, "versions": listed, "preferredVersion": listed[0]}
 
 
-def api_group_list(kinds: Kinds) -> Obj:
+def api_group_list(groups: Mapping[str, tuple[str, ...]]) -> Obj:
     """``/apis``."""
-    groups = [_group(name, versions) for name, versions in kinds.groups().items() if name and versions]
-    return {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}
+    listed = [_group(name, versions) for name, versions in groups.items() if name and versions]
+    return {"kind": "APIGroupList", "apiVersion": "v1", "groups": listed}
 
 
-def api_group(kinds: Kinds, name: str) -> Obj | None:
+def api_group(groups: Mapping[str, tuple[str, ...]], name: str) -> Obj | None:
     """``/apis/GROUP``."""
-    versions = kinds.groups().get(name)
+    versions = groups.get(name)
     return {"kind": "APIGroup", "apiVersion": "v1", **_group(name, versions)} if name and versions else None
 
 
@@ -115,12 +115,19 @@ def _subresource(kind: Kind, sub: Subresource) -> Obj:
     return resource
 
 
-def aggregated(kinds: Kinds, groups: Mapping[str, tuple[str, ...]], discovery_version: str) -> Obj:
-    """APIGroupDiscoveryList of these groups; ``discovery_version`` is v2 or v2beta1."""
+def aggregated(
+    kinds: Kinds,
+    groups: Mapping[str, tuple[str, ...]],
+    discovery_version: str,
+    elsewhere: Callable[[str, str], Obj | None] = lambda group, version: None,
+) -> Obj:
+    """APIGroupDiscoveryList of these groups; ``discovery_version`` is v2 or v2beta1. ``elsewhere``: the entry of a
+    group version that somebody else serves, None of those of ``kinds``."""
     items = []
     for group, versions in groups.items():
         listed = [
-            {
+            elsewhere(group, version)
+            or {
                 "version": version,
                 "resources": [_aggregated_resource(kind) for kind in kinds.kinds(group, version)],
                 "freshness": "Current",

@@ -7,7 +7,8 @@ resources).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Protocol
 
 import orjson
 
@@ -20,13 +21,42 @@ _JSON = "application/json"
 _AGGREGATED = "application/json;g=apidiscovery.k8s.io;v={};as=APIGroupDiscoveryList"
 
 
-class DiscoveryHandlers:
-    """``address`` is where this server is reached (host:port). Documents are those of the request's surface."""
+class Elsewhere(Protocol):
+    """What API servers behind this one serve (``sampan.server.aggregation``)."""
 
-    def __init__(self, address: Callable[[], str]) -> None:
+    @property
+    def changes(self) -> int:
+        """Another number whenever an answer is another."""
+        ...
+
+    def groups(self, local: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        """All groups and their versions in order: ``local`` ones and theirs."""
+        ...
+
+    def version(self, group: str, version: str) -> Obj | None:
+        """The entry of aggregated discovery of one of theirs; None: it is none."""
+        ...
+
+
+class _Nowhere:
+    changes = 0
+
+    def groups(self, local: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        return dict(local)
+
+    def version(self, group: str, version: str) -> Obj | None:
+        return None
+
+
+class DiscoveryHandlers:
+    """``address`` is where this server is reached (host:port). Documents are those of the request's surface, and of
+    what is served elsewhere."""
+
+    def __init__(self, address: Callable[[], str], elsewhere: Elsewhere | None = None) -> None:
         self._address = address
+        self._elsewhere: Elsewhere = elsewhere or _Nowhere()
         self._encoded: dict[tuple[str, str], tuple[bytes, str, Obj] | None] = {}
-        self._encoded_for: documents.Kinds | None = None
+        self._encoded_for: tuple[documents.Kinds | None, int] = (None, 0)
 
     def handle(self, request: Request) -> Response | None:
         """None: there is no such document. Raises MethodNotAllowed, NotAcceptable."""
@@ -35,8 +65,9 @@ class DiscoveryHandlers:
             return None
         form = _form(request, path)
         kinds = request.surface.kinds
-        if kinds is not self._encoded_for:
-            self._encoded, self._encoded_for = {}, kinds
+        changes = self._elsewhere.changes
+        if kinds is not self._encoded_for[0] or changes != self._encoded_for[1]:
+            self._encoded, self._encoded_for = {}, (kinds, changes)
         key = (path, form)
         if key not in self._encoded:
             document = self._document(kinds, path, form)
@@ -51,20 +82,24 @@ class DiscoveryHandlers:
 
     def _document(self, kinds: documents.Kinds, path: str, form: str) -> Obj | None:
         if form:
-            groups = {name: versions for name, versions in kinds.groups().items() if bool(name) == (path == "/apis")}
-            return documents.aggregated(kinds, groups, form)
+            of_apis = path == "/apis"
+            groups = {name: versions for name, versions in self._groups(kinds).items() if bool(name) == of_apis}
+            return documents.aggregated(kinds, groups, form, self._elsewhere.version)
         match path.split("/")[1:]:
             case ["api"]:
                 return documents.api_versions(self._address())
             case ["apis"]:
-                return documents.api_group_list(kinds)
+                return documents.api_group_list(self._groups(kinds))
             case ["api", version]:
                 return documents.api_resource_list(kinds, "", version)
             case ["apis", group] if group:
-                return documents.api_group(kinds, group)
+                return documents.api_group(self._groups(kinds), group)
             case ["apis", group, version] if group:
                 return documents.api_resource_list(kinds, group, version)
         return None
+
+    def _groups(self, kinds: documents.Kinds) -> dict[str, tuple[str, ...]]:
+        return self._elsewhere.groups(kinds.groups())
 
 
 def _encode(document: Obj) -> tuple[bytes, str, Obj]:
