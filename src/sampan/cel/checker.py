@@ -33,9 +33,11 @@ from sampan.cel.types import (
     STRING,
     UINT,
     Type,
+    TypeNames,
     list_of,
     map_of,
     optional_of,
+    type_of,
 )
 from sampan.cel.unify import Bindings, general, instantiate
 from sampan.cel.values import UInt
@@ -54,7 +56,7 @@ class Checker:
         source: Source,
         variables: Mapping[str, Type],
         functions: Mapping[str, Function],
-        types: Mapping[str, Type],
+        types: TypeNames,
         validators: Validators,
     ) -> None:
         self._source = source
@@ -97,14 +99,20 @@ class Checker:
         if name in self._variables:
             node.declared = self._variables[name]
             return self._variables[name]
-        if name in self._types:
-            return Type("type", "", (self._types[name],))
+        node.named = self._types.find(name)
+        if node.named is not None:
+            return type_of(node.named)
         self._source.fault(node.at, f"undeclared reference to '{name}' (in container '')")
         return ERROR
 
     def _select(self, node: Select) -> Type:
-        if not node.test and not node.optional and (name := qualified(node)) in self._types:
-            return Type("type", "", (self._types[name],))
+        if not node.test and not node.optional and (name := qualified(node)):
+            if name in self._variables:  # one with a dot in its name
+                node.variable, node.declared = name, self._variables[name]
+                return self._variables[name]
+            node.named = self._types.find(name) if name.partition(".")[0] not in self._variables else None
+            if node.named is not None:
+                return type_of(node.named)
         operand = self._known(node.operand)
         kind, wrapped = (operand.parameters[0], True) if operand.kind == "optional_type" else (operand, False)
         kind = self._bindings.resolve(kind)
@@ -218,7 +226,7 @@ class Checker:
         return map_of(key or self._bindings.fresh(), value or self._bindings.fresh())
 
     def _object(self, node: ObjectLiteral) -> Type:
-        kind = self._types.get(node.name.removeprefix("."))
+        kind = self._types.find(node.name.removeprefix("."))
         if kind is None:
             self._source.fault(node.at, f"undeclared reference to '{node.name}' (in container '')")
             kind = ERROR

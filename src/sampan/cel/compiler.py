@@ -30,7 +30,7 @@ from sampan.cel.nodes import (
 )
 from sampan.cel.running import Run
 from sampan.cel.types import Type
-from sampan.cel.values import NONE, Optional, TypeValue
+from sampan.cel.values import NONE, Made, Optional, TypeValue
 
 Evaluate: TypeAlias = Callable[[Run], Any]
 
@@ -47,8 +47,7 @@ class Code(NamedTuple):
 
 
 class Compiler:
-    def __init__(self, types: Mapping[str, Type]) -> None:
-        self._types = types
+    def __init__(self) -> None:
         self._scope: list[str] = []
         #: the most variables that are bound at once
         self.slots = 0
@@ -88,22 +87,18 @@ class Compiler:
         if name == node.name and name in self._scope:
             slot = len(self._scope) - 1 - self._scope[::-1].index(name)
             return Code(lambda run: run.slots[slot], 1)
-        if node.type.kind == "type" and name in self._types:
-            value = TypeValue(_shown(self._types[name]))
+        if node.named is not None:
+            value = TypeValue(_shown(node.named))
             return Code(lambda run: value, 1)
 
-        def variable(run: Run) -> Any:
-            try:
-                return run.variables[name]
-            except KeyError:
-                raise EvaluationError(f"no such attribute(s): {name}") from None
-
-        return Code(variable, 1)
+        return Code(_variable(name), 1)
 
     def _select(self, node: Select) -> Code:
-        if node.type.kind == "type" and not node.test and node.operand.type.kind not in ("map", "object"):
-            value = TypeValue(_shown(node.type.parameters[0]))
+        if node.named is not None:
+            value = TypeValue(_shown(node.named))
             return Code(lambda run: value, 1)
+        if node.variable:
+            return Code(_variable(node.variable), 1)
         operand, cost = self.compile(node.operand)
         key = node.key
         if node.test:
@@ -204,10 +199,11 @@ class Compiler:
         return Code(build, MAP_COST + sum(part.cost for part in (*keys, *values)))
 
     def _object(self, node: ObjectLiteral) -> Code:
+        name = node.name.removeprefix(".")
         values = [self.compile(entry.value) for entry in node.entries]
         parts = [(entry.key, value.run, entry.optional) for entry, value in zip(node.entries, values, strict=True)]
 
-        def build(run: Run) -> dict[str, Any]:
+        def build(run: Run) -> Made:
             made: dict[str, Any] = {}
             for key, value_run, optional in parts:
                 value = value_run(run)
@@ -215,7 +211,7 @@ class Compiler:
                     made[key] = value
                 elif _present(value):
                     made[key] = value.value
-            return made
+            return Made(name, made)
 
         return Code(build, OBJECT_COST + sum(value.cost for value in values))
 
@@ -276,6 +272,16 @@ _COMPILERS: Final[Mapping[type[Node], Callable[[Compiler, Any], Code]]] = {
     OptionalMap: Compiler._optional_map,
     Bind: Compiler._bind,
 }
+
+
+def _variable(name: str) -> Evaluate:
+    def variable(run: Run) -> Any:
+        try:
+            return run.variables[name]
+        except KeyError:
+            raise EvaluationError(f"no such attribute(s): {name}") from None
+
+    return variable
 
 
 def _any_of(parts: Sequence[Evaluate], *, decides: bool) -> Evaluate:

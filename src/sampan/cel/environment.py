@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from sampan.cel.checker import Checker
@@ -29,6 +29,7 @@ from sampan.cel.types import (
     TIMESTAMP,
     UINT,
     Type,
+    TypeNames,
     list_of,
     map_of,
 )
@@ -116,44 +117,46 @@ class Program:
 
 
 class Environment:
-    """``variables`` with their types; ``types`` by the names under which expressions make or compare them."""
+    """``variables`` with their types; ``types`` by the names under which expressions make or compare them; ``resolve``
+    knows those of names that are not listed."""
 
     def __init__(
         self,
         variables: Mapping[str, Type],
         libraries: Sequence[Library] = (),
         types: Mapping[str, Type] | None = None,
+        resolve: Callable[[str], Type | None] | None = None,
     ) -> None:
         self._variables = dict(variables)
         self._functions = collect([STANDARD, *libraries])
-        self._types = {**_TYPES, **(types or {})}
+        self._types = TypeNames({**_TYPES, **(types or {})}, resolve)
 
     def extended(self, variables: Mapping[str, Type], types: Mapping[str, Type] | None = None) -> Environment:
         """With more variables and types, and the same functions."""
         other = Environment.__new__(Environment)
         other._variables = {**self._variables, **variables}
         other._functions = self._functions
-        other._types = {**self._types, **(types or {})}
+        other._types = TypeNames({**self._types.known, **types}, self._types.resolve) if types else self._types
         return other
 
     def compile(self, expression: str, expected: Type = DYN, told: str = "") -> Program:
         """The program of an expression whose value is of the expected type, or of any. Raises CompileError.
 
-        ``told``: what is said instead of upstream's usual words if it is of another type.
+        ``told``: what is said instead of upstream's usual words if it is of another type; dyn is another, too.
         """
         source = Source(expression)
         try:
             tree = parse(source)
             result = Checker(source, self._variables, self._functions, self._types, _VALIDATORS).check(tree)
             if not _allowed(result, expected):
-                raise CompileError(told or f"must evaluate to {expected}")
-            return Program(tree, Compiler(self._types), self._variables)
+                raise CompileError(told or f"must evaluate to {expected} but got {result}")
+            return Program(tree, Compiler(), self._variables)
         except RecursionError:
             raise CompileError("expression is nested too deeply") from None
 
 
 def _allowed(result: Type, expected: Type) -> bool:
-    return expected.is_dyn or result == expected or result.is_dyn
+    return expected.is_dyn or result == expected
 
 
 def _names(tree: Node) -> set[str]:
@@ -163,6 +166,8 @@ def _names(tree: Node) -> set[str]:
         node = left.pop()
         if isinstance(node, Ident):
             found.add(node.name.removeprefix("."))
+        if isinstance(node, Select) and node.variable:
+            found.add(node.variable)
         left.extend(node.children())
     return found
 

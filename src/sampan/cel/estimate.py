@@ -108,6 +108,8 @@ class _Estimator:
         return _ONE
 
     def _select(self, node: Select) -> Range:
+        if node.variable:
+            return _ONE
         cost = self.cost(node.operand)
         if node.test:
             return cost

@@ -33,6 +33,8 @@ class Literal(Node):
 @dataclass(slots=True, eq=False)
 class Ident(Node):
     name: str
+    #: the type that it is the name of
+    named: Type | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -44,6 +46,9 @@ class Select(Node):
     test: bool = False
     optional: bool = False
     key: str = ""
+    #: the type that the whole is the name of; or the variable
+    named: Type | None = None
+    variable: str = ""
 
     def children(self) -> Iterator[Node]:
         yield self.operand

@@ -99,6 +99,18 @@ DURATION: Final = Type("duration")
 SCALARS: Final = frozenset({"bool", "int", "uint", "double", "timestamp", "duration"})
 
 
+class TypeNames:
+    """Types by the names under which expressions make or compare them. ``resolve``: of names that are not listed."""
+
+    def __init__(self, known: Mapping[str, Type], resolve: Callable[[str], Type | None] | None = None) -> None:
+        self.known = known
+        self.resolve = resolve
+
+    def find(self, name: str) -> Type | None:
+        found = self.known.get(name)
+        return self.resolve(name) if found is None and self.resolve is not None else found
+
+
 def list_of(item: Type, *, max_size: int | None = None, bind: Bind | None = None) -> Type:
     return Type("list", "", (item,), max_size=max_size, bind=bind)
 

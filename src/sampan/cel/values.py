@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from sampan.cel.errors import no_such_key
 from sampan.cel.types import Type
 
 INT_MIN: Final = -(2**63)
@@ -110,6 +111,25 @@ class Fields:
         raise AssertionError("abstract")
 
 
+@dataclass(frozen=True, slots=True)
+class Made(Fields):
+    """An object that an expression has made of a type."""
+
+    name: str
+    content: dict[str, Any]
+
+    def field(self, name: str) -> Any:
+        if name not in self.content:
+            raise no_such_key(name)
+        return self.content[name]
+
+    def has(self, name: str) -> bool:
+        return name in self.content
+
+    def names(self) -> Iterable[str]:
+        return self.content
+
+
 def key_of(value: Any) -> Any:
     """The value as the key of a dict."""
     return BoolKey(value) if value is True or value is False else value
@@ -126,6 +146,8 @@ def type_name(value: Any) -> str:
         return name
     if isinstance(value, list):
         return "list"
+    if isinstance(value, Made):
+        return value.name
     return str(value.type) if isinstance(value, Opaque) else "object"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Final
 
@@ -11,7 +11,7 @@ from sampan.cel.costs import traversal
 from sampan.cel.environment import Environment
 from sampan.cel.functions import Library, function, plain
 from sampan.cel.library import lists, network, optionals, regex, semver, sets, strings, urls
-from sampan.cel.types import STRING, Type
+from sampan.cel.types import DYN, STRING, FieldType, Type, object_type
 
 _LIBRARIES: Final[tuple[Library, ...]] = (
     urls.LIBRARY,
@@ -48,9 +48,47 @@ _JSON_PATCH: Final[Library] = (
 )
 
 
+class _AnyFields(Mapping[str, FieldType]):
+    """Whatever fields an object may have."""
+
+    def __getitem__(self, name: str) -> FieldType:
+        return FieldType(DYN, name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+
+def _any_fields() -> Mapping[str, FieldType]:
+    return _AnyFields()
+
+
+def _operation_fields() -> Mapping[str, FieldType]:
+    kinds = {"op": STRING, "path": STRING, "from": STRING, "value": DYN}
+    return {name: FieldType(kind, name) for name, kind in kinds.items()}
+
+
+#: What a mutation gives: a part of the object, or operations on it.
+OBJECT: Final = object_type("Object", _any_fields)
+OPERATION: Final = object_type("JSONPatch", _operation_fields)
+
+
+def _patch_type(name: str) -> Type | None:
+    """Types of parts of an object are named by their paths: ``Object.spec.template``."""
+    if name == "Object":
+        return OBJECT
+    if name == "JSONPatch":
+        return OPERATION
+    return object_type(name, _any_fields) if name.startswith("Object.") else None
+
+
 @lru_cache(maxsize=2)
 def _base(*, patches: bool) -> Environment:
-    return Environment({}, (*_LIBRARIES, _JSON_PATCH) if patches else _LIBRARIES, _TYPES)
+    if patches:
+        return Environment({}, (*_LIBRARIES, _JSON_PATCH), _TYPES, _patch_type)
+    return Environment({}, _LIBRARIES, _TYPES)
 
 
 def environment(
