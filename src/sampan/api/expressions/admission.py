@@ -6,7 +6,7 @@ Sources: apiserver ``admission/plugin/cel``. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -163,16 +163,17 @@ class Variable:
 
 def compile_variables(within: Environment, variables: list[Obj]) -> tuple[Environment, tuple[Variable, ...]]:
     """The variables of a policy, each of which sees those before it, and the environment that sees all of them."""
-    fields: dict[str, FieldType] = {}
     found: list[Variable] = []
     for variable in variables:
         name, expression = str(variable.get("name") or ""), str(variable.get("expression") or "")
-        compiled = compile_expression(_with(within, fields), expression)
-        found.append(Variable(name, compiled))
-        fields[name] = FieldType(compiled.program.result if compiled.program is not None else DYN, name)
-    return _with(within, fields), tuple(found)
+        found.append(Variable(name, compile_expression(with_variables(within, found), expression)))
+    return with_variables(within, found), tuple(found)
 
 
-def _with(within: Environment, fields: Mapping[str, FieldType]) -> Environment:
-    seen = dict(fields)
-    return within.extended({"variables": object_type("kubernetes.variables", lambda: seen)})
+def with_variables(within: Environment, variables: Sequence[Variable]) -> Environment:
+    """The environment in which these variables are seen."""
+    fields = {
+        each.name: FieldType(each.compiled.program.result if each.compiled.program is not None else DYN, each.name)
+        for each in variables
+    }
+    return within.extended({"variables": object_type("kubernetes.variables", lambda: fields)}) if fields else within

@@ -12,6 +12,7 @@ from sampan.api.expressions.admission import (
     admission_environment,
     compile_expression,
     compile_variables,
+    with_variables,
 )
 from sampan.api.expressions.environment import OBJECT, OPERATION
 from sampan.api.expressions.evaluation import (
@@ -71,8 +72,7 @@ def compile_validating(spec: Obj) -> Policy:
     params = bool(spec.get("paramKind"))
     alone = admission_environment(params=params, authorizer=True)
     seen, variables = compile_variables(alone, list(parts(spec, "variables")))
-    quiet = admission_environment(params=params, authorizer=False)
-    quietly, _ = compile_variables(quiet, list(parts(spec, "variables")))
+    quietly = with_variables(admission_environment(params=params, authorizer=False), variables)
     return Policy(
         variables=variables,
         conditions=_conditions(spec, params=params),
@@ -91,7 +91,7 @@ def compile_validating(spec: Obj) -> Policy:
             for each in parts(spec, "validations")
         ),
         annotations=tuple(
-            Annotation(text(each, "key"), compile_expression(quietly, text(each, "valueExpression"), STRING, NULL))
+            Annotation(text(each, "key"), compile_expression(seen, text(each, "valueExpression"), STRING, NULL))
             for each in parts(spec, "auditAnnotations")
         ),
         ignores_failures=text(spec, "failurePolicy") == "Ignore",

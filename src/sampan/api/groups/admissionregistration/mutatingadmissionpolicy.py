@@ -7,21 +7,9 @@ from datetime import datetime
 from typing import Any
 
 from sampan.api.groups import printing
-from sampan.api.groups.admissionregistration.webhooks import default_match_resources
+from sampan.api.groups.admissionregistration import policies
 from sampan.api.kind import Column, Kind
 from sampan.api.types import Obj
-from sampan.api.validation import common
-from sampan.api.validation.common import Errors
-
-
-def _default(obj: Obj) -> None:
-    spec = obj.setdefault("spec", {})
-    spec.setdefault("failurePolicy", "Fail")
-    default_match_resources(spec.get("matchConstraints"))
-
-
-def _validate(obj: Obj) -> Errors:
-    return common.needed(obj.get("spec") or {}, "spec", "matchConstraints")
 
 
 def _row(obj: Obj, now: datetime) -> Sequence[Any]:
@@ -43,8 +31,9 @@ KINDS = (
         categories=("api-extensions",),
         generation=True,
         unconditional_update=False,
-        default=_default,
-        validate=_validate,
+        default=policies.default_policy,
+        validate=policies.validate_mutating,
+        demanding=True,
         columns=(
             printing.NAME,
             printing.number("Mutations"),

@@ -7,19 +7,9 @@ from datetime import datetime
 from typing import Any
 
 from sampan.api.groups import printing
-from sampan.api.groups.admissionregistration.webhooks import default_match_resources
+from sampan.api.groups.admissionregistration import policies
 from sampan.api.kind import Column, Kind
 from sampan.api.types import Obj
-from sampan.api.validation import common
-from sampan.api.validation.common import Errors
-
-
-def _default(obj: Obj) -> None:
-    default_match_resources((obj.get("spec") or {}).get("matchResources"))
-
-
-def _validate(obj: Obj) -> Errors:
-    return common.needed(obj.get("spec") or {}, "spec", "policyName")
 
 
 def _row(obj: Obj, now: datetime) -> Sequence[Any]:
@@ -42,8 +32,8 @@ KINDS = (
         categories=("api-extensions",),
         generation=True,
         unconditional_update=False,
-        default=_default,
-        validate=_validate,
+        default=policies.default_binding,
+        validate=policies.validate_binding,
         columns=(
             printing.NAME,
             Column("PolicyName"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from sampan.api import errors, names
+from sampan.api.groups.admissionregistration.conditions import validate_match_conditions
 from sampan.api.groups.admissionregistration.rules import validate_rule
 from sampan.api.types import Obj
 from sampan.api.validation import common
@@ -77,7 +78,7 @@ def _webhook(hook: Obj, path: str) -> Errors:
     for key in ("namespaceSelector", "objectSelector"):
         found += common.label_selector(hook.get(key), f"{path}.{key}")
     found += client_config(hook.get("clientConfig") or {}, f"{path}.clientConfig")
-    return found
+    return found + validate_match_conditions(hook, f"{path}.matchConditions")
 
 
 def _name(name: str, path: str) -> Errors:
