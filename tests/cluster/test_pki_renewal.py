@@ -94,7 +94,19 @@ def test_a_key_that_is_not_the_certificates_is_replaced(instance: Instance) -> N
 def test_leaves_of_a_lost_ca_are_made_anew(instance: Instance) -> None:
     first = ensure(instance)
     (instance.pki / "ca.key").unlink()
-    assert changed(first, ensure(instance)) == {*all_leaves(instance), "ca"}
+    of_the_cluster = {stem for stem in all_leaves(instance) if not stem.startswith("front-proxy-")}
+    assert changed(first, ensure(instance)) == {*of_the_cluster, "ca"}
+
+
+def test_the_front_proxy_has_a_ca_of_its_own(instance: Instance) -> None:
+    """Else whoever holds a client certificate of the cluster could say that somebody else asks."""
+    first = ensure(instance)
+    proxy = x509.load_pem_x509_certificate(first["front-proxy-client.crt"])
+    proxy.verify_directly_issued_by(x509.load_pem_x509_certificate(first["front-proxy-ca.crt"]))
+    with pytest.raises(ValueError, match="Issuer"):
+        proxy.verify_directly_issued_by(x509.load_pem_x509_certificate(first["ca.crt"]))
+    (instance.pki / "front-proxy-ca.key").unlink()
+    assert changed(first, ensure(instance)) == {"front-proxy-client", "front-proxy-ca"}
 
 
 def test_a_damaged_ca_is_not_replaced_behind_ones_back(instance: Instance) -> None:

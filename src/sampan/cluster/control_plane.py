@@ -18,7 +18,7 @@ import uvloop
 from sampan.api.clock import SystemClock, SystemRandom
 from sampan.client import tasks
 from sampan.client.client import Client
-from sampan.cluster import addons, footprint, lifeline, renewal
+from sampan.cluster import addons, footprint, lifeline, pki, renewal
 from sampan.cluster.arguments import instance_or_exit, log_to_stderr
 from sampan.cluster.instance import Instance
 from sampan.cluster.reporting import Reporter
@@ -41,6 +41,10 @@ def server_config(instance: Instance) -> ServerConfig:
         tls_cert=instance.pki / "apiserver.crt",
         tls_key=instance.pki / "apiserver.key",
         client_ca=instance.pki / "ca.crt",
+        requestheader_client_ca=instance.pki / "front-proxy-ca.crt",
+        requestheader_allowed_names=(pki.FRONT_PROXY_NAME,),
+        proxy_client_cert=instance.pki / "front-proxy-client.crt",
+        proxy_client_key=instance.pki / "front-proxy-client.key",
         service_account_key=instance.pki / "sa.key",
         service_account_issuer=f"https://kubernetes.default.svc.{settings.cluster_domain}",
         service_cidr=settings.service_cidr,

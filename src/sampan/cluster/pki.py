@@ -32,6 +32,11 @@ BACKDATE = datetime.timedelta(minutes=5)
 
 PrivateKey = ec.EllipticCurvePrivateKey
 
+#: who signs for the cluster, and who for the front proxy alone: stems of their files
+CLUSTER, FRONT_PROXY = "ca", "front-proxy-ca"
+#: whose word extension API servers, and this one, take for who asks
+FRONT_PROXY_NAME = "front-proxy-client"
+
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
@@ -43,6 +48,7 @@ class Leaf:
     hosts: tuple[str, ...] = ()
     server: bool = False
     client: bool = True
+    authority: str = CLUSTER
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,16 +88,22 @@ def leaves(instance: Instance) -> list[Leaf]:
             server=True,
             client=False,
         ),
+        Leaf("front-proxy-client", FRONT_PROXY_NAME, authority=FRONT_PROXY),
     ]
 
 
 def ensure(instance: Instance, clock: Clock) -> Authority:
-    """Makes the instance's PKI complete and current; returns its CA. Idempotent."""
+    """Makes the instance's PKI complete and current; returns the cluster's CA. Idempotent."""
     directory = instance.pki
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     now = clock.now()
-    authority = _ensure_ca(directory, now)
+    authorities = {
+        CLUSTER: _ensure_ca(directory, CLUSTER, "kubernetes", None, now),
+        # What it signs can never be taken for a client of the cluster, so nothing may come between.
+        FRONT_PROXY: _ensure_ca(directory, FRONT_PROXY, "front-proxy-ca", 0, now),
+    }
     for leaf in leaves(instance):
+        authority = authorities[leaf.authority]
         if not _is_current(directory, leaf, authority, now):
             _issue(directory, leaf, authority, now)
     if not (directory / "sa.key").exists():
@@ -101,15 +113,17 @@ def ensure(instance: Instance, clock: Clock) -> Authority:
         )
         _write(directory / "sa.pub", public, 0o644)
         _write(directory / "sa.key", _key_pem(key), 0o600)
-    return authority
+    return authorities[CLUSTER]
 
 
-def _ensure_ca(directory: Path, now: datetime.datetime) -> Authority:
-    certificate_path, key_path = directory / "ca.crt", directory / "ca.key"
+def _ensure_ca(
+    directory: Path, stem: str, common_name: str, path_length: int | None, now: datetime.datetime
+) -> Authority:
+    certificate_path, key_path = directory / f"{stem}.crt", directory / f"{stem}.key"
     if certificate_path.exists() and key_path.exists():
         return _load_ca(certificate_path, key_path, now)
     key = ec.generate_private_key(ec.SECP256R1())
-    name = _name("kubernetes", ())
+    name = _name(common_name, ())
     certificate = (
         x509.CertificateBuilder()
         .subject_name(name)
@@ -118,7 +132,7 @@ def _ensure_ca(directory: Path, now: datetime.datetime) -> Authority:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - BACKDATE)
         .not_valid_after(now + CA_LIFETIME)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
         .add_extension(_key_usage(ca=True), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(key, hashes.SHA256())

@@ -41,6 +41,7 @@ from sampan.server.aggregation.registering import Registrar
 from sampan.server.aggregation.services import ClusterAddresses, Endpoints, Resolver
 from sampan.server.allocators.allocations import Allocations
 from sampan.server.attributes import AuthorizationAttributes, Authorizer, Decision
+from sampan.server.authn.frontproxy import front_proxy
 from sampan.server.authn.impersonation import impersonate
 from sampan.server.authn.jwt import SigningKey
 from sampan.server.authn.serviceaccount import ServiceAccountTokens
@@ -191,9 +192,11 @@ class Server:
         self._connect[group, resource, subresource] = Connector(handler, options)
 
     def reload_certificates(self) -> None:
-        """New connections get the certificate files as they are now. Raises OSError, ssl.SSLError."""
+        """New connections get the certificate files as they are now. Raises OSError, ValueError (ssl.SSLError)."""
         if self._tls is not None:
             self._tls.reload()
+        if self._front is not None:
+            self._front.reload()
         self._aggregator.forget_certificates()
 
     # -- life ----------------------------------------------------------------------------------------------------
@@ -244,7 +247,9 @@ class Server:
         self._compose(stack)
         if config.listen:
             if config.tls_cert is not None and config.tls_key is not None:
-                self._tls = TlsFiles(config.tls_cert, config.tls_key, config.client_ca)
+                self._tls = TlsFiles(
+                    config.tls_cert, config.tls_key, config.client_ca, *filter(None, [config.requestheader_client_ca])
+                )
             http = HttpServer(self._pipeline, self._tls.context if self._tls else None)
             self.address = await http.start(config.bind_address, config.port)
             stack.push_async_callback(http.close, config.shutdown_timeout_seconds)
@@ -312,8 +317,9 @@ class Server:
         key = self._signing_key()
         audiences = config.api_audiences or (config.service_account_issuer,)
         tokens = ServiceAccountTokens([key.verifying], [config.service_account_issuer], audiences, reader, config.clock)
+        self._front = front_proxy(config)
         authentication = AuthenticationStage(
-            CertificateAuthenticator(config.clock), tokens, anonymous=config.anonymous_auth
+            CertificateAuthenticator(config.clock), tokens, anonymous=config.anonymous_auth, front=self._front
         )
         rbac = RbacAuthorizer(reader)
         authorizer = self._authorizer(rbac)
@@ -456,6 +462,7 @@ class Server:
             advertise_address=self._advertise_address(),
             port=self.address[1] or config.port or DEFAULT_PORT,
             client_ca=ca,
+            front_proxy=self._front.published() if self._front is not None else {},
         )
 
     def _on_flow_change(self, kind: EventType, obj: Obj, previous: Obj | None, revision: int) -> None:

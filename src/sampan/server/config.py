@@ -51,6 +51,13 @@ class ServerConfig:
     #: the proxy subresource may reach nodes and pods at loopback addresses (tests on one machine)
     allow_loopback_proxy: bool = False
 
+    #: whose word counts for who asks: ``requestheader_allowed_names`` (none: all) that this CA signed; None: nobody's
+    requestheader_client_ca: Path | None = None
+    requestheader_allowed_names: tuple[str, ...] = ()
+    requestheader_username_headers: tuple[str, ...] = ("X-Remote-User",)
+    requestheader_uid_headers: tuple[str, ...] = ()
+    requestheader_group_headers: tuple[str, ...] = ("X-Remote-Group",)
+    requestheader_extra_headers_prefix: tuple[str, ...] = ("X-Remote-Extra-",)
     #: identity towards the API servers of APIServices (front proxy)
     proxy_client_cert: Path | None = None
     proxy_client_key: Path | None = None

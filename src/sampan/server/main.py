@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-import ssl
 from collections.abc import Awaitable, Callable
 
 import uvloop
@@ -59,7 +58,7 @@ async def _wait(event: asyncio.Event) -> None:
 def _reload(server: Server) -> None:
     try:
         server.reload_certificates()
-    except (OSError, ssl.SSLError) as error:
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
         log.error("the certificates were not read again, the old ones stay: %s", error)
 
 

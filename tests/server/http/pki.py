@@ -17,8 +17,17 @@ from sampan.api.clock import SystemClock
 Issuer = tuple[x509.Certificate, Any]
 
 
-def issue(path: Path, name: str, issuer: Issuer | None = None, hosts: Sequence[str] = ("localhost",)) -> Issuer:
-    """``name``.crt and ``name``.key in ``path``, for these hosts; without ``issuer`` a CA."""
+def issue(
+    path: Path,
+    name: str,
+    issuer: Issuer | None = None,
+    hosts: Sequence[str] = ("localhost",),
+    *,
+    ca: bool = False,
+    path_length: int | None = None,
+) -> Issuer:
+    """``name``.crt and ``name``.key in ``path``, for these hosts; without ``issuer``, or if so asked, a CA."""
+    ca = ca or issuer is None
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = SystemClock().now()
@@ -30,7 +39,7 @@ def issue(path: Path, name: str, issuer: Issuer | None = None, hosts: Sequence[s
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(hours=1))
         .not_valid_after(now + timedelta(hours=1))
-        .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
+        .add_extension(x509.BasicConstraints(ca=ca, path_length=path_length), critical=True)
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(host) for host in hosts]), critical=False)
         .add_extension(
             x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False

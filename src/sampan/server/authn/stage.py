@@ -1,4 +1,4 @@
-"""The authentication stage: certificate, then bearer token, then anonymous.
+"""The authentication stage: front proxy, certificate, then bearer token, then anonymous.
 
 The pipeline calls ``AuthenticationStage.apply`` first of all. On the way out the request has a user and no credentials
 any more. ``identify_now`` is the quick way for what was seen before. Also answers TokenReview's question through
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from sampan.api.errors import Unauthorized
 from sampan.server.authn.bearer import bearer_token, drop_credentials
+from sampan.server.authn.frontproxy import FrontProxy
 from sampan.server.authn.impersonation import asks_to_impersonate
 from sampan.server.authn.serviceaccount import ServiceAccountTokens, TokenRefused
 from sampan.server.authn.x509 import CertificateAuthenticator
@@ -24,9 +25,14 @@ class AuthenticationStage:
     """``anonymous`` False: a request without credentials is 401."""
 
     def __init__(
-        self, certificates: CertificateAuthenticator, tokens: ServiceAccountTokens, *, anonymous: bool = True
+        self,
+        certificates: CertificateAuthenticator,
+        tokens: ServiceAccountTokens,
+        *,
+        anonymous: bool = True,
+        front: FrontProxy | None = None,
     ) -> None:
-        self._certificates, self._tokens, self._anonymous = certificates, tokens, anonymous
+        self._certificates, self._tokens, self._anonymous, self._front = certificates, tokens, anonymous, front
 
     def identify_now(self, request: Request) -> UserInfo | None:
         """Who asks, as themselves, if that is known without any verification; None: it takes ``apply``.
@@ -36,6 +42,8 @@ class AuthenticationStage:
         if asks_to_impersonate(request):
             return None
         if request.peer_certificate is not None:
+            if self._front is not None and not self._front.is_plain_client_now(request, request.peer_certificate):
+                return None
             try:
                 user = self._certificates.authenticate_now(request.peer_certificate)
             except Unauthorized:
@@ -53,10 +61,18 @@ class AuthenticationStage:
         """Sets ``request.user`` and drops the credentials. Raises Unauthorized."""
         request.user = await self._identify(request)
         drop_credentials(request)
+        if self._front is not None:
+            self._front.drop_headers(request)
 
     async def _identify(self, request: Request) -> UserInfo:
-        if request.peer_certificate is not None:
-            user = self._certificates.authenticate_now(request.peer_certificate)
+        stranger = False
+        if (certificate := request.peer_certificate) is not None:
+            if self._front is not None:
+                user = self._front.authenticate(request, certificate)
+                if user is not None:
+                    return user
+                stranger = not self._front.is_client(certificate)
+            user = self._certificates.authenticate_now(certificate) if not stranger else None
             if user is not None:
                 return user
         token = bearer_token(request)
@@ -66,7 +82,7 @@ class AuthenticationStage:
                 raise Unauthorized("Unauthorized")
             return found[0]
         # Another scheme (Basic) is nobody's business, as upstream: such a request is anonymous and then forbidden.
-        if not self._anonymous:
+        if stranger or not self._anonymous:
             raise Unauthorized("Unauthorized")
         return ANONYMOUS
 

@@ -70,7 +70,7 @@ def parse_certificate(der: bytes) -> _Parsed:
     names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     organizations = certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
     valid = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-    if not names or not names[0].value or not _for_clients(certificate):
+    if not names or not names[0].value or not for_clients(certificate):
         return None, *valid
     credential = f"X509SHA256={hashlib.sha256(der).hexdigest()}"
     groups = tuple(str(organization.value) for organization in organizations)
@@ -78,7 +78,8 @@ def parse_certificate(der: bytes) -> _Parsed:
     return with_authenticated(user), *valid
 
 
-def _for_clients(certificate: x509.Certificate) -> bool:
+def for_clients(certificate: x509.Certificate) -> bool:
+    """It may be shown by a client, as far as it says what it is for."""
     try:
         usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     except x509.ExtensionNotFound:

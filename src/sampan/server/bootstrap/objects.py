@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from sampan.api.clock import format_time
@@ -24,6 +25,8 @@ class BootstrapConfig:
     advertise_address: str
     port: int
     client_ca: str = ""
+    #: what extension API servers are told of the front proxy: ``requestheader-*`` keys and their values
+    front_proxy: Mapping[str, str] = field(default_factory=dict)
 
 
 def namespaces() -> list[Obj]:
@@ -122,15 +125,16 @@ def priority_classes() -> list[Obj]:
 
 
 def authentication_config(config: BootstrapConfig) -> list[Obj]:
-    """Where extension API servers learn which CA signs client certificates."""
-    if not config.client_ca:
+    """Where extension API servers learn which CA signs client certificates, and whom to believe who asks."""
+    data = {**({"client-ca-file": config.client_ca} if config.client_ca else {}), **config.front_proxy}
+    if not data:
         return []
     return [
         {
             "kind": "ConfigMap",
             "apiVersion": "v1",
             "metadata": {"name": "extension-apiserver-authentication", "namespace": "kube-system"},
-            "data": {"client-ca-file": config.client_ca},
+            "data": data,
         }
     ]
 

@@ -1,7 +1,7 @@
 """Which authorities a handshake names: the CAs whose client certificates are taken.
 
 Clients that hold several certificates choose by it. Python's ``ssl`` verifies against loaded CAs but cannot name them,
-so the two calls of OpenSSL that do are made directly, on the libraries that ``ssl`` itself is bound to. Where that is
+so the calls of OpenSSL that do are made directly, on the libraries that ``ssl`` itself is bound to. Where that is
 not possible (another interpreter, OpenSSL linked in) nothing is named, which every client takes for "any".
 """
 
@@ -17,22 +17,26 @@ from pathlib import Path
 log = logging.getLogger(__name__)
 
 
-def name_authorities(context: ssl.SSLContext, ca_file: Path) -> bool:
-    """Handshakes of ``context`` name the subjects of the certificates in ``ca_file``. False: it cannot be done here."""
+def name_authorities(context: ssl.SSLContext, ca_file: Path, *more: Path) -> bool:
+    """Handshakes of ``context`` name the subjects of the certificates in the files. False: it cannot be done here."""
     pointer = _pointer(context)
     if pointer is None:
         return False
     try:
         library = ctypes.CDLL(_ssl.__file__)  # its own symbols, and those of the libraries it is bound to
         load, name = library.SSL_load_client_CA_file, library.SSL_CTX_set_client_CA_list
+        add = library.SSL_add_file_cert_subjects_to_stack
     except (AttributeError, OSError):
         log.debug("this Python is bound to OpenSSL in another way: handshakes name no authorities")
         return False
     load.argtypes, load.restype = [ctypes.c_char_p], ctypes.c_void_p
     name.argtypes, name.restype = [ctypes.c_void_p, ctypes.c_void_p], None
+    add.argtypes, add.restype = [ctypes.c_void_p, ctypes.c_char_p], ctypes.c_int
     names = load(str(ca_file).encode())
     if not names:
         return False
+    for each in more:
+        add(names, str(each).encode())
     name(pointer, names)  # which owns the list from now on
     return True
 

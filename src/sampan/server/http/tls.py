@@ -75,8 +75,10 @@ class _CurrentContext(ssl.SSLContext):
 class TlsFiles:
     """The serving certificate and the client CA on disk. ``context`` stays the same object through every ``reload``."""
 
-    def __init__(self, cert: Path, key: Path, client_ca: Path | None) -> None:
-        self._cert, self._key, self._client_ca = cert, key, client_ca
+    def __init__(self, cert: Path, key: Path, client_ca: Path | None, *more_cas: Path) -> None:
+        """``more_cas``: whose client certificates are taken too; whoever asks whom a certificate names knows whose."""
+        self._cert, self._key = cert, key
+        self._client_cas = [*([client_ca] if client_ca is not None else []), *more_cas]
         self._context = _CurrentContext(ssl.PROTOCOL_TLS_SERVER)
         self.reload()
 
@@ -94,10 +96,11 @@ class TlsFiles:
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.set_alpn_protocols(["http/1.1"])
         context.load_cert_chain(self._cert, self._key)
-        if self._client_ca is not None:
-            context.load_verify_locations(self._client_ca)
+        for authority in self._client_cas:
+            context.load_verify_locations(authority)
+        if self._client_cas:
             context.verify_mode = ssl.CERT_OPTIONAL
-            name_authorities(context, self._client_ca)
+            name_authorities(context, *self._client_cas)
         return context
 
 
