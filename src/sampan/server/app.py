@@ -17,6 +17,7 @@ from typing import Self
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from sampan import keeping
+from sampan.api.clock import random_uuid
 from sampan.api.customresources import compile_version
 from sampan.api.registry import registry
 from sampan.api.resources import (
@@ -238,7 +239,17 @@ class Server:
         await self.allocations.start()
         if self._openapi is None and config.openapi:
             self._openapi = self._openapi_files = OpenApiFiles(config.data_dir / "openapi" if config.data_dir else None)
-        extensions = Extensions(self._surfaces, registry(), self.store, config.clock, compile_version)
+        self._webhooks = WebhookClient(Endpoints(self._reader, config.random))
+        stack.push_async_callback(self._webhooks.close)
+        extensions = Extensions(
+            self._surfaces,
+            registry(),
+            self.store,
+            config.clock,
+            compile_version,
+            self._webhooks,
+            lambda: random_uuid(config.random),
+        )
         await extensions.load()
         if self._openapi is not None:
             folder = config.data_dir / "openapi" / "custom" if config.data_dir else None
@@ -345,8 +356,6 @@ class Server:
         stack.push_async_callback(self._aggregator.close)
         stack.callback(self._aggregator.follow())
         self._issuer = TokenIssuer(key, config.service_account_issuer, audiences, reader, config.clock, config.random)
-        webhooks = WebhookClient(Endpoints(reader, config.random))
-        stack.push_async_callback(webhooks.close)
         ledger = Ledger(StoredQuotas(self._surfaces, reader), config.clock)
         context = self._context = RestContext(
             config.clock,
@@ -358,7 +367,7 @@ class Server:
                 config.random,
                 enable=config.enable_admission_plugins,
                 disable=config.disable_admission_plugins,
-                webhooks=webhook_plugins(reader, webhooks, config.random, self.metrics),
+                webhooks=webhook_plugins(reader, self._webhooks, config.random, self.metrics),
                 ledger=ledger,
             ),
             authorizer=authorizer,

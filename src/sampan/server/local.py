@@ -91,7 +91,7 @@ class LocalTransport:
 
 async def _list(view: View, page: Page) -> Any:
     found = await decoded(view, await page.entries(), lambda text: log.error("%s", text))
-    if view.kind is not view.storage.kind:
+    if not view.as_stored:
         found = await view.from_stored(found)
     head = {"kind": view.kind.list_kind, "apiVersion": view.kind.api_version, "metadata": page.metadata()}
     return {**head, "items": found}

@@ -10,12 +10,14 @@ from sampan.api import fields
 from sampan.api.types import Obj
 from sampan.server.options import ListOptions
 from sampan.server.target import Target
-from sampan.store.cache import CachedEntry
+from sampan.store.cache import CachedEntry, CacheEvent
 
 #: a list whose selectors are longer is not worth keeping
 _KEPT_SELECTORS: Final = 2000
 #: entries that a selector looks at in one turn of the loop, and where each has to be converted for it
 _LOOKED_AT, _CONVERTED = 1000, 50
+#: entries that a webhook converts for a selector at a time
+_ASKED: Final = 500
 #: a page whose selector has found too little among so many goes on in turns
 _LOOKED_AT_FOR_A_PAGE = 2000
 
@@ -49,8 +51,12 @@ class Selection:
         self._own_fields = target.kind is not self.storage.kind and bool(
             set(options.fields.fields()) - {"metadata.name", "metadata.namespace"}
         )
+        #: somebody else has to be asked what an object's fields are in this version
+        self._asks = target.view.converter is not None and bool(
+            set(options.fields.fields()) - {"metadata.name", "metadata.namespace"}
+        )
         #: a field that the selection pins: watchers of other values of it cost this one nothing
-        self.only = None if self._own_fields else _pinned(options.fields)
+        self.only = None if self._own_fields or self._asks else _pinned(options.fields)
 
     async def entries(self, after: str = "", limit: int = 0) -> Sequence[CachedEntry]:
         """The matching ones in key order, behind the key ``after``, as they are when this begins.
@@ -60,7 +66,12 @@ class Selection:
         cache = self.storage.cache
         if self.key is not None:
             entry = cache.get(self.key) if self.key > after else None
-            return [entry] if entry is not None and self.matches(entry) else []
+            one = [entry] if entry is not None and self.matches(entry) else []
+            return await self._asked(one) if self._asks else one
+        if self._asks:
+            return await self._asked(
+                [e for e in cache.entries(self.prefix, after=after or None) if self.matches(e)], limit
+            )
         if self.everything:
             return cache.entries(self.prefix, after=after or None, limit=limit + 1 if limit else 0)
         found: list[CachedEntry] = []
@@ -87,6 +98,8 @@ class Selection:
         """The matching ones of these, which were read at an older revision."""
         if self.everything:
             return entries
+        if self._asks:
+            return await self._asked([entry for entry in entries if self.matches(entry)])
         found: list[CachedEntry] = []
         step = _CONVERTED if self._own_fields else _LOOKED_AT
         for at in range(0, len(entries), step):
@@ -100,12 +113,45 @@ class Selection:
             return True
         if not self.labels.matches(entry.labels):
             return False
+        if self._asks:  # by what can be seen at once
+            return not self.name or entry.fields.get("metadata.name") == self.name
         if self._own_fields and not entry.damaged:
             return self._matches_fields(self.view.from_stored_now(entry.object()))
         return self.fields.matches(entry.fields) and (not self.name or entry.fields.get("metadata.name") == self.name)
 
+    async def _asked(self, candidates: Sequence[CachedEntry], limit: int = 0) -> Sequence[CachedEntry]:
+        """Those of the candidates whose fields match once they are converted; one more than ``limit`` at most.
+
+        Raises ApiError.
+        """
+        found: list[CachedEntry] = []
+        readable = [entry for entry in candidates if not entry.damaged]
+        for at in range(0, len(readable), _ASKED):
+            portion = readable[at : at + _ASKED]
+            objects = await self.view.readables(portion)
+            found += [entry for entry, obj in zip(portion, objects, strict=True) if self._matches_fields(obj)]
+            if limit and len(found) > limit:
+                break
+        return found
+
+    async def narrowed(self, events: Sequence[CacheEvent]) -> Sequence[CacheEvent]:
+        """Of events that match by what can be seen at once, those that match; as ADDED what comes into the selection,
+        and as DELETED what leaves it. Raises ApiError."""
+        if not self._asks:
+            return events
+        result: list[CacheEvent] = []
+        for event in events:
+            now = event.type != "DELETED" and bool(await self._asked([event.entry]))
+            before = False
+            if event.type != "ADDED":
+                earlier = event.entry if event.type == "DELETED" or event.previous is None else event.previous
+                before = bool(await self._asked([earlier]))
+            if now or before:
+                result.append(event if now and before else event.as_type("ADDED" if now else "DELETED"))
+        return result
+
     def _matches_fields(self, obj: Obj) -> bool:
-        kind = self.view.kind if self._own_fields else self.storage.kind
+        kind = self.view.kind if self._own_fields or self._asks else self.storage.kind
         return self.fields.everything or self.fields.matches(fields.object_fields(obj, kind.selectable_fields(obj)))
 
 

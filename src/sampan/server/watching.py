@@ -127,7 +127,13 @@ class Watching:
                 except StoreError as error:
                     yield Failure(to_api_error(error))
                     return
-                yield events
+                try:
+                    events = await result.selection.narrowed(events)
+                except ApiError as error:
+                    yield Failure(error)
+                    return
+                if events:
+                    yield events
                 if initial_end and opened.initial_done:
                     yield Bookmark(opened.initial_revision, initial_end=True)
                     initial_end = False
@@ -258,6 +264,8 @@ class _Pushed:
                 async for step in steps:
                     await stream.write(await self._encoder.encode(step))
             self.end()
+        except ApiError as error:  # what was to be sent cannot be converted
+            await self._fail(stream, error)
         except TimeoutError:
             self.end()
         except Exception:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from sampan.api.clock import Clock
@@ -22,11 +22,12 @@ from sampan.api.reading import part, text
 from sampan.api.registry import Registry
 from sampan.api.transport import EventType, Transport
 from sampan.api.types import Obj
+from sampan.server.extensions.conversion import Asks, WebhookConverter
 from sampan.server.extensions.finalizing import Finalizing
 from sampan.server.extensions.held import Held, fingerprint, registry_with
 from sampan.server.extensions.status import CRDS, status_call
 from sampan.server.openapi.merged import Published
-from sampan.server.storage import ResourceStorage
+from sampan.server.storage import Converter, ResourceStorage
 from sampan.server.surface import Surface, Surfaces
 from sampan.server.threads import is_heavy, paced
 from sampan.store.protocol import EntryDamaged, Store
@@ -50,9 +51,12 @@ class Extensions:
         store: Store,
         clock: Clock,
         compile_version: Compile,
+        webhooks: Asks,
+        new_uid: Callable[[], str],
     ) -> None:
         self._surfaces, self._builtin, self._store = surfaces, builtin, store
         self._clock, self._compile = clock, compile_version
+        self._webhooks, self._new_uid = webhooks, new_uid
         self._held: dict[str, Held] = {}
         #: what has changed since it was looked at, at which revision; None: it is gone
         self._changed: dict[str, tuple[Obj, int] | None] = {}
@@ -204,10 +208,15 @@ class Extensions:
             found = await self._made(name, obj, verdict.names)
         ending = bool(part(obj, "metadata").get("deletionTimestamp"))
         uid = text(part(obj, "metadata"), "uid")
+        converter = held.converter if mark == held.fingerprint else self._converter(spec)
         self._held[name] = Held(
-            uid, held.group, verdict.names, bool(verdict.reason), ending, mark, found if wanted else None
+            uid, held.group, verdict.names, bool(verdict.reason), ending, mark, found if wanted else None, converter
         )
         return verdict
+
+    def _converter(self, spec: Obj) -> Converter | None:
+        conversion = part(spec, "conversion")
+        return WebhookConverter(conversion, self._webhooks, self._new_uid) if _asks_webhook(conversion) else None
 
     async def _made(self, name: str, obj: Obj, names: Names) -> Served | None:
         try:
@@ -221,7 +230,10 @@ class Extensions:
         for one in refused:
             log.warning("%s.%s is not served: a built-in kind has its name", one.names.plural, one.group)
         ending = frozenset((one.group, one.names.plural) for one in self._held.values() if one.ending)
-        return Surface.build(kinds, self._store, kept=before, ending=ending)
+        converters = {
+            (one.group, one.names.kind): one.converter for one in self._held.values() if one.converter is not None
+        }
+        return Surface.build(kinds, self._store, kept=before, converters=converters, ending=ending)
 
     # What the definitions are told
 
@@ -245,6 +257,10 @@ class Extensions:
                 asyncio.get_running_loop().call_later(wait, self._look_again, (name,))
                 return
         self._waits.pop(name, None)
+
+
+def _asks_webhook(conversion: Obj) -> bool:
+    return text(conversion, "strategy") == "Webhook"
 
 
 def _unserved(obj: Obj) -> Held:

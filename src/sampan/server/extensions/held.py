@@ -16,6 +16,7 @@ from sampan.api.kind import Kind
 from sampan.api.reading import part, text, texts, whole
 from sampan.api.registry import Registry
 from sampan.api.types import Obj
+from sampan.server.storage import Converter
 
 Fingerprint = tuple[object, ...]
 
@@ -33,6 +34,8 @@ class Held:
     fingerprint: Fingerprint
     #: None: nothing, its names were never accepted, or nobody can make sense of it
     served: Served | None
+    #: None: its versions are not converted
+    converter: Converter | None = None
 
 
 def fingerprint(definition: Obj, names: Names) -> Fingerprint:
