@@ -1,0 +1,97 @@
+"""Real, large definitions are taken as they are, at little cost; their objects are judged and filled."""
+
+from __future__ import annotations
+
+import gc
+import json
+import tracemalloc
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from sampan.api import registry, schema
+from sampan.api.customresources import compile_version
+from tests.customresources import sets
+
+DEFINITION = next(kind for kind in registry.registry().kinds if kind.kind == "CustomResourceDefinition")
+
+
+def admitted(definition: dict[str, Any]) -> dict[str, Any]:
+    assert schema.decode(DEFINITION.node, definition).unknown == []
+    DEFINITION.default(definition)
+    DEFINITION.prepare_create(definition)
+    return definition
+
+
+@pytest.mark.parametrize("name", sets.SETS)
+def test_the_definitions_of_operators_are_valid(name: str) -> None:
+    for definition in map(admitted, sets.SETS[name]()):
+        found = DEFINITION.validate(definition)
+        assert found == [], (definition["metadata"]["name"], [fault.message() for fault in found])
+
+
+def test_the_sets_are_as_large_as_real_ones() -> None:
+    definitions = [definition for make in sets.SETS.values() for definition in make()]
+    assert sum(len(definition["spec"]["versions"]) for definition in definitions) >= 30
+    assert sum(json.dumps(definition, indent=1).count("\n") for definition in definitions) > 50_000
+
+
+def holder(example: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    group, _, version = example["apiVersion"].partition("/")
+    for make in sets.SETS.values():
+        for definition in make():
+            spec = definition["spec"]
+            if (spec["group"], spec["names"]["kind"]) == (group, example["kind"]):
+                return definition, version
+    raise AssertionError(example["kind"])
+
+
+@pytest.mark.parametrize("name", sets.EXAMPLES)
+def test_their_objects_are_valid_and_lose_nothing(name: str) -> None:
+    obj = sets.EXAMPLES[name]()
+    compiled = compile_version(*holder(obj))
+    assert schema.decode(compiled.node, obj).unknown == []
+    compiled.default(obj)
+    assert compiled.validate(obj) == []
+    assert compiled.validate_update(obj, obj) == []
+
+
+def test_a_route_is_filled_with_the_defaults_of_its_kind() -> None:
+    obj = sets.http_route()
+    compile_version(*holder(obj)).default(obj)
+    first, second = obj["spec"]["rules"]
+    assert obj["spec"]["parentRefs"] == [{"group": sets.GATEWAYS, "kind": "Gateway", "name": "edge"}]
+    assert first["matches"][0]["path"] == {"type": "PathPrefix", "value": "/api"}
+    assert second["matches"] == [{"path": {"type": "PathPrefix", "value": "/"}}]
+    assert second["backendRefs"][0] == {"group": "", "kind": "Service", "name": "fallback", "port": 8080, "weight": 1}
+
+
+@pytest.fixture
+def traced() -> Iterator[None]:
+    gc.collect()
+    tracemalloc.start()
+    yield
+    tracemalloc.stop()
+
+
+@pytest.mark.usefixtures("traced")
+def test_a_definition_of_thousands_of_lines_takes_little_memory_before_and_after_its_first_object() -> None:
+    obj = sets.prometheus()
+    warm = compile_version(*holder(obj))
+    warm.validate(obj)
+    definition, version = holder(obj)
+    definition["spec"]["group"] = "other.example.com"
+    obj["apiVersion"] = "other.example.com/v1"
+    assert json.dumps(definition, indent=1).count("\n") > 5_000
+    gc.collect()
+    before = tracemalloc.get_traced_memory()[0]
+    compiled = compile_version(definition, version)
+    unused = tracemalloc.get_traced_memory()[0] - before
+    assert schema.decode(compiled.node, obj).unknown == []
+    compiled.default(obj)
+    assert compiled.validate(obj) == []
+    gc.collect()
+    used = tracemalloc.get_traced_memory()[0] - before
+    assert unused < 64 * 1024
+    assert used < 300 * 1024, used
