@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from tests.customresources import sets
 
 from sampan.api import registry, schema
 from sampan.api.customresources import compile_version
-from tests.customresources import sets
 
-DEFINITION = next(kind for kind in registry.registry().kinds if kind.kind == "CustomResourceDefinition")
+DEFINITION = next(kind for kind in registry.registry().kinds() if kind.kind == "CustomResourceDefinition")
 
 
 def admitted(definition: dict[str, Any]) -> dict[str, Any]:

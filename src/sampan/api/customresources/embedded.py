@@ -30,9 +30,9 @@ def _walk(part: Part, value: Any, place: Place, found: Errors) -> None:
         if keywords.embedded:
             found += resource(value, place)
         for key, item in value.items():
-            below = keywords.below(key)
+            below, step = keywords.below(key)
             if below is not None:
-                _walk(below, item, (place, key), found)
+                _walk(below, item, (place, step), found)
     elif type(value) is list and keywords.items is not None:
         for index, item in enumerate(value):
             _walk(keywords.items, item, (place, index), found)

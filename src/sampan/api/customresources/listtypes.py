@@ -35,9 +35,9 @@ def _walk(part: Part, value: Any, place: Place, found: Errors) -> None:
                 _walk(keywords.items, item, (place, index), found)
     elif type(value) is dict:
         for key, item in value.items():
-            below = keywords.below(key)
+            below, step = keywords.below(key)
             if below is not None:
-                _walk(below, item, (place, key), found)
+                _walk(below, item, (place, step), found)
 
 
 def _set(value: list[Any], place: Place) -> Errors:

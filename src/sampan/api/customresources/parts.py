@@ -12,6 +12,7 @@ from typing import Any
 
 from sampan.api.customresources import checks
 from sampan.api.customresources.checks import Check
+from sampan.api.customresources.places import Key
 from sampan.api.schema.packed import Packed, pack
 
 
@@ -56,18 +57,20 @@ class Keywords:
         self.embedded = bool(raw.get("x-kubernetes-embedded-resource"))
         self.rules: tuple[Mapping[str, Any], ...] = tuple(raw.get("x-kubernetes-validations") or ())
 
-    def below(self, key: str) -> Part | None:
-        """The schema of a field or map entry."""
+    def below(self, key: str) -> tuple[Part | None, str]:
+        """The schema of a field or map entry, and the step to it."""
         part = self.properties.get(key)
-        return part if part is not None else self.additional
+        return (part, key) if part is not None else (self.additional, Key(key))
 
 
 class Part:
-    __slots__ = ("_keywords", "_packed", "traits")
+    __slots__ = ("_keywords", "_packed", "compiled", "traits")
 
     def __init__(self, packed: Packed) -> None:
         self._packed: Packed | None = packed
         self._keywords: Keywords | None = None
+        #: What ``rules`` made of its rules, once it was asked to.
+        self.compiled: Any = None
         #: What may stand in it or below: ``default``, ``rules``, ``embedded``, ``lists``, ``pattern``.
         self.traits = packed.traits
 
@@ -77,8 +80,15 @@ class Part:
         if found is None:
             assert self._packed is not None
             found = self._keywords = Keywords(self._packed.open())
-            self._packed = None
+            if not found.rules:
+                self._packed = None
         return found
+
+    def take_whole(self) -> dict[str, Any]:
+        """The schema with all that is below, for a part that has rules. Once: its text goes with it."""
+        packed, self._packed = self._packed, None
+        assert packed is not None
+        return packed.whole()
 
 
 def root_of(schema: Mapping[str, Any]) -> Part:

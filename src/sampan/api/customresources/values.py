@@ -120,7 +120,7 @@ class _Walk:
         fits = 2
         items = keywords.items
         if items is not None:
-            before = _correspondents(keywords, value, old)
+            before = correspondents(keywords, value, old)
             for index, item in enumerate(value):
                 faults, count = self.examine(items, item, (place, index), before[index] if before else ABSENT)
                 fits += count
@@ -249,7 +249,7 @@ def _enum(keywords: Keywords, value: Any, place: Place, found: Errors) -> None:
         found.append(errors.not_supported(name(place), value, keywords.enum_texts))
 
 
-def _correspondents(keywords: Keywords, new: list[Any], old: Any) -> list[Any] | None:
+def correspondents(keywords: Keywords, new: list[Any], old: Any) -> list[Any] | None:
     """For each item the one it was; None: for none of them."""
     if type(old) is not list or keywords.list_type in ("set", "atomic"):
         return None

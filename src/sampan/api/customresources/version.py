@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
 import orjson
 
 from sampan.api import errors, schema
-from sampan.api.customresources import defaulting, embedded, listtypes, patterns, scale, values
+from sampan.api.customresources import defaulting, embedded, listtypes, patterns, rules, scale, values
 from sampan.api.customresources.parts import Part
 from sampan.api.customresources.places import NO_PATH
 from sampan.api.errors import FieldError
@@ -36,14 +35,6 @@ _BLOCKED: Final = FieldError(
     "correct the existing errors to complete validation",
 )
 _EMPTY: Final[Mapping[str, Any]] = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-
-
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """``warnings``: of rules that fail on what has not changed."""
-
-    errors: Errors
-    warnings: list[str]
 
 
 class CompiledVersion:
@@ -89,7 +80,7 @@ class CompiledVersion:
             return wrong
         found = values.validate(self._root, obj) + scale.validate(self._scale, obj)
         found += embedded.validate(self._root, obj) + listtypes.validate(self._root, obj)
-        return found
+        return found + self._rules(found, obj, values.ABSENT)
 
     def validate_update(self, new: Obj, old: Obj) -> Errors:
         """What is wrong and unchanged is tolerated. ``old`` is in this version."""
@@ -97,7 +88,7 @@ class CompiledVersion:
             return wrong
         found = values.validate(self._root, new, old) + scale.validate(self._scale, new)
         found += embedded.validate(self._root, new) + self._repeated(new, old)
-        return found
+        return found + self._rules(found, new, old)
 
     def validate_status(self, new: Obj, old: Obj) -> Errors:
         """Of a write to /status: of the schema, only what it says of the status."""
@@ -108,7 +99,14 @@ class CompiledVersion:
         if part is not None and "status" in new:
             found += map(_of_status, values.validate(part, new["status"], old.get("status", values.ABSENT)))
         found += scale.validate_status(self._scale, new) + self._repeated(new, old)
-        return found
+        return found + self._rules(found, new, old)
+
+    def _rules(self, found: Errors, obj: Obj, old: Any) -> Errors:
+        if "rules" not in self._root.traits:
+            return []
+        if any(fault.reason in _BLOCKING for fault in found):
+            return [_BLOCKED]
+        return rules.validate(self._root, obj, old)
 
     def _repeated(self, new: Obj, old: Obj) -> Errors:
         found = listtypes.validate(self._root, new)

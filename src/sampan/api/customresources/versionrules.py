@@ -186,6 +186,8 @@ def _judge(schema: Mapping[str, Any], path: Path) -> Tagged:
         faults.append(("", errors.invalid(str(path), "", unusable)))
     if not faults and findings.sites:
         faults += (("", fault) for fault in rulejudge.judge(findings.sites, path))
+        if not faults:
+            faults += defaultrules.judge_rules(schema, path)
     return faults
 
 

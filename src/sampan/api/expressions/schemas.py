@@ -128,6 +128,11 @@ def _most_characters(schema: Schema) -> int:
     return REQUEST_BYTES - 2
 
 
+def most_copies(schema: Schema) -> int:
+    """How often a value of the schema can stand in one request, where nothing else bounds it."""
+    return REQUEST_BYTES // (_least_bytes(schema) + 1)
+
+
 def _least_bytes(schema: Schema) -> int:
     """Bytes that a value takes as JSON at least."""
     if schema.get("x-kubernetes-int-or-string"):

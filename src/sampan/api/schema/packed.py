@@ -46,11 +46,12 @@ class Packed:
 
     def open(self) -> dict[str, Any]:
         """Its keywords, with a ``Packed`` in the place of each schema below."""
-        text = zlib.decompress(self._text) if self._compressed else self._text
-        opened: dict[str, Any] = orjson.loads(text)
-        if not self._bare:
-            opened = without_prose(opened)
-        return _each_below(opened, _packed)
+        return _each_below(self.whole(), _packed)
+
+    def whole(self) -> dict[str, Any]:
+        """All of it, without prose."""
+        whole: dict[str, Any] = orjson.loads(zlib.decompress(self._text) if self._compressed else self._text)
+        return whole if self._bare else without_prose(whole)
 
 
 #: A property of the same name makes a part look as if it had more than it has, never less.
