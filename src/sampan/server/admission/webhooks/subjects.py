@@ -85,6 +85,8 @@ class Subject:
         view = self._write.request.surface.view(kind)
         if view.converter is not None:
             return (await view.converter.convert([objects.deep_copy(obj)], kind))[0]
+        if own.custom:  # only the name of the version differs
+            return {**obj, "kind": kind.kind, "apiVersion": kind.api_version}
         return view.from_stored_now(obj)
 
     async def patch(self, kind: Kind, operations: list[Any]) -> bool:
