@@ -23,6 +23,8 @@ ACTING = {
     ("", "ComponentStatus"): "sampan.server.kinds.componentstatus",
     ("", "ConfigMap"): "sampan.node.volumes.configmap",
     ("", "Endpoints"): "endpointslice-mirroring-controller",
+    ("admissionregistration.k8s.io", "MutatingWebhookConfiguration"): "sampan.server.admission.webhooks.mutating",
+    ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration"): "sampan.server.admission.webhooks.validating",
     ("apiextensions.k8s.io", "CustomResourceDefinition"): "sampan.server.extensions",
     ("", "Event"): DATA,
     ("", "LimitRange"): "LimitRanger",

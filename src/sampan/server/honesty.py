@@ -52,7 +52,6 @@ def _each(group: str, kinds: Iterable[str], lack: Lack) -> dict[Name, Lack]:
     return {(group, kind): lack for kind in kinds}
 
 
-_WEBHOOKS = "no admission webhook is called"
 _POLICIES = "no admission policy is evaluated"
 _DRIVERS = "no storage driver of the Container Storage Interface is run"
 _GANGS = "the scheduler knows no groups of pods and takes each pod alone"
@@ -115,12 +114,6 @@ LACKS: Mapping[Name, Lack] = MappingProxyType(
             "admissionregistration.k8s.io",
             ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"),
             Lack(_POLICIES, ("ValidatingAdmissionPolicy",)),
-        ),
-        ("admissionregistration.k8s.io", "MutatingWebhookConfiguration"): Lack(
-            _WEBHOOKS, ("MutatingAdmissionWebhook",)
-        ),
-        ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration"): Lack(
-            _WEBHOOKS, ("ValidatingAdmissionWebhook",)
         ),
         ("apiregistration.k8s.io", "APIService"): Lack(
             "no requests are passed on to other API servers", ("sampan.server.aggregation",)
