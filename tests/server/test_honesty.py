@@ -25,6 +25,7 @@ ACTING = {
     ("", "Endpoints"): "endpointslice-mirroring-controller",
     ("admissionregistration.k8s.io", "MutatingWebhookConfiguration"): "sampan.server.admission.webhooks.mutating",
     ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration"): "sampan.server.admission.webhooks.validating",
+    ("apiregistration.k8s.io", "APIService"): "sampan.server.aggregation.aggregator",
     ("apiextensions.k8s.io", "CustomResourceDefinition"): "sampan.server.extensions",
     ("", "Event"): DATA,
     ("", "LimitRange"): "LimitRanger",

@@ -239,7 +239,7 @@ class Server:
         await self.allocations.start()
         if self._openapi is None and config.openapi:
             self._openapi = self._openapi_files = OpenApiFiles(config.data_dir / "openapi" if config.data_dir else None)
-        self._webhooks = WebhookClient(Endpoints(self._reader, config.random))
+        self._webhooks = WebhookClient(self._way_to_services())
         stack.push_async_callback(self._webhooks.close)
         extensions = Extensions(
             self._surfaces,

@@ -115,9 +115,6 @@ LACKS: Mapping[Name, Lack] = MappingProxyType(
             ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"),
             Lack(_POLICIES, ("ValidatingAdmissionPolicy",)),
         ),
-        ("apiregistration.k8s.io", "APIService"): Lack(
-            "no requests are passed on to other API servers", ("sampan.server.aggregation",)
-        ),
         **_each(
             "scheduling.k8s.io",
             ("CompositePodGroup", "PodGroup", "Workload"),
