@@ -62,7 +62,11 @@ async def get_scale(ctx: RestContext, request: Request) -> PlainResult:
     entry = target.storage.cache.get(target.key)
     if entry is None:
         raise target.not_found()
-    return PlainResult(scale_of(target.kind, await target.view.readable(entry)))
+    obj = await target.view.readable(entry)
+    paths = paths_of(target.kind)
+    if paths.required and objects.get_path(obj, *paths.spec_replicas) is None:
+        raise errors.InternalError(f'the spec replicas field ".{".".join(paths.spec_replicas)}" does not exist')
+    return PlainResult(scale_of(target.kind, obj))
 
 
 async def update_scale(ctx: RestContext, request: Request) -> PlainResult:
