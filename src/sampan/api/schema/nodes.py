@@ -119,10 +119,11 @@ class Node:
 
     ``settle`` is compiled on first use. ``go_type``: the Go type's name in errors. ``branches``: has values below.
     The rest is for custom resources: ``structural`` says that this is of one, ``nullable`` keeps an explicit null,
-    ``default`` counts if ``has_default``.
+    ``default`` counts if ``has_default``. ``shape``: what server-side apply made of it (``api/apply``); None: nobody
+    asked yet.
     """
 
-    __slots__ = ("default", "go_type", "has_default", "nullable", "settle", "structural")
+    __slots__ = ("default", "go_type", "has_default", "nullable", "settle", "shape", "structural")
 
     go_type: str
     settle: Settle
@@ -134,6 +135,7 @@ class Node:
         self.structural = False
         self.has_default = False
         self.default: Any = None
+        self.shape: Any = None
         self.settle = self._settle_first
 
     def _settle_first(self, value: Any) -> bool:

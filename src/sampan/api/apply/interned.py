@@ -1,0 +1,47 @@
+"""One dict for all equal field sets of a process: thousands of pods of one template own the same fields.
+
+Sets are read-only by agreement (``sets``). What is kept is bounded; when it is full it begins anew.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import orjson
+
+from sampan.api.apply.sets import Fields
+
+_MOST_BYTES: Final = 4 * 1024 * 1024
+#: a longer set is one object's own (a ConfigMap of a thousand keys)
+_LONGEST_BYTES: Final = 16 * 1024
+
+
+class Interned:
+    def __init__(self) -> None:
+        self._kept: dict[bytes, Fields] = {}
+        self._bytes = 0
+
+    def one(self, fields: Fields) -> Fields:
+        """The set that stands for all that are written as this one is."""
+        text = orjson.dumps(fields)
+        found = self._kept.get(text)
+        if found is not None:
+            return found
+        if len(text) > _LONGEST_BYTES:
+            return fields
+        self._bytes += len(text)
+        if self._bytes > _MOST_BYTES:
+            self._kept, self._bytes = {}, len(text)
+        self._kept[text] = fields
+        return fields
+
+    def share(self, metadata: dict[str, Any]) -> None:
+        """Puts the shared sets into the managed fields of freshly decoded metadata."""
+        for entry in metadata["managedFields"]:
+            fields = entry.get("fieldsV1")
+            if fields:
+                entry["fieldsV1"] = self.one(fields)
+
+
+#: of this process
+SETS: Final = Interned()

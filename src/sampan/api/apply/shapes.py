@@ -1,0 +1,208 @@
+"""How server-side apply sees a structure: what is owned as a whole, field by field, or item by item.
+
+``shape_of(node)`` gives the shape of a node of ``api.schema``; it is kept with the node, and built as far as it is
+looked at (definitions are recursive). Atomic lists and maps, scalars, and what nobody knows the structure of are
+leaves. Source: structured-merge-diff ``schema``, kube-openapi ``schemaconv``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from sampan.api.apply import elements
+from sampan.api.schema import AnyNode, ListNode, MapNode, Node, ObjectNode, ScalarNode
+from sampan.api.schema.scalars import BOOL, BYTES, INT32, INT64, NUMBER, STRING, ScalarType
+
+#: Fields that a list item's key may leave out, because they have a default: (definition, field) to its value.
+_KEY_DEFAULTS: Final[Mapping[tuple[str, str], Any]] = {
+    ("io.k8s.api.core.v1.ContainerPort", "protocol"): "TCP",
+    ("io.k8s.api.core.v1.ServicePort", "protocol"): "TCP",
+    ("io.k8s.api.core.v1.LocalObjectReference", "name"): "",
+}
+
+#: how many keys' elements a list remembers
+_KEPT: Final = 2048
+
+
+class Shape:
+    __slots__ = ()
+
+
+class Leaf(Shape):
+    """Owned as a whole. ``expected``: string, numeric, boolean, list, map; anything else: no matter."""
+
+    __slots__ = ("expected",)
+
+    def __init__(self, expected: str = "") -> None:
+        self.expected = expected
+
+
+class Deduced(Shape):
+    """What a schema preserves without knowing it: objects field by field, all else as a whole."""
+
+    __slots__ = ()
+
+
+class Struct(Shape):
+    """Declared fields; ``others``: the shape of those that are not declared, if they may be there."""
+
+    __slots__ = ("_children", "_custom", "_node", "_zero", "others")
+
+    def __init__(self, node: ObjectNode, *, custom: bool) -> None:
+        self._node = node
+        self._custom = custom
+        self._children: dict[str, tuple[str, Shape] | None] = {}
+        self._zero: Any = None
+        self.others: Shape | None = DEDUCED if node.preserve_unknown else None
+
+    def child(self, name: str) -> tuple[str, Shape] | None:
+        """The element and shape of a declared field; None: there is no such field."""
+        try:
+            return self._children[name]
+        except KeyError:
+            return self._first_look(name)
+
+    def _first_look(self, name: str) -> tuple[str, Shape] | None:
+        field = self._node.fields.get(name)
+        if field is None:
+            return None  # not kept: anybody may ask for any name
+        if field.own_map_type:
+            found = _mapping(field.node, field.own_map_type, custom=self._custom)
+        else:
+            found = shape_of(field.node, custom=self._custom)
+        self._children[name] = (f"f:{name}", found)
+        return self._children[name]
+
+    def zero(self) -> Any:
+        """The object without content, as upstream's structs write it. Shared: read-only."""
+        if self._zero is None:
+            self._zero = self._node.zero()
+        return self._zero
+
+
+class FreeMap(Shape):
+    """Any keys, values of one shape."""
+
+    __slots__ = ("values",)
+
+    def __init__(self, values: Shape) -> None:
+        self.values = values
+
+
+class Keyed(Shape):
+    """A list whose items are told apart by the values of some of their fields."""
+
+    __slots__ = ("_custom", "_defaults", "_elements", "_items", "keys")
+
+    def __init__(self, node: ListNode, *, custom: bool) -> None:
+        self.keys = node.list_keys
+        self._items = node.items
+        self._custom = custom
+        self._defaults = _key_defaults(node)
+        self._elements: dict[Any, str] = {}
+
+    @property
+    def items(self) -> Shape:
+        return shape_of(self._items, custom=self._custom)
+
+    def element(self, item: Any) -> str | None:
+        """None: it is no object, or has none of the keys."""
+        if type(item) is not dict:
+            return None
+        defaults = self._defaults
+        values = []
+        for name in self.keys:
+            value = item.get(name, defaults.get(name, _ABSENT))
+            if type(value) is not str and type(value) is not int:
+                return self._unusual(item)
+            values.append(value)
+        known = tuple(values)
+        found = self._elements.get(known)
+        if found is None:
+            if len(self._elements) >= _KEPT:
+                self._elements.clear()
+            found = self._elements[known] = elements.of_key(dict(zip(self.keys, values, strict=True)))
+        return found
+
+    def _unusual(self, item: Any) -> str | None:
+        """Of a key that is not all texts and whole numbers, or not all there."""
+        key = {name: item[name] if name in item else self._defaults[name]
+               for name in self.keys if name in item or name in self._defaults}
+        return elements.of_key(key) if key else None
+
+
+class Values(Shape):
+    """A list that is a set of scalars."""
+
+    __slots__ = ()
+
+    def element(self, item: Any) -> str | None:
+        """None: it is nothing that can be told apart."""
+        return None if item is None or isinstance(item, dict | list) else elements.of_value(item)
+
+
+_ABSENT: Final = object()
+DEDUCED: Final = Deduced()
+_ANY: Final = Leaf()
+_LIST: Final = Leaf("list")
+_MAP: Final = Leaf("map")
+_STRING, _NUMERIC, _BOOLEAN = Leaf("string"), Leaf("numeric"), Leaf("boolean")
+_SCALARS: Final[Mapping[int, Leaf]] = {
+    id(STRING): _STRING,
+    id(BYTES): _STRING,
+    id(INT32): _NUMERIC,
+    id(INT64): _NUMERIC,
+    id(NUMBER): _NUMERIC,
+    id(BOOL): _BOOLEAN,
+}
+
+
+def _scalar(scalar: ScalarType) -> Leaf:
+    return _SCALARS.get(id(scalar), _ANY)
+
+
+def shape_of(node: Node, *, custom: bool = False) -> Shape:
+    """``custom``: it stands in a custom resource, outside of what upstream itself declares."""
+    if isinstance(node, ScalarNode):
+        return _scalar(node.scalar)
+    custom = custom or node.structural
+    if isinstance(node, AnyNode):
+        return DEDUCED if custom else _ANY
+    found = node.shape
+    if found is None:
+        if isinstance(node, ListNode):
+            found = _list(node, custom=custom)
+        else:
+            found = _mapping(node, getattr(node, "map_type", "granular"), custom=custom)
+        node.shape = found
+    return found  # type: ignore[no-any-return]  # the node keeps it for us, and knows no shapes
+
+
+def _mapping(node: Node, map_type: str, *, custom: bool) -> Shape:
+    if map_type == "atomic":
+        return _MAP
+    if isinstance(node, ObjectNode):
+        return Struct(node, custom=custom and not node.name)
+    if isinstance(node, MapNode):
+        return FreeMap(shape_of(node.values, custom=custom))
+    return shape_of(node, custom=custom)
+
+
+def _list(node: ListNode, *, custom: bool) -> Shape:
+    if node.list_type == "map" and node.list_keys:
+        return Keyed(node, custom=custom)
+    return Values() if node.list_type == "set" else _LIST
+
+
+def _key_defaults(node: ListNode) -> dict[str, Any]:
+    """What the keys that an item leaves out are."""
+    found: dict[str, Any] = {}
+    items = node.items
+    if isinstance(items, ObjectNode):
+        for name in node.list_keys:
+            if (items.name, name) in _KEY_DEFAULTS:
+                found[name] = _KEY_DEFAULTS[items.name, name]
+            elif (field := items.fields.get(name)) is not None and field.node.has_default:
+                found[name] = field.node.default
+    return found
