@@ -84,7 +84,7 @@ def test_a_generated_name_is_cut_to_58_characters_and_has_five_more() -> None:
 def test_create_fills_and_wipes() -> None:
     obj = {
         "metadata": {
-            "generateName": "web-", "deletionTimestamp": "x", "managedFields": [], "generation": 7, "labels": {},
+            "generateName": "web-", "deletionTimestamp": "x", "generation": 7, "labels": {},
         }
     }  # fmt: skip
     metadata.prepare_metadata_create(obj, kind_of("apps", "deployments"), now=NOW, uid="u", random=random.Random(1))
@@ -93,7 +93,7 @@ def test_create_fills_and_wipes() -> None:
     assert meta["creationTimestamp"] == "2026-01-02T03:04:05Z"
     assert meta["generation"] == 1
     assert str(meta["name"]).startswith("web-")
-    assert not {"deletionTimestamp", "managedFields", "labels"} & meta.keys()
+    assert not {"deletionTimestamp", "labels"} & meta.keys()
 
 
 def _update(old: dict[str, Any], new: dict[str, Any]) -> list[str]:

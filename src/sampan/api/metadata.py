@@ -40,7 +40,7 @@ def generate_name(base: str, random: Random) -> str:
 def prepare_metadata_create(obj: Obj, kind: Kind, *, now: datetime, uid: str, random: Random) -> None:
     """Fills what only the server may set and wipes what a client must not. The name is generated when asked for."""
     metadata = obj.setdefault("metadata", {})
-    for key in ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "managedFields", "resourceVersion"):
+    for key in ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion"):
         metadata.pop(key, None)
     metadata["creationTimestamp"] = format_time(now)
     metadata["uid"] = uid
@@ -59,7 +59,6 @@ def prepare_metadata_update(new: Obj, old: Obj) -> None:
     """Carries over what an update may leave out but never change (rest.BeforeUpdate)."""
     metadata, previous = new.setdefault("metadata", {}), old.get("metadata", {})
     metadata.pop("selfLink", None)
-    metadata.pop("managedFields", None)
     for key in _KEPT_WHEN_UNSET:
         if not metadata.get(key) and previous.get(key) is not None:
             metadata[key] = previous[key]
@@ -170,14 +169,17 @@ def validate_labels(labels: dict[str, str] | None, path: str) -> list[FieldError
 
 def validate_annotations(annotations: dict[str, str] | None, path: str) -> list[FieldError]:
     found: list[FieldError] = []
-    size = 0
-    for key, value in (annotations or {}).items():
+    for key in annotations or {}:
         # Annotation keys are checked in lower case: historical ones have capitals in the prefix.
         found += [errors.invalid(path, key, text) for text in names.qualified_name(key.lower())]
-        size += len(key.encode()) + len(value.encode())
-    if size > ANNOTATIONS_LIMIT_BYTES:
+    if annotations_size(annotations or {}) > ANNOTATIONS_LIMIT_BYTES:
         found.append(errors.too_long(path, ANNOTATIONS_LIMIT_BYTES))
     return found
+
+
+def annotations_size(annotations: dict[str, str]) -> int:
+    """Bytes of all keys and values."""
+    return sum(len(key.encode()) + len(value.encode()) for key, value in annotations.items())
 
 
 def validate_owner_references(owners: list[Obj], path: str) -> list[FieldError]:

@@ -23,6 +23,21 @@ def deep_copy(value: Any) -> Any:
     return value
 
 
+def copy_of(obj: Obj) -> Obj:
+    """A deep copy of an object, but for its managed fields: nobody changes those in place, and everybody shares
+    them."""
+    meta = obj.get("metadata")
+    if type(meta) is not dict or "managedFields" not in meta:
+        copied: Obj = deep_copy(obj)
+        return copied
+    return {
+        key: deep_copy(item)
+        if key != "metadata"
+        else {name: part if name == "managedFields" else deep_copy(part) for name, part in meta.items()}
+        for key, item in obj.items()
+    }
+
+
 def get_path(obj: Any, *keys: str, default: Any = None) -> Any:
     """The value below these keys; ``default`` when any is missing or not an object on the way, or the value is
     null.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sampan.api.errors import FieldError
 from sampan.api.kind import IDENTITY, Kind, Strategy
-from sampan.api.objects import deep_copy
+from sampan.api.objects import copy_of, deep_copy
 from sampan.api.types import Obj
 
 METADATA = (*IDENTITY, "labels", "annotations", "finalizers")
@@ -24,7 +24,7 @@ def take(new: Obj, old: Obj, key: str) -> None:
 
 def only(new: Obj, old: Obj, *keys: str, metadata: tuple[str, ...] = METADATA) -> Obj:
     """``old`` with these fields, and these of metadata, from ``new``."""
-    result: Obj = deep_copy(old)
+    result = copy_of(old)
     for key in keys:
         take(result, new, key)
     given, kept = new.get("metadata", {}), result["metadata"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlencode
 
 import orjson
@@ -80,13 +80,34 @@ class LocalTransport:
             method=call.method,
             raw_path=path,
             query=query,
-            headers={"content-type": call.content_type, "user-agent": self.user.name, "accept": call.accept},
+            headers={
+                "content-type": call.content_type,
+                "user-agent": program_of(self.user.name),
+                "accept": call.accept,
+            },
             obj=deep_copy(call.body),
             in_process=True,
             query_lists={key: [value] for key, value in query.items()},
             raw_query=inline or urlencode(query),
             user=self.user,
         )
+
+
+def program_of(user: str) -> str:
+    """The name of upstream's program that does the work of this user: managed fields tell it as the manager."""
+    if user.startswith("system:serviceaccount:kube-system:"):
+        return "kube-controller-manager"
+    if user.startswith("system:node:"):
+        return "kubelet"
+    return _PROGRAMS.get(user, user)
+
+
+_PROGRAMS: Final = {
+    "system:apiserver": "kube-apiserver",
+    "system:kube-controller-manager": "kube-controller-manager",
+    "system:kube-scheduler": "kube-scheduler",
+    "system:kube-proxy": "kube-proxy",
+}
 
 
 async def _list(view: View, page: Page) -> Any:

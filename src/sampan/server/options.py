@@ -118,6 +118,14 @@ def parse_write_options(query: Mapping[str, str], options_kind: str) -> WriteOpt
     return WriteOptions(bool(dry_run), manager, validation or "Warn")  # type: ignore[arg-type]  # checked above
 
 
+def parse_apply_options(query: Mapping[str, str]) -> tuple[WriteOptions, bool]:
+    """The options of a server-side apply, and whether it takes fields by force. Raises Invalid."""
+    if not query.get("fieldManager"):
+        found = errors.required("fieldManager", "is required for apply patch")
+        raise errors.invalid_object("PatchOptions", "", [found], _OPTIONS_GROUP)
+    return parse_write_options({**query, "force": ""}, "PatchOptions"), is_true(query.get("force"))
+
+
 def _check_dry_run(value: str) -> list[FieldError]:
     return [] if value in ("", "All") else [errors.not_supported("dryRun", [value], ["All"])]
 

@@ -13,6 +13,7 @@ from typing import Final, Protocol
 import orjson
 
 from sampan.api import errors, fields, objects, schema
+from sampan.api.apply.interned import SETS
 from sampan.api.kind import Kind
 from sampan.api.schema import Node
 from sampan.api.types import Obj
@@ -113,6 +114,8 @@ class ResourceStorage:
         except orjson.JSONEncodeError as error:
             raise errors.BadRequest("the object cannot be encoded: it is nested too deep, or holds no JSON") from error
         if len(value) > MAX_OBJECT_BYTES:
+            if metadata.pop("managedFields", None):
+                return self.encode(obj)  # upstream, too, gives up those before it refuses an object
             # etcd's own words, which clients match on; upstream answers them with 500, though no retry can help
             raise errors.RequestEntityTooLarge("etcdserver: request is too large")
         return value
@@ -147,6 +150,8 @@ class ResourceStorage:
                 return self.with_revision(orjson.loads(value), revision)
             value = self.current(value)
         decoded: Obj = orjson.loads(b'%s%d",%s' % (self._versioned_head, revision, value[self.head_length :]))
+        if "managedFields" in decoded["metadata"]:
+            SETS.share(decoded["metadata"])
         return decoded
 
     def describe(self, obj: Obj) -> tuple[dict[str, str], dict[str, str]]:
@@ -207,9 +212,9 @@ class ResourceStorage:
         """The same, as the store keeps it."""
         return await self.store.get(key)
 
-    async def commit(self, key: str, expected: int, obj: Obj) -> Stored:
-        """Raises RevisionConflict, StoreUnavailable, RequestEntityTooLarge."""
-        value = self.encode(obj)
+    async def commit(self, key: str, expected: int, obj: Obj, *, heavy: bool = False) -> Stored:
+        """``heavy``: a thread encodes it. Raises RevisionConflict, StoreUnavailable, RequestEntityTooLarge."""
+        value = await paced(heavy, self.encode, obj)
         revision = await self.store.commit(key, expected, value, ttl_seconds=self.kind.ttl_seconds, note=obj)
         return Stored(self, key, value, revision, note=obj)
 
@@ -326,13 +331,13 @@ class View:
     async def from_stored(self, found: Sequence[Obj]) -> list[Obj]:
         """This version of decoded objects of the stored kind, which are not changed."""
         if self.converter is not None:
-            return await self.converter.convert([objects.deep_copy(obj) for obj in found], self.kind)
+            return await self.converter.convert([objects.copy_of(obj) for obj in found], self.kind)
         return [self.from_stored_now(obj) for obj in found]
 
     def from_stored_now(self, obj: Obj) -> Obj:
         """The same of one object, where no converter has to be asked. Shares what is below with the argument."""
         if self.kind.from_stored is not None:
-            obj = self.kind.from_stored(objects.deep_copy(obj))
+            obj = self.kind.from_stored(objects.copy_of(obj))
         elif self.kind is self.storage.kind:
             return obj
         return {**obj, "kind": self.kind.kind, "apiVersion": self.kind.api_version}
@@ -360,4 +365,4 @@ class View:
 
 
 def _copied(item: HasObject) -> Obj:
-    return objects.deep_copy(item.object())  # type: ignore[no-any-return]  # deep_copy keeps the type of its argument
+    return objects.copy_of(item.object())

@@ -29,9 +29,12 @@ _MANY_VALUES: Final = 600
 
 
 def is_heavy(encoded: bytes | None) -> bool:
-    """Whether what this JSON holds is for a thread. Counts what stands in texts, too: too much costs a hop only."""
+    """Whether what this JSON holds is for a thread. Counts what stands in texts, too: too much costs a hop only. The
+    leaves of managed fields are no objects to anybody."""
     return encoded is not None and (
-        len(encoded) > _LONG_BYTES or encoded.count(b"{") > _MANY_OBJECTS or encoded.count(b",") > _MANY_VALUES
+        len(encoded) > _LONG_BYTES
+        or encoded.count(b"{") - encoded.count(b'":{}') > _MANY_OBJECTS
+        or encoded.count(b",") > _MANY_VALUES
     )
 
 

@@ -236,7 +236,7 @@ async def test_put_without_resource_version_on_a_kind_that_wants_one_is_422(api:
     [
         ("", b"{}", 415),
         ("application/json", b"{}", 415),
-        ("application/apply-patch+yaml", b"{}", 415),
+        ("application/apply-patch+yaml", b"{}", 422),
         ("application/json-patch+json", b"nope", 400),
         ("application/json-patch+json", b"{}", 400),
         ("application/json-patch+json", b'[{"op":"bad","path":"/data"}]', 422),

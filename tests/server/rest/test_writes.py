@@ -23,11 +23,11 @@ def a_pod(**spec: Any) -> dict[str, Any]:
 
 
 async def test_create_fills_in_what_only_the_server_may_set(api: Any) -> None:
-    given = cm(uid="mine", deletionTimestamp="2020-01-01T00:00:00Z", selfLink="x", managedFields=[{"manager": "m"}])
+    given = cm(uid="mine", deletionTimestamp="2020-01-01T00:00:00Z", selfLink="x")
     meta = (await api("POST", CMS, given)).obj["metadata"]
     assert meta["uid"] != "mine"
     assert meta["creationTimestamp"] == "2026-11-21T12:00:00Z"
-    assert not {"deletionTimestamp", "selfLink", "managedFields"} & meta.keys()
+    assert not {"deletionTimestamp", "selfLink"} & meta.keys()
 
 
 async def test_a_write_that_changes_nothing_keeps_the_resource_version(api: Any) -> None:

@@ -60,9 +60,7 @@ def in_version(seen: Seen, api_version: str) -> Steps[Seen | None]:
     return (yield Conversion(seen, api_version))
 
 
-def comparisons(
-    old: Seen, new: Seen, versions: Iterable[str], reset: Fields
-) -> Steps[dict[str, Comparison | None]]:
+def comparisons(old: Seen, new: Seen, versions: Iterable[str], reset: Fields) -> Steps[dict[str, Comparison | None]]:
     """What changed, as each of these versions sees it; ``reset``: what the strategy does not let change."""
     found: dict[str, Comparison | None] = {
         old.api_version: compare(old.shape, old.obj, new.obj).without(reset),
@@ -103,8 +101,6 @@ def apply(
     own = found[version]
     same = own is None or own.same
     kept = sets.difference(fields, UNOWNED)
-    if own is not None:
-        kept = sets.difference(kept, own.removed) if own.removed else kept
     if kept:
         after[who] = _owned(kept, version, last, (last.time if last is not None else "") if same else now)
     else:
@@ -131,7 +127,7 @@ def _conflicts(managed: Managed, found: dict[str, Comparison | None], who: Ident
 
 
 def _pruned(merged: Seen, managed: Managed, last: Owned | None, fields: Fields) -> Steps[Seen]:
-    """Without what this manager applied last time, leaves out now, and no other applies."""
+    """Without what this manager applied last time, leaves out now, and no other owns."""
     if last is None or not last.fields:
         return merged
     if last.api_version == merged.api_version and not sets.difference(last.fields, fields):
@@ -152,13 +148,12 @@ def _pruned(merged: Seen, managed: Managed, last: Owned | None, fields: Fields) 
 
 
 def _with_owned(merged: Seen, pruned: Seen, managed: Managed) -> Steps[Seen]:
-    """What was pruned and is applied by anybody, in any version, is there again. The version at hand comes first:
-    without what conversions need there might be none."""
-    applied: dict[str, Fields] = {merged.api_version: NONE}
+    """What was pruned and anybody owns, in any version, is there again. The version at hand comes first: without what
+    conversions need there might be none."""
+    found: dict[str, Fields] = {merged.api_version: NONE}
     for owned in managed.values():
-        if owned.applied:
-            applied[owned.api_version] = sets.union(applied.get(owned.api_version, NONE), owned.fields)
-    for version, fields in applied.items():
+        found[owned.api_version] = sets.union(found.get(owned.api_version, NONE), owned.fields)
+    for version, fields in found.items():
         if not fields:
             continue
         whole = yield from in_version(merged, version)

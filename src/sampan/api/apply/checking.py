@@ -117,7 +117,9 @@ def _shown(value: Any) -> str:
 
 def _go_syntax(value: Any) -> str:
     if isinstance(value, dict):
-        return "map[string]interface {}{" + ", ".join(_some(f"{_json(k)}:{_go_syntax(v)}" for k, v in value.items())) + "}"
+        return (
+            "map[string]interface {}{" + ", ".join(_some(f"{_json(k)}:{_go_syntax(v)}" for k, v in value.items())) + "}"
+        )
     if isinstance(value, list):
         return "[]interface {}{" + ", ".join(_some(_go_syntax(item) for item in value)) + "}"
     return "interface {}(nil)" if value is None else _json(value)
@@ -130,5 +132,3 @@ def _some(parts: Any) -> list[str]:
 
 def _json(value: Any) -> str:
     return orjson.dumps(value).decode()
-
-

@@ -47,20 +47,24 @@ def compare(shape: Shape, old: Any, new: Any) -> Comparison:
 
 def _compare(shape: Shape, old: Any, new: Any, element: str, into: Comparison) -> None:
     """Of two values that both are there and differ."""
-    if not isinstance(shape, Leaf):
-        old_kind, new_kind = type(old), type(new)
-        below = Comparison({}, {}, {})
-        if (old_kind is dict or old is None) and (new_kind is dict or new is None):
-            if (old or new) and not isinstance(shape, Keyed | Values):
-                _fields(shape, old or {}, new or {}, below)
-                _take(element, below, into)
-                return
-        elif (old_kind is list or old is None) and (new_kind is list or new is None):
-            if (old or new) and isinstance(shape, Keyed | Values):
-                _items(shape, old or [], new or [], below)
-                _take(element, below, into)
-                return
+    below = Comparison({}, {}, {})
+    if isinstance(shape, Keyed | Values):
+        fits = _is_any(old, list) and _is_any(new, list)
+        if fits and (old or new):
+            _items(shape, old or [], new or [], below)
+            return _take(element, below, into)
+    elif not isinstance(shape, Leaf):
+        fits = _is_any(old, dict) and _is_any(new, dict)
+        if fits and (old or new):
+            _fields(shape, old or {}, new or {}, below)
+            return _take(element, below, into)
     into.modified[element] = NONE
+    return None
+
+
+def _is_any(value: Any, kind: type) -> bool:
+    """Null counts as empty."""
+    return type(value) is kind or value is None
 
 
 def _take(element: str, below: Comparison, into: Comparison) -> None:

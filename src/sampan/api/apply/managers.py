@@ -146,9 +146,8 @@ def _place(entry: Obj) -> tuple[str, str, str, str, str]:
 
 def _entry(key: Identity, owned: Owned) -> Obj:
     entry = owned.entry
-    if entry is not None and entry is not _APPLIED and entry.get("time", "") == owned.time:
-        if entry.get("fieldsV1") is owned.fields:
-            return entry
+    if entry is not None and entry.get("fieldsV1") is owned.fields and entry.get("time", "") == owned.time:
+        return entry
     fields = owned.fields
     if entry is None or entry.get("fieldsV1") is not fields:
         fields = SETS.one(sets.ordered(fields))

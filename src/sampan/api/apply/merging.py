@@ -44,7 +44,7 @@ def _items(shape: Keyed | Values, live: list[Any], config: list[Any]) -> list[An
     inner = items_of(shape)
     ours = [(shape.element(item), item) for item in config]
     theirs = [(shape.element(item), item) for item in live]
-    wanted = {element: item for element, item in ours}
+    wanted = dict(ours)
     present: dict[str | None, Any] = {}
     for element, item in theirs:
         # of what the live object has twice, none is merged with the configuration's

@@ -127,8 +127,11 @@ class Keyed(Shape):
 
     def _unusual(self, item: Any) -> str | None:
         """Of a key that is not all texts and whole numbers, or not all there."""
-        key = {name: item[name] if name in item else self._defaults[name]
-               for name in self.keys if name in item or name in self._defaults}
+        key = {
+            name: item[name] if name in item else self._defaults[name]
+            for name in self.keys
+            if name in item or name in self._defaults
+        }
         return elements.of_key(key) if key else None
 
 

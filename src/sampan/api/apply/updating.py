@@ -11,6 +11,7 @@ from typing import Final
 
 from sampan.api.apply import sets
 from sampan.api.apply.comparing import Comparison
+from sampan.api.apply.elements import SELF
 from sampan.api.apply.managers import Identity, Managed, Owned, with_fields
 from sampan.api.apply.sets import NONE, Fields
 
@@ -26,7 +27,7 @@ _UNOWNED: Final = (
 UNOWNED: Final[Fields] = {
     "f:apiVersion": NONE,
     "f:kind": NONE,
-    "f:metadata": {sets.SELF: NONE, **{f"f:{name}": NONE for name in _UNOWNED}},
+    "f:metadata": {SELF: NONE, **{f"f:{name}": NONE for name in _UNOWNED}},
 }
 
 #: what changed, by the version in which it is seen; a version that is served no longer has None

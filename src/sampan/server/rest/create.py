@@ -15,6 +15,7 @@ from sampan.server.request import Request
 from sampan.server.rest.body import read_object
 from sampan.server.rest.carrying import carry_through
 from sampan.server.rest.context import RestContext
+from sampan.server.rest.ownership import keep_sound, own_new
 from sampan.server.results import ObjectResult
 from sampan.server.storage import Stored, Versioned
 from sampan.server.target import Target
@@ -82,13 +83,16 @@ def new_write(
 
 
 async def create_object(
-    ctx: RestContext, request: Request, target: Target, obj: Obj, options: WriteOptions
+    ctx: RestContext, request: Request, target: Target, obj: Obj, options: WriteOptions, *, tracked: bool = True
 ) -> Versioned:
-    """``obj`` is of the working kind and the callee's. Raises ApiError."""
+    """``obj`` is of the working kind and the callee's. ``tracked``: who creates owns its fields; else they have owners
+    already. Raises ApiError."""
+    if tracked:
+        await own_new(ctx, request, target, obj, options)
     base = obj["metadata"].get("generateName", "")
     generated = bool(base) and not obj["metadata"].get("name")
     write = new_write(request, "CREATE", target, options, obj, None)
-    await ctx.admission.admit(write)
+    await admit_owned(ctx, write)
     obj = write.obj or obj
     # What is made of an object goes by its name (a Job labels its pods with it): another name, everything anew.
     pristine = await paced(request.heavy, target.storage.encode, obj) if generated else b""
@@ -103,6 +107,13 @@ async def create_object(
         raise await _already_exists(target, name, target.storage.key(target.namespace, name))
     error = errors.already_exists(target.kind.plural, name, target.kind.group)
     raise errors.AlreadyExists(error.message, details=error.details, retry_after_seconds=1)
+
+
+async def admit_owned(ctx: RestContext, write: Write) -> None:
+    """Mutating admission, which may touch managed fields but not break them."""
+    before = (write.obj or {}).get("metadata", {}).get("managedFields")
+    await ctx.admission.admit(write)
+    keep_sound(write.request, (write.obj or {}).get("metadata", {}), before)
 
 
 async def _create_once(
@@ -152,7 +163,7 @@ async def _commit_new(target: Target, obj: Obj, options: WriteOptions, *, heavy:
     storage = target.storage
     key = storage.key(target.namespace, obj["metadata"]["name"])
     if not options.dry_run:
-        return await storage.commit(key, 0, await target.view.to_keep(obj, heavy=heavy))
+        return await storage.commit(key, 0, await target.view.to_keep(obj, heavy=heavy), heavy=heavy)
     present = await storage.newest(key)
     if present is not None:
         raise RevisionConflict(key, 0, present.revision)

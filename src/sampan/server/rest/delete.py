@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from sampan.api.clock import format_time, parse_time
 from sampan.api.errors import ApiError
 from sampan.api.kind import Kind
-from sampan.api.objects import deep_copy
+from sampan.api.objects import copy_of
 from sampan.api.types import Obj
 from sampan.server.errors import success
 from sampan.server.options import DeleteOptions, WriteOptions, parse_delete_options
@@ -161,12 +161,12 @@ async def _attempt(
         await paced(heavy, kind.prepare_delete, plan.obj)
     if options.dry_run:
         return Deleted(Stored(storage, target.key, None, current.revision, plan.obj), present=True)
-    return Deleted(await storage.commit(target.key, current.revision, plan.obj), present=True)
+    return Deleted(await storage.commit(target.key, current.revision, plan.obj, heavy=heavy), present=True)
 
 
 def plan_deletion(kind: Kind, old: Obj, options: DeleteOptions, now: datetime) -> Plan:
     """What one DELETE does to an object. Pure; ``old`` is not changed."""
-    new: Obj = deep_copy(old)
+    new = copy_of(old)
     meta, removable = new["metadata"], kind.removable(old)
     finalizers = deletion_finalizers(kind, meta.get("finalizers") or [], options)
     if finalizers:

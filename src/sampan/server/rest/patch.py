@@ -1,4 +1,5 @@
-"""PATCH: JSON Patch, JSON Merge Patch and strategic merge patch on the served version of an object.
+"""PATCH: JSON Patch, JSON Merge Patch and strategic merge patch on the served version of an object; apply is in
+``apply``.
 
 A patch is applied again when the object changed meanwhile; the client sees 409 only if it pinned a resourceVersion.
 """
@@ -8,13 +9,15 @@ from __future__ import annotations
 from typing import Any
 
 from sampan.api import errors, schema
+from sampan.api.objects import deep_copy
 from sampan.api.patch import apply_patch
 from sampan.api.schema import Node
 from sampan.api.strategies import strategy_for
 from sampan.api.types import Obj
 from sampan.server.options import WriteOptions, names_version, parse_resource_version, parse_write_options
 from sampan.server.request import Request
-from sampan.server.rest.body import Parsed, field_messages, media_type, read_patch, unsupported_media_type
+from sampan.server.rest import apply as server_side
+from sampan.server.rest.body import Parsed, field_messages, keep_reset, media_type, read_patch, unsupported_media_type
 from sampan.server.rest.context import RestContext
 from sampan.server.rest.create import to_working
 from sampan.server.rest.update import Change, change_object
@@ -26,8 +29,8 @@ from sampan.server.threads import is_heavy_value, paced
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
-_BUILT_IN = (JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH)
-_CUSTOM = (JSON_PATCH, MERGE_PATCH)
+_BUILT_IN = (JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, server_side.APPLY_PATCH)
+_CUSTOM = (JSON_PATCH, MERGE_PATCH, server_side.APPLY_PATCH)
 
 
 def supported_types(target: Target) -> tuple[str, ...]:
@@ -43,6 +46,8 @@ async def patch(ctx: RestContext, request: Request) -> ObjectResult:
     content_type = media_type(request)
     if content_type not in supported_types(target):
         raise unsupported_media_type(request.headers.get("content-type", ""), ", ".join(supported_types(target)))
+    if content_type == server_side.APPLY_PATCH:
+        return await server_side.apply(ctx, request, strategy)
     options = parse_write_options(request.query, "PatchOptions")
     body = await read_patch(request, content_type)
     pinned = _pins_version(body.value)
@@ -82,9 +87,12 @@ async def patched_object(
     kind, node = target.kind, target.view.node
     before = await target.view.writable(current, heavy=request.heavy)
     name, namespace = before["metadata"]["name"], before["metadata"].get("namespace")
+    if content_type == JSON_PATCH and "managedFields" in before["metadata"] and _reaches_managed(body.value):
+        before["metadata"]["managedFields"] = deep_copy(before["metadata"]["managedFields"])
     obj = await apply(request, node, before, body.value, content_type)
     if not isinstance(obj, dict):
         raise _invalid_patch(kind.kind, target.name, kind.group, "the result of the patch is not an object")
+    keep_reset(obj)
     collect = options.field_validation != "Ignore"
     decoded = await paced(request.heavy, schema.decode, node, obj, kind.kind, collect_unknown=collect)
     if decoded.error is not None:
@@ -108,6 +116,16 @@ async def patched_object(
     parse_resource_version(meta.get("resourceVersion", ""))
     obj["kind"], obj["apiVersion"] = kind.kind, kind.api_version
     return await to_working(request, target, obj)
+
+
+def _reaches_managed(operations: Any) -> bool:
+    """Whether a JSON Patch may change managed fields in place, which the object shares with others."""
+    return isinstance(operations, list) and any(
+        "managedFields" in str(one.get(key, "")) for one in operations if isinstance(one, dict) for key in _POINTERS
+    )
+
+
+_POINTERS = ("path", "from")
 
 
 def _invalid_patch(kind: str, name: str, group: str, text: str) -> errors.Invalid:

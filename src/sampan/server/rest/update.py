@@ -7,7 +7,6 @@ a cache may be behind. A lost race is retried by computing again, unless the cal
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 
@@ -23,7 +22,8 @@ from sampan.server.request import Request
 from sampan.server.rest.body import read_object
 from sampan.server.rest.carrying import carry_through
 from sampan.server.rest.context import RestContext
-from sampan.server.rest.create import create_object, match_namespace, new_write, to_working
+from sampan.server.rest.create import admit_owned, create_object, match_namespace, new_write, to_working
+from sampan.server.rest.ownership import keep_times, own_changes
 from sampan.server.results import ObjectResult
 from sampan.server.storage import Stored, Versioned
 from sampan.server.target import Target
@@ -48,6 +48,9 @@ class Change:
     pinned: bool = False
     #: run admission and validation; off for the server's own bookkeeping (binding, eviction)
     checked: bool = True
+    #: whoever changes a field owns it from then on; off where ``compute`` has said who does. What is not checked is
+    #: not tracked.
+    tracked: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +78,7 @@ async def update(ctx: RestContext, request: Request) -> ObjectResult:
     async def compute(current: Versioned) -> Obj:
         check_precondition_uid(target, uid, current)
         _check_unconditional(target, pinned)
-        return await paced(request.heavy, objects.deep_copy, body)
+        return await paced(request.heavy, objects.copy_of, body)
 
     change = Change(compute, strategy, options, pinned)
     if strategy.may_create and target.kind.create_on_update:
@@ -98,8 +101,8 @@ async def _create_or_change(
                 raise  # it is something else that is missing
         if change.pinned:
             raise target.conflict()
-        await _authorize_create(ctx, request)
-        new = await paced(request.heavy, objects.deep_copy, body)
+        await authorize_create(ctx, request)
+        new = await paced(request.heavy, objects.copy_of, body)
         new["metadata"].pop("resourceVersion", None)
         try:
             return ObjectResult(target.view, await create_object(ctx, request, target, new, change.options), 201)
@@ -108,7 +111,7 @@ async def _create_or_change(
     raise target.conflict()
 
 
-async def _authorize_create(ctx: RestContext, request: Request) -> None:
+async def authorize_create(ctx: RestContext, request: Request) -> None:
     """The right to update was checked before anybody knew that the object is missing. Raises Forbidden."""
     if ctx.authorizer is None:
         return
@@ -180,9 +183,11 @@ async def _attempt(
     pinned = new["metadata"].get("resourceVersion")
     if pinned and names_version(pinned) and pinned != str(current.revision):
         raise target.conflict()
+    if change.tracked and change.checked:
+        await own_changes(ctx, request, target, old, new, options)
     write = new_write(request, "UPDATE", target, options, new, old)
     if change.checked:
-        await ctx.admission.admit(write)
+        await admit_owned(ctx, write)
         new = write.obj or new
     new = await paced(request.heavy, _prepared, request, target, change, new, old, current.revision)
     hook = ctx.hooks.of(kind)
@@ -193,7 +198,7 @@ async def _attempt(
             write.obj = new
             await ctx.admission.validate(write)
         # an update that changes nothing is no event to anybody
-        same = await paced(request.heavy, operator.eq, new, old)
+        same = await paced(request.heavy, keep_times, new, old)
         if not certain and (options.dry_run or same):
             await verify(target, current)
         outcome = await _commit(target, current, new, same=same, dry_run=options.dry_run, heavy=request.heavy)
@@ -213,7 +218,12 @@ def _prepared(request: Request, target: Target, change: Change, new: Obj, old: O
     if warning := metadata.drop_duplicate_owners(new):
         request.warn(warning)
     metadata.prepare_metadata_update(new, old)
+    managed = new["metadata"].get("managedFields")
     new = change.strategy.merge(kind, new, old)
+    if managed is not None:
+        new["metadata"]["managedFields"] = managed
+    else:
+        new["metadata"].pop("managedFields", None)
     _set_generation(kind, change.strategy, new, old)
     new["metadata"]["resourceVersion"] = str(revision)
     if change.checked:
@@ -263,4 +273,4 @@ async def _commit(target: Target, current: Versioned, new: Obj, *, same: bool, d
     if same:
         return Outcome(current)
     kept = await target.view.to_keep(new, heavy=heavy)
-    return Outcome(await storage.commit(target.key, current.revision, kept))
+    return Outcome(await storage.commit(target.key, current.revision, kept, heavy=heavy))
