@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from sampan.api.apply import elements
 from sampan.api.schema import AnyNode, ListNode, MapNode, Node, ObjectNode, ScalarNode
+from sampan.api.schema.overlay import SchemaOr
 from sampan.api.schema.scalars import BOOL, BYTES, INT32, INT64, NUMBER, STRING, ScalarType
 
 #: Fields that a list item's key may leave out, because they have a default: (definition, field) to its value.
@@ -189,7 +190,7 @@ def _mapping(node: Node, map_type: str, *, custom: bool) -> Shape:
         return Struct(node, custom=custom and not node.name)
     if isinstance(node, MapNode):
         return FreeMap(shape_of(node.values, custom=custom))
-    return shape_of(node, custom=custom)
+    return _ANY if isinstance(node, SchemaOr) else shape_of(node, custom=custom)
 
 
 def _list(node: ListNode, *, custom: bool) -> Shape:
