@@ -86,6 +86,8 @@ def test_a_cluster_that_is_not_there_is_told_with_the_way_to_it(run: Run, comman
         (["--runtime", "kata"], "runtime 'kata' is not known"),
         (["--allowed-unsafe-sysctls", "net.*,vm.swappiness"], 'sysctls "vm.swappiness" are not known to be namespaced'),
         (["--pod-cidr", "foo"], "address range is not valid"),
+        (["--enable-admission-plugins", "Nope"], '--enable-admission-plugins plugin "Nope" is unknown'),
+        (["--admission-control-config-file", "/no/such"], "--admission-control-config-file: /no/such: "),
         (["--node-name", "A B"], "node name 'A B' is not valid"),
         (["--node-address", "1.2.3.4"], "--node-address 1.2.3.4 is not an address of this machine"),
         (["--node-address", "127.0.0.1"], "node address 127.0.0.1 is none that pods can reach"),

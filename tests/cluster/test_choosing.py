@@ -13,6 +13,7 @@ import pytest
 
 from sampan.cluster import choosing
 from sampan.cluster.choosing import Given, Machine, change, choose, refuse_clash
+from sampan.cluster.control_plane import server_config
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.instance import ClusterSettings, Instance, NodeSettings, nameless
 from sampan.cluster.node_process import node_config
@@ -143,6 +144,16 @@ def test_a_stopped_cluster_takes_the_sysctls_that_its_node_allows_anew() -> None
     made = change(MADE, options(allowed_unsafe_sysctls="kernel.msg*,net.core.somaxconn"), Machine(), running=False)
     assert node_config(made).allowed_unsafe_sysctls == ("kernel.msg*", "net.core.somaxconn")
     assert node_config(MADE).allowed_unsafe_sysctls == ()
+
+
+def test_a_stopped_cluster_takes_admission_plugins_anew() -> None:
+    given = options(enable_admission_plugins="AlwaysPullImages, NamespaceExists", disable_admission_plugins="Priority")
+    made = change(MADE, given, Machine(), running=False)
+    config = server_config(made)
+    assert config.enable_admission_plugins == ("AlwaysPullImages", "NamespaceExists")
+    assert (config.disable_admission_plugins, config.admission_config) == (("Priority",), None)
+    with pytest.raises(ClusterError, match=r"\[Priority\] in enable-admission-plugins and disable"):
+        change(made, options(enable_admission_plugins="Priority"), Machine(), running=False)
 
 
 def test_a_stopped_cluster_takes_ports_address_and_runtime_anew() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from sampan.cli.commands import Group, Option
-from sampan.cli.options import Name, Output
+from sampan.cli.options import AdmissionConfig, DisablePlugins, EnablePlugins, Name, Output, admission_options
 from sampan.cli.progress import steps
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.settings import DEFAULT_NAME
@@ -50,14 +50,17 @@ def up(
     allowed_unsafe_sysctls: Annotated[
         str | None, Option(help="Sysctls that pods may set though they are not safe, as kernel.msg*,net.core.*")
     ] = None,
+    enable_plugins: EnablePlugins = None,
+    disable_plugins: DisablePlugins = None,
+    admission_config: AdmissionConfig = None,
     kubeconfig_file: KubeconfigFile = None,
     timeout: Annotated[float, Option(min=1, help="Seconds until it is given up. [60]", show_default=False)] = 60.0,
 ) -> None:
     """Start a cluster on this machine, or start it again with all it had.
 
     Ports and ranges that are not given are chosen: those in brackets, or the next that no other cluster of this machine
-    has. A cluster that exists keeps what it was made with; stopped, its ports, address, runtime and
-    sysctls can be given anew.
+    has. A cluster that exists keeps what it was made with; stopped, its ports, address, runtime,
+    sysctls and admission plugins can be given anew.
     """
     import asyncio
 
@@ -80,6 +83,7 @@ def up(
         "--node-address": "" if node_address == "auto" else node_address,
         "--runtime": runtime,
         "--allowed-unsafe-sysctls": allowed_unsafe_sysctls,
+        **admission_options(enable_plugins, disable_plugins, admission_config),
     }
     given = Given({option: value for option, value in options.items() if value is not None})
     named = instances.nameless(name)

@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from sampan.cli.commands import Group
-from sampan.cli.options import Name
+from sampan.cli.options import AdmissionConfig, DisablePlugins, EnablePlugins, Name, admission_options
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.settings import DEFAULT_NAME
 
@@ -23,13 +24,26 @@ def add_to(app: Group) -> None:
     app.command()(node)
 
 
-def server(name: Name = DEFAULT_NAME) -> None:
-    """Run the control plane of an existing cluster in the foreground: store, API server, controllers, scheduler."""
+def server(
+    name: Name = DEFAULT_NAME,
+    enable_plugins: EnablePlugins = None,
+    disable_plugins: DisablePlugins = None,
+    admission_config: AdmissionConfig = None,
+) -> None:
+    """Run the control plane of an existing cluster in the foreground: store, API server, controllers, scheduler.
+
+    What is said of admission plugins holds for this run; `sampan up` keeps it.
+    """
+    given = admission_options(enable_plugins, disable_plugins, admission_config)
 
     def run(instance: Instance) -> None:
         from sampan.cluster import control_plane
+        from sampan.cluster.choosing import Given
 
-        control_plane.run(instance)
+        options = Given({option: value for option, value in given.items() if value is not None})
+        chosen = dataclasses.replace(instance, cluster=options.cluster(instance.cluster))
+        chosen.cluster.validate()
+        control_plane.run(chosen)
 
     _foreground(name, "server", run)
 

@@ -28,6 +28,9 @@ CLUSTER_OPTIONS = {
     "--node-cidr-mask": "node_cidr_mask",
     "--service-cidr": "service_cidr",
     "--node-port-range": "node_ports",
+    "--enable-admission-plugins": "enable_admission_plugins",
+    "--disable-admission-plugins": "disable_admission_plugins",
+    "--admission-control-config-file": "admission_config",
 }
 NODE_OPTIONS = {
     "--kubelet-port": "kubelet_port",
@@ -38,9 +41,10 @@ NODE_OPTIONS = {
     "--allowed-unsafe-sysctls": "allowed_unsafe_sysctls",
 }
 #: What a stopped cluster can be given anew. All else is in certificates, in the store and in running applications.
-CHANGEABLE = frozenset(
-    {"--api-port", "--kubelet-port", "--dns-port", "--node-address", "--runtime", "--allowed-unsafe-sysctls"}
-)
+CHANGEABLE = frozenset({
+    "--api-port", "--kubelet-port", "--dns-port", "--node-address", "--runtime", "--allowed-unsafe-sysctls",
+    "--enable-admission-plugins", "--disable-admission-plugins", "--admission-control-config-file",
+})  # fmt: skip
 #: The ports that programs listen on, by option.
 _PORTS = {"--api-port": 6443, "--kubelet-port": 10250, "--dns-port": 10053}
 _PORT_STEP = 100

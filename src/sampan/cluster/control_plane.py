@@ -12,6 +12,7 @@ import asyncio
 import logging
 import signal
 from importlib import import_module
+from pathlib import Path
 
 import uvloop
 
@@ -32,6 +33,7 @@ log = logging.getLogger(__name__)
 
 def server_config(instance: Instance) -> ServerConfig:
     settings = instance.cluster
+    enabled, disabled = settings.admission_plugins
     return ServerConfig(
         bind_address="0.0.0.0",
         port=settings.api_port,
@@ -47,6 +49,9 @@ def server_config(instance: Instance) -> ServerConfig:
         proxy_client_key=instance.pki / "front-proxy-client.key",
         service_account_key=instance.pki / "sa.key",
         service_account_issuer=f"https://kubernetes.default.svc.{settings.cluster_domain}",
+        enable_admission_plugins=enabled,
+        disable_admission_plugins=disabled,
+        admission_config=Path(settings.admission_config) if settings.admission_config else None,
         service_cidr=settings.service_cidr,
         node_port_range=settings.node_ports,
         kubelet_client_cert=instance.pki / "apiserver-kubelet-client.crt",

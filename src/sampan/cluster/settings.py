@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from sampan.cluster.errors import ClusterError
@@ -42,6 +43,11 @@ class ClusterSettings:
     service_cidr: str = "10.96.0.0/16"
     node_ports: tuple[int, int] = (30000, 32767)
     cluster_domain: str = "cluster.local"
+    #: Separated by commas, as the API server's flags have them.
+    enable_admission_plugins: str = ""
+    disable_admission_plugins: str = ""
+    #: Path of an AdmissionConfiguration file; "": there is none.
+    admission_config: str = ""
 
     def validate(self) -> None:
         if not NAME.match(self.name):
@@ -73,6 +79,38 @@ class ClusterSettings:
             raise ClusterError(
                 f"cluster domain {self.cluster_domain!r} is not valid", fix="write it like cluster.local"
             )
+        if self.enable_admission_plugins or self.disable_admission_plugins:
+            self._validate_admission()
+        if self.admission_config:
+            self._validate_admission_config()
+
+    def _validate_admission(self) -> None:
+        # Imported where they are needed: every process of a cluster reads its settings, the smallest too.
+        from sampan.server.admission import names
+
+        try:
+            names.check(*self.admission_plugins)
+        except ValueError as error:
+            raise ClusterError(f"--{error}", fix=f"choose of {', '.join(sorted(names.ALL))}") from error
+
+    def _validate_admission_config(self) -> None:
+        from sampan.server.admission import configuration
+
+        try:
+            configuration.load(Path(self.admission_config))
+        except ValueError as error:
+            raise ClusterError(
+                f"--admission-control-config-file: {error}", fix="mend the file; docs/admission.md shows one"
+            ) from error
+
+    @property
+    def admission_plugins(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Those that are switched on, and off."""
+        on, off = (
+            tuple(filter(None, (name.strip() for name in listed.split(","))))
+            for listed in (self.enable_admission_plugins, self.disable_admission_plugins)
+        )
+        return on, off
 
     @property
     def dns_ip(self) -> str:

@@ -34,6 +34,8 @@ from sampan.api.resources import (
 from sampan.api.transport import EventType
 from sampan.api.types import Obj
 from sampan.server.admission.chain import build_chain
+from sampan.server.admission.configuration import load as admission_settings
+from sampan.server.admission.optional.namespaces import namespace_maker
 from sampan.server.admission.quota.ledger import Ledger
 from sampan.server.admission.quota.quotas import StoredQuotas
 from sampan.server.admission.webhooks import webhook_plugins
@@ -356,7 +358,8 @@ class Server:
         stack.push_async_callback(self._aggregator.close)
         stack.callback(self._aggregator.follow())
         self._issuer = TokenIssuer(key, config.service_account_issuer, audiences, reader, config.clock, config.random)
-        ledger = Ledger(StoredQuotas(self._surfaces, reader), config.clock)
+        settings = admission_settings(config.admission_config)
+        ledger = Ledger(StoredQuotas(self._surfaces, reader), config.clock, settings.quota.limited)
         context = self._context = RestContext(
             config.clock,
             config.random,
@@ -368,6 +371,8 @@ class Server:
                 enable=config.enable_admission_plugins,
                 disable=config.disable_admission_plugins,
                 webhooks=webhook_plugins(reader, self._webhooks, config.random, self.metrics),
+                settings=settings,
+                make_namespace=namespace_maker(self.local_transport),
                 ledger=ledger,
             ),
             authorizer=authorizer,

@@ -40,6 +40,8 @@ class ServerConfig:
     anonymous_auth: bool = True
     enable_admission_plugins: tuple[str, ...] = ()
     disable_admission_plugins: tuple[str, ...] = ()
+    #: AdmissionConfiguration: what plugins are told; read when the server is made
+    admission_config: Path | None = None
 
     service_cidr: str = "10.96.0.0/16"
     node_port_range: tuple[int, int] = (30000, 32767)

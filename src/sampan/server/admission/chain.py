@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from sampan.api import errors
 from sampan.api.clock import Random, SystemClock
 from sampan.api.kind import Kind
 from sampan.api.registry import registry
+from sampan.server.admission import names
 from sampan.server.admission.base import Plugin
 from sampan.server.admission.certificates import (
     CertificateApproval,
@@ -18,11 +20,19 @@ from sampan.server.admission.certificates import (
     CertificateSubjectRestriction,
     ClusterTrustBundleAttest,
 )
+from sampan.server.admission.configuration import AdmissionSettings
 from sampan.server.admission.escalation import RbacEscalationCheck
 from sampan.server.admission.honesty import Honesty
 from sampan.server.admission.limit_ranger import LimitRanger
 from sampan.server.admission.namespace_lifecycle import NamespaceLifecycle
 from sampan.server.admission.node_restriction import NodeRestriction
+from sampan.server.admission.optional.blanket import AlwaysAdmit, AlwaysDeny
+from sampan.server.admission.optional.events import EventRateLimit
+from sampan.server.admission.optional.images import AlwaysPullImages
+from sampan.server.admission.optional.namespaces import MakeNamespace, NamespaceAutoProvision, NamespaceExists
+from sampan.server.admission.optional.owners import OwnerReferencesPermissionEnforcement
+from sampan.server.admission.optional.placing import LimitPodHardAntiAffinityTopology, PodNodeSelector
+from sampan.server.admission.optional.tolerating import ExtendedResourceToleration, PodTolerationRestriction
 from sampan.server.admission.pod_defaults import DefaultTolerationSeconds, TaintNodesByCondition
 from sampan.server.admission.podsecurity.plugin import PodSecurity
 from sampan.server.admission.priority import Priority
@@ -32,14 +42,16 @@ from sampan.server.admission.quota.quotas import NoQuotas
 from sampan.server.admission.runtime_class import RuntimeClass
 from sampan.server.admission.service_account import ServiceAccount
 from sampan.server.admission.services import DenyServiceExternalIPs
-from sampan.server.admission.storage import DefaultIngressClass, DefaultStorageClass, StorageObjectInUseProtection
+from sampan.server.admission.storage import (
+    DefaultIngressClass,
+    DefaultStorageClass,
+    PersistentVolumeClaimResize,
+    StorageObjectInUseProtection,
+)
+from sampan.server.admission.topology import PodTopologyLabels
 from sampan.server.attributes import AdmissionAttributes, AdmissionPlugin, Authorizer
 from sampan.server.authz.rbac import RbacAuthorizer
 from sampan.server.reader import ObjectReader
-
-#: Off unless asked for: without a protection controller that removes the finalizer, no claim could ever be deleted.
-_OFF_BY_DEFAULT = frozenset({"StorageObjectInUseProtection"})
-
 
 _Plugins = tuple[AdmissionPlugin, ...]
 
@@ -100,29 +112,53 @@ def _overrides(plugin: AdmissionPlugin, method: str) -> bool:
     return getattr(type(plugin), method) is not getattr(Plugin, method)
 
 
+async def _no_namespace(name: str) -> None:
+    raise errors.not_found("namespaces", name)
+
+
 def default_plugins(
-    reader: ObjectReader, authorizer: Authorizer, random: Random, webhooks: Sequence[AdmissionPlugin] = ()
+    reader: ObjectReader,
+    authorizer: Authorizer,
+    random: Random,
+    webhooks: Sequence[AdmissionPlugin] = (),
+    settings: AdmissionSettings | None = None,
+    make_namespace: MakeNamespace = _no_namespace,
 ) -> list[AdmissionPlugin]:
-    """Every plugin that can be switched, in the order they run; ``webhooks``: the mutating and the validating one."""
+    """Every plugin that can be switched but ResourceQuota, in the order they run; ``webhooks``: the mutating and the
+    validating one."""
+    settings = settings or AdmissionSettings()
     return [
+        AlwaysAdmit(),
+        NamespaceAutoProvision(reader, make_namespace),
         NamespaceLifecycle(reader),
+        NamespaceExists(reader),
+        LimitPodHardAntiAffinityTopology(),
         LimitRanger(reader),
         ServiceAccount(reader, random),
         NodeRestriction(reader, authorizer),
         TaintNodesByCondition(),
-        PodSecurity(reader),
+        AlwaysPullImages(),
+        PodSecurity(reader, settings.pod_security),
+        PodNodeSelector(reader, settings.node_selectors),
         Priority(reader),
         DefaultTolerationSeconds(),
+        PodTolerationRestriction(reader, settings.tolerations),
+        EventRateLimit(settings.event_rates),
+        ExtendedResourceToleration(),
         DefaultStorageClass(reader),
         StorageObjectInUseProtection(),
+        OwnerReferencesPermissionEnforcement(authorizer),
+        PersistentVolumeClaimResize(reader),
         RuntimeClass(reader),
         CertificateApproval(authorizer),
         CertificateSigning(authorizer),
         ClusterTrustBundleAttest(authorizer),
         CertificateSubjectRestriction(),
         DefaultIngressClass(reader),
+        PodTopologyLabels(reader),
         DenyServiceExternalIPs(),
         *webhooks,
+        AlwaysDeny(),
     ]
 
 
@@ -135,19 +171,18 @@ def build_chain(
     enable: Collection[str] = (),
     disable: Collection[str] = (),
     webhooks: Sequence[AdmissionPlugin] = (),
+    settings: AdmissionSettings | None = None,
+    make_namespace: MakeNamespace = _no_namespace,
     ledger: Ledger | None = None,
 ) -> AdmissionChain:
-    """Nearly all plugins are on by default. ``disable`` switches off, ``enable`` wins over it.
+    """The plugins of ``names``, those that are on by default with ``enable`` and without ``disable``.
 
     The escalation check is policy, not a plugin, and stays; so does honesty. What a write takes of a quota comes last:
     nobody refuses after it. Raises ValueError for a name that is none.
     """
-    plugins = default_plugins(reader, authorizer, random, webhooks)
+    names.check(enable, disable)
+    plugins = default_plugins(reader, authorizer, random, webhooks, settings, make_namespace)
+    chosen = [plugin for plugin in plugins if names.is_on(plugin.name, enable, disable)]
     quota = ResourceQuota(ledger or Ledger(NoQuotas(), SystemClock()))
-    unknown = {*enable, *disable} - {plugin.name for plugin in (*plugins, quota)}
-    if unknown:
-        raise ValueError(f"unknown admission plugins: {', '.join(sorted(unknown))}")
-    off = (set(disable) | _OFF_BY_DEFAULT) - set(enable)
-    chosen = [plugin for plugin in plugins if plugin.name not in off]
-    last = [quota] if quota.name not in off else []
+    last = [quota] if names.is_on(quota.name, enable, disable) else []
     return AdmissionChain([*chosen, Honesty(registry()), RbacEscalationCheck(rbac, authorizer), *last])

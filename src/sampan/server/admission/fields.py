@@ -90,6 +90,10 @@ class Fields:
             if found not in allowed:
                 raise self.fault(key, f'Unsupported value: "{found}": supported values: {_listed(allowed)}')
 
+    def left(self) -> list[str]:
+        """The fields that nobody has asked for yet."""
+        return list(self._left)
+
     def finish(self) -> None:
         """Raises ConfigurationError: there is a field that nobody knows."""
         for key in self._left:

@@ -1,11 +1,12 @@
-"""DefaultStorageClass, DefaultIngressClass and StorageObjectInUseProtection."""
+"""DefaultStorageClass, PersistentVolumeClaimResize, DefaultIngressClass and StorageObjectInUseProtection."""
 
 from __future__ import annotations
 
-from sampan.api.reading import part
+from sampan.api import quantity
+from sampan.api.reading import flag, part, text
 from sampan.api.resources import STORAGE_CLASSES, Resource
 from sampan.api.types import Obj
-from sampan.server.admission.base import Plugin, is_for
+from sampan.server.admission.base import Plugin, is_for, refuse
 from sampan.server.attributes import AdmissionAttributes
 from sampan.server.reader import ObjectReader
 
@@ -50,6 +51,46 @@ class DefaultStorageClass(Plugin):
         )
         if chosen is not None:
             claim["spec"]["storageClassName"] = chosen["metadata"]["name"]
+
+
+class PersistentVolumeClaimResize(Plugin):
+    """A claim may grow where its class says that volumes can."""
+
+    name = "PersistentVolumeClaimResize"
+    resources = frozenset({("", "persistentvolumeclaims")})
+
+    def __init__(self, reader: ObjectReader) -> None:
+        self._reader = reader
+
+    async def validate(self, attributes: AdmissionAttributes) -> None:
+        if attributes.obj is None or not is_for(attributes, "persistentvolumeclaims", "UPDATE"):
+            return
+        new, old = _storage(attributes.obj), _storage(attributes.old)
+        if new is None or old is None or quantity.compare(new, old) <= 0:
+            return
+        if text(part(attributes.old, "status"), "phase") != "Bound":
+            raise refuse(attributes, "Only bound persistent volume claims can be expanded")
+        if not self._may_grow(attributes.obj, attributes.old or {}):
+            raise refuse(
+                attributes,
+                "only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc must "
+                "support resize",
+            )
+
+    def _may_grow(self, new: Obj, old: Obj) -> bool:
+        name = _class_of(new)
+        if not name or name != _class_of(old):
+            return False
+        return flag(self._reader.get(STORAGE_CLASSES, None, name), "allowVolumeExpansion")
+
+
+def _storage(claim: Obj | None) -> str | None:
+    found = part(part(part(claim, "spec"), "resources"), "requests").get("storage")
+    return found if isinstance(found, str) else None
+
+
+def _class_of(claim: Obj) -> str:
+    return _annotations(claim).get(_CLASS_BETA) or text(part(claim, "spec"), "storageClassName")
 
 
 class DefaultIngressClass(Plugin):

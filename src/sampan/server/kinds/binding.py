@@ -24,7 +24,7 @@ _BIND = Strategy(lambda kind, new, old: new, lambda kind, new, old: [], counts_g
 async def bind(ctx: RestContext, request: Request) -> PlainResult:
     options = parse_write_options(request.query, "CreateOptions")
     binding = await read_other(request, "", "v1", "Binding", options)
-    meta, node = _checked(binding)
+    meta, _ = _checked(binding)
     view = request.surface.by_resource(PODS)
     if view is None:
         raise errors.InternalError("pods are not served")
@@ -39,6 +39,7 @@ async def bind(ctx: RestContext, request: Request) -> PlainResult:
     write = new_write(request, "CREATE", target, options, binding, None, subresource="binding")
     await ctx.admission.admit(write)
     await ctx.admission.validate(write)
+    meta, node = _checked(write.obj or binding)
     now = format_time(ctx.clock.now())
 
     version = meta.get("resourceVersion", "")
@@ -51,7 +52,8 @@ async def bind(ctx: RestContext, request: Request) -> PlainResult:
                 f"Precondition failed: ResourceVersion in precondition: {version}, "
                 f"ResourceVersion in object meta: {current.revision}"
             )
-        return bound_pod(await view.writable(current, heavy=request.heavy), node, meta.get("annotations") or {}, now)
+        pod = await view.writable(current, heavy=request.heavy)
+        return bound_pod(pod, node, meta.get("annotations") or {}, now, labels=meta.get("labels") or {})
 
     await change_object(ctx, request, target, Change(compute, _BIND, options, pinned, checked=False))
     return PlainResult({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}, 201)
@@ -71,8 +73,13 @@ def _checked(binding: Obj) -> tuple[Obj, str]:
     return binding.get("metadata") or {}, target["name"]
 
 
-def bound_pod(pod: Obj, node: str, annotations: dict[str, str], now: str) -> Obj:
-    """The pod on its node. Pure but for changing ``pod``. Raises Conflict, Invalid."""
+def bound_pod(
+    pod: Obj, node: str, annotations: dict[str, str], now: str, *, labels: dict[str, str] | None = None
+) -> Obj:
+    """The pod on its node. ``labels`` are added where the pod has none of the name. Pure but for changing ``pod``.
+
+    Raises Conflict, Invalid.
+    """
     meta, spec = pod["metadata"], pod["spec"]
     if meta.get("deletionTimestamp"):
         raise errors.conflict(
@@ -87,6 +94,8 @@ def bound_pod(pod: Obj, node: str, annotations: dict[str, str], now: str) -> Obj
     spec["nodeName"] = node
     if annotations:
         meta["annotations"] = {**(meta.get("annotations") or {}), **annotations}
+    if labels:
+        meta["labels"] = {**labels, **(meta.get("labels") or {})}
     status = pod.setdefault("status", {})
     conditions = [c for c in status.get("conditions") or [] if c.get("type") != "PodScheduled"]
     scheduled: Obj = {"type": "PodScheduled", "status": "True", "lastProbeTime": None, "lastTransitionTime": now}
