@@ -40,6 +40,7 @@ from sampan.server.admission.quota.ledger import Ledger
 from sampan.server.admission.quota.quotas import StoredQuotas
 from sampan.server.admission.webhooks import webhook_plugins
 from sampan.server.aggregation.aggregator import AggregationConfig, Aggregator
+from sampan.server.aggregation.openapi import AggregatedOpenApi
 from sampan.server.aggregation.registering import Registrar
 from sampan.server.aggregation.services import ClusterAddresses, Endpoints, Resolver
 from sampan.server.allocators.allocations import Allocations
@@ -454,7 +455,8 @@ class Server:
         openid = OpenIdDocuments(
             self.config.service_account_issuer, f"{self.config.service_account_issuer}/openid/v1/jwks", [key.verifying]
         )
-        openapi = OpenApiHandlers(self._openapi) if self._openapi is not None else None
+        documents = AggregatedOpenApi(self._openapi, self._aggregator) if self._openapi is not None else None
+        openapi = OpenApiHandlers(documents) if documents is not None else None
         return NonResourceHandlers(discovery, self.health, self.metrics, openid, openapi)
 
     def _signing_key(self) -> SigningKey:

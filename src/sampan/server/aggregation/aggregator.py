@@ -22,6 +22,7 @@ from sampan.server.request import Request, RequestInfo, Response
 from sampan.server.threads import aside
 
 if TYPE_CHECKING:
+    from sampan.server.aggregation.described import Described
     from sampan.server.aggregation.parts import Parts
 
 
@@ -102,6 +103,13 @@ class Aggregator:
         if self._parts is None:
             return {"version": version, "resources": [], "freshness": "Stale"}
         return self._parts.discovered.version(group, version)
+
+    # -- what OpenAPI asks ---------------------------------------------------------------------------------------
+
+    @property
+    def described(self) -> Described | None:
+        """None: nobody has been registered so far."""
+        return self._parts.described if self._parts is not None else None
 
     # -- the rest ------------------------------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ from sampan.api.types import Obj
 from sampan.server.aggregation import conditions
 from sampan.server.aggregation.backends import Backends, Unanswered
 from sampan.server.aggregation.conditions import Verdict
+from sampan.server.aggregation.described import Described
 from sampan.server.aggregation.discovered import Discovered
 from sampan.server.aggregation.remotes import GroupVersion, Remote, Remotes
 from sampan.server.aggregation.services import SERVICE_NAME, slices_of
@@ -47,12 +48,13 @@ class Follower:
         transport: Transport,
         backends: Backends,
         discovered: Discovered,
+        described: Described,
         clock: Clock,
         *,
         round_seconds: float = ROUND_SECONDS,
     ) -> None:
         self._remotes, self._reader, self._transport = remotes, reader, transport
-        self._backends, self._discovered, self._clock = backends, discovered, clock
+        self._backends, self._discovered, self._described, self._clock = backends, discovered, described, clock
         self._round_seconds = round_seconds
         self._wakes: dict[GroupVersion, asyncio.Event] = {}
         self._by_service: dict[tuple[str, str], set[GroupVersion]] = {}
@@ -67,6 +69,7 @@ class Follower:
                 self._forget_service(key)
                 if remote is None:
                     self._discovered.forget(key)
+                    self._described.forget(key)
                 else:
                     self._by_service.setdefault((remote.namespace, remote.service), set()).add(key)
                     if key not in self._wakes:
@@ -151,7 +154,9 @@ class Follower:
             self._discovered.lost(remote)
             # What the objects say against it changes with them; only what it answers itself has to be asked for.
             return verdict.reason != "FailedDiscoveryCheck"
-        return await self._discovered.read(remote)
+        said = await self._discovered.read(remote)
+        await self._described.read(remote)
+        return said
 
     async def _verdict(self, remote: Remote) -> Verdict:
         service = self._reader.get(SERVICES, remote.namespace, remote.service)

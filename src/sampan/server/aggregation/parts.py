@@ -8,6 +8,7 @@ from pathlib import Path
 from sampan.api.clock import Clock
 from sampan.api.transport import Transport
 from sampan.server.aggregation.backends import Backends
+from sampan.server.aggregation.described import Described
 from sampan.server.aggregation.discovered import Discovered
 from sampan.server.aggregation.following import Follower
 from sampan.server.aggregation.proxy import ApiProxy
@@ -26,10 +27,11 @@ class Parts:
         self.trust = Trust(cert, key)
         self.backends = Backends(resolver, self.trust, self._http)
         self.discovered = Discovered(self.backends)
+        self.described = Described(self.backends)
         self.proxy = ApiProxy(self.backends, Forwarder(self._http, Slots()), answer_seconds)
 
     def follower(self, remotes: Remotes, reader: ObjectReader, transport: Transport, clock: Clock) -> Follower:
-        return Follower(remotes, reader, transport, self.backends, self.discovered, clock)
+        return Follower(remotes, reader, transport, self.backends, self.discovered, self.described, clock)
 
     async def close(self) -> None:
         await self._http.close()
