@@ -52,7 +52,6 @@ def _each(group: str, kinds: Iterable[str], lack: Lack) -> dict[Name, Lack]:
     return {(group, kind): lack for kind in kinds}
 
 
-_POLICIES = "no admission policy is evaluated"
 _DRIVERS = "no storage driver of the Container Storage Interface is run"
 _GANGS = "the scheduler knows no groups of pods and takes each pod alone"
 _DEVICES = "no device is allocated, and pods that claim one are refused by the node"
@@ -104,16 +103,6 @@ LACKS: Mapping[Name, Lack] = MappingProxyType(
         ),
         ("storage.k8s.io", "StorageClass"): Lack(
             "no controller provisions volumes of any class", ("persistentvolume-binder-controller",)
-        ),
-        **_each(
-            "admissionregistration.k8s.io",
-            ("MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding"),
-            Lack(_POLICIES, ("MutatingAdmissionPolicy",)),
-        ),
-        **_each(
-            "admissionregistration.k8s.io",
-            ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"),
-            Lack(_POLICIES, ("ValidatingAdmissionPolicy",)),
         ),
         **_each(
             "scheduling.k8s.io",

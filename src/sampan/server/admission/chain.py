@@ -35,6 +35,7 @@ from sampan.server.admission.optional.placing import LimitPodHardAntiAffinityTop
 from sampan.server.admission.optional.tolerating import ExtendedResourceToleration, PodTolerationRestriction
 from sampan.server.admission.pod_defaults import DefaultTolerationSeconds, TaintNodesByCondition
 from sampan.server.admission.podsecurity.plugin import PodSecurity
+from sampan.server.admission.policies import policy_plugins
 from sampan.server.admission.priority import Priority
 from sampan.server.admission.quota.ledger import Ledger
 from sampan.server.admission.quota.plugin import ResourceQuota
@@ -127,6 +128,7 @@ def default_plugins(
     """Every plugin that can be switched but ResourceQuota, in the order they run; ``webhooks``: the mutating and the
     validating one."""
     settings = settings or AdmissionSettings()
+    mutating, validating = policy_plugins(reader, authorizer)
     return [
         AlwaysAdmit(),
         NamespaceAutoProvision(reader, make_namespace),
@@ -157,7 +159,10 @@ def default_plugins(
         DefaultIngressClass(reader),
         PodTopologyLabels(reader),
         DenyServiceExternalIPs(),
-        *webhooks,
+        mutating,
+        *webhooks[:1],
+        validating,
+        *webhooks[1:],
         AlwaysDeny(),
     ]
 

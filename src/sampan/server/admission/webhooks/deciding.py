@@ -30,10 +30,10 @@ class Deciding:
 
     async def call_of(self, hook: Hook, write: Write, asked: Asked) -> Call | None:
         """None: it does not concern the webhook. Raises NotFound: the namespace, which decides that, is not there."""
-        if not _selects_object(hook.objects, write):
+        if not selects_object(hook.objects, write):
             return None
         kind = self._matched(hook, write, asked)
-        if kind is None or not await self._selects_namespace(hook.namespaces, write, asked):
+        if kind is None or not await selects_namespace(self._reader, hook.namespaces, write, asked):
             return None
         return Call(hook, kind)
 
@@ -51,20 +51,21 @@ class Deciding:
                     return kind
         return None
 
-    async def _selects_namespace(self, selector: labels.Selector, write: Write, asked: Asked) -> bool:
-        """Objects without a namespace are always selected, a Namespace by its own labels."""
-        if selector.everything or (not asked.namespace and not asked.of_namespaces):
-            return True
-        if asked.of_namespaces and not asked.subresource and asked.operation in ("CREATE", "UPDATE"):
-            return selector.matches(_labels(write.obj))
-        name = asked.namespace
-        found = self._reader.get(NAMESPACES, None, name) or await self._reader.fresh(NAMESPACES, None, name)
-        if found is None:
-            raise errors.not_found("namespaces", name)
-        return selector.matches(_labels(found))
+
+async def selects_namespace(reader: ObjectReader, selector: labels.Selector, write: Write, asked: Asked) -> bool:
+    """Objects without a namespace are always selected, a Namespace by its own labels. Raises NotFound."""
+    if selector.everything or (not asked.namespace and not asked.of_namespaces):
+        return True
+    if asked.of_namespaces and not asked.subresource and asked.operation in ("CREATE", "UPDATE"):
+        return selector.matches(_labels(write.obj))
+    name = asked.namespace
+    found = reader.get(NAMESPACES, None, name) or await reader.fresh(NAMESPACES, None, name)
+    if found is None:
+        raise errors.not_found("namespaces", name)
+    return selector.matches(_labels(found))
 
 
-def _selects_object(selector: labels.Selector, write: Write) -> bool:
+def selects_object(selector: labels.Selector, write: Write) -> bool:
     """The object or what it was; what has no labels at all (options of a connection) is never selected by any."""
     if selector.everything:
         return True

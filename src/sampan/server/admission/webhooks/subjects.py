@@ -6,7 +6,9 @@ take (an Eviction, PodExecOptions) is shown as it came.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import orjson
@@ -94,12 +96,17 @@ class Subject:
 
         Raises InternalError: it does not apply, or makes something that is not of its kind.
         """
+        heavy = is_heavy_value(operations) or _copies(operations)
+        return await self.change(kind, partial(_patched, operations), heavy=heavy)
+
+    async def change(self, kind: Kind, make: Callable[[Obj, Node | None], Obj], *, heavy: bool = False) -> bool:
+        """The same with what ``make`` gives for the object that ``kind`` shows. It may raise ApiError."""
         write, shown = self._write, await self.shown(kind)
         if shown.obj is None:
             raise LookupError
         node = self._node(kind)
-        heavy = write.request.heavy or is_heavy_value(operations) or _copies(operations)
-        new = await paced(heavy, _patched, shown, node, operations)
+        heavy = heavy or write.request.heavy
+        new = await paced(heavy, _made, make, shown, node)
         if heavy and not write.request.heavy:
             write.request.heavy = await paced(True, is_heavy_value, new)
         if self._foreign is None:
@@ -157,15 +164,20 @@ def _copies(operations: list[Any]) -> bool:
     return any(isinstance(each, dict) and each.get("op") == "copy" for each in operations)
 
 
-def _patched(shown: Shown, node: Node | None, operations: list[Any]) -> Obj:
-    """A new object. Raises InternalError."""
-    before = shown.obj or {}
+def _patched(operations: list[Any], before: Obj, node: Node | None) -> Obj:
+    """Raises InternalError."""
     try:
-        new = apply_patch(node, before, operations, JSON_PATCH)  # type: ignore[arg-type]  # JSON Patch asks no node
+        return apply_patch(node, before, operations, JSON_PATCH)  # type: ignore[arg-type]  # JSON Patch asks no node
     except errors.Invalid:
         raise internal_error("the patch does not apply to the object") from None
     except (errors.BadRequest, errors.RequestEntityTooLarge) as error:
         raise internal_error(error.message) from None
+
+
+def _made(make: Callable[[Obj, Node | None], Obj], shown: Shown, node: Node | None) -> Obj:
+    """A new object. Raises InternalError."""
+    before = shown.obj or {}
+    new = make(before, node)
     if (new.get("kind"), new.get("apiVersion")) != (before.get("kind"), before.get("apiVersion")):
         raise internal_error("the patch changes the kind or apiVersion of the object")
     if node is not None:
