@@ -64,10 +64,10 @@ class Keywords:
 
 
 class Part:
-    __slots__ = ("_keywords", "_packed", "compiled", "traits")
+    __slots__ = ("_keywords", "compiled", "packed", "traits")
 
     def __init__(self, packed: Packed) -> None:
-        self._packed: Packed | None = packed
+        self.packed = packed
         self._keywords: Keywords | None = None
         #: What ``rules`` made of its rules, once it was asked to.
         self.compiled: Any = None
@@ -78,17 +78,8 @@ class Part:
     def keywords(self) -> Keywords:
         found = self._keywords
         if found is None:
-            assert self._packed is not None
-            found = self._keywords = Keywords(self._packed.open())
-            if not found.rules:
-                self._packed = None
+            found = self._keywords = Keywords(self.packed.open())
         return found
-
-    def take_whole(self) -> dict[str, Any]:
-        """The schema with all that is below, for a part that has rules. Once: its text goes with it."""
-        packed, self._packed = self._packed, None
-        assert packed is not None
-        return packed.whole()
 
 
 def root_of(schema: Mapping[str, Any]) -> Part:

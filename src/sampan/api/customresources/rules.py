@@ -6,7 +6,6 @@ compare run; and what fails on a value that has not changed is tolerated (KEP-40
 
 from __future__ import annotations
 
-import threading
 from typing import Any, Final
 
 from sampan.api import errors
@@ -23,9 +22,6 @@ from sampan.cel.values import NONE, Optional
 Errors = list[FieldError]
 
 _SPENT: Final = "validation failed due to running out of cost budget, no further validation rules will be run"
-
-#: Compiling takes the text of a part: one at a time.
-_compiling = threading.Lock()
 
 
 class _StopError(Exception):
@@ -47,16 +43,14 @@ def validate(part: Part, value: Any, old: Any = ABSENT, place: Place = None, *, 
 def compiled(part: Part, *, root: bool) -> tuple[CompiledRule, ...] | str:
     """The rules of a part itself; a text: why they cannot be compiled."""
     if part.compiled is None:
-        with _compiling:
-            if part.compiled is None:
-                part.compiled = _compile(part, root=root)
+        part.compiled = _compile(part, root=root)
     found: tuple[CompiledRule, ...] | str = part.compiled
     return found
 
 
 def _compile(part: Part, *, root: bool) -> tuple[CompiledRule, ...] | str:
     try:
-        return compile_rules(part.take_whole(), root=root or part.keywords.embedded)
+        return compile_rules(part.packed.whole(), root=root or part.keywords.embedded)
     except NoTypeError as error:
         return str(error)
 

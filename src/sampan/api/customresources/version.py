@@ -19,7 +19,7 @@ from sampan.api.customresources.parts import Part
 from sampan.api.customresources.places import NO_PATH
 from sampan.api.errors import FieldError
 from sampan.api.schema import Node
-from sampan.api.schema.packed import Packed
+from sampan.api.schema.packed import Packed, bare_text
 from sampan.api.types import Obj
 
 Errors = list[FieldError]
@@ -44,7 +44,7 @@ class CompiledVersion:
     __slots__ = ("__weakref__", "_node", "_packed", "_root", "_scale", "api_version", "demanding", "kind")
 
     def __init__(self, api_version: str, kind: str, text: bytes, scale: scale.Paths | None) -> None:
-        packed = Packed(text, bare=False)
+        packed = Packed(text)
         self.api_version = api_version
         self.kind = kind
         #: Judging an object may take milliseconds however short it is, for its rules or patterns: a thread's work.
@@ -139,7 +139,7 @@ def compile_version(definition: Mapping[str, Any], version: str) -> CompiledVers
     raw = (found.get("schema") or {}).get("openAPIV3Schema")
     paths = (found.get("subresources") or {}).get("scale")
     api_version, kind = f"{spec['group']}/{version}", spec["names"]["kind"]
-    text = orjson.dumps(raw if raw is not None else _EMPTY)
+    text = bare_text(raw if raw is not None else _EMPTY)
     said = orjson.dumps([api_version, kind, paths])
     key = hashlib.blake2b(text, key=hashlib.blake2b(said, digest_size=32).digest()).digest()
     compiled = _made.get(key)

@@ -27,31 +27,33 @@ _COMPRESSED_BYTES: Final = 512
 
 
 class Packed:
-    """The text of a schema."""
+    """A schema: its text, or once it was opened its keywords."""
 
-    __slots__ = ("_bare", "_compressed", "_text", "traits")
+    __slots__ = ("_opened", "_text", "small", "traits")
 
-    def __init__(self, text: bytes, *, bare: bool) -> None:
-        self._compressed = len(text) > _COMPRESSED_BYTES
-        self._text = zlib.compress(text, 1) if self._compressed else text
-        #: Prose has been taken out.
-        self._bare = bare
+    def __init__(self, text: bytes) -> None:
+        """``text``: without prose."""
+        #: Likely to be found more than once: whoever makes something of it may keep it for all.
+        self.small = len(text) <= _COMPRESSED_BYTES
+        self._text: bytes | None = text if self.small else zlib.compress(text, 1)
+        self._opened: dict[str, Any] | None = None
         #: Which of ``_TRAITS`` the text mentions: what may be in it, without opening it.
         self.traits = frozenset(trait for trait, mark in _TRAITS if mark in text)
 
-    @property
-    def small(self) -> bool:
-        """Likely to be found more than once: whoever makes something of it may keep it for all."""
-        return not self._compressed
-
-    def open(self) -> dict[str, Any]:
-        """Its keywords, with a ``Packed`` in the place of each schema below."""
-        return _each_below(self.whole(), _packed)
+    def open(self) -> Mapping[str, Any]:
+        """Its keywords, with a ``Packed`` in the place of each schema below. They are shared: read-only."""
+        text = self._text  # read first: another thread puts what it opened in its place, in this order
+        opened = self._opened
+        if opened is None:
+            assert text is not None
+            opened = _each_below(orjson.loads(text if self.small else zlib.decompress(text)), _packed)
+            self._opened = opened
+            self._text = None
+        return opened
 
     def whole(self) -> dict[str, Any]:
-        """All of it, without prose."""
-        whole: dict[str, Any] = orjson.loads(zlib.decompress(self._text) if self._compressed else self._text)
-        return whole if self._bare else without_prose(whole)
+        """All of it, down to the leaves."""
+        return _each_below(dict(self.open()), lambda part: part.whole())
 
 
 #: A property of the same name makes a part look as if it had more than it has, never less.
@@ -65,7 +67,11 @@ _TRAITS: Final = (
 
 
 def pack(schema: Raw) -> Packed:
-    return Packed(orjson.dumps(schema), bare=False)
+    return Packed(bare_text(schema))
+
+
+def bare_text(schema: Raw) -> bytes:
+    return orjson.dumps(without_prose(schema))
 
 
 def without_prose(schema: Raw) -> dict[str, Any]:
@@ -74,13 +80,13 @@ def without_prose(schema: Raw) -> dict[str, Any]:
     return _each_below(bare, without_prose)
 
 
-def _each_below(schema: dict[str, Any], make: Callable[[Raw], Any]) -> dict[str, Any]:
+def _each_below(schema: dict[str, Any], make: Callable[[Any], Any]) -> dict[str, Any]:
     """Puts what ``make`` gives in the place of each schema right below, in place."""
     properties = schema.get("properties")
     if properties:
         schema["properties"] = {name: make(part) for name, part in properties.items()}
     for key in SINGLE:
-        if type(schema.get(key)) is dict:
+        if isinstance(schema.get(key), dict | Packed):
             schema[key] = make(schema[key])
     for key in LISTED:
         if schema.get(key):
@@ -90,10 +96,10 @@ def _each_below(schema: dict[str, Any], make: Callable[[Raw], Any]) -> dict[str,
 
 def _packed(part: Raw) -> Packed:
     text = orjson.dumps(part)
-    return _shared(text) if len(text) <= _COMPRESSED_BYTES else Packed(text, bare=True)
+    return _shared(text) if len(text) <= _COMPRESSED_BYTES else Packed(text)
 
 
 @lru_cache(maxsize=4096)
 def _shared(text: bytes) -> Packed:
     """Most leaves are alike."""
-    return Packed(text, bare=True)
+    return Packed(text)
