@@ -30,6 +30,7 @@ ValidateUpdate = Callable[[Obj, Obj], list[FieldError]]
 Prepare = Callable[[Obj], None]
 PrepareUpdate = Callable[[Obj, Obj], None]
 Convert = Callable[[Obj], Obj]
+Warn = Callable[[Obj, Obj | None], Sequence[str]]
 
 
 class Requester(Protocol):
@@ -58,6 +59,10 @@ def _no_errors(obj: Obj) -> list[FieldError]:
 
 def _no_update_errors(new: Obj, old: Obj) -> list[FieldError]:
     return []
+
+
+def _no_warnings(new: Obj, old: Obj | None) -> Sequence[str]:
+    return ()
 
 
 def _no_prepare(obj: Obj) -> None:
@@ -184,6 +189,8 @@ class Kind:
     ratchets: bool = False
     #: Judging an object may take milliseconds, however short it is: a thread's work.
     demanding: bool = False
+    #: Called with (new, old), old None for a creation: what is said in Warning headers of an object that is valid.
+    warnings: Warn = _no_warnings
     #: Called with (new, old) for writes to /status instead of the two above.
     validate_status: ValidateUpdate = _no_update_errors
     #: Strategy before a create: drop status, set what only the server may set. Generic metadata is done elsewhere.

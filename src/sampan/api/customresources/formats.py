@@ -182,6 +182,10 @@ KNOWN: Final[dict[str, Callable[[str], bool]]] = {
 }
 
 
+#: Those of integers and numbers; the type has checked them.
+OF_NUMBERS: Final = frozenset(("int32", "int64", "float", "double"))
+
+
 def normalised(name: str) -> str:
     return name.replace("-", "")
 

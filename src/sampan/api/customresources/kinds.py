@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import orjson
 
 from sampan.api import objects
-from sampan.api.customresources import versions
+from sampan.api.customresources import versions, warnings
 from sampan.api.customresources.naming import Names
 from sampan.api.customresources.printing import columns_of
 from sampan.api.errors import FieldError
@@ -117,6 +117,7 @@ class _Versions:
             prepare_create=_without_status if status else _as_given,
             status_metadata=IDENTITY,
             demanding=compiled.demanding,
+            warnings=warnings.of_object,
             columns=columns,
             row=row,
             selectable_names=fields.names,

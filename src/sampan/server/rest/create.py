@@ -136,6 +136,8 @@ def _prepare_new(request: Request, kind: Kind, obj: Obj) -> None:
     found = metadata.validate_create(obj, kind) + kind.validate(obj)
     if found:
         raise errors.invalid_object(kind.kind, obj["metadata"].get("name", ""), found, kind.group)
+    for text in kind.warnings(obj, None):
+        request.warn(text)
 
 
 async def _write_new(ctx: RestContext, target: Target, write: Write, options: WriteOptions) -> Versioned:

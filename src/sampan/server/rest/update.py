@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from sampan.api import errors, metadata, objects
 from sampan.api.errors import ApiError
 from sampan.api.kind import Kind, Strategy
-from sampan.api.strategies import strategy_for
+from sampan.api.strategies import MAIN, strategy_for
 from sampan.api.types import Obj
 from sampan.server.authz.messages import forbidden
 from sampan.server.authz.stage import attributes_of
@@ -230,6 +230,9 @@ def _prepared(request: Request, target: Target, change: Change, new: Obj, old: O
         found = metadata.validate_update(new, old, kind) + change.strategy.validate(kind, new, old)
         if found:
             raise errors.invalid_object(kind.kind, target.name, found, kind.group)
+        if change.strategy is MAIN:
+            for text in kind.warnings(new, old):
+                request.warn(text)
     return new
 
 
