@@ -180,3 +180,43 @@ async def test_the_status_of_a_quota_is_written_through_its_own_url(api: Any) ->
     assert patched["status"]["hard"] == {"cpu": "500m", "memory": "500Mi"}
     assert patched["spec"]["hard"] == {"cpu": "500m", "memory": "500Mi"}
     assert (await api("GET", f"{QUOTAS}/q/status")).obj["status"] == patched["status"]
+
+
+async def test_custom_resources_are_counted_by_name(api: Any, running_controller: Any, until: Any) -> None:
+    """ResourceQuota should create a ResourceQuota and capture the life of a custom resource."""
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    crd = {
+        "metadata": {"name": "boats.example.com"},
+        "spec": {
+            "group": "example.com",
+            "scope": "Namespaced",
+            "names": {"plural": "boats", "kind": "Boat"},
+            "versions": [{"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}],
+        },
+    }
+    boats = "/apis/example.com/v1/namespaces/default/boats"
+    await api("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd)
+
+    async def served() -> bool:
+        return bool((await api("GET", boats)).status == 200)
+
+    await until(served)
+    async with running_controller(api.server):
+        hard = {"count/boats.example.com": "1"}
+        await api("POST", QUOTAS, {"metadata": {"name": "q"}, "spec": {"hard": hard}})
+
+        async def counts(used: str) -> bool:
+            status = (await api("GET", f"{QUOTAS}/q")).obj.get("status", {})
+            return bool(status.get("used") == {"count/boats.example.com": used})
+
+        await until(lambda: counts("0"))
+        made = await api("POST", boats, {"apiVersion": "example.com/v1", "kind": "Boat", "metadata": {"name": "a"}})
+        assert made.status == 201, made.obj
+        assert await counts("1")
+        refused = await api("POST", boats, {"apiVersion": "example.com/v1", "kind": "Boat", "metadata": {"name": "b"}})
+        assert refused.message == (
+            'boats.example.com "b" is forbidden: exceeded quota: q, requested: count/boats.example.com=1, '
+            "used: count/boats.example.com=1, limited: count/boats.example.com=1"
+        )
+        await api("DELETE", f"{boats}/a")
+        await until(lambda: counts("0"))

@@ -8,6 +8,7 @@ each event brings its difference (``api/quota/tally``). The server adds to a cou
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Iterable
 from typing import Final
 
@@ -21,9 +22,11 @@ from sampan.api.quota.tally import Tally
 from sampan.api.reading import part
 from sampan.api.resources import PODS, RESOURCE_QUOTAS, Resource
 from sampan.api.types import Obj
+from sampan.client import tasks
 from sampan.client.controller import DONE, Controller, Result, observe
 from sampan.client.informer import ChangeType, Informer
 from sampan.client.keys import ObjectKey
+from sampan.client.served import ServedResources
 from sampan.controllers.context import Context
 
 NAME = "resourcequota-controller"
@@ -50,14 +53,18 @@ class ResourceQuotaController:
         for kind in counted_kinds():
             self.follow(kind.resource)
         self._quotas.add_handler(self._quota_changed)
+        #: custom resources, and those of other API servers
+        self._served = ServedResources(self._client, self.follow, self.unfollow)
 
     async def run(self) -> None:
-        for informer in self._informers.values():
+        for informer in list(self._informers.values()):
             await informer.synced()
-        await self._controller.run()
+        await tasks.run_all(controller=self._controller.run(), discovery=self._served.run())
 
     def follow(self, resource: Resource) -> None:
         """Counts the objects of a resource from now on; quotas that are known are counted anew."""
+        if not resource.namespaced:
+            return
         counted = (resource.group, resource.plural)
         evaluator = evaluator_of(counted)
         if evaluator is None or counted in self._informers:
@@ -72,8 +79,20 @@ class ResourceQuotaController:
                 self._count(tallies, counted, kind, obj)
 
         informer.add_handler(changed)
+        self._count_anew()
+
+    def unfollow(self, resource: Resource) -> None:
+        """The resource is served no longer: nothing of it is left to be counted."""
+        counted = (resource.group, resource.plural)
+        self._evaluators.pop(counted, None)
+        informer = self._informers.pop(counted, None)
+        if informer is not None:
+            self._factory.retire(informer)
+            self._count_anew()
+
+    def _count_anew(self) -> None:
         for key in self._built:
-            self._built[key] = -RESYNC_SECONDS
+            self._built[key] = -math.inf
             self._controller.queue.add(key)
 
     def _count(self, tallies: dict[str, Tally], counted: Counted, kind: ChangeType, obj: Obj) -> None:
@@ -137,11 +156,14 @@ class ResourceQuotaController:
         self._tallies.setdefault(key.namespace, {})[key.name] = tally
         self._built[key] = loop.time()
         for counted in tally.resources:
-            await self._count_all(tally, counted, key.namespace)
+            informer = self._informers.get(counted)
+            if informer is not None:  # it may be served no longer by now
+                await self._count_all(tally, counted, informer, key.namespace)
         return tally
 
-    async def _count_all(self, tally: Tally, counted: Counted, namespace: str) -> None:
-        informer = self._informers[counted]
+    async def _count_all(self, tally: Tally, counted: Counted, informer: Informer, namespace: str) -> None:
+        """Raises NotFound: the resource is served no longer."""
+        await informer.wait_until(lambda: True)
         for index, key in enumerate(informer.keys(namespace)):
             if index % _STEP == _STEP - 1:
                 await asyncio.sleep(0)
@@ -154,7 +176,8 @@ class ResourceQuotaController:
         wanted = {"hard": dict(sorted(tally.hard.items())), "used": dict(sorted(tally.used.items()))}
         if amounts.read(status, "hard") == wanted["hard"] and amounts.read(status, "used") == wanted["used"]:
             return
-        counted_at = min((self._informers[resource].revision for resource in tally.resources), default=0)
+        followed = [self._informers[resource] for resource in tally.resources if resource in self._informers]
+        counted_at = min((informer.revision for informer in followed), default=0)
         meta = quota["metadata"]
         kept = {key: meta[key] for key in ("name", "namespace", "uid")}
         body = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": kept, "status": wanted}

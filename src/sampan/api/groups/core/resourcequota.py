@@ -19,6 +19,23 @@ _SCOPES = (
     "Terminating", "NotTerminating", "BestEffort", "NotBestEffort", "PriorityClass", "CrossNamespacePodAffinity",
     "VolumeAttributesClass",
 )  # fmt: skip
+#: an object has them or has not; the others have values
+_PLAIN_SCOPES = frozenset({"Terminating", "NotTerminating", "BestEffort", "NotBestEffort", "CrossNamespacePodAffinity"})
+_ONLY_EXISTS = (
+    "must be 'Exist' when scope is any of ResourceQuotaScopeTerminating, ResourceQuotaScopeNotTerminating, "
+    "ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort or ResourceQuotaScopeCrossNamespacePodAffinity"
+)
+_STANDARD = resources.OBJECT_COUNT_RESOURCES | {
+    "cpu", "memory", "ephemeral-storage", "requests.cpu", "requests.memory", "requests.storage",
+    "requests.ephemeral-storage", "limits.cpu", "limits.memory", "limits.ephemeral-storage",
+}  # fmt: skip
+_OF_PODS = frozenset({"pods", "cpu", "memory", "requests.cpu", "requests.memory", "limits.cpu", "limits.memory"})
+#: the standard resources that a scope can be asked of
+_OF_SCOPE = {
+    **dict.fromkeys((*_PLAIN_SCOPES, "PriorityClass"), _OF_PODS),
+    "BestEffort": frozenset({"pods"}),
+    "VolumeAttributesClass": frozenset({"persistentvolumeclaims", "requests.storage"}),
+}
 
 
 def _default(quota: Obj) -> None:
@@ -29,20 +46,76 @@ def _default(quota: Obj) -> None:
 
 def _validate(quota: Obj) -> Errors:
     spec = quota.get("spec") or {}
-    found = resources.resource_list(spec.get("hard"), "spec.hard")
-    for scope in spec.get("scopes") or ():
+    hard, scopes = spec.get("hard") or {}, spec.get("scopes") or []
+    found = _amounts(hard, "spec.hard")
+    for scope in scopes:
         if scope not in _SCOPES:
-            found.append(errors.invalid("spec.scopes", spec["scopes"], "unsupported scope"))
-    for index, term in enumerate((spec.get("scopeSelector") or {}).get("matchExpressions") or ()):
-        path = f"spec.scopeSelector.matchExpressions[{index}]"
-        found += common.one_of(term.get("scopeName"), _SCOPES, f"{path}.scopeName", must=True)
-        operators = ("In", "NotIn", "Exists", "DoesNotExist")
-        found += common.one_of(term.get("operator"), operators, f"{path}.operator", must=True)
+            found.append(errors.invalid("spec.scopes", scopes, "unsupported scope"))
+        if not _fits(scope, hard):
+            found.append(errors.invalid("spec.scopes", scopes, "unsupported scope applied to resource"))
+    if _conflict(scopes):
+        found.append(errors.invalid("spec.scopes", scopes, "conflicting scopes"))
+    return found + _terms(spec.get("scopeSelector") or {}, hard)
+
+
+def _terms(selector: Obj, hard: Obj) -> Errors:
+    found: Errors = []
+    path, terms = "spec.scopeSelector.matchExpressions", selector.get("matchExpressions") or []
+    for term in terms:
+        scope, operator, values = term.get("scopeName", ""), term.get("operator", ""), term.get("values") or []
+        if scope not in _SCOPES:
+            found.append(errors.invalid(f"{path}.scopeName", scope, "unsupported scope"))
+        if not _fits(scope, hard):
+            found.append(errors.invalid(path, selector, "unsupported scope applied to resource"))
+        if scope in _PLAIN_SCOPES and operator != "Exists":
+            found.append(errors.invalid(f"{path}.operator", operator, _ONLY_EXISTS))
+        if operator in ("In", "NotIn"):
+            if not values:
+                text = "must be at least one value when `operator` is 'In' or 'NotIn' for scope selector"
+                found.append(errors.required(f"{path}.values", text))
+        elif operator not in ("Exists", "DoesNotExist"):
+            found.append(errors.invalid(f"{path}.operator", operator, "not a valid selector operator"))
+        elif values:
+            text = "must be no value when `operator` is 'Exist' or 'DoesNotExist' for scope selector"
+            found.append(errors.invalid(f"{path}.values", values, text))
+    if _conflict([term.get("scopeName") for term in terms]):
+        found.append(errors.invalid(path, terms, "conflicting scopes"))
     return found
 
 
+def _amounts(listed: Obj, path: str) -> Errors:
+    found: Errors = []
+    for name, amount in listed.items():
+        where = f"{path}[{name}]"
+        found += resources.resource_name(name, where)
+        if "/" not in name and not _is_standard(name):
+            found.append(errors.invalid(where, name, "must be a standard resource for quota"))
+        found += resources.resource_quantity(name, amount, where)
+    return found
+
+
+def _is_standard(name: str) -> bool:
+    return name in _STANDARD or resources.is_huge_page(name.removeprefix("requests."))
+
+
+def _fits(scope: str, hard: Obj) -> bool:
+    """Whether the scope means something to each of the resources that are counted by kind."""
+    allowed = _OF_SCOPE.get(scope)
+    return allowed is None or all(name in allowed for name in hard if _is_standard(name))
+
+
+def _conflict(scopes: Sequence[str]) -> bool:
+    return {"BestEffort", "NotBestEffort"} <= set(scopes) or {"Terminating", "NotTerminating"} <= set(scopes)
+
+
 def _validate_update(new: Obj, old: Obj) -> Errors:
-    return common.immutable(new.get("spec", {}).get("scopes"), old.get("spec", {}).get("scopes"), "spec.scopes")
+    scopes, before = ((quota.get("spec") or {}).get("scopes") or [] for quota in (new, old))
+    return common.immutable(scopes, scopes if set(scopes) == set(before) else before, "spec.scopes")
+
+
+def _validate_status(new: Obj, old: Obj) -> Errors:
+    status = new.get("status") or {}
+    return [fault for key in ("hard", "used") for fault in _amounts(status.get(key) or {}, f"status.{key}")]
 
 
 def _row(quota: Obj, now: datetime) -> Sequence[Any]:
@@ -72,6 +145,7 @@ KINDS = (
         default=_default,
         validate=_validate,
         validate_update=_validate_update,
+        validate_status=_validate_status,
         columns=(printing.NAME, Column("Request"), Column("Limit"), printing.AGE),
         row=_row,
     ),
