@@ -55,8 +55,8 @@ def overdue_at(pod: Obj) -> datetime | None:
 
 def usage(pod: Obj) -> dict[str, str]:
     spec = part(pod, "spec")
-    requests = _written(spec, "requests", pod_requests(pod))
-    return {"pods": "1", **_named(requests, _written(spec, "limits", pod_limits(pod)))}
+    requests = written(spec, "requests", pod_requests(pod))
+    return {"pods": "1", **_named(requests, written(spec, "limits", pod_limits(pod)))}
 
 
 def _named(requests: dict[str, str], limits: dict[str, str]) -> dict[str, str]:
@@ -70,8 +70,8 @@ def _named(requests: dict[str, str], limits: dict[str, str]) -> dict[str, str]:
     return found | {f"limits.{name}": amount for name, amount in limits.items() if name in _REQUESTED}
 
 
-def _written(spec: Obj, field: str, numbers: Numbers) -> dict[str, str]:
-    """As quantities, each in the notation in which the pod first names it."""
+def written(spec: Obj, field: str, numbers: Numbers) -> dict[str, str]:
+    """What a pod asks for (or may use) in all, as quantities, each in the notation in which the pod first names it."""
     found: dict[str, str] = {}
     for name, number in numbers.items():
         if name == "cpu":

@@ -6,11 +6,12 @@ The arithmetic is pure (``apply_defaults``, ``violations``); the plugin only fin
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from fractions import Fraction
 from itertools import islice
 from typing import Any, TypeAlias
 
 from sampan.api import quantity
+from sampan.api.pods.requests import pod_limits, pod_requests
+from sampan.api.quota.pods import written
 from sampan.api.reading import part, parts, text
 from sampan.api.resources import LIMIT_RANGES
 from sampan.api.types import Obj
@@ -80,8 +81,9 @@ def apply_defaults(pod: Obj, items: Iterable[Obj]) -> None:
     requests: dict[str, Any] = {}
     for item in items:
         if item.get("type") == "Container":
-            limits |= part(item, "default")
-            requests |= part(item, "defaultRequest")
+            # What one LimitRange has filled in, the next finds there.
+            limits = part(item, "default") | limits
+            requests = part(item, "defaultRequest") | requests
     notes: list[str] = []
     for key, word in (("containers", "container"), ("initContainers", "init container")):
         for container in parts(part(pod, "spec"), key):
@@ -112,15 +114,17 @@ def _fill(resources: Obj, field: str, defaults: dict[str, Any]) -> list[str]:
 
 
 def pod_violations(pod: Obj, items: Iterable[Obj]) -> Iterator[str]:
+    spec = part(pod, "spec")
     for item in items:
         kind = item.get("type")
         if kind == "Container":
             for key in ("containers", "initContainers"):
-                for container in parts(part(pod, "spec"), key):
+                for container in parts(spec, key):
                     resources = part(container, "resources")
                     yield from violations(kind, item, part(resources, "requests"), part(resources, "limits"))
         elif kind == "Pod":
-            yield from violations(kind, item, _pod_total(pod, "requests"), _pod_total(pod, "limits"))
+            requests = written(spec, "requests", pod_requests(pod, use_status=False, overhead=False))
+            yield from violations(kind, item, requests, written(spec, "limits", pod_limits(pod, overhead=False)))
 
 
 def claim_violations(claim: Obj, items: Iterable[Obj]) -> Iterator[str]:
@@ -174,18 +178,3 @@ def _usage(bound_word: str, name: str, kind: str, bound: str, word: str, found: 
 
 def _less(left: str, right: str) -> bool:
     return quantity.compare(left, right) < 0
-
-
-def _pod_total(pod: Obj, field: str) -> dict[str, str]:
-    """The sum over containers, or the largest init container if that is more, of what all containers state."""
-    spec = part(pod, "spec")
-    stated = [part(part(container, "resources"), field) for container in parts(spec, "containers")]
-    totals: dict[str, Fraction] = {}
-    for name in {name for resources in stated for name in resources}:
-        if all(name in resources for resources in stated):
-            totals[name] = sum((quantity.parse(resources[name]) for resources in stated), Fraction(0))
-    for container in parts(spec, "initContainers"):
-        for name, amount in part(part(container, "resources"), field).items():
-            if name in totals:
-                totals[name] = max(totals[name], quantity.parse(amount))
-    return {name: quantity.format_quantity(amount) for name, amount in totals.items()}
