@@ -86,7 +86,8 @@ class Discovered:
             document = await _decoded(answer.body)
             if documents.is_aggregated(document):
                 found = documents.from_aggregated(document, remote.group, remote.version)
-                return Served(tuple(found), True, answer.etag)
+                if found is not None:
+                    return Served(tuple(found), True, answer.etag)
         return Served(tuple(await self._ask_legacy(remote)), True)
 
     async def _ask_legacy(self, remote: Remote) -> list[Obj]:

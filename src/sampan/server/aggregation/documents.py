@@ -32,15 +32,15 @@ def is_aggregated(document: Any) -> bool:
     return text(document, "kind") == "APIGroupDiscoveryList"
 
 
-def from_aggregated(document: Any, group: str, version: str) -> list[Obj]:
-    """The resources of a group version in an APIGroupDiscoveryList. Raises Nonsense: it is not listed."""
+def from_aggregated(document: Any, group: str, version: str) -> list[Obj] | None:
+    """The resources of a group version in an APIGroupDiscoveryList; None: it is not listed."""
     for item in parts(document, "items"):
         if text(part(item, "metadata"), "name") == group:
             for each in parts(item, "versions"):
                 if text(each, "version") == version:
                     found = [_resource(resource, group, version) for resource in parts(each, "resources")]
                     return [resource for resource in found if resource["resource"]][:MOST_RESOURCES]
-    raise Nonsense(f"the discovery document does not list {group}/{version}")
+    return None
 
 
 def from_list(document: Any, group: str, version: str) -> list[Obj]:
