@@ -371,7 +371,7 @@ class Server:
                 config.random,
                 enable=config.enable_admission_plugins,
                 disable=config.disable_admission_plugins,
-                webhooks=webhook_plugins(reader, self._webhooks, config.random, self.metrics),
+                webhooks=webhook_plugins(reader, self._webhooks, authorizer, config.random, self.metrics),
                 settings=settings,
                 make_namespace=namespace_maker(self.local_transport),
                 ledger=ledger,

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from sampan.api.clock import Random
 from sampan.api.resources import Resource
+from sampan.server.admission.expressions import Evaluating
 from sampan.server.admission.matching import GROUP
 from sampan.server.admission.webhooks.asking import Asking, Judging
+from sampan.server.admission.webhooks.conditions import Conditions
 from sampan.server.admission.webhooks.configurations import Webhooks
 from sampan.server.admission.webhooks.deciding import Deciding
 from sampan.server.admission.webhooks.hooks import HookType
 from sampan.server.admission.webhooks.metrics import WebhookMetrics
 from sampan.server.admission.webhooks.mutating import MutatingAdmissionWebhook
 from sampan.server.admission.webhooks.validating import ValidatingAdmissionWebhook
+from sampan.server.attributes import Authorizer
 from sampan.server.metrics import Metrics
 from sampan.server.reader import ObjectReader
 from sampan.server.webhooks.client import WebhookClient
@@ -25,16 +28,17 @@ VALIDATING = Resource(GROUP, "v1", "validatingwebhookconfigurations", "Validatin
 
 
 def webhook_plugins(
-    reader: ObjectReader, client: WebhookClient, random: Random, metrics: Metrics
+    reader: ObjectReader, client: WebhookClient, authorizer: Authorizer, random: Random, metrics: Metrics
 ) -> tuple[MutatingAdmissionWebhook, ValidatingAdmissionWebhook]:
     """Both, in their order; what they do is counted in ``metrics``."""
     counted = WebhookMetrics()
     metrics.include(counted.copy)
+    conditions = Conditions(Evaluating(authorizer), counted)
     judging = Judging(Asking(client, counted, random))
 
     def parts(resource: Resource, kind: HookType) -> tuple[Webhooks, Deciding, Judging]:
         webhooks = Webhooks(reader, resource, kind)
-        return webhooks, Deciding(webhooks, reader), judging
+        return webhooks, Deciding(webhooks, reader, conditions), judging
 
     return MutatingAdmissionWebhook(*parts(MUTATING, "admit")), ValidatingAdmissionWebhook(
         *parts(VALIDATING, "validating")

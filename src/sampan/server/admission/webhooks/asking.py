@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from sampan.api.clock import Random, random_uuid
 from sampan.api.errors import ApiError
 from sampan.server.admission.matching import Asked
-from sampan.server.admission.webhooks.deciding import Call
 from sampan.server.admission.webhooks.hooks import Hook
 from sampan.server.admission.webhooks.metrics import WebhookMetrics
 from sampan.server.admission.webhooks.reviews import (
@@ -21,7 +20,7 @@ from sampan.server.admission.webhooks.reviews import (
     unsupported_dry_run,
     verdict_of,
 )
-from sampan.server.admission.webhooks.subjects import Shown, Subject, foreign_of, heavy_of, internal_error
+from sampan.server.admission.webhooks.subjects import Call, Shown, Subject, heavy_of, internal_error
 from sampan.server.threads import is_heavy, paced
 from sampan.server.webhooks.client import CallError, WebhookClient
 from sampan.server.webhooks.targets import BadTarget
@@ -82,10 +81,7 @@ class Asking:
     async def _question(self, uid: str, call: Call, write: Write, asked: Asked, shown: Shown) -> bytes:
         heavy = heavy_of(write)
         encoded = await shown.encoded(heavy)
-        requested = write.request_kind or write.kind
-        sent = foreign_of(write) or (requested.group, requested.version, requested.kind)
-        version = call.hook.version
-        return await paced(heavy, question, uid, version, write, asked, call.kind, shown.gvk, sent, encoded)
+        return await paced(heavy, question, uid, call.hook.version, write, asked, call.kind, shown.gvk, encoded)
 
 
 class Judging:

@@ -10,7 +10,7 @@ import asyncio
 from typing import TypeAlias
 
 from sampan.api.kind import Kind
-from sampan.api.reading import part, text
+from sampan.api.reading import part, parts, text
 from sampan.api.registry import Registry
 from sampan.api.resources import Resource
 from sampan.api.transport import EventType
@@ -83,9 +83,14 @@ class Webhooks:
         async with self._compiling:
             while self._changed:
                 name, obj = self._changed.popitem()
-                hooks = await paced(is_heavy_value(obj), hooks_of, obj, self._kind) if obj is not None else []
+                hooks = await paced(_is_long(obj), hooks_of, obj, self._kind) if obj is not None else []
                 self._compiled.pop(name, None)
                 if hooks:
                     self._compiled[name] = hooks
             self._all = tuple(hook for name in sorted(self._compiled) for hook in self._compiled[name])
             self._concerned.clear()
+
+
+def _is_long(obj: Obj) -> bool:
+    """Whether compiling it is a thread's work: each expression takes up to a millisecond."""
+    return is_heavy_value(obj) or any(hook.get("matchConditions") for hook in parts(obj, "webhooks"))

@@ -2,40 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from sampan.api import errors, labels
 from sampan.api.kind import Kind
 from sampan.api.reading import part
 from sampan.api.resources import NAMESPACES
 from sampan.api.types import Obj
 from sampan.server.admission.matching import Asked
+from sampan.server.admission.webhooks.conditions import Conditions
 from sampan.server.admission.webhooks.configurations import Webhooks
 from sampan.server.admission.webhooks.hooks import Hook
+from sampan.server.admission.webhooks.subjects import Call, Subject
 from sampan.server.reader import ObjectReader
 from sampan.server.write import Write
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A webhook that has to be asked, about the resource in the version ``kind``, which its rules name."""
-
-    hook: Hook
-    kind: Kind
-
-
 class Deciding:
-    def __init__(self, webhooks: Webhooks, reader: ObjectReader) -> None:
-        self._webhooks, self._reader = webhooks, reader
+    def __init__(self, webhooks: Webhooks, reader: ObjectReader, conditions: Conditions) -> None:
+        self._webhooks, self._reader, self._conditions = webhooks, reader, conditions
 
-    async def call_of(self, hook: Hook, write: Write, asked: Asked) -> Call | None:
-        """None: it does not concern the webhook. Raises NotFound: the namespace, which decides that, is not there."""
+    async def call_of(self, hook: Hook, write: Write, asked: Asked, subject: Subject) -> Call | None:
+        """None: it does not concern the webhook.
+
+        Raises NotFound: the namespace, which decides that, is not there; Forbidden: its conditions cannot be told.
+        """
         if not selects_object(hook.objects, write):
             return None
         kind = self._matched(hook, write, asked)
         if kind is None or not await selects_namespace(self._reader, hook.namespaces, write, asked):
             return None
-        return Call(hook, kind)
+        call = Call(hook, kind)
+        return call if await self._conditions.hold(call, write, asked, subject) else None
 
     def _matched(self, hook: Hook, write: Write, asked: Asked) -> Kind | None:
         """The version that a rule names: the one asked for or, unless only that counts, another of the same objects."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal, Protocol
+from typing import Final, Literal
 
 from sampan.api import labels
+from sampan.api.expressions.admission import Compiled, admission_environment, compile_expression
 from sampan.api.reading import part, parts, text
 from sampan.api.types import Obj
+from sampan.cel.types import BOOL
 from sampan.server.admission.matching import Rule, rule_of
 from sampan.server.webhooks.targets import BadTarget, WebhookTarget, target_of
 
@@ -15,10 +17,6 @@ from sampan.server.webhooks.targets import BadTarget, WebhookTarget, target_of
 HookType = Literal["admit", "validating"]
 REVIEW_VERSIONS: Final = ("v1", "v1beta1")
 _DEFAULT_SECONDS: Final = 10
-
-
-class Conditions(Protocol):
-    """The ``matchConditions`` of a webhook, compiled."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,7 +36,8 @@ class Hook:
     equivalent: bool
     namespaces: labels.Selector
     objects: labels.Selector
-    conditions: tuple[Obj, ...]
+    #: by name
+    conditions: tuple[tuple[str, Compiled], ...]
     ignores_failures: bool
     side_effects: str
     timeout_seconds: int
@@ -74,13 +73,18 @@ def _hook(hook: Obj, kind: HookType, configuration: str, place: int) -> Hook:
         equivalent=text(hook, "matchPolicy") != "Exact",
         namespaces=_selector(hook, "namespaceSelector"),
         objects=_selector(hook, "objectSelector"),
-        conditions=tuple(parts(hook, "matchConditions")),
+        conditions=tuple(map(_condition, parts(hook, "matchConditions"))),
         ignores_failures=text(hook, "failurePolicy") == "Ignore",
         side_effects=text(hook, "sideEffects"),
         timeout_seconds=seconds if isinstance(seconds, int) and 1 <= seconds <= 30 else _DEFAULT_SECONDS,
         version=known[0] if known else "",
         reinvocable=text(hook, "reinvocationPolicy") == "IfNeeded",
     )
+
+
+def _condition(condition: Obj) -> tuple[str, Compiled]:
+    within = admission_environment(params=False, authorizer=True)
+    return text(condition, "name"), compile_expression(within, text(condition, "expression"), BOOL)
 
 
 def _selector(hook: Obj, key: str) -> labels.Selector:

@@ -26,6 +26,7 @@ class WebhookMetrics:
         self._rejections: Counter[tuple[str, ...]] = Counter()
         self._failed_open: Counter[tuple[str, ...]] = Counter()
         self._excluded: Counter[tuple[str, ...]] = Counter()
+        self._condition_errors: Counter[tuple[str, ...]] = Counter()
         self._seconds: dict[tuple[str, ...], tuple[list[int], list[float]]] = {}
 
     def called(self, hook: Hook, operation: str, seconds: float, code: int, *, rejected: bool) -> None:
@@ -49,9 +50,12 @@ class WebhookMetrics:
         """Match conditions left it out."""
         _count(self._excluded, (hook.name, "webhook", hook.type, operation))
 
+    def condition_failed(self, hook: Hook, operation: str) -> None:
+        _count(self._condition_errors, (hook.name, "webhook", hook.type, operation))
+
     def copy(self) -> Callable[[], Iterable[Family]]:
         calls, rejections, opened = dict(self._calls), dict(self._rejections), dict(self._failed_open)
-        excluded = dict(self._excluded)
+        excluded, condition_errors = dict(self._excluded), dict(self._condition_errors)
         seconds = {key: (tuple(buckets), total[0]) for key, (buckets, total) in self._seconds.items()}
 
         def build() -> Iterable[Family]:
@@ -66,7 +70,10 @@ class WebhookMetrics:
             text = "Writes that passed because a webhook failed"
             yield Family("gauge", f"{prefix}fail_open_count", text, ("name", "type"), opened)
             name, text = "apiserver_admission_match_condition_exclusions", "Writes left out by match conditions"
-            yield Family("counter", name, text, ("name", "kind", "type", "operation"), excluded)
+            of_conditions = ("name", "kind", "type", "operation")
+            yield Family("counter", name, text, of_conditions, excluded)
+            name, text = "apiserver_admission_match_condition_evaluation_errors", "Match conditions that failed"
+            yield Family("counter", name, text, of_conditions, condition_errors)
 
         return build
 

@@ -13,10 +13,10 @@ from sampan.server.admission.base import Plugin
 from sampan.server.admission.matching import Asked, asked_of, is_exempt
 from sampan.server.admission.webhooks.asking import Judging
 from sampan.server.admission.webhooks.configurations import Webhooks
-from sampan.server.admission.webhooks.deciding import Call, Deciding
+from sampan.server.admission.webhooks.deciding import Deciding
 from sampan.server.admission.webhooks.hooks import Hook
 from sampan.server.admission.webhooks.reviews import Verdict, operations_of
-from sampan.server.admission.webhooks.subjects import Subject, internal_error
+from sampan.server.admission.webhooks.subjects import Call, Subject, internal_error
 from sampan.server.attributes import AdmissionAttributes
 from sampan.server.threads import is_heavy, paced
 from sampan.server.write import Reinvocation, Write
@@ -59,7 +59,7 @@ class MutatingAdmissionWebhook(Plugin):
         for hook in hooks:
             if again and hook.uid not in memory.due:
                 continue  # nobody is asked in the second round who was not in the first
-            call = await self._deciding.call_of(hook, write, asked)
+            call = await self._deciding.call_of(hook, write, asked, subject)
             if call is None:
                 continue
             verdict = await self._judging.verdict(call, write, asked, subject)

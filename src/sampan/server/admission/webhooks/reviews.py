@@ -16,6 +16,7 @@ from sampan.api.kind import Kind
 from sampan.api.schema.scalars import describe
 from sampan.api.types import Obj
 from sampan.server.admission.matching import Asked
+from sampan.server.admission.webhooks.subjects import foreign_of
 from sampan.server.options import DeleteOptions
 from sampan.server.request import UserInfo
 from sampan.server.write import Write
@@ -50,26 +51,32 @@ def question(
     asked: Asked,
     matched: Kind,
     gvk: tuple[str, str, str],
-    request_gvk: tuple[str, str, str],
     encoded: tuple[bytes, bytes],
 ) -> bytes:
-    """The body of a call. ``matched``: the version of the resource that the webhook's rules name; ``gvk`` and
-    ``request_gvk``: the kinds of the object as it is shown, and as the client sent it."""
-    request: Obj = {"uid": uid, "kind": _kind(gvk)}
-    request["resource"] = {"group": matched.group, "version": matched.version, "resource": matched.plural}
-    if asked.subresource:
-        request["subResource"] = asked.subresource
-    request |= {"requestKind": _kind(request_gvk), "requestResource": asked.resource}
-    if asked.subresource:
-        request["requestSubResource"] = asked.subresource
-    if asked.name:
-        request["name"] = asked.name
-    if asked.namespace:
-        request["namespace"] = asked.namespace
-    request |= {"operation": asked.operation, "userInfo": user_info(write.user)}
+    """The body of a call. ``matched``: the version of the resource that the webhook's rules name; ``gvk``: the kind of
+    the object as it is shown."""
+    request = {"uid": uid, **request_of(write, asked, matched, gvk)}
     request |= {"object": orjson.Fragment(encoded[0]), "oldObject": orjson.Fragment(encoded[1])}
-    request |= {"dryRun": write.dry_run, "options": options_of(write)}
     return orjson.dumps({"kind": "AdmissionReview", "apiVersion": f"{_GROUP}/{version}", "request": request})
+
+
+def request_of(write: Write, asked: Asked, matched: Kind, gvk: tuple[str, str, str]) -> Obj:
+    """What is said of the request beside its objects; expressions see it as ``request``."""
+    requested = write.request_kind or write.kind
+    sent = foreign_of(write) or (requested.group, requested.version, requested.kind)
+    found: Obj = {"kind": _kind(gvk)}
+    found["resource"] = {"group": matched.group, "version": matched.version, "resource": matched.plural}
+    if asked.subresource:
+        found["subResource"] = asked.subresource
+    found |= {"requestKind": _kind(sent), "requestResource": asked.resource}
+    if asked.subresource:
+        found["requestSubResource"] = asked.subresource
+    if asked.name:
+        found["name"] = asked.name
+    if asked.namespace:
+        found["namespace"] = asked.namespace
+    found |= {"operation": asked.operation, "userInfo": user_info(write.user)}
+    return found | {"dryRun": write.dry_run, "options": options_of(write)}
 
 
 def _kind(gvk: tuple[str, str, str]) -> Obj:

@@ -18,11 +18,20 @@ from sampan.api.kind import Kind
 from sampan.api.patch import JSON_PATCH, apply_patch
 from sampan.api.schema import Node
 from sampan.api.types import Obj
+from sampan.server.admission.webhooks.hooks import Hook
 from sampan.server.rest.scale import scale_of
 from sampan.server.threads import is_heavy, is_heavy_value, paced
 from sampan.server.write import Write
 
 _SCALE = ("autoscaling", "v1", "Scale")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A webhook that has to be asked, about the resource in the version ``kind``, which its rules name."""
+
+    hook: Hook
+    kind: Kind
 
 
 @dataclass(slots=True)

@@ -8,9 +8,9 @@ from sampan.server.admission.base import Plugin
 from sampan.server.admission.matching import Asked, asked_of, is_exempt
 from sampan.server.admission.webhooks.asking import Judging
 from sampan.server.admission.webhooks.configurations import Webhooks
-from sampan.server.admission.webhooks.deciding import Call, Deciding
+from sampan.server.admission.webhooks.deciding import Deciding
 from sampan.server.admission.webhooks.hooks import Hook
-from sampan.server.admission.webhooks.subjects import Subject
+from sampan.server.admission.webhooks.subjects import Call, Subject
 from sampan.server.attributes import AdmissionAttributes
 from sampan.server.write import Write
 
@@ -29,7 +29,7 @@ class ValidatingAdmissionWebhook(Plugin):
 
     async def _validate(self, write: Write, hooks: tuple[Hook, ...]) -> None:
         asked, subject = asked_of(write), Subject(write)
-        found = [await self._deciding.call_of(hook, write, asked) for hook in hooks]
+        found = [await self._deciding.call_of(hook, write, asked, subject) for hook in hooks]
         calls = [call for call in found if call is not None]
         if len(calls) == 1:
             await self._judging.verdict(calls[0], write, asked, subject)
