@@ -7,8 +7,8 @@ concerns, ``params`` what they are parametrised with, ``seeing`` what their expr
 
 from __future__ import annotations
 
+from sampan.server.admission.evaluating import Judging
 from sampan.server.admission.policies.following import MUTATING, VALIDATING, Policies
-from sampan.server.admission.policies.judging import Judging
 from sampan.server.admission.policies.matching import Matching
 from sampan.server.admission.policies.mutating import MutatingAdmissionPolicy
 from sampan.server.admission.policies.params import Params

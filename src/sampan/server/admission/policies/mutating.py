@@ -23,10 +23,10 @@ from sampan.api.reading import part, text
 from sampan.api.schema import Node
 from sampan.api.types import Obj
 from sampan.server.admission.base import Plugin, refuse
+from sampan.server.admission.evaluating import Answers, Judging
 from sampan.server.admission.matching import Asked, asked_of
 from sampan.server.admission.policies.compiled import Binding, Definition, Hook
 from sampan.server.admission.policies.following import Policies
-from sampan.server.admission.policies.judging import Answers, Judging
 from sampan.server.admission.policies.matching import Matching, is_exempt
 from sampan.server.admission.policies.params import Misconfigured, Params
 from sampan.server.admission.policies.seeing import seen_of

@@ -15,10 +15,10 @@ from sampan.api.expressions.authorizer import Decide
 from sampan.api.expressions.policies import Outcome, Policy, validate
 from sampan.api.types import Obj
 from sampan.server.admission.base import Plugin, refuse
+from sampan.server.admission.evaluating import Answers, Judging
 from sampan.server.admission.matching import Asked, asked_of
 from sampan.server.admission.policies.compiled import Binding, Definition, Hook
 from sampan.server.admission.policies.following import Policies
-from sampan.server.admission.policies.judging import Answers, Judging
 from sampan.server.admission.policies.matching import Matching, is_exempt
 from sampan.server.admission.policies.params import Misconfigured, Params
 from sampan.server.admission.policies.seeing import Seen, seen_of

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sampan.api.clock import Random
 from sampan.api.resources import Resource
-from sampan.server.admission.expressions import Evaluating
+from sampan.server.admission import evaluating
 from sampan.server.admission.matching import GROUP
 from sampan.server.admission.webhooks.asking import Asking, Judging
 from sampan.server.admission.webhooks.conditions import Conditions
@@ -33,7 +33,7 @@ def webhook_plugins(
     """Both, in their order; what they do is counted in ``metrics``."""
     counted = WebhookMetrics()
     metrics.include(counted.copy)
-    conditions = Conditions(Evaluating(authorizer), counted)
+    conditions = Conditions(evaluating.Judging(authorizer), counted)
     judging = Judging(Asking(client, counted, random))
 
     def parts(resource: Resource, kind: HookType) -> tuple[Webhooks, Deciding, Judging]:

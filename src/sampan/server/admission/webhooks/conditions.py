@@ -8,10 +8,10 @@ from typing import Any
 
 from sampan.api.errors import Forbidden, forbidden_error
 from sampan.api.expressions import authorizer as asking
-from sampan.api.expressions.authorizer import Decide
+from sampan.api.expressions.authorizer import Decide, Question
 from sampan.api.expressions.evaluation import OutOfBudget, Spending, aggregated, conditions_hold
 from sampan.api.expressions.limits import MATCH_CONDITIONS
-from sampan.server.admission.expressions import Evaluating, question_of
+from sampan.server.admission.evaluating import Judging, question_of
 from sampan.server.admission.matching import Asked
 from sampan.server.admission.webhooks.hooks import Hook
 from sampan.server.admission.webhooks.metrics import WebhookMetrics
@@ -21,8 +21,8 @@ from sampan.server.write import Write
 
 
 class Conditions:
-    def __init__(self, evaluating: Evaluating, metrics: WebhookMetrics) -> None:
-        self._evaluating, self._metrics = evaluating, metrics
+    def __init__(self, judging: Judging, metrics: WebhookMetrics) -> None:
+        self._judging, self._metrics = judging, metrics
 
     async def hold(self, call: Call, write: Write, asked: Asked, subject: Subject) -> bool:
         """One that is false decides; one that fails is judged by the webhook's failure policy.
@@ -40,9 +40,9 @@ class Conditions:
             "request": request_of(write, asked, call.kind, shown.gvk),
             "namespaceObject": None,
         }
-        work = partial(_evaluate, hook, bindings, asked)
+        work = partial(_evaluate, hook, bindings, question_of(write, asked))
         try:
-            holds, failures = await self._evaluating.carry_out(work, MATCH_CONDITIONS, write.user)
+            holds, failures = await self._judging.run(write, self._judging.answers(write), work)
         except OutOfBudget as error:
             holds, failures = True, [str(error)]
         for _ in failures:
@@ -56,15 +56,15 @@ class Conditions:
 
 
 def _evaluate(
-    hook: Hook, bindings: Mapping[str, Any], asked: Asked, decide: Decide, spending: Spending
+    hook: Hook, bindings: Mapping[str, Any], question: Question, decide: Decide, quick: int | None
 ) -> tuple[bool, list[str]]:
     """Pure; may run in a thread."""
     seen = {
         **bindings,
         "authorizer": asking.authorizer(decide),
-        "authorizer.requestResource": asking.request_resource(decide, question_of(asked)),
+        "authorizer.requestResource": asking.request_resource(decide, question),
     }
-    return conditions_hold(hook.conditions, seen, spending)
+    return conditions_hold(hook.conditions, seen, Spending(MATCH_CONDITIONS, quick))
 
 
 def _forbidden(asked: Asked, text: str) -> Forbidden:

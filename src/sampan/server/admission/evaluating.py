@@ -1,4 +1,4 @@
-"""Evaluates: on the event loop what is short, in a thread what is not; and answers what authorizers are asked.
+"""Evaluates expressions: on the event loop what is short, in a thread what is not; and asks authorizers.
 
 An evaluation has no effects. So it is tried within a little time first, and done anew in a thread if that was not
 enough; and done anew when an answer is there that had to be waited for.
@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 
 from sampan.api.expressions.authorizer import Decide, Pending, Question, Verdict
 from sampan.api.expressions.evaluation import TooLong
+from sampan.server.admission.matching import Asked
 from sampan.server.attributes import AuthorizationAttributes, Authorizer, Decision
 from sampan.server.authz.stage import pinned_fields
 from sampan.server.identity import account_groups, user_name
@@ -98,6 +99,17 @@ class Judging:
             except Pending as pending:
                 await answers.ask(pending.question)
         return await aside(work, _unanswered, None)
+
+
+def question_of(write: Write, asked: Asked) -> Question:
+    """What ``authorizer.requestResource`` is about."""
+    return Question(
+        group=asked.group,
+        resource=asked.plural,
+        subresource=asked.subresource,
+        namespace=write.namespace,
+        name=asked.name,
+    )
 
 
 def _unanswered(question: Question) -> Verdict:
