@@ -40,6 +40,7 @@ from sampan.server.admission.quota.ledger import Ledger
 from sampan.server.admission.quota.quotas import StoredQuotas
 from sampan.server.admission.webhooks import webhook_plugins
 from sampan.server.aggregation.aggregator import AggregationConfig, Aggregator
+from sampan.server.aggregation.counting import copy_of
 from sampan.server.aggregation.openapi import AggregatedOpenApi
 from sampan.server.aggregation.registering import Registrar
 from sampan.server.aggregation.services import ClusterAddresses, Endpoints, Resolver
@@ -358,6 +359,7 @@ class Server:
         )
         stack.push_async_callback(self._aggregator.close)
         stack.callback(self._aggregator.follow())
+        self.metrics.include(lambda: copy_of(self._aggregator.remotes))
         self._issuer = TokenIssuer(key, config.service_account_issuer, audiences, reader, config.clock, config.random)
         settings = admission_settings(config.admission_config)
         ledger = Ledger(StoredQuotas(self._surfaces, reader), config.clock, settings.quota.limited)

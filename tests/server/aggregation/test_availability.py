@@ -119,3 +119,18 @@ async def test_nonsense_in_one_costs_no_other(front: Front, bundle: str) -> None
     await front.register(caBundle=bundle)
     await front.until_said("Passed")
     await front.until_said("ServiceNotFound", "v1.dead.example.com")
+
+
+async def test_alerts_find_the_unavailable_in_the_metrics(front: Front, bundle: str) -> None:
+    await front.register(caBundle=bundle)
+    await front.until_said("Passed")
+    gauge, counter = f'aggregator_unavailable_apiservice{{name="{NAME}"}}', "aggregator_unavailable_apiservice_total"
+    _, text = await front.text("GET", "/metrics")
+    assert f"{gauge} 0" in text
+    await front.call("DELETE", f"{SERVICES}/api")
+    await front.until_said("ServiceNotFound")
+    _, text = await front.text("GET", "/metrics")
+    assert f"{gauge} 1" in text
+    assert f'{counter}{{name="{NAME}",reason="ServiceNotFound"}} 1' in text
+    await front.call("DELETE", f"{APISERVICES}/{NAME}")
+    assert NAME not in (await front.text("GET", "/metrics"))[1]

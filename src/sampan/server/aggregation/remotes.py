@@ -5,6 +5,7 @@ Every request asks ``Remotes``, so it is a dict; what follows it (availability, 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
@@ -72,6 +73,11 @@ def remote_of(obj: Obj) -> Remote | None:
     )
 
 
+def _reason(obj: Obj) -> str:
+    conditions = parts(part(obj, "status"), "conditions")
+    return next((text(each, "reason") for each in conditions if each.get("type") == AVAILABLE), "") or "UnknownReason"
+
+
 class Remotes:
     """``built_in``: groups and versions that are part of this server. It answers for them itself, whatever anybody
     registers: they are what the cluster is administered with.
@@ -84,6 +90,8 @@ class Remotes:
         self._found: dict[GroupVersion, Remote] = {}
         #: grows whenever what is registered, or whether it is available, changes
         self.changes = 0
+        #: how often each that is registered became unavailable, by name and reason
+        self.losses: Counter[tuple[str, str]] = Counter()
         self._listeners: list[Callable[[GroupVersion, Remote | None], None]] = []
 
     def __bool__(self) -> bool:
@@ -127,6 +135,11 @@ class Remotes:
         else:
             return
         self.changes += 1
+        if remote is None:
+            for label in [label for label in self.losses if label[0] == f"{version}.{group}"]:
+                del self.losses[label]
+        elif before is not None and before.available and not remote.available:
+            self.losses[remote.name, _reason(obj)] += 1
         if before is None or remote is None or replace(before, available=remote.available) != remote:
             for listener in tuple(self._listeners):
                 listener(key, remote)
