@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
@@ -21,15 +21,12 @@ from sampan.api.clock import random_uuid
 from sampan.api.customresources import compile_version
 from sampan.api.registry import registry
 from sampan.api.resources import (
-    FLOW_SCHEMAS,
     LIMIT_RANGES,
     NAMESPACES,
     PRIORITY_CLASSES,
-    PRIORITY_LEVELS,
     RUNTIME_CLASSES,
     SERVICE_ACCOUNTS,
     STORAGE_CLASSES,
-    Resource,
 )
 from sampan.api.transport import EventType
 from sampan.api.types import Obj
@@ -65,6 +62,7 @@ from sampan.server.discovery.handlers import DiscoveryHandlers
 from sampan.server.discovery.openapi import OpenApi, OpenApiHandlers
 from sampan.server.discovery.router import NonResourceHandlers
 from sampan.server.extensions.controller import Extensions
+from sampan.server.flowheaders import FlowHeaders
 from sampan.server.health import Health
 from sampan.server.hooks import Hooks
 from sampan.server.horizon import INTERVAL_SECONDS, Horizon
@@ -103,8 +101,6 @@ log = logging.getLogger(__name__)
 #: the server's own identity towards itself
 LOOPBACK_USER = UserInfo(SERVER_USER, (PRIVILEGED_GROUP, AUTHENTICATED_GROUP))
 DEFAULT_PORT = 6443
-#: what every JSON answer says of itself
-_JSON_HEAD = b"Cache-Control: no-cache, private\r\nContent-Type: application/json\r\nServer: sampan\r\n"
 #: what nearly every write is checked against: kept decoded, for it is few and asked for all the time
 _ASKED_BY_POLICY = (NAMESPACES, SERVICE_ACCOUNTS, LIMIT_RANGES, PRIORITY_CLASSES, RUNTIME_CLASSES, STORAGE_CLASSES)
 
@@ -155,8 +151,6 @@ class Server:
         self._lists = ListMemo()
         self._tls: TlsFiles | None = None
         self._connect: dict[tuple[str, str, str], Connector] = {}
-        self._flow_headers: dict[bool, Mapping[str, str]] = {}
-        self._json_heads = {True: _JSON_HEAD, False: _JSON_HEAD}
         self._exit = AsyncExitStack()
 
     # -- what others use -----------------------------------------------------------------------------------------
@@ -282,9 +276,7 @@ class Server:
             self.components.keep(
                 "keep what the cluster needs", Keeper(loopback, self._bootstrap_config(), config.clock).run
             )
-        for resource in (FLOW_SCHEMAS, PRIORITY_LEVELS):
-            self._reader.subscribe(resource, self._on_flow_change)
-        self._find_flow_headers()
+        self._flow.follow()
         self.components.keep("aggregate cluster roles", AggregationController(self._reader, loopback).run)
         self.components.keep("age resource versions", self._age_versions)
         self.components.keep("look after API services", lambda: self._aggregator.run(loopback))
@@ -333,6 +325,7 @@ class Server:
         audiences = config.api_audiences or (config.service_account_issuer,)
         tokens = ServiceAccountTokens([key.verifying], [config.service_account_issuer], audiences, reader, config.clock)
         self._front = front_proxy(config)
+        self._flow = FlowHeaders(reader)
         authentication = AuthenticationStage(
             CertificateAuthenticator(config.clock), tokens, anonymous=config.anonymous_auth, front=self._front
         )
@@ -397,8 +390,8 @@ class Server:
                 non_resources=self._non_resource_handlers(key).handle,
                 observer=self.metrics,
                 aggregator=self._aggregator,
-                flow_headers=self._flow_headers_of,
-                json_head=self._json_head_of,
+                flow_headers=self._flow.of,
+                json_head=self._flow.json_head,
                 renderer=Renderer(config.clock, self._lists, self.watching),
             ),
             Limits(
@@ -414,7 +407,7 @@ class Server:
                 authorizer=authorizer,
                 lists=self._lists,
                 random=config.random,
-                head=self._json_head_of,
+                head=self._flow.json_head,
                 observe=self.metrics.observe_labels,
                 others=self._aggregator.remotes.by_version,
             ),
@@ -482,30 +475,6 @@ class Server:
             client_ca=ca,
             front_proxy=self._front.published() if self._front is not None else {},
         )
-
-    def _on_flow_change(self, kind: EventType, obj: Obj, previous: Obj | None, revision: int) -> None:
-        self._find_flow_headers()
-
-    def _find_flow_headers(self) -> None:
-        """Upstream names the flow schema and priority level that let a request in; here it is one of two."""
-        for privileged, schema_name, level in ((True, "exempt", "exempt"), (False, "global-default", "global-default")):
-            flow = self._uid(FLOW_SCHEMAS, schema_name)
-            priority = self._uid(PRIORITY_LEVELS, level) or self._uid(PRIORITY_LEVELS, "catch-all")
-            headers = {"X-Kubernetes-PF-FlowSchema-UID": flow or self._uid(FLOW_SCHEMAS, "catch-all")}
-            headers["X-Kubernetes-PF-PriorityLevel-UID"] = priority
-            self._flow_headers[privileged] = {name: uid for name, uid in headers.items() if uid}
-            flow_lines = "".join(f"{name}: {uid}\r\n" for name, uid in self._flow_headers[privileged].items())
-            self._json_heads[privileged] = _JSON_HEAD + flow_lines.encode()
-
-    def _uid(self, resource: Resource, name: str) -> str:
-        obj: Obj | None = self._reader.get(resource, None, name)
-        return str(obj["metadata"].get("uid", "")) if obj is not None else ""
-
-    def _json_head_of(self, user: UserInfo) -> bytes:
-        return self._json_heads[PRIVILEGED_GROUP in user.groups]
-
-    def _flow_headers_of(self, user: UserInfo) -> Mapping[str, str]:
-        return self._flow_headers.get(PRIVILEGED_GROUP in user.groups, {})
 
 
 __all__ = ["LOOPBACK_USER", "Server"]
