@@ -9,6 +9,7 @@ import pytest
 
 from sampan.api.clock import format_time
 from sampan.api.kind import Kind
+from sampan.api.quota.amounts import write as written
 from sampan.api.quota.evaluators import Evaluator, evaluator_of
 from sampan.api.quota.scopes import covers
 from sampan.api.quota.tally import Tally
@@ -36,7 +37,7 @@ def pod(*resources: dict[str, Any], **spec: Any) -> dict[str, Any]:
 
 
 def used(obj: dict[str, Any], group: str = "", plural: str = "pods") -> dict[str, str]:
-    return dict(evaluator(group, plural).usage(obj, NOW))
+    return written(evaluator(group, plural).usage(obj, NOW))
 
 
 @pytest.mark.parametrize(
@@ -128,13 +129,13 @@ def test_a_pod_that_is_overdue_to_go_counts_no_longer_and_the_tally_says_when() 
     going = {**pod({"requests": {"cpu": "1"}}), "metadata": meta}
     assert used(going)["cpu"] == "1"
     late = NOW + timedelta(seconds=31)
-    assert evaluator(*POD).usage(going, late) == {"count/pods": "1"}
+    assert written(evaluator(*POD).usage(going, late)) == {"count/pods": "1"}
     tally = Tally({"spec": {"hard": {"cpu": "5"}}}, {POD: evaluator(*POD)})
     tally.put(POD, going, NOW)
-    assert (tally.used, tally.due(NOW), tally.seconds_until_due(NOW)) == ({"cpu": "1"}, [], 31.0)
+    assert (written(tally.used), tally.due(NOW), tally.seconds_until_due(NOW)) == ({"cpu": "1"}, [], 31.0)
     assert tally.due(late) == ["p"]
     tally.put(POD, going, late)
-    assert (tally.used, tally.seconds_until_due(late)) == ({"cpu": "0"}, None)
+    assert (written(tally.used), tally.seconds_until_due(late)) == ({"cpu": "0"}, None)
 
 
 def test_the_whole_pods_resources_stand_for_its_containers() -> None:
@@ -257,13 +258,13 @@ def test_damaged_objects_are_counted_without_an_error(resource: tuple[str, str],
 def test_a_tally_is_the_sum_of_what_is_there() -> None:
     maps, quota = ("", "configmaps"), {"spec": {"hard": {"configmaps": "9", "cpu": "9", "unknown/x": "1"}}}
     tally = Tally(quota, {maps: evaluator(*maps), POD: evaluator(*POD)})
-    assert tally.used == {"configmaps": "0", "cpu": "0"}
+    assert written(tally.used) == {"configmaps": "0", "cpu": "0"}
     tally.put(maps, {"metadata": {"name": "a"}}, NOW)
     for cpu in ("1", "2500m"):
         tally.put(POD, pod({"requests": {"cpu": cpu}}), NOW)
-    assert tally.used == {"configmaps": "1", "cpu": "2500m"}
+    assert written(tally.used) == {"configmaps": "1", "cpu": "2500m"}
     tally.drop(POD, "p")
     tally.drop(POD, "p")
-    assert tally.used == {"configmaps": "1", "cpu": "0"}
+    assert written(tally.used) == {"configmaps": "1", "cpu": "0"}
     assert (tally.has(maps, "a"), tally.has(POD, "p")) == (True, False)
     assert tally.is_of(quota) and not tally.is_of({"spec": {"hard": {"configmaps": "8"}}})

@@ -10,6 +10,7 @@ import pytest
 
 from sampan.api.clock import FixedClock
 from sampan.api.errors import Conflict
+from sampan.api.quota import amounts
 from sampan.api.quota.amounts import Amounts
 from sampan.api.quota.charging import Demand, Limited, Refused, decide, demand_of
 from sampan.api.quota.evaluators import evaluator_of
@@ -58,7 +59,9 @@ class MemoryQuotas:
         present = self.entries.get(current.name)
         if present is None or present.revision != current.revision:
             raise RevisionConflict(current.key, current.revision, present.revision if present else 0)
-        self.put(current.name, current.obj["status"]["hard"]["count/configmaps"], used["count/configmaps"])
+        self.put(
+            current.name, current.obj["status"]["hard"]["count/configmaps"], amounts.text(used["count/configmaps"])
+        )
 
 
 def config_map(name: str = "m") -> Demand:
@@ -69,6 +72,12 @@ def config_map(name: str = "m") -> Demand:
 
 def ledger_of(quotas: MemoryQuotas) -> NamespaceLedger:
     return Ledger(quotas, FixedClock(NOW)).of("n")
+
+
+def counted(ledger: NamespaceLedger, quota: Any, there: int, at: int) -> str:
+    """What a count of so many objects at a revision becomes."""
+    found = ledger.recounted(quota, {"count/configmaps": amounts.whole(there)}, at)
+    return amounts.text(found["count/configmaps"])
 
 
 async def charge(ledger: NamespaceLedger, dry_run: bool = False) -> Any:
@@ -118,11 +127,11 @@ async def test_a_count_keeps_what_was_not_there_yet() -> None:
     assert quotas.used("q") == "3"
     quota = quotas.entries["q"].obj
     async with ledger.alone():
-        assert ledger.recounted(quota, {"count/configmaps": "1"}, 20) == {"count/configmaps": "3"}
+        assert counted(ledger, quota, 1, 20) == "3"
         ledger.counted(20)
-        assert ledger.recounted(quota, {"count/configmaps": "2"}, 21) == {"count/configmaps": "3"}
+        assert counted(ledger, quota, 2, 21) == "3"
         with pytest.raises(Conflict, match="older than what has been written since"):
-            ledger.recounted(quota, {"count/configmaps": "0"}, 18)
+            counted(ledger, quota, 0, 18)
     await ledger.settle(under_way, 0)
     assert quotas.used("q") == "2"
 
@@ -134,9 +143,9 @@ async def test_what_is_remembered_of_finished_writes_is_bounded(monkeypatch: pyt
     for revision in range(100, 110):
         await ledger.settle(await charge(ledger), revision)
     quota = quotas.entries["q"].obj
-    assert ledger.recounted(quota, {"count/configmaps": "7"}, 106) == {"count/configmaps": "10"}
+    assert counted(ledger, quota, 7, 106) == "10"
     with pytest.raises(Conflict):
-        ledger.recounted(quota, {"count/configmaps": "6"}, 105)
+        counted(ledger, quota, 6, 105)
 
 
 async def test_a_store_that_fails_fails_those_who_wait_and_no_later_ones() -> None:

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from sampan.api import go_text
 from sampan.api.quota import amounts
-from sampan.api.quota.amounts import Amounts
+from sampan.api.quota.amounts import Amount, Amounts
 from sampan.api.quota.evaluators import Evaluator
 from sampan.api.quota.scopes import covers, terms_of
 from sampan.api.reading import part, text
@@ -49,7 +49,7 @@ class Demand:
     before: Amounts | None = None
     free: bool = False
 
-    def of(self, quota: Obj) -> dict[str, str]:
+    def of(self, quota: Obj) -> dict[str, Amount]:
         """What it adds to the quota's count, of whatever that limits."""
         more = self.usage
         if self.before is not None and self.old is not None and covers(quota, self.evaluator, self.old):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from fractions import Fraction
 from typing import Final, Protocol
 
 from sampan.api import quantity
 from sampan.api.quota import pods
-from sampan.api.quota.amounts import Amounts
+from sampan.api.quota.amounts import ONE, Amount, Amounts
+from sampan.api.quota.amounts import whole as amount
 from sampan.api.quota.scopes import claim_is_in_scope, pod_is_in_scope
 from sampan.api.reading import part, parts, text, whole
 from sampan.api.types import Obj
@@ -63,7 +63,7 @@ class Counted:
 
     def __init__(self, resource: Resource, alias: str = "") -> None:
         self.resource = resource
-        self._usage = {name: "1" for name in (count_name(resource), alias) if name}
+        self._usage = {name: ONE for name in (count_name(resource), alias) if name}
 
     def handles(self, operation: str, subresource: str, new: Obj, old: Obj) -> bool:
         return not subresource and operation == "CREATE"
@@ -96,7 +96,7 @@ class Pods(Counted):
         return {name for name in names if name == "count/pods" or pods.is_counted(name)}
 
     def usage(self, obj: Obj, now: datetime) -> Amounts:
-        return {"count/pods": "1", **(pods.usage(obj) if pods.is_charged(obj, now) else {})}
+        return {"count/pods": ONE, **(pods.usage(obj) if pods.is_charged(obj, now) else {})}
 
     def is_in_scope(self, term: Obj, obj: Obj) -> bool:
         return pod_is_in_scope(term, obj)
@@ -122,7 +122,7 @@ class Services(Counted):
         if balanced and spec.get("allocateLoadBalancerNodePorts") is False:
             ports = [port for port in ports if whole(port, "nodePort")]
         taken = len(ports) if balanced or kind == "NodePort" else 0
-        return {**self._usage, "services.nodeports": str(taken), "services.loadbalancers": "1" if balanced else "0"}
+        return {**self._usage, "services.nodeports": amount(taken), "services.loadbalancers": amount(int(balanced))}
 
 
 class Claims(Counted):
@@ -157,7 +157,7 @@ class Claims(Counted):
         return claim_is_in_scope(term, obj)
 
 
-def _storage(claim: Obj) -> str | None:
+def _storage(claim: Obj) -> Amount | None:
     """Whole bytes: the larger of what is asked for and what has been allocated while it grows."""
     wanted = part(part(part(claim, "spec"), "resources"), "requests").get("storage")
     if wanted is None:
@@ -168,7 +168,7 @@ def _storage(claim: Obj) -> str | None:
         value, notation = quantity.parse_with_format(str(written))
     except (ValueError, TypeError):
         return None
-    return quantity.format_quantity(Fraction(-(-value.numerator // value.denominator)), notation)
+    return amount(-(-value.numerator // value.denominator), notation)
 
 
 class ResourceClaims(Counted):
@@ -193,7 +193,7 @@ class ResourceClaims(Counted):
                     of_request[name] = max(of_request.get(name, 0), many)
             for name, many in of_request.items():
                 found[name] = found.get(name, 0) + many
-        return {**self._usage, **{f"{name}{_DEVICE_CLASS}": str(many) for name, many in found.items()}}
+        return {**self._usage, **{f"{name}{_DEVICE_CLASS}": amount(many) for name, many in found.items()}}
 
 
 _OWN: Final[Mapping[Resource, Evaluator]] = {

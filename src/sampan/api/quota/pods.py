@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, TypeVar
 
 from sampan.api import quantity
 from sampan.api.pods.requests import Amounts as Numbers
 from sampan.api.pods.requests import has_pod_level, pod_limits, pod_requests
+from sampan.api.quota.amounts import ONE, Amount
 from sampan.api.reading import moment, part, parts, text, whole
 from sampan.api.types import Obj
 from sampan.api.validation.resources import is_extended, is_huge_page, is_native
+
+T = TypeVar("T")
 
 _REQUESTED: Final = ("cpu", "memory", "ephemeral-storage")
 _COMPUTE: Final = frozenset(
@@ -53,15 +56,15 @@ def overdue_at(pod: Obj) -> datetime | None:
     return None if deleted is None or grace is None else deleted + timedelta(seconds=grace)
 
 
-def usage(pod: Obj) -> dict[str, str]:
+def usage(pod: Obj) -> dict[str, Amount]:
     spec = part(pod, "spec")
     requests = written(spec, "requests", pod_requests(pod))
-    return {"pods": "1", **_named(requests, written(spec, "limits", pod_limits(pod)))}
+    return {"pods": ONE, **_named(requests, written(spec, "limits", pod_limits(pod)))}
 
 
-def _named(requests: dict[str, str], limits: dict[str, str]) -> dict[str, str]:
+def _named(requests: Mapping[str, T], limits: Mapping[str, T]) -> dict[str, T]:
     """Amounts under the names that quotas have for them."""
-    found: dict[str, str] = {}
+    found: dict[str, T] = {}
     for name, amount in requests.items():
         if name in _REQUESTED or is_huge_page(name):
             found[name] = found[f"requests.{name}"] = amount
@@ -70,14 +73,12 @@ def _named(requests: dict[str, str], limits: dict[str, str]) -> dict[str, str]:
     return found | {f"limits.{name}": amount for name, amount in limits.items() if name in _REQUESTED}
 
 
-def written(spec: Obj, field: str, numbers: Numbers) -> dict[str, str]:
-    """What a pod asks for (or may use) in all, as quantities, each in the notation in which the pod first names it."""
-    found: dict[str, str] = {}
+def written(spec: Obj, field: str, numbers: Numbers) -> dict[str, Amount]:
+    """What a pod asks for (or may use) in all, each amount in the notation in which the pod first names it."""
+    found: dict[str, Amount] = {}
     for name, number in numbers.items():
-        if name == "cpu":
-            found[name] = quantity.canonical(f"{number}m")
-        else:
-            found[name] = quantity.format_quantity(number, _notation(spec, field, name))
+        nanos = number * (10**6 if name == "cpu" else 10**9)
+        found[name] = Amount(nanos, _notation(spec, field, name))
     return found
 
 

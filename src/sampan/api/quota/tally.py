@@ -7,7 +7,7 @@ from datetime import datetime
 
 from sampan.api.objects import deep_copy
 from sampan.api.quota import amounts, pods
-from sampan.api.quota.amounts import Amounts
+from sampan.api.quota.amounts import ZERO, Amount, Amounts
 from sampan.api.quota.evaluators import Evaluator, Resource
 from sampan.api.quota.scopes import terms_of
 from sampan.api.reading import part, text
@@ -34,11 +34,11 @@ class Tally:
             if (matching := evaluator.matching(self.hard))
         }
         self._evaluators = {resource: evaluators[resource] for resource in self.resources}
-        self.used: dict[str, str] = {name: "0" for matching in self.resources.values() for name in sorted(matching)}
+        self.used: dict[str, Amount] = {name: ZERO for matching in self.resources.values() for name in sorted(matching)}
         self._held: dict[Resource, dict[str, Amounts]] = {resource: {} for resource in self.resources}
         self._seen: dict[Resource, set[str]] = {resource: set() for resource in self.resources}
         self._overdue: dict[str, datetime] = {}
-        self._shared: dict[tuple[tuple[str, str], ...], Amounts] = {}
+        self._shared: dict[tuple[tuple[str, Amount], ...], Amounts] = {}
 
     def is_of(self, quota: Obj) -> bool:
         """Whether this is how the quota counts now."""
@@ -48,15 +48,15 @@ class Tally:
         """Whether the object has been told of since the tally was begun."""
         return name in self._seen[resource]
 
-    def put(self, resource: Resource, obj: Obj, now: datetime) -> None:
-        """The object is there, in this state."""
+    def put(self, resource: Resource, obj: Obj, now: datetime, usage: Amounts | None = None) -> None:
+        """The object is there, in this state; ``usage``: what it uses, where that is known already."""
         name = text(part(obj, "metadata"), "name")
         self._seen[resource].add(name)
         evaluator = self._evaluators[resource]
         adds: Amounts = amounts.NOTHING
         if all(evaluator.is_in_scope(term, obj) for term in self._terms):
-            usage = amounts.mask(evaluator.usage(obj, now), self.resources[resource])
-            adds = self._share(amounts.without_zeros(usage))
+            whole = evaluator.usage(obj, now) if usage is None else usage
+            adds = self._share(amounts.without_zeros(amounts.mask(whole, self.resources[resource])))
         self._replace(resource, name, adds)
         if resource == ("", "pods"):
             self._expect(name, obj, now)
@@ -91,7 +91,7 @@ class Tally:
         if before is not adds:
             self.used = amounts.add(amounts.subtract(self.used, before), adds)
 
-    def _share(self, usage: dict[str, str]) -> Amounts:
+    def _share(self, usage: dict[str, Amount]) -> Amounts:
         key = tuple(sorted(usage.items()))
         found = self._shared.get(key)
         if found is None:

@@ -96,7 +96,7 @@ class ResourceQuotaController:
             self._controller.queue.add(key)
 
     def _count(self, tallies: dict[str, Tally], counted: Counted, kind: ChangeType, obj: Obj) -> None:
-        meta, now = obj["metadata"], self._clock.now()
+        meta, now, usage = obj["metadata"], self._clock.now(), None
         for name, tally in tallies.items():
             if counted not in tally.resources:
                 continue
@@ -104,7 +104,8 @@ class ResourceQuotaController:
             if kind == "DELETED":
                 tally.drop(counted, meta["name"])
             else:
-                tally.put(counted, obj, now)
+                usage = usage or self._evaluators[counted].usage(obj, now)
+                tally.put(counted, obj, now, usage)
             key = ObjectKey(meta["namespace"], name)
             if amounts.exceeding(before, tally.used):
                 self._controller.queue.add(key)
@@ -173,9 +174,10 @@ class ResourceQuotaController:
 
     async def _write(self, quota: Obj, tally: Tally) -> None:
         status = part(quota, "status")
-        wanted = {"hard": dict(sorted(tally.hard.items())), "used": dict(sorted(tally.used.items()))}
-        if amounts.read(status, "hard") == wanted["hard"] and amounts.read(status, "used") == wanted["used"]:
+        known = ((amounts.read(status, key), found) for key, found in (("hard", tally.hard), ("used", tally.used)))
+        if all(amounts.same(*pair) for pair in known):
             return
+        wanted = {"hard": amounts.write(tally.hard), "used": amounts.write(tally.used)}
         followed = [self._informers[resource] for resource in tally.resources if resource in self._informers]
         counted_at = min((informer.revision for informer in followed), default=0)
         meta = quota["metadata"]
@@ -190,7 +192,7 @@ class ResourceQuotaController:
 
 
 def _is_new(quota: Obj) -> bool:
-    return amounts.read(part(quota, "status"), "hard") != amounts.read(part(quota, "spec"), "hard")
+    return not amounts.same(amounts.read(part(quota, "status"), "hard"), amounts.read(part(quota, "spec"), "hard"))
 
 
 def counted_kinds() -> Iterable[Kind]:

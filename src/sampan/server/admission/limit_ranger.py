@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 from sampan.api import quantity
 from sampan.api.pods.requests import pod_limits, pod_requests
+from sampan.api.quota import amounts
 from sampan.api.quota.pods import written
 from sampan.api.reading import part, parts, text
 from sampan.api.resources import LIMIT_RANGES
@@ -123,8 +124,9 @@ def pod_violations(pod: Obj, items: Iterable[Obj]) -> Iterator[str]:
                     resources = part(container, "resources")
                     yield from violations(kind, item, part(resources, "requests"), part(resources, "limits"))
         elif kind == "Pod":
-            requests = written(spec, "requests", pod_requests(pod, use_status=False, overhead=False))
-            yield from violations(kind, item, requests, written(spec, "limits", pod_limits(pod, overhead=False)))
+            requests = amounts.write(written(spec, "requests", pod_requests(pod, use_status=False, overhead=False)))
+            limits = amounts.write(written(spec, "limits", pod_limits(pod, overhead=False)))
+            yield from violations(kind, item, requests, limits)
 
 
 def claim_violations(claim: Obj, items: Iterable[Obj]) -> Iterator[str]:

@@ -54,9 +54,10 @@ async def _put_count(ctx: RestContext, request: Request, ledger: Ledger, at: int
     async def compute(current: Versioned) -> Obj:
         check_precondition_uid(target, obj["metadata"].get("uid"), current)
         new = await target.view.writable(current)
-        if amounts.read(part(new, "spec"), "hard") != hard:
+        if not amounts.same(amounts.read(part(new, "spec"), "hard"), hard):
             raise target.conflict("the quota has changed since it was counted")
-        new["status"] = {"hard": dict(hard), "used": dict(quotas.recounted(new, used, at))}
+        counted = quotas.recounted(new, used, at)
+        new["status"] = {"hard": amounts.write(hard), "used": amounts.write(counted)}
         return new
 
     async with quotas.alone():

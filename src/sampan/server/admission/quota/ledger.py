@@ -247,7 +247,7 @@ class NamespaceLedger:
                 return
             used = Standing.of(current.obj).used
             less = amounts.subtract(used, charge)
-            if less == used:
+            if amounts.same(less, used):
                 return
             try:
                 await self._quotas.commit(current, less)

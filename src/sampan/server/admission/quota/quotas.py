@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from sampan.api.quota import amounts
 from sampan.api.quota.amounts import Amounts
 from sampan.api.reading import part, text
 from sampan.api.resources import RESOURCE_QUOTAS
@@ -90,7 +91,7 @@ class StoredQuotas:
         return _entry(await storage.newest(storage.key(namespace, name)))
 
     async def commit(self, current: QuotaEntry, used: Amounts) -> None:
-        status = {**part(current.obj, "status"), "used": dict(sorted(used.items()))}
+        status = {**part(current.obj, "status"), "used": amounts.write(used)}
         await self._storage().commit(current.key, current.revision, {**current.obj, "status": status})
 
     def _storage(self) -> ResourceStorage:
