@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from sampan.api.clock import SystemClock
-from sampan.api.errors import NotFound
+from sampan.api.errors import Forbidden, NotFound
 from sampan.api.resources import (
     CONFIG_MAPS,
     DEPLOYMENTS,
@@ -16,6 +16,8 @@ from sampan.api.resources import (
     NODES,
     PODS,
     REPLICA_SETS,
+    RESOURCE_QUOTAS,
+    SECRETS,
     SERVICE_ACCOUNTS,
     SERVICES,
 )
@@ -131,6 +133,26 @@ async def test_a_deployment_lives_rolls_serves_and_goes():
             return not any([(await admin.list(r, "default"))["items"] for r in (DEPLOYMENTS, REPLICA_SETS, PODS)])
 
         await until(gone)
+
+
+async def test_a_quota_is_counted_by_a_controller_with_its_own_rights():
+    async with cluster() as admin:
+        meta = {"name": "q", "namespace": "default"}
+        quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": meta, "spec": {"hard": {"secrets": "1"}}}
+        await admin.create(RESOURCE_QUOTAS, quota)
+
+        async def counts(used):
+            status = (await admin.get(RESOURCE_QUOTAS, "q", "default")).get("status", {})
+            return status == {"hard": {"secrets": "1"}, "used": {"secrets": used}}
+
+        await until(lambda: counts("0"))
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": "default"}}
+        await admin.create(SECRETS, secret)
+        assert await counts("1")
+        with pytest.raises(Forbidden, match="exceeded quota: q, requested: secrets=1, used: secrets=1, limited"):
+            await admin.create(SECRETS, {**secret, "metadata": {"name": "t", "namespace": "default"}})
+        await admin.delete(SECRETS, "s", "default")
+        await until(lambda: counts("0"))
 
 
 async def test_a_namespace_is_furnished_and_removed_with_its_contents():

@@ -44,7 +44,7 @@ class MemoryQuotas:
     def any(self, namespace: str) -> bool:
         return bool(self.entries)
 
-    def cached(self, namespace: str) -> list[QuotaEntry]:
+    async def cached(self, namespace: str) -> list[QuotaEntry]:
         return self.behind if self.behind is not None else list(self.entries.values())
 
     async def newest(self, namespace: str) -> list[QuotaEntry]:
@@ -110,7 +110,7 @@ async def test_a_quota_that_vanishes_meanwhile_limits_nobody() -> None:
 async def test_nobody_is_refused_for_what_the_cache_shows() -> None:
     quotas = MemoryQuotas(q="1")
     quotas.put("q", "1", "1")
-    quotas.behind = quotas.cached("n")
+    quotas.behind = await quotas.cached("n")
     quotas.put("q", "1", "0")
     assert await charge(ledger_of(quotas)) is not None
     assert quotas.used("q") == "1"
@@ -172,6 +172,23 @@ async def test_a_write_that_is_given_up_while_it_waits_is_charged_nothing() -> N
         await asyncio.gather(waiting, return_exceptions=True)
     await charge(ledger)
     assert quotas.used("q") == "1"
+
+
+async def test_many_quotas_keep_nobody_else_waiting() -> None:
+    """Writes that are held against hundreds of limits are worked on one by one, with others' turns between."""
+    ledger = ledger_of(MemoryQuotas(**{f"q{index}": "100" for index in range(300)}))
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    watching = asyncio.ensure_future(others())
+    assert None not in await asyncio.gather(*(charge(ledger) for _ in range(20)))
+    watching.cancel()
+    assert turns > 20
 
 
 # Limits on what may be used at all

@@ -34,6 +34,9 @@ NAME = "resourcequota-controller"
 RESYNC_SECONDS: Final = 300.0
 #: More is used: the server has charged it already, or else it is told soon.
 _LATER_SECONDS: Final = 1.0
+#: Of quotas in one namespace that an event is told to at once. Nobody needs so many; whoever has them waits.
+_MANY_QUOTAS: Final = 64
+_MUCH_LATER_SECONDS: Final = 10.0
 #: objects counted in one turn of the event loop
 _STEP: Final = 50
 
@@ -97,6 +100,9 @@ class ResourceQuotaController:
 
     def _count(self, tallies: dict[str, Tally], counted: Counted, kind: ChangeType, obj: Obj) -> None:
         meta, now, usage = obj["metadata"], self._clock.now(), None
+        if len(tallies) > _MANY_QUOTAS:
+            self._count_later(meta["namespace"], tallies)
+            return
         for name, tally in tallies.items():
             if counted not in tally.resources:
                 continue
@@ -114,6 +120,13 @@ class ResourceQuotaController:
             seconds = tally.seconds_until_due(now)
             if seconds is not None:
                 self._controller.queue.add_after(key, seconds)
+
+    def _count_later(self, namespace: str, tallies: dict[str, Tally]) -> None:
+        """An event that would bring its difference to very many quotas has them counted anew instead."""
+        for name in tallies:
+            key = ObjectKey(namespace, name)
+            self._built[key] = -math.inf
+            self._controller.queue.add_after(key, _MUCH_LATER_SECONDS)
 
     def _quota_changed(self, kind: ChangeType, quota: Obj, previous: Obj | None) -> None:
         """A charge is a change of the status alone, and nobody's business here."""

@@ -29,6 +29,10 @@ from sampan.store.protocol import RevisionConflict
 
 #: how many writes are charged by one commit
 _BATCH: Final = 64
+#: a write that is held against more limits than this is a thread's: whoever makes many quotas waits for them alone
+_MANY_LIMITS: Final = 64
+#: quotas that are read in one turn of the loop
+_STEP: Final = 20
 #: lost races in a row after which a charge gives up
 _ATTEMPTS: Final = 64
 #: how long a write waits for its charge; upstream's
@@ -187,22 +191,25 @@ class NamespaceLedger:
 
     async def _decide(self, batch: list[_Waiter]) -> None:
         """Fills ``paid`` and ``refused`` of each."""
-        entries = self._quotas.cached(self._namespace)
-        standings = {entry.name: Standing.of(entry.obj) for entry in entries}
+        entries = await self._quotas.cached(self._namespace)
+        standings = await _standings(entries)
         if await self._hold_against(batch, dict(standings)):
             # Nobody is refused for what a cache shows, which may be behind.
             entries = await self._quotas.newest(self._namespace)
-            standings = {entry.name: Standing.of(entry.obj) for entry in entries}
+            standings = await _standings(entries)
             await self._hold_against(batch, dict(standings))
         for entry in entries:
             await self._commit(entry, standings[entry.name], batch)
 
     async def _hold_against(self, batch: list[_Waiter], standings: dict[str, Standing]) -> bool:
         """Decides on each in turn, as if those before it had been charged. True: somebody is refused."""
+        many = sum(len(standing.hard) + 1 for standing in standings.values()) > _MANY_LIMITS
         for waiter in batch:
             waiter.charges, waiter.refused = {}, None
             try:
-                found = await paced(waiter.heavy, decide, waiter.demand, list(standings.values()), self._limited)
+                found = await paced(
+                    waiter.heavy or many, decide, waiter.demand, list(standings.values()), self._limited
+                )
             except Refused as error:
                 waiter.refused = error
                 continue
@@ -254,6 +261,16 @@ class NamespaceLedger:
                 return
             except RevisionConflict:
                 continue
+
+
+async def _standings(entries: list[QuotaEntry]) -> dict[str, Standing]:
+    """By name. Of many quotas some a turn of the loop."""
+    found: dict[str, Standing] = {}
+    for index, entry in enumerate(entries):
+        if index % _STEP == _STEP - 1:
+            await asyncio.sleep(0)
+        found[entry.name] = Standing.of(entry.obj)
+    return found
 
 
 def _hold_again(charged: list[_Waiter], standing: Standing) -> None:

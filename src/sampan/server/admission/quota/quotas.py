@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from sampan.api.quota import amounts
 from sampan.api.quota.amounts import Amounts
@@ -15,6 +16,9 @@ from sampan.server.reader import ObjectReader
 from sampan.server.storage import ResourceStorage, Stored
 from sampan.server.surface import Surfaces
 from sampan.store.protocol import EntryDamaged
+
+#: quotas that are decoded in one turn of the loop
+_STEP: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +37,7 @@ class Quotas(Protocol):
         """Whether the namespace has one, for the price of a look-up."""
         ...
 
-    def cached(self, namespace: str) -> list[QuotaEntry]:
+    async def cached(self, namespace: str) -> list[QuotaEntry]:
         """In the order of their names; perhaps a moment behind."""
         ...
 
@@ -54,7 +58,7 @@ class NoQuotas:
     def any(self, namespace: str) -> bool:
         return False
 
-    def cached(self, namespace: str) -> list[QuotaEntry]:
+    async def cached(self, namespace: str) -> list[QuotaEntry]:
         return []
 
     async def newest(self, namespace: str) -> list[QuotaEntry]:
@@ -77,10 +81,15 @@ class StoredQuotas:
     def any(self, namespace: str) -> bool:
         return bool(self._followed.of(namespace))
 
-    def cached(self, namespace: str) -> list[QuotaEntry]:
-        storage = self._storage()
-        found = (storage.cached(storage.key(namespace, name)) for name in sorted(self._followed.of(namespace)))
-        return [entry for stored in found if (entry := _entry(stored)) is not None]
+    async def cached(self, namespace: str) -> list[QuotaEntry]:
+        storage, found = self._storage(), list[QuotaEntry]()
+        for index, name in enumerate(sorted(self._followed.of(namespace))):
+            if index % _STEP == _STEP - 1:
+                await asyncio.sleep(0)
+            entry = _entry(storage.cached(storage.key(namespace, name)))
+            if entry is not None:
+                found.append(entry)
+        return found
 
     async def newest(self, namespace: str) -> list[QuotaEntry]:
         found = [await self.newest_of(namespace, name) for name in sorted(self._followed.of(namespace))]
