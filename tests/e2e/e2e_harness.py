@@ -68,7 +68,7 @@ def purge_what_killed_runs_left() -> None:
     """Instances that are named after a process which is no more."""
     for name in instances.names():
         kind, dash, number = name.partition("-")
-        if dash and kind in ("e2e", "pur", "kil") and set(number) <= set(DIGITS):
+        if dash and kind in ("e2e", "pur", "kil", "adm") and set(number) <= set(DIGITS):
             pid = int(number, len(DIGITS))
             if own_name(kind, pid) == name and not Path(f"/proc/{pid}").exists():
                 subprocess.run([SAMPAN, "down", "--name", name, "--purge"], capture_output=True, check=False)
