@@ -44,7 +44,8 @@ class Identify(Protocol):
 class _Plan:
     """What the bytes of a head mean on one surface. ``target`` None: nothing that can be answered here."""
 
-    surface: Surface
+    #: which one; what is planned for an older one must not keep that alive
+    serial: int
     info: RequestInfo
     labels: Labels
     target: Target | None = None
@@ -77,7 +78,7 @@ class ReadsNow:
         started = perf_counter()
         surface = self.surfaces.current
         plan = template.plan
-        if plan is None or plan.surface is not surface:
+        if plan is None or plan.serial != surface.serial:
             plan = template.plan = _plan(request, surface)
         target = plan.target
         if target is None or (self.others and (plan.info.group, plan.info.version) in self.others):
@@ -123,8 +124,8 @@ def _plan(request: Request, surface: Surface) -> _Plan:
         info = requestinfo.parse(request, surface.kinds)
     except ApiError:
         info = RequestInfo(False, "", "")
-        return _Plan(surface, info, request_labels(info))
-    plan = _Plan(surface, info, request_labels(info))
+        return _Plan(surface.serial, info, request_labels(info))
+    plan = _Plan(surface.serial, info, request_labels(info))
     kind = info.kind
     if (
         kind is None
@@ -160,5 +161,5 @@ def _plan(request: Request, surface: Surface) -> _Plan:
             plan.key = target.key
         plan.target = target
     except ApiError:
-        return _Plan(surface, info, plan.labels)
+        return _Plan(surface.serial, info, plan.labels)
     return plan

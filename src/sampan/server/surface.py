@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import count
 from typing import Final, TypeGuard
 
 from sampan.api import schema
@@ -30,6 +31,8 @@ log = logging.getLogger(__name__)
 
 #: of how many unreadable keys is remembered that they were logged
 _TOLD_LIMIT = 1000
+
+_serials = count()
 
 Gvk = tuple[str, str, str]
 #: of requests without a query, how many paths are remembered with what they mean, and up to which length
@@ -54,6 +57,8 @@ class Surface:
         ending: frozenset[tuple[str, str]] = frozenset(),
     ) -> None:
         self.kinds = kinds
+        #: tells this surface from every other that there was
+        self.serial = next(_serials)
         #: (group, plural) of custom resources whose definition is being deleted: nothing is created there any more
         self.ending = ending
         #: of the recent events that all caches keep together
@@ -170,9 +175,11 @@ def _same(view: View | None, kind: Kind, storage: ResourceStorage, converter: Co
 
 def _upgrade(kinds: Registry, stored: Kind) -> Callable[[Obj, str], Obj]:
     """How objects that were stored in another version of the kind become ones of today's."""
+    # The registry itself must not be kept: caches outlive many of them.
+    versions = {kind.api_version: kind for kind in kinds.known() if kind.kind == stored.kind}
 
     def upgrade(obj: Obj, api_version: str) -> Obj:
-        kind = kinds.by_api_version(api_version, stored.kind)
+        kind = versions.get(api_version)
         if stored.custom and (kind is None or kind.to_stored is None):  # only the name of the version differs
             obj["kind"], obj["apiVersion"] = stored.kind, stored.api_version
             if stored.on_read is not None:

@@ -60,19 +60,15 @@ class Sea:
         return (await self.api("GET", f"{CRDS}/{name}")).obj
 
     async def until(self, name: str, holds: Callable[[Any], bool]) -> Any:
-        for _ in range(3000):
-            obj = await self.read(name)
-            if holds(obj):
-                return obj
-            await asyncio.sleep(0)
-        raise AssertionError(obj)
+        async with asyncio.timeout(30):
+            while not holds(obj := await self.read(name)):  # noqa: ASYNC110  # a thread may have to do its work
+                await asyncio.sleep(0.002)
+        return obj
 
     async def eventually(self, holds: Callable[[], Awaitable[bool]]) -> None:
-        for _ in range(3000):
-            if await holds():
-                return
-            await asyncio.sleep(0)
-        raise AssertionError("it does not come to hold")
+        async with asyncio.timeout(30):
+            while not await holds():  # noqa: ASYNC110  # a thread may have to do its work
+                await asyncio.sleep(0.002)
 
     async def change(self, name: str, patch: Any) -> Any:
         changed = await self.api("PATCH", f"{CRDS}/{name}", patch, content_type="application/merge-patch+json")

@@ -53,11 +53,9 @@ def converting(body: Any, **response: Any) -> Any:
 
 
 async def until(holds: Callable[[], Awaitable[bool]]) -> None:
-    for _ in range(3000):
-        if await holds():
-            return
-        await asyncio.sleep(0)
-    raise AssertionError("it does not come to hold")
+    async with asyncio.timeout(30):
+        while not await holds():  # noqa: ASYNC110  # a thread may have to do its work
+            await asyncio.sleep(0.002)
 
 
 async def define(api: Any, crd: Any) -> None:

@@ -11,6 +11,7 @@ import asyncio
 import functools
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Final
 
 from sampan.api.clock import Clock
@@ -34,6 +35,8 @@ from sampan.store.protocol import EntryDamaged, Store
 
 log = logging.getLogger(__name__)
 
+#: definitions that are looked at together: who waits longest waits for these, however many come
+_AT_ONCE: Final = 16
 #: statuses written at the same time
 _CONCURRENCY: Final = 16
 #: until a status that could not be written is tried again: twice as long after each failure
@@ -81,7 +84,8 @@ class Extensions:
                 while True:
                     await self._wake.wait()
                     self._wake.clear()
-                    await self._look(self._take(), transport)
+                    while self._changed:
+                        await self._look(self._take(_AT_ONCE), transport)
         finally:
             stop()
 
@@ -139,9 +143,9 @@ class Extensions:
             self._changed.setdefault(name, None)
         self._wake.set()
 
-    def _take(self) -> Mapping[str, tuple[Obj, int] | None]:
-        changed, self._changed = self._changed, {}
-        return changed
+    def _take(self, limit: int | None = None) -> Mapping[str, tuple[Obj, int] | None]:
+        names = list(islice(self._changed, limit))
+        return {name: self._changed.pop(name) for name in names}
 
     def _look_again(self, names: Iterable[str]) -> None:
         """At what the cache has of them by now."""
