@@ -35,7 +35,8 @@ class Packed:
         """``text``: without prose."""
         #: Likely to be found more than once: whoever makes something of it may keep it for all.
         self.small = len(text) <= _COMPRESSED_BYTES
-        self._text: bytes | None = text if self.small else zlib.compress(text, 1)
+        # orjson's bytes keep the buffer they were written to: what is kept is a copy.
+        self._text: bytes | None = bytes(memoryview(text)) if self.small else zlib.compress(text, 1)
         self._opened: dict[str, Any] | None = None
         #: Which of ``_TRAITS`` the text mentions: what may be in it, without opening it.
         self.traits = frozenset(trait for trait, mark in _TRAITS if mark in text)
