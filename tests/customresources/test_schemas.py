@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 import pytest
 from tests.customresources.judging import AT, definition, of, told
 
@@ -282,3 +283,14 @@ def test_with_a_status_subresource_the_root_says_only_what_its_parts_could_say()
     assert told(definition(root)) == []
     (fault,) = told(definition(root, subresources={"status": {}}))
     assert fault.endswith("fields are allowed at the root of the schema if the status subresource is enabled")
+
+
+@pytest.mark.parametrize("most", [2**63 - 1, 2**64 - 1, 1.8446744073709552e19, 1e300])
+def test_a_limit_of_any_size_can_be_written_again(most: float) -> None:
+    given = of({"a": {"type": "integer", "maximum": most}})
+    assert told(given) == []
+    kept = orjson.loads(orjson.dumps(given))
+    assert kept["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["a"] == {
+        "type": "integer",
+        "maximum": float(most),
+    }

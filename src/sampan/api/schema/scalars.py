@@ -20,8 +20,10 @@ from typing import Any
 from sampan.api import go_text, quantity
 
 INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
-#: A float64 holds every integer up to here, and Go writes it with an exponent from there.
-_EXACT, _EXPONENT_FROM = 2**53, 1e21
+#: A float64 holds every integer up to here.
+_EXACT = 2**53
+#: A whole float64 is written without exponent below this (Go: below 1e21; orjson writes no longer integers).
+_EXPONENT_FROM = 2.0**63
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 
 _TIME = re.compile(r"(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2})(?:[.,](\d+))?(Z|[+-]\d{2}:\d{2})", re.ASCII)
