@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import time
 from random import Random
 from typing import Any
 
@@ -15,7 +16,7 @@ from sampan.server.app import Server
 from sampan.server.config import ServerConfig
 from sampan.store.memory import MemoryStore
 
-from .conftest import CONFIGURATIONS, Configured, Hook, Pki, allow, deny, rule, webhook
+from .conftest import CONFIGURATIONS, Configured, Hook, Pki, allow, deny, patched, rule, webhook
 
 MAPS = "/api/v1/namespaces/default/configmaps"
 PODS = "/api/v1/namespaces/default/pods"
@@ -179,3 +180,29 @@ async def test_what_a_webhook_says_does_not_reach_the_log(
     answer = await api("POST", MAPS, config_map())
     assert "status code 307" in answer.message and len(hook.asked) == 1
     assert "secret" not in answer.message and "secret" not in caplog.text
+
+
+async def test_a_long_object_on_its_way_through_webhooks_holds_nobody(
+    api: Any, configured: Configured, hook: Hook
+) -> None:
+    """Measured in processor time of the loop's own thread, as in ``rest/test_loop_budget``."""
+    hook.replies = {"/m": lambda review: patched(review, {"op": "add", "path": "/data/mutated", "value": "yes"})}
+    await configured.mutating(webhook(hook.by_url("/m")))
+    await configured.validating(webhook(hook.by_url("/v"), name="v.example.com"))
+    body = orjson.dumps({**config_map(), "data": {f"key{number}": "v" * 40 for number in range(10_000)}})
+    longest, done = 0.0, False
+
+    async def beat() -> None:
+        nonlocal longest
+        last = time.thread_time()
+        while not done:
+            await asyncio.sleep(0.001)
+            now = time.thread_time()
+            longest, last = max(longest, now - last), now
+
+    heart = asyncio.create_task(beat())
+    response = await api.server.handler(api.request("POST", MAPS, body))
+    done = True
+    await heart
+    assert response.status == 201
+    assert longest <= 0.025

@@ -268,3 +268,17 @@ async def test_a_mutation_in_another_version_reaches_what_is_stored(
     seen = hook.requests[0]
     assert (seen["kind"]["version"], seen["requestKind"]["version"]) == ("v2", "v1")
     assert seen["object"]["apiVersion"] == "autoscaling/v2" and seen["object"]["spec"]["metrics"]
+
+
+async def test_who_owns_which_field_stays_told_whatever_a_webhook_does_to_it(
+    api: Any, configured: Configured, hook: Hook
+) -> None:
+    nonsense = [{"manager": "nobody", "operation": "Perhaps"}]
+    hook.reply = lambda review: patched(
+        review, {"op": "add", "path": "/metadata/managedFields", "value": nonsense}, add("mutated")
+    )
+    await configured.mutating(webhook(hook.by_url()))
+    answer = await api("POST", f"{MAPS}?fieldManager=me", config_map())
+    assert answer.status == 201 and answer.obj["data"]["mutated"] == "yes"
+    assert [entry["manager"] for entry in answer.obj["metadata"]["managedFields"]] == ["me"]
+    assert hook.requests[0]["object"]["metadata"]["managedFields"][0]["manager"] == "me"
