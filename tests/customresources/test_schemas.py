@@ -294,3 +294,9 @@ def test_a_limit_of_any_size_can_be_written_again(most: float) -> None:
         "type": "integer",
         "maximum": float(most),
     }
+
+
+def test_rules_beyond_number_are_refused_before_any_is_compiled() -> None:
+    rules = [{"rule": "true"}] * 5000
+    (fault,) = told(of({"a": {"type": "string", "x-kubernetes-validations": rules}}))
+    assert fault == f"{AT}: Forbidden: x-kubernetes-validations must not have more than 4096 rules in all, found 5000"

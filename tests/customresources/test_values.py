@@ -24,6 +24,9 @@ def told(schema: dict[str, Any], value: Any, old: Any = values.ABSENT) -> list[s
         ({"type": "string"}, "x"),
         ({"type": "integer"}, 3),
         ({"type": "integer"}, 3.0),
+        ({"type": "integer"}, 2**63 - 1),
+        ({"type": "number"}, 2**64 - 1),
+        ({"type": "number"}, 1e300),
         ({"type": "number"}, 3),
         ({"type": "number"}, 3.5),
         ({"type": "boolean"}, False),
@@ -66,6 +69,8 @@ INVALID = "FieldValueInvalid f: Invalid value: "
         ({"type": "object"}, 1.2, [TYPE + '"number": f in body must be of type object: "number"']),
         ({"type": "object"}, [], [TYPE + '"array": f in body must be of type object: "array"']),
         ({"type": "object"}, None, [TYPE + '"null": f in body must be of type object: "null"']),
+        ({"type": "integer"}, 2**63, [TYPE + '"number": f in body must be of type integer: "number"']),
+        ({"type": "integer"}, 1e300, [TYPE + '"number": f in body must be of type integer: "number"']),
         ({"type": "integer"}, 1.5, [TYPE + '"number": f in body must be of type integer: "number"']),
         ({"type": "integer"}, True, [TYPE + '"boolean": f in body must be of type integer: "boolean"']),
         (

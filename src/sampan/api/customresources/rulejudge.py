@@ -17,6 +17,8 @@ Errors = list[FieldError]
 #: Estimated, of one rule however often it is evaluated for an object, and of all rules of a schema.
 _RULE_COST: Final = 10_000_000
 _SCHEMA_COST: Final = 100_000_000
+#: Rules of one schema; upstream has no limit, and compiles for minutes.
+_MOST_RULES: Final = 4096
 #: How many of the most expensive rules are named, and what share of the limit makes one expensive.
 _NAMED: Final = 4
 _EXPENSIVE: Final = _SCHEMA_COST // 100
@@ -25,6 +27,10 @@ _MAX_UINT64: Final = 2**64 - 1
 
 def judge(sites: list[RuleSite], path: Path) -> Errors:
     """``path``: of the schema that holds them all."""
+    count = sum(len(site.schema["x-kubernetes-validations"]) for site in sites)
+    if count > _MOST_RULES:
+        text = f"x-kubernetes-validations must not have more than {_MOST_RULES} rules in all, found {count}"
+        return [errors.forbidden(str(path), text)]
     found: Errors = []
     costs: list[tuple[int, Path]] = []
     for site in sites:

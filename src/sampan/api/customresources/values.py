@@ -29,6 +29,8 @@ _MOST_STEPS: Final = 2_000_000
 _MOST_FAULTS: Final = 1000
 
 _JSON_TYPES: Final = {str: "string", bool: "boolean", int: "integer", float: "number", dict: "object", list: "array"}
+_INT64: Final = 2**63
+_EXACT: Final = 2**53
 #: How Go's decoder holds a number, where a format was wanted.
 _GO_FORMATS: Final = {int: "int64", float: "float64"}
 
@@ -101,14 +103,12 @@ class _Walk:
                 return 2
             found.append(_wrong_type(name(place), ",".join(keywords.types), "null"))
             return 0
-        kind = _JSON_TYPES.get(type(value), "")
+        kind = _json_type(value)
         types = keywords.types
-        if (
-            kind in types
-            or (kind == "integer" and "number" in types)
-            or (kind == "number" and "integer" in types and value.is_integer())
-        ):
+        if kind in types or (kind == "integer" and "number" in types) or (kind == "whole" and _takes_whole(types)):
             return 2
+        if kind == "whole":
+            kind = "number"
         where = name(place)
         if keywords.format and kind != "string" and kind != "array":
             found.append(_wrong_type(where, keywords.format, _GO_FORMATS.get(type(value), "")))
@@ -210,6 +210,19 @@ class _Walk:
         best = max(results, key=lambda result: result[1])
         found += best[0]
         return best[1]
+
+
+def _json_type(value: Any) -> str:
+    """As Go's decoder has it: an integer that no int64 holds is a float64. ``whole``: a float64 that counts as integer
+    too, because no other integer is as near."""
+    kind = _JSON_TYPES.get(type(value), "")
+    if kind == "integer" and not -_INT64 <= value < _INT64:
+        return "number"
+    return "whole" if kind == "number" and value.is_integer() and abs(value) < _EXACT else kind
+
+
+def _takes_whole(types: tuple[str, ...]) -> bool:
+    return "integer" in types or "number" in types
 
 
 def _is_enough(found: Errors, more: Errors) -> bool:
