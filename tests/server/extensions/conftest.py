@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+import orjson
 import pytest
 
+from sampan.api import schema
+from sampan.api.registry import registry
+from sampan.server.discovery.openapi import PROTOBUF_V2_SENT
+from sampan.server.openapi import gnostic, v2, v3
+from sampan.server.openapi.definitions import Definitions
+from sampan.server.openapi.operations import document_paths
+
+V3_DOCUMENTS = ("apis/apps/v1", "apis/apiextensions.k8s.io/v1")
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 SCHEMA = {
     "type": "object",
@@ -83,6 +92,41 @@ class Sea:
     @staticmethod
     def reasons(obj: Any) -> dict[str, tuple[str, str, str]]:
         return {one["type"]: (one["status"], one["reason"], one["message"]) for one in obj["status"]["conditions"]}
+
+
+def built_in() -> dict[str, bytes]:
+    """A few of the documents that the build makes, with all that custom resources refer to."""
+    definitions = Definitions(schema.load(), {})
+    everything = document_paths(registry(), lambda name: name in definitions)
+    v2_base = v2.render(everything["apis/coordination.k8s.io/v1"], definitions)
+    return {
+        **{name: orjson.dumps(v3.render(everything[name], definitions)) for name in V3_DOCUMENTS},
+        "v2.json": orjson.dumps(v2_base),
+        "v2.pb": gnostic.encode(v2_base),
+    }
+
+
+class Documents:
+    """``sampan.server.discovery.openapi.OpenApi`` in memory."""
+
+    def __init__(self, documents: Mapping[str, bytes]) -> None:
+        self._documents = documents
+
+    async def v2(self, accept: str) -> tuple[bytes, str, str]:
+        name = "v2.pb" if "protobuf" in accept else "v2.json"
+        return self._documents[name], PROTOBUF_V2_SENT if name == "v2.pb" else "application/json", '"1"'
+
+    async def v3_index(self) -> Mapping[str, str]:
+        return dict.fromkeys(V3_DOCUMENTS, "HASH")
+
+    async def v3(self, group_version: str) -> tuple[bytes, str, str] | None:
+        found = self._documents.get(group_version)
+        return (found, "application/json", "HASH") if found is not None else None
+
+
+@pytest.fixture(scope="session")
+def documents() -> Documents:
+    return Documents(built_in())
 
 
 @pytest.fixture

@@ -3,65 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from random import Random
 from typing import Any
 
 import orjson
 import pytest
 
-from sampan.api import schema
 from sampan.api.clock import FixedClock
 from sampan.server.app import Server
 from sampan.server.config import ServerConfig
-from sampan.server.openapi import gnostic, v2, v3
-from sampan.server.openapi.definitions import Definitions
-from sampan.server.openapi.operations import document_paths
 from sampan.server.openapi.v2 import INFO
 
 V1, V2 = "apis/example.com/v1", "apis/example.com/v2"
 _META = "io.k8s.apimachinery.pkg.apis.meta.v1."
 
 
-def built_in() -> dict[str, bytes]:
-    """A few of the documents that the build makes, with all that custom resources refer to."""
-    definitions = Definitions(schema.load(), {})
-    from sampan.api.registry import registry
-
-    everything = document_paths(registry(), lambda name: name in definitions)
-    v2_base = v2.render(everything["apis/coordination.k8s.io/v1"], definitions)
-    return {
-        "apis/apps/v1": orjson.dumps(v3.render(everything["apis/apps/v1"], definitions)),
-        "v2.json": orjson.dumps(v2_base),
-        "v2.pb": gnostic.encode(v2_base),
-    }
-
-
-class Documents:
-    """``sampan.server.discovery.openapi.OpenApi`` in memory."""
-
-    def __init__(self, documents: Mapping[str, bytes]) -> None:
-        self._documents = documents
-
-    async def v2(self, accept: str) -> tuple[bytes, str, str]:
-        name = "v2.pb" if "protobuf" in accept else "v2.json"
-        return self._documents[name], accept or "application/json", '"1"'
-
-    async def v3_index(self) -> Mapping[str, str]:
-        return {"apis/apps/v1": "APPS"}
-
-    async def v3(self, group_version: str) -> tuple[bytes, str, str] | None:
-        found = self._documents.get(group_version)
-        return (found, "application/json", "APPS") if found is not None else None
-
-
-@pytest.fixture(scope="module")
-def documents() -> Documents:
-    return Documents(built_in())
-
-
 @pytest.fixture
-async def api(api_of: Any, clock: FixedClock, documents: Documents) -> AsyncIterator[Any]:
+async def api(api_of: Any, clock: FixedClock, documents: Any) -> AsyncIterator[Any]:
     config = ServerConfig(
         listen=False, bootstrap=False, authorization_modes=("AlwaysAllow",), clock=clock, random=Random(1)
     )
@@ -192,7 +151,7 @@ async def test_the_one_document_of_v2_holds_the_custom_kinds_too(sea: Any, crd: 
     assert again.status == 304
 
 
-async def test_the_protobuf_of_v2_is_the_same_document(sea: Any, crd: Any, documents: Documents) -> None:
+async def test_the_protobuf_of_v2_is_the_same_document(sea: Any, crd: Any, documents: Any) -> None:
     await sea.define(crd())
     accept = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
     request = sea.api.request("GET", "/openapi/v2", accept=accept)
