@@ -23,7 +23,7 @@ from sampan.server.pipeline import Pipeline
 from sampan.server.render import decoded
 from sampan.server.request import Request, Response, UserInfo
 from sampan.server.results import ObjectResult, Page, PageResult, PlainResult, WatchResult
-from sampan.server.storage import View
+from sampan.server.storage import MAX_OBJECT_BYTES, View
 from sampan.server.surface import StoredCacheView, Surfaces
 from sampan.server.threads import is_heavy
 from sampan.server.watching import Watching
@@ -56,6 +56,11 @@ class LocalTransport:
     @asynccontextmanager
     async def _watch(self, call: Call) -> AsyncIterator[AsyncIterator[WatchEvent]]:
         result = await self._pipeline.handle_in_process(self._request(call))
+        if isinstance(result, Response) and isinstance(result.body, AsyncIterator) and result.status < 400:
+            yield _events(result.body)  # of another API server
+            return
+        if isinstance(result, Response) and result.status >= 400:
+            await _value(result)
         if not isinstance(result, WatchResult):
             raise errors.BadRequest(f"{call.method} {call.path} is not a watch")
         async with aclosing(self._watching.objects(result)) as events:
@@ -126,6 +131,18 @@ async def _value(response: Response) -> Any:
         return response.obj
     text = await _text(response)
     return orjson.loads(text) if "json" in response.content_type else text
+
+
+async def _events(chunks: AsyncIterator[bytes]) -> AsyncIterator[WatchEvent]:
+    """A watch as HTTP carries it: an event a line. Raises BadRequest for a line that is longer than any object."""
+    rest = b""
+    async for chunk in chunks:
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in filter(None, lines):
+            event = orjson.loads(line)
+            yield WatchEvent(event["type"], event["object"])
+        if len(rest) > 2 * MAX_OBJECT_BYTES:
+            raise errors.BadRequest("an event of the watch is longer than any object")
 
 
 async def _text(response: Response) -> str:
