@@ -136,6 +136,27 @@ async def test_a_count_keeps_what_was_not_there_yet() -> None:
     assert quotas.used("q") == "2"
 
 
+async def test_a_quota_that_came_later_gets_what_is_under_way_and_no_count_older_than_what_was_stored() -> None:
+    quotas = MemoryQuotas(q="9")
+    ledger = ledger_of(quotas)
+    under_way, stored = await charge(ledger), await charge(ledger)
+    quotas.put("new", "5", "0")
+    new = quotas.entries["new"].obj
+    assert counted(ledger, new, 0, 20) == "2"
+    await ledger.settle(stored, 25)
+    with pytest.raises(Conflict):
+        counted(ledger, new, 0, 24)
+    assert counted(ledger, new, 1, 25) == "2"
+    await ledger.settle(under_way, 26)
+
+
+async def test_of_a_finished_write_the_object_is_forgotten() -> None:
+    ledger = ledger_of(MemoryQuotas(q="9"))
+    taken = await charge(ledger)
+    await ledger.settle(taken, 20)
+    assert taken.demand is None
+
+
 async def test_what_is_remembered_of_finished_writes_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sampan.server.admission.quota.ledger._REMEMBERED", 3)
     quotas = MemoryQuotas(q="99")

@@ -268,6 +268,16 @@ def test_a_toleration_contains_another(wide: dict[str, Any], narrow: dict[str, A
         assert merged([narrow, wide]) == [wide] == merged([wide, narrow])
 
 
+async def test_tolerations_beyond_counting_are_refused(reader: Any, write: WriteOf) -> None:
+    reader.put(NAMESPACES, namespace())
+    many = [{"key": f"k{index}", "operator": "Exists"} for index in range(301)]
+    plugin = PodTolerationRestriction(reader)
+    assert "301 tolerations are more than the 300" in await refusal(plugin, write("pods", pod(tolerations=many)))
+    made = pod(tolerations=many[:300])
+    await plugin.admit(write("pods", made))
+    assert len(made["spec"]["tolerations"]) == 300
+
+
 async def test_who_asks_for_a_device_tolerates_its_taint(write: WriteOf) -> None:
     made = pod(containers=[{"name": "c", "resources": {"requests": {"example.com/gpu": "1", "cpu": "1"}}}])
     await ExtendedResourceToleration().admit(write("pods", made))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 
 from sampan.api import registry
@@ -9,6 +10,9 @@ from sampan.api.reading import flag, part, parts, text
 from sampan.api.types import Obj
 from sampan.server.admission.base import Plugin, refuse
 from sampan.server.attributes import AdmissionAttributes, AuthorizationAttributes, Authorizer
+
+#: owners that are asked about in one turn of the loop
+_STEP = 50
 
 
 class OwnerReferencesPermissionEnforcement(Plugin):
@@ -32,7 +36,9 @@ class OwnerReferencesPermissionEnforcement(Plugin):
             if not decision.allowed:
                 text_ = "cannot set an ownerRef on a resource you can't delete"
                 raise refuse(attributes, f"{text_}: {decision.reason}, <nil>")
-        for reference in _newly_blocking(new, old):
+        for index, reference in enumerate(_newly_blocking(new, old)):
+            if index % _STEP == _STEP - 1:
+                await asyncio.sleep(0)
             await self._check_owner(attributes, reference)
 
     async def _check_owner(self, attributes: AdmissionAttributes, reference: Obj) -> None:

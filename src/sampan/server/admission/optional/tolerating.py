@@ -17,11 +17,15 @@ from sampan.server.admission.fields import Fields
 from sampan.server.admission.optional.placing import found_namespace
 from sampan.server.attributes import AdmissionAttributes
 from sampan.server.reader import ObjectReader
+from sampan.server.threads import paced
 
 _DEFAULTS: Final = "scheduler.alpha.kubernetes.io/defaultTolerations"
 _ALLOWED: Final = "scheduler.alpha.kubernetes.io/tolerationsWhitelist"
 API_GROUP: Final = "podtolerationrestriction.admission.k8s.io"
 _MEMORY_PRESSURE: Final = {"key": "node.kubernetes.io/memory-pressure", "operator": "Exists", "effect": "NoSchedule"}
+
+
+_FEW, _MOST = 30, 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +71,10 @@ class PodTolerationRestriction(Plugin):
             return  # validation's to say
         tolerations = list(parts(spec, "tolerations"))
         if attributes.operation == "CREATE":
-            tolerations = merged([*await self._listed(attributes, _DEFAULTS, self._rules.default), *tolerations])
+            tolerations = [*await self._listed(attributes, _DEFAULTS, self._rules.default), *tolerations]
         if compute_qos_class(attributes.obj) != "BestEffort":
-            tolerations = merged([*tolerations, dict(_MEMORY_PRESSURE)])
+            tolerations.append(dict(_MEMORY_PRESSURE))
+        tolerations = await paced(_many(attributes, tolerations), merged, tolerations)
         if tolerations:
             spec["tolerations"] = tolerations
 
@@ -78,7 +83,7 @@ class PodTolerationRestriction(Plugin):
             return
         tolerations = list(parts(part(attributes.obj, "spec"), "tolerations"))
         allowed = await self._listed(attributes, _ALLOWED, self._rules.allowed) if tolerations else ()
-        if allowed and not all(any(contains(one, toleration) for one in allowed) for toleration in tolerations):
+        if allowed and not await paced(_many(attributes, tolerations), _all_within, tolerations, allowed):
             text = "pod tolerations (possibly merged with namespace default tolerations) conflict with its namespace"
             raise refuse(attributes, f"{text} whitelist")
 
@@ -96,7 +101,19 @@ class PodTolerationRestriction(Plugin):
             found = None
         if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
             raise refuse(attributes, f"the annotation {annotation} of its namespace is no list of tolerations")
+        _many(attributes, found)
         return found
+
+
+def _many(attributes: AdmissionAttributes, tolerations: Sequence[Obj]) -> bool:
+    """Whether they are for a thread: each is compared with each. Raises Forbidden: they are too many for that."""
+    if len(tolerations) > _MOST:
+        raise refuse(attributes, f"{len(tolerations)} tolerations are more than the {_MOST} that can be compared")
+    return len(tolerations) > _FEW
+
+
+def _all_within(tolerations: Sequence[Obj], allowed: Sequence[Obj]) -> bool:
+    return all(any(contains(one, toleration) for one in allowed) for toleration in tolerations)
 
 
 def merged(tolerations: Iterable[Obj]) -> list[Obj]:
@@ -126,6 +143,13 @@ def contains(wide: Mapping[str, Any], narrow: Mapping[str, Any]) -> bool:
     return operator == (text(narrow, "operator") or "Equal") and text(wide, "value") == text(narrow, "value")
 
 
+_FORM: Final = frozenset({"key", "operator", "effect"})
+
+
+def _of_device(name: str) -> Obj:
+    return {"key": name, "operator": "Exists", "effect": "NoSchedule"}
+
+
 class ExtendedResourceToleration(Plugin):
     """Nodes with special devices may be tainted with the devices' name: who asks for one tolerates it."""
 
@@ -145,7 +169,7 @@ class ExtendedResourceToleration(Plugin):
             for name in part(part(container, "resources"), "requests")
             if is_extended(name)
         }
-        wanted = [{"key": name, "operator": "Exists", "effect": "NoSchedule"} for name in sorted(asked)]
         present = list(parts(spec, "tolerations"))
-        if added := [toleration for toleration in wanted if toleration not in present]:
+        tolerated = {text(one, "key") for one in present if one.keys() == _FORM and one == _of_device(one["key"])}
+        if added := [_of_device(name) for name in sorted(asked) if name not in tolerated]:
             spec["tolerations"] = [*present, *added]

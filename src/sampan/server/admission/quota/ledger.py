@@ -10,7 +10,7 @@ here.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -20,8 +20,9 @@ from sampan.api.clock import Clock
 from sampan.api.quota import amounts
 from sampan.api.quota.amounts import Amounts
 from sampan.api.quota.charging import Demand, Limited, Refused, Standing, decide
+from sampan.api.quota.evaluators import Evaluator
 from sampan.api.quota.scopes import covers
-from sampan.api.reading import part
+from sampan.api.reading import part, text
 from sampan.api.types import Obj
 from sampan.server.admission.quota.quotas import QuotaEntry, Quotas
 from sampan.server.threads import paced
@@ -41,13 +42,35 @@ SECONDS: Final = 10.0
 _REMEMBERED: Final = 1024
 
 
+Considered = Mapping[str, frozenset[str]]
+
+
 @dataclass(slots=True, eq=False)
 class Taken:
-    """``charges`` by name of the quota. ``revision`` of the write's commit; 0: it is under way."""
+    """``charges`` by name of the quota. ``revision`` of the write's commit; 0: it is under way.
 
-    demand: Demand
+    ``considered``: the quotas it was held against, with the resources they limited then. ``demand`` is forgotten with
+    the end of the write: an object may be long.
+    """
+
+    evaluator: Evaluator
+    demand: Demand | None
     charges: dict[str, Amounts]
+    considered: Considered
     revision: int = 0
+
+    def adds_to(self, quota: Obj, counted: Amounts) -> Amounts | None:
+        """What of these resources it adds to a quota; None: that is not known any more."""
+        name = text(part(quota, "metadata"), "name")
+        if counted.keys() <= self.considered.get(name, frozenset()):
+            return amounts.mask(self.charges.get(name, amounts.NOTHING), counted)
+        matching = self.evaluator.matching(counted)
+        if not matching:
+            return amounts.NOTHING
+        if self.demand is None:
+            return None
+        inside = covers(quota, self.evaluator, self.demand.obj)
+        return amounts.mask(self.demand.of(quota), matching) if inside else amounts.NOTHING
 
 
 @dataclass(slots=True, eq=False)
@@ -59,11 +82,15 @@ class _Waiter:
     #: what it is to be charged, and what of that has been committed
     charges: dict[str, Amounts] = field(default_factory=dict)
     paid: dict[str, Amounts] = field(default_factory=dict)
+    considered: Considered = field(default_factory=dict)
     refused: Refused | None = None
 
     @property
     def takes(self) -> bool:
         return self.refused is None and not self.dry_run
+
+    def taken(self) -> Taken:
+        return Taken(self.demand.evaluator, self.demand, self.paid, self.considered)
 
 
 class NamespaceLedger:
@@ -111,7 +138,7 @@ class NamespaceLedger:
         if not revision:
             await self._release(taken)
             return
-        taken.revision = revision
+        taken.revision, taken.demand = revision, None
         self._taken.pop(taken, None)
         self._taken[taken] = None  # in the order of their ends
         if len(self._taken) > _REMEMBERED:
@@ -135,13 +162,13 @@ class NamespaceLedger:
         Only ``alone``. Raises Conflict: the count is too old to be completed.
         """
         if at < self._floor:
-            name = part(quota, "metadata").get("name", "")
-            raise errors.conflict("resourcequotas", name, detail="the count is older than what has been written since")
+            raise _too_old(quota)
         used = dict(counted)
-        for taken in self._taken:
-            if (not taken.revision or taken.revision > at) and covers(quota, taken.demand.evaluator, taken.demand.obj):
-                counts = taken.demand.evaluator.matching(counted)
-                used = amounts.add(used, amounts.mask(taken.demand.of(quota), counts))
+        later = (taken for taken in self._taken if not taken.revision or taken.revision > at)
+        for more in (taken.adds_to(quota, counted) for taken in later):
+            if more is None:
+                raise _too_old(quota)
+            used = amounts.add(used, more)
         return used
 
     def counted(self, at: int) -> None:
@@ -176,7 +203,7 @@ class NamespaceLedger:
                     waiter.answer.set_exception(error)
             return
         for waiter in batch:
-            taken = Taken(waiter.demand, waiter.paid) if waiter.takes else None
+            taken = waiter.taken() if waiter.takes else None
             if taken is None or waiter.answer.done():  # refused, or given up
                 for name, charge in waiter.paid.items():
                     await self._give_back(name, charge)
@@ -203,9 +230,10 @@ class NamespaceLedger:
 
     async def _hold_against(self, batch: list[_Waiter], standings: dict[str, Standing]) -> bool:
         """Decides on each in turn, as if those before it had been charged. True: somebody is refused."""
+        considered = {name: frozenset(standing.hard) for name, standing in standings.items()}
         many = sum(len(standing.hard) + 1 for standing in standings.values()) > _MANY_LIMITS
         for waiter in batch:
-            waiter.charges, waiter.refused = {}, None
+            waiter.charges, waiter.refused, waiter.considered = {}, None, considered
             try:
                 found = await paced(
                     waiter.heavy or many, decide, waiter.demand, list(standings.values()), self._limited
@@ -263,6 +291,11 @@ class NamespaceLedger:
                 continue
 
 
+def _too_old(quota: Obj) -> errors.Conflict:
+    name = text(part(quota, "metadata"), "name")
+    return errors.conflict("resourcequotas", name, detail="the count is older than what has been written since")
+
+
 async def _standings(entries: list[QuotaEntry]) -> dict[str, Standing]:
     """By name. Of many quotas some a turn of the loop."""
     found: dict[str, Standing] = {}
@@ -282,6 +315,7 @@ def _hold_again(charged: list[_Waiter], standing: Standing) -> None:
             waiter.refused = error
             continue
         charge = found.charges.get(standing.name, amounts.NOTHING)
+        waiter.considered = {**waiter.considered, standing.name: frozenset(standing.hard)}
         waiter.charges[standing.name] = charge
         standing = replace(standing, used=amounts.add(standing.used, charge))
 
