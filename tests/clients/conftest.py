@@ -43,7 +43,7 @@ def official(served: Served) -> Iterator[Any]:
 def _program(name: str) -> Path:
     path = PROGRAMS / name
     if not path.exists():
-        pytest.skip(f"{name} is not there: run scripts/setup dev")
+        pytest.fail(f"{name} is not there: run scripts/setup dev")
     return path
 
 

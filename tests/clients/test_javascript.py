@@ -13,6 +13,6 @@ from client_harness import VENV, Program, Served
 def test_the_client_of_javascript(served: Served, namespace: str, scenario: str) -> None:
     modules = VENV / "javascript" / "node_modules"
     if not modules.is_dir():
-        pytest.skip("the client of JavaScript is not there: run scripts/setup dev")
+        pytest.fail("the client of JavaScript is not there: run scripts/setup dev")
     extra = {"NODE_PATH": str(modules)}
     Program(VENV / "bin" / "node", served, extra=extra)(str(Path(__file__).parent / "client.cjs"), scenario, namespace)

@@ -78,28 +78,10 @@ def official_client(cluster: Cluster) -> Iterator[Callable[[], Any]]:
         each.close()
 
 
-@pytest.fixture(scope="session")
-def old_kubectl(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Debian's kubectl 1.20: the machine's own where it is that, else unpacked beside it."""
-    own = shutil.which("kubectl")
-    if own and b"v1.20" in subprocess.run([own, "version", "--client"], capture_output=True, check=False).stdout:
-        return Path(own)
-    directory = tmp_path_factory.mktemp("kubectl-1.20")
-    got = subprocess.run(
-        ["apt-get", "download", "-qq", "kubernetes-client"], cwd=directory, capture_output=True, text=True, check=False
-    )
-    packages = list(directory.glob("*.deb"))
-    if not packages:
-        pytest.skip(f"Debian's kubernetes-client cannot be had: {got.stderr.strip()}")
-    subprocess.run(["dpkg", "-x", packages[0], directory / "x"], check=True)
-    return directory / "x" / "usr" / "bin" / "kubectl"
-
-
 @pytest.fixture(scope="session", params=["machine", "1.20"])
 def kubectl_program(request: pytest.FixtureRequest) -> Path:
     if request.param == "1.20":
-        program: Path = request.getfixturevalue("old_kubectl")
-        return program
+        return Path(__file__).parents[2] / ".venv" / "programs" / "kubectl-1.20"
     return Path(shutil.which("kubectl") or "kubectl")
 
 
@@ -124,5 +106,5 @@ def kubectl(cluster: Cluster, namespace: str) -> Kubectl:
 
 @pytest.fixture
 def each_kubectl(cluster: Cluster, namespace: str, kubectl_program: Path) -> Kubectl:
-    """Each kubectl there is (the machine's, Debian's 1.20) in a fresh namespace."""
+    """Each kubectl there is (the machine's, 1.20) in a fresh namespace."""
     return Kubectl(kubectl_program, cluster, namespace)
