@@ -355,6 +355,7 @@ class Server:
         self.metrics.include(lambda: copy_of(self._aggregator.remotes))
         self._issuer = TokenIssuer(key, config.service_account_issuer, audiences, reader, config.clock, config.random)
         settings = admission_settings(config.admission_config)
+        self._webhooks.credentials = settings.webhook_credentials
         ledger = Ledger(StoredQuotas(self._surfaces, reader), config.clock, settings.quota.limited)
         context = self._context = RestContext(
             config.clock,

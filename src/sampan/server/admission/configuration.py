@@ -1,7 +1,7 @@
 """The AdmissionConfiguration file (``--admission-control-config-file``, apiserver.config.k8s.io/v1).
 
 It lists plugins, each with its configuration beside its name or in a file of its own. Every fault is told with the file
-and the field, before the server starts. Webhooks' kubeconfigs are not read here: they have no place in this server.
+and the field, before the server starts. What the two webhook plugins say of who this server is counts for all webhooks.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from sampan.server.admission.fields import ConfigurationError, Fields
 from sampan.server.admission.optional import events, placing, tolerating
 from sampan.server.admission.podsecurity import settings as podsecurity
 from sampan.server.admission.quota import settings as quota
+from sampan.server.admission.webhooks import settings as webhooks
+from sampan.server.webhooks.credentials import Credentials
 
 _GROUP: Final = {"apiserver.config.k8s.io": ("v1",), "apiserver.k8s.io": ("v1alpha1",)}
 #: longer than any configuration, and little to read
@@ -32,6 +34,13 @@ class AdmissionSettings:
     node_selectors: placing.NodeSelectors = field(default_factory=placing.NodeSelectors)
     tolerations: tolerating.TolerationRules = field(default_factory=tolerating.TolerationRules)
     event_rates: tuple[events.Limit, ...] = ()
+    mutating_webhooks: webhooks.WebhookSettings = field(default_factory=webhooks.WebhookSettings)
+    validating_webhooks: webhooks.WebhookSettings = field(default_factory=webhooks.WebhookSettings)
+
+    @property
+    def webhook_credentials(self) -> Credentials:
+        both = self.validating_webhooks.credentials, self.mutating_webhooks.credentials
+        return Credentials({name: user for each in both for name, user in each.users.items()})
 
 
 #: plugin to the field of the settings that its configuration fills
@@ -41,6 +50,8 @@ _READERS: Final[Mapping[str, tuple[str, Callable[[Fields], Any]]]] = {
     "PodNodeSelector": ("node_selectors", placing.read),
     "PodTolerationRestriction": ("tolerations", tolerating.read),
     "EventRateLimit": ("event_rates", events.read),
+    "MutatingAdmissionWebhook": ("mutating_webhooks", lambda fields: webhooks.read(fields, _read)),
+    "ValidatingAdmissionWebhook": ("validating_webhooks", lambda fields: webhooks.read(fields, _read)),
 }
 
 

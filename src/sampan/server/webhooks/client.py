@@ -15,7 +15,7 @@ import asyncio
 import math
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any, Final
 
@@ -25,11 +25,14 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from sampan.api.errors import ApiError
+from sampan.api.faults import cause
 from sampan.server.aggregation.services import Address, Resolver, Unresolved
+from sampan.server.threads import aside
 from sampan.server.webhooks import answers
+from sampan.server.webhooks.credentials import Credentials, Identity
 from sampan.server.webhooks.faults import call_fault
 from sampan.server.webhooks.targets import BadTarget, ServiceTarget, WebhookTarget
-from sampan.server.webhooks.trust import ClientCertificate, Trust
+from sampan.server.webhooks.trust import Trust
 
 #: of an answer, unless the caller allows more: twice the largest object, as base64 in JSON
 MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024
@@ -57,15 +60,10 @@ class CallError(Exception):
 
 
 class WebhookClient:
-    """``certificate_for(host, port)`` gives the client certificate for a webhook, if any is configured."""
+    """``credentials``: who this server is to webhooks that ask; they may be set until the first call."""
 
-    def __init__(
-        self,
-        resolver: Resolver,
-        *,
-        certificate_for: Callable[[str, int], ClientCertificate | None] = lambda host, port: None,
-    ) -> None:
-        self._resolver, self._certificate_for = resolver, certificate_for
+    def __init__(self, resolver: Resolver, credentials: Credentials | None = None) -> None:
+        self.credentials = credentials or Credentials()
         self._trust = Trust()
         self._session: aiohttp.ClientSession | None = None
         #: where each Service's name was found last: what messages say was dialled
@@ -100,23 +98,31 @@ class WebhookClient:
 
     async def _exchange(self, target: WebhookTarget, url: str, body: bytes, limit_bytes: int) -> bytes:
         """Raises all that ``post`` makes CallErrors of."""
-        context = await self._trust.towards(target.ca_bundle, self._certificate_for(target.host, target.port))
+        identity = self.credentials.of(target.host, target.port)
+        context = await self._trust.towards(target.ca_bundle, identity)
+        headers = _HEADERS if identity is None else await aside(_with_authorization, identity)
         if target.service is not None:
             self._services.expect(target.service)
         while True:
             attempt = SimpleNamespace(reused=False)
             try:
-                return await self._once(URL(url, encoded=True), body, context, limit_bytes, attempt)
+                return await self._once(URL(url, encoded=True), headers, body, context, limit_bytes, attempt)
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
                 # Closed by the other side while it lay idle. Each of those is tried once at most: it is gone then.
                 if not attempt.reused:
                     raise
 
     async def _once(
-        self, url: URL, body: bytes, context: ssl.SSLContext, limit_bytes: int, attempt: SimpleNamespace
+        self,
+        url: URL,
+        headers: Mapping[str, str],
+        body: bytes,
+        context: ssl.SSLContext,
+        limit_bytes: int,
+        attempt: SimpleNamespace,
     ) -> bytes:
         async with self._open().post(
-            url, data=body, headers=_HEADERS, ssl=context, allow_redirects=False, trace_request_ctx=attempt
+            url, data=body, headers=headers, ssl=context, allow_redirects=False, trace_request_ctx=attempt
         ) as response:
             return await answers.read(response, limit_bytes)
 
@@ -147,6 +153,15 @@ class WebhookClient:
                 json_serialize=lambda value: orjson.dumps(value).decode(),
             )
         return self._session
+
+
+def _with_authorization(identity: Identity) -> Mapping[str, str]:
+    """Raises BadTarget."""
+    try:
+        authorization = identity.authorization()
+    except OSError as error:
+        raise BadTarget(f"unable to read the token for webhooks: {cause(error)}") from error
+    return {**_HEADERS, "Authorization": authorization} if authorization else _HEADERS
 
 
 async def _note_reuse(session: aiohttp.ClientSession, context: SimpleNamespace, params: Any) -> None:

@@ -6,31 +6,28 @@ A context of the machine's own roots takes some ten milliseconds to read: contex
 from __future__ import annotations
 
 import ssl
+import tempfile
 from collections import OrderedDict
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from sampan.server.threads import aside
+from sampan.server.webhooks.credentials import Identity
 from sampan.server.webhooks.targets import BadTarget
 
 #: contexts kept; one of a few CAs takes some ten kilobytes
 _KEPT: Final = 256
 
 
-@dataclass(frozen=True, slots=True)
-class ClientCertificate:
-    """Who this server is to a webhook that asks (PEM files)."""
-
-    certificate: Path
-    key: Path
+class ClientCertificateError(Exception):
+    """The certificate that is configured cannot be used."""
 
 
 class Trust:
     def __init__(self) -> None:
-        self._contexts: OrderedDict[tuple[bytes, ClientCertificate | None], ssl.SSLContext] = OrderedDict()
+        self._contexts: OrderedDict[tuple[bytes, Identity | None], ssl.SSLContext] = OrderedDict()
 
-    async def towards(self, bundle: bytes, identity: ClientCertificate | None = None) -> ssl.SSLContext:
+    async def towards(self, bundle: bytes, identity: Identity | None = None) -> ssl.SSLContext:
         """Believes who the bundle's CAs have signed. Raises BadTarget: it holds no certificate."""
         key = (bundle, identity)
         found = self._contexts.get(key)
@@ -39,11 +36,11 @@ class Trust:
             return found
         try:
             made = await aside(_context, bundle, identity)
+        except ClientCertificateError as error:
+            raise BadTarget(str(error)) from error
         except (ssl.SSLError, ValueError):
             text = "unable to load root certificates: unable to parse bytes as PEM block"
             raise BadTarget(text) from None
-        except OSError as error:
-            raise BadTarget("unable to read the client certificate for webhooks") from error
         # Two that came at the same time share one: connections are kept by their context.
         found = self._contexts.setdefault(key, made)
         while len(self._contexts) > _KEPT:
@@ -51,7 +48,7 @@ class Trust:
         return found
 
 
-def _context(bundle: bytes, identity: ClientCertificate | None) -> ssl.SSLContext:
+def _context(bundle: bytes, identity: Identity | None) -> ssl.SSLContext:
     """Raises ssl.SSLError, ValueError, OSError."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -61,6 +58,22 @@ def _context(bundle: bytes, identity: ClientCertificate | None) -> ssl.SSLContex
         context.load_verify_locations(cadata=bundle.decode("ascii"))
     else:
         context.load_default_certs(ssl.Purpose.SERVER_AUTH)
-    if identity is not None:
-        context.load_cert_chain(str(identity.certificate), str(identity.key))
+    if identity is not None and identity.certificate is not None and identity.key is not None:
+        _load_chain(context, identity.certificate, identity.key)
     return context
+
+
+def _load_chain(context: ssl.SSLContext, certificate: Path | bytes, key: Path | bytes) -> None:
+    """OpenSSL reads files only."""
+    with tempfile.TemporaryDirectory(prefix="sampan-webhook-") as folder:
+        files = []
+        for name, pem in (("certificate", certificate), ("key", key)):
+            path = pem if isinstance(pem, Path) else Path(folder) / name
+            if isinstance(pem, bytes):
+                path.touch(0o600)
+                path.write_bytes(pem)
+            files.append(str(path))
+        try:
+            context.load_cert_chain(*files)
+        except OSError as error:  # ssl.SSLError is one
+            raise ClientCertificateError("unable to load the client certificate for webhooks") from error
