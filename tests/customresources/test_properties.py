@@ -228,14 +228,18 @@ WILD = st.recursive(st.fixed_dictionaries({}, optional=KEYWORDS), wild, max_leav
 
 
 @QUICK
-@given(WILD, st.lists(JSON, min_size=1, max_size=4))
-def test_no_schema_and_no_value_raises_anything(root: dict[str, Any], given_: list[Any]) -> None:
+@given(WILD, WILD, st.lists(JSON, min_size=1, max_size=4))
+def test_no_schema_and_no_value_raises_anything(
+    root: dict[str, Any], before: dict[str, Any], given_: list[Any]
+) -> None:
     """A definition is judged, whatever it says; and should it get into the store, its objects are."""
     made = definition(root, subresources={"scale": {"specReplicasPath": ".spec.a", "statusReplicasPath": ".a"}})
     if schema.decode(KIND.node, made).error is not None:
         return
     found = validate_definition(_created(made))
     assert all(isinstance(fault.message(), str) for fault in found)
+    changed = {fault.message() for fault in validate_definition(made, _created(definition(before)))}
+    assert {text for text in changed if "openAPIV3Schema" in text} <= {fault.message() for fault in found}
     compiled = compile_version(made, "v1")
     for value in given_:
         obj = {"apiVersion": "example.com/v1", "kind": "Boat", "metadata": {}, "spec": deepcopy(value), "a": value}
