@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from sampan.cel import operators
+from sampan.cel.costs import CALL
 from sampan.cel.equality import equal
 from sampan.cel.errors import no_such_overload
 from sampan.cel.functions import Overload
 from sampan.cel.nodes import Call, ListLiteral, Literal
 from sampan.cel.running import Run
-from sampan.cel.types import Type
+from sampan.cel.types import SCALARS, Type
 from sampan.cel.values import (
     Duration,
     Fields,
@@ -27,7 +28,9 @@ from sampan.cel.values import (
 Evaluate = Callable[[Run], Any]
 
 #: Operators that cost the same whatever their operands are.
-FIXED: Final = {"_-_": 1, "_*_": 1, "_/_": 1, "_%_": 1, "!_": 1, "-_": 1}
+_FIXED: Final = frozenset({"_-_", "_*_", "_/_", "_%_", "!_", "-_"})
+#: Operators that do so if the types of their operands are known, and are none that have a size.
+_COMPARISONS: Final = frozenset({"_==_", "_!=_", "_<_", "_<=_", "_>_", "_>=_"})
 
 _ARITHMETIC: Final = {
     "_-_": operators.subtract, "_*_": operators.multiply, "_/_": operators.divide, "_%_": operators.modulo,
@@ -37,18 +40,25 @@ _ORDER: Final = {
 }  # fmt: skip
 
 
+def fixed_cost(node: Call) -> int:
+    """What the operator costs in any case, charged with its operands; 0: ``operator`` charges."""
+    scalars = all(arg.type.kind in SCALARS for arg in node.args)
+    return int(node.function in _FIXED or (scalars and node.function in _COMPARISONS))
+
+
 def operator(node: Call, operands: Sequence[Evaluate]) -> Evaluate | None:
     """None: the call is of a function."""
     name = node.function
     if name in _ARITHMETIC:
         return _arithmetic(_ARITHMETIC[name], *operands)
     if name in _ORDER:
-        return _order(_ORDER[name], *operands)
+        return (_arithmetic if fixed_cost(node) else _order)(_ORDER[name], *operands)
     if name == "_+_":
         left, right = operands
         return lambda run: operators.add(left(run), right(run), run)
     if name in ("_==_", "_!=_"):
-        return _equality(*operands, wanted=name == "_==_")
+        wanted = name == "_==_"
+        return _same(*operands, wanted=wanted) if fixed_cost(node) else _equality(*operands, wanted=wanted)
     if name == "@in":
         constant = _texts(node)
         return _in_texts(operands[0], constant) if constant else _in(*operands)
@@ -67,7 +77,10 @@ def _arithmetic(compute: Callable[[Any, Any], Any], left: Evaluate, right: Evalu
 def _order(compare: Callable[[Any, Any], bool], left: Evaluate, right: Evaluate) -> Evaluate:
     def ordered(run: Run) -> bool:
         one, other = left(run), right(run)
-        run.charge(_smaller(one, other))
+        if type(one) is int:
+            run.left -= 1  # whatever repeats it looks whether that was too much
+        else:
+            run.charge(_smaller(one, other))
         return compare(one, other)
 
     return ordered
@@ -80,6 +93,16 @@ def _equality(left: Evaluate, right: Evaluate, *, wanted: bool) -> Evaluate:
         return equal(one, other, run) is wanted
 
     return equality
+
+
+def _same(left: Evaluate, right: Evaluate, *, wanted: bool) -> Evaluate:
+    """Equality of scalars."""
+
+    def same(run: Run) -> bool:
+        one, other = left(run), right(run)
+        return (one == other if type(one) is type(other) else equal(one, other, run)) is wanted
+
+    return same
 
 
 def _smaller(one: Any, other: Any) -> int:
@@ -155,7 +178,7 @@ def dispatch(overloads: Sequence[Overload], operands: Sequence[Evaluate]) -> Eva
         args = [operand(run) for operand in operands]
         for accepts, compute, cost in accepting:
             if all(accept(arg) for accept, arg in zip(accepts, args, strict=True)):
-                run.charge(1 if cost is None else cost(args))
+                run.charge(CALL if cost is None else CALL + cost(args))
                 return compute(*args)
         raise no_such_overload()
 
@@ -172,7 +195,7 @@ def _unary(
         value = operand(run)
         if not accept(value):
             raise no_such_overload()
-        run.charge(1 if cost is None else cost((value,)))
+        run.charge(CALL if cost is None else CALL + cost((value,)))
         return compute(value)
 
     return call

@@ -34,6 +34,7 @@ from sampan.cel.types import (
     UINT,
     Type,
     TypeNames,
+    bounded,
     list_of,
     map_of,
     optional_of,
@@ -77,7 +78,7 @@ class Checker:
         return tree.type
 
     def _visit(self, node: Node) -> Type:
-        node.type = _VISITS[type(node)](self, node)
+        node.type = bounded(_VISITS[type(node)](self, node))
         self._seen.append(node)
         return node.type
 

@@ -128,7 +128,7 @@ class Compiler:
             return Code(lambda run: look(container(run), key(run)), cost + 1)
         evaluate = calls.operator(node, operands)
         if evaluate is not None:
-            return Code(evaluate, cost + calls.FIXED.get(node.function, 0))
+            return Code(evaluate, cost + calls.fixed_cost(node))
         return Code(calls.dispatch(node.overloads, operands), cost)
 
     def _conditional(self, node: Call) -> Code:

@@ -1,16 +1,24 @@
 """What calls cost, by the sizes of their arguments (cel-go common/cost.go, interpreter/runtimecost.go).
 
-To go through a text costs a tenth of its characters; a pattern counts as a quarter of its characters.
+To go through a text costs a tenth of its characters; a pattern counts as a quarter of its characters. Where that would
+be much less than what Python takes for it, it costs more here (``SLOW`` and what uses it): a budget bounds time, too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from sampan.cel.functions import Cost
 from sampan.cel.patterns import steps_cost
-from sampan.cel.values import size_of
+from sampan.cel.values import UInt, size_of
+
+_SCALARS: Final = frozenset({int, float, bool, UInt, type(None)})
+
+#: What a call of any function takes beside its work.
+CALL: Final = 4
+#: A function that takes some microseconds, whatever its arguments are.
+SLOW: Final = 40
 
 
 def tenths(size: int) -> int:
@@ -46,11 +54,27 @@ def elements(args: Sequence[Any]) -> int:
     return walked(args[0])
 
 
+def slow(cost: Cost | None = None) -> Cost:
+    """Of a function that is slow, beside what it costs anyway."""
+    return lambda args: SLOW + (cost(args) if cost is not None else 0)
+
+
+def parts(value: Any) -> int:
+    """How much there is in a value: every container, every scalar, every tenth character."""
+    if isinstance(value, str | bytes):
+        return 1 + len(value) // 10
+    if isinstance(value, list):
+        return 1 + sum(map(parts, value))
+    if isinstance(value, dict):
+        return 1 + len(value) + sum(map(parts, value.values()))
+    return 1
+
+
 def walked(value: Any) -> int:
     if isinstance(value, str | bytes):
         return len(value) // 10
     if isinstance(value, list):
-        return sum(map(walked, value))
+        return len(value) if set(map(type, value)) <= _SCALARS else sum(map(walked, value))
     if isinstance(value, dict):
         return sum(walked(key) + walked(item) for key, item in value.items())
     return 1

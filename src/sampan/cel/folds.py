@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -34,28 +34,25 @@ class Loop:
     condition: Evaluate | None
     condition_cost: int
 
-    def turns(self, run: Run) -> Iterator[Any]:
-        """Binds the variables, turn by turn; gives what the first one is bound to."""
+    def turns(self, run: Run) -> Iterable[Any]:
+        """What the first variable is bound to, turn by turn; the loop binds it, the second is bound here."""
         value = self.over(run)
-        slots, slot = run.slots, self.slot
-        if not self.pair:
-            for item in _single(value):
-                slots[slot] = item
-                yield item
-            return
+        return self._pairs(value, run) if self.pair else _single(value)
+
+    def _pairs(self, value: Any, run: Run) -> Iterator[Any]:
+        slots, second = run.slots, self.slot + 1
         for key, item in _pairs(value):
-            slots[slot] = key
-            slots[slot + 1] = item
+            slots[second] = item
             yield key
 
 
-def _single(value: Any) -> Iterator[Any]:
+def _single(value: Any) -> Iterable[Any]:
     if isinstance(value, list):
-        return iter(value)
+        return value
     if type(value) is dict:
         return map(from_key, value)
     if isinstance(value, Fields):
-        return iter(value.names())
+        return value.names()
     raise no_such_overload()
 
 
@@ -87,7 +84,8 @@ def _deciding(loop: Loop, *, decides: bool, turn: int) -> Evaluate:
 
     def deciding(run: Run) -> bool:
         failure: EvaluationError | None = None
-        for _ in loop.turns(run):
+        slots, slot = run.slots, loop.slot
+        for slots[slot] in loop.turns(run):
             run.left -= cost
             if run.left < 0:
                 raise CostExceeded
@@ -117,8 +115,8 @@ def _exists_one(loop: Loop) -> Evaluate:
     step, cost = loop.step, loop.step_cost + _SKIPPED
 
     def exists_one(run: Run) -> bool:
-        count = 0
-        for _ in loop.turns(run):
+        count, slots, slot = 0, run.slots, loop.slot
+        for slots[slot] in loop.turns(run):
             run.charge(cost)
             if _holds(step(run)):
                 run.charge(_COUNTED - _SKIPPED)
@@ -132,8 +130,9 @@ def _filter(loop: Loop) -> Evaluate:
     step, cost = loop.step, loop.step_cost + _SKIPPED
 
     def filtered(run: Run) -> list[Any]:
-        kept = []
+        kept, slots, slot = [], run.slots, loop.slot
         for item in loop.turns(run):
+            slots[slot] = item
             run.charge(cost)
             if _holds(step(run)):
                 run.charge(_ADDED)
@@ -157,8 +156,8 @@ def _map(loop: Loop) -> Evaluate:
     step, cost = loop.step, loop.step_cost + _ADDED
 
     def mapped(run: Run) -> list[Any]:
-        made = []
-        for _ in loop.turns(run):
+        made, slots, slot = [], run.slots, loop.slot
+        for slots[slot] in loop.turns(run):
             if _wanted(loop, run):
                 run.charge(cost)
                 made.append(step(run))
@@ -172,7 +171,9 @@ def _transform_map(loop: Loop) -> Evaluate:
 
     def transformed(run: Run) -> dict[Any, Any]:
         made: dict[Any, Any] = {}
+        slots, slot = run.slots, loop.slot
         for key in loop.turns(run):
+            slots[slot] = key
             if _wanted(loop, run):
                 run.charge(cost)
                 _insert(made, key, step(run))
@@ -186,7 +187,8 @@ def _transform_entries(loop: Loop) -> Evaluate:
 
     def transformed(run: Run) -> dict[Any, Any]:
         made: dict[Any, Any] = {}
-        for _ in loop.turns(run):
+        slots, slot = run.slots, loop.slot
+        for slots[slot] in loop.turns(run):
             if not _wanted(loop, run):
                 continue
             run.charge(cost)

@@ -15,7 +15,7 @@ _TOKEN: Final = re.compile(
     | (?P<float>(?:\d+\.\d+(?:[eE][+-]?\d+)?|\d+[eE][+-]?\d+|\.\d+(?:[eE][+-]?\d+)?))
     | (?P<uint>(?:0x[0-9a-fA-F]+|\d+)[uU])
     | (?P<int>0x[0-9a-fA-F]+|\d+)
-    | (?P<prefix>(?:[bB][rR]?|[rR][bB]?)?)(?P<quote>\"\"\"|'''|"|')
+    | (?P<prefix>[bB]?[rR]?)(?P<quote>\"\"\"|'''|"|')
     | (?P<ident>[A-Za-z_][A-Za-z0-9_]*)
     | (?P<op>==|!=|<=|>=|&&|\|\||[-+*/%!<>?:.,()\[\]{}])
     """,
@@ -52,7 +52,9 @@ def tokens(source: Source) -> list[Token]:
     while at < len(text):
         match = _TOKEN.match(text, at)
         if match is None or not match.group():
-            source.fault(at, f"Syntax error: token recognition error at: '{text[at]}'")
+            # Half of an operator of two characters is told with what stands in the place of the other half.
+            shown = text[at : at + 2] if text[at] in "=&|" else text[at]
+            source.fault(at, f"Syntax error: token recognition error at: '{shown}'")
             at += 1
             continue
         kind = match.lastgroup or ""

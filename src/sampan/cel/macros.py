@@ -39,7 +39,7 @@ def expand(call: Call, source: Source) -> Node | None:
 def _has(call: Call, source: Source) -> Node:
     arg = call.args[0]
     if not isinstance(arg, Select) or arg.test or arg.optional:
-        source.fault(call.at, "invalid argument to has() macro")
+        source.fault(arg.at, "invalid argument to has() macro")
         return arg
     return Select(arg.operand, arg.field, test=True, at=call.at)
 

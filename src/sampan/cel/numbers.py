@@ -9,6 +9,8 @@ _DECIMAL: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,6})?", re.AS
 _INTEGER: Final = re.compile(r"[+-]?\d{1,20}", re.ASCII)
 _SPECIAL: Final = re.compile(r"[+-]?(inf|infinity)|nan", re.IGNORECASE)
 _MAX_TEXT: Final = 400
+#: Go writes larger powers of ten with an exponent.
+_PLAIN: Final = 6
 
 
 def show_double(value: float) -> str:
@@ -26,7 +28,7 @@ def show_double(value: float) -> str:
     if value == 0:
         return sign + "0"
     significant = significant.rstrip("0") or "0"
-    if -4 <= exponent < 21:
+    if -4 <= exponent < _PLAIN:
         return sign + _plain(significant, exponent)
     rest = f".{significant[1:]}" if len(significant) > 1 else ""
     return f"{sign}{significant[0]}{rest}e{'-' if exponent < 0 else '+'}{abs(exponent):02d}"

@@ -45,7 +45,7 @@ def add(one: Any, other: Any, run: Run) -> Any:
     kind, other_kind = type(one), type(other)
     if kind is other_kind:
         if kind is int:
-            run.charge(1)
+            run.left -= 1
             return integer(one + other)
         if kind is str or kind is bytes:
             size = len(one) + len(other)

@@ -105,20 +105,27 @@ class _Parser:
             return True
         return False
 
-    def _expect(self, text: str) -> Token:
+    def _expect(self, text: str, told: str = "") -> Token:
+        """``told``: all that may stand there, if it is more."""
         if self._is(text):
             return self._next()
         token = self._token
-        if token.kind == "end":
+        if token.kind == "end" and text == ")" and not told:
             raise self._fault(token, f"Syntax error: missing '{text}' at '<EOF>'")
-        raise self._fault(token, f"Syntax error: mismatched input '{token.text}' expecting '{text}'")
+        follows = self._tokens[min(self._index + 1, len(self._tokens) - 1)]
+        what = "extraneous" if follows.text == text and token.kind != "end" else "mismatched"
+        wanted = told or f"'{text}'"
+        raise self._fault(token, f"Syntax error: {what} input '{token.text}' expecting {wanted}")
 
     def _fault(self, token: Token, message: str) -> _Stop:
         self._source.fault(token.at, message)
         return _Stop()
 
     def _unexpected(self, token: Token) -> _Stop:
-        return self._fault(token, f"Syntax error: mismatched input '{token.text}' expecting {_EXPECTED}")
+        follows = self._token
+        superfluous = token.kind == "op" and (follows.kind not in ("op", "end") or follows.text in ("(", "[", "{"))
+        what = "extraneous" if superfluous else "mismatched"
+        return self._fault(token, f"Syntax error: {what} input '{token.text}' expecting {_EXPECTED}")
 
     # Expressions
 
@@ -271,7 +278,7 @@ class _Parser:
             items.append(self._expression())
             if not self._take(","):
                 break
-        self._expect("]")
+        self._expect("]", "{']', ','}")
         return ListLiteral(items, frozenset(optional), at=at)
 
     def _map(self, at: int) -> Node:
@@ -283,7 +290,7 @@ class _Parser:
             entries.append(Entry(colon.at, key, self._expression(), optional))
             if not self._take(","):
                 break
-        self._expect("}")
+        self._expect("}", "{'}', ','}")
         return MapLiteral(entries, at=at)
 
     def _object(self, name: str, at: int) -> Node:

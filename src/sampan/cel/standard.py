@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from sampan.cel.costs import matching, searching, traversal
+from sampan.cel.costs import matching, searching, slow, traversal
 from sampan.cel.errors import EvaluationError
 from sampan.cel.functions import Function, Library, Overload, function, member, plain
 from sampan.cel.numbers import parse_double, parse_integer, show_double
@@ -198,10 +198,10 @@ _CONVERSIONS: Final[Library] = (
         plain("bool_to_string", [BOOL], STRING, lambda value: "true" if value else "false"),
         plain("int64_to_string", [INT], STRING, str),
         plain("uint64_to_string", [UINT], STRING, lambda value: str(int(value))),
-        plain("double_to_string", [DOUBLE], STRING, show_double),
+        plain("double_to_string", [DOUBLE], STRING, show_double, slow()),
         plain("bytes_to_string", [BYTES], STRING, _bytes_to_text, traversal()),
-        plain("timestamp_to_string", [TIMESTAMP], STRING, show_timestamp),
-        plain("duration_to_string", [DURATION], STRING, show_duration),
+        plain("timestamp_to_string", [TIMESTAMP], STRING, show_timestamp, slow()),
+        plain("duration_to_string", [DURATION], STRING, show_duration, slow()),
     ),
     function(
         "bytes",
@@ -212,13 +212,15 @@ _CONVERSIONS: Final[Library] = (
         "timestamp",
         plain("timestamp_to_timestamp", [TIMESTAMP], TIMESTAMP, _same),
         plain("int64_to_timestamp", [INT], TIMESTAMP, lambda value: timestamp(value * 10**9)),
-        plain("string_to_timestamp", [STRING], TIMESTAMP, _parsed(parse_timestamp, "google.protobuf.Timestamp")),
+        plain(
+            "string_to_timestamp", [STRING], TIMESTAMP, _parsed(parse_timestamp, "google.protobuf.Timestamp"), slow()
+        ),
     ),
     function(
         "duration",
         plain("duration_to_duration", [DURATION], DURATION, _same),
         plain("int64_to_duration", [INT], DURATION, Duration),
-        plain("string_to_duration", [STRING], DURATION, _parsed(parse_duration, "google.protobuf.Duration")),
+        plain("string_to_duration", [STRING], DURATION, _parsed(parse_duration, "google.protobuf.Duration"), slow()),
     ),
     function("dyn", plain("to_dyn", [_A], DYN, _same)),
     function("type", plain("type", [_A], type_of(_A), lambda value: TypeValue(type_name(value)))),
@@ -251,8 +253,8 @@ _DURATION_PARTS: Final = {
 def _time_function(name: str) -> Function:
     get = part_of(PARTS[name])
     overloads = [
-        member(f"timestamp_{name}", [TIMESTAMP], INT, get),
-        member(f"timestamp_{name}_with_tz", [TIMESTAMP, STRING], INT, get),
+        member(f"timestamp_{name}", [TIMESTAMP], INT, get, slow()),
+        member(f"timestamp_{name}_with_tz", [TIMESTAMP, STRING], INT, get, slow()),
     ]
     if name in _DURATION_PARTS:
         overloads.append(member(f"duration_{name}", [DURATION], INT, _durations(_DURATION_PARTS[name])))

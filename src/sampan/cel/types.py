@@ -17,7 +17,7 @@ Bind = Callable[[Any], Any]
 class Type:
     """``kind``: int, list, map, object, opaque, param (a type to be found out) …; ``name``: of objects and the like."""
 
-    __slots__ = ("_build", "_fields", "bind", "kind", "max_size", "name", "parameters")
+    __slots__ = ("_build", "_fields", "bind", "kind", "max_size", "name", "parameters", "weight")
 
     def __init__(
         self,
@@ -32,6 +32,8 @@ class Type:
         self.kind = kind
         self.name = name
         self.parameters = parameters
+        #: how many types it is made of
+        self.weight: int = 1 + sum(one.weight for one in parameters)
         self.max_size = max_size
         self.bind = bind
         self._build = fields
@@ -97,6 +99,14 @@ DURATION: Final = Type("duration")
 
 #: Types whose values all have the size 1.
 SCALARS: Final = frozenset({"bool", "int", "uint", "double", "timestamp", "duration"})
+
+
+#: A type of more parts counts as dyn: a few letters can ask for one of any size.
+_MAX_WEIGHT: Final = 500
+
+
+def bounded(kind: Type) -> Type:
+    return DYN if kind.weight > _MAX_WEIGHT else kind
 
 
 class TypeNames:

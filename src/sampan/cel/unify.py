@@ -18,6 +18,8 @@ class Bindings:
 
     def __init__(self) -> None:
         self._bound: dict[str, Type] = {}
+        #: the names in ``_bound``, in the order in which they were bound
+        self._trail: list[str] = []
         self._count = 0
 
     def fresh(self) -> Type:
@@ -28,10 +30,12 @@ class Bindings:
         """Whether values of the actual types can go where the expected ones are wanted, side by side."""
         if len(expected) != len(actual):
             return False
-        before = dict(self._bound)
+        before = len(self._trail)
         if all(self._fits(one, other) for one, other in zip(expected, actual, strict=True)):
             return True
-        self._bound = before
+        for name in self._trail[before:]:
+            del self._bound[name]
+        del self._trail[before:]
         return False
 
     def resolve(self, kind: Type, *, open_as_dyn: bool = False) -> Type:
@@ -79,6 +83,7 @@ class Bindings:
         if self._occurs(variable, kind):
             return False
         self._bound[variable.name] = kind
+        self._trail.append(variable.name)
         return True
 
     def _occurs(self, variable: Type, kind: Type) -> bool:

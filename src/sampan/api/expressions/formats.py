@@ -11,7 +11,7 @@ from datetime import date
 from typing import Any, Final
 
 from sampan.api import names
-from sampan.cel.costs import pattern_cost
+from sampan.cel.costs import SLOW, pattern_cost
 from sampan.cel.errors import EvaluationError
 from sampan.cel.functions import Library, function, member, plain
 from sampan.cel.library.urls import parse as parse_url
@@ -87,7 +87,7 @@ def _validate(format_: Format, text: str) -> Optional:
 
 
 def _validating(args: Sequence[Any]) -> int:
-    return pattern_cost(len(args[1]), args[0].pattern_size)
+    return SLOW + pattern_cost(len(args[1]), args[0].pattern_size)
 
 
 def _named(name: str) -> Optional:

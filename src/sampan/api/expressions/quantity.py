@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Final
 
 from sampan.api.quantity import parse
-from sampan.cel.costs import traversal
+from sampan.cel.costs import slow, traversal
 from sampan.cel.errors import EvaluationError
 from sampan.cel.functions import Library, function, member, plain
 from sampan.cel.types import BOOL, DOUBLE, INT, STRING, opaque
@@ -69,8 +69,8 @@ def _compare(one: Quantity, other: Quantity) -> int:
 
 
 LIBRARY: Final[Library] = (
-    function("quantity", plain("string_to_quantity", [STRING], QUANTITY, _parse, traversal())),
-    function("isQuantity", plain("is_quantity_string", [STRING], BOOL, _is_quantity, traversal())),
+    function("quantity", plain("string_to_quantity", [STRING], QUANTITY, _parse, slow(traversal()))),
+    function("isQuantity", plain("is_quantity_string", [STRING], BOOL, _is_quantity, slow(traversal()))),
     function(
         "sign",
         member("quantity_sign", [QUANTITY], INT, _sign),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from operator import le
 from typing import Any, Final
 
 from sampan.cel.costs import elements, walked
@@ -20,7 +21,18 @@ _ORDERED: Final = (INT, UINT, DOUBLE, BOOL, DURATION, TIMESTAMP, STRING, BYTES)
 _SUMMED: Final[dict[Type, Any]] = {INT: 0, UINT: UInt(0), DOUBLE: 0.0, DURATION: Duration(0)}
 
 
+#: Types whose values Python orders as the language does.
+_NATIVE: Final = frozenset({int, str, bytes, bool, UInt})
+
+
+def _alike(items: list[Any]) -> bool:
+    kinds = set(map(type, items))
+    return len(kinds) == 1 and kinds <= _NATIVE
+
+
 def _is_sorted(items: list[Any]) -> bool:
+    if _alike(items):
+        return all(map(le, items, items[1:]))
     return all(less_equal(one, other) for one, other in pairwise(items))
 
 
@@ -38,6 +50,8 @@ def _sum(zero: Any) -> Any:
 def _least(items: list[Any]) -> Any:
     if not items:
         raise EvaluationError("min called on empty list")
+    if _alike(items):
+        return min(items)
     found = items[0]
     for item in items[1:]:
         if less(item, found):
@@ -48,6 +62,8 @@ def _least(items: list[Any]) -> Any:
 def _most(items: list[Any]) -> Any:
     if not items:
         raise EvaluationError("max called on empty list")
+    if _alike(items):
+        return max(items)
     found = items[0]
     for item in items[1:]:
         if less(found, item):

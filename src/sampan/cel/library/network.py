@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from sampan.cel.costs import tenths, traversal
+from sampan.cel.costs import SLOW, slow, tenths, traversal
 from sampan.cel.errors import EvaluationError
 from sampan.cel.functions import Library, function, member, plain
 from sampan.cel.library.quoting import quoted
@@ -130,7 +130,7 @@ def _compared(*, parsed: bool = False, ranges: bool = False) -> Any:
     def cost(args: Any) -> int:
         size = args[0].size_of()
         total = tenths(size * 2) + (tenths(size) + 1 if ranges else 0)
-        return total + (tenths(len(args[1])) if parsed else 0)
+        return total + (SLOW + tenths(len(args[1])) if parsed else 0)
 
     return cost
 
@@ -142,13 +142,13 @@ def _asked(id_: str, ask: Any) -> Any:
 LIBRARY: Final[Library] = (
     function(
         "ip",
-        plain("string_to_ip", [STRING], IP, _to_ip, traversal()),
+        plain("string_to_ip", [STRING], IP, _to_ip, slow(traversal())),
         member("cidr_ip", [CIDR], IP, lambda cidr: Ip(cidr.address)),
     ),
-    function("isIP", plain("is_ip", [STRING], BOOL, _parses(_to_ip), traversal())),
+    function("isIP", plain("is_ip", [STRING], BOOL, _parses(_to_ip), slow(traversal()))),
     function(
         "ip.isCanonical",
-        plain("ip_is_canonical", [STRING], BOOL, lambda text: str(_address(text)) == text, traversal(times=2)),
+        plain("ip_is_canonical", [STRING], BOOL, lambda text: str(_address(text)) == text, slow(traversal(times=2))),
     ),
     function("family", member("ip_family", [IP], INT, lambda ip: ip.address.version)),
     function("isUnspecified", _asked("ip_is_unspecified", lambda ip: ip.address.is_unspecified)),
@@ -156,8 +156,8 @@ LIBRARY: Final[Library] = (
     function("isLinkLocalMulticast", _asked("ip_is_link_local_multicast", _is_link_local_multicast)),
     function("isLinkLocalUnicast", _asked("ip_is_link_local_unicast", lambda ip: ip.address.is_link_local)),
     function("isGlobalUnicast", _asked("ip_is_global_unicast", _is_global_unicast)),
-    function("cidr", plain("string_to_cidr", [STRING], CIDR, _to_cidr, traversal())),
-    function("isCIDR", plain("is_cidr", [STRING], BOOL, _parses(_to_cidr), traversal())),
+    function("cidr", plain("string_to_cidr", [STRING], CIDR, _to_cidr, slow(traversal()))),
+    function("isCIDR", plain("is_cidr", [STRING], BOOL, _parses(_to_cidr), slow(traversal()))),
     function(
         "containsIP",
         member(

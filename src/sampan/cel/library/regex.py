@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from sampan.cel.costs import matching
@@ -23,6 +24,11 @@ def _find(text: str, pattern: str) -> str:
     return str(match.group()) if match is not None else ""
 
 
+def _finding(args: Sequence[Any]) -> int:
+    """Every character may be a match, each of which takes some microseconds."""
+    return matching(args) + len(args[0]) * 10
+
+
 def _find_all(text: str, pattern: str, limit: int = -1) -> list[str]:
     if limit == 0:
         return []
@@ -38,7 +44,7 @@ LIBRARY: Final[Library] = (
     function("find", member("string_find_string", [STRING, STRING], STRING, _find, matching)),
     function(
         "findAll",
-        member("string_find_all_string", [STRING, STRING], list_of(STRING), _find_all, matching),
-        member("string_find_all_string_int", [STRING, STRING, INT], list_of(STRING), _find_all, matching),
+        member("string_find_all_string", [STRING, STRING], list_of(STRING), _find_all, _finding),
+        member("string_find_all_string_int", [STRING, STRING, INT], list_of(STRING), _find_all, _finding),
     ),
 )

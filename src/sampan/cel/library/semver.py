@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sampan.cel.costs import traversal
+from sampan.cel.costs import slow, traversal
 from sampan.cel.errors import EvaluationError
 from sampan.cel.functions import Library, function, member, plain
 from sampan.cel.types import BOOL, INT, STRING, opaque
@@ -91,26 +91,29 @@ def _compare(one: Semver, other: Semver) -> int:
 LIBRARY: Final[Library] = (
     function(
         "semver",
-        plain("string_to_semver", [STRING], SEMVER, _parse, traversal()),
+        plain("string_to_semver", [STRING], SEMVER, _parse, slow(traversal())),
         plain(
             "string_bool_to_semver",
             [STRING, BOOL],
             SEMVER,
             lambda text, normalize: _parse(text, normalize=normalize),
-            traversal(),
+            slow(traversal()),
         ),
     ),
     function(
         "isSemver",
-        plain("is_semver_string", [STRING], BOOL, _is_semver, traversal()),
-        plain("is_semver_string_bool", [STRING, BOOL], BOOL, _is_semver, traversal()),
+        plain("is_semver_string", [STRING], BOOL, _is_semver, slow(traversal())),
+        plain("is_semver_string_bool", [STRING, BOOL], BOOL, _is_semver, slow(traversal())),
     ),
     function("major", member("semver_major", [SEMVER], INT, lambda version: version.major)),
     function("minor", member("semver_minor", [SEMVER], INT, lambda version: version.minor)),
     function("patch", member("semver_patch", [SEMVER], INT, lambda version: version.patch)),
-    function("compareTo", member("semver_compare_to", [SEMVER, SEMVER], INT, _compare)),
-    function("isLessThan", member("semver_is_less_than", [SEMVER, SEMVER], BOOL, lambda a, b: _compare(a, b) < 0)),
+    function("compareTo", member("semver_compare_to", [SEMVER, SEMVER], INT, _compare, slow())),
     function(
-        "isGreaterThan", member("semver_is_greater_than", [SEMVER, SEMVER], BOOL, lambda a, b: _compare(a, b) > 0)
+        "isLessThan", member("semver_is_less_than", [SEMVER, SEMVER], BOOL, lambda a, b: _compare(a, b) < 0, slow())
+    ),
+    function(
+        "isGreaterThan",
+        member("semver_is_greater_than", [SEMVER, SEMVER], BOOL, lambda a, b: _compare(a, b) > 0, slow()),
     ),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from sampan.cel.costs import elements, tenths, traversal
+from sampan.cel.costs import elements, parts, tenths, traversal
 from sampan.cel.errors import EvaluationError
 from sampan.cel.functions import Library, function, member, plain
 from sampan.cel.library.formatting import format_text
@@ -120,6 +120,11 @@ def _joining(args: Sequence[Any]) -> int:
     return tenths(size * 2)
 
 
+def _formatting(args: Sequence[Any]) -> int:
+    """Of the text and all that is shown in it."""
+    return tenths(len(args[0])) + parts(args[1]) * 4
+
+
 def _quote(text: str) -> str:
     return f'"{text.translate(_QUOTED)}"'
 
@@ -166,5 +171,5 @@ LIBRARY: Final[Library] = (
     ),
     function("trim", member("string_trim", [STRING], STRING, lambda text: text.strip(_SPACE), traversal())),
     function("strings.quote", plain("strings_quote", [STRING], STRING, _quote, traversal())),
-    function("format", member("string_format", [STRING, list_of(DYN)], STRING, format_text, traversal())),
+    function("format", member("string_format", [STRING, list_of(DYN)], STRING, format_text, _formatting)),
 )

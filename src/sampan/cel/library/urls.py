@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote, unquote_plus
 
-from sampan.cel.costs import traversal
+from sampan.cel.costs import slow, traversal
 from sampan.cel.errors import EvaluationError
 from sampan.cel.functions import Library, function, member, plain
 from sampan.cel.library.quoting import quoted
@@ -115,15 +115,17 @@ def _is_url(text: str) -> bool:
 
 
 LIBRARY: Final[Library] = (
-    function("url", plain("string_to_url", [STRING], URL, parse, traversal())),
-    function("isURL", plain("is_url_string", [STRING], BOOL, _is_url, traversal())),
+    function("url", plain("string_to_url", [STRING], URL, parse, slow(traversal()))),
+    function("isURL", plain("is_url_string", [STRING], BOOL, _is_url, slow(traversal()))),
     function("getScheme", member("url_get_scheme", [URL], STRING, lambda url: url.scheme)),
     function("getHost", member("url_get_host", [URL], STRING, lambda url: url.host)),
     function("getHostname", member("url_get_hostname", [URL], STRING, _hostname)),
     function("getPort", member("url_get_port", [URL], STRING, _port)),
     function(
         "getEscapedPath",
-        member("url_get_escaped_path", [URL], STRING, lambda url: quote(url.path, safe=_IN_PATH), traversal()),
+        member("url_get_escaped_path", [URL], STRING, lambda url: quote(url.path, safe=_IN_PATH), slow(traversal())),
     ),
-    function("getQuery", member("url_get_query", [URL], map_of(STRING, list_of(STRING)), _query, traversal())),
+    function(
+        "getQuery", member("url_get_query", [URL], map_of(STRING, list_of(STRING)), _query, slow(traversal(times=4)))
+    ),
 )

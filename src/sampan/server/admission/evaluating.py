@@ -23,8 +23,8 @@ T = TypeVar("T")
 #: Evaluates with an answerer, within so much cost (None: as much as it may).
 Work = Callable[[Decide, int | None], T]
 
-#: Cost that takes about two milliseconds at worst.
-QUICK: Final = 20_000
+#: Cost that takes a few milliseconds at worst.
+QUICK: Final = 10_000
 #: Questions that one evaluation may wait for: its budget pays for fewer.
 _MAX_QUESTIONS: Final = 100
 
