@@ -127,9 +127,9 @@ async def test_a_claim_of_a_class_is_held_against_that_class(quotas: Any) -> Non
     assert (await quotas.used("q"))["requests.storage"] == "2Gi"
 
 
-async def test_a_count_that_is_no_revision_is_refused(quotas: Any) -> None:
+async def test_a_count_that_says_of_no_revisions_is_refused(quotas: Any) -> None:
     made = await quotas.make("q", {"pods": "1"})
-    for at in ("x", "-1", "9" * 30):
+    for at in ("x", "pods", "pods:-1", ":5", f"pods:{'9' * 30}"):
         answer = await quotas.api("PUT", f"{NAMESPACE}/resourcequotas/q/status?countedAt={at}", made.obj)
         assert (answer.status, answer.reason) == (400, "BadRequest")
 
@@ -137,5 +137,5 @@ async def test_a_count_that_is_no_revision_is_refused(quotas: Any) -> None:
 async def test_a_limit_that_has_changed_makes_an_older_count_a_conflict(quotas: Any) -> None:
     made = (await quotas.make("q", {"pods": "1"})).obj
     made["status"] = {"hard": {"pods": "7"}, "used": {"pods": "0"}}
-    answer = await quotas.api("PUT", f"{NAMESPACE}/resourcequotas/q/status?countedAt=9999", made)
+    answer = await quotas.api("PUT", f"{NAMESPACE}/resourcequotas/q/status?countedAt=pods:9999", made)
     assert (answer.status, answer.reason) == (409, "Conflict")

@@ -134,6 +134,22 @@ async def test_a_write_that_fails_gives_back_what_it_took(
         assert (await ask("POST", MAPS, {"metadata": {"name": "n"}})).status == 201
 
 
+async def test_what_is_seen_of_one_resource_says_nothing_of_another(
+    ask: Any, server: Server, running_controller: Callable[[Server], Any]
+) -> None:
+    """A quota of two resources of which one rests: its count is as old as the last change of it, the other's is not."""
+    async with running_controller(server):
+        hard = {"count/configmaps": "3", "count/secrets": "3"}
+        await ask("POST", QUOTAS, {"metadata": {"name": "q"}, "spec": {"hard": hard}})
+        await settled(ask, "q", **{"count/configmaps": "0", "count/secrets": "0"})
+        for turn in range(4):
+            for name in ("a", "b", "c"):
+                assert (await ask("POST", MAPS, {"metadata": {"name": f"{name}{turn}"}})).status == 201
+            for name in ("a", "b", "c"):
+                await ask("DELETE", f"{MAPS}/{name}{turn}")
+            await settled(ask, "q", **{"count/configmaps": "0", "count/secrets": "0"})
+
+
 async def test_a_rehearsal_counts_nothing_and_is_refused_like_the_real_thing(
     ask: Any, server: Server, running_controller: Callable[[Server], Any]
 ) -> None:

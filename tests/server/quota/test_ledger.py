@@ -18,6 +18,7 @@ from sampan.server.admission.quota.ledger import Ledger, NamespaceLedger
 from sampan.server.admission.quota.quotas import QuotaEntry
 from sampan.store.protocol import RevisionConflict
 
+MAPS = ("", "configmaps")
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -65,7 +66,7 @@ class MemoryQuotas:
 
 
 def config_map(name: str = "m") -> Demand:
-    evaluator = evaluator_of(("", "configmaps"))
+    evaluator = evaluator_of(MAPS)
     assert evaluator is not None
     return demand_of(evaluator, {"metadata": {"name": name}}, None, NOW)
 
@@ -76,7 +77,7 @@ def ledger_of(quotas: MemoryQuotas) -> NamespaceLedger:
 
 def counted(ledger: NamespaceLedger, quota: Any, there: int, at: int) -> str:
     """What a count of so many objects at a revision becomes."""
-    found = ledger.recounted(quota, {"count/configmaps": amounts.whole(there)}, at)
+    found = ledger.recounted(quota, {"count/configmaps": amounts.whole(there)}, {MAPS: at})
     return amounts.text(found["count/configmaps"])
 
 
@@ -128,7 +129,7 @@ async def test_a_count_keeps_what_was_not_there_yet() -> None:
     quota = quotas.entries["q"].obj
     async with ledger.alone():
         assert counted(ledger, quota, 1, 20) == "3"
-        ledger.counted(20)
+        ledger.counted({MAPS: 20})
         assert counted(ledger, quota, 2, 21) == "3"
         with pytest.raises(Conflict, match="older than what has been written since"):
             counted(ledger, quota, 0, 18)

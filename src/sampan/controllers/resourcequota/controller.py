@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from sampan.api import registry
-from sampan.api.errors import NotFound
+from sampan.api.errors import NotFound, qualified
 from sampan.api.kind import Kind
 from sampan.api.quota import amounts
 from sampan.api.quota.evaluators import Evaluator, evaluator_of
@@ -191,14 +191,17 @@ class ResourceQuotaController:
         if all(amounts.same(*pair) for pair in known):
             return
         wanted = {"hard": amounts.write(tally.hard), "used": amounts.write(tally.used)}
-        followed = [self._informers[resource] for resource in tally.resources if resource in self._informers]
-        counted_at = min((informer.revision for informer in followed), default=0)
+        counted_at = ",".join(
+            f"{qualified(plural, group)}:{self._informers[group, plural].revision}"
+            for group, plural in tally.resources
+            if (group, plural) in self._informers
+        )
         meta = quota["metadata"]
         kept = {key: meta[key] for key in ("name", "namespace", "uid")}
         body = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": kept, "status": wanted}
         path = RESOURCE_QUOTAS.path(meta["namespace"], meta["name"], "status")
         try:
-            written = await self._client.raw("PUT", path, body, {"countedAt": str(counted_at)})
+            written = await self._client.raw("PUT", path, body, {"countedAt": counted_at})
         except NotFound:
             return
         await observe(self._quotas, written)

@@ -1,14 +1,19 @@
-"""PUT resourcequotas/NAME/status?countedAt=REVISION: the controller's count, made to hold while others write.
+"""PUT resourcequotas/NAME/status?countedAt=pods:1201,jobs.batch:1198: the controller's count, which holds while others
+write.
 
-The count is of what was there at the revision. Whatever has been charged since, or is about to be stored, is added to
-it, with nobody charged meanwhile: a count can take nothing back that somebody has. Without the parameter the write is
-like that of any status; clients of other servers may always send it, for what they do not know they ignore.
+The count is of what was there at the revisions, resource by resource. Whatever has been charged since, or is about to
+be stored, is added to it, with nobody charged meanwhile: a count can take nothing back that somebody has. Without the
+parameter the write is like that of any status; clients may send it to any server, for one that does not know it
+ignores it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from sampan.api import errors
 from sampan.api.quota import amounts
+from sampan.api.quota.evaluators import Resource
 from sampan.api.reading import part
 from sampan.api.strategies import STATUS
 from sampan.api.types import Obj
@@ -34,14 +39,25 @@ def quota_status(ledger: Ledger) -> dict[str, Verb]:
         at = request.query.get(COUNTED_AT)
         if at is None:
             return await update(ctx, request)
-        if not (at.isascii() and at.isdigit() and len(at) <= 19):
-            raise errors.BadRequest(f'invalid {COUNTED_AT} "{at[:40]}": must be a revision')
-        return await _put_count(ctx, request, ledger, int(at))
+        return await _put_count(ctx, request, ledger, read_revisions(at))
 
     return {"get": get, "update": put, "patch": patch}
 
 
-async def _put_count(ctx: RestContext, request: Request, ledger: Ledger, at: int) -> ObjectResult:
+def read_revisions(written: str) -> dict[Resource, int]:
+    """By group and plural. Raises BadRequest."""
+    found: dict[Resource, int] = {}
+    for pair in filter(None, written.split(",")):
+        name, _, revision = pair.partition(":")
+        if not (name and revision.isascii() and revision.isdigit() and len(revision) <= 19):
+            text = "must be revisions by resource, such as pods:12,jobs.batch:9"
+            raise errors.BadRequest(f'invalid {COUNTED_AT} "{pair[:40]}": {text}')
+        plural, _, group = name.partition(".")
+        found[group, plural] = int(revision)
+    return found
+
+
+async def _put_count(ctx: RestContext, request: Request, ledger: Ledger, at: Mapping[Resource, int]) -> ObjectResult:
     """Raises Conflict: what is counted has changed, or the count is too old."""
     target = ctx.target(request)
     options = parse_write_options(request.query, "UpdateOptions")

@@ -20,7 +20,7 @@ from sampan.api.clock import Clock
 from sampan.api.quota import amounts
 from sampan.api.quota.amounts import Amounts
 from sampan.api.quota.charging import Demand, Limited, Refused, Standing, decide
-from sampan.api.quota.evaluators import Evaluator
+from sampan.api.quota.evaluators import Evaluator, Resource
 from sampan.api.quota.scopes import covers
 from sampan.api.reading import part, text
 from sampan.api.types import Obj
@@ -58,6 +58,10 @@ class Taken:
     charges: dict[str, Amounts]
     considered: Considered
     revision: int = 0
+
+    def is_in(self, at: Mapping[Resource, int]) -> bool:
+        """Whether a count of what was there at these revisions has it."""
+        return 0 < self.revision <= at.get(self.evaluator.resource, 0)
 
     def adds_to(self, quota: Obj, counted: Amounts) -> Amounts | None:
         """What of these resources it adds to a quota; None: that is not known any more."""
@@ -103,8 +107,8 @@ class NamespaceLedger:
         self._worker: asyncio.Task[None] | None = None
         self._returning: asyncio.Task[None] | None = None
         self._taken: dict[Taken, None] = {}
-        #: counts of what was there before it have nothing here any more to complete them
-        self._floor = 0
+        #: by resource: counts of what was there before it have nothing here any more to complete them
+        self._floors: dict[Resource, int] = {}
 
     @property
     def is_idle(self) -> bool:
@@ -156,28 +160,29 @@ class NamespaceLedger:
         async with self._lock:
             yield
 
-    def recounted(self, quota: Obj, counted: Amounts, at: int) -> Amounts:
-        """A count of what was there at revision ``at``, with what has been taken and was not there yet.
+    def recounted(self, quota: Obj, counted: Amounts, at: Mapping[Resource, int]) -> Amounts:
+        """A count of what was there at these revisions, by resource, with what has been taken and was not there yet.
 
         Only ``alone``. Raises Conflict: the count is too old to be completed.
         """
-        if at < self._floor:
+        if any(revision < self._floors.get(resource, 0) for resource, revision in at.items()):
             raise _too_old(quota)
         used = dict(counted)
-        later = (taken for taken in self._taken if not taken.revision or taken.revision > at)
+        later = (taken for taken in self._taken if not taken.is_in(at))
         for more in (taken.adds_to(quota, counted) for taken in later):
             if more is None:
                 raise _too_old(quota)
             used = amounts.add(used, more)
         return used
 
-    def counted(self, at: int) -> None:
-        """Every quota's next count is at least of this revision."""
-        self._forget([taken for taken in self._taken if 0 < taken.revision <= at])
+    def counted(self, at: Mapping[Resource, int]) -> None:
+        """Every quota's next count is at least of these revisions."""
+        self._forget([taken for taken in self._taken if taken.is_in(at)])
 
     def _forget(self, found: Iterable[Taken]) -> None:
         for taken in found:
-            self._floor = max(self._floor, taken.revision)
+            resource = taken.evaluator.resource
+            self._floors[resource] = max(self._floors.get(resource, 0), taken.revision)
             del self._taken[taken]
 
     # The work
