@@ -10,6 +10,7 @@ from sampan.api.clock import SystemClock
 from sampan.api.errors import Forbidden, NotFound
 from sampan.api.resources import (
     CONFIG_MAPS,
+    CUSTOM_RESOURCE_DEFINITIONS,
     DEPLOYMENTS,
     ENDPOINT_SLICES,
     NAMESPACES,
@@ -20,6 +21,7 @@ from sampan.api.resources import (
     SECRETS,
     SERVICE_ACCOUNTS,
     SERVICES,
+    Resource,
 )
 from sampan.client.client import Client
 from sampan.controllers.context import ControllersConfig
@@ -175,3 +177,95 @@ async def test_a_namespace_is_furnished_and_removed_with_its_contents():
 
         await until(gone)
         assert (await admin.list(CONFIG_MAPS, "team"))["items"] == []
+
+
+BOATS = Resource("example.com", "v1", "boats", "Boat", True)
+BOAT_DEFINITION = {
+    "metadata": {"name": "boats.example.com"},
+    "spec": {
+        "group": "example.com",
+        "scope": "Namespaced",
+        "names": {"plural": "boats", "kind": "Boat"},
+        "versions": [
+            {
+                "name": "v1",
+                "served": True,
+                "storage": True,
+                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
+            }
+        ],
+    },
+}
+
+
+async def with_boats(admin):
+    """The definition is there, and its resource is served."""
+    await admin.create(CUSTOM_RESOURCE_DEFINITIONS, BOAT_DEFINITION)
+
+    async def served():
+        try:
+            await admin.list(BOATS, "default")
+        except NotFound:
+            return False
+        return True
+
+    await until(served)
+
+
+async def test_custom_resources_own_and_are_owned_like_any_object():
+    async with cluster() as admin:
+        await with_boats(admin)
+        ship = await admin.create(BOATS, {"metadata": {"name": "ship", "namespace": "default"}})
+        owner = {"apiVersion": "example.com/v1", "kind": "Boat", "name": "ship", "uid": ship["metadata"]["uid"]}
+        meta = {"namespace": "default", "ownerReferences": [{**owner, "blockOwnerDeletion": True}]}
+        await admin.create(BOATS, {"metadata": {**meta, "name": "tender"}})
+        await admin.create(CONFIG_MAPS, {"metadata": {**meta, "name": "log"}})
+        await admin.delete(BOATS, "ship", "default", propagation="Foreground")
+
+        async def gone():
+            boats = (await admin.list(BOATS, "default"))["items"]
+            maps = (await admin.list(CONFIG_MAPS, "default"))["items"]
+            return not boats and "log" not in {found["metadata"]["name"] for found in maps}
+
+        await until(gone)
+
+
+async def test_a_namespace_ends_with_the_custom_resources_in_it():
+    async with cluster() as admin:
+        await with_boats(admin)
+        await admin.create(NAMESPACES, {"metadata": {"name": "harbour"}})
+        for number in range(5):
+            await admin.create(BOATS, {"metadata": {"name": f"b{number}", "namespace": "harbour"}})
+        await admin.delete(NAMESPACES, "harbour")
+
+        async def gone():
+            try:
+                await admin.get(NAMESPACES, "harbour")
+            except NotFound:
+                return True
+            return False
+
+        await until(gone)
+        assert (await admin.list(BOATS))["items"] == []
+
+
+async def test_a_definition_goes_with_what_its_objects_own():
+    async with cluster() as admin:
+        await with_boats(admin)
+
+        async def own(name):
+            ship = await admin.create(BOATS, {"metadata": {"name": name, "namespace": "default"}})
+            owner = {"apiVersion": "example.com/v1", "kind": "Boat", "name": name, "uid": ship["metadata"]["uid"]}
+            meta = {"name": name, "namespace": "default", "ownerReferences": [owner]}
+            await admin.create(CONFIG_MAPS, {"metadata": meta})
+
+        async def gone():
+            found = (await admin.list(CONFIG_MAPS, "default"))["items"]
+            return not {"first", "second"} & {one["metadata"]["name"] for one in found}
+
+        await own("first")
+        await admin.delete(BOATS, "first", "default")
+        await until(gone)  # from now on they are followed
+        await own("second")
+        await admin.delete(CUSTOM_RESOURCE_DEFINITIONS, "boats.example.com")
+        await until(gone)

@@ -212,6 +212,8 @@ class Kind:
     #: The names above, so that an unsupported one is refused even when no object exists.
     selectable_names: tuple[str, ...] = ()
 
+    #: False: objects are long and few; the server's own components get them decoded anew each time.
+    kept_decoded: bool = True
     #: ``metadata.generation`` is kept: 1 on create, +1 whenever anything but metadata and status changes.
     generation: bool = False
     #: A change of status counts there too (custom resources without a status subresource).

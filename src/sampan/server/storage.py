@@ -82,6 +82,7 @@ class ResourceStorage:
             adopt=self._adopt,
             batch=Batch,
             budget=budget,
+            keeps_objects=kind.kept_decoded,
         )
 
     def key(self, namespace: str, name: str) -> str:

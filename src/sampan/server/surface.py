@@ -273,7 +273,8 @@ class StoredCacheView:
         return entry.object() if entry is not None and not entry.damaged else None
 
     def objects(self, part: Part | None = None) -> Iterable[Obj]:
-        return [entry.object() for entry in self._entries(part or Part()) if not entry.damaged]
+        # One after another: of a kind that is not kept decoded, all at once would fill the memory.
+        return (entry.object() for entry in self._entries(part or Part()) if not entry.damaged)
 
     def _entries(self, part: Part) -> Iterable[CachedEntry]:
         cache, storage = self._storage.cache, self._storage

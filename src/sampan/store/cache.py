@@ -80,6 +80,7 @@ class WatchCache:
         ring_bytes: int = RING_BYTES,
         watch_limit: int = WATCH_LIMIT,
         watch_bytes: int = WATCH_BYTES,
+        keeps_objects: bool = True,
     ) -> None:
         """``prefix`` ends with "/". ``describe`` gives an object's labels and selectable fields; ``decode(value,
         revision)`` gives the object with its resourceVersion. Both may raise: the entry then counts as damaged.
@@ -87,7 +88,8 @@ class WatchCache:
         ``current`` gives the present form of a value; one that has it comes back as it is. ``adopt(note, revision)``
         gives the object of a commit's note, for callers who want objects; without it they are decoded. ``batch``
         makes of bytes what followers are pushed. ``budget`` is what this and other caches may hold of recent events
-        together; without one, that of all caches in the process."""
+        together; without one, that of all caches in the process. ``keeps_objects`` False: objects are long and few, and
+        decoded anew for whoever asks, followers included."""
         if not prefix.endswith("/"):
             raise ValueError(f"prefix {prefix!r} does not end with /")
         self.store = store
@@ -108,6 +110,7 @@ class WatchCache:
         self._subscribers: tuple[Subscriber, ...] = ()
         self._listeners: tuple[Subscriber, ...] = ()
         self._keepers = 0
+        self._keeps_objects = keeps_objects
         self._remove_listener: Callable[[], None] | None = None
         self._start_lock = asyncio.Lock()
         self._started = False
@@ -374,6 +377,8 @@ class WatchCache:
 
     def _keep(self, more: int) -> None:
         self._keepers += more
+        if not self._keeps_objects:
+            return
         if self._keepers:
             self._codec.follow()
         else:

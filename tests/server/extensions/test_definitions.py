@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from sampan.api.resources import CUSTOM_RESOURCE_DEFINITIONS
+
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 BOATS = "/apis/example.com/v1/namespaces/default/boats"
 MERGE = "application/merge-patch+json"
@@ -167,3 +169,20 @@ async def test_many_definitions_at_once_are_served_together(sea: Any, crd: Any) 
     assert len(surfaces) < len(names) / 4
     for name in names:
         assert (await sea("GET", f"/apis/example.com/v1/{name}")).status == 200
+
+
+async def test_who_follows_definitions_is_told_of_them_and_keeps_none_decoded(sea: Any, crd: Any) -> None:
+    view = sea.api.server.local_transport().cache_view(CUSTOM_RESOURCE_DEFINITIONS)
+    told: list[tuple[str, str, bool]] = []
+
+    def hear(kind: str, obj: Any, previous: Any, revision: int) -> None:
+        told.append((kind, obj["metadata"]["name"], previous is not None))
+
+    view.keep()
+    view.subscribe(hear)
+    await sea.define(crd())
+    assert told[0] == ("ADDED", "boats.example.com", False)
+    assert told[-1] == ("MODIFIED", "boats.example.com", True)
+    assert [obj["metadata"]["name"] for obj in view.objects()] == ["boats.example.com"]
+    storage = sea.api.server.surface.by_resource(CUSTOM_RESOURCE_DEFINITIONS).storage
+    assert storage.cache.get(storage.key("", "boats.example.com")).kept() is None

@@ -66,6 +66,7 @@ KINDS = (
         short_names=("crd", "crds"),
         categories=("api-extensions",),
         status=True,
+        kept_decoded=False,
         generation=True,
         unconditional_update=False,
         default=_default,
