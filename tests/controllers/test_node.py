@@ -3,7 +3,7 @@ from datetime import timedelta
 
 import pytest
 
-from sampan.api.resources import LEASES, NODES, PODS
+from sampan.api.resources import EVENTS, LEASES, NODES, PODS
 from sampan.controllers.node.eviction import TaintEvictionController, plan_eviction
 from sampan.controllers.node.ipam import NodeIpamController, Parts
 from sampan.controllers.node.lifecycle import NodeLifecycleController
@@ -152,3 +152,18 @@ async def test_silent_node_is_tainted_its_pods_unready_then_evicted(api, context
     assert by_type["DisruptionTarget"]["reason"] == "DeletionByTaintManager"
     assert "deletionTimestamp" in left["metadata"]
     assert "taints" not in api.get(NODES, "", "alive")["spec"]
+
+
+async def test_nodes_that_come_and_go_are_told(api, context, running, wait):
+    async with running(NodeLifecycleController(context)):
+        api.add(NODES, node("n1"))
+        await wait.quiet(api)
+        api.change(NODES, "", "n1", lambda obj: obj["spec"].update(unschedulable=True))
+        await wait.quiet(api)
+        api.remove(NODES, "", "n1")
+        await wait.quiet(api)
+    events = [(obj["reason"], obj["message"], obj["source"]["component"]) for obj in api.all(EVENTS)]
+    assert events == [
+        ("RegisteredNode", "Node n1 event: Registered Node n1 in Controller", "node-controller"),
+        ("RemovingNode", "Node n1 event: Removing Node n1 from Controller", "node-controller"),
+    ]

@@ -70,7 +70,8 @@ class NodeAgent:
         """``host``: the machine, ``make_volumes``: its volumes; None: those of the machine that this runs on."""
         self.config = config
         self._host = host or LinuxHost(config)
-        self.registration = NodeRegistration(config, client, source, self._host, clock)
+        self._recorder = EventRecorder(client, "kubelet", config.node_name, clock)
+        self.registration = NodeRegistration(config, client, source, self._host, clock, self._recorder)
         self._client = client
         self._runtime = source
         self._informers = InformerFactory(client, random=random)
@@ -82,7 +83,6 @@ class NodeAgent:
             if make_volumes
             else VolumeManager(config.root_dir, self._objects, ClientTokens(client, clock), clock)
         )
-        self._recorder = EventRecorder(client, "kubelet", config.node_name, clock)
         records = FileRecords(config.root_dir / "image_manager") if isinstance(self._host, LinuxHost) else None
         self._images = ImageManager(source, serialize=config.serialize_image_pulls, records=records)
         machine = self.registration.machine
@@ -148,6 +148,7 @@ class NodeAgent:
                 keeper.keep("objects", self._objects.run)
                 keeper.keep("volumes", self._volumes.run)
                 keeper.keep("events", self._recorder.run)
+                self.registration.tell("Normal", "Starting", "Starting kubelet.")
                 await self._informers.synced()
                 await self._adopt()
                 await self._read_node()

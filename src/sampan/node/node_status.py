@@ -214,6 +214,33 @@ def differs(wanted: Obj, present: Obj) -> bool:
     )
 
 
+#: of a condition, the Events that it became true, and that it became false
+_TOLD = {
+    "MemoryPressure": ("NodeHasInsufficientMemory", "NodeHasSufficientMemory"),
+    "DiskPressure": ("NodeHasDiskPressure", "NodeHasNoDiskPressure"),
+    "PIDPressure": ("NodeHasInsufficientPID", "NodeHasSufficientPID"),
+    "Ready": ("NodeReady", "NodeNotReady"),
+}
+
+
+def transitions(wanted: Obj, present: Obj) -> list[str]:
+    """The reasons of the Events that tell how the node's own conditions changed, in the kubelet's words.
+
+    A new node tells of its pressures, and of Ready only once that changes, as the kubelet does."""
+    before = {item.get("type"): item.get("status") for item in present.get("conditions") or ()}
+    return [
+        _TOLD[item["type"]][item["status"] != "True"]
+        for item in wanted["conditions"]
+        if before.get(item["type"]) != item["status"] and (item["type"] != "Ready" or "Ready" in before)
+    ]
+
+
+def rebooted(wanted: Obj, present: Obj) -> str:
+    """The machine's boot id, if it is another one than the API knows; else ""."""
+    known, now = ((status.get("nodeInfo") or {}).get("bootID") or "" for status in (present, wanted))
+    return str(now) if known and now != known else ""
+
+
 def plan_patch(wanted: Obj, present: Obj) -> Obj:
     """A strategic merge patch of the status: the node's own conditions, by type, and the fields that differ.
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Literal
 
 from sampan.api.clock import Clock, format_micro_time
 from sampan.api.errors import AlreadyExists, ApiError, NotFound
@@ -25,10 +26,13 @@ from sampan.node.node_status import (
     differs,
     judge_health,
     plan_patch,
+    rebooted,
     render_conditions,
     render_labels,
     render_status,
+    transitions,
 )
+from sampan.node.pods.context import Recorder
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +44,20 @@ _ANNOTATIONS = {"volumes.kubernetes.io/controller-managed-attach-detach": "true"
 
 
 class NodeRegistration:
-    def __init__(self, config: NodeConfig, client: Client, source: runtime.Runtime, host: Host, clock: Clock) -> None:
+    def __init__(
+        self,
+        config: NodeConfig,
+        client: Client,
+        source: runtime.Runtime,
+        host: Host,
+        clock: Clock,
+        recorder: Recorder | None = None,
+    ) -> None:
+        """``recorder``: is told how the node fares; None: nobody is."""
         self._config = config
+        self._recorder = recorder
+        #: whether pods may come, as it was told last; None: not yet
+        self._unschedulable: bool | None = None
         self._client = client
         self._runtime = source
         self._host = host
@@ -75,6 +91,7 @@ class NodeRegistration:
         try:
             self.node = await self._client.create(NODES, node)
             self._reported_at = asyncio.get_running_loop().time()
+            self._tell_of_changes(node["status"], {})
         except AlreadyExists:
             self.node = await self._client.get(NODES, self._config.node_name)
             meta = self.node["metadata"]
@@ -113,6 +130,7 @@ class NodeRegistration:
     async def report(self) -> None:
         """Patches what the API's status does not say, or everything when a heartbeat is due. Raises ApiError."""
         self.node = await self._present()
+        self._tell_whether_schedulable()
         present = self.node.get("status") or {}
         wanted = await self._render(present)
         loop_time = asyncio.get_running_loop().time()
@@ -123,6 +141,28 @@ class NodeRegistration:
             NODES, self._config.node_name, patch, patch_type="strategic", subresource="status"
         )
         self._reported_at = loop_time
+        self._tell_of_changes(wanted, present)
+
+    def tell(self, kind: Literal["Normal", "Warning"], reason: str, message: str) -> None:
+        """An Event of the node. As the kubelet's it names the node by its name in place of the uid, which nobody knows
+        before it is registered; ``kubectl describe`` looks for both."""
+        if self._recorder is not None:
+            name = self._config.node_name
+            self._recorder.event({"kind": "Node", "apiVersion": "v1", "name": name, "uid": name}, kind, reason, message)
+
+    def _tell_of_changes(self, now: Obj, before: Obj) -> None:
+        name = self._config.node_name
+        for reason in transitions(now, before):
+            self.tell("Normal", reason, f"Node {name} status is now: {reason}")
+        if boot_id := rebooted(now, before):
+            self.tell("Warning", "Rebooted", f"Node {name} has been rebooted, boot id: {boot_id}")
+
+    def _tell_whether_schedulable(self) -> None:
+        unschedulable = bool((self.node.get("spec") or {}).get("unschedulable"))
+        if self._unschedulable not in (None, unschedulable):
+            reason = "NodeNotSchedulable" if unschedulable else "NodeSchedulable"
+            self.tell("Normal", reason, f"Node {self._config.node_name} status is now: {reason}")
+        self._unschedulable = unschedulable
 
     async def renew_lease(self) -> None:
         config = self._config

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,22 @@ class HttpLike:
         return None
 
 
+class Told:
+    """``Recorder`` that remembers."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, str, str]] = []
+
+    def event(self, about: Obj, kind: Any, reason: str, message: str, *, field_path: str = "") -> None:
+        assert about == {"kind": "Node", "apiVersion": "v1", "name": "n1", "uid": "n1"}
+        self.events.append((kind, reason, message))
+
+    def reasons(self) -> list[str]:
+        """Since the last time."""
+        found, self.events = [reason for _, reason, _ in self.events], []
+        return found
+
+
 class Node:
     def __init__(self, api: Api, client: Client) -> None:
         self.api = api
@@ -44,7 +61,12 @@ class Node:
         self.runtime = SimulatedRuntime(self.clock)
         self.host = MemoryHost(hollow_machine("n1"))
         self.config = NodeConfig(node_name="n1", addresses=("192.0.2.1",), labels={"tier": "blue"})
-        self.registration = NodeRegistration(self.config, client, self.runtime, self.host, self.clock)
+        self.told = Told()
+        self._client = client
+        self.registration = self.start()
+
+    def start(self) -> NodeRegistration:
+        return NodeRegistration(self.config, self._client, self.runtime, self.host, self.clock, self.told)
 
     def pass_time(self, seconds: float) -> datetime:
         self.clock.set(self.clock.now() + timedelta(seconds=seconds))
@@ -169,6 +191,43 @@ async def test_a_deleted_node_is_made_again(node: Node) -> None:
 async def test_the_lease_belongs_to_the_node(node: Node) -> None:
     lease = await node.api.client.get(LEASES, "n1", "kube-node-lease")
     assert [owner["uid"] for owner in lease["metadata"]["ownerReferences"]] == [node.registration.uid]
+
+
+async def test_a_new_node_tells_how_it_fares(node: Node) -> None:
+    assert node.told.events == [
+        ("Normal", reason, f"Node n1 status is now: {reason}")
+        for reason in ("NodeHasSufficientMemory", "NodeHasNoDiskPressure", "NodeHasSufficientPID")
+    ]
+
+
+async def test_each_change_of_a_condition_is_told_once(node: Node) -> None:
+    node.told.reasons()
+    node.host.present_load = replace(node.host.present_load, memory_available_bytes=1)
+    for _ in range(2):
+        await node.registration.report()
+    assert node.told.reasons() == ["NodeHasInsufficientMemory"]
+    await node.patch({"status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}}, "status")
+    node.host.present_load = replace(node.host.present_load, memory_available_bytes=1 << 34)
+    await node.registration.report()
+    assert node.told.reasons() == ["NodeHasSufficientMemory", "NodeReady"]
+
+
+async def test_an_agent_that_starts_again_tells_only_what_changed(node: Node) -> None:
+    node.told.reasons()
+    await node.start().register()
+    assert node.told.reasons() == []
+    node.host.reboot()
+    await node.start().register()
+    boot_id = node.host.machine().boot_id
+    assert node.told.events == [("Warning", "Rebooted", f"Node n1 has been rebooted, boot id: {boot_id}")]
+
+
+async def test_a_cordoned_node_says_so(node: Node) -> None:
+    node.told.reasons()
+    for unschedulable in (True, None):
+        await node.patch({"spec": {"unschedulable": unschedulable}})
+        await node.registration.report()
+    assert node.told.reasons() == ["NodeNotSchedulable", "NodeSchedulable"]
 
 
 def test_a_config_is_for_any_host(tmp_path: Path) -> None:

@@ -39,6 +39,8 @@ class NodeLifecycleController:
         self._ready: set[str] = set()
         #: When each node was last heard, on the timeline.
         self._heard: dict[str, float] = {}
+        #: nodes that it was told of, by name and uid
+        self._known: dict[str, str] = {}
         self._controller: Controller[ObjectKey] = Controller(
             NAME, self.sync, workers=2, informers=[self._nodes, self._leases, self._pods]
         )
@@ -58,6 +60,7 @@ class NodeLifecycleController:
 
     def _node_changed(self, kind: ChangeType, node: Obj, previous: Obj | None) -> None:
         key = key_of(node)
+        self._note_known(kind, node)
         self._note_ready(key.name, kind != "DELETED" and ready_status(node) == "True")
         if kind == "DELETED":
             self._heard.pop(key.name, None)
@@ -69,6 +72,17 @@ class NodeLifecycleController:
             self._heard[key.name] = now
         if previous is None or _matters(node) != _matters(previous):
             self._controller.enqueue(key)
+
+    def _note_known(self, kind: ChangeType, node: Obj) -> None:
+        name, uid = node["metadata"]["name"], node["metadata"].get("uid", "")
+        if kind == "DELETED":
+            if self._known.pop(name, None) is not None:
+                text = f"Node {name} event: Removing Node {name} from Controller"
+                self._recorder.event(node, "Normal", "RemovingNode", text)
+        elif self._known.get(name) != uid:
+            self._known[name] = uid
+            text = f"Node {name} event: Registered Node {name} in Controller"
+            self._recorder.event(node, "Normal", "RegisteredNode", text)
 
     def _note_ready(self, name: str, ready: bool) -> None:
         before = bool(self._ready)
