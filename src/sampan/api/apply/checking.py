@@ -10,7 +10,6 @@ from typing import Any, Final
 import orjson
 
 from sampan.api.apply import elements
-from sampan.api.apply.comparing import field_of, items_of
 from sampan.api.apply.shapes import Deduced, Keyed, Leaf, Shape, Values
 
 #: faults that are told
@@ -54,7 +53,7 @@ def _check(shape: Shape, value: Any, path: str, faults: Faults) -> None:
             faults.add(path, f"expected list, got {_shown(value)}")
     elif isinstance(value, dict):
         for name, item in value.items():
-            found = field_of(shape, name)
+            found = shape.field(name)
             if found is None:
                 faults.add(f"{path}.{name}", "field not declared in schema")
             else:
@@ -90,7 +89,7 @@ def _items(shape: Keyed | Values, value: list[Any], path: str, faults: Faults) -
         if element in seen:
             faults.add(path, f"duplicate entries for key {shown}")
         seen.add(element)
-        _check(items_of(shape), item, path + shown, faults)
+        _check(shape.items, item, path + shown, faults)
 
 
 def _no_element(shape: Keyed | Values, item: Any) -> str:

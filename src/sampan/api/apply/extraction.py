@@ -8,10 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 from sampan.api.apply import sets
-from sampan.api.apply.comparing import by_element, field_of, items_of
 from sampan.api.apply.elements import SELF
 from sampan.api.apply.sets import NONE, Fields
-from sampan.api.apply.shapes import Deduced, FreeMap, Keyed, Leaf, Shape, Struct, Values
+from sampan.api.apply.shapes import Deduced, FreeMap, Keyed, Leaf, Shape, Struct, Values, by_element
 
 
 def set_of(shape: Shape, value: Any) -> Fields:
@@ -27,7 +26,7 @@ def _below(shape: Shape, value: Any) -> tuple[bool, Fields]:
     below: Fields = {}
     if type(value) is dict and not isinstance(shape, Keyed | Values):
         for name, item in value.items():
-            found = field_of(shape, name)
+            found = shape.field(name)
             if found is None:
                 continue
             member, inner = _below(found[1], item)
@@ -37,8 +36,8 @@ def _below(shape: Shape, value: Any) -> tuple[bool, Fields]:
                 below[found[0]] = made
         return False, below
     if type(value) is list and isinstance(shape, Keyed | Values):
-        for element, items in by_element(shape, value):
-            inner = {} if len(items) > 1 else _below(items_of(shape), items[0])[1]
+        for element, items in by_element(shape, value).items():
+            inner = {} if len(items) > 1 else _below(shape.items, items[0])[1]
             below[element] = sets.node(True, inner) or NONE
         return False, below
     return isinstance(shape, Deduced), {}

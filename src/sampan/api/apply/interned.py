@@ -9,17 +9,22 @@ from typing import Any, Final
 
 import orjson
 
+from sampan.api.apply import sets
+from sampan.api.apply.comparing import Comparison
 from sampan.api.apply.sets import Fields
 
 _MOST_BYTES: Final = 4 * 1024 * 1024
 #: a longer set is one object's own (a ConfigMap of a thousand keys)
 _LONGEST_BYTES: Final = 16 * 1024
+_MOST_ORDERED: Final = 512
 
 
 class Interned:
     def __init__(self) -> None:
         self._kept: dict[bytes, Fields] = {}
         self._bytes = 0
+        #: by the text of a set as it was made
+        self._ordered: dict[bytes, Fields] = {}
 
     def one(self, fields: Fields) -> Fields:
         """The set that stands for all that are written as this one is."""
@@ -34,6 +39,32 @@ class Interned:
             self._kept, self._bytes = {}, len(text)
         self._kept[text] = fields
         return fields
+
+    def ordered(self, fields: Fields) -> Fields:
+        """The set in upstream's order. One that was seen before is not ordered again."""
+        text = orjson.dumps(fields)
+        found = self._ordered.get(text)
+        if found is None:
+            found = self.one(sets.ordered(fields))
+            self._keep(text, found)
+        return found
+
+    def written(self, comparison: Comparison, reset: Fields, unowned: Fields) -> Fields:
+        """What whoever made an object owns of it, in upstream's order: all that it has, but for what is reset and what
+        nobody owns. Objects of one form are worked out once."""
+        text = orjson.dumps((comparison.added, comparison.modified, reset))
+        found = self._ordered.get(text)
+        if found is None:
+            changed = comparison.without(reset).changed
+            found = self.one(sets.ordered(sets.difference(changed, unowned)))
+            self._keep(text, found)
+        return found
+
+    def _keep(self, text: bytes, found: Fields) -> None:
+        if len(text) <= _LONGEST_BYTES:
+            if len(self._ordered) >= _MOST_ORDERED:
+                self._ordered = {}
+            self._ordered[text] = found
 
     def share(self, metadata: dict[str, Any]) -> None:
         """Puts the shared sets into the managed fields of freshly decoded metadata."""

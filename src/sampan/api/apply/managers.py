@@ -7,7 +7,7 @@ two versions are two entries, its applies one. Source: apimachinery ``managedfie
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, Literal, NamedTuple
 
 from sampan.api import errors
@@ -39,8 +39,7 @@ class Identity(NamedTuple):
         return f"{text} using {self.api_version}" if self.operation == "Update" else text
 
 
-@dataclass(frozen=True, slots=True)
-class Owned:
+class Owned(NamedTuple):
     """What one manager owns. ``time`` "": nobody knows since when. ``entry``: what it was decoded from."""
 
     fields: Fields
@@ -56,6 +55,7 @@ class Owned:
 Managed = dict[Identity, Owned]
 
 
+@lru_cache(maxsize=1024)
 def identity(manager: str, operation: Operation, api_version: str, subresource: str) -> Identity:
     return Identity(manager or "unknown", operation, subresource, api_version if operation == "Update" else "")
 
@@ -75,6 +75,21 @@ def manager_of(named: str, user_agent: str) -> str:
             break
         kept += character
     return kept
+
+
+def new_entry(who: Identity, api_version: str, fields: Fields, time: str) -> Obj:
+    """Of who has just made an object; ``fields`` in upstream's order."""
+    made = {
+        "manager": who.manager,
+        "operation": who.operation,
+        "apiVersion": api_version,
+        "time": time,
+        "fieldsType": "FieldsV1",
+        "fieldsV1": fields,
+    }
+    if who.subresource:
+        made["subresource"] = who.subresource
+    return made
 
 
 def decode(entries: Sequence[Obj] | None) -> Managed:
@@ -150,7 +165,7 @@ def _entry(key: Identity, owned: Owned) -> Obj:
         return entry
     fields = owned.fields
     if entry is None or entry.get("fieldsV1") is not fields:
-        fields = SETS.one(sets.ordered(fields))
+        fields = SETS.ordered(fields)
     made: Obj = {"manager": key.manager, "operation": key.operation, "apiVersion": owned.api_version}
     if owned.time:
         made["time"] = owned.time

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from sampan.api.apply.comparing import field_of, items_of
 from sampan.api.apply.shapes import Keyed, Leaf, Shape, Values
 
 
@@ -31,7 +30,7 @@ def _fields(shape: Shape, live: dict[str, Any], config: dict[str, Any]) -> dict[
     result = dict(live)
     for name, value in config.items():
         if name in live:
-            found = field_of(shape, name)
+            found = shape.field(name)
             result[name] = value if found is None else merge(found[1], live[name], value)
         else:
             result[name] = value
@@ -41,7 +40,7 @@ def _fields(shape: Shape, live: dict[str, Any], config: dict[str, Any]) -> dict[
 def _items(shape: Keyed | Values, live: list[Any], config: list[Any]) -> list[Any]:
     """The order of both is kept as far as they agree: items that only one has stand where they stood among those that
     both have, and those that both have stand as in ``config``."""
-    inner = items_of(shape)
+    inner = shape.items
     ours = [(shape.element(item), item) for item in config]
     theirs = [(shape.element(item), item) for item in live]
     wanted = dict(ours)

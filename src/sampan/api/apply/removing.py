@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 from sampan.api.apply import sets
-from sampan.api.apply.comparing import field_of, items_of
 from sampan.api.apply.sets import Fields
 from sampan.api.apply.shapes import Keyed, Leaf, Shape, Values
 
@@ -26,7 +25,7 @@ def remove(shape: Shape, value: Any, gone: Fields) -> Any:
 def _fields(shape: Shape, value: dict[str, Any], gone: Fields) -> Any:
     result: dict[str, Any] = {}
     for name, item in value.items():
-        found = field_of(shape, name)
+        found = shape.field(name)
         below = gone.get(f"f:{name}") if found is not None else None
         if found is None or below is None:
             result[name] = item
@@ -38,7 +37,7 @@ def _fields(shape: Shape, value: dict[str, Any], gone: Fields) -> Any:
 
 
 def _items(shape: Keyed | Values, value: list[Any], gone: Fields) -> Any:
-    inner = items_of(shape)
+    inner = shape.items
     result: list[Any] = []
     for item in value:
         element = shape.element(item)

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from sampan.api.apply import elements
+from sampan.api.apply.elements import SELF
+from sampan.api.apply.sets import NONE, Fields
 from sampan.api.schema import AnyNode, ListNode, MapNode, Node, ObjectNode, ScalarNode
 from sampan.api.schema.overlay import SchemaOr
 from sampan.api.schema.scalars import BOOL, BYTES, INT32, INT64, NUMBER, STRING, ScalarType
@@ -27,7 +29,16 @@ _KEPT: Final = 2048
 
 
 class Shape:
+    """``field(name)``: the element and shape of a key of an object; None: the structure has no such field.
+    ``whole(value)``: what stands below the element of a value that comes, or goes, with all that is in it."""
+
     __slots__ = ()
+
+    def field(self, name: str) -> tuple[str, Shape] | None:
+        return None
+
+    def whole(self, value: Any) -> Fields:
+        return NONE
 
 
 class Leaf(Shape):
@@ -44,6 +55,16 @@ class Deduced(Shape):
 
     __slots__ = ()
 
+    def field(self, name: str) -> tuple[str, Shape] | None:
+        return f"f:{name}", self
+
+    def whole(self, value: Any) -> Fields:
+        if type(value) is not dict or not value:
+            return NONE
+        below: Fields = {f"f:{name}": self.whole(item) for name, item in value.items()}
+        below[SELF] = NONE
+        return below
+
 
 class Struct(Shape):
     """Declared fields; ``others``: the shape of those that are not declared, if they may be there."""
@@ -53,16 +74,13 @@ class Struct(Shape):
     def __init__(self, node: ObjectNode, *, custom: bool) -> None:
         self._node = node
         self._custom = custom
-        self._children: dict[str, tuple[str, Shape] | None] = {}
+        self._children: dict[str, tuple[str, Shape]] = {}
         self._zero: Any = None
         self.others: Shape | None = DEDUCED if node.preserve_unknown else None
 
     def child(self, name: str) -> tuple[str, Shape] | None:
         """The element and shape of a declared field; None: there is no such field."""
-        try:
-            return self._children[name]
-        except KeyError:
-            return self._first_look(name)
+        return self._children.get(name) or self._first_look(name)
 
     def _first_look(self, name: str) -> tuple[str, Shape] | None:
         field = self._node.fields.get(name)
@@ -74,6 +92,27 @@ class Struct(Shape):
             found = shape_of(field.node, custom=self._custom)
         self._children[name] = (f"f:{name}", found)
         return self._children[name]
+
+    def field(self, name: str) -> tuple[str, Shape] | None:
+        found = self._children.get(name) or self._first_look(name)
+        if found is None and self.others is not None:
+            return f"f:{name}", self.others
+        return found
+
+    def whole(self, value: Any) -> Fields:
+        if type(value) is not dict or not value:
+            return NONE
+        below: Fields = {}
+        known = self._children
+        for name, item in value.items():
+            found = known.get(name) or self.field(name)
+            if found is not None:
+                element, shape = found
+                below[element] = shape.whole(item) if item and type(shape) is not Leaf else NONE
+        if not below:
+            return NONE
+        below[SELF] = NONE
+        return below
 
     def zero(self) -> Any:
         """The object without content, as upstream's structs write it. Shared: read-only."""
@@ -90,11 +129,22 @@ class FreeMap(Shape):
     def __init__(self, values: Shape) -> None:
         self.values = values
 
+    def field(self, name: str) -> tuple[str, Shape] | None:
+        return f"f:{name}", self.values
+
+    def whole(self, value: Any) -> Fields:
+        if type(value) is not dict or not value:
+            return NONE
+        values = self.values
+        below: Fields = {f"f:{name}": values.whole(item) for name, item in value.items()}
+        below[SELF] = NONE
+        return below
+
 
 class Keyed(Shape):
     """A list whose items are told apart by the values of some of their fields."""
 
-    __slots__ = ("_custom", "_defaults", "_elements", "_items", "keys")
+    __slots__ = ("_custom", "_defaults", "_elements", "_items", "_shape", "keys")
 
     def __init__(self, node: ListNode, *, custom: bool) -> None:
         self.keys = node.list_keys
@@ -102,10 +152,13 @@ class Keyed(Shape):
         self._custom = custom
         self._defaults = _key_defaults(node)
         self._elements: dict[Any, str] = {}
+        self._shape: Shape | None = None
 
     @property
     def items(self) -> Shape:
-        return shape_of(self._items, custom=self._custom)
+        if self._shape is None:
+            self._shape = shape_of(self._items, custom=self._custom)
+        return self._shape
 
     def element(self, item: Any) -> str | None:
         """None: it is no object, or has none of the keys."""
@@ -126,6 +179,9 @@ class Keyed(Shape):
             found = self._elements[known] = elements.of_key(dict(zip(self.keys, values, strict=True)))
         return found
 
+    def whole(self, value: Any) -> Fields:
+        return _whole_items(self, value)
+
     def _unusual(self, item: Any) -> str | None:
         """Of a key that is not all texts and whole numbers, or not all there."""
         key = {
@@ -141,9 +197,44 @@ class Values(Shape):
 
     __slots__ = ()
 
+    @property
+    def items(self) -> Shape:
+        return _ANY
+
     def element(self, item: Any) -> str | None:
         """None: it is nothing that can be told apart."""
         return None if item is None or isinstance(item, dict | list) else elements.of_value(item)
+
+    def whole(self, value: Any) -> Fields:
+        return _whole_items(self, value)
+
+
+def by_element(shape: Keyed | Values, items: list[Any]) -> dict[str, list[Any]]:
+    """The items of each element, in the order of the first of each. What cannot be told apart is left out."""
+    found: dict[str, list[Any]] = {}
+    for item in items:
+        element = shape.element(item)
+        if element is not None:
+            if element in found:
+                found[element].append(item)
+            else:
+                found[element] = [item]
+    return found
+
+
+def _whole_items(shape: Keyed | Values, value: Any) -> Fields:
+    """Of items given twice only the element is owned."""
+    if type(value) is not list or not value:
+        return NONE
+    below: Fields = {}
+    inner, element_of = shape.items, shape.element
+    for item in value:
+        element = element_of(item)
+        if element is not None:
+            below[element] = NONE if element in below else inner.whole(item)
+    if below:
+        below[SELF] = NONE
+    return below
 
 
 _ABSENT: Final = object()

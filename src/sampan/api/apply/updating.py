@@ -40,7 +40,7 @@ def track(managed: Managed, comparisons: Comparisons, who: Identity, now: str) -
     comparison = comparisons[who.api_version]
     if comparison is None or comparison.same:
         return managed
-    after = yielded(managed, comparisons, who)
+    after = yielded(managed, comparisons, who) if managed else {}
     before = managed.get(who)
     taken = sets.difference(comparison.changed, UNOWNED)
     kept = sets.difference(before.fields, comparison.removed) if before is not None else NONE
@@ -58,13 +58,13 @@ def track(managed: Managed, comparisons: Comparisons, who: Identity, now: str) -
 def yielded(managed: Managed, comparisons: Comparisons, who: Identity) -> Managed:
     """What everybody but ``who`` still owns when he has changed this: what he changed, or removed, they do not."""
     after: Managed = {}
+    changed = {version: found and found.changed for version, found in comparisons.items()}
     for key, owned in managed.items():
         if key != who:
-            comparison = comparisons.get(owned.api_version)
-            if comparison is None:
+            comparison, written = comparisons.get(owned.api_version), changed.get(owned.api_version)
+            if comparison is None or written is None:
                 continue
-            rest = sets.difference(owned.fields, comparison.changed) if comparison.changed else owned.fields
-            rest = sets.difference(rest, comparison.removed)
+            rest = sets.difference(sets.difference(owned.fields, written), comparison.removed)
             if not rest:
                 continue
             if rest is not owned.fields:

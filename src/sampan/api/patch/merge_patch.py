@@ -11,8 +11,8 @@ from sampan.api.types import Obj
 
 
 def apply(current: Obj, patch: Obj) -> Obj:
-    """A new object; shares nothing with its arguments."""
-    result: Obj = objects.deep_copy(current)
+    """A new object; shares nothing with its arguments but managed fields."""
+    result = objects.copy_of(current)
     _merge(result, patch)
     return result
 

@@ -32,8 +32,12 @@ _UNKNOWN = Field(AnyNode("interface {}"))
 
 
 def apply(node: Node, current: Obj, patch: Obj) -> Obj:
-    """A new object; shares nothing with its arguments. Raises BadRequest, or Invalid for lists of lists."""
-    return _merge_map(objects.deep_copy(current), objects.deep_copy(patch), node)
+    """A new object; shares nothing with its arguments but managed fields that the patch says nothing of. Raises
+    BadRequest, or Invalid for lists of lists."""
+    metadata = patch.get("metadata")
+    speaks = isinstance(metadata, dict) and any("managedFields" in key for key in metadata)
+    copied = objects.deep_copy(current) if speaks else objects.copy_of(current)
+    return _merge_map(copied, objects.deep_copy(patch), node)
 
 
 def _field(node: Node, key: str) -> Field:

@@ -7,17 +7,20 @@ belongs to nobody, as upstream has it. What cannot be compared leaves the owners
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from sampan.api import errors
 from sampan.api.apply import applying, managers
 from sampan.api.apply.applying import Conversion, Seen, Steps
 from sampan.api.apply.comparing import compare
+from sampan.api.apply.interned import SETS
 from sampan.api.apply.managers import Identity, Managed
 from sampan.api.apply.resets import reset_by
 from sampan.api.apply.sets import Fields
 from sampan.api.apply.shapes import Shape, Struct, shape_of
-from sampan.api.apply.updating import Comparisons, track
+from sampan.api.apply.updating import UNOWNED, Comparisons, track
 from sampan.api.clock import format_time
 from sampan.api.kind import Kind
 from sampan.api.objects import copy_of
@@ -56,10 +59,11 @@ async def own_new(ctx: RestContext, request: Request, target: Target, obj: Obj, 
     if given and not managers.is_reset(given):
         managed = await paced(request.heavy, _accepted, target, given, {})
     who = who_writes(request, options, "Update", kind)
-    change = _Tracked(who, format_time(ctx.clock.now()), reset_by(kind, ""), managed, None)
+    now, reset = moment(ctx.clock.now()), reset_by(kind, "")
     if target.working_kind is kind and not managed:
-        await paced(request.heavy, change.record, kind, zero_of(kind), obj)
+        await paced(request.heavy, _own_all, kind, obj, who, now, reset)
         return
+    change = _Tracked(who, now, reset, managed, None)
     seen = await _as_served(request, target, obj)
     old = Seen(kind.api_version, seen.shape, zero_of(kind))
     await _record_in_versions(request, target, change, old, seen, obj["metadata"])
@@ -77,12 +81,30 @@ async def own_changes(
         return
     who = who_writes(request, options, "Update", kind)
     reset = reset_by(kind, request.info.subresource)
-    change = _Tracked(who, format_time(ctx.clock.now()), reset, managed, live)
+    change = _Tracked(who, moment(ctx.clock.now()), reset, managed, live)
     if target.working_kind is kind and all(owned.api_version == kind.api_version for owned in managed.values()):
         await paced(request.heavy, change.record, kind, old, new)
         return
     before, after = await _as_served(request, target, old), await _as_served(request, target, new)
     await _record_in_versions(request, target, change, before, after, new["metadata"])
+
+
+def _own_all(kind: Kind, obj: Obj, who: Identity, now: str, reset: Fields) -> None:
+    """Of an object that is made where one version says all."""
+    comparison = compare(kind_shape(kind), zero_of(kind), obj)
+    fields = SETS.written(comparison, reset, UNOWNED)
+    if fields:
+        obj["metadata"]["managedFields"] = [managers.new_entry(who, kind.api_version, fields, now)]
+
+
+def moment(now: datetime) -> str:
+    """The time of an entry."""
+    return _at_second(now.replace(microsecond=0))
+
+
+@lru_cache(maxsize=2)
+def _at_second(now: datetime) -> str:
+    return format_time(now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,8 +193,13 @@ def keep_times(new: Obj, old: Obj) -> bool:
     """Whether ``new`` is ``old`` but for the times of its managed fields, which then stay as they were."""
     meta, live = new["metadata"], old["metadata"].get("managedFields")
     entries = meta.get("managedFields")
-    if entries is live or not entries or not live or not managers.same_but_times(entries, live):
+    if entries is live or not entries or not live:
         return new == old
+    for key, value in new.items():
+        if key != "metadata" and value != old.get(key):
+            return False
+    if not managers.same_but_times(entries, live):
+        return False
     meta["managedFields"] = live
     if new == old:
         return True

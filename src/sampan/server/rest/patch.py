@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 from sampan.api import errors, schema
-from sampan.api.objects import deep_copy
 from sampan.api.patch import apply_patch
 from sampan.api.schema import Node
 from sampan.api.strategies import strategy_for
@@ -85,10 +84,9 @@ async def patched_object(
 ) -> Obj:
     """The patched object in the working version. Raises BadRequest, Invalid, RequestEntityTooLarge."""
     kind, node = target.kind, target.view.node
-    before = await target.view.writable(current, heavy=request.heavy)
+    await paced(request.heavy, current.object)
+    before = await target.view.readable(current)
     name, namespace = before["metadata"]["name"], before["metadata"].get("namespace")
-    if content_type == JSON_PATCH and "managedFields" in before["metadata"] and _reaches_managed(body.value):
-        before["metadata"]["managedFields"] = deep_copy(before["metadata"]["managedFields"])
     obj = await apply(request, node, before, body.value, content_type)
     if not isinstance(obj, dict):
         raise _invalid_patch(kind.kind, target.name, kind.group, "the result of the patch is not an object")
@@ -116,16 +114,6 @@ async def patched_object(
     parse_resource_version(meta.get("resourceVersion", ""))
     obj["kind"], obj["apiVersion"] = kind.kind, kind.api_version
     return await to_working(request, target, obj)
-
-
-def _reaches_managed(operations: Any) -> bool:
-    """Whether a JSON Patch may change managed fields in place, which the object shares with others."""
-    return isinstance(operations, list) and any(
-        "managedFields" in str(one.get(key, "")) for one in operations if isinstance(one, dict) for key in _POINTERS
-    )
-
-
-_POINTERS = ("path", "from")
 
 
 def _invalid_patch(kind: str, name: str, group: str, text: str) -> errors.Invalid:
