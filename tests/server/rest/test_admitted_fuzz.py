@@ -240,9 +240,11 @@ async def test_plugins_survive_whatever_is_valid_in_structure(guarded: Guarded, 
                 user = UserInfo(name, (group,))
                 new, old = (made(), None) if operation == "CREATE" else (made(), made())
                 obj = None if operation == "DELETE" else new
+                request = Request("POST", "/", {}, {}, user=user)
+                request.surface = guarded.server.surface
                 write = Write(
                     operation, kind, subresource, "strict" if kind.namespaced else "", rng.choice(("x", "a", "")),
-                    obj, old, user, False, Request("POST", "/", {}, {}, user=user),
+                    obj, old, user, False, request,
                 )  # type: ignore[arg-type]  # the operation is one of the literals  # fmt: skip
                 for half in (chain.admit, chain.validate):
                     try:
