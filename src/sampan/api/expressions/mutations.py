@@ -8,7 +8,10 @@ from __future__ import annotations
 import base64
 from typing import Any, Final
 
-from sampan.api.schema import ListNode, MapNode, Node, ObjectNode
+from sampan.api.apply.checking import check
+from sampan.api.apply.merging import merge
+from sampan.api.apply.shapes import DEDUCED, Keyed, Leaf, Shape, Values, shape_of
+from sampan.api.schema import Node
 from sampan.api.types import Obj
 from sampan.cel.times import show_duration, show_timestamp
 from sampan.cel.values import Duration, Made, Optional, Timestamp, UInt, from_key
@@ -75,16 +78,19 @@ def _key(key: Any) -> str:
 # ApplyConfiguration
 
 
-def applied(value: Any, live: Obj, node: Node | None) -> Obj:
+def applied(value: Any, live: Obj, node: Node | None, *, custom: bool = False) -> Obj:
     """The object with what the configuration says. ``live`` is not changed. Raises BadMutation."""
     if not isinstance(value, Made) or value.name != "Object":
         raise BadMutation("type mismatch: ApplyConfiguration.expression must evaluate to Object")
+    shape = shape_of(node, custom=custom) if node is not None else DEDUCED
     config = _configuration(value, "Object", 0)
-    atomic = sorted(_atomics(node, config, ""))
+    if (fault := check(shape, config)) is not None:
+        raise BadMutation(f"error applying patch: failed to convert configuration to typed object: {fault}")
+    atomic = sorted(_atomics(shape, config, ""))
     if atomic:
         told = f"may not mutate atomic arrays, maps or structs: {', '.join(atomic)}"
         raise BadMutation(f"error applying patch: invalid ApplyConfiguration: {told}")
-    merged: Obj = _merged(node, live, {**config, **{key: live[key] for key in ("apiVersion", "kind") if key in live}})
+    merged: Obj = merge(shape, live, {**config, **{key: live[key] for key in ("apiVersion", "kind") if key in live}})
     return merged
 
 
@@ -102,52 +108,20 @@ def _configuration(value: Any, path: str, depth: int) -> Any:
     return _json(value, depth)
 
 
-def _atomics(node: Node | None, config: Any, path: str) -> set[str]:
+def _atomics(shape: Shape, config: Any, path: str) -> set[str]:
     """Paths of what can only be set as a whole: a policy that sets a part of it would remove the rest."""
     if isinstance(config, list):
-        if not isinstance(node, ListNode) or node.list_type == "atomic":
+        if not isinstance(shape, Keyed | Values):
             return {path}
-        items = node.items
-        return {found for index, item in enumerate(config) for found in _atomics(items, item, f"{path}[{index}]")}
+        inner = shape.items
+        return {found for index, item in enumerate(config) for found in _atomics(inner, item, f"{path}[{index}]")}
     if not isinstance(config, dict) or not config:
         return set()
-    if isinstance(node, ObjectNode | MapNode) and node.map_type == "atomic":
+    if isinstance(shape, Leaf):
         return {path}
-    return {found for key, item in config.items() for found in _atomics(_below(node, key), item, f"{path}.{key}")}
+    return {found for key, item in config.items() for found in _atomics(_below(shape, key), item, f"{path}.{key}")}
 
 
-def _below(node: Node | None, key: str) -> Node | None:
-    if isinstance(node, MapNode):
-        return node.values
-    field = node.fields.get(key) if isinstance(node, ObjectNode) else None
-    return field.node if field is not None else None
-
-
-def _merged(node: Node | None, live: Any, config: Any) -> Any:
-    """``config`` holds nothing atomic: objects are merged by field, lists by what tells their items apart."""
-    if isinstance(config, dict) and isinstance(live, dict):
-        changed = {
-            key: _merged(_below(node, key), live[key], item) if key in live else item for key, item in config.items()
-        }
-        return {**live, **changed}
-    if isinstance(config, list) and isinstance(live, list) and isinstance(node, ListNode):
-        return _items(node, live, config)
-    return config
-
-
-def _items(node: ListNode, live: list[Any], config: list[Any]) -> list[Any]:
-    wanted = {_identity(node, item): item for item in config}
-    merged = []
-    for item in live:
-        found = wanted.pop(_identity(node, item), _ABSENT)
-        merged.append(item if found is _ABSENT else _merged(node.items, item, found))
-    return [*merged, *wanted.values()]
-
-
-_ABSENT: Final = object()
-
-
-def _identity(node: ListNode, item: Any) -> Any:
-    if node.list_type == "set":
-        return (type(item).__name__, str(item))
-    return tuple(str(item.get(key)) for key in node.list_keys) if isinstance(item, dict) else str(item)
+def _below(shape: Shape, key: str) -> Shape:
+    found = shape.field(key)
+    return found[1] if found is not None else DEDUCED

@@ -73,6 +73,11 @@ async def test_types_have_to_be_named_by_where_they_stand(api: Any, policies: Po
     assert told in (await api("POST", MAPS, config_map())).message
 
 
+async def test_a_field_that_the_object_cannot_have_is_told(api: Any, policies: Policies) -> None:
+    await policies.mutating(mutations=[applying("Object{extra: 1}")])
+    assert ".extra: field not declared in schema" in (await api("POST", MAPS, config_map())).message
+
+
 async def test_a_later_policy_sees_what_an_earlier_one_has_made(api: Any, policies: Policies) -> None:
     add = "[JSONPatch{op: 'add', path: '/data/%s', value: object.data.map(k, k).join('')}]"
     await policies.mutating("a", mutations=[patching(add % "x")])

@@ -6,7 +6,6 @@ those again whose policy wants it, if anything has changed since.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeAlias
@@ -29,7 +28,7 @@ from sampan.server.admission.policies.compiled import Binding, Definition, Hook
 from sampan.server.admission.policies.following import Policies
 from sampan.server.admission.policies.matching import Matching, is_exempt
 from sampan.server.admission.policies.params import Misconfigured, Params
-from sampan.server.admission.policies.seeing import seen_of
+from sampan.server.admission.policies.seeing import Seeing, Seen
 from sampan.server.admission.webhooks.subjects import Subject
 from sampan.server.attributes import AdmissionAttributes
 from sampan.server.write import Reinvocation, Write
@@ -89,6 +88,7 @@ class _Round:
         self._asked: Asked = asked_of(write)
         self._subject = Subject(write)
         self._answers: Answers = judging.answers(write)
+        self._seeing = Seeing(write, self._asked)
         self._namespace: Obj | None = None
         self.failures: list[str] = []
 
@@ -118,15 +118,16 @@ class _Round:
         policy, write = definition.policy, self._write
         meta = part(param, "metadata")
         key = (definition.name, binding.name, f"{text(meta, 'namespace')}/{text(meta, 'name')}")
-        held, failure = await self._judging.run(
-            write, self._answers, partial(_matches, policy, await self._seen(kind), param)
-        )
-        if failure:
-            self._failed(definition, binding, failure)
-            return
         reinvocation = write.reinvocation
-        if not held or reinvocation is None or (reinvocation.again and key not in self._memory.due):
+        if reinvocation is None or (reinvocation.again and key not in self._memory.due):
             return
+        if policy.conditions:
+            work = partial(_matches, policy, await self._seen(kind), param)
+            held, failure = await self._judging.run(write, self._answers, work)
+            if failure:
+                self._failed(definition, binding, failure)
+            if failure or not held:
+                return
         changed = False
         for mutation in policy.mutations:
             if (await self._subject.shown(kind)).obj is None:
@@ -141,8 +142,8 @@ class _Round:
         if definition.reinvocable:
             self._memory.eligible.add(key)
 
-    async def _seen(self, kind: Kind) -> Callable[[Decide], Mapping[str, Any]]:
-        return seen_of(self._write, self._asked, kind, await self._subject.shown(kind), self._namespace)
+    async def _seen(self, kind: Kind) -> Seen:
+        return self._seeing.seen(kind, await self._subject.shown(kind), self._namespace)
 
     async def _mutate(self, policy: Policy, mutation: Mutation, param: Obj | None, kind: Kind) -> bool:
         """Whether the object is another now. Raises Failed, OutOfBudget, BadMutation, ApiError."""
@@ -153,7 +154,7 @@ class _Round:
             return bool(operations) and await self._subject.patch(kind, operations)
 
         def make(before: Obj, node: Node | None) -> Obj:
-            return applied(value, before, node)
+            return applied(value, before, node, custom=kind.custom)
 
         return await self._subject.change(kind, make)
 
@@ -167,16 +168,14 @@ class _Round:
             self.failures.append(f"{name} denied request: {told}")
 
 
-def _matches(
-    policy: Policy, seen: Callable[[Decide], Mapping[str, Any]], param: Obj | None, decide: Decide, quick: int | None
-) -> tuple[bool, str]:
+def _matches(policy: Policy, seen: Seen, param: Obj | None, decide: Decide, quick: int | None) -> tuple[bool, str]:
     return matches(policy, {**seen(decide), "params": param}, quick)
 
 
 def _evaluated(
     policy: Policy,
     mutation: Mutation,
-    seen: Callable[[Decide], Mapping[str, Any]],
+    seen: Seen,
     param: Obj | None,
     decide: Decide,
     quick: int | None,

@@ -19,21 +19,36 @@ from sampan.server.write import Write
 Seen = Callable[[Decide], Mapping[str, Any]]
 
 
-def seen_of(write: Write, asked: Asked, kind: Kind, shown: Shown, namespace: Obj | None) -> Seen:
-    """Without parameters. ``kind``: the version in which the policy sees the write."""
-    fixed = {
-        "object": shown.obj,
-        "oldObject": shown.old,
-        "request": request_of(write, asked, kind, shown.gvk),
-        "namespaceObject": namespace_value(namespace),
-    }
-    question = question_of(write, asked)
+class Seeing:
+    """Of one write. What is the same for all policies is made once, when the first of them looks."""
 
-    def seen(decide: Decide) -> Mapping[str, Any]:
-        return {
-            **fixed,
-            "authorizer": authorizer(decide),
-            "authorizer.requestResource": request_resource(decide, question),
+    def __init__(self, write: Write, asked: Asked) -> None:
+        self._write, self._asked = write, asked
+        self._question = question_of(write, asked)
+        self._requests: dict[tuple[str, str, str], Obj] = {}
+        self._namespace: tuple[Obj | None, Obj | None] = (None, None)
+
+    def seen(self, kind: Kind, shown: Shown, namespace: Obj | None) -> Seen:
+        """Without parameters. ``kind``: the version in which the policy sees the write."""
+        gvk = kind.group, kind.version, kind.kind
+        request = self._requests.get(gvk)
+        if request is None:
+            request = self._requests[gvk] = request_of(self._write, self._asked, kind, shown.gvk)
+        if namespace is not self._namespace[0]:
+            self._namespace = namespace, namespace_value(namespace)
+        fixed = {
+            "object": shown.obj,
+            "oldObject": shown.old,
+            "request": request,
+            "namespaceObject": self._namespace[1],
         }
+        question = self._question
 
-    return seen
+        def seen(decide: Decide) -> Mapping[str, Any]:
+            return {
+                **fixed,
+                "authorizer": authorizer(decide),
+                "authorizer.requestResource": request_resource(decide, question),
+            }
+
+        return seen

@@ -21,7 +21,7 @@ from sampan.server.admission.policies.compiled import Binding, Definition, Hook
 from sampan.server.admission.policies.following import Policies
 from sampan.server.admission.policies.matching import Matching, is_exempt
 from sampan.server.admission.policies.params import Misconfigured, Params
-from sampan.server.admission.policies.seeing import Seen, seen_of
+from sampan.server.admission.policies.seeing import Seeing, Seen
 from sampan.server.admission.webhooks.subjects import Subject
 from sampan.server.attributes import AdmissionAttributes
 from sampan.server.write import Write
@@ -69,6 +69,7 @@ class _Judgement:
         self._asked: Asked = asked_of(write)
         self._subject = Subject(write)
         self._answers: Answers = judging.answers(write)
+        self._seeing = Seeing(write, self._asked)
         self.denials: list[tuple[str, str]] = []
 
     async def by(self, hook: Hook) -> None:
@@ -94,7 +95,7 @@ class _Judgement:
                 continue
             if seen is None:
                 namespace = await self._matching.namespace(write, self._asked)
-                seen = seen_of(write, self._asked, kind, shown, namespace)
+                seen = self._seeing.seen(kind, shown, namespace)
             for param in params:
                 work = partial(_evaluate, definition.policy, seen, param)
                 self._take(definition, binding, await self._judging.run(write, self._answers, work), notes)
