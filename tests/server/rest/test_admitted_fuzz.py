@@ -24,6 +24,7 @@ from sampan.api.kind import Kind
 from sampan.api.registry import registry
 from sampan.api.schema.nodes import ListNode, MapNode, Node, ObjectNode, ScalarNode
 from sampan.api.transport import Call
+from sampan.server.admission import names
 from sampan.server.admission.chain import build_chain, default_plugins
 from sampan.server.admission.escalation import RbacEscalationCheck
 from sampan.server.app import Server
@@ -221,7 +222,7 @@ async def test_plugins_survive_whatever_is_valid_in_structure(guarded: Guarded, 
     reader = guarded.server.reader
     rbac = RbacAuthorizer(reader)
     rbac.start()
-    chain = build_chain(reader, rbac, rbac, random.Random(1), enable=("StorageObjectInUseProtection",))
+    chain = build_chain(reader, rbac, rbac, random.Random(1), enable=names.OFF_BY_DEFAULT - {"AlwaysDeny"})
     rng = random.Random(f"{SEED} {kind.group} {kind.plural}")
     maker = Maker(rng)
 
