@@ -11,8 +11,9 @@ import asyncio
 import functools
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
-from typing import Final
+from typing import Final, TypeAlias
 
 from sampan.api.clock import Clock
 from sampan.api.customresources import naming
@@ -37,11 +38,17 @@ log = logging.getLogger(__name__)
 
 #: definitions that are looked at together: who waits longest waits for these, however many come
 _AT_ONCE: Final = 16
+#: more definitions than the loop goes through itself
+_MANY: Final = 50
 #: statuses written at the same time
 _CONCURRENCY: Final = 16
 #: until a status that could not be written is tried again: twice as long after each failure
 _FIRST_WAIT_SECONDS: Final = 0.5
 _LONGEST_WAIT_SECONDS: Final = 30.0
+
+
+#: by name the definition and its revision; None: it is gone
+Changed: TypeAlias = Mapping[str, tuple[Obj, int] | None]
 
 
 class Extensions:
@@ -63,6 +70,8 @@ class Extensions:
         self._held: dict[str, Held] = {}
         #: what has changed since it was looked at, at which revision; None: it is gone
         self._changed: dict[str, tuple[Obj, int] | None] = {}
+        #: what is to be read in the cache and looked at
+        self._unread: dict[str, None] = {}
         self._waits: dict[str, float] = {}
         self._wake = asyncio.Event()
         self._finalizing = Finalizing(surfaces, clock)
@@ -72,7 +81,8 @@ class Extensions:
     async def load(self) -> None:
         """Serves what is stored already: before the server answers anybody. Raises StoreError."""
         await self._read_all()
-        await self._serve_changed(self._take())
+        while changed := await self._take():
+            await self._serve_changed(changed)
 
     async def run(self, transport: Transport) -> None:
         """Follows the definitions, and tells them by ``transport``, until cancelled."""
@@ -84,8 +94,8 @@ class Extensions:
                 while True:
                     await self._wake.wait()
                     self._wake.clear()
-                    while self._changed:
-                        await self._look(self._take(_AT_ONCE), transport)
+                    while changed := await self._take():
+                        await self._look(changed, transport)
         finally:
             stop()
 
@@ -128,37 +138,40 @@ class Extensions:
         self._wake.set()
 
     async def _read_all(self) -> None:
-        """Everything is looked at again."""
+        """Everything is to be looked at again; names that were given stay given, whichever is looked at first."""
         storage = self._definitions
         present: set[str] = set()
         for entry in storage.cache.entries():
+            name = entry.key.removeprefix(storage.prefix)
             try:
-                obj: Obj = await paced(is_heavy(entry.value), entry.object)
+                if name not in self._held:
+                    self._held[name] = _unserved(await paced(is_heavy(entry.value), entry.object))
             except EntryDamaged:
                 continue
-            name = text(part(obj, "metadata"), "name")
             present.add(name)
-            self._changed.setdefault(name, (obj, entry.revision))
-        for name in self._held.keys() - present:
-            self._changed.setdefault(name, None)
-        self._wake.set()
-
-    def _take(self, limit: int | None = None) -> Mapping[str, tuple[Obj, int] | None]:
-        names = list(islice(self._changed, limit))
-        return {name: self._changed.pop(name) for name in names}
+        self._changed.update(dict.fromkeys(self._held.keys() - present))
+        self._look_again(present)
 
     def _look_again(self, names: Iterable[str]) -> None:
-        """At what the cache has of them by now."""
+        """At what the cache has of them by then."""
+        self._unread.update(dict.fromkeys(names))
+        self._wake.set()
+
+    async def _take(self) -> Changed:
+        """The next that are to be looked at; few of them, for decoded they are long."""
+        names = list(islice(self._changed, _AT_ONCE))
+        changed = {name: self._changed.pop(name) for name in names}
         storage = self._definitions
-        for name in names:
+        while self._unread and len(changed) < _AT_ONCE:
+            name, _ = self._unread.popitem()
             entry = storage.cache.get(storage.key("", name))
-            if entry is not None and not entry.damaged:
-                self._changed.setdefault(name, (entry.object(), entry.revision))
-                self._wake.set()
+            if entry is not None and not entry.damaged and name not in changed and name not in self._changed:
+                changed[name] = await paced(is_heavy(entry.value), entry.object), entry.revision
+        return changed
 
     # What it means
 
-    async def _look(self, changed: Mapping[str, tuple[Obj, int] | None], transport: Transport) -> None:
+    async def _look(self, changed: Changed, transport: Transport) -> None:
         """Raises StoreError."""
         tell = functools.partial(self._tell, transport, asyncio.Semaphore(_CONCURRENCY))
         verdicts = await self._serve_changed(changed)
@@ -170,7 +183,7 @@ class Extensions:
                 else:
                     group.create_task(tell(name, obj, revision, verdict), name=f"status of {name}")
 
-    async def _serve_changed(self, changed: Mapping[str, tuple[Obj, int] | None]) -> Mapping[str, Verdict]:
+    async def _serve_changed(self, changed: Changed) -> Mapping[str, Verdict]:
         """Takes in what has changed, and serves it. Raises StoreError: then nothing is taken in."""
         before = dict(self._held)
         for name, found in changed.items():
@@ -179,16 +192,19 @@ class Extensions:
             elif name not in self._held:
                 # Names that were given stay given, in whatever order definitions are looked at.
                 self._held[name] = _unserved(found[0])
-        verdicts: dict[str, Verdict] = {}
-        for name, found in changed.items():
-            if found is not None:
-                try:
-                    verdicts[name] = await self._take_in(name, found[0])
-                except Exception:  # our bug: it costs this definition
-                    log.exception("%s cannot be taken in", name)
+        verdicts = {name: self._judge(name, found[0]) for name, found in changed.items() if found is not None}
+        due = [
+            (name, found[0], self._held[name].names)
+            for name, found in changed.items()
+            if found is not None and self._held[name].wanted and self._held[name].served is None
+        ]
+        if due:
+            for name, made in (await paced(True, _made, due, self._compile)).items():
+                self._held[name] = replace(self._held[name], served=made)
         try:
             if _shown(before) != _shown(self._held):
-                await self._surfaces.replace(self._surface)
+                kinds = await self._kinds()
+                await self._surfaces.replace(lambda before: self._surface(before, kinds))
                 self._published = None
         except BaseException:
             self._held = before
@@ -200,21 +216,24 @@ class Extensions:
     def _names_of(self, name: str) -> Names | None:
         return self._held[name].names if name in self._held else None
 
-    async def _take_in(self, name: str, obj: Obj) -> Verdict:
+    def _judge(self, name: str, obj: Obj) -> Verdict:
+        """Which names it gets, and whether anything is served of it."""
         held = self._held[name]
-        spec, status = part(obj, "spec"), part(obj, "status")
+        spec, status, metadata = part(obj, "spec"), part(obj, "status"), part(obj, "metadata")
         others = [one.names for other, one in self._held.items() if one.group == held.group and other != name]
         verdict = naming.accept(Names.of(part(spec, "names")), Names.of(part(status, "acceptedNames")), others)
         mark = fingerprint(obj, verdict.names)
-        wanted = not verdict.reason or naming.is_true(obj, naming.ESTABLISHED)
-        found = held.served if mark == held.fingerprint else None
-        if wanted and found is None:
-            found = await self._made(name, obj, verdict.names)
-        ending = bool(part(obj, "metadata").get("deletionTimestamp"))
-        uid = text(part(obj, "metadata"), "uid")
-        converter = held.converter if mark == held.fingerprint else self._converter(spec)
+        wanted, same = not verdict.reason or naming.is_true(obj, naming.ESTABLISHED), mark == held.fingerprint
         self._held[name] = Held(
-            uid, held.group, verdict.names, bool(verdict.reason), ending, mark, found if wanted else None, converter
+            text(metadata, "uid"),
+            held.group,
+            verdict.names,
+            conflict=bool(verdict.reason),
+            ending=bool(metadata.get("deletionTimestamp")),
+            wanted=wanted,
+            fingerprint=mark,
+            served=held.served if wanted and same else None,
+            converter=held.converter if same else self._converter(spec),
         )
         return verdict
 
@@ -222,17 +241,14 @@ class Extensions:
         conversion = part(spec, "conversion")
         return WebhookConverter(conversion, self._webhooks, self._new_uid) if _asks_webhook(conversion) else None
 
-    async def _made(self, name: str, obj: Obj, names: Names) -> Served | None:
-        try:
-            return await paced(True, served, obj, names, self._compile)
-        except (AttributeError, LookupError, StopIteration, TypeError, ValueError) as error:
-            log.warning("%s cannot be served: %s", name, error)
-            return None
-
-    def _surface(self, before: Surface) -> Surface:
-        kinds, refused = registry_with(self._builtin, self._held.values())
+    async def _kinds(self) -> Registry:
+        """All that is to be served; with hundreds of definitions it is a thread's work."""
+        kinds, refused = await paced(len(self._held) > _MANY, registry_with, self._builtin, list(self._held.values()))
         for one in refused:
             log.warning("%s.%s is not served: a built-in kind has its name", one.names.plural, one.group)
+        return kinds
+
+    def _surface(self, before: Surface, kinds: Registry) -> Surface:
         ending = frozenset((one.group, one.names.plural) for one in self._held.values() if one.ending)
         converters = {
             (one.group, one.names.kind): one.converter for one in self._held.values() if one.converter is not None
@@ -263,6 +279,18 @@ class Extensions:
         self._waits.pop(name, None)
 
 
+def _made(due: Sequence[tuple[str, Obj, Names]], compile_version: Compile) -> Mapping[str, Served | None]:
+    """What each of these serves; None: nobody can make sense of it. For a thread."""
+    found: dict[str, Served | None] = {}
+    for name, obj, names in due:
+        try:
+            found[name] = served(obj, names, compile_version)
+        except Exception:  # damaged, or our bug: it costs this definition
+            log.warning("%s cannot be served", name, exc_info=True)
+            found[name] = None
+    return found
+
+
 def _asks_webhook(conversion: Obj) -> bool:
     return text(conversion, "strategy") == "Webhook"
 
@@ -270,7 +298,8 @@ def _asks_webhook(conversion: Obj) -> bool:
 def _unserved(obj: Obj) -> Held:
     """A definition that nobody has looked at."""
     names = Names.of(part(part(obj, "status"), "acceptedNames"))
-    return Held("", text(part(obj, "spec"), "group"), names, False, False, (), None)
+    group = text(part(obj, "spec"), "group")
+    return Held("", group, names, conflict=False, ending=False, wanted=False, fingerprint=(), served=None)
 
 
 def _shown(held: Mapping[str, Held]) -> Sequence[tuple[int, bool]]:

@@ -31,8 +31,10 @@ class Held:
     conflict: bool
     #: it is being deleted
     ending: bool
+    #: its names were accepted once, so that it is to be served
+    wanted: bool
     fingerprint: Fingerprint
-    #: None: nothing, its names were never accepted, or nobody can make sense of it
+    #: None: nothing, for it is not wanted, or nobody can make sense of it
     served: Served | None
     #: None: its versions are not converted
     converter: Converter | None = None
