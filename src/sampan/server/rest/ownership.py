@@ -244,8 +244,8 @@ async def _converted(request: Request, target: Target, asked: Conversion) -> See
     if to is None or seen_by is None:
         return None
     obj = copy_of(asked.seen.obj)
-    if not kind.custom:
-        obj = await seen_by.to_stored(obj, heavy=request.heavy)
+    if not kind.custom and seen_by.kind.to_stored is not None:
+        obj = await paced(request.heavy, seen_by.kind.to_stored, obj)  # what is missing stays missing: no defaults
     return Seen(to.kind.api_version, kind_shape(to.kind), await _from_stored(request, to, obj))
 
 
