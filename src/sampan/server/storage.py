@@ -19,7 +19,7 @@ from sampan.api.schema import Node
 from sampan.api.types import Obj
 from sampan.server.stream import Batch
 from sampan.server.threads import is_heavy, paced
-from sampan.store.cache import CachedEntry, WatchCache
+from sampan.store.cache import START_STEP, CachedEntry, WatchCache
 from sampan.store.protocol import Entry, EntryDamaged, Store
 from sampan.store.ring import RingBudget
 
@@ -30,6 +30,8 @@ _OLD_HEAD = b'{"metadata":{'
 _HEADED = frozenset({"kind", "apiVersion", "metadata"})
 #: etcd's ``--max-request-bytes``: what does not fit there must not be stored here either
 MAX_OBJECT_BYTES: Final = 1536 * 1024
+#: values that are read in one turn of the loop when a cache starts, where each has to be looked through
+_REREAD_STEP: Final = 25
 
 #: an object of another stored version, given with its apiVersion, as one of the version stored today; may change it.
 #: LookupError: nobody knows that version
@@ -83,6 +85,7 @@ class ResourceStorage:
             batch=Batch,
             budget=budget,
             keeps_objects=kind.kept_decoded,
+            start_step=START_STEP if kind.on_read is None else _REREAD_STEP,
         )
 
     def key(self, namespace: str, name: str) -> str:

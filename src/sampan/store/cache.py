@@ -56,7 +56,7 @@ _ALL_RINGS = RingBudget(16 * 1024 * 1024)
 WATCH_LIMIT = 10_000
 WATCH_BYTES = 8 * 1024 * 1024
 #: so many entries are read in one turn of the loop when a cache starts: a few milliseconds
-_START_STEP = 250
+START_STEP = 250
 #: directories whose last change is remembered one by one
 _VERSIONS = 4096
 
@@ -81,6 +81,7 @@ class WatchCache:
         watch_limit: int = WATCH_LIMIT,
         watch_bytes: int = WATCH_BYTES,
         keeps_objects: bool = True,
+        start_step: int = START_STEP,
     ) -> None:
         """``prefix`` ends with "/". ``describe`` gives an object's labels and selectable fields; ``decode(value,
         revision)`` gives the object with its resourceVersion. Both may raise: the entry then counts as damaged.
@@ -110,7 +111,7 @@ class WatchCache:
         self._subscribers: tuple[Subscriber, ...] = ()
         self._listeners: tuple[Subscriber, ...] = ()
         self._keepers = 0
-        self._keeps_objects = keeps_objects
+        self._keeps_objects, self._start_step = keeps_objects, start_step
         self._remove_listener: Callable[[], None] | None = None
         self._start_lock = asyncio.Lock()
         self._started = False
@@ -127,8 +128,8 @@ class WatchCache:
         try:
             found = await self.store.range(self.prefix)
             entries: list[tuple[str, CachedEntry]] = []
-            for at in range(0, len(found.entries), _START_STEP):
-                entries += [(entry.key, self.wrap(entry)) for entry in found.entries[at : at + _START_STEP]]
+            for at in range(0, len(found.entries), self._start_step):
+                entries += [(entry.key, self.wrap(entry)) for entry in found.entries[at : at + self._start_step]]
                 await asyncio.sleep(0)
         except BaseException:
             remove()
