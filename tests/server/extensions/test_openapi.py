@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 import pytest
+from tests.customresources import sets
 
 from sampan.api.clock import FixedClock
 from sampan.server.app import Server
@@ -193,3 +194,18 @@ async def test_many_who_ask_at_once_are_answered(sea: Any, crd: Any) -> None:
     await sea.define(crd())
     asked = [sea("GET", "/openapi/v2") for _ in range(10)] + [sea("GET", f"/openapi/v3/{V1}") for _ in range(10)]
     assert {answer.status for answer in await asyncio.gather(*asked)} == {200}
+
+
+@pytest.mark.parametrize("name", sets.SETS)
+async def test_what_operators_ship_is_established_and_published(sea: Any, name: str) -> None:
+    documents = set()
+    for definition in sets.SETS[name]():
+        await sea.define(definition)
+        spec = definition["spec"]
+        documents |= {f"apis/{spec['group']}/{version['name']}" for version in spec["versions"] if version["served"]}
+    index = (await sea("GET", "/openapi/v3")).obj["paths"]
+    assert documents <= index.keys()
+    for document in documents:
+        body = (await sea("GET", f"/openapi/v3/{document}")).obj
+        assert body["components"]["schemas"] and body["paths"]
+    assert (await sea("GET", "/openapi/v2")).status == 200
