@@ -33,8 +33,8 @@ pytestmark = pytest.mark.timeout(120)  # a whole control plane starts
 
 
 @asynccontextmanager
-async def cluster():
-    async with Server(ServerConfig(listen=False, openapi=False)) as server:
+async def cluster(*, openapi=False):
+    async with Server(ServerConfig(listen=False, openapi=openapi)) as server:
         admin = Client(server.local_transport())
 
         def account(name):
@@ -269,3 +269,31 @@ async def test_a_definition_goes_with_what_its_objects_own():
         await own("second")
         await admin.delete(CUSTOM_RESOURCE_DEFINITIONS, "boats.example.com")
         await until(gone)
+
+
+POLICIES = Resource(
+    "admissionregistration.k8s.io", "v1", "validatingadmissionpolicies", "ValidatingAdmissionPolicy", False
+)
+
+
+async def test_a_policy_is_checked_against_types_of_built_in_kinds_and_custom_resources():
+    rules = [
+        {"apiGroups": [group], "apiVersions": ["v1"], "operations": ["*"], "resources": [plural]}
+        for group, plural in (("apps", "deployments"), ("example.com", "boats"))
+    ]
+    expressions = ["object.spec.replicas > 1", "object.metadata.name != ''"]
+    spec = {
+        "matchConstraints": {"resourceRules": rules},
+        "validations": [{"expression": each} for each in expressions],
+    }
+    async with cluster(openapi=True) as admin:
+        await with_boats(admin)
+        await admin.create(POLICIES, {"metadata": {"name": "p"}, "spec": spec})
+
+        async def checked():
+            return (await admin.get(POLICIES, "p")).get("status", {}).get("observedGeneration") == 1
+
+        await until(checked)
+        warnings = (await admin.get(POLICIES, "p"))["status"]["typeChecking"]["expressionWarnings"]
+    assert [each["fieldRef"] for each in warnings] == ["spec.validations[0].expression"]
+    assert warnings[0]["warning"].startswith("example.com/v1, Kind=Boat: ERROR: <input>:1:7: undefined field 'spec'")

@@ -33,6 +33,7 @@ from sampan.controllers.node.lifecycle import NodeLifecycleController
 from sampan.controllers.replicaset.adapters import REPLICA_SET, REPLICATION_CONTROLLER
 from sampan.controllers.replicaset.controller import ReplicaSetController
 from sampan.controllers.resourcequota.controller import ResourceQuotaController
+from sampan.controllers.validatingadmissionpolicystatus.controller import ValidatingAdmissionPolicyStatusController
 from sampan.keeping import Keeper
 
 #: Name (as ``--controllers`` of kube-controller-manager has it) to constructor.
@@ -53,6 +54,7 @@ CONTROLLERS: dict[str, Callable[[Context], Runnable]] = {
     "taint-eviction-controller": TaintEvictionController,
     "node-ipam-controller": NodeIpamController,
     "root-ca-certificate-publisher-controller": RootCaPublisher,
+    "validatingadmissionpolicy-status-controller": ValidatingAdmissionPolicyStatusController,
 }
 
 

@@ -1,0 +1,2 @@
+"""Warns in the status of ValidatingAdmissionPolicies of what their expressions get wrong (upstream:
+``validatingadmissionpolicystatus``)."""
