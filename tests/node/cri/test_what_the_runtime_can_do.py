@@ -64,3 +64,12 @@ def test_what_asks_for_isolation_reaches_the_runtime() -> None:
     )
     assert sandbox.linux.security_context.selinux_options.level == "s0"
     assert sandbox.linux.security_context.supplemental_groups_policy == pb.Strict
+
+
+def test_a_container_of_which_nothing_is_measured_has_no_statistics() -> None:
+    """One that has ended, an ephemeral one say, is listed: it would be shown as 0 at the beginning of time."""
+    running, ended = pb.ContainerStats(), pb.ContainerStats()
+    running.attributes.id, ended.attributes.id = "running", "ended"
+    running.cpu.timestamp = 1_700_000_000_000_000_000
+    answer = pb.ListContainerStatsResponse(stats=[running, ended])
+    assert [each.container_id for each in convert.measured(answer)] == ["running"]

@@ -170,7 +170,7 @@ class CriRuntime:
 
     async def list_stats(self) -> list[runtime.ContainerStats]:
         answer = await self._call("ListContainerStats", pb.ListContainerStatsRequest(), pb.ListContainerStatsResponse)
-        return [convert.stats(item) for item in answer.stats]
+        return convert.measured(answer)
 
     def events(self) -> AsyncIterator[runtime.RuntimeEvent]:
         return events.follow(self._channel, self)

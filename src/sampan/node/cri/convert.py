@@ -251,6 +251,11 @@ def image(message: Any) -> runtime.Image:
     )
 
 
+def measured(answer: Any) -> list[runtime.ContainerStats]:
+    """What was measured. The runtime lists containers that have ended too, with nothing measured of them."""
+    return [stats(item) for item in answer.stats if item.cpu.timestamp > 0]
+
+
 def stats(message: Any) -> runtime.ContainerStats:
     return runtime.ContainerStats(
         container_id=message.attributes.id,
