@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -60,3 +62,13 @@ def test_definitions_are_found_in_the_module_of_their_group_version(definition: 
 
 def test_an_unknown_module_has_no_descriptions(tmp_path: Path) -> None:
     assert descriptions.read(tmp_path, ["io.k8s.api.core.v1.Container"]) == {}
+
+
+def test_finding_the_models_imports_nothing() -> None:
+    """Where a whole client library lies beside them, it would be in the server's memory for good."""
+    script = (
+        "import sys; from sampan.server.openapi.descriptions import models_folder; "
+        "print(models_folder() is not None, [name for name in sys.modules if name.startswith('lightkube')])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "True []\n"

@@ -25,13 +25,13 @@ class TypeDescription:
 
 
 def models_folder() -> Path | None:
-    """Where lightkube-models is installed; None: it is not."""
-    try:
-        spec = importlib.util.find_spec("lightkube.models")
-    except ModuleNotFoundError:  # not even the package around it
-        return None
+    """Where lightkube-models is installed; None: it is not.
+
+    Looked for without importing anything: beside the models there may be a whole client library."""
+    spec = importlib.util.find_spec("lightkube")
     locations = spec.submodule_search_locations if spec is not None else None
-    return Path(next(iter(locations))) if locations else None
+    folders = [Path(location) / "models" for location in locations or ()]
+    return next((folder for folder in folders if folder.is_dir()), None)
 
 
 def module_of(definition: str) -> str:
