@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from sampan.api.customresources import defaulting, parts
+from sampan.api.errors import RequestEntityTooLarge
 
 SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -93,3 +94,17 @@ def test_a_default_is_a_copy() -> None:
     first["spec"]["nested"]["b"]["c"] = 9
     defaulting.apply(root, second)
     assert second["spec"]["nested"] == {"b": {"c": 1}}
+
+
+@pytest.mark.parametrize(
+    ("field", "items"),
+    [
+        ({"type": "string", "default": "x" * 1000}, 100_000),
+        ({"type": "object", "properties": {"c": {"type": "string", "default": "x"}}}, 3_000_000),
+    ],
+)
+def test_what_defaults_add_to_one_object_is_bounded(field: dict[str, Any], items: int) -> None:
+    schema = {"type": "array", "items": {"type": "object", "properties": {"a": field}}}
+    value = [{}] * 2 + [{} for _ in range(min(items, 100_000))] + [{}] * max(0, items - 100_000)
+    with pytest.raises(RequestEntityTooLarge):
+        defaulting.apply(parts.root_of(schema), value)

@@ -1,7 +1,8 @@
 """The JSONPath of printer columns (client-go ``util/jsonpath``, missing keys allowed), compiled once and run on rows.
 
 ``compile_path(".status.conditions[?(@.type=='Ready')].status")`` gives a function from an object to what is there.
-Pure. What a path may find is bounded, so that none makes a table slow: beyond ``MOST_FOUND`` values it finds nothing.
+Pure. What a path may find, and look at on the way, is bounded, so that none makes a table slow: beyond it, it finds
+nothing.
 """
 
 from __future__ import annotations
@@ -11,13 +12,36 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final, TypeAlias
 
-#: values that one step may look at
+#: values that one step may lead to
 MOST_FOUND: Final = 2000
+#: values that all steps together may look at, those of filters too
+MOST_LOOKED_AT: Final = 10_000
 MOST_CHARACTERS: Final = 4096
+#: filters in filters
+_DEEPEST: Final = 16
 
-Find: TypeAlias = Callable[[Any], list[Any]]
+
+class Patience:
+    """How many values may still be looked at."""
+
+    __slots__ = ("left",)
+
+    def __init__(self) -> None:
+        self.left = MOST_LOOKED_AT
+
+    def spend(self, values: int) -> None:
+        self.left -= values
+        if self.left < 0:
+            raise _SpentError
+
+
+class _SpentError(Exception):
+    pass
+
+
+Find: TypeAlias = Callable[[Any, Patience], list[Any]]
 #: from one value to those a step further
-Step: TypeAlias = Callable[[Any], Iterator[Any]]
+Step: TypeAlias = Callable[[Any, Patience], Iterator[Any]]
 
 _NAME = re.compile(r"(?:[^\s.\[\]{}()@$?,'\"=<>!*:\\|]|\\.)+")
 _SLICE = re.compile(r"\s*(-?\d*)\s*(?::\s*(-?\d*)\s*)?(?::\s*(-?\d*)\s*)?$")
@@ -40,14 +64,29 @@ def compile_path(text: str) -> Find:
     """Raises BadPath."""
     if len(text) > MOST_CHARACTERS:
         raise BadPath("the path is too long")
-    steps = _steps(text.strip())
+    inner = _path(text, 0)
 
-    def find(value: Any) -> list[Any]:
+    def find(value: Any, patience: Patience) -> list[Any]:
+        try:
+            return inner(value, patience)
+        except _SpentError:
+            return []
+
+    return find
+
+
+def _path(text: str, depth: int) -> Find:
+    if depth > _DEEPEST:
+        raise BadPath("filters are nested too deep")
+    steps = _steps(text.strip(), depth)
+
+    def find(value: Any, patience: Patience) -> list[Any]:
         found = [value]
         for step in steps:
             further: list[Any] = []
             for one in found:
-                for below in step(one):
+                for below in step(one, patience):
+                    patience.spend(1)
                     further.append(below)
                     if len(further) > MOST_FOUND:
                         return []
@@ -57,7 +96,7 @@ def compile_path(text: str) -> Find:
     return find
 
 
-def _steps(text: str) -> list[Step]:
+def _steps(text: str, depth: int) -> list[Step]:
     steps: list[Step] = []
     at = 1 if text[:1] in ("$", "@") else 0
     while at < len(text):
@@ -72,7 +111,7 @@ def _steps(text: str) -> list[Step]:
                 at = _field(text, at, steps)
         elif text[at] == "[":
             end = _closing(text, at)
-            steps.append(_bracket(text[at + 1 : end].strip()))
+            steps.append(_bracket(text[at + 1 : end].strip(), depth))
             at = end + 1
         elif not steps:
             at = _field(text, at, steps)
@@ -116,14 +155,14 @@ def _closing(text: str, at: int) -> int:
     raise BadPath("a bracket is not closed")
 
 
-def _bracket(inner: str) -> Step:
+def _bracket(inner: str, depth: int) -> Step:
     if inner == "*":
         return _children
     if inner.startswith("?"):
         condition = inner[1:].strip()
         if not (condition.startswith("(") and condition.endswith(")")):
             raise BadPath("a filter stands in parentheses")
-        return _filter(condition[1:-1].strip())
+        return _filter(condition[1:-1].strip(), depth)
     if inner[:1] in ("'", '"') or "," in inner:
         return _union([part.strip() for part in _split(inner)])
     return _slice(inner)
@@ -137,9 +176,9 @@ def _split(inner: str) -> list[str]:
 def _union(parts: list[str]) -> Step:
     steps = [_key(_unquoted(part)) if part[:1] in ("'", '"') else _slice(part) for part in parts]
 
-    def step(value: Any) -> Iterator[Any]:
+    def step(value: Any, patience: Patience) -> Iterator[Any]:
         for one in steps:
-            yield from one(value)
+            yield from one(value, patience)
 
     return step
 
@@ -160,7 +199,7 @@ def _slice(text: str) -> Step:
     if step is not None and step <= 0:
         raise BadPath("a step must be > 0")
 
-    def take(value: Any) -> Iterator[Any]:
+    def take(value: Any, patience: Patience) -> Iterator[Any]:
         if isinstance(value, list):
             yield from value[start:end:step]
 
@@ -168,7 +207,7 @@ def _slice(text: str) -> Step:
 
 
 def _index(at: int) -> Step:
-    def step(value: Any) -> Iterator[Any]:
+    def step(value: Any, patience: Patience) -> Iterator[Any]:
         if isinstance(value, list) and -len(value) <= at < len(value):
             yield value[at]
 
@@ -176,43 +215,52 @@ def _index(at: int) -> Step:
 
 
 def _key(name: str) -> Step:
-    def step(value: Any) -> Iterator[Any]:
+    def step(value: Any, patience: Patience) -> Iterator[Any]:
         if isinstance(value, dict) and name in value:
             yield value[name]
 
     return step
 
 
-def _children(value: Any) -> Iterator[Any]:
+def _children(value: Any, patience: Patience) -> Iterator[Any]:
     if isinstance(value, dict):
         yield from value.values()
     elif isinstance(value, list):
         yield from value
 
 
-def _descend(value: Any) -> Iterator[Any]:
+def _descend(value: Any, patience: Patience) -> Iterator[Any]:
     """The value and all below it."""
     waiting = [value]
     while waiting:
         one = waiting.pop()
         yield one
-        waiting.extend(reversed(list(_children(one))))
+        if isinstance(one, dict | list):
+            patience.spend(len(one))
+            waiting.extend(reversed(list(_children(one, patience))))
 
 
-def _filter(condition: str) -> Step:
+def _filter(condition: str, depth: int) -> Step:
     compared = _COMPARED.search(_without_texts(condition))
     if compared is None:
-        exists = _operand(condition)
+        exists = _operand(condition, depth)
 
-        def having(value: Any) -> Iterator[Any]:
-            return (item for item in _children(value) if exists(item))
+        def having(value: Any, patience: Patience) -> Iterator[Any]:
+            for item in _children(value, patience):
+                patience.spend(1)
+                if exists(item, patience):
+                    yield item
 
         return having
-    left, right = _operand(condition[: compared.start()].strip()), _operand(condition[compared.end() :].strip())
+    left = _operand(condition[: compared.start()].strip(), depth)
+    right = _operand(condition[compared.end() :].strip(), depth)
     compare = _OPERATORS[compared.group()]
 
-    def step(value: Any) -> Iterator[Any]:
-        return (item for item in _children(value) if _holds(compare, left(item), right(item)))
+    def step(value: Any, patience: Patience) -> Iterator[Any]:
+        for item in _children(value, patience):
+            patience.spend(1)
+            if _holds(compare, left(item, patience), right(item, patience)):
+                yield item
 
     return step
 
@@ -222,10 +270,10 @@ def _without_texts(condition: str) -> str:
     return re.sub(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""", lambda found: " " * len(found.group()), condition)
 
 
-def _operand(text: str) -> Find:
+def _operand(text: str, depth: int) -> Find:
     """A path from the item (``@.type``), or a constant."""
     if text.startswith(("@", "$", ".")):
-        return compile_path(text)
+        return _path(text, depth + 1)
     if text[:1] in ("'", '"'):
         constant: Any = _unquoted(text)
     elif text in ("true", "false"):
@@ -235,7 +283,7 @@ def _operand(text: str) -> Find:
             constant = float(text) if "." in text or "e" in text.lower() else int(text)
         except ValueError:
             raise BadPath(f"{text or 'nothing'} cannot be compared") from None
-    return lambda item: [constant]
+    return lambda item, patience: [constant]
 
 
 def _holds(compare: Callable[[Any, Any], bool], left: list[Any], right: list[Any]) -> bool:

@@ -20,9 +20,10 @@ class Keywords:
     """What a schema says, opened. ``types`` has two for int-or-string, none where any is right."""
 
     __slots__ = (
-        "additional", "all_of", "any_of", "default", "embedded", "enum", "enum_texts", "forbids_others", "format",
-        "items", "list_keys", "list_type", "map_type", "max_items", "max_properties", "min_items", "min_properties",
-        "not_", "nullable", "numbers", "one_of", "preserve", "properties", "required", "rules", "texts", "types",
+        "additional", "all_of", "any_of", "default", "defaulted", "embedded", "enum", "enum_texts", "forbids_others",
+        "format", "items", "list_keys", "list_type", "map_type", "max_items", "max_properties", "min_items",
+        "min_properties", "not_", "nullable", "numbers", "one_of", "preserve", "properties", "required", "rules",
+        "texts", "types",
     )  # fmt: skip
 
     def __init__(self, raw: Mapping[str, Any]) -> None:
@@ -42,6 +43,8 @@ class Keywords:
         self.properties: dict[str, Part] = {
             name: part_of(packed) for name, packed in (raw.get("properties") or {}).items()
         }
+        #: The fields in or below which there is a default.
+        self.defaulted = tuple(one for one in self.properties.items() if "default" in one[1].traits)
         additional = raw.get("additionalProperties")
         self.additional: Part | None = part_of(additional) if isinstance(additional, Packed) else None
         self.forbids_others = additional is False

@@ -9,13 +9,14 @@ from typing import Any
 import orjson
 
 from sampan.api import humanize
-from sampan.api.customresources.jsonpath import BadPath, Find, compile_path
+from sampan.api.customresources.jsonpath import BadPath, Find, Patience, compile_path
 from sampan.api.kind import Column
 from sampan.api.types import Obj
 
 Row = Callable[[Obj, datetime], Sequence[Any]]
 
 _NAME = Column("Name", format="name", description="The name, unique in its namespace.")
+_INT64 = 2**63
 #: of a version that declares no columns
 _AGE: Obj = {
     "name": "Age",
@@ -32,7 +33,8 @@ def columns_of(version: Obj) -> tuple[tuple[Column, ...], Row]:
     cells = [_cell(one) for one in declared]
 
     def row(obj: Obj, now: datetime) -> Sequence[Any]:
-        return (obj.get("metadata", {}).get("name", ""), *(cell(obj, now) for cell in cells))
+        patience = Patience()  # one for all columns: there may be thousands of them
+        return (obj.get("metadata", {}).get("name", ""), *(cell(obj, now, patience) for cell in cells))
 
     return columns, row
 
@@ -49,15 +51,15 @@ def _column(declared: Obj) -> Column:
     )
 
 
-def _cell(declared: Obj) -> Callable[[Obj, datetime], Any]:
+def _cell(declared: Obj) -> Callable[[Obj, datetime, Patience], Any]:
     show = _SHOWN.get(declared.get("type", ""), _nothing)
     path, find = declared.get("jsonPath", ""), None
 
-    def cell(obj: Obj, now: datetime) -> Any:
+    def cell(obj: Obj, now: datetime, patience: Patience) -> Any:
         nonlocal find
         if find is None:
             find = _compiled(path)
-        found = find(obj)
+        found = find(obj, patience)
         return show(found[0], now) if found else None
 
     return cell
@@ -67,7 +69,7 @@ def _compiled(path: str) -> Find:
     try:
         return compile_path(path)
     except BadPath:
-        return lambda obj: []
+        return lambda obj, patience: []
 
 
 def _nothing(value: Any, now: datetime) -> Any:
@@ -75,7 +77,11 @@ def _nothing(value: Any, now: datetime) -> Any:
 
 
 def _integer(value: Any, now: datetime) -> Any:
-    return int(value) if type(value) in (int, float) else None
+    """What no int64 holds is what Go's conversion makes of it on amd64."""
+    if type(value) not in (int, float):
+        return None
+    whole = int(value)
+    return whole if -_INT64 <= whole < _INT64 else -_INT64
 
 
 def _number(value: Any, now: datetime) -> Any:
