@@ -1,0 +1,19 @@
+"""What a server that starts does not import: each of these costs memory for as long as it runs, and time before it is
+there. Whoever needs one imports it when it is needed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+#: for connections to nodes, webhooks and API servers behind this one; for the scheduler; for the node
+LATER = ("aiohttp", "grpc", "lightkube", "numpy", "prometheus_client", "google.protobuf")
+
+
+def test_a_server_that_starts_imports_no_more_than_it_needs() -> None:
+    script = (
+        "import sys; import sampan.cluster.control_plane; "
+        f"print(*sorted(name for name in {LATER!r} if name in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
