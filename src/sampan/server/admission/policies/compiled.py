@@ -1,8 +1,9 @@
-"""A policy and its bindings, compiled: which writes they are about, and what is evaluated. Pure."""
+"""A policy and its bindings, compiled: which writes they are about, and what is evaluated."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
 from typing import Any
 
 from sampan.api import labels
@@ -85,26 +86,31 @@ def _param_ref(reference: Obj) -> ParamRef:
     )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Definition:
-    """``param_kind``: (apiVersion, kind); None: no parameters."""
+    """``param_kind``: (apiVersion, kind); None: no parameters. ``policy``: the expressions, compiled when the first
+    write comes that the policy concerns: however long that takes, others do not wait for it."""
 
     name: str
-    policy: Policy
+    spec: Obj
     constraints: Constraints
     param_kind: tuple[str, str] | None
     reinvocable: bool
+    ignores_failures: bool
+    policy: Policy | None = None
+    compiling: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
-def definition_of(obj: Obj, policy: Policy) -> Definition:
+def definition_of(obj: Obj) -> Definition:
     spec = part(obj, "spec")
     kind = spec.get("paramKind")
     return Definition(
         text(part(obj, "metadata"), "name"),
-        policy,
+        spec,
         constraints_of(part(spec, "matchConstraints")),
         (text(kind, "apiVersion"), text(kind, "kind")) if isinstance(kind, dict) else None,
         text(spec, "reinvocationPolicy") == "IfNeeded",
+        text(spec, "failurePolicy") == "Ignore",
     )
 
 

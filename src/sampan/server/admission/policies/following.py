@@ -1,7 +1,7 @@
 """The policies that there are, with their bindings, in the order of their names.
 
-Followed through the reader; compiled once a change, in a thread, when the next write asks. Which of them can concern a
-resource at all is remembered, so that a write that concerns none costs a look-up. Event loop only.
+Followed through the reader; read once a change, when the next write asks. Which of them can concern a resource at all
+is remembered, so that a write that concerns none costs a look-up. Event loop only.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from functools import partial
+from typing import Any, Final, TypeAlias
 
 from sampan.api.expressions.policies import Policy, compile_mutating, compile_validating
 from sampan.api.kind import Kind
@@ -21,7 +22,7 @@ from sampan.api.types import Obj
 from sampan.server.admission.matching import GROUP
 from sampan.server.admission.policies.compiled import Binding, Definition, Hook, binding_of, definition_of
 from sampan.server.reader import ObjectReader
-from sampan.server.threads import aside
+from sampan.server.threads import aside, is_heavy_value, paced
 
 _NONE: tuple[Hook, ...] = ()
 _Gvk: TypeAlias = tuple[str, str, str]
@@ -49,16 +50,16 @@ MUTATING: Final = _family("MutatingAdmissionPolicy", "mutatingadmissionpolicies"
 
 
 class Policies:
-    """Invariant: once started, a policy is in ``_definitions`` as the reader has it, or in ``_changed``."""
+    """Invariant: once started, a policy or binding is kept here as the reader has it, or it is in ``_changed``."""
 
     def __init__(self, reader: ObjectReader, family: Family) -> None:
         self._reader, self._family = reader, family
         self._started = False
         self._definitions: dict[str, Definition] = {}
-        #: what has to be compiled anew; None: it is gone
-        self._changed: dict[str, Obj | None] = {}
-        self._compiling = asyncio.Lock()
         self._bindings: dict[str, Binding] = {}
+        #: what has to be read anew, by whether it is a binding, and its name; None: it is gone
+        self._changed: dict[tuple[bool, str], Obj | None] = {}
+        self._reading = asyncio.Lock()
         #: the policies that something binds; None: to be put together
         self._hooks: tuple[Hook, ...] | None = _NONE
         #: for the kinds that were served when it was made
@@ -71,7 +72,7 @@ class Policies:
         if not self._started:
             self._start()
         if self._changed:
-            await self._compile()
+            await self._read()
         if self._hooks is None:
             self._hooks = self._bound()
             self._concerned.clear()
@@ -100,42 +101,41 @@ class Policies:
             found = self._equivalents[gvk] = tuple(each for each in served if kinds.storage(each) is stored)
         return found
 
+    async def compiled(self, definition: Definition) -> Policy:
+        """The policy's expressions; whoever asks first compiles them, in a thread."""
+        async with definition.compiling:
+            if definition.policy is None:
+                definition.policy = await aside(self._family.compile, definition.spec)
+            return definition.policy
+
     def _start(self) -> None:
         self._started = True
-        for resource, changed in (
-            (self._family.policies, self._policy_changed),
-            (self._family.bindings, self._binding_changed),
-        ):
+        for resource, is_binding in ((self._family.policies, False), (self._family.bindings, True)):
+            changed = partial(self._on_change, is_binding)
             self._reader.subscribe(resource, changed, keep=False)
             for obj in self._reader.list(resource):
                 changed("ADDED", obj, None, 0)
 
-    def _policy_changed(self, event: EventType, obj: Obj, _previous: Obj | None, _revision: int) -> None:
-        self._changed[text(part(obj, "metadata"), "name")] = obj if event != "DELETED" else None
-
-    def _binding_changed(self, event: EventType, obj: Obj, _previous: Obj | None, _revision: int) -> None:
+    def _on_change(self, is_binding: bool, event: EventType, obj: Obj, _previous: Obj | None, _revision: int) -> None:
         name = text(part(obj, "metadata"), "name")
-        self._bindings.pop(name, None)
-        if event != "DELETED":
-            self._bindings[name] = binding_of(obj)
-        self._hooks = None
+        self._changed[is_binding, name] = obj if event != "DELETED" else None
 
-    async def _compile(self) -> None:
+    async def _read(self) -> None:
         """Whoever asks meanwhile waits for it: a write that comes after a change of a policy sees the change."""
-        async with self._compiling:
+        async with self._reading:
             while self._changed:
-                name, obj = next(iter(self._changed.items()))
-                definition = await aside(self._compiled, obj) if obj is not None else None
-                if self._changed.get(name) is not obj:
+                key, obj = next(iter(self._changed.items()))
+                is_binding, name = key
+                read: Callable[[Obj], Any] = binding_of if is_binding else definition_of
+                found = await paced(is_heavy_value(obj), read, obj) if obj is not None else None
+                if self._changed.get(key) is not obj:
                     continue  # it has changed again
-                del self._changed[name]
-                self._definitions.pop(name, None)
-                if definition is not None:
-                    self._definitions[name] = definition
+                del self._changed[key]
+                kept: dict[str, Any] = self._bindings if is_binding else self._definitions
+                kept.pop(name, None)
+                if found is not None:
+                    kept[name] = found
                 self._hooks = None
-
-    def _compiled(self, obj: Obj) -> Definition:
-        return definition_of(obj, self._family.compile(part(obj, "spec")))
 
     def _bound(self) -> tuple[Hook, ...]:
         bound: dict[str, list[Binding]] = {}

@@ -70,7 +70,7 @@ class MutatingAdmissionPolicy(Plugin):
         again = write.reinvocation.again
         if again and memory.left is not None and memory.left != write.obj:
             memory.something_changed()  # others did, in this round
-        round_ = _Round(self._matching, self._params, self._judging, write, memory)
+        round_ = _Round(self._policies, self._matching, self._params, self._judging, write, memory)
         for hook in hooks:
             await round_.by(hook)
         if round_.failures:
@@ -82,8 +82,16 @@ class MutatingAdmissionPolicy(Plugin):
 class _Round:
     """One round of all policies over one write. ``failures``: messages, the first of which is told."""
 
-    def __init__(self, matching: Matching, params: Params, judging: Judging, write: Write, memory: _Memory) -> None:
-        self._matching, self._params, self._judging = matching, params, judging
+    def __init__(
+        self,
+        policies: Policies,
+        matching: Matching,
+        params: Params,
+        judging: Judging,
+        write: Write,
+        memory: _Memory,
+    ) -> None:
+        self._policies, self._matching, self._params, self._judging = policies, matching, params, judging
         self._write, self._memory = write, memory
         self._asked: Asked = asked_of(write)
         self._subject = Subject(write)
@@ -115,7 +123,7 @@ class _Round:
                 await self._invoke(definition, binding, param, kind)
 
     async def _invoke(self, definition: Definition, binding: Binding, param: Obj | None, kind: Kind) -> None:
-        policy, write = definition.policy, self._write
+        policy, write = await self._policies.compiled(definition), self._write
         meta = part(param, "metadata")
         key = (definition.name, binding.name, f"{text(meta, 'namespace')}/{text(meta, 'name')}")
         reinvocation = write.reinvocation
@@ -159,7 +167,7 @@ class _Round:
         return await self._subject.change(kind, make)
 
     def _failed(self, definition: Definition, binding: Binding | None, told: str) -> None:
-        if definition.policy.ignores_failures:
+        if definition.ignores_failures:
             return
         name = f"policy '{definition.name}'"
         if binding is not None:

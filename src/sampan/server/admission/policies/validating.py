@@ -54,7 +54,7 @@ class ValidatingAdmissionPolicy(Plugin):
             await self._validate(attributes, hooks)
 
     async def _validate(self, write: Write, hooks: tuple[Hook, ...]) -> None:
-        judgement = _Judgement(self._matching, self._params, self._judging, write)
+        judgement = _Judgement(self._policies, self._matching, self._params, self._judging, write)
         for hook in hooks:
             await judgement.by(hook)
         if judgement.denials:
@@ -64,8 +64,9 @@ class ValidatingAdmissionPolicy(Plugin):
 class _Judgement:
     """Of one write by all policies. ``denials``: messages with their reasons, the first of which is told."""
 
-    def __init__(self, matching: Matching, params: Params, judging: Judging, write: Write) -> None:
-        self._matching, self._params, self._judging, self._write = matching, params, judging, write
+    def __init__(self, policies: Policies, matching: Matching, params: Params, judging: Judging, write: Write) -> None:
+        self._policies, self._matching, self._params = policies, matching, params
+        self._judging, self._write = judging, write
         self._asked: Asked = asked_of(write)
         self._subject = Subject(write)
         self._answers: Answers = judging.answers(write)
@@ -97,7 +98,7 @@ class _Judgement:
                 namespace = await self._matching.namespace(write, self._asked)
                 seen = self._seeing.seen(kind, shown, namespace)
             for param in params:
-                work = partial(_evaluate, definition.policy, seen, param)
+                work = partial(_evaluate, await self._policies.compiled(definition), seen, param)
                 self._take(definition, binding, await self._judging.run(write, self._answers, work), notes)
         for key, values in notes.items():
             write.request.annotate(f"{definition.name}/{key}", ", ".join(values))
@@ -124,7 +125,7 @@ class _Judgement:
         self.denials += [(f"{told} denied request: {failure}", "Invalid") for failure in outcome.failures]
 
     def _misconfigured(self, definition: Definition, binding: Binding | None, error: Exception) -> None:
-        if definition.policy.ignores_failures:
+        if definition.ignores_failures:
             return
         told = error.message if isinstance(error, ApiError) else str(error)
         name = f"ValidatingAdmissionPolicy '{definition.name}'"
