@@ -9,9 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sampan.api.expressions.environment import environment
+from sampan.api.expressions.mutations import BadMutation, applied, operations_of
+from sampan.cel import patterns
 from sampan.cel.errors import CelError, CompileError, CostExceeded, EvaluationError
 from sampan.cel.running import Budget, Run
 from sampan.cel.types import DYN, STRING, list_of
+from sampan.cel.values import Made
 
 ENVIRONMENT = environment({"any": DYN, "text": STRING, "many": list_of(DYN)})
 LONG = "ab" * 50_000
@@ -49,6 +52,62 @@ def test_an_expression_that_costs_too_much_is_ended(expression: str) -> None:
     program = ENVIRONMENT.compile(expression)
     with pytest.raises((CostExceeded, EvaluationError)):
         program.evaluate(VALUES, Budget(20_000))
+
+
+LARGE = "(\\\\pL{100})"  #: a hundred thousand instructions in nine characters
+#: a value that is in itself 2 ** 60 times, made of little
+ITSELF = "[[]]" + ".map(x, [x, x])" * 60
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        f"many.all(x, !''.matches('{LARGE}' + string(x)))",
+        f"many.all(x, ''.find('{LARGE}{LARGE}{LARGE}{LARGE}' + string(x)) == '')",
+        f"'%s'.format([{ITSELF}]) == ''",
+        f"any.b.indexOf({ITSELF}) == 0",
+        f"sets.contains([dyn({ITSELF})], many)",
+        f"{ITSELF} == {ITSELF}",
+        "text.findAll('[^c]*c|a').size() > 0",
+    ],
+    ids=["patterns", "bad patterns", "format", "indexOf", "sets", "equality", "findAll"],
+)
+def test_what_little_text_makes_large_is_ended_within_the_budget(expression: str) -> None:
+    """Each would take hours: the cost of what it does is known before it is done, or soon after it was begun."""
+    program = ENVIRONMENT.compile(expression)
+    with pytest.raises(CostExceeded):
+        program.evaluate({**VALUES, "any": {"b": []}}, Budget(1_000_000))
+
+
+def test_patterns_are_kept_within_bounds_in_number_and_size_and_so_are_refusals() -> None:
+    kept = patterns._Kept()
+    assert kept.get("a+")[1] > 0
+    assert kept.get("a+")[1] == 0
+    assert kept.get("(")[1] > 0
+    assert kept.get("(")[1] == 0
+    for number in range(3000):
+        kept.get(f"a{number}")
+    assert len(kept._found) <= 1024
+    for number in range(20):
+        kept.get(r"(\pL{90})" + str(number))
+    assert kept._size == sum(size for _, size in kept._found.values()) <= 2_000_000
+
+
+def test_texts_that_never_end_are_looked_through_a_bounded_number_of_times() -> None:
+    """Each of the quotes begins a text that goes on to the end of the expression."""
+    with pytest.raises(CompileError):
+        ENVIRONMENT.compile('"""\n' + '\\"""\n' * 19_000)
+
+
+def test_a_mutation_that_is_in_itself_many_times_is_refused() -> None:
+    value: Any = []
+    for _ in range(60):
+        value = [value, value]
+    operation = Made("JSONPatch", {"op": "add", "path": "/metadata/labels", "value": value})
+    with pytest.raises(BadMutation, match="the value is too large"):
+        operations_of([operation])
+    with pytest.raises(BadMutation, match="the value is too large"):
+        applied(Made("Object", {"spec": value}), {}, None)
 
 
 def test_work_is_charged_before_it_is_done() -> None:

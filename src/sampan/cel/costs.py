@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
+from sampan.cel.errors import CostExceeded
 from sampan.cel.functions import Cost
 from sampan.cel.patterns import steps_cost
-from sampan.cel.values import UInt, size_of
+from sampan.cel.values import Made, Optional, UInt, size_of
 
 _SCALARS: Final = frozenset({int, float, bool, UInt, type(None)})
 
@@ -19,6 +20,8 @@ _SCALARS: Final = frozenset({int, float, bool, UInt, type(None)})
 CALL: Final = 4
 #: A function that takes some microseconds, whatever its arguments are.
 SLOW: Final = 40
+#: What has more parts is not counted to the end: no budget pays for it.
+MOST_PARTS: Final = 1_000_000
 
 
 def tenths(size: int) -> int:
@@ -60,21 +63,53 @@ def slow(cost: Cost | None = None) -> Cost:
 
 
 def parts(value: Any) -> int:
-    """How much there is in a value: every container, every scalar, every tenth character."""
-    if isinstance(value, str | bytes):
-        return 1 + len(value) // 10
-    if isinstance(value, list):
-        return 1 + sum(map(parts, value))
-    if isinstance(value, dict):
-        return 1 + len(value) + sum(map(parts, value.values()))
-    return 1
+    """How much there is in a value: every container, every scalar, every tenth character. What stands in several places
+    counts in each, so a short expression can make more than there is time to count. Raises CostExceeded."""
+    total, left = 0, [value]
+    while left:
+        each = left.pop()
+        total += 1
+        if isinstance(each, str | bytes):
+            total += len(each) // 10
+        elif isinstance(each, list):
+            _bound(total + len(left) + len(each))
+            left.extend(each)
+        elif isinstance(each, dict):
+            total += len(each)
+            _bound(total + len(left) + len(each))
+            left.extend(each.values())
+        elif isinstance(each, Made):
+            left.extend(each.content.values())
+        elif isinstance(each, Optional):
+            left.append(each.value)
+        _bound(total)
+    return total
 
 
 def walked(value: Any) -> int:
-    if isinstance(value, str | bytes):
-        return len(value) // 10
-    if isinstance(value, list):
-        return len(value) if set(map(type, value)) <= _SCALARS else sum(map(walked, value))
-    if isinstance(value, dict):
-        return sum(walked(key) + walked(item) for key, item in value.items())
-    return 1
+    """What it costs to go through a value. Raises CostExceeded, as ``parts`` does."""
+    total, steps, left = 0, 0, [value]
+    while left:
+        each = left.pop()
+        steps += 1
+        if isinstance(each, str | bytes):
+            total += len(each) // 10
+        elif isinstance(each, list):
+            if set(map(type, each)) <= _SCALARS:
+                total += len(each)
+            else:
+                _bound(steps + len(left) + len(each))
+                left.extend(each)
+        elif isinstance(each, dict):
+            _bound(steps + len(left) + 2 * len(each))
+            left.extend(each)
+            left.extend(each.values())
+        else:
+            total += 1
+        _bound(total)
+    return max(total, steps // 10)
+
+
+def _bound(counted: int) -> None:
+    if counted > MOST_PARTS:
+        raise CostExceeded

@@ -26,6 +26,12 @@ _ESCAPES: Final = {
     "a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v",
     '"': '"', "'": "'", "\\": "\\", "?": "?", "`": "`",
 }  # fmt: skip
+#: By quote and whether the text is raw: what ends it, hides the next character, or may not be in it.
+_MARKS: Final = {
+    (quote, raw): re.compile("|".join([quote, *([] if raw else [r"\\"]), *(["[\r\n]"] if len(quote) == 1 else [])]))
+    for quote in ('"', "'", '"""', "'''")
+    for raw in (False, True)
+}
 _DIGITS: Final = {"x": (2, 16), "X": (2, 16), "u": (4, 16), "U": (8, 16)}
 _NUMBER: Final = {16: re.compile("[0-9a-fA-F]+"), 8: re.compile("[0-3][0-7][0-7]")}
 
@@ -49,7 +55,7 @@ class _BadLiteral(Exception):
 def tokens(source: Source) -> list[Token]:
     """All tokens, the end last. What is none is told as a fault of the source."""
     text, found, at = source.text, [], 0
-    while at < len(text):
+    while at < len(text) and not source.is_full:
         match = _TOKEN.match(text, at)
         if match is None or not match.group():
             # Half of an operator of two characters is told with what stands in the place of the other half.
@@ -115,14 +121,13 @@ def _string(source: Source, match: re.Match[str]) -> tuple[Token | None, int]:
 
 def _closing(text: str, at: int, quote: str, *, raw: bool) -> int:
     """Where the closing quote stands; -1: nowhere."""
-    while at < len(text):
-        if text.startswith(quote, at):
-            return at
-        if text[at] == "\\" and not raw:
-            at += 1
-        elif len(quote) == 1 and text[at] in "\r\n":
+    marks = _MARKS[quote, raw]
+    while (match := marks.search(text, at)) is not None:
+        if match.group() == quote:
+            return match.start()
+        if match.group() != "\\":
             return -1
-        at += 1
+        at = match.end() + 1
     return -1
 
 

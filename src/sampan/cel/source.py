@@ -29,6 +29,11 @@ class Source:
             self._faults.append(entry)
 
     @property
+    def is_full(self) -> bool:
+        """No more faults are told: nothing is gained by looking on."""
+        return len(self._faults) >= MAX_FAULTS
+
+    @property
     def ok(self) -> bool:
         return not self._faults
 

@@ -13,6 +13,8 @@ from sampan.api.apply.merging import merge
 from sampan.api.apply.shapes import DEDUCED, Keyed, Leaf, Shape, Values, shape_of
 from sampan.api.schema import Node
 from sampan.api.types import Obj
+from sampan.cel.costs import parts
+from sampan.cel.errors import CostExceeded
 from sampan.cel.times import show_duration, show_timestamp
 from sampan.cel.values import Duration, Made, Optional, Timestamp, UInt, from_key
 
@@ -32,6 +34,7 @@ def operations_of(value: Any) -> list[Any]:
     """The operations of a JSON Patch. Raises BadMutation."""
     if not isinstance(value, list) or len(value) > _MAX_OPERATIONS:
         raise BadMutation("type mismatch: JSONPatchType.expression must evaluate to array")
+    _check_size(value)
     return [_operation(each) for each in value]
 
 
@@ -75,6 +78,15 @@ def _key(key: Any) -> str:
     return found
 
 
+def _check_size(value: Any) -> None:
+    """A short expression can make a value that is in itself many times: as JSON that is written out. Raises
+    BadMutation."""
+    try:
+        parts(value)
+    except CostExceeded:
+        raise BadMutation("the value is too large") from None
+
+
 # ApplyConfiguration
 
 
@@ -82,6 +94,7 @@ def applied(value: Any, live: Obj, node: Node | None, *, custom: bool = False) -
     """The object with what the configuration says. ``live`` is not changed. Raises BadMutation."""
     if not isinstance(value, Made) or value.name != "Object":
         raise BadMutation("type mismatch: ApplyConfiguration.expression must evaluate to Object")
+    _check_size(value)
     shape = shape_of(node, custom=custom) if node is not None else DEDUCED
     config = _configuration(value, "Object", 0)
     if (fault := check(shape, config)) is not None:

@@ -25,8 +25,10 @@ def _find(text: str, pattern: str) -> str:
 
 
 def _finding(args: Sequence[Any]) -> int:
-    """Every character may be a match, each of which takes some microseconds."""
-    return matching(args) + len(args[0]) * 10
+    """Every character may be a match, each of which takes some microseconds, and for each the rest may be gone through
+    in vain (``[^y]*y|x``)."""
+    length = len(args[0])
+    return matching(args) + length * 10 + length * length // 1000
 
 
 def _find_all(text: str, pattern: str, limit: int = -1) -> list[str]:

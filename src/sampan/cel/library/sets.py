@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sampan.cel.costs import walked
+from sampan.cel.costs import MOST_PARTS, walked
 from sampan.cel.equality import equal
+from sampan.cel.errors import CostExceeded
 from sampan.cel.functions import Library, function, plain
 from sampan.cel.running import Run
 from sampan.cel.types import BOOL, Type, list_of, param
@@ -43,7 +44,13 @@ def _both_ways(args: Sequence[Any]) -> int:
 
 
 def _size(items: list[Any]) -> int:
-    return sum(walked(item) if isinstance(item, list | dict) else 1 for item in items)
+    """Raises CostExceeded."""
+    total = 0
+    for item in items:
+        total += walked(item) if isinstance(item, list | dict) else 1
+        if total > MOST_PARTS:
+            raise CostExceeded
+    return total
 
 
 LIBRARY: Final[Library] = (
