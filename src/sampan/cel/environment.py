@@ -109,12 +109,6 @@ class Program:
         """The least and the most that an evaluation can cost, by the types' hints."""
         return estimate(self._tree)
 
-    def selects(self, variable: str) -> frozenset[str]:
-        """The fields of a variable that the expression names; "" stands for the whole of it."""
-        found: set[str] = set()
-        _selected(self._tree, variable, found)
-        return frozenset(found)
-
 
 class Environment:
     """``variables`` with their types; ``types`` by the names under which expressions make or compare them; ``resolve``
@@ -139,17 +133,14 @@ class Environment:
         other._types = TypeNames({**self._types.known, **types}, self._types.resolve) if types else self._types
         return other
 
-    def compile(self, expression: str, expected: Type = DYN, told: str = "") -> Program:
-        """The program of an expression whose value is of the expected type, or of any. Raises CompileError.
-
-        ``told``: what is said instead of upstream's usual words if it is of another type; dyn is another, too.
-        """
+    def compile(self, expression: str, expected: Type = DYN) -> Program:
+        """The program of an expression whose value is of the expected type, or of any (DYN). Raises CompileError."""
         source = Source(expression)
         try:
             tree = parse(source)
             result = Checker(source, self._variables, self._functions, self._types, _VALIDATORS).check(tree)
             if not _allowed(result, expected):
-                raise CompileError(told or f"must evaluate to {expected} but got {result}")
+                raise CompileError(f"must evaluate to {expected} but got {result}")
             return Program(tree, Compiler(), self._variables)
         except RecursionError:
             raise CompileError("expression is nested too deeply") from None
@@ -170,15 +161,3 @@ def _names(tree: Node) -> set[str]:
             found.add(node.variable)
         left.extend(node.children())
     return found
-
-
-def _selected(tree: Node, variable: str, found: set[str]) -> None:
-    left = [tree]
-    while left:
-        node = left.pop()
-        if isinstance(node, Select) and isinstance(node.operand, Ident) and node.operand.name == variable:
-            found.add(node.field)
-            continue
-        if isinstance(node, Ident) and node.name == variable:
-            found.add("")
-        left.extend(node.children())
