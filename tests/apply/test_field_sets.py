@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sampan.api.apply import sets
+from sampan.api.apply import elements, sets
+from sampan.api.apply.checking import check
 from sampan.api.apply.sets import Fields
+from sampan.api.apply.shapes import DEDUCED
 
 Paths = frozenset[tuple[str, ...]]
 
@@ -93,3 +97,23 @@ def test_what_is_no_set_is_refused(text: bytes) -> None:
 def test_paths_are_told_members_first() -> None:
     fields = {"f:spec": {"f:c": {'k:{"name":"c"}': {"f:args": {}, ".": {}}}, "f:z": {}}, "f:s": {'v:"x"': {}}}
     assert list(sets.paths(fields)) == ['.s[="x"]', ".spec.z", '.spec.c[name="c"]', '.spec.c[name="c"].args']
+
+
+def test_long_elements_that_anybody_sends_are_not_remembered() -> None:
+    before = [memo.cache_info().currsize for memo in (elements._kept_canonical, elements._kept_rank)]
+    long = ["f:" + "x" * 1000, 'v:"' + "x" * 1000 + '"', 'k:{"n":"' + "x" * 1000 + '"}']
+    sets.ordered(sets.parse({text: {} for text in long}))
+    assert [memo.cache_info().currsize for memo in (elements._kept_canonical, elements._kept_rank)] == before
+
+
+def test_the_path_of_a_value_is_written_for_its_fault_alone() -> None:
+    """Below long keys, each of many values would else be as long as all of them together."""
+    deep: object = {f"a{number}": 1 for number in range(20)}
+    for _ in range(100):
+        deep = {"k" * 20_000: deep}
+    tracemalloc.start()
+    try:
+        assert check(DEDUCED, deep) is None
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000  # all paths together are 100 MB
+    finally:
+        tracemalloc.stop()

@@ -238,3 +238,18 @@ def test_a_scope_that_is_limited_by_configuration_needs_a_quota_of_that_scope() 
     ):
         decide(pod(priorityClassName="high"), [], [rule])
     assert decide(pod(priorityClassName="low"), [], [rule]).charges == {}
+
+
+async def test_a_charge_that_cannot_be_given_back_is_not_added_to_later_counts() -> None:
+    quotas = MemoryQuotas(q="3")
+    ledger = ledger_of(quotas)
+    taken = await charge(ledger)
+
+    def full() -> None:
+        raise OSError("the disk is full")
+
+    quotas.meddle = [full]
+    with pytest.raises(OSError, match="disk"):
+        await ledger.settle(taken, 0)
+    assert counted(ledger, quotas.entries["q"].obj, 0, 30) == "0"
+    assert ledger.is_idle

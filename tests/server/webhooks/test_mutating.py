@@ -282,3 +282,18 @@ async def test_who_owns_which_field_stays_told_whatever_a_webhook_does_to_it(
     assert answer.status == 201 and answer.obj["data"]["mutated"] == "yes"
     assert [entry["manager"] for entry in answer.obj["metadata"]["managedFields"]] == ["me"]
     assert hook.requests[0]["object"]["metadata"]["managedFields"][0]["manager"] == "me"
+
+
+async def test_managed_fields_of_a_webhook_keep_nobody_from_changing_the_object(
+    api: Any, configured: Configured, hook: Hook
+) -> None:
+    """Entries without a manager, elements of a kind that nobody knows: the next write must not stumble over them."""
+    entry = {"operation": "Update", "apiVersion": "v1", "fieldsType": "FieldsV1"}
+    fields = {"f:data": {"g:foo": {}, 'k:{"a":1}': {}, "f:a": {}}}
+    value = [{**entry, "fieldsV1": fields}, {**entry, "manager": "b", "fieldsV1": {"f:data": {}}}]
+    operation = {"op": "add", "path": "/metadata/managedFields", "value": value}
+    hook.reply = lambda review: patched(review, operation)
+    await configured.mutating(webhook(hook.by_url(), rule("configmaps", operations=("CREATE",))))
+    assert (await api("POST", MAPS, config_map())).status == 201
+    answer = await api("PUT", f"{MAPS}/c", config_map(a="c"), user_agent="m/1")
+    assert (answer.status, answer.obj["data"]) == (200, {"a": "c"})

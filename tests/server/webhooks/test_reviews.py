@@ -158,6 +158,16 @@ FAILED = "failed to call webhook: "
             "AdmissionReview.response.status.code of type int32",
         ),
         (
+            lambda review: deny(review, details={"causes": ["x"]}),
+            f"{FAILED}json: cannot unmarshal string into Go struct field "
+            "AdmissionReview.response.status.details.causes of type v1.StatusCause",
+        ),
+        (
+            lambda review: deny(review, details={"retryAfterSeconds": "x"}),
+            f"{FAILED}json: cannot unmarshal string into Go struct field "
+            "AdmissionReview.response.status.details.retryAfterSeconds of type int32",
+        ),
+        (
             lambda review: allow(review, warnings=[1]),
             f"{FAILED}json: cannot unmarshal number into Go struct field "
             "AdmissionReview.response.warnings of type string",

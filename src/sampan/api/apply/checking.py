@@ -18,6 +18,18 @@ _MOST: Final = 50
 _SHOWN: Final = 256
 
 
+#: the steps to a value, the last one first: it is written for faults alone, for it may be long
+_Path = tuple["_Path", str] | None
+
+
+def _written(path: _Path) -> str:
+    steps: list[str] = []
+    while path is not None:
+        path, step = path
+        steps.append(step)
+    return "".join(reversed(steps))
+
+
 class Faults:
     def __init__(self) -> None:
         self.found: list[str] = []
@@ -26,9 +38,9 @@ class Faults:
     def full(self) -> bool:
         return len(self.found) >= _MOST
 
-    def add(self, path: str, text: str) -> None:
+    def add(self, path: _Path, text: str) -> None:
         if not self.full:
-            self.found.append(f"{path}: {text}" if path else text)
+            self.found.append(f"{_written(path)}: {text}" if path else text)
 
     def text(self) -> str:
         return self.found[0] if len(self.found) == 1 else "\n".join(["errors:", *(f"  {one}" for one in self.found)])
@@ -37,11 +49,11 @@ class Faults:
 def check(shape: Shape, config: Any) -> str | None:
     """What is wrong with the configuration; None: nothing."""
     faults = Faults()
-    _check(shape, config, "", faults)
+    _check(shape, config, None, faults)
     return faults.text() if faults.found else None
 
 
-def _check(shape: Shape, value: Any, path: str, faults: Faults) -> None:
+def _check(shape: Shape, value: Any, path: _Path, faults: Faults) -> None:
     if value is None or faults.full:
         return
     if isinstance(shape, Leaf):
@@ -55,9 +67,9 @@ def _check(shape: Shape, value: Any, path: str, faults: Faults) -> None:
         for name, item in value.items():
             found = shape.field(name)
             if found is None:
-                faults.add(f"{path}.{name}", "field not declared in schema")
+                faults.add((path, f".{name}"), "field not declared in schema")
             else:
-                _check(found[1], item, f"{path}.{name}", faults)
+                _check(found[1], item, (path, f".{name}"), faults)
     elif not isinstance(shape, Deduced):
         faults.add(path, f"expected map, got {_shown(value)}")
 
@@ -72,13 +84,13 @@ _FITS: Final = {
 _WORDS: Final = {"numeric": "numeric (int or float)"}
 
 
-def _leaf(shape: Leaf, value: Any, path: str, faults: Faults) -> None:
+def _leaf(shape: Leaf, value: Any, path: _Path, faults: Faults) -> None:
     fits = _FITS.get(shape.expected)
     if fits is not None and not fits(value):
         faults.add(path, f"expected {_WORDS.get(shape.expected, shape.expected)}, got {_shown(value)}")
 
 
-def _items(shape: Keyed | Values, value: list[Any], path: str, faults: Faults) -> None:
+def _items(shape: Keyed | Values, value: list[Any], path: _Path, faults: Faults) -> None:
     seen: set[str] = set()
     for index, item in enumerate(value):
         element = shape.element(item)
@@ -89,7 +101,7 @@ def _items(shape: Keyed | Values, value: list[Any], path: str, faults: Faults) -
         if element in seen:
             faults.add(path, f"duplicate entries for key {shown}")
         seen.add(element)
-        _check(shape.items, item, path + shown, faults)
+        _check(shape.items, item, (path, shown), faults)
 
 
 def _no_element(shape: Keyed | Values, item: Any) -> str:

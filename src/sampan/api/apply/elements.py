@@ -13,8 +13,9 @@ import orjson
 #: The element that says of its set that what it stands below is a member, too.
 SELF: Final = "."
 
-#: how many elements' ranks and texts are kept
+#: how many elements' ranks and texts are kept, and how long they are at most: anybody may send any
 _KEPT: Final = 4096
+LONGEST_KEPT: Final = 256
 
 
 def of_key(key: dict[str, Any]) -> str:
@@ -27,11 +28,14 @@ def of_value(value: Any) -> str:
     return "v:" + orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
 
 
-@lru_cache(maxsize=_KEPT)
 def canonical(text: str) -> str | None:
     """The element as it is written here; None: of a kind that nobody knows, to be left out. Raises ValueError."""
     if text == SELF or text.startswith("f:"):
         return text
+    return _kept_canonical(text) if len(text) <= LONGEST_KEPT else _canonical(text)
+
+
+def _canonical(text: str) -> str | None:
     kind, colon, rest = text.partition(":")
     if not colon:
         raise ValueError("missing colon")
@@ -47,12 +51,15 @@ def canonical(text: str) -> str | None:
     return None
 
 
-_KIND_RANK: Final = {"f": 1, "k": 2, "v": 3, "i": 4}
+_kept_canonical: Final = lru_cache(maxsize=_KEPT)(_canonical)
 
 
-@lru_cache(maxsize=_KEPT)
 def rank(text: str) -> tuple[Any, ...]:
     """What elements of one set are sorted by."""
+    return _kept_rank(text) if len(text) <= LONGEST_KEPT else _rank(text)
+
+
+def _rank(text: str) -> tuple[Any, ...]:
     if text == SELF:
         return (0,)
     kind, rest = text[0], text[2:]
@@ -64,6 +71,9 @@ def rank(text: str) -> tuple[Any, ...]:
     if kind == "k":
         return (2, *((name, _value_rank(part)) for name, part in sorted(value.items())))
     return (3, _value_rank(value))
+
+
+_kept_rank: Final = lru_cache(maxsize=_KEPT)(_rank)
 
 
 def _value_rank(value: Any) -> tuple[Any, ...]:

@@ -176,7 +176,9 @@ class Keyed(Shape):
         if found is None:
             if len(self._elements) >= _KEPT:
                 self._elements.clear()
-            found = self._elements[known] = elements.of_key(dict(zip(self.keys, values, strict=True)))
+            found = elements.of_key(dict(zip(self.keys, values, strict=True)))
+            if len(found) <= elements.LONGEST_KEPT:
+                self._elements[known] = found
         return found
 
     def whole(self, value: Any) -> Fields:

@@ -29,7 +29,7 @@ from sampan.server.request import Request
 from sampan.server.rest.body import read_apply
 from sampan.server.rest.context import RestContext
 from sampan.server.rest.create import create_object, match_namespace, to_working
-from sampan.server.rest.ownership import answered, kind_shape, who_writes, zero_of
+from sampan.server.rest.ownership import answered, kind_shape, put_managed, who_writes, zero_of
 from sampan.server.rest.update import MAX_ATTEMPTS, Change, authorize_create, change_object
 from sampan.server.results import ObjectResult
 from sampan.server.storage import Versioned
@@ -122,7 +122,7 @@ class Application:
         managed = managers.decode(live["metadata"].get("managedFields"))
         now = format_time(self._ctx.clock.now())
         if not managed:
-            managed = self._before_first(live, now)
+            managed = await paced(self._request.heavy, self._before_first, live, now)
         applied = await self._applied(live, managed, now)
         obj = live if applied.obj is None else applied.obj
         return await self._finished(obj, applied.managed, live)
@@ -146,14 +146,15 @@ class Application:
             return await self._attempt(seen, managed, now, force=self._force)
         except Conflicts as conflicts:
             found = conflicts.found
+            heavy = self._request.heavy
             if self._who.manager == lastapplied.MANAGER:
-                found = lastapplied.settles(found, live, seen.shape, seen.api_version)
+                found = await paced(heavy, lastapplied.settles, found, live, seen.shape, seen.api_version)
             if found:
-                raise conflict_error(found) from None
+                raise await paced(heavy, conflict_error, found) from None
         return await self._attempt(seen, managed, now, force=True)
 
     async def _attempt(self, seen: Seen, managed: Managed, now: str, *, force: bool) -> Applied:
-        config = deep_copy(self._config)  # it becomes part of the object
+        config = await paced(self._request.heavy, deep_copy, self._config)  # it becomes part of the object
         steps = applying.apply(seen, config, managed, self._who, now, self._reset, force=force)
         return await answered(self._request, self._target, steps)
 
@@ -170,7 +171,7 @@ class Application:
         kind, target, request = self._kind, self._target, self._request
         before = live["metadata"].get("managedFields")
         if self._who.manager == lastapplied.MANAGER:
-            lastapplied.keep_true(obj, self._config)
+            await paced(request.heavy, lastapplied.keep_true, obj, self._config)
         decoded = await paced(request.heavy, schema.decode, target.view.node, obj, kind.kind, collect_unknown=False)
         if decoded.error is not None:
             raise errors.BadRequest(schema.wrong_type_message(kind.kind, kind.version, decoded.error))
@@ -182,7 +183,6 @@ class Application:
                 f"the name of the object ({meta.get('name', '')}) does not match the name on the URL ({target.name})"
             )
         match_namespace(obj, target)
-        entries = managers.encode(managed)
-        if entries:
-            meta["managedFields"] = before if entries == before else entries
+        if managed:
+            await paced(request.heavy, put_managed, meta, managed, before)
         return await to_working(request, target, obj)

@@ -171,12 +171,15 @@ def put_managed(meta: Obj, managed: Managed, live: list[Obj] | None) -> None:
 
 
 def keep_sound(request: Request, meta: Obj, before: list[Obj] | None) -> None:
-    """After mutating admission: what makes no sense there is undone."""
+    """After mutating admission: what makes no sense there is undone; the rest is written as the server itself writes
+    it, which whoever decodes it next relies on."""
     entries = meta.get("managedFields")
     if entries is before or entries == before:
         return
     try:
-        managers.parse(entries)
+        managed = managers.parse(entries)
+        if managed:
+            meta["managedFields"] = managers.encode(managed)
     except (ValueError, TypeError, AttributeError) as error:
         if before is None:
             meta.pop("managedFields", None)

@@ -150,9 +150,12 @@ class NamespaceLedger:
 
     async def _release(self, taken: Taken) -> None:
         async with self._lock:
-            for name, charge in taken.charges.items():
-                await self._give_back(name, charge)
-            self._taken.pop(taken, None)
+            try:
+                for name, charge in taken.charges.items():
+                    await self._give_back(name, charge)
+            finally:
+                # What could not be given back, the next count takes off: it must not be completed with it.
+                self._taken.pop(taken, None)
 
     @asynccontextmanager
     async def alone(self) -> AsyncIterator[None]:

@@ -69,7 +69,7 @@ class MutatingAdmissionWebhook(Plugin):
             if hook.reinvocable:
                 memory.eligible.add(hook.uid)
         if memory.eligible and write.reinvocation.wanted and not again:
-            memory.left = objects.deep_copy(write.obj)
+            memory.left = await paced(write.request.heavy, objects.deep_copy, write.obj)
 
     def _memory(self, reinvocation: Reinvocation) -> _Memory:
         found: _Memory = reinvocation.memory.setdefault(self.name, _Memory())

@@ -193,6 +193,14 @@ _STATUS: Mapping[str, tuple[type, str]] = {
     "code": (int, "int32"),
     "details": (dict, "v1.StatusDetails"),
 }
+_DETAILS: Mapping[str, tuple[type, str]] = {
+    "name": (str, "string"),
+    "group": (str, "string"),
+    "kind": (str, "string"),
+    "uid": (str, "types.UID"),
+    "causes": (list, "[]v1.StatusCause"),
+    "retryAfterSeconds": (int, "int32"),
+}
 
 
 def _decoded(body: bytes) -> Obj:
@@ -213,6 +221,12 @@ def _decoded(body: bytes) -> Obj:
         raise _mismatch(response, "struct field", "AdmissionReview.response of type v1.AdmissionResponse")
     _check(response, _RESPONSE, "AdmissionReview.response")
     _check(response.get("status") or {}, _STATUS, "AdmissionReview.response.status")
+    details = (response.get("status") or {}).get("details") or {}
+    _check(details, _DETAILS, "AdmissionReview.response.status.details")
+    for each in details.get("causes") or ():
+        if not isinstance(each, dict):
+            path = "AdmissionReview.response.status.details.causes of type v1.StatusCause"
+            raise _mismatch(each, "struct field", path)
     for each in response.get("warnings") or ():
         if not isinstance(each, str):
             raise _mismatch(each, "struct field", "AdmissionReview.response.warnings of type string")
