@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from sampan.api import errors, metadata, names, schema
+from sampan.api.customresources.bounds import EnoughError, Told
 from sampan.api.customresources.parts import Part
 from sampan.api.customresources.places import Place, name
 from sampan.api.errors import FieldError
@@ -17,25 +19,27 @@ _OBJECT_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
 
 def validate(part: Part, value: Any, place: Place = None) -> Errors:
     """Faults of the resources inside; the object itself is none of them."""
-    found: Errors = []
-    _walk(part, value, place, found)
-    return found
+    told = Told()
+    with contextlib.suppress(EnoughError):
+        _walk(part, value, place, told)
+    return told.found
 
 
-def _walk(part: Part, value: Any, place: Place, found: Errors) -> None:
+def _walk(part: Part, value: Any, place: Place, told: Told) -> None:
     if "embedded" not in part.traits:
         return
     keywords = part.keywords
     if type(value) is dict:
         if keywords.embedded:
-            found += resource(value, place)
+            for fault in resource(value, place):
+                told.add(fault)
         for key, item in value.items():
             below, step = keywords.below(key)
             if below is not None:
-                _walk(below, item, (place, step), found)
+                _walk(below, item, (place, step), told)
     elif type(value) is list and keywords.items is not None:
         for index, item in enumerate(value):
-            _walk(keywords.items, item, (place, index), found)
+            _walk(keywords.items, item, (place, index), told)
 
 
 def resource(value: dict[str, Any], place: Place) -> Errors:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+import orjson
+
 from sampan.cel.patterns import BadPattern, compiled
 
 #: Instructions times characters of text: about a second in RE2's slowest way.
@@ -18,6 +20,11 @@ _MOST_STEPS: Final = 100_000_000
 _IN_SCHEMA: Final = re.compile(rb'"pattern":"((?:[^"\\]|\\.)*)"')
 _MANY: Final = re.compile(rb"\{\d*,?\d{3,}\}|(?:\{\d+(?:,\d*)?\}[^{]*){4}")
 _LONG: Final = 300
+
+#: Instructions of all patterns of a definition together: RE2 compiles some 700,000 a second, and holds the interpreter.
+_MOST_INSTRUCTIONS: Final = 400_000
+#: what RE2 makes at least before it finds a pattern too large
+_REFUSED_INSTRUCTIONS: Final = 130_000
 
 
 class Unusable(ValueError):
@@ -36,6 +43,19 @@ def fault(pattern: str) -> str:
 def may_be_demanding(schema: bytes) -> bool:
     """Whether a match of one of the patterns in a schema's text may take milliseconds."""
     return any(len(pattern) > _LONG or _MANY.search(pattern) for pattern in _IN_SCHEMA.findall(schema))
+
+
+def are_too_many(schemas: bytes) -> bool:
+    """Whether compiling the patterns in these schemas' text takes too long; none is compiled after that is known."""
+    left = _MOST_INSTRUCTIONS
+    for written in dict.fromkeys(_IN_SCHEMA.findall(schemas)):
+        try:
+            left -= compiled(orjson.loads(b'"%s"' % written)).programsize
+        except BadPattern as problem:
+            left -= _REFUSED_INSTRUCTIONS if str(problem).endswith("too large") else 0
+        if left < 0:
+            return True
+    return False
 
 
 def found(pattern: str, text: str) -> bool:

@@ -16,6 +16,7 @@ from sampan.api.objects import deep_copy
 from sampan.api.types import Obj
 
 _GROUP: Final = "apiextensions.k8s.io"
+_LONGEST_SHOWN: Final = 2048
 KNOWN: Final = ("v1", "v1beta1")
 
 
@@ -46,22 +47,34 @@ def answered(body: bytes, version: str, uid: str) -> list[Any]:
         raise BadAnswer(f"the answer is no JSON: {error}") from error
     if not isinstance(review, dict):
         raise BadAnswer("the answer is no object")
-    wanted, got = f"{_GROUP}/{version}, Kind=ConversionReview", f"{review.get('apiVersion')}, Kind={review.get('kind')}"
+    wanted = f"{_GROUP}/{version}, Kind=ConversionReview"
+    got = f"{_shown(review.get('apiVersion'))}, Kind={_shown(review.get('kind'))}"
     if wanted != got:
         raise BadAnswer(f"expected webhook response of {wanted}, got {got}")
     response = review.get("response")
     if not isinstance(response, dict):
         raise BadAnswer("no response provided")
     if version == "v1" and response.get("uid") != uid:
-        raise BadAnswer(f'expected response.uid="{uid}", got "{response.get("uid", "")}"')
+        raise BadAnswer(f'expected response.uid="{uid}", got "{_shown(response.get("uid"))}"')
     result = response.get("result")
     result = result if isinstance(result, dict) else {}
     if result.get("status") != "Success":
         if message := result.get("message"):
-            raise BadAnswer(str(message))
-        raise BadAnswer(f"response.result.status was '{result.get('status', '')}', not 'Success'")
+            raise BadAnswer(_shown(message))
+        raise BadAnswer(f"response.result.status was '{_shown(result.get('status'))}', not 'Success'")
     objects = response.get("convertedObjects")
     return objects if isinstance(objects, list) else []
+
+
+def _shown(value: Any) -> str:
+    """What a webhook wrote where a text belongs, cut where it is longer than anybody reads."""
+    if value is None:
+        return ""
+    try:
+        text = value if isinstance(value, str) else orjson.dumps(value).decode()
+    except orjson.JSONEncodeError:
+        text = "..."  # nested deeper than can be written
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 
 
 def accept(original: Obj, converted: Any, wanted: str) -> Obj:
@@ -70,9 +83,9 @@ def accept(original: Obj, converted: Any, wanted: str) -> Obj:
         raise BadAnswer("invalid object: it is no object")
     api_version, kind = converted.get("apiVersion"), converted.get("kind")
     if api_version != wanted:
-        raise BadAnswer(f"invalid groupVersion (expected {wanted}, received {api_version})")
+        raise BadAnswer(f"invalid groupVersion (expected {wanted}, received {_shown(api_version)})")
     if kind != original.get("kind"):
-        raise BadAnswer(f"invalid kind (expected {original.get('kind')}, received {kind})")
+        raise BadAnswer(f"invalid kind (expected {original.get('kind')}, received {_shown(kind)})")
     meta, before = converted.get("metadata"), original.get("metadata") or {}
     if "metadata" not in converted:
         raise BadAnswer("missing metadata in converted object")
@@ -80,8 +93,12 @@ def accept(original: Obj, converted: Any, wanted: str) -> Obj:
         raise BadAnswer("invalid metadata in converted object: it is no object")
     for key, word in (("name", "name"), ("namespace", "namespace"), ("uid", "UID")):
         if (meta.get(key) or "") != (before.get(key) or ""):
-            raise BadAnswer(f"must have the same {word}: {before.get(key) or ''} != {meta.get(key) or ''}")
+            raise BadAnswer(f"must have the same {word}: {before.get(key) or ''} != {_shown(meta.get(key))}")
     converted["metadata"] = _restored(meta, before)
+    try:
+        orjson.dumps(converted)
+    except orjson.JSONEncodeError as error:
+        raise BadAnswer("it is nested too deep") from error
     return converted
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from sampan.api import errors
+from sampan.api.customresources.bounds import EnoughError, Told
 from sampan.api.customresources.parts import Keywords, Part
 from sampan.api.customresources.places import Place, path
 from sampan.api.customresources.rulecompile import OLD_SELF, SELF, CompiledRule, NoTypeError, compile_rules
@@ -24,10 +25,6 @@ Errors = list[FieldError]
 _SPENT: Final = "validation failed due to running out of cost budget, no further validation rules will be run"
 
 
-class _StopError(Exception):
-    """No rule is evaluated any more."""
-
-
 def validate(part: Part, value: Any, old: Any = ABSENT, place: Place = None, *, root: bool = True) -> Errors:
     """``old``: what it is an update of. ``root``: the value is a whole object."""
     if "rules" not in part.traits:
@@ -35,9 +32,9 @@ def validate(part: Part, value: Any, old: Any = ABSENT, place: Place = None, *, 
     evaluation = _Evaluation()
     try:
         evaluation.walk(part, value, place, None if old is ABSENT else old, _Change(value, old, None), root=root)
-    except _StopError:
+    except EnoughError:
         pass
-    return evaluation.found
+    return evaluation.told.found
 
 
 def compiled(part: Part, *, root: bool) -> tuple[CompiledRule, ...] | str:
@@ -74,10 +71,10 @@ class _Change:
 
 
 class _Evaluation:
-    __slots__ = ("found", "left")
+    __slots__ = ("left", "told")
 
     def __init__(self) -> None:
-        self.found: Errors = []
+        self.told = Told()
         self.left = PER_REQUEST
 
     def walk(self, part: Part, value: Any, place: Place, old: Any, change: _Change, *, root: bool = False) -> None:
@@ -116,7 +113,7 @@ class _Evaluation:
         rules = compiled(part, root=root)
         kind = "".join(part.keywords.types[:1])
         if isinstance(rules, str):
-            self.found.append(errors.invalid(path(place), kind, f"rule compiler initialization error: {rules}"))
+            self.told.add(errors.invalid(path(place), kind, f"rule compiler initialization error: {rules}"))
             return
         for rule in rules:
             if self.left <= 0:
@@ -125,7 +122,7 @@ class _Evaluation:
 
     def _rule(self, rule: CompiledRule, value: Any, place: Place, old: Any, change: _Change, kind: str) -> None:
         if rule.error:
-            self.found.append(errors.invalid(path(place), kind, f"rule compile error: {rule.error}"))
+            self.told.add(errors.invalid(path(place), kind, f"rule compile error: {rule.error}"))
             return
         if rule.program is None or (rule.uses_old and old is None and not rule.optional_old):
             return
@@ -144,7 +141,7 @@ class _Evaluation:
             self._stop(place, kind, text)
         except CelError as error:
             self._pay(budget, place, kind)
-            self.found.append(errors.invalid(path(place), kind, _failed(error, said)))
+            self.told.add(errors.invalid(path(place), kind, _failed(error, said)))
             return
         self._pay(budget, place, kind)
         if holds is True:
@@ -152,7 +149,7 @@ class _Evaluation:
         where = path((place, rule.field_path) if rule.field_path else place)
         fault = _fault(where, kind, self._message(rule, bindings, place, kind), rule)
         if rule.uses_old or not change.nothing:
-            self.found.append(fault)
+            self.told.add(fault)
 
     def _message(self, rule: CompiledRule, bindings: dict[str, Any], place: Place, kind: str) -> str:
         """What the rule's expression says, or its message where that says nothing that can be shown."""
@@ -183,8 +180,8 @@ class _Evaluation:
         self.left -= spent
 
     def _stop(self, place: Place, kind: str, text: str) -> None:
-        self.found.append(errors.invalid(path(place), kind, text))
-        raise _StopError
+        self.told.add(errors.invalid(path(place), kind, text))
+        raise EnoughError
 
 
 def _said(rule: CompiledRule) -> str:

@@ -15,7 +15,7 @@ from typing import Any, Final
 import orjson
 
 from sampan.api import errors
-from sampan.api.customresources import checks, formats
+from sampan.api.customresources import bounds, checks, formats
 from sampan.api.customresources.parts import Keywords, Part
 from sampan.api.customresources.places import NO_PATH, Place, name
 from sampan.api.errors import FieldError
@@ -26,7 +26,8 @@ Errors = list[FieldError]
 ABSENT: Final = object()
 
 _MOST_STEPS: Final = 2_000_000
-_MOST_FAULTS: Final = 1000
+#: of all faults that are found on the way, counted at each level above them, too
+_MOST_CHARACTERS: Final = 4 * bounds.MOST_CHARACTERS
 
 _JSON_TYPES: Final = {str: "string", bool: "boolean", int: "integer", float: "number", dict: "object", list: "array"}
 _INT64: Final = 2**63
@@ -61,10 +62,10 @@ class _Walk:
     """``examine`` gives the faults of a value, and how much of the schema it fits: of several alternatives, upstream
     tells the faults of the one that fits best."""
 
-    __slots__ = ("steps",)
+    __slots__ = ("room", "steps")
 
     def __init__(self) -> None:
-        self.steps = _MOST_STEPS
+        self.steps, self.room = _MOST_STEPS, _MOST_CHARACTERS
 
     def examine(self, part: Part, value: Any, place: Place, old: Any, *, ratchets: bool = True) -> tuple[Errors, int]:
         self.steps -= 1
@@ -93,6 +94,10 @@ class _Walk:
             if kind is dict:
                 fits += self._object(keywords, value, place, old, found)
             fits += 3
+        if found:
+            self.room -= sum(map(bounds.length, found))
+            if self.room < 0:
+                raise _TooLongError
         if found and ratchets and old is not ABSENT and same(value, old):
             return [], fits
         return found, fits
@@ -227,7 +232,7 @@ def _takes_whole(types: tuple[str, ...]) -> bool:
 
 def _is_enough(found: Errors, more: Errors) -> bool:
     found += more
-    return len(found) > _MOST_FAULTS
+    return len(found) > bounds.MOST_FAULTS
 
 
 def _wrong_type(where: str, wanted: str, got: str) -> FieldError:

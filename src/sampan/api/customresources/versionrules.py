@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+import orjson
+
 from sampan.api import errors, names
-from sampan.api.customresources import defaultrules, paths, rulejudge, schemarules, structurality
+from sampan.api.customresources import defaultrules, paths, patterns, rulejudge, schemarules, structurality
 from sampan.api.customresources.paths import Path
 from sampan.api.customresources.schemarules import Tagged
 from sampan.api.errors import FieldError
@@ -38,6 +40,8 @@ _AT_ROOT: Final = {
 
 def validate(spec: Spec, old: Spec | None) -> Errors:
     versions: list[Version] = spec.get("versions") or []
+    if patterns.are_too_many(_changed_schemas(versions, old)):
+        return [errors.forbidden("spec.versions", "the patterns of all schemas are too large together")]
     found = _missing_schemas(versions, old)
     shared = _Shared(versions)
     for index, version in enumerate(versions):
@@ -148,6 +152,12 @@ def _judged_before(old: Spec | None, version: Version) -> Version | None:
             found: Version = earlier
             return found
     return None
+
+
+def _changed_schemas(versions: list[Version], old: Spec | None) -> bytes:
+    before = {version.get("name"): _schema_of(version) for version in (old or {}).get("versions") or ()}
+    schemas = ((version.get("name"), _schema_of(version)) for version in versions)
+    return orjson.dumps([schema for name, schema in schemas if schema is not None and schema != before.get(name)])
 
 
 def _has_status(version: Version) -> bool:

@@ -178,7 +178,8 @@ class NamespaceDeletionController:
         try:
             await self._client.raw("DELETE", resource.path(namespace), body=_BACKGROUND)
         except MethodNotAllowed:
-            for obj in self._contents[resource].list(namespace):
+            informer = self._contents.get(resource)
+            for obj in informer.list(namespace) if informer is not None else ():
                 meta = obj["metadata"]
                 await self._client.delete(resource, meta["name"], namespace, uid=meta["uid"], propagation="Background")
 
@@ -192,8 +193,9 @@ class NamespaceDeletionController:
             if page.get("items"):
                 contents.put(resource, page["items"][0])
                 view = self._client.cache_view(resource)
-                if view is not None:
-                    await self._contents[resource].wait_for(int(page["metadata"].get("resourceVersion") or 0))
+                informer = self._contents.get(resource)  # it may have gone in the meantime
+                if view is not None and informer is not None:
+                    await informer.wait_for(int(page["metadata"].get("resourceVersion") or 0))
         return contents.remaining()
 
     async def _report(self, namespace: Obj, found: Remaining) -> None:
