@@ -25,10 +25,13 @@ from sampan.server.request import Request, Response, UserInfo
 from sampan.server.results import ObjectResult, Page, PageResult, PlainResult, WatchResult
 from sampan.server.storage import MAX_OBJECT_BYTES, View
 from sampan.server.surface import StoredCacheView, Surfaces
-from sampan.server.threads import is_heavy
+from sampan.server.threads import aside, is_heavy
 from sampan.server.watching import Watching
 
 log = logging.getLogger(__name__)
+
+#: of what is not this server's own: an API server behind it, a log
+MOST_ANSWER_BYTES: Final = 32 << 20
 
 
 class LocalTransport:
@@ -126,29 +129,48 @@ async def _list(view: View, page: Page) -> Any:
 async def _value(response: Response) -> Any:
     """What is no result of a stored resource: discovery, a log, health. Raises ApiError for a refusal."""
     if response.status >= 400:
-        raise errors.from_status(response.status, response.obj or {"message": await _text(response)})
+        raise errors.from_status(
+            response.status, response.obj or {"message": (await _whole(response)).decode(errors="replace")}
+        )
     if response.obj is not None:
         return response.obj
-    text = await _text(response)
-    return orjson.loads(text) if "json" in response.content_type else text
+    body = await _whole(response)
+    if "json" not in response.content_type:
+        return body.decode(errors="replace")
+    try:
+        return await aside(orjson.loads, body) if is_heavy(body) else orjson.loads(body)
+    except ValueError:
+        raise errors.InternalError("the answer is not JSON") from None
 
 
 async def _events(chunks: AsyncIterator[bytes]) -> AsyncIterator[WatchEvent]:
-    """A watch as HTTP carries it: an event a line. Raises BadRequest for a line that is longer than any object."""
+    """A watch as HTTP carries it: an event a line. Raises BadRequest for what is none, or longer than any object."""
     rest = b""
     async for chunk in chunks:
         *lines, rest = (rest + chunk).split(b"\n")
         for line in filter(None, lines):
-            event = orjson.loads(line)
-            yield WatchEvent(event["type"], event["object"])
+            try:
+                said = orjson.loads(line)
+                event = WatchEvent(said["type"], said["object"])
+            except (LookupError, TypeError, ValueError):
+                raise errors.BadRequest("an event of the watch cannot be read") from None
+            yield event
         if len(rest) > 2 * MAX_OBJECT_BYTES:
             raise errors.BadRequest("an event of the watch is longer than any object")
 
 
-async def _text(response: Response) -> str:
+async def _whole(response: Response) -> bytes:
+    """Raises BadRequest, and InternalError for more than this process takes in of somebody else's answer."""
     body = response.body
     if isinstance(body, bytes):
-        return body.decode(errors="replace")
+        return body
     if not isinstance(body, AsyncIterator):
         raise errors.BadRequest("this answer has no end")
-    return b"".join([chunk async for chunk in body]).decode(errors="replace")
+    found = bytearray()
+    async for chunk in body:
+        found += chunk
+        if len(found) > MOST_ANSWER_BYTES:
+            if (close := getattr(body, "aclose", None)) is not None:
+                await close()
+            raise errors.InternalError(f"the answer is longer than {MOST_ANSWER_BYTES} bytes")
+    return bytes(found)

@@ -16,7 +16,7 @@ from sampan.api.quota.charging import Demand, Limited, Refused, decide, demand_o
 from sampan.api.quota.evaluators import evaluator_of
 from sampan.server.admission.quota.ledger import Ledger, NamespaceLedger
 from sampan.server.admission.quota.quotas import QuotaEntry
-from sampan.store.protocol import RevisionConflict
+from sampan.store.protocol import RevisionConflict, StoreUnavailable
 
 MAPS = ("", "configmaps")
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -92,6 +92,45 @@ async def test_a_charge_that_loses_a_race_is_held_against_what_the_quota_says_no
     outcomes = await asyncio.gather(charge(ledger), charge(ledger), return_exceptions=True)
     assert [type(outcome).__name__ for outcome in outcomes] == ["Taken", "Refused"]
     assert quotas.used("q") == "5"
+
+
+async def test_what_a_write_gives_back_it_gives_back_though_its_request_ends_meanwhile() -> None:
+    """A request's time is up, or its client has gone, in the moment its write did not happen."""
+    quotas = MemoryQuotas(q="3")
+    ledger = ledger_of(quotas)
+    taken = await charge(ledger)
+    async with ledger.alone():
+        settling = asyncio.create_task(ledger.settle(taken, 0))
+        await asyncio.sleep(0)
+        settling.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await settling
+    async with ledger.alone():  # comes after who waited before
+        assert quotas.used("q") == "0"
+        assert counted(ledger, quotas.entries["q"].obj, 0, 100) == "0"
+        assert ledger._taken == {}
+
+
+async def test_what_could_not_be_given_back_no_later_count_adds() -> None:
+    quotas = MemoryQuotas(q="3")
+    ledger = ledger_of(quotas)
+    taken = await charge(ledger)
+    quotas.meddle = [_fail]
+    with pytest.raises(StoreUnavailable):
+        await ledger.settle(taken, 0)
+    assert counted(ledger, quotas.entries["q"].obj, 0, 100) == "0"
+
+
+async def test_a_store_that_fails_while_one_is_given_back_leaves_the_others_their_answer() -> None:
+    quotas = MemoryQuotas(a="5", b="5")
+    quotas.meddle = [lambda: None, lambda: quotas.put("b", "1", "0"), lambda: None, _fail]
+    ledger = ledger_of(quotas)
+    outcomes = await asyncio.gather(charge(ledger), charge(ledger), return_exceptions=True)
+    assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Refused", "Taken"]
+
+
+def _fail() -> None:
+    raise StoreUnavailable("the disk is full")
 
 
 async def test_who_is_refused_by_one_quota_after_a_lost_race_is_given_back_by_the_others() -> None:

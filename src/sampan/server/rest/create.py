@@ -152,11 +152,13 @@ async def _write_new(ctx: RestContext, target: Target, write: Write, options: Wr
         written = await _commit_new(target, obj, options, heavy=write.request.heavy)
         done = not options.dry_run
     finally:
-        if done:
-            await hook.committed(obj, None, reservation)
-        else:
-            await hook.rollback(obj, None, reservation)
-        await write.settle(written.revision if done and written is not None else 0)
+        try:
+            if done:
+                await hook.committed(obj, None, reservation)
+            else:
+                await hook.rollback(obj, None, reservation)
+        finally:
+            await write.settle(written.revision if done and written is not None else 0)
     return written
 
 

@@ -203,12 +203,14 @@ async def _attempt(
             await verify(target, current)
         outcome = await _commit(target, current, new, same=same, dry_run=options.dry_run, heavy=request.heavy)
     finally:
-        if outcome is not None and not options.dry_run:
-            await hook.committed(None if outcome.deleted else new, old, reservation)
-        else:
-            await hook.rollback(new, old, reservation)
-        stored = outcome is not None and not options.dry_run and not outcome.deleted
-        await write.settle(outcome.result.revision if outcome is not None and stored else 0)
+        try:
+            if outcome is not None and not options.dry_run:
+                await hook.committed(None if outcome.deleted else new, old, reservation)
+            else:
+                await hook.rollback(new, old, reservation)
+        finally:
+            stored = outcome is not None and not options.dry_run and not outcome.deleted
+            await write.settle(outcome.result.revision if outcome is not None and stored else 0)
     return outcome
 
 

@@ -10,6 +10,7 @@ here.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -26,7 +27,7 @@ from sampan.api.reading import part, text
 from sampan.api.types import Obj
 from sampan.server.admission.quota.quotas import QuotaEntry, Quotas
 from sampan.server.threads import paced
-from sampan.store.protocol import RevisionConflict
+from sampan.store.protocol import RevisionConflict, StoreUnavailable
 
 #: how many writes are charged by one commit
 _BATCH: Final = 64
@@ -105,7 +106,7 @@ class NamespaceLedger:
         self._lock = asyncio.Lock()
         self._waiting: list[_Waiter] = []
         self._worker: asyncio.Task[None] | None = None
-        self._returning: asyncio.Task[None] | None = None
+        self._returning: set[asyncio.Task[None]] = set()
         self._taken: dict[Taken, None] = {}
         #: by resource: counts of what was there before it have nothing here any more to complete them
         self._floors: dict[Resource, int] = {}
@@ -135,12 +136,18 @@ class NamespaceLedger:
         if not answer.done():
             answer.cancel()
         elif not answer.cancelled() and answer.exception() is None and (taken := answer.result()) is not None:
-            self._returning = asyncio.get_running_loop().create_task(self._release(taken), name="give back quota")
+            self._begin_release(taken)
+
+    def _begin_release(self, taken: Taken) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(self._release(taken), name="give back quota")
+        self._returning.add(task)
+        task.add_done_callback(self._returning.discard)
+        return task
 
     async def settle(self, taken: Taken, revision: int) -> None:
         """The write was committed at this revision; 0: it did not happen."""
         if not revision:
-            await self._release(taken)
+            await asyncio.shield(self._begin_release(taken))  # whoever stops waiting for it does not stop it
             return
         taken.revision, taken.demand = revision, None
         self._taken.pop(taken, None)
@@ -214,7 +221,8 @@ class NamespaceLedger:
             taken = waiter.taken() if waiter.takes else None
             if taken is None or waiter.answer.done():  # refused, or given up
                 for name, charge in waiter.paid.items():
-                    await self._give_back(name, charge)
+                    with contextlib.suppress(StoreUnavailable):  # then the next count does
+                        await self._give_back(name, charge)
             if waiter.answer.done():
                 continue
             if waiter.refused is not None:
