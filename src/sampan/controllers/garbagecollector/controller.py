@@ -43,7 +43,7 @@ class GarbageCollector:
     def __init__(self, context: Context) -> None:
         self._client = context.client_for(NAME)
         self._recorder = context.recorder(self._client, "garbage-collector-controller")
-        self._graph = Graph()
+        self._graph = Graph(lambda owner: stored_kind(owner) is not None)
         self._informers: dict[Resource, Informer] = {}
         #: Uids that the server has said are gone, and what they were. A uid never comes back.
         self._absent: OrderedDict[str, Resource] = OrderedDict()

@@ -1,12 +1,13 @@
 """The owner graph: who depends on whom, fed by events of every resource.
 
 Only objects that have owners are kept, as small records; whether an owner exists is asked of the informers. No I/O.
-Invariant: ``_dependents[uid]`` are exactly the records that name ``uid`` as an owner.
+Invariants: ``_dependents[uid]`` are exactly the records that name ``uid`` as an owner; ``_by_kind`` has, by group and
+kind, exactly those that name an owner of a kind that is not built in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -51,12 +52,18 @@ class Record:
     deleting: bool
 
 
-def _names_kind(owners: Iterable[OwnerReference], group: str, kind: str) -> bool:
-    return any(owner["kind"] == kind and owner["apiVersion"].rpartition("/")[0] == group for owner in owners)
+def _kind_of(owner: OwnerReference) -> tuple[str, str]:
+    return owner["apiVersion"].rpartition("/")[0], owner["kind"]
+
+
+def _identity(owner: OwnerReference) -> tuple[str, tuple[str, str]]:
+    return owner["uid"], _kind_of(owner)
 
 
 class Graph:
-    def __init__(self) -> None:
+    def __init__(self, is_built_in: Callable[[OwnerReference], bool] = lambda owner: False) -> None:
+        self._is_built_in = is_built_in
+        self._by_kind: dict[tuple[str, str], dict[str, None]] = {}
         self._records: dict[str, Record] = {}
         self._dependents: dict[str, dict[str, None]] = {}
 
@@ -74,12 +81,14 @@ class Graph:
             return []
         affected: list[Item] = []
         record = Record(item, owners, objects.is_deleting(obj))
-        if old is None or [o["uid"] for o in old.owners] != [o["uid"] for o in owners]:
+        if old is None or list(map(_identity, old.owners)) != list(map(_identity, owners)):
             self._unlink(old)
             if owners:
                 self._records[item.uid] = record
                 for owner in owners:
                     self._dependents.setdefault(owner["uid"], {})[item.uid] = None
+                    if not self._is_built_in(owner):
+                        self._by_kind.setdefault(_kind_of(owner), {})[item.uid] = None
             affected.append(item)
         elif owners:
             self._records[item.uid] = record
@@ -94,8 +103,8 @@ class Graph:
         return [child.item for child in self.dependents(item.uid)]
 
     def owned_by_kind(self, group: str, kind: str) -> list[Item]:
-        """Whatever names an owner of this kind. Looks at everything: for when a kind begins to be served."""
-        return [record.item for record in self._records.values() if _names_kind(record.owners, group, kind)]
+        """Whatever names an owner of this kind, which is not built in: for when it begins to be served."""
+        return [self._records[uid].item for uid in self._by_kind.get((group, kind), ())]
 
     def of_resource(self, resource: Resource) -> list[Item]:
         return [record.item for record in self._records.values() if record.item.resource == resource]
@@ -108,6 +117,11 @@ class Graph:
         for uid, record in self._records.items():
             for owner in record.owners:
                 assert uid in self._dependents[owner["uid"]]
+                assert self._is_built_in(owner) or uid in self._by_kind[_kind_of(owner)]
+        for wanted, children in self._by_kind.items():
+            assert children
+            for child in children:
+                assert any(_kind_of(ref) == wanted for ref in self._records[child].owners)
         for owner_uid, children in self._dependents.items():
             for child in children:
                 assert any(ref["uid"] == owner_uid for ref in self._records[child].owners)
@@ -122,3 +136,8 @@ class Graph:
                 children.pop(record.item.uid, None)
                 if not children:
                     del self._dependents[owner["uid"]]
+            alike = self._by_kind.get(_kind_of(owner))
+            if alike is not None:
+                alike.pop(record.item.uid, None)
+                if not alike:
+                    del self._by_kind[_kind_of(owner)]
