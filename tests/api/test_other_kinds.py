@@ -234,3 +234,28 @@ def test_a_custom_resource_definition_is_consistent(change: dict[str, Any], fiel
     kind.prepare_create(definition)
     found = [fault.field for fault in kind.validate(definition)]
     assert found == [] if field is None else field in found
+
+
+def test_a_limit_range_out_of_order_names_the_field_and_shows_the_amount_that_upstream_does() -> None:
+    limits = {
+        "min": {"cpu": "5"}, "max": {"cpu": "1"}, "default": {"cpu": "3"}, "defaultRequest": {"cpu": "4"},
+    }  # fmt: skip
+    obj = {"metadata": {"name": "l"}, "spec": {"limits": [{"type": "Container", **limits}]}}
+    found = [(error.field, error.detail) for error in kind_of("", "limitranges").validate(obj)]
+    assert found == [
+        ("spec.limits[0].min[cpu]", 'Invalid value: "5": min value 5 is greater than max value 1'),
+        (
+            "spec.limits[0].defaultRequest[cpu]",
+            'Invalid value: "4": min value 5 is greater than default request value 4',
+        ),
+        (
+            "spec.limits[0].defaultRequest[cpu]",
+            'Invalid value: "4": default request value 4 is greater than max value 1',
+        ),
+        (
+            "spec.limits[0].defaultRequest[cpu]",
+            'Invalid value: "4": default request value 4 is greater than default limit value 3',
+        ),
+        ("spec.limits[0].default[cpu]", 'Invalid value: "5": min value 5 is greater than default value 3'),
+        ("spec.limits[0].default[cpu]", 'Invalid value: "1": default value 3 is greater than max value 1'),
+    ]

@@ -87,6 +87,11 @@ def test_a_cluster_that_is_not_there_is_told_with_the_way_to_it(run: Run, comman
         (["--allowed-unsafe-sysctls", "net.*,vm.swappiness"], 'sysctls "vm.swappiness" are not known to be namespaced'),
         (["--pod-cidr", "foo"], "address range is not valid"),
         (["--enable-admission-plugins", "Nope"], '--enable-admission-plugins plugin "Nope" is unknown'),
+        (
+            ["--enable-admission-plugins", "Priority", "--disable-admission-plugins", "Priority"],
+            "sampan: [Priority] in enable-admission-plugins and disable-admission-plugins overlapped\n"
+            "To mend it: name each plugin in one of them",
+        ),
         (["--admission-control-config-file", "/no/such"], "--admission-control-config-file: /no/such: "),
         (["--node-name", "A B"], "node name 'A B' is not valid"),
         (["--node-address", "1.2.3.4"], "--node-address 1.2.3.4 is not an address of this machine"),

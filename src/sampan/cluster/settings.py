@@ -91,7 +91,10 @@ class ClusterSettings:
         try:
             names.check(*self.admission_plugins)
         except ValueError as error:
-            raise ClusterError(f"--{error}", fix=f"choose of {', '.join(sorted(names.ALL))}") from error
+            text = str(error)
+            if text.endswith("overlapped"):  # a fact of two flags, not of one
+                raise ClusterError(text, fix="name each plugin in one of them") from error
+            raise ClusterError(f"--{text}", fix=f"choose of {', '.join(sorted(names.ALL))}") from error
 
     def _validate_admission_config(self) -> None:
         from sampan.server.admission import configuration

@@ -54,22 +54,31 @@ def _validate(limit_range: Obj) -> Errors:
                 if item.get(key):
                     text = "may not be specified when `type` is 'Pod'"
                     found.append(errors.forbidden(f"{path}.{key}", text))
-        for lower, upper in (("min", "max"), ("min", "default"), ("min", "defaultRequest"), ("default", "max"),
-                             ("defaultRequest", "max"), ("defaultRequest", "default")):  # fmt: skip
-            found += _ordered(item, lower, upper, path)
+        for order in _ORDERS:
+            found += _ordered(item, *order, path)
     return found
 
 
+#: lower amount, upper amount, the one that an error shows, the field that it names; as upstream, in its order
+_ORDERS = (
+    ("min", "max", "min", "min"),
+    ("min", "defaultRequest", "defaultRequest", "defaultRequest"),
+    ("defaultRequest", "max", "defaultRequest", "defaultRequest"),
+    ("defaultRequest", "default", "defaultRequest", "defaultRequest"),
+    ("min", "default", "min", "default"),
+    ("default", "max", "max", "default"),
+)
 _NAMES = {"min": "min", "max": "max", "default": "default", "defaultRequest": "default request"}
 
 
-def _ordered(item: Obj, lower: str, upper: str, path: str) -> Errors:
+def _ordered(item: Obj, lower: str, upper: str, shown: str, field: str, path: str) -> Errors:
     found: Errors = []
     uppers = item.get(upper) or {}
+    above = "default limit" if (lower, upper) == ("defaultRequest", "default") else _NAMES[upper]
     for name, amount in (item.get(lower) or {}).items():
         if name in uppers and quantity.compare(amount, uppers[name]) > 0:
-            text = f"{_NAMES[lower]} value {amount} is greater than {_NAMES[upper]} value {uppers[name]}"
-            found.append(errors.invalid(f"{path}.{lower}[{name}]", amount, text))
+            text = f"{_NAMES[lower]} value {amount} is greater than {above} value {uppers[name]}"
+            found.append(errors.invalid(f"{path}.{field}[{name}]", item[shown][name], text))
     return found
 
 
