@@ -319,3 +319,24 @@ async def test_a_webhook_is_found_by_its_service(
     answer = await api("POST", MAPS, config_map())
     assert answer.status == 201, answer.message
     assert [path for path, _, _ in hook.asked] == ["/path?timeout=10s"]
+
+
+async def test_a_write_that_takes_something_asks_nobody_any_more_when_its_client_is_gone(
+    api: Any, configured: Configured, hook: Hook
+) -> None:
+    """A Service's address is settled whatever becomes of the request; a silent webhook must not keep it waiting."""
+    services = "/api/v1/namespaces/default/services"
+    service = {"metadata": {"name": "s"}, "spec": {"clusterIP": "10.96.0.77", "ports": [{"port": 80}]}}
+    hook.reply = hook.silence
+    await configured.validating(webhook(hook.by_url(), rule("services"), timeoutSeconds=30))
+    hook.reached.clear()
+    request = asyncio.ensure_future(api("POST", services, service))
+    await hook.reached.wait()
+    (write,) = [task for task in asyncio.all_tasks() if task.get_name() == "write"]
+    request.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await request
+    done, _ = await asyncio.wait([write], timeout=10)
+    assert done and write.cancelled()
+    hook.reply = allow
+    assert (await api("POST", services, service)).status == 201

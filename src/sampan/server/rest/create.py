@@ -13,7 +13,7 @@ from sampan.api.types import Obj
 from sampan.server.options import WriteOptions, names_version, parse_write_options
 from sampan.server.request import Request
 from sampan.server.rest.body import read_object
-from sampan.server.rest.carrying import carry_through
+from sampan.server.rest.carrying import carry_through, while_asking
 from sampan.server.rest.context import RestContext
 from sampan.server.rest.ownership import keep_sound, own_new
 from sampan.server.results import ObjectResult
@@ -148,7 +148,7 @@ async def _write_new(ctx: RestContext, target: Target, write: Write, options: Wr
     written: Versioned | None = None
     done = False
     try:
-        await ctx.admission.validate(write)
+        await while_asking(ctx.admission.validate(write))
         written = await _commit_new(target, obj, options, heavy=write.request.heavy)
         done = not options.dry_run
     finally:

@@ -20,7 +20,7 @@ from sampan.server.authz.stage import attributes_of
 from sampan.server.options import WriteOptions, names_version, parse_resource_version, parse_write_options
 from sampan.server.request import Request
 from sampan.server.rest.body import read_object
-from sampan.server.rest.carrying import carry_through
+from sampan.server.rest.carrying import carry_through, while_asking
 from sampan.server.rest.context import RestContext
 from sampan.server.rest.create import admit_owned, create_object, match_namespace, new_write, to_working
 from sampan.server.rest.ownership import keep_times, own_changes
@@ -28,6 +28,7 @@ from sampan.server.results import ObjectResult
 from sampan.server.storage import Stored, Versioned
 from sampan.server.target import Target
 from sampan.server.threads import is_heavy, paced
+from sampan.server.write import Write
 from sampan.store.protocol import RevisionConflict
 
 #: lost races in a row after which a change gives up with 409
@@ -178,17 +179,8 @@ async def _attempt(
 ) -> Outcome:
     """``certain``: ``current`` was what the store had at some moment of this request. Raises RevisionConflict."""
     kind, options = target.working_kind, change.options
-    old = await target.view.working(current, heavy=request.heavy)
-    new = await change.compute(current)
-    pinned = new["metadata"].get("resourceVersion")
-    if pinned and names_version(pinned) and pinned != str(current.revision):
-        raise target.conflict()
-    if change.tracked and change.checked:
-        await own_changes(ctx, request, target, old, new, options)
-    write = new_write(request, "UPDATE", target, options, new, old)
-    if change.checked:
-        await admit_owned(ctx, write)
-        new = write.obj or new
+    write, old = await while_asking(_admitted(ctx, request, target, change, current))
+    new = write.obj or {}
     new = await paced(request.heavy, _prepared, request, target, change, new, old, current.revision)
     hook = ctx.hooks.of(kind)
     reservation = await hook.before_update(new, old, dry_run=options.dry_run)
@@ -196,7 +188,7 @@ async def _attempt(
     try:
         if change.checked:
             write.obj = new
-            await ctx.admission.validate(write)
+            await while_asking(ctx.admission.validate(write))
         # an update that changes nothing is no event to anybody
         same = await paced(request.heavy, keep_times, new, old)
         if not certain and (options.dry_run or same):
@@ -212,6 +204,24 @@ async def _attempt(
             stored = outcome is not None and not options.dry_run and not outcome.deleted
             await write.settle(outcome.result.revision if outcome is not None and stored else 0)
     return outcome
+
+
+async def _admitted(
+    ctx: RestContext, request: Request, target: Target, change: Change, current: Versioned
+) -> tuple[Write, Obj]:
+    """The write with its new object, as mutating admission leaves it, and the old object."""
+    options = change.options
+    old = await target.view.working(current, heavy=request.heavy)
+    new = await change.compute(current)
+    pinned = new["metadata"].get("resourceVersion")
+    if pinned and names_version(pinned) and pinned != str(current.revision):
+        raise target.conflict()
+    if change.tracked and change.checked:
+        await own_changes(ctx, request, target, old, new, options)
+    write = new_write(request, "UPDATE", target, options, new, old)
+    if change.checked:
+        await admit_owned(ctx, write)
+    return write, old
 
 
 def _prepared(request: Request, target: Target, change: Change, new: Obj, old: Obj, revision: int) -> Obj:
