@@ -1,12 +1,13 @@
 """Controllers that look after every resource follow custom ones while they come and go."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from sampan.api.resources import NAMESPACES, SECRETS, Resource
 from sampan.client.client import Client
-from sampan.client.served import read_discovery
+from sampan.client.served import ServedResources, read_discovery
 from sampan.controllers.garbagecollector.controller import GarbageCollector
 from sampan.controllers.namespace.deletion import NamespaceDeletionController
 
@@ -53,6 +54,27 @@ def test_the_preferred_version_is_followed_and_stale_ones_are_named() -> None:
     found = read_discovery({"items": [{"metadata": {"name": "example.com"}, "versions": versions}]})
     assert found.resources["example.com", "Boat"].version == "v2"
     assert found.stale == ("example.com/v1",)
+
+
+async def test_an_answer_that_comes_late_does_not_take_the_place_of_a_newer_one() -> None:
+    answers: list[asyncio.Future[Any]] = [asyncio.get_running_loop().create_future() for _ in range(2)]
+    left = iter(answers)
+
+    class Slow:
+        async def call(self, call: Any) -> Any:
+            return await next(left)
+
+    removed: list[Resource] = []
+    served = ServedResources(Client(Slow()), lambda resource: None, removed.append)  # type: ignore[arg-type]
+    asked = [asyncio.create_task(served.refresh()) for _ in range(2)]
+    await asyncio.sleep(0)
+    answers[1].set_result({"items": listed(BOATS)})  # to whoever asked second
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    answers[0].set_result({"items": []})
+    await asyncio.gather(*asked)
+    assert served.find("example.com", "Boat") == BOATS
+    assert removed == []
 
 
 async def test_a_custom_resource_is_collected_with_its_owner(api, context, running, wait) -> None:

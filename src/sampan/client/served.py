@@ -64,6 +64,8 @@ class ServedResources:
         self._client, self._added, self._removed = client, added, removed
         self._document: Any = None
         self._known = Discovered()
+        #: an answer must not take the place of one to a later question
+        self._asking = asyncio.Lock()
 
     @property
     def stale(self) -> tuple[str, ...]:
@@ -77,6 +79,10 @@ class ServedResources:
 
     async def refresh(self) -> None:
         """Asks now. Raises ApiError."""
+        async with self._asking:
+            await self._refresh()
+
+    async def _refresh(self) -> None:
         try:
             document = await self._client.transport.call(Call("GET", "/apis", accept=ACCEPT))
         except (NotFound, NotAcceptable, MethodNotAllowed):
