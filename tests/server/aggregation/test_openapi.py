@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -174,6 +175,22 @@ def test_nesting_beyond_reason_is_refused() -> None:
     nested = b'{"properties":{"a":' * 400 + b"{}" + b"}}" * 400
     with pytest.raises(Unusable, match="too deeply"):
         fragment_of(orjson.dumps(document).replace(b'"nested"', nested), REMOTE)
+
+
+def test_a_long_parameter_that_many_paths_share_is_not_written_out_for_each() -> None:
+    document = openapi_v2()
+    document["parameters"] = {"long": {"name": "p", "in": "query", "type": "string", "description": "x" * 100_000}}
+    shared = {"parameters": [{"$ref": "#/parameters/long"}]}
+    document["paths"] |= {f"{ROOT}/flunders/{number}": shared for number in range(1000)}
+    body = orjson.dumps(document)
+    tracemalloc.start()
+    try:
+        with pytest.raises(Unusable, match="says more than 1048576 bytes"):
+            fragment_of(body, REMOTE)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 32 << 20
 
 
 def test_a_path_that_looks_like_the_place_for_definitions_is_none() -> None:

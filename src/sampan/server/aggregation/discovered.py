@@ -17,7 +17,7 @@ from sampan.server.aggregation import documents
 from sampan.server.aggregation.backends import Backends, Unanswered
 from sampan.server.aggregation.documents import Nonsense
 from sampan.server.aggregation.remotes import GroupVersion, Remote
-from sampan.server.threads import aside, is_heavy
+from sampan.server.threads import is_heavy, paced
 
 log = logging.getLogger(__name__)
 
@@ -83,11 +83,9 @@ class Discovered:
         if answer.status == 304 and before.etag:
             return replace(before, fresh=True)
         if answer.status == 200:
-            document = await _decoded(answer.body)
-            if documents.is_aggregated(document):
-                found = documents.from_aggregated(document, remote.group, remote.version)
-                if found is not None:
-                    return Served(tuple(found), True, answer.etag)
+            found = await paced(is_heavy(answer.body), _listed, answer.body, remote.group, remote.version)
+            if found is not None:
+                return Served(tuple(found), True, answer.etag)
         return Served(tuple(await self._ask_legacy(remote)), True)
 
     async def _ask_legacy(self, remote: Remote) -> list[Obj]:
@@ -96,12 +94,23 @@ class Discovered:
         answer = await self._backends.ask(remote, remote.path, DISCOVERY_BYTES, headers)
         if answer.status != 200:
             raise Nonsense(f"{remote.path} is answered with {answer.status}")
-        return documents.from_list(await _decoded(answer.body), remote.group, remote.version)
+        return await paced(is_heavy(answer.body), _from_list, answer.body, remote.group, remote.version)
 
 
-async def _decoded(body: bytes) -> Any:
+def _listed(body: bytes, group: str, version: str) -> list[Obj] | None:
+    """None: it is not of the aggregated form, or does not list this. Raises Nonsense."""
+    document = _decoded(body)
+    return documents.from_aggregated(document, group, version) if documents.is_aggregated(document) else None
+
+
+def _from_list(body: bytes, group: str, version: str) -> list[Obj]:
+    """Raises Nonsense."""
+    return documents.from_list(_decoded(body), group, version)
+
+
+def _decoded(body: bytes) -> Any:
     """Raises Nonsense."""
     try:
-        return await aside(orjson.loads, body) if is_heavy(body) else orjson.loads(body)
+        return orjson.loads(body)
     except ValueError as error:
         raise Nonsense("the answer is not JSON") from error

@@ -54,8 +54,9 @@ def fragment_of(body: bytes, remote: Remote) -> Fragment:
 
 def _fragment_of(document: Any, remote: Remote) -> Fragment:
     """Raises Unusable, orjson.JSONEncodeError."""
+    shared = _Shared(part(document, "parameters"), remote.name)
     paths = {
-        path: _with_parameters(item, part(document, "parameters"))
+        path: _with_parameters(item, shared)
         for path, item in part(document, "paths").items()
         if isinstance(item, dict) and (path == remote.path or path.startswith(f"{remote.path}/"))
     }
@@ -94,25 +95,42 @@ def _fragment(paths: bytes, definitions: dict[str, bytes], suffix: bytes) -> Fra
     return Fragment(paths[1:-1], listed, message, hashlib.sha256(paths + listed).hexdigest())
 
 
-def _with_parameters(item: Any, shared: dict[str, Any]) -> Any:
-    """A path's item with the parameters that it shares with others written out."""
+class _Shared:
+    """The document's own parameters. A long one that is written out often is more than anybody may say."""
+
+    def __init__(self, parameters: dict[str, Any], name: str) -> None:
+        self._parameters, self._name = parameters, name
+        self._sizes: dict[str, int] = {}
+        self._left = FRAGMENT_BYTES
+
+    def written_out(self, parameter: Any) -> Any:
+        """Raises Unusable."""
+        reference = parameter.get("$ref") if isinstance(parameter, dict) else None
+        if not isinstance(reference, str) or not reference.startswith(_PARAMETER):
+            return parameter
+        key = reference.removeprefix(_PARAMETER)
+        if key not in self._parameters:
+            return parameter
+        if key not in self._sizes:
+            self._sizes[key] = len(orjson.dumps(self._parameters[key]))
+        self._left -= self._sizes[key]
+        if self._left < 0:
+            raise Unusable(f"the OpenAPI document says more than {FRAGMENT_BYTES} bytes of {self._name}")
+        return self._parameters[key]
+
+
+def _with_parameters(item: Any, shared: _Shared) -> Any:
+    """A path's item with the parameters that it shares with others written out. Raises Unusable."""
     if not isinstance(item, dict):
         return item
     made = {}
     for key, value in item.items():
         if key == "parameters" and isinstance(value, list):
-            value = [_written_out(parameter, shared) for parameter in value]
+            value = [shared.written_out(parameter) for parameter in value]
         elif isinstance(value, dict) and isinstance(value.get("parameters"), list):
-            value = {**value, "parameters": [_written_out(parameter, shared) for parameter in value["parameters"]]}
+            value = {**value, "parameters": [shared.written_out(parameter) for parameter in value["parameters"]]}
         made[key] = value
     return made
-
-
-def _written_out(parameter: Any, shared: dict[str, Any]) -> Any:
-    reference = parameter.get("$ref") if isinstance(parameter, dict) else None
-    if isinstance(reference, str) and reference.startswith(_PARAMETER):
-        return shared.get(reference.removeprefix(_PARAMETER), parameter)
-    return parameter
 
 
 def _is_of(definition: Any, remote: Remote) -> bool:
