@@ -13,10 +13,12 @@ from sampan.api.apply import sets
 from sampan.api.apply.comparing import Comparison
 from sampan.api.apply.sets import Fields
 
-_MOST_BYTES: Final = 4 * 1024 * 1024
+#: of text; sets of short names take up to fifty times theirs
+_MOST_BYTES: Final = 1024 * 1024
 #: a longer set is one object's own (a ConfigMap of a thousand keys)
 _LONGEST_BYTES: Final = 16 * 1024
-_MOST_ORDERED: Final = 512
+_MOST_ORDERED: Final = 256
+_LONGEST_ORDERED: Final = 4 * 1024
 
 
 class Interned:
@@ -61,7 +63,7 @@ class Interned:
         return found
 
     def _keep(self, text: bytes, found: Fields) -> None:
-        if len(text) <= _LONGEST_BYTES:
+        if len(text) <= _LONGEST_ORDERED:
             if len(self._ordered) >= _MOST_ORDERED:
                 self._ordered = {}
             self._ordered[text] = found

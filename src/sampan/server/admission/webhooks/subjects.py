@@ -95,10 +95,11 @@ class Subject:
             return obj
         view = self._write.request.surface.view(kind)
         if view.converter is not None:
-            return (await view.converter.convert([objects.deep_copy(obj)], kind))[0]
+            copy = await paced(self._write.request.heavy, objects.deep_copy, obj)
+            return (await view.converter.convert([copy], kind))[0]
         if own.custom:  # only the name of the version differs
             return {**obj, "kind": kind.kind, "apiVersion": kind.api_version}
-        return view.from_stored_now(obj)
+        return await paced(self._write.request.heavy, view.from_stored_now, obj)
 
     async def patch(self, kind: Kind, operations: list[Any]) -> bool:
         """Applies a JSON Patch to what ``kind`` shows: the write has the result. Whether anything is another now.
@@ -142,7 +143,7 @@ class Subject:
         if self._foreign is not None or kind is write.kind:
             write.obj = new
             return
-        self._shown[gvk] = Shown(gvk, objects.deep_copy(new), old)
+        self._shown[gvk] = Shown(gvk, await paced(write.request.heavy, objects.deep_copy, new), old)
         view = write.request.surface.view(write.kind)
         if view.converter is not None:
             write.obj = (await view.converter.convert([new], write.kind))[0]
