@@ -69,7 +69,7 @@ async def define(api: Any, crd: dict[str, Any]) -> None:
     """Creates it, and waits until it is served."""
     assert (await api("POST", CRDS, crd)).status == 201
     spec = crd["spec"]
-    for _ in range(3000):
+    for _ in range(200_000):  # a thread takes it in, whenever the machine lets it
         url = f"/apis/{spec['group']}/{spec['versions'][0]['name']}/{spec['names']['plural']}"
         if (await api("GET", url)).status == 200:
             return
