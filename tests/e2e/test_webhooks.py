@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import socket
 import ssl
 import threading
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from typing import Any
 
 import pytest
 import yaml
-from e2e_harness import Kubectl
+from e2e_harness import Kubectl, eventually
 from tests.server.http.pki import issue
 
 PATCH = [{"op": "add", "path": "/data/mutated", "value": "yes"}]
@@ -87,7 +88,7 @@ def configuration(kind: str, namespace: str, bundle: bytes) -> dict[str, Any]:
     }
 
 
-def manifests(namespace: str, address: str, port: int, bundle: bytes) -> str:
+def backend(address: str, port: int) -> str:
     spec = {"ports": [{"port": 443}]}
     service = {"kind": "Service", "apiVersion": "v1", "metadata": {"name": "webhook"}, "spec": spec}
     piece = {
@@ -98,8 +99,16 @@ def manifests(namespace: str, address: str, port: int, bundle: bytes) -> str:
         "endpoints": [{"addresses": [address]}],
         "ports": [{"name": "", "port": port}],
     }
-    both = (configuration(kind, namespace, bundle) for kind in ("Mutating", "Validating"))
-    return yaml.safe_dump_all([service, piece, *both])
+    return yaml.safe_dump_all([service, piece])
+
+
+def is_reached(service: str) -> bool:
+    """Whether the node's rules lead from the Service's address to the webhook by now."""
+    try:
+        socket.create_connection((service, 443), 1).close()
+    except OSError:
+        return False
+    return True
 
 
 @pytest.fixture
@@ -110,12 +119,16 @@ def guarded(kubectl: Kubectl, tmp_path: Path) -> Iterator[Kubectl]:
     address = kubectl("get", "nodes", "-o", 'jsonpath={.items[0].status.addresses[?(@.type=="InternalIP")].address}')
     with listening(tmp_path) as port:
         bundle = (tmp_path / "ca.crt").read_bytes()
-        kubectl("apply", "-f", "-", stdin=manifests(kubectl.namespace, address, port, bundle))
+        kubectl("apply", "-f", "-", stdin=backend(address, port))
+        service = kubectl("get", "service", "webhook", "-o", "jsonpath={.spec.clusterIP}")
+        eventually(lambda: is_reached(service))
+        both = [configuration(kind, kubectl.namespace, bundle) for kind in ("Mutating", "Validating")]
         try:
+            kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(both))
             yield kubectl
         finally:
             for kind in ("mutating", "validating"):
-                kubectl("delete", f"{kind}webhookconfiguration", f"e2e-{kubectl.namespace}")
+                kubectl("delete", f"{kind}webhookconfiguration", f"e2e-{kubectl.namespace}", "--ignore-not-found")
 
 
 def test_what_kubectl_writes_is_mutated_warned_of_and_denied(guarded: Kubectl) -> None:
