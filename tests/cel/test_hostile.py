@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sampan.api.expressions.environment import environment
 from sampan.api.expressions.mutations import BadMutation, applied, operations_of
-from sampan.cel import patterns
+from sampan.cel import costs, patterns
 from sampan.cel.errors import CelError, CompileError, CostExceeded, EvaluationError
 from sampan.cel.running import Budget, Run
 from sampan.cel.types import DYN, STRING, list_of
@@ -76,7 +76,20 @@ def test_what_little_text_makes_large_is_ended_within_the_budget(expression: str
     """Each would take hours: the cost of what it does is known before it is done, or soon after it was begun."""
     program = ENVIRONMENT.compile(expression)
     with pytest.raises(CostExceeded):
-        program.evaluate({**VALUES, "any": {"b": []}}, Budget(1_000_000))
+        program.evaluate({**VALUES, "any": {"b": []}}, budget := Budget(1_000_000))
+    assert budget.left < 0  # all is spent: others that share the budget get no time for the same
+
+
+def test_what_is_counted_is_counted_no_further_than_the_budget_goes() -> None:
+    """The event loop gives an expression little, and has to have it back soon."""
+    before = costs.begin(1_000)
+    try:
+        for count in (costs.parts, costs.walked):
+            with pytest.raises(CostExceeded):
+                count([[1, "a"]] * 11_000)
+    finally:
+        costs.end(before)
+    assert costs.parts([[1, "a"]] * 11_000) == 33_001
 
 
 def test_patterns_are_kept_within_bounds_in_number_and_size_and_so_are_refusals() -> None:

@@ -6,6 +6,7 @@ be much less than what Python takes for it, it costs more here (``SLOW`` and wha
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -110,6 +111,25 @@ def walked(value: Any) -> int:
     return max(total, steps // 10)
 
 
+class _Room(threading.local):
+    left = MOST_PARTS
+
+
+_room: Final = _Room()
+
+
+def begin(left: int) -> int:
+    """Evaluation begins in this thread with so much of its budget: nothing is counted far beyond that. What ``end``
+    has to be given."""
+    before = _room.left
+    _room.left = left
+    return before
+
+
+def end(before: int) -> None:
+    _room.left = before
+
+
 def _bound(counted: int) -> None:
-    if counted > MOST_PARTS:
+    if counted > MOST_PARTS or counted > _room.left * 10:
         raise CostExceeded

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from sampan.cel import costs
 from sampan.cel.checker import Checker
 from sampan.cel.compiler import Compiler
-from sampan.cel.errors import CelError, CompileError, EvaluationError
+from sampan.cel.errors import CelError, CompileError, CostExceeded, EvaluationError
 from sampan.cel.estimate import Estimate, estimate
 from sampan.cel.functions import Library, collect
 from sampan.cel.nodes import Ident, Node, Select
@@ -93,9 +94,13 @@ class Program:
         if self._binders:
             bindings = {**bindings, **{name: bind(bindings[name]) for name, bind in self._binders if name in bindings}}
         run = Run(bindings, self._slots, budget.left)
+        before = costs.begin(budget.left)
         try:
             run.charge(self._cost)
             return self._code(run)
+        except CostExceeded:
+            run.left = min(run.left, -1)  # whoever counted it stopped counting: all that was left is spent
+            raise
         except CelError:
             raise
         except RecursionError:
@@ -103,6 +108,7 @@ class Program:
         except Exception as error:  # a value that is not of its declared type is the user's fault, not the server's
             raise EvaluationError("no such overload") from error
         finally:
+            costs.end(before)
             budget.left = run.left
 
     def estimated_cost(self) -> Estimate:
