@@ -166,7 +166,8 @@ async def test_the_protobuf_of_v2_is_the_same_document(sea: Any, crd: Any, docum
 
 async def test_discovery_lists_custom_resources_and_its_etag_changes(sea: Any, crd: Any, crd_version: Any) -> None:
     """[sig-api-machinery] CustomResourceDefinition resources [Privileged:ClusterAdmin] should include custom resource
-    definition resources in discovery documents [Conformance]"""
+    definition resources in discovery documents [Conformance]; AggregatedDiscovery should support aggregated discovery
+    interface for CRDs [Conformance]; should support raw aggregated discovery request for CRDs [Conformance]"""
     accept = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 
     async def aggregated() -> Any:

@@ -190,6 +190,15 @@ async def test_what_means_nothing_is_a_warning(api: Any, body: bytes, warnings: 
     assert (answer.status, answer.warnings) == (201, warnings)
 
 
+async def test_unknown_metadata_of_a_built_in_kind_is_refused_when_asked_to_be_strict(api: Any) -> None:
+    """Server side field validation, typed unknown metadata."""
+    body = b'{"metadata":{"name":"a","foo":1}}'
+    refused = await api("POST", f"{CMS}?fieldValidation=Strict", body)
+    assert (refused.status, refused.reason) == (400, "BadRequest")
+    assert 'strict decoding error: unknown field "metadata.foo"' in refused.obj["message"]
+    assert (await api("GET", f"{CMS}/a")).status == 404
+
+
 async def test_repeated_keys_in_yaml_are_a_warning_too(api: Any) -> None:
     answer = await api(
         "POST", CMS, b"metadata: {name: a}\ndata: {a: b}\ndata: {c: d}\n", content_type="application/yaml"
