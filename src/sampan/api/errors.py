@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 import orjson
 
@@ -97,10 +97,11 @@ def too_many(field: str, count: int, limit: int) -> FieldError:
 
 
 class ApiError(Exception):
-    """Base of all errors that have a ``Status``. ``code`` and ``reason`` are the HTTP code and ``Status.reason``."""
+    """Base of all errors that have a ``Status``. ``code`` and ``reason`` are the HTTP code and ``Status.reason``: of
+    the class, or of one error whose refusal somebody else worded (a webhook, a policy)."""
 
-    code: ClassVar[int] = 500
-    reason: ClassVar[str] = "InternalError"
+    code: int = 500
+    reason: str = "InternalError"
 
     def __init__(self, message: str, *, details: Obj | None = None, retry_after_seconds: int | None = None) -> None:
         super().__init__(message)

@@ -44,6 +44,7 @@ class Registry:
         self._by_resource = {(kind.group, kind.version, kind.plural): kind for kind in self._kinds}
         if len(self._by_gvk) != len(self._all) or len(self._by_resource) != len(self._kinds):
             raise ValueError("a kind or resource is declared twice")
+        self._equivalents: dict[tuple[str, str, str], tuple[Kind, ...]] = {}
 
     def by_gvk(self, group: str, version: str, kind: str) -> Kind | None:
         return self._by_gvk.get((group, version, kind))
@@ -76,6 +77,16 @@ class Registry:
             return kind
         group, version = kind.stored_as
         return self._by_gvk[group, version, kind.kind]
+
+    def equivalents(self, kind: Kind) -> tuple[Kind, ...]:
+        """The other served kinds through which the same stored objects are seen. Each kind's are looked for once."""
+        gvk = kind.group, kind.version, kind.kind
+        found = self._equivalents.get(gvk)
+        if found is None:
+            stored = self.storage(kind)
+            named = (each for each in self._kinds if each is not kind and each.kind == kind.kind)
+            found = self._equivalents[gvk] = tuple(each for each in named if self.storage(each) is stored)
+        return found
 
     def stored(self) -> tuple[Kind, ...]:
         """The kinds that have storage of their own: neither reviews nor other versions of a stored kind."""

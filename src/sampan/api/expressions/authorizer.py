@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 from sampan.api import labels, names
 from sampan.cel.errors import CelError, EvaluationError
@@ -68,8 +68,8 @@ class _Asking(Opaque):
     decide: Decide
     question: Question
 
-    def with_(self, **what: object) -> Question:
-        return replace(self.question, **what)  # type: ignore[arg-type]
+    def with_(self, **what: Any) -> Question:
+        return replace(self.question, **what)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,6 @@ def policy_plugins(
 
     def of(kind: str) -> tuple[Policies, Matching, Params, Judging]:
         policies = Policies(reader, MUTATING if kind == "mutating" else VALIDATING)
-        return policies, Matching(policies, reader), params, judging
+        return policies, Matching(reader), params, judging
 
     return MutatingAdmissionPolicy(*of("mutating")), ValidatingAdmissionPolicy(*of("validating"))

@@ -65,7 +65,6 @@ class Policies:
         #: for the kinds that were served when it was made
         self._kinds: Registry | None = None
         self._concerned: dict[_Gvk, tuple[Hook, ...]] = {}
-        self._equivalents: dict[_Gvk, tuple[Kind, ...]] = {}
 
     async def concerning(self, kind: Kind, kinds: Registry) -> tuple[Hook, ...]:
         """The bound policies with a rule on the resource of this kind, in any of its versions."""
@@ -81,24 +80,13 @@ class Policies:
         if kinds is not self._kinds:
             self._kinds = kinds
             self._concerned.clear()
-            self._equivalents.clear()
         gvk = kind.group, kind.version, kind.kind
         found = self._concerned.get(gvk)
         if found is None:
-            resources = {(each.group, each.plural) for each in (kind, *self.equivalents(kind, kinds))}
+            resources = {(each.group, each.plural) for each in (kind, *kinds.equivalents(kind))}
             found = self._concerned[gvk] = tuple(
                 hook for hook in self._hooks if any(hook.definition.constraints.concern(*each) for each in resources)
             )
-        return found
-
-    def equivalents(self, kind: Kind, kinds: Registry) -> tuple[Kind, ...]:
-        """The other kinds through which the same stored objects are served."""
-        gvk = kind.group, kind.version, kind.kind
-        found = self._equivalents.get(gvk)
-        if found is None:
-            stored = kinds.storage(kind)
-            served = (each for each in kinds.kinds() if each is not kind and each.kind == kind.kind)
-            found = self._equivalents[gvk] = tuple(each for each in served if kinds.storage(each) is stored)
         return found
 
     async def compiled(self, definition: Definition) -> Policy:

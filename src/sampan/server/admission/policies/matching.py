@@ -10,7 +10,6 @@ from sampan.api.resources import NAMESPACES
 from sampan.api.types import Obj
 from sampan.server.admission.matching import GROUP, Asked
 from sampan.server.admission.policies.compiled import Binding, Constraints, Definition
-from sampan.server.admission.policies.following import Policies
 from sampan.server.admission.webhooks.deciding import selects_namespace, selects_object
 from sampan.server.reader import ObjectReader
 from sampan.server.write import Write
@@ -37,8 +36,8 @@ def is_exempt(kind: Kind) -> bool:
 
 
 class Matching:
-    def __init__(self, policies: Policies, reader: ObjectReader) -> None:
-        self._policies, self._reader = policies, reader
+    def __init__(self, reader: ObjectReader) -> None:
+        self._reader = reader
 
     async def definition(self, definition: Definition, write: Write, asked: Asked) -> Kind | None:
         """The version in which a policy sees the write; None: it does not concern it. Raises NotFound."""
@@ -62,7 +61,7 @@ class Matching:
         if not selects_object(constraints.objects, write):
             return None
         requested = write.request_kind or write.kind
-        others = self._policies.equivalents(requested, write.request.surface.kinds) if constraints.equivalent else ()
+        others = write.request.surface.kinds.equivalents(requested) if constraints.equivalent else ()
         if any(rule.matches(asked) for rule in constraints.excluded):
             return None
         if any(rule.matches(asked.of_kind(kind)) for rule in constraints.excluded for kind in others):

@@ -202,5 +202,5 @@ def _denied(write: Write, failures: list[str]) -> Forbidden:
     error = refuse(write, failures[0])
     details = {**error.details, "causes": [{"message": message} for message in failures]}
     denied = Forbidden(failures[0], details=details)
-    denied.reason = "Invalid"  # type: ignore[misc]  # of this one
+    denied.reason = "Invalid"
     return denied

@@ -37,8 +37,8 @@ class PolicyDenied(ApiError):
         forbidden = refuse(write, message)
         causes = [*forbidden.details.get("causes", ()), {"message": message}]
         super().__init__(forbidden.message, details={**forbidden.details, "causes": causes})
-        self.reason = reason  # type: ignore[misc]  # of this one
-        self.code = _CODES.get(reason, 422)  # type: ignore[misc]
+        self.reason = reason
+        self.code = _CODES.get(reason, 422)
 
 
 class ValidatingAdmissionPolicy(Plugin):

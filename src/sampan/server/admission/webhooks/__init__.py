@@ -38,7 +38,7 @@ def webhook_plugins(
 
     def parts(resource: Resource, kind: HookType) -> tuple[Webhooks, Deciding, Judging]:
         webhooks = Webhooks(reader, resource, kind)
-        return webhooks, Deciding(webhooks, reader, conditions), judging
+        return webhooks, Deciding(reader, conditions), judging
 
     return MutatingAdmissionWebhook(*parts(MUTATING, "admit")), ValidatingAdmissionWebhook(
         *parts(VALIDATING, "validating")

@@ -9,7 +9,6 @@ from sampan.api.resources import NAMESPACES
 from sampan.api.types import Obj
 from sampan.server.admission.matching import Asked
 from sampan.server.admission.webhooks.conditions import Conditions
-from sampan.server.admission.webhooks.configurations import Webhooks
 from sampan.server.admission.webhooks.hooks import Hook
 from sampan.server.admission.webhooks.subjects import Call, Subject
 from sampan.server.reader import ObjectReader
@@ -17,8 +16,8 @@ from sampan.server.write import Write
 
 
 class Deciding:
-    def __init__(self, webhooks: Webhooks, reader: ObjectReader, conditions: Conditions) -> None:
-        self._webhooks, self._reader, self._conditions = webhooks, reader, conditions
+    def __init__(self, reader: ObjectReader, conditions: Conditions) -> None:
+        self._reader, self._conditions = reader, conditions
 
     async def call_of(self, hook: Hook, write: Write, asked: Asked, subject: Subject) -> Call | None:
         """None: it does not concern the webhook.
@@ -40,7 +39,7 @@ class Deciding:
             return requested
         if not hook.equivalent:
             return None
-        others = self._webhooks.equivalents(requested, write.request.surface.kinds)
+        others = write.request.surface.kinds.equivalents(requested)
         for rule in hook.rules:  # the earlier rule decides the version
             for kind in others:
                 if rule.matches(asked.of_kind(kind)):

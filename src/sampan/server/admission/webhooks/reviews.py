@@ -259,8 +259,8 @@ class Denied(ApiError):
         text += f": {message or reason}" if message or reason else " without explanation"
         super().__init__(text, details=status.get("details"))
         code = status.get("code") or 0
-        self.code = code if 400 <= code <= 599 else 400  # type: ignore[misc]  # of this one
-        self.reason = reason  # type: ignore[misc]
+        self.code = code if 400 <= code <= 599 else 400
+        self.reason = reason
 
 
 def unsupported_dry_run(name: str) -> errors.BadRequest:
