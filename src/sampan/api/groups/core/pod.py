@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sampan.api import errors
-from sampan.api.groups.core import pod_printing, pod_update
+from sampan.api.groups.core import pod_printing, pod_update, pod_warnings
 from sampan.api.groups.core.pod_defaults import default_pod
 from sampan.api.kind import Kind, Subresource
 from sampan.api.pods.qos import compute_qos_class
@@ -122,6 +122,7 @@ KINDS = (
         validate=_validate,
         validate_update=pod_update.validate_update,
         validate_status=pod_update.validate_status,
+        warnings=pod_warnings.of_pod,
         prepare_create=_prepare_create,
         prepare_update=_prepare_update,
         columns=pod_printing.COLUMNS,

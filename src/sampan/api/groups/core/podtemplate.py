@@ -8,6 +8,7 @@ from typing import Any
 
 from sampan.api import labels
 from sampan.api.groups import printing
+from sampan.api.groups.core import pod_warnings
 from sampan.api.groups.core.pod_defaults import default_pod_template
 from sampan.api.kind import Column, Kind
 from sampan.api.types import Obj
@@ -21,6 +22,12 @@ def _default(obj: Obj) -> None:
 
 def _validate(obj: Obj) -> Errors:
     return pod.pod_template(obj.get("template") or {}, "template")
+
+
+def _warnings(new: Obj, old: Obj | None) -> Sequence[str]:
+    if not pod_warnings.is_new_generation(new, old):
+        return ()
+    return pod_warnings.of_template(new.get("template"), "template")
 
 
 def _row(obj: Obj, now: datetime) -> Sequence[Any]:
@@ -42,6 +49,7 @@ KINDS = (
         generation=True,
         default=_default,
         validate=_validate,
+        warnings=_warnings,
         columns=(printing.NAME, Column("Containers"), Column("Images"), Column("Pod Labels")),
         row=_row,
     ),
