@@ -105,6 +105,10 @@ def test_edit_diff_and_replace(each_kubectl: Program) -> None:
 def test_explain_and_discovery(each_kubectl: Program) -> None:
     kubectl = each_kubectl
     assert "replicas" in kubectl("explain", "deployment.spec")
+    policy = kubectl("explain", "pod.spec.containers.imagePullPolicy")
+    assert ' - `"IfNotPresent"`' in policy
+    if kubectl.path.name != "kubectl-1.20":  # that one reads OpenAPI v2 and knows no enumerations
+        assert "ENUM:\n    Always\n    IfNotPresent\n    Never\n" in policy
     assert "deployments" in kubectl("api-resources", "--api-group=apps", "-o", "name")
     assert "apps/v1" in kubectl("api-versions").splitlines()
     assert 'the server doesn\'t have a resource type "nonsense"' in kubectl.fails("get", "nonsense")

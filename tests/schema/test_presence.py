@@ -168,8 +168,8 @@ def test_creation_time_is_omitted_when_nothing() -> None:
 
 @cache
 def tool() -> Any:
-    path = Path(__file__).parents[2] / "tools/compile_presence.py"
-    spec = importlib.util.spec_from_file_location("compile_presence", path)
+    path = Path(__file__).parents[2] / "tools/compile_go_types.py"
+    spec = importlib.util.spec_from_file_location("compile_go_types", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -153,6 +153,7 @@ def test_v2_describes_a_reference_beside_it() -> None:
 def test_v3_describes_a_reference_around_it() -> None:
     assert apps(3)["components"]["schemas"][STRATEGY]["properties"]["strategy"] == {
         "allOf": [{"$ref": "#/components/schemas/io.k8s.api.apps.v1.DeploymentStrategy"}],
+        "default": {},
         "description": "How pods are replaced.",
         "x-kubernetes-patch-strategy": "retainKeys",
     }
@@ -171,3 +172,54 @@ def test_v2_writes_parameters_out_for_old_clients() -> None:
 
 def test_an_empty_registry_makes_the_documents_of_the_root_only() -> None:
     assert list(document_paths(Registry({}, ()), lambda _: False)) == ["api", "apis", "version"]
+
+
+def fields(name: str, *, version: int) -> dict[str, Any]:
+    rendered = v2.render if version == 2 else v3.render
+    document = rendered(documents()["api/v1"], definitions())
+    schemas = document["definitions"] if version == 2 else document["components"]["schemas"]
+    found: dict[str, Any] = schemas[f"io.k8s.api.core.v1.{name}"]["properties"]
+    return found
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_an_enumeration_lists_its_values_and_tells_them(version: int) -> None:
+    policy = fields("Container", version=version)["imagePullPolicy"]
+    assert policy["enum"] == ["Always", "IfNotPresent", "Never"]
+    assert policy["description"] == 'Possible enum values:\n - `"Always"`\n - `"IfNotPresent"`\n - `"Never"`'
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_a_list_of_an_enumeration_lists_the_values_of_its_elements(version: int) -> None:
+    modes = fields("PersistentVolumeClaimSpec", version=version)["accessModes"]
+    assert modes["items"]["enum"] == ["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"]
+    assert "description" not in modes
+
+
+def test_constants_that_are_no_closed_set_are_not_listed() -> None:
+    assert "enum" not in fields("ServiceSpec", version=3)["trafficDistribution"]
+
+
+def test_v3_tells_the_defaults_that_go_types_imply() -> None:
+    container = fields("Container", version=3)
+    assert container["name"]["default"] == ""
+    assert container["resources"]["default"] == {}
+    assert container["args"]["items"]["default"] == ""
+    assert container["env"]["items"] == {
+        "allOf": [{"$ref": "#/components/schemas/io.k8s.api.core.v1.EnvVar"}],
+        "default": {},
+    }
+    without = ("image", "lifecycle", "ports", "tty")
+    assert [name for name in without if "default" in container[name]] == []
+    assert fields("ContainerPort", version=3)["protocol"]["default"] == "TCP"
+
+
+def test_types_with_a_form_of_their_own_and_bytes_have_no_default() -> None:
+    assert "default" not in fields("ServicePort", version=3)["targetPort"]
+    assert "default" not in fields("Secret", version=3)["data"]["additionalProperties"]
+    assert "default" not in fields("Event", version=3)["eventTime"]
+
+
+def test_v2_tells_no_defaults() -> None:
+    assert "default" not in fields("Container", version=2)["name"]
+    assert "default" not in fields("ContainerPort", version=2)["protocol"]

@@ -22,6 +22,7 @@ Raw = dict[str, Any]
 
 _DATA = "data/kubernetes-1.37.json"
 _PRESENCE = "data/presence-1.37.json"
+_TYPES = "data/types-1.37.json"
 _SCALARS = {
     ("string", ""): scalars.STRING,
     ("string", "byte"): scalars.BYTES,
@@ -57,13 +58,14 @@ def _by_name(data: bytes) -> dict[str, bytes]:
 
 class Schema:
     """All definitions of one Kubernetes version. Raw definitions are shared: read-only. ``presence``: what Go's structs
-    write of each field (see ``tools/compile_presence.py``)."""
+    write of each field; ``types``: named types, defaults and enumerations (see ``tools/compile_go_types.py``)."""
 
-    def __init__(self, data: bytes, presence: bytes) -> None:
+    def __init__(self, data: bytes, presence: bytes, types: bytes) -> None:
         self._lines = _by_name(data)
         self._presence = _by_name(presence)
+        self._types = _by_name(types)
         self._nodes: dict[str, Node] = {}
-        self._leaves = {key: ScalarNode(scalar) for key, scalar in _SCALARS.items()}
+        self._leaves: dict[tuple[str, str, str], ScalarNode] = {}
 
     def names(self) -> Iterable[str]:
         return self._lines.keys()
@@ -111,9 +113,9 @@ class Schema:
             return self._build(raw)
 
         def fields() -> dict[str, Field]:
-            presence = self.presence(name)
+            presence, types = self.presence(name), self.go_types(name)
             return {
-                key: self._field(schema, presence.get(key, "omitted"))
+                key: self._field(schema, presence.get(key, "omitted"), types.get(key, ""))
                 for key, schema in raw.get("properties", {}).items()
             }
 
@@ -131,37 +133,73 @@ class Schema:
         facts: dict[Presence, list[str]] = orjson.loads(self._presence.get(name, b"{}"))
         return {key: found for found, keys in facts.items() for key in keys}
 
-    def _field(self, raw: Raw, presence: Presence) -> Field:
+    def _said(self, name: str, what: str) -> dict[str, Any]:
+        said: dict[str, Any] = orjson.loads(self._types.get(name, b"{}")).get(what, {})
+        return said
+
+    def go_types(self, name: str) -> dict[str, str]:
+        """Of the fields of a definition, where a scalar, list or map in it has a name of its own: ``[]`` and ``map[K]``
+        around the full name of a Go type."""
+        return self._said(name, "types")
+
+    def defaults(self, name: str) -> dict[str, Any]:
+        """Defaults that the types themselves state; most are code (``api/groups``)."""
+        return self._said(name, "defaults")
+
+    def enum(self, go_type: str) -> list[str]:
+        """The values of an enumeration by the type's full name; empty: it is none."""
+        values: list[str] = orjson.loads(self._types.get(go_type, b"{}")).get("enum", [])
+        return values
+
+    def _field(self, raw: Raw, presence: Presence, go_type: str) -> Field:
         strategy = raw.get("x-kubernetes-patch-strategy", "")
         return Field(
-            self._build(raw),
+            self._build(raw, go_type),
             frozenset(strategy.split(",")) if strategy else frozenset(),
             raw.get("x-kubernetes-patch-merge-key", ""),
             presence,
             raw.get("x-kubernetes-map-type", "") if "$ref" in raw else "",
         )
 
-    def _build(self, raw: Raw) -> Node:
+    def _build(self, raw: Raw, go_type: str = "") -> Node:
+        """``go_type``: of what it holds, if its name is not that of its JSON type."""
         if "$ref" in raw:
             return self.definition(raw["$ref"])
         kind = raw.get("type", "")
+        below = go_type.partition("]")[2]
         if kind == "array":
             return ListNode(
-                self._build(raw["items"]),
+                self._build(raw["items"], below),
                 list_type=raw.get("x-kubernetes-list-type", "atomic"),
                 list_keys=tuple(raw.get("x-kubernetes-list-map-keys", ())),
+                go_type=_own_name(go_type),
             )
         if kind == "object":
             if "additionalProperties" not in raw:
                 return AnyNode("map[string]interface {}")
             return MapNode(
-                self._build(raw["additionalProperties"]), map_type=raw.get("x-kubernetes-map-type", "granular")
+                self._build(raw["additionalProperties"], below),
+                map_type=raw.get("x-kubernetes-map-type", "granular"),
+                key_type=go_type_name(go_type[len("map[") : go_type.index("]")]) if below else "string",
+                go_type=_own_name(go_type),
             )
-        return self._leaves[kind, raw.get("format", "")] if kind else AnyNode("interface {}")
+        return self._leaf(kind, raw.get("format", ""), go_type) if kind else AnyNode("interface {}")
+
+    def _leaf(self, kind: str, form: str, go_type: str) -> ScalarNode:
+        key = (kind, form, go_type)
+        leaf = self._leaves.get(key)
+        if leaf is None:
+            leaf = self._leaves[key] = ScalarNode(_SCALARS[kind, form], go_type_name(go_type) if go_type else "")
+        return leaf
+
+
+def _own_name(go_type: str) -> str:
+    """Of a list or map whose type has a name of its own; else empty."""
+    return "" if "]" in go_type else go_type_name(go_type)
 
 
 @lru_cache(maxsize=1)
 def load() -> Schema:
     """The schema of this version's built-in kinds; read once a process."""
     here = Path(__file__).parent
-    return Schema((here / _DATA).read_bytes(), (here / _PRESENCE).read_bytes())
+    return Schema(*((here / name).read_bytes() for name in (_DATA, _PRESENCE, _TYPES)))

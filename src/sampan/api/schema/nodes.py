@@ -188,8 +188,8 @@ class ScalarNode(Node):
     __slots__ = ("scalar",)
     branches = False
 
-    def __init__(self, scalar: ScalarType) -> None:
-        super().__init__(scalar.go_type)
+    def __init__(self, scalar: ScalarType, go_type: str = "") -> None:
+        super().__init__(go_type or scalar.go_type)
         self.scalar = scalar
 
     def _compile(self) -> Settle:
@@ -388,8 +388,10 @@ class MapNode(Node):
 
     __slots__ = ("map_type", "values")
 
-    def __init__(self, values: Node, *, map_type: str = "granular") -> None:
-        super().__init__(f"map[string]{values.go_type}")
+    def __init__(
+        self, values: Node, *, map_type: str = "granular", key_type: str = "string", go_type: str = ""
+    ) -> None:
+        super().__init__(go_type or f"map[{key_type}]{values.go_type}")
         self.values = values
         self.map_type = map_type
 
@@ -427,8 +429,10 @@ class ListNode(Node):
 
     __slots__ = ("items", "list_keys", "list_type")
 
-    def __init__(self, items: Node, *, list_type: str = "atomic", list_keys: tuple[str, ...] = ()) -> None:
-        super().__init__(f"[]{items.go_type}")
+    def __init__(
+        self, items: Node, *, list_type: str = "atomic", list_keys: tuple[str, ...] = (), go_type: str = ""
+    ) -> None:
+        super().__init__(go_type or f"[]{items.go_type}")
         self.items = items
         self.list_type = list_type
         self.list_keys = list_keys

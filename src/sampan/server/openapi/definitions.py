@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from sampan.api.schema import Schema
+from sampan.api.schema.overlay import SPECIAL
 from sampan.server.openapi.descriptions import TypeDescription
 
 Raw = dict[str, Any]
@@ -19,6 +20,8 @@ _META = "io.k8s.apimachinery.pkg.apis.meta.v1."
 _APIEXTENSIONS = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1."
 QUANTITY = "io.k8s.apimachinery.pkg.api.resource.Quantity"
 INT_OR_STRING = "io.k8s.apimachinery.pkg.util.intstr.IntOrString"
+
+_ZEROS: Raw = {"string": "", "integer": 0, "number": 0, "boolean": False}
 
 #: Types that are no classes in lightkube-models.
 _TEXTS = {
@@ -58,10 +61,55 @@ class Definitions:
         described = self._described.get(name, TypeDescription(_TEXTS.get(name, "")))
         if described.text:
             raw["description"] = described.text
+        types = self._schema.go_types(name)
         for key, schema in raw.get("properties", {}).items():
             if text := described.fields.get(key):
                 schema["description"] = text
+            if key in types:
+                self._enumerate(schema, types[key])
         return raw
+
+    def _enumerate(self, schema: Raw, go_type: str) -> None:
+        """The values of an enumeration, where it stands; in the description if the field itself is one."""
+        below, _, element = go_type.rpartition("]")
+        values = self._schema.enum(element)
+        if not values:
+            return
+        if not below:
+            listed = "".join(f'\n - `"{value}"`' for value in values)
+            schema["description"] = f"{schema.get('description', '')}\n\nPossible enum values:{listed}".lstrip()
+        while "type" in schema and schema["type"] in ("array", "object"):
+            schema = schema["items" if schema["type"] == "array" else "additionalProperties"]
+        schema["enum"] = values
+
+    def get_with_defaults(self, name: str) -> Raw:
+        """The definition with the defaults that Go's types imply: what is no pointer and never left out holds its zero
+        value. Only v3 has them."""
+        raw = dict(self.get(name))
+        if "properties" in raw:
+            stated, presence = self._schema.defaults(name), self._schema.presence(name)
+            raw["properties"] = {
+                key: self._defaulted(part, stated.get(key), always=presence.get(key) == "always")
+                for key, part in raw["properties"].items()
+            }
+        return raw
+
+    def _defaulted(self, schema: Raw, stated: Any, *, always: bool) -> Raw:
+        """``always``: the value is no pointer, and written even if it is empty."""
+        copy = dict(schema)
+        for key in ("items", "additionalProperties"):
+            if isinstance(schema.get(key), dict):
+                copy[key] = self._defaulted(schema[key], None, always=True)
+        zero = stated if stated is not None else self._zero(schema) if always else None
+        return copy if zero is None else {**copy, "default": zero}
+
+    def _zero(self, schema: Raw) -> Any:
+        """None: lists, maps and types with a form of their own have no default."""
+        if "$ref" in schema:
+            return None if schema["$ref"] in SPECIAL else {}
+        if schema.get("format") == "byte":
+            return None
+        return _ZEROS.get(schema.get("type", ""))
 
     def closure(self, roots: Iterable[str]) -> list[str]:
         """These definitions and all that they refer to, by name."""

@@ -19,7 +19,7 @@ _EITHER: dict[str, Raw] = {
 def render(paths: Sequence[Path], definitions: Definitions) -> Raw:
     names = definitions.closure(used(paths, definitions))
     items = {path.path: path_item(path) for path in sorted(paths, key=lambda path: path.path)}
-    return document(items, {name: _definition(name, definitions.get(name)) for name in names})
+    return document(items, {name: _definition(name, definitions.get_with_defaults(name)) for name in names})
 
 
 def document(paths: Raw, schemas: Raw) -> Raw:
