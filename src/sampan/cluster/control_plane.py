@@ -19,7 +19,7 @@ import uvloop
 from sampan.api.clock import SystemClock, SystemRandom
 from sampan.client import tasks
 from sampan.client.client import Client
-from sampan.cluster import addons, footprint, lifeline, pki, renewal
+from sampan.cluster import addons, footprint, lifeline, pki
 from sampan.cluster.arguments import instance_or_exit, log_to_stderr
 from sampan.cluster.instance import Instance
 from sampan.cluster.reporting import Reporter
@@ -87,11 +87,14 @@ def keep_components(keeper: Keeper, server: Server, instance: Instance) -> None:
     keeper.keep("heartbeat", reporter.beat)
     keeper.keep("lifeline", lambda: lifeline.hold(instance))
     keeper.keep("addons", lambda: addons.ensure(admin, instance.cluster), ends=True)
-    keeper.keep("certificates", lambda: renewal.keep_current(instance, clock))
     keeper.keep("node role", lambda: addons.label_control_plane(admin, instance.node.name))
 
     def account(name: str) -> Client:
         return Client(server.local_transport(f"system:serviceaccount:kube-system:{name}"))
+
+    async def certificates() -> None:
+        renewal = await asyncio.to_thread(import_module, "sampan.cluster.renewal")  # late: its first look is in hours
+        await renewal.keep_current(instance, clock)
 
     async def controllers() -> None:
         # Imported late, and in a thread: the API server answers meanwhile.
@@ -113,6 +116,7 @@ def keep_components(keeper: Keeper, server: Server, instance: Instance) -> None:
             Client(server.local_transport("system:kube-scheduler")), clock=clock, random=entropy
         )
 
+    keeper.keep("certificates", certificates)
     keeper.keep("controllers", controllers)
     keeper.keep("scheduler", scheduler)
 

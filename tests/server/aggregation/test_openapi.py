@@ -16,8 +16,8 @@ from sampan.server.aggregation.remotes import Remote
 from sampan.server.config import ServerConfig
 from sampan.server.discovery.openapi import PROTOBUF_V2
 from sampan.server.openapi import gnostic
-from sampan.server.openapi.custom import merge_json_v2
 from sampan.server.openapi.files import V2_JSON, choose_v2
+from sampan.server.openapi.splicing import merge_json_v2
 
 REMOTE = Remote(NAME, GROUP, "v1alpha1", "wardle", "api", 443)
 OWN: Any = {"swagger": "2.0", "info": {"title": "t", "version": "v"}, "paths": {"/api/": {}}, "definitions": {"a": {}}}

@@ -11,8 +11,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
 from sampan.api.faults import fault
 from sampan.server.admission import names
 from sampan.server.admission.fields import ConfigurationError, Fields
@@ -102,6 +100,8 @@ def _read(path: Path) -> Any:
         raise ConfigurationError(f"{path}: {fault(error)}") from error
     if len(data) > _MAX_BYTES:
         raise ConfigurationError(f"{path}: is longer than {_MAX_BYTES} bytes")
+    import yaml  # late: few servers have such a file
+
     try:
         return yaml.safe_load(data)
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:

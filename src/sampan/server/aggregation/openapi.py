@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 from sampan.server.aggregation.aggregator import Aggregator
 from sampan.server.discovery.openapi import OpenApi
-from sampan.server.openapi import custom
 from sampan.server.openapi.files import V2_JSON, choose_v2
+from sampan.server.openapi.splicing import merge_json_v2
 from sampan.server.threads import aside
 
 
@@ -29,7 +29,7 @@ class AggregatedOpenApi:
             # A message behind a message is both in one.
             return b"".join((body, *(fragment.message for fragment in fragments))), content_type, etag
         halves = [(fragment.paths, fragment.definitions) for fragment in fragments]
-        return await aside(custom.merge_json_v2, body, halves), content_type, etag
+        return await aside(merge_json_v2, body, halves), content_type, etag
 
     async def v3_index(self) -> Mapping[str, str]:
         index = await self._own.v3_index()

@@ -20,6 +20,11 @@ PROTOBUF_V3 = "application/com.github.proto-openapi.spec.v3@v1.0+protobuf"
 _ONE_YEAR_SECONDS = 31536000
 
 
+def document_of(group: str, version: str = "") -> str:
+    """The name of a v3 document: ``api/v1``, ``apis/apps``, ``apis/apps/v1``."""
+    return "/".join(part for part in ("apis" if group else "api", group, version) if part)
+
+
 class OpenApi(Protocol):
     """The documents. Methods may read files or wait for a build; they keep nothing large in memory."""
 

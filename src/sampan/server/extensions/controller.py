@@ -13,11 +13,10 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from sampan.api.clock import Clock
 from sampan.api.customresources import naming
-from sampan.api.customresources.kinds import Compile, Served, served
 from sampan.api.customresources.naming import Names, Verdict
 from sampan.api.errors import ApiError, Conflict, NotFound
 from sampan.api.reading import part, text
@@ -33,6 +32,9 @@ from sampan.server.storage import Converter, ResourceStorage
 from sampan.server.surface import Surface, Surfaces
 from sampan.server.threads import is_heavy, paced
 from sampan.store.protocol import EntryDamaged, Store
+
+if TYPE_CHECKING:
+    from sampan.api.customresources.kinds import Compile, Served
 
 log = logging.getLogger(__name__)
 
@@ -281,6 +283,8 @@ class Extensions:
 
 def _made(due: Sequence[tuple[str, Obj, Names]], compile_version: Compile) -> Mapping[str, Served | None]:
     """What each of these serves; None: nobody can make sense of it. For a thread."""
+    from sampan.api.customresources.kinds import served  # late: a cluster may have no definitions
+
     found: dict[str, Served | None] = {}
     for name, obj, names in due:
         try:

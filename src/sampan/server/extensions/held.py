@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from sampan.api.customresources import versions
-from sampan.api.customresources.kinds import Served
 from sampan.api.customresources.naming import Names
 from sampan.api.kind import Kind
 from sampan.api.reading import part, text, texts, whole
 from sampan.api.registry import Registry
 from sampan.api.types import Obj
 from sampan.server.storage import Converter
+
+if TYPE_CHECKING:
+    from sampan.api.customresources.kinds import Served
 
 Fingerprint = tuple[object, ...]
 

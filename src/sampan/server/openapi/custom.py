@@ -74,20 +74,6 @@ def protobuf_v2(fragment: Raw) -> bytes:
     return gnostic.encode(fragment)
 
 
-def merge_json_v2(base: bytes, parts: Sequence[tuple[bytes, bytes]]) -> bytes:
-    """The document with more members in ``paths`` and ``definitions``. ``parts``: of either, without braces."""
-    found = [base]
-    # The places are looked for before anything is put there: what is put there may look like one.
-    for at, marker in reversed(list(enumerate((b'"paths":{', b'"definitions":{')))):
-        head, sign, tail = found[0].partition(marker)
-        if not sign:
-            raise ValueError("the OpenAPI v2 document has no place for more")
-        more = b",".join(part[at] for part in parts if part[at])
-        comma = b"," if more and not tail.startswith(b"}") else b""
-        found[:1] = [head, sign, more, comma, tail]
-    return b"".join(found)
-
-
 def shared_definitions(document: bytes) -> dict[str, bytes]:
     """What documents of custom resources need of a built-in v3 document."""
     schemas: dict[str, Any] = orjson.loads(document)["components"]["schemas"]

@@ -17,17 +17,18 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import orjson
 
 from sampan.api.kind import Kind
-from sampan.server.discovery.openapi import OpenApi
-from sampan.server.openapi import custom
-from sampan.server.openapi.definitions import Raw
+from sampan.server.discovery.openapi import OpenApi, document_of
 from sampan.server.openapi.files import V2_JSON, choose_v2
-from sampan.server.openapi.operations import document_of
+from sampan.server.openapi.splicing import merge_json_v2
 from sampan.server.threads import aside
+
+if TYPE_CHECKING:
+    from sampan.server.openapi.definitions import Raw
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +118,7 @@ class MergedOpenApi:
             await aside(self._forget_others, [one.digest.hex() for one in listed])
         if as_json:
             halves = list(zip(parts[::2], parts[1::2], strict=True))
-            return await aside(custom.merge_json_v2, body, halves), content_type, etag
+            return await aside(merge_json_v2, body, halves), content_type, etag
         return b"".join((body, *parts)), content_type, etag
 
     # -- v3 ------------------------------------------------------------------------------------------------------
@@ -135,7 +136,7 @@ class MergedOpenApi:
     async def _make_v3(self, listed: Sequence[Published], base: str) -> bytes:
         if self._shared[0] != base or not self._shared[1]:
             document = await self._builtin.v3(_SHARED_FROM)
-            shared = await aside(custom.shared_definitions, document[0]) if document is not None else {}
+            shared = await aside(_shared_definitions, document[0]) if document is not None else {}
             self._shared = base, shared
         sources = [(one, one.source()) for one in listed]
         return await aside(_document, sources, self._shared[1])
@@ -184,7 +185,18 @@ def _hash(base: str, listed: Iterable[Published]) -> str:
     return digest.hexdigest().upper()
 
 
+# What makes documents is imported late: a server may have no definitions, or nobody who asks for documents.
+
+
+def _shared_definitions(document: bytes) -> dict[str, bytes]:
+    from sampan.server.openapi import custom
+
+    return custom.shared_definitions(document)
+
+
 def _document(sources: Sequence[tuple[Published, bytes | None]], shared: Mapping[str, bytes]) -> bytes:
+    from sampan.server.openapi import custom
+
     described = [(one.kind, _schema(one, source)) for one, source in sources if source is not None]
     kind = sources[0][0].kind
     return custom.document_v3(kind.group, kind.version, described, shared)
@@ -199,6 +211,8 @@ def _schema(one: Published, source: bytes) -> Raw:
 
 def _made_v2(one: Published, source: bytes | None) -> tuple[bytes, bytes, bytes]:
     """Paths and definitions as JSON, and both as a message. What cannot be said is left out."""
+    from sampan.server.openapi import custom
+
     if source is None:
         return b"", b"", b""
     fragment = custom.fragment_v2(one.kind, _schema(one, source))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from sampan.api.kind import Kind, Subresource
 from sampan.api.registry import Registry, schema_name
 from sampan.server.discovery.documents import subresources
+from sampan.server.discovery.openapi import document_of
 from sampan.server.openapi import parameters
 from sampan.server.openapi.parameters import Parameter
 
@@ -62,11 +63,6 @@ class Path:
     #: of all operations of the path
     parameters: tuple[Parameter, ...]
     operations: tuple[Operation, ...]
-
-
-def document_of(group: str, version: str = "") -> str:
-    """The name of a v3 document: ``api/v1``, ``apis/apps``, ``apis/apps/v1``."""
-    return "/".join(part for part in ("apis" if group else "api", group, version) if part)
 
 
 def document_paths(kinds: Registry, exists: Callable[[str], bool]) -> dict[str, tuple[Path, ...]]:

@@ -37,6 +37,7 @@ KINDS = (
         categories=("api-extensions",),
         generation=True,
         unconditional_update=False,
+        demanding=True,
         default=_default,
         columns=(
             printing.NAME,

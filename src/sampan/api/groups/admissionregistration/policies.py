@@ -6,12 +6,10 @@ Expressions are compiled here as they will be when they act: what does not compi
 from __future__ import annotations
 
 import re
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sampan.api import errors, names
-from sampan.api.expressions.admission import Compiled
 from sampan.api.expressions.escaping import RESERVED
-from sampan.api.expressions.policies import Policy, compile_mutating, compile_validating
 from sampan.api.groups.admissionregistration.conditions import validate_conditions, validate_expression
 from sampan.api.groups.admissionregistration.rules import validate_rule
 from sampan.api.groups.admissionregistration.webhooks import default_match_resources
@@ -19,6 +17,10 @@ from sampan.api.reading import part, parts, text
 from sampan.api.types import Obj
 from sampan.api.validation import common
 from sampan.api.validation.common import Errors
+
+if TYPE_CHECKING:
+    from sampan.api.expressions.admission import Compiled
+    from sampan.api.expressions.policies import Policy
 
 _FAILURE_POLICIES: Final = ("Fail", "Ignore")
 _MATCH_POLICIES: Final = ("Equivalent", "Exact")
@@ -52,6 +54,8 @@ def default_binding(obj: Obj) -> None:
 
 
 def validate_validating(obj: Obj) -> Errors:
+    from sampan.api.expressions.policies import compile_validating  # late: most clusters have no policy
+
     spec = part(obj, "spec")
     policy = compile_validating(spec)
     found = _common(spec, policy)
@@ -67,6 +71,8 @@ def validate_validating(obj: Obj) -> Errors:
 
 
 def validate_mutating(obj: Obj) -> Errors:
+    from sampan.api.expressions.policies import compile_mutating  # late: most clusters have no policy
+
     spec = part(obj, "spec")
     policy = compile_mutating(spec)
     found = _common(spec, policy)

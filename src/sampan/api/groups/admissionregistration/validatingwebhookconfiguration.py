@@ -32,6 +32,7 @@ KINDS = (
         categories=("api-extensions",),
         generation=True,
         unconditional_update=False,
+        demanding=True,
         default=_default,
         columns=(
             printing.NAME,

@@ -7,7 +7,7 @@ package's task.
 from __future__ import annotations
 
 from sampan.api import customresources
-from sampan.api.customresources import ending, warnings
+from sampan.api.customresources import ending
 from sampan.api.errors import FieldError
 from sampan.api.groups import printing
 from sampan.api.kind import Kind
@@ -74,7 +74,7 @@ KINDS = (
         validate_update=customresources.validate_definition,
         validate_status=customresources.validate_status,
         ratchets=True,
-        warnings=warnings.of_definition,
+        warnings=customresources.warnings_of,
         demanding=True,
         prepare_create=_prepare_create,
         prepare_update=_prepare_update,

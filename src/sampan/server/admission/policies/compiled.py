@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sampan.api import labels
-from sampan.api.expressions.policies import Policy
 from sampan.api.reading import part, parts, text, texts
 from sampan.api.types import Obj
 from sampan.server.admission.matching import Rule, rule_of
+
+if TYPE_CHECKING:
+    from sampan.api.expressions.policies import Policy
 
 
 @dataclass(frozen=True, slots=True)

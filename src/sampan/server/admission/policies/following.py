@@ -10,9 +10,8 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from sampan.api.expressions.policies import Policy, compile_mutating, compile_validating
 from sampan.api.kind import Kind
 from sampan.api.reading import part, text
 from sampan.api.registry import Registry
@@ -24,8 +23,31 @@ from sampan.server.admission.policies.compiled import Binding, Definition, Hook,
 from sampan.server.reader import ObjectReader
 from sampan.server.threads import aside, is_heavy_value, paced
 
+if TYPE_CHECKING:
+    from sampan.api.expressions.policies import Policy
+
 _NONE: tuple[Hook, ...] = ()
 _Gvk: TypeAlias = tuple[str, str, str]
+
+#: What is never judged by policies: they themselves, or nobody could take them back; and mere questions.
+_EXEMPT: Final = frozenset(
+    {
+        (GROUP, "validatingadmissionpolicies"),
+        (GROUP, "validatingadmissionpolicybindings"),
+        (GROUP, "mutatingadmissionpolicies"),
+        (GROUP, "mutatingadmissionpolicybindings"),
+        ("authentication.k8s.io", "selfsubjectreviews"),
+        ("authentication.k8s.io", "tokenreviews"),
+        ("authorization.k8s.io", "localsubjectaccessreviews"),
+        ("authorization.k8s.io", "selfsubjectaccessreviews"),
+        ("authorization.k8s.io", "selfsubjectrulesreviews"),
+        ("authorization.k8s.io", "subjectaccessreviews"),
+    }
+)
+
+
+def is_exempt(kind: Kind) -> bool:
+    return (kind.group, kind.plural) in _EXEMPT
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +67,20 @@ def _family(kind: str, plural: str, compile_: Callable[[Obj], Policy]) -> Family
     )
 
 
-VALIDATING: Final = _family("ValidatingAdmissionPolicy", "validatingadmissionpolicies", compile_validating)
-MUTATING: Final = _family("MutatingAdmissionPolicy", "mutatingadmissionpolicies", compile_mutating)
+def _compile_validating(spec: Obj) -> Policy:
+    from sampan.api.expressions.policies import compile_validating  # late: most clusters have no policy
+
+    return compile_validating(spec)
+
+
+def _compile_mutating(spec: Obj) -> Policy:
+    from sampan.api.expressions.policies import compile_mutating  # late: most clusters have no policy
+
+    return compile_mutating(spec)
+
+
+VALIDATING: Final = _family("ValidatingAdmissionPolicy", "validatingadmissionpolicies", _compile_validating)
+MUTATING: Final = _family("MutatingAdmissionPolicy", "mutatingadmissionpolicies", _compile_mutating)
 
 
 class Policies:

@@ -2,37 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from sampan.api import errors
 from sampan.api.kind import Kind
 from sampan.api.resources import NAMESPACES
 from sampan.api.types import Obj
-from sampan.server.admission.matching import GROUP, Asked
+from sampan.server.admission.matching import Asked
 from sampan.server.admission.policies.compiled import Binding, Constraints, Definition
 from sampan.server.admission.webhooks.deciding import selects_namespace, selects_object
 from sampan.server.reader import ObjectReader
 from sampan.server.write import Write
-
-#: What is never judged by policies: they themselves, or nobody could take them back; and mere questions.
-_EXEMPT: Final = frozenset(
-    {
-        (GROUP, "validatingadmissionpolicies"),
-        (GROUP, "validatingadmissionpolicybindings"),
-        (GROUP, "mutatingadmissionpolicies"),
-        (GROUP, "mutatingadmissionpolicybindings"),
-        ("authentication.k8s.io", "selfsubjectreviews"),
-        ("authentication.k8s.io", "tokenreviews"),
-        ("authorization.k8s.io", "localsubjectaccessreviews"),
-        ("authorization.k8s.io", "selfsubjectaccessreviews"),
-        ("authorization.k8s.io", "selfsubjectrulesreviews"),
-        ("authorization.k8s.io", "subjectaccessreviews"),
-    }
-)
-
-
-def is_exempt(kind: Kind) -> bool:
-    return (kind.group, kind.plural) in _EXEMPT
 
 
 class Matching:

@@ -1,4 +1,4 @@
-"""MutatingAdmissionPolicy: the policies that a write concerns change it, one after another.
+"""MutatingAdmissionPolicy at work: the policies that a write concerns change it, one after another.
 
 Sources: apiserver ``policy/mutating`` and ``policy/generic``. What fails denies as its policy says; a second round asks
 those again whose policy wants it, if anything has changed since.
@@ -21,16 +21,17 @@ from sampan.api.kind import Kind
 from sampan.api.reading import part, text
 from sampan.api.schema import Node
 from sampan.api.types import Obj
-from sampan.server.admission.base import Plugin, refuse
+from sampan.server.admission.base import refuse
 from sampan.server.admission.evaluating import Answers, Judging
 from sampan.server.admission.matching import Asked, asked_of
 from sampan.server.admission.policies.compiled import Binding, Definition, Hook
 from sampan.server.admission.policies.following import Policies
-from sampan.server.admission.policies.matching import Matching, is_exempt
+from sampan.server.admission.policies.matching import Matching
 from sampan.server.admission.policies.params import Misconfigured, Params
 from sampan.server.admission.policies.seeing import Seeing, Seen
 from sampan.server.admission.webhooks.subjects import Subject
-from sampan.server.attributes import AdmissionAttributes
+from sampan.server.attributes import Authorizer
+from sampan.server.reader import ObjectReader
 from sampan.server.write import Reinvocation, Write
 
 #: (policy, binding, namespace and name of the parameter)
@@ -51,22 +52,18 @@ class _Memory:
         self.eligible.clear()
 
 
-class MutatingAdmissionPolicy(Plugin):
-    name = "MutatingAdmissionPolicy"
+def mutating_policies(policies: Policies, reader: ObjectReader, authorizer: Authorizer) -> MutatingPolicies:
+    return MutatingPolicies(policies, Matching(reader), Params(reader), Judging(authorizer))
 
+
+class MutatingPolicies:
     def __init__(self, policies: Policies, matching: Matching, params: Params, judging: Judging) -> None:
         self._policies, self._matching, self._params, self._judging = policies, matching, params, judging
 
-    async def admit(self, attributes: AdmissionAttributes) -> None:
-        kind = attributes.request_kind or attributes.kind
-        hooks = await self._policies.concerning(kind, attributes.request.surface.kinds)
-        if hooks and not is_exempt(kind) and not attributes.of_server:
-            await self._admit(attributes, hooks)
-
-    async def _admit(self, write: Write, hooks: tuple[Hook, ...]) -> None:
+    async def act(self, write: Write, hooks: tuple[Hook, ...]) -> None:
         if write.reinvocation is None:
             write.reinvocation = Reinvocation()
-        memory: _Memory = write.reinvocation.memory.setdefault(self.name, _Memory())
+        memory: _Memory = write.reinvocation.memory.setdefault("MutatingAdmissionPolicy", _Memory())
         again = write.reinvocation.again
         if again and memory.left is not None and memory.left != write.obj:
             memory.something_changed()  # others did, in this round

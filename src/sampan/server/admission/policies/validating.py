@@ -1,4 +1,4 @@
-"""ValidatingAdmissionPolicy: evaluates the policies that a write concerns; the first denial is told.
+"""ValidatingAdmissionPolicy at work: evaluates the policies that a write concerns; the first denial is told.
 
 Sources: apiserver ``policy/validating``. Failures of configuration deny as the policy says.
 """
@@ -14,16 +14,17 @@ from sampan.api.errors import ApiError
 from sampan.api.expressions.authorizer import Decide
 from sampan.api.expressions.policies import Outcome, Policy, validate
 from sampan.api.types import Obj
-from sampan.server.admission.base import Plugin, refuse
+from sampan.server.admission.base import refuse
 from sampan.server.admission.evaluating import Answers, Judging
 from sampan.server.admission.matching import Asked, asked_of
 from sampan.server.admission.policies.compiled import Binding, Definition, Hook
 from sampan.server.admission.policies.following import Policies
-from sampan.server.admission.policies.matching import Matching, is_exempt
+from sampan.server.admission.policies.matching import Matching
 from sampan.server.admission.policies.params import Misconfigured, Params
 from sampan.server.admission.policies.seeing import Seeing, Seen
 from sampan.server.admission.webhooks.subjects import Subject
-from sampan.server.attributes import AdmissionAttributes
+from sampan.server.attributes import Authorizer
+from sampan.server.reader import ObjectReader
 from sampan.server.write import Write
 
 _CODES: Final = {"Forbidden": 403, "Unauthorized": 401, "RequestEntityTooLarge": 413, "Invalid": 422}
@@ -41,19 +42,15 @@ class PolicyDenied(ApiError):
         self.code = _CODES.get(reason, 422)
 
 
-class ValidatingAdmissionPolicy(Plugin):
-    name = "ValidatingAdmissionPolicy"
+def validating_policies(policies: Policies, reader: ObjectReader, authorizer: Authorizer) -> ValidatingPolicies:
+    return ValidatingPolicies(policies, Matching(reader), Params(reader), Judging(authorizer))
 
+
+class ValidatingPolicies:
     def __init__(self, policies: Policies, matching: Matching, params: Params, judging: Judging) -> None:
         self._policies, self._matching, self._params, self._judging = policies, matching, params, judging
 
-    async def validate(self, attributes: AdmissionAttributes) -> None:
-        kind = attributes.request_kind or attributes.kind
-        hooks = await self._policies.concerning(kind, attributes.request.surface.kinds)
-        if hooks and not is_exempt(kind) and not attributes.of_server:
-            await self._validate(attributes, hooks)
-
-    async def _validate(self, write: Write, hooks: tuple[Hook, ...]) -> None:
+    async def act(self, write: Write, hooks: tuple[Hook, ...]) -> None:
         judgement = _Judgement(self._policies, self._matching, self._params, self._judging, write)
         for hook in hooks:
             await judgement.by(hook)

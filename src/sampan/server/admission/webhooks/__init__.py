@@ -1,23 +1,18 @@
 """MutatingAdmissionWebhook and ValidatingAdmissionWebhook: what somebody else's server says of a write.
 
 ``configurations`` knows which webhooks there are, ``deciding`` which of them a write concerns, ``subjects`` how the
-write looks to them, ``reviews`` what is asked and answered; ``mutating`` and ``validating`` are the plugins.
+write looks to them, ``reviews`` what is asked and answered; ``mutating`` and ``validating`` act.
 """
 
 from __future__ import annotations
 
 from sampan.api.clock import Random
 from sampan.api.resources import Resource
-from sampan.server.admission import evaluating
-from sampan.server.admission.matching import GROUP
-from sampan.server.admission.webhooks.asking import Asking, Judging
-from sampan.server.admission.webhooks.conditions import Conditions
+from sampan.server.admission.hooked import Acting, Mutating, Validating
+from sampan.server.admission.matching import GROUP, is_exempt
 from sampan.server.admission.webhooks.configurations import Webhooks
-from sampan.server.admission.webhooks.deciding import Deciding
-from sampan.server.admission.webhooks.hooks import HookType
+from sampan.server.admission.webhooks.hooks import Hook
 from sampan.server.admission.webhooks.metrics import WebhookMetrics
-from sampan.server.admission.webhooks.mutating import MutatingAdmissionWebhook
-from sampan.server.admission.webhooks.validating import ValidatingAdmissionWebhook
 from sampan.server.attributes import Authorizer
 from sampan.server.metrics import Metrics
 from sampan.server.reader import ObjectReader
@@ -29,17 +24,21 @@ VALIDATING = Resource(GROUP, "v1", "validatingwebhookconfigurations", "Validatin
 
 def webhook_plugins(
     reader: ObjectReader, client: WebhookClient, authorizer: Authorizer, random: Random, metrics: Metrics
-) -> tuple[MutatingAdmissionWebhook, ValidatingAdmissionWebhook]:
+) -> tuple[Mutating[Hook], Validating[Hook]]:
     """Both, in their order; what they do is counted in ``metrics``."""
     counted = WebhookMetrics()
     metrics.include(counted.copy)
-    conditions = Conditions(evaluating.Judging(authorizer), counted)
-    judging = Judging(Asking(client, counted, random))
 
-    def parts(resource: Resource, kind: HookType) -> tuple[Webhooks, Deciding, Judging]:
-        webhooks = Webhooks(reader, resource, kind)
-        return webhooks, Deciding(reader, conditions), judging
+    def mutate() -> Acting[Hook]:
+        from sampan.server.admission.webhooks.acting import mutating  # late: many clusters have no webhook
 
-    return MutatingAdmissionWebhook(*parts(MUTATING, "admit")), ValidatingAdmissionWebhook(
-        *parts(VALIDATING, "validating")
+        return mutating(reader, client, authorizer, random, counted)
+
+    def validate() -> Acting[Hook]:
+        from sampan.server.admission.webhooks.acting import validating  # late, for the same reason
+
+        return validating(reader, client, authorizer, random, counted)
+
+    return Mutating("MutatingAdmissionWebhook", Webhooks(reader, MUTATING, "admit"), is_exempt, mutate), Validating(
+        "ValidatingAdmissionWebhook", Webhooks(reader, VALIDATING, "validating"), is_exempt, validate
     )

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from sampan.api import labels
-from sampan.api.expressions.admission import Compiled, admission_environment, compile_expression
 from sampan.api.reading import part, parts, text
 from sampan.api.types import Obj
-from sampan.cel.types import BOOL
 from sampan.server.admission.matching import Rule, rule_of
 from sampan.server.webhooks.targets import BadTarget, WebhookTarget, target_of
+
+if TYPE_CHECKING:
+    from sampan.api.expressions.admission import Compiled
 
 #: as metrics name the two
 HookType = Literal["admit", "validating"]
@@ -83,6 +84,10 @@ def _hook(hook: Obj, kind: HookType, configuration: str, place: int) -> Hook:
 
 
 def _condition(condition: Obj) -> tuple[str, Compiled]:
+    # late: most clusters have no webhook with conditions
+    from sampan.api.expressions.admission import admission_environment, compile_expression
+    from sampan.cel.types import BOOL
+
     within = admission_environment(params=False, authorizer=True)
     return text(condition, "name"), compile_expression(within, text(condition, "expression"), BOOL)
 

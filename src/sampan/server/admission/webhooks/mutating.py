@@ -1,4 +1,4 @@
-"""MutatingAdmissionWebhook: asks one webhook after the other, each about what the one before has left."""
+"""MutatingAdmissionWebhook at work: asks one webhook after the other, each about what the one before has left."""
 
 from __future__ import annotations
 
@@ -9,15 +9,12 @@ from sampan.api import errors, objects
 from sampan.api.errors import BadRequest
 from sampan.api.reading import part
 from sampan.api.types import Obj
-from sampan.server.admission.base import Plugin
-from sampan.server.admission.matching import Asked, asked_of, is_exempt
+from sampan.server.admission.matching import Asked, asked_of
 from sampan.server.admission.webhooks.asking import Judging
-from sampan.server.admission.webhooks.configurations import Webhooks
 from sampan.server.admission.webhooks.deciding import Deciding
 from sampan.server.admission.webhooks.hooks import Hook
 from sampan.server.admission.webhooks.reviews import Verdict, operations_of
 from sampan.server.admission.webhooks.subjects import Call, Subject, internal_error
-from sampan.server.attributes import AdmissionAttributes
 from sampan.server.threads import is_heavy, paced
 from sampan.server.write import Reinvocation, Write
 
@@ -36,23 +33,15 @@ class _Memory:
         self.eligible.clear()
 
 
-class MutatingAdmissionWebhook(Plugin):
-    name = "MutatingAdmissionWebhook"
+class MutatingWebhooks:
+    def __init__(self, deciding: Deciding, judging: Judging) -> None:
+        self._deciding, self._judging = deciding, judging
 
-    def __init__(self, webhooks: Webhooks, deciding: Deciding, judging: Judging) -> None:
-        self._webhooks, self._deciding, self._judging = webhooks, deciding, judging
-
-    async def admit(self, attributes: AdmissionAttributes) -> None:
-        kind = attributes.request_kind or attributes.kind
-        hooks = await self._webhooks.concerning(kind, attributes.request.surface.kinds)
-        if hooks and not is_exempt(kind) and not attributes.of_server:
-            await self._admit(attributes, hooks)
-
-    async def _admit(self, write: Write, hooks: tuple[Hook, ...]) -> None:
+    async def act(self, write: Write, hooks: tuple[Hook, ...]) -> None:
         asked = asked_of(write)
         if write.reinvocation is None:
             write.reinvocation = Reinvocation()
-        again, memory = write.reinvocation.again, self._memory(write.reinvocation)
+        again, memory = write.reinvocation.again, _memory(write.reinvocation)
         if again and memory.left is not None and memory.left != write.obj:
             memory.something_changed()  # the server's own plugins did, in this round
         subject = Subject(write)
@@ -71,10 +60,6 @@ class MutatingAdmissionWebhook(Plugin):
         if memory.eligible and write.reinvocation.wanted and not again:
             memory.left = await paced(write.request.heavy, objects.deep_copy, write.obj)
 
-    def _memory(self, reinvocation: Reinvocation) -> _Memory:
-        found: _Memory = reinvocation.memory.setdefault(self.name, _Memory())
-        return found
-
     async def _change(self, call: Call, write: Write, asked: Asked, subject: Subject, verdict: Verdict) -> bool:
         """Raises InternalError, BadRequest."""
         try:
@@ -90,6 +75,11 @@ class MutatingAdmissionWebhook(Plugin):
         if changed:
             _check_place(write, write.obj)
         return changed
+
+
+def _memory(reinvocation: Reinvocation) -> _Memory:
+    found: _Memory = reinvocation.memory.setdefault("MutatingAdmissionWebhook", _Memory())
+    return found
 
 
 def _check_place(write: Write, obj: Obj | None) -> None:

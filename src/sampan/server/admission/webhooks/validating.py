@@ -1,33 +1,22 @@
-"""ValidatingAdmissionWebhook: asks all webhooks that a write concerns at the same time; each of them may refuse it."""
+"""ValidatingAdmissionWebhook at work: asks all webhooks that a write concerns at the same time; each may refuse it."""
 
 from __future__ import annotations
 
 import asyncio
 
-from sampan.server.admission.base import Plugin
-from sampan.server.admission.matching import Asked, asked_of, is_exempt
+from sampan.server.admission.matching import Asked, asked_of
 from sampan.server.admission.webhooks.asking import Judging
-from sampan.server.admission.webhooks.configurations import Webhooks
 from sampan.server.admission.webhooks.deciding import Deciding
 from sampan.server.admission.webhooks.hooks import Hook
 from sampan.server.admission.webhooks.subjects import Call, Subject
-from sampan.server.attributes import AdmissionAttributes
 from sampan.server.write import Write
 
 
-class ValidatingAdmissionWebhook(Plugin):
-    name = "ValidatingAdmissionWebhook"
+class ValidatingWebhooks:
+    def __init__(self, deciding: Deciding, judging: Judging) -> None:
+        self._deciding, self._judging = deciding, judging
 
-    def __init__(self, webhooks: Webhooks, deciding: Deciding, judging: Judging) -> None:
-        self._webhooks, self._deciding, self._judging = webhooks, deciding, judging
-
-    async def validate(self, attributes: AdmissionAttributes) -> None:
-        kind = attributes.request_kind or attributes.kind
-        hooks = await self._webhooks.concerning(kind, attributes.request.surface.kinds)
-        if hooks and not is_exempt(kind) and not attributes.of_server:
-            await self._validate(attributes, hooks)
-
-    async def _validate(self, write: Write, hooks: tuple[Hook, ...]) -> None:
+    async def act(self, write: Write, hooks: tuple[Hook, ...]) -> None:
         asked, subject = asked_of(write), Subject(write)
         found = [await self._deciding.call_of(hook, write, asked, subject) for hook in hooks]
         calls = [call for call in found if call is not None]
