@@ -50,7 +50,7 @@ ACTING = {
     ("authorization.k8s.io", "SelfSubjectAccessReview"): "sampan.server.reviews",
     ("authorization.k8s.io", "SelfSubjectRulesReview"): "sampan.server.reviews",
     ("authorization.k8s.io", "SubjectAccessReview"): "sampan.server.reviews",
-    ("certificates.k8s.io", "CertificateSigningRequest"): "CertificateApproval",
+    ("certificates.k8s.io", "CertificateSigningRequest"): "certificatesigningrequest-signing-controller",
     ("coordination.k8s.io", "Lease"): "sampan.client.leaderelection",
     ("discovery.k8s.io", "EndpointSlice"): "sampan.network.proxy.model",
     ("events.k8s.io", "Event"): DATA,
@@ -68,7 +68,7 @@ ACTING = {
 }
 KINDS = sorted({(kind.group, kind.kind) for kind in registry().kinds()})
 #: true of some of their objects only, so they are in both lists
-PARTLY = {("", "Service"), ("certificates.k8s.io", "CertificateSigningRequest")}
+PARTLY = {("", "Service")}
 
 
 def is_there(component: str) -> bool:
@@ -149,12 +149,6 @@ async def test_a_service_is_told_of_once_it_asks_for_a_load_balancer(api: Any) -
     answer = await api("PATCH", f"{services}/s", patch, content_type="application/merge-patch+json")
     assert answer.status == 200
     assert answer.warnings == [warning(("", "Service"), patch)]
-
-
-def test_a_request_to_somebody_elses_signer_is_not_told_of() -> None:
-    name = ("certificates.k8s.io", "CertificateSigningRequest")
-    assert warning(name, {"spec": {"signerName": "kubernetes.io/kube-apiserver-client"}})
-    assert not warning(name, {"spec": {"signerName": "example.com/mine"}})
 
 
 async def test_components_of_the_process_are_not_told(api: Any) -> None:

@@ -52,6 +52,13 @@ SECRETS = _core("secrets", "Secret")
 SERVICES = _core("services", "Service")
 SERVICE_ACCOUNTS = _core("serviceaccounts", "ServiceAccount")
 
+CERTIFICATE_SIGNING_REQUESTS = Resource(
+    "certificates.k8s.io", "v1", "certificatesigningrequests", "CertificateSigningRequest", False
+)
+CLUSTER_TRUST_BUNDLES = Resource("certificates.k8s.io", "v1", "clustertrustbundles", "ClusterTrustBundle", False)
+POD_CERTIFICATE_REQUESTS = Resource(
+    "certificates.k8s.io", "v1", "podcertificaterequests", "PodCertificateRequest", True
+)
 API_SERVICES = Resource("apiregistration.k8s.io", "v1", "apiservices", "APIService", False)
 CUSTOM_RESOURCE_DEFINITIONS = Resource(
     "apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", False

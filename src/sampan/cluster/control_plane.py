@@ -105,6 +105,8 @@ def keep_components(keeper: Keeper, server: Server, instance: Instance) -> None:
             cluster_cidr=instance.cluster.pod_cidr,
             node_cidr_mask_size=instance.cluster.node_cidr_mask,
             root_ca_pem=root_ca,
+            signing_certificate=instance.pki / "ca.crt",
+            signing_key=instance.pki / "ca.key",
         )
         await manager.run_controllers(
             admin, clock=clock, random=entropy, config=config, client_for=account, keeper=keeper.branch()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from sampan.api.clock import Clock, Random
@@ -23,6 +24,12 @@ class ControllersConfig:
     node_cidr_mask_size: int = 24
     #: PEM that pods trust, published as ConfigMap ``kube-root-ca.crt``; "" publishes nothing.
     root_ca_pem: str = ""
+    #: The CA that signs CertificateSigningRequests, and its key (``--cluster-signing-cert-file``, ``-key-file``): PEM
+    #: files, read at each use; None signs nothing.
+    signing_certificate: Path | None = None
+    signing_key: Path | None = None
+    #: what a certificate lives when its request does not ask for less (``--cluster-signing-duration``)
+    signing_seconds: float = 365 * 24 * 3600.0
     node_monitor_grace_seconds: float = 50.0
     node_startup_grace_seconds: float = 60.0
     terminated_pod_threshold: int = 12500

@@ -16,6 +16,10 @@ from sampan.api.clock import Clock, Random
 from sampan.client import tasks
 from sampan.client.client import Client
 from sampan.client.informer import InformerFactory
+from sampan.controllers.certificates.approving import CertificateApprover
+from sampan.controllers.certificates.cleaning import RequestCleaner
+from sampan.controllers.certificates.signing import CertificateSigner
+from sampan.controllers.certificates.trustbundles import TrustBundlePublisher
 from sampan.controllers.context import Context, ControllersConfig, Runnable
 from sampan.controllers.deployment.controller import DeploymentController
 from sampan.controllers.disruption.controller import DisruptionController
@@ -54,8 +58,16 @@ CONTROLLERS: dict[str, Callable[[Context], Runnable]] = {
     "taint-eviction-controller": TaintEvictionController,
     "node-ipam-controller": NodeIpamController,
     "root-ca-certificate-publisher-controller": RootCaPublisher,
+    "certificatesigningrequest-signing-controller": CertificateSigner,
+    "certificatesigningrequest-approving-controller": CertificateApprover,
+    "certificatesigningrequest-cleaner-controller": RequestCleaner.of_signing_requests,
+    "podcertificaterequest-cleaner-controller": RequestCleaner.of_pod_requests,
+    "kube-apiserver-serving-clustertrustbundle-publisher-controller": TrustBundlePublisher,
     "validatingadmissionpolicy-status-controller": ValidatingAdmissionPolicyStatusController,
 }
+
+#: publish the cluster's CA, and have nothing to do without one
+_OF_THE_CA = (RootCaPublisher, TrustBundlePublisher)
 
 
 class ClientFor(Protocol):
@@ -89,7 +101,7 @@ async def run_controllers(
         if informers is None:
             kept.keep("informers of controllers", factory.run)
         for name, build in CONTROLLERS.items():
-            if name in config.disabled or (build is RootCaPublisher and not config.root_ca_pem):
+            if name in config.disabled or (build in _OF_THE_CA and not config.root_ca_pem):
                 continue
             kept.keep(name, functools.partial(_run, build, context))
         await asyncio.sleep(0)  # each has been made, and has asked for its informers

@@ -43,11 +43,6 @@ def _is_load_balancer(obj: Obj) -> bool:
     return text(part(obj, "spec"), "type") == "LoadBalancer"
 
 
-def _has_own_signer(obj: Obj) -> bool:
-    """Certificates of other signers are for whoever installed those."""
-    return text(part(obj, "spec"), "signerName").startswith("kubernetes.io/")
-
-
 def _each(group: str, kinds: Iterable[str], lack: Lack) -> dict[Name, Lack]:
     return {(group, kind): lack for kind in kinds}
 
@@ -79,11 +74,6 @@ LACKS: Mapping[Name, Lack] = MappingProxyType(
         ),
         ("batch", "CronJob"): Lack("no controller makes its Jobs", ("cronjob-controller",)),
         ("batch", "Job"): Lack("no controller makes its pods", ("job-controller",)),
-        ("certificates.k8s.io", "CertificateSigningRequest"): Lack(
-            "no controller approves or signs requests to the built-in signers",
-            ("certificatesigningrequest-signing-controller",),
-            _has_own_signer,
-        ),
         ("certificates.k8s.io", "ClusterTrustBundle"): Lack(
             "nodes mount no clusterTrustBundle volumes", ("sampan.node.volumes.trustbundle",)
         ),

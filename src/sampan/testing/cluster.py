@@ -139,7 +139,12 @@ class Cluster:
 
     async def _run(self) -> None:
         root_ca = (self._instance.pki / "ca.crt").read_text()
-        controllers = ControllersConfig(cluster_cidr=self._instance.cluster.pod_cidr, root_ca_pem=root_ca)
+        controllers = ControllersConfig(
+            cluster_cidr=self._instance.cluster.pod_cidr,
+            root_ca_pem=root_ca,
+            signing_certificate=self._instance.pki / "ca.crt",
+            signing_key=self._instance.pki / "ca.key",
+        )
         async with asyncio.TaskGroup() as group:
             tasks.spawn_eternal(
                 group,

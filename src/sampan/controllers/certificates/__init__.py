@@ -1,0 +1,1 @@
+"""CertificateSigningRequests approved, signed and cleaned up; the bundle of who signs for the API server."""
