@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from sampan.api.errors import AlreadyExists, ApiError, Conflict, NotFound
@@ -18,10 +19,11 @@ from sampan.api.transport import Call, Transport
 from sampan.api.types import Obj
 from sampan.server.authz.policy.notation import RBAC
 from sampan.server.authz.rules import compact, rules_of, uncovered
-from sampan.server.bootstrap import objects
+from sampan.server.bootstrap import flow, objects
 from sampan.server.bootstrap.objects import BootstrapConfig
 
 _AUTOUPDATE = "rbac.authorization.kubernetes.io/autoupdate"
+_FLOW_GROUP = "flowcontrol.apiserver.k8s.io"
 _AUTOUPDATE_FLOW = "apf.kubernetes.io/autoupdate-spec"
 #: up to so many objects of one resource are read by name
 _FEW = 4
@@ -89,19 +91,20 @@ def _identity(obj: Obj) -> _Identity:
 
 async def _ensure(writer: Transport, resource: Resource, wanted: Obj, found: Obj | None) -> None:
     namespace, name = _key(wanted)
+    query = {"fieldManager": flow.PRODUCER} if resource.group == _FLOW_GROUP else {}
     if found is not None:
         changed = reconcile(wanted, found)
         if changed is None:
             return
         if changed.get("roleRef") == found.get("roleRef"):
             try:
-                await writer.call(Call("PUT", resource.path(namespace, name), body=changed))
+                await writer.call(Call("PUT", resource.path(namespace, name), query, body=changed))
             except (Conflict, NotFound):
                 return  # another server of this cluster does the same at this moment
             return
         await writer.call(Call("DELETE", resource.path(namespace, name)))  # roleRef cannot be changed
     try:
-        await writer.call(Call("POST", resource.path(namespace), body=wanted))
+        await writer.call(Call("POST", resource.path(namespace), query, body=wanted))
     except AlreadyExists:
         return  # another server of this cluster was first
 
@@ -120,11 +123,20 @@ def reconcile(wanted: Obj, found: Obj) -> Obj | None:
         automatic = (found["metadata"].get("annotations") or {}).get(_AUTOUPDATE_FLOW) == "true"
         same = _contains(found.get("spec"), wanted["spec"])
         return {**found, "spec": wanted["spec"]} if automatic and not same else None
+    if wanted["metadata"].get("name") == objects.TOKEN_TRACKING and _is_date((found.get("data") or {}).get("since")):
+        return None  # it counts from the first start
     fields: dict[str, tuple[str, ...]] = {
         "Endpoints": ("subsets",), "EndpointSlice": ("endpoints", "ports"), "ConfigMap": ("data",),
     }  # fmt: skip
     changed = {key: wanted[key] for key in fields.get(kind, ()) if not _contains(found.get(key), wanted[key])}
     return {**found, **changed} if changed else None
+
+
+def _is_date(text: Any) -> bool:
+    try:
+        return bool(datetime.strptime(text, "%Y-%m-%d"))
+    except (TypeError, ValueError):
+        return False
 
 
 def _contains(found: Any, wanted: Any) -> bool:

@@ -8,6 +8,9 @@ from datetime import datetime
 from sampan.api.clock import format_time
 from sampan.api.types import Obj
 
+#: who writes these objects, and who says of them what is so (upstream's field managers)
+PRODUCER = "api-priority-and-fairness-config-producer-v1"
+CONSUMER = "api-priority-and-fairness-config-consumer-v1"
 _ALL_GROUPS = ("Group:system:unauthenticated", "Group:system:authenticated")
 _SYSTEM_ACCOUNTS = "ServiceAccount:kube-system/*"
 #: priority level -> (nominal concurrency shares, lendable percent, queues or 0 for none, hand size)
@@ -103,8 +106,8 @@ def _object(kind: str, name: str, spec: Obj) -> Obj:
     return {"kind": kind, "apiVersion": "flowcontrol.apiserver.k8s.io/v1", "metadata": metadata, "spec": spec}
 
 
-def with_dangling(schema: Obj, levels: Collection[str], now: datetime) -> Obj | None:
-    """The FlowSchema with its condition Dangling: whether its priority level is missing. None: it says so. Pure."""
+def dangling(schema: Obj, levels: Collection[str], now: datetime) -> Obj | None:
+    """The condition Dangling of a FlowSchema: whether its priority level is missing. None: it says so already. Pure."""
     level = ((schema.get("spec") or {}).get("priorityLevelConfiguration") or {}).get("name", "")
     missing = level not in levels
     reference = f'This FlowSchema references the PriorityLevelConfiguration object named "{level}"'
@@ -119,6 +122,4 @@ def with_dangling(schema: Obj, levels: Collection[str], now: datetime) -> Obj | 
     if all(before.get(key) == value for key, value in said.items()):
         return None
     moment = before.get("lastTransitionTime") if before.get("status") == said["status"] else None
-    others = [condition for condition in conditions if condition.get("type") != "Dangling"]
-    condition = {**said, "lastTransitionTime": moment or format_time(now)}
-    return {**schema, "status": {**(schema.get("status") or {}), "conditions": [*others, condition]}}
+    return {**said, "lastTransitionTime": moment or format_time(now)}

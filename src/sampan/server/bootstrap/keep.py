@@ -1,7 +1,8 @@
 """Keeps what a cluster cannot be without: makes it again when somebody deleted it, for as long as the server runs.
 
 What upstream's API server looks after, and how often: the ``kubernetes`` Service with its endpoints and range every
-ten seconds; system namespaces, flow control and the CA of clients every minute. Default policy and priority classes
+ten seconds; system namespaces, flow control, the CA of clients and
+the day from which tokens of Secrets are watched every minute. Default policy and priority classes
 are looked at when a server starts and not again, as upstream. A fault costs a pass, never the server.
 """
 
@@ -14,8 +15,9 @@ from typing import NoReturn
 
 from sampan.api.clock import Clock
 from sampan.api.errors import ApiError
-from sampan.api.resources import FLOW_SCHEMAS, PRIORITY_LEVELS, SERVICE_CIDRS
+from sampan.api.resources import FLOW_SCHEMAS, PRIORITY_LEVELS, SERVICE_CIDRS, Resource
 from sampan.api.transport import Call, Transport
+from sampan.api.types import Obj
 from sampan.server.bootstrap import flow, objects
 from sampan.server.bootstrap.ensure import ensure_each
 from sampan.server.bootstrap.objects import BootstrapConfig
@@ -24,6 +26,9 @@ log = logging.getLogger(__name__)
 
 SERVICE_INTERVAL_SECONDS = 10.0
 INTERVAL_SECONDS = 60.0
+_APPLY = "application/apply-patch+yaml"
+#: upstream's field manager of the default ServiceCIDR's status
+_DEFAULT_RANGE = "kubernetes-service-cidr-controller"
 
 
 class Keeper:
@@ -46,8 +51,9 @@ class Keeper:
 
     async def keep_others(self) -> None:
         _log(await ensure_each(self._writer, objects.namespaces()))
-        _log(await ensure_each(self._writer, [*flow.flow_control(), *objects.authentication_config(self._config)]))
-
+        tracking = objects.token_tracking(self._clock.now())
+        wanted = [*flow.flow_control(), *objects.authentication_config(self._config), tracking]
+        _log(await ensure_each(self._writer, wanted))
         await self._mark_dangling()
 
     async def _mark_dangling(self) -> None:
@@ -57,11 +63,9 @@ class Keeper:
         )
         names = {level["metadata"]["name"] for level in levels.get("items") or ()}
         for schema in schemas.get("items") or ():
-            changed = flow.with_dangling(schema, names, self._clock.now())
-            if changed is not None:
-                path = FLOW_SCHEMAS.path(name=schema["metadata"]["name"], subresource="status")
-                body = {**changed, "kind": FLOW_SCHEMAS.kind, "apiVersion": FLOW_SCHEMAS.api_version}
-                await self._writer.call(Call("PUT", path, body=body))
+            said = flow.dangling(schema, names, self._clock.now())
+            if said is not None:
+                await self._say(FLOW_SCHEMAS, schema["metadata"]["name"], said, flow.CONSUMER)
 
     async def _mark_ready(self) -> None:
         """The default range says that it gives out addresses, unless somebody says something else of it."""
@@ -70,9 +74,19 @@ class Keeper:
         if cidr["metadata"].get("deletionTimestamp") or any(each.get("type") == "Ready" for each in conditions):
             return
         if (cidr.get("spec") or {}).get("cidrs") == [self._config.service_cidr]:
-            ready = [*conditions, objects.ready_condition(self._clock.now())]
-            path = SERVICE_CIDRS.path(name="kubernetes", subresource="status")
-            await self._writer.call(Call("PUT", path, body={**cidr, "status": {"conditions": ready}}))
+            ready = objects.ready_condition(self._clock.now())
+            await self._say(SERVICE_CIDRS, "kubernetes", ready, _DEFAULT_RANGE)
+
+    async def _say(self, resource: Resource, name: str, condition: Obj, manager: str) -> None:
+        """Applies one condition of the status; those of others stay."""
+        body = {
+            "kind": resource.kind,
+            "apiVersion": resource.api_version,
+            "metadata": {"name": name},
+            "status": {"conditions": [condition]},
+        }
+        path, query = resource.path(name=name, subresource="status"), {"fieldManager": manager, "force": "true"}
+        await self._writer.call(Call("PATCH", path, query, body=body, content_type=_APPLY))
 
 
 async def _repeat(keep: Callable[[], Awaitable[None]], interval_seconds: float) -> NoReturn:

@@ -13,6 +13,7 @@ from sampan.server.authz.policy import cluster_roles, controller_roles, namespac
 from sampan.server.bootstrap import flow
 
 NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
+TOKEN_TRACKING = "kube-apiserver-legacy-service-account-token-tracking"
 _SKIP_MIRROR = "endpointslice.kubernetes.io/skip-mirror"
 
 
@@ -137,6 +138,16 @@ def authentication_config(config: BootstrapConfig) -> list[Obj]:
             "data": data,
         }
     ]
+
+
+def token_tracking(now: datetime) -> Obj:
+    """Since when the use of tokens in Secrets is written down: the cleaner of unused ones counts from there."""
+    return {
+        "kind": "ConfigMap",
+        "apiVersion": "v1",
+        "metadata": {"name": TOKEN_TRACKING, "namespace": "kube-system"},
+        "data": {"since": f"{now:%Y-%m-%d}"},
+    }
 
 
 def all_but_namespaces(config: BootstrapConfig) -> list[Obj]:

@@ -129,15 +129,12 @@ def aggregated(
             elsewhere(group, version)
             or {
                 "version": version,
-                "resources": [_aggregated_resource(kind) for kind in kinds.kinds(group, version)],
+                "resources": [_aggregated_resource(kind) for kind in sorted(kinds.kinds(group, version), key=_plural)],
                 "freshness": "Current",
             }
             for version in versions
         ]
-        metadata: Obj = {"creationTimestamp": None}
-        if group:
-            metadata["name"] = group
-        items.append({"metadata": metadata, "versions": listed})
+        items.append({"metadata": {"name": group} if group else {}, "versions": listed})
     return {
         "kind": "APIGroupDiscoveryList",
         "apiVersion": f"apidiscovery.k8s.io/{discovery_version}",
@@ -146,10 +143,21 @@ def aggregated(
     }
 
 
+def _plural(kind: Kind) -> str:
+    return kind.plural
+
+
+def _response_kind(of: Kind, group: str, version: str, kind: str) -> Obj:
+    """Of a built-in kind, group and version stand only where they are not those of the resource (as upstream)."""
+    if not of.custom and (group, version) == (of.group, of.version):
+        group = version = ""
+    return {"group": group, "version": version, "kind": kind}
+
+
 def _aggregated_resource(kind: Kind) -> Obj:
     resource: Obj = {
         "resource": kind.plural,
-        "responseKind": {"group": kind.group, "version": kind.version, "kind": kind.kind},
+        "responseKind": _response_kind(kind, kind.group, kind.version, kind.kind),
         "scope": "Namespaced" if kind.namespaced else "Cluster",
         "singularResource": kind.singular,
         "verbs": list(kind.verbs),
@@ -161,7 +169,7 @@ def _aggregated_resource(kind: Kind) -> Obj:
     subs = [
         {
             "subresource": sub.name,
-            "responseKind": {"group": sub.group, "version": sub.version, "kind": sub.kind},
+            "responseKind": _response_kind(kind, sub.group, sub.version, sub.kind),
             "verbs": list(sub.verbs),
         }
         for sub in subresources(kind)

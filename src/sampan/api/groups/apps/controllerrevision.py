@@ -52,7 +52,7 @@ KINDS = (
         schema="io.k8s.api.apps.v1.ControllerRevision",
         validate=_validate,
         validate_update=_validate_update,
-        columns=(printing.NAME, Column("Controller"), printing.number("Revision"), printing.AGE),
+        columns=(printing.NAME, Column("Controller"), Column("Revision"), printing.AGE),
         row=_row,
     ),
 )

@@ -157,8 +157,8 @@ _COLUMNS = (
     Column("Reference"),
     Column("Targets"),
     Column("MinPods"),
-    printing.number("MaxPods"),
-    printing.number("Replicas"),
+    Column("MaxPods"),
+    Column("Replicas"),
     printing.AGE,
 )
 

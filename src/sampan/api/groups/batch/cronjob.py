@@ -115,7 +115,7 @@ KINDS = (
             printing.NAME,
             Column("Schedule"),
             Column("Timezone"),
-            Column("Suspend"),
+            Column("Suspend", type="boolean"),
             printing.number("Active"),
             Column("Last Schedule"),
             printing.AGE,

@@ -19,7 +19,7 @@ def _validate(obj: Obj) -> Errors:
 
 def _row(obj: Obj, now: datetime) -> Sequence[Any]:
     spec = obj.get("spec") or {}
-    keys = ("leaseName", "binaryVersion", "emulationVersion", "pingTime", "renewTime")
+    keys = ("leaseName", "binaryVersion", "emulationVersion")
     return (printing.name(obj), *(spec.get(key, "") for key in keys), printing.age(obj, now))
 
 
@@ -40,8 +40,6 @@ KINDS = (
             Column("LeaseName"),
             Column("BinaryVersion"),
             Column("EmulationVersion"),
-            Column("PingTime"),
-            Column("RenewTime"),
             printing.AGE,
         ),
         row=_row,

@@ -8,7 +8,7 @@ from typing import Any
 
 from sampan.api import errors, names
 from sampan.api.groups import printing
-from sampan.api.kind import Kind
+from sampan.api.kind import Column, Kind
 from sampan.api.types import Obj
 from sampan.api.validation import common
 from sampan.api.validation.common import Errors
@@ -63,7 +63,7 @@ KINDS = (
         short_names=("cm",),
         validate=_validate,
         validate_update=_validate_update,
-        columns=(printing.NAME, printing.number("Data"), printing.AGE),
+        columns=(printing.NAME, Column("Data"), printing.AGE),
         row=_row,
     ),
 )

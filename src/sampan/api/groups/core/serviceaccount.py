@@ -12,7 +12,7 @@ from sampan.api.types import Obj
 
 
 def _row(account: Obj, now: datetime) -> Sequence[Any]:
-    return (printing.name(account), len(account.get("secrets") or ()), printing.age(account, now))
+    return (printing.name(account), printing.age(account, now))
 
 
 KINDS = (
@@ -27,7 +27,7 @@ KINDS = (
         returns_deleted=True,
         short_names=("sa",),
         subresources=(Subresource("token", "TokenRequest", "authentication.k8s.io", "v1", ("create",)),),
-        columns=(printing.NAME, printing.number("Secrets"), printing.AGE),
+        columns=(printing.NAME, printing.AGE),
         row=_row,
     ),
 )

@@ -59,7 +59,7 @@ KINDS = (
         columns=(
             printing.NAME,
             Column("PriorityLevel"),
-            printing.number("MatchingPrecedence"),
+            Column("MatchingPrecedence"),
             Column("DistinguisherMethod"),
             printing.AGE,
             Column("MissingPL"),

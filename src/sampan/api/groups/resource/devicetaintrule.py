@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from sampan.api import humanize
 from sampan.api.groups import printing
 from sampan.api.groups.strategy import drop_status
-from sampan.api.kind import Kind
+from sampan.api.kind import Column, Kind
 from sampan.api.types import Obj
 from sampan.api.validation import common
 from sampan.api.validation.common import Errors
@@ -19,7 +20,16 @@ def _validate(obj: Obj) -> Errors:
 
 
 def _row(obj: Obj, now: datetime) -> Sequence[Any]:
-    return (printing.name(obj), printing.age(obj, now))
+    taint = (obj.get("spec") or {}).get("taint") or {}
+    added = taint.get("timeAdded")
+    return (
+        printing.name(obj),
+        taint.get("key", ""),
+        taint.get("value", ""),
+        taint.get("effect", ""),
+        humanize.since(added, now) if added else "",
+        printing.age(obj, now),
+    )
 
 
 KINDS = (
@@ -37,6 +47,10 @@ KINDS = (
         validate=_validate,
         columns=(
             printing.NAME,
+            Column("Key"),
+            Column("Value"),
+            Column("Effect"),
+            Column("TimeAdded"),
             printing.AGE,
         ),
         row=_row,

@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from sampan.api import humanize
 from sampan.api.groups import printing
 from sampan.api.groups.strategy import drop_status
-from sampan.api.kind import Kind
+from sampan.api.kind import Column, Kind
 from sampan.api.types import Obj
 from sampan.api.validation import common
 from sampan.api.validation.common import Errors
+
+_COUNTED = ("total", "available", "allocated", "unavailable")
 
 
 def _validate(obj: Obj) -> Errors:
@@ -19,7 +22,21 @@ def _validate(obj: Obj) -> Errors:
 
 
 def _row(obj: Obj, now: datetime) -> Sequence[Any]:
-    return (printing.name(obj), printing.age(obj, now))
+    """Devices are summed over the pools that the answer names."""
+    status = obj.get("status") or {}
+    pools = status.get("pools") or ()
+    sums = [sum(pool.get(f"{each}Devices") or 0 for pool in pools) for each in _COUNTED]
+    said = {condition.get("type"): condition for condition in status.get("conditions") or ()}
+    done: Obj = next((said[each] for each in ("Complete", "Failed") if said.get(each, {}).get("status") == "True"), {})
+    return (
+        printing.name(obj),
+        (obj.get("spec") or {}).get("driver", ""),
+        *(str(each) for each in sums),
+        str(sum(1 for pool in pools if pool.get("validationError"))),
+        status.get("poolCount") or 0,
+        done.get("type", "Pending"),
+        humanize.since(done["lastTransitionTime"], now) if done.get("lastTransitionTime") else printing.NONE,
+    )
 
 
 KINDS = (
@@ -36,7 +53,15 @@ KINDS = (
         validate=_validate,
         columns=(
             printing.NAME,
-            printing.AGE,
+            Column("Driver"),
+            Column("Total"),
+            Column("Available"),
+            Column("Allocated"),
+            Column("Unavailable"),
+            Column("Errors"),
+            printing.number("Pools"),
+            Column("Status"),
+            Column("Completed"),
         ),
         row=_row,
     ),

@@ -38,6 +38,11 @@ def _validate(priority_class: Obj) -> Errors:
     return found + common.one_of(priority_class.get("preemptionPolicy"), policies, "preemptionPolicy")
 
 
+def _prepare_create(obj: Obj) -> None:
+    """The first generation, which nothing changes: of what could count everything is immutable."""
+    obj["metadata"]["generation"] = 1
+
+
 def _validate_update(new: Obj, old: Obj) -> Errors:
     found: Errors = []
     if new.get("value", 0) != old.get("value", 0):
@@ -66,6 +71,7 @@ KINDS = (
         schema="io.k8s.api.scheduling.v1.PriorityClass",
         short_names=("pc",),
         default=_default,
+        prepare_create=_prepare_create,
         validate=_validate,
         validate_update=_validate_update,
         columns=(

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
-from typing import Any
-
 from sampan.api.groups import printing
-from sampan.api.kind import Column, Kind
+from sampan.api.kind import Kind
 from sampan.api.types import Obj
 from sampan.api.validation import common
 from sampan.api.validation.common import Errors
@@ -23,10 +19,6 @@ def _validate_update(new: Obj, old: Obj) -> Errors:
     )
 
 
-def _row(obj: Obj, now: datetime) -> Sequence[Any]:
-    return (printing.name(obj), obj.get("storageClassName", ""), obj.get("capacity") or printing.UNSET)
-
-
 KINDS = (
     Kind(
         group="storage.k8s.io",
@@ -40,11 +32,7 @@ KINDS = (
         unconditional_update=False,
         validate=_validate,
         validate_update=_validate_update,
-        columns=(
-            printing.NAME,
-            Column("StorageClassName"),
-            Column("Capacity"),
-        ),
-        row=_row,
+        columns=printing.CREATED_AT_COLUMNS,
+        row=printing.created_at_row,
     ),
 )

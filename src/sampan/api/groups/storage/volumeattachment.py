@@ -54,7 +54,7 @@ KINDS = (
         validate_update=_validate_update,
         columns=(
             printing.NAME,
-            Column("Attacher"),
+            Column("Attacher", format="name"),
             Column("PV"),
             Column("Node"),
             Column("Attached", type="boolean"),

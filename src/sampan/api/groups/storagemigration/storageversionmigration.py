@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
 from sampan.api.groups import printing
 from sampan.api.groups.strategy import drop_status
-from sampan.api.kind import IDENTITY, Kind
+from sampan.api.kind import IDENTITY, Column, Kind
 from sampan.api.types import Obj
 from sampan.api.validation import common
 from sampan.api.validation.common import Errors
@@ -16,6 +20,15 @@ def _validate(obj: Obj) -> Errors:
 
 def _validate_update(new: Obj, old: Obj) -> Errors:
     return common.immutable(new.get("spec"), old.get("spec"), "spec")
+
+
+def _row(obj: Obj, now: datetime) -> Sequence[Any]:
+    resource = (obj.get("spec") or {}).get("resource") or {}
+    said = (obj.get("status") or {}).get("conditions") or ()
+    true = [condition.get("type", "") for condition in said if condition.get("status") == "True"]
+    state = next((state for state in ("Succeeded", "Failed", "Running") if state in true), "Pending")
+    named = ".".join(filter(None, (resource.get("resource"), resource.get("group"))))
+    return (printing.name(obj), named, state)
 
 
 KINDS = (
@@ -33,7 +46,7 @@ KINDS = (
         generation=True,
         validate=_validate,
         validate_update=_validate_update,
-        columns=printing.CREATED_AT_COLUMNS,
-        row=printing.created_at_row,
+        columns=(Column("Name"), Column("Resource"), Column("Status")),
+        row=_row,
     ),
 )

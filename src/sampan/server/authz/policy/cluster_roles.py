@@ -105,6 +105,7 @@ get list patch update watch | resource.k8s.io | resourceclaims/status
 update | core | pods/finalizers
 read | resource.k8s.io | resourceslices
 create delete | resource.k8s.io | resourceclaims
+read | resource.k8s.io | devicetaintrules
 patch update | resource.k8s.io | resourceclaims/binding
 """
 

@@ -57,7 +57,9 @@ patch update | core | pods/status
 read | resource.k8s.io | resourceclaims
 read | resource.k8s.io | resourceslices
 read | resource.k8s.io | deviceclasses
-{_EVENTS}""",
+{_EVENTS}
+patch update | resource.k8s.io | devicetaintrules/status
+read | resource.k8s.io | devicetaintrules""",
     "disruption-controller": f"""
 read | apps extensions | deployments
 read | apps extensions | replicasets
@@ -217,6 +219,11 @@ create get list watch | core | persistentvolumeclaims
 delete update | core | persistentvolumeclaims
 update | core | pods/finalizers
 {_EVENTS}""",
+    "storage-version-migrator-controller": """
+create list patch | * | *
+get | apiextensions.k8s.io | customresourcedefinitions
+patch | apiextensions.k8s.io | customresourcedefinitions/status
+update | storagemigration.k8s.io | storageversionmigrations/status""",
     "ttl-after-finished-controller": f"""
 delete get list watch | batch | jobs
 {_EVENTS}""",
