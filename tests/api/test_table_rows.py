@@ -132,7 +132,7 @@ def test_the_status_word_of_a_pod(status: dict[str, Any], metadata: dict[str, An
             "batch", "jobs",
             {"spec": {"completions": 1}, "status": {"succeeded": 1, "startTime": "2026-01-01T00:00:00Z",
              "completionTime": "2026-01-01T00:00:07Z", "conditions": [{"type": "Complete", "status": "True"}]}},
-            ["a", "Complete", "1/1", "7s", "60m", "", "", ""],
+            ["a", "Complete", "1/1", "7s", "60m", "", "", "<none>"],
         ),
     ],
 )  # fmt: skip

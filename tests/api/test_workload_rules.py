@@ -127,6 +127,22 @@ def test_a_job_selects_its_own_pods_by_uid() -> None:
     assert [fault.field for fault in kind.validate_update(changed, obj)] == ["spec.template"]
 
 
+@pytest.mark.parametrize(("own", "shown"), [(None, True), ({"app": "x"}, False)])
+def test_a_job_without_labels_shows_all_of_its_template(own: dict[str, str] | None, shown: bool) -> None:
+    kind = kind_of("batch", "jobs")
+    obj: dict[str, Any] = {"metadata": {"name": "w", "uid": "u"}, "spec": {}}
+    obj["metadata"] |= {"labels": own} if own else {}
+    obj["spec"]["template"] = {
+        "metadata": {"labels": {"app": "x"}},
+        "spec": {"containers": [], "restartPolicy": "Never"},
+    }
+    kind.default(obj)
+    kind.prepare_create(obj)
+    assert obj["spec"]["template"]["metadata"]["labels"].keys() > {"app", "job-name"}
+    assert (obj["metadata"]["labels"] == obj["spec"]["template"]["metadata"]["labels"]) is shown
+    assert obj["metadata"]["labels"]["app"] == "x"
+
+
 @pytest.mark.parametrize(
     ("schedule", "fine"),
     [

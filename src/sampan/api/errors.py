@@ -37,6 +37,16 @@ MOST_CAUSE_BYTES: Final = 256 * 1024
 _LONGEST_VALUE: Final = 8 * 1024
 
 
+class Verbatim(str):
+    """As a value of an error: text that stands in the message as it is."""
+
+    __slots__ = ()
+
+
+#: Go's nil of a slice or a map; a nil pointer, which is what None stands for, is shown in quotes
+NIL: Final = Verbatim("null")
+
+
 def quoted(value: Any) -> str:
     """A value as errors show it."""
     return _quote(value)
@@ -48,12 +58,14 @@ def _quote(value: Any) -> str:
 
 
 def _literal(value: Any) -> str:
+    if isinstance(value, Verbatim):
+        return value
     if isinstance(value, str):
         return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
     if isinstance(value, bool):
         return "true" if value else "false"
     if value is None:
-        return "null"
+        return '"null"'
     if isinstance(value, dict | list):
         return orjson.dumps(value).decode()
     return str(value)
@@ -65,6 +77,11 @@ def required(field: str, detail: str = "") -> FieldError:
 
 def invalid(field: str, value: Any, detail: str) -> FieldError:
     return FieldError("FieldValueInvalid", field, f"Invalid value: {_quote(value)}" + (f": {detail}" if detail else ""))
+
+
+def invalid_without_value(field: str, detail: str) -> FieldError:
+    """Where the value is too long, or too much of a struct, to be shown (upstream: OmitValueType)."""
+    return FieldError("FieldValueInvalid", field, f"Invalid value: {detail}")
 
 
 def not_supported(field: str, value: Any, supported: Sequence[str]) -> FieldError:
@@ -288,8 +305,8 @@ def invalid_object(kind: str, name: str, errors: Sequence[FieldError], group: st
     details = _details(kind, group, name)
     told = _within_bounds(errors)
     details["causes"] = [{"reason": error.reason, "message": error.detail, "field": error.field} for error in told]
-    messages = [error.message() for error in told]
-    text = messages[0] if len(messages) == 1 else "[" + ", ".join(dict.fromkeys(messages)) + "]"
+    messages = list(dict.fromkeys(error.message() for error in told))
+    text = messages[0] if len(messages) == 1 else "[" + ", ".join(messages) + "]"
     return Invalid(f'{qualified(kind, group)} "{name}" is invalid: {text}', details=details)
 
 

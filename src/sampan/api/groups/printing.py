@@ -67,6 +67,14 @@ def selector(value: Obj | None) -> str:
         return "<invalid>"
 
 
+def label_selector(value: Obj | None) -> str:
+    """As most printers have it (metav1.FormatLabelSelector); Deployment has ``selector``, which says less."""
+    try:
+        return str(labels.from_label_selector(value)) or NONE
+    except labels.SelectorError:
+        return "<error>"
+
+
 def some(items: Iterable[str], limit: int = 3, empty: str = NONE) -> str:
     """The first few, and how many more there are."""
     listed = list(items)

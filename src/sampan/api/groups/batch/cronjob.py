@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sampan.api import errors, humanize
 from sampan.api.groups import printing
 from sampan.api.groups.batch import schedule
-from sampan.api.groups.batch.job import validate_job_spec
+from sampan.api.groups.batch.job import default_failure_patterns
+from sampan.api.groups.batch.job_rules import job_spec
 from sampan.api.groups.core.pod_defaults import default_pod_template
 from sampan.api.groups.strategy import drop_status
 from sampan.api.kind import Column, Kind
@@ -19,7 +21,9 @@ from sampan.api.validation import common
 from sampan.api.validation.common import Errors
 
 #: A Job's name adds eleven characters for the time.
-_MAX_NAME = 52
+_LONGEST_NAME: Final = 52
+#: a part of a time zone's name, digits and ``+`` for old ones
+_ZONE_PART = re.compile(r"[A-Za-z.\-_0-9+]{1,14}", re.ASCII)
 
 
 def _default(cron_job: Obj) -> None:
@@ -31,67 +35,124 @@ def _default(cron_job: Obj) -> None:
     spec.setdefault("failedJobsHistoryLimit", 1)
     job_template = spec.setdefault("jobTemplate", {})
     job_template.setdefault("metadata", {})
-    default_pod_template(job_template.setdefault("spec", {}).setdefault("template", {}))
+    job = job_template.setdefault("spec", {})
+    default_failure_patterns(job)
+    default_pod_template(job.setdefault("template", {}))
 
 
-def _schedule(spec: Obj) -> Errors:
-    text = spec.get("schedule", "")
+def _prepare_create(cron_job: Obj) -> None:
+    drop_status(cron_job)
+    _job(cron_job).pop("scheduling", None)  # WorkloadWithJob is off
+
+
+def _prepare_update(new: Obj, old: Obj) -> None:
+    if "scheduling" not in _job(old):
+        _job(new).pop("scheduling", None)
+
+
+def _job(cron_job: Obj) -> Obj:
+    found: Obj = ((cron_job.get("spec") or {}).get("jobTemplate") or {}).get("spec") or {}
+    return found
+
+
+# -- rules -------------------------------------------------------------------------------------------------------
+
+
+def _schedule(spec: Obj, before: Obj) -> Errors:
+    """A time zone in the schedule is tolerated where the object had one before the field for it came."""
+    text, path = spec.get("schedule", ""), "spec.schedule"
     if not text:
-        return [errors.required("spec.schedule")]
-    if "TZ" in text:
-        reason = "cannot use TZ or CRON_TZ in schedule, use timeZone field instead"
-        return [errors.invalid("spec.schedule", text, reason)]
+        return [errors.required(path)]
+    found: Errors = []
     if reason := schedule.problem(text):
-        return [errors.invalid("spec.schedule", text, reason)]
-    return []
+        found.append(errors.invalid(path, text, reason))
+    if "TZ" not in text:
+        return found
+    if "TZ" not in before.get("schedule", ""):
+        reason = "cannot use TZ or CRON_TZ in schedule, use timeZone field instead"
+        found.append(errors.invalid(path, text, reason))
+    elif spec.get("timeZone") is not None:
+        reason = "cannot use both timeZone field and TZ or CRON_TZ in schedule"
+        found.append(errors.invalid(path, text, reason))
+    return found
 
 
 def _time_zone(zone: str | None) -> Errors:
+    path = "spec.timeZone"
     if zone is None:
         return []
     if not zone:
-        return [errors.invalid("spec.timeZone", zone, "timeZone must be nil or non-empty string")]
+        return [errors.invalid(path, zone, "timeZone must be nil or non-empty string")]
+    unknown = [errors.invalid(path, zone, f"unknown time zone {zone}")]
+    for part in zone.split("/"):
+        if part in (".", "..") or part.startswith("-") or not _ZONE_PART.fullmatch(part):
+            return unknown
+    found: Errors = []
     if zone.lower() == "local":
-        return [errors.invalid("spec.timeZone", zone, "timeZone must be an explicit time zone as defined in "
-                               "https://www.iana.org/time-zones")]  # fmt: skip
+        text = "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones"
+        found.append(errors.invalid(path, zone, text))
+        if zone == "Local":  # Go knows this one
+            return found
     try:
         ZoneInfo(zone)
-    except (ZoneInfoNotFoundError, ValueError):
-        return [errors.invalid("spec.timeZone", zone, f"unknown time zone {zone}")]
-    return []
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return found + unknown
+    return found
+
+
+def _rules(cron_job: Obj, old: Obj | None) -> Errors:
+    spec, before = cron_job.get("spec") or {}, (old or {}).get("spec") or {}
+    found = _schedule(spec, before)
+    found += common.non_negative(spec.get("startingDeadlineSeconds"), "spec.startingDeadlineSeconds")
+    if old is None or spec.get("timeZone") != before.get("timeZone"):
+        found += _time_zone(spec.get("timeZone"))
+    policies = ("Allow", "Forbid", "Replace")
+    found += common.one_of(spec.get("concurrencyPolicy"), policies, "spec.concurrencyPolicy", must=True)
+    found += _job_template(_job(cron_job), "spec.jobTemplate.spec")
+    for key in ("successfulJobsHistoryLimit", "failedJobsHistoryLimit"):
+        found += common.non_negative(spec.get(key), f"spec.{key}")
+    return found
+
+
+def _job_template(job: Obj, path: str) -> Errors:
+    found = job_spec(job, path)
+    if job.get("selector") is not None:
+        found.append(errors.invalid(f"{path}.selector", job["selector"], "`selector` will be auto-generated"))
+    if job.get("manualSelector"):
+        found.append(errors.not_supported(f"{path}.manualSelector", True, ("nil", "false")))
+    return found
 
 
 def _validate(cron_job: Obj) -> Errors:
-    spec = cron_job.get("spec") or {}
-    found = _schedule(spec) + _time_zone(spec.get("timeZone"))
-    for key in ("startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit"):
-        found += common.non_negative(spec.get(key), f"spec.{key}")
-    policies = ("Allow", "Forbid", "Replace")
-    found += common.one_of(spec.get("concurrencyPolicy"), policies, "spec.concurrencyPolicy", must=True)
-    job = (spec.get("jobTemplate") or {}).get("spec") or {}
-    found += validate_job_spec(job, "spec.jobTemplate.spec")
-    if job.get("manualSelector"):
-        found.append(errors.not_supported("spec.jobTemplate.spec.manualSelector", "true", ("nil", "false")))
+    found = _rules(cron_job, None)
     name = cron_job.get("metadata", {}).get("name", "")
-    if len(name) > _MAX_NAME:
-        found.append(errors.invalid("metadata.name", name, f"must be no more than {_MAX_NAME} characters"))
+    if len(name.encode()) > _LONGEST_NAME:
+        found.append(errors.invalid("metadata.name", name, f"must be no more than {_LONGEST_NAME} bytes"))
     return found
+
+
+# -- columns -----------------------------------------------------------------------------------------------------
+
+
+def _suspended(suspend: bool | None) -> str:
+    if suspend is None:
+        return printing.UNSET
+    return "True" if suspend else "False"
 
 
 def _row(cron_job: Obj, now: datetime) -> Sequence[Any]:
     spec, status = cron_job.get("spec") or {}, cron_job.get("status") or {}
-    last = status.get("lastScheduleTime")
-    job = (spec.get("jobTemplate") or {}).get("spec") or {}
+    last, job = status.get("lastScheduleTime"), _job(cron_job)
     return (
         printing.name(cron_job),
         spec.get("schedule", ""),
-        spec.get("timeZone") or printing.NONE,
-        "True" if spec.get("suspend") else "False",
+        spec.get("timeZone", printing.NONE),
+        _suspended(spec.get("suspend")),
         len(status.get("active") or ()),
         humanize.since(last, now) if last else printing.NONE,
         printing.age(cron_job, now),
         *printing.containers((job.get("template") or {}).get("spec") or {}),
-        printing.selector(job.get("selector")),
+        printing.label_selector(job.get("selector")),
     )
 
 
@@ -107,10 +168,13 @@ KINDS = (
         short_names=("cj",),
         categories=("all",),
         status=True,
-        prepare_create=drop_status,
+        prepare_create=_prepare_create,
+        prepare_update=_prepare_update,
         generation=True,
         default=_default,
         validate=_validate,
+        validate_update=_rules,
+        ratchets=True,
         columns=(
             printing.NAME,
             Column("Schedule"),

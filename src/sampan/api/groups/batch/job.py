@@ -1,125 +1,170 @@
-"""Job (batch/v1): defaults, the generated selector, validation, columns."""
+"""Job (batch/v1): defaults, the selector and labels that it is given, columns.
+
+Its rules stand beside it: of the spec in ``job_rules`` and ``job_policies``, of changes in ``job_update``, of status in
+``job_status``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sampan.api import errors, humanize
+from sampan.api import errors, humanize, labels, names
 from sampan.api.clock import parse_time
 from sampan.api.groups import printing
+from sampan.api.groups.batch import job_rules, job_status, job_update
 from sampan.api.groups.core.pod_defaults import default_pod_template
 from sampan.api.kind import Column, Kind
 from sampan.api.types import Obj
-from sampan.api.validation import common, pod
+from sampan.api.validation import common
 from sampan.api.validation.common import Errors
 
-CONTROLLER_UID = "batch.kubernetes.io/controller-uid"
-JOB_NAME = "batch.kubernetes.io/job-name"
+CONTROLLER_UID: Final = "batch.kubernetes.io/controller-uid"
+JOB_NAME: Final = "batch.kubernetes.io/job-name"
 #: The labels' names before v1.27, which are still set.
-LEGACY_CONTROLLER_UID, LEGACY_JOB_NAME = "controller-uid", "job-name"
+LEGACY_CONTROLLER_UID: Final = "controller-uid"
+LEGACY_JOB_NAME: Final = "job-name"
 
 
-def default_job_spec(spec: Obj) -> None:
-    if spec.get("completions") is None and spec.get("parallelism") is None:
-        spec["completions"] = spec["parallelism"] = 1
-    spec.setdefault("parallelism", 1)
-    spec.setdefault("backoffLimit", 6 if spec.get("backoffLimitPerIndex") is None else 2**31 - 1)
-    spec.setdefault("completionMode", "NonIndexed")
-    spec.setdefault("suspend", False)
-    spec.setdefault("podReplacementPolicy", "TerminatingOrFailed" if not spec.get("podFailurePolicy") else "Failed")
-    spec.setdefault("manualSelector", False)
+def default_failure_patterns(spec: Obj) -> None:
+    """Of a Job's spec, also in a CronJob."""
     for rule in (spec.get("podFailurePolicy") or {}).get("rules") or ():
         for pattern in rule.get("onPodConditions") or ():
             if not pattern.get("status"):
                 pattern["status"] = "True"
 
 
+def _default_spec(spec: Obj) -> None:
+    if spec.get("completions") is None and spec.get("parallelism") is None:
+        spec["completions"] = spec["parallelism"] = 1
+    spec.setdefault("parallelism", 1)
+    spec.setdefault("backoffLimit", 6 if spec.get("backoffLimitPerIndex") is None else 2**31 - 1)
+    spec.setdefault("completionMode", "NonIndexed")
+    spec.setdefault("suspend", False)
+    spec.setdefault("podReplacementPolicy", "TerminatingOrFailed" if spec.get("podFailurePolicy") is None else "Failed")
+    spec.setdefault("manualSelector", False)
+    default_failure_patterns(spec)
+
+
 def _default(job: Obj) -> None:
     spec = job.setdefault("spec", {})
-    default_job_spec(spec)
+    _default_spec(spec)
     default_pod_template(spec.setdefault("template", {}))
     template_labels = spec["template"]["metadata"].get("labels")
     metadata = job.setdefault("metadata", {})
     if template_labels and not metadata.get("labels"):
-        metadata["labels"] = dict(template_labels)
+        metadata["labels"] = template_labels  # one map, as in the reference: what the one is given, both show
 
 
 def _prepare_create(job: Obj) -> None:
-    """Selects the job's own pods by its uid, which is set by now, unless the author wants to do it by hand."""
+    """Selects the job's own pods by its uid, which is set by now, unless the author wants to do it by hand. Labels that
+    are there already stay: the rules refuse them."""
     job["status"] = {}
     spec, metadata = job["spec"], job["metadata"]
+    spec.pop("scheduling", None)  # WorkloadWithJob is off
     if spec.get("manualSelector"):
         return
     uid, name = metadata.get("uid", ""), metadata.get("name", "")
-    template = spec["template"].setdefault("metadata", {})
-    template_labels = template.setdefault("labels", {})
-    for key, value in ((CONTROLLER_UID, uid), (LEGACY_CONTROLLER_UID, uid), (JOB_NAME, name), (LEGACY_JOB_NAME, name)):
-        template_labels[key] = value
-    if not metadata.get("labels"):  # as defaulting does when the object is read back
+    template_labels = spec["template"].setdefault("metadata", {}).setdefault("labels", {})
+    for key, value in _generated(uid, name).items():
+        template_labels.setdefault(key, value)
+    if not metadata.get("labels") or metadata["labels"] is template_labels:  # else defaulting would, when it is read
         metadata["labels"] = dict(template_labels)
     selector = spec.setdefault("selector", {})
-    selector.setdefault("matchLabels", {})[CONTROLLER_UID] = uid
+    selector.setdefault("matchLabels", {}).setdefault(CONTROLLER_UID, uid)
 
 
-def validate_job_spec(spec: Obj, path: str) -> Errors:
-    found: Errors = []
-    for key in ("parallelism", "completions", "activeDeadlineSeconds", "backoffLimit", "backoffLimitPerIndex",
-                "maxFailedIndexes", "ttlSecondsAfterFinished"):  # fmt: skip
-        found += common.non_negative(spec.get(key), f"{path}.{key}")
-    modes = ("Indexed", "NonIndexed")
-    found += common.one_of(spec.get("completionMode"), modes, f"{path}.completionMode")
-    if spec.get("completionMode") == "Indexed" and spec.get("completions") is None:
-        text = "when completion mode is Indexed"
-        found.append(errors.required(f"{path}.completions", text))
-    if spec.get("backoffLimitPerIndex") is not None and spec.get("completionMode") != "Indexed":
-        text = "requires indexed completion mode"
-        found.append(errors.invalid(f"{path}.backoffLimitPerIndex", spec["backoffLimitPerIndex"], text))
-    policies = ("Failed", "TerminatingOrFailed")
-    found += common.one_of(spec.get("podReplacementPolicy"), policies, f"{path}.podReplacementPolicy")
-    template = spec.get("template") or {}
-    found += pod.pod_template(template, f"{path}.template")
-    policy = (template.get("spec") or {}).get("restartPolicy", "")
-    if policy == "Always" or not policy:
-        where = f"{path}.template.spec.restartPolicy"
-        found.append(errors.required(where, 'valid values: "OnFailure", "Never"'))
-    if spec.get("podFailurePolicy") is not None and policy != "Never":
-        text = f'only "Never" is supported when podFailurePolicy is specified, not "{policy}"'
-        found.append(errors.invalid(f"{path}.template.spec.restartPolicy", policy, text))
+def _prepare_update(new: Obj, old: Obj) -> None:
+    if "scheduling" not in (old.get("spec") or {}):
+        (new.get("spec") or {}).pop("scheduling", None)
+
+
+def _generated(uid: str, name: str) -> dict[str, str]:
+    return {LEGACY_JOB_NAME: name, JOB_NAME: name, LEGACY_CONTROLLER_UID: uid, CONTROLLER_UID: uid}
+
+
+# -- rules -------------------------------------------------------------------------------------------------------
+
+
+def _template_labels(job: Obj) -> dict[str, str]:
+    found: dict[str, str] = (((job.get("spec") or {}).get("template") or {}).get("metadata") or {}).get("labels") or {}
     return found
 
 
-def _validate(job: Obj) -> Errors:
+def _sorted(labels_of: dict[str, str]) -> Any:
+    """A map as a message shows it."""
+    return dict(sorted(labels_of.items())) if labels_of else errors.NIL
+
+
+def _generated_selector(job: Obj, *, prefixed: bool) -> Errors:
+    """``prefixed``: the labels of v1.27 have to be there too."""
+    spec, metadata = job.get("spec") or {}, job.get("metadata") or {}
+    if spec.get("manualSelector") or spec.get("selector") is None:
+        return []
+    uid, name, has = metadata.get("uid", ""), metadata.get("name", ""), _template_labels(job)
+    found = [] if uid else [errors.required("metadata.uid")]
+    wanted = {LEGACY_CONTROLLER_UID: uid, LEGACY_JOB_NAME: name}
+    wanted |= {CONTROLLER_UID: uid, JOB_NAME: name} if prefixed else {}
+    for key, value in wanted.items():
+        path = f"spec.template.metadata.labels[{key}]"
+        if key not in has:
+            found.append(errors.required(path, f"must be '{value}'"))
+        elif has[key] != value:
+            found.append(errors.invalid(path, _sorted(has), f"must be '{value}'"))
+    if not _matches(spec["selector"], wanted):
+        found.append(errors.invalid("spec.selector", spec["selector"], "`selector` not auto-generated"))
+    return found
+
+
+def _matches(selector: Obj | None, labels_of: dict[str, str]) -> bool:
+    """True also of a selector that is none: that is another rule's."""
+    if selector is None:
+        return False
+    try:
+        return labels.from_label_selector(selector).matches(labels_of)
+    except labels.SelectorError:
+        return True
+
+
+def _spec(job: Obj) -> Errors:
     spec = job.get("spec") or {}
-    found = validate_job_spec(spec, "spec")
-    if spec.get("selector") is None:
-        return [*found, errors.required("spec.selector")]
-    found += common.label_selector(spec["selector"], "spec.selector")
-    labels = ((spec.get("template") or {}).get("metadata") or {}).get("labels") or {}
-    wanted = (spec["selector"] or {}).get("matchLabels") or {}
-    if any(labels.get(key) != value for key, value in wanted.items()):
+    found = job_rules.job_spec(spec, "spec")
+    selector = spec.get("selector")
+    if selector is None:
+        found.append(errors.required("spec.selector"))
+    else:
+        found += common.label_selector(selector, "spec.selector")
+    if not _matches(selector, _template_labels(job)):
         text = "`selector` does not match template `labels`"
-        found.append(errors.invalid("spec.template.metadata.labels", labels, text))
+        found.append(errors.invalid("spec.template.metadata.labels", _sorted(_template_labels(job)), text))
     return found
+
+
+def _hostname(job: Obj) -> Errors:
+    """Pods of an Indexed Job are called after their index, and must have names that fit."""
+    spec, name = job.get("spec") or {}, (job.get("metadata") or {}).get("name", "")
+    completions = spec.get("completions") or 0
+    if spec.get("completionMode") != "Indexed" or completions <= 0:
+        return []
+    longest = f"{name}-{completions - 1}"
+    if not names.dns1123_label(longest):
+        return []
+    return [errors.invalid("metadata.name", name, f"will not able to create pod with invalid DNS label: {longest}")]
+
+
+def _rules(job: Obj, *, prefixed: bool = True) -> Errors:
+    return _generated_selector(job, prefixed=prefixed) + _spec(job) + _hostname(job)
 
 
 def _validate_update(new: Obj, old: Obj) -> Errors:
-    spec, before = new.get("spec", {}), old.get("spec", {})
-    found: Errors = []
-    resized = (
-        before.get("completionMode") == "Indexed"
-        and spec.get("completions") is not None
-        and spec.get("completions") == spec.get("parallelism")
-    )
-    if not resized:
-        found += common.immutable(spec.get("completions"), before.get("completions"), "spec.completions")
-    for key in ("selector", "completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy"):
-        found += common.immutable(spec.get(key), before.get(key), f"spec.{key}")
-    not_started = before.get("suspend") and not (old.get("status") or {}).get("startTime")
-    if not not_started:
-        found += common.immutable(spec.get("template"), before.get("template"), "spec.template")
-    return found
+    """The rules of the spec are told twice, as the reference does."""
+    prefixed = {JOB_NAME, CONTROLLER_UID} <= _template_labels(old).keys()
+    found = _rules(new, prefixed=prefixed)
+    return found + (_spec(new) if found else []) + job_update.changes(new, old)
+
+
+# -- columns -----------------------------------------------------------------------------------------------------
 
 
 def _selectable(job: Obj) -> Mapping[str, str]:
@@ -162,7 +207,7 @@ def _row(job: Obj, now: datetime) -> Sequence[Any]:
         _duration(status, now),
         printing.age(job, now),
         *printing.containers(printing.template_spec(job)),
-        printing.selector(spec.get("selector")),
+        printing.label_selector(spec.get("selector")),
     )
 
 
@@ -180,9 +225,12 @@ KINDS = (
         generation=True,
         default_propagation="orphan",
         default=_default,
-        validate=_validate,
+        validate=_rules,
         validate_update=_validate_update,
+        ratchets=True,
+        validate_status=job_status.validate,
         prepare_create=_prepare_create,
+        prepare_update=_prepare_update,
         columns=(
             printing.NAME,
             Column("Status"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from typing import Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 _MONTH_NAMES = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _MONTHS = {name: i + 1 for i, name in enumerate(_MONTH_NAMES)}
@@ -15,56 +17,116 @@ _FIELDS: tuple[tuple[int, int, dict[str, int]], ...] = (
     (0, 6, _DAYS),
 )
 _DESCRIPTORS = ("@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly")
-_DURATION = re.compile(r"([0-9]*\.?[0-9]+(ns|us|µs|ms|s|m|h))+")
+_ZONES: Final = ("TZ=", "CRON_TZ=")
+_EVERY: Final = "@every "
+
+_INTEGER = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
+#: a number of a duration, and what follows it up to the next
+_DURATION_PART = re.compile(r"([0-9]*)(\.[0-9]*)?([^0-9.]*)", re.ASCII)
+_UNITS: Final = ("ns", "us", "µs", "μs", "ms", "s", "m", "h")
+
+
+class _Fault(ValueError):
+    """What is wrong, in the parser's words."""
 
 
 def problem(schedule: str) -> str:
     """What is wrong with it, or "" when nothing is."""
-    text = schedule.strip()
+    try:
+        _check(schedule)
+    except _Fault as fault:
+        return str(fault)
+    return ""
+
+
+def _check(text: str) -> None:
     if not text:
-        return "empty spec string"
+        raise _Fault("empty spec string")
+    if text.startswith(_ZONES):
+        text = _without_zone(text)
     if text.startswith("@"):
-        if text in _DESCRIPTORS:
-            return ""
-        if text.startswith("@every "):
-            ok = _DURATION.fullmatch(text.removeprefix("@every "))
-            return "" if ok else f"failed to parse duration {text}"
-        return f"unrecognized descriptor: {text}"
+        _check_descriptor(text)
+        return
     fields = text.split()
     if len(fields) != len(_FIELDS):
-        return f"expected exactly 5 fields, found {len(fields)}: [{' '.join(fields)}]"
+        raise _Fault(f"expected exactly 5 fields, found {len(fields)}: [{' '.join(fields)}]")
     for field, (low, high, words) in zip(fields, _FIELDS, strict=True):
-        for part in field.split(","):
-            if found := _part_problem(part, low, high, words):
-                return found
+        for part in filter(None, field.split(",")):
+            _check_part(part, low, high, words)
+
+
+def _without_zone(text: str) -> str:
+    zone, space, rest = text.partition("=")[2].partition(" ")
+    if not space:
+        raise _Fault("invalid schedule format: runtime error: slice bounds out of range [:-1]")
+    try:
+        if zone not in ("", "UTC", "Local"):
+            ZoneInfo(zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise _Fault(f"provided bad location {zone}: unknown time zone {zone}") from None
+    return rest.strip()
+
+
+def _check_descriptor(text: str) -> None:
+    if text in _DESCRIPTORS:
+        return
+    if not text.startswith(_EVERY):
+        raise _Fault(f"unrecognized descriptor: {text}")
+    if fault := _duration_problem(text.removeprefix(_EVERY)):
+        raise _Fault(f"failed to parse duration {text}: {fault}")
+
+
+def _duration_problem(text: str) -> str:
+    """What Go's ``time.ParseDuration`` says of it, or ""."""
+    rest, quoted = text[1:] if text[:1] in ("+", "-") else text, f'"{text}"'
+    if rest == "0":
+        return ""
+    if not rest:
+        return f"time: invalid duration {quoted}"
+    for number, fraction, unit in _DURATION_PART.findall(rest):
+        if not number and not fraction and not unit:
+            continue
+        if not number and fraction in ("", "."):
+            return f"time: invalid duration {quoted}"
+        if not unit:
+            return f"time: missing unit in duration {quoted}"
+        if unit not in _UNITS:
+            return f'time: unknown unit "{unit}" in duration {quoted}'
     return ""
 
 
-_DIGITS = re.compile(r"[0-9]{1,9}", re.ASCII)
-
-
-def _number(text: str, words: dict[str, int]) -> int | None:
+def _number(text: str, words: dict[str, int]) -> int:
     if text.lower() in words:
         return words[text.lower()]
-    return int(text) if _DIGITS.fullmatch(text) else None
+    if not _INTEGER.fullmatch(text):
+        raise _Fault(f'failed to parse int from {text}: strconv.Atoi: parsing "{text}": invalid syntax')
+    if int(text) < 0:
+        raise _Fault(f"negative number ({int(text)}) not allowed: {text}")
+    return int(text)
 
 
-def _part_problem(part: str, low: int, high: int, words: dict[str, int]) -> str:
+def _check_part(part: str, low: int, high: int, words: dict[str, int]) -> None:
     """``a``, ``a-b``, ``*``, each optionally with ``/step``."""
-    span, slash, step = part.partition("/")
-    if slash and not _number(step, {}):
-        return f"step of range should be a positive number: {part}"
-    if span in ("*", "?"):
-        return ""
-    first, dash, last = span.partition("-")
-    start = _number(first, words)
-    end = _number(last, words) if dash else start
-    if start is None or end is None:
-        return f"failed to parse int from {first if start is None else last}: invalid syntax"
+    span, *steps = part.split("/")
+    limits = span.split("-")
+    if limits[0] in ("*", "?"):
+        start, end = low, high
+    else:
+        start = end = _number(limits[0], words)
+        if len(limits) == 2:
+            end = _number(limits[1], words)
+        elif len(limits) > 2:
+            raise _Fault(f"too many hyphens: {part}")
+    if len(steps) > 1:
+        raise _Fault(f"too many slashes: {part}")
+    step = _number(steps[0], {}) if steps else 1
+    if steps and len(limits) == 1:
+        end = high
     if start < low:
-        return f"beginning of range ({start}) below minimum ({low}): {part}"
+        raise _Fault(f"beginning of range ({start}) below minimum ({low}): {part}")
     if end > high:
-        return f"end of range ({end}) above maximum ({high}): {part}"
+        raise _Fault(f"end of range ({end}) above maximum ({high}): {part}")
     if start > end:
-        return f"beginning of range ({start}) beyond end of range ({end}): {part}"
-    return ""
+        raise _Fault(f"beginning of range ({start}) beyond end of range ({end}): {part}")
+    if step == 0:
+        raise _Fault(f"step of range should be a positive number: {part}")
