@@ -66,6 +66,7 @@ def test_what_was_allocated_stays_when_an_update_leaves_it_out() -> None:
     assert SERVICE.validate_update(new, old) == []
     other = copy.deepcopy(new)
     other["spec"]["clusterIP"] = "10.96.0.6"
+    SERVICE.prepare_update(other, old)
     assert [fault.field for fault in SERVICE.validate_update(other, old)] == ["spec.clusterIPs[0]"]
 
 

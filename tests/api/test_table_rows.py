@@ -98,7 +98,7 @@ def test_the_status_word_of_a_pod(status: dict[str, Any], metadata: dict[str, An
         ),
         (
             "", "services",
-            {"spec": {"type": "NodePort", "clusterIP": "10.0.0.1", "ports": [{"port": 80, "nodePort": 30080}]}},
+            {"spec": {"type": "NodePort", "clusterIPs": ["10.0.0.1"], "ports": [{"port": 80, "nodePort": 30080}]}},
             ["a", "NodePort", "10.0.0.1", "<none>", "80:30080/TCP", "60m", "<none>"],
         ),
         (

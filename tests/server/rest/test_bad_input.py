@@ -222,13 +222,13 @@ async def test_put_checks(api: Any) -> None:
 
 
 async def test_put_without_resource_version_on_a_kind_that_wants_one_is_422(api: Any) -> None:
-    services = "/api/v1/namespaces/default/services"
-    service = {"metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}]}}
-    assert (await api("POST", services, service)).status == 201
-    answer = await api("PUT", f"{services}/s", service)
+    classes = "/apis/node.k8s.io/v1/runtimeclasses"
+    runtime_class = {"metadata": {"name": "s"}, "handler": "h"}
+    assert (await api("POST", classes, runtime_class)).status == 201
+    answer = await api("PUT", f"{classes}/s", runtime_class)
     assert (answer.status, answer.causes) == (422, [("FieldValueInvalid", "metadata.resourceVersion")])
     assert "must be specified for an update" in answer.message
-    assert (await api("PUT", f"{services}/missing", {**service, "metadata": {"name": "missing"}})).status == 404
+    assert (await api("PUT", f"{classes}/missing", {**runtime_class, "metadata": {"name": "missing"}})).status == 404
 
 
 @pytest.mark.parametrize(

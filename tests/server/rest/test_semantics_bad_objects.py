@@ -117,7 +117,7 @@ ROWS = [
         says="Precondition failed: UID in precondition: u, UID in object meta: "),
     Row("65 missing", f"{CMS}/nope", {"metadata": {"name": "nope"}}, 404, "NotFound", method="PUT"),
     Row("66 no number", f"{CMS}/frozen", {"metadata": {"name": "frozen", "resourceVersion": "x"}}, *BAD, method="PUT"),
-    Row("67 no version", f"{SERVICES}/web", {"metadata": {"name": "web"}, "spec": {"ports": [{"port": 80}]}},
+    Row("67 no version", "/apis/flowcontrol.apiserver.k8s.io/v1/flowschemas/exempt", {"metadata": {"name": "exempt"}},
         *UNPROCESSABLE, [(INVALID, "metadata.resourceVersion")], method="PUT", says="must be specified for an update"),
     Row("70 policy", f"{CMS}/frozen", {"propagationPolicy": "Maybe"}, *UNPROCESSABLE,
         [(UNSUPPORTED, "propagationPolicy")], method="DELETE", details={"kind": "DeleteOptions"}),

@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 
 from sampan.api import errors
-from sampan.api.groups.core.service import wants_health_port
+from sampan.api.groups.core.service_strategy import wants_health_port
 from sampan.api.types import Obj
 from sampan.server.allocators.addresses import Network, family_of, is_usable
 from sampan.server.allocators.pool import Full, Pool
