@@ -56,6 +56,16 @@ def one_of(value: str | None, supported: Sequence[str], path: str, *, must: bool
     return [] if value in supported else [errors.not_supported(path, value, supported)]
 
 
+def in_list(value: str | None, supported: Sequence[str], path: str) -> Errors:
+    """An enum of which an empty value is a fault like any other; None: not told."""
+    return [] if value is None or value in supported else [errors.not_supported(path, value, supported)]
+
+
+def immutable_value(new: Any, old: Any, path: str) -> Errors:
+    """As ``immutable``, where nothing and zero are different values."""
+    return [] if new == old else [errors.invalid(path, new, IMMUTABLE)]
+
+
 def immutable(new: Any, old: Any, path: str) -> Errors:
     return [] if (new or None) == (old or None) else [errors.invalid(path, new, IMMUTABLE)]
 

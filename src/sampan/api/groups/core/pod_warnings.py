@@ -18,7 +18,7 @@ from sampan.api.groups.core.container_warnings import SECCOMP_POD, SECCOMP_TEXT
 from sampan.api.types import Obj
 
 #: Labels of nodes that have other names now.
-_NODE_LABELS: Final = {
+NODE_LABELS: Final = {
     "beta.kubernetes.io/arch": 'deprecated since v1.14; use "kubernetes.io/arch" instead',
     "beta.kubernetes.io/os": 'deprecated since v1.14; use "kubernetes.io/os" instead',
     "failure-domain.beta.kubernetes.io/region": 'deprecated since v1.17; use "topology.kubernetes.io/region" instead',
@@ -126,8 +126,8 @@ def of_node_term(term: Obj, path: str, *, values: bool = False) -> list[str]:
     found: list[str] = []
     for index, expression in enumerate(term.get("matchExpressions") or ()):
         where, key = f"{path}.matchExpressions[{index}]", expression.get("key", "")
-        if key in _NODE_LABELS:
-            found.append(f"{where}.key: {key} is {_NODE_LABELS[key]}")
+        if key in NODE_LABELS:
+            found.append(f"{where}.key: {key} is {NODE_LABELS[key]}")
         if values:
             for position, value in enumerate(expression.get("values") or ()):
                 for problem in names.label_value(value):
@@ -137,9 +137,9 @@ def of_node_term(term: Obj, path: str, *, values: bool = False) -> list[str]:
 
 def _of_nodes(spec: Obj, path: str) -> list[str]:
     found = [
-        f"{path}.nodeSelector[{key}]: {_NODE_LABELS[key]}"
+        f"{path}.nodeSelector[{key}]: {NODE_LABELS[key]}"
         for key in spec.get("nodeSelector") or ()
-        if key in _NODE_LABELS
+        if key in NODE_LABELS
     ]
     if affinity := (spec.get("affinity") or {}).get("nodeAffinity"):
         found += _of_node_affinity(affinity, f"{path}.affinity.nodeAffinity")
@@ -164,8 +164,8 @@ _NULL_SELECTOR: Final = "a null labelSelector results in matching no pod"
 def _of_spread(constraint: Obj, path: str) -> list[str]:
     found: list[str] = []
     key = constraint.get("topologyKey", "")
-    if key in _NODE_LABELS:
-        found.append(f"{path}.topologyKey: {key} is {_NODE_LABELS[key]}")
+    if key in NODE_LABELS:
+        found.append(f"{path}.topologyKey: {key} is {NODE_LABELS[key]}")
     if constraint.get("labelSelector") is None:
         found.append(f"{path}.labelSelector: {_NULL_SELECTOR}")
     return found

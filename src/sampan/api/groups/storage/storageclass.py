@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from sampan.api import errors, names
 from sampan.api.groups import printing
+from sampan.api.groups.core.pod_warnings import NODE_LABELS
+from sampan.api.groups.storage import parameters
 from sampan.api.kind import Column, Kind
 from sampan.api.types import Obj
-from sampan.api.validation import common
+from sampan.api.validation import common, external
 from sampan.api.validation.common import Errors
 
 #: Claims that name no class get the one with this annotation.
@@ -21,32 +24,88 @@ def _default(obj: Obj) -> None:
     obj.setdefault("volumeBindingMode", "Immediate")
 
 
+_BINDING_MODES = ("Immediate", "WaitForFirstConsumer")
+
+
 def _validate(obj: Obj) -> Errors:
-    found = common.missing(obj, "provisioner")
+    found = external.provisioner(obj.get("provisioner") or "", "provisioner")
+    found += parameters.validate(obj.get("parameters"), "parameters")
     found += common.one_of(obj.get("reclaimPolicy"), ("Delete", "Retain"), "reclaimPolicy")
-    modes = ("Immediate", "WaitForFirstConsumer")
-    return found + common.one_of(obj.get("volumeBindingMode"), modes, "volumeBindingMode")
+    mode = obj.get("volumeBindingMode")
+    if mode is None:
+        found.append(errors.required("volumeBindingMode"))
+    elif mode not in _BINDING_MODES:
+        found.append(errors.not_supported("volumeBindingMode", mode, _BINDING_MODES))
+    return found + _topologies(obj.get("allowedTopologies") or ())
+
+
+def _topologies(terms: Sequence[Obj]) -> Errors:
+    """Each term once. One without expressions counts as told as often as there are terms, as upstream's does."""
+    found: Errors = []
+    seen: list[dict[str, set[str]]] = [{} for _ in terms]
+    for index, term in enumerate(terms):
+        path = f"allowedTopologies[{index}]"
+        values, faults = _topology(term, path)
+        found += faults
+        found += [errors.duplicate(f"{path}.matchLabelExpressions", "")] * seen.count(values)
+        seen.append(values)
+    return found
+
+
+def _topology(term: Obj, path: str) -> tuple[dict[str, set[str]], Errors]:
+    """What it asks for, by label."""
+    found: Errors = []
+    asked: dict[str, set[str]] = {}
+    for index, expression in enumerate(term.get("matchLabelExpressions") or ()):
+        where = f"{path}.matchLabelExpressions[{index}]"
+        key, listed = expression.get("key") or "", expression.get("values") or ()
+        if not listed:
+            found.append(errors.required(f"{where}.values"))
+        values: set[str] = set()
+        for position, value in enumerate(listed):
+            if value in values:
+                found.append(errors.duplicate(f"{where}.values[{position}]", value))
+            values.add(value)
+        found += common.named(names.qualified_name, key, f"{where}.key")
+        if key in asked:
+            found.append(errors.duplicate(f"{where}.key", key))
+        asked[key] = values
+    return asked, found
 
 
 def _validate_update(new: Obj, old: Obj) -> Errors:
-    return (
-        common.immutable(new.get("provisioner"), old.get("provisioner"), "provisioner")
-        + common.immutable(new.get("parameters"), old.get("parameters"), "parameters")
-        + common.immutable(new.get("reclaimPolicy"), old.get("reclaimPolicy"), "reclaimPolicy")
-        + common.immutable(new.get("volumeBindingMode"), old.get("volumeBindingMode"), "volumeBindingMode")
-    )
+    found = [
+        errors.forbidden(key, f"updates to {key} are forbidden.")
+        for key in ("parameters", "provisioner", "reclaimPolicy")
+        if (new.get(key) or None) != (old.get(key) or None)
+    ]
+    return found + common.immutable(new.get("volumeBindingMode"), old.get("volumeBindingMode"), "volumeBindingMode")
+
+
+_BETA_DEFAULT = "storageclass.beta.kubernetes.io/is-default-class"
+
+
+def _warnings(new: Obj, old: Obj | None) -> Sequence[str]:
+    """Topologies that ask for labels of old."""
+    return [
+        f"allowedTopologies[{i}].matchLabelExpressions[{j}].key: {NODE_LABELS[key]}"
+        for i, term in enumerate(new.get("allowedTopologies") or ())
+        for j, expression in enumerate(term.get("matchLabelExpressions") or ())
+        if (key := expression.get("key")) in NODE_LABELS
+    ]
 
 
 def _row(obj: Obj, now: datetime) -> Sequence[Any]:
     name = printing.name(obj)
-    if (obj.get("metadata", {}).get("annotations") or {}).get(DEFAULT_CLASS) == "true":
+    annotations = obj.get("metadata", {}).get("annotations") or {}
+    if "true" in (annotations.get(DEFAULT_CLASS), annotations.get(_BETA_DEFAULT)):
         name += " (default)"
     return (
         name,
         obj.get("provisioner", ""),
         obj.get("reclaimPolicy", "Delete"),
         obj.get("volumeBindingMode", "Immediate"),
-        "true" if obj.get("allowVolumeExpansion") else "false",
+        bool(obj.get("allowVolumeExpansion")),
         printing.age(obj, now),
     )
 
@@ -65,6 +124,7 @@ KINDS = (
         default=_default,
         validate=_validate,
         validate_update=_validate_update,
+        warnings=_warnings,
         columns=(
             printing.NAME,
             Column("Provisioner"),

@@ -6,21 +6,24 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from sampan.api import errors
 from sampan.api.groups import printing
+from sampan.api.groups.storage import parameters
 from sampan.api.kind import Column, Kind
 from sampan.api.types import Obj
-from sampan.api.validation import common
+from sampan.api.validation import external
 from sampan.api.validation.common import Errors
 
 
 def _validate(obj: Obj) -> Errors:
-    return common.missing(obj, "driverName")
+    found = external.provisioner(obj.get("driverName") or "", "driverName")
+    return found + parameters.validate(obj.get("parameters"), "parameters", needed=True)
 
 
 def _validate_update(new: Obj, old: Obj) -> Errors:
-    return common.immutable(new.get("driverName"), old.get("driverName"), "driverName") + common.immutable(
-        new.get("parameters"), old.get("parameters"), "parameters"
-    )
+    """What may not change is told first."""
+    changed = [key for key in ("driverName", "parameters") if (new.get(key) or None) != (old.get(key) or None)]
+    return [errors.forbidden(key, f"updates to {key} are forbidden.") for key in changed] + _validate(new)
 
 
 def _row(obj: Obj, now: datetime) -> Sequence[Any]:
@@ -39,6 +42,7 @@ KINDS = (
         short_names=("vac",),
         validate=_validate,
         validate_update=_validate_update,
+        ratchets=True,
         columns=(
             printing.NAME,
             Column("DriverName"),
