@@ -50,8 +50,7 @@ from sampan.api import schema
 )
 def test_a_wrong_type_is_told_with_the_name_of_the_go_type(name: str, obj: dict[str, Any], error: str) -> None:
     decoded = schema.decode(schema.load().definition(f"io.k8s.api.{name}"), obj)
-    assert decoded.error is not None
-    assert decoded.error.replace("number 1 into", "number into") == f"json: {error}"
+    assert decoded.error == f"json: {error}"
 
 
 def test_enumerations_are_the_marked_types_alone() -> None:

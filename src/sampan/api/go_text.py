@@ -5,6 +5,9 @@ from __future__ import annotations
 import codecs
 from typing import Any, Final
 
+import orjson
+
+_FOR_HTML: Final = {ord(each): f"\\u{ord(each):04x}" for each in "<>&\u2028\u2029"}
 #: What is no UTF-8 becomes U+FFFD, once for each byte (Python's own ``replace`` joins some of them).
 _HANDLER: Final = "sampan.go"
 
@@ -34,6 +37,20 @@ def show(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return _number(value) if isinstance(value, float) else str(value)
+
+
+def json(value: Any) -> str:
+    """A JSON text as Go's encoder writes it: keys in order, and nothing in it that HTML would read."""
+    text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+    return text.translate(_FOR_HTML)
+
+
+def type_name(value: Any) -> str:
+    """The type of a decoded JSON value."""
+    if value is None:
+        return "%!s(<nil>)"
+    names = {dict: "map[string]interface {}", list: "[]interface {}", bool: "bool", int: "int64", float: "float64"}
+    return names.get(type(value), "string")
 
 
 def _number(value: float) -> str:

@@ -18,8 +18,9 @@ from collections.abc import Hashable
 from typing import Any, Final
 
 from sampan.api import go_text, objects
-from sampan.api.errors import ApiError, BadRequest, Invalid
+from sampan.api.errors import ApiError, BadRequest, quoted
 from sampan.api.patch import element_order
+from sampan.api.patch.json_patch import DoesNotApply
 from sampan.api.schema.nodes import AnyNode, Field, ListNode, MapNode, Node, ObjectNode
 from sampan.api.types import Obj
 
@@ -28,6 +29,8 @@ RETAIN_KEYS: Final = "$retainKeys"
 DELETE_FROM_PRIMITIVES: Final = "$deleteFromPrimitiveList/"
 SET_ELEMENT_ORDER: Final = "$setElementOrder/"
 
+#: Structs whose content is no fields of theirs.
+_OPAQUE: Final = {"runtime.RawExtension": "RawExtension", "v1.JSON": "JSON", "v1.FieldsV1": "FieldsV1"}
 _UNKNOWN = Field(AnyNode("interface {}"))
 
 
@@ -49,6 +52,20 @@ def _field(node: Node, key: str) -> Field:
 
 def _bad_directive(value: Any, where: Obj) -> ApiError:
     return BadRequest(f"unknown patch type: {go_text.show(value)} in map: {go_text.show(where)}")
+
+
+def _known(node: Node, key: str) -> None:
+    """Raises BadRequest: what is merged here is no field of this struct."""
+    if isinstance(node, ObjectNode) and node.type_name and not node.preserve_unknown:
+        struct = "" if key in node.fields else node.type_name
+    else:
+        struct = _OPAQUE.get(node.go_type, "") if isinstance(node, AnyNode) else ""
+    if struct:
+        raise BadRequest(f"unable to find api field in struct {struct} for the json field {quoted(key)}")
+
+
+def _not_a_list(value: Any) -> ApiError:
+    return BadRequest(f"expected a []interface {{}}, but received a {go_text.type_name(value)}")
 
 
 def _merge_map(original: Obj, patch: Obj, node: Node) -> Obj:
@@ -74,6 +91,7 @@ def _merge_map(original: Obj, patch: Obj, node: Node) -> Obj:
             isinstance(before, list) and isinstance(value, list)
         )
         if same_shape:
+            _known(node, key)
             original[key] = _merge_value(before, value, _field(node, key), is_deletion)
         elif is_deletion:
             if not isinstance(value, list):
@@ -122,12 +140,14 @@ def _merge_ordered_lists(original: Obj, patch: Obj, node: Node) -> None:
         key = directive.removeprefix(SET_ELEMENT_ORDER)
         field = _field(node, key)
         before, change = original.get(key), patch.get(key)
-        for part in (order, before, change):
-            if part is not None and not isinstance(part, list):
-                raise BadRequest("invalid patch format of setElementOrder list")
+        if not isinstance(order, list):
+            raise _not_a_list(order)
+        for part in (original, patch):
+            if key in part and not isinstance(part[key], list):
+                raise _not_a_list(part[key])
+        _known(node, key)
         if before is None and change is None:
             continue
-        order = order or []
         element_order.check(change or [], order, field.merge_key)
         merged: list[Any]
         if change is None:
@@ -148,9 +168,9 @@ def _is_map_list(*lists: list[Any]) -> bool:
     shapes = {type(item) for part in lists for item in part}
     kinds = {shape if shape in (dict, list) else str for shape in shapes}
     if list in kinds:
-        raise Invalid("lists of lists are not supported")
+        raise DoesNotApply("lists of lists are not supported")
     if len(kinds) > 1:
-        raise BadRequest("list element types are not identical")
+        raise BadRequest(f"list element types are not identical: {go_text.show(list(lists))}")
     return kinds == {dict}
 
 

@@ -91,9 +91,23 @@ def _parse(request: Request, kind: str, body: bytes, what: str) -> Parsed:
     raise unsupported_media_type(header)
 
 
-async def read_patch(request: Request, content_type: str) -> Parsed:
-    """The value of a patch, and the keys given twice in it. Raises BadRequest."""
-    return await _read(request, lambda body: Parsed(*patch.parse_patch(body, content_type)))
+@dataclass(frozen=True, slots=True)
+class ParsedPatch:
+    """``problems``: what field validation says of the patch itself."""
+
+    value: Any
+    problems: Sequence[str] = ()
+
+
+async def read_patch(request: Request, content_type: str, options: WriteOptions) -> ParsedPatch:
+    """The value of a patch. Raises BadRequest."""
+    checked = options.field_validation != "Ignore"
+
+    def parse(body: bytes) -> Parsed:
+        return Parsed(ParsedPatch(*patch.parse_patch(body, content_type, checked=checked)))
+
+    parsed = await _read(request, parse)
+    return ParsedPatch(parsed.value) if request.in_process else parsed.value
 
 
 async def read_apply(request: Request) -> Parsed:

@@ -6,17 +6,25 @@ A patch is applied again when the object changed meanwhile; the client sees 409 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
-from sampan.api import errors, schema
-from sampan.api.patch import apply_patch
+from sampan.api import errors, go_text, schema
+from sampan.api.patch import apply_patch, restoring
 from sampan.api.schema import Node
 from sampan.api.strategies import strategy_for
 from sampan.api.types import Obj
 from sampan.server.options import WriteOptions, names_version, parse_resource_version, parse_write_options
 from sampan.server.request import Request
 from sampan.server.rest import apply as server_side
-from sampan.server.rest.body import Parsed, field_messages, keep_reset, media_type, read_patch, unsupported_media_type
+from sampan.server.rest.body import (
+    ParsedPatch,
+    field_messages,
+    keep_reset,
+    media_type,
+    read_patch,
+    unsupported_media_type,
+)
 from sampan.server.rest.context import RestContext
 from sampan.server.rest.create import to_working
 from sampan.server.rest.update import Change, change_object
@@ -48,7 +56,7 @@ async def patch(ctx: RestContext, request: Request) -> ObjectResult:
     if content_type == server_side.APPLY_PATCH:
         return await server_side.apply(ctx, request, strategy)
     options = parse_write_options(request.query, "PatchOptions")
-    body = await read_patch(request, content_type)
+    body = await read_patch(request, content_type, options)
     pinned = _pins_version(body.value)
 
     async def compute(current: Versioned) -> Obj:
@@ -80,7 +88,7 @@ async def apply(request: Request, node: Node, before: Obj, patch: Any, content_t
 
 
 async def patched_object(
-    request: Request, target: Target, options: WriteOptions, current: Versioned, body: Parsed, content_type: str
+    request: Request, target: Target, options: WriteOptions, current: Versioned, body: ParsedPatch, content_type: str
 ) -> Obj:
     """The patched object in the working version. Raises BadRequest, Invalid, RequestEntityTooLarge."""
     kind, node = target.kind, target.view.node
@@ -88,17 +96,15 @@ async def patched_object(
     before = await target.view.readable(current)
     name, namespace = before["metadata"]["name"], before["metadata"].get("namespace")
     obj = await apply(request, node, before, body.value, content_type)
-    if not isinstance(obj, dict):
-        raise _invalid_patch(kind.kind, target.name, kind.group, "the result of the patch is not an object")
     keep_reset(obj)
     collect = options.field_validation != "Ignore"
+    subject = _Subject(node, before, body.value, content_type)
     decoded = await paced(request.heavy, schema.decode, node, obj, kind.kind, collect_unknown=collect)
     if decoded.error is not None:
-        raise _invalid_patch(kind.kind, target.name, kind.group, decoded.error)
-    problems = field_messages(decoded.unknown, body.duplicates)
+        raise await paced(True, subject.undecodable, decoded.error)
+    problems = [*body.problems, *field_messages(decoded.unknown, ())]
     if problems and options.field_validation == "Strict":
-        text = f"strict decoding error: {', '.join(problems)}"
-        raise _invalid_patch(kind.kind, target.name, kind.group, text)
+        raise await paced(True, subject.refused, f"strict decoding error: {', '.join(problems)}")
     if options.field_validation == "Warn":
         for problem in problems:
             request.warn(problem)
@@ -116,5 +122,25 @@ async def patched_object(
     return await to_working(request, target, obj)
 
 
-def _invalid_patch(kind: str, name: str, group: str, text: str) -> errors.Invalid:
-    return errors.invalid_object(kind, name, [errors.invalid("patch", "", text)], group)
+@dataclass(frozen=True, slots=True)
+class _Subject:
+    """What a refusal of a patch's result shows: upstream names neither kind nor object there, but the result, or of a
+    strategic merge the patch. Only made when it is needed: what is decoded is changed on the way."""
+
+    node: Node
+    before: Obj
+    patch: Any
+    content_type: str
+
+    def undecodable(self, error: str) -> errors.Invalid:
+        if self.content_type == STRATEGIC_PATCH:
+            error = restoring.fault(self.node, self._result()) or error
+        return self.refused(error)
+
+    def refused(self, text: str) -> errors.Invalid:
+        shown = go_text.show(self.patch) if self.content_type == STRATEGIC_PATCH else go_text.json(self._result())
+        return errors.invalid_object("", "", [errors.invalid("patch", shown, text)])
+
+    def _result(self) -> Obj:
+        result: Obj = apply_patch(self.node, self.before, self.patch, self.content_type)
+        return result

@@ -119,7 +119,7 @@ async def patch_scale(ctx: RestContext, request: Request) -> PlainResult:
     if content_type == APPLY_PATCH:
         return await _apply_scale(ctx, request, target)
     options = parse_write_options(request.query, "PatchOptions")
-    body = await read_patch(request, content_type)
+    body = await read_patch(request, content_type, options)
     node = _node(request)
     owner = _Owner(ctx, request, options, "Update")
 

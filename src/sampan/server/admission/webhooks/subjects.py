@@ -15,7 +15,7 @@ import orjson
 
 from sampan.api import errors, objects, schema
 from sampan.api.kind import Kind
-from sampan.api.patch import JSON_PATCH, apply_patch
+from sampan.api.patch import JSON_PATCH, DoesNotApply, apply_patch
 from sampan.api.schema import Node
 from sampan.api.types import Obj
 from sampan.server.admission.webhooks.hooks import Hook
@@ -178,8 +178,8 @@ def _patched(operations: list[Any], before: Obj, node: Node | None) -> Obj:
     """Raises InternalError."""
     try:
         return apply_patch(node, before, operations, JSON_PATCH)  # type: ignore[arg-type]  # JSON Patch asks no node
-    except errors.Invalid:
-        raise internal_error("the patch does not apply to the object") from None
+    except DoesNotApply as error:
+        raise internal_error(error.why) from None
     except (errors.BadRequest, errors.RequestEntityTooLarge) as error:
         raise internal_error(error.message) from None
 
