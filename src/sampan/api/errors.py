@@ -7,12 +7,12 @@ so an error means the same on both sides of the wire. Source: apimachinery ``api
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
 
 from sampan.api.types import Obj
+from sampan.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

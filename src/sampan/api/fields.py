@@ -8,9 +8,9 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Collection, Hashable, Mapping
-from dataclasses import dataclass
 
 from sampan.api.types import Obj
+from sampan.records import dataclass
 
 _OPERATOR = re.compile(r"!=|==|=")
 _SPECIAL = re.compile(r"[\\,=]")

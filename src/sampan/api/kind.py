@@ -8,7 +8,6 @@ own, work beside a write) is in ``sampan.server.kinds`` and the server's write h
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -18,6 +17,7 @@ from sampan.api.names import NameCheck
 from sampan.api.resources import Resource
 from sampan.api.schema import Node
 from sampan.api.types import Obj
+from sampan.records import dataclass
 
 #: The verbs of a stored resource, in the order discovery lists them.
 STANDARD_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")

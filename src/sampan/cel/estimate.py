@@ -7,7 +7,6 @@ estimates for its libraries (``estimates``), down to their oddities: what a decl
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from sampan.cel import estimates
@@ -27,6 +26,7 @@ from sampan.cel.nodes import (
     Select,
 )
 from sampan.cel.types import SCALARS, Type
+from sampan.records import dataclass
 
 Estimate = Range
 

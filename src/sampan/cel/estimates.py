@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from sampan.cel.types import Type
+from sampan.records import dataclass
 
 MOST: Final = 2**64 - 1
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any, Final
 
 from sampan.cel.access import map_key
 from sampan.cel.errors import CostExceeded, EvaluationError, no_such_overload
 from sampan.cel.running import Run
 from sampan.cel.values import Fields, from_key
+from sampan.records import dataclass
 
 Evaluate = Callable[[Run], Any]
 

@@ -7,10 +7,10 @@ of type dyn may be anything. It raises EvaluationError, and nothing it does may 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from sampan.cel.types import Type
+from sampan.records import dataclass
 
 Run = Callable[..., Any]
 #: What a call costs, by its arguments (the target first). It is charged before the call.

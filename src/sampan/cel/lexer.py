@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Any, Final
 
 from sampan.cel.source import Source
 from sampan.cel.values import UInt
+from sampan.records import dataclass
 
 _TOKEN: Final = re.compile(
     r"""

@@ -7,11 +7,12 @@ better. The checker and the costs treat them as what cel-go would have made of t
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from sampan.cel.functions import Overload
 from sampan.cel.types import DYN, Type
+from sampan.records import dataclass
 
 
 @dataclass(slots=True, eq=False, kw_only=True)

@@ -8,8 +8,9 @@ fields, built on first use, for types may refer to themselves.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
+
+from sampan.records import dataclass
 
 Bind = Callable[[Any], Any]
 

@@ -8,11 +8,11 @@ are kept as ``BoolKey``, and comparisons look at types first.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, Final
 
 from sampan.cel.errors import no_such_key
 from sampan.cel.types import Type
+from sampan.records import dataclass
 
 INT_MIN: Final = -(2**63)
 INT_MAX: Final = 2**63 - 1

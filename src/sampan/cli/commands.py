@@ -12,10 +12,11 @@ import argparse
 import sys
 import typing
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, NoReturn, TypeVar
+
+from sampan.records import dataclass
 
 F = TypeVar("F", bound=Callable[..., None])
 

@@ -12,7 +12,6 @@ import contextlib
 import contextvars
 import logging
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from sampan.api.errors import ApiError, Conflict, Forbidden, Invalid, NotFound
@@ -21,6 +20,7 @@ from sampan.client import tasks
 from sampan.client.informer import ChangeType, Informer
 from sampan.client.keys import key_of, revision_of
 from sampan.client.workqueue import WorkQueue
+from sampan.records import dataclass
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Hashable
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from typing import Generic, Literal, TypeVar
 
@@ -20,6 +20,7 @@ from sampan.api.errors import AlreadyExists, ApiError, Forbidden, NotFound
 from sampan.api.resources import EVENTS
 from sampan.api.types import Obj
 from sampan.client.client import Client
+from sampan.records import dataclass
 
 log = logging.getLogger(__name__)
 

@@ -9,12 +9,13 @@ import base64
 import binascii
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 from sampan.api.faults import cause
 from sampan.api.types import Obj
+from sampan.records import dataclass
 
 SERVICE_ACCOUNT_DIR = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _SECTIONS = ("clusters", "users", "contexts")

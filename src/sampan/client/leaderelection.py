@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
 from sampan.api.clock import Clock, Random, format_micro_time
 from sampan.api.errors import AlreadyExists, ApiError, Conflict, NotFound
@@ -20,6 +19,7 @@ from sampan.api.types import Obj
 from sampan.client import tasks
 from sampan.client.client import Client
 from sampan.client.timeline import Timeline
+from sampan.records import dataclass
 
 log = logging.getLogger(__name__)
 

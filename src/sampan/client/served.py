@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final
 
 from sampan.api import registry
@@ -19,6 +19,7 @@ from sampan.api.reading import part, parts, text, texts
 from sampan.api.resources import Resource
 from sampan.api.transport import Call
 from sampan.client.client import Client
+from sampan.records import dataclass
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ import dataclasses
 import ipaddress
 import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from sampan.cluster import instance as instances
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.instance import Instance
 from sampan.cluster.settings import ClusterSettings, NodeSettings
+from sampan.records import dataclass
 
 #: Fields of the settings, by the option that gives them.
 CLUSTER_OPTIONS = {

@@ -5,12 +5,12 @@ Written by ``reporting``; standard library and orjson only, as the supervisor ne
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
 
 from sampan.cluster.instance import Instance
+from sampan.records import dataclass
 
 #: Between two signs of life.
 BEAT_SECONDS = 1.0

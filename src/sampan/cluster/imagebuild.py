@@ -10,11 +10,11 @@ import re
 import shlex
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from sampan.cluster.errors import ClusterError
 from sampan.node.images.build import File, ImageConfig, build_image
+from sampan.records import dataclass
 
 _LIBRARY = re.compile(r"(?:=> )?(/\S+) \(0x")
 _USER = re.compile(r"\d+(:\d+)?")

@@ -8,7 +8,7 @@ machine carries its name, so that several run side by side and ``down --purge`` 
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,6 +16,7 @@ import orjson
 
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.settings import DEFAULT_NAME, NAME, ClusterSettings, NodeSettings
+from sampan.records import dataclass
 
 __all__ = ["DEFAULT_NAME", "ClusterSettings", "Instance", "NodeSettings", "load", "nameless", "names"]
 

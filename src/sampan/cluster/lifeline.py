@@ -15,7 +15,6 @@ import logging
 import os
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
@@ -26,6 +25,7 @@ from sampan.cluster.instance import Instance
 from sampan.cluster.logfiles import open_log
 from sampan.cluster.processes import Process
 from sampan.cluster.running import Adopted
+from sampan.records import dataclass
 
 log = logging.getLogger(__name__)
 

@@ -12,11 +12,11 @@ import shutil
 import socket
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from sampan.cluster.instance import Instance
 from sampan.network import cni
+from sampan.records import dataclass
 
 CNI_DIRECTORIES = (Path("/usr/lib/cni"), Path("/opt/cni/bin"))
 #: Bits of what mounts, network namespaces and rules need (capability.h).

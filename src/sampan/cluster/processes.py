@@ -13,10 +13,10 @@ import contextlib
 import os
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from sampan.cluster.instance import Instance
+from sampan.records import dataclass
 
 PROC = Path("/proc")
 _PYTHON = re.compile(r"python(\d+(\.\d+)*)?")

@@ -8,9 +8,10 @@ was asleep, stopped or overloaded.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from sampan.records import dataclass
 
 #: Between two looks.
 LOOK_SECONDS: Final = 1.0

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from sampan.cluster.errors import ClusterError
+from sampan.records import dataclass
 
 DEFAULT_NAME = "default"
 #: A name becomes part of files, sockets (108 characters with their directory), a cgroup, an nftables table, a unit.

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import resource
-from dataclasses import dataclass
 from pathlib import Path
 
 from sampan.api.types import Obj
 from sampan.cluster import probe, supervisor, up
 from sampan.cluster.heartbeat import ComponentSeen, read_health
 from sampan.cluster.instance import Instance
+from sampan.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

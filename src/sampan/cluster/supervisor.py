@@ -21,7 +21,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ from sampan.cluster.instance import RUN_ROOT, STATE_ROOT, Instance, load
 from sampan.cluster.logfiles import open_log
 from sampan.cluster.pulse import Pulse
 from sampan.cluster.running import Running, Started
+from sampan.records import dataclass
 
 #: Delay before the n-th start in a row; a child that ran for ``STEADY_SECONDS`` starts over at the first.
 RESTART_DELAYS_SECONDS = (0.0, 0.2, 1.0, 2.0, 5.0)

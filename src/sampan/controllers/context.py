@@ -6,7 +6,6 @@ Made once by ``controllers.manager``; tests make it over a fake API.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -14,6 +13,7 @@ from sampan.api.clock import Clock, Random
 from sampan.client.client import Client
 from sampan.client.events import EventRecorder
 from sampan.client.informer import InformerFactory
+from sampan.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

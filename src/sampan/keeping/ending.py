@@ -10,7 +10,9 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from sampan.records import dataclass
 
 log = logging.getLogger(__name__)
 

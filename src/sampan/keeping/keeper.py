@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from types import TracebackType
 from typing import Literal, Self
@@ -22,6 +22,7 @@ from typing import Literal, Self
 from sampan.api.clock import Clock, SystemClock
 from sampan.keeping.ending import Place, at_end, current_place, inside
 from sampan.keeping.words import fault_words
+from sampan.records import dataclass
 
 log = logging.getLogger(__name__)
 

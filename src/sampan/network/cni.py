@@ -13,12 +13,12 @@ import os
 import re
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
 
 from sampan.api.types import Obj
+from sampan.records import dataclass
 
 #: Kernel switches that pods need: path below /proc/sys, and value.
 SYSCTLS = {

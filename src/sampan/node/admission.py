@@ -9,7 +9,6 @@ takes every pod. Used by the agent, once for each pod that it did not run before
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from sampan.api.nodes import affinity, taints
@@ -21,6 +20,7 @@ from sampan.api.pods.status import node_name
 from sampan.api.reading import part, parts, text
 from sampan.api.types import Obj
 from sampan.node import sysctls
+from sampan.records import dataclass
 
 OS = "linux"
 _OS_LABEL = "kubernetes.io/os"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
+
+from sampan.records import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,11 +8,11 @@ runtime's. Methods that are not ``async`` return at once.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from sampan.api.types import Obj
+from sampan.records import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,6 @@ Used by ``sampan.node.registration``.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from sampan.api import quantity
@@ -15,6 +14,7 @@ from sampan.api.types import Obj
 from sampan.node import runtime
 from sampan.node.config import NodeConfig
 from sampan.node.host import Disk, Load, Machine
+from sampan.records import dataclass
 
 KUBELET_VERSION = "v1.37.0"
 _IMAGES_LIMIT = 50

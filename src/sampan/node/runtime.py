@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Literal, Protocol
+
+from sampan.records import dataclass
 
 ContainerState = Literal["created", "running", "exited", "unknown"]
 OutputStream = Literal["stdout", "stderr"]

@@ -10,13 +10,14 @@ import asyncio
 import hashlib
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from itertools import count
 
 from sampan.api.clock import Clock
 from sampan.node import runtime
 from sampan.node.pod_addresses import AddressesExhausted, PodAddresses
 from sampan.node.simulated_programs import NoPrograms, Programs, Streams
+from sampan.records import dataclass
 
 _NO_NETWORK = "cni plugin not initialized"
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from sampan.node import runtime
+from sampan.records import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

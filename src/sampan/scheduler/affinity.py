@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Literal
 
 from sampan.api import labels
 from sampan.api.labels import Requirement, Selector, SelectorError
 from sampan.api.reading import part, parts, text, texts, whole
 from sampan.api.types import Obj
+from sampan.records import dataclass
 from sampan.scheduler.podinfo import PodInfo
 
 TermKind = Literal["affinity", "anti-affinity", "preferred"]

@@ -6,11 +6,12 @@ Defaults are upstream's: the plugins of MultiPoint in their order, with their we
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from sampan.api.types import Obj
 from sampan.client.client import Client
+from sampan.records import dataclass
 from sampan.scheduler.framework import FilterPlugin, ScorePlugin
 from sampan.scheduler.plugins.defaultbinder import DefaultBinder
 from sampan.scheduler.plugins.defaultpreemption import DefaultPreemption

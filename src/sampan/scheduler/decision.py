@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 
 from sampan.client.keys import ObjectKey
+from sampan.records import dataclass
 from sampan.scheduler.framework import Verdict
 
 NO_NODES = "no nodes available to schedule pods"

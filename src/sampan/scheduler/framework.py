@@ -7,12 +7,13 @@ QueueSort, PreFilter, Filter, PreScore, Score; Bind and PostFilter's effects are
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from sampan.records import dataclass
 from sampan.scheduler.arrays import At, Floats, Ids
 from sampan.scheduler.podinfo import PodInfo
 

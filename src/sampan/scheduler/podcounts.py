@@ -8,12 +8,12 @@ over all pods when first asked for, then kept up to date by the cache. Terms tha
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
 
 import numpy as np
 
 from sampan.api.labels import Selector
 from sampan.api.selectorindex import SelectorIndex
+from sampan.records import dataclass
 from sampan.scheduler.affinity import Term, terms_of
 from sampan.scheduler.arrays import Floats, NodeArrays
 from sampan.scheduler.podinfo import PodInfo

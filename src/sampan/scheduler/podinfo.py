@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 
 import orjson
@@ -14,6 +13,7 @@ from sampan.api.pods.requests import NONZERO_DEFAULTS, Amounts, pod_requests
 from sampan.api.reading import part, parts, text, text_map
 from sampan.api.types import Obj
 from sampan.client.keys import ObjectKey
+from sampan.records import dataclass
 
 DEFAULT_SCHEDULER = "default-scheduler"
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 import numpy as np
 
 from sampan.api.clock import Random
+from sampan.records import dataclass
 from sampan.scheduler.arrays import At, Floats, Ids
 from sampan.scheduler.cache import Cluster
 from sampan.scheduler.decision import Decision

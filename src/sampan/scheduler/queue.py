@@ -12,11 +12,12 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from typing import Any
 
 from sampan.client.timeline import Timeline
+from sampan.records import dataclass
 from sampan.scheduler.podinfo import PodInfo
 
 INITIAL_BACKOFF_SECONDS = 1.0

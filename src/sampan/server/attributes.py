@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from sampan.api.kind import Kind
+from sampan.records import dataclass
 from sampan.server.request import UserInfo
 from sampan.server.write import Write
 

@@ -5,11 +5,12 @@ Paths name files that may be replaced while the server runs (certificates); noth
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Literal
 
 from sampan.api.clock import Clock, Random, SystemClock, SystemRandom
+from sampan.records import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,11 +7,11 @@ when its kind comes to life; a test finds the entry again by the name of what it
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 
 from sampan.api.reading import part, text
 from sampan.api.types import Obj
+from sampan.records import dataclass
 
 #: (group, kind)
 Name = tuple[str, str]

@@ -5,11 +5,11 @@ Pure, and cached by header value: a client sends the same Accept header with eve
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
 from sampan.api import errors
+from sampan.records import dataclass
 
 Form = Literal["", "Table", "PartialObjectMetadata", "PartialObjectMetadataList"]
 Format = Literal["json", "yaml"]

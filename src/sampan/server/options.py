@@ -7,13 +7,13 @@ as upstream (metav1 validation, metainternalversion validation).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
 
 from sampan.api import errors, fields, labels
 from sampan.api.errors import FieldError
 from sampan.api.kind import Kind
 from sampan.api.types import Obj
+from sampan.records import dataclass
 from sampan.server.requestinfo import is_true
 
 FieldValidation = Literal["Ignore", "Warn", "Strict"]

@@ -11,12 +11,12 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import Protocol
 
 from sampan.api import errors
 from sampan.api.clock import Random, random_uuid
 from sampan.api.errors import ApiError
+from sampan.records import dataclass
 from sampan.server import requestinfo
 from sampan.server.aggregation.aggregator import Aggregator
 from sampan.server.deadlines import Deadlines

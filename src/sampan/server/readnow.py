@@ -9,12 +9,12 @@ to the pipeline, which answers it as it answers everything: this module may only
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from time import perf_counter
 from typing import Protocol
 
 from sampan.api.clock import Random, random_uuid
 from sampan.api.errors import ApiError
+from sampan.records import dataclass
 from sampan.server import requestinfo
 from sampan.server.attributes import AuthorizationAttributes, Authorizer
 from sampan.server.authz.stage import attributes_of

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
@@ -19,6 +18,7 @@ from sampan.api.clock import Clock
 from sampan.api.objects import deep_copy
 from sampan.api.table import IncludeObject
 from sampan.api.types import Obj
+from sampan.records import dataclass
 from sampan.server.lists import ListMemo
 from sampan.server.negotiation import Media, negotiate, wants_pretty
 from sampan.server.request import Request, Response

@@ -7,11 +7,12 @@ theirs (named below) and hand the request on.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from sampan.api.kind import Kind
 from sampan.api.types import Obj
+from sampan.records import dataclass
 from sampan.server.stream import PushBody
 
 if TYPE_CHECKING:  # a surface is made of storages, which know nothing of requests

@@ -7,12 +7,12 @@ object (discovery, metrics, logs, proxied answers, upgraded connections) is a ``
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from sampan.api.errors import ApiError
 from sampan.api.kind import Kind
 from sampan.api.types import Obj
+from sampan.records import dataclass
 from sampan.server.options import ListOptions
 from sampan.server.request import Response
 from sampan.server.selection import Selection

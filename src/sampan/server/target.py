@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from sampan.api import errors
 from sampan.api.kind import Kind
+from sampan.records import dataclass
 from sampan.server.storage import ResourceStorage, View
 
 

@@ -8,11 +8,12 @@ quota have to ask somebody. Stages refuse by raising ApiError.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal
 
 from sampan.api.kind import Kind
 from sampan.api.types import Obj
+from sampan.records import dataclass
 from sampan.server.options import DeleteOptions, WriteOptions
 from sampan.server.request import Request, UserInfo
 

@@ -15,9 +15,10 @@ Rules that every implementation keeps, and tests/store holds it to:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, TypeAlias
+
+from sampan.records import dataclass
 
 
 class StoreError(Exception):

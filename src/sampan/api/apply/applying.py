@@ -9,7 +9,6 @@ conversions that are at hand and those that are not. Source: structured-merge-di
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable
-from dataclasses import dataclass
 from typing import TypeVar
 
 from sampan.api.apply import sets
@@ -22,6 +21,7 @@ from sampan.api.apply.sets import NONE, Fields
 from sampan.api.apply.shapes import Shape
 from sampan.api.apply.updating import UNOWNED, capped, yielded
 from sampan.api.types import Obj
+from sampan.records import dataclass
 
 T = TypeVar("T")
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import orjson
@@ -20,6 +19,7 @@ from sampan.api.errors import FieldError
 from sampan.api.kind import IDENTITY, Kind, ScalePaths
 from sampan.api.schema import Node
 from sampan.api.types import Obj
+from sampan.records import dataclass
 
 #: in the order in which discovery lists them
 VERBS = ("delete", "deletecollection", "get", "list", "patch", "create", "update", "watch")

@@ -7,13 +7,13 @@ A name belongs to the definition that got it first, in its group; one that asks 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sampan.api.clock import format_time
 from sampan.api.reading import part, parts, text, texts
 from sampan.api.types import Obj
+from sampan.records import dataclass
 
 NAMES_ACCEPTED, ESTABLISHED, TERMINATING = "NamesAccepted", "Established", "Terminating"
 API_APPROVED = "KubernetesAPIApprovalPolicyConformant"

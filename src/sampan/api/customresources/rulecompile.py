@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from sampan.api.customresources import paths
@@ -12,6 +11,7 @@ from sampan.api.expressions.schemas import type_of_schema
 from sampan.cel.environment import Environment, Program
 from sampan.cel.errors import CompileError
 from sampan.cel.types import BOOL, STRING, Type, optional_of
+from sampan.records import dataclass
 
 Rule = Mapping[str, Any]
 

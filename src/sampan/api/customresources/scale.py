@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from sampan.api import errors, go_text
 from sampan.api.errors import FieldError
 from sampan.api.types import Obj
+from sampan.records import dataclass
 
 Errors = list[FieldError]
 

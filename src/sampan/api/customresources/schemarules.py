@@ -8,13 +8,14 @@ way, for ``rules`` to compile.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, Final, Literal
 
 from sampan.api import errors
 from sampan.api.customresources import paths
 from sampan.api.customresources.paths import Path
 from sampan.api.errors import FieldError
+from sampan.records import dataclass
 
 Schema = Mapping[str, Any]
 Errors = list[FieldError]

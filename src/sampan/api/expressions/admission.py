@@ -7,7 +7,6 @@ Sources: apiserver ``admission/plugin/cel``. Pure.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
@@ -29,6 +28,7 @@ from sampan.cel.types import (
     map_of,
     object_type,
 )
+from sampan.records import dataclass
 
 _TEXTS: Final = list_of(STRING)
 _TEXT_MAP: Final = map_of(STRING, STRING)

@@ -7,7 +7,7 @@ and evaluates anew.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 
 from sampan.api import labels, names
@@ -16,6 +16,7 @@ from sampan.cel.estimates import fixed, selector_cost
 from sampan.cel.functions import Cost, Library, function, member
 from sampan.cel.types import BOOL, STRING, Type, opaque
 from sampan.cel.values import Opaque
+from sampan.records import dataclass
 
 AUTHORIZER: Final = opaque("kubernetes.authorization.Authorizer")
 PATH_CHECK: Final = opaque("kubernetes.authorization.PathCheck")

@@ -6,7 +6,6 @@ import base64
 import binascii
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final
 
@@ -18,6 +17,7 @@ from sampan.cel.library.urls import parse as parse_url
 from sampan.cel.times import parse_timestamp
 from sampan.cel.types import STRING, list_of, opaque, optional_of
 from sampan.cel.values import NONE, Opaque, Optional
+from sampan.records import dataclass
 
 FORMAT: Final = opaque("kubernetes.NamedFormat")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal
 
 from sampan.api.expressions.admission import (
@@ -30,6 +30,7 @@ from sampan.api.types import Obj
 from sampan.cel.environment import Environment
 from sampan.cel.types import BOOL, NULL, STRING, list_of
 from sampan.cel.values import type_name
+from sampan.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

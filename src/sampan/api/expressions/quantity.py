@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
@@ -12,6 +11,7 @@ from sampan.cel.errors import EvaluationError
 from sampan.cel.functions import Library, function, member, plain
 from sampan.cel.types import BOOL, DOUBLE, INT, STRING, opaque
 from sampan.cel.values import INT_MAX, INT_MIN, Opaque
+from sampan.records import dataclass
 
 QUANTITY: Final = opaque("kubernetes.Quantity")
 

@@ -6,7 +6,6 @@ Source: apiserver ``policy/validating/typechecking.go``. A policy acts on object
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from sampan.api.expressions.admission import admission_environment, compile_variables
@@ -14,6 +13,7 @@ from sampan.api.reading import part, parts, text, texts
 from sampan.api.types import Obj
 from sampan.cel.errors import CompileError
 from sampan.cel.types import Type
+from sampan.records import dataclass
 
 #: Types that one policy is checked against.
 _MAX_TYPES: Final = 10

@@ -7,11 +7,11 @@ once. One that does not parse matches no node.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from sampan.api.labels import EVERYTHING, Requirement, Selector, SelectorError, from_map, node_selector_term
 from sampan.api.reading import part, parts, text, text_map, texts
 from sampan.api.types import Obj
+from sampan.records import dataclass
 
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 _PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"

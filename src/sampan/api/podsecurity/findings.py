@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from sampan.api.pods.containers import FIELDS
 from sampan.api.reading import part, parts, text, text_map
 from sampan.api.types import Obj
+from sampan.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 
 from sampan.api import go_text
@@ -16,6 +16,7 @@ from sampan.api.quota.evaluators import Evaluator
 from sampan.api.quota.scopes import covers, terms_of
 from sampan.api.reading import part, text
 from sampan.api.types import Obj
+from sampan.records import dataclass
 
 
 class Refused(Exception):

@@ -5,11 +5,12 @@ Called by the server on every write and by patches. Changes values in place; see
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from sampan.api import objects
 from sampan.api.schema.nodes import DecodeError, Node, ObjectNode, Walk, root
+from sampan.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,12 +16,12 @@ What this does not do: semantic validation, ``required``, enums. Upstream's deco
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple
 
 from sampan.api.schema import paths
 from sampan.api.schema.paths import MAX_STRICT_ERRORS
 from sampan.api.schema.scalars import Mismatch, ScalarType, describe
+from sampan.records import dataclass
 
 Settle = Callable[[Any], bool]
 

@@ -12,12 +12,12 @@ import binascii
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
 from sampan.api import go_text, quantity
+from sampan.records import dataclass
 
 INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
 #: A float64 holds every integer up to here.

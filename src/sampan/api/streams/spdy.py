@@ -11,7 +11,9 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from sampan.records import dataclass
 
 #: of a control frame, and of its headers once inflated
 MAX_CONTROL_BYTES = 64 << 10

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from sampan.cel.costs import SLOW, slow, tenths, traversal
@@ -13,6 +12,7 @@ from sampan.cel.functions import Library, function, member, plain
 from sampan.cel.library.quoting import quoted
 from sampan.cel.types import BOOL, INT, STRING, Type, opaque
 from sampan.cel.values import Opaque
+from sampan.records import dataclass
 
 IP: Final = opaque("net.IP")
 CIDR: Final = opaque("net.CIDR")

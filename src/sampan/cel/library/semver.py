@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final
 
 from sampan.cel.costs import slow, traversal
@@ -11,6 +11,7 @@ from sampan.cel.errors import EvaluationError
 from sampan.cel.functions import Library, function, member, plain
 from sampan.cel.types import BOOL, INT, STRING, opaque
 from sampan.cel.values import Opaque
+from sampan.records import dataclass
 
 SEMVER: Final = opaque("kubernetes.Semver")
 

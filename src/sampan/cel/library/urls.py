@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote, unquote_plus
 
@@ -13,6 +12,7 @@ from sampan.cel.functions import Library, function, member, plain
 from sampan.cel.library.quoting import quoted
 from sampan.cel.types import BOOL, STRING, list_of, map_of, opaque
 from sampan.cel.values import Opaque
+from sampan.records import dataclass
 
 URL: Final = opaque("kubernetes.URL")
 

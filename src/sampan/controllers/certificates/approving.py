@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from sampan.api.reading import part, text
 from sampan.api.resources import CERTIFICATE_SIGNING_REQUESTS
@@ -19,6 +18,7 @@ from sampan.client.keys import ObjectKey, own_key
 from sampan.controllers.certificates import requests
 from sampan.controllers.certificates.requests import Asked, Unreadable
 from sampan.controllers.context import Context
+from sampan.records import dataclass
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,6 @@ object lists them, never a CA, no other extension. Sources: ``pkg/controller/cer
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +16,8 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.x509.oid import ExtensionOID
+
+from sampan.records import dataclass
 
 #: clocks of machines differ
 BACKDATE: Final = timedelta(minutes=5)

@@ -8,7 +8,6 @@ again, until there is nothing to do; then status is written (``status.py``).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from sampan.api import objects
@@ -18,6 +17,7 @@ from sampan.api.types import Obj
 from sampan.controllers.deployment import facts
 from sampan.controllers.workload import history
 from sampan.controllers.workload.claims import controller_reference
+from sampan.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

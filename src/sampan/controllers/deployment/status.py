@@ -6,7 +6,6 @@ Reasons and messages are upstream's (``deployment/progress.go``): kubectl rollou
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sampan.api.clock import parse_time
@@ -14,6 +13,7 @@ from sampan.api.types import Condition, Obj
 from sampan.controllers.deployment import facts
 from sampan.controllers.deployment.plan import Observed
 from sampan.controllers.workload import conditions
+from sampan.records import dataclass
 
 AVAILABLE_REASON = "NewReplicaSetAvailable"
 TIMED_OUT_REASON = "ProgressDeadlineExceeded"

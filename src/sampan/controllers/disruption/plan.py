@@ -7,7 +7,6 @@ this status gives both back as pods go and come.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sampan.api.clock import parse_time
@@ -15,6 +14,7 @@ from sampan.api.intorpercent import scaled
 from sampan.api.pods import status as podstatus
 from sampan.api.types import Obj
 from sampan.controllers.workload import conditions
+from sampan.records import dataclass
 
 #: A pod noted by an eviction counts as gone for so long; after that the eviction is taken for failed.
 DELETION_TIMEOUT = timedelta(minutes=2)

@@ -8,12 +8,12 @@ kind, exactly those that name an owner of a kind that is not built in.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from sampan.api import objects
 from sampan.api.resources import Resource
 from sampan.api.types import Obj, OwnerReference
+from sampan.records import dataclass
 
 FOREGROUND = "foregroundDeletion"
 ORPHAN = "orphan"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from sampan.api import objects
@@ -16,6 +15,7 @@ from sampan.controllers.garbagecollector.graph import (
     is_orphaning,
     is_waiting_for_dependents,
 )
+from sampan.records import dataclass
 
 #: ``solid``: exists. ``waiting``: exists and is deleted in the foreground. ``absent``: does not exist.
 #: ``unknown``: cannot be told, so the object must stay.

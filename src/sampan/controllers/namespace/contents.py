@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from sampan.api import objects
 from sampan.api.resources import Resource
 from sampan.api.types import Obj
+from sampan.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

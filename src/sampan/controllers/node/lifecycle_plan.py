@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from sampan.api.clock import format_time
@@ -11,6 +10,7 @@ from sampan.api.nodes import taints
 from sampan.api.nodes.taints import NOT_READY, UNREACHABLE, UNSCHEDULABLE
 from sampan.api.types import Condition, Obj
 from sampan.controllers.workload import conditions
+from sampan.records import dataclass
 
 _WATCHED = ("Ready", "MemoryPressure", "DiskPressure", "PIDPressure")
 #: Condition type → status → key of its NoSchedule taint.

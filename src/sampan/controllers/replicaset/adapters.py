@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from sampan.api import labels
 from sampan.api.resources import REPLICA_SETS, REPLICATION_CONTROLLERS, Resource
 from sampan.api.types import Obj
+from sampan.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,12 @@ The shell is ``controller.py``. Behaviour: upstream ``pkg/controller/replicaset`
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from sampan.api.pods import status as podstatus
 from sampan.api.types import Condition, Obj
 from sampan.controllers.workload import conditions, ranking
+from sampan.records import dataclass
 
 #: At most this many creates or deletes a sync; the rest follows in the next.
 BURST = 500

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 from sampan.api import objects
 from sampan.api.errors import NotFound
@@ -16,6 +15,7 @@ from sampan.api.types import Obj, OwnerReference
 from sampan.client.client import Client
 from sampan.client.controller import observe
 from sampan.client.informer import Informer
+from sampan.records import dataclass
 
 CONTROLLER_INDEX = "controller-uid"
 ORPHAN_INDEX = "orphans-of-namespace"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 
 from sampan.api import objects
 from sampan.api.errors import ApiError, Forbidden, NotFound
@@ -15,6 +14,7 @@ from sampan.client.controller import observe
 from sampan.client.events import EventRecorder
 from sampan.client.informer import Informer
 from sampan.controllers.workload.claims import controller_reference
+from sampan.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

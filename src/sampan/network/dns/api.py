@@ -10,7 +10,6 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -21,6 +20,7 @@ from sampan.api.errors import ApiError, BadRequest, ServiceUnavailable, from_sta
 from sampan.api.faults import cause
 from sampan.api.resources import Resource
 from sampan.api.transport import CacheView, Call, WatchEvent
+from sampan.records import dataclass
 
 CONNECT_SECONDS = 10.0
 CALL_SECONDS = 30.0

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 from sampan.api.clock import Random
 from sampan.api.resources import ENDPOINT_SLICES, NAMESPACES, SERVICES, Resource
@@ -19,6 +18,7 @@ from sampan.client.keys import ObjectKey, key_of, revision_of
 from sampan.client.reflector import Reflector
 from sampan.network.dns.known import Known
 from sampan.network.dns.records import read_service, read_slice
+from sampan.records import dataclass
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,6 @@ import logging
 import socket
 from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from sampan.api import resolvconf
 from sampan.api.clock import Random
@@ -22,6 +21,7 @@ from sampan.network.dns import relay
 from sampan.network.dns.config import DnsConfig
 from sampan.network.dns.names import Malformed
 from sampan.network.dns.relay import Relayed
+from sampan.records import dataclass
 
 log = logging.getLogger(__name__)
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from sampan.network.dns import names
 from sampan.network.dns.names import Malformed
 from sampan.network.dns.resolve import NEGATIVE_TTL, Question, Record
+from sampan.records import dataclass
 
 #: What fits without fragments on any path, and what is said to clients (DNS flag day 2020).
 MAX_UDP_BYTES = 1232

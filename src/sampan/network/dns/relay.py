@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import socket
 import struct
-from dataclasses import dataclass
 
 from sampan.network.dns import names
 from sampan.network.dns.message import (
@@ -27,6 +26,7 @@ from sampan.network.dns.message import (
 )
 from sampan.network.dns.names import Malformed
 from sampan.network.dns.resolve import Record, RecordType
+from sampan.records import dataclass
 
 _RECORD = struct.Struct("!HHIH")
 _TTL = struct.Struct("!I")

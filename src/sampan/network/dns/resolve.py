@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal, TypeAlias
 
 from sampan.network.dns.records import NamedEndpoint, NamedPort, NamedService, Records, undashed
+from sampan.records import dataclass
 
 RecordType: TypeAlias = Literal["A", "AAAA", "CNAME", "SRV", "PTR", "SOA", "NS", "TXT"]
 

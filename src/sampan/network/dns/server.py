@@ -12,7 +12,7 @@ import logging
 import socket
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 
 from sampan.api.clock import Random, SystemRandom
@@ -26,6 +26,7 @@ from sampan.network.dns.known import Known
 from sampan.network.dns.message import Request
 from sampan.network.dns.resolve import Zone
 from sampan.network.gate import Gate
+from sampan.records import dataclass
 
 log = logging.getLogger(__name__)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+
+from sampan.records import dataclass
 
 #: Bit of the packet mark that asks for masquerading; the one kube-proxy uses.
 MASQUERADE_MARK = "0x4000"

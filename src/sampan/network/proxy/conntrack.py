@@ -10,11 +10,11 @@ import asyncio
 import logging
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from sampan.api.faults import cause
 from sampan.network.proxy.plan import Flow
+from sampan.records import dataclass
 
 log = logging.getLogger(__name__)
 

@@ -7,9 +7,9 @@ refuses nobody it could answer. Hints narrow the choice when every ready endpoin
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from sampan.network.proxy.model import Endpoint
+from sampan.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

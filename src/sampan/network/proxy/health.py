@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import orjson
 
 from sampan.api.faults import cause
 from sampan.network.gate import Gate
+from sampan.records import dataclass
 
 log = logging.getLogger(__name__)
 

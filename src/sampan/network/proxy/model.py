@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from sampan.api.pods.containers import long_running
 from sampan.api.pods.status import is_terminal
 from sampan.api.types import Obj
+from sampan.records import dataclass
 
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 #: Services with this label belong to another proxy.

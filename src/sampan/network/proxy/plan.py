@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from sampan.api.types import Obj
 from sampan.network.proxy.endpoints import Choice, Place, choose
 from sampan.network.proxy.model import ServicePort, endpoints_of, health_check_port, service_ports
+from sampan.records import dataclass
 
 
 class ServiceKey(NamedTuple):

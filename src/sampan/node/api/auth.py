@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Generic, TypeVar
 
 from sampan.api import resources
 from sampan.api.errors import Forbidden, Unauthorized
 from sampan.api.types import Obj
 from sampan.client.client import Client
+from sampan.records import dataclass
 
 MASTERS = "system:masters"
 _TOKEN_SECONDS = 120.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import cast
 
@@ -11,6 +10,7 @@ from sampan.api.clock import parse_time
 from sampan.api.errors import BadRequest, Invalid
 from sampan.node.logs.lines import Stream
 from sampan.node.logs.reader import LogOptions
+from sampan.records import dataclass
 
 _TRUE = ("1", "true", "True", "TRUE", "t", "T")
 

@@ -14,7 +14,7 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import aclosing, contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, field, replace
 from pathlib import Path
 
 import orjson
@@ -45,6 +45,7 @@ from sampan.node.runtime import (
     RuntimeDeadline,
 )
 from sampan.node.safepath import UnsafePath
+from sampan.records import dataclass
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 
 from sampan.api.clock import format_time
@@ -20,6 +19,7 @@ from sampan.node.runtime import (
     POD_UID_LABEL,
     ContainerStats,
 )
+from sampan.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,9 @@ too. A containerd of the system is never touched: this one has its own root, sta
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+
+from sampan.records import dataclass
 
 #: the image of sandboxes; built from Debian's catatonit by ``sampan.node.images.local``
 PAUSE_IMAGE = "sampan.local/pause:1"

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
 from typing import Protocol
 
 from sampan.node import runtime
 from sampan.node.cri import rpc
 from sampan.node.cri.pb import cri_pb2, events_pb2
+from sampan.records import dataclass
 
 _CONTAINERD_SUBSCRIBE = "/containerd.services.events.v1.Events/Subscribe"
 _CONTAINERD_NAMESPACE = "k8s.io"

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from sampan.api import resources
@@ -22,6 +21,7 @@ from sampan.node.env.fields import FieldPathError, PodFacts, field_value, resour
 from sampan.node.env.services import service_variables, visible_services
 from sampan.node.env.sources import ObjectRef, ObjectSource, describe_failure
 from sampan.node.safepath import UnsafePath, read_regular
+from sampan.records import dataclass
 
 
 class ContainerConfigError(Exception):

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from sampan.api import quantity
 from sampan.api.types import Obj
 from sampan.node.env.sources import all_containers
+from sampan.records import dataclass
 
 _SUBSCRIPT = re.compile(r"^(metadata\.(?:labels|annotations))\['(.*)'\]$")
 #: of these a container without a limit may use all the node has

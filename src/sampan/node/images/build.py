@@ -11,11 +11,12 @@ import io
 import platform
 import tarfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import orjson
 
 from sampan.api.types import Obj
+from sampan.records import dataclass
 
 _MEDIA = "application/vnd.oci.image."
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "riscv64": "riscv64"}

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from sampan.api.errors import ApiError
 from sampan.api.types import Obj
 from sampan.node.env.sources import ObjectSource
+from sampan.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ import fnmatch
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
@@ -20,6 +19,7 @@ import orjson
 
 from sampan.api.types import Obj
 from sampan.node import runtime
+from sampan.records import dataclass
 
 _DEFAULT_REGISTRY = "index.docker.io"
 _TYPES = {"kubernetes.io/dockerconfigjson": ".dockerconfigjson", "kubernetes.io/dockercfg": ".dockercfg"}

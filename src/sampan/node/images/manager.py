@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from typing import Any
 
 from sampan.api.faults import cause
@@ -21,6 +20,7 @@ from sampan.node.images.credentials import NO_SECRETS, PullSecrets
 from sampan.node.images.keyring import BadPullSecretError, Credential, find_credentials
 from sampan.node.images.pulls import PullBackoff, Pulled, PullFailed, SharedPulls
 from sampan.node.images.records import MemoryRecords, PullRecords, RecordStore
+from sampan.records import dataclass
 
 log = logging.getLogger(__name__)
 

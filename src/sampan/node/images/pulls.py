@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from sampan.client import tasks
 from sampan.node import runtime
 from sampan.node.images.keyring import Credential
+from sampan.records import dataclass
 
 _BACKOFF_FIRST = 10.0
 _BACKOFF_MAX = 300.0

@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
 from sampan.api.clock import parse_time
+from sampan.records import dataclass
 
 Stream = Literal["All", "Stdout", "Stderr"]
 

@@ -11,7 +11,6 @@ import logging
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import ExitStack, aclosing
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -19,6 +18,7 @@ from typing import BinaryIO
 from sampan.node.logs.inotify import DirectoryWatches
 from sampan.node.logs.lines import LineWriter, Stream
 from sampan.node.logs.segments import Segment, last_lines, open_segment, rotated_names
+from sampan.records import dataclass
 
 log = logging.getLogger(__name__)
 

@@ -10,11 +10,11 @@ import gzip
 import os
 import re
 from collections import deque
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from sampan.node.safepath import open_regular
+from sampan.records import dataclass
 
 _ROTATED = re.compile(r"\.(\d{8}-\d{6})(\.gz)?")
 _BLOCK = 65536

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Protocol
 
 from sampan.api.clock import Clock
@@ -19,6 +19,7 @@ from sampan.node.images.manager import ImageManager
 from sampan.node.pods.render import HostDns
 from sampan.node.pods.resizing import Verdict
 from sampan.node.runtime import Features
+from sampan.records import dataclass
 
 
 class Recorder(Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeAlias
 
 from sampan.api.types import Obj
@@ -11,6 +11,7 @@ from sampan.node import runtime
 from sampan.node.pods.operations import Operation
 from sampan.node.pods.resizing import Verdict
 from sampan.node.pods.state import PodState
+from sampan.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ container is being stopped, a restart backs off); the operations themselves are 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 
 from sampan.api.types import Obj
@@ -16,6 +16,7 @@ from sampan.node.pods.operations import Key, Operation, Tell
 from sampan.node.pods.planner import Inputs, Kill, Plan, plan_pod
 from sampan.node.pods.record import PodRecord, Stop, hook_of, ran_seconds
 from sampan.node.pods.status import Waiting
+from sampan.records import dataclass
 
 FIRST_DELAY_SECONDS = 10.0
 _BACKOFF_RESET_SECONDS = 600.0

@@ -6,11 +6,12 @@ or starts something that the next observation shows: after a crash the next agen
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal, TypeAlias
 
 from sampan.api.types import Obj
 from sampan.node.pods.spec import Sort
+from sampan.records import dataclass
 
 #: Operation's name and subject: of one key only one is under way.
 Key: TypeAlias = tuple[str, str]

@@ -7,12 +7,12 @@ what ``python -m sampan.node.pods.phases`` prints.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 
 from sampan.node.pods import events, operations, spec
 from sampan.node.pods.operations import Operation, Tell
 from sampan.node.pods.record import Phase, PodRecord
+from sampan.records import dataclass
 
 DEADLINE_MESSAGE = "Pod was active on the node longer than the specified deadline"
 

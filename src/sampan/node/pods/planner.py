@@ -8,7 +8,7 @@ the steps are taken is ``live``'s matter; termination is ``ending``'s.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -17,6 +17,7 @@ from sampan.api.types import Obj
 from sampan.node import runtime
 from sampan.node.pods import spec
 from sampan.node.pods.state import HASH_ANNOTATION, PodState, restart_count
+from sampan.records import dataclass
 
 KillReason = Literal["liveness", "startup", "changed", "unknown", "resize"]
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -19,6 +19,7 @@ from sampan.node.pods.operations import Key, Operation
 from sampan.node.pods.resizing import Verdict
 from sampan.node.pods.state import PodState
 from sampan.node.pods.status import Waiting
+from sampan.records import dataclass
 
 Phase = Literal["adopting", "live", "ending", "lingering", "gone"]
 

@@ -6,7 +6,6 @@ Called by the pod worker. Environment and volume mounts come in ready-made (``sa
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import orjson
 
@@ -16,6 +15,7 @@ from sampan.api.validation.security import sysctl_with_dots
 from sampan.node import runtime
 from sampan.node.config import NodeConfig
 from sampan.node.pods import resources, security, spec, state
+from sampan.records import dataclass
 
 DEFAULT_TERMINATION_PATH = "/dev/termination-log"
 _HOSTNAME_LIMIT = 63

@@ -6,7 +6,6 @@ Called by ``actions``. Raises ``StartError``, which becomes the container's wait
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from sampan.api.types import Obj
@@ -19,6 +18,7 @@ from sampan.node.pods.files import PodFiles
 from sampan.node.pods.operations import StartContainer
 from sampan.node.pods.teller import PodTeller
 from sampan.node.volumes.errors import VolumeError
+from sampan.records import dataclass
 
 
 class StartError(Exception):

@@ -7,7 +7,7 @@ the agent does not own (readiness gates, the scheduler's) are kept as they are.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 
 from sampan.api.clock import format_time
@@ -16,6 +16,7 @@ from sampan.api.types import Obj
 from sampan.node import runtime
 from sampan.node.pods import spec
 from sampan.node.pods.state import PodState, restart_count
+from sampan.records import dataclass
 
 #: Ours, and only there while they are true.
 _RESIZE_CONDITIONS = ("PodResizePending", "PodResizeInProgress")

@@ -8,7 +8,7 @@ health, not identity.
 from __future__ import annotations
 
 import ssl
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from urllib.parse import quote, urljoin, urlsplit
 
 import aiohttp
@@ -19,6 +19,7 @@ from sampan.api.faults import cause
 from sampan.api.types import Obj
 from sampan.node.probes.names import Resolver
 from sampan.node.probes.outcome import OUTPUT_LIMIT_BYTES, Outcome, Purpose, Target, resolve_port, url_host
+from sampan.records import dataclass
 
 _REDIRECTS = 10
 _VERSION = "1.37"

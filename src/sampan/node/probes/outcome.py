@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from sampan.api.types import Obj
+from sampan.records import dataclass
 
 Result = Literal["success", "failure", "unknown"]
 #: who asks: it shows in the user agent, and a hook asks only whether its request was taken

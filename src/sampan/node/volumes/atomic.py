@@ -11,11 +11,11 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from sampan.node.volumes.errors import SetupError
+from sampan.records import dataclass
 
 DATA = "..data"
 _NEW_DATA = "..data_tmp"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from sampan.api import quantity
@@ -11,6 +10,7 @@ from sampan.api.types import Obj
 from sampan.node.volumes import directories
 from sampan.node.volumes.errors import SetupError
 from sampan.node.volumes.plugin import Context, Place, Prepared, VolumePlugin
+from sampan.records import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from sampan.node.volumes import directories
 from sampan.node.volumes.atomic import Payload, write_payload
 from sampan.node.volumes.ownership import set_ownership
 from sampan.node.volumes.plugin import Place, Prepared, VolumePlugin
+from sampan.records import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

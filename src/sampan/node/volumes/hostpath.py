@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import stat
-from dataclasses import dataclass
 from pathlib import Path
 
 from sampan.api.faults import fault
@@ -12,6 +11,7 @@ from sampan.node.volumes.errors import SetupError
 from sampan.node.volumes.ownership import set_ownership
 from sampan.node.volumes.plugin import Context, Place, Prepared, VolumePlugin
 from sampan.node.volumes.records import Record
+from sampan.records import dataclass
 
 _CHECKS = {
     "Directory": (stat.S_ISDIR, "is not a directory"),

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from pathlib import Path
 
@@ -36,6 +36,7 @@ from sampan.node.volumes.plugins import BUILT_IN, Plugins, Ready, prepare_volume
 from sampan.node.volumes.podlocks import PodLocks, Turn
 from sampan.node.volumes.subpath import bind_subpath
 from sampan.node.volumes.tokens import TokenSource
+from sampan.records import dataclass
 
 log = logging.getLogger(__name__)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
 from pathlib import Path
 
 from sampan.api.types import Obj
 from sampan.node.env.sources import all_containers
+from sampan.records import dataclass
 
 _READ_WRITE = 0o660
 _READ_ONLY = 0o440

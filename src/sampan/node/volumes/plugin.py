@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -22,6 +22,7 @@ from sampan.node.volumes.mount import Mounter
 from sampan.node.volumes.ownership import Ownership
 from sampan.node.volumes.records import Record
 from sampan.node.volumes.tokens import TokenSource
+from sampan.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from sampan.api.types import Obj
 from sampan.node.volumes import claims
@@ -15,6 +15,7 @@ from sampan.node.volumes.hostpath import HostPathPlugin, LocalPlugin
 from sampan.node.volumes.plugin import AnyPlugin, Context, Prepared
 from sampan.node.volumes.projected import ProjectedPlugin
 from sampan.node.volumes.secret import SecretPlugin
+from sampan.records import dataclass
 
 #: by the field of a pod's volume, or of a PersistentVolume's spec
 Plugins = Mapping[str, AnyPlugin]

@@ -6,7 +6,6 @@ is bound to its pod: it dies with it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -15,6 +14,7 @@ from sampan.api.clock import Clock, parse_time
 from sampan.api.errors import ApiError
 from sampan.api.types import Obj
 from sampan.client.client import Client
+from sampan.records import dataclass
 
 _RENEW_AT_SHARE = 0.8
 _MAX_AGE = timedelta(hours=24)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from sampan.api.labels import Selector, SelectorError
 from sampan.api.pods import status
 from sampan.api.reading import part, text, whole
 from sampan.api.types import Obj
+from sampan.records import dataclass
 from sampan.scheduler.arrays import Ids
 from sampan.scheduler.cache import Cluster
 from sampan.scheduler.decision import fit_error

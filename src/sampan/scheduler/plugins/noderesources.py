@@ -6,11 +6,11 @@ Scores are whole numbers as upstream's, with its integer divisions.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
+from sampan.records import dataclass
 from sampan.scheduler.arrays import CPU, MEMORY, PODS, At, Floats, Ids, Ints, NodeArrays
 from sampan.scheduler.cache import Cluster
 from sampan.scheduler.framework import MAX_NODE_SCORE, Code, CycleState, Verdicts

@@ -6,7 +6,6 @@ A pod without constraints gets the system's default wishes (zones, hosts) when a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from sampan.api.nodes.status import HOSTNAME, ZONE
 from sampan.api.pods import tolerations
 from sampan.api.reading import parts, text, texts, whole
 from sampan.api.types import Obj
+from sampan.records import dataclass
 from sampan.scheduler.affinity import with_label_keys
 from sampan.scheduler.arrays import At, Bools, Floats, Ids, Taint
 from sampan.scheduler.cache import Cluster

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-from dataclasses import dataclass
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from sampan.api.reading import part, text
 from sampan.api.types import Obj
+from sampan.records import dataclass
 from sampan.server.admission.base import Plugin, is_for, refuse
 from sampan.server.attributes import AdmissionAttributes, AuthorizationAttributes, Authorizer
 

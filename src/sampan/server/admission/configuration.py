@@ -7,11 +7,12 @@ and the field, before the server starts. What the two webhook plugins say of who
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any, Final
 
 from sampan.api.faults import fault
+from sampan.records import dataclass
 from sampan.server.admission import names
 from sampan.server.admission.fields import ConfigurationError, Fields
 from sampan.server.admission.optional import events, placing, tolerating

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 
 from sampan.api.kind import Kind
 from sampan.api.reading import part, text
 from sampan.api.types import Obj
+from sampan.records import dataclass
 from sampan.server.write import Write
 
 GROUP: Final = "admissionregistration.k8s.io"

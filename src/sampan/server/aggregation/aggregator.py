@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sampan.api.clock import Clock
 from sampan.api.transport import Transport
 from sampan.api.types import Obj
+from sampan.records import dataclass
 from sampan.server.aggregation.remotes import Remote, Remotes
 from sampan.server.aggregation.services import Resolver
 from sampan.server.reader import ObjectReader

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import aiohttp
 
+from sampan.records import dataclass
 from sampan.server.aggregation.identity import AGGREGATOR, headers_of
 from sampan.server.aggregation.remotes import Remote
 from sampan.server.aggregation.services import Resolver, Unresolved

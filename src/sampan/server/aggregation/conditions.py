@@ -6,11 +6,11 @@ Spec: kube-aggregator's remote availability controller; reasons and messages are
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from sampan.api.groups.apiregistration.apiservice import AVAILABLE
 from sampan.api.reading import part, parts, text
 from sampan.api.types import Obj
+from sampan.records import dataclass
 from sampan.server.aggregation.remotes import Remote
 
 

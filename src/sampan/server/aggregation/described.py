@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
@@ -18,6 +18,7 @@ import orjson
 
 from sampan.api.errors import ServiceUnavailable
 from sampan.api.reading import part, text
+from sampan.records import dataclass
 from sampan.server.aggregation.backends import Backends, Unanswered
 from sampan.server.aggregation.fragments import Fragment, Unusable, fragment_of
 from sampan.server.aggregation.remotes import GroupVersion, Remote

@@ -7,12 +7,13 @@ kept of it in numbers.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 
 import orjson
 
 from sampan.api.types import Obj
+from sampan.records import dataclass
 from sampan.server.aggregation import documents
 from sampan.server.aggregation.backends import Backends, Unanswered
 from sampan.server.aggregation.documents import Nonsense

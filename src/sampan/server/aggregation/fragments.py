@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
 
 from sampan.api.reading import part, parts
+from sampan.records import dataclass
 from sampan.server.aggregation.remotes import Remote
 from sampan.server.openapi import custom
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from sampan.api.groups.apiregistration.apiservice import AVAILABLE, ca_bundle
@@ -15,6 +15,7 @@ from sampan.api.reading import part, parts, text
 from sampan.api.resources import API_SERVICES
 from sampan.api.transport import EventType
 from sampan.api.types import Obj
+from sampan.records import dataclass
 from sampan.server.aggregation import priorities
 from sampan.server.reader import ObjectReader
 

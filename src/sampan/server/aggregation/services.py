@@ -5,13 +5,13 @@ Spec: kube-apiserver's ``--enable-aggregator-routing``; k8s.io/apiserver util/pr
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
 from sampan.api.clock import Random
 from sampan.api.reading import part, parts, text
 from sampan.api.resources import ENDPOINT_SLICES, SERVICES
 from sampan.api.types import Obj
+from sampan.records import dataclass
 from sampan.server.reader import ObjectReader
 
 _WITH_ADDRESS = ("", "ClusterIP", "LoadBalancer", "NodePort")

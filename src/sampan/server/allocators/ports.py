@@ -7,11 +7,11 @@ and writes them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import orjson
 
 from sampan.api.types import Obj
+from sampan.records import dataclass
 from sampan.server.allocators.records import Owner
 from sampan.store.cache import WatchCache
 from sampan.store.protocol import Entry, Store

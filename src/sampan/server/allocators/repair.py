@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from itertools import chain, islice
 from typing import Literal
 
 from sampan.api.types import Obj
+from sampan.records import dataclass
 from sampan.server.allocators.records import AlreadyAllocated, Owner, Record, Records
 from sampan.server.storage import ResourceStorage
 from sampan.store.protocol import EntryDamaged

@@ -11,13 +11,14 @@ import asyncio
 import ipaddress
 import logging
 from collections.abc import Callable, Coroutine, Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from typing import Any
 
 from sampan.api import errors
 from sampan.api.groups.core.service_strategy import wants_health_port
 from sampan.api.types import Obj
+from sampan.records import dataclass
 from sampan.server.allocators.addresses import Network, family_of, is_usable
 from sampan.server.allocators.pool import Full, Pool
 from sampan.server.allocators.records import AlreadyAllocated, Owner, Taken

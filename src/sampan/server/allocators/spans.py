@@ -7,9 +7,9 @@ for IPs, KEP-3668 for ports): first at random, which is all it takes while there
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from sampan.api.clock import Random
+from sampan.records import dataclass
 
 _RANDOM_TRIES = 16
 #: how many taken numbers are passed over before others may run

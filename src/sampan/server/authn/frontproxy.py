@@ -8,7 +8,6 @@ Spec: k8s.io/apiserver request/headerrequest and request/x509.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -20,6 +19,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.x509.oid import NameOID
 
 from sampan.api.clock import Clock
+from sampan.records import dataclass
 from sampan.server.authn.x509 import for_clients
 from sampan.server.config import ServerConfig
 from sampan.server.identity import with_authenticated

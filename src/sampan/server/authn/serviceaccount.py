@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -17,6 +16,7 @@ from sampan.api.clock import Clock, parse_time
 from sampan.api.resources import NODES, PODS, SECRETS, SERVICE_ACCOUNTS, Resource
 from sampan.api.transport import EventType
 from sampan.api.types import Obj
+from sampan.records import dataclass
 from sampan.server.authn import jwt
 from sampan.server.identity import AUTHENTICATED_GROUP, account_groups, user_name
 from sampan.server.reader import ObjectReader

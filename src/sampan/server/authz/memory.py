@@ -7,8 +7,7 @@ unauthenticated and overlong ones are not remembered at all.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from sampan.records import dataclass
 from sampan.server.attributes import Decision
 from sampan.server.request import UserInfo
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from sampan.api.reading import part, parts, text
 from sampan.api.resources import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, ROLE_BINDINGS, ROLES, Resource
 from sampan.api.transport import EventType
 from sampan.api.types import Obj
+from sampan.records import dataclass
 from sampan.server.attributes import AuthorizationAttributes, Decision
 from sampan.server.authz.memory import Answer, Memory
 from sampan.server.authz.messages import quote

@@ -7,11 +7,11 @@ Spec: rbac.authorization.k8s.io/v1 PolicyRule; component-helpers auth/rbac/valid
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import product
 
 from sampan.api.reading import parts
 from sampan.api.types import Obj
+from sampan.records import dataclass
 from sampan.server.attributes import AuthorizationAttributes
 from sampan.server.authz.messages import quote
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 
 from sampan.api.clock import format_time
 from sampan.api.types import Obj
+from sampan.records import dataclass
 from sampan.server.authz.aggregation import plan_aggregation
 from sampan.server.authz.policy import cluster_roles, controller_roles, namespace_roles
 from sampan.server.bootstrap import flow

@@ -7,7 +7,6 @@ definition whose status alone changed stay what they are.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sampan.api.customresources import versions
@@ -16,6 +15,7 @@ from sampan.api.kind import Kind
 from sampan.api.reading import part, text, texts, whole
 from sampan.api.registry import Registry
 from sampan.api.types import Obj
+from sampan.records import dataclass
 from sampan.server.storage import Converter
 
 if TYPE_CHECKING:

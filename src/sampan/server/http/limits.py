@@ -6,7 +6,9 @@ Where upstream has a bound the value is upstream's, and its name is beside it. A
 from __future__ import annotations
 
 import resource
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from sampan.records import dataclass
 
 #: upstream's MaxRequestBodyBytes
 MAX_BODY_BYTES = 3 * 1024 * 1024

@@ -10,8 +10,10 @@ import ast
 import importlib.util
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
+
+from sampan.records import dataclass
 
 _WIDTH = 78
 _PARAMETERS = "**parameters**"

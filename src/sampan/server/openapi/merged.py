@@ -15,13 +15,13 @@ import logging
 import tempfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 import orjson
 
 from sampan.api.kind import Kind
+from sampan.records import dataclass
 from sampan.server.discovery.openapi import OpenApi, document_of
 from sampan.server.openapi.files import V2_JSON, choose_v2
 from sampan.server.openapi.splicing import merge_json_v2

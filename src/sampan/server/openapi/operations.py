@@ -7,10 +7,10 @@ The deprecated paths below ``/watch/`` are left out: ``?watch=true`` does the sa
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 
 from sampan.api.kind import Kind, Subresource
 from sampan.api.registry import Registry, schema_name
+from sampan.records import dataclass
 from sampan.server.discovery.documents import subresources
 from sampan.server.discovery.openapi import document_of
 from sampan.server.openapi import parameters

@@ -6,8 +6,9 @@ and core/v1's options of connect subresources, v1.37.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+from sampan.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,13 @@ Used by every write. What a client can get wrong here is 400 or 415, never 500.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from sampan.api import errors, patch, protobuf, schema
 from sampan.api.kind import Kind
 from sampan.api.schema import Node
 from sampan.api.types import Obj
+from sampan.records import dataclass
 from sampan.server.options import WriteOptions
 from sampan.server.request import Request
 from sampan.server.target import Target

@@ -13,10 +13,10 @@ import asyncio
 import logging
 from collections.abc import Coroutine
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from sampan.api.errors import ApiError
+from sampan.records import dataclass
 from sampan.store.protocol import StoreError
 
 log = logging.getLogger(__name__)

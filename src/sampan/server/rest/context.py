@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol, TypeAlias
 
 from sampan.api import errors
 from sampan.api.clock import Clock, Random, random_uuid
 from sampan.api.kind import Kind
 from sampan.api.types import Obj
+from sampan.records import dataclass
 from sampan.server.attributes import Authorizer
 from sampan.server.hooks import Hooks
 from sampan.server.horizon import Horizon

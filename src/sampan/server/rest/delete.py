@@ -6,7 +6,6 @@ Source of the rules: apiserver ``registry/rest/delete.go`` and ``registry/generi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sampan.api.clock import format_time, parse_time
@@ -14,6 +13,7 @@ from sampan.api.errors import ApiError
 from sampan.api.kind import Kind
 from sampan.api.objects import copy_of
 from sampan.api.types import Obj
+from sampan.records import dataclass
 from sampan.server.errors import success
 from sampan.server.options import DeleteOptions, WriteOptions, parse_delete_options
 from sampan.server.request import Request

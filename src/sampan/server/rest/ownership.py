@@ -6,7 +6,6 @@ belongs to nobody, as upstream has it. What cannot be compared leaves the owners
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -25,6 +24,7 @@ from sampan.api.clock import format_time
 from sampan.api.kind import Kind
 from sampan.api.objects import copy_of
 from sampan.api.types import Obj
+from sampan.records import dataclass
 from sampan.server.options import WriteOptions
 from sampan.server.request import Request
 from sampan.server.rest.context import RestContext

@@ -8,13 +8,14 @@ a cache may be behind. A lost race is retried by computing again, unless the cal
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from sampan.api import errors, metadata, objects
 from sampan.api.errors import ApiError
 from sampan.api.kind import Kind, Strategy
 from sampan.api.strategies import MAIN, strategy_for
 from sampan.api.types import Obj
+from sampan.records import dataclass
 from sampan.server.authz.messages import forbidden
 from sampan.server.authz.stage import attributes_of
 from sampan.server.options import WriteOptions, names_version, parse_resource_version, parse_write_options

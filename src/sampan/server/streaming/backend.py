@@ -11,13 +11,13 @@ import socket
 import ssl
 import struct
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
 from yarl import URL
 
 from sampan.api.errors import InternalError
+from sampan.records import dataclass
 from sampan.server.request import Connection
 from sampan.server.streaming.faults import dial_fault, exchange_fault
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from urllib.parse import quote, unquote, urlencode
 
 from sampan.api import errors
 from sampan.api.clock import parse_time
 from sampan.api.types import Obj
+from sampan.records import dataclass
 from sampan.server.request import Request
 
 _LOG_KEYS = (

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Final
+
+from sampan.records import dataclass
 
 _HTTPS: Final = ":443"
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import base64
 import binascii
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
 from sampan.api.reading import part, text
 from sampan.api.types import Obj
+from sampan.records import dataclass
 
 HTTPS_PORT: Final = 443
 

@@ -19,12 +19,12 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
 import orjson
 
+from sampan.records import dataclass
 from sampan.store.protocol import DamagedEntry, Entry, StoreUnavailable
 from sampan.store.sqlite.files import StoreCorrupt, StoreForeign
 from sampan.store.sqlite.history import History

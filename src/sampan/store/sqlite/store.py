@@ -11,13 +11,13 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from sampan.api.clock import Clock
+from sampan.records import dataclass
 from sampan.store.embedded import EmbeddedStore, check_commit
 from sampan.store.expiry import check_ttl, end_of
 from sampan.store.protocol import (

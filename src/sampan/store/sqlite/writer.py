@@ -12,9 +12,9 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from queue import SimpleQueue
 
+from sampan.records import dataclass
 from sampan.store.protocol import StoreError
 from sampan.store.sqlite.database import Database
 from sampan.store.sqlite.files import StoreDirectory

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from sampan.network.proxy.nftables.nft import (
     Chain,
@@ -25,6 +25,7 @@ from sampan.network.proxy.nftables.nft import (
     Table,
     Verb,
 )
+from sampan.records import dataclass
 
 _CHAIN_REFERENCE = re.compile(r"\b(?:goto|jump) ([\w/.-]+)")
 _COLLECTION_REFERENCE = re.compile(r"@([\w/.-]+)")

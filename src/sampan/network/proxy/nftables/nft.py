@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, BinaryIO, Literal, NamedTuple, Protocol, TypeAlias
 
 import orjson
 
 from sampan.api.faults import cause
+from sampan.records import dataclass
 
 Verb: TypeAlias = Literal["add", "delete", "flush"]
 CollectionKind: TypeAlias = Literal["set", "map"]

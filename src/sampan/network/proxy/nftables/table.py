@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from sampan.network.proxy.nftables.nft import Chain, Collection, Element, Op, Rule, Table
+from sampan.records import dataclass
 
 
 @dataclass(slots=True)

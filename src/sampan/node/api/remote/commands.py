@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 
 import orjson
 from aiohttp import web
@@ -23,6 +22,7 @@ from sampan.node.api.remote.peer import PeerStream, serve
 from sampan.node.api.remote.spdypeer import SpdyPeer
 from sampan.node.api.streams import ClientConnection, Hijacked
 from sampan.node.runtime import Command, OutputStream, RuntimeCallError
+from sampan.records import dataclass
 
 _SPDY_PROTOCOLS = ("v4.channel.k8s.io", "v3.channel.k8s.io", "v2.channel.k8s.io", "channel.k8s.io")
 _SOCKET_PROTOCOLS = (

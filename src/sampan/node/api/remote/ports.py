@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 from aiohttp import web
@@ -21,6 +20,7 @@ from sampan.node.api.remote.peer import PeerStream, serve
 from sampan.node.api.remote.spdypeer import SpdyPeer, SpdyStream
 from sampan.node.api.streams import ClientConnection, Hijacked, reset
 from sampan.node.runtime import RuntimeCallError
+from sampan.records import dataclass
 
 _SPDY_PROTOCOLS = ("portforward.k8s.io",)
 _SOCKET_PROTOCOLS = (

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from sampan.api.errors import TooManyRequests
 from sampan.api.reading import part, text
+from sampan.records import dataclass
 from sampan.server.admission.base import Plugin
 from sampan.server.admission.fields import Fields
 from sampan.server.attributes import AdmissionAttributes

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from sampan.api import names
 from sampan.api.reading import part, parts, text, text_map
 from sampan.api.resources import NAMESPACES
 from sampan.api.types import Obj
+from sampan.records import dataclass
 from sampan.server.admission.base import Plugin, is_for, refuse
 from sampan.server.admission.fields import Fields
 from sampan.server.attributes import AdmissionAttributes

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
@@ -12,6 +11,7 @@ from sampan.api.pods.qos import compute_qos_class
 from sampan.api.reading import part, parts, text, text_map, whole
 from sampan.api.types import Obj
 from sampan.api.validation.resources import is_extended
+from sampan.records import dataclass
 from sampan.server.admission.base import Plugin, is_for, refuse
 from sampan.server.admission.fields import Fields
 from sampan.server.admission.optional.placing import found_namespace

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import orjson
@@ -18,6 +17,7 @@ from sampan.api.podsecurity.standards import judge
 from sampan.api.reading import part, text
 from sampan.api.resources import PODS
 from sampan.api.types import Obj
+from sampan.records import dataclass
 from sampan.server.reader import ObjectReader
 from sampan.server.threads import aside
 

@@ -4,11 +4,12 @@ it never concerns. Pure."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from sampan.api import names
 from sampan.api.podsecurity.policies import MODES, Policy, Standard, parse_level, parse_version
+from sampan.records import dataclass
 from sampan.server.admission.fields import Fields
 
 API_GROUP: Final = "pod-security.admission.config.k8s.io"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from sampan.api import labels
 from sampan.api.reading import part, parts, text, texts
 from sampan.api.types import Obj
+from sampan.records import dataclass
 from sampan.server.admission.matching import Rule, rule_of
 
 if TYPE_CHECKING:

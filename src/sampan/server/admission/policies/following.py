@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -18,6 +17,7 @@ from sampan.api.registry import Registry
 from sampan.api.resources import Resource
 from sampan.api.transport import EventType
 from sampan.api.types import Obj
+from sampan.records import dataclass
 from sampan.server.admission.matching import GROUP
 from sampan.server.admission.policies.compiled import Binding, Definition, Hook, binding_of, definition_of
 from sampan.server.reader import ObjectReader

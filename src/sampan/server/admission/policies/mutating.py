@@ -6,7 +6,7 @@ those again whose policy wants it, if anything has changed since.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -21,6 +21,7 @@ from sampan.api.kind import Kind
 from sampan.api.reading import part, text
 from sampan.api.schema import Node
 from sampan.api.types import Obj
+from sampan.records import dataclass
 from sampan.server.admission.base import refuse
 from sampan.server.admission.evaluating import Answers, Judging
 from sampan.server.admission.matching import Asked, asked_of

@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Final
 
 from sampan.api import errors
@@ -25,6 +25,7 @@ from sampan.api.quota.evaluators import Evaluator, Resource
 from sampan.api.quota.scopes import covers
 from sampan.api.reading import part, text
 from sampan.api.types import Obj
+from sampan.records import dataclass
 from sampan.server.admission.quota.quotas import QuotaEntry, Quotas
 from sampan.server.threads import paced
 from sampan.store.protocol import RevisionConflict, StoreUnavailable

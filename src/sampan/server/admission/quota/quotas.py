@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import Final, Protocol
 
 from sampan.api.quota import amounts
@@ -11,6 +10,7 @@ from sampan.api.quota.amounts import Amounts
 from sampan.api.reading import part, text
 from sampan.api.resources import RESOURCE_QUOTAS
 from sampan.api.types import Obj
+from sampan.records import dataclass
 from sampan.server.admission.followed import Followed
 from sampan.server.reader import ObjectReader
 from sampan.server.storage import ResourceStorage, Stored

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from sampan.api.quota.charging import Limited
 from sampan.api.types import Obj
+from sampan.records import dataclass
 from sampan.server.admission.fields import Fields
 
 API_GROUPS: Final = {"apiserver.config.k8s.io": ("v1",), "resourcequota.admission.k8s.io": ("v1beta1", "v1alpha1")}

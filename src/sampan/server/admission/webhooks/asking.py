@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
 
 from sampan.api.clock import Random, random_uuid
 from sampan.api.errors import ApiError
+from sampan.records import dataclass
 from sampan.server.admission.matching import Asked
 from sampan.server.admission.webhooks.hooks import Hook
 from sampan.server.admission.webhooks.metrics import WebhookMetrics

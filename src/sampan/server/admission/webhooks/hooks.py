@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from sampan.api import labels
 from sampan.api.reading import part, parts, text
 from sampan.api.types import Obj
+from sampan.records import dataclass
 from sampan.server.admission.matching import Rule, rule_of
 from sampan.server.webhooks.targets import BadTarget, WebhookTarget, target_of
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from sampan.api import errors, objects
 from sampan.api.errors import BadRequest
 from sampan.api.reading import part
 from sampan.api.types import Obj
+from sampan.records import dataclass
 from sampan.server.admission.matching import Asked, asked_of
 from sampan.server.admission.webhooks.asking import Judging
 from sampan.server.admission.webhooks.deciding import Deciding

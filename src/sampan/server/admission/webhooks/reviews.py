@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import orjson
@@ -15,6 +15,7 @@ from sampan.api.errors import ApiError, BadRequest
 from sampan.api.kind import Kind
 from sampan.api.schema.scalars import describe
 from sampan.api.types import Obj
+from sampan.records import dataclass
 from sampan.server.admission.matching import Asked
 from sampan.server.admission.webhooks.subjects import foreign_of
 from sampan.server.options import DeleteOptions

@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any, Final
 
+from sampan.records import dataclass
 from sampan.server.admission.fields import Fields
 from sampan.server.webhooks.credentials import Credentials, Identity
 

@@ -7,7 +7,6 @@ take (an Eviction, PodExecOptions) is shown as it came.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -18,6 +17,7 @@ from sampan.api.kind import Kind
 from sampan.api.patch import JSON_PATCH, DoesNotApply, apply_patch
 from sampan.api.schema import Node
 from sampan.api.types import Obj
+from sampan.records import dataclass
 from sampan.server.admission.webhooks.hooks import Hook
 from sampan.server.rest.scale import scale_of
 from sampan.server.threads import is_heavy, is_heavy_value, paced
