@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from sampan.api.errors import Invalid
 from sampan.api.groups.core import pod_update
 from sampan.api.kind import Kind
 from sampan.api.pods import qos
@@ -117,6 +116,7 @@ def test_a_rich_pod_is_accepted() -> None:
         },
         initContainers=[{"name": "s", "image": "i", "restartPolicy": "Always", "startupProbe": {"grpc": {"port": 1}}}],
         volumes=[{"name": "v", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}],
+        serviceAccountName="a",
         tolerations=[{"operator": "Exists"}],
         affinity={"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [
             {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"a": "b"}}}]}},
@@ -148,8 +148,9 @@ def test_containers_come_and_go_only_with_the_pod() -> None:
 
 def test_ephemeral_containers_are_only_added_and_not_on_create() -> None:
     old = pod(ephemeralContainers=[{"name": "e", "image": "i"}])
-    with pytest.raises(Invalid):
-        POD.prepare_create(copy.deepcopy(old))
+    assert [(f.field, f.detail) for f in POD.validate(old)] == [
+        ("spec.ephemeralContainers", "Forbidden: cannot be set on create")
+    ]
     assert pod_update.validate_ephemeral_containers(old, pod()) == []
     assert [f.field for f in pod_update.validate_ephemeral_containers(pod(), old)] == ["spec.ephemeralContainers"]
 

@@ -61,14 +61,42 @@ def _literal(value: Any) -> str:
     if isinstance(value, Verbatim):
         return value
     if isinstance(value, str):
-        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        return _go_quoted(value)
     if isinstance(value, bool):
         return "true" if value else "false"
     if value is None:
         return '"null"'
     if isinstance(value, dict | list):
-        return orjson.dumps(value).decode()
+        return orjson.dumps(value).decode().translate(_GO_JSON)
     return str(value)
+
+
+#: what Go's encoder writes otherwise in JSON, so that it may stand in HTML
+_GO_JSON: Final = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
+_GO_ESCAPES: Final = {
+    '"': '\\"', "\\": "\\\\", "\a": "\\a", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t",
+    "\v": "\\v",
+}  # fmt: skip
+
+
+def _go_quoted(text: str) -> str:
+    """As Go's ``%q`` shows a string."""
+    if len(text) > _LONGEST_VALUE:
+        return _go_quoted(text[:_LONGEST_VALUE]) + text[_LONGEST_VALUE:]
+    if text.isprintable():
+        return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return '"' + "".join(map(_go_escaped, text)) + '"'
+
+
+def _go_escaped(character: str) -> str:
+    if character in _GO_ESCAPES:
+        return _GO_ESCAPES[character]
+    if character.isprintable():
+        return character
+    code = ord(character)
+    if code < 0x20 or code == 0x7F:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
 
 
 def required(field: str, detail: str = "") -> FieldError:
@@ -101,16 +129,19 @@ def duplicate(field: str, value: Any) -> FieldError:
     return FieldError("FieldValueDuplicate", field, f"Duplicate value: {_quote(value)}")
 
 
-def not_found_value(field: str, value: Any) -> FieldError:
-    return FieldError("FieldValueNotFound", field, f"Not found: {_quote(value)}")
+def not_found_value(field: str, value: Any, detail: str = "") -> FieldError:
+    text = f"Not found: {_quote(value)}" + (f": {detail}" if detail else "")
+    return FieldError("FieldValueNotFound", field, text)
 
 
 def too_long(field: str, limit_bytes: int) -> FieldError:
-    return FieldError("FieldValueTooLong", field, f"Too long: may not be more than {limit_bytes} bytes")
+    unit = "byte" if limit_bytes == 1 else "bytes"
+    return FieldError("FieldValueTooLong", field, f"Too long: may not be more than {limit_bytes} {unit}")
 
 
 def too_many(field: str, count: int, limit: int) -> FieldError:
-    return FieldError("FieldValueTooMany", field, f"Too many: {count}: must have at most {limit} items")
+    unit = "item" if limit == 1 else "items"
+    return FieldError("FieldValueTooMany", field, f"Too many: {count}: must have at most {limit} {unit}")
 
 
 class ApiError(Exception):

@@ -14,6 +14,8 @@ NameCheck = Callable[[str], list[str]]
 
 _LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN = rf"{_LABEL}(\.{_LABEL})*"
+_UNDERSCORED = "_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?"
+_UNDERSCORES = rf"{_UNDERSCORED}(\.{_UNDERSCORED})*"
 _LABEL_1035 = "[a-z]([-a-z0-9]*[a-z0-9])?"
 _QUALIFIED = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
 _LABEL_VALUE = f"({_QUALIFIED})?"
@@ -22,6 +24,7 @@ _HTTP_HEADER = "[-A-Za-z0-9]+"
 
 _LABEL_RE = re.compile(_LABEL, re.ASCII)
 _SUBDOMAIN_RE = re.compile(_SUBDOMAIN, re.ASCII)
+_UNDERSCORES_RE = re.compile(_UNDERSCORES, re.ASCII)
 _LABEL_1035_RE = re.compile(_LABEL_1035, re.ASCII)
 _QUALIFIED_RE = re.compile(_QUALIFIED, re.ASCII)
 _LABEL_VALUE_RE = re.compile(_LABEL_VALUE, re.ASCII)
@@ -47,6 +50,12 @@ _SUBDOMAIN_ERROR = _regex_error(
     "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start "
     "and end with an alphanumeric character",
     _SUBDOMAIN,
+    "example.com",
+)
+_UNDERSCORES_ERROR = _regex_error(
+    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', and must "
+    "start and end with an alphanumeric character",
+    _UNDERSCORES,
     "example.com",
 )
 _LABEL_1035_ERROR = _regex_error(
@@ -106,6 +115,11 @@ def dns1123_label(text: str) -> list[str]:
 
 def dns1123_subdomain(text: str) -> list[str]:
     return _check(text, 253, _SUBDOMAIN_RE, _SUBDOMAIN_ERROR)
+
+
+def subdomain_with_underscores(text: str) -> list[str]:
+    """Of DNS search paths: records of services have such names."""
+    return _check(text, 253, _UNDERSCORES_RE, _UNDERSCORES_ERROR)
 
 
 def dns1035_label(text: str) -> list[str]:
@@ -173,7 +187,7 @@ def config_map_key(text: str) -> list[str]:
 def env_var_name(text: str) -> list[str]:
     """Since v1.34 (RelaxedEnvironmentVariableValidation): any printable ASCII but ``=``."""
     if not text:
-        return ["environment variable name must not be empty"]
+        return ["environment variable name must be non-empty"]
     if all(" " <= character <= "~" and character != "=" for character in text):
         return []
     return ["a valid environment variable name must consist only of printable ASCII characters other than '='"]
@@ -210,13 +224,28 @@ def percent(text: str) -> list[str]:
             "(e.g. '1%', or '93%', regex used for validation is '[0-9]+%')"]  # fmt: skip
 
 
+_NO_ADDRESS = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
+
+
 def ip_address(text: str) -> list[str]:
-    """A plain IPv4 or IPv6 address. Leading zeros in an octet are refused, as upstream does for new values."""
+    """A plain IPv4 or IPv6 address, in a form that all programs read alike: as upstream asks of new values."""
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
-        return ["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"]
-    return ["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"] if "%" in str(address) else []
+        return ["must not have leading 0s"] if _is_sloppy(text) else [_NO_ADDRESS]
+    if "%" in text:
+        return [_NO_ADDRESS]
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        return ["must not be an IPv4-mapped IPv6 address"]
+    return []
+
+
+def _is_sloppy(text: str) -> bool:
+    """An IPv4 address with leading zeros: decimal to some programs, octal to others."""
+    parts = text.split(".")
+    return len(parts) == 4 and all(
+        part.isascii() and part.isdigit() and len(part) <= 10 and int(part) <= 255 for part in parts
+    )
 
 
 def cidr(text: str) -> list[str]:

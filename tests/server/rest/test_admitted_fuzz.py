@@ -310,7 +310,6 @@ C = {"name": "c", "image": "i"}
         ({"containers": [C], "volumes": [{"emptyDir": {}}]}, "spec.volumes[0].name"),
         ({"containers": [{"image": "i"}]}, "spec.containers[0].name"),
         ({"containers": [C], "initContainers": [{}]}, "spec.initContainers[0].name"),
-        ({"containers": [C], "volumes": [{"name": "v", "projected": {"sources": [{}]}}]}, "spec.volumes[0].projected"),
         ({"containers": [{**C, "resources": {"requests": {"cpu": "-1"}}}]}, "spec.containers[0].resources.requests"),
         ({}, "spec.containers"),
     ],

@@ -112,16 +112,26 @@ def not_more_than_100_percent(value: int | str | None, path: str) -> Errors:
     return []
 
 
-def non_absolute_descending(path_value: str, path: str) -> Errors:
+def no_backsteps(value: str, path: str) -> Errors:
+    return [errors.invalid(path, value, "must not contain '..'")] if ".." in value and ".." in value.split("/") else []
+
+
+def non_absolute_descending(value: str, path: str) -> Errors:
     """A relative path that does not climb: subPath, items' paths."""
-    if path_value.startswith("/"):
-        return [errors.invalid(path, path_value, "must be a relative path")]
-    if ".." in path_value.split("/"):
-        return [errors.invalid(path, path_value, "must not contain '..'")]
-    return []
+    found = [errors.invalid(path, value, "must be a relative path")] if value.startswith("/") else []
+    return found + no_backsteps(value, path)
 
 
-def label_selector(selector: Obj | None, path: str) -> Errors:
+def local_path(value: str, path: str) -> Errors:
+    """A path inside a volume: relative, does not climb, and does not clash with the writer's own ``..data``."""
+    found = non_absolute_descending(value, path)
+    if value.startswith("..") and not value.startswith("../"):
+        found.append(errors.invalid(path, value, "must not start with '..'"))
+    return found
+
+
+def label_selector(selector: Obj | None, path: str, *, any_value: bool = False) -> Errors:
+    """``any_value``: also values in expressions that no label has."""
     if selector is None:
         return []
     found: Errors = []
@@ -129,11 +139,11 @@ def label_selector(selector: Obj | None, path: str) -> Errors:
         found += named(names.qualified_name, key, f"{path}.matchLabels")
         found += [errors.invalid(f"{path}.matchLabels", value, text) for text in names.label_value(value)]
     for index, expression in enumerate(selector.get("matchExpressions") or ()):
-        found += _selector_expression(expression, f"{path}.matchExpressions[{index}]")
+        found += _selector_expression(expression, f"{path}.matchExpressions[{index}]", any_value=any_value)
     return found
 
 
-def _selector_expression(expression: Obj, path: str) -> Errors:
+def _selector_expression(expression: Obj, path: str, *, any_value: bool) -> Errors:
     found: Errors = []
     values = expression.get("values") or []
     operator = expression.get("operator", "")
@@ -147,7 +157,7 @@ def _selector_expression(expression: Obj, path: str) -> Errors:
     else:
         found.append(errors.invalid(f"{path}.operator", operator, "not a valid selector operator"))
     found += named(names.qualified_name, expression.get("key", ""), f"{path}.key")
-    for index, value in enumerate(values):
+    for index, value in enumerate(() if any_value else values):
         found += named(names.label_value, value, f"{path}.values[{index}]")
     return found
 

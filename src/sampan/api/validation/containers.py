@@ -3,286 +3,199 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Final
 
 from sampan.api import errors, names
 from sampan.api.types import Obj
-from sampan.api.validation import common, handlers, resources, security, volumes
+from sampan.api.validation import common, environment, handlers, mounts, resources, security
 from sampan.api.validation.common import Errors
+from sampan.api.validation.handlers import Surroundings
+from sampan.api.validation.options import Options
+from sampan.api.validation.volumes import PULL_POLICIES
 
-PULL_POLICIES = ("Always", "IfNotPresent", "Never")
-PROTOCOLS = ("SCTP", "TCP", "UDP")
+PROTOCOLS: Final = ("SCTP", "TCP", "UDP")
+_MESSAGE_POLICIES: Final = ("File", "FallbackToLogsOnError")
+RESTART_POLICIES: Final = ("Always", "Never", "OnFailure")
+_RULE_ACTIONS: Final = ("Restart", "RestartAllContainers")
+_MOST_RULES: Final = 20
+_MOST_EXIT_CODES: Final = 255
 
-_ENV_FIELDS = (
-    "metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "spec.serviceAccountName", "status.hostIP",
-    "status.hostIPs", "status.podIP", "status.podIPs",
+#: What an ephemeral container may not say, in the order of Go's struct.
+_NOT_EPHEMERAL: Final = (
+    "ports", "resources", "resizePolicy", "restartPolicy", "restartPolicyRules", "livenessProbe", "readinessProbe",
+    "startupProbe", "lifecycle",
 )  # fmt: skip
-_ENV_RESOURCES = (
-    "limits.cpu", "limits.ephemeral-storage", "limits.memory", "requests.cpu", "requests.ephemeral-storage",
-    "requests.memory",
-)  # fmt: skip
-
-_EPHEMERAL_FORBIDDEN = ("ports", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle", "resizePolicy")
 
 
 @dataclass(frozen=True, slots=True)
 class PodContext:
-    """What containers are checked against: the pod they are in."""
+    """What containers are checked against: the pod they are in. ``volumes``: those without faults."""
 
     volumes: dict[str, Obj]
     claims: frozenset[str]
-    host_network: bool
     host_users: bool
-    grace_seconds: int | None
+    restart_policy: str
+    surroundings: Surroundings
+    options: Options
 
 
-def _ports(container: Obj, path: str, context: PodContext) -> Errors:
+def _ports(ports: list[Obj], path: str) -> Errors:
     found: Errors = []
     seen: set[str] = set()
-    for index, port in enumerate(container.get("ports") or ()):
-        where = f"{path}.ports[{index}]"
+    for index, port in enumerate(ports):
+        where = f"{path}[{index}]"
         if name := port.get("name"):
-            problems = common.named(names.port_name, name, f"{where}.name")
-            found += problems
-            if not problems and name in seen:
+            if problems := names.port_name(name):
+                found += [errors.invalid(f"{where}.name", name, text) for text in problems]
+            elif name in seen:
                 found.append(errors.duplicate(f"{where}.name", name))
-            seen.add(name)
-        number, host_port = port.get("containerPort", 0), port.get("hostPort", 0)
+            else:
+                seen.add(name)
+        number, host_port, protocol = port.get("containerPort", 0), port.get("hostPort", 0), port.get("protocol")
         if number == 0:
             found.append(errors.required(f"{where}.containerPort"))
-        else:
+        elif not 1 <= number <= 65535:
             found += common.port(number, f"{where}.containerPort")
         if host_port:
             found += common.port(host_port, f"{where}.hostPort")
-            if context.host_network and host_port != number:
-                text = "must match `hostPort` when `hostNetwork` is true"
-                found.append(errors.invalid(f"{where}.containerPort", number, text))
-        found += common.one_of(port.get("protocol"), PROTOCOLS, f"{where}.protocol", must=True)
+        if protocol not in PROTOCOLS:
+            found += common.one_of(protocol, PROTOCOLS, f"{where}.protocol", must=True)
     return found
 
 
 def _host_port_conflicts(containers: list[Obj], path: str) -> Errors:
     found: Errors = []
-    seen: set[tuple[Any, ...]] = set()
+    seen: set[str] = set()
     for index, container in enumerate(containers):
         for position, port in enumerate(container.get("ports") or ()):
             number = port.get("hostPort", 0)
             if not number:
                 continue
-            identity = (port.get("protocol"), port.get("hostIP", ""), number)
+            identity = f"{port.get('protocol', '')}/{port.get('hostIP', '')}/{number}"
             if identity in seen:
-                shown = "/".join(str(part) for part in identity)
-                found.append(errors.duplicate(f"{path}[{index}].ports[{position}].hostPort", shown))
+                found.append(errors.duplicate(f"{path}[{index}].ports[{position}].hostPort", identity))
             seen.add(identity)
     return found
 
 
-def _env(container: Obj, path: str) -> Errors:
-    found: Errors = []
-    for index, variable in enumerate(container.get("env") or ()):
-        where = f"{path}.env[{index}]"
-        if not variable.get("name"):
-            found.append(errors.required(f"{where}.name"))
-        else:
-            found += common.named(names.env_var_name, variable["name"], f"{where}.name")
-        if (source := variable.get("valueFrom")) is not None:
-            found += _env_source(variable, source, f"{where}.valueFrom")
-    for index, source in enumerate(container.get("envFrom") or ()):
-        where = f"{path}.envFrom[{index}]"
-        if source.get("prefix"):
-            found += common.named(names.env_var_name, source["prefix"], f"{where}.prefix")
-        given = [kind for kind in ("configMapRef", "secretRef") if source.get(kind) is not None]
-        if not given:
-            text = "must specify one of: `configMapRef` or `secretRef`"
-            found.append(errors.invalid(where, "", text))
-        elif len(given) > 1:
-            found.append(errors.invalid(where, "", "may not have more than one field specified at a time"))
-        found += [fault for kind in given for fault in common.needed(source[kind], f"{where}.{kind}", "name")]
+def _common(container: Obj, path: str, context: PodContext) -> Errors:
+    name = container.get("name", "")
+    found = common.named(names.dns1123_label, name, f"{path}.name") if name else [errors.required(f"{path}.name")]
+    if not container.get("image"):
+        found.append(errors.required(f"{path}.image"))
+    policy = container.get("terminationMessagePolicy")
+    if policy not in _MESSAGE_POLICIES:
+        found += common.one_of(policy, _MESSAGE_POLICIES, f"{path}.terminationMessagePolicy", must=True)
+    if ports := container.get("ports"):
+        found += _ports(ports, f"{path}.ports")
+    if variables := container.get("env"):
+        found += environment.variables(variables, f"{path}.env")
+    if sources := container.get("envFrom"):
+        found += environment.sources(sources, f"{path}.envFrom")
+    found += mounts.mounts(container, path, context.volumes)
+    found += mounts.devices(container, path, context.volumes)
+    if container.get("imagePullPolicy") not in PULL_POLICIES:
+        found += common.one_of(container.get("imagePullPolicy"), PULL_POLICIES, f"{path}.imagePullPolicy", must=True)
+    if requirements := container.get("resources"):
+        found += resources.container_requirements(requirements, f"{path}.resources", context.claims, context.options)
+    if policies := container.get("resizePolicy"):
+        found += _resize_policies(policies, f"{path}.resizePolicy", context.restart_policy)
+    if security_context := container.get("securityContext"):
+        found += security.security_context(security_context, f"{path}.securityContext", host_users=context.host_users)
     return found
 
 
-def _env_source(variable: Obj, source: Obj, path: str) -> Errors:
-    kinds = ("fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef", "fileKeyRef")
-    given = [kind for kind in kinds if source.get(kind) is not None]
-    if not given:
-        text = "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`"
-        return [errors.invalid(path, "", text)]
-    if variable.get("value"):
-        return [errors.invalid(path, "", "may not be specified when `value` is not empty")]
-    if len(given) > 1:
-        return [errors.invalid(path, "", "may not have more than one field specified at a time")]
-    kind = given[0]
-    ref, where = source[kind], f"{path}.{kind}"
-    match kind:
-        case "fieldRef":
-            field = ref.get("fieldPath", "")
-            if not field:
-                return [errors.required(f"{where}.fieldPath")]
-            if not volumes.field_path_supported(field, _ENV_FIELDS):
-                return [errors.not_supported(f"{where}.fieldPath", field, _ENV_FIELDS)]
-            return []
-        case "resourceFieldRef":
-            resource = ref.get("resource", "")
-            if not resource:
-                return [errors.required(f"{where}.resource")]
-            huge = resource.startswith(("limits.hugepages-", "requests.hugepages-"))
-            if resource not in _ENV_RESOURCES and not huge:
-                return [errors.not_supported(f"{where}.resource", resource, _ENV_RESOURCES)]
-            return []
-        case "fileKeyRef":
-            return common.needed(ref, where, "volumeName", "path", "key")
-        case _:
-            found = common.needed(ref, where, "name")
-            if not ref.get("key"):
-                return [*found, errors.required(f"{where}.key")]
-            return found + common.named(names.config_map_key, ref["key"], f"{where}.key")
-
-
-def _volume_mounts(container: Obj, path: str, context: PodContext) -> Errors:
+def _resize_policies(policies: list[Obj], path: str, restart_policy: str) -> Errors:
+    """Most is said of the whole list: so it is upstream."""
     found: Errors = []
     seen: set[str] = set()
-    for index, mount in enumerate(container.get("volumeMounts") or ()):
-        where = f"{path}.volumeMounts[{index}]"
-        name, mount_path = mount.get("name", ""), mount.get("mountPath", "")
-        if not name:
-            found.append(errors.required(f"{where}.name"))
-        if name not in context.volumes:
-            found.append(errors.not_found_value(f"{where}.name", name))
-        if not mount_path:
-            found.append(errors.required(f"{where}.mountPath"))
-        if mount_path in seen:
-            found.append(errors.invalid(f"{where}.mountPath", mount_path, "must be unique"))
-        seen.add(mount_path)
-        found += _sub_path(mount, where)
-        found += _propagation(mount, container, where)
-    for index, device in enumerate(container.get("volumeDevices") or ()):
-        where = f"{path}.volumeDevices[{index}]"
-        found += common.needed(device, where, "name", "devicePath")
-        name = device.get("name", "")
-        volume = context.volumes.get(name)
-        if volume is None:
-            found.append(errors.not_found_value(f"{where}.name", name))
-        elif volume.get("persistentVolumeClaim") is None and volume.get("ephemeral") is None:
-            text = "can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode"
-            found.append(errors.invalid(f"{where}.name", name, text))
-        if device.get("devicePath") in seen:
-            found.append(errors.invalid(f"{where}.devicePath", device["devicePath"], "must be unique"))
-        seen.add(device.get("devicePath", ""))
-    return found
-
-
-def _sub_path(mount: Obj, path: str) -> Errors:
-    found: Errors = []
-    sub_path, expression = mount.get("subPath", ""), mount.get("subPathExpr", "")
-    if sub_path:
-        found += common.non_absolute_descending(sub_path, f"{path}.subPath")
-    if expression:
-        if sub_path:
-            text = "subPathExpr and subPath are mutually exclusive"
-            found.append(errors.invalid(f"{path}.subPathExpr", expression, text))
-        found += common.non_absolute_descending(expression, f"{path}.subPathExpr")
-    return found
-
-
-def _propagation(mount: Obj, container: Obj, path: str) -> Errors:
-    mode = mount.get("mountPropagation")
-    modes = ("Bidirectional", "HostToContainer", "None")
-    found = common.one_of(mode, modes, f"{path}.mountPropagation")
-    if mode == "Bidirectional" and not (container.get("securityContext") or {}).get("privileged"):
-        text = "Bidirectional mount propagation is available only to privileged containers"
-        found.append(errors.forbidden(f"{path}.mountPropagation", text))
-    recursive = mount.get("recursiveReadOnly")
-    if recursive in ("Enabled", "IfPossible"):
-        if not mount.get("readOnly"):
-            text = "may only be specified when readOnly is true"
-            found.append(errors.forbidden(f"{path}.recursiveReadOnly", text))
-    elif recursive not in (None, "", "Disabled"):
-        supported = ("Disabled", "Enabled", "IfPossible")
-        found.append(errors.not_supported(f"{path}.recursiveReadOnly", recursive, supported))
-    return found
-
-
-def _common(container: Obj, path: str, context: PodContext, *, image_needed: bool = True) -> Errors:
-    found: Errors = []
-    name, image = container.get("name", ""), container.get("image", "")
-    if not name:
-        found.append(errors.required(f"{path}.name"))
-    else:
-        found += common.named(names.dns1123_label, name, f"{path}.name")
-    if not image:
-        if image_needed:
-            found.append(errors.required(f"{path}.image"))
-    elif image != image.strip():
-        found.append(errors.invalid(f"{path}.image", image, "must not have leading or trailing whitespace"))
-    policies = ("FallbackToLogsOnError", "File")
-    found += common.one_of(container.get("terminationMessagePolicy"), policies, f"{path}.terminationMessagePolicy")
-    found += _ports(container, path, context)
-    found += _env(container, path)
-    found += _volume_mounts(container, path, context)
-    found += common.one_of(container.get("imagePullPolicy"), PULL_POLICIES, f"{path}.imagePullPolicy", must=True)
-    found += resources.resource_requirements(container.get("resources"), f"{path}.resources", context.claims)
-    found += security.security_context(
-        container.get("securityContext"), f"{path}.securityContext", host_users=context.host_users
-    )
-    return found + _resize_policies(container.get("resizePolicy"), f"{path}.resizePolicy")
-
-
-def _resize_policies(policies: list[Obj] | None, path: str) -> Errors:
-    found: Errors = []
-    seen: set[str] = set()
-    for index, policy in enumerate(policies or ()):
-        name = policy.get("resourceName", "")
-        found += common.one_of(name, ("cpu", "memory"), f"{path}[{index}].resourceName", must=True)
-        restart = ("NotRequired", "RestartContainer")
-        found += common.one_of(policy.get("restartPolicy"), restart, f"{path}[{index}].restartPolicy", must=True)
+    for index, policy in enumerate(policies):
+        name, restart = policy.get("resourceName", ""), policy.get("restartPolicy", "")
         if name in seen:
             found.append(errors.duplicate(f"{path}[{index}]", name))
         seen.add(name)
-    return found
-
-
-def _handlers(container: Obj, path: str, grace_seconds: int | None) -> Errors:
-    found = handlers.lifecycle(container.get("lifecycle"), f"{path}.lifecycle", grace_seconds)
-    for key in ("livenessProbe", "readinessProbe", "startupProbe"):
-        found += handlers.probe(
-            container.get(key), f"{path}.{key}", success_once=key != "readinessProbe", grace_seconds=grace_seconds
-        )
+        found += common.one_of(name, ("cpu", "memory"), path, must=True)
+        found += common.one_of(restart, ("NotRequired", "RestartContainer"), path, must=True)
+        if restart_policy == "Never" and restart != "NotRequired":
+            text = "must be 'NotRequired' when `restartPolicy` is 'Never'"
+            found.append(errors.invalid(path, restart, text))
     return found
 
 
 def _restart_policy(container: Obj, path: str) -> Errors:
-    policies = ("Always", "Never", "OnFailure")
-    found = common.one_of(container.get("restartPolicy"), policies, f"{path}.restartPolicy")
-    if container.get("restartPolicyRules") and not container.get("restartPolicy"):
+    policy, rules = container.get("restartPolicy"), container.get("restartPolicyRules") or []
+    if policy is None and not rules:
+        return []
+    found: Errors = []
+    if policy is None:
         text = "must specify restartPolicy when restart rules are used"
         found.append(errors.required(f"{path}.restartPolicy", text))
+    elif policy not in RESTART_POLICIES:
+        found.append(errors.not_supported(f"{path}.restartPolicy", policy, RESTART_POLICIES))
+    if len(rules) > _MOST_RULES:
+        found.append(errors.too_long(f"{path}.restartPolicyRules", _MOST_RULES))
+    for index, rule in enumerate(rules):
+        found += _restart_rule(rule, f"{path}.restartPolicyRules[{index}]")
     return found
 
 
-def containers(values: list[Obj] | None, path: str, context: PodContext, taken: set[str]) -> Errors:
-    """Regular containers. ``taken`` collects the names used so far in the pod."""
+def _restart_rule(rule: Obj, path: str) -> Errors:
+    found: Errors = []
+    if rule.get("action") not in _RULE_ACTIONS:
+        # The list that upstream shows is the one without the newer action.
+        found.append(errors.not_supported(f"{path}.action", rule.get("action", ""), _RULE_ACTIONS[:1]))
+    codes = rule.get("exitCodes")
+    if codes is None:
+        return [*found, errors.required(f"{path}.exitCodes", "must be specified")]
+    if codes.get("operator") not in ("In", "NotIn"):
+        found.append(errors.not_supported(f"{path}.exitCodes.operator", codes.get("operator", ""), ("In", "NotIn")))
+    if len(codes.get("values") or ()) > _MOST_EXIT_CODES:
+        found.append(errors.too_long(f"{path}.exitCodes.values", _MOST_EXIT_CODES))
+    return found
+
+
+def _handlers(container: Obj, path: str, context: PodContext) -> Errors:
+    found: Errors = []
+    if (hooks := container.get("lifecycle")) is not None:
+        found += handlers.lifecycle(hooks, f"{path}.lifecycle", context.surroundings)
+    return found + handlers.probes(container, path, context.surroundings)
+
+
+def containers(values: list[Obj] | None, path: str, context: PodContext) -> Errors:
+    """Regular containers."""
     if not values:
         return [errors.required(path)]
     found: Errors = []
+    taken: set[str] = set()
     for index, container in enumerate(values):
         where = f"{path}[{index}]"
         found += _common(container, where, context)
-        found += _unique(container, where, taken)
-        found += _handlers(container, where, context.grace_seconds)
+        name = container.get("name", "")
+        if name in taken:
+            found.append(errors.duplicate(f"{where}.name", name))
+        taken.add(name)
+        found += _handlers(container, where, context)
         found += _restart_policy(container, where)
     return found + _host_port_conflicts(values, path)
 
 
-def init_containers(values: list[Obj] | None, path: str, context: PodContext, taken: set[str]) -> Errors:
+def init_containers(values: list[Obj] | None, path: str, context: PodContext, regular: list[Obj]) -> Errors:
     """Init containers; those with restartPolicy Always are sidecars and may have probes and hooks."""
     found: Errors = []
+    taken = {container.get("name", "") for container in regular} if values else set()
     for index, container in enumerate(values or ()):
         where = f"{path}[{index}]"
         found += _common(container, where, context)
-        found += _unique(container, where, taken)
         found += _restart_policy(container, where)
+        name = container.get("name", "")
+        if name in taken:
+            found.append(errors.duplicate(f"{where}.name", name))
+        elif name:
+            taken.add(name)
+        # One after the other: each has all the ports of the host. Upstream names the first place.
+        found += _host_port_conflicts([container], path)
         if container.get("restartPolicy") == "Always":
-            found += _handlers(container, where, context.grace_seconds)
+            found += _handlers(container, where, context)
             continue
         for key in ("lifecycle", "livenessProbe", "readinessProbe", "startupProbe"):
             if container.get(key) is not None:
@@ -291,23 +204,26 @@ def init_containers(values: list[Obj] | None, path: str, context: PodContext, ta
     return found
 
 
-def ephemeral_containers(
-    values: list[Obj] | None, path: str, context: PodContext, taken: set[str], targets: set[str]
-) -> Errors:
-    """``targets``: names that targetContainerName may point at."""
+def ephemeral_containers(values: list[Obj] | None, path: str, context: PodContext, others: list[Obj]) -> Errors:
+    """``others``: the containers of other kinds, which targetContainerName may point at."""
+    if not values:
+        return []
     found: Errors = []
-    for index, container in enumerate(values or ()):
+    targets = {container.get("name", "") for container in others}
+    taken = set(targets)
+    for index, container in enumerate(values):
         where = f"{path}[{index}]"
         found += _common(container, where, context)
-        found += _unique(container, where, taken)
-        target = container.get("targetContainerName")
+        found += image_without_padding(container, where)
+        name, target = container.get("name", ""), container.get("targetContainerName")
+        if name in taken:
+            found.append(errors.duplicate(f"{where}.name", name))
+        taken.add(name)
         if target and target not in targets:
             found.append(errors.not_found_value(f"{where}.targetContainerName", target))
-        for key in _EPHEMERAL_FORBIDDEN:
+        for key in _NOT_EPHEMERAL:
             if container.get(key):
                 found.append(errors.forbidden(f"{where}.{key}", "cannot be set for an Ephemeral Container"))
-        if (container.get("resources") or {}) != {}:
-            found.append(errors.forbidden(f"{where}.resources", "cannot be set for an Ephemeral Container"))
         for position, mount in enumerate(container.get("volumeMounts") or ()):
             for key in ("subPath", "subPathExpr"):
                 if mount.get(key):
@@ -316,9 +232,9 @@ def ephemeral_containers(
     return found
 
 
-def _unique(container: Obj, path: str, taken: set[str]) -> Errors:
-    name = container.get("name", "")
-    if name and name in taken:
-        return [errors.duplicate(f"{path}.name", name)]
-    taken.add(name)
-    return []
+def image_without_padding(container: Obj, path: str) -> Errors:
+    """Of pods: in templates a single space has had a meaning."""
+    image = container.get("image", "")
+    if image == image.strip():
+        return []
+    return [errors.invalid(f"{path}.image", image, "must not have leading or trailing whitespace")]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from sampan.api import errors, names, quantity
 from sampan.api.types import Obj
+from sampan.api.validation import totals
 from sampan.api.validation.common import NON_NEGATIVE, Errors
+from sampan.api.validation.options import Options
 
 _CONTAINER_RESOURCES = frozenset(("cpu", "memory", "ephemeral-storage"))
 #: Resources that are named without a prefix anywhere (core/helper IsStandardResourceName), hugepages-* besides.
@@ -44,23 +48,31 @@ def resource_name(name: str, path: str) -> Errors:
 
 
 def container_resource_name(name: str, path: str) -> Errors:
+    if name in _CONTAINER_RESOURCES:
+        return []
     found = resource_name(name, path)
-    if found:
-        return found
     if "/" not in name:
-        if name not in _CONTAINER_RESOURCES and not is_huge_page(name):
+        if not is_huge_page(name):
             found.append(errors.invalid(path, name, "must be a standard resource for containers"))
     elif not is_native(name) and not is_extended(name):
         found.append(errors.invalid(path, name, "doesn't follow extended resource name standard"))
     return found
 
 
+def pod_resource_name(name: str, path: str) -> Errors:
+    """Of what a pod may ask for as a whole."""
+    if name in ("cpu", "memory"):
+        return []
+    found = resource_name(name, path)
+    if not found and not is_huge_page(name):
+        found.append(errors.not_supported(path, name, ("cpu", "hugepages-", "memory")))
+    return found
+
+
 def resource_quantity(name: str, amount: str, path: str) -> Errors:
-    found: Errors = []
     value = quantity.parse(amount)
-    if value < 0:
-        found.append(errors.invalid(path, quantity.canonical(amount), NON_NEGATIVE))
-    if is_integer(name) and value.denominator != 1:
+    found = [errors.invalid(path, quantity.canonical(amount), NON_NEGATIVE)] if value < 0 else []
+    if value.denominator != 1 and is_integer(name):
         found.append(errors.invalid(path, quantity.canonical(amount), "must be an integer"))
     return found
 
@@ -73,42 +85,135 @@ def resource_list(resources: Obj | None, path: str) -> Errors:
     return found
 
 
-def resource_requirements(requirements: Obj | None, path: str, claims: frozenset[str] = frozenset()) -> Errors:
+def container_requirements(requirements: Obj, path: str, claims: frozenset[str], options: Options) -> Errors:
     """``resources`` of a container. ``claims``: names of the pod's resourceClaims."""
-    if not requirements:
-        return []
+    return _requirements(requirements, path, container_resource_name, options) + _claims(
+        requirements.get("claims"), f"{path}.claims", claims
+    )
+
+
+def pod_requirements(spec: Obj, path: str, claims: frozenset[str], options: Options) -> Errors:
+    """``resources`` of a pod as a whole, and what its containers ask for beside it. ``path``: of the field."""
+    requirements = spec["resources"]
+    if (spec.get("os") or {}).get("name") == "windows":
+        return [errors.forbidden(path, "may not be set for a windows pod")]
+    found: Errors = []
+    if requirements.get("claims") is not None:
+        found.append(errors.forbidden(f"{path}.claims", "claims may not be set for Resources at pod-level"))
+    found += _requirements(requirements, path, pod_resource_name, options)
+    found += _claims(requirements.get("claims"), f"{path}.claims", claims)
+    return found + _beside_containers(spec, requirements, path)
+
+
+def overhead(amounts: Obj, path: str, options: Options) -> Errors:
+    return _requirements({"limits": amounts}, path, container_resource_name, options)
+
+
+def _requirements(requirements: Obj, path: str, check: Callable[[str, str], Errors], options: Options) -> Errors:
     found: Errors = []
     limits, requests = requirements.get("limits") or {}, requirements.get("requests") or {}
-    for key, amounts in (("limits", limits), ("requests", requests)):
-        for name, amount in amounts.items():
-            found += container_resource_name(name, f"{path}.{key}[{name}]")
-            found += resource_quantity(name, amount, f"{path}.{key}[{name}]")
+    for name, amount in limits.items():
+        where = f"{path}.limits[{name}]"
+        found += check(name, where)
+        found += resource_quantity(name, amount, where)
+        found += _whole_pages(name, amount, where, options)
     for name, amount in requests.items():
+        where = f"{path}.requests[{name}]"
+        found += check(name, where)
+        found += resource_quantity(name, amount, where)
         found += _request_fits(name, amount, limits, path)
-    has_huge = any(is_huge_page(name) for name in (*limits, *requests))
-    if has_huge and not ({"cpu", "memory"} & {*limits, *requests}):
+        found += _whole_pages(name, amount, where, options)
+    named = limits.keys() | requests.keys()
+    if not named & {"cpu", "memory"} and any(map(is_huge_page, named)):
         found.append(errors.forbidden(path, "HugePages require cpu or memory"))
-    for index, claim in enumerate(requirements.get("claims") or ()):
-        name = claim.get("name", "")
-        if not name:
-            found.append(errors.required(f"{path}.claims[{index}]"))
-        elif name not in claims:
-            found.append(errors.not_found_value(f"{path}.claims[{index}]", name))
     return found
 
 
-def _request_fits(name: str, amount: str, limits: Obj, path: str) -> Errors:
-    exact = is_extended(name) or is_huge_page(name)
+def _whole_pages(name: str, amount: str, path: str, options: Options) -> Errors:
+    if not is_huge_page(name) or options.indivisible_huge_pages or is_divisible(name, amount):
+        return []
     shown = quantity.canonical(amount)
+    return [errors.invalid(path, shown, f"{shown} is not positive integer multiple of {name}")]
+
+
+def is_divisible(name: str, amount: str) -> bool:
+    """Whether an amount of huge pages is a number of them."""
+    try:
+        size = quantity.parse(name.removeprefix("hugepages-"))
+    except ValueError:
+        return False
+    return size > 0 and size.denominator == 1 and quantity.value(amount) % size == 0
+
+
+def _request_fits(name: str, amount: str, limits: Obj, path: str) -> Errors:
+    exact = is_huge_page(name) or not is_native(name)
     if name not in limits:
         text = "Limit must be set for non overcommitable resources"
         return [errors.required(f"{path}.limits", text)] if exact else []
     limit = limits[name]
+    if amount == limit:
+        return []
     order = quantity.compare(amount, limit)
+    shown, bound = quantity.canonical(amount), quantity.canonical(limit)
     if exact and order != 0:
-        text = f"must be equal to {name} limit of {quantity.canonical(limit)}"
-        return [errors.invalid(f"{path}.requests", shown, text)]
+        return [errors.invalid(f"{path}.requests", shown, f"must be equal to {name} limit of {bound}")]
     if order > 0:
-        text = f"must be less than or equal to {name} limit of {quantity.canonical(limit)}"
+        text = f"must be less than or equal to {name} limit of {bound}"
         return [errors.invalid(f"{path}.requests", shown, text)]
     return []
+
+
+def _claims(listed: list[Obj] | None, path: str, claims: frozenset[str]) -> Errors:
+    """References to the pod's claims: to a claim once, or to each of its requests once."""
+    found: Errors = []
+    seen: set[str] = set()
+    for index, claim in enumerate(listed or ()):
+        where, name, request = f"{path}[{index}]", claim.get("name", ""), claim.get("request", "")
+        if not name:
+            found.append(errors.required(where))
+            continue
+        if name in seen:
+            found.append(errors.duplicate(where, name))
+        else:
+            key = f"{name}/{request}" if request else name
+            if request:
+                found += [errors.invalid(f"{where}.request", request, text) for text in names.dns1123_label(request)]
+            if key in seen:
+                found.append(errors.duplicate(where, key))
+            elif not request:
+                found += [errors.duplicate(where, name) for other in seen if other.startswith(f"{name}/")]
+            seen.add(key)
+        if name not in claims:
+            listing = f": {', '.join(sorted(claims))}" if claims else " which is empty"
+            text = f"must be one of the names in pod.spec.resourceClaims{listing}"
+            found.append(errors.not_found_value(where, name, text))
+    return found
+
+
+# -- of a pod as a whole -----------------------------------------------------------------------------------------
+
+
+def _beside_containers(spec: Obj, requirements: Obj, path: str) -> Errors:
+    """Containers together ask for no more than the pod, and each may use no more."""
+    found: Errors = []
+    requests, limits = requirements.get("requests") or {}, requirements.get("limits") or {}
+    together = totals.of_containers(spec, "requests")
+    for name in sorted(requests.keys() & together.keys()):
+        if together[name].amount > quantity.parse(requests[name]):
+            shown = quantity.canonical(requests[name])
+            text = f"must be greater than or equal to aggregate container requests of {together[name]}"
+            found.append(errors.invalid(f"{path}.requests[{name}]", shown, text))
+    if any(map(is_huge_page, limits)):
+        together = totals.of_containers(spec, "limits")
+        for name in sorted(limits.keys() & together.keys()):
+            if is_huge_page(name) and together[name].amount > quantity.parse(limits[name]):
+                shown = quantity.canonical(limits[name])
+                text = f"must be greater than or equal to aggregate container limits of {together[name]}"
+                found.append(errors.invalid(f"{path}.limits[{name}]", shown, text))
+    for index, container in enumerate(spec.get("containers") or ()):
+        for name, amount in ((container.get("resources") or {}).get("limits") or {}).items():
+            if name in limits and quantity.compare(amount, limits[name]) > 0:
+                text = f"must be less than or equal to pod limits of {quantity.canonical(limits[name])}"
+                where = f"{path}.containers[{index}][{name}].limits"
+                found.append(errors.invalid(where, quantity.canonical(amount), text))
+    return found

@@ -1,215 +1,349 @@
-"""Volumes of a pod: one source each, with the fields that source must have."""
+"""Volumes of a pod: one source each, with what that source must say. Order and texts are upstream's.
+
+What files a volume is made of is in ``projected``, what a claim must say in ``claims``.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from typing import Final
 
-from sampan.api import errors, names
+from sampan.api import errors, names, quantity
+from sampan.api.errors import quoted
 from sampan.api.types import Obj
-from sampan.api.validation import common
+from sampan.api.validation import claims, common, projected
 from sampan.api.validation.common import Errors
+from sampan.api.validation.options import TEMPLATE, Options
 
-#: Every volume source and the fields of it that must not be empty.
-SOURCES: dict[str, tuple[str, ...]] = {
-    "emptyDir": (),
-    "hostPath": ("path",),
-    "gitRepo": ("repository",),
-    "gcePersistentDisk": ("pdName",),
-    "awsElasticBlockStore": ("volumeID",),
-    "secret": ("secretName",),
-    "nfs": ("server", "path"),
-    "iscsi": ("targetPortal", "iqn"),
-    "glusterfs": ("endpoints", "path"),
-    "persistentVolumeClaim": ("claimName",),
-    "rbd": ("monitors", "image"),
-    "quobyte": ("registry", "volume"),
-    "flexVolume": ("driver",),
-    "configMap": ("name",),
-    "cinder": ("volumeID",),
-    "cephfs": ("monitors",),
-    "flocker": (),
-    "downwardAPI": (),
-    "fc": (),
-    "azureFile": ("secretName", "shareName"),
-    "vsphereVolume": ("volumePath",),
-    "photonPersistentDisk": ("pdID",),
-    "portworxVolume": ("volumeID",),
-    "azureDisk": ("diskName", "diskURI"),
-    "storageos": ("volumeName",),
-    "scaleIO": ("gateway", "system", "volumeName"),
-    "projected": (),
-    "csi": ("driver",),
-    "ephemeral": ("volumeClaimTemplate",),
-    "image": ("reference",),
-}
-
-HOST_PATH_TYPES = (
+HOST_PATH_TYPES: Final = (
     "", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket",
 )  # fmt: skip
+PULL_POLICIES: Final = ("Always", "IfNotPresent", "Never")
 
-_DOWNWARD_FIELDS = ("metadata.name", "metadata.namespace", "metadata.labels", "metadata.annotations", "metadata.uid")
-
-
-def _mode(mode: int | None, path: str) -> Errors:
-    if mode is None or 0 <= mode <= 0o777:
-        return []
-    return [errors.invalid(path, mode, "must be a number between 0 and 0777 (octal), both inclusive")]
-
-
-def _items(source: Obj, path: str) -> Errors:
-    found: Errors = []
-    for index, item in enumerate(source.get("items") or ()):
-        where = f"{path}.items[{index}]"
-        found += common.needed(item, where, "key", "path")
-        found += local_path(item.get("path", ""), f"{where}.path")
-        found += _mode(item.get("mode"), f"{where}.mode")
-    return found
+_IQN: Final = re.compile(r"iqn\.\d{4}-\d{2}\.([A-Za-z0-9\-.]+)(:[^,;*&$|\s]+)$", re.ASCII)
+_EUI: Final = re.compile(r"^eui.[A-Za-z0-9]{16}$", re.ASCII)
+_NAA: Final = re.compile(r"^naa.[A-Za-z0-9]{32}$", re.ASCII)
+_BYTE: Final = "must be between 0 and 255, inclusive"
+#: of partitions, which zero is too
+_PARTITION: Final = "must be between 1 and 255, inclusive"
 
 
-def local_path(value: str, path: str) -> Errors:
-    """A path inside a volume: relative, does not climb, and does not clash with the writer's own ``..data``."""
-    found = common.non_absolute_descending(value, path)
-    if not found and value.startswith(".."):
-        found.append(errors.invalid(path, value, "must not start with '..'"))
-    return found
+def _missing(source: Obj, path: str, *keys: str) -> Errors:
+    return [errors.required(f"{path}.{key}") for key in keys if not source.get(key)]
 
 
-def field_path_supported(field: str, supported: tuple[str, ...]) -> bool:
-    """``metadata.labels['x']`` counts as supported wherever single keys are."""
-    if field in supported:
-        return True
-    base, bracket, rest = field.partition("['")
-    return bool(bracket) and base in ("metadata.labels", "metadata.annotations") and rest.endswith("']")
-
-
-def _downward_items(items: list[Obj] | None, path: str) -> Errors:
-    found: Errors = []
-    for index, item in enumerate(items or ()):
-        where = f"{path}[{index}]"
-        if not item.get("path"):
-            found.append(errors.required(f"{where}.path"))
-        found += local_path(item.get("path", ""), f"{where}.path")
-        field, resource = item.get("fieldRef"), item.get("resourceFieldRef")
-        if field is not None:
-            if resource is not None:
-                text = "fieldRef and resourceFieldRef can not be specified simultaneously"
-                found.append(errors.invalid(where, "resource", text))
-            if not field_path_supported(field.get("fieldPath", ""), _DOWNWARD_FIELDS):
-                found.append(
-                    errors.not_supported(f"{where}.fieldRef.fieldPath", field.get("fieldPath", ""), _DOWNWARD_FIELDS)
-                )
-        elif resource is not None:
-            found += common.needed(resource, f"{where}.resourceFieldRef", "containerName", "resource")
-        else:
-            found.append(errors.required(where, "one of fieldRef and resourceFieldRef is required"))
-        found += _mode(item.get("mode"), f"{where}.mode")
-    return found
-
-
-def _host_path(source: Obj, path: str) -> Errors:
-    found: Errors = []
-    if ".." in source.get("path", "").split("/"):
-        found.append(errors.invalid(f"{path}.path", source["path"], "must not contain '..'"))
-    if source.get("type"):
-        found += common.one_of(source["type"], HOST_PATH_TYPES, f"{path}.type")
-    return found
+def _needs(*keys: str) -> Callable[[Obj, str], Errors]:
+    """A source with nothing to say of it but that these are there."""
+    return lambda source, path: _missing(source, path, *keys)
 
 
 def _empty_dir(source: Obj, path: str) -> Errors:
-    if source.get("sizeLimit") is not None:
-        return common.quantity_value(source["sizeLimit"], f"{path}.sizeLimit")
+    limit = source.get("sizeLimit")
+    if limit is not None and quantity.parse(limit) < 0:
+        return [errors.forbidden(f"{path}.sizeLimit", "SizeLimit field must be a valid resource quantity")]
     return []
 
 
-def _keyed(source: Obj, path: str) -> Errors:
+def _host_path(source: Obj, path: str) -> Errors:
+    if not source.get("path"):
+        return [errors.required(f"{path}.path")]
+    found = common.no_backsteps(source["path"], f"{path}.path")
+    if (kind := source.get("type")) is not None and kind not in HOST_PATH_TYPES:
+        found.append(errors.not_supported(f"{path}.type", kind, HOST_PATH_TYPES))
+    return found
+
+
+def _git_repo(source: Obj, path: str) -> Errors:
+    return _missing(source, path, "repository") + common.non_absolute_descending(
+        source.get("directory", ""), f"{path}.directory"
+    )
+
+
+def _disk(key: str) -> Callable[[Obj, str], Errors]:
+    def check(source: Obj, path: str) -> Errors:
+        found = _missing(source, path, key)
+        if not 0 <= source.get("partition", 0) <= 255:
+            found.append(errors.invalid(f"{path}.partition", source["partition"], _PARTITION))
+        return found
+
+    return check
+
+
+def _keyed(key: str) -> Callable[[Obj, str], Errors]:
     """configMap and secret."""
-    return _mode(source.get("defaultMode"), f"{path}.defaultMode") + _items(source, path)
+
+    def check(source: Obj, path: str) -> Errors:
+        found = _missing(source, path, key)
+        found += projected.mode(source.get("defaultMode"), f"{path}.defaultMode")
+        return found + projected.items(source, path)
+
+    return check
+
+
+def _nfs(source: Obj, path: str) -> Errors:
+    found = _missing(source, path, "server", "path")
+    if not source.get("path", "").startswith("/"):
+        found.append(errors.invalid(f"{path}.path", source.get("path", ""), "must be an absolute path"))
+    return found
+
+
+def _iscsi_name(name: str, path: str) -> Errors:
+    if not name.startswith(("iqn", "eui", "naa")):
+        return [errors.invalid(path, name, "must be valid format starting with iqn, eui, or naa")]
+    pattern = {"iqn": _IQN, "eui": _EUI, "naa": _NAA}[name[:3]]
+    return [] if pattern.search(name) else [errors.invalid(path, name, "must be valid format")]
+
+
+def iscsi(source: Obj, path: str) -> Errors:
+    found = _missing(source, path, "targetPortal", "iqn")
+    if source.get("iqn"):
+        found += _iscsi_name(source["iqn"], f"{path}.iqn")
+    if not 0 <= source.get("lun", 0) <= 255:
+        found.append(errors.invalid(f"{path}.lun", source["lun"], _BYTE))
+    if (source.get("chapAuthDiscovery") or source.get("chapAuthSession")) and source.get("secretRef") is None:
+        found.append(errors.required(f"{path}.secretRef"))
+    if source.get("initiatorName") is not None:
+        found += _iscsi_name(source["initiatorName"], f"{path}.initiatorname")
+    return found
+
+
+def _flocker(source: Obj, path: str) -> Errors:
+    name, uuid = source.get("datasetName", ""), source.get("datasetUUID", "")
+    found: Errors = []
+    if not name and not uuid:
+        found.append(errors.required(path, "one of datasetName and datasetUUID is required"))
+    if name and uuid:
+        text = "datasetName and datasetUUID can not be specified simultaneously"
+        found.append(errors.invalid(path, "resource", text))
+    if "/" in name:
+        found.append(errors.invalid(f"{path}.datasetName", name, "must not contain '/'"))
+    return found
+
+
+def _secret_name(source: Obj, path: str, key: str = "secretRef") -> Errors:
+    reference = source.get(key)
+    return [errors.required(f"{path}.{key}.name")] if reference is not None and not reference.get("name") else []
+
+
+def _cinder(source: Obj, path: str) -> Errors:
+    return _missing(source, path, "volumeID") + _secret_name(source, path)
+
+
+_HOST_PORT: Final = "must be a host:port pair or multiple pairs separated by commas"
+
+
+def _quobyte(source: Obj, path: str) -> Errors:
+    registry = source.get("registry", "")
+    found: Errors = []
+    if not registry:
+        found.append(errors.required(f"{path}.registry", _HOST_PORT))
+    elif len(source.get("tenant", "")) >= 65:
+        text = "must be a UUID and may not exceed a length of 64 characters"
+        found.append(errors.required(f"{path}.tenant", text))
+    else:
+        for pair in registry.split(","):
+            host, colon, _ = pair.rpartition(":")
+            if not colon or (":" in host and not (host.startswith("[") and host.endswith("]"))):
+                found.append(errors.invalid(f"{path}.registry", registry, _HOST_PORT))
+    return found + _missing(source, path, "volume")
 
 
 def _downward(source: Obj, path: str) -> Errors:
-    found = _mode(source.get("defaultMode"), f"{path}.defaultMode")
-    return found + _downward_items(source.get("items"), f"{path}.items")
-
-
-_PROJECTIONS = ("secret", "configMap", "downwardAPI", "serviceAccountToken", "clusterTrustBundle", "podCertificate")
-
-
-def _projected(source: Obj, path: str) -> Errors:
-    found = _mode(source.get("defaultMode"), f"{path}.defaultMode")
-    for index, projection in enumerate(source.get("sources") or ()):
-        where = f"{path}.sources[{index}]"
-        given = [kind for kind in _PROJECTIONS if projection.get(kind) is not None]
-        if not given:
-            found.append(errors.required(where, "must specify exactly one source"))
-            continue
-        for extra in given[1:]:
-            found.append(errors.forbidden(f"{where}.{extra}", "may not specify more than 1 volume type"))
-        found += _projection(given[0], projection[given[0]], f"{where}.{given[0]}")
+    found = projected.mode(source.get("defaultMode"), f"{path}.defaultMode")
+    for item in source.get("items") or ():
+        found += projected.downward_item(item, path)
     return found
 
 
-def _projection(kind: str, source: Obj, path: str) -> Errors:
-    match kind:
-        case "secret" | "configMap":
-            return common.needed(source, path, "name") + _items(source, path)
-        case "downwardAPI":
-            return _downward_items(source.get("items"), f"{path}.items")
-        case "serviceAccountToken":
-            found: Errors = []
-            seconds = source.get("expirationSeconds", 3600)
-            if seconds < 600:
-                text = "may not specify a duration less than 10 minutes"
-                found.append(errors.invalid(f"{path}.expirationSeconds", seconds, text))
-            if not source.get("path"):
-                return [*found, errors.required(f"{path}.path")]
-            return found + local_path(source["path"], f"{path}.path")
-        case "clusterTrustBundle":
-            found = common.needed(source, path, "path")
-            if bool(source.get("name")) == bool(source.get("signerName")):
-                found.append(errors.required(path, "either name or signerName must be specified"))
-            return found
-        case _:
-            return common.needed(source, path, "signerName", "keyType")
+def _fc(source: Obj, path: str) -> Errors:
+    targets, ids, lun = source.get("targetWWNs") or [], source.get("wwids") or [], source.get("lun")
+    found: Errors = []
+    if not targets and not ids:
+        text = "must specify either targetWWNs or wwids, but not both"
+        found.append(errors.required(f"{path}.targetWWNs", text))
+    if targets and ids:
+        text = "targetWWNs and wwids can not be specified simultaneously"
+        found.append(errors.invalid(f"{path}.targetWWNs", targets, text))
+    if targets and lun is None:
+        found.append(errors.required(f"{path}.lun", "lun is required if targetWWNs is specified"))
+    elif targets and lun is not None and not 0 <= lun <= 255:
+        found.append(errors.invalid(f"{path}.lun", lun, _BYTE))
+    return found
 
 
-_CHECKS: dict[str, Callable[[Obj, str], Errors]] = {
-    "hostPath": _host_path,
+def _flex_volume(source: Obj, path: str) -> Errors:
+    found = _missing(source, path, "driver")
+    for key in source.get("options") or {}:
+        domain = f".{key.partition('/')[0].lower()}"
+        if domain.endswith((".kubernetes.io", ".k8s.io")):
+            text = "kubernetes.io and k8s.io namespaces are reserved"
+            found.append(errors.invalid(f"{path}.options[{key}]", key, text))
+    return found
+
+
+_MANAGED: Final = ("/subscriptions/{sub-id}/resourcegroups/{group-name}/providers/microsoft.compute/disks/{disk-id}",)
+_BLOB: Final = ("https://{account-name}.blob.core.windows.net/{container-name}/{disk-name}.vhd",)
+
+
+def _azure_disk(source: Obj, path: str) -> Errors:
+    found = _missing(source, path, "diskName", "diskURI")
+    for key, supported in (
+        ("cachingMode", ("None", "ReadOnly", "ReadWrite")),
+        ("kind", ("Dedicated", "Managed", "Shared")),
+    ):
+        if source.get(key) is not None and source[key] not in supported:
+            found.append(errors.not_supported(f"{path}.{key}", source[key], supported))
+    kind, uri = source.get("kind"), source.get("diskURI", "")
+    if kind == "Managed" and not uri.startswith("/subscriptions/"):
+        found.append(errors.not_supported(f"{path}.diskURI", uri, _MANAGED))
+    if kind not in (None, "Managed") and not uri.startswith("https://"):
+        found.append(errors.not_supported(f"{path}.diskURI", uri, _BLOB))
+    return found
+
+
+def _storage_os(source: Obj, path: str) -> Errors:
+    found = _missing(source, path, "volumeName")
+    for key in ("volumeName", "volumeNamespace"):
+        if source.get(key):
+            found += common.named(names.dns1123_label, source[key], f"{path}.{key}")
+    return found + _secret_name(source, path)
+
+
+def csi_driver(name: str, path: str) -> Errors:
+    if not name:
+        return [errors.required(path)]
+    found = [errors.too_long(path, 63)] if len(name) > 63 else []
+    return found + [errors.invalid(path, name, text) for text in names.dns1123_subdomain(name.lower())]
+
+
+def _csi(source: Obj, path: str) -> Errors:
+    found = csi_driver(source.get("driver", ""), f"{path}.driver")
+    found += _secret_name(source, path, "nodePublishSecretRef")
+    name = (source.get("nodePublishSecretRef") or {}).get("name")
+    return found + (common.named(names.dns1123_subdomain, name, f"{path}.name") if name else [])
+
+
+def _ephemeral(source: Obj, path: str) -> Errors:
+    template = source.get("volumeClaimTemplate")
+    if template is None:
+        return [errors.required(f"{path}.volumeClaimTemplate")]
+    return claims.claim_template(template, f"{path}.volumeClaimTemplate")
+
+
+def _image(source: Obj, path: str, options: Options) -> Errors:
+    found: Errors = []
+    if options.is_pod and not source.get("reference"):
+        found.append(errors.required(f"{path}.reference"))
+    return found + common.one_of(source.get("pullPolicy"), PULL_POLICIES, f"{path}.pullPolicy", must=True)
+
+
+#: Every source, in the order in which upstream looks for them, and its check. Those of None see the options too.
+SOURCES: Final[dict[str, Callable[[Obj, str], Errors] | None]] = {
     "emptyDir": _empty_dir,
-    "configMap": _keyed,
-    "secret": _keyed,
+    "hostPath": _host_path,
+    "gitRepo": _git_repo,
+    "gcePersistentDisk": _disk("pdName"),
+    "awsElasticBlockStore": _disk("volumeID"),
+    "secret": _keyed("secretName"),
+    "nfs": _nfs,
+    "iscsi": iscsi,
+    "glusterfs": _needs("endpoints", "path"),
+    "flocker": _flocker,
+    "persistentVolumeClaim": _needs("claimName"),
+    "rbd": _needs("monitors", "image"),
+    "cinder": _cinder,
+    "cephfs": _needs("monitors"),
+    "quobyte": _quobyte,
     "downwardAPI": _downward,
-    "projected": _projected,
+    "fc": _fc,
+    "flexVolume": _flex_volume,
+    "configMap": _keyed("name"),
+    "azureFile": _needs("secretName", "shareName"),
+    "vsphereVolume": _needs("volumePath"),
+    "photonPersistentDisk": _needs("pdID"),
+    "portworxVolume": _needs("volumeID"),
+    "azureDisk": _azure_disk,
+    "storageos": _storage_os,
+    "projected": None,
+    "scaleIO": _needs("gateway", "system", "volumeName"),
+    "csi": _csi,
+    "ephemeral": _ephemeral,
+    "image": None,
 }
+#: where messages call a source otherwise than its field
+_CALLED: Final = {"gcePersistentDisk": "persistentDisk"}
+_CALLED_TWICE: Final = {"cephfs": "cephFS", "downwardAPI": "downwarAPI"}
 
 
-def volume_source(holder: Obj, path: str) -> Errors:
+def volume_source(holder: Obj, path: str, options: Options = TEMPLATE) -> Errors:
     """The source of a volume (``holder`` is the volume, or a PersistentVolume's spec)."""
-    given = [kind for kind in SOURCES if holder.get(kind) is not None]
+    given = [kind for kind in holder if kind in SOURCES and holder[kind] is not None]
     if not given:
         return [errors.required(path, "must specify a volume type")]
-    found: Errors = []
-    for index, kind in enumerate(given):
-        if index:
-            found.append(errors.forbidden(f"{path}.{kind}", "may not specify more than 1 volume type"))
-            continue
-        source = holder[kind]
-        found += common.needed(source, f"{path}.{kind}", *SOURCES[kind])
-        if check := _CHECKS.get(kind):
-            found += check(source, f"{path}.{kind}")
+    if len(given) > 1:
+        given = [kind for kind in SOURCES if kind in given]
+    first = given[0]
+    found = _source(first, holder[first], f"{path}.{_CALLED.get(first, first)}", options)
+    for kind in given[1:]:
+        where = f"{path}.{_CALLED_TWICE.get(kind, kind)}"
+        found.append(errors.forbidden(where, "may not specify more than 1 volume type"))
     return found
 
 
-def volumes(values: list[Obj] | None, path: str) -> Errors:
+def _source(kind: str, source: Obj, path: str, options: Options) -> Errors:
+    if check := SOURCES[kind]:
+        return check(source, path)
+    return (projected.projected if kind == "projected" else _image)(source, path, options)
+
+
+def volumes(values: list[Obj] | None, path: str, options: Options) -> tuple[Errors, dict[str, Obj]]:
+    """The faults, and the volumes without any, by name: only those can be mounted."""
     found: Errors = []
-    seen: set[str] = set()
+    sound: dict[str, Obj] = {}
+    claimed = _claims_made(values, options)
     for index, volume in enumerate(values or ()):
         where, name = f"{path}[{index}]", volume.get("name", "")
-        found += volume_source(volume, where)
+        faults = volume_source(volume, where, options)
+        if volume.get("iscsi") is not None or volume.get("ephemeral") is not None:
+            faults += _names_made(volume, name, where, options)
         if not name:
-            found.append(errors.required(f"{where}.name"))
+            faults.append(errors.required(f"{where}.name"))
         else:
-            found += common.named(names.dns1123_label, name, f"{where}.name")
-            if name in seen:
-                found.append(errors.duplicate(f"{where}.name", name))
-        seen.add(name)
+            faults += common.named(names.dns1123_label, name, f"{where}.name")
+        if name in sound:
+            faults.append(errors.duplicate(f"{where}.name", name))
+        if faults:
+            found += faults
+        else:
+            sound[name] = volume
+        claim = (volume.get("persistentVolumeClaim") or {}).get("claimName")
+        if claim is not None and claim in claimed:
+            text = "must not reference a PVC that gets created for an ephemeral volume"
+            found.append(errors.invalid(f"{where}.persistentVolumeClaim.claimName", claim, text))
+    return found, sound
+
+
+def _claims_made(values: list[Obj] | None, options: Options) -> set[str]:
+    """Names of the claims that come with the pod: one for each ephemeral volume."""
+    if not options.pod_name:
+        return set()
+    return {
+        f"{options.pod_name}-{volume.get('name', '')}" for volume in values or () if volume.get("ephemeral") is not None
+    }
+
+
+def _names_made(volume: Obj, name: str, path: str, options: Options) -> Errors:
+    found: Errors = []
+    portal = volume.get("iscsi") or {}
+    if portal.get("initiatorName") is not None and len(f"{name}:{portal.get('targetPortal', '')}") > 64:
+        text = (
+            "Total length of <volume name>:<iscsi.targetPortal> must be under 64 characters if iscsi.initiatorName is "
+            "specified."
+        )
+        found.append(errors.invalid(f"{path}.name", name, text))
+    if volume.get("ephemeral") is not None and options.pod_name and name:
+        claim = f"{options.pod_name}-{name}"
+        for text in names.dns1123_subdomain(claim):
+            found.append(errors.invalid(f"{path}.name", name, f"PVC name {quoted(claim)}: {text}"))
     return found

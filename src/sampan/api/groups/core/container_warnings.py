@@ -43,8 +43,10 @@ def _of_container(container: Obj, path: str) -> list[str]:
     if resources:
         limits, requests = resources.get("limits") or {}, resources.get("requests") or {}
         for name in ("memory", "ephemeral-storage"):
-            found += fraction(limits.get(name), f"{path}.resources.limits[{name}]")
-            found += fraction(requests.get(name), f"{path}.resources.requests[{name}]")
+            if name in limits:
+                found += fraction(limits[name], f"{path}.resources.limits[{name}]")
+            if name in requests:
+                found += fraction(requests[name], f"{path}.resources.requests[{name}]")
     variables = container.get("env")
     if variables and len(variables) > 1:
         found += _hidden_variables(variables, f"{path}.env")
@@ -151,7 +153,8 @@ def fractions(amounts: Obj, path: str) -> list[str]:
 
 
 def fraction(amount: Any, path: str) -> list[str]:
-    if amount is None:
+    # Canonical amounts are whole but for those with one of these three suffixes.
+    if amount is None or str(amount)[-1:] not in "mun":
         return []
     # What is finer than a thousandth counts as one.
     thousandths = -(-quantity.parse(amount) * 1000 // 1)

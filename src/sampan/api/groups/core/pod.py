@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sampan.api import errors
 from sampan.api.groups.core import pod_printing, pod_update, pod_warnings
 from sampan.api.groups.core.pod_defaults import default_pod
 from sampan.api.kind import Kind, Subresource
@@ -18,6 +17,7 @@ from sampan.api.pods.status import is_terminal
 from sampan.api.types import Obj
 from sampan.api.validation import pod as pod_validation
 from sampan.api.validation.common import Errors
+from sampan.api.validation.options import Options
 
 PROXY_VERBS = ("create", "delete", "get", "patch", "update")
 
@@ -64,9 +64,6 @@ def _grace_seconds(pod: Obj, wanted_seconds: int | None) -> int:
 
 def _prepare_create(pod: Obj) -> None:
     spec = pod.get("spec") or {}
-    if spec.get("ephemeralContainers"):
-        fault = errors.forbidden("spec.ephemeralContainers", "cannot be set on create")
-        raise errors.invalid_object("Pod", pod.get("metadata", {}).get("name", ""), [fault])
     pod["status"] = {"phase": "Pending", "qosClass": compute_qos_class(pod)}
     if spec.get("schedulingGates"):
         pod["status"]["conditions"] = [
@@ -87,7 +84,8 @@ def _prepare_update(new: Obj, old: Obj) -> None:
 
 
 def _validate(pod: Obj) -> Errors:
-    return pod_validation.pod_spec(pod.get("spec") or {}, "spec")
+    name = (pod.get("metadata") or {}).get("name", "")
+    return pod_validation.new_pod(pod, Options(is_pod=True, pod_name=name))
 
 
 KINDS = (

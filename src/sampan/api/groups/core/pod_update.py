@@ -16,6 +16,7 @@ from sampan.api.types import Obj
 from sampan.api.validation import common
 from sampan.api.validation import pod as pod_validation
 from sampan.api.validation.common import Errors
+from sampan.api.validation.options import Options
 
 _MAY_CHANGE = (
     "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,"
@@ -155,7 +156,7 @@ def _stays_terminated(new: Obj, old: Obj, key: str, policy: str) -> Errors:
 
 def validate_ephemeral_containers(new: Obj, old: Obj) -> Errors:
     """For /ephemeralcontainers: containers may only be added. The caller keeps everything else as it was."""
-    found = pod_validation.pod_spec(new.get("spec") or {}, "spec")
+    found = pod_validation.pod(new, Options(is_pod=True))
     after = {c.get("name"): c for c in (new.get("spec") or {}).get("ephemeralContainers") or ()}
     for container in (old.get("spec") or {}).get("ephemeralContainers") or ():
         name = container.get("name", "")
@@ -171,7 +172,7 @@ def validate_ephemeral_containers(new: Obj, old: Obj) -> Errors:
 def validate_resize(new: Obj, old: Obj) -> Errors:
     """For /resize: only cpu and memory of containers, and how to apply them."""
     spec, old_spec = new.get("spec") or {}, old.get("spec") or {}
-    found = pod_validation.pod_spec(spec, "spec")
+    found = pod_validation.pod(new, Options(is_pod=True))
     munged: Obj = _copy(spec)
     for key in ("containers", "initContainers"):
         before = old_spec.get(key) or []

@@ -173,8 +173,9 @@ def _of_spread(constraint: Obj, path: str) -> list[str]:
 
 def _of_pod_affinity(spec: Obj, path: str) -> list[str]:
     found: list[str] = []
-    for key in ("podAffinity", "podAntiAffinity"):
-        terms = (spec.get("affinity") or {}).get(key) or {}
+    affinity = spec.get("affinity") or {}
+    for key in ("podAffinity", "podAntiAffinity") if affinity else ():
+        terms = affinity.get(key) or {}
         found += [
             f"{path}.{key}.{_REQUIRED}[{index}].labelSelector: {_NULL_SELECTOR}"
             for index, term in enumerate(terms.get(_REQUIRED) or ())
@@ -194,8 +195,9 @@ def _of_pod_affinity(spec: Obj, path: str) -> list[str]:
 def _of_volumes(volumes: Sequence[Obj], path: str) -> list[str]:
     found: list[str] = []
     for index, volume in enumerate(volumes):
-        for kind, text in _VOLUMES.items():
-            if volume.get(kind) is None:
+        for kind in volume.keys() & _VOLUMES.keys():
+            text = _VOLUMES[kind]
+            if volume[kind] is None:
                 continue
             if text:
                 found.append(f"{path}[{index}].{text}")
