@@ -117,7 +117,7 @@ def test_a_fault_is_named(group: str, plural: str, obj: dict[str, Any], field: s
         ("", "nodes", {"spec": {"podCIDR": "10.0.0.0/24"}}, {"spec": {}},
          'spec.podCIDR: Forbidden: node updates may not change podCIDR except from "" to valid'),
         ("rbac.authorization.k8s.io", "rolebindings", {"roleRef": {"name": "a"}}, {"roleRef": {"name": "b"}},
-         'roleRef: Invalid value: {"name":"b"}: cannot change roleRef'),
+         'roleRef: Invalid value: {"APIGroup":"","Kind":"","Name":"b"}: cannot change roleRef'),
         ("scheduling.k8s.io", "priorityclasses", {"value": 1}, {"value": 2},
          "value: Forbidden: may not be changed in an update."),
         ("discovery.k8s.io", "endpointslices", {"addressType": "IPv4"}, {"addressType": "IPv6"},

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from datetime import datetime
 
 from sampan.api.clock import format_time
+from sampan.api.groups.flowcontrol import mandatory
 from sampan.api.types import Obj
 
 #: who writes these objects, and who says of them what is so (upstream's field managers)
@@ -13,9 +14,8 @@ PRODUCER = "api-priority-and-fairness-config-producer-v1"
 CONSUMER = "api-priority-and-fairness-config-consumer-v1"
 _ALL_GROUPS = ("Group:system:unauthenticated", "Group:system:authenticated")
 _SYSTEM_ACCOUNTS = "ServiceAccount:kube-system/*"
-#: priority level -> (nominal concurrency shares, lendable percent, queues or 0 for none, hand size)
+#: priority level -> (nominal concurrency shares, lendable percent, queues, hand size)
 _LEVELS = {
-    "catch-all": (5, 0, 0, 0),
     "global-default": (20, 50, 128, 6),
     "leader-election": (10, 0, 16, 4),
     "node-high": (40, 25, 64, 6),
@@ -26,9 +26,10 @@ _LEVELS = {
 
 
 def flow_control() -> list[Obj]:
-    exempt = {"type": "Exempt", "exempt": {"nominalConcurrencyShares": 0, "lendablePercent": 0}}
+    exempt = {**mandatory.LEVELS["exempt"], "exempt": {"nominalConcurrencyShares": 0, "lendablePercent": 0}}
     return [
         _object("PriorityLevelConfiguration", "exempt", exempt),
+        _object("PriorityLevelConfiguration", "catch-all", mandatory.LEVELS["catch-all"]),
         *(_object("PriorityLevelConfiguration", name, _level(*values)) for name, values in _LEVELS.items()),
         *_schemas(),
     ]
@@ -36,7 +37,7 @@ def flow_control() -> list[Obj]:
 
 def _level(shares: int, lendable_percent: int, queues: int, hand_size: int) -> Obj:
     queuing = {"queues": queues, "handSize": hand_size, "queueLengthLimit": 50}
-    response = {"type": "Queue", "queuing": queuing} if queues else {"type": "Reject"}
+    response = {"type": "Queue", "queuing": queuing}
     limited = {"nominalConcurrencyShares": shares, "lendablePercent": lendable_percent, "limitResponse": response}
     return {"type": "Limited", "limited": limited}
 
@@ -50,7 +51,7 @@ def _schemas() -> list[Obj]:
     health = [{"verbs": ["get"], "nonResourceURLs": ["/healthz", "/readyz", "/livez"]}]
     by_user, by_namespace = "ByUser", "ByNamespace"
     return [
-        _schema("exempt", "exempt", 1, ("Group:system:masters",), *everything),
+        *(_object("FlowSchema", name, spec) for name, spec in mandatory.SCHEMAS.items()),
         _schema("probes", "exempt", 2, _ALL_GROUPS, [], health),
         _schema("system-leader-election", "leader-election", 100, (*managers, _SYSTEM_ACCOUNTS), [leases], [], by_user),
         _schema("system-node-high", "node-high", 400, ("Group:system:nodes",), [nodes, node_leases], [], by_user),
@@ -60,7 +61,6 @@ def _schemas() -> list[Obj]:
         _schema("kube-system-service-accounts", "workload-high", 900, (_SYSTEM_ACCOUNTS,), *everything, by_namespace),
         _schema("service-accounts", "workload-low", 9000, ("Group:system:serviceaccounts",), *everything, by_user),
         _schema("global-default", "global-default", 9900, _ALL_GROUPS, *everything, by_user),
-        _schema("catch-all", "catch-all", 10000, _ALL_GROUPS, *everything, by_user),
     ]
 
 

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from sampan.api import errors, names
 from sampan.api.groups import printing
+from sampan.api.groups.flowcontrol import conditions, mandatory, rules
 from sampan.api.groups.strategy import drop_status
 from sampan.api.kind import IDENTITY, Column, Kind
 from sampan.api.types import Obj
-from sampan.api.validation import common
+from sampan.api.validation import common, go_form
 from sampan.api.validation.common import Errors
 
 
@@ -20,8 +22,70 @@ def _default(obj: Obj) -> None:
         spec["matchingPrecedence"] = 1000
 
 
+_METHODS = ("ByNamespace", "ByUser")
+_LARGEST_PRECEDENCE = 10000
+
+
 def _validate(obj: Obj) -> Errors:
-    return common.needed(obj.get("spec") or {}, "spec", "priorityLevelConfiguration")
+    spec, name = obj.get("spec") or {}, obj["metadata"].get("name", "")
+    found = _precedence(spec.get("matchingPrecedence") or 0, name)
+    method = spec.get("distinguisherMethod")
+    if method is not None and method.get("type") not in _METHODS:
+        shown = go_form.shown(method, _METHOD)
+        found.append(errors.not_supported("spec.distinguisherMethod.type", shown, _METHODS))
+    level = (spec.get("priorityLevelConfiguration") or {}).get("name") or ""
+    where = "spec.priorityLevelConfiguration.name"
+    if level:
+        found += common.named(names.dns1123_subdomain, level, where)
+    else:
+        found.append(errors.required(where, "must reference a priority level"))
+    found += rules.validate(spec.get("rules") or (), "spec.rules")
+    if name in mandatory.SCHEMAS and not mandatory.same(spec, mandatory.SCHEMAS[name]):
+        text = f"spec of '{name}' must equal the fixed value"
+        found.append(errors.invalid("spec", go_form.shown(spec, _SPEC), text))
+    return found
+
+
+def _precedence(value: int, name: str) -> Errors:
+    path = "spec.matchingPrecedence"
+    if value <= 0:
+        return [errors.invalid(path, value, "must be a positive value")]
+    if value > _LARGEST_PRECEDENCE:
+        return [errors.invalid(path, value, f"must not be greater than {_LARGEST_PRECEDENCE}")]
+    if value == 1 and name != "exempt":
+        return [errors.invalid(path, value, "only the schema named 'exempt' may have matchingPrecedence 1")]
+    return []
+
+
+_METHOD: go_form.Shape = {"Type": ("type", "", None)}
+_NAME: go_form.Shape = {"Name": ("name", "", None)}
+_ACCOUNT: go_form.Shape = {"Namespace": ("namespace", "", None), **_NAME}
+_SUBJECT: go_form.Shape = {
+    "Kind": ("kind", "", None),
+    "User": ("user", None, _NAME),
+    "Group": ("group", None, _NAME),
+    "ServiceAccount": ("serviceAccount", None, _ACCOUNT),
+}
+_RESOURCE_RULE: go_form.Shape = {
+    "Verbs": ("verbs", None, None),
+    "APIGroups": ("apiGroups", None, None),
+    "Resources": ("resources", None, None),
+    "ClusterScope": ("clusterScope", False, None),
+    "Namespaces": ("namespaces", None, None),
+}
+_URL_RULE: go_form.Shape = {"Verbs": ("verbs", None, None), "NonResourceURLs": ("nonResourceURLs", None, None)}
+_RULE: go_form.Shape = {
+    "Subjects": ("subjects", None, _SUBJECT),
+    "ResourceRules": ("resourceRules", None, _RESOURCE_RULE),
+    "NonResourceRules": ("nonResourceRules", None, _URL_RULE),
+}
+#: as refusals show it
+_SPEC: go_form.Shape = {
+    "PriorityLevelConfiguration": ("priorityLevelConfiguration", {}, _NAME),
+    "MatchingPrecedence": ("matchingPrecedence", 0, None),
+    "DistinguisherMethod": ("distinguisherMethod", None, _METHOD),
+    "Rules": ("rules", None, _RULE),
+}
 
 
 def _row(obj: Obj, now: datetime) -> Sequence[Any]:
@@ -56,6 +120,7 @@ KINDS = (
         unconditional_update=False,
         default=_default,
         validate=_validate,
+        validate_status=conditions.validate_status,
         columns=(
             printing.NAME,
             Column("PriorityLevel"),

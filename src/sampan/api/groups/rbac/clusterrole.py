@@ -20,7 +20,9 @@ def _validate(role: Obj) -> Errors:
             text = "at least one clusterRoleSelector required if aggregationRule is non-nil"
             found.append(errors.required("aggregationRule.clusterRoleSelectors", text))
         for index, selector in enumerate(selectors):
-            found += common.label_selector(selector, f"aggregationRule.clusterRoleSelectors[{index}]")
+            path = f"aggregationRule.clusterRoleSelectors[{index}]"
+            if faults := common.label_selector(selector, path):
+                found += [*faults, errors.invalid(path, None, "invalid label selector.")]
     return found
 
 

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from sampan.api import errors, names
 from sampan.api.types import Obj
-from sampan.api.validation import common
+from sampan.api.validation import common, go_form
 from sampan.api.validation.common import Errors
 
 GROUP = "rbac.authorization.k8s.io"
+
+
+#: a roleRef as refusals show it
+_REFERENCE: go_form.Shape = {
+    "APIGroup": ("apiGroup", "", None), "Kind": ("kind", "", None), "Name": ("name", "", None),
+}  # fmt: skip
 
 
 def validate_rules(rules: list[Obj] | None, *, namespaced: bool) -> Errors:
@@ -51,7 +57,7 @@ def default_binding(binding: Obj) -> None:
 
 def validate_binding(binding: Obj, *, namespaced: bool) -> Errors:
     reference = binding.get("roleRef") or {}
-    found = common.one_of(reference.get("apiGroup"), (GROUP,), "roleRef.apiGroup")
+    found = common.in_list(reference.get("apiGroup") or "", (GROUP,), "roleRef.apiGroup")
     kinds = ("Role", "ClusterRole") if namespaced else ("ClusterRole",)
     if reference.get("kind") not in kinds:
         found.append(errors.not_supported("roleRef.kind", reference.get("kind", ""), kinds))
@@ -88,7 +94,7 @@ def _subject(subject: Obj, path: str, *, namespaced: bool) -> Errors:
 def validate_binding_update(new: Obj, old: Obj) -> Errors:
     if new.get("roleRef") == old.get("roleRef"):
         return []
-    return [errors.invalid("roleRef", new.get("roleRef"), "cannot change roleRef")]
+    return [errors.invalid("roleRef", go_form.shown(new.get("roleRef") or {}, _REFERENCE), "cannot change roleRef")]
 
 
 def subjects_by_kind(binding: Obj) -> tuple[str, str, str]:
