@@ -1,14 +1,18 @@
 """Compiles the protobuf field numbers of the built-in kinds into ``api/protobuf/data/numbers.json``.
 
     python tools/compile_protobuf_numbers.py /usr/bin/kubectl [FIELDS_JSON]
+    python tools/compile_protobuf_numbers.py - FIELDS_JSON
 
-kubectl carries (seen in 1.20, 1.32 and 1.33) the descriptors of the API's messages, gzipped, in its data segment.
+kubectl carries (seen in 1.20, 1.32 and 1.33) the descriptors of the API's messages, gzipped, in its data segment; ``-``
+starts from the committed file instead.
 Numbers never change once given, so a newer kubectl only adds to the file. Newer ones carry none: the second argument
-is a description of the API's Go types, ``{definition: {field: {kind, elem, type, proto, inlineOf}}}``, whose facts win
-(its names are those of the JSON form; descriptors have a few of their own, ``Webhooks`` or ``uID``). kubectl 1.33 and
-the types of 1.36 made the file that is committed. Only names, numbers and types are kept:
-``{message: {number: [field, type]}}``. Types: s string, b bytes, i integer, B bool, d double, ``m:<message>``; before
-them ``*`` repeated, ``%`` map from string.
+is a description of the API's Go types, ``{definition: {field: {kind, elem, type, proto, pointer, inlineOf}}}``, whose
+facts win (its names are those of the JSON form; descriptors have a few of their own, ``Webhooks`` or ``uID``). kubectl
+1.33 and the types of 1.36 made the file that is committed. What 1.37 added, as far as it is known, is in
+``protobuf_1_37.json``: types with the numbers of an older version of their group, and messages in a short form.
+Only names, numbers and types are kept: ``{message: {number: [field, type]}}``. Types: s string, b bytes, i integer,
+B bool, d double, ``m:<message>``; before them ``*`` repeated, ``%`` map from string, ``?`` a pointer in Go, ``&`` an
+embedded struct, whose fields are the outer one's in JSON.
 """
 
 from __future__ import annotations
@@ -27,6 +31,7 @@ from google.protobuf.message import DecodeError
 from sampan.api import schema
 
 TARGET = Path(__file__).resolve().parents[1] / "src/sampan/api/protobuf/data/numbers.json"
+NEWEST = Path(__file__).with_name("protobuf_1_37.json")
 LARGEST_BYTES = 2_000_000
 _FIELD = descriptor_pb2.FieldDescriptorProto
 _SCALARS = {
@@ -100,7 +105,7 @@ def add_types(messages: dict[str, dict[str, list[str]]], types: dict[str, dict[s
         for kind, fact in fields.get("$inline", {}).items():
             if "proto" in fact:
                 simple = kind.rpartition(".")[2]
-                found[str(fact["proto"])] = [simple[:1].lower() + simple[1:], f"m:{kind}"]
+                found[str(fact["proto"])] = [simple[:1].lower() + simple[1:], f"&m:{kind}"]
         for field, fact in fields.items():
             if field not in _FACTS and "proto" in fact and "inlineOf" not in fact:
                 found[str(fact["proto"])] = [field, go_type(fact, messages)]
@@ -117,11 +122,31 @@ def go_type(fact: dict[str, Any], messages: Container[str]) -> str:
         return "*" + _element(fact["elem"], named.removeprefix("[]"))
     if kind == "map":
         return "%" + _element(fact["elem"], named.partition("]")[2])
-    return _element(kind, named)
+    return ("?" if fact.get("pointer") else "") + _element(kind, named)
 
 
 def _element(kind: str, named: str) -> str:
     return f"m:{named}" if kind in ("struct", "slice") else _KINDS[kind]
+
+
+def add_newest(messages: dict[str, dict[str, list[str]]], newest: dict[str, Any]) -> None:
+    """What the description of types is too old for, into ``messages``."""
+    for to, (origin, names) in newest["same"].items():
+        for name in names:
+            found = messages[f"{origin}.{name}"]
+            messages[f"{to}.{name}"] = {n: [key, kind.replace(origin, to)] for n, (key, kind) in found.items()}
+    for name, text in newest["messages"].items():
+        package = name.rpartition(".")[0]
+        fields = [field.split() for field in text.split(", ") if field]
+        messages[name] = {number: [key, _full(kind, package)] for number, key, kind in fields}
+
+
+def _full(kind: str, package: str) -> str:
+    mark, _, message = kind.partition("m:")
+    if not message:
+        return kind
+    outer = "io.k8s.apimachinery.pkg.apis." if message.startswith("meta.v1.") else package + "."
+    return f"{mark}m:{outer}{message}"
 
 
 def render(messages: dict[str, dict[str, list[str]]]) -> str:
@@ -133,11 +158,15 @@ def render(messages: dict[str, dict[str, list[str]]]) -> str:
 def main() -> None:
     if len(sys.argv) not in (2, 3):
         sys.exit(__doc__)
-    messages = compile_numbers(Path(sys.argv[1]).read_bytes())
+    if sys.argv[1] == "-":
+        messages = json.loads(TARGET.read_bytes())
+    else:
+        messages = compile_numbers(Path(sys.argv[1]).read_bytes())
     if not messages:
         sys.exit(f"{sys.argv[1]} carries no descriptors of the Kubernetes API: use an older one, 1.33 for example")
     if len(sys.argv) == 3:
         add_types(messages, json.loads(Path(sys.argv[2]).read_bytes()))
+    add_newest(messages, json.loads(NEWEST.read_bytes()))
     TARGET.write_text(render(dict(sorted(messages.items()))))
     print(f"{TARGET.name}: {len(messages)} messages")
 

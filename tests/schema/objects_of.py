@@ -100,7 +100,10 @@ def _nothings(field: Field) -> list[Any]:
 def numbers() -> dict[str, dict[str, tuple[str, str]]]:
     """Message to field to its number and type."""
     raw = orjson.loads(files("sampan.api.protobuf").joinpath("data/numbers.json").read_bytes())
-    return {name: {field: (number, kind) for number, (field, kind) in table.items()} for name, table in raw.items()}
+    return {
+        name: {field: (number, kind.lstrip("?&")) for number, (field, kind) in table.items()}
+        for name, table in raw.items()
+    }
 
 
 @cache

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,8 +19,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from sampan.api import schema
+from sampan.api import protobuf, schema
 from sampan.api.clock import FixedClock
+from sampan.api.protobuf.numbers import message_of
 from sampan.api.registry import registry
 from sampan.api.transport import Call
 from sampan.server.app import Server
@@ -103,6 +105,8 @@ class Api:
 
     def __init__(self, server: Server, clock: FixedClock, certificate: bytes | None = None) -> None:
         self.server, self.clock, self.certificate = server, clock, certificate
+        #: content type of the last watch
+        self.stream_type = ""
 
     def request(self, method: str, url: str, body: Any = None, **headers: str) -> Request:
         path, _, raw_query = url.partition("?")
@@ -121,24 +125,40 @@ class Api:
         request = self.request(method, url, body, **headers)
         response = await self.server.handler(request)
         assert isinstance(response.body, bytes)
-        is_json = response.content_type == "application/json"
-        obj = orjson.loads(response.body) if is_json and response.body else response.body.decode()
+        obj = _decoded(response.content_type, response.body)
         lines = (line.partition(": ") for line in (response.head or b"").decode().splitlines())
         headers = {name: value for name, _, value in lines} | response.headers
         return Answer(response.status, obj, headers, request.warnings)
 
     async def watch(self, url: str, **headers: str) -> AsyncIterator[dict[str, Any]]:
         """The events of a watch; ends with the watch. Break out of the loop to leave it."""
+        async with aclosing(self.stream(url, **headers)) as chunks:
+            async for chunk in chunks:
+                for line in chunk.splitlines():
+                    yield orjson.loads(line)
+
+    async def stream(self, url: str, **headers: str) -> AsyncGenerator[bytes, None]:
+        """The same as bytes: whole events, one or more at a time."""
         response = await self.server.handler(self.request("GET", url, **headers))
         assert not isinstance(response.body, bytes | AsyncIterator), response.body
+        self.stream_type = response.content_type
         stream = MemoryStream()
         response.body.start(stream)
         try:
             async for chunk in stream.chunks():
-                for line in chunk.splitlines():
-                    yield orjson.loads(line)
+                yield chunk
         finally:
             stream.abort()
+
+
+def _decoded(content_type: str, body: bytes) -> Any:
+    if content_type == protobuf.CONTENT_TYPE:
+        obj = protobuf.decode_object(body)[0]
+        message = message_of(obj["apiVersion"], obj["kind"])
+        assert message is not None
+        schema.normalise(schema.load().definition(message), obj)  # Go writes what is empty and no pointer
+        return obj
+    return orjson.loads(body) if content_type == "application/json" and body else body.decode()
 
 
 @pytest.fixture(scope="session")

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import logging
 
-import orjson
-
 from sampan.api import errors
 from sampan.api.errors import ApiError
+from sampan.api.types import Obj
+from sampan.server.forms import encode
+from sampan.server.negotiation import Media, negotiate
 from sampan.server.request import Request, Response
 from sampan.store import protocol as store
 
@@ -73,10 +74,21 @@ def status_response(error: BaseException, request: Request | None = None) -> Res
     status = api_error.status()
     if isinstance(api_error, PlainNotFound):
         return Response(404, b"404 page not found\n", "text/plain; charset=utf-8", obj=status)
-    response = Response(status=api_error.code, body=orjson.dumps(status) + b"\n", obj=status)
+    response = _in_form(status, api_error.code, request)
     if api_error.retry_after_seconds:
         response.headers["Retry-After"] = str(api_error.retry_after_seconds)
     return response
+
+
+def _in_form(status: Obj, code: int, request: Request | None) -> Response:
+    """A refusal goes out in the format that was asked for, or in JSON if that is none."""
+    media = Media()
+    if request is not None:
+        try:
+            media = negotiate(request.headers.get("accept", ""), frozenset())
+        except errors.NotAcceptable:
+            pass
+    return Response(code, encode(status, media), media.content_type, obj=status)
 
 
 def success(resource: str, name: str, uid: str = "", group: str = "") -> dict[str, object]:

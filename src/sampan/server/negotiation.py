@@ -6,17 +6,25 @@ Pure, and cached by header value: a client sends the same Accept header with eve
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Literal
+from typing import Final, Literal
 
 from sampan.api import errors
 from sampan.records import dataclass
 
 Form = Literal["", "Table", "PartialObjectMetadata", "PartialObjectMetadataList"]
-Format = Literal["json", "yaml"]
+Format = Literal["json", "yaml", "protobuf"]
 
-_FORMATS: dict[str, Format] = {"application/json": "json", "application/yaml": "yaml"}
-_CONTENT_TYPES: dict[Format, str] = {"json": "application/json", "yaml": "application/yaml"}
-ACCEPTED = "application/json, application/yaml"
+PROTOBUF: Final = "application/vnd.kubernetes.protobuf"
+_FORMATS: Final[dict[str, Format]] = {
+    "application/json": "json",
+    "application/yaml": "yaml",
+    PROTOBUF: "protobuf",
+}
+_CONTENT_TYPES: Final[dict[Format, str]] = {each: media_type for media_type, each in _FORMATS.items()}
+ACCEPTED: Final = ", ".join(_FORMATS)
+#: the formats in which one event follows another
+_STREAMED: Final = ("json", "protobuf")
+ACCEPTED_STREAMS: Final = ", ".join(f"{_CONTENT_TYPES[each]};stream=watch" for each in _STREAMED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +50,8 @@ class Clause:
     quality: float
 
 
-def not_acceptable() -> errors.NotAcceptable:
-    return errors.NotAcceptable(f"only the following media types are accepted: {ACCEPTED}")
+def not_acceptable(accepted: str = ACCEPTED) -> errors.NotAcceptable:
+    return errors.NotAcceptable(f"only the following media types are accepted: {accepted}")
 
 
 @lru_cache(maxsize=512)
@@ -74,20 +82,24 @@ def _quality(text: str) -> float:
 
 
 @lru_cache(maxsize=1024)
-def negotiate(accept: str, forms: frozenset[str]) -> Media:
-    """The first acceptable clause. ``forms``: the ``as=`` forms this endpoint offers. Raises NotAcceptable."""
+def negotiate(accept: str, forms: frozenset[str], *, protobuf: bool = True, stream: bool = False) -> Media:
+    """The first acceptable clause. ``forms``: the ``as=`` forms this endpoint offers. ``protobuf``: its objects
+    themselves have that form (what has their metadata alone always has it, and a Table never). ``stream``: of a watch.
+    Raises NotAcceptable."""
     if not accept.strip():
         return Media()
     for clause in parse_accept(accept):
         if clause.quality == 0:
             continue
-        media = _match(clause, forms)
+        media = _match(clause, forms, protobuf)
         if media is not None:
+            if stream and media.format not in _STREAMED:
+                break  # upstream chooses first, and asks for a stream of what it chose
             return media
-    raise not_acceptable()
+    raise not_acceptable(ACCEPTED_STREAMS if stream else ACCEPTED)
 
 
-def _match(clause: Clause, forms: frozenset[str]) -> Media | None:
+def _match(clause: Clause, forms: frozenset[str], protobuf: bool) -> Media | None:
     chosen = _FORMATS.get(clause.media_type)
     if chosen is None:
         if clause.media_type not in ("*/*", "application/*"):
@@ -96,6 +108,10 @@ def _match(clause: Clause, forms: frozenset[str]) -> Media | None:
     params = dict(clause.params)
     form = params.get("as", "")
     if form and (form not in forms or params.get("g") != "meta.k8s.io" or params.get("v") not in ("v1", "v1beta1")):
+        return None
+    if chosen == "protobuf" and (form == "Table" or not (form or protobuf)):
+        return None
+    if params.get("stream", "") and (chosen not in _STREAMED or params["stream"] != "watch"):
         return None
     if params.get("charset", "utf-8").lower() not in ("utf-8", "utf8"):
         return None

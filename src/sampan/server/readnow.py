@@ -22,7 +22,7 @@ from sampan.server.lists import ListMemo
 from sampan.server.metrics import Labels, request_labels
 from sampan.server.negotiation import negotiate
 from sampan.server.options import parse_list_options
-from sampan.server.render import LIST_FORMS, OBJECT_FORMS, pretty
+from sampan.server.render import LIST_FORMS, OBJECT_FORMS, has_protobuf, pretty
 from sampan.server.request import Request, RequestInfo, Response, UserInfo
 from sampan.server.results import Page
 from sampan.server.selection import Selection
@@ -145,7 +145,8 @@ def _plan(request: Request, surface: Surface) -> _Plan:
     if query.get("limit", "0") != "0" or query.get("resourceVersionMatch"):
         return plan
     try:
-        media = negotiate(request.headers.get("accept", ""), OBJECT_FORMS if info.verb == "get" else LIST_FORMS)
+        forms = OBJECT_FORMS if info.verb == "get" else LIST_FORMS
+        media = negotiate(request.headers.get("accept", ""), forms, protobuf=has_protobuf(kind))
         if media.form or media.format != "json" or pretty(request, media):
             return plan
         view = surface.view(kind)

@@ -1,8 +1,8 @@
 """From results to answers over HTTP: one object, a page or a watch in the form that the client asked for.
 
 The plain JSON form is spliced from stored bytes, and a whole list's bytes are kept until something in it changes.
-Table, PartialObjectMetadata, YAML and indented JSON are made from the decoded objects; where there are many of them,
-or they are long, in a thread. Called by the pipeline.
+Table, PartialObjectMetadata, YAML, protobuf and indented JSON are made from the decoded objects; where there are many
+of them, or they are long, in a thread. Called by the pipeline.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-import orjson
-
-from sampan.api import errors, table
+from sampan.api import errors, protobuf, table
 from sampan.api.clock import Clock
+from sampan.api.kind import Kind
 from sampan.api.objects import deep_copy
 from sampan.api.table import IncludeObject
 from sampan.api.types import Obj
 from sampan.records import dataclass
+from sampan.server.forms import encode, in_version
 from sampan.server.lists import ListMemo
 from sampan.server.negotiation import Media, negotiate, wants_pretty
 from sampan.server.request import Request, Response
@@ -56,11 +56,12 @@ class Renderer:
             case PlainResult():
                 return await self._plain(request, result)
             case WatchResult():
-                return self.watching.respond(request, result, accepted(request, OBJECT_FORMS), include_object(request))
+                media = accepted(request, OBJECT_FORMS, protobuf=has_protobuf(result.view.kind), stream=True)
+                return self.watching.respond(request, result, media, include_object(request))
 
     async def _object(self, request: Request, result: ObjectResult) -> Response:
         view, item, status = result.view, result.item, result.status
-        media = accepted(request, OBJECT_FORMS)
+        media = accepted(request, OBJECT_FORMS, protobuf=has_protobuf(view.kind))
         value = item.value
         plain = not media.form and media.format == "json" and not pretty(request, media)
         if plain and view.spliced and value is not None:
@@ -72,23 +73,25 @@ class Renderer:
         def build() -> Obj:
             if media.form == "Table":
                 metadata = {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
-                return table.build_table(view.kind, [obj], now, include, metadata)
-            return table.partial_object_metadata(obj) if media.form else obj
+                return in_version(table.build_table(view.kind, [obj], now, include, metadata), media)
+            return in_version(table.partial_object_metadata(obj), media) if media.form else obj
 
         return await encoded(request, media, build, status, slow=heavy)
 
     async def _plain(self, request: Request, result: PlainResult) -> Response:
-        if result.rows is None:
-            return await encoded(request, accepted(request, _NO_FORMS), lambda: result.obj, result.status)
-        kind, rows = result.rows
-        media = accepted(request, LIST_FORMS if "items" in result.obj else OBJECT_FORMS)
         obj = result.obj
+        known = protobuf.encodable(obj.get("apiVersion", ""), obj.get("kind", ""))
+        if result.rows is None:
+            media = accepted(request, _NO_FORMS, protobuf=known)
+            return await encoded(request, media, lambda: result.obj, result.status)
+        kind, rows = result.rows
+        media = accepted(request, LIST_FORMS if "items" in obj else OBJECT_FORMS, protobuf=known)
         if media.form == "Table":
-            obj = table.build_table(kind, list(rows), self.clock.now(), include_object(request))
+            obj = in_version(table.build_table(kind, list(rows), self.clock.now(), include_object(request)), media)
         return await encoded(request, media, lambda: obj, result.status)
 
     async def _page(self, request: Request, view: View, page: Page) -> Response:
-        media = accepted(request, LIST_FORMS)
+        media = accepted(request, LIST_FORMS, protobuf=has_protobuf(view.kind))
         metadata = page.metadata()
         if not media.form and media.format == "json" and view.spliced and not pretty(request, media):
             return Response(body=await self.lists.body(view, page, request.warn))
@@ -103,10 +106,11 @@ class Renderer:
         def build() -> Obj:
             objects = found if found is not None else _decoded(view, entries, warned.append)
             if media.form == "Table":
-                return table.build_table(view.kind, list(objects), now, include, metadata)
+                return in_version(table.build_table(view.kind, list(objects), now, include, metadata), media)
             if media.form:
+                items = [in_version(table.partial_object_metadata(obj), media) for obj in objects]
                 head: Obj = {"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": metadata}
-                return {**head, "items": [table.partial_object_metadata(obj) for obj in objects]}
+                return in_version({**head, "items": items}, media)
             return list_object(view, metadata, objects)
 
         slow = len(entries) > _MANY or any(map(_is_heavy, entries))
@@ -159,9 +163,13 @@ def _own(view: View, entries: Sequence[Versioned], warn: Callable[[str], None]) 
     return found
 
 
-def accepted(request: Request, forms: frozenset[str]) -> Media:
+def has_protobuf(kind: Kind) -> bool:
+    return not kind.custom and protobuf.encodable(kind.api_version, kind.kind)
+
+
+def accepted(request: Request, forms: frozenset[str], *, protobuf: bool, stream: bool = False) -> Media:
     """Raises NotAcceptable."""
-    return negotiate(request.headers.get("accept", ""), forms)
+    return negotiate(request.headers.get("accept", ""), forms, protobuf=protobuf, stream=stream)
 
 
 def include_object(request: Request) -> IncludeObject:
@@ -177,16 +185,10 @@ async def encoded(
     """``build`` makes the value to encode; ``slow``: it, and the encoding, are a thread's work."""
     indented = pretty(request, media)
 
-    def encode() -> bytes:
-        value = build()
-        if media.format == "yaml":
-            import yaml  # late: hardly anybody asks the server for it
+    def made() -> bytes:
+        return encode(build(), media, indented=indented)
 
-            text: str = yaml.dump(value, Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True)
-            return text.encode()
-        return orjson.dumps(value, option=orjson.OPT_INDENT_2 if indented else 0) + b"\n"
-
-    body = await paced(slow or media.format == "yaml", encode)
+    body = await paced(slow or media.format == "yaml", made)
     return Response(status, body, media.content_type)
 
 

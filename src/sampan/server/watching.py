@@ -14,22 +14,19 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
-import orjson
-
-from sampan.api import table
 from sampan.api.clock import Clock
 from sampan.api.errors import ApiError
 from sampan.api.table import IncludeObject
 from sampan.api.transport import WatchEvent
-from sampan.api.types import Obj
 from sampan.server.errors import to_api_error
+from sampan.server.frames import Encoder, bookmark_object
 from sampan.server.negotiation import Media
 from sampan.server.options import parse_resource_version
 from sampan.server.request import Request, Response
 from sampan.server.results import Bookmark, Failure, Step, WatchResult
-from sampan.server.storage import ResourceStorage, View
+from sampan.server.storage import ResourceStorage
 from sampan.server.stream import Batch, Stream
-from sampan.store.cache import CacheEvent, CacheWatch
+from sampan.store.cache import CacheWatch
 from sampan.store.channels import Channel
 from sampan.store.protocol import StoreError
 
@@ -38,7 +35,6 @@ log = logging.getLogger(__name__)
 BOOKMARK_SECONDS = 60.0
 #: a last bookmark goes out this long before the watch ends, so that the client resumes from it
 LAST_BOOKMARK_SECONDS = 2.0
-INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 
 
 async def open_watch(result: WatchResult) -> CacheWatch:
@@ -78,9 +74,8 @@ class Watching:
 
     def respond(self, request: Request, result: WatchResult, media: Media, include: IncludeObject) -> Response:
         """The answer of a watch over HTTP, in this form."""
-        encoder = _Encoder(self._clock, result.view, media, include)
-        content_type = "application/json" if media.format == "json" else media.content_type
-        return Response(body=_Pushed(self, result, encoder), content_type=content_type)
+        encoder = Encoder(self._clock, result.view, media, include)
+        return Response(body=_Pushed(self, result, encoder), content_type=encoder.content_type)
 
     async def objects(self, result: WatchResult) -> AsyncGenerator[WatchEvent, None]:
         """The same to a caller in this process: objects of its own."""
@@ -186,13 +181,6 @@ def _next_bookmark(now: float, end: float, *, wanted: bool) -> float:
     return min(now + BOOKMARK_SECONDS, last) if now < last else end
 
 
-def bookmark_object(view: View, bookmark: Bookmark) -> Obj:
-    metadata: Obj = {"resourceVersion": str(bookmark.revision), "creationTimestamp": None}
-    if bookmark.initial_end:
-        metadata["annotations"] = {INITIAL_EVENTS_END: "true"}
-    return {"kind": view.kind.kind, "apiVersion": view.kind.api_version, "metadata": metadata}
-
-
 class _Pushed:
     """``PushBody`` of one watch.
 
@@ -202,7 +190,7 @@ class _Pushed:
 
     __slots__ = ("_channel", "_encoder", "_end", "_leave", "_owner", "_result", "_stream", "_task", "_timer")
 
-    def __init__(self, owner: Watching, result: WatchResult, encoder: _Encoder) -> None:
+    def __init__(self, owner: Watching, result: WatchResult, encoder: Encoder) -> None:
         self._owner, self._encoder = owner, encoder
         self._result: WatchResult | None = result
         self._stream: Stream | None = None
@@ -346,62 +334,3 @@ class _Pushed:
             stream.push(Batch(self._encoder.bookmark(Bookmark(revision))))
         if self._stream is not None:
             self._schedule(bookmarks=bookmarks)
-
-
-class _Encoder:
-    """Steps as lines of JSON in one form. ``shared``: everybody's line of an event is the same."""
-
-    __slots__ = ("_clock", "_first", "_form", "_include", "_view", "shared", "variant")
-
-    def __init__(self, clock: Clock, view: View, media: Media, include: IncludeObject) -> None:
-        self._clock, self._view, self._include = clock, view, include
-        self._form = media.form
-        self._first = True
-        self.variant = f"{view.kind.api_version} {view.kind.kind} {media.form} {include}"
-        # Only the first event of a Table carries the columns, and whose first it is differs.
-        self.shared = media.form != "Table"
-
-    async def encode(self, step: Step) -> bytes:
-        if isinstance(step, Bookmark):
-            return self.bookmark(step)
-        if isinstance(step, Failure):
-            return _line("ERROR", orjson.dumps(step.error.status()))
-        if self._view.converter is not None:
-            found = await self._view.readables(list(step))
-            return b"".join([_line(e.type, self._shown(obj)) for e, obj in zip(step, found, strict=True)])
-        return b"".join([self.line(event) for event in step])
-
-    def line(self, event: CacheEvent) -> bytes:
-        line = event.encoded.get(self.variant)
-        if line is None or not self.shared:
-            if self._form or not self._view.spliced:
-                shown = self._shown(self._view.from_stored_now(event.object()))
-            else:
-                shown = self._view.served(event.entry.value, event.revision)
-            line = _line(event.type, shown)
-            if self.shared:
-                event.encoded[self.variant] = line
-        return line
-
-    def bookmark(self, bookmark: Bookmark) -> bytes:
-        obj = bookmark_object(self._view, bookmark)
-        if self._form == "Table":
-            return _line("BOOKMARK", self._table([obj], with_columns=False))
-        return _line("BOOKMARK", orjson.dumps(table.partial_object_metadata(obj) if self._form else obj))
-
-    def _shown(self, obj: Obj) -> bytes:
-        if self._form == "Table":
-            first, self._first = self._first, False
-            return self._table([obj], with_columns=first)
-        return orjson.dumps(table.partial_object_metadata(obj) if self._form else obj)
-
-    def _table(self, objects: list[Obj], *, with_columns: bool) -> bytes:
-        metadata = {"resourceVersion": objects[0]["metadata"].get("resourceVersion", "")} if objects else {}
-        now = self._clock.now()
-        return orjson.dumps(
-            table.build_table(self._view.kind, objects, now, self._include, metadata, with_columns=with_columns)
-        )
-
-
-def _line(event_type: str, obj: bytes) -> bytes:
-    return b'{"type":"%s","object":%s}\n' % (event_type.encode(), obj)

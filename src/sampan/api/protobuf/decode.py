@@ -1,7 +1,7 @@
 """From Kubernetes' protobuf encoding to the object's JSON form, by the compiled field numbers.
 
 Called by the API server for bodies of type ``application/vnd.kubernetes.protobuf``. The result goes through the same
-structural decoding as JSON. Encoding is not done: every client that sends this also accepts JSON answers.
+structural decoding as JSON.
 
 Go embeds some structs (a Volume's source), which are messages of their own here and plain fields in JSON: a message
 field that the schema does not know is such a one. And Go writes every field that is no pointer, empty or not: the
@@ -14,53 +14,32 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from functools import cache
-from importlib.resources import files
 from typing import Any
 
-import orjson
-
-from sampan.api import go_text, schema
+from sampan.api import go_text
 from sampan.api.errors import BadRequest
 from sampan.api.protobuf import wire
+from sampan.api.protobuf.encode import MAGIC
+from sampan.api.protobuf.numbers import APIEXTENSIONS, META, Field, by_number, known, message_of
 from sampan.api.schema import json_text, paths
 from sampan.api.schema.paths import MAX_STRICT_ERRORS
 from sampan.api.types import Obj
 
-CONTENT_TYPE = "application/vnd.kubernetes.protobuf"
-MAGIC = b"k8s\x00"
 MAX_DEPTH = 100
 
-_META = "io.k8s.apimachinery.pkg.apis.meta.v1."
 _EPOCH = datetime(1970, 1, 1)  # in UTC
 #: The year 1.
 _GO_ZERO_SECONDS = -62135596800
 
 #: Kinds that clients send under whatever group version they are talking to.
 _ANY_VERSION = {
-    "DeleteOptions": _META + "DeleteOptions",
+    "DeleteOptions": META + "DeleteOptions",
     "Eviction": "io.k8s.api.policy.v1.Eviction",
 }
 
 
 class ProtobufError(ValueError):
     """The body cannot be decoded; the message is for the client."""
-
-
-@cache
-def _numbers() -> dict[str, dict[str, list[str]]]:
-    data = files("sampan.api.protobuf").joinpath("data/numbers.json").read_bytes()
-    messages: dict[str, dict[str, list[str]]] = orjson.loads(data)
-    return messages
-
-
-@cache
-def _definitions() -> dict[tuple[str, str], str]:
-    """(apiVersion, kind) to the name of its definition."""
-    return {
-        (f"{group}/{version}" if group else version, kind): name
-        for (group, version, kind), name in schema.load().kinds()
-    }
 
 
 def decode_object(body: bytes) -> tuple[Obj, list[str]]:
@@ -71,8 +50,8 @@ def decode_object(body: bytes) -> tuple[Obj, list[str]]:
     reader = _Reader()
     try:
         api_version, kind, raw = _envelope(body[len(MAGIC) :])
-        name = _ANY_VERSION.get(kind) or _definitions().get((api_version, kind))
-        if name is None or name not in _numbers():
+        name = message_of(api_version, kind) or _ANY_VERSION.get(kind)
+        if name is None or not known(name):
             raise ProtobufError(f'no kind "{kind}" is registered for version "{api_version}"')
         obj = reader.message(name, raw)
         json_text.check_depth(obj)
@@ -109,29 +88,30 @@ class _Reader:
     def message(self, name: str, data: bytes) -> Obj:
         if len(self.path) > MAX_DEPTH:
             raise ProtobufError("exceeded max depth")
-        table = _numbers()[name]
-        properties = _properties(name)
+        table = by_number(name)
         result: Obj = {}
         for number, wire_type, value in wire.fields(data):
-            field = table.get(str(number))
+            field = table.get(number)
             if field is None:
                 if len(self.unknown) < MAX_STRICT_ERRORS:
                     self.unknown[f"{paths.join(self.path)}[{number}]"] = None
                 continue
-            key, kind = field
-            self.path.append(key)
-            if kind.startswith("%"):
-                self._entry(result.setdefault(key, {}), kind[1:], value)
-            elif kind.startswith("*"):
-                self._elements(result.setdefault(key, []), kind[1:], wire_type, value)
-            elif kind.startswith("m:") and key not in properties:
-                result |= self._embedded(kind[2:], value)
-            else:
-                decoded = self._value(kind, wire_type, value)
-                if decoded is not None:
-                    result[key] = decoded
+            self.path.append(field.key)
+            self._field(result, field, wire_type, value)
             self.path.pop()
         return result
+
+    def _field(self, result: Obj, field: Field, wire_type: int, value: int | bytes) -> None:
+        if field.mapped:
+            self._entry(result.setdefault(field.key, {}), field.kind, value)
+        elif field.repeated:
+            self._elements(result.setdefault(field.key, []), field.kind, wire_type, value)
+        elif field.embedded:
+            result |= self._embedded(field.kind[2:], value)
+        else:
+            decoded = self._value(field.kind, wire_type, value)
+            if decoded is not None:
+                result[field.key] = decoded
 
     def _fault(self, wire_type: int) -> wire.WireError:
         return wire.WireError(f"wrong wireType = {wire_type} for field {paths.join(self.path)}")
@@ -181,7 +161,7 @@ class _Reader:
         special = _SPECIAL.get(name)
         if special is not None:
             return special(value)
-        if name not in _numbers():
+        if not known(name):
             raise ProtobufError(f"field {paths.join(self.path)}: messages of type {name} cannot be read")
         decoded = self.message(name, value)
         union = _UNIONS.get(name)
@@ -189,15 +169,6 @@ class _Reader:
 
 
 _NUMBERS = ("i", "B")
-
-
-@cache
-def _properties(name: str) -> frozenset[str]:
-    """The JSON fields of a definition; of an embedded struct, which the schema does not have, its own fields."""
-    loaded = schema.load()
-    if name not in loaded or name in _UNIONS:
-        return frozenset(field for field, _ in _numbers()[name].values())
-    return frozenset(loaded.properties(name))
 
 
 def _quantity(data: bytes) -> str:
@@ -239,22 +210,22 @@ def _raw_json(data: bytes) -> Any:
     return json_text.parse_json(raw)[0] if raw else None
 
 
-_APIEXTENSIONS = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1."
 _SPECIAL: dict[str, Callable[[bytes], Any]] = {
     "io.k8s.apimachinery.pkg.api.resource.Quantity": _quantity,
     "io.k8s.apimachinery.pkg.util.intstr.IntOrString": _int_or_string,
     "io.k8s.apimachinery.pkg.runtime.RawExtension": _raw_json,
-    _META + "Time": _time,
-    _META + "MicroTime": _micro_time,
-    _META + "FieldsV1": _raw_json,
-    _APIEXTENSIONS + "JSON": _raw_json,
+    META + "Time": _time,
+    META + "MicroTime": _micro_time,
+    META + "FieldsV1": _raw_json,
+    APIEXTENSIONS + "JSON": _raw_json,
 }
 #: Messages that are something else in JSON.
 _UNIONS: dict[str, Callable[[Obj], Any]] = {
     "io.k8s.api.authentication.v1.ExtraValue": lambda it: it.get("items", []),
     "io.k8s.api.authorization.v1.ExtraValue": lambda it: it.get("items", []),
     "io.k8s.api.certificates.v1.ExtraValue": lambda it: it.get("items", []),
-    _APIEXTENSIONS + "JSONSchemaPropsOrArray": lambda it: it.get("JSONSchemas") or it.get("Schema"),
-    _APIEXTENSIONS + "JSONSchemaPropsOrBool": lambda it: it.get("Schema", it.get("Allows", False)),
-    _APIEXTENSIONS + "JSONSchemaPropsOrStringArray": lambda it: it.get("Property") or it.get("Schema"),
+    META + "Verbs": lambda it: it.get("items", []),
+    APIEXTENSIONS + "JSONSchemaPropsOrArray": lambda it: it.get("JSONSchemas") or it.get("Schema"),
+    APIEXTENSIONS + "JSONSchemaPropsOrBool": lambda it: it.get("Schema", it.get("Allows", False)),
+    APIEXTENSIONS + "JSONSchemaPropsOrStringArray": lambda it: it.get("Property") or it.get("Schema"),
 }

@@ -1,4 +1,4 @@
-"""The protobuf wire format: from bytes to (field number, wire type, value). Knows nothing of Kubernetes.
+"""The protobuf wire format: bytes to (field number, wire type, value), and back. Knows nothing of Kubernetes.
 
 Source: protobuf.dev, "Encoding".
 """
@@ -77,3 +77,19 @@ def varint(data: bytes, position: int) -> tuple[int, int]:
         shift += 7
         if shift > 63:
             raise WireError("integer overflow")
+
+
+_SHORT = tuple(bytes([value]) for value in range(0x80))
+
+
+def encode_varint(value: int) -> bytes:
+    """Of a number of 64 bits at most; a negative one as its two's complement."""
+    if 0 <= value < 0x80:
+        return _SHORT[value]
+    value &= 0xFFFFFFFFFFFFFFFF
+    found = bytearray()
+    while value >= 0x80:
+        found.append(value & 0x7F | 0x80)
+        value >>= 7
+    found.append(value)
+    return bytes(found)

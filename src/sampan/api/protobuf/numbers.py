@@ -1,0 +1,101 @@
+"""The compiled field numbers: what each message of Kubernetes' protobuf form is made of. Pure; loaded on first use.
+
+``data/numbers.json`` is made by ``tools/compile_protobuf_numbers.py``; how a field's type is written is told there.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+from typing import Final, NamedTuple
+
+import orjson
+
+from sampan.api import schema
+
+META: Final = "io.k8s.apimachinery.pkg.apis.meta.v1."
+APIEXTENSIONS: Final = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1."
+#: messages that are something else than an object in JSON: a list, a truth, one of several
+UNIONS: Final = frozenset(
+    {
+        "io.k8s.api.authentication.v1.ExtraValue",
+        "io.k8s.api.authorization.v1.ExtraValue",
+        "io.k8s.api.certificates.v1.ExtraValue",
+        META + "Verbs",
+        APIEXTENSIONS + "JSONSchemaPropsOrArray",
+        APIEXTENSIONS + "JSONSchemaPropsOrBool",
+        APIEXTENSIONS + "JSONSchemaPropsOrStringArray",
+    }
+)
+
+
+class Field(NamedTuple):
+    """``kind`` without its marks: s, b, i, B, d or ``m:<message>``. ``pointer``: Go leaves it out where it is nil; what
+    is none, and neither list nor map, is always written. ``embedded``: its fields stand in the outer object's JSON.
+    ``gone``: older clients may still send it, and today's kind does not have it."""
+
+    number: int
+    key: str
+    kind: str
+    repeated: bool
+    mapped: bool
+    pointer: bool
+    embedded: bool
+    gone: bool
+
+
+@cache
+def _messages() -> dict[str, dict[str, list[str]]]:
+    data = files("sampan.api.protobuf").joinpath("data/numbers.json").read_bytes()
+    messages: dict[str, dict[str, list[str]]] = orjson.loads(data)
+    return messages
+
+
+def known(name: str) -> bool:
+    return name in _messages()
+
+
+def names() -> list[str]:
+    return list(_messages())
+
+
+@cache
+def fields_of(name: str) -> tuple[Field, ...]:
+    """The fields of a message in the order of their numbers. Raises KeyError."""
+    properties = _properties(name)
+    found = []
+    for number, (key, kind) in _messages()[name].items():
+        mark, bare = kind[0], kind.lstrip("?*%&")
+        # What came from descriptors alone does not say what is embedded; the schema does.
+        embedded = mark == "&" or (mark not in "*%" and bare.startswith("m:") and key not in properties)
+        gone = not embedded and key not in properties
+        found.append(Field(int(number), key, bare, mark == "*", mark == "%", mark == "?", embedded, gone))
+    return tuple(sorted(found))
+
+
+@cache
+def by_number(name: str) -> dict[int, Field]:
+    return {field.number: field for field in fields_of(name)}
+
+
+def _properties(name: str) -> frozenset[str]:
+    """The JSON fields of a definition; of an embedded struct, which the schema does not have, its own fields."""
+    loaded = schema.load()
+    if name not in loaded or name in UNIONS:
+        return frozenset(field for field, _ in _messages()[name].values())
+    return frozenset(loaded.properties(name))
+
+
+@cache
+def _definitions() -> dict[tuple[str, str], str]:
+    """(apiVersion, kind) to the name of its definition."""
+    return {
+        (f"{group}/{version}" if group else version, kind): name
+        for (group, version, kind), name in schema.load().kinds()
+    }
+
+
+def message_of(api_version: str, kind: str) -> str | None:
+    """The message of a kind; None: it has none, or nobody knows its numbers."""
+    name = _definitions().get((api_version, kind))
+    return name if name is not None and known(name) else None
