@@ -69,7 +69,7 @@ def test_deployment_defaults() -> None:
         ({"selector": {}}, "spec.selector", "FieldValueInvalid"),
         ({"selector": None}, "spec.selector", "FieldValueRequired"),
         ({"minReadySeconds": 600}, "spec.progressDeadlineSeconds", "FieldValueInvalid"),
-        ({"strategy": {"type": "Foo"}}, "spec.strategy.type", "FieldValueNotSupported"),
+        ({"strategy": {"type": "Foo"}}, "spec.strategy", "FieldValueNotSupported"),
         (
             {"strategy": {"type": "Recreate", "rollingUpdate": {}}},
             "spec.strategy.rollingUpdate", "FieldValueForbidden",

@@ -49,6 +49,11 @@ def compare(part: str, record: Mapping[str, Any], ours: Mapping[str, Any]) -> No
     assert not unused, f"no differences: {unused}"
 
 
+def changes(part: str) -> dict[str, Any]:
+    """What is named of a part whose facts are compared elsewhere: where, and what it is now."""
+    return {entry["at"]: entry["now"] for entry in _differences()[part] if entry["why"]}
+
+
 def _literal(pattern: str) -> str:
     """Only ``*`` stands for something else."""
     return pattern.replace("[", "[[]").replace("?", "[?]")

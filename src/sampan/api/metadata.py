@@ -76,11 +76,14 @@ def drop_empty(metadata: Obj) -> None:
             del metadata[key]
 
 
-def next_generation(new: Obj, old: Obj, *, status_counts: bool = False) -> int:
+def next_generation(new: Obj, old: Obj, *, status_counts: bool = False, annotations_count: bool = False) -> int:
     """The generation after an update: one more when anything but metadata (and mostly status) differs."""
     current: int = old.get("metadata", {}).get("generation", 0)
     ignored = ("metadata", "kind", "apiVersion", *(() if status_counts else ("status",)))
     changed = any(new.get(key) != old.get(key) for key in {**new, **old} if key not in ignored)
+    if annotations_count and not changed:
+        before, after = (obj.get("metadata", {}).get("annotations") or {} for obj in (old, new))
+        changed = before != after
     return current + 1 if changed else current
 
 

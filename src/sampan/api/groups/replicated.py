@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sampan.api import errors
-from sampan.api.groups import printing
+from sampan.api.groups import printing, templated
 from sampan.api.types import Obj
-from sampan.api.validation import common
 from sampan.api.validation.common import Errors
 
 COLUMNS = (
@@ -23,19 +21,13 @@ COLUMNS = (
     printing.SELECTOR,
 )
 
-_COUNTERS = ("replicas", "fullyLabeledReplicas", "readyReplicas", "availableReplicas", "observedGeneration")
-
 
 def validate_status(new: Obj, old: Obj) -> Errors:
     status = new.get("status") or {}
-    found = [fault for key in _COUNTERS for fault in common.non_negative(status.get(key), f"status.{key}")]
-    for key in ("fullyLabeledReplicas", "readyReplicas", "availableReplicas"):
-        if status.get(key, 0) > status.get("replicas", 0):
-            found.append(errors.invalid(f"status.{key}", status.get(key, 0), "cannot be greater than status.replicas"))
-    if status.get("availableReplicas", 0) > status.get("readyReplicas", 0):
-        text = "cannot be greater than readyReplicas"
-        found.append(errors.invalid("status.availableReplicas", status.get("availableReplicas", 0), text))
-    return found
+    parts = ("fullyLabeledReplicas", "readyReplicas", "availableReplicas")
+    found = templated.counters(status, "replicas", *parts, "observedGeneration")
+    found += templated.not_more(status, "replicas", *parts)
+    return found + templated.not_more(status, "readyReplicas", "availableReplicas", said="readyReplicas")
 
 
 def row(obj: Obj, now: datetime, selector: str) -> Sequence[Any]:

@@ -20,7 +20,9 @@ def _validate(revision: Obj) -> Errors:
 
 
 def _validate_update(new: Obj, old: Obj) -> Errors:
-    return common.immutable(new.get("data"), old.get("data"), "data")
+    if new.get("data") == old.get("data"):
+        return []
+    return [errors.invalid("data", new.get("data"), common.IMMUTABLE)]
 
 
 def _controller(revision: Obj) -> str:

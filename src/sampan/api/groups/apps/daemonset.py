@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sampan.api import errors, labels
-from sampan.api.groups import printing
+from sampan.api.groups import internals, printing, templated
 from sampan.api.groups.core.pod_defaults import default_pod_template
 from sampan.api.groups.strategy import zero_status
 from sampan.api.kind import Column, Kind
@@ -20,7 +20,14 @@ _reset_status = zero_status("io.k8s.api.apps.v1.DaemonSetStatus")
 #: Counts changes of the template; the API shows it as an annotation since apps/v1.
 TEMPLATE_GENERATION = "deprecated.daemonset.template.generation"
 
-_GENERATION = re.compile(r"[0-9]{1,18}", re.ASCII)
+_ROLLING: Final = {"MaxUnavailable": 0, "MaxSurge": 0}
+_STRATEGY: Final = {"Type": "", "RollingUpdate": internals.Pointer(_ROLLING)}
+_COUNTERS: Final = (
+    "currentNumberScheduled", "numberMisscheduled", "desiredNumberScheduled", "numberReady", "observedGeneration",
+    "updatedNumberScheduled", "numberAvailable", "numberUnavailable", "collisionCount",
+)  # fmt: skip
+
+_GENERATION = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
 
 
 def _default(daemon_set: Obj) -> None:
@@ -38,14 +45,25 @@ def _default(daemon_set: Obj) -> None:
 
 def _prepare_create(daemon_set: Obj) -> None:
     _reset_status(daemon_set)
-    daemon_set["metadata"].setdefault("annotations", {})[TEMPLATE_GENERATION] = "1"
+    annotations = daemon_set["metadata"].setdefault("annotations", {})
+    annotations[TEMPLATE_GENERATION] = str(max(_template_generation(daemon_set), 1))
 
 
 def _prepare_update(new: Obj, old: Obj) -> None:
+    _template_generation(new)
     before = (old["metadata"].get("annotations") or {}).get(TEMPLATE_GENERATION, "1")
     changed = new.get("spec", {}).get("template") != old.get("spec", {}).get("template")
     after = str(int(before) + 1) if changed and _GENERATION.fullmatch(before) else before
     new["metadata"].setdefault("annotations", {})[TEMPLATE_GENERATION] = after
+
+
+def _template_generation(daemon_set: Obj) -> int:
+    """What the annotation says, which the reference keeps as a number. Raises BadRequest."""
+    text = (daemon_set["metadata"].get("annotations") or {}).get(TEMPLATE_GENERATION, "0")
+    if _GENERATION.fullmatch(text):
+        return int(text)
+    fault = f"strconv.ParseInt: parsing {errors.quoted(text)}: invalid syntax"
+    raise errors.BadRequest(f'DaemonSet in version "v1" cannot be handled as a DaemonSet: {fault}')
 
 
 def _is_zero(value: int | str | None) -> bool:
@@ -57,14 +75,14 @@ def _update_strategy(strategy: Obj, path: str) -> Errors:
     if kind == "OnDelete":
         return []
     if kind != "RollingUpdate":
-        return [errors.not_supported(f"{path}.type", kind, ("RollingUpdate", "OnDelete"))]
+        return [errors.not_supported(path, internals.shown(strategy, _STRATEGY), ("RollingUpdate", "OnDelete"))]
     rolling = strategy.get("rollingUpdate")
     if rolling is None:
         return [errors.required(f"{path}.rollingUpdate")]
     found: Errors = []
-    for key in ("maxUnavailable", "maxSurge"):
-        found += common.int_or_percent(rolling.get(key), f"{path}.rollingUpdate.{key}")
-        found += common.not_more_than_100_percent(rolling.get(key), f"{path}.rollingUpdate.{key}")
+    for check in (common.int_or_percent, common.not_more_than_100_percent):
+        for key in ("maxUnavailable", "maxSurge"):
+            found += check(rolling.get(key), f"{path}.rollingUpdate.{key}")
     unavailable, surge = rolling.get("maxUnavailable"), rolling.get("maxSurge")
     if not _is_zero(unavailable) and not _is_zero(surge):
         text = "may not be set when maxUnavailable is non-zero"
@@ -77,15 +95,26 @@ def _update_strategy(strategy: Obj, path: str) -> Errors:
 
 def _validate(daemon_set: Obj) -> Errors:
     spec = daemon_set.get("spec") or {}
-    found = pod.selector(spec.get("selector"), "spec.selector", "daemonset")
-    found += pod.selected_template(spec.get("template"), spec.get("selector"), "spec.template", "DaemonSet")
+    selector, template = spec.get("selector"), spec.get("template") or {}
+    found = common.label_selector(selector, "spec.selector")
+    if not found:
+        found += templated.selects(selector, template, "spec.template")
+    found += templated.not_empty(selector, "spec.selector", "daemonset")
+    found += pod.pod_template(template, "spec.template")
+    found += templated.always_restarted(template, "spec.template", "DaemonSet")
     found += common.non_negative(spec.get("minReadySeconds"), "spec.minReadySeconds")
     found += _update_strategy(spec.get("updateStrategy") or {}, "spec.updateStrategy")
     return found + common.non_negative(spec.get("revisionHistoryLimit"), "spec.revisionHistoryLimit")
 
 
 def _validate_update(new: Obj, old: Obj) -> Errors:
-    return common.immutable(new.get("spec", {}).get("selector"), old.get("spec", {}).get("selector"), "spec.selector")
+    """The rules are told twice, as the reference does."""
+    found = _validate(new)
+    return found + found + templated.same_selector(new, old)
+
+
+def _validate_status(new: Obj, old: Obj) -> Errors:
+    return templated.counters(new.get("status") or {}, *_COUNTERS) + templated.collisions_only_grow(new, old)
 
 
 def _row(daemon_set: Obj, now: datetime) -> Sequence[Any]:
@@ -101,7 +130,7 @@ def _row(daemon_set: Obj, now: datetime) -> Sequence[Any]:
         labels.format_map(template.get("nodeSelector")),
         printing.age(daemon_set, now),
         *printing.containers(template),
-        printing.selector(spec.get("selector")),
+        printing.label_selector(spec.get("selector")),
     )
 
 
@@ -121,6 +150,8 @@ KINDS = (
         default=_default,
         validate=_validate,
         validate_update=_validate_update,
+        ratchets=True,
+        validate_status=_validate_status,
         prepare_create=_prepare_create,
         prepare_update=_prepare_update,
         columns=(

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sampan.api import errors
-from sampan.api.groups import printing
+from sampan.api.groups import internals, printing, templated
 from sampan.api.groups.core.pod_defaults import default_pod_template
 from sampan.api.groups.strategy import drop_status
 from sampan.api.kind import IDENTITY, Column, Kind, ScalePaths
 from sampan.api.types import Obj
-from sampan.api.validation import common, pod
+from sampan.api.validation import common
 from sampan.api.validation.common import Errors
+
+_ROLLING: Final = {"MaxUnavailable": 0, "MaxSurge": 0}
+_STRATEGY: Final = {"Type": "", "RollingUpdate": internals.Pointer(_ROLLING)}
 
 
 def _default(deployment: Obj) -> None:
@@ -58,14 +61,13 @@ def _strategy(strategy: Obj, path: str) -> Errors:
                 return [errors.required(f"{path}.rollingUpdate", text)]
             return _rolling_update(strategy["rollingUpdate"], f"{path}.rollingUpdate")
         case _:
-            return [errors.not_supported(f"{path}.type", kind, ("Recreate", "RollingUpdate"))]
+            return [errors.not_supported(path, internals.shown(strategy, _STRATEGY), ("Recreate", "RollingUpdate"))]
 
 
 def _validate(deployment: Obj) -> Errors:
     spec = deployment.get("spec") or {}
     found = common.non_negative(spec.get("replicas"), "spec.replicas")
-    found += pod.selector(spec.get("selector"), "spec.selector", "deployment")
-    found += pod.selected_template(spec.get("template"), spec.get("selector"), "spec.template", "ReplicaSet")
+    found += templated.replica_template(spec, "spec")
     found += _strategy(spec.get("strategy") or {}, "spec.strategy")
     minimum, deadline = spec.get("minReadySeconds", 0), spec.get("progressDeadlineSeconds")
     found += common.non_negative(minimum, "spec.minReadySeconds")
@@ -76,25 +78,15 @@ def _validate(deployment: Obj) -> Errors:
     return found
 
 
-def _validate_update(new: Obj, old: Obj) -> Errors:
-    return common.immutable(new.get("spec", {}).get("selector"), old.get("spec", {}).get("selector"), "spec.selector")
-
-
-_COUNTERS = (
-    "replicas", "updatedReplicas", "readyReplicas", "availableReplicas", "unavailableReplicas", "observedGeneration",
-)  # fmt: skip
-
-
 def _validate_status(new: Obj, old: Obj) -> Errors:
     status = new.get("status") or {}
-    found = [fault for key in _COUNTERS for fault in common.non_negative(status.get(key), f"status.{key}")]
-    for key in ("updatedReplicas", "readyReplicas", "availableReplicas"):
-        if status.get(key, 0) > status.get("replicas", 0):
-            found.append(errors.invalid(f"status.{key}", status.get(key, 0), "cannot be greater than status.replicas"))
-    if status.get("availableReplicas", 0) > status.get("readyReplicas", 0):
-        text = "cannot be greater than readyReplicas"
-        found.append(errors.invalid("status.availableReplicas", status.get("availableReplicas", 0), text))
-    return found
+    parts = ("updatedReplicas", "readyReplicas", "availableReplicas")
+    found = templated.counters(
+        status, "observedGeneration", "replicas", *parts, "unavailableReplicas", "collisionCount"
+    )
+    found += templated.not_more(status, "replicas", *parts)
+    found += templated.not_more(status, "readyReplicas", "availableReplicas", said="readyReplicas")
+    return found + templated.collisions_only_grow(new, old)
 
 
 def _row(deployment: Obj, now: datetime) -> Sequence[Any]:
@@ -127,9 +119,10 @@ KINDS = (
         status=True,
         scale=ScalePaths(),
         generation=True,
+        annotations_count=True,
         default=_default,
         validate=_validate,
-        validate_update=_validate_update,
+        validate_update=templated.same_selector,
         validate_status=_validate_status,
         prepare_create=drop_status,
         columns=(

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sampan.api.groups import printing, replicated, selectable
+from sampan.api.groups import printing, replicated, selectable, templated
 from sampan.api.groups.core.pod_defaults import default_pod_template
 from sampan.api.groups.strategy import zero_status
 from sampan.api.kind import Kind, ScalePaths
 from sampan.api.types import Obj
-from sampan.api.validation import common, pod
+from sampan.api.validation import common
 from sampan.api.validation.common import Errors
 
 
@@ -25,17 +25,17 @@ def _validate(replica_set: Obj) -> Errors:
     spec = replica_set.get("spec") or {}
     found = common.non_negative(spec.get("replicas"), "spec.replicas")
     found += common.non_negative(spec.get("minReadySeconds"), "spec.minReadySeconds")
-    # Upstream says "deployment" here too.
-    found += pod.selector(spec.get("selector"), "spec.selector", "deployment")
-    return found + pod.selected_template(spec.get("template"), spec.get("selector"), "spec.template", "ReplicaSet")
+    return found + templated.replica_template(spec, "spec")
 
 
 def _validate_update(new: Obj, old: Obj) -> Errors:
-    return common.immutable(new.get("spec", {}).get("selector"), old.get("spec", {}).get("selector"), "spec.selector")
+    """The rules are told twice, as the reference does."""
+    found = _validate(new)
+    return found + found + templated.same_selector(new, old)
 
 
 def _row(replica_set: Obj, now: datetime) -> Sequence[Any]:
-    return replicated.row(replica_set, now, printing.selector((replica_set.get("spec") or {}).get("selector")))
+    return replicated.row(replica_set, now, printing.label_selector((replica_set.get("spec") or {}).get("selector")))
 
 
 KINDS = (
@@ -55,6 +55,7 @@ KINDS = (
         default=_default,
         validate=_validate,
         validate_update=_validate_update,
+        ratchets=True,
         validate_status=replicated.validate_status,
         prepare_create=zero_status("io.k8s.api.apps.v1.ReplicaSetStatus"),
         columns=replicated.COLUMNS,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sampan.api import errors, names
-from sampan.api.groups import printing
+from sampan.api.groups import internals, printing, templated
 from sampan.api.groups.core.persistentvolumeclaim import default_claim_spec
 from sampan.api.groups.core.pod_defaults import default_pod_template
 from sampan.api.groups.strategy import zero_status
@@ -26,6 +26,10 @@ _MAY_CHANGE = (
 )
 
 
+_ROLLING: Final = {"Partition": 0, "MaxUnavailable": internals.PLAIN}
+_STRATEGY: Final = {"Type": "", "RollingUpdate": internals.Pointer(_ROLLING)}
+
+
 def _default(stateful_set: Obj) -> None:
     spec = stateful_set.setdefault("spec", {})
     if not spec.get("podManagementPolicy"):
@@ -33,11 +37,15 @@ def _default(stateful_set: Obj) -> None:
     strategy = spec.setdefault("updateStrategy", {})
     if not strategy.get("type"):
         strategy["type"] = "RollingUpdate"
-    if strategy["type"] == "RollingUpdate":
-        strategy.setdefault("rollingUpdate", {}).setdefault("partition", 0)
+        strategy.setdefault("rollingUpdate", {})
+    rolling = strategy.get("rollingUpdate")
+    if strategy["type"] == "RollingUpdate" and rolling is not None:
+        rolling.setdefault("partition", 0)
+        rolling.setdefault("maxUnavailable", 1)
     retention = spec.setdefault("persistentVolumeClaimRetentionPolicy", {})
-    retention.setdefault("whenDeleted", "Retain")
-    retention.setdefault("whenScaled", "Retain")
+    for key in ("whenDeleted", "whenScaled"):
+        if not retention.get(key):
+            retention[key] = "Retain"
     spec.setdefault("replicas", 1)
     spec.setdefault("revisionHistoryLimit", 10)
     default_pod_template(spec.setdefault("template", {}))
@@ -48,28 +56,59 @@ def _default(stateful_set: Obj) -> None:
         claim.setdefault("status", {}).setdefault("phase", "Pending")
 
 
+# -- rules -------------------------------------------------------------------------------------------------------
+
+
 def _update_strategy(strategy: Obj, path: str) -> Errors:
     kind, rolling = strategy.get("type", ""), strategy.get("rollingUpdate")
-    if kind == "OnDelete":
-        if rolling is not None:
+    match kind:
+        case "":
+            return [errors.required(path)]
+        case "OnDelete":
+            if rolling is None:
+                return []
             text = "only allowed for updateStrategy 'RollingUpdate'"
-            return [errors.invalid(f"{path}.rollingUpdate", rolling, text)]
-        return []
-    if kind != "RollingUpdate":
-        text = "must be 'RollingUpdate' or 'OnDelete'"
-        return [errors.invalid(path, strategy, text)]
-    found = common.non_negative((rolling or {}).get("partition"), f"{path}.rollingUpdate.partition")
-    unavailable = (rolling or {}).get("maxUnavailable")
-    if unavailable is not None:
-        where = f"{path}.rollingUpdate.maxUnavailable"
-        found += common.int_or_percent(unavailable, where)
-        if unavailable == 0 or common.percent_of(unavailable) == 0:
-            found.append(errors.invalid(where, unavailable, "cannot be 0"))
-        found += common.not_more_than_100_percent(unavailable, where)
+            return [errors.invalid(f"{path}.rollingUpdate", internals.shown(rolling, _ROLLING), text)]
+        case "RollingUpdate":
+            return _rolling_update(rolling or {}, f"{path}.rollingUpdate")
+        case _:
+            text = "must be 'RollingUpdate' or 'OnDelete'"
+            return [errors.invalid(path, internals.shown(strategy, _STRATEGY), text)]
+
+
+def _rolling_update(rolling: Obj, path: str) -> Errors:
+    found = common.non_negative(rolling.get("partition"), f"{path}.partition")
+    unavailable, where = rolling.get("maxUnavailable"), f"{path}.maxUnavailable"
+    if unavailable is None:
+        return found
+    found += common.int_or_percent(unavailable, where)
+    if unavailable == 0 or common.percent_of(unavailable) == 0:
+        found.append(errors.invalid(where, unavailable, "cannot be 0"))
+    return found + common.not_more_than_100_percent(unavailable, where)
+
+
+def _with_claims(template: Obj, claims: list[Obj]) -> Obj:
+    """The template with its claims as the volumes that they will be: containers may mount them."""
+    made = {
+        name: {"name": name, "persistentVolumeClaim": {"claimName": name}}
+        for name in ((claim.get("metadata") or {}).get("name", "") for claim in claims)
+    }
+    spec = template.get("spec") or {}
+    volumes = [made.pop(volume.get("name", ""), volume) for volume in spec.get("volumes") or ()]
+    return {**template, "spec": {**spec, "volumes": [*volumes, *made.values()]}}
+
+
+def _template(spec: Obj, *, whole: bool) -> Errors:
+    """Of a spec whose selector has no faults. ``whole``: not only what it has to have in common with the selector."""
+    template, claims, path = spec.get("template") or {}, spec.get("volumeClaimTemplates"), "spec.template"
+    found = templated.selects(spec.get("selector"), template, path)
+    if whole:
+        found += pod.pod_template(_with_claims(template, claims) if claims else template, path)
     return found
 
 
-def _validate(stateful_set: Obj) -> Errors:
+def _rules(stateful_set: Obj, *, service: bool = True, whole: bool = True) -> Errors:
+    """``service``: its name is looked at; ``whole``: so are the template and the claims."""
     spec = stateful_set.get("spec") or {}
     found: Errors = []
     policy = spec.get("podManagementPolicy", "")
@@ -84,18 +123,36 @@ def _validate(stateful_set: Obj) -> Errors:
     found += common.non_negative(spec.get("replicas"), "spec.replicas")
     found += common.non_negative(spec.get("minReadySeconds"), "spec.minReadySeconds")
     found += common.non_negative((spec.get("ordinals") or {}).get("start"), "spec.ordinals.start")
-    found += pod.selector(spec.get("selector"), "spec.selector", "statefulset")
-    return found + pod.selected_template(spec.get("template"), spec.get("selector"), "spec.template", "StatefulSet")
+    if service and spec.get("serviceName"):
+        found += common.named(names.dns1123_label, spec["serviceName"], "spec.serviceName")
+    selector = spec.get("selector")
+    found += templated.selector(selector, "spec.selector", "statefulset")
+    if selector is not None and common.label_selector(selector, ""):
+        found.append(errors.invalid("spec.selector", templated.shown_selector(selector), ""))
+    else:
+        found += _template(spec, whole=whole)
+    return found + templated.always_restarted(spec.get("template") or {}, "spec.template", "StatefulSet")
 
 
 def _validate_update(new: Obj, old: Obj) -> Errors:
+    """What was stored before template, claims and name of the service were looked at may stay as it is."""
+    found = _rules(new, service=False, whole=not _rules(old, service=False))
     spec, old_spec = dict(new.get("spec", {})), old.get("spec", {})
     for key in _MUTABLE:
         if key in old_spec:
             spec[key] = old_spec[key]
         else:
             spec.pop(key, None)
-    return [] if spec == old_spec else [errors.forbidden("spec", _MAY_CHANGE)]
+    return found if spec == old_spec else [*found, errors.forbidden("spec", _MAY_CHANGE)]
+
+
+def _validate_status(new: Obj, old: Obj) -> Errors:
+    status = new.get("status") or {}
+    parts = ("readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas")
+    found = templated.counters(status, "replicas", *parts, "observedGeneration", "collisionCount")
+    found += templated.not_more(status, "replicas", *parts)
+    found += templated.not_more(status, "readyReplicas", "availableReplicas")
+    return found + templated.collisions_only_grow(new, old)
 
 
 def _row(stateful_set: Obj, now: datetime) -> Sequence[Any]:
@@ -124,8 +181,10 @@ KINDS = (
         scale=ScalePaths(),
         generation=True,
         default=_default,
-        validate=_validate,
+        validate=_rules,
         validate_update=_validate_update,
+        ratchets=True,
+        validate_status=_validate_status,
         prepare_create=zero_status("io.k8s.api.apps.v1.StatefulSetStatus"),
         columns=(printing.NAME, Column("Ready"), printing.AGE, printing.CONTAINERS, printing.IMAGES),
         row=_row,

@@ -7,8 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from sampan.api import errors, labels
-from sampan.api import metadata as object_metadata
-from sampan.api.groups import replicated, selectable
+from sampan.api.groups import replicated, selectable, templated
 from sampan.api.groups.core.pod_defaults import default_pod_template
 from sampan.api.groups.strategy import zero_status
 from sampan.api.kind import Kind, ScalePaths
@@ -37,10 +36,19 @@ def _validate(controller: Obj) -> Errors:
     found = common.non_negative(spec.get("minReadySeconds"), "spec.minReadySeconds")
     if not selector:
         found.append(errors.required("spec.selector"))
-    found += object_metadata.validate_labels(selector, "spec.selector")
     found += common.non_negative(spec.get("replicas"), "spec.replicas")
-    wrapped = {"matchLabels": selector} if selector else None
-    return found + pod.selected_template(template, wrapped, "spec.template", "ReplicationController")
+    if template is None:
+        return [*found, errors.required("spec.template")]
+    if selector:
+        found += templated.selects({"matchLabels": selector}, template, "spec.template")
+    found += pod.pod_template(template, "spec.template")
+    return found + templated.always_restarted(template, "spec.template", "ReplicationController")
+
+
+def _validate_update(new: Obj, old: Obj) -> Errors:
+    """The rules are told twice, as the reference does."""
+    found = _validate(new)
+    return found + found
 
 
 def _row(controller: Obj, now: datetime) -> Sequence[Any]:
@@ -65,6 +73,8 @@ KINDS = (
         default_propagation="orphan",
         default=_default,
         validate=_validate,
+        validate_update=_validate_update,
+        ratchets=True,
         validate_status=replicated.validate_status,
         prepare_create=zero_status("io.k8s.api.core.v1.ReplicationControllerStatus"),
         columns=replicated.COLUMNS,
