@@ -218,8 +218,8 @@ class Kind:
     generation: bool = False
     #: A change of status counts there too (custom resources without a status subresource).
     status_counts: bool = False
-    #: A change of annotations counts there too (Deployments, which hand them on).
-    annotations_count: bool = False
+    #: What of metadata counts there too: annotations of Deployments, which hand them on; labels of EndpointSlices.
+    counted_metadata: tuple[str, ...] = ()
     #: Makes a value that this process did not write what it would write today, in place (defaults of custom resources).
     on_read: Prepare | None = None
     #: PUT without resourceVersion is allowed (upstream: AllowUnconditionalUpdate).

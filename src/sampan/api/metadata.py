@@ -6,6 +6,7 @@ Rules and wording: apimachinery ``api/validation/objectmeta.go`` and apiserver `
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import orjson
@@ -76,14 +77,15 @@ def drop_empty(metadata: Obj) -> None:
             del metadata[key]
 
 
-def next_generation(new: Obj, old: Obj, *, status_counts: bool = False, annotations_count: bool = False) -> int:
-    """The generation after an update: one more when anything but metadata (and mostly status) differs."""
+def next_generation(new: Obj, old: Obj, *, status_counts: bool = False, counted: Sequence[str] = ()) -> int:
+    """The generation after an update: one more when anything but metadata (and mostly status) differs. ``counted``:
+    what of metadata counts too."""
     current: int = old.get("metadata", {}).get("generation", 0)
     ignored = ("metadata", "kind", "apiVersion", *(() if status_counts else ("status",)))
     changed = any(new.get(key) != old.get(key) for key in {**new, **old} if key not in ignored)
-    if annotations_count and not changed:
-        before, after = (obj.get("metadata", {}).get("annotations") or {} for obj in (old, new))
-        changed = before != after
+    if counted and not changed:
+        before, after = (obj.get("metadata", {}) for obj in (old, new))
+        changed = any((before.get(key) or {}) != (after.get(key) or {}) for key in counted)
     return current + 1 if changed else current
 
 

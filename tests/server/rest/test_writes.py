@@ -85,6 +85,16 @@ async def test_generation_counts_spec_changes_only(api: Any) -> None:
     assert (negative.status, negative.obj["details"]["kind"]) == (422, "Scale")
 
 
+async def test_the_generation_of_an_endpoint_slice_counts_its_labels_too(api: Any) -> None:
+    url = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices"
+    made = await api("POST", url, {"metadata": {"name": "s"}, "addressType": "IPv4", "endpoints": []})
+    changes = [({"metadata": {"annotations": {"a": "b"}}}, 1), ({"metadata": {"labels": {"a": "b"}}}, 2)]
+    assert made.obj["metadata"]["generation"] == 1
+    for change, generation in changes:
+        answer = await api("PATCH", f"{url}/s", change, **MERGE)
+        assert answer.obj["metadata"]["generation"] == generation
+
+
 async def test_strategic_merge_uses_merge_keys(api: Any) -> None:
     await api("POST", PODS, a_pod())
     patch = {"spec": {"containers": [{"name": "c", "image": "new"}]}}

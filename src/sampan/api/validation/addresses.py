@@ -78,13 +78,18 @@ def ip(text: str, path: str, known: Set[str] = frozenset()) -> Errors:
     return found
 
 
-def canonical_ip(text: str, path: str) -> Errors:
-    """A field of today: the one form of RFC 5952."""
-    found = ip(text, path)
+def canonical_problems(text: str) -> list[str]:
+    """What is wrong with a value of today, which has the one form of RFC 5952 (a ``NameCheck``)."""
     address = parse(text)
-    if not found and address is not None and text != canonical(address):
-        found.append(errors.invalid(path, text, f"must be in canonical form ({errors.quoted(canonical(address))})"))
-    return found
+    if address is None:
+        return [NOT_AN_IP]
+    if text == canonical(address):
+        return []
+    if _exact(text) is None:
+        return ["must not have leading 0s"]
+    if _mapped(address) is not None:
+        return ["must not be an IPv4-mapped IPv6 address"]
+    return [f"must be in canonical form ({errors.quoted(canonical(address))})"]
 
 
 def not_special(text: str, path: str) -> Errors:

@@ -254,9 +254,7 @@ def _set_generation(kind: Kind, strategy: Strategy, new: Obj, old: Obj) -> None:
         return
     generation = None
     if strategy.counts_generation:
-        generation = metadata.next_generation(
-            new, old, status_counts=kind.status_counts, annotations_count=kind.annotations_count
-        )
+        generation = metadata.next_generation(new, old, status_counts=kind.status_counts, counted=kind.counted_metadata)
     if generation is None:
         generation = old["metadata"].get("generation")
     if generation is not None:

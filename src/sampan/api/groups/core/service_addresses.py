@@ -101,7 +101,7 @@ def _changed_addresses(spec: Obj, before: Obj) -> Errors:
         return [errors.invalid(f"{_PATH}[{i}]", new, _ONCE) for i, (was, now) in pairs if was != now]
     found: Errors = []
     if not new:
-        found.append(errors.invalid(f"{_PATH}[0]", None, "primary clusterIP can not be unset"))
+        found.append(errors.invalid(f"{_PATH}[0]", errors.NIL, "primary clusterIP can not be unset"))
     elif old and new[0] != old[0]:
         found.append(errors.invalid(f"{_PATH}[0]", new, _ONCE))
     if len(new) == 1 and len(old) > 1:
@@ -117,9 +117,9 @@ def _changed_families(spec: Obj, before: Obj) -> Errors:
         return [errors.invalid(path, new, _ONCE) for was, now in zip(old, new, strict=True) if was != now]
     found: Errors = []
     if len(old) > len(new) and not spec.get("clusterIPs"):
-        found.append(errors.invalid(path, new or None, "primary ipFamily can not be unset"))
+        found.append(errors.invalid(path, new or errors.NIL, "primary ipFamily can not be unset"))
     if old and new and new[0] != old[0]:
-        found.append(errors.invalid(path, spec.get("clusterIPs"), _ONCE))
+        found.append(errors.invalid(path, spec.get("clusterIPs") or errors.NIL, _ONCE))
     if len(new) == 1 and len(old) > 1:
         found += _released(spec, "ipFamily")
     return found

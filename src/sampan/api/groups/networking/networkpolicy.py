@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence, Set
 from datetime import datetime
 from typing import Any
 
@@ -11,7 +10,7 @@ from sampan.api import errors, names
 from sampan.api.groups import printing
 from sampan.api.kind import Column, Kind
 from sampan.api.types import Obj
-from sampan.api.validation import common
+from sampan.api.validation import addresses, common
 from sampan.api.validation.common import Errors
 
 
@@ -26,78 +25,113 @@ def _default(policy: Obj) -> None:
                 port.setdefault("protocol", "TCP")
 
 
+_PROTOCOLS = ("TCP", "UDP", "SCTP")
+_TYPES = ("Ingress", "Egress")
+#: the direction's rules, and where a rule has its peers
+_DIRECTIONS = (("ingress", "from"), ("egress", "to"))
+
+
 def _port(port: Obj, path: str) -> Errors:
-    found = common.one_of(port.get("protocol"), ("SCTP", "TCP", "UDP"), f"{path}.protocol")
-    value, end = port.get("port"), port.get("endPort")
-    if value is None:
+    protocol, value, end = port.get("protocol"), port.get("port"), port.get("endPort")
+    found: Errors = []
+    if protocol is not None and protocol not in _PROTOCOLS:
+        found.append(errors.not_supported(f"{path}.protocol", protocol, _PROTOCOLS))
+    if isinstance(value, int):
+        found += common.port(value, f"{path}.port")
         if end is not None:
-            found.append(errors.required(f"{path}.port", "must be specified if endPort is specified"))
-        return found
-    found += common.port_or_name(value, f"{path}.port")
-    if end is not None:
-        if not isinstance(value, int):
-            text = "may not be specified when `port` is non-numeric"
-            found.append(errors.forbidden(f"{path}.endPort", text))
-        else:
             if end < value:
-                text = f"must be greater than or equal to `port`: {value}"
-                found.append(errors.invalid(f"{path}.endPort", end, text))
+                found.append(errors.invalid(f"{path}.endPort", end, "must be greater than or equal to `port`"))
             found += common.port(end, f"{path}.endPort")
-    return found
-
-
-def _ip_block(block: Obj, path: str) -> Errors:
-    cidr = block.get("cidr", "")
-    if not cidr:
-        return [errors.required(f"{path}.cidr")]
-    found = common.named(names.cidr, cidr, f"{path}.cidr")
-    if found:
         return found
-    network = ipaddress.ip_network(cidr, strict=False)
-    for index, text in enumerate(block.get("except") or ()):
+    if end is not None:
+        text = "may not be specified when `port` is " + ("not specified" if value is None else "non-numeric")
+        found.append(errors.invalid(f"{path}.endPort", end, text))
+    return found if value is None else found + common.named(names.port_name, value, f"{path}.port")
+
+
+def _ip_block(block: Obj, path: str, known: Set[str]) -> Errors:
+    text = block.get("cidr", "")
+    if not text:
+        return [errors.required(f"{path}.cidr")]
+    found = addresses.cidr(text, f"{path}.cidr", known)
+    outer = addresses.parse_cidr(text)
+    if outer is None:
+        return found
+    for index, inner_text in enumerate(block.get("except") or ()):
         where = f"{path}.except[{index}]"
-        problems = common.named(names.cidr, text, where)
-        found += problems
-        if problems:
-            continue
-        inner = ipaddress.ip_network(text, strict=False)
-        inside = inner.version == network.version and inner.network_address in network
-        if not inside or inner.prefixlen <= network.prefixlen:
-            reason = "must be a strict subset of `cidr`"
-            found.append(errors.invalid(where, text, reason))
+        found += addresses.cidr(inner_text, where, known)
+        inner = addresses.parse_cidr(inner_text)
+        if inner is not None and not _inside(inner[1], outer[1]):
+            found.append(errors.invalid(where, inner_text, "must be a strict subset of `cidr`"))
     return found
 
 
-def _peer(peer: Obj, path: str) -> Errors:
+def _inside(inner: addresses.Network, outer: addresses.Network) -> bool:
+    return inner.network_address in outer and inner.prefixlen > outer.prefixlen
+
+
+def _peer(peer: Obj, path: str, known: Set[str]) -> Errors:
     found: Errors = []
     selectors = [key for key in ("podSelector", "namespaceSelector") if peer.get(key) is not None]
     for key in selectors:
         found += common.label_selector(peer[key], f"{path}.{key}")
     if peer.get("ipBlock") is not None:
-        found += _ip_block(peer["ipBlock"], f"{path}.ipBlock")
+        found += _ip_block(peer["ipBlock"], f"{path}.ipBlock", known)
         if selectors:
-            text = "may not specify both ipBlock and another peer"
-            found.append(errors.forbidden(path, text))
+            found.append(errors.forbidden(path, "may not specify both ipBlock and another peer"))
     elif not selectors:
         found.append(errors.required(path, "must specify a peer"))
     return found
 
 
-def _validate(policy: Obj) -> Errors:
+def _blocks(policy: Obj) -> Iterator[tuple[str, Obj]]:
     spec = policy.get("spec") or {}
+    for key, peers in _DIRECTIONS:
+        for index, rule in enumerate(spec.get(key) or ()):
+            for position, peer in enumerate(rule.get(peers) or ()):
+                if peer.get("ipBlock") is not None:
+                    yield f"spec.{key}[{index}].{peers}[{position}].ipBlock", peer["ipBlock"]
+
+
+def _cidrs(policy: Obj) -> frozenset[str]:
+    """All of the policy, wherever they are: a peer that moves stays what it was."""
+    return frozenset(
+        text for _, block in _blocks(policy) for text in (block.get("cidr", ""), *(block.get("except") or ()))
+    )
+
+
+def _validate(policy: Obj) -> Errors:
+    return _spec(policy.get("spec") or {}, frozenset())
+
+
+def _validate_update(new: Obj, old: Obj) -> Errors:
+    return _spec(new.get("spec") or {}, _cidrs(old))
+
+
+def _spec(spec: Obj, known: Set[str]) -> Errors:
     found = common.label_selector(spec.get("podSelector"), "spec.podSelector")
-    for key, peers in (("ingress", "from"), ("egress", "to")):
+    for key, peers in _DIRECTIONS:
         for index, rule in enumerate(spec.get(key) or ()):
             path = f"spec.{key}[{index}]"
             for position, port in enumerate(rule.get("ports") or ()):
                 found += _port(port, f"{path}.ports[{position}]")
             for position, peer in enumerate(rule.get(peers) or ()):
-                found += _peer(peer, f"{path}.{peers}[{position}]")
+                found += _peer(peer, f"{path}.{peers}[{position}]", known)
     types = spec.get("policyTypes") or []
-    if len(types) > 2:
+    if len(types) > len(_TYPES):
         return [*found, errors.invalid("spec.policyTypes", types, "may not specify more than two policyTypes")]
     for index, kind in enumerate(types):
-        found += common.one_of(kind, ("Egress", "Ingress"), f"spec.policyTypes[{index}]", must=True)
+        if kind not in _TYPES:
+            found.append(errors.not_supported(f"spec.policyTypes[{index}]", kind, _TYPES))
+    return found
+
+
+def _warnings(new: Obj, old: Obj | None) -> Sequence[str]:
+    found: list[str] = []
+    for path, block in _blocks(new):
+        found += addresses.cidr_warnings(block.get("cidr", ""), f"{path}.cidr")
+        for index, text in enumerate(block.get("except") or ()):
+            found += addresses.cidr_warnings(text, f"{path}.except[{index}]")
     return found
 
 
@@ -119,6 +153,9 @@ KINDS = (
         generation=True,
         default=_default,
         validate=_validate,
+        validate_update=_validate_update,
+        ratchets=True,
+        warnings=_warnings,
         columns=(printing.NAME, Column("Pod-Selector"), printing.AGE),
         row=_row,
     ),
