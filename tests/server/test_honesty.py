@@ -42,6 +42,7 @@ ACTING = {
     ("", "Service"): "endpointslice-controller",
     ("", "ServiceAccount"): "ServiceAccount",
     ("apps", "ControllerRevision"): DATA,
+    ("apps", "DaemonSet"): "daemonset-controller",
     ("apps", "Deployment"): "deployment-controller",
     ("apps", "ReplicaSet"): "replicaset-controller",
     ("authentication.k8s.io", "SelfSubjectReview"): "sampan.server.reviews",

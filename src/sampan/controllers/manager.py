@@ -2,7 +2,7 @@
 
 Each is a component of its own: one that fails is made anew, alone, and what it had registered with the informers goes.
 Called by ``sampan.cluster`` and ``sampan.testing``. To add a controller, write its package and name it in
-``CONTROLLERS``; jobs, stateful sets, daemon sets and cron jobs will come the same way.
+``CONTROLLERS``.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from sampan.controllers.certificates.cleaning import RequestCleaner
 from sampan.controllers.certificates.signing import CertificateSigner
 from sampan.controllers.certificates.trustbundles import TrustBundlePublisher
 from sampan.controllers.context import Context, ControllersConfig, Runnable
+from sampan.controllers.daemonset.controller import DaemonSetController
 from sampan.controllers.deployment.controller import DeploymentController
 from sampan.controllers.disruption.controller import DisruptionController
 from sampan.controllers.endpoints.legacy import EndpointsController
@@ -45,6 +46,7 @@ CONTROLLERS: dict[str, Callable[[Context], Runnable]] = {
     "serviceaccount-controller": ServiceAccountController,
     "namespace-controller": NamespaceDeletionController,
     "resourcequota-controller": ResourceQuotaController,
+    "daemonset-controller": DaemonSetController,
     "deployment-controller": DeploymentController,
     "replicaset-controller": lambda context: ReplicaSetController(context, REPLICA_SET),
     "replicationcontroller-controller": lambda context: ReplicaSetController(context, REPLICATION_CONTROLLER),

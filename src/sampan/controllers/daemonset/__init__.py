@@ -1,0 +1,1 @@
+"""Runs one pod of a DaemonSet on each node that it is for."""
