@@ -60,11 +60,10 @@ class DaemonSetController:
         self._revisions = Revisions(context.informers, self._client, DAEMON_SETS, _selector)
         self._nodes = context.informers.informer(NODES)
         self._failed = FailedPods(Timeline.of(context.clock))
-        self._controller: Controller[ObjectKey] = Controller(
-            SOURCE, self.sync, informers=[self._revisions.informer, self._nodes]
-        )
+        self._controller: Controller[ObjectKey] = Controller(SOURCE, self.sync, informers=[self._nodes])
         self._controller.watch(self._owner.owners, own_key)
-        self._controller.watch(self._owner.pods, self._owner.keys_of_pod)
+        self._controller.watch(self._owner.pods, self._owner.keys_of)
+        self._controller.watch(self._revisions.informer, self._owner.keys_of)
         self._nodes.add_handler(self._node_changed)
 
     async def run(self) -> None:

@@ -21,7 +21,7 @@ class ReplicaSetController:
         self._owner = PodOwner(context.informers, client, self._recorder, adapter.resource, adapter.selector)
         self._controller: Controller[ObjectKey] = Controller(adapter.controller_name, self.sync)
         self._controller.watch(self._owner.owners, own_key)
-        self._controller.watch(self._owner.pods, self._owner.keys_of_pod)
+        self._controller.watch(self._owner.pods, self._owner.keys_of)
 
     async def run(self) -> None:
         await tasks.run_all(controller=self._controller.run(), events=self._recorder.run())

@@ -41,13 +41,14 @@ class PodOwner:
         self.control = PodControl(client, self.pods, resource, recorder)
         self._selecting = Selectors(self.owners, selector_of)
 
-    def keys_of_pod(self, pod: Obj) -> Iterable[ObjectKey]:
-        """The owner of the pod, or whoever may adopt it. An owner that is seen later looks for orphans itself."""
-        controller = objects.controller_of(pod)
+    def keys_of(self, obj: Obj) -> Iterable[ObjectKey]:
+        """The owner of a pod, or of a revision, or whoever may adopt it. An owner that is seen later looks for orphans
+        itself."""
+        controller = objects.controller_of(obj)
         if controller is None:
-            return self._selecting.matching(pod)
+            return self._selecting.matching(obj)
         if controller.get("kind") == self._resource.kind and controller.get("apiVersion") == self._resource.api_version:
-            return (ObjectKey(pod["metadata"]["namespace"], controller["name"]),)
+            return (ObjectKey(obj["metadata"]["namespace"], controller["name"]),)
         return ()
 
     def owned(self, owner: Obj) -> list[Obj]:
