@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sampan.api.groups.core import pod_update
+from sampan.api.groups.core import pod_subresources
 from sampan.api.kind import Kind
 from sampan.api.pods import qos
 from sampan.api.registry import registry
@@ -140,8 +140,7 @@ def test_only_images_deadlines_and_more_tolerations_may_change() -> None:
 
 
 def test_containers_come_and_go_only_with_the_pod() -> None:
-    new = pod()
-    new["spec"]["containers"].append({"name": "d", "image": "i"})
+    new = pod(containers=[{"name": "c", "image": "i"}, {"name": "d", "image": "i"}])
     (fault,) = POD.validate_update(new, pod())
     assert fault.detail == "Forbidden: pod updates may not add or remove containers"
 
@@ -151,16 +150,17 @@ def test_ephemeral_containers_are_only_added_and_not_on_create() -> None:
     assert [(f.field, f.detail) for f in POD.validate(old)] == [
         ("spec.ephemeralContainers", "Forbidden: cannot be set on create")
     ]
-    assert pod_update.validate_ephemeral_containers(old, pod()) == []
-    assert [f.field for f in pod_update.validate_ephemeral_containers(pod(), old)] == ["spec.ephemeralContainers"]
+    assert pod_subresources.validate_ephemeral_containers(old, pod()) == []
+    assert [f.field for f in pod_subresources.validate_ephemeral_containers(pod(), old)] == ["spec.ephemeralContainers"]
 
 
 def test_a_resize_touches_resources_alone() -> None:
     old = pod({"resources": {"requests": {"cpu": "1"}}})
     new = pod({"resources": {"requests": {"cpu": "2"}}})
-    assert pod_update.validate_resize(new, old) == []
-    assert pod_update.validate_resize(pod({"resources": {"requests": {"cpu": "2"}}, "image": "x"}), old) != []
-    assert [f.field for f in pod_update.validate_resize(pod(), old)] == ["spec"]
+    assert pod_subresources.validate_resize(new, old) == []
+    assert pod_subresources.validate_resize(pod({"resources": {"requests": {"cpu": "2"}}, "image": "x"}), old) != []
+    found = pod_subresources.validate_resize(pod(), old)
+    assert [f.field for f in found] == ["spec", "spec.containers[0].resources.requests"]
 
 
 def test_an_ended_container_of_a_pod_that_never_restarts_stays_ended() -> None:

@@ -28,6 +28,7 @@ Default = Callable[[Obj], None]
 Validate = Callable[[Obj], list[FieldError]]
 ValidateUpdate = Callable[[Obj, Obj], list[FieldError]]
 Prepare = Callable[[Obj], None]
+PrepareCreate = Callable[[Obj], Sequence[str] | None]
 PrepareUpdate = Callable[[Obj, Obj], None]
 Convert = Callable[[Obj], Obj]
 Warn = Callable[[Obj, Obj | None], Sequence[str]]
@@ -194,7 +195,8 @@ class Kind:
     #: Called with (new, old) for writes to /status instead of the two above.
     validate_status: ValidateUpdate = _no_update_errors
     #: Strategy before a create: drop status, set what only the server may set. Generic metadata is done elsewhere.
-    prepare_create: Prepare = _no_prepare
+    #: What it gives back, if anything, is said in Warning headers.
+    prepare_create: PrepareCreate = _no_prepare
     #: Strategy before an update of the main resource, (new, old): keep old status ... ``status=True`` kinds get
     #: "status comes from old" generically; this is for what is beyond that.
     prepare_update: PrepareUpdate = _no_prepare_update

@@ -8,6 +8,7 @@ from sampan.api import errors, labels, names
 from sampan.api import metadata as object_metadata
 from sampan.api.types import Obj
 from sampan.api.validation import (
+    addresses,
     common,
     containers,
     environment,
@@ -55,6 +56,12 @@ def pod(obj: Obj, options: Options) -> Errors:
         for index, container in enumerate(spec.get(key) or ()):
             found += containers.image_without_padding(container, f"spec.{key}[{index}]")
     return found
+
+
+def meaning_of_annotations(obj: Obj, options: Options) -> Errors:
+    """What annotations of a pod that mean something may say."""
+    values, spec = (obj.get("metadata") or {}).get("annotations") or {}, obj.get("spec") or {}
+    return pod_annotations.check(values, spec, "metadata.annotations", all_containers(spec, "spec"), options)
 
 
 def new_pod(obj: Obj, options: Options) -> Errors:
@@ -207,7 +214,7 @@ def _names(spec: Obj, path: str, options: Options) -> Errors:
 
 def _resource_claims(claims: list[Obj], path: str, *, mirror: bool) -> Errors:
     if mirror:
-        return [errors.forbidden("", "static pods do not support resource claims") for _ in claims]
+        return [errors.forbidden("[]", "static pods do not support resource claims") for _ in claims]
     found: Errors = []
     seen: set[str] = set()
     for index, claim in enumerate(claims):
@@ -259,7 +266,7 @@ def _dns_config(spec: Obj, path: str) -> Errors:
     if len(servers) > 3:
         found.append(errors.invalid(f"{path}.nameservers", servers, "must not have more than 3 nameservers"))
     for index, server in enumerate(servers):
-        found += common.named(names.ip_address, server, f"{path}.nameservers[{index}]")
+        found += addresses.ip(server, f"{path}.nameservers[{index}]")
     if len(searches) > 32:
         found.append(errors.invalid(f"{path}.searches", searches, "must not have more than 32 search paths"))
     if len(" ".join(searches)) > 2048:
@@ -279,7 +286,7 @@ def _dns_config(spec: Obj, path: str) -> Errors:
 def _host_aliases(aliases: list[Obj], path: str) -> Errors:
     found: Errors = []
     for index, alias in enumerate(aliases):
-        found += common.named(names.ip_address, alias.get("ip", ""), f"{path}[{index}].ip")
+        found += addresses.ip(alias.get("ip", ""), f"{path}[{index}].ip")
         for position, hostname in enumerate(alias.get("hostnames") or ()):
             found += common.named(names.dns1123_subdomain, hostname, f"{path}[{index}].hostnames[{position}]")
     return found

@@ -129,7 +129,8 @@ async def _create_once(
 
 def _prepare_new(request: Request, kind: Kind, obj: Obj) -> None:
     """What needs nothing but the object. Raises Invalid."""
-    kind.prepare_create(obj)  # strategies use the name and uid
+    for text in kind.prepare_create(obj) or ():  # strategies use the name and uid
+        request.warn(text)
     kind.stamp(obj, request.user)
     if warning := metadata.drop_duplicate_owners(obj):
         request.warn(warning)

@@ -14,7 +14,7 @@ _SECCOMP_CONTAINER: Final = "container.seccomp.security.alpha.kubernetes.io/"
 _APPARMOR: Final = "container.apparmor.security.beta.kubernetes.io/"
 #: as upstream writes it: the text is a raw string there, and keeps its backslashes
 SECCOMP_TEXT: Final = r"non-functional in v1.27+; use the \"seccompProfile\" field instead"
-_APPARMOR_TEXT: Final = 'deprecated since v1.30; use the "appArmorProfile" field instead'
+APPARMOR_TEXT: Final = 'deprecated since v1.30; use the "appArmorProfile" field instead'
 
 Placed = Sequence[tuple[Obj, str]]
 
@@ -77,7 +77,7 @@ def _of_annotations(spec: Obj, container: Obj, annotations: Mapping[str, str], p
     key = _APPARMOR + name
     # Those of a pod are spoken of where the annotation becomes the field.
     if path and key in annotations and not _has_apparmor(spec, name):
-        found.append(f"{path}metadata.annotations[{key}]: {_APPARMOR_TEXT}")
+        found.append(f"{path}metadata.annotations[{key}]: {APPARMOR_TEXT}")
     return found
 
 

@@ -1,15 +1,22 @@
 """Pod (v1): what it is called, and the strategy of its writes.
 
-Its parts stand beside it: defaults in ``pod_defaults``, what may change in ``pod_update``, the printed status in
-``pod_printing``, the class of service in ``qos``; the rules for its spec, which templates share, in
-``sampan.api.validation.pod``.
+Its parts stand beside it: defaults in ``pod_defaults``, what is completed when one is made in ``pod_strategy``, what
+may change in ``pod_update``, ``pod_subresources`` and ``pod_status_rules``, the printed status in ``pod_printing``; the
+rules for its spec, which templates share, in ``sampan.api.validation.pod``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from sampan.api.groups.core import pod_printing, pod_update, pod_warnings
+from sampan.api.groups.core import (
+    pod_printing,
+    pod_status_rules,
+    pod_strategy,
+    pod_subresources,
+    pod_update,
+    pod_warnings,
+)
 from sampan.api.groups.core.pod_defaults import default_pod
 from sampan.api.kind import Kind, Subresource
 from sampan.api.pods.qos import compute_qos_class
@@ -62,7 +69,7 @@ def _grace_seconds(pod: Obj, wanted_seconds: int | None) -> int:
     return 1 if seconds < 0 else int(seconds)
 
 
-def _prepare_create(pod: Obj) -> None:
+def _prepare_create(pod: Obj) -> Sequence[str]:
     spec = pod.get("spec") or {}
     pod["status"] = {"phase": "Pending", "qosClass": compute_qos_class(pod)}
     if spec.get("schedulingGates"):
@@ -74,13 +81,7 @@ def _prepare_create(pod: Obj) -> None:
                 "message": "Scheduling is blocked due to non-empty scheduling gates",
             }
         ]
-
-
-def _prepare_update(new: Obj, old: Obj) -> None:
-    """Ephemeral containers have a subresource of their own; the class of service was fixed at creation."""
-    before = (old.get("spec") or {}).get("ephemeralContainers")
-    if before and isinstance(new.get("spec"), dict):
-        new["spec"]["ephemeralContainers"] = before
+    return pod_strategy.complete(pod)
 
 
 def _validate(pod: Obj) -> Errors:
@@ -106,23 +107,28 @@ KINDS = (
             Subresource("attach", "PodAttachOptions", "", "v1", ("create", "get")),
             Subresource("binding", "Binding", "", "v1", ("create",)),
             Subresource(
-                "ephemeralcontainers", "Pod", "", "v1", ("get", "patch", "update"), pod_update.EPHEMERAL_CONTAINERS
+                "ephemeralcontainers",
+                "Pod",
+                "",
+                "v1",
+                ("get", "patch", "update"),
+                pod_subresources.EPHEMERAL_CONTAINERS,
             ),
             Subresource("eviction", "Eviction", "policy", "v1", ("create",)),
             Subresource("exec", "PodExecOptions", "", "v1", ("create", "get")),
             Subresource("log", "Pod", "", "v1", ("get",)),
             Subresource("portforward", "PodPortForwardOptions", "", "v1", ("create", "get")),
             Subresource("proxy", "PodProxyOptions", "", "v1", PROXY_VERBS),
-            Subresource("resize", "Pod", "", "v1", ("get", "patch", "update"), pod_update.RESIZE),
+            Subresource("resize", "Pod", "", "v1", ("get", "patch", "update"), pod_subresources.RESIZE),
         ),
         grace_seconds=_grace_seconds,
         default=default_pod,
         validate=_validate,
         validate_update=pod_update.validate_update,
-        validate_status=pod_update.validate_status,
+        validate_status=pod_status_rules.validate_status,
         warnings=pod_warnings.of_pod,
         prepare_create=_prepare_create,
-        prepare_update=_prepare_update,
+        ratchets=True,
         columns=pod_printing.COLUMNS,
         row=pod_printing.row,
         selectable_fields=_selectable,

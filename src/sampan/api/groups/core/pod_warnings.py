@@ -7,7 +7,6 @@ templates when they are made, and when a change counts as a new generation.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -16,6 +15,7 @@ from sampan.api.errors import quoted
 from sampan.api.groups.core import container_warnings, volume_overlaps
 from sampan.api.groups.core.container_warnings import SECCOMP_POD, SECCOMP_TEXT
 from sampan.api.types import Obj
+from sampan.api.validation import addresses
 
 #: Labels of nodes that have other names now.
 NODE_LABELS: Final = {
@@ -112,9 +112,9 @@ def _of_spec(spec: Obj, metadata: Obj, path: str) -> list[str]:
 def _of_addresses(spec: Obj, path: str) -> list[str]:
     found: list[str] = []
     for index, server in enumerate((spec.get("dnsConfig") or {}).get("nameservers") or ()):
-        found += of_address(server, f"{path}.dnsConfig.nameservers[{index}]")
+        found += addresses.ip_warnings(server, f"{path}.dnsConfig.nameservers[{index}]")
     for index, alias in enumerate(spec.get("hostAliases") or ()):
-        found += of_address(alias.get("ip", ""), f"{path}.hostAliases[{index}].ip")
+        found += addresses.ip_warnings(alias.get("ip", ""), f"{path}.hostAliases[{index}].ip")
     return found
 
 
@@ -224,30 +224,3 @@ def _duplicates(values: Sequence[Obj] | None, path: str, key: str) -> list[str]:
             found.append(f"{path}[{index}].{key}: duplicate {key} {quoted(name)}")
         seen.add(name)
     return found
-
-
-# -- addresses ---------------------------------------------------------------------------------------------------
-
-
-def of_address(text: str, path: str) -> list[str]:
-    """An address that is valid and not written as it should be."""
-    if ":" not in text:
-        parts = text.split(".")
-        plain = ".".join(str(int(part)) if part.isascii() and part.isdigit() else part for part in parts)
-        return [_non_standard(text, plain, path)] if plain != text else []
-    try:
-        address = ipaddress.IPv6Address(text)
-    except ValueError:
-        return []
-    if address.ipv4_mapped is not None:
-        return [_non_standard(text, str(address.ipv4_mapped), path)]
-    if str(address) != text:
-        return [f"{path}: IPv6 address {quoted(text)} should be in RFC 5952 canonical format ({quoted(str(address))})"]
-    return []
-
-
-def _non_standard(text: str, better: str, path: str) -> str:
-    return (
-        f"{path}: non-standard IP address {quoted(text)} will be considered invalid in a future Kubernetes release: "
-        f"use {quoted(better)}"
-    )
