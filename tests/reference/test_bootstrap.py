@@ -67,7 +67,7 @@ def _authority() -> str:
 
 async def _registered(transport: Transport) -> None:
     """Waits until every group version has its APIService."""
-    missing = {f"{version}.{group}" for group, versions in registry().groups().items() for version in versions}
+    missing = {f"{version}.{group}" for group, versions in registry().today().groups().items() for version in versions}
     missing.remove("v1.apiregistration.k8s.io")
     async with transport.watch(Call("GET", API_SERVICES.path(), {"watch": "true"})) as events:
         async for event in events:

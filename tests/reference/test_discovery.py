@@ -18,6 +18,8 @@ from sampan.api.registry import registry
 from sampan.server.discovery import documents
 
 Facts = dict[str, Any]
+#: former versions that are served too are no part of the record (tests/server/versions)
+TODAY = registry().today()
 
 
 def verbs(listed: list[str]) -> Any:
@@ -25,7 +27,7 @@ def verbs(listed: list[str]) -> Any:
 
 
 def group_versions() -> list[tuple[str, str]]:
-    return [(group, version) for group, versions in registry().groups().items() for version in versions]
+    return [(group, version) for group, versions in TODAY.groups().items() for version in versions]
 
 
 def record() -> Facts:
@@ -35,13 +37,13 @@ def record() -> Facts:
 
 
 def order() -> Facts:
-    groups = registry().groups()
+    groups = TODAY.groups()
     return {"order of groups": list(groups), **{f"versions of {g}": list(v) for g, v in groups.items()}}
 
 
 def from_lists() -> Iterator[tuple[str, Facts]]:
     for group, version in group_versions():
-        listed = documents.api_resource_list(registry(), group, version)
+        listed = documents.api_resource_list(TODAY, group, version)
         assert listed is not None
         names = [resource["name"] for resource in listed["resources"]]
         assert names == sorted(names)
@@ -60,7 +62,7 @@ def from_lists() -> Iterator[tuple[str, Facts]]:
 
 
 def from_aggregated(form: str) -> Iterator[tuple[str, Facts]]:
-    for item in documents.aggregated(registry(), registry().groups(), form)["items"]:
+    for item in documents.aggregated(TODAY, TODAY.groups(), form)["items"]:
         assert set(item) == {"metadata", "versions"}
         group = item["metadata"].get("name", "")
         assert item["metadata"] == ({"name": group} if group else {})
@@ -103,7 +105,7 @@ def test_the_aggregated_form_says_the_same_as_the_lists(form: str) -> None:
 
 
 def test_the_first_version_of_a_group_is_the_preferred_one() -> None:
-    groups = registry().groups()
+    groups = TODAY.groups()
     for group in documents.api_group_list(groups)["groups"]:
         assert group["preferredVersion"] == group["versions"][0]
         assert documents.api_group(groups, group["name"]) == {"kind": "APIGroup", "apiVersion": "v1", **group}

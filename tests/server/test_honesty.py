@@ -67,7 +67,7 @@ ACTING = {
     ("scheduling.k8s.io", "PriorityClass"): "Priority",
     ("", "ResourceQuota"): "ResourceQuota",
 }
-KINDS = sorted({(kind.group, kind.kind) for kind in registry().kinds()})
+KINDS = sorted({(kind.group, kind.kind) for kind in registry().kinds() if not kind.former})
 #: true of some of their objects only, so they are in both lists
 PARTLY = {("", "Service")}
 

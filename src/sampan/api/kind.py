@@ -248,6 +248,8 @@ class Kind:
 
     #: Sent as a Warning header whenever this version is used (deprecated versions).
     deprecation_warning: str = ""
+    #: A version that Kubernetes served once, beside what it serves today (``sampan.api.versions``).
+    former: bool = False
 
     @property
     def api_version(self) -> str:

@@ -12,6 +12,7 @@ from importlib import import_module
 
 from sampan.api.groups import GROUPS
 from sampan.api.kind import Kind
+from sampan.api.versions.served import former_kinds, merged_versions
 
 #: Groups whose Go package, and so whose schema names, do not follow from the group's name.
 _SCHEMA_PACKAGES = {
@@ -61,6 +62,15 @@ class Registry:
         """Group name ("" is core) to versions."""
         return dict(self._groups)
 
+    def today(self) -> Registry:
+        """The same without former versions of kinds."""
+        kinds = [kind for kind in self._all if not kind.former]
+        present = {(kind.group, kind.version) for kind in kinds}
+        found = {
+            group: tuple(each for each in all_ if (group, each) in present) for group, all_ in self._groups.items()
+        }
+        return Registry({group: versions for group, versions in found.items() if versions}, kinds)
+
     def kinds(self, group: str | None = None, version: str | None = None) -> tuple[Kind, ...]:
         """All kinds, or those of a group (and version), ordered by group and then as discovery lists them."""
         if group is None:
@@ -102,7 +112,7 @@ class Registry:
 
 @cache
 def registry() -> Registry:
-    """The built-in kinds."""
+    """The built-in kinds, and their former versions."""
     groups: dict[str, tuple[str, ...]] = {}
     kinds: list[Kind] = []
     for folder in GROUPS:
@@ -110,4 +120,5 @@ def registry() -> Registry:
         groups[package.NAME] = package.VERSIONS
         for module in package.MODULES:
             kinds.extend(import_module(f"sampan.api.groups.{folder}.{module}").KINDS)
-    return Registry(groups, kinds)
+    former = former_kinds(schema_name, kinds)
+    return Registry(merged_versions(groups, former), (*kinds, *former))

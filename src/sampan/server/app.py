@@ -281,7 +281,7 @@ class Server:
         self.components.keep("age resource versions", self._age_versions)
         self.components.keep("look after API services", lambda: self._aggregator.run(loopback))
         if config.bootstrap:
-            registrar = Registrar(self._reader, loopback, config.clock, registry().groups())
+            registrar = Registrar(self._reader, loopback, config.clock, registry().today().groups())
             self.components.keep("register API services", registrar.run)
         self.components.keep("give memory back", Footprint(self.store, forget=self._lists.forget_unused).run)
         secret_tokens = SecretTokens(self._issuer, self._reader, loopback, self._bootstrap_config().client_ca)

@@ -185,10 +185,10 @@ def _upgrade(kinds: Registry, stored: Kind) -> Callable[[Obj, str], Obj]:
             if stored.on_read is not None:
                 stored.on_read(obj)
             return obj
-        if kind is None or kind.to_stored is None:
+        if kind is None:
             raise LookupError(f"no conversion from {api_version}")
         schema.normalise(kind.node, obj)
-        converted = kind.to_stored(obj)
+        converted = kind.to_stored(obj) if kind.to_stored is not None else obj
         converted["kind"], converted["apiVersion"] = stored.kind, stored.api_version
         stored.default(converted)
         return converted

@@ -46,7 +46,7 @@ def definition(**versions: bool) -> Any:
 async def test_each_built_in_version_is_registered_as_local_and_available(cluster: Front) -> None:
     wanted = {
         f"{version}.{group}"
-        for group, versions in registry().groups().items()
+        for group, versions in registry().today().groups().items()
         for version in versions
         if group != "apiregistration.k8s.io"
     }

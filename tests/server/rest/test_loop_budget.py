@@ -30,7 +30,7 @@ LONGEST_SECONDS = 0.025
 BODY_BYTES = 128 * 1024
 #: lists and maps tried of each kind, chosen by seed: all of them would take many minutes
 FIELDS_A_KIND = 2
-CREATED = [kind for kind in registry().kinds() if "create" in kind.verbs]
+CREATED = [kind for kind in registry().kinds() if "create" in kind.verbs and not kind.former]
 LIMITS = [
     {"type": "Container", "default": {"cpu": "1"}, "defaultRequest": {"memory": "1Mi"}, "max": {"cpu": "2"}},
     {"type": "Pod", "max": {"cpu": "3"}, "min": {"memory": "1Ki"}},

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from sampan.api.schema import scalars
+from sampan.api.schema import former, scalars
 from sampan.api.schema.nodes import AnyNode, Field, ListNode, MapNode, Node, ObjectNode, Presence, ScalarNode
 from sampan.api.schema.overlay import SPECIAL
 
@@ -68,16 +68,24 @@ class Schema:
         self._leaves: dict[tuple[str, str, str], ScalarNode] = {}
 
     def names(self) -> Iterable[str]:
+        """Of what upstream publishes; those of former versions are known, and not listed."""
         return self._lines.keys()
 
     def __contains__(self, name: object) -> bool:
-        return name in self._lines
+        return name in self._lines or (isinstance(name, str) and former.exists(name, self._lines.__contains__))
+
+    def base(self, name: str) -> str | None:
+        """The published definition that one of a former version is like (``former``)."""
+        return former.base_of(name, self._lines.__contains__) if name not in self._lines else None
 
     def raw(self, name: str) -> Raw:
         """The definition as OpenAPI has it, without prose; references are bare definition names. Parsed anew each
-        time.
+        time. KeyError: there is none of this name.
         """
-        definition: Raw = orjson.loads(self._lines[name])
+        line = self._lines.get(name)
+        if line is None:
+            return former.derive(name, self._lines.__contains__, self.raw)
+        definition: Raw = orjson.loads(line)
         return definition
 
     def definitions(self) -> Iterator[tuple[str, Raw]]:
@@ -130,12 +138,16 @@ class Schema:
 
     def presence(self, name: str) -> dict[str, Presence]:
         """Of the fields of a definition; those that are not there are omitted when empty."""
+        if name not in self._lines:
+            base = self.base(name)
+            return former.presence(name, self.presence(base) if base is not None else {})
         facts: dict[Presence, list[str]] = orjson.loads(self._presence.get(name, b"{}"))
         return {key: found for found, keys in facts.items() for key in keys}
 
     def _said(self, name: str, what: str) -> dict[str, Any]:
-        said: dict[str, Any] = orjson.loads(self._types.get(name, b"{}")).get(what, {})
-        return said
+        base = self.base(name)
+        said: dict[str, Any] = orjson.loads(self._types.get(base or name, b"{}")).get(what, {})
+        return said if base is None else former.said(name, said)
 
     def go_types(self, name: str) -> dict[str, str]:
         """Of the fields of a definition, where a scalar, list or map in it has a name of its own: ``[]`` and ``map[K]``
@@ -148,7 +160,8 @@ class Schema:
 
     def enum(self, go_type: str) -> list[str]:
         """The values of an enumeration by the type's full name; empty: it is none."""
-        values: list[str] = orjson.loads(self._types.get(go_type, b"{}")).get("enum", [])
+        name = go_type if go_type in self._types else former.base_of(go_type, self._types.__contains__)
+        values: list[str] = orjson.loads(self._types.get(name or "", b"{}")).get("enum", [])
         return values
 
     def _field(self, raw: Raw, presence: Presence, go_type: str) -> Field:

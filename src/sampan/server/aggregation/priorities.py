@@ -45,6 +45,7 @@ _GROUPS: Final[Mapping[str, int]] = {
     "internal.apiserver.k8s.io": 16000,
     "lifecycle.k8s.io": 15700,
     "storagemigration.k8s.io": 15800,
+    "extensions": 15000,  # where upstream had it before apps: today nobody is to come upon it first
 }
 _STABLE, _BETA, _ALPHA = 15, 9, 1
 _VERSIONS: Final[Mapping[tuple[str, str], int]] = {

@@ -18,7 +18,10 @@ async def review(ctx: RestContext, request: Request) -> PlainResult:
         raise errors.MethodNotAllowed("this server has no authorizer to ask")
     options = parse_write_options(request.query, "CreateOptions")
     obj = await read_other(request, kind.group, kind.version, kind.kind, options)
-    return PlainResult(await ctx.reviews.review(kind, obj, request), 201)
+    if kind.to_stored is None or kind.from_stored is None:
+        return PlainResult(await ctx.reviews.review(kind, obj, request), 201)
+    answer = await ctx.reviews.review(kind, kind.to_stored(obj), request)
+    return PlainResult({**kind.from_stored(answer), "kind": kind.kind, "apiVersion": kind.api_version}, 201)
 
 
 async def create_token(ctx: RestContext, request: Request) -> PlainResult:

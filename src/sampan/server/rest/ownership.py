@@ -259,5 +259,7 @@ async def _from_stored(request: Request, view: View, obj: Obj) -> Obj:
 
 
 def _view(request: Request, kind: Kind, api_version: str) -> View | None:
-    found = request.surface.kinds.by_api_version(api_version, kind.kind)
-    return request.surface.view(found) if found is not None and found.group == kind.group else None
+    kinds = request.surface.kinds
+    found = kinds.by_api_version(api_version, kind.kind)
+    same = found is not None and kinds.storage(found) is kinds.storage(kind)
+    return request.surface.view(found) if found is not None and same else None
