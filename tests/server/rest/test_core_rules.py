@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from random import Random
@@ -10,6 +11,10 @@ from typing import Any
 
 import orjson
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from sampan.api.clock import FixedClock
 from sampan.server.app import Server
@@ -155,9 +160,15 @@ async def test_a_binding_of_a_pod_as_it_was_is_409(api: Any) -> None:
 # Certificates
 
 
+def certificate_request() -> str:
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a")])
+    made = x509.CertificateSigningRequestBuilder(name).sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
+    return base64.b64encode(made.public_bytes(serialization.Encoding.PEM)).decode()
+
+
 async def test_an_approval_keeps_the_conditions_that_it_brings(api: Any) -> None:
     url = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
-    spec = {"request": "Zm9v", "signerName": "example.com/s", "usages": ["client auth"]}
+    spec = {"request": certificate_request(), "signerName": "example.com/s", "usages": ["client auth"]}
     await api("POST", url, {"metadata": {"name": "r"}, "spec": spec})
     conditions = [
         {"type": "Approved", "status": "True", "reason": "R"},

@@ -10,6 +10,7 @@ from typing import Final
 
 from sampan.api import errors, names
 from sampan.api.errors import quoted
+from sampan.api.metadata import ANNOTATIONS_LIMIT_BYTES, annotations_size
 from sampan.api.types import Obj
 from sampan.api.validation import common
 from sampan.api.validation.common import Errors
@@ -59,9 +60,16 @@ def trust_bundle_name(name: str) -> list[str]:
 
 
 def user_annotations(annotations: Mapping[str, str], path: str) -> Errors:
+    """What a pod tells its signer: annotations whose keys have a domain."""
     found: Errors = []
     for key in annotations:
-        found += common.named(names.qualified_name, key.lower(), path)
+        faults = common.named(names.qualified_name, key.lower(), path)
+        if not faults and "/" not in key:
+            text = 'must be a domain-prefixed key (such as "acme.io/foo")'
+            faults.append(errors.invalid(path, key.lower(), text))
+        found += faults
+    if annotations_size(dict(annotations)) > ANNOTATIONS_LIMIT_BYTES:
+        found.append(errors.too_long(path, ANNOTATIONS_LIMIT_BYTES))
     return found
 
 
@@ -79,13 +87,13 @@ def pod_certificate(source: Obj, path: str) -> Errors:
     if seconds < _SHORTEST_SECONDS:
         text = f"if provided, maxExpirationSeconds must be >= {_SHORTEST_SECONDS}"
         found.append(errors.invalid(f"{path}.maxExpirationSeconds", seconds, text))
-    longest = _LONGEST_SECONDS[0 if _is_kubernetes_signer(name) else 1]
+    longest = _LONGEST_SECONDS[0 if is_kubernetes_signer(name) else 1]
     if seconds > longest:
         text = f"if provided, maxExpirationSeconds must be <= {longest}"
         found.append(errors.invalid(f"{path}.maxExpirationSeconds", seconds, text))
     return found
 
 
-def _is_kubernetes_signer(name: str) -> bool:
+def is_kubernetes_signer(name: str) -> bool:
     domain = name.partition("/")[0]
     return domain == "kubernetes.io" or domain.endswith(".kubernetes.io")

@@ -28,7 +28,7 @@ CASES = KindCases(
         Invalid(
             "no attacher",
             {"spec.attacher": ""},
-            [required("spec.attacher"), required("spec.attacher"), invalid("spec.attacher", '""', SUBDOMAIN)],
+            [required("spec.attacher"), required("spec.attacher")],
         ),
         Invalid(
             "an attacher with a space",

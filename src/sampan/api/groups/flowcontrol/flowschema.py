@@ -12,7 +12,7 @@ from sampan.api.groups.flowcontrol import conditions, mandatory, rules
 from sampan.api.groups.strategy import drop_status
 from sampan.api.kind import IDENTITY, Column, Kind
 from sampan.api.types import Obj
-from sampan.api.validation import common, go_form
+from sampan.api.validation import common, go_values
 from sampan.api.validation.common import Errors
 
 
@@ -31,7 +31,7 @@ def _validate(obj: Obj) -> Errors:
     found = _precedence(spec.get("matchingPrecedence") or 0, name)
     method = spec.get("distinguisherMethod")
     if method is not None and method.get("type") not in _METHODS:
-        shown = go_form.shown(method, _METHOD)
+        shown = go_values.struct(method, _METHOD)
         found.append(errors.not_supported("spec.distinguisherMethod.type", shown, _METHODS))
     level = (spec.get("priorityLevelConfiguration") or {}).get("name") or ""
     where = "spec.priorityLevelConfiguration.name"
@@ -42,7 +42,7 @@ def _validate(obj: Obj) -> Errors:
     found += rules.validate(spec.get("rules") or (), "spec.rules")
     if name in mandatory.SCHEMAS and not mandatory.same(spec, mandatory.SCHEMAS[name]):
         text = f"spec of '{name}' must equal the fixed value"
-        found.append(errors.invalid("spec", go_form.shown(spec, _SPEC), text))
+        found.append(errors.invalid("spec", go_values.struct(spec, _SPEC), text))
     return found
 
 
@@ -57,34 +57,34 @@ def _precedence(value: int, name: str) -> Errors:
     return []
 
 
-_METHOD: go_form.Shape = {"Type": ("type", "", None)}
-_NAME: go_form.Shape = {"Name": ("name", "", None)}
-_ACCOUNT: go_form.Shape = {"Namespace": ("namespace", "", None), **_NAME}
-_SUBJECT: go_form.Shape = {
-    "Kind": ("kind", "", None),
-    "User": ("user", None, _NAME),
-    "Group": ("group", None, _NAME),
-    "ServiceAccount": ("serviceAccount", None, _ACCOUNT),
+_METHOD: go_values.Layout = {"type": ("Type", "", None)}
+_NAME: go_values.Layout = {"name": ("Name", "", None)}
+_ACCOUNT: go_values.Layout = {"namespace": ("Namespace", "", None), **_NAME}
+_SUBJECT: go_values.Layout = {
+    "kind": ("Kind", "", None),
+    "user": ("User", None, _NAME),
+    "group": ("Group", None, _NAME),
+    "serviceAccount": ("ServiceAccount", None, _ACCOUNT),
 }
-_RESOURCE_RULE: go_form.Shape = {
-    "Verbs": ("verbs", None, None),
-    "APIGroups": ("apiGroups", None, None),
-    "Resources": ("resources", None, None),
-    "ClusterScope": ("clusterScope", False, None),
-    "Namespaces": ("namespaces", None, None),
+_RESOURCE_RULE: go_values.Layout = {
+    "verbs": ("Verbs", None, None),
+    "apiGroups": ("APIGroups", None, None),
+    "resources": ("Resources", None, None),
+    "clusterScope": ("ClusterScope", False, None),
+    "namespaces": ("Namespaces", None, None),
 }
-_URL_RULE: go_form.Shape = {"Verbs": ("verbs", None, None), "NonResourceURLs": ("nonResourceURLs", None, None)}
-_RULE: go_form.Shape = {
-    "Subjects": ("subjects", None, _SUBJECT),
-    "ResourceRules": ("resourceRules", None, _RESOURCE_RULE),
-    "NonResourceRules": ("nonResourceRules", None, _URL_RULE),
+_URL_RULE: go_values.Layout = {"verbs": ("Verbs", None, None), "nonResourceURLs": ("NonResourceURLs", None, None)}
+_RULE: go_values.Layout = {
+    "subjects": ("Subjects", None, _SUBJECT),
+    "resourceRules": ("ResourceRules", None, _RESOURCE_RULE),
+    "nonResourceRules": ("NonResourceRules", None, _URL_RULE),
 }
 #: as refusals show it
-_SPEC: go_form.Shape = {
-    "PriorityLevelConfiguration": ("priorityLevelConfiguration", {}, _NAME),
-    "MatchingPrecedence": ("matchingPrecedence", 0, None),
-    "DistinguisherMethod": ("distinguisherMethod", None, _METHOD),
-    "Rules": ("rules", None, _RULE),
+_SPEC: go_values.Layout = {
+    "priorityLevelConfiguration": ("PriorityLevelConfiguration", {"Name": ""}, _NAME),
+    "matchingPrecedence": ("MatchingPrecedence", 0, None),
+    "distinguisherMethod": ("DistinguisherMethod", None, _METHOD),
+    "rules": ("Rules", None, _RULE),
 }
 
 

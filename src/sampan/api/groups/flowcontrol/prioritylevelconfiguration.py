@@ -13,7 +13,7 @@ from sampan.api.groups.flowcontrol import conditions, mandatory
 from sampan.api.groups.strategy import drop_status
 from sampan.api.kind import IDENTITY, Column, Kind
 from sampan.api.types import Obj
-from sampan.api.validation import common, go_form
+from sampan.api.validation import common, go_values
 from sampan.api.validation.common import Errors
 
 
@@ -69,7 +69,7 @@ def _fixed(spec: Obj, name: str) -> Errors:
     if mandatory.same(found, wanted):
         return []
     text = f"spec of '{name}'{except_for} must equal the fixed value"
-    return [errors.invalid("spec", go_form.shown(spec, _SPEC), text)]
+    return [errors.invalid("spec", go_values.struct(spec, _SPEC), text)]
 
 
 def _shares(level: Obj, path: str) -> Errors:
@@ -131,23 +131,23 @@ def _hand_fault(hand: int, queues: int) -> str:
     return ""
 
 
-_QUEUING: go_form.Shape = {
-    "Queues": ("queues", 0, None), "HandSize": ("handSize", 0, None), "QueueLengthLimit": ("queueLengthLimit", 0, None),
+_QUEUING: go_values.Layout = {
+    "queues": ("Queues", 0, None), "handSize": ("HandSize", 0, None), "queueLengthLimit": ("QueueLengthLimit", 0, None),
 }  # fmt: skip
-_RESPONSE: go_form.Shape = {"Type": ("type", "", None), "Queuing": ("queuing", None, _QUEUING)}
-_LIMITED: go_form.Shape = {
-    "NominalConcurrencyShares": ("nominalConcurrencyShares", 0, None),
-    "LimitResponse": ("limitResponse", {}, _RESPONSE),
-    "LendablePercent": ("lendablePercent", None, None),
-    "BorrowingLimitPercent": ("borrowingLimitPercent", None, None),
+_RESPONSE: go_values.Layout = {"type": ("Type", "", None), "queuing": ("Queuing", None, _QUEUING)}
+_LIMITED: go_values.Layout = {
+    "nominalConcurrencyShares": ("NominalConcurrencyShares", 0, None),
+    "limitResponse": ("LimitResponse", {"Type": "", "Queuing": None}, _RESPONSE),
+    "lendablePercent": ("LendablePercent", None, None),
+    "borrowingLimitPercent": ("BorrowingLimitPercent", None, None),
 }
-_EXEMPT: go_form.Shape = {
-    "NominalConcurrencyShares": ("nominalConcurrencyShares", None, None),
-    "LendablePercent": ("lendablePercent", None, None),
+_EXEMPT: go_values.Layout = {
+    "nominalConcurrencyShares": ("NominalConcurrencyShares", None, None),
+    "lendablePercent": ("LendablePercent", None, None),
 }
 #: as refusals show it
-_SPEC: go_form.Shape = {
-    "Type": ("type", "", None), "Limited": ("limited", None, _LIMITED), "Exempt": ("exempt", None, _EXEMPT),
+_SPEC: go_values.Layout = {
+    "type": ("Type", "", None), "limited": ("Limited", None, _LIMITED), "exempt": ("Exempt", None, _EXEMPT),
 }  # fmt: skip
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from sampan.api import errors, names
 from sampan.api.types import Obj
-from sampan.api.validation import common, go_form
+from sampan.api.validation import common, go_values
 from sampan.api.validation.common import Errors
 
 GROUP = "rbac.authorization.k8s.io"
 
 
 #: a roleRef as refusals show it
-_REFERENCE: go_form.Shape = {
-    "APIGroup": ("apiGroup", "", None), "Kind": ("kind", "", None), "Name": ("name", "", None),
+_REFERENCE: go_values.Layout = {
+    "apiGroup": ("APIGroup", "", None), "kind": ("Kind", "", None), "name": ("Name", "", None),
 }  # fmt: skip
 
 
@@ -94,7 +94,7 @@ def _subject(subject: Obj, path: str, *, namespaced: bool) -> Errors:
 def validate_binding_update(new: Obj, old: Obj) -> Errors:
     if new.get("roleRef") == old.get("roleRef"):
         return []
-    return [errors.invalid("roleRef", go_form.shown(new.get("roleRef") or {}, _REFERENCE), "cannot change roleRef")]
+    return [errors.invalid("roleRef", go_values.struct(new.get("roleRef") or {}, _REFERENCE), "cannot change roleRef")]
 
 
 def subjects_by_kind(binding: Obj) -> tuple[str, str, str]:

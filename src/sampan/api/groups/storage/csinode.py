@@ -10,7 +10,7 @@ from sampan.api import errors, names
 from sampan.api.groups import printing
 from sampan.api.kind import Kind
 from sampan.api.types import Obj
-from sampan.api.validation import common, external
+from sampan.api.validation import common, volumes
 from sampan.api.validation.common import Errors
 
 _LONGEST_NODE_ID = 256
@@ -31,7 +31,7 @@ def _validate(obj: Obj) -> Errors:
 
 
 def _driver(driver: Obj, path: str) -> Errors:
-    found = external.driver(driver.get("name") or "", f"{path}.name")
+    found = volumes.csi_driver(driver.get("name") or "", f"{path}.name")
     node_id = driver.get("nodeID") or ""
     if not node_id:
         found.append(errors.required(f"{path}.nodeID"))

@@ -1,14 +1,24 @@
-"""Parameters that classes hand to drivers. Spec: storage/validation ``validateParameters``."""
+"""What classes hand to drivers, and the names of those.
+
+Spec: storage/validation ``validateParameters``, ``validateProvisioner``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sampan.api import errors
+from sampan.api import errors, names
 from sampan.api.validation.common import Errors
 
 _MOST = 512
 MOST_BYTES = 256 * 1024
+
+
+def provisioner(name: str, path: str) -> Errors:
+    """A qualified name, in any case."""
+    if not name:
+        return [errors.required(path)]
+    return [errors.invalid(path, name.lower(), text) for text in names.qualified_name(name.lower())]
 
 
 def size(values: Mapping[str, str]) -> int:

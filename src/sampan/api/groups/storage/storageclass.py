@@ -12,7 +12,7 @@ from sampan.api.groups.core.pod_warnings import NODE_LABELS
 from sampan.api.groups.storage import parameters
 from sampan.api.kind import Column, Kind
 from sampan.api.types import Obj
-from sampan.api.validation import common, external
+from sampan.api.validation import common
 from sampan.api.validation.common import Errors
 
 #: Claims that name no class get the one with this annotation.
@@ -28,7 +28,7 @@ _BINDING_MODES = ("Immediate", "WaitForFirstConsumer")
 
 
 def _validate(obj: Obj) -> Errors:
-    found = external.provisioner(obj.get("provisioner") or "", "provisioner")
+    found = parameters.provisioner(obj.get("provisioner") or "", "provisioner")
     found += parameters.validate(obj.get("parameters"), "parameters")
     found += common.one_of(obj.get("reclaimPolicy"), ("Delete", "Retain"), "reclaimPolicy")
     mode = obj.get("volumeBindingMode")

@@ -12,7 +12,7 @@ from sampan.api.groups.storage import parameters
 from sampan.api.groups.strategy import zero_status
 from sampan.api.kind import IDENTITY, Column, Kind
 from sampan.api.types import Obj
-from sampan.api.validation import common, external
+from sampan.api.validation import common, volumes
 from sampan.api.validation.common import Errors
 
 _LONGEST_MESSAGE = 1024
@@ -21,7 +21,7 @@ _LONGEST_MESSAGE = 1024
 def _validate(obj: Obj) -> Errors:
     """Of a new one; names are judged more strictly then than when it changes."""
     spec = obj.get("spec") or {}
-    found = _always(obj) + external.driver(spec.get("attacher") or "", "spec.attacher")
+    found = _always(obj) + volumes.csi_driver(spec.get("attacher") or "", "spec.attacher")
     volume = (spec.get("source") or {}).get("persistentVolumeName")
     if volume is not None:
         found += common.named(names.dns1123_subdomain, volume, "spec.source.persistentVolumeName")

@@ -11,12 +11,11 @@ from sampan.api.groups import printing
 from sampan.api.groups.storage import parameters
 from sampan.api.kind import Column, Kind
 from sampan.api.types import Obj
-from sampan.api.validation import external
 from sampan.api.validation.common import Errors
 
 
 def _validate(obj: Obj) -> Errors:
-    found = external.provisioner(obj.get("driverName") or "", "driverName")
+    found = parameters.provisioner(obj.get("driverName") or "", "driverName")
     return found + parameters.validate(obj.get("parameters"), "parameters", needed=True)
 
 
