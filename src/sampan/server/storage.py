@@ -294,6 +294,9 @@ class View:
 
     def __init__(self, kind: Kind, storage: ResourceStorage, converter: Converter | None = None) -> None:
         self.kind, self.storage, self.converter = kind, storage, converter
+        #: the version in which a write is admitted, prepared and validated: the stored one, as upstream's internal
+        #: one, and of custom resources the one that the client speaks
+        self.working_kind = kind if kind.custom else storage.kind
         #: objects are decoded as they are served
         self.as_stored = kind is storage.kind and not storage.keeps_versions
         self.spliced = self.as_stored or (kind.from_stored is None and converter is None)
@@ -308,12 +311,6 @@ class View:
     def served(self, value: bytes, revision: int) -> bytes:
         """The JSON of an object from its stored form. Only of a spliced view."""
         return b'%s%d",%s' % (self._versioned_head, revision, value[self.storage.head_length :])
-
-    @property
-    def working_kind(self) -> Kind:
-        """The version in which a write is admitted, prepared and validated: the stored one, as upstream's internal
-        one, and of custom resources the one that the client speaks."""
-        return self.kind if self.kind.custom else self.storage.kind
 
     async def readable(self, item: HasObject) -> Obj:
         """The object in this version, to be read only: it may be the cache's own."""

@@ -4,33 +4,20 @@ from __future__ import annotations
 
 from sampan.api import errors
 from sampan.api.kind import Kind
-from sampan.records import dataclass
 from sampan.server.storage import ResourceStorage, View
 
 
-@dataclass(frozen=True, slots=True)
 class Target:
-    view: View
-    namespace: str
-    name: str
+    """Read-only. ``kind``: as the client addressed it; ``working_kind``: the version in which a write is admitted,
+    prepared and validated."""
 
-    @property
-    def storage(self) -> ResourceStorage:
-        return self.view.storage
+    __slots__ = ("kind", "name", "namespace", "storage", "view", "working_kind")
 
-    @property
-    def kind(self) -> Kind:
-        """As the client addressed it."""
-        return self.view.kind
-
-    @property
-    def stored_kind(self) -> Kind:
-        return self.view.storage.kind
-
-    @property
-    def working_kind(self) -> Kind:
-        """The version in which a write is admitted, prepared and validated."""
-        return self.view.working_kind
+    def __init__(self, view: View, namespace: str, name: str) -> None:
+        self.view, self.namespace, self.name = view, namespace, name
+        self.kind: Kind = view.kind
+        self.storage: ResourceStorage = view.storage
+        self.working_kind: Kind = view.working_kind
 
     @property
     def key(self) -> str:

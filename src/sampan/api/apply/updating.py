@@ -57,6 +57,8 @@ def track(managed: Managed, comparisons: Comparisons, who: Identity, now: str) -
 
 def yielded(managed: Managed, comparisons: Comparisons, who: Identity) -> Managed:
     """What everybody but ``who`` still owns when he has changed this: what he changed, or removed, they do not."""
+    if len(managed) == 1 and who in managed:
+        return dict(managed)
     after: Managed = {}
     changed = {version: found and found.changed for version, found in comparisons.items()}
     for key, owned in managed.items():
@@ -75,6 +77,8 @@ def yielded(managed: Managed, comparisons: Comparisons, who: Identity) -> Manage
 
 def capped(managed: Managed) -> Managed:
     """Not more than ten entries of updates: the oldest of a version become one."""
+    if len(managed) <= MOST_UPDATERS:
+        return managed
     updaters = [key for key in managed if key.operation == "Update"]
     excess = len(updaters) - MOST_UPDATERS
     if excess <= 0:

@@ -22,6 +22,11 @@ H_contra = TypeVar("H_contra", contravariant=True)
 
 
 class Hooks(Protocol[H_co]):
+    @property
+    def none(self) -> bool:
+        """There are none at all, as far as everybody has been told."""
+        ...
+
     async def concerning(self, kind: Kind, kinds: Registry) -> tuple[H_co, ...]: ...
 
 
@@ -38,6 +43,10 @@ class _Hooked(Plugin, Generic[H]):
         self.name = name
         self._hooks, self._is_exempt, self._make = hooks, is_exempt, acting
         self._acting: Acting[H] | None = None
+
+    def idle(self) -> bool:
+        """Nothing concerns any write at the moment: the chain asks before it calls, for every write."""
+        return self._hooks.none
 
     async def _act(self, write: Write) -> None:
         kind = write.request_kind or write.kind

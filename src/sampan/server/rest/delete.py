@@ -55,7 +55,7 @@ async def delete(ctx: RestContext, request: Request) -> Result:
     if deleted.present:
         status = 202 if options.orphan_dependents is False else 200
         return ObjectResult(target.view, deleted.result, status)
-    if target.stored_kind.returns_deleted:
+    if target.storage.kind.returns_deleted:
         return ObjectResult(target.view, deleted.result)
     uid = deleted.result.object()["metadata"].get("uid", "")
     return PlainResult(success(kind.plural, target.name, uid, kind.group))
@@ -144,7 +144,7 @@ async def _attempt(
     ctx: RestContext, target: Target, options: DeleteOptions, current: Versioned, *, certain: bool
 ) -> Deleted:
     """``certain``: as for a change (``update``). Raises RevisionConflict."""
-    storage, kind = target.storage, target.stored_kind
+    storage, kind = target.storage, target.storage.kind
     heavy = is_heavy(current.value)
     old = await paced(heavy, current.object)
     plan = await paced(heavy, plan_deletion, kind, old, options, ctx.clock.now())

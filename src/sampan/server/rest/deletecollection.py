@@ -32,7 +32,7 @@ async def delete_collection(ctx: RestContext, request: Request) -> PageResult:
 
     async def remove(entry: Keyed) -> None:
         namespace, _, name = entry.key.removeprefix(target.storage.prefix).rpartition("/")
-        one = replace(target, namespace=namespace, name=name)
+        one = Target(target.view, namespace, name)
         async with gate:
             try:
                 meta = entry.object()["metadata"]

@@ -119,8 +119,12 @@ class _Tracked:
 
     def record(self, kind: Kind, old: Obj, new: Obj) -> None:
         """Where one version says all."""
+        meta = new["metadata"]
+        if self.live is not None:
+            meta["managedFields"] = self.live  # else the metadata would differ in every write
         comparison = compare(kind_shape(kind), old, new).without(self.reset)
-        self.put(new["metadata"], {kind.api_version: comparison})
+        meta.pop("managedFields", None)
+        self.put(meta, {kind.api_version: comparison})
 
     def put(self, meta: Obj, comparisons: Comparisons) -> None:
         put_managed(meta, track(self.managed, comparisons, self.who, self.now), self.live)

@@ -100,6 +100,10 @@ class Policies:
         self._kinds: Registry | None = None
         self._concerned: dict[_Gvk, tuple[Hook, ...]] = {}
 
+    @property
+    def none(self) -> bool:
+        return self._started and not self._changed and self._hooks == _NONE
+
     async def concerning(self, kind: Kind, kinds: Registry) -> tuple[Hook, ...]:
         """The bound policies with a rule on the resource of this kind, in any of its versions."""
         if not self._started:

@@ -38,6 +38,10 @@ class Webhooks:
         self._kinds: Registry | None = None
         self._concerned: dict[_Gvk, tuple[Hook, ...]] = {}
 
+    @property
+    def none(self) -> bool:
+        return self._started and not self._changed and not self._all
+
     async def concerning(self, kind: Kind, kinds: Registry) -> tuple[Hook, ...]:
         """The webhooks with a rule on the resource of this kind, in any of its versions."""
         if not self._started:
