@@ -156,7 +156,8 @@ def _decoded(content_type: str, body: bytes) -> Any:
         obj = protobuf.decode_object(body)[0]
         message = message_of(obj["apiVersion"], obj["kind"])
         assert message is not None
-        schema.normalise(schema.load().definition(message), obj)  # Go writes what is empty and no pointer
+        if message in schema.load():  # Go writes what is empty and no pointer
+            schema.normalise(schema.load().definition(message), obj)
         return obj
     return orjson.loads(body) if content_type == "application/json" and body else body.decode()
 

@@ -35,7 +35,7 @@ class PlainNotFound(errors.NotFound):
 def too_large_resource_version(revision: int, current: int) -> errors.Timeout:
     """504 for a resourceVersion that has not happened yet; client-go answers it by listing without one."""
     return errors.Timeout(
-        f"Too large resource version: {revision}, current: {current}",
+        f"Timeout: Too large resource version: {revision}, current: {current}",
         details={
             "causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}],
             "retryAfterSeconds": 1,
@@ -61,7 +61,7 @@ def to_api_error(error: BaseException) -> ApiError:
     if isinstance(error, store.StoreUnavailable):
         return errors.ServiceUnavailable(f"the store refused the write: {error}", retry_after_seconds=1)
     if isinstance(error, TimeoutError):
-        return errors.Timeout("request did not complete within the allotted timeout")
+        return errors.Timeout("Timeout: request did not complete within the allotted timeout")
     return errors.InternalError("Internal error occurred: see the log of the API server")
 
 

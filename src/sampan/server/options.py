@@ -138,24 +138,30 @@ def parse_list_options(query: Mapping[str, str], kind: Kind, *, watch: bool) -> 
     parse_resource_version(version)
     limit = parse_int(query, "limit") or 0
     timeout = parse_int(query, "timeoutSeconds") or 0
-    initial = query.get("sendInitialEvents")
+    match = query.get("resourceVersionMatch", "")
+    initial = _tristate(query.get("sendInitialEvents"))
+    if watch and initial is None and not match and version in ("", "0"):
+        # From any or the newest state: that is a streamed list, whose end a bookmark tells (metav1's defaults).
+        initial, match = True, "NotOlderThan"
     options = ListOptions(
         *parse_selectors(query, kind),
         resource_version=version,
-        match=query.get("resourceVersionMatch", ""),
+        match=match,
         limit=max(limit, 0),
         continue_token=query.get("continue", ""),
         timeout_seconds=max(timeout, 0),
         bookmarks=is_true(query.get("allowWatchBookmarks")),
-        send_initial_events=None if initial in (None, "") else is_true(initial),
+        send_initial_events=initial,
         selectors_length=len(query.get("labelSelector", "")) + len(query.get("fieldSelector", "")),
     )
     found = _check_watch(options) if watch else _check_list(options)
     if found:
         raise errors.invalid_object("ListOptions", "", found, _OPTIONS_GROUP)
-    if options.continue_token and options.resource_version not in ("", "0"):
-        raise errors.BadRequest("specifying resource version is not allowed when using continue")
     return options
+
+
+def _tristate(text: str | None) -> bool | None:
+    return None if text in (None, "") else is_true(text)
 
 
 def parse_selectors(query: Mapping[str, str], kind: Kind) -> tuple[labels.Selector, fields.FieldSelector]:
@@ -170,37 +176,34 @@ def parse_selectors(query: Mapping[str, str], kind: Kind) -> tuple[labels.Select
 
 def _check_list(options: ListOptions) -> list[FieldError]:
     found: list[FieldError] = []
+    field, match = "resourceVersionMatch", options.match
+    if match:
+        if not options.resource_version:
+            found.append(errors.forbidden(field, f"{field} is forbidden unless resourceVersion is provided"))
+        if options.continue_token:
+            found.append(errors.forbidden(field, f"{field} is forbidden when continue is provided"))
+        if match not in ("Exact", "NotOlderThan"):
+            found.append(errors.not_supported(field, match[:_SHOWN], ("Exact", "NotOlderThan", "")))
+        if match == "Exact" and options.resource_version == "0":
+            found.append(errors.forbidden(field, f'{field} "exact" is forbidden for resourceVersion "0"'))
     if options.send_initial_events is not None:
         found.append(errors.forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list"))
-    match = options.match
-    if not match:
-        return found
-    field = "resourceVersionMatch"
-    if not options.resource_version:
-        found.append(errors.forbidden(field, f"{field} is forbidden unless resourceVersion is provided"))
-    if options.continue_token:
-        found.append(errors.forbidden(field, f"{field} is forbidden when continue is provided"))
-    if match not in ("Exact", "NotOlderThan"):
-        found.append(errors.not_supported(field, match, ("Exact", "NotOlderThan", "")))
-    if match == "Exact" and options.resource_version == "0":
-        found.append(errors.forbidden(field, f'{field} "exact" is forbidden for resourceVersion "0"'))
     return found
 
 
 def _check_watch(options: ListOptions) -> list[FieldError]:
     found: list[FieldError] = []
-    field = "resourceVersionMatch"
-    if options.send_initial_events is not None:
-        if not options.match:
-            text = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
+    field, match = "resourceVersionMatch", options.match
+    if options.send_initial_events is not None and match != "NotOlderThan":
+        found.append(errors.forbidden(field, f"sendInitialEvents requires setting {field} to NotOlderThan"))
+    if match:
+        if options.send_initial_events is None:
+            text = f"{field} is forbidden for watch unless sendInitialEvents is provided"
             found.append(errors.forbidden(field, text))
-        elif options.match != "NotOlderThan":
-            found.append(errors.not_supported(field, options.match, ("NotOlderThan",)))
-    elif options.match:
-        text = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
-        found.append(errors.forbidden(field, text))
-    if options.continue_token:
-        found.append(errors.forbidden("continue", "continue is forbidden for watch"))
+        if match != "NotOlderThan":
+            found.append(errors.not_supported(field, match[:_SHOWN], ("NotOlderThan",)))
+        if options.continue_token:
+            found.append(errors.forbidden(field, f"{field} is forbidden when continue is provided"))
     return found
 
 

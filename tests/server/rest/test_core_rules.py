@@ -222,7 +222,7 @@ def test_the_horizon_is_a_tick_behind() -> None:
 async def test_a_token_that_is_none_is_400_in_words(api: Any, token: str) -> None:
     answer = await api("GET", f"{MAPS}?continue={token}")
     assert answer.status == 400
-    assert answer.message.startswith("continue key is not valid")
+    assert answer.message.startswith("invalid continue token: continue key is not valid")
     assert not any(word in answer.message for word in ("UTF-8", "codec", "line 1", "str ", "b'"))
 
 

@@ -62,9 +62,7 @@ def encode_content(api_version: str, kind: str, obj: Obj) -> bytes:
 def _name(api_version: str, kind: str) -> str:
     """Raises NotEncodable."""
     name = message_of(api_version, kind)
-    if name is None and api_version in ("meta.k8s.io/v1", _OLD_META):
-        name = META + kind
-    if name is None or not known(name):
+    if name is None:
         raise NotEncodable(f'kind "{kind}" of "{api_version}" has no protobuf form')
     return name
 

@@ -15,6 +15,8 @@ from sampan.api import schema
 
 META: Final = "io.k8s.apimachinery.pkg.apis.meta.v1."
 APIEXTENSIONS: Final = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1."
+#: metadata alone, and a list of it, are kinds of every resource and in no schema
+_PARTIAL: Final = "PartialObjectMetadata"
 #: messages that are something else than an object in JSON: a list, a truth, one of several
 UNIONS: Final = frozenset(
     {
@@ -98,4 +100,6 @@ def _definitions() -> dict[tuple[str, str], str]:
 def message_of(api_version: str, kind: str) -> str | None:
     """The message of a kind; None: it has none, or nobody knows its numbers."""
     name = _definitions().get((api_version, kind))
+    if name is None and kind.startswith(_PARTIAL) and api_version.startswith("meta.k8s.io/"):
+        name = META + kind
     return name if name is not None and known(name) else None

@@ -7,17 +7,18 @@ list, from the store's history.
 from __future__ import annotations
 
 import base64
-import binascii
 import posixpath
+import re
 from collections.abc import Sequence
 from typing import Protocol
 
 import orjson
 
 from sampan.api import errors
+from sampan.api.schema.json_text import json_fault
 from sampan.api.types import Obj
 from sampan.server.horizon import Horizon
-from sampan.server.options import ListOptions, parse_list_options, parse_resource_version
+from sampan.server.options import MAX_INT64, ListOptions, parse_list_options, parse_resource_version
 from sampan.server.request import Request
 from sampan.server.rest.context import RestContext
 from sampan.server.rest.get import settle
@@ -31,6 +32,9 @@ from sampan.store.protocol import Compacted, Entry, FutureRevision
 
 _TOKEN_VERSION = "meta.k8s.io/v1"
 _INCONSISTENT = -1
+_NOT_BASE64 = re.compile(r"[^A-Za-z0-9_-]")
+#: how much of a token that is refused is said back
+_SHOWN = 64
 #: how many entries of history are read at a time when a selector may drop most of them
 _HISTORY_PAGE = 1000
 
@@ -109,6 +113,8 @@ def _cut(selection: Selection, entries: Sequence[Keyed], revision: int, limit: i
 
 async def _continued(selection: Selection, options: ListOptions, horizon: Horizon) -> Page:
     revision, start = parse_token(options.continue_token)
+    if options.resource_version not in ("", "0"):
+        raise errors.BadRequest("specifying resource version is not allowed when using continue")
     after = (selection.prefix + start).removesuffix("\0")
     storage = selection.storage
     await settle(storage, None)
@@ -120,7 +126,7 @@ async def _continued(selection: Selection, options: ListOptions, horizon: Horizo
     except (Compacted, errors.Expired) as error:
         raise ExpiredContinue(make_token(_INCONSISTENT, start)) from error
     except FutureRevision as error:
-        raise errors.BadRequest(f"invalid continue token: resource version {revision} is in the future") from error
+        raise _bad_token(f"resource version {revision} is in the future") from error
 
 
 async def _historical(selection: Selection, revision: int, limit: int, after: str) -> Page:
@@ -163,17 +169,38 @@ def make_token(revision: int, start: str) -> str:
 
 def parse_token(token: str) -> tuple[int, str]:
     """Raises BadRequest for anything that this server would not have made."""
-    try:
-        text = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
-        value = orjson.loads(text)
-    except (binascii.Error, ValueError) as error:
-        raise errors.BadRequest("continue key is not valid: it is no token that this server made") from error
-    if not isinstance(value, dict) or value.get("v") != _TOKEN_VERSION:
-        raise errors.BadRequest("continue key is not valid: server does not recognize this encoded version")
-    revision, start = value.get("rv"), value.get("start")
-    if not isinstance(revision, int) or not isinstance(start, str) or not start or not revision or revision < -1:
-        raise errors.BadRequest("continue key is not valid: incorrect encoded start resourceVersion")
-    path = "/" + start.lstrip("/")
-    if posixpath.normpath(path) != path.rstrip("/") or "//" in start:
-        raise errors.BadRequest(f"continue key is not valid: {start}")
-    return revision, start.lstrip("/")
+    key = "continue key is not valid"
+    at = _corrupt_at(token)
+    if at is not None:
+        raise _bad_token(f"{key}: illegal base64 data at input byte {at}")
+    text = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
+    fault = json_fault(text)
+    if fault is not None:
+        raise _bad_token(f"{key}: {fault}")
+    value = orjson.loads(text.decode(errors="replace"))
+    said = value if isinstance(value, dict) else {}
+    version, revision, start = said.get("v", ""), said.get("rv", 0), said.get("start", "")
+    if not (isinstance(version, str) and isinstance(revision, int) and isinstance(start, str)):
+        raise _bad_token(f"{key}: it is no token that this server made")
+    if version != _TOKEN_VERSION:
+        raise _bad_token(f"{key}: server does not recognize this encoded version {version[:_SHOWN]}")
+    if not revision or not -MAX_INT64 <= revision <= MAX_INT64:
+        raise _bad_token(f"{key}: incorrect encoded start resourceVersion (version {_TOKEN_VERSION})")
+    if not start:
+        raise _bad_token(f"{key}: encoded start key empty (version {_TOKEN_VERSION})")
+    path = start if start.startswith("/") else "/" + start
+    if posixpath.normpath(path) != path or path.startswith("//"):
+        raise _bad_token(f"{key}: {start[:_SHOWN]}")
+    return max(revision, _INCONSISTENT), path[1:]
+
+
+def _bad_token(text: str) -> errors.BadRequest:
+    return errors.BadRequest(f"invalid continue token: {text}")
+
+
+def _corrupt_at(token: str) -> int | None:
+    """Where unpadded base64 for URLs stops being that, as Go's decoder counts; None: nowhere."""
+    foreign = _NOT_BASE64.search(token)
+    if foreign is not None:
+        return foreign.start()
+    return len(token) - 1 if len(token) % 4 == 1 else None
