@@ -8,7 +8,7 @@ of them, or they are long, in a thread. Called by the pipeline.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Final
 
 from sampan.api import errors, protobuf, table
@@ -57,7 +57,8 @@ class Renderer:
                 return await self._plain(request, result)
             case WatchResult():
                 media = accepted(request, OBJECT_FORMS, protobuf=has_protobuf(result.view.kind), stream=True)
-                return self.watching.respond(request, result, media, include_object(request))
+                response = self.watching.respond(request, result, media, include_object(request))
+                return await _over_socket(request, response, media) if _wants_socket(request) else response
 
     async def _object(self, request: Request, result: ObjectResult) -> Response:
         view, item, status = result.view, result.item, result.status
@@ -118,6 +119,20 @@ class Renderer:
         for text in warned:
             request.warn(text)
         return response
+
+
+def _wants_socket(request: Request) -> bool:
+    return "upgrade" in request.headers and request.hijack is not None
+
+
+async def _over_socket(request: Request, response: Response, media: Media) -> Response:
+    """A watch over WebSocket, until its end; what asks for another upgrade is answered over HTTP."""
+    from sampan.server.streaming import watches, websocket  # late: hardly any watch is asked for this way
+
+    body = response.body
+    if not websocket.is_upgrade(request) or isinstance(body, bytes | AsyncIterator):
+        return response
+    return await watches.serve(request, body, text=media.format == "json")
 
 
 def _is_heavy(entry: Versioned) -> bool:

@@ -12,12 +12,14 @@ from typing import Protocol
 
 
 class Batch:
-    """Bytes for any number of streams. ``chunk``: the same as one chunk of HTTP/1.1, made on first use."""
+    """Bytes for any number of streams, whole events one after the other. ``chunk``: the same as one chunk of HTTP/1.1,
+    made on first use; ``frames``: as messages of a WebSocket, kept by whoever made them."""
 
-    __slots__ = ("_chunk", "data")
+    __slots__ = ("_chunk", "data", "frames")
 
     def __init__(self, data: bytes) -> None:
         self.data = data
+        self.frames: bytes | None = None
         self._chunk: bytes | None = None
 
     @property

@@ -33,6 +33,11 @@ def is_websocket(request: Request) -> bool:
     return request.headers.get("upgrade", "").lower() == "websocket"
 
 
+def is_upgrade(request: Request) -> bool:
+    """Asks for a WebSocket where an ordinary answer would do as well."""
+    return is_websocket(request) and "upgrade" in request.headers.get("connection", "").lower()
+
+
 def offered_protocols(request: Request) -> list[str]:
     parts = ",".join(request.header_values("sec-websocket-protocol")).split(",")
     return [part.strip() for part in parts if part.strip()]
@@ -96,6 +101,10 @@ class WebSocket:
     async def send(self, data: bytes, opcode: int = BINARY) -> None:
         """Raises ConnectionError when the client is gone."""
         await self._send(render_frame(opcode, data))
+
+    async def send_frames(self, frames: bytes) -> None:
+        """Sends what is rendered already. Raises ConnectionError when the client is gone."""
+        await self._send(frames)
 
     async def close(self, code: int = NORMAL, reason: str = "") -> None:
         """Says goodbye and closes the connection."""
