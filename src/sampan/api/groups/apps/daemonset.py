@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from sampan.api import errors, labels
 from sampan.api.groups import internals, printing, templated
+from sampan.api.groups.core import pod_warnings
 from sampan.api.groups.core.pod_defaults import default_pod_template
 from sampan.api.groups.strategy import zero_status
 from sampan.api.kind import Column, Kind
@@ -117,6 +118,13 @@ def _validate_status(new: Obj, old: Obj) -> Errors:
     return templated.counters(new.get("status") or {}, *_COUNTERS) + templated.collisions_only_grow(new, old)
 
 
+def _warnings(new: Obj, old: Obj | None) -> Sequence[str]:
+    template = (new.get("spec") or {}).get("template")
+    if old is not None and template == (old.get("spec") or {}).get("template"):
+        return ()
+    return pod_warnings.of_template(template, "spec.template")
+
+
 def _row(daemon_set: Obj, now: datetime) -> Sequence[Any]:
     spec, status = daemon_set.get("spec") or {}, daemon_set.get("status") or {}
     template = printing.template_spec(daemon_set)
@@ -149,6 +157,7 @@ KINDS = (
         generation=True,
         default=_default,
         validate=_validate,
+        warnings=_warnings,
         validate_update=_validate_update,
         ratchets=True,
         validate_status=_validate_status,

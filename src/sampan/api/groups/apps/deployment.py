@@ -122,6 +122,7 @@ KINDS = (
         counted_metadata=("annotations",),
         default=_default,
         validate=_validate,
+        warnings=templated.warnings,
         validate_update=templated.same_selector,
         validate_status=_validate_status,
         prepare_create=drop_status,

@@ -54,6 +54,7 @@ KINDS = (
         generation=True,
         default=_default,
         validate=_validate,
+        warnings=templated.warnings,
         validate_update=_validate_update,
         ratchets=True,
         validate_status=replicated.validate_status,

@@ -8,12 +8,13 @@ from typing import Any, Final
 
 from sampan.api import errors, names
 from sampan.api.groups import internals, printing, templated
+from sampan.api.groups.core import pod_warnings
 from sampan.api.groups.core.persistentvolumeclaim import default_claim_spec
 from sampan.api.groups.core.pod_defaults import default_pod_template
 from sampan.api.groups.strategy import zero_status
 from sampan.api.kind import Column, Kind, ScalePaths
 from sampan.api.types import Obj
-from sampan.api.validation import common, pod
+from sampan.api.validation import claims, common, pod
 from sampan.api.validation.common import Errors
 
 _MUTABLE = (
@@ -120,6 +121,9 @@ def _rules(stateful_set: Obj, *, service: bool = True, whole: bool = True) -> Er
     for key in ("whenDeleted", "whenScaled"):
         path = f"spec.persistentVolumeClaimRetentionPolicy.{key}"
         found += common.one_of(retention.get(key), ("Retain", "Delete"), path)
+    if whole:
+        for index, claim in enumerate(spec.get("volumeClaimTemplates") or ()):
+            found += claims.claim_spec(claim.get("spec") or {}, f"spec.volumeClaimTemplates[{index}].spec")
     found += common.non_negative(spec.get("replicas"), "spec.replicas")
     found += common.non_negative(spec.get("minReadySeconds"), "spec.minReadySeconds")
     found += common.non_negative((spec.get("ordinals") or {}).get("start"), "spec.ordinals.start")
@@ -155,6 +159,17 @@ def _validate_status(new: Obj, old: Obj) -> Errors:
     return found + templated.collisions_only_grow(new, old)
 
 
+def _warnings(new: Obj, old: Obj | None) -> Sequence[str]:
+    spec = new.get("spec") or {}
+    found: list[str] = []
+    if pod_warnings.is_new_generation(new, old):
+        found += pod_warnings.of_template(spec.get("template"), "spec.template")
+    for index, claim in enumerate(spec.get("volumeClaimTemplates") or ()):
+        path = f"spec.volumeClaimTemplates[{index}]"
+        found += pod_warnings.of_claim(claim.get("spec") or {}, path if old is None else f"{path}.Spec")
+    return found
+
+
 def _row(stateful_set: Obj, now: datetime) -> Sequence[Any]:
     spec, status = stateful_set.get("spec") or {}, stateful_set.get("status") or {}
     return (
@@ -182,6 +197,7 @@ KINDS = (
         generation=True,
         default=_default,
         validate=_rules,
+        warnings=_warnings,
         validate_update=_validate_update,
         ratchets=True,
         validate_status=_validate_status,

@@ -9,10 +9,11 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sampan.api import errors, humanize
-from sampan.api.groups import printing
+from sampan.api.groups import printing, templated
 from sampan.api.groups.batch import schedule
 from sampan.api.groups.batch.job import default_failure_patterns
-from sampan.api.groups.batch.job_rules import job_spec
+from sampan.api.groups.batch.job_rules import job_spec, job_warnings
+from sampan.api.groups.core import pod_warnings
 from sampan.api.groups.core.pod_defaults import default_pod_template
 from sampan.api.groups.strategy import drop_status
 from sampan.api.kind import Column, Kind
@@ -24,6 +25,12 @@ from sampan.api.validation.common import Errors
 _LONGEST_NAME: Final = 52
 #: a part of a time zone's name, digits and ``+`` for old ones
 _ZONE_PART = re.compile(r"[A-Za-z.\-_0-9+]{1,14}", re.ASCII)
+
+
+_ZONE_IN_SCHEDULE: Final = (
+    "CRON_TZ or TZ used in spec.spec.schedule is not officially supported, see "
+    "https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/ for more details"
+)
 
 
 def _default(cron_job: Obj) -> None:
@@ -117,7 +124,11 @@ def _rules(cron_job: Obj, old: Obj | None) -> Errors:
 def _job_template(job: Obj, path: str) -> Errors:
     found = job_spec(job, path)
     if job.get("selector") is not None:
-        found.append(errors.invalid(f"{path}.selector", job["selector"], "`selector` will be auto-generated"))
+        found.append(
+            errors.invalid(
+                f"{path}.selector", templated.shown_selector(job["selector"]), "`selector` will be auto-generated"
+            )
+        )
     if job.get("manualSelector"):
         found.append(errors.not_supported(f"{path}.manualSelector", True, ("nil", "false")))
     return found
@@ -128,6 +139,15 @@ def _validate(cron_job: Obj) -> Errors:
     name = cron_job.get("metadata", {}).get("name", "")
     if len(name.encode()) > _LONGEST_NAME:
         found.append(errors.invalid("metadata.name", name, f"must be no more than {_LONGEST_NAME} bytes"))
+    return found
+
+
+def _warnings(new: Obj, old: Obj | None) -> Sequence[str]:
+    found = templated.named_for_pods(new, old)
+    if pod_warnings.is_new_generation(new, old):
+        found += job_warnings(_job(new), "spec.jobTemplate.spec")
+    if "TZ" in (new.get("spec") or {}).get("schedule", ""):
+        found.append(_ZONE_IN_SCHEDULE)
     return found
 
 
@@ -173,6 +193,7 @@ KINDS = (
         generation=True,
         default=_default,
         validate=_validate,
+        warnings=_warnings,
         validate_update=_rules,
         ratchets=True,
         columns=(

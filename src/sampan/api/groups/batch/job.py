@@ -12,8 +12,9 @@ from typing import Any, Final
 
 from sampan.api import errors, humanize, labels, names
 from sampan.api.clock import parse_time
-from sampan.api.groups import printing
+from sampan.api.groups import printing, templated
 from sampan.api.groups.batch import job_rules, job_status, job_update
+from sampan.api.groups.core import pod_warnings
 from sampan.api.groups.core.pod_defaults import default_pod_template
 from sampan.api.kind import Column, Kind
 from sampan.api.types import Obj
@@ -92,11 +93,6 @@ def _template_labels(job: Obj) -> dict[str, str]:
     return found
 
 
-def _sorted(labels_of: dict[str, str]) -> Any:
-    """A map as a message shows it."""
-    return dict(sorted(labels_of.items())) if labels_of else errors.NIL
-
-
 def _generated_selector(job: Obj, *, prefixed: bool) -> Errors:
     """``prefixed``: the labels of v1.27 have to be there too."""
     spec, metadata = job.get("spec") or {}, job.get("metadata") or {}
@@ -111,9 +107,11 @@ def _generated_selector(job: Obj, *, prefixed: bool) -> Errors:
         if key not in has:
             found.append(errors.required(path, f"must be '{value}'"))
         elif has[key] != value:
-            found.append(errors.invalid(path, _sorted(has), f"must be '{value}'"))
+            found.append(errors.invalid(path, templated.shown_map(has), f"must be '{value}'"))
     if not _matches(spec["selector"], wanted):
-        found.append(errors.invalid("spec.selector", spec["selector"], "`selector` not auto-generated"))
+        found.append(
+            errors.invalid("spec.selector", templated.shown_selector(spec["selector"]), "`selector` not auto-generated")
+        )
     return found
 
 
@@ -136,8 +134,8 @@ def _spec(job: Obj) -> Errors:
     else:
         found += common.label_selector(selector, "spec.selector")
     if not _matches(selector, _template_labels(job)):
-        text = "`selector` does not match template `labels`"
-        found.append(errors.invalid("spec.template.metadata.labels", _sorted(_template_labels(job)), text))
+        shown = templated.shown_map(_template_labels(job))
+        found.append(errors.invalid("spec.template.metadata.labels", shown, templated.MISMATCH))
     return found
 
 
@@ -162,6 +160,12 @@ def _validate_update(new: Obj, old: Obj) -> Errors:
     prefixed = {JOB_NAME, CONTROLLER_UID} <= _template_labels(old).keys()
     found = _rules(new, prefixed=prefixed)
     return found + (_spec(new) if found else []) + job_update.changes(new, old)
+
+
+def _warnings(new: Obj, old: Obj | None) -> Sequence[str]:
+    if not pod_warnings.is_new_generation(new, old):
+        return ()
+    return templated.named_for_pods(new, old) + job_rules.job_warnings(new.get("spec") or {}, "spec")
 
 
 # -- columns -----------------------------------------------------------------------------------------------------
@@ -226,6 +230,7 @@ KINDS = (
         default_propagation="orphan",
         default=_default,
         validate=_rules,
+        warnings=_warnings,
         validate_update=_validate_update,
         ratchets=True,
         validate_status=job_status.validate,

@@ -8,6 +8,7 @@ from typing import Final
 from sampan.api import errors, names
 from sampan.api.groups import internals
 from sampan.api.groups.batch import job_policies
+from sampan.api.groups.core import pod_warnings
 from sampan.api.types import Obj
 from sampan.api.validation import common, pod
 from sampan.api.validation.common import Errors
@@ -16,6 +17,11 @@ _MOST_PARALLEL_INDEXES: Final = 100_000
 _MANY_COMPLETIONS: Final = 100_000
 _MOST_OF_MANY: Final = 10_000
 _LONGEST_MANAGED_BY_BYTES: Final = 63
+
+_TOO_MANY: Final = (
+    "In Indexed Jobs with a number of completions higher than 10^5 and a parallelism higher than 10^4, Kubernetes "
+    "might not be able to track completedIndexes when a big number of indexes fail"
+)
 
 _PATH = re.compile(r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+", re.ASCII)
 
@@ -28,6 +34,14 @@ _FAILURE_RULE: Final = {
     "OnPodConditions": internals.Listed({"Type": "", "Status": ""}),
 }
 FAILURE_POLICY: Final = {"Rules": internals.Listed(_FAILURE_RULE)}
+
+
+def job_warnings(spec: Obj, path: str) -> list[str]:
+    found: list[str] = []
+    many = (spec.get("completions") or 0) > _MANY_COMPLETIONS and (spec.get("parallelism") or 0) > _MOST_OF_MANY
+    if spec.get("completionMode") == "Indexed" and many:
+        found.append(f"{path}: {_TOO_MANY}")
+    return found + pod_warnings.of_template(spec.get("template"), f"{path}.template")
 
 
 def job_spec(spec: Obj, path: str) -> Errors:

@@ -8,6 +8,7 @@ from typing import Any
 
 from sampan.api import errors, labels
 from sampan.api.groups import replicated, selectable, templated
+from sampan.api.groups.core import pod_warnings
 from sampan.api.groups.core.pod_defaults import default_pod_template
 from sampan.api.groups.strategy import zero_status
 from sampan.api.kind import Kind, ScalePaths
@@ -51,6 +52,15 @@ def _validate_update(new: Obj, old: Obj) -> Errors:
     return found + found
 
 
+def _warnings(new: Obj, old: Obj | None) -> Sequence[str]:
+    if old is None:
+        return templated.warnings(new, None)
+    if not pod_warnings.is_new_generation(new, old):
+        return ()
+    # The reference hands over the two the wrong way round.
+    return pod_warnings.of_template((old.get("spec") or {}).get("template"), "spec.template")
+
+
 def _row(controller: Obj, now: datetime) -> Sequence[Any]:
     selector = (controller.get("spec") or {}).get("selector")
     return replicated.row(controller, now, labels.format_map(selector))
@@ -73,6 +83,7 @@ KINDS = (
         default_propagation="orphan",
         default=_default,
         validate=_validate,
+        warnings=_warnings,
         validate_update=_validate_update,
         ratchets=True,
         validate_status=replicated.validate_status,
