@@ -14,6 +14,14 @@ STORED_CONTAINER: Obj = {
 }
 
 
+#: what is said of a label of nodes that has another name now, and of a name that makes odd hostnames
+OLD_LABEL = 'deprecated since v1.14; use "kubernetes.io/os" instead'
+DOTTED_NAME = (
+    "metadata.name: this is used in Pod names and hostnames, which can result in surprising behavior; a DNS label is "
+    "recommended: [must not contain dots]"
+)
+
+
 def template(labels: dict[str, str] | None = None, **spec: object) -> Obj:
     made: Obj = {"metadata": {"labels": labels}} if labels else {}
     return {**made, "spec": {"containers": [CONTAINER], **spec}}

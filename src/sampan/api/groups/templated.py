@@ -5,11 +5,9 @@ The order of checks is the reference's, and it differs from kind to kind: who ca
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Final
 
 from sampan.api import errors, labels
-from sampan.api.groups.core import pod_warnings
 from sampan.api.types import Obj
 from sampan.api.validation import common, pod
 from sampan.api.validation.common import Errors
@@ -67,19 +65,6 @@ def same_selector(new: Obj, old: Obj) -> Errors:
     if value == (old.get("spec") or {}).get("selector"):
         return []
     return [errors.invalid("spec.selector", None if value is None else shown_selector(value), common.IMMUTABLE)]
-
-
-def named_for_pods(new: Obj, old: Obj | None) -> list[str]:
-    """What is said of a name that pods get theirs from; only when it is new."""
-    return pod_warnings.name_in_hostnames(new, "Pod names and hostnames") if old is None else []
-
-
-def warnings(new: Obj, old: Obj | None) -> Sequence[str]:
-    """Of a new name, and of a template whenever the generation changes."""
-    if not pod_warnings.is_new_generation(new, old):
-        return ()
-    template = (new.get("spec") or {}).get("template")
-    return named_for_pods(new, old) + pod_warnings.of_template(template, "spec.template")
 
 
 # -- status ------------------------------------------------------------------------------------------------------

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from kind_harness import GONE, Invalid, KindCases, Row, Update, forbidden, invalid, not_supported, required
-from kind_templates import stored, template
+from kind_harness import GONE, Invalid, KindCases, Row, Update, Warned, forbidden, invalid, not_supported, required
+from kind_templates import OLD_LABEL, stored, template
 
 _APP = {"app": "web"}
 _MISMATCH = "`selector` does not match template `labels`"
@@ -128,5 +128,9 @@ CASES = KindCases(
         ),
         Row("selects none", {"spec.selector": GONE},
             ["a", 0, 0, 0, 0, 0, "<none>", "60m", "c", "nginx:1", "<none>"]),
+    ],
+    warned=[
+        Warned("a label of old", {"spec.template.spec.nodeSelector": {"beta.kubernetes.io/os": "linux"}},
+               [f"spec.template.spec.nodeSelector[beta.kubernetes.io/os]: {OLD_LABEL}"]),
     ],
 )  # fmt: skip

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from kind_harness import GONE, Invalid, KindCases, Row, Update, forbidden, invalid, not_supported, required
-from kind_templates import stored, template
+from kind_harness import GONE, Invalid, KindCases, Row, Update, Warned, forbidden, invalid, not_supported, required
+from kind_templates import DOTTED_NAME, OLD_LABEL, stored, template
 
 _APP = {"app": "web"}
 _MISMATCH = "`selector` does not match template `labels`"
@@ -197,5 +197,13 @@ CASES = KindCases(
         ),
         Row("a selector that is none", {"spec.selector": {"matchExpressions": [{"key": "a", "operator": "?"}]}},
             ["a", "0/1", 0, 0, "60m", "c", "nginx:1", "<invalid>"]),
+    ],
+    warned=[
+        Warned("a name with a dot, and a label of old",
+               {"metadata.name": "a.b", "spec.template.spec.nodeSelector": {"beta.kubernetes.io/os": "linux"}},
+               [
+                   DOTTED_NAME,
+                   f"spec.template.spec.nodeSelector[beta.kubernetes.io/os]: {OLD_LABEL}",
+               ]),
     ],
 )  # fmt: skip

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from kind_harness import GONE, Invalid, KindCases, Row, Update, forbidden, invalid, not_supported, required
-from kind_templates import stored, template
+from kind_harness import GONE, Invalid, KindCases, Row, Update, Warned, forbidden, invalid, not_supported, required
+from kind_templates import DOTTED_NAME, OLD_LABEL, stored, template
 
 _APP = {"app": "web"}
 _MISMATCH = "`selector` does not match template `labels`"
@@ -86,5 +86,13 @@ CASES = KindCases(
             ["a", 3, 2, 1, "60m", "c", "nginx:1", "app=web"], on="full"),
         Row("a selector that is none", {"spec.selector": {"matchExpressions": [{"key": "a", "operator": "?"}]}},
             ["a", 1, 0, 0, "60m", "c", "nginx:1", "<error>"]),
+    ],
+    warned=[
+        Warned("a name with a dot, and a label of old",
+               {"metadata.name": "a.b", "spec.template.spec.nodeSelector": {"beta.kubernetes.io/os": "linux"}},
+               [
+                   DOTTED_NAME,
+                   f"spec.template.spec.nodeSelector[beta.kubernetes.io/os]: {OLD_LABEL}",
+               ]),
     ],
 )  # fmt: skip

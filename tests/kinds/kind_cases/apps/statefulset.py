@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from kind_harness import GONE, LABEL, Invalid, KindCases, Row, Update, forbidden, invalid, not_supported, required
+from kind_harness import (
+    GONE,
+    LABEL,
+    Invalid,
+    KindCases,
+    Row,
+    Update,
+    Warned,
+    forbidden,
+    invalid,
+    not_found,
+    not_supported,
+    required,
+)
 from kind_templates import STORED_CONTAINER, stored, template
 
 _APP = {"app": "web"}
@@ -126,6 +139,17 @@ CASES = KindCases(
                 invalid("spec.ordinals.start", "-3", "must be greater than or equal to 0"),
             ],
         ),
+        Invalid(
+            "claims that are none", {"spec.volumeClaimTemplates.0.spec": {"accessModes": []}},
+            [
+                required("spec.volumeClaimTemplates[0].spec.accessModes", "at least 1 access mode is required"),
+                required("spec.volumeClaimTemplates[0].spec.resources[storage]"),
+            ],
+        ),
+        Invalid(
+            "a mount of nothing", {"spec.volumeClaimTemplates.0.metadata.name": "log"},
+            [not_found("spec.template.spec.containers[0].volumeMounts[0].name", '"data"')], together=True,
+        ),
         Invalid("a service that is none", {"spec.serviceName": "Web"}, [invalid("spec.serviceName", '"Web"', LABEL)]),
         Invalid("a name with a dot", {"metadata.name": "a.b"},
                 [invalid("metadata.name", '"a.b"', "must not contain dots")]),
@@ -170,5 +194,11 @@ CASES = KindCases(
     rows=[
         Row("new", {}, ["a", "0/1", "60m", "c", "nginx:1"]),
         Row("some there", {"status.readyReplicas": 2}, ["a", "2/3", "60m", "c", "nginx:1"], on="full"),
+    ],
+    warned=[
+        Warned("a fraction of a byte",
+               {"spec.volumeClaimTemplates.0.spec.resources.requests.storage": "100m"},
+               ['spec.volumeClaimTemplates[0].resources.requests[storage]: fractional byte value "100m" is invalid, '
+                "must be an integer"]),
     ],
 )  # fmt: skip

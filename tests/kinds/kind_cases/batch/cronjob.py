@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from kind_harness import GONE, Invalid, KindCases, Row, Update, invalid, not_supported, required
-from kind_templates import stored, template
+from kind_harness import GONE, Invalid, KindCases, Row, Update, Warned, invalid, not_supported, required
+from kind_templates import DOTTED_NAME, OLD_LABEL, stored, template
 
 _JOB = "spec.jobTemplate.spec"
 _ZONES = "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones"
@@ -208,6 +208,19 @@ CASES = KindCases(
             "not said whether it is suspended",
             {"spec.suspend": GONE},
             ["a", "@hourly", "<none>", "<unset>", 0, "<none>", "60m", "c", "nginx:1", "<none>"],
+        ),
+    ],
+    warned=[
+        Warned(
+            "a name with a dot, and a label of old",
+            {
+                "metadata.name": "a.b",
+                "spec.jobTemplate.spec.template.spec.nodeSelector": {"beta.kubernetes.io/os": "linux"},
+            },
+            [
+                DOTTED_NAME,
+                f"spec.jobTemplate.spec.template.spec.nodeSelector[beta.kubernetes.io/os]: {OLD_LABEL}",
+            ],
         ),
     ],
 )

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from kind_harness import ANY, GONE, Cause, Invalid, KindCases, Row, Update, duplicate, invalid, not_supported, required
+from kind_harness import (
+    ANY,
+    GONE,
+    Cause,
+    Invalid,
+    KindCases,
+    Row,
+    Update,
+    Warned,
+    duplicate,
+    invalid,
+    not_supported,
+    required,
+)
 from kind_templates import stored, template
 
 _GENERATED = {
@@ -498,5 +511,13 @@ CASES = KindCases(
             ["a", "Running", "0/1 of 3", "", "60m", "c", "nginx:1", ANY]),
         Row("a queue of one", {"spec.completions": GONE, "spec.selector": GONE},
             ["a", "Running", "0/1", "", "60m", "c", "nginx:1", "<none>"]),
+    ],
+    warned=[
+        Warned("more indexes than can be kept in mind",
+               {"metadata.name": "b", "spec.completions": 100_001, "spec.parallelism": 10_001,
+                "spec.completionMode": "Indexed"},
+               ["spec: In Indexed Jobs with a number of completions higher than 10^5 and a parallelism higher than "
+                "10^4, Kubernetes might not be able to track completedIndexes when a big number of indexes fail"],
+               on="minimal"),
     ],
 )  # fmt: skip

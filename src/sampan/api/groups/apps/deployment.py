@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from sampan.api import errors
 from sampan.api.groups import internals, printing, templated
+from sampan.api.groups.core import template_warnings
 from sampan.api.groups.core.pod_defaults import default_pod_template
 from sampan.api.groups.strategy import drop_status
 from sampan.api.kind import IDENTITY, Column, Kind, ScalePaths
@@ -122,7 +123,7 @@ KINDS = (
         counted_metadata=("annotations",),
         default=_default,
         validate=_validate,
-        warnings=templated.warnings,
+        warnings=template_warnings.of_workload,
         validate_update=templated.same_selector,
         validate_status=_validate_status,
         prepare_create=drop_status,

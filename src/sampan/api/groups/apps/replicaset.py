@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from sampan.api.groups import printing, replicated, selectable, templated
+from sampan.api.groups.core import template_warnings
 from sampan.api.groups.core.pod_defaults import default_pod_template
 from sampan.api.groups.strategy import zero_status
 from sampan.api.kind import Kind, ScalePaths
@@ -54,7 +55,7 @@ KINDS = (
         generation=True,
         default=_default,
         validate=_validate,
-        warnings=templated.warnings,
+        warnings=template_warnings.of_workload,
         validate_update=_validate_update,
         ratchets=True,
         validate_status=replicated.validate_status,

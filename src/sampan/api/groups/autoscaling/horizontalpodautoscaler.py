@@ -4,25 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sampan.api import errors
 from sampan.api.groups import printing
-from sampan.api.groups.autoscaling import hpa_conversion
+from sampan.api.groups.autoscaling import hpa_conversion, hpa_rules
 from sampan.api.groups.strategy import zero_status
 from sampan.api.kind import Column, Kind
 from sampan.api.types import Obj
-from sampan.api.validation import common
-from sampan.api.validation.common import Errors
 
-_SOURCES = {
-    "Resource": "resource",
-    "ContainerResource": "containerResource",
-    "Pods": "pods",
-    "Object": "object",
-    "External": "external",
-}
-_SHOWN_METRICS = 2
+#: a quantity that is not there
+_NIL: Final = "<nil>"
+_SHOWN_METRICS: Final = 2
 
 
 def _default_v1(autoscaler: Obj) -> None:
@@ -49,87 +41,49 @@ def _default_rules(rules: Obj, window: int | None, policies: list[tuple[str, int
         rules["policies"] = [{"type": kind, "value": value, "periodSeconds": 15} for kind, value in policies]
 
 
-def _validate_common(spec: Obj) -> Errors:
-    minimum, maximum = spec.get("minReplicas"), spec.get("maxReplicas", 0)
-    found: Errors = []
-    if minimum is not None and minimum < 1:
-        found.append(errors.invalid("spec.minReplicas", minimum, "must be greater than or equal to 1"))
-    if maximum < 1:
-        found.append(errors.invalid("spec.maxReplicas", maximum, "must be greater than 0"))
-    if minimum is not None and maximum < minimum:
-        text = "must be greater than or equal to `minReplicas`"
-        found.append(errors.invalid("spec.maxReplicas", maximum, text))
-    return found + common.needed(spec.get("scaleTargetRef") or {}, "spec.scaleTargetRef", "kind", "name")
+# -- columns -----------------------------------------------------------------------------------------------------
 
 
-def _validate_v1(autoscaler: Obj) -> Errors:
-    spec = autoscaler.get("spec") or {}
-    utilization = spec.get("targetCPUUtilizationPercentage")
-    return _validate_common(spec) + common.positive(utilization, "spec.targetCPUUtilizationPercentage")
-
-
-def _validate_v2(autoscaler: Obj) -> Errors:
-    spec = autoscaler.get("spec") or {}
-    found = _validate_common(spec)
-    for index, metric in enumerate(spec.get("metrics") or ()):
-        found += _metric(metric, f"spec.metrics[{index}]")
-    return found
-
-
-def _metric(metric: Obj, path: str) -> Errors:
+def _metric_text(metric: Obj, measured: Obj) -> str:
+    """``measured``: what is in the same place of the status."""
     kind = metric.get("type", "")
-    if not kind:
-        return [errors.required(f"{path}.type", "must specify a metric source type")]
-    field = _SOURCES.get(kind)
+    field = hpa_rules.SOURCES.get(kind)
     if field is None:
-        return [errors.not_supported(f"{path}.type", kind, sorted(_SOURCES))]
-    source = metric.get(field)
-    if source is None:
-        text = "must populate information for the given metric source"
-        return [errors.required(f"{path}.{field}", text)]
+        return "<unknown type>"
+    source, seen = metric.get(field) or {}, measured.get(field)
     target = source.get("target") or {}
-    found = common.one_of(
-        target.get("type"), ("Utilization", "Value", "AverageValue"), f"{path}.{field}.target.type", must=True
-    )
-    if all(target.get(key) is None for key in ("averageUtilization", "averageValue", "value")):
-        text = "must set either a target raw value or a target utilization"
-        found.append(errors.required(f"{path}.{field}.target.averageUtilization", text))
-    return found + common.positive(target.get("averageUtilization"), f"{path}.{field}.target.averageUtilization")
+    current = (seen or {}).get("current") or {}
+    average = target.get("averageValue")
+    match kind:
+        case "Object" | "External":
+            if average is not None:
+                return f"{current.get('averageValue', printing.UNKNOWN)}/{average} (avg)"
+            return f"{_raw(seen, current, 'value')}/{target.get('value', _NIL)}"
+        case "Pods":
+            return f"{_raw(seen, current, 'averageValue')}/{target.get('averageValue', _NIL)}"
+        case _:
+            name = f"{source.get('name', '')}: "
+            if average is not None:
+                return f"{name}{_raw(seen, current, 'averageValue')}/{average}"
+            return f"{name}{_percent(current, printing.UNKNOWN)}/{_percent(target, '<auto>')}"
 
 
-def _current(autoscaler: Obj, kind: str, name: str) -> Obj:
-    """What was last measured for a metric."""
-    for metric in (autoscaler.get("status") or {}).get("currentMetrics") or ():
-        source = metric.get(_SOURCES.get(kind, "")) or {}
-        if metric.get("type") == kind and name in (source.get("name"), (source.get("metric") or {}).get("name")):
-            found: Obj = source.get("current") or {}
-            return found
-    return {}
+def _raw(seen: Obj | None, current: Obj, key: str) -> str:
+    """A quantity as Go prints the pointer to it."""
+    return printing.UNKNOWN if seen is None else str(current.get(key, _NIL))
 
 
-def _metric_text(autoscaler: Obj, metric: Obj) -> str:
-    kind = metric.get("type", "")
-    source = metric.get(_SOURCES.get(kind, "")) or {}
-    target = source.get("target") or {}
-    name = source.get("name") or (source.get("metric") or {}).get("name", "")
-    current = _current(autoscaler, kind, name)
-    prefix = f"{name}: " if kind in ("Resource", "ContainerResource") else ""
-    if kind == "ContainerResource":
-        prefix = f"{source.get('container', '')}/{prefix}" if source.get("container") else prefix
-    if target.get("averageUtilization") is not None:
-        measured = current.get("averageUtilization")
-        shown = printing.UNKNOWN if measured is None else f"{measured}%"
-        return f"{prefix}{shown}/{target['averageUtilization']}%"
-    key = "averageValue" if target.get("averageValue") is not None else "value"
-    suffix = " (avg)" if key == "averageValue" and kind in ("Object", "External") else ""
-    return f"{prefix}{current.get(key, printing.UNKNOWN)}/{target.get(key, '')}{suffix}"
+def _percent(values: Obj, otherwise: str) -> str:
+    utilization = values.get("averageUtilization")
+    return otherwise if utilization is None else f"{utilization}%"
 
 
 def _targets(autoscaler: Obj) -> str:
     metrics = (autoscaler.get("spec") or {}).get("metrics") or []
     if not metrics:
         return printing.NONE
-    shown = ", ".join(_metric_text(autoscaler, metric) for metric in metrics[:_SHOWN_METRICS])
+    measured = [*((autoscaler.get("status") or {}).get("currentMetrics") or ()), *({} for _ in metrics)]
+    shown = ", ".join(_metric_text(*pair) for pair in list(zip(metrics, measured, strict=False))[:_SHOWN_METRICS])
     more = len(metrics) - _SHOWN_METRICS
     return f"{shown} + {more} more..." if more > 0 else shown
 
@@ -176,7 +130,8 @@ KINDS = (
         status=True,
         prepare_create=zero_status("io.k8s.api.autoscaling.v2.HorizontalPodAutoscalerStatus"),
         default=_default_v2,
-        validate=_validate_v2,
+        validate=hpa_rules.validate,
+        validate_status=hpa_rules.validate_status,
         columns=_COLUMNS,
         row=_row_v2,
     ),
@@ -193,7 +148,6 @@ KINDS = (
         status=True,
         prepare_create=zero_status("io.k8s.api.autoscaling.v1.HorizontalPodAutoscalerStatus"),
         default=_default_v1,
-        validate=_validate_v1,
         columns=_COLUMNS,
         row=_row_v1,
         stored_as=("autoscaling", "v2"),

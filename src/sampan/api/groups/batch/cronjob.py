@@ -13,7 +13,7 @@ from sampan.api.groups import printing, templated
 from sampan.api.groups.batch import schedule
 from sampan.api.groups.batch.job import default_failure_patterns
 from sampan.api.groups.batch.job_rules import job_spec, job_warnings
-from sampan.api.groups.core import pod_warnings
+from sampan.api.groups.core import pod_warnings, template_warnings
 from sampan.api.groups.core.pod_defaults import default_pod_template
 from sampan.api.groups.strategy import drop_status
 from sampan.api.kind import Column, Kind
@@ -143,7 +143,7 @@ def _validate(cron_job: Obj) -> Errors:
 
 
 def _warnings(new: Obj, old: Obj | None) -> Sequence[str]:
-    found = templated.named_for_pods(new, old)
+    found = template_warnings.named_for_pods(new, old)
     if pod_warnings.is_new_generation(new, old):
         found += job_warnings(_job(new), "spec.jobTemplate.spec")
     if "TZ" in (new.get("spec") or {}).get("schedule", ""):

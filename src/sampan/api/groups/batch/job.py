@@ -14,7 +14,7 @@ from sampan.api import errors, humanize, labels, names
 from sampan.api.clock import parse_time
 from sampan.api.groups import printing, templated
 from sampan.api.groups.batch import job_rules, job_status, job_update
-from sampan.api.groups.core import pod_warnings
+from sampan.api.groups.core import pod_warnings, template_warnings
 from sampan.api.groups.core.pod_defaults import default_pod_template
 from sampan.api.kind import Column, Kind
 from sampan.api.types import Obj
@@ -165,7 +165,7 @@ def _validate_update(new: Obj, old: Obj) -> Errors:
 def _warnings(new: Obj, old: Obj | None) -> Sequence[str]:
     if not pod_warnings.is_new_generation(new, old):
         return ()
-    return templated.named_for_pods(new, old) + job_rules.job_warnings(new.get("spec") or {}, "spec")
+    return template_warnings.named_for_pods(new, old) + job_rules.job_warnings(new.get("spec") or {}, "spec")
 
 
 # -- columns -----------------------------------------------------------------------------------------------------

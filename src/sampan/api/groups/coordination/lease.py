@@ -4,24 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sampan.api import errors
 from sampan.api.groups import printing
+from sampan.api.groups.coordination import strategies
 from sampan.api.kind import Column, Kind
 from sampan.api.types import Obj
 from sampan.api.validation import common
 from sampan.api.validation.common import Errors
+
+_COORDINATED: Final = ("strategy", "preferredHolder")
 
 
 def _validate(lease: Obj) -> Errors:
     spec = lease.get("spec") or {}
     found = common.positive(spec.get("leaseDurationSeconds"), "spec.leaseDurationSeconds")
     found += common.non_negative(spec.get("leaseTransitions"), "spec.leaseTransitions")
+    if spec.get("strategy") is not None:
+        found += strategies.validate(spec["strategy"], "spec.strategy")
     if spec.get("preferredHolder") and not spec.get("strategy"):
-        text = "must be omitted when strategy is not set"
+        text = "may only be specified if `strategy` is defined"
         found.append(errors.forbidden("spec.preferredHolder", text))
     return found
+
+
+def _prepare_create(lease: Obj) -> None:
+    """CoordinatedLeaderElection is off."""
+    for key in _COORDINATED:
+        (lease.get("spec") or {}).pop(key, None)
+
+
+def _prepare_update(new: Obj, old: Obj) -> None:
+    for key in _COORDINATED:
+        if (old.get("spec") or {}).get(key) is None:
+            (new.get("spec") or {}).pop(key, None)
 
 
 def _row(lease: Obj, now: datetime) -> Sequence[Any]:
@@ -41,6 +58,8 @@ KINDS = (
         unconditional_update=False,
         create_on_update=True,
         validate=_validate,
+        prepare_create=_prepare_create,
+        prepare_update=_prepare_update,
         columns=(printing.NAME, Column("Holder"), printing.AGE),
         row=_row,
     ),

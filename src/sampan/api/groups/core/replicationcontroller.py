@@ -8,7 +8,7 @@ from typing import Any
 
 from sampan.api import errors, labels
 from sampan.api.groups import replicated, selectable, templated
-from sampan.api.groups.core import pod_warnings
+from sampan.api.groups.core import pod_warnings, template_warnings
 from sampan.api.groups.core.pod_defaults import default_pod_template
 from sampan.api.groups.strategy import zero_status
 from sampan.api.kind import Kind, ScalePaths
@@ -54,7 +54,7 @@ def _validate_update(new: Obj, old: Obj) -> Errors:
 
 def _warnings(new: Obj, old: Obj | None) -> Sequence[str]:
     if old is None:
-        return templated.warnings(new, None)
+        return template_warnings.of_workload(new, None)
     if not pod_warnings.is_new_generation(new, old):
         return ()
     # The reference hands over the two the wrong way round.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sampan.api import errors
-from sampan.api.groups import printing
+from sampan.api.groups import internals, printing, templated
 from sampan.api.groups.strategy import zero_status
 from sampan.api.kind import Column, Kind
 from sampan.api.types import Obj
@@ -17,20 +17,33 @@ from sampan.api.validation.common import Errors
 _COUNTERS = ("disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods")
 
 
+_POLICIES: Final = ("AlwaysAllow", "IfHealthyBudget")
+_SPEC: Final = dict.fromkeys(("MinAvailable", "Selector", "MaxUnavailable", "UnhealthyPodEvictionPolicy"))
+
+
+def _shown(spec: Obj) -> Obj:
+    shown = internals.shown(spec, _SPEC)
+    if shown["Selector"] is not None:
+        shown["Selector"] = templated.shown_selector(shown["Selector"])
+    return shown
+
+
 def _validate(budget: Obj) -> Errors:
     spec = budget.get("spec") or {}
     minimum, maximum = spec.get("minAvailable"), spec.get("maxUnavailable")
     found: Errors = []
     if minimum is not None and maximum is not None:
         text = "minAvailable and maxUnavailable cannot be both set"
-        found.append(errors.invalid("spec", spec, text))
+        found.append(errors.invalid("spec", _shown(spec), text))
     for key, value in (("minAvailable", minimum), ("maxUnavailable", maximum)):
         if value is not None:
             found += common.int_or_percent(value, f"spec.{key}")
             found += common.not_more_than_100_percent(value, f"spec.{key}")
     found += common.label_selector(spec.get("selector"), "spec.selector")
-    policies = ("AlwaysAllow", "IfHealthyBudget")
-    return found + common.one_of(spec.get("unhealthyPodEvictionPolicy"), policies, "spec.unhealthyPodEvictionPolicy")
+    policy = spec.get("unhealthyPodEvictionPolicy")
+    if policy is not None and policy not in _POLICIES:
+        found.append(errors.not_supported("spec.unhealthyPodEvictionPolicy", policy, _POLICIES))
+    return found
 
 
 def _validate_status(new: Obj, old: Obj) -> Errors:

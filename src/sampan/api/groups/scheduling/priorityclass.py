@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sampan.api import errors
 from sampan.api.groups import printing
@@ -18,24 +18,40 @@ HIGHEST_USER_PRIORITY = 1_000_000_000
 SYSTEM_CLASSES = {"system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
 
 
+_POLICIES: Final = ("PreemptLowerPriority", "Never")
+
+
 def _default(priority_class: Obj) -> None:
     priority_class.setdefault("value", 0)
     priority_class.setdefault("preemptionPolicy", "PreemptLowerPriority")
+
+
+def _system_problem(name: str, priority_class: Obj) -> str:
+    """Why a class is none of the system's own, though it is called like one."""
+    value = SYSTEM_CLASSES.get(name)
+    if value is None:
+        return f"{name} is not a known system priority class"
+    if priority_class.get("value", 0) != value:
+        return f"value of {name} PriorityClass must be {value}"
+    return f"globalDefault of {name} PriorityClass must be false" if priority_class.get("globalDefault") else ""
 
 
 def _validate(priority_class: Obj) -> Errors:
     name, value = priority_class.get("metadata", {}).get("name", ""), priority_class.get("value", 0)
     found: Errors = []
     if name.startswith("system-"):
-        if SYSTEM_CLASSES.get(name) != value:
-            text = "priority class names with 'system-' prefix are reserved for system use only. error: "
-            text += f"{name} is not a known system priority class"
+        if problem := _system_problem(name, priority_class):
+            text = f"priority class names with 'system-' prefix are reserved for system use only. error: {problem}"
             found.append(errors.forbidden("metadata.name", text))
     elif value > HIGHEST_USER_PRIORITY:
         text = f"maximum allowed value of a user defined priority is {HIGHEST_USER_PRIORITY}"
         found.append(errors.forbidden("value", text))
-    policies = ("PreemptLowerPriority", "Never")
-    return found + common.one_of(priority_class.get("preemptionPolicy"), policies, "preemptionPolicy")
+    policy = priority_class.get("preemptionPolicy")
+    if policy == "":
+        found.append(errors.required("preemptionPolicy"))
+    elif policy not in (None, *_POLICIES):
+        found.append(errors.not_supported("preemptionPolicy", policy, _POLICIES))
+    return found
 
 
 def _prepare_create(obj: Obj) -> None:
@@ -74,6 +90,7 @@ KINDS = (
         prepare_create=_prepare_create,
         validate=_validate,
         validate_update=_validate_update,
+        ratchets=True,
         columns=(
             printing.NAME,
             printing.number("Value"),
