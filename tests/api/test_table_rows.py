@@ -119,7 +119,7 @@ def test_the_status_word_of_a_pod(status: dict[str, Any], metadata: dict[str, An
             {"involvedObject": {"kind": "Pod", "name": "p"}, "reason": "R", "message": "m\n", "type": "Normal",
              "lastTimestamp": "2026-01-01T00:59:00Z", "firstTimestamp": "2026-01-01T00:58:00Z", "count": 2,
              "source": {"component": "kubelet", "host": "n"}},
-            ["60s", "Normal", "R", "pod/p", "", "kubelet, n", "m", "2m", "2", "a"],
+            ["60s", "Normal", "R", "pod/p", "", "kubelet, n", "m", "2m", 2, "a"],
         ),
         ("rbac.authorization.k8s.io", "roles", {}, ["a", "2026-01-01T00:00:00Z"]),
         (

@@ -14,7 +14,7 @@ from sampan.api.types import Obj
 def _row(component: Obj, now: datetime) -> Sequence[Any]:
     for condition in component.get("conditions") or ():
         if condition.get("type") == "Healthy":
-            status = {"True": "Healthy", "False": "Unhealthy"}.get(condition.get("status", ""), "Unknown")
+            status = "Healthy" if condition.get("status") == "True" else "Unhealthy"
             return (printing.name(component), status, condition.get("message", ""), condition.get("error", ""))
     return (printing.name(component), "Unknown", "", "")
 

@@ -27,23 +27,28 @@ def _validate(config_map: Obj) -> Errors:
         size += len(value.encode())
     for key, value in binary.items():
         found += common.named(names.config_map_key, key, f"binaryData[{key}]")
-        size += len(value) * 3 // 4
+        size += decoded_length(value)
     if size > LIMIT_BYTES:
         found.append(errors.too_long("[]", LIMIT_BYTES))
     return found
 
 
-def _validate_update(new: Obj, old: Obj) -> Errors:
+def decoded_length(text: str) -> int:
+    """Of a text in base64, without decoding it."""
+    return len(text) * 3 // 4 - text.endswith("=") - text.endswith("==")
+
+
+def frozen(new: Obj, old: Obj, *keys: str) -> Errors:
+    """What ``immutable`` forbids; a Secret has the same."""
     if not old.get("immutable"):
         return []
-    found: Errors = []
     text = "field is immutable when `immutable` is set"
-    if not new.get("immutable"):
-        found.append(errors.forbidden("immutable", text))
-    for key in ("data", "binaryData"):
-        if (new.get(key) or {}) != (old.get(key) or {}):
-            found.append(errors.forbidden(key, text))
-    return found
+    found = [] if new.get("immutable") else [errors.forbidden("immutable", text)]
+    return found + [errors.forbidden(key, text) for key in keys if (new.get(key) or {}) != (old.get(key) or {})]
+
+
+def _validate_update(new: Obj, old: Obj) -> Errors:
+    return frozen(new, old, "data", "binaryData") + _validate(new)
 
 
 def _row(config_map: Obj, now: datetime) -> Sequence[Any]:
@@ -63,6 +68,7 @@ KINDS = (
         short_names=("cm",),
         validate=_validate,
         validate_update=_validate_update,
+        ratchets=True,
         columns=(printing.NAME, Column("Data"), printing.AGE),
         row=_row,
     ),

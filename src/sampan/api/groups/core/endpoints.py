@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence, Set
 from datetime import datetime
 from typing import Any
 
@@ -10,7 +10,7 @@ from sampan.api import errors, names
 from sampan.api.groups import printing
 from sampan.api.kind import Column, Kind
 from sampan.api.types import Obj
-from sampan.api.validation import common
+from sampan.api.validation import addresses, common
 from sampan.api.validation.common import Errors
 
 
@@ -20,52 +20,91 @@ def _default(endpoints: Obj) -> None:
             port.setdefault("protocol", "TCP")
 
 
-def _addresses(addresses: list[Obj] | None, path: str) -> Errors:
+def _addresses(given: list[Obj] | None, path: str, known: Set[str]) -> Errors:
     found: Errors = []
-    for index, address in enumerate(addresses or ()):
-        found += common.named(names.ip_address, address.get("ip", ""), f"{path}[{index}].ip")
+    for index, address in enumerate(given or ()):
+        where, ip = f"{path}[{index}]", address.get("ip", "")
+        found += addresses.ip(ip, f"{where}.ip", known)
         if address.get("hostname"):
-            found += common.named(names.dns1123_label, address["hostname"], f"{path}[{index}].hostname")
+            found += common.named(names.dns1123_label, address["hostname"], f"{where}.hostname")
+        if address.get("nodeName") is not None:
+            found += common.named(names.dns1123_subdomain, address["nodeName"], f"{where}.nodeName")
+        found += addresses.not_special(ip, f"{where}.ip")
+    return found
+
+
+def _port(port: Obj, path: str, *, named: bool) -> Errors:
+    found: Errors = []
+    if port.get("name"):
+        found += common.named(names.dns1123_label, port["name"], f"{path}.name")
+    elif named:
+        found.append(errors.required(f"{path}.name"))
+    found += common.port(port.get("port", 0), f"{path}.port")
+    found += common.one_of(port.get("protocol"), ("SCTP", "TCP", "UDP"), f"{path}.protocol", must=True)
+    if port.get("appProtocol") is not None:
+        found += common.named(names.qualified_name, port["appProtocol"], f"{path}.appProtocol")
     return found
 
 
 def _validate(endpoints: Obj) -> Errors:
+    return _check(endpoints, frozenset())
+
+
+def _validate_update(new: Obj, old: Obj) -> Errors:
+    return _check(new, frozenset(address.get("ip", "") for _, address in _all_addresses(old)))
+
+
+def _check(endpoints: Obj, known: Set[str]) -> Errors:
     found: Errors = []
     for index, subset in enumerate(endpoints.get("subsets") or ()):
-        path = f"subsets[{index}]"
-        if not subset.get("addresses") and not subset.get("notReadyAddresses"):
+        path, ports = f"subsets[{index}]", subset.get("ports") or []
+        if not any(subset.get(key) for key in _LISTS):
             found.append(errors.required(path, "must specify `addresses` or `notReadyAddresses`"))
-        for key in ("addresses", "notReadyAddresses"):
-            found += _addresses(subset.get(key), f"{path}.{key}")
-        ports = subset.get("ports") or []
+        for key in _LISTS:
+            found += _addresses(subset.get(key), f"{path}.{key}", known)
         for position, port in enumerate(ports):
-            where = f"{path}.ports[{position}]"
-            if len(ports) > 1 and not port.get("name"):
-                found.append(errors.required(f"{where}.name"))
-            elif port.get("name"):
-                found += common.named(names.dns1123_label, port["name"], f"{where}.name")
-            found += common.port(port.get("port", 0), f"{where}.port")
-            protocols = ("SCTP", "TCP", "UDP")
-            found += common.one_of(port.get("protocol"), protocols, f"{where}.protocol", must=True)
+            found += _port(port, f"{path}.ports[{position}]", named=len(ports) > 1)
     return found
 
 
-def _listed(endpoints: Obj) -> list[str]:
+_LISTS = ("addresses", "notReadyAddresses")
+_MANAGED_BY, _CONTROLLER = "endpoints.kubernetes.io/managed-by", "endpoint-controller"
+
+
+def _all_addresses(endpoints: Obj) -> Iterator[tuple[str, Obj]]:
+    for index, subset in enumerate(endpoints.get("subsets") or ()):
+        for key in _LISTS:
+            for position, address in enumerate(subset.get(key) or ()):
+                yield f"subsets[{index}].{key}[{position}]", address
+
+
+def _warnings(new: Obj, old: Obj | None) -> Sequence[str]:
+    if (new.get("metadata", {}).get("labels") or {}).get(_MANAGED_BY) == _CONTROLLER:
+        return ()
+    return [
+        text
+        for path, address in _all_addresses(new)
+        for text in addresses.ip_warnings(address.get("ip", ""), f"{path}.ip")
+    ]
+
+
+def _listed(endpoints: Obj) -> str:
+    subsets = endpoints.get("subsets") or ()
+    if not subsets:
+        return printing.NONE
     found: list[str] = []
-    for subset in endpoints.get("subsets") or ():
-        addresses = subset.get("addresses") or ()
+    for subset in subsets:
+        ready = [address.get("ip", "") for address in subset.get("addresses") or ()]
         ports = subset.get("ports") or ()
         if not ports:
-            found += [address.get("ip", "") for address in addresses]
+            found += ready
         for port in ports:
-            for address in addresses:
-                ip = address.get("ip", "")
-                found.append(f"[{ip}]:{port.get('port', 0)}" if ":" in ip else f"{ip}:{port.get('port', 0)}")
-    return found
+            found += [f"[{ip}]:{port.get('port', 0)}" if ":" in ip else f"{ip}:{port.get('port', 0)}" for ip in ready]
+    return printing.some(found, empty="")
 
 
 def _row(endpoints: Obj, now: datetime) -> Sequence[Any]:
-    return (printing.name(endpoints), printing.some(_listed(endpoints)), printing.age(endpoints, now))
+    return (printing.name(endpoints), _listed(endpoints), printing.age(endpoints, now))
 
 
 KINDS = (
@@ -81,6 +120,9 @@ KINDS = (
         create_on_update=True,
         default=_default,
         validate=_validate,
+        validate_update=_validate_update,
+        ratchets=True,
+        warnings=_warnings,
         columns=(printing.NAME, Column("Endpoints"), printing.AGE),
         row=_row,
         deprecation_warning="v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sampan.api import errors, humanize
+from sampan.api import errors, humanize, names
 from sampan.api.groups import printing
 from sampan.api.kind import Column, Kind
 from sampan.api.types import Obj
+from sampan.api.validation import common
 from sampan.api.validation.common import Errors
 
 _OBJECT_FIELDS = ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath")
@@ -40,12 +41,38 @@ def _default(event: Obj) -> None:
     event.setdefault("reportingInstance", "")
 
 
-def _validate(event: Obj) -> Errors:
+_LONGEST = {"reportingInstance": 128, "action": 128, "reason": 128}
+_LONGEST_MESSAGE = 1024
+
+
+def validate(event: Obj) -> Errors:
+    """What is asked of every event, however it is written (upstream: legacyValidateEvent)."""
     namespace = event.get("metadata", {}).get("namespace", "")
     regarding = (event.get("involvedObject") or {}).get("namespace", "")
-    if regarding != namespace and not (not regarding and namespace in ("default", "kube-system")):
-        return [errors.invalid("involvedObject.namespace", regarding, "does not match event.namespace")]
-    return []
+    found: Errors = []
+    timed = event.get("eventTime") is not None
+    homes = ("default", "kube-system") if timed else ("", "default")
+    if (namespace not in homes) if not regarding else (not timed and regarding != namespace):
+        found.append(errors.invalid("involvedObject.namespace", regarding, "does not match event.namespace"))
+    if timed:
+        found += _timed(event)
+    return found + common.named(names.dns1123_subdomain, namespace, "namespace")
+
+
+def _timed(event: Obj) -> Errors:
+    """Of events of the new form, which have a time."""
+    controller = event.get("reportingComponent", "")
+    found: Errors = [] if controller else [errors.required("reportingController")]
+    found += common.named(names.qualified_name, controller, "reportingController")
+    for key, longest in _LONGEST.items():
+        value = event.get(key, "")
+        if not value:
+            found.append(errors.required(key))
+        elif len(value.encode()) > longest:
+            found.append(errors.invalid(key, "", f"can have at most {longest} characters"))
+    if len(event.get("message", "").encode()) > _LONGEST_MESSAGE:
+        found.append(errors.invalid("message", "", f"can have at most {_LONGEST_MESSAGE} characters"))
+    return found
 
 
 def selectable(event: Obj) -> Mapping[str, str]:
@@ -64,25 +91,25 @@ def row(event: Obj, now: datetime) -> Sequence[Any]:
     first = event.get("firstTimestamp") or event.get("eventTime")
     last = event.get("lastTimestamp") or first
     count = event.get("count") or 1
-    if series := event.get("series"):
-        last, count = series.get("lastObservedTime") or last, series.get("count", count)
+    if (series := event.get("series")) is not None:
+        last, count = series.get("lastObservedTime"), series.get("count", 0)
     involved = event.get("involvedObject") or {}
     target = involved.get("kind", "").lower()
     if involved.get("name"):
         target = f"{target}/{involved['name']}"
     source = event.get("source") or {}
     component = source.get("component") or event.get("reportingComponent", "")
-    host = source.get("host") or (event.get("reportingInstance", "") if not source.get("component") else "")
+    host = source.get("host") or event.get("reportingInstance", "")
     return (
         humanize.since(last, now),
         event.get("type", ""),
         event.get("reason", ""),
         target,
         involved.get("fieldPath", ""),
-        ", ".join(part for part in (component, host) if part),
+        f"{component}, {host}" if host else component,
         event.get("message", "").strip(),
         humanize.since(first, now),
-        str(count),
+        count,
         printing.name(event),
     )
 
@@ -100,7 +127,7 @@ KINDS = (
         create_on_update=True,
         ttl_seconds=3600.0,
         default=_default,
-        validate=_validate,
+        validate=validate,
         columns=COLUMNS,
         row=row,
         selectable_fields=selectable,

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sampan.api import errors, quantity
+from sampan.api import errors, names, quantity
 from sampan.api.groups import printing
 from sampan.api.groups.core.pod_defaults import default_resource_list
 from sampan.api.kind import Kind
 from sampan.api.types import Obj
-from sampan.api.validation import resources
+from sampan.api.validation import common, resources
 from sampan.api.validation.common import Errors
 
 _LISTS = ("min", "max", "default", "defaultRequest", "maxLimitRequestRatio")
@@ -37,25 +37,49 @@ def _default(limit_range: Obj) -> None:
                 del item[key]
 
 
+_TYPES = ("Pod", "Container", "PersistentVolumeClaim")
+
+
 def _validate(limit_range: Obj) -> Errors:
     found: Errors = []
     seen: set[str] = set()
     for index, item in enumerate((limit_range.get("spec") or {}).get("limits") or ()):
         path, kind = f"spec.limits[{index}]", item.get("type", "")
-        if not kind:
-            found.append(errors.required(f"{path}.type"))
+        found += _type(kind, f"{path}.type")
         if kind in seen:
             found.append(errors.duplicate(f"{path}.type", kind))
         seen.add(kind)
-        for key in _LISTS:
-            found += resources.resource_list(item.get(key), f"{path}.{key}")
-        if kind == "Pod":
-            for key in ("default", "defaultRequest"):
-                if item.get(key):
-                    text = "may not be specified when `type` is 'Pod'"
-                    found.append(errors.forbidden(f"{path}.{key}", text))
-        for order in _ORDERS:
-            found += _ordered(item, *order, path)
+        found += _item(item, kind, path)
+    return found
+
+
+def _type(kind: str, path: str) -> Errors:
+    found = common.named(names.qualified_name, kind, path)
+    if not found and "/" not in kind and kind not in _TYPES:
+        found.append(errors.invalid(path, kind, "must be a standard limit type or fully qualified"))
+    return found
+
+
+def _item(item: Obj, kind: str, path: str) -> Errors:
+    of_pods = kind in ("Pod", "Container")
+    check = resources.container_resource_name if of_pods else resources.resource_name
+    amounts: dict[str, Obj] = {}
+    found: Errors = []
+    for key in ("max", "min", "default", "defaultRequest"):
+        given = item.get(key) or {}
+        if kind == "Pod" and key.startswith("default"):
+            if given:
+                found.append(errors.forbidden(f"{path}.{key}", "may not be specified when `type` is 'Pod'"))
+            continue
+        amounts[key] = given
+        found += [fault for name in given for fault in check(name, f"{path}.{key}[{name}]")]
+    if kind == "PersistentVolumeClaim" and not any("storage" in amounts[key] for key in ("min", "max")):
+        text = "either minimum or maximum storage value is required, but neither was provided"
+        found.append(errors.required(f"{path}.limits", text))
+    ratios = amounts["maxLimitRequestRatio"] = item.get("maxLimitRequestRatio") or {}
+    found += [fault for name in ratios for fault in check(name, f"{path}.maxLimitRequestRatio[{name}]")]
+    for name in dict.fromkeys(name for given in amounts.values() for name in given):
+        found += _ordered(name, amounts, path) + _ratio(name, amounts, path) + _exact(name, amounts, path)
     return found
 
 
@@ -71,15 +95,41 @@ _ORDERS = (
 _NAMES = {"min": "min", "max": "max", "default": "default", "defaultRequest": "default request"}
 
 
-def _ordered(item: Obj, lower: str, upper: str, shown: str, field: str, path: str) -> Errors:
+def _ordered(name: str, amounts: Mapping[str, Obj], path: str) -> Errors:
     found: Errors = []
-    uppers = item.get(upper) or {}
-    above = "default limit" if (lower, upper) == ("defaultRequest", "default") else _NAMES[upper]
-    for name, amount in (item.get(lower) or {}).items():
-        if name in uppers and quantity.compare(amount, uppers[name]) > 0:
-            text = f"{_NAMES[lower]} value {amount} is greater than {above} value {uppers[name]}"
-            found.append(errors.invalid(f"{path}.{field}[{name}]", item[shown][name], text))
+    of = {key: given[name] for key, given in amounts.items() if name in given}
+    for lower, upper, shown, field in _ORDERS:
+        if lower in of and upper in of and quantity.compare(of[lower], of[upper]) > 0:
+            above = "default limit" if (lower, upper) == ("defaultRequest", "default") else _NAMES[upper]
+            text = f"{_NAMES[lower]} value {of[lower]} is greater than {above} value {of[upper]}"
+            found.append(errors.invalid(f"{path}.{field}[{name}]", of[shown], text))
     return found
+
+
+def _ratio(name: str, amounts: Mapping[str, Obj], path: str) -> Errors:
+    ratio, low, high = (amounts[key].get(name) for key in ("maxLimitRequestRatio", "min", "max"))
+    if ratio is None:
+        return []
+    where, found = f"{path}.maxLimitRequestRatio[{name}]", []
+    if quantity.compare(ratio, "1") < 0:
+        found.append(errors.invalid(where, ratio, f"ratio {ratio} is less than 1"))
+    if low is not None and high is not None and (least := quantity.parse(low)):
+        most = quantity.parse(high) / least
+        if quantity.parse(ratio) > most:
+            text = f"ratio {ratio} is greater than max/min = {float(most):f}"
+            found.append(errors.invalid(where, ratio, text))
+    return found
+
+
+def _exact(name: str, amounts: Mapping[str, Obj], path: str) -> Errors:
+    """What cannot be overcommitted is requested as it is limited."""
+    limit, request = (amounts.get(key, {}).get(name) for key in ("default", "defaultRequest"))
+    if limit is None or request is None or quantity.compare(limit, request) == 0:
+        return []
+    if resources.is_native(name) and not resources.is_huge_page(name):
+        return []
+    text = f"default value {limit} must equal to defaultRequest value {request} in {name}"
+    return [errors.invalid(f"{path}.defaultRequest[{name}]", request, text)]
 
 
 def _row(limit_range: Obj, now: datetime) -> Sequence[Any]:

@@ -9,6 +9,7 @@ from typing import Any
 from sampan.api import errors, names, strategies
 from sampan.api.groups import printing, selectable
 from sampan.api.kind import Column, Kind, Strategy, Subresource
+from sampan.api.metadata import STANDARD_FINALIZERS
 from sampan.api.types import Obj
 from sampan.api.validation import common
 from sampan.api.validation.common import Errors
@@ -29,6 +30,7 @@ def _prepare_create(namespace: Obj) -> None:
     if "kubernetes" not in finalizers:
         finalizers.append("kubernetes")
     namespace["status"] = {"phase": "Active"}
+    _default(namespace)  # a generated name is only known now
 
 
 def _prepare_update(new: Obj, old: Obj) -> None:
@@ -52,24 +54,33 @@ def _merge_finalize(kind: Kind, new: Obj, old: Obj) -> Obj:
     return result
 
 
-_FINALIZE = Strategy(_merge_finalize, strategies.nothing_to_check, counts_generation=False)
+def _finalizer(name: str, path: str) -> Errors:
+    found = common.named(names.qualified_name, name, path)
+    if "/" not in name and name not in STANDARD_FINALIZERS:
+        text = "name is neither a standard finalizer name nor is it fully qualified"
+        found.append(errors.invalid(path, name, text))
+    return found
+
+
+def _finalizers(namespace: Obj) -> list[str]:
+    return (namespace.get("spec") or {}).get("finalizers") or []
 
 
 def _validate(namespace: Obj) -> Errors:
-    found: Errors = []
-    for index, finalizer in enumerate((namespace.get("spec") or {}).get("finalizers") or ()):
-        path = f"spec.finalizers[{index}]"
-        problems = common.named(names.qualified_name, finalizer, path)
-        if not problems and "/" not in finalizer and finalizer != "kubernetes":
-            text = "name is neither a standard finalizer name nor is it fully qualified"
-            problems = [errors.invalid(path, finalizer, text)]
-        found += problems
-    return found
+    return [fault for name in _finalizers(namespace) for fault in _finalizer(name, "spec.finalizers")]
+
+
+def _validate_finalize(kind: Kind, new: Obj, old: Obj) -> Errors:
+    named = enumerate(_finalizers(new))
+    return [fault for index, name in named for fault in _finalizer(name, f"spec.finalizers[{index}]")]
+
+
+_FINALIZE = Strategy(_merge_finalize, _validate_finalize, counts_generation=False)
 
 
 def _validate_status(new: Obj, old: Obj) -> Errors:
     phase = (new.get("status") or {}).get("phase", "")
-    path = "status.phase"
+    path = "status.Phase"
     if new.get("metadata", {}).get("deletionTimestamp"):
         if phase != "Terminating":
             text = "may only be 'Terminating' if `deletionTimestamp` is not empty"

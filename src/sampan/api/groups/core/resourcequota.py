@@ -22,7 +22,7 @@ _SCOPES = (
 #: an object has them or has not; the others have values
 _PLAIN_SCOPES = frozenset({"Terminating", "NotTerminating", "BestEffort", "NotBestEffort", "CrossNamespacePodAffinity"})
 _ONLY_EXISTS = (
-    "must be 'Exist' when scope is any of ResourceQuotaScopeTerminating, ResourceQuotaScopeNotTerminating, "
+    "must be 'Exists' when scope is any of ResourceQuotaScopeTerminating, ResourceQuotaScopeNotTerminating, "
     "ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort or ResourceQuotaScopeCrossNamespacePodAffinity"
 )
 _STANDARD = resources.OBJECT_COUNT_RESOURCES | {
@@ -51,35 +51,46 @@ def _validate(quota: Obj) -> Errors:
     for scope in scopes:
         if scope not in _SCOPES:
             found.append(errors.invalid("spec.scopes", scopes, "unsupported scope"))
-        if not _fits(scope, hard):
-            found.append(errors.invalid("spec.scopes", scopes, "unsupported scope applied to resource"))
-    if _conflict(scopes):
-        found.append(errors.invalid("spec.scopes", scopes, "conflicting scopes"))
-    return found + _terms(spec.get("scopeSelector") or {}, hard)
+        misfit = errors.invalid("spec.scopes", scopes, "unsupported scope applied to resource")
+        found += [misfit] * _misfits(scope, hard)
+    found += [errors.invalid("spec.scopes", scopes, "conflicting scopes")] * _conflicts(scopes)
+    selector = spec.get("scopeSelector")
+    return found if selector is None else found + _terms(selector.get("matchExpressions") or [], hard, scopes)
 
 
-def _terms(selector: Obj, hard: Obj) -> Errors:
+def _terms(terms: list[Obj], hard: Obj, scopes: list[str]) -> Errors:
     found: Errors = []
-    path, terms = "spec.scopeSelector.matchExpressions", selector.get("matchExpressions") or []
+    path = "spec.scopeSelector.matchExpressions"
+    shown = {
+        "MatchExpressions": [
+            {"ScopeName": t.get("scopeName", ""), "Operator": t.get("operator", ""), "Values": t.get("values")}
+            for t in terms
+        ]
+    }
     for term in terms:
-        scope, operator, values = term.get("scopeName", ""), term.get("operator", ""), term.get("values") or []
+        scope = term.get("scopeName", "")
         if scope not in _SCOPES:
             found.append(errors.invalid(f"{path}.scopeName", scope, "unsupported scope"))
-        if not _fits(scope, hard):
-            found.append(errors.invalid(path, selector, "unsupported scope applied to resource"))
-        if scope in _PLAIN_SCOPES and operator != "Exists":
-            found.append(errors.invalid(f"{path}.operator", operator, _ONLY_EXISTS))
-        if operator in ("In", "NotIn"):
-            if not values:
-                text = "must be at least one value when `operator` is 'In' or 'NotIn' for scope selector"
-                found.append(errors.required(f"{path}.values", text))
-        elif operator not in ("Exists", "DoesNotExist"):
-            found.append(errors.invalid(f"{path}.operator", operator, "not a valid selector operator"))
-        elif values:
-            text = "must be no value when `operator` is 'Exist' or 'DoesNotExist' for scope selector"
-            found.append(errors.invalid(f"{path}.values", values, text))
-    if _conflict([term.get("scopeName") for term in terms]):
-        found.append(errors.invalid(path, terms, "conflicting scopes"))
+        if misfits := _misfits(scope, hard):
+            found += [errors.invalid(path, shown, "unsupported scope applied to resource")] * misfits
+        found += _operator(scope, term.get("operator", ""), term.get("values") or [], path)
+    conflict = errors.invalid(path, scopes or errors.NIL, "conflicting scopes")
+    return found + [conflict] * _conflicts([term.get("scopeName", "") for term in terms])
+
+
+def _operator(scope: str, operator: str, values: list[str], path: str) -> Errors:
+    found: Errors = []
+    if scope in _PLAIN_SCOPES and operator != "Exists":
+        found.append(errors.invalid(f"{path}.operator", operator, _ONLY_EXISTS))
+    if operator in ("In", "NotIn"):
+        if not values:
+            text = "must be at least one value when `operator` is 'In' or 'NotIn' for scope selector"
+            found.append(errors.required(f"{path}.values", text))
+    elif operator not in ("Exists", "DoesNotExist"):
+        found.append(errors.invalid(f"{path}.operator", operator, "not a valid selector operator"))
+    elif values:
+        text = "must be no value when `operator` is 'Exist' or 'DoesNotExist' for scope selector"
+        found.append(errors.invalid(f"{path}.values", values, text))
     return found
 
 
@@ -98,19 +109,20 @@ def _is_standard(name: str) -> bool:
     return name in _STANDARD or resources.is_huge_page(name.removeprefix("requests."))
 
 
-def _fits(scope: str, hard: Obj) -> bool:
-    """Whether the scope means something to each of the resources that are counted by kind."""
+def _misfits(scope: str, hard: Obj) -> int:
+    """How many of the resources that are counted by kind the scope means nothing to."""
     allowed = _OF_SCOPE.get(scope)
-    return allowed is None or all(name in allowed for name in hard if _is_standard(name))
+    return 0 if allowed is None else sum(name not in allowed for name in hard if _is_standard(name))
 
 
-def _conflict(scopes: Sequence[str]) -> bool:
-    return {"BestEffort", "NotBestEffort"} <= set(scopes) or {"Terminating", "NotTerminating"} <= set(scopes)
+def _conflicts(scopes: Sequence[str]) -> int:
+    """Upstream tells each pair by itself."""
+    return sum(pair <= set(scopes) for pair in ({"BestEffort", "NotBestEffort"}, {"Terminating", "NotTerminating"}))
 
 
 def _validate_update(new: Obj, old: Obj) -> Errors:
     scopes, before = ((quota.get("spec") or {}).get("scopes") or [] for quota in (new, old))
-    return common.immutable(scopes, scopes if set(scopes) == set(before) else before, "spec.scopes")
+    return [] if set(scopes) == set(before) else [errors.invalid("spec.scopes", scopes or errors.NIL, common.IMMUTABLE)]
 
 
 def _validate_status(new: Obj, old: Obj) -> Errors:
