@@ -13,6 +13,7 @@ from collections.abc import Set
 from typing import TypeAlias
 
 from sampan.api import errors
+from sampan.api.types import Obj
 from sampan.api.validation.common import Errors
 
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -92,8 +93,16 @@ def canonical_problems(text: str) -> list[str]:
     return [f"must be in canonical form ({errors.quoted(canonical(address))})"]
 
 
-def not_special(text: str, path: str) -> Errors:
-    """Addresses that traffic can be sent to: endpoints, external IPs (Go: ValidateEndpointIP, ValidateNonSpecialIP)."""
+def is_of_server(obj: Obj) -> bool:
+    """The endpoints of the API server itself, which a cluster of one machine may have on loopback. (Upstream's server
+    refuses to start there.)"""
+    meta = obj.get("metadata", {})
+    return (meta.get("namespace"), meta.get("name")) == ("default", "kubernetes")
+
+
+def not_special(text: str, path: str, *, loopback: bool = False) -> Errors:
+    """Addresses that traffic can be sent to: endpoints, external IPs (Go: ValidateEndpointIP, ValidateNonSpecialIP).
+    ``loopback``: those too."""
     address = parse(text)
     if address is None:
         return [errors.invalid(path, text, "must be a valid IP address")]
@@ -101,7 +110,7 @@ def not_special(text: str, path: str) -> Errors:
     found: Errors = []
     if address.is_unspecified:
         found.append(errors.invalid(path, text, f"may not be unspecified ({text})"))
-    if address.is_loopback:
+    if address.is_loopback and not loopback:
         found.append(errors.invalid(path, text, "may not be in the loopback range (127.0.0.0/8, ::1/128)"))
     if address.is_link_local:
         found.append(errors.invalid(path, text, "may not be in the link-local range (169.254.0.0/16, fe80::/10)"))

@@ -20,7 +20,7 @@ def _default(endpoints: Obj) -> None:
             port.setdefault("protocol", "TCP")
 
 
-def _addresses(given: list[Obj] | None, path: str, known: Set[str]) -> Errors:
+def _addresses(given: list[Obj] | None, path: str, known: Set[str], *, loopback: bool) -> Errors:
     found: Errors = []
     for index, address in enumerate(given or ()):
         where, ip = f"{path}[{index}]", address.get("ip", "")
@@ -29,7 +29,7 @@ def _addresses(given: list[Obj] | None, path: str, known: Set[str]) -> Errors:
             found += common.named(names.dns1123_label, address["hostname"], f"{where}.hostname")
         if address.get("nodeName") is not None:
             found += common.named(names.dns1123_subdomain, address["nodeName"], f"{where}.nodeName")
-        found += addresses.not_special(ip, f"{where}.ip")
+        found += addresses.not_special(ip, f"{where}.ip", loopback=loopback)
     return found
 
 
@@ -56,12 +56,13 @@ def _validate_update(new: Obj, old: Obj) -> Errors:
 
 def _check(endpoints: Obj, known: Set[str]) -> Errors:
     found: Errors = []
+    loopback = addresses.is_of_server(endpoints)
     for index, subset in enumerate(endpoints.get("subsets") or ()):
         path, ports = f"subsets[{index}]", subset.get("ports") or []
         if not any(subset.get(key) for key in _LISTS):
             found.append(errors.required(path, "must specify `addresses` or `notReadyAddresses`"))
         for key in _LISTS:
-            found += _addresses(subset.get(key), f"{path}.{key}", known)
+            found += _addresses(subset.get(key), f"{path}.{key}", known, loopback=loopback)
         for position, port in enumerate(ports):
             found += _port(port, f"{path}.ports[{position}]", named=len(ports) > 1)
     return found

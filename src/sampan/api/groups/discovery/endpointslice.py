@@ -40,14 +40,14 @@ def _prepare_update(new: Obj, old: Obj) -> None:
         _drop_topology(new)
 
 
-def _address(address: str, kind: str, path: str) -> Errors:
+def _address(address: str, kind: str, path: str, *, loopback: bool) -> Errors:
     if kind == "FQDN":
         return _domain(address, path)
     if found := addresses.ip(address, path):
         return found
     if addresses.is_v6(address) != (kind == "IPv6"):
         found.append(errors.invalid(path, address, f"must be an {kind} address"))
-    return found + addresses.not_special(address, path)
+    return found + addresses.not_special(address, path, loopback=loopback)
 
 
 def _domain(text: str, path: str) -> Errors:
@@ -64,7 +64,7 @@ def _domain(text: str, path: str) -> Errors:
     ]
 
 
-def _endpoint(endpoint: Obj, kind: str, path: str) -> Errors:
+def _endpoint(endpoint: Obj, kind: str, path: str, *, loopback: bool) -> Errors:
     listed = endpoint.get("addresses") or []
     found: Errors = []
     if not listed:
@@ -73,7 +73,7 @@ def _endpoint(endpoint: Obj, kind: str, path: str) -> Errors:
         found.append(errors.too_many(f"{path}.addresses", len(listed), _MAX_ADDRESSES))
     if kind in _ADDRESS_TYPES:
         for index, address in enumerate(listed):
-            found += _address(address, kind, f"{path}.addresses[{index}]")
+            found += _address(address, kind, f"{path}.addresses[{index}]", loopback=loopback)
     if endpoint.get("nodeName") is not None:
         found += common.named(names.dns1123_subdomain, endpoint["nodeName"], f"{path}.nodeName")
     if topology := endpoint.get("deprecatedTopology"):
@@ -127,8 +127,9 @@ def _validate(endpoint_slice: Obj) -> Errors:
     if len(endpoints) > _MAX_ENDPOINTS:
         found.append(errors.too_many("endpoints", len(endpoints), _MAX_ENDPOINTS))
     else:
+        loopback = addresses.is_of_server(endpoint_slice)
         for index, endpoint in enumerate(endpoints):
-            found += _endpoint(endpoint, kind, f"endpoints[{index}]")
+            found += _endpoint(endpoint, kind, f"endpoints[{index}]", loopback=loopback)
     return found + _ports(endpoint_slice.get("ports") or ())
 
 
