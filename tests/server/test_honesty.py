@@ -45,6 +45,7 @@ ACTING = {
     ("apps", "DaemonSet"): "daemonset-controller",
     ("apps", "Deployment"): "deployment-controller",
     ("apps", "ReplicaSet"): "replicaset-controller",
+    ("apps", "StatefulSet"): "statefulset-controller",
     ("authentication.k8s.io", "SelfSubjectReview"): "sampan.server.reviews",
     ("authentication.k8s.io", "TokenReview"): "sampan.server.reviews",
     ("authorization.k8s.io", "LocalSubjectAccessReview"): "sampan.server.reviews",

@@ -38,6 +38,7 @@ from sampan.controllers.node.lifecycle import NodeLifecycleController
 from sampan.controllers.replicaset.adapters import REPLICA_SET, REPLICATION_CONTROLLER
 from sampan.controllers.replicaset.controller import ReplicaSetController
 from sampan.controllers.resourcequota.controller import ResourceQuotaController
+from sampan.controllers.statefulset.controller import StatefulSetController
 from sampan.controllers.validatingadmissionpolicystatus.controller import ValidatingAdmissionPolicyStatusController
 from sampan.keeping import Keeper
 
@@ -50,6 +51,7 @@ CONTROLLERS: dict[str, Callable[[Context], Runnable]] = {
     "deployment-controller": DeploymentController,
     "replicaset-controller": lambda context: ReplicaSetController(context, REPLICA_SET),
     "replicationcontroller-controller": lambda context: ReplicaSetController(context, REPLICATION_CONTROLLER),
+    "statefulset-controller": StatefulSetController,
     "disruption-controller": DisruptionController,
     "endpointslice-controller": EndpointSliceController,
     "endpoints-controller": EndpointsController,

@@ -67,7 +67,6 @@ LACKS: Mapping[Name, Lack] = MappingProxyType(
             ("service-lb-controller",),
             _is_load_balancer,
         ),
-        ("apps", "StatefulSet"): Lack("no controller makes its pods", ("statefulset-controller",)),
         ("autoscaling", "HorizontalPodAutoscaler"): Lack(
             "no controller scales its target", ("horizontal-pod-autoscaler-controller",)
         ),

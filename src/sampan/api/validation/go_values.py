@@ -1,23 +1,17 @@
 """Values of upstream's internal types, as its messages show them: Go's names, every field, what is unset too.
 
 A message about an object of an API group shows the JSON of a Go struct that has no JSON names. Used where a fault
-concerns such an object as a whole, and where what differs between two is shown. The layouts of a pod's types are
-compiled (``tools/compile_pod_layout.py``) and read when the first such message is made; other kinds write theirs down.
+concerns such an object as a whole. Pure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import cache
-from importlib.resources import files
+from collections.abc import Mapping
 from typing import Any, Final
-
-import orjson
 
 from sampan.api.types import Obj
 
-#: Of one field: its name in Go ("": the fields of what it holds stand in its place), its zero, and the layout of what
-#: it holds. The zero ``{}`` is a struct of which nothing is set.
+#: Of one field: its name in Go, its zero, and the layout of what it holds.
 Layout = Mapping[str, tuple[str, Any, "Layout | None"]]
 
 
@@ -26,46 +20,52 @@ def _plain(*names: str, zero: Any = None) -> dict[str, tuple[str, Any, Layout | 
 
 
 TOLERATION: Final[Layout] = {**_plain("key", "operator", "value", "effect", zero=""), **_plain("tolerationSeconds")}
-
-
-@cache
-def _compiled() -> Mapping[str, Sequence[tuple[str, str, Any, str]]]:
-    """By type: of each field its JSON name, its Go name, its zero, the type of what it holds ("": no struct)."""
-    source = files("sampan.api.validation").joinpath("data/pod-layout.json")
-    found: Mapping[str, Sequence[tuple[str, str, Any, str]]] = orjson.loads(source.read_bytes())
-    return found
-
-
-@cache
-def of_pods(name: str) -> Layout:
-    """A type that pods are made of: ``SecurityContext``."""
-    return {key: (go, zero, of_pods(inner) if inner else None) for key, go, zero, inner in _compiled()[name]}
+POD_RESOURCE_CLAIM: Final[Layout] = {
+    **_plain("name", zero=""),
+    **_plain("resourceClaimName", "resourceClaimTemplateName"),
+}
+PROFILE: Final[Layout] = {**_plain("type", zero=""), **_plain("localhostProfile")}
+_REQUIREMENT: Final[Layout] = {**_plain("key", "operator", zero=""), **_plain("values")}
+NODE_SELECTOR_TERM: Final[Layout] = {
+    "matchExpressions": ("MatchExpressions", None, _REQUIREMENT),
+    "matchFields": ("MatchFields", None, _REQUIREMENT),
+}
+SECURITY_CONTEXT: Final[Layout] = {
+    "capabilities": ("Capabilities", None, _plain("add", "drop")),
+    **_plain("privileged"),
+    "seLinuxOptions": ("SELinuxOptions", None, _plain("user", "role", "type", "level", zero="")),
+    "windowsOptions": (
+        "WindowsOptions",
+        None,
+        {
+            "gmsaCredentialSpecName": ("GMSACredentialSpecName", None, None),
+            "gmsaCredentialSpec": ("GMSACredentialSpec", None, None),
+            **_plain("runAsUserName", "hostProcess"),
+        },
+    ),
+    **_plain("runAsUser", "runAsGroup", "runAsNonRoot", "readOnlyRootFilesystem", "allowPrivilegeEscalation"),
+    **_plain("procMount"),
+    "seccompProfile": ("SeccompProfile", None, PROFILE),
+    "appArmorProfile": ("AppArmorProfile", None, PROFILE),
+}
+TRUST_BUNDLE_PROJECTION: Final[Layout] = {
+    **_plain("name", "signerName", "labelSelector"),
+    **_plain("path", zero=""),
+    **_plain("optional"),
+}
 
 
 def struct(value: Obj | None, layout: Layout) -> Obj | None:
     """The struct for a message. None stays None: a pointer to nothing."""
     if value is None:
         return None
-    found: Obj = {}
-    for key, (go_name, zero, inner) in layout.items():
-        held = _held(value.get(key), zero, inner)
-        if go_name:
-            found[go_name] = held
-        elif isinstance(held, dict):
-            found |= held
-    return found
+    return {
+        name: zero if value.get(key) is None else _held(value[key], inner)
+        for key, (name, zero, inner) in layout.items()
+    }
 
 
-def _held(value: Any, zero: Any, layout: Layout | None) -> Any:
-    if value is None:
-        return struct({}, layout) if zero == {} and layout is not None else zero
+def _held(value: Any, layout: Layout | None) -> Any:
     if layout is None:
-        return dict(sorted(value.items())) if isinstance(value, dict) else value
+        return value
     return [struct(item, layout) for item in value] if isinstance(value, list) else struct(value, layout)
-
-
-def pod_spec(spec: Obj) -> Obj | None:
-    """What a pod shares with the host stands in its security context there, which is never absent."""
-    shared = ("hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace", "hostUsers")
-    context = {**(spec.get("securityContext") or {}), **{key: spec[key] for key in shared if key in spec}}
-    return struct({**spec, "securityContext": context}, of_pods("PodSpec"))

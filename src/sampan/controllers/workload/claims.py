@@ -39,13 +39,15 @@ def controller_reference(owner: Obj, resource: Resource) -> OwnerReference:
     }
 
 
-def plan_claims(owner: Obj, selector: Selector, candidates: Iterable[Obj]) -> Claims:
+def plan_claims(
+    owner: Obj, selector: Selector, candidates: Iterable[Obj], *, is_member: Callable[[Obj], bool] = lambda obj: True
+) -> Claims:
     """Sorts candidates of the owner's namespace. A deleting owner keeps what it has and claims nothing."""
     claims = Claims([], [], [])
     uid = owner["metadata"]["uid"]
     deleting = objects.is_deleting(owner)
     for obj in candidates:
-        matches = selector.matches(obj["metadata"].get("labels") or {})
+        matches = selector.matches(obj["metadata"].get("labels") or {}) and is_member(obj)
         controller = objects.controller_of(obj)
         if controller is not None:
             if controller.get("uid") != uid:

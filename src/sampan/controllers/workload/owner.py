@@ -32,8 +32,12 @@ class PodOwner:
         recorder: EventRecorder,
         resource: Resource,
         selector_of: Callable[[Obj], Selector],
+        *,
+        is_member: Callable[[Obj, Obj], bool] = lambda owner, pod: True,
     ) -> None:
+        """``is_member(owner, pod)``: what a pod must be besides selected (its name, of a StatefulSet)."""
         self._client, self._resource, self._selector_of = client, resource, selector_of
+        self._is_member = is_member
         self.owners = informers.informer(resource)
         self.pods = informers.informer(PODS)
         claims.add_claim_indexes(self.owners)
@@ -86,4 +90,7 @@ class PodOwner:
         await observe(self.owners, written)
 
     def _plan_claims(self, owner: Obj) -> claims.Claims:
-        return claims.plan_claims(owner, self._selector_of(owner), claims.candidates(self.pods, owner))
+        found = claims.candidates(self.pods, owner)
+        return claims.plan_claims(
+            owner, self._selector_of(owner), found, is_member=lambda pod: self._is_member(owner, pod)
+        )

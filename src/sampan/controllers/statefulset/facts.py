@@ -1,0 +1,169 @@
+"""What a StatefulSet says of its pods: their names and order, what each is made of, how each is doing. Pure.
+
+Source: upstream ``pkg/controller/statefulset`` (``stateful_set_utils.go``).
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Final
+
+from sampan.api import objects
+from sampan.api.intorpercent import scaled
+from sampan.api.pods import status as podstatus
+from sampan.api.reading import part, parts, text, text_map, whole
+from sampan.api.resources import STATEFUL_SETS
+from sampan.api.types import Obj
+from sampan.controllers.workload.pods import pod_from_template
+from sampan.controllers.workload.revisions import HASH_LABEL
+
+NAME_LABEL: Final = "statefulset.kubernetes.io/pod-name"
+INDEX_LABEL: Final = "apps.kubernetes.io/pod-index"
+_NAME: Final = re.compile(r"(.*)-([0-9]{1,10})", re.DOTALL)
+
+
+def split_name(name: str) -> tuple[str, int] | None:
+    """The set and the ordinal that a pod's name tells; None: it is of no set. ``web-07`` is nobody's seventh."""
+    match = _NAME.fullmatch(name)
+    if match is None or (len(match[2]) > 1 and match[2].startswith("0")):
+        return None
+    return match[1], int(match[2])
+
+
+def is_member(stateful_set: Obj, pod: Obj) -> bool:
+    """Its name is one that the set gives."""
+    found = split_name(pod["metadata"]["name"])
+    return found is not None and found[0] == stateful_set["metadata"]["name"]
+
+
+def ordinal(pod: Obj) -> int:
+    found = split_name(pod["metadata"]["name"])
+    return found[1] if found is not None else -1
+
+
+def replicas(stateful_set: Obj) -> int:
+    wanted = whole(part(stateful_set, "spec"), "replicas")
+    return 1 if wanted is None else wanted
+
+
+def start(stateful_set: Obj) -> int:
+    return whole(part(part(stateful_set, "spec"), "ordinals"), "start") or 0
+
+
+def is_wanted(stateful_set: Obj, number: int) -> bool:
+    first = start(stateful_set)
+    return first <= number < first + replicas(stateful_set)
+
+
+def is_ordered(stateful_set: Obj) -> bool:
+    """One after the other, rather than all at once."""
+    return text(part(stateful_set, "spec"), "podManagementPolicy") != "Parallel"
+
+
+def rolls(stateful_set: Obj) -> bool:
+    return text(part(part(stateful_set, "spec"), "updateStrategy"), "type") != "OnDelete"
+
+
+def partition(stateful_set: Obj) -> int:
+    """Pods below this stay at the current revision; counted from the set's first."""
+    rolling = part(part(part(stateful_set, "spec"), "updateStrategy"), "rollingUpdate")
+    return whole(rolling, "partition") or 0
+
+
+def max_unavailable(stateful_set: Obj) -> int:
+    rolling = part(part(part(stateful_set, "spec"), "updateStrategy"), "rollingUpdate")
+    return max(1, scaled(rolling.get("maxUnavailable", 1), replicas(stateful_set), round_up=False) or 1)
+
+
+def min_ready_seconds(stateful_set: Obj) -> int:
+    return whole(part(stateful_set, "spec"), "minReadySeconds") or 0
+
+
+def revision_of(pod: Obj) -> str:
+    return text_map(part(pod, "metadata"), "labels").get(HASH_LABEL, "")
+
+
+def claim_name(stateful_set: Obj, template: Obj, number: int) -> str:
+    return f"{text(part(template, 'metadata'), 'name')}-{stateful_set['metadata']['name']}-{number}"
+
+
+def claims(stateful_set: Obj, number: int) -> dict[str, Obj]:
+    """The claims of one pod, by the volume that each is."""
+    found = {}
+    selected = text_map(part(part(stateful_set, "spec"), "selector"), "matchLabels")
+    for template in parts(part(stateful_set, "spec"), "volumeClaimTemplates"):
+        meta = part(template, "metadata")
+        made: Obj = {
+            "name": claim_name(stateful_set, template, number),
+            "namespace": stateful_set["metadata"]["namespace"],
+            "labels": {**text_map(meta, "labels"), **selected},
+        }
+        if annotations := text_map(meta, "annotations"):
+            made["annotations"] = dict(annotations)
+        found[text(meta, "name")] = {
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "metadata": made,
+            "spec": objects.deep_copy(part(template, "spec")),
+        }
+    return found
+
+
+def make_pod(stateful_set: Obj, template: Obj, revision: str, number: int) -> Obj:
+    """The pod of an ordinal; ``template`` is that of the revision."""
+    pod = pod_from_template(template, stateful_set, STATEFUL_SETS)
+    del pod["metadata"]["generateName"]
+    pod["metadata"].setdefault("labels", {})[HASH_LABEL] = revision
+    spec = pod["spec"]
+    spec["hostname"] = name_of(stateful_set, number)
+    spec["subdomain"] = text(part(stateful_set, "spec"), "serviceName")
+    return with_identity(stateful_set, pod, number)
+
+
+def name_of(stateful_set: Obj, number: int) -> str:
+    return f"{stateful_set['metadata']['name']}-{number}"
+
+
+def with_identity(stateful_set: Obj, pod: Obj, number: int) -> Obj:
+    """A copy with the name, labels and volumes that the ordinal's pod must have."""
+    result: Obj = objects.deep_copy(pod)
+    meta, name = result["metadata"], name_of(stateful_set, number)
+    meta["name"] = name
+    meta.setdefault("labels", {}).update({NAME_LABEL: name, INDEX_LABEL: str(number)})
+    claimed = claims(stateful_set, number)
+    if claimed:
+        volumes = [
+            {"name": volume, "persistentVolumeClaim": {"claimName": claim["metadata"]["name"]}}
+            for volume, claim in claimed.items()
+        ]
+        others = [volume for volume in parts(result["spec"], "volumes") if volume.get("name") not in claimed]
+        result["spec"]["volumes"] = volumes + others
+    return result
+
+
+def has_identity(stateful_set: Obj, pod: Obj) -> bool:
+    """Labels and claims are what they should be (upstream ``identityMatches``, ``storageMatches``)."""
+    number, labels = ordinal(pod), text_map(part(pod, "metadata"), "labels")
+    if labels.get(NAME_LABEL) != pod["metadata"]["name"] or labels.get(INDEX_LABEL) != str(number):
+        return False
+    volumes = {volume.get("name"): volume for volume in parts(part(pod, "spec"), "volumes")}
+    return all(
+        text(part(volumes.get(name, {}), "persistentVolumeClaim"), "claimName") == claim["metadata"]["name"]
+        for name, claim in claims(stateful_set, number).items()
+    )
+
+
+def is_running_and_ready(pod: Obj) -> bool:
+    return podstatus.phase(pod) == "Running" and podstatus.is_ready(pod)
+
+
+def available_in(stateful_set: Obj, pod: Obj, now: datetime) -> float | None:
+    """0: available; more: when it will be; None: it is not running and ready."""
+    if not is_running_and_ready(pod):
+        return None
+    return podstatus.available_in_seconds(pod, min_ready_seconds(stateful_set), now)
+
+
+def is_unavailable(stateful_set: Obj, pod: Obj, now: datetime) -> bool:
+    return podstatus.is_terminating(pod) or available_in(stateful_set, pod, now) != 0
