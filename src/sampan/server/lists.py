@@ -1,9 +1,9 @@
 """The bytes of whole lists, kept until something in them changes.
 
 Clients list the same things again and again: every controller at its start, every dashboard each few seconds. A list's
-items are joined once for each question and form, and joined anew only after a change below its prefix; as long as not
+items are joined once for each question and format, and joined anew only after a change below its prefix; as long as not
 even the revision has changed, the whole answer is the one that was given last. What takes longer than a few
-milliseconds is done in turns, or in a thread.
+milliseconds is done in turns, or in a thread. How a list is made of its items is in ``listforms``.
 """
 
 from __future__ import annotations
@@ -12,12 +12,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Final
 
-import orjson
-
+from sampan.server.listforms import JSON, ListFormat
 from sampan.server.results import Page
-from sampan.server.storage import Versioned, View
-from sampan.server.turns import COPIED_BYTES, joined, turns
-from sampan.store.protocol import EntryDamaged
+from sampan.server.storage import View
+from sampan.server.turns import joined
 
 #: of all lists that are kept; the ones asked for longest ago go first
 LIMIT_BYTES: Final = 48 * 1024 * 1024
@@ -29,12 +27,10 @@ _OVERHEAD_BYTES = 1024
 _QUESTION_FACTOR = 32
 #: so much is copied at once
 _COPIED_AT_ONCE = 256 * 1024
-_TAIL = b"]}\n"
 
 
 class _Kept:
-    """``pieces``: the items, joined by commas, in pieces. ``body``: the last answer made of them, which begins with
-    ``head``."""
+    """``pieces``: the items as the format has them. ``body``: the last answer made of them, under this ``head``."""
 
     __slots__ = ("body", "head", "items_bytes", "pieces", "question_bytes", "used", "version")
 
@@ -61,41 +57,43 @@ class ListMemo:
     def kept_bytes(self) -> int:
         return self._bytes
 
-    async def body(self, view: View, page: Page, warn: Callable[[str], None]) -> bytes:
-        """The JSON of a spliced view's page. ``warn`` is told of entries that cannot be read."""
-        found = self.body_now(view, page)
+    async def body(self, view: View, page: Page, warn: Callable[[str], None], form: ListFormat = JSON) -> bytes:
+        """The bytes of a page (in JSON of a spliced view only). ``warn`` is told of entries that cannot be read.
+
+        Raises what the form does."""
+        found = self.body_now(view, page, form)
         if found is not None:
             return found
-        head = _head(view, page)
-        kept = self._find(view, page)
+        head = form.head(view, page)
+        kept = self._find(view, page, form)
         if kept is None:
             warned: list[str] = []
-            pieces = await _pieces(view, await page.entries(), warned.append)
+            pieces = await form.pieces(view, await page.entries(), warned.append)
             for text in warned:
                 warn(text)
             if warned or page.question is None or sum(map(len, pieces)) > self._limit_one:
-                return await joined(_parts(head, pieces))
+                return await joined(form.parts(view, page, pieces))
             kept = _Kept(page.version, pieces, _question_bytes(page.question))
-        body = await joined(_parts(head, kept.pieces))
-        self._keep(view, page, kept, head, body)
+        body = await joined(form.parts(view, page, kept.pieces))
+        self._keep(view, page, form, kept, head, body)
         return body
 
-    def body_now(self, view: View, page: Page) -> bytes | None:
+    def body_now(self, view: View, page: Page, form: ListFormat = JSON) -> bytes | None:
         """The same, if it is at hand."""
-        kept = self._find(view, page)
+        kept = self._find(view, page, form)
         if kept is None:
             return None
-        head = _head(view, page)
+        head = form.head(view, page)
         if kept.head != head:
             if kept.items_bytes > _COPIED_AT_ONCE:
                 return None
-            self._keep(view, page, kept, head, b"".join(_parts(head, kept.pieces)))
+            self._keep(view, page, form, kept, head, b"".join(form.parts(view, page, kept.pieces)))
         return kept.body
 
-    def _find(self, view: View, page: Page) -> _Kept | None:
+    def _find(self, view: View, page: Page, form: ListFormat) -> _Kept | None:
         if page.question is None:
             return None
-        question = (view.kind.group, *page.question)
+        question = (form.name, view.kind.group, *page.question)
         kept = self._kept.get(question)
         if kept is None or kept.version != page.version:
             return None
@@ -103,10 +101,10 @@ class ListMemo:
         kept.used = True
         return kept
 
-    def _keep(self, view: View, page: Page, kept: _Kept, head: bytes, body: bytes) -> None:
+    def _keep(self, view: View, page: Page, form: ListFormat, kept: _Kept, head: bytes, body: bytes) -> None:
         if page.question is None:
             return
-        question = (view.kind.group, *page.question)
+        question = (form.name, view.kind.group, *page.question)
         before = self._kept.get(question)
         if before is not None:
             if before.version > kept.version:
@@ -129,50 +127,5 @@ class ListMemo:
             kept.used = False
 
 
-def _head(view: View, page: Page) -> bytes:
-    return b'%s%s,"items":[' % (view.list_head, orjson.dumps(page.metadata()))
-
-
-def _parts(head: bytes, pieces: Sequence[bytes]) -> list[bytes]:
-    parts = [head]
-    for piece in pieces:
-        parts += (piece, b",")
-    parts[-1 if pieces else 1 :] = [_TAIL]
-    return parts
-
-
 def _question_bytes(question: tuple[object, ...]) -> int:
     return _QUESTION_FACTOR * sum(len(str(part)) for part in question)
-
-
-async def _pieces(view: View, entries: Sequence[Versioned], warn: Callable[[str], None]) -> list[bytes]:
-    """The items of these entries, joined by commas, in pieces; none of them is empty."""
-    pieces = []
-    async for portion in turns(entries, COPIED_BYTES):
-        piece = _join(view, portion, warn)
-        if piece:
-            pieces.append(piece)
-    return pieces
-
-
-def _join(view: View, entries: Sequence[Versioned], warn: Callable[[str], None]) -> bytes:
-    # Views of the stored values, copied once into the whole: a copy of each first takes five times as long.
-    skipped = view.storage.head_length
-    parts: list[bytes | memoryview] = []
-    begin = b'{"metadata":{"resourceVersion":"%d",'
-    for entry in entries:
-        try:
-            value = _value(view, entry)
-        except EntryDamaged as error:
-            warn(f"left out, for its stored value is damaged: {error.key.removeprefix('/registry/')}")
-            continue
-        parts.append(begin % entry.revision)
-        parts.append(memoryview(value)[skipped:])
-        begin = b',{"metadata":{"resourceVersion":"%d",'
-    return b"".join(parts)
-
-
-def _value(view: View, entry: Versioned) -> bytes:
-    """Raises EntryDamaged."""
-    value = entry.value
-    return view.storage.encode(entry.object()) if value is None else value

@@ -18,6 +18,7 @@ from sampan.api.objects import deep_copy
 from sampan.api.table import IncludeObject
 from sampan.api.types import Obj
 from sampan.records import dataclass
+from sampan.server import listforms
 from sampan.server.forms import encode, in_version
 from sampan.server.lists import ListMemo
 from sampan.server.negotiation import Media, negotiate, wants_pretty
@@ -96,6 +97,9 @@ class Renderer:
         metadata = page.metadata()
         if not media.form and media.format == "json" and view.spliced and not pretty(request, media):
             return Response(body=await self.lists.body(view, page, request.warn))
+        if media.format == "protobuf" and not media.form:
+            body = await self.lists.body(view, page, request.warn, listforms.PROTOBUF)
+            return Response(200, body, media.content_type)
         include = include_object(request)
         now = self.clock.now()
         entries = await page.entries()
@@ -174,7 +178,7 @@ def _own(view: View, entries: Sequence[Versioned], warn: Callable[[str], None]) 
             value = entry.value  # None: of a dry run, or damaged
             found.append(deep_copy(entry.object()) if value is None else view.storage.decode(value, entry.revision))
         except EntryDamaged as error:
-            warn(f"left out, for its stored value is damaged: {error.key.removeprefix('/registry/')}")
+            warn(listforms.left_out(error))
     return found
 
 

@@ -16,6 +16,7 @@ from sampan.server.request import Request
 CMS = "/api/v1/namespaces/default/configmaps"
 PREFIX = "/registry/core/configmaps/default/"
 TABLE = "application/json;as=Table;g=meta.k8s.io;v=v1"
+PROTOBUF = "application/vnd.kubernetes.protobuf"
 T = TypeVar("T")
 
 
@@ -59,7 +60,9 @@ def the_cache(api: Any) -> Any:
 # -- damaged entries ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("accept", ["application/json", TABLE, "application/yaml", "application/json;pretty=1"])
+@pytest.mark.parametrize(
+    "accept", ["application/json", TABLE, "application/yaml", "application/json;pretty=1", PROTOBUF]
+)
 async def test_older_pages_leave_out_what_is_damaged_and_say_so(api: Any, accept: str) -> None:
     await fill(api, 3)
     await damage(api, "n0001x")
@@ -106,6 +109,28 @@ async def test_the_loop_goes_on_while_a_long_list_is_made(api: Any) -> None:
     assert (len(answer.obj["items"]), had >= 10) == (700, True)
     found, had = await turns_of(Client(api.server.local_transport()).list(CONFIG_MAPS))
     assert (len(found["items"]), had >= 10) == (701, True)
+
+
+async def test_the_loop_goes_on_while_a_long_list_is_encoded(api: Any) -> None:
+    await fill(api, 700, 3000)
+    request = api.request("GET", CMS, accept=PROTOBUF)
+    answer, had = await turns_of(api.server.handler(request))
+    assert (answer.body.count(b"\x12\x07default") + answer.body.count(b"\x1a\x07default"), had >= 10) == (700, True)
+
+
+async def test_a_list_in_protobuf_is_kept_until_something_in_it_changes(api: Any) -> None:
+    await fill(api, 3)
+    as_json = await api("GET", CMS)
+    first, again = [await api.server.handler(api.request("GET", CMS, accept=PROTOBUF)) for _ in range(2)]
+    assert first.body is again.body
+    assert names(await api("GET", CMS, accept=PROTOBUF)) == names(as_json)
+    await api("POST", "/api/v1/namespaces", {"metadata": {"name": "elsewhere"}})
+    later = await api("GET", CMS, accept=PROTOBUF)
+    assert later.obj["metadata"]["resourceVersion"] == str(api.server.store.revision)
+    assert later.obj["items"] == (await api("GET", CMS, accept=PROTOBUF)).obj["items"]
+    await api("DELETE", f"{CMS}/n0001")
+    assert names(await api("GET", CMS, accept=PROTOBUF)) == ["n0000", "n0002"]
+    assert names(await api("GET", CMS)) == ["n0000", "n0002"]
 
 
 async def test_what_changes_while_a_list_is_made_is_not_in_it(api: Any) -> None:
