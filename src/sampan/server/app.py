@@ -62,6 +62,8 @@ from sampan.server.discovery.handlers import DiscoveryHandlers
 from sampan.server.discovery.openapi import OpenApi, OpenApiHandlers
 from sampan.server.discovery.router import NonResourceHandlers
 from sampan.server.extensions.controller import Extensions
+from sampan.server.extensions.room import RoomForDefinitions
+from sampan.server.extensions.status import CRDS
 from sampan.server.flowheaders import FlowHeaders
 from sampan.server.health import Health
 from sampan.server.hooks import Hooks
@@ -248,6 +250,7 @@ class Server:
             self._webhooks,
             lambda: random_uuid(config.random),
         )
+        self._room = extensions.room
         await extensions.load()
         if self._openapi is not None:
             folder = config.data_dir / "openapi" / "custom" if config.data_dir else None
@@ -444,6 +447,7 @@ class Server:
     def _hooks(self) -> Hooks:
         hooks = Hooks()
         hooks.register("", "services", self.allocations.hook)
+        hooks.register(CRDS.group, CRDS.plural, RoomForDefinitions(self._room))
         return hooks
 
     def _non_resource_handlers(self, key: SigningKey) -> NonResourceHandlers:

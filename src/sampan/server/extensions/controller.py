@@ -26,6 +26,7 @@ from sampan.api.types import Obj
 from sampan.server.extensions.conversion import Asks, WebhookConverter
 from sampan.server.extensions.finalizing import Finalizing
 from sampan.server.extensions.held import Held, fingerprint, registry_with
+from sampan.server.extensions.room import Room
 from sampan.server.extensions.status import CRDS, status_call
 from sampan.server.openapi.merged import Published
 from sampan.server.storage import Converter, ResourceStorage
@@ -77,6 +78,9 @@ class Extensions:
         self._waits: dict[str, float] = {}
         self._wake = asyncio.Event()
         self._finalizing = Finalizing(surfaces, clock)
+        #: that are being looked at
+        self._looking = 0
+        self.room = Room(lambda: len(self._changed) + len(self._unread) + self._looking)
         #: for OpenAPI, made when it is asked for
         self._published: Sequence[Published] | None = None
 
@@ -97,7 +101,12 @@ class Extensions:
                     await self._wake.wait()
                     self._wake.clear()
                     while changed := await self._take():
-                        await self._look(changed, transport)
+                        self._looking = len(changed)
+                        try:
+                            await self._look(changed, transport)
+                        finally:
+                            self._looking = 0
+                        self.room.let_in()
         finally:
             stop()
 
