@@ -162,6 +162,8 @@ class KindCases:
     few_rules: str = ""
     #: what strategies add to metadata (labels, finalizers), of both
     metadata_adds: Obj = field(default_factory=dict)
+    #: the group that refusals name, where it is not the version's own: that of what is stored
+    group_said: str | None = None
     #: other objects that have to be there, whole, by the URL that makes them
     setup: Sequence[tuple[str, Obj]] = ()
 

@@ -105,7 +105,7 @@ def _refusal(answer: Answer) -> tuple[list[Cause], str]:
 
 def _sentence(cases: KindCases, name: str, causes: list[Cause]) -> str:
     """The message of an Invalid answer: apimachinery's ``errors.NewInvalid`` over ``field.ErrorList.ToAggregate``."""
-    group = cases.api_version.rpartition("/")[0]
+    group = cases.api_version.rpartition("/")[0] if cases.group_said is None else cases.group_said
     told = list(dict.fromkeys(f"{c.field}: {c.message}" for c in causes))
     said = told[0] if len(told) == 1 else f"[{', '.join(told)}]"
     return f'{cases.kind}{"." + group if group else ""} "{name}" is invalid: {said}'

@@ -245,6 +245,9 @@ class Kind:
     stored_as: tuple[str, str] | None = None
     to_stored: Convert | None = None
     from_stored: Convert | None = None
+    #: Judges what is written through this version, in its stored form, instead of the rules of the version that is
+    #: stored; called with (new, old), old None for a creation.
+    validate_through: Callable[[Obj, Obj | None], list[FieldError]] | None = None
 
     #: Sent as a Warning header whenever this version is used (deprecated versions).
     deprecation_warning: str = ""

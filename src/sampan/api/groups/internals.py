@@ -31,7 +31,14 @@ PLAIN: Final = None
 
 def shown(value: Obj, shape: Shape) -> Obj:
     """``value``, of the versioned type, with Go's names and every field."""
-    return {name: _field(value.get(name[:1].lower() + name[1:]), kind) for name, kind in shape.items()}
+    return {name: _field(value.get(_json_name(name)), kind) for name, kind in shape.items()}
+
+
+_ACRONYMS: Final = {"UID": "uid", "APIVersion": "apiVersion"}
+
+
+def _json_name(name: str) -> str:
+    return _ACRONYMS.get(name) or name[:1].lower() + name[1:]
 
 
 def _field(value: Any, kind: Any) -> Any:

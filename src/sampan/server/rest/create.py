@@ -8,7 +8,6 @@ from __future__ import annotations
 import orjson
 
 from sampan.api import errors, metadata, objects
-from sampan.api.kind import Kind
 from sampan.api.types import Obj
 from sampan.server.options import WriteOptions, names_version, parse_write_options
 from sampan.server.request import Request
@@ -122,19 +121,20 @@ async def _create_once(
     """Raises ApiError; RevisionConflict: the name is taken."""
     kind, obj = target.working_kind, write.obj or {}
     metadata.prepare_metadata_create(obj, kind, now=ctx.clock.now(), uid=ctx.new_uid(), random=ctx.random)
-    await paced(request.heavy, _prepare_new, request, kind, obj)
+    await paced(request.heavy, _prepare_new, request, target, obj)
     takes = ctx.hooks.of(kind).takes or ctx.admission.takes(target.storage.kind, target.namespace)
     return await carry_through(_write_new(ctx, target, write, options), takes=takes)
 
 
-def _prepare_new(request: Request, kind: Kind, obj: Obj) -> None:
+def _prepare_new(request: Request, target: Target, obj: Obj) -> None:
     """What needs nothing but the object. Raises Invalid."""
+    kind, judge = target.working_kind, target.kind.validate_through
     for text in kind.prepare_create(obj) or ():  # strategies use the name and uid
         request.warn(text)
     kind.stamp(obj, request.user)
     if warning := metadata.drop_duplicate_owners(obj):
         request.warn(warning)
-    found = metadata.validate_create(obj, kind) + kind.validate(obj)
+    found = metadata.validate_create(obj, kind) + (kind.validate(obj) if judge is None else judge(obj, None))
     if found:
         raise errors.invalid_object(kind.kind, obj["metadata"].get("name", ""), found, kind.group)
     for text in kind.warnings(obj, None):

@@ -240,7 +240,11 @@ def _prepared(request: Request, target: Target, change: Change, new: Obj, old: O
     _set_generation(kind, change.strategy, new, old)
     new["metadata"]["resourceVersion"] = str(revision)
     if change.checked:
-        found = metadata.validate_update(new, old, kind) + change.strategy.validate(kind, new, old)
+        found = metadata.validate_update(new, old, kind)
+        if change.strategy is MAIN and (judge := target.kind.validate_through) is not None:
+            found += judge(new, old)
+        else:
+            found += change.strategy.validate(kind, new, old)
         if found:
             raise errors.invalid_object(kind.kind, target.name, found, kind.group)
         if change.strategy is MAIN:

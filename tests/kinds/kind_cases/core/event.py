@@ -58,10 +58,10 @@ CASES = KindCases(
             "of the new form without anything",
             {"eventTime": "2026-11-21T10:00:00.000000Z"},
             [
-                required("reportingController"),
-                invalid("reportingController", '""', "name part must be non-empty"),
+                required("reportingComponent"),
+                invalid("reportingComponent", '""', "name part must be non-empty"),
                 invalid(
-                    "reportingController",
+                    "reportingComponent",
                     '""',
                     _NAME_PART,
                 ),
@@ -79,7 +79,7 @@ CASES = KindCases(
             "a controller without a domain",
             {"reportingComponent": "/kubelet"},
             [
-                invalid("reportingController", '"/kubelet"', _PREFIX),
+                invalid("reportingComponent", '"/kubelet"', _PREFIX),
             ],
         ),
         Invalid(

@@ -45,8 +45,13 @@ _LONGEST = {"reportingInstance": 128, "action": 128, "reason": 128}
 _LONGEST_MESSAGE = 1024
 
 
-def validate(event: Obj) -> Errors:
-    """What is asked of every event, however it is written (upstream: legacyValidateEvent)."""
+def _validate(event: Obj) -> Errors:
+    return validate(event, "reportingComponent")
+
+
+def validate(event: Obj, controller: str) -> Errors:
+    """What is asked of every event, however it is written (upstream: legacyValidateEvent). ``controller``: what the
+    version calls ``reportingComponent``."""
     namespace = event.get("metadata", {}).get("namespace", "")
     regarding = (event.get("involvedObject") or {}).get("namespace", "")
     found: Errors = []
@@ -55,15 +60,15 @@ def validate(event: Obj) -> Errors:
     if (namespace not in homes) if not regarding else (not timed and regarding != namespace):
         found.append(errors.invalid("involvedObject.namespace", regarding, "does not match event.namespace"))
     if timed:
-        found += _timed(event)
+        found += _timed(event, controller)
     return found + common.named(names.dns1123_subdomain, namespace, "namespace")
 
 
-def _timed(event: Obj) -> Errors:
+def _timed(event: Obj, controller: str) -> Errors:
     """Of events of the new form, which have a time."""
-    controller = event.get("reportingComponent", "")
-    found: Errors = [] if controller else [errors.required("reportingController")]
-    found += common.named(names.qualified_name, controller, "reportingController")
+    reporter = event.get("reportingComponent", "")
+    found: Errors = [] if reporter else [errors.required(controller)]
+    found += common.named(names.qualified_name, reporter, controller)
     for key, longest in _LONGEST.items():
         value = event.get(key, "")
         if not value:
@@ -127,7 +132,7 @@ KINDS = (
         create_on_update=True,
         ttl_seconds=3600.0,
         default=_default,
-        validate=validate,
+        validate=_validate,
         columns=COLUMNS,
         row=row,
         selectable_fields=selectable,

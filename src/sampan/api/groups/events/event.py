@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sampan.api import errors
+from sampan.api.groups import internals
 from sampan.api.groups.core import event as core_event
 from sampan.api.kind import Kind
 from sampan.api.types import Obj
+from sampan.api.validation import common
 from sampan.api.validation.common import Errors
 
 #: Field here, field of the core Event.
@@ -24,6 +26,22 @@ _RENAMED = {
 }
 _BACK = {core: here for here, core in _RENAMED.items()}
 _OBJECT_FIELDS = ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath")
+_UNSET: Final = "needs to be unset"
+_OLD_FIELDS: Final = ("firstTimestamp", "lastTimestamp", "count")
+_FEWEST_OF_A_SERIES: Final = 2
+
+_REFERENCE: Final = dict.fromkeys(
+    ("Kind", "Namespace", "Name", "UID", "APIVersion", "ResourceVersion", "FieldPath"), ""
+)
+_SOURCE: Final = {"Component": "", "Host": ""}
+#: in the reference's order, which names the reason twice; with what is shown of an absent one, and shapes of structs
+_IMMUTABLE: Final[tuple[tuple[str, Any, internals.Shape | None], ...]] = (
+    ("involvedObject", {}, _REFERENCE), ("reason", "", None), ("message", "", None), ("source", {}, _SOURCE),
+    ("firstTimestamp", errors.NIL, None), ("lastTimestamp", errors.NIL, None), ("count", 0, None), ("reason", "", None),
+    ("type", "", None), ("eventTime", errors.NIL, None), ("action", "", None), ("related", None, _REFERENCE),
+    ("reportingComponent", "", None), ("reportingInstance", "", None),
+)  # fmt: skip
+
 _SELECTABLE = (*(f"regarding.{key}" for key in _OBJECT_FIELDS), "reason", "reportingController", "type")
 
 
@@ -45,20 +63,45 @@ def _default(event: Obj) -> None:
     event.setdefault("deprecatedSource", {})
 
 
-def _validate(event: Obj) -> Errors:
-    """Stricter than core/v1, which has to take what old clients send."""
-    found: Errors = []
-    if not event.get("eventTime"):
+def _judge(stored: Obj, old: Obj | None) -> Errors:
+    """Stricter than core/v1, which has to take what old clients send; by the fields' names there."""
+    found = core_event.validate(stored, "reportingController")
+    if old is not None:
+        return found + _changes(stored, old)
+    found += _series(stored)
+    if stored.get("eventTime") is None:
         found.append(errors.required("eventTime"))
-    for key in ("reportingController", "reportingInstance", "action", "reason"):
-        if not event.get(key):
-            found.append(errors.required(key))
-        elif len(event[key].encode()) > 128:
-            found.append(errors.invalid(key, event[key], "can have at most 128 characters"))
-    if event.get("type") not in ("Normal", "Warning"):
-        found.append(errors.invalid("type", event.get("type", ""), "has invalid value: must be Normal or Warning"))
-    if len(event.get("note", "").encode()) > 1024:
-        found.append(errors.invalid("message", event["note"], "can have at most 1024 characters"))
+    if (kind := stored.get("type", "")) not in ("Normal", "Warning"):
+        found.append(errors.invalid("type", "", f"has invalid value: {kind}"))
+    found += [errors.invalid(key, "", _UNSET) for key in _OLD_FIELDS if stored.get(key)]
+    source = stored.get("source") or {}
+    if source.get("component") or source.get("host"):
+        found.append(errors.invalid("source", "", _UNSET))
+    return found
+
+
+def _series(stored: Obj) -> Errors:
+    series = stored.get("series")
+    if series is None:
+        return []
+    found: Errors = []
+    if (series.get("count") or 0) < _FEWEST_OF_A_SERIES:
+        found.append(errors.invalid("series.count", "", f"should be at least {_FEWEST_OF_A_SERIES}"))
+    if series.get("lastObservedTime") is None:
+        found.append(errors.required("series.lastObservedTime"))
+    return found
+
+
+def _changes(stored: Obj, old: Obj) -> Errors:
+    """Only the series of an event goes on."""
+    found = _series(stored) if stored.get("series") != old.get("series") else []
+    for key, absent, shape in _IMMUTABLE:
+        value = stored.get(key) or absent
+        if value == (old.get(key) or absent):
+            continue
+        name = "reportingController" if key == "reportingComponent" else key
+        shown = value if shape is None or value is None else internals.shown(value, shape)
+        found.append(errors.invalid(name, shown, common.IMMUTABLE))
     return found
 
 
@@ -89,7 +132,7 @@ KINDS = (
         short_names=("ev",),
         create_on_update=True,
         default=_default,
-        validate=_validate,
+        validate_through=_judge,
         columns=core_event.COLUMNS,
         row=_row,
         selectable_fields=_selectable,

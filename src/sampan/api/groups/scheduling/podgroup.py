@@ -4,18 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
+from sampan.api import names
 from sampan.api.groups import printing
+from sampan.api.groups.scheduling import group_rules
 from sampan.api.groups.strategy import drop_status
 from sampan.api.kind import IDENTITY, Kind
 from sampan.api.types import Obj
 from sampan.api.validation import common
 from sampan.api.validation.common import Errors
 
+_FIXED: Final = (
+    "workloadRef", "parentCompositePodGroupName", "schedulingPolicy", "schedulingConstraints", "resourceClaims",
+    "disruptionMode", "priorityClassName", "priority", "preemptionPolicy",
+)  # fmt: skip
+
 
 def _validate(obj: Obj) -> Errors:
-    return common.needed(obj.get("spec") or {}, "spec", "schedulingPolicy")
+    spec = obj.get("spec") or {}
+    found = group_rules.workload_reference(spec.get("workloadRef"), "spec.workloadRef")
+    if spec.get("parentCompositePodGroupName"):
+        path = "spec.parentCompositePodGroupName"
+        found += common.named(names.dns1123_subdomain, spec["parentCompositePodGroupName"], path)
+    return found + group_rules.shared(spec, "spec")
+
+
+def _validate_update(new: Obj, old: Obj) -> Errors:
+    return group_rules.unchanged(new, old, *_FIXED)
 
 
 def _row(obj: Obj, now: datetime) -> Sequence[Any]:
@@ -35,6 +51,7 @@ KINDS = (
         status=True,
         prepare_create=drop_status,
         validate=_validate,
+        validate_update=_validate_update,
         columns=(
             printing.NAME,
             printing.AGE,
