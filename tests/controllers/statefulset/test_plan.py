@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from sampan.controllers.statefulset import facts, retention
@@ -354,6 +354,9 @@ def some_pods() -> Any:
 def test_every_prefix_is_safe_and_the_end_is_the_wanted_one(
     pods: list[Obj], replicas: int, parallel: bool, partition: int, most: int, chance: Any
 ) -> None:
+    # Two pods beyond the wanted that have failed for good hold an ordered set up, upstream's too.
+    failed = [each for each in pods if facts.ordinal(each) >= replicas and each["status"]["phase"] == "Failed"]
+    assume(parallel or len(failed) < 2)
     rolling = {"partition": partition, "maxUnavailable": most}
     owner = stateful_set(
         replicas,
