@@ -9,8 +9,10 @@ Sources: the types and generated OpenAPI of the last releases that served each v
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final
+
+from sampan.records import dataclass
 
 Raw = dict[str, Any]
 #: A published definition and what Go writes of its fields; None: there is none of the name.

@@ -9,9 +9,10 @@ the API's types (``prerelease-lifecycle-gen``), of alpha versions that have none
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
+
+from sampan.records import dataclass
 
 
 class Release(NamedTuple):

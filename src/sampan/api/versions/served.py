@@ -50,7 +50,7 @@ _MODULES: Final[Mapping[str, str]] = {
     "storagemigration.k8s.io/v1alpha1": "storagemigration_v1alpha1",
 }
 #: What a module has to say, by version: looking would import it.
-_CONVERTED: Final[Mapping[str, frozenset[str]]] = {
+CONVERTED: Final[Mapping[str, frozenset[str]]] = {
     "extensions/v1beta1": frozenset(("Deployment", "DaemonSet", "Ingress")),
     "apps/v1beta1": frozenset(("Deployment",)),
     "networking.k8s.io/v1beta1": frozenset(("Ingress",)),
@@ -71,7 +71,7 @@ _CONVERTED: Final[Mapping[str, frozenset[str]]] = {
     "coordination.k8s.io/v1alpha1": frozenset(("LeaseCandidate",)),
     "storagemigration.k8s.io/v1alpha1": frozenset(("StorageVersionMigration",)),
 }
-_DEFAULTED: Final[Mapping[str, frozenset[str]]] = {
+DEFAULTED: Final[Mapping[str, frozenset[str]]] = {
     "extensions/v1beta1": frozenset(("Deployment", "DaemonSet", "ReplicaSet", "Ingress")),
     "apps/v1beta1": frozenset(("Deployment", "StatefulSet")),
     "networking.k8s.io/v1beta1": frozenset(("Ingress",)),
@@ -88,9 +88,13 @@ _DEFAULTED: Final[Mapping[str, frozenset[str]]] = {
 }
 
 
+def is_convertible(entry: Lifecycle) -> bool:
+    return entry.replacement is not None and entry.api_version not in _NOT_CONVERTIBLE
+
+
 def is_served(entry: Lifecycle) -> bool:
     """Of a version that is not today's own: whether its age is one that is served."""
-    if entry.replacement is None or entry.api_version in _NOT_CONVERTIBLE:
+    if not is_convertible(entry):
         return False
     return entry.removed is None or entry.removed > OLDEST or entry.removed == _REMOVED_TOGETHER
 
@@ -132,11 +136,11 @@ def _former(current: Kind, entry: Lifecycle, group: str, version: str, definitio
     """``current``: the kind that is to be used instead."""
     name = entry.kind
     to_stored, from_stored = current.to_stored, current.from_stored
-    if name in _CONVERTED.get(entry.api_version, ()):
+    if name in CONVERTED.get(entry.api_version, ()):
         to_stored = _late(entry.api_version, f"to_{name.lower()}", current.schema)
         from_stored = _late(entry.api_version, f"from_{name.lower()}", definition)
     default: Default = _nothing
-    if name in _DEFAULTED.get(entry.api_version, ()):
+    if name in DEFAULTED.get(entry.api_version, ()):
         default = _late_default(entry.api_version, f"default_{name.lower()}")
     same = current.group == group
     row = current.row
@@ -158,6 +162,7 @@ def _former(current: Kind, entry: Lifecycle, group: str, version: str, definitio
             for sub in current.subresources
         ),
         default=default,
+        validate_through=None,
         row=row,
         stored_as=stores,
         to_stored=to_stored,
@@ -171,7 +176,8 @@ def _nothing(obj: Obj) -> None:
     """The stored version's defaults are this version's."""
 
 
-def _find(api_version: str, function: str) -> Any:
+def find(api_version: str, function: str) -> Any:
+    """A function of the version's module. KeyError, AttributeError: there is none."""
     return getattr(import_module(f"sampan.api.versions.convert.{_MODULES[api_version]}"), function)
 
 
@@ -179,7 +185,7 @@ def _late(api_version: str, function: str, definition: str) -> Convert:
     """``definition``: of what comes out; it is as Go would write it."""
 
     def convert(obj: Obj) -> Obj:
-        converted: Obj = _find(api_version, function)(obj)
+        converted: Obj = find(api_version, function)(obj)
         schema.normalise(schema.load().definition(definition), converted)
         return converted
 
@@ -188,7 +194,7 @@ def _late(api_version: str, function: str, definition: str) -> Convert:
 
 def _late_default(api_version: str, function: str) -> Default:
     def default(obj: Obj) -> None:
-        _find(api_version, function)(obj)
+        find(api_version, function)(obj)
 
     return default
 

@@ -1,0 +1,89 @@
+"""What is found in odd manifests, and in the objects of a cluster."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from version_objects import random_object
+
+from sampan.api.registry import registry
+from sampan.api.versions.lifecycle import Release, lifecycles
+from sampan.api.versions.manifests import NotConvertible, modernised
+from sampan.apireport.cluster import objects
+from sampan.apireport.findings import Span, findings, used_in
+from sampan.apireport.rewriting import rewrite
+from sampan.client.client import Client
+
+SPAN = Span(Release(1, 20), Release(1, 37))
+
+
+def test_the_managers_that_wrote_in_a_former_version_are_named() -> None:
+    fields = [
+        {"manager": "helm", "apiVersion": "policy/v1beta1"},
+        {"manager": "kube-controller-manager", "apiVersion": "policy/v1"},
+    ]
+    obj = {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "b", "managedFields": fields}}
+    (finding,) = used_in(obj, SPAN, "cluster")
+    assert (finding.source, finding.api_version, finding.change) == ("cluster (by helm)", "policy/v1beta1", "removed")
+
+
+class Pages:
+    """A transport that answers lists with two pages of one budget each."""
+
+    async def call(self, call: Any) -> Any:
+        if "poddisruptionbudgets" not in call.path:
+            return {"items": [], "metadata": {}}
+        second = "continue" in call.query
+        fields = [{"manager": "old", "apiVersion": "policy/v1beta1"}]
+        item = {"metadata": {"name": f"b{int(second)}", "managedFields": fields}}
+        return {"items": [item], "metadata": {} if second else {"continue": "more"}}
+
+
+async def _all(found: AsyncIterator[Any]) -> list[Any]:
+    return [each async for each in found]
+
+
+async def test_a_cluster_is_read_a_page_at_a_time() -> None:
+    transport: Any = Pages()
+    found = await _all(objects(Client(transport)))
+    assert [each["metadata"]["name"] for each in found] == ["b0", "b1"]
+    assert [finding.name for each in found for finding in used_in(each, SPAN, "cluster")] == ["b0", "b1"]
+
+
+@pytest.mark.parametrize(
+    "kind", [kind for kind in registry().kinds() if kind.former], ids=lambda kind: f"{kind.api_version}.{kind.kind}"
+)
+def test_whatever_is_written_is_judged_and_rewritten_without_a_fault(kind: Any) -> None:
+    for seed in range(10):
+        obj = random_object(kind, random.Random(seed))
+        list(findings(obj, "x", SPAN))
+        new = modernised(obj)
+        entry = lifecycles()[kind.api_version, kind.kind]
+        assert (new["apiVersion"], new["kind"]) == entry.replacement
+        for key in list(obj):
+            broken = {**obj, key: "text" if key not in ("apiVersion", "kind") else obj[key]}
+            list(findings(broken, "x", SPAN))
+            try:
+                modernised(broken)
+            except NotConvertible:
+                pass
+
+
+def test_what_is_no_plain_line_is_written_from_its_values() -> None:
+    flow = b'{"kind": "CronJob", "apiVersion": "batch/v1beta1", "metadata": {"name": "a"}}\n'
+    done = rewrite(flow, Release(1, 37))
+    assert done.changed == 1
+    assert done.text == b"kind: CronJob\napiVersion: batch/v1\nmetadata:\n  name: a\n"
+
+
+def test_documents_that_need_nothing_keep_every_byte() -> None:
+    text = b"# a\n---  # b\napiVersion: v1\r\nkind: X\n--- \n\n# c\n"
+    assert rewrite(text, Release(1, 37)).text == text
+
+
+def test_a_release_before_the_deprecation_changes_nothing() -> None:
+    text = b"apiVersion: batch/v1beta1\nkind: CronJob\n"
+    assert rewrite(text, Release(1, 20)).text == text
