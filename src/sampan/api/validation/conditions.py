@@ -37,6 +37,15 @@ def conditions(listed: Sequence[Obj], path: str) -> Errors:
     return found
 
 
+def shown(listed: Sequence[Obj]) -> list[Obj]:
+    """As refusals show them: in the order of Go's fields, with those that are always written."""
+    return [{key: each.get(key, "") for key in _FIELDS if key in each or key not in _OPTIONAL} for each in listed]
+
+
+_OPTIONAL = ("observedGeneration",)
+_FIELDS = ("type", "status", "observedGeneration", "lastTransitionTime", "reason", "message")
+
+
 def _condition(condition: Obj, path: str) -> Errors:
     found = common.named(names.qualified_name, condition.get("type") or "", f"{path}.type")
     status = condition.get("status") or ""

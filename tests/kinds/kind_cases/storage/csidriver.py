@@ -32,7 +32,6 @@ CASES = KindCases(
     kind="CSIDriver",
     plural="csidrivers",
     namespaced=False,
-    generation=True,
     minimal={"metadata": {"name": "disk.ex.io"}, "spec": {}},
     minimal_stored={"spec": _DEFAULTS},
     full={"metadata": {"name": "disk.ex.io"}, "spec": _FULL},

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from sampan.api import names
 from sampan.api.groups import printing
 from sampan.api.groups.strategy import drop_status
 from sampan.api.kind import Column, Kind
@@ -25,6 +26,16 @@ def _row(obj: Obj, now: datetime) -> Sequence[Any]:
     )
 
 
+def _name(name: str) -> list[str]:
+    """``GROUP.RESOURCE``."""
+    group, dot, resource = name.rpartition(".")
+    if not dot:
+        return ["name must be in the form of <group>.<resource>"]
+    return [f"the group segment {text}" for text in names.dns1123_subdomain(group)] + [
+        f"the resource segment {text}" for text in names.dns1035_label(resource)
+    ]
+
+
 KINDS = (
     Kind(
         group="internal.apiserver.k8s.io",
@@ -34,6 +45,7 @@ KINDS = (
         singular="storageversion",
         namespaced=False,
         schema="io.k8s.api.apiserverinternal.v1alpha1.StorageVersion",
+        name_check=_name,
         status=True,
         prepare_create=drop_status,
         unconditional_update=False,

@@ -26,6 +26,12 @@ def _default(obj: Obj) -> None:
         spec["volumeLifecycleModes"] = ["Persistent"]
 
 
+def _prepare_update(new: Obj, old: Obj) -> None:
+    """Changes of the spec are counted from the first on; a new one has no generation."""
+    if new.get("spec") != old.get("spec"):
+        new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
+
+
 _FS_GROUP_POLICIES = ("File", "None", "ReadWriteOnceWithFSType")
 _MODES = ("Persistent", "Ephemeral")
 _SHORTEST_PERIOD_SECONDS = 10
@@ -96,7 +102,7 @@ KINDS = (
         namespaced=False,
         schema="io.k8s.api.storage.v1.CSIDriver",
         returns_deleted=True,
-        generation=True,
+        prepare_update=_prepare_update,
         unconditional_update=False,
         default=_default,
         validate=_validate,
