@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sampan.api import errors
+from sampan.api import errors, metadata
 from sampan.api.kind import Kind
 from sampan.api.registry import registry
 
@@ -111,6 +111,67 @@ def test_only_some_fields_of_a_stateful_set_change() -> None:
     assert kind.validate_update(workload(kind, replicas=3), old) == []
     (fault,) = kind.validate_update(workload(kind, serviceName="x"), old)
     assert fault.detail.startswith("Forbidden: updates to statefulset spec for fields other than 'replicas', ")
+
+
+def test_a_stateful_set_with_faults_of_old_may_still_be_changed() -> None:
+    kind = kind_of("apps", "statefulsets")
+    template = {"metadata": {"labels": {"app": "x"}}, "spec": {"containers": []}}
+    old = workload(kind, serviceName="Not_A_Label", template=template)
+    assert [fault.field for fault in kind.validate(old)] == ["spec.serviceName", "spec.template.spec.containers"]
+    new = copy.deepcopy(old)
+    new["spec"]["replicas"] = 3
+    assert kind.validate_update(new, old) == []
+    sound = workload(kind)
+    broken = copy.deepcopy(sound)
+    broken["spec"]["template"]["spec"]["containers"] = []
+    assert [fault.field for fault in kind.validate_update(broken, sound)] == ["spec.template.spec.containers"]
+
+
+def test_containers_mount_what_only_claim_templates_declare() -> None:
+    """A claim of the same name stands in for a volume of the template."""
+    kind = kind_of("apps", "statefulsets")
+    claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    mount = {"name": "data", "mountPath": "/data"}
+    template: dict[str, Any] = {
+        "metadata": {"labels": {"app": "x"}},
+        "spec": {"containers": [{"name": "c", "image": "i", "volumeMounts": [mount]}]},
+    }
+    claims = [{"metadata": {"name": "data"}, "spec": claim}]
+    assert kind.validate(workload(kind, template=template, volumeClaimTemplates=claims)) == []
+    assert kind.validate(workload(kind, template=copy.deepcopy(template))) != []
+    template["spec"]["volumes"] = [{"name": "data", "emptyDir": {}}]
+    stateful_set = workload(kind, template=template, volumeClaimTemplates=claims)
+    assert kind.validate(stateful_set) == []
+    assert stateful_set["spec"]["template"]["spec"]["volumes"] == [{"name": "data", "emptyDir": {}}]
+
+
+def test_annotations_count_as_a_generation_of_a_deployment_alone() -> None:
+    old = {"metadata": {"generation": 4}, "spec": {}}
+    new = {"metadata": {"generation": 4, "annotations": {"a": "b"}}, "spec": {}}
+    for plural, wanted in (("deployments", 5), ("replicasets", 4)):
+        assert metadata.next_generation(new, old, counted=kind_of("apps", plural).counted_metadata) == wanted
+
+
+def test_a_time_zone_in_a_schedule_is_tolerated_where_it_was() -> None:
+    kind = kind_of("batch", "cronjobs")
+    job = {"template": {"spec": {"containers": [{"name": "c", "image": "i"}], "restartPolicy": "Never"}}}
+    old = {"metadata": {"name": "c"}, "spec": {"schedule": "CRON_TZ=UTC 0 0 * * *", "jobTemplate": {"spec": job}}}
+    kind.default(old)
+    new = copy.deepcopy(old)
+    new["metadata"]["labels"] = {"a": "b"}
+    assert [fault.field for fault in kind.validate(new)] == ["spec.schedule"]
+    assert kind.validate_update(new, old) == []
+    assert [text[:25] for text in kind.warnings(new, old)] == ["CRON_TZ or TZ used in spe"]
+    new["spec"]["timeZone"] = "Etc/UTC"
+    (fault,) = kind.validate_update(new, old)
+    assert fault.detail.endswith(": cannot use both timeZone field and TZ or CRON_TZ in schedule")
+
+
+def test_a_lease_forgets_how_its_holder_is_chosen_while_that_is_off() -> None:
+    kind = kind_of("coordination.k8s.io", "leases")
+    lease = {"metadata": {"name": "l"}, "spec": {"strategy": "Youngest", "preferredHolder": "h", "holderIdentity": "h"}}
+    kind.prepare_create(lease)
+    assert lease["spec"] == {"holderIdentity": "h"}
 
 
 def test_a_job_selects_its_own_pods_by_uid() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sampan.api import errors, labels, names
+from sampan.api import errors, names
 from sampan.api import metadata as object_metadata
 from sampan.api.types import Obj
 from sampan.api.validation import (
@@ -310,45 +310,4 @@ def pod_template(template: Obj, path: str, options: Options = TEMPLATE) -> Error
     if spec.get("ephemeralContainers"):
         text = "ephemeral containers not allowed in pod template"
         found.append(errors.forbidden(f"{path}.spec.ephemeralContainers", text))
-    return found
-
-
-def selected_template(
-    template: Obj | None, selector: Obj | None, path: str, owner: str, *, replicated: bool = True
-) -> Errors:
-    """The template of a kind that selects its own pods. ``owner`` is the kind, for messages.
-
-    ``replicated``: pods of it are restarted for ever, so restartPolicy must be Always.
-    """
-    if template is None:
-        return [errors.required(path)]
-    found: Errors = []
-    if not common.selector_is_empty(selector):
-        template_labels = (template.get("metadata") or {}).get("labels") or {}
-        try:
-            matches = labels.from_label_selector(selector).matches(template_labels)
-        except labels.SelectorError:
-            matches = True  # the selector's own faults are reported with the selector
-        if not matches:
-            text = "`selector` does not match template `labels`"
-            found.append(errors.invalid(f"{path}.metadata.labels", template_labels, text))
-    found += pod_template(template, path)
-    spec = template.get("spec") or {}
-    if replicated:
-        policy = spec.get("restartPolicy", "")
-        if policy != "Always":
-            found.append(errors.not_supported(f"{path}.spec.restartPolicy", policy, ("Always",)))
-        if spec.get("activeDeadlineSeconds") is not None:
-            text = f"activeDeadlineSeconds in {owner} is not Supported"
-            found.append(errors.forbidden(f"{path}.spec.activeDeadlineSeconds", text))
-    return found
-
-
-def selector(value: Obj | None, path: str, owner: str) -> Errors:
-    """The pod selector of such a kind: present and not empty."""
-    if value is None:
-        return [errors.required(path)]
-    found = common.label_selector(value, path)
-    if common.selector_is_empty(value):
-        found.append(errors.invalid(path, value, f"empty selector is invalid for {owner}"))
     return found

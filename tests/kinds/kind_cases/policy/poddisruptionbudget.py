@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kind_harness import GONE, Invalid, KindCases, Row, Update, invalid, not_supported
+from kind_harness import GONE, Invalid, KindCases, Row, Update, invalid, not_supported, required
 
 _PERCENT = (
     "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%', or '93%', regex used for "
@@ -75,6 +75,19 @@ CASES = KindCases(
         Update("both bounds", {"spec.maxUnavailable": 1, "spec.selector": GONE},
                [invalid("spec", '{"MinAvailable":"50%","Selector":null,"MaxUnavailable":1,'
                                 '"UnhealthyPodEvictionPolicy":"AlwaysAllow"}', _BOTH)]),
+        Update(
+            "a condition that says nothing", {"status.conditions": [{"type": "a b", "status": "Maybe"}]},
+            [
+                invalid("status.conditions[0].type", '"a b"',
+                        "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end "
+                        "with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for "
+                        "validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"),
+                not_supported("status.conditions[0].status", '"Maybe"', "False", "True", "Unknown"),
+                required("status.conditions[0].lastTransitionTime", "must be set"),
+                required("status.conditions[0].reason", "must be set"),
+            ],
+            through="status",
+        ),
         Update(
             "counters below zero", {"status.disruptionsAllowed": -1, "status.expectedPods": -2},
             [

@@ -11,7 +11,7 @@ from sampan.api.groups import internals, printing, templated
 from sampan.api.groups.strategy import zero_status
 from sampan.api.kind import Column, Kind
 from sampan.api.types import Obj
-from sampan.api.validation import common
+from sampan.api.validation import common, conditions
 from sampan.api.validation.common import Errors
 
 _COUNTERS = ("disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods")
@@ -48,7 +48,8 @@ def _validate(budget: Obj) -> Errors:
 
 def _validate_status(new: Obj, old: Obj) -> Errors:
     status = new.get("status") or {}
-    return [fault for key in _COUNTERS for fault in common.non_negative(status.get(key), f"status.{key}")]
+    found = conditions.conditions(status.get("conditions") or (), "status.conditions")
+    return found + templated.counters(status, *_COUNTERS)
 
 
 def _row(budget: Obj, now: datetime) -> Sequence[Any]:
