@@ -15,43 +15,44 @@ from sampan.api.types import Obj
 Layout = Mapping[str, tuple[str, Any, "Layout | None"]]
 
 
-def _plain(*names: str, zero: Any = None) -> dict[str, tuple[str, Any, Layout | None]]:
+def plain(*names: str, zero: Any = None) -> dict[str, tuple[str, Any, Layout | None]]:
+    """Fields that hold nothing deeper, and whose names in Go only begin with a capital."""
     return {name: (name[0].upper() + name[1:], zero, None) for name in names}
 
 
-TOLERATION: Final[Layout] = {**_plain("key", "operator", "value", "effect", zero=""), **_plain("tolerationSeconds")}
+TOLERATION: Final[Layout] = {**plain("key", "operator", "value", "effect", zero=""), **plain("tolerationSeconds")}
 POD_RESOURCE_CLAIM: Final[Layout] = {
-    **_plain("name", zero=""),
-    **_plain("resourceClaimName", "resourceClaimTemplateName"),
+    **plain("name", zero=""),
+    **plain("resourceClaimName", "resourceClaimTemplateName"),
 }
-PROFILE: Final[Layout] = {**_plain("type", zero=""), **_plain("localhostProfile")}
-_REQUIREMENT: Final[Layout] = {**_plain("key", "operator", zero=""), **_plain("values")}
+PROFILE: Final[Layout] = {**plain("type", zero=""), **plain("localhostProfile")}
+_REQUIREMENT: Final[Layout] = {**plain("key", "operator", zero=""), **plain("values")}
 NODE_SELECTOR_TERM: Final[Layout] = {
     "matchExpressions": ("MatchExpressions", None, _REQUIREMENT),
     "matchFields": ("MatchFields", None, _REQUIREMENT),
 }
 SECURITY_CONTEXT: Final[Layout] = {
-    "capabilities": ("Capabilities", None, _plain("add", "drop")),
-    **_plain("privileged"),
-    "seLinuxOptions": ("SELinuxOptions", None, _plain("user", "role", "type", "level", zero="")),
+    "capabilities": ("Capabilities", None, plain("add", "drop")),
+    **plain("privileged"),
+    "seLinuxOptions": ("SELinuxOptions", None, plain("user", "role", "type", "level", zero="")),
     "windowsOptions": (
         "WindowsOptions",
         None,
         {
             "gmsaCredentialSpecName": ("GMSACredentialSpecName", None, None),
             "gmsaCredentialSpec": ("GMSACredentialSpec", None, None),
-            **_plain("runAsUserName", "hostProcess"),
+            **plain("runAsUserName", "hostProcess"),
         },
     ),
-    **_plain("runAsUser", "runAsGroup", "runAsNonRoot", "readOnlyRootFilesystem", "allowPrivilegeEscalation"),
-    **_plain("procMount"),
+    **plain("runAsUser", "runAsGroup", "runAsNonRoot", "readOnlyRootFilesystem", "allowPrivilegeEscalation"),
+    **plain("procMount"),
     "seccompProfile": ("SeccompProfile", None, PROFILE),
     "appArmorProfile": ("AppArmorProfile", None, PROFILE),
 }
 TRUST_BUNDLE_PROJECTION: Final[Layout] = {
-    **_plain("name", "signerName", "labelSelector"),
-    **_plain("path", zero=""),
-    **_plain("optional"),
+    **plain("name", "signerName", "labelSelector"),
+    **plain("path", zero=""),
+    **plain("optional"),
 }
 
 

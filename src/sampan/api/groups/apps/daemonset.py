@@ -8,21 +8,24 @@ from datetime import datetime
 from typing import Any, Final
 
 from sampan.api import errors, labels
-from sampan.api.groups import internals, printing, templated
+from sampan.api.groups import printing, templated
 from sampan.api.groups.core import pod_warnings
 from sampan.api.groups.core.pod_defaults import default_pod_template
 from sampan.api.groups.strategy import zero_status
 from sampan.api.kind import Column, Kind
 from sampan.api.types import Obj
-from sampan.api.validation import common, pod
+from sampan.api.validation import common, go_values, pod
 from sampan.api.validation.common import Errors
 
 _reset_status = zero_status("io.k8s.api.apps.v1.DaemonSetStatus")
 #: Counts changes of the template; the API shows it as an annotation since apps/v1.
 TEMPLATE_GENERATION = "deprecated.daemonset.template.generation"
 
-_ROLLING: Final = {"MaxUnavailable": 0, "MaxSurge": 0}
-_STRATEGY: Final = {"Type": "", "RollingUpdate": internals.Pointer(_ROLLING)}
+_ROLLING: Final[go_values.Layout] = go_values.plain("maxUnavailable", "maxSurge", zero=0)
+_STRATEGY: Final[go_values.Layout] = {
+    **go_values.plain("type", zero=""),
+    "rollingUpdate": ("RollingUpdate", None, _ROLLING),
+}
 _COUNTERS: Final = (
     "currentNumberScheduled", "numberMisscheduled", "desiredNumberScheduled", "numberReady", "observedGeneration",
     "updatedNumberScheduled", "numberAvailable", "numberUnavailable", "collisionCount",
@@ -76,7 +79,7 @@ def _update_strategy(strategy: Obj, path: str) -> Errors:
     if kind == "OnDelete":
         return []
     if kind != "RollingUpdate":
-        return [errors.not_supported(path, internals.shown(strategy, _STRATEGY), ("RollingUpdate", "OnDelete"))]
+        return [errors.not_supported(path, go_values.struct(strategy, _STRATEGY), ("RollingUpdate", "OnDelete"))]
     rolling = strategy.get("rollingUpdate")
     if rolling is None:
         return [errors.required(f"{path}.rollingUpdate")]

@@ -7,17 +7,20 @@ from datetime import datetime
 from typing import Any, Final
 
 from sampan.api import errors
-from sampan.api.groups import internals, printing, templated
+from sampan.api.groups import printing, templated
 from sampan.api.groups.core import template_warnings
 from sampan.api.groups.core.pod_defaults import default_pod_template
 from sampan.api.groups.strategy import drop_status
 from sampan.api.kind import IDENTITY, Column, Kind, ScalePaths
 from sampan.api.types import Obj
-from sampan.api.validation import common
+from sampan.api.validation import common, go_values
 from sampan.api.validation.common import Errors
 
-_ROLLING: Final = {"MaxUnavailable": 0, "MaxSurge": 0}
-_STRATEGY: Final = {"Type": "", "RollingUpdate": internals.Pointer(_ROLLING)}
+_ROLLING: Final[go_values.Layout] = go_values.plain("maxUnavailable", "maxSurge", zero=0)
+_STRATEGY: Final[go_values.Layout] = {
+    **go_values.plain("type", zero=""),
+    "rollingUpdate": ("RollingUpdate", None, _ROLLING),
+}
 
 
 def _default(deployment: Obj) -> None:
@@ -62,7 +65,7 @@ def _strategy(strategy: Obj, path: str) -> Errors:
                 return [errors.required(f"{path}.rollingUpdate", text)]
             return _rolling_update(strategy["rollingUpdate"], f"{path}.rollingUpdate")
         case _:
-            return [errors.not_supported(path, internals.shown(strategy, _STRATEGY), ("Recreate", "RollingUpdate"))]
+            return [errors.not_supported(path, go_values.struct(strategy, _STRATEGY), ("Recreate", "RollingUpdate"))]
 
 
 def _validate(deployment: Obj) -> Errors:

@@ -7,14 +7,14 @@ from datetime import datetime
 from typing import Any, Final
 
 from sampan.api import errors, names
-from sampan.api.groups import internals, printing, templated
+from sampan.api.groups import printing, templated
 from sampan.api.groups.core import pod_warnings
 from sampan.api.groups.core.persistentvolumeclaim import default_claim_spec
 from sampan.api.groups.core.pod_defaults import default_pod_template
 from sampan.api.groups.strategy import zero_status
 from sampan.api.kind import Column, Kind, ScalePaths
 from sampan.api.types import Obj
-from sampan.api.validation import claims, common, pod
+from sampan.api.validation import claims, common, go_values, pod
 from sampan.api.validation.common import Errors
 
 _MUTABLE = (
@@ -27,8 +27,11 @@ _MAY_CHANGE = (
 )
 
 
-_ROLLING: Final = {"Partition": 0, "MaxUnavailable": internals.PLAIN}
-_STRATEGY: Final = {"Type": "", "RollingUpdate": internals.Pointer(_ROLLING)}
+_ROLLING: Final[go_values.Layout] = {**go_values.plain("partition", zero=0), **go_values.plain("maxUnavailable")}
+_STRATEGY: Final[go_values.Layout] = {
+    **go_values.plain("type", zero=""),
+    "rollingUpdate": ("RollingUpdate", None, _ROLLING),
+}
 
 
 def _default(stateful_set: Obj) -> None:
@@ -69,12 +72,12 @@ def _update_strategy(strategy: Obj, path: str) -> Errors:
             if rolling is None:
                 return []
             text = "only allowed for updateStrategy 'RollingUpdate'"
-            return [errors.invalid(f"{path}.rollingUpdate", internals.shown(rolling, _ROLLING), text)]
+            return [errors.invalid(f"{path}.rollingUpdate", go_values.struct(rolling, _ROLLING), text)]
         case "RollingUpdate":
             return _rolling_update(rolling or {}, f"{path}.rollingUpdate")
         case _:
             text = "must be 'RollingUpdate' or 'OnDelete'"
-            return [errors.invalid(path, internals.shown(strategy, _STRATEGY), text)]
+            return [errors.invalid(path, go_values.struct(strategy, _STRATEGY), text)]
 
 
 def _rolling_update(rolling: Obj, path: str) -> Errors:

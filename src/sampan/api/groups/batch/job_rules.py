@@ -6,11 +6,10 @@ import re
 from typing import Final
 
 from sampan.api import errors, names
-from sampan.api.groups import internals
 from sampan.api.groups.batch import job_policies
 from sampan.api.groups.core import pod_warnings
 from sampan.api.types import Obj
-from sampan.api.validation import common, pod
+from sampan.api.validation import common, go_values, pod
 from sampan.api.validation.common import Errors
 
 _MOST_PARALLEL_INDEXES: Final = 100_000
@@ -25,15 +24,25 @@ _TOO_MANY: Final = (
 
 _PATH = re.compile(r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+", re.ASCII)
 
-_SUCCESS_RULE: Final = {"SucceededIndexes": internals.PLAIN, "SucceededCount": internals.PLAIN}
-SUCCESS_POLICY: Final = {"Rules": internals.Listed(_SUCCESS_RULE)}
-_EXIT_CODES: Final = {"ContainerName": internals.PLAIN, "Operator": "", "Values": internals.PLAIN}
-_FAILURE_RULE: Final = {
-    "Action": "",
-    "OnExitCodes": internals.Pointer(_EXIT_CODES),
-    "OnPodConditions": internals.Listed({"Type": "", "Status": ""}),
+SUCCESS_POLICY: Final[go_values.Layout] = {
+    "rules": ("Rules", None, go_values.plain("succeededIndexes", "succeededCount")),
 }
-FAILURE_POLICY: Final = {"Rules": internals.Listed(_FAILURE_RULE)}
+_EXIT_CODES: Final[go_values.Layout] = {
+    **go_values.plain("containerName"),
+    **go_values.plain("operator", zero=""),
+    **go_values.plain("values"),
+}
+FAILURE_POLICY: Final[go_values.Layout] = {
+    "rules": (
+        "Rules",
+        None,
+        {
+            **go_values.plain("action", zero=""),
+            "onExitCodes": ("OnExitCodes", None, _EXIT_CODES),
+            "onPodConditions": ("OnPodConditions", None, go_values.plain("type", "status", zero="")),
+        },
+    ),
+}
 
 
 def job_warnings(spec: Obj, path: str) -> list[str]:
@@ -59,7 +68,7 @@ def job_spec(spec: Obj, path: str) -> Errors:
         found += job_policies.pod_failure(spec, f"{path}.podFailurePolicy")
     if (policy := spec.get("successPolicy")) is not None:
         if spec.get("completionMode") != "Indexed":
-            shown = internals.shown(policy, SUCCESS_POLICY)
+            shown = go_values.struct(policy, SUCCESS_POLICY)
             found.append(errors.invalid(f"{path}.successPolicy", shown, "requires indexed completion mode"))
         elif spec.get("completions") is not None:
             found += job_policies.success(spec, f"{path}.successPolicy")

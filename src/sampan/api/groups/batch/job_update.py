@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from sampan.api import errors
-from sampan.api.groups import internals, printing
+from sampan.api.groups import printing
 from sampan.api.groups.batch import job_rules
 from sampan.api.types import Obj
-from sampan.api.validation import common
+from sampan.api.validation import common, go_values
 from sampan.api.validation.common import Errors
 
 _SCHEDULING: Final = ("nodeSelector", "tolerations", "schedulingGates")
@@ -28,11 +28,11 @@ def changes(new: Obj, old: Obj) -> Errors:
     return found + _policy(spec, before, "successPolicy", job_rules.SUCCESS_POLICY)
 
 
-def _policy(spec: Obj, before: Obj, key: str, shape: internals.Shape) -> Errors:
+def _policy(spec: Obj, before: Obj, key: str, layout: go_values.Layout) -> Errors:
     value = spec.get(key)
     if value == before.get(key):
         return []
-    shown = None if value is None else internals.shown(value, shape)
+    shown = go_values.struct(value, layout)
     return [errors.invalid(f"spec.{key}", shown, common.IMMUTABLE)]
 
 

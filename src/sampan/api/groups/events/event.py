@@ -7,11 +7,10 @@ from datetime import datetime
 from typing import Any, Final
 
 from sampan.api import errors
-from sampan.api.groups import internals
 from sampan.api.groups.core import event as core_event
 from sampan.api.kind import Kind
 from sampan.api.types import Obj
-from sampan.api.validation import common
+from sampan.api.validation import common, go_values
 from sampan.api.validation.common import Errors
 
 #: Field here, field of the core Event.
@@ -30,12 +29,15 @@ _UNSET: Final = "needs to be unset"
 _OLD_FIELDS: Final = ("firstTimestamp", "lastTimestamp", "count")
 _FEWEST_OF_A_SERIES: Final = 2
 
-_REFERENCE: Final = dict.fromkeys(
-    ("Kind", "Namespace", "Name", "UID", "APIVersion", "ResourceVersion", "FieldPath"), ""
-)
-_SOURCE: Final = {"Component": "", "Host": ""}
+_REFERENCE: Final[go_values.Layout] = {
+    **go_values.plain("kind", "namespace", "name", zero=""),
+    "uid": ("UID", "", None),
+    "apiVersion": ("APIVersion", "", None),
+    **go_values.plain("resourceVersion", "fieldPath", zero=""),
+}
+_SOURCE: Final[go_values.Layout] = go_values.plain("component", "host", zero="")
 #: in the reference's order, which names the reason twice; with what is shown of an absent one, and shapes of structs
-_IMMUTABLE: Final[tuple[tuple[str, Any, internals.Shape | None], ...]] = (
+_IMMUTABLE: Final[tuple[tuple[str, Any, go_values.Layout | None], ...]] = (
     ("involvedObject", {}, _REFERENCE), ("reason", "", None), ("message", "", None), ("source", {}, _SOURCE),
     ("firstTimestamp", errors.NIL, None), ("lastTimestamp", errors.NIL, None), ("count", 0, None), ("reason", "", None),
     ("type", "", None), ("eventTime", errors.NIL, None), ("action", "", None), ("related", None, _REFERENCE),
@@ -100,7 +102,7 @@ def _changes(stored: Obj, old: Obj) -> Errors:
         if value == (old.get(key) or absent):
             continue
         name = "reportingController" if key == "reportingComponent" else key
-        shown = value if shape is None or value is None else internals.shown(value, shape)
+        shown = value if shape is None else go_values.struct(value, shape)
         found.append(errors.invalid(name, shown, common.IMMUTABLE))
     return found
 

@@ -7,22 +7,24 @@ from datetime import datetime
 from typing import Any, Final
 
 from sampan.api import errors
-from sampan.api.groups import internals, printing, templated
+from sampan.api.groups import printing, templated
 from sampan.api.groups.strategy import zero_status
 from sampan.api.kind import Column, Kind
 from sampan.api.types import Obj
-from sampan.api.validation import common, conditions
+from sampan.api.validation import common, conditions, go_values
 from sampan.api.validation.common import Errors
 
 _COUNTERS = ("disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods")
 
 
 _POLICIES: Final = ("AlwaysAllow", "IfHealthyBudget")
-_SPEC: Final = dict.fromkeys(("MinAvailable", "Selector", "MaxUnavailable", "UnhealthyPodEvictionPolicy"))
+_SPEC: Final[go_values.Layout] = go_values.plain(
+    "minAvailable", "selector", "maxUnavailable", "unhealthyPodEvictionPolicy"
+)
 
 
 def _shown(spec: Obj) -> Obj:
-    shown = internals.shown(spec, _SPEC)
+    shown = go_values.struct(spec, _SPEC) or {}
     if shown["Selector"] is not None:
         shown["Selector"] = templated.shown_selector(shown["Selector"])
     return shown
