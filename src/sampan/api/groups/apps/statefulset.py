@@ -143,7 +143,9 @@ def _rules(stateful_set: Obj, *, service: bool = True, whole: bool = True) -> Er
 
 def _validate_update(new: Obj, old: Obj) -> Errors:
     """What was stored before template, claims and name of the service were looked at may stay as it is."""
-    found = _rules(new, service=False, whole=not _rules(old, service=False))
+    found = _rules(new, service=False)
+    if found and _rules(old, service=False):
+        found = _rules(new, service=False, whole=False)
     spec, old_spec = dict(new.get("spec", {})), old.get("spec", {})
     for key in _MUTABLE:
         if key in old_spec:
