@@ -11,6 +11,7 @@ from sampan.api.customresources.rulecompile import CompiledRule, NoTypeError, co
 from sampan.api.customresources.schemarules import RuleSite
 from sampan.api.errors import FieldError
 from sampan.api.expressions.schemas import most_copies
+from sampan.api.validation.go_values import Layout, struct
 
 Errors = list[FieldError]
 
@@ -102,16 +103,16 @@ def _too_expensive(what: str, cost: int, limit: int) -> str:
     )
 
 
+_RULE: Final[Layout] = {
+    "rule": ("Rule", "", None),
+    "message": ("Message", "", None),
+    "messageExpression": ("MessageExpression", "", None),
+    "reason": ("Reason", None, None),
+    "fieldPath": ("FieldPath", "", None),
+    "optionalOldSelf": ("OptionalOldSelf", None, None),
+}
+
+
 def _invalid(path: Path, declared: Mapping[str, Any], detail: str) -> FieldError:
-    """With the rule as Go prints the struct."""
-    shown = ", ".join(
-        f"{name}:{errors.quoted(declared.get(key) or '')}"
-        for name, key in (("Rule", "rule"), ("Message", "message"), ("MessageExpression", "messageExpression"))
-    )
-    reason = errors.quoted(declared["reason"]) if declared.get("reason") else "nil"
-    path_, optional = errors.quoted(declared.get("fieldPath") or ""), declared.get("optionalOldSelf")
-    shown += f", Reason:(*apiextensions.FieldValueErrorReason)({reason}), FieldPath:{path_}"
-    shown += f", OptionalOldSelf:(*bool)({'nil' if optional is None else errors.quoted(optional)})"
-    return FieldError(
-        "FieldValueInvalid", str(path), f"Invalid value: apiextensions.ValidationRule{{{shown}}}: {detail}"
-    )
+    """With the whole rule, as upstream's refusals show it."""
+    return errors.invalid(str(path), struct(dict(declared), _RULE), detail)

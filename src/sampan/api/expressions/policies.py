@@ -70,7 +70,7 @@ class Policy:
 
 def compile_validating(spec: Obj) -> Policy:
     """Expressions that do not compile are kept as what they are: they fail when they are evaluated."""
-    params = bool(spec.get("paramKind"))
+    params = spec.get("paramKind") is not None
     alone = admission_environment(params=params, authorizer=True)
     seen, variables = compile_variables(alone, list(parts(spec, "variables")))
     quietly = with_variables(admission_environment(params=params, authorizer=False), variables)
@@ -100,7 +100,7 @@ def compile_validating(spec: Obj) -> Policy:
 
 
 def compile_mutating(spec: Obj) -> Policy:
-    params = bool(spec.get("paramKind"))
+    params = spec.get("paramKind") is not None
     alone = admission_environment(params=params, authorizer=True, patches=True)
     seen, variables = compile_variables(alone, list(parts(spec, "variables")))
     return Policy(

@@ -206,11 +206,13 @@ def _match_resources(match: Obj, path: str) -> Errors:
 def _named_rule(rule: Obj, path: str) -> Errors:
     found: Errors = []
     listed: list[Any] = rule.get("resourceNames") or []
+    seen: set[Any] = set()
     for index, name in enumerate(listed):
         where = f"{path}.resourceNames[{index}]"
         found += common.named(names.path_segment, name, where)
-        if name in listed[:index]:
+        if name in seen:
             found.append(errors.duplicate(where, name))
+        seen.add(name)
     return found + validate_rule(rule, path)
 
 
@@ -237,11 +239,13 @@ def validate_validating_binding(obj: Obj) -> Errors:
     found = validate_binding(obj)
     actions: list[Any] = part(obj, "spec").get("validationActions") or []
     path = "spec.validationActions"
+    seen: set[Any] = set()
     for index, action in enumerate(actions):
         if action not in _ACTIONS:
             found.append(errors.not_supported(f"{path}[{index}]", action, _ACTIONS))
-        if action in actions[:index]:
+        if action in seen:
             found.append(errors.duplicate(f"{path}[{index}]", action))
+        seen.add(action)
     if "Deny" in actions and "Warn" in actions:
         told = (
             "must not contain both Deny and Warn (repeating the same validation failure information in the API "

@@ -97,12 +97,14 @@ def _review_versions(versions: list[str], path: str) -> Errors:
     if not versions:
         return [errors.required(path, f"must specify one of {listed}")]
     found: Errors = []
+    seen: set[str] = set()
     for index, version in enumerate(versions):
         where = f"{path}[{index}]"
-        if version in versions[:index]:
+        if version in seen:
             found.append(errors.invalid(where, version, "duplicate version"))
         else:
             found += [errors.invalid(where, version, problem) for problem in names.dns1035_label(version)]
+        seen.add(version)
     if not set(versions) & set(_REVIEWS):
         found.append(errors.invalid(path, versions, f"must include at least one of {listed}"))
     return found
