@@ -419,6 +419,33 @@ async def test_a_token_is_reviewed(api: Any) -> None:
     assert told["status"]["user"]["username"] == "system:serviceaccount:default:s"
 
 
+async def test_what_a_review_says_is_what_happens(guarded_api: Any) -> None:
+    """[sig-auth] SubjectReview should support SubjectReview API operations [Conformance]"""
+    api, group, rbac = guarded_api, "authorization.k8s.io", "rbac.authorization.k8s.io"
+    user = "system:serviceaccount:default:e2e"
+    await ok(api, "POST", f"{NS}/serviceaccounts", {"metadata": {"name": "e2e"}}, 201)
+    attributes = {"namespace": "default", "verb": "list", "resource": "configmaps", "version": "v1"}
+    review = {"spec": {"resourceAttributes": attributes, "user": user}}
+
+    async def told(collection: str) -> bool:
+        body = {**review, "metadata": {"namespace": "default"}} if "/namespaces/" in collection else review
+        allowed: bool = (await ok(api, "POST", f"/apis/{group}/v1/{collection}", body, 201))["status"]["allowed"]
+        return allowed
+
+    async def agreed() -> bool:
+        as_user = await api("GET", f"{NS}/configmaps", impersonate_user=user)
+        answers = {await told("subjectaccessreviews"), await told("namespaces/default/localsubjectaccessreviews")}
+        assert answers == {as_user.status == 200}
+        return answers == {True}
+
+    assert not await agreed()
+    subject = {"kind": "ServiceAccount", "name": "e2e", "namespace": "default"}
+    role = {"apiGroup": rbac, "kind": "ClusterRole", "name": "all"}
+    binding = {"metadata": {"name": "e2e"}, "roleRef": role, "subjects": [subject]}
+    await ok(api, "POST", f"/apis/{rbac}/v1/namespaces/default/rolebindings", binding, 201)
+    assert await agreed()
+
+
 @pytest.mark.parametrize(
     ("body", "said"),
     [
