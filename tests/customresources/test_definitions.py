@@ -50,7 +50,7 @@ COLUMN = "spec.additionalPrinterColumns[0]"
         (
             {"deprecated": True, "deprecationWarning": "a\tb"},
             [
-                'spec.versions[0].deprecationWarning: Invalid value: "a\tb": must only contain printable UTF-8 '
+                'spec.versions[0].deprecationWarning: Invalid value: "a\\tb": must only contain printable UTF-8 '
                 "characters; non-printable character found at index 1"
             ],
         ),

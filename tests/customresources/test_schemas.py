@@ -97,7 +97,7 @@ SCHEMAS: list[tuple[Obj, list[str]]] = [
     (
         {"a": {"type": "array", "items": {"type": "object"}, "x-kubernetes-list-type": "set"}},
         [
-            f'{P}[a].items.x-kubernetes-map-type: Invalid value: "null": must be atomic as item of a list with '
+            f"{P}[a].items.x-kubernetes-map-type: Invalid value: null: must be atomic as item of a list with "
             "x-kubernetes-list-type=set"
         ],
     ),

@@ -144,7 +144,7 @@ INVALID = "FieldValueInvalid f: Invalid value: "
         ),
         ({"type": "integer", "multipleOf": 5}, 7, [INVALID + "7: f in body should be a multiple of 5"]),
         ({"type": "array", "minItems": 2}, [1], [INVALID + "1: f in body should have at least 2 items"]),
-        ({"type": "array", "maxItems": 1}, [1, 2], ["FieldValueTooMany f: Too many: 2: must have at most 1 items"]),
+        ({"type": "array", "maxItems": 1}, [1, 2], ["FieldValueTooMany f: Too many: 2: must have at most 1 item"]),
         ({"type": "object", "minProperties": 1}, {}, [INVALID + "0: f in body should have at least 1 properties"]),
         (
             {"type": "object", "maxProperties": 0},

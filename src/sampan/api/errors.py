@@ -43,7 +43,7 @@ class Verbatim(str):
     __slots__ = ()
 
 
-#: Go's nil of a slice or a map; a nil pointer, which is what None stands for, is shown in quotes
+#: Go's nil of a slice or a map, or a pointer to nothing, which is what None stands for
 NIL: Final = Verbatim("null")
 
 
@@ -65,7 +65,7 @@ def _literal(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if value is None:
-        return '"null"'
+        return NIL
     if isinstance(value, dict | list):
         return orjson.dumps(value).decode().translate(_GO_JSON)
     return str(value)

@@ -106,7 +106,7 @@ async def test_unknown_metadata_is_refused_at_the_root_and_in_embedded_objects(b
         (
             {"masts": "three"},
             '[spec.masts: Invalid value: "string": spec.masts in body must be of type integer: "string", '
-            '<nil>: Invalid value: "null": some validation rules were not checked because the object was invalid; '
+            '<nil>: Invalid value: null: some validation rules were not checked because the object was invalid; '
             "correct the existing errors to complete validation]",
             "FieldValueTypeInvalid",
         ),

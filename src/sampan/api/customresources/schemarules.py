@@ -224,7 +224,7 @@ def _atomic_items(items: Schema, path: Path, found: Tagged) -> None:
         found.append(("sets", errors.invalid(where, items.get("x-kubernetes-list-type"), text)))
     if kind == "object" and items.get("x-kubernetes-map-type") != "atomic":
         where = str(path.child("x-kubernetes-map-type"))
-        found.append(("sets", FieldError("FieldValueInvalid", where, f'Invalid value: "null": {text}')))
+        found.append(("sets", FieldError("FieldValueInvalid", where, f"Invalid value: null: {text}")))
 
 
 def _list_map(items: Any, keys: list[str], path: Path, found: Tagged) -> None:

@@ -31,7 +31,7 @@ _BLOCKING: Final = frozenset(
 _BLOCKED: Final = FieldError(
     "FieldValueInvalid",
     NO_PATH,
-    'Invalid value: "null": some validation rules were not checked because the object was invalid; '
+    "Invalid value: null: some validation rules were not checked because the object was invalid; "
     "correct the existing errors to complete validation",
 )
 _EMPTY: Final[Mapping[str, Any]] = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}

@@ -33,7 +33,7 @@ CASES = KindCases(
         Update("another number", {"revision": 8}, allowed=True),
         Update("other data", {"data": {"b": 2}}, [invalid("data", '{"b":2}', "field is immutable")]),
         Update("no data", {"data": GONE},
-               [required("data", "data is mandatory"), invalid("data", '"null"', "field is immutable")]),
+               [required("data", "data is mandatory"), invalid("data", "null", "field is immutable")]),
     ],
     rows=[
         Row("nobody's", {}, ["a", "<none>", 1, "60m"]),

@@ -337,12 +337,12 @@ CASES = KindCases(
         ),
         Update(
             "none in all", {"spec.completions": GONE},
-            [invalid("spec.completions", '"null"', "field is immutable")], on="minimal",
+            [invalid("spec.completions", "null", "field is immutable")], on="minimal",
         ),
         Update(
             "policies", {"spec.podFailurePolicy": GONE, "spec.successPolicy.rules.0.succeededCount": 2},
             [
-                invalid("spec.podFailurePolicy", '"null"', "field is immutable"),
+                invalid("spec.podFailurePolicy", "null", "field is immutable"),
                 invalid("spec.successPolicy", '{"Rules":[{"SucceededIndexes":"0-1","SucceededCount":2}]}',
                         "field is immutable"),
             ],

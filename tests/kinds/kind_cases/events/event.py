@@ -75,7 +75,7 @@ CASES = KindCases(
                 invalid("message", '""', "field is immutable"),
                 invalid("reason", '"Stopped"', "field is immutable"),
                 invalid("type", '"Warning"', "field is immutable"),
-                invalid("related", '"null"', "field is immutable"),
+                invalid("related", "null", "field is immutable"),
             ],
         ),
         Update("of another controller", {"reportingController": "acme.io/d"},

@@ -53,7 +53,7 @@ CASES = KindCases(
             ),
         ]),
         Update("the parent taken away", {_AT: GONE}, [
-            required(_AT), invalid(_AT, '"null"', "field is immutable"),
+            required(_AT), invalid(_AT, "null", "field is immutable"),
         ]),
         Update("a label", {"metadata.labels": {"a": "b"}}, allowed=True),
     ],

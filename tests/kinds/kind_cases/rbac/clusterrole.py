@@ -40,7 +40,7 @@ CASES = KindCases(
             {f"{_SELECTORS}.0.matchLabels": {_LABEL: "a b"}},
             [
                 invalid(f"{_SELECTORS}[0].matchLabels", '"a b"', LABEL_VALUE),
-                invalid(f"{_SELECTORS}[0]", '"null"', "invalid label selector."),
+                invalid(f"{_SELECTORS}[0]", "null", "invalid label selector."),
             ],
         ),
         Invalid(
@@ -51,7 +51,7 @@ CASES = KindCases(
                     f"{_SELECTORS}[0].matchExpressions[0].values",
                     "must be specified when `operator` is 'In' or 'NotIn'",
                 ),
-                invalid(f"{_SELECTORS}[0]", '"null"', "invalid label selector."),
+                invalid(f"{_SELECTORS}[0]", "null", "invalid label selector."),
             ],
             together=True,
         ),

@@ -66,7 +66,7 @@ _WORKLOAD = KindCases(
                         '[{"name":"g","schedulingPolicy":{"basic":{}},"schedulingConstraints":null}]',
                         "field is immutable")]),
         Update("no controller", {"spec.controllerRef": GONE},
-               [invalid("spec.controllerRef", '"null"', "field is immutable")]),
+               [invalid("spec.controllerRef", "null", "field is immutable")]),
     ],
     rows=[Row("as it is", {}, ["a", "60m"])],
 )  # fmt: skip

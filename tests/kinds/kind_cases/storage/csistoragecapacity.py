@@ -73,7 +73,7 @@ CASES = KindCases(
     ],
     updates=[
         Update("another class", {"storageClassName": "slow"}, [invalid("storageClassName", '"slow"', IMMUTABLE)]),
-        Update("no topology", {"nodeTopology": GONE}, [invalid("nodeTopology", '"null"', IMMUTABLE)]),
+        Update("no topology", {"nodeTopology": GONE}, [invalid("nodeTopology", "null", IMMUTABLE)]),
         Update("less room", {"capacity": "1Gi"}, allowed=True),
     ],
     rows=[Row("no printer of its own", {}, ["c", "2026-11-21T11:00:00Z"])],

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Final
 
 from sampan.api import errors
-from sampan.api.errors import Verbatim
 from sampan.api.groups.core import pod_tolerance
 from sampan.api.types import Obj
 from sampan.api.validation import containers, go_values, pod_annotations, pod_diff, scheduling
@@ -99,7 +98,7 @@ def _deadline(new: int | None, old: int | None) -> tuple[Errors, bool]:
     if new is None:
         if old is None:
             return [], False
-        return [errors.invalid(path, Verbatim("null"), "must not update from a positive integer to nil value")], False
+        return [errors.invalid(path, None, "must not update from a positive integer to nil value")], False
     if not 0 <= new <= _MAX_SECONDS:
         return [errors.invalid(path, new, f"must be between 0 and {_MAX_SECONDS}, inclusive")], True
     if old is not None and new > old:
