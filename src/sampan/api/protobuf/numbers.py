@@ -47,26 +47,34 @@ class Field(NamedTuple):
 
 
 @cache
-def _messages() -> dict[str, dict[str, list[str]]]:
+def _lines() -> dict[str, bytes]:
+    """Each message's fields as JSON: hardly any process needs more than some of them, and opened they are megabytes."""
     data = files("sampan.api.protobuf").joinpath("data/numbers.json").read_bytes()
-    messages: dict[str, dict[str, list[str]]] = orjson.loads(data)
-    return messages
+    found = {}
+    for line in data.splitlines():
+        name, colon, fields = line.rstrip(b",").partition(b":{")
+        if colon:
+            found[name.strip(b'"').decode()] = b"{" + fields
+    return found
+
+
+def _message(name: str) -> dict[str, list[str]]:
+    """Number to name and type. Raises KeyError."""
+    fields: dict[str, list[str]] = orjson.loads(_lines()[name])
+    return fields
 
 
 def known(name: str) -> bool:
-    return name in _messages()
-
-
-def names() -> list[str]:
-    return list(_messages())
+    return name in _lines()
 
 
 @cache
 def fields_of(name: str) -> tuple[Field, ...]:
     """The fields of a message in the order of their numbers. Raises KeyError."""
-    properties = _properties(name)
+    message = _message(name)
+    properties = _properties(name, message)
     found = []
-    for number, (key, kind) in _messages()[name].items():
+    for number, (key, kind) in message.items():
         mark, bare = kind[0], kind.lstrip("?*%&")
         # What came from descriptors alone does not say what is embedded; the schema does.
         embedded = mark == "&" or (mark not in "*%" and bare.startswith("m:") and key not in properties)
@@ -80,11 +88,11 @@ def by_number(name: str) -> dict[int, Field]:
     return {field.number: field for field in fields_of(name)}
 
 
-def _properties(name: str) -> frozenset[str]:
+def _properties(name: str, message: dict[str, list[str]]) -> frozenset[str]:
     """The JSON fields of a definition; of an embedded struct, which the schema does not have, its own fields."""
     loaded = schema.load()
     if name not in loaded or name in UNIONS:
-        return frozenset(field for field, _ in _messages()[name].values())
+        return frozenset(field for field, _ in message.values())
     return frozenset(loaded.properties(name))
 
 
