@@ -144,19 +144,21 @@ def writer(name: str) -> Writer:
     #: what stands in each field's place where the object has nothing; the place and writer of each key; and those that
     #: are made of the object itself
     absent: list[bytes] = []
-    by_key: dict[str, tuple[int, Writer]] = {}
+    by_key: dict[str, tuple[int, Writer, tuple[bytes, ...] | None]] = {}
     embedded: list[tuple[int, Writer]] = []
-
     compiled: list[bool] = []
 
     def compile_() -> None:  # late: messages hold themselves
         compiled.append(True)
         for place, field in enumerate(_written(name)):
             absent.append(_absent(field))
+            content = None if field.repeated or field.mapped else _content(field)
             if field.embedded:
                 embedded.append((place, _single(field)))
+            elif content is not None:
+                by_key[field.key] = place, content, _heads(field.number)
             else:
-                by_key[field.key] = place, _writer_of(field)
+                by_key[field.key] = place, _writer_of(field), None
 
     def message(obj: Obj) -> bytes:
         if not compiled:
@@ -164,9 +166,15 @@ def writer(name: str) -> Writer:
         out = absent.copy()
         find = by_key.get
         for key, value in obj.items():
-            if value is not None and (found := find(key)) is not None:
-                place, write = found
+            if value is None or (found := find(key)) is None:
+                continue
+            place, write, heads = found
+            if heads is None:
                 out[place] = write(value)
+                continue
+            content = write(value)  # not in a function of its own: calls are most of what an object costs
+            length = len(content)
+            out[place] = heads[length] + content if length < 128 else heads[128] + encode_varint(length) + content
         for place, write in embedded:
             out[place] = write(obj)
         return b"".join(out)
@@ -188,14 +196,16 @@ def _writer_of(field: Field) -> Writer:
 
 
 def _single(field: Field) -> Writer:
+    content = _content(field)
+    return _number(field.number, field.kind) if content is None else _long(field.number, content)
+
+
+def _content(field: Field) -> Writer | None:
+    """What stands behind the length of one value; None: numbers have none."""
     kind = field.kind
     if kind.startswith("m:"):
-        return _long(field.number, writer(kind[2:]))
-    if kind == "s":
-        return _string(field.number)
-    if kind == "b":
-        return _long(field.number, base64.b64decode)
-    return _number(field.number, kind)
+        return writer(kind[2:])
+    return str.encode if kind == "s" else base64.b64decode if kind == "b" else None
 
 
 def _zero(field: Field) -> bytes:
@@ -214,17 +224,29 @@ def zero(name: str) -> bytes:
 
 
 def _repeated(field: Field) -> Writer:
-    one = _single(field)
-    if field.kind[2:] in _RAW:  # where null is a value
-        return lambda values: b"".join([one(value) for value in values])
-    return lambda values: b"".join([one(value) for value in values if value is not None])
+    content_of = _content(field)
+    if content_of is None:
+        one = _number(field.number, field.kind)
+        return lambda values: b"".join([one(value) for value in values if value is not None])
+    heads, null_too = _heads(field.number), field.kind[2:] in _RAW
+
+    def elements(values: list[Any]) -> bytes:
+        out: list[bytes] = []
+        for value in values:
+            if value is not None or null_too:
+                content = content_of(value)
+                length = len(content)
+                out += (heads[length] if length < 128 else heads[128] + encode_varint(length), content)
+        return b"".join(out)
+
+    return elements
 
 
 def _mapped(field: Field) -> Writer:
     """Entries are messages of a key, field 1, and a value, field 2."""
     tag = _tag(field.number, LENGTH)
     value_of = _single(field._replace(number=2))
-    key_of = _string(1)
+    key_of = _long(1, str.encode)
 
     def entries(values: dict[str, Any]) -> bytes:
         out = []
@@ -243,21 +265,9 @@ def _tag(number: int, wire_type: int) -> bytes:
 
 @cache
 def _heads(number: int) -> tuple[bytes, ...]:
-    """Tag and length of what is short."""
+    """Tag and length of what is shorter than 128; at 128 the tag alone."""
     tag = _tag(number, LENGTH)
-    return tuple(tag + bytes([length]) for length in range(128))
-
-
-def _string(number: int) -> Writer:
-    tag = _tag(number, LENGTH)
-    heads = _heads(number)
-
-    def string(value: str) -> bytes:
-        data = value.encode()
-        length = len(data)
-        return (heads[length] if length < 128 else tag + encode_varint(length)) + data
-
-    return string
+    return (*(tag + bytes([length]) for length in range(128)), tag)
 
 
 def _text(number: int, value: str) -> bytes:
@@ -266,13 +276,12 @@ def _text(number: int, value: str) -> bytes:
 
 
 def _long(number: int, content_of: Writer) -> Writer:
-    tag = _tag(number, LENGTH)
     heads = _heads(number)
 
     def delimited(value: Any) -> bytes:
         content = content_of(value)
         length = len(content)
-        return (heads[length] if length < 128 else tag + encode_varint(length)) + content
+        return heads[length] + content if length < 128 else heads[128] + encode_varint(length) + content
 
     return delimited
 
