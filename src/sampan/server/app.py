@@ -71,6 +71,7 @@ from sampan.server.horizon import INTERVAL_SECONDS, Horizon
 from sampan.server.http import HttpServer, TlsFiles
 from sampan.server.kinds import OWN_VERBS
 from sampan.server.kinds.computed import review
+from sampan.server.kinds.phases import PhaseTimes
 from sampan.server.kinds.quotas import quota_status
 from sampan.server.lists import ListMemo
 from sampan.server.local import LocalTransport
@@ -448,6 +449,7 @@ class Server:
         hooks = Hooks()
         hooks.register("", "services", self.allocations.hook)
         hooks.register(CRDS.group, CRDS.plural, RoomForDefinitions(self._room))
+        hooks.register("", "persistentvolumes", PhaseTimes(self.config.clock))
         return hooks
 
     def _non_resource_handlers(self, key: SigningKey) -> NonResourceHandlers:
