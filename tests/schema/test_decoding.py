@@ -244,3 +244,18 @@ def test_decoding_is_idempotent_and_never_fails_otherwise(value):
     if decoded.error is None:
         again = schema.decode(pod, objects.deep_copy(decoded.value))
         assert again == schema.Decoded(decoded.value)
+
+
+CRD = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps"
+
+
+def test_items_of_a_schema_that_are_no_schema_count_as_nothing():
+    node = schema.load().definition(CRD)
+    assert schema.decode(node, {"type": "array", "items": True}).value == {"type": "array"}
+    assert schema.decode(node, {"items": [{"type": "string", "what": 1}]}).value == {"items": [{"type": "string"}]}
+
+
+def test_additional_properties_are_a_schema_or_a_boolean():
+    node = schema.load().definition(CRD)
+    assert schema.decode(node, {"additionalProperties": False}).value == {"additionalProperties": False}
+    assert schema.decode(node, {"additionalProperties": []}).error == "boolean or JSON schema expected"

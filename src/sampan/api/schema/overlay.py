@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from sampan.api.schema import scalars
-from sampan.api.schema.nodes import AnyNode, Node, Place, ScalarNode, Settle, Walk
+from sampan.api.schema.nodes import AnyNode, DecodeError, Node, Place, ScalarNode, Settle, Walk
 
 _META = "io.k8s.apimachinery.pkg.apis.meta.v1."
 _APIEXTENSIONS = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1."
@@ -20,7 +20,7 @@ Definition = Callable[[str], Node]
 
 
 class SchemaOr(Node):
-    """A schema, or in its place a boolean or (refused by validation) a list of schemas."""
+    """A schema, or what else may stand in its place."""
 
     __slots__ = ("_definition",)
 
@@ -33,15 +33,33 @@ class SchemaOr(Node):
         """Asked for late: it is made of this."""
         return self._definition(_APIEXTENSIONS + "JSONSchemaProps")
 
+
+class SchemaOrArray(SchemaOr):
+    """A list of schemas is refused by validation; anything else counts as nothing."""
+
+    __slots__ = ()
+
+    def _compile(self) -> Settle:
+        return lambda value: type(value) is dict and self.schema.settle(value)
+
+    def decode(self, value: Any, walk: Walk, place: Place) -> Any:
+        if type(value) is list:
+            return [walk.into(self.schema, item, place.item(index)) for index, item in enumerate(value)]
+        return self.schema.decode(value, walk, place) if type(value) is dict else None
+
+
+class SchemaOrBool(SchemaOr):
+    __slots__ = ()
+
     def _compile(self) -> Settle:
         return lambda value: type(value) is bool or (type(value) is dict and self.schema.settle(value))
 
     def decode(self, value: Any, walk: Walk, place: Place) -> Any:
-        if type(value) is bool:
-            return value
-        if type(value) is list:
-            return [walk.into(self.schema, item, place.item(index)) for index, item in enumerate(value)]
-        return self.schema.decode(value, walk, place)
+        if type(value) is dict:
+            return self.schema.decode(value, walk, place)
+        if type(value) is not bool and not walk.tolerant:
+            raise DecodeError("boolean or JSON schema expected")
+        return value
 
 
 SPECIAL: Final[Mapping[str, Callable[[Definition], Node]]] = {
@@ -53,7 +71,7 @@ SPECIAL: Final[Mapping[str, Callable[[Definition], Node]]] = {
     _META + "FieldsV1": lambda of: AnyNode("v1.FieldsV1"),
     _META + "Patch": lambda of: AnyNode("v1.Patch"),
     _APIEXTENSIONS + "JSON": lambda of: AnyNode("v1.JSON"),
-    _APIEXTENSIONS + "JSONSchemaPropsOrArray": lambda of: SchemaOr("v1.JSONSchemaPropsOrArray", of),
-    _APIEXTENSIONS + "JSONSchemaPropsOrBool": lambda of: SchemaOr("v1.JSONSchemaPropsOrBool", of),
+    _APIEXTENSIONS + "JSONSchemaPropsOrArray": lambda of: SchemaOrArray("v1.JSONSchemaPropsOrArray", of),
+    _APIEXTENSIONS + "JSONSchemaPropsOrBool": lambda of: SchemaOrBool("v1.JSONSchemaPropsOrBool", of),
     _APIEXTENSIONS + "JSONSchemaPropsOrStringArray": lambda of: AnyNode("v1.JSONSchemaPropsOrStringArray"),
 }

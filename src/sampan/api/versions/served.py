@@ -71,6 +71,8 @@ CONVERTED: Final[Mapping[str, frozenset[str]]] = {
     "coordination.k8s.io/v1alpha1": frozenset(("LeaseCandidate",)),
     "storagemigration.k8s.io/v1alpha1": frozenset(("StorageVersionMigration",)),
 }
+#: What Go writes of empty fields differs, and nothing else.
+_WRITTEN_OTHERWISE: Final = frozenset((("autoscaling/v2beta2", "HorizontalPodAutoscaler"),))
 DEFAULTED: Final[Mapping[str, frozenset[str]]] = {
     "extensions/v1beta1": frozenset(("Deployment", "DaemonSet", "ReplicaSet", "Ingress")),
     "apps/v1beta1": frozenset(("Deployment", "StatefulSet")),
@@ -139,6 +141,8 @@ def _former(current: Kind, entry: Lifecycle, group: str, version: str, definitio
     if name in CONVERTED.get(entry.api_version, ()):
         to_stored = _late(entry.api_version, f"to_{name.lower()}", current.schema)
         from_stored = _late(entry.api_version, f"from_{name.lower()}", definition)
+    elif (entry.api_version, name) in _WRITTEN_OTHERWISE:
+        to_stored, from_stored = _written_as(current.schema), _written_as(definition)
     default: Default = _nothing
     if name in DEFAULTED.get(entry.api_version, ()):
         default = _late_default(entry.api_version, f"default_{name.lower()}")
@@ -188,6 +192,14 @@ def _late(api_version: str, function: str, definition: str) -> Convert:
         converted: Obj = find(api_version, function)(obj)
         schema.normalise(schema.load().definition(definition), converted)
         return converted
+
+    return convert
+
+
+def _written_as(definition: str) -> Convert:
+    def convert(obj: Obj) -> Obj:
+        written: Obj = schema.normalise(schema.load().definition(definition), objects.deep_copy(obj))
+        return written
 
     return convert
 

@@ -24,6 +24,8 @@ _RENAMED = {
     "deprecatedCount": "count",
 }
 _BACK = {core: here for here, core in _RENAMED.items()}
+#: The core Event writes them even if they are empty.
+_OMITTED_HERE = ("reportingController", "reportingInstance")
 _OBJECT_FIELDS = ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath")
 _UNSET: Final = "needs to be unset"
 _OLD_FIELDS: Final = ("firstTimestamp", "lastTimestamp", "count")
@@ -52,11 +54,16 @@ def _to_stored(event: Obj) -> Obj:
     stored.update(kind="Event", apiVersion="v1")
     stored.setdefault("involvedObject", {})
     stored.setdefault("source", {})
+    for key in _OMITTED_HERE:
+        stored.setdefault(_RENAMED.get(key, key), "")
     return stored
 
 
 def _from_stored(event: Obj) -> Obj:
     served = {_BACK.get(key, key): value for key, value in event.items()}
+    for key in _OMITTED_HERE:
+        if not served.get(key):
+            served.pop(key, None)
     served.update(kind="Event", apiVersion="events.k8s.io/v1")
     return served
 
