@@ -68,12 +68,12 @@ def _usages(usages: Sequence[str]) -> Errors:
         for index, usage in enumerate(usages)
         if usage not in _USAGES
     ]
-    again = [
-        errors.duplicate(f"spec.usages[{index}]", usage)
-        for index, usage in enumerate(usages)
-        if usage in usages[:index]
-    ]
-    return found + again
+    seen: set[str] = set()
+    for index, usage in enumerate(usages):
+        if usage in seen:
+            found.append(errors.duplicate(f"spec.usages[{index}]", usage))
+        seen.add(usage)
+    return found
 
 
 def _prepare_update(new: Obj, old: Obj) -> None:

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from sampan.api import errors
 from sampan.api.groups import printing
+from sampan.api.groups.resource import allocation, selecting, shown
 from sampan.api.groups.resource.devices import default_claim_spec
 from sampan.api.groups.strategy import drop_status
 from sampan.api.kind import IDENTITY, Column, Kind
@@ -19,21 +21,23 @@ def _default(obj: Obj) -> None:
     default_claim_spec(obj.get("spec"))
 
 
+def _validate(obj: Obj) -> Errors:
+    return selecting.validate_claim(obj.get("spec") or {}, "spec")
+
+
 def _validate_update(new: Obj, old: Obj) -> Errors:
-    return common.immutable(new.get("spec"), old.get("spec"), "spec")
+    """What cannot change is not judged again."""
+    now = new.get("spec") or {}
+    return [] if now == (old.get("spec") or {}) else [errors.invalid("spec", shown.claim_spec(now), common.IMMUTABLE)]
 
 
 def _row(obj: Obj, now: datetime) -> Sequence[Any]:
     status = obj.get("status") or {}
-    states = []
-    if obj.get("metadata", {}).get("deletionTimestamp"):
-        states.append("deleted")
-    if status.get("allocation") is None:
+    states = ["deleted"] if obj.get("metadata", {}).get("deletionTimestamp") else []
+    if status.get("allocation") is not None:
+        states += ["allocated", "reserved"] if status.get("reservedFor") else ["allocated"]
+    elif not states:
         states.append("pending")
-    else:
-        states.append("allocated")
-    if status.get("reservedFor"):
-        states.append("reserved")
     return (printing.name(obj), ",".join(states), printing.age(obj, now))
 
 
@@ -50,7 +54,11 @@ KINDS = (
         status=True,
         prepare_create=drop_status,
         default=_default,
+        validate=_validate,
         validate_update=_validate_update,
+        validate_status=allocation.validate_status,
+        ratchets=True,
+        demanding=True,
         columns=(
             printing.NAME,
             Column("State"),

@@ -6,19 +6,41 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sampan.api import humanize
+from sampan.api import errors, humanize
 from sampan.api.groups import printing
+from sampan.api.groups.resource import naming
 from sampan.api.groups.strategy import drop_status
 from sampan.api.kind import Column, Kind
 from sampan.api.types import Obj
-from sampan.api.validation import common
+from sampan.api.validation import common, go_values
 from sampan.api.validation.common import Errors
 
 _COUNTED = ("total", "available", "allocated", "unavailable")
 
 
+_SPEC: go_values.Layout = {
+    "driver": ("Driver", "", None), "poolName": ("PoolName", None, None), "limit": ("Limit", None, None),
+}  # fmt: skip
+
+
 def _validate(obj: Obj) -> Errors:
-    return common.needed(obj.get("spec") or {}, "spec", "driver")
+    spec = obj.get("spec") or {}
+    found = naming.driver(spec.get("driver") or "", "spec.driver")
+    if spec.get("poolName") is not None:
+        found += naming.pool(spec["poolName"], "spec.poolName")
+    return found + common.in_range(spec.get("limit"), 1, 1000, "spec.limit")
+
+
+def _default(obj: Obj) -> None:
+    spec = obj.setdefault("spec", {})
+    if spec.get("limit") is None:
+        spec["limit"] = 100
+
+
+def _validate_update(new: Obj, old: Obj) -> Errors:
+    now = new.get("spec") or {}
+    same = now == (old.get("spec") or {})
+    return [] if same else [errors.invalid("spec", go_values.struct(now, _SPEC), common.IMMUTABLE)]
 
 
 def _row(obj: Obj, now: datetime) -> Sequence[Any]:
@@ -50,7 +72,9 @@ KINDS = (
         schema="io.k8s.api.resource.v1alpha3.ResourcePoolStatusRequest",
         status=True,
         prepare_create=drop_status,
+        default=_default,
         validate=_validate,
+        validate_update=_validate_update,
         columns=(
             printing.NAME,
             Column("Driver"),

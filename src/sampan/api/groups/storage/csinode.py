@@ -58,11 +58,11 @@ def _topology_keys(keys: Sequence[str], path: str) -> Errors:
 def _validate_update(new: Obj, old: Obj) -> Errors:
     """Of a driver that stays, how many volumes fit is all that changes."""
     found: Errors = []
-    after = (new.get("spec") or {}).get("drivers") or ()
+    after = {driver.get("name"): driver for driver in (new.get("spec") or {}).get("drivers") or ()}
     for driver in (old.get("spec") or {}).get("drivers") or ():
-        for other in after:
-            if other.get("name") == driver.get("name") and _identity(other) != _identity(driver):
-                found.append(errors.invalid("spec.drivers", _as_go(other), common.IMMUTABLE))
+        other = after.get(driver.get("name"))
+        if other is not None and _identity(other) != _identity(driver):
+            found.append(errors.invalid("spec.drivers", _as_go(other), common.IMMUTABLE))
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -42,13 +43,16 @@ def _validate(obj: Obj) -> Errors:
 def _topologies(terms: Sequence[Obj]) -> Errors:
     """Each term once. One without expressions counts as told as often as there are terms, as upstream's does."""
     found: Errors = []
-    seen: list[dict[str, set[str]]] = [{} for _ in terms]
+    seen = Counter({frozenset[Any](): len(terms)})
     for index, term in enumerate(terms):
         path = f"allowedTopologies[{index}]"
         values, faults = _topology(term, path)
         found += faults
-        found += [errors.duplicate(f"{path}.matchLabelExpressions", "")] * seen.count(values)
-        seen.append(values)
+        asked = frozenset((key, frozenset(listed)) for key, listed in values.items())
+        found += [errors.duplicate(f"{path}.matchLabelExpressions", "")] * min(seen[asked], errors.MOST_CAUSES)
+        if len(found) > errors.MOST_CAUSES:
+            break  # of so many nobody is told more
+        seen[asked] += 1
     return found
 
 
