@@ -57,7 +57,7 @@ CASES = KindCases(
         Invalid(
             "a request for two things",
             {f"{_R}.0.firstAvailable": [{"name": "s", "deviceClassName": "gpu"}]},
-            [invalid(f"{_R}[0]", '"null"', f"{_ONE}, but multiple fields are set")],
+            [invalid(f"{_R}[0]", "null", f"{_ONE}, but multiple fields are set")],
             together=True,
         ),
         Invalid(

@@ -134,7 +134,7 @@ CASES = KindCases(
             [
                 invalid(
                     f"{_D}[0]",
-                    '"null"',
+                    "null",
                     "`nodeName`, `nodeSelector` and `allNodes` can only be set if `perDeviceNodeSelection` is set to "
                     "true in the ResourceSlice spec",
                 )
@@ -260,7 +260,7 @@ CASES = KindCases(
             [
                 invalid(
                     f"{_D}[0].bindingFailureConditions",
-                    '"null"',
+                    "null",
                     "bindingFailureConditions are required to use bindingConditions",
                 )
             ],
