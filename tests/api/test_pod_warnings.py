@@ -189,8 +189,8 @@ def test_annotations_that_do_nothing_any_more_are_named() -> None:
             "container.seccomp.security.alpha.kubernetes.io/c")  # fmt: skip
     assert _said({}, dict.fromkeys(keys, "runtime/default")) == [
         f'metadata.annotations[{keys[0]}]: non-functional in v1.16+; use the "priorityClassName" field instead',
-        f'metadata.annotations[{keys[1]}]: non-functional in v1.27+; use the \\"seccompProfile\\" field instead',
-        f'metadata.annotations[{keys[2]}]: non-functional in v1.27+; use the \\"seccompProfile\\" field instead',
+        f'metadata.annotations[{keys[1]}]: non-functional in v1.27+; use the "seccompProfile" field instead',
+        f'metadata.annotations[{keys[2]}]: non-functional in v1.27+; use the "seccompProfile" field instead',
     ]
 
 

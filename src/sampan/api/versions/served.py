@@ -13,7 +13,8 @@ from datetime import datetime
 from importlib import import_module
 from typing import Any, Final
 
-from sampan.api import objects, schema
+from sampan.api import objects, schema, strategies
+from sampan.api.errors import FieldError
 from sampan.api.kind import Convert, Default, Kind
 from sampan.api.types import Obj
 from sampan.api.versions.lifecycle import TODAY, Lifecycle, Release, lifecycles
@@ -87,6 +88,15 @@ DEFAULTED: Final[Mapping[str, frozenset[str]]] = {
     "flowcontrol.apiserver.k8s.io/v1beta2": frozenset(("PriorityLevelConfiguration",)),
     "flowcontrol.apiserver.k8s.io/v1beta3": frozenset(("PriorityLevelConfiguration",)),
     "rbac.authorization.k8s.io/v1alpha1": frozenset(("ClusterRoleBinding", "RoleBinding")),
+}
+
+
+#: Whose own rules were laxer: ``tolerates_KIND`` says which faults of today are none.
+_TOLERANT: Final[Mapping[str, frozenset[str]]] = {
+    "admissionregistration.k8s.io/v1beta1": frozenset(
+        ("ValidatingWebhookConfiguration", "MutatingWebhookConfiguration")
+    ),
+    "certificates.k8s.io/v1beta1": frozenset(("CertificateSigningRequest",)),
 }
 
 
@@ -166,7 +176,9 @@ def _former(current: Kind, entry: Lifecycle, group: str, version: str, definitio
             for sub in current.subresources
         ),
         default=default,
-        validate_through=None,
+        validate_through=_tolerant(current, entry.api_version)
+        if name in _TOLERANT.get(entry.api_version, ())
+        else None,
         row=row,
         stored_as=stores,
         to_stored=to_stored,
@@ -174,6 +186,15 @@ def _former(current: Kind, entry: Lifecycle, group: str, version: str, definitio
         deprecation_warning=entry.message if warned else "",
         former=True,
     )
+
+
+def _tolerant(current: Kind, api_version: str) -> Callable[[Obj, Obj | None], list[FieldError]]:
+    def judge(obj: Obj, old: Obj | None) -> list[FieldError]:
+        found = current.validate(obj) if old is None else strategies.MAIN.validate(current, obj, old)
+        tolerates = find(api_version, f"tolerates_{current.kind.lower()}")
+        return [fault for fault in found if not tolerates(fault)]
+
+    return judge
 
 
 def _nothing(obj: Obj) -> None:

@@ -12,8 +12,7 @@ from sampan.api.types import Obj
 SECCOMP_POD: Final = "seccomp.security.alpha.kubernetes.io/pod"
 _SECCOMP_CONTAINER: Final = "container.seccomp.security.alpha.kubernetes.io/"
 _APPARMOR: Final = "container.apparmor.security.beta.kubernetes.io/"
-#: as upstream writes it: the text is a raw string there, and keeps its backslashes
-SECCOMP_TEXT: Final = r"non-functional in v1.27+; use the \"seccompProfile\" field instead"
+SECCOMP_TEXT: Final = 'non-functional in v1.27+; use the "seccompProfile" field instead'
 APPARMOR_TEXT: Final = 'deprecated since v1.30; use the "appArmorProfile" field instead'
 
 Placed = Sequence[tuple[Obj, str]]
