@@ -201,6 +201,8 @@ _PATH_ITEM = _table(
         "put": _message(3, _OPERATION),
         "post": _message(4, _OPERATION),
         "delete": _message(5, _OPERATION),
+        "options": _message(6, _OPERATION),
+        "head": _message(7, _OPERATION),
         "patch": _message(8, _OPERATION),
         "parameters": _messages(9, _PARAMETERS_ITEM),
     },

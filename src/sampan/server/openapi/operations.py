@@ -189,7 +189,7 @@ class _GroupVersion:
         shared = self._shared(kind, item=True)
         own = gvk == (kind.group, kind.version, kind.kind)
         schema = kind.schema if own else schema_name(sub.group, sub.version, sub.kind)
-        methods = [_METHODS[verb] for verb in sub.verbs]
+        methods = [_METHODS[verb] for verb in sub.verbs] + (["head", "options"] if sub.name == "proxy" else [])
         if sub.name == "log":
             operation = Operation(
                 "get", f"read{self._prefix}{name}", f"read log of the specified {kind.kind}", self._tag, "get", gvk,
