@@ -216,7 +216,7 @@ async def test_the_record_names_the_service_even_when_its_generated_name_was_tak
 async def test_an_update_keeps_what_it_leaves_unset_and_frees_what_it_drops(cluster: Any) -> None:
     ports = [{"name": "a", "port": 80, "nodePort": 30080}, {"name": "b", "port": 81, "nodePort": 30081}]
     old = await cluster.create("s", type="NodePort", ports=ports)
-    new = await cluster.patch("s", ports=[{"port": 80}], clusterIP=None, clusterIPs=None)
+    new = await cluster.patch("s", ports=[{"name": "a", "port": 8080}], clusterIP=None, clusterIPs=None)
     assert new["spec"]["ports"][0]["nodePort"] == 30080
     assert new["spec"]["clusterIP"] == old["spec"]["clusterIP"]
     await cluster.create("b", type="NodePort", ports=[{"port": 1, "nodePort": 30081}])

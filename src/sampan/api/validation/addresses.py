@@ -26,6 +26,11 @@ _NOT_A_DNS_NAME = "must be a DNS name, not an IP address"
 _OCTETS = re.compile(r"(?:\d+\.){3}\d+\Z", re.ASCII)
 _BITS = re.compile(r"\d+\Z", re.ASCII)
 _LONGEST = 200
+#: nearly every address there is: nothing can be wrong with its form
+_OCTET = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
+_PLAIN = re.compile(rf"(?:{_OCTET}\.){{3}}{_OCTET}\Z", re.ASCII)
+#: what addresses of IPv4 begin with that lead to no other machine
+_SPECIAL = ("0.0.0.0", "127.", "169.254.", "224.0.0.")
 
 
 def parse(text: str) -> Address | None:
@@ -56,6 +61,8 @@ def _exact(text: str) -> Address | None:
 
 def is_v6(text: str) -> bool:
     """An IPv4-mapped address is one of IPv4."""
+    if ":" not in text:
+        return False
     address = parse(text)
     return isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is None
 
@@ -66,7 +73,7 @@ def canonical(address: Address) -> str:
 
 def ip(text: str, path: str, known: Set[str] = frozenset()) -> Errors:
     """``known``: values of the field before the update, which stay whatever they are."""
-    if text in known:
+    if _PLAIN.match(text) or text in known:
         return []
     address = parse(text)
     if address is None:
@@ -103,6 +110,8 @@ def is_of_server(obj: Obj) -> bool:
 def not_special(text: str, path: str, *, loopback: bool = False) -> Errors:
     """Addresses that traffic can be sent to: endpoints, external IPs (Go: ValidateEndpointIP, ValidateNonSpecialIP).
     ``loopback``: those too."""
+    if _PLAIN.match(text) and not text.startswith(_SPECIAL):
+        return []
     address = parse(text)
     if address is None:
         return [errors.invalid(path, text, "must be a valid IP address")]
@@ -181,6 +190,8 @@ def host_name(text: str, path: str) -> Errors:
 
 
 def ip_warnings(text: str, path: str) -> list[str]:
+    if _PLAIN.match(text):
+        return []
     address = parse(text)
     if address is None:
         return []
