@@ -239,3 +239,38 @@ async def test_events_of_the_former_version_are_events(api: Ask) -> None:
     made = await api("POST", "/apis/events.k8s.io/v1beta1/namespaces/default/events", event)
     assert made.status == 201, made.obj
     assert (await api("GET", "/api/v1/namespaces/default/events/e")).obj["involvedObject"]["name"] == "p"
+
+
+async def test_a_policy_for_the_version_of_today_holds_for_former_ones(guarded_api: Ask) -> None:
+    """Who asks for the deployments of apps/v1 is shown those of extensions/v1beta1, too, as they are today."""
+    group = "/apis/admissionregistration.k8s.io/v1"
+    rule = {"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["deployments"]}
+    expression = (
+        "object.apiVersion == 'apps/v1' && object.spec.selector.matchLabels.app == 'web' && object.spec.replicas < 3"
+    )
+    spec = {"matchConstraints": {"resourceRules": [rule]}, "validations": [{"expression": expression}]}
+    policy = {"metadata": {"name": "p"}, "spec": spec}
+    binding = {"metadata": {"name": "b"}, "spec": {"policyName": "p", "validationActions": ["Deny"]}}
+    for plural, obj in (("validatingadmissionpolicies", policy), ("validatingadmissionpolicybindings", binding)):
+        made = await guarded_api("POST", f"{group}/{plural}", obj)
+        assert made.status == 201, made.obj
+    denied = await guarded_api("POST", OLD_DEPLOYMENTS, deployment("many", replicas=5))
+    assert (denied.status, denied.reason) == (422, "Invalid"), denied.obj
+    assert "ValidatingAdmissionPolicy 'p' with binding 'b' denied request" in denied.message
+    assert (await guarded_api("POST", OLD_DEPLOYMENTS, deployment("few", replicas=2))).status == 201
+
+
+async def test_who_may_use_the_version_of_today_may_not_use_another_groups(
+    guarded_api: Any, certificate_of: Callable[..., bytes], api_of: Any
+) -> None:
+    group = "rbac.authorization.k8s.io"
+    rules = [{"verbs": ["*"], "apiGroups": ["apps"], "resources": ["deployments"]}]
+    await guarded_api("POST", f"/apis/{group}/v1/clusterroles", {"metadata": {"name": "apps"}, "rules": rules})
+    bound = {"roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": "apps"}}
+    subject = {"apiGroup": group, "kind": "User", "name": "jane"}
+    binding = {"metadata": {"name": "jane"}, **bound, "subjects": [subject]}
+    await guarded_api("POST", f"/apis/{group}/v1/clusterrolebindings", binding)
+    jane = api_of(guarded_api.server, guarded_api.clock, certificate_of("jane"))
+    assert (await jane("GET", DEPLOYMENTS)).status == 200
+    assert (await jane("GET", "/apis/apps/v1beta1/namespaces/default/deployments")).status == 200
+    assert (await jane("GET", OLD_DEPLOYMENTS)).status == 403
