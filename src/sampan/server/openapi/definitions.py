@@ -58,7 +58,8 @@ class Definitions:
 
     def _build(self, name: str) -> Raw:
         raw = self._schema.raw(name)
-        described = self._described.get(name, TypeDescription(_TEXTS.get(name, "")))
+        like = self._schema.base(name) or name  # of a former version: what is said of the one that it is like
+        described = self._described.get(like, TypeDescription(_TEXTS.get(name, "")))
         if described.text:
             raw["description"] = described.text
         types = self._schema.go_types(name)
