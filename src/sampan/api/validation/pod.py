@@ -227,7 +227,7 @@ def _resource_claims(claims: list[Obj], path: str, *, mirror: bool) -> Errors:
             found += common.named(names.dns1123_label, name, f"{where}.name")
             seen.add(name)
         given = [key for key in ("resourceClaimName", "resourceClaimTemplateName") if claim.get(key) is not None]
-        shown = go_values.struct(claim, go_values.POD_RESOURCE_CLAIM)
+        shown = go_values.struct(claim, go_values.of_pods("PodResourceClaim"))
         if len(given) > 1:
             text = "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified"
             found.append(errors.invalid(where, shown, text))

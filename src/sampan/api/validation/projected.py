@@ -126,7 +126,7 @@ def _trust_bundle(source: Obj, path: str, taken: _Paths) -> Errors:
     name, signer, selector = source.get("name"), source.get("signerName"), source.get("labelSelector")
     found: Errors = []
     if name is not None and signer is not None:
-        shown = go_values.struct(source, go_values.TRUST_BUNDLE_PROJECTION)
+        shown = go_values.struct(source, go_values.of_pods("ClusterTrustBundleProjection"))
         found.append(errors.invalid(path, shown, "only one of name and signerName may be used"))
     elif name is not None:
         if not name:

@@ -47,7 +47,10 @@ def _seccomp(profile: Obj | None, path: str) -> Errors:
         else:
             found += common.non_absolute_descending(local, f"{path}.localhostProfile")
     elif local is not None:
-        shown, text = go_values.struct(profile, go_values.PROFILE), "can only be set when seccomp type is Localhost"
+        shown, text = (
+            go_values.struct(profile, go_values.of_pods("SeccompProfile")),
+            "can only be set when seccomp type is Localhost",
+        )
         found.append(errors.invalid(f"{path}.localhostProfile", shown, text))
     return found
 
@@ -165,5 +168,5 @@ def _no_escalation(context: Obj, path: str) -> Errors:
     texts += ["`capabilities.Add` CAP_SYS_ADMIN" for capability in added if capability == "CAP_SYS_ADMIN"]
     if not texts:
         return []
-    shown = go_values.struct(context, go_values.SECURITY_CONTEXT)
+    shown = go_values.struct(context, go_values.of_pods("SecurityContext"))
     return [errors.invalid(path, shown, f"cannot set `allowPrivilegeEscalation` to false and {text}") for text in texts]

@@ -164,12 +164,12 @@ def _node_affinity(new: Obj, old: Obj) -> Errors:
     path = f"spec.affinity.nodeAffinity.{scheduling.REQUIRED}.nodeSelectorTerms"
     terms, previous = ((each.get(scheduling.REQUIRED) or {}).get("nodeSelectorTerms") or [] for each in (new, old))
     if previous and len(terms) != len(previous):
-        shown = [go_values.struct(term, go_values.NODE_SELECTOR_TERM) for term in terms]
+        shown = [go_values.struct(term, go_values.of_pods("NodeSelectorTerm")) for term in terms]
         text = "no additions/deletions to non-empty NodeSelectorTerms list are allowed"
         return [errors.invalid(path, shown or None, text)]
     text = "only additions are allowed (no mutations or deletions)"
     return [
-        errors.invalid(f"{path}[{index}]", go_values.struct(term, go_values.NODE_SELECTOR_TERM), text)
+        errors.invalid(f"{path}[{index}]", go_values.struct(term, go_values.of_pods("NodeSelectorTerm")), text)
         for index, (term, before) in enumerate(zip(terms, previous, strict=False))
         if not _only_adds(term, before)
     ]
