@@ -25,6 +25,8 @@ CASES = KindCases(
                 {
                     "type": "PodScheduled",
                     "status": "False",
+                    "lastProbeTime": None,
+                    "lastTransitionTime": "2026-11-21T12:00:00Z",
                     "reason": "SchedulingGated",
                     "message": "Scheduling is blocked due to non-empty scheduling gates",
                 }

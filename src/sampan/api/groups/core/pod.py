@@ -77,6 +77,8 @@ def _prepare_create(pod: Obj) -> Sequence[str]:
             {
                 "type": "PodScheduled",
                 "status": "False",
+                "lastProbeTime": None,
+                "lastTransitionTime": (pod.get("metadata") or {}).get("creationTimestamp"),
                 "reason": "SchedulingGated",
                 "message": "Scheduling is blocked due to non-empty scheduling gates",
             }
