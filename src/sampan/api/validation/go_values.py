@@ -27,6 +27,11 @@ def plain(*names: str, zero: Any = None) -> dict[str, tuple[str, Any, Layout | N
 
 
 TOLERATION: Final[Layout] = {**plain("key", "operator", "value", "effect", zero=""), **plain("tolerationSeconds")}
+_REQUIREMENT: Final[Layout] = {**plain("key", "operator", zero=""), **plain("values")}
+NODE_SELECTOR_TERM: Final[Layout] = {
+    "matchExpressions": ("MatchExpressions", None, _REQUIREMENT),
+    "matchFields": ("MatchFields", None, _REQUIREMENT),
+}
 
 
 @cache

@@ -98,7 +98,7 @@ def _nodes(spec: Obj, path: str) -> Errors:
 
 
 def _terms(terms: list[Obj]) -> list[Any]:
-    return [go_values.struct(term, go_values.of_pods("NodeSelectorTerm")) for term in terms]
+    return [go_values.struct(term, go_values.NODE_SELECTOR_TERM) for term in terms]
 
 
 def _one(told: list[str], needed: str, too_many: str, path: str) -> Errors:
