@@ -120,3 +120,28 @@ def test_what_old_releases_create_by_themselves_is_made(served: Served, namespac
     kubectl("autoscale", "deployment", "d", "--max=3")
     for kind in ("cj/c", "pdb/p", "ing/i", "role/r", "deploy/d", "hpa/d"):
         assert kubectl("get", kind, "-o", "name").count("/") == 1
+
+
+@pytest.mark.parametrize("minor", [20, 28, 37])
+def test_a_removed_version_is_warned_of_explained_rehearsed_and_converted(
+    served: Served, namespace: str, minor: int
+) -> None:
+    """What ``kubectl convert`` is for: an object of one version is read in the other."""
+    kubectl = Program(PROGRAMS / f"kubectl-1.{minor}", served, ("--namespace", namespace))
+    api_version, _, spec = KINDS["Ingress"][0]
+    old = {"apiVersion": api_version, "kind": "Ingress", "metadata": {"name": "web"}, "spec": spec}
+    text = yaml.safe_dump(old)
+    made = kubectl.run("apply", "--dry-run=server", "-f", "-", stdin=text)
+    assert made.stdout == "ingress.extensions/web created (server dry run)\n"
+    warning = (
+        "extensions/v1beta1 Ingress is deprecated in v1.14+, unavailable in v1.22+; use networking.k8s.io/v1 Ingress"
+    )
+    assert f"Warning: {warning}" in made.stderr
+    kubectl("apply", "-f", "-", stdin=text)
+    new = kubectl.json("get", "ingress", "web")
+    assert new["apiVersion"] == "networking.k8s.io/v1"
+    assert new["spec"]["rules"][0]["http"]["paths"] == [PATH]
+    back = kubectl.json("get", "ingresses.v1beta1.extensions", "web")
+    assert back["spec"]["rules"][0]["http"]["paths"] == [OLD_PATH]
+    told = kubectl("explain", "--api-version=extensions/v1beta1", "ingress.spec.backend")
+    assert "servicePort" in told
