@@ -11,6 +11,8 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol, TypeAlias
 
+from sampan.api.registry import registry
+from sampan.api.versions.lifecycle import lifecycle
 from sampan.keeping.metrics import FAILURES, RUNNING
 from sampan.server.families import Family, Histogram
 from sampan.server.request import Request, RequestInfo, Response
@@ -19,6 +21,7 @@ from sampan.server.threads import aside
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _BUCKETS = (0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.5, 2, 3, 4, 5, 8, 10, 15, 20, 30, 45, 60)
 _REQUEST = ("verb", "group", "version", "resource", "subresource", "scope")
+_DEPRECATED = ("group", "version", "resource", "subresource", "removed_release")
 
 _VERBS = frozenset(
     {
@@ -98,6 +101,19 @@ def _request_metrics(
     yield Family("counter", "apiserver_request", "Requests by verb, resource and code", (*_REQUEST, "code"), requests)
     durations = {labels: Histogram(_BUCKETS, buckets, seconds) for labels, buckets, seconds in latencies}
     yield Family("histogram", "apiserver_request_duration_seconds", "Response latency", _REQUEST, durations)
+    deprecated = {found: 1 for labels in {labels[1:5] for labels, _ in counts} if (found := _deprecated(*labels))}
+    help_ = "Deprecated APIs that have been requested, by the release that removes them"
+    yield Family("gauge", "apiserver_requested_deprecated_apis", help_, _DEPRECATED, deprecated)
+
+
+def _deprecated(group: str, version: str, resource: str, subresource: str) -> tuple[str, ...] | None:
+    """Values for ``_DEPRECATED``; None: nothing is said against this version."""
+    kind = registry().by_resource(group, version, resource)
+    if kind is None or not kind.deprecation_warning:
+        return None
+    entry = lifecycle(kind.api_version, kind.kind)
+    removed = str(entry.removed or "") if entry is not None else ""
+    return group, version, resource, subresource, removed
 
 
 class State(Protocol):

@@ -274,3 +274,14 @@ async def test_who_may_use_the_version_of_today_may_not_use_another_groups(
     assert (await jane("GET", DEPLOYMENTS)).status == 200
     assert (await jane("GET", "/apis/apps/v1beta1/namespaces/default/deployments")).status == 200
     assert (await jane("GET", OLD_DEPLOYMENTS)).status == 403
+
+
+async def test_who_scrapes_sees_which_deprecated_versions_are_asked_for(api: Ask) -> None:
+    await api("GET", "/apis/batch/v1beta1/cronjobs")
+    await api("GET", "/apis/batch/v1/cronjobs")
+    await api("GET", "/api/v1/componentstatuses")
+    lines = (await api("GET", "/metrics")).obj.splitlines()
+    found = sorted(line for line in lines if line.startswith("apiserver_requested_deprecated_apis{"))
+    none = 'group="",removed_release="",resource="componentstatuses",subresource="",version="v1"'
+    one = 'group="batch",removed_release="1.25",resource="cronjobs",subresource="",version="v1beta1"'
+    assert found == [f"apiserver_requested_deprecated_apis{{{labels}}} 1.0" for labels in (none, one)]
