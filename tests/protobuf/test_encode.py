@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import random
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -13,6 +14,7 @@ import orjson
 import pytest
 
 from sampan.api import protobuf, schema
+from sampan.api.protobuf import encode
 from sampan.api.protobuf.encode import ListForm, NotEncodable, encode_content
 from sampan.api.protobuf.numbers import message_of
 from sampan.api.schema import ObjectNode
@@ -190,3 +192,21 @@ def test_schemas_of_custom_resources_keep_their_alternatives() -> None:
         assert seen["dependencies"]["a"] == ["b"]
         assert seen["not"]["additionalProperties"]["type"] == "string"
         assert seen["not"]["items"]["type"] == "integer"
+
+
+def test_two_threads_that_are_first_both_write_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    obj = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "a"}, "type": "x", "data": {"k": "dg=="}}
+    in_time = protobuf.encode_object(obj)
+    encode.writer.cache_clear()
+    content_of, others = encode._content, []
+
+    def content_while_another_comes(field: Any) -> Any:
+        if not others:
+            others.append(b"")
+            with ThreadPoolExecutor(1) as pool:
+                others[0] = pool.submit(protobuf.encode_object, obj).result(20)
+        return content_of(field)
+
+    monkeypatch.setattr(encode, "_content", content_while_another_comes)
+    assert protobuf.encode_object(obj) == in_time
+    assert others == [in_time]

@@ -25,6 +25,9 @@ ACCEPTED: Final = ", ".join(_FORMATS)
 #: the formats in which one event follows another
 _STREAMED: Final = ("json", "protobuf")
 ACCEPTED_STREAMS: Final = ", ".join(f"{_CONTENT_TYPES[each]};stream=watch" for each in _STREAMED)
+#: of an Accept header no more is read, nor remembered: anybody may send one, known to us or not
+_READ_CHARACTERS: Final = 2048
+_READ_CLAUSES: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +57,16 @@ def not_acceptable(accepted: str = ACCEPTED) -> errors.NotAcceptable:
     return errors.NotAcceptable(f"only the following media types are accepted: {accepted}")
 
 
-@lru_cache(maxsize=512)
 def parse_accept(header: str) -> tuple[Clause, ...]:
-    """The clauses of an Accept header, most wanted first: by quality, then by how specific they are."""
+    """The clauses of an Accept header, most wanted first: by quality, then by how specific they are. What is beyond
+    some thousand characters is not looked at."""
+    return _clauses(header[:_READ_CHARACTERS])
+
+
+@lru_cache(maxsize=256)
+def _clauses(header: str) -> tuple[Clause, ...]:
     clauses: list[Clause] = []
-    for item in header.split(","):
+    for item in header.split(",", _READ_CLAUSES)[:_READ_CLAUSES]:
         media_type, *rest = (part.strip() for part in item.split(";"))
         if not media_type:
             continue
@@ -81,14 +89,18 @@ def _quality(text: str) -> float:
         return 1.0
 
 
-@lru_cache(maxsize=1024)
 def negotiate(accept: str, forms: frozenset[str], *, protobuf: bool = True, stream: bool = False) -> Media:
     """The first acceptable clause. ``forms``: the ``as=`` forms this endpoint offers. ``protobuf``: its objects
     themselves have that form (what has their metadata alone always has it, and a Table never). ``stream``: of a watch.
     Raises NotAcceptable."""
+    return _negotiated(accept[:_READ_CHARACTERS], forms, protobuf, stream)
+
+
+@lru_cache(maxsize=1024)
+def _negotiated(accept: str, forms: frozenset[str], protobuf: bool, stream: bool) -> Media:
     if not accept.strip():
         return Media()
-    for clause in parse_accept(accept):
+    for clause in _clauses(accept):
         if clause.quality == 0:
             continue
         media = _match(clause, forms, protobuf)
@@ -116,7 +128,8 @@ def _match(clause: Clause, forms: frozenset[str], protobuf: bool) -> Media | Non
     if params.get("charset", "utf-8").lower() not in ("utf-8", "utf8"):
         return None
     pretty = params.get("pretty", "") in ("1", "true")
-    return Media(chosen, form, pretty, params.get("v", "v1"))  # type: ignore[arg-type]  # form was checked against forms
+    version = params["v"] if form else "v1"  # of nothing else: what watchers of one form are sent is kept for each
+    return Media(chosen, form, pretty, version)  # type: ignore[arg-type]  # form was checked against forms
 
 
 def wants_pretty(query_value: str | None, user_agent: str) -> bool:

@@ -167,6 +167,10 @@ async def test_an_expired_token_is_410_and_offers_one_that_reads_the_rest_as_it_
     assert int(rest.obj["metadata"]["resourceVersion"]) == history.newest
 
 
+#: a start that is half a surrogate pair
+HALF_A_PAIR = "eyJ2IjoibWV0YS5rOHMuaW8vdjEiLCJydiI6MSwic3RhcnQiOiJcdWQ4MDAifQ"
+
+
 @pytest.mark.parametrize(
     ("token", "said"),
     [
@@ -179,6 +183,8 @@ async def test_an_expired_token_is_410_and_offers_one_that_reads_the_rest_as_it_
         ((5, "../secrets/"), "continue key is not valid: ../secrets/"),
         ((5, "a/"), "continue key is not valid: a/"),
         ((5, "a//b"), "continue key is not valid: a//b"),
+        (HALF_A_PAIR, "continue key is not valid: it is no token that this server made"),
+        ("W" * 10_000, "continue key is not valid: it is no token that this server made"),
     ],
 )
 async def test_a_token_that_nobody_gave_is_refused(api: Any, token: Any, said: str) -> None:

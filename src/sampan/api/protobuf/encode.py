@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from functools import cache, lru_cache
 from struct import pack
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import orjson
 
@@ -141,28 +141,13 @@ def writer(name: str) -> Writer:
         return special
     if name in UNIONS:
         return _union(name)
-    #: what stands in each field's place where the object has nothing; the place and writer of each key; and those that
-    #: are made of the object itself
-    absent: list[bytes] = []
-    by_key: dict[str, tuple[int, Writer, tuple[bytes, ...] | None]] = {}
-    embedded: list[tuple[int, Writer]] = []
-    compiled: list[bool] = []
-
-    def compile_() -> None:  # late: messages hold themselves
-        compiled.append(True)
-        for place, field in enumerate(_written(name)):
-            absent.append(_absent(field))
-            content = None if field.repeated or field.mapped else _content(field)
-            if field.embedded:
-                embedded.append((place, _single(field)))
-            elif content is not None:
-                by_key[field.key] = place, content, _heads(field.number)
-            else:
-                by_key[field.key] = place, _writer_of(field), None
+    compiled: _Compiled | None = None  # late: messages hold themselves
 
     def message(obj: Obj) -> bytes:
-        if not compiled:
-            compile_()
+        nonlocal compiled
+        if compiled is None:
+            compiled = _compile(name)  # several threads may come at once: each finds all of it, or makes it
+        absent, by_key, embedded = compiled
         out = absent.copy()
         find = by_key.get
         for key, value in obj.items():
@@ -180,6 +165,29 @@ def writer(name: str) -> Writer:
         return b"".join(out)
 
     return message
+
+
+#: what stands in each field's place where the object has nothing; the place and writer of each key; and those that are
+#: made of the object itself
+_Compiled: TypeAlias = tuple[
+    list[bytes], dict[str, tuple[int, Writer, tuple[bytes, ...] | None]], list[tuple[int, Writer]]
+]
+
+
+def _compile(name: str) -> _Compiled:
+    absent: list[bytes] = []
+    by_key: dict[str, tuple[int, Writer, tuple[bytes, ...] | None]] = {}
+    embedded: list[tuple[int, Writer]] = []
+    for place, field in enumerate(_written(name)):
+        absent.append(_absent(field))
+        content = None if field.repeated or field.mapped else _content(field)
+        if field.embedded:
+            embedded.append((place, _single(field)))
+        elif content is not None:
+            by_key[field.key] = place, content, _heads(field.number)
+        else:
+            by_key[field.key] = place, _writer_of(field), None
+    return absent, by_key, embedded
 
 
 def _written(name: str) -> list[Field]:

@@ -35,6 +35,9 @@ _INCONSISTENT = -1
 _NOT_BASE64 = re.compile(r"[^A-Za-z0-9_-]")
 #: how much of a token that is refused is said back
 _SHOWN = 64
+#: several times what the longest key makes
+_LONGEST_TOKEN = 8 * 1024
+_FOREIGN = "it is no token that this server made"
 #: how many entries of history are read at a time when a selector may drop most of them
 _HISTORY_PAGE = 1000
 
@@ -170,6 +173,8 @@ def make_token(revision: int, start: str) -> str:
 def parse_token(token: str) -> tuple[int, str]:
     """Raises BadRequest for anything that this server would not have made."""
     key = "continue key is not valid"
+    if len(token) > _LONGEST_TOKEN:
+        raise _bad_token(f"{key}: {_FOREIGN}")
     at = _corrupt_at(token)
     if at is not None:
         raise _bad_token(f"{key}: illegal base64 data at input byte {at}")
@@ -177,11 +182,14 @@ def parse_token(token: str) -> tuple[int, str]:
     fault = json_fault(text)
     if fault is not None:
         raise _bad_token(f"{key}: {fault}")
-    value = orjson.loads(text.decode(errors="replace"))
+    try:
+        value = orjson.loads(text.decode(errors="replace"))
+    except orjson.JSONDecodeError as error:  # half a surrogate, for one
+        raise _bad_token(f"{key}: {_FOREIGN}") from error
     said = value if isinstance(value, dict) else {}
     version, revision, start = said.get("v", ""), said.get("rv", 0), said.get("start", "")
     if not (isinstance(version, str) and isinstance(revision, int) and isinstance(start, str)):
-        raise _bad_token(f"{key}: it is no token that this server made")
+        raise _bad_token(f"{key}: {_FOREIGN}")
     if version != _TOKEN_VERSION:
         raise _bad_token(f"{key}: server does not recognize this encoded version {version[:_SHOWN]}")
     if not revision or not -MAX_INT64 <= revision <= MAX_INT64:
