@@ -383,9 +383,16 @@ class FakeApi:
         return self._drop(address, (namespace, name), old)
 
 
+_TAKE_FROM = "$deleteFromPrimitiveList/"
+
+
 def _merge(target: dict[str, Any], patch: dict[str, Any]) -> None:
+    """A merge patch, and of strategic ones what controllers use: values to take from a list."""
     for key, value in patch.items():
-        if value is None:
+        if key.startswith(_TAKE_FROM):
+            listed = key.removeprefix(_TAKE_FROM)
+            target[listed] = [each for each in target.get(listed) or () if each not in value]
+        elif value is None:
             target.pop(key, None)
         elif isinstance(value, dict):
             if not isinstance(target.get(key), dict):

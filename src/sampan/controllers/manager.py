@@ -29,6 +29,7 @@ from sampan.controllers.endpoints.mirroring import EndpointSliceMirroringControl
 from sampan.controllers.endpoints.service_slices import EndpointSliceController
 from sampan.controllers.garbagecollector.controller import GarbageCollector
 from sampan.controllers.garbagecollector.pods import PodGarbageCollector
+from sampan.controllers.job.controller import JobController
 from sampan.controllers.namespace.deletion import NamespaceDeletionController
 from sampan.controllers.namespace.rootca import RootCaPublisher
 from sampan.controllers.namespace.serviceaccounts import ServiceAccountController
@@ -52,6 +53,7 @@ CONTROLLERS: dict[str, Callable[[Context], Runnable]] = {
     "replicaset-controller": lambda context: ReplicaSetController(context, REPLICA_SET),
     "replicationcontroller-controller": lambda context: ReplicaSetController(context, REPLICATION_CONTROLLER),
     "statefulset-controller": StatefulSetController,
+    "job-controller": JobController,
     "disruption-controller": DisruptionController,
     "endpointslice-controller": EndpointSliceController,
     "endpoints-controller": EndpointsController,

@@ -71,7 +71,6 @@ LACKS: Mapping[Name, Lack] = MappingProxyType(
             "no controller scales its target", ("horizontal-pod-autoscaler-controller",)
         ),
         ("batch", "CronJob"): Lack("no controller makes its Jobs", ("cronjob-controller",)),
-        ("batch", "Job"): Lack("no controller makes its pods", ("job-controller",)),
         ("certificates.k8s.io", "ClusterTrustBundle"): Lack(
             "nodes mount no clusterTrustBundle volumes", ("sampan.node.volumes.trustbundle",)
         ),

@@ -92,10 +92,12 @@ async def apply_claims(
     claims: Claims,
     *,
     on_released: Callable[[Obj], None] | None = None,
+    finalizer: str = "",
 ) -> bool:
     """Writes adoptions and releases. True when anything was written: take a new snapshot then.
 
-    Every write carries the object's resourceVersion; NotFound means that there is nothing left to claim.
+    ``finalizer``: what comes with an adoption and goes with a release. Every write carries the object's
+    resourceVersion; NotFound means that there is nothing left to claim.
     """
     if not claims.adopt and not claims.release:
         return False
@@ -107,24 +109,29 @@ async def apply_claims(
             return False
     for obj in claims.adopt:
         owners = [*objects.owner_references(obj), controller_reference(owner, owner_resource)]
-        await _write_owners(client, informer, obj, owners)
+        await _write_owners(client, informer, obj, owners, {*objects.finalizers(obj), finalizer})
     for obj in claims.release:
         owners = [ref for ref in objects.owner_references(obj) if ref.get("uid") != owner["metadata"]["uid"]]
-        await _write_owners(client, informer, obj, owners)
+        await _write_owners(client, informer, obj, owners, {*objects.finalizers(obj)} - {finalizer})
         if on_released is not None:
             on_released(obj)
     return True
 
 
-async def _write_owners(client: Client, informer: Informer, obj: Obj, owners: list[OwnerReference]) -> None:
+async def _write_owners(
+    client: Client, informer: Informer, obj: Obj, owners: list[OwnerReference], finalizers: set[str]
+) -> None:
     meta = obj["metadata"]
-    patch = {
+    patch: Obj = {
         "metadata": {
             "uid": meta["uid"],
             "resourceVersion": meta["resourceVersion"],
             "ownerReferences": objects.deep_copy(owners) or None,
         }
     }
+    finalizers.discard("")
+    if finalizers != set(objects.finalizers(obj)):
+        patch["metadata"]["finalizers"] = sorted(finalizers) or None
     try:
         written = await client.patch(informer.resource, meta["name"], patch, meta.get("namespace"))
     except NotFound:

@@ -34,10 +34,12 @@ class PodOwner:
         selector_of: Callable[[Obj], Selector],
         *,
         is_member: Callable[[Obj, Obj], bool] = lambda owner, pod: True,
+        finalizer: str = "",
     ) -> None:
-        """``is_member(owner, pod)``: what a pod must be besides selected (its name, of a StatefulSet)."""
+        """``is_member(owner, pod)``: what a pod must be besides selected (its name, of a StatefulSet). ``finalizer``:
+        what its pods bear."""
         self._client, self._resource, self._selector_of = client, resource, selector_of
-        self._is_member = is_member
+        self._is_member, self._finalizer = is_member, finalizer
         self.owners = informers.informer(resource)
         self.pods = informers.informer(PODS)
         claims.add_claim_indexes(self.owners)
@@ -62,7 +64,9 @@ class PodOwner:
     async def claim(self, owner: Obj) -> list[Obj]:
         """The same, after orphans have been adopted and others released."""
         planned = self._plan_claims(owner)
-        if await claims.apply_claims(self._client, owner, self._resource, self.pods, planned):
+        if await claims.apply_claims(
+            self._client, owner, self._resource, self.pods, planned, finalizer=self._finalizer
+        ):
             planned = self._plan_claims(owner)
         return planned.owned
 

@@ -1,0 +1,1 @@
+"""Runs the pods of Jobs until enough have succeeded, and counts each exactly once."""

@@ -1,0 +1,244 @@
+"""What a Job and its pods say: indexes, ends, policies, pauses after failures. Pure.
+
+Source: the batch/v1 API reference; upstream ``pkg/controller/job``; KEP-2307 (finalizers), KEP-3329 (failure policy),
+KEP-3850 (back-off of each index), KEP-3939 (replacement), KEP-3998 (success policy).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final, NamedTuple
+
+from sampan.api import objects
+from sampan.api.clock import parse_time
+from sampan.api.pods import status as podstatus
+from sampan.api.reading import flag, part, parts, text, text_map, whole
+from sampan.api.types import Obj
+from sampan.controllers.job.indexes import Indexes
+
+#: on each pod until it is counted
+FINALIZER: Final = "batch.kubernetes.io/job-tracking"
+INDEX: Final = "batch.kubernetes.io/job-completion-index"
+FAILURES: Final = "batch.kubernetes.io/job-index-failure-count"
+IGNORED_FAILURES: Final = "batch.kubernetes.io/job-index-ignored-failure-count"
+#: who else may do a Job's work, and its value when it is us
+MANAGER: Final = "kubernetes.io/job-controller"
+
+_FIRST_PAUSE: Final = 10.0
+_LONGEST_PAUSE: Final = 600.0
+
+
+def spec(job: Obj) -> Obj:
+    return part(job, "spec")
+
+
+def is_ours(job: Obj) -> bool:
+    return text(spec(job), "managedBy") in ("", MANAGER)
+
+
+def parallelism(job: Obj) -> int:
+    wanted = whole(spec(job), "parallelism")
+    return 1 if wanted is None else wanted
+
+
+def completions(job: Obj) -> int | None:
+    """None: it is over when one pod has succeeded and none is left."""
+    return whole(spec(job), "completions")
+
+
+def is_indexed(job: Obj) -> bool:
+    return text(spec(job), "completionMode") == "Indexed"
+
+
+def is_suspended(job: Obj) -> bool:
+    return flag(spec(job), "suspend")
+
+
+def per_index_limit(job: Obj) -> int | None:
+    return whole(spec(job), "backoffLimitPerIndex")
+
+
+def waits_for_ended(job: Obj) -> bool:
+    """A pod is replaced when it has ended, not already when it is being deleted (podReplacementPolicy)."""
+    return text(spec(job), "podReplacementPolicy") == "Failed"
+
+
+def condition(job: Obj, kind: str) -> Obj | None:
+    found = (each for each in parts(part(job, "status"), "conditions") if each.get("type") == kind)
+    return next((each for each in found if each.get("status") == "True"), None)
+
+
+def is_finished(job: Obj) -> bool:
+    return condition(job, "Complete") is not None or condition(job, "Failed") is not None
+
+
+def is_tracked(pod: Obj) -> bool:
+    return FINALIZER in objects.finalizers(pod)
+
+
+def index_of(pod: Obj) -> int | None:
+    written = text_map(part(pod, "metadata"), "annotations").get(INDEX, "")
+    return int(written) if written.isdecimal() else None
+
+
+def valid_index(job: Obj, pod: Obj) -> int | None:
+    """None too for one beyond the completions, which may have been lowered."""
+    index = index_of(pod)
+    return index if index is not None and index < (completions(job) or 0) else None
+
+
+def is_succeeded(pod: Obj) -> bool:
+    return podstatus.phase(pod) == "Succeeded"
+
+
+def is_failed(job: Obj, pod: Obj) -> bool:
+    """Unless it is replaced only when it has ended, a pod that is being deleted counts as failed: it may never say."""
+    if podstatus.phase(pod) == "Failed":
+        return True
+    return not waits_for_ended(job) and podstatus.is_terminating(pod) and not is_succeeded(pod)
+
+
+def finished_at(pod: Obj) -> datetime:
+    """When its last container ended; if none says so, when it was marked for it, deleted, or made."""
+    ends = [
+        moment
+        for field in ("containerStatuses", "initContainerStatuses")
+        for status in parts(part(pod, "status"), field)
+        if (moment := _moment(text(part(part(status, "state"), "terminated"), "finishedAt"))) is not None
+    ]
+    if ends:
+        return max(ends)
+    ready = podstatus.condition(pod, "Ready") or {}
+    metadata = part(pod, "metadata")
+    for written in (
+        text(ready, "lastTransitionTime"),
+        text(metadata, "deletionTimestamp"),
+        text(metadata, "creationTimestamp"),
+    ):
+        if (moment := _moment(written)) is not None:
+            return moment
+    return datetime.min.replace(tzinfo=UTC)
+
+
+def _moment(written: str) -> datetime | None:
+    try:
+        return parse_time(written) if written else None
+    except ValueError:
+        return None
+
+
+class Failure(NamedTuple):
+    """What the pod failure policy makes of a failed pod. ``action``: "" without a rule that matches."""
+
+    action: str
+    message: str = ""
+
+    @property
+    def counts(self) -> bool:
+        return self.action != "Ignore"
+
+
+def judge_failure(job: Obj, pod: Obj) -> Failure:
+    """By the first rule of ``podFailurePolicy`` that matches; the pod's end must be known for one to."""
+    for number, rule in enumerate(parts(part(spec(job), "podFailurePolicy"), "rules")):
+        action = text(rule, "action")
+        if action == "FailIndex" and per_index_limit(job) is None:
+            continue
+        if codes := part(rule, "onExitCodes"):
+            found = _matching_container(pod, codes)
+            if found is not None:
+                name, code = found
+                where = f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
+                said = f"Container {name} for pod {where} failed with exit code {code} matching {action} rule at index {number}"  # noqa: E501 - upstream's sentence
+                return Failure(action, said)
+        elif (kind := _matching_condition(pod, list(parts(rule, "onPodConditions")))) is not None:
+            where = f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
+            return Failure(action, f"Pod {where} has condition {kind} matching {action} rule at index {number}")
+    return Failure("")
+
+
+def _matching_container(pod: Obj, codes: Obj) -> tuple[str, int] | None:
+    name, values = text(codes, "containerName"), codes.get("values")
+    listed = set(values) if isinstance(values, list) else set()
+    for field in ("containerStatuses", "initContainerStatuses"):
+        for status in parts(part(pod, "status"), field):
+            code = whole(part(part(status, "state"), "terminated"), "exitCode")
+            if not code or (name and text(status, "name") != name):
+                continue
+            if (code in listed) is (text(codes, "operator") == "In"):
+                return text(status, "name"), code
+    return None
+
+
+def _matching_condition(pod: Obj, patterns: Sequence[Obj]) -> str | None:
+    for pattern in patterns:
+        for found in parts(part(pod, "status"), "conditions"):
+            if found.get("type") == pattern.get("type") and found.get("status") == pattern.get("status"):
+                return text(found, "type")
+    return None
+
+
+def matching_success_rule(job: Obj, succeeded: Indexes) -> str | None:
+    """The message of the first rule of ``successPolicy`` that is fulfilled."""
+    total = completions(job) or 0
+    for number, rule in enumerate(parts(part(spec(job), "successPolicy"), "rules")):
+        count = whole(rule, "succeededCount")
+        if written := text(rule, "succeededIndexes"):
+            wanted = Indexes.parse(written, total)
+            have = succeeded.common(wanted)
+            met = have >= (len(wanted) if count is None else count)
+        else:
+            met = count is not None and len(succeeded) >= count
+        if met:
+            return f"Matched rules at index {number}"
+    return None
+
+
+def restarts_beyond_limit(job: Obj, pods: Iterable[Obj]) -> bool:
+    """Of pods that restart by themselves, restarts count against ``backoffLimit``."""
+    if text(part(part(spec(job), "template"), "spec"), "restartPolicy") != "OnFailure":
+        return False
+    total = sum(
+        whole(status, "restartCount") or 0
+        for pod in pods
+        if podstatus.phase(pod) in ("Running", "Pending")
+        for field in ("initContainerStatuses", "containerStatuses")
+        for status in parts(part(pod, "status"), field)
+    )
+    limit = backoff_limit(job)
+    return total > 0 if limit == 0 else total >= limit
+
+
+def backoff_limit(job: Obj) -> int:
+    limit = whole(spec(job), "backoffLimit")
+    return 6 if limit is None else limit
+
+
+def pause(failures: int, last: datetime, now: datetime) -> float:
+    """Seconds until the next pod after so many failures in a row, the last of which was then."""
+    if failures <= 0:
+        return 0.0
+    wanted = min(_FIRST_PAUSE * 2 ** min(failures - 1, 16), _LONGEST_PAUSE)
+    return max(0.0, (last + timedelta(seconds=wanted) - now).total_seconds())
+
+
+def failures_of_index(pod: Obj) -> tuple[int, int]:
+    """How often its index had failed before it: (counted, ignored)."""
+    annotations = text_map(part(pod, "metadata"), "annotations")
+    counted, ignored = annotations.get(FAILURES, ""), annotations.get(IGNORED_FAILURES, "")
+    return int(counted) if counted.isdecimal() else 0, int(ignored) if ignored.isdecimal() else 0
+
+
+def failures_after(job: Obj, pod: Obj) -> tuple[int, int]:
+    """The same, for the pod that replaces this failed one."""
+    counted, ignored = failures_of_index(pod)
+    return (counted + 1, ignored) if judge_failure(job, pod).counts else (counted, ignored + 1)
+
+
+def is_index_failed(job: Obj, pod: Obj) -> bool:
+    """With the end of this pod its index has failed for good."""
+    if judge_failure(job, pod).action == "FailIndex":
+        return True
+    limit = per_index_limit(job)
+    return limit is not None and failures_after(job, pod)[0] > limit
