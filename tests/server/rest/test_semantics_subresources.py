@@ -161,3 +161,20 @@ async def test_creating_subresources_honour_field_validation(api: Any, subresour
     answer = await api("POST", f"{NS}/pods/p/{subresource}?fieldValidation=Strict", body)
     assert answer.status == 400
     assert 'unknown field "odd"' in answer.message
+
+
+async def test_an_evicted_pod_says_why_it_ends_unless_it_is_a_rehearsal(api: Any) -> None:
+    """KEP-3329: what a Job's failure policy reads."""
+    pods = "/api/v1/namespaces/default/pods"
+    held = {"metadata": {"name": "held", "finalizers": ["example.com/held"]}, "spec": PODS["spec"]}
+    assert (await api("POST", pods, held)).status == 201
+    eviction = {"metadata": {"name": "held"}}
+    assert (await api("POST", f"{pods}/held/eviction?dryRun=All", eviction)).status == 201
+    assert "conditions" not in (await api("GET", f"{pods}/held")).obj["status"]
+    assert (await api("POST", f"{pods}/held/eviction", eviction)).status == 201
+    pod = (await api("GET", f"{pods}/held")).obj
+    [condition] = pod["status"]["conditions"]
+    assert pod["metadata"]["deletionTimestamp"]
+    assert (condition["type"], condition["status"], condition["reason"], condition["message"]) == (
+        "DisruptionTarget", "True", "EvictionByEvictionAPI", "Eviction API: evicting",
+    )  # fmt: skip

@@ -59,6 +59,9 @@ async def _evict(ctx: RestContext, request: Request, target: Target, options: De
         version = options.resource_version or (str(current.revision) if pinned else "")
         one = replace(options, uid=pod["metadata"].get("uid", ""), resource_version=version)
         try:
+            if not options.dry_run:
+                told = await _tell_why(ctx, request, target, one)
+                one = replace(one, resource_version=str(told) if version else "")
             await delete_object(ctx, request, target, one)
             return
         except errors.Conflict:
@@ -66,6 +69,37 @@ async def _evict(ctx: RestContext, request: Request, target: Target, options: De
             if newest is not None and newest.revision == current.revision:
                 raise  # for another reason than that the pod changed
     raise target.conflict()
+
+
+async def _tell_why(ctx: RestContext, request: Request, target: Target, options: DeleteOptions) -> int:
+    """Marks the pod as evicted, for whoever asks why it ended (a Job's failure policy); the revision of that."""
+    now = format_time(ctx.clock.now())
+
+    async def compute(current: Versioned) -> Obj:
+        check_preconditions(target, options, current)
+        return disrupted(await target.view.writable(current, heavy=request.heavy), now)
+
+    outcome = await change_object(ctx, request, target, Change(compute, _CHARGE, WriteOptions(), checked=False))
+    return outcome.result.revision
+
+
+def disrupted(pod: Obj, now: str) -> Obj:
+    """The pod with the condition of an eviction (KEP-3329). Pure but for changing ``pod``."""
+    condition: Obj = {
+        "type": "DisruptionTarget",
+        "status": "True",
+        "lastProbeTime": None,
+        "lastTransitionTime": now,
+        "reason": "EvictionByEvictionAPI",
+        "message": "Eviction API: evicting",
+    }
+    status = pod.setdefault("status", {})
+    if "generation" in pod["metadata"]:
+        condition["observedGeneration"] = pod["metadata"]["generation"]
+    others = [each for each in status.get("conditions") or () if each.get("type") != "DisruptionTarget"]
+    if len(others) == len(status.get("conditions") or ()):
+        status["conditions"] = [*others, condition]
+    return pod
 
 
 def can_ignore_budget(pod: Obj) -> bool:
