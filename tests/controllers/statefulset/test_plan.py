@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from sampan.controllers.statefulset import facts, retention
 from sampan.controllers.statefulset.plan import (
+    BURST,
     Action,
     CreateClaims,
     CreatePod,
@@ -68,7 +69,7 @@ def pod(
 
 def observed(owner: Obj, pods: list[Obj], claims: list[Obj] | None = None, current: str = OLD) -> Observed:
     named = {claim["metadata"]["name"]: claim for claim in claims or []}
-    return Observed(owner, pods, named, current, NEW, OLD_TEMPLATE, NOW)
+    return Observed(owner, pods, named.get, current, NEW, OLD_TEMPLATE, NOW)
 
 
 def told(actions: list[Action]) -> list[str]:
@@ -150,6 +151,14 @@ class TestScaling:
     def test_parallel_sets_make_all_at_once(self) -> None:
         assert told(plan(observed(stateful_set(**PARALLEL), [pod(1, ready=False)]))) == ["+web-0", "+web-2"]
 
+    def test_a_set_that_is_far_too_large_costs_what_one_look_makes(self) -> None:
+        """Nobody builds a list of two thousand million pods because somebody asked for them."""
+        most = 2**31 - 1
+        assert len(plan(observed(stateful_set(most, **PARALLEL), [pod(1)]))) == BURST
+        assert told(plan(observed(stateful_set(most), [pod(0)]))) == ["+web-1"]
+        status, _ = plan_status(observed(stateful_set(most, **PARALLEL), [pod(1)]))
+        assert (status["replicas"], status["currentRevision"]) == (1, OLD)
+
     def test_ordered_sets_lose_the_last_first_and_wait_for_each(self) -> None:
         owner = stateful_set(1)
         assert told(plan(observed(owner, [pod(0), pod(1), pod(2)]))) == ["-web-2"]
@@ -218,6 +227,20 @@ class TestRolling:
             **PARALLEL, updateStrategy={"type": "RollingUpdate", "rollingUpdate": {"partition": 0, "maxUnavailable": 2}}
         )
         assert told(plan(observed(owner, [*self.old(2), pod(2, ready=False)]))) == ["-web-1"]
+
+    def test_a_parallel_set_replaces_old_pods_that_are_not_available_whatever_their_number(self) -> None:
+        """A first revision that never becomes ready is rolled away (as v1.37, not as v1.35)."""
+        ill = self.old(ready=False)
+        assert told(plan(observed(stateful_set(**PARALLEL), ill))) == ["-web-2", "-web-1", "-web-0"]
+        assert told(plan(observed(stateful_set(1, **PARALLEL), ill[:1]))) == ["-web-0"]
+        assert told(plan(observed(stateful_set(), ill))) == [], "an ordered set waits for its first pod"
+        mixed = [ill[0], *self.old()[1:]]
+        assert told(plan(observed(stateful_set(**PARALLEL), mixed))) == ["-web-0"], "no well one as well"
+        rolling = {"updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 2}}}
+        assert told(plan(observed(stateful_set(**PARALLEL, **rolling), ill))) == ["-web-2"]
+
+    def test_an_old_pod_that_ended_goes_once(self) -> None:
+        assert told(plan(observed(stateful_set(1, **PARALLEL), self.old(1, phase="Failed")))) == ["-web-0"]
 
     def test_on_delete_waits_and_makes_the_new_one(self) -> None:
         owner = stateful_set(updateStrategy={"type": "OnDelete"})
@@ -315,6 +338,8 @@ class TestStatus:
         }
         done, _ = plan_status(observed(stateful_set(), [pod(0), pod(1), pod(2)]))
         assert (done["currentRevision"], done["currentReplicas"]) == (NEW, 3)
+        begun, _ = plan_status(observed(stateful_set(), [pod(2)]))
+        assert begun["currentRevision"] == OLD, "those below a partition that are missing come back as they were"
         manual, _ = plan_status(observed(stateful_set(updateStrategy={"type": "OnDelete"}), [pod(0)]))
         assert manual["currentRevision"] == OLD
 

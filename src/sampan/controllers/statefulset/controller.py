@@ -7,7 +7,7 @@ from typing import Final
 
 from sampan.api import labels, objects
 from sampan.api.errors import AlreadyExists, ApiError, NotFound
-from sampan.api.reading import part, parts, text, whole
+from sampan.api.reading import part, text, whole
 from sampan.api.resources import PERSISTENT_VOLUME_CLAIMS, PODS, STATEFUL_SETS
 from sampan.api.types import Obj
 from sampan.client import tasks
@@ -94,16 +94,10 @@ class StatefulSetController:
         )  # none yet: the set begins with what it has now
         template = objects.deep_copy(part(part(part(current, "data"), "spec"), "template"))
         template.pop("$patch", None)
-        numbers = {facts.ordinal(pod) for pod in pods} | set(
-            range(facts.start(stateful_set), facts.start(stateful_set) + facts.replicas(stateful_set))
-        )
-        claimed = list(parts(part(stateful_set, "spec"), "volumeClaimTemplates"))
-        names = [facts.claim_name(stateful_set, each, number) for each in claimed for number in numbers]
-        claims = {name: claim for name in names if (claim := self._claims.get(namespace, name)) is not None}
         return Observed(
             stateful_set,
             pods,
-            claims,
+            lambda name: self._claims.get(namespace, name),
             revisions.name_of(current),
             revisions.name_of(known.current),
             template,

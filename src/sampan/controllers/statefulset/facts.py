@@ -51,9 +51,14 @@ def start(stateful_set: Obj) -> int:
     return whole(part(part(stateful_set, "spec"), "ordinals"), "start") or 0
 
 
-def is_wanted(stateful_set: Obj, number: int) -> bool:
+def wanted(stateful_set: Obj) -> range:
+    """The ordinals that are to have a pod; there may be more than fit in memory."""
     first = start(stateful_set)
-    return first <= number < first + replicas(stateful_set)
+    return range(first, first + replicas(stateful_set))
+
+
+def is_wanted(stateful_set: Obj, number: int) -> bool:
+    return number in wanted(stateful_set)
 
 
 def is_ordered(stateful_set: Obj) -> bool:
@@ -88,8 +93,16 @@ def claim_name(stateful_set: Obj, template: Obj, number: int) -> str:
     return f"{text(part(template, 'metadata'), 'name')}-{stateful_set['metadata']['name']}-{number}"
 
 
+def claim_names(stateful_set: Obj, number: int) -> dict[str, str]:
+    """The names of one pod's claims, by the volume that each is."""
+    templates = parts(part(stateful_set, "spec"), "volumeClaimTemplates")
+    return {
+        text(part(template, "metadata"), "name"): claim_name(stateful_set, template, number) for template in templates
+    }
+
+
 def claims(stateful_set: Obj, number: int) -> dict[str, Obj]:
-    """The claims of one pod, by the volume that each is."""
+    """The claims of one pod as they are to be made, by the volume that each is."""
     found = {}
     selected = text_map(part(part(stateful_set, "spec"), "selector"), "matchLabels")
     for template in parts(part(stateful_set, "spec"), "volumeClaimTemplates"):
@@ -131,12 +144,9 @@ def with_identity(stateful_set: Obj, pod: Obj, number: int) -> Obj:
     meta, name = result["metadata"], name_of(stateful_set, number)
     meta["name"] = name
     meta.setdefault("labels", {}).update({NAME_LABEL: name, INDEX_LABEL: str(number)})
-    claimed = claims(stateful_set, number)
+    claimed = claim_names(stateful_set, number)
     if claimed:
-        volumes = [
-            {"name": volume, "persistentVolumeClaim": {"claimName": claim["metadata"]["name"]}}
-            for volume, claim in claimed.items()
-        ]
+        volumes = [{"name": volume, "persistentVolumeClaim": {"claimName": claim}} for volume, claim in claimed.items()]
         others = [volume for volume in parts(result["spec"], "volumes") if volume.get("name") not in claimed]
         result["spec"]["volumes"] = volumes + others
     return result
@@ -149,8 +159,8 @@ def has_identity(stateful_set: Obj, pod: Obj) -> bool:
         return False
     volumes = {volume.get("name"): volume for volume in parts(part(pod, "spec"), "volumes")}
     return all(
-        text(part(volumes.get(name, {}), "persistentVolumeClaim"), "claimName") == claim["metadata"]["name"]
-        for name, claim in claims(stateful_set, number).items()
+        text(part(volumes.get(name, {}), "persistentVolumeClaim"), "claimName") == claim
+        for name, claim in claim_names(stateful_set, number).items()
     )
 
 

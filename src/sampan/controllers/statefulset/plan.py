@@ -7,16 +7,20 @@ sets stop at the first pod that has to be waited for. The shell is ``controller.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
+from typing import Final
 
 from sampan.api import objects
 from sampan.api.pods import status as podstatus
 from sampan.api.reading import part, whole
 from sampan.api.types import Obj
 from sampan.controllers.statefulset import facts, retention
+
+#: At most this many pods are made a sync, however many are missing; the rest follows in the next.
+BURST: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,30 +70,34 @@ Action = CreatePod | DeletePod | RepairPod | CreateClaims | OwnClaim | TellConfl
 
 @dataclass(frozen=True)
 class Observed:
-    """One snapshot. ``pods`` are the set's own; ``claims`` by name, those of its namespace that its pods may use.
+    """One snapshot. ``pods`` are the set's own; ``claim``: one of its namespace, by name.
     ``current`` and ``update``: names of revisions, and ``current_template`` that of the former."""
 
     stateful_set: Obj
     pods: Sequence[Obj]
-    claims: Mapping[str, Obj]
+    claim: Callable[[str], Obj | None]
     current: str
     update: str
     current_template: Obj
     now: datetime
 
     @cached_property
-    def slots(self) -> list[Obj]:
-        """The wanted pods by ordinal: those that are there, and in the place of the others what is to be made."""
-        present = {facts.ordinal(pod): pod for pod in self.pods}
-        first = facts.start(self.stateful_set)
-        numbers = range(first, first + facts.replicas(self.stateful_set))
-        return [present[number] if number in present else self.make(number) for number in numbers]
+    def wanted(self) -> dict[int, Obj]:
+        """Of the wanted pods those that are there, by ordinal, the first one first."""
+        numbered = sorted(((facts.ordinal(pod), pod) for pod in self.pods), key=lambda each: each[0])
+        return {number: pod for number, pod in numbered if facts.is_wanted(self.stateful_set, number)}
 
     @cached_property
     def condemned(self) -> list[Obj]:
         """Those beyond the wanted ones, last first."""
         beyond = [pod for pod in self.pods if not facts.is_wanted(self.stateful_set, facts.ordinal(pod))]
         return sorted(beyond, key=facts.ordinal, reverse=True)
+
+    @cached_property
+    def unavailable(self) -> int:
+        """How many of the wanted pods are missing or not available."""
+        missing = facts.replicas(self.stateful_set) - len(self.wanted)
+        return missing + sum(map(self.is_unavailable, self.wanted.values()))
 
     def make(self, number: int) -> Obj:
         owner = self.stateful_set
@@ -98,28 +106,25 @@ class Observed:
         return facts.make_pod(owner, template, self.current if stays else self.update, number)
 
     def is_unavailable(self, pod: Obj) -> bool:
-        return not is_made(pod) or facts.is_unavailable(self.stateful_set, pod, self.now)
+        return facts.is_unavailable(self.stateful_set, pod, self.now)
 
-    def missing_claims(self, pod: Obj) -> list[Obj]:
-        """Those of a pod that are not there, as they are to be made."""
-        number = facts.ordinal(pod)
+    def missing_claims(self, number: int, pod: Obj | None) -> list[Obj]:
+        """Those of an ordinal that are not there, as they are to be made. ``pod``: its own, if it is there."""
+        owner = self.stateful_set
+        if all(self.claim(name) is not None for name in facts.claim_names(owner, number).values()):
+            return []
         found = []
-        for claim in facts.claims(self.stateful_set, number).values():
-            if claim["metadata"]["name"] in self.claims:
+        for claim in facts.claims(owner, number).values():
+            if self.claim(claim["metadata"]["name"]) is not None:
                 continue
-            if owned := retention.owners(self.stateful_set, number, pod if is_made(pod) else None):
+            if owned := retention.owners(owner, number, pod):
                 claim["metadata"]["ownerReferences"] = owned
             found.append(claim)
         return found
 
-    def present_claims(self, pod: Obj) -> list[Obj]:
-        names = [claim["metadata"]["name"] for claim in facts.claims(self.stateful_set, facts.ordinal(pod)).values()]
-        return [self.claims[name] for name in names if name in self.claims]
-
-
-def is_made(pod: Obj) -> bool:
-    """It is in the API, not only planned."""
-    return bool(pod["metadata"].get("uid"))
+    def present_claims(self, number: int) -> list[Obj]:
+        found = (self.claim(name) for name in facts.claim_names(self.stateful_set, number).values())
+        return [claim for claim in found if claim is not None]
 
 
 @dataclass(slots=True)
@@ -127,6 +132,8 @@ class _Turn:
     actions: list[Action] = field(default_factory=list)
     #: nothing more may be done before the next look
     over: bool = False
+    #: pods to make
+    made: int = 0
 
 
 def plan(observed: Observed) -> list[Action]:
@@ -135,15 +142,18 @@ def plan(observed: Observed) -> list[Action]:
     if objects.is_deleting(owner):
         return []
     turn = _Turn()
-    for pod in observed.slots:
-        _keep(observed, pod, turn)
+    for number in facts.wanted(owner):
+        pod = observed.wanted.get(number)
+        if pod is None:
+            _make(observed, number, turn)
+        else:
+            _keep(observed, number, pod, turn)
         if turn.over:
             return turn.actions
     for pod in observed.condemned:
         _settle_claims(observed, pod, turn)
-    first_unavailable = next(
-        (pod for pod in (*observed.slots, *reversed(observed.condemned)) if observed.is_unavailable(pod)), None
-    )
+    # An ordered set that gets here misses none of the wanted.
+    first_unavailable = next((pod for pod in reversed(observed.condemned) if observed.is_unavailable(pod)), None)
     for pod in observed.condemned:
         _give_up(observed, pod, first_unavailable, turn)
         if turn.over:
@@ -153,34 +163,37 @@ def plan(observed: Observed) -> list[Action]:
     return turn.actions
 
 
-def _keep(observed: Observed, pod: Obj, turn: _Turn) -> None:
-    """One wanted pod: made, made again when it ended, repaired."""
+def _make(observed: Observed, number: int, turn: _Turn) -> None:
+    """One wanted pod that is not there, unless a claim of its predecessor still is."""
+    turn.over = facts.is_ordered(observed.stateful_set)
+    name = facts.name_of(observed.stateful_set, number)
+    if any(retention.is_stale(claim, name) or objects.is_deleting(claim) for claim in observed.present_claims(number)):
+        return
+    turn.actions.append(CreatePod(observed.make(number), observed.missing_claims(number, None)))
+    turn.made += 1
+    turn.over = turn.over or turn.made == BURST
+
+
+def _keep(observed: Observed, number: int, pod: Obj, turn: _Turn) -> None:
+    """One wanted pod that is there: given up when it ended, repaired."""
     owner, ordered = observed.stateful_set, facts.is_ordered(observed.stateful_set)
     if podstatus.is_terminal(pod):
         if not podstatus.is_terminating(pod):
             turn.actions.append(DeletePod(pod))
         turn.over = ordered
         return
-    if not is_made(pod):
-        claims = observed.present_claims(pod)
-        if any(retention.is_stale(claim, pod) or objects.is_deleting(claim) for claim in claims):
-            turn.over = ordered
-            return
-        turn.actions.append(CreatePod(pod, observed.missing_claims(pod)))
-        turn.over = ordered
-        return
-    if podstatus.phase(pod) == "Pending" and (missing := observed.missing_claims(pod)):
+    if podstatus.phase(pod) == "Pending" and (missing := observed.missing_claims(number, pod)):
         turn.actions.append(CreateClaims(pod, missing))
     if ordered and observed.is_unavailable(pod):
         turn.over = True
         return
     if not podstatus.is_terminating(pod) and not facts.has_identity(owner, pod):
-        turn.actions.append(RepairPod(facts.with_identity(owner, pod, facts.ordinal(pod))))
+        turn.actions.append(RepairPod(facts.with_identity(owner, pod, number)))
     _settle_claims(observed, pod, turn)
 
 
 def _settle_claims(observed: Observed, pod: Obj, turn: _Turn) -> None:
-    for claim in observed.present_claims(pod):
+    for claim in observed.present_claims(facts.ordinal(pod)):
         if retention.is_of_another_controller(observed.stateful_set, pod, claim):
             if retention.owners(observed.stateful_set, facts.ordinal(pod), pod):
                 turn.actions.append(TellConflict(claim))
@@ -202,17 +215,23 @@ def _give_up(observed: Observed, pod: Obj, first_unavailable: Obj | None, turn: 
 
 
 def _roll(observed: Observed) -> list[Action]:
-    """Old pods from the last to the first, as many at once as may be missing."""
-    owner, slots = observed.stateful_set, observed.slots
-    may_go = facts.max_unavailable(owner) - sum(map(observed.is_unavailable, slots))
-    found: list[Action] = []
-    for index in range(len(slots) - 1, facts.partition(owner) - 1, -1):
-        if len(found) >= may_go:
-            break
-        pod = slots[index]
-        if is_made(pod) and facts.revision_of(pod) != observed.update and not podstatus.is_terminating(pod):
-            found.append(DeletePod(pod))
-    return found
+    """Old pods from the last to the first, as many at once as may be missing. Of a parallel set those that are not
+    available anyway go first and do not count: the old revision may be what ails them."""
+    owner = observed.stateful_set
+    first = facts.start(owner) + facts.partition(owner)
+    old = [
+        pod
+        for number, pod in reversed(observed.wanted.items())
+        if number >= first
+        and facts.revision_of(pod) != observed.update
+        and not (podstatus.is_terminating(pod) or podstatus.is_terminal(pod))
+    ]
+    may_go = max(0, facts.max_unavailable(owner) - observed.unavailable)
+    if facts.is_ordered(owner):
+        return [DeletePod(pod) for pod in old[:may_go]]
+    ill = [pod for pod in old if observed.is_unavailable(pod)]
+    well = [pod for pod in old if not observed.is_unavailable(pod)]
+    return [DeletePod(pod) for pod in ill + well[:may_go]]
 
 
 def plan_status(observed: Observed) -> tuple[Obj, float | None]:
@@ -223,7 +242,7 @@ def plan_status(observed: Observed) -> tuple[Obj, float | None]:
     revisions = [facts.revision_of(pod) for pod in staying]
     total, ready = len(observed.pods), sum(wait is not None for wait in waits)
     updated = revisions.count(observed.update)
-    done = facts.rolls(owner) and updated == total == ready
+    done = facts.rolls(owner) and updated == total == ready == facts.replicas(owner)
     status: Obj = {
         "replicas": total,
         "availableReplicas": waits.count(0),

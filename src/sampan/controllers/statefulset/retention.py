@@ -36,14 +36,9 @@ def owners(stateful_set: Obj, number: int, pod: Obj | None) -> list[Obj]:
     return found
 
 
-def is_stale(claim: Obj, pod: Obj) -> bool:
-    """It goes with an earlier pod of the same name: whoever comes now must not find it."""
-    name = pod["metadata"]["name"]
-    uid = pod["metadata"].get("uid", "")
-    return any(
-        ref.get("kind") == "Pod" and ref.get("name") == name and ref.get("uid") != uid
-        for ref in objects.owner_references(claim)
-    )
+def is_stale(claim: Obj, name: str) -> bool:
+    """It goes with an earlier pod of this name: whoever is to be made now must not find it."""
+    return any(ref.get("kind") == "Pod" and ref.get("name") == name for ref in objects.owner_references(claim))
 
 
 def is_of_another_controller(stateful_set: Obj, pod: Obj, claim: Obj) -> bool:
