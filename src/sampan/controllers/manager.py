@@ -21,6 +21,7 @@ from sampan.controllers.certificates.cleaning import RequestCleaner
 from sampan.controllers.certificates.signing import CertificateSigner
 from sampan.controllers.certificates.trustbundles import TrustBundlePublisher
 from sampan.controllers.context import Context, ControllersConfig, Runnable
+from sampan.controllers.cronjob.controller import CronJobController
 from sampan.controllers.daemonset.controller import DaemonSetController
 from sampan.controllers.deployment.controller import DeploymentController
 from sampan.controllers.disruption.controller import DisruptionController
@@ -40,6 +41,7 @@ from sampan.controllers.replicaset.adapters import REPLICA_SET, REPLICATION_CONT
 from sampan.controllers.replicaset.controller import ReplicaSetController
 from sampan.controllers.resourcequota.controller import ResourceQuotaController
 from sampan.controllers.statefulset.controller import StatefulSetController
+from sampan.controllers.ttlafterfinished.controller import TtlAfterFinishedController
 from sampan.controllers.validatingadmissionpolicystatus.controller import ValidatingAdmissionPolicyStatusController
 from sampan.keeping import Keeper
 
@@ -54,6 +56,8 @@ CONTROLLERS: dict[str, Callable[[Context], Runnable]] = {
     "replicationcontroller-controller": lambda context: ReplicaSetController(context, REPLICATION_CONTROLLER),
     "statefulset-controller": StatefulSetController,
     "job-controller": JobController,
+    "cronjob-controller": CronJobController,
+    "ttl-after-finished-controller": TtlAfterFinishedController,
     "disruption-controller": DisruptionController,
     "endpointslice-controller": EndpointSliceController,
     "endpoints-controller": EndpointsController,

@@ -70,7 +70,6 @@ LACKS: Mapping[Name, Lack] = MappingProxyType(
         ("autoscaling", "HorizontalPodAutoscaler"): Lack(
             "no controller scales its target", ("horizontal-pod-autoscaler-controller",)
         ),
-        ("batch", "CronJob"): Lack("no controller makes its Jobs", ("cronjob-controller",)),
         ("certificates.k8s.io", "ClusterTrustBundle"): Lack(
             "nodes mount no clusterTrustBundle volumes", ("sampan.node.volumes.trustbundle",)
         ),
