@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from sampan.api.clock import format_time
 from sampan.api.resources import CRON_JOBS, EVENTS, JOBS, PODS
 from sampan.client.client import Client
 from sampan.client.timeline import VirtualTimeline
+from sampan.node.simulated import Behaviour
 from sampan.testing import virtual
 from sampan.testing.cluster import Cluster
 
@@ -23,8 +23,8 @@ Obj = dict[str, Any]
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def cron_job(schedule: str = "* * * * *", **spec: Any) -> Obj:
-    pod = {"restartPolicy": "Never", "containers": [{"name": "c", "image": "example.com/a:1"}]}
+def cron_job(schedule: str = "* * * * *", image: str = "example.com/a:1", **spec: Any) -> Obj:
+    pod = {"restartPolicy": "Never", "containers": [{"name": "c", "image": image}]}
     template = {"spec": {"template": {"spec": pod}}}
     return {
         "apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "c", "namespace": "default"},
@@ -61,6 +61,9 @@ def live(directory: Path, body: Callable[[World], Coroutine[Any, Any, None]]) ->
     async def whole() -> None:
         timeline = VirtualTimeline(START)
         async with Cluster(directory, nodes=1, clock=timeline, seed=1, listen=False) as cluster:
+            images = cluster.runtimes["node-0"].behaviours
+            images["example.com/short:1"] = Behaviour(run_seconds=20)
+            images["example.com/broken:1"] = Behaviour(run_seconds=5, exit_code=1)
             world = World(cluster.client, timeline)
             world.base = timeline.now().replace(second=0, microsecond=0) + timedelta(minutes=1)
             await world.until(0.1)
@@ -129,7 +132,7 @@ def test_replace_ends_the_running_job(tmp_path: Path) -> None:
 
 def test_a_finished_job_is_noted_and_goes_in_its_time(tmp_path: Path) -> None:
     async def body(world: World) -> None:
-        made = cron_job(schedule="1 * * * *")
+        made = cron_job(image="example.com/short:1")
         made["spec"]["jobTemplate"]["spec"]["ttlSecondsAfterFinished"] = 90
         made["spec"]["timeZone"] = "Asia/Kolkata"  # half an hour aside
         made["spec"]["schedule"] = f"{(world.base + timedelta(minutes=31)).minute} * * * *"
@@ -138,26 +141,30 @@ def test_a_finished_job_is_noted_and_goes_in_its_time(tmp_path: Path) -> None:
         [job] = await world.jobs()
         shown = job["metadata"]["annotations"]["batch.kubernetes.io/cronjob-scheduled-timestamp"]
         assert shown == (world.base + timedelta(hours=5, minutes=31)).isoformat()[:19] + "+05:30"
-        await finish(world, job)
-        await world.until(1.5)
+        await world.until(1.6)
         status = (await world.client.get(CRON_JOBS, "c", "default"))["status"]
         assert "active" not in status and "lastSuccessfulTime" in status
         assert "SawCompletedJob" in await world.reasons()
-        await world.until(2.4)
+        await world.until(2.7)
         assert len(await world.jobs()) == 1
-        await world.until(3)
-        assert await world.jobs() == []
+        await world.until(3.1)
+        assert await world.jobs() == [] and (await world.client.list(PODS, "default"))["items"] == []
 
     live(tmp_path, body)
 
 
-async def finish(world: World, job: Obj) -> None:
-    """As the Job controller reports it."""
-    now = format_time(world.timeline.now())
-    fresh = await world.client.get(JOBS, job["metadata"]["name"], "default")
-    ends = [
-        {"type": kind, "status": "True", "lastProbeTime": now, "lastTransitionTime": now}
-        for kind in ("SuccessCriteriaMet", "Complete")
-    ]
-    fresh["status"] = {"startTime": now, "completionTime": now, "succeeded": 1, "conditions": ends}
-    await world.client.update_status(JOBS, fresh)
+def test_history_keeps_so_many_jobs_of_each_sort(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        made = cron_job(image="example.com/short:1", successfulJobsHistoryLimit=2)
+        await world.client.create(CRON_JOBS, made)
+        await world.until(6.8)
+        assert await world.minutes() == [5, 6]
+        template = cron_job(image="example.com/broken:1")["spec"]["jobTemplate"]
+        template["spec"]["backoffLimit"] = 0
+        await world.client.patch(CRON_JOBS, "c", {"spec": {"jobTemplate": template}}, "default")
+        await world.until(10.8)
+        assert await world.minutes() == [5, 6, 10]
+        # What belonged to the Jobs went with them.
+        assert len((await world.client.list(PODS, "default"))["items"]) == 3
+
+    live(tmp_path, body)
