@@ -55,6 +55,7 @@ ACTING = {
     ("batch", "CronJob"): "cronjob-controller",
     ("batch", "Job"): "job-controller",
     ("certificates.k8s.io", "CertificateSigningRequest"): "certificatesigningrequest-signing-controller",
+    ("certificates.k8s.io", "ClusterTrustBundle"): "sampan.node.volumes.trustbundle",
     ("coordination.k8s.io", "Lease"): "sampan.client.leaderelection",
     ("discovery.k8s.io", "EndpointSlice"): "sampan.network.proxy.model",
     ("events.k8s.io", "Event"): DATA,

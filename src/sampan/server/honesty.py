@@ -70,9 +70,6 @@ LACKS: Mapping[Name, Lack] = MappingProxyType(
         ("autoscaling", "HorizontalPodAutoscaler"): Lack(
             "no controller scales its target", ("horizontal-pod-autoscaler-controller",)
         ),
-        ("certificates.k8s.io", "ClusterTrustBundle"): Lack(
-            "nodes mount no clusterTrustBundle volumes", ("sampan.node.volumes.trustbundle",)
-        ),
         ("certificates.k8s.io", "PodCertificateRequest"): Lack(
             "nodes mount no podCertificate volumes", ("sampan.node.volumes.podcertificate",)
         ),

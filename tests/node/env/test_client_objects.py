@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from sampan.api import resources
-from sampan.api.errors import not_found
+from sampan.api.errors import NotFound, not_found
 from sampan.api.resources import Resource
 from sampan.api.transport import Call, WatchEvent
 from sampan.api.types import Obj
@@ -120,3 +120,47 @@ async def test_immutable_object_is_not_watched(transport: OneObjectTransport, ob
     await told.wait()
     await asyncio.sleep(0)
     assert not transport.watching.is_set()
+
+
+class BundleTransport(OneObjectTransport):
+    """An API server that has one ClusterTrustBundle of a signer."""
+
+    async def call(self, call: Call) -> Any:
+        self.calls.append(call)
+        return {"metadata": {"resourceVersion": "1"}, "items": [trust_bundle("1")]}
+
+
+def trust_bundle(version: str) -> Obj:
+    meta = {"name": "example.com:mtls:a", "uid": "b", "resourceVersion": version}
+    return {"metadata": meta, "spec": {"signerName": "example.com/mtls", "trustBundle": version}}
+
+
+def pod_with(source: Obj) -> Obj:
+    volumes = [{"name": "v", "projected": {"sources": [source]}}]
+    return {"metadata": {"namespace": "ns", "uid": "u2"}, "spec": {"containers": [], "volumes": volumes}}
+
+
+async def test_trust_bundles_are_watched_from_the_first_pod_that_mounts_one_on_and_their_changes_told() -> None:
+    transport = BundleTransport()
+    objects = ClientObjects(Client(transport), random.Random(1))  # type: ignore[arg-type] # as above
+    told: asyncio.Queue[ObjectRef] = asyncio.Queue()
+    objects.subscribe(told.put_nowait)
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(objects.run())
+        objects.register_pod(pod_with({"downwardAPI": {}}))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert transport.calls == []
+        objects.register_pod(pod_with({"clusterTrustBundle": {"signerName": "example.com/mtls"}}))
+        await transport.watching.wait()
+        named, of_signer = [(await told.get()).name for _ in range(2)]
+        assert (named, of_signer) == ("example.com:mtls:a", "example.com/mtls")
+        await transport.events.put(WatchEvent("MODIFIED", trust_bundle("2")))
+        await told.get()
+        assert (await objects.get_trust_bundle("example.com:mtls:a"))["spec"]["trustBundle"] == "2"
+        assert await objects.list_trust_bundles("example.com/mtls") == [trust_bundle("2")]
+        assert await objects.list_trust_bundles("example.com/other") == []
+        with pytest.raises(NotFound):
+            await objects.get_trust_bundle("gone")
+        assert {call.path for call in transport.calls} == {"/apis/certificates.k8s.io/v1/clustertrustbundles"}
+        task.cancel()

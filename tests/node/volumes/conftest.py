@@ -26,6 +26,7 @@ class DictSource:
     secrets: dict[str, Obj] = field(default_factory=dict)
     claims: dict[str, Obj] = field(default_factory=dict)
     volumes: dict[str, Obj] = field(default_factory=dict)
+    bundles: dict[str, Obj] = field(default_factory=dict)
 
     def _get(self, table: dict[str, Obj], plural: str, name: str) -> Obj:
         if name not in table:
@@ -43,6 +44,12 @@ class DictSource:
 
     async def get_persistent_volume(self, name: str) -> Obj:
         return self._get(self.volumes, "persistentvolumes", name)
+
+    async def get_trust_bundle(self, name: str) -> Obj:
+        return self._get(self.bundles, "clustertrustbundles", name)
+
+    async def list_trust_bundles(self, signer: str) -> list[Obj]:
+        return [bundle for bundle in self.bundles.values() if bundle["spec"].get("signerName") == signer]
 
 
 @dataclass

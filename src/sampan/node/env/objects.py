@@ -2,21 +2,24 @@
 
 The node agent registers each of its pods, runs ``run()`` in its TaskGroup, and subscribes the volume manager. One
 object is one watch by name, which is all that the node authorizer grants; where the server is in this process its
-watch cache is used and nothing is copied. Nothing here knows volumes or variables.
+watch cache is used and nothing is copied. ClusterTrustBundles are all watched, from the first pod that mounts one on.
+Nothing here knows volumes or variables.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from sampan.api import resources
 from sampan.api.clock import Random
-from sampan.api.errors import ApiError
+from sampan.api.errors import ApiError, not_found
+from sampan.api.reading import part, text
 from sampan.api.transport import ChangeCallback, Part
 from sampan.api.types import Obj
 from sampan.client.client import Client
+from sampan.node.env.lazy import LazyInformer
 from sampan.node.env.sources import ObjectRef, pod_references
 
 log = logging.getLogger(__name__)
@@ -24,6 +27,8 @@ log = logging.getLogger(__name__)
 #: after a lost watch: base of the jittered pause
 _RETRY_SECONDS = 1.0
 _RETRY_CAP_SECONDS = 30.0
+
+_WATCHED_BY_NAME = frozenset({resources.CONFIG_MAPS, resources.SECRETS})
 
 Changed = Callable[[ObjectRef], None]
 
@@ -39,6 +44,7 @@ class ClientObjects:
         self._watches: dict[ObjectRef, Callable[[], object]] = {}
         self._cache: dict[ObjectRef, Obj] = {}
         self._subscribers: list[Changed] = []
+        self._bundles = LazyInformer(client, resources.CLUSTER_TRUST_BUNDLES, random, self._bundle_changed)
         self._group: asyncio.TaskGroup | None = None
 
     def subscribe(self, callback: Changed) -> Callable[[], None]:
@@ -60,6 +66,7 @@ class ClientObjects:
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
+                group.create_task(self._bundles.run(), name="watch clustertrustbundles")
                 self._adjust()
                 await asyncio.Event().wait()
         finally:
@@ -81,6 +88,16 @@ class ClientObjects:
     async def get_persistent_volume(self, name: str) -> Obj:
         return await self._client.get(resources.PERSISTENT_VOLUMES, name)
 
+    async def get_trust_bundle(self, name: str) -> Obj:
+        found = (await self._bundles.informer()).get("", name)
+        if found is None:
+            raise not_found("clustertrustbundles", name, "certificates.k8s.io")
+        return found
+
+    async def list_trust_bundles(self, signer: str) -> Sequence[Obj]:
+        present = (await self._bundles.informer()).list()
+        return [bundle for bundle in present if text(part(bundle, "spec"), "signerName") == signer]
+
     async def _get(self, ref: ObjectRef) -> Obj:
         view = self._client.cache_view(ref.resource)
         if view is not None and (present := view.get(ref.namespace, ref.name)) is not None:
@@ -90,10 +107,13 @@ class ClientObjects:
         return await self._client.get(ref.resource, ref.name, ref.namespace)
 
     def _adjust(self) -> None:
-        """Starts and stops watches so that they are exactly the registered references."""
+        """Starts and stops watches so that they are exactly the registered references to single objects."""
         if self._group is None:
             return
-        wanted = frozenset[ObjectRef]().union(*self._by_pod.values())
+        referred = frozenset[ObjectRef]().union(*self._by_pod.values())
+        wanted = {ref for ref in referred if ref.resource in _WATCHED_BY_NAME}
+        if any(ref.resource == resources.CLUSTER_TRUST_BUNDLES for ref in referred):
+            self._bundles.want()
         for ref in [ref for ref in self._watches if ref not in wanted]:
             self._watches.pop(ref)()
             self._cache.pop(ref, None)
@@ -150,6 +170,11 @@ class ClientObjects:
 
     def _from_view(self, ref: ObjectRef) -> ChangeCallback:
         return lambda kind, obj, previous, revision: self._notify(ref)
+
+    def _bundle_changed(self, bundle: Obj) -> None:
+        names = (bundle["metadata"]["name"], text(part(bundle, "spec"), "signerName"))
+        for name in filter(None, names):
+            self._notify(ObjectRef(resources.CLUSTER_TRUST_BUNDLES, "", name))
 
     def _notify(self, ref: ObjectRef) -> None:
         for callback in list(self._subscribers):

@@ -1,4 +1,4 @@
-"""The seam between a pod's needs and the API: where ConfigMaps, Secrets and claims come from.
+"""The seam between a pod's needs and the API: where ConfigMaps, Secrets, claims and trust bundles come from.
 
 Used by ``sampan.node.env`` and ``sampan.node.volumes``; ``objects.ClientObjects`` implements it over a client, tests
 implement it with dicts. Also names, purely, what a pod refers to.
@@ -6,7 +6,7 @@ implement it with dicts. Also names, purely, what a pod refers to.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from sampan.api import resources
@@ -22,9 +22,14 @@ class ObjectSource(Protocol):
     async def get_secret(self, namespace: str, name: str) -> Obj: ...
     async def get_persistent_volume_claim(self, namespace: str, name: str) -> Obj: ...
     async def get_persistent_volume(self, name: str) -> Obj: ...
+    async def get_trust_bundle(self, name: str) -> Obj: ...
+    async def list_trust_bundles(self, signer: str) -> Sequence[Obj]: ...
 
 
 class ObjectRef(NamedTuple):
+    """One object; or all ClusterTrustBundles of a signer, by the signer's name (which has a slash, as no object's
+    has); or the PodCertificateRequests of one pod, by its UID."""
+
     resource: Resource
     namespace: str
     name: str
@@ -45,7 +50,7 @@ def all_containers(pod: Obj) -> Iterator[Obj]:
 
 
 def pod_references(pod: Obj) -> frozenset[ObjectRef]:
-    """The ConfigMaps and Secrets whose content reaches the pod: what the node may read, and watches."""
+    """What reaches the pod when it changes: ConfigMaps, Secrets, ClusterTrustBundles and its own certificates."""
     namespace = pod["metadata"]["namespace"]
     found: set[ObjectRef] = set()
 
@@ -69,4 +74,9 @@ def pod_references(pod: Obj) -> frozenset[ObjectRef]:
         for projection in (volume.get("projected") or {}).get("sources") or ():
             add(resources.CONFIG_MAPS, (projection.get("configMap") or {}).get("name"))
             add(resources.SECRETS, (projection.get("secret") or {}).get("name"))
+            bundle = projection.get("clusterTrustBundle") or {}
+            if name := bundle.get("name") or bundle.get("signerName"):
+                found.add(ObjectRef(resources.CLUSTER_TRUST_BUNDLES, "", name))
+            if projection.get("podCertificate"):
+                add(resources.POD_CERTIFICATE_REQUESTS, pod["metadata"]["uid"])
     return frozenset(found)

@@ -1,4 +1,4 @@
-"""projected: ConfigMaps, Secrets, downward API and ServiceAccount tokens in one directory, on a tmpfs."""
+"""projected: ConfigMaps, Secrets, downward API, tokens and trust bundles in one directory, on a tmpfs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import datetime
 
 from sampan.api.errors import ApiError
 from sampan.api.types import Obj
-from sampan.node.volumes import configmap, downwardapi, secret
+from sampan.node.volumes import configmap, downwardapi, secret, trustbundle
 from sampan.node.volumes.atomic import ProjectedFile
 from sampan.node.volumes.errors import SetupError
 from sampan.node.volumes.files import Files, FilesPlugin
@@ -53,7 +53,11 @@ async def _read(source: Obj, context: Context, default_mode: int) -> Files:
         return Files(payload=downwardapi.read_payload(found, context, default_mode))
     if found := source.get("serviceAccountToken"):
         token = await _token(found, context)
-        return Files(payload={found["path"]: _token_file(token, context, default_mode)}, renew_at=token.renew_at)
+        files = {found["path"]: _private(token.value.encode(), context, default_mode)}
+        return Files(payload=files, renew_at=token.renew_at)
+    if found := source.get("clusterTrustBundle"):
+        data = await trustbundle.read(found, context)
+        return Files(payload={found["path"]: _private(data, context, default_mode)})
     raise SetupError(f'projected volume source "{next(iter(source))}" is not supported by this node')
 
 
@@ -66,8 +70,8 @@ async def _token(source: Obj, context: Context) -> Token:
         raise SetupError(f"failed to fetch token: {error.message}") from error
 
 
-def _token_file(token: Token, context: Context, default_mode: int) -> ProjectedFile:
-    """Private to the pod's user when there is one; fsGroup adds its read bit later."""
+def _private(data: bytes, context: Context, default_mode: int) -> ProjectedFile:
+    """For the pod's user alone when there is one; fsGroup adds its read bit later."""
     ownership = context.ownership
     private = ownership.fs_user is not None or ownership.fs_group is not None
-    return ProjectedFile(token.value.encode(), 0o600 if private else default_mode, ownership.fs_user)
+    return ProjectedFile(data, 0o600 if private else default_mode, ownership.fs_user)
