@@ -180,3 +180,66 @@ async def test_whenever_it_dies_each_pod_is_counted_once(
         assert found["succeeded"] == wanted
     if shape == "indexed":
         assert found["completedIndexes"] == "0-5"
+
+
+async def test_a_pod_that_loses_its_job_while_both_go_keeps_no_finalizer(
+    api: Any, context: Any, running: Any, wait: Any
+) -> None:
+    """``kubectl delete job --cascade=orphan``: references go before the Job does, and nobody looks for it after."""
+    api.add(JOBS, job(parallelism=2, completions=2))
+    async with running(JobController(context)):
+        await wait.quiet(api)
+        one, other = (pod["metadata"]["name"] for pod in api.all(PODS))
+
+        def orphan(obj: Obj) -> None:
+            del obj["metadata"]["ownerReferences"]
+            obj["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+
+        api.change(PODS, "default", one, orphan)
+        await wait.quiet(api)
+        assert one not in [pod["metadata"]["name"] for pod in api.all(PODS)], "nobody adopts what is going"
+        api.change(JOBS, "default", "j", lambda obj: obj["spec"].update(suspend=True, managedBy="example.com/queue"))
+        await wait.quiet(api)
+        api.change(PODS, "default", other, lambda obj: obj["metadata"].pop("ownerReferences"))
+        await wait.quiet(api)
+        assert not api.get(PODS, "default", other)["metadata"].get("finalizers"), "nor does a Job of another manager"
+
+
+async def test_pods_of_other_managers_and_other_kinds_of_job_keep_their_finalizers(
+    api: Any, context: Any, running: Any, wait: Any
+) -> None:
+    finished = {"conditions": [{"type": "Complete", "status": "True"}]}
+    api.add(JOBS, {**job(managedBy="example.com/queue"), "status": finished})
+    for name, version in (("theirs", "batch/v1"), ("foreign", "batch.example.com/v1")):
+        owner = {"apiVersion": version, "kind": "Job", "name": "j", "uid": "j", "controller": True}
+        meta = {"name": name, "namespace": "default", "finalizers": [facts.FINALIZER], "ownerReferences": [owner]}
+        api.add(PODS, {"metadata": meta, "spec": {"containers": []}, "status": {"phase": "Running"}})
+    async with running(JobController(context)):
+        await wait.quiet(api)
+    assert [pod["metadata"]["finalizers"] for pod in api.all(PODS)] == [[facts.FINALIZER]] * 2
+
+
+async def test_nothing_is_remembered_of_jobs_that_are_over(api: Any, context: Any, running: Any, wait: Any) -> None:
+    api.add(JOBS, job())
+    controller = JobController(context)
+    async with running(controller):
+        await wait.quiet(api)
+        end(api, api.all(PODS)[0], "Succeeded")
+        await wait.quiet(api)
+        assert over(api) == "Complete"
+        assert controller.remembered == 0
+
+
+async def test_one_success_too_many_is_told_once(api: Any, context: Any, running: Any, wait: Any) -> None:
+    api.add(JOBS, {**job(parallelism=2, completions=1), "status": {"succeeded": 1}})
+    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": "j", "uid": "j", "controller": True}
+    for name in ("a", "b"):
+        meta = {
+            "name": name, "namespace": "default", "uid": name, "labels": {"job-name": "j"},
+            "finalizers": [facts.FINALIZER], "ownerReferences": [owner],
+        }  # fmt: skip
+        api.add(PODS, {"metadata": meta, "spec": {"containers": []}, "status": {"phase": "Succeeded"}})
+    async with running(JobController(context)):
+        await wait.quiet(api)
+    told = [(each["reason"], each["count"]) for each in api.all(EVENTS)]
+    assert told == [("TooManySucceededPods", 1), ("Completed", 1)]

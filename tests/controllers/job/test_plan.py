@@ -187,6 +187,22 @@ class TestEnds:
         assert plan(look(job(activeDeadlineSeconds=3700), pod("a"))).wait == 100
         assert ending(look(job(activeDeadlineSeconds=3600, suspend=True))) is None
 
+    def test_a_deadline_beyond_all_clocks_is_one_that_never_comes(self) -> None:
+        found = plan(look(job(activeDeadlineSeconds=2**63 - 1)))
+        assert (len(found.create), found.ending) == (1, None)
+
+    def test_what_somebody_wrote_into_annotations_stops_no_job(self) -> None:
+        owner = job(completions=2, completionMode="Indexed", backoffLimitPerIndex=1)
+        strange = pod("a", "Failed", index=0, ended="9999-12-31T23:59:59Z")
+        for key in (facts.INDEX, facts.FAILURES):
+            strange["metadata"]["annotations"][key] = "9" * 5000
+        assert [made["metadata"]["labels"][facts.INDEX] for made in plan(look(owner, strange)).create] == ["0"]
+
+    def test_a_failure_at_the_end_of_time_stops_no_job(self) -> None:
+        later = plan(look(job(), pod("a", "Failed", ended="9999-12-31T23:59:59Z")))
+        assert later.create == []
+        assert later.wait is not None
+
     @pytest.mark.parametrize(
         ("rule", "failed", "said"),
         [

@@ -55,6 +55,11 @@ class JobController:
     async def run(self) -> None:
         await tasks.run_all(controller=self._controller.run(), orphans=self._orphans.run(), events=self._recorder.run())
 
+    @property
+    def remembered(self) -> int:
+        """Of how many Jobs something is kept that the API does not know."""
+        return len(self._failures)
+
     def _job_changed(self, kind: ChangeType, job: Obj, previous: Obj | None) -> None:
         if kind == "DELETED" or facts.is_finished(job):
             self._failures.pop(objects.uid(job), None)
@@ -81,19 +86,21 @@ class JobController:
         controller = objects.controller_of(pod)
         if controller is None:
             return True
-        if controller.get("kind") != JOBS.kind:
+        if controller.get("kind") != JOBS.kind or controller.get("apiVersion") != JOBS.api_version:
             return False
         job = self._owner.owners.get(pod["metadata"]["namespace"], controller["name"])
-        return job is None or objects.uid(job) != controller.get("uid") or facts.is_finished(job)
+        if job is None or objects.uid(job) != controller.get("uid"):
+            return True
+        return facts.is_ours(job) and facts.is_finished(job)
 
     async def let_go(self, key: ObjectKey) -> Result:
         """Takes the finalizer from a pod that nobody will count."""
         pod = self._owner.pods.get(*key)
         if pod is None or not facts.is_tracked(pod) or not self._is_orphan(pod):
             return DONE
-        # One without a controller may be adopted yet, and is counted then.
-        if objects.controller_of(pod) is not None or not list(self._owner.keys_of(pod)):
-            await self._release(pod)
+        # One without a controller may be adopted yet: it gets the finalizer again then. Were it to keep this one, and
+        # nobody adopts it, it could never go.
+        await self._release(pod, unchanged=objects.controller_of(pod) is None)
         return DONE
 
     async def sync(self, key: ObjectKey) -> Result:
@@ -114,25 +121,26 @@ class JobController:
         released = await slow_start(len(tracking.release), lambda index: self._release(tracking.release[index]), 16)
         for event in steps.events:
             self._recorder.event(job, *event)
-        await self._settle(key, observed, steps, tracking)
-        self._failures[uid] = failures_in_a_row(observed)
+        if not await self._settle(key, observed, steps, tracking):
+            self._failures[uid] = failures_in_a_row(observed)
         if (first := error or released.error) is not None:
             raise first
         return Result(_AT_ONCE if tracking.more else steps.wait)
 
-    async def _settle(self, key: ObjectKey, observed: Observed, steps: Plan, tracking: Tracking) -> None:
-        """Counts what has been let go; ends the Job when nothing is left."""
+    async def _settle(self, key: ObjectKey, observed: Observed, steps: Plan, tracking: Tracking) -> bool:
+        """Counts what has been let go; ends the Job when nothing is left. Whether it is over, or gone."""
         job = self._owner.owners.get(*key)
         if job is None or objects.uid(job) != objects.uid(observed.job):
-            return
+            return True
         owned = self._owner.owned(job)
         tracked = {objects.uid(pod) for pod in owned if facts.is_tracked(pod)}
         left = sum(not podstatus.is_terminal(pod) for pod in owned)
         status = settle(observed, tracking, steps, tracked, left)
         await self._owner.write_status(job, status)
-        if (told := ended(status)) is not None:
-            self._failures.pop(objects.uid(job), None)
-            self._recorder.event(job, *told)
+        told = ended(job, status)
+        for event in told:
+            self._recorder.event(job, *event)
+        return bool(told) or self._owner.owners.get(*key) is None
 
     async def _apply(self, job: Obj, steps: Plan) -> ApiError | None:
         deleted = Outcome()
@@ -153,11 +161,14 @@ class JobController:
         await self._release(pod)
         await self._owner.control.delete(job, pod)
 
-    async def _release(self, pod: Obj) -> None:
+    async def _release(self, pod: Obj, *, unchanged: bool = False) -> None:
+        """``unchanged``: only if nobody has written the pod since."""
         if not facts.is_tracked(pod):
             return
         meta = pod["metadata"]
         patch = pods.without_tracking(pod)
+        if unchanged:
+            patch["metadata"]["resourceVersion"] = meta["resourceVersion"]
         try:
             written = await self._client.patch(PODS, meta["name"], patch, meta["namespace"], patch_type="strategic")
         except NotFound:

@@ -7,7 +7,7 @@ KEP-3850 (back-off of each index), KEP-3939 (replacement), KEP-3998 (success pol
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 from sampan.api import objects
@@ -15,7 +15,7 @@ from sampan.api.clock import parse_time
 from sampan.api.pods import status as podstatus
 from sampan.api.reading import flag, part, parts, text, text_map, whole
 from sampan.api.types import Obj
-from sampan.controllers.job.indexes import Indexes
+from sampan.controllers.job.indexes import Indexes, whole_number
 
 #: on each pod until it is counted
 FINALIZER: Final = "batch.kubernetes.io/job-tracking"
@@ -78,8 +78,7 @@ def is_tracked(pod: Obj) -> bool:
 
 
 def index_of(pod: Obj) -> int | None:
-    written = text_map(part(pod, "metadata"), "annotations").get(INDEX, "")
-    return int(written) if written.isdecimal() else None
+    return whole_number(text_map(part(pod, "metadata"), "annotations").get(INDEX, ""))
 
 
 def valid_index(job: Obj, pod: Obj) -> int | None:
@@ -160,7 +159,7 @@ def judge_failure(job: Obj, pod: Obj) -> Failure:
 
 def _matching_container(pod: Obj, codes: Obj) -> tuple[str, int] | None:
     name, values = text(codes, "containerName"), codes.get("values")
-    listed = set(values) if isinstance(values, list) else set()
+    listed = values if isinstance(values, list) else ()
     for field in ("containerStatuses", "initContainerStatuses"):
         for status in parts(part(pod, "status"), field):
             code = whole(part(part(status, "state"), "terminated"), "exitCode")
@@ -219,26 +218,24 @@ def pause(failures: int, last: datetime, now: datetime) -> float:
     """Seconds until the next pod after so many failures in a row, the last of which was then."""
     if failures <= 0:
         return 0.0
-    wanted = min(_FIRST_PAUSE * 2 ** min(failures - 1, 16), _LONGEST_PAUSE)
-    return max(0.0, (last + timedelta(seconds=wanted) - now).total_seconds())
+    wanted = min(_FIRST_PAUSE * 2.0 ** min(failures - 1, 16), _LONGEST_PAUSE)
+    seconds: float = wanted - (now - last).total_seconds()
+    return max(0.0, seconds)
 
 
 def failures_of_index(pod: Obj) -> tuple[int, int]:
     """How often its index had failed before it: (counted, ignored)."""
     annotations = text_map(part(pod, "metadata"), "annotations")
-    counted, ignored = annotations.get(FAILURES, ""), annotations.get(IGNORED_FAILURES, "")
-    return int(counted) if counted.isdecimal() else 0, int(ignored) if ignored.isdecimal() else 0
+    return whole_number(annotations.get(FAILURES, "")) or 0, whole_number(annotations.get(IGNORED_FAILURES, "")) or 0
 
 
-def failures_after(job: Obj, pod: Obj) -> tuple[int, int]:
+def failures_after(pod: Obj, judged: Failure) -> tuple[int, int]:
     """The same, for the pod that replaces this failed one."""
     counted, ignored = failures_of_index(pod)
-    return (counted + 1, ignored) if judge_failure(job, pod).counts else (counted, ignored + 1)
+    return (counted + 1, ignored) if judged.counts else (counted, ignored + 1)
 
 
-def is_index_failed(job: Obj, pod: Obj) -> bool:
+def is_index_failed(job: Obj, pod: Obj, judged: Failure) -> bool:
     """With the end of this pod its index has failed for good."""
-    if judge_failure(job, pod).action == "FailIndex":
-        return True
     limit = per_index_limit(job)
-    return limit is not None and failures_after(job, pod)[0] > limit
+    return judged.action == "FailIndex" or (limit is not None and failures_after(pod, judged)[0] > limit)

@@ -5,7 +5,17 @@ Source: the batch/v1 API reference (JobStatus), upstream ``indexed_job_utils.go`
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
+from typing import Final
+
+#: No index has more digits.
+_LONGEST: Final = 10
+
+
+def whole_number(text: str) -> int | None:
+    """An index or a count as annotations and statuses write them; None: it is none."""
+    return int(text) if len(text) <= _LONGEST and text.isascii() and text.isdecimal() else None
 
 
 class Indexes:
@@ -29,11 +39,9 @@ class Indexes:
         found = []
         for part in text.split(",") if text else ():
             first, dash, last = part.partition("-")
-            if not first.isdecimal() or (dash and not last.isdecimal()):
-                continue
-            low, high = int(first), min(int(last or first), completions - 1)
-            if low <= high:
-                found.append((low, high))
+            low, high = whole_number(first), whole_number(last if dash else first)
+            if low is not None and high is not None and low <= min(high, completions - 1):
+                found.append((low, min(high, completions - 1)))
         return cls(found)
 
     @classmethod
@@ -48,7 +56,8 @@ class Indexes:
         return sum(last - first + 1 for first, last in self._ranges)
 
     def __contains__(self, number: int) -> bool:
-        return any(first <= number <= last for first, last in self._ranges)
+        before = bisect_right(self._ranges, number, key=_first)
+        return before > 0 and number <= self._ranges[before - 1][1]
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Indexes) and self._ranges == other._ranges
@@ -61,11 +70,15 @@ class Indexes:
 
     def common(self, other: Indexes) -> int:
         """How many are in both."""
-        return sum(
-            max(0, min(last, end) - max(first, start) + 1)
-            for first, last in self._ranges
-            for start, end in other._ranges
-        )
+        found = here = there = 0
+        while here < len(self._ranges) and there < len(other._ranges):
+            (first, last), (start, end) = self._ranges[here], other._ranges[there]
+            found += max(0, min(last, end) - max(first, start) + 1)
+            if last < end:
+                here += 1
+            else:
+                there += 1
+        return found
 
     def missing(self, completions: int) -> Iterator[int]:
         """Those below the completions that are not in it, the lowest first."""
@@ -74,6 +87,10 @@ class Indexes:
             yield from range(at, min(first, completions))
             at = last + 1
         yield from range(at, completions)
+
+
+def _first(numbers: tuple[int, int]) -> int:
+    return numbers[0]
 
 
 def _written(first: int, last: int) -> str:

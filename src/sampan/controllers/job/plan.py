@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cached_property
 from typing import Final
 
@@ -22,6 +22,8 @@ from sampan.controllers.job.indexes import Indexes
 
 #: At most this many creates or deletes a sync, and UIDs in a status; the rest follows in the next.
 BURST: Final = 500
+#: A deadline may be farther away than any clock reaches.
+_LONGEST_WAIT: Final = 24 * 3600.0
 
 #: of an Event: type, reason, message
 Told = tuple[EventKind, str, str]
@@ -36,6 +38,17 @@ class Observed:
     pods: Sequence[Obj]
     now: datetime
     failures: tuple[int, datetime | None] = (0, None)
+
+    @cached_property
+    def _judged(self) -> dict[str, facts.Failure]:
+        return {}
+
+    def judge(self, pod: Obj) -> facts.Failure:
+        """What the failure policy makes of a failed pod; found once."""
+        uid = objects.uid(pod)
+        if (found := self._judged.get(uid)) is None:
+            found = self._judged[uid] = facts.judge_failure(self.job, pod)
+        return found
 
     @cached_property
     def active(self) -> list[Obj]:
@@ -71,7 +84,7 @@ class Observed:
     @cached_property
     def counted_failures(self) -> int:
         """Of the new ones, those that the policy does not ignore."""
-        return sum(facts.judge_failure(self.job, pod).counts for pod in self.new_failed)
+        return sum(self.judge(pod).counts for pod in self.new_failed)
 
     @cached_property
     def succeeded_before(self) -> Indexes:
@@ -92,7 +105,7 @@ class Observed:
             for pod in self.pods
             if facts.is_failed(self.job, pod)
             and (index := facts.valid_index(self.job, pod)) is not None
-            and facts.is_index_failed(self.job, pod)
+            and facts.is_index_failed(self.job, pod, self.judge(pod))
         ]
         return before | Indexes.of(new)
 
@@ -186,7 +199,7 @@ def _failure(observed: Observed, found: Plan) -> Obj | None:
         return present
     for pod in observed.pods:
         if facts.is_failed(job, pod):
-            judged = facts.judge_failure(job, pod)
+            judged = observed.judge(pod)
             if judged.action == "FailJob":
                 return condition("FailureTarget", "PodFailurePolicy", judged.message, now)
     if observed.failed > facts.backoff_limit(job) or facts.restarts_beyond_limit(job, observed.pods):
@@ -194,10 +207,10 @@ def _failure(observed: Observed, found: Plan) -> Obj | None:
     deadline = whole(facts.spec(job), "activeDeadlineSeconds")
     started = text(part(job, "status"), "startTime")
     if deadline is not None and started and not facts.is_suspended(job):
-        left = (parse_time(started) + timedelta(seconds=deadline) - now).total_seconds()
+        left = deadline - (now - parse_time(started)).total_seconds()
         if left <= 0:
             return condition("FailureTarget", "DeadlineExceeded", "Job was active longer than specified deadline", now)
-        found.look_again(left)
+        found.look_again(min(left, _LONGEST_WAIT))
     if facts.is_indexed(job) and facts.per_index_limit(job) is not None:
         return _failure_of_indexes(observed)
     return None
@@ -307,9 +320,6 @@ def _is_complete(observed: Observed, found: Plan) -> bool:
         return observed.succeeded > 0 and not observed.active and not found.create
     if observed.succeeded < completions:
         return False
-    if observed.succeeded > completions and observed.active:
-        message = "Too many succeeded pods running after completion count reached"
-        found.events.append(("Warning", "TooManySucceededPods", message))
     return len(observed.active) <= len(found.delete)
 
 

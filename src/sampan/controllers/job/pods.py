@@ -35,7 +35,8 @@ def make(job: Obj, index: int | None, replaces: Obj | None) -> Obj:
         for container in parts(spec, field):
             _add_variable(container)
     if facts.per_index_limit(job) is not None:
-        counted, ignored = (0, 0) if replaces is None else facts.failures_after(job, replaces)
+        judged = None if replaces is None else facts.judge_failure(job, replaces)
+        counted, ignored = (0, 0) if replaces is None or judged is None else facts.failures_after(replaces, judged)
         meta["annotations"][facts.FAILURES] = str(counted)
         if ignored:
             meta["annotations"][facts.IGNORED_FAILURES] = str(ignored)

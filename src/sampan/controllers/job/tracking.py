@@ -96,7 +96,7 @@ def _count(observed: Observed, steps: Plan, pod: Obj, counts: dict[str, list[str
         return
     # When a Job has failed, what still ran has failed with it.
     failing = steps.ending is not None and steps.ending["type"] == "FailureTarget"
-    if (failing or facts.is_failed(job, pod)) and uid not in counts["failed"] and facts.judge_failure(job, pod).counts:
+    if (failing or facts.is_failed(job, pod)) and uid not in counts["failed"] and observed.judge(pod).counts:
         counts["failed"].append(uid)
 
 
@@ -119,14 +119,19 @@ def settle(observed: Observed, tracking: Tracking, steps: Plan, tracked: Collect
     return status
 
 
-def ended(status: Obj) -> Told | None:
-    """The Event of a Job that is over."""
+def ended(job: Obj, status: Obj) -> list[Told]:
+    """The Events of a Job that is over."""
     for each in parts(status, "conditions"):
         if each.get("type") == "Complete":
-            return "Normal", "Completed", "Job completed"
+            told: list[Told] = [("Normal", "Completed", "Job completed")]
+            wanted = facts.completions(job)
+            if wanted is not None and (whole(status, "succeeded") or 0) > wanted:
+                message = "Too many succeeded pods running after completion count reached"
+                told.insert(0, ("Warning", "TooManySucceededPods", message))
+            return told
         if each.get("type") == "Failed":
-            return "Warning", text(each, "reason"), text(each, "message")
-    return None
+            return [("Warning", text(each, "reason"), text(each, "message"))]
+    return []
 
 
 def _put(present: Any, new: Obj) -> list[Obj]:
