@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import importlib.util
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ async def session(api: Any) -> AsyncIterator[aiohttp.ClientSession]:
     server = HttpServer(api.server.handler)
     host, port = await server.start("127.0.0.1", 0)
     async with aiohttp.ClientSession(f"http://{host}:{port}") as made:
+        made.server = server  # type: ignore[attr-defined]
         yield made
     await server.close(1.0)
 
@@ -156,23 +158,101 @@ class SilentSocket:
     def __init__(self) -> None:
         self.sent: list[bytes] = []
 
-    async def send_frames(self, frames: bytes) -> None:
+    async def send_frames(self, frames: bytes, seconds: float) -> None:
         self.sent.append(frames)
         await asyncio.Event().wait()
 
 
-async def test_a_client_that_reads_nothing_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_waits_for_a_client_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watches, "UNREAD_BYTES", 1000)
     socket: Any = SilentSocket()
-    stream = watches.SocketStream(socket, watches.text_frames)
+    behind = watches.Behind()
+    stream = watches.SocketStream(socket, watches.text_frames, behind)
     told: list[bool] = []
     stream.on_close(lambda: told.append(True))
     sending = asyncio.ensure_future(stream.send())
     for _ in range(30):
         stream.push(Batch(b'{"a":"%s"}\n' % (b"x" * 80)))
         await asyncio.sleep(0)
-    assert (stream.closed, told, stream._bytes, len(socket.sent)) == (True, [True], 0, 1)
+    assert (stream.closed, told, stream._bytes, behind.bytes, len(socket.sent)) == (True, [True], 0, 0, 1)
     sending.cancel()
+
+
+async def test_of_all_clients_together_the_one_that_is_furthest_behind_is_cut_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(watches, "ALL_UNREAD_BYTES", 1000)
+    socket: Any = SilentSocket()
+    behind = watches.Behind()
+    streams = [watches.SocketStream(socket, watches.text_frames, behind) for _ in range(3)]
+    for stream, times in zip(streams, (3, 5, 4), strict=True):
+        for _ in range(times):
+            stream.push(Batch(b'{"a":"%s"}\n' % (b"x" * 80)))
+    assert [stream.cut_off for stream in streams] == [False, True, False]
+    assert behind.bytes == sum(stream._bytes for stream in streams) > 0
+
+
+SILENT_CLIENT = (
+    b"GET %s?watch=1%s HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+)
+
+
+async def silent_client(session: Any, parameters: bytes = b"") -> asyncio.StreamWriter:
+    """Asks for a watch and takes nothing of it but its head."""
+    url = session._base_url
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    sock.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(sock, (url.host, url.port))
+    reader, writer = await asyncio.open_connection(sock=sock, limit=1024)
+    writer.write(SILENT_CLIENT % (CMS.encode(), parameters))
+    assert b"101" in await asyncio.wait_for(reader.readuntil(b"\r\n"), 20)
+    return writer
+
+
+async def until_nobody_is_served(session: Any) -> None:
+    async with asyncio.timeout(20):
+        while session.server.connections:  # noqa: ASYNC110 (the connections tell nobody)
+            await asyncio.sleep(0.01)
+
+
+LONG = {"k": "x" * 400_000}
+
+
+async def test_the_connection_of_who_is_cut_off_is_closed(
+    api: Any, session: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watches, "UNREAD_BYTES", 500_000)
+    writer = await silent_client(session)
+    for number in range(30):  # more than the buffers of both sides take
+        await api("POST", CMS, {"metadata": {"name": f"n{number}"}, "data": LONG})
+    await until_nobody_is_served(session)
+    assert len(api.server.watching) == 0
+    writer.close()
+
+
+async def test_who_takes_nothing_for_long_is_cut_off(api: Any, session: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watches, "UNREAD_SECONDS", 0.05)
+    for number in range(20):
+        await api("POST", CMS, {"metadata": {"name": f"n{number}"}, "data": LONG})
+    writer = await silent_client(session)
+    await until_nobody_is_served(session)
+    assert len(api.server.watching) == 0
+    writer.close()
+
+
+async def test_the_end_of_a_watch_does_not_wait_for_who_takes_nothing(
+    api: Any, session: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watches, "LAST_SECONDS", 0.05)
+    for number in range(20):
+        await api("POST", CMS, {"metadata": {"name": f"n{number}"}, "data": LONG})
+    writer = await silent_client(session)
+    api.server.watching.stop()
+    await until_nobody_is_served(session)
+    assert len(api.server.watching) == 0
+    writer.close()
 
 
 def test_frames_are_made_once_for_all_sockets() -> None:

@@ -71,6 +71,9 @@ class FakeClient:
             self.closed = True
             self.from_server.put_nowait(b"")
 
+    def abort(self) -> None:
+        self.close()
+
 
 NodeBehaviour = Callable[[str, Mapping[str, str], asyncio.StreamReader, asyncio.StreamWriter], Any]
 

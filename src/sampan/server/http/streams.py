@@ -232,6 +232,12 @@ class UpgradedConnection:
         if wire is not None:
             wire.close()
 
+    def abort(self) -> None:
+        wire, self._wire = self._wire, None
+        self.feed_eof()
+        if wire is not None:
+            wire.abort()
+
     # -- the connection's side -----------------------------------------------------------------------------------
 
     def feed(self, data: bytes) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping
+from typing import Final
 from urllib.parse import urlsplit
 
 from sampan.api.errors import BadRequest, Forbidden
@@ -27,6 +28,9 @@ from sampan.api.streams.websocket import (
     render_frame,
 )
 from sampan.server.request import Connection, Request
+
+#: how much is written before it is looked whether the peer takes it
+PIECE_BYTES: Final = 64 * 1024
 
 
 def is_websocket(request: Request) -> bool:
@@ -72,6 +76,8 @@ class WebSocket:
         self._pending: Iterator[Piece] = iter(())
         self._lock = asyncio.Lock()
         self._closed = False
+        #: a frame was begun and not ended: nothing that follows would be understood
+        self._torn = False
 
     async def receive(self) -> Piece | None:
         """The next piece of a text or binary message; None when the client is gone or said goodbye.
@@ -102,13 +108,29 @@ class WebSocket:
         """Raises ConnectionError when the client is gone."""
         await self._send(render_frame(opcode, data))
 
-    async def send_frames(self, frames: bytes) -> None:
-        """Sends what is rendered already. Raises ConnectionError when the client is gone."""
-        await self._send(frames)
+    async def send_frames(self, frames: bytes, seconds: float) -> None:
+        """Sends what is rendered already. Raises ConnectionError when the client is gone, TimeoutError when it has
+        not taken a piece of it for so long."""
+        async with self._lock:
+            self._torn = True
+            for at in range(0, len(frames), PIECE_BYTES):
+                if self._closed:
+                    return
+                async with asyncio.timeout(seconds):
+                    await self._connection.write(frames[at : at + PIECE_BYTES])
+            self._torn = False
+
+    def abort(self) -> None:
+        """Ends the connection without a word, and without waiting for what the client has not taken."""
+        self._closed = True
+        self._connection.abort()
 
     async def close(self, code: int = NORMAL, reason: str = "") -> None:
         """Says goodbye and closes the connection."""
         if self._closed:
+            return
+        if self._torn:
+            self.abort()
             return
         try:
             await self._send(render_close(code, reason))
