@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,3 +21,15 @@ def test_what_a_node_reported_before_it_was_started_does_not_make_it_ready(
     instance = Instance(ClusterSettings("probe"), tmp_path, tmp_path, node=node)
     since = None if began is None else datetime.fromisoformat(f"2026-01-01T{began}").replace(tzinfo=UTC)
     assert probe.node_condition(instance, since)[0] is ready
+
+
+def test_a_socket_that_a_killed_program_left_is_nobody_who_listens(tmp_path: Path) -> None:
+    """``up`` after ``down``: the file of the former containerd is there before the new one listens."""
+    path = tmp_path / "s"
+    assert not probe.is_listening(path)
+    with socket.socket(socket.AF_UNIX) as former:
+        former.bind(str(path))
+        former.listen()
+        assert probe.is_listening(path)
+    assert path.exists()
+    assert not probe.is_listening(path)

@@ -12,6 +12,7 @@ import socket
 import ssl
 from collections.abc import Iterator
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -21,9 +22,23 @@ from sampan.api.faults import fault
 from sampan.api.types import Obj
 from sampan.cluster.instance import Instance
 
+#: How long a program of this machine may take to accept a connection.
+_CONNECT_SECONDS = 1.0
+
 
 class NotAnswering(Exception):
     """The server cannot be reached, or says that it is not ready."""
+
+
+def is_listening(path: Path) -> bool:
+    """Whether somebody takes connections at this socket: its file may be of a program that was killed."""
+    with socket.socket(socket.AF_UNIX) as tried:
+        tried.settimeout(_CONNECT_SECONDS)
+        try:
+            tried.connect(str(path))
+        except OSError:
+            return False
+    return True
 
 
 @contextlib.contextmanager

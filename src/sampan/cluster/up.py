@@ -208,7 +208,7 @@ def start_supervisor(instance: Instance) -> subprocess.Popen[bytes]:
 
 
 async def _prepare_images(instance: Instance) -> None:
-    await _until(lambda: asyncio.to_thread(instance.containerd_socket.exists))
+    await _until(lambda: asyncio.to_thread(probe.is_listening, instance.containerd_socket))
     await images.ensure_pause(instance)
 
 
