@@ -1,11 +1,13 @@
 """What a watch sends: its steps as lines of JSON, or as frames of protobuf, in the form that the client asked for.
 
-Pure but for the clock that ages are told by. An event's bytes are made once and kept with the event for everybody who
-asks in the same form; a Table's are not, for only somebody's first one has the columns. Used by ``watching``.
+An event's bytes are made once and kept with the event for everybody who asks in the same form; a Table's are not, for
+only somebody's first one has the columns. What a watch begins with is long and is encoded in a thread; what happens
+later on the loop. Used by ``watching``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import orjson
@@ -19,9 +21,14 @@ from sampan.server.forms import in_version
 from sampan.server.negotiation import Media
 from sampan.server.results import Bookmark, Failure, Step
 from sampan.server.storage import View
+from sampan.server.threads import paced
 from sampan.store.cache import CacheEvent
 
 INITIAL_EVENTS_END: Final = "k8s.io/initial-events-end"
+#: stored bytes of events that are encoded together; so that many watches that begin take turns
+_ENCODED_AT_ONCE: Final = 256 * 1024
+#: more than this in a thread
+_ENCODED_HERE: Final = 16 * 1024
 
 
 def bookmark_object(view: View, bookmark: Bookmark) -> Obj:
@@ -59,7 +66,12 @@ class Encoder:
         if self._view.converter is not None:
             found = await self._view.readables(list(step))
             return b"".join([self._framed(e.type, self._shown(obj)) for e, obj in zip(step, found, strict=True)])
-        return b"".join([self.line(event) for event in step])
+        if self._plain:
+            return self._lines(step)
+        return b"".join([await paced(heavy, self._lines, portion) for portion, heavy in _portions(step)])
+
+    def _lines(self, events: Sequence[CacheEvent]) -> bytes:
+        return b"".join([self.line(event) for event in events])
 
     def line(self, event: CacheEvent) -> bytes:
         """Raises InternalError."""
@@ -99,6 +111,17 @@ class Encoder:
         now = self._clock.now()
         shown = table.build_table(self._view.kind, objects, now, self._include, metadata, with_columns=with_columns)
         return in_version(shown, self._media)
+
+
+def _portions(events: Sequence[CacheEvent]) -> Iterator[tuple[Sequence[CacheEvent], bool]]:
+    """The events in portions of some length, and whether each is a thread's work: what is not spliced is decoded and
+    encoded again, and the first steps of a watch have hundreds of events."""
+    start, size = 0, 0
+    for at, event in enumerate(events, 1):
+        size += event.size
+        if size > _ENCODED_AT_ONCE or at == len(events):
+            yield events[start:at], size > _ENCODED_HERE
+            start, size = at, 0
 
 
 def _line(event_type: str, obj: bytes) -> bytes:

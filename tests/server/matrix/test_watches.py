@@ -6,6 +6,7 @@ import asyncio
 import importlib.util
 import random
 import sys
+import threading
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import orjson
 import pytest
 
 from sampan.api.protobuf.numbers import META, message_of
+from sampan.server import frames
 
 pytestmark = pytest.mark.every_store
 
@@ -326,3 +328,30 @@ async def test_a_streamed_list_of_a_revision_that_does_not_come_ends_in_an_error
     status = event["object"]
     assert (event["type"], status["code"], status["reason"]) == ("ERROR", 504, "Timeout")
     assert status["details"]["causes"][0]["reason"] == "ResourceVersionTooLarge"
+
+
+@pytest.mark.parametrize("form", ["protobuf", "table", "metadata"])
+async def test_what_a_watch_begins_with_is_encoded_aside_of_the_loop(
+    api: Any, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(20):
+        await api("POST", "/api/v1/namespaces/default/configmaps", {**config_map(number), "data": {"k": "v" * 2000}})
+    encoded: list[bool] = []
+    line = frames.Encoder.line
+
+    def noted(self: frames.Encoder, event: Any) -> bytes:
+        encoded.append(threading.current_thread() is threading.main_thread())
+        return line(self, event)
+
+    monkeypatch.setattr(frames.Encoder, "line", noted)
+    async with aclosing(api.stream("/api/v1/configmaps?watch=1", accept=FORMS[form])) as chunks:
+        async with asyncio.timeout(20):
+            await anext(chunks)
+            assert encoded == [False] * 20
+            await api("POST", "/api/v1/namespaces/default/configmaps", config_map(20))
+            await anext(chunks)
+    assert encoded[20:] == [True]
+
+
+def config_map(number: int) -> dict[str, Any]:
+    return {"metadata": {"name": f"c{number}"}}
