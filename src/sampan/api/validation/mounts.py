@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from typing import Final
 
 from sampan.api import errors
@@ -17,7 +18,8 @@ def mounts(container: Obj, path: str, volumes: dict[str, Obj]) -> Errors:
     """``volumes``: those without faults. Paths of some messages are of the list: so it is upstream."""
     found: Errors = []
     seen: set[str] = set()
-    devices = {device.get("name", ""): device.get("devicePath", "") for device in container.get("volumeDevices") or ()}
+    devices = container.get("volumeDevices") or ()
+    taken = {device.get("name", "") for device in devices}, {device.get("devicePath", "") for device in devices}
     listed = f"{path}.volumeMounts"
     for index, mount in enumerate(container.get("volumeMounts") or ()):
         name, mount_path = mount.get("name", ""), mount.get("mountPath", "")
@@ -32,18 +34,20 @@ def mounts(container: Obj, path: str, volumes: dict[str, Obj]) -> Errors:
             found.append(errors.invalid(f"{where}.mountPath", mount_path, "must be unique"))
         seen.add(mount_path)
         if devices:
-            found += _beside_devices(name, mount_path, devices, where)
+            found += _beside_devices(name, mount_path, taken, where)
         if len(mount) > 2:
             found += _sub_path(mount, where, listed)
             found += _propagation(mount, container, listed)
     return found
 
 
-def _beside_devices(name: str, path: str, devices: dict[str, str], where: str) -> Errors:
+def _beside_devices(name: str, path: str, taken: tuple[Set[str], Set[str]], where: str) -> Errors:
+    """``taken``: the names and the paths of devices."""
+    names, paths = taken
     found: Errors = []
-    if name in devices:
+    if name in names:
         found.append(errors.invalid(f"{where}.name", name, "must not already exist in volumeDevices"))
-    if path in devices.values():
+    if path in paths:
         text = "must not already exist as a path in volumeDevices"
         found.append(errors.invalid(f"{where}.mountPath", path, text))
     return found
@@ -87,7 +91,8 @@ def devices(container: Obj, path: str, volumes: dict[str, Obj]) -> Errors:
     if not listed:
         return []
     found: Errors = []
-    mounted = {mount.get("name", ""): mount.get("mountPath", "") for mount in container.get("volumeMounts") or ()}
+    mounts = container.get("volumeMounts") or ()
+    mounted, mounted_at = {mount.get("name", "") for mount in mounts}, {mount.get("mountPath", "") for mount in mounts}
     seen_names: set[str] = set()
     seen_paths: set[str] = set()
     for index, device in enumerate(listed):
@@ -104,7 +109,7 @@ def devices(container: Obj, path: str, volumes: dict[str, Obj]) -> Errors:
             seen_paths.add(device_path)
         if name in mounted:
             found.append(errors.invalid(f"{where}.name", name, "must not already exist in volumeMounts"))
-        if device_path in mounted.values():
+        if device_path in mounted_at:
             text = "must not already exist as a path in volumeMounts"
             found.append(errors.invalid(f"{where}.devicePath", device_path, text))
         if name:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any, Final
 
 import orjson
@@ -46,9 +46,10 @@ def check(
     for key, value in values.items():
         if key.startswith(SECCOMP_CONTAINER):
             found += _seccomp(value, f"{path}.{key}")
+    known = {container.get("name") for container, _ in containers}
     for key, value in values.items():
         if key.startswith(APPARMOR):
-            found += _apparmor(key.removeprefix(APPARMOR), value, f"{path}[{key}]", containers)
+            found += _apparmor(key.removeprefix(APPARMOR), value, f"{path}[{key}]", known)
     return found
 
 
@@ -79,9 +80,10 @@ def _seccomp(profile: str, path: str) -> Errors:
     return [errors.invalid(path, profile, "must be a valid seccomp profile")]
 
 
-def _apparmor(name: str, profile: str, path: str, containers: list[tuple[Obj, str]]) -> Errors:
+def _apparmor(name: str, profile: str, path: str, known: Set[str | None]) -> Errors:
+    """``known``: the names of the pod's containers."""
     found: Errors = []
-    if all(container.get("name") != name for container, _ in containers):
+    if name not in known:
         found.append(errors.invalid(path, name, "container not found"))
     if profile not in ("", "runtime/default", "unconfined") and not profile.startswith(_LOCALHOST):
         text = f"invalid AppArmor profile name: {quoted(profile)}"

@@ -135,8 +135,9 @@ def label_keys(matching: list[str], mismatching: list[str], selector: Obj | None
                 text = "exists in both matchLabelKeys and labelSelector"
                 found.append(errors.invalid(f"{path}[{positions[key]}]", key, text))
             present.add(key)
+    excluded = frozenset(mismatching)
     for index, key in enumerate(matching):
-        if key in mismatching:
+        if key in excluded:
             text = "exists in both matchLabelKeys and mismatchLabelKeys"
             found.append(errors.invalid(f"{path}.matchLabelKeys[{index}]", key, text))
     return found

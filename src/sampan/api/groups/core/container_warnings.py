@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, Final
 
 from sampan.api import quantity
@@ -16,15 +17,18 @@ SECCOMP_TEXT: Final = 'non-functional in v1.27+; use the "seccompProfile" field 
 APPARMOR_TEXT: Final = 'deprecated since v1.30; use the "appArmorProfile" field instead'
 
 Placed = Sequence[tuple[Obj, str]]
+#: Warnings about the ports of one pod: an answer holds no more, and of n ports that are the same there are n² of them.
+_MOST: Final = 100
 
 
 def warnings(spec: Obj, annotations: Mapping[str, str], path: str) -> list[str]:
     """``path``: what stands before ``spec`` and ``metadata``, with its dot."""
     placed = [*_containers(spec, f"{path}spec")]
     found: list[str] = []
+    confined = _with_apparmor(placed) if annotations else frozenset()
     for container, where in placed:
         if annotations:
-            found += _of_annotations(spec, container, annotations, path)
+            found += _of_annotations(spec, container, annotations, path, confined)
         found += _of_container(container, where)
     return found + _of_ports(placed)
 
@@ -67,7 +71,10 @@ def _hidden_variables(variables: Sequence[Obj], path: str) -> list[str]:
     return found
 
 
-def _of_annotations(spec: Obj, container: Obj, annotations: Mapping[str, str], path: str) -> list[str]:
+def _of_annotations(
+    spec: Obj, container: Obj, annotations: Mapping[str, str], path: str, confined: frozenset[str]
+) -> list[str]:
+    """``confined``: the containers that have a profile of AppArmor in their fields."""
     found: list[str] = []
     context, name = container.get("securityContext") or {}, container.get("name", "")
     key = _SECCOMP_CONTAINER + name
@@ -75,22 +82,21 @@ def _of_annotations(spec: Obj, container: Obj, annotations: Mapping[str, str], p
         found.append(f"{path}metadata.annotations[{key}]: {SECCOMP_TEXT}")
     key = _APPARMOR + name
     # Those of a pod are spoken of where the annotation becomes the field.
-    if path and key in annotations and not _has_apparmor(spec, name):
+    whole = (spec.get("securityContext") or {}).get("appArmorProfile")
+    if path and key in annotations and not whole and name not in confined:
         found.append(f"{path}metadata.annotations[{key}]: {APPARMOR_TEXT}")
     return found
 
 
-def _has_apparmor(spec: Obj, name: str) -> bool:
-    if (spec.get("securityContext") or {}).get("appArmorProfile"):
-        return True
-    return any(
-        (container.get("securityContext") or {}).get("appArmorProfile")
-        for container, _ in _containers(spec, "")
-        if container.get("name") == name
+def _with_apparmor(containers: Placed) -> frozenset[str]:
+    return frozenset(
+        container.get("name", "")
+        for container, _ in containers
+        if (container.get("securityContext") or {}).get("appArmorProfile")
     )
 
 
-def _of_ports(containers: Sequence[tuple[Obj, str]]) -> list[str]:
+def _of_ports(containers: Placed) -> list[str]:
     """Of all containers together: they share one address."""
     ports = [
         (port, f"{place}.ports[{index}]")
@@ -100,15 +106,17 @@ def _of_ports(containers: Sequence[tuple[Obj, str]]) -> list[str]:
     if not ports:
         return []
     found: list[str] = []
-    by_number: dict[tuple[int, str], list[tuple[Obj, str]]] = {}
+    by_number: dict[tuple[int, str], _Earlier] = {}
     for port, where in ports:
+        if len(found) >= _MOST:
+            return found
         if port.get("hostIP") and not port.get("hostPort"):
             found.append(f"{where}: hostIP set without hostPort: {_port_as_written(port)}")
-        others = by_number.setdefault((port.get("containerPort", 0), port.get("protocol", "")), [])
-        for other, place in others:
+        earlier = by_number.setdefault((port.get("containerPort", 0), port.get("protocol", "")), _Earlier())
+        for other, place in earlier.beside(port):
             if problem := _port_conflict(port, other):
                 found.append(f"{where}: {problem} port definition with {place}")
-        others.append((port, where))
+        earlier.add(port, where)
     by_name: dict[str, str] = {}
     for port, where in ports:
         name = port.get("name")
@@ -119,6 +127,31 @@ def _of_ports(containers: Sequence[tuple[Obj, str]]) -> list[str]:
         elif name:
             by_name[name] = where
     return found
+
+
+class _Earlier:
+    """Ports with the same number and protocol that came before: those that the next one may be in conflict with are
+    found by what they have of the host, without a look at all others. Of each sort the first ``_MOST`` are kept."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._by_host: dict[tuple[object, ...], list[tuple[int, Obj, str]]] = {}
+
+    def add(self, port: Obj, place: str) -> None:
+        address, number = port.get("hostIP", ""), port.get("hostPort", 0)
+        for key in {(), (number,), (number, address), (number, bool(address), None)}:
+            kept = self._by_host.setdefault(key, [])
+            if len(kept) < _MOST:
+                kept.append((self._count, port, place))
+        self._count += 1
+
+    def beside(self, port: Obj) -> list[tuple[Obj, str]]:
+        address, number = port.get("hostIP", ""), port.get("hostPort", 0)
+        keys: list[tuple[object, ...]] = [()]
+        if number:
+            keys = [(0,), (number, address), (number, not address, None)]
+        near = sorted((kept for key in keys for kept in self._by_host.get(key, ())), key=itemgetter(0))
+        return [(other, place) for _, other, place in near]
 
 
 def _port_conflict(port: Obj, other: Obj) -> str:

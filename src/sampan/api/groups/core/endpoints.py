@@ -90,18 +90,29 @@ def _warnings(new: Obj, old: Obj | None) -> Sequence[str]:
 
 
 def _listed(endpoints: Obj) -> str:
+    """The first few, and how many more there are: each address with each port, of which there may be millions."""
     subsets = endpoints.get("subsets") or ()
     if not subsets:
         return printing.NONE
-    found: list[str] = []
+    shown: list[str] = []
+    count = 0
     for subset in subsets:
-        ready = [address.get("ip", "") for address in subset.get("addresses") or ()]
-        ports = subset.get("ports") or ()
-        if not ports:
-            found += ready
-        for port in ports:
-            found += [f"[{ip}]:{port.get('port', 0)}" if ":" in ip else f"{ip}:{port.get('port', 0)}" for ip in ready]
-    return printing.some(found, empty="")
+        ready, ports = subset.get("addresses") or (), subset.get("ports") or ()
+        count += len(ready) * max(1, len(ports))
+        for port in ports or (None,):
+            if not ready or len(shown) == _SHOWN:
+                break
+            shown += [_reached(address.get("ip", ""), port) for address in ready[: _SHOWN - len(shown)]]
+    return ",".join(shown) + (f" + {count - _SHOWN} more..." if count > _SHOWN else "")
+
+
+_SHOWN = 3
+
+
+def _reached(ip: str, port: Obj | None) -> str:
+    if port is None:
+        return ip
+    return f"[{ip}]:{port.get('port', 0)}" if ":" in ip else f"{ip}:{port.get('port', 0)}"
 
 
 def _row(endpoints: Obj, now: datetime) -> Sequence[Any]:
