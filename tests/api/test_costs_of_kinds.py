@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from sampan.api import schema
+from sampan.api import errors, metadata, schema
 from sampan.api.kind import Kind
 from sampan.api.registry import registry
 
@@ -95,3 +95,33 @@ def test_endpoints_of_millions_of_addresses_with_ports_are_counted_without_being
     assert row is not None
     cells = row(endpoints, datetime(2026, 1, 1, tzinfo=UTC))
     assert cells[1] == f"10.0.0.0:1,10.0.0.1:1,10.0.0.2:1 + {_MANY * _MANY - 2} more..."
+
+
+@pytest.mark.parametrize("scope", ["BestEffort", "Nobody"])
+def test_scopes_of_a_quota_are_not_each_shown_with_all_others(scope: str) -> None:
+    hard = {f"hugepages-{index + 1}": "1" for index in range(_MANY)}
+    terms = [{"scopeName": scope, "operator": "Exists"}] * _MANY
+    spec = {"hard": hard, "scopes": [scope] * _MANY, "scopeSelector": {"matchExpressions": terms}}
+    found = _kind("resourcequotas").validate({"metadata": {"name": "q"}, "spec": spec})
+    assert {fault.field for fault in found} >= {"spec.scopes"}
+    assert len(found) <= 4 * errors.MOST_CAUSES
+
+
+def test_owners_that_all_control_an_object_are_not_each_shown_with_all_others() -> None:
+    owners = [
+        {"apiVersion": "v1", "kind": "Pod", "name": f"p{index}", "uid": str(index), "controller": True}
+        for index in range(_MANY)
+    ]
+    meta = {"name": "c", "namespace": "n", "ownerReferences": owners}
+    found = metadata.validate_create({"metadata": meta}, _kind("configmaps"))
+    assert len(found) == errors.MOST_CAUSES + 1
+    assert found[0].field == "metadata.ownerReferences"
+    assert found[0].detail.startswith('Invalid value: [{"apiVersion":"v1","kind":"Pod","name":"p0"')
+    assert found[0].detail.endswith("for p0 and p1")
+
+
+def test_addresses_of_a_node_are_not_compared_with_all_before_them() -> None:
+    cidrs = [f"10.{index // 256}.{index % 256}.0/24" for index in range(_MANY)] + ["10.0.0.0/24"]
+    node = {"metadata": {"name": "n"}, "spec": {"podCIDRs": cidrs}, "status": {}}
+    last = _kind("nodes").validate(node)[-1]
+    assert (last.field, last.detail) == (f"spec.podCIDRs[{_MANY}]", 'Duplicate value: "10.0.0.0/24"')

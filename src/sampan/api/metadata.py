@@ -190,7 +190,10 @@ def annotations_size(annotations: dict[str, str]) -> int:
 def validate_owner_references(owners: list[Obj], path: str) -> list[FieldError]:
     found: list[FieldError] = []
     controller: str | None = None
+    shown: errors.Verbatim | None = None  # all of them are shown with each that is one too many
     for owner in owners:
+        if len(found) > errors.MOST_CAUSES:
+            break
         if not owner.get("apiVersion", "").rpartition("/")[2]:
             found.append(errors.invalid(f"{path}.apiVersion", owner.get("apiVersion", ""), "version must not be empty"))
         for key in ("kind", "name", "uid"):
@@ -204,7 +207,8 @@ def validate_owner_references(owners: list[Obj], path: str) -> list[FieldError]:
                     'Only one reference can have Controller set to true. Found "true" in references for '
                     f"{controller} and {owner.get('name', '')}"
                 )
-                found.append(errors.invalid(path, owners, text))
+                shown = shown or errors.Verbatim(errors.quoted(owners))
+                found.append(errors.invalid(path, shown, text))
             else:
                 controller = owner.get("name", "")
     return found

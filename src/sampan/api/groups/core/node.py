@@ -126,9 +126,12 @@ def _cidrs(cidrs: list[str]) -> Errors:
         if sorted(versions) != [4, 6]:
             text = "may specify no more than one CIDR for each IP family"
             found.append(errors.invalid(path, cidrs, text))
-    return found + [
-        errors.duplicate(f"{path}[{index}]", text) for index, text in enumerate(cidrs) if text in set(cidrs[:index])
-    ]
+    seen: set[str] = set()
+    for index, text in enumerate(cidrs):
+        if text in seen:
+            found.append(errors.duplicate(f"{path}[{index}]", text))
+        seen.add(text)
+    return found
 
 
 def _validate_update(new: Obj, old: Obj) -> Errors:

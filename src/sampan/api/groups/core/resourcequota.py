@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -48,12 +48,18 @@ def _validate(quota: Obj) -> Errors:
     spec = quota.get("spec") or {}
     hard, scopes = spec.get("hard") or {}, spec.get("scopes") or []
     found = _amounts(hard, "spec.hard")
+    unknown, misfit, conflict = (
+        errors.invalid("spec.scopes", scopes, what)
+        for what in ("unsupported scope", "unsupported scope applied to resource", "conflicting scopes")
+    )
+    misfits = _misfits(scopes, hard)
     for scope in scopes:
         if scope not in _SCOPES:
-            found.append(errors.invalid("spec.scopes", scopes, "unsupported scope"))
-        misfit = errors.invalid("spec.scopes", scopes, "unsupported scope applied to resource")
-        found += [misfit] * _misfits(scope, hard)
-    found += [errors.invalid("spec.scopes", scopes, "conflicting scopes")] * _conflicts(scopes)
+            found.append(unknown)
+        found += [misfit] * misfits.get(scope, 0)
+        if len(found) > errors.MOST_CAUSES:  # of thousands of scopes and resources, each with each
+            break
+    found += [conflict] * _conflicts(scopes)
     selector = spec.get("scopeSelector")
     return found if selector is None else found + _terms(selector.get("matchExpressions") or [], hard, scopes)
 
@@ -67,15 +73,17 @@ def _terms(terms: list[Obj], hard: Obj, scopes: list[str]) -> Errors:
             for t in terms
         ]
     }
-    for term in terms:
-        scope = term.get("scopeName", "")
+    named = [term.get("scopeName", "") for term in terms]
+    misfits, misfit = _misfits(named, hard), errors.invalid(path, shown, "unsupported scope applied to resource")
+    for term, scope in zip(terms, named, strict=True):
         if scope not in _SCOPES:
             found.append(errors.invalid(f"{path}.scopeName", scope, "unsupported scope"))
-        if misfits := _misfits(scope, hard):
-            found += [errors.invalid(path, shown, "unsupported scope applied to resource")] * misfits
+        found += [misfit] * misfits.get(scope, 0)
+        if len(found) > errors.MOST_CAUSES:
+            break
         found += _operator(scope, term.get("operator", ""), term.get("values") or [], path)
     conflict = errors.invalid(path, scopes or errors.NIL, "conflicting scopes")
-    return found + [conflict] * _conflicts([term.get("scopeName", "") for term in terms])
+    return found + [conflict] * _conflicts(named)
 
 
 def _operator(scope: str, operator: str, values: list[str], path: str) -> Errors:
@@ -109,10 +117,14 @@ def _is_standard(name: str) -> bool:
     return name in _STANDARD or resources.is_huge_page(name.removeprefix("requests."))
 
 
-def _misfits(scope: str, hard: Obj) -> int:
-    """How many of the resources that are counted by kind the scope means nothing to."""
-    allowed = _OF_SCOPE.get(scope)
-    return 0 if allowed is None else sum(name not in allowed for name in hard if _is_standard(name))
+def _misfits(scopes: Iterable[str], hard: Obj) -> dict[str, int]:
+    """Of each scope, how many of the resources that are counted by kind it means nothing to; at most as many as an
+    answer names."""
+    standard = [name for name in hard if _is_standard(name)]
+    return {
+        scope: min(errors.MOST_CAUSES, sum(name not in _OF_SCOPE[scope] for name in standard))
+        for scope in set(scopes) & _OF_SCOPE.keys()
+    }
 
 
 def _conflicts(scopes: Sequence[str]) -> int:
