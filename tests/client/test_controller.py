@@ -1,10 +1,12 @@
 """The shell of work-queue controllers: what one key's fault costs, and whom."""
 
 import asyncio
+import itertools
 from contextlib import asynccontextmanager
 
 import pytest
 
+from sampan.api.errors import Invalid
 from sampan.api.resources import PODS
 from sampan.client.client import Client
 from sampan.client.controller import Controller, observe
@@ -91,5 +93,27 @@ def test_waiting_for_an_informer_is_not_hanging(virtual, remote_api):
             async with running(informer.run()):
                 await done.wait()
         assert turns == ["key"]
+
+    virtual(scenario())
+
+
+def test_what_is_refused_as_invalid_is_tried_again_ever_more_rarely(virtual):
+    """A policy that refuses pods may be deleted, and nothing tells the owners of the pods."""
+
+    async def scenario():
+        loop, turns, done = asyncio.get_running_loop(), [], asyncio.Event()
+
+        async def sync(key):
+            turns.append(loop.time())
+            if len(turns) < 12:
+                raise Invalid("a policy says no")
+            done.set()
+
+        controller = Controller("test", sync)
+        async with running(controller.run()):
+            controller.enqueue("key")
+            await done.wait()
+        pauses = [later - earlier for earlier, later in itertools.pairwise(turns)]
+        assert min(pauses) >= 1 and max(pauses) > 4 and sum(pauses) < 60
 
     virtual(scenario())

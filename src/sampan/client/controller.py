@@ -39,6 +39,8 @@ DONE = Result()
 #: What one sync may take, waits for informers left out: far more than any needs. A sync that hangs costs its key its
 #: turn, never the worker.
 SYNC_SECONDS = 300.0
+#: What is refused as invalid is not tried again sooner.
+INVALID_SECONDS = 1.0
 
 
 class _Limit:
@@ -125,8 +127,8 @@ class Controller(Generic[K]):
 
         informer.add_handler(changed)
 
-    def enqueue(self, key: K) -> None:
-        self.queue.add(key)
+    def enqueue(self, key: K, after_seconds: float = 0.0) -> None:
+        self.queue.add_after(key, after_seconds)
 
     async def run(self) -> None:
         """Works until cancelled. The informers run elsewhere; no key is synced before all of them have synced."""
@@ -160,9 +162,9 @@ class Controller(Generic[K]):
             log.debug("%s: %s: %s", self.name, key, error.message)
             queue.add_rate_limited(key)
         except Invalid as error:
-            # The same input gives the same answer: wait for the input to change.
+            # Mostly the same input gives the same answer, but a webhook or a policy that said no may be gone by then.
             log.warning("%s: %s: %s", self.name, key, error.message)
-            queue.forget(key)
+            queue.add_after(key, max(INVALID_SECONDS, queue.next_delay_seconds(key)))
         except Forbidden as error:
             if error.cause("NamespaceTerminating"):
                 queue.forget(key)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
-from sampan.api.resources import CONTROLLER_REVISIONS, DAEMON_SETS, EVENTS, NODES, PODS
+import pytest
+
+from sampan.api.resources import CONTROLLER_REVISIONS, DAEMON_SETS, EVENTS, JOBS, NODES, PODS
 from sampan.controllers.daemonset.controller import DaemonSetController, FailedPods
+from sampan.controllers.job.controller import JobController
+from sampan.testing import virtual
 
 Obj = dict[str, Any]
 
@@ -62,7 +67,7 @@ async def test_heartbeats_of_nodes_concern_nobody(api: Any, context: Any, runnin
     async with running(controller):
         await wait.quiet(api)
         synced = []
-        controller._controller.enqueue = synced.append  # type: ignore[method-assign]
+        controller._controller.enqueue = lambda key, pause: synced.append(key)  # type: ignore[method-assign]
         api.change(
             NODES, "", "n1", lambda obj: obj.update(status={"conditions": [{"type": "Ready", "status": "True"}]})
         )
@@ -186,3 +191,43 @@ def run(pod: Obj) -> None:
     pod["spec"]["nodeName"] = required["nodeSelectorTerms"][0]["matchFields"][0]["values"][0]
     ready = {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}
     pod["status"] = {"phase": "Running", "conditions": [ready]}
+
+
+@pytest.mark.parametrize("build", [DaemonSetController, JobController])
+def test_news_of_many_pods_cost_one_look_at_their_owner(
+    make_api: Any, make_context: Any, run_with: Any, wait: Any, build: Any
+) -> None:
+    """A look costs as much as there are pods: one for each of their events would cost the square."""
+    ready = {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+
+    async def scenario() -> None:
+        api = make_api()
+        context = make_context(api)
+        controller = build(context)
+        looks = []
+        look = controller._controller._sync
+
+        async def counted(key: Any) -> Any:
+            looks.append(key)
+            return await look(key)
+
+        controller._controller._sync = counted
+        for number in range(60):
+            api.add(NODES, node(f"n{number}"))
+        labels = {"app": "d"}
+        template = {"metadata": {"labels": labels}, "spec": {"containers": []}}
+        spec = {"selector": {"matchLabels": labels}, "template": template, "parallelism": 60, "completions": 60}
+        api.add(JOBS, {"metadata": {"name": "j", "namespace": "default"}, "spec": spec})
+        api.add(DAEMON_SETS, daemon_set())
+        async with run_with(context, controller):
+            await asyncio.sleep(10)
+            assert len(api.all(PODS)) == 60
+            looks.clear()
+            for each in api.all(PODS):
+                name = each["metadata"]["name"]
+                api.change(PODS, "default", name, lambda pod: pod.update(status={"conditions": [ready]}))
+                await wait.quiet(api, turns=5)
+            await asyncio.sleep(10)
+            assert len(looks) <= 3  # the news, and what the look itself writes
+
+    virtual.run(scenario())

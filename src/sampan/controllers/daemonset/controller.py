@@ -60,24 +60,47 @@ class DaemonSetController:
         self._revisions = Revisions(context.informers, self._client, DAEMON_SETS, _selector)
         self._nodes = context.informers.informer(NODES)
         self._failed = FailedPods(Timeline.of(context.clock))
-        self._controller: Controller[ObjectKey] = Controller(SOURCE, self.sync, informers=[self._nodes])
+        #: where each runs, with the generation that says so; by UID
+        self._placements: dict[str, tuple[int | None, facts.Placement]] = {}
+        self._controller: Controller[ObjectKey] = Controller(
+            SOURCE, self.sync, informers=[self._nodes, self._owner.pods]
+        )
         self._controller.watch(self._owner.owners, own_key)
-        self._controller.watch(self._owner.pods, self._owner.keys_of)
         self._controller.watch(self._revisions.informer, self._owner.keys_of)
+        self._owner.owners.add_handler(self._owner_changed)
+        self._owner.pods.add_handler(self._pod_changed)
         self._nodes.add_handler(self._node_changed)
 
     async def run(self) -> None:
         await tasks.run_all(controller=self._controller.run(), events=self._recorder.run())
+
+    def _owner_changed(self, kind: ChangeType, daemon_set: Obj, previous: Obj | None) -> None:
+        if kind == "DELETED":
+            self._placements.pop(objects.uid(daemon_set), None)
+
+    def _pod_changed(self, kind: ChangeType, pod: Obj, previous: Obj | None) -> None:
+        for state in (pod,) if previous is None or previous is pod else (pod, previous):
+            controller = objects.controller_of(state)
+            pause = self._owner.patience(controller["uid"] if controller else None)
+            for key in self._owner.keys_of(state):
+                self._controller.enqueue(key, pause)
 
     def _node_changed(self, kind: ChangeType, node: Obj, previous: Obj | None) -> None:
         """A change of labels or taints concerns the DaemonSets that judge the node otherwise than before."""
         if kind == "MODIFIED" and previous is not None and facts.placing_facts(node) == facts.placing_facts(previous):
             return
         for daemon_set in self._owner.owners.list():
-            placement = facts.Placement(daemon_set)
+            placement = self._placement(daemon_set)
             before = placement.verdict(previous) if kind == "MODIFIED" and previous is not None else None
             if before is None or before != placement.verdict(node):
-                self._controller.enqueue(key_of(daemon_set))
+                self._controller.enqueue(key_of(daemon_set), self._owner.patience(objects.uid(daemon_set)))
+
+    def _placement(self, daemon_set: Obj) -> facts.Placement:
+        uid, generation = objects.uid(daemon_set), whole(part(daemon_set, "metadata"), "generation")
+        known = self._placements.get(uid)
+        if known is None or known[0] != generation or generation is None:
+            known = self._placements[uid] = generation, facts.Placement(daemon_set)
+        return known[1]
 
     async def sync(self, key: ObjectKey) -> Result:
         daemon_set = self._owner.owners.get(*key)

@@ -85,11 +85,12 @@ class Placement:
     """Where a DaemonSet runs. Parsed once for all nodes of a sync."""
 
     def __init__(self, daemon_set: Obj) -> None:
-        made = template(daemon_set, "")
-        self._pinned = podstatus.node_name(made)
-        self._tolerations = tolerations.of(made)
-        self._pod = made
-        self._wanted = affinity.required_of(made)
+        wanted = part(part(daemon_set, "spec"), "template")
+        spec = part(wanted, "spec")
+        self._pinned = podstatus.node_name(wanted)
+        self._wanted = affinity.required_of(wanted)
+        tolerated = _with_tolerations(list(parts(spec, "tolerations")), flag(spec, "hostNetwork"))
+        self._pod: Obj = {"spec": {"tolerations": tolerated}}
 
     def verdict(self, node: Obj) -> Verdict:
         meta = part(node, "metadata")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Final
 
 from sampan.api.pods import status as podstatus
@@ -19,11 +20,12 @@ from sampan.controllers.daemonset.facts import Placement, Verdict
 
 #: At most this many creates, and deletes, a sync; the rest follows in the next.
 BURST: Final = 250
+_AT_ONCE: Final = 0.001
 
 _NOWHERE: Final = Verdict(False, False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Observed:
     """One snapshot. ``nodes`` by name; ``pods`` those the DaemonSet controls; ``revision``: its template's hash."""
 
@@ -35,15 +37,20 @@ class Observed:
     #: seconds until a failed pod of a node may be replaced; 0: now
     backoff: Callable[[str], float] = lambda node: 0.0
 
+    @cached_property
     def verdicts(self) -> dict[str, Verdict]:
         placement = Placement(self.daemon_set)
         return {name: placement.verdict(node) for name, node in self.nodes.items()}
+
+    @cached_property
+    def by_node(self) -> Mapping[str, Sequence[Obj]]:
+        return facts.by_node(self.pods)
 
 
 @dataclass(slots=True)
 class Plan:
     """``ended``: (node, pod) whose pod ended by itself and goes; told of in an Event. ``wait``: seconds until a
-    failed pod may be replaced."""
+    failed pod may be replaced, or the rest is due."""
 
     create: list[str] = field(default_factory=list)
     delete: list[Obj] = field(default_factory=list)
@@ -55,7 +62,8 @@ class Plan:
         return not self.create and not self.delete
 
     def bounded(self) -> Plan:
-        return Plan(self.create[:BURST], self.delete[:BURST], self.ended, self.wait)
+        wait = _AT_ONCE if max(len(self.create), len(self.delete)) > BURST else self.wait
+        return Plan(self.create[:BURST], self.delete[:BURST], self.ended, wait)
 
 
 def plan(observed: Observed) -> Plan:
@@ -68,17 +76,18 @@ def plan(observed: Observed) -> Plan:
 
 
 def _manage(observed: Observed) -> Plan:
-    found, pods = Plan(), facts.by_node(observed.pods)
-    for name, verdict in observed.verdicts().items():
-        here = pods.pop(name, [])
+    found = Plan()
+    for name, verdict in observed.verdicts.items():
+        here = observed.by_node.get(name, ())
         if verdict.starts and not here:
             found.create.append(name)
         elif verdict.stays:
             _prune(observed, name, here, found)
         else:
             found.delete += _staying(here)
-    for left in pods.values():  # for nodes that are not there; bound ones are the pod collector's
-        found.delete += [pod for pod in _staying(left) if not podstatus.node_name(pod)]
+    for name, left in observed.by_node.items():
+        if name not in observed.nodes:  # bound ones are the pod collector's
+            found.delete += [pod for pod in _staying(left) if not podstatus.node_name(pod)]
     return found
 
 
@@ -137,10 +146,10 @@ def _pair(observed: Observed, pods: Sequence[Obj]) -> _Pair | None:
 
 
 def _roll(observed: Observed) -> Plan:
-    verdicts = observed.verdicts()
+    verdicts = observed.verdicts
     desired = sum(verdict.starts for verdict in verdicts.values())
     surge, unavailable = facts.fenceposts(observed.daemon_set, desired)
-    pairs = {node: _pair(observed, pods) for node, pods in facts.by_node(observed.pods).items()}
+    pairs = {node: _pair(observed, pods) for node, pods in observed.by_node.items()}
     if surge:
         found = _roll_by_surge(observed, pairs, surge, verdicts)
         found.delete += _misplaced(observed, pairs, verdicts, desired)
@@ -207,10 +216,10 @@ def _misplaced(
 
 def plan_status(observed: Observed) -> tuple[Obj, float | None]:
     """The status, and after how many seconds a pod's minReadySeconds will change it."""
-    daemon_set, pods = observed.daemon_set, facts.by_node(observed.pods)
+    daemon_set, pods = observed.daemon_set, observed.by_node
     counts = dict.fromkeys(("desired", "current", "misscheduled", "ready", "available", "updated"), 0)
     later: list[float] = []
-    for name, verdict in observed.verdicts().items():
+    for name, verdict in observed.verdicts.items():
         here = facts.oldest_first(pods.get(name, ()))
         if not verdict.starts:
             counts["misscheduled"] += bool(here)

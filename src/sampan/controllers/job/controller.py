@@ -27,10 +27,6 @@ from sampan.controllers.workload.owner import PodOwner
 from sampan.controllers.workload.pods import Outcome, is_terminating_namespace, slow_start
 
 NAME: Final = "job-controller"
-#: Each look at a Job costs as much as it has pods: the more there are, the more of their news it takes at once.
-_SECONDS_A_POD: Final = 0.001
-_LONGEST_PAUSE: Final = 1.0
-_FEW: Final = 50
 _AT_ONCE: Final = 0.001
 
 
@@ -76,11 +72,7 @@ class JobController:
 
     def _due(self, key: ObjectKey, pod: Obj) -> None:
         controller = objects.controller_of(pod)
-        count = self._owner.pods.count(claims.CONTROLLER_INDEX, controller["uid"]) if controller is not None else 0
-        if count < _FEW:
-            self._controller.enqueue(key)
-        else:
-            self._controller.queue.add_after(key, min(count * _SECONDS_A_POD, _LONGEST_PAUSE))
+        self._controller.enqueue(key, self._owner.patience(controller["uid"] if controller else None))
 
     def _is_orphan(self, pod: Obj) -> bool:
         controller = objects.controller_of(pod)

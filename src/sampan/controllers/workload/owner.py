@@ -6,6 +6,7 @@ A controller supplies its resource and how its objects select; plans and their o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Final
 
 from sampan.api import objects
 from sampan.api.errors import NotFound
@@ -20,6 +21,11 @@ from sampan.client.keys import ObjectKey
 from sampan.controllers.workload import claims
 from sampan.controllers.workload.pods import PodControl
 from sampan.controllers.workload.selecting import Selectors
+
+#: Each look at an owner costs as much as it has pods: the more there are, the more of their news it takes at once.
+_FEW: Final = 50
+_SECONDS_A_POD: Final = 0.0005
+_LONGEST_PAUSE: Final = 1.0
 
 
 class PodOwner:
@@ -56,6 +62,11 @@ class PodOwner:
         if controller.get("kind") == self._resource.kind and controller.get("apiVersion") == self._resource.api_version:
             return (ObjectKey(obj["metadata"]["namespace"], controller["name"]),)
         return ()
+
+    def patience(self, owner_uid: str | None) -> float:
+        """For how many seconds an owner may wait for more news of its pods before it looks at them all."""
+        count = self.pods.count(claims.CONTROLLER_INDEX, owner_uid) if owner_uid else 0
+        return min(count * _SECONDS_A_POD, _LONGEST_PAUSE) if count >= _FEW else 0.0
 
     def owned(self, owner: Obj) -> list[Obj]:
         """The pods that are the owner's and that it still selects."""
