@@ -11,6 +11,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -32,6 +33,7 @@ hypothesis.settings.load_profile("the same everywhere")
 CPU_SECONDS = 2.0
 
 _slow: dict[str, float] = {}
+_USED = "seconds of processor time"
 _ERRORS = pytest.StashKey["ErrorRecords"]()
 #: gRPC wakes the event loop of the first test that used it, which is closed by the time of the next; a process has one.
 _OF_GRPC = "Exception in callback PollerCompletionQueue._handle_events"
@@ -82,7 +84,33 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     finally:
         used = time.process_time() - began
         if used > CPU_SECONDS and item.get_closest_marker("e2e") is None:
-            _slow[item.nodeid] = used
+            item.user_properties.append((_USED, used))
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Where several processes run tests, this is asked in the one that tells of them."""
+    if report.when == "call":
+        for name, used in report.user_properties:
+            if name == _USED:
+                _slow[report.nodeid] = used
+
+
+#: Tests that share a cluster which takes long to start: the first to begin, each folder in one process.
+_TOGETHER = ("e2e", "clients")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """In which order, and for several processes (pytest-xdist) what goes to one as a whole."""
+
+    def folder(item: pytest.Item) -> str:
+        return item.path.relative_to(Path(__file__).parent).parts[0]
+
+    items.sort(key=lambda item: _TOGETHER.index(folder(item)) if folder(item) in _TOGETHER else len(_TOGETHER))
+    if not config.pluginmanager.hasplugin("xdist"):
+        return
+    for item in items:
+        together = folder(item) if folder(item) in _TOGETHER else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(together))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -131,7 +131,11 @@ COSTS: list[tuple[MakeSchema, str, int | None, int, int]] = [
 ]
 
 
-@pytest.mark.parametrize(("make", "rule", "unlimited", "limit", "limited"), COSTS, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(
+    ("make", "rule", "unlimited", "limit", "limited"),
+    COSTS,
+    ids=lambda value: getattr(value, "__name__", str(value))[:40],
+)
 def test_a_rule_is_estimated_to_cost_what_upstream_estimates(
     make: MakeSchema, rule: str, unlimited: int | None, limit: int, limited: int
 ) -> None:
