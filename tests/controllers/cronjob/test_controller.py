@@ -141,6 +141,30 @@ def test_nothing_polls_between_two_times(live: Live) -> None:
     live(body)
 
 
+def test_what_a_job_counts_while_it_runs_concerns_no_cron_job(live: Live) -> None:
+    async def body(world: World) -> None:
+        world.api.add(CRON_JOBS, cron_job())
+        async with world.controller() as controller:
+            seen = []
+            plain = controller.sync
+            controller._controller._sync = lambda key: seen.append(key) or plain(key)  # type: ignore[func-returns-value]
+            await world.until(11)
+            assert len(seen) == 2  # made, and due; neither the Job nor the status that it wrote is news
+            name = world.jobs()[10]["metadata"]["name"]
+            for active in range(50):
+                world.api.change(JOBS, "default", name, lambda obj, n=active: obj.update(status={"active": n}))
+                await asyncio.sleep(0.1)
+            assert len(seen) == 2
+            world.finish(10)
+            await world.until(12)
+            assert len(seen) == 3
+            world.api.remove(JOBS, "default", name)
+            await world.until(13)
+            assert len(seen) == 3
+
+    live(body)
+
+
 def test_replace_deletes_the_running_job_in_the_background_and_starts_the_next(live: Live) -> None:
     async def body(world: World) -> None:
         world.api.add(CRON_JOBS, cron_job(concurrencyPolicy="Replace"))

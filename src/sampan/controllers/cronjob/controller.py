@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, NamedTuple
 
 from sampan.api import objects
 from sampan.api.errors import AlreadyExists, ApiError, Invalid, NotFound
@@ -31,17 +31,20 @@ class CronJobController:
         self._cron_jobs = context.informers.informer(CRON_JOBS)
         self._jobs = context.informers.informer(JOBS)
         claims.add_claim_indexes(self._jobs)
-        self._controller: Controller[ObjectKey] = Controller(NAME, self.sync, informers=[self._cron_jobs])
-        self._controller.watch(self._jobs, _owner)
+        informers = [self._cron_jobs, self._jobs]
+        self._controller: Controller[ObjectKey] = Controller(NAME, self.sync, informers=informers)
         self._cron_jobs.add_handler(self._changed)
+        self._jobs.add_handler(self._job_changed)
 
     async def run(self) -> None:
         await tasks.run_all(controller=self._controller.run(), events=self._recorder.run())
 
     def _changed(self, kind: ChangeType, cron_job: Obj, previous: Obj | None) -> None:
         """A new schedule does not start what it would have started before it was written: it is looked at when its next
-        time comes."""
+        time comes. The status is this controller's own."""
         key = key_of(cron_job)
+        if kind == "MODIFIED" and previous is not None and _wanted(cron_job) == _wanted(previous):
+            return
         if kind != "MODIFIED" or previous is None or _timing(cron_job) == _timing(previous):
             self._controller.enqueue(key)
             return
@@ -52,6 +55,21 @@ class CronJobController:
             self._recorder.event(cron_job, "Warning", "UnParseableCronJobSchedule", message)
             return
         self._controller.queue.add_after(key, wait or 0.0)
+
+    def _job_changed(self, kind: ChangeType, job: Obj, previous: Obj | None) -> None:
+        """What a Job counts while it runs concerns no CronJob: only that it comes, ends, goes, or changes hands. Nor
+        does that a Job of this controller's came, or that one went which had ended before."""
+        now = _telling(job)
+        if kind == "DELETED" and now.ended:
+            return
+        if kind == "ADDED" and not now.ended and now.owner is not None and facts.started_for(now.owner.name, job):
+            return
+        before = _telling(previous) if kind == "MODIFIED" and previous is not None else None
+        if now == before:
+            return
+        for told in (now, before or now):
+            if told.owner is not None:
+                self._controller.enqueue(told.owner)
 
     async def sync(self, key: ObjectKey) -> Result:
         cron_job = self._cron_jobs.get(*key)
@@ -148,11 +166,24 @@ class CronJobController:
         await observe(self._cron_jobs, written)
 
 
-def _owner(job: Obj) -> Iterable[ObjectKey]:
+class _Telling(NamedTuple):
+    """Of a Job: the CronJob that it belongs to, how it ended (""; not yet), whether it goes."""
+
+    owner: ObjectKey | None
+    ended: str
+    goes: bool
+
+
+def _telling(job: Obj) -> _Telling:
     owner = objects.controller_of(job)
     if owner is None or owner.get("kind") != CRON_JOBS.kind or owner.get("apiVersion") != CRON_JOBS.api_version:
-        return ()
-    return (ObjectKey(job["metadata"]["namespace"], owner["name"]),)
+        return _Telling(None, "", False)
+    key = ObjectKey(job["metadata"]["namespace"], owner["name"])
+    return _Telling(key, facts.finished(job), objects.is_deleting(job))
+
+
+def _wanted(cron_job: Obj) -> tuple[Obj, bool]:
+    return part(cron_job, "spec"), objects.is_deleting(cron_job)
 
 
 def _timing(cron_job: Obj) -> tuple[str, str]:

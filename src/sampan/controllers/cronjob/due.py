@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 from sampan.api import errors
@@ -30,11 +31,11 @@ class Unusable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Missed:
-    """``since``: the last time that was seen to, or when the CronJob was made. ``latest``: the newest time that has
-    come since then. ``number``: about how many have come, when it is more than one."""
+    """``latest``: the newest time that has come and was not seen to. ``following``: the first that has not come yet.
+    ``number``: about how many have come, when it is more than one."""
 
-    since: datetime
     latest: datetime | None
+    following: datetime | None
     number: int = 0
 
 
@@ -58,7 +59,7 @@ def times(cron_job: Obj) -> Times:
     spec = part(cron_job, "spec")
     written, zone = text(spec, "schedule"), text(spec, "timeZone")
     try:
-        return times_of(schedule.parse(written), "" if zone_fault(cron_job) else zone)
+        return _times(written, "" if zone_fault(cron_job) else zone)
     except ScheduleFault as fault:
         message = f"unparseable schedule: {errors.quoted(written)} : {fault}"
         raise Unusable("UnparseableSchedule", message) from None
@@ -72,19 +73,20 @@ def missed(cron_job: Obj, when: Times, now: datetime, *, within_deadline: bool) 
     if deadline is not None and (now - since).total_seconds() > deadline:
         since = now - timedelta(seconds=deadline)
     first = when.after(since)
-    second = when.after(first) if first is not None else None
     if first is not None and now < first:
-        return Missed(since, None)
+        return Missed(None, first)
+    second = when.after(first) if first is not None else None
     if first is None or second is None:
         written = text(part(cron_job, "spec"), "schedule")
         fault = "time difference between two schedules is less than 1 second"
         raise Unusable("InvalidSchedule", f"invalid schedule: {written} : {fault}")
     if now < second:
-        return Missed(since, first)
+        return Missed(first, second)
     # As upstream counts: by the distance of the first two. What is older than that many of them is given up.
     pause = round((second - first).total_seconds())
     number = int((now - first).total_seconds()) // pause + 1
-    return Missed(since, when.latest(first + timedelta(seconds=(number - 2) * pause), now), number)
+    latest = when.latest(first + timedelta(seconds=(number - 2) * pause), now)
+    return Missed(latest, when.after(latest or now), number)
 
 
 def is_too_late(cron_job: Obj, scheduled: datetime, now: datetime) -> bool:
@@ -95,13 +97,18 @@ def is_too_late(cron_job: Obj, scheduled: datetime, now: datetime) -> bool:
 def next_in_seconds(cron_job: Obj, when: Times, now: datetime) -> float | None:
     """Until the next time; None: there is none."""
     try:
-        found = missed(cron_job, when, now, within_deadline=False)
+        return seconds_to(missed(cron_job, when, now, within_deadline=False).following, now)
     except Unusable:
-        start = now
-    else:
-        start = found.latest or (now if found.number else found.since)
-    following = when.after(start)
+        return seconds_to(when.after(now), now)
+
+
+def seconds_to(following: datetime | None, now: datetime) -> float | None:
     return (following + _MARGIN - now).total_seconds() if following is not None else None
+
+
+@lru_cache(maxsize=1024)
+def _times(written: str, zone: str) -> Times:
+    return times_of(schedule.parse(written), zone)
 
 
 def _made(cron_job: Obj) -> datetime:

@@ -72,12 +72,12 @@ def _with_active(status: Obj, references: Sequence[Obj]) -> Obj:
 # -- the Job -----------------------------------------------------------------------------------------------------
 
 
-def job_name(cron_job: Obj, scheduled: datetime) -> str:
+def job_name(cron_job: str, scheduled: datetime) -> str:
     """By the minute: that one minute makes one Job is what it rests on."""
-    return f"{cron_job['metadata']['name']}-{int(scheduled.timestamp()) // 60}"
+    return f"{cron_job}-{int(scheduled.timestamp()) // 60}"
 
 
-def started_for(cron_job: Obj, job: Obj) -> datetime | None:
+def started_for(cron_job: str, job: Obj) -> datetime | None:
     """The time that the controller made it for; None: somebody else made it."""
     scheduled = moment(text_map(job["metadata"], "annotations"), SCHEDULED)
     return scheduled if scheduled is not None and job["metadata"]["name"] == job_name(cron_job, scheduled) else None
@@ -89,7 +89,7 @@ def job_for(cron_job: Obj, scheduled: datetime) -> Obj:
     template = part(spec, "jobTemplate")
     source = part(template, "metadata")
     meta: Obj = {
-        "name": job_name(cron_job, scheduled),
+        "name": job_name(cron_job["metadata"]["name"], scheduled),
         "namespace": cron_job["metadata"]["namespace"],
         "annotations": {**text_map(source, "annotations"), SCHEDULED: _local(scheduled, text(spec, "timeZone"))},
         "ownerReferences": [controller_reference(cron_job, CRON_JOBS)],

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from sampan.api import errors, objects
-from sampan.api.clock import format_time
 from sampan.api.reading import flag, moment, part, text, whole
 from sampan.api.types import Obj
 from sampan.client.events import EventKind
@@ -98,10 +97,11 @@ def _surplus(observed: Observed) -> list[Obj]:
 
 def _look_after(observed: Observed, found: Plan) -> None:
     """What became of the Jobs, and of those that the status names."""
+    name = observed.cron_job["metadata"]["name"]
     for job in observed.jobs:
         meta, outcome = job["metadata"], facts.finished(job)
         listed = facts.is_listed(found.status, job)
-        if not outcome and not listed and (scheduled := facts.started_for(observed.cron_job, job)) is not None:
+        if not outcome and not listed and (scheduled := facts.started_for(name, job)) is not None:
             # Made before a crash, when the status did not come to be written: it runs as much as the others.
             if not objects.is_deleting(job):
                 found.status = facts.with_started(found.status, job, scheduled)
@@ -160,8 +160,10 @@ def _start(observed: Observed, missed: due.Missed, when: Times, found: Plan) -> 
                 doomed = DeleteJob(text(each, "namespace"), text(each, "name"), text(each, "uid"), must=True)
                 found.actions.append(doomed)
         found.actions.append(StartJob(facts.job_for(cron_job, scheduled), scheduled))
-        cron_job = {**cron_job, "status": {**found.status, "lastScheduleTime": format_time(scheduled)}}
-    return due.next_in_seconds(cron_job, when, observed.now)
+    elif "startingDeadlineSeconds" in part(cron_job, "spec"):
+        # The beat of ``@every`` began before the deadline.
+        return due.next_in_seconds(cron_job, when, observed.now)
+    return due.seconds_to(missed.following, observed.now)
 
 
 def _may_start(observed: Observed, scheduled: datetime, found: Plan) -> bool:
@@ -171,7 +173,7 @@ def _may_start(observed: Observed, scheduled: datetime, found: Plan) -> bool:
         found.tell("Warning", "MissSchedule", message)
         return False
     running = facts.active(found.status)
-    name = facts.job_name(cron_job, scheduled)
+    name = facts.job_name(cron_job["metadata"]["name"], scheduled)
     if any(each.get("name") == name for each in running) or scheduled == moment(found.status, "lastScheduleTime"):
         return False  # done already
     if running and part(cron_job, "spec").get("concurrencyPolicy") == "Forbid":

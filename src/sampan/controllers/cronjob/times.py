@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import copy
 from datetime import UTC, datetime, timedelta, tzinfo
-from functools import lru_cache
 from typing import Final, Protocol
 from zoneinfo import ZoneInfo
 
@@ -149,7 +148,6 @@ def _shown_again(local: datetime) -> timedelta | None:
     return before - after if before > after else None
 
 
-@lru_cache(maxsize=1024)
 def _pattern(fields: tuple[Field, ...]) -> CronSim | None:
     """None for one that never comes: the 31st of February."""
     if not all(field.values for field in fields):
