@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from cryptography import x509
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
+from sampan.api.resources import CERTIFICATE_SIGNING_REQUESTS
+from sampan.client.keys import ObjectKey
 from sampan.controllers.certificates import requests
+from sampan.controllers.certificates.approving import AGAIN_SECONDS, CertificateApprover
 from sampan.controllers.certificates.authority import Authority, Refused
 from sampan.controllers.certificates.signing import outcome, wants_signature
 
@@ -204,3 +210,33 @@ def test_a_request_that_its_key_has_not_signed_is_refused(
 def test_what_is_no_request_is_told_apart(csr_of: Callable[..., Any], pem: bytes) -> None:
     with pytest.raises(requests.Unreadable):
         requests.read(csr_of(pem, requests.API_SERVER_CLIENT, CLIENT))
+
+
+def test_a_request_with_one_extension_twice_is_told_apart(csr_of: Callable[..., Any]) -> None:
+    names = x509.Extension(
+        ExtensionOID.SUBJECT_ALTERNATIVE_NAME, False, x509.SubjectAlternativeName([x509.DNSName("a")])
+    )
+    builder = x509.CertificateSigningRequestBuilder(x509.Name([]), [names, names])
+    request = builder.sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
+    with pytest.raises(requests.Unreadable):
+        requests.read(csr_of(request.public_bytes(serialization.Encoding.PEM), requests.LEGACY_UNKNOWN, []))
+
+
+async def test_whether_somebody_may_have_a_nodes_certificate_is_asked_again(
+    api: Any, context: Any, running: Any, csr_of: Callable[..., Any], request_of: Callable[..., bytes]
+) -> None:
+    """The right may be given after the request was made, and nothing tells of it."""
+    usages = ["digital signature", "client auth"]
+    node = request_of("system:node:a", ["system:nodes"])
+    api.add(CERTIFICATE_SIGNING_REQUESTS, csr_of(node, requests.KUBELET_CLIENT, usages))
+    other = csr_of(request_of("jane"), requests.KUBELET_CLIENT, usages, name="other")
+    api.add(CERTIFICATE_SIGNING_REQUESTS, other)
+
+    class NobodyMay:
+        async def raw(self, method: str, path: str, body: Any) -> Any:
+            return {"status": {"allowed": False}}
+
+    approver = CertificateApprover(dataclasses.replace(context, client_for=lambda name: NobodyMay()))
+    async with running():
+        assert (await approver.sync(ObjectKey("", "r"))).requeue_after_seconds == AGAIN_SECONDS
+        assert (await approver.sync(ObjectKey("", "other"))).requeue_after_seconds is None

@@ -31,6 +31,15 @@ _CLIENT, _SERVER = "client auth", "server auth"
 _CLIENT_USAGES: Final = (frozenset({_SIGNATURE, _ENCIPHERMENT, _CLIENT}), frozenset({_SIGNATURE, _CLIENT}))
 _SERVING_USAGES: Final = (frozenset({_SIGNATURE, _ENCIPHERMENT, _SERVER}), frozenset({_SIGNATURE, _SERVER}))
 
+#: what the library says of bytes that are none, or not one that anybody may use
+_NO_REQUEST: Final = (
+    ValueError,
+    binascii.Error,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+
 #: Nothing asks for a certificate with more text than this (PEM, bytes).
 LONGEST_REQUEST: Final = 64 * 1024
 
@@ -67,7 +76,7 @@ def read(csr: Obj) -> Asked:
         # The last one counts where there are several, as for whoever reads the certificate with Go.
         common_name = str(common[-1].value) if common else ""
         return Asked(request, common_name, organizations, _names(request))
-    except (ValueError, binascii.Error, x509.UnsupportedGeneralNameType) as error:
+    except _NO_REQUEST as error:
         raise Unreadable(str(error)) from error
 
 
