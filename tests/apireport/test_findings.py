@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+import yaml
 from version_objects import random_object
 
 from sampan.api.registry import registry
@@ -14,6 +15,7 @@ from sampan.api.versions.lifecycle import Release, lifecycles
 from sampan.api.versions.manifests import NotConvertible, modernised
 from sampan.apireport.cluster import objects
 from sampan.apireport.findings import Span, findings, used_in
+from sampan.apireport.judging import refusals
 from sampan.apireport.rewriting import rewrite
 from sampan.client.client import Client
 
@@ -61,6 +63,7 @@ def test_whatever_is_written_is_judged_and_rewritten_without_a_fault(kind: Any) 
         obj = random_object(kind, random.Random(seed))
         list(findings(obj, "x", SPAN))
         new = modernised(obj)
+        refusals(new)
         entry = lifecycles()[kind.api_version, kind.kind]
         assert (new["apiVersion"], new["kind"]) == entry.replacement
         for key in list(obj):
@@ -87,3 +90,47 @@ def test_documents_that_need_nothing_keep_every_byte() -> None:
 def test_a_release_before_the_deprecation_changes_nothing() -> None:
     text = b"apiVersion: batch/v1beta1\nkind: CronJob\n"
     assert rewrite(text, Release(1, 20)).text == text
+
+
+HOOK = b"""\
+apiVersion: admissionregistration.k8s.io/v1beta1
+kind: ValidatingWebhookConfiguration
+metadata: {name: h}
+webhooks: [{name: a.example.com, clientConfig: {url: "https://a.example.com/"}%s}]
+"""
+
+
+def test_what_the_new_version_refuses_has_to_be_decided_and_is_told_in_the_servers_words() -> None:
+    unknown = 'webhooks[0].sideEffects: Unsupported value: "Unknown": supported values: "None", "NoneOnDryRun"'
+    done = rewrite(HOOK % b"", Release(1, 37))
+    assert (done.changed, done.refused) == (1, (f"ValidatingWebhookConfiguration h: {unknown}",))
+    assert rewrite(HOOK % b", sideEffects: None", Release(1, 37)).refused == ()
+
+
+NAMES_TARGET = """\
+apiVersion: %s
+kind: HorizontalPodAutoscaler
+metadata: {name: w}
+spec:
+  maxReplicas: 3
+  scaleTargetRef: {apiVersion: %s, kind: Deployment, name: w}
+"""
+
+
+@pytest.mark.parametrize("version", ["autoscaling/v1", "autoscaling/v2", "autoscaling/v2beta1", "autoscaling/v2beta2"])
+def test_an_autoscaler_that_names_its_target_in_a_version_that_is_gone_is_told_and_mended(version: str) -> None:
+    text = NAMES_TARGET % (version, "extensions/v1beta1")
+    told = list(findings(yaml.safe_load(text), "x", SPAN))[-1]
+    assert (told.api_version, told.change, told.replacement) == ("extensions/v1beta1", "removed", "apps/v1 Deployment")
+    assert told.message.startswith("spec.scaleTargetRef: extensions/v1beta1 Deployment is deprecated in v1.8+")
+    new = yaml.safe_load(rewrite(text.encode(), Release(1, 37)).text)
+    assert new["spec"]["scaleTargetRef"] == {"apiVersion": "apps/v1", "kind": "Deployment", "name": "w"}
+    assert not list(findings(new, "x", SPAN))
+
+
+def test_an_autoscaler_of_something_else_keeps_every_byte() -> None:
+    for target in ("apps/v1", "example.com/v1beta1"):
+        text = (NAMES_TARGET % ("autoscaling/v1", target)).encode()
+        assert rewrite(text, Release(1, 37)).text == text
+    text = (NAMES_TARGET % ("autoscaling/v1", "extensions/v1beta1")).encode()
+    assert rewrite(text, Release(1, 15)).text == text

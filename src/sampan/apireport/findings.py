@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final, Literal
 
 from sampan.api import schema
@@ -11,6 +12,7 @@ from sampan.api.reading import part, text
 from sampan.api.registry import registry
 from sampan.api.types import Obj
 from sampan.api.versions.lifecycle import Lifecycle, Release, lifecycle
+from sampan.api.versions.manifests import former_target
 from sampan.records import dataclass
 
 Change = Literal["removed", "deprecated", "hint"]
@@ -69,6 +71,7 @@ def findings(obj: Obj, source: str, span: Span) -> Iterator[Finding]:
     entry = lifecycle(api_version, kind)
     if entry is not None and (found := _version(obj, source, entry, span)) is not None:
         yield found
+    yield from _target(obj, source, span)
     for hint in dict.fromkeys(_hints(obj)):
         yield _finding(obj, source, "hint", message=hint)
 
@@ -84,6 +87,14 @@ def used_in(obj: Obj, span: Span, source: str) -> Iterator[Finding]:
         written = {**obj, "apiVersion": api_version}
         if entry is not None and (found := _version(written, f"{source} (by {manager})", entry, span)) is not None:
             yield found
+    yield from _target(obj, source, span)
+
+
+def _target(obj: Obj, source: str, span: Span) -> Iterator[Finding]:
+    """What an autoscaler names in a version that is gone; the finding has the version of the target."""
+    entry = former_target(obj, span.end)
+    if entry is not None and (found := _version({**obj, "apiVersion": entry.api_version}, source, entry, span)):
+        yield replace(found, message=f"spec.scaleTargetRef: {found.message}")
 
 
 def _version(obj: Obj, source: str, entry: Lifecycle, span: Span) -> Finding | None:

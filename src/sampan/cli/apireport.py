@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from sampan.cli.commands import Group, Option
 from sampan.cli.options import printer
-from sampan.cluster.errors import ClusterError
+from sampan.cluster.errors import WrongUsage
 
 if TYPE_CHECKING:
     from sampan.api.versions.lifecycle import Release
@@ -51,10 +51,10 @@ def report(
 
     span = Span(_release(from_), _release(to))
     if span.end < span.start:
-        raise ClusterError(f"--to {span.end} is before --from {span.start}", fix="exchange them")
+        raise WrongUsage(f"--to {span.end} is before --from {span.start}", fix="exchange them")
     show = printer("" if output == "table" else output)
     if (rewrite is not None or write) and file in ("", _STANDARD_INPUT):
-        raise ClusterError("there are no files to write anew", fix="name a file or folder with --file")
+        raise WrongUsage("there are no files to write anew", fix="name a file or folder with --file")
     made = _of_files(file, span) if file else _of_cluster(kubeconfig, span)
     if show is None:
         print(table(made))
@@ -73,7 +73,7 @@ def _release(text: str) -> Release:
 
     major, _, minor = text.removeprefix("v").partition(".")
     if major != "1" or not minor.isdigit() or len(minor) > 4:
-        raise ClusterError(f"{text!r} is no release of Kubernetes", fix="write it like 1.25")
+        raise WrongUsage(f"{text!r} is no release of Kubernetes", fix="write it like 1.25")
     return Release(1, int(minor))
 
 
@@ -81,7 +81,7 @@ def _files(place: Path) -> Iterator[Path]:
     from sampan.apireport.sources import SUFFIXES
 
     if not place.exists():
-        raise ClusterError(f"{place} does not exist", fix="name a file or folder with --file")
+        raise WrongUsage(f"{place} does not exist", fix="name a file or folder with --file")
     if place.is_file():
         yield place
         return
@@ -145,6 +145,8 @@ def _rewrite(place: Path, target: Path | None, to: Release) -> None:
             written.parent.mkdir(parents=True, exist_ok=True)
         written.write_bytes(done.text)
         print(f"Wrote {written}: {done.changed} objects", file=sys.stderr)
+        for fault in done.refused:
+            print(f"To be decided: {written}: {fault}", file=sys.stderr)
 
 
 def _of_cluster(kubeconfig: Path | None, span: Span) -> Report:
@@ -160,7 +162,7 @@ def _of_cluster(kubeconfig: Path | None, span: Span) -> Report:
     try:
         connection = KubeConfig.load(kubeconfig).connection()
     except KubeConfigError as error:
-        raise ClusterError(str(error), fix="name a kubeconfig with --kubeconfig, or manifests with --file") from None
+        raise WrongUsage(str(error), fix="name a kubeconfig with --kubeconfig, or manifests with --file") from None
 
     async def look() -> Report:
         found: list[Finding] = []

@@ -12,8 +12,8 @@ import sys
 import sampan
 from sampan.api.faults import fault
 from sampan.cli import apireport, cluster, completion, image, logs, processes
-from sampan.cli.commands import Group
-from sampan.cluster.errors import ClusterError
+from sampan.cli.commands import WRONG_USAGE, Group
+from sampan.cluster.errors import ClusterError, WrongUsage
 
 #: Set to anything, it shows where in the program an unforeseen error came from.
 TRACEBACK_VARIABLE = "SAMPAN_TRACEBACK"
@@ -49,6 +49,9 @@ def run() -> None:
     try:
         app.run("sampan", sys.argv[1:])
         return
+    except WrongUsage as error:
+        _tell(error)
+        sys.exit(WRONG_USAGE)
     except ClusterError as error:
         _tell(error)
     except BrokenPipeError:

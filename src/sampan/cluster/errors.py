@@ -10,3 +10,7 @@ class ClusterError(Exception):
         super().__init__(message)
         self.message = message
         self.fix = fix
+
+
+class WrongUsage(ClusterError):
+    """The command was not understood, or is given what it cannot work on: exit code 2, as for wrong options."""

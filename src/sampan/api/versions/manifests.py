@@ -10,7 +10,7 @@ from sampan.api.objects import deep_copy
 from sampan.api.types import Obj
 from sampan.api.versions import served
 from sampan.api.versions.convert import parts
-from sampan.api.versions.lifecycle import lifecycle
+from sampan.api.versions.lifecycle import Lifecycle, Release, lifecycle
 
 
 class NotConvertible(Exception):
@@ -41,3 +41,24 @@ def modernised(manifest: Obj) -> Obj:
     if not parts.part(obj, "status") and "status" not in manifest:
         obj.pop("status", None)
     return {key: obj[key] for key in (*manifest, *obj) if key in obj}
+
+
+def former_target(manifest: Obj, to: Release) -> Lifecycle | None:
+    """The version, gone in the release ``to``, by which an autoscaler of whatever version names what it scales: it
+    would find nothing."""
+    if manifest.get("kind") != "HorizontalPodAutoscaler":
+        return None
+    target = parts.part(parts.part(manifest, "spec"), "scaleTargetRef")
+    entry = lifecycle(str(target.get("apiVersion")), str(target.get("kind")))
+    gone = entry is not None and entry.replacement is not None and entry.removed is not None and entry.removed <= to
+    return entry if gone else None
+
+
+def retargeted(manifest: Obj, to: Release) -> Obj:
+    """The same manifest where its target needs no other name; else a copy that names it in the version to use."""
+    entry = former_target(manifest, to)
+    if entry is None or entry.replacement is None:
+        return manifest
+    api_version, kind = entry.replacement
+    target = {**manifest["spec"]["scaleTargetRef"], "apiVersion": api_version, "kind": kind}
+    return {**manifest, "spec": {**manifest["spec"], "scaleTargetRef": target}}
