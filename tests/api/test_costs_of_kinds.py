@@ -125,3 +125,15 @@ def test_addresses_of_a_node_are_not_compared_with_all_before_them() -> None:
     node = {"metadata": {"name": "n"}, "spec": {"podCIDRs": cidrs}, "status": {}}
     last = _kind("nodes").validate(node)[-1]
     assert (last.field, last.detail) == (f"spec.podCIDRs[{_MANY}]", 'Duplicate value: "10.0.0.0/24"')
+
+
+def test_a_toleration_more_is_not_compared_with_each_of_thousands() -> None:
+    kind = _kind("pods")
+    tolerations = [{"key": f"k{index}", "operator": "Exists"} for index in range(_MANY)]
+    old, new = (_pod({}, tolerations=[*tolerations, *more]) for more in ([], [{"key": "x", "operator": "Exists"}]))
+    for pod in (old, new):
+        kind.default(pod)
+    assert kind.validate_update(new, old) == []
+    new["spec"]["tolerations"] = new["spec"]["tolerations"][1:]
+    said = [fault.detail for fault in kind.validate_update(new, old)]
+    assert said == ["Forbidden: existing toleration can not be modified except its tolerationSeconds"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from sampan.api import errors, names
@@ -70,17 +70,23 @@ def _transitions(status: Obj, old: Obj, spec: Obj) -> Errors:
     for key, kind in zip(_STATUSES, ("containers", "initContainers", None), strict=True):
         if any_may and kind:
             continue
-        now = {each.get("name"): each for each in reversed(status.get(key) or ())}
+        now = _by_name(status.get(key) or ())
+        own = _by_name(spec.get(kind) or ()) if kind else {}
         for index, before in enumerate(old.get(key) or ()):
             ended = (before.get("state") or {}).get("terminated")
             after = now.get(before.get("name"))
             if ended is None or after is None or (after.get("state") or {}).get("terminated") is not None:
                 continue
-            own = [each for each in spec.get(kind) or () if each.get("name") == before.get("name")] if kind else []
-            if not own or not should_restart(own[0], spec, ended.get("exitCode", 0)):
+            container = own.get(before.get("name"))
+            if container is None or not should_restart(container, spec, ended.get("exitCode", 0)):
                 text = "may not be transitioned to non-terminated state"
                 found.append(errors.forbidden(f"status.{key}[{index}].state", text))
     return found
+
+
+def _by_name(listed: Sequence[Obj]) -> dict[str | None, Obj]:
+    """Of those with the same name, the first."""
+    return {each.get("name"): each for each in reversed(listed)}
 
 
 def should_restart(container: Obj, spec: Obj, exit_code: int) -> bool:
@@ -195,6 +201,7 @@ def _user(user: Obj, path: str, spec: Obj) -> Errors:
 def _allocated(statuses: Any, path: str, containers: list[Obj] | None) -> Errors:
     """Health of devices. ``containers``: None where there may be none (ephemeral ones)."""
     found: Errors = []
+    by_name = _by_name(containers or ())
     for index, status in enumerate(statuses):
         listed = status.get("allocatedResourcesStatus") or []
         where = f"{path}[{index}].allocatedResourcesStatus"
@@ -202,7 +209,7 @@ def _allocated(statuses: Any, path: str, containers: list[Obj] | None) -> Errors
             if listed:
                 found.append(errors.forbidden(where, "must not be specified in container status"))
             continue
-        own = next((each for each in containers if each.get("name") == status.get("name")), None)
+        own = by_name.get(status.get("name"))
         for position, each in enumerate(listed):
             found += _health(each, f"{where}[{position}]", own)
     return found

@@ -6,7 +6,7 @@ through /ephemeralcontainers and /resize in ``pod_subresources``.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from sampan.api import errors
 from sampan.api.groups.core import pod_tolerance
@@ -111,10 +111,10 @@ def _tolerations(new: list[Obj], old: list[Obj]) -> Errors:
     if new == old:
         return scheduling.tolerations(new, "spec.tolerations")
 
-    def identity(toleration: Obj) -> Obj:
-        return {key: value for key, value in toleration.items() if key != "tolerationSeconds"}
+    def identity(toleration: Obj) -> frozenset[tuple[str, Any]]:
+        return frozenset((key, value) for key, value in toleration.items() if key != "tolerationSeconds")
 
-    present = [identity(toleration) for toleration in new]
+    present = {identity(toleration) for toleration in new}
     if not all(identity(toleration) in present for toleration in old):
         text = "existing toleration can not be modified except its tolerationSeconds"
         return [errors.forbidden("spec.tolerations", text)]
