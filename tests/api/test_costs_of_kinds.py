@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from sampan.api import errors, metadata, schema
+from sampan.api.groups.core import pod_strategy
 from sampan.api.kind import Kind
 from sampan.api.registry import registry
 
@@ -137,3 +138,10 @@ def test_a_toleration_more_is_not_compared_with_each_of_thousands() -> None:
     new["spec"]["tolerations"] = new["spec"]["tolerations"][1:]
     said = [fault.detail for fault in kind.validate_update(new, old)]
     assert said == ["Forbidden: existing toleration can not be modified except its tolerationSeconds"]
+
+
+def test_keys_of_labels_become_requirements_in_one_go() -> None:
+    constraint = {"topologyKey": "z", "labelSelector": {}, "matchLabelKeys": ["app"] * (20 * _MANY)}
+    pod = _pod({}, metadata={"labels": {"app": "a"}}, topologySpreadConstraints=[constraint])
+    pod_strategy.complete(pod)
+    assert len(pod["spec"]["topologySpreadConstraints"][0]["labelSelector"]["matchExpressions"]) == 20 * _MANY

@@ -41,15 +41,18 @@ def _select(term: Obj, labels: Obj) -> None:
     selector = term.get("labelSelector")
     if selector is None:
         return  # it selects no pod, whatever is added
-    for keys, operator in (("matchLabelKeys", "In"), ("mismatchLabelKeys", "NotIn")):
-        for key in term.get(keys) or ():
-            if key in labels:
-                requirement = {"key": key, "operator": operator, "values": [labels[key]]}
-                selector["matchExpressions"] = [*(selector.get("matchExpressions") or ()), requirement]
+    added = [
+        {"key": key, "operator": operator, "values": [labels[key]]}
+        for keys, operator in (("matchLabelKeys", "In"), ("mismatchLabelKeys", "NotIn"))
+        for key in term.get(keys) or ()
+        if key in labels
+    ]
+    if added:
+        selector["matchExpressions"] = [*(selector.get("matchExpressions") or ()), *added]
 
 
 def _profiles(spec: Obj, metadata: Obj) -> list[str]:
-    annotations = metadata.get("annotations") or {}
+    annotations = dict(metadata.get("annotations") or {})
     of_pod = (spec.get("securityContext") or {}).get("appArmorProfile")
     if (spec.get("os") or {}).get("name") == "windows":
         return []
@@ -59,7 +62,8 @@ def _profiles(spec: Obj, metadata: Obj) -> list[str]:
         own = (container.get("securityContext") or {}).get("appArmorProfile")
         if key not in annotations:
             if said := pod_annotations.apparmor_annotation(own or of_pod or {}):
-                annotations = metadata["annotations"] = {**annotations, key: said}
+                annotations[key] = said
+                metadata["annotations"] = annotations
         elif own is None:
             field = pod_annotations.apparmor_field(annotations[key])
             if field is not None and security.apparmor_profile(field, ""):
