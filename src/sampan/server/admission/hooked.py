@@ -50,8 +50,10 @@ class _Hooked(Plugin, Generic[H]):
 
     async def _act(self, write: Write) -> None:
         kind = write.request_kind or write.kind
+        if self._is_exempt(kind) or write.of_server:
+            return  # also when a hook cannot be read: this is how it is taken back
         hooks = await self._hooks.concerning(kind, write.request.surface.kinds)
-        if not hooks or self._is_exempt(kind) or write.of_server:
+        if not hooks:
             return
         if self._acting is None:
             made = await aside(self._make)

@@ -71,16 +71,20 @@ class Webhooks:
         self._changed[text(part(obj, "metadata"), "name")] = obj if event != "DELETED" else None
 
     async def _compile(self) -> None:
-        """Whoever asks meanwhile waits for it: a write that comes after a change of a configuration sees the change."""
+        """Whoever asks meanwhile waits for it: a write that comes after a change of a configuration sees the change,
+        also when the request that compiles it is given up."""
         async with self._compiling:
             while self._changed:
-                name, obj = self._changed.popitem()
+                name, obj = next(iter(self._changed.items()))
                 hooks = await paced(_is_long(obj), hooks_of, obj, self._kind) if obj is not None else []
+                if self._changed.get(name) is not obj:
+                    continue  # it has changed again
+                del self._changed[name]
                 self._compiled.pop(name, None)
                 if hooks:
                     self._compiled[name] = hooks
-            self._all = tuple(hook for name in sorted(self._compiled) for hook in self._compiled[name])
-            self._concerned.clear()
+                self._all = tuple(hook for name in sorted(self._compiled) for hook in self._compiled[name])
+                self._concerned.clear()
 
 
 def _is_long(obj: Obj) -> bool:
