@@ -193,3 +193,21 @@ async def test_whenever_it_is_killed_the_next_one_arrives(
     assert len(api.all(CONTROLLER_REVISIONS)) == 2
     status = api.get(STATEFUL_SETS, "default", "web")["status"]
     assert (status["replicas"], status["updatedReplicas"], status["readyReplicas"]) == (3, 3, 3)
+
+
+async def test_a_set_that_goes_in_the_foreground_makes_no_revision_again(
+    api: Any, context: Any, running: Any, wait: Any
+) -> None:
+    """The garbage collector deletes its revision while its pods end: made anew it would be deleted again, for ever."""
+    api.add(STATEFUL_SETS, stateful_set(1))
+    async with running(StatefulSetController(context)):
+        await played(api, wait)
+        going = {"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["foregroundDeletion"]}
+        api.change(STATEFUL_SETS, "default", "web", lambda obj: obj["metadata"].update(going))
+        await wait.quiet(api)
+        for name in names(api, CONTROLLER_REVISIONS):
+            api.remove(CONTROLLER_REVISIONS, "default", name)
+        api.remove(PODS, "default", "web-0")
+        await wait.quiet(api)
+    assert (names(api, CONTROLLER_REVISIONS), names(api)) == ([], [])
+    assert api.get(STATEFUL_SETS, "default", "web")["status"]["replicas"] == 0

@@ -69,6 +69,8 @@ class StatefulSetController:
         stateful_set = self._owner.owners.get(*key)
         if stateful_set is None:
             return DONE
+        if objects.is_deleting(stateful_set):
+            return Result(await self._write_status(key, stateful_set["metadata"]["uid"], _named(stateful_set)))
         try:
             known = await self._revisions.settle(stateful_set, await self._revisions.of(stateful_set))
         except Collision:
@@ -220,3 +222,11 @@ def _selector(stateful_set: Obj) -> labels.Selector:
 
 def _with_collision(stateful_set: Obj) -> Obj:
     return {"replicas": 0, "availableReplicas": 0} | revisions.with_collision(part(stateful_set, "status"))
+
+
+def _named(stateful_set: Obj) -> Known:
+    """The revisions that its status names, whether or not they are there: were new ones made for a set that goes, the
+    garbage collector would delete them, and so on."""
+    status = part(stateful_set, "status")
+    update, current = ({"metadata": {"name": text(status, f"{which}Revision")}} for which in ("update", "current"))
+    return Known(update, [current])
