@@ -9,10 +9,10 @@ import logging
 
 from sampan.api import errors
 from sampan.api.errors import ApiError
-from sampan.api.types import Obj
 from sampan.server.forms import encode
 from sampan.server.negotiation import Media, negotiate
 from sampan.server.request import Request, Response
+from sampan.server.threads import is_heavy, paced
 from sampan.store import protocol as store
 
 log = logging.getLogger(__name__)
@@ -74,21 +74,27 @@ def status_response(error: BaseException, request: Request | None = None) -> Res
     status = api_error.status()
     if isinstance(api_error, PlainNotFound):
         return Response(404, b"404 page not found\n", "text/plain; charset=utf-8", obj=status)
-    response = _in_form(status, api_error.code, request)
+    response = Response(api_error.code, encode(status, Media()), obj=status)
     if api_error.retry_after_seconds:
         response.headers["Retry-After"] = str(api_error.retry_after_seconds)
     return response
 
 
-def _in_form(status: Obj, code: int, request: Request | None) -> Response:
-    """A refusal goes out in the format that was asked for, or in JSON if that is none."""
-    media = Media()
-    if request is not None:
-        try:
-            media = negotiate(request.headers.get("accept", ""), frozenset())
-        except errors.NotAcceptable:
-            pass
-    return Response(code, encode(status, media), media.content_type, obj=status)
+async def refusal(error: BaseException, request: Request) -> Response:
+    """The same in the format that was asked for; in JSON if that is none, or cannot say it (what a webhook denies with
+    is somebody else's). Never raises."""
+    response = status_response(error, request)
+    if isinstance(error, PlainNotFound) or not isinstance(response.body, bytes):
+        return response
+    try:
+        media = negotiate(request.headers.get("accept", ""), frozenset())
+        if media.format != "json":
+            slow = media.format == "yaml" or is_heavy(response.body)
+            response.body = await paced(slow, encode, response.obj, media)
+            response.content_type = media.content_type
+    except errors.NotAcceptable:
+        pass
+    return response
 
 
 def success(resource: str, name: str, uid: str = "", group: str = "") -> dict[str, object]:

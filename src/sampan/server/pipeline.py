@@ -20,7 +20,7 @@ from sampan.records import dataclass
 from sampan.server import requestinfo
 from sampan.server.aggregation.aggregator import Aggregator
 from sampan.server.deadlines import Deadlines
-from sampan.server.errors import PlainNotFound, status_response, to_api_error
+from sampan.server.errors import PlainNotFound, refusal, to_api_error
 from sampan.server.metrics import Labels, request_labels
 from sampan.server.readnow import ReadsNow
 from sampan.server.render import Renderer
@@ -102,7 +102,7 @@ class Pipeline:
         try:
             response = await self._serve(request)
         except Exception as error:  # the boundary: whatever went wrong below becomes a Status
-            response = status_response(error, request)
+            response = await refusal(error, request)
         finally:
             surface.leave()
         stages = self._stages
