@@ -10,6 +10,7 @@ import pytest
 import yaml
 from version_objects import random_object
 
+from sampan.api.errors import ApiError, Forbidden, NotFound, ServiceUnavailable
 from sampan.api.registry import registry
 from sampan.api.versions.lifecycle import Release, lifecycles
 from sampan.api.versions.manifests import NotConvertible, modernised
@@ -50,9 +51,52 @@ async def _all(found: AsyncIterator[Any]) -> list[Any]:
 
 async def test_a_cluster_is_read_a_page_at_a_time() -> None:
     transport: Any = Pages()
-    found = await _all(objects(Client(transport)))
+    refused: list[str] = []
+    found = await _all(objects(Client(transport), refused))
+    assert refused == []
     assert [each["metadata"]["name"] for each in found] == ["b0", "b1"]
     assert [finding.name for each in found for finding in used_in(each, SPAN, "cluster")] == ["b0", "b1"]
+
+
+class Old(Pages):
+    """A cluster of v1.20: the budget's version of today is not served there."""
+
+    async def call(self, call: Any) -> Any:
+        if call.path == "/apis/policy/v1/poddisruptionbudgets":
+            raise NotFound("the server could not find the requested resource")
+        return await super().call(call)
+
+
+async def test_an_old_cluster_is_asked_in_the_versions_that_it_serves() -> None:
+    transport: Any = Old()
+    found = await _all(objects(Client(transport), []))
+    assert [(each["apiVersion"], each["metadata"]["name"]) for each in found] == [
+        ("policy/v1beta1", "b0"), ("policy/v1beta1", "b1"),
+    ]  # fmt: skip
+
+
+class Refusing(Pages):
+    def __init__(self, error: ApiError) -> None:
+        self.error = error
+
+    async def call(self, call: Any) -> Any:
+        if "cronjobs" in call.path:
+            raise self.error
+        return await super().call(call)
+
+
+async def test_what_may_not_be_listed_is_told_and_the_rest_looked_at() -> None:
+    transport: Any = Refusing(Forbidden("cronjobs.batch is forbidden"))
+    refused: list[str] = []
+    assert len(await _all(objects(Client(transport), refused))) == 2
+    assert refused == ["cronjobs.batch is forbidden"]
+
+
+async def test_a_cluster_that_does_not_answer_is_told_once() -> None:
+    transport: Any = Refusing(ServiceUnavailable("nobody there"))
+    refused: list[str] = []
+    assert await _all(objects(Client(transport), refused)) == []
+    assert refused == ["nobody there"]
 
 
 @pytest.mark.parametrize(

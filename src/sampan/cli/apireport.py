@@ -44,7 +44,7 @@ def report(
     them first: `helm template CHART | sampan api report -f -`). Of a cluster, the versions count in which its objects
     were written. Deprecated fields, labels and annotations are told as hints.
 
-    Exit codes: 0 nothing that is removed is in use, 1 something is, 2 wrong usage or a file that cannot be read.
+    Exit codes: 0 nothing that is removed is in use, 1 something is, 2 wrong usage, or what cannot be read.
     """
     from sampan.apireport.findings import Span
     from sampan.apireport.rendering import table
@@ -166,14 +166,15 @@ def _of_cluster(kubeconfig: Path | None, span: Span) -> Report:
 
     async def look() -> Report:
         found: list[Finding] = []
+        refused: list[str] = []
         looked_at = 0
         transport = HttpTransport(connection)
         try:
-            async for obj in cluster.objects(Client(transport)):
+            async for obj in cluster.objects(Client(transport), refused):
                 looked_at += 1
                 found += used_in(obj, span, "cluster")
         finally:
             await transport.close()
-        return Report(span, looked_at, found)
+        return Report(span, looked_at, found, unreadable=refused)
 
     return asyncio.run(look())
