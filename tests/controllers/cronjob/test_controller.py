@@ -320,6 +320,21 @@ def test_a_job_that_somebody_deleted_is_missed_and_lets_the_next_one_start(live:
     live(body)
 
 
+def test_a_status_that_somebody_filled_is_emptied_by_and_by(live: Live) -> None:
+    async def body(world: World) -> None:
+        made = cron_job(suspend=True)
+        listed = [{"name": f"j{n}", "namespace": "default", "uid": f"u{n}"} for n in range(167)]
+        made["status"] = {"active": [{}, {"uid": "only"}, {"name": "../cronjobs/c", "uid": "x"}, *listed]}
+        world.api.add(CRON_JOBS, made)
+        async with world.controller():
+            await asyncio.sleep(0.5)
+            assert len(world.status()["active"]) == 120
+            await asyncio.sleep(4)
+            assert world.status()["active"] == []
+
+    live(body)
+
+
 def test_a_controller_that_was_away_starts_the_newest_time_only(live: Live) -> None:
     async def body(world: World) -> None:
         world.api.add(CRON_JOBS, cron_job())

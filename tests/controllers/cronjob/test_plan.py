@@ -198,6 +198,11 @@ class TestPolicies:
         assert [type(each) for each in found.actions] == [DeleteJob, StartJob]
         assert (deleted(found), started(found)) == (["slow"], [10])
 
+    def test_replace_deletes_only_what_is_its_own(self) -> None:
+        stranger = job("stranger")
+        found = decide(cron_job(concurrencyPolicy="Replace", status=running(stranger, last=0)), 10, [])
+        assert (deleted(found), started(found)) == ([], [10])
+
     def test_a_missed_forbidden_time_starts_once_the_job_has_ended(self) -> None:
         ended = job("slow", "Failed")
         found = decide(cron_job(concurrencyPolicy="Forbid", status=running(ended, last=0)), 13, [ended])
@@ -268,7 +273,7 @@ class World:
         for action in found.actions[:most]:
             if isinstance(action, DeleteJob):
                 self.jobs.pop(action.name, None)
-                status = facts.without(status, action.uid)
+                status = facts.without(status, {action.uid})
             elif isinstance(action, StartJob):
                 made = objects.deep_copy(action.job)
                 name = made["metadata"]["name"]

@@ -104,12 +104,13 @@ def test_the_end_of_time_is_no_fault() -> None:
 def shown(zone: str) -> np.ndarray:
     """What the clock of the zone shows at each minute of the year: minute, hour, day, month, day of the week."""
     clock = ZoneInfo(zone)
-    rows = []
-    for hour in range(0, MINUTES, 30):  # no zone of these changes but at half hours
-        local = (START + timedelta(minutes=hour)).astimezone(clock)
-        day = (local.day, local.month, local.isoweekday() % 7)
-        rows += [(local.minute + minute, local.hour, *day) for minute in range(30)]
-    return np.array(rows, dtype=np.int8)
+    halves = []  # no zone of these changes but at half hours
+    for minute in range(0, MINUTES, 30):
+        local = (START + timedelta(minutes=minute)).astimezone(clock)
+        halves.append((local.minute, local.hour, local.day, local.month, local.isoweekday() % 7))
+    rows = np.repeat(np.array(halves, dtype=np.int8), 30, axis=0)
+    rows[:, 0] += np.tile(np.arange(30, dtype=np.int8), len(halves))
+    return rows
 
 
 @dataclass(frozen=True)
@@ -198,3 +199,12 @@ def test_the_latest_of_every_so_often_keeps_the_beat_of_the_first() -> None:
     assert found.latest(START, START + timedelta(minutes=100)) == START + timedelta(minutes=98)
     assert found.latest(START, START + timedelta(minutes=6)) is None
     assert found.latest(START, START + timedelta(minutes=7)) == START + timedelta(minutes=7)
+
+
+@pytest.mark.parametrize(
+    "duration", ["9999999h", f"{'9' * 5000}s", f"1.{'9' * 5000}h", ".h", "5", "1d", ""], ids=lambda text: text[:8]
+)
+def test_durations_that_go_does_not_read_are_no_schedules(duration: str) -> None:
+    fault = schedule.problem(f"@every {duration}")
+    assert bool(fault) is not duration.startswith("1.")
+    assert not fault or fault.startswith(f"failed to parse duration @every {duration}: time: ")

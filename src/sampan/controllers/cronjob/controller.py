@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from sampan.api import objects
@@ -21,6 +21,12 @@ from sampan.controllers.workload import claims
 from sampan.controllers.workload.pods import is_terminating_namespace
 
 NAME: Final = "cronjob-controller"
+
+
+#: so many Jobs of a status that are not there are asked for in one sync, and the rest so much later: anybody who may
+#: write a status may write thousands
+_LOOKS: Final = 50
+_AGAIN_SECONDS: Final = 1.0
 
 
 class CronJobController:
@@ -76,36 +82,39 @@ class CronJobController:
         if cron_job is None:
             return DONE
         jobs = list(self._jobs.by_index(claims.CONTROLLER_INDEX, cron_job["metadata"]["uid"]))
-        status = part(cron_job, "status")
-        if any(not facts.finished(job) and not facts.is_listed(status, job) for job in jobs):
+        listed = facts.listed(part(cron_job, "status"))
+        if any(job["metadata"]["uid"] not in listed and not facts.finished(job) for job in jobs):
             # A status older than the Jobs would start one twice.
             uid = cron_job["metadata"]["uid"]
             cron_job = await self._client.get(CRON_JOBS, key.name, key.namespace)
             if cron_job["metadata"]["uid"] != uid:
                 return DONE
-        missing = await self._missing(cron_job, jobs)
+        unseen = _unseen(cron_job, jobs)
+        missing = await self._missing(key.namespace, unseen[:_LOOKS])
         steps = plan(Observed(cron_job, jobs, missing, self._clock.now()))
         status, error = await self._apply(cron_job, steps)
         await self._write_status(cron_job, status)
         if error is not None and not isinstance(error, Invalid) and not is_terminating_namespace(error):
             raise error  # else trying again would not help: the next time may
-        return Result(steps.wait)
+        return Result(_AGAIN_SECONDS if len(unseen) > _LOOKS else steps.wait)
 
-    async def _missing(self, cron_job: Obj, jobs: Iterable[Obj]) -> frozenset[str]:
-        """Of the Jobs that run by the status, those that the server does not know either."""
-        known, missing = {job["metadata"]["uid"] for job in jobs}, set()
-        for reference in facts.active(part(cron_job, "status")):
-            uid, namespace = text(reference, "uid"), text(reference, "namespace")
-            if uid in known:
-                continue
-            try:
-                job = await self._client.get(JOBS, text(reference, "name"), namespace)
-            except NotFound:
-                missing.add(uid)
-                continue
-            if job["metadata"]["uid"] != uid:
+    async def _missing(self, namespace: str, unseen: Iterable[Obj]) -> frozenset[str]:
+        """Of Jobs that run by the status, those that the server does not know either."""
+        missing = set()
+        for reference in unseen:
+            name, uid = text(reference, "name"), text(reference, "uid")
+            if not await self._is_there(namespace, name, uid):
                 missing.add(uid)
         return frozenset(missing)
+
+    async def _is_there(self, namespace: str, name: str, uid: str) -> bool:
+        if not name or not uid:
+            return False
+        try:
+            job = await self._client.get(JOBS, name, namespace)
+        except NotFound:
+            return False
+        return bool(job["metadata"]["uid"] == uid)
 
     async def _apply(self, cron_job: Obj, steps: Plan) -> tuple[Obj, ApiError | None]:
         """In order, up to the first that must not fail and does; the status that is true then."""
@@ -117,10 +126,10 @@ class CronJobController:
                         self._recorder.event(cron_job, action.kind, action.reason, action.message)
                     case DeleteJob():
                         await self._delete(cron_job, action)
-                        status = facts.without(status, action.uid)
+                        status = facts.without(status, (action.uid,))
                     case StartJob():
                         job = await self._start(cron_job, action)
-                        if job is not None and not facts.is_listed(status, job):
+                        if job is not None and job["metadata"]["uid"] not in facts.listed(status):
                             status = facts.with_started(status, job, action.scheduled)
             except ApiError as error:
                 if not isinstance(action, DeleteJob) or action.must:
@@ -164,6 +173,12 @@ class CronJobController:
         except NotFound:
             return
         await observe(self._cron_jobs, written)
+
+
+def _unseen(cron_job: Obj, jobs: Iterable[Obj]) -> Sequence[Obj]:
+    """References of the status to Jobs that are not among these."""
+    known = {job["metadata"]["uid"] for job in jobs}
+    return [each for each in facts.active(part(cron_job, "status")) if each.get("uid") not in known]
 
 
 class _Telling(NamedTuple):

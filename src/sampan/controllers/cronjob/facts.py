@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -44,13 +44,14 @@ def active(status: Obj) -> Sequence[Obj]:
     return list(parts(status, "active"))
 
 
-def is_listed(status: Obj, job: Obj) -> bool:
-    return any(each.get("uid") == job["metadata"]["uid"] for each in active(status))
+def listed(status: Obj) -> set[str]:
+    """Their uids."""
+    return {text(each, "uid") for each in active(status)}
 
 
-def without(status: Obj, uid: str) -> Obj:
-    """The status without a Job among those that run."""
-    return _with_active(status, [each for each in active(status) if each.get("uid") != uid])
+def without(status: Obj, uids: Collection[str]) -> Obj:
+    """The status without these among those that run."""
+    return _with_active(status, [each for each in active(status) if text(each, "uid") not in uids])
 
 
 def with_started(status: Obj, job: Obj, scheduled: datetime) -> Obj:

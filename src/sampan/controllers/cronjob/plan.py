@@ -76,7 +76,7 @@ def plan(observed: Observed) -> Plan:
     for job in surplus:
         meta = job["metadata"]
         found.actions.append(DeleteJob(meta["namespace"], meta["name"], meta["uid"], must=False))
-        found.status = facts.without(found.status, meta["uid"])
+    found.status = facts.without(found.status, {job["metadata"]["uid"] for job in surplus})
     _look_after(observed, found)
     if not objects.is_deleting(observed.cron_job):
         _schedule(observed, found)
@@ -97,26 +97,27 @@ def _surplus(observed: Observed) -> list[Obj]:
 
 def _look_after(observed: Observed, found: Plan) -> None:
     """What became of the Jobs, and of those that the status names."""
-    name = observed.cron_job["metadata"]["name"]
+    name, listed, gone = observed.cron_job["metadata"]["name"], facts.listed(found.status), set(observed.missing)
     for job in observed.jobs:
         meta, outcome = job["metadata"], facts.finished(job)
-        listed = facts.is_listed(found.status, job)
-        if not outcome and not listed and (scheduled := facts.started_for(name, job)) is not None:
-            # Made before a crash, when the status did not come to be written: it runs as much as the others.
-            if not objects.is_deleting(job):
-                found.status = facts.with_started(found.status, job, scheduled)
-        elif not outcome and not listed:
-            message = f"Saw a job that the controller did not create or forgot: {meta['name']}"
-            found.tell("Warning", "UnexpectedJob", message)
-        if outcome and listed:
-            found.status = facts.without(found.status, meta["uid"])
+        if outcome and meta["uid"] in listed:
+            gone.add(meta["uid"])
             found.tell("Normal", "SawCompletedJob", f"Saw completed job: {meta['name']}, condition: {outcome}")
         if outcome == "Complete":
             _note_success(job, found)
+        if outcome or meta["uid"] in listed:
+            continue
+        scheduled = facts.started_for(name, job)
+        if scheduled is None:
+            message = f"Saw a job that the controller did not create or forgot: {meta['name']}"
+            found.tell("Warning", "UnexpectedJob", message)
+        elif not objects.is_deleting(job):
+            # Made before a crash, when the status did not come to be written: it runs as much as the others.
+            found.status = facts.with_started(found.status, job, scheduled)
     for reference in facts.active(found.status):
-        if reference.get("uid") in observed.missing:
+        if text(reference, "uid") in observed.missing:
             found.tell("Normal", "MissingJob", f"Active job went missing: {text(reference, 'name')}")
-            found.status = facts.without(found.status, text(reference, "uid"))
+    found.status = facts.without(found.status, gone)
 
 
 def _note_success(job: Obj, found: Plan) -> None:
@@ -156,9 +157,10 @@ def _start(observed: Observed, missed: due.Missed, when: Times, found: Plan) -> 
         found.tell("Warning", "TooManyMissedTimes", message)
     if scheduled is not None and _may_start(observed, scheduled, found):
         if part(cron_job, "spec").get("concurrencyPolicy") == "Replace":
-            for each in facts.active(found.status):
-                doomed = DeleteJob(text(each, "namespace"), text(each, "name"), text(each, "uid"), must=True)
-                found.actions.append(doomed)
+            # Only those that are its own: a status may name anything.
+            listed = facts.listed(found.status)
+            running = [job["metadata"] for job in observed.jobs if job["metadata"]["uid"] in listed]
+            found.actions += [DeleteJob(meta["namespace"], meta["name"], meta["uid"], must=True) for meta in running]
         found.actions.append(StartJob(facts.job_for(cron_job, scheduled), scheduled))
     elif "startingDeadlineSeconds" in part(cron_job, "spec"):
         # The beat of ``@every`` began before the deadline.
