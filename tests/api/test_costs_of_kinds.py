@@ -12,12 +12,15 @@ from typing import Any
 import pytest
 
 from sampan.api import errors, metadata, schema
-from sampan.api.groups.core import pod_strategy
+from sampan.api.groups.core import pod_strategy, tls_pair
 from sampan.api.kind import Kind
 from sampan.api.registry import registry
+from sampan.api.validation import pem, security, volumes
+from sampan.api.validation.options import TEMPLATE
 
 # loaded here: the two seconds of the first test are for itself
 schema.load()
+registry()
 _MANY = 8_000
 
 
@@ -145,3 +148,72 @@ def test_keys_of_labels_become_requirements_in_one_go() -> None:
     pod = _pod({}, metadata={"labels": {"app": "a"}}, topologySpreadConstraints=[constraint])
     pod_strategy.complete(pod)
     assert len(pod["spec"]["topologySpreadConstraints"][0]["labelSelector"]["matchExpressions"]) == 20 * _MANY
+
+
+def test_an_escalation_that_is_asked_for_thousands_of_times_is_refused_hundreds_of_times() -> None:
+    context = {"allowPrivilegeEscalation": False, "capabilities": {"add": ["CAP_SYS_ADMIN"] * _MANY}}
+    found = security.security_context(context, "securityContext")
+    assert len(found) == errors.MOST_CAUSES
+    assert found[0].detail.endswith(
+        "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN"
+    )
+
+
+def test_a_registry_of_a_million_empty_pairs_is_refused_hundreds_of_times() -> None:
+    found, _ = volumes.volumes(
+        [{"name": "q", "quobyte": {"registry": "," * 10**6, "volume": "v"}}], "volumes", TEMPLATE
+    )
+    assert {fault.field for fault in found} == {"volumes[0].quobyte.registry"}
+    assert len(found) == errors.MOST_CAUSES
+
+
+@pytest.mark.parametrize(
+    ("name", "right"),
+    [
+        ("iqn.2020-01.com.example:target", True),
+        ("iqn iqn.2020-01.a:b", True),
+        ("iqn.2020-01.a:b:c", True),
+        ("iqn.2020-01.a::", True),
+        ("iqn.2020-01.a:", False),
+        ("iqn.2020-01.:a", False),
+        ("iqn.2020-01.a:b c", False),
+        ("iqn.2020-01.a_b:c", False),
+        ("iqn.2020-01.a:b\n", False),
+        ("iqn.2020-01." * 100_000, False),
+        ("iqn.2020-01." * 100_000 + ":x", True),
+        ("eui.0123456789abcdef", True),
+        ("eui.0123456789abcdef\n", False),
+    ],
+)
+def test_names_of_iscsi_targets_cost_what_they_are_long(name: str, right: bool) -> None:
+    faults = volumes.iscsi({"targetPortal": "p", "iqn": name}, "iscsi")
+    assert [fault.field for fault in faults] == ([] if right else ["iscsi.iqn"])
+
+
+def test_thousands_of_beginnings_of_pem_cost_what_they_are_long() -> None:
+    begun = b"-----BEGIN CERTIFICATE-----\n" * 40_000
+    assert list(pem.blocks(begun)) == []
+    block = b"-----BEGIN A-----\nk: v\n\nAAAA\n-----END A-----\n"
+    found = [*pem.blocks(begun + block * 2 + begun + b"-----BEGIN B-----\n-----END B-----")]
+    assert [(each.kind, each.headers, each.der) for each in found] == [
+        ("A", True, b"\0\0\0"), ("A", True, b"\0\0\0"), ("B", False, b""),
+    ]  # fmt: skip
+    assert found[0].text + b"\n" == block
+    assert tls_pair.fault(begun[:100_000], b"") == "tls: failed to find any PEM data in certificate input"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"x-----BEGIN A-----\nAAAA\n-----END A-----",  # not at the beginning of a line
+        b"-----BEGIN A----\nAAAA\n-----END A-----",
+        b"-----BEGIN A-----\nAAAA\n-----END B-----",
+        b"-----BEGIN A-----\nAAAA\n-----END A----- x",
+        b"-----BEGIN A-----\nAAA\n-----END A-----",  # no base64
+        b"-----BEGIN A-----\nAAAA-----END A-----",
+    ],
+)
+def test_what_is_no_block_of_pem_is_passed_over(text: bytes) -> None:
+    assert list(pem.blocks(text)) == []
+    after = b"\n-----BEGIN B-----\r\nAA\r\nAA\r\n-----END B----- \r\nmore"
+    assert [(each.kind, each.der) for each in pem.blocks(text + after)] == [("B", b"\0\0\0")]

@@ -18,16 +18,22 @@ if TYPE_CHECKING:
     from cryptography import x509
     from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
-_BLOCK: Final = re.compile(rb"-----BEGIN ([^\n]*?)-----[ \t\r]*\n(.*?)\n?-----END \1-----", re.DOTALL)
+_BEGIN: Final = b"-----BEGIN "
+_END: Final = b"\n-----END "
+_DASHES: Final = b"-----"
+_NOTHING_MORE: Final = re.compile(rb"[ \t]*\r?(?:\n|\Z)")
 #: an RSA key beyond this makes one signature a matter of seconds
 _LONGEST_MODULUS_BITS: Final = 8192
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
+    """``text``: all of it, from its first dash to its last."""
+
     kind: str
     headers: bool
     der: bytes
+    text: bytes
 
 
 class Unreadable(ValueError):
@@ -35,15 +41,48 @@ class Unreadable(ValueError):
 
 
 def blocks(data: bytes) -> Iterator[Block]:
-    """In order; what is no block is passed over."""
-    for found in _BLOCK.finditer(data):
-        head, separator, body = found[2].partition(b"\n\n")
-        headers = bool(separator) and b":" in head
+    """In order; what is no block is passed over. Each end belongs to the last beginning before it, so that no byte is
+    looked at for each of thousands of beginnings."""
+    position = 0
+    while (end := data.find(_END, position)) >= 0:
+        trailer = end + len(_END)
+        begin = data.rfind(_BEGIN, position, end)
+        first, position = position, trailer
+        if begin < 0 or (begin > first and data[begin - 1 : begin] != b"\n"):
+            continue
+        line, body = _line(data, begin + len(_BEGIN), end)
+        closing = line.removesuffix(_DASHES) + _DASHES
+        if not line.endswith(_DASHES) or not data.startswith(closing, trailer):
+            continue
+        rest = _NOTHING_MORE.match(data, trailer + len(closing))
+        if rest is None:
+            continue
+        headers, body = _after_headers(data, body, end)
         try:
-            der = base64.b64decode(b"".join((body if headers else found[2]).split()), validate=True)
+            der = base64.b64decode(b"".join(data[body:end].split()), validate=True)
         except binascii.Error:
             continue
-        yield Block(found[1].decode(errors="replace"), headers, der)
+        position = rest.end()
+        kind = line.removesuffix(_DASHES).decode(errors="replace")
+        yield Block(kind, headers, der, data[begin : trailer + len(closing)])
+
+
+def _line(data: bytes, start: int, end: int) -> tuple[bytes, int]:
+    """The line that begins at ``start``, without the white space behind it, and where the next one begins."""
+    stop = data.find(b"\n", start, end)
+    stop = end if stop < 0 else stop
+    return data[start:stop].removesuffix(b"\r").rstrip(b" \t"), stop + 1
+
+
+def _after_headers(data: bytes, start: int, end: int) -> tuple[bool, int]:
+    """Whether lines with a colon come first, and where those end."""
+    place = start
+    while place < end:
+        line, following = _line(data, place, end)
+        if b":" not in line:
+            break
+        place = following
+    return place > start, place
 
 
 def decoded(text: str | None) -> bytes:

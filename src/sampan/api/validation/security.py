@@ -168,5 +168,8 @@ def _no_escalation(context: Obj, path: str) -> Errors:
     texts += ["`capabilities.Add` CAP_SYS_ADMIN" for capability in added if capability == "CAP_SYS_ADMIN"]
     if not texts:
         return []
-    shown = go_values.struct(context, go_values.of_pods("SecurityContext"))
-    return [errors.invalid(path, shown, f"cannot set `allowPrivilegeEscalation` to false and {text}") for text in texts]
+    shown = errors.Verbatim(errors.quoted(go_values.struct(context, go_values.of_pods("SecurityContext"))))
+    return [
+        errors.invalid(path, shown, f"cannot set `allowPrivilegeEscalation` to false and {text}")
+        for text in texts[: errors.MOST_CAUSES]
+    ]

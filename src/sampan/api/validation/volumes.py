@@ -21,9 +21,11 @@ HOST_PATH_TYPES: Final = (
 )  # fmt: skip
 PULL_POLICIES: Final = ("Always", "IfNotPresent", "Never")
 
-_IQN: Final = re.compile(r"iqn\.\d{4}-\d{2}\.([A-Za-z0-9\-.]+)(:[^,;*&$|\s]+)$", re.ASCII)
-_EUI: Final = re.compile(r"^eui.[A-Za-z0-9]{16}$", re.ASCII)
-_NAA: Final = re.compile(r"^naa.[A-Za-z0-9]{32}$", re.ASCII)
+_IQN: Final = re.compile(r"iqn\.\d{4}-\d{2}\.[A-Za-z0-9\-.]", re.ASCII)
+_NOT_IN_AUTHORITIES: Final = re.compile(r"[^A-Za-z0-9\-.]", re.ASCII)
+_NOT_IN_IQN: Final = re.compile(r"[,;*&$|\s]", re.ASCII)
+_EUI: Final = re.compile(r"eui.[A-Za-z0-9]{16}", re.ASCII)
+_NAA: Final = re.compile(r"naa.[A-Za-z0-9]{32}", re.ASCII)
 _BYTE: Final = "must be between 0 and 255, inclusive"
 #: of partitions, which zero is too
 _PARTITION: Final = "must be between 1 and 255, inclusive"
@@ -91,8 +93,17 @@ def _nfs(source: Obj, path: str) -> Errors:
 def _iscsi_name(name: str, path: str) -> Errors:
     if not name.startswith(("iqn", "eui", "naa")):
         return [errors.invalid(path, name, "must be valid format starting with iqn, eui, or naa")]
-    pattern = {"iqn": _IQN, "eui": _EUI, "naa": _NAA}[name[:3]]
-    return [] if pattern.search(name) else [errors.invalid(path, name, "must be valid format")]
+    right = _ends_in_iqn(name) if name[:3] == "iqn" else bool((_EUI if name[:3] == "eui" else _NAA).fullmatch(name))
+    return [] if right else [errors.invalid(path, name, "must be valid format")]
+
+
+def _ends_in_iqn(text: str) -> bool:
+    """Upstream's expression for them, found anywhere: a date, an authority, a colon, and anything that does not end it.
+    Each character is looked at a few times, where the expression would begin anew at each ``iqn.``."""
+    *authorities, last = _NOT_IN_IQN.split(text)[-1].split(":")
+    if authorities and not last:
+        authorities.pop()  # nothing behind its colon; that of the others has one
+    return any(_IQN.search(_NOT_IN_AUTHORITIES.split(each)[-1]) for each in authorities)
 
 
 def iscsi(source: Obj, path: str) -> Errors:
@@ -133,6 +144,11 @@ def _cinder(source: Obj, path: str) -> Errors:
 _HOST_PORT: Final = "must be a host:port pair or multiple pairs separated by commas"
 
 
+def _is_host_port(pair: str) -> bool:
+    host, colon, _ = pair.rpartition(":")
+    return bool(colon) and (":" not in host or (host.startswith("[") and host.endswith("]")))
+
+
 def _quobyte(source: Obj, path: str) -> Errors:
     registry = source.get("registry", "")
     found: Errors = []
@@ -142,10 +158,9 @@ def _quobyte(source: Obj, path: str) -> Errors:
         text = "must be a UUID and may not exceed a length of 64 characters"
         found.append(errors.required(f"{path}.tenant", text))
     else:
-        for pair in registry.split(","):
-            host, colon, _ = pair.rpartition(":")
-            if not colon or (":" in host and not (host.startswith("[") and host.endswith("]"))):
-                found.append(errors.invalid(f"{path}.registry", registry, _HOST_PORT))
+        bad = sum(not _is_host_port(pair) for pair in registry.split(","))
+        if bad:
+            found += [errors.invalid(f"{path}.registry", registry, _HOST_PORT)] * min(bad, errors.MOST_CAUSES)
     return found + _missing(source, path, "volume")
 
 

@@ -5,10 +5,10 @@ A Secret of type ``kubernetes.io/tls`` that holds something else is kept, and wa
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
-_BLOCK = re.compile(rb"-----BEGIN ([^\n-]*)-----\r?\n.*?\n?-----END \1-----", re.DOTALL)
+from sampan.api.validation import pem
+
 #: a key is long in kilobytes, a chain in tens of them: nobody looks through a mebibyte of text for either
 _LONGEST_BYTES = 128 * 1024
 
@@ -30,12 +30,11 @@ def _split(text: bytes, wanted: Callable[[str], bool]) -> tuple[list[bytes], lis
     """The blocks that are wanted, and the labels of those before the first of them."""
     found: list[bytes] = []
     skipped: list[str] = []
-    for match in _BLOCK.finditer(text):
-        label = match[1].decode("ascii", "replace")
-        if wanted(label):
-            found.append(match[0])
+    for block in pem.blocks(text):
+        if wanted(block.kind):
+            found.append(block.text)
         elif not found:
-            skipped.append(label)
+            skipped.append(block.kind)
     return found, skipped
 
 
