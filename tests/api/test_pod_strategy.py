@@ -98,6 +98,7 @@ _SPREAD = {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSched
         {"affinity": {"nodeAffinity": {_REQUIRED: {"nodeSelectorTerms": [
             {"matchExpressions": [{"key": "a", "operator": "In", "values": ["-"]}]}]}}}},
         {"topologySpreadConstraints": [{**_SPREAD, "labelSelector": {"matchLabels": {"a": "-"}}}]},
+        {"tolerations": [{"key": "a", "operator": "Lt", "value": "5"}]},
         {"serviceAccountName": "s", "volumes": [{"name": "v", "projected": {"sources": [
             {"serviceAccountToken": {"path": "../t"}}]}}]},
     ],

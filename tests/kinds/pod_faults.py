@@ -178,12 +178,18 @@ CONTAINERS = [
         needed(f"{_C}.startupProbe", "must specify a handler type"),
         invalid(f"{_C}.startupProbe.terminationGracePeriodSeconds", "0", "must be greater than 0"),
     ], together=True),
-    _container("a hook longer than the pod's end, and a signal of no system", {"lifecycle": {
+    _container("a hook longer than the pod's end; a signal of no system is dropped", {"lifecycle": {
         "preStop": {"sleep": {"seconds": 31}}, "stopSignal": "SIGTERM"}}, [
         invalid(f"{_C}.lifecycle.preStop.sleep", "31",
                 "must be non-negative and less than terminationGracePeriodSeconds (30)"),
-        forbidden(f"{_C}.lifecycle.stopSignal", "may not be set for containers with empty `spec.os.name`"),
     ], together=True),
+    _on_minimal("tolerations that compare numbers", {"spec.tolerations": [
+        {"key": "a", "operator": "Gt", "value": "1"}]}, [
+        not_supported("spec.tolerations[0].operator", '"Gt"', "Equal", "Exists")]),
+    _on_minimal("tolerations in an annotation that are none", {
+        "metadata.annotations[scheduler.alpha.kubernetes.io/tolerations]": '[{"key":5}]'}, [
+        invalid("metadata.annotations", '"scheduler.alpha.kubernetes.io/tolerations"',
+                "must be a JSON list of tolerations")]),
     _on_minimal("an init container with a probe, and a sidecar of a name that is taken", {"spec.initContainers": [
         {"name": "a", "image": "i", "livenessProbe": {"grpc": {"port": 1}}},
         {"name": "c", "image": "i", "restartPolicy": "Always", "readinessProbe": {"grpc": {"port": 0}}}]}, [

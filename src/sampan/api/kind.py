@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
-from sampan.api import names, schema
+from sampan.api import gates, names, schema
 from sampan.api.errors import FieldError
 from sampan.api.names import NameCheck
 from sampan.api.resources import Resource
@@ -194,6 +194,8 @@ class Kind:
     warnings: Warn = _no_warnings
     #: Called with (new, old) for writes to /status instead of the two above.
     validate_status: ValidateUpdate = _no_update_errors
+    #: Fields behind gates that are off, dropped before the strategies below (``sampan.api.gates``).
+    gated: gates.Table | None = None
     #: Strategy before a create: drop status, set what only the server may set. Generic metadata is done elsewhere.
     #: What it gives back, if anything, is said in Warning headers.
     prepare_create: PrepareCreate = _no_prepare

@@ -6,6 +6,7 @@ packages. Called by the server; a kind's own strategies stand with the kind.
 
 from __future__ import annotations
 
+from sampan.api import gates
 from sampan.api.errors import FieldError
 from sampan.api.kind import IDENTITY, Kind, Strategy
 from sampan.api.objects import copy_of, deep_copy
@@ -40,6 +41,8 @@ def nothing_to_check(kind: Kind, new: Obj, old: Obj) -> list[FieldError]:
 def _merge_main(kind: Kind, new: Obj, old: Obj) -> Obj:
     if kind.status:
         take(new, old, "status")
+    if kind.gated is not None:
+        gates.drop(kind.gated, new, old)
     kind.prepare_update(new, old)
     return new
 

@@ -49,14 +49,21 @@ def always_restarted(template: Obj, path: str, owner: str) -> Errors:
     return found
 
 
-def replica_template(spec: Obj, path: str) -> Errors:
-    """Selector and template of a ReplicaSet, and of a Deployment, which hands them on. ``path``: of the spec."""
+def template_of(obj: Obj | None) -> Obj | None:
+    """That in the spec of a workload, if there is one."""
+    found: Obj | None = ((obj or {}).get("spec") or {}).get("template")
+    return found
+
+
+def replica_template(spec: Obj, path: str, before: Obj | None) -> Errors:
+    """Selector and template of a ReplicaSet, and of a Deployment, which hands them on. ``path``: of the spec;
+    ``before``: the template before an update."""
     value, template = spec.get("selector"), spec.get("template") or {}
     found = selector(value, f"{path}.selector", "deployment")
     if value is not None and common.label_selector(value, ""):
         return [*found, errors.invalid(f"{path}.selector", shown_selector(value), "invalid label selector")]
     found += selects(value, template, f"{path}.template")
-    found += pod.pod_template(template, f"{path}.template")
+    found += pod.pod_template(template, f"{path}.template", before)
     return found + always_restarted(template, f"{path}.template", "ReplicaSet")
 
 

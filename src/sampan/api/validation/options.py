@@ -23,6 +23,8 @@ class Options:
     non_local_token_paths: bool = False
     host_sysctls: bool = False
     user_namespace_devices: bool = False
+    #: tolerations that compare numbers, which are behind a gate that is off
+    comparing_tolerations: bool = False
     #: matchLabelKeys of spread constraints that are in the selector already
     repeated_spread_keys: bool = False
 

@@ -17,6 +17,7 @@ from sampan.api.validation import (
     resources,
     scheduling,
     security,
+    tolerance,
     volumes,
     windows,
 )
@@ -192,7 +193,9 @@ def _names(spec: Obj, path: str, options: Options) -> Errors:
         if spec.get(key):
             found += common.named(check, spec[key], f"{path}.{key}")
     if spec.get("tolerations"):
-        found += scheduling.tolerations(spec["tolerations"], f"{path}.tolerations")
+        found += scheduling.tolerations(
+            spec["tolerations"], f"{path}.tolerations", comparing=options.comparing_tolerations
+        )
     if spec.get("hostAliases"):
         found += _host_aliases(spec["hostAliases"], f"{path}.hostAliases")
     if spec.get("priorityClassName"):
@@ -295,7 +298,13 @@ def _host_aliases(aliases: list[Obj], path: str) -> Errors:
 # -- templates ---------------------------------------------------------------------------------------------------
 
 
-def pod_template(template: Obj, path: str, options: Options = TEMPLATE) -> Errors:
+def pod_template(template: Obj, path: str, old: Obj | None = None) -> Errors:
+    """``old``: the template before an update, some of whose faults may stay."""
+    found = _template(template, path, TEMPLATE)
+    return _template(template, path, tolerance.of(old, TEMPLATE)) if found and old else found
+
+
+def _template(template: Obj, path: str, options: Options) -> Errors:
     meta, spec = template.get("metadata") or {}, template.get("spec") or {}
     # Upstream's paths leave ``metadata`` out here.
     found = object_metadata.validate_labels(meta.get("labels"), f"{path}.labels")

@@ -17,6 +17,7 @@ from sampan.api.validation.options import Options
 
 MIRROR: Final = "kubernetes.io/config.mirror"
 TOLERATIONS: Final = "scheduler.alpha.kubernetes.io/tolerations"
+_TOLERATION: Final = ("key", "operator", "value", "effect", "tolerationSeconds")
 DELETION_COST: Final = "controller.kubernetes.io/pod-deletion-cost"
 SECCOMP_POD: Final = "seccomp.security.alpha.kubernetes.io/pod"
 SECCOMP_CONTAINER: Final = "container.seccomp.security.alpha.kubernetes.io/"
@@ -38,7 +39,7 @@ def check(
         text = "must set spec.nodeName if mirror pod annotation is set"
         found.append(errors.invalid(f"{path}[{MIRROR}]", values[MIRROR], text))
     if values.get(TOLERATIONS):
-        found += _tolerations(values[TOLERATIONS], path)
+        found += _tolerations(values[TOLERATIONS], path, options)
     if DELETION_COST in values and not options.invalid_deletion_cost and deletion_cost(values[DELETION_COST]) is None:
         found.append(errors.invalid(f"{path}[{DELETION_COST}]", values[DELETION_COST], "must be a 32bit integer"))
     if SECCOMP_POD in values:
@@ -53,15 +54,27 @@ def check(
     return found
 
 
-def _tolerations(text: str, path: str) -> Errors:
+def _tolerations(text: str, path: str, options: Options) -> Errors:
     try:
         value: Any = orjson.loads(text)
     except orjson.JSONDecodeError:
-        value = None
-    if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
+        value = ""
+    if value is None:
+        return []
+    if not isinstance(value, list) or not all(isinstance(each, dict) and _fits(each) for each in value):
         return [errors.invalid(path, TOLERATIONS, "must be a JSON list of tolerations")]
-    sound = [{key: each[key] for key in each if isinstance(each[key], str | int)} for each in value]
-    return scheduling.tolerations(sound, f"{path}.{TOLERATIONS}")
+    sound = [{key: item for key, item in each.items() if item is not None} for each in value]
+    where = f"{path}.{TOLERATIONS}"
+    return scheduling.tolerations(sound, where, comparing=options.comparing_tolerations)
+
+
+def _fits(toleration: Obj) -> bool:
+    """Whether all that is known of it has its type."""
+    return all(
+        item is None or type(item) is (int if key == "tolerationSeconds" else str)
+        for key, item in toleration.items()
+        if key in _TOLERATION
+    )
 
 
 def deletion_cost(text: str) -> int | None:

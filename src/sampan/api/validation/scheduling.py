@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterable
 from typing import Final
 
 from sampan.api import errors, names
@@ -14,6 +15,7 @@ from sampan.api.validation.common import Errors
 from sampan.api.validation.options import Options
 
 TAINT_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
+_COMPARING: Final = ("Lt", "Gt")
 _ACTIONS: Final = ("DoNotSchedule", "ScheduleAnyway")
 _INCLUSION: Final = ("Honor", "Ignore")
 _DECIMAL: Final = re.compile(r"(0|-?[1-9][0-9]*)", re.ASCII)
@@ -174,14 +176,20 @@ def affinity(value: Obj, path: str, options: Options) -> Errors:
     return found
 
 
-def tolerations(values: list[Obj] | None, path: str) -> Errors:
+def compares(values: Iterable[Obj]) -> bool:
+    """Whether a toleration compares numbers: the gate for it is off, and objects that do so already may go on."""
+    return any(toleration.get("operator") in _COMPARING for toleration in values)
+
+
+def tolerations(values: list[Obj] | None, path: str, *, comparing: bool = False) -> Errors:
+    """``comparing``: they may compare numbers."""
     found: Errors = []
     for index, toleration in enumerate(values or ()):
-        found += _toleration(toleration, f"{path}[{index}]")
+        found += _toleration(toleration, f"{path}[{index}]", comparing=comparing)
     return found
 
 
-def _toleration(toleration: Obj, path: str) -> Errors:
+def _toleration(toleration: Obj, path: str, *, comparing: bool) -> Errors:
     found: Errors = []
     key, operator, effect = toleration.get("key", ""), toleration.get("operator", ""), toleration.get("effect", "")
     if key:
@@ -192,13 +200,13 @@ def _toleration(toleration: Obj, path: str) -> Errors:
     if toleration.get("tolerationSeconds") is not None and effect != "NoExecute":
         text = "effect must be 'NoExecute' when `tolerationSeconds` is set"
         found.append(errors.invalid(f"{path}.effect", effect, text))
-    found += _toleration_value(operator, toleration.get("value", ""), path)
+    found += _toleration_value(operator, toleration.get("value", ""), path, comparing=comparing)
     if effect and effect not in TAINT_EFFECTS:
         found.append(errors.not_supported(f"{path}.effect", effect, TAINT_EFFECTS))
     return found
 
 
-def _toleration_value(operator: str, value: str, path: str) -> Errors:
+def _toleration_value(operator: str, value: str, path: str, *, comparing: bool) -> Errors:
     match operator:
         case "" | "Equal":
             if value and (problems := names.label_value(value)):
@@ -207,7 +215,7 @@ def _toleration_value(operator: str, value: str, path: str) -> Errors:
         case "Exists":
             text = "value must be empty when `operator` is 'Exists'"
             return [errors.invalid(f"{path}.operator", value, text)] if value else []
-        case "Lt" | "Gt":
+        case "Lt" | "Gt" if comparing:
             return _number(value, f"{path}.value")
         case _:
             return [errors.not_supported(f"{path}.operator", operator, ("Equal", "Exists"))]

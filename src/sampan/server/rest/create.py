@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import orjson
 
-from sampan.api import errors, metadata, objects
+from sampan.api import errors, gates, metadata, objects
 from sampan.api.types import Obj
 from sampan.server.options import WriteOptions, names_version, parse_write_options
 from sampan.server.request import Request
@@ -129,6 +129,8 @@ async def _create_once(
 def _prepare_new(request: Request, target: Target, obj: Obj) -> None:
     """What needs nothing but the object. Raises Invalid."""
     kind, judge = target.working_kind, target.kind.validate_through
+    if kind.gated is not None:
+        gates.drop(kind.gated, obj, None)
     for text in kind.prepare_create(obj) or ():  # strategies use the name and uid
         request.warn(text)
     kind.stamp(obj, request.user)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sampan.api import errors, labels
+from sampan.api import errors, gates, labels
 from sampan.api.groups import printing, templated
 from sampan.api.groups.core import pod_warnings
 from sampan.api.groups.core.pod_defaults import default_pod_template
@@ -97,14 +97,14 @@ def _update_strategy(strategy: Obj, path: str) -> Errors:
     return found
 
 
-def _validate(daemon_set: Obj) -> Errors:
+def _validate(daemon_set: Obj, old: Obj | None = None) -> Errors:
     spec = daemon_set.get("spec") or {}
     selector, template = spec.get("selector"), spec.get("template") or {}
     found = common.label_selector(selector, "spec.selector")
     if not found:
         found += templated.selects(selector, template, "spec.template")
     found += templated.not_empty(selector, "spec.selector", "daemonset")
-    found += pod.pod_template(template, "spec.template")
+    found += pod.pod_template(template, "spec.template", templated.template_of(old))
     found += templated.always_restarted(template, "spec.template", "DaemonSet")
     found += common.non_negative(spec.get("minReadySeconds"), "spec.minReadySeconds")
     found += _update_strategy(spec.get("updateStrategy") or {}, "spec.updateStrategy")
@@ -113,7 +113,7 @@ def _validate(daemon_set: Obj) -> Errors:
 
 def _validate_update(new: Obj, old: Obj) -> Errors:
     """The rules are told twice, as the reference does."""
-    found = _validate(new)
+    found = _validate(new, old)
     return found + found + templated.same_selector(new, old)
 
 
@@ -154,6 +154,7 @@ KINDS = (
         singular="daemonset",
         namespaced=True,
         schema="io.k8s.api.apps.v1.DaemonSet",
+        gated=gates.WORKLOAD,
         short_names=("ds",),
         categories=("all",),
         status=True,

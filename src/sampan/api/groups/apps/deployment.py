@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sampan.api import errors
+from sampan.api import errors, gates
 from sampan.api.groups import printing, templated
 from sampan.api.groups.core import template_warnings
 from sampan.api.groups.core.pod_defaults import default_pod_template
@@ -68,10 +68,10 @@ def _strategy(strategy: Obj, path: str) -> Errors:
             return [errors.not_supported(path, go_values.struct(strategy, _STRATEGY), ("Recreate", "RollingUpdate"))]
 
 
-def _validate(deployment: Obj) -> Errors:
+def _validate(deployment: Obj, old: Obj | None = None) -> Errors:
     spec = deployment.get("spec") or {}
     found = common.non_negative(spec.get("replicas"), "spec.replicas")
-    found += templated.replica_template(spec, "spec")
+    found += templated.replica_template(spec, "spec", templated.template_of(old))
     found += _strategy(spec.get("strategy") or {}, "spec.strategy")
     minimum, deadline = spec.get("minReadySeconds", 0), spec.get("progressDeadlineSeconds")
     found += common.non_negative(minimum, "spec.minReadySeconds")
@@ -80,6 +80,10 @@ def _validate(deployment: Obj) -> Errors:
     if deadline is not None and deadline <= minimum:
         found.append(errors.invalid("spec.progressDeadlineSeconds", deadline, "must be greater than minReadySeconds"))
     return found
+
+
+def _validate_update(new: Obj, old: Obj) -> Errors:
+    return _validate(new, old) + templated.same_selector(new, old)
 
 
 def _validate_status(new: Obj, old: Obj) -> Errors:
@@ -117,6 +121,7 @@ KINDS = (
         singular="deployment",
         namespaced=True,
         schema="io.k8s.api.apps.v1.Deployment",
+        gated=gates.WORKLOAD,
         status_metadata=(*IDENTITY, "annotations", "finalizers"),
         short_names=("deploy",),
         categories=("all",),
@@ -127,7 +132,8 @@ KINDS = (
         default=_default,
         validate=_validate,
         warnings=template_warnings.of_workload,
-        validate_update=templated.same_selector,
+        validate_update=_validate_update,
+        ratchets=True,
         validate_status=_validate_status,
         prepare_create=drop_status,
         columns=(

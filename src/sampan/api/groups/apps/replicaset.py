@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from sampan.api import gates
 from sampan.api.groups import printing, replicated, selectable, templated
 from sampan.api.groups.core import template_warnings
 from sampan.api.groups.core.pod_defaults import default_pod_template
@@ -22,16 +23,16 @@ def _default(replica_set: Obj) -> None:
     default_pod_template(spec.setdefault("template", {}))
 
 
-def _validate(replica_set: Obj) -> Errors:
+def _validate(replica_set: Obj, old: Obj | None = None) -> Errors:
     spec = replica_set.get("spec") or {}
     found = common.non_negative(spec.get("replicas"), "spec.replicas")
     found += common.non_negative(spec.get("minReadySeconds"), "spec.minReadySeconds")
-    return found + templated.replica_template(spec, "spec")
+    return found + templated.replica_template(spec, "spec", templated.template_of(old))
 
 
 def _validate_update(new: Obj, old: Obj) -> Errors:
     """The rules are told twice, as the reference does."""
-    found = _validate(new)
+    found = _validate(new, old)
     return found + found + templated.same_selector(new, old)
 
 
@@ -48,6 +49,7 @@ KINDS = (
         singular="replicaset",
         namespaced=True,
         schema="io.k8s.api.apps.v1.ReplicaSet",
+        gated=gates.WORKLOAD,
         short_names=("rs",),
         categories=("all",),
         status=True,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sampan.api import errors, names
+from sampan.api import errors, gates, names
 from sampan.api.groups import printing, templated
 from sampan.api.groups.core import pod_warnings
 from sampan.api.groups.core.persistentvolumeclaim import default_claim_spec
@@ -102,16 +102,17 @@ def _with_claims(template: Obj, claims: list[Obj]) -> Obj:
     return {**template, "spec": {**spec, "volumes": [*volumes, *made.values()]}}
 
 
-def _template(spec: Obj, *, whole: bool) -> Errors:
-    """Of a spec whose selector has no faults. ``whole``: not only what it has to have in common with the selector."""
+def _template(spec: Obj, before: Obj | None, *, whole: bool) -> Errors:
+    """Of a spec whose selector has no faults. ``whole``: not only what it has to have in common with the selector.
+    ``before``: the template before an update."""
     template, claims, path = spec.get("template") or {}, spec.get("volumeClaimTemplates"), "spec.template"
     found = templated.selects(spec.get("selector"), template, path)
     if whole:
-        found += pod.pod_template(_with_claims(template, claims) if claims else template, path)
+        found += pod.pod_template(_with_claims(template, claims) if claims else template, path, before)
     return found
 
 
-def _rules(stateful_set: Obj, *, service: bool = True, whole: bool = True) -> Errors:
+def _rules(stateful_set: Obj, old: Obj | None = None, *, service: bool = True, whole: bool = True) -> Errors:
     """``service``: its name is looked at; ``whole``: so are the template and the claims."""
     spec = stateful_set.get("spec") or {}
     found: Errors = []
@@ -137,15 +138,15 @@ def _rules(stateful_set: Obj, *, service: bool = True, whole: bool = True) -> Er
     if selector is not None and common.label_selector(selector, ""):
         found.append(errors.invalid("spec.selector", templated.shown_selector(selector), ""))
     else:
-        found += _template(spec, whole=whole)
+        found += _template(spec, templated.template_of(old), whole=whole)
     return found + templated.always_restarted(spec.get("template") or {}, "spec.template", "StatefulSet")
 
 
 def _validate_update(new: Obj, old: Obj) -> Errors:
     """What was stored before template, claims and name of the service were looked at may stay as it is."""
-    found = _rules(new, service=False)
+    found = _rules(new, old, service=False)
     if found and _rules(old, service=False):
-        found = _rules(new, service=False, whole=False)
+        found = _rules(new, old, service=False, whole=False)
     spec, old_spec = dict(new.get("spec", {})), old.get("spec", {})
     for key in _MUTABLE:
         if key in old_spec:
@@ -194,6 +195,7 @@ KINDS = (
         singular="statefulset",
         namespaced=True,
         schema="io.k8s.api.apps.v1.StatefulSet",
+        gated=gates.WORKLOAD,
         name_check=names.dns1123_label,
         short_names=("sts",),
         categories=("all",),

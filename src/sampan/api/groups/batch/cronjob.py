@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from sampan.api import errors, humanize
+from sampan.api import errors, gates, humanize
 from sampan.api.groups import printing, templated
 from sampan.api.groups.batch import schedule
 from sampan.api.groups.batch.job import default_failure_patterns
@@ -45,16 +45,6 @@ def _default(cron_job: Obj) -> None:
     job = job_template.setdefault("spec", {})
     default_failure_patterns(job)
     default_pod_template(job.setdefault("template", {}))
-
-
-def _prepare_create(cron_job: Obj) -> None:
-    drop_status(cron_job)
-    _job(cron_job).pop("scheduling", None)  # WorkloadWithJob is off
-
-
-def _prepare_update(new: Obj, old: Obj) -> None:
-    if "scheduling" not in _job(old):
-        _job(new).pop("scheduling", None)
 
 
 def _job(cron_job: Obj) -> Obj:
@@ -115,14 +105,14 @@ def _rules(cron_job: Obj, old: Obj | None) -> Errors:
         found += _time_zone(spec.get("timeZone"))
     policies = ("Allow", "Forbid", "Replace")
     found += common.one_of(spec.get("concurrencyPolicy"), policies, "spec.concurrencyPolicy", must=True)
-    found += _job_template(_job(cron_job), "spec.jobTemplate.spec")
+    found += _job_template(_job(cron_job), "spec.jobTemplate.spec", _job(old or {}).get("template"))
     for key in ("successfulJobsHistoryLimit", "failedJobsHistoryLimit"):
         found += common.non_negative(spec.get(key), f"spec.{key}")
     return found
 
 
-def _job_template(job: Obj, path: str) -> Errors:
-    found = job_spec(job, path)
+def _job_template(job: Obj, path: str, before: Obj | None) -> Errors:
+    found = job_spec(job, path, before)
     if job.get("selector") is not None:
         found.append(
             errors.invalid(
@@ -185,11 +175,11 @@ KINDS = (
         singular="cronjob",
         namespaced=True,
         schema="io.k8s.api.batch.v1.CronJob",
+        gated=gates.CRON_JOB,
         short_names=("cj",),
         categories=("all",),
         status=True,
-        prepare_create=_prepare_create,
-        prepare_update=_prepare_update,
+        prepare_create=drop_status,
         generation=True,
         default=_default,
         validate=_validate,

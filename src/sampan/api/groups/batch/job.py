@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sampan.api import errors, humanize, labels, names
+from sampan.api import errors, gates, humanize, labels, names
 from sampan.api.clock import parse_time
 from sampan.api.groups import printing, templated
 from sampan.api.groups.batch import job_rules, job_status, job_update
@@ -63,7 +63,6 @@ def _prepare_create(job: Obj) -> None:
     are there already stay: the rules refuse them."""
     job["status"] = {}
     spec, metadata = job["spec"], job["metadata"]
-    spec.pop("scheduling", None)  # WorkloadWithJob is off
     if spec.get("manualSelector"):
         return
     uid, name = metadata.get("uid", ""), metadata.get("name", "")
@@ -74,11 +73,6 @@ def _prepare_create(job: Obj) -> None:
         metadata["labels"] = dict(template_labels)
     selector = spec.setdefault("selector", {})
     selector.setdefault("matchLabels", {}).setdefault(CONTROLLER_UID, uid)
-
-
-def _prepare_update(new: Obj, old: Obj) -> None:
-    if "scheduling" not in (old.get("spec") or {}):
-        (new.get("spec") or {}).pop("scheduling", None)
 
 
 def _generated(uid: str, name: str) -> dict[str, str]:
@@ -125,9 +119,9 @@ def _matches(selector: Obj | None, labels_of: dict[str, str]) -> bool:
         return True
 
 
-def _spec(job: Obj) -> Errors:
+def _spec(job: Obj, old: Obj | None) -> Errors:
     spec = job.get("spec") or {}
-    found = job_rules.job_spec(spec, "spec")
+    found = job_rules.job_spec(spec, "spec", templated.template_of(old))
     selector = spec.get("selector")
     if selector is None:
         found.append(errors.required("spec.selector"))
@@ -151,15 +145,15 @@ def _hostname(job: Obj) -> Errors:
     return [errors.invalid("metadata.name", name, f"will not able to create pod with invalid DNS label: {longest}")]
 
 
-def _rules(job: Obj, *, prefixed: bool = True) -> Errors:
-    return _generated_selector(job, prefixed=prefixed) + _spec(job) + _hostname(job)
+def _rules(job: Obj, old: Obj | None = None, *, prefixed: bool = True) -> Errors:
+    return _generated_selector(job, prefixed=prefixed) + _spec(job, old) + _hostname(job)
 
 
 def _validate_update(new: Obj, old: Obj) -> Errors:
     """The rules of the spec are told twice, as the reference does."""
     prefixed = {JOB_NAME, CONTROLLER_UID} <= _template_labels(old).keys()
-    found = _rules(new, prefixed=prefixed)
-    return found + (_spec(new) if found else []) + job_update.changes(new, old)
+    found = _rules(new, old, prefixed=prefixed)
+    return found + (_spec(new, old) if found else []) + job_update.changes(new, old)
 
 
 def _warnings(new: Obj, old: Obj | None) -> Sequence[str]:
@@ -224,6 +218,7 @@ KINDS = (
         singular="job",
         namespaced=True,
         schema="io.k8s.api.batch.v1.Job",
+        gated=gates.JOB,
         categories=("all",),
         status=True,
         generation=True,
@@ -235,7 +230,6 @@ KINDS = (
         ratchets=True,
         validate_status=job_status.validate,
         prepare_create=_prepare_create,
-        prepare_update=_prepare_update,
         columns=(
             printing.NAME,
             Column("Status"),

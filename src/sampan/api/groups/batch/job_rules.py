@@ -53,7 +53,8 @@ def job_warnings(spec: Obj, path: str) -> list[str]:
     return found + pod_warnings.of_template(spec.get("template"), f"{path}.template")
 
 
-def job_spec(spec: Obj, path: str) -> Errors:
+def job_spec(spec: Obj, path: str, before: Obj | None) -> Errors:
+    """``before``: the template before an update."""
     found: Errors = []
     for key in ("parallelism", "completions", "activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished",
                 "backoffLimitPerIndex", "maxFailedIndexes"):  # fmt: skip
@@ -73,12 +74,12 @@ def job_spec(spec: Obj, path: str) -> Errors:
         elif spec.get("completions") is not None:
             found += job_policies.success(spec, f"{path}.successPolicy")
     found += job_policies.pod_replacement(spec, f"{path}.podReplacementPolicy")
-    return found + _template(spec, f"{path}.template")
+    return found + _template(spec, f"{path}.template", before)
 
 
-def _template(spec: Obj, path: str) -> Errors:
+def _template(spec: Obj, path: str, before: Obj | None) -> Errors:
     template = spec.get("template") or {}
-    found = pod.pod_template(template, path)
+    found = pod.pod_template(template, path, before)
     policy, where = (template.get("spec") or {}).get("restartPolicy", ""), f"{path}.spec.restartPolicy"
     if policy in ("Always", ""):
         found.append(errors.required(where, 'valid values: "OnFailure", "Never"'))

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sampan.api import errors, names, quantity
+from sampan.api import errors, gates, names, quantity
 from sampan.api.groups import printing
 from sampan.api.kind import Column, Kind, Subresource
 from sampan.api.types import Obj
@@ -239,6 +239,7 @@ KINDS = (
         singular="node",
         namespaced=False,
         schema="io.k8s.api.core.v1.Node",
+        gated=gates.NODE,
         short_names=("no",),
         status=True,
         subresources=(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from sampan.api import gates
 from sampan.api.groups.core import (
     pod_printing,
     pod_status_rules,
@@ -100,6 +101,7 @@ KINDS = (
         singular="pod",
         namespaced=True,
         schema="io.k8s.api.core.v1.Pod",
+        gated=gates.POD,
         returns_deleted=True,
         short_names=("po",),
         categories=("all",),

@@ -5,16 +5,16 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sampan.api import errors, strategies
+from sampan.api import errors, gates, strategies
 from sampan.api.errors import quoted
-from sampan.api.groups.core import pod_tolerance, pod_update
+from sampan.api.groups.core import pod_update
 from sampan.api.kind import Kind, Strategy
 from sampan.api.objects import deep_copy
 from sampan.api.pods.origin import MIRROR_ANNOTATION
 from sampan.api.pods.qos import compute_qos_class, qos_class
 from sampan.api.types import Obj
 from sampan.api.validation import pod as pod_validation
-from sampan.api.validation import pod_diff
+from sampan.api.validation import pod_diff, tolerance
 from sampan.api.validation.common import Errors
 
 _KINDS: Final = ("containers", "initContainers")
@@ -33,7 +33,7 @@ def validate_ephemeral_containers(new: Obj, old: Obj) -> Errors:
     """Containers may only be added. The strategy keeps everything else as it was."""
     if _is_mirror(old):
         return [errors.forbidden("[]", "static pods do not support ephemeral containers")]
-    found = pod_tolerance.validated(new, old, pod_validation.pod) + pod_update.changed_annotations(new, old)
+    found = tolerance.validated(new, old, pod_validation.pod) + pod_update.changed_annotations(new, old)
     after = {c.get("name"): c for c in (new.get("spec") or {}).get("ephemeralContainers") or ()}
     for container in (old.get("spec") or {}).get("ephemeralContainers") or ():
         name = container.get("name", "")
@@ -57,7 +57,7 @@ def validate_resize(new: Obj, old: Obj) -> Errors:
         return [errors.forbidden("[]", "static pods cannot be resized")]
     if (old_spec.get("os") or {}).get("name") == "windows":
         return [errors.forbidden("[]", "windows pods cannot be resized")]
-    found = pod_tolerance.validated(new, old, pod_validation.pod)
+    found = tolerance.validated(new, old, pod_validation.pod)
     if compute_qos_class(new) != qos_class(old):
         text = "Pod QOS Class may not change as a result of resizing"
         found.append(errors.invalid("spec", (new.get("status") or {}).get("qosClass", ""), text))
@@ -155,6 +155,7 @@ def _merge_ephemeral_containers(kind: Kind, new: Obj, old: Obj) -> Obj:
         result["spec"] = {**result["spec"], "ephemeralContainers": deep_copy(given)}
     else:
         result["spec"] = {key: value for key, value in result["spec"].items() if key != "ephemeralContainers"}
+    gates.drop(gates.POD, result, old)
     return result
 
 

@@ -9,9 +9,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from sampan.api import errors
-from sampan.api.groups.core import pod_tolerance
 from sampan.api.types import Obj
-from sampan.api.validation import containers, go_values, pod_annotations, pod_diff, scheduling
+from sampan.api.validation import containers, go_values, pod_annotations, pod_diff, scheduling, tolerance
 from sampan.api.validation import pod as pod_validation
 from sampan.api.validation.common import Errors
 
@@ -27,7 +26,7 @@ _KINDS: Final = ("containers", "initContainers")
 def validate_update(new: Obj, old: Obj) -> Errors:
     """All that is asked of the pod, and of the change; faults that it had before count where upstream lets them not."""
     spec, old_spec = new.get("spec") or {}, old.get("spec") or {}
-    found = pod_tolerance.validated(new, old, pod_validation.pod)
+    found = tolerance.validated(new, old, pod_validation.pod)
     found += changed_annotations(new, old)
     for key in _KINDS:
         listed = spec.get(key) or []
@@ -56,7 +55,7 @@ def changed_annotations(new: Obj, old: Obj) -> Errors:
     if after == before:
         return []
     found = pod_annotations.annotation_updates(after, before, "metadata.annotations")
-    return found + pod_tolerance.validated(new, old, pod_validation.meaning_of_annotations)
+    return found + tolerance.validated(new, old, pod_validation.meaning_of_annotations)
 
 
 def _images(listed: list[Obj], path: str) -> Errors:
@@ -108,17 +107,16 @@ def _deadline(new: int | None, old: int | None) -> tuple[Errors, bool]:
 
 def _tolerations(new: list[Obj], old: list[Obj]) -> Errors:
     """All old ones stay; of those only tolerationSeconds may change."""
-    if new == old:
-        return scheduling.tolerations(new, "spec.tolerations")
+    if new != old:
 
-    def identity(toleration: Obj) -> frozenset[tuple[str, Any]]:
-        return frozenset((key, value) for key, value in toleration.items() if key != "tolerationSeconds")
+        def identity(toleration: Obj) -> frozenset[tuple[str, Any]]:
+            return frozenset((key, value) for key, value in toleration.items() if key != "tolerationSeconds")
 
-    present = {identity(toleration) for toleration in new}
-    if not all(identity(toleration) in present for toleration in old):
-        text = "existing toleration can not be modified except its tolerationSeconds"
-        return [errors.forbidden("spec.tolerations", text)]
-    return scheduling.tolerations(new, "spec.tolerations")
+        present = {identity(toleration) for toleration in new}
+        if not all(identity(toleration) in present for toleration in old):
+            text = "existing toleration can not be modified except its tolerationSeconds"
+            return [errors.forbidden("spec.tolerations", text)]
+    return scheduling.tolerations(new, "spec.tolerations", comparing=scheduling.compares(old))
 
 
 def _scheduling_gates(new: list[Obj], old: list[Obj]) -> Errors:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sampan.api import labels
+from sampan.api import gates, labels
 from sampan.api.groups import printing
 from sampan.api.groups.core import pod_warnings
 from sampan.api.groups.core.pod_defaults import default_pod_template
@@ -22,6 +22,10 @@ def _default(obj: Obj) -> None:
 
 def _validate(obj: Obj) -> Errors:
     return pod.pod_template(obj.get("template") or {}, "template")
+
+
+def _validate_update(new: Obj, old: Obj) -> Errors:
+    return pod.pod_template(new.get("template") or {}, "template", old.get("template"))
 
 
 def _warnings(new: Obj, old: Obj | None) -> Sequence[str]:
@@ -45,10 +49,13 @@ KINDS = (
         singular="podtemplate",
         namespaced=True,
         schema="io.k8s.api.core.v1.PodTemplate",
+        gated=gates.TEMPLATE,
         returns_deleted=True,
         generation=True,
         default=_default,
         validate=_validate,
+        validate_update=_validate_update,
+        ratchets=True,
         warnings=_warnings,
         columns=(printing.NAME, Column("Containers"), Column("Images"), Column("Pod Labels")),
         row=_row,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sampan.api import errors, labels
+from sampan.api import errors, gates, labels
 from sampan.api.groups import replicated, selectable, templated
 from sampan.api.groups.core import pod_warnings, template_warnings
 from sampan.api.groups.core.pod_defaults import default_pod_template
@@ -31,7 +31,7 @@ def _default(controller: Obj) -> None:
                 metadata["labels"] = dict(template_labels)
 
 
-def _validate(controller: Obj) -> Errors:
+def _validate(controller: Obj, old: Obj | None = None) -> Errors:
     spec = controller.get("spec") or {}
     selector, template = spec.get("selector") or {}, spec.get("template")
     found = common.non_negative(spec.get("minReadySeconds"), "spec.minReadySeconds")
@@ -42,13 +42,13 @@ def _validate(controller: Obj) -> Errors:
         return [*found, errors.required("spec.template")]
     if selector:
         found += templated.selects({"matchLabels": selector}, template, "spec.template")
-    found += pod.pod_template(template, "spec.template")
+    found += pod.pod_template(template, "spec.template", templated.template_of(old))
     return found + templated.always_restarted(template, "spec.template", "ReplicationController")
 
 
 def _validate_update(new: Obj, old: Obj) -> Errors:
     """The rules are told twice, as the reference does."""
-    found = _validate(new)
+    found = _validate(new, old)
     return found + found
 
 
@@ -75,6 +75,7 @@ KINDS = (
         singular="replicationcontroller",
         namespaced=True,
         schema="io.k8s.api.core.v1.ReplicationController",
+        gated=gates.WORKLOAD,
         short_names=("rc",),
         categories=("all",),
         status=True,

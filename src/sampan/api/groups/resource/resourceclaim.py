@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sampan.api import errors
+from sampan.api import errors, gates
 from sampan.api.groups import printing
 from sampan.api.groups.resource import allocation, selecting, shown
 from sampan.api.groups.resource.devices import default_claim_spec
@@ -50,6 +50,7 @@ KINDS = (
         singular="resourceclaim",
         namespaced=True,
         schema="io.k8s.api.resource.v1.ResourceClaim",
+        gated=gates.CLAIM,
         status_metadata=IDENTITY,
         status=True,
         prepare_create=drop_status,

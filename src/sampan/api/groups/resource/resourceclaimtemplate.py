@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sampan.api import errors, metadata
+from sampan.api import errors, gates, metadata
 from sampan.api.groups import printing
 from sampan.api.groups.resource import selecting, shown
 from sampan.api.groups.resource.devices import default_claim_spec
@@ -47,6 +47,7 @@ KINDS = (
         singular="resourceclaimtemplate",
         namespaced=True,
         schema="io.k8s.api.resource.v1.ResourceClaimTemplate",
+        gated=gates.CLAIM_TEMPLATE,
         default=_default,
         validate=_validate,
         validate_update=_validate_update,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from sampan.api import gates
 from sampan.api.groups import printing, selectable
 from sampan.api.groups.resource import offering
 from sampan.api.kind import Column, Kind
@@ -19,21 +20,6 @@ def _validate(obj: Obj) -> Errors:
 
 def _validate_update(new: Obj, old: Obj) -> Errors:
     return offering.validate(new.get("spec") or {}, old.get("spec") or {}, "spec")
-
-
-#: attributes of lists of values are behind a gate that is off
-_GATED = ("bools", "ints", "strings", "versions")
-
-
-def _drop_gated(obj: Obj) -> None:
-    for device in (obj.get("spec") or {}).get("devices") or ():
-        for attribute in (device.get("attributes") or {}).values():
-            for key in _GATED:
-                attribute.pop(key, None)
-
-
-def _prepare_update(new: Obj, old: Obj) -> None:
-    _drop_gated(new)
 
 
 def _row(obj: Obj, now: datetime) -> Sequence[Any]:
@@ -51,9 +37,8 @@ KINDS = (
         singular="resourceslice",
         namespaced=False,
         schema="io.k8s.api.resource.v1.ResourceSlice",
+        gated=gates.SLICE,
         generation=True,
-        prepare_create=_drop_gated,
-        prepare_update=_prepare_update,
         validate=_validate,
         validate_update=_validate_update,
         ratchets=True,

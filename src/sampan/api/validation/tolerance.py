@@ -37,6 +37,7 @@ def of(old: Obj, options: Options) -> Options:
         host_sysctls=_host_sysctls(spec),
         user_namespace_devices=spec.get("hostUsers") is False
         and any(container.get("volumeDevices") for container in _containers(spec)),
+        comparing_tolerations=scheduling.compares(spec.get("tolerations") or ()),
         repeated_spread_keys=any(
             scheduling.label_keys(each["matchLabelKeys"], [], each.get("labelSelector"), "")
             for each in spec.get("topologySpreadConstraints") or ()
