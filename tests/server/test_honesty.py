@@ -56,6 +56,7 @@ ACTING = {
     ("batch", "Job"): "job-controller",
     ("certificates.k8s.io", "CertificateSigningRequest"): "certificatesigningrequest-signing-controller",
     ("certificates.k8s.io", "ClusterTrustBundle"): "sampan.node.volumes.trustbundle",
+    ("certificates.k8s.io", "PodCertificateRequest"): "sampan.node.volumes.podcertificate",
     ("coordination.k8s.io", "Lease"): "sampan.client.leaderelection",
     ("discovery.k8s.io", "EndpointSlice"): "sampan.network.proxy.model",
     ("events.k8s.io", "Event"): DATA,

@@ -1,7 +1,8 @@
 """The node agent: watches the pods bound to its node and keeps one worker for each; registers the node.
 
 Made by ``sampan.node.main`` (and by simulations, with a simulated runtime). It dispatches: API events and runtime
-events to workers, changed ConfigMaps and Secrets to those who use them. What to do for a pod is the worker's matter.
+events to workers, changed ConfigMaps, Secrets and certificates to those who use
+them. What to do for a pod is the worker's matter.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ from sampan.node.pods.state import PodState, observe_all
 from sampan.node.pods.worker import PodWorker
 from sampan.node.registration import NodeRegistration
 from sampan.node.volumes.manager import VolumeManager
+from sampan.node.volumes.podcertificate import PodCertificates
 from sampan.node.volumes.tokens import ClientTokens
 
 log = logging.getLogger(__name__)
@@ -78,10 +80,15 @@ class NodeAgent:
         self._pods = self._informers.informer(PODS, field_selector=f"spec.nodeName={config.node_name}")
         self._services = self._informers.informer(SERVICES)
         self._objects = ClientObjects(client, random)
+        self._certificates = PodCertificates(
+            client, config.node_name, clock, random, self._recorder, self._object_changed
+        )
         self._volumes: Volumes = (
             make_volumes(self._objects)
             if make_volumes
-            else VolumeManager(config.root_dir, self._objects, ClientTokens(client, clock), clock)
+            else VolumeManager(
+                config.root_dir, self._objects, ClientTokens(client, clock), clock, certificates=self._certificates
+            )
         )
         records = FileRecords(config.root_dir / "image_manager") if isinstance(self._host, LinuxHost) else None
         self._images = ImageManager(source, serialize=config.serialize_image_pulls, records=records)
@@ -146,6 +153,7 @@ class NodeAgent:
                 self._group = group
                 keeper.keep("informers", self._informers.run)
                 keeper.keep("objects", self._objects.run)
+                keeper.keep("certificates", self._certificates.run)
                 keeper.keep("volumes", self._volumes.run)
                 keeper.keep("events", self._recorder.run)
                 self.registration.tell("Normal", "Starting", "Starting kubelet.")

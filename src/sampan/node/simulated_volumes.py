@@ -1,7 +1,7 @@
 """Volumes of hollow nodes: what a pod refers to is looked up as on a real node, and nothing is written.
 
 Implements ``sampan.node.pods.context.Volumes`` without files and threads. A pod waits for its ConfigMaps, Secrets and
-claims with the same errors. Tokens are not asked for: nobody would read them.
+claims with the same errors. Tokens and certificates are not asked for: nobody would read them.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from sampan.node.volumes.manager import MountedVolume, plan_mount
 from sampan.node.volumes.ownership import Ownership
 from sampan.node.volumes.plugin import Context
 from sampan.node.volumes.plugins import prepare_volume, volume_type
+from sampan.node.volumes.podcertificate import Credentials, Wanted
 from sampan.node.volumes.tokens import Token
 
 _ROOT = Path("/simulated/volumes")
@@ -35,15 +36,22 @@ class _NoTokens:
     def forget_pod(self, uid: str) -> None: ...
 
 
+class _NoKeys:
+    async def credentials(self, wanted: Wanted) -> Credentials:
+        return Credentials(b"", b"", _NEVER)
+
+    def forget_pod(self, uid: str) -> None: ...
+
+
 class SimulatedVolumes:
     def __init__(self, sources: ObjectSource) -> None:
         self._sources = sources
-        self._tokens = _NoTokens()
+        self._tokens, self._keys = _NoTokens(), _NoKeys()
         #: the pods whose volumes are there
         self.mounted: set[str] = set()
 
     async def mount_pod(self, pod: Obj, facts: PodFacts | None = None) -> Mapping[str, Any]:
-        context = Context(pod, self._sources, self._tokens, Ownership(), facts or PodFacts())
+        context = Context(pod, self._sources, self._tokens, Ownership(), facts or PodFacts(), self._keys)
         volumes = pod["spec"].get("volumes") or ()
         for done in await asyncio.gather(*(prepare_volume(each, context) for each in volumes), return_exceptions=True):
             if isinstance(done, BaseException):

@@ -70,9 +70,6 @@ LACKS: Mapping[Name, Lack] = MappingProxyType(
         ("autoscaling", "HorizontalPodAutoscaler"): Lack(
             "no controller scales its target", ("horizontal-pod-autoscaler-controller",)
         ),
-        ("certificates.k8s.io", "PodCertificateRequest"): Lack(
-            "nodes mount no podCertificate volumes", ("sampan.node.volumes.podcertificate",)
-        ),
         ("networking.k8s.io", "Ingress"): Lack(
             "no ingress controller is built in; only one that you install serves it", ("ingress-controller",)
         ),

@@ -22,6 +22,7 @@ _BEGIN: Final = b"-----BEGIN "
 _END: Final = b"\n-----END "
 _DASHES: Final = b"-----"
 _NOTHING_MORE: Final = re.compile(rb"[ \t]*\r?(?:\n|\Z)")
+_WIDTH: Final = 64
 #: an RSA key beyond this makes one signature a matter of seconds
 _LONGEST_MODULUS_BITS: Final = 8192
 
@@ -83,6 +84,13 @@ def _after_headers(data: bytes, start: int, end: int) -> tuple[bool, int]:
             break
         place = following
     return place > start, place
+
+
+def certificate_block(der: bytes) -> bytes:
+    """One certificate as Go writes it."""
+    body = base64.b64encode(der)
+    lines = [body[start : start + _WIDTH] for start in range(0, len(body), _WIDTH)]
+    return b"\n".join((b"-----BEGIN CERTIFICATE-----", *lines, b"-----END CERTIFICATE-----", b""))
 
 
 def decoded(text: str | None) -> bytes:

@@ -2,7 +2,8 @@
 
 The pod workers call ``mount_pod`` before containers start (again on each try: it is idempotent), ``container_mounts``
 for each container, ``unmount_pod`` when all containers are gone. ``run`` is the one background task: it rewrites
-volumes whose ConfigMap or Secret changed and renews tokens. What a type of volume means is its plug-in's (``plugin``).
+volumes whose sources changed and renews tokens and certificates. What a type of volume means is its
+plug-in's (``plugin``).
 
 All state that matters is on disk (``records``), so a restarted agent calls ``mount_pod`` for the pods it adopts and
 ``cleanup_orphans`` with the UIDs it knows. File work is done in threads; one pod's work never overlaps itself
@@ -33,6 +34,7 @@ from sampan.node.volumes.operations import VolumeOperations
 from sampan.node.volumes.ownership import Ownership, pod_ownership
 from sampan.node.volumes.plugin import Context
 from sampan.node.volumes.plugins import BUILT_IN, Plugins, Ready, prepare_volume
+from sampan.node.volumes.podcertificate import CertificateSource, NoCertificates
 from sampan.node.volumes.podlocks import PodLocks, Turn
 from sampan.node.volumes.subpath import bind_subpath
 from sampan.node.volumes.tokens import TokenSource
@@ -74,12 +76,14 @@ class VolumeManager:
         tokens: TokenSource,
         clock: Clock,
         *,
+        certificates: CertificateSource | None = None,
         mounter: Mounter | None = None,
         plugins: Plugins = BUILT_IN,
     ) -> None:
         self._root = root_dir
         self._sources = sources
         self._tokens = tokens
+        self._certificates = certificates or NoCertificates()
         self._clock = clock
         self._mounter = mounter or LinuxMounter()
         self._plugins = plugins
@@ -139,6 +143,7 @@ class VolumeManager:
         """
         self._pods.pop(uid, None)
         self._tokens.forget_pod(uid)
+        self._certificates.forget_pod(uid)
         self._dirty.discard(uid)
         try:
             layout.pod_directory(self._root, uid)
@@ -162,7 +167,7 @@ class VolumeManager:
         return removed
 
     def object_changed(self, ref: ObjectRef) -> None:
-        """Call when a ConfigMap or Secret changed (``ClientObjects.subscribe``): its volumes are rewritten at once."""
+        """Call when a source changed (``ClientObjects.subscribe``): its volumes are rewritten at once."""
         for uid, state in self._pods.items():
             if state.mounted and ref in pod_references(state.pod):
                 self._dirty.add(uid)
@@ -221,7 +226,7 @@ class VolumeManager:
     async def _mount_locked(self, uid: str, state: _PodState, turn: Turn) -> dict[str, MountedVolume]:
         volumes = state.pod["spec"].get("volumes") or []
         ownership = pod_ownership(state.pod)
-        context = Context(state.pod, self._sources, self._tokens, ownership, state.facts)
+        context = Context(state.pod, self._sources, self._tokens, ownership, state.facts, self._certificates)
         prepared = await asyncio.gather(
             *(prepare_volume(volume, context, self._plugins) for volume in volumes), return_exceptions=True
         )

@@ -20,6 +20,7 @@ from sampan.node.env.fields import PodFacts
 from sampan.node.env.sources import ObjectSource
 from sampan.node.volumes.mount import Mounter
 from sampan.node.volumes.ownership import Ownership
+from sampan.node.volumes.podcertificate import CertificateSource, NoCertificates
 from sampan.node.volumes.records import Record
 from sampan.node.volumes.tokens import TokenSource
 from sampan.records import dataclass
@@ -34,6 +35,7 @@ class Context:
     tokens: TokenSource
     ownership: Ownership
     facts: PodFacts = field(default_factory=PodFacts)
+    certificates: CertificateSource = field(default_factory=NoCertificates)
 
     @property
     def namespace(self) -> str:

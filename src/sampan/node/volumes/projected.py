@@ -1,4 +1,4 @@
-"""projected: ConfigMaps, Secrets, downward API, tokens and trust bundles in one directory, on a tmpfs."""
+"""projected: ConfigMaps, Secrets, downward API, tokens, trust bundles and certificates in one directory, on a tmpfs."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from sampan.node.volumes.atomic import ProjectedFile
 from sampan.node.volumes.errors import SetupError
 from sampan.node.volumes.files import Files, FilesPlugin
 from sampan.node.volumes.plugin import Context, modes
+from sampan.node.volumes.podcertificate import Wanted
 from sampan.node.volumes.tokens import Token
 
 _DEFAULT_TOKEN_SECONDS = 3600
@@ -24,7 +25,15 @@ class ProjectedPlugin(FilesPlugin):
         """Reads all sources at once; all faults are told at once, as upstream's aggregate does."""
         source = volume["projected"] or {}
         default_mode = modes(source)
-        reads = (_read(each, context, default_mode) for each in source.get("sources") or () if each)
+        reads = (
+            _read_certificate(
+                Wanted(pod=context.pod, volume=volume["name"], index=index, source=found), context, default_mode
+            )
+            if (found := each.get("podCertificate"))
+            else _read(each, context, default_mode)
+            for index, each in enumerate(source.get("sources") or ())
+            if each
+        )
         payload: dict[str, ProjectedFile] = {}
         renewals: list[datetime] = []
         faults: list[str] = []
@@ -59,6 +68,22 @@ async def _read(source: Obj, context: Context, default_mode: int) -> Files:
         data = await trustbundle.read(found, context)
         return Files(payload={found["path"]: _private(data, context, default_mode)})
     raise SetupError(f'projected volume source "{next(iter(source))}" is not supported by this node')
+
+
+async def _read_certificate(wanted: Wanted, context: Context, default_mode: int) -> Files:
+    """One source of a key and its certificate. Raises SetupError."""
+    found = await context.certificates.credentials(wanted)
+    contents = {
+        "credentialBundlePath": found.key + found.chain,
+        "keyPath": found.key,
+        "certificateChainPath": found.chain,
+    }
+    files = {
+        path: _private(data, context, default_mode)
+        for name, data in contents.items()
+        if (path := wanted.source.get(name))
+    }
+    return Files(payload=files, renew_at=found.renew_at)
 
 
 async def _token(source: Obj, context: Context) -> Token:

@@ -8,7 +8,6 @@ Upstream: pkg/kubelet/clustertrustbundle, which shuffles them at each start.
 from __future__ import annotations
 
 import asyncio
-import base64
 from collections.abc import Iterable, Sequence
 
 from sampan.api import labels
@@ -22,7 +21,6 @@ from sampan.node.volumes.plugin import Context
 _LONGEST_SELECTOR = 100 * 1024
 #: of all bundles that one source selects; one has at most 1 MiB
 _LONGEST_TEXT = 16 * 1024 * 1024
-_LINE = 64
 
 
 async def read(source: Obj, context: Context) -> bytes:
@@ -67,11 +65,5 @@ async def _selected(signer: str, wanted: Obj | None, context: Context, optional:
 
 def anchors(texts: Iterable[str]) -> bytes:
     """Every certificate of the bundles once, as PEM. Takes some time for large ones. Pure."""
-    return b"".join(map(encoded, sorted({block.der for each in texts for block in pem.blocks(each.encode())})))
-
-
-def encoded(der: bytes) -> bytes:
-    """One certificate as Go writes it (RFC 7468)."""
-    body = base64.b64encode(der)
-    lines = [body[start : start + _LINE] for start in range(0, len(body), _LINE)]
-    return b"\n".join((b"-----BEGIN CERTIFICATE-----", *lines, b"-----END CERTIFICATE-----", b""))
+    found = {block.der for each in texts for block in pem.blocks(each.encode())}
+    return b"".join(map(pem.certificate_block, sorted(found)))
