@@ -3,7 +3,8 @@
 The standard library writes and compiles up to seven functions for each class while its module is imported, which was a
 third of what a server needs to start. Here comparing, hashing and printing are the same few functions for all classes,
 and ``__init__`` is compiled when the first object is made. Everything else (fields, slots, ``replace``, matching) is
-the standard library's, and so is the whole class where something rare is asked for.
+the standard library's, and so is the whole class where something rare is asked for. What mypy finds is not checked
+again: the order of fields with defaults, and frozen classes among others. InitVar is not known here.
 """
 
 from __future__ import annotations

@@ -136,7 +136,11 @@ async def _over_socket(request: Request, response: Response, media: Media) -> Re
     body = response.body
     if not websocket.is_upgrade(request) or isinstance(body, bytes | AsyncIterator):
         return response
-    return await watches.serve(request, body, text=media.format == "json")
+    request.surface.leave()  # what is served no longer does not wait for the end of a watch, but ends it
+    try:
+        return await watches.serve(request, body, text=media.format == "json")
+    finally:
+        request.surface.enter()  # whoever entered leaves it
 
 
 def _is_heavy(entry: Versioned) -> bool:

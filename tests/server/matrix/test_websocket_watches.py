@@ -7,6 +7,7 @@ import base64
 import importlib.util
 import socket
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,28 @@ async def test_the_end_of_the_server_is_a_close_frame(api: Any, session: Any) ->
     async with session.ws_connect(f"{CMS}?watch=1") as socket:
         assert (await next_event(socket))["type"] == "ADDED"
         api.server.watching.stop()
+        assert (await asyncio.wait_for(socket.receive(), 20)).type is aiohttp.WSMsgType.CLOSE
+
+
+async def test_the_end_of_its_kind_is_a_close_frame_at_once(api: Any, session: Any) -> None:
+    crds = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    schema = {"openAPIV3Schema": {"type": "object"}}
+    spec = {
+        "group": "example.com", "scope": "Namespaced", "names": {"plural": "things", "kind": "Thing"},
+        "versions": [{"name": "v1", "served": True, "storage": True, "schema": schema}],
+    }  # fmt: skip
+    await api("POST", crds, {"metadata": {"name": "things.example.com"}, "spec": spec})
+    async with aclosing(api.watch(f"{crds}?watch=1")) as events:
+        async for event in events:
+            conditions = event["object"].get("status", {}).get("conditions") or []
+            if any(each["type"] == "Established" and each["status"] == "True" for each in conditions):
+                break
+    url = "/apis/example.com/v1/namespaces/default/things"
+    await api("POST", url, {"kind": "Thing", "apiVersion": "example.com/v1", "metadata": {"name": "t"}})
+    async with session.ws_connect(f"{url}?watch=1") as socket:
+        assert (await next_event(socket))["type"] == "ADDED"
+        await api("DELETE", f"{crds}/things.example.com")
+        assert (await next_event(socket))["type"] == "DELETED"
         assert (await asyncio.wait_for(socket.receive(), 20)).type is aiohttp.WSMsgType.CLOSE
 
 
