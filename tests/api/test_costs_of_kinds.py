@@ -14,8 +14,10 @@ import pytest
 from sampan.api import errors, metadata, schema
 from sampan.api.groups.core import pod_strategy, tls_pair
 from sampan.api.kind import Kind
+from sampan.api.pods import requests
 from sampan.api.registry import registry
-from sampan.api.validation import pem, security, volumes
+from sampan.api.validation import pem, security, totals, volumes
+from sampan.api.validation import pod as pod_validation
 from sampan.api.validation.options import TEMPLATE
 
 # loaded here: the two seconds of the first test are for itself
@@ -217,3 +219,32 @@ def test_what_is_no_block_of_pem_is_passed_over(text: bytes) -> None:
     assert list(pem.blocks(text)) == []
     after = b"\n-----BEGIN B-----\r\nAA\r\nAA\r\n-----END B----- \r\nmore"
     assert [(each.kind, each.der) for each in pem.blocks(text + after)] == [("B", b"\0\0\0")]
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_claims_of_a_container_are_not_each_compared_with_all_others(known: bool) -> None:
+    named = [{"name": f"claim-{index}"} for index in range(_MANY)]
+    of_pod = [{**each, "resourceClaimName": "x"} for each in named] if known else [{"name": "o" * 60 + "x"}]
+    found = pod_validation.pod_spec(_pod({"resources": {"claims": named}}, resourceClaims=of_pod)["spec"], "spec")
+    of_claims = [fault for fault in found if fault.field.startswith("spec.containers[0].resources.claims")]
+    assert len(of_claims) == (0 if known else errors.MOST_CAUSES + 1)
+
+
+def test_names_that_a_claim_could_have_had_are_listed_as_far_as_anybody_reads() -> None:
+    known = [{"name": f"claim-{index}", "resourceClaimName": "x"} for index in range(_MANY)]
+    asked = [{"name": "other"}] * _MANY
+    found = pod_validation.pod_spec(_pod({"resources": {"claims": asked}}, resourceClaims=known)["spec"], "spec")
+    missing = [fault for fault in found if fault.reason == "FieldValueNotFound"]
+    assert "must be one of the names in pod.spec.resourceClaims: claim-0, claim-1, claim-10, " in missing[0].detail
+    assert len(missing[0].detail) < 10_000
+
+
+def test_init_containers_are_not_each_added_to_all_that_sidecars_ask_for() -> None:
+    asked = {f"example.com/r{index}": "1" for index in range(_MANY)}
+    sidecar = {"name": "s", "image": "i", "restartPolicy": "Always", "resources": {"requests": asked}}
+    others = [{"name": f"i{index}", "resources": {"requests": {"cpu": "1"}}} for index in range(_MANY)]
+    spec = _pod({"resources": {"requests": {"cpu": "2"}}}, initContainers=[sidecar, *others])["spec"]
+    found = totals.of_containers(spec, "requests")
+    assert (str(found["cpu"]), str(found["example.com/r7"]), len(found)) == ("2", "1", _MANY + 1)
+    counted = requests.pod_requests({"metadata": {}, "spec": spec})
+    assert (counted["cpu"], counted["example.com/r7"], len(counted)) == (2000, 1, _MANY + 1)

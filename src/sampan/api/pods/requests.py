@@ -189,13 +189,12 @@ def _aggregate(spec: Obj, statuses: dict[str, Obj], read: _Reader, defaults: Amo
     sidecars: Amounts = {}
     for container in parts(spec, "initContainers"):
         wanted = of(container)
+        # Of what this one does not ask for, the moment before was no lower.
+        moment = {name: value + sidecars.get(name, 0) for name, value in wanted.items()}
         if containers.is_sidecar("init", container):
             _add(total, wanted)
-            _add(sidecars, wanted)
-            _raise_to(peak, sidecars)
-        else:
-            _add(wanted, sidecars)
-            _raise_to(peak, wanted)
+            sidecars |= moment
+        _raise_to(peak, moment)
     _raise_to(total, peak)
     return total
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 from sampan.api import errors, names, quantity
@@ -167,8 +168,12 @@ def _claims(listed: list[Obj] | None, path: str, claims: frozenset[str]) -> Erro
     """References to the pod's claims: to a claim once, or to each of its requests once."""
     found: Errors = []
     seen: set[str] = set()
+    below: Counter[str] = Counter()  # how many of those seen are of a claim's requests
+    known = _known(claims)
     for index, claim in enumerate(listed or ()):
         where, name, request = f"{path}[{index}]", claim.get("name", ""), claim.get("request", "")
+        if len(found) > errors.MOST_CAUSES:
+            break
         if not name:
             found.append(errors.required(where))
             continue
@@ -181,13 +186,28 @@ def _claims(listed: list[Obj] | None, path: str, claims: frozenset[str]) -> Erro
             if key in seen:
                 found.append(errors.duplicate(where, key))
             elif not request:
-                found += [errors.duplicate(where, name) for other in seen if other.startswith(f"{name}/")]
+                found += [errors.duplicate(where, name)] * min(below[name], errors.MOST_CAUSES)
+            if key not in seen:
+                below.update(_above(key))
             seen.add(key)
         if name not in claims:
-            listing = f": {', '.join(sorted(claims))}" if claims else " which is empty"
-            text = f"must be one of the names in pod.spec.resourceClaims{listing}"
+            text = f"must be one of the names in pod.spec.resourceClaims{known}"
             found.append(errors.not_found_value(where, name, text))
     return found
+
+
+#: of the names that a message lists, and of the parts of a name
+_LONGEST_LISTING, _MOST_PARTS = 8 * 1024, 16
+
+
+def _known(claims: frozenset[str]) -> str:
+    return f": {', '.join(sorted(claims))}"[:_LONGEST_LISTING] if claims else " which is empty"
+
+
+def _above(key: str) -> list[str]:
+    """What it is a request of."""
+    parts = key.split("/", _MOST_PARTS)
+    return ["/".join(parts[:count]) for count in range(1, len(parts))]
 
 
 # -- of a pod as a whole -----------------------------------------------------------------------------------------

@@ -27,13 +27,12 @@ def of_containers(spec: Obj, kind: str) -> dict[str, Total]:
     peak: dict[str, Total] = {}
     for container in spec.get("initContainers") or ():
         own = _amounts(container, kind)
+        # Of what this one does not ask for, the moment before was no lower.
+        moment = {name: sidecars[name] for name in own if name in sidecars}
+        _add(moment, own)
         if container.get("restartPolicy") == "Always":
             _add(together, own)
-            _add(sidecars, own)
-            moment = sidecars
-        else:
-            moment = dict(sidecars)
-            _add(moment, own)
+            sidecars |= moment
         _raise_to(peak, moment)
     _raise_to(together, peak)
     return together
