@@ -84,13 +84,15 @@ class Observed:
     @cached_property
     def wanted(self) -> dict[int, Obj]:
         """Of the wanted pods those that are there, by ordinal, the first one first."""
+        wanted = facts.wanted(self.stateful_set)
         numbered = sorted(((facts.ordinal(pod), pod) for pod in self.pods), key=lambda each: each[0])
-        return {number: pod for number, pod in numbered if facts.is_wanted(self.stateful_set, number)}
+        return {number: pod for number, pod in numbered if number in wanted}
 
     @cached_property
     def condemned(self) -> list[Obj]:
         """Those beyond the wanted ones, last first."""
-        beyond = [pod for pod in self.pods if not facts.is_wanted(self.stateful_set, facts.ordinal(pod))]
+        wanted = facts.wanted(self.stateful_set)
+        beyond = [pod for pod in self.pods if facts.ordinal(pod) not in wanted]
         return sorted(beyond, key=facts.ordinal, reverse=True)
 
     @cached_property
@@ -193,9 +195,12 @@ def _keep(observed: Observed, number: int, pod: Obj, turn: _Turn) -> None:
 
 
 def _settle_claims(observed: Observed, pod: Obj, turn: _Turn) -> None:
-    for claim in observed.present_claims(facts.ordinal(pod)):
+    number = facts.ordinal(pod)
+    for claim in observed.present_claims(number):
+        if not objects.owner_references(claim) and not retention.owners(observed.stateful_set, number, pod):
+            continue  # nobody's, as it should be
         if retention.is_of_another_controller(observed.stateful_set, pod, claim):
-            if retention.owners(observed.stateful_set, facts.ordinal(pod), pod):
+            if retention.owners(observed.stateful_set, number, pod):
                 turn.actions.append(TellConflict(claim))
         elif (corrected := retention.corrected(observed.stateful_set, pod, claim)) is not None:
             turn.actions.append(OwnClaim(corrected))
