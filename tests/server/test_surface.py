@@ -15,6 +15,7 @@ from sampan.api.kind import Kind
 from sampan.api.registry import registry
 from sampan.api.resources import CONFIG_MAPS
 from sampan.api.types import Obj
+from sampan.server.request import Request, Response
 from sampan.server.storage import ResourceStorage
 from sampan.server.surface import Surface, Surfaces
 from sampan.store.memory import MemoryStore
@@ -234,3 +235,23 @@ async def test_a_collection_with_a_damaged_value_can_be_deleted(api: Any) -> Non
     assert {item["metadata"]["name"] for item in rehearsed.obj["items"]} == {"a", "b", "bad"}
     assert (await api("DELETE", path)).status == 200
     assert api.server.surface.by_resource(CONFIG_MAPS).storage.cache.count() == 0
+
+
+async def test_what_is_served_no_longer_does_not_wait_for_open_connections(api: Any) -> None:
+    begun, may_end = asyncio.Event(), asyncio.Event()
+
+    async def held(_: Request) -> Response:
+        begun.set()
+        await may_end.wait()
+        return Response(200, b"{}")
+
+    api.server.connect("", "pods", "exec", held, lambda _: None)
+    surface = api.server.surface
+    connection = asyncio.create_task(api.server.handler(api.request("POST", "/api/v1/namespaces/default/pods/p/exec")))
+    await begun.wait()
+    async with asyncio.timeout(20):
+        await surface.wait_unused(3600)
+    may_end.set()
+    assert (await connection).status == 200
+    async with asyncio.timeout(20):
+        await surface.wait_unused(3600)

@@ -165,9 +165,11 @@ class Pipeline:
             return await self._answer(request)
         labels = request_labels(request.info)
         self.connections[labels] += 1
+        request.surface.leave()  # what can go away has no such subresource: it does not wait for them
         try:
             return await self._answer(request)
         finally:
+            request.surface.enter()  # whoever entered leaves it
             self.connections[labels] -= 1
             if not self.connections[labels]:
                 del self.connections[labels]
