@@ -248,3 +248,13 @@ def test_init_containers_are_not_each_added_to_all_that_sidecars_ask_for() -> No
     assert (str(found["cpu"]), str(found["example.com/r7"]), len(found)) == ("2", "1", _MANY + 1)
     counted = requests.pod_requests({"metadata": {}, "spec": spec})
     assert (counted["cpu"], counted["example.com/r7"], len(counted)) == (2000, 1, _MANY + 1)
+
+
+def test_devices_that_a_node_tells_of_are_not_each_compared_with_all_that_were_asked_for() -> None:
+    names = [f"claim-{index}" for index in range(_MANY)]
+    pod = _pod({"resources": {"claims": [{"name": name} for name in names]}})
+    told = [{"name": f"claim:{name}"} for name in (*names, "other")]
+    new = {**pod, "status": {"containerStatuses": [{"name": "c", "allocatedResourcesStatus": told}]}}
+    found = _kind("pods").validate_status(new, pod)
+    where = f"status.containerStatuses[0].allocatedResourcesStatus[{_MANY}].name"
+    assert [(fault.field, fault.detail[:31]) for fault in found] == [(where, 'Invalid value: "claim:other": m')]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any, Final
 
 from sampan.api import errors, names
@@ -210,29 +210,34 @@ def _allocated(statuses: Any, path: str, containers: list[Obj] | None) -> Errors
                 found.append(errors.forbidden(where, "must not be specified in container status"))
             continue
         own = by_name.get(status.get("name"))
+        known = None if own is None or not listed else _devices(own)
         for position, each in enumerate(listed):
-            found += _health(each, f"{where}[{position}]", own)
+            found += _health(each, f"{where}[{position}]", known)
     return found
 
 
-def _health(each: Mapping[str, Any], path: str, container: Obj | None) -> Errors:
+def _devices(container: Obj) -> Set[str]:
+    """What a container may have devices of: its requests, and its claims as a status calls them."""
+    resources = container.get("resources") or {}
+    claims = {
+        f"claim:{claim.get('name', '')}" + (f"/{claim['request']}" if claim.get("request") else "")
+        for claim in resources.get("claims") or ()
+    }
+    return claims.union(resources.get("requests") or ())
+
+
+def _health(each: Mapping[str, Any], path: str, known: Set[str] | None) -> Errors:
+    """``known``: None of a container that the pod does not have."""
     found: Errors = []
     name = each.get("name", "")
-    if container is not None:
-        resources = container.get("resources") or {}
+    if known is not None and name not in known:
         text = "must match one of the container's resource requests"
-        known: set[str] = set(resources.get("requests") or ())
         if name.startswith("claim:"):
             text = (
                 "must match one of the container's resource claims in a format 'claim:<claimName>/<request>' or "
                 "'claim:<claimName>' if request is empty"
             )
-            known = {
-                f"claim:{claim.get('name', '')}" + (f"/{claim['request']}" if claim.get("request") else "")
-                for claim in resources.get("claims") or ()
-            }
-        if name not in known:
-            found.append(errors.invalid(f"{path}.name", name, text))
+        found.append(errors.invalid(f"{path}.name", name, text))
     seen: set[str] = set()
     for index, device in enumerate(each.get("resources") or ()):
         where, device_id = f"{path}.resources[{index}]", device.get("resourceID", "")
