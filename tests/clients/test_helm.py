@@ -122,3 +122,25 @@ def test_helm_4_applies_on_the_servers_side_and_leaves_others_their_fields(helm:
     assert 'conflict with "me"' in refused and ".data.greeting" in refused
     helm("upgrade", "shop", SHOP, LIMIT, "--set", "greeting=theirs", "--force-conflicts")
     assert kubectl.json("get", "configmap", "shop")["data"] == {"greeting": "theirs", "own": "1"}
+
+
+def test_a_chart_of_years_ago_is_installed_changed_and_gone_and_its_job_runs_first(
+    each_helm: Program, kubectl: Program
+) -> None:
+    chart = str(CHARTS / "former")
+    each_helm("install", "f", chart, "--wait", LIMIT)
+    assert kubectl.json("get", "job", "f-migrate")["status"]["succeeded"] == 1
+    assert kubectl.json("get", "deployment", "f")["spec"]["selector"] == {"matchLabels": {"app": "f"}}
+    backend = kubectl.json("get", "ingress", "f")["spec"]["defaultBackend"]
+    assert backend == {"service": {"name": "f", "port": {"number": 80}}}
+    target = kubectl.json("get", "hpa", "f")["spec"]["metrics"][0]["resource"]["target"]
+    assert target == {"type": "Utilization", "averageUtilization": 50}
+
+    each_helm("upgrade", "f", chart, "--wait", LIMIT, "--set", "replicas=2")
+    assert kubectl.json("get", "deployment", "f")["spec"]["replicas"] == 2
+    refused = each_helm.fails("upgrade", "f", chart, LIMIT, "--set", "migrate=example.com/fails:1,replicas=3")
+    assert "pre-upgrade hooks failed" in refused
+    assert kubectl.json("get", "deployment", "f")["spec"]["replicas"] == 2
+
+    each_helm("uninstall", "f", "--wait", LIMIT)
+    assert kubectl("get", "deployments,ingresses,poddisruptionbudgets,hpa,cronjobs", "-o", "name") == ""
