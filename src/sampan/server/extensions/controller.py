@@ -107,6 +107,7 @@ class Extensions:
                         finally:
                             self._looking = 0
                         self.room.let_in()
+                    self.room.let_in()  # what was to be looked at may be gone
         finally:
             stop()
 
