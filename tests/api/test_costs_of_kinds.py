@@ -17,6 +17,7 @@ from sampan.api.kind import Kind
 from sampan.api.pods import requests
 from sampan.api.registry import registry
 from sampan.api.validation import pem, security, totals, volumes
+from sampan.api.validation import pod as pod_rules
 from sampan.api.validation import pod as pod_validation
 from sampan.api.validation.options import TEMPLATE
 
@@ -258,3 +259,11 @@ def test_devices_that_a_node_tells_of_are_not_each_compared_with_all_that_were_a
     found = _kind("pods").validate_status(new, pod)
     where = f"status.containerStatuses[0].allocatedResourcesStatus[{_MANY}].name"
     assert [(fault.field, fault.detail[:31]) for fault in found] == [(where, 'Invalid value: "claim:other": m')]
+
+
+def test_the_claims_of_a_pod_are_listed_once_for_all_its_containers() -> None:
+    names = [{"name": f"c{number}", "resourceClaimName": "x"} for number in range(_MANY // 2)]
+    plain = {"image": "i", "resources": {"claims": [{"name": "d"}]}}
+    containers = [{"name": f"n{number}", **plain} for number in range(_MANY // 2)]
+    found = pod_rules.pod_spec({"resourceClaims": names, "containers": containers}, "spec")
+    assert sum("resourceClaims: c0, c1, c10" in fault.detail for fault in found) == _MANY // 2

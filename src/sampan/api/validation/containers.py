@@ -32,7 +32,7 @@ class PodContext:
     """What containers are checked against: the pod they are in. ``volumes``: those without faults."""
 
     volumes: dict[str, Obj]
-    claims: frozenset[str]
+    claims: resources.ClaimNames
     host_users: bool
     restart_policy: str
     surroundings: Surroundings

@@ -101,7 +101,7 @@ def pod_spec(spec: Obj, path: str, options: Options = TEMPLATE, *, mirror: bool 
     found += faults
     if spec.get("resourceClaims"):
         found += _resource_claims(spec["resourceClaims"], f"{path}.resourceClaims", mirror=mirror)
-    claims = frozenset(name for claim in spec.get("resourceClaims") or () if (name := claim.get("name")))
+    claims = resources.ClaimNames(name for claim in spec.get("resourceClaims") or () if (name := claim.get("name")))
     context = PodContext(
         volumes=sound,
         claims=claims,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from functools import cached_property
 
 from sampan.api import errors, names, quantity
 from sampan.api.types import Obj
@@ -86,14 +87,14 @@ def resource_list(resources: Obj | None, path: str) -> Errors:
     return found
 
 
-def container_requirements(requirements: Obj, path: str, claims: frozenset[str], options: Options) -> Errors:
+def container_requirements(requirements: Obj, path: str, claims: ClaimNames, options: Options) -> Errors:
     """``resources`` of a container. ``claims``: names of the pod's resourceClaims."""
     return _requirements(requirements, path, container_resource_name, options) + _claims(
         requirements.get("claims"), f"{path}.claims", claims
     )
 
 
-def pod_requirements(spec: Obj, path: str, claims: frozenset[str], options: Options) -> Errors:
+def pod_requirements(spec: Obj, path: str, claims: ClaimNames, options: Options) -> Errors:
     """``resources`` of a pod as a whole, and what its containers ask for beside it. ``path``: of the field."""
     requirements = spec["resources"]
     if (spec.get("os") or {}).get("name") == "windows":
@@ -164,12 +165,11 @@ def _request_fits(name: str, amount: str, limits: Obj, path: str) -> Errors:
     return []
 
 
-def _claims(listed: list[Obj] | None, path: str, claims: frozenset[str]) -> Errors:
+def _claims(listed: list[Obj] | None, path: str, claims: ClaimNames) -> Errors:
     """References to the pod's claims: to a claim once, or to each of its requests once."""
     found: Errors = []
     seen: set[str] = set()
     below: Counter[str] = Counter()  # how many of those seen are of a claim's requests
-    known = _known(claims)
     for index, claim in enumerate(listed or ()):
         where, name, request = f"{path}[{index}]", claim.get("name", ""), claim.get("request", "")
         if len(found) > errors.MOST_CAUSES:
@@ -191,7 +191,7 @@ def _claims(listed: list[Obj] | None, path: str, claims: frozenset[str]) -> Erro
                 below.update(_above(key))
             seen.add(key)
         if name not in claims:
-            text = f"must be one of the names in pod.spec.resourceClaims{known}"
+            text = f"must be one of the names in pod.spec.resourceClaims{claims.listing}"
             found.append(errors.not_found_value(where, name, text))
     return found
 
@@ -200,8 +200,13 @@ def _claims(listed: list[Obj] | None, path: str, claims: frozenset[str]) -> Erro
 _LONGEST_LISTING, _MOST_PARTS = 8 * 1024, 16
 
 
-def _known(claims: frozenset[str]) -> str:
-    return f": {', '.join(sorted(claims))}"[:_LONGEST_LISTING] if claims else " which is empty"
+class ClaimNames(frozenset[str]):
+    """What the resource claims of a pod are called."""
+
+    @cached_property
+    def listing(self) -> str:
+        """As refusals end: written once for all containers, and only if there is one."""
+        return f": {', '.join(sorted(self))}"[:_LONGEST_LISTING] if self else " which is empty"
 
 
 def _above(key: str) -> list[str]:
