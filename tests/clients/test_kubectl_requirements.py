@@ -306,13 +306,14 @@ def test_the_life_of_a_new_event(official: Any, namespace: str) -> None:
     more = {"note": "first", "regarding": regarding, "eventTime": "2026-01-01T00:00:00.000001Z"}
     more["reportingController"] = "example.com/tests"
     events.create_namespaced_event(namespace, event("one", **more))
-    patched = events.patch_namespaced_event("one", namespace, {"note": "second"})
-    assert patched.note == "second"
+    series = {"count": 2, "lastObservedTime": "2026-01-01T00:00:00.000001Z"}
+    patched = events.patch_namespaced_event("one", namespace, {"series": series})
+    assert patched.series.count == 2
     patched.series = {"count": 100, "lastObservedTime": "2026-01-01T00:00:00.000001Z"}
     events.replace_namespaced_event("one", namespace, patched)
     assert events.read_namespaced_event("one", namespace).series.count == 100
     # The same event through the core group, where its fields have their old names.
-    assert k8s.CoreV1Api(official).read_namespaced_event("one", namespace).message == "second"
+    assert k8s.CoreV1Api(official).read_namespaced_event("one", namespace).message == "first"
     events.delete_namespaced_event("one", namespace)
     for name in ("two", "three"):
         events.create_namespaced_event(namespace, event(name, **more))
