@@ -99,6 +99,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 _TOGETHER = ("e2e", "clients")
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """In which order, and for several processes (pytest-xdist) what goes to one as a whole."""
 

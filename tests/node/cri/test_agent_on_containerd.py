@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from sampan.api import gates
 from sampan.api.clock import SystemClock, SystemRandom
 from sampan.api.errors import AlreadyExists, NotFound
 from sampan.api.resources import CONFIG_MAPS, EVENTS, PODS, SERVICE_ACCOUNTS
@@ -318,7 +319,8 @@ async def test_a_seccomp_profile_of_the_node_is_in_force(cluster: Cluster) -> No
     assert await logs(cluster, "without") == "made\n"
 
 
-async def test_a_stop_signal_of_its_own_ends_the_container(cluster: Cluster) -> None:
+async def test_a_stop_signal_of_its_own_ends_the_container(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gates, "drop", lambda table, new, old: None)  # a cluster where ContainerStopSignals is on
     script = "trap 'echo heard; exit 0' USR1; echo ready; while :; do sleep 0.05; done"
     container = {"lifecycle": {"stopSignal": "SIGUSR1"}}
     await cluster.create("stop", ["sh", "-c", script], container=container, os={"name": "linux"})

@@ -254,6 +254,8 @@ async def test_a_new_node_is_ready_as_soon_as_its_pod_network_is(api: Api, monke
         network = True
         async with api.client.watch(NODES, field_selector="metadata.name=n1") as events:
             async for event in events:
+                if event.type == "BOOKMARK":
+                    continue
                 ready = [each for each in event.object["status"]["conditions"] if each["type"] == "Ready"]
                 if ready[0]["status"] == "True":
                     break
