@@ -45,7 +45,7 @@ def workload(resource: Resource, name: str) -> Obj:
     template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "v1"}]}}
     spec: Obj = {"selector": {"matchLabels": labels}, "template": template, "revisionHistoryLimit": 10}
     if resource is JOBS:
-        template["spec"]["restartPolicy"] = "Never"  # type: ignore[index]
+        template["spec"]["restartPolicy"] = "Never"
         spec |= {"parallelism": 2, "completions": 3, "backoffLimit": 100, "completionMode": "NonIndexed"}
     else:
         spec["replicas"] = 3

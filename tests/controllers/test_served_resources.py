@@ -65,7 +65,7 @@ async def test_an_answer_that_comes_late_does_not_take_the_place_of_a_newer_one(
             return await next(left)
 
     removed: list[Resource] = []
-    served = ServedResources(Client(Slow()), lambda resource: None, removed.append)  # type: ignore[arg-type]
+    served = ServedResources(Client(Slow()), lambda resource: None, removed.append)
     asked = [asyncio.create_task(served.refresh()) for _ in range(2)]
     await asyncio.sleep(0)
     answers[1].set_result({"items": listed(BOATS)})  # to whoever asked second

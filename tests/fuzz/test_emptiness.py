@@ -60,7 +60,7 @@ def merge_of(obj: Obj, way: tuple[Any, ...], value: Any) -> Obj:
     patch = changed
     for step in reversed(steps[: first_list if first_list < len(steps) - 1 else len(steps)]):
         patch = {step: patch}
-    return patch  # type: ignore[no-any-return]
+    return patch
 
 
 def pointer(way: tuple[Any, ...]) -> str:

@@ -112,8 +112,14 @@ class Controller(Generic[K]):
         self._sync_seconds = sync_seconds
         self._informers = list(informers)
 
-    def watch(self, informer: Informer, to_keys: Callable[[Obj], Iterable[K]]) -> None:
-        """Enqueues, for each change, the keys of the new and of the previous state."""
+    def watch(
+        self,
+        informer: Informer,
+        to_keys: Callable[[Obj], Iterable[K]],
+        pause: Callable[[Obj], float] = lambda state: 0.0,
+    ) -> None:
+        """Enqueues, for each change, the keys of the new and of the previous state. ``pause``: for how many seconds a
+        state's keys may wait for more news."""
         if informer not in self._informers:
             self._informers.append(informer)
 
@@ -121,7 +127,7 @@ class Controller(Generic[K]):
             for state in (obj,) if previous is None or previous is obj else (obj, previous):
                 try:
                     for key in to_keys(state):
-                        self.queue.add(key)
+                        self.queue.add_after(key, pause(state))
                 except Exception:  # of one state that cannot be read; the other's keys are due all the same
                     log.exception("%s: no keys of %s", self.name, key_of(state))
 

@@ -132,7 +132,7 @@ def test_nothing_polls_between_two_times(live: Live) -> None:
             await world.until(1)
             seen = []
             plain = controller.sync
-            controller._controller._sync = lambda key: seen.append(key) or plain(key)  # type: ignore[func-returns-value]
+            controller._controller._sync = lambda key: seen.append(key) or plain(key)
             await world.until(30 * 24 * 60)
             assert seen == []
             await world.until(31 * 24 * 60 + 1)
@@ -147,7 +147,7 @@ def test_what_a_job_counts_while_it_runs_concerns_no_cron_job(live: Live) -> Non
         async with world.controller() as controller:
             seen = []
             plain = controller.sync
-            controller._controller._sync = lambda key: seen.append(key) or plain(key)  # type: ignore[func-returns-value]
+            controller._controller._sync = lambda key: seen.append(key) or plain(key)
             await world.until(11)
             assert len(seen) == 2  # made, and due; neither the Job nor the status that it wrote is news
             name = world.jobs()[10]["metadata"]["name"]
@@ -248,7 +248,7 @@ def test_history_beyond_the_limits_goes_with_what_belongs_to_it(live: Live) -> N
                 propagation.append((more["propagation"], bool(more["uid"])))
                 return await plain(*args, **more)
 
-            controller._client.delete = delete  # type: ignore[method-assign]
+            controller._client.delete = delete
             for minute in (10, 20, 30, 40):
                 await world.until(minute + 1)
                 world.finish(minute, "Failed" if minute == 40 else "Complete")

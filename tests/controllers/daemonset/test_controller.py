@@ -67,7 +67,7 @@ async def test_heartbeats_of_nodes_concern_nobody(api: Any, context: Any, runnin
     async with running(controller):
         await wait.quiet(api)
         synced = []
-        controller._controller.enqueue = lambda key, pause: synced.append(key)  # type: ignore[method-assign]
+        controller._controller.enqueue = lambda key, pause: synced.append(key)
         api.change(
             NODES, "", "n1", lambda obj: obj.update(status={"conditions": [{"type": "Ready", "status": "True"}]})
         )
@@ -149,7 +149,7 @@ async def test_failed_pods_are_replaced_later_each_time(clock: Any) -> None:
             return self.moment
 
     timeline = Timeline()
-    failed = FailedPods(timeline)  # type: ignore[arg-type]
+    failed = FailedPods(timeline)
     waits = []
     for _ in range(12):
         failed.note("u", "n")

@@ -319,7 +319,7 @@ class TestClaims:
         assert told(plan(observed(owner, [pod(0, owner)], [others]))) == ["conflict data-web-0"]
         watched = claim("data-web-0", reference("other", "Database", "db", controller=False))
         assert told(plan(observed(owner, [pod(0, owner)], [watched]))) == ["owners of data-web-0"]
-        assert retention.corrected(owner, pod(0, owner), watched)["metadata"]["ownerReferences"][0]["uid"] == "other"  # type: ignore[index]
+        assert retention.corrected(owner, pod(0, owner), watched)["metadata"]["ownerReferences"][0]["uid"] == "other"
 
 
 class TestStatus:

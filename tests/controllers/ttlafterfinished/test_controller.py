@@ -74,7 +74,7 @@ def test_a_finished_job_goes_at_its_time_and_what_it_owns_before_it(make_api: An
             asked.append((more["propagation"], more["uid"]))
             return await plain(*args, **more)
 
-        controller._client.delete = delete  # type: ignore[method-assign]
+        controller._client.delete = delete
         made = api.add(JOBS, {**job(100), "status": {}})
         await asyncio.sleep(10)
         api.change(JOBS, "default", "j", lambda obj: obj.update(status=job(100)["status"]))

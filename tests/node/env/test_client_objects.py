@@ -73,7 +73,7 @@ def transport() -> OneObjectTransport:
 
 @pytest.fixture
 async def objects(transport: OneObjectTransport) -> AsyncIterator[ClientObjects]:
-    made = ClientObjects(Client(transport), random.Random(1))  # type: ignore[arg-type] # a transport in all that matters
+    made = ClientObjects(Client(transport), random.Random(1))  # a transport in all that matters
     task = asyncio.create_task(made.run())
     yield made
     task.cancel()
@@ -142,7 +142,7 @@ def pod_with(source: Obj) -> Obj:
 
 async def test_trust_bundles_are_watched_from_the_first_pod_that_mounts_one_on_and_their_changes_told() -> None:
     transport = BundleTransport()
-    objects = ClientObjects(Client(transport), random.Random(1))  # type: ignore[arg-type] # as above
+    objects = ClientObjects(Client(transport), random.Random(1))  # as above
     told: asyncio.Queue[ObjectRef] = asyncio.Queue()
     objects.subscribe(told.put_nowait)
     async with asyncio.TaskGroup() as group:

@@ -123,7 +123,7 @@ class Node:
         self.api = Api(self.clock)
         self.told: list[tuple[str, str]] = []
         self.changes: asyncio.Queue[ObjectRef] = asyncio.Queue()
-        client = Client(self.api)  # type: ignore[arg-type] # a transport in all that matters
+        client = Client(self.api)  # a transport in all that matters
         self.certificates = PodCertificates(
             client,
             "here",
@@ -131,7 +131,7 @@ class Node:
             Half(),
             self,
             self.changes.put_nowait,
-            patience_seconds=0,  # type: ignore[arg-type]
+            patience_seconds=0,
         )
         self.manager = VolumeManager(
             world.root, world.source, world.tokens, self.clock, certificates=self.certificates, mounter=world.mounter
@@ -370,7 +370,7 @@ async def test_a_hollow_node_asks_for_no_certificate(world: World) -> None:
 )
 def test_a_key_on_a_curve(key_type: str, curve: str) -> None:
     key = x509.load_der_x509_csr(keypairs.make(key_type).request_der).public_key()
-    assert key.curve.name == curve  # type: ignore[union-attr]
+    assert key.curve.name == curve
 
 
 @pytest.mark.parametrize(("key_type", "bits"), [("RSA3072", 3072), ("RSA4096", 4096)])

@@ -42,7 +42,7 @@ async def session(api: Any) -> AsyncIterator[aiohttp.ClientSession]:
     server = HttpServer(api.server.handler)
     host, port = await server.start("127.0.0.1", 0)
     async with aiohttp.ClientSession(f"http://{host}:{port}") as made:
-        made.server = server  # type: ignore[attr-defined]
+        made.server = server
         yield made
     await server.close(1.0)
 

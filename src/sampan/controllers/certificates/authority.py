@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -117,7 +117,7 @@ class Authority:
         if purposes:
             found.append((x509.ExtendedKeyUsage([x509.ObjectIdentifier(oid) for oid in purposes]), False))
         found.append((x509.BasicConstraints(ca=False, path_length=None), True))
-        found.append((_authority_key(self.certificate), False))
+        found.append((_authority_key(self), False))
         try:
             names = request.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         except x509.ExtensionNotFound:
@@ -147,9 +147,9 @@ def _key_usage(bits: set[int]) -> x509.ExtensionType:
     return x509.UnrecognizedExtension(ExtensionOID.KEY_USAGE, bytes([3, len(octets) + 1, unused, *octets]))
 
 
-def _authority_key(certificate: x509.Certificate) -> x509.AuthorityKeyIdentifier:
+def _authority_key(authority: Authority) -> x509.AuthorityKeyIdentifier:
     try:
-        found: Any = certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
+        found = authority.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
     except x509.ExtensionNotFound:
-        return x509.AuthorityKeyIdentifier.from_issuer_public_key(certificate.public_key())  # type: ignore[arg-type]
+        return x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key())
     return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(found.value)

@@ -66,9 +66,9 @@ class DaemonSetController:
             SOURCE, self.sync, informers=[self._nodes, self._owner.pods]
         )
         self._controller.watch(self._owner.owners, own_key)
+        self._controller.watch(self._owner.pods, self._owner.keys_of, self._owner.patience_with)
         self._controller.watch(self._revisions.informer, self._owner.keys_of)
         self._owner.owners.add_handler(self._owner_changed)
-        self._owner.pods.add_handler(self._pod_changed)
         self._nodes.add_handler(self._node_changed)
 
     async def run(self) -> None:
@@ -77,13 +77,6 @@ class DaemonSetController:
     def _owner_changed(self, kind: ChangeType, daemon_set: Obj, previous: Obj | None) -> None:
         if kind == "DELETED":
             self._placements.pop(objects.uid(daemon_set), None)
-
-    def _pod_changed(self, kind: ChangeType, pod: Obj, previous: Obj | None) -> None:
-        for state in (pod,) if previous is None or previous is pod else (pod, previous):
-            controller = objects.controller_of(state)
-            pause = self._owner.patience(controller["uid"] if controller else None)
-            for key in self._owner.keys_of(state):
-                self._controller.enqueue(key, pause)
 
     def _node_changed(self, kind: ChangeType, node: Obj, previous: Obj | None) -> None:
         """A change of labels or taints concerns the DaemonSets that judge the node otherwise than before."""

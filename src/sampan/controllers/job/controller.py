@@ -40,11 +40,12 @@ class JobController:
         )
         #: failures in a row and the last one's time, by the Job's UID
         self._failures: dict[str, tuple[int, datetime | None]] = {}
-        self._controller: Controller[ObjectKey] = Controller(NAME, self.sync, informers=[self._owner.pods])
+        self._controller: Controller[ObjectKey] = Controller(NAME, self.sync)
         self._orphans: Controller[ObjectKey] = Controller(
             f"{NAME} of orphans", self.let_go, informers=[self._owner.pods, self._owner.owners]
         )
         self._controller.watch(self._owner.owners, own_key)
+        self._controller.watch(self._owner.pods, self._owner.keys_of, self._owner.patience_with)
         self._owner.owners.add_handler(self._job_changed)
         self._owner.pods.add_handler(self._pod_changed)
 
@@ -64,15 +65,8 @@ class JobController:
                     self._orphans.enqueue(key_of(pod))
 
     def _pod_changed(self, kind: ChangeType, pod: Obj, previous: Obj | None) -> None:
-        for state in (pod,) if previous is None or previous is pod else (pod, previous):
-            for key in self._owner.keys_of(state):
-                self._due(key, state)
         if kind != "DELETED" and facts.is_tracked(pod) and self._is_orphan(pod):
             self._orphans.enqueue(key_of(pod))
-
-    def _due(self, key: ObjectKey, pod: Obj) -> None:
-        controller = objects.controller_of(pod)
-        self._controller.enqueue(key, self._owner.patience(controller["uid"] if controller else None))
 
     def _is_orphan(self, pod: Obj) -> bool:
         controller = objects.controller_of(pod)

@@ -63,10 +63,15 @@ class PodOwner:
             return (ObjectKey(obj["metadata"]["namespace"], controller["name"]),)
         return ()
 
-    def patience(self, owner_uid: str | None) -> float:
+    def patience(self, owner_uid: str) -> float:
         """For how many seconds an owner may wait for more news of its pods before it looks at them all."""
-        count = self.pods.count(claims.CONTROLLER_INDEX, owner_uid) if owner_uid else 0
+        count = self.pods.count(claims.CONTROLLER_INDEX, owner_uid)
         return min(count * _SECONDS_A_POD, _LONGEST_PAUSE) if count >= _FEW else 0.0
+
+    def patience_with(self, pod: Obj) -> float:
+        """The same, for the owner of a pod."""
+        controller = objects.controller_of(pod)
+        return 0.0 if controller is None else self.patience(controller["uid"])
 
     def owned(self, owner: Obj) -> list[Obj]:
         """The pods that are the owner's and that it still selects."""

@@ -81,7 +81,7 @@ def _cases(kind: str, *, namespaced: bool) -> KindCases:
             Invalid(
                 "an account without name, group or namespace of its own",
                 {"subjects.2": {"kind": "ServiceAccount", "name": "", "apiGroup": "x"}},
-                [required("subjects[2].name"), not_supported("subjects[2].apiGroup", '"x"', ""), *homeless],  # type: ignore[list-item]
+                [required("subjects[2].name"), not_supported("subjects[2].apiGroup", '"x"', ""), *homeless],
                 together=True,
             ),
         ],
