@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import kr8s
@@ -9,6 +10,7 @@ import pytest
 import yaml
 from e2e_harness import Cluster, eventually
 from e2e_manifests import IMAGE, pod
+from kr8s._async_utils import as_sync_func
 from kubernetes import client as official
 from kubernetes import watch as official_watch
 from kubernetes.stream import stream
@@ -101,8 +103,16 @@ def test_official_client_uses_other_groups(official_client: Any, namespace: str)
     eventually(lambda: apps.read_namespaced_deployment("d", namespace).status.ready_replicas == 2)
 
 
-def test_kr8s_creates_patches_runs_and_deletes(cluster: Cluster, namespace: str) -> None:
-    api = kr8s.api(kubeconfig=str(cluster.kubeconfig))
+@pytest.fixture
+def kr8s_api(cluster: Cluster) -> Iterator[Any]:
+    """kr8s keeps its connections in a thread that lives as long as the process, and has no public way to close them."""
+    made = kr8s.api(kubeconfig=str(cluster.kubeconfig))
+    yield made
+    as_sync_func(made._session.aclose)()
+
+
+def test_kr8s_creates_patches_runs_and_deletes(kr8s_api: Any, namespace: str) -> None:
+    api = kr8s_api
     made = kr8s.objects.Pod(yaml.safe_load(pod("p", "echo hello; sleep 3600")), namespace=namespace, api=api)
     made.create()
     made.wait("condition=Ready", timeout=150)
