@@ -15,6 +15,7 @@ from sampan.api.clock import FixedClock
 from sampan.api.resources import PODS
 from sampan.client.client import Client
 from sampan.client.informer import InformerFactory
+from sampan.client.timeline import VirtualTimeline
 from sampan.controllers.context import Context, ControllersConfig
 
 
@@ -54,12 +55,21 @@ def make_api():
 
 @pytest.fixture
 def make_context(clock):
-    def make(api):
+    def make(api, clock=clock, **config):
+        """``clock`` and the options of controllers, where a test has its own."""
         client = Client(api)
         rng = random.Random(1)
-        return Context(InformerFactory(client, random=rng), lambda name: client, clock, rng, ControllersConfig())
+        return Context(
+            InformerFactory(client, random=rng), lambda name: client, clock, rng, ControllersConfig(**config)
+        )
 
     return make
+
+
+@pytest.fixture
+def virtual_clock():
+    """Makes a clock that follows the time of a virtual loop, which runs when it is called."""
+    return lambda: VirtualTimeline(NOW)
 
 
 @pytest.fixture

@@ -19,7 +19,11 @@ pytestmark = pytest.mark.logs_errors("failed; it is started again")
 @asynccontextmanager
 async def running(client, clock, informers):
     started = asyncio.Event()
-    arguments = {"clock": clock, "random": random.Random(1), "config": ControllersConfig(root_ca_pem="PEM")}
+    arguments = {
+        "clock": clock,
+        "random": random.Random(1),
+        "config": ControllersConfig(root_ca_pem="PEM", disabled=frozenset()),
+    }
     follow = asyncio.ensure_future(informers.run())
     work = asyncio.ensure_future(run_controllers(client, informers=informers, started=started, **arguments))
     await started.wait()

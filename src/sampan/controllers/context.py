@@ -15,6 +15,9 @@ from sampan.client.events import EventRecorder
 from sampan.client.informer import InformerFactory
 from sampan.records import dataclass
 
+#: Controllers that run only where somebody asks for them, as upstream.
+OFF_BY_DEFAULT = frozenset({"bootstrap-signer-controller", "token-cleaner-controller"})
+
 
 @dataclass(frozen=True, slots=True)
 class ControllersConfig:
@@ -36,8 +39,8 @@ class ControllersConfig:
     #: How long a node must be missing before its pods are deleted.
     orphaned_pod_quarantine_seconds: float = 40.0
     max_endpoints_per_slice: int = 100
-    #: Names of controllers to leave out (``garbage-collector`` ...).
-    disabled: frozenset[str] = frozenset()
+    #: Names of controllers to leave out (``garbage-collector-controller`` ...).
+    disabled: frozenset[str] = OFF_BY_DEFAULT
 
 
 class Runnable(Protocol):

@@ -16,6 +16,8 @@ from sampan.api.clock import Clock, Random
 from sampan.client import tasks
 from sampan.client.client import Client
 from sampan.client.informer import InformerFactory
+from sampan.controllers.bootstrap.cleaner import TokenCleaner
+from sampan.controllers.bootstrap.signer import BootstrapSigner
 from sampan.controllers.certificates.approving import CertificateApprover
 from sampan.controllers.certificates.cleaning import RequestCleaner
 from sampan.controllers.certificates.signing import CertificateSigner
@@ -37,9 +39,11 @@ from sampan.controllers.namespace.serviceaccounts import ServiceAccountControlle
 from sampan.controllers.node.eviction import TaintEvictionController
 from sampan.controllers.node.ipam import NodeIpamController
 from sampan.controllers.node.lifecycle import NodeLifecycleController
+from sampan.controllers.node.ttl import TtlController
 from sampan.controllers.replicaset.adapters import REPLICA_SET, REPLICATION_CONTROLLER
 from sampan.controllers.replicaset.controller import ReplicaSetController
 from sampan.controllers.resourcequota.controller import ResourceQuotaController
+from sampan.controllers.servicecidr.controller import ServiceCidrController
 from sampan.controllers.statefulset.controller import StatefulSetController
 from sampan.controllers.ttlafterfinished.controller import TtlAfterFinishedController
 from sampan.controllers.validatingadmissionpolicystatus.controller import ValidatingAdmissionPolicyStatusController
@@ -67,6 +71,10 @@ CONTROLLERS: dict[str, Callable[[Context], Runnable]] = {
     "node-lifecycle-controller": NodeLifecycleController,
     "taint-eviction-controller": TaintEvictionController,
     "node-ipam-controller": NodeIpamController,
+    "ttl-controller": TtlController,
+    "service-cidr-controller": ServiceCidrController,
+    "bootstrap-signer-controller": BootstrapSigner,
+    "token-cleaner-controller": TokenCleaner,
     "root-ca-certificate-publisher-controller": RootCaPublisher,
     "certificatesigningrequest-signing-controller": CertificateSigner,
     "certificatesigningrequest-approving-controller": CertificateApprover,
