@@ -38,6 +38,9 @@ class ControllersConfig:
     terminated_pod_threshold: int = 12500
     #: How long a node must be missing before its pods are deleted.
     orphaned_pod_quarantine_seconds: float = 40.0
+    #: how long the token of a Secret is not used before it is marked invalid, and then until it goes
+    #: (``--legacy-service-account-token-clean-up-period``)
+    legacy_token_clean_up_seconds: float = 365 * 24 * 3600.0
     max_endpoints_per_slice: int = 100
     #: Names of controllers to leave out (``garbage-collector-controller`` ...).
     disabled: frozenset[str] = OFF_BY_DEFAULT

@@ -33,6 +33,7 @@ from sampan.controllers.endpoints.service_slices import EndpointSliceController
 from sampan.controllers.garbagecollector.controller import GarbageCollector
 from sampan.controllers.garbagecollector.pods import PodGarbageCollector
 from sampan.controllers.job.controller import JobController
+from sampan.controllers.legacytokens.controller import LegacyTokenCleaner
 from sampan.controllers.namespace.deletion import NamespaceDeletionController
 from sampan.controllers.namespace.rootca import RootCaPublisher
 from sampan.controllers.namespace.serviceaccounts import ServiceAccountController
@@ -81,6 +82,7 @@ CONTROLLERS: dict[str, Callable[[Context], Runnable]] = {
     "certificatesigningrequest-cleaner-controller": RequestCleaner.of_signing_requests,
     "podcertificaterequest-cleaner-controller": RequestCleaner.of_pod_requests,
     "kube-apiserver-serving-clustertrustbundle-publisher-controller": TrustBundlePublisher,
+    "legacy-serviceaccount-token-cleaner-controller": LegacyTokenCleaner,
     "validatingadmissionpolicy-status-controller": ValidatingAdmissionPolicyStatusController,
 }
 

@@ -48,6 +48,7 @@ from sampan.server.authn.impersonation import impersonate
 from sampan.server.authn.jwt import SigningKey
 from sampan.server.authn.serviceaccount import ServiceAccountTokens
 from sampan.server.authn.stage import AUTHENTICATED_GROUP, AuthenticationStage
+from sampan.server.authn.uses import TokenUses
 from sampan.server.authn.x509 import CertificateAuthenticator
 from sampan.server.authz.aggregation import AggregationController
 from sampan.server.authz.node import NodeAuthorizer
@@ -290,6 +291,7 @@ class Server:
         self.components.keep("give memory back", Footprint(self.store, forget=self._lists.forget_unused).run)
         secret_tokens = SecretTokens(self._issuer, self._reader, loopback, self._bootstrap_config().client_ca)
         self.components.keep("fill secrets with tokens", secret_tokens.run)
+        self.components.keep("note the use of tokens in secrets", lambda: self._token_uses.run(loopback))
         self.components.keep("repair addresses and ports", lambda: self.allocations.run(loopback))
         if self._openapi_files is not None:
             self.components.keep("build OpenAPI", self._openapi_files.run)
@@ -327,7 +329,11 @@ class Server:
         config, reader = self.config, self._reader
         key = self._signing_key()
         audiences = config.api_audiences or (config.service_account_issuer,)
-        tokens = ServiceAccountTokens([key.verifying], [config.service_account_issuer], audiences, reader, config.clock)
+        self._token_uses = TokenUses(config.clock)
+        self.metrics.include(self._token_uses.copy)
+        tokens = ServiceAccountTokens(
+            [key.verifying], [config.service_account_issuer], audiences, reader, config.clock, self._token_uses
+        )
         self._front = front_proxy(config)
         self._flow = FlowHeaders(reader)
         authentication = AuthenticationStage(

@@ -1,7 +1,8 @@
 """Fills Secrets of type ``kubernetes.io/service-account-token`` (upstream: the token controller).
 
-Such a Secret asks for a token of the account that its annotation names. The token is bound to the Secret: deleting
-that ends it; otherwise it lives for ever. A Secret whose account is not there, or is another one by now, is deleted.
+Such a Secret asks for a token of the account that its annotation names. The token is good while the Secret holds it
+(``authn.legacy``). A Secret whose account is not there, or is another one by now, is deleted; an account that names a
+Secret as its own names it no longer when that is gone.
 It runs in the server because only the server can sign. One loop, level-triggered: changes only enqueue keys.
 """
 
@@ -17,14 +18,12 @@ from sampan.api.groups.core.secret import SERVICE_ACCOUNT_NAME
 from sampan.api.resources import SECRETS, SERVICE_ACCOUNTS
 from sampan.api.transport import Call, EventType, Transport
 from sampan.api.types import Obj
+from sampan.server.authn.legacy import SECRET_TYPE as TYPE
 from sampan.server.reader import ObjectReader
 
 log = logging.getLogger(__name__)
 
-TYPE = "kubernetes.io/service-account-token"
 SERVICE_ACCOUNT_UID = "kubernetes.io/service-account.uid"
-#: the longest that can be asked for: it ends with its Secret
-_FOR_EVER_SECONDS = 1 << 32
 _RETRY_SECONDS = 1.0
 _TRIES = 10
 
@@ -32,16 +31,17 @@ _Key = tuple[str, str]  # namespace and name of a Secret
 
 
 class Issuer(Protocol):
-    async def issue(self, namespace: str, name: str, request: Obj) -> Obj: ...
+    def lasting(self, account: Obj, secret_name: str) -> str: ...
 
 
 class SecretTokens:
     """``ca`` is PEM text, "" when there is none. Invariant: ``_accounts`` names the account of each known Secret of
-    the type."""
+    the type. ``_gone`` names those of Secrets that were deleted, until the account has been looked at."""
 
     def __init__(self, issuer: Issuer, reader: ObjectReader, writer: Transport, ca: str) -> None:
         self._issuer, self._reader, self._writer, self._ca = issuer, reader, writer, ca
         self._accounts: dict[_Key, str] = {}
+        self._gone: dict[_Key, str] = {}
         self._due: dict[_Key, int] = {}  # with the failures so far
         self._changed = asyncio.Event()
 
@@ -67,7 +67,9 @@ class SecretTokens:
         if secret.get("type") != TYPE:
             return
         if kind == "DELETED":
-            self._accounts.pop(_key(secret), None)
+            key = _key(secret)
+            self._gone[key] = self._accounts.pop(key, "")
+            self._enqueue(key)
         else:
             self._note(secret)
 
@@ -100,6 +102,8 @@ class SecretTokens:
                 log.warning("token of secret %s/%s: %s", *key, error)
                 if failures < _TRIES:
                     self._due.setdefault(key, failures + 1)
+                else:
+                    self._gone.pop(key, None)
         if self._due:
             await asyncio.sleep(_RETRY_SECONDS)
             self._changed.set()
@@ -108,7 +112,11 @@ class SecretTokens:
         """Raises ApiError."""
         path = SECRETS.path(namespace, name)
         secret = await self._reader.fresh(SECRETS, namespace, name)
-        if secret is None or secret.get("type") != TYPE or secret["metadata"].get("deletionTimestamp"):
+        if secret is None:
+            await self._forget(namespace, name)
+            return
+        self._gone.pop((namespace, name), None)
+        if secret.get("type") != TYPE or secret["metadata"].get("deletionTimestamp"):
             return
         meta = secret["metadata"]
         annotations = meta.get("annotations") or {}
@@ -119,22 +127,32 @@ class SecretTokens:
             options = {"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": preconditions}
             await self._writer.call(Call("DELETE", path, body=options))
             return
-        data = await self._complete(secret, account["metadata"]["name"])
+        data = self._complete(secret, account)
         if data != (secret.get("data") or {}) or annotations.get(SERVICE_ACCOUNT_UID) != uid:
             metadata = {**meta, "annotations": {**annotations, SERVICE_ACCOUNT_UID: uid}}
             await self._writer.call(Call("PUT", path, body={**secret, "metadata": metadata, "data": data}))
 
-    async def _complete(self, secret: Obj, account: str) -> Obj:
-        """What the Secret should hold. Raises ApiError."""
+    async def _forget(self, namespace: str, name: str) -> None:
+        """The account of a Secret that is gone does not name it any more. Raises ApiError."""
+        wanted = self._gone.get((namespace, name), "")
+        account = await self._reader.fresh(SERVICE_ACCOUNTS, namespace, wanted) if wanted else None
+        if account is not None:
+            listed = account.get("secrets") or []
+            kept = [reference for reference in listed if reference.get("name") != name]
+            if len(kept) != len(listed):
+                path = SERVICE_ACCOUNTS.path(namespace, wanted)
+                await self._writer.call(Call("PUT", path, body={**account, "secrets": kept}))
+        self._gone.pop((namespace, name), None)
+
+    def _complete(self, secret: Obj, account: Obj) -> Obj:
+        """What the Secret should hold."""
         meta, data = secret["metadata"], dict(secret.get("data") or {})
-        data["namespace"] = _encoded(meta["namespace"])
+        if not data.get("namespace"):
+            data["namespace"] = _encoded(meta["namespace"])
         if self._ca:
             data["ca.crt"] = _encoded(self._ca)
         if not data.get("token"):
-            reference = {"kind": "Secret", "apiVersion": "v1", "name": meta["name"], "uid": meta["uid"]}
-            spec = {"expirationSeconds": _FOR_EVER_SECONDS, "boundObjectRef": reference}
-            issued = await self._issuer.issue(meta["namespace"], account, {"spec": spec})
-            data["token"] = _encoded(issued["status"]["token"])
+            data["token"] = _encoded(self._issuer.lasting(account, meta["name"]))
         return data
 
 

@@ -2,6 +2,7 @@
 
 Used by the REST core for ``serviceaccounts/token`` and by discovery for the two well-known documents. Signing is the
 only slow step (about a millisecond with RSA); nothing is stored: a token lives as long as what it is bound to.
+``lasting`` makes those that ``secrettokens`` puts into Secrets.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from sampan.api.pods.status import node_name
 from sampan.api.reading import part, text
 from sampan.api.resources import NODES, PODS, SECRETS, SERVICE_ACCOUNTS, Resource
 from sampan.api.types import Obj
+from sampan.server.authn import legacy
 from sampan.server.authn.jwt import SigningKey, VerifyingKey
 from sampan.server.identity import user_name
 from sampan.server.reader import ObjectReader
@@ -80,6 +82,10 @@ class TokenIssuer:
             },
             "status": {"token": self._key.sign(claims), "expirationTimestamp": expires},
         }
+
+    def lasting(self, account: Obj, secret_name: str) -> str:
+        """A token that is good as long as that Secret of the account's namespace holds it."""
+        return self._key.sign(legacy.claims_of(account, secret_name))
 
     def _claims(self, account: Obj, audiences: list[str], seconds: int) -> Obj:
         meta = account["metadata"]

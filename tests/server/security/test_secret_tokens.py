@@ -125,3 +125,15 @@ def test_other_secrets_are_left_alone(run: Any) -> None:
         assert "data" not in await ask("GET", f"{NS}/secrets/plain")
 
     run(body)
+
+
+def test_an_account_does_not_name_a_secret_that_is_gone(run: Any) -> None:
+    async def body(ask: Ask) -> None:
+        await ask(
+            "POST", f"{NS}/serviceaccounts", {"metadata": {"name": "a"}, "secrets": [{"name": "x"}, {"name": "y"}]}
+        )
+        await ask("POST", f"{NS}/secrets", secret("x", "a"))
+        await ask("DELETE", f"{NS}/secrets/x")
+        assert (await ask("GET", f"{NS}/serviceaccounts/a"))["secrets"] == [{"name": "y"}]
+
+    run(body)

@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from sampan.api import errors
 from sampan.api.pods.origin import is_mirror
+from sampan.api.pods.references import api_reference
 from sampan.api.pods.status import node_name as node_of
 from sampan.api.reading import part, parts, text
 from sampan.api.resources import NODES, PODS
@@ -21,7 +22,6 @@ from sampan.server.admission.node_pods import check_certificate_request, check_t
 from sampan.server.attributes import AdmissionAttributes, Authorizer
 from sampan.server.authz.messages import quote
 from sampan.server.authz.node import NODE_LEASES, is_node, node_name
-from sampan.server.authz.pods import api_reference
 from sampan.server.reader import ObjectReader
 from sampan.server.threads import paced
 

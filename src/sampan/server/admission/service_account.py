@@ -11,13 +11,13 @@ import orjson
 
 from sampan.api.clock import Random
 from sampan.api.pods.origin import is_mirror
+from sampan.api.pods.references import pod_references
 from sampan.api.reading import part, parts, text
 from sampan.api.resources import SERVICE_ACCOUNTS
 from sampan.api.transport import EventType
 from sampan.api.types import Obj
 from sampan.server.admission.base import Plugin, is_for, refuse
 from sampan.server.attributes import AdmissionAttributes
-from sampan.server.authz.pods import pod_references
 from sampan.server.reader import ObjectReader
 from sampan.server.threads import paced
 

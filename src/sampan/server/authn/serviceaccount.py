@@ -17,7 +17,8 @@ from sampan.api.resources import NODES, PODS, SECRETS, SERVICE_ACCOUNTS, Resourc
 from sampan.api.transport import EventType
 from sampan.api.types import Obj
 from sampan.records import dataclass
-from sampan.server.authn import jwt
+from sampan.server.authn import jwt, legacy
+from sampan.server.authn.uses import TokenUses
 from sampan.server.identity import AUTHENTICATED_GROUP, account_groups, user_name
 from sampan.server.reader import ObjectReader
 from sampan.server.request import UserInfo
@@ -57,6 +58,8 @@ class _Known:
     standing: tuple[tuple[_Object, int], ...]
     changed: bool = False
     bytes: int = 0
+    #: what everybody who uses it is told
+    warning: str = ""
 
 
 class ServiceAccountTokens:
@@ -73,9 +76,11 @@ class ServiceAccountTokens:
         audiences: Sequence[str],
         reader: ObjectReader,
         clock: Clock,
+        uses: TokenUses | None = None,
     ) -> None:
         self._keys, self._issuers, self.audiences = tuple(keys), frozenset(issuers), tuple(audiences)
         self._reader, self._clock = reader, clock
+        self._uses = uses or TokenUses(clock)
         self._known: dict[bytes, _Known] = {}
         self._bytes = 0
         self._on: dict[_Object, dict[bytes, None]] = {}
@@ -91,9 +96,14 @@ class ServiceAccountTokens:
     def check_now(self, token: str) -> UserInfo | None:
         """The user of a token for this server that is known and still good; None: only ``check`` can tell."""
         known = self._recall(_digest(token))
-        if known is None or not _intersection(known.audiences, self.audiences):
+        if known is None or known.warning or not _intersection(known.audiences, self.audiences):
             return None
         return known.user
+
+    def warning(self, token: str) -> str:
+        """What whoever uses this token, which was found good just now, is to be told; "": nothing."""
+        known = self._known.get(_digest(token))
+        return known.warning if known is not None else ""
 
     async def check(self, token: str, audiences: Sequence[str]) -> tuple[UserInfo, tuple[str, ...]] | None:
         """The user and which of ``audiences`` the token is good for; None when it is not of our issuer.
@@ -109,7 +119,7 @@ class ServiceAccountTokens:
             claims = stale.claims if stale is not None else self._verify(token)
             if claims is None:
                 return None
-            known = await self._judge(claims)
+            known = await self._judge(claims, token)
             known.bytes = _ENTRY_BYTES + _BYTES_A_CHARACTER * len(token)
             self._remember(digest, known)
         granted = _intersection(known.audiences, audiences)
@@ -167,15 +177,21 @@ class ServiceAccountTokens:
     def _verify(self, token: str) -> Obj | None:
         """The claims of a token of ours, None of another's. Raises TokenRefused."""
         stated = jwt.unverified_claims(token)
-        if stated is None or not isinstance(stated.get("iss"), str) or stated["iss"] not in self._issuers:
+        issuer = stated.get("iss") if stated is not None else None
+        if not isinstance(issuer, str) or (issuer != legacy.ISSUER and issuer not in self._issuers):
             return None
         try:
             return jwt.verify(token, self._keys)
         except jwt.BadToken as error:
             raise TokenRefused(str(error)) from error
 
-    async def _judge(self, claims: Obj) -> _Known:
+    async def _judge(self, claims: Obj, token: str) -> _Known:
         """Raises TokenRefused."""
+        if claims.get("iss") == legacy.ISSUER:
+            try:
+                return await self._judge_legacy(claims, token)
+            except legacy.Refused as error:
+                raise TokenRefused(str(error)) from error
         now = self._clock.now().timestamp()
         not_before, not_after = _number(claims.get("nbf"), 0.0) - _CLOCK_SKEW_SECONDS, _number(claims.get("exp"), -1.0)
         if now > not_after:
@@ -187,6 +203,38 @@ class ServiceAccountTokens:
         audiences = claims.get("aud")
         listed = [audiences] if isinstance(audiences, str) else audiences if isinstance(audiences, list) else []
         return _Known(claims, user, tuple(map(str, listed)), not_before, min(not_after, ends), standing)
+
+    async def _judge_legacy(self, claims: Obj, token: str) -> _Known:
+        """Of a token that stands in a Secret and never expires. Raises legacy.Refused."""
+        told = legacy.stated(claims)
+        now = self._clock.now().timestamp()
+        secret, held_at = await self._current(SECRETS, told.namespace, told.secret)
+        if secret is None or not legacy.holds(token, secret):  # the cache may be a moment behind
+            secret, held_at = await self._reader.fresh(SECRETS, told.namespace, told.secret), 0
+        legacy.require_held(token, secret)
+        account, stands_at = await self._current(SERVICE_ACCOUNTS, told.namespace, told.account)
+        legacy.require_account(told, account)
+        assert secret is not None and account is not None
+        if legacy.is_marked_invalid(secret):
+            self._uses.used(secret, "invalid_legacy_auto_token_uses")
+            raise legacy.Refused(legacy.marked_invalid(secret, told.account))
+        automatic = legacy.is_auto_generated(secret, account)
+        self._uses.used(secret, f"legacy_{'auto' if automatic else 'manual'}_token_uses")
+        groups = (*account_groups(told.namespace), AUTHENTICATED_GROUP)
+        user = UserInfo(user_name(told.namespace, told.account), groups, told.uid, {})
+        standing = (
+            ((SECRETS, told.namespace, told.secret), held_at),
+            ((SERVICE_ACCOUNTS, told.namespace, told.account), stands_at),
+        )
+        until = now + JUDGED_AGAIN_SECONDS
+        warning = legacy.AUTO_GENERATED if automatic else ""
+        return _Known(claims, user, self.audiences, 0.0, until, standing, warning=warning)
+
+    async def _current(self, resource: Resource, namespace: str, name: str) -> tuple[Obj | None, int]:
+        """The object and its revision; of one that the cache does not have yet 0."""
+        revision = self._reader.revision(resource, namespace, name)
+        found = self._reader.get(resource, namespace, name)
+        return (found, revision) if found is not None else (await self._reader.fresh(resource, namespace, name), 0)
 
     async def _user(self, claims: Obj) -> tuple[UserInfo, tuple[tuple[_Object, int], ...], float]:
         """Who the token is, what it stands on at which revision, and when that goes."""

@@ -80,6 +80,8 @@ class AuthenticationStage:
             found = await self.check_token(token, self._tokens.audiences)
             if found is None:
                 raise Unauthorized("Unauthorized")
+            if warning := self._tokens.warning(token):
+                request.warn(warning)
             return found[0]
         # Another scheme (Basic) is nobody's business, as upstream: such a request is anonymous and then forbidden.
         if stranger or not self._anonymous:

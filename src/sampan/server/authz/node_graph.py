@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from sampan.api.pods.origin import is_mirror
+from sampan.api.pods.references import pod_references
 from sampan.api.pods.status import node_name
 from sampan.api.reading import part, text
 from sampan.api.resources import PERSISTENT_VOLUMES, PODS, Resource
 from sampan.api.transport import EventType
 from sampan.api.types import Obj
-from sampan.server.authz.pods import pod_references
 from sampan.server.reader import ObjectReader
 
 _SLICES = Resource("resource.k8s.io", "v1", "resourceslices", "ResourceSlice", False)

@@ -1,6 +1,6 @@
-"""What policy reads in a pod: the API objects it refers to.
+"""The API objects that a pod refers to.
 
-Pure. The node authorizer, NodeRestriction, ServiceAccount and LimitRanger all read pods through here, so that none of
+Pure. The node authorizer, NodeRestriction, ServiceAccount and who cleans tokens read pods through here, so that none of
 them forgets a sort of container or of volume (CVE-2023-2727). Pods may be half-valid (admission sees them before
 validation) or damaged (the store): what is not of its type counts as absent.
 """

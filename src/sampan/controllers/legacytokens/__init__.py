@@ -1,0 +1,1 @@
+"""Tokens in Secrets that nobody uses any more: marked invalid, then deleted."""
