@@ -35,15 +35,15 @@ def test_silent_node_has_unknown_conditions(now):
     ],
 )
 def test_taints_follow_readiness(now, ready, evict, expected):
-    taints = plan_taints(node(ready=ready), now, evict=evict).wanted
+    taints = plan_taints(node(ready=ready), now, evict=evict, due=True).wanted
     assert {(taint["key"].removeprefix("node.kubernetes.io/"), taint["effect"]) for taint in taints} == expected
 
 
 def test_own_taints_go_and_those_of_people_stay(now):
     mine = {"key": "dedicated", "value": "db", "effect": "NoSchedule"}
-    planned = plan_taints(node(taints=[mine, UNREACHABLE], unschedulable=True), now, evict=True)
+    planned = plan_taints(node(taints=[mine, UNREACHABLE], unschedulable=True), now, evict=True, due=False)
     assert [taint["key"] for taint in planned.wanted] == ["dedicated", "node.kubernetes.io/unschedulable"]
-    assert not plan_taints(node(taints=[mine]), now, evict=True).changed
+    assert not plan_taints(node(taints=[mine]), now, evict=True, due=False).changed
 
 
 @pytest.mark.parametrize(

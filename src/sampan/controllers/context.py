@@ -35,6 +35,13 @@ class ControllersConfig:
     signing_seconds: float = 365 * 24 * 3600.0
     node_monitor_grace_seconds: float = 50.0
     node_startup_grace_seconds: float = 60.0
+    #: Nodes whose pods are evicted, a second: of a zone that is well or has no node that is, and of one ill in part.
+    node_eviction_rate: float = 0.1
+    secondary_node_eviction_rate: float = 0.01
+    #: A zone of no more nodes that is ill in part is not evicted.
+    large_cluster_size_threshold: int = 50
+    #: The part of a zone's nodes that makes it ill in part.
+    unhealthy_zone_threshold: float = 0.55
     terminated_pod_threshold: int = 12500
     #: How long a node must be missing before its pods are deleted.
     orphaned_pod_quarantine_seconds: float = 40.0

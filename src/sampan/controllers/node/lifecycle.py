@@ -1,7 +1,8 @@
 """The shell of the node lifecycle controller: notices silent nodes, taints, and marks their pods not ready.
 
 A node is heard when its Lease or its status changes, by this process's own timeline, so skewed clocks of nodes do
-not matter. Heartbeats only note the time; one timer a node looks whether the grace period has passed.
+not matter. Heartbeats only note the time; one timer a node looks whether the grace period has passed. Nodes are tainted
+for eviction one after another, zone by zone (``zones``).
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from sampan.client.controller import DONE, Controller, Result, observe
 from sampan.client.informer import ChangeType
 from sampan.client.keys import ObjectKey, key_of
 from sampan.client.timeline import Timeline
-from sampan.controllers.context import Context
-from sampan.controllers.node.lifecycle_plan import plan_silent, plan_taints, ready_status
+from sampan.controllers.context import Context, ControllersConfig
+from sampan.controllers.node import zones
+from sampan.controllers.node.lifecycle_plan import Taints, plan_labels, plan_silent, plan_taints, ready_status
 from sampan.controllers.workload import conditions
 from sampan.controllers.workload.selecting import index_by_node, pods_of_node
 
@@ -36,7 +38,7 @@ class NodeLifecycleController:
         self._leases = context.informers.informer(LEASES)
         self._pods = context.informers.informer(PODS)
         index_by_node(self._pods)
-        self._ready: set[str] = set()
+        self._zones = zones.Zones(_rates(context.config))
         #: When each node was last heard, on the timeline.
         self._heard: dict[str, float] = {}
         #: nodes that it was told of, by name and uid
@@ -44,12 +46,14 @@ class NodeLifecycleController:
         self._controller: Controller[ObjectKey] = Controller(
             NAME, self.sync, workers=2, informers=[self._nodes, self._leases, self._pods]
         )
+        #: by zone; they taint its nodes in their turn
+        self._evictor: Controller[str] = Controller(f"{NAME} zones", self.sync_zone, workers=1, informers=[self._nodes])
         self._nodes.add_handler(self._node_changed)
         self._leases.add_handler(self._lease_changed)
         self._pods.add_handler(self._pod_changed)
 
     async def run(self) -> None:
-        await tasks.run_all(controller=self._controller.run(), events=self._recorder.run())
+        await tasks.run_all(controller=self._controller.run(), evictor=self._evictor.run(), events=self._recorder.run())
 
     def _lease_changed(self, kind: ChangeType, lease: Obj, previous: Obj | None) -> None:
         meta = lease["metadata"]
@@ -61,7 +65,7 @@ class NodeLifecycleController:
     def _node_changed(self, kind: ChangeType, node: Obj, previous: Obj | None) -> None:
         key = key_of(node)
         self._note_known(kind, node)
-        self._note_ready(key.name, kind != "DELETED" and ready_status(node) == "True")
+        self._note_zone(kind, node)
         if kind == "DELETED":
             self._heard.pop(key.name, None)
             return
@@ -84,16 +88,15 @@ class NodeLifecycleController:
             text = f"Node {name} event: Registered Node {name} in Controller"
             self._recorder.event(node, "Normal", "RegisteredNode", text)
 
-    def _note_ready(self, name: str, ready: bool) -> None:
-        before = bool(self._ready)
-        if ready:
-            self._ready.add(name)
+    def _note_zone(self, kind: ChangeType, node: Obj) -> None:
+        name, zone = node["metadata"]["name"], zones.zone_of(node)
+        if kind == "DELETED":
+            changed = self._zones.forget(name)
         else:
-            self._ready.discard(name)
-        if bool(self._ready) != before:
-            # Whether anybody is evicted at all depends on whether any node is heard.
-            for other in self._nodes.list():
-                self._controller.enqueue(key_of(other))
+            ready = ready_status(node) == "True"
+            changed = self._zones.note(name, zone, ready=ready, counts=zones.counts(node))
+        if changed:
+            self._evictor.enqueue(zone)
 
     def _pod_changed(self, kind: ChangeType, pod: Obj, previous: Obj | None) -> None:
         """A pod that came to a silent node (bound just before) is marked as well."""
@@ -114,9 +117,10 @@ class NodeLifecycleController:
         remaining = self._heard.setdefault(key.name, now) + grace - now
         if remaining <= 0 and (not reported or ready_status(node) != "Unknown"):
             node = await self._mark_silent(node)
-        if (reported or remaining <= 0) and ready_status(node) != "True":
+        if ready_status(node) == "Unknown" and (reported or remaining <= 0):
             await self._mark_pods(node)
-        await self._write_taints(node)
+        await self._write_labels(node)
+        await self._write_taints(key.name, due=False)
         # A silent node needs no timer: its next heartbeat changes its status.
         return Result(max(remaining, 0.01)) if remaining > 0 else DONE
 
@@ -125,12 +129,13 @@ class NodeLifecycleController:
         new.setdefault("status", {})["conditions"] = plan_silent(node, self._clock.now())
         written = await self._client.update_status(NODES, new)
         await observe(self._nodes, written)
-        name = node["metadata"]["name"]
-        self._recorder.event(node, "Normal", "NodeNotReady", f"Node {name} status is now: NodeNotReady")
+        if ready_status(node) == "True":
+            text = f"Node {node['metadata']['name']} status is now: NodeNotReady"
+            self._recorder.event(node, "Normal", "NodeNotReady", text)
         return written
 
     async def _mark_pods(self, node: Obj) -> None:
-        """Pods of a node that is not ready are not ready: Services stop sending them traffic."""
+        """Pods of a node that is not heard are not ready: Services stop sending them traffic."""
         name = node["metadata"]["name"]
         for pod in pods_of_node(self._pods, name):
             if not podstatus.is_ready(pod):
@@ -150,20 +155,70 @@ class NodeLifecycleController:
             await observe(self._pods, written, meta["namespace"])
             self._recorder.event(pod, "Warning", "NodeNotReady", "Node is not ready")
 
-    async def _write_taints(self, node: Obj) -> None:
-        current = self._nodes.get("", node["metadata"]["name"])
+    async def sync_zone(self, zone: str) -> Result:
+        """Taints the node whose turn it is."""
+        now = self._clock.monotonic()
+        self._judge(now)
+        while name := self._zones.head(zone):
+            wait = self._zones.seconds_to_wait(zone, now)
+            if wait > 0:
+                return Result(wait)
+            if await self._write_taints(name, due=True):
+                self._zones.took(zone, now)
+            self._zones.release(name)
+        return DONE
+
+    def _judge(self, now: float) -> None:
+        if not self._zones.judge(now):
+            return
+        if not self._zones.stopped:
+            # Nobody was heard for a while, for a reason of this process's: each node gets its whole time again.
+            self._heard = dict.fromkeys(self._heard, now)
+            for zone in self._zones.names():
+                self._evictor.enqueue(zone)
+        for node in self._nodes.list():
+            self._controller.enqueue(key_of(node))
+
+    async def _write_taints(self, name: str, *, due: bool) -> bool:
+        """Whether the node has a taint of eviction that it had not."""
+        current = self._nodes.get("", name)
         if current is None:
-            return
+            return False
         # When no node at all is heard, the network of this process is at fault: nobody is evicted.
-        taints = plan_taints(current, self._clock.now(), evict=bool(self._ready))
+        taints = plan_taints(current, self._clock.now(), evict=not self._zones.stopped, due=due)
+        if taints.waits:
+            self._evictor.enqueue(self._zones.wait(name))
+        else:
+            self._zones.release(name)
         if not taints.changed:
-            return
+            return False
         meta = current["metadata"]
         patch = {
             "metadata": {"uid": meta["uid"], "resourceVersion": meta["resourceVersion"]},
             "spec": {"taints": objects.deep_copy(taints.wanted) or None},
         }
-        await observe(self._nodes, await self._client.patch(NODES, meta["name"], patch))
+        await observe(self._nodes, await self._client.patch(NODES, name, patch))
+        return due and _evicts(taints)
+
+    async def _write_labels(self, node: Obj) -> None:
+        labels = plan_labels(node)
+        if labels:
+            meta = node["metadata"]
+            patch = {"metadata": {"uid": meta["uid"], "labels": labels}}
+            await observe(self._nodes, await self._client.patch(NODES, meta["name"], patch))
+
+
+def _evicts(taints: Taints) -> bool:
+    return any(taint["effect"] == "NoExecute" for taint in taints.wanted)
+
+
+def _rates(config: ControllersConfig) -> zones.Rates:
+    return zones.Rates(
+        config.node_eviction_rate,
+        config.secondary_node_eviction_rate,
+        config.large_cluster_size_threshold,
+        config.unhealthy_zone_threshold,
+    )
 
 
 def _heartbeat(node: Obj) -> object:
@@ -175,4 +230,4 @@ def _heartbeat(node: Obj) -> object:
 
 def _matters(node: Obj) -> object:
     statuses = [(c.get("type"), c.get("status")) for c in node.get("status", {}).get("conditions") or ()]
-    return statuses, node["spec"].get("taints"), node["spec"].get("unschedulable")
+    return statuses, node["spec"].get("taints"), node["spec"].get("unschedulable"), plan_labels(node)

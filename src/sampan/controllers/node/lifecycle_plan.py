@@ -54,14 +54,17 @@ def plan_silent(node: Obj, now: datetime) -> list[Condition]:
 
 @dataclass(frozen=True, slots=True)
 class Taints:
-    """The whole list to write, and whether it differs from the present one."""
+    """The whole list to write, whether it differs from the present one, and whether the node waits for its turn to be
+    evicted."""
 
     wanted: list[Obj]
     changed: bool
+    waits: bool
 
 
-def plan_taints(node: Obj, now: datetime, *, evict: bool) -> Taints:
-    """``evict`` False: no NoExecute taints are added (the whole cluster is silent: the fault is here, not there)."""
+def plan_taints(node: Obj, now: datetime, *, evict: bool, due: bool) -> Taints:
+    """``due``: it is the node's turn to be evicted; until then ``waits`` says that it should be. A node that has one
+    of the two taints of eviction changes it for the other at once. ``evict`` False: there are none, nor any turn."""
     present: Sequence[Obj] = node["spec"].get("taints") or ()
     listed = node.get("status", {}).get("conditions") or ()
     no_schedule = {
@@ -72,7 +75,9 @@ def plan_taints(node: Obj, now: datetime, *, evict: bool) -> Taints:
     if node["spec"].get("unschedulable"):
         no_schedule.add(UNSCHEDULABLE)
     ready = conditions.find(listed, "Ready")
-    no_execute = _CONDITION_TAINTS["Ready"].get(ready["status"], "") if ready is not None and evict else ""
+    should = _CONDITION_TAINTS["Ready"].get(ready["status"], "") if ready is not None and evict else ""
+    evicted = any(taint["effect"] == "NoExecute" and taint["key"] in _OWNED_NO_EXECUTE for taint in present)
+    no_execute = should if due or evicted else ""
     moment = format_time(now)
     wanted: list[Obj] = []
     kept: set[tuple[str, str]] = set()
@@ -92,4 +97,17 @@ def plan_taints(node: Obj, now: datetime, *, evict: bool) -> Taints:
             wanted.append({"key": key, "effect": "NoSchedule", "timeAdded": moment})
     if no_execute and (no_execute, "NoExecute") not in kept:
         wanted.append({"key": no_execute, "effect": "NoExecute", "timeAdded": moment})
-    return Taints(wanted, wanted != list(present))
+    return Taints(wanted, wanted != list(present), bool(should) and not no_execute)
+
+
+#: label as it is, and as it was once
+_LABELS = (
+    ("kubernetes.io/os", "beta.kubernetes.io/os"),
+    ("kubernetes.io/arch", "beta.kubernetes.io/arch"),
+)
+
+
+def plan_labels(node: Obj) -> dict[str, str]:
+    """The former labels of system and architecture that do not say what today's say."""
+    labels = node["metadata"].get("labels") or {}
+    return {old: labels[new] for new, old in _LABELS if new in labels and labels.get(old) != labels[new]}
