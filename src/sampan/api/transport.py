@@ -18,6 +18,9 @@ from sampan.records import dataclass
 EventType = Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK", "ERROR"]
 
 
+#: the request header that carries ``Call.leader``; a server that does not know it takes no notice
+LEADER_HEADER = "Sampan-Leader"
+
 #: ``callback(type, object, previous, revision)``. ``object`` of a DELETED event is the last state with the deletion's
 #: resourceVersion. Called on the event loop, in revision order; must not block.
 ChangeCallback = Callable[[EventType, Obj, Obj | None, int], None]
@@ -26,7 +29,8 @@ ChangeCallback = Callable[[EventType, Obj, Obj | None, int], None]
 @dataclass(frozen=True, slots=True)
 class Call:
     """One request. ``body`` is a JSON value (never encoded here) or None; ``content_type`` says which patch it is, and
-    ``accept`` in which form discovery answers."""
+    ``accept`` in which form discovery answers. ``leader``: it counts only while this one leads, ``namespace/lease
+    identity``; "": whoever asks."""
 
     method: str
     path: str
@@ -34,6 +38,7 @@ class Call:
     body: Any = None
     content_type: str = "application/json"
     accept: str = "application/json"
+    leader: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from yarl import URL
 from sampan.api.errors import ApiError, BadRequest, ServiceUnavailable, from_status
 from sampan.api.faults import cause
 from sampan.api.resources import Resource
-from sampan.api.transport import CacheView, Call, WatchEvent
+from sampan.api.transport import LEADER_HEADER, CacheView, Call, WatchEvent
 from sampan.client.kubeconfig import Connection
 
 CONNECT_SECONDS = 10.0
@@ -95,6 +95,8 @@ class HttpTransport:
     async def _request(self, call: Call, timeout: aiohttp.ClientTimeout) -> AsyncIterator[aiohttp.ClientResponse]:
         headers = self._headers()
         headers["Accept"] = call.accept
+        if call.leader:
+            headers[LEADER_HEADER] = call.leader
         data = None
         if call.body is not None:
             headers["Content-Type"] = call.content_type

@@ -19,6 +19,7 @@ from sampan.api import errors
 from sampan.api.objects import deep_copy
 from sampan.api.resources import Resource
 from sampan.api.transport import CacheView, Call, WatchEvent
+from sampan.server import fencing
 from sampan.server.pipeline import Pipeline
 from sampan.server.render import decoded
 from sampan.server.request import Request, Response, UserInfo
@@ -84,15 +85,18 @@ class LocalTransport:
     def _request(self, call: Call) -> Request:
         path, _, inline = call.path.partition("?")
         query = dict(call.query)
+        headers = {
+            "content-type": call.content_type,
+            "user-agent": program_of(self.user.name),
+            "accept": call.accept,
+        }
+        if call.leader:
+            headers[fencing.HEADER] = call.leader
         return Request(
             method=call.method,
             raw_path=path,
             query=query,
-            headers={
-                "content-type": call.content_type,
-                "user-agent": program_of(self.user.name),
-                "accept": call.accept,
-            },
+            headers=headers,
             obj=deep_copy(call.body),
             in_process=True,
             query_lists={key: [value] for key, value in query.items()},

@@ -17,6 +17,7 @@ from sampan.api.apply.interned import SETS
 from sampan.api.kind import Kind
 from sampan.api.schema import Node
 from sampan.api.types import Obj
+from sampan.server import fencing
 from sampan.server.stream import Batch
 from sampan.server.threads import is_heavy, paced
 from sampan.store.cache import START_STEP, CachedEntry, WatchCache
@@ -219,14 +220,21 @@ class ResourceStorage:
         """The same, as the store keeps it."""
         return await self.store.get(key)
 
-    async def commit(self, key: str, expected: int, obj: Obj, *, heavy: bool = False) -> Stored:
-        """``heavy``: a thread encodes it. Raises RevisionConflict, StoreUnavailable, RequestEntityTooLarge."""
+    async def commit(
+        self, key: str, expected: int, obj: Obj, *, heavy: bool = False, by_leader: bool = False
+    ) -> Stored:
+        """``heavy``: a thread encodes it. ``by_leader``: it is what the request asked for, and only a leader may have
+        asked (``fencing``). Raises RevisionConflict, StoreUnavailable, RequestEntityTooLarge, Conflict."""
         value = await paced(heavy, self.encode, obj)
+        if by_leader:
+            fencing.check()
         revision = await self.store.commit(key, expected, value, ttl_seconds=self.kind.ttl_seconds, note=obj)
         return Stored(self, key, value, revision, note=obj)
 
-    async def remove(self, key: str, expected: int) -> int:
-        """The revision of the deletion. Raises RevisionConflict, StoreUnavailable."""
+    async def remove(self, key: str, expected: int, *, by_leader: bool = False) -> int:
+        """The revision of the deletion. Raises RevisionConflict, StoreUnavailable, Conflict."""
+        if by_leader:
+            fencing.check()
         return await self.store.commit(key, expected, None)
 
 

@@ -170,7 +170,7 @@ async def _commit_new(target: Target, obj: Obj, options: WriteOptions, *, heavy:
     storage = target.storage
     key = storage.key(target.namespace, obj["metadata"]["name"])
     if not options.dry_run:
-        return await storage.commit(key, 0, await target.view.to_keep(obj, heavy=heavy), heavy=heavy)
+        return await storage.commit(key, 0, await target.view.to_keep(obj, heavy=heavy), heavy=heavy, by_leader=True)
     present = await storage.newest(key)
     if present is not None:
         raise RevisionConflict(key, 0, present.revision)

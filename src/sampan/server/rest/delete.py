@@ -120,7 +120,7 @@ async def _remove_damaged(
     check_version(target, options, current)
     await _admit(ctx, request, target, options, None)
     if not options.dry_run:
-        await target.storage.remove(target.key, current.revision)
+        await target.storage.remove(target.key, current.revision, by_leader=True)
     metadata: Obj = {"name": target.name} | ({"namespace": target.namespace} if target.namespace else {})
     gone = target.storage.with_revision({"metadata": metadata}, current.revision)
     return Deleted(Stored(target.storage, target.key, None, current.revision, gone), present=False)
@@ -152,7 +152,7 @@ async def _attempt(
         await verify(target, current)
     if plan.obj is None:
         if not options.dry_run:
-            await storage.remove(target.key, current.revision)
+            await storage.remove(target.key, current.revision, by_leader=True)
             await ctx.hooks.of(kind).committed(None, old, None)
         return Deleted(current, present=False)
     if plan.unchanged:
@@ -161,7 +161,9 @@ async def _attempt(
         await paced(heavy, kind.prepare_delete, plan.obj)
     if options.dry_run:
         return Deleted(Stored(storage, target.key, None, current.revision, plan.obj), present=True)
-    return Deleted(await storage.commit(target.key, current.revision, plan.obj, heavy=heavy), present=True)
+    return Deleted(
+        await storage.commit(target.key, current.revision, plan.obj, heavy=heavy, by_leader=True), present=True
+    )
 
 
 def plan_deletion(kind: Kind, old: Obj, options: DeleteOptions, now: datetime) -> Plan:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from sampan.api import errors
 from sampan.api.kind import Kind
 from sampan.api.strategies import strategy_for
+from sampan.server import fencing
 from sampan.server.request import Request, RequestInfo
 from sampan.server.rest import scale
 from sampan.server.rest.body import kind_or_fail
@@ -49,7 +50,12 @@ async def serve(ctx: RestContext, request: Request) -> Result:
         return await _connect(ctx, request, kind, connector)
     if request.surface.ending:
         _check_ending(request, kind)
-    return await find(ctx, kind, info, request.method)(ctx, request)
+    verb = find(ctx, kind, info, request.method)
+    leader = request.headers.get(fencing.HEADER)
+    if leader is None:
+        return await verb(ctx, request)
+    with fencing.fenced(request, leader):
+        return await verb(ctx, request)
 
 
 async def _connect(ctx: RestContext, request: Request, kind: Kind, connector: Connector) -> Result:

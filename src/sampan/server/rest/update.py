@@ -288,9 +288,9 @@ async def _commit(target: Target, current: Versioned, new: Obj, *, same: bool, d
     if dry_run:
         return Outcome(Stored(storage, target.key, None, current.revision, new), gone)
     if gone:
-        await storage.remove(target.key, current.revision)
+        await storage.remove(target.key, current.revision, by_leader=True)
         return Outcome(Stored(storage, target.key, None, current.revision, new), True)
     if same:
         return Outcome(current)
     kept = await target.view.to_keep(new, heavy=heavy)
-    return Outcome(await storage.commit(target.key, current.revision, kept, heavy=heavy))
+    return Outcome(await storage.commit(target.key, current.revision, kept, heavy=heavy, by_leader=True))
