@@ -120,6 +120,7 @@ async def test_a_pods_event_costs_the_same_in_a_large_namespace(measure, build):
                 api.add(PODS, pod(f"p{number}", f"app{number}"))
                 api.add(SERVICES, service(f"app{number}"))
                 api.add(POD_DISRUPTION_BUDGETS, budget(f"app{number}"))
+            api.add(NODES, {"metadata": {"name": "n"}, "spec": {}})
             api.add(PODS, pod("mine", "mine"))
             api.add(SERVICES, service("mine"))
             api.add(POD_DISRUPTION_BUDGETS, budget("mine"))

@@ -49,6 +49,8 @@ class ControllersConfig:
     #: (``--legacy-service-account-token-clean-up-period``)
     legacy_token_clean_up_seconds: float = 365 * 24 * 3600.0
     max_endpoints_per_slice: int = 100
+    #: addresses of a subset of hand-made Endpoints that are mirrored
+    mirroring_max_endpoints_per_subset: int = 1000
     #: Names of controllers to leave out (``garbage-collector-controller`` ...).
     disabled: frozenset[str] = OFF_BY_DEFAULT
 

@@ -28,8 +28,8 @@ def selector_of(service: Obj) -> Selector:
     return from_map(service["spec"]["selector"])
 
 
-def is_headless(service: Obj) -> bool:
-    return bool(service["spec"].get("clusterIP") == "None")
+def has_cluster_ip(service: Obj) -> bool:
+    return service["spec"].get("clusterIP") not in (None, "", "None")
 
 
 def pod_ips(pod: Obj, family: str) -> list[str]:
@@ -46,8 +46,16 @@ def family_of(ip: str) -> str:
         return ""
 
 
+def is_headless(service: Obj) -> bool:
+    return bool(service["spec"].get("clusterIP") == "None")
+
+
 def families(service: Obj) -> list[str]:
-    return list(service["spec"].get("ipFamilies") or ("IPv4",))
+    """Of a Service that an older server stored without: its address's, or both."""
+    found = [family for family in service["spec"].get("ipFamilies") or () if family in ("IPv4", "IPv6")]
+    if found:
+        return found
+    return [family_of(service["spec"]["clusterIP"])] if has_cluster_ip(service) else ["IPv4", "IPv6"]
 
 
 def hostname(pod: Obj, service: Obj) -> str:

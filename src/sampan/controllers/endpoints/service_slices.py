@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from sampan.api import objects
-from sampan.api.errors import NotFound
+from sampan.api.errors import ApiError, NotFound
 from sampan.api.nodes.status import ZONE
 from sampan.api.pods import status as podstatus
 from sampan.api.reading import text_map
@@ -14,43 +14,51 @@ from sampan.api.types import Obj
 from sampan.client import tasks
 from sampan.client.client import Client
 from sampan.client.controller import DONE, Controller, Result, observe
-from sampan.client.informer import Informer
+from sampan.client.events import EventKind
+from sampan.client.informer import ChangeType, Informer
 from sampan.client.keys import ObjectKey, own_key
 from sampan.controllers.context import Context
-from sampan.controllers.endpoints import facts
-from sampan.controllers.endpoints.slices import MANAGED_BY, SERVICE_NAME, Group, SliceMeta, SlicePlan, plan_slices
+from sampan.controllers.endpoints import facts, topology
+from sampan.controllers.endpoints.slices import (
+    MANAGED_BY,
+    SERVICE_NAME,
+    Group,
+    SliceMeta,
+    SlicePlan,
+    name_prefix,
+    plan_slices,
+    port_key,
+    stamp,
+)
+from sampan.controllers.endpoints.topology import wants_hints
+from sampan.controllers.endpoints.triggers import TriggerTimes
 from sampan.controllers.workload.claims import controller_reference
 from sampan.controllers.workload.selecting import index_by_node, pods_of_node
 
 NAME = "endpointslice-controller"
+COMPONENT = "endpoint-slice-controller"
 MANAGER = "endpointslice-controller.k8s.io"
 SLICE_INDEX = "service-of-slice"
+#: not a Service: the zones' CPU is another
+_NODES = ObjectKey("", "")
 
 
-def plan_groups(service: Obj, pods: Iterable[Obj], zones: Mapping[str, str]) -> list[Group]:
-    """The endpoints a Service should have, grouped by family and ports. ``zones`` by node name. Pure.
-
-    A family without any endpoint gives one empty group, for the slice that stays.
-    """
-    groups: list[Group] = []
-    pods = list(pods)
-    for family in facts.families(service):
-        found: dict[tuple[object, ...], tuple[tuple[Obj, ...], list[Obj]]] = {}
-        for pod in pods:
-            addresses = facts.pod_ips(pod, family)
-            if podstatus.is_terminal(pod) or not addresses:
-                continue
-            ports = _ports(service, pod)
-            key = tuple((port["name"], port["port"], port["protocol"]) for port in ports)
-            found.setdefault(key, (ports, []))[1].append(_endpoint(service, pod, addresses[:1], zones))
-        if not found:
-            groups.append(Group(family, (), ()))
-        groups.extend(Group(family, ports, tuple(endpoints)) for ports, endpoints in found.values())
-    return groups
+def plan_groups(service: Obj, pods: Iterable[Obj], zones: Mapping[str, str], family: str) -> list[Group]:
+    """The endpoints of a family that a Service should have, grouped by their ports. ``zones`` of all nodes, by the
+    node's name; a pod on no node is an endpoint only where addresses are published that are not ready. Pure."""
+    anywhere = bool(service["spec"].get("publishNotReadyAddresses"))
+    found: dict[bytes, tuple[tuple[Obj, ...], list[Obj]]] = {}
+    for pod in pods:
+        addresses = facts.pod_ips(pod, family)
+        if podstatus.is_terminal(pod) or not addresses or not (anywhere or podstatus.node_name(pod) in zones):
+            continue
+        ports = _ports(service, pod)
+        found.setdefault(port_key(ports), (ports, []))[1].append(_endpoint(service, pod, addresses, zones))
+    return [Group(ports, tuple(endpoints)) for ports, endpoints in found.values()]
 
 
 def _ports(service: Obj, pod: Obj) -> tuple[Obj, ...]:
-    ports = []
+    ports: list[Obj] = []
     for declared in service["spec"].get("ports") or ():
         number = facts.find_port(pod, declared)
         if number is None:
@@ -78,7 +86,7 @@ def _endpoint(service: Obj, pod: Obj, addresses: list[str], zones: Mapping[str, 
         endpoint["zone"] = zones[node]
     if hostname := facts.hostname(pod, service):
         endpoint["hostname"] = hostname
-    if hints := _hints(service, node, zones.get(node, "")) if ready else None:
+    if hints := _hints(service, node, zones.get(node, "")) if ready and not wants_hints(service) else None:
         endpoint["hints"] = hints
     return endpoint
 
@@ -93,18 +101,15 @@ def _hints(service: Obj, node: str, zone: str) -> Obj | None:
     return hints or None
 
 
-def slice_meta(service: Obj, manager: str) -> SliceMeta:
+def slice_meta(service: Obj, family: str) -> SliceMeta:
     meta = service["metadata"]
-    labels = {key: value for key, value in (meta.get("labels") or {}).items() if key != facts.HEADLESS_LABEL}
-    labels[SERVICE_NAME] = meta["name"]
-    labels[MANAGED_BY] = manager
-    if facts.is_headless(service):
+    reserved = (facts.HEADLESS_LABEL, SERVICE_NAME, MANAGED_BY)
+    labels = {key: value for key, value in (meta.get("labels") or {}).items() if key not in reserved}
+    labels |= {SERVICE_NAME: meta["name"], MANAGED_BY: MANAGER}
+    if not facts.has_cluster_ip(service):
         labels[facts.HEADLESS_LABEL] = ""
-    hidden = (facts.LAST_APPLIED, facts.TRIGGER_TIME)
-    annotations = {key: value for key, value in (meta.get("annotations") or {}).items() if key not in hidden}
-    return SliceMeta(
-        meta["namespace"], f"{meta['name']}-", labels, annotations, controller_reference(service, SERVICES)
-    )
+    owner = controller_reference(service, SERVICES)
+    return SliceMeta(meta["namespace"], name_prefix(meta["name"]), family, labels, owner)
 
 
 def index_slices(informer: Informer) -> None:
@@ -120,6 +125,19 @@ def index_slices(informer: Informer) -> None:
 
 def slices_of(informer: Informer, key: ObjectKey, manager: str) -> Sequence[Obj]:
     return informer.by_index(SLICE_INDEX, f"{key.namespace}/{key.name}/{manager}")
+
+
+def watch_slices(informer: Informer, manager: str, enqueue: Callable[[ObjectKey], None]) -> None:
+    """Enqueues whose slices somebody else changed, took over, gave away or deleted."""
+
+    def changed(kind: ChangeType, obj: Obj, previous: Obj | None) -> None:
+        states = (obj,) if previous is None else (obj, previous)
+        for meta in (state["metadata"] for state in states):
+            labels = meta.get("labels") or {}
+            if kind != "ADDED" and labels.get(MANAGED_BY) == manager and labels.get(SERVICE_NAME):
+                enqueue(ObjectKey(meta["namespace"], labels[SERVICE_NAME]))
+
+    informer.add_handler(changed)
 
 
 async def apply_slices(client: Client, informer: Informer, plan: SlicePlan) -> None:
@@ -141,51 +159,107 @@ class EndpointSliceController:
     def __init__(self, context: Context) -> None:
         self._limit = context.config.max_endpoints_per_slice
         self._client = context.client_for(NAME)
-        self._recorder = context.recorder(self._client, NAME)
+        self._recorder = context.recorder(self._client, COMPONENT)
         self._services = context.informers.informer(SERVICES)
         self._pods = context.informers.informer(PODS)
         self._nodes = context.informers.informer(NODES)
         self._slices = context.informers.informer(ENDPOINT_SLICES)
         index_slices(self._slices)
         index_by_node(self._pods)
-        #: by the name of the node, of those that have one
+        #: of each node; "" when it has none
         self._zones: dict[str, str] = {}
+        self._cpu = topology.ZoneCpu()
+        #: how many endpoints each zone got: of each Service with hints by CPU, and each of its families
+        self._hinted: dict[ObjectKey, dict[str, Mapping[str, int]]] = {}
+        self._triggers = TriggerTimes()
         self._controller: Controller[ObjectKey] = Controller(
             NAME, self.sync, informers=[self._pods, self._nodes, self._slices]
         )
         self._controller.watch(self._services, own_key)
         self._selecting = facts.services(self._services)
         facts.watch_pods(self._pods, self._selecting, self._controller.enqueue)
-        self._slices.add_handler(self._slice_changed)
+        watch_slices(self._slices, MANAGER, self._controller.enqueue)
         self._nodes.add_handler(self._node_changed)
 
     async def run(self) -> None:
         await tasks.run_all(controller=self._controller.run(), events=self._recorder.run())
 
     async def sync(self, key: ObjectKey) -> Result:
+        if key == _NODES:
+            self._look_at_zones()
+            return DONE
         service = self._services.get(*key)
         # Slices of a deleted Service go by their owner reference.
-        if service is None or objects.is_deleting(service) or not facts.has_selector(service):
+        if service is None or not facts.has_selector(service):
+            self._hinted.pop(key, None)
+            self._triggers.forget(key)
             return DONE
         pods = facts.pods_of(self._pods, service)
-        groups = plan_groups(service, pods, self._zones)
+        trigger = self._triggers.changed(key, service, pods)
         existing = slices_of(self._slices, key, MANAGER)
-        plan = plan_slices(slice_meta(service, MANAGER), groups, existing, self._limit)
-        await apply_slices(self._client, self._slices, plan)
+        families = facts.families(service)
+        foreign = [present for present in existing if present["addressType"] not in families]
+        plans = [SlicePlan(delete=[present for present in foreign if not objects.is_deleting(present)])]
+        for family in families:
+            own = [present for present in existing if present["addressType"] == family]
+            plans.append(self._plan(key, service, pods, family, own))
+        try:
+            for plan in plans:
+                if objects.is_deleting(service):
+                    plan.create.clear()
+                stamp(plan, trigger)
+                await apply_slices(self._client, self._slices, plan)
+        except ApiError as error:
+            if not error.cause("NamespaceTerminating"):
+                text = f"Error updating Endpoint Slices for Service {key}: {error.message}"
+                self._recorder.event(service, "Warning", "FailedToUpdateEndpointSlices", text)
+            raise
         return DONE
 
-    def _slice_changed(self, kind: str, obj: Obj, previous: Obj | None) -> None:
-        """Slices of ours that somebody else changed or deleted are put right."""
-        labels = obj["metadata"].get("labels") or {}
-        if labels.get(MANAGED_BY) == MANAGER and labels.get(SERVICE_NAME) and kind != "ADDED":
-            self._controller.enqueue(ObjectKey(obj["metadata"]["namespace"], labels[SERVICE_NAME]))
+    def _plan(
+        self, key: ObjectKey, service: Obj, pods: Sequence[Obj], family: str, existing: Sequence[Obj]
+    ) -> SlicePlan:
+        by_cpu = topology.wants_hints(service)
+        groups = plan_groups(service, pods, self._zones, family)
+        plan = plan_slices(slice_meta(service, family), groups, existing, self._limit, heed_hints=not by_cpu)
+        before = self._hinted.get(key, {})
+        fault, hints = "", None
+        if by_cpu:
+            hints = topology.add_hints(plan, self._cpu.ratios())
+            fault = hints.fault
+        elif family in before:
+            fault = topology.DISABLED
+        if hints is not None and not fault:
+            if not before:
+                self._tell(service, family, "Normal", "TopologyAwareHintsEnabled", topology.ENABLED)
+            self._hinted.setdefault(key, {})[family] = hints.by_zone
+            return plan
+        if family in before:
+            del before[family]
+            if not before:
+                del self._hinted[key]
+        if fault:
+            self._tell(service, family, "Warning", "TopologyAwareHintsDisabled", fault)
+        return plan
 
-    def _node_changed(self, kind: str, node: Obj, previous: Obj | None) -> None:
+    def _tell(self, service: Obj, family: str, kind: EventKind, reason: str, text: str) -> None:
+        self._recorder.event(service, kind, reason, f"{text}, addressType: {family}")
+
+    def _look_at_zones(self) -> None:
+        """Services whose hints do not fit the zones' CPU any longer are looked at."""
+        ratios = self._cpu.ratios()
+        for key, by_family in self._hinted.items():
+            if any(topology.is_overloaded(by_zone, ratios) for by_zone in by_family.values()):
+                self._controller.enqueue(key)
+
+    def _node_changed(self, kind: ChangeType, node: Obj, previous: Obj | None) -> None:
         name = node["metadata"]["name"]
-        zone = text_map(node["metadata"], "labels").get(ZONE, "") if kind != "DELETED" else ""
-        if zone == self._zones.get(name, ""):
+        zone = text_map(node["metadata"], "labels").get(ZONE, "") if kind != "DELETED" else None
+        if self._cpu.note(node) if kind != "DELETED" else self._cpu.forget(name):
+            self._controller.enqueue(_NODES)
+        if zone == self._zones.get(name):
             return
-        if zone:
+        if zone is not None:
             self._zones[name] = zone
         else:
             del self._zones[name]

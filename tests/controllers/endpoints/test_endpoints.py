@@ -4,18 +4,27 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sampan.api.resources import ENDPOINT_SLICES, ENDPOINTS, PODS, SERVICES
+from sampan.api.resources import ENDPOINT_SLICES, ENDPOINTS, NODES, PODS, SERVICES
 from sampan.controllers.endpoints.legacy import EndpointsController
 from sampan.controllers.endpoints.mirroring import EndpointSliceMirroringController
 from sampan.controllers.endpoints.service_slices import EndpointSliceController, plan_groups
 from sampan.controllers.endpoints.slices import Group, SliceMeta, plan_slices
+
+#: a node without a zone
+NODE = {"n1": ""}
 
 
 def service(**spec):
     ports = [{"name": "http", "port": 80, "targetPort": "web", "protocol": "TCP"}]
     return {
         "metadata": {"name": "svc", "namespace": "default", "uid": "s", "labels": {"team": "a"}},
-        "spec": {"selector": {"app": "web"}, "ports": ports, "clusterIP": "10.96.0.9", **spec},
+        "spec": {
+            "selector": {"app": "web"},
+            "ports": ports,
+            "clusterIP": "10.96.0.9",
+            "ipFamilies": ["IPv4"],
+            **spec,
+        },
     }
 
 
@@ -40,27 +49,28 @@ def pod(name="a", *, ready=True, ip="10.244.0.5", deleting=False, phase="Running
     ],
 )
 def test_endpoint_conditions(ready, deleting, publish, expected):
-    (group,) = plan_groups(service(publishNotReadyAddresses=publish), [pod(ready=ready, deleting=deleting)], {})
+    (group,) = plan_groups(
+        service(publishNotReadyAddresses=publish), [pod(ready=ready, deleting=deleting)], NODE, "IPv4"
+    )
     conditions = group.endpoints[0]["conditions"]
     assert tuple(conditions[name] for name in ("ready", "serving", "terminating")) == expected
 
 
 def test_finished_pods_and_pods_without_address_are_no_endpoints():
-    (group,) = plan_groups(service(), [pod(phase="Succeeded"), pod("b", ip="")], {})
-    assert group.endpoints == ()
+    assert plan_groups(service(), [pod(phase="Succeeded"), pod("b", ip="")], NODE, "IPv4") == []
 
 
 def test_named_port_differs_by_pod():
-    groups = plan_groups(service(), [pod("a"), pod("b", port=9090)], {})
+    groups = plan_groups(service(), [pod("a"), pod("b", port=9090)], NODE, "IPv4")
     assert sorted(group.ports[0]["port"] for group in groups) == [8080, 9090]
 
 
 def test_hostname_only_below_its_own_service():
     named = pod(hostname="h", subdomain="svc")
-    (group,) = plan_groups(service(), [named], {"n1": "zone-a"})
+    (group,) = plan_groups(service(), [named], {"n1": "zone-a"}, "IPv4")
     assert group.endpoints[0]["hostname"] == "h"
     assert group.endpoints[0]["zone"] == "zone-a"
-    (group,) = plan_groups(service(), [pod(hostname="h", subdomain="other")], {})
+    (group,) = plan_groups(service(), [pod(hostname="h", subdomain="other")], NODE, "IPv4")
     assert "hostname" not in group.endpoints[0]
 
 
@@ -68,7 +78,8 @@ def endpoint(number):
     return {"addresses": [f"10.0.{number // 250}.{number % 250}"], "targetRef": {"uid": str(number)}}
 
 
-META = SliceMeta("default", "svc-", {"kubernetes.io/service-name": "svc"}, {}, {"uid": "s", "name": "svc"})
+OWNER = {"uid": "s", "name": "svc", "kind": "Service"}
+META = SliceMeta("default", "svc-", "IPv4", {"kubernetes.io/service-name": "svc"}, OWNER)
 
 
 NUMBERS = itertools.count()
@@ -91,18 +102,20 @@ def applied(existing, plan):
 def test_slices_hold_exactly_the_endpoints_within_the_limit_and_settle(rounds):
     slices = []
     for numbers in rounds:
-        group = Group("IPv4", ({"name": "", "port": 80, "protocol": "TCP"},), tuple(endpoint(n) for n in numbers))
-        plan = plan_slices(META, [group], slices, 10)
+        group = Group(({"name": "", "port": 80, "protocol": "TCP"},), tuple(endpoint(n) for n in numbers))
+        groups = [group] if numbers else []
+        plan = plan_slices(META, groups, slices, 10)
         slices = applied(slices, plan)
         held = [e["targetRef"]["uid"] for obj in slices for e in obj["endpoints"]]
         assert sorted(held) == sorted(str(n) for n in numbers)
         assert all(len(obj["endpoints"]) <= 10 for obj in slices)
         assert slices
-        again = plan_slices(META, [group], slices, 10)
+        again = plan_slices(META, groups, slices, 10)
         assert (again.create, again.update, again.delete) == ([], [], [])
 
 
 async def test_slices_and_endpoints_follow_the_pods(api, context, running, wait):
+    api.add(NODES, {"metadata": {"name": "n1"}, "spec": {}})
     async with running(EndpointSliceController(context), EndpointsController(context)):
         api.add(SERVICES, service(clusterIP="None"))
         await wait.quiet(api)
