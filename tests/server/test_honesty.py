@@ -35,6 +35,8 @@ ACTING = {
     ("", "LimitRange"): "LimitRanger",
     ("", "Namespace"): "namespace-controller",
     ("", "Node"): "node-lifecycle-controller",
+    ("", "PersistentVolume"): "persistentvolume-binder-controller",
+    ("", "PersistentVolumeClaim"): "persistentvolume-binder-controller",
     ("", "Pod"): "sampan.node.pods.worker",
     ("", "PodTemplate"): DATA,
     ("", "ReplicationController"): "replicationcontroller-controller",
@@ -71,6 +73,7 @@ ACTING = {
     ("rbac.authorization.k8s.io", "RoleBinding"): "sampan.server.authz.rbac",
     ("scheduling.k8s.io", "PriorityClass"): "Priority",
     ("", "ResourceQuota"): "ResourceQuota",
+    ("storage.k8s.io", "StorageClass"): "local-path-provisioner",
 }
 KINDS = sorted({(kind.group, kind.kind) for kind in registry().kinds() if not kind.former})
 #: true of some of their objects only, so they are in both lists

@@ -48,6 +48,11 @@ class WorkQueue(Generic[K]):
         """Nothing queued and nothing worked on (delayed keys do not count)."""
         return not self._queue and not self._processing
 
+    @property
+    def delayed(self) -> int:
+        """Keys whose time has not come."""
+        return len(self._timers)
+
     def add(self, key: K) -> None:
         if self._closed or key in self._dirty:
             return

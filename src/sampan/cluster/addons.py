@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 
 from sampan.api.errors import AlreadyExists, NotFound
-from sampan.api.resources import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, NODES, SERVICES, Resource
+from sampan.api.resources import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, NODES, SERVICES, STORAGE_CLASSES, Resource
+from sampan.api.storage import volumes
 from sampan.api.types import Obj
 from sampan.client.client import Client
 from sampan.cluster.settings import ClusterSettings
@@ -37,7 +38,53 @@ def objects(settings: ClusterSettings) -> list[tuple[Resource, Obj]]:
         ),
         (CLUSTER_ROLE_BINDINGS, _binding("sampan:network", "sampan:network", "sampan:network")),
         (SERVICES, _dns_service(settings)),
+        (CLUSTER_ROLES, _local_path_role()),
+        (
+            CLUSTER_ROLE_BINDINGS,
+            {
+                **_binding(_LOCAL_PATH, _LOCAL_PATH, ""),
+                "subjects": [{"kind": "ServiceAccount", "name": "local-path-provisioner", "namespace": "kube-system"}],
+            },
+        ),
+        (STORAGE_CLASSES, _standard_class()),
     ]
+
+
+_LOCAL_PATH = "sampan:local-path-provisioner"
+
+
+def _standard_class() -> Obj:
+    """The class of claims that name none, with the name and the ways that kind and minikube give it."""
+    return {
+        "metadata": {"name": "standard", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
+        "provisioner": volumes.LOCAL_PATH,
+        "reclaimPolicy": "Delete",
+        "volumeBindingMode": "WaitForFirstConsumer",
+        "allowVolumeExpansion": True,
+    }
+
+
+def _local_path_role() -> Obj:
+    """What an external provisioner may do upstream, and to have a node take a directory away."""
+    return {
+        "metadata": {"name": _LOCAL_PATH},
+        "rules": [
+            {
+                "apiGroups": [""],
+                "resources": ["persistentvolumes"],
+                "verbs": ["get", "list", "watch", "create", "update", "delete"],
+            },
+            {
+                "apiGroups": [""],
+                "resources": ["persistentvolumeclaims"],
+                "verbs": ["get", "list", "watch", "update"],
+            },
+            {"apiGroups": ["storage.k8s.io"], "resources": ["storageclasses"], "verbs": ["get", "list", "watch"]},
+            {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list", "watch"]},
+            {"apiGroups": [""], "resources": ["nodes/proxy"], "verbs": ["delete"]},
+            {"apiGroups": ["", "events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch", "update"]},
+        ],
+    }
 
 
 def _binding(name: str, role: str, group: str) -> Obj:

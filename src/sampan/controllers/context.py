@@ -51,6 +51,8 @@ class ControllersConfig:
     max_endpoints_per_slice: int = 100
     #: addresses of a subset of hand-made Endpoints that are mirrored
     mirroring_max_endpoints_per_subset: int = 1000
+    #: What empties volumes of the policy Recycle: an image with a shell, ``find`` and ``ls``.
+    recycler_image: str = "registry.k8s.io/build-image/debian-base:bookworm-v1.0.4"
     #: Names of controllers to leave out (``garbage-collector-controller`` ...).
     disabled: frozenset[str] = OFF_BY_DEFAULT
 

@@ -30,10 +30,12 @@ from sampan.controllers.disruption.controller import DisruptionController
 from sampan.controllers.endpoints.legacy import EndpointsController
 from sampan.controllers.endpoints.mirroring import EndpointSliceMirroringController
 from sampan.controllers.endpoints.service_slices import EndpointSliceController
+from sampan.controllers.ephemeralvolume.controller import EphemeralVolumeController
 from sampan.controllers.garbagecollector.controller import GarbageCollector
 from sampan.controllers.garbagecollector.pods import PodGarbageCollector
 from sampan.controllers.job.controller import JobController
 from sampan.controllers.legacytokens.controller import LegacyTokenCleaner
+from sampan.controllers.localpath.controller import LocalPathProvisioner
 from sampan.controllers.namespace.deletion import NamespaceDeletionController
 from sampan.controllers.namespace.rootca import RootCaPublisher
 from sampan.controllers.namespace.serviceaccounts import ServiceAccountController
@@ -41,6 +43,7 @@ from sampan.controllers.node.eviction import TaintEvictionController
 from sampan.controllers.node.ipam import NodeIpamController
 from sampan.controllers.node.lifecycle import NodeLifecycleController
 from sampan.controllers.node.ttl import TtlController
+from sampan.controllers.persistentvolume.controller import PersistentVolumeController
 from sampan.controllers.replicaset.adapters import REPLICA_SET, REPLICATION_CONTROLLER
 from sampan.controllers.replicaset.controller import ReplicaSetController
 from sampan.controllers.resourcequota.controller import ResourceQuotaController
@@ -48,6 +51,8 @@ from sampan.controllers.servicecidr.controller import ServiceCidrController
 from sampan.controllers.statefulset.controller import StatefulSetController
 from sampan.controllers.ttlafterfinished.controller import TtlAfterFinishedController
 from sampan.controllers.validatingadmissionpolicystatus.controller import ValidatingAdmissionPolicyStatusController
+from sampan.controllers.volumeexpand.controller import VolumeExpandController
+from sampan.controllers.volumeprotection.controller import ClaimProtectionController, VolumeProtectionController
 from sampan.keeping import Keeper
 
 #: Name (as ``--controllers`` of kube-controller-manager has it) to constructor.
@@ -83,6 +88,12 @@ CONTROLLERS: dict[str, Callable[[Context], Runnable]] = {
     "podcertificaterequest-cleaner-controller": RequestCleaner.of_pod_requests,
     "kube-apiserver-serving-clustertrustbundle-publisher-controller": TrustBundlePublisher,
     "legacy-serviceaccount-token-cleaner-controller": LegacyTokenCleaner,
+    "persistentvolume-binder-controller": PersistentVolumeController,
+    "persistentvolume-expander-controller": VolumeExpandController,
+    "persistentvolume-protection-controller": VolumeProtectionController,
+    "persistentvolumeclaim-protection-controller": ClaimProtectionController,
+    "ephemeral-volume-controller": EphemeralVolumeController,
+    "local-path-provisioner": LocalPathProvisioner,
     "validatingadmissionpolicy-status-controller": ValidatingAdmissionPolicyStatusController,
 }
 

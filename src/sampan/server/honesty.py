@@ -55,13 +55,6 @@ _LIFECYCLE = "nobody carries the eviction out; use the eviction subresource of t
 
 LACKS: Mapping[Name, Lack] = MappingProxyType(
     {
-        ("", "PersistentVolume"): Lack(
-            "no controller binds volumes to claims", ("persistentvolume-binder-controller",)
-        ),
-        ("", "PersistentVolumeClaim"): Lack(
-            "no controller binds claims or provisions volumes, so pods that use it do not start",
-            ("persistentvolume-binder-controller",),
-        ),
         ("", "Service"): Lack(
             "no controller gives a LoadBalancer its external address; cluster IP and node ports work",
             ("service-lb-controller",),
@@ -80,9 +73,6 @@ LACKS: Mapping[Name, Lack] = MappingProxyType(
             "storage.k8s.io",
             ("CSIDriver", "CSINode", "CSIStorageCapacity", "VolumeAttachment", "VolumeAttributesClass"),
             Lack(_DRIVERS, ("sampan.node.csi", "persistentvolume-attach-detach-controller")),
-        ),
-        ("storage.k8s.io", "StorageClass"): Lack(
-            "no controller provisions volumes of any class", ("persistentvolume-binder-controller",)
         ),
         **_each(
             "scheduling.k8s.io",

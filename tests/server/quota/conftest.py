@@ -14,6 +14,7 @@ from sampan.client.client import Client
 from sampan.client.informer import InformerFactory
 from sampan.controllers.context import Context, ControllersConfig
 from sampan.controllers.resourcequota.controller import ResourceQuotaController
+from sampan.controllers.volumeprotection.controller import ClaimProtectionController
 from sampan.server.app import Server
 
 NAMESPACE = "/api/v1/namespaces/default"
@@ -28,8 +29,9 @@ async def counting(server: Server) -> AsyncIterator[None]:
     informers = InformerFactory(client, random=Random(1))
     config = server.config
     context = Context(informers, lambda name: client, config.clock, Random(1), ControllersConfig())
-    controller = ResourceQuotaController(context)
-    work = [asyncio.ensure_future(informers.run()), asyncio.ensure_future(controller.run())]
+    # Claims go when their finalizer is taken away.
+    controllers = (ResourceQuotaController(context), ClaimProtectionController(context))
+    work = [asyncio.ensure_future(each.run()) for each in (informers, *controllers)]
     try:
         yield
     finally:

@@ -350,7 +350,7 @@ def chain(reader: Any, seeded: Any, **switches: Any) -> AdmissionChain:
 
 def test_plugins_can_be_switched_but_not_misspelt(reader: Any, seeded: Any) -> None:
     assert "Priority" not in chain(reader, seeded, disable=["Priority"]).names
-    assert "StorageObjectInUseProtection" in chain(reader, seeded, enable=["StorageObjectInUseProtection"]).names
+    assert "AlwaysPullImages" in chain(reader, seeded, enable=["AlwaysPullImages"]).names
     assert chain(reader, seeded).names[-2:] == ("RBACEscalationCheck", "ResourceQuota")
     with pytest.raises(ValueError, match="Priorty"):
         chain(reader, seeded, disable=["Priorty"])

@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Final
 
-#: as upstream's are; but ``StorageObjectInUseProtection`` is off while no controller removes its finalizer, or no claim
-#: could ever be deleted, and ``DenyServiceExternalIPs`` is on (CVE-2020-8554)
+#: as upstream's are; but ``DenyServiceExternalIPs`` is on (CVE-2020-8554)
 ON_BY_DEFAULT: Final = frozenset({
     "CertificateApproval", "CertificateSigning", "CertificateSubjectRestriction", "ClusterTrustBundleAttest",
     "DefaultIngressClass", "DefaultStorageClass", "DefaultTolerationSeconds", "DenyServiceExternalIPs", "LimitRanger",
     "MutatingAdmissionPolicy", "MutatingAdmissionWebhook", "NamespaceLifecycle", "NodeRestriction",
     "PersistentVolumeClaimResize", "PodSecurity", "PodTopologyLabels", "Priority", "ResourceQuota", "RuntimeClass",
-    "ServiceAccount", "TaintNodesByCondition", "ValidatingAdmissionPolicy", "ValidatingAdmissionWebhook",
+    "ServiceAccount", "StorageObjectInUseProtection", "TaintNodesByCondition", "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionWebhook",
 })  # fmt: skip
 OFF_BY_DEFAULT: Final = frozenset({
     "AlwaysAdmit", "AlwaysDeny", "AlwaysPullImages", "EventRateLimit", "ExtendedResourceToleration",
     "LimitPodHardAntiAffinityTopology", "NamespaceAutoProvision", "NamespaceExists",
     "OwnerReferencesPermissionEnforcement", "PodNodeSelector", "PodTolerationRestriction",
-    "StorageObjectInUseProtection",
 })  # fmt: skip
 ALL: Final = ON_BY_DEFAULT | OFF_BY_DEFAULT
 #: upstream's that this server does not have

@@ -1,0 +1,86 @@
+"""What a PersistentVolume says. Pure; never raises."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from sampan.api import labels, objects
+from sampan.api.labels import SelectorError
+from sampan.api.nodes import affinity
+from sampan.api.reading import part, text, text_map
+from sampan.api.storage import claims
+from sampan.api.types import Obj
+
+PROVISIONED_BY: Final = "pv.kubernetes.io/provisioned-by"
+PROTECTION: Final = "kubernetes.io/pv-protection"
+#: the provisioner of Sampan's own storage class: a directory of one node
+LOCAL_PATH: Final = "sampan.io/local-path"
+#: everything in a spec that is not its source
+NOT_A_SOURCE: Final = frozenset(
+    {"accessModes", "capacity", "claimRef", "mountOptions", "nodeAffinity", "persistentVolumeReclaimPolicy",
+     "storageClassName", "volumeAttributesClassName", "volumeMode"}
+)  # fmt: skip
+
+
+def class_of(volume: Obj) -> str:
+    beta = claims.annotation(volume, claims.BETA_CLASS)
+    return text(part(volume, "spec"), "storageClassName") if beta is None else beta
+
+
+def phase(volume: Obj) -> str:
+    return text(part(volume, "status"), "phase")
+
+
+def capacity(volume: Obj) -> str:
+    found = part(part(volume, "spec"), "capacity").get("storage")
+    return found if isinstance(found, str) else "0"
+
+
+def capacity_bytes(volume: Obj) -> int:
+    return claims.bytes_of(capacity(volume))
+
+
+def claim_ref(volume: Obj) -> Obj | None:
+    found = part(volume, "spec").get("claimRef")
+    return found if isinstance(found, dict) else None
+
+
+def claim_key(volume: Obj) -> str:
+    """``namespace/name`` of the claim that it is bound to, or kept for; "": it is free."""
+    reference = claim_ref(volume)
+    return "" if reference is None else f"{text(reference, 'namespace')}/{text(reference, 'name')}"
+
+
+def is_for(volume: Obj, claim: Obj) -> bool:
+    """It is bound to the claim, or kept for one of its name."""
+    reference = claim_ref(volume)
+    if reference is None:
+        return False
+    if (text(reference, "namespace"), text(reference, "name")) != (objects.namespace(claim), objects.name(claim)):
+        return False
+    return text(reference, "uid") in ("", objects.uid(claim))
+
+
+def source_of(spec: Obj) -> str:
+    """The field of a spec that names the type of its source; "unknown": there is none."""
+    return min(set(spec) - NOT_A_SOURCE, default="unknown")
+
+
+def is_reachable(volume: Obj, node_labels: Mapping[str, str], node_name: str) -> bool:
+    """Whether its node affinity allows the node."""
+    required = part(part(volume, "spec"), "nodeAffinity").get("required")
+    if not isinstance(required, dict):
+        return True
+    return any(term.matches(node_labels, node_name) for term in affinity.parse_terms(required))
+
+
+def selected(volume: Obj, claim: Obj) -> bool:
+    """Whether the claim's selector takes the volume; a selector that does not parse takes none."""
+    selector = part(claim, "spec").get("selector")
+    if not isinstance(selector, dict):
+        return True
+    try:
+        return labels.from_label_selector(selector).matches(text_map(part(volume, "metadata"), "labels"))
+    except SelectorError:
+        return False

@@ -1,0 +1,132 @@
+"""What the provisioner makes of a claim, and what becomes of its volumes. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sampan.api import objects
+from sampan.api.reading import part, parts, text, text_map, texts
+from sampan.api.storage import claims, volumes
+from sampan.api.types import Obj
+
+#: on a Node: below which directory its agent keeps these volumes. A node without it has no disk (a simulated one).
+ROOT: Final = "storage.sampan.io/local-path"
+#: where volumes of nodes without a disk are said to be
+_NOWHERE: Final = "/var/lib/sampan/local-path"
+#: keeps a volume until its data is gone, whoever deletes it (KEP-2644)
+FINALIZER: Final = "external-provisioner.volume.kubernetes.io/finalizer"
+_HOST_NAME: Final = "kubernetes.io/hostname"
+
+
+class Refused(Exception):
+    """The claim asks for what this provisioner does not have; the message says what."""
+
+
+def is_wanted(claim: Obj, storage_class: Obj | None) -> bool:
+    """Whether it waits for this provisioner: the binder has said so, and a class that waits for the first pod has its
+    node."""
+    if claims.volume_name(claim) or objects.is_deleting(claim) or storage_class is None:
+        return False
+    if claims.annotation(claim, claims.PROVISIONER) != volumes.LOCAL_PATH:
+        return False
+    if text(storage_class, "provisioner") != volumes.LOCAL_PATH:
+        return False
+    return not claims.is_delayed(storage_class) or bool(claims.annotation(claim, claims.SELECTED_NODE))
+
+
+def volume_name(claim: Obj) -> str:
+    return f"pvc-{objects.uid(claim)}"
+
+
+def render_volume(claim: Obj, storage_class: Obj, node: Obj) -> Obj:
+    """Raises Refused."""
+    spec = part(claim, "spec")
+    if isinstance(spec.get("selector"), dict):
+        raise Refused("claim.Spec.Selector is not supported for dynamic provisioning")
+    if claims.volume_mode(claim) != "Filesystem":
+        raise Refused("block volumes are not supported")
+    if isinstance(spec.get("dataSourceRef") or spec.get("dataSource"), dict):
+        raise Refused("volumes with a data source are not supported")
+    if any(True for _ in texts(storage_class, "mountOptions")):
+        raise Refused("mount options are not supported")
+    name = volume_name(claim)
+    term = {"matchExpressions": [{"key": _HOST_NAME, "operator": "In", "values": [host_name(node)]}]}
+    return {
+        "kind": "PersistentVolume",
+        "apiVersion": "v1",
+        "metadata": {
+            "name": name,
+            "annotations": {volumes.PROVISIONED_BY: volumes.LOCAL_PATH},
+            "finalizers": [FINALIZER],
+        },
+        "spec": {
+            "capacity": {"storage": claims.requested(claim)},
+            "accessModes": list(texts(spec, "accessModes")),
+            "persistentVolumeReclaimPolicy": text(storage_class, "reclaimPolicy") or "Delete",
+            "storageClassName": objects.name(storage_class),
+            "volumeMode": "Filesystem",
+            "claimRef": {
+                "kind": "PersistentVolumeClaim",
+                "apiVersion": "v1",
+                "namespace": objects.namespace(claim),
+                "name": objects.name(claim),
+                "uid": objects.uid(claim),
+                "resourceVersion": objects.resource_version(claim),
+            },
+            "local": {"path": f"{root_of(node) or _NOWHERE}/{name}"},
+            "nodeAffinity": {"required": {"nodeSelectorTerms": [term]}},
+        },
+    }
+
+
+def host_name(node: Obj) -> str:
+    return text_map(part(node, "metadata"), "labels").get(_HOST_NAME, objects.name(node))
+
+
+def root_of(node: Obj) -> str:
+    """ "": its agent has no disk."""
+    return (claims.annotation(node, ROOT) or "").rstrip("/")
+
+
+def host_of(volume: Obj) -> str:
+    """The host name that a volume of this provisioner is bound to; "": it was changed by somebody."""
+    required = part(part(part(volume, "spec"), "nodeAffinity"), "required")
+    for term in parts(required, "nodeSelectorTerms"):
+        for requirement in parts(term, "matchExpressions"):
+            if text(requirement, "key") == _HOST_NAME:
+                return next(iter(texts(requirement, "values")), "")
+    return ""
+
+
+def is_ours(volume: Obj) -> bool:
+    return claims.annotation(volume, volumes.PROVISIONED_BY) == volumes.LOCAL_PATH
+
+
+def loses_data(volume: Obj) -> bool:
+    """Its claim is gone, and its policy is that its data goes too."""
+    return (
+        is_ours(volume)
+        and volumes.phase(volume) in ("Released", "Failed")
+        and text(part(volume, "spec"), "persistentVolumeReclaimPolicy") == "Delete"
+    )
+
+
+def is_let_go(volume: Obj) -> bool:
+    """It is deleted while its policy is to keep the data: the object may go, the directory stays."""
+    return (
+        is_ours(volume)
+        and objects.is_deleting(volume)
+        and volumes.phase(volume) != "Bound"
+        and FINALIZER in objects.finalizers(volume)
+        and text(part(volume, "spec"), "persistentVolumeReclaimPolicy") != "Delete"
+    )
+
+
+def without_finalizer(volume: Obj) -> Obj | None:
+    """None: it has none."""
+    present = list(objects.finalizers(volume))
+    if FINALIZER not in present:
+        return None
+    new: Obj = objects.copy_of(volume)
+    new["metadata"]["finalizers"] = [each for each in present if each != FINALIZER]
+    return new

@@ -1,0 +1,1 @@
+"""Binds PersistentVolumes to claims, and reclaims what claims have left (upstream ``persistentvolume``)."""

@@ -1,0 +1,1 @@
+"""Claims that ask for more (upstream ``pkg/controller/volume/expand``)."""

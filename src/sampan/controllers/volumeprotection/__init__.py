@@ -1,0 +1,1 @@
+"""Claims and volumes that are deleted stay until nobody uses them (upstream ``pvprotection``, ``pvcprotection``)."""
