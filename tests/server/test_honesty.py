@@ -54,6 +54,7 @@ ACTING = {
     ("authorization.k8s.io", "SelfSubjectAccessReview"): "sampan.server.reviews",
     ("authorization.k8s.io", "SelfSubjectRulesReview"): "sampan.server.reviews",
     ("authorization.k8s.io", "SubjectAccessReview"): "sampan.server.reviews",
+    ("autoscaling", "HorizontalPodAutoscaler"): "horizontal-pod-autoscaler-controller",
     ("batch", "CronJob"): "cronjob-controller",
     ("batch", "Job"): "job-controller",
     ("certificates.k8s.io", "CertificateSigningRequest"): "certificatesigningrequest-signing-controller",

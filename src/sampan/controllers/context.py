@@ -53,6 +53,13 @@ class ControllersConfig:
     mirroring_max_endpoints_per_subset: int = 1000
     #: What empties volumes of the policy Recycle: an image with a shell, ``find`` and ``ls``.
     recycler_image: str = "registry.k8s.io/build-image/debian-base:bookworm-v1.0.4"
+    #: Of HorizontalPodAutoscalers (``--horizontal-pod-autoscaler-sync-period``, ``-downscale-stabilization``,
+    #: ``-tolerance``, ``-cpu-initialization-period``, ``-initial-readiness-delay``).
+    autoscaler_sync_seconds: float = 15.0
+    autoscaler_downscale_stabilization_seconds: float = 300.0
+    autoscaler_tolerance: float = 0.1
+    autoscaler_cpu_initialization_seconds: float = 300.0
+    autoscaler_initial_readiness_seconds: float = 30.0
     #: Names of controllers to leave out (``garbage-collector-controller`` ...).
     disabled: frozenset[str] = OFF_BY_DEFAULT
 

@@ -33,6 +33,7 @@ from sampan.controllers.endpoints.service_slices import EndpointSliceController
 from sampan.controllers.ephemeralvolume.controller import EphemeralVolumeController
 from sampan.controllers.garbagecollector.controller import GarbageCollector
 from sampan.controllers.garbagecollector.pods import PodGarbageCollector
+from sampan.controllers.horizontalpodautoscaling.controller import HorizontalPodAutoscalerController
 from sampan.controllers.job.controller import JobController
 from sampan.controllers.legacytokens.controller import LegacyTokenCleaner
 from sampan.controllers.localpath.controller import LocalPathProvisioner
@@ -68,6 +69,7 @@ CONTROLLERS: dict[str, Callable[[Context], Runnable]] = {
     "job-controller": JobController,
     "cronjob-controller": CronJobController,
     "ttl-after-finished-controller": TtlAfterFinishedController,
+    "horizontal-pod-autoscaler-controller": HorizontalPodAutoscalerController,
     "disruption-controller": DisruptionController,
     "endpointslice-controller": EndpointSliceController,
     "endpoints-controller": EndpointsController,

@@ -60,9 +60,6 @@ LACKS: Mapping[Name, Lack] = MappingProxyType(
             ("service-lb-controller",),
             _is_load_balancer,
         ),
-        ("autoscaling", "HorizontalPodAutoscaler"): Lack(
-            "no controller scales its target", ("horizontal-pod-autoscaler-controller",)
-        ),
         ("networking.k8s.io", "Ingress"): Lack(
             "no ingress controller is built in; only one that you install serves it", ("ingress-controller",)
         ),

@@ -48,6 +48,7 @@ _V2 = KindCases(
     api_version="autoscaling/v2",
     kind="HorizontalPodAutoscaler",
     plural="horizontalpodautoscalers",
+    generation=True,
     minimal={"metadata": {"name": "a"}, "spec": {"maxReplicas": 3, "scaleTargetRef": _TARGET}},
     minimal_stored={
         "spec": {"maxReplicas": 3, "metrics": [_CPU], "minReplicas": 1, "scaleTargetRef": _TARGET},
@@ -235,6 +236,7 @@ _V1 = KindCases(
     api_version="autoscaling/v1",
     kind="HorizontalPodAutoscaler",
     plural="horizontalpodautoscalers",
+    generation=True,
     minimal={"metadata": {"name": "a"}, "spec": {"maxReplicas": 3, "scaleTargetRef": _TARGET}},
     minimal_stored={
         "spec": {"maxReplicas": 3, "minReplicas": 1, "scaleTargetRef": _TARGET, "targetCPUUtilizationPercentage": 80},
