@@ -54,3 +54,17 @@ def until(timestamp: str | None, now: datetime) -> str:
     if not timestamp:
         return "<unknown>"
     return human_duration(parse_time(timestamp) - now)
+
+
+def go_duration(seconds: float) -> str:
+    """As Go prints a duration of milliseconds and more (``time.Duration.String``): ``15.063s``, ``1m0s``, ``250ms``."""
+    milliseconds = round(seconds * 1000)
+    if milliseconds < 1000:
+        return f"{milliseconds}ms" if milliseconds else "0s"
+    whole, rest = divmod(milliseconds, 1000)
+    minutes, left = divmod(whole, _MINUTE)
+    text = f"{left}.{rest:03}".rstrip("0").rstrip(".") if rest else str(left)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}h{minutes}m{text}s"
+    return f"{minutes}m{text}s" if minutes else f"{text}s"

@@ -38,6 +38,7 @@ from sampan.server.admission.quota.quotas import StoredQuotas
 from sampan.server.admission.webhooks import webhook_plugins
 from sampan.server.aggregation.aggregator import AggregationConfig, Aggregator
 from sampan.server.aggregation.counting import copy_of
+from sampan.server.aggregation.hosted import Hosted
 from sampan.server.aggregation.openapi import AggregatedOpenApi
 from sampan.server.aggregation.registering import Registrar
 from sampan.server.aggregation.services import ClusterAddresses, Endpoints, Resolver
@@ -84,6 +85,8 @@ from sampan.server.pipeline import Limits, Pipeline, Stages
 from sampan.server.readnow import ReadsNow
 from sampan.server.render import Renderer
 from sampan.server.request import Handler, Request, UserInfo
+from sampan.server.resourcemetrics.api import ResourceMetricsApi
+from sampan.server.resourcemetrics.scraper import Scraper
 from sampan.server.rest import router
 from sampan.server.rest.context import Connector, RestContext
 from sampan.server.reviews import Reviewer
@@ -286,8 +289,10 @@ class Server:
         self.components.keep("age resource versions", self._age_versions)
         self.components.keep("look after API services", lambda: self._aggregator.run(loopback))
         if config.bootstrap:
-            registrar = Registrar(self._reader, loopback, config.clock, registry().today().groups())
+            offered = self._aggregator.hosted.api_services()
+            registrar = Registrar(self._reader, loopback, config.clock, registry().today().groups(), offered)
             self.components.keep("register API services", registrar.run)
+        self.components.keep("look at what nodes use", self.scraper.run)
         self.components.keep("give memory back", Footprint(self.store, forget=self._lists.forget_unused).run)
         secret_tokens = SecretTokens(self._issuer, self._reader, loopback, self._bootstrap_config().client_ca)
         self.components.keep("fill secrets with tokens", secret_tokens.run)
@@ -341,14 +346,23 @@ class Server:
         )
         rbac = RbacAuthorizer(reader)
         authorizer = self._authorizer(rbac)
+        to_nodes = node_tls(config.kubelet_client_cert, config.kubelet_client_key, config.kubelet_ca)
         streaming = StreamingHandlers(
             reader,
-            node_tls(config.kubelet_client_cert, config.kubelet_client_key, config.kubelet_ca),
+            to_nodes,
             config.random,
             allow_loopback=config.allow_loopback_proxy,
         )
         stack.push_async_callback(streaming.close)
         streaming.register(self.connect)
+        self.scraper = Scraper(
+            reader,
+            to_nodes.kubelet,
+            config.clock,
+            lambda: self._aggregator.hosted.serves(metrics_api.group),
+            dials=config.listen,
+        )
+        metrics_api = ResourceMetricsApi(reader, config.clock, self.scraper.looks)
         self._aggregator = Aggregator(
             AggregationConfig(
                 proxy_cert=config.proxy_client_cert,
@@ -359,6 +373,7 @@ class Server:
             self._way_to_services(),
             config.clock,
             registry().groups(),
+            Hosted([metrics_api]),
         )
         stack.push_async_callback(self._aggregator.close)
         stack.callback(self._aggregator.follow())

@@ -191,6 +191,10 @@ class Pipeline:
             return await stages.non_resources(request)
         if info.kind is not None:
             return await stages.resources(request)
+        if stages.aggregator is not None:
+            hosted = stages.aggregator.hosted.get(info.group, info.version)
+            if hosted is not None:
+                return await hosted.serve(request)
         if (info.group, info.version) in request.surface.versions:
             raise errors.NotFound(_NOT_FOUND)
         raise PlainNotFound(_NOT_FOUND)

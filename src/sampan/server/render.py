@@ -87,10 +87,15 @@ class Renderer:
             media = accepted(request, _NO_FORMS, protobuf=known)
             return await encoded(request, media, lambda: result.obj, result.status)
         kind, rows = result.rows
+        include, now = include_object(request), self.clock.now()
         media = accepted(request, LIST_FORMS if "items" in obj else OBJECT_FORMS, protobuf=known)
-        if media.form == "Table":
-            obj = in_version(table.build_table(kind, list(rows), self.clock.now(), include_object(request)), media)
-        return await encoded(request, media, lambda: obj, result.status)
+
+        def build() -> Obj:
+            if media.form == "Table":
+                return in_version(table.build_table(kind, list(rows), now, include), media)
+            return obj
+
+        return await encoded(request, media, build, result.status, slow=len(rows) > _MANY)
 
     async def _page(self, request: Request, view: View, page: Page) -> Response:
         media = accepted(request, LIST_FORMS, protobuf=has_protobuf(view.kind))

@@ -52,6 +52,7 @@ log = logging.getLogger(__name__)
 #: how often a follower makes sure that its container still runs, should the agent's exit event be lost
 _STATE_CHECK_SECONDS = 5.0
 _RUN_SECONDS = 60
+_SAMPLE_SECONDS = 1.0
 _SHUTDOWN_SECONDS = 2.0
 
 
@@ -91,6 +92,9 @@ class NodeApi:
         self._watches = DirectoryWatches()
         self._endings: dict[str, list[Ending]] = {}
         self._sampler = stats.Sampler()
+        self._sampling = asyncio.Lock()
+        #: the last sample, and when it was taken, in the loop's time
+        self._sampled: tuple[float, stats.Sample] | None = None
 
     async def run(self, started: asyncio.Event) -> None:
         """Serves until cancelled. Raises OSError when the address is taken."""
@@ -226,7 +230,15 @@ class NodeApi:
         return _json(stats.render_summary(await self._sample(), self._config.node_name, starts))
 
     async def _sample(self) -> stats.Sample:
-        return self._sampler.sample(self._clock.now(), self._machine(), await self._runtime.list_stats())
+        """One for all who ask within a second: the runtime reads many files for it. Raises RuntimeCallError."""
+        loop = asyncio.get_running_loop()
+        async with self._sampling:
+            if self._sampled is None or loop.time() - self._sampled[0] >= _SAMPLE_SECONDS:
+                measured = await self._runtime.list_stats()
+                started = stats.running_since(self._pods.pods())
+                sample = self._sampler.sample(self._clock.now(), self._machine(), measured, started)
+                self._sampled = loop.time(), sample
+            return self._sampled[1]
 
     async def _container_logs(self, request: web.Request) -> web.StreamResponse:
         namespace, name = request.match_info["namespace"], request.match_info["pod"]

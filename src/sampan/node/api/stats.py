@@ -7,9 +7,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import field
 from datetime import datetime
+from types import MappingProxyType
 
-from sampan.api.clock import format_time
+from sampan.api.clock import format_time, parse_time
 from sampan.api.types import Obj
 from sampan.node.api.machine import MachineUsage
 from sampan.node.runtime import (
@@ -24,12 +26,14 @@ from sampan.records import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Everything known at one moment. ``nano_cores``: rate by container id, "" is the machine."""
+    """Everything known at one moment. ``nano_cores``: rate by container id, "" is the machine. ``started``: when a
+    container started, by its id, where that is known."""
 
     time: datetime
     machine: MachineUsage
     containers: tuple[ContainerStats, ...]
     nano_cores: Mapping[str, int]
+    started: Mapping[str, datetime] = field(default_factory=dict)
 
 
 class Sampler:
@@ -38,12 +42,18 @@ class Sampler:
     def __init__(self) -> None:
         self._base: Sample | None = None
 
-    def sample(self, time: datetime, machine: MachineUsage, containers: Iterable[ContainerStats]) -> Sample:
+    def sample(
+        self,
+        time: datetime,
+        machine: MachineUsage,
+        containers: Iterable[ContainerStats],
+        started: Mapping[str, datetime] = MappingProxyType({}),
+    ) -> Sample:
         containers = tuple(containers)
         base = self._base
         seconds = (time - base.time).total_seconds() if base is not None else 0.0
         if base is not None and seconds < 1.0:
-            return Sample(time, machine, containers, base.nano_cores)
+            return Sample(time, machine, containers, base.nano_cores, started)
         rates: dict[str, int] = {}
         if base is not None:
             before = {each.container_id: each.cpu_nanoseconds for each in base.containers}
@@ -54,8 +64,21 @@ class Sampler:
                 for key, value in now.items()
                 if key in before and value >= before[key]
             }
-        self._base = Sample(time, machine, containers, rates)
+        self._base = Sample(time, machine, containers, rates, started)
         return self._base
+
+
+def running_since(pods: Iterable[Obj]) -> dict[str, datetime]:
+    """When each running container started, by its id, as the statuses of pods say."""
+    found: dict[str, datetime] = {}
+    for pod in pods:
+        status = pod.get("status") or {}
+        for key in ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"):
+            for each in status.get(key) or ():
+                at = ((each.get("state") or {}).get("running") or {}).get("startedAt")
+                if at:
+                    found[str(each.get("containerID") or "").rpartition("//")[2]] = parse_time(at)
+    return found
 
 
 def _by_pod(containers: Iterable[ContainerStats]) -> dict[str, list[ContainerStats]]:
@@ -122,7 +145,7 @@ def _container_summary(stats: ContainerStats, sample: Sample) -> Obj:
     time = format_time(stats.timestamp)
     return {
         "name": stats.labels.get(CONTAINER_NAME_LABEL, ""),
-        "startTime": time,
+        "startTime": format_time(sample.started.get(stats.container_id, stats.timestamp)),
         "cpu": _cpu(time, stats.cpu_nanoseconds, sample.nano_cores.get(stats.container_id)),
         "memory": {
             "time": time,
@@ -177,6 +200,11 @@ def render_resource_metrics(sample: Sample) -> str:
     out.family(f"container_{memory}", "gauge", "[STABLE] Current working set of the container in bytes")
     for each in sample.containers:
         out.add(f"container_{memory}", each.memory_working_set_bytes, each.timestamp, _names(each))
+    start = "container_start_time_seconds"
+    out.family(start, "gauge", "[STABLE] Start time of the container since unix epoch in seconds")
+    for each in sample.containers:
+        if (started := sample.started.get(each.container_id)) is not None:
+            out.add(start, started.timestamp(), None, _names(each))
     out.family(f"node_{cpu}", "counter", "[STABLE] Cumulative cpu time consumed by the node in core-seconds")
     out.add(f"node_{cpu}", machine.cpu_nanoseconds / 1e9, time)
     out.family(f"node_{memory}", "gauge", "[STABLE] Current working set of the node in bytes")

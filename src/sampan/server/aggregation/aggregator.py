@@ -15,6 +15,7 @@ from sampan.api.clock import Clock
 from sampan.api.transport import Transport
 from sampan.api.types import Obj
 from sampan.records import dataclass
+from sampan.server.aggregation.hosted import Hosted
 from sampan.server.aggregation.remotes import Remote, Remotes
 from sampan.server.aggregation.services import Resolver
 from sampan.server.reader import ObjectReader
@@ -46,16 +47,25 @@ class Aggregator:
         resolver: Resolver,
         clock: Clock,
         built_in: Mapping[str, tuple[str, ...]],
+        hosted: Hosted | None = None,
     ) -> None:
         self._config, self._reader, self._resolver, self._clock = config, reader, resolver, clock
         self.remotes = Remotes(built_in)
+        #: what this server answers as an extension API server would
+        self.hosted = hosted or Hosted()
         self._some = asyncio.Event()
         self._parts: Parts | None = None
 
     def follow(self) -> Callable[[], None]:
         """From now on requests find their way; returns what ends it."""
         self.remotes.subscribe(lambda key, remote: self._some.set())
-        return self.remotes.follow(self._reader)
+        ends = self.remotes.follow(self._reader), self.hosted.follow(self._reader)
+
+        def end() -> None:
+            for each in ends:
+                each()
+
+        return end
 
     async def run(self, transport: Transport) -> None:
         """Looks after the extension API servers, until cancelled; writes with ``transport``."""
@@ -91,18 +101,23 @@ class Aggregator:
 
     @property
     def changes(self) -> int:
-        return self.remotes.changes + (self._parts.discovered.changes if self._parts is not None else 0)
+        own = self.remotes.changes + self.hosted.changes
+        return own + (self._parts.discovered.changes if self._parts is not None else 0)
 
     def groups(self, local: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-        return self.remotes.with_local(local)
+        return self.remotes.with_local(local, self.hosted.priorities())
 
     def version(self, group: str, version: str) -> Obj | None:
-        """The entry of aggregated discovery of somebody else's group version; None: it is this server's."""
+        """The entry of aggregated discovery of what is no kind of this server; None: it is one."""
         if self.remotes.get(group, version) is None:
-            return None
+            return self.hosted.version(group, version)
         if self._parts is None:
             return {"version": version, "resources": [], "freshness": "Stale"}
         return self._parts.discovered.version(group, version)
+
+    def resource_list(self, group: str, version: str) -> Obj | None:
+        """The older document of a group version that is hosted here; None: it is not."""
+        return self.hosted.resource_list(group, version)
 
     # -- what OpenAPI asks ---------------------------------------------------------------------------------------
 

@@ -67,9 +67,16 @@ class Registrar:
     """Level-triggered by name. What cannot be written is tried again, more and more slowly, and holds up no other."""
 
     def __init__(
-        self, reader: ObjectReader, transport: Transport, clock: Clock, built_in: Mapping[str, tuple[str, ...]]
+        self,
+        reader: ObjectReader,
+        transport: Transport,
+        clock: Clock,
+        built_in: Mapping[str, tuple[str, ...]],
+        offered: Mapping[str, Obj] | None = None,
     ) -> None:
+        """``offered``: objects that are made once if they are not there, and are anybody's from then on."""
         self._reader, self._transport, self._clock = reader, transport, clock
+        self._offered = dict(offered or {})
         self._built_in = {
             f"{version}.{group}": priorities.api_service(
                 group, version, priorities.of_built_in(group, version), ON_START
@@ -99,7 +106,7 @@ class Registrar:
             self._at_start = frozenset(present)
             for definition in reader.list(CUSTOM_RESOURCE_DEFINITIONS):
                 self._definition_changed("ADDED", definition, None, 0)
-            self._look_at(*self._built_in, *present)
+            self._look_at(*self._built_in, *self._offered, *present)
             await self._work()
         finally:
             for end in ends:
@@ -176,6 +183,8 @@ class Registrar:
         except ApiError as error:
             log.warning("apiservice %s could not be registered: %s", name, error)
             return False
+        if self._offered.pop(name, None) is not None:
+            return True
         if wanted is not None:
             self._synced.add(name)
         else:
@@ -185,6 +194,8 @@ class Registrar:
     def _wanted(self, name: str) -> Obj | None:
         if name in self._built_in:
             return self._built_in[name]
+        if name in self._offered:
+            return self._offered[name]
         if name in self._definitions:
             version, _, group = name.partition(".")
             return priorities.api_service(group, version, priorities.CUSTOM, ALWAYS)

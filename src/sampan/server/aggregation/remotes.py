@@ -145,10 +145,13 @@ class Remotes:
             for listener in tuple(self._listeners):
                 listener(key, remote)
 
-    def with_local(self, local: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-        """All groups and their versions in the order of discovery: those of this server, and the registered ones."""
+    def with_local(
+        self, local: Mapping[str, tuple[str, ...]], hosted: Mapping[GroupVersion, tuple[int, int]]
+    ) -> dict[str, tuple[str, ...]]:
+        """All groups and their versions in the order of discovery: those of this server's kinds, those it ``hosted``
+        with their priorities, and the registered ones."""
         if not self._found:
-            return dict(local)
+            return {**local, **priorities.ordered((*key, both) for key, both in hosted.items())}
         listed = {
             (group, version): priorities.of_built_in(group, version)
             if version in self._built_in.get(group, ())
@@ -156,5 +159,6 @@ class Remotes:
             for group, versions in local.items()
             for version in versions
         }
+        listed |= hosted
         listed |= {key: remote.priorities for key, remote in self._found.items()}
         return priorities.ordered((group, version, both) for (group, version), both in listed.items())

@@ -37,6 +37,10 @@ class Elsewhere(Protocol):
         """The entry of aggregated discovery of one of theirs; None: it is none."""
         ...
 
+    def resource_list(self, group: str, version: str) -> Obj | None:
+        """The older document of one of theirs that is answered here all the same; None: it is none."""
+        ...
+
 
 class _Nowhere:
     changes = 0
@@ -45,6 +49,9 @@ class _Nowhere:
         return dict(local)
 
     def version(self, group: str, version: str) -> Obj | None:
+        return None
+
+    def resource_list(self, group: str, version: str) -> Obj | None:
         return None
 
 
@@ -95,7 +102,8 @@ class DiscoveryHandlers:
             case ["apis", group] if group:
                 return documents.api_group(self._groups(kinds), group)
             case ["apis", group, version] if group:
-                return documents.api_resource_list(kinds, group, version)
+                own = documents.api_resource_list(kinds, group, version)
+                return own if own is not None else self._elsewhere.resource_list(group, version)
         return None
 
     def _groups(self, kinds: documents.Kinds) -> dict[str, tuple[str, ...]]:

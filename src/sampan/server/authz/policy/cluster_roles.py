@@ -159,6 +159,12 @@ def _people() -> list[Obj]:
             "create | authorization.k8s.io | selfsubjectaccessreviews selfsubjectrulesreviews\n"
             "create | authentication.k8s.io | selfsubjectreviews",
         ),
+        # As metrics-server has it: who may look at pods and nodes may look at what they use.
+        role(
+            "system:aggregated-metrics-reader",
+            "read | metrics.k8s.io | nodes pods",
+            labels=labels("admin", "edit", "view"),
+        ),
         role(
             "system:service-account-issuer-discovery",
             "get | /.well-known/openid-configuration /.well-known/openid-configuration/ "
