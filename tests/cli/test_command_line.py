@@ -96,6 +96,9 @@ def test_a_cluster_that_is_not_there_is_told_with_the_way_to_it(run: Run, comman
         (["--node-name", "A B"], "node name 'A B' is not valid"),
         (["--node-address", "1.2.3.4"], "--node-address 1.2.3.4 is not an address of this machine"),
         (["--node-address", "127.0.0.1"], "node address 127.0.0.1 is none that pods can reach"),
+        (["--horizontal-pod-autoscaler-sync-period", "15"], 'sync-period: time: invalid duration "15"'),
+        (["--horizontal-pod-autoscaler-sync-period", "0"], "sync-period must be more than 0 and at most 1h"),
+        (["--horizontal-pod-autoscaler-tolerance", "2"], "-tolerance 2.0 is not from 0 to 1"),
         (["--node-cidr-mask", "9"], "--node-cidr-mask 9 does not divide --pod-cidr"),
     ],
 )

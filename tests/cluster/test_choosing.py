@@ -156,6 +156,20 @@ def test_a_stopped_cluster_takes_admission_plugins_anew() -> None:
         change(made, options(enable_admission_plugins="Priority"), Machine(), running=False)
 
 
+def test_a_stopped_cluster_takes_what_autoscalers_go_by_anew() -> None:
+    given = Given({
+        "--horizontal-pod-autoscaler-sync-period": 5.0, "--horizontal-pod-autoscaler-downscale-stabilization": 10.0,
+        "--horizontal-pod-autoscaler-tolerance": 0.2, "--horizontal-pod-autoscaler-cpu-initialization-period": 20.0,
+        "--horizontal-pod-autoscaler-initial-readiness-delay": 0.0,
+    })  # fmt: skip
+    made = change(MADE, given, Machine(), running=False).cluster
+    assert (made.autoscaler_sync_seconds, made.autoscaler_downscale_stabilization_seconds) == (5.0, 10.0)
+    assert (made.autoscaler_tolerance, made.autoscaler_cpu_initialization_seconds) == (0.2, 20.0)
+    assert made.autoscaler_initial_readiness_seconds == 0.0
+    with pytest.raises(ClusterError, match="horizontal-pod-autoscaler-tolerance"):
+        change(MADE, given, Machine(), running=True)
+
+
 def test_a_stopped_cluster_takes_ports_address_and_runtime_anew() -> None:
     given = options(api_port=7443, kubelet_port=11250, dns_port=11053, runtime="crun", node_address="192.0.2.9")
     made = change(MADE, given, Machine(), running=False)

@@ -10,7 +10,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from sampan.cli.commands import Group, Option
-from sampan.cli.options import AdmissionConfig, DisablePlugins, EnablePlugins, Name, Output, admission_options
+from sampan.cli.options import (
+    AdmissionConfig,
+    CpuInitialization,
+    DisablePlugins,
+    DownscaleStabilization,
+    EnablePlugins,
+    InitialReadiness,
+    Name,
+    Output,
+    SyncPeriod,
+    Tolerance,
+    admission_options,
+    autoscaler_options,
+)
 from sampan.cli.progress import steps
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.settings import DEFAULT_NAME
@@ -53,6 +66,11 @@ def up(
     enable_plugins: EnablePlugins = None,
     disable_plugins: DisablePlugins = None,
     admission_config: AdmissionConfig = None,
+    autoscaler_sync: SyncPeriod = None,
+    autoscaler_stabilization: DownscaleStabilization = None,
+    autoscaler_tolerance: Tolerance = None,
+    autoscaler_cpu: CpuInitialization = None,
+    autoscaler_readiness: InitialReadiness = None,
     kubeconfig_file: KubeconfigFile = None,
     timeout: Annotated[float, Option(min=1, help="Seconds until it is given up. [60]", show_default=False)] = 60.0,
 ) -> None:
@@ -60,7 +78,7 @@ def up(
 
     Ports and ranges that are not given are chosen: those in brackets, or the next that no other cluster of this machine
     has. A cluster that exists keeps what it was made with; stopped, its ports, address, runtime,
-    sysctls and admission plugins can be given anew.
+    sysctls, admission plugins and what autoscalers go by can be given anew.
     """
     import asyncio
 
@@ -84,6 +102,9 @@ def up(
         "--runtime": runtime,
         "--allowed-unsafe-sysctls": allowed_unsafe_sysctls,
         **admission_options(enable_plugins, disable_plugins, admission_config),
+        **autoscaler_options(
+            autoscaler_sync, autoscaler_stabilization, autoscaler_tolerance, autoscaler_cpu, autoscaler_readiness
+        ),
     }
     given = Given({option: value for option, value in options.items() if value is not None})
     named = instances.nameless(name)

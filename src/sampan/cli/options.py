@@ -34,6 +34,60 @@ def admission_options(enable: str | None, disable: str | None, config: str | Non
     }
 
 
+SyncPeriod = Annotated[
+    str | None,
+    Option("--horizontal-pod-autoscaler-sync-period", help="How often autoscalers look at metrics, as 15s."),
+]
+DownscaleStabilization = Annotated[
+    str | None,
+    Option(
+        "--horizontal-pod-autoscaler-downscale-stabilization",
+        help="For how long they do not believe that fewer replicas are enough, as 5m.",
+    ),
+]
+Tolerance = Annotated[
+    float | None,
+    Option("--horizontal-pod-autoscaler-tolerance", help="How far from the target they do nothing, as 0.1."),
+]
+CpuInitialization = Annotated[
+    str | None,
+    Option(
+        "--horizontal-pod-autoscaler-cpu-initialization-period",
+        help="How long after its start a pod's CPU use may be left out, as 5m.",
+    ),
+]
+InitialReadiness = Annotated[
+    str | None,
+    Option(
+        "--horizontal-pod-autoscaler-initial-readiness-delay",
+        help="What is not ready so long after its start never was, as 30s.",
+    ),
+]
+
+
+def autoscaler_options(
+    sync: str | None, stabilization: str | None, tolerance: float | None, cpu: str | None, readiness: str | None
+) -> dict[str, float | None]:
+    """The options of a cluster that these give, durations in seconds. Raises ClusterError."""
+    prefix = "--horizontal-pod-autoscaler"
+    written = {
+        f"{prefix}-sync-period": sync,
+        f"{prefix}-downscale-stabilization": stabilization,
+        f"{prefix}-cpu-initialization-period": cpu,
+        f"{prefix}-initial-readiness-delay": readiness,
+    }
+    return {f"{prefix}-tolerance": tolerance, **{name: _seconds(name, text) for name, text in written.items()}}
+
+
+def _seconds(option: str, written: str | None) -> float | None:
+    from sampan.api import durations
+
+    try:
+        return None if written is None else durations.parse(written)
+    except ValueError as error:
+        raise ClusterError(f"{option}: {error}", fix="write it like 15s or 1m30s") from None
+
+
 def printer(output: str) -> Callable[[Any], None] | None:
     """Prints data as ``--output`` asks; None: as text, for people. Raises ClusterError for another format."""
     if output == "":

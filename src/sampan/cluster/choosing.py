@@ -32,6 +32,11 @@ CLUSTER_OPTIONS = {
     "--enable-admission-plugins": "enable_admission_plugins",
     "--disable-admission-plugins": "disable_admission_plugins",
     "--admission-control-config-file": "admission_config",
+    "--horizontal-pod-autoscaler-sync-period": "autoscaler_sync_seconds",
+    "--horizontal-pod-autoscaler-downscale-stabilization": "autoscaler_downscale_stabilization_seconds",
+    "--horizontal-pod-autoscaler-tolerance": "autoscaler_tolerance",
+    "--horizontal-pod-autoscaler-cpu-initialization-period": "autoscaler_cpu_initialization_seconds",
+    "--horizontal-pod-autoscaler-initial-readiness-delay": "autoscaler_initial_readiness_seconds",
 }
 NODE_OPTIONS = {
     "--kubelet-port": "kubelet_port",
@@ -45,6 +50,7 @@ NODE_OPTIONS = {
 CHANGEABLE = frozenset({
     "--api-port", "--kubelet-port", "--dns-port", "--node-address", "--runtime", "--allowed-unsafe-sysctls",
     "--enable-admission-plugins", "--disable-admission-plugins", "--admission-control-config-file",
+    *(option for option in CLUSTER_OPTIONS if option.startswith("--horizontal-pod-autoscaler-")),
 })  # fmt: skip
 #: The ports that programs listen on, by option.
 _PORTS = {"--api-port": 6443, "--kubelet-port": 10250, "--dns-port": 10053}

@@ -107,6 +107,11 @@ def keep_components(keeper: Keeper, server: Server, instance: Instance) -> None:
             root_ca_pem=root_ca,
             signing_certificate=instance.pki / "ca.crt",
             signing_key=instance.pki / "ca.key",
+            autoscaler_sync_seconds=instance.cluster.autoscaler_sync_seconds,
+            autoscaler_downscale_stabilization_seconds=instance.cluster.autoscaler_downscale_stabilization_seconds,
+            autoscaler_tolerance=instance.cluster.autoscaler_tolerance,
+            autoscaler_cpu_initialization_seconds=instance.cluster.autoscaler_cpu_initialization_seconds,
+            autoscaler_initial_readiness_seconds=instance.cluster.autoscaler_initial_readiness_seconds,
         )
         await manager.run_controllers(
             admin, clock=clock, random=entropy, config=config, client_for=account, keeper=keeper.branch()

@@ -23,6 +23,8 @@ NODE_NAME = re.compile(r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")
 #: What the kernel allows for an interface (IFNAMSIZ, less the final NUL).
 INTERFACE_CHARACTERS = 15
 
+_LONGEST_SYNC_SECONDS = 3600.0
+
 #: ``control-plane``: API server, controllers, scheduler. ``node``: containers, their network, DNS.
 Role = Literal["control-plane", "node"]
 ROLES: tuple[Role, ...] = ("control-plane", "node")
@@ -48,6 +50,12 @@ class ClusterSettings:
     disable_admission_plugins: str = ""
     #: Path of an AdmissionConfiguration file; "": there is none.
     admission_config: str = ""
+    #: How HorizontalPodAutoscalers are followed: ``--horizontal-pod-autoscaler-sync-period`` and its kin.
+    autoscaler_sync_seconds: float = 15.0
+    autoscaler_downscale_stabilization_seconds: float = 300.0
+    autoscaler_tolerance: float = 0.1
+    autoscaler_cpu_initialization_seconds: float = 300.0
+    autoscaler_initial_readiness_seconds: float = 30.0
 
     def validate(self) -> None:
         if not NAME.match(self.name):
@@ -78,6 +86,15 @@ class ClusterSettings:
         if not NODE_NAME.match(self.cluster_domain):
             raise ClusterError(
                 f"cluster domain {self.cluster_domain!r} is not valid", fix="write it like cluster.local"
+            )
+        if not 0 < self.autoscaler_sync_seconds <= _LONGEST_SYNC_SECONDS:
+            raise ClusterError(
+                "--horizontal-pod-autoscaler-sync-period must be more than 0 and at most 1h", fix="write it like 15s"
+            )
+        if not 0 <= self.autoscaler_tolerance <= 1:
+            raise ClusterError(
+                f"--horizontal-pod-autoscaler-tolerance {self.autoscaler_tolerance} is not from 0 to 1",
+                fix="write it like 0.1",
             )
         if self.enable_admission_plugins or self.disable_admission_plugins:
             self._validate_admission()

@@ -7,12 +7,11 @@ is given up, and left alone for a while. Errors are ``Unable``, worded as upstre
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 from urllib.parse import quote
 
-from sampan.api import quantity
+from sampan.api import durations, quantity
 from sampan.api.errors import ApiError, NotFound
 from sampan.api.reading import moment, part, parts, text, whole
 from sampan.api.types import Obj
@@ -201,10 +200,9 @@ def _millis(written: Any) -> int:
         return 0
 
 
-_UNITS: Final = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
-_DURATION: Final = re.compile(r"(\d{1,12}(?:\.\d{0,12})?)(h|ms|m|s|us|µs|ns)", re.ASCII)
-
-
 def _seconds(duration: str) -> float:
-    """As Go writes one: ``1m30.5s``. 0 for what is none."""
-    return sum(float(number) * _UNITS[unit] for number, unit in _DURATION.findall(duration[:64]))
+    """0 for what is no duration."""
+    try:
+        return durations.parse(duration)
+    except ValueError:
+        return 0.0
