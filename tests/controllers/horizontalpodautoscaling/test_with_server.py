@@ -153,24 +153,47 @@ def test_its_role_suffices_to_scale_a_deployment_and_to_say_so() -> None:
     run(body)
 
 
-def test_without_a_metrics_api_the_words_are_upstreams_and_every_version_can_be_read() -> None:
+def test_what_nobody_measures_is_told_in_upstreams_words_and_every_version_can_be_read() -> None:
     async def body(life: Life) -> None:
         await life.deployment(1)
         await life.autoscaler()
         await life.at(1)
         unable = (
-            "failed to get cpu utilization: unable to get metrics for resource cpu: unable to fetch metrics from "
-            "resource metrics API: the server could not find the requested resource (get pods.metrics.k8s.io)"
+            "failed to get cpu utilization: unable to get metrics for resource cpu: no metrics returned from resource "
+            "metrics API"
         )
         found = await life.client.get(HORIZONTAL_POD_AUTOSCALERS, "web", "default")
-        assert (
-            found["status"]["conditions"][1]["message"] == f"the HPA was unable to compute the replica count: {unable}"
-        )
+        message = found["status"]["conditions"][1]["message"]
+        assert message == f"the HPA was unable to compute the replica count: {unable}"
         assert found["status"]["currentMetrics"] == [{"type": ""}]
         assert ("FailedGetResourceMetric", unable) in await life.told()
         for version in ("v1", "v2beta1", "v2beta2"):
             old = Resource("autoscaling", version, V1.plural, V1.kind, True)
             assert (await life.client.get(old, "web", "default"))["status"]["currentReplicas"] == 1
+
+    run(body)
+
+
+def test_apis_that_nobody_serves_are_told_in_the_words_of_upstreams_client() -> None:
+    async def body(life: Life) -> None:
+        await life.deployment(1)
+        await life.autoscaler()
+        target = {"type": "AverageValue", "averageValue": "1"}
+        metrics = [
+            {"type": "External", "external": {"metric": {"name": "queue"}, "target": target}},
+            {"type": "Pods", "pods": {"metric": {"name": "rps"}, "target": target}},
+        ]
+        await life.client.patch(HORIZONTAL_POD_AUTOSCALERS, "web", {"spec": {"metrics": metrics}}, "default")
+        await life.at(1)
+        told = dict(await life.told())
+        assert told["FailedGetExternalMetric"] == (
+            "unable to get external metric default/queue/nil: unable to fetch metrics from external metrics API: "
+            "the server could not find the requested resource (get queue.external.metrics.k8s.io)"
+        )
+        assert told["FailedGetPodsMetric"] == (
+            "unable to get metric rps: unable to fetch metrics from custom metrics API: "
+            "no custom metrics API (custom.metrics.k8s.io) registered"
+        )
 
     run(body)
 
