@@ -106,7 +106,7 @@ class Controller(Generic[K]):
         sync_seconds: float = SYNC_SECONDS,
     ) -> None:
         self.name = name
-        self.queue: WorkQueue[K] = WorkQueue()
+        self.queue: WorkQueue[K] = WorkQueue(name)
         self._sync = sync
         self._workers = workers
         self._sync_seconds = sync_seconds
@@ -138,14 +138,18 @@ class Controller(Generic[K]):
 
     async def run(self) -> None:
         """Works until cancelled. The informers run elsewhere; no key is synced before all of them have synced."""
-        for informer in self._informers:
-            await informer.synced()
+        metrics = self.queue.metrics
+        unfollow = metrics.follow() if metrics is not None else None
         try:
+            for informer in self._informers:
+                await informer.synced()
             async with asyncio.TaskGroup() as group:
                 for number in range(self._workers):
                     tasks.spawn_eternal(group, self._work(), f"{self.name} worker {number}")
         finally:
             self.queue.shut_down()
+            if unfollow is not None:
+                unfollow()
 
     async def _work(self) -> None:
         while True:

@@ -23,6 +23,8 @@ from sampan.api.faults import cause
 from sampan.api.resources import Resource
 from sampan.api.transport import LEADER_HEADER, CacheView, Call, WatchEvent
 from sampan.client.kubeconfig import Connection
+from sampan.client.requestmetrics import RequestMetrics
+from sampan.metrics import current
 
 CONNECT_SECONDS = 10.0
 CALL_SECONDS = 70.0
@@ -57,6 +59,7 @@ class HttpTransport:
         self._session: aiohttp.ClientSession | None = None
         self._token = connection.token
         self._token_stamp: tuple[int, int] | None = None
+        self._requests = RequestMetrics(current(), URL(connection.server).authority)
 
     async def call(self, call: Call) -> Any:
         timeout = aiohttp.ClientTimeout(total=CALL_SECONDS, sock_connect=CONNECT_SECONDS)
@@ -108,10 +111,11 @@ class HttpTransport:
         extra: dict[str, Any] = {}
         if self.connection.tls_server_name:
             extra["server_hostname"] = self.connection.tls_server_name
-        with _network_faults(call):
+        with self._requests.of(call.method) as told, _network_faults(call):
             response = await self._opened().request(
                 call.method, url, data=data, headers=headers, timeout=timeout, allow_redirects=False, **extra
             )
+            told(response.status)
         async with response:
             yield response
 
@@ -123,6 +127,10 @@ class HttpTransport:
                 connector=connector, read_bufsize=1 << 20, cookie_jar=aiohttp.DummyCookieJar()
             )
         return self._session
+
+    def use_token(self, token: str) -> None:
+        """From the next request on it is this one; for tokens that are not in a file."""
+        self._token = token
 
     def _headers(self) -> dict[str, str]:
         connection = self.connection

@@ -14,6 +14,9 @@ from collections import deque
 from collections.abc import Hashable
 from typing import Generic, TypeVar
 
+from sampan.client.queuemetrics import QueueMetrics
+from sampan.metrics import current
+
 K = TypeVar("K", bound=Hashable)
 
 BASE_DELAY_SECONDS = 0.005
@@ -29,7 +32,15 @@ class WorkQueue(Generic[K]):
     ``_processing`` is queued by ``done``.
     """
 
-    def __init__(self, *, base_seconds: float = BASE_DELAY_SECONDS, max_seconds: float = MAX_DELAY_SECONDS) -> None:
+    def __init__(
+        self,
+        name: str = "",
+        *,
+        base_seconds: float = BASE_DELAY_SECONDS,
+        max_seconds: float = MAX_DELAY_SECONDS,
+    ) -> None:
+        """``name``: by which metrics tell of it; "": they do not."""
+        self.metrics = QueueMetrics(current(), name, self.__len__, loop_time) if name else None
         self._base_seconds = base_seconds
         self._max_seconds = max_seconds
         self._queue: deque[K] = deque()
@@ -57,6 +68,8 @@ class WorkQueue(Generic[K]):
         if self._closed or key in self._dirty:
             return
         self._dirty.add(key)
+        if self.metrics is not None:
+            self.metrics.added(key)
         if key not in self._processing:
             self._push(key)
 
@@ -67,6 +80,8 @@ class WorkQueue(Generic[K]):
         if seconds <= 0:
             self.add(key)
             return
+        if self.metrics is not None:
+            self.metrics.retried()
         loop = asyncio.get_running_loop()
         due = loop.time() + seconds
         pending = self._timers.get(key)
@@ -110,10 +125,14 @@ class WorkQueue(Generic[K]):
         key = self._queue.popleft()
         self._dirty.discard(key)
         self._processing.add(key)
+        if self.metrics is not None:
+            self.metrics.taken(key)
         return key
 
     def done(self, key: K) -> None:
         self._processing.discard(key)
+        if self.metrics is not None:
+            self.metrics.done(key)
         if key in self._dirty:
             self._push(key)
 
@@ -149,3 +168,7 @@ class WorkQueue(Generic[K]):
     def _timer_fired(self, key: K) -> None:
         self._timers.pop(key, None)
         self.add(key)
+
+
+def loop_time() -> float:
+    return asyncio.get_running_loop().time()

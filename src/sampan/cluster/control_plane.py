@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+from collections.abc import Coroutine
 from importlib import import_module
 from pathlib import Path
 
@@ -19,11 +20,15 @@ import uvloop
 from sampan.api.clock import SystemClock, SystemRandom
 from sampan.client import tasks
 from sampan.client.client import Client
+from sampan.client.leaderelection import Term, fenced
 from sampan.cluster import addons, footprint, lifeline, pki
 from sampan.cluster.arguments import instance_or_exit, log_to_stderr
 from sampan.cluster.instance import Instance
+from sampan.cluster.leading import lead_here
 from sampan.cluster.reporting import Reporter
+from sampan.controllers.queuenames import QUEUE_NAMES
 from sampan.keeping import Keeper
+from sampan.metrics import Registry, use
 from sampan.server.app import Server
 from sampan.server.config import ServerConfig
 from sampan.server.http import raise_descriptor_limit
@@ -82,6 +87,8 @@ def keep_components(keeper: Keeper, server: Server, instance: Instance) -> None:
     """Addons, controllers and scheduler, until the keeper is closed."""
     admin = Client(server.local_transport())
     clock, entropy = SystemClock(), SystemRandom()
+    metrics = Registry(QUEUE_NAMES)
+    server.metrics.include(metrics.copy)
     reporter = Reporter(instance, "server", server.components, clock)
     reporter.report_with(admin)
     keeper.keep("heartbeat", reporter.beat)
@@ -113,15 +120,33 @@ def keep_components(keeper: Keeper, server: Server, instance: Instance) -> None:
             autoscaler_cpu_initialization_seconds=instance.cluster.autoscaler_cpu_initialization_seconds,
             autoscaler_initial_readiness_seconds=instance.cluster.autoscaler_initial_readiness_seconds,
         )
-        await manager.run_controllers(
-            admin, clock=clock, random=entropy, config=config, client_for=account, keeper=keeper.branch()
-        )
+
+        def lead(term: Term) -> Coroutine[None, None, None]:
+            work: Coroutine[None, None, None] = manager.run_controllers(
+                fenced(admin, term),
+                clock=clock,
+                random=entropy,
+                config=config,
+                client_for=lambda name: fenced(account(name), term),
+                keeper=keeper.branch(),
+            )
+            return work
+
+        with use(metrics):
+            await lead_here(admin, "kube-controller-manager", instance, clock, entropy, lead)
 
     async def scheduler() -> None:
         scheduling = await asyncio.to_thread(import_module, "sampan.scheduler.scheduler")  # NumPy takes a while
-        await scheduling.run_scheduler(
-            Client(server.local_transport("system:kube-scheduler")), clock=clock, random=entropy
-        )
+        client = Client(server.local_transport("system:kube-scheduler"))
+
+        def lead(term: Term) -> Coroutine[None, None, None]:
+            work: Coroutine[None, None, None] = scheduling.run_scheduler(
+                fenced(client, term), clock=clock, random=entropy
+            )
+            return work
+
+        with use(metrics):
+            await lead_here(admin, "kube-scheduler", instance, clock, entropy, lead)
 
     keeper.keep("certificates", certificates)
     keeper.keep("controllers", controllers)

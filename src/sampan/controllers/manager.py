@@ -55,6 +55,7 @@ from sampan.controllers.validatingadmissionpolicystatus.controller import Valida
 from sampan.controllers.volumeexpand.controller import VolumeExpandController
 from sampan.controllers.volumeprotection.controller import ClaimProtectionController, VolumeProtectionController
 from sampan.keeping import Keeper
+from sampan.metrics import Gauge, current
 
 #: Name (as ``--controllers`` of kube-controller-manager has it) to constructor.
 CONTROLLERS: dict[str, Callable[[Context], Runnable]] = {
@@ -99,6 +100,10 @@ CONTROLLERS: dict[str, Callable[[Context], Runnable]] = {
     "validatingadmissionpolicy-status-controller": ValidatingAdmissionPolicyStatusController,
 }
 
+#: What metrics call the whole of them.
+MANAGER = "kube-controller-manager"
+_RUNNING = ("name", "manager")
+
 #: publish the cluster's CA, and have nothing to do without one
 _OF_THE_CA = (RootCaPublisher, TrustBundlePublisher)
 
@@ -136,7 +141,7 @@ async def run_controllers(
         for name, build in CONTROLLERS.items():
             if name in config.disabled or (build in _OF_THE_CA and not config.root_ca_pem):
                 continue
-            kept.keep(name, functools.partial(_run, build, context))
+            kept.keep(name, functools.partial(_run, name, build, context))
         await asyncio.sleep(0)  # each has been made, and has asked for its informers
         await factory.synced()
         if started is not None:
@@ -144,6 +149,16 @@ async def run_controllers(
         await tasks.forever()
 
 
-async def _run(build: Callable[[Context], Runnable], context: Context) -> None:
+async def _run(name: str, build: Callable[[Context], Runnable], context: Context) -> None:
     """One life of a controller."""
-    await build(context).run()
+    running = current().of(
+        "running_managed_controllers",
+        lambda: Gauge(
+            "running_managed_controllers", "Indicates where instances of a controller are currently running", _RUNNING
+        ),
+    )
+    running.set(1, name, MANAGER)
+    try:
+        await build(context).run()
+    finally:
+        running.set(0, name, MANAGER)

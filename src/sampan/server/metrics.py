@@ -14,7 +14,7 @@ from typing import Protocol, TypeAlias
 from sampan.api.registry import registry
 from sampan.api.versions.lifecycle import lifecycle
 from sampan.keeping.metrics import FAILURES, RUNNING
-from sampan.server.families import Family, Histogram
+from sampan.metrics.families import Family, Histogram
 from sampan.server.request import Request, RequestInfo, Response
 from sampan.server.threads import aside
 
@@ -191,7 +191,7 @@ class Metrics:
 
 
 def _text(copies: Sequence[Build]) -> bytes:
-    from sampan.server.metrics_text import text  # late: few servers are scraped, and its library brings an HTTP server
+    from sampan.metrics.text import text  # late: few servers are scraped, and its library brings an HTTP server
 
     return text(family for build in copies for family in build())
 

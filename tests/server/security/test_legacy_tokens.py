@@ -10,12 +10,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from sampan.api.resources import SECRETS, SERVICE_ACCOUNTS
+from sampan.metrics.text import text
 from sampan.server.authn import jwt, legacy
 from sampan.server.authn.serviceaccount import ServiceAccountTokens, TokenRefused
 from sampan.server.authn.stage import AuthenticationStage
 from sampan.server.authn.uses import MOST_WAITING, TokenUses
 from sampan.server.authn.x509 import CertificateAuthenticator
-from sampan.server.metrics_text import text
 from sampan.server.request import Request
 
 KEY = jwt.SigningKey(ec.generate_private_key(ec.SECP256R1()))

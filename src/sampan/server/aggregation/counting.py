@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from sampan.metrics.families import Family
 from sampan.server.aggregation.remotes import Remotes
-from sampan.server.families import Family
 
 
 def copy_of(remotes: Remotes) -> Callable[[], Iterable[Family]]:

@@ -16,8 +16,8 @@ from sampan.api.errors import ApiError
 from sampan.api.resources import SECRETS
 from sampan.api.transport import Call, Transport
 from sampan.api.types import Obj
+from sampan.metrics.families import Family
 from sampan.server.authn import legacy
-from sampan.server.families import Family
 
 log = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Final, Literal
 
+from sampan.metrics.families import Family, Histogram
 from sampan.server.admission.webhooks.hooks import Hook
-from sampan.server.families import Family, Histogram
 
 ErrorType = Literal["calling_webhook_error", "apiserver_internal_error", "no_error"]
 _BUCKETS: Final = (0.005, 0.025, 0.1, 0.5, 1.0, 2.5, 10.0, 25.0)

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.utils import floatToGoString
 
-from sampan.server.families import Family, Histogram
+from sampan.metrics.families import Family, Histogram
 
 
 def text(families: Iterable[Family]) -> bytes:
