@@ -34,6 +34,8 @@ SPAM_REFILL = timedelta(seconds=300)
 SIMILAR_LIMIT = 10
 SIMILAR_INTERVAL = timedelta(minutes=10)
 MESSAGE_LIMIT = 1024
+#: events of one object and moment; more are lost
+_SAME_MOMENT = 16
 
 V = TypeVar("V")
 
@@ -206,12 +208,18 @@ class EventRecorder:
             log.warning("event %s not written: %s", event["metadata"]["name"], error.message)
 
     async def _create(self, key: Hashable, event: Obj) -> None:
+        """Two components, or one twice, may tell of an object in the same moment, which the name is made of: then the
+        next free moment names the event."""
         meta = event["metadata"]
-        try:
-            await self._client.create(EVENTS, event)
-        except AlreadyExists:
+        name, _, stamp = meta["name"].rpartition(".")
+        for later in range(_SAME_MOMENT):
+            meta["name"] = f"{name}.{int(stamp, 16) + later:x}"
+            try:
+                await self._client.create(EVENTS, event)
+            except AlreadyExists:
+                continue
+            self._written.put(key, _Written(meta["namespace"], meta["name"], 1))
             return
-        self._written.put(key, _Written(meta["namespace"], meta["name"], 1))
 
     async def _repeat(self, written: _Written, event: Obj) -> bool:
         """Counts the event on the stored one; False when that one has expired."""

@@ -104,6 +104,7 @@ class Bindings:
                 place.leave()
                 await self._permit(permits, pod, node)
                 await place.take()
+            await self._pre_bind(profile, pod, node, place)
             await _bind(profile, pod, node)
         except (ApiError, PluginRefused) as error:
             failed(error)
@@ -114,6 +115,31 @@ class Bindings:
             bound()
         finally:
             place.leave()
+
+    async def _pre_bind(self, profile: Profile, pod: PodInfo, node: str, place: _Place) -> None:
+        """Raises ApiError, PluginRefused."""
+        for plugin in profile.plugins:
+            if not has_point(plugin, PreBindPlugin):
+                continue
+            waits = getattr(plugin, "waits", None)
+            if waits is None or not waits(pod):
+                _check(plugin, await plugin.pre_bind(pod, node))
+                continue
+            # It waits for others, as long as it thinks right, and ends when the pod does.
+            place.leave()
+            ending = asyncio.timeout(None)
+            try:
+                async with ending:
+                    self._waiting[pod.uid] = ending
+                    _check(plugin, await plugin.pre_bind(pod, node))
+            except TimeoutError:
+                if not ending.expired():
+                    raise
+                raise PluginRefused(f"{_name(plugin)}: {self._rejected.get(pod.uid, 'rejected')}") from None
+            finally:
+                self._waiting.pop(pod.uid, None)
+                self._rejected.pop(pod.uid, None)
+            await place.take()
 
     async def _permit(self, permits: list[PermitPlugin], pod: PodInfo, node: str) -> None:
         deadline = asyncio.timeout(self._permit_seconds)
@@ -134,10 +160,7 @@ class Bindings:
 
 
 async def _bind(profile: Profile, pod: PodInfo, node: str) -> None:
-    """PreBind, Bind. Raises ApiError, PluginRefused."""
-    for plugin in profile.plugins:
-        if has_point(plugin, PreBindPlugin):
-            _check(plugin, await plugin.pre_bind(pod, node))
+    """Raises ApiError, PluginRefused."""
     for plugin in profile.plugins:
         if has_point(plugin, BindPlugin):
             outcome = await plugin.bind(pod, node)

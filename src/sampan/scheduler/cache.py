@@ -15,6 +15,7 @@ from sampan.scheduler.arrays import NodeArrays
 from sampan.scheduler.framework import Verdicts
 from sampan.scheduler.podcounts import PodCounts
 from sampan.scheduler.podinfo import PodInfo
+from sampan.scheduler.storage import Storage
 
 
 class Supposition:
@@ -45,10 +46,11 @@ class Cluster:
     """Invariants: every pod in ``_where`` is in ``pods_on`` of that node and, when the node is known, counted in
     ``nodes`` and ``counts``; assumed pods are among them."""
 
-    def __init__(self) -> None:
+    def __init__(self, storage: Storage | None = None) -> None:
         self.nodes = NodeArrays()
         self.verdicts = Verdicts()
         self.counts = PodCounts(self.nodes)
+        self.storage = storage or Storage()
         self.pods_on: dict[str, dict[str, PodInfo]] = {}
         self._where: dict[str, str] = {}
         self._assumed: set[str] = set()
@@ -157,3 +159,5 @@ class Cluster:
     def _count(self, slot: int, pod: PodInfo, sign: int) -> None:
         self.nodes.add_usage(slot, pod, sign)
         self.counts.add(slot, pod, sign)
+        if pod.claims:
+            self.storage.count(pod, sign)

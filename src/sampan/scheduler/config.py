@@ -29,6 +29,10 @@ from sampan.scheduler.plugins.nodeunschedulable import NodeUnschedulable
 from sampan.scheduler.plugins.podtopologyspread import PodTopologySpread
 from sampan.scheduler.plugins.queueing import PrioritySort, SchedulingGates
 from sampan.scheduler.plugins.tainttoleration import TaintToleration
+from sampan.scheduler.plugins.volumebinding import VolumeBinding
+from sampan.scheduler.plugins.volumelimits import NodeVolumeLimits
+from sampan.scheduler.plugins.volumerestrictions import VolumeRestrictions
+from sampan.scheduler.plugins.volumezone import VolumeZone
 from sampan.scheduler.podinfo import DEFAULT_SCHEDULER
 from sampan.scheduler.profile import Profile
 
@@ -44,6 +48,10 @@ DEFAULT_PLUGINS: dict[str, PluginFactory] = {
     "NodeAffinity": lambda client, config: NodeAffinity(config.added_affinity),
     "NodePorts": lambda client, config: NodePorts(),
     "NodeResourcesFit": lambda client, config: NodeResourcesFit(config.fit_strategy, config.ignored_resources),
+    "VolumeRestrictions": lambda client, config: VolumeRestrictions(),
+    "NodeVolumeLimits": lambda client, config: NodeVolumeLimits(),
+    "VolumeBinding": lambda client, config: VolumeBinding(client),
+    "VolumeZone": lambda client, config: VolumeZone(),
     "PodTopologySpread": lambda client, config: PodTopologySpread(system_defaults=config.default_spreading),
     "InterPodAffinity": lambda client, config: InterPodAffinity(),
     "DefaultPreemption": lambda client, config: DefaultPreemption(),

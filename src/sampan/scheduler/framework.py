@@ -187,6 +187,8 @@ class PermitPlugin(Protocol):
 
 @runtime_checkable
 class PreBindPlugin(Protocol):
+    """One that may wait for others has ``waits(pod)``: it holds no place among the bindings while it does."""
+
     async def pre_bind(self, pod: PodInfo, node: str) -> Status: ...
 
 

@@ -11,6 +11,7 @@ from sampan.api.pods import origin, status
 from sampan.api.pods.containers import host_ports
 from sampan.api.pods.requests import NONZERO_DEFAULTS, Amounts, pod_requests
 from sampan.api.reading import part, parts, text, text_map
+from sampan.api.storage.claims import PodClaim, claims_of_pod
 from sampan.api.types import Obj
 from sampan.client.keys import ObjectKey
 from sampan.records import dataclass
@@ -96,6 +97,11 @@ class PodInfo:
             for kind in ("containers", "initContainers")
         ]
         return orjson.dumps([containers, spec.get("overhead"), spec.get("resources")])
+
+    @cached_property
+    def claims(self) -> tuple[PodClaim, ...]:
+        """Its volumes that stand for claims."""
+        return tuple(claims_of_pod(self.obj)) if self.spec.get("volumes") else ()
 
     @cached_property
     def affinity(self) -> Obj:

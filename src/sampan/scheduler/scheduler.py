@@ -16,14 +16,18 @@ from typing import Any
 from sampan.api.clock import Clock, Random
 from sampan.api.errors import ApiError, Conflict, NotFound
 from sampan.api.resources import (
+    CSI_NODES,
     NAMESPACES,
     NODES,
+    PERSISTENT_VOLUME_CLAIMS,
+    PERSISTENT_VOLUMES,
     POD_DISRUPTION_BUDGETS,
     PODS,
     REPLICA_SETS,
     REPLICATION_CONTROLLERS,
     SERVICES,
     STATEFUL_SETS,
+    STORAGE_CLASSES,
 )
 from sampan.client import tasks
 from sampan.client.client import Client
@@ -43,6 +47,8 @@ from sampan.scheduler.profile import Profile
 from sampan.scheduler.queue import QueuedPod, SchedulingQueue
 from sampan.scheduler.reporter import Reporter
 from sampan.scheduler.selectors import DefaultSelectors
+from sampan.scheduler.storage import Storage
+from sampan.scheduler.storagechanges import StorageChanges
 
 log = logging.getLogger(__name__)
 
@@ -82,10 +88,14 @@ class Scheduler:
         self._random = random
         timeline = Timeline.of(clock)
         self.decisions = decisions if decisions is not None else Decisions(config.decisions_kept)
-        self.cluster = Cluster()
+        self._factory = informers or InformerFactory(client, random=random)
+        self._claims = self._factory.informer(PERSISTENT_VOLUME_CLAIMS)
+        self._volumes = self._factory.informer(PERSISTENT_VOLUMES)
+        self._classes = self._factory.informer(STORAGE_CLASSES)
+        csi_nodes = self._factory.informer(CSI_NODES)
+        self.cluster = Cluster(Storage(self._claims, self._volumes, self._classes, csi_nodes))
         self._clock = timeline
         self._owns_informers = informers is None
-        self._factory = informers or InformerFactory(client, random=random)
         self._pods = self._factory.informer(PODS)
         self._nodes = self._factory.informer(NODES)
         self._namespaces = self._factory.informer(NAMESPACES)
@@ -99,6 +109,10 @@ class Scheduler:
             self._nodes,
             self._namespaces,
             self._services,
+            self._claims,
+            self._volumes,
+            self._classes,
+            csi_nodes,
             self._pods,
             self._budgets,
             *owners.values(),
@@ -118,6 +132,7 @@ class Scheduler:
         )
         self._bindings = Bindings(config.max_bindings, config.permit_seconds)
         self._changes = Changes(self.cluster, self.queue, self._bindings, self.profiles, self._reporter.error)
+        self._storage_changes = StorageChanges(self.cluster.storage, self.queue, self._pods, self._claims)
         self._group: asyncio.TaskGroup | None = None
 
     async def run(self, started: asyncio.Event | None = None) -> None:
@@ -125,6 +140,9 @@ class Scheduler:
             self._nodes.add_handler(self._changes.node_changed),
             self._namespaces.add_handler(self._changes.namespace_changed),
             self._services.add_handler(self._selectors.service_changed),
+            self._claims.add_handler(self._storage_changes.claim_changed),
+            self._volumes.add_handler(self._storage_changes.volume_changed),
+            self._classes.add_handler(self._storage_changes.class_changed),
             self._pods.add_handler(self._changes.pod_changed),
         ]
         try:

@@ -7,7 +7,7 @@ grow with the volumes that are too small for it.
 from __future__ import annotations
 
 import bisect
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 from sampan.api import objects
 from sampan.api.reading import part
@@ -88,16 +88,12 @@ class FreeVolumes:
             if not sizes:
                 del self._sizes[entry[0]]
 
-    def find(
-        self,
-        claim: Obj,
-        get: Callable[[str], Obj | None],
-        *,
-        allowed: Callable[[Obj], bool] = lambda volume: True,
-        without: Collection[str] = (),
-    ) -> Obj | None:
-        """The volume with the fewest access modes, and of these the smallest, that fits and is ``allowed``.
-        ``without``: names of those that are promised already."""
+    def find(self, claim: Obj, get: Callable[[str], Obj | None]) -> Obj | None:
+        """The volume with the fewest access modes, and of these the smallest, that fits."""
+        return next(iter(self.fitting(claim, get)), None)
+
+    def fitting(self, claim: Obj, get: Callable[[str], Obj | None], without: Collection[str] = ()) -> Iterator[Obj]:
+        """Those that fit, the best first. ``without``: names of those that are promised already."""
         modes = claims.access_modes(claim)
         wanted = (claims.class_of(claim), claims.volume_mode(claim))
         groups = [group for group in self._sizes if group[:2] == wanted and modes.issubset(group[2])]
@@ -106,9 +102,8 @@ class FreeVolumes:
             for index in range(bisect.bisect_left(sizes, (claims.requested_bytes(claim), "")), len(sizes)):
                 name = sizes[index][1]
                 volume = None if name in without else get(name)
-                if volume is not None and fits(volume, claim) and allowed(volume):
-                    return volume
-        return None
+                if volume is not None and fits(volume, claim):
+                    yield volume
 
 
 def _group(volume: Obj) -> _Group:

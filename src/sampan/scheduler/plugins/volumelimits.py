@@ -1,0 +1,78 @@
+"""NodeVolumeLimits: no more volumes of a driver on a node than the node's CSINode says that it can have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+
+from sampan.api.reading import part, parts, text, whole
+from sampan.api.storage import claims
+from sampan.scheduler.arrays import At, Ids
+from sampan.scheduler.cache import Cluster
+from sampan.scheduler.framework import SKIP, SUCCESS, Code, CycleState, Event, Status
+from sampan.scheduler.podinfo import PodInfo
+from sampan.scheduler.storage import Storage
+
+_REASON: Final = "node(s) exceed max volume count"
+
+
+class NodeVolumeLimits:
+    name = "NodeVolumeLimits"
+    local = False
+    wakes = frozenset((Event.POD_DELETE, Event.NODE_ADD))
+
+    def pre_filter(self, state: CycleState, pod: PodInfo, cluster: Cluster) -> Status:
+        wanted = set(_attached(pod, cluster.storage)) if pod.spec.get("volumes") else set()
+        if not wanted:
+            return SKIP
+        state.data[self.name] = wanted
+        return SUCCESS
+
+    def filter(self, state: CycleState, pod: PodInfo, cluster: Cluster, at: At) -> Ids | None:
+        wanted: set[tuple[str, str]] = state.data[self.name]
+        nodes, storage = cluster.nodes, cluster.storage
+        ids = np.zeros(nodes.length(at), np.int32)
+        verdict = cluster.verdicts.id(self.name, Code.UNSCHEDULABLE, _REASON)
+        for position, slot in enumerate(np.arange(nodes.size)[at]):
+            limits = _limits(nodes.names[slot], storage)
+            if not limits:
+                continue
+            present = cluster.pods_on.get(nodes.names[slot], {}).values()
+            held = {each for other in present for each in _attached(other, storage)}
+            for driver, limit in limits.items():
+                new = {each for each in wanted if each[0] == driver} - held
+                if new and sum(each[0] == driver for each in held) + len(new) > limit:
+                    ids[position] = verdict
+        return ids
+
+    def hint(self, pod: PodInfo, event: Event, changed: PodInfo | None, cluster: Cluster) -> bool:
+        """A pod with volumes has gone."""
+        return changed is None or bool(changed.spec.get("volumes"))
+
+
+def _limits(node: str, storage: Storage) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for driver in parts(part(storage.csi_node(node), "spec"), "drivers"):
+        count = whole(part(driver, "allocatable"), "count")
+        if count is not None:
+            found[text(driver, "name")] = count
+    return found
+
+
+def _attached(pod: PodInfo, storage: Storage) -> Iterator[tuple[str, str]]:
+    """(driver, volume) that the pod makes its node hold. A claim without a volume counts as one of its class's."""
+    for each in pod.claims:
+        claim = storage.claim(pod.namespace, each.name)
+        if claim is None:
+            continue
+        volume = storage.volume(claims.volume_name(claim))
+        source = part(part(volume, "spec"), "csi") if volume is not None else {}
+        if source:
+            yield text(source, "driver"), text(source, "volumeHandle")
+        elif volume is None and (kind := storage.storage_class(claims.class_of(claim))) is not None:
+            yield text(kind, "provisioner"), f"{pod.namespace}/{each.name}"
+    for inline in parts(pod.spec, "volumes"):
+        if source := part(inline, "csi"):
+            yield text(source, "driver"), f"{pod.uid}/{text(inline, 'name')}"
