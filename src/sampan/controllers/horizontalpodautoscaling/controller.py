@@ -3,7 +3,6 @@ changes its spec. One look: the target's Scale, what the metrics propose, how fa
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -29,6 +28,7 @@ from sampan.controllers.horizontalpodautoscaling.metrics import MetricsReader
 from sampan.controllers.horizontalpodautoscaling.overlaps import Selectors
 from sampan.controllers.horizontalpodautoscaling.sources import Failure, Sight, propose
 from sampan.controllers.horizontalpodautoscaling.targets import NoScale, Target, Targets
+from sampan.controllers.horizontalpodautoscaling.turns import parts_of
 from sampan.records import dataclass
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ AT_ZERO: Final = "ScaledToZero"
 
 #: a look waits for others' servers, not for the machine: many may wait at once
 _WORKERS: Final = 20
-#: pods between two turns of the loop
+#: pods that are compared with a selector in one turn of the loop
 _AT_A_TIME: Final = 1000
 _ATTEMPTS: Final = 5
 
@@ -258,11 +258,8 @@ class HorizontalPodAutoscalerController:
 
     async def _pods_of(self, namespace: str, selector: Selector) -> list[Obj]:
         found: list[Obj] = []
-        present = self._pods.list(namespace)
-        for start in range(0, len(present), _AT_A_TIME):
-            if start:
-                await asyncio.sleep(0)
-            found += _selected(present[start : start + _AT_A_TIME], selector)
+        async for pods in parts_of(self._pods.list(namespace), _AT_A_TIME):
+            found += _selected(pods, selector)
         return found
 
     async def _resource_name(self, api_version: str, kind: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 from sampan.api import quantity
@@ -70,6 +71,15 @@ def group(pods: Iterable[Obj], samples: Samples, resource: str, now: datetime, r
     return Grouped(ready, frozenset(unready), frozenset(missing), frozenset(ignored))
 
 
+def merged(groups: Iterable[Grouped]) -> Grouped:
+    """Of the parts of a list."""
+    all_of = list(groups)
+    unready, missing, ignored = (
+        frozenset[str]().union(*(getattr(each, name) for each in all_of)) for name in ("unready", "missing", "ignored")
+    )
+    return Grouped(sum(each.ready for each in all_of), unready, missing, ignored)
+
+
 def _is_unready(pod: Obj, sample: Sample, now: datetime, readiness: Readiness) -> bool:
     condition, started = status.condition(pod, "Ready"), status.started(pod)
     if condition is None or started is None:
@@ -132,7 +142,12 @@ def _pod_level_request(pod: Obj, resource: str) -> int:
 
 
 def _millis(written: object) -> int:
+    return _known_millis(written) if isinstance(written, str | int | float) else 0
+
+
+@lru_cache(maxsize=1024)
+def _known_millis(written: str | int | float) -> int:
     try:
-        return quantity.millis(written) if isinstance(written, str | int | float) else 0
+        return quantity.millis(written)
     except ValueError:
         return 0

@@ -18,6 +18,7 @@ from sampan.api.types import Obj
 from sampan.client.client import Client
 from sampan.client.timeline import Timeline
 from sampan.controllers.horizontalpodautoscaling.grouping import Sample, Unable
+from sampan.controllers.horizontalpodautoscaling.turns import parts_of
 
 RESOURCE_API: Final = "metrics.k8s.io/v1beta1"
 CUSTOM_GROUP: Final = "custom.metrics.k8s.io"
@@ -27,8 +28,8 @@ EXTERNAL_API: Final = "external.metrics.k8s.io/v1beta1"
 #: one question; after one that took longer, its API is not asked for so long
 ANSWER_SECONDS: Final = 10.0
 REST_SECONDS: Final = 10.0
-#: what is looked at between two turns of the loop
-_AT_A_TIME: Final = 250
+#: each is some tens of microseconds of reading
+_AT_A_TIME: Final = 100
 _DEFAULT_WINDOW_SECONDS: Final = 60.0
 
 #: what a server answers that serves no such thing, or not now: upstream's client says it in its own words
@@ -65,13 +66,8 @@ class MetricsReader:
         if not found:
             raise Unable("no metrics returned from custom metrics API")
         samples: dict[str, Sample] = {}
-        for item in found:
-            window = whole(item, "windowSeconds")
-            if window is None:
-                window = whole(item, "window")  # v1beta1
-            seconds = _DEFAULT_WINDOW_SECONDS if window is None else float(window)
-            name = text(part(item, "describedObject"), "name")
-            samples[name] = Sample(_millis(item.get("value")), moment(item, "timestamp"), seconds)
+        async for some in parts_of(found, _AT_A_TIME):
+            samples.update(map(_custom_sample, some))
         return samples
 
     async def custom_of_object(
@@ -154,14 +150,21 @@ def _query(**values: str) -> dict[str, str]:
 # -- what PodMetrics say -----------------------------------------------------------------------------------------
 
 
+def _custom_sample(item: Obj) -> tuple[str, Sample]:
+    window = whole(item, "windowSeconds")
+    if window is None:
+        window = whole(item, "window")  # v1beta1
+    seconds = _DEFAULT_WINDOW_SECONDS if window is None else float(window)
+    sample = Sample(_millis(item.get("value")), moment(item, "timestamp"), seconds)
+    return text(part(item, "describedObject"), "name"), sample
+
+
 async def samples_of(items: Sequence[Obj], resource: str, container: str) -> dict[str, Sample]:
     """By the pod's name. A pod of which one container was not measured is left out; of many pods the loop is given
     turns. Raises Unable."""
     samples: dict[str, Sample] = {}
-    for start in range(0, len(items), _AT_A_TIME):
-        if start:
-            await asyncio.sleep(0)
-        samples.update(_samples(items[start : start + _AT_A_TIME], resource, container))
+    async for some in parts_of(items, _AT_A_TIME):
+        samples.update(_samples(some, resource, container))
     return samples
 
 

@@ -15,14 +15,17 @@ from sampan.controllers.horizontalpodautoscaling import calculator
 from sampan.controllers.horizontalpodautoscaling.calculator import Proposal, Tolerance
 from sampan.controllers.horizontalpodautoscaling.conditions import amount, identifier, selector_words
 from sampan.controllers.horizontalpodautoscaling.grouping import (
+    Grouped,
     Readiness,
     Samples,
     Unable,
     group,
+    merged,
     pod_requests,
     ready_pods,
 )
 from sampan.controllers.horizontalpodautoscaling.metrics import MetricsReader, samples_of
+from sampan.controllers.horizontalpodautoscaling.turns import parts_of
 from sampan.records import dataclass
 
 
@@ -113,7 +116,7 @@ async def _of_resource(sight: Sight, source: Obj, container: str) -> tuple[Propo
     if average is not None:
         try:
             samples = await _resource_samples(sight, resource, container)
-            return _average(sight, samples, average, resource), f"{resource} resource"
+            return await _average(sight, samples, average, resource), f"{resource} resource"
         except Unable as error:
             raise Unable(f"failed to get {resource} usage: {error}") from None
     percent = whole(target, "averageUtilization")
@@ -124,7 +127,7 @@ async def _of_resource(sight: Sight, source: Obj, container: str) -> tuple[Propo
         )
     try:
         samples = await _resource_samples(sight, resource, container)
-        proposal = _utilization(sight, samples, percent, resource, container)
+        proposal = await _utilization(sight, samples, percent, resource, container)
     except Unable as error:
         raise Unable(f"failed to get {resource} utilization: {error}") from None
     of_what = "container resource" if container else "resource"
@@ -138,24 +141,26 @@ async def _resource_samples(sight: Sight, resource: str, container: str) -> Samp
         raise Unable(f"unable to get metrics for resource {resource}: {error}") from None
 
 
-def _utilization(sight: Sight, samples: Samples, percent: int, resource: str, container: str) -> Proposal:
-    _some(sight.pods)
-    grouped = group(sight.pods, samples, resource, sight.now, sight.readiness)
+async def _utilization(sight: Sight, samples: Samples, percent: int, resource: str, container: str) -> Proposal:
+    grouped = await _grouped(sight, samples, resource)
     values = calculator.counted(samples, grouped)
-    requests = pod_requests(sight.pods, container, resource)
+    requests: dict[str, int] = {}
+    async for pods in parts_of(sight.pods):
+        requests.update(pod_requests(pods, container, resource))
     return calculator.by_utilization(sight.current, values, grouped, requests, percent, sight.tolerance)
 
 
-def _average(sight: Sight, samples: Samples, target: int, resource: str) -> Proposal:
-    _some(sight.pods)
-    grouped = group(sight.pods, samples, resource, sight.now, sight.readiness)
+async def _average(sight: Sight, samples: Samples, target: int, resource: str) -> Proposal:
+    grouped = await _grouped(sight, samples, resource)
     values = calculator.counted(samples, grouped)
     return calculator.by_average(sight.current, values, grouped, target, sight.tolerance)
 
 
-def _some(pods: Sequence[Obj]) -> None:
-    if not pods:
+async def _grouped(sight: Sight, samples: Samples, resource: str) -> Grouped:
+    if not sight.pods:
         raise Unable("no pods returned by selector while calculating replica count")
+    found = [group(pods, samples, resource, sight.now, sight.readiness) async for pods in parts_of(sight.pods)]
+    return merged(found)
 
 
 # -- custom metrics ----------------------------------------------------------------------------------------------
@@ -182,7 +187,7 @@ async def _of_pods(sight: Sight, named: Obj, target: int) -> Proposal:
         samples = await sight.reader.custom_of_pods(name, sight.namespace, sight.selector_text, wanted)
     except Unable as error:
         raise Unable(f"unable to get metric {name}: {error}") from None
-    return _average(sight, samples, target, "")
+    return await _average(sight, samples, target, "")
 
 
 async def _object(sight: Sight, metric: Obj) -> Result | Failure:
