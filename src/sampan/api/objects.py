@@ -111,9 +111,9 @@ def owner_references(obj: Mapping[str, Any]) -> Sequence[OwnerReference]:
 
 def controller_of(obj: Mapping[str, Any]) -> OwnerReference | None:
     """The owner that manages it, if any: the reference with ``controller: true``."""
-    for reference in owner_references(obj):
+    for reference in metadata(obj).get("ownerReferences") or ():
         if reference.get("controller"):
-            return reference
+            return cast("OwnerReference", reference)
     return None
 
 

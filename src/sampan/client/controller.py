@@ -120,8 +120,7 @@ class Controller(Generic[K]):
     ) -> None:
         """Enqueues, for each change, the keys of the new and of the previous state. ``pause``: for how many seconds a
         state's keys may wait for more news."""
-        if informer not in self._informers:
-            self._informers.append(informer)
+        self.wait_for(informer)
 
         def changed(kind: ChangeType, obj: Obj, previous: Obj | None) -> None:
             for state in (obj,) if previous is None or previous is obj else (obj, previous):
@@ -132,6 +131,11 @@ class Controller(Generic[K]):
                     log.exception("%s: no keys of %s", self.name, key_of(state))
 
         informer.add_handler(changed)
+
+    def wait_for(self, informer: Informer) -> None:
+        """No key is synced before this one has synced."""
+        if informer not in self._informers:
+            self._informers.append(informer)
 
     def enqueue(self, key: K, after_seconds: float = 0.0) -> None:
         self.queue.add_after(key, after_seconds)

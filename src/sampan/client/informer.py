@@ -35,13 +35,22 @@ IndexFunction = Callable[[Obj], Iterable[str]]
 _NAMESPACE_INDEX = "namespace"
 
 
+class _Bucket(dict[ObjectKey, "Obj | None"]):
+    """The keys of one value, and with ``holds`` the objects. ``version`` is another one after each change."""
+
+    __slots__ = ("version",)
+    version: int
+
+
 class _Index:
     """Keys by value. Invariant: ``_values[key]`` are exactly the buckets that hold ``key``."""
 
-    def __init__(self, function: IndexFunction) -> None:
+    def __init__(self, function: IndexFunction, holds: bool) -> None:
         self._function = function
-        self._buckets: dict[str, dict[ObjectKey, None]] = {}
+        self.holds = holds
+        self._buckets: dict[str, _Bucket] = {}
         self._values: dict[ObjectKey, tuple[str, ...]] = {}
+        self._changes = 0
 
     def put(self, key: ObjectKey, obj: Obj) -> None:
         """What the function raises is raised, and then the key is in no bucket."""
@@ -50,24 +59,42 @@ class _Index:
         except Exception:  # whatever it was, an index must not show an object by half of its values
             self.drop(key)
             raise
-        if self._values.get(key, ()) == values:
-            return
-        self.drop(key)
-        if values:
-            self._values[key] = values
+        if self._values.get(key, ()) != values:
+            self.drop(key)
+            if values:
+                self._values[key] = values
+        held = obj if self.holds else None
+        self._changes += 1
         for value in values:
-            self._buckets.setdefault(value, {})[key] = None
+            bucket = self._buckets.get(value)
+            if bucket is None:
+                bucket = self._buckets[value] = _Bucket()
+            bucket[key] = held
+            bucket.version = self._changes
 
     def drop(self, key: ObjectKey) -> None:
+        self._changes += 1
         for value in self._values.pop(key, ()):
             bucket = self._buckets.get(value)
             if bucket is not None:
                 bucket.pop(key, None)
+                bucket.version = self._changes
                 if not bucket:
                     del self._buckets[value]
 
+    def clear(self) -> None:
+        self._buckets.clear()
+        self._values.clear()
+
     def keys(self, value: str) -> Collection[ObjectKey]:
         return self._buckets.get(value, ())
+
+    def held(self, value: str) -> Sequence[Obj]:
+        return [obj for obj in self._buckets.get(value, {}).values() if obj is not None]
+
+    def version(self, value: str) -> int:
+        bucket = self._buckets.get(value)
+        return bucket.version if bucket is not None else 0
 
 
 class Informer:
@@ -131,8 +158,14 @@ class Informer:
         return list(self._indexes[_NAMESPACE_INDEX].keys(namespace))
 
     def by_index(self, index: str, value: str) -> Sequence[Obj]:
+        if (known := self._indexes[index]).holds:
+            return known.held(value)
         found = (self.get(*key) for key in self._indexes[index].keys(value))
         return [obj for obj in found if obj is not None]
+
+    def version(self, index: str, value: str) -> int:
+        """As long as it is the same, ``by_index`` gives the same objects as they were."""
+        return self._indexes[index].version(value)
 
     def count(self, index: str, value: str) -> int:
         """How many ``by_index`` gives, without looking at them."""
@@ -176,11 +209,12 @@ class Informer:
 
     # Subscribing
 
-    def add_index(self, name: str, function: IndexFunction) -> None:
-        """Adding the same name again replaces nothing: the first function stays."""
+    def add_index(self, name: str, function: IndexFunction, *, holds: bool = False) -> None:
+        """Adding the same name again replaces nothing: the first function stays. ``holds``: with the objects in it, so
+        that ``by_index`` looks up none of them; for kinds whose objects the server keeps decoded anyway."""
         if name in self._indexes:
             return
-        index = self._indexes[name] = _Index(function)
+        index = self._indexes[name] = _Index(function, holds)
         self._follow()
         # In view mode the cache may hold objects before ``run``: those are indexed when they are replayed.
         if self.has_synced or self._view is None:
@@ -231,6 +265,8 @@ class Informer:
         self._follow()
         try:
             if self._matches is None:
+                for index in self._indexes.values():
+                    index.clear()  # of an earlier run: what has gone since then is told by nobody
                 for obj in view.objects():
                     self._emit("ADDED", obj, None)
                 self.mark_synced(view.revision())

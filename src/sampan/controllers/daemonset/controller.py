@@ -14,7 +14,7 @@ from sampan.api.types import Obj
 from sampan.client import tasks
 from sampan.client.controller import DONE, Controller, Result
 from sampan.client.informer import ChangeType
-from sampan.client.keys import ObjectKey, key_of, own_key
+from sampan.client.keys import ObjectKey, key_of
 from sampan.client.timeline import Timeline
 from sampan.controllers.context import Context
 from sampan.controllers.daemonset import facts
@@ -65,8 +65,7 @@ class DaemonSetController:
         self._controller: Controller[ObjectKey] = Controller(
             SOURCE, self.sync, informers=[self._nodes, self._owner.pods]
         )
-        self._controller.watch(self._owner.owners, own_key)
-        self._controller.watch(self._owner.pods, self._owner.keys_of, self._owner.patience_with)
+        self._owner.feed(self._controller)
         self._controller.watch(self._revisions.informer, self._owner.keys_of)
         self._owner.owners.add_handler(self._owner_changed)
         self._nodes.add_handler(self._node_changed)

@@ -17,7 +17,7 @@ from sampan.api.types import Obj
 from sampan.client import tasks
 from sampan.client.controller import DONE, Controller, Result, observe
 from sampan.client.informer import ChangeType
-from sampan.client.keys import ObjectKey, key_of, own_key
+from sampan.client.keys import ObjectKey, key_of
 from sampan.controllers.context import Context
 from sampan.controllers.job import facts, pods
 from sampan.controllers.job.plan import Observed, Plan, failures_in_a_row, plan
@@ -44,8 +44,7 @@ class JobController:
         self._orphans: Controller[ObjectKey] = Controller(
             f"{NAME} of orphans", self.let_go, informers=[self._owner.pods, self._owner.owners]
         )
-        self._controller.watch(self._owner.owners, own_key)
-        self._controller.watch(self._owner.pods, self._owner.keys_of, self._owner.patience_with)
+        self._owner.feed(self._controller)
         self._owner.owners.add_handler(self._job_changed)
         self._owner.pods.add_handler(self._pod_changed)
 

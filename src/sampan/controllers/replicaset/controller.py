@@ -5,10 +5,10 @@ from __future__ import annotations
 from sampan.api import objects
 from sampan.client import tasks
 from sampan.client.controller import DONE, Controller, Result
-from sampan.client.keys import ObjectKey, own_key
+from sampan.client.keys import ObjectKey
 from sampan.controllers.context import Context
 from sampan.controllers.replicaset.adapters import Adapter
-from sampan.controllers.replicaset.plan import Failure, Observed, plan, plan_status
+from sampan.controllers.replicaset.plan import Failure, Observed, plan, plan_status, wanted_replicas
 from sampan.controllers.workload.owner import PodOwner
 from sampan.controllers.workload.pods import Outcome, is_terminating_namespace
 
@@ -20,8 +20,7 @@ class ReplicaSetController:
         self._recorder = context.recorder(client, adapter.controller_name)
         self._owner = PodOwner(context.informers, client, self._recorder, adapter.resource, adapter.selector)
         self._controller: Controller[ObjectKey] = Controller(adapter.controller_name, self.sync)
-        self._controller.watch(self._owner.owners, own_key)
-        self._controller.watch(self._owner.pods, self._owner.keys_of)
+        self._owner.feed(self._controller)
 
     async def run(self) -> None:
         await tasks.run_all(controller=self._controller.run(), events=self._recorder.run())
@@ -31,7 +30,9 @@ class ReplicaSetController:
         if owner is None:
             return DONE
         owned = await self._owner.claim(owner)
-        steps = plan(Observed(owner, owned, self._owner.siblings_pods(owner, owned)), self._clock.now())
+        # Who shares a node with whom matters only when some have to go.
+        related = self._owner.siblings_pods(owner, owned) if len(owned) > wanted_replicas(owner) else ()
+        steps = plan(Observed(owner, owned, related), self._clock.now())
         outcome, failure = Outcome(), None
         if steps.create:
             outcome = await self._owner.control.create_many(owner, owner["spec"].get("template") or {}, steps.create)

@@ -12,7 +12,7 @@ from sampan.api.resources import PERSISTENT_VOLUME_CLAIMS, PODS, STATEFUL_SETS
 from sampan.api.types import Obj
 from sampan.client import tasks
 from sampan.client.controller import DONE, Controller, Result, observe
-from sampan.client.keys import ObjectKey, own_key
+from sampan.client.keys import ObjectKey
 from sampan.controllers.context import Context
 from sampan.controllers.statefulset import facts
 from sampan.controllers.statefulset.plan import (
@@ -46,8 +46,7 @@ class StatefulSetController:
         self._revisions = Revisions(context.informers, self._client, STATEFUL_SETS, _selector)
         self._claims = context.informers.informer(PERSISTENT_VOLUME_CLAIMS)
         self._controller: Controller[ObjectKey] = Controller(NAME, self.sync)
-        self._controller.watch(self._owner.owners, own_key)
-        self._controller.watch(self._owner.pods, self._owner.keys_of)
+        self._owner.feed(self._controller)
         self._controller.watch(self._revisions.informer, self._owner.keys_of)
         self._controller.watch(self._claims, self._keys_of_claim)
 

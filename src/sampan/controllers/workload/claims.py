@@ -40,14 +40,16 @@ def controller_reference(owner: Obj, resource: Resource) -> OwnerReference:
 
 
 def plan_claims(
-    owner: Obj, selector: Selector, candidates: Iterable[Obj], *, is_member: Callable[[Obj], bool] = lambda obj: True
+    owner: Obj, selector: Selector, candidates: Iterable[Obj], *, is_member: Callable[[Obj], bool] | None = None
 ) -> Claims:
-    """Sorts candidates of the owner's namespace. A deleting owner keeps what it has and claims nothing."""
+    """Sorts candidates of the owner's namespace. A deleting owner keeps what it has and claims nothing. ``is_member``:
+    what an object must be besides selected."""
     claims = Claims([], [], [])
     uid = owner["metadata"]["uid"]
     deleting = objects.is_deleting(owner)
+    selects = selector.matches
     for obj in candidates:
-        matches = selector.matches(obj["metadata"].get("labels") or {}) and is_member(obj)
+        matches = selects(obj["metadata"].get("labels") or {}) and (is_member is None or is_member(obj))
         controller = objects.controller_of(obj)
         if controller is not None:
             if controller.get("uid") != uid:
@@ -63,8 +65,8 @@ def plan_claims(
 
 def add_claim_indexes(informer: Informer) -> None:
     """Indexes that find an owner's objects and a namespace's orphans without a scan."""
-    informer.add_index(CONTROLLER_INDEX, _controller_uid)
-    informer.add_index(ORPHAN_INDEX, _orphan_namespace)
+    informer.add_index(CONTROLLER_INDEX, _controller_uid, holds=True)
+    informer.add_index(ORPHAN_INDEX, _orphan_namespace, holds=True)
 
 
 def candidates(informer: Informer, owner: Obj) -> list[Obj]:

@@ -5,7 +5,7 @@ A controller supplies its resource and how its objects select; plans and their o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from sampan.api import objects
@@ -14,17 +14,17 @@ from sampan.api.labels import Selector
 from sampan.api.resources import PODS, Resource
 from sampan.api.types import Obj
 from sampan.client.client import Client
-from sampan.client.controller import observe
+from sampan.client.controller import Controller, observe
 from sampan.client.events import EventRecorder
-from sampan.client.informer import InformerFactory
-from sampan.client.keys import ObjectKey
+from sampan.client.informer import ChangeType, InformerFactory
+from sampan.client.keys import ObjectKey, key_of
 from sampan.controllers.workload import claims
 from sampan.controllers.workload.pods import PodControl
 from sampan.controllers.workload.selecting import Selectors
 
 #: Each look at an owner costs as much as it has pods: the more there are, the more of their news it takes at once.
 _FEW: Final = 50
-_SECONDS_A_POD: Final = 0.0005
+_SECONDS_A_POD: Final = 0.0001
 _LONGEST_PAUSE: Final = 1.0
 
 
@@ -39,7 +39,7 @@ class PodOwner:
         resource: Resource,
         selector_of: Callable[[Obj], Selector],
         *,
-        is_member: Callable[[Obj, Obj], bool] = lambda owner, pod: True,
+        is_member: Callable[[Obj, Obj], bool] | None = None,
         finalizer: str = "",
     ) -> None:
         """``is_member(owner, pod)``: what a pod must be besides selected (its name, of a StatefulSet). ``finalizer``:
@@ -52,6 +52,9 @@ class PodOwner:
         claims.add_claim_indexes(self.pods)
         self.control = PodControl(client, self.pods, resource, recorder)
         self._selecting = Selectors(self.owners, selector_of)
+        #: what was planned last for an owner, by its UID, with what that stood on: nothing is planned twice
+        self._planned: dict[str, tuple[Obj, int, int, claims.Claims]] = {}
+        self.owners.add_handler(self._forget)
 
     def keys_of(self, obj: Obj) -> Iterable[ObjectKey]:
         """The owner of a pod, or of a revision, or whoever may adopt it. An owner that is seen later looks for orphans
@@ -63,6 +66,18 @@ class PodOwner:
             return (ObjectKey(obj["metadata"]["namespace"], controller["name"]),)
         return ()
 
+    def feed(self, controller: Controller[ObjectKey]) -> None:
+        """Has the controller look at owners: at once when they change, with patience when their pods do, or their
+        status, which is mostly the controller's own writing."""
+        controller.watch(self.pods, self.keys_of, self.patience_with)
+
+        def changed(kind: ChangeType, owner: Obj, previous: Obj | None) -> None:
+            own_status = kind == "MODIFIED" and previous is not None and _differ_in_status_alone(owner, previous)
+            controller.enqueue(key_of(owner), self.patience(objects.uid(owner)) if own_status else 0.0)
+
+        controller.wait_for(self.owners)
+        self.owners.add_handler(changed)
+
     def patience(self, owner_uid: str) -> float:
         """For how many seconds an owner may wait for more news of its pods before it looks at them all."""
         count = self.pods.count(claims.CONTROLLER_INDEX, owner_uid)
@@ -73,11 +88,11 @@ class PodOwner:
         controller = objects.controller_of(pod)
         return 0.0 if controller is None else self.patience(controller["uid"])
 
-    def owned(self, owner: Obj) -> list[Obj]:
+    def owned(self, owner: Obj) -> Sequence[Obj]:
         """The pods that are the owner's and that it still selects."""
         return self._plan_claims(owner).owned
 
-    async def claim(self, owner: Obj) -> list[Obj]:
+    async def claim(self, owner: Obj) -> Sequence[Obj]:
         """The same, after orphans have been adopted and others released."""
         planned = self._plan_claims(owner)
         if await claims.apply_claims(
@@ -86,7 +101,7 @@ class PodOwner:
             planned = self._plan_claims(owner)
         return planned.owned
 
-    def siblings_pods(self, owner: Obj, own: list[Obj]) -> list[Obj]:
+    def siblings_pods(self, owner: Obj, own: Sequence[Obj]) -> Sequence[Obj]:
         """The pods of all owners that share this one's controller (a Deployment); else its own."""
         controller = objects.controller_of(owner)
         if controller is None:
@@ -109,8 +124,33 @@ class PodOwner:
             return
         await observe(self.owners, written)
 
+    def _forget(self, kind: ChangeType, owner: Obj, previous: Obj | None) -> None:
+        if kind == "DELETED":
+            self._planned.pop(objects.uid(owner), None)
+
     def _plan_claims(self, owner: Obj) -> claims.Claims:
-        found = claims.candidates(self.pods, owner)
-        return claims.plan_claims(
-            owner, self._selector_of(owner), found, is_member=lambda pod: self._is_member(owner, pod)
+        meta = owner["metadata"]
+        own = self.pods.version(claims.CONTROLLER_INDEX, meta["uid"])
+        orphans = self.pods.version(claims.ORPHAN_INDEX, meta.get("namespace", ""))
+        before = self._planned.get(meta["uid"])
+        if before is not None and before[0] is owner and before[1:3] == (own, orphans):
+            return before[3]
+        is_member = self._is_member
+        planned = claims.plan_claims(
+            owner,
+            self._selector_of(owner),
+            claims.candidates(self.pods, owner),
+            is_member=None if is_member is None else lambda pod: is_member(owner, pod),
         )
+        if self.owners.get(meta.get("namespace", ""), meta["name"]) is owner:
+            self._planned[meta["uid"]] = owner, own, orphans, planned
+        return planned
+
+
+def _differ_in_status_alone(owner: Obj, previous: Obj) -> bool:
+    """Of an object that counts the generations of its spec."""
+    now, before = owner["metadata"], previous["metadata"]
+    return "generation" in now and all(
+        now.get(field) == before.get(field)
+        for field in ("generation", "uid", "deletionTimestamp", "labels", "annotations", "ownerReferences")
+    )

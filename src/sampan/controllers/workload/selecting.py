@@ -59,7 +59,7 @@ def _same_spec(obj: Obj, previous: Obj) -> bool:
 
 def index_by_label(informer: Informer) -> None:
     """For ``selected``."""
-    informer.add_index(LABEL_INDEX, _labels)
+    informer.add_index(LABEL_INDEX, _labels, holds=True)
 
 
 def selected(informer: Informer, namespace: str, selector: Selector) -> Sequence[Obj]:
@@ -70,7 +70,7 @@ def selected(informer: Informer, namespace: str, selector: Selector) -> Sequence
 
 def index_by_node(pods: Informer) -> None:
     """For ``pods_of_node``."""
-    pods.add_index(NODE_INDEX, _node)
+    pods.add_index(NODE_INDEX, _node, holds=True)
 
 
 def pods_of_node(pods: Informer, node: str) -> Sequence[Obj]:
