@@ -93,6 +93,8 @@ def test_a_cluster_that_is_not_there_is_told_with_the_way_to_it(run: Run, comman
             "To mend it: name each plugin in one of them",
         ),
         (["--admission-control-config-file", "/no/such"], "--admission-control-config-file: /no/such: "),
+        (["--runtime-config", "nonsense/v1=true"], "--runtime-config: unknown api groups nonsense"),
+        (["--feature-gates", "Nonsense=true"], "--feature-gates: unrecognized feature gate: Nonsense"),
         (["--node-name", "A B"], "node name 'A B' is not valid"),
         (["--node-address", "1.2.3.4"], "--node-address 1.2.3.4 is not an address of this machine"),
         (["--node-address", "127.0.0.1"], "node address 127.0.0.1 is none that pods can reach"),

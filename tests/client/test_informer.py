@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from sampan.api.errors import ServiceUnavailable
+from sampan.api.errors import NotFound, ServiceUnavailable
 from sampan.api.resources import NODES, PODS
 from sampan.client.client import Client
 from sampan.client.informer import Informer, InformerFactory
@@ -216,3 +216,13 @@ async def test_the_handlers_of_a_component_go_with_it(api, client):
         api.add(PODS, pod("a"))
         await informer.wait_for(api.revision)
         assert seen == [(1, "a")]
+
+
+async def test_what_the_server_does_not_serve_is_empty_and_nobody_waits_for_it(remote_api):
+    """`--runtime-config` may turn a resource off; its informer asks again now and then."""
+    remote_api.fail_next.append(("GET", "pods", NotFound("the server could not find the requested resource")))
+    remote_api.add(PODS, pod("a"))
+    informer = Informer(Client(remote_api), PODS)
+    async with running(informer):
+        await informer.synced()
+        assert informer.list() == []

@@ -225,3 +225,13 @@ def test_every_option_is_a_field_of_the_settings() -> None:
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         assert not choosing.is_free(held.getsockname()[1])
+
+
+def test_a_stopped_cluster_takes_served_versions_and_features_anew() -> None:
+    given = options(runtime_config="api/beta=false", feature_gates="ContainerStopSignals=true")
+    config = server_config(change(MADE, given, Machine(), running=False))
+    assert (config.runtime_config, config.feature_gates) == ("api/beta=false", "ContainerStopSignals=true")
+    with pytest.raises(ClusterError, match="--runtime-config: unknown api groups nonsense"):
+        change(MADE, options(runtime_config="nonsense/v1=true"), Machine(), running=False)
+    with pytest.raises(ClusterError, match="--feature-gates: cannot set feature gate NodeSwap to false"):
+        change(MADE, options(feature_gates="NodeSwap=false"), Machine(), running=False)

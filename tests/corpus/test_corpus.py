@@ -14,6 +14,7 @@ import pytest
 from corpus import VARIATIONS, Manifest, manifests, shapes, topics
 from sampan.api import schema
 from sampan.api.clock import FixedClock
+from sampan.api.enablement import ALL_KINDS, ALL_VERSIONS
 from sampan.api.registry import registry
 from sampan.server.app import Server
 from sampan.server.config import ServerConfig
@@ -66,6 +67,8 @@ def test_manifests_are_accepted_warned_of_or_refused_as_the_reference_does(topic
     async def run() -> list[str]:
         clock = FixedClock(NOW)
         config = ServerConfig(
+            runtime_config=ALL_VERSIONS,
+            feature_gates=ALL_KINDS,
             listen=False, bootstrap=False, openapi=False, authorization_modes=("AlwaysAllow",),
             disable_admission_plugins=("ServiceAccount",), clock=clock, random=Random(1),
         )  # fmt: skip

@@ -11,6 +11,7 @@ from fuzz_asking import Ask
 
 from sampan.api import schema
 from sampan.api.clock import FixedClock
+from sampan.api.enablement import ALL_KINDS, ALL_VERSIONS
 from sampan.api.registry import registry
 from sampan.server.app import Server
 from sampan.server.config import ServerConfig
@@ -27,6 +28,8 @@ schema.load()
 async def ask() -> AsyncIterator[Ask]:
     clock = FixedClock(NOW)
     config = ServerConfig(
+        runtime_config=ALL_VERSIONS,
+        feature_gates=ALL_KINDS,
         listen=False,
         bootstrap=False,
         openapi=False,

@@ -19,6 +19,7 @@ from kind_harness import Cause, Invalid, KindCases, Obj, Row, Update, Warned, ch
 
 from sampan.api import schema, table
 from sampan.api.clock import FixedClock
+from sampan.api.enablement import ALL_KINDS, ALL_VERSIONS
 from sampan.api.registry import registry
 from sampan.server.admission import names
 from sampan.server.app import Server
@@ -77,6 +78,8 @@ class Asking:
 async def ask() -> AsyncIterator[Asking]:
     clock = FixedClock(NOW)
     config = ServerConfig(
+        runtime_config=ALL_VERSIONS,
+        feature_gates=ALL_KINDS,
         listen=False,
         bootstrap=False,
         openapi=False,

@@ -14,6 +14,7 @@ from cryptography.x509.oid import NameOID
 from tests.reference.facts import compare, recorded
 
 from sampan.api.clock import FixedClock
+from sampan.api.enablement import ALL_KINDS, ALL_VERSIONS
 from sampan.api.registry import registry
 from sampan.api.resources import API_SERVICES
 from sampan.api.transport import Call, Transport
@@ -40,6 +41,8 @@ async def collect(folder: Path) -> dict[str, Obj]:
     authority = folder / "ca.crt"
     authority.write_text(_authority())
     config = ServerConfig(
+        runtime_config=ALL_VERSIONS,
+        feature_gates=ALL_KINDS,
         listen=False,
         openapi=False,
         advertise_address=_ADDRESS,

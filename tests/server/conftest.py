@@ -21,6 +21,7 @@ from cryptography.x509.oid import NameOID
 
 from sampan.api import protobuf, schema
 from sampan.api.clock import FixedClock
+from sampan.api.enablement import ALL_KINDS, ALL_VERSIONS
 from sampan.api.protobuf.numbers import message_of
 from sampan.api.registry import registry
 from sampan.api.transport import Call
@@ -212,6 +213,8 @@ async def store(request: pytest.FixtureRequest, clock: FixedClock, tmp_path: Pat
 @pytest.fixture
 async def api(store: Store, clock: FixedClock) -> AsyncIterator[Api]:
     config = ServerConfig(
+        runtime_config=ALL_VERSIONS,
+        feature_gates=ALL_KINDS,
         listen=False,
         bootstrap=False,
         authorization_modes=("AlwaysAllow",),
@@ -228,7 +231,15 @@ async def api(store: Store, clock: FixedClock) -> AsyncIterator[Api]:
 @pytest.fixture
 async def guarded_api(certificate_of: Callable[..., bytes], store: Store, clock: FixedClock) -> AsyncIterator[Api]:
     """The same with the default admission plugins, RBAC and the node authorizer: asked by who may do everything."""
-    config = ServerConfig(listen=False, bootstrap=False, clock=clock, random=Random(1), openapi=False)
+    config = ServerConfig(
+        runtime_config=ALL_VERSIONS,
+        feature_gates=ALL_KINDS,
+        listen=False,
+        bootstrap=False,
+        clock=clock,
+        random=Random(1),
+        openapi=False,
+    )
     group = "rbac.authorization.k8s.io"
     everything = {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}
     binding = {

@@ -5,13 +5,15 @@ the strategies that all kinds share call ``drop``. A gate is in use if the store
 all its fields may come and go. Pure. What it does not do: values of fields that are always there (a toleration's
 ``Lt``), which are validation's, and status.
 
+A gate that is on is left out of the tables of the kinds that a server serves (``without``; ``enablement``).
+
 In a table a key is a field; ``[]`` stands for the elements of a list, ``{}`` for the values of a map, ``?`` for an
 object that goes itself when nothing else is in it. A text is the gate.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final, NamedTuple
 
 from sampan.api.types import Obj
@@ -103,7 +105,23 @@ CLAIM: Final = _table(
     {"spec": _table({"devices": _table({"requests[]": _table({"exactly": _REQUEST, "firstAvailable[]": _REQUEST})})})}
 )
 CLAIM_TEMPLATE: Final = _table({"spec": CLAIM})
-SLICE: Final = _table({"spec": _table({"skipNodeOperations": "DRAOptionalNodePreparation", "devices[]": _DEVICE})})
+SLICE: Final = _table({"spec": _table({"skipNodeOperations": "DRAOptionalNodeOperations", "devices[]": _DEVICE})})
+
+
+def without(table: Table, on: Collection[str]) -> Table:
+    """What is left of a table when these gates are on."""
+    left: dict[str, Step] = {}
+    for name, (form, gate, inner) in table.items():
+        rest = without(inner, on)
+        if rest or (gate and gate not in on):
+            left[name] = Step(form, gate, rest)
+    return left
+
+
+def named(table: Table) -> frozenset[str]:
+    """The gates of a table."""
+    found = {step.gate for step in table.values() if step.gate}
+    return frozenset(found.union(*(named(step.inner) for step in table.values())))
 
 
 class _Found(NamedTuple):

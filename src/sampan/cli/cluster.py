@@ -16,9 +16,11 @@ from sampan.cli.options import (
     DisablePlugins,
     DownscaleStabilization,
     EnablePlugins,
+    FeatureGates,
     InitialReadiness,
     Name,
     Output,
+    RuntimeConfig,
     SyncPeriod,
     Tolerance,
     admission_options,
@@ -71,6 +73,8 @@ def up(
     autoscaler_tolerance: Tolerance = None,
     autoscaler_cpu: CpuInitialization = None,
     autoscaler_readiness: InitialReadiness = None,
+    runtime_config: RuntimeConfig = None,
+    feature_gates: FeatureGates = None,
     kubeconfig_file: KubeconfigFile = None,
     timeout: Annotated[float, Option(min=1, help="Seconds until it is given up. [60]", show_default=False)] = 60.0,
 ) -> None:
@@ -78,7 +82,7 @@ def up(
 
     Ports and ranges that are not given are chosen: those in brackets, or the next that no other cluster of this machine
     has. A cluster that exists keeps what it was made with; stopped, its ports, address, runtime,
-    sysctls, admission plugins and what autoscalers go by can be given anew.
+    sysctls, admission plugins, what autoscalers go by, served versions and features can be given anew.
     """
     import asyncio
 
@@ -105,6 +109,8 @@ def up(
         **autoscaler_options(
             autoscaler_sync, autoscaler_stabilization, autoscaler_tolerance, autoscaler_cpu, autoscaler_readiness
         ),
+        "--runtime-config": runtime_config,
+        "--feature-gates": feature_gates,
     }
     given = Given({option: value for option, value in options.items() if value is not None})
     named = instances.nameless(name)

@@ -23,6 +23,13 @@ AdmissionConfig = Annotated[
     str | None,
     Option("--admission-control-config-file", help="AdmissionConfiguration: what the admission plugins are told."),
 ]
+RuntimeConfig = Annotated[
+    str | None,
+    Option("--runtime-config", help="Versions and resources to serve or not, as api/beta=false,batch/v1/jobs=false."),
+]
+FeatureGates = Annotated[
+    str | None, Option("--feature-gates", help="Features of the API to turn on or off, as ContainerStopSignals=true.")
+]
 
 
 def admission_options(enable: str | None, disable: str | None, config: str | None) -> dict[str, str | None]:

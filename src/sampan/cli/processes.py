@@ -11,7 +11,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from sampan.cli.commands import Group
-from sampan.cli.options import AdmissionConfig, DisablePlugins, EnablePlugins, Name, admission_options
+from sampan.cli.options import (
+    AdmissionConfig,
+    DisablePlugins,
+    EnablePlugins,
+    FeatureGates,
+    Name,
+    RuntimeConfig,
+    admission_options,
+)
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.settings import DEFAULT_NAME
 
@@ -29,12 +37,15 @@ def server(
     enable_plugins: EnablePlugins = None,
     disable_plugins: DisablePlugins = None,
     admission_config: AdmissionConfig = None,
+    runtime_config: RuntimeConfig = None,
+    feature_gates: FeatureGates = None,
 ) -> None:
     """Run the control plane of an existing cluster in the foreground: store, API server, controllers, scheduler.
 
-    What is said of admission plugins holds for this run; `sampan up` keeps it.
+    What is said of admission plugins, served versions and features holds for this run; `sampan up` keeps it.
     """
     given = admission_options(enable_plugins, disable_plugins, admission_config)
+    given |= {"--runtime-config": runtime_config, "--feature-gates": feature_gates}
 
     def run(instance: Instance) -> None:
         from sampan.cluster import control_plane

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from sampan.api.clock import Random
-from sampan.api.errors import ApiError, Expired, Gone, from_status
+from sampan.api.errors import ApiError, Expired, Gone, NotFound, from_status
 from sampan.api.resources import Resource
 from sampan.api.transport import WatchEvent
 from sampan.api.types import Obj
@@ -27,6 +27,8 @@ BACKOFF_MAX_SECONDS = 30.0
 #: The server ends a watch after this long, doubled at random, so that clients do not all come back at once.
 MIN_WATCH_SECONDS = 300
 PAGE_SIZE = 500
+#: what is not served is asked for again after the longest pause
+_FAILURES_OF_THE_ABSENT = 20
 
 
 class Sink(Protocol):
@@ -58,6 +60,8 @@ class Reflector:
         #: None: the next step is a list.
         self._position: int | None = None
         self._failures = 0
+        #: the sink has been told what there is
+        self._told = False
 
     async def run(self) -> None:
         while True:
@@ -76,6 +80,14 @@ class Reflector:
                 if self._failures:
                     await self._back_off()
                 self._failures += 1
+            except NotFound as error:
+                # It is not served (``--runtime-config``): there is nothing, and who waits for its objects is told.
+                if not self._told:
+                    log.info("cannot follow %s: %s", self._resource.plural, error.message)
+                    self._sink.replace((), 0)
+                    self._told = True
+                self._failures = max(self._failures, _FAILURES_OF_THE_ABSENT)
+                await self._back_off()
             except ApiError as error:
                 log.warning("cannot follow %s: %s", self._resource.plural, error.message)
                 await self._back_off()
@@ -100,6 +112,7 @@ class Reflector:
             item.setdefault("kind", self._resource.kind)
             item.setdefault("apiVersion", self._resource.api_version)
         revision = revision_of(page)
+        self._told = True
         self._sink.replace(items, revision)
         return revision
 

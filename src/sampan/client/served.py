@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import field
 from typing import Any, Final
 
-from sampan.api import registry
+from sampan.api import enablement
 from sampan.api.errors import ApiError, MethodNotAllowed, NotAcceptable, NotFound
 from sampan.api.reading import part, parts, text, texts
 from sampan.api.resources import Resource
@@ -40,7 +40,7 @@ class Discovered:
 
 def read_discovery(document: Any) -> Discovered:
     """What an APIGroupDiscoveryList says of resources that are no built-in kinds. Pure."""
-    known = registry.registry()
+    known = enablement.standard()
     found: dict[tuple[str, str], Resource] = {}
     stale: list[str] = []
     for item in parts(document, "items"):

@@ -37,6 +37,8 @@ CLUSTER_OPTIONS = {
     "--horizontal-pod-autoscaler-tolerance": "autoscaler_tolerance",
     "--horizontal-pod-autoscaler-cpu-initialization-period": "autoscaler_cpu_initialization_seconds",
     "--horizontal-pod-autoscaler-initial-readiness-delay": "autoscaler_initial_readiness_seconds",
+    "--runtime-config": "runtime_config",
+    "--feature-gates": "feature_gates",
 }
 NODE_OPTIONS = {
     "--kubelet-port": "kubelet_port",
@@ -51,6 +53,7 @@ CHANGEABLE = frozenset({
     "--api-port", "--kubelet-port", "--dns-port", "--node-address", "--runtime", "--allowed-unsafe-sysctls",
     "--enable-admission-plugins", "--disable-admission-plugins", "--admission-control-config-file",
     *(option for option in CLUSTER_OPTIONS if option.startswith("--horizontal-pod-autoscaler-")),
+    "--runtime-config", "--feature-gates",
 })  # fmt: skip
 #: The ports that programs listen on, by option.
 _PORTS = {"--api-port": 6443, "--kubelet-port": 10250, "--dns-port": 10053}

@@ -57,6 +57,8 @@ def server_config(instance: Instance) -> ServerConfig:
         enable_admission_plugins=enabled,
         disable_admission_plugins=disabled,
         admission_config=Path(settings.admission_config) if settings.admission_config else None,
+        runtime_config=settings.runtime_config,
+        feature_gates=settings.feature_gates,
         service_cidr=settings.service_cidr,
         node_port_range=settings.node_ports,
         kubelet_client_cert=instance.pki / "apiserver-kubelet-client.crt",

@@ -56,6 +56,9 @@ class ClusterSettings:
     autoscaler_tolerance: float = 0.1
     autoscaler_cpu_initialization_seconds: float = 300.0
     autoscaler_initial_readiness_seconds: float = 30.0
+    #: Which versions and resources are served, and with which features; as the API server's flags have them.
+    runtime_config: str = ""
+    feature_gates: str = ""
 
     def validate(self) -> None:
         if not NAME.match(self.name):
@@ -100,6 +103,8 @@ class ClusterSettings:
             self._validate_admission()
         if self.admission_config:
             self._validate_admission_config()
+        if self.runtime_config or self.feature_gates:
+            self._validate_enablement()
 
     def _validate_admission(self) -> None:
         # Imported where they are needed: every process of a cluster reads its settings, the smallest too.
@@ -121,6 +126,24 @@ class ClusterSettings:
         except ValueError as error:
             raise ClusterError(
                 f"--admission-control-config-file: {error}", fix="mend the file; docs/admission.md shows one"
+            ) from error
+
+    def _validate_enablement(self) -> None:
+        from sampan.api import enablement
+        from sampan.api.features import Features
+        from sampan.api.registry import registry
+
+        try:
+            features = Features.parse(self.feature_gates)
+        except ValueError as error:
+            raise ClusterError(
+                f"--feature-gates: {error}", fix="write it like A=true,B=false, with names of Kubernetes v1.37"
+            ) from error
+        try:
+            enablement.served(registry(), self.runtime_config, features)
+        except ValueError as error:
+            raise ClusterError(
+                f"--runtime-config: {error}", fix="write it like api/beta=false,batch/v1/jobs=false"
             ) from error
 
     @property

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
@@ -17,8 +17,10 @@ from typing import Self
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from sampan import keeping
+from sampan.api import enablement
 from sampan.api.clock import random_uuid
 from sampan.api.customresources import compile_version
+from sampan.api.features import Features
 from sampan.api.registry import registry
 from sampan.api.resources import (
     LIMIT_RANGES,
@@ -30,6 +32,7 @@ from sampan.api.resources import (
 )
 from sampan.api.transport import EventType
 from sampan.api.types import Obj
+from sampan.metrics.families import Family
 from sampan.server.admission.chain import build_chain
 from sampan.server.admission.configuration import load as admission_settings
 from sampan.server.admission.optional.namespaces import namespace_maker
@@ -221,10 +224,14 @@ class Server:
     async def _start(self, stack: AsyncExitStack) -> None:
         """Enters what has to be ended, in the order in which each needs the ones before it."""
         config = self.config
+        self.features = Features.parse(config.feature_gates)
+        self._kinds = enablement.served(registry(), config.runtime_config, self.features)
+        if idle := self.features.without_effect(enablement.acting(registry())):
+            log.warning("feature gates that change nothing here: %s", ", ".join(idle))
         if self.store is None:
             self.store = await self._open_store()
         stack.push_async_callback(self.store.close)
-        self._surfaces = Surfaces(Surface.build(registry(), self.store), self.watching.drop)
+        self._surfaces = Surfaces(Surface.build(self._kinds, self.store), self.watching.drop)
         # Not before the last request: an empty cache would say 404 to it.
         stack.callback(self._surfaces.close)
         await self._surfaces.start()
@@ -243,12 +250,15 @@ class Server:
         stack.callback(self.allocations.close)
         await self.allocations.start()
         if self._openapi is None and config.openapi:
-            self._openapi = self._openapi_files = OpenApiFiles(config.data_dir / "openapi" if config.data_dir else None)
+            self._openapi = self._openapi_files = OpenApiFiles(
+                config.data_dir / "openapi" if config.data_dir else None,
+                options=(config.runtime_config, config.feature_gates),
+            )
         self._webhooks = WebhookClient(self._way_to_services())
         stack.push_async_callback(self._webhooks.close)
         extensions = Extensions(
             self._surfaces,
-            registry(),
+            self._kinds,
             self.store,
             config.clock,
             compile_version,
@@ -290,7 +300,7 @@ class Server:
         self.components.keep("look after API services", lambda: self._aggregator.run(loopback))
         if config.bootstrap:
             offered = self._aggregator.hosted.api_services()
-            registrar = Registrar(self._reader, loopback, config.clock, registry().today().groups(), offered)
+            registrar = Registrar(self._reader, loopback, config.clock, self._kinds.today().groups(), offered)
             self.components.keep("register API services", registrar.run)
         self.components.keep("look at what nodes use", self.scraper.run)
         self.components.keep("give memory back", Footprint(self.store, forget=self._lists.forget_unused).run)
@@ -372,7 +382,7 @@ class Server:
             reader,
             self._way_to_services(),
             config.clock,
-            registry().groups(),
+            self._kinds.groups(),
             Hosted([metrics_api]),
         )
         stack.push_async_callback(self._aggregator.close)
@@ -395,6 +405,7 @@ class Server:
                 webhooks=webhook_plugins(reader, self._webhooks, authorizer, config.random, self.metrics),
                 settings=settings,
                 make_namespace=namespace_maker(self.local_transport),
+                kinds=self._kinds,
                 ledger=ledger,
             ),
             authorizer=authorizer,
@@ -438,8 +449,13 @@ class Server:
                 others=self._aggregator.remotes.by_version,
             ),
         )
+        self.metrics.include(self._feature_metrics)
         self.metrics.follow(ServerState(self._pipeline, self.watching, self.components, lambda: self.surface))
         self.health.add("started", lambda: None if self.started.is_set() else "the server is starting", ("readyz",))
+
+    def _feature_metrics(self) -> Callable[[], Iterable[Family]]:
+        states = self.features.states()
+        return lambda: [Family("gauge", "kubernetes_feature_enabled", "Feature gates", ("name", "stage"), states)]
 
     def _authorizer(self, rbac: RbacAuthorizer) -> Authorizer:
         """Raises ValueError for a mode that is none."""

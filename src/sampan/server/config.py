@@ -44,6 +44,10 @@ class ServerConfig:
     #: AdmissionConfiguration: what plugins are told; read when the server is made
     admission_config: Path | None = None
 
+    #: which versions and resources are served, and with which features: ``key=true,key=false``, as upstream's flags
+    runtime_config: str = ""
+    feature_gates: str = ""
+
     service_cidr: str = "10.96.0.0/16"
     node_port_range: tuple[int, int] = (30000, 32767)
 

@@ -24,7 +24,7 @@ from tests.server.aggregation.conftest import (
     until,
 )
 
-from sampan.api.registry import registry
+from sampan.api.enablement import standard
 from sampan.server.aggregation import documents
 
 V2 = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
@@ -108,7 +108,7 @@ async def test_a_dead_group_is_stale_and_everything_else_is_whole(front: Front, 
     await front.register(caBundle=bundle)
     await front.until_said("FailedDiscoveryCheck")
     assert await version_of(front) == {"version": VERSION, "resources": [], "freshness": "Stale"}
-    for group, versions in registry().groups().items():
+    for group, versions in standard().groups().items():
         if group:
             assert (await version_of(front, group))["freshness"] == "Current"
             assert (await front.json("GET", f"/apis/{group}/{versions[0]}"))[0] == 200

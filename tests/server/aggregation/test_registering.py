@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from tests.server.aggregation.conftest import APISERVICES, Front, Sample, started, until
 
+from sampan.api.enablement import standard
 from sampan.api.registry import registry
 from sampan.server.aggregation.priorities import ALWAYS, ON_START, api_service, of_built_in, ordered
 from sampan.server.aggregation.registering import plan
@@ -46,7 +47,7 @@ def definition(**versions: bool) -> Any:
 async def test_each_built_in_version_is_registered_as_local_and_available(cluster: Front) -> None:
     wanted = {
         f"{version}.{group}"
-        for group, versions in registry().today().groups().items()
+        for group, versions in standard().today().groups().items()
         for version in versions
         if group != "apiregistration.k8s.io"
     }

@@ -181,3 +181,4 @@ def test_v2_in_no_other_form() -> None:
 
 def test_the_fingerprint_is_stable() -> None:
     assert files.fingerprint() == files.fingerprint()
+    assert files.fingerprint("batch/v1=false", "") not in (files.fingerprint(), files.fingerprint("", "batch/v1=false"))

@@ -19,6 +19,7 @@ import pytest
 
 from sampan.api import schema
 from sampan.api.clock import FixedClock
+from sampan.api.enablement import ALL_KINDS, ALL_VERSIONS
 from sampan.api.errors import ApiError
 from sampan.api.kind import Kind
 from sampan.api.registry import registry
@@ -155,7 +156,15 @@ PRESENT = (
 @pytest.fixture
 async def guarded(certificate_of: Callable[..., bytes]) -> AsyncIterator[Guarded]:
     clock = FixedClock(datetime(2026, 11, 27, tzinfo=UTC))
-    config = ServerConfig(listen=False, bootstrap=False, clock=clock, random=random.Random(1), openapi=False)
+    config = ServerConfig(
+        runtime_config=ALL_VERSIONS,
+        feature_gates=ALL_KINDS,
+        listen=False,
+        bootstrap=False,
+        clock=clock,
+        random=random.Random(1),
+        openapi=False,
+    )
     async with Server(config) as server:
         writer = server.local_transport()
         for obj in PRESENT:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from sampan.api import objects, registry
+from sampan.api import enablement, objects
 from sampan.api.errors import NotFound
 from sampan.api.kind import Kind
 from sampan.api.resources import Resource
@@ -252,12 +252,12 @@ class GarbageCollector:
 
 def collected_kinds() -> list[Kind]:
     """Every stored kind but Events, which have no owners and come in crowds."""
-    return [kind for kind in registry.registry().stored() if kind.kind != "Event" and "delete" in kind.verbs]
+    return [kind for kind in enablement.standard().stored() if kind.kind != "Event" and "delete" in kind.verbs]
 
 
 def stored_kind(reference: OwnerReference) -> Kind | None:
     """The stored version of the kind a reference names; None for a kind that is not served."""
-    known = registry.registry()
+    known = enablement.standard()
     kind = known.by_api_version(reference.get("apiVersion", ""), reference.get("kind", ""))
     return known.storage(kind) if kind is not None else None
 

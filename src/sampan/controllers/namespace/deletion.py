@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from sampan.api import objects, registry
+from sampan.api import enablement, objects
 from sampan.api.errors import ApiError, MethodNotAllowed, NotFound, ServiceUnavailable
 from sampan.api.kind import Kind
 from sampan.api.resources import NAMESPACES, Resource
@@ -251,4 +251,4 @@ _BACKGROUND = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy":
 
 def namespaced_kinds() -> list[Kind]:
     """The stored namespaced kinds that can be deleted."""
-    return [kind for kind in registry.registry().stored() if kind.namespaced and "delete" in kind.verbs]
+    return [kind for kind in enablement.standard().stored() if kind.namespaced and "delete" in kind.verbs]

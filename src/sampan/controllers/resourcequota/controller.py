@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterable
 from typing import Final
 
-from sampan.api import registry
+from sampan.api import enablement
 from sampan.api.errors import NotFound, qualified
 from sampan.api.kind import Kind
 from sampan.api.quota import amounts
@@ -213,6 +213,6 @@ def _is_new(quota: Obj) -> bool:
 
 def counted_kinds() -> Iterable[Kind]:
     """The built-in kinds of objects that can be counted."""
-    for kind in registry.registry().stored():
+    for kind in enablement.standard().stored():
         if kind.namespaced and {"list", "watch"} <= set(kind.verbs):
             yield kind

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 from sampan.api import errors
 from sampan.api.clock import Random, SystemClock
 from sampan.api.kind import Kind
-from sampan.api.registry import registry
+from sampan.api.registry import Registry, registry
 from sampan.server.admission import names
 from sampan.server.admission.base import Plugin
 from sampan.server.admission.certificates import (
@@ -188,6 +188,7 @@ def build_chain(
     settings: AdmissionSettings | None = None,
     make_namespace: MakeNamespace = _no_namespace,
     ledger: Ledger | None = None,
+    kinds: Registry | None = None,
 ) -> AdmissionChain:
     """The plugins of ``names``, those that are on by default with ``enable`` and without ``disable``.
 
@@ -199,4 +200,4 @@ def build_chain(
     chosen = [plugin for plugin in plugins if names.is_on(plugin.name, enable, disable)]
     quota = ResourceQuota(ledger or Ledger(NoQuotas(), SystemClock()))
     last = [quota] if names.is_on(quota.name, enable, disable) else []
-    return AdmissionChain([*chosen, Honesty(registry()), RbacEscalationCheck(rbac, authorizer), *last])
+    return AdmissionChain([*chosen, Honesty(kinds or registry()), RbacEscalationCheck(rbac, authorizer), *last])

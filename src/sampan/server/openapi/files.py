@@ -29,16 +29,25 @@ INDEX, V2_JSON, V2_PROTOBUF = "index.json", "v2.json", "v2.pb"
 _JSON_RANGES = frozenset({"application/json", "application/*", "*/*"})
 _PROTOBUFS = frozenset({PROTOBUF_V2, PROTOBUF_V2_SENT})
 #: what the documents are made from, below the package
-_SOURCES = ("api/kind.py", "api/registry.py", "api/groups/**/*.py", "api/schema/data/*.json", "server/openapi/*.py")
+_SOURCES = (
+    "api/kind.py",
+    "api/registry.py",
+    "api/enablement.py",
+    "api/features.py",
+    "api/groups/**/*.py",
+    "api/schema/data/*.json",
+    "server/openapi/*.py",
+)
 
 
-async def build_apart(folder: Path) -> None:
+async def build_apart(folder: Path, *options: str) -> None:
     """Runs ``build`` in a process of its own; what it did shows in the folder. Raises OSError: no process started."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         "sampan.server.openapi.build",
         str(folder),
+        *options,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
@@ -63,8 +72,14 @@ class OpenApiFiles:
     Invariant: ``_index`` is None until its documents are complete on disk.
     """
 
-    def __init__(self, root: Path | None, build: Callable[[Path], Awaitable[None]] = build_apart) -> None:
-        self._root, self._build = root, build
+    def __init__(
+        self,
+        root: Path | None,
+        build: Callable[..., Awaitable[None]] = build_apart,
+        options: tuple[str, ...] = (),
+    ) -> None:
+        """``options``: of ``build``, those that say what is served."""
+        self._root, self._build, self._options = root, build, options if any(options) else ()
         self._index: Mapping[str, str] | None = None
         self._folder = Path()
         self._wanted = asyncio.Event()
@@ -138,10 +153,10 @@ class OpenApiFiles:
     async def _load_or_build(self, root: Path) -> None:
         failure: ServiceUnavailable | None = None
         try:
-            self._folder = root / fingerprint()
+            self._folder = root / fingerprint(*self._options)
             self._index = load_index(self._folder)
             if self._index is None:
-                await self._build(self._folder)
+                await self._build(self._folder, *self._options)
                 self._index = load_index(self._folder)
                 _remove_others(root, self._folder)
             if self._index is None:
@@ -177,7 +192,7 @@ def file_name(document: str) -> str:
     return document.replace("/", "__")
 
 
-def fingerprint() -> str:
+def fingerprint(*options: str) -> str:
     """Changes with whatever the documents are made from; costs one stat a file."""
     package = Path(sampan.__file__).parent
     sources = [path for pattern in _SOURCES for path in package.glob(pattern)]
@@ -187,6 +202,7 @@ def fingerprint() -> str:
     for path in sorted(sources):
         status = path.stat()
         digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+    digest.update("\0".join(options).encode())
     return digest.hexdigest()[:16]
 
 

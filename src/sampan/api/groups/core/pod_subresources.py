@@ -155,7 +155,8 @@ def _merge_ephemeral_containers(kind: Kind, new: Obj, old: Obj) -> Obj:
         result["spec"] = {**result["spec"], "ephemeralContainers": deep_copy(given)}
     else:
         result["spec"] = {key: value for key, value in result["spec"].items() if key != "ephemeralContainers"}
-    gates.drop(gates.POD, result, old)
+    if kind.gated is not None:
+        gates.drop(kind.gated, result, old)
     return result
 
 
