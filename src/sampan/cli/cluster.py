@@ -58,6 +58,12 @@ def up(
     node_name: Annotated[str | None, Option(help="Name of this node. [the host name]")] = None,
     node_address: Annotated[str | None, Option(help="Address of this node; auto: of the default route. [auto]")] = None,
     runtime: Annotated[str | None, Option(help="OCI runtime below containerd: runc or crun. [runc]")] = None,
+    simulate: Annotated[
+        str | None, Option(help="Simulate nodes: how many, or a file that describes them. Needs no root.")
+    ] = None,
+    with_node: Annotated[
+        bool, Option("--with-node", help="With --simulate: this machine's own node beside them.")
+    ] = False,
     boot: Annotated[
         bool | None,
         Option("--boot/--no-boot", help="Start it with the machine from now on, or no longer.", show_default=False),
@@ -81,8 +87,8 @@ def up(
     """Start a cluster on this machine, or start it again with all it had.
 
     Ports and ranges that are not given are chosen: those in brackets, or the next that no other cluster of this machine
-    has. A cluster that exists keeps what it was made with; stopped, its ports, address, runtime,
-    sysctls, admission plugins, what autoscalers go by, served versions and features can be given anew.
+    has. A cluster that exists keeps what it was made with; stopped, its ports, address, runtime, sysctls, admission
+    plugins, simulated nodes, what autoscalers go by, served versions and features can be given anew.
     """
     import asyncio
 
@@ -105,6 +111,7 @@ def up(
         "--node-address": "" if node_address == "auto" else node_address,
         "--runtime": runtime,
         "--allowed-unsafe-sysctls": allowed_unsafe_sysctls,
+        "--simulate": simulate if simulate is None or simulate.isdigit() else str(Path(simulate).absolute()),
         **admission_options(enable_plugins, disable_plugins, admission_config),
         **autoscaler_options(
             autoscaler_sync, autoscaler_stabilization, autoscaler_tolerance, autoscaler_cpu, autoscaler_readiness
@@ -112,9 +119,11 @@ def up(
         "--runtime-config": runtime_config,
         "--feature-gates": feature_gates,
     }
-    given = Given({option: value for option, value in options.items() if value is not None})
+    given = Given({option: value for option, value in options.items() if value is not None}, with_node=with_node)
     named = instances.nameless(name)
-    if os.geteuid() == 0:  # else it is told what it takes to be root
+    if boot and os.geteuid() != 0:
+        raise ClusterError("only root's clusters start with the machine", fix="leave --boot out, or run as root (sudo)")
+    if os.geteuid() == 0 or simulate or named.exists():  # else it is told what it takes to be root
         kubeconfigs.check_place(kubeconfig_file)
     with steps() as progress:
         starts = starting.up(named, given, SystemClock(), progress, timeout_seconds=timeout)
@@ -202,7 +211,10 @@ def _print_status(instance: Instance, seen: Seen) -> None:
             print(f"    {part.name}: failed {part.failures} times (last: {part.last_fault}), {now}")
     if seen.running:
         print(f"  {'API server':<12}{'ready' if seen.api_ready else 'not ready'} at {instance.api_url}")
-        print(f"  {'node':<12}{'Ready' if seen.node_ready else 'not Ready'}: {seen.node_message}")
+        if instance.node.runs_containers:
+            print(f"  {'node':<12}{'Ready' if seen.node_ready else 'not Ready'}: {seen.node_message}")
+        if seen.simulated:
+            print(f"  {'simulated':<12}{seen.simulated_ready} of {seen.simulated} nodes Ready")
         print(f"  {'pods':<12}{seen.pods_running} running of {seen.pods}")
     print(f"  {'logs':<12}{instance.command('logs')}")
 
@@ -228,6 +240,7 @@ def _describe(instance: Instance, seen: Seen) -> dict[str, Any]:
         ],
         "apiServer": {"url": instance.api_url, "ready": seen.api_ready},
         "node": {"name": instance.node.name, "ready": seen.node_ready, "message": seen.node_message},
+        "simulatedNodes": {"total": seen.simulated, "ready": seen.simulated_ready},
         "pods": {"total": seen.pods, "running": seen.pods_running},
     }
 

@@ -47,11 +47,12 @@ NODE_OPTIONS = {
     "--node-address": "given_address",
     "--runtime": "runtime",
     "--allowed-unsafe-sysctls": "allowed_unsafe_sysctls",
+    "--simulate": "simulate",
 }
 #: What a stopped cluster can be given anew. All else is in certificates, in the store and in running applications.
 CHANGEABLE = frozenset({
     "--api-port", "--kubelet-port", "--dns-port", "--node-address", "--runtime", "--allowed-unsafe-sysctls",
-    "--enable-admission-plugins", "--disable-admission-plugins", "--admission-control-config-file",
+    "--enable-admission-plugins", "--disable-admission-plugins", "--admission-control-config-file", "--simulate",
     *(option for option in CLUSTER_OPTIONS if option.startswith("--horizontal-pod-autoscaler-")),
     "--runtime-config", "--feature-gates",
 })  # fmt: skip
@@ -69,6 +70,8 @@ class Given:
     """Options that a person gave, by name; the others are left to us."""
 
     options: Mapping[str, Any] = field(default_factory=dict)
+    #: this machine's own node is wanted beside simulated ones
+    with_node: bool = False
 
     def cluster(self, settings: ClusterSettings) -> ClusterSettings:
         return dataclasses.replace(settings, **self._fields(CLUSTER_OPTIONS))

@@ -64,7 +64,14 @@ def server_config(instance: Instance) -> ServerConfig:
         kubelet_client_cert=instance.pki / "apiserver-kubelet-client.crt",
         kubelet_client_key=instance.pki / "apiserver-kubelet-client.key",
         kubelet_ca=instance.pki / "ca.crt",
+        simulated_nodes=_simulated_range() if instance.node.simulated_count else "",
     )
+
+
+def _simulated_range() -> str:
+    from sampan.node.hollow_addresses import ADDRESSES  # late: few clusters have such nodes
+
+    return str(ADDRESSES)
 
 
 async def serve(instance: Instance) -> None:
@@ -96,7 +103,8 @@ def keep_components(keeper: Keeper, server: Server, instance: Instance) -> None:
     keeper.keep("heartbeat", reporter.beat)
     keeper.keep("lifeline", lambda: lifeline.hold(instance))
     keeper.keep("addons", lambda: addons.ensure(admin, instance.cluster), ends=True)
-    keeper.keep("node role", lambda: addons.label_control_plane(admin, instance.node.name))
+    if instance.node.runs_containers:
+        keeper.keep("node role", lambda: addons.label_control_plane(admin, instance.node.name))
 
     def account(name: str) -> Client:
         return Client(server.local_transport(f"system:serviceaccount:kube-system:{name}"))
@@ -150,9 +158,19 @@ def keep_components(keeper: Keeper, server: Server, instance: Instance) -> None:
         with use(metrics):
             await lead_here(admin, "kube-scheduler", instance, clock, entropy, lead)
 
+    async def simulated_nodes() -> None:
+        simulation = await asyncio.to_thread(import_module, "sampan.cluster.simulation")
+
+        def node(name: str) -> Client:
+            return Client(server.local_transport(f"system:node:{name}", ("system:nodes",)))
+
+        await simulation.run(instance, node, admin, clock, entropy)
+
     keeper.keep("certificates", certificates)
     keeper.keep("controllers", controllers)
     keeper.keep("scheduler", scheduler)
+    if instance.node.simulated_count:
+        keeper.keep("simulated nodes", simulated_nodes)
 
 
 def run(instance: Instance) -> None:

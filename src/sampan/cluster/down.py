@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import shutil
 import signal
 from pathlib import Path
 
 from sampan.cluster import boot, kubeconfigs, leftovers, locks, machine, podnetwork, supervisor
+from sampan.cluster import instance as instances
+from sampan.cluster.errors import ClusterError
 from sampan.cluster.instance import Instance
 from sampan.cluster.leftovers import LOOK_SECONDS
 from sampan.cluster.mounts import unmount_below
@@ -24,7 +27,7 @@ STOP_SECONDS = 40
 
 async def down(instance: Instance, progress: Progress) -> bool:
     """Stops pods, node, server and containerd, in this order. False: it was not running."""
-    machine.require_root(instance.command("down"))
+    _require_right(instance, "down")
     machine.complete_path()
     async with locks.changing(instance, progress):
         return await _down(instance, progress)
@@ -41,25 +44,48 @@ async def _down(instance: Instance, progress: Progress) -> bool:
 
 async def purge(instance: Instance, progress: Progress) -> None:
     """Removes processes, mounts, interfaces, rules, cgroups, files and the kubeconfig context. Idempotent."""
-    machine.require_root(instance.command("down --purge"))
+    _require_right(instance, "down --purge")
     machine.complete_path()
     async with locks.changing(instance, progress):
         await _down(instance, progress)
         progress.step("Removing everything of this cluster")
-        boot.remove(instance)
-        await leftovers.end_shims(instance)
-        await podnetwork.teardown(instance)
+        contained = _may_run_containers(instance)
+        if os.geteuid() == 0:
+            boot.remove(instance)
+        if contained:
+            await leftovers.end_shims(instance)
+            await podnetwork.teardown(instance)
         # Before the state goes: it says which files have the context.
         for problem in kubeconfigs.remove(instance):
             progress.warn(problem)
         for place in (instance.run, instance.state):
-            unmount_below(place)
+            if contained:
+                unmount_below(place)
             await asyncio.to_thread(shutil.rmtree, place, ignore_errors=False, onerror=_ignore_missing)
-        await asyncio.to_thread(remove_all, instance.cgroup)
+        if contained:
+            await asyncio.to_thread(remove_all, instance.cgroup)
     # The CNI library keeps its results there, whatever the instance; the last one takes the directories along.
     for parent in (instance.run_root, instance.state_root, Path("/var/lib/cni/results"), Path("/var/lib/cni")):
         with contextlib.suppress(OSError):
             parent.rmdir()
+
+
+def _require_right(instance: Instance, verb: str) -> None:
+    """Raises ClusterError: it is root's, and whoever asks is not."""
+    if instance.state_root == instances.SYSTEM_STATE_ROOT or _may_run_containers(instance):
+        machine.require_root(instance.command(verb))
+
+
+def _may_run_containers(instance: Instance) -> bool:
+    """What is damaged may have run them; what was never made by anybody but root has not."""
+    if not instance.exists() and not instances.is_roots(instance.name):
+        return os.geteuid() == 0
+    try:
+        return instances.load(
+            instance.name, state_root=instance.state_root, run_root=instance.run_root
+        ).node.runs_containers
+    except ClusterError:
+        return True
 
 
 async def _stop_supervisor(instance: Instance) -> None:

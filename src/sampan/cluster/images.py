@@ -117,6 +117,11 @@ async def ensure_pause(instance: Instance) -> None:
 
 def require_running(instance: Instance) -> None:
     """Raises ClusterError, with what to do, when the instance's containerd cannot be spoken to."""
+    if not instance.node.runs_containers:
+        raise ClusterError(
+            f"cluster {instance.name!r} has no images: its nodes are simulated",
+            fix="name any image in a pod: a simulated node finds each",
+        )
     socket = instance.containerd_socket
     try:
         there = socket.exists()

@@ -8,6 +8,8 @@ machine carries its name, so that several run side by side and ``down --purge`` 
 from __future__ import annotations
 
 import dataclasses
+import os
+from collections.abc import Mapping
 from dataclasses import field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,8 +22,22 @@ from sampan.records import dataclass
 
 __all__ = ["DEFAULT_NAME", "ClusterSettings", "Instance", "NodeSettings", "load", "nameless", "names"]
 
-STATE_ROOT = Path("/var/lib/sampan")
-RUN_ROOT = Path("/run/sampan")
+#: Of clusters that run containers: root's.
+SYSTEM_STATE_ROOT, SYSTEM_RUN_ROOT = Path("/var/lib/sampan"), Path("/run/sampan")
+
+
+def roots(user: int, environment: Mapping[str, str]) -> tuple[Path, Path]:
+    """Where the instances of a user live, and what is true of them only while they run. Anybody but root has simulated
+    clusters alone. Both of his are in his home: what is below /run/user goes when he logs out, and they go on."""
+    if user == 0:
+        return SYSTEM_STATE_ROOT, SYSTEM_RUN_ROOT
+    home = Path(environment.get("HOME") or "/")
+    given = environment.get("XDG_STATE_HOME", "")
+    state = (Path(given) if given.startswith("/") else home / ".local" / "state") / "sampan"
+    return state, state / ".run"
+
+
+STATE_ROOT, RUN_ROOT = roots(os.geteuid(), os.environ)
 
 S = TypeVar("S", ClusterSettings, NodeSettings)
 
@@ -169,6 +185,8 @@ def load(name: str = DEFAULT_NAME, *, state_root: Path = STATE_ROOT, run_root: P
     """The instance as its first ``up`` made it. Raises ClusterError when there is none."""
     made = nameless(name, state_root=state_root, run_root=run_root)
     shared = _read(made, made.cluster_file)
+    if shared is None and made.state_root != SYSTEM_STATE_ROOT and is_roots(name):
+        raise ClusterError(f"cluster {name!r} of this machine is root's", fix="run as root (sudo)")
     if shared is None:
         raise ClusterError(f"there is no cluster {name!r} on this machine", fix=f"`{made.command('up')}` makes one")
     own = _read(made, made.node_file)
@@ -236,6 +254,11 @@ def nameless(name: str, *, state_root: Path = STATE_ROOT, run_root: Path = RUN_R
     if not NAME.match(name):
         ClusterSettings(name).validate()
     return Instance(ClusterSettings(name), state_root, run_root)
+
+
+def is_roots(name: str) -> bool:
+    """Whether root has a cluster of this name, for somebody who is not root."""
+    return os.geteuid() != 0 and (SYSTEM_STATE_ROOT / name).is_dir()
 
 
 def names(state_root: Path = STATE_ROOT) -> list[str]:

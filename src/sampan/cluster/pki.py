@@ -70,9 +70,8 @@ def leaves(instance: Instance) -> list[Leaf]:
         "kubernetes.default.svc",
         f"kubernetes.default.svc.{domain}",
         cluster.kubernetes_ip,
-        node.address,
         "127.0.0.1",
-        *filter(None, [cluster.api_address]),
+        *filter(None, [node.address, cluster.api_address]),
     )
     return [
         Leaf("apiserver", "kube-apiserver", hosts=api_hosts, server=True, client=False),
@@ -84,12 +83,23 @@ def leaves(instance: Instance) -> list[Leaf]:
             "kubelet",
             f"system:node:{node.name}",
             ("system:nodes",),
-            hosts=(node.name, node.address, "127.0.0.1"),
+            hosts=(node.name, *filter(None, [node.address]), "127.0.0.1"),
             server=True,
             client=False,
         ),
         Leaf("front-proxy-client", FRONT_PROXY_NAME, authority=FRONT_PROXY),
+        *_simulated(node.simulated_count),
     ]
+
+
+def _simulated(count: int) -> list[Leaf]:
+    """The one that all simulated nodes of this machine show: their APIs share a socket, at an address each."""
+    if not count:
+        return []
+    from sampan.node import hollow_addresses  # late: few clusters have such nodes
+
+    hosts = tuple(hollow_addresses.loopback(address) for address in hollow_addresses.addresses(count))
+    return [Leaf("simulated", "system:node:simulated", ("system:nodes",), hosts=hosts, server=True, client=False)]
 
 
 def ensure(instance: Instance, clock: Clock) -> Authority:

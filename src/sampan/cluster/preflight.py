@@ -37,7 +37,9 @@ class Problem:
 
 def check(instance: Instance, *, running: bool = False) -> list[Problem]:
     """Every problem found. ``running``: the instance is already up, so its own ports are rightly taken."""
-    problems = [*_system(), *_rights(), *_programs(instance), *_kernel(), *_switches()]
+    problems: list[Problem] = []
+    if instance.node.runs_containers:
+        problems = [*_system(), *_rights(), *_programs(instance), *_kernel(), *_switches()]
     if not running:
         problems.extend(_ports(instance))
     return problems
@@ -55,7 +57,11 @@ def _system() -> Iterable[Problem]:
     if sys.platform != "linux":
         yield Problem(f"this is {sys.platform}, and containers need Linux", "run Sampan on a Linux machine")
     if os.geteuid() != 0:
-        yield Problem("not running as root", "run `sudo sampan up`: containers, cgroups and nftables need root")
+        yield Problem(
+            "not running as root",
+            "run `sudo sampan up`: containers, cgroups and nftables need root; "
+            "`sampan up --simulate 3` runs nothing and does not",
+        )
 
 
 def _rights(status: Path = Path("/proc/self/status")) -> Iterable[Problem]:
@@ -127,6 +133,8 @@ def _ports(instance: Instance) -> Iterable[Problem]:
         instance.node.kubelet_port: "--kubelet-port",
         instance.node.dns_port: "--dns-port",
     }
+    if not instance.node.runs_containers:
+        del options[instance.node.dns_port]
     for port, option in options.items():
         if not _port_is_free(port):
             yield Problem(f"port {port} is taken by another program", f"stop it, or choose another with {option}")

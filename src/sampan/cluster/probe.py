@@ -94,6 +94,22 @@ def node_condition(instance: Instance, since: datetime | None = None) -> tuple[b
     return False, "the node has not reported yet"
 
 
+def simulated_nodes_ready(instance: Instance, since: datetime | None = None) -> int:
+    """How many simulated nodes are Ready. ``since``: what was reported earlier does not count."""
+    try:
+        nodes = get(instance, "/api/v1/nodes?labelSelector=sampan.io/simulated&resourceVersion=0")["items"]
+    except NotAnswering:
+        return 0
+    return sum(_is_ready(node, since) for node in nodes)
+
+
+def _is_ready(node: Obj, since: datetime | None) -> bool:
+    return any(
+        item["type"] == "Ready" and item["status"] == "True" and (since is None or _is_since(item, since))
+        for item in (node.get("status") or {}).get("conditions") or ()
+    )
+
+
 def _is_since(condition: Obj, since: datetime) -> bool:
     """Times in the API are whole seconds."""
     try:

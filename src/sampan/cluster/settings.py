@@ -193,6 +193,10 @@ class NodeSettings:
     #: Separated by commas, as the kubelet's flag has them.
     allowed_unsafe_sysctls: str = ""
     roles: tuple[str, ...] = ROLES
+    #: Nodes that are simulated here: how many, or the path of the file that describes them; "": none.
+    simulate: str = ""
+    #: How many that were when they were last looked at.
+    simulated_count: int = 0
 
     def validate(self, cluster: ClusterSettings) -> None:
         ports = {"--api-port": cluster.api_port, "--kubelet-port": self.kubelet_port, "--dns-port": self.dns_port}
@@ -223,6 +227,11 @@ class NodeSettings:
                 f"role {unknown[0]!r} is not known" if unknown else "this machine has no role",
                 fix=f"choose of {', '.join(ROLES)}",
             )
+
+    @property
+    def runs_containers(self) -> bool:
+        """Else nothing of the machine is touched but the instance's directories and ports: no root is needed."""
+        return "node" in self.roles
 
     @property
     def sysctls(self) -> tuple[str, ...]:

@@ -34,11 +34,15 @@ class Seen:
     node_message: str
     pods: int
     pods_running: int
+    #: simulated nodes that are Ready, and how many there are to be
+    simulated_ready: int = 0
+    simulated: int = 0
 
     @property
     def healthy(self) -> bool:
         """Everything runs. What failed and runs again is told, and is no fault any more."""
-        return self.running and self.api_ready and self.node_ready and all(map(_is_healthy, self.processes))
+        nodes = self.node_ready and self.simulated_ready >= self.simulated
+        return self.running and self.api_ready and nodes and all(map(_is_healthy, self.processes))
 
 
 def observe(instance: Instance) -> Seen:
@@ -51,7 +55,12 @@ def observe(instance: Instance) -> Seen:
         failed = health.failed if health is not None and health.pid == pid else ()
         processes.append(ProcessSeen(name, pid, rss, child["restarts"], child["lastExit"], failed))
     api_ready = running and probe.is_ready(instance)
-    node_ready, node_message = probe.node_condition(instance) if api_ready else (False, "unknown")
+    node_ready, node_message = False, "unknown"
+    if not instance.node.runs_containers:
+        node_ready, node_message = True, "simulated ones alone"
+    elif api_ready:
+        node_ready, node_message = probe.node_condition(instance)
+    simulated = instance.node.simulated_count
     pods = _pods(instance) if api_ready else []
     return Seen(
         running=running,
@@ -61,6 +70,8 @@ def observe(instance: Instance) -> Seen:
         node_message=node_message,
         pods=len(pods),
         pods_running=sum(pod.get("status", {}).get("phase") == "Running" for pod in pods),
+        simulated_ready=probe.simulated_nodes_ready(instance) if api_ready and simulated else 0,
+        simulated=simulated,
     )
 
 

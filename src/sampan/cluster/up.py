@@ -38,6 +38,7 @@ from sampan.cluster import instance as instances
 from sampan.cluster.choosing import Given
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.instance import Instance
+from sampan.cluster.settings import NodeSettings
 
 #: Between two looks at something that is about to be there.
 LOOK_SECONDS = 0.04
@@ -64,11 +65,24 @@ def complete(instance: Instance) -> Instance:
     node = replace(
         node,
         name=node.name or machine.node_name(),
-        address=node.given_address or machine.node_address(),
+        address=node.given_address or _address(node),
     )
     completed = replace(instance, node=node)
     completed.validate()
-    return completed
+    if not node.simulate and not node.simulated_count:
+        return completed
+    from sampan.cluster import simulation  # late: it loads the node agent
+
+    return simulation.complete(completed)
+
+
+def _address(node: NodeSettings) -> str:
+    try:
+        return machine.node_address()
+    except ClusterError:
+        if node.runs_containers:
+            raise
+        return ""  # a machine without a network can still simulate one
 
 
 def settle(instance: Instance, given: Given, *, running: bool = False) -> Instance:
@@ -76,8 +90,24 @@ def settle(instance: Instance, given: Given, *, running: bool = False) -> Instan
     there = choosing.machine_now(instance)
     if instance.exists():
         kept = instances.load(instance.name, state_root=instance.state_root, run_root=instance.run_root)
+        _refuse_another_kind(kept, given)
         return complete(choosing.change(kept, given, there, running=running))
+    if given.options.get("--simulate") and not given.with_node:
+        instance = replace(instance, node=replace(instance.node, roles=("control-plane",)))
     return complete(choosing.choose(instance, given, there))
+
+
+def _refuse_another_kind(kept: Instance, given: Given) -> None:
+    """Whether an instance runs containers is decided when it is made. Raises ClusterError."""
+    anew = "or make another cluster with --name"
+    if kept.node.runs_containers:
+        if given.options.get("--simulate") and not given.with_node:
+            raise ClusterError(f"cluster {kept.name!r} runs containers on this machine", fix=f"add --with-node, {anew}")
+    elif given.with_node:
+        raise ClusterError(
+            f"cluster {kept.name!r} was made to simulate alone, without this machine's node",
+            fix=f"leave --with-node out, {anew}",
+        )
 
 
 def check_machine(instance: Instance, progress: Progress) -> None:
@@ -105,7 +135,8 @@ def prepare(instance: Instance, clock: Clock, progress: Progress) -> None:
         instance.logs.mkdir(parents=True, exist_ok=True, mode=0o750)
         pki.ensure(instance, clock)
         kubeconfigs.write_all(instance)
-        containerd.write_config(instance)
+        if instance.node.runs_containers:
+            containerd.write_config(instance)
 
 
 @contextlib.contextmanager
@@ -122,13 +153,13 @@ def _writing(instance: Instance) -> Iterator[None]:
 async def up(
     instance: Instance, given: Given, clock: Clock, progress: Progress, *, timeout_seconds: float
 ) -> tuple[Instance, bool]:
-    """Starts an instance, known by its name, and returns when its node is Ready. Raises ClusterError.
+    """Starts an instance, known by its name, and returns when its nodes are Ready. Raises ClusterError.
 
     Gives the instance with all its settings, and whether it was started; False: it ran already.
     """
     machine.complete_path()
-    if os.geteuid() != 0:
-        check_machine(settle(instance, given), progress)  # raises, naming whatever else is missing too
+    if os.geteuid() != 0 and (wanted := settle(instance, given)).node.runs_containers:
+        check_machine(wanted, progress)  # raises, naming whatever else is missing too
     async with locks.changing(instance, progress):
         if supervisor.is_running(instance):
             return settle(instance, given, running=True), False
@@ -151,19 +182,25 @@ def make_ready(instance: Instance, clock: Clock, progress: Progress) -> None:
 async def _start(instance: Instance, progress: Progress, timeout_seconds: float) -> None:
     """Starts the processes; stops them again when they do not come up in time, or when cancelled."""
     process = start_supervisor(instance)
+    contained = instance.node.runs_containers
     try:
         async with asyncio.timeout(timeout_seconds):
-            progress.step("Starting containerd, server and node")
+            progress.step("Starting containerd, server and node" if contained else "Starting the server")
             async with asyncio.TaskGroup() as group:
                 watch = group.create_task(_watch_children(instance, process), name="children")
-                pause = group.create_task(_prepare_images(instance), name="images")
+                pause = group.create_task(_prepare_images(instance), name="images") if contained else None
                 await _until(lambda: asyncio.to_thread(probe.is_ready, instance))
-                progress.step("API server answers; waiting for the node")
-                await pause
-                await _until(lambda: asyncio.to_thread(node_is_ready, instance, process.pid))
+                progress.step(f"API server answers; waiting for {_awaited(instance)}")
+                if pause is not None:
+                    await pause
+                    await _until(lambda: asyncio.to_thread(node_is_ready, instance, process.pid))
+                if instance.node.simulated_count:
+                    # A look at many nodes is not for nothing.
+                    pause_seconds = max(LOOK_SECONDS, instance.node.simulated_count / 2000)
+                    await _until(lambda: asyncio.to_thread(_simulated_are_ready, instance, process.pid), pause_seconds)
                 watch.cancel()
     except TimeoutError:
-        _, message = probe.node_condition(instance)
+        _, message = probe.node_condition(instance) if contained else (False, _simulated_words(instance))
         await _undo(process)
         raise ClusterError(
             f"the cluster did not come up within {timeout_seconds:.0f} s: {message}",
@@ -259,9 +296,30 @@ def tail(instance: Instance, name: str, lines: int = 8) -> str:
     return "\n".join(f"  | {line}" for line in last)
 
 
-async def _until(there: Callable[[], Awaitable[bool]]) -> None:
+async def _until(there: Callable[[], Awaitable[bool]], pause_seconds: float = LOOK_SECONDS) -> None:
     while not await there():  # noqa: ASYNC110 (what is waited for is another process)
-        await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.sleep(pause_seconds)
+
+
+def _awaited(instance: Instance) -> str:
+    simulated = f"{instance.node.simulated_count} simulated ones" if instance.node.simulated_count else ""
+    if instance.node.runs_containers:
+        return f"the node and {simulated}" if simulated else "the node"
+    return simulated or "nothing more"
+
+
+def _simulated_are_ready(instance: Instance, supervisor_pid: int) -> bool:
+    """As ``node_is_ready``: what the nodes of an earlier server process said is of before."""
+    server = process_status(instance, of=supervisor_pid).get("server")
+    if server is None or server["pid"] is None:
+        return False
+    since = parse_time(server["startedAt"]) if server["startedAt"] else None
+    return probe.simulated_nodes_ready(instance, since) >= instance.node.simulated_count
+
+
+def _simulated_words(instance: Instance) -> str:
+    ready = probe.simulated_nodes_ready(instance)
+    return f"{ready} of {instance.node.simulated_count} simulated nodes are Ready"
 
 
 async def _undo(process: subprocess.Popen[bytes]) -> None:

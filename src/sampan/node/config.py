@@ -31,6 +31,8 @@ class NodeConfig:
     static_pod_dir: Path | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     taints: tuple[Mapping[str, str], ...] = ()
+    #: Further resources that the node has, by name (simulated nodes).
+    extended_resources: Mapping[str, str] = field(default_factory=dict)
     register_node: bool = True
     #: CPU (millicores) and memory (bytes) kept back from allocatable.
     reserved_millicores: int = 0

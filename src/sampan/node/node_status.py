@@ -41,6 +41,7 @@ def render_capacity(machine: Machine, config: NodeConfig) -> Obj:
         "hugepages-2Mi": "0",
         "memory": quantity.canonical(f"{machine.memory_bytes // 1024}Ki"),
         "pods": str(config.max_pods),
+        **config.extended_resources,
     }
 
 

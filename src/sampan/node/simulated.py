@@ -11,43 +11,31 @@ import hashlib
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import field, replace
+from datetime import datetime
 from itertools import count
 
-from sampan.api.clock import Clock
+from sampan.api.clock import Clock, Random, SystemRandom
 from sampan.node import runtime
 from sampan.node.pod_addresses import AddressesExhausted, PodAddresses
+from sampan.node.simulated_behaviour import Behaviour, SimulatedDelays, annotated, plan_life, seconds_of
 from sampan.node.simulated_programs import NoPrograms, Programs, Streams
 from sampan.records import dataclass
+
+__all__ = ["Behaviour", "SimulatedDelays", "SimulatedRuntime"]
 
 _NO_NETWORK = "cni plugin not initialized"
 
 ExecHandler = Callable[[runtime.Container, Sequence[str]], runtime.ExecResult]
 
 
-@dataclass(slots=True, kw_only=True)
-class SimulatedDelays:
-    """Seconds each step takes."""
-
-    run_sandbox: float = 0.0
-    create_container: float = 0.0
-    start_container: float = 0.0
-    pull_image: float = 0.0
-
-
-@dataclass(slots=True)
-class Behaviour:
-    """What containers of one image do. ``run_seconds`` None: until stopped. ``ignores_term`` waits for the kill."""
-
-    run_seconds: float | None = None
-    exit_code: int = 0
-    ignores_term: bool = False
-    uid: int | None = None
+_CRASHING = Behaviour(failure_rate=1.0)
 
 
 @dataclass(slots=True)
 class _Entry:
     container: runtime.Container
     config: runtime.ContainerConfig
+    behaviour: Behaviour | None = None
     stop_signal: str = ""
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -57,12 +45,28 @@ class SimulatedRuntime:
     reused.
     """
 
-    def __init__(self, clock: Clock, *, delays: SimulatedDelays | None = None, pod_cidr: str = "10.88.0.0/16") -> None:
-        """``pod_cidr`` "": the pod network is not ready until ``set_pod_cidr``."""
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        delays: SimulatedDelays | None = None,
+        pod_cidr: str = "10.88.0.0/16",
+        random: Random | None = None,
+        name: str = "",
+    ) -> None:
+        """``pod_cidr`` "": the pod network is not ready until ``set_pod_cidr``. ``name``: runtimes of different names
+        give different ids."""
         self._clock = clock
+        self._random = random or SystemRandom()
+        self._name = f"{name}/" if name else ""
         self._addresses = PodAddresses(pod_cidr) if pod_cidr else None
         self.delays = delays or SimulatedDelays()
         self.behaviours: dict[str, Behaviour] = {}
+        #: Of images that have none.
+        self.default_behaviour = Behaviour()
+        self._crashing = False
+        #: nanoseconds of processor that ended containers used
+        self._used_before = 0
         #: Images a pull finds, by name; None: every name is found.
         self.registry: set[str] | None = None
         #: Images that the registry gives only to these users, by name: user name to password.
@@ -110,6 +114,7 @@ class SimulatedRuntime:
         if entry.container.state != "running":
             return
         self._cancel_timer(container_id)
+        self._used_before += _usage(entry, self._clock.now()).cpu_nanoseconds
         entry.container = replace(
             entry.container,
             state="exited",
@@ -119,6 +124,25 @@ class SimulatedRuntime:
         )
         entry.ended.set()
         self._announce(runtime.RuntimeEvent("exit", container_id))
+
+    def set_crashing(self, crashing: bool) -> None:
+        """While it is so, containers that run end, and others soon after their start, whatever they are."""
+        if crashing and not self._crashing:
+            for entry in list(self._containers.values()):
+                self.exit_container(entry.container.id, 1)
+        self._crashing = crashing
+
+    def history_of(self, container_id: str) -> list[tuple[datetime, str]]:
+        """What there is to say of a container's life, in the place of a log. Raises RuntimeNotFound."""
+        item = self._entry(container_id).container
+        told = []
+        if item.started_at is not None:
+            told.append(
+                (item.started_at, f"{item.name} of image {item.image} started; nothing runs in it, for it is simulated")
+            )
+        if item.finished_at is not None:
+            told.append((item.finished_at, f"{item.name} ended with exit code {item.exit_code}"))
+        return told
 
     def kill_sandbox(self, sandbox_id: str) -> None:
         """The sandbox's own process dies; its containers run on, as they do in pid namespaces of their own."""
@@ -144,11 +168,11 @@ class SimulatedRuntime:
     # Runtime.
 
     async def run_sandbox(self, config: runtime.SandboxConfig, runtime_handler: str = "") -> str:
-        await self._step("run_sandbox", self.delays.run_sandbox)
+        await self._step("run_sandbox", seconds_of(self.delays.run_sandbox, self._random))
         for other in self._sandboxes.values():
             if (other.uid, other.attempt) == (config.uid, config.attempt):
                 raise runtime.RuntimeCallError(f"failed to reserve sandbox name: {other.id} has it")
-        sandbox_id = _hash(f"sandbox-{next(self._numbers)}")
+        sandbox_id = _hash(f"{self._name}sandbox-{next(self._numbers)}")
         sandbox = runtime.Sandbox(
             id=sandbox_id,
             name=config.name,
@@ -200,7 +224,7 @@ class SimulatedRuntime:
     async def create_container(
         self, sandbox_id: str, config: runtime.ContainerConfig, sandbox: runtime.SandboxConfig
     ) -> str:
-        await self._step("create_container", self.delays.create_container)
+        await self._step("create_container", seconds_of(self.delays.create_container, self._random))
         if sandbox_id not in self._sandboxes:
             raise runtime.RuntimeNotFound(f"failed to find sandbox id {sandbox_id}: not found")
         image = self._find_image(config.image)
@@ -212,7 +236,7 @@ class SimulatedRuntime:
             ):  # fmt: skip
                 raise runtime.RuntimeCallError(f"failed to reserve container name: {other.container.id} has it")
         container = runtime.Container(
-            id=_hash(f"container-{next(self._numbers)}"),
+            id=_hash(f"{self._name}container-{next(self._numbers)}"),
             name=config.name,
             attempt=config.attempt,
             state="created",
@@ -228,17 +252,20 @@ class SimulatedRuntime:
         return container.id
 
     async def start_container(self, container_id: str) -> None:
-        await self._step("start_container", self.delays.start_container)
+        entry = self._entry(container_id)
+        behaviour = entry.behaviour = self._behaviour(entry)
+        wanted = self.delays.start_container if behaviour.start_seconds is None else behaviour.start_seconds
+        await self._step("start_container", seconds_of(wanted, self._random))
         entry = self._entry(container_id)
         if entry.container.state != "created":
             raise runtime.RuntimeCallError(f"container {container_id} is in {entry.container.state} state")
         if not self._sandboxes[entry.container.sandbox_id].ready:
             raise runtime.RuntimeCallError(f'sandbox container "{entry.container.sandbox_id}" is not running')
         entry.container = replace(entry.container, state="running", started_at=self._clock.now())
-        behaviour = self._behaviour(entry)
-        if behaviour.run_seconds is not None:
+        life = plan_life(behaviour, self._random)
+        if life.seconds is not None:
             self._timers[container_id] = asyncio.get_running_loop().call_later(
-                behaviour.run_seconds, self.exit_container, container_id, behaviour.exit_code
+                life.seconds, self.exit_container, container_id, life.exit_code
             )
 
     async def stop_container(self, container_id: str, timeout_seconds: int, signal: str = "") -> None:
@@ -305,10 +332,17 @@ class SimulatedRuntime:
     async def list_stats(self) -> list[runtime.ContainerStats]:
         now = self._clock.now()
         return [
-            self.usage.get(item.id) or runtime.ContainerStats(item.id, item.labels, now, 0, 0, 0, 0, 0)
-            for item in (entry.container for entry in self._containers.values())
-            if item.state == "running"
+            self.usage.get(entry.container.id) or _usage(entry, now)
+            for entry in self._containers.values()
+            if entry.container.state == "running"
         ]
+
+    def used(self) -> tuple[int, int]:
+        """By all containers that there were: nanoseconds of processor, which never get less, and bytes of memory."""
+        now = self._clock.now()
+        present = [_usage(entry, now) for entry in self._containers.values() if entry.container.state == "running"]
+        cpu = sum(each.cpu_nanoseconds for each in present)
+        return self._used_before + cpu, sum(each.memory_usage_bytes for each in present)
 
     async def events(self) -> AsyncIterator[runtime.RuntimeEvent]:
         queue: asyncio.Queue[runtime.RuntimeEvent] = asyncio.Queue()
@@ -323,7 +357,7 @@ class SimulatedRuntime:
     async def pull_image(self, reference: str, auth: runtime.RegistryAuth | None = None) -> str:
         self.pulling.append(reference)
         try:
-            await self._step("pull_image", self.delays.pull_image)
+            await self._step("pull_image", seconds_of(self.delays.pull_image, self._random))
         finally:
             self.pulling.remove(reference)
         users = self.private.get(reference)
@@ -382,7 +416,7 @@ class SimulatedRuntime:
             raise runtime.RuntimeCallError(f"failed to setup network for sandbox: {error}") from error
 
     async def _step(self, name: str, seconds: float = 0.0) -> None:
-        await asyncio.sleep(seconds)
+        await asyncio.sleep(seconds + self.delays.every_step)
         pending = self.failures.get(name)
         if pending:
             raise pending.pop(0)
@@ -396,7 +430,12 @@ class SimulatedRuntime:
             ) from None
 
     def _behaviour(self, entry: _Entry) -> Behaviour:
-        return self.behaviours.get(entry.container.image, Behaviour())
+        """As it is at this moment; a container that runs keeps to what its start found."""
+        if self._crashing:
+            return _CRASHING
+        found = self.behaviours.get(entry.container.image, self.default_behaviour)
+        sandbox = self._sandboxes.get(entry.container.sandbox_id)
+        return found if sandbox is None else annotated(found, sandbox.annotations)
 
     def _cancel_timer(self, container_id: str) -> None:
         timer = self._timers.pop(container_id, None)
@@ -409,7 +448,7 @@ class SimulatedRuntime:
 
     def _add_image(self, name: str, size_bytes: int) -> runtime.Image:
         digest = f"sha256:{_hash(name)}"
-        uid = self.behaviours.get(name, Behaviour()).uid
+        uid = self.behaviours.get(name, self.default_behaviour).uid
         image = runtime.Image(digest, (name,), (f"{name.partition(':')[0]}@{digest}",), size_bytes, uid)
         self._images[digest] = image
         return image
@@ -419,6 +458,14 @@ class SimulatedRuntime:
             if reference == image.id or reference in image.tags or reference in image.digests:
                 return image
         return None
+
+
+def _usage(entry: _Entry, now: datetime) -> runtime.ContainerStats:
+    """Of a running container, as steady as its behaviour says."""
+    item, behaviour = entry.container, entry.behaviour
+    cores, memory = (behaviour.cpu_cores, behaviour.memory_bytes) if behaviour is not None else (0.0, 0)
+    seconds = (now - item.started_at).total_seconds() if item.started_at is not None else 0.0
+    return runtime.ContainerStats(item.id, item.labels, now, int(cores * seconds * 1e9), memory, memory, memory, 0)
 
 
 def _hash(text: str) -> str:

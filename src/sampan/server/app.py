@@ -362,6 +362,7 @@ class Server:
             to_nodes,
             config.random,
             allow_loopback=config.allow_loopback_proxy,
+            simulated=config.simulated_nodes,
         )
         stack.push_async_callback(streaming.close)
         streaming.register(self.connect)

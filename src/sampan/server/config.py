@@ -57,6 +57,8 @@ class ServerConfig:
     kubelet_ca: Path | None = None
     #: the proxy subresource may reach nodes and pods at loopback addresses (tests on one machine)
     allow_loopback_proxy: bool = False
+    #: the addresses of nodes that this machine simulates, which it reaches below 127.0.0.0/8; "": there are none
+    simulated_nodes: str = ""
 
     #: whose word counts for who asks: ``requestheader_allowed_names`` (none: all) that this CA signed; None: nobody's
     requestheader_client_ca: Path | None = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +26,12 @@ from sampan.cluster.control_plane import server_config
 from sampan.cluster.instance import ClusterSettings, Instance, NodeSettings
 from sampan.controllers.context import ControllersConfig
 from sampan.controllers.manager import run_controllers
-from sampan.node.hollow import HollowNode
+from sampan.node import shapes as node_shapes
+from sampan.node.api.tls import server_context
+from sampan.node.hollow import Fault
+from sampan.node.hollow_api import HollowApi
+from sampan.node.hollow_nodes import HollowNodes
+from sampan.node.shapes import Shapes
 from sampan.node.simulated import SimulatedRuntime
 from sampan.scheduler.scheduler import run_scheduler
 from sampan.server.app import Server
@@ -50,27 +56,31 @@ class Cluster:
         directory: Path,
         *,
         nodes: int = 1,
+        shapes: Shapes | None = None,
         clock: Clock | None = None,
         seed: int | None = None,
         listen: bool = True,
     ) -> None:
-        """``listen`` False: no socket and no OpenAPI, so that it can live in virtual time (``sampan.testing.virtual``,
+        """``shapes`` describes nodes of several kinds (``sampan.node.shapes.parse``), in place of so many ``nodes``.
+        ``listen`` False: no socket and no OpenAPI, so that it can live in virtual time (``sampan.testing.virtual``,
         with a ``VirtualTimeline`` as its clock)."""
         self._listen = listen
-        pods = SMALL_CLUSTER_CIDR if nodes <= _NODES_OF_A_SMALL_CLUSTER else LARGE_CLUSTER_CIDR
+        shapes = shapes or node_shapes.of_count(nodes, "node")
+        pods = SMALL_CLUSTER_CIDR if shapes.count <= _NODES_OF_A_SMALL_CLUSTER else LARGE_CLUSTER_CIDR
         self._instance = Instance(
             ClusterSettings("testing", pod_cidr=pods),
             directory / "state",
             directory / "run",
-            NodeSettings("node-0", address="127.0.0.1"),
+            NodeSettings("node-0", address="127.0.0.1", simulated_count=shapes.count),
         )
         self._clock = clock or SystemClock()
         self._random = random.Random(seed)
-        self._node_names = [f"node-{number}" for number in range(nodes)]
         self._stack = AsyncExitStack()
         self._group: asyncio.TaskGroup | None = None
         self._nodes: dict[str, asyncio.Task[None]] = {}
-        self.runtimes = {name: SimulatedRuntime(self._clock, pod_cidr="") for name in self._node_names}
+        self._hollow = HollowNodes(shapes, self._node_client, self._clock, self._random, admin=lambda: self.client)
+        #: what containers do, by the name of their node
+        self.runtimes: Mapping[str, SimulatedRuntime] = self._hollow.runtimes
 
     @property
     def url(self) -> str:
@@ -98,6 +108,11 @@ class Cluster:
         KubeConfig.build("sampan-testing", "admin", connection).write(path)
         return path
 
+    def ail(self, node: str, fault: Fault | None) -> None:
+        """What ails a node from now on: ``silent``, ``partitioned``, ``slow`` or ``crashing``; None: it is well. An
+        annotation of the Node says the same (``sampan.node.hollow``)."""
+        self._hollow.ail(node, fault)
+
     async def stop_node(self, name: str) -> None:
         """The node agent goes silent, as with its machine's power; what runs stays in ``runtimes``."""
         await tasks.cancel_and_wait(self._nodes.pop(name))
@@ -106,7 +121,7 @@ class Cluster:
         """An agent for a node that was stopped: it adopts what runs."""
         if self._group is None or name in self._nodes:
             raise RuntimeError(f"{name} is running, or the cluster is not")
-        self._nodes[name] = tasks.spawn_eternal(self._group, self._run_node(name), name)
+        self._nodes[name] = tasks.spawn_eternal(self._group, self._hollow.run_node(name), name)
 
     async def __aenter__(self) -> Self:
         await asyncio.to_thread(pki.ensure, self._instance, self._clock)
@@ -136,6 +151,7 @@ class Cluster:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self._stack.aclose()
+        await self._hollow.close()
 
     async def _run(self) -> None:
         root_ca = (self._instance.pki / "ca.crt").read_text()
@@ -160,13 +176,22 @@ class Cluster:
             scheduler = self.client_for("system:kube-scheduler")
             tasks.spawn_eternal(group, run_scheduler(scheduler, clock=self._clock, random=self._random), "scheduler")
             self._group = group
-            for name in self._node_names:
-                self._nodes[name] = tasks.spawn_eternal(group, self._run_node(name), name)
+            if self._listen:
+                await self._serve_node_apis(group)
+            for name in self._hollow.shapes:
+                self._nodes[name] = tasks.spawn_eternal(group, self._hollow.run_node(name), name)
 
-    async def _run_node(self, name: str) -> None:
-        client = self.client_for(f"system:node:{name}", NODE_GROUPS)
-        node = HollowNode(name, client, self._clock, self._random, runtime=self.runtimes[name])
-        await node.run(asyncio.Event())
+    async def _serve_node_apis(self, group: asyncio.TaskGroup) -> None:
+        directory = self._instance.pki
+        tls = server_context(directory / "simulated.crt", directory / "simulated.key", directory / "ca.crt")
+        api = HollowApi(self._hollow, self.client, tls, self._clock, port=0)
+        listening = asyncio.Event()
+        tasks.spawn_eternal(group, api.run(listening), "node APIs")
+        await listening.wait()
+        self._hollow.port = api.port
+
+    def _node_client(self, name: str) -> Client:
+        return self.client_for(f"system:node:{name}", NODE_GROUPS)
 
     async def _nodes_ready(self, components: asyncio.Task[None]) -> None:
         """Until every node is Ready and may be scheduled to. Raises what ended the components."""
@@ -178,15 +203,23 @@ class Cluster:
             components.result()
         await watching
 
+    def _taints_of(self, name: str) -> Iterable[Mapping[str, str]]:
+        shape = self._hollow.shapes.get(name)
+        return shape.taints if shape is not None else ()
+
     async def _watch_nodes(self, ready: set[str]) -> None:
-        if not self._node_names:
+        if not self._hollow.shapes:
             return
         async with self.client.watch(NODES) as events:
             async for event in events:
+                if event.type not in ("ADDED", "MODIFIED"):
+                    continue
                 node = event.object
                 conditions = node.get("status", {}).get("conditions", ())
                 is_ready = any(item["type"] == "Ready" and item["status"] == "True" for item in conditions)
-                if is_ready and not node.get("spec", {}).get("taints"):
+                own = {(taint["key"], taint["effect"]) for taint in self._taints_of(node["metadata"]["name"])}
+                taints = {(taint["key"], taint["effect"]) for taint in node.get("spec", {}).get("taints") or ()}
+                if is_ready and taints <= own:
                     ready.add(node["metadata"]["name"])
-                if len(ready) == len(self._node_names):
+                if len(ready) == len(self._hollow.shapes):
                     return

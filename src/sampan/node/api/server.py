@@ -98,11 +98,7 @@ class NodeApi:
 
     async def run(self, started: asyncio.Event) -> None:
         """Serves until cancelled. Raises OSError when the address is taken."""
-        # A client that leaves cancels its handler: a follower of a silent log would stay for ever otherwise.
-        runner = web.AppRunner(
-            self._application(), handler_cancellation=True, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS
-        )
-        await runner.setup()
+        runner = await self.prepare()
         if runner.server is None:
             raise InternalError("the HTTP server did not start")
         loop = asyncio.get_running_loop()
@@ -118,6 +114,15 @@ class NodeApi:
                 listener.close()
         finally:
             await runner.cleanup()
+
+    async def prepare(self) -> web.AppRunner:
+        """What serves connections that somebody else takes; he cleans it up."""
+        # A client that leaves cancels its handler: a follower of a silent log would stay for ever otherwise.
+        runner = web.AppRunner(
+            self._application(), handler_cancellation=True, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS
+        )
+        await runner.setup()
+        return runner
 
     def container_stopped(self, container_id: str) -> None:
         """Ends the followers of this container's log, after what is written."""

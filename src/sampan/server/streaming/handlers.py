@@ -29,8 +29,18 @@ SUBRESOURCES = frozenset(
 class StreamingHandlers:
     """Close it when the server stops."""
 
-    def __init__(self, reader: ObjectReader, tls: NodeTls, random: Random, *, allow_loopback: bool = False) -> None:
+    def __init__(
+        self,
+        reader: ObjectReader,
+        tls: NodeTls,
+        random: Random,
+        *,
+        allow_loopback: bool = False,
+        simulated: str = "",
+    ) -> None:
+        """As ``Locator`` has them."""
         self._reader, self._tls, self._random, self._loopback = reader, tls, random, allow_loopback
+        self._simulated = simulated
         self._parts: Parts | None = None
 
     def register(self, connect: Callable[[str, str, str, Handler, Callable[[Request], Obj | None]], None]) -> None:
@@ -58,4 +68,4 @@ class StreamingHandlers:
     def _import_and_make(self) -> Parts:
         from sampan.server.streaming.parts import Parts
 
-        return Parts(self._reader, self._tls, self._random, allow_loopback=self._loopback)
+        return Parts(self._reader, self._tls, self._random, allow_loopback=self._loopback, simulated=self._simulated)

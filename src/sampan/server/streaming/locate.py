@@ -48,9 +48,19 @@ def split_name(name: str) -> tuple[str, str, str]:
 
 
 class Locator:
-    def __init__(self, reader: ObjectReader, tls: NodeTls, random: Random, *, allow_loopback: bool = False) -> None:
-        """``allow_loopback``: proxies may reach this machine (tests; hollow nodes)."""
+    def __init__(
+        self,
+        reader: ObjectReader,
+        tls: NodeTls,
+        random: Random,
+        *,
+        allow_loopback: bool = False,
+        simulated: str = "",
+    ) -> None:
+        """``allow_loopback``: proxies may reach this machine (tests). ``simulated``: the range of nodes that are
+        simulated on this machine: each answers at the loopback address with the same last three numbers."""
         self._reader, self._tls, self._random, self._allow_loopback = reader, tls, random, allow_loopback
+        self._simulated = ipaddress.ip_network(simulated) if simulated else None
 
     async def pod(self, namespace: str, name: str) -> Obj:
         found = self._reader.get(PODS, namespace, name) or await self._reader.fresh(PODS, namespace, name)
@@ -68,8 +78,18 @@ class Locator:
         address = next((listed[kind] for kind in _ADDRESS_TYPES if listed.get(kind)), "")
         if not address:
             raise errors.InternalError(f'no preferred addresses found; known addresses: [] for node "{name}"')
+        if self._is_simulated(address):
+            address = f"127.{address.partition('.')[2]}"
         endpoint = (status.get("daemonEndpoints") or {}).get("kubeletEndpoint") or {}
         return Target(address, int(endpoint.get("Port") or _KUBELET_PORT), self._tls.kubelet)
+
+    def _is_simulated(self, address: str) -> bool:
+        if self._simulated is None:
+            return False
+        try:
+            return ipaddress.ip_address(address) in self._simulated
+        except ValueError:
+            return False
 
     async def node_of(self, pod: Obj) -> Target:
         """The node API that has the pod. Raises BadRequest when it is not bound yet."""
@@ -81,7 +101,10 @@ class Locator:
     async def node_proxy(self, name: str) -> Target:
         scheme, name, port = split_name(name)
         target = await self.node(name)
-        address = check_address(target.address, allow_loopback=self._allow_loopback)
+        simulated = self._simulated is not None and target.address.startswith("127.")
+        address = check_address(target.address, allow_loopback=self._allow_loopback or simulated)
+        if simulated and port and int_port(port) != target.port:
+            raise errors.BadRequest("address not allowed")  # other ports there are this machine's
         if not port or int_port(port) == target.port:
             return Target(address, target.port, target.tls)
         # Another port of the machine is not the node API: it does not get to see our certificate.

@@ -16,9 +16,11 @@ from sampan.server.streaming.tls import NodeTls
 
 
 class Parts:
-    def __init__(self, reader: ObjectReader, tls: NodeTls, random: Random, *, allow_loopback: bool) -> None:
+    def __init__(
+        self, reader: ObjectReader, tls: NodeTls, random: Random, *, allow_loopback: bool, simulated: str = ""
+    ) -> None:
         self._http = HttpClient()
-        locator = Locator(reader, tls, random, allow_loopback=allow_loopback)
+        locator = Locator(reader, tls, random, allow_loopback=allow_loopback, simulated=simulated)
         slots = Slots()
         self._commands, self.logs = Commands(locator, slots), Logs(locator, self._http, slots)
         self.proxy = Proxy(locator, self._http, slots)

@@ -1,0 +1,122 @@
+"""``sampan up --simulate``: a cluster of simulated nodes for somebody who is not root, driven by stock kubectl."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from client_harness import PROGRAMS, Program, Served, eventually
+
+from sampan.testing import free
+
+SHAPES = """
+nodes:
+- {name: worker, count: 2, labels: {topology.kubernetes.io/zone: a}, startSeconds: 0.1}
+- {name: edge, labels: {topology.kubernetes.io/zone: b}, capacity: {cpu: 2, memory: 4Gi}}
+images:
+  docker.io/library/busybox:1: {runSeconds: 0.1}
+"""
+NOBODY = 65534
+
+
+class Sampan:
+    """The command, as a user with a home of his own; who may read what root may, should Python be root's."""
+
+    def __init__(self, home: Path) -> None:
+        self.home, self.kubeconfig = home, home / "kubeconfig"
+        rights = ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search", "--clear-groups"]
+        self._as_nobody = [shutil.which("setpriv") or "", f"--reuid={NOBODY}", f"--regid={NOBODY}", *rights]
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        code = "import sys; sys.argv[0] = 'sampan'; from sampan.cli.entry import main; main()"
+        own = {"HOME": str(self.home), "KUBECONFIG": str(self.kubeconfig), "PYTHONDONTWRITEBYTECODE": "1"}
+        prefix = self._as_nobody if os.geteuid() == 0 else []
+        return subprocess.run(
+            [*prefix, sys.executable, "-c", code, *arguments],
+            env={**os.environ, **own, "PYTHONPATH": str(Path(__file__).parents[2] / "src")},
+            capture_output=True, text=True, check=False, timeout=200,
+        )  # fmt: skip
+
+    def __call__(self, *arguments: str) -> str:
+        done = self.run(*arguments)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+
+@pytest.fixture
+def sampan(tmp_path: Path) -> Iterator[Sampan]:
+    if os.geteuid() == 0:
+        if shutil.which("setpriv") is None:
+            pytest.skip("needs setpriv, to be somebody who is not root")
+        for folder in (tmp_path, *tmp_path.parents[:2]):
+            folder.chmod(0o755)
+        os.chown(tmp_path, NOBODY, NOBODY)
+    made = Sampan(tmp_path)
+    yield made
+    made.run("down", "--purge", "--name", "sim")
+    left = [str(path) for path in (tmp_path / ".local").rglob("*") if path.is_file()]
+    assert left == []
+
+
+def test_whoever_is_not_root_has_a_cluster_of_the_nodes_that_a_file_describes(sampan: Sampan) -> None:
+    shapes = sampan.home / "nodes.yaml"
+    shapes.write_text(SHAPES)
+    ports = [word for pair in _ports() for word in pair]
+    assert "is ready after" in sampan("up", "--name", "sim", "--simulate", str(shapes), *ports)
+    kubectl = Program(PROGRAMS / "kubectl-1.37", Served(sampan.kubeconfig, sampan.home))
+    names = kubectl("get", "nodes", "-o", "name", "-L", "topology.kubernetes.io/zone").split()
+    assert names == ["node/edge-0", "node/worker-0", "node/worker-1"]
+
+    kubectl("create", "deployment", "web", "--image=nginx", "--replicas=6")
+    kubectl("rollout", "status", "deployment/web")
+    kubectl("create", "job", "once", "--image=busybox:1")
+    kubectl("wait", "--for=condition=complete", "job/once")
+    assert "nginx of image docker.io/library/nginx:latest started" in kubectl("logs", "deployment/web")
+    assert "a simulated container runs no programs" in kubectl.fails("exec", "deployment/web", "--", "true")
+    summary = json.loads(kubectl("get", "--raw", "/api/v1/nodes/edge-0/proxy/stats/summary"))
+    assert summary["node"]["nodeName"] == "edge-0"
+    assert "address not allowed" in kubectl.fails("get", "--raw", "/api/v1/nodes/edge-0:22/proxy/")
+
+    seen = json.loads(sampan("status", "--name", "sim", "-o", "json"))
+    assert seen["healthy"] and seen["simulatedNodes"] == {"total": 3, "ready": 3}
+    assert [process["name"] for process in seen["processes"]] == ["server"]
+    assert "its nodes are simulated" in sampan.run("image", "list", "--name", "sim").stderr
+
+    kubectl("annotate", "node", "edge-0", "simulation.sampan.io/fault=crashing")
+    eventually(lambda: "CrashLoopBackOff" in kubectl("get", "pods", "--field-selector=spec.nodeName=edge-0"))
+
+    # Another number of nodes, from the same state.
+    sampan("down", "--name", "sim")
+    sampan("up", "--name", "sim", "--simulate", "1")
+    eventually(lambda: kubectl("get", "nodes", "-o", "name").split() == ["node/sim-0"])
+    kubectl("rollout", "status", "deployment/web")
+
+
+def test_a_wrong_file_is_told_with_its_field_and_leaves_nothing(sampan: Sampan) -> None:
+    shapes = sampan.home / "nodes.yaml"
+    shapes.write_text("nodes: [{count: many}]")
+    done = sampan.run("up", "--name", "sim", "--simulate", str(shapes))
+    assert done.returncode == 1 and "nodes[0].count: must be a whole number from 0 to 5000" in done.stderr
+    assert not (sampan.home / ".local/state/sampan/sim").exists()
+    missing = sampan.run("up", "--name", "sim", "--simulate", str(sampan.home / "none.yaml"))
+    assert missing.returncode == 1 and "no such file" in missing.stderr
+    many = sampan.run("up", "--name", "sim", "--simulate", "2000", "--pod-cidr", "10.200.0.0/16")
+    assert many.returncode == 1 and "has room for 256 nodes with a /24 each" in many.stderr
+
+
+def test_whoever_is_not_root_is_told_what_needs_no_root(sampan: Sampan) -> None:
+    done = sampan.run("up", "--name", "sim")
+    assert done.returncode == 1 and "not running as root" in done.stderr and "--simulate" in done.stderr
+    assert "only root's clusters start with the machine" in sampan.run("up", "--simulate", "1", "--boot").stderr
+
+
+def _ports() -> list[tuple[str, str]]:
+    """Of this run alone: clusters of root are not seen by others."""
+    words = free.arguments(free.instance("sim"))
+    return [pair for pair in zip(words[::2], words[1::2], strict=True) if pair[0] != "--name"]
