@@ -29,6 +29,8 @@ class NodeConfig:
     resolv_conf: Path = Path("/etc/resolv.conf")
     max_pods: int = 110
     static_pod_dir: Path | None = None
+    #: Below it lie the volumes of Sampan's own provisioner; None: this node has no disk for them.
+    local_volumes: Path | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     taints: tuple[Mapping[str, str], ...] = ()
     #: Further resources that the node has, by name (simulated nodes).

@@ -28,6 +28,7 @@ from sampan.node.api.server import NodeApi, NodeApiConfig
 from sampan.node.config import NodeConfig
 from sampan.node.cri.client import CriRuntime
 from sampan.node.logs.rotation import LogRotator, runtime_logs
+from sampan.node.volumes.localpath import LocalVolumes
 
 #: Further components of the node process, by name.
 Extra = Mapping[str, Callable[[], Awaitable[None]]]
@@ -90,7 +91,13 @@ class _Node:
         config = NodeApiConfig(
             node_name=self._config.node_name, port=self._config.node_api_port, configz=_configz(self._config)
         )
-        self._api = NodeApi(config, self, self._source, auth, tls, self._clock, components=components)
+        root = self._config.local_volumes
+        volumes = None if root is None else LocalVolumes(root)
+        if volumes is not None:
+            await volumes.sweep()
+        self._api = NodeApi(
+            config, self, self._source, auth, tls, self._clock, components=components, local_volumes=volumes
+        )
         await self._api.run(asyncio.Event())
 
     def _container_stopped(self, container_id: str) -> None:

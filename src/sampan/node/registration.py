@@ -16,6 +16,7 @@ from typing import Literal
 from sampan.api.clock import Clock, format_micro_time
 from sampan.api.errors import AlreadyExists, ApiError, NotFound
 from sampan.api.resources import LEASES, NODES
+from sampan.api.storage.volumes import LOCAL_ROOT
 from sampan.api.types import Obj
 from sampan.client.client import Client
 from sampan.node import runtime
@@ -83,7 +84,7 @@ class NodeRegistration:
             "metadata": {
                 "name": self._config.node_name,
                 "labels": {**labels, **self._config.labels},
-                "annotations": dict(_ANNOTATIONS),
+                "annotations": self._annotations(),
             },
             "spec": {"taints": [dict(taint) for taint in self._config.taints]} if self._config.taints else {},
             "status": await self._render({}),
@@ -94,12 +95,16 @@ class NodeRegistration:
             self._tell_of_changes(node["status"], {})
         except AlreadyExists:
             self.node = await self._client.get(NODES, self._config.node_name)
-            meta = self.node["metadata"]
-            if not (_holds(meta.get("labels"), labels) and _holds(meta.get("annotations"), _ANNOTATIONS)):
-                patch = {"metadata": {"labels": labels, "annotations": _ANNOTATIONS}}
+            meta, annotations = self.node["metadata"], self._annotations()
+            if not (_holds(meta.get("labels"), labels) and _holds(meta.get("annotations"), annotations)):
+                patch = {"metadata": {"labels": labels, "annotations": annotations}}
                 self.node = await self._client.patch(NODES, self._config.node_name, patch)
         await self.report()
         await self.renew_lease()
+
+    def _annotations(self) -> dict[str, str]:
+        root = self._config.local_volumes
+        return _ANNOTATIONS | ({} if root is None else {LOCAL_ROOT: str(root)})
 
     async def _render(self, present: Obj) -> Obj:
         """The whole status as it should be, given what the API has."""

@@ -16,6 +16,8 @@ PROVISIONED_BY: Final = "pv.kubernetes.io/provisioned-by"
 PROTECTION: Final = "kubernetes.io/pv-protection"
 #: the provisioner of Sampan's own storage class: a directory of one node
 LOCAL_PATH: Final = "sampan.io/local-path"
+#: on a Node: below which directory its agent keeps volumes of that provisioner. A node without it has no disk.
+LOCAL_ROOT: Final = "storage.sampan.io/local-path"
 #: everything in a spec that is not its source
 NOT_A_SOURCE: Final = frozenset(
     {"accessModes", "capacity", "claimRef", "mountOptions", "nodeAffinity", "persistentVolumeReclaimPolicy",

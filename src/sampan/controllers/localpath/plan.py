@@ -9,9 +9,7 @@ from sampan.api.reading import part, parts, text, text_map, texts
 from sampan.api.storage import claims, volumes
 from sampan.api.types import Obj
 
-#: on a Node: below which directory its agent keeps these volumes. A node without it has no disk (a simulated one).
-ROOT: Final = "storage.sampan.io/local-path"
-#: where volumes of nodes without a disk are said to be
+#: where volumes of nodes without a disk (simulated ones) are said to be
 _NOWHERE: Final = "/var/lib/sampan/local-path"
 #: keeps a volume until its data is gone, whoever deletes it (KEP-2644)
 FINALIZER: Final = "external-provisioner.volume.kubernetes.io/finalizer"
@@ -85,7 +83,7 @@ def host_name(node: Obj) -> str:
 
 def root_of(node: Obj) -> str:
     """ "": its agent has no disk."""
-    return (claims.annotation(node, ROOT) or "").rstrip("/")
+    return (claims.annotation(node, volumes.LOCAL_ROOT) or "").rstrip("/")
 
 
 def host_of(volume: Obj) -> str:

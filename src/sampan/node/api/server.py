@@ -45,6 +45,7 @@ from sampan.node.runtime import (
     RuntimeDeadline,
 )
 from sampan.node.safepath import UnsafePath
+from sampan.node.volumes.localpath import LocalVolumes
 from sampan.records import dataclass
 
 log = logging.getLogger(__name__)
@@ -78,8 +79,11 @@ class NodeApi:
         *,
         machine: Callable[[], MachineUsage] = read_machine,
         components: Callable[[], str] = str,
+        local_volumes: LocalVolumes | None = None,
     ) -> None:
-        """``components`` gives further lines for ``/metrics``: of the process's kept components."""
+        """``components`` gives further lines for ``/metrics``: of the process's kept components. ``local_volumes``:
+        what the provisioner of local paths asks to remove."""
+        self._local_volumes = local_volumes
         self.port = config.port
         self._config = config
         self._pods = pods
@@ -141,6 +145,7 @@ class NodeApi:
         app.router.add_get("/metrics/cadvisor", self._cadvisor_metrics)
         app.router.add_get("/metrics/resource", self._resource_metrics)
         app.router.add_get("/stats/summary", self._summary)
+        app.router.add_delete("/localvolumes/{name}", self._remove_volume)
         app.router.add_get("/containerLogs/{namespace}/{pod}/{container}", self._container_logs)
         for name, handler in (("exec", self._exec), ("attach", self._attach), ("run", self._run_command)):
             for path in ("{namespace}/{pod}/{container}", "{namespace}/{pod}/{uid}/{container}"):
@@ -192,6 +197,12 @@ class NodeApi:
 
     async def _healthz(self, request: web.Request) -> web.StreamResponse:
         return _plain(200, "ok")
+
+    async def _remove_volume(self, request: web.Request) -> web.StreamResponse:
+        if self._local_volumes is None:
+            raise NotFound("this node has no local volumes")
+        await self._local_volumes.remove(request.match_info["name"])
+        return _plain(200, "removed")
 
     async def _list_pods(self, request: web.Request) -> web.StreamResponse:
         return _json(_pod_list(self._pods.pods()))

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from sampan.api.errors import ApiError
+from sampan.api.storage.claims import annotation, is_claim_of_pod
+from sampan.api.storage.volumes import LOCAL_PATH, PROVISIONED_BY
 from sampan.api.types import Obj
 from sampan.node.volumes.errors import SetupError
+from sampan.node.volumes.localpath import SOURCE
 from sampan.node.volumes.plugin import Context
-
-#: everything in a PersistentVolume's spec that is not its source
-_NOT_A_SOURCE = frozenset(
-    {"accessModes", "capacity", "claimRef", "mountOptions", "nodeAffinity", "persistentVolumeReclaimPolicy",
-     "storageClassName", "volumeAttributesClassName", "volumeMode"}
-)  # fmt: skip
 
 
 async def resolve(volume: Obj, context: Context) -> tuple[Obj, bool]:
@@ -30,7 +27,7 @@ async def resolve(volume: Obj, context: Context) -> tuple[Obj, bool]:
             f"error processing PVC {label}: failed to fetch PVC from API server: {error.message}"
         ) from error
     meta, status = claim["metadata"], claim.get("status") or {}
-    if ephemeral and not _is_owned_by(claim, context.pod):
+    if ephemeral and not is_claim_of_pod(claim, context.pod):
         raise SetupError(f"error processing PVC {label}: PVC was not created for the pod")
     if meta.get("deletionTimestamp"):
         raise SetupError(f"error processing PVC {label}: PVC is being deleted")
@@ -42,21 +39,14 @@ async def resolve(volume: Obj, context: Context) -> tuple[Obj, bool]:
 
 async def _volume(pv_name: str, label: str, claim: Obj, context: Context) -> Obj:
     try:
-        spec: Obj = (await context.source.get_persistent_volume(pv_name))["spec"]
+        volume = await context.source.get_persistent_volume(pv_name)
     except ApiError as error:
         raise SetupError(f"error processing PVC {label}: failed to fetch PV {pv_name}: {error.message}") from error
+    spec: Obj = volume["spec"]
     if (spec.get("claimRef") or {}).get("uid") != claim["metadata"]["uid"]:
         raise SetupError(f"error processing PVC {label}: PV {pv_name} is not bound to it")
     if spec.get("volumeMode") == "Block":
         raise SetupError(f"error processing PVC {label}: volumeMode Block is not supported by this node")
+    if annotation(volume, PROVISIONED_BY) == LOCAL_PATH and "local" in spec:
+        return {SOURCE: spec["local"], **{key: value for key, value in spec.items() if key != "local"}}
     return spec
-
-
-def source_of(spec: Obj) -> str:
-    """The field of a PersistentVolume's spec that names its type; "unknown": there is none."""
-    return min(set(spec) - _NOT_A_SOURCE, default="unknown")
-
-
-def _is_owned_by(claim: Obj, pod: Obj) -> bool:
-    references = claim["metadata"].get("ownerReferences") or ()
-    return any(each.get("controller") and each.get("uid") == pod["metadata"]["uid"] for each in references)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from sampan.api.storage.volumes import source_of
 from sampan.api.types import Obj
-from sampan.node.volumes import claims
+from sampan.node.volumes import claims, localpath
 from sampan.node.volumes.configmap import ConfigMapPlugin
 from sampan.node.volumes.downwardapi import DownwardApiPlugin
 from sampan.node.volumes.emptydir import EmptyDirPlugin
@@ -24,6 +25,7 @@ BUILT_IN: Plugins = {
     "emptyDir": EmptyDirPlugin(),
     "hostPath": HostPathPlugin(),
     "local": LocalPlugin(),
+    localpath.SOURCE: localpath.LocalPathPlugin(),
     "configMap": ConfigMapPlugin(),
     "secret": SecretPlugin(),
     "downwardAPI": DownwardApiPlugin(),
@@ -32,7 +34,7 @@ BUILT_IN: Plugins = {
 #: volumes that stand for a PersistentVolume
 _CLAIMS = frozenset({"persistentVolumeClaim", "ephemeral"})
 #: types of PersistentVolumes only
-_NOT_IN_PODS = frozenset({"local"})
+_NOT_IN_PODS = frozenset({"local", localpath.SOURCE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ async def prepare_volume(volume: Obj, context: Context, plugins: Plugins = BUILT
     try:
         if kind in _CLAIMS:
             spec, read_only = await claims.resolve({kind: {}, **volume}, context)
-            plugin = _plugin(claims.source_of(spec), plugins)
+            plugin = _plugin(source_of(spec), plugins)
             prepared = await plugin.prepare(spec, context)
             prepared = replace(prepared, read_only=prepared.read_only or read_only)
         else:

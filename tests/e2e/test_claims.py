@@ -1,0 +1,119 @@
+"""Claims in real containers: the shop of examples/shop, whose data outlives its pods and leaves nothing on the disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from e2e_harness import Cluster, Kubectl, eventually
+from e2e_manifests import IMAGE
+
+SHOP = Path(__file__).parents[2] / "examples" / "shop"
+pytestmark = pytest.mark.skipif(
+    not all(map(shutil.which, ("redis-check-rdb", "redis-cli", "catatonit"))), reason="needs redis-tools, catatonit"
+)
+
+
+@pytest.fixture
+def shop(kubectl: Kubectl, cluster: Cluster) -> Iterator[Kubectl]:
+    path = f"{Path(os.sys.executable).parent}:{os.environ['PATH']}"  # type: ignore[attr-defined]
+    built = subprocess.run(
+        [SHOP / "build-images", "--name", cluster.name],
+        env={**cluster.env, "PATH": path}, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert built.returncode == 0, built.stdout + built.stderr
+    kubectl("apply", "-f", str(SHOP))
+    kubectl("rollout", "status", "statefulset/db", "deployment/shop", "--timeout=120s")
+    yield kubectl
+
+
+def buy(kubectl: Kubectl, thing: str = "") -> str:
+    query = f"?buy={thing}" if thing else ""
+    url = f"http://shop/cgi-bin/index.cgi{query}"
+
+    def answer() -> str:
+        done = kubectl.run("exec", "deployment/shop", "--", "wget", "-qO-", url, check=False)
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    return str(eventually(answer))
+
+
+def volumes(kubectl: Kubectl) -> dict[str, Any]:
+    """Those of the namespace's claims, by name."""
+    found = kubectl.json("get", "persistentvolumes")["items"]
+    return {
+        each["metadata"]["name"]: each for each in found if each["spec"]["claimRef"]["namespace"] == kubectl.namespace
+    }
+
+
+def test_a_database_a_web_tier_and_a_backup_run_end_to_end(shop: Kubectl) -> None:
+    """WL24, ST1, ST7, ST9, ST11; StatefulSet with claim templates on real disks"""
+    assert buy(shop, "boots").startswith("1 orders")
+    assert buy(shop, "a-hat") == "2 orders, the last one of: a-hat"
+    made = volumes(shop)
+    assert len(made) == 1, "the backups' claim waits for its first pod"
+    (directory,) = (Path(each["spec"]["local"]["path"]) for each in made.values())
+    assert (directory / "appendonlydir").is_dir()
+    # The pod goes, its data stays.
+    before = shop.json("get", "pod", "db-0")["metadata"]["uid"]
+    shop("delete", "pod", "db-0")
+    eventually(lambda: shop.json("get", "pods", "-l", "app=db")["items"])
+    shop("rollout", "status", "statefulset/db", "--timeout=120s")
+    assert shop.json("get", "pod", "db-0")["metadata"]["uid"] != before
+    assert buy(shop) == "2 orders, the last one of: a-hat"
+    # A backup on a claim of its own.
+    shop("create", "job", "now", "--from=cronjob/backup")
+    shop("wait", "--for=condition=complete", "job/now", "--timeout=120s")
+    copies = [Path(each["spec"]["local"]["path"]) for name, each in volumes(shop).items() if name not in made]
+    assert [entry.suffix for copy in copies for entry in copy.iterdir()] == [".rdb"]
+    described = shop("describe", "pvc", "data-db-0")
+    assert (
+        "StorageClass:  standard" in described
+        and "Status:        Bound" in described
+        and "Used By:       db-0" in described
+    )
+    assert "sampan.io/local-path" in shop("describe", "storageclass", "standard")
+    assert f"{shop.namespace}/data-db-0" in shop("describe", "pv", *made)
+    # Claims that are deleted leave nothing on the disk.
+    shop("delete", "-f", str(SHOP), "--wait=false")
+    shop("delete", "job", "now", "--ignore-not-found")
+    shop("delete", "pvc", "--all")
+    eventually(lambda: not volumes(shop))
+    assert not directory.exists() and not any(copy.exists() for copy in copies)
+    assert list(directory.parent.iterdir()) == [] or all(
+        entry.name in json.dumps(shop.json("get", "pv")) for entry in directory.parent.iterdir()
+    )
+
+
+def test_a_claim_is_bound_and_its_pod_runs_within_two_seconds_of_a_pod_without(kubectl: Kubectl) -> None:
+    """Issue 10, Must show 8: what a claim adds to the start of a pod"""
+    manifest = """
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: data}
+spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}
+"""
+    volume = "[{name: d, persistentVolumeClaim: {claimName: data}}]"
+
+    def start(name: str, volumes_: str, mounts: str) -> float:
+        began = time.monotonic()
+        pod = (
+            f"apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\nspec:\n  terminationGracePeriodSeconds: 0\n"
+            f"  volumes: {volumes_}\n  containers:\n  - name: c\n    image: {IMAGE}\n    command: [sleep, '3600']\n"
+            f"    volumeMounts: {mounts}\n"
+        )
+        kubectl("apply", "-f", "-", stdin=pod)
+        kubectl("wait", "--for=condition=Ready", f"pod/{name}", "--timeout=60s")
+        return time.monotonic() - began
+
+    bare = start("bare", "[]", "[]")
+    kubectl("apply", "-f", "-", stdin=manifest)
+    assert start("claiming", volume, "[{name: d, mountPath: /data}]") < bare + 2
+    assert kubectl("exec", "claiming", "--", "sh", "-c", "echo kept >/data/x && cat /data/x") == "kept\n"
