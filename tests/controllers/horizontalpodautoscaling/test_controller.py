@@ -9,8 +9,10 @@ import pytest
 
 from sampan.api import errors
 from sampan.api.resources import DEPLOYMENTS, EVENTS, HORIZONTAL_POD_AUTOSCALERS, PODS, STATEFUL_SETS, Resource
+from sampan.metrics import Registry, use
 
 Obj = dict[str, Any]
+COUNTED = "horizontal_pod_autoscaler_controller_"
 GOT = ("True", "SucceededGetScale", "the HPA controller was able to get the target's current scale")
 CPU_FOUND = (
     "the HPA was able to successfully calculate a replica count from cpu resource utilization (percentage of request)"
@@ -916,5 +918,30 @@ def test_the_target_is_named_by_its_kind_in_an_old_version(live: Any) -> None:
         async with world.controller():
             await world.at(1)
             assert world.api.get(DEPLOYMENTS, "default", "web")["spec"]["replicas"] == 4
+
+    live(body)
+
+
+def test_what_is_done_is_counted_under_upstreams_names(live: Any) -> None:
+    async def body(world: Any) -> None:
+        world.target(2)
+        world.pods(2, "100m")
+        world.autoscaler(metrics=[cpu(50), queue(BY_SHARE)])
+        registry = Registry()
+        with use(registry):
+            async with world.controller():
+                await world.at(1)
+                world.pods(4, "50m")
+                await world.at(16)
+        found = {family.name.removeprefix(COUNTED): family.values for family in registry.copy()()}
+        assert found["reconciliations"] == {("scale_up", "internal"): 1, ("none", "internal"): 1}
+        assert found["metric_computation"] == {
+            ("scale_up", "none", "Resource"): 1, ("none", "internal", "External"): 2, ("none", "none", "Resource"): 1,
+        }  # fmt: skip
+        assert found["desired_replicas"] == {("default", "web"): 4}
+        assert found["num_horizontal_pod_autoscalers"] == {(): 1}
+        assert sum(found["metric_computation_duration_seconds"]["none", "internal", "External"].buckets) == 2
+        assert sum(found["reconciliation_duration_seconds"]["scale_up", "internal"].buckets) == 1
+        assert found["reconciliation_duration_seconds"]["scale_up", "internal"].bounds[-1] == 16.384
 
     live(body)

@@ -11,7 +11,7 @@ from sampan.api import labels, objects, quantity
 from sampan.api.clock import format_time
 from sampan.api.errors import ApiError, Conflict, NotFound
 from sampan.api.labels import Selector
-from sampan.api.reading import part, parts, text_map, whole
+from sampan.api.reading import part, parts, text, text_map, whole
 from sampan.api.resources import HORIZONTAL_POD_AUTOSCALERS, PODS
 from sampan.api.types import Obj
 from sampan.client import tasks
@@ -23,13 +23,16 @@ from sampan.controllers.context import Context
 from sampan.controllers.horizontalpodautoscaling.behavior import Bounds, History, Said, steady
 from sampan.controllers.horizontalpodautoscaling.calculator import Tolerance
 from sampan.controllers.horizontalpodautoscaling.conditions import UNABLE, Conditions, has_outer_metric, same_status
+from sampan.controllers.horizontalpodautoscaling.counting import Counts
 from sampan.controllers.horizontalpodautoscaling.grouping import Readiness, Unable
+from sampan.controllers.horizontalpodautoscaling.look import Look
 from sampan.controllers.horizontalpodautoscaling.metrics import MetricsReader
 from sampan.controllers.horizontalpodautoscaling.overlaps import Selectors
 from sampan.controllers.horizontalpodautoscaling.sources import Failure, Sight, propose
+from sampan.controllers.horizontalpodautoscaling.sources import Result as Proposed
 from sampan.controllers.horizontalpodautoscaling.targets import NoScale, Target, Targets
 from sampan.controllers.horizontalpodautoscaling.turns import parts_of
-from sampan.records import dataclass
+from sampan.metrics import current
 
 log = logging.getLogger(__name__)
 
@@ -46,51 +49,6 @@ _WORKERS: Final = 20
 #: pods that are compared with a selector in one turn of the loop
 _AT_A_TIME: Final = 1000
 _ATTEMPTS: Final = 5
-
-
-@dataclass(slots=True)
-class Look:
-    """One look at an autoscaler, and what comes of it. ``replicas`` None: nothing is done."""
-
-    autoscaler: Obj
-    key: ObjectKey
-    conditions: Conditions
-    history: History
-    current: int | None = None
-    replicas: int | None = None
-    reason: str = ""
-    metrics: list[Obj] | None = None
-    scaled: bool = False
-
-    @property
-    def spec(self) -> Obj:
-        return part(self.autoscaler, "spec")
-
-    @property
-    def least(self) -> int:
-        given = whole(self.spec, "minReplicas")
-        return 1 if given is None else given
-
-    @property
-    def behavior(self) -> Obj | None:
-        found = self.spec.get("behavior")
-        return found if isinstance(found, dict) else None
-
-    def status(self, now: str) -> Obj:
-        before = part(self.autoscaler, "status")
-        status: Obj = {"conditions": self.conditions.listed(), "currentMetrics": before.get("currentMetrics")}
-        kept = ("currentReplicas", "desiredReplicas", "lastScaleTime", "observedGeneration")
-        status |= {key: before[key] for key in kept if before.get(key) is not None}
-        status.setdefault("desiredReplicas", 0)
-        if generation := objects.generation(self.autoscaler):
-            status["observedGeneration"] = generation
-        if self.current is not None:
-            status["currentReplicas"], status["currentMetrics"] = self.current, self.metrics
-        if self.replicas is not None:
-            status["desiredReplicas"] = self.replicas
-        if self.scaled:
-            status["lastScaleTime"] = now
-        return status
 
 
 class HorizontalPodAutoscalerController:
@@ -113,8 +71,11 @@ class HorizontalPodAutoscalerController:
         self._selectors = Selectors()
         #: by UID
         self._histories: dict[str, History] = {}
+        self._counts = Counts(current())
         informers = [self._autoscalers, self._pods]
-        self._controller: Controller[ObjectKey] = Controller(NAME, self.sync, workers=_WORKERS, informers=informers)
+        self._controller: Controller[ObjectKey] = Controller(
+            f"{NAME}-controller", self.sync, workers=_WORKERS, informers=informers
+        )
         self._autoscalers.add_handler(self._changed)
 
     async def run(self) -> None:
@@ -126,6 +87,7 @@ class HorizontalPodAutoscalerController:
         if kind == "DELETED":
             self._histories.pop(objects.uid(autoscaler), None)
             self._selectors.drop(key)
+            self._counts.gone(key)
         elif kind == "ADDED" or previous is None or part(autoscaler, "spec") != part(previous, "spec"):
             self._controller.enqueue(key)
 
@@ -133,9 +95,14 @@ class HorizontalPodAutoscalerController:
         autoscaler = self._autoscalers.get(*key)
         if autoscaler is None:
             return DONE
-        look = self._look(autoscaler, key)
+        look, began = self._look(autoscaler, key), self._timeline.monotonic()
         await self._reconcile(look)
         await self._write(look)
+        took = self._timeline.monotonic() - began
+        self._counts.looked(look.current or 0, look.replicas if look.scaled else None, look.failed, took)
+        if look.replicas is not None:
+            self._counts.wants(key, look.replicas)
+        self._counts.present(len(self._histories))
         return Result(self._period)
 
     def _look(self, autoscaler: Obj, key: ObjectKey) -> Look:
@@ -148,6 +115,7 @@ class HorizontalPodAutoscalerController:
         try:
             target = await self._targets.find(look.key.namespace, part(look.spec, "scaleTargetRef"))
         except NoScale as error:
+            look.failed = "internal"
             self._tell(look, "Warning", "FailedGetScale", str(error))
             message = f"the HPA controller was unable to get the target's current scale: {error}"
             look.conditions.set(ABLE, False, "FailedGetScale", message)
@@ -208,8 +176,11 @@ class HorizontalPodAutoscalerController:
         wanted = list(parts(look.spec, "metrics"))
         look.metrics, failures, best, name = [], [], 0, ""
         for metric in wanted:
+            began = self._timeline.monotonic()
             found = await propose(sight, metric)
+            self._count(metric, found, target.replicas, self._timeline.monotonic() - began)
             if isinstance(found, Failure):
+                look.failed = "internal"
                 self._tell(look, "Warning", found.reason, found.message)
                 failures.append(found)
                 look.metrics.append({"type": ""})
@@ -227,6 +198,14 @@ class HorizontalPodAutoscalerController:
         message = f"the HPA was able to successfully calculate a replica count from {name}"
         look.conditions.set(ACTIVE, True, "ValidMetricFound", message)
         return best, name
+
+    def _count(self, metric: Obj, found: Proposed | Failure, before: int, seconds: float) -> None:
+        proposed, error = None, ""
+        if isinstance(found, Failure):
+            error = "spec" if found.reason == "InvalidMetricSourceType" else "internal"
+        else:
+            proposed = found.replicas
+        self._counts.measured(text(metric, "type"), before, proposed, error, seconds)
 
     def _parse_selector(self, look: Look, written: str) -> Selector | None:
         if not written:
@@ -252,6 +231,7 @@ class HorizontalPodAutoscalerController:
         return True
 
     def _refuse_selector(self, look: Look, reason: str, message: str, said: Said) -> None:
+        look.failed = "internal"
         self._tell(look, "Warning", reason, message)
         look.conditions.set(ACTIVE, False, *said)
         self._tell(look, "Warning", "FailedComputeMetricsReplicas", message)
@@ -290,7 +270,7 @@ class HorizontalPodAutoscalerController:
             self._tell(look, "Warning", "FailedRescale", message)
             message = f"the HPA controller was unable to update the target scale: {error.message}"
             look.conditions.set(ABLE, False, "FailedUpdateScale", message)
-            look.replicas = None
+            look.replicas, look.failed = None, "internal"
             return
         message = f"the HPA controller was able to update the target scale to {replicas}"
         look.conditions.set(ABLE, True, "SucceededRescale", message)
