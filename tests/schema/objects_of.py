@@ -96,10 +96,24 @@ def _nothings(field: Field) -> list[Any]:
 # --- protobuf
 
 
+def _moved(kind: str, base: str, package: str, former: Any) -> str:
+    moved = kind.replace(f"m:{base}.", f"m:{package}.")
+    return moved if moved.partition("m:")[2] in former else kind
+
+
 @cache
 def numbers() -> dict[str, dict[str, tuple[str, str]]]:
     """Message to field to its number and type."""
-    raw = orjson.loads(files("sampan.api.protobuf").joinpath("data/numbers.json").read_bytes())
+    folder = files("sampan.api.protobuf").joinpath("data")
+    raw = orjson.loads(folder.joinpath("numbers.json").read_bytes())
+    former = orjson.loads(folder.joinpath("former.json").read_bytes())
+    for name, message in former.items():
+        package, _, simple = name.rpartition(".")
+        base = message if isinstance(message, str) else ""
+        if base:  # like another package's message, with the types that this one has
+            like = raw[f"{base}.{simple}"].items()
+            message = {number: [key, _moved(kind, base, package, former)] for number, (key, kind) in like}
+        raw[name] = message
     return {
         name: {field: (number, kind.lstrip("?&")) for number, (field, kind) in table.items()}
         for name, table in raw.items()

@@ -94,6 +94,19 @@ async def test_a_refusal_is_a_status_in_protobuf(client: Client) -> None:
     assert causes["spec.containers"] == "FieldValueRequired"
 
 
+async def test_a_client_of_old_reads_and_writes_versions_that_are_gone(client: Client) -> None:
+    url = "/apis/policy/v1beta1/namespaces/default/poddisruptionbudgets"
+    spec = {"minAvailable": 1, "selector": {"matchLabels": {"a": "b"}}}
+    budget = {"apiVersion": "policy/v1beta1", "kind": "PodDisruptionBudget", "metadata": {"name": "a"}, "spec": spec}
+    status, made = await client("POST", url, budget)
+    assert (status, made["apiVersion"], made["spec"]) == (201, "policy/v1beta1", spec)
+    status, listed = await client("GET", url)
+    assert (status, listed["apiVersion"], listed["kind"]) == (200, "policy/v1beta1", "PodDisruptionBudgetList")
+    assert [item["metadata"]["name"] for item in listed["items"]] == ["a"]
+    status, today = await client("GET", url.replace("v1beta1", "v1") + "/a")
+    assert (status, today["apiVersion"], today["spec"]) == (200, "policy/v1", spec)
+
+
 async def test_a_list_is_read_in_chunks(client: Client) -> None:
     names = [f"c{number}" for number in range(5)]
     for name in names:

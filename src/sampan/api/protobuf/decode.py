@@ -224,6 +224,7 @@ _UNIONS: dict[str, Callable[[Obj], Any]] = {
     "io.k8s.api.authentication.v1.ExtraValue": lambda it: it.get("items", []),
     "io.k8s.api.authorization.v1.ExtraValue": lambda it: it.get("items", []),
     "io.k8s.api.certificates.v1.ExtraValue": lambda it: it.get("items", []),
+    "io.k8s.api.certificates.v1beta1.ExtraValue": lambda it: it.get("items", []),
     META + "Verbs": lambda it: it.get("items", []),
     APIEXTENSIONS + "JSONSchemaPropsOrArray": lambda it: it.get("JSONSchemas") or it.get("Schema"),
     APIEXTENSIONS + "JSONSchemaPropsOrBool": lambda it: it.get("Schema", it.get("Allows", False)),

@@ -1,6 +1,8 @@
 """The compiled field numbers: what each message of Kubernetes' protobuf form is made of. Pure; loaded on first use.
 
 ``data/numbers.json`` is made by ``tools/compile_protobuf_numbers.py``; how a field's type is written is told there.
+``data/former.json``, of versions that upstream no longer publishes, by ``tools/compile_former_numbers.py``: a message
+that is like another package's of the same name is written as that package.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from typing import Final, NamedTuple
 import orjson
 
 from sampan.api import schema
+from sampan.api.schema import former
 
 META: Final = "io.k8s.apimachinery.pkg.apis.meta.v1."
 APIEXTENSIONS: Final = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1."
@@ -23,6 +26,7 @@ UNIONS: Final = frozenset(
         "io.k8s.api.authentication.v1.ExtraValue",
         "io.k8s.api.authorization.v1.ExtraValue",
         "io.k8s.api.certificates.v1.ExtraValue",
+        "io.k8s.api.certificates.v1beta1.ExtraValue",
         META + "Verbs",
         APIEXTENSIONS + "JSONSchemaPropsOrArray",
         APIEXTENSIONS + "JSONSchemaPropsOrBool",
@@ -58,14 +62,42 @@ def _lines() -> dict[str, bytes]:
     return found
 
 
+@cache
+def _former() -> dict[str, str | dict[str, list[str]]]:
+    """Of former versions: each message, or the package whose message of the same name it is like."""
+    found: dict[str, str | dict[str, list[str]]] = orjson.loads(
+        files("sampan.api.protobuf").joinpath("data/former.json").read_bytes()
+    )
+    return found
+
+
 def _message(name: str) -> dict[str, list[str]]:
     """Number to name and type. Raises KeyError."""
-    fields: dict[str, list[str]] = orjson.loads(_lines()[name])
-    return fields
+    if name in _lines():
+        fields: dict[str, list[str]] = orjson.loads(_lines()[name])
+        return fields
+    found = _former()[name]
+    if isinstance(found, dict):
+        return found
+    package, _, simple = name.rpartition(".")
+    return {
+        number: [key, _moved(kind, f"m:{found}.", f"m:{package}.")]
+        for number, (key, kind) in _message(f"{found}.{simple}").items()
+    }
+
+
+def _moved(kind: str, base: str, package: str) -> str:
+    """A type of the package where it has one, else the base's."""
+    mark, colon, simple = kind.partition(base)
+    return f"{mark}{package}{simple}" if colon and known(package[2:] + simple) else kind
 
 
 def known(name: str) -> bool:
-    return name in _lines()
+    return name in _lines() or (_is_former(name) and name in _former())
+
+
+def _is_former(name: str) -> bool:
+    return name.rpartition(".")[0] in former.PACKAGES
 
 
 @cache
@@ -107,7 +139,13 @@ def _definitions() -> dict[tuple[str, str], str]:
 
 def message_of(api_version: str, kind: str) -> str | None:
     """The message of a kind; None: it has none, or nobody knows its numbers."""
-    name = _definitions().get((api_version, kind))
-    if name is None and kind.startswith(_PARTIAL) and api_version.startswith("meta.k8s.io/"):
+    name = _definitions().get((api_version, kind)) or _former_names().get(api_version, "") + kind
+    if kind.startswith(_PARTIAL) and api_version.startswith("meta.k8s.io/"):
         name = META + kind
-    return name if name is not None and known(name) else None
+    return name if known(name) else None
+
+
+@cache
+def _former_names() -> dict[str, str]:
+    """What comes before the names of a former version's definitions."""
+    return {f"{package.group}/{package.version}": f"{name}." for name, package in former.PACKAGES.items()}
