@@ -5,9 +5,20 @@ from datetime import timedelta
 import pytest
 
 from sampan.api.clock import format_time
-from sampan.api.resources import DEPLOYMENTS, POD_DISRUPTION_BUDGETS, PODS, REPLICA_SETS
+from sampan.api.resources import (
+    DEPLOYMENTS,
+    EVENTS,
+    POD_DISRUPTION_BUDGETS,
+    PODS,
+    REPLICA_SETS,
+    REPLICATION_CONTROLLERS,
+    STATEFUL_SETS,
+    Resource,
+)
 from sampan.controllers.disruption.controller import DisruptionController
 from sampan.controllers.disruption.plan import Disrupted, plan_disrupted, plan_expected, plan_status
+from sampan.controllers.disruption.stale import seconds_left
+from sampan.testing import virtual
 
 NOBODY = Disrupted({}, (), None)
 
@@ -90,3 +101,156 @@ async def test_pods_of_something_without_a_size_block_evictions_and_say_so(api, 
     status = api.get(POD_DISRUPTION_BUDGETS, "default", "b")["status"]
     assert status["disruptionsAllowed"] == 0
     assert status["conditions"][0]["reason"] == "SyncFailed"
+    assert status["conditions"][0]["message"] == "jobs.batch does not implement the scale subresource"
+    said = [(event["reason"], event["message"]) for event in api.all(EVENTS)]
+    failed = "Failed to calculate the number of expected pods: jobs.batch does not implement the scale subresource"
+    assert said == [("CalculateExpectedPodCountFailed", failed)]
+
+
+def owned(name, kind, api_version, owner, uid=""):
+    made = pod(name, owner=owner)
+    made["metadata"]["ownerReferences"][0].update(kind=kind, apiVersion=api_version, uid=uid or owner)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("resource", "uid", "expected"),
+    [
+        (REPLICATION_CONTROLLERS, "keeper", 4),
+        (STATEFUL_SETS, "keeper", 4),
+        (REPLICA_SETS, "keeper", 4),
+        (STATEFUL_SETS, "another of the name", None),
+        (REPLICA_SETS, "another of the name", None),
+    ],
+)
+async def test_the_size_is_that_of_whoever_keeps_the_pods(api, context, running, wait, resource, uid, expected):
+    api.add(resource, {"metadata": {"name": "keeper", "namespace": "default", "uid": uid}, "spec": {"replicas": 4}})
+    api.add(PODS, owned("a", resource.kind, resource.api_version, "keeper"))
+    api.add(POD_DISRUPTION_BUDGETS, budget(maxUnavailable="50%"))
+    async with running(DisruptionController(context)):
+        await wait.quiet(api)
+    status = api.get(POD_DISRUPTION_BUDGETS, "default", "b")["status"]
+    assert status.get("expectedPods") == expected
+    if expected is None:
+        assert status["conditions"][0]["message"] == 'found no controllers for pod "a"'
+    else:
+        assert status["desiredHealthy"] == 2
+
+
+DISCOVERED = {
+    "metadata": {"name": "example.com"},
+    "versions": [
+        {
+            "version": "v1",
+            "resources": [
+                {
+                    "resource": f"{kind.lower()}s",
+                    "responseKind": {"group": "example.com", "version": "v1", "kind": kind},
+                    "scope": "Namespaced",
+                    "verbs": ["list", "watch", "delete", "get"],
+                    "subresources": subresources,
+                }
+                for kind, subresources in (("Fleet", [{"subresource": "scale"}]), ("Rock", [{"subresource": "status"}]))
+            ],
+        }
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("Fleet", (5, 3, "")),
+        ("Rock", (None, None, "rocks.example.com does not implement the scale subresource")),
+        ("Ghost", (None, None, 'no matches for kind "Ghost" in version "example.com/v1"')),
+    ],
+)
+async def test_custom_resources_with_a_scale_count_by_it(api, context, running, wait, kind, expected):
+    api.discovery = [DISCOVERED]
+    fleets = Resource("example.com", "v1", "fleets", "Fleet", True)
+    api.add(fleets, {"metadata": {"name": "own", "namespace": "default", "uid": "own"}, "spec": {"replicas": 5}})
+    api.add(PODS, owned("a", kind, "example.com/v1", "own"))
+    api.add(POD_DISRUPTION_BUDGETS, budget(minAvailable="50%"))
+    async with running(DisruptionController(context)):
+        await wait.quiet(api)
+    status = api.get(POD_DISRUPTION_BUDGETS, "default", "b")["status"]
+    message = status["conditions"][0]["message"]
+    assert (status.get("expectedPods"), status.get("desiredHealthy"), message) == expected
+
+
+async def test_pods_that_nobody_keeps_are_told_of_where_a_size_is_asked_for(api, context, running, wait):
+    api.add(PODS, pod("a"))
+    api.add(POD_DISRUPTION_BUDGETS, budget(minAvailable="50%"))
+    async with running(DisruptionController(context)):
+        await wait.quiet(api)
+    [event] = api.all(EVENTS)
+    selector = "&LabelSelector{MatchLabels:map[string]string{app: web,},MatchExpressions:[]LabelSelectorRequirement{},}"
+    assert event["reason"] == "UnmanagedPods"
+    assert event["message"] == (
+        f"Pods selected by this PodDisruptionBudget (selector: {selector}) were found to be unmanaged. As a result, "
+        "the status of the PDB cannot be calculated correctly, which may result in undefined behavior. To account for "
+        'these pods please set ".spec.minAvailable" field of the PDB to an integer value.'
+    )
+    status = api.get(POD_DISRUPTION_BUDGETS, "default", "b")["status"]
+    assert (status["expectedPods"], status["disruptionsAllowed"]) == (0, 0)
+
+
+async def test_a_pod_of_two_budgets_is_told_of(api, context, running, wait):
+    other = budget(minAvailable=1)
+    other["metadata"] |= {"name": "c", "uid": "c"}
+    api.add(POD_DISRUPTION_BUDGETS, budget(minAvailable=1))
+    api.add(POD_DISRUPTION_BUDGETS, other)
+    async with running(DisruptionController(context)):
+        await wait.quiet(api)
+        api.add(PODS, pod("a"))
+        await wait.quiet(api)
+    [event] = [event for event in api.all(EVENTS) if event["reason"] == "MultiplePodDisruptionBudgets"]
+    start = 'Pod "default"/"a" matches multiple PodDisruptionBudgets.  Chose "'
+    assert event["message"] in (f'{start}b" arbitrarily.', f'{start}c" arbitrarily.')
+
+
+def targeted(ago, now, reason="EvictionByEvictionAPI", status="True", **meta):
+    said = {"type": "DisruptionTarget", "status": status, "reason": reason, "message": "m"}
+    made = pod("a", **meta)
+    made["status"]["conditions"] = [{**said, "lastTransitionTime": format_time(now - timedelta(seconds=ago))}]
+    return made
+
+
+@pytest.mark.parametrize(
+    ("ago", "more", "expected"),
+    [
+        (0, {}, 120.0),
+        (119, {}, 1.0),
+        (300, {}, 0.0),
+        (300, {"status": "False"}, None),
+        (300, {"reason": "TerminationByKubelet"}, None),
+        (300, {"deletionTimestamp": "2026-01-01T00:00:00Z"}, None),
+    ],
+)
+def test_when_it_is_stale_that_a_pod_is_to_be_disrupted(ago, more, expected, now):
+    assert seconds_left(targeted(ago, now, **more), now) == expected
+
+
+def test_pods_that_have_ended_are_left_alone(now):
+    ended = targeted(300, now)
+    ended["status"]["phase"] = "Succeeded"
+    assert seconds_left(ended, now) is None
+
+
+def test_what_was_said_of_a_pod_that_stays_is_taken_back_after_two_minutes(
+    make_api, make_context, run_with, virtual_clock
+):
+    async def scenario():
+        api, clock = make_api(), virtual_clock()
+        context = make_context(api, clock)
+        async with run_with(context, DisruptionController(context)):
+            api.add(PODS, targeted(0, clock.now()))
+            await clock.sleep(119)
+            assert api.get(PODS, "default", "a")["status"]["conditions"][0]["status"] == "True"
+            await clock.sleep(2)
+            [condition] = api.get(PODS, "default", "a")["status"]["conditions"]
+        assert {key: condition.get(key) for key in ("type", "status", "reason", "message")} == {
+            "type": "DisruptionTarget", "status": "False", "reason": None, "message": None,
+        }  # fmt: skip
+
+    virtual.run(scenario())

@@ -36,6 +36,8 @@ class Discovered:
 
     resources: Mapping[tuple[str, str], Resource] = field(default_factory=dict)
     stale: tuple[str, ...] = ()
+    #: those of them that have a Scale
+    scaled: frozenset[tuple[str, str]] = frozenset()
 
 
 def read_discovery(document: Any) -> Discovered:
@@ -43,6 +45,7 @@ def read_discovery(document: Any) -> Discovered:
     known = enablement.standard()
     found: dict[tuple[str, str], Resource] = {}
     stale: list[str] = []
+    scaled: set[tuple[str, str]] = set()
     for item in parts(document, "items"):
         group = text(part(item, "metadata"), "name")
         for served in parts(item, "versions"):
@@ -54,8 +57,11 @@ def read_discovery(document: Any) -> Discovered:
                 if known.by_resource(group, version, plural) or not set(texts(resource, "verbs")) >= _NEEDED:
                     continue
                 namespaced = text(resource, "scope") == "Namespaced"
-                found.setdefault((group, kind), Resource(group, version, plural, kind, namespaced))
-    return Discovered(found, tuple(stale))
+                chosen = found.setdefault((group, kind), Resource(group, version, plural, kind, namespaced))
+                has_scale = any(text(each, "subresource") == "scale" for each in parts(resource, "subresources"))
+                if has_scale and chosen.version == version:
+                    scaled.add((group, kind))
+    return Discovered(found, tuple(stale), frozenset(scaled))
 
 
 class ServedResources:
@@ -74,6 +80,9 @@ class ServedResources:
 
     def find(self, group: str, kind: str) -> Resource | None:
         return self._known.resources.get((group, kind))
+
+    def has_scale(self, group: str, kind: str) -> bool:
+        return (group, kind) in self._known.scaled
 
     def __iter__(self) -> Iterator[Resource]:
         return iter(self._known.resources.values())

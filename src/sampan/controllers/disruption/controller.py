@@ -5,33 +5,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from sampan.api import labels, objects
-from sampan.api.errors import NotFound
-from sampan.api.resources import (
-    DEPLOYMENTS,
-    POD_DISRUPTION_BUDGETS,
-    PODS,
-    REPLICA_SETS,
-    REPLICATION_CONTROLLERS,
-    STATEFUL_SETS,
-)
-from sampan.api.types import Obj, OwnerReference
+from sampan.api.errors import ApiError, NotFound
+from sampan.api.resources import POD_DISRUPTION_BUDGETS, PODS
+from sampan.api.types import Obj
 from sampan.client import tasks
 from sampan.client.controller import DONE, Controller, Result, observe
+from sampan.client.informer import ChangeType
 from sampan.client.keys import ObjectKey, own_key
+from sampan.client.timeline import Timeline
 from sampan.controllers.context import Context
 from sampan.controllers.disruption.plan import needs_scale, plan_disrupted, plan_expected, plan_failure, plan_status
+from sampan.controllers.disruption.sizes import NoScale, Size, Sizes
+from sampan.controllers.disruption.stale import StaleDisruptions
 from sampan.controllers.workload.selecting import Selectors, index_by_label, selected
+from sampan.controllers.workload.words import selector_words
 
 NAME = "disruption-controller"
-#: Besides ReplicaSets, whose sizes come from the informers.
-_SCALED = {(resource.kind, resource.api_version): resource for resource in (REPLICATION_CONTROLLERS, STATEFUL_SETS)}
-
-
-class NoScale(Exception):
-    """The wanted number of pods cannot be known; the message says of which pod."""
+_NO_SIZE = Size(0, ())
+#: A server that could not be asked is asked again.
+_AGAIN_SECONDS = 30.0
+_UNMANAGED = (
+    "Pods selected by this PodDisruptionBudget (selector: {}) were found to be unmanaged. As a result, the status of "
+    "the PDB cannot be calculated correctly, which may result in undefined behavior. "
+    'To account for these pods please set ".spec.minAvailable" field of the PDB to an integer value.'
+)
 
 
 class DisruptionController:
@@ -41,16 +39,30 @@ class DisruptionController:
         self._recorder = context.recorder(self._client, "controllermanager")
         self._budgets = context.informers.informer(POD_DISRUPTION_BUDGETS)
         self._pods = context.informers.informer(PODS)
-        self._sets = context.informers.informer(REPLICA_SETS)
-        self._deployments = context.informers.informer(DEPLOYMENTS)
-        self._controller: Controller[ObjectKey] = Controller(NAME, self.sync, informers=[self._sets, self._deployments])
+        self._sizes = Sizes(self._client, context.informers)
+        self._stale = StaleDisruptions(NAME, self._client, self._pods, Timeline.of(context.clock))
+        self._controller: Controller[ObjectKey] = Controller(NAME, self.sync, informers=self._sizes.informers)
         self._controller.watch(self._budgets, own_key)
         # A budget is synced when it is seen: pods that come before it need nobody.
-        self._controller.watch(self._pods, Selectors(self._budgets, _selector_of).matching)
+        self._selecting = Selectors(self._budgets, _selector_of)
+        self._controller.watch(self._pods, self._selecting.matching)
+        self._pods.add_handler(self._pod_changed)
         index_by_label(self._pods)
 
     async def run(self) -> None:
-        await tasks.run_all(controller=self._controller.run(), events=self._recorder.run())
+        await tasks.run_all(controller=self._controller.run(), stale=self._stale.run(), events=self._recorder.run())
+
+    def _pod_changed(self, kind: ChangeType, pod: Obj, previous: Obj | None) -> None:
+        """Which of several budgets an eviction asks is nobody's choice: whoever made them is told."""
+        if kind == "DELETED" or (previous is not None and objects.labels(pod) == objects.labels(previous)):
+            return
+        matching = self._selecting.matching(pod)
+        if len(matching) > 1:
+            text = (
+                f'Pod "{pod["metadata"]["namespace"]}"/"{pod["metadata"]["name"]}" matches multiple '
+                f'PodDisruptionBudgets.  Chose "{matching[0].name}" arbitrarily.'
+            )
+            self._recorder.event(pod, "Warning", "MultiplePodDisruptionBudgets", text)
 
     async def sync(self, key: ObjectKey) -> Result:
         budget = self._budgets.get(*key)
@@ -61,18 +73,22 @@ class DisruptionController:
         if not pods:
             self._recorder.event(budget, "Normal", "NoPods", "No matching pods found")
         try:
-            scale = await self._scale(pods) if needs_scale(budget) else 0
-        except NoScale as error:
-            text = f"Failed to calculate the number of expected pods: {error}"
+            size = await self._sizes.of(pods) if needs_scale(budget) else _NO_SIZE
+        except (NoScale, ApiError) as error:
+            why = error.message if isinstance(error, ApiError) else str(error)
+            text = f"Failed to calculate the number of expected pods: {why}"
             self._recorder.event(budget, "Warning", "CalculateExpectedPodCountFailed", text)
-            await self._write(budget, plan_failure(budget, str(error), now))
-            return DONE
+            await self._write(budget, plan_failure(budget, why, now))
+            return Result(_AGAIN_SECONDS if isinstance(error, ApiError) else None)
+        if size.unmanaged:
+            text = _UNMANAGED.format(selector_words(budget["spec"].get("selector")))
+            self._recorder.event(budget, "Warning", "UnmanagedPods", text)
         disrupted = plan_disrupted(budget, pods, now)
         for name in disrupted.overdue:
             text = f"Pod was expected by PDB {key} to be deleted but it wasn't"
             overdue = next(pod for pod in pods if pod["metadata"]["name"] == name)
             self._recorder.event(overdue, "Warning", "NotDeleted", text)
-        expected = plan_expected(budget, len(pods), scale)
+        expected = plan_expected(budget, len(pods), size.replicas)
         await self._write(budget, plan_status(budget, pods, expected, disrupted, now))
         return Result(disrupted.recheck_seconds)
 
@@ -87,43 +103,6 @@ class DisruptionController:
         except NotFound:
             return
         await observe(self._budgets, written)
-
-    async def _scale(self, pods: Sequence[Obj]) -> int:
-        """The sum of the wanted replicas of the controllers of these pods. Raises NoScale."""
-        sizes: dict[str, int] = {}
-        seen: set[str] = set()
-        for pod in pods:
-            controller = objects.controller_of(pod)
-            # An unmanaged pod has no number that it would be brought back to.
-            if controller is None or controller["uid"] in seen:
-                continue
-            seen.add(controller["uid"])
-            uid, size = await self._size(pod, controller)
-            sizes[uid] = size
-        return sum(sizes.values())
-
-    async def _size(self, pod: Obj, controller: OwnerReference) -> tuple[str, int]:
-        """Uid and wanted replicas of what scales a pod: of a ReplicaSet's pods, its Deployment if it has one."""
-        namespace = pod["metadata"]["namespace"]
-        if (controller["kind"], controller["apiVersion"]) == (REPLICA_SETS.kind, REPLICA_SETS.api_version):
-            owner = self._sets.get(namespace, controller["name"])
-            above = objects.controller_of(owner) if owner is not None else None
-            if above is not None and above["kind"] == DEPLOYMENTS.kind:
-                owner = self._deployments.get(namespace, above["name"])
-        else:
-            owner = await self._read_scale(namespace, controller)
-        if owner is None:
-            raise NoScale(f'found no controllers for pod "{pod["metadata"]["name"]}"')
-        return owner["metadata"]["uid"], int(owner["spec"].get("replicas") or 0)
-
-    async def _read_scale(self, namespace: str, controller: OwnerReference) -> Obj | None:
-        resource = _SCALED.get((controller["kind"], controller["apiVersion"]))
-        if resource is None:
-            raise NoScale(f"{controller['apiVersion']} {controller['kind']} does not implement the scale subresource")
-        try:
-            return await self._client.get(resource, controller["name"], namespace, "scale")
-        except NotFound:
-            return None
 
 
 def _selector_of(budget: Obj) -> labels.Selector:

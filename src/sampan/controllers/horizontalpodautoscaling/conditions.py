@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from fractions import Fraction
 
 from sampan.api import quantity
-from sampan.api.reading import part, parts, text, text_map, texts
+from sampan.api.reading import part, parts, text
 from sampan.api.types import Obj
 
 #: upstream's ``ScalingActive`` when a metric gives nothing
@@ -42,25 +42,6 @@ class Conditions:
 def amount(millis: int) -> str:
     """A quantity of so many thousandths."""
     return quantity.format_quantity(Fraction(millis, 1000))
-
-
-def selector_words(selector: Obj | None) -> str:
-    """A LabelSelector as Go prints a pointer to one."""
-    if selector is None:
-        return "nil"
-    pairs = sorted(text_map(selector, "matchLabels").items())
-    expressions = "".join(map(_requirement, parts(selector, "matchExpressions")))
-    matched = "".join(f"{key}: {value}," for key, value in pairs)
-    return (
-        f"&LabelSelector{{MatchLabels:map[string]string{{{matched}}},"
-        f"MatchExpressions:[]LabelSelectorRequirement{{{expressions}}},}}"
-    )
-
-
-def _requirement(expression: Obj) -> str:
-    values = " ".join(texts(expression, "values"))
-    key, operator = text(expression, "key"), text(expression, "operator")
-    return f"LabelSelectorRequirement{{Key:{key},Operator:{operator},Values:[{values}],}},"
 
 
 def has_outer_metric(metrics: Iterable[Obj]) -> bool:

@@ -13,7 +13,7 @@ from sampan.api.reading import part, text, whole
 from sampan.api.types import Obj
 from sampan.controllers.horizontalpodautoscaling import calculator
 from sampan.controllers.horizontalpodautoscaling.calculator import Proposal, Tolerance
-from sampan.controllers.horizontalpodautoscaling.conditions import amount, identifier, selector_words
+from sampan.controllers.horizontalpodautoscaling.conditions import amount, identifier
 from sampan.controllers.horizontalpodautoscaling.grouping import (
     Grouped,
     Readiness,
@@ -26,6 +26,7 @@ from sampan.controllers.horizontalpodautoscaling.grouping import (
 )
 from sampan.controllers.horizontalpodautoscaling.metrics import MetricsReader, samples_of
 from sampan.controllers.horizontalpodautoscaling.turns import parts_of
+from sampan.controllers.workload.words import selector_words
 from sampan.records import dataclass
 
 
