@@ -19,6 +19,7 @@ from sampan.api import errors
 from sampan.api.objects import deep_copy
 from sampan.api.resources import Resource
 from sampan.api.transport import CacheView, Call, WatchEvent
+from sampan.api.types import Obj
 from sampan.server import fencing
 from sampan.server.pipeline import Pipeline
 from sampan.server.render import decoded
@@ -133,9 +134,7 @@ async def _list(view: View, page: Page) -> Any:
 async def _value(response: Response) -> Any:
     """What is no result of a stored resource: discovery, a log, health. Raises ApiError for a refusal."""
     if response.status >= 400:
-        raise errors.from_status(
-            response.status, response.obj or {"message": (await _whole(response)).decode(errors="replace")}
-        )
+        raise errors.from_status(response.status, response.obj or _told(await _whole(response)))
     if response.obj is not None:
         return response.obj
     body = await _whole(response)
@@ -145,6 +144,18 @@ async def _value(response: Response) -> Any:
         return await aside(orjson.loads, body) if is_heavy(body) else orjson.loads(body)
     except ValueError:
         raise errors.InternalError("the answer is not JSON") from None
+
+
+def _told(body: bytes) -> Obj:
+    """The Status of another API server, or what it says in its place."""
+    try:
+        found = orjson.loads(body)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or not isinstance(found.get("message"), str):
+        return {"message": body.decode(errors="replace")}
+    kinds = {"message": str, "reason": str, "details": dict}
+    return {key: found[key] for key, kind in kinds.items() if isinstance(found.get(key), kind)}
 
 
 async def _events(chunks: AsyncIterator[bytes]) -> AsyncIterator[WatchEvent]:
