@@ -16,6 +16,7 @@ import yaml
 
 from sampan.cli import entry as command_line
 from sampan.cli.progress import steps
+from sampan.client.kubeconfig import Connection, KubeConfig
 from sampan.cluster import choosing, locks, supervisor
 from sampan.cluster import instance as instances
 from sampan.network import cni
@@ -57,7 +58,20 @@ def not_here(*_: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["up", "down", "status", "kubeconfig", "logs", "server", "node", "image", "version"]
+    "command",
+    [
+        "up",
+        "down",
+        "status",
+        "kubeconfig",
+        "logs",
+        "server",
+        "node",
+        "controller-manager",
+        "scheduler",
+        "image",
+        "version",
+    ],
 )
 def test_every_command_has_help(run: Run, command: str) -> None:
     code, said = run(command, "--help")
@@ -115,6 +129,36 @@ def test_wrong_values_end_with_one_and_say_what_is_wrong(run: Run, options: list
 )
 def test_wrong_usage_ends_with_two(run: Run, arguments: list[str]) -> None:
     assert run(*arguments)[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--controllers=*,-jobs"], '"jobs" is not in the list of known controllers\nTo mend it: all controllers: '),
+        (["--leader-elect=perhaps"], "--leader-elect: 'perhaps' is neither true nor false"),
+        (["--leader-elect-lease-duration=10"], "--leader-elect-lease-duration: '10' is not a duration"),
+        (["--leader-elect-lease-duration=9s"], "leaseDuration must be greater than renewDeadline"),
+        (["--allocate-node-cidrs"], "--allocate-node-cidrs needs --cluster-cidr"),
+        (["--root-ca-file=/no/such"], "--root-ca-file: /no/such: "),
+    ],
+)
+@pytest.mark.timeout(120)  # the controllers are imported
+def test_a_manager_that_is_told_nonsense_ends_with_two(
+    run: Run, tmp_path: Path, options: list[str], words: str
+) -> None:
+    config = tmp_path / "some.conf"
+    KubeConfig.build("c", "u", Connection("https://127.0.0.1:1")).write(config)
+    code, said = run("controller-manager", "--kubeconfig", str(config), *options)
+    assert code == 2 and words in said
+
+
+@pytest.mark.parametrize("command", ["controller-manager", "scheduler"])
+def test_a_program_of_its_own_wants_to_know_where_the_api_server_is(
+    run: Run, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    code, said = run(command)
+    assert code == 1 and "not in a pod" in said and "name a file with --kubeconfig" in said
 
 
 @pytest.mark.parametrize("arguments", [["down"], ["down", "--purge"]])

@@ -24,10 +24,19 @@ WRONG_USAGE = 2
 
 
 class Option:
-    """``names``: as typed, ``--boot/--no-boot`` for a switch with two sides; none: that of the parameter."""
+    """``names``: as typed, ``--boot/--no-boot`` for a switch with two sides; none: that of the parameter.
+    ``bare``: what it means without a value; "": it has to have one."""
 
-    def __init__(self, *names: str, help: str = "", min: float | None = None, show_default: bool = True) -> None:  # noqa: A002 (argparse's word)
+    def __init__(
+        self,
+        *names: str,
+        help: str = "",  # noqa: A002 (argparse's word)
+        min: float | None = None,  # noqa: A002
+        show_default: bool = True,
+        bare: str = "",
+    ) -> None:
         self.names, self.help, self.minimum, self.show_default = names, help, min, show_default
+        self.bare = bare
 
 
 class Argument:
@@ -173,6 +182,8 @@ def _add_option(parser: argparse.ArgumentParser, name: str, kind: Any, told: Opt
         how["metavar"] = {int: "NUMBER", float: "NUMBER", Path: "PATH"}.get(plain, "TEXT")
         if typing.get_origin(plain) is list:
             how["action"] = "append"
+        if told.bare:
+            how |= {"nargs": "?", "const": told.bare}
         if name not in defaults:
             how["required"] = True
         elif told.show_default and default not in (None, ""):

@@ -1,0 +1,202 @@
+"""Programs of their own: what they are told, what they say of themselves, and as whom they write."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import pytest
+
+from sampan.api.errors import ServiceUnavailable, Unauthorized
+from sampan.api.resources import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, CONFIG_MAPS, SERVICE_ACCOUNTS
+from sampan.api.transport import Call
+from sampan.client.client import Client
+from sampan.client.http import HttpTransport
+from sampan.client.kubeconfig import Connection
+from sampan.cluster.apart import options
+from sampan.cluster.apart.accounts import TOKEN_SECONDS, Accounts, AccountTransport
+from sampan.cluster.apart.serving import Health, Serving, tls_context
+from sampan.cluster.errors import ClusterError, WrongUsage
+from sampan.metrics import Gauge, Registry
+from sampan.server.app import Server
+from sampan.server.config import ServerConfig
+from sampan.testing import virtual
+
+ELECTION = ("15s", "10s", "2s", "lease", "kube-system", "me")
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("15s", 15), ("1m30s", 90), ("1.5h", 5400), ("100ms", 0.1), ("0", 0), ("8760h", 31536000)]
+)
+def test_durations_are_gos(text: str, seconds: float) -> None:
+    assert options.seconds("--x", text) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("text", ["", "15", "s", "1x", "1s2", "-1s", "1ss", "one"])
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    with pytest.raises(WrongUsage, match="is not a duration"):
+        options.seconds("--x", text)
+
+
+def test_an_election_is_upstreams_by_default_and_none_where_it_is_switched_off() -> None:
+    config = options.election("true", *ELECTION)
+    assert config is not None
+    assert (config.lease_seconds, config.renew_deadline_seconds, config.retry_seconds) == (15, 10, 2)
+    assert options.election("false", *ELECTION) is None
+    with pytest.raises(WrongUsage, match="leaseDuration must be greater than renewDeadline"):
+        options.election("true", "10s", *ELECTION[1:])
+    with pytest.raises(WrongUsage, match="neither true nor false"):
+        options.election("yes", *ELECTION)
+
+
+def test_a_program_without_a_kubeconfig_is_a_pod_or_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    with pytest.raises(ClusterError, match="not in a pod"):
+        options.connection("")
+    with pytest.raises(ClusterError, match="cannot read /no/such"):
+        options.connection("/no/such")
+
+
+def test_health_is_told_as_upstreams_components_tell_it() -> None:
+    fault: list[str] = []
+    health = Health({"leaderElection": lambda: fault[0] if fault else None})
+    assert health.answer("healthz") == (200, "ok")
+    assert health.answer("readyz", verbose=True) == (200, "[+]ping ok\n[+]leaderElection ok\nreadyz check passed\n")
+    assert health.answer("healthz", "leaderElection") == (200, "ok")
+    assert health.answer("healthz", "nothing")[0] == 404
+    fault.append("failed election to renew leadership on lease x")
+    assert health.answer("livez") == (
+        500,
+        "[+]ping ok\n[-]leaderElection failed: reason withheld\nlivez check failed\n",
+    )
+    assert health.answer("healthz", "leaderElection") == (
+        500,
+        "internal server error: failed election to renew leadership on lease x\n",
+    )
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    async with Server(ServerConfig(bind_address="127.0.0.1", port=0, openapi=False)) as made:
+        yield made
+
+
+async def token(server: Server, name: str) -> str:
+    """Of an account that may read metrics, or of one that may not."""
+    admin = Client(server.local_transport())
+    meta = {"name": name, "namespace": "default"}
+    await admin.create(SERVICE_ACCOUNTS, {"kind": "ServiceAccount", "apiVersion": "v1", "metadata": meta})
+    request = {"kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1", "spec": {}}
+    made = await admin.create(SERVICE_ACCOUNTS, request, "default", name=name, subresource="token")
+    if name == "reader":
+        group = "rbac.authorization.k8s.io"
+        rules = [{"nonResourceURLs": ["/metrics"], "verbs": ["get"]}]
+        head = {"apiVersion": f"{group}/v1", "metadata": {"name": "metrics"}}
+        await admin.create(CLUSTER_ROLES, {"kind": "ClusterRole", **head, "rules": rules})
+        subject = {"kind": "ServiceAccount", **meta}
+        reference = {"apiGroup": group, "kind": "ClusterRole", "name": "metrics"}
+        await admin.create(
+            CLUSTER_ROLE_BINDINGS,
+            {"kind": "ClusterRoleBinding", **head, "subjects": [subject], "roleRef": reference},
+        )
+    return str(made["status"]["token"])
+
+
+async def test_metrics_are_for_whom_the_api_server_allows_them_and_health_for_anybody(server: Server) -> None:
+    registry = Registry()
+    registry.of("things", lambda: Gauge("things", "Things.")).set(7)
+    asker = Client(server.local_transport("system:kube-controller-manager"))
+    serving = Serving(Health({}), registry, asker)
+    tls = await asyncio.to_thread(tls_context, None, None, None, "program")
+    blind = ssl.create_default_context()
+    blind.check_hostname, blind.verify_mode = False, ssl.CERT_NONE
+    reader, other = await token(server, "reader"), await token(server, "other")
+    async with serving.listening("127.0.0.1", 0, tls) as port, aiohttp.ClientSession() as session:
+
+        async def get(path: str, bearer: str = "") -> tuple[int, str]:
+            headers = {"Authorization": f"Bearer {bearer}"} if bearer else {}
+            async with session.get(f"https://127.0.0.1:{port}{path}", ssl=blind, headers=headers) as answer:
+                return answer.status, await answer.text()
+
+        assert await get("/healthz") == (200, "ok")
+        assert (await get("/healthz/ping")) == (200, "ok")
+        assert (await get("/readyz?verbose"))[1].endswith("readyz check passed\n")
+        assert await get("/metrics") == (401, "Unauthorized\n")
+        assert (await get("/metrics", "wrong"))[0] == 401
+        status, said = await get("/metrics", other)
+        name = "system:serviceaccount:default:other"
+        assert (status, said) == (403, f'forbidden: User "{name}" cannot get path "/metrics"\n')
+        status, said = await get("/metrics", reader)
+        assert status == 200 and "things 7.0" in said
+        assert (await get("/nothing", reader))[0] == 404
+
+
+async def test_each_account_writes_as_itself_and_is_made_where_it_is_missing(server: Server) -> None:
+    manager = Client(server.local_transport("system:kube-controller-manager"))
+    accounts = Accounts(Connection(server.url, username="nobody", password="x"), manager, "program")
+    try:
+        client = accounts.client_for("root-ca-cert-publisher")
+        assert accounts.client_for("root-ca-cert-publisher").transport is client.transport
+        meta = {"name": "kube-root-ca.crt", "namespace": "default"}
+        bundle = {"kind": "ConfigMap", "apiVersion": "v1", "metadata": meta, "data": {"ca.crt": "PEM"}}
+        made = await client.create(CONFIG_MAPS, bundle)
+        assert made["metadata"]["managedFields"][0]["manager"] == "program"
+        admin = Client(server.local_transport())
+        assert await admin.get(SERVICE_ACCOUNTS, "root-ca-cert-publisher", "kube-system")
+    finally:
+        await accounts.close()
+
+
+class Asked:
+    """Counts the tokens that are asked for."""
+
+    def __init__(self) -> None:
+        self.tokens, self.refuse = 0, False
+
+    async def create(self, *what: Any, **how: Any) -> Any:
+        if self.refuse:
+            raise ServiceUnavailable("no")
+        self.tokens += 1
+        return {"status": {"token": f"t{self.tokens}"}}
+
+
+class Http(HttpTransport):
+    def __init__(self) -> None:
+        super().__init__(Connection("http://127.0.0.1:1"))
+        self.used: list[str] = []
+        self.fails = False
+
+    async def call(self, call: Call) -> Any:
+        self.used.append(self._current_token())
+        if self.fails:
+            raise Unauthorized("Unauthorized")
+        return {}
+
+
+def test_a_token_is_asked_for_once_renewed_in_time_and_anew_when_it_is_not_taken() -> None:
+    async def live() -> None:
+        asker, http = Asked(), Http()
+        transport = AccountTransport(http, asker, "one")  # type: ignore[arg-type]  # it only creates
+        look = Call("GET", "/")
+        await asyncio.gather(*(transport.call(look) for _ in range(5)))
+        assert http.used == ["t1"] * 5
+        await asyncio.sleep(TOKEN_SECONDS * 0.79)
+        await transport.call(look)
+        await asyncio.sleep(TOKEN_SECONDS * 0.02)
+        await transport.call(look)
+        assert http.used[-2:] == ["t1", "t2"]
+        http.fails = True
+        with pytest.raises(Unauthorized):
+            await transport.call(look)
+        http.fails = False
+        asker.refuse = True
+        with pytest.raises(ServiceUnavailable):
+            await transport.call(look)
+        asker.refuse = False
+        await transport.call(look)
+        assert http.used[-1] == "t3"
+
+    virtual.run(live())
