@@ -115,6 +115,16 @@ def test_first_set_gets_all_replicas_and_revision_one():
     assert rs["spec"]["selector"]["matchLabels"] == {"app": "web", "pod-template-hash": code}
 
 
+def test_who_must_be_ready_longer_says_so_in_its_sets():
+    world = World(deployment(2, minReadySeconds=5))
+    world.settle()
+    (rs,) = world.sets.values()
+    assert rs["spec"]["minReadySeconds"] == 5
+    world.deployment["spec"]["minReadySeconds"] = 9
+    changes = [(each.replica_set, each.min_ready_seconds) for each in plan(world.observed())]
+    assert changes == [(rs, 9)], "no rollout: the same set"
+
+
 def test_rollback_reuses_the_old_set_under_a_new_revision():
     world = World(deployment(2))
     world.settle()

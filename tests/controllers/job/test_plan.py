@@ -240,6 +240,12 @@ class TestEnds:
         assert track(observed, steps, observed).status["uncountedTerminatedPods"] == {}
         assert ending(look(owner, pod("b", "Failed"))) is not None
 
+    def test_failed_indexes_are_written(self) -> None:
+        spec: Obj = {"completionMode": "Indexed", "completions": 5, "parallelism": 5, "backoffLimitPerIndex": 0}
+        owner = job({"failedIndexes": "0"}, **spec)
+        observed = look(owner, *(pod(f"p{n}", "Failed", index=n, failures=0) for n in (1, 3)), pod("c", index=2))
+        assert track(observed, plan(observed), observed).status["failedIndexes"] == "0,1,3"
+
     def test_failed_indexes(self) -> None:
         spec: Obj = {"completionMode": "Indexed", "completions": 3, "parallelism": 3, "backoffLimitPerIndex": 0}
         failed = [pod(f"p{n}", "Failed", index=n, failures=0) for n in range(2)]
