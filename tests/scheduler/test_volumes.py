@@ -34,8 +34,8 @@ class Disks:
     """What the API has, as informers would show it."""
 
     def __init__(self, world: Any) -> None:
-        self.claims, self.volumes, self.classes, self.limits = Table(), Table(), Table(), Table()
-        world.cluster.storage = Storage(self.claims, self.volumes, self.classes, self.limits)
+        self.claims, self.volumes, self.classes = Table(), Table(), Table()
+        world.cluster.storage = Storage(self.claims, self.volumes, self.classes)
         self.storage = world.cluster.storage
         self.plugin = next(each for each in world.profile.plugins if isinstance(each, VolumeBinding))
         delayed = {"volumeBindingMode": "WaitForFirstConsumer"}
@@ -151,6 +151,23 @@ def test_two_claims_of_a_pod_never_get_one_volume_and_the_smaller_chooses_first(
     assert world.feasible(volumes=using("large", "small")) == {"b"}
 
 
+def test_of_volumes_of_a_node_and_of_all_nodes_the_best_is_taken_on_each(world: Any, disks: Disks, pod: Any) -> None:
+    for name in ("a", "b"):
+        world.node(name, labels={"disk": "yes"} if name == "b" else {})
+    disks.claim("data", kind="local", size="1Gi")
+    disks.claim("more", kind="local", size="2Gi")
+    disks.volume("a-3", host="a", size="3Gi")
+    disks.volume("everywhere", size="4Gi")
+    disks.volume("b-5", host="b", size="5Gi")
+    wanted = pod("p", volumes=using("more", "data"))
+    assert world.feasible(volumes=using("more", "data")) == {"a", "b"}
+    for node, given in (("a", {"a-3", "everywhere"}), ("b", {"everywhere", "b-5"})):
+        world.profile.decide(wanted, world.cluster, world.random)
+        disks.plugin.reserve(wanted, node)
+        assert disks.storage.promised() == given
+        disks.plugin.unreserve(wanted, node)
+
+
 def test_a_class_says_where_its_volumes_can_be_made(world: Any, disks: Disks) -> None:
     world.node("a", labels={"topology.kubernetes.io/zone": "x"})
     world.node("b", labels={"topology.kubernetes.io/zone": "y"})
@@ -243,10 +260,12 @@ def test_a_volume_with_a_zone_is_used_in_it(world: Any, disks: Disks) -> None:
 def test_a_node_takes_no_more_volumes_of_a_driver_than_it_can(world: Any, disks: Disks) -> None:
     world.node("a")
     driver = {"name": "d.example", "allocatable": {"count": 1}}
-    disks.limits.put({"metadata": {"name": "a"}, "spec": {"drivers": [driver]}})
+    disks.storage.csi_node_changed({"metadata": {"name": "a"}, "spec": {"drivers": [driver]}})
     for name in ("one", "two"):
         disks.volume(name, csi={"driver": "d.example", "volumeHandle": name})
         disks.claim(name, volume=name)
     world.pod("other", "a", volumes=using("one"))
     assert world.feasible(volumes=using("one")) == {"a"}, "the volume is there already"
     assert world.why(volumes=using("two")).startswith(all_nodes(world, "node(s) exceed max volume count"))
+    disks.storage.csi_node_changed({"metadata": {"name": "a"}, "spec": {"drivers": []}})
+    assert world.feasible(volumes=using("two")) == {"a"}

@@ -54,6 +54,10 @@ class LabelColumn:
             self.values.append(value)
         return found
 
+    def find(self, value: str) -> int | None:
+        """Its id; None: no node ever had it."""
+        return self._index.get(value)
+
     def where(self, predicate: Callable[[str | None], bool], at: At) -> Bools:
         ids = self.ids[at]
         values = self.values

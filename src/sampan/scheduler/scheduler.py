@@ -92,8 +92,8 @@ class Scheduler:
         self._claims = self._factory.informer(PERSISTENT_VOLUME_CLAIMS)
         self._volumes = self._factory.informer(PERSISTENT_VOLUMES)
         self._classes = self._factory.informer(STORAGE_CLASSES)
-        csi_nodes = self._factory.informer(CSI_NODES)
-        self.cluster = Cluster(Storage(self._claims, self._volumes, self._classes, csi_nodes))
+        self._csi_nodes = self._factory.informer(CSI_NODES)
+        self.cluster = Cluster(Storage(self._claims, self._volumes, self._classes))
         self._clock = timeline
         self._owns_informers = informers is None
         self._pods = self._factory.informer(PODS)
@@ -112,7 +112,7 @@ class Scheduler:
             self._claims,
             self._volumes,
             self._classes,
-            csi_nodes,
+            self._csi_nodes,
             self._pods,
             self._budgets,
             *owners.values(),
@@ -143,6 +143,7 @@ class Scheduler:
             self._claims.add_handler(self._storage_changes.claim_changed),
             self._volumes.add_handler(self._storage_changes.volume_changed),
             self._classes.add_handler(self._storage_changes.class_changed),
+            self._csi_nodes.add_handler(self._storage_changes.csi_node_changed),
             self._pods.add_handler(self._changes.pod_changed),
         ]
         try:

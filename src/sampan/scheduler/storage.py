@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable
-from typing import Protocol
+from collections.abc import Iterable, Mapping
+from typing import Final, Protocol
 
 from sampan.api import objects
+from sampan.api.reading import part, parts, text, whole
 from sampan.api.storage import claims, matching, volumes
 from sampan.api.types import Obj
 from sampan.scheduler.podinfo import PodInfo
 
-_Get = Callable[[str, str], Obj | None]
+#: volumes whose label is remembered
+_LABELS: Final = 16384
 
 
 class Lookup(Protocol):
@@ -42,10 +44,9 @@ class Storage:
         claims_: Lookup | None = None,
         volumes_: Lookup | None = None,
         classes: Lookup | None = None,
-        csi_nodes: Lookup | None = None,
     ) -> None:
         self._claims, self._volumes = claims_ or Nothing(), volumes_ or Nothing()
-        self._classes, self._csi_nodes = classes or Nothing(), csi_nodes or Nothing()
+        self._classes = classes or Nothing()
         self.free = matching.FreeVolumes()
         #: volumes that name a claim, by "namespace/name" of the claim
         self._kept: dict[str, set[str]] = {}
@@ -54,6 +55,9 @@ class Storage:
         self._nodes: dict[str, tuple[str, set[str]]] = {}
         #: how many pods on nodes use a claim, by "namespace/name"
         self._users: Counter[str] = Counter()
+        self._labels: dict[str, tuple[Obj, tuple[str, str] | None]] = {}
+        #: driver -> node -> volumes
+        self._limits: dict[str, dict[str, int]] = {}
         self._waiting: dict[str, list[asyncio.Future[None]]] = {}
 
     # Reading
@@ -66,9 +70,6 @@ class Storage:
 
     def storage_class(self, name: str) -> Obj | None:
         return self._classes.get("", name) if name else None
-
-    def csi_node(self, name: str) -> Obj | None:
-        return self._csi_nodes.get("", name)
 
     def kept_for(self, claim: Obj) -> list[Obj]:
         """The volumes that name this claim."""
@@ -88,6 +89,21 @@ class Storage:
         """Where the claim's volume is to be made; "": that is open."""
         found = self._nodes.get(key_of(claim))
         return found[0] if found is not None else claims.annotation(claim, claims.SELECTED_NODE) or ""
+
+    def label_of(self, volume: Obj) -> tuple[str, str] | None:
+        """The label and its one value that a node must have for the volume, as local ones have it; None: the volume
+        asks for something else, or for nothing. Remembered while the volume stays as it is."""
+        name = objects.name(volume)
+        known = self._labels.get(name)
+        if known is None or known[0] is not volume:
+            if len(self._labels) > _LABELS:
+                self._labels.clear()
+            known = self._labels[name] = (volume, volumes.only_label(volume))
+        return known[1]
+
+    def limits(self, driver: str) -> Mapping[str, int]:
+        """How many volumes of a driver a node can have, for the nodes that say so."""
+        return self._limits.get(driver, {})
 
     def users(self, namespace: str, claim: str) -> int:
         return self._users[f"{namespace}/{claim}"]
@@ -120,6 +136,17 @@ class Storage:
             self.free.put(volume)
         for key in {before, now} - {""}:
             self._wake(key)
+
+    def csi_node_changed(self, csi_node: Obj, *, gone: bool = False) -> None:
+        node = objects.name(csi_node)
+        for driver in [driver for driver, nodes in self._limits.items() if node in nodes]:
+            del self._limits[driver][node]
+            if not self._limits[driver]:
+                del self._limits[driver]
+        for each in () if gone else parts(part(csi_node, "spec"), "drivers"):
+            count = whole(part(each, "allocatable"), "count")
+            if count is not None:
+                self._limits.setdefault(text(each, "name"), {})[node] = count
 
     def claim_changed(self, claim: Obj) -> None:
         self._wake(key_of(claim))

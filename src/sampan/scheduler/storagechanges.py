@@ -54,6 +54,9 @@ class StorageChanges:
         for claim in self._claims.by_index(_BY_CLASS, objects.name(storage_class)):
             self._wake_users(claim)
 
+    def csi_node_changed(self, kind: ChangeType, csi_node: Obj, previous: Obj | None) -> None:
+        self._storage.csi_node_changed(csi_node, gone=kind == "DELETED")
+
     def _wake_users(self, claim: Obj) -> None:
         for pod in self._pods.by_index(_BY_CLAIM, f"{objects.namespace(claim)}/{objects.name(claim)}"):
             item = self._queue.find(objects.uid(pod))

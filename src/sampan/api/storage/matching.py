@@ -10,7 +10,7 @@ import bisect
 from collections.abc import Callable, Collection, Iterable, Iterator
 
 from sampan.api import objects
-from sampan.api.reading import part
+from sampan.api.reading import part, text
 from sampan.api.storage import claims, volumes
 from sampan.api.types import Obj
 
@@ -59,7 +59,7 @@ def best_kept(kept: Iterable[Obj], claim: Obj) -> Obj | None:
     return min((each for each in kept if is_kept_for(each, claim)), key=_order, default=None)
 
 
-_Group = tuple[str, str, tuple[str, ...]]
+_Group = tuple[str, str, str, tuple[str, ...]]
 
 
 class FreeVolumes:
@@ -95,24 +95,26 @@ class FreeVolumes:
     def fitting(self, claim: Obj, get: Callable[[str], Obj | None], without: Collection[str] = ()) -> Iterator[Obj]:
         """Those that fit, the best first. ``without``: names of those that are promised already."""
         modes = claims.access_modes(claim)
-        wanted = (claims.class_of(claim), claims.volume_mode(claim))
-        groups = [group for group in self._sizes if group[:2] == wanted and modes.issubset(group[2])]
-        for group in sorted(groups, key=lambda group: (len(group[2]), group[2])):
+        wanted = (claims.class_of(claim), claims.volume_mode(claim), _attributes(claim))
+        groups = [group for group in self._sizes if group[:3] == wanted and modes.issubset(group[3])]
+        for group in sorted(groups, key=lambda group: (len(group[3]), group[3])):
             sizes = self._sizes[group]
             for index in range(bisect.bisect_left(sizes, (claims.requested_bytes(claim), "")), len(sizes)):
                 name = sizes[index][1]
                 volume = None if name in without else get(name)
-                if volume is not None and fits(volume, claim):
+                # All else is the group's, or its place in it. An informer may show a newer state than was put here.
+                if volume is not None and is_free(volume) and volumes.selected(volume, claim):
                     yield volume
 
 
 def _group(volume: Obj) -> _Group:
-    return volumes.class_of(volume), claims.volume_mode(volume), tuple(sorted(claims.access_modes(volume)))
+    modes = tuple(sorted(claims.access_modes(volume)))
+    return volumes.class_of(volume), claims.volume_mode(volume), _attributes(volume), modes
 
 
 def _order(volume: Obj) -> tuple[int, int, str]:
     return len(claims.access_modes(volume)), volumes.capacity_bytes(volume), objects.name(volume)
 
 
-def _attributes(obj: Obj) -> object:
-    return part(obj, "spec").get("volumeAttributesClassName") or None
+def _attributes(obj: Obj) -> str:
+    return text(part(obj, "spec"), "volumeAttributesClassName")

@@ -77,6 +77,16 @@ def is_reachable(volume: Obj, node_labels: Mapping[str, str], node_name: str) ->
     return any(term.matches(node_labels, node_name) for term in affinity.parse_terms(required))
 
 
+def only_label(volume: Obj) -> tuple[str, str] | None:
+    """(key, value) when its affinity asks for one value of one label and for nothing else."""
+    required = part(part(volume, "spec"), "nodeAffinity").get("required")
+    terms = affinity.parse_terms(required) if isinstance(required, dict) else ()
+    if len(terms) != 1 or len(terms[0].requirements) != 1 or terms[0].fields:
+        return None
+    only = terms[0].requirements[0]
+    return (only.key, next(iter(only.values))) if only.operator == labels.IN and len(only.values) == 1 else None
+
+
 def selected(volume: Obj, claim: Obj) -> bool:
     """Whether the claim's selector takes the volume; a selector that does not parse takes none."""
     selector = part(claim, "spec").get("selector")

@@ -17,7 +17,7 @@ from sampan.records import dataclass
 from sampan.scheduler.arrays import At, Ids
 from sampan.scheduler.cache import Cluster
 from sampan.scheduler.framework import SKIP, SUCCESS, Code, CycleState, Event, Status
-from sampan.scheduler.plugins.volumechoice import choose, names, sort_claims
+from sampan.scheduler.plugins.volumechoice import Choice, choose, names, sort_claims
 from sampan.scheduler.podinfo import PodInfo
 from sampan.scheduler.storage import Storage, key_of
 
@@ -47,6 +47,8 @@ class VolumeBinding:
         self._client = client
         self._bind_seconds = bind_seconds
         self._cluster: Cluster | None = None
+        #: of the decision that is under way: a pod's uid, and what it would get on each node
+        self._chosen: tuple[str, Choice | None] = ("", None)
         #: by the pod's uid
         self._promises: dict[str, _Promise] = {}
 
@@ -71,6 +73,8 @@ class VolumeBinding:
 
     def filter(self, state: CycleState, pod: PodInfo, cluster: Cluster, at: At) -> Ids | None:
         choice = choose(state.data[self.name], cluster.storage, cluster.nodes, at)
+        if isinstance(at, slice):
+            self._chosen = (pod.uid, choice)
         failed = ~choice.reached * 1 + ~choice.satisfied * 2 + ~choice.known * 4
         ids = np.zeros(len(failed), np.int32)
         for bits in np.unique(failed):
@@ -84,11 +88,14 @@ class VolumeBinding:
             return SUCCESS
         cluster = self._cluster
         assert cluster is not None, "a pod is reserved that was not decided on"
-        storage = cluster.storage
-        found = [claim for each in pod.claims if (claim := storage.claim(pod.namespace, each.name)) is not None]
-        needs = sort_claims(found, storage)
-        choice = choose(needs, storage, cluster.nodes, np.array([cluster.nodes.slot_of[node]]))
-        promised = tuple(names(choice, 0))
+        storage, slot = cluster.storage, cluster.nodes.slot_of[node]
+        uid, choice = self._chosen
+        if uid == pod.uid and choice is not None:  # of this very decision: nothing has happened since
+            promised = tuple(names(choice, slot))
+        else:
+            found = [claim for each in pod.claims if (claim := storage.claim(pod.namespace, each.name)) is not None]
+            promised = tuple(names(choose(sort_claims(found, storage), storage, cluster.nodes, np.array([slot])), 0))
+        self._chosen = ("", None)
         for claim, volume in promised:
             if volume is not None:
                 storage.give(objects.name(volume), claim, pod.uid)

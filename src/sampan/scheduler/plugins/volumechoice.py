@@ -6,13 +6,13 @@ it would get there. Of several claims the smallest chooses first, as upstream.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import field
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 
-from sampan.api.labels import IN
+from sampan.api import objects
 from sampan.api.nodes import affinity
 from sampan.api.reading import part, parts, text, texts
 from sampan.api.storage import claims, matching
@@ -25,6 +25,9 @@ from sampan.scheduler.storage import Storage
 NO_PROVISIONER: Final = "kubernetes.io/no-provisioner"
 #: in place of an option: a volume is made for the claim; the one that is kept for it is out of reach
 _MADE, _NOWHERE = -1, -2
+
+
+Indexes: TypeAlias = np.ndarray[tuple[int], np.dtype[np.int32]]
 
 
 @dataclass(slots=True)
@@ -46,7 +49,9 @@ class Choice:
     satisfied: Bools
     claims: list[Obj]
     options: list[Obj]
-    choices: list[np.ndarray[tuple[int], np.dtype[np.int32]]]
+    choices: list[Indexes]
+    #: name of an option -> where it is taken
+    taken: dict[str, Bools]
 
 
 def sort_claims(found: Iterable[Obj], storage: Storage) -> Needs:
@@ -71,14 +76,13 @@ def choose(needs: Needs, storage: Storage, nodes: NodeArrays, at: At) -> Choice:
             known[:] = False
         else:
             reached &= reach(volume, nodes, at)
-    found = Choice(reached, known, satisfied, [], [], [])
-    taken: dict[int, Bools] = {}
-    for claim in sorted(needs.delayed, key=claims.requested_bytes):
+    found = Choice(reached, known, satisfied, [], [], [], {})
+    for left, claim in enumerate(sorted(needs.delayed, key=claims.requested_bytes), 1 - len(needs.delayed)):
         chosen = np.full(length, _MADE, np.int32)
         if node := storage.selected_node(claim):
             satisfied &= nodes.where_name({node}, at)
         else:
-            chosen = _match(claim, storage, nodes, at, found.options, taken)
+            chosen = _match(claim, storage, nodes, at, found, more=left < 0)
         satisfied &= chosen != _NOWHERE
         if (chosen == _MADE).any():
             satisfied &= (chosen != _MADE) | _can_be_made(claim, storage, nodes, at)
@@ -92,37 +96,50 @@ def reach(volume: Obj, nodes: NodeArrays, at: At) -> Bools:
     required = part(part(volume, "spec"), "nodeAffinity").get("required")
     if not isinstance(required, dict):
         return np.ones(nodes.length(at), np.bool_)
-    terms = affinity.parse_terms(required)
-    if len(terms) == 1 and len(terms[0].requirements) == 1 and not terms[0].fields:
-        # One label of one value, as local volumes have it: a look-up in place of a question to each value there is.
-        only = terms[0].requirements[0]
-        if only.operator == IN and len(only.values) == 1 and (column := nodes.labels.get(only.key)) is not None:
-            return np.asarray(column.ids[: nodes.size][at] == column.intern(next(iter(only.values))))
-    return match_any(nodes, terms, at)
+    return match_any(nodes, affinity.parse_terms(required), at)
 
 
-def _match(
-    claim: Obj, storage: Storage, nodes: NodeArrays, at: At, options: list[Obj], taken: dict[int, Bools]
-) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
-    """For each node the volume that the claim gets there. One that is kept for it is the only one it can get."""
-    chosen = np.full(nodes.length(at), _MADE, np.int32)
+def _match(claim: Obj, storage: Storage, nodes: NodeArrays, at: At, found: Choice, *, more: bool) -> Indexes:
+    """For each node the best volume that the claim can have there. One that is kept for it is the only one. ``more``:
+    other claims choose after this one."""
     kept = storage.given_to(claim) or matching.best_kept(storage.kept_for(claim), claim)
-    candidates = [kept] if kept is not None else storage.free.fitting(claim, storage.volume, storage.promised())
-    for volume in candidates:
-        index = next((i for i, each in enumerate(options) if each is volume), len(options))
-        open_ = (chosen < 0) & reach(volume, nodes, at)
-        if index in taken:
-            open_ &= ~taken[index]
-        if open_.any():
-            if index == len(options):
-                options.append(volume)
-            chosen[open_] = index
-            taken[index] = taken.get(index, np.zeros(len(chosen), np.bool_)) | open_
-            if (chosen >= 0).all():
-                break
-    if kept is not None:
-        chosen[chosen < 0] = _NOWHERE
-    return chosen
+    candidates = [kept] if kept is not None else list(storage.free.fitting(claim, storage.volume, storage.promised()))
+    ranks = _ranks(candidates, storage, nodes, at, found.taken)
+    different, places = np.unique(ranks, return_inverse=True)
+    numbers = np.full(len(different), _MADE if kept is None else _NOWHERE, np.int32)
+    for position, rank in enumerate(different):
+        if rank == len(candidates):
+            continue
+        numbers[position] = len(found.options)
+        volume = candidates[int(rank)]
+        found.options.append(volume)
+        if more:
+            here, name = places == position, objects.name(volume)
+            found.taken[name] = found.taken.get(name, np.zeros(len(here), np.bool_)) | here
+    return np.asarray(numbers[places], np.int32)
+
+
+def _ranks(candidates: list[Obj], storage: Storage, nodes: NodeArrays, at: At, taken: Mapping[str, Bools]) -> Indexes:
+    """For each node the position of the first candidate that it reaches and that no other claim has taken there;
+    their number: there is none. What is bound to one value of a label, as local volumes are, costs a look-up."""
+    none = len(candidates)
+    ranks = np.full(nodes.length(at), none, np.int32)
+    tables: dict[str, dict[int, int]] = {}
+    for rank, volume in enumerate(candidates):
+        label = None if objects.name(volume) in taken else storage.label_of(volume)
+        if label is None:
+            here = reach(volume, nodes, at) & (ranks == none)
+            if (before := taken.get(objects.name(volume))) is not None:
+                here &= ~before
+            ranks[here] = rank
+        elif (column := nodes.labels.get(label[0])) is not None and (number := column.find(label[1])) is not None:
+            tables.setdefault(label[0], {}).setdefault(number, rank)
+    for key, table in tables.items():
+        column = nodes.labels[key]
+        by_value = np.full(len(column.values), none, np.int32)
+        by_value[list(table)] = list(table.values())
+        np.minimum(ranks, by_value[column.ids[: nodes.size][at]], out=ranks)
+    return ranks
 
 
 def _can_be_made(claim: Obj, storage: Storage, nodes: NodeArrays, at: At) -> Bools:

@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from sampan.api.reading import part, parts, text, whole
+from sampan.api.reading import part, parts, text
 from sampan.api.storage import claims
 from sampan.scheduler.arrays import At, Ids
 from sampan.scheduler.cache import Cluster
@@ -24,41 +24,35 @@ class NodeVolumeLimits:
     wakes = frozenset((Event.POD_DELETE, Event.NODE_ADD))
 
     def pre_filter(self, state: CycleState, pod: PodInfo, cluster: Cluster) -> Status:
-        wanted = set(_attached(pod, cluster.storage)) if pod.spec.get("volumes") else set()
+        if not pod.spec.get("volumes"):
+            return SKIP
+        wanted = {each for each in _attached(pod, cluster.storage) if cluster.storage.limits(each[0])}
         if not wanted:
             return SKIP
         state.data[self.name] = wanted
         return SUCCESS
 
     def filter(self, state: CycleState, pod: PodInfo, cluster: Cluster, at: At) -> Ids | None:
+        """Only nodes that have a limit are looked at, and of these the pods."""
         wanted: set[tuple[str, str]] = state.data[self.name]
         nodes, storage = cluster.nodes, cluster.storage
-        ids = np.zeros(nodes.length(at), np.int32)
+        ids = np.zeros(nodes.size, np.int32)
         verdict = cluster.verdicts.id(self.name, Code.UNSCHEDULABLE, _REASON)
-        for position, slot in enumerate(np.arange(nodes.size)[at]):
-            limits = _limits(nodes.names[slot], storage)
-            if not limits:
-                continue
-            present = cluster.pods_on.get(nodes.names[slot], {}).values()
-            held = {each for other in present for each in _attached(other, storage)}
-            for driver, limit in limits.items():
+        for driver in {each[0] for each in wanted}:
+            for node, limit in storage.limits(driver).items():
+                slot = nodes.slot_of.get(node)
+                if slot is None:
+                    continue
+                present = cluster.pods_on.get(node, {}).values()
+                held = {each for other in present for each in _attached(other, storage) if each[0] == driver}
                 new = {each for each in wanted if each[0] == driver} - held
-                if new and sum(each[0] == driver for each in held) + len(new) > limit:
-                    ids[position] = verdict
-        return ids
+                if new and len(held) + len(new) > limit:
+                    ids[slot] = verdict
+        return ids[at]
 
     def hint(self, pod: PodInfo, event: Event, changed: PodInfo | None, cluster: Cluster) -> bool:
         """A pod with volumes has gone."""
         return changed is None or bool(changed.spec.get("volumes"))
-
-
-def _limits(node: str, storage: Storage) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for driver in parts(part(storage.csi_node(node), "spec"), "drivers"):
-        count = whole(part(driver, "allocatable"), "count")
-        if count is not None:
-            found[text(driver, "name")] = count
-    return found
 
 
 def _attached(pod: PodInfo, storage: Storage) -> Iterator[tuple[str, str]]:
