@@ -19,8 +19,11 @@ from sampan.controllers.cronjob import due, facts
 from sampan.controllers.cronjob.plan import DeleteJob, Observed, Plan, StartJob, Tell, plan
 from sampan.controllers.workload import claims
 from sampan.controllers.workload.pods import is_terminating_namespace
+from sampan.metrics import Distribution, current
+from sampan.metrics.counting import exponential
 
 NAME: Final = "cronjob-controller"
+SKEW: Final = "cronjob_controller_job_creation_skew_duration_seconds"
 
 
 #: so many Jobs of a status that are not there are asked for in one sync, and the rest so much later: anybody who may
@@ -37,6 +40,14 @@ class CronJobController:
         self._cron_jobs = context.informers.informer(CRON_JOBS)
         self._jobs = context.informers.informer(JOBS)
         claims.add_claim_indexes(self._jobs)
+        self._skew = current().of(
+            SKEW,
+            lambda: Distribution(
+                SKEW,
+                "Time between when a cronjob is scheduled to be run, and when the corresponding job is created",
+                exponential(1, 2, 10),
+            ),
+        )
         informers = [self._cron_jobs, self._jobs]
         self._controller: Controller[ObjectKey] = Controller(NAME, self.sync, informers=informers)
         self._cron_jobs.add_handler(self._changed)
@@ -161,6 +172,7 @@ class CronJobController:
             if not is_terminating_namespace(error):
                 self._recorder.event(cron_job, "Warning", "FailedCreate", f"Error creating job: {error.message}")
             raise
+        self._skew.observe((self._clock.now() - start.scheduled).total_seconds())
         self._recorder.event(cron_job, "Normal", "SuccessfulCreate", f"Created job {meta['name']}")
         await observe(self._jobs, job)
         return job

@@ -18,13 +18,16 @@ from sampan.client import tasks
 from sampan.client.controller import DONE, Controller, Result, observe
 from sampan.client.informer import ChangeType
 from sampan.client.keys import ObjectKey, key_of
+from sampan.client.workqueue import loop_time
 from sampan.controllers.context import Context
 from sampan.controllers.job import facts, pods
+from sampan.controllers.job.metrics import Action, JobMetrics
 from sampan.controllers.job.plan import Observed, Plan, failures_in_a_row, plan
 from sampan.controllers.job.tracking import Tracking, ended, settle, track
 from sampan.controllers.workload import claims
 from sampan.controllers.workload.owner import PodOwner
 from sampan.controllers.workload.pods import Outcome, is_terminating_namespace, slow_start
+from sampan.metrics import current
 
 NAME: Final = "job-controller"
 _AT_ONCE: Final = 0.001
@@ -40,6 +43,7 @@ class JobController:
         )
         #: failures in a row and the last one's time, by the Job's UID
         self._failures: dict[str, tuple[int, datetime | None]] = {}
+        self._metrics = JobMetrics(current())
         self._controller: Controller[ObjectKey] = Controller(NAME, self.sync)
         self._orphans: Controller[ObjectKey] = Controller(
             f"{NAME} of orphans", self.let_go, informers=[self._owner.pods, self._owner.owners]
@@ -92,13 +96,24 @@ class JobController:
         job = self._owner.owners.get(*key)
         if job is None or not facts.is_ours(job) or facts.is_finished(job):
             return DONE
+        began, well = loop_time(), False
+        action: Action = "reconciling"
+        try:
+            action, result = await self._sync(key, job)
+            well = True
+        finally:
+            self._metrics.synced(job, action, loop_time() - began, well=well)
+        return result
+
+    async def _sync(self, key: ObjectKey, job: Obj) -> tuple[Action, Result]:
         uid = objects.uid(job)
         owned = await self._owner.claim(job)
         observed = Observed(job, owned, self._clock.now(), self._failures.get(uid, (0, None)))
         steps = plan(observed)
         error = await self._apply(job, steps)
+        action: Action = "pods_deleted" if steps.delete else "pods_created" if steps.create else "reconciling"
         if error is not None and is_terminating_namespace(error):
-            return DONE
+            return action, DONE
         after = Observed(job, self._owner.owned(job), observed.now)
         tracking = track(observed, steps, after)
         if tracking.release and not objects.equal_semantics(tracking.status, part(job, "status")):
@@ -110,7 +125,9 @@ class JobController:
             self._failures[uid] = failures_in_a_row(observed)
         if (first := error or released.error) is not None:
             raise first
-        return Result(_AT_ONCE if tracking.more else steps.wait)
+        if action == "reconciling" and tracking.release:
+            action = "tracking"
+        return action, Result(_AT_ONCE if tracking.more else steps.wait)
 
     async def _settle(self, key: ObjectKey, observed: Observed, steps: Plan, tracking: Tracking) -> bool:
         """Counts what has been let go; ends the Job when nothing is left. Whether it is over, or gone."""
@@ -125,6 +142,8 @@ class JobController:
         told = ended(job, status)
         for event in told:
             self._recorder.event(job, *event)
+        if told:
+            self._metrics.finished(job, status)
         return bool(told) or self._owner.owners.get(*key) is None
 
     async def _apply(self, job: Obj, steps: Plan) -> ApiError | None:

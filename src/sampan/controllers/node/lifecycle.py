@@ -22,6 +22,7 @@ from sampan.controllers.node import zones
 from sampan.controllers.node.lifecycle_plan import Taints, plan_labels, plan_silent, plan_taints, ready_status
 from sampan.controllers.workload import conditions
 from sampan.controllers.workload.selecting import index_by_node, pods_of_node
+from sampan.metrics import Counter, current
 
 NAME = "node-controller"
 LEASE_NAMESPACE = "kube-node-lease"
@@ -39,6 +40,12 @@ class NodeLifecycleController:
         self._pods = context.informers.informer(PODS)
         index_by_node(self._pods)
         self._zones = zones.Zones(_rates(context.config))
+        self._evictions = current().of(
+            "node_collector_evictions",
+            lambda: Counter(
+                "node_collector_evictions", "Number of Node evictions since this controller started", ("zone",)
+            ),
+        )
         #: When each node was last heard, on the timeline.
         self._heard: dict[str, float] = {}
         #: nodes that it was told of, by name and uid
@@ -165,6 +172,7 @@ class NodeLifecycleController:
                 return Result(wait)
             if await self._write_taints(name, due=True):
                 self._zones.took(zone, now)
+                self._evictions.add(zone)
             self._zones.release(name)
         return DONE
 

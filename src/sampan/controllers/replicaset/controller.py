@@ -8,9 +8,20 @@ from sampan.client.controller import DONE, Controller, Result
 from sampan.client.keys import ObjectKey
 from sampan.controllers.context import Context
 from sampan.controllers.replicaset.adapters import Adapter
-from sampan.controllers.replicaset.plan import Failure, Observed, plan, plan_status, wanted_replicas
+from sampan.controllers.replicaset.plan import (
+    Failure,
+    Observed,
+    age_ratios,
+    plan,
+    plan_status,
+    wanted_replicas,
+)
 from sampan.controllers.workload.owner import PodOwner
 from sampan.controllers.workload.pods import Outcome, is_terminating_namespace
+from sampan.metrics import Distribution, current
+from sampan.metrics.counting import exponential
+
+AGES = "replicaset_controller_sorting_deletion_age_ratio"
 
 
 class ReplicaSetController:
@@ -20,6 +31,14 @@ class ReplicaSetController:
         self._recorder = context.recorder(client, adapter.controller_name)
         self._owner = PodOwner(context.informers, client, self._recorder, adapter.resource, adapter.selector)
         self._controller: Controller[ObjectKey] = Controller(adapter.controller_name, self.sync)
+        self._ages = current().of(
+            AGES,
+            lambda: Distribution(
+                AGES,
+                "Ages of Ready pods that were chosen to go, by that of the youngest Ready pod: below 2 as a rule",
+                exponential(0.25, 2, 6),
+            ),
+        )
         self._owner.feed(self._controller)
 
     async def run(self) -> None:
@@ -39,6 +58,8 @@ class ReplicaSetController:
             if outcome.error:
                 failure = Failure("FailedCreate", outcome.error.message)
         elif steps.delete:
+            for ratio in age_ratios(owned, steps.delete, self._clock.now()):
+                self._ages.observe(ratio)
             outcome = await self._owner.control.delete_many(owner, steps.delete)
             if outcome.error:
                 failure = Failure("FailedDelete", outcome.error.message)

@@ -7,8 +7,9 @@ The shell is ``controller.py``. Behaviour: upstream ``pkg/controller/replicaset`
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from sampan.api.clock import parse_time
 from sampan.api.pods import status as podstatus
 from sampan.api.types import Condition, Obj
 from sampan.controllers.workload import conditions, ranking
@@ -57,6 +58,20 @@ def plan(observed: Observed, now: datetime) -> Plan:
         victims = ranking.ranked_for_deletion(active, observed.related, now)
         return Plan(delete=tuple(victims[: min(-missing, BURST)]))
     return Plan()
+
+
+def age_ratios(pods: Sequence[Obj], victims: Sequence[Obj], now: datetime) -> list[int]:
+    """Of the Ready ones that go: how many times as old as the youngest Ready pod. Whole numbers, as upstream's."""
+    created = [_created(pod) for pod in pods if podstatus.is_active(pod) and podstatus.is_ready(pod)]
+    if not created:
+        return []
+    youngest = (now - max(created)) // timedelta(milliseconds=1)
+    ages = [(now - _created(pod)) // timedelta(milliseconds=1) for pod in victims if podstatus.is_ready(pod)]
+    return [age // youngest for age in ages] if youngest > 0 else []
+
+
+def _created(pod: Obj) -> datetime:
+    return parse_time(pod["metadata"]["creationTimestamp"])
 
 
 def plan_status(
