@@ -8,6 +8,8 @@ from sampan.api.resources import EVENTS, LEASES, NODES, PODS
 from sampan.controllers.node.lifecycle import NodeLifecycleController
 from sampan.controllers.node.lifecycle_plan import plan_labels, plan_taints
 from sampan.controllers.node.zones import Rates, State, Zones, counts, state_of, zone_of
+from sampan.metrics import Counter as MetricCounter
+from sampan.metrics import current
 from sampan.testing import virtual
 
 RATES = Rates(0.1, 0.01, 50, 0.55)
@@ -214,7 +216,15 @@ def run(make_api, make_context, run_with, virtual_clock, scenario, **sizes):
     virtual.run(whole())
 
 
+def evictions():
+    """By the metrics of this process."""
+    counted = current().of("node_collector_evictions", lambda: MetricCounter("node_collector_evictions", "", ("zone",)))
+    return counted.value(":a")
+
+
 def test_a_zone_that_dies_is_evicted_a_node_each_ten_seconds(make_api, make_context, run_with, virtual_clock):
+    before_all = evictions()
+
     async def scenario(world):
         world.alive -= {f"a{number}" for number in range(6)}
         await world.live(60)
@@ -225,6 +235,7 @@ def test_a_zone_that_dies_is_evicted_a_node_each_ten_seconds(make_api, make_cont
         assert world.evicted() == {"a": before + 2}
         await world.live(60)
         assert world.evicted() == {"a": 6}
+        assert evictions() == before_all + 6
         world.come_back("a3")
         await world.live(10)
         assert world.evicted() == {"a": 5}, "who is heard again loses his taint at once"
