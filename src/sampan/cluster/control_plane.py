@@ -164,7 +164,7 @@ def keep_components(keeper: Keeper, server: Server, instance: Instance) -> None:
         def node(name: str) -> Client:
             return Client(server.local_transport(f"system:node:{name}", ("system:nodes",)))
 
-        await simulation.run(instance, node, admin, clock, entropy)
+        await simulation.run(instance, node, admin, clock, entropy, server.scraper.attach)
 
     keeper.keep("certificates", certificates)
     keeper.keep("controllers", controllers)

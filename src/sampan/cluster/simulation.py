@@ -7,7 +7,9 @@ anything is started; ``run`` is a component of the server process.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
+import functools
 import logging
 from collections.abc import Callable
 from ipaddress import IPv4Network
@@ -16,6 +18,7 @@ from pathlib import Path
 from sampan.api.clock import Clock, Random
 from sampan.api.errors import NotFound
 from sampan.api.faults import cause
+from sampan.api.nodes.usage import Looks
 from sampan.api.resources import NODES
 from sampan.client import tasks
 from sampan.client.client import Client
@@ -59,9 +62,15 @@ def complete(instance: Instance) -> Instance:
 
 
 async def run(
-    instance: Instance, client_for: Callable[[str], Client], admin: Client, clock: Clock, random: Random
+    instance: Instance,
+    client_for: Callable[[str], Client],
+    admin: Client,
+    clock: Clock,
+    random: Random,
+    attach: Callable[[str, Callable[[], Looks]], Callable[[], None]],
 ) -> None:
-    """Until cancelled. ``client_for`` gives a node's own client by its name."""
+    """Until cancelled. ``client_for`` gives a node's own client by its name; ``attach`` has the API server ask here
+    what a node uses, and returns what ends that."""
     wanted = await asyncio.to_thread(read, instance.node.simulate)
     tls = server_context(instance.pki / "simulated.crt", instance.pki / "simulated.key", instance.pki / "ca.crt")
     # Beside this machine's own node, whose API has that port.
@@ -69,7 +78,9 @@ async def run(
     nodes = HollowNodes(wanted, client_for, clock, random, admin=lambda: admin)
     api = HollowApi(nodes, admin, tls, clock, port=port)
     listening = asyncio.Event()
-    async with asyncio.TaskGroup() as group:
+    async with contextlib.AsyncExitStack() as stack, asyncio.TaskGroup() as group:
+        for name in nodes.shapes:
+            stack.callback(attach(name, functools.partial(nodes.looks, name)))
         tasks.spawn_eternal(group, api.run(listening), "simulated node APIs")
         await listening.wait()
         nodes.port = api.port

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final, Literal, cast
 
 from sampan.api.clock import Clock, Random
+from sampan.api.nodes.usage import Looks
 from sampan.api.resources import NODES
 from sampan.api.types import Obj
 from sampan.client import tasks
@@ -26,6 +27,7 @@ from sampan.client.informer import ChangeType, Informer
 from sampan.node.agent import NodeAgent
 from sampan.node.api.machine import MachineUsage
 from sampan.node.config import NodeConfig
+from sampan.node.hollow_usage import steady_looks
 from sampan.node.host import Machine
 from sampan.node.host_memory import MemoryHost, hollow_machine
 from sampan.node.partition import Line
@@ -134,6 +136,12 @@ class HollowNode:
         cpu_nanoseconds, memory_bytes = self.runtime.used()
         total = self.host.machine().memory_bytes
         return MachineUsage(cpu_nanoseconds, memory_bytes, total, max(total - memory_bytes, 0))
+
+    def looks(self) -> Looks:
+        """The same as whoever looks at a node again and again would know it; nothing, of one that cannot be reached."""
+        if self.fault in ("silent", "partitioned"):
+            return Looks()
+        return steady_looks(self.usage(), self.runtime.running(), self._clock.now())
 
     # For the node API (``sampan.node.api.containers.PodSource``).
 

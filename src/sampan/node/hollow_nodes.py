@@ -14,6 +14,7 @@ from typing import Final
 
 from sampan.api.clock import Clock, Random
 from sampan.api.errors import AlreadyExists, ApiError
+from sampan.api.nodes.usage import Looks
 from sampan.api.resources import NODES
 from sampan.client.client import Client
 from sampan.node.hollow import FAULTS, Fault, HollowNode, shaped_runtime
@@ -65,6 +66,11 @@ class HollowNodes:
 
     def get(self, name: str) -> HollowNode | None:
         return self._running.get(name)
+
+    def looks(self, name: str) -> Looks:
+        """What a node uses; nothing, if it does not live just now."""
+        node = self._running.get(name)
+        return node.looks() if node is not None else Looks()
 
     def at(self, address: str) -> HollowNode | None:
         """The one with this address, or with the loopback address that stands for it."""

@@ -330,9 +330,13 @@ class SimulatedRuntime:
         self._entry(container_id)
 
     async def list_stats(self) -> list[runtime.ContainerStats]:
+        return [stats for _, stats in self.running()]
+
+    def running(self) -> list[tuple[runtime.Container, runtime.ContainerStats]]:
+        """What runs now, and what each has used."""
         now = self._clock.now()
         return [
-            self.usage.get(entry.container.id) or _usage(entry, now)
+            (entry.container, self.usage.get(entry.container.id) or _usage(entry, now))
             for entry in self._containers.values()
             if entry.container.state == "running"
         ]

@@ -12,6 +12,7 @@ import random
 from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -176,6 +177,8 @@ class Cluster:
             scheduler = self.client_for("system:kube-scheduler")
             tasks.spawn_eternal(group, run_scheduler(scheduler, clock=self._clock, random=self._random), "scheduler")
             self._group = group
+            for name in self._hollow.shapes:
+                self.server.scraper.attach(name, partial(self._hollow.looks, name))
             if self._listen:
                 await self._serve_node_apis(group)
             for name in self._hollow.shapes:
