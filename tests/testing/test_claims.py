@@ -151,6 +151,28 @@ def test_a_set_keeps_its_claims_and_its_pods_find_their_volumes_again(tmp_path: 
     in_cluster(tmp_path, scenario, nodes=3)
 
 
+def test_claims_go_with_their_set_or_when_it_shrinks_as_its_policy_says(tmp_path: Path) -> None:
+    """StatefulSet, persistentVolumeClaimRetentionPolicy (KEP-1847)"""
+
+    async def scenario(client: Client) -> None:
+        labels = {"app": "db"}
+        template = {"metadata": {"labels": labels}, "spec": pod("x")["spec"]}
+        spec: Obj = {"replicas": 2, "serviceName": "db", "selector": {"matchLabels": labels}, "template": template}
+        spec["volumeClaimTemplates"] = [{"metadata": {"name": "data"}, "spec": claim()["spec"]}]
+        spec["persistentVolumeClaimRetentionPolicy"] = {"whenScaled": "Delete", "whenDeleted": "Delete"}
+        await client.create(STATEFUL_SETS, {"metadata": {"name": "db", "namespace": "default"}, "spec": spec})
+        running = "status.phase=Running"
+        await until(lambda: client.list(PODS, "default", field_selector=running), lambda page: len(page["items"]) == 2)
+        await client.patch(STATEFUL_SETS, "db", {"spec": {"replicas": 1}}, "default")
+        await until(lambda: client.list(PERSISTENT_VOLUMES), lambda page: len(page["items"]) == 1)
+        assert list(await volumes_of_claims(client)) == ["data-db-0"]
+        await client.delete(STATEFUL_SETS, "db", "default")
+        await until_gone(client, PERSISTENT_VOLUME_CLAIMS)
+        await until_gone(client, PERSISTENT_VOLUMES)
+
+    in_cluster(tmp_path, scenario)
+
+
 def test_static_volumes_of_nodes_are_chosen_by_the_scheduler(tmp_path: Path) -> None:
     """[sig-storage] PersistentVolumes-local: delayed binding"""
 
