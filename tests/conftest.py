@@ -12,7 +12,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -113,19 +113,28 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 _TOGETHER = ("e2e", "clients")
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """In which order, and for several processes (pytest-xdist) what goes to one as a whole."""
+def _folder(nodeid: str) -> str:
+    """The folder below ``tests`` of a node id."""
+    return nodeid.removeprefix("tests/").partition("/")[0]
 
-    def folder(item: pytest.Item) -> str:
-        return item.path.relative_to(Path(__file__).parent).parts[0]
 
-    items.sort(key=lambda item: _TOGETHER.index(folder(item)) if folder(item) in _TOGETHER else len(_TOGETHER))
-    if not config.pluginmanager.hasplugin("xdist"):
-        return
-    for item in items:
-        together = folder(item) if folder(item) in _TOGETHER else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(together))
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: (*_TOGETHER, _folder(item.nodeid)).index(_folder(item.nodeid)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """Where several processes run tests: a whole folder that shares a cluster goes to one of them, and each file.
+
+    By the node id, for markers do not reach the scheduler (pytest-xdist 3.8 under pytest 9.2 loses its groups).
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Together(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _folder(nodeid) if _folder(nodeid) in _TOGETHER else nodeid.partition("::")[0]
+
+    return Together(config, log)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
