@@ -38,6 +38,7 @@ OFF = {
     "v1.DeviceAttribute": {"bools", "ints", "strings", "versions"},
     "v1.DeviceCounterConsumption": {"compatibilityGroups"},
     "v1.ResourceSliceSpec": {"skipNodeOperations"},
+    "v1.LeaseSpec": {"strategy", "preferredHolder"},
 }
 
 
@@ -140,3 +141,11 @@ def test_an_object_without_such_fields_is_left_as_it_is(kind: Any) -> None:
 
 
 schema.load()
+
+
+def test_of_a_lease_each_field_is_in_use_by_itself() -> None:
+    new = {"spec": {"strategy": "OldestEmulationVersion", "preferredHolder": "a", "holderIdentity": "b"}}
+    gates.drop(gates.LEASE, new, {"spec": {"strategy": "OldestEmulationVersion"}})
+    assert new == {"spec": {"strategy": "OldestEmulationVersion", "holderIdentity": "b"}}
+    assert gates.named(gates.LEASE) == {"CoordinatedLeaderElection"}
+    assert gates.without(gates.LEASE, {"CoordinatedLeaderElection"}) == {}

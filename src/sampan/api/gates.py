@@ -8,7 +8,7 @@ all its fields may come and go. Pure. What it does not do: values of fields that
 A gate that is on is left out of the tables of the kinds that a server serves (``without``; ``enablement``).
 
 In a table a key is a field; ``[]`` stands for the elements of a list, ``{}`` for the values of a map, ``?`` for an
-object that goes itself when nothing else is in it. A text is the gate.
+object that goes itself when nothing else is in it. A text is the gate; behind a colon stands what is in use by itself.
 """
 
 from __future__ import annotations
@@ -100,6 +100,16 @@ TEMPLATE: Final = _table({"template": POD})
 WORKLOAD: Final = _table({"spec": TEMPLATE})
 JOB: Final = _table({"spec": _table({"template": POD, "scheduling": "WorkloadWithJob"})})
 CRON_JOB: Final = _table({"spec": _table({"jobTemplate": JOB})})
+LEASE: Final = _table(
+    {
+        "spec": _table(
+            {
+                "strategy": "CoordinatedLeaderElection:strategy",
+                "preferredHolder": "CoordinatedLeaderElection:preferredHolder",
+            }
+        )
+    }
+)
 NODE: Final = _table({"spec": _table({"podPreemptionPolicy": "InPlacePodVerticalScalingSchedulerPreemption"})})
 CLAIM: Final = _table(
     {"spec": _table({"devices": _table({"requests[]": _table({"exactly": _REQUEST, "firstAvailable[]": _REQUEST})})})}
@@ -113,14 +123,14 @@ def without(table: Table, on: Collection[str]) -> Table:
     left: dict[str, Step] = {}
     for name, (form, gate, inner) in table.items():
         rest = without(inner, on)
-        if rest or (gate and gate not in on):
+        if rest or (gate and gate.partition(":")[0] not in on):
             left[name] = Step(form, gate, rest)
     return left
 
 
 def named(table: Table) -> frozenset[str]:
     """The gates of a table."""
-    found = {step.gate for step in table.values() if step.gate}
+    found = {step.gate.partition(":")[0] for step in table.values() if step.gate}
     return frozenset(found.union(*(named(step.inner) for step in table.values())))
 
 

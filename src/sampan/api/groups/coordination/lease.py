@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
-from sampan.api import errors
+from sampan.api import errors, gates
 from sampan.api.groups import printing
 from sampan.api.groups.coordination import strategies
 from sampan.api.kind import Column, Kind
 from sampan.api.types import Obj
 from sampan.api.validation import common
 from sampan.api.validation.common import Errors
-
-_COORDINATED: Final = ("strategy", "preferredHolder")
 
 
 def _validate(lease: Obj) -> Errors:
@@ -27,18 +25,6 @@ def _validate(lease: Obj) -> Errors:
         text = "may only be specified if `strategy` is defined"
         found.append(errors.forbidden("spec.preferredHolder", text))
     return found
-
-
-def _prepare_create(lease: Obj) -> None:
-    """CoordinatedLeaderElection is off."""
-    for key in _COORDINATED:
-        (lease.get("spec") or {}).pop(key, None)
-
-
-def _prepare_update(new: Obj, old: Obj) -> None:
-    for key in _COORDINATED:
-        if (old.get("spec") or {}).get(key) is None:
-            (new.get("spec") or {}).pop(key, None)
 
 
 def _row(lease: Obj, now: datetime) -> Sequence[Any]:
@@ -58,8 +44,7 @@ KINDS = (
         unconditional_update=False,
         create_on_update=True,
         validate=_validate,
-        prepare_create=_prepare_create,
-        prepare_update=_prepare_update,
+        gated=gates.LEASE,
         columns=(printing.NAME, Column("Holder"), printing.AGE),
         row=_row,
     ),

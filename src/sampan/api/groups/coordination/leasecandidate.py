@@ -15,24 +15,30 @@ from sampan.api.types import Obj
 from sampan.api.validation import common
 from sampan.api.validation.common import Errors
 
-#: semver.org, without what stands behind the three numbers
+#: semver.org: three numbers, and what comes before them in time or was built
+_NUMBER, _BUILT = r"(0|[1-9][0-9]{0,17})", r"[0-9A-Za-z-]+"
+_BEFORE = r"(?:0|[1-9][0-9]{0,17}|[0-9]*[A-Za-z-][0-9A-Za-z-]*)"
 _VERSION = re.compile(
-    r"(0|[1-9][0-9]{0,17})\.(0|[1-9][0-9]{0,17})\.(0|[1-9][0-9]{0,17})(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?", re.ASCII
+    rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}(?:-({_BEFORE}(?:\.{_BEFORE})*))?(?:\+{_BUILT}(?:\.{_BUILT})*)?", re.ASCII
 )
-_Version = tuple[int, int, int]
+#: three numbers; whether it is the release itself; else what comes before it, in the order of versions
+_Version = tuple[int, int, int, bool, tuple[tuple[bool, int, str], ...]]
+_ZERO: _Version = (0, 0, 0, True, ())
 
 
 def _version(text: str, path: str) -> tuple[_Version, Errors]:
     match = _VERSION.fullmatch(text)
     if match is None:
-        return (0, 0, 0), [errors.invalid(path, text, "must be a valid semantic version")]
-    return (int(match[1]), int(match[2]), int(match[3])), []
+        return _ZERO, [errors.invalid(path, text, "must be a valid semantic version")]
+    before = match[4] or ""
+    order = tuple((not part.isdigit(), int(part) if part.isdigit() else 0, part) for part in before.split(".") if part)
+    return (int(match[1]), int(match[2]), int(match[3]), not before, order), []
 
 
 def _validate(obj: Obj) -> Errors:
     spec = obj.get("spec") or {}
     found = [] if spec.get("leaseName") else [errors.required("spec.leaseName")]
-    emulation: _Version = (0, 0, 0)
+    emulation = _ZERO
     if emulated := spec.get("emulationVersion"):
         emulation, faults = _version(emulated, "spec.emulationVersion")
         found += faults
@@ -47,7 +53,7 @@ def _validate(obj: Obj) -> Errors:
     strategy = spec.get("strategy", "")
     if not strategy:
         return [*found, errors.required("spec.strategy")]
-    if strategy == strategies.OLDEST_EMULATION_VERSION and emulation == (0, 0, 0):
+    if strategy == strategies.OLDEST_EMULATION_VERSION and emulation == _ZERO:
         text = "must be specified when `strategy` is 'OldestEmulationVersion'"
         found.append(errors.required("spec.emulationVersion", text))
     return found + strategies.validate(strategy, "spec.strategy")
