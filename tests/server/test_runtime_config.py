@@ -21,7 +21,10 @@ from sampan.controllers.manager import run_controllers
 from sampan.server.app import Server
 from sampan.server.config import ServerConfig
 from sampan.server.openapi import build
+from sampan.server.openapi.custom import shared_definitions
+from sampan.server.openapi.merged import shared_from
 
+META = "io.k8s.apimachinery.pkg.apis.meta.v1."
 WORKLOADS = "scheduling.k8s.io/v1beta1=true"
 GANGS = "GenericWorkload=true"
 WORKLOAD = {
@@ -137,6 +140,15 @@ def test_the_openapi_documents_are_of_what_is_served() -> None:
     assert not names & {"apis/batch/v1", "apis/lifecycle.k8s.io/v1alpha1"}
     names = {name for name, _ in build.documents("lifecycle.k8s.io/v1alpha1=true", "EvictionRequestAPI=true")}
     assert "apis/lifecycle.k8s.io/v1alpha1" in names
+
+
+def test_custom_resources_find_what_they_share_with_built_in_kinds_where_apps_are_off() -> None:
+    for runtime_config, name in (("", "apis/apps/v1"), ("apps/v1=false", "api/v1")):
+        found = dict(build.documents(runtime_config))
+        chosen = shared_from(dict.fromkeys(found, ""))
+        assert chosen == name
+        shared = shared_definitions(found[chosen])
+        assert {f"{META}ObjectMeta", f"{META}DeleteOptions", "io.k8s.api.autoscaling.v1.Scale"} <= set(shared)
 
 
 async def test_controllers_run_where_kinds_are_off_and_look_after_those_that_are_on() -> None:

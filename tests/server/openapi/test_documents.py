@@ -55,7 +55,7 @@ def patch(document: dict[str, Any], path: str) -> dict[str, Any]:
 def test_there_is_a_document_for_every_group_and_version() -> None:
     names = set(documents())
     assert {"api", "apis", "version", "api/v1", "apis/apps", "apis/apps/v1", "apis/autoscaling/v2"} <= names
-    assert len(names) == 3 + sum(len(versions) + bool(group) for group, versions in registry().groups().items())
+    assert len(names) == 5 + sum(len(versions) + bool(group) for group, versions in registry().groups().items())
 
 
 def test_operation_ids_are_unique() -> None:
@@ -171,7 +171,13 @@ def test_v2_writes_parameters_out_for_old_clients() -> None:
 
 
 def test_an_empty_registry_makes_the_documents_of_the_root_only() -> None:
-    assert list(document_paths(Registry({}, ()), lambda _: False)) == ["api", "apis", "version"]
+    assert list(document_paths(Registry({}, ()), lambda _: False)) == [
+        "api",
+        "apis",
+        "version",
+        ".well-known/openid-configuration",
+        "openid/v1/jwks",
+    ]
 
 
 def fields(name: str, *, version: int) -> dict[str, Any]:

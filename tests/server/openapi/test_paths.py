@@ -1,7 +1,6 @@
 """The paths of v1.36's documents, replayed: each operation with its name, its action and its group, version and kind.
 
-``data/paths-1.36.json`` was recorded from a kube-apiserver; the old paths of watches (``/watch/``) are left out: nobody
-needs them described.
+``data/paths-1.36.json`` was recorded from a kube-apiserver.
 """
 
 from __future__ import annotations
@@ -19,8 +18,19 @@ from sampan.server.openapi.operations import Operation, document_paths
 
 #: What v1.37 has no more, or this server has none of, and why.
 GONE = {
-    ".well-known/openid-configuration": "served, and not described",
-    "openid/v1/jwks": "served, and not described",
+    **{
+        f"/apis/{version}/watch/": "a former version"
+        for version in (
+            "admissionregistration.k8s.io/v1alpha1",
+            "admissionregistration.k8s.io/v1beta1",
+            "coordination.k8s.io/v1alpha2",
+            "networking.k8s.io/v1beta1",
+            "resource.k8s.io/v1beta1",
+            "resource.k8s.io/v1beta2",
+            "storage.k8s.io/v1beta1",
+        )
+    },
+    "/apis/resource.k8s.io/v1alpha3/watch/devicetaintrules": "v1 since v1.37",
     "/apis/resource.k8s.io/v1alpha3/devicetaintrules": "v1 since v1.37",
     "/apis/resource.k8s.io/v1beta2/devicetaintrules": "v1 since v1.37",
 }

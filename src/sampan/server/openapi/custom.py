@@ -19,6 +19,8 @@ from sampan.server.openapi.operations import Path, group_version_paths
 _META: Final = "io.k8s.apimachinery.pkg.apis.meta.v1."
 OBJECT_META: Final = _META + "ObjectMeta"
 LIST_META: Final = _META + "ListMeta"
+#: of the old paths of watches, which custom resources have not
+_WATCH_EVENT: Final = _META + "WatchEvent"
 #: what documents of custom resources take from those of built-in kinds
 SHARED: Final = (_META, "io.k8s.api.autoscaling.v1.Scale")
 
@@ -77,7 +79,11 @@ def protobuf_v2(fragment: Raw) -> bytes:
 def shared_definitions(document: bytes) -> dict[str, bytes]:
     """What documents of custom resources need of a built-in v3 document."""
     schemas: dict[str, Any] = orjson.loads(document)["components"]["schemas"]
-    return {name: orjson.dumps(schema) for name, schema in schemas.items() if name.startswith(SHARED)}
+    return {
+        name: orjson.dumps(schema)
+        for name, schema in schemas.items()
+        if name.startswith(SHARED) and name != _WATCH_EVENT
+    }
 
 
 def _definitions(kind: Kind, schema: Raw, prefix: str, *, wrapped: bool) -> dict[str, Raw]:

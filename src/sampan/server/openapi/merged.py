@@ -34,11 +34,16 @@ log = logging.getLogger(__name__)
 
 #: of v3 documents that are kept in memory
 _KEPT_BYTES: Final = 4 * 1024 * 1024
-#: the built-in document that has all that custom ones share
-_SHARED_FROM: Final = "apis/apps/v1"
+#: the built-in documents that have all that custom ones share: a short one, and one that nobody can turn off
+_SHARED_FROM: Final = ("apis/apps/v1", "api/v1")
 #: definitions that are worked on in one turn of a thread
 _PORTION: Final = 8
 _SUFFIXES: Final = (".paths", ".definitions", ".pb")
+
+
+def shared_from(index: Mapping[str, str]) -> str:
+    """The first of those documents that there is: ``--runtime-config`` may have turned the short one off."""
+    return next((name for name in _SHARED_FROM if name in index), _SHARED_FROM[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +88,7 @@ class MergedOpenApi:
 
     async def v3_index(self) -> Mapping[str, str]:
         found = dict(await self._builtin.v3_index())
-        base = found.get(_SHARED_FROM, "")
+        base = found.get(shared_from(found), "")
         for name, listed in self._documents().items():
             found.setdefault(name, _hash(base, listed))
         return dict(sorted(found.items()))
@@ -95,7 +100,8 @@ class MergedOpenApi:
         listed = self._documents().get(group_version)
         if listed is None:
             return None
-        base = (await self._builtin.v3_index()).get(_SHARED_FROM, "")
+        index = await self._builtin.v3_index()
+        base = index.get(shared_from(index), "")
         hash_ = _hash(base, listed)
         body = self._kept.get((group_version, hash_))
         if body is None:
@@ -135,7 +141,7 @@ class MergedOpenApi:
 
     async def _make_v3(self, listed: Sequence[Published], base: str) -> bytes:
         if self._shared[0] != base or not self._shared[1]:
-            document = await self._builtin.v3(_SHARED_FROM)
+            document = await self._builtin.v3(shared_from(await self._builtin.v3_index()))
             shared = await aside(_shared_definitions, document[0]) if document is not None else {}
             self._shared = base, shared
         sources = [(one, one.source()) for one in listed]

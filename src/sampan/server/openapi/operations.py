@@ -1,7 +1,8 @@
 """What can be asked of the API, path by path, told from the kinds alone. Both dialects are rendered from this.
 
 Pure. Upstream's rules for operation ids, tags and actions are kept, because client generators name methods by them.
-The deprecated paths below ``/watch/`` are left out: ``?watch=true`` does the same, and they are a third of all paths.
+The deprecated paths below ``/watch/`` are told as upstream does, of today's built-in kinds: of former versions they
+would make long documents longer.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from sampan.server.openapi.parameters import Parameter
 
 _META = "io.k8s.apimachinery.pkg.apis.meta.v1."
 STATUS, DELETE_OPTIONS, PATCH = _META + "Status", _META + "DeleteOptions", _META + "Patch"
+_WATCH_EVENT = _META + "WatchEvent"
 #: the response of connect subresources and logs
 TEXT = "string"
 
@@ -71,6 +73,14 @@ def document_paths(kinds: Registry, exists: Callable[[str], bool]) -> dict[str, 
         "api": (_discovery("/api/", "getCoreAPIVersions", "core", "available API versions", "APIVersions"),),
         "apis": (_discovery("/apis/", "getAPIVersions", "apis", "available API versions", "APIGroupList"),),
         "version": (_version(),),
+        ".well-known/openid-configuration": (
+            _issuer("/.well-known/openid-configuration/", "OpenIDConfiguration", "the issuer of tokens of accounts"),
+        ),
+        "openid/v1/jwks": (
+            _issuer(
+                "/openid/v1/jwks/", "OpenIDKeyset", "the keys that sign tokens of accounts", "application/jwk-set+json"
+            ),
+        ),
     }
     for group, versions in kinds.groups().items():
         if group:
@@ -103,6 +113,15 @@ def _version() -> Path:
     return Path("/version/", (), (operation,))
 
 
+def _issuer(path: str, name: str, what: str, media: str = "application/json") -> Path:
+    """OpenID Connect discovery; the answer is text to those who read the document."""
+    tag = "WellKnown" if path.startswith("/.") else "openid"
+    operation = Operation(
+        "get", f"getServiceAccountIssuer{name}", f"get {what}", tag, produces=(media,), responses=((200, "OK", TEXT),)
+    )
+    return Path(path, (), (operation,))
+
+
 def _camel(group: str) -> str:
     return "".join(word[:1].upper() + word[1:] for word in (group or "core").removesuffix(".k8s.io").split("."))
 
@@ -128,6 +147,8 @@ class _GroupVersion:
                 yield self._item(kind)
             for sub in subresources(kind):
                 yield from self._subresource(kind, sub)
+            if "watch" in kind.verbs and not kind.custom and not kind.former:
+                yield from self._watches(kind)
 
     def _collection(self, kind: Kind) -> Iterator[Path]:
         gvk = (kind.group, kind.version, kind.kind)
@@ -151,6 +172,29 @@ class _GroupVersion:
             (kind.group, kind.version, kind.kind), parameters.LIST, produces=_LIST,
             responses=((200, "OK", kind.schema.removesuffix(kind.kind) + kind.list_kind),),
         )  # fmt: skip
+
+    def _watches(self, kind: Kind) -> Iterator[Path]:
+        """The deprecated paths: of a collection, of one object, and of a collection in all namespaces."""
+        name, url = ("Namespaced" if kind.namespaced else "") + kind.kind, self._url(kind, "/watch")
+        own = self._shared(kind)
+        yield self._watch(kind, url, f"{name}List", "watchlist", f"individual changes to a list of {kind.kind}", own)
+        if "get" in kind.verbs:
+            shared = self._shared(kind, item=True)
+            yield self._watch(
+                kind, f"{url}/{{name}}", name, "watch", f"changes to an object of kind {kind.kind}", shared
+            )
+        if kind.namespaced:
+            everywhere, name = f"{self._base}/watch/{kind.plural}", f"{kind.kind}ListForAllNamespaces"
+            what = f"individual changes to a list of {kind.kind}"
+            yield self._watch(kind, everywhere, name, "watchlist", what, (parameters.PRETTY,))
+
+    def _watch(self, kind: Kind, url: str, name: str, action: str, what: str, shared: tuple[Parameter, ...]) -> Path:
+        operation = Operation(
+            "get", f"watch{self._prefix}{name}", f"watch {what}; deprecated: list with 'watch' does it as well",
+            self._tag, action, (kind.group, kind.version, kind.kind), produces=_LIST,
+            responses=((200, "OK", _WATCH_EVENT),),
+        )  # fmt: skip
+        return Path(url, (*shared, *parameters.LIST), (operation,))
 
     def _item(self, kind: Kind) -> Path:
         gvk = (kind.group, kind.version, kind.kind)
@@ -235,10 +279,9 @@ class _GroupVersion:
             responses=tuple((code, text, schema) for code, text in codes[method]),
         )  # fmt: skip
 
-    def _url(self, kind: Kind) -> str:
-        return (
-            f"{self._base}/namespaces/{{namespace}}/{kind.plural}" if kind.namespaced else f"{self._base}/{kind.plural}"
-        )
+    def _url(self, kind: Kind, below: str = "") -> str:
+        base = self._base + below
+        return f"{base}/namespaces/{{namespace}}/{kind.plural}" if kind.namespaced else f"{base}/{kind.plural}"
 
     def _shared(self, kind: Kind, *, item: bool = False) -> tuple[Parameter, ...]:
         name = (parameters.name_of(kind.kind),) if item else ()
