@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from sampan.api.clock import Clock
+from sampan.api.clock import Clock, Random
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.instance import Instance
 from sampan.records import dataclass
@@ -102,22 +102,41 @@ def _simulated(count: int) -> list[Leaf]:
     return [Leaf("simulated", "system:node:simulated", ("system:nodes",), hosts=hosts, server=True, client=False)]
 
 
-def ensure(instance: Instance, clock: Clock) -> Authority:
+class Making:
+    """Where keys and numbers come from: the machine or, for clusters that are to be the same each time and that nobody
+    has to be kept out of (``sampan.testing``), a seed."""
+
+    def __init__(self, seed: Random | None = None) -> None:
+        self._seed = seed
+        #: of signatures (RFC 6979)
+        self.deterministic = True if seed is not None else None
+
+    def key(self) -> PrivateKey:
+        if self._seed is None:
+            return ec.generate_private_key(ec.SECP256R1())
+        return ec.derive_private_key(1 + self._seed.getrandbits(255), ec.SECP256R1())
+
+    def serial(self) -> int:
+        return x509.random_serial_number() if self._seed is None else 1 + self._seed.getrandbits(158)
+
+
+def ensure(instance: Instance, clock: Clock, making: Making | None = None) -> Authority:
     """Makes the instance's PKI complete and current; returns the cluster's CA. Idempotent."""
+    making = making or Making()
     directory = instance.pki
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     now = clock.now()
     authorities = {
-        CLUSTER: _ensure_ca(directory, CLUSTER, "kubernetes", None, now),
+        CLUSTER: _ensure_ca(directory, CLUSTER, "kubernetes", None, now, making),
         # What it signs can never be taken for a client of the cluster, so nothing may come between.
-        FRONT_PROXY: _ensure_ca(directory, FRONT_PROXY, "front-proxy-ca", 0, now),
+        FRONT_PROXY: _ensure_ca(directory, FRONT_PROXY, "front-proxy-ca", 0, now, making),
     }
     for leaf in leaves(instance):
         authority = authorities[leaf.authority]
         if not _is_current(directory, leaf, authority, now):
-            _issue(directory, leaf, authority, now)
+            _issue(directory, leaf, authority, now, making)
     if not (directory / "sa.key").exists():
-        key = ec.generate_private_key(ec.SECP256R1())
+        key = making.key()
         public = key.public_key().public_bytes(
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
         )
@@ -127,25 +146,25 @@ def ensure(instance: Instance, clock: Clock) -> Authority:
 
 
 def _ensure_ca(
-    directory: Path, stem: str, common_name: str, path_length: int | None, now: datetime.datetime
+    directory: Path, stem: str, common_name: str, path_length: int | None, now: datetime.datetime, making: Making
 ) -> Authority:
     certificate_path, key_path = directory / f"{stem}.crt", directory / f"{stem}.key"
     if certificate_path.exists() and key_path.exists():
         return _load_ca(certificate_path, key_path, now)
-    key = ec.generate_private_key(ec.SECP256R1())
+    key = making.key()
     name = _name(common_name, ())
     certificate = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
         .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
+        .serial_number(making.serial())
         .not_valid_before(now - BACKDATE)
         .not_valid_after(now + CA_LIFETIME)
         .add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
         .add_extension(_key_usage(ca=True), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .sign(key, hashes.SHA256())
+        .sign(key, hashes.SHA256(), ecdsa_deterministic=making.deterministic)
     )
     pem = certificate.public_bytes(serialization.Encoding.PEM)
     _write(key_path, _key_pem(key), 0o600)
@@ -195,15 +214,15 @@ def _hosts_of(certificate: x509.Certificate) -> set[str]:
     return {str(general.value) for general in names}
 
 
-def _issue(directory: Path, leaf: Leaf, authority: Authority, now: datetime.datetime) -> None:
-    key = ec.generate_private_key(ec.SECP256R1())
+def _issue(directory: Path, leaf: Leaf, authority: Authority, now: datetime.datetime, making: Making) -> None:
+    key = making.key()
     usages = [ExtendedKeyUsageOID.SERVER_AUTH] * leaf.server + [ExtendedKeyUsageOID.CLIENT_AUTH] * leaf.client
     builder = (
         x509.CertificateBuilder()
         .subject_name(_name(leaf.common_name, leaf.organizations))
         .issuer_name(authority.certificate.subject)
         .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
+        .serial_number(making.serial())
         .not_valid_before(now - BACKDATE)
         .not_valid_after(min(now + LEAF_LIFETIME, authority.certificate.not_valid_after_utc))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
@@ -214,7 +233,7 @@ def _issue(directory: Path, leaf: Leaf, authority: Authority, now: datetime.date
     if leaf.hosts:
         alternatives = x509.SubjectAlternativeName([_general_name(host) for host in dict.fromkeys(leaf.hosts)])
         builder = builder.add_extension(alternatives, critical=False)
-    certificate = builder.sign(authority.key, hashes.SHA256())
+    certificate = builder.sign(authority.key, hashes.SHA256(), ecdsa_deterministic=making.deterministic)
     _write(directory / f"{leaf.stem}.key", _key_pem(key), 0o600)
     _write(directory / f"{leaf.stem}.crt", certificate.public_bytes(serialization.Encoding.PEM), 0o644)
 

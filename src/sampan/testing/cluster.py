@@ -61,10 +61,12 @@ class Cluster:
         clock: Clock | None = None,
         seed: int | None = None,
         listen: bool = True,
+        reproducible: bool = False,
     ) -> None:
         """``shapes`` describes nodes of several kinds (``sampan.node.shapes.parse``), in place of so many ``nodes``.
         ``listen`` False: no socket and no OpenAPI, so that it can live in virtual time (``sampan.testing.virtual``,
-        with a ``VirtualTimeline`` as its clock)."""
+        with a ``VirtualTimeline`` as its clock). ``reproducible``: keys follow from the seed too, for a cluster that
+        nobody has to be kept out of."""
         self._listen = listen
         shapes = shapes or node_shapes.of_count(nodes, "node")
         pods = SMALL_CLUSTER_CIDR if shapes.count <= _NODES_OF_A_SMALL_CLUSTER else LARGE_CLUSTER_CIDR
@@ -76,6 +78,7 @@ class Cluster:
         )
         self._clock = clock or SystemClock()
         self._random = random.Random(seed)
+        self._making = pki.Making(self._random if reproducible else None)
         self._stack = AsyncExitStack()
         self._group: asyncio.TaskGroup | None = None
         self._nodes: dict[str, asyncio.Task[None]] = {}
@@ -125,7 +128,7 @@ class Cluster:
         self._nodes[name] = tasks.spawn_eternal(self._group, self._hollow.run_node(name), name)
 
     async def __aenter__(self) -> Self:
-        await asyncio.to_thread(pki.ensure, self._instance, self._clock)
+        await asyncio.to_thread(pki.ensure, self._instance, self._clock, self._making)
         config = replace(
             server_config(self._instance),
             bind_address="127.0.0.1",
