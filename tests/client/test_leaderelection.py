@@ -233,6 +233,25 @@ def test_beside_the_servers_cache_the_term_ends_with_the_commit_that_takes_the_l
     virtual(run())
 
 
+def test_beside_the_servers_cache_a_lease_that_is_given_back_or_deleted_is_taken_at_once(new_fake_api, virtual):
+    async def run():
+        for free in (
+            lambda api: api.change(LEASES, *PLACE, lambda obj: obj["spec"].update(holderIdentity="")),
+            lambda api: api.remove(LEASES, *PLACE),
+        ):
+            api, acts = new_fake_api(in_process=True), []
+            other = {"holderIdentity": "b", "leaseDurationSeconds": 3600}
+            api.add(LEASES, {"metadata": {"namespace": PLACE[0], "name": PLACE[1]}, "spec": other})
+            async with candidate(api, "a", acts):
+                await asyncio.sleep(5.01)
+                assert acts == []
+                free(api)
+                await asyncio.sleep(0.001)
+                assert acts == ["a"]
+
+    virtual(run())
+
+
 def test_with_the_only_server_in_the_process_a_slow_store_ends_no_term(new_fake_api, virtual):
     async def run():
         api, acts = new_fake_api(in_process=True), []

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import ssl
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -13,11 +16,14 @@ import pytest
 from sampan.api.errors import ServiceUnavailable, Unauthorized
 from sampan.api.resources import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, CONFIG_MAPS, SERVICE_ACCOUNTS
 from sampan.api.transport import Call
+from sampan.client import tasks
 from sampan.client.client import Client
 from sampan.client.http import HttpTransport
 from sampan.client.kubeconfig import Connection
+from sampan.client.leaderelection import Term
 from sampan.cluster.apart import options
 from sampan.cluster.apart.accounts import TOKEN_SECONDS, Accounts, AccountTransport
+from sampan.cluster.apart.program import Tools, run
 from sampan.cluster.apart.serving import Health, Serving, tls_context
 from sampan.cluster.errors import ClusterError, WrongUsage
 from sampan.metrics import Gauge, Registry
@@ -200,3 +206,43 @@ def test_a_token_is_asked_for_once_renewed_in_time_and_anew_when_it_is_not_taken
         assert http.used[-1] == "t3"
 
     virtual.run(live())
+
+
+def program(server: Server, **how: Any) -> options.Program:
+    connection = Connection(server.url, username="nobody", password="x")
+    return options.Program(component="kube-scheduler", connection=connection, election=None, **how)
+
+
+async def test_a_program_that_nobody_elects_acts_at_once_and_ends_with_a_signal(server: Server) -> None:
+    ended: list[str] = []
+
+    async def work(tools: Tools, term: Term) -> None:
+        assert term.may_act and term.leader == ""
+        os.kill(os.getpid(), signal.SIGTERM)
+        try:
+            await tasks.forever()
+        finally:
+            ended.append("so")
+
+    await run(program(server), work)
+    assert ended == ["so"]
+
+
+async def test_a_port_that_is_taken_is_told_with_what_to_do(server: Server) -> None:
+    async def work(tools: Tools, term: Term) -> None:
+        raise AssertionError("it must not begin")
+
+    taken = server.address[1]
+    words = f"cannot serve health and metrics at 127.0.0.1:{taken}: address already in use$"
+    with pytest.raises(ClusterError, match=words) as refused:
+        await run(program(server, bind_address="127.0.0.1", secure_port=taken), work)
+    assert "--secure-port" in refused.value.fix
+
+
+async def test_a_certificate_that_is_not_there_is_told(server: Server, tmp_path: Path) -> None:
+    async def work(tools: Tools, term: Term) -> None:
+        raise AssertionError("it must not begin")
+
+    missing = tmp_path / "no.pem"
+    with pytest.raises(ClusterError, match="no such file or directory"):
+        await run(program(server, secure_port=1, tls_certificate=missing, tls_key=missing), work)

@@ -40,7 +40,7 @@ class WorkQueue(Generic[K]):
         max_seconds: float = MAX_DELAY_SECONDS,
     ) -> None:
         """``name``: by which metrics tell of it; "": they do not."""
-        self.metrics = QueueMetrics(current(), name, self.__len__, loop_time) if name else None
+        self.metrics = QueueMetrics(current(), name, self.__len__) if name else None
         self._base_seconds = base_seconds
         self._max_seconds = max_seconds
         self._queue: deque[K] = deque()

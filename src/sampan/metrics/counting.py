@@ -32,18 +32,24 @@ class Counter(_Series):
 
     def __init__(self, name: str, text: str, labels: Sequence[str] = ()) -> None:
         super().__init__(name, text, labels)
-        self._values: dict[Labels, float] = {}
+        self._cells: dict[Labels, list[float]] = {}
 
     def add(self, *labels: str, by: float = 1) -> None:
-        if labels not in self._values:
-            labels = self._admit(len(self._values), labels)
-        self._values[labels] = self._values.get(labels, 0) + by
+        self.cell(*labels)[0] += by
+
+    def cell(self, *labels: str) -> list[float]:
+        """Its one number is this series': for who counts often."""
+        found = self._cells.get(labels)
+        if found is None:
+            found = self._cells.setdefault(self._admit(len(self._cells), labels), [0])
+        return found
 
     def value(self, *labels: str) -> float:
-        return self._values.get(labels, 0)
+        return self._cells[labels][0] if labels in self._cells else 0
 
     def family(self) -> Family:
-        return Family("counter", self.name, self.text, self.labels, dict(self._values))
+        values = {labels: cell[0] for labels, cell in self._cells.items()}
+        return Family("counter", self.name, self.text, self.labels, values)
 
 
 class Gauge(_Series):
@@ -75,12 +81,17 @@ class Distribution(_Series):
         self._values: dict[Labels, tuple[list[int], list[float]]] = {}
 
     def observe(self, value: float, *labels: str) -> None:
+        buckets, total = self.series(*labels)
+        buckets[bisect_left(self.bounds, value)] += 1
+        total[0] += value
+
+    def series(self, *labels: str) -> tuple[list[int], list[float]]:
+        """Its numbers, by bucket, and the sum of all: for who counts often."""
         found = self._values.get(labels)
         if found is None:
             labels = self._admit(len(self._values), labels)
             found = self._values.setdefault(labels, ([0] * (len(self.bounds) + 1), [0.0]))
-        found[0][bisect_left(self.bounds, value)] += 1
-        found[1][0] += value
+        return found
 
     def count(self, *labels: str) -> int:
         return sum(self._values[labels][0]) if labels in self._values else 0

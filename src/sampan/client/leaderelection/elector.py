@@ -2,7 +2,8 @@
 
 client-go's algorithm, with two differences that a follower of it cannot see: a candidate that waits looks again at the
 very moment at which the lease runs out as it saw it, so that nobody is without a leader for longer than the lease and
-one pause; and where the server's cache is in this process, the term ends with the commit by which another takes it.
+one pause; and where the server's cache is in this process, the term ends with the commit by which another takes the
+lease, and a candidate tries with the commit by which it is given back.
 
 A leader that could not renew for the renew deadline, reckoned from before it sent its last good renewal, stops: others
 wait for the whole lease from after that. Called by the programs that act once in a cluster.
@@ -99,14 +100,16 @@ class LeaderElector:
         config = self.config
         if self._report is not None:
             self._report.leading(config.name, False)
-        while not await self._attempt():
-            await self._clock.sleep(self._pause())
+        with self._watching(lambda name: name == "") as freed:
+            while not await self._attempt():
+                await self._clock.wait(freed, self._pause())
+                freed.clear()
         leader = f"{config.namespace}/{config.name} {config.identity}"
         term = self.term = Term(leader, self._clock.monotonic, self._end_of_term())
         log.info("%s leads by lease %s/%s", config.identity, config.namespace, config.name)
         self._tell(True, "became leader")
         try:
-            with self._taken_from(term) as taken:
+            with self._watching(lambda name: name not in ("", config.identity), term.end) as taken:
                 await self._lead(lead, term, taken)
         finally:
             term.end()
@@ -217,22 +220,26 @@ class LeaderElector:
         return min(jittered, left) if left > 0 else jittered
 
     @contextlib.contextmanager
-    def _taken_from(self, term: Term) -> Iterator[asyncio.Event]:
-        """The event is set, and the term ended, when the server's cache in this process shows another holder."""
-        config, taken = self.config, asyncio.Event()
+    def _watching(
+        self, interesting: Callable[[str], bool], tell: Callable[[], None] = lambda: None
+    ) -> Iterator[asyncio.Event]:
+        """The event is set, and ``tell`` called, with the commit that makes such a holder of the lease; only where the
+        server's cache is in this process, else never."""
+        config, seen = self.config, asyncio.Event()
         view = self._client.cache_view(LEASES)
         if view is None:
-            yield taken
+            yield seen
             return
 
         def changed(kind: EventType, obj: Obj, previous: Obj | None, revision: int) -> None:
-            if obj["metadata"]["name"] == config.name and holder(obj) not in ("", config.identity):
-                term.end()
-                taken.set()
+            name = "" if kind == "DELETED" else holder(obj)
+            if obj["metadata"]["name"] == config.name and interesting(name):
+                tell()
+                seen.set()
 
         stop = view.subscribe(changed, Part(namespace=config.namespace, name=config.name))
         try:
-            yield taken
+            yield seen
         finally:
             stop()
 

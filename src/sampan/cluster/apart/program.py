@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 
 from sampan.api.clock import Clock, Random, SystemClock, SystemRandom
+from sampan.api.faults import cause
 from sampan.client import tasks
 from sampan.client.client import Client
 from sampan.client.http import HttpTransport
@@ -102,7 +103,7 @@ async def _serve(
         port = await stack.enter_async_context(served.listening(program.bind_address, program.secure_port, tls))
     except OSError as error:  # ssl.SSLError is one
         raise ClusterError(
-            f"cannot serve health and metrics at {program.bind_address}:{program.secure_port}: {error.strerror}",
+            f"cannot serve health and metrics at {program.bind_address}:{program.secure_port}: {cause(error)}",
             fix="give another port with --secure-port (0 serves none), or other certificates",
         ) from error
     log.info("%s serves health and metrics at port %d", program.component, port)
