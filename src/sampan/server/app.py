@@ -75,6 +75,7 @@ from sampan.server.hooks import Hooks
 from sampan.server.horizon import INTERVAL_SECONDS, Horizon
 from sampan.server.http import HttpServer, TlsFiles
 from sampan.server.kinds import OWN_VERBS
+from sampan.server.kinds.adminaccess import AdminAccess
 from sampan.server.kinds.computed import review
 from sampan.server.kinds.phases import PhaseTimes
 from sampan.server.kinds.quotas import quota_status
@@ -488,6 +489,10 @@ class Server:
         hooks.register("", "services", self.allocations.hook)
         hooks.register(CRDS.group, CRDS.plural, RoomForDefinitions(self._room))
         hooks.register("", "persistentvolumes", PhaseTimes(self.config.clock))
+        for plural, kind, nested in (
+            ("resourceclaims", "ResourceClaim", False), ("resourceclaimtemplates", "ResourceClaimTemplate", True),
+        ):  # fmt: skip
+            hooks.register("resource.k8s.io", plural, AdminAccess(self._reader, kind, nested=nested))
         return hooks
 
     def _non_resource_handlers(self, key: SigningKey) -> NonResourceHandlers:
