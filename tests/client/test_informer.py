@@ -64,6 +64,43 @@ async def test_list_by_namespace_and_index(api, client):
         assert informer.get("other", "b")["metadata"]["name"] == "b"
 
 
+async def test_an_index_that_holds_its_objects_shows_them_as_they_are_and_says_when_one_changed(api, client):
+    def names():
+        return [obj["metadata"]["name"] for obj in informer.by_index("app", "x")]
+
+    api.add(PODS, pod("a", app="x"))
+    informer = Informer(client, PODS)
+    informer.add_index("app", lambda obj: [obj["metadata"]["labels"].get("app", "")], holds=True)
+    async with running(informer):
+        versions = [informer.version("app", "x"), informer.version("app", "none")]
+        assert names() == ["a"]
+        api.add(PODS, pod("b", app="y"))
+        await informer.wait_for(api.revision)
+        assert [informer.version("app", "x"), informer.version("app", "none")] == versions
+        api.change(PODS, "default", "a", lambda obj: obj.update(spec={"x": 1}))
+        await informer.wait_for(api.revision)
+        assert informer.by_index("app", "x")[0]["spec"] == {"x": 1}
+        versions.append(informer.version("app", "x"))
+        api.remove(PODS, "default", "a")
+        await informer.wait_for(api.revision)
+        assert names() == []
+        api.add(PODS, pod("a", app="x"))
+        await informer.wait_for(api.revision)
+        assert informer.version("app", "x") not in versions, "never the same for another content"
+
+
+async def test_an_index_that_holds_its_objects_forgets_what_went_while_the_informer_was_down(api, client):
+    api.add(PODS, pod("a", app="x"))
+    informer = Informer(client, PODS)
+    informer.add_index("app", lambda obj: [obj["metadata"]["labels"].get("app", "")], holds=True)
+    async with running(informer):
+        assert len(informer.by_index("app", "x")) == 1
+    api.remove(PODS, "default", "a")
+    api.add(PODS, pod("b", app="x"))
+    async with running(informer):
+        await informer.wait_until(lambda: [obj["metadata"]["name"] for obj in informer.by_index("app", "x")] == ["b"])
+
+
 @pytest.mark.logs_errors("handler of pods failed on ADDED default/a")
 async def test_failing_handler_does_not_stop_the_others(api, client, caplog):
     informer = Informer(client, PODS)

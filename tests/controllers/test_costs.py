@@ -15,7 +15,7 @@ from sampan.api.resources import (
     REPLICA_SETS,
     SERVICES,
 )
-from sampan.client.informer import Informer
+from sampan.client.informer import Informer, _Index
 from sampan.controllers.deployment.controller import DeploymentController
 from sampan.controllers.disruption.controller import DisruptionController
 from sampan.controllers.endpoints.legacy import EndpointsController
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.timeout(120)
 def looks(monkeypatch):
     """Counts the objects that are looked at in informers."""
     counts = Counter()
-    get, present = Informer.get, Informer._present
+    get, present, held = Informer.get, Informer._present, _Index.held
 
     def counted_get(self, namespace, name):
         counts["objects"] += 1
@@ -46,6 +46,12 @@ def looks(monkeypatch):
             counts["objects"] += 1
             yield obj
 
+    def counted_held(self, value):
+        found = held(self, value)
+        counts["objects"] += len(found)
+        return found
+
+    monkeypatch.setattr(_Index, "held", counted_held)
     monkeypatch.setattr(Informer, "get", counted_get)
     monkeypatch.setattr(Informer, "_present", counted_present)
     return counts

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from sampan.api.pods import status as podstatus
 from sampan.controllers.statefulset import facts, retention
 from sampan.controllers.statefulset.plan import (
     BURST,
@@ -399,7 +400,11 @@ def test_every_prefix_is_safe_and_the_end_is_the_wanted_one(
         if not parallel:
             assert len(creates) <= 1
             assert not (creates and deletes)
-        well = [n for n in range(replicas) if n in state and not seen.is_unavailable(state[n])]
+        well = [
+            n
+            for n in range(replicas)
+            if n in state and not facts.standing(seen.stateful_set, state[n]).is_unavailable(seen.now)
+        ]
         losing = [facts.ordinal(action.pod) for action in deletes if facts.ordinal(action.pod) in well]
         assert len(losing) <= max(0, most - (replicas - len(well))), "never more missing than may be"
         done = 0 if not actions else chance.randint(1, len(actions))  # it may be killed after any step
@@ -416,7 +421,10 @@ def test_every_prefix_is_safe_and_the_end_is_the_wanted_one(
             if "deletionTimestamp" in each["metadata"]:
                 del state[number]
                 moving = True
-            elif not facts.is_running_and_ready(each) and each["status"]["phase"] != "Failed":
+            elif (
+                not (each["status"]["phase"] == "Running" and podstatus.is_ready(each))
+                and each["status"]["phase"] != "Failed"
+            ):
                 ready = {"type": "Ready", "status": "True", "lastTransitionTime": LONG_AGO}
                 each["status"] = {"phase": "Running", "conditions": [ready]}
                 moving = True

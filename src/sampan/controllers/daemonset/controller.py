@@ -111,14 +111,15 @@ class DaemonSetController:
             return Result(0.01)
         revision = revisions.hash_of(known.current)
         await self._owner.claim(daemon_set)
-        steps = plan(self._observe(daemon_set, revision))
+        observed = self._observe(daemon_set, revision)
+        steps = plan(observed)
         outcome = await self._apply(daemon_set, revision, steps)
         if outcome.error is not None and is_terminating_namespace(outcome.error):
             return DONE
         used = {revisions.hash_of(pod) for pod in self._owner.owned(daemon_set)}
         limit = whole(part(daemon_set, "spec"), "revisionHistoryLimit")
         await self._revisions.forget(known, limit, lambda old: revisions.hash_of(old) in used)
-        wait = await self._write_status(key, daemon_set["metadata"]["uid"], revision)
+        wait = await self._write_status(key, observed, steps)
         if outcome.error is not None:
             raise outcome.error
         return Result(min((seconds for seconds in (wait, steps.wait) if seconds), default=None))
@@ -128,7 +129,13 @@ class DaemonSetController:
         nodes = {node["metadata"]["name"]: node for node in self._nodes.list()}
         owned = self._owner.owned(daemon_set)
         return Observed(
-            daemon_set, nodes, owned, revision, self._clock.now(), lambda node: self._failed.wait(uid, node)
+            daemon_set,
+            nodes,
+            owned,
+            revision,
+            self._clock.now(),
+            lambda node: self._failed.wait(uid, node),
+            self._placement(daemon_set),
         )
 
     async def _apply(self, daemon_set: Obj, revision: str, steps: Plan) -> Outcome:
@@ -152,12 +159,13 @@ class DaemonSetController:
         deleted = await self._owner.control.delete_many(daemon_set, steps.delete) if steps.delete else Outcome()
         return created if created.error is not None else deleted
 
-    async def _write_status(self, key: ObjectKey, uid: str, revision: str) -> float | None:
-        # A second look: the pods just written count.
+    async def _write_status(self, key: ObjectKey, observed: Observed, steps: Plan) -> float | None:
         daemon_set = self._owner.owners.get(*key)
-        if daemon_set is None or daemon_set["metadata"]["uid"] != uid:
+        if daemon_set is None or objects.uid(daemon_set) != objects.uid(observed.daemon_set):
             return None
-        status, wait = plan_status(self._observe(daemon_set, revision))
+        if not steps.empty or daemon_set is not observed.daemon_set:
+            observed = self._observe(daemon_set, observed.revision)  # the pods just written count
+        status, wait = plan_status(observed)
         await self._owner.write_status(daemon_set, status)
         return wait
 

@@ -5,7 +5,7 @@ Source: upstream ``pkg/controller/daemon`` and its ``util``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from sampan.api import objects
@@ -15,6 +15,7 @@ from sampan.api.pods import status as podstatus
 from sampan.api.pods import tolerations
 from sampan.api.reading import flag, part, parts, text, text_map, whole
 from sampan.api.types import Obj
+from sampan.controllers.workload.remembered import Remembered
 from sampan.controllers.workload.revisions import HASH_LABEL
 
 TEMPLATE_GENERATION: Final = "deprecated.daemonset.template.generation"
@@ -91,6 +92,11 @@ class Placement:
         self._wanted = affinity.required_of(wanted)
         tolerated = _with_tolerations(list(parts(spec, "tolerations")), flag(spec, "hostNetwork"))
         self._pod: Obj = {"spec": {"tolerations": tolerated}}
+        self._judge = Remembered(self.verdict)
+
+    def verdicts(self, nodes: Collection[Obj]) -> list[Verdict]:
+        """Of all nodes, in their order; those that have not changed since the last time are not looked at again."""
+        return self._judge(nodes)
 
     def verdict(self, node: Obj) -> Verdict:
         meta = part(node, "metadata")
@@ -117,15 +123,18 @@ def by_node(pods: Iterable[Obj]) -> dict[str, list[Obj]]:
     """Pods that ended and are being deleted are gone already."""
     found: dict[str, list[Obj]] = {}
     for pod in pods:
-        if podstatus.is_terminal(pod) and podstatus.is_terminating(pod):
+        if podstatus.is_terminating(pod) and podstatus.is_terminal(pod):
             continue
-        if node := target_node(pod):
+        if node := podstatus.node_name(pod) or target_node(pod):
             found.setdefault(node, []).append(pod)
     return found
 
 
 def oldest_first(pods: Iterable[Obj]) -> list[Obj]:
     """Those that have a node before those that have none."""
+    pods = list(pods)
+    if len(pods) < 2:
+        return pods
     return sorted(
         pods,
         key=lambda pod: (
@@ -135,11 +144,11 @@ def oldest_first(pods: Iterable[Obj]) -> list[Obj]:
 
 
 def is_updated(pod: Obj, daemon_set: Obj, revision: str) -> bool:
-    labels = text_map(part(pod, "metadata"), "labels")
-    generation = text_map(part(daemon_set, "metadata"), "annotations").get(TEMPLATE_GENERATION)
-    if generation and labels.get(GENERATION_LABEL) == generation:
+    labels = part(part(pod, "metadata"), "labels")
+    if revision and labels.get(HASH_LABEL) == revision:
         return True
-    return bool(revision) and labels.get(HASH_LABEL) == revision
+    generation = text_map(part(daemon_set, "metadata"), "annotations").get(TEMPLATE_GENERATION)
+    return bool(generation) and labels.get(GENERATION_LABEL) == generation
 
 
 def min_ready_seconds(daemon_set: Obj) -> int:

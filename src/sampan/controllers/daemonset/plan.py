@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from typing import Final
+from typing import Final, NamedTuple
 
 from sampan.api.pods import status as podstatus
 from sampan.api.reading import part, whole
@@ -36,11 +36,25 @@ class Observed:
     now: datetime
     #: seconds until a failed pod of a node may be replaced; 0: now
     backoff: Callable[[str], float] = lambda node: 0.0
+    #: of this DaemonSet; one that was asked before answers at once
+    placement: Placement | None = None
 
     @cached_property
     def verdicts(self) -> dict[str, Verdict]:
-        placement = Placement(self.daemon_set)
-        return {name: placement.verdict(node) for name, node in self.nodes.items()}
+        placement = self.placement or Placement(self.daemon_set)
+        return dict(zip(self.nodes, placement.verdicts(self.nodes.values()), strict=True))
+
+    @cached_property
+    def waits(self) -> dict[int, float | None]:
+        """After how many seconds each pod is available, by the identity of what is known of it; None: not ready."""
+        seconds, now = facts.min_ready_seconds(self.daemon_set), self.now
+        return {id(pod): podstatus.available_in_seconds(pod, seconds, now) for pod in self.pods}
+
+    @cached_property
+    def updated(self) -> dict[int, bool]:
+        """Which pods are of the newest template."""
+        daemon_set, revision = self.daemon_set, self.revision
+        return {id(pod): facts.is_updated(pod, daemon_set, revision) for pod in self.pods}
 
     @cached_property
     def by_node(self) -> Mapping[str, Sequence[Obj]]:
@@ -97,6 +111,8 @@ def _staying(pods: Sequence[Obj]) -> list[Obj]:
 
 def _prune(observed: Observed, node: str, pods: Sequence[Obj], found: Plan) -> None:
     """Of a node's pods: those that ended go, and all but one, or two while a new one takes over."""
+    if len(pods) == 1 and not podstatus.is_terminal(pods[0]):
+        return  # as nearly always
     running = []
     for pod in _staying(pods):
         if not podstatus.is_terminal(pod):
@@ -114,7 +130,7 @@ def _prune(observed: Observed, node: str, pods: Sequence[Obj], found: Plan) -> N
     if not facts.may_surge(observed.daemon_set):
         found.delete += running[1:]
         return
-    new = [pod for pod in running if facts.is_updated(pod, observed.daemon_set, observed.revision)]
+    new = [pod for pod in running if observed.updated[id(pod)]]
     old = [pod for pod in running if pod not in new]
     found.delete += new[1:] + old[1:]
     if new and old and (not podstatus.is_ready(old[0]) or _is_available(observed, new[0])):
@@ -122,12 +138,10 @@ def _prune(observed: Observed, node: str, pods: Sequence[Obj], found: Plan) -> N
 
 
 def _is_available(observed: Observed, pod: Obj) -> bool:
-    seconds = facts.min_ready_seconds(observed.daemon_set)
-    return podstatus.available_in_seconds(pod, seconds, observed.now) == 0
+    return observed.waits[id(pod)] == 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Pair:
+class _Pair(NamedTuple):
     """What a node has: at most one pod of each sort."""
 
     new: Obj | None
@@ -139,13 +153,15 @@ def _pair(observed: Observed, pods: Sequence[Obj]) -> _Pair | None:
     new: list[Obj] = []
     old: list[Obj] = []
     for pod in _staying(pods):
-        (new if facts.is_updated(pod, observed.daemon_set, observed.revision) else old).append(pod)
+        (new if observed.updated[id(pod)] else old).append(pod)
     if len(new) > 1 or len(old) > 1:
         return None
     return _Pair(new[0] if new else None, old[0] if old else None)
 
 
 def _roll(observed: Observed) -> Plan:
+    if all(observed.updated.values()):
+        return Plan()
     verdicts = observed.verdicts
     desired = sum(verdict.starts for verdict in verdicts.values())
     surge, unavailable = facts.fenceposts(observed.daemon_set, desired)
@@ -220,7 +236,9 @@ def plan_status(observed: Observed) -> tuple[Obj, float | None]:
     counts = dict.fromkeys(("desired", "current", "misscheduled", "ready", "available", "updated"), 0)
     later: list[float] = []
     for name, verdict in observed.verdicts.items():
-        here = facts.oldest_first(pods.get(name, ()))
+        here = pods.get(name, ())
+        if len(here) > 1:
+            here = facts.oldest_first(here)
         if not verdict.starts:
             counts["misscheduled"] += bool(here)
             continue
@@ -228,10 +246,10 @@ def plan_status(observed: Observed) -> tuple[Obj, float | None]:
         if not here:
             continue
         counts["current"] += 1
-        wait = podstatus.available_in_seconds(here[0], facts.min_ready_seconds(daemon_set), observed.now)
-        counts["ready"] += podstatus.is_ready(here[0])
+        wait = observed.waits[id(here[0])]
+        counts["ready"] += wait is not None or podstatus.is_ready(here[0])  # since when may be unknown
         counts["available"] += wait == 0
-        counts["updated"] += facts.is_updated(here[0], daemon_set, observed.revision)
+        counts["updated"] += observed.updated[id(here[0])]
         if wait:
             later.append(wait)
     status: Obj = {

@@ -27,6 +27,7 @@ from sampan.controllers.job.tracking import Tracking, ended, settle, track
 from sampan.controllers.workload import claims
 from sampan.controllers.workload.owner import PodOwner
 from sampan.controllers.workload.pods import Outcome, is_terminating_namespace, slow_start
+from sampan.controllers.workload.remembered import Remembered
 from sampan.metrics import current
 
 NAME: Final = "job-controller"
@@ -41,6 +42,8 @@ class JobController:
         self._owner = PodOwner(
             context.informers, self._client, self._recorder, JOBS, _selector, finalizer=facts.FINALIZER
         )
+        #: what is known of each Job's pods, by its UID: of a Job only the completions change, and its being suspended
+        self._readers: dict[str, Remembered[facts.Said]] = {}
         #: failures in a row and the last one's time, by the Job's UID
         self._failures: dict[str, tuple[int, datetime | None]] = {}
         self._metrics = JobMetrics(current())
@@ -58,11 +61,12 @@ class JobController:
     @property
     def remembered(self) -> int:
         """Of how many Jobs something is kept that the API does not know."""
-        return len(self._failures)
+        return len(self._failures.keys() | self._readers.keys())
 
     def _job_changed(self, kind: ChangeType, job: Obj, previous: Obj | None) -> None:
         if kind == "DELETED" or facts.is_finished(job):
             self._failures.pop(objects.uid(job), None)
+            self._readers.pop(objects.uid(job), None)
             for pod in self._owner.pods.by_index(claims.CONTROLLER_INDEX, objects.uid(job)):
                 if facts.is_tracked(pod):
                     self._orphans.enqueue(key_of(pod))
@@ -107,14 +111,16 @@ class JobController:
 
     async def _sync(self, key: ObjectKey, job: Obj) -> tuple[Action, Result]:
         uid = objects.uid(job)
+        if (read := self._readers.get(uid)) is None:
+            read = self._readers[uid] = Remembered(facts.reader(job))
         owned = await self._owner.claim(job)
-        observed = Observed(job, owned, self._clock.now(), self._failures.get(uid, (0, None)))
+        observed = Observed(job, owned, self._clock.now(), self._failures.get(uid, (0, None)), read)
         steps = plan(observed)
         error = await self._apply(job, steps)
         action: Action = "pods_deleted" if steps.delete else "pods_created" if steps.create else "reconciling"
         if error is not None and is_terminating_namespace(error):
             return action, DONE
-        after = Observed(job, self._owner.owned(job), observed.now)
+        after = Observed(job, self._owner.owned(job), observed.now, read=read)
         tracking = track(observed, steps, after)
         if tracking.release and not objects.equal_semantics(tracking.status, part(job, "status")):
             await self._owner.write_status(job, tracking.status)

@@ -6,7 +6,7 @@ KEP-3850 (back-off of each index), KEP-3939 (replacement), KEP-3998 (success pol
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
@@ -138,44 +138,73 @@ class Failure(NamedTuple):
         return self.action != "Ignore"
 
 
-def judge_failure(job: Obj, pod: Obj) -> Failure:
-    """By the first rule of ``podFailurePolicy`` that matches; the pod's end must be known for one to."""
-    for number, rule in enumerate(parts(part(spec(job), "podFailurePolicy"), "rules")):
-        action = text(rule, "action")
-        if action == "FailIndex" and per_index_limit(job) is None:
-            continue
-        if codes := part(rule, "onExitCodes"):
-            found = _matching_container(pod, codes)
-            if found is not None:
-                name, code = found
-                where = f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
-                said = f"Container {name} for pod {where} failed with exit code {code} matching {action} rule at index {number}"  # noqa: E501 - upstream's sentence
-                return Failure(action, said)
-        elif (kind := _matching_condition(pod, list(parts(rule, "onPodConditions")))) is not None:
+class _Rule(NamedTuple):
+    """One of ``podFailurePolicy``, as it is asked of pods: of codes or of conditions."""
+
+    number: int
+    action: str
+    #: of which container, which codes, whether they are to be among these; None: a rule of conditions
+    codes: tuple[str, frozenset[int], bool] | None
+    #: types and statuses, any of which is enough, in the order in which they are told of
+    conditions: tuple[tuple[str, str], ...]
+
+
+class FailurePolicy:
+    """The ``podFailurePolicy`` of a Job, read once for all its pods."""
+
+    def __init__(self, job: Obj) -> None:
+        self._rules = tuple(self._read(job))
+
+    @staticmethod
+    def _read(job: Obj) -> Iterator[_Rule]:
+        for number, rule in enumerate(parts(part(spec(job), "podFailurePolicy"), "rules")):
+            action = text(rule, "action")
+            if action == "FailIndex" and per_index_limit(job) is None:
+                continue
+            if codes := part(rule, "onExitCodes"):
+                values = codes.get("values")
+                listed = frozenset(each for each in values if isinstance(each, int)) if isinstance(values, list) else ()
+                asked = text(codes, "containerName"), frozenset(listed), text(codes, "operator") == "In"
+                yield _Rule(number, action, asked, ())
+            else:
+                yield _Rule(number, action, None, tuple(map(_type_and_status, parts(rule, "onPodConditions"))))
+
+    def judge(self, pod: Obj) -> Failure:
+        """By the first rule that matches; the pod's end must be known for one to."""
+        if not self._rules:
+            return Failure("")
+        ends, conditions = list(_exit_codes(pod)), set(map(_type_and_status, parts(part(pod, "status"), "conditions")))
+        for rule in self._rules:
             where = f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
-            return Failure(action, f"Pod {where} has condition {kind} matching {action} rule at index {number}")
-    return Failure("")
+            if rule.codes is None:
+                kind = next((pair[0] for pair in rule.conditions if pair in conditions), None)
+                if kind is not None:
+                    said = f"Pod {where} has condition {kind} matching {rule.action} rule at index {rule.number}"
+                    return Failure(rule.action, said)
+                continue
+            named, codes, among = rule.codes
+            for name, code in ends:
+                if (not named or name == named) and (code in codes) is among:
+                    said = f"Container {name} for pod {where} failed with exit code {code} matching {rule.action} rule at index {rule.number}"  # noqa: E501 - upstream's sentence
+                    return Failure(rule.action, said)
+        return Failure("")
 
 
-def _matching_container(pod: Obj, codes: Obj) -> tuple[str, int] | None:
-    name, values = text(codes, "containerName"), codes.get("values")
-    listed = values if isinstance(values, list) else ()
+def judge_failure(job: Obj, pod: Obj) -> Failure:
+    """For one pod alone."""
+    return FailurePolicy(job).judge(pod)
+
+
+def _exit_codes(pod: Obj) -> Iterator[tuple[str, int]]:
+    """Of the containers that failed."""
     for field in ("containerStatuses", "initContainerStatuses"):
         for status in parts(part(pod, "status"), field):
-            code = whole(part(part(status, "state"), "terminated"), "exitCode")
-            if not code or (name and text(status, "name") != name):
-                continue
-            if (code in listed) is (text(codes, "operator") == "In"):
-                return text(status, "name"), code
-    return None
+            if code := whole(part(part(status, "state"), "terminated"), "exitCode"):
+                yield text(status, "name"), code
 
 
-def _matching_condition(pod: Obj, patterns: Sequence[Obj]) -> str | None:
-    for pattern in patterns:
-        for found in parts(part(pod, "status"), "conditions"):
-            if found.get("type") == pattern.get("type") and found.get("status") == pattern.get("status"):
-                return text(found, "type")
-    return None
+def _type_and_status(condition: Obj) -> tuple[str, str]:
+    return text(condition, "type"), text(condition, "status")
 
 
 def matching_success_rule(job: Obj, succeeded: Indexes) -> str | None:
@@ -192,6 +221,50 @@ def matching_success_rule(job: Obj, succeeded: Indexes) -> str | None:
         if met:
             return f"Matched rules at index {number}"
     return None
+
+
+class Said:
+    """What one state of a pod says to its Job, of which the completions alone may change. Read once."""
+
+    __slots__ = (
+        "_ended", "_judged", "_policy", "index", "is_active", "is_failed", "is_leaving", "is_succeeded", "is_tracked",
+        "pod", "uid",
+    )  # fmt: skip
+
+    def __init__(self, job: Obj, policy: FailurePolicy, pod: Obj) -> None:
+        """``policy``: the Job's."""
+        phase, is_terminating = podstatus.phase(pod), podstatus.is_terminating(pod)
+        is_terminal = podstatus.is_terminal_phase(phase)
+        self._policy, self.pod, self.uid = policy, pod, objects.uid(pod)
+        self.is_tracked = is_tracked(pod)
+        self.is_succeeded = phase == "Succeeded"
+        self.is_failed = is_failed(job, pod)
+        self.is_active = not is_terminal and not is_terminating
+        #: it is being deleted, and has not ended yet
+        self.is_leaving = is_terminating and not is_terminal
+        #: whatever the completions
+        self.index = index_of(pod)
+        self._judged: Failure | None = None
+        self._ended: datetime | None = None
+
+    @property
+    def judged(self) -> Failure:
+        """What the failure policy makes of it."""
+        if self._judged is None:
+            self._judged = self._policy.judge(self.pod)
+        return self._judged
+
+    @property
+    def ended(self) -> datetime:
+        if self._ended is None:
+            self._ended = finished_at(self.pod)
+        return self._ended
+
+
+def reader(job: Obj) -> Callable[[Obj], Said]:
+    """Reads one pod after the other for a Job."""
+    policy = FailurePolicy(job)
+    return lambda pod: Said(job, policy, pod)
 
 
 def restarts_beyond_limit(job: Obj, pods: Iterable[Obj]) -> bool:

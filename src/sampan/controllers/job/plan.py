@@ -5,7 +5,7 @@ How pods are counted is in ``tracking``. The shell is ``controller.py``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -13,11 +13,11 @@ from typing import Final
 
 from sampan.api import objects
 from sampan.api.clock import format_time, parse_time
-from sampan.api.pods import status as podstatus
 from sampan.api.reading import part, parts, text, texts, whole
 from sampan.api.types import Obj
 from sampan.client.events import EventKind
 from sampan.controllers.job import facts, pods
+from sampan.controllers.job.facts import Said
 from sampan.controllers.job.indexes import Indexes
 
 #: At most this many creates or deletes a sync, and UIDs in a status; the rest follows in the next.
@@ -38,74 +38,84 @@ class Observed:
     pods: Sequence[Obj]
     now: datetime
     failures: tuple[int, datetime | None] = (0, None)
+    #: what may remember what it said before; None reads each pod
+    read: Callable[[Sequence[Obj]], Sequence[Said]] | None = None
 
     @cached_property
-    def _judged(self) -> dict[str, facts.Failure]:
-        return {}
+    def said(self) -> Sequence[Said]:
+        if self.read is not None:
+            return self.read(self.pods)
+        return list(map(facts.reader(self.job), self.pods))
 
-    def judge(self, pod: Obj) -> facts.Failure:
-        """What the failure policy makes of a failed pod; found once."""
-        uid = objects.uid(pod)
-        if (found := self._judged.get(uid)) is None:
-            found = self._judged[uid] = facts.judge_failure(self.job, pod)
-        return found
+    @cached_property
+    def completions(self) -> int:
+        return facts.completions(self.job) or 0
+
+    @cached_property
+    def is_indexed(self) -> bool:
+        return facts.is_indexed(self.job)
+
+    def index(self, said: Said) -> int | None:
+        """None too for one beyond the completions, which may have been lowered."""
+        return said.index if said.index is not None and said.index < self.completions else None
 
     @cached_property
     def active(self) -> list[Obj]:
-        return [pod for pod in self.pods if podstatus.is_active(pod)]
+        return [said.pod for said in self.said if said.is_active]
 
     @cached_property
     def terminating(self) -> int:
-        return sum(podstatus.is_terminating(pod) and not podstatus.is_terminal(pod) for pod in self.pods)
+        return sum(said.is_leaving for said in self.said)
 
     @cached_property
     def uncounted(self) -> dict[str, list[str]]:
         found = part(part(self.job, "status"), "uncountedTerminatedPods")
         return {kind: list(texts(found, kind)) for kind in ("succeeded", "failed")}
 
-    def _new(self, known: Sequence[str], pods: list[Obj]) -> list[Obj]:
+    def _new(self, known: Sequence[str], ended: list[Said]) -> list[Said]:
         """Those that are neither counted nor about to be."""
+        counted = set(known)
         return [
-            pod
-            for pod in pods
-            if facts.is_tracked(pod)
-            and objects.uid(pod) not in known
-            and (not facts.is_indexed(self.job) or facts.valid_index(self.job, pod) is not None)
+            said
+            for said in ended
+            if said.is_tracked and said.uid not in counted and (not self.is_indexed or self.index(said) is not None)
         ]
 
     @cached_property
-    def new_succeeded(self) -> list[Obj]:
-        return self._new(self.uncounted["succeeded"], [pod for pod in self.pods if facts.is_succeeded(pod)])
+    def new_succeeded(self) -> list[Said]:
+        return self._new(self.uncounted["succeeded"], [said for said in self.said if said.is_succeeded])
 
     @cached_property
-    def new_failed(self) -> list[Obj]:
-        return self._new(self.uncounted["failed"], [pod for pod in self.pods if facts.is_failed(self.job, pod)])
+    def failed_pods(self) -> list[Said]:
+        return [said for said in self.said if said.is_failed]
+
+    @cached_property
+    def new_failed(self) -> list[Said]:
+        return self._new(self.uncounted["failed"], self.failed_pods)
 
     @cached_property
     def counted_failures(self) -> int:
         """Of the new ones, those that the policy does not ignore."""
-        return sum(self.judge(pod).counts for pod in self.new_failed)
+        return sum(said.judged.counts for said in self.new_failed)
 
     @cached_property
     def succeeded_before(self) -> Indexes:
         written = text(part(self.job, "status"), "completedIndexes")
-        return Indexes.parse(written, facts.completions(self.job) or 0)
+        return Indexes.parse(written, self.completions)
 
     @cached_property
     def succeeded_indexes(self) -> Indexes:
-        own = (facts.valid_index(self.job, pod) for pod in self.new_succeeded)
+        own = map(self.index, self.new_succeeded)
         return self.succeeded_before | Indexes.of(index for index in own if index is not None)
 
     @cached_property
     def failed_indexes(self) -> Indexes:
         written = text(part(self.job, "status"), "failedIndexes")
-        before = Indexes.parse(written, facts.completions(self.job) or 0)
+        before = Indexes.parse(written, self.completions)
         new = [
             index
-            for pod in self.pods
-            if facts.is_failed(self.job, pod)
-            and (index := facts.valid_index(self.job, pod)) is not None
-            and facts.is_index_failed(self.job, pod, self.judge(pod))
+            for said in self.failed_pods
+            if (index := self.index(said)) is not None and facts.is_index_failed(self.job, said.pod, said.judged)
         ]
         return before | Indexes.of(new)
 
@@ -127,17 +137,22 @@ class Observed:
         until the next one bears the number."""
         if facts.per_index_limit(self.job) is None:
             return {}
-        active = {facts.valid_index(self.job, pod) for pod in self.active}
+        active = {self.index(said) for said in self.said if said.is_active}
         found: dict[int, Obj] = {}
-        for pod in self.pods:
-            index = facts.valid_index(self.job, pod)
-            if index is None or not facts.is_tracked(pod) or not facts.is_failed(self.job, pod) or index in active:
+        for said in self.failed_pods:
+            index, pod = self.index(said), said.pod
+            if index is None or not said.is_tracked or index in active:
                 continue
             if index in self.succeeded_indexes or index in self.failed_indexes:
                 continue
             if index not in found or sum(facts.failures_of_index(found[index])) < sum(facts.failures_of_index(pod)):
                 found[index] = pod
         return found
+
+    @cached_property
+    def held(self) -> set[str]:
+        """The UIDs of those."""
+        return {objects.uid(pod) for pod in self.replaced.values()}
 
 
 @dataclass(slots=True)
@@ -197,11 +212,9 @@ def _failure(observed: Observed, found: Plan) -> Obj | None:
         return None
     if (present := facts.condition(job, "FailureTarget")) is not None:
         return present
-    for pod in observed.pods:
-        if facts.is_failed(job, pod):
-            judged = observed.judge(pod)
-            if judged.action == "FailJob":
-                return condition("FailureTarget", "PodFailurePolicy", judged.message, now)
+    for said in observed.failed_pods:
+        if said.judged.action == "FailJob":
+            return condition("FailureTarget", "PodFailurePolicy", said.judged.message, now)
     if observed.failed > facts.backoff_limit(job) or facts.restarts_beyond_limit(job, observed.pods):
         return condition("FailureTarget", "BackoffLimitExceeded", "Job has reached the specified backoff limit", now)
     deadline = whole(facts.spec(job), "activeDeadlineSeconds")
@@ -282,13 +295,9 @@ def _manage(observed: Observed, found: Plan) -> None:
 def _pending(observed: Observed, count: int) -> list[int]:
     """The lowest indexes without a pod that are neither done nor failed."""
     job = observed.job
-    held = {facts.valid_index(job, pod) for pod in observed.active}
+    held = {observed.index(said) for said in observed.said if said.is_active}
     if facts.waits_for_ended(job):
-        held |= {
-            facts.valid_index(job, pod)
-            for pod in observed.pods
-            if podstatus.is_terminating(pod) and not podstatus.is_terminal(pod)
-        }
+        held |= {observed.index(said) for said in observed.said if said.is_leaving}
     over = observed.succeeded_indexes | observed.failed_indexes
     found: list[int] = []
     for index in over.missing(facts.completions(job) or 0):
@@ -302,8 +311,8 @@ def _pending(observed: Observed, count: int) -> list[int]:
 def _failures_in_a_row(observed: Observed) -> tuple[int, datetime | None]:
     """With those that are new, after the last success."""
     count, last = observed.failures
-    ends = [(facts.finished_at(pod), True) for pod in observed.new_failed]
-    ends += [(facts.finished_at(pod), False) for pod in observed.new_succeeded]
+    ends = [(said.ended, True) for said in observed.new_failed]
+    ends += [(said.ended, False) for said in observed.new_succeeded]
     for moment, failed in sorted(ends):
         count, last = (count + 1, moment) if failed else (0, last)
     return count, last

@@ -56,11 +56,16 @@ def too_many(job: Obj, active: Sequence[Obj], at_least: int, now: datetime) -> l
     removed: list[Obj] = []
     left = list(active)
     if facts.is_indexed(job):
+        total = facts.completions(job) or 0
         by_index: dict[int | None, list[Obj]] = {}
         for pod in active:
-            by_index.setdefault(facts.valid_index(job, pod), []).append(pod)
+            index = facts.index_of(pod)
+            by_index.setdefault(index if index is not None and index < total else None, []).append(pod)
         left = []
         for index, pods in sorted(by_index.items(), key=lambda item: -1 if item[0] is None else item[0]):
+            if len(pods) == 1 and index is not None:
+                left += pods
+                continue
             ranked = ranked_for_deletion(pods, pods, now)
             keep = 0 if index is None else 1
             removed += ranked[: len(ranked) - keep]

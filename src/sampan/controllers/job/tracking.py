@@ -16,6 +16,7 @@ from sampan.api.pods import status as podstatus
 from sampan.api.reading import part, parts, text, whole
 from sampan.api.types import Obj
 from sampan.controllers.job import facts
+from sampan.controllers.job.facts import Said
 from sampan.controllers.job.indexes import Indexes
 from sampan.controllers.job.plan import BURST, Observed, Plan, Told, condition
 
@@ -37,11 +38,14 @@ def track(observed: Observed, steps: Plan, after: Observed) -> Tracking:
     tracking = Tracking(status)
     counts = {kind: list(uids) for kind, uids in observed.uncounted.items()}
     done: list[int] = []
-    for pod in sorted(observed.pods, key=lambda pod: facts.index_of(pod) or 0):
-        if not _is_over(observed, steps, pod):
+    known = {kind: set(uids) for kind, uids in counts.items()}
+    for said in sorted(observed.said, key=lambda said: said.index or 0):
+        if not _is_over(observed, steps, said):
             continue
-        tracking.release.append(pod)
-        _count(observed, steps, pod, counts, done)
+        tracking.release.append(said.pod)
+        if (kind := _count(observed, steps, said, known, done)) is not None:
+            counts[kind].append(said.uid)
+            known[kind].add(said.uid)
         if len(done) + len(counts["succeeded"]) + len(counts["failed"]) >= BURST:
             tracking.more = True
             break
@@ -70,34 +74,30 @@ def _standing(observed: Observed, steps: Plan, after: Observed) -> Obj:
     return status
 
 
-def _is_over(observed: Observed, steps: Plan, pod: Obj) -> bool:
+def _is_over(observed: Observed, steps: Plan, said: Said) -> bool:
     """Whether its finalizer may go: it has ended, or the Job has."""
-    if not facts.is_tracked(pod):
+    if not said.is_tracked:
         return False
     if steps.ending is not None or objects.is_deleting(observed.job):
         return True
-    if not facts.is_succeeded(pod) and not facts.is_failed(observed.job, pod):
-        return False
-    return all(pod is not held for held in observed.replaced.values())
+    return (said.is_succeeded or said.is_failed) and said.uid not in observed.held
 
 
-def _count(observed: Observed, steps: Plan, pod: Obj, counts: dict[str, list[str]], done: list[int]) -> None:
-    job, index = observed.job, facts.valid_index(observed.job, pod)
-    indexed = facts.is_indexed(job)
+def _count(observed: Observed, steps: Plan, said: Said, known: dict[str, set[str]], done: list[int]) -> str | None:
+    """Among which its UID is to be counted; a success of an indexed Job is ``done``."""
+    index, indexed = observed.index(said), observed.is_indexed
     if indexed and index is None:
-        return
-    uid = objects.uid(pod)
-    if facts.is_succeeded(pod):
+        return None
+    if said.is_succeeded:
         if indexed:
             if index is not None and index not in observed.succeeded_before:
                 done.append(index)
-        elif uid not in counts["succeeded"] and uid not in counts["failed"]:
-            counts["succeeded"].append(uid)
-        return
+            return None
+        return None if said.uid in known["succeeded"] or said.uid in known["failed"] else "succeeded"
     # When a Job has failed, what still ran has failed with it.
     failing = steps.ending is not None and steps.ending["type"] == "FailureTarget"
-    if (failing or facts.is_failed(job, pod)) and uid not in counts["failed"] and observed.judge(pod).counts:
-        counts["failed"].append(uid)
+    counts = (failing or said.is_failed) and said.uid not in known["failed"] and said.judged.counts
+    return "failed" if counts else None
 
 
 def settle(observed: Observed, tracking: Tracking, steps: Plan, tracked: Collection[str], left: int) -> Obj:

@@ -12,6 +12,7 @@ from sampan.api.resources import PERSISTENT_VOLUME_CLAIMS, PODS, STATEFUL_SETS
 from sampan.api.types import Obj
 from sampan.client import tasks
 from sampan.client.controller import DONE, Controller, Result, observe
+from sampan.client.informer import ChangeType
 from sampan.client.keys import ObjectKey
 from sampan.controllers.context import Context
 from sampan.controllers.statefulset import facts
@@ -30,6 +31,7 @@ from sampan.controllers.statefulset.plan import (
 from sampan.controllers.workload import revisions
 from sampan.controllers.workload.owner import PodOwner
 from sampan.controllers.workload.pods import is_terminating_namespace, slow_start
+from sampan.controllers.workload.remembered import Remembered
 from sampan.controllers.workload.revisions import Collision, Known, Revisions
 
 NAME: Final = "statefulset-controller"
@@ -44,9 +46,12 @@ class StatefulSetController:
             context.informers, self._client, self._recorder, STATEFUL_SETS, _selector, is_member=facts.is_member
         )
         self._revisions = Revisions(context.informers, self._client, STATEFUL_SETS, _selector)
+        #: what is known of each set's pods, with the generation for which it holds; by UID
+        self._readers: dict[str, tuple[int | None, Remembered[facts.Standing]]] = {}
         self._claims = context.informers.informer(PERSISTENT_VOLUME_CLAIMS)
         self._controller: Controller[ObjectKey] = Controller(NAME, self.sync)
         self._owner.feed(self._controller)
+        self._owner.owners.add_handler(self._forget_reader)
         self._controller.watch(self._revisions.informer, self._owner.keys_of)
         self._controller.watch(self._claims, self._keys_of_claim)
 
@@ -103,7 +108,21 @@ class StatefulSetController:
             revisions.name_of(known.current),
             template,
             self._clock.now(),
+            self._reader(stateful_set),
         )
+
+    def _reader(self, stateful_set: Obj) -> Remembered[facts.Standing]:
+        uid, generation = objects.uid(stateful_set), whole(part(stateful_set, "metadata"), "generation")
+        known = self._readers.get(uid)
+        if known is None or known[0] != generation or generation is None:
+            known = generation, Remembered(lambda pod: facts.standing(stateful_set, pod))
+            if self._owner.is_there(stateful_set):
+                self._readers[uid] = known
+        return known[1]
+
+    def _forget_reader(self, kind: ChangeType, stateful_set: Obj, previous: Obj | None) -> None:
+        if kind == "DELETED":
+            self._readers.pop(objects.uid(stateful_set), None)
 
     async def _apply(self, stateful_set: Obj, actions: Sequence[Action]) -> ApiError | None:
         """The first error ends it. A parallel set's many creates, or deletes, go out in growing batches."""
@@ -209,7 +228,7 @@ class StatefulSetController:
         return wait
 
     async def _forget(self, stateful_set: Obj, known: Known) -> None:
-        used = {facts.revision_of(pod) for pod in self._owner.owned(stateful_set)}
+        used = {pod.revision for pod in self._reader(stateful_set)(self._owner.owned(stateful_set))}
         used.add(text(part(stateful_set, "status"), "currentRevision"))
         limit = whole(part(stateful_set, "spec"), "revisionHistoryLimit")
         await self._revisions.forget(known, limit, lambda old: revisions.name_of(old) in used)

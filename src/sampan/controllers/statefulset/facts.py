@@ -6,7 +6,7 @@ Source: upstream ``pkg/controller/statefulset`` (``stateful_set_utils.go``).
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from sampan.api import objects
@@ -17,6 +17,7 @@ from sampan.api.resources import STATEFUL_SETS
 from sampan.api.types import Obj
 from sampan.controllers.workload.pods import pod_from_template
 from sampan.controllers.workload.revisions import HASH_LABEL
+from sampan.records import dataclass
 
 NAME_LABEL: Final = "statefulset.kubernetes.io/pod-name"
 INDEX_LABEL: Final = "apps.kubernetes.io/pod-index"
@@ -164,16 +165,48 @@ def has_identity(stateful_set: Obj, pod: Obj) -> bool:
     )
 
 
-def is_running_and_ready(pod: Obj) -> bool:
-    return podstatus.phase(pod) == "Running" and podstatus.is_ready(pod)
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a pod's state means for its set, whatever time it is."""
+
+    pod: Obj
+    ordinal: int
+    phase: str
+    is_terminating: bool
+    has_identity: bool
+    revision: str
+    is_ready: bool
+    #: when it is available, if it stays ready; None: at once, or never
+    available_at: datetime | None
+    never: bool
+
+    @property
+    def is_terminal(self) -> bool:
+        return podstatus.is_terminal_phase(self.phase)
+
+    def available_in(self, now: datetime) -> float | None:
+        """0: available; more: when it will be; None: it is not running and ready."""
+        if not self.is_ready or self.never:
+            return None
+        return 0.0 if self.available_at is None else max(0.0, (self.available_at - now).total_seconds())
+
+    def is_unavailable(self, now: datetime) -> bool:
+        return self.is_terminating or self.available_in(now) != 0
 
 
-def available_in(stateful_set: Obj, pod: Obj, now: datetime) -> float | None:
-    """0: available; more: when it will be; None: it is not running and ready."""
-    if not is_running_and_ready(pod):
-        return None
-    return podstatus.available_in_seconds(pod, min_ready_seconds(stateful_set), now)
-
-
-def is_unavailable(stateful_set: Obj, pod: Obj, now: datetime) -> bool:
-    return podstatus.is_terminating(pod) or available_in(stateful_set, pod, now) != 0
+def standing(stateful_set: Obj, pod: Obj) -> Standing:
+    """Of the set its spec alone counts."""
+    phase, min_ready = podstatus.phase(pod), min_ready_seconds(stateful_set)
+    is_ready = phase == "Running" and podstatus.is_ready(pod)
+    since = podstatus.ready_since(pod) if is_ready and min_ready else None
+    return Standing(
+        pod,
+        ordinal(pod),
+        phase,
+        podstatus.is_terminating(pod),
+        has_identity(stateful_set, pod),
+        revision_of(pod),
+        is_ready,
+        None if since is None else since + timedelta(seconds=min_ready),
+        never=bool(min_ready) and since is None,
+    )

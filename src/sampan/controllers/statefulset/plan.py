@@ -14,10 +14,10 @@ from functools import cached_property
 from typing import Final
 
 from sampan.api import objects
-from sampan.api.pods import status as podstatus
 from sampan.api.reading import part, whole
 from sampan.api.types import Obj
 from sampan.controllers.statefulset import facts, retention
+from sampan.controllers.statefulset.facts import Standing
 
 #: At most this many pods are made a sync, however many are missing; the rest follows in the next.
 BURST: Final = 500
@@ -70,8 +70,8 @@ Action = CreatePod | DeletePod | RepairPod | CreateClaims | OwnClaim | TellConfl
 
 @dataclass(frozen=True)
 class Observed:
-    """One snapshot. ``pods`` are the set's own; ``claim``: one of its namespace, by name.
-    ``current`` and ``update``: names of revisions, and ``current_template`` that of the former."""
+    """One snapshot. ``pods`` are the set's own; ``claim``: one of its namespace, by name. ``current`` and ``update``:
+    names of revisions, and ``current_template`` that of the former. ``read``: what may remember what it said before."""
 
     stateful_set: Obj
     pods: Sequence[Obj]
@@ -80,26 +80,41 @@ class Observed:
     update: str
     current_template: Obj
     now: datetime
+    read: Callable[[Sequence[Obj]], Sequence[Standing]] | None = None
 
     @cached_property
-    def wanted(self) -> dict[int, Obj]:
+    def standings(self) -> Sequence[Standing]:
+        if self.read is not None:
+            return self.read(self.pods)
+        return [facts.standing(self.stateful_set, pod) for pod in self.pods]
+
+    @cached_property
+    def wanted(self) -> dict[int, Standing]:
         """Of the wanted pods those that are there, by ordinal, the first one first."""
         wanted = facts.wanted(self.stateful_set)
-        numbered = sorted(((facts.ordinal(pod), pod) for pod in self.pods), key=lambda each: each[0])
-        return {number: pod for number, pod in numbered if number in wanted}
+        return {pod.ordinal: pod for pod in sorted(self.standings, key=_ordinal) if pod.ordinal in wanted}
 
     @cached_property
-    def condemned(self) -> list[Obj]:
+    def condemned(self) -> list[Standing]:
         """Those beyond the wanted ones, last first."""
         wanted = facts.wanted(self.stateful_set)
-        beyond = [pod for pod in self.pods if facts.ordinal(pod) not in wanted]
-        return sorted(beyond, key=facts.ordinal, reverse=True)
+        beyond = [pod for pod in self.standings if pod.ordinal not in wanted]
+        return sorted(beyond, key=_ordinal, reverse=True)
 
     @cached_property
     def unavailable(self) -> int:
         """How many of the wanted pods are missing or not available."""
         missing = facts.replicas(self.stateful_set) - len(self.wanted)
-        return missing + sum(map(self.is_unavailable, self.wanted.values()))
+        return missing + sum(pod.is_unavailable(self.now) for pod in self.wanted.values())
+
+    @cached_property
+    def has_claims(self) -> bool:
+        return bool(facts.claim_names(self.stateful_set, 0))
+
+    @cached_property
+    def retains(self) -> bool:
+        """No claim is ever owned by the set or a pod."""
+        return retention.retains(self.stateful_set)
 
     def make(self, number: int) -> Obj:
         owner = self.stateful_set
@@ -107,13 +122,12 @@ class Observed:
         template = self.current_template if stays else part(part(owner, "spec"), "template")
         return facts.make_pod(owner, template, self.current if stays else self.update, number)
 
-    def is_unavailable(self, pod: Obj) -> bool:
-        return facts.is_unavailable(self.stateful_set, pod, self.now)
-
     def missing_claims(self, number: int, pod: Obj | None) -> list[Obj]:
         """Those of an ordinal that are not there, as they are to be made. ``pod``: its own, if it is there."""
         owner = self.stateful_set
-        if all(self.claim(name) is not None for name in facts.claim_names(owner, number).values()):
+        if not self.has_claims or all(
+            self.claim(name) is not None for name in facts.claim_names(owner, number).values()
+        ):
             return []
         found = []
         for claim in facts.claims(owner, number).values():
@@ -125,6 +139,8 @@ class Observed:
         return found
 
     def present_claims(self, number: int) -> list[Obj]:
+        if not self.has_claims:
+            return []
         found = (self.claim(name) for name in facts.claim_names(self.stateful_set, number).values())
         return [claim for claim in found if claim is not None]
 
@@ -143,19 +159,19 @@ def plan(observed: Observed) -> list[Action]:
     owner = observed.stateful_set
     if objects.is_deleting(owner):
         return []
-    turn = _Turn()
+    turn, ordered = _Turn(), facts.is_ordered(owner)
     for number in facts.wanted(owner):
         pod = observed.wanted.get(number)
         if pod is None:
             _make(observed, number, turn)
         else:
-            _keep(observed, number, pod, turn)
+            _keep(observed, pod, ordered, turn)
         if turn.over:
             return turn.actions
     for pod in observed.condemned:
         _settle_claims(observed, pod, turn)
     # An ordered set that gets here misses none of the wanted.
-    first_unavailable = next((pod for pod in reversed(observed.condemned) if observed.is_unavailable(pod)), None)
+    first_unavailable = next((pod for pod in reversed(observed.condemned) if pod.is_unavailable(observed.now)), None)
     for pod in observed.condemned:
         _give_up(observed, pod, first_unavailable, turn)
         if turn.over:
@@ -176,46 +192,45 @@ def _make(observed: Observed, number: int, turn: _Turn) -> None:
     turn.over = turn.over or turn.made == BURST
 
 
-def _keep(observed: Observed, number: int, pod: Obj, turn: _Turn) -> None:
+def _keep(observed: Observed, pod: Standing, ordered: bool, turn: _Turn) -> None:
     """One wanted pod that is there: given up when it ended, repaired."""
-    owner, ordered = observed.stateful_set, facts.is_ordered(observed.stateful_set)
-    if podstatus.is_terminal(pod):
-        if not podstatus.is_terminating(pod):
-            turn.actions.append(DeletePod(pod))
+    if pod.is_terminal:
+        if not pod.is_terminating:
+            turn.actions.append(DeletePod(pod.pod))
         turn.over = ordered
         return
-    if podstatus.phase(pod) == "Pending" and (missing := observed.missing_claims(number, pod)):
-        turn.actions.append(CreateClaims(pod, missing))
-    if ordered and observed.is_unavailable(pod):
+    if pod.phase == "Pending" and (missing := observed.missing_claims(pod.ordinal, pod.pod)):
+        turn.actions.append(CreateClaims(pod.pod, missing))
+    if ordered and pod.is_unavailable(observed.now):
         turn.over = True
         return
-    if not podstatus.is_terminating(pod) and not facts.has_identity(owner, pod):
-        turn.actions.append(RepairPod(facts.with_identity(owner, pod, number)))
+    if not pod.is_terminating and not pod.has_identity:
+        turn.actions.append(RepairPod(facts.with_identity(observed.stateful_set, pod.pod, pod.ordinal)))
     _settle_claims(observed, pod, turn)
 
 
-def _settle_claims(observed: Observed, pod: Obj, turn: _Turn) -> None:
-    number = facts.ordinal(pod)
+def _settle_claims(observed: Observed, standing: Standing, turn: _Turn) -> None:
+    owner, number, pod = observed.stateful_set, standing.ordinal, standing.pod
     for claim in observed.present_claims(number):
-        if not objects.owner_references(claim) and not retention.owners(observed.stateful_set, number, pod):
+        if not objects.owner_references(claim) and (observed.retains or not retention.owners(owner, number, pod)):
             continue  # nobody's, as it should be
-        if retention.is_of_another_controller(observed.stateful_set, pod, claim):
-            if retention.owners(observed.stateful_set, number, pod):
+        if retention.is_of_another_controller(owner, pod, claim):
+            if retention.owners(owner, number, pod):
                 turn.actions.append(TellConflict(claim))
-        elif (corrected := retention.corrected(observed.stateful_set, pod, claim)) is not None:
+        elif (corrected := retention.corrected(owner, pod, claim)) is not None:
             turn.actions.append(OwnClaim(corrected))
 
 
-def _give_up(observed: Observed, pod: Obj, first_unavailable: Obj | None, turn: _Turn) -> None:
+def _give_up(observed: Observed, pod: Standing, first_unavailable: Standing | None, turn: _Turn) -> None:
     """One pod beyond the wanted. An ordered set waits for all others to be well, or for the ill one to be its turn."""
     ordered = facts.is_ordered(observed.stateful_set)
-    if podstatus.is_terminating(pod):
+    if pod.is_terminating:
         turn.over = ordered
         return
-    if ordered and observed.is_unavailable(pod) and pod is not first_unavailable:
+    if ordered and pod.is_unavailable(observed.now) and pod is not first_unavailable:
         turn.over = True
         return
-    turn.actions.append(DeletePod(pod))
+    turn.actions.append(DeletePod(pod.pod))
     turn.over = ordered
 
 
@@ -227,24 +242,23 @@ def _roll(observed: Observed) -> list[Action]:
     old = [
         pod
         for number, pod in reversed(observed.wanted.items())
-        if number >= first
-        and facts.revision_of(pod) != observed.update
-        and not (podstatus.is_terminating(pod) or podstatus.is_terminal(pod))
+        if number >= first and pod.revision != observed.update and not (pod.is_terminating or pod.is_terminal)
     ]
+    if not old:
+        return []
     may_go = max(0, facts.max_unavailable(owner) - observed.unavailable)
     if facts.is_ordered(owner):
-        return [DeletePod(pod) for pod in old[:may_go]]
-    ill = [pod for pod in old if observed.is_unavailable(pod)]
-    well = [pod for pod in old if not observed.is_unavailable(pod)]
-    return [DeletePod(pod) for pod in ill + well[:may_go]]
+        return [DeletePod(pod.pod) for pod in old[:may_go]]
+    ill = [pod for pod in old if pod.is_unavailable(observed.now)]
+    well = [pod for pod in old if not pod.is_unavailable(observed.now)]
+    return [DeletePod(pod.pod) for pod in ill + well[:may_go]]
 
 
 def plan_status(observed: Observed) -> tuple[Obj, float | None]:
     """The status, and after how many seconds a pod's minReadySeconds will change it."""
     owner, old = observed.stateful_set, part(observed.stateful_set, "status")
-    waits = [facts.available_in(owner, pod, observed.now) for pod in observed.pods]
-    staying = [pod for pod in observed.pods if not podstatus.is_terminating(pod)]
-    revisions = [facts.revision_of(pod) for pod in staying]
+    waits = [pod.available_in(observed.now) for pod in observed.standings]
+    revisions = [pod.revision for pod in observed.standings if not pod.is_terminating]
     total, ready = len(observed.pods), sum(wait is not None for wait in waits)
     updated = revisions.count(observed.update)
     done = facts.rolls(owner) and updated == total == ready == facts.replicas(owner)
@@ -266,3 +280,7 @@ def plan_status(observed: Observed) -> tuple[Obj, float | None]:
     if "conditions" in old:
         status["conditions"] = old["conditions"]
     return status, min((wait for wait in waits if wait), default=None)
+
+
+def _ordinal(pod: Standing) -> int:
+    return pod.ordinal

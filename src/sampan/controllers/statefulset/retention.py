@@ -24,6 +24,11 @@ def _policy(stateful_set: Obj) -> tuple[bool, bool]:
     return text(policy, "whenScaled") == _DELETE, text(policy, "whenDeleted") == _DELETE
 
 
+def retains(stateful_set: Obj) -> bool:
+    """Claims stay, whatever becomes of pods and set."""
+    return _policy(stateful_set) == (False, False)
+
+
 def owners(stateful_set: Obj, number: int, pod: Obj | None) -> list[Obj]:
     """The references that the claims of an ordinal should have to the set and its pod (None: it is not there)."""
     with_scale, with_set = _policy(stateful_set)

@@ -88,6 +88,11 @@ class PodOwner:
         controller = objects.controller_of(pod)
         return 0.0 if controller is None else self.patience(controller["uid"])
 
+    def is_there(self, owner: Obj) -> bool:
+        """It may have gone since it was looked up: then nothing is to be kept of it, for nobody would forget that."""
+        present = self.owners.get(owner["metadata"].get("namespace", ""), owner["metadata"]["name"])
+        return present is not None and objects.uid(present) == objects.uid(owner)
+
     def owned(self, owner: Obj) -> Sequence[Obj]:
         """The pods that are the owner's and that it still selects."""
         return self._plan_claims(owner).owned
@@ -142,7 +147,7 @@ class PodOwner:
             claims.candidates(self.pods, owner),
             is_member=None if is_member is None else lambda pod: is_member(owner, pod),
         )
-        if self.owners.get(meta.get("namespace", ""), meta["name"]) is owner:
+        if self.is_there(owner):
             self._planned[meta["uid"]] = owner, own, orphans, planned
         return planned
 
