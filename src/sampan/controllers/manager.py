@@ -48,6 +48,7 @@ from sampan.controllers.persistentvolume.controller import PersistentVolumeContr
 from sampan.controllers.replicaset.adapters import REPLICA_SET, REPLICATION_CONTROLLER
 from sampan.controllers.replicaset.controller import ReplicaSetController
 from sampan.controllers.resourcequota.controller import ResourceQuotaController
+from sampan.controllers.scheduledscaling.controller import ScheduledScalerController
 from sampan.controllers.servicecidr.controller import ServiceCidrController
 from sampan.controllers.statefulset.controller import StatefulSetController
 from sampan.controllers.ttlafterfinished.controller import TtlAfterFinishedController
@@ -97,6 +98,7 @@ CONTROLLERS: dict[str, Callable[[Context], Runnable]] = {
     "persistentvolumeclaim-protection-controller": ClaimProtectionController,
     "ephemeral-volume-controller": EphemeralVolumeController,
     "local-path-provisioner": LocalPathProvisioner,
+    "scheduled-scaler-controller": ScheduledScalerController,
     "validatingadmissionpolicy-status-controller": ValidatingAdmissionPolicyStatusController,
 }
 

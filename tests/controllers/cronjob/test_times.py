@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sampan.api.groups.batch import schedule
-from sampan.controllers.cronjob.times import Times, times_of
+from sampan.controllers.workload.times import Times, times_of
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 MINUTES = 365 * 24 * 60

@@ -12,7 +12,7 @@ from sampan.api.groups.batch import schedule
 from sampan.api.groups.batch.schedule import ScheduleFault
 from sampan.api.reading import moment, part, text, whole
 from sampan.api.types import Obj
-from sampan.controllers.cronjob.times import Times, times_of, zone_of
+from sampan.controllers.workload.times import Times, times_of, zone_of
 
 #: More missed times than these are told of.
 MANY: Final = 100

@@ -11,8 +11,8 @@ from sampan.api.clock import format_time
 from sampan.api.reading import moment, part, parts, text, text_map
 from sampan.api.resources import CRON_JOBS, JOBS
 from sampan.api.types import Obj
-from sampan.controllers.cronjob.times import zone_of
 from sampan.controllers.workload.claims import controller_reference
+from sampan.controllers.workload.times import zone_of
 
 #: of a Job: the time that it stands for, by the clock of the CronJob's zone
 SCHEDULED: Final = "batch.kubernetes.io/cronjob-scheduled-timestamp"

@@ -15,7 +15,7 @@ from sampan.api.reading import flag, moment, part, text, whole
 from sampan.api.types import Obj
 from sampan.client.events import EventKind
 from sampan.controllers.cronjob import due, facts
-from sampan.controllers.cronjob.times import Times
+from sampan.controllers.workload.times import Times
 
 _RFC1123 = "%a, %d %b %Y %H:%M:%S +0000"
 

@@ -30,8 +30,8 @@ from sampan.controllers.horizontalpodautoscaling.metrics import MetricsReader
 from sampan.controllers.horizontalpodautoscaling.overlaps import Selectors
 from sampan.controllers.horizontalpodautoscaling.sources import Failure, Sight, propose
 from sampan.controllers.horizontalpodautoscaling.sources import Result as Proposed
-from sampan.controllers.horizontalpodautoscaling.targets import NoScale, Target, Targets
 from sampan.controllers.horizontalpodautoscaling.turns import parts_of
+from sampan.controllers.workload.scales import NoScale, Target, Targets
 from sampan.metrics import current
 
 log = logging.getLogger(__name__)

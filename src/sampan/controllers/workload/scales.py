@@ -1,4 +1,4 @@
-"""The Scale of what an autoscaler points at, whatever resource that is: built in, or found by discovery."""
+"""The Scale of what something points at, whatever resource that is: built in, or found by discovery."""
 
 from __future__ import annotations
 

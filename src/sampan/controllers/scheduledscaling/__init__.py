@@ -1,0 +1,1 @@
+"""ScheduledScaler (autoscaling.sampan.io): replicas by the clock, where its definition is installed."""
