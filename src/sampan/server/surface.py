@@ -340,6 +340,16 @@ class SurfaceReader:
             self._told.update(damaged[:_TOLD_LIMIT])
         return [entry.object() for entry in found if not entry.damaged]
 
+    def entry(self, resource: Resource, namespace: str, name: str) -> CachedEntry | None:
+        """For who is content with what selectors see; it may be damaged."""
+        storage = self._storage(resource)
+        return storage.cache.get(storage.key(namespace, name))
+
+    def entries(self, resource: Resource, namespace: str) -> Sequence[CachedEntry]:
+        """The same of all in a namespace, or ("") in all, in the order of their keys."""
+        storage = self._storage(resource)
+        return storage.cache.entries(storage.key_prefix(namespace))
+
     def stored(self, resource: Resource, namespace: str, limit: int) -> tuple[Sequence[bytes], int]:
         storage = self._storage(resource)
         prefix = storage.key_prefix(namespace)

@@ -244,3 +244,20 @@ async def test_somebody_elses_metrics_server_wins(api: Api) -> None:
     assert not api.server.scraper._wanted()
     await api.client.delete(API_SERVICES, name)
     assert names(await get(api, "/apis/metrics.k8s.io/v1/nodes")) == ["one", "two"]
+
+
+async def test_a_list_gives_the_loop_its_turns_and_decodes_nothing(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sampan.server.resourcemetrics.api._MADE_AT_ONCE", 1)
+    monkeypatch.setattr("sampan.store.cache.CachedEntry.object", lambda entry: pytest.fail("it was decoded"))
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(count())
+    assert names(await get(api, f"{ROOT}/pods")) == ["api", "web"]
+    counting.cancel()
+    assert turns == 4  # pods

@@ -9,10 +9,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
-from sampan.api import errors, fields
+from sampan.api import errors
 from sampan.api.clock import Clock, format_time
 from sampan.api.humanize import go_duration
 from sampan.api.kind import Column, Kind
@@ -20,18 +19,21 @@ from sampan.api.nodes.usage import Looks, Rate
 from sampan.api.quantity import format_quantity, parse
 from sampan.api.resources import NODES, PODS, Resource
 from sampan.api.types import Obj
+from sampan.records import dataclass
 from sampan.server.aggregation.hosted import HostedResource
 from sampan.server.options import ListOptions, parse_list_options
-from sampan.server.reader import ObjectReader
 from sampan.server.request import Request, RequestInfo
 from sampan.server.results import PlainResult, Result
+from sampan.store.cache import CachedEntry
 
 GROUP: Final = "metrics.k8s.io"
 VERSIONS: Final = ("v1", "v1beta1")
 _VERBS: Final = ("get", "list")
 _NOT_FOUND: Final = "the server could not find the requested resource"
-#: objects looked at in one turn of the loop
-_AT_ONCE: Final = 200
+#: objects that a selector looks at, and that an answer is made of, in one turn of the loop
+_LOOKED_AT, _MADE_AT_ONCE = 500, 100
+_DECIMAL: Final = ("n", "u", "m", "")
+_BINARY: Final = ("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
 
 _COLUMNS: Final = (
     Column("Name", format="name", description="Name of the resource"),
@@ -67,45 +69,82 @@ _KINDS: Final[Mapping[tuple[str, str], Kind]] = {
 
 
 def _usage(rate: Rate) -> Obj:
-    return {"cpu": _nano_cores(rate.nano_cores), "memory": format_quantity(rate.memory_bytes, "BinarySI")}
+    return {"cpu": _nano_cores(rate.nano_cores), "memory": _bytes(rate.memory_bytes)}
 
 
 def _nano_cores(amount: int) -> str:
     exponent = 0
     while amount and amount % 1000 == 0 and exponent < 3:
         amount, exponent = amount // 1000, exponent + 1
-    return f"{amount}{'num '[exponent].strip()}" if amount else "0"
+    return f"{amount}{_DECIMAL[exponent]}" if amount else "0"
 
 
-def _metrics(kind: Kind, meta: Obj, rate: Rate, now: datetime, more: Obj) -> Obj:
+def _bytes(amount: int) -> str:
+    """As ``format_quantity`` has it, which takes any number and so takes longer."""
+    if amount < 1024:
+        return format_quantity(amount, "BinarySI")
+    exponent = 0
+    while amount % 1024 == 0 and exponent < len(_BINARY) - 1:
+        amount, exponent = amount // 1024, exponent + 1
+    return f"{amount}{_BINARY[exponent]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What an answer takes from a Node or a Pod. ``node``: the one whose looks count."""
+
+    name: str
+    namespace: str
+    labels: Mapping[str, str]
+    node: str
+    runs: bool
+
+
+def _seen(resource: Resource, entry: CachedEntry) -> Seen:
+    """Of what selectors see: nothing is decoded."""
+    fields = entry.fields
+    name = fields["metadata.name"]
+    if resource is NODES:
+        return Seen(name, "", entry.labels, name, True)
+    runs = fields["status.phase"] == "Running"
+    return Seen(name, fields["metadata.namespace"], entry.labels, fields["spec.nodeName"], runs)
+
+
+def _metrics(seen: Seen, rate: Rate, created: str, more: Obj) -> Obj:
     """``rate``: the one whose moment and window stand for all."""
-    own: Obj = {"name": meta["name"]}
-    if kind.namespaced:
-        own["namespace"] = meta["namespace"]
-    own["creationTimestamp"] = format_time(now)
-    if meta.get("labels"):
-        own["labels"] = meta["labels"]
+    own: Obj = {"name": seen.name}
+    if seen.namespace:
+        own["namespace"] = seen.namespace
+    own["creationTimestamp"] = created
+    if seen.labels:
+        own["labels"] = dict(seen.labels)
     timestamp = format_time(datetime.fromtimestamp(rate.time, UTC))
-    return {"metadata": own, "timestamp": timestamp, "window": go_duration(round(rate.window_seconds, 3)), **more}
+    return {"metadata": own, "timestamp": timestamp, "window": go_duration(rate.window_seconds), **more}
 
 
-def node_metrics(kind: Kind, node: Obj, looks: Looks | None, now: datetime) -> Obj | None:
-    """None: not known. Pure."""
-    rate = looks.node() if looks is not None else None
-    return _metrics(kind, node["metadata"], rate, now, {"usage": _usage(rate)}) if rate is not None else None
-
-
-def pod_metrics(kind: Kind, pod: Obj, looks: Looks | None, now: datetime) -> Obj | None:
+def metrics_of(seen: Seen, looks: Looks | None, created: str) -> Obj | None:
     """None: not known, or the pod does not run. Pure."""
-    meta = pod["metadata"]
-    if looks is None or (pod.get("status") or {}).get("phase") != "Running":
+    if looks is None or not seen.runs:
         return None
-    rates = looks.pod((meta["namespace"], meta["name"]))
+    if not seen.namespace:
+        rate = looks.node()
+        return _metrics(seen, rate, created, {"usage": _usage(rate)}) if rate is not None else None
+    rates = looks.pod((seen.namespace, seen.name))
     if not rates:
         return None
     containers = [{"name": name, "usage": _usage(rate)} for name, rate in sorted(rates.items())]
     earliest = min(rates.values(), key=lambda rate: rate.time)
-    return _metrics(kind, meta, earliest, now, {"containers": containers})
+    return _metrics(seen, earliest, created, {"containers": containers})
+
+
+class EntryReader(Protocol):
+    """The part of ``sampan.server.surface.SurfaceReader`` that is needed."""
+
+    def entry(self, resource: Resource, namespace: str, name: str) -> CachedEntry | None: ...
+
+    def entries(self, resource: Resource, namespace: str) -> Sequence[CachedEntry]:
+        """``namespace`` "": of all."""
+        ...
 
 
 class ResourceMetricsApi:
@@ -118,7 +157,7 @@ class ResourceMetricsApi:
         HostedResource("pods", "PodMetrics", True, _VERBS),
     )
 
-    def __init__(self, reader: ObjectReader, clock: Clock, looks: Callable[[str], Looks | None]) -> None:
+    def __init__(self, reader: EntryReader, clock: Clock, looks: Callable[[str], Looks | None]) -> None:
         self._reader, self._clock, self._looks = reader, clock, looks
 
     async def serve(self, request: Request) -> Result:
@@ -135,10 +174,11 @@ class ResourceMetricsApi:
     def _get(self, kind: Kind, info: RequestInfo) -> PlainResult:
         """Raises NotFound."""
         resource = PODS if kind.namespaced else NODES
-        obj = self._reader.get(resource, info.namespace, info.name)
-        if obj is None:
+        entry = self._reader.entry(resource, info.namespace, info.name)
+        if entry is None or entry.damaged:
             raise errors.not_found(resource.plural, info.name)
-        found = self._of(kind, obj, {})
+        seen = _seen(resource, entry)
+        found = metrics_of(seen, self._looks(seen.node), format_time(self._clock.now()))
         if found is None:
             name = f"{info.namespace}/{info.name}" if kind.namespaced else info.name
             raise errors.not_found("podmetrics" if kind.namespaced else "nodemetrics", name, GROUP)
@@ -146,48 +186,40 @@ class ResourceMetricsApi:
         return PlainResult(named, rows=(kind, [named]))
 
     async def _list(self, kind: Kind, info: RequestInfo, options: ListOptions) -> PlainResult:
+        """All of it is of one moment: each node is looked up once."""
         known: dict[str, Looks | None] = {}
         items: list[Obj] = []
-        for number, obj in enumerate(await self._selected(PODS if kind.namespaced else NODES, info, options), 1):
-            if (found := self._of(kind, obj, known)) is not None:
+        created = format_time(self._clock.now())
+        for number, seen in enumerate(await self._selected(PODS if kind.namespaced else NODES, info, options), 1):
+            if seen.node not in known:
+                known[seen.node] = self._looks(seen.node) if seen.node else None
+            if (found := metrics_of(seen, known[seen.node], created)) is not None:
                 items.append(found)
-            if not number % _AT_ONCE:
+            if not number % _MADE_AT_ONCE:
                 await asyncio.sleep(0)
-        items.sort(key=lambda item: (item["metadata"].get("namespace", ""), item["metadata"]["name"]))
         head: Obj = {"kind": kind.list_kind, "apiVersion": kind.api_version, "metadata": {}}
-        named = [{"kind": kind.kind, "apiVersion": kind.api_version, **item} for item in items]
-        return PlainResult({**head, "items": items}, rows=(kind, named))
+        return PlainResult({**head, "items": items}, rows=(kind, items))
 
-    async def _selected(self, resource: Resource, info: RequestInfo, options: ListOptions) -> list[Obj]:
-        if info.name:  # a selector that pins one
-            namespace = info.namespace or options.fields.exact("metadata.namespace") or ""
-            if namespace or resource is NODES:
-                one = self._reader.get(resource, namespace, info.name)
-                return [one] if one is not None and _matches(one, options) else []
-        found: list[Obj] = []
-        objects = iter(self._reader.list(resource, info.namespace or None))
-        while some := list(islice(objects, _AT_ONCE)):
-            found += some if options.everything else (obj for obj in some if _matches(obj, options))
-            await asyncio.sleep(0)
+    async def _selected(self, resource: Resource, info: RequestInfo, options: ListOptions) -> list[Seen]:
+        """In the order of their keys, as the API lists them."""
+        if info.name and (info.namespace or resource is NODES):  # a selector that pins one
+            one = self._reader.entry(resource, info.namespace, info.name)
+            entries: Sequence[CachedEntry] = [one] if one is not None else []
+        else:
+            entries = self._reader.entries(resource, info.namespace)
+        found: list[Seen] = []
+        for at in range(0, len(entries), _LOOKED_AT):
+            found += [
+                _seen(resource, entry)
+                for entry in entries[at : at + _LOOKED_AT]
+                if not entry.damaged and options.labels.matches(entry.labels) and options.fields.matches(entry.fields)
+            ]
+            if at:
+                await asyncio.sleep(0)
         return found
-
-    def _of(self, kind: Kind, obj: Obj, known: dict[str, Looks | None]) -> Obj | None:
-        """``known``: the looks that this answer is made of; all of it is of one moment."""
-        node = obj["spec"].get("nodeName", "") if kind.namespaced else obj["metadata"]["name"]
-        if node not in known:
-            known[node] = self._looks(node) if node else None
-        make = pod_metrics if kind.namespaced else node_metrics
-        return make(kind, obj, known[node], self._clock.now())
 
 
 def _misplaced(kind: Kind, info: RequestInfo) -> bool:
     if kind.namespaced:
         return info.verb == "get" and not info.namespace
     return bool(info.namespace)
-
-
-def _matches(obj: Obj, options: ListOptions) -> bool:
-    by_label, by_field = options.labels, options.fields
-    if not by_label.everything and not by_label.matches(obj["metadata"].get("labels") or {}):
-        return False
-    return by_field.everything or by_field.matches(fields.object_fields(obj, {}))

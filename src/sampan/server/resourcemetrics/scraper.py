@@ -39,7 +39,7 @@ STALE_SECONDS: Final = 60.0
 _TOGETHER: Final = 64
 _SILENT_TOGETHER: Final = 16
 #: characters that take a millisecond or two to read
-_LONG_TEXT: Final = 64 << 10
+_LONG_TEXT: Final = 16 << 10
 
 #: what a node of this process uses now; at once, and it may be called as often as somebody asks
 Source = Callable[[], Looks]
