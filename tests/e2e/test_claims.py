@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -43,6 +44,12 @@ def buy(kubectl: Kubectl, thing: str = "") -> str:
         return done.stdout.strip() if done.returncode == 0 else ""
 
     return str(eventually(answer))
+
+
+def node_agent(cluster: Cluster) -> int:
+    """Its process."""
+    status = json.loads(Path(f"/run/sampan/{cluster.name}/status.json").read_text())
+    return int(status["processes"]["node"]["pid"])
 
 
 def volumes(kubectl: Kubectl) -> dict[str, Any]:
@@ -90,6 +97,26 @@ def test_a_database_a_web_tier_and_a_backup_run_end_to_end(shop: Kubectl) -> Non
     assert list(directory.parent.iterdir()) == [] or all(
         entry.name in json.dumps(shop.json("get", "pv")) for entry in directory.parent.iterdir()
     )
+
+
+def test_orders_outlive_a_killed_node_agent_and_the_whole_cluster(shop: Kubectl, cluster: Cluster) -> None:
+    """Issue 10, Must show 2: data is there after pod deletion, kill of the node agent, ``down`` and ``up``"""
+    buy(shop, "lamp")
+    (directory,) = (Path(each["spec"]["local"]["path"]) for each in volumes(shop).values())
+    os.kill(node_agent(cluster), signal.SIGKILL)
+    assert buy(shop, "table") == "2 orders, the last one of: table"
+    cluster.sampan("down", "--name", cluster.name)
+    assert directory.is_dir()
+    cluster.sampan("up", "--name", cluster.name)
+    shop("rollout", "status", "statefulset/db", "deployment/shop", "--timeout=120s")
+    eventually(lambda: buy(shop) == "2 orders, the last one of: table")
+    # A claim that goes while the agent is dead is removed from the disk when the agent is back.
+    shop("delete", "statefulset", "db")
+    eventually(lambda: not shop.json("get", "pods", "-l", "app=db")["items"])
+    os.kill(node_agent(cluster), signal.SIGKILL)
+    shop("delete", "pvc", "data-db-0")
+    eventually(lambda: not volumes(shop))
+    assert not directory.exists()
 
 
 def test_a_claim_is_bound_and_its_pod_runs_within_two_seconds_of_a_pod_without(kubectl: Kubectl) -> None:
