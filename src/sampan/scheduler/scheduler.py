@@ -286,7 +286,8 @@ class Scheduler:
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         assert self._group is not None, "the scheduler is not running"
-        tasks.spawn(self._group, _alone(work, name), name)
+        task = tasks.spawn(self._group, _alone(work, name), name)
+        task.add_done_callback(lambda _: work.close())  # one that is cancelled before it began would never be awaited
 
 
 async def _alone(work: Coroutine[Any, Any, None], name: str) -> None:
