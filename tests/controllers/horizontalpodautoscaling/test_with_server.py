@@ -46,7 +46,18 @@ class Measuring:
         self._inner, self._timeline = inner, timeline
         self.usage: dict[str, str] | None = None
 
+    def _other(self, path: str) -> Any:
+        """Custom and external metrics, of which there is one of each."""
+        if path == "/apis/custom.metrics.k8s.io":
+            return {"versions": [{"version": "v1beta2"}]}
+        now = format_time(self._timeline.now())
+        names = ("a", "b") if "/pods/*/" in path else ("main",)
+        return {"items": [{"describedObject": {"name": name}, "timestamp": now, "value": "30"} for name in names]}
+
     async def call(self, call: Call) -> Any:
+        if call.path.startswith(("/apis/custom.metrics.k8s.io", "/apis/external.metrics.k8s.io")) and self.usage:
+            await asyncio.sleep(0)
+            return self._other(call.path)
         if not call.path.startswith("/apis/metrics.k8s.io/") or self.usage is None:
             return await self._inner.call(call)
         await asyncio.sleep(0)
@@ -273,5 +284,38 @@ def test_manifests_of_removed_versions_are_scaled_as_those_of_today(version: str
         await life.client.create(old, {"metadata": {"name": "web"}, "spec": spec}, "default")
         await life.at(1)
         assert (await life.client.get(DEPLOYMENTS, "web", "default"))["spec"]["replicas"] == 4
+
+    run(body)
+
+
+_MANIFESTS: dict[str, Obj] = {
+    "Resource": {"resource": {"name": "cpu", "target": {"type": "AverageValue", "averageValue": "60m"}}},
+    "Pods": {"pods": {"metric": {"name": "m"}, "target": {"type": "AverageValue", "averageValue": "18"}}},
+    "Object": {"object": {
+        "metric": {"name": "m"}, "describedObject": {"apiVersion": "v1", "kind": "Service", "name": "main"},
+        "target": {"type": "Value", "value": "18"},
+    }},
+    "External": {"external": {"metric": {"name": "m"}, "target": {"type": "Value", "value": "18"}}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("version", ["v2beta2", "v2"])
+@pytest.mark.parametrize("source", sorted(_MANIFESTS))
+def test_one_manifest_of_each_source_gives_the_same_count_in_v2beta2_and_v2(source: str, version: str) -> None:
+    """30 at 18 (and 100 at 60) is 1.67 of two pods."""
+
+    async def body(life: Life) -> None:
+        await life.deployment(2)
+        for name in ("a", "b"):
+            await life.pod(name)
+        life.metrics.usage = {"a": "100m", "b": "100m"}
+        reference = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}
+        spec = {"scaleTargetRef": reference, "maxReplicas": 8, "metrics": [{"type": source, **_MANIFESTS[source]}]}
+        where = Resource("autoscaling", version, V1.plural, V1.kind, True)
+        await life.client.create(where, {"metadata": {"name": "web"}, "spec": spec}, "default")
+        await life.at(1)
+        assert (await life.client.get(DEPLOYMENTS, "web", "default"))["spec"]["replicas"] == 4
+        shown = (await life.client.get(where, "web", "default"))["status"]["currentMetrics"]
+        assert [each["type"] for each in shown] == [source]
 
     run(body)
