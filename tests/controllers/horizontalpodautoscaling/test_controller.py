@@ -945,3 +945,29 @@ def test_what_is_done_is_counted_under_upstreams_names(live: Any) -> None:
         assert found["reconciliation_duration_seconds"]["scale_up", "internal"].bounds[-1] == 16.384
 
     live(body)
+
+
+def test_pods_of_others_in_the_namespace_cost_nothing(live: Any) -> None:
+    async def body(world: Any) -> None:
+        world.target(2)
+        world.pods(2, "100m")
+        for number in range(20):
+            world.pod(f"other-{number}", None, app="other")
+        world.autoscaler()
+        asked: set[str] = set()
+        async with world.controller() as controller:
+            by_index = controller._pods.by_index
+
+            def look_up(index: str, value: str) -> Any:
+                asked.add(value)
+                return by_index(index, value)
+
+            def look_at_all(namespace: str | None = None) -> Any:
+                raise AssertionError("all pods of the namespace are looked at")
+
+            controller._pods.by_index, controller._pods.list = look_up, look_at_all
+            await world.at(1)
+        assert world.replicas() == 4
+        assert asked == {"default/app=web"}
+
+    live(body)

@@ -4,14 +4,14 @@ changes its spec. One look: the target's Scale, what the metrics propose, how fa
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from sampan.api import labels, objects, quantity
 from sampan.api.clock import format_time
 from sampan.api.errors import ApiError, Conflict, NotFound
 from sampan.api.labels import Selector
-from sampan.api.reading import part, parts, text, text_map, whole
+from sampan.api.reading import part, parts, text, whole
 from sampan.api.resources import HORIZONTAL_POD_AUTOSCALERS, PODS
 from sampan.api.types import Obj
 from sampan.client import tasks
@@ -30,8 +30,8 @@ from sampan.controllers.horizontalpodautoscaling.metrics import MetricsReader
 from sampan.controllers.horizontalpodautoscaling.overlaps import Selectors
 from sampan.controllers.horizontalpodautoscaling.sources import Failure, Sight, propose
 from sampan.controllers.horizontalpodautoscaling.sources import Result as Proposed
-from sampan.controllers.horizontalpodautoscaling.turns import parts_of
 from sampan.controllers.workload.scales import NoScale, Target, Targets
+from sampan.controllers.workload.selecting import index_by_label, selected
 from sampan.metrics import current
 
 log = logging.getLogger(__name__)
@@ -46,8 +46,6 @@ AT_ZERO: Final = "ScaledToZero"
 
 #: a look waits for others' servers, not for the machine: many may wait at once
 _WORKERS: Final = 20
-#: pods that are compared with a selector in one turn of the loop
-_AT_A_TIME: Final = 1000
 _ATTEMPTS: Final = 5
 
 
@@ -65,7 +63,7 @@ class HorizontalPodAutoscalerController:
         self._recorder = context.recorder(self._client, NAME)
         self._autoscalers = context.informers.informer(HORIZONTAL_POD_AUTOSCALERS)
         self._pods = context.informers.informer(PODS)
-        self._pods.keys("")  # by namespace, from the start
+        index_by_label(self._pods)
         self._targets = Targets(self._client, self._timeline)
         self._reader = MetricsReader(self._client, self._timeline)
         self._selectors = Selectors()
@@ -166,7 +164,7 @@ class HorizontalPodAutoscalerController:
         selector = self._parse_selector(look, target.selector)
         if selector is None:
             return None, ""
-        pods = await self._pods_of(look.key.namespace, selector)
+        pods = selected(self._pods, look.key.namespace, selector)
         if await self._is_ambiguous(look, target.selector, selector, pods):
             return None, ""
         sight = Sight(
@@ -235,12 +233,6 @@ class HorizontalPodAutoscalerController:
         self._tell(look, "Warning", reason, message)
         look.conditions.set(ACTIVE, False, *said)
         self._tell(look, "Warning", "FailedComputeMetricsReplicas", message)
-
-    async def _pods_of(self, namespace: str, selector: Selector) -> list[Obj]:
-        found: list[Obj] = []
-        async for pods in parts_of(self._pods.list(namespace), _AT_A_TIME):
-            found += _selected(pods, selector)
-        return found
 
     async def _resource_name(self, api_version: str, kind: str) -> str:
         try:
@@ -320,10 +312,6 @@ class HorizontalPodAutoscalerController:
     def _tell(self, look: Look, kind: str, reason: str, message: str) -> None:
         log.debug("%s: %s: %s", look.key, reason, message)
         self._recorder.event(look.autoscaler, "Normal" if kind == "Normal" else "Warning", reason, message)
-
-
-def _selected(pods: Iterable[Obj], selector: Selector) -> Iterable[Obj]:
-    return (pod for pod in pods if selector.matches(text_map(part(pod, "metadata"), "labels")))
 
 
 def _tolerance(rules: Obj, otherwise: float) -> float:
