@@ -17,6 +17,7 @@ from sampan.api.errors import NotFound
 from sampan.api.transport import Call
 from sampan.server.app import Server
 from sampan.server.config import ServerConfig
+from sampan.server.request import Request
 
 NS = "/api/v1/namespaces/ns"
 Ask = Callable[..., Awaitable[Any]]
@@ -47,6 +48,8 @@ def run(virtual: Any, tmp_path: Path) -> Callable[[Callable[[Ask], Awaitable[Non
                 answer = await transport.call(Call(method, path, body=obj))
                 await asyncio.sleep(3)  # what follows from it has happened
                 return answer
+
+            ask.handler = server.handler  # type: ignore[attr-defined]
 
             await ask("POST", "/api/v1/namespaces", {"metadata": {"name": "ns"}})
             await ask("POST", f"{NS}/serviceaccounts", {"metadata": {"name": "robot"}})
@@ -135,5 +138,22 @@ def test_an_account_does_not_name_a_secret_that_is_gone(run: Any) -> None:
         await ask("POST", f"{NS}/secrets", secret("x", "a"))
         await ask("DELETE", f"{NS}/secrets/x")
         assert (await ask("GET", f"{NS}/serviceaccounts/a"))["secrets"] == [{"name": "y"}]
+
+    run(body)
+
+
+def test_a_client_with_the_token_of_its_accounts_secret_is_warned_and_the_day_is_written(run: Any) -> None:
+    async def body(ask: Any) -> None:
+        await ask("POST", f"{NS}/serviceaccounts", {"metadata": {"name": "a"}, "secrets": [{"name": "x"}]})
+        await ask("POST", f"{NS}/secrets", secret("x", "a"))
+        token = values(await ask("GET", f"{NS}/secrets/x"))["token"]
+        for _ in range(2):
+            request = Request("GET", "/api", {}, {"authorization": f"Bearer {token}"})
+            await ask.handler(request)
+            (told,) = request.warnings
+            assert told.startswith("Use tokens from the TokenRequest API or manually created secret-based tokens")
+        await asyncio.sleep(3)
+        labels = (await ask("GET", f"{NS}/secrets/x"))["metadata"]["labels"]
+        assert labels == {"kubernetes.io/legacy-token-last-used": "2026-01-01"}
 
     run(body)
