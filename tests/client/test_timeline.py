@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from datetime import UTC, datetime, timedelta
+
+import pytest
 
 from sampan.api.clock import FixedClock, SystemClock
 from sampan.client.timeline import Timeline, VirtualTimeline
@@ -48,26 +49,26 @@ def test_a_wait_ends_with_its_event_or_its_time() -> None:
 
 
 def test_what_threads_do_takes_no_virtual_time() -> None:
+    """It is done on the loop, at the turn at which it was given to a thread: always the same one."""
+
     async def live() -> tuple[list[str], float]:
         told: list[str] = []
-        go = threading.Event()
-
-        def work() -> None:
-            go.wait()
-            told.append("thread")
 
         async def sleeper() -> None:
             await asyncio.sleep(1000)
             told.append("timer")
 
         async with asyncio.TaskGroup() as group:
-            group.create_task(asyncio.to_thread(work))
             group.create_task(sleeper())
-            await asyncio.sleep(0)
-            go.set()
+            group.create_task(asyncio.to_thread(told.append, "thread"))
         return told, asyncio.get_running_loop().time()
 
     assert virtual.run(live()) == (["thread", "timer"], 1000)
+
+
+def test_what_fails_in_a_thread_fails_for_who_waits() -> None:
+    with pytest.raises(ValueError, match="invalid literal"):
+        virtual.run(asyncio.to_thread(int, "x"))
 
 
 def test_any_clock_becomes_a_timeline_and_a_timeline_stays_what_it_is() -> None:
