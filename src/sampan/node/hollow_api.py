@@ -43,8 +43,11 @@ class HollowApi:
         *,
         address: str = "0.0.0.0",
         port: int = 10250,
+        shared: bool = False,
     ) -> None:
-        """``client`` asks the API server who calls and whether he may. ``port`` 0: any free one."""
+        """``client`` asks the API server who calls and whether he may. ``port`` 0: any free one; ``shared``: others may
+        have it too (``SO_REUSEPORT``)."""
+        self._shared = shared
         self.port = port
         self._nodes, self._client, self._tls, self._clock, self._address = nodes, client, tls, clock, address
         #: by node, the one asked last at the end
@@ -60,7 +63,12 @@ class HollowApi:
             async with asyncio.TaskGroup() as group:
                 self._group = group
                 listener = await loop.create_server(
-                    lambda: _Arrival(self), self._address, self.port, ssl=self._tls, backlog=128
+                    lambda: _Arrival(self),
+                    self._address,
+                    self.port,
+                    ssl=self._tls,
+                    backlog=128,
+                    reuse_port=self._shared or None,
                 )
                 try:
                     self.port = listener.sockets[0].getsockname()[1]

@@ -209,6 +209,21 @@ class Server:
             self._front.reload()
         self._aggregator.forget_certificates()
 
+    async def listen(self) -> None:
+        """Opens a socket of a server that was made without one, for as long as the process lives: in the copy of a
+        process that was prepared and then forked. ``address`` tells which."""
+        await self._open_socket()
+
+    async def _open_socket(self) -> HttpServer:
+        config = self.config
+        if config.tls_cert is not None and config.tls_key is not None:
+            self._tls = TlsFiles(
+                config.tls_cert, config.tls_key, config.client_ca, *filter(None, [config.requestheader_client_ca])
+            )
+        http = HttpServer(self._pipeline, self._tls.context if self._tls else None)
+        self.address = await http.start(config.bind_address, config.port)
+        return http
+
     # -- life ----------------------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
@@ -274,12 +289,7 @@ class Server:
             stack.callback(merged.close)
         self._compose(stack)
         if config.listen:
-            if config.tls_cert is not None and config.tls_key is not None:
-                self._tls = TlsFiles(
-                    config.tls_cert, config.tls_key, config.client_ca, *filter(None, [config.requestheader_client_ca])
-                )
-            http = HttpServer(self._pipeline, self._tls.context if self._tls else None)
-            self.address = await http.start(config.bind_address, config.port)
+            http = await self._open_socket()
             stack.push_async_callback(http.close, config.shutdown_timeout_seconds)
             stack.callback(self.watching.stop)
             stack.push_async_callback(self.components.close)

@@ -7,6 +7,7 @@ turns; so work belongs here by its length, not because it would be faster. ``is_
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -20,6 +21,15 @@ R = TypeVar("R")
 #: More would only take turns with each other. What waits is bounded by the requests in flight.
 _THREADS = 2
 _executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="sampan-aside")
+
+
+def _renew() -> None:
+    """A forked process has none of the threads."""
+    global _executor
+    _executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="sampan-aside")
+
+
+os.register_at_fork(after_in_child=_renew)
 
 #: An object of more bytes, objects or values takes some milliseconds to decode, default, admit and validate. What it
 #: costs goes by what is in it: an empty container is two bytes, and some hundred microseconds.

@@ -62,12 +62,16 @@ class Cluster:
         seed: int | None = None,
         listen: bool = True,
         reproducible: bool = False,
+        openapi: bool | None = None,
+        node_api_port: int = 0,
     ) -> None:
         """``shapes`` describes nodes of several kinds (``sampan.node.shapes.parse``), in place of so many ``nodes``.
         ``listen`` False: no socket and no OpenAPI, so that it can live in virtual time (``sampan.testing.virtual``,
         with a ``VirtualTimeline`` as its clock). ``reproducible``: keys follow from the seed too, for a cluster that
         nobody has to be kept out of."""
         self._listen = listen
+        self._openapi = listen if openapi is None else openapi
+        self._node_api_port = node_api_port
         shapes = shapes or node_shapes.of_count(nodes, "node")
         pods = SMALL_CLUSTER_CIDR if shapes.count <= _NODES_OF_A_SMALL_CLUSTER else LARGE_CLUSTER_CIDR
         self._instance = Instance(
@@ -112,6 +116,12 @@ class Cluster:
         KubeConfig.build("sampan-testing", "admin", connection).write(path)
         return path
 
+    async def listen(self) -> None:
+        """Of a cluster that was made without a socket, in the copy of its process: ``url`` tells where."""
+        await self.server.listen()
+        if self._group is not None and self._hollow.shapes:
+            await self._serve_node_apis(self._group)
+
     def ail(self, node: str, fault: Fault | None) -> None:
         """What ails a node from now on: ``silent``, ``partitioned``, ``slow`` or ``crashing``; None: it is well. An
         annotation of the Node says the same (``sampan.node.hollow``)."""
@@ -134,7 +144,7 @@ class Cluster:
             bind_address="127.0.0.1",
             port=0,
             listen=self._listen,
-            openapi=self._listen,
+            openapi=self._openapi,
             store="memory",
             data_dir=None,
             clock=self._clock,
@@ -180,6 +190,7 @@ class Cluster:
             scheduler = self.client_for("system:kube-scheduler")
             tasks.spawn_eternal(group, run_scheduler(scheduler, clock=self._clock, random=self._random), "scheduler")
             self._group = group
+            self._hollow.port = self._node_api_port or self._hollow.port
             for name in self._hollow.shapes:
                 self.server.scraper.attach(name, partial(self._hollow.looks, name))
             if self._listen:
@@ -190,7 +201,8 @@ class Cluster:
     async def _serve_node_apis(self, group: asyncio.TaskGroup) -> None:
         directory = self._instance.pki
         tls = server_context(directory / "simulated.crt", directory / "simulated.key", directory / "ca.crt")
-        api = HollowApi(self._hollow, self.client, tls, self._clock, port=0)
+        port = self._node_api_port
+        api = HollowApi(self._hollow, self.client, tls, self._clock, port=port, shared=bool(port))
         listening = asyncio.Event()
         tasks.spawn_eternal(group, api.run(listening), "node APIs")
         await listening.wait()
