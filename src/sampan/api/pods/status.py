@@ -13,7 +13,7 @@ TERMINAL_PHASES = ("Succeeded", "Failed")
 
 def phase(pod: Obj) -> str:
     # Spelt out, as the next ones: owners of thousands of pods ask it of each at every look.
-    status = pod.get("status")
+    status = pod.get("status") if isinstance(pod, dict) else None
     found = status.get("phase") if isinstance(status, dict) else None
     return found if isinstance(found, str) else ""
 
@@ -29,7 +29,7 @@ def is_terminal(pod: Obj) -> bool:
 
 def is_terminating(pod: Obj) -> bool:
     """Its deletion was asked for."""
-    metadata = pod.get("metadata")
+    metadata = pod.get("metadata") if isinstance(pod, dict) else None
     found = metadata.get("deletionTimestamp") if isinstance(metadata, dict) else None
     return isinstance(found, str) and found != ""
 
@@ -45,7 +45,7 @@ def node_name(pod: Obj) -> str:
 
 
 def condition(pod: Obj, kind: str) -> Condition | None:
-    status = pod.get("status")
+    status = pod.get("status") if isinstance(pod, dict) else None
     listed = status.get("conditions") if isinstance(status, dict) else None
     if isinstance(listed, list):
         for entry in listed:
