@@ -138,6 +138,7 @@ def test_wrong_usage_ends_with_two(run: Run, arguments: list[str]) -> None:
         (["--leader-elect=perhaps"], "--leader-elect: 'perhaps' is neither true nor false"),
         (["--leader-elect-lease-duration=10"], "--leader-elect-lease-duration: '10' is not a duration"),
         (["--leader-elect-lease-duration=9s"], "leaseDuration must be greater than renewDeadline"),
+        (["--tls-cert-file=/x.crt"], "--tls-cert-file and --tls-private-key-file belong together"),
         (["--allocate-node-cidrs"], "--allocate-node-cidrs needs --cluster-cidr"),
         (["--root-ca-file=/no/such"], "--root-ca-file: /no/such: "),
     ],

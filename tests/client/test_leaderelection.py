@@ -252,6 +252,35 @@ def test_beside_the_servers_cache_a_lease_that_is_given_back_or_deleted_is_taken
     virtual(run())
 
 
+def test_beside_the_servers_cache_a_leader_whose_lease_was_emptied_or_deleted_takes_it_back_at_once(
+    new_fake_api, virtual
+):
+    async def run():
+        for disturb in (
+            lambda api: api.change(LEASES, *PLACE, lambda obj: obj["spec"].update(holderIdentity="")),
+            lambda api: api.remove(LEASES, *PLACE),
+        ):
+            api, acts = new_fake_api(in_process=True), []
+            async with candidate(api, "a", acts, lease_seconds=60, renew_deadline_seconds=40, retry_seconds=20) as (
+                made,
+                task,
+            ):
+                await asyncio.sleep(1)
+                for _ in range(3):
+                    disturb(api)
+                    await asyncio.sleep(0.01)
+                    assert spec(api)["holderIdentity"] == "a"
+                    assert made.leads and not task.done() and acts == ["a"]
+
+    virtual(run())
+
+
+def test_others_wait_no_shorter_than_the_leader_acts_when_the_lease_is_no_whole_number_of_seconds():
+    config = ElectionConfig(*PLACE, "a", 1.9, 1.8, 0.1)
+    config.validate()
+    assert claim(config, None, "now")["spec"]["leaseDurationSeconds"] == 2
+
+
 def test_with_the_only_server_in_the_process_a_slow_store_ends_no_term(new_fake_api, virtual):
     async def run():
         api, acts = new_fake_api(in_process=True), []

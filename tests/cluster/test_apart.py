@@ -7,6 +7,7 @@ import os
 import signal
 import ssl
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from sampan.client.leaderelection import Term
 from sampan.cluster.apart import options
 from sampan.cluster.apart.accounts import TOKEN_SECONDS, Accounts, AccountTransport
 from sampan.cluster.apart.program import Tools, run
-from sampan.cluster.apart.serving import Health, Serving, tls_context
+from sampan.cluster.apart.serving import MOST_SCRAPES, Health, Serving, tls_context
 from sampan.cluster.errors import ClusterError, WrongUsage
 from sampan.metrics import Gauge, Registry
 from sampan.server.app import Server
@@ -41,7 +42,7 @@ def test_durations_are_gos(text: str, seconds: float) -> None:
     assert options.seconds("--x", text) == pytest.approx(seconds)
 
 
-@pytest.mark.parametrize("text", ["", "15", "s", "1x", "1s2", "-1s", "1ss", "one"])
+@pytest.mark.parametrize("text", ["", "15", "s", "1x", "1s2", "-1s", "1ss", "one", "9" * 400 + "h", "300000000h"])
 def test_what_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(WrongUsage, match="is not a duration"):
         options.seconds("--x", text)
@@ -140,6 +141,42 @@ async def test_metrics_are_for_whom_the_api_server_allows_them_and_health_for_an
         assert (await get("/nothing", reader))[0] == 404
 
 
+async def test_scrapes_beyond_a_few_at_a_time_are_turned_away_and_ask_the_api_server_nothing() -> None:
+    asked, answer = 0, asyncio.Event()
+    enough = asyncio.Event()
+
+    class Slow:
+        """An API server that does not answer yet."""
+
+        async def create(self, *what: Any, **how: Any) -> Any:
+            nonlocal asked
+            asked += 1
+            if asked == MOST_SCRAPES:
+                enough.set()
+            await answer.wait()
+            return {"status": {}}
+
+    serving = Serving(Health({}), Registry(), Slow())  # type: ignore[arg-type]  # it only creates
+    tls = await asyncio.to_thread(tls_context, None, None, None, "program")
+    async with (
+        serving.listening("127.0.0.1", 0, tls) as port,
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=False)) as session,
+    ):
+
+        async def get() -> int:
+            headers = {"Authorization": "Bearer x"}
+            async with session.get(f"https://127.0.0.1:{port}/metrics", headers=headers) as answered:
+                return answered.status
+
+        waiting = [asyncio.ensure_future(get()) for _ in range(MOST_SCRAPES)]
+        await enough.wait()
+        assert await get() == 429
+        assert asked == MOST_SCRAPES
+        answer.set()
+        assert await asyncio.gather(*waiting) == [401] * MOST_SCRAPES
+        assert await get() == 401
+
+
 async def test_each_account_writes_as_itself_and_is_made_where_it_is_missing(server: Server) -> None:
     manager = Client(server.local_transport("system:kube-controller-manager"))
     accounts = Accounts(Connection(server.url, username="nobody", password="x"), manager, "program")
@@ -181,6 +218,10 @@ class Http(HttpTransport):
             raise Unauthorized("Unauthorized")
         return {}
 
+    @asynccontextmanager
+    async def watch(self, call: Call) -> AsyncIterator[Any]:
+        yield await self.call(call)
+
 
 def test_a_token_is_asked_for_once_renewed_in_time_and_anew_when_it_is_not_taken() -> None:
     async def live() -> None:
@@ -204,6 +245,13 @@ def test_a_token_is_asked_for_once_renewed_in_time_and_anew_when_it_is_not_taken
         asker.refuse = False
         await transport.call(look)
         assert http.used[-1] == "t3"
+        http.fails = True
+        with pytest.raises(Unauthorized):
+            async with transport.watch(look):
+                pass
+        http.fails = False
+        await transport.call(look)
+        assert http.used[-1] == "t4"
 
     virtual.run(live())
 

@@ -180,6 +180,11 @@ def _program(
     from sampan.api.clock import SystemRandom, random_uuid
     from sampan.cluster.apart import options
 
+    if bool(files[0]) != bool(files[1]):
+        raise WrongUsage(
+            "--tls-cert-file and --tls-private-key-file belong together",
+            fix="give both, or neither: the program makes a certificate for itself then",
+        )
     identity = f"{socket.gethostname()}_{random_uuid(SystemRandom())}"
     return options.Program(
         component=component,

@@ -108,39 +108,48 @@ class LeaderElector:
         term = self.term = Term(leader, self._clock.monotonic, self._end_of_term())
         log.info("%s leads by lease %s/%s", config.identity, config.namespace, config.name)
         self._tell(True, "became leader")
+
+        def taken_by(name: str) -> None:
+            if name:
+                term.end()
+
         try:
-            with self._watching(lambda name: name not in ("", config.identity), term.end) as taken:
-                await self._lead(lead, term, taken)
+            with self._watching(lambda name: name != config.identity, taken_by) as disturbed:
+                await self._lead(lead, term, disturbed)
         finally:
             term.end()
             self.term = None
             self._tell(False, "stopped leading")
             await self._release()
 
-    async def _lead(self, lead: Lead, term: Term, taken: asyncio.Event) -> None:
+    async def _lead(self, lead: Lead, term: Term, disturbed: asyncio.Event) -> None:
         leading = tasks.detach(_as_coroutine(lead, term), f"leader {self.config.name}")
         try:
-            await self._renew_while(leading, term, taken)
+            await self._renew_while(leading, term, disturbed)
             leading.result()
         finally:
             term.end()  # before it is told to end: whatever it does on its way out, it does not act
             await tasks.cancel_and_wait(leading)
 
-    async def _renew_while(self, leading: asyncio.Task[None], term: Term, taken: asyncio.Event) -> None:
+    async def _renew_while(self, leading: asyncio.Task[None], term: Term, disturbed: asyncio.Event) -> None:
+        """A lease that somebody deleted or emptied is renewed at once: the server takes no write of ours until then."""
         config = self.config
-        gone = asyncio.ensure_future(taken.wait())
+        woken = asyncio.ensure_future(disturbed.wait())
         try:
             while True:
-                await asyncio.wait([leading, gone], timeout=config.retry_seconds, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait([leading, woken], timeout=config.retry_seconds, return_when=asyncio.FIRST_COMPLETED)
                 if leading.done():
                     return
-                if not gone.done() and term.may_act:
+                if woken.done():
+                    disturbed.clear()
+                    woken = asyncio.ensure_future(disturbed.wait())
+                if term.may_act:
                     await self._renew(term)
-                if gone.done() or not term.may_act or self._held_by_other():
+                if not term.may_act or self._held_by_other():
                     term.end()
                     raise LeadershipLost(f"the lease {config.namespace}/{config.name} is lost")
         finally:
-            await tasks.cancel_and_wait(gone)
+            await tasks.cancel_and_wait(woken)
 
     async def _renew(self, term: Term) -> None:
         """One try. A server that hangs must not carry the leader past the end of its term."""
@@ -221,10 +230,10 @@ class LeaderElector:
 
     @contextlib.contextmanager
     def _watching(
-        self, interesting: Callable[[str], bool], tell: Callable[[], None] = lambda: None
+        self, interesting: Callable[[str], bool], tell: Callable[[str], None] = lambda name: None
     ) -> Iterator[asyncio.Event]:
-        """The event is set, and ``tell`` called, with the commit that makes such a holder of the lease; only where the
-        server's cache is in this process, else never."""
+        """The event is set, and ``tell`` called, with the commit that makes such a holder of the lease ("": nobody);
+        only where the server's cache is in this process, else never."""
         config, seen = self.config, asyncio.Event()
         view = self._client.cache_view(LEASES)
         if view is None:
@@ -234,7 +243,7 @@ class LeaderElector:
         def changed(kind: EventType, obj: Obj, previous: Obj | None, revision: int) -> None:
             name = "" if kind == "DELETED" else holder(obj)
             if obj["metadata"]["name"] == config.name and interesting(name):
-                tell()
+                tell(name)
                 seen.set()
 
         stop = view.subscribe(changed, Part(namespace=config.namespace, name=config.name))

@@ -6,6 +6,7 @@ he saw its record change, on his own clock: so clocks need not agree, only run a
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from sampan.api.resources import LEASES
@@ -82,7 +83,8 @@ def claim(config: ElectionConfig, lease: Obj | None, now: str) -> Obj:
         {
             **_foreign(old),
             "holderIdentity": config.identity,
-            "leaseDurationSeconds": int(config.lease_seconds),
+            # never less than the leader itself reckons with: others would take the lease while it still acts
+            "leaseDurationSeconds": math.ceil(config.lease_seconds),
             "acquireTime": (old.get("acquireTime") or now) if ours else now,
             "renewTime": now,
             "leaseTransitions": transitions + (0 if ours or lease is None else 1),

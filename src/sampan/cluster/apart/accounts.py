@@ -77,8 +77,12 @@ class AccountTransport:
     @asynccontextmanager
     async def watch(self, call: Call) -> AsyncIterator[AsyncIterator[WatchEvent]]:
         await self._ready()
-        async with self._http.watch(call) as events:
-            yield events
+        try:
+            async with self._http.watch(call) as events:
+                yield events
+        except Unauthorized:
+            self._renew_at = 0.0
+            raise
 
     def cache_view(self, resource: Resource) -> CacheView | None:
         return None

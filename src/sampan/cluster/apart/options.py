@@ -10,6 +10,8 @@ from sampan.cluster.errors import ClusterError, WrongUsage
 from sampan.records import dataclass
 
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
+#: what a Go duration holds
+_LONGEST_SECONDS = 2**63 / 1e9
 _TRUTHS = {"true": True, "1": True, "t": True, "false": False, "0": False, "f": False}
 
 
@@ -43,7 +45,7 @@ def seconds(option: str, text: str) -> float:
         except (ValueError, KeyError):
             break
     else:
-        if text:
+        if text and total <= _LONGEST_SECONDS:
             return total
     raise WrongUsage(f"{option}: {text!r} is not a duration", fix="write it as 15s, 1m30s or 2h")
 

@@ -31,6 +31,8 @@ Check = Callable[[], str | None]
 PROBES: Final = ("healthz", "livez", "readyz")
 _CONTENT: Final = "text/plain; version=0.0.4; charset=utf-8"
 _SHUTDOWN_SECONDS: Final = 2.0
+#: scrapes at a time: whoever they come from, the API server is asked for each, by the client that holds the lease
+MOST_SCRAPES: Final = 8
 
 
 class Health:
@@ -60,6 +62,7 @@ class Serving:
 
     def __init__(self, health: Health, registry: Registry, client: Client) -> None:
         self._health, self._registry, self._client = health, registry, client
+        self._scrapes = 0
 
     @asynccontextmanager
     async def listening(self, address: str, port: int, tls: ssl.SSLContext) -> AsyncIterator[int]:
@@ -90,6 +93,15 @@ class Serving:
         return web.Response(status=status, text=text)
 
     async def _metrics(self, request: web.Request) -> web.Response:
+        if self._scrapes >= MOST_SCRAPES:
+            return web.Response(status=429, text="too many scrapes at a time\n", headers={"Retry-After": "1"})
+        self._scrapes += 1
+        try:
+            return await self._scraped(request)
+        finally:
+            self._scrapes -= 1
+
+    async def _scraped(self, request: web.Request) -> web.Response:
         try:
             await self._admit(request)
         except ApiError as error:
