@@ -67,6 +67,7 @@ def test_a_container_without_memory_or_cpu_is_left_out() -> None:
         'container_cpu_usage_seconds_total{container="app",namespace="ns",pod="web"',
         'container_cpu_usage_seconds_total{container="app",namespace="ns",pod="' + "x" * 300 + '"} 1 1',
         "container_cpu_usage_seconds_total{" + '=",' * 5000,
+        'container_cpu_usage_seconds_total{container="app",namespace="ns",pod="web",more="' + "x" * 5000 + '"} 1 1',
     ],
 )
 def test_a_line_that_makes_no_sense_costs_itself_only(line: str) -> None:
@@ -82,3 +83,9 @@ def test_a_clock_that_is_ahead_is_not_believed() -> None:
 def test_the_number_of_containers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exposition, "MOST_CONTAINERS", 1)
     assert set(parse(CONTAINER + CONTAINER.replace("web", "other"), NOW).pods) == {("ns", "web")}
+
+
+@pytest.mark.parametrize("word", ["a", "a_", 'a="', 'a="b\\'])
+def test_labels_of_a_hostile_node_cost_no_more_than_their_length(word: str) -> None:
+    """Of two million characters, which each begin a search to the end, nobody would see the end."""
+    assert len(exposition._LABEL.findall(word * (2_000_000 // len(word)))) < 1_000_000

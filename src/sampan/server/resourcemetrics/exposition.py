@@ -14,9 +14,12 @@ from sampan.api.nodes.usage import NodeUsage, PodName, Point
 #: of one node; the kubelet's own limit of pods is 110
 MOST_CONTAINERS: Final = 10_000
 _LONGEST_NAME: Final = 253
+#: a line of three such names has less than a thousand characters
+_LONGEST_LINE: Final = 4096
 
 _LINE: Final = re.compile(r"([a-z_]+)(?:\{([^{}]*)\})? ([-+.0-9eE]+)(?: ([0-9]{1,16}))?")
-_LABEL: Final = re.compile(r'([a-z_]+)="([^"\\]*)",?')
+#: begins where a word does, and gives none of it back: who sends one long word costs no more than its length
+_LABEL: Final = re.compile(r'(?<![a-z_])([a-z_]++)="([^"\\]*+)",?')
 _CPU, _MEMORY, _STARTED = 0, 1, 2
 _OF_CONTAINERS: Final = {
     "container_cpu_usage_seconds_total": _CPU,
@@ -40,7 +43,7 @@ def parse(text: str, now: float) -> NodeUsage:
     node: _Found = {}
     containers: dict[tuple[PodName, str], _Found] = {}
     for line in text.split("\n"):
-        if not line.startswith(("container_", "node_")):
+        if len(line) > _LONGEST_LINE or not line.startswith(("container_", "node_")):
             continue
         read = _LINE.fullmatch(line)
         if read is None:

@@ -10,14 +10,12 @@ import ipaddress
 
 from sampan.api import errors
 from sampan.api.clock import Random
+from sampan.api.nodes.endpoint import KUBELET_PORT, agent_address, agent_port
 from sampan.api.resources import ENDPOINT_SLICES, NODES, PODS, SERVICES
 from sampan.api.types import Obj
 from sampan.server.reader import ObjectReader
 from sampan.server.streaming.backend import Target
 from sampan.server.streaming.tls import NodeTls
-
-_KUBELET_PORT = 10250
-_ADDRESS_TYPES = ("InternalIP", "ExternalIP", "Hostname")
 
 
 def check_address(address: str, *, allow_loopback: bool = False) -> str:
@@ -73,15 +71,12 @@ class Locator:
         found = self._reader.get(NODES, None, name) or await self._reader.fresh(NODES, None, name)
         if found is None:
             raise errors.not_found("nodes", name)
-        status = found.get("status") or {}
-        listed = {entry.get("type"): entry.get("address", "") for entry in status.get("addresses") or ()}
-        address = next((listed[kind] for kind in _ADDRESS_TYPES if listed.get(kind)), "")
+        address = agent_address(found)
         if not address:
             raise errors.InternalError(f'no preferred addresses found; known addresses: [] for node "{name}"')
         if self._is_simulated(address):
             address = f"127.{address.partition('.')[2]}"
-        endpoint = (status.get("daemonEndpoints") or {}).get("kubeletEndpoint") or {}
-        return Target(address, int(endpoint.get("Port") or _KUBELET_PORT), self._tls.kubelet)
+        return Target(address, agent_port(found) or KUBELET_PORT, self._tls.kubelet)
 
     def _is_simulated(self, address: str) -> bool:
         if self._simulated is None:
