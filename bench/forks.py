@@ -77,15 +77,17 @@ def main() -> None:
         line("a fresh cluster", [timed(lambda: asyncio.run(fresh(Path(home) / f"f{next(turns)}"))) for _ in range(3)])
         manifests = [deployment(number) for number in range(10)]
         with Prepared(Path(home) / "prepared", manifests=manifests) as prepared:
-            made, answered = [], []
+            made, answered, used = [], [], []
             for turn in range(copies):
                 path = Path(home) / f"k{turn}"
                 began = time.perf_counter()
                 with prepared.copy(path):
                     made.append(time.perf_counter() - began)
+                    used.append(prepared.processor_seconds)
                     nodes_of(path)
                     answered.append(time.perf_counter() - began)
         line("a copy by fork, its kubeconfig", made)
+        line("... of which it used the processor", used)
         line("... and its first answer", answered)
         with VirtualCluster() as cluster:
             for number in range(10):

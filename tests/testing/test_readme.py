@@ -23,4 +23,4 @@ def test_the_example_of_the_readme_passes_with_no_other_setting(tmp_path: Path, 
     done = subprocess.run(
         command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": source}, capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0 and "2 passed" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 0 and "3 passed" in done.stdout, done.stdout + done.stderr

@@ -161,6 +161,7 @@ class Server:
         self._horizon = Horizon()
         self._lists = ListMemo()
         self._tls: TlsFiles | None = None
+        self._http: HttpServer | None = None
         self._connect: dict[tuple[str, str, str], Connector] = {}
         self._exit = AsyncExitStack()
 
@@ -211,17 +212,22 @@ class Server:
 
     async def listen(self) -> None:
         """Opens a socket of a server that was made without one, for as long as the process lives: in the copy of a
-        process that was prepared and then forked. ``address`` tells which."""
+        process that was prepared (``prepare_to_listen``) and then forked. ``address`` tells which."""
         await self._open_socket()
 
-    async def _open_socket(self) -> HttpServer:
+    def prepare_to_listen(self) -> HttpServer:
+        """Reads certificates: most of what ``listen`` costs. Raises OSError, ValueError (ssl.SSLError)."""
         config = self.config
         if config.tls_cert is not None and config.tls_key is not None:
             self._tls = TlsFiles(
                 config.tls_cert, config.tls_key, config.client_ca, *filter(None, [config.requestheader_client_ca])
             )
-        http = HttpServer(self._pipeline, self._tls.context if self._tls else None)
-        self.address = await http.start(config.bind_address, config.port)
+        self._http = HttpServer(self._pipeline, self._tls.context if self._tls else None)
+        return self._http
+
+    async def _open_socket(self) -> HttpServer:
+        http = self._http or self.prepare_to_listen()
+        self.address = await http.start(self.config.bind_address, self.config.port)
         return http
 
     # -- life ----------------------------------------------------------------------------------------------------

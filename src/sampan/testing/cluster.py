@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import ssl
 from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -83,6 +84,7 @@ class Cluster:
         self._clock = clock or SystemClock()
         self._random = random.Random(seed)
         self._making = pki.Making(self._random if reproducible else None)
+        self._tls: ssl.SSLContext | None = None
         self._stack = AsyncExitStack()
         self._group: asyncio.TaskGroup | None = None
         self._nodes: dict[str, asyncio.Task[None]] = {}
@@ -115,6 +117,12 @@ class Cluster:
         path = self._instance.state / "kubeconfig"
         KubeConfig.build("sampan-testing", "admin", connection).write(path)
         return path
+
+    def prepare_to_listen(self) -> None:
+        """Before a process is copied: what ``listen`` would have to read."""
+        self.server.prepare_to_listen()
+        if self._hollow.shapes:
+            self._node_tls()
 
     async def listen(self) -> None:
         """Of a cluster that was made without a socket, in the copy of its process: ``url`` tells where."""
@@ -199,14 +207,20 @@ class Cluster:
                 self._nodes[name] = tasks.spawn_eternal(group, self._hollow.run_node(name), name)
 
     async def _serve_node_apis(self, group: asyncio.TaskGroup) -> None:
-        directory = self._instance.pki
-        tls = server_context(directory / "simulated.crt", directory / "simulated.key", directory / "ca.crt")
+        tls = self._node_tls()
         port = self._node_api_port
         api = HollowApi(self._hollow, self.client, tls, self._clock, port=port, shared=bool(port))
         listening = asyncio.Event()
         tasks.spawn_eternal(group, api.run(listening), "node APIs")
         await listening.wait()
         self._hollow.port = api.port
+
+    def _node_tls(self) -> ssl.SSLContext:
+        if self._tls is None:
+            directory = self._instance.pki
+            certificate, key = directory / "simulated.crt", directory / "simulated.key"
+            self._tls = server_context(certificate, key, directory / "ca.crt")
+        return self._tls
 
     def _node_client(self, name: str) -> Client:
         return self.client_for(f"system:node:{name}", NODE_GROUPS)

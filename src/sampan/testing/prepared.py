@@ -20,6 +20,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -43,6 +44,8 @@ class Prepared:
         self._directory = directory
         self._options = {"nodes": nodes, "shapes": shapes, "manifests": list(manifests)}
         self._process: subprocess.Popen[str] | None = None
+        #: what the last copy had used when it listened
+        self.processor_seconds = 0.0
 
     def __enter__(self) -> Self:
         self._directory.mkdir(parents=True, exist_ok=True)
@@ -74,9 +77,11 @@ class Prepared:
                 said = lines.readline()
             if not said:
                 raise RuntimeError(_ENDED + (self._directory / "log").read_text()[-4000:])
+            told = json.loads(said)
+            self.processor_seconds = told["processorSeconds"]
             pki = self._directory / "state" / "testing" / "pki"
             access = Connection(
-                json.loads(said)["url"],
+                told["url"],
                 ca_pem=(pki / "ca.crt").read_bytes(),
                 client_certificate_pem=(pki / "admin.crt").read_bytes(),
                 client_key_pem=(pki / "admin.key").read_bytes(),
@@ -114,6 +119,7 @@ async def _serve(directory: Path, options: Mapping[str, Any], loop: _Loop) -> No
             for obj in options["manifests"]:
                 await _create(cluster, obj)
             await cluster.client.raw("GET", "/openapi/v3")  # made once, for all
+            cluster.prepare_to_listen()
             signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the copies
             gc.collect()
             gc.freeze()
@@ -147,7 +153,8 @@ async def _live(connection: socket.socket, cluster: Any, loop: _Loop) -> None:
     try:
         connection.setblocking(False)
         await cluster.listen()
-        await loop.sock_sendall(connection, json.dumps({"url": cluster.url}).encode() + b"\n")
+        told = {"url": cluster.url, "processorSeconds": time.process_time()}
+        await loop.sock_sendall(connection, json.dumps(told).encode() + b"\n")
         while await loop.sock_recv(connection, 1024):
             pass
     except BaseException as error:
