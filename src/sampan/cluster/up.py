@@ -44,6 +44,8 @@ from sampan.cluster.settings import NodeSettings
 LOOK_SECONDS = 0.04
 #: A child that was started again this often while coming up will not come up.
 RESTARTS_TO_GIVE_UP = 3
+#: Added to how long a start may take: a busy machine registers some fifteen a second.
+SECONDS_A_SIMULATED_NODE = 0.1
 
 
 class Progress(Protocol):
@@ -181,6 +183,7 @@ def make_ready(instance: Instance, clock: Clock, progress: Progress) -> None:
 
 async def _start(instance: Instance, progress: Progress, timeout_seconds: float) -> None:
     """Starts the processes; stops them again when they do not come up in time, or when cancelled."""
+    timeout_seconds += instance.node.simulated_count * SECONDS_A_SIMULATED_NODE
     process = start_supervisor(instance)
     contained = instance.node.runs_containers
     try:
