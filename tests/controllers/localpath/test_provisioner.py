@@ -16,7 +16,7 @@ from sampan.api.transport import Call
 from sampan.client.client import Client
 from sampan.client.informer import InformerFactory
 from sampan.controllers.context import Context, ControllersConfig
-from sampan.controllers.localpath.controller import LocalPathProvisioner
+from sampan.controllers.localpath.controller import Key, LocalPathProvisioner
 from sampan.controllers.persistentvolume.controller import PersistentVolumeController
 from sampan.controllers.volumeprotection.controller import ClaimProtectionController, VolumeProtectionController
 from sampan.testing import virtual
@@ -178,6 +178,29 @@ async def test_a_volume_whose_node_is_gone_waits_for_it(api: Any, nodes: WithNod
     api.add(NODES, node())
     await wait.until(lambda: not api.get(PERSISTENT_VOLUMES, "", "v"), turns=10**6)
     assert set(nodes.removed) == {"n/proxy/localvolumes/v"}
+
+
+@pytest.mark.parametrize("change", [{"uid": "another"}, {"persistentVolumeReclaimPolicy": "Retain"}])
+async def test_data_that_somebody_has_kept_meanwhile_stays(
+    api: Any, clock: Any, run_with: Any, wait: Any, change: Obj
+) -> None:
+    """The informer shows the volume as it was: the server is asked before data goes."""
+    nodes, volume = WithNodes(api), released()
+    api.add(NODES, node())
+    if "uid" in change:
+        volume["metadata"] |= change
+        volume["status"] = {"phase": "Available"}
+    else:
+        volume["spec"] |= change
+    client = Client(nodes)
+    informers = InformerFactory(client, random=random.Random(1))
+    context = Context(informers, lambda name: client, clock, random.Random(1), ControllersConfig())
+    provisioner = LocalPathProvisioner(context)
+    api.add(PERSISTENT_VOLUMES, volume)
+    informers.informer(PERSISTENT_VOLUMES).get = lambda namespace, name: released()  # type: ignore[method-assign]
+    async with run_with(context, provisioner):
+        await provisioner.sync(Key("volume", "", "v"))
+    assert not nodes.removed and api.get(PERSISTENT_VOLUMES, "", "v")
 
 
 async def test_a_node_without_a_disk_is_not_asked(api: Any, nodes: WithNodes, wait: Any) -> None:

@@ -272,3 +272,24 @@ async def test_an_old_recycler_of_another_claim_says_nothing_of_this_one(api: An
     await settled((PODS, stale), (PERSISTENT_VOLUMES, wanted))
     pods = {each["metadata"]["uid"]: each for each in api.all(PODS)}
     assert "old" not in pods and phase(api, PERSISTENT_VOLUMES, "v") == "Released"
+
+
+@pytest.mark.parametrize("shown", [None, "an earlier life"])
+async def test_a_volume_is_not_released_for_a_claim_that_the_informer_has_not_shown_yet(
+    api: Any, context: Any, settled: Any, monkeypatch: pytest.MonkeyPatch, shown: str | None
+) -> None:
+    """The watch of claims is behind that of volumes: released, its data would go by its policy."""
+    informer = context.informers.informer(PERSISTENT_VOLUME_CLAIMS)
+    stale = None if shown is None else claim() | {"metadata": claim()["metadata"] | {"uid": shown}}
+    look = informer.get
+    monkeypatch.setattr(informer, "get", lambda namespace, name: stale)
+    reference = {"namespace": "default", "name": "data", "uid": "uid-data"}
+    wanted = volume("v", claimRef=reference, persistentVolumeReclaimPolicy="Recycle")
+    bound = claim(volumeName="v")
+    bound["metadata"]["annotations"] = {"pv.kubernetes.io/bind-completed": "yes"}
+    await settled((PERSISTENT_VOLUME_CLAIMS, bound), (PERSISTENT_VOLUMES, wanted))
+    assert phase(api, PERSISTENT_VOLUMES, "v") == "Bound" and not api.all(PODS)
+    monkeypatch.setattr(informer, "get", look)
+    api.remove(PERSISTENT_VOLUME_CLAIMS, "default", "data")
+    await settled()
+    assert phase(api, PERSISTENT_VOLUMES, "v") == "Released" and api.all(PODS)

@@ -119,8 +119,15 @@ class LocalPathProvisioner:
     # Taking away
 
     async def _delete(self, volume: Obj) -> None:
-        """Data first. Raises ApiError when the node does not do it: then it is tried again."""
-        name = objects.name(volume)
+        """Data first. Raises ApiError when the node does not do it: then it is tried again. What the informer shows may
+        be old, and somebody may have kept the volume since: the server is asked before data goes."""
+        name, uid = objects.name(volume), objects.uid(volume)
+        try:
+            volume = await self._client.get(PERSISTENT_VOLUMES, name)
+        except NotFound:
+            return
+        if objects.uid(volume) != uid or not plan.loses_data(volume):
+            return  # its news come
         try:
             await self._remove_directory(volume)
         except ApiError as error:
@@ -128,7 +135,7 @@ class LocalPathProvisioner:
             raise
         if not objects.is_deleting(volume):
             try:
-                await self._client.delete(PERSISTENT_VOLUMES, name, uid=objects.uid(volume))
+                await self._client.delete(PERSISTENT_VOLUMES, name, uid=uid)
                 volume = await self._client.get(PERSISTENT_VOLUMES, name)
             except NotFound:
                 return

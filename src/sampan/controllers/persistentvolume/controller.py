@@ -123,7 +123,7 @@ class PersistentVolumeController:
     async def sync(self, key: Key) -> Result:
         """Until nothing is left to write for this key."""
         for _ in range(_STEPS):
-            plan = self._plan(key)
+            plan = await self._plan(key)
             if plan.claim is not None:
                 self._controller.enqueue(Key("claim", *plan.claim))
             if plan.write is not None:
@@ -134,12 +134,30 @@ class PersistentVolumeController:
                 return Result(plan.after_seconds)
         return Result(0.0)
 
-    def _plan(self, key: Key) -> Plan:
+    async def _plan(self, key: Key) -> Plan:
         if key.kind == "claim":
             claim = self._claims.get(key.namespace, key.name)
             return Plan() if claim is None else of_claims.plan_claim(self._observe_claim(claim))
         volume = self._volumes.get("", key.name)
-        return Plan() if volume is None else of_volumes.plan_volume(self._observe_volume(volume))
+        if volume is None:
+            return Plan()
+        return of_volumes.plan_volume(self._observe_volume(volume, await self._claim_of(volume)))
+
+    async def _claim_of(self, volume: Obj) -> Obj | None:
+        """The claim of the name that the volume has. That it is gone costs data, and the informer of claims may be
+        behind that of volumes: before a volume is released for it, the server is asked. Raises ApiError."""
+        reference = volumes.claim_ref(volume) or {}
+        namespace, name = str(reference.get("namespace") or ""), str(reference.get("name") or "")
+        claim = self._claims.get(namespace, name) if name else None
+        uid = reference.get("uid")
+        if not name or not uid or (claim is not None and objects.uid(claim) == uid):
+            return claim
+        if volumes.phase(volume) in ("Released", "Failed"):
+            return claim  # it was asked then
+        try:
+            return await self._client.get(PERSISTENT_VOLUME_CLAIMS, name, namespace)
+        except NotFound:
+            return None
 
     def _observe_claim(self, claim: Obj) -> of_claims.Observed:
         where = f"{objects.namespace(claim)}/{objects.name(claim)}"
@@ -158,10 +176,9 @@ class PersistentVolumeController:
         waiting = next((objects.name(pod) for pod in pods if not node_name(pod) and not is_terminal(pod)), "")
         return of_claims.Observed(claim, storage_class=storage_class, default_class=default, waiting=waiting)
 
-    def _observe_volume(self, volume: Obj) -> of_volumes.Observed:
+    def _observe_volume(self, volume: Obj, claim: Obj | None) -> of_volumes.Observed:
         reference = volumes.claim_ref(volume) or {}
         namespace, name = str(reference.get("namespace") or ""), str(reference.get("name") or "")
-        claim = self._claims.get(namespace, name) if name else None
         recycles = (volume.get("spec") or {}).get("persistentVolumeReclaimPolicy") == "Recycle"
         pod = None
         users: tuple[str, ...] = ()
