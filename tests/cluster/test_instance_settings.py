@@ -183,3 +183,12 @@ def test_well_known_addresses_are_kubeadms() -> None:
 def test_a_node_without_the_control_plane_reaches_it_where_the_cluster_says() -> None:
     assert Instance(ClusterSettings(api_address="192.0.2.7", api_port=7443)).api_url == "https://192.0.2.7:7443"
     assert Instance(ClusterSettings()).api_url == "https://127.0.0.1:6443"
+
+
+@pytest.mark.parametrize(
+    "option", ["downscale_stabilization_seconds", "cpu_initialization_seconds", "initial_readiness_seconds"]
+)
+def test_autoscalers_remember_for_a_day_at_most(option: str) -> None:
+    ClusterSettings(**{f"autoscaler_{option}": 24 * 3600.0}).validate()  # type: ignore[arg-type]
+    with pytest.raises(ClusterError, match=r"must be at most 24h"):
+        ClusterSettings(**{f"autoscaler_{option}": 24 * 3600.0 + 1}).validate()  # type: ignore[arg-type]

@@ -24,6 +24,8 @@ NODE_NAME = re.compile(r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")
 INTERFACE_CHARACTERS = 15
 
 _LONGEST_SYNC_SECONDS = 3600.0
+#: of what autoscalers remember, or wait for: they remember a number for each look
+_LONGEST_AUTOSCALER_SECONDS = 24 * 3600.0
 
 #: ``control-plane``: API server, controllers, scheduler. ``node``: containers, their network, DNS.
 Role = Literal["control-plane", "node"]
@@ -94,6 +96,13 @@ class ClusterSettings:
             raise ClusterError(
                 "--horizontal-pod-autoscaler-sync-period must be more than 0 and at most 1h", fix="write it like 15s"
             )
+        for option, seconds in (
+            ("downscale-stabilization", self.autoscaler_downscale_stabilization_seconds),
+            ("cpu-initialization-period", self.autoscaler_cpu_initialization_seconds),
+            ("initial-readiness-delay", self.autoscaler_initial_readiness_seconds),
+        ):
+            if not 0 <= seconds <= _LONGEST_AUTOSCALER_SECONDS:
+                raise ClusterError(f"--horizontal-pod-autoscaler-{option} must be at most 24h", fix="write it like 5m")
         if not 0 <= self.autoscaler_tolerance <= 1:
             raise ClusterError(
                 f"--horizontal-pod-autoscaler-tolerance {self.autoscaler_tolerance} is not from 0 to 1",

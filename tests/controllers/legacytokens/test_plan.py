@@ -36,6 +36,12 @@ def decide(found: Any, account: Any = ACCOUNT, mounted: tuple[str, ...] = ()) ->
     return plan(found, account, mounted, since)
 
 
+@pytest.mark.parametrize("since", ["9999-12-31", "9999-01-01", "2026-06-14"])
+def test_what_was_noted_for_too_short_a_time_says_nothing(since: str) -> None:
+    """Not even where the day that somebody wrote there has none after it."""
+    assert times(NOW, since, YEAR) is None
+
+
 @pytest.mark.parametrize(
     ("found", "action"),
     [

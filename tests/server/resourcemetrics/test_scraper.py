@@ -36,9 +36,9 @@ def text(seconds: float) -> bytes:
     return answer(f"node_cpu_usage_seconds_total {seconds}\nnode_memory_working_set_bytes 1024\n".encode())
 
 
-async def add_node(api: Api, name: str, agent: Agent) -> None:
+async def add_node(api: Api, name: str, agent: Agent, address: str = "127.0.0.1") -> None:
     status = {
-        "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
+        "addresses": [{"type": "InternalIP", "address": address}],
         "daemonEndpoints": {"kubeletEndpoint": {"Port": agent.port}},
     }
     node = {"metadata": {"name": name}, "status": status}
@@ -129,13 +129,27 @@ async def test_a_node_that_fails_is_asked_again(api: Api, agent: Agent) -> None:
         assert scraper.failures == 1
 
 
+async def test_names_are_not_looked_up(api: Api, agent: Agent) -> None:
+    """A node that says names whose servers take their time would hold the threads that all look-ups share."""
+    agent.answers = [text(1)]
+    await add_node(api, "n", agent, "localhost")
+    async with looking(api) as scraper:
+        await until(lambda: scraper.failures > 1)
+        assert agent.asked == []
+
+
 async def test_nobody_is_asked_while_nobody_could_want_to_know(api: Api, agent: Agent) -> None:
     agent.answers = [text(1)]
     await add_node(api, "n", agent)
-    wanted = False
-    async with looking(api, wanted=lambda: wanted) as scraper:
-        await until(lambda: scraper._tasks)
-        await asyncio.sleep(0.1)
+    wanted, rounds = False, 0
+
+    def is_wanted() -> bool:
+        nonlocal rounds
+        rounds += 1
+        return wanted
+
+    async with looking(api, wanted=is_wanted) as scraper:
+        await until(lambda: rounds > 3)
         assert agent.asked == []
         wanted = True
         await until(lambda: known(scraper, "n"))

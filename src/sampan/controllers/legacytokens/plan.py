@@ -42,8 +42,9 @@ class Times(NamedTuple):
 
 def times(now: datetime, tracked_since: str, period: timedelta) -> Times | None:
     """None: uses have not been written down for long enough. Raises ValueError: ``tracked_since`` is no day."""
-    began = _day(tracked_since) + timedelta(days=1)  # it may have been the end of that day
-    return None if now < began + period else Times(now, now - period)
+    began = _day(tracked_since)
+    # Told as a difference: days at the end of time have none after them. It may have been the end of that day.
+    return None if now - began < period + timedelta(days=1) else Times(now, now - period)
 
 
 def plan(secret: Obj, account: Obj | None, mounted: Collection[str], times: Times) -> Action | None:

@@ -186,7 +186,7 @@ class ResourceMetricsApi:
         return PlainResult(named, rows=(kind, [named]))
 
     async def _list(self, kind: Kind, info: RequestInfo, options: ListOptions) -> PlainResult:
-        """All of it is of one moment: each node is looked up once."""
+        """What it says of one node and its pods is of one moment: each node is looked up once."""
         known: dict[str, Looks | None] = {}
         items: list[Obj] = []
         created = format_time(self._clock.now())

@@ -55,8 +55,9 @@ class NodeClient:
         whole = False
         try:
             reader, writer = await self._connected(address)
+            host = f"[{address.host}]" if ":" in address.host else address.host
             writer.write(
-                f"GET {path} HTTP/1.1\r\nHost: {address.host}:{address.port}\r\nAccept: text/plain\r\n"
+                f"GET {path} HTTP/1.1\r\nHost: {host}:{address.port}\r\nAccept: text/plain\r\n"
                 "User-Agent: sampan-metrics\r\n\r\n".encode()
             )
             await writer.drain()

@@ -1,14 +1,15 @@
 """Looks at every node again and again, and keeps the last two looks: one task a node, so that none waits for another.
 
 A node is asked every ten seconds, each at its own moment; sooner when something was seen for the first time, so that a
-new pod's use is known some seconds after its start. Nodes that did not answer share a lane of their own: however many
-they are, the others are asked in time. Nodes of this process (simulated ones) are asked only when somebody wants to
-know: they cost nothing else, however long a simulation goes on.
+new pod's use is known some seconds after its start. Nodes that did not answer share a lane of their own from then on:
+however many they are, the others are asked in time. Nodes of this process (simulated ones) are asked only when somebody
+wants to know: they cost nothing else, however long a simulation goes on.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import logging
 import ssl
 import zlib
@@ -163,6 +164,16 @@ class Scraper:
         address = Address(agent_address(node), agent_port(node))
         if not address.host or not address.port:
             return None
+        _require_number(address.host)
         text = await client.get(address, PATH)
         now = self._clock.now().timestamp()
         return await paced(len(text) > _LONG_TEXT, parse, text, now)
+
+
+def _require_number(host: str) -> None:
+    """Whoever writes a node's status could write names that take their time, and all look-ups share a few threads.
+    Raises NoAnswer."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        raise NoAnswer("its address is not a number") from None
