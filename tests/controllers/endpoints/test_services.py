@@ -3,7 +3,9 @@
 import pytest
 
 from sampan.api.errors import Forbidden
-from sampan.api.resources import ENDPOINT_SLICES, EVENTS, NODES, PODS, SERVICES
+from sampan.api.resources import ENDPOINT_SLICES, ENDPOINTS, EVENTS, NODES, PODS, SERVICES
+from sampan.controllers.endpoints import facts
+from sampan.controllers.endpoints.legacy import EndpointsController
 from sampan.controllers.endpoints.service_slices import EndpointSliceController, plan_groups
 from sampan.controllers.endpoints.triggers import TriggerTimes
 
@@ -150,9 +152,56 @@ def test_what_triggered_a_change_is_the_earliest_that_was_not_seen():
     a, b = pod("a", "", since="2026-01-01T00:00:05Z"), pod("b", "", since="2026-01-01T00:00:20Z")
     assert times.changed("k", own, [a, b]) == "2026-01-01T00:00:05Z"
     assert times.changed("k", own, [a, b]) == ""
-    b["status"]["conditions"][0]["lastTransitionTime"] = "2026-01-01T00:00:30Z"
+    b = pod("b", "", since="2026-01-01T00:00:30Z")
     assert times.changed("k", own, [a, b]) == "2026-01-01T00:00:30Z"
     assert times.changed("k", own, [b]) == "", "a pod that goes has no time"
     assert times.changed("k", own, [a, b]) == "2026-01-01T00:00:05Z", "and is new when it comes again"
     times.forget("k")
     assert times.changed("k", own, []) == "2026-01-01T00:00:10Z"
+
+
+@pytest.mark.parametrize("controller", [EndpointSliceController, EndpointsController])
+async def test_a_pods_news_has_that_pod_read_and_none_of_its_neighbours(
+    api, context, running, wait, monkeypatch, controller
+):
+    read = []
+    pod_ips = facts.pod_ips
+    monkeypatch.setattr(
+        facts, "pod_ips", lambda pod, family: read.append(pod["metadata"]["name"]) or pod_ips(pod, family)
+    )
+    resource = ENDPOINT_SLICES if controller is EndpointSliceController else ENDPOINTS
+
+    def shown():
+        return str([(obj.get("endpoints"), obj.get("subsets")) for obj in api.all(resource)])
+
+    api.add(NODES, node("n1", "z1"))
+    api.add(SERVICES, service())
+    for number in range(20):
+        api.add(PODS, pod(f"p{number}", f"10.1.0.{number + 1}"))
+    async with running(controller(context)):
+        await wait.quiet(api)
+        assert "10.1.0.20" in shown()
+        read.clear()
+        api.change(PODS, "x", "p7", lambda obj: obj["status"].update(podIP="10.1.9.9", podIPs=[{"ip": "10.1.9.9"}]))
+        await wait.quiet(api)
+        assert "10.1.9.9" in shown()
+        assert set(read) == {"p7"}
+        api.change(SERVICES, "x", "svc", lambda obj: obj["spec"].update(publishNotReadyAddresses=True))
+        api.change(PODS, "x", "p3", lambda obj: obj["status"]["conditions"][0].update(status="False"))
+        api.add(PODS, pod("late", "10.1.8.8"))
+        await wait.quiet(api)
+        assert "10.1.8.8" in shown()
+        assert len(set(read)) == 21
+        assert "10.1.0.4" in shown() and "notReadyAddresses': [" not in shown()
+
+
+async def test_a_node_that_gets_a_zone_gives_it_to_endpoints_that_were_known(api, context, running, wait):
+    api.add(NODES, node("n1", "z1"))
+    api.add(SERVICES, service())
+    api.add(PODS, pod("a", "10.1.0.1"))
+    async with running(EndpointSliceController(context)):
+        await wait.quiet(api)
+        assert "'zone': 'z1'" in str(api.all(ENDPOINT_SLICES))
+        api.change(NODES, "", "n1", lambda obj: obj["metadata"]["labels"].update({"topology.kubernetes.io/zone": "z2"}))
+        await wait.quiet(api)
+        assert "'zone': 'z2'" in str(api.all(ENDPOINT_SLICES))

@@ -2,8 +2,16 @@
 
 import pytest
 
-from sampan.controllers.endpoints.legacy import plan_endpoints
-from sampan.controllers.endpoints.subsets import plan_subsets
+from sampan.controllers.endpoints import legacy
+from sampan.controllers.endpoints import subsets as shared
+
+
+def plan_subsets(of, pods):
+    return shared.plan_subsets(map(shared.offers(of), pods))
+
+
+def plan_endpoints(of, pods, *present):
+    return legacy.plan_endpoints(of, map(shared.offers(of), pods), *present)
 
 
 def service(*ports, **spec):

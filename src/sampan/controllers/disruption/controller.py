@@ -84,10 +84,10 @@ class DisruptionController:
             text = _UNMANAGED.format(selector_words(budget["spec"].get("selector")))
             self._recorder.event(budget, "Warning", "UnmanagedPods", text)
         disrupted = plan_disrupted(budget, pods, now)
-        for name in disrupted.overdue:
+        overdue = frozenset(disrupted.overdue)
+        for pod in (each for each in pods if each["metadata"]["name"] in overdue):
             text = f"Pod was expected by PDB {key} to be deleted but it wasn't"
-            overdue = next(pod for pod in pods if pod["metadata"]["name"] == name)
-            self._recorder.event(overdue, "Warning", "NotDeleted", text)
+            self._recorder.event(pod, "Warning", "NotDeleted", text)
         expected = plan_expected(budget, len(pods), size.replicas)
         await self._write(budget, plan_status(budget, pods, expected, disrupted, now))
         return Result(disrupted.recheck_seconds)

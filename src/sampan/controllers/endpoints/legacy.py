@@ -13,17 +13,21 @@ from sampan.client.controller import DONE, Controller, Result, observe
 from sampan.client.keys import ObjectKey, own_key
 from sampan.controllers.context import Context
 from sampan.controllers.endpoints import facts
-from sampan.controllers.endpoints.subsets import plan_subsets
+from sampan.controllers.endpoints.subsets import Offered, offers, plan_subsets
 from sampan.controllers.endpoints.triggers import TriggerTimes
+from sampan.controllers.workload.remembered import Remembered
 
 NAME = "endpoint-controller"
 MANAGED_BY = "endpoints.kubernetes.io/managed-by"
 OVER_CAPACITY = "endpoints.kubernetes.io/over-capacity"
 
 
-def plan_endpoints(service: Obj, pods: Iterable[Obj], present: Obj | None, trigger: str = "") -> Obj | None:
-    """The Endpoints object to write; None when the present one is right. ``trigger``: when what it shows changed."""
-    subsets, truncated = plan_subsets(service, pods)
+def plan_endpoints(
+    service: Obj, offered: Iterable[Offered | None], present: Obj | None, trigger: str = ""
+) -> Obj | None:
+    """The Endpoints object to write; None when the present one is right. ``offered``: by each of the pods. ``trigger``:
+    when what it shows changed."""
+    subsets, truncated = plan_subsets(offered)
     meta = service["metadata"]
     labels = {key: value for key, value in (meta.get("labels") or {}).items() if key != facts.HEADLESS_LABEL}
     if not facts.has_cluster_ip(service):
@@ -34,7 +38,7 @@ def plan_endpoints(service: Obj, pods: Iterable[Obj], present: Obj | None, trigg
     if (
         present is not None
         and (objects.labels(present), before.get(OVER_CAPACITY)) == (labels, mark)
-        and objects.equal_semantics(present.get("subsets") or [], subsets)
+        and (present.get("subsets") == subsets or objects.equal_semantics(present.get("subsets") or [], subsets))
     ):
         return None
     new: Obj
@@ -52,7 +56,7 @@ def plan_endpoints(service: Obj, pods: Iterable[Obj], present: Obj | None, trigg
     new["metadata"].pop("annotations", None)
     if annotations:
         new["metadata"]["annotations"] = annotations
-    new["subsets"] = subsets
+    new["subsets"] = objects.deep_copy(subsets)  # whose addresses are kept for the next look
     return new
 
 
@@ -61,6 +65,8 @@ class EndpointsController:
         self._client = context.client_for(NAME)
         self._recorder = context.recorder(self._client, NAME)
         self._triggers = TriggerTimes()
+        #: what is known of each Service's pods, with the Service of which it holds
+        self._readers: dict[ObjectKey, tuple[Obj, Remembered[Offered | None]]] = {}
         self._services = context.informers.informer(SERVICES)
         self._pods = context.informers.informer(PODS)
         self._endpoints = context.informers.informer(ENDPOINTS)
@@ -75,15 +81,20 @@ class EndpointsController:
     async def sync(self, key: ObjectKey) -> Result:
         service = self._services.get(*key)
         present = self._endpoints.get(*key)
-        if service is None:
+        if service is None or not facts.has_selector(service):
+            self._readers.pop(key, None)
             self._triggers.forget(key)
+        if service is None:
             if present is not None and objects.labels(present).get(MANAGED_BY) == NAME:
                 await self._delete(key, present)
             return DONE
         if objects.is_deleting(service) or not facts.has_selector(service):
             return DONE
         pods = facts.pods_of(self._pods, service)
-        new = plan_endpoints(service, pods, present, self._triggers.changed(key, service, pods))
+        known = self._readers.get(key)
+        if known is None or known[0] is not service:
+            known = self._readers[key] = service, Remembered(offers(service))
+        new = plan_endpoints(service, known[1](pods), present, self._triggers.changed(key, service, pods))
         if new is not None:
             await self._write(key, new, present)
         return DONE

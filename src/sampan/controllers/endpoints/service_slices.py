@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from sampan.api import objects
 from sampan.api.errors import ApiError, NotFound
@@ -33,6 +34,7 @@ from sampan.controllers.endpoints.slices import (
 from sampan.controllers.endpoints.topology import wants_hints
 from sampan.controllers.endpoints.triggers import TriggerTimes
 from sampan.controllers.workload.claims import controller_reference
+from sampan.controllers.workload.remembered import Remembered
 from sampan.controllers.workload.selecting import index_by_node, pods_of_node
 
 NAME = "endpointslice-controller"
@@ -43,18 +45,44 @@ SLICE_INDEX = "service-of-slice"
 _NODES = ObjectKey("", "")
 
 
-def plan_groups(service: Obj, pods: Iterable[Obj], zones: Mapping[str, str], family: str) -> list[Group]:
-    """The endpoints of a family that a Service should have, grouped by their ports. ``zones`` of all nodes, by the
-    node's name; a pod on no node is an endpoint only where addresses are published that are not ready. Pure."""
+class Shown(NamedTuple):
+    """What one pod shows of a Service."""
+
+    key: bytes
+    ports: tuple[Obj, ...]
+    endpoint: Obj
+
+
+def shows(service: Obj, zones: Mapping[str, str], family: str) -> Callable[[Obj], Shown | None]:
+    """Reads what a pod shows of a Service in a family; None: nothing. ``zones`` of all nodes, by the node's name; a pod
+    on no node is an endpoint only where addresses are published that are not ready. Pure."""
     anywhere = bool(service["spec"].get("publishNotReadyAddresses"))
-    found: dict[bytes, tuple[tuple[Obj, ...], list[Obj]]] = {}
-    for pod in pods:
+    #: pods share them
+    known: dict[bytes, tuple[Obj, ...]] = {}
+
+    def read(pod: Obj) -> Shown | None:
         addresses = facts.pod_ips(pod, family)
         if podstatus.is_terminal(pod) or not addresses or not (anywhere or podstatus.node_name(pod) in zones):
-            continue
+            return None
         ports = _ports(service, pod)
-        found.setdefault(port_key(ports), (ports, []))[1].append(_endpoint(service, pod, addresses, zones))
-    return [Group(ports, tuple(endpoints)) for ports, endpoints in found.values()]
+        key = port_key(ports)
+        return Shown(key, known.setdefault(key, ports), _endpoint(service, pod, addresses, zones))
+
+    return read
+
+
+def grouped(found: Iterable[Shown | None]) -> list[Group]:
+    """By ports. Pure."""
+    groups: dict[bytes, tuple[tuple[Obj, ...], list[Obj]]] = {}
+    for each in found:
+        if each is not None:
+            groups.setdefault(each.key, (each.ports, []))[1].append(each.endpoint)
+    return [Group(ports, tuple(endpoints)) for ports, endpoints in groups.values()]
+
+
+def plan_groups(service: Obj, pods: Iterable[Obj], zones: Mapping[str, str], family: str) -> list[Group]:
+    """The endpoints of a family that a Service should have, grouped by their ports. Pure."""
+    return grouped(map(shows(service, zones, family), pods))
 
 
 def _ports(service: Obj, pod: Obj) -> tuple[Obj, ...]:
@@ -172,6 +200,8 @@ class EndpointSliceController:
         #: how many endpoints each zone got: of each Service with hints by CPU, and each of its families
         self._hinted: dict[ObjectKey, dict[str, Mapping[str, int]]] = {}
         self._triggers = TriggerTimes()
+        #: what is known of each Service's pods, by family, with the Service of which it holds
+        self._readers: dict[ObjectKey, tuple[Obj, dict[str, Remembered[Shown | None]]]] = {}
         self._controller: Controller[ObjectKey] = Controller(
             NAME, self.sync, informers=[self._pods, self._nodes, self._slices]
         )
@@ -193,6 +223,7 @@ class EndpointSliceController:
         if service is None or not facts.has_selector(service):
             self._hinted.pop(key, None)
             self._triggers.forget(key)
+            self._readers.pop(key, None)
             return DONE
         pods = facts.pods_of(self._pods, service)
         trigger = self._triggers.changed(key, service, pods)
@@ -220,7 +251,7 @@ class EndpointSliceController:
         self, key: ObjectKey, service: Obj, pods: Sequence[Obj], family: str, existing: Sequence[Obj]
     ) -> SlicePlan:
         by_cpu = topology.wants_hints(service)
-        groups = plan_groups(service, pods, self._zones, family)
+        groups = grouped(self._reader(key, service, family)(pods))
         plan = plan_slices(slice_meta(service, family), groups, existing, self._limit, heed_hints=not by_cpu)
         before = self._hinted.get(key, {})
         fault, hints = "", None
@@ -241,6 +272,15 @@ class EndpointSliceController:
         if fault:
             self._tell(service, family, "Warning", "TopologyAwareHintsDisabled", fault)
         return plan
+
+    def _reader(self, key: ObjectKey, service: Obj, family: str) -> Remembered[Shown | None]:
+        known = self._readers.get(key)
+        if known is None or known[0] is not service:
+            known = self._readers[key] = service, {}
+        found = known[1].get(family)
+        if found is None:
+            found = known[1][family] = Remembered(shows(service, self._zones, family))
+        return found
 
     def _tell(self, service: Obj, family: str, kind: EventKind, reason: str, text: str) -> None:
         self._recorder.event(service, kind, reason, f"{text}, addressType: {family}")
@@ -265,4 +305,5 @@ class EndpointSliceController:
             del self._zones[name]
         for pod in pods_of_node(self._pods, name):
             for key in self._selecting.matching(pod):
+                self._readers.pop(key, None)  # they know the zone of its node
                 self._controller.enqueue(key)

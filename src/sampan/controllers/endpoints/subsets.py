@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 import orjson
 
@@ -18,22 +19,46 @@ _NO_PORT = b""
 _FIELDS = ("addresses", "notReadyAddresses")
 
 
-def plan_subsets(service: Obj, pods: Iterable[Obj]) -> tuple[list[Obj], bool]:
-    """Each port with the addresses that offer it, ports with the same addresses together; True when there were too
-    many addresses, and some were left out."""
+class Offered(NamedTuple):
+    """What one pod offers of a Service: its address, by IP and the pod's uid, and its ports."""
+
+    key: tuple[str, str]
+    address: Obj
+    ports: tuple[bytes, ...]
+    ready: bool
+
+
+def offers(service: Obj) -> Callable[[Obj], Offered | None]:
+    """Reads what a pod offers of a Service; None: nothing."""
     publish = bool(service["spec"].get("publishNotReadyAddresses"))
     family = facts.families(service)[0]
+    #: pods share them
+    known: dict[tuple[bytes, ...], tuple[bytes, ...]] = {}
+
+    def read(pod: Obj) -> Offered | None:
+        found = facts.pod_ips(pod, family)
+        if podstatus.is_terminal(pod) or not found or (podstatus.is_terminating(pod) and not publish):
+            return None
+        key = (found[0], pod["metadata"].get("uid", ""))
+        ports = tuple(_ports(service, pod))
+        ready = publish or podstatus.is_ready(pod)
+        return Offered(key, _address(service, pod, found[0]), known.setdefault(ports, ports), ready)
+
+    return read
+
+
+def plan_subsets(offered_by_pods: Iterable[Offered | None]) -> tuple[list[Obj], bool]:
+    """Each port with the addresses that offer it, ports with the same addresses together; True when there were too
+    many addresses, and some were left out."""
     #: by IP and uid of the pod
     addresses: dict[tuple[str, str], Obj] = {}
     by_port: dict[bytes, dict[tuple[str, str], bool]] = {}
-    for pod in pods:
-        found = facts.pod_ips(pod, family)
-        if podstatus.is_terminal(pod) or not found or (podstatus.is_terminating(pod) and not publish):
+    for each in offered_by_pods:
+        if each is None:
             continue
-        key = (found[0], pod["metadata"].get("uid", ""))
-        addresses[key] = _address(service, pod, found[0])
-        for port in _ports(service, pod):
-            by_port.setdefault(port, {})[key] = publish or podstatus.is_ready(pod)
+        addresses[each.key] = each.address
+        for port in each.ports:
+            by_port.setdefault(port, {})[each.key] = each.ready
     together: dict[frozenset[tuple[tuple[str, str], bool]], list[bytes]] = {}
     for port, offered in by_port.items():
         together.setdefault(frozenset(offered.items()), []).append(port)

@@ -10,26 +10,30 @@ from sampan.api.clock import format_time
 from sampan.api.reading import moment, part, parts
 from sampan.api.types import Obj
 from sampan.client.keys import ObjectKey
+from sampan.controllers.workload.remembered import Remembered
 
 
 class TriggerTimes:
     def __init__(self) -> None:
         #: of each Service: its own, and those of its pods by name
         self._seen: dict[ObjectKey, tuple[datetime | None, dict[str, datetime]]] = {}
+        self._readers: dict[ObjectKey, Remembered[tuple[str, datetime | None]]] = {}
 
     def forget(self, key: ObjectKey) -> None:
         self._seen.pop(key, None)
+        self._readers.pop(key, None)
 
     def changed(self, key: ObjectKey, service: Obj, pods: Iterable[Obj]) -> str:
         """Of what was not seen at the look before; "": nothing that has a time. To be asked at each look."""
         own_before, before = self._seen.get(key, (None, {}))
         now: dict[str, datetime] = {}
         new: list[datetime] = []
-        for pod in pods:
-            since = _ready_since(pod)
+        read = self._readers.get(key)
+        if read is None:
+            read = self._readers[key] = Remembered(_ready_since)
+        for name, since in read(pods):
             if since is None:
                 continue
-            name = pod["metadata"]["name"]
             now[name] = since
             if name not in before or since > before[name]:
                 new.append(since)
@@ -40,8 +44,9 @@ class TriggerTimes:
         return format_time(min(new)) if new else ""
 
 
-def _ready_since(pod: Obj) -> datetime | None:
+def _ready_since(pod: Obj) -> tuple[str, datetime | None]:
+    """The pod's name, and since when it is ready or not."""
     for condition in parts(part(pod, "status"), "conditions"):
         if condition.get("type") == "Ready":
-            return moment(condition, "lastTransitionTime")
-    return None
+            return pod["metadata"]["name"], moment(condition, "lastTransitionTime")
+    return pod["metadata"]["name"], None
