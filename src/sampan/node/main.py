@@ -93,12 +93,15 @@ class _Node:
         )
         root = self._config.local_volumes
         volumes = None if root is None else LocalVolumes(root)
-        if volumes is not None:
-            await volumes.sweep()
         self._api = NodeApi(
             config, self, self._source, auth, tls, self._clock, components=components, local_volumes=volumes
         )
-        await self._api.run(asyncio.Event())
+        # Beside it: what a sweep takes grows with somebody's data.
+        sweep = () if volumes is None else (tasks.detach(volumes.sweep(), "sweep of local volumes"),)
+        try:
+            await self._api.run(asyncio.Event())
+        finally:
+            await tasks.cancel_and_wait(*sweep)
 
     def _container_stopped(self, container_id: str) -> None:
         if self._api is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import stat
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -92,3 +93,63 @@ async def test_two_who_ask_at_once_are_both_answered_when_it_is_gone(tmp_path: P
     local = LocalVolumes(tmp_path, DirectoryMounter())
     await asyncio.gather(local.remove("pvc-1"), local.remove("pvc-1"))
     assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_directory_that_a_crash_left_unfinished_is_finished(world: World, tmp_path: Path) -> None:
+    path = tmp_path / "root" / "pvc-1"
+    path.mkdir(parents=True, mode=0)
+    path.chmod(0)
+    provision(world, path)
+    assert await world.mount(VOLUME) == {"v": path}
+    assert stat.S_IMODE(path.stat().st_mode) == 0o777
+
+
+async def test_mounts_inside_are_taken_off_though_the_root_is_reached_by_a_link(tmp_path: Path) -> None:
+    """The kernel names mounts by the real path: one that is not found would be emptied with the directory."""
+    (tmp_path / "disk" / "pvc-1" / "inside").mkdir(parents=True)
+    (tmp_path / "root").symlink_to(tmp_path / "disk")
+    mounter = DirectoryMounter()
+    mounter.binds[tmp_path / "disk" / "pvc-1" / "inside"] = "/precious"
+    await LocalVolumes(tmp_path / "root", mounter).remove("pvc-1")
+    assert not mounter.binds and not (tmp_path / "disk" / "pvc-1").exists()
+
+
+async def test_a_root_that_cannot_be_read_is_told_and_keeps_nobody_from_starting(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    await LocalVolumes(tmp_path / "file", DirectoryMounter()).sweep()
+    assert "not a directory" in caplog.text
+
+
+class Slow(DirectoryMounter):
+    """Looks at mounts only when it is let, and notes who else is there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun, self.may, self.inside, self.most = threading.Event(), threading.Event(), 0, 0
+
+    def mounts_below(self, root: Path) -> list[Path]:
+        self.inside += 1
+        self.most = max(self.most, self.inside)
+        self.begun.set()
+        self.may.wait()
+        self.inside -= 1
+        return []
+
+
+async def test_who_asks_again_after_giving_up_waits_for_the_removal_that_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "pvc-1" / "x").mkdir(parents=True)
+    mounter = Slow()
+    local = LocalVolumes(tmp_path, mounter)
+    first = asyncio.ensure_future(local.remove("pvc-1"))
+    await asyncio.to_thread(mounter.begun.wait)
+    mounter.begun.clear()
+    first.cancel()
+    second = asyncio.ensure_future(local.remove("pvc-1"))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not first.done() and not mounter.begun.is_set()
+    mounter.may.set()
+    await second
+    assert first.cancelled() and mounter.most == 1 and list(tmp_path.iterdir()) == []

@@ -11,6 +11,8 @@ import asyncio
 import logging
 import os
 import re
+import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -45,19 +47,34 @@ class LocalPathPlugin(LocalPlugin):
 
 
 def _make(path: Path) -> None:
-    """For whoever the pods run as; only they get there, since the directory above it is root's. Raises SetupError."""
+    """For whoever the pods run as; only they get there, since the directory above it is root's. One of mode 0 was not
+    finished by whoever began it. Raises SetupError."""
     try:
         path.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
-        path.mkdir(mode=0o777)
-        path.chmod(0o777)
-    except FileExistsError:
-        pass
+        try:
+            path.mkdir(mode=0)
+        except FileExistsError:
+            pass
+        if stat.S_IMODE(path.lstat().st_mode) == 0:
+            path.chmod(0o777)
     except OSError as error:
         raise SetupError(fault(error, "mkdir")) from error
 
 
+async def _to_its_end(work: Callable[..., None], *arguments: str) -> None:
+    """In a thread, which nobody can interrupt: who is cancelled waits for it, lest another one begins beside it."""
+    task = asyncio.ensure_future(asyncio.to_thread(work, *arguments))
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.warning("%s", error)
+        raise
+
+
 class LocalVolumes:
-    """One removal at a time; files are a thread's work."""
+    """One removal at a time; files are a thread's work. A caller who gives up ends nothing that has begun."""
 
     def __init__(self, root: Path, mounter: Mounter | None = None) -> None:
         self._root, self._mounter = root, mounter or LinuxMounter()
@@ -69,19 +86,20 @@ class LocalVolumes:
             raise BadRequest(f'"{name}" is not the name of a volume')
         async with self._turn:
             try:
-                await asyncio.to_thread(self._remove, name)
+                await _to_its_end(self._remove, name)
             except OSError as error:
                 raise InternalError(f"the data of {name} is not removed: {fault(error, 'remove')}") from error
 
     async def sweep(self) -> None:
         """What an agent that ended in between has left. Failures are logged."""
         async with self._turn:
-            await asyncio.to_thread(self._sweep)
+            await _to_its_end(self._sweep)
 
     def _remove(self, name: str) -> None:
-        going = self._root / f"{_GOING}-{name}"
+        root = self._root.resolve()  # as the kernel names mounts
+        going = root / f"{_GOING}-{name}"
         remove_tree(going, self._mounter)  # of an earlier try
-        directory = self._root / name
+        directory = root / name
         for point in self._mounter.mounts_below(directory):
             self._mounter.unmount(point)
         try:
@@ -92,11 +110,15 @@ class LocalVolumes:
 
     def _sweep(self) -> None:
         try:
-            left = [entry.name for entry in os.scandir(self._root) if entry.name.startswith(f"{_GOING}-")]
+            root = self._root.resolve()
+            left = [entry.name for entry in os.scandir(root) if entry.name.startswith(f"{_GOING}-")]
         except FileNotFoundError:
+            return
+        except OSError as error:
+            log.warning("%s: %s", self._root, fault(error, "open"))
             return
         for name in left:
             try:
-                remove_tree(self._root / name, self._mounter)
+                remove_tree(root / name, self._mounter)
             except OSError as error:
                 log.warning("%s: %s", name, fault(error, "remove"))
