@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from sampan.api.resources import EVENTS, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS, STORAGE_CLASSES
+from sampan.controllers.persistentvolume import controller as module
 from sampan.controllers.persistentvolume.controller import PersistentVolumeController
 
 Obj = dict[str, Any]
@@ -293,3 +294,32 @@ async def test_a_volume_is_not_released_for_a_claim_that_the_informer_has_not_sh
     api.remove(PERSISTENT_VOLUME_CLAIMS, "default", "data")
     await settled()
     assert phase(api, PERSISTENT_VOLUMES, "v") == "Released" and api.all(PODS)
+
+
+async def test_volumes_that_come_together_go_to_as_many_of_those_that_wait(
+    api: Any, settled: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A free volume is told of to a few claims at a time, until it is taken."""
+    monkeypatch.setattr(module, "_OFFERS", 2)
+    await settled(*((PERSISTENT_VOLUME_CLAIMS, claim(f"c{number}")) for number in range(9)))
+    await settled(*((PERSISTENT_VOLUMES, volume(f"v{number}")) for number in range(7)))
+    phases = [each["status"]["phase"] for each in api.all(PERSISTENT_VOLUME_CLAIMS)]
+    assert (phases.count("Bound"), phases.count("Pending")) == (7, 2)
+
+
+async def test_a_free_volume_has_a_few_of_those_that_wait_looked_at_whatever_their_number(
+    api: Any, context: Any, run_with: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(500):
+        api.add(PERSISTENT_VOLUME_CLAIMS, claim(f"c{number}"))
+    asked = []
+    fits = module.matching.fits
+    monkeypatch.setattr(module.matching, "fits", lambda *both: asked.append(1) or fits(*both))
+    controller = PersistentVolumeController(context)
+    free = volume("v")
+    free["status"] = {"phase": "Available"}
+    api.add(PERSISTENT_VOLUMES, free)
+    context.informers.informer(PERSISTENT_VOLUME_CLAIMS)
+    async with run_with(context):
+        await controller.sync(module.Key("volume", "", "v"))
+    assert len(asked) == 100

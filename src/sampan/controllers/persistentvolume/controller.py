@@ -7,6 +7,7 @@ volume, the second's write is refused by its resourceVersion, and it looks again
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from typing import Final, Literal, NamedTuple
 
@@ -36,6 +37,9 @@ NAME: Final = "persistent-volume-binder"
 _COMPONENT: Final = "persistentvolume-controller"
 #: steps of one look before others have their turn: binding takes four
 _STEPS: Final = 8
+#: how many claims are told at once of a free volume, and when the next are: those may have found others
+_OFFERS: Final = 100
+_OFFER_SECONDS: Final = 0.2
 _BY_CLAIM: Final = "volume by its claim"
 _BY_CLASS: Final = "claim without a volume by its class"
 
@@ -93,10 +97,6 @@ class PersistentVolumeController:
         yield Key("volume", "", objects.name(volume))
         if (reference := volumes.claim_ref(volume)) is not None:
             yield Key("claim", str(reference.get("namespace") or ""), str(reference.get("name") or ""))
-        elif matching.is_free(volume):
-            for claim in self._claims.by_index(_BY_CLASS, volumes.class_of(volume)):
-                if matching.fits(volume, claim):
-                    yield _claim_key(claim)
 
     def _keys_of_class(self, storage_class: Obj) -> Iterable[Key]:
         waiting = list(self._claims.by_index(_BY_CLASS, objects.name(storage_class)))
@@ -131,8 +131,29 @@ class PersistentVolumeController:
             for tell in plan.tells:
                 self._recorder.event(tell.about, tell.kind, tell.reason, tell.message)
             if plan.write is None:
-                return Result(plan.after_seconds)
+                offered = key.kind == "volume" and await self._offer(key.name)
+                return Result(_OFFER_SECONDS if offered else plan.after_seconds)
         return Result(0.0)
+
+    async def _offer(self, name: str) -> bool:
+        """Has claims that wait for a volume like this free one looked at; True: while it is free, more are to be. A few
+        at a time, whatever number waits, and others have their turn meanwhile."""
+        volume = self._volumes.get("", name)
+        if volume is None or not matching.is_free(volume):
+            return False
+        name_of_class = volumes.class_of(volume)
+        if claims.is_delayed(self._classes.get("", name_of_class) if name_of_class else None):
+            return False  # the scheduler's to give
+        found = 0
+        for number, claim in enumerate(self._claims.by_index(_BY_CLASS, name_of_class), 1):
+            if matching.fits(volume, claim):
+                self._controller.enqueue(_claim_key(claim))
+                found += 1
+            if found == _OFFERS:
+                break
+            if number % _OFFERS == 0:
+                await asyncio.sleep(0)
+        return found > 0
 
     async def _plan(self, key: Key) -> Plan:
         if key.kind == "claim":
