@@ -167,3 +167,19 @@ async def test_nodes_that_come_and_go_are_told(api, context, running, wait):
         ("RegisteredNode", "Node n1 event: Registered Node n1 in Controller", "node-controller"),
         ("RemovingNode", "Node n1 event: Removing Node n1 from Controller", "node-controller"),
     ]
+
+
+async def test_leases_of_nodes_that_are_not_there_leave_nothing_behind(api, context, running, wait):
+    lifecycle = NodeLifecycleController(context)
+    async with running(lifecycle):
+        api.add(NODES, node("n1"))
+        for name in ("n1", "stranger"):
+            lease = {"metadata": {"name": name, "namespace": "kube-node-lease"}, "spec": {"renewTime": "1"}}
+            api.add(LEASES, lease)
+        await wait.quiet(api)
+        assert set(lifecycle._heard) == {"n1"}
+        api.remove(NODES, "", "n1")
+        await wait.quiet(api)
+        api.change(LEASES, "kube-node-lease", "n1", lambda obj: obj["spec"].update(renewTime="2"))
+        await wait.quiet(api)
+        assert not lifecycle._heard

@@ -3,7 +3,12 @@
 import pytest
 
 from sampan.api.resources import ENDPOINT_SLICES, ENDPOINTS, EVENTS, SERVICES
-from sampan.controllers.endpoints.mirroring import EndpointSliceMirroringController, should_mirror
+from sampan.controllers.endpoints.mirroring import (
+    EndpointSliceMirroringController,
+    mirrored,
+    plan_mirror,
+    should_mirror,
+)
 
 
 def endpoints(*subsets, name="svc", **meta):
@@ -129,3 +134,12 @@ async def test_addresses_that_cannot_be_mirrored_are_told_of(api, make_context, 
         ("TooManyAddressesToMirror", "A max of 3 addresses can be mirrored to EndpointSlices per Endpoints subset. "
          "3 addresses were skipped", "endpoint-slice-mirroring-controller"),
     ]  # fmt: skip
+
+
+def test_a_mirror_of_more_than_fits_is_not_written_again_and_again():
+    own = endpoints(subset("10.0.0.1", "10.0.0.2"), subset("10.0.1.1", "10.0.1.2"))
+    [made] = plan_mirror(own, mirrored(own, 2), [], 2)[0].create
+    assert len(made["endpoints"]) == 2
+    [ipv4, ipv6] = plan_mirror(own, mirrored(own, 2), [made], 2)
+    assert ipv4.unchanged == [made]
+    assert not (ipv4.rendered() or ipv4.delete or ipv6.rendered() or ipv6.delete)

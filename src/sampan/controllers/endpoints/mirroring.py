@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
+from itertools import islice
 
 from sampan.api import objects
 from sampan.api.resources import ENDPOINT_SLICES, ENDPOINTS, SERVICES
@@ -114,13 +115,14 @@ def plan_mirror(endpoints: Obj, wanted: Mirrored, existing: Sequence[Obj], limit
         for (of_family, key), (ports, held) in wanted.found.items():
             if of_family != family:
                 continue
+            held = dict(islice(held.items(), limit))  # several subsets may have the same ports
             present_ones = by_key.pop(key, [])
             first = present_ones[0] if present_ones else None
             plan.delete.extend(present_ones[1:])
             if first is not None and _shows(first, held, meta):
                 plan.unchanged.append(first)
                 continue
-            new = rendered(meta, ports, list(held.values())[:limit], first)
+            new = rendered(meta, ports, held.values(), first)
             (plan.create if first is None else plan.update).append(new)
         for unused in by_key.values():
             plan.delete.extend(unused)

@@ -64,8 +64,8 @@ class NodeLifecycleController:
 
     def _lease_changed(self, kind: ChangeType, lease: Obj, previous: Obj | None) -> None:
         meta = lease["metadata"]
-        if meta.get("namespace") != LEASE_NAMESPACE or kind == "DELETED":
-            return
+        if meta.get("namespace") != LEASE_NAMESPACE or kind == "DELETED" or meta["name"] not in self._known:
+            return  # a node that comes later is heard as it comes
         if previous is None or lease["spec"].get("renewTime") != previous["spec"].get("renewTime"):
             self._heard[meta["name"]] = self._clock.monotonic()
 
