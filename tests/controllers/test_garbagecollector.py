@@ -1,5 +1,6 @@
 import pytest
 
+from sampan.api.errors import NotFound
 from sampan.api.resources import CONFIG_MAPS, EVENTS, NODES, PODS, REPLICA_SETS, SECRETS
 from sampan.client.client import Client
 from sampan.controllers.garbagecollector.controller import GarbageCollector
@@ -104,6 +105,23 @@ async def test_cluster_scoped_object_with_namespaced_owner_stays(api, context, r
         api.remove(REPLICA_SETS, "default", "rs")
         await wait.quiet(api)
     assert len(api.all(NODES)) == 1
+
+
+async def test_what_a_kind_owns_that_was_turned_off_stays(api, context, running, wait, monkeypatch):
+    """``--runtime-config=apps/v1=false``: that nobody answers for ReplicaSets does not say that there are none."""
+    served = api.call
+
+    async def call(call):
+        if "replicasets" in call.path:
+            raise NotFound("the server could not find the requested resource")
+        return await served(call)
+
+    monkeypatch.setattr(api, "call", call)
+    api.add(SECRETS, owned("stays", {"metadata": {"name": "rs", "uid": "rs"}}))
+    api.add(SECRETS, owned("goes", {"metadata": {"name": "p", "uid": "p"}}, "Pod"))
+    async with running(GarbageCollector(context)):
+        await wait.quiet(api)
+    assert [each["metadata"]["name"] for each in api.all(SECRETS)] == ["stays"]
 
 
 async def test_unknown_owner_kind_stays(api, context, running, wait):

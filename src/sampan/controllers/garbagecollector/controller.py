@@ -147,7 +147,9 @@ class GarbageCollector:
             return "absent"
         try:
             live = await self._client.get(kind, reference["name"], namespace if kind.namespaced else None)
-        except NotFound:
+        except NotFound as error:
+            if error.details.get("name") != reference["name"]:
+                return "unknown"  # not the object is not there, but its kind (``--runtime-config``): it may be stored
             live = None
         if live is not None and live["metadata"]["uid"] == reference["uid"]:
             return "waiting" if is_waiting_for_dependents(live) else "solid"
