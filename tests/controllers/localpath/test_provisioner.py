@@ -222,6 +222,21 @@ async def test_who_deletes_the_object_gets_what_the_policy_says(
     assert bool(nodes.removed) is removed
 
 
+async def test_a_free_volume_that_is_deleted_goes_with_its_data_and_one_that_is_not_stays(
+    api: Any, nodes: WithNodes, wait: Any
+) -> None:
+    """Somebody took the claim's name from it: nothing but its object's deletion says that it is not wanted."""
+    api.add(NODES, node())
+    volume = released()
+    volume["status"] = {"phase": "Available"}
+    api.add(PERSISTENT_VOLUMES, volume)
+    await wait.quiet(api)
+    assert not nodes.removed
+    await Client(api).delete(PERSISTENT_VOLUMES, "v")
+    await wait.until(lambda: not api.get(PERSISTENT_VOLUMES, "", "v"))
+    assert nodes.removed
+
+
 @pytest.mark.parametrize("seed", range(10))
 def test_killed_at_any_point_each_claim_has_one_volume_and_deleted_ones_leave_nothing(
     seed: int, make_api: Any, virtual_clock: Any, run_with: Any, wait: Any

@@ -50,6 +50,14 @@ async def test_a_directory_that_others_say_is_there_is_not_made(world: World, tm
         await world.mount(VOLUME)
 
 
+async def test_a_directory_that_has_not_its_volumes_name_is_not_made(world: World, tmp_path: Path) -> None:
+    """Whoever writes the provisioner's annotation on a volume of his own."""
+    provision(world, tmp_path / "etc" / "anything")
+    with pytest.raises(Exception, match="is not a directory"):
+        await world.mount(VOLUME)
+    assert not (tmp_path / "etc").exists()
+
+
 async def test_removing_takes_all_of_it_and_nothing_that_it_points_to(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()

@@ -101,12 +101,11 @@ def is_ours(volume: Obj) -> bool:
 
 
 def loses_data(volume: Obj) -> bool:
-    """Its claim is gone, and its policy is that its data goes too."""
-    return (
-        is_ours(volume)
-        and volumes.phase(volume) in ("Released", "Failed")
-        and text(part(volume, "spec"), "persistentVolumeReclaimPolicy") == "Delete"
-    )
+    """Its policy is that its data goes too, and its claim is gone; or it is deleted when no claim has it."""
+    if not is_ours(volume) or text(part(volume, "spec"), "persistentVolumeReclaimPolicy") != "Delete":
+        return False
+    free = volumes.claim_ref(volume) is None and volumes.phase(volume) == "Available"
+    return volumes.phase(volume) in ("Released", "Failed") or (free and objects.is_deleting(volume))
 
 
 def is_let_go(volume: Obj) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from sampan.api.errors import ApiError
 from sampan.api.storage.claims import annotation, is_claim_of_pod
 from sampan.api.storage.volumes import LOCAL_PATH, PROVISIONED_BY
@@ -47,6 +49,8 @@ async def _volume(pv_name: str, label: str, claim: Obj, context: Context) -> Obj
         raise SetupError(f"error processing PVC {label}: PV {pv_name} is not bound to it")
     if spec.get("volumeMode") == "Block":
         raise SetupError(f"error processing PVC {label}: volumeMode Block is not supported by this node")
-    if annotation(volume, PROVISIONED_BY) == LOCAL_PATH and "local" in spec:
+    ours = annotation(volume, PROVISIONED_BY) == LOCAL_PATH and "local" in spec
+    # The provisioner names directories as volumes; any other is somebody's, and is there or not.
+    if ours and Path(spec["local"]["path"]).name == pv_name:
         return {SOURCE: spec["local"], **{key: value for key, value in spec.items() if key != "local"}}
     return spec
