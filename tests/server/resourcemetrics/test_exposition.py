@@ -89,3 +89,20 @@ def test_the_number_of_containers_is_bounded(monkeypatch: pytest.MonkeyPatch) ->
 def test_labels_of_a_hostile_node_cost_no_more_than_their_length(word: str) -> None:
     """Of two million characters, which each begin a search to the end, nobody would see the end."""
     assert len(exposition._LABEL.findall(word * (2_000_000 // len(word)))) < 1_000_000
+
+
+def test_lines_are_bounded_however_short_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exposition, "_MOST_LINES", 5)
+    assert parse("\n" * 5 + NODE, NOW).node is None
+    assert parse(NODE, NOW).node is not None
+
+
+def test_escaped_labels_hide_none_of_the_others() -> None:
+    more = CONTAINER.replace("{container", r'{Image1="a\"b\\",container')
+    assert parse(NODE + more, NOW) == parse(NODE + CONTAINER, NOW)
+
+
+def test_of_a_pod_with_too_many_containers_nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exposition, "MOST_OF_POD", 1)
+    other = CONTAINER.replace('"web"', '"other"')
+    assert set(parse(CONTAINER + CONTAINER.replace('"app"', '"more"') + other, NOW).pods) == {("ns", "other")}

@@ -30,8 +30,8 @@ GROUP: Final = "metrics.k8s.io"
 VERSIONS: Final = ("v1", "v1beta1")
 _VERBS: Final = ("get", "list")
 _NOT_FOUND: Final = "the server could not find the requested resource"
-#: objects that a selector looks at, and that an answer is made of, in one turn of the loop
-_LOOKED_AT, _MADE_AT_ONCE = 500, 100
+#: objects that a selector looks at, and objects and containers that an answer is made of, in one turn of the loop
+_LOOKED_AT, _MADE_AT_ONCE = 200, 200
 _DECIMAL: Final = ("n", "u", "m", "")
 _BINARY: Final = ("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
 
@@ -190,12 +190,15 @@ class ResourceMetricsApi:
         known: dict[str, Looks | None] = {}
         items: list[Obj] = []
         created = format_time(self._clock.now())
-        for number, seen in enumerate(await self._selected(PODS if kind.namespaced else NODES, info, options), 1):
+        made = 0
+        for seen in await self._selected(PODS if kind.namespaced else NODES, info, options):
             if seen.node not in known:
                 known[seen.node] = self._looks(seen.node) if seen.node else None
             if (found := metrics_of(seen, known[seen.node], created)) is not None:
                 items.append(found)
-            if not number % _MADE_AT_ONCE:
+            made += 1 + len(found.get("containers", ())) if found is not None else 1
+            if made >= _MADE_AT_ONCE:
+                made = 0
                 await asyncio.sleep(0)
         head: Obj = {"kind": kind.list_kind, "apiVersion": kind.api_version, "metadata": {}}
         return PlainResult({**head, "items": items}, rows=(kind, items))

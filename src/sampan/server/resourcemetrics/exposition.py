@@ -6,13 +6,16 @@ The text is a stranger's: lines, containers and lengths are bounded, and one lin
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 from sampan.api.nodes.usage import NodeUsage, PodName, Point
 
 #: of one node; the kubelet's own limit of pods is 110
 MOST_CONTAINERS: Final = 10_000
+#: of one pod; of one with more nothing is known, for a part of its sum would be no answer
+MOST_OF_POD: Final = 300
+_MOST_LINES: Final = 100_000
 _LONGEST_NAME: Final = 253
 #: a line of three such names has less than a thousand characters
 _LONGEST_LINE: Final = 4096
@@ -42,9 +45,7 @@ def parse(text: str, now: float) -> NodeUsage:
     """``now``: the time of what does not say its own."""
     node: _Found = {}
     containers: dict[tuple[PodName, str], _Found] = {}
-    for line in text.split("\n"):
-        if len(line) > _LONGEST_LINE or not line.startswith(("container_", "node_")):
-            continue
+    for line in _lines(text):
         read = _LINE.fullmatch(line)
         if read is None:
             continue
@@ -65,7 +66,21 @@ def parse(text: str, now: float) -> NodeUsage:
     for (pod, container), found in containers.items():
         if (point := _point(found, now)) is not None:
             pods.setdefault(pod, {})[container] = point
-    return NodeUsage(_point(node, now), pods)
+    known = {pod: of_pod for pod, of_pod in pods.items() if len(of_pod) <= MOST_OF_POD}
+    return NodeUsage(_point(node, now), known)
+
+
+def _lines(text: str) -> Iterator[str]:
+    """Those that may be meant, one at a time: a text of line ends only would make millions at once."""
+    start = 0
+    for _ in range(_MOST_LINES):
+        end = text.find("\n", start)
+        stop = len(text) if end < 0 else end
+        if stop - start <= _LONGEST_LINE and text.startswith(("container_", "node_"), start, stop):
+            yield text[start:stop]
+        if end < 0:
+            return
+        start = end + 1
 
 
 def _value(number: str, stamp: str | None) -> _Value | None:

@@ -18,7 +18,7 @@ from typing import Final
 
 from sampan.api.clock import Clock
 from sampan.api.nodes.endpoint import agent_address, agent_port
-from sampan.api.nodes.usage import Looks, NodeUsage
+from sampan.api.nodes.usage import Looks
 from sampan.api.resources import NODES
 from sampan.api.transport import EventType
 from sampan.api.types import Obj
@@ -141,7 +141,7 @@ class Scraper:
         """Whether the node answered. What goes wrong with it costs this node alone."""
         try:
             async with asyncio.timeout(self._answer):
-                usage = await self._ask(name, client)
+                looks = await self._ask(name, client)
         except (NoAnswer, TimeoutError) as error:
             client.close()
             self.failures += 1
@@ -152,12 +152,12 @@ class Scraper:
             self.failures += 1
             log.exception("node %s was not looked at", name)
             return False
-        if usage is not None and name in self._tasks:
-            self._looks[name] = self._looks.get(name, Looks()).next(usage)
+        if looks is not None and name in self._tasks:
+            self._looks[name] = looks
         return True
 
-    async def _ask(self, name: str, client: NodeClient) -> NodeUsage | None:
-        """None: there is nobody to ask. Raises NoAnswer."""
+    async def _ask(self, name: str, client: NodeClient) -> Looks | None:
+        """After another look; None: there is nobody to ask. Raises NoAnswer."""
         node = self._reader.get(NODES, None, name)
         if node is None or name in self._sources:
             return None
@@ -166,8 +166,8 @@ class Scraper:
             return None
         _require_number(address.host)
         text = await client.get(address, PATH)
-        now = self._clock.now().timestamp()
-        return await paced(len(text) > _LONG_TEXT, parse, text, now)
+        before, now = self._looks.get(name, Looks()), self._clock.now().timestamp()
+        return await paced(len(text) > _LONG_TEXT, _next, before, text, now)
 
 
 def _require_number(host: str) -> None:
@@ -177,3 +177,7 @@ def _require_number(host: str) -> None:
         ipaddress.ip_address(host)
     except ValueError:
         raise NoAnswer("its address is not a number") from None
+
+
+def _next(before: Looks, text: str, now: float) -> Looks:
+    return before.next(parse(text, now))
