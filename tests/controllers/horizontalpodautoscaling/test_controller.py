@@ -9,6 +9,7 @@ import pytest
 
 from sampan.api import errors
 from sampan.api.resources import DEPLOYMENTS, EVENTS, HORIZONTAL_POD_AUTOSCALERS, PODS, STATEFUL_SETS, Resource
+from sampan.api.transport import Call
 from sampan.metrics import Registry, use
 
 Obj = dict[str, Any]
@@ -347,6 +348,33 @@ def test_two_autoscalers_of_the_same_pods_stand_still_until_one_goes(live: Any) 
             await world.at(32)
             assert world.conditions("one")["ScalingActive"][0] == "True"
             assert world.replicas() == 2 * size
+
+    live(body)
+
+
+def test_an_autoscaler_that_goes_in_the_midst_of_a_look_stands_in_nobodys_way(live: Any) -> None:
+    """[sig-autoscaling] AmbiguousSelector."""
+
+    async def body(world: Any) -> None:
+        world.target(2)
+        world.pods(2, "100m")
+        world.autoscaler("old")
+        plain = world._scale
+
+        async def going(call: Call) -> Obj:
+            world._scale = plain
+            scale = await plain(call)
+            world.api.remove(HORIZONTAL_POD_AUTOSCALERS, "default", "old")
+            await asyncio.sleep(1)  # the controller hears of it before the answer comes
+            return scale
+
+        world._scale = going
+        async with world.controller() as controller:
+            await world.at(3)
+            world.autoscaler("new")
+            await world.at(5)
+            assert world.conditions("new")["ScalingActive"][1] == "ValidMetricFound"
+            assert set(controller._selectors._known["default"]) == {"new"}
 
     live(body)
 

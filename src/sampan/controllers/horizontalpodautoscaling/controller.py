@@ -84,14 +84,16 @@ class HorizontalPodAutoscalerController:
         key = key_of(autoscaler)
         if kind == "DELETED":
             self._histories.pop(objects.uid(autoscaler), None)
-            self._selectors.drop(key)
-            self._counts.gone(key)
+            self._controller.enqueue(key)
         elif kind == "ADDED" or previous is None or part(autoscaler, "spec") != part(previous, "spec"):
             self._controller.enqueue(key)
 
     async def sync(self, key: ObjectKey) -> Result:
         autoscaler = self._autoscalers.get(*key)
         if autoscaler is None:
+            # Here, since no two looks at a key overlap: one that was going on when it went would bring these back.
+            self._selectors.drop(key)
+            self._counts.gone(key)
             return DONE
         look, began = self._look(autoscaler, key), self._timeline.monotonic()
         await self._reconcile(look)
