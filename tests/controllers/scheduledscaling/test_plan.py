@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from sampan.controllers.scheduledscaling.plan import Due, Plan, plan
+from sampan.controllers.scheduledscaling import controller
+from sampan.controllers.scheduledscaling.plan import MOST_RULES, Due, Plan, plan
 
 Obj = dict[str, Any]
 
@@ -96,3 +98,20 @@ def test_damaged_rules_are_left_out() -> None:
     made["spec"]["rules"] += [{"name": "x", "schedule": "* * * * *"}, 7, {"replicas": -1, "schedule": "* * * * *"}]
     found = plan(made, at("2026-01-01T09:00")).now
     assert found is not None and found.rule == "morning"
+
+
+def test_a_scaler_of_many_seldom_rules_leaves_the_loop_a_turn_after_each() -> None:
+    """Together they take some hundred milliseconds."""
+    rules = [(f"rule-{number}", f"{number % 60} {number // 60} 29 2 *", 1) for number in range(MOST_RULES)]
+    turns = 0
+
+    async def work() -> Plan:
+        nonlocal turns
+        planned = asyncio.ensure_future(controller._planned(scaler(*rules), at("2026-03-05T12:00")))
+        while not planned.done():
+            turns += 1
+            await asyncio.sleep(0)
+        return await planned
+
+    assert asyncio.run(work()) == plan(scaler(*rules), at("2026-03-05T12:00"))
+    assert turns >= MOST_RULES

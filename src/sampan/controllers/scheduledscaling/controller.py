@@ -3,6 +3,8 @@ rule comes due."""
 
 from __future__ import annotations
 
+import asyncio
+from datetime import datetime
 from typing import Final
 
 from sampan.api import objects
@@ -17,7 +19,7 @@ from sampan.client.informer import ChangeType, Informer
 from sampan.client.keys import ObjectKey, key_of
 from sampan.client.timeline import Timeline
 from sampan.controllers.context import Context
-from sampan.controllers.scheduledscaling.plan import Due, Fault, Plan, plan
+from sampan.controllers.scheduledscaling.plan import Due, Fault, Plan, planning
 from sampan.controllers.workload.scales import NoScale, Targets
 
 #: the ServiceAccount, whose rights come with the definition, and the source of Events
@@ -73,7 +75,7 @@ class ScheduledScalerController:
         scaler = self._scalers.get(*key) if self._scalers is not None else None
         if scaler is None or self._resource is None or objects.is_deleting(scaler):
             return DONE
-        steps = plan(scaler, self._clock.now())
+        steps = await _planned(scaler, self._clock.now())
         fault, done = steps.fault, steps.now
         if done is not None and (failed := await self._carry_out(scaler, done)) is not None:
             fault, done = failed, None
@@ -147,6 +149,17 @@ class ScheduledScalerController:
         written = await self._client.update_status(resource, {**scaler, "status": status})
         if self._scalers is not None:
             await observe(self._scalers, written)
+
+
+async def _planned(scaler: Obj, now: datetime) -> Plan:
+    """The loop has its turns between two rules."""
+    work = planning(scaler, now)
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+        await asyncio.sleep(0)
 
 
 def _served(definition: Obj) -> Resource | None:

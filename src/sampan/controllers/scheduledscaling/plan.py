@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final, NamedTuple
@@ -47,6 +47,16 @@ class Plan:
 def plan(scaler: Obj, now: datetime) -> Plan:
     """Times before the scaler was made, or up to the last that was carried out, do not count. Of rules that come at
     the same time the last one holds."""
+    work = planning(scaler, now)
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+
+
+def planning(scaler: Obj, now: datetime) -> Generator[None, None, Plan]:
+    """``plan``, a rule at a time: one that comes seldom takes some milliseconds to reckon."""
     spec = part(scaler, "spec")
     zone = text(spec, "timeZone")
     try:
@@ -69,6 +79,7 @@ def plan(scaler: Obj, now: datetime) -> Plan:
         first = when.after(now)
         if first is not None and (following is None or first <= following.at):
             following = Due(first, name, replicas)
+        yield
     if flag(spec, "suspend"):
         return Plan(fault=fault)
     return Plan(due, following, fault)
