@@ -129,3 +129,21 @@ def test_a_range_in_use_goes_when_another_takes_over_its_addresses(make_api, mak
         assert [obj["metadata"]["name"] for obj in api.all(SERVICE_CIDRS)] == ["larger"]
 
     virtual.run(scenario())
+
+
+@pytest.mark.parametrize(("networks", "addresses"), [(0, 500), (2, 500), (100, 50), (1000, 5), (10**6, 1)])
+def test_the_more_ranges_there_are_the_fewer_addresses_are_compared_in_one_go(networks, addresses):
+    assert ranges.addresses_at_once(networks) == addresses
+
+
+@pytest.mark.parametrize(
+    ("other", "expected"),
+    [
+        ("10.0.0.0/24", True), ("10.0.0.128/25", True), ("10.0.0.0/8", True), ("0.0.0.0/0", True),
+        ("10.0.1.0/24", False), ("fd00::/8", False), ("::/0", False), ("nonsense", False),
+    ],
+)  # fmt: skip
+def test_ranges_overlap_when_one_holds_a_part_of_the_other(other, expected):
+    one, two = cidr("one", "10.0.0.0/24"), cidr("two", other)
+    assert bool(ranges.overlapping(one, [two])) is expected
+    assert bool(ranges.overlapping(two, [one])) is expected

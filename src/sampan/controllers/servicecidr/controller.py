@@ -26,8 +26,6 @@ FINALIZER = "networking.k8s.io/service-cidr-finalizer"
 #: After its deletion, until API servers have heard of it and give out no address of it.
 GRACE_SECONDS = 10.0
 _BLOCKED = "There are still IPAddresses referencing the ServiceCIDR, please remove them or create a new ServiceCIDR"
-#: so many addresses are looked at in one go
-_BATCH = 500
 
 
 class ServiceCidrController:
@@ -97,8 +95,9 @@ class ServiceCidrController:
             return True
         own = ranges.networks_of(cidr)
         beside = [each for other in others for each in ranges.networks_of(other)]
-        for number, ip_address in enumerate(list(self._addresses.list())):
-            if number % _BATCH == _BATCH - 1:
+        batch = ranges.addresses_at_once(len(own) + len(beside))
+        for number, ip_address in enumerate(list(self._addresses.list()), 1):
+            if number % batch == 0:
                 await asyncio.sleep(0)
             if ranges.is_needed(own, beside, ip_address):
                 return False

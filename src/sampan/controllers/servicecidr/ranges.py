@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from sampan.api.reading import part, text_map, texts
 from sampan.api.types import Obj
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _MANAGED_BY = "ipaddress.kubernetes.io/managed-by"
+#: in one go, of addresses with networks
+_COMPARISONS = 5000
+_MOST_ADDRESSES = 500
 _ALLOCATOR = "ipallocator.k8s.io"
 
 
@@ -18,10 +22,20 @@ def networks_of(cidr: Obj) -> list[Network]:
     found: list[Network] = []
     for each in texts(part(cidr, "spec"), "cidrs"):
         try:
-            found.append(ipaddress.ip_network(each))
+            found.append(_network(each))
         except ValueError:
             continue
     return found
+
+
+@lru_cache(maxsize=4096)
+def _network(written: str) -> Network:
+    return ipaddress.ip_network(written)
+
+
+def addresses_at_once(networks: int) -> int:
+    """How many addresses may be compared with so many networks in one go: some milliseconds of work."""
+    return max(1, min(_MOST_ADDRESSES, _COMPARISONS // max(1, networks)))
 
 
 def contains(outer: Network, inner: Network) -> bool:
@@ -31,11 +45,13 @@ def contains(outer: Network, inner: Network) -> bool:
 def overlapping(cidr: Obj, all_cidrs: Iterable[Obj]) -> list[Obj]:
     """Those that contain a part of it, or are contained in it."""
     own = networks_of(cidr)
-    return [
-        other
-        for other in all_cidrs
-        if any(mine.version == each.version and mine.overlaps(each) for mine in own for each in networks_of(other))
-    ]
+    return [other for other in all_cidrs if any(_overlap(mine, each) for mine in own for each in networks_of(other))]
+
+
+def _overlap(one: Network, other: Network) -> bool:
+    """What they have of the shorter prefix is the same."""
+    shift = one.max_prefixlen - min(one.prefixlen, other.prefixlen)
+    return one.version == other.version and int(one.network_address) >> shift == int(other.network_address) >> shift
 
 
 def has_parent(cidr: Obj, others: Sequence[Obj]) -> bool:
