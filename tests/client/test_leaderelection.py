@@ -281,6 +281,35 @@ def test_others_wait_no_shorter_than_the_leader_acts_when_the_lease_is_no_whole_
     assert claim(config, None, "now")["spec"]["leaseDurationSeconds"] == 2
 
 
+@pytest.mark.parametrize("deleted", [False, True])
+def test_a_lease_that_is_anothers_before_its_winner_has_his_answer_is_not_led_by(new_fake_api, virtual, deleted):
+    async def run():
+        api, acts, answers = new_fake_api(in_process=True), [], []
+        call = api.call
+
+        async def late(request):
+            answer = await call(request)
+            if request.method == "POST" and not answers:
+                answers.append(answer)
+                if deleted:
+                    api.remove(LEASES, *PLACE)
+                else:
+                    api.change(LEASES, *PLACE, lambda obj: obj["spec"].update(holderIdentity="b"))
+            return answer
+
+        api.call = late
+        async with candidate(api, "a", acts, sole=True) as (made, task):
+            await asyncio.sleep(0.01)
+            if deleted:
+                assert made.leads and spec(api)["holderIdentity"] == "a"
+            else:
+                assert acts == [] and task.done()
+                with pytest.raises(LeadershipLost):
+                    await task
+
+    virtual(run())
+
+
 def test_with_the_only_server_in_the_process_a_slow_store_ends_no_term(new_fake_api, virtual):
     async def run():
         api, acts = new_fake_api(in_process=True), []

@@ -25,6 +25,7 @@ from sampan.api.transport import EventType, Part
 from sampan.api.types import Obj
 from sampan.client import tasks
 from sampan.client.client import Client
+from sampan.client.keys import revision_of
 from sampan.client.leaderelection.record import (
     JITTER,
     ElectionConfig,
@@ -248,6 +249,14 @@ class LeaderElector:
 
         stop = view.subscribe(changed, Part(namespace=config.namespace, name=config.name))
         try:
+            own = self._lease
+            if own is not None and view.revision() >= revision_of(own):
+                # What became of it between the commit of our own claim and its answer nobody else tells.
+                present = view.get(config.namespace, config.name)
+                if present is None:
+                    changed("DELETED", own, None, 0)
+                elif revision_of(present) > revision_of(own):
+                    changed("MODIFIED", present, None, 0)
             yield seen
         finally:
             stop()
