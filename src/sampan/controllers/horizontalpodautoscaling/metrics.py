@@ -96,7 +96,9 @@ class MetricsReader:
             answer = await self._get(EXTERNAL_API, path, _query(labelSelector=metric_selector), subject)
         except Unable as error:
             raise Unable(f"unable to fetch metrics from external metrics API: {error}") from None
-        found = [_millis(item.get("value")) for item in parts(answer, "items")]
+        found: list[int] = []
+        async for some in parts_of(list(parts(answer, "items")), _AT_A_TIME):
+            found += [_millis(item.get("value")) for item in some]
         if not found:
             raise Unable("no metrics returned from external metrics API")
         return found
