@@ -19,9 +19,9 @@ from sampan.api.errors import ApiError, BadRequest, InternalError, MethodNotAllo
 from sampan.api.resources import API_SERVICES, NAMESPACES, PODS
 from sampan.api.transport import Call
 from sampan.client.client import Client
-from sampan.metricsadapter import registration
+from sampan.metricsadapter import certificate, registration
 from sampan.metricsadapter.api import MetricsApi
-from sampan.metricsadapter.main import AdapterConfig, own_address, serve
+from sampan.metricsadapter.main import AdapterConfig, _either, own_address, serve
 from sampan.metricsadapter.prometheus import Prometheus, Unanswered
 from sampan.metricsadapter.rules import read
 from sampan.server.aggregation.services import Address, Unresolved
@@ -239,6 +239,30 @@ async def test_it_takes_its_api_services_away_and_nobody_else_may_ask(
                 await http.get(f"https://127.0.0.1:{port['targetPort']}/apis", ssl=False)
         stopped = await admin.list(API_SERVICES)
         assert len(stopped["items"]) > 3
+
+
+async def test_one_that_ends_leaves_what_another_has_made_its_own(tmp_path: Path) -> None:
+    """As when a new one is started before the old one is stopped."""
+    config = ServerConfig(
+        bind_address="127.0.0.1", port=0, openapi=False, disable_admission_plugins=("ServiceAccount",)
+    )
+    async with Server(config, services=Places()) as server:
+        admin = Client(server.local_transport())
+        old, new = (certificate.make(registration.HOST, SystemClock()).certificate for _ in range(2))
+        await registration.register(admin, "192.0.2.10", 1234, old)
+        await registration.register(admin, "192.0.2.11", 1234, new)
+        for ends, left in ((old, 3), (new, 0)):
+            await registration.unregister(admin, ends)
+            found = await admin.list(API_SERVICES, label_selector=f"app.kubernetes.io/name={registration.NAME}")
+            assert len(found["items"]) == left
+
+
+async def test_what_cannot_be_registered_is_said_and_not_taken_for_done() -> None:
+    async def fails() -> None:
+        raise ValueError("no address")
+
+    with pytest.raises(ValueError, match="no address"):
+        await _either(fails(), asyncio.Event())
 
 
 class Silent:

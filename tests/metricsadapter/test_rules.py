@@ -139,6 +139,8 @@ def test_external_metrics_are_of_a_namespace_unless_they_are_not() -> None:
         ("verb=GET", 'x{verb="GET"}'),
         ("verb!=GET", 'x{verb!="GET"}'),
         ("verb in (GET,PUT)", 'x{verb=~"GET|PUT"}'),
+        ("host in (a.b,c)", 'x{host=~"a[.]b|c"}'),
+        ("host notin (a.b)", 'x{host!~"a[.]b"}'),
         ("verb notin (GET,PUT)", 'x{verb!~"GET|PUT"}'),
         ("verb", 'x{verb!=""}'),
         ("!verb", 'x{verb=""}'),
@@ -157,9 +159,19 @@ def test_what_prometheus_has_no_words_for_is_refused(selector: str) -> None:
 
 
 def test_values_cannot_leave_their_quotes() -> None:
-    (one,) = made(metricsQuery='<<.Series>>{<<.LabelMatchers>>,r=~"<<index .LabelValuesByName "pod">>"}').custom
+    (one,) = made(metricsQuery="<<.Series>>{<<.LabelMatchers>>}").custom
     asked = promql.of_objects(one, "x", "pod", ['a"} or vector(1) #\\'], None)
-    assert asked.startswith('x{pod="a\\"} or vector(1) #\\\\",')
+    assert asked == 'x{pod="a\\"} or vector(1) #\\\\"}'
+
+
+def test_what_is_written_into_a_query_as_it_is_cannot_be_a_part_of_it() -> None:
+    """Who may read one object's metric would read those of another namespace."""
+    (one,) = made(metricsQuery='<<.Series>>{<<.LabelMatchers>>,r=~"<<index .LabelValuesByName "pod">>"}').custom
+    for name in ('a"} or vector(1) #', "a\\", "a\n", "a{}"):
+        with pytest.raises(NotSayable, match="the value of pod would be a part of the query"):
+            promql.of_objects(one, "x", "pod", [name], None)
+    assert promql.of_objects(one, "x", "pod", ["a.b-c"], None) == 'x{pod="a.b-c",r=~"a.b-c"}'
+    assert promql.of_objects(one, "x", "pod", ["a.b", "c"], None) == 'x{pod=~"a[.]b|c",r=~"a[.]b|c"}'
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ def metrics_adapter(
     Prometheus has, and takes its APIServices away when it ends. docs/metrics.md tells how rules are written.
     """
     import asyncio
+    import ipaddress
 
     from sampan.api.errors import ApiError
     from sampan.client.kubeconfig import KubeConfig, KubeConfigError
@@ -49,6 +50,10 @@ def metrics_adapter(
         raise WrongUsage(f"{config}: {error}", fix="docs/metrics.md says what rules may hold") from None
     except KubeConfigError as error:
         raise WrongUsage(str(error), fix="name a kubeconfig with --kubeconfig") from None
+    try:
+        address = str(ipaddress.ip_address(address)) if address else ""
+    except ValueError:
+        raise WrongUsage(f"--address: {address} is no IP address", fix="give a number, such as 10.0.0.5") from None
     wanted = AdapterConfig(prometheus=prometheus, rules=found, address=address, port=port, register=not no_register)
     log_to_stderr()
     try:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, ParamSpec
 from urllib.parse import unquote
 
 from sampan.api import labels
@@ -26,11 +26,14 @@ from sampan.metricsadapter.rules import Config, Rule
 
 log = logging.getLogger(__name__)
 
+P = ParamSpec("P")
+
 #: between two looks at which metrics there are, and how far back a series counts
 LOOK_SECONDS: Final = 30.0
 SERIES_AGE_SECONDS: Final = 600.0
 _RETRY_SECONDS: Final = 2.0
 MOST_OBJECTS: Final = 5_000
+_MANY: Final = 200
 _NOT_FOUND: Final = "the server could not find the requested resource"
 _EMPTY: Final = Catalog({}, {})
 
@@ -89,7 +92,7 @@ class MetricsApi:
             case [group] if group in answers.VERSIONS:
                 found = answers.group(group)
             case [group, version] if version in answers.VERSIONS.get(group, ()):
-                found = answers.resource_list(self._catalog, group, version)
+                found = await asyncio.to_thread(answers.resource_list, self._catalog, group, version)
             case [answers.CUSTOM, version, *rest] if version in answers.CUSTOM_VERSIONS:
                 return await self._custom(method, version, rest, query)
             case [answers.EXTERNAL, version, "namespaces", namespace, metric] if version in answers.EXTERNAL_VERSIONS:
@@ -138,14 +141,12 @@ class MetricsApi:
             raise answers.no_metric(metric, str(known.resource), name)
         # As upstream's API server writes what was asked for beside the name of the metric.
         selector = _written(query.get("metricLabelSelector", ""))
-        return answers.custom_list(
-            version,
-            (
-                answers.custom_value(version, metric, known, namespace, each, values[each], selector)
-                for each in names
-                if each in values
-            ),
+        items = (
+            answers.custom_value(version, metric, known, namespace, each, values[each], selector)
+            for each in names
+            if each in values
         )
+        return await _paced(len(values), answers.custom_list, version, items)
 
     async def _names(self, known: Known, namespace: str, selector: str) -> list[str]:
         """Raises ApiError."""
@@ -173,7 +174,8 @@ class MetricsApi:
             asked = promql.of_external(source.rule, source.series, space, requirements)
         except NotSayable as error:
             raise BadRequest(f"labelSelector: {error}") from None
-        return answers.external_list(metric, await self._ask(asked))
+        samples = await self._ask(asked)
+        return await _paced(len(samples), answers.external_list, metric, samples)
 
     async def _ask(self, query: str) -> list[Sample]:
         """Raises InternalError, which says no more: queries are the administrator's matter."""
@@ -182,6 +184,11 @@ class MetricsApi:
         except Unanswered as error:
             log.warning("Prometheus does not answer %s: %s", query[:500], error)
             raise InternalError("Internal error occurred: unable to fetch metrics") from None
+
+
+async def _paced(number: int, work: Callable[P, Obj], *args: P.args, **kwargs: P.kwargs) -> Obj:
+    """In a thread, if so many values take some milliseconds."""
+    return await asyncio.to_thread(work, *args, **kwargs) if number > _MANY else work(*args, **kwargs)
 
 
 def _by_name(samples: Sequence[Sample], source: Source, names: Sequence[str]) -> dict[str, Sample]:

@@ -98,7 +98,7 @@ async def serve(
         if config.register:
             try:
                 async with asyncio.timeout(_RETRY_SECONDS):
-                    await registration.unregister(client)
+                    await registration.unregister(client, pair.certificate)
             except (ApiError, TimeoutError) as error:
                 log.warning("the APIServices stay, though nobody answers for them any more: %s", error)
     finally:
@@ -116,12 +116,16 @@ async def _registered(client: Client, address: str, port: int, pem: bytes) -> No
 
 
 async def _either(work: Any, stop: asyncio.Event) -> None:
-    """The work, or the end."""
+    """The work, or the end. Raises what the work raises."""
     tasks = [asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())]
-    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    if tasks[0] in done:
+        tasks[0].result()
 
 
 def own_address(url: str) -> str:

@@ -126,7 +126,7 @@ def _samples(body: bytes) -> list[Sample]:
             return [_sample({}, data["result"])]
         if data["resultType"] == "vector":
             return [_sample(each["metric"], each["value"]) for each in data["result"]]
-    except (LookupError, TypeError, ValueError):
+    except (LookupError, TypeError, ValueError, AttributeError):
         raise Unanswered("its answer makes no sense") from None
     raise Unanswered("the query gives neither a vector nor a number")
 

@@ -10,6 +10,7 @@ import base64
 import ipaddress
 from typing import Final
 
+from sampan.api.errors import Conflict, NotFound
 from sampan.api.reading import part, parts
 from sampan.api.resources import API_SERVICES, CONFIG_MAPS, ENDPOINT_SLICES, SERVICES, Resource
 from sampan.api.transport import Call
@@ -99,12 +100,15 @@ async def register(client: Client, address: str, port: int, certificate: bytes) 
         )
 
 
-async def unregister(client: Client) -> None:
-    """The APIServices that are still this adapter's. Raises ApiError."""
-    from sampan.api.errors import NotFound
-
+async def unregister(client: Client, certificate: bytes) -> None:
+    """The APIServices that are still this adapter's: one that was started later has made them its own, by its
+    certificate. Raises ApiError."""
+    mine = base64.b64encode(certificate).decode()
     for item in parts(await client.list(API_SERVICES, label_selector=f"app.kubernetes.io/name={NAME}"), "items"):
+        if part(item, "spec").get("caBundle") != mine:
+            continue
+        meta = item["metadata"]
         try:
-            await client.delete(API_SERVICES, item["metadata"]["name"])
-        except NotFound:
+            await client.delete(API_SERVICES, meta["name"], resource_version=meta["resourceVersion"])
+        except (NotFound, Conflict):
             pass
