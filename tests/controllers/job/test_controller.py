@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from sampan.api.errors import NotFound
 from sampan.api.resources import EVENTS, JOBS, PODS
 from sampan.controllers.job import facts
 from sampan.controllers.job.controller import JobController
@@ -203,6 +204,27 @@ async def test_a_pod_that_loses_its_job_while_both_go_keeps_no_finalizer(
         api.change(PODS, "default", other, lambda obj: obj["metadata"].pop("ownerReferences"))
         await wait.quiet(api)
         assert not api.get(PODS, "default", other)["metadata"].get("finalizers"), "nor does a Job of another manager"
+
+
+async def test_pods_keep_what_they_are_counted_by_while_jobs_are_turned_off(
+    api: Any, context: Any, running: Any, wait: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``--runtime-config=batch/v1=false``: when it is on again, what has finished meanwhile is not run once more."""
+    served, view = api.call, api.cache_view
+
+    async def call(call: Any) -> Any:
+        if "/jobs" in call.path:
+            raise NotFound("the server could not find the requested resource")
+        return await served(call)
+
+    monkeypatch.setattr(api, "call", call)
+    monkeypatch.setattr(api, "cache_view", lambda resource: None if resource is JOBS else view(resource))
+    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": "j", "uid": "j", "controller": True}
+    meta = {"name": "p", "namespace": "default", "finalizers": [facts.FINALIZER], "ownerReferences": [owner]}
+    api.add(PODS, {"metadata": meta, "spec": {}, "status": {"phase": "Succeeded"}})
+    async with running(JobController(context)):
+        await wait.quiet(api)
+    assert api.get(PODS, "default", "p")["metadata"]["finalizers"] == [facts.FINALIZER]
 
 
 async def test_pods_of_other_managers_and_other_kinds_of_job_keep_their_finalizers(

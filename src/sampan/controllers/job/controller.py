@@ -91,6 +91,8 @@ class JobController:
         pod = self._owner.pods.get(*key)
         if pod is None or not facts.is_tracked(pod) or not self._is_orphan(pod):
             return DONE
+        if not self._owner.owners.revision:
+            return DONE  # nobody answers for Jobs (``--runtime-config``): the one that counts it may be stored
         # One without a controller may be adopted yet: it gets the finalizer again then. Were it to keep this one, and
         # nobody adopts it, it could never go.
         await self._release(pod, unchanged=objects.controller_of(pod) is None)
