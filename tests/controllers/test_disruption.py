@@ -254,3 +254,8 @@ def test_what_was_said_of_a_pod_that_stays_is_taken_back_after_two_minutes(
         }  # fmt: skip
 
     virtual.run(scenario())
+
+
+def test_an_eviction_that_is_said_to_be_at_the_end_of_time_is_waited_for(now):
+    found = plan_disrupted(budget({"disruptedPods": {"a": "9999-12-31T23:59:59Z"}}), [pod("a")], now)
+    assert set(found.pods) == {"a"} and found.overdue == ()

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from sampan.api.pods import status as podstatus
 from sampan.controllers.daemonset import facts as daemon_facts
 from sampan.controllers.daemonset import plan as daemons
 from sampan.controllers.job import facts as job_facts
@@ -237,3 +238,11 @@ def test_a_thousand_failures_are_judged_once_and_a_policy_is_read_once_for_all()
     first = calls(lambda: look(pods))
     assert first < 90 * PODS, "with 20 rules of 255 codes or 20 conditions"
     assert calls(lambda: look(pods)) < 35 * PODS
+
+
+def test_a_pod_that_is_ready_since_the_end_of_time_is_not_available_yet_and_breaks_no_look() -> None:
+    one = pod(random.Random(1), 0)
+    since = {"type": "Ready", "status": "True", "lastTransitionTime": "9999-12-31T23:59:59Z"}
+    one["status"] = {"phase": "Running", "conditions": [since]}
+    assert set_facts.standing(owner("StatefulSet", minReadySeconds=10), one).is_unavailable(NOW)
+    assert (podstatus.available_in_seconds(one, 10, NOW) or 0) > 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sampan.api.reading import moment, part, parts, text, whole
 from sampan.api.types import Condition, Obj
@@ -78,7 +78,7 @@ def available_in_seconds(pod: Obj, min_ready_seconds: int, now: datetime) -> flo
     since = ready_since(pod)
     if since is None:
         return None
-    return max(0.0, (since + timedelta(seconds=min_ready_seconds) - now).total_seconds())
+    return max(0.0, (since - now).total_seconds() + min_ready_seconds)
 
 
 def restarts(pod: Obj) -> int:

@@ -7,7 +7,7 @@ this status gives both back as pods go and come.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sampan.api.clock import parse_time
 from sampan.api.intorpercent import scaled
@@ -17,7 +17,7 @@ from sampan.controllers.workload import conditions
 from sampan.records import dataclass
 
 #: A pod noted by an eviction counts as gone for so long; after that the eviction is taken for failed.
-DELETION_TIMEOUT = timedelta(minutes=2)
+DELETION_TIMEOUT_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def plan_disrupted(budget: Obj, pods: Sequence[Obj], now: datetime) -> Disrupted
         name = pod["metadata"]["name"]
         if name not in noted or podstatus.is_terminating(pod):
             continue
-        left = (parse_time(noted[name]) + DELETION_TIMEOUT - now).total_seconds()
+        left = (parse_time(noted[name]) - now).total_seconds() + DELETION_TIMEOUT_SECONDS
         if left < 0:
             overdue.append(name)
         else:

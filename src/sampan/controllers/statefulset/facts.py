@@ -6,7 +6,7 @@ Source: upstream ``pkg/controller/statefulset`` (``stateful_set_utils.go``).
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from sampan.api import objects
@@ -176,8 +176,9 @@ class Standing:
     has_identity: bool
     revision: str
     is_ready: bool
-    #: when it is available, if it stays ready; None: at once, or never
-    available_at: datetime | None
+    #: when it became ready, if it has to stay so for ``min_ready`` seconds; None: it is available at once, or never
+    ready_since: datetime | None
+    min_ready: int
     never: bool
 
     @property
@@ -188,7 +189,9 @@ class Standing:
         """0: available; more: when it will be; None: it is not running and ready."""
         if not self.is_ready or self.never:
             return None
-        return 0.0 if self.available_at is None else max(0.0, (self.available_at - now).total_seconds())
+        if self.ready_since is None:
+            return 0.0
+        return max(0.0, (self.ready_since - now).total_seconds() + self.min_ready)
 
     def is_unavailable(self, now: datetime) -> bool:
         return self.is_terminating or self.available_in(now) != 0
@@ -207,6 +210,7 @@ def standing(stateful_set: Obj, pod: Obj) -> Standing:
         has_identity(stateful_set, pod),
         revision_of(pod),
         is_ready,
-        None if since is None else since + timedelta(seconds=min_ready),
+        since,
+        min_ready,
         never=bool(min_ready) and since is None,
     )
