@@ -775,6 +775,35 @@ def test_to_zero_and_back_by_an_external_metric(live: Any) -> None:
     live(body)
 
 
+def test_nothing_is_scaled_to_zero_that_would_not_be_known_to_be(live: Any) -> None:
+    """HPAScaleToZero: whose status cannot be written would be left at zero by whoever comes next."""
+
+    async def body(world: Any) -> None:
+        world.target(2)
+        world.pods(2)
+        world.metrics.external = {"queue": [({}, "0")]}
+        world.autoscaler(minReplicas=0, metrics=[queue(BY_SHARE)])
+        plain, refused = world._plain, []
+
+        async def refusing(call: Call) -> Any:
+            said = {
+                each["type"]: each["status"] for each in ((call.body or {}).get("status") or {}).get("conditions", ())
+            }
+            if call.path.endswith("/status") and said.get("ScaledToZero") == "True" and len(refused) < 3:
+                refused.append(world.replicas())
+                raise errors.Forbidden("not today")
+            return await plain(call)
+
+        world._plain = refusing
+        async with world.controller():
+            await world.at(400)
+            assert refused == [2, 2, 2]
+            assert world.replicas() == 0
+            assert world.conditions()["ScaledToZero"][0] == "True"
+
+    live(body)
+
+
 def test_zero_that_somebody_else_chose_stays(live: Any) -> None:
     async def body(world: Any) -> None:
         world.target(2)

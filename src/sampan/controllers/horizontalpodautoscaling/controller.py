@@ -255,7 +255,8 @@ class HorizontalPodAutoscalerController:
             # Said before it is done: if this process ended between the two, nobody would scale from zero again.
             look.conditions.set(AT_ZERO, True, "ScaledToZero", "the HPA controller scaled the workload to zero")
             intended, look.replicas = look.replicas, None
-            await self._write(look)
+            if (failed := await self._write(look)) is not None:
+                raise failed
             look.replicas = intended
         try:
             await self._targets.set_replicas(target, replicas)
@@ -275,29 +276,30 @@ class HorizontalPodAutoscalerController:
             message = "the HPA controller did not scale the workload to zero"
             look.conditions.set(AT_ZERO, False, "NotScaledToZero", message)
 
-    async def _write(self, look: Look) -> None:
-        """The status, over whatever was written to the autoscaler meanwhile."""
+    async def _write(self, look: Look) -> ApiError | None:
+        """The status, over whatever was written to the autoscaler meanwhile; returns what prevented it."""
         for attempt in range(1, _ATTEMPTS + 1):
             status = look.status(format_time(self._clock.now()))
             if same_status(part(look.autoscaler, "status"), status):
-                return
+                return None
             try:
                 written = await self._client.update_status(
                     HORIZONTAL_POD_AUTOSCALERS, {**look.autoscaler, "status": status}
                 )
-            except NotFound:
-                return
+            except NotFound as error:
+                return error
             except Conflict as error:
                 if attempt == _ATTEMPTS or not await self._renew(look):
                     self._tell(look, "Warning", "FailedUpdateStatus", error.message)
-                    return
+                    return error
             except ApiError as error:
                 self._tell(look, "Warning", "FailedUpdateStatus", error.message)
-                return
+                return error
             else:
                 look.autoscaler = written
                 await observe(self._autoscalers, written)
-                return
+                return None
+        return None
 
     async def _renew(self, look: Look) -> bool:
         """Takes the autoscaler as it is now; False: it is gone, or another one."""
