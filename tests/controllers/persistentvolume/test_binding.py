@@ -323,3 +323,20 @@ async def test_a_free_volume_has_a_few_of_those_that_wait_looked_at_whatever_the
     async with run_with(context):
         await controller.sync(module.Key("volume", "", "v"))
     assert len(asked) == 100
+
+
+async def test_a_volume_is_recycled_when_the_last_pod_that_names_its_lost_claim_has_gone(
+    api: Any, settled: Any
+) -> None:
+    """A pod without a node does not keep its claim, and keeps the volume from being emptied."""
+    source = {"name": "d", "persistentVolumeClaim": {"claimName": "data"}}
+    meta = {"name": "p", "namespace": "default", "uid": "p"}
+    wanted = volume("v", persistentVolumeReclaimPolicy="Recycle")
+    await settled((PERSISTENT_VOLUMES, wanted), (PERSISTENT_VOLUME_CLAIMS, claim()))
+    await settled((PODS, {"metadata": meta, "spec": {"volumes": [source]}}))
+    api.remove(PERSISTENT_VOLUME_CLAIMS, "default", "data")
+    await settled()
+    assert ("PersistentVolume", "VolumeFailedRecycle", "Volume is used by pods: default/p") in told(api)
+    api.remove(PODS, "default", "p")
+    await settled()
+    assert api.get(PODS, "default", "recycler-for-v")

@@ -110,9 +110,7 @@ class PersistentVolumeController:
             yield Key("volume", "", name)
         for each in claims.claims_of_pod(pod):
             claim = self._claims.get(objects.namespace(pod), each.name)
-            if claim is None:
-                continue
-            if objects.is_deleting(pod) or is_terminal(pod):
+            if claim is None or objects.is_deleting(pod) or is_terminal(pod):
                 for volume in self._volumes.by_index(_BY_CLAIM, f"{objects.namespace(pod)}/{each.name}"):
                     yield Key("volume", "", objects.name(volume))
             elif not claims.volume_name(claim) and not node_name(pod):
