@@ -95,7 +95,10 @@ def test_whoever_is_not_root_has_a_cluster_of_the_nodes_that_a_file_describes(sa
     sampan("down", "--name", "sim")
     sampan("up", "--name", "sim", "--simulate", "1")
     eventually(lambda: kubectl("get", "nodes", "-o", "name").split() == ["node/sim-0"])
-    kubectl("rollout", "status", "deployment/web")
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "after"}}
+    pod["spec"] = {"nodeName": "sim-0", "containers": [{"name": "c", "image": "nginx"}]}
+    kubectl("create", "-f", "-", stdin=json.dumps(pod))
+    eventually(lambda: "Running" in kubectl("get", "pod", "after"))
 
 
 def test_a_wrong_file_is_told_with_its_field_and_leaves_nothing(sampan: Sampan) -> None:
