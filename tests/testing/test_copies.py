@@ -122,6 +122,16 @@ async def test_that_is_asynchronous(sampan_virtual):
 @pytest.mark.sampan(3)
 def test_with_a_wrong_mark(sampan_kubeconfig):
     pass
+
+
+@pytest.mark.sampan(shapes="nodes: [{nme: a}]")
+def test_with_a_mistake_in_the_shapes(sampan_kubeconfig):
+    pass
+
+
+@pytest.mark.sampan(nodes=3)
+def test_whose_nodes_are_prepared_already(sampan_virtual):
+    pass
 """
 
 
@@ -133,9 +143,11 @@ def test_the_fixture_of_virtual_time_runs_each_test_in_a_copy_and_tells_its_outc
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src")},
         capture_output=True, text=True, check=False, cwd=tmp_path,
     )  # fmt: skip
-    assert "1 failed, 2 passed, 1 skipped, 2 errors" in done.stdout, done.stdout + done.stderr
+    assert "1 failed, 2 passed, 1 skipped, 4 errors" in done.stdout, done.stdout + done.stderr
     assert "assert 2 == 3" in done.stdout
     assert "cannot be asynchronous" in done.stdout and "takes nodes=NUMBER or shapes=TEXT" in done.stdout
+    assert "nodes[0]: unknown field nme" in done.stdout and "Traceback" not in done.stdout.split("= FAILURES =")[0]
+    assert "override sampan_virtual_prepared" in done.stdout
 
 
 KOPF = """

@@ -135,3 +135,14 @@ def test_nodes_of_several_shapes_are_scheduled_to_by_what_they_are(tmp_path: Pat
         assert placed["plain"] == "a-0" and {placed["gpu"], placed["more"]} == {"b-0", None}
 
     live(tmp_path, body, shapes=parse(TWO_ZONES))
+
+
+def test_a_fault_that_nobody_knows_is_told_and_ails_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def body(cluster: Cluster) -> None:
+        await cluster.client.patch(NODES, "node-0", {"metadata": {"annotations": {FAULT_ANNOTATION: "slient"}}})
+        await asyncio.sleep(120)
+        assert await ready(cluster) == "True"
+
+    live(tmp_path, body)
+    told = [record.getMessage() for record in caplog.records if "is no fault" in record.getMessage()]
+    assert told == ["simulated node node-0: 'slient' is no fault; there are silent, partitioned, slow, crashing"]

@@ -14,6 +14,7 @@ import logging
 from collections.abc import Callable
 from ipaddress import IPv4Network
 from pathlib import Path
+from typing import Final
 
 from sampan.api.clock import Clock, Random
 from sampan.api.errors import NotFound
@@ -22,7 +23,7 @@ from sampan.api.nodes.usage import Looks
 from sampan.api.resources import NODES
 from sampan.client import tasks
 from sampan.client.client import Client
-from sampan.cluster.errors import ClusterError
+from sampan.cluster.errors import ClusterError, WrongUsage
 from sampan.cluster.instance import Instance
 from sampan.node import shapes
 from sampan.node.api.tls import server_context
@@ -32,20 +33,21 @@ from sampan.node.shapes import Shapes
 
 log = logging.getLogger(__name__)
 
+_GIVE: Final = "give a number of nodes, or a file that describes them"
+
 
 def read(simulate: str) -> Shapes:
-    """What ``--simulate`` asks for: a number, or the path of a file. Raises ClusterError that names the field."""
+    """What ``--simulate`` asks for: a number, or the path of a file. Raises WrongUsage that names the field."""
     try:
         if simulate.isascii() and simulate.isdigit():
             return shapes.of_count(int(simulate[:9]))
         return shapes.parse(Path(simulate).read_text())
     except (OSError, UnicodeDecodeError) as error:
         reason = cause(error) if isinstance(error, OSError) else "it is not text"
-        raise ClusterError(
-            f"--simulate {simulate}: {reason}", fix="give a number of nodes, or a file that describes them"
-        ) from error
+        raise WrongUsage(f"--simulate {simulate}: {reason}", fix=_GIVE) from error
     except shapes.ShapeError as error:
-        raise ClusterError(f"--simulate {simulate}: {error}", fix="docs/testing.md shows such a file") from error
+        fix = _GIVE if simulate.isdigit() else "docs/testing.md shows such a file"
+        raise WrongUsage(f"--simulate {simulate}: {error}", fix=fix) from error
 
 
 def complete(instance: Instance) -> Instance:

@@ -305,7 +305,7 @@ async def _until(there: Callable[[], Awaitable[bool]], pause_seconds: float = LO
 
 
 def _awaited(instance: Instance) -> str:
-    simulated = f"{instance.node.simulated_count} simulated ones" if instance.node.simulated_count else ""
+    simulated = f"{instance.node.simulated_count} simulated nodes" if instance.node.simulated_count else ""
     if instance.node.runs_containers:
         return f"the node and {simulated}" if simulated else "the node"
     return simulated or "nothing more"

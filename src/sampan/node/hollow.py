@@ -178,6 +178,8 @@ class HollowNode:
         said = (node["metadata"].get("annotations") or {}).get(FAULT_ANNOTATION)
         before = previous and (previous["metadata"].get("annotations") or {}).get(FAULT_ANNOTATION)
         if said != before:
+            if said and said not in FAULTS:
+                log.warning("simulated node %s: %.64r is no fault; there are %s", self.name, said, ", ".join(FAULTS))
             self.ail(cast(Fault, said) if said in FAULTS else None)
         pod_cidr = node["spec"].get("podCIDR")
         if pod_cidr and pod_cidr != (previous["spec"].get("podCIDR") if previous is not None else None):

@@ -4,7 +4,8 @@
     sampan_kubeconfig   any program: the kubeconfig of a copy of a prepared cluster, in a process of its own
     sampan_virtual      a cluster in virtual time; the test runs in a copy of its own
 
-``@pytest.mark.sampan(nodes=3)`` asks for more nodes, ``shapes="..."`` for those of a file of ``sampan up --simulate``.
+``@pytest.mark.sampan(nodes=3)`` asks for more nodes of the first two, ``shapes="..."`` for those of a file of
+``sampan up --simulate``.
 ``sampan_manifests`` and ``sampan_virtual_prepared`` are there to be overridden: what they prepare is prepared once a
 session. Loaded by pytest through the entry point of the package; imports the cluster only when a test asks for it.
 """
@@ -15,6 +16,7 @@ import asyncio
 import traceback
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import ExitStack
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -43,9 +45,23 @@ def pytest_configure(config: pytest.Config) -> None:
 def _asked(request: pytest.FixtureRequest) -> tuple[int, str]:
     marker = request.node.get_closest_marker("sampan")
     given: Mapping[str, Any] = marker.kwargs if marker is not None else {}
-    if (marker is not None and marker.args) or given.keys() - {"nodes", "shapes"}:
-        raise pytest.UsageError("@pytest.mark.sampan takes nodes=NUMBER or shapes=TEXT")
-    return int(given.get("nodes", 1)), str(given.get("shapes", ""))
+    nodes, shapes = given.get("nodes", 1), given.get("shapes", "")
+    wrong = (marker is not None and marker.args) or given.keys() - {"nodes", "shapes"} or len(given) > 1
+    if wrong or type(nodes) is not int or not isinstance(shapes, str):
+        pytest.fail("@pytest.mark.sampan takes nodes=NUMBER or shapes=TEXT", pytrace=False)
+    _check(nodes, shapes)
+    return nodes, shapes
+
+
+@lru_cache
+def _check(nodes: int, shapes: str) -> None:
+    """Here, where it is told in a line, and not in the process that makes the cluster."""
+    from sampan.node.shapes import ShapeError, of_count, parse
+
+    try:
+        parse(shapes) if shapes else of_count(nodes)
+    except ShapeError as error:
+        pytest.fail(f"@pytest.mark.sampan: {error}", pytrace=False)
 
 
 @async_fixture
@@ -106,6 +122,10 @@ def sampan_virtual(request: pytest.FixtureRequest, sampan_virtual_prepared: Virt
     """A cluster in virtual time. The test runs in a process of its own: what it changes nobody else sees."""
     if asyncio.iscoroutinefunction(request.function):
         pytest.fail("a test with sampan_virtual cannot be asynchronous: cluster.run(...) runs what is", pytrace=False)
+    if request.node.get_closest_marker("sampan") is not None:
+        pytest.fail(
+            "@pytest.mark.sampan says nothing to sampan_virtual: override sampan_virtual_prepared", pytrace=False
+        )
     return sampan_virtual_prepared
 
 
