@@ -153,6 +153,15 @@ def test_a_manager_that_is_told_nonsense_ends_with_two(
     assert code == 2 and words in said
 
 
+def test_a_metrics_adapter_at_an_address_that_is_none_does_not_begin(run: Run, tmp_path: Path) -> None:
+    config, rules = tmp_path / "some.conf", tmp_path / "rules.yaml"
+    KubeConfig.build("c", "u", Connection("https://127.0.0.1:1")).write(config)
+    rules.write_text("externalRules: [{seriesQuery: x, metricsQuery: x}]")
+    wanted = ["--prometheus", "http://127.0.0.1:1", "--config", str(rules), "--kubeconfig", str(config)]
+    code, said = run("metrics-adapter", *wanted, "--address", "some.host")
+    assert code == 2 and "--address: some.host is no IP address" in said
+
+
 @pytest.mark.parametrize("command", ["controller-manager", "scheduler"])
 def test_a_program_of_its_own_wants_to_know_where_the_api_server_is(
     run: Run, monkeypatch: pytest.MonkeyPatch, command: str
