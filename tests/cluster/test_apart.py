@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import pytest
 from sampan.api.errors import ServiceUnavailable, Unauthorized
 from sampan.api.resources import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, CONFIG_MAPS, SERVICE_ACCOUNTS
 from sampan.api.transport import Call
+from sampan.cli import apart
 from sampan.client import tasks
 from sampan.client.client import Client
 from sampan.client.http import HttpTransport
@@ -274,6 +275,12 @@ async def test_a_program_that_nobody_elects_acts_at_once_and_ends_with_a_signal(
 
     await run(program(server), work)
     assert ended == ["so"]
+
+
+@pytest.mark.parametrize("program", [apart.controller_manager, apart.scheduler])
+def test_a_number_that_is_no_port_is_wrong_usage(program: Callable[..., None]) -> None:
+    with pytest.raises(WrongUsage, match="--secure-port: 65536 is no port"):
+        program(secure_port=65_536)
 
 
 async def test_a_port_that_is_taken_is_told_with_what_to_do(server: Server) -> None:

@@ -31,6 +31,7 @@ Retry = Annotated[str, Option("--leader-elect-retry-period", help="Between two t
 LeaseNamespace = Annotated[str, Option("--leader-elect-resource-namespace", help="Where the lease is.")]
 LeaseName = Annotated[str, Option("--leader-elect-resource-name", help="What the lease is called.")]
 BindAddress = Annotated[str, Option("--bind-address", help="Where to serve health and metrics.")]
+_LAST_PORT = 65_535
 Port = Annotated[int, Option("--secure-port", min=0, help="The port for that, by HTTPS; 0 serves none.")]
 Certificate = Annotated[
     str, Option("--tls-cert-file", help="Certificate for that; without one, the program makes one for itself.")
@@ -185,6 +186,8 @@ def _program(
             "--tls-cert-file and --tls-private-key-file belong together",
             fix="give both, or neither: the program makes a certificate for itself then",
         )
+    if place[1] > _LAST_PORT:
+        raise WrongUsage(f"--secure-port: {place[1]} is no port", fix=f"give one up to {_LAST_PORT}; 0 serves none")
     identity = f"{socket.gethostname()}_{random_uuid(SystemRandom())}"
     return options.Program(
         component=component,
