@@ -191,10 +191,6 @@ def test_cluster_info_and_version(each_kubectl: Kubectl) -> None:
     assert "1.37" in each_kubectl("version", "-o", "json").replace('"minor": "37"', "1.37")
 
 
-def test_top_fails_politely(each_kubectl: Kubectl) -> None:
-    assert "Metrics API not available" in each_kubectl.fails("top", "nodes")
-
-
 def test_dry_run_on_the_server_stores_nothing(each_kubectl: Kubectl) -> None:
     assert "(server dry run)" in each_kubectl("apply", "--dry-run=server", "-f", "-", stdin=CONFIG)
     assert "NotFound" in each_kubectl.fails("get", "cm", "settings")
