@@ -14,7 +14,7 @@ import pytest
 from sampan.cluster import choosing
 from sampan.cluster.choosing import Given, Machine, change, choose, refuse_clash
 from sampan.cluster.control_plane import server_config
-from sampan.cluster.errors import ClusterError, WrongUsage
+from sampan.cluster.errors import ClusterError
 from sampan.cluster.instance import ClusterSettings, Instance, NodeSettings, nameless
 from sampan.cluster.node_process import node_config
 
@@ -231,7 +231,7 @@ def test_a_stopped_cluster_takes_served_versions_and_features_anew() -> None:
     given = options(runtime_config="api/beta=false", feature_gates="ContainerStopSignals=true")
     config = server_config(change(MADE, given, Machine(), running=False))
     assert (config.runtime_config, config.feature_gates) == ("api/beta=false", "ContainerStopSignals=true")
-    with pytest.raises(WrongUsage, match="--runtime-config: unknown api groups nonsense"):
+    with pytest.raises(ClusterError, match="--runtime-config: unknown api groups nonsense"):
         change(MADE, options(runtime_config="nonsense/v1=true"), Machine(), running=False)
-    with pytest.raises(WrongUsage, match="--feature-gates: cannot set feature gate NodeSwap to false"):
+    with pytest.raises(ClusterError, match="--feature-gates: cannot set feature gate NodeSwap to false"):
         change(MADE, options(feature_gates="NodeSwap=false"), Machine(), running=False)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sampan.cluster import simulation
-from sampan.cluster.errors import WrongUsage
+from sampan.cluster.errors import ClusterError
 
 
 def test_a_number_and_a_file_are_read(tmp_path: Path) -> None:
@@ -24,16 +24,16 @@ def test_a_number_and_a_file_are_read(tmp_path: Path) -> None:
         (None, "no such file", "a number of nodes"),
     ],
 )
-def test_a_file_that_cannot_be_used_is_wrong_usage(tmp_path: Path, content: str | None, words: str, fix: str) -> None:
+def test_a_file_that_cannot_be_used_is_told(tmp_path: Path, content: str | None, words: str, fix: str) -> None:
     path = tmp_path / "nodes.yaml"
     if content is not None:
         path.write_text(content)
-    with pytest.raises(WrongUsage, match=words) as refused:
+    with pytest.raises(ClusterError, match=words) as refused:
         simulation.read(str(path))
     assert fix in refused.value.fix
 
 
 def test_too_large_a_number_is_not_sent_to_the_documentation_of_files() -> None:
-    with pytest.raises(WrongUsage, match="from 0 to 5000") as refused:
+    with pytest.raises(ClusterError, match="from 0 to 5000") as refused:
         simulation.read("99999")
     assert refused.value.fix.startswith("give a number")

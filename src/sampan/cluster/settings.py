@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 from typing import Literal
 
-from sampan.cluster.errors import ClusterError, WrongUsage
+from sampan.cluster.errors import ClusterError
 from sampan.records import dataclass
 
 DEFAULT_NAME = "default"
@@ -145,13 +145,13 @@ class ClusterSettings:
         try:
             features = Features.parse(self.feature_gates)
         except ValueError as error:
-            raise WrongUsage(
+            raise ClusterError(
                 f"--feature-gates: {error}", fix="write it like A=true,B=false, with names of Kubernetes v1.37"
             ) from error
         try:
             enablement.served(registry(), self.runtime_config, features)
         except ValueError as error:
-            raise WrongUsage(
+            raise ClusterError(
                 f"--runtime-config: {error}", fix="write it like api/beta=false,batch/v1/jobs=false"
             ) from error
 

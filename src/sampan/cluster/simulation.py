@@ -23,7 +23,7 @@ from sampan.api.nodes.usage import Looks
 from sampan.api.resources import NODES
 from sampan.client import tasks
 from sampan.client.client import Client
-from sampan.cluster.errors import ClusterError, WrongUsage
+from sampan.cluster.errors import ClusterError
 from sampan.cluster.instance import Instance
 from sampan.node import shapes
 from sampan.node.api.tls import server_context
@@ -37,17 +37,17 @@ _GIVE: Final = "give a number of nodes, or a file that describes them"
 
 
 def read(simulate: str) -> Shapes:
-    """What ``--simulate`` asks for: a number, or the path of a file. Raises WrongUsage that names the field."""
+    """What ``--simulate`` asks for: a number, or the path of a file. Raises ClusterError that names the field."""
     try:
         if simulate.isascii() and simulate.isdigit():
             return shapes.of_count(int(simulate[:9]))
         return shapes.parse(Path(simulate).read_text())
     except (OSError, UnicodeDecodeError) as error:
         reason = cause(error) if isinstance(error, OSError) else "it is not text"
-        raise WrongUsage(f"--simulate {simulate}: {reason}", fix=_GIVE) from error
+        raise ClusterError(f"--simulate {simulate}: {reason}", fix=_GIVE) from error
     except shapes.ShapeError as error:
         fix = _GIVE if simulate.isdigit() else "docs/testing.md shows such a file"
-        raise WrongUsage(f"--simulate {simulate}: {error}", fix=fix) from error
+        raise ClusterError(f"--simulate {simulate}: {error}", fix=fix) from error
 
 
 def complete(instance: Instance) -> Instance:
