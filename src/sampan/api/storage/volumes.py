@@ -64,6 +64,25 @@ def is_for(volume: Obj, claim: Obj) -> bool:
     return text(reference, "uid") in ("", objects.uid(claim))
 
 
+def given_to(volume: Obj, claim: Obj) -> Obj | None:
+    """The volume with a reference to the claim, marked as our doing unless it was kept for it; None: it has it."""
+    kept = is_for(volume, claim)
+    if kept and text(claim_ref(volume) or {}, "uid") == objects.uid(claim):
+        return None
+    new: Obj = objects.copy_of(volume)
+    new["spec"]["claimRef"] = {
+        "kind": "PersistentVolumeClaim",
+        "apiVersion": "v1",
+        "namespace": objects.namespace(claim),
+        "name": objects.name(claim),
+        "uid": objects.uid(claim),
+        "resourceVersion": objects.resource_version(claim),
+    }
+    if not kept:
+        new["metadata"].setdefault("annotations", {})[claims.BOUND_BY_CONTROLLER] = "yes"
+    return new
+
+
 def source_of(spec: Obj) -> str:
     """The field of a spec that names the type of its source; "unknown": there is none."""
     return min(set(spec) - NOT_A_SOURCE, default="unknown")

@@ -116,32 +116,12 @@ def _plan_provisioning(claim: Obj, storage_class: Obj | None) -> Plan:
 
 def plan_bind(volume: Obj, claim: Obj) -> Plan:
     """The next of the four steps that bind the two; nothing when all are done."""
-    if (new := _volume_bound_to(volume, claim)) is not None:
+    if (new := volumes.given_to(volume, claim)) is not None:
         return step.update_volume(new)
     for plan in (step.volume_phase(volume, "Bound"), _bind_claim(volume, claim), step.bound_status(claim, volume)):
         if plan is not NOTHING:
             return plan
     return NOTHING
-
-
-def _volume_bound_to(volume: Obj, claim: Obj) -> Obj | None:
-    """None: it is."""
-    reference = volumes.claim_ref(volume) or {}
-    prebound = volumes.is_for(volume, claim)
-    if prebound and reference.get("uid") == objects.uid(claim):
-        return None
-    new: Obj = objects.copy_of(volume)
-    new["spec"]["claimRef"] = {
-        "kind": "PersistentVolumeClaim",
-        "apiVersion": "v1",
-        "namespace": objects.namespace(claim),
-        "name": objects.name(claim),
-        "uid": objects.uid(claim),
-        "resourceVersion": objects.resource_version(claim),
-    }
-    if not prebound:
-        new["metadata"].setdefault("annotations", {})[claims.BOUND_BY_CONTROLLER] = "yes"
-    return new
 
 
 def _bind_claim(volume: Obj, claim: Obj) -> Plan:

@@ -153,20 +153,8 @@ class VolumeBinding:
 
     async def _give(self, claim: Obj, volume: Obj) -> None:
         """The volume says whose it is to be; the binder does the rest."""
-        if (volumes.claim_ref(volume) or {}).get("uid") == objects.uid(claim):
-            return
-        new: Obj = objects.copy_of(volume)
-        if not volumes.is_for(volume, claim):
-            new["metadata"].setdefault("annotations", {})[claims.BOUND_BY_CONTROLLER] = "yes"
-        new["spec"]["claimRef"] = {
-            "kind": "PersistentVolumeClaim",
-            "apiVersion": "v1",
-            "namespace": objects.namespace(claim),
-            "name": objects.name(claim),
-            "uid": objects.uid(claim),
-            "resourceVersion": objects.resource_version(claim),
-        }
-        await self._client.update(PERSISTENT_VOLUMES, new)
+        if (new := volumes.given_to(volume, claim)) is not None:
+            await self._client.update(PERSISTENT_VOLUMES, new)
 
     def _progress(self, promise: _Promise, node: str, storage: Storage) -> str | None:
         """None: all claims are bound. "": not yet. Else why they will not be on this node."""
