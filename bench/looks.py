@@ -13,6 +13,7 @@ import argparse
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from sampan.api import labels
@@ -167,9 +168,9 @@ def main() -> None:
         first, later = [], []
         for turn in range(given.rounds):
             look, pods = SCENARIOS[name](given.pods)
-            first.append(milliseconds(lambda look=look, pods=pods: look(pods)))  # type: ignore[misc]
+            first.append(milliseconds(partial(look, pods)))
             pods[turn] = {**pods[turn]}
-            later.append(milliseconds(lambda look=look, pods=pods: look(pods)))  # type: ignore[misc]
+            later.append(milliseconds(partial(look, pods)))
         print(f"{name:<28}{min(first):7.1f} ms{min(later):17.1f} ms", flush=True)
 
 

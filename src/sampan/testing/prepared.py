@@ -100,6 +100,7 @@ class _Loop(asyncio.SelectorEventLoop):
         self._selector: selectors.BaseSelector
         self._selector.close()  # asyncio's own, shared with the parent until now
         self._selector = selectors.DefaultSelector()
+        # asyncio has no public way to give a loop another pipe for its own wake-ups; typeshed knows none of these.
         self._ssock.close()  # type: ignore[attr-defined]
         self._csock.close()  # type: ignore[attr-defined]
         self._internal_fds -= 1  # type: ignore[attr-defined]

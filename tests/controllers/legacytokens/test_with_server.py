@@ -155,7 +155,7 @@ def test_it_looks_once_a_day_and_again_soon_after_a_refusal() -> None:
 
     async def body() -> None:
         transport = Refusing()
-        client = Client(transport)  # type: ignore[arg-type]
+        client = Client(transport)  # type: ignore[arg-type]  # all of it that is asked for here
         informers = InformerFactory(client, random=random.Random(1))
         context = Context(informers, lambda name: client, FixedClock(START), random.Random(1), ControllersConfig())
         tasks = [asyncio.ensure_future(each) for each in (informers.run(), LegacyTokenCleaner(context).run())]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sampan.controllers.scheduledscaling import controller
-from sampan.controllers.scheduledscaling.plan import MOST_RULES, Due, Plan, plan
+from sampan.controllers.scheduledscaling.plan import MOST_RULES, Due, Fault, Plan, plan
 
 Obj = dict[str, Any]
 
@@ -86,7 +86,7 @@ def test_a_rule_that_cannot_be_read_does_not_stop_the_others() -> None:
 
 def test_a_zone_that_is_none() -> None:
     found = plan(scaler(*DAY, zone="Moon/Sea"), at("2026-01-01T09:00"))
-    assert found == Plan(fault=("InvalidTimeZone", "unknown time zone Moon/Sea"))  # type: ignore[arg-type]
+    assert found == Plan(fault=Fault("InvalidTimeZone", "unknown time zone Moon/Sea"))
 
 
 def test_what_comes_never() -> None:

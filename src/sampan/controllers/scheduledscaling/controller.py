@@ -158,7 +158,8 @@ async def _planned(scaler: Obj, now: datetime) -> Plan:
         try:
             next(work)
         except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
+            found: Plan = end.value
+            return found
         await asyncio.sleep(0)
 
 

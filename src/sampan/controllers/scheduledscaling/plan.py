@@ -52,7 +52,8 @@ def plan(scaler: Obj, now: datetime) -> Plan:
         try:
             next(work)
         except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
+            found: Plan = end.value
+            return found
 
 
 def planning(scaler: Obj, now: datetime) -> Generator[None, None, Plan]:

@@ -115,7 +115,7 @@ class ServiceCidrController:
         new.setdefault("status", {})["conditions"] = [*conditions.drop(listed, "Ready"), {**ready, **said}]
         try:
             written = await self._client.update_status(SERVICE_CIDRS, new)
-        except Exception:
+        except Exception:  # whatever it was is told of, and goes on to who retries
             if said["status"] == "True":
                 text = "The ServiceCIDR Status can not be set to Ready=True"
                 self._recorder.event(cidr, "Warning", "KubernetesServiceCIDRError", text)
