@@ -34,8 +34,8 @@ class Disks:
     """What the API has, as informers would show it."""
 
     def __init__(self, world: Any) -> None:
-        self.claims, self.volumes, self.classes = Table(), Table(), Table()
-        world.cluster.storage = Storage(self.claims, self.volumes, self.classes)
+        self.claims, self.volumes, self.classes, self.drivers = Table(), Table(), Table(), Table()
+        world.cluster.storage = Storage(self.claims, self.volumes, self.classes, self.drivers)
         self.storage = world.cluster.storage
         self.plugin = next(each for each in world.profile.plugins if isinstance(each, VolumeBinding))
         delayed = {"volumeBindingMode": "WaitForFirstConsumer"}
@@ -269,3 +269,50 @@ def test_a_node_takes_no_more_volumes_of_a_driver_than_it_can(world: Any, disks:
     assert world.why(volumes=using("two")).startswith(all_nodes(world, "node(s) exceed max volume count"))
     disks.storage.csi_node_changed({"metadata": {"name": "a"}, "spec": {"drivers": []}})
     assert world.feasible(volumes=using("two")) == {"a"}
+
+
+def room(name: str, size: str | None, largest: str = "", kind: str = "made", **topology: Any) -> Obj:
+    found: Obj = {"metadata": {"name": name, "namespace": "driver"}, "storageClassName": kind}
+    if topology:
+        found["nodeTopology"] = topology
+    if size is not None:
+        found["capacity"] = size
+    return found | ({"maximumVolumeSize": largest} if largest else {})
+
+
+NO_ROOM = "node(s) did not have enough free storage"
+
+
+def test_a_driver_that_asks_for_it_makes_volumes_only_where_it_has_room(world: Any, disks: Disks) -> None:
+    for name in ("a", "b", "c"):
+        world.node(name, labels={"zone": "x" if name != "c" else "y"})
+    disks.claim("data", size="5Gi")
+    told = disks.storage.capacities.changed
+    disks.drivers.put({"metadata": {"name": "example.com/p"}, "spec": {"storageCapacity": False}})
+    assert world.feasible(volumes=using("data")) == {"a", "b", "c"}, "it does not want to be asked"
+    disks.drivers.put({"metadata": {"name": "example.com/p"}, "spec": {"storageCapacity": True}})
+    assert world.why(volumes=using("data")).startswith(all_nodes(world, NO_ROOM))
+    told(room("small", "4Gi", matchLabels={"kubernetes.io/hostname": "a"}))
+    told(room("of-another-class", "9Gi", kind="other", matchLabels={"kubernetes.io/hostname": "a"}))
+    told(room("nowhere", "9Gi"))
+    told(room("unknown", None, matchLabels={"kubernetes.io/hostname": "a"}))
+    told(room("in-small-pieces", "9Gi", "1Gi", matchLabels={"kubernetes.io/hostname": "a"}))
+    assert not world.feasible(volumes=using("data"))
+    told(room("b", "5Gi", matchLabels={"kubernetes.io/hostname": "b"}))
+    assert world.feasible(volumes=using("data")) == {"b"}
+    told(room("y", "5Gi", matchExpressions=[{"key": "zone", "operator": "In", "values": ["y"]}]))
+    assert world.feasible(volumes=using("data")) == {"b", "c"}
+    told(room("b", "5Gi", matchLabels={"kubernetes.io/hostname": "b"}), gone=True)
+    assert world.feasible(volumes=using("data")) == {"c"}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "wakes"),
+    [("1Gi", "2Gi", "made"), ("2Gi", "1Gi", ""), ("1Gi", "1Gi", ""), (None, "1Gi", "made"), ("1Gi", None, "")],
+)
+def test_pods_are_tried_again_only_when_room_has_grown(before: str | None, after: str | None, wakes: str) -> None:
+    found = Storage().capacities
+    here: Obj = {"matchLabels": {"a": "b"}}
+    found.changed(room("x", before, **here))
+    assert found.changed(room("x", after, **here)) == wakes
+    assert found.changed(room("x", "9Gi", **here), gone=True) == ""

@@ -16,7 +16,9 @@ from typing import Any
 from sampan.api.clock import Clock, Random
 from sampan.api.errors import ApiError, Conflict, NotFound
 from sampan.api.resources import (
+    CSI_DRIVERS,
     CSI_NODES,
+    CSI_STORAGE_CAPACITIES,
     NAMESPACES,
     NODES,
     PERSISTENT_VOLUME_CLAIMS,
@@ -93,7 +95,9 @@ class Scheduler:
         self._volumes = self._factory.informer(PERSISTENT_VOLUMES)
         self._classes = self._factory.informer(STORAGE_CLASSES)
         self._csi_nodes = self._factory.informer(CSI_NODES)
-        self.cluster = Cluster(Storage(self._claims, self._volumes, self._classes))
+        self._drivers = self._factory.informer(CSI_DRIVERS)
+        self._capacities = self._factory.informer(CSI_STORAGE_CAPACITIES)
+        self.cluster = Cluster(Storage(self._claims, self._volumes, self._classes, self._drivers))
         self._clock = timeline
         self._owns_informers = informers is None
         self._pods = self._factory.informer(PODS)
@@ -113,6 +117,8 @@ class Scheduler:
             self._volumes,
             self._classes,
             self._csi_nodes,
+            self._drivers,
+            self._capacities,
             self._pods,
             self._budgets,
             *owners.values(),
@@ -132,7 +138,9 @@ class Scheduler:
         )
         self._bindings = Bindings(config.max_bindings, config.permit_seconds)
         self._changes = Changes(self.cluster, self.queue, self._bindings, self.profiles, self._reporter.error)
-        self._storage_changes = StorageChanges(self.cluster.storage, self.queue, self._pods, self._claims)
+        self._storage_changes = StorageChanges(
+            self.cluster.storage, self.queue, self._pods, self._claims, self._classes
+        )
         self._group: asyncio.TaskGroup | None = None
 
     async def run(self, started: asyncio.Event | None = None) -> None:
@@ -144,6 +152,8 @@ class Scheduler:
             self._volumes.add_handler(self._storage_changes.volume_changed),
             self._classes.add_handler(self._storage_changes.class_changed),
             self._csi_nodes.add_handler(self._storage_changes.csi_node_changed),
+            self._drivers.add_handler(self._storage_changes.driver_changed),
+            self._capacities.add_handler(self._storage_changes.capacity_changed),
             self._pods.add_handler(self._changes.pod_changed),
         ]
         try:

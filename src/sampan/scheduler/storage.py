@@ -15,6 +15,7 @@ from sampan.api import objects
 from sampan.api.reading import part, parts, text, whole
 from sampan.api.storage import claims, matching, volumes
 from sampan.api.types import Obj
+from sampan.scheduler.capacities import Capacities
 from sampan.scheduler.podinfo import PodInfo
 
 #: volumes whose label is remembered
@@ -44,9 +45,11 @@ class Storage:
         claims_: Lookup | None = None,
         volumes_: Lookup | None = None,
         classes: Lookup | None = None,
+        drivers: Lookup | None = None,
     ) -> None:
         self._claims, self._volumes = claims_ or Nothing(), volumes_ or Nothing()
-        self._classes = classes or Nothing()
+        self._classes, self._drivers = classes or Nothing(), drivers or Nothing()
+        self.capacities = Capacities()
         self.free = matching.FreeVolumes()
         #: volumes that name a claim, by "namespace/name" of the claim
         self._kept: dict[str, set[str]] = {}
@@ -70,6 +73,10 @@ class Storage:
 
     def storage_class(self, name: str) -> Obj | None:
         return self._classes.get("", name) if name else None
+
+    def driver(self, name: str) -> Obj | None:
+        """The CSIDriver of this name."""
+        return self._drivers.get("", name) if name else None
 
     def kept_for(self, claim: Obj) -> list[Obj]:
         """The volumes that name this claim."""

@@ -24,6 +24,7 @@ from sampan.scheduler.storage import Storage, key_of
 _REASONS: Final = {
     1: "node(s) didn't match PersistentVolume's node affinity",
     2: "node(s) didn't find available persistent volumes to bind",
+    8: "node(s) did not have enough free storage",
     4: "node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)",
 }
 _UNBOUND: Final = "pod has unbound immediate PersistentVolumeClaims"
@@ -75,7 +76,7 @@ class VolumeBinding:
         choice = choose(state.data[self.name], cluster.storage, cluster.nodes, at)
         if isinstance(at, slice):
             self._chosen = (pod.uid, choice)
-        failed = ~choice.reached * 1 + ~choice.satisfied * 2 + ~choice.known * 4
+        failed = ~choice.reached * 1 + ~choice.satisfied * 2 + ~choice.known * 4 + ~choice.roomy * 8
         ids = np.zeros(len(failed), np.int32)
         for bits in np.unique(failed):
             if bits:

@@ -18,6 +18,7 @@ from sampan.api.reading import part, parts, text, texts
 from sampan.api.storage import claims, matching
 from sampan.api.types import Obj
 from sampan.records import dataclass
+from sampan.scheduler import capacities
 from sampan.scheduler.arrays import At, Bools, NodeArrays
 from sampan.scheduler.plugins.nodeaffinity import match_any
 from sampan.scheduler.storage import Storage
@@ -47,6 +48,8 @@ class Choice:
     reached: Bools
     known: Bools
     satisfied: Bools
+    #: there is room for what is to be made
+    roomy: Bools
     claims: list[Obj]
     options: list[Obj]
     choices: list[Indexes]
@@ -69,14 +72,14 @@ def sort_claims(found: Iterable[Obj], storage: Storage) -> Needs:
 
 def choose(needs: Needs, storage: Storage, nodes: NodeArrays, at: At) -> Choice:
     length = nodes.length(at)
-    reached, known, satisfied = (np.ones(length, np.bool_) for _ in range(3))
+    reached, known, satisfied, roomy = (np.ones(length, np.bool_) for _ in range(4))
     for claim in needs.bound:
         volume = storage.volume(claims.volume_name(claim))
         if volume is None:
             known[:] = False
         else:
             reached &= reach(volume, nodes, at)
-    found = Choice(reached, known, satisfied, [], [], [], {})
+    found = Choice(reached, known, satisfied, roomy, [], [], [], {})
     for left, claim in enumerate(sorted(needs.delayed, key=claims.requested_bytes), 1 - len(needs.delayed)):
         chosen = np.full(length, _MADE, np.int32)
         if node := storage.selected_node(claim):
@@ -85,7 +88,9 @@ def choose(needs: Needs, storage: Storage, nodes: NodeArrays, at: At) -> Choice:
             chosen = _match(claim, storage, nodes, at, found, more=left < 0)
         satisfied &= chosen != _NOWHERE
         if (chosen == _MADE).any():
-            satisfied &= (chosen != _MADE) | _can_be_made(claim, storage, nodes, at)
+            made = chosen == _MADE
+            satisfied &= ~made | _can_be_made(claim, storage, nodes, at)
+            roomy &= ~made | _has_room(claim, storage, nodes, at)
         found.claims.append(claim)
         found.choices.append(chosen)
     return found
@@ -158,6 +163,15 @@ def _can_be_made(claim: Obj, storage: Storage, nodes: NodeArrays, at: At) -> Boo
             matched &= nodes.where_label(text(label, "key"), values.__contains__, at)
         allowed |= matched
     return allowed
+
+
+def _has_room(claim: Obj, storage: Storage, nodes: NodeArrays, at: At) -> Bools:
+    """Where the driver says that a volume of this size can be made; everywhere, when it does not want to be asked."""
+    kind = claims.class_of(claim)
+    driver = storage.driver(text(storage.storage_class(kind) or {}, "provisioner"))
+    if not capacities.asks(driver):
+        return np.ones(nodes.length(at), np.bool_)
+    return storage.capacities.where(kind, claims.requested_bytes(claim), nodes, at)
 
 
 def names(found: Choice, position: int) -> list[tuple[Obj, Obj | None]]:
