@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -87,13 +90,27 @@ def test_killing_the_node_agent_restarts_no_container(kubectl: Kubectl) -> None:
     assert (after["containerID"], after["restartCount"]) == (before["containerID"], 0)
 
 
-def test_down_and_up_bring_everything_back(cluster: Cluster, kubectl: Kubectl) -> None:
+@contextlib.contextmanager
+def lost_shim(directory: Path, socket: str) -> Iterator[subprocess.Popen[bytes]]:
+    """What containerd leaves behind when it is killed while it makes a sandbox: a shim that it never asks again."""
+    program = directory / "containerd-shim-lost"
+    shutil.copy("/bin/bash", program)
+    with subprocess.Popen([program, "-c", "read", "-address", socket], stdin=subprocess.PIPE) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_down_and_up_bring_everything_back(cluster: Cluster, kubectl: Kubectl, tmp_path: Path) -> None:
     kubectl("apply", "-f", "-", stdin=web(replicas=2))
     kubectl("rollout", "status", "deployment/web", "--timeout=120s", timeout=130)
     kubectl("create", "configmap", "kept", "--from-literal=a=1")
-    cluster.sampan("down", "--name", NAME)
     socket = f"/run/sampan/{NAME}/containerd.sock"
-    # A shim whose container has ended goes in its own time.
+    with lost_shim(tmp_path, socket) as shim:
+        cluster.sampan("down", "--name", NAME)
+        shim.wait(timeout=30)
+    # What was stopped goes in its own time.
     eventually(lambda: subprocess.run(["pgrep", "-f", socket], check=False).returncode == 1)
     assert cluster.sampan("status", "--name", NAME, check=False).returncode == 1
     cluster.sampan("up", "--name", NAME)

@@ -39,6 +39,9 @@ async def _down(instance: Instance, progress: Progress) -> bool:
         progress.step("Stopping pods and processes")
         await _stop_supervisor(instance)
     await leftovers.end(instance)
+    # Stopped containers' shims have gone, or are about to. One of which containerd lost sight (it was killed while it
+    # made the sandbox) would stay for ever, and so would the containers of a cluster whose supervisor was killed.
+    await leftovers.end_shims(instance)
     return was_running
 
 
@@ -53,7 +56,6 @@ async def purge(instance: Instance, progress: Progress) -> None:
         if os.geteuid() == 0:
             boot.remove(instance)
         if contained:
-            await leftovers.end_shims(instance)
             await podnetwork.teardown(instance)
         # Before the state goes: it says which files have the context.
         for problem in kubeconfigs.remove(instance):

@@ -1,7 +1,7 @@
 """Processes of an instance that nobody watches over any more: a supervisor was killed, or its /run was wiped.
 
-Used by ``up`` before it starts (supervisors alone) and by ``down`` after it stopped. ``processes`` says which they are;
-containers are not touched: their shims belong to the next containerd.
+Used by ``up`` before it starts (supervisors alone: containers go on, their shims belong to the next containerd) and by
+``down`` after it stopped. ``processes`` says which they are.
 """
 
 from __future__ import annotations
