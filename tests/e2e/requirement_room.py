@@ -1,0 +1,278 @@
+"""A namespace with all that a module of requirements looks at: made at once, followed by one watch.
+
+A test takes what it needs out of it: ``room.until("name", condition)`` reads the watch on until the pod is so. All pods
+start beside each other, however few a test looks at, and nothing is asked twice. What was seen of a pod stays in
+``room.seen``: what must never be is judged by that.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import secrets
+import ssl
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import pytest
+from e2e_harness import DEMO_IMAGE, Cluster
+
+from sampan.client.http import ssl_context
+from sampan.client.kubeconfig import KubeConfig
+
+Obj = dict[str, Any]
+#: against hangs, however busy the machine is
+LIMIT_SECONDS = 120.0
+#: where collections are that these tests write: below /api/v1, or below a group's version
+_COLLECTIONS = {
+    "ConfigMap": "configmaps", "Secret": "secrets", "Pod": "pods", "Service": "services", "PodTemplate": "podtemplates",
+    "Lease": "leases",
+}  # fmt: skip
+_FINAL = ("Succeeded", "Failed")
+
+
+class Refused(Exception):
+    """The API server's answer of 400 or more."""
+
+    def __init__(self, code: int, body: Any) -> None:
+        super().__init__(f"{code}: {body}")
+        self.code = code
+        self.message: str = body.get("message", "") if isinstance(body, dict) else str(body)
+        self.reason: str = body.get("reason", "") if isinstance(body, dict) else ""
+
+
+class RequirementApi:
+    """The API server as plain requests, by the administrator; one connection, which lives on."""
+
+    def __init__(self, kubeconfig: Path) -> None:
+        connection = KubeConfig.load(kubeconfig).connection()
+        self.server = urlsplit(connection.server)
+        self.tls: ssl.SSLContext = ssl_context(connection)
+        self._connection = self.connect()
+
+    def connect(self, timeout: float = LIMIT_SECONDS) -> http.client.HTTPSConnection:
+        host, port = self.server.hostname or "", self.server.port
+        return http.client.HTTPSConnection(host, port, context=self.tls, timeout=timeout)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def __call__(self, method: str, path: str, body: Any = None, *, kind: str = "", **query: Any) -> Any:
+        """An object, or text. ``kind``: of a patch (``merge``, ``json`` ...). Raises Refused."""
+        headers = {"Content-Type": f"application/{kind}-patch+json" if kind else "application/json"}
+        if query:
+            path += "?" + urlencode(query)
+        sent = None if body is None else json.dumps(body)
+        self._connection.request(method, path, sent, headers)
+        answer = self._connection.getresponse()
+        said = answer.read()
+        json_type = answer.headers.get_content_type() == "application/json"
+        found = json.loads(said) if json_type else said.decode(errors="replace")
+        if answer.status >= 400:
+            raise Refused(answer.status, found)
+        return found
+
+    def patch(self, path: str, change: Any, kind: str = "merge") -> Any:
+        return self("PATCH", path, change, kind=kind)
+
+
+class Room:
+    """A namespace and what happens to its pods."""
+
+    def __init__(self, api: RequirementApi, namespace: str) -> None:
+        self.api, self.namespace = api, namespace
+        #: the newest of each pod that is there, and all that was seen of each, with the kind of news it was
+        self.pods: dict[str, Obj] = {}
+        self.seen: defaultdict[str, list[tuple[str, Obj]]] = defaultdict(list)
+        self._connection: http.client.HTTPSConnection | None = None
+        self._stream: http.client.HTTPResponse | None = None
+
+    def path(self, collection: str = "pods", name: str = "", subresource: str = "", group: str = "") -> str:
+        root = f"/apis/{group}" if group else "/api/v1"
+        rest = "".join(f"/{part}" for part in (name, subresource) if part)
+        return f"{root}/namespaces/{self.namespace}/{collection}{rest}"
+
+    def create(self, obj: Mapping[str, Any]) -> Obj:
+        group = obj["apiVersion"] if "/" in obj["apiVersion"] else ""
+        made: Obj = self.api("POST", self.path(_COLLECTIONS[obj["kind"]], group=group), obj)
+        return made
+
+    def get(self, name: str) -> Obj:
+        found: Obj = self.api("GET", self.path(name=name))
+        return found
+
+    def delete(self, name: str, **query: Any) -> None:
+        self.api("DELETE", self.path(name=name), **query)
+
+    def log(self, name: str, container: str = "main", **query: Any) -> str:
+        text: str = self.api("GET", self.path(name=name, subresource="log"), container=container, **query)
+        return text
+
+    def events(self, name: str) -> list[Obj]:
+        found: list[Obj] = self.api("GET", self.path("events"), fieldSelector=f"involvedObject.name={name}")["items"]
+        return found
+
+    def until(self, name: str, condition: Callable[[Obj], Any], seconds: float = LIMIT_SECONDS) -> Obj:
+        """The pod, once it is so; a state that has passed by again counts."""
+        for _, pod in self.seen[name]:
+            if condition(pod):
+                return pod
+        return self._follow(lambda _, pod: pod["metadata"]["name"] == name and condition(pod), name, seconds)
+
+    def gone(self, name: str) -> Obj:
+        """What the pod was last."""
+        for kind, pod in self.seen[name]:
+            if kind == "DELETED":
+                return pod
+        return self._follow(lambda kind, pod: kind == "DELETED" and pod["metadata"]["name"] == name, name)
+
+    def ended(self, name: str) -> Obj:
+        return self.until(name, lambda pod: pod["status"].get("phase") in _FINAL)
+
+    def ready(self, name: str) -> Obj:
+        return self.until(name, is_ready)
+
+    def _follow(self, wanted: Callable[[str, Obj], Any], name: str, seconds: float = LIMIT_SECONDS) -> Obj:
+        deadline = time.monotonic() + seconds
+        while True:
+            kind, pod = self._next(deadline, name)
+            if wanted(kind, pod):
+                return pod
+
+    def _next(self, deadline: float, name: str) -> tuple[str, Obj]:
+        if self._stream is None:
+            self.watch()
+        assert self._stream is not None and self._connection is not None and self._connection.sock is not None
+        self._connection.sock.settimeout(max(deadline - time.monotonic(), 0.001))
+        try:
+            line = self._stream.readline()
+        except TimeoutError:
+            self.close()
+            raise AssertionError(f"pod {name} did not become so in time; last seen: {self.pods.get(name)}") from None
+        assert line, "the watch ended"
+        event = json.loads(line)
+        kind, pod = event["type"], event["object"]
+        assert kind != "ERROR", pod
+        self.seen[pod["metadata"]["name"]].append((kind, pod))
+        if kind == "DELETED":
+            self.pods.pop(pod["metadata"]["name"], None)
+        else:
+            self.pods[pod["metadata"]["name"]] = pod
+        return kind, pod
+
+    def watch(self) -> None:
+        """From what is there now."""
+        self._connection = self.api.connect()
+        self._connection.request("GET", self.path() + "?watch=1")
+        self._stream = self._connection.getresponse()
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = self._stream = None
+
+
+@contextmanager
+def open_room(made: Cluster) -> Iterator[Room]:
+    """A namespace of its own, in which pods can be made; it is deleted, and nobody waits for that."""
+    api = RequirementApi(made.kubeconfig)
+    room = Room(api, f"r-{secrets.token_hex(3)}")
+    api("POST", "/api/v1/namespaces", {"metadata": {"name": room.namespace}})
+    try:
+        room.watch()
+        _wait_for_account(room)
+        yield room
+    finally:
+        room.close()
+        api("DELETE", f"/api/v1/namespaces/{room.namespace}")
+        api.close()
+
+
+@pytest.fixture(scope="module")
+def room(cluster: Cluster, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Room]:
+    """With all that the module's ``PREPARED`` says, in its order, and beside each other what ``PODS`` says; before that
+    ``prepare`` of the module, if it has one, gets the cluster ready (images)."""
+    with open_room(cluster) as made:
+        if prepare := getattr(request.module, "prepare", None):
+            prepare(cluster, tmp_path_factory.mktemp("room"))
+        for obj in getattr(request.module, "PREPARED", ()):
+            made.create(obj)
+        for pod in getattr(request.module, "PODS", ()):
+            made.create(pod)
+        yield made
+
+
+def _wait_for_account(made: Room) -> None:
+    """Without its ServiceAccount no pod is taken."""
+    deadline = time.monotonic() + LIMIT_SECONDS
+    while True:
+        try:
+            made.api("GET", made.path("serviceaccounts", "default"))
+        except Refused:
+            assert time.monotonic() < deadline, "the namespace got no ServiceAccount"
+            time.sleep(0.02)
+        else:
+            return
+
+
+def container(script: str = "sleep 3600", name: str = "main", **more: Any) -> Obj:
+    """One that runs a script of the shell; ``command`` None in ``more``: what the image says."""
+    command = {"command": ["sh", "-c", script]}
+    return {"name": name, "image": DEMO_IMAGE, "imagePullPolicy": "IfNotPresent", **command, **more}
+
+
+def pod(name: str, *containers: Obj, labels: Mapping[str, str] | None = None, **spec: Any) -> Obj:
+    """One that ends at once when it is told to, and that nothing starts again, unless ``spec`` says so."""
+    defaults: Obj = {
+        "restartPolicy": "Never", "terminationGracePeriodSeconds": 1, "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+    }  # fmt: skip
+    return {
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"name": name, **(labels or {})}},
+        "spec": {**defaults, **spec, "containers": list(containers or (container(),))},
+    }  # fmt: skip
+
+
+def config_map(name: str, **data: str) -> Obj:
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}
+
+
+def secret(name: str, **data: str) -> Obj:
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data}
+
+
+def condition(pod: Mapping[str, Any], kind: str) -> Obj:
+    found: Obj = next((c for c in pod["status"].get("conditions", ()) if c["type"] == kind), {})
+    return found
+
+
+def is_ready(pod: Mapping[str, Any]) -> bool:
+    return condition(pod, "Ready").get("status") == "True"
+
+
+def status_of(pod: Mapping[str, Any], name: str = "main") -> Obj:
+    """Of a container, of whatever kind; ``{}`` before it has one."""
+    kinds = ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses")
+    statuses = [each for kind in kinds for each in pod["status"].get(kind, ())]
+    found: Obj = next((each for each in statuses if each["name"] == name), {})
+    return found
+
+
+def terminated(pod: Mapping[str, Any], name: str = "main") -> Obj:
+    """How the container ended; ``{}`` if it did not."""
+    found: Obj = status_of(pod, name).get("state", {}).get("terminated", {})
+    return found
+
+
+def restarts(pod: Mapping[str, Any], name: str = "main") -> int:
+    count: int = status_of(pod, name).get("restartCount", 0)
+    return count
+
+
+def runs(pod: Mapping[str, Any], name: str = "main") -> bool:
+    return "running" in status_of(pod, name).get("state", {})
