@@ -11,10 +11,21 @@ from sampan.api.types import Obj
 from sampan.node.volumes.errors import SetupError
 from sampan.node.volumes.localpath import SOURCE
 from sampan.node.volumes.plugin import Context
+from sampan.records import dataclass
 
 
-async def resolve(volume: Obj, context: Context) -> tuple[Obj, bool]:
-    """The spec of the PersistentVolume that a claim is bound to, and whether the pod may only read it.
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """``spec``: what the plug-in is given of ``volume``."""
+
+    spec: Obj
+    volume: Obj
+    claim: Obj
+    read_only: bool
+
+
+async def resolve(volume: Obj, context: Context) -> Claimed:
+    """The PersistentVolume that a claim is bound to, and whether the pod may only read it.
 
     Raises SetupError in the words of upstream's desired-state populator.
     """
@@ -36,10 +47,11 @@ async def resolve(volume: Obj, context: Context) -> tuple[Obj, bool]:
     pv_name = claim["spec"].get("volumeName")
     if status.get("phase") != "Bound" or not pv_name:
         raise SetupError(f"error processing PVC {label}: PVC is not bound")
-    return await _volume(pv_name, label, claim, context), bool(source.get("readOnly"))
+    spec, found = await _volume(pv_name, label, claim, context)
+    return Claimed(spec, found, claim, bool(source.get("readOnly")))
 
 
-async def _volume(pv_name: str, label: str, claim: Obj, context: Context) -> Obj:
+async def _volume(pv_name: str, label: str, claim: Obj, context: Context) -> tuple[Obj, Obj]:
     try:
         volume = await context.source.get_persistent_volume(pv_name)
     except ApiError as error:
@@ -52,5 +64,5 @@ async def _volume(pv_name: str, label: str, claim: Obj, context: Context) -> Obj
     ours = annotation(volume, PROVISIONED_BY) == LOCAL_PATH and "local" in spec
     # The provisioner names directories as volumes; any other is somebody's, and is there or not.
     if ours and Path(spec["local"]["path"]).name == pv_name:
-        return {SOURCE: spec["local"], **{key: value for key, value in spec.items() if key != "local"}}
-    return spec
+        spec = {SOURCE: spec["local"], **{key: value for key, value in spec.items() if key != "local"}}
+    return spec, volume

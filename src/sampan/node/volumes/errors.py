@@ -14,7 +14,24 @@ class VolumeError(Exception):
 class SetupError(Exception):
     """Raised by the modules of the volume types; the manager adds which volume it was."""
 
+    def __init__(self, text: str, step: str = "MountVolume.SetUp") -> None:
+        super().__init__(text)
+        self.step = step
+
+
+class TeardownError(OSError):
+    """What is to be undone is not, for a reason that is no system's."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
 
 def setup_failed(volume: str, detail: str | Exception) -> VolumeError:
     text = fault(detail) if isinstance(detail, Exception) else detail
-    return VolumeError(f'MountVolume.SetUp failed for volume "{volume}" : {text}')
+    step = detail.step if isinstance(detail, SetupError) else "MountVolume.SetUp"
+    return VolumeError(f'{step} failed for volume "{volume}" : {text}')
+
+
+def teardown_failed(uid: str, error: Exception) -> VolumeError:
+    text = str(error) if isinstance(error, TeardownError) else fault(error, "remove")
+    return VolumeError(f'UnmountVolume.TearDown failed for pod "{uid}" : {text}')

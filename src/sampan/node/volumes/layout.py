@@ -1,7 +1,10 @@
-"""Where the volumes of pods lie on disk: upstream's layout below the kubelet's root. Pure."""
+"""Where the volumes of pods lie on disk: upstream's layout below the kubelet's root. Pure, but for
+``directories``."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
 from pathlib import Path
 
 SUBPATHS = "volume-subpaths"
@@ -39,3 +42,11 @@ def staged(root: Path) -> Path:
 def subpath_target(root: Path, uid: str, volume: str, container: str, index: int) -> Path:
     """Where a subPath is bound, one for each mount of each container."""
     return pod_directory(root, uid) / SUBPATHS / volume / container / str(index)
+
+
+def directories(folder: Path) -> Iterable[Path]:
+    """Those in it, in order; links are none."""
+    try:
+        return sorted(Path(entry.path) for entry in os.scandir(folder) if entry.is_dir(follow_symlinks=False))
+    except (FileNotFoundError, NotADirectoryError):
+        return []

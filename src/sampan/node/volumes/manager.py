@@ -20,7 +20,6 @@ from datetime import datetime
 from pathlib import Path
 
 from sampan.api.clock import Clock
-from sampan.api.faults import fault
 from sampan.api.types import Obj
 from sampan.node.env.expansion import expand_strict
 from sampan.node.env.fields import PodFacts
@@ -28,9 +27,11 @@ from sampan.node.env.sources import ObjectRef, ObjectSource, pod_references
 from sampan.node.runtime import Mount, Propagation
 from sampan.node.safepath import UnsafePath
 from sampan.node.volumes import layout, teardown
-from sampan.node.volumes.errors import SetupError, VolumeError, setup_failed
+from sampan.node.volumes.errors import SetupError, VolumeError, setup_failed, teardown_failed
+from sampan.node.volumes.lanes import Lanes
 from sampan.node.volumes.mount import LinuxMounter, Mounter
 from sampan.node.volumes.operations import VolumeOperations
+from sampan.node.volumes.orphans import Orphans
 from sampan.node.volumes.ownership import Ownership, pod_ownership
 from sampan.node.volumes.plugin import Context
 from sampan.node.volumes.plugins import BUILT_IN, Plugins, Ready, prepare_volume
@@ -66,6 +67,8 @@ class _PodState:
     facts: PodFacts
     mounted: dict[str, MountedVolume] = field(default_factory=dict)
     renew_at: datetime | None = None
+    #: whose threads undo what was done; None: it was not this process that did it
+    lane: str | None = None
 
 
 class VolumeManager:
@@ -87,8 +90,10 @@ class VolumeManager:
         self._clock = clock
         self._mounter = mounter or LinuxMounter()
         self._plugins = plugins
+        self._lanes = Lanes()
         self._operations = VolumeOperations(root_dir, self._mounter, plugins)
         self._locks = PodLocks()
+        self._orphans = Orphans()
         self._pods: dict[str, _PodState] = {}
         self._dirty: set[str] = set()
         #: uid -> loop time of the next try
@@ -141,30 +146,36 @@ class VolumeManager:
 
         Raises VolumeError when something cannot be taken off; call again later.
         """
-        self._pods.pop(uid, None)
+        state = self._pods.pop(uid, None)
         self._tokens.forget_pod(uid)
         self._certificates.forget_pod(uid)
         self._dirty.discard(uid)
         try:
             layout.pod_directory(self._root, uid)
             async with self._locks.turn(uid) as turn:
-                await turn.in_thread(self._operations.unpublish_pod, uid, self._clock.now())
+                name = state.lane if state is not None else None
+                if name is None:
+                    name = await turn.in_thread(self._operations.lane, uid)
+                lane = self._lanes.executor(name)
+                await turn.in_thread(self._operations.unpublish_pod, uid, self._clock.now(), lane=lane)
         except (OSError, layout.BadUid) as error:
-            raise VolumeError(f'UnmountVolume.TearDown failed for pod "{uid}" : {fault(error, "remove")}') from error
+            raise teardown_failed(uid, error) from error
 
     async def cleanup_orphans(self, known_uids: Collection[str]) -> list[str]:
-        """Takes down what pods left that are not known any more; returns their UIDs. Failures are logged."""
-        removed = []
-        for uid in await asyncio.to_thread(teardown.present_pods, self._root):
-            if uid in known_uids or uid in self._pods:
-                continue
-            try:
-                await self.unmount_pod(uid)
-                removed.append(uid)
-            except VolumeError as error:
-                log.warning("orphaned pod %s: %s", uid, error)
-        await asyncio.to_thread(self._operations.unstage_unused, self._clock.now())
+        """Takes down what pods left that are not known any more; returns their UIDs. Failures are logged.
+
+        What somebody's driver holds up goes on without the caller, who is not kept for long.
+        """
+        present = await asyncio.to_thread(teardown.present_pods, self._root)
+        removed = await self._orphans.clear(
+            [uid for uid in present if uid not in known_uids and uid not in self._pods], self.unmount_pod
+        )
+        await self._orphans.clear([""], self._unstage_unused)
         return removed
+
+    async def _unstage_unused(self, _: str) -> None:
+        lane = self._lanes.executor("unstage")
+        await asyncio.get_running_loop().run_in_executor(lane, self._operations.unstage_unused, self._clock.now())
 
     def object_changed(self, ref: ObjectRef) -> None:
         """Call when a source changed (``ClientObjects.subscribe``): its volumes are rewritten at once."""
@@ -183,14 +194,18 @@ class VolumeManager:
 
     async def run(self) -> None:
         """Keeps mounted volumes current; returns only when cancelled."""
-        while True:
-            try:
-                async with asyncio.timeout(self._seconds_until_due()):
-                    await self._wake.wait()
-            except TimeoutError:
-                pass  # a renewal or a retry is due
-            self._wake.clear()
-            await self.refresh_due()
+        try:
+            while True:
+                try:
+                    async with asyncio.timeout(self._seconds_until_due()):
+                        await self._wake.wait()
+                except TimeoutError:
+                    pass  # a renewal or a retry is due
+                self._wake.clear()
+                await self.refresh_due()
+        finally:
+            await self._orphans.close()
+            self._lanes.close()
 
     async def refresh_due(self) -> None:
         """Refreshes the pods whose sources changed, whose tokens are due, or whose retry is due."""
@@ -235,7 +250,11 @@ class VolumeManager:
             if isinstance(each, BaseException):
                 raise each
             ready.append(each)
-        state.mounted = await turn.in_thread(self._publish, uid, state.mounted, ready, ownership)
+        state.lane = next(filter(None, (each.plugin.lane(each.prepared.data) for each in ready)), "")
+        lane = self._lanes.executor(state.lane)
+        state.mounted = await turn.in_thread(self._publish, uid, state.mounted, ready, ownership, lane=lane)
+        for each in ready:
+            await each.plugin.published(each.prepared, each.context)
         state.renew_at = min((each.prepared.renew_at for each in ready if each.prepared.renew_at), default=None)
         if state.renew_at is not None:
             self._wake.set()  # the loop must reckon with the new moment

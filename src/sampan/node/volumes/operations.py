@@ -7,11 +7,8 @@ turns here.
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import os
 import threading
-from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 
@@ -21,6 +18,7 @@ from sampan.node.volumes.ownership import Ownership
 from sampan.node.volumes.plugin import AnyPlugin, Place, Prepared
 from sampan.node.volumes.plugins import Plugins, Ready
 from sampan.node.volumes.records import DamagedRecord, Record
+from sampan.node.volumes.turns import Turns
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +31,11 @@ class VolumeOperations:
     def __init__(self, root: Path, mounter: Mounter, plugins: Plugins) -> None:
         self._root = root
         self._mounter = mounter
-        self._by_name = {plugin.name: plugin for plugin in plugins.values()}
-        self._staging = threading.Lock()
+        self._plugins = tuple(plugins.values())
+        self._by_name = {plugin.name: plugin for plugin in self._plugins}
+        self._turns = Turns()
+        #: held for moments only, and never while a plug-in acts
+        self._guard = threading.Lock()
         #: stage directory -> the records of pods that use it; None: not read from the disk yet
         self._users: dict[Path, set[Path]] | None = None
 
@@ -69,22 +70,37 @@ class VolumeOperations:
         for point in self._mounter.mounts_below(directory / layout.SUBPATHS):
             self._mounter.unmount(point)
         folder = layout.records(self._root, uid)
+        failed: OSError | None = None
         for name in records.names(folder):
-            self._unpublish(uid, name, layout.record(self._root, uid, name), now)
+            try:
+                self._unpublish(uid, name, layout.record(self._root, uid, name), now)
+            except OSError as error:
+                failed = failed or error  # the others go all the same
+        if failed is not None:
+            raise failed
         if left := self._mounter.mounts_below(directory):
             log.warning("pod %s: %s is mounted and no record says why; it is taken off", uid, left[0])
         teardown.remove_tree(directory, self._mounter)
 
+    def lane(self, uid: str) -> str:
+        """Whose program taking the pod's volumes away waits for, by their records."""
+        for name in records.names(layout.records(self._root, uid)):
+            record = self._read(layout.record(self._root, uid, name))
+            plugin = self._by_name.get(record.plugin) if record is not None else None
+            if record is not None and plugin is not None and (lane := plugin.lane(record.data)):
+                return lane
+        return ""
+
     def unstage_unused(self, now: datetime) -> None:
         """For the start: what is staged and no pod's record names is taken away. Failures are logged."""
-        with self._staging:
-            users = self._known_users()
-            for entry in _directories(layout.staged(self._root)):
-                if entry not in users:
-                    try:
-                        self._unstage(entry, now)
-                    except OSError as error:
-                        log.warning("staged volume %s: %s", entry.name, error.strerror or "it cannot be taken away")
+        for entry in sorted({each for plugin in self._plugins for each in plugin.stage_directories(self._root)}):
+            with self._turns.alone(entry):
+                if self._is_used(entry):
+                    continue
+                try:
+                    self._unstage(entry, now)
+                except OSError as error:
+                    log.warning("staged volume %s: %s", entry.name, error.strerror or error)
 
     def _unpublish(self, uid: str, name: str, path: Path, now: datetime) -> None:
         record = self._read(path)
@@ -94,8 +110,8 @@ class VolumeOperations:
                 log.warning("pod %s: volume %s is of %s, which this node does not know", uid, name, record.plugin)
             else:
                 target = layout.volume_directory(self._root, uid, plugin.name.replace("/", "~"), name)
-                stage = self._stage_directory(record) if record.stage_id else None
-                plugin.unpublish(record, self._place(target, stage / _MOUNT if stage else None, now))
+                stage = self._stage_directory(plugin, record) if record.stage_id else None
+                plugin.unpublish(record, self._place(target, stage / plugin.stage_name if stage else None, now))
                 if stage is not None:
                     self._let_go(stage, path, now)
         records.remove(path)
@@ -103,44 +119,52 @@ class VolumeOperations:
     # Staging
 
     def _stage(self, plugin: AnyPlugin, prepared: Prepared, record: Record, user: Path, now: datetime) -> Path:
-        directory = self._stage_directory(record)
-        with self._staging:
-            self._known_users().setdefault(directory, set()).add(user)
-            (directory / _MOUNT).mkdir(parents=True, exist_ok=True, mode=0o750)
+        directory = self._stage_directory(plugin, record)
+        staged = directory / plugin.stage_name
+        with self._turns.alone(directory):
+            with self._guard:
+                self._known_users().setdefault(directory, set()).add(user)
+            staged.mkdir(parents=True, exist_ok=True, mode=0o750)
             of_node = Record(plugin=record.plugin, stage_id=record.stage_id, data=record.data)
             records.write(directory / _RECORD, of_node)
-            plugin.stage(prepared, self._place(directory, directory / _MOUNT, now))
-        return directory / _MOUNT
+            plugin.stage(prepared, self._place(directory, staged, now))
+        return staged
 
     def _let_go(self, directory: Path, user: Path, now: datetime) -> None:
-        with self._staging:
-            users = self._known_users().get(directory, set())
-            users.discard(user)
+        with self._turns.alone(directory):
+            with self._guard:
+                users = self._known_users().get(directory, set())
+                users.discard(user)
             if not users:
                 self._unstage(directory, now)
-                self._known_users().pop(directory, None)
+                with self._guard:
+                    self._known_users().pop(directory, None)
+
+    def _is_used(self, directory: Path) -> bool:
+        with self._guard:
+            return bool(self._known_users().get(directory))
 
     def _unstage(self, directory: Path, now: datetime) -> None:
         record = self._read(directory / _RECORD)
         plugin = self._by_name.get(record.plugin) if record is not None else None
         if record is not None and plugin is not None:
-            plugin.unstage(record, self._place(directory, directory / _MOUNT, now))
+            plugin.unstage(record, self._place(directory, directory / plugin.stage_name, now))
         teardown.remove_tree(directory, self._mounter)
 
-    def _stage_directory(self, record: Record) -> Path:
-        digest = hashlib.sha256(f"{record.plugin}\0{record.stage_id}".encode()).hexdigest()
-        return layout.staged(self._root) / digest[:32]
+    def _stage_directory(self, plugin: AnyPlugin, record: Record) -> Path:
+        return plugin.stage_directory(self._root, record.stage_id, record.data)
 
     def _known_users(self) -> dict[Path, set[Path]]:
-        """Read from all pods' records once; from then on kept."""
+        """Read from all pods' records once; from then on kept. For whoever has the guard."""
         if self._users is None:
             self._users = {}
             for uid in teardown.present_pods(self._root):
                 for name in records.names(layout.records(self._root, uid)):
                     path = layout.record(self._root, uid, name)
                     record = self._read(path)
-                    if record is not None and record.stage_id:
-                        self._users.setdefault(self._stage_directory(record), set()).add(path)
+                    plugin = self._by_name.get(record.plugin) if record is not None else None
+                    if record is not None and plugin is not None and record.stage_id:
+                        self._users.setdefault(self._stage_directory(plugin, record), set()).add(path)
         return self._users
 
     def _place(self, target: Path, staged: Path | None, now: datetime) -> Place:
@@ -156,11 +180,3 @@ class VolumeOperations:
 
 
 _RECORD = "record.json"
-_MOUNT = "mount"
-
-
-def _directories(folder: Path) -> Iterable[Path]:
-    try:
-        return sorted(Path(entry.path) for entry in os.scandir(folder) if entry.is_dir(follow_symlinks=False))
-    except FileNotFoundError:
-        return []

@@ -8,8 +8,9 @@ after a crash at any point: every verb is idempotent, and an undoing one may fin
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import field
 from datetime import datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any, Generic, TypeVar
 from sampan.api.types import Obj
 from sampan.node.env.fields import PodFacts
 from sampan.node.env.sources import ObjectSource
+from sampan.node.volumes import layout
 from sampan.node.volumes.mount import Mounter
 from sampan.node.volumes.ownership import Ownership
 from sampan.node.volumes.podcertificate import CertificateSource, NoCertificates
@@ -36,6 +38,9 @@ class Context:
     ownership: Ownership
     facts: PodFacts = field(default_factory=PodFacts)
     certificates: CertificateSource = field(default_factory=NoCertificates)
+    #: the PersistentVolumeClaim that the volume stands for, and what it is bound to
+    claim: Obj | None = None
+    persistent_volume: Obj | None = None
 
     @property
     def namespace(self) -> str:
@@ -63,7 +68,7 @@ class Place:
 
     #: the volume's own directory below the pod's; whoever publishes makes it
     target: Path
-    #: the directory that the volume was staged at, which is there
+    #: the directory that the volume was staged at, which is there; for ``stage``, where it is to be
     staged: Path | None
     mounter: Mounter
     ownership: Ownership
@@ -85,6 +90,25 @@ class VolumePlugin(ABC, Generic[P]):
     async def prepare(self, volume: Obj, context: Context) -> P:
         """``volume``: the field of the type and what it holds. Waits for what has to happen first (an attachment)
         by raising SetupError, which is tried again."""
+
+    async def published(self, prepared: P, context: Context) -> None:
+        """Tells the API of what publishing has brought about. Called after each ``publish`` that succeeded."""
+
+    def lane(self, data: Mapping[str, str]) -> str:
+        """Whose program the acting verbs wait for, given a record's data; "": nobody's."""
+        return ""
+
+    def stage_directory(self, root: Path, stage_id: str, data: Mapping[str, str]) -> Path:
+        """A directory of this volume alone: the record of what is staged is in it, and what ``stage_name`` names."""
+        digest = hashlib.sha256(f"{self.name}\0{stage_id}".encode()).hexdigest()
+        return layout.staged(root) / digest[:32]
+
+    #: where in that directory the volume is staged
+    stage_name = "mount"
+
+    def stage_directories(self, root: Path) -> Iterable[Path]:
+        """All that ``stage_directory`` made, and perhaps those of others."""
+        return layout.directories(layout.staged(root))
 
     def stage(self, prepared: P, place: Place) -> None:
         """Makes the volume present at ``place.staged``."""

@@ -45,6 +45,7 @@ class Ready:
     type: str
     plugin: AnyPlugin
     prepared: Prepared
+    context: Context
 
 
 def volume_type(volume: Obj) -> str:
@@ -57,7 +58,9 @@ async def prepare_volume(volume: Obj, context: Context, plugins: Plugins = BUILT
     name, kind = volume["name"], volume_type(volume)
     try:
         if kind in _CLAIMS:
-            spec, read_only = await claims.resolve({kind: {}, **volume}, context)
+            found = await claims.resolve({kind: {}, **volume}, context)
+            spec, read_only = found.spec, found.read_only
+            context = replace(context, claim=found.claim, persistent_volume=found.volume)
             plugin = _plugin(source_of(spec), plugins)
             prepared = await plugin.prepare(spec, context)
             prepared = replace(prepared, read_only=prepared.read_only or read_only)
@@ -66,7 +69,7 @@ async def prepare_volume(volume: Obj, context: Context, plugins: Plugins = BUILT
             prepared = await plugin.prepare({kind: {}, **volume}, context)
     except (SetupError, ValueError) as error:
         raise setup_failed(name, error) from error
-    return Ready(name, kind, plugin, prepared)
+    return Ready(name, kind, plugin, prepared, context)
 
 
 def _plugin(kind: str, plugins: Plugins, shown: str = "") -> AnyPlugin:

@@ -4,7 +4,9 @@ be gone long before it is. The pod's lock then stays with the thread until that 
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Executor
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -16,9 +18,12 @@ class Turn:
 
     running: asyncio.Future[Any] | None = None
 
-    async def in_thread(self, work: Callable[..., T], *args: Any) -> T:
-        """The result of ``work``, which goes on when the caller is cancelled. Raises what it raises."""
-        self.running = asyncio.ensure_future(asyncio.to_thread(work, *args))
+    async def in_thread(self, work: Callable[..., T], *args: Any, lane: Executor | None = None) -> T:
+        """The result of ``work``, which goes on when the caller is cancelled. Raises what it raises.
+
+        ``lane``: whose threads; None: the event loop's.
+        """
+        self.running = asyncio.get_running_loop().run_in_executor(lane, functools.partial(work, *args))
         result: T = await asyncio.shield(self.running)
         return result
 
