@@ -8,10 +8,19 @@ from __future__ import annotations
 import asyncio
 
 from sampan.api.errors import AlreadyExists, NotFound
-from sampan.api.resources import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, NODES, SERVICES, STORAGE_CLASSES, Resource
+from sampan.api.resources import (
+    CLUSTER_ROLE_BINDINGS,
+    CLUSTER_ROLES,
+    CUSTOM_RESOURCE_DEFINITIONS,
+    NODES,
+    SERVICES,
+    STORAGE_CLASSES,
+    Resource,
+)
 from sampan.api.storage import volumes
 from sampan.api.types import Obj
 from sampan.client.client import Client
+from sampan.cluster import snapshotkinds
 from sampan.cluster.settings import ClusterSettings
 
 _RBAC = "rbac.authorization.k8s.io"
@@ -47,9 +56,19 @@ def objects(settings: ClusterSettings) -> list[tuple[Resource, Obj]]:
             },
         ),
         (STORAGE_CLASSES, _standard_class()),
+        *((CUSTOM_RESOURCE_DEFINITIONS, each) for each in snapshotkinds.definitions()),
+        (CLUSTER_ROLES, _snapshot_role()),
+        (
+            CLUSTER_ROLE_BINDINGS,
+            {
+                **_binding(_SNAPSHOTS, _SNAPSHOTS, ""),
+                "subjects": [{"kind": "ServiceAccount", "name": "snapshot-controller", "namespace": "kube-system"}],
+            },
+        ),
     ]
 
 
+_SNAPSHOTS = "sampan:snapshot-controller"
 _LOCAL_PATH = "sampan:local-path-provisioner"
 
 
@@ -83,6 +102,27 @@ def _local_path_role() -> Obj:
             {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list", "watch"]},
             {"apiGroups": [""], "resources": ["nodes/proxy"], "verbs": ["delete"]},
             {"apiGroups": ["", "events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch", "update"]},
+        ],
+    }
+
+
+def _snapshot_role() -> Obj:
+    """What upstream's snapshot-controller may do, as far as it is done here."""
+    read, group = ["get", "list", "watch"], "snapshot.storage.k8s.io"
+    return {
+        "metadata": {"name": _SNAPSHOTS},
+        "rules": [
+            {"apiGroups": [""], "resources": ["persistentvolumes"], "verbs": read},
+            {"apiGroups": [""], "resources": ["persistentvolumeclaims"], "verbs": [*read, "update"]},
+            {"apiGroups": ["", "events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch", "update"]},
+            {"apiGroups": [group], "resources": ["volumesnapshotclasses"], "verbs": read},
+            {
+                "apiGroups": [group],
+                "resources": ["volumesnapshotcontents"],
+                "verbs": [*read, "create", "update", "delete"],
+            },
+            {"apiGroups": [group], "resources": ["volumesnapshots"], "verbs": [*read, "update"]},
+            {"apiGroups": [group], "resources": ["volumesnapshots/status"], "verbs": ["update"]},
         ],
     }
 

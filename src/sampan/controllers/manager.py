@@ -50,6 +50,7 @@ from sampan.controllers.replicaset.controller import ReplicaSetController
 from sampan.controllers.resourcequota.controller import ResourceQuotaController
 from sampan.controllers.scheduledscaling.controller import ScheduledScalerController
 from sampan.controllers.servicecidr.controller import ServiceCidrController
+from sampan.controllers.snapshot.controller import SnapshotController
 from sampan.controllers.statefulset.controller import StatefulSetController
 from sampan.controllers.ttlafterfinished.controller import TtlAfterFinishedController
 from sampan.controllers.validatingadmissionpolicystatus.controller import ValidatingAdmissionPolicyStatusController
@@ -98,6 +99,7 @@ CONTROLLERS: dict[str, Callable[[Context], Runnable]] = {
     "persistentvolumeclaim-protection-controller": ClaimProtectionController,
     "ephemeral-volume-controller": EphemeralVolumeController,
     "local-path-provisioner": LocalPathProvisioner,
+    "snapshot-controller": SnapshotController,
     "scheduled-scaler-controller": ScheduledScalerController,
     "validatingadmissionpolicy-status-controller": ValidatingAdmissionPolicyStatusController,
 }
