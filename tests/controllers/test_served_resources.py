@@ -5,11 +5,13 @@ from typing import Any
 
 import pytest
 
-from sampan.api.resources import NAMESPACES, SECRETS, Resource
+from sampan.api.resources import API_SERVICES, CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES, SECRETS, Resource
+from sampan.client import tasks
 from sampan.client.client import Client
 from sampan.client.served import ServedResources, read_discovery
 from sampan.controllers.garbagecollector.controller import GarbageCollector
 from sampan.controllers.namespace.deletion import NamespaceDeletionController
+from sampan.testing import virtual
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -147,3 +149,52 @@ async def test_a_namespace_does_not_end_before_it_is_known_what_may_be_in_it(api
 
         await wait.until(told)
         assert api.get(NAMESPACES, "", "default")["spec"]["finalizers"] == ["kubernetes"]
+
+
+class Counted:
+    """A transport that counts the questions about what is served: its only calls here."""
+
+    def __init__(self, api: Any) -> None:
+        self.cache_view = api.cache_view
+        self._call, self.questions = api.call, 0
+
+    async def call(self, call: Any) -> Any:
+        self.questions += 1
+        return await self._call(call)
+
+
+@pytest.mark.parametrize("service", [None, {"name": "metrics", "namespace": "kube-system"}])
+def test_a_server_of_this_process_is_asked_only_while_there_may_be_news(make_api: Any, service: Any) -> None:
+    async def scene() -> None:
+        api = make_api()
+        transport = Counted(api)
+        api.add(API_SERVICES, {"metadata": {"name": "v1.example.com"}, "spec": {"service": service}})
+        added: list[Resource] = []
+        running = asyncio.create_task(ServedResources(Client(transport), added.append, lambda resource: None).run())
+        await asyncio.sleep(3600)
+        before = transport.questions
+        await asyncio.sleep(3600)
+        assert transport.questions - before == (
+            0 if service is None else 120
+        )  # what is served elsewhere changes unseen
+        api.add(CUSTOM_RESOURCE_DEFINITIONS, {"metadata": {"name": "boats.example.com"}, "spec": {}})
+        await asyncio.sleep(5)
+        api.discovery = listed(BOATS)  # a moment later
+        await asyncio.sleep(1)
+        assert added == [BOATS]
+        await tasks.cancel_and_wait(running)
+        assert not any(api.listeners.values())
+
+    virtual.run(scene())
+
+
+def test_a_server_elsewhere_is_asked_each_half_minute(make_api: Any) -> None:
+    async def scene() -> None:
+        transport = Counted(make_api(in_process=False))
+        served = ServedResources(Client(transport), lambda resource: None, lambda resource: None)
+        running = asyncio.create_task(served.run())
+        await asyncio.sleep(3599)
+        assert transport.questions == 120
+        await tasks.cancel_and_wait(running)
+
+    virtual.run(scene())

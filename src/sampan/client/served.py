@@ -1,14 +1,17 @@
 """Which resources an API server serves besides the built-in kinds, followed while they come and go.
 
 For components that look after every resource (garbage collection, the end of namespaces). Aggregated discovery is asked
-now and then; a document that has not changed costs nothing. A resource is followed in its group's preferred version.
-One event loop; callbacks are called synchronously.
+now and then; a document that has not changed costs nothing. A server in this process is asked often after a change of
+what its discovery is made of (``Pace``), and not at all when there is nothing new to be had. A resource is followed in
+its group's preferred version. One event loop; callbacks are called synchronously.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import field
 from typing import Any, Final
@@ -16,17 +19,20 @@ from typing import Any, Final
 from sampan.api import enablement
 from sampan.api.errors import ApiError, MethodNotAllowed, NotAcceptable, NotFound
 from sampan.api.reading import part, parts, text, texts
-from sampan.api.resources import Resource
-from sampan.api.transport import Call
+from sampan.api.resources import API_SERVICES, CUSTOM_RESOURCE_DEFINITIONS, Resource
+from sampan.api.transport import Call, Transport
 from sampan.client.client import Client
 from sampan.records import dataclass
 
 log = logging.getLogger(__name__)
 
 ACCEPT: Final = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
-#: between two questions, where the server is in this process (upstream asks each 30 s), and where it is not
+#: between two questions: while something new is awaited of a server in this process; and as upstream
 NEAR_SECONDS: Final = 1.0
 FAR_SECONDS: Final = 30.0
+#: after a change so long as often as that, and then for so long now and then, should a server be late
+_NEWS_SECONDS: Final = 30.0
+_LATE_SECONDS: Final = 600.0
 _NEEDED: Final = frozenset(("list", "watch", "delete"))
 
 
@@ -109,13 +115,62 @@ class ServedResources:
 
     async def run(self) -> None:
         """Asks again and again, until cancelled."""
-        near = self._client.cache_view(_ANY_BUILT_IN) is not None
-        while True:
-            try:
-                await self.refresh()
-            except ApiError as error:
-                log.warning("it cannot be found out what is served: %s", error.message)
-            await asyncio.sleep(NEAR_SECONDS if near else FAR_SECONDS)
+        with Pace(self._client.transport) as pace:
+            while True:
+                try:
+                    await self.refresh()
+                except ApiError as error:
+                    pace.changed()
+                    log.warning("it cannot be found out what is served: %s", error.message)
+                await pace.wait()
 
 
-_ANY_BUILT_IN: Final = Resource("", "v1", "namespaces", "Namespace", False)
+class Pace:
+    """When to ask next. Only definitions of custom resources and API services change the answer of a server in this
+    process, and what other API servers serve: these are asked about for as long as there are any."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._sources = [transport.cache_view(each) for each in (CUSTOM_RESOURCE_DEFINITIONS, API_SERVICES)]
+        self._unsubscribe: list[Callable[[], None]] = []
+        self._news = asyncio.Event()
+        self._since = -math.inf
+
+    def __enter__(self) -> Pace:
+        for view in filter(None, self._sources):
+            self._unsubscribe.append(view.subscribe(lambda *change: self.changed()))
+        self.changed()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for unsubscribe in self._unsubscribe:
+            unsubscribe()
+
+    def changed(self) -> None:
+        """Something new is awaited."""
+        self._since = asyncio.get_running_loop().time()
+        self._news.set()
+
+    async def wait(self) -> None:
+        """Until it is time to ask."""
+        self._news.clear()
+        seconds = self._seconds()
+        if seconds is None:
+            await self._news.wait()
+            seconds = NEAR_SECONDS
+        if seconds <= NEAR_SECONDS:
+            await asyncio.sleep(seconds)
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._news.wait()
+
+    def _seconds(self) -> float | None:
+        """Until then; None: until something changes."""
+        definitions, services = self._sources
+        if definitions is None or services is None:
+            return FAR_SECONDS
+        passed = asyncio.get_running_loop().time() - self._since
+        if passed < _NEWS_SECONDS:
+            return NEAR_SECONDS
+        elsewhere = any(part(part(each, "spec"), "service") for each in services.objects())
+        return FAR_SECONDS if elsewhere or passed < _LATE_SECONDS else None

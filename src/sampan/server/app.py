@@ -309,7 +309,8 @@ class Server:
         if config.bootstrap:
             await ensure(loopback, self._bootstrap_config())
             self.components.keep(
-                "keep what the cluster needs", Keeper(loopback, self._bootstrap_config(), config.clock).run
+                "keep what the cluster needs",
+                Keeper(loopback, self._bootstrap_config(), config.clock, self._reader).run,
             )
         self._flow.follow()
         self.components.keep("aggregate cluster roles", AggregationController(self._reader, loopback).run)
@@ -320,7 +321,10 @@ class Server:
             registrar = Registrar(self._reader, loopback, config.clock, self._kinds.today().groups(), offered)
             self.components.keep("register API services", registrar.run)
         self.components.keep("look at what nodes use", self.scraper.run)
-        self.components.keep("give memory back", Footprint(self.store, forget=self._lists.forget_unused).run)
+        footprint = Footprint(
+            self.store, forget=self._lists.forget_unused, interval_seconds=config.footprint_interval_seconds
+        )
+        self.components.keep("give memory back", footprint.run)
         secret_tokens = SecretTokens(self._issuer, self._reader, loopback, self._bootstrap_config().client_ca)
         self.components.keep("fill secrets with tokens", secret_tokens.run)
         self.components.keep("note the use of tokens in secrets", lambda: self._token_uses.run(loopback))

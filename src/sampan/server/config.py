@@ -11,6 +11,7 @@ from typing import Literal
 
 from sampan.api.clock import Clock, Random, SystemClock, SystemRandom
 from sampan.records import dataclass
+from sampan.store import footprint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +80,8 @@ class ServerConfig:
     write_timeout_seconds: float = 34.0
     #: how long requests in flight may finish at shutdown
     shutdown_timeout_seconds: float = 10.0
+    #: between two looks whether there is memory to give back; where time is virtual, ten seconds are no time
+    footprint_interval_seconds: float = footprint.INTERVAL_SECONDS
 
     #: create namespaces, RBAC policy and the rest that a cluster starts with
     bootstrap: bool = True

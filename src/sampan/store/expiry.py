@@ -132,7 +132,11 @@ class ExpiryTimer:
 
     def _fire(self) -> None:
         self._disarm()
-        self._task = asyncio.ensure_future(self._run())
+        at_ms = self._expiries.next_ms()
+        if at_ms is not None and at_ms <= self._now_ms():
+            self._task = asyncio.ensure_future(self._run())
+        else:  # it was only a look at the clock
+            self.arm()
 
     async def _run(self) -> None:
         try:

@@ -23,6 +23,7 @@ from sampan.api.resources import NODES
 from sampan.client import tasks
 from sampan.client.client import Client
 from sampan.client.kubeconfig import Connection, KubeConfig
+from sampan.client.timeline import VirtualTimeline
 from sampan.cluster import addons, pki
 from sampan.cluster.control_plane import server_config
 from sampan.cluster.instance import ClusterSettings, Instance, NodeSettings
@@ -158,6 +159,8 @@ class Cluster:
             clock=self._clock,
             random=self._random,
         )
+        if isinstance(self._clock, VirtualTimeline):
+            config = replace(config, footprint_interval_seconds=3600.0)
         async with AsyncExitStack() as stack:
             # History is for watches that come back; all that ever was would be many times what is there.
             store = MemoryStore(clock=self._clock, history_limit=HISTORY)

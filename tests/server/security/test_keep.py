@@ -129,6 +129,34 @@ def test_a_flow_schema_says_whether_its_priority_level_is_there(virtual: Any) ->
     virtual(with_server(body))
 
 
+def test_passes_are_left_out_while_nothing_changes(virtual: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    passes = []
+
+    async def counted(keeper: Keeper) -> bool:
+        passes.append(asyncio.get_running_loop().time())
+        return True
+
+    monkeypatch.setattr(Keeper, "keep_service", counted)
+
+    async def body(ask: Ask) -> None:
+        await asyncio.sleep(3600)
+        del passes[:]
+        await asyncio.sleep(3600)
+        assert passes == []
+        await ask("PATCH", SERVICE, {"metadata": {"labels": {"mine": "yes"}}})
+        await asyncio.sleep(3600)
+        assert len(passes) == 1
+
+    virtual(with_server(body))
+
+
+class Deaf:
+    """A reader that tells of no change."""
+
+    def subscribe(self, resource: Any, callback: Any, *, keep: bool = True) -> Callable[[], None]:
+        return lambda: None
+
+
 @pytest.mark.parametrize("fault", [ServiceUnavailable("no"), RuntimeError("a fault of ours"), TimeoutError()])
 @pytest.mark.logs_errors("objects that the cluster needs were not looked at")
 def test_a_fault_costs_a_pass_and_no_more(virtual: Any, fault: Exception) -> None:
@@ -144,7 +172,8 @@ def test_a_fault_costs_a_pass_and_no_more(virtual: Any, fault: Exception) -> Non
         config = BootstrapConfig(
             service_ip="10.96.0.1", service_cidr="10.96.0.0/16", advertise_address="192.0.2.1", port=6443
         )
-        keeping = asyncio.ensure_future(Keeper(transport, config, FixedClock(NOW)).run())  # type: ignore[arg-type]
+        keeper = Keeper(transport, config, FixedClock(NOW), Deaf())  # type: ignore[arg-type]
+        keeping = asyncio.ensure_future(keeper.run())
         await asyncio.sleep(5)
         before = transport.calls
         await asyncio.sleep(60)

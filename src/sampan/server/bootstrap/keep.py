@@ -3,58 +3,105 @@
 What upstream's API server looks after, and how often: the ``kubernetes`` Service with its endpoints and range every
 ten seconds; system namespaces, flow control, the CA of clients and
 the day from which tokens of Secrets are watched every minute. Default policy and priority classes
-are looked at when a server starts and not again, as upstream. A fault costs a pass, never the server.
+are looked at when a server starts and not again, as upstream. A fault costs a pass, never the server. A pass that
+is due is left out while nothing of what it looks at has changed since the last one: an idle server has nothing to do.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from typing import NoReturn
+import math
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Final, NoReturn
 
 from sampan.api.clock import Clock
 from sampan.api.errors import ApiError
-from sampan.api.resources import FLOW_SCHEMAS, PRIORITY_LEVELS, SERVICE_CIDRS, Resource
+from sampan.api.resources import (
+    CONFIG_MAPS,
+    ENDPOINT_SLICES,
+    ENDPOINTS,
+    FLOW_SCHEMAS,
+    NAMESPACES,
+    PRIORITY_LEVELS,
+    SERVICE_CIDRS,
+    SERVICES,
+    Resource,
+)
 from sampan.api.transport import Call, Transport
 from sampan.api.types import Obj
 from sampan.server.bootstrap import flow, objects
 from sampan.server.bootstrap.ensure import ensure_each
 from sampan.server.bootstrap.objects import BootstrapConfig
+from sampan.server.reader import ObjectReader
 
 log = logging.getLogger(__name__)
 
 SERVICE_INTERVAL_SECONDS = 10.0
 INTERVAL_SECONDS = 60.0
 _APPLY = "application/apply-patch+yaml"
+#: what each of the two passes looks at
+_OF_SERVICE: Final = (NAMESPACES, SERVICES, SERVICE_CIDRS, ENDPOINTS, ENDPOINT_SLICES)
+_OF_OTHERS: Final = (NAMESPACES, FLOW_SCHEMAS, PRIORITY_LEVELS, CONFIG_MAPS)
 #: upstream's field manager of the default ServiceCIDR's status
 _DEFAULT_RANGE = "kubernetes-service-cidr-controller"
 
 
 class Keeper:
-    """As a member of ``system:masters``. ``config`` is what the server was started with."""
+    """As a member of ``system:masters``. ``config``: what the server was started with; ``reader`` tells of changes."""
 
-    def __init__(self, writer: Transport, config: BootstrapConfig, clock: Clock) -> None:
-        self._writer, self._config, self._clock = writer, config, clock
+    def __init__(self, writer: Transport, config: BootstrapConfig, clock: Clock, reader: ObjectReader) -> None:
+        self._writer, self._config, self._clock, self._reader = writer, config, clock, reader
 
     async def run(self) -> None:
         """Runs until cancelled."""
+        passes = (
+            (self.keep_service, SERVICE_INTERVAL_SECONDS, _OF_SERVICE, "keep the kubernetes service"),
+            (self.keep_others, INTERVAL_SECONDS, _OF_OTHERS, "keep other system objects"),
+        )
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(_repeat(self.keep_service, SERVICE_INTERVAL_SECONDS), name="keep the kubernetes service")
-            tasks.create_task(_repeat(self.keep_others, INTERVAL_SECONDS), name="keep other system objects")
+            for keep, seconds, resources, name in passes:
+                tasks.create_task(self._repeat(keep, seconds, resources), name=name)
 
-    async def keep_service(self) -> None:
+    async def keep_service(self) -> bool:
+        """Whether all of it could be done. Raises ApiError."""
         default = [namespace for namespace in objects.namespaces() if namespace["metadata"]["name"] == "default"]
-        _log(await ensure_each(self._writer, default))
-        _log(await ensure_each(self._writer, objects.kubernetes_service(self._config)))
+        faults = await ensure_each(self._writer, default)
+        faults += await ensure_each(self._writer, objects.kubernetes_service(self._config))
+        _log(faults)
         await self._mark_ready()
+        return not faults
 
-    async def keep_others(self) -> None:
-        _log(await ensure_each(self._writer, objects.namespaces()))
+    async def keep_others(self) -> bool:
+        """Whether all of it could be done. Raises ApiError."""
+        faults = await ensure_each(self._writer, objects.namespaces())
         tracking = objects.token_tracking(self._clock.now())
         wanted = [*flow.flow_control(), *objects.authentication_config(self._config), tracking]
-        _log(await ensure_each(self._writer, wanted))
+        faults += await ensure_each(self._writer, wanted)
+        _log(faults)
         await self._mark_dangling()
+        return not faults
+
+    async def _repeat(
+        self, keep: Callable[[], Awaitable[bool]], interval_seconds: float, resources: Iterable[Resource]
+    ) -> NoReturn:
+        changed = asyncio.Event()
+        unsubscribe = [
+            self._reader.subscribe(resource, lambda *change: changed.set(), keep=False) for resource in resources
+        ]
+        try:
+            while True:
+                changed.clear()
+                ended_well = await _attempt(keep)
+                began = asyncio.get_running_loop().time()
+                if ended_well:
+                    await changed.wait()
+                passed = asyncio.get_running_loop().time() - began
+                # At the moment of a pass, wherever those before it were left out.
+                await asyncio.sleep((math.floor(passed / interval_seconds) + 1) * interval_seconds - passed)
+        finally:
+            for remove in unsubscribe:
+                remove()
 
     async def _mark_dangling(self) -> None:
         """Every FlowSchema says whether its priority level is there."""
@@ -89,15 +136,14 @@ class Keeper:
         await self._writer.call(Call("PATCH", path, query, body=body, content_type=_APPLY))
 
 
-async def _repeat(keep: Callable[[], Awaitable[None]], interval_seconds: float) -> NoReturn:
-    while True:
-        try:
-            await keep()
-        except ApiError as error:
-            _log([error])
-        except Exception:  # a fault of ours costs this pass
-            log.exception("objects that the cluster needs were not looked at")
-        await asyncio.sleep(interval_seconds)
+async def _attempt(keep: Callable[[], Awaitable[bool]]) -> bool:
+    try:
+        return await keep()
+    except ApiError as error:
+        _log([error])
+    except Exception:  # a fault of ours costs this pass
+        log.exception("objects that the cluster needs were not looked at")
+    return False
 
 
 def _log(faults: list[ApiError]) -> None:
