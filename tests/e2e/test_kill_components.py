@@ -203,7 +203,8 @@ SERVER_COMPONENTS = (
 )  # fmt: skip
 NODE_COMPONENTS = (
     "node-agent/relist", "node-agent/runtime-events", "node-agent/registration", "node-agent/informers",
-    "node-agent/volumes", "node-agent/image-gc", "node-agent", "node-api", "log-rotation", "network", "heartbeat",
+    "node-agent/volumes", "node-agent/image-gc", "node-agent/eviction", "node-agent", "node-api", "log-rotation",
+    "network", "heartbeat",
 )  # fmt: skip
 
 

@@ -46,6 +46,8 @@ class Grounds:
     apparmor: bool = False
     selinux: bool = False
     allowed_unsafe_sysctls: tuple[str, ...] = ()
+    #: What the node is short of, as conditions; None: what the Node says.
+    pressures: Sequence[str] | None = None
     #: The pod was taken before, by an agent of before: where it may run is not judged again.
     taken_before: bool = False
 
@@ -60,7 +62,7 @@ def admit(pod: Obj, grounds: Grounds) -> Refusal | None:
 
 
 def _pressure(pod: Obj, grounds: Grounds) -> Refusal | None:
-    found = [kind for kind in _PRESSURES if (condition(grounds.node, kind) or {}).get("status") == "True"]
+    found = [*grounds.pressures] if grounds.pressures is not None else _told(grounds.node)
     if not found or origin.is_critical(pod):
         return None
     if found == ["MemoryPressure"]:
@@ -68,6 +70,10 @@ def _pressure(pod: Obj, grounds: Grounds) -> Refusal | None:
         if qos_class(pod) != "BestEffort" or tolerations.first_untolerated(pod, [taint], ["NoSchedule"]) is None:
             return None
     return Refusal("Evicted", f"The node had condition: [{' '.join(found)}]. ")
+
+
+def _told(node: Obj) -> list[str]:
+    return [kind for kind in _PRESSURES if (condition(node, kind) or {}).get("status") == "True"]
 
 
 def _sysctls(pod: Obj, grounds: Grounds) -> Refusal | None:

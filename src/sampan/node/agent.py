@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import aclosing
 from dataclasses import replace
 
@@ -30,13 +30,14 @@ from sampan.node.admission import Refusal
 from sampan.node.config import NodeConfig
 from sampan.node.env.objects import ClientObjects
 from sampan.node.env.sources import ObjectRef, ObjectSource, pod_references
+from sampan.node.eviction.manager import EvictionManager, Surroundings
 from sampan.node.gate import PodGate, in_order_of_claims
-from sampan.node.host import Host
+from sampan.node.host import Host, Machine
 from sampan.node.host_linux import LinuxHost
-from sampan.node.images.collect import collect_forever
+from sampan.node.images.collect import Collector
 from sampan.node.images.manager import ImageManager
 from sampan.node.images.records import FileRecords
-from sampan.node.node_status import render_allocatable
+from sampan.node.node_status import pods_memory_bytes, render_allocatable
 from sampan.node.pods import render, spec
 from sampan.node.pods.absorb import REJECTED
 from sampan.node.pods.context import NodeContext, Volumes
@@ -119,11 +120,38 @@ class NodeAgent:
         self._adoptable: dict[str, PodState] = {}
         self._group: asyncio.TaskGroup | None = None
         self._cleaning: set[str] = set()
-        self._gate = PodGate(config, self.registration, self.context.allocatable)
+        self.evictions = self._watch_over(machine)
+        self._gate = PodGate(config, self.registration, self.context.allocatable, lambda: self.evictions.conditions)
         #: pods that admission refused, and those that it looks at again
         self._refused: dict[str, Refusal] = {}
         self._looking: set[str] = set()
         self._ready = False
+
+    def _watch_over(self, machine: Machine) -> EvictionManager:
+        registration = self.registration
+        registration.pressures = lambda: self.evictions.conditions or ()
+        collector = self._collector = Collector(
+            self.config,
+            self._runtime,
+            self._images,
+            self._host,
+            registration.tell,
+            ended=self._ended,
+            known=lambda: {*self._workers, *self._cleaning, *self._looking},
+            removed=self._view_doubted,
+        )
+        return EvictionManager(
+            Surroundings(
+                config=self.config,
+                meter=self._host.meter,
+                runtime=self._runtime,
+                pods=self._evictable,
+                tell=registration.tell,
+                changed=registration.look,
+                reclaim=collector.reclaim,
+                pods_limit_bytes=pods_memory_bytes(machine, self.config),
+            )
+        )
 
     # For the node API (``sampan.node.api.containers.PodSource``).
 
@@ -172,7 +200,8 @@ class NodeAgent:
                 await self._sweep_cgroups()
                 keeper.keep("runtime-events", self._follow_runtime)
                 keeper.keep("relist", self._relist_forever)
-                keeper.keep("image-gc", lambda: collect_forever(self.config, self._runtime, self._images, self._host))
+                keeper.keep("image-gc", self._collector.run)
+                keeper.keep("eviction", self.evictions.run)
                 started.set()
                 await tasks.forever()
         finally:
@@ -286,13 +315,25 @@ class NodeAgent:
 
     def _claiming(self) -> list[Obj]:
         """Pods that have a part of the node."""
+        return [worker.pod | {"status": worker.sender.newest} for worker in self._evictable()]
+
+    def _evictable(self) -> list[PodWorker]:
         return [
-            worker.pod | {"status": worker.sender.newest}
+            worker
             for uid, worker in self._workers.items()
             if uid not in self._refused
             and not worker.gone
             and not is_terminal_phase(str(worker.sender.newest.get("phase", "")))
         ]
+
+    def _ended(self) -> list[str]:
+        """Pods of which nothing will run again, by uid."""
+        return [uid for uid, worker in self._workers.items() if worker.machine.phase == "lingering"]
+
+    def _view_doubted(self, uids: Collection[str]) -> None:
+        for uid in uids:
+            if (worker := self._workers.get(uid)) is not None:
+                worker.refresh()
 
     def _weigh_resize(self, pod: Obj) -> Verdict | None:
         others = [other for other in self._claiming() if other["metadata"]["uid"] != pod["metadata"]["uid"]]

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import field
 from pathlib import Path
 
+from sampan.node.thresholds import DEFAULT_HARD, Threshold, parse_thresholds
 from sampan.records import dataclass
 
 
@@ -36,15 +37,26 @@ class NodeConfig:
     #: Further resources that the node has, by name (simulated nodes).
     extended_resources: Mapping[str, str] = field(default_factory=dict)
     register_node: bool = True
-    #: CPU (millicores) and memory (bytes) kept back from allocatable.
-    reserved_millicores: int = 0
-    reserved_memory_bytes: int = 0
+    #: What the node's own programs and the system keep back from pods, by resource.
+    kube_reserved: Mapping[str, str] = field(default_factory=dict)
+    system_reserved: Mapping[str, str] = field(default_factory=dict)
+    #: Pods together are held to what is left (kubelet ``enforceNodeAllocatable: [pods]``).
+    enforce_allocatable: bool = True
     #: Image collection starts above the first percentage of a full disk and stops below the second.
     image_gc_high_percent: int = 85
     image_gc_low_percent: int = 80
     image_gc_period_seconds: float = 300
-    eviction_memory_available_bytes: int = 100 << 20
-    eviction_disk_available_percent: int = 10
+    #: Images are kept for so long after they came; and removed when unused for so long (0: however long).
+    image_minimum_age_seconds: float = 120
+    image_maximum_age_seconds: float = 0
+    #: When the node is short of something; see ``sampan.node.eviction``.
+    eviction_thresholds: tuple[Threshold, ...] = parse_thresholds(DEFAULT_HARD)
+    eviction_period_seconds: float = 10
+    eviction_pressure_transition_seconds: float = 300
+    #: The most that a pod gets when a soft threshold ends it; less than 0: what it asks for itself.
+    eviction_max_pod_grace_seconds: int = 0
+    #: Pods are held to what they said of the node's disk.
+    local_storage_isolation: bool = True
     max_container_backoff_seconds: float = 300
     lease_duration_seconds: int = 40
     lease_renew_seconds: float = 10

@@ -6,7 +6,7 @@ Used by ``sampan.node.agent``. The Node is the one that the registration saw las
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from sampan.api.errors import ApiError
 from sampan.api.pods.requests import amounts
@@ -23,12 +23,19 @@ log = logging.getLogger(__name__)
 
 
 class PodGate:
-    def __init__(self, config: NodeConfig, registration: NodeRegistration, allocatable: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        config: NodeConfig,
+        registration: NodeRegistration,
+        allocatable: Mapping[str, str],
+        pressures: Callable[[], Sequence[str] | None] = lambda: None,
+    ) -> None:
         """Raises ValueError for a configuration that allows sysctls which no pod has to itself."""
         verify_sysctl_patterns(config.allowed_unsafe_sysctls)
         self._config = config
         self._registration = registration
         self._allocatable = dict(allocatable)
+        self._pressures = pressures
 
     def judge(self, pod: Obj, others: Sequence[Obj]) -> admission.Refusal | None:
         """``others`` have a claim on the node already. A pod that is being deleted is not judged: it only ends."""
@@ -57,6 +64,7 @@ class PodGate:
             apparmor=self._registration.machine.apparmor,
             selinux=self._registration.machine.selinux,
             allowed_unsafe_sysctls=self._config.allowed_unsafe_sysctls,
+            pressures=self._pressures(),
             taken_before=started(pod) is not None,
         )
 

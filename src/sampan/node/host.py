@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from sampan.api.types import Obj
 from sampan.records import dataclass
+
+if TYPE_CHECKING:
+    from sampan.node.eviction.meter import Meter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,9 +52,17 @@ class Load:
 class Disk:
     total_bytes: int
     free_bytes: int
+    #: 0: not known, or made as they are needed
+    inodes: int = 0
+    inodes_free: int = 0
 
 
 class Host(Protocol):
+    @property
+    def meter(self) -> Meter:
+        """What the node's protection measures."""
+        ...
+
     def machine(self) -> Machine: ...
 
     def load(self) -> Load: ...

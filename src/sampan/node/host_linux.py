@@ -16,6 +16,7 @@ from pathlib import Path
 from sampan.api.types import Obj
 from sampan.node.cgroups.manager import CgroupManager
 from sampan.node.config import NodeConfig
+from sampan.node.eviction.meter_linux import LinuxMeter
 from sampan.node.host import Disk, Load, Machine
 from sampan.node.images.build import go_architecture
 
@@ -27,6 +28,9 @@ class LinuxHost:
         self._config = config
         self._cgroups = CgroupManager(config.cgroup_root, config.cgroup_mount)
         config.root_dir.mkdir(parents=True, exist_ok=True)
+        self.meter = LinuxMeter(
+            config, self.load, _memory("MemTotal"), self._cgroups.pods_memory, self._cgroups.pod_processes
+        )
 
     def machine(self) -> Machine:
         release = dict(line.split("=", 1) for line in _read("/etc/os-release").splitlines() if "=" in line)

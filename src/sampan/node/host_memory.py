@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sampan.api.types import Obj
+from sampan.node.eviction.meter_memory import MemoryMeter
 from sampan.node.host import Disk, Load, Machine
 
 GIB = 1 << 30
@@ -43,6 +44,7 @@ class MemoryHost:
         #: steers the node's conditions
         self.present_load = Load(memory_available_bytes=machine.memory_bytes, tasks=1, task_limit=1 << 22)
         self.present_disk = Disk(total_bytes=machine.disk_bytes, free_bytes=machine.disk_bytes)
+        self.meter = MemoryMeter(self.machine, self.load, self.disk)
         self._files: dict[str, bytes] = {}
         self._directories: set[str] = set()
         self.cgroups: set[str] = set()

@@ -5,15 +5,17 @@ Used by ``sampan.node.registration``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from sampan.api import quantity
 from sampan.api.clock import format_time
+from sampan.api.pods.requests import Amounts, amounts
 from sampan.api.types import Obj
 from sampan.node import runtime
 from sampan.node.config import NodeConfig
-from sampan.node.host import Disk, Load, Machine
+from sampan.node.host import Machine
+from sampan.node.thresholds import hard_amount
 from sampan.records import dataclass
 
 KUBELET_VERSION = "v1.37.0"
@@ -47,14 +49,29 @@ def render_capacity(machine: Machine, config: NodeConfig) -> Obj:
 
 def render_allocatable(machine: Machine, config: NodeConfig) -> Obj:
     """Capacity less what is reserved, and less what eviction keeps free."""
-    allocatable = render_capacity(machine, config)
-    millis = machine.cpus * 1000 - config.reserved_millicores
-    memory = machine.memory_bytes - config.reserved_memory_bytes - config.eviction_memory_available_bytes
+    allocatable, reserved, hard = render_capacity(machine, config), reservations(config), config.eviction_thresholds
+    millis = machine.cpus * 1000 - reserved.get("cpu", 0)
+    memory = pods_memory_bytes(machine, config) - hard_amount(hard, "memory.available", machine.memory_bytes)
+    disk = machine.disk_bytes - reserved.get("ephemeral-storage", 0)
+    disk -= hard_amount(hard, "nodefs.available", machine.disk_bytes)
     allocatable["cpu"] = quantity.canonical(f"{max(millis, 0)}m")
     allocatable["memory"] = quantity.canonical(f"{max(memory, 0) // 1024}Ki")
-    disk = machine.disk_bytes * (100 - config.eviction_disk_available_percent) // 100
-    allocatable["ephemeral-storage"] = str(disk)
+    allocatable["ephemeral-storage"] = quantity.canonical(max(disk, 0))
     return allocatable
+
+
+def reservations(config: NodeConfig) -> Amounts:
+    """What is no pod's, of each resource."""
+    total: Amounts = {}
+    for listed in (config.kube_reserved, config.system_reserved):
+        for name, value in amounts(dict(listed)).items():
+            total[name] = total.get(name, 0) + value
+    return total
+
+
+def pods_memory_bytes(machine: Machine, config: NodeConfig) -> int:
+    """What all pods together may use; what eviction keeps free is on top of it, as upstream."""
+    return max(machine.memory_bytes - reservations(config).get("memory", 0), 0)
 
 
 def render_labels(machine: Machine, config: NodeConfig) -> dict[str, str]:
@@ -78,13 +95,13 @@ class Health:
     pid_pressure: bool = False
 
 
-def judge_health(config: NodeConfig, load: Load, disk: Disk, not_ready: str) -> Health:
-    """``not_ready`` says why the runtime is not; "" when it is. What is not known (0) is no pressure."""
+def judge_health(pressures: Collection[str], not_ready: str) -> Health:
+    """``not_ready`` says why the node takes no pods; "" when it does. ``pressures``: conditions that hold."""
     return Health(
         not_ready=not_ready,
-        memory_pressure=0 < load.memory_available_bytes < config.eviction_memory_available_bytes,
-        disk_pressure=disk.free_bytes * 100 < disk.total_bytes * config.eviction_disk_available_percent,
-        pid_pressure=0 < load.task_limit * 9 // 10 < load.tasks,
+        memory_pressure="MemoryPressure" in pressures,
+        disk_pressure="DiskPressure" in pressures,
+        pid_pressure="PIDPressure" in pressures,
     )
 
 

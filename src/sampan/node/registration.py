@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Literal
 
 from sampan.api.clock import Clock, format_micro_time
@@ -68,6 +68,8 @@ class NodeRegistration:
         self.node: Obj = {}
         #: what the runtime can do, as it said last
         self.features = runtime.Features()
+        #: what the node is short of, as conditions
+        self.pressures: Callable[[], Collection[str]] = lambda: ()
         self._reported_at = float("-inf")
         self._asked = asyncio.Event()
 
@@ -117,7 +119,7 @@ class NodeRegistration:
             version, images = runtime.Version("containerd", "unknown"), []
             not_ready = f"container runtime is down: {error}"
         status = render_status(self.machine, self._config, version, images, self.features, present)
-        health = judge_health(self._config, self._host.load(), self._host.disk(), not_ready)
+        health = judge_health(self.pressures(), not_ready)
         status["conditions"] = render_conditions(health, present.get("conditions") or (), now)
         return status
 

@@ -267,6 +267,7 @@ class ContainerStats:
     memory_usage_bytes: int
     memory_rss_bytes: int
     writable_layer_bytes: int
+    writable_layer_inodes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

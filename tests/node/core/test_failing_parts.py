@@ -8,7 +8,17 @@ import pytest
 
 pytestmark = pytest.mark.logs_errors("failed; it is started again")
 
-PARTS = ("informers", "objects", "volumes", "events", "registration", "runtime-events", "relist", "image-gc")
+PARTS = (
+    "informers",
+    "objects",
+    "volumes",
+    "events",
+    "registration",
+    "runtime-events",
+    "relist",
+    "image-gc",
+    "eviction",
+)
 
 
 @pytest.mark.parametrize("part", PARTS)

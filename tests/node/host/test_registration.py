@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -115,7 +114,7 @@ async def test_nothing_is_written_while_the_api_says_what_is_so(node: Node) -> N
 
 async def test_a_condition_keeps_its_transition_while_its_status_stays(node: Node) -> None:
     node.pass_time(100)
-    node.host.present_load = type(node.host.present_load)(memory_available_bytes=1, tasks=1, task_limit=100)
+    node.registration.pressures = lambda: ["MemoryPressure"]
     await node.registration.report()
     assert (await node.condition("Ready"))["lastTransitionTime"] == format_time(START)
     assert (await node.condition("MemoryPressure"))["lastTransitionTime"] == format_time(node.clock.now())
@@ -125,7 +124,7 @@ async def test_conditions_of_others_stay(node: Node) -> None:
     theirs = {"type": "KernelDeadlock", "status": "True", "reason": "DockerHung", "message": "task blocked"}
     await node.patch({"status": {"conditions": [theirs]}}, "status")
     node.pass_time(10)
-    node.host.present_load = type(node.host.present_load)(memory_available_bytes=1, tasks=1, task_limit=100)
+    node.registration.pressures = lambda: ["MemoryPressure"]
     await node.registration.report()
     found = await node.condition("KernelDeadlock")
     assert {name: found[name] for name in theirs} == theirs
@@ -142,7 +141,7 @@ async def test_a_condition_that_another_changes_between_look_and_report_is_not_s
         return made
 
     node.registration._render = overtaken  # type: ignore[method-assign]
-    node.host.present_load = type(node.host.present_load)(memory_available_bytes=1, tasks=1, task_limit=100)
+    node.registration.pressures = lambda: ["MemoryPressure"]
     await node.registration.report()
     assert (await node.condition("KernelDeadlock"))["status"] == "True"
 
@@ -202,12 +201,12 @@ async def test_a_new_node_tells_how_it_fares(node: Node) -> None:
 
 async def test_each_change_of_a_condition_is_told_once(node: Node) -> None:
     node.told.reasons()
-    node.host.present_load = replace(node.host.present_load, memory_available_bytes=1)
+    node.registration.pressures = lambda: ["MemoryPressure"]
     for _ in range(2):
         await node.registration.report()
     assert node.told.reasons() == ["NodeHasInsufficientMemory"]
     await node.patch({"status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}}, "status")
-    node.host.present_load = replace(node.host.present_load, memory_available_bytes=1 << 34)
+    node.registration.pressures = list
     await node.registration.report()
     assert node.told.reasons() == ["NodeHasSufficientMemory", "NodeReady"]
 

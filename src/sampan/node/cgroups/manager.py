@@ -44,6 +44,14 @@ class CgroupManager:
     def path(self, pod: Obj) -> str:
         return settings.pod_path(self._root, pod)
 
+    def pods_memory(self) -> int | None:
+        """What all pods together have in use, in bytes: their working set. None: nobody counts it. Blocking."""
+        return self._tree.memory_working_set(self._root) if self._root else None
+
+    def pod_processes(self, pod: Obj) -> int:
+        """Processes and threads of a pod; 0 when nobody counts them. Blocking."""
+        return self._tree.tasks(path) if (path := self.path(pod)) else 0
+
     async def create(self, pod: Obj) -> str:
         """The pod's cgroup with its limits; returns the parent for its sandbox. Idempotent."""
         path = self.path(pod)

@@ -74,6 +74,27 @@ class CgroupTree:
                     log.debug("cgroup %s: %s", item, cause(error))
         return gone
 
+    def memory_working_set(self, path: str) -> int | None:
+        """Bytes in use below a cgroup, less what the kernel could drop at once; None: not counted here."""
+        folder = self._folder("memory", path)
+        used = _number(folder / ("memory.current" if self.unified else "memory.usage_in_bytes"))
+        if used is None:
+            return None
+        name = "inactive_file" if self.unified else "total_inactive_file"
+        try:
+            lines = (folder / "memory.stat").read_text().splitlines()
+        except OSError:
+            return used
+        inactive = next((int(line.split()[1]) for line in lines if line.startswith(f"{name} ")), 0)
+        return max(used - inactive, 0)
+
+    def tasks(self, path: str) -> int:
+        """Processes and threads below a cgroup; 0 when they are not counted."""
+        return _number(self._folder("pids", path) / "pids.current") or 0
+
+    def _folder(self, controller: str, path: str) -> Path:
+        return (self._mount if self.unified else self._mount / controller) / path.lstrip("/")
+
     def children(self, path: str) -> set[str]:
         """Names of the cgroups directly below ``path``, of all hierarchies together."""
         found: set[str] = set()
@@ -138,6 +159,13 @@ class CgroupTree:
         if text not in self._warned and len(self._warned) < _WARNINGS_LIMIT:
             self._warned.add(text)
             log.info("cgroups: %s", text)
+
+
+def _number(file: Path) -> int | None:
+    try:
+        return int(file.read_text())
+    except (OSError, ValueError):
+        return None
 
 
 def _below(directory: Path) -> list[Path]:

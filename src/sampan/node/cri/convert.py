@@ -266,4 +266,5 @@ def stats(message: Any) -> runtime.ContainerStats:
         memory_usage_bytes=message.memory.usage_bytes.value or message.memory.working_set_bytes.value,
         memory_rss_bytes=message.memory.rss_bytes.value,
         writable_layer_bytes=message.writable_layer.used_bytes.value,
+        writable_layer_inodes=message.writable_layer.inodes_used.value,
     )

@@ -51,6 +51,7 @@ def _evicted(record: PodRecord, event: events.Evicted, now: datetime) -> list[Te
     if record.failure is not None:
         return []
     record.failure = event.reason, event.message
+    record.grace_limit, record.disrupted = event.grace_seconds, event.disruption
     record.serial += 1
     return [Tell("Warning", event.reason, event.message.removeprefix(REJECTED))]
 

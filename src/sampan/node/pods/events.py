@@ -30,10 +30,15 @@ class ObjectGone:
 
 @dataclass(frozen=True, slots=True)
 class Evicted:
-    """The node cannot or must not run the pod: refused at admission, or short of something."""
+    """The node cannot or must not run the pod: refused at admission, or short of something, or about to be off.
+
+    ``grace_seconds``: the most that its containers get; None: what the pod says. ``disruption``: the status says that
+    the node ended it."""
 
     reason: str
     message: str
+    grace_seconds: int | None = None
+    disruption: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,6 +105,9 @@ class PodRecord:
     object_gone: bool = False
     #: Why the pod failed as a whole: reason and message.
     failure: tuple[str, str] | None = None
+    #: The node ended it, and its status says so; the most seconds that it gets for that.
+    disrupted: bool = False
+    grace_limit: int | None = None
     #: Nothing of it will ever run again.
     finished: bool = False
     #: All its containers have ended for good.
@@ -134,7 +137,8 @@ class PodRecord:
         return self.object_gone or self.sent_serial == self.serial
 
     def grace_seconds(self) -> int:
-        return spec.termination_grace_seconds(self.pod)
+        own = spec.termination_grace_seconds(self.pod)
+        return own if self.grace_limit is None else max(min(own, self.grace_limit), 1)
 
     def is_under_way(self, kind: type[Operation], subject: str = "") -> bool:
         return (kind.__name__, subject) in self.under_way

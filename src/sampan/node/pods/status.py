@@ -49,6 +49,8 @@ class Facts:
     terminal: bool = False
     #: Overrides phase, reason and message (Evicted, DeadlineExceeded, admission failures).
     failure: tuple[str, str] | None = None
+    #: The node ended the pod, for that failure.
+    disrupted: bool = False
     out_of_memory: frozenset[str] = frozenset()
     #: Resources by container id (what the runtime was told) and by name (what the node has promised).
     applied: Mapping[str, Obj] = field(default_factory=dict)
@@ -73,6 +75,8 @@ def render_status(pod: Obj, state: PodState, facts: Facts) -> Obj:
     conditions = _conditions(pod, groups, phase, state, facts)
     #: What has ended for good is told only when none of its containers runs any more.
     early = spec.is_terminal(phase) and not had_ended and bool(state.running())
+    if facts.disrupted and facts.failure and not early:
+        conditions.append(_condition("DisruptionTarget", True, "TerminationByKubelet", facts.failure[1]))
     status: Obj = {"phase": (previous.get("phase") or "Pending") if early else phase}
     if generation is not None:
         status["observedGeneration"] = generation

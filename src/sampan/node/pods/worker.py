@@ -78,9 +78,9 @@ class PodWorker:
         self.told.set()
         self._post(events.ObjectGone(pod))
 
-    def evict(self, reason: str, message: str) -> None:
-        """The node cannot run it, or no longer."""
-        self._rejection = self._rejection or events.Evicted(reason, message)
+    def evict(self, reason: str, message: str, *, grace_seconds: int | None = None, disruption: bool = False) -> None:
+        """The node cannot run it, or no longer. See ``events.Evicted``."""
+        self._rejection = self._rejection or events.Evicted(reason, message, grace_seconds, disruption)
         self._post(self._rejection)
 
     def ended(self, runtime_id: str) -> None:
@@ -102,6 +102,11 @@ class PodWorker:
     @property
     def state(self) -> PodState:
         return self.record.state
+
+    @property
+    def is_cleaned_up(self) -> bool:
+        """Nothing of it runs, and its volumes are gone."""
+        return self.machine.phase in ("lingering", "gone") or (self.record.terminal and self.record.unmounted)
 
     @property
     def record(self) -> PodRecord:
@@ -300,6 +305,7 @@ class PodWorker:
             termination_messages=record.messages,
             terminal=record.terminal,
             failure=record.failure,
+            disrupted=record.disrupted,
             out_of_memory=frozenset(record.out_of_memory),
             applied=record.applied,
             allocated=record.allocated,

@@ -1,0 +1,246 @@
+"""Watches over the node and ends pods before the node itself is in danger: the kubelet's eviction manager.
+
+Run by the agent. Every ten seconds (``look``): what is short is observed, the Node's conditions follow, pods that use
+more disk than they said go, and where that is not the cause, unused containers and images are removed, and if that did
+not help, one pod is evicted. What is decided is ``pressure``'s, ``limits``' and ``ranking``'s; this module measures
+and acts. Critical pods stay, whatever they use. One event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, Protocol
+
+from sampan.api.pods import origin
+from sampan.api.types import Obj
+from sampan.node import runtime
+from sampan.node.config import NodeConfig
+from sampan.node.eviction import limits, pressure, words
+from sampan.node.eviction.meter import Meter, PodDisk, Readings, observations
+from sampan.node.eviction.ranking import rank
+from sampan.node.eviction.usage import ContainerUsage, DiskUsage, PodUsage
+from sampan.node.thresholds import RESOURCES, Threshold, with_container_file_system
+from sampan.records import dataclass
+
+log = logging.getLogger(__name__)
+
+#: How often, and how far apart, it is looked whether evicted pods have ended.
+CLEANUP_LOOKS, CLEANUP_STEP_SECONDS = 30, 1.0
+_HARD_GRACE_SECONDS = 1
+
+Tell = Callable[[Any, str, str], None]
+
+
+class Evictable(Protocol):
+    """A pod of this node, and whoever works on it."""
+
+    @property
+    def pod(self) -> Obj: ...
+
+    @property
+    def is_cleaned_up(self) -> bool:
+        """Nothing of it runs, and its volumes are gone."""
+        ...
+
+    def evict(self, reason: str, message: str, *, grace_seconds: int | None = None, disruption: bool = False) -> None:
+        """``grace_seconds``: the most that it gets. ``disruption``: its status says that it was ended by the node."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    config: NodeConfig
+    meter: Meter
+    runtime: runtime.Runtime
+    #: pods that run or are being started, or ended
+    pods: Callable[[], Sequence[Evictable]]
+    #: Events of the node
+    tell: Tell
+    #: the Node's conditions are others now
+    changed: Callable[[], None]
+    #: remove containers that have ended, and unused images
+    reclaim: Callable[[], Awaitable[None]]
+    #: what all pods together may use of the memory
+    pods_limit_bytes: int
+
+
+class EvictionManager:
+    def __init__(self, around: Surroundings) -> None:
+        self._around = around
+        self._pressure = pressure.Pressure()
+        self._image_mount: str | None = None
+        #: conditions that hold; None: nobody has looked yet
+        self.conditions: tuple[str, ...] | None = None
+        #: evictions by signal since the start
+        self.evictions: dict[str, int] = {}
+
+    async def run(self) -> None:
+        while True:
+            evicted = await self.look()
+            if evicted:
+                await self._wait_for(evicted)
+            else:
+                await asyncio.sleep(self._around.config.eviction_period_seconds)
+
+    async def look(self) -> list[Evictable]:
+        """Returns the pods that were evicted."""
+        try:
+            readings = await self._read()
+        except OSError as error:
+            log.warning("eviction: the machine cannot be measured: %s", error)
+            return []
+        seen = self._observe(readings)
+        thresholds = self._thresholds(readings)
+        self._pressure = pressure.look(
+            self._pressure,
+            thresholds,
+            seen,
+            asyncio.get_running_loop().time(),
+            transition_seconds=self._around.config.eviction_pressure_transition_seconds,
+        )
+        if self._pressure.conditions != (self.conditions or ()):
+            self.conditions = self._pressure.conditions
+            self._around.changed()
+        self.conditions = self._pressure.conditions
+        dedicated = readings.image_fs is not None
+        if self._around.config.local_storage_isolation and (gone := await self._hold_to_limits(dedicated)):
+            return gone
+        if not self._pressure.due:
+            return []
+        return await self._relieve(self._pressure.due, thresholds, seen, dedicated)
+
+    def _thresholds(self, readings: Readings) -> tuple[Threshold, ...]:
+        return with_container_file_system(
+            self._around.config.eviction_thresholds, dedicated_image_fs=readings.image_fs is not None
+        )
+
+    async def _read(self) -> Readings:
+        if self._image_mount is None:
+            try:
+                self._image_mount, _ = await self._around.runtime.image_filesystem()
+            except runtime.RuntimeCallError as error:
+                log.info("eviction: where images lie is not known yet: %s", error)
+        return await self._around.meter.read(self._image_mount or "")
+
+    def _observe(self, readings: Readings) -> pressure.Observations:
+        return observations(readings, self._around.pods_limit_bytes)
+
+    # Limits of single pods.
+
+    async def _hold_to_limits(self, dedicated: bool) -> list[Evictable]:
+        bound = [each for each in self._around.pods() if limits.has_limits(each.pod) and not each.is_cleaned_up]
+        if not bound:
+            return []
+        gone = []
+        for each, used in await self._measure(bound):
+            why = limits.exceeded(each.pod, used, dedicated_image_fs=dedicated) if used is not None else None
+            if why is not None and self._evict(each, why, _HARD_GRACE_SECONDS, disruption=False):
+                gone.append(each)
+                self._count(_LIMIT_SIGNALS[why.partition(" ")[0]])
+        return gone
+
+    # Pressure.
+
+    async def _relieve(
+        self,
+        due: Sequence[Threshold],
+        thresholds: Sequence[Threshold],
+        seen: pressure.Observations,
+        dedicated: bool,
+    ) -> list[Evictable]:
+        worst = due[0]
+        resource = RESOURCES[worst.signal]
+        self._around.tell("Warning", "EvictionThresholdMet", f"Attempting to reclaim {resource}")
+        if await self._reclaimed(worst, thresholds, dedicated):
+            return []
+        found = {each.pod["metadata"]["uid"]: each for each in self._around.pods() if not each.is_cleaned_up}
+        if not found:
+            log.warning("eviction: %s is short, and there is no pod to evict", resource)
+            return []
+        usage = {each.pod["metadata"]["uid"]: used for each, used in await self._measure(found.values())}
+        known = {uid: used for uid, used in usage.items() if used is not None}
+        for pod in rank(worst.signal, [each.pod for each in found.values()], known, dedicated_image_fs=dedicated):
+            uid = pod["metadata"]["uid"]
+            why = words.node_was_low(resource, pod, known.get(uid), due, seen)
+            if self._evict(found[uid], why, self._grace_seconds(worst), disruption=True):
+                self._count(worst.signal)
+                return [found[uid]]
+        log.warning("eviction: %s is short, and every pod of the node is critical", resource)
+        return []
+
+    def _grace_seconds(self, threshold: Threshold) -> int | None:
+        """None: the pod's own."""
+        if threshold.is_hard:
+            return _HARD_GRACE_SECONDS
+        longest = self._around.config.eviction_max_pod_grace_seconds
+        return None if longest < 0 else longest
+
+    async def _reclaimed(self, worst: Threshold, thresholds: Sequence[Threshold], dedicated: bool) -> bool:
+        """Whether nothing is short any more once what nobody needs is gone."""
+        on_disk = RESOURCES[worst.signal] in ("ephemeral-storage", "inodes")
+        if not on_disk or (dedicated and worst.signal.startswith("nodefs.")):
+            return False
+        await self._around.reclaim()
+        try:
+            seen = self._observe(await self._read())
+        except OSError as error:
+            log.warning("eviction: the machine cannot be measured: %s", error)
+            return False
+        return not pressure.met_thresholds(thresholds, seen, with_reclaim=True)
+
+    def _evict(self, each: Evictable, why: str, grace_seconds: int | None, *, disruption: bool) -> bool:
+        pod = each.pod
+        name = f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
+        if origin.is_critical(pod):
+            log.warning("eviction: pod %s is critical and stays: %s", name, why)
+            return False
+        log.warning("eviction of pod %s: %s", name, why)
+        each.evict(words.REASON, why, grace_seconds=grace_seconds, disruption=disruption)
+        return True
+
+    def _count(self, signal: str) -> None:
+        self.evictions[signal] = self.evictions.get(signal, 0) + 1
+
+    async def _wait_for(self, evicted: Sequence[Evictable]) -> None:
+        """What they used is counted again only when it is free, or cannot be for long."""
+        for _ in range(CLEANUP_LOOKS):
+            await asyncio.sleep(CLEANUP_STEP_SECONDS)
+            if all(each.is_cleaned_up for each in evicted):
+                return
+        log.info("eviction: evicted pods take long to end")
+
+    # Measuring.
+
+    async def _measure(self, pods: Iterable[Evictable]) -> list[tuple[Evictable, PodUsage | None]]:
+        """None: nothing of the pod runs that could be measured."""
+        try:
+            stats = await self._around.runtime.list_stats()
+        except runtime.RuntimeCallError as error:
+            log.warning("eviction: %s", error)
+            stats = []
+        by_pod: dict[str, list[runtime.ContainerStats]] = {}
+        for item in stats:
+            by_pod.setdefault(item.labels.get(runtime.POD_UID_LABEL, ""), []).append(item)
+        measured: list[tuple[Evictable, PodUsage | None]] = []
+        for each in pods:
+            found = by_pod.get(each.pod["metadata"]["uid"])
+            used = pod_usage(await self._around.meter.pod(each.pod), found) if found else None
+            measured.append((each, used))
+        return measured
+
+
+_LIMIT_SIGNALS = {"Usage": "emptydirfs.limit", "Pod": "ephemeralpodfs.limit", "Container": "ephemeralcontainerfs.limit"}
+
+
+def pod_usage(disk: PodDisk, stats: Iterable[runtime.ContainerStats]) -> PodUsage:
+    containers: dict[str, ContainerUsage] = {}
+    for item in stats:
+        name = item.labels.get(runtime.CONTAINER_NAME_LABEL, "")
+        containers[name] = ContainerUsage(
+            item.memory_working_set_bytes,
+            DiskUsage(item.writable_layer_bytes, item.writable_layer_inodes),
+            disk.logs.get(name, DiskUsage()),
+        )
+    return PodUsage(containers, disk.volumes, disk.other, disk.processes)
