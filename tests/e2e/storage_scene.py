@@ -10,7 +10,8 @@ import base64
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from e2e_scenes import container, pod
+from e2e_scenes import container
+from requirement_room import config_map, pod, secret
 
 USER, GROUP = 1000, 1001
 DATA = {"data-1": "value-1", "data-2": "value-2", "data-3": "value-3"}
@@ -37,18 +38,6 @@ WRITTEN_MODES = (0o644, 0o666, 0o777)
 RACING = 50
 
 
-def _meta(name: str, **more: Any) -> dict[str, Any]:
-    return {"name": name, **more}
-
-
-def config_map(name: str, data: Mapping[str, str], **more: Any) -> dict[str, Any]:
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": _meta(name), "data": dict(data), **more}
-
-
-def secret(name: str, data: Mapping[str, str]) -> dict[str, Any]:
-    return {"apiVersion": "v1", "kind": "Secret", "metadata": _meta(name), "stringData": dict(data)}
-
-
 def files_volume(name: str, source: str, object_name: str, **shape: Any) -> dict[str, Any]:
     """A volume of an object's files: a mode belongs to the projection, everything else to the source."""
     kind = source.removeprefix("projected-")
@@ -63,8 +52,8 @@ def files_volume(name: str, source: str, object_name: str, **shape: Any) -> dict
 
 def objects() -> list[dict[str, Any]]:
     return [
-        config_map("data", DATA, binaryData={"dump.bin": base64.b64encode(BINARY).decode()}),
-        secret("data", DATA),
+        {**config_map("data", **DATA), "binaryData": {"dump.bin": base64.b64encode(BINARY).decode()}},
+        secret("data", **DATA),
         *map(_files_pod, USERS),
         _downward_pod(),
         *_directories(),
@@ -82,7 +71,7 @@ def _files_pod(name: str) -> Any:
         for shape, said in SHAPES.items()
     ]
     mounts = {volume["name"]: f"/v/{volume['name']}" for volume in volumes}
-    return pod(name, container("main", "show /v", mounts), volumes=volumes, securityContext=USERS[name])
+    return pod(name, container("show /v", mounts), volumes=volumes, securityContext=USERS[name])
 
 
 # Downward API
@@ -121,8 +110,8 @@ def _downward_pod() -> Any:
             downward_volume(f"{source}-item", source, [{**name, "mode": 0o400}]),
         ]
     mounts = {volume["name"]: f"/v/{volume['name']}" for volume in volumes}
-    main = container("main", "show /v", mounts, resources=LIMITS)
-    return pod("downward", main, container("free", "true"), volumes=volumes)
+    main = container("show /v", mounts, resources=LIMITS)
+    return pod("downward", main, container("true", {}, "free"), volumes=volumes)
 
 
 # emptyDir
@@ -138,12 +127,12 @@ def _directories() -> Iterator[Any]:
     script += "".join(f"echo written >/v/$d/{mode:o} && chmod {mode:o} /v/$d/{mode:o}\n" for mode in WRITTEN_MODES)
     script += "done\nshow /v"
     for name, user in (("directories-root", 0), ("directories-user", USER)):
-        yield pod(name, container("main", script, mounts), volumes=volumes, securityContext={"runAsUser": user})
+        yield pod(name, container(script, mounts), volumes=volumes, securityContext={"runAsUser": user})
     shared = {"shared": "/shared"}
     yield pod(
         "shared",
-        container("main", "while ! [ -s /shared/shared ]; do sleep 0.1; done; cat /shared/shared", shared),
-        container("sub", f"echo {SHARED} >/shared/.new; mv /shared/.new /shared/shared", shared),
+        container("while ! [ -s /shared/shared ]; do sleep 0.1; done; cat /shared/shared", shared),
+        container(f"echo {SHARED} >/shared/.new; mv /shared/.new /shared/shared", shared, "sub"),
         volumes=[{"name": "shared", "emptyDir": {}}],
     )
 
@@ -165,7 +154,7 @@ def _subpaths() -> Iterator[Any]:
     # An existing file, which the runtime mounts itself if nobody else does.
     mounts.append({"name": "configmap", "mountPath": "/etc/resolv.conf", "subPath": "data-2"})
     script = "show /sub; echo existing: $(cat /etc/resolv.conf)"
-    yield pod("subpath", {**container("main", script), "volumeMounts": mounts}, volumes=volumes)
+    yield pod("subpath", {**container(script, {}), "volumeMounts": mounts}, volumes=volumes)
 
 
 # Volumes that are built on an emptyDir
@@ -174,26 +163,23 @@ def _subpaths() -> Iterator[Any]:
 def _wrappers() -> Iterator[Any]:
     both = [files_volume("secret", "secret", "data"), files_volume("configmap", "configmap", "data")]
     mounts = {"secret": "/etc/secret-volume", "configmap": "/etc/configmap-volume"}
-    yield pod("wrappers", container("main", "show /etc/secret-volume /etc/configmap-volume", mounts), volumes=both)
+    yield pod("wrappers", container("show /etc/secret-volume /etc/configmap-volume", mounts), volumes=both)
+    for number in range(RACING):
+        yield config_map(f"racing-{number}", **{"data-1": f"racing-{number}"})
+
+
+def racing() -> dict[str, Any]:
+    """A ReplicationController of five pods that use many ConfigMaps each."""
     names = [f"racing-{number}" for number in range(RACING)]
-    for name in names:
-        yield config_map(name, {"data-1": name})
     template = pod(
         "any",
-        container("main", "sleep 3600", {name: f"/v/{name}" for name in names}),
+        container("sleep 3600", {name: f"/v/{name}" for name in names}),
         volumes=[files_volume(name, "configmap", name) for name in names],
         restartPolicy="Always",
     )
-    yield {
-        "apiVersion": "v1",
-        "kind": "ReplicationController",
-        "metadata": _meta("racing"),
-        "spec": {
-            "replicas": 5,
-            "selector": {"scene": "racing"},
-            "template": {"metadata": {"labels": {"scene": "racing"}}, "spec": template["spec"]},
-        },
-    }
+    labels = {"scene": "racing"}
+    spec = {"replicas": 5, "selector": labels, "template": {"metadata": {"labels": labels}, "spec": template["spec"]}}
+    return {"apiVersion": "v1", "kind": "ReplicationController", "metadata": {"name": "racing"}, "spec": spec}
 
 
 def _combined() -> Any:
@@ -202,7 +188,7 @@ def _combined() -> Any:
         {"configMap": {"name": "data", "items": [{"key": "data-2", "path": "configmap-data"}]}},
         {"downwardAPI": {"items": [_of_pod("podname", "metadata.name"), *resource_items()]}},
     ]
-    main = container("main", "show /all", {"all": "/all"}, resources=LIMITS)
+    main = container("show /all", {"all": "/all"}, resources=LIMITS)
     return pod("combined", main, volumes=[{"name": "all", "projected": {"sources": sources}}])
 
 
@@ -215,7 +201,7 @@ FOLLOWED = (("update", True), ("optional-update", True), ("optional-delete", Tru
 def followed_object(source: str, name: str, data: Mapping[str, str]) -> dict[str, Any]:
     """An object of its own for each source that looks at it."""
     full = f"{source}-{name}"
-    return config_map(full, data) if source.endswith("configmap") else secret(full, data)
+    return (config_map if source.endswith("configmap") else secret)(full, **data)
 
 
 def _followed() -> Iterator[Any]:
@@ -230,6 +216,6 @@ def _followed() -> Iterator[Any]:
     items = [_of_pod("labels", "metadata.labels"), _of_pod("annotations", "metadata.annotations")]
     volumes += [downward_volume(source, source, items) for source in ("downward", "projected-downward")]
     mounts = {volume["name"]: f"/v/{volume['name']}" for volume in volumes}
-    made = pod("followed", container("main", "sleep 3600", mounts), volumes=volumes, restartPolicy="Always")
-    made["metadata"] = _meta("followed", labels={"key1": "value1"}, annotations={"builder": "bar"})
+    made = pod("followed", container("sleep 3600", mounts), volumes=volumes)
+    made["metadata"] = {"name": "followed", "labels": {"key1": "value1"}, "annotations": {"builder": "bar"}}
     yield made

@@ -62,16 +62,16 @@ def test_many_volumes_of_many_pods_are_set_up_beside_each_other(storage: Scene) 
     """
     [sig-storage] EmptyDir wrapper volumes should not cause race condition when used for configmaps [Serial] [Conformance]
     """  # noqa: E501 - titles are facts
+    room = storage.room
 
-    def running() -> list[str]:
-        ready = storage.kubectl.json("get", "pods", "-l", "scene=racing", "--field-selector=status.phase=Running")
-        names = [each["metadata"]["name"] for each in ready["items"]]
-        return names if len(names) == 5 else []
+    def replicas() -> list[str]:
+        listed = room.api("GET", room.path(), labelSelector="scene=racing")["items"]
+        return [each["metadata"]["name"] for each in listed] if len(listed) == 5 else []
 
-    for name in eventually(running):
+    for name in eventually(replicas):
+        room.ready(name)
         files = storage.files_now(name, "/v")
         assert {path: file.text for path, file in files.items()} == {
             f"/v/racing-{number}/data-1": f"racing-{number}" for number in range(RACING)
         }
-    warnings = storage.kubectl("get", "events", "--field-selector=reason=FailedMount", "-o", "name")
-    assert warnings == "", "no pod waits for volumes in vain"
+        assert "FailedMount" not in [event["reason"] for event in room.events(name)]

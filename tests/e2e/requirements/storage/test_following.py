@@ -4,29 +4,30 @@ from __future__ import annotations
 
 import pytest
 from e2e_harness import eventually
-from e2e_scenes import File, Scene, as_list
+from e2e_scenes import File, Scene
 from storage_scene import SOURCES, followed_object
 
 
 @pytest.fixture(scope="module")
 def before(storage: Scene) -> dict[str, File]:
     """What the pod saw when it began; all that is followed is changed after that, at once."""
-    found: dict[str, File] = eventually(lambda: storage.files_now("followed", "/v"))
-    changes = [
-        followed_object(source, name, data)
-        for source in SOURCES
-        for name, data in (("update", {"data-1": "value-2"}), ("optional-update", {"data-3": "value-3"}))
-    ]
-    storage.kubectl("replace", "-f", "-", stdin=as_list(changes))
-    storage.kubectl("delete", *(f"{kind_of(source)}/{source}-optional-delete" for source in SOURCES))
-    storage.apply([followed_object(source, "optional-create", {"data-1": "value-1"}) for source in SOURCES])
-    storage.kubectl("label", "pod", "followed", "key3=value3")
-    storage.kubectl("annotate", "pod", "followed", "--overwrite", "builder=foo")
+    room = storage.room
+    room.ready("followed")
+    found = storage.files_now("followed", "/v")
+    for source in SOURCES:
+        for name, data in (("update", {"data-1": "value-2"}), ("optional-update", {"data-3": "value-3"})):
+            changed = followed_object(source, name, data)
+            room.api("PUT", room.path(plural(source), changed["metadata"]["name"]), changed)
+        room.api("DELETE", room.path(plural(source), f"{source}-optional-delete"))
+        room.create(followed_object(source, "optional-create", {"data-1": "value-1"}))
+    room.api.patch(
+        room.path("pods", "followed"), {"metadata": {"labels": {"key3": "value3"}, "annotations": {"builder": "foo"}}}
+    )
     return found
 
 
-def kind_of(source: str) -> str:
-    return "configmap" if source.endswith("configmap") else "secret"
+def plural(source: str) -> str:
+    return "configmaps" if source.endswith("configmap") else "secrets"
 
 
 def inside(files: dict[str, File], volume: str) -> dict[str, str]:
