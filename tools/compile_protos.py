@@ -17,7 +17,7 @@ import grpc_tools
 from grpc_tools import protoc
 
 SOURCES = Path(__file__).resolve().parent.parent / "src/sampan"
-PARTS = ("node/cri", "csi")  # folders with a ``protos`` of their own
+PARTS = ("node/cri", "node/devices", "csi")  # folders with a ``protos`` of their own
 
 
 def compile_to(directory: Path, part: str) -> None:

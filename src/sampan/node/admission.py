@@ -8,7 +8,7 @@ takes every pod. Used by the agent, once for each pod that it did not run before
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 from sampan.api.nodes import affinity, taints
@@ -45,6 +45,8 @@ class Grounds:
     supplemental_groups_policy: bool = False
     apparmor: bool = False
     selinux: bool = False
+    #: Resources of device plug-ins: who gives them out counts them.
+    lent: Collection[str] = ()
     allowed_unsafe_sysctls: tuple[str, ...] = ()
     #: What the node is short of, as conditions; None: what the Node says.
     pressures: Sequence[str] | None = None
@@ -122,7 +124,11 @@ def _resources(pod: Obj, grounds: Grounds) -> Refusal | None:
         return _out_of("pods", 1, len(grounds.others), room.get("pods", 0))
     # What no node says it has (resources of the cluster, or of drivers) is not the node's to refuse.
     asked = pod_requests(pod).items()
-    requests = {name: amount for name, amount in asked if amount > 0 and (name in room or not _extended(name))}
+    requests = {
+        name: amount
+        for name, amount in asked
+        if amount > 0 and name not in grounds.lent and (name in room or not _extended(name))
+    }
     if not requests:
         return None
     used: Amounts = {}

@@ -16,7 +16,7 @@ from dataclasses import replace
 from sampan.api.clock import Clock, Random
 from sampan.api.errors import ApiError, NotFound
 from sampan.api.pods.requests import amounts
-from sampan.api.pods.status import is_terminal, is_terminal_phase
+from sampan.api.pods.status import is_terminal, is_terminal_phase, is_terminating
 from sampan.api.pods.status import started as started_at
 from sampan.api.resources import PODS, SERVICES
 from sampan.api.types import Obj
@@ -28,6 +28,8 @@ from sampan.keeping import Keeper
 from sampan.node import runtime
 from sampan.node.admission import Refusal
 from sampan.node.config import NodeConfig
+from sampan.node.devices.interface import MakeDevices, NoDevices
+from sampan.node.devices.plan import Unavailable
 from sampan.node.env.objects import ClientObjects
 from sampan.node.env.sources import ObjectRef, ObjectSource, pod_references
 from sampan.node.eviction.manager import EvictionManager, Surroundings
@@ -69,8 +71,10 @@ class NodeAgent:
         *,
         host: Host | None = None,
         make_volumes: Callable[[ObjectSource], Volumes] | None = None,
+        make_devices: MakeDevices | None = None,
     ) -> None:
-        """``host``: the machine, ``make_volumes``: its volumes; None: those of the machine that this runs on."""
+        """``host``: the machine, ``make_volumes``: its volumes; None: those of the machine that this runs on.
+        ``make_devices``: those that plug-ins lend; None: there are none."""
         self.config = config
         self._host = host or LinuxHost(config)
         self._recorder = EventRecorder(client, "kubelet", config.node_name, clock)
@@ -94,8 +98,15 @@ class NodeAgent:
         records = FileRecords(config.root_dir / "image_manager") if isinstance(self._host, LinuxHost) else None
         self._images = ImageManager(source, serialize=config.serialize_image_pulls, records=records)
         machine = self.registration.machine
+        self._devices = (
+            make_devices(lambda: [pod["metadata"]["uid"] for pod in self._claiming()], self.registration.look)
+            if make_devices
+            else NoDevices()
+        )
+        self.registration.devices = self._devices.amounts
         self.context = NodeContext(
             config=config,
+            devices=self._devices,
             client=client,
             runtime=source,
             clock=clock,
@@ -125,6 +136,8 @@ class NodeAgent:
         #: pods that admission refused, and those that it looks at again
         self._refused: dict[str, Refusal] = {}
         self._looking: set[str] = set()
+        #: pods that are taken as soon as they have their devices
+        self._equipping: dict[str, Obj] = {}
         self._ready = False
 
     def _watch_over(self, machine: Machine) -> EvictionManager:
@@ -184,8 +197,10 @@ class NodeAgent:
                 keeper.keep("certificates", self._certificates.run)
                 keeper.keep("volumes", self._volumes.run)
                 keeper.keep("events", self._recorder.run)
+                keeper.keep("devices", self._devices.run)
                 self.registration.tell("Normal", "Starting", "Starting kubelet.")
                 await self._informers.synced()
+                await self._devices.load()
                 await self._adopt()
                 await self._read_node()
                 for pod in in_order_of_claims(self._pods.list(), self._adoptable):
@@ -273,7 +288,35 @@ class NodeAgent:
             self._looking.add(uid)
             tasks.spawn_apart(self._group, self._judge_again(pod), f"admission of pod {spec.full_name(pod)}")
         else:
+            self._take_or_equip(pod, refusal)
+
+    def _take_or_equip(self, pod: Obj, refusal: Refusal | None) -> None:
+        if refusal is not None or is_terminating(pod) or not self._devices.concerns(pod):
             self._take(pod, None, refusal)
+            return
+        assert self._group is not None
+        uid = pod["metadata"]["uid"]
+        self._looking.add(uid)
+        self._equipping[uid] = pod
+        tasks.spawn_apart(self._group, self._equip(pod), f"devices of pod {spec.full_name(pod)}")
+
+    async def _equip(self, pod: Obj) -> None:
+        """Device plug-ins give the pod what it asks for, or it is refused."""
+        uid, refusal = pod["metadata"]["uid"], None
+        try:
+            await self._devices.admit(pod)
+        except Unavailable as error:
+            refusal = Refusal("UnexpectedAdmissionError", f"Allocate failed due to {error}, which is unexpected")
+        finally:
+            self._looking.discard(uid)
+            self._equipping.pop(uid, None)
+        if (newest := self._newest(pod)) is not None and uid not in self._workers:
+            self._take(newest, None, refusal)
+
+    def _newest(self, pod: Obj) -> Obj | None:
+        meta = pod["metadata"]
+        newest = self._pods.get(meta["namespace"], meta["name"])
+        return newest if newest is not None and newest["metadata"]["uid"] == meta["uid"] else None
 
     async def _judge_again(self, pod: Obj) -> None:
         meta = pod["metadata"]
@@ -283,9 +326,8 @@ class NodeAgent:
             self._looking.discard(meta["uid"])
         if meta["uid"] in self._workers:
             return  # somebody else made it end meanwhile, and it has its worker
-        newest = self._pods.get(meta["namespace"], meta["name"])
-        if newest is not None and newest["metadata"]["uid"] == meta["uid"]:
-            self._take(newest, None, self._judge(newest))
+        if (newest := self._newest(pod)) is not None:
+            self._take_or_equip(newest, self._judge(newest))
 
     def _judge(self, pod: Obj) -> Refusal | None:
         """A fault of ours is that pod's alone."""
@@ -315,7 +357,8 @@ class NodeAgent:
 
     def _claiming(self) -> list[Obj]:
         """Pods that have a part of the node."""
-        return [worker.pod | {"status": worker.sender.newest} for worker in self._evictable()]
+        working = [worker.pod | {"status": worker.sender.newest} for worker in self._evictable()]
+        return [*working, *self._equipping.values()]
 
     def _evictable(self) -> list[PodWorker]:
         return [

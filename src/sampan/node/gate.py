@@ -63,6 +63,7 @@ class PodGate:
             supplemental_groups_policy=self._registration.features.supplemental_groups_policy,
             apparmor=self._registration.machine.apparmor,
             selinux=self._registration.machine.selinux,
+            lent=self._registration.devices().keys(),
             allowed_unsafe_sysctls=self._config.allowed_unsafe_sysctls,
             pressures=self._pressures(),
             taken_before=started(pod) is not None,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -27,6 +27,7 @@ from sampan.node.api.auth import DelegatedAuth
 from sampan.node.api.server import NodeApi, NodeApiConfig
 from sampan.node.config import NodeConfig
 from sampan.node.cri.client import CriRuntime
+from sampan.node.devices.manager import DeviceManager
 from sampan.node.logs.rotation import LogRotator, runtime_logs
 from sampan.node.volumes.localpath import LocalVolumes
 
@@ -83,9 +84,15 @@ class _Node:
 
     async def run_agent(self, started: asyncio.Event) -> None:
         """One life of the agent. What runs is adopted by the next one."""
-        self._agent = NodeAgent(self._config, self._client, self._source, self._clock, self._random)
+        self._agent = NodeAgent(
+            self._config, self._client, self._source, self._clock, self._random, make_devices=self._make_devices
+        )
         self._agent.on_exit = self._container_stopped
         await self._agent.run(started)
+
+    def _make_devices(self, holders: Callable[[], Collection[str]], changed: Callable[[], None]) -> DeviceManager:
+        root = self._config.root_dir
+        return DeviceManager(root / "device-plugins", root / "devices.json", holders=holders, changed=changed)
 
     async def serve_api(self, auth: DelegatedAuth, tls: ssl.SSLContext, components: Callable[[], str]) -> None:
         config = NodeApiConfig(

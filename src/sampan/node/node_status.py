@@ -5,7 +5,7 @@ Used by ``sampan.node.registration``.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from sampan.api import quantity
@@ -171,9 +171,11 @@ def render_status(
     images: Sequence[runtime.Image],
     features: runtime.Features,
     present: Obj,
+    devices: Mapping[str, tuple[int, int]] | None = None,
 ) -> Obj:
     """The status without its conditions. ``present``: the API's; resources that others advertise in its capacity
-    (``example.com/dongle``) are allocatable as they are."""
+    (``example.com/dongle``) are allocatable as they are. ``devices``: of plug-ins, capacity and allocatable."""
+    lent = devices or {}
     largest = sorted(images, key=lambda image: -image.size_bytes)[:_IMAGES_LIMIT]
     ours = render_capacity(machine, config)
     others = {name: amount for name, amount in (present.get("capacity") or {}).items() if name not in ours}
@@ -182,8 +184,12 @@ def render_status(
             *({"type": "InternalIP", "address": address} for address in config.addresses),
             {"type": "Hostname", "address": config.node_name},
         ],
-        "capacity": {**others, **ours},
-        "allocatable": {**others, **render_allocatable(machine, config)},
+        "capacity": {**others, **ours, **{name: str(all_) for name, (all_, _) in lent.items()}},
+        "allocatable": {
+            **others,
+            **render_allocatable(machine, config),
+            **{name: str(healthy) for name, (_, healthy) in lent.items()},
+        },
         "daemonEndpoints": {"kubeletEndpoint": {"Port": config.node_api_port}},
         "nodeInfo": {
             "architecture": machine.architecture,

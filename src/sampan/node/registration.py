@@ -70,6 +70,8 @@ class NodeRegistration:
         self.features = runtime.Features()
         #: what the node is short of, as conditions
         self.pressures: Callable[[], Collection[str]] = lambda: ()
+        #: what device plug-ins lend: capacity and allocatable by resource
+        self.devices: Callable[[], Mapping[str, tuple[int, int]]] = dict
         self._reported_at = float("-inf")
         self._asked = asyncio.Event()
 
@@ -118,7 +120,7 @@ class NodeRegistration:
         except runtime.RuntimeCallError as error:
             version, images = runtime.Version("containerd", "unknown"), []
             not_ready = f"container runtime is down: {error}"
-        status = render_status(self.machine, self._config, version, images, self.features, present)
+        status = render_status(self.machine, self._config, version, images, self.features, present, self.devices())
         health = judge_health(self.pressures(), not_ready)
         status["conditions"] = render_conditions(health, present.get("conditions") or (), now)
         return status

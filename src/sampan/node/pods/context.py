@@ -12,6 +12,7 @@ from sampan.api.types import Obj
 from sampan.client.client import Client
 from sampan.node import runtime
 from sampan.node.config import NodeConfig
+from sampan.node.devices.interface import Devices, NoDevices
 from sampan.node.env.fields import PodFacts
 from sampan.node.env.sources import ObjectRef, ObjectSource
 from sampan.node.host import Host
@@ -54,6 +55,7 @@ class NodeContext:
     objects: ObjectSource
     recorder: Recorder
     host: Host
+    devices: Devices = field(default_factory=NoDevices)
     host_dns: HostDns
     #: The Services whose variables containers get.
     services: Callable[[], Iterable[Obj]] = field(default=lambda: ())

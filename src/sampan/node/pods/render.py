@@ -6,6 +6,7 @@ Called by the pod worker. Environment and volume mounts come in ready-made (``sa
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import field
 
 import orjson
 
@@ -139,6 +140,8 @@ class ContainerInputs:
     #: The container whose processes an ephemeral container sees.
     target_id: str = ""
     devices: Sequence[runtime.Device] = ()
+    #: Of device plug-ins, for the runtime.
+    annotations: Mapping[str, str] = field(default_factory=dict)
     #: Where seccomp profiles of type Localhost lie.
     seccomp_root: str = ""
     #: The machine has cgroup v2.
@@ -151,6 +154,7 @@ def container_config(pod: Obj, container: Obj, inputs: ContainerInputs) -> runti
     name = container["name"]
     grace = pod["spec"].get("terminationGracePeriodSeconds")
     annotations = {
+        **inputs.annotations,
         state.HASH_ANNOTATION: spec.container_hash(container),
         state.RESTART_COUNT_ANNOTATION: str(inputs.attempt),
         state.TERMINATION_PATH_ANNOTATION: container.get("terminationMessagePath") or DEFAULT_TERMINATION_PATH,

@@ -10,6 +10,7 @@ from typing import Any
 
 from sampan.api.types import Obj
 from sampan.node import runtime
+from sampan.node.devices.interface import Given
 from sampan.node.env.environment import ContainerConfigError, container_environment
 from sampan.node.env.expansion import container_command
 from sampan.node.pods import render, security, spec
@@ -28,6 +29,10 @@ class StartError(Exception):
         super().__init__(message)
         self.reason = reason
         self.message = message
+
+
+class DevicesMissing(Exception):
+    """A device plug-in asks for what a container cannot have, or could not make its devices ready."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +61,7 @@ async def start_container(
 
     try:
         config = await _configure(context, around, start, container, image)
-    except (ContainerConfigError, VolumeError, security.ContainerRefused) as error:
+    except (ContainerConfigError, VolumeError, security.ContainerRefused, DevicesMissing) as error:
         raise fail("CreateContainerConfigError", error) from error
     try:
         container_id = await context.runtime.create_container(around.sandbox.id, config, around.sandbox_config)
@@ -87,9 +92,11 @@ async def _configure(
     environment = await container_environment(
         pod, container, context.objects, context.facts(tuple(ips)), context.services(), paths
     )
+    given = await _devices(context, pod["metadata"]["uid"], start.subject)
     for warning in environment.warnings:
         around.teller.tell("Warning", warning.reason, warning.message)
     mounts = await context.volumes.container_mounts(pod, container, around.mounted, environment.variables)
+    mounts += given.mounts
     mounts = security.resolve_recursive_readonly(container, mounts, context.features().of(around.sandbox.handler))
     taken = {mount.container_path for mount in mounts}
     mounts += await around.files.prepare_container(pod, container, start.attempt, taken, tuple(ips))
@@ -97,7 +104,10 @@ async def _configure(
     inputs = render.ContainerInputs(
         attempt=start.attempt,
         image=image,
-        environment=environment.variables,
+        # What the pod says of a variable counts.
+        environment={**given.environment, **environment.variables},
+        annotations=given.annotations,
+        devices=given.devices,
         command=command,
         args=args,
         mounts=mounts,
@@ -107,3 +117,12 @@ async def _configure(
         unified_cgroups=context.unified_cgroups,
     )
     return render.container_config(pod, container, inputs)
+
+
+async def _devices(context: NodeContext, uid: str, name: str) -> Given:
+    try:
+        given = context.devices.container(uid, name)
+        await context.devices.pre_start(uid, name)
+    except ValueError as error:
+        raise DevicesMissing(str(error)) from error
+    return given

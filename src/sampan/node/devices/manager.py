@@ -1,0 +1,237 @@
+"""Keeps the devices of one node: which there are, who has them, and what that means for a container.
+
+Used by the agent (admission), the registration (the Node's status) and the pod workers (a container's start). All
+state changes on the event loop; while a plug-in is asked, only pods that want its resource wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sampan.api.reading import part, text
+from sampan.api.types import Obj
+from sampan.client import tasks
+from sampan.node import runtime
+from sampan.node.devices import checkpoint, plan, registration
+from sampan.node.devices.answers import given
+from sampan.node.devices.checkpoint import Allocation
+from sampan.node.devices.endpoint import Endpoint
+from sampan.node.devices.interface import Given
+from sampan.node.devices.plan import Need, Stock, Unavailable
+
+log = logging.getLogger(__name__)
+
+#: How long the Node shows a resource (with nothing to give) whose plug-in has gone.
+GONE_SECONDS = 300.0
+MOST_RESOURCES = 64
+
+
+@dataclass(slots=True)
+class _Resource:
+    """``endpoint`` None: its plug-in has gone, since ``gone_at``."""
+
+    endpoint: Endpoint | None = None
+    stock: Stock = field(default_factory=Stock)
+    gone_at: float = 0.0
+    watching: asyncio.Task[None] | None = None
+    #: While its devices are being chosen for one container.
+    choosing: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class DeviceManager:
+    def __init__(
+        self,
+        directory: Path,
+        record: Path,
+        *,
+        holders: Callable[[], Collection[str]],
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``directory``: of the plug-ins' sockets; ``record``: the file of what is allocated; ``holders``: uids of the
+        pods that have a part of the node; ``changed`` is called when there are other devices."""
+        self._directory = directory
+        self._record = record
+        self._holders = holders
+        self._changed = changed
+        self._resources: dict[str, _Resource] = {}
+        self._allocations: checkpoint.Allocations | None = None
+        self._writing = asyncio.Lock()
+        #: plug-ins may come
+        self.serving = asyncio.Event()
+
+    async def load(self) -> None:
+        """Reads what was given before; to be awaited before anything is asked."""
+        await self._known()
+
+    async def run(self) -> None:
+        """Until cancelled: plug-ins may come. Raises OSError."""
+        try:
+            await registration.serve(self._directory, self.connect, self.serving)
+        finally:
+            watching = [each.watching for each in self._resources.values() if each.watching is not None]
+            await tasks.cancel_and_wait(*watching)
+
+    async def connect(self, resource: str, socket_path: Path) -> None:
+        """A plug-in has come, or come back. Raises ValueError for the plug-in to read."""
+        held = self._resources.get(resource)
+        if held is None and len(self._resources) >= MOST_RESOURCES:
+            raise ValueError(f"{MOST_RESOURCES} resources are registered already")
+        endpoint = Endpoint(socket_path)
+        try:
+            await endpoint.connect()
+        except runtime.RuntimeCallError as error:
+            await endpoint.close()
+            raise ValueError(f"failed to dial device plugin: {error}") from error
+        held = self._resources.setdefault(resource, _Resource())
+        before, held.endpoint = held.watching, endpoint
+        held.watching = tasks.detach(self._watch(resource, held, endpoint), f"devices {resource}")
+        if before is not None:
+            await tasks.cancel_and_wait(before)
+
+    async def _watch(self, resource: str, held: _Resource, endpoint: Endpoint) -> None:
+        why = "it ended its list"
+        try:
+            async for stock in endpoint.watch():
+                if held.endpoint is endpoint and stock != held.stock:
+                    held.stock = stock
+                    self._changed()
+        except (runtime.RuntimeCallError, ValueError) as error:
+            why = str(error)
+        finally:
+            await endpoint.close()
+            if held.endpoint is endpoint:
+                held.endpoint = None
+                held.stock = Stock(frozenset(), held.stock.healthy | held.stock.unhealthy)
+                held.gone_at = asyncio.get_running_loop().time()
+                self._changed()
+        log.info("device plugin of %s is gone: %s", resource, why)
+
+    # The Node.
+
+    def amounts(self) -> dict[str, tuple[int, int]]:
+        """Capacity and allocatable by resource. One whose plug-in went long ago has none of either."""
+        now = asyncio.get_running_loop().time()
+        found = {}
+        for name, held in self._resources.items():
+            if held.endpoint is None and now - held.gone_at > GONE_SECONDS:
+                held.stock = Stock()
+            healthy = len(held.stock.healthy)
+            found[name] = (healthy + len(held.stock.unhealthy), healthy)
+        return found
+
+    # Pods.
+
+    def concerns(self, pod: Obj) -> bool:
+        return bool(self._needs(pod))
+
+    def _needs(self, pod: Obj) -> list[Need]:
+        return plan.needs(pod, self._resources.keys()) if self._resources else []
+
+    async def admit(self, pod: Obj) -> None:
+        """Gives the pod's containers their devices. Raises Unavailable, and then it has none of them."""
+        allocations = await self._known()
+        uid = text(part(pod, "metadata"), "uid")
+        needs = self._needs(pod)
+        had = dict(allocations.get(uid, {}))
+        try:
+            for need in needs:
+                await self._give(uid, need, needs)
+            await self._save()
+        except BaseException:
+            allocations[uid] = had
+            if not had:
+                allocations.pop(uid, None)
+            raise
+
+    async def _give(self, uid: str, need: Need, needs: list[Need]) -> None:
+        held = self._resources[need.resource]
+        async with held.choosing:
+            endpoint = held.endpoint
+            if endpoint is None:
+                raise Unavailable(f"cannot allocate unregistered device {need.resource}")
+            of_pod = (await self._known()).setdefault(uid, {})
+            has = {key: given.devices for key, given in of_pod.items()}
+            already = has.get((need.container, need.resource), ())
+            lent = () if already else plan.reusable(needs, need, has)
+            choice = plan.choose(need, already, lent, self._in_use(need.resource), held.stock)
+            try:
+                preferred = await endpoint.preferred(choice.free, choice.kept, choice.missing)
+            except runtime.RuntimeCallError as error:
+                raise Unavailable(f"device plugin GetPreferredAllocation rpc failed with err: {error}") from error
+            devices = plan.take(choice, preferred)
+            before = of_pod.get((need.container, need.resource))
+            if before is None:
+                # Nobody else is given them while the plug-in is asked.
+                of_pod[need.container, need.resource] = Allocation(devices, b"")
+        if before is not None:
+            return
+        try:
+            answer = await endpoint.allocate(devices)
+            given([answer])
+        except (runtime.RuntimeCallError, ValueError) as error:
+            raise Unavailable(str(error)) from error
+        of_pod[need.container, need.resource] = Allocation(devices, answer)
+
+    def _in_use(self, resource: str) -> set[str]:
+        """By pods that have a part of the node; what others had is forgotten."""
+        holders = set(self._holders())
+        allocations = self._allocations or {}
+        for uid in allocations.keys() - holders:
+            del allocations[uid]
+        return {
+            device
+            for of_pod in allocations.values()
+            for (_, name), given in of_pod.items()
+            if name == resource
+            for device in given.devices
+        }
+
+    def container(self, uid: str, name: str) -> Given:
+        """What a container of an admitted pod gets. Raises ValueError: it cannot be given."""
+        return given(given_.answer for given_ in self._of_container(uid, name).values())
+
+    async def pre_start(self, uid: str, name: str) -> None:
+        """Lets plug-ins that want it make the container's devices ready. Raises ValueError."""
+        for resource, allocation in self._of_container(uid, name).items():
+            held = self._resources.get(resource)
+            if held is None or held.endpoint is None:
+                raise ValueError(f"endpoint not found in cache for a registered resource: {resource}")
+            try:
+                await held.endpoint.pre_start(allocation.devices)
+            except runtime.RuntimeCallError as error:
+                raise ValueError(f"device plugin PreStartContainer rpc failed with err: {error}") from error
+
+    def _of_container(self, uid: str, name: str) -> dict[str, Allocation]:
+        of_pod = (self._allocations or {}).get(uid, {})
+        return {resource: given for (container, resource), given in sorted(of_pod.items()) if container == name}
+
+    # The record.
+
+    async def _known(self) -> checkpoint.Allocations:
+        if self._allocations is None:
+            try:
+                read = await asyncio.to_thread(checkpoint.read, self._record)
+            except OSError as error:
+                raise Unavailable(f"the record of devices cannot be read: {error.strerror}") from error
+            if self._allocations is None:
+                self._allocations = read
+                # Pods of before hold devices of plug-ins that have not come back yet: the Node has none to give.
+                for resource in {resource for of_pod in read.values() for _, resource in of_pod}:
+                    self._resources.setdefault(resource, _Resource())
+        return self._allocations
+
+    async def _save(self) -> None:
+        async with self._writing:
+            snapshot: Mapping[str, Mapping[tuple[str, str], Allocation]] = {
+                uid: dict(of_pod) for uid, of_pod in (self._allocations or {}).items()
+            }
+            try:
+                await asyncio.to_thread(checkpoint.write, self._record, snapshot)
+            except OSError as error:
+                raise Unavailable(f"the record of devices cannot be written: {error.strerror}") from error
+            except ValueError as error:
+                raise Unavailable(str(error)) from error

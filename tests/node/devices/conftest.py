@@ -1,0 +1,150 @@
+"""A device plug-in written from the published interface, and a manager that it registers with."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc.aio
+import pytest
+
+from sampan.client import tasks
+from sampan.node.cri.rpc import Channel
+from sampan.node.devices.manager import DeviceManager
+from sampan.node.devices.pb import deviceplugin_pb2 as pb
+
+TOY = "example.com/toy"
+
+
+class Plugin:
+    """``healthy`` and ``ill`` are its devices; ``listed`` is how often it has told them."""
+
+    def __init__(
+        self, directory: Path, healthy: Iterable[str], ill: Iterable[str] = (), name: str = "toy.sock"
+    ) -> None:
+        self.directory, self.name = directory, name
+        self.healthy, self.ill = set(healthy), set(ill)
+        self.options = pb.DevicePluginOptions()
+        self.prefers: list[str] = []
+        self.refuses = ""
+        self.answer: pb.ContainerAllocateResponse | None = None
+        self.allocated: list[list[str]] = []
+        self.prepared: list[list[str]] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self._news = asyncio.Condition()
+        self._server: grpc.aio.Server | None = None
+
+    async def start(self) -> None:
+        self._server = server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+        unary = grpc.unary_unary_rpc_method_handler
+        handlers = {
+            "GetDevicePluginOptions": unary(self._get_options, pb.Empty.FromString, _encode),
+            "ListAndWatch": grpc.unary_stream_rpc_method_handler(self._list, pb.Empty.FromString, _encode),
+            "GetPreferredAllocation": unary(self._prefer, pb.PreferredAllocationRequest.FromString, _encode),
+            "Allocate": unary(self._allocate, pb.AllocateRequest.FromString, _encode),
+            "PreStartContainer": unary(self._prepare, pb.PreStartContainerRequest.FromString, _encode),
+        }
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("v1beta1.DevicePlugin", handlers),))
+        server.add_insecure_port(f"unix:{self.directory / self.name}")
+        await server.start()
+
+    async def stop(self) -> None:
+        if self._server is not None:
+            await self._server.stop(None)
+            self._server = None
+
+    async def register(self, resource: str = TOY, version: str = "v1beta1", endpoint: str | None = None) -> None:
+        request = pb.RegisterRequest(version=version, endpoint=endpoint or self.name, resource_name=resource)
+        channel = Channel(str(self.directory / "kubelet.sock"))
+        try:
+            await channel.call("/v1beta1.Registration/Register", request, pb.Empty, 20)
+        finally:
+            await channel.close()
+
+    async def change(self, healthy: Iterable[str], ill: Iterable[str] = ()) -> None:
+        async with self._news:
+            self.healthy, self.ill = set(healthy), set(ill)
+            self._news.notify_all()
+
+    async def _get_options(self, request: Any, context: Any) -> pb.DevicePluginOptions:
+        return self.options
+
+    async def _list(self, request: Any, context: Any) -> AsyncIterator[pb.ListAndWatchResponse]:
+        while True:
+            devices = [pb.Device(ID=name, health="Healthy") for name in sorted(self.healthy)]
+            devices += [pb.Device(ID=name, health="Unhealthy") for name in sorted(self.ill)]
+            yield pb.ListAndWatchResponse(devices=devices)
+            async with self._news:
+                await self._news.wait()
+
+    async def _prefer(self, request: Any, context: Any) -> pb.PreferredAllocationResponse:
+        chosen = pb.ContainerPreferredAllocationResponse(deviceIDs=self.prefers)
+        return pb.PreferredAllocationResponse(container_responses=[chosen])
+
+    async def _allocate(self, request: Any, context: Any) -> pb.AllocateResponse:
+        await self.gate.wait()
+        if self.refuses:
+            await context.abort(grpc.StatusCode.INTERNAL, self.refuses)
+        devices = list(request.container_requests[0].devices_ids)
+        self.allocated.append(devices)
+        answer = self.answer or pb.ContainerAllocateResponse(envs={"TOYS": ",".join(devices)})
+        return pb.AllocateResponse(container_responses=[answer])
+
+    async def _prepare(self, request: Any, context: Any) -> pb.PreStartContainerResponse:
+        self.prepared.append(list(request.devices_ids))
+        return pb.PreStartContainerResponse()
+
+
+def _encode(message: Any) -> bytes:
+    encoded: bytes = message.SerializeToString()
+    return encoded
+
+
+class Bench:
+    """``holders``: uids of the pods that have a part of the node."""
+
+    def __init__(self, root: Path) -> None:
+        self.directory, self.record = root / "device-plugins", root / "devices.json"
+        self.holders: set[str] = set()
+        self._changes = asyncio.Condition()
+        self._news = asyncio.Event()
+
+    @asynccontextmanager
+    async def manager(self) -> AsyncIterator[DeviceManager]:
+        """One life of the node's agent."""
+        manager = DeviceManager(
+            self.directory, self.record, holders=lambda: self.holders, changed=lambda: self._news.set()
+        )
+        await manager.load()
+        running = tasks.detach(manager.run(), "devices")
+        try:
+            await manager.serving.wait()
+            yield manager
+        finally:
+            await tasks.cancel_and_wait(running)
+
+    @asynccontextmanager
+    async def plugin(
+        self, healthy: Iterable[str], ill: Iterable[str] = (), name: str = "toy.sock"
+    ) -> AsyncIterator[Plugin]:
+        plugin = Plugin(self.directory, healthy, ill, name)
+        await plugin.start()
+        try:
+            yield plugin
+        finally:
+            await plugin.stop()
+
+    async def until(self, manager: DeviceManager, amounts: dict[str, tuple[int, int]]) -> None:
+        """The manager says so; pytest's own timeout ends the wait."""
+        while manager.amounts() != amounts:
+            await self._news.wait()
+            self._news.clear()
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
