@@ -43,7 +43,7 @@ from sampan.node.node_status import pods_memory_bytes, render_allocatable
 from sampan.node.pods import render, spec
 from sampan.node.pods.absorb import REJECTED
 from sampan.node.pods.context import NodeContext, Volumes
-from sampan.node.pods.resizing import Verdict, weigh
+from sampan.node.pods.resizing_desk import Claim, ResizeDesk
 from sampan.node.pods.state import PodState, observe_all
 from sampan.node.pods.worker import PodWorker
 from sampan.node.registration import NodeRegistration
@@ -104,6 +104,8 @@ class NodeAgent:
             else NoDevices()
         )
         self.registration.devices = self._devices.amounts
+        allocatable = render_allocatable(machine, config)
+        self._desk = ResizeDesk(self._claims, amounts(dict(allocatable)), clock, self._room_for)
         self.context = NodeContext(
             config=config,
             devices=self._devices,
@@ -117,11 +119,12 @@ class NodeAgent:
             host=self._host,
             host_dns=render.parse_resolv_conf(self._host.resolv_conf()),
             services=self._services.list,
-            allocatable=render_allocatable(machine, config),
+            allocatable=allocatable,
             memory_capacity_bytes=machine.memory_bytes,
             unified_cgroups=machine.unified_cgroups,
             features=lambda: self.registration.features,
-            weigh_resize=self._weigh_resize,
+            weigh_resize=self._desk.weigh,
+            room_made=self._desk.room,
             starts=asyncio.Semaphore(config.parallel_starts),
         )
         #: told of every container that ended (the node API ends followed logs by it)
@@ -356,9 +359,12 @@ class NodeAgent:
         return worker
 
     def _claiming(self) -> list[Obj]:
-        """Pods that have a part of the node."""
-        working = [worker.pod | {"status": worker.sender.newest} for worker in self._evictable()]
-        return [*working, *self._equipping.values()]
+        """Pods that have a part of the node, as it was promised them."""
+        return [self._desk.promised(claim) for claim in self._claims()]
+
+    def _claims(self) -> list[Claim]:
+        working = [Claim(worker.pod, worker.record.allocated) for worker in self._evictable()]
+        return [*working, *(Claim(pod, {}) for pod in self._equipping.values())]
 
     def _evictable(self) -> list[PodWorker]:
         return [
@@ -378,9 +384,9 @@ class NodeAgent:
             if (worker := self._workers.get(uid)) is not None:
                 worker.refresh()
 
-    def _weigh_resize(self, pod: Obj) -> Verdict | None:
-        others = [other for other in self._claiming() if other["metadata"]["uid"] != pod["metadata"]["uid"]]
-        return weigh(pod, others, amounts(dict(self.context.allocatable)))
+    def _room_for(self, uid: str) -> None:
+        if (worker := self._workers.get(uid)) is not None:
+            worker.room()
 
     def _claim(self, uid: str) -> Callable[[str], None]:
         def claim(runtime_id: str) -> None:
@@ -407,6 +413,8 @@ class NodeAgent:
         self._owners = {key: owner for key, owner in self._owners.items() if owner is not worker}
         self._workers.pop(uid, None)
         self._refused.pop(uid, None)
+        self._desk.forget(uid)
+        self._desk.room()
 
     def _object_changed(self, ref: ObjectRef) -> None:
         self._volumes.object_changed(ref)

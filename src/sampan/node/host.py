@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from sampan.api.types import Obj
+from sampan.node.cgroups.held import Held
+from sampan.node.cgroups.settings import Part
 from sampan.records import dataclass
 
 if TYPE_CHECKING:
@@ -102,6 +104,14 @@ class Host(Protocol):
 
     async def create_cgroup(self, pod: Obj) -> str:
         """The pod's cgroup with its limits; returns ``cgroup_path``. Idempotent. Raises OSError."""
+        ...
+
+    async def rewrite_cgroup(self, pod: Obj, part: Part) -> None:
+        """One part of the limits of the pod's cgroup, which is there. Raises OSError when the kernel refuses it."""
+        ...
+
+    def held(self, pod: Obj, container_id: str = "") -> Held | None:
+        """What the kernel holds the pod's cgroup, or that of one of its containers, to; None: it cannot be told."""
         ...
 
     async def remove_cgroup(self, pod: Obj) -> None:

@@ -14,7 +14,9 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from sampan.api.types import Obj
+from sampan.node.cgroups.held import Held
 from sampan.node.cgroups.manager import CgroupManager
+from sampan.node.cgroups.settings import Part
 from sampan.node.config import NodeConfig
 from sampan.node.eviction.meter_linux import LinuxMeter
 from sampan.node.host import Disk, Load, Machine
@@ -100,6 +102,12 @@ class LinuxHost:
 
     async def create_cgroup(self, pod: Obj) -> str:
         return await self._cgroups.create(pod)
+
+    async def rewrite_cgroup(self, pod: Obj, part: Part) -> None:
+        await self._cgroups.rewrite(pod, part)
+
+    def held(self, pod: Obj, container_id: str = "") -> Held | None:
+        return self._cgroups.held(pod, container_id)
 
     async def remove_cgroup(self, pod: Obj) -> None:
         await self._cgroups.remove(pod)

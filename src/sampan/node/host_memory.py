@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import errno
 import hashlib
+from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 
 from sampan.api.types import Obj
+from sampan.node.cgroups.held import Held
+from sampan.node.cgroups.settings import Part
 from sampan.node.eviction.meter_memory import MemoryMeter
 from sampan.node.host import Disk, Load, Machine
 
 GIB = 1 << 30
+_REMEMBERED = 100
 
 
 def hollow_machine(name: str, *, cpus: int = 8, memory_bytes: int = 32 * GIB, disk_bytes: int = 100 * GIB) -> Machine:
@@ -48,6 +52,10 @@ class MemoryHost:
         self._files: dict[str, bytes] = {}
         self._directories: set[str] = set()
         self.cgroups: set[str] = set()
+        #: by the path of a pod's cgroup or the id of a container
+        self.present_held: dict[str, Held] = {}
+        #: what resizes wrote last, in order
+        self.rewritten: deque[tuple[str, Part]] = deque(maxlen=_REMEMBERED)
 
     def reboot(self) -> None:
         """As after a restart of the machine: another boot id, and no cgroups."""
@@ -98,6 +106,13 @@ class MemoryHost:
         path = self.cgroup_path(pod)
         self.cgroups.add(path)
         return path
+
+    async def rewrite_cgroup(self, pod: Obj, part: Part) -> None:
+        self.rewritten.append((self.cgroup_path(pod), part))
+
+    def held(self, pod: Obj, container_id: str = "") -> Held | None:
+        """What a test says; by default nothing is known, and what the runtime was told counts."""
+        return self.present_held.get(container_id or self.cgroup_path(pod))
 
     async def remove_cgroup(self, pod: Obj) -> None:
         self.cgroups.discard(self.cgroup_path(pod))

@@ -200,9 +200,8 @@ class Life:
                 drive(self.runtime.remove_container(subject))
             case operations.WeighResize():
                 return self.random.choice([None, None, Verdict("Deferred", "later"), Verdict("Infeasible", "never")])
-            case operations.ResizeContainer(subject=subject):
-                if subject not in {item.id for item in drive(self.runtime.list_containers())}:
-                    return BROKEN
+            case operations.ResizePod(containers=containers):
+                return self.resize(set(containers))
             case operations.RunHook():
                 return self.random.random() < 0.7
             case operations.DeleteObject():
@@ -210,6 +209,13 @@ class Life:
             case operations.UnmountVolumes() | operations.RemoveCgroup():
                 assert not self.running() and not [item for item in self.sandboxes() if item.ready], "still of use"
         return None
+
+    def resize(self, container_ids: set[str]) -> Any:
+        if self.random.random() < 0.2:
+            return events.Resized(error="refused")
+        if not container_ids <= {item.id for item in drive(self.runtime.list_containers())}:
+            return BROKEN
+        return events.Resized(frozenset(container_ids))
 
     def start(self, operation: operations.StartContainer) -> Any:
         sandbox = self.machine.record.state.ready_sandbox
@@ -337,7 +343,7 @@ class Life:
         facts = Facts(
             now=self.clock.now(), host_ips=("192.0.2.1",), start_time=record.start_time, waiting=record.waiting,
             ready=record.probes.ready, started=record.probes.started, terminal=record.terminal, failure=record.failure,
-            applied=record.applied, allocated=record.allocated,
+            resources=record.applied, allocated=record.allocated,
         )  # fmt: skip
         before, after = self.pod["status"], render_status(self.pod, record.state, facts)
         check_forward(before, after)

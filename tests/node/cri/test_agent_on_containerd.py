@@ -15,6 +15,7 @@ import pytest
 from sampan.api import gates
 from sampan.api.clock import SystemClock, SystemRandom
 from sampan.api.errors import AlreadyExists, NotFound
+from sampan.api.pods.requests import amounts
 from sampan.api.resources import CONFIG_MAPS, EVENTS, PODS, SERVICE_ACCOUNTS
 from sampan.client.client import Client
 from sampan.node import runtime
@@ -62,7 +63,7 @@ class Cluster:
             "kind": "Pod", "apiVersion": "v1", "metadata": {"name": name, "namespace": "default"},
             "spec": {
                 "nodeName": "n1", "automountServiceAccountToken": False, "terminationGracePeriodSeconds": 5,
-                "containers": [container], **spec,
+                "containers": [container, *spec.pop("also", ())], **spec,
             },
         }  # fmt: skip
         await self.admin.create(PODS, body)
@@ -111,6 +112,11 @@ async def cluster(bench: Any) -> AsyncIterator[Cluster]:
 
 def phase(wanted: str) -> Callable[[Any], bool]:
     return lambda pod: (pod.get("status") or {}).get("phase") == wanted
+
+
+def ready(pod: Any) -> bool:
+    found = {item["type"]: item["status"] for item in (pod.get("status") or {}).get("conditions") or ()}
+    return found.get("Ready") == "True"
 
 
 async def test_a_job_leaves_its_message_and_log(cluster: Cluster) -> None:
@@ -379,31 +385,114 @@ async def test_pods_by_the_dozen_leave_no_cgroup_behind(cluster: Cluster) -> Non
             await asyncio.sleep(0.02)
 
 
-def cpu_quota(container_id: str) -> str:
-    """What the kernel holds a container to."""
-    for pattern in (f"**/*{container_id}*/cpu.cfs_quota_us", f"**/*{container_id}*/cpu.max"):
-        for path in Path("/sys/fs/cgroup").glob(pattern):
-            return path.read_text().split()[0]
-    return ""
+def in_the_kernel(cgroup: str) -> dict[str, int]:
+    """Processor (millicores) and memory that cgroup v1 or v2 holds this to, by the kernel's own files."""
+    root = Path("/sys/fs/cgroup")
+    if (root / "cgroup.controllers").exists():
+        quota, period = (root / cgroup / "cpu.max").read_text().split()
+        limit = (root / cgroup / "memory.max").read_text()
+        return {"cpu limit": int(quota) * 1000 // int(period), "memory limit": int(limit)}
+    quota = (root / "cpu" / cgroup / "cpu.cfs_quota_us").read_text()
+    shares = int((root / "cpu" / cgroup / "cpu.shares").read_text())
+    return {
+        "cpu request": -(-shares * 1000 // 1024),
+        "cpu limit": int(quota) // 100,
+        "memory limit": int((root / "memory" / cgroup / "memory.limit_in_bytes").read_text()),
+    }
+
+
+def in_the_status(shown: Any) -> dict[str, int]:
+    requests, limits = amounts(shown["requests"]), amounts(shown["limits"])
+    return {"cpu request": requests["cpu"], "cpu limit": limits["cpu"], "memory limit": limits["memory"]}
+
+
+def agrees(kernel: dict[str, int], status: dict[str, int]) -> bool:
+    return kernel == {name: status[name] for name in kernel}
 
 
 async def test_a_resized_pod_has_in_the_kernel_what_its_status_says(cluster: Cluster) -> None:
-    def sized(amount: str) -> dict[str, Any]:
-        return {"requests": {"cpu": amount}, "limits": {"cpu": amount}}
+    """[sig-node] Pod InPlace Resize Container guaranteed pods with multiple containers: net increase, net decrease
+    and various operations: every number of the status is compared with the cgroups, of containers and of the pod, while
+    one of them is busy; none begins anew."""
 
-    def shows(amount: str) -> Callable[[Any], bool]:
-        return lambda pod: pod["status"]["containerStatuses"][0].get("resources") == sized(amount)
+    def sized(cpu: str, memory: str) -> dict[str, Any]:
+        given = {"cpu": cpu, "memory": memory}
+        return {"requests": given, "limits": given}
 
-    await cluster.create("sized", ["sleep", "1000"], container={"resources": sized("100m")})
-    pod = await cluster.until("sized", phase("Running"))
-    container_id = pod["status"]["containerStatuses"][0]["containerID"].rpartition("/")[2]
-    assert shows("100m")(pod) and cpu_quota(container_id) == "10000"
-    for amount, quota in (("300m", "30000"), ("50m", "5000")):
-        wish = {"spec": {"containers": [{"name": "main", "resources": sized(amount)}]}}
-        await cluster.admin.patch(PODS, "sized", wish, "default", patch_type="strategic", subresource="resize")
-        pod = await cluster.until("sized", shows(amount))
-        assert cpu_quota(container_id) == quota
-        assert pod["status"]["containerStatuses"][0]["restartCount"] == 0
+    def wishes(sizes: Any) -> list[Any]:
+        return [{"name": name, "resources": sized(*size)} for name, size in zip(("main", "other"), sizes, strict=True)]
+
+    def shows(sizes: Any) -> Callable[[Any], bool]:
+        def holds(pod: Any) -> bool:
+            statuses = pod["status"].get("containerStatuses") or [{}, {}]
+            return [item.get("resources") for item in statuses] == [sized(*size) for size in sizes] and not [
+                item for item in pod["status"]["conditions"] if item["type"].startswith("PodResize")
+            ]
+
+        return holds
+
+    busy = ["sh", "-c", "trap exit TERM; while true; do :; done"]
+    first = (("100m", "64Mi"), ("50m", "32Mi"))
+    extra = {"name": "other", "image": cluster.bench.image, "command": ["sleep", "1000"], "resources": sized(*first[1])}
+    await cluster.create("sized", busy, container={"resources": sized(*first[0])}, also=[extra])
+    for sizes in (
+        first,
+        (("300m", "128Mi"), ("150m", "64Mi")),
+        (("60m", "48Mi"), ("40m", "24Mi")),
+        (("200m", "48Mi"), ("20m", "80Mi")),
+    ):
+        if sizes is not first:
+            wish = {"spec": {"containers": wishes(sizes)}}
+            await cluster.admin.patch(PODS, "sized", wish, "default", patch_type="strategic", subresource="resize")
+        pod = await cluster.until("sized", shows(sizes))
+        whole = f"{cluster.config.cgroup_root.strip('/')}/pod{pod['metadata']['uid']}"
+        total: dict[str, int] = {}
+        for status in pod["status"]["containerStatuses"]:
+            told = in_the_status(status["resources"])
+            assert agrees(in_the_kernel(f"{whole}/{status['containerID'].rpartition('/')[2]}"), told)
+            assert amounts(status["allocatedResources"]) == amounts(status["resources"]["requests"])
+            assert status["restartCount"] == 0
+            total = {name: total.get(name, 0) + amount for name, amount in told.items()}
+        assert agrees(in_the_kernel(whole), total)
+
+
+async def test_memory_in_use_is_not_taken_from_a_running_container_and_a_pod_as_a_whole_is_resized(
+    cluster: Cluster,
+) -> None:
+    def whole(memory: str) -> dict[str, Any]:
+        return {"requests": {"cpu": "50m", "memory": "16Mi"}, "limits": {"cpu": "200m", "memory": memory}}
+
+    def in_progress(pod: Any) -> list[Any]:
+        return [item for item in pod["status"]["conditions"] if item["type"] == "PodResizeInProgress"]
+
+    def shows(memory: str) -> Callable[[Any], bool]:
+        return lambda pod: pod["status"].get("resources") == whole(memory) and not in_progress(pod)
+
+    async def resize(memory: str) -> None:
+        wish = {"spec": {"resources": whole(memory)}}
+        await cluster.admin.patch(PODS, "full", wish, "default", patch_type="strategic", subresource="resize")
+
+    fill = ["sh", "-c", "dd if=/dev/zero of=/dev/shm/full bs=1M count=40 && touch /tmp/full && exec sleep 1000"]
+    probe = {"exec": {"command": ["test", "-e", "/tmp/full"]}, "periodSeconds": 1}
+    await cluster.create("full", fill, container={"readinessProbe": probe}, resources=whole("64Mi"))
+    pod = await cluster.until("full", lambda pod: ready(pod) and shows("64Mi")(pod))
+    cgroup = f"{cluster.config.cgroup_root.strip('/')}/burstable/pod{pod['metadata']['uid']}"
+    container = f"{cgroup}/{pod['status']['containerStatuses'][0]['containerID'].rpartition('/')[2]}"
+    for directory in (cgroup, container):
+        assert in_the_kernel(directory)["memory limit"] == 64 << 20
+    await resize("20Mi")
+    pod = await cluster.until("full", in_progress)
+    [told] = in_progress(pod)
+    assert told["reason"] == "Error" and told["message"].startswith(
+        "cannot decrease memory limits: [attempting to set pod memory limit (20971520) below current usage ("
+    )
+    # What is told is what is in force, in the kernel too.
+    assert pod["status"]["resources"] == whole("64Mi") and in_the_kernel(cgroup)["memory limit"] == 64 << 20
+    await resize("96Mi")
+    await cluster.until("full", shows("96Mi"))
+    for directory in (cgroup, container):
+        assert in_the_kernel(directory)["memory limit"] == 96 << 20
+        assert in_the_kernel(directory)["cpu limit"] == 200
 
 
 class DiesAt:

@@ -15,6 +15,7 @@ from pathlib import Path
 from sampan.api.pods.qos import qos_class
 from sampan.api.types import Obj
 from sampan.node.cgroups import settings
+from sampan.node.cgroups.held import Held
 from sampan.node.cgroups.tree import CgroupTree
 
 log = logging.getLogger(__name__)
@@ -62,6 +63,21 @@ class CgroupManager:
                 tiers, own = self._changed_tiers(), settings.pod_settings(pod, unified=self.unified)
                 await asyncio.to_thread(self._write, tiers, path, own)
         return path
+
+    async def rewrite(self, pod: Obj, part: settings.Part) -> None:
+        """One part of the limits of a cgroup that is there; its tier follows. Raises OSError."""
+        path = self.path(pod)
+        if path:
+            wanted = settings.only(settings.pod_settings(pod, unified=self.unified), part)
+            async with self._lock:
+                self._count(pod)
+                await asyncio.to_thread(self._tree.rewrite, path, wanted)
+                await self._weigh()
+
+    def held(self, pod: Obj, container_id: str = "") -> Held | None:
+        """What the kernel holds the pod, or one of its containers, to; None where it cannot be told."""
+        path = self.path(pod)
+        return self._tree.held(f"{path}/{container_id}".rstrip("/")) if path else None
 
     async def remove(self, pod: Obj) -> None:
         """After the sandbox is gone: no process of the pod has a right to live. ``sweep`` gets what stays."""

@@ -15,6 +15,8 @@ from sampan.api.types import Obj
 #: Controller to file to value.
 Settings = dict[str, dict[str, str]]
 Tier = Literal["burstable", "besteffort"]
+#: What of a pod's cgroup a resize writes at a time.
+Part = Literal["cpu request", "cpu limit", "memory limit"]
 
 PERIOD_MICROSECONDS = 100_000
 MIN_SHARES = 2
@@ -51,8 +53,9 @@ def pod_path(root: str, pod: Obj) -> str:
 
 
 def pod_settings(pod: Obj, *, unified: bool) -> Settings:
-    """What the pod as a whole gets: the sum of its containers, or what it asks for itself (KEP-2837)."""
-    settings = _cpu_shares(shares(pod_requests(pod).get("cpu", 0)), unified=unified)
+    """What the pod, as the node has promised it, gets as a whole: the sum of its containers, or what it asks for itself
+    (KEP-2837)."""
+    settings = _cpu_shares(shares(pod_requests(pod, use_status=False).get("cpu", 0)), unified=unified)
     cpu_quota, memory = quota(pod_limit(pod, "cpu") or 0), pod_limit(pod, "memory")
     period = PERIOD_MICROSECONDS
     if unified:
@@ -64,13 +67,29 @@ def pod_settings(pod: Obj, *, unified: bool) -> Settings:
     return settings
 
 
+_FILES: dict[Part, tuple[str, ...]] = {
+    "cpu request": ("cpu.shares", "cpu.weight"),
+    "cpu limit": ("cpu.cfs_period_us", "cpu.cfs_quota_us", "cpu.max"),
+    "memory limit": ("memory.limit_in_bytes", "memory.max"),
+}
+
+
+def only(settings: Settings, part: Part) -> Settings:
+    """``settings`` without what is no matter of ``part``."""
+    kept = {
+        controller: {name: value for name, value in values.items() if name in _FILES[part]}
+        for controller, values in settings.items()
+    }
+    return {controller: values for controller, values in kept.items() if values}
+
+
 def tier_settings(tier: Tier, millicores: int, *, unified: bool) -> Settings:
     """Pods that ask for nothing share the least there is; the others get together what they ask for."""
     return _cpu_shares(MIN_SHARES if tier == "besteffort" else shares(millicores), unified=unified)
 
 
 def burstable_millicores(pods: Iterable[Obj]) -> int:
-    return sum(pod_requests(pod).get("cpu", 0) for pod in pods if qos_class(pod) == "Burstable")
+    return sum(pod_requests(pod, use_status=False).get("cpu", 0) for pod in pods if qos_class(pod) == "Burstable")
 
 
 def _cpu_shares(value: int, *, unified: bool) -> Settings:

@@ -14,6 +14,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from sampan.api.faults import cause
+from sampan.node.cgroups import held
+from sampan.node.cgroups.held import Held
 from sampan.node.cgroups.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -53,6 +55,16 @@ class CgroupTree:
             base = self._mount if self.unified else self._mount / controller
             if base.is_dir():
                 self._write(base / path.lstrip("/"), values)
+
+    def rewrite(self, path: str, settings: Settings) -> None:
+        """As ``write``, but what the kernel refuses is an error. Raises OSError."""
+        for controller, values in settings.items():
+            directory = (self._mount if self.unified else self._mount / controller) / path.lstrip("/")
+            for name, value in values.items():
+                (directory / name).write_text(value)
+
+    def held(self, path: str) -> Held | None:
+        return held.read(self._mount, path, unified=self.unified)
 
     def remove(self, path: str, *, kill: bool = False) -> bool:
         """The cgroup and all below it, in every hierarchy; False when something of it is left.

@@ -107,6 +107,7 @@ def _done(record: PodRecord, event: events.Done, now: datetime) -> list[Tell]:
         return []
     record.retries.pop(operation.key, None)
     record.messages.update(event.messages)
+    record.kernel.update(event.held)
     record.serial += 1
     handler = _DONE.get(type(operation))
     return handler(record, operation, event.result, now) or [] if handler is not None else []
@@ -125,7 +126,7 @@ def _cancelled(record: PodRecord, event: events.Cancelled, now: datetime) -> lis
     operation = event.operation
     if not _ended(record, operation):
         return []
-    if isinstance(operation, operations.RunSandbox | operations.StartContainer | operations.ResizeContainer):
+    if isinstance(operation, operations.RunSandbox | operations.StartContainer):
         record.doubted = True  # it may have been done all the same
         record.changes += 1
     if isinstance(operation, operations.RunHook):
@@ -260,24 +261,38 @@ def new_stop(record: PodRecord, container_id: str, name: str, grace_seconds: flo
 
 def _weighed(record: PodRecord, operation: Any, result: Any, now: datetime) -> list[Tell]:
     before, record.verdict = record.verdict, result
-    record.weighed = resizing.wished(record.pod)
+    record.weighed = operation.wish
     if result is not None:
         record.weigh_at = resizing.look_again(now)
-        return [] if result == before else [resizing.pending_tell(result)]
-    record.allocated, record.weigh_at = record.weighed, None
+        return [] if result == before else [resizing.pending(record.pod, result)]
+    record.allocated, record.weigh_at = operation.wish, None
     record.resizing, record.resize_error = True, ""
-    return [resizing.told(record.pod, "ResizeStarted", "started", record.allocated)]
+    record.retries.pop(operations.ResizePod().key, None)
+    return [resizing.started(record.pod, record.allocated)]
 
 
-def _resized(record: PodRecord, operation: Any, result: Any, now: datetime) -> None:
-    record.applied[operation.subject] = operation.resources
-    record.resize_error = ""
+def _resized(record: PodRecord, operation: Any, result: Any, now: datetime) -> list[Tell]:
+    for container_id in result.applied:
+        record.applied[container_id] = operation.allocated[operation.containers[container_id]]
+    if result.error:
+        return _resize_failed(record, operation, events.Failed(operation, message=result.error), now)
+    record.cgroup, record.resize_error = operation.allocated, ""
+    return []
 
 
 def _resize_failed(record: PodRecord, operation: Any, event: events.Failed, now: datetime) -> list[Tell]:
+    """An error that only counts another number of bytes in use is not told again."""
     _retry(record, event, now)
     known, record.resize_error = record.resize_error, event.message
-    return [] if known == event.message else [Tell("Warning", "ResizeError", event.message, operation.name)]
+    if known.partition("(")[0] == event.message.partition("(")[0]:
+        return []
+    return [resizing.failed(record.pod, operation.allocated, event.message)]
+
+
+def _room_made(record: PodRecord, event: events.RoomMade, now: datetime) -> list[Tell]:
+    if record.verdict is not None:
+        record.weigh_at = now
+    return []
 
 
 def _stopped(record: PodRecord, operation: Any, result: Any, now: datetime) -> None:
@@ -291,6 +306,7 @@ def _container_removed(record: PodRecord, operation: Any, result: Any, now: date
     put(record, operation.subject, None)
     record.messages.pop(operation.subject, None)
     record.applied.pop(operation.subject, None)
+    record.kernel.pop(operation.subject, None)
     record.out_of_memory.discard(operation.subject)
 
 
@@ -370,6 +386,7 @@ _EVENTS: dict[type[Any], Callable[[PodRecord, Any, datetime], list[Tell]]] = {
     events.OutOfMemory: _out_of_memory,
     events.ViewDoubted: _view_doubted,
     events.ObjectsChanged: _objects_changed,
+    events.RoomMade: _room_made,
     events.Probed: _probed,
     events.StatusSent: _status_sent,
     events.TimePassed: _time_passed,
@@ -387,7 +404,7 @@ _DONE: dict[type[Any], Callable[[PodRecord, Any, Any, datetime], list[Tell] | No
     operations.StartContainer: _started,
     operations.RunHook: _hook_done,
     operations.WeighResize: _weighed,
-    operations.ResizeContainer: _resized,
+    operations.ResizePod: _resized,
     operations.StopContainer: _stopped,
     operations.RemoveContainer: _container_removed,
     operations.StopSandbox: _sandbox_stopped,
@@ -405,6 +422,6 @@ _FAILED: dict[type[Any], Callable[[PodRecord, Any, events.Failed, datetime], lis
     operations.PullImage: _start_failed,
     operations.StartContainer: _start_failed,
     operations.RunHook: _hook_broken,
-    operations.ResizeContainer: _resize_failed,
+    operations.ResizePod: _resize_failed,
     operations.StopContainer: _stop_failed,
 }

@@ -7,21 +7,25 @@ the words for a waiting container, otherwise what the collaborator raised. It de
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from sampan.api.errors import Conflict, NotFound
+from sampan.api.faults import fault
 from sampan.api.resources import PODS, RUNTIME_CLASSES
 from sampan.api.types import Obj
 from sampan.node import runtime
+from sampan.node.cgroups.held import Held
 from sampan.node.images.credentials import pull_secrets
 from sampan.node.images.manager import ImageError
-from sampan.node.pods import operations, render, resizing, resources, security, spec, starting
+from sampan.node.pods import operations, render, resizing, resizing_steps, resources, security, spec, starting
 from sampan.node.pods.context import NodeContext
-from sampan.node.pods.events import Result
+from sampan.node.pods.events import Resized, Result
 from sampan.node.pods.files import PodFiles
 from sampan.node.pods.record import PodRecord, hook_of
+from sampan.node.pods.resizing_checkpoint import Checkpoint
+from sampan.node.pods.resizing_steps import Change, WritePod
 from sampan.node.pods.state import observe
 from sampan.node.pods.teller import PodTeller
 from sampan.node.probes.check import Target, check
@@ -59,7 +63,7 @@ class PodActions:
             operations.StartContainer: self._start_container,
             operations.RunHook: self._run_hook,
             operations.WeighResize: self._weigh_resize,
-            operations.ResizeContainer: self._resize_container,
+            operations.ResizePod: self._resize_pod,
             operations.StopContainer: self._stop_container,
             operations.RemoveContainer: self._remove_container,
             operations.StopSandbox: self._stop_sandbox,
@@ -118,7 +122,10 @@ class PodActions:
         handler = await self._runtime_handler()
         security.verify_sandbox(pod, context.features(), handler)
         async with context.starts:
-            await asyncio.gather(self.files.make_logs(), context.host.create_cgroup(self._promised_pod))
+            promise = Checkpoint(self._record.allocated, self._record.allocated, {})
+            await asyncio.gather(
+                self.files.make_logs(), self.files.keep(promise), context.host.create_cgroup(self._promised_pod)
+            )
             config = self._config_of_sandbox(operation.attempt)
             sandbox_id = await context.runtime.run_sandbox(config, handler)
             return await context.runtime.sandbox_status(sandbox_id)
@@ -203,19 +210,53 @@ class PodActions:
         return outcome.result == "success"
 
     async def _weigh_resize(self, operation: operations.WeighResize) -> Result:
-        """None when the node has room."""
-        return self._context.weigh_resize(self._pod)
+        """None when the pod has been promised what it wants. A promise outlives the agent before anything is done."""
+        verdict = self._context.weigh_resize(resizing.with_allocated(self._pod, operation.wish))
+        if verdict is None:
+            await self.files.keep(Checkpoint(operation.wish, self._record.cgroup, dict(self._record.applied)))
+        return verdict
 
-    async def _resize_container(self, operation: operations.ResizeContainer) -> Result:
-        container = {**self._spec_of(operation.name), "resources": operation.resources}
-        wanted = resources.container_resources(
-            self._pod, container, self._context.memory_capacity_bytes, unified=self._context.unified_cgroups
-        )
-        # The pod's own limits: a larger one before its containers', a smaller one after them.
-        await self._context.host.create_cgroup(self._promised_pod)
-        await self._context.runtime.update_resources(operation.subject, wanted)
-        await self._context.host.create_cgroup(self._promised_pod)
-        return None
+    async def _resize_pod(self, operation: operations.ResizePod) -> Result:
+        record, host = self._record, self._context.host
+        before = resizing.with_allocated(record.pod, record.cgroup)
+        after = resizing.with_allocated(record.pod, operation.allocated)
+        changes = [
+            Change(
+                container_id,
+                name,
+                self._resources(before, name, record.applied[container_id]),
+                self._resources(after, name, operation.allocated[name]),
+            )
+            for container_id, name in operation.containers.items()
+        ]
+        if error := resizing_steps.too_low(before, after, changes, self.held(operation.containers)):
+            return Resized(error=error)
+        changed = [change for change in changes if change.before != change.after]
+        applied = {change.container_id for change in changes if change not in changed}
+        for step in resizing_steps.plan_steps(before, after, changed):
+            try:
+                if isinstance(step, WritePod):
+                    await host.rewrite_cgroup(after, step.part)
+                    continue
+                await self._context.runtime.update_resources(step.container_id, step.resources)
+            except (runtime.RuntimeCallError, OSError) as error:
+                text = fault(error, step.part) if isinstance(error, OSError) and isinstance(step, WritePod) else error
+                return Resized(frozenset(applied), str(text))
+            if step.last:
+                applied.add(step.container_id)
+        has = {**record.applied, **{key: operation.allocated[operation.containers[key]] for key in applied}}
+        await self.files.keep(Checkpoint(operation.allocated, operation.allocated, has))
+        return Resized(frozenset(applied))
+
+    def _resources(self, pod: Obj, name: str, given: Obj) -> runtime.Resources:
+        context, container = self._context, {**self._spec_of(name), "resources": given}
+        capacity_bytes = context.memory_capacity_bytes
+        return resources.container_resources(pod, container, capacity_bytes, unified=context.unified_cgroups)
+
+    def held(self, container_ids: Iterable[str]) -> dict[str, Held]:
+        """What the kernel holds these and the pod itself to, as far as it can be told."""
+        known = {each: self._context.host.held(self._pod, each) for each in (resizing.WHOLE, *container_ids)}
+        return {each: found for each, found in known.items() if found is not None}
 
     # Stopping and clearing up.
 

@@ -65,8 +65,10 @@ class NodeContext:
     unified_cgroups: bool = False
     #: What the runtime can do, as it said last.
     features: Callable[[], Features] = field(default=Features)
-    #: Whether the node has room for a pod that wants other resources; why not.
+    #: Asks the node to promise a pod the resources that it wants now; why not.
     weigh_resize: Callable[[Obj], Verdict | None] = field(default=lambda pod: None)
+    #: Told when a pod has ended, whose resources others may have.
+    room_made: Callable[[], None] = field(default=lambda: None)
     #: Bounds how many pods are being started at the same time.
     starts: asyncio.Semaphore
 

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from sampan.api.types import Obj
 from sampan.node import runtime
+from sampan.node.cgroups.held import Held
 from sampan.node.pods.operations import Operation
 from sampan.node.pods.resizing import Verdict
 from sampan.node.pods.state import PodState
@@ -61,6 +62,11 @@ class ViewDoubted:
 
 
 @dataclass(frozen=True, slots=True)
+class RoomMade:
+    """A resize that waits has been granted, or may be."""
+
+
+@dataclass(frozen=True, slots=True)
 class ObjectsChanged:
     """A ConfigMap or Secret that the pod uses changed."""
 
@@ -87,17 +93,27 @@ class TimePassed:
     """A moment the machine waited for has come (or somebody wants it to look again)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Resized:
+    """How far a resize came. ``applied``: ids of containers that have theirs; ``error``: why not all is done."""
+
+    applied: frozenset[str] = frozenset()
+    error: str = ""
+
+
 #: What the operations give: see each in ``actions``.
-Result: TypeAlias = PodState | runtime.Sandbox | runtime.Container | Verdict | bool | None
+Result: TypeAlias = PodState | runtime.Sandbox | runtime.Container | Verdict | Resized | bool | None
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """An operation succeeded. ``messages``: what containers that ended have left, by id."""
+    """An operation succeeded. ``messages``: what containers that ended have left, by id. ``held``: what the kernel
+    holds those that run to, by id, and the pod itself under ""."""
 
     operation: Operation
     result: Result = None
     messages: Mapping[str, str] = field(default_factory=dict)
+    held: Mapping[str, Held] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +134,6 @@ class Cancelled:
 
 
 Event: TypeAlias = (
-    PodChanged | ObjectGone | Evicted | RuntimeEnded | OutOfMemory | ViewDoubted | ObjectsChanged | Probed | StatusSent
-    | TimePassed | Done | Failed | Cancelled
+    PodChanged | ObjectGone | Evicted | RuntimeEnded | OutOfMemory | ViewDoubted | ObjectsChanged | RoomMade | Probed
+    | StatusSent | TimePassed | Done | Failed | Cancelled
 )  # fmt: skip

@@ -13,6 +13,7 @@ from sampan.node import runtime
 from sampan.node.config import NodeConfig
 from sampan.node.host import Host
 from sampan.node.pods import messages, render, spec
+from sampan.node.pods.resizing_checkpoint import DIRECTORY, FILE, LIMIT_BYTES, Checkpoint, decode, encode
 
 
 class PodFiles:
@@ -28,7 +29,15 @@ class PodFiles:
         await self._host.make_directory(self._logs)
 
     async def remove_logs(self) -> None:
-        await self._host.remove_tree(self._logs)
+        """The pod's directory went with its volumes; on a host that has none what was kept goes here."""
+        await asyncio.gather(self._host.remove_tree(self._logs), self._host.remove_tree(self._directory / DIRECTORY))
+
+    async def keep(self, checkpoint: Checkpoint) -> None:
+        """What the node has promised the pod, for the agent after this one. Raises OSError."""
+        await self._host.write(self._directory / DIRECTORY / FILE, encode(checkpoint), 0o600)
+
+    def kept(self) -> Checkpoint | None:
+        return decode(self._host.read(self._directory / DIRECTORY / FILE, LIMIT_BYTES))
 
     async def prepare_container(
         self, pod: Obj, container: Obj, attempt: int, taken: set[str], ips: tuple[str, ...]

@@ -80,8 +80,10 @@ def plan_live(record: PodRecord, now: datetime) -> Steps:
     else:
         for sandbox_id in plan.stop_sandboxes:
             steps.ask(operations.StopSandbox(sandbox_id))
-        _plan_starts(record, plan, steps)
-        _plan_resize(record, now, steps)
+        due = _plan_resize(record, now, steps)
+        # A container that begins anew with more fits into the pod's cgroup only when that has grown.
+        if not due or record.resize_error:
+            _plan_starts(record, plan, steps)
         _plan_prune(record, steps)
     plan_stops(record, now, steps)
     return steps
@@ -201,33 +203,41 @@ def _plan_post_start(record: PodRecord, steps: Steps) -> None:
 # Resizing.
 
 
-def _plan_resize(record: PodRecord, now: datetime, steps: Steps) -> None:
-    """A wish is weighed once, and again while it is deferred; what was promised is applied container by container."""
+def _plan_resize(record: PodRecord, now: datetime, steps: Steps) -> bool:
+    """A wish is weighed once, and again while it is deferred. What was promised is given to the pod as a whole, once
+    those of its containers that have to begin anew for it have ended. True while that is due."""
     wish = resizing.wished(record.pod)
     if wish == record.allocated:
         if record.verdict is not None:
             record.verdict, record.weigh_at = None, None  # it wants to be as it is again
             record.serial += 1
     elif record.weighed != wish or (record.weigh_at is not None and record.weigh_at <= now):
-        steps.ask(operations.WeighResize())
+        steps.ask(operations.WeighResize(wish=wish))
     elif record.weigh_at is not None and record.verdict is not None and record.verdict.reason == "Deferred":
         steps.wait_until(record.weigh_at)
-    behind = False
+    running: dict[str, str] = {}
+    behind = restarting = False
     for container in record.state.running():
         promised = record.allocated.get(container.name)
         given = record.applied.setdefault(container.id, promised or {})
-        if promised is None or given == promised:
+        if promised is None or container.id in record.stops:
             continue
-        behind = True
-        if resizing.needs_restart(record.pod, container.name, given, promised):
+        if given != promised and resizing.needs_restart(record.pod, container.name, given, promised):
+            restarting = True
             message = f"Container {container.name} resize requires restart"
             _begin_kill(record, Kill(container.id, container.name, "resize", message), now, steps)
-        elif container.id not in record.stops:
-            steps.ask(operations.ResizeContainer(container.id, name=container.name, resources=promised))
-    if record.resizing and not behind and not record.starting():
+        else:
+            running[container.id] = container.name
+            behind |= given != promised
+    restarting |= any(stop.replace for stop in record.stops.values())
+    due = behind or record.cgroup != record.allocated
+    if due and not restarting and not record.starting():
+        steps.ask(operations.ResizePod(allocated=record.allocated, containers=running))
+    if record.resizing and not due and not restarting and not record.starting() and not record.replace:
         record.resizing = False
         record.serial += 1
-        steps.tells.append(resizing.told(record.pod, "ResizeCompleted", "completed", record.allocated))
+        steps.tells.append(resizing.completed(record.pod, record.allocated))
+    return due
 
 
 def _advance_backoff(record: PodRecord, name: str) -> None:

@@ -17,6 +17,7 @@ from sampan.node.pods.absorb import absorb
 from sampan.node.pods.live import Steps
 from sampan.node.pods.operations import Cancel, Instruction, Key, Operation
 from sampan.node.pods.record import Phase, PodRecord, new_record
+from sampan.node.pods.resizing_checkpoint import Checkpoint
 from sampan.node.pods.state import PodState
 
 _PLANS: Mapping[Phase, Callable[[PodRecord, datetime], Steps]] = {
@@ -32,9 +33,17 @@ class PodMachine:
     """Invariants: phases follow ``phases.TRANSITIONS``; every operation under way is allowed in the present phase or
     was cancelled; after ``ending`` nothing is started."""
 
-    def __init__(self, pod: Obj, now: datetime, state: PodState | None = None, *, max_delay_seconds: float = 300):
+    def __init__(
+        self,
+        pod: Obj,
+        now: datetime,
+        state: PodState | None = None,
+        *,
+        max_delay_seconds: float = 300,
+        checkpoint: Checkpoint | None = None,
+    ):
         """``state``: what the runtime has of the pod, if it was read already."""
-        self.record = new_record(pod, now, state)
+        self.record = new_record(pod, now, state, checkpoint)
         self.record.max_delay_seconds = max_delay_seconds
         #: When to tell ``TimePassed`` at the latest; None: only when something happens.
         self.due: datetime | None = None

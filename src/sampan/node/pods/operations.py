@@ -6,6 +6,7 @@ or starts something that the next observation shows: after a crash the next agen
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import field
 from typing import Literal, TypeAlias
 
@@ -84,15 +85,18 @@ class RunHook(Operation):
 
 @dataclass(frozen=True, slots=True)
 class WeighResize(Operation):
-    """Ask whether the node has room for the pod as it wants to be now."""
+    """Ask the node to promise the pod what it wants to have now."""
+
+    wish: Mapping[str, Obj] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
-class ResizeContainer(Operation):
-    """Give a running container (by id) other resources."""
+class ResizePod(Operation):
+    """Give the pod's cgroup and its running containers what the node has promised."""
 
-    name: str = ""
-    resources: Obj = field(default_factory=dict)
+    allocated: Mapping[str, Obj] = field(default_factory=dict)
+    #: Names of running containers, by id, that get theirs in place.
+    containers: Mapping[str, str] = field(default_factory=dict)
 
 
 # Stopping and clearing up.

@@ -89,7 +89,7 @@ ALLOWED: Mapping[Phase, tuple[type[Operation], ...]] = {
     "adopting": (operations.Observe,),
     "live": (
         operations.Observe, operations.Look, operations.MountVolumes, operations.RunSandbox, operations.PullImage,
-        operations.StartContainer, operations.RunHook, operations.WeighResize, operations.ResizeContainer,
+        operations.StartContainer, operations.RunHook, operations.WeighResize, operations.ResizePod,
         operations.StopContainer, operations.RemoveContainer, operations.StopSandbox, operations.RemoveSandbox,
     ),
     "ending": (
@@ -124,6 +124,7 @@ EVENTS: Mapping[type[object], str] = {
     events.RuntimeEnded: "a container or sandbox ended",
     events.OutOfMemory: "the kernel killed something in a container",
     events.ViewDoubted: "events of the runtime may have been lost",
+    events.RoomMade: "the node may have room for a resize that waits",
     events.ObjectsChanged: "a ConfigMap or Secret of the pod changed",
     events.Probed: "a probe has another result than before",
     events.StatusSent: "the API server has the newest status",

@@ -13,10 +13,12 @@ from typing import Literal
 from sampan.api.clock import parse_time
 from sampan.api.types import Obj
 from sampan.node import runtime
+from sampan.node.cgroups.held import Held
 from sampan.node.pods import resizing, spec
 from sampan.node.pods.events import Probed
 from sampan.node.pods.operations import Key, Operation
 from sampan.node.pods.resizing import Verdict
+from sampan.node.pods.resizing_checkpoint import Checkpoint
 from sampan.node.pods.state import PodState
 from sampan.node.pods.status import Waiting
 from sampan.records import dataclass
@@ -91,8 +93,12 @@ class PodRecord:
     stops: dict[str, Stop] = field(default_factory=dict)
 
     # Resizing: see ``resizing``.
-    allocated: dict[str, Obj] = field(default_factory=dict)
+    allocated: Mapping[str, Obj] = field(default_factory=dict)
     applied: dict[str, Obj] = field(default_factory=dict)
+    #: What the pod's cgroup was written by.
+    cgroup: Mapping[str, Obj] = field(default_factory=dict)
+    #: What the kernel holds running containers to, by id, and the pod itself under "", where it can be told.
+    kernel: dict[str, Held] = field(default_factory=dict)
     #: Why the present wish is not promised, and what was wished then.
     verdict: Verdict | None = None
     weighed: dict[str, Obj] | None = None
@@ -158,19 +164,27 @@ class PodRecord:
         return spec.find_container(self.pod, known.name) if known is not None else None
 
 
-def new_record(pod: Obj, now: datetime, state: PodState | None = None) -> PodRecord:
-    """What is known when a machine begins: the pod, and what the runtime has of it, if that was read already."""
+def new_record(
+    pod: Obj, now: datetime, state: PodState | None = None, checkpoint: Checkpoint | None = None
+) -> PodRecord:
+    """What is known when a machine begins: the pod, what the runtime has of it, if that was read already, and what a
+    machine of before had promised."""
     record = PodRecord(pod, now)
     present: Mapping[str, object] = pod.get("status") or {}
     try:
         record.start_time = parse_time(str(present["startTime"]))
     except (KeyError, ValueError):
         pass  # it starts now
-    record.allocated = resizing.wished(pod)
+    allocated = resizing.wished(pod)
     for name, container_id, given in resizing.shown_before(pod):
         record.applied[container_id] = given
-        if name in record.allocated:
-            record.allocated[name] = given
+        if name in allocated:
+            allocated[name] = given
+    record.allocated = record.cgroup = allocated
+    if checkpoint is not None:
+        record.allocated, record.cgroup = checkpoint.allocated, checkpoint.cgroup
+        record.applied |= checkpoint.applied
+        record.resizing = resizing.wished(pod) == record.allocated != record.cgroup
     if state is not None:
         record.state, record.viewed = state, True
     return record

@@ -52,9 +52,11 @@ class Facts:
     #: The node ended the pod, for that failure.
     disrupted: bool = False
     out_of_memory: frozenset[str] = frozenset()
-    #: Resources by container id (what the runtime was told) and by name (what the node has promised).
-    applied: Mapping[str, Obj] = field(default_factory=dict)
+    #: Resources by container id (what is in force) and by name (what the node has promised).
+    resources: Mapping[str, Obj] = field(default_factory=dict)
     allocated: Mapping[str, Obj] = field(default_factory=dict)
+    #: ``resources`` and ``allocatedResources`` of the pod itself, where it asks for some.
+    whole: tuple[Obj, Obj] | None = None
     #: Conditions of a resize that waits or is under way.
     resize: Sequence[Obj] = ()
 
@@ -92,6 +94,8 @@ def render_status(pod: Obj, state: PodState, facts: Facts) -> Obj:
     for sort, name in _STATUS_FIELDS.items():
         if groups[sort]:
             status[name] = groups[sort]
+    if facts.whole is not None and not spec.is_terminal(phase):
+        status["resources"], status["allocatedResources"] = facts.whole
     status["qosClass"] = previous.get("qosClass") or qos_class(pod)
     return status
 
@@ -145,8 +149,9 @@ def _container_status(pod: Obj, sort: spec.Sort, container: Obj, state: PodState
         status["state"] = {"running": {"startedAt": format_time(last.started_at or last.created_at)}}
         status["started"] = last.id in facts.started
         status["ready"] = last.id in facts.ready
-        if resources := facts.applied.get(last.id, container.get("resources")):
-            status["resources"] = resources
+        if sort != "ephemeral":
+            # There even when empty: by that the API server knows that this node can resize.
+            status["resources"] = facts.resources.get(last.id, container.get("resources")) or {}
         if requests := (facts.allocated.get(name) or container.get("resources") or {}).get("requests"):
             status["allocatedResources"] = requests
     elif last.state == "exited" and (waiting is None or facts.terminal):
@@ -409,5 +414,5 @@ def _without_nulls(conditions: Sequence[Obj] | None) -> list[Obj]:
 
 _OWNED = (
     "observedGeneration", "phase", "reason", "message", "conditions", "hostIP", "hostIPs", "podIP", "podIPs",
-    "startTime", "qosClass",
+    "startTime", "qosClass", "resources", "allocatedResources",
 )  # fmt: skip

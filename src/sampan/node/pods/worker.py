@@ -17,9 +17,10 @@ from sampan.api.faults import fault
 from sampan.api.types import Obj
 from sampan.client import tasks
 from sampan.node import runtime
-from sampan.node.pods import events, operations, resizing, spec, status
+from sampan.node.pods import events, operations, resizing, resizing_shown, spec, status
 from sampan.node.pods.actions import OperationFailed, PodActions
 from sampan.node.pods.context import NodeContext
+from sampan.node.pods.files import PodFiles
 from sampan.node.pods.machine import PodMachine
 from sampan.node.pods.probing import PodProbes
 from sampan.node.pods.record import PodRecord, ready_before
@@ -145,8 +146,11 @@ class PodWorker:
         """A machine that knows nothing but the pod, and perhaps what the runtime has of it."""
         now = self.context.clock.now()
         limit = self.context.config.max_container_backoff_seconds
-        self.machine = PodMachine({**self.pod, "status": self.sender.present}, now, state, max_delay_seconds=limit)
+        kept = PodFiles(self.context.host, self.context.config, self.pod).kept()
+        view = {**self.pod, "status": self.sender.present}
+        self.machine = PodMachine(view, now, state, max_delay_seconds=limit, checkpoint=kept)
         self.actions = PodActions(self.context, self.record, self.teller)
+        self.record.kernel.update(self.actions.held(each.id for each in self.state.running()))
         self._adopted = False
         self._inbox[:] = [events.TimePassed()]
         if self._rejection is not None:
@@ -233,7 +237,10 @@ class PodWorker:
             for container in seen
             if container.state == "exited" and container.id not in self.record.messages
         }
-        return events.Done(operation, result, left)
+        running = [each.id for each in seen if each.state == "running"]
+        if isinstance(operation, operations.ResizePod):
+            running += operation.containers
+        return events.Done(operation, result, left, self.actions.held(running) if running else {})
 
     # Probes.
 
@@ -307,11 +314,37 @@ class PodWorker:
             failure=record.failure,
             disrupted=record.disrupted,
             out_of_memory=frozenset(record.out_of_memory),
-            applied=record.applied,
+            resources=self._shown(),
+            whole=self._whole(),
             allocated=record.allocated,
             resize=resizing.conditions(record.verdict, under_way=record.resizing, error=record.resize_error),
         )
 
+    def _shown(self) -> dict[str, Obj]:
+        """Resources of running containers, by id, as the kernel holds them."""
+        record = self.record
+        written = resizing.with_allocated(record.pod, record.cgroup)
+        found: dict[str, Obj] = {}
+        for known in record.state.running():
+            declared = record.container(known.id)
+            if declared is not None and known.id in record.applied:
+                given, held = record.applied[known.id], record.kernel.get(known.id)
+                found[known.id] = resizing_shown.of_container(written, declared[1], given, held)
+        return found
+
+    def _whole(self) -> tuple[Obj, Obj] | None:
+        """The status' own ``resources`` and ``allocatedResources``."""
+        record = self.record
+        shown = resizing_shown.of_pod(record.pod, record.cgroup, record.kernel.get(resizing.WHOLE))
+        allocated = resizing_shown.allocated_to_pod(record.pod, record.allocated)
+        return None if shown is None or allocated is None else (shown, allocated)
+
+    def room(self) -> None:
+        """A resize that waits has been granted, or may be."""
+        self._post(events.RoomMade())
+
     def _status_sent(self, serial: int) -> None:
         self.told.set()
         self._post(events.StatusSent(serial))
+        if self.record.terminal:
+            self.context.room_made()
