@@ -74,6 +74,8 @@ ACTING = {
     ("rbac.authorization.k8s.io", "RoleBinding"): "sampan.server.authz.rbac",
     ("scheduling.k8s.io", "PriorityClass"): "Priority",
     ("", "ResourceQuota"): "ResourceQuota",
+    ("storage.k8s.io", "CSIDriver"): "sampan.node.volumes.csi.preparing",
+    ("storage.k8s.io", "CSINode"): "sampan.node.volumes.csi.nodeinfo",
     ("storage.k8s.io", "StorageClass"): "local-path-provisioner",
 }
 KINDS = sorted({(kind.group, kind.kind) for kind in registry().kinds() if not kind.former})

@@ -33,6 +33,7 @@ from sampan.node.devices.plan import Unavailable
 from sampan.node.env.objects import ClientObjects
 from sampan.node.env.sources import ObjectRef, ObjectSource, pod_references
 from sampan.node.eviction.manager import EvictionManager, Surroundings
+from sampan.node.extensions import Extensions
 from sampan.node.gate import PodGate, in_order_of_claims
 from sampan.node.host import Host, Machine
 from sampan.node.host_linux import LinuxHost
@@ -48,6 +49,7 @@ from sampan.node.pods.state import PodState, observe_all
 from sampan.node.pods.worker import PodWorker
 from sampan.node.registration import NodeRegistration
 from sampan.node.volumes.manager import VolumeManager
+from sampan.node.volumes.plugins import BUILT_IN
 from sampan.node.volumes.podcertificate import PodCertificates
 from sampan.node.volumes.tokens import ClientTokens
 
@@ -88,11 +90,18 @@ class NodeAgent:
         self._certificates = PodCertificates(
             client, config.node_name, clock, random, self._recorder, self._object_changed
         )
+        #: what extends a node that is a machine: None for one that is not
+        self._extensions = None if make_volumes else self._make_extensions(clock, random)
         self._volumes: Volumes = (
             make_volumes(self._objects)
             if make_volumes
             else VolumeManager(
-                config.root_dir, self._objects, ClientTokens(client, clock), clock, certificates=self._certificates
+                config.root_dir,
+                self._objects,
+                ClientTokens(client, clock),
+                clock,
+                certificates=self._certificates,
+                plugins={**BUILT_IN, **(self._extensions.volumes if self._extensions else {})},
             )
         )
         records = FileRecords(config.root_dir / "image_manager") if isinstance(self._host, LinuxHost) else None
@@ -199,6 +208,9 @@ class NodeAgent:
                 keeper.keep("objects", self._objects.run)
                 keeper.keep("certificates", self._certificates.run)
                 keeper.keep("volumes", self._volumes.run)
+                if self._extensions is not None:
+                    keeper.keep("csi", self._extensions.csi.run)
+                    keeper.keep("plugins", self._extensions.registry.run)
                 keeper.keep("events", self._recorder.run)
                 keeper.keep("devices", self._devices.run)
                 self.registration.tell("Normal", "Starting", "Starting kubelet.")
@@ -225,6 +237,15 @@ class NodeAgent:
         finally:
             self._group = None
             unsubscribe()
+
+    def _make_extensions(self, clock: Clock, random: Random) -> Extensions:
+        return Extensions(
+            self.config, self._client, clock, random, self._recorder, self.registration, self._driver_came
+        )
+
+    def _driver_came(self) -> None:
+        for worker in self._workers.values():
+            worker.objects_changed()
 
     async def _read_node(self) -> None:
         """Admission judges by the labels and taints that the Node has, if there is one yet."""

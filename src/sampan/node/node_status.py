@@ -32,6 +32,7 @@ _FIELDS = (
     "images",
     "runtimeHandlers",
     "features",
+    "volumesInUse",
 )
 
 

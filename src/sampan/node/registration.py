@@ -72,6 +72,8 @@ class NodeRegistration:
         self.pressures: Callable[[], Collection[str]] = lambda: ()
         #: what device plug-ins lend: capacity and allocatable by resource
         self.devices: Callable[[], Mapping[str, tuple[int, int]]] = dict
+        #: what may not be taken off the node yet
+        self.volumes_in_use: Callable[[], list[str]] = list
         self._reported_at = float("-inf")
         self._asked = asyncio.Event()
 
@@ -122,6 +124,7 @@ class NodeRegistration:
             not_ready = f"container runtime is down: {error}"
         status = render_status(self.machine, self._config, version, images, self.features, present, self.devices())
         health = judge_health(self.pressures(), not_ready)
+        status["volumesInUse"] = self.volumes_in_use() or None
         status["conditions"] = render_conditions(health, present.get("conditions") or (), now)
         return status
 

@@ -68,8 +68,8 @@ LACKS: Mapping[Name, Lack] = MappingProxyType(
         ),
         **_each(
             "storage.k8s.io",
-            ("CSIDriver", "CSINode", "CSIStorageCapacity", "VolumeAttachment", "VolumeAttributesClass"),
-            Lack(_DRIVERS, ("sampan.node.csi", "persistentvolume-attach-detach-controller")),
+            ("CSIStorageCapacity", "VolumeAttachment", "VolumeAttributesClass"),
+            Lack(_DRIVERS, ("persistentvolume-attach-detach-controller",)),
         ),
         **_each(
             "scheduling.k8s.io",

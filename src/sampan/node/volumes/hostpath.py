@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sampan.api.faults import fault
 from sampan.api.types import Obj
+from sampan.node.plugins.paths import KUBELET, on_machine
 from sampan.node.volumes.errors import SetupError
 from sampan.node.volumes.ownership import set_ownership
 from sampan.node.volumes.plugin import Context, Place, Prepared, VolumePlugin
@@ -35,9 +36,13 @@ class HostPath(Prepared):
 class HostPathPlugin(VolumePlugin[HostPath]):
     name = "kubernetes.io/host-path"
 
+    def __init__(self, root: Path = KUBELET) -> None:
+        """``root``: the node's own, which pods know as the kubelet's."""
+        self._root = root
+
     async def prepare(self, volume: Obj, context: Context) -> HostPath:
         source = volume["hostPath"]
-        return HostPath(path=Path(source["path"]), type=source.get("type") or "")
+        return HostPath(path=on_machine(Path(source["path"]), self._root), type=source.get("type") or "")
 
     def publish(self, prepared: HostPath, place: Place) -> Path:
         if place.before != prepared.path:  # else it was checked when the pod began: a refresh has nothing to add

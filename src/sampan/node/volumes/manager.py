@@ -160,6 +160,8 @@ class VolumeManager:
                 await turn.in_thread(self._operations.unpublish_pod, uid, self._clock.now(), lane=lane)
         except (OSError, layout.BadUid) as error:
             raise teardown_failed(uid, error) from error
+        for plugin in self._plugins.values():
+            plugin.forget_pod(uid)
 
     async def cleanup_orphans(self, known_uids: Collection[str]) -> list[str]:
         """Takes down what pods left that are not known any more; returns their UIDs. Failures are logged.
@@ -254,7 +256,7 @@ class VolumeManager:
         lane = self._lanes.executor(state.lane)
         state.mounted = await turn.in_thread(self._publish, uid, state.mounted, ready, ownership, lane=lane)
         for each in ready:
-            await each.plugin.published(each.prepared, each.context)
+            await each.plugin.published(each.prepared, each.context, state.mounted[each.name].host_path)
         state.renew_at = min((each.prepared.renew_at for each in ready if each.prepared.renew_at), default=None)
         if state.renew_at is not None:
             self._wake.set()  # the loop must reckon with the new moment

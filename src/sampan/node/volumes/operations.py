@@ -17,7 +17,7 @@ from sampan.node.volumes.mount import Mounter
 from sampan.node.volumes.ownership import Ownership
 from sampan.node.volumes.plugin import AnyPlugin, Place, Prepared
 from sampan.node.volumes.plugins import Plugins, Ready
-from sampan.node.volumes.records import DamagedRecord, Record
+from sampan.node.volumes.records import RECORD, DamagedRecord, Record
 from sampan.node.volumes.turns import Turns
 
 log = logging.getLogger(__name__)
@@ -126,7 +126,7 @@ class VolumeOperations:
                 self._known_users().setdefault(directory, set()).add(user)
             staged.mkdir(parents=True, exist_ok=True, mode=0o750)
             of_node = Record(plugin=record.plugin, stage_id=record.stage_id, data=record.data)
-            records.write(directory / _RECORD, of_node)
+            records.write(directory / RECORD, of_node)
             plugin.stage(prepared, self._place(directory, staged, now))
         return staged
 
@@ -145,7 +145,7 @@ class VolumeOperations:
             return bool(self._known_users().get(directory))
 
     def _unstage(self, directory: Path, now: datetime) -> None:
-        record = self._read(directory / _RECORD)
+        record = self._read(directory / RECORD)
         plugin = self._by_name.get(record.plugin) if record is not None else None
         if record is not None and plugin is not None:
             plugin.unstage(record, self._place(directory, directory / plugin.stage_name, now))
@@ -177,6 +177,3 @@ class VolumeOperations:
         except DamagedRecord as error:
             log.warning("%s", error)
             return None
-
-
-_RECORD = "record.json"

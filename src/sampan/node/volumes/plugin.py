@@ -91,8 +91,11 @@ class VolumePlugin(ABC, Generic[P]):
         """``volume``: the field of the type and what it holds. Waits for what has to happen first (an attachment)
         by raising SetupError, which is tried again."""
 
-    async def published(self, prepared: P, context: Context) -> None:
-        """Tells the API of what publishing has brought about. Called after each ``publish`` that succeeded."""
+    async def published(self, prepared: P, context: Context, path: Path) -> None:
+        """What is left to do on the event loop after each ``publish`` that succeeded. Never raises."""
+
+    def forget_pod(self, uid: str) -> None:
+        """The pod's volumes are gone from the node."""
 
     def lane(self, data: Mapping[str, str]) -> str:
         """Whose program the acting verbs wait for, given a record's data; "": nobody's."""

@@ -18,6 +18,8 @@ import orjson
 _VERSION = 1
 _LIMIT_BYTES = 64 * 1024
 _SUFFIX = ".json"
+#: in the directory of a staged volume
+RECORD = "record.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,6 +25,7 @@ _RETRY_AFTER = timedelta(seconds=30)
 class Token:
     value: str
     renew_at: datetime
+    expires_at: datetime | None = None
 
 
 class TokenSource(Protocol):
@@ -59,7 +60,9 @@ class ClientTokens:
         except ApiError:
             if held is None or now >= held.expires_at:
                 raise
-            return Token(held.token.value, now + _RETRY_AFTER)  # still good: the pod must not suffer from us
+            return Token(
+                held.token.value, now + _RETRY_AFTER, held.expires_at
+            )  # still good: the pod must not suffer from us
         self._held.setdefault(uid, {})[key] = fresh
         return fresh.token
 
@@ -86,4 +89,4 @@ class ClientTokens:
         )
         expires_at = parse_time(answer["status"]["expirationTimestamp"])
         age = min((expires_at - now) * _RENEW_AT_SHARE, _MAX_AGE)
-        return _Held(Token(answer["status"]["token"], now + age), expires_at)
+        return _Held(Token(answer["status"]["token"], now + age, expires_at), expires_at)
