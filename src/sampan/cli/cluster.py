@@ -13,6 +13,8 @@ from sampan.cli.commands import Group, Option
 from sampan.cli.options import (
     AdmissionConfig,
     CpuInitialization,
+    CredentialPrograms,
+    CredentialProviders,
     DisablePlugins,
     DownscaleStabilization,
     EnablePlugins,
@@ -20,11 +22,17 @@ from sampan.cli.options import (
     InitialReadiness,
     Name,
     Output,
+    ParallelPulls,
+    PreloadedAllowlist,
+    PullVerification,
+    RegistryQps,
     RuntimeConfig,
+    SerializePulls,
     SyncPeriod,
     Tolerance,
     admission_options,
     autoscaler_options,
+    image_options,
 )
 from sampan.cli.progress import steps
 from sampan.cluster.errors import ClusterError
@@ -79,6 +87,13 @@ def up(
     autoscaler_tolerance: Tolerance = None,
     autoscaler_cpu: CpuInitialization = None,
     autoscaler_readiness: InitialReadiness = None,
+    credential_providers: CredentialProviders = None,
+    credential_programs: CredentialPrograms = None,
+    serialize_pulls: SerializePulls = None,
+    parallel_pulls: ParallelPulls = None,
+    registry_qps: RegistryQps = None,
+    pull_verification: PullVerification = None,
+    preloaded_allowlist: PreloadedAllowlist = None,
     runtime_config: RuntimeConfig = None,
     feature_gates: FeatureGates = None,
     kubeconfig_file: KubeconfigFile = None,
@@ -88,7 +103,8 @@ def up(
 
     Ports and ranges that are not given are chosen: those in brackets, or the next that no other cluster of this machine
     has. A cluster that exists keeps what it was made with; stopped, its ports, address, runtime, sysctls, admission
-    plugins, simulated nodes, what autoscalers go by, served versions and features can be given anew.
+    plugins, simulated nodes, what autoscalers go by, how images are pulled, served versions and features can be given
+    anew.
     """
     import asyncio
 
@@ -115,6 +131,15 @@ def up(
         **admission_options(enable_plugins, disable_plugins, admission_config),
         **autoscaler_options(
             autoscaler_sync, autoscaler_stabilization, autoscaler_tolerance, autoscaler_cpu, autoscaler_readiness
+        ),
+        **image_options(
+            credential_providers,
+            credential_programs,
+            serialize_pulls,
+            parallel_pulls,
+            registry_qps,
+            pull_verification,
+            preloaded_allowlist,
         ),
         "--runtime-config": runtime_config,
         "--feature-gates": feature_gates,

@@ -6,19 +6,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from sampan.cli.commands import Argument, Group, Option
-from sampan.cli.options import Name
+from sampan.cli.options import Name, Output, printer
 from sampan.cli.progress import steps
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.settings import DEFAULT_NAME
 
 if TYPE_CHECKING:
     from sampan.cluster.instance import Instance
+    from sampan.node.images.keyring import Credential
 
 # What takes long to load is imported by the command that needs it.
 
 _PASSWORD_BYTES = 1 << 20
 
-app = Group("The node's images: list, import, pull, remove, build.")
+app = Group("The node's images: list, import, pull, push, name, show, remove, build.")
 
 
 @app.command("list")
@@ -81,21 +82,70 @@ def pull(
 ) -> None:
     """Pull an image from its registry. It is for all pods of the node then, whatever their pull secrets."""
     import asyncio
-    import sys
 
-    from sampan.cluster import images, logins
+    from sampan.cluster import images
 
-    if bool(username) != password_stdin:
-        raise ClusterError("a user name needs a password", fix="give both --username NAME and --password-stdin")
-    if username:
-        found = [logins.of_user(username, sys.stdin.buffer.readline(_PASSWORD_BYTES))]
-    else:
-        found = logins.of_docker(images.full_reference(image), docker_config)
+    found = _credentials(image, username, password_stdin, docker_config)
     instance = _running(name)
     with steps() as progress:
         progress.step(f"Pulling {image}")
         reference = asyncio.run(images.pull(instance, image, found))
     print(reference)
+
+
+@app.command()
+def push(
+    image: Annotated[str, Argument(help="Image of this node, with its registry in its name: localhost:5000/app:1.")],
+    username: Annotated[str, Option("--username", "-u", help="User name at the registry.")] = "",
+    password_stdin: Annotated[bool, Option("--password-stdin", help="Read the password from standard input.")] = False,
+    docker_config: Annotated[
+        Path | None, Option(help="A docker configuration with credentials; by default that of this user.")
+    ] = None,
+    name: Name = DEFAULT_NAME,
+) -> None:
+    """Push an image of this node to the registry that its name begins with."""
+    import asyncio
+
+    from sampan.cluster import images
+
+    found = _credentials(image, username, password_stdin, docker_config)
+    instance = _running(name)
+    with steps() as progress:
+        progress.step(f"Pushing {image}")
+        pushed = asyncio.run(images.push(instance, image, found, progress.step))
+        if pushed.platform_only:
+            progress.warn(f"only its part for {pushed.platform_only} is on this node; the others were not pushed")
+    print(f"{images.full_reference(image)}@{pushed.digest}")
+
+
+@app.command()
+def tag(
+    image: Annotated[str, Argument(help="Image of this node.")],
+    other: Annotated[str, Argument(help="Another name for it.", metavar="NAME")],
+    name: Name = DEFAULT_NAME,
+) -> None:
+    """Give an image another name: `sampan image tag app:1 localhost:5000/app:1`."""
+    import asyncio
+
+    from sampan.cluster import images
+
+    print(asyncio.run(images.tag(_running(name), image, other)))
+
+
+@app.command()
+def inspect(
+    image: Annotated[str, Argument(help="Image of this node.")],
+    output: Output = "json",
+    name: Name = DEFAULT_NAME,
+) -> None:
+    """Show what an image is made of and how it runs."""
+    import asyncio
+
+    from sampan.cluster import images
+
+    show = printer(output or "json")
+    assert show is not None
+    show(asyncio.run(images.inspect(_running(name), image)))
 
 
 @app.command("rm")
@@ -168,6 +218,18 @@ def _write(path: Path, data: bytes) -> None:
         raise ClusterError(
             f"cannot write {path}: {error.strerror}", fix="choose another place with --output"
         ) from error
+
+
+def _credentials(image: str, username: str, password_stdin: bool, docker_config: Path | None) -> list[Credential]:
+    import sys
+
+    from sampan.cluster import images, logins
+
+    if bool(username) != password_stdin:
+        raise ClusterError("a user name needs a password", fix="give both --username NAME and --password-stdin")
+    if username:
+        return [logins.of_user(username, sys.stdin.buffer.readline(_PASSWORD_BYTES))]
+    return logins.of_docker(images.full_reference(image), docker_config)
 
 
 def _running(name: str) -> Instance:

@@ -11,7 +11,7 @@ import sys
 
 import sampan
 from sampan.api.faults import fault
-from sampan.cli import adapter, apart, apireport, cluster, completion, image, logs, processes
+from sampan.cli import adapter, apart, apireport, cluster, completion, image, logs, processes, registry
 from sampan.cli.commands import WRONG_USAGE, Group
 from sampan.cluster.errors import ClusterError, WrongUsage
 
@@ -31,6 +31,7 @@ app = Group(
 cluster.add_to(app)
 logs.add_to(app)
 app.add("image", image.app)
+app.add("registry", registry.app)
 app.add("api", apireport.app)
 processes.add_to(app)
 adapter.add_to(app)

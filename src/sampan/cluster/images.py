@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sampan.api.imagenames import normalize_reference
+from sampan.api.imagenames import normalize_reference, repository_of
+from sampan.api.types import Obj
+from sampan.cluster.containerd import hosts_dir
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.instance import Instance
-from sampan.node.images import ctr, local
+from sampan.node.images import ctr, inspecting, local, pushing
 from sampan.node.images.archives import ArchiveError
 from sampan.node.images.ctr import CtrError, Listed
 
@@ -75,15 +77,86 @@ async def pull(instance: Instance, image: str, credentials: Iterable[Credential]
     raise ClusterError(fault, fix=fix)
 
 
+async def push(
+    instance: Instance, image: str, credentials: Iterable[Credential], tell: Callable[[str], None]
+) -> pushing.Pushed:
+    """To the registry in its name, by the way that pulls from it take (``hosts.toml``). Raises ClusterError."""
+    from sampan.node.images import distribution, hosts  # an HTTP client is heavy: the other commands do without it
+
+    reference = full_reference(image)
+    found = await _present(instance, image)
+    host, _, repository = repository_of(reference).partition("/")
+    if "@" in reference:
+        raise ClusterError(f"image {image!r} names a digest", fix="push a tag: registries make the digest of it")
+    try:
+        endpoints = await asyncio.to_thread(hosts.endpoints, hosts_dir(instance), host, "push")
+    except hosts.HostsError as error:
+        raise ClusterError(str(error), fix="mend the file; docs/images.md shows one") from error
+    if not endpoints:
+        raise ClusterError(
+            f"{host} takes no pushes by its hosts.toml", fix='add "push" to the capabilities of one host'
+        )
+    content, fault = ctr.StoredContent(str(instance.containerd_socket)), None
+    for auth in [each.auth for each in credentials] or (None,):
+        try:
+            async with distribution.connected(endpoints[0], auth) as registry:
+                tag = reference.rpartition(":")[2]
+                return await pushing.push(registry, repository, tag, found.digest, content, tell)
+        except distribution.RegistryError as error:
+            fault = error
+            if not error.denied:
+                break
+        except pushing.PushError as error:
+            raise ClusterError(str(error), fix="pull or import the image anew") from error
+    assert fault is not None
+    fix = "see that the name is right and its registry can be reached"
+    if fault.denied:
+        fix = "give credentials: `--username NAME --password-stdin`, or log in with docker"
+    raise ClusterError(str(fault), fix=fix)
+
+
+async def tag(instance: Instance, image: str, other: str) -> str:
+    """Gives the other name, in full, once the next pod would find it. Raises ClusterError."""
+    name, address = full_reference(other), str(instance.containerd_socket)
+    found = await _present(instance, image)
+    if name == local.PAUSE_IMAGE:
+        raise ClusterError(f"image {other!r} is what every pod stands on", fix="choose another name")
+    try:
+        await ctr.tag(address, found.name, name)
+        ids = await ctr.image_ids(address, found.digest)
+    except CtrError as error:
+        raise ClusterError(f"image {image!r} gets no other name: {error}", fix=_look_at_log(instance)) from error
+    async with _cri(instance) as cri:
+        await _wait_heard(cri, name, ids)
+    return name
+
+
+async def inspect(instance: Instance, image: str) -> Obj:
+    """What it is made of and how it runs, as its manifest and configuration have it. Raises ClusterError."""
+    found = await _present(instance, image)
+    content = ctr.StoredContent(str(instance.containerd_socket))
+    try:
+        return await inspecting.inspect(found, content)
+    except pushing.PushError as error:
+        raise ClusterError(str(error), fix="pull or import the image anew") from error
+
+
+async def _present(instance: Instance, image: str) -> Listed:
+    reference = full_reference(image)
+    for found in await list_images(instance):
+        if found.name == reference:
+            return found
+    raise ClusterError(
+        f"image {image!r} is not on this node",
+        fix=f"`{instance.command('image list')}` shows those that are",
+    )
+
+
 async def remove(instance: Instance, image: str) -> None:
     reference = full_reference(image)
     if reference == local.PAUSE_IMAGE:
         raise ClusterError(f"image {image!r} is what every pod stands on", fix="leave it: no pod starts without it")
-    if reference not in {found.name for found in await list_images(instance)}:
-        raise ClusterError(
-            f"image {image!r} is not on this node",
-            fix=f"`{instance.command('image list')}` shows those that are",
-        )
+    await _present(instance, image)
     try:
         await ctr.remove(str(instance.containerd_socket), reference)
     except CtrError as error:

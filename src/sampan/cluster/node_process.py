@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+from pathlib import Path
 
 import uvloop
 
@@ -48,7 +49,18 @@ def node_config(instance: Instance) -> NodeConfig:
         cluster_dns=(instance.cluster.dns_ip,),
         cluster_domain=instance.cluster.cluster_domain,
         allowed_unsafe_sysctls=instance.node.sysctls,
+        serialize_image_pulls=instance.node.serialize_image_pulls,
+        max_parallel_image_pulls=instance.node.max_parallel_image_pulls,
+        registry_pull_qps=instance.node.registry_qps,
+        image_credential_providers=_path(instance.node.credential_provider_config),
+        image_credential_programs=_path(instance.node.credential_provider_bin_dir),
+        image_pull_verification=instance.node.image_pull_verification,
+        preloaded_images_allowlist=instance.node.preloaded_allowlist,
     )
+
+
+def _path(text: str) -> Path | None:
+    return Path(text) if text else None
 
 
 async def serve(instance: Instance) -> None:

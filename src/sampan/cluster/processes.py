@@ -45,9 +45,11 @@ def is_supervisor(process: Process, instance: Instance) -> bool:
 
 
 def is_program(process: Process, instance: Instance) -> bool:
-    """Whether it is one of the supervisor's children: a Python program of ours, or the instance's containerd."""
+    """Whether it is one of the supervisor's children: a Python program of ours, its containerd or registry."""
     if process.executable == "containerd":
         return process.arguments[1:] == ("--config", str(instance.state / "containerd.toml"))
+    if process.executable == "docker-registry":
+        return process.arguments[1:] == ("serve", str(instance.state / "registry" / "config.yml"))
     program = _python_module(process)
     return (
         program is not None

@@ -20,7 +20,7 @@ import fcntl
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 from datetime import datetime
 from pathlib import Path
@@ -30,7 +30,7 @@ import orjson
 
 from sampan.api.clock import SystemClock, format_time, parse_time
 from sampan.api.faults import cause, fault
-from sampan.cluster import containerd, logfiles, pulse, running
+from sampan.cluster import containerd, logfiles, pulse, registry_program, running
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.heartbeat import read_health
 from sampan.cluster.instance import RUN_ROOT, STATE_ROOT, Instance, load
@@ -111,13 +111,24 @@ def programs(instance: Instance) -> list[Program]:
         beats=True,
     )
     of_roles = [("node", runtime), ("control-plane", server), ("node", dns), ("node", node)]
+    if registry_program.config_file(instance).exists():
+        of_roles.append(("node", Program(registry_program.NAME, registry_program.command(instance))))
     return [program for role, program in of_roles if role in instance.node.roles]
 
 
 class Supervisor:
     def __init__(
-        self, instance: Instance, children: Sequence[Program], *, log_limit_bytes: int = logfiles.LOG_LIMIT_BYTES
+        self,
+        instance: Instance,
+        children: Sequence[Program],
+        *,
+        log_limit_bytes: int = logfiles.LOG_LIMIT_BYTES,
+        reread: Callable[[Instance], Sequence[Program]] | None = None,
     ) -> None:
+        """``reread``: asked for the children anew at SIGHUP; those that stay are left alone."""
+        self._reread = reread
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._told = asyncio.Event()
         self._log_limit_bytes = log_limit_bytes
         self.instance = instance
         self.children = [Child(program) for program in children]
@@ -129,23 +140,52 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
+        loop.add_signal_handler(signal.SIGHUP, self._told.set)
         self._recall()
         self._write_status()
         async with asyncio.TaskGroup() as group:
             looking = group.create_task(self._look_forever(), name="look")
-            tasks = [group.create_task(self._keep(child), name=child.program.name) for child in self.children]
+            for child in self.children:
+                self._tasks[child.program.name] = group.create_task(self._keep(child), name=child.program.name)
+            following = group.create_task(self._follow(group), name="follow")
             await self._stopping.wait()
             self._write_status()  # from here on nobody starts another supervisor
+            following.cancel()
             looking.cancel()
-            for task, child in reversed(list(zip(tasks, self.children, strict=True))):
+            for child in reversed(self.children):
                 await self._stop(child)
-                task.cancel()
+                if keeping := self._tasks.pop(child.program.name, None):
+                    keeping.cancel()
         self._write_status()
 
-    def _recall(self) -> None:
+    async def _follow(self, group: asyncio.TaskGroup) -> None:
+        """Starts and stops children as they come and go, each time it is told that they may be others."""
+        while True:
+            await self._told.wait()
+            self._told.clear()
+            if self._reread is None:
+                continue
+            wanted = {program.name: program for program in self._reread(self.instance)}
+            for child in [child for child in self.children if child.program.name not in wanted]:
+                keeping = self._tasks.pop(child.program.name)
+                keeping.cancel()
+                await asyncio.wait([keeping])
+                # One that was just being started is not known to be its process yet.
+                child.process = child.process or running.find(self.instance, child.program.argv)
+                await self._stop(child)
+                self.children.remove(child)
+            had = {child.program.name for child in self.children}
+            new = [Child(program) for name, program in wanted.items() if name not in had]
+            self._recall(new)
+            for child in new:
+                self.children.append(child)
+                self._tasks[child.program.name] = group.create_task(self._keep(child), name=child.program.name)
+            self._write_status()
+
+    def _recall(self, children: Sequence[Child] | None = None) -> None:
         """What a supervisor before this one left running, and what it knew of it."""
         known = read_status(self.instance)
-        for child in self.children:
+        for child in self.children if children is None else children:
             found = running.find(self.instance, child.program.argv)
             if found is None:
                 continue
@@ -371,7 +411,7 @@ def main(arguments: Sequence[str]) -> int:
     except ClusterError as error:
         sys.stderr.write(f"{error.message}\n")
         return 1
-    asyncio.run(Supervisor(instance, programs(instance)).run())
+    asyncio.run(Supervisor(instance, programs(instance), reread=programs).run())
     return 0
 
 

@@ -32,6 +32,7 @@ from sampan.cluster import (
     preflight,
     probe,
     processes,
+    registry_program,
     supervisor,
 )
 from sampan.cluster import instance as instances
@@ -261,7 +262,7 @@ async def _watch_children(instance: Instance, process: subprocess.Popen[bytes]) 
                 f"the supervisor ended:\n{tail(instance, 'supervisor')}", fix=f"look into {instance.logs}"
             )
         for name, child in process_status(instance, of=process.pid).items():
-            if child["restarts"] >= RESTARTS_TO_GIVE_UP:
+            if name != registry_program.NAME and child["restarts"] >= RESTARTS_TO_GIVE_UP:  # no cluster needs it
                 raise ClusterError(
                     f"{name} keeps ending ({child['lastExit']}); the end of its log:\n{tail(instance, name)}",
                     fix=f"the whole log is {instance.logs / name}.log",

@@ -38,7 +38,7 @@ from sampan.node.gate import PodGate, in_order_of_claims
 from sampan.node.host import Host, Machine
 from sampan.node.host_linux import LinuxHost
 from sampan.node.images.collect import Collector
-from sampan.node.images.manager import ImageManager
+from sampan.node.images.making import image_manager
 from sampan.node.images.records import FileRecords
 from sampan.node.node_status import pods_memory_bytes, render_allocatable
 from sampan.node.pods import render, spec
@@ -105,7 +105,7 @@ class NodeAgent:
             )
         )
         records = FileRecords(config.root_dir / "image_manager") if isinstance(self._host, LinuxHost) else None
-        self._images = ImageManager(source, serialize=config.serialize_image_pulls, records=records)
+        self._images = image_manager(config, source, client, ClientTokens(client, clock), records)
         machine = self.registration.machine
         self._devices = (
             make_devices(lambda: [pod["metadata"]["uid"] for pod in self._claiming()], self.registration.look)

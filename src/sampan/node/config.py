@@ -63,6 +63,16 @@ class NodeConfig:
     status_report_seconds: float = 300
     relist_seconds: float = 60
     serialize_image_pulls: bool = False
+    max_parallel_image_pulls: int = 16
+    #: Pulls a second, after a burst; 0: as they come.
+    registry_pull_qps: float = 0
+    registry_burst: int = 10
+    #: A CredentialProviderConfig (file or directory), and the directory of the programs that it names.
+    image_credential_providers: Path | None = None
+    image_credential_programs: Path | None = None
+    #: For which images pods must show credentials although they are here (``images/verification``).
+    image_pull_verification: str = "NeverVerifyPreloadedImages"
+    preloaded_images_allowlist: tuple[str, ...] = ()
     #: Sandboxes made at the same time: more only contend for the kernel's network lock and the processors.
     parallel_starts: int = field(default_factory=lambda: max(4, 2 * (os.cpu_count() or 1)))
 

@@ -244,10 +244,10 @@ class Image:
 @dataclass(frozen=True, slots=True)
 class RegistryAuth:
     username: str = ""
-    password: str = ""
-    auth: str = ""
+    password: str = field(default="", repr=False)
+    auth: str = field(default="", repr=False)
     server_address: str = ""
-    identity_token: str = ""
+    identity_token: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,5 @@
-"""containerd's own tool, for what CRI has no call for: importing archives, listing and removing images by name.
+"""containerd's own tool, for what CRI has no call for: importing archives, listing, naming and removing images, reading
+what they are made of.
 
 All in the namespace that CRI uses. Used by ``sampan image``, ``sampan up`` and tests, whether or not a node agent runs.
 """
@@ -7,12 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 
 import orjson
 
+from sampan.node.images import helpers
+from sampan.node.images.pushing import PushError
 from sampan.records import dataclass
 
+_PIECE_BYTES = 1 << 18
+_DOCUMENT_BYTES = 8 << 20
 _UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 
 
@@ -63,6 +68,11 @@ async def remove(address: str, name: str) -> None:
     await _run(address, "images", "remove", "--sync", name)
 
 
+async def tag(address: str, name: str, other: str) -> None:
+    """The image has the other name too; one that had it loses it."""
+    await _run(address, "images", "tag", "--force", name, other)
+
+
 async def image_ids(address: str, digest: str) -> frozenset[str]:
     """The ids by which CRI may know the image of a manifest or index: its configurations' digests, one a platform."""
     found: set[str] = set()
@@ -77,12 +87,62 @@ async def image_ids(address: str, digest: str) -> frozenset[str]:
     return frozenset(found)
 
 
-async def _run(address: str, *arguments: str, pieces: Iterable[bytes] = ()) -> str:
-    process = await asyncio.create_subprocess_exec(
+class StoredContent:
+    """Implements ``pushing.Content``: what containerd holds."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+
+    async def read(self, digest: str) -> bytes | None:
+        """Raises PushError for what is no manifest and no configuration: it is too large."""
+        content = b""
+        try:
+            async for piece in self._pieces(digest):
+                content += piece
+                if len(content) > _DOCUMENT_BYTES:
+                    raise PushError(f"{digest} is too large for a manifest")
+        except CtrError:
+            return None
+        return content
+
+    async def stream(self, digest: str) -> AsyncIterator[bytes]:
+        try:
+            async for piece in self._pieces(digest):
+                yield piece
+        except CtrError as error:
+            raise PushError(f"{digest} is not on this machine: {error}") from error
+
+    async def _pieces(self, digest: str) -> AsyncIterator[bytes]:
+        process = await _start(self._address, "content", "get", digest, stdin=asyncio.subprocess.DEVNULL)
+        assert process.stdout is not None and process.stderr is not None
+        try:
+            while piece := await process.stdout.read(_PIECE_BYTES):
+                yield piece
+            said = await process.stderr.read()
+            await process.wait()
+            if process.returncode:
+                raise CtrError(_last_words(said, process.returncode))
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await helpers.gone(process)
+
+
+async def _start(address: str, *arguments: str, stdin: int = asyncio.subprocess.PIPE) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
         "ctr", "--address", address, "--namespace", "k8s.io", *arguments,
-        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        stdin=stdin, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         env={**os.environ, "LC_ALL": "C"},
     )  # fmt: skip
+
+
+def _last_words(said: bytes, code: int) -> str:
+    words = said.decode(errors="replace").strip().splitlines()
+    return words[-1].removeprefix("ctr: ") if words else f"ctr ended with {code}"
+
+
+async def _run(address: str, *arguments: str, pieces: Iterable[bytes] = ()) -> str:
+    process = await _start(address, *arguments)
     assert process.stdin is not None and process.stdout is not None and process.stderr is not None
     try:
         async with asyncio.TaskGroup() as group:
@@ -93,11 +153,10 @@ async def _run(address: str, *arguments: str, pieces: Iterable[bytes] = ()) -> s
     except BaseException as error:
         if process.returncode is None:
             process.kill()
-            await process.wait()
+            await helpers.gone(process)
         raise (error.exceptions[0] if isinstance(error, BaseExceptionGroup) else error) from None
     if process.returncode:
-        words = err.result().decode(errors="replace").strip().splitlines()
-        raise CtrError(words[-1].removeprefix("ctr: ") if words else f"ctr ended with {process.returncode}")
+        raise CtrError(_last_words(err.result(), process.returncode))
     return out.result().decode(errors="replace")
 
 

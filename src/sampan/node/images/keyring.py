@@ -11,7 +11,7 @@ import binascii
 import fnmatch
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
@@ -31,16 +31,21 @@ class BadPullSecretError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """``auth`` and the Secret it is from; ``hash`` tells whether it is the same as another, and nothing else."""
+    """``auth`` and the Secret or ServiceAccount it is from; ``hash`` tells whether it is the same as another, and
+    nothing else. ``of_node``: it is the node's own, of every pod that runs there."""
 
     auth: runtime.RegistryAuth
     uid: str = ""
     namespace: str = ""
     name: str = ""
+    of_node: bool = False
 
     @property
     def hash(self) -> str:
-        return hashlib.sha256(orjson.dumps([self.auth.username, self.auth.password])).hexdigest()
+        told = [self.auth.username, self.auth.password]
+        if self.auth.identity_token:
+            told.append(self.auth.identity_token)
+        return hashlib.sha256(orjson.dumps(told)).hexdigest()
 
 
 def find_credentials(repository: str, secrets: Sequence[Obj]) -> list[Credential]:
@@ -48,14 +53,26 @@ def find_credentials(repository: str, secrets: Sequence[Obj]) -> list[Credential
     keys: dict[str, list[Credential]] = {}
     for secret in secrets:
         for spelling, entry in _entries(secret).items():
-            credential = _credential(secret, entry)
-            key = _key(spelling)
-            if key is not None:
-                keys.setdefault(key, []).append(credential)
+            keys.setdefault(spelling, []).append(_credential(secret, entry))
+    return select(repository, keys)
+
+
+def select(repository: str, entries: Mapping[str, Sequence[Credential]]) -> list[Credential]:
+    """Of credentials by registry, as people spell it, those for an image, the best first."""
+    keys: dict[str, list[Credential]] = {}
+    for spelling, credentials in entries.items():
+        key = _key(spelling)
+        if key is not None:
+            keys.setdefault(key, []).extend(credentials)
     found = [each for key in sorted(keys, reverse=True) if _fits(key, repository) for each in keys[key]]
     if not found and repository.startswith(("docker.io/", f"{_DEFAULT_REGISTRY}/")):
         found = keys.get(_DEFAULT_REGISTRY, [])
     return list(dict.fromkeys(found))
+
+
+def matches(pattern: str, repository: str) -> bool:
+    """Whether an image is in a registry, as a provider's ``matchImages`` spells it."""
+    return _fits(pattern, repository)
 
 
 def _entries(secret: Obj) -> dict[str, Any]:
@@ -78,15 +95,19 @@ def _entries(secret: Obj) -> dict[str, Any]:
 
 
 def _credential(secret: Obj, entry: dict[str, Any]) -> Credential:
-    username, password, auth = (entry.get(name) or "" for name in ("username", "password", "auth"))
-    if not all(isinstance(value, str) for value in (username, password, auth)):
-        raise BadPullSecretError("username, password and auth must be strings")
+    username, password, auth, token = (
+        entry.get(name) or "" for name in ("username", "password", "auth", "identitytoken")
+    )
+    if not all(isinstance(value, str) for value in (username, password, auth, token)):
+        raise BadPullSecretError("username, password, auth and identitytoken must be strings")
     if auth:
         username, password = _decode_auth(auth)
+    if token:  # what stands beside it is a placeholder: runtimes take a user name before a token
+        username = password = ""
     meta = secret.get("metadata") or {}
     # No server address: a runtime takes the credentials for the registry of the image then, whatever its spelling.
     return Credential(
-        runtime.RegistryAuth(username, password),
+        runtime.RegistryAuth(username, password, identity_token=token),
         meta.get("uid", ""),
         meta.get("namespace", ""),
         meta.get("name", ""),

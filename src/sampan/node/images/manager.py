@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any
 
 from sampan.api.faults import cause
@@ -18,13 +19,14 @@ from sampan.client import tasks
 from sampan.node import runtime
 from sampan.node.images.credentials import NO_SECRETS, PullSecrets
 from sampan.node.images.keyring import BadPullSecretError, Credential, find_credentials
-from sampan.node.images.pulls import PullBackoff, Pulled, PullFailed, SharedPulls
+from sampan.node.images.providers import CredentialProviders
+from sampan.node.images.pulls import Pace, PullBackoff, Pulled, PullFailed, SharedPulls
 from sampan.node.images.records import MemoryRecords, PullRecords, RecordStore
+from sampan.node.images.verification import Verification
 from sampan.records import dataclass
 
 log = logging.getLogger(__name__)
 
-_PARALLEL_PULLS = 16
 _RETRY_SECONDS = 10.0
 _BROKEN_OFF_SECONDS = 1.0
 _NEVER_SECONDS = 300.0
@@ -60,10 +62,18 @@ class _Wanted:
 
 class ImageManager:
     def __init__(
-        self, source: runtime.ImageRuntime, *, serialize: bool = False, records: RecordStore | None = None
+        self,
+        source: runtime.ImageRuntime,
+        *,
+        records: RecordStore | None = None,
+        providers: CredentialProviders | None = None,
+        pace: Pace | None = None,
+        verification: Verification | None = None,
     ) -> None:
         self._runtime = source
-        self._pulls = SharedPulls(source, at_once=1 if serialize else _PARALLEL_PULLS)
+        self._pulls = SharedPulls(source, pace or Pace())
+        self._providers = providers
+        self._verification = verification or Verification()
         self._backoff = PullBackoff()
         self._records = PullRecords(records or MemoryRecords())
         self._settling: set[asyncio.Task[None]] = set()
@@ -90,8 +100,13 @@ class ImageManager:
             raise ImageError("ErrImageNeverPull", message, _RETRY_SECONDS)
         credentials = self._credentials(image, repository, secrets, report)
         wanted = _Wanted(pod["metadata"]["uid"], image, reference, repository, credentials)
+        allowed = present is not None and await self._may_use(wanted, present)
+        if not allowed and self._providers is not None:
+            more = await self._providers.credentials(pod, repository)
+            wanted = replace(wanted, credentials=tuple(dict.fromkeys((*credentials, *more))))
+            allowed = present is not None and await self._may_use(wanted, present)
         if present is not None:
-            if await self._may_use(wanted, present):
+            if allowed:
                 report(
                     "Normal",
                     "Pulled",
@@ -153,6 +168,9 @@ class ImageManager:
             raise ImageError("ErrImagePull", str(error), _RETRY_SECONDS) from None
 
     async def _may_use(self, wanted: _Wanted, present: runtime.Image) -> bool:
+        preloaded = self._records.preloaded(wanted.reference, present.id)
+        if not self._verification.required(wanted.repository, preloaded=preloaded):
+            return True
         try:
             return await self._records.may_use(wanted.reference, wanted.repository, present.id, wanted.credentials)
         except OSError as error:
@@ -170,24 +188,24 @@ class ImageManager:
         report("Normal", "Pulling", f'Pulling image "{image}"')
         asked = loop.time()
         try:
-            found = await self._recorded_pull(wanted)
+            found, pull_seconds = await self._recorded_pull(wanted)
         except (PullFailed, runtime.RuntimeCallError) as error:
             report("Warning", "Failed", f'Failed to pull image "{image}": {error}')
             reason, message = _explain(image, str(error))
             delay = self._backoff.failed(wanted.pod_uid, image, f"{reason}: {message}")
             # Soon again, to say ImagePullBackOff; the pull itself waits for the delay.
             raise ImageError(reason, message, min(delay, 1.0)) from error
-        took = _duration(loop.time() - asked)
+        took, waited = _duration(pull_seconds), _duration(loop.time() - asked)
         report(
             "Normal",
             "Pulled",
-            f'Successfully pulled image "{image}" in {took} ({took} including waiting). '
+            f'Successfully pulled image "{image}" in {took} ({waited} including waiting). '
             f"Image size: {found.size_bytes} bytes.",
         )
         return found
 
-    async def _recorded_pull(self, wanted: _Wanted) -> runtime.Image:
-        """Raises PullFailed, RuntimeCallError."""
+    async def _recorded_pull(self, wanted: _Wanted) -> tuple[runtime.Image, float]:
+        """And how long the pull itself took. Raises PullFailed, RuntimeCallError."""
         try:
             await self._records.begin(wanted.reference)
         except OSError as error:
@@ -212,7 +230,7 @@ class ImageManager:
         if found is None or pulled is None:
             raise PullFailed(f'image "{wanted.image}" vanished after its pull')
         await self._note(self._records.pulled(wanted.reference, wanted.repository, found.id, pulled.used))
-        return found
+        return found, pulled.seconds
 
     def _settle_soon(self) -> None:
         """A pull was broken off, and the runtime may have the image all the same: the intent stays until then."""

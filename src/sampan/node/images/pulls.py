@@ -24,10 +24,20 @@ class PullFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Pulled:
-    """``used``: None when the image was had without credentials."""
+    """``used``: None when the image was had without credentials. ``seconds``: what it took, without the queue."""
 
     image_ref: str
     used: Credential | None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How many pulls there may be at once; and a second, after ``burst`` that came together (0: any number)."""
+
+    at_once: int = 16
+    per_second: float = 0.0
+    burst: int = 10
 
 
 @dataclass(slots=True)
@@ -39,9 +49,12 @@ class _Shared:
 class SharedPulls:
     """Invariant: one pull at most of an image with the same credentials; none without somebody who waits for it."""
 
-    def __init__(self, source: runtime.ImageRuntime, *, at_once: int) -> None:
+    def __init__(self, source: runtime.ImageRuntime, pace: Pace) -> None:
         self._runtime = source
-        self._slots = asyncio.Semaphore(at_once)
+        self._slots = asyncio.Semaphore(pace.at_once)
+        self._pace = pace
+        #: when the burst will be whole again
+        self._whole_at = 0.0
         self._shared: dict[tuple[str, tuple[Credential, ...]], _Shared] = {}
 
     async def pull(self, reference: str, credentials: Sequence[Credential]) -> Pulled:
@@ -68,16 +81,27 @@ class SharedPulls:
     async def _run(self, reference: str, credentials: Sequence[Credential]) -> Pulled | PullFailed:
         """A failure is returned: it is for those who wait, and no bug of a task."""
         async with self._slots:
+            await self._keep_pace()
+            began = _now()
             faults: list[str] = []
             for credential in credentials or (None,):
                 auth = credential.auth if credential is not None else None
                 try:
-                    return Pulled(await self._runtime.pull_image(reference, auth), credential)
+                    found = await self._runtime.pull_image(reference, auth)
+                    return Pulled(found, credential, _now() - began)
                 except runtime.RuntimeCallError as error:
                     text = str(error).removeprefix(_UNKNOWN)
                     if text not in faults:
                         faults.append(text)
             return PullFailed(faults[0] if len(faults) == 1 else f"[{', '.join(faults)}]")
+
+    async def _keep_pace(self) -> None:
+        """A bucket of ``burst`` pulls that fills again: who comes too early waits, where the kubelet fails him."""
+        if self._pace.per_second <= 0:
+            return
+        each = 1 / self._pace.per_second
+        self._whole_at = max(self._whole_at, _now()) + each
+        await asyncio.sleep(max(0.0, self._whole_at - _now() - self._pace.burst * each))
 
 
 @dataclass(slots=True)

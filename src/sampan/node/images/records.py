@@ -146,7 +146,7 @@ class PullRecords:
 
     async def pulled(self, reference: str, repository: str, image_id: str, used: Credential | None) -> None:
         """``used`` None: the registry gave it to everybody."""
-        access = {"everybody": True} if used is None else {"secrets": [_describe(used)]}
+        access = {"everybody": True} if used is None or used.of_node else {"secrets": [_describe(used)]}
         try:
             await self._put(image_id, _merge(self._pulled.get(image_id, {}), repository, access))
         finally:
@@ -154,11 +154,15 @@ class PullRecords:
         if reference not in self._under_way:
             await self._end(reference)
 
+    def preloaded(self, reference: str, image_id: str) -> bool:
+        """Whether it was put here by hand: no pod's pull brought it, nor is one just bringing it."""
+        return image_id not in self._pulled and reference not in self._intents
+
     async def may_use(self, reference: str, repository: str, image_id: str, credentials: Sequence[Credential]) -> bool:
-        """Whether a pod with these may run the image as it is here, without asking its registry again."""
+        """Whether a pod with these may run the image that was pulled, without asking its registry again."""
         record = self._pulled.get(image_id)
         if record is None:
-            return reference not in self._intents  # put here by hand, or just being pulled
+            return False
         access = record.get(repository)
         if access is None:
             return False
