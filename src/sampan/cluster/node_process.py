@@ -42,6 +42,7 @@ def node_config(instance: Instance) -> NodeConfig:
         addresses=(instance.node.address,),
         root_dir=instance.kubelet_root,
         log_dir=instance.pod_logs,
+        static_pod_dir=instance.state / "manifests",
         local_volumes=instance.kubelet_root / "local-path",
         runtime_socket=str(instance.containerd_socket),
         node_api_port=instance.node.kubelet_port,

@@ -15,6 +15,7 @@ from dataclasses import replace
 
 from sampan.api.clock import Clock, Random
 from sampan.api.errors import ApiError, NotFound
+from sampan.api.pods.origin import is_mirror
 from sampan.api.pods.requests import amounts
 from sampan.api.pods.status import is_terminal, is_terminal_phase, is_terminating
 from sampan.api.pods.status import started as started_at
@@ -48,6 +49,8 @@ from sampan.node.pods.resizing_desk import Claim, ResizeDesk
 from sampan.node.pods.state import PodState, observe_all
 from sampan.node.pods.worker import PodWorker
 from sampan.node.registration import NodeRegistration
+from sampan.node.staticpods.keeper import StaticPods
+from sampan.node.staticpods.workplace import Workplace
 from sampan.node.volumes.manager import VolumeManager
 from sampan.node.volumes.plugins import BUILT_IN
 from sampan.node.volumes.podcertificate import PodCertificates
@@ -151,6 +154,9 @@ class NodeAgent:
         #: pods that are taken as soon as they have their devices
         self._equipping: dict[str, Obj] = {}
         self._ready = False
+        self._static = StaticPods(
+            config, client, clock, Workplace(self._workers, self._pods, self.registration, self._pod_changed)
+        )
 
     def _watch_over(self, machine: Machine) -> EvictionManager:
         registration = self.registration
@@ -218,6 +224,7 @@ class NodeAgent:
                 await self._devices.load()
                 await self._adopt()
                 await self._read_node()
+                await self._static.load()
                 for pod in in_order_of_claims(self._pods.list(), self._adoptable):
                     self._pod_changed("ADDED", pod, None)
                 self._pods.add_handler(self._pod_changed)
@@ -228,6 +235,7 @@ class NodeAgent:
                     await self._register()
                     keeper.keep("registration", self.registration.run)
                 await self._sweep_cgroups()
+                keeper.keep("static-pods", self._static.run)
                 keeper.keep("runtime-events", self._follow_runtime)
                 keeper.keep("relist", self._relist_forever)
                 keeper.keep("image-gc", self._collector.run)
@@ -290,6 +298,9 @@ class NodeAgent:
                 await asyncio.sleep(1.0)
 
     def _pod_changed(self, kind: ChangeType, pod: Obj, previous: Obj | None) -> None:
+        if is_mirror(pod):
+            self._static.mirror_changed(pod, gone=kind == "DELETED")
+            return
         uid = pod["metadata"]["uid"]
         worker = self._workers.get(uid)
         if kind == "DELETED":
@@ -339,6 +350,8 @@ class NodeAgent:
 
     def _newest(self, pod: Obj) -> Obj | None:
         meta = pod["metadata"]
+        if meta["uid"] in self._static.working:
+            return self._static.newest(meta["uid"])
         newest = self._pods.get(meta["namespace"], meta["name"])
         return newest if newest is not None and newest["metadata"]["uid"] == meta["uid"] else None
 
@@ -377,6 +390,8 @@ class NodeAgent:
         worker = PodWorker(self.context, pod, state, claim=self._claim(uid))
         if (refusal := self._refused.get(uid)) is not None:
             worker.evict(refusal.reason, REJECTED + refusal.message)
+        if uid in self._static.working:
+            worker.mirrored(self._static.mirror_of(pod))
         return worker
 
     def _claiming(self) -> list[Obj]:
@@ -434,6 +449,7 @@ class NodeAgent:
         self._owners = {key: owner for key, owner in self._owners.items() if owner is not worker}
         self._workers.pop(uid, None)
         self._refused.pop(uid, None)
+        self._static.ended(uid)
         self._desk.forget(uid)
         self._desk.room()
 

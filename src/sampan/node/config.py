@@ -29,6 +29,7 @@ class NodeConfig:
     cluster_domain: str = "cluster.local"
     resolv_conf: Path = Path("/etc/resolv.conf")
     max_pods: int = 110
+    #: A folder of manifests of static pods; None: this node has none.
     static_pod_dir: Path | None = None
     #: Below it lie the volumes of Sampan's own provisioner; None: this node has no disk for them.
     local_volumes: Path | None = None

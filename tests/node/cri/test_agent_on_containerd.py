@@ -39,7 +39,7 @@ class Cluster:
         self.bench, self.admin, self.node = bench, admin, node
         self.config = NodeConfig(
             node_name="n1", addresses=("192.0.2.1",), root_dir=bench.base / "node", log_dir=bench.base / "podlogs",
-            cgroup_root=f"/sampan-agent-{os.getpid()}",
+            cgroup_root=f"/sampan-agent-{os.getpid()}", static_pod_dir=bench.base / "manifests",
             relist_seconds=3600,  # what happens here is known by the runtime's events
         )  # fmt: skip
         self.agent: NodeAgent
@@ -74,6 +74,14 @@ class Cluster:
                 pod = await self.admin.get(PODS, name, "default")
                 if condition(pod):
                     return pod
+                await asyncio.sleep(0.01)
+
+    async def until_there(self, name: str, condition: Callable[[Any], Any]) -> Any:
+        """Of a pod that others make, and make anew."""
+        async with asyncio.timeout(60):
+            while True:
+                with contextlib.suppress(NotFound):
+                    return await self.until(name, condition)
                 await asyncio.sleep(0.01)
 
     async def gone(self, name: str) -> None:
@@ -493,6 +501,32 @@ async def test_memory_in_use_is_not_taken_from_a_running_container_and_a_pod_as_
     for directory in (cgroup, container):
         assert in_the_kernel(directory)["memory limit"] == 96 << 20
         assert in_the_kernel(directory)["cpu limit"] == 200
+
+
+async def test_a_static_pod_runs_whatever_becomes_of_its_mirror(cluster: Cluster) -> None:
+    """Mirror pods are made, recreated and removed as upstream's: the API server's rules for nodes let them."""
+    folder = cluster.config.static_pod_dir
+    assert folder is not None
+    container = {"name": "main", "image": cluster.bench.image, "command": ["sleep", "1000"]}
+    pod = {
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "static"},
+        "spec": {"containers": [container], "terminationGracePeriodSeconds": 1},
+    }  # fmt: skip
+    folder.mkdir()
+    (folder / "static.json").write_text(json.dumps(pod))
+    shown = await cluster.until_there("static-n1", ready)
+    container_id = shown["status"]["containerStatuses"][0]["containerID"]
+    assert shown["metadata"]["annotations"]["kubernetes.io/config.source"] == "file"
+    await cluster.admin.delete(PODS, "static-n1", "default")
+
+    def again(found: Any) -> bool:
+        return found["metadata"]["uid"] != shown["metadata"]["uid"] and ready(found)
+
+    found = await cluster.until_there("static-n1", again)
+    assert found["status"]["containerStatuses"][0]["containerID"] == container_id
+    (folder / "static.json").unlink()
+    await cluster.gone("static-n1")
+    assert not [each for each in await cluster.bench.runtime.list_containers() if each.state == "running"]
 
 
 class DiesAt:

@@ -24,12 +24,17 @@ _RETRY_SECONDS = (0.1, 0.5, 1.0, 5.0, 10.0)
 class StatusSender:
     """Invariant: ``idle`` says that the API server has the status last wanted, or that the pod is gone."""
 
-    def __init__(self, client: Client, pod: Obj, sent: Callable[[int], None] = lambda serial: None) -> None:
-        """``sent`` is told the serial of every wanted status that the API server has and that no newer one follows."""
+    def __init__(
+        self, client: Client, pod: Obj, sent: Callable[[int], None] = lambda serial: None, *, static: bool = False
+    ) -> None:
+        """``sent`` is told the serial of every wanted status that the API server has and that no newer one follows.
+        ``static``: the pod is not the API server's; its status goes to the mirror that ``follow`` names."""
         self._client = client
         self._meta = pod["metadata"]
         self._revision = revision_of(pod)
         self._sent = sent
+        self._shown = not static
+        self._static = static
         self.present: Obj = pod.get("status") or {}
         self._wanted: Obj | None = None
         self._serial = 0
@@ -49,9 +54,22 @@ class StatusSender:
             self._revision = revision
             self.present = pod.get("status") or {}
 
+    def follow(self, mirror: Obj | None) -> None:
+        """The object that shows a static pod from now on; None: there is none at the moment, and the status waits."""
+        self._shown = mirror is not None
+        if mirror is None:
+            return
+        if mirror["metadata"]["uid"] == self._meta["uid"]:
+            self.observe(mirror)
+            return
+        self._meta, self._revision, self.present = mirror["metadata"], revision_of(mirror), mirror.get("status") or {}
+        if self._wanted is not None:
+            self.idle = False
+            self._wake.set()
+
     def want(self, status: Obj, serial: int = 0) -> None:
         self._serial = serial
-        if self.idle and not plan_status_patch(self.present, status):
+        if self.idle and self._shown and not plan_status_patch(self.present, status):
             self._sent(serial)
             return
         self._wanted = status
@@ -77,6 +95,8 @@ class StatusSender:
             self._wake.set()
 
     async def _send(self) -> None:
+        if not self._shown:
+            return
         wanted = self._wanted
         patch = plan_status_patch(self.present, wanted) if wanted is not None else {}
         if patch and not self.gone:
@@ -89,6 +109,9 @@ class StatusSender:
                 self.observe(answer)
             except (NotFound, Conflict):
                 # Deleted, perhaps replaced by a pod of the same name and another uid: nothing left to tell.
+                if self._static:
+                    self._shown = False  # until its next mirror
+                    return
                 self.gone = True
         if self._wanted is wanted:
             self.idle = True

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 
 from sampan.api.errors import ApiError
 from sampan.api.faults import fault
+from sampan.api.pods import origin
 from sampan.api.types import Obj
 from sampan.client import tasks
 from sampan.node import runtime
@@ -47,7 +48,7 @@ class PodWorker:
         """``claim`` is told the id of everything in the runtime that is the pod's."""
         self.context = context
         self.uid: str = pod["metadata"]["uid"]
-        self.sender = StatusSender(context.client, pod, self._status_sent)
+        self.sender = StatusSender(context.client, pod, self._status_sent, static=origin.is_static(pod))
         self.teller = PodTeller(context.recorder, pod)
         self.pod = pod
         self.gone = False
@@ -71,6 +72,10 @@ class PodWorker:
         self.pod = self.teller.pod = pod
         self.sender.observe(pod)
         self._post(events.PodChanged(pod))
+
+    def mirrored(self, mirror: Obj | None) -> None:
+        """A static pod is shown by this object of the API; None: by none."""
+        self.sender.follow(mirror)
 
     def deleted(self, pod: Obj) -> None:
         """The API object is gone."""
