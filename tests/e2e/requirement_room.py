@@ -14,12 +14,13 @@ import ssl
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import pytest
+import websocket
 from e2e_harness import DEMO_IMAGE, Cluster
 
 from sampan.client.http import ssl_context
@@ -28,6 +29,8 @@ from sampan.client.kubeconfig import KubeConfig
 Obj = dict[str, Any]
 #: against hangs, however busy the machine is
 LIMIT_SECONDS = 120.0
+#: the server closes a connection that nobody uses, a while later
+IDLE_SECONDS = 20.0
 #: where collections are that these tests write: below /api/v1, or below a group's version
 _COLLECTIONS = {
     "ConfigMap": "configmaps", "Secret": "secrets", "Pod": "pods", "Service": "services", "PodTemplate": "podtemplates",
@@ -54,6 +57,7 @@ class RequirementApi:
         self.server = urlsplit(connection.server)
         self.tls: ssl.SSLContext = ssl_context(connection)
         self._connection = self.connect()
+        self._used = time.monotonic()
 
     def connect(self, timeout: float = LIMIT_SECONDS) -> http.client.HTTPSConnection:
         host, port = self.server.hostname or "", self.server.port
@@ -68,6 +72,9 @@ class RequirementApi:
         if query:
             path += "?" + urlencode(query)
         sent = None if body is None else json.dumps(body)
+        if time.monotonic() - self._used > IDLE_SECONDS:
+            self._connection.close()
+        self._used = time.monotonic()
         self._connection.request(method, path, sent, headers)
         answer = self._connection.getresponse()
         said = answer.read()
@@ -79,6 +86,24 @@ class RequirementApi:
 
     def patch(self, path: str, change: Any, kind: str = "merge") -> Any:
         return self("PATCH", path, change, kind=kind)
+
+    def lines(self, path: str, **query: Any) -> Iterator[str]:
+        """Of an answer without end, as they come: a watch, a log that is followed. To be closed."""
+        connection = self.connect()
+        try:
+            connection.request("GET", f"{path}?{urlencode(query)}")
+            with connection.getresponse() as answer:
+                assert answer.status == 200, answer.read()
+                while line := answer.readline():
+                    yield line.decode(errors="replace")
+        finally:
+            connection.close()
+
+    def dial(self, path: str, protocol: str) -> websocket.WebSocket:
+        made: websocket.WebSocket = websocket.create_connection(
+            f"wss://{self.server.netloc}{path}", LIMIT_SECONDS, subprotocols=[protocol], sslopt={"context": self.tls}
+        )
+        return made
 
 
 class Room:
@@ -112,6 +137,23 @@ class Room:
     def log(self, name: str, container: str = "main", **query: Any) -> str:
         text: str = self.api("GET", self.path(name=name, subresource="log"), container=container, **query)
         return text
+
+    def logs(self, name: str, text: str, container: str = "main") -> None:
+        """Returns once the container has printed it."""
+        lines = self.api.lines(self.path(name=name, subresource="log"), container=container, follow="true")
+        with closing(lines):
+            assert any(text in line for line in lines), f"{name} ended without having printed {text}"
+
+    def run(self, name: str, *command: str, container: str = "main") -> dict[int, bytes]:
+        """Runs a command in a container, over a WebSocket: what it wrote, by channel (1: output, 3: how it ended)."""
+        query = urlencode({"container": container, "stdout": 1, "stderr": 1, "command": command}, doseq=True)
+        opened = self.api.dial(f"{self.path(name=name, subresource='exec')}?{query}", "v4.channel.k8s.io")
+        said: defaultdict[int, bytes] = defaultdict(bytes)
+        while frame := opened.recv():
+            body = frame if isinstance(frame, bytes) else frame.encode()
+            said[body[0]] += body[1:]
+        opened.shutdown()  # the server has closed; ``close`` would leave the socket open then
+        return said
 
     def events(self, name: str) -> list[Obj]:
         found: list[Obj] = self.api("GET", self.path("events"), fieldSelector=f"involvedObject.name={name}")["items"]
@@ -172,7 +214,8 @@ class Room:
         self._stream = self._connection.getresponse()
 
     def close(self) -> None:
-        if self._connection is not None:
+        if self._stream is not None and self._connection is not None:
+            self._stream.close()
             self._connection.close()
         self._connection = self._stream = None
 
@@ -195,8 +238,8 @@ def open_room(made: Cluster) -> Iterator[Room]:
 
 @pytest.fixture(scope="module")
 def room(cluster: Cluster, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Room]:
-    """With all that the module's ``PREPARED`` says, in its order, and beside each other what ``PODS`` says; before that
-    ``prepare`` of the module, if it has one, gets the cluster ready (images)."""
+    """With all that the module's ``PREPARED`` says, in its order, and beside each other what ``PODS`` says. Before that
+    ``prepare`` of the module gets the cluster ready (images), after it ``populate`` adds what depends on the rest."""
     with open_room(cluster) as made:
         if prepare := getattr(request.module, "prepare", None):
             prepare(cluster, tmp_path_factory.mktemp("room"))
@@ -204,6 +247,8 @@ def room(cluster: Cluster, request: pytest.FixtureRequest, tmp_path_factory: pyt
             made.create(obj)
         for pod in getattr(request.module, "PODS", ()):
             made.create(pod)
+        if populate := getattr(request.module, "populate", None):
+            populate(made)
         yield made
 
 
@@ -220,7 +265,11 @@ def _wait_for_account(made: Room) -> None:
             return
 
 
-def container(script: str = "sleep 3600", name: str = "main", **more: Any) -> Obj:
+#: runs until it is told to end, and then ends at once
+WAITS = "trap 'exit 0' TERM; sleep 3600 & wait"
+
+
+def container(script: str = WAITS, name: str = "main", **more: Any) -> Obj:
     """One that runs a script of the shell; ``command`` None in ``more``: what the image says."""
     command = {"command": ["sh", "-c", script]}
     return {"name": name, "image": DEMO_IMAGE, "imagePullPolicy": "IfNotPresent", **command, **more}

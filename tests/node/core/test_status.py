@@ -122,6 +122,29 @@ def test_a_killed_pod_ends_as_failed_when_a_container_failed() -> None:
     assert status(pod(), observed(container("exited", 0)), terminal=True)["phase"] == "Succeeded"
 
 
+@pytest.mark.parametrize(
+    ("codes", "states"),
+    [
+        ([0, 1], {"first": "terminated", "second": "terminated", "third": "waiting", "main": "waiting"}),
+        ([0, 0, 0], {"first": "terminated", "second": "terminated", "third": "terminated", "main": "terminated"}),
+        ([], {"first": "terminated", "second": "waiting", "third": "waiting", "main": "waiting"}),
+    ],
+)
+def test_of_a_pod_that_ended_before_its_containers_turn_they_are_waiting_still(
+    codes: list[int], states: dict[str, str]
+) -> None:
+    names = ("first", "second", "third")
+    made = pod("Never", initContainers=[{"name": name} for name in names])
+    for _ in range(2):  # what was told before changes nothing
+        ended = [container("exited", code, name) for name, code in zip(names, codes, strict=False)]
+        rendered = status(made, observed(*ended), terminal=True, failure=("Failed", "x") if not codes else None)
+        listed = [*rendered["initContainerStatuses"], *rendered["containerStatuses"]]
+        made["status"] = {**rendered, "phase": "Pending"}
+    assert {each["name"]: next(iter(each["state"])) for each in listed} == states
+    waiting = [each["state"]["waiting"] for each in listed if "waiting" in each["state"]]
+    assert all(each == {"reason": "PodInitializing"} for each in waiting)
+
+
 def test_the_patch_holds_only_what_changed_and_removes_old_addresses() -> None:
     old = {"phase": "Running", "podIPs": [{"ip": "10.0.0.1"}], "podIP": "10.0.0.1", "message": "x"}
     new = {"phase": "Running", "podIPs": [{"ip": "10.0.0.2"}], "podIP": "10.0.0.2"}

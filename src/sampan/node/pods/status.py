@@ -138,7 +138,7 @@ def _container_status(pod: Obj, sort: spec.Sort, container: Obj, state: PodState
     }
     waiting = facts.waiting.get(name)
     if not history:
-        return _missing_status(pod, sort, status, waiting, facts)
+        return _missing_status(pod, sort, status, state, facts)
     last = history[0]
     status["restartCount"] = restart_count(last)
     status["image"] = last.image or status["image"]
@@ -167,16 +167,10 @@ def _container_status(pod: Obj, sort: spec.Sort, container: Obj, state: PodState
     return status
 
 
-def _missing_status(pod: Obj, sort: spec.Sort, status: Obj, waiting: Waiting | None, facts: Facts) -> Obj:
+def _missing_status(pod: Obj, sort: spec.Sort, status: Obj, state: PodState, facts: Facts) -> Obj:
     """Of a container that the runtime does not have: it was never made, or was lost with the runtime's memory."""
-    before: Obj = next(
-        (
-            item
-            for item in (pod.get("status") or {}).get(_STATUS_FIELDS[sort]) or ()
-            if item.get("name") == status["name"]
-        ),
-        {},
-    )
+    waiting = facts.waiting.get(status["name"])
+    before = _told(pod, sort, status["name"])
     then = before.get("state") or {}
     if "terminated" in then and waiting is None:
         return dict(before)
@@ -187,11 +181,36 @@ def _missing_status(pod: Obj, sort: spec.Sort, status: Obj, waiting: Waiting | N
         # Ours is the word that it ran: it is gone, and will be made again under the next number.
         status["lastState"] = {"terminated": _lost("deleted.  The container used to be Running")}
         status["restartCount"] += not pod["metadata"].get("deletionTimestamp")
-    if facts.terminal and (before or _has_begun(pod)):
+    if facts.terminal and (before or _has_begun(pod)) and _may_have_run(pod, sort, status["name"], state):
         status["state"] = {"terminated": _lost("terminated")}
     else:
         status["state"] = {"waiting": _waiting(waiting or Waiting(_default_reason(pod)))}
     return status
+
+
+def _told(pod: Obj, sort: spec.Sort, name: str) -> Obj:
+    """A container's status as the API has it."""
+    listed = (pod.get("status") or {}).get(_STATUS_FIELDS[sort]) or ()
+    return next((item for item in listed if item.get("name") == name), {})
+
+
+def _may_have_run(pod: Obj, sort: spec.Sort, name: str, state: PodState) -> bool:
+    """Whether the containers before one had their turn: upstream's ``hasPodInitialized``, ``initializedContainers``."""
+
+    def ran(kind: spec.Sort, container: Obj) -> bool:
+        told = _told(pod, kind, container["name"])
+        return bool(state.history(container["name"])) or "waiting" not in (told.get("state") or {"waiting": {}})
+
+    init = spec.containers(pod, "init")
+    if sort == "init":
+        at = next(number for number, container in enumerate(init) if container["name"] == name)
+        return at == 0 or any(ran("init", container) for container in init[at:])
+    if sort == "ephemeral" or not init or _has_begun(pod):
+        return True
+    last = state.history(init[-1]["name"])
+    if last and last[0].state == "exited" and last[0].exit_code == 0:
+        return True
+    return any(ran("main", container) for container in spec.containers(pod, "main"))
 
 
 def _has_begun(pod: Obj) -> bool:
