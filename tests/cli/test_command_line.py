@@ -99,6 +99,7 @@ def test_a_cluster_that_is_not_there_is_told_with_the_way_to_it(run: Run, comman
         (["--node-port-range", "5"], "node port range '5' is not valid"),
         (["--runtime", "kata"], "runtime 'kata' is not known"),
         (["--allowed-unsafe-sysctls", "net.*,vm.swappiness"], 'sysctls "vm.swappiness" are not known to be namespaced'),
+        (["--kubelet-config", "/no/such"], "--kubelet-config: /no/such: open /no/such: no such file or directory"),
         (["--pod-cidr", "foo"], "address range is not valid"),
         (["--enable-admission-plugins", "Nope"], '--enable-admission-plugins plugin "Nope" is unknown'),
         (

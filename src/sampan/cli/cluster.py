@@ -79,6 +79,9 @@ def up(
     allowed_unsafe_sysctls: Annotated[
         str | None, Option(help="Sysctls that pods may set though they are not safe, as kernel.msg*,net.core.*")
     ] = None,
+    kubelet_config: Annotated[
+        str | None, Option(help="File with a KubeletConfiguration: eviction, limits, reservations, shutdown.")
+    ] = None,
     enable_plugins: EnablePlugins = None,
     disable_plugins: DisablePlugins = None,
     admission_config: AdmissionConfig = None,
@@ -102,9 +105,9 @@ def up(
     """Start a cluster on this machine, or start it again with all it had.
 
     Ports and ranges that are not given are chosen: those in brackets, or the next that no other cluster of this machine
-    has. A cluster that exists keeps what it was made with; stopped, its ports, address, runtime, sysctls, admission
-    plugins, simulated nodes, what autoscalers go by, how images are pulled, served versions and features can be given
-    anew.
+    has. A cluster that exists keeps what it was made with; stopped, its ports, address, runtime, sysctls, kubelet
+    configuration, admission plugins, simulated nodes, what autoscalers go by, how images are pulled, served versions
+    and features can be given anew.
     """
     import asyncio
 
@@ -127,6 +130,7 @@ def up(
         "--node-address": "" if node_address == "auto" else node_address,
         "--runtime": runtime,
         "--allowed-unsafe-sysctls": allowed_unsafe_sysctls,
+        "--kubelet-config": str(Path(kubelet_config).absolute()) if kubelet_config else kubelet_config,
         "--simulate": simulate if simulate is None or simulate.isdigit() else str(Path(simulate).absolute()),
         **admission_options(enable_plugins, disable_plugins, admission_config),
         **autoscaler_options(

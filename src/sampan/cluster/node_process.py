@@ -28,6 +28,8 @@ from sampan.cluster.reporting import Reporter
 from sampan.keeping import Keeper
 from sampan.node.api.tls import server_context
 from sampan.node.config import NodeConfig
+from sampan.node.kubeletconfig import reading
+from sampan.node.kubeletconfig.settings import apply, not_acted_on
 from sampan.node.main import run_node
 
 #: Between two looks at whether the API server answers.
@@ -37,7 +39,8 @@ log = logging.getLogger(__name__)
 
 
 def node_config(instance: Instance) -> NodeConfig:
-    return NodeConfig(
+    """Raises BadKubeletConfig: the file was changed since ``up`` looked at it."""
+    config = NodeConfig(
         node_name=instance.node.name,
         addresses=(instance.node.address,),
         root_dir=instance.kubelet_root,
@@ -58,6 +61,12 @@ def node_config(instance: Instance) -> NodeConfig:
         image_pull_verification=instance.node.image_pull_verification,
         preloaded_images_allowlist=instance.node.preloaded_allowlist,
     )
+    if not instance.node.kubelet_config:
+        return config
+    document = reading.load(Path(instance.node.kubelet_config))
+    if ignored := not_acted_on(document):
+        log.warning("%s: nothing acts on %s", instance.node.kubelet_config, ", ".join(ignored))
+    return apply(config, document)
 
 
 def _path(text: str) -> Path | None:
@@ -74,11 +83,12 @@ async def serve(instance: Instance) -> None:
     network = Client(HttpTransport(kubeconfigs.connection(instance, "network-client"), user_agent="sampan-network"))
     tls = server_context(instance.pki / "kubelet.crt", instance.pki / "kubelet.key", instance.pki / "ca.crt")
     clock, entropy = SystemClock(), SystemRandom()
+    config = node_config(instance)
 
     async def node() -> None:
         await _until_ready(kubelet)
         await run_node(
-            node_config(instance),
+            config,
             kubelet,
             tls=tls,
             clock=clock,

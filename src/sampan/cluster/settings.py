@@ -201,6 +201,8 @@ class NodeSettings:
     runtime: str = "runc"
     #: Separated by commas, as the kubelet's flag has them.
     allowed_unsafe_sysctls: str = ""
+    #: Path of a KubeletConfiguration file; "": there is none.
+    kubelet_config: str = ""
     roles: tuple[str, ...] = ROLES
     #: As the kubelet's flags have them: a CredentialProviderConfig and the directory of its programs; "": none.
     credential_provider_config: str = ""
@@ -240,6 +242,8 @@ class NodeSettings:
                 f"--allowed-unsafe-sysctls: {error}", fix="name such as kernel.msg*,net.core.somaxconn"
             ) from error
         self._validate_images()
+        if self.kubelet_config:
+            self._validate_kubelet_config()
         unknown = [role for role in self.roles if role not in ROLES]
         if unknown or not self.roles:
             raise ClusterError(
@@ -278,6 +282,28 @@ class NodeSettings:
     @property
     def preloaded_allowlist(self) -> tuple[str, ...]:
         return tuple(filter(None, self.preloaded_images_allowlist.split(",")))
+
+    def _validate_kubelet_config(self) -> None:
+        from sampan.node.kubeletconfig import reading
+        from sampan.node.kubeletconfig.settings import check
+
+        try:
+            check(reading.load(Path(self.kubelet_config)))
+        except reading.BadKubeletConfig as error:
+            raise ClusterError(
+                f"--kubelet-config: {self.kubelet_config}: {error}", fix="mend the file; docs/node.md shows one"
+            ) from error
+
+    @property
+    def ignored_kubelet_settings(self) -> list[str]:
+        """Fields of the file that nothing acts on. Raises ClusterError."""
+        if not self.kubelet_config:
+            return []
+        self._validate_kubelet_config()
+        from sampan.node.kubeletconfig import reading
+        from sampan.node.kubeletconfig.settings import not_acted_on
+
+        return not_acted_on(reading.load(Path(self.kubelet_config)))
 
     @property
     def runs_containers(self) -> bool:

@@ -127,6 +127,8 @@ def check_machine(instance: Instance, progress: Progress) -> None:
         )
     for problem in problems:
         progress.warn(f"{problem.what} ({problem.fix})")
+    if ignored := instance.node.ignored_kubelet_settings:
+        progress.warn(f"{instance.node.kubelet_config}: nothing acts on {', '.join(ignored)}")
 
 
 def prepare(instance: Instance, clock: Clock, progress: Progress) -> None:

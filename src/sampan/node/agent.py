@@ -15,6 +15,7 @@ from dataclasses import replace
 
 from sampan.api.clock import Clock, Random
 from sampan.api.errors import ApiError, NotFound
+from sampan.api.faults import cause
 from sampan.api.pods.origin import is_mirror
 from sampan.api.pods.requests import amounts
 from sampan.api.pods.status import is_terminal, is_terminal_phase, is_terminating
@@ -41,7 +42,7 @@ from sampan.node.host_linux import LinuxHost
 from sampan.node.images.collect import Collector
 from sampan.node.images.making import image_manager
 from sampan.node.images.records import FileRecords
-from sampan.node.node_status import pods_memory_bytes, render_allocatable
+from sampan.node.node_status import pods_memory_bytes, pods_millicores, render_allocatable
 from sampan.node.pods import render, spec
 from sampan.node.pods.absorb import REJECTED
 from sampan.node.pods.context import NodeContext, Volumes
@@ -234,6 +235,7 @@ class NodeAgent:
                 if self.config.register_node:
                     await self._register()
                     keeper.keep("registration", self.registration.run)
+                await self._hold_pods_together()
                 await self._sweep_cgroups()
                 keeper.keep("static-pods", self._static.run)
                 keeper.keep("runtime-events", self._follow_runtime)
@@ -263,6 +265,21 @@ class NodeAgent:
             pass
         except (ApiError, OSError, TimeoutError) as error:
             log.warning("node %s: %s", self.config.node_name, error)
+
+    async def _hold_pods_together(self) -> None:
+        """Pods together get what nothing else is reserved for (``enforceNodeAllocatable``)."""
+        if not self.config.enforce_allocatable:
+            return
+        machine, config, tell = self.registration.machine, self.config, self.registration.tell
+        try:
+            held = await self._host.hold_pods_to(pods_millicores(machine, config), pods_memory_bytes(machine, config))
+        except OSError as error:
+            why = f'Failed to update Node Allocatable Limits "{config.cgroup_root}": {cause(error)}'
+            log.warning("%s", why)
+            tell("Warning", "FailedNodeAllocatableEnforcement", why)
+            return
+        if held:
+            tell("Normal", "NodeAllocatableEnforced", "Updated Node Allocatable limit across pods")
 
     async def _tell_of_pods(self) -> None:
         """Until the API has the status of every pod that was here before; not for long."""

@@ -11,6 +11,14 @@ from sampan.node.thresholds import DEFAULT_HARD, Threshold, parse_thresholds
 from sampan.records import dataclass
 
 
+@dataclass(frozen=True, slots=True)
+class ShutdownGrace:
+    """How long pods of this priority and above get to end when the machine is shut down."""
+
+    priority: int
+    seconds: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeConfig:
     """Made by ``sampan.cluster`` from the instance's configuration; read by everything in ``sampan.node``."""
@@ -48,20 +56,33 @@ class NodeConfig:
     image_gc_low_percent: int = 80
     image_gc_period_seconds: float = 300
     #: Images are kept for so long after they came; and removed when unused for so long (0: however long).
-    image_minimum_age_seconds: float = 120
-    image_maximum_age_seconds: float = 0
+    image_minimum_age_seconds: float = 120.0
+    image_maximum_age_seconds: float = 0.0
     #: When the node is short of something; see ``sampan.node.eviction``.
     eviction_thresholds: tuple[Threshold, ...] = parse_thresholds(DEFAULT_HARD)
     eviction_period_seconds: float = 10
-    eviction_pressure_transition_seconds: float = 300
+    eviction_pressure_transition_seconds: float = 300.0
     #: The most that a pod gets when a soft threshold ends it; less than 0: what it asks for itself.
     eviction_max_pod_grace_seconds: int = 0
+    #: How many processes and threads a pod may have; -1: as many as the node.
+    pod_pids_limit: int = -1
+    #: A log is rotated when it is so large (0: never); so many files of it are kept.
+    container_log_max_bytes: int = 10 << 20
+    container_log_max_files: int = 5
+    container_log_period_seconds: float = 10.0
+    #: How long pods get to end when the machine is shut down; of that, the last part is the critical pods'.
+    shutdown_grace_seconds: float = 0.0
+    shutdown_critical_seconds: float = 0.0
+    #: Instead: of each priority.
+    shutdown_by_priority: tuple[ShutdownGrace, ...] = ()
+    #: How many images the Node's status names; -1: all.
+    status_max_images: int = 50
     #: Pods are held to what they said of the node's disk.
     local_storage_isolation: bool = True
-    max_container_backoff_seconds: float = 300
+    max_container_backoff_seconds: float = 300.0
     lease_duration_seconds: int = 40
     lease_renew_seconds: float = 10
-    status_report_seconds: float = 300
+    status_report_seconds: float = 300.0
     relist_seconds: float = 60
     serialize_image_pulls: bool = False
     max_parallel_image_pulls: int = 16

@@ -26,3 +26,17 @@ def parse_duration(text: str) -> float:
             raise ValueError(f'time: missing unit in duration "{text[:_CHARACTERS]}"')
         raise ValueError(f'time: invalid duration "{text[:_CHARACTERS]}"')
     return sign * total
+
+
+def show_duration(seconds: float) -> str:
+    """As Go prints it: ``1m30s``, ``1h0m0s``, ``1.5s``, ``20ms``."""
+    if seconds < 0:
+        return f"-{show_duration(-seconds)}"
+    if seconds < 1:
+        return f"{round(seconds * 1000, 6):g}ms" if seconds else "0s"
+    minutes, rest = divmod(round(seconds, 9), 60)
+    hours, minutes = divmod(int(minutes), 60)
+    shown = f"{round(rest, 9):g}s"
+    if hours:
+        return f"{hours}h{minutes}m{shown}"
+    return f"{minutes}m{shown}" if minutes else shown

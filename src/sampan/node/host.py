@@ -102,6 +102,10 @@ class Host(Protocol):
         """The parent for the pod's sandbox; "" leaves it to the runtime."""
         ...
 
+    async def hold_pods_to(self, millicores: int, memory_bytes: int) -> bool:
+        """All pods together get no more. False: nobody holds them to anything here. Raises OSError."""
+        ...
+
     async def create_cgroup(self, pod: Obj) -> str:
         """The pod's cgroup with its limits; returns ``cgroup_path``. Idempotent. Raises OSError."""
         ...

@@ -28,7 +28,7 @@ _HOSTS_FILE = "/etc/hosts"
 class LinuxHost:
     def __init__(self, config: NodeConfig) -> None:
         self._config = config
-        self._cgroups = CgroupManager(config.cgroup_root, config.cgroup_mount)
+        self._cgroups = CgroupManager(config.cgroup_root, config.cgroup_mount, pids_limit=config.pod_pids_limit)
         config.root_dir.mkdir(parents=True, exist_ok=True)
         self.meter = LinuxMeter(
             config, self.load, _memory("MemTotal"), self._cgroups.pods_memory, self._cgroups.pod_processes
@@ -99,6 +99,9 @@ class LinuxHost:
 
     def cgroup_path(self, pod: Obj) -> str:
         return self._cgroups.path(pod)
+
+    async def hold_pods_to(self, millicores: int, memory_bytes: int) -> bool:
+        return await self._cgroups.hold_together(millicores, memory_bytes)
 
     async def create_cgroup(self, pod: Obj) -> str:
         return await self._cgroups.create(pod)

@@ -56,6 +56,8 @@ class MemoryHost:
         self.present_held: dict[str, Held] = {}
         #: what resizes wrote last, in order
         self.rewritten: deque[tuple[str, Part]] = deque(maxlen=_REMEMBERED)
+        #: what all pods together get: millicores and bytes of memory
+        self.pods_limits: tuple[int, int] | None = None
 
     def reboot(self) -> None:
         """As after a restart of the machine: another boot id, and no cgroups."""
@@ -101,6 +103,10 @@ class MemoryHost:
 
     def cgroup_path(self, pod: Obj) -> str:
         return f"/simulated/pod{pod['metadata']['uid']}"
+
+    async def hold_pods_to(self, millicores: int, memory_bytes: int) -> bool:
+        self.pods_limits = (millicores, memory_bytes)
+        return True
 
     async def create_cgroup(self, pod: Obj) -> str:
         path = self.cgroup_path(pod)

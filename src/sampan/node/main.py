@@ -10,10 +10,6 @@ import asyncio
 import functools
 import ssl
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from dataclasses import asdict
-from typing import Any
-
-import orjson
 
 from sampan.api.clock import Clock, Random, SystemClock, SystemRandom
 from sampan.api.types import Obj
@@ -28,6 +24,7 @@ from sampan.node.api.server import NodeApi, NodeApiConfig
 from sampan.node.config import NodeConfig
 from sampan.node.cri.client import CriRuntime
 from sampan.node.devices.manager import DeviceManager
+from sampan.node.kubeletconfig.settings import render
 from sampan.node.logs.rotation import LogRotator, runtime_logs
 from sampan.node.volumes.localpath import LocalVolumes
 
@@ -62,7 +59,13 @@ async def run_node(
                 kept.keep(
                     "node-api", functools.partial(node.serve_api, auth, tls, lambda: render_components(kept.root()))
                 )
-            rotator = LogRotator(source.reopen_log, clock)
+            rotator = LogRotator(
+                source.reopen_log,
+                clock,
+                max_bytes=config.container_log_max_bytes,
+                max_files=config.container_log_max_files,
+                period_seconds=config.container_log_period_seconds,
+            )
             kept.keep("log-rotation", lambda: rotator.run(runtime_logs(source, config.log_dir)))
             kept.keep("node-agent", lambda: node.run_agent(started or asyncio.Event()))
             for name, run in (extra or {}).items():
@@ -96,7 +99,7 @@ class _Node:
 
     async def serve_api(self, auth: DelegatedAuth, tls: ssl.SSLContext, components: Callable[[], str]) -> None:
         config = NodeApiConfig(
-            node_name=self._config.node_name, port=self._config.node_api_port, configz=_configz(self._config)
+            node_name=self._config.node_name, port=self._config.node_api_port, configz=render(self._config)
         )
         root = self._config.local_volumes
         volumes = None if root is None else LocalVolumes(root)
@@ -125,8 +128,3 @@ class _Node:
 
 def _delegated(config: NodeConfig, client: Client) -> DelegatedAuth:
     return DelegatedAuth(client, config.node_name, asyncio.get_running_loop().time)
-
-
-def _configz(config: NodeConfig) -> dict[str, Any]:
-    plain: dict[str, Any] = orjson.loads(orjson.dumps(asdict(config), default=str))
-    return plain

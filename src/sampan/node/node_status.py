@@ -19,9 +19,6 @@ from sampan.node.thresholds import hard_amount
 from sampan.records import dataclass
 
 KUBELET_VERSION = "v1.37.0"
-_IMAGES_LIMIT = 50
-
-
 #: fields of the status that the node alone writes
 _FIELDS = (
     "addresses",
@@ -73,6 +70,10 @@ def reservations(config: NodeConfig) -> Amounts:
 def pods_memory_bytes(machine: Machine, config: NodeConfig) -> int:
     """What all pods together may use; what eviction keeps free is on top of it, as upstream."""
     return max(machine.memory_bytes - reservations(config).get("memory", 0), 0)
+
+
+def pods_millicores(machine: Machine, config: NodeConfig) -> int:
+    return max(machine.cpus * 1000 - reservations(config).get("cpu", 0), 0)
 
 
 def render_labels(machine: Machine, config: NodeConfig) -> dict[str, str]:
@@ -177,7 +178,8 @@ def render_status(
     """The status without its conditions. ``present``: the API's; resources that others advertise in its capacity
     (``example.com/dongle``) are allocatable as they are. ``devices``: of plug-ins, capacity and allocatable."""
     lent = devices or {}
-    largest = sorted(images, key=lambda image: -image.size_bytes)[:_IMAGES_LIMIT]
+    shown = len(images) if config.status_max_images < 0 else config.status_max_images
+    largest = sorted(images, key=lambda image: -image.size_bytes)[:shown]
     ours = render_capacity(machine, config)
     others = {name: amount for name, amount in (present.get("capacity") or {}).items() if name not in ours}
     return {

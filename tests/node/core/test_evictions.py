@@ -247,3 +247,17 @@ async def test_at_most_one_pod_goes_before_what_it_frees_was_seen(world: World) 
     memory_left(world, 500 * MI)
     await asyncio.sleep(400)
     assert [is_evicted(world, each) for each in pods] == [False, False, False, True]
+
+
+async def test_pods_together_are_held_to_what_nothing_else_is_reserved_for(new_world: type[World]) -> None:
+    """[sig-node] Node allocatable is enforced on the pods' cgroup, and told."""
+    world = new_world()
+    world.config = replace(world.config, kube_reserved={"cpu": "500m", "memory": "1Gi"})
+    await world.start()
+    try:
+        machine = world.host.machine()
+        assert world.host.pods_limits == (machine.cpus * 1000 - 500, machine.memory_bytes - (1 << 30))
+        await world.api.until(lambda: "NodeAllocatableEnforced" in world.api.reasons())
+    finally:
+        await world.stop()
+        await world.runtime.close()

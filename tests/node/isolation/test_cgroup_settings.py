@@ -143,3 +143,24 @@ async def test_a_node_without_a_root_leaves_cgroups_to_the_runtime(tmp_path: Pat
     await manager.remove(pod())
     await manager.sweep([pod()], list)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_pods_processes_are_bounded_where_the_node_says_so() -> None:
+    assert settings.pod_settings(pod(), unified=False, pids_limit=100)["pids"] == {"pids.max": "100"}
+    assert "pids" not in settings.pod_settings(pod(), unified=False)
+
+
+@pytest.mark.parametrize(
+    ("unified", "cpu", "memory"),
+    [(False, {"cpu.shares": "3584"}, "memory.limit_in_bytes"), (True, {"cpu.weight": "137"}, "memory.max")],
+)
+def test_all_pods_together_get_what_nothing_else_is_reserved_for(
+    unified: bool, cpu: dict[str, str], memory: str
+) -> None:
+    assert settings.node_settings(3500, 1 << 30, unified=unified) == {"cpu": cpu, "memory": {memory: str(1 << 30)}}
+
+
+async def test_a_machine_that_bounds_nothing_says_so_and_one_that_cannot_fails(tmp_path: Path) -> None:
+    assert not await CgroupManager("", tmp_path).hold_together(1000, 1 << 30)
+    with pytest.raises(OSError):
+        await CgroupManager("/sampan", tmp_path).hold_together(1000, 1 << 30)

@@ -196,3 +196,22 @@ async def test_the_root_goes_when_nothing_is_in_it(mount: Path) -> None:
     hierarchies = [mount, *(path for path in mount.iterdir() if path.is_dir())]
     assert [path for path in hierarchies if (path / ROOT.lstrip("/")).exists()] == []
     assert remove_all("", mount) and remove_all("/", mount)
+
+
+async def test_a_pod_that_forks_without_end_gets_as_many_processes_as_the_node_allows(mount: Path) -> None:
+    """[sig-node] podPidsLimit: a PID bomb hits its own limit, and the node goes on."""
+    if not (mount / "pids").is_dir():
+        pytest.skip("needs the pids controller")
+    manager = CgroupManager(ROOT, mount, pids_limit=4)
+    path = await manager.create(pod("bomb"))
+    forks = "i=0; while [ $i -lt 50 ]; do sleep 60 & i=$((i+1)); done"  # were it not for the limit
+    process = await asyncio.create_subprocess_exec(
+        "sh", "-c", f"echo $$ > {mount}/pids{path}/cgroup.procs; {forks}", stderr=asyncio.subprocess.PIPE
+    )
+    try:
+        assert process.stderr is not None
+        assert b"fork" in (await process.stderr.readline()).lower()
+        assert manager.pod_processes(pod("bomb")) <= 4
+    finally:
+        await manager.remove(pod("bomb"))
+        await process.communicate()

@@ -29,8 +29,10 @@ _NAMED = 5
 class CgroupManager:
     """Invariant: ``_burstable`` has the CPU requests of the Burstable pods that have a cgroup, by uid."""
 
-    def __init__(self, root: str, mount: Path = Path("/sys/fs/cgroup")) -> None:
+    def __init__(self, root: str, mount: Path = Path("/sys/fs/cgroup"), *, pids_limit: int = -1) -> None:
+        """``pids_limit``: of a pod's processes and threads; less than 0: none."""
         self._root = root
+        self._pids_limit = pids_limit
         self._tree = CgroupTree(mount)
         self._burstable: dict[str, int] = {}
         self._written: dict[settings.Tier, settings.Settings] = {}
@@ -53,6 +55,15 @@ class CgroupManager:
         """Processes and threads of a pod; 0 when nobody counts them. Blocking."""
         return self._tree.tasks(path) if (path := self.path(pod)) else 0
 
+    async def hold_together(self, millicores: int, memory_bytes: int) -> bool:
+        """All pods are held to so much. False: cgroups are left to the runtime. Raises OSError."""
+        if not self._root:
+            return False
+        values = settings.node_settings(millicores, memory_bytes, unified=self.unified)
+        await asyncio.to_thread(self._tree.make, self._root, {})
+        await asyncio.to_thread(self._tree.rewrite, self._root, values)
+        return True
+
     async def create(self, pod: Obj) -> str:
         """The pod's cgroup with its limits; returns the parent for its sandbox. Idempotent."""
         path = self.path(pod)
@@ -60,7 +71,10 @@ class CgroupManager:
             async with self._lock:
                 self._left.discard(path)
                 self._count(pod)
-                tiers, own = self._changed_tiers(), settings.pod_settings(pod, unified=self.unified)
+                tiers, own = (
+                    self._changed_tiers(),
+                    settings.pod_settings(pod, unified=self.unified, pids_limit=self._pids_limit),
+                )
                 await asyncio.to_thread(self._write, tiers, path, own)
         return path
 

@@ -52,9 +52,9 @@ def pod_path(root: str, pod: Obj) -> str:
     return "/".join(part for part in parts if part)
 
 
-def pod_settings(pod: Obj, *, unified: bool) -> Settings:
+def pod_settings(pod: Obj, *, unified: bool, pids_limit: int = -1) -> Settings:
     """What the pod, as the node has promised it, gets as a whole: the sum of its containers, or what it asks for itself
-    (KEP-2837)."""
+    (KEP-2837). ``pids_limit``: of processes and threads; less than 0: none."""
     settings = _cpu_shares(shares(pod_requests(pod, use_status=False).get("cpu", 0)), unified=unified)
     cpu_quota, memory = quota(pod_limit(pod, "cpu") or 0), pod_limit(pod, "memory")
     period = PERIOD_MICROSECONDS
@@ -64,6 +64,15 @@ def pod_settings(pod: Obj, *, unified: bool) -> Settings:
         settings["cpu"] |= {"cpu.cfs_period_us": str(period), "cpu.cfs_quota_us": str(cpu_quota or -1)}
     if memory is not None:
         settings["memory"] = {"memory.max" if unified else "memory.limit_in_bytes": str(memory)}
+    if pids_limit > 0:
+        settings["pids"] = {"pids.max": str(pids_limit)}
+    return settings
+
+
+def node_settings(millicores: int, memory_bytes: int, *, unified: bool) -> Settings:
+    """What all pods of the node get together: what nothing else is reserved for."""
+    settings = _cpu_shares(shares(millicores), unified=unified)
+    settings["memory"] = {"memory.max" if unified else "memory.limit_in_bytes": str(memory_bytes)}
     return settings
 
 

@@ -71,6 +71,12 @@ class EvictionManager:
         self._around = around
         self._pressure = pressure.Pressure()
         self._image_mount: str | None = None
+        #: what the machine showed when nothing was short, nor had been for a while
+        self._calm: Readings | None = None
+        self._thresholds: dict[bool, tuple[Threshold, ...]] = {
+            dedicated: with_container_file_system(around.config.eviction_thresholds, dedicated_image_fs=dedicated)
+            for dedicated in (False, True)
+        }
         #: conditions that hold; None: nobody has looked yet
         self.conditions: tuple[str, ...] | None = None
         #: evictions by signal since the start
@@ -91,8 +97,17 @@ class EvictionManager:
         except OSError as error:
             log.warning("eviction: the machine cannot be measured: %s", error)
             return []
-        seen = self._observe(readings)
-        thresholds = self._thresholds(readings)
+        dedicated = readings.image_fs is not None
+        thresholds, seen = self._thresholds[dedicated], self._observe(readings)
+        if readings != self._calm:
+            self._judge(readings, thresholds, seen)
+        if self._around.config.local_storage_isolation and (gone := await self._hold_to_limits(dedicated)):
+            return gone
+        if not self._pressure.due:
+            return []
+        return await self._relieve(self._pressure.due, thresholds, seen, dedicated)
+
+    def _judge(self, readings: Readings, thresholds: Sequence[Threshold], seen: pressure.Observations) -> None:
         self._pressure = pressure.look(
             self._pressure,
             thresholds,
@@ -100,21 +115,10 @@ class EvictionManager:
             asyncio.get_running_loop().time(),
             transition_seconds=self._around.config.eviction_pressure_transition_seconds,
         )
-        if self._pressure.conditions != (self.conditions or ()):
-            self.conditions = self._pressure.conditions
+        self._calm = readings if self._pressure == pressure.Pressure() else None
+        before, self.conditions = self.conditions or (), self._pressure.conditions
+        if self.conditions != before:
             self._around.changed()
-        self.conditions = self._pressure.conditions
-        dedicated = readings.image_fs is not None
-        if self._around.config.local_storage_isolation and (gone := await self._hold_to_limits(dedicated)):
-            return gone
-        if not self._pressure.due:
-            return []
-        return await self._relieve(self._pressure.due, thresholds, seen, dedicated)
-
-    def _thresholds(self, readings: Readings) -> tuple[Threshold, ...]:
-        return with_container_file_system(
-            self._around.config.eviction_thresholds, dedicated_image_fs=readings.image_fs is not None
-        )
 
     async def _read(self) -> Readings:
         if self._image_mount is None:

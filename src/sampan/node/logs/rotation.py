@@ -1,4 +1,4 @@
-"""Keeping container logs small: rotate at 10 MiB, keep 5 files, compress all but the newest two.
+"""Keeping container logs small: by default rotate at 10 MiB, keep 5 files; all but the newest two are compressed.
 
 The node agent runs ``LogRotator.run`` in its TaskGroup. Names and order as upstream's container log manager:
 ``0.log``, ``0.log.20260301-120000``, ``0.log.20260301-110000.gz``. A crash at any point loses no line.
@@ -69,16 +69,19 @@ class LogRotator:
         *,
         max_bytes: int = MAX_BYTES,
         max_files: int = MAX_FILES,
+        period_seconds: float = PERIOD_SECONDS,
     ) -> None:
+        """``max_bytes`` 0: logs are left to grow."""
         self._reopen = reopen
         self._clock = clock
         self._max_bytes = max_bytes
         self._max_files = max_files
+        self._period_seconds = period_seconds
 
     async def run(self, running: RunningLogs) -> None:
-        """Looks at the size of each log every ten seconds, as upstream; returns only when cancelled."""
+        """Looks at the size of each log again and again, as upstream; returns only when cancelled."""
         while True:
-            await asyncio.sleep(PERIOD_SECONDS)
+            await asyncio.sleep(self._period_seconds)
             try:
                 logs = list(await running())
             except RuntimeCallError as error:
@@ -93,7 +96,7 @@ class LogRotator:
     async def rotate_if_large(self, container_id: str, path: Path) -> bool:
         """Raises OSError, UnsafePath, RuntimeCallError; then the log is where it was."""
         try:
-            if path.lstat().st_size < self._max_bytes:
+            if self._max_bytes <= 0 or path.lstat().st_size < self._max_bytes:
                 return False
         except FileNotFoundError:
             return False

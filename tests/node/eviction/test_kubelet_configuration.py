@@ -1,0 +1,149 @@
+"""The kubelet's configuration file: what it changes, what is refused in one line, and what is said not to act."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from sampan.node.config import NodeConfig, ShutdownGrace
+from sampan.node.kubeletconfig.reading import BadKubeletConfig, parse
+from sampan.node.kubeletconfig.settings import apply, not_acted_on, render
+from sampan.node.thresholds import DEFAULT_HARD, Amount
+
+HEAD = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
+PLAIN = NodeConfig(node_name="n", addresses=())
+
+
+def applied(text: str) -> NodeConfig:
+    return apply(PLAIN, parse((HEAD + text).encode()))
+
+
+def test_a_file_that_asks_for_nothing_changes_nothing() -> None:
+    assert applied("") == PLAIN
+
+
+def test_settings_arrive_where_the_node_looks_for_them() -> None:
+    made = applied("""
+maxPods: 20
+podPidsLimit: 100
+evictionPressureTransitionPeriod: 30s
+evictionMaxPodGracePeriod: 60
+imageMinimumGCAge: 1m
+imageMaximumGCAge: 2h
+imageGCHighThresholdPercent: 70
+imageGCLowThresholdPercent: 60
+containerLogMaxSize: 1Mi
+containerLogMaxFiles: 3
+kubeReserved: {cpu: 100m, memory: 200Mi}
+enforceNodeAllocatable: [none]
+allowedUnsafeSysctls: ["net.core.*"]
+nodeLeaseDurationSeconds: 80
+shutdownGracePeriod: 30s
+shutdownGracePeriodCriticalPods: 10s
+crashLoopBackOff: {maxContainerRestartPeriod: 60s}
+registerWithTaints: [{key: a, effect: NoSchedule}]
+""")
+    assert (made.max_pods, made.pod_pids_limit, made.eviction_max_pod_grace_seconds) == (20, 100, 60)
+    assert (made.eviction_pressure_transition_seconds, made.image_maximum_age_seconds) == (30, 7200)
+    assert (made.image_gc_high_percent, made.image_gc_low_percent, made.image_minimum_age_seconds) == (70, 60, 60)
+    assert (made.container_log_max_bytes, made.container_log_max_files) == (1 << 20, 3)
+    assert dict(made.kube_reserved) == {"cpu": "100m", "memory": "200Mi"}
+    assert (made.enforce_allocatable, made.allowed_unsafe_sysctls) == (False, ("net.core.*",))
+    assert (made.lease_duration_seconds, made.lease_renew_seconds) == (80, 20)
+    assert (made.shutdown_grace_seconds, made.shutdown_critical_seconds) == (30, 10)
+    assert (made.max_container_backoff_seconds, made.taints) == (60, ({"key": "a", "effect": "NoSchedule"},))
+
+
+def test_thresholds_that_are_given_replace_the_defaults_unless_they_are_to_be_merged() -> None:
+    hard = 'evictionHard: {"memory.available": "1Gi"}\n'
+    assert {each.signal for each in applied(hard).eviction_thresholds} == {
+        "memory.available", "allocatableMemory.available",
+    }  # fmt: skip
+    merged = {each.signal: each for each in applied(hard + "mergeDefaultEvictionSettings: true").eviction_thresholds}
+    assert set(merged) == {*DEFAULT_HARD, "allocatableMemory.available"}
+    assert merged["memory.available"].value == Amount(1 << 30)
+    assert applied("evictionHard: {}").eviction_thresholds == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("evictionhard: {}", 'strict decoding error: unknown field "evictionhard"'),
+        ("maxPods: many", 'maxPods must be a whole number, not "many"'),
+        ("maxPods: true", "maxPods must be a whole number, not true"),
+        ("maxPods: -1", "invalid configuration: maxPods -1 must not be a negative number"),
+        ("imageMinimumGCAge: 5", "imageMinimumGCAge must be a duration such as 30s or 5m, not 5"),
+        ("imageMinimumGCAge: 5x", 'imageMinimumGCAge: time: invalid duration "5x"'),
+        ("imageMinimumGCAge: 3m\nimageMaximumGCAge: 3m",
+         "invalid configuration: imageMaximumGCAge 3m0s must be greater than imageMinimumGCAge 3m0s"),
+        ("imageGCLowThresholdPercent: 90", "invalid configuration: imageGCLowThresholdPercent 90 must be less than "
+         "imageGCHighThresholdPercent 85"),
+        ("evictionHard: {disk: 1Gi}", "invalid configuration: unsupported eviction signal disk"),
+        ("evictionHard: {memory.available: 1}", "evictionHard must be a map of texts, not an object"),
+        ("kubeReserved: {gpu: '1'}", 'invalid configuration: kubeReserved: cannot reserve "gpu" resource'),
+        ("kubeReserved: {cpu: '-1'}",
+         'invalid configuration: kubeReserved: resource quantity for "cpu" cannot be negative: -1'),
+        ("containerLogMaxFiles: 1", "invalid configuration: containerLogMaxFiles 1 must be greater than 1"),
+        ("shutdownGracePeriod: 500ms",
+         "invalid configuration: shutdownGracePeriod 500ms must be either zero or otherwise >= 1 sec"),
+        ("shutdownGracePeriodCriticalPods: 5s", "invalid configuration: shutdownGracePeriodCriticalPods 5s must be <= "
+         "shutdownGracePeriod 0s"),
+        ("shutdownGracePeriodByPodPriority: [{priority: 1, seconds: 2}]",
+         'strict decoding error: unknown field "shutdownGracePeriodByPodPriority.seconds"'),
+        ("crashLoopBackOff: {maxContainerRestartPeriod: 400s}", "invalid configuration: CrashLoopBackOff."
+         "MaxContainerRestartPeriod (got: 400 seconds) must be set between 1s and 300s"),
+        ("enforceNodeAllocatable: [all]", 'invalid configuration: option "all" specified for enforceNodeAllocatable; '
+         'this node enforces "pods", or "none"'),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_told_in_one_line(text: str, message: str) -> None:
+    with pytest.raises(BadKubeletConfig) as caught:
+        applied(text)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [
+        (b"[]", "not an object"),
+        (b"{", "yaml"),
+        (b"maxPods: 1", "kubelet.config.k8s.io/v1beta1, KubeletConfiguration"),
+        ((HEAD + "maxPods: 1\nmaxPods: 2").encode(), "maxPods"),
+        (b"#" * (1 << 21), "longer than"),
+        (b"\xff\xfe", ""),
+    ],
+    ids=["a list", "no YAML", "of another kind", "twice", "too long", "no text"],
+)
+def test_what_is_no_configuration_is_refused(content: bytes, word: str) -> None:
+    with pytest.raises(BadKubeletConfig) as caught:
+        parse(content)
+    assert word in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_nothing_acts_on_is_named_and_what_is_so_anyhow_is_not() -> None:
+    document = parse((HEAD + "cpuManagerPolicy: static\nfailSwapOn: false\nmaxPods: 5\neventBurst: 9\n").encode())
+    assert not_acted_on(document) == ["cpuManagerPolicy", "eventBurst"]
+
+
+def test_shutdown_by_priority() -> None:
+    made = applied("shutdownGracePeriodByPodPriority: [{priority: 0, shutdownGracePeriodSeconds: 20}]")
+    assert made.shutdown_by_priority == (ShutdownGrace(0, 20),)
+
+
+def test_configz_shows_what_runs_and_is_itself_a_configuration_of_the_same_node() -> None:
+    made = applied("""
+evictionSoft: {nodefs.available: 15%}
+evictionSoftGracePeriod: {nodefs.available: 1m30s}
+evictionMinimumReclaim: {nodefs.available: 1Gi}
+imageMaximumGCAge: 2h
+shutdownGracePeriodByPodPriority: [{priority: 7, shutdownGracePeriodSeconds: 20}]
+""")
+    shown: dict[str, Any] = render(made)
+    assert shown["evictionHard"] == {**DEFAULT_HARD}
+    assert shown["evictionSoft"] == {"nodefs.available": "15%"}
+    assert (shown["imageMaximumGCAge"], shown["imageMinimumGCAge"], shown["maxPods"]) == ("2h0m0s", "2m0s", 110)
+    from orjson import dumps
+
+    assert apply(PLAIN, parse(dumps(shown))) == made
