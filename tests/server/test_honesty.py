@@ -76,6 +76,8 @@ ACTING = {
     ("", "ResourceQuota"): "ResourceQuota",
     ("storage.k8s.io", "CSIDriver"): "sampan.node.volumes.csi.preparing",
     ("storage.k8s.io", "CSINode"): "sampan.node.volumes.csi.nodeinfo",
+    ("storage.k8s.io", "VolumeAttachment"): "persistentvolume-attach-detach-controller",
+    ("storage.k8s.io", "CSIStorageCapacity"): "sampan.scheduler.plugins.volumebinding",
     ("storage.k8s.io", "StorageClass"): "local-path-provisioner",
 }
 KINDS = sorted({(kind.group, kind.kind) for kind in registry().kinds() if not kind.former})

@@ -16,6 +16,7 @@ from sampan.api.clock import Clock, Random
 from sampan.client import tasks
 from sampan.client.client import Client
 from sampan.client.informer import InformerFactory
+from sampan.controllers.attachdetach.controller import AttachDetachController
 from sampan.controllers.bootstrap.cleaner import TokenCleaner
 from sampan.controllers.bootstrap.signer import BootstrapSigner
 from sampan.controllers.certificates.approving import CertificateApprover
@@ -93,6 +94,7 @@ CONTROLLERS: dict[str, Callable[[Context], Runnable]] = {
     "podcertificaterequest-cleaner-controller": RequestCleaner.of_pod_requests,
     "kube-apiserver-serving-clustertrustbundle-publisher-controller": TrustBundlePublisher,
     "legacy-serviceaccount-token-cleaner-controller": LegacyTokenCleaner,
+    "persistentvolume-attach-detach-controller": AttachDetachController,
     "persistentvolume-binder-controller": PersistentVolumeController,
     "persistentvolume-expander-controller": VolumeExpandController,
     "persistentvolume-protection-controller": VolumeProtectionController,

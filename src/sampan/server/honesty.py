@@ -47,7 +47,6 @@ def _each(group: str, kinds: Iterable[str], lack: Lack) -> dict[Name, Lack]:
     return {(group, kind): lack for kind in kinds}
 
 
-_DRIVERS = "no storage driver of the Container Storage Interface is run"
 _GANGS = "the scheduler knows no groups of pods and takes each pod alone"
 _DEVICES = "no device is allocated, and pods that claim one are refused by the node"
 _FAIRNESS = "requests are limited by their number alone, not by priority"
@@ -66,10 +65,8 @@ LACKS: Mapping[Name, Lack] = MappingProxyType(
         ("networking.k8s.io", "NetworkPolicy"): Lack(
             "all pods go on reaching each other", ("sampan.network.policy", "networkpolicy-controller")
         ),
-        **_each(
-            "storage.k8s.io",
-            ("CSIStorageCapacity", "VolumeAttachment", "VolumeAttributesClass"),
-            Lack(_DRIVERS, ("persistentvolume-attach-detach-controller",)),
+        ("storage.k8s.io", "VolumeAttributesClass"): Lack(
+            "nobody asks a driver to change a volume to another class", ("sampan.sidecars.modifying",)
         ),
         **_each(
             "scheduling.k8s.io",

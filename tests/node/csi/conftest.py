@@ -27,13 +27,13 @@ from sampan.api.resources import (
     SERVICE_ACCOUNTS,
     VOLUME_ATTACHMENTS,
 )  # fmt: skip
+from sampan.api.storage.attachments import attachment_name, unique_name
 from sampan.api.types import Obj
 from sampan.client import tasks
 from sampan.csi.server import serve
 from sampan.node.env.objects import ClientObjects
 from sampan.node.plugins.registry import PluginRegistry
 from sampan.node.volumes.csi.node import CsiNode
-from sampan.node.volumes.csi.requests import attachment_name
 from sampan.node.volumes.manager import VolumeManager
 from sampan.node.volumes.mount import LinuxMounter
 from sampan.node.volumes.plugins import BUILT_IN
@@ -168,6 +168,8 @@ class Bench:
         await self.admin.create(VOLUME_ATTACHMENTS, body)
         status = {"attached": True, "attachmentMetadata": metadata}
         await self.admin.patch(VOLUME_ATTACHMENTS, attachment, {"status": status}, subresource="status")
+        attached = [{"name": unique_name(DRIVER, f"h-{name}"), "devicePath": ""}]
+        await self.admin.patch(NODES, NODE, {"status": {"volumesAttached": attached}}, subresource="status")
 
     async def pod(self, name: str, *volumes: Obj, **spec: Any) -> Obj:
         """As the scheduler left it: on this node."""

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from csi_faults import DRIVER, FaultyDriver
 
+from sampan.api.storage.attachments import unique_name
 from sampan.csi.errors import driver_error, go_code
 from sampan.csi.server import Refusal
 from sampan.node.volumes.csi import requests
@@ -123,7 +124,7 @@ class Node:
         assert not self.driver.violations
         where = {(path.split("/pods/")[1].split("/")[0], volume) for path, volume in self.driver.published.items()}
         assert self.there <= where
-        in_use = {requests.unique_name(DRIVER, volume) for _, volume in self.there}
+        in_use = {unique_name(DRIVER, volume) for _, volume in self.there}
         assert in_use <= set(self.in_use.names())
 
 

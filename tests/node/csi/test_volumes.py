@@ -12,6 +12,7 @@ import pytest
 from csi_faults import DRIVER, FaultyDriver, until
 
 from sampan.api.resources import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES
+from sampan.api.storage.attachments import unique_name
 from sampan.api.types import Obj
 from sampan.node.volumes.csi import requests
 from sampan.node.volumes.errors import VolumeError
@@ -40,7 +41,7 @@ async def test_a_claims_volume_is_staged_once_and_published_for_each_pod_and_not
     )  # fmt: skip
     pods = [await bench.pod(name, claim("a")) for name in ("one", "two")]
     mounting = asyncio.create_task(bench.mount(pods[0]))
-    name = requests.unique_name(DRIVER, "h-a")
+    name = unique_name(DRIVER, "h-a")
     await until(lambda: name in bench.csi.in_use.names())
     assert not driver.said("NodeStageVolume"), "it is not attached yet"
     await bench.attach("a", device="/dev/sdq")
@@ -83,7 +84,7 @@ async def test_a_restarted_agent_takes_away_what_the_one_before_began(bench: Ben
         await bench.mount(pod)
     driver.fault = lambda method: ""
     await bench.restart()
-    await until(lambda: bench.csi.in_use.names() == [requests.unique_name(DRIVER, "h-a")])
+    await until(lambda: bench.csi.in_use.names() == [unique_name(DRIVER, "h-a")])
     with pytest.raises(VolumeError, match=f"driver name {DRIVER} not found in the list of registered CSI drivers"):
         await bench.unmount(pod)
 

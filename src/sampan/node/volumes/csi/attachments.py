@@ -12,10 +12,10 @@ from typing import Final, Protocol
 
 from sampan.api.errors import ApiError, Forbidden, NotFound
 from sampan.api.reading import part, text_map
-from sampan.api.resources import VOLUME_ATTACHMENTS
+from sampan.api.resources import NODES, VOLUME_ATTACHMENTS
+from sampan.api.storage.attachments import attached_to, attachment_name, unique_name
 from sampan.api.types import Obj
 from sampan.client.client import Client
-from sampan.node.volumes.csi import requests
 from sampan.node.volumes.errors import SetupError
 
 #: as the controller waits, and the kubelet
@@ -72,7 +72,7 @@ class Attachments:
 
     async def wait(self, uid: str, driver: str, handle: str) -> dict[str, str]:
         """What the driver said when it attached the volume. Raises SetupError."""
-        name = requests.unique_name(driver, handle)
+        name = unique_name(driver, handle)
         self._in_use.want(uid, name)
         await self._wait_reported(name)
         return await self._wait_attached(driver, handle)
@@ -91,19 +91,31 @@ class Attachments:
             raise SetupError(text, "MountVolume.WaitForAttach") from None
 
     async def _wait_attached(self, driver: str, handle: str) -> dict[str, str]:
-        name = requests.attachment_name(handle, driver, self._node)
+        name, unique = attachment_name(handle, driver, self._node), unique_name(driver, handle)
         looks = 0
         try:
             async with asyncio.timeout(_WAIT_SECONDS):
                 while True:
                     found = await self._attachment(name)
-                    if found is not None and part(found, "status").get("attached") is True:
+                    if (
+                        found is not None
+                        and part(found, "status").get("attached") is True
+                        and await self._stays(unique)
+                    ):
                         return dict(text_map(part(found, "status"), "attachmentMetadata"))
                     await asyncio.sleep(_LOOKS_SECONDS[min(looks, len(_LOOKS_SECONDS) - 1)])
                     looks += 1
         except TimeoutError:
             text = f"timed out waiting for external-attacher of {driver} CSI driver to attach volume {handle}"
             raise SetupError(text, "MountVolume.WaitForAttach") from None
+
+    async def _stays(self, unique: str) -> bool:
+        """Nobody has begun to take it off: that would have been said before it was asked whether it is in use here."""
+        try:
+            node = await self._client.get(NODES, self._node)
+        except ApiError:
+            return False
+        return any(each.get("name") == unique for each in attached_to(node))
 
     async def _attachment(self, name: str) -> Obj | None:
         """None: not yet there, or going. Raises SetupError."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sampan.api.reading import text
+from sampan.api.storage.attachments import unique_name
 from sampan.api.types import Obj
 from sampan.csi.errors import DriverError
 from sampan.csi.pb import csi_pb2 as csi
@@ -23,7 +24,6 @@ from sampan.node.volumes.csi.attachments import InUse
 from sampan.node.volumes.csi.drivers import Driver, Drivers, NotRegistered
 from sampan.node.volumes.csi.growing import Growing
 from sampan.node.volumes.csi.preparing import Preparing, Wanted
-from sampan.node.volumes.csi.requests import unique_name
 from sampan.node.volumes.errors import SetupError, TeardownError
 from sampan.node.volumes.ownership import set_ownership
 from sampan.node.volumes.plugin import Context, Place, Prepared, VolumePlugin

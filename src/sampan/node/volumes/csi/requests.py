@@ -20,16 +20,6 @@ _MODES: Final = csi.VolumeCapability.AccessMode
 _SINGLE_NODE: Final = frozenset({"ReadWriteOnce", "ReadWriteOncePod"})
 
 
-def attachment_name(handle: str, driver: str, node: str) -> str:
-    """Of the VolumeAttachment, as upstream names it."""
-    return "csi-" + hashlib.sha256(f"{handle}{driver}{node}".encode()).hexdigest()
-
-
-def unique_name(driver: str, handle: str) -> str:
-    """As Node status names a volume."""
-    return f"kubernetes.io/csi/{driver}^{handle}"
-
-
 def inline_handle(uid: str, volume: str) -> str:
     return "csi-" + hashlib.sha256(f"{uid}{volume}".encode()).hexdigest()
 
