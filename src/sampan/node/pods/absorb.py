@@ -307,6 +307,7 @@ def _container_removed(record: PodRecord, operation: Any, result: Any, now: date
     record.messages.pop(operation.subject, None)
     record.applied.pop(operation.subject, None)
     record.kernel.pop(operation.subject, None)
+    record.reset.discard(operation.subject)
     record.out_of_memory.discard(operation.subject)
 
 

@@ -66,6 +66,9 @@ def plan_live(record: PodRecord, now: datetime) -> Steps:
     if looking:
         plan_stops(record, now, steps)
         return steps
+    if _plan_restart_of_all(record, now, steps):
+        plan_stops(record, now, steps)
+        return steps
     plan = plan_pod(record.pod, record.state, _inputs(record, now))
     if plan.finished and not record.starting():
         record.finished = steps.again = True
@@ -116,7 +119,47 @@ def _inputs(record: PodRecord, now: datetime) -> Inputs:
         not_before=record.not_before,
         starting=record.starting(),
         replace=frozenset(record.replace),
+        reset=frozenset(record.reset),
     )
+
+
+# Beginning anew as a whole.
+
+
+def _plan_restart_of_all(record: PodRecord, now: datetime, steps: Steps) -> bool:
+    """A container that ended by a rule of its own has all others end, without their hooks; then everything begins as at
+    the first time, in the same sandbox and with the same volumes. True until they have ended."""
+    if not record.restarting_all:
+        if not spec.may_restart_all(record.pod) or not _has_asked_for_all(record):
+            return False
+        record.restarting_all = True
+        record.serial += 1
+    for container in record.state.running():
+        found = record.container(container.id)
+        if found is not None and found[0] != "ephemeral" and container.id not in record.stops:
+            record.stops[container.id] = new_stop(record, container.id, container.name, 0, now)
+            message = f"Container {container.name} is restarted with all others of the pod"
+            steps.tells.append(Tell("Normal", "Killing", message, container.name))
+    if record.stops or record.starting():
+        return True
+    record.restarting_all = False
+    record.reset = {
+        each.id
+        for each in record.state.containers.values()
+        if (found := record.container(each.id)) is not None and found[0] != "ephemeral"
+    }
+    record.serial += 1
+    return False
+
+
+def _has_asked_for_all(record: PodRecord) -> bool:
+    for sort, container in spec.all_containers(record.pod):
+        last = record.state.latest(container["name"])
+        if sort == "ephemeral" or last is None or last.state != "exited" or last.id in record.reset:
+            continue
+        if spec.restarts_all(container, last.exit_code):
+            return True
+    return False
 
 
 # Starting.

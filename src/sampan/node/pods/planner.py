@@ -40,6 +40,8 @@ class Inputs:
     starting: frozenset[str] = frozenset()
     #: Names of containers that run again whatever the policy: they were stopped because their definition changed.
     replace: frozenset[str] = frozenset()
+    #: Containers (by id) of a round that is over: all begin anew.
+    reset: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,7 @@ def _plan_sandbox(pod: Obj, state: PodState, inputs: Inputs) -> Plan:
         if (last := state.latest(container["name"])) is None
         or last.state != "exited"
         or container["name"] in inputs.replace
+        or last.id in inputs.reset
         or spec.should_restart(pod, "main", container, last.exit_code)
     ]
     if latest is not None and state.containers and (spec.restart_policy(pod) == "Never" or not wanted):
@@ -117,19 +120,23 @@ def _plan_init(pod: Obj, state: PodState, inputs: Inputs, sandbox_id: str, plan:
     """Adds the next step of initialization; True when main containers may run."""
     begun = any(
         container["name"] in inputs.starting
-        or ((last := state.latest(container["name"])) is not None and last.sandbox_id == sandbox_id)
+        or ((last := state.latest(container["name"])) is not None and _counts(last, sandbox_id, inputs))
         for container in spec.containers(pod, "main")
     )
     for container in spec.containers(pod, "init"):
         last = state.latest(container["name"])
-        if last is not None and last.sandbox_id != sandbox_id:
-            last = None  # of an earlier sandbox: a new one is initialized again
+        if last is not None and not _counts(last, sandbox_id, inputs):
+            last = None  # of an earlier sandbox or round: the new one is initialized again
         if spec.is_sidecar("init", container):
             if not _plan_sidecar(pod, container, last, state, inputs, plan) and not begun:
                 return False
         elif not begun and not _plan_regular_init(pod, container, last, state, inputs, plan):
             return False
     return True
+
+
+def _counts(last: runtime.Container, sandbox_id: str, inputs: Inputs) -> bool:
+    return last.sandbox_id == sandbox_id and last.id not in inputs.reset
 
 
 def _plan_sidecar(
@@ -175,6 +182,7 @@ def _plan_main(pod: Obj, container: Obj, state: PodState, inputs: Inputs, plan: 
             or last.state == "created"
             or name in inputs.starting
             or name in inputs.replace
+            or last.id in inputs.reset
             or spec.should_restart(pod, "main", container, last.exit_code)
         )
         if again:

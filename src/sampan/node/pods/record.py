@@ -92,6 +92,11 @@ class PodRecord:
     replace: set[str] = field(default_factory=set)
     stops: dict[str, Stop] = field(default_factory=dict)
 
+    # Beginning anew as a whole: see ``live``.
+    restarting_all: bool = False
+    #: Containers of the rounds before, by id: they count no more, whatever they ended with.
+    reset: set[str] = field(default_factory=set)
+
     # Resizing: see ``resizing``.
     allocated: Mapping[str, Obj] = field(default_factory=dict)
     applied: dict[str, Obj] = field(default_factory=dict)

@@ -19,8 +19,8 @@ from sampan.api.types import Obj
 
 __all__ = [
     "FIELDS", "Sort", "all_containers", "container_hash", "containers", "field_path", "find_container", "full_name",
-    "is_host_network", "is_mirror", "is_sidecar", "is_terminal", "restart_policy", "should_restart",
-    "termination_grace_seconds",
+    "is_host_network", "is_mirror", "is_sidecar", "is_terminal", "may_restart_all", "restart_policy", "restarts_all",
+    "should_restart", "termination_grace_seconds",
 ]  # fmt: skip
 
 
@@ -55,17 +55,37 @@ def should_restart(pod: Obj, sort: Sort, container: Obj, exit_code: int) -> bool
         return False
     if is_sidecar(sort, container):
         return True
-    for rule in container.get("restartPolicyRules") or ():
-        codes = rule.get("exitCodes") or {}
-        inside = exit_code in (codes.get("values") or ())
-        if rule.get("action") in ("Restart", "RestartAllContainers") and inside == (codes.get("operator") == "In"):
-            return True
+    if _rule(container, exit_code):
+        return True
     policy = container.get("restartPolicy") or restart_policy(pod)
     if policy == "Never":
         return False
     if sort == "init" or policy == "OnFailure":
         return exit_code != 0
     return True
+
+
+def _rule(container: Obj, exit_code: int) -> str:
+    """The action of the first of the container's rules that speaks of this exit code; "": none does."""
+    for rule in container.get("restartPolicyRules") or ():
+        codes = rule.get("exitCodes") or {}
+        inside = exit_code in (codes.get("values") or ())
+        if rule.get("action") in ("Restart", "RestartAllContainers") and inside == (codes.get("operator") == "In"):
+            return str(rule["action"])
+    return ""
+
+
+def restarts_all(container: Obj, exit_code: int) -> bool:
+    """Whether all containers of the pod begin anew because this one ended so (KEP-5532)."""
+    return _rule(container, exit_code) == "RestartAllContainers"
+
+
+def may_restart_all(pod: Obj) -> bool:
+    return any(
+        rule.get("action") == "RestartAllContainers"
+        for _, container in all_containers(pod)
+        for rule in container.get("restartPolicyRules") or ()
+    )
 
 
 def termination_grace_seconds(pod: Obj) -> int:

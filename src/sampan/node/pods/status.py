@@ -57,6 +57,9 @@ class Facts:
     allocated: Mapping[str, Obj] = field(default_factory=dict)
     #: ``resources`` and ``allocatedResources`` of the pod itself, where it asks for some.
     whole: tuple[Obj, Obj] | None = None
+    #: All containers are ending because one asked for that; those (by id) that ended so and begin anew.
+    restarting_all: bool = False
+    reset: frozenset[str] = frozenset()
     #: Conditions of a resize that waits or is under way.
     resize: Sequence[Obj] = ()
 
@@ -71,8 +74,8 @@ def render_status(pod: Obj, state: PodState, facts: Facts) -> Obj:
     }
     had_ended = spec.is_terminal(previous.get("phase", ""))
     phase = "Failed" if facts.failure else _phase(pod, groups, facts)
-    if had_ended:
-        phase = previous["phase"]
+    if had_ended or (facts.reset and (phase, previous.get("phase")) == ("Pending", "Running")):
+        phase = previous["phase"]  # a pod that begins anew as a whole goes on running
     generation = pod["metadata"].get("generation")
     conditions = _conditions(pod, groups, phase, state, facts)
     #: What has ended for good is told only when none of its containers runs any more.
@@ -154,7 +157,7 @@ def _container_status(pod: Obj, sort: spec.Sort, container: Obj, state: PodState
             status["resources"] = facts.resources.get(last.id, container.get("resources")) or {}
         if requests := (facts.allocated.get(name) or container.get("resources") or {}).get("requests"):
             status["allocatedResources"] = requests
-    elif last.state == "exited" and (waiting is None or facts.terminal):
+    elif last.state == "exited" and ((waiting is None and last.id not in facts.reset) or facts.terminal):
         status["state"] = {"terminated": _terminated(last, facts)}
         status["ready"] = sort == "init" and last.exit_code == 0 and not spec.is_sidecar(sort, container)
         ended = ended[1:]
@@ -330,7 +333,17 @@ def _conditions(
         containers_ready,
         _condition("PodScheduled", True),
         *facts.resize,
+        *(_restarting_all(phase, facts) if spec.may_restart_all(pod) else ()),
     ]
+
+
+def _restarting_all(phase: str, facts: Facts) -> list[Obj]:
+    kind = "AllContainersRestarting"
+    if spec.is_terminal(phase):
+        return [_condition(kind, False, "PodCompleted" if phase == "Succeeded" else "PodFailed")]
+    if not facts.restarting_all:
+        return [_condition(kind, False)]
+    return [_condition(kind, True, "RestartAllContainersStarted", "container exited with restart policy rule")]
 
 
 def _initialized(pod: Obj, statuses: Sequence[Obj], main: Sequence[Obj], phase: str) -> Obj:

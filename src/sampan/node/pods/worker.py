@@ -322,6 +322,8 @@ class PodWorker:
             resources=self._shown(),
             whole=self._whole(),
             allocated=record.allocated,
+            restarting_all=record.restarting_all,
+            reset=frozenset(record.reset),
             resize=resizing.conditions(record.verdict, under_way=record.resizing, error=record.resize_error),
         )
 
