@@ -10,8 +10,8 @@ from sampan.api.types import Obj
 from sampan.csi.client import DriverClient
 from sampan.records import dataclass
 
-PROVISIONER, RESIZER, SNAPSHOTTER = "provisioner", "resizer", "snapshotter"
-ROLES: Final = (PROVISIONER, RESIZER, SNAPSHOTTER)
+PROVISIONER, RESIZER, SNAPSHOTTER, ATTACHER = "provisioner", "resizer", "snapshotter", "attacher"
+ROLES: Final = (PROVISIONER, RESIZER, SNAPSHOTTER, ATTACHER)
 #: classes and claims have a volume that is made for them named so before their UID
 VOLUME_PREFIX: Final = "pvc"
 SNAPSHOT_PREFIX: Final = "snapshot"

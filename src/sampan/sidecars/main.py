@@ -19,8 +19,9 @@ from sampan.client.leaderelection import Candidate, ElectionConfig, Term
 from sampan.csi.client import DriverClient
 from sampan.csi.errors import DriverError
 from sampan.keeping import Keeper
+from sampan.sidecars.attacher import Attacher
 from sampan.sidecars.capacity import CapacityPublisher
-from sampan.sidecars.config import PROVISIONER, RESIZER, SNAPSHOTTER, Driver, SidecarConfig, learn
+from sampan.sidecars.config import ATTACHER, PROVISIONER, RESIZER, ROLES, SNAPSHOTTER, Driver, SidecarConfig, learn
 from sampan.sidecars.provisioner import Provisioner
 from sampan.sidecars.resizer import Resizer
 from sampan.sidecars.snapshotter import Snapshotter
@@ -100,6 +101,10 @@ async def serve(config: SidecarConfig, api: Client, driver: Driver, clock: Clock
             keeper.keep("resizer", lambda: Resizer(api, informers, driver, config, clock).run())
         if SNAPSHOTTER in config.roles and "CREATE_DELETE_SNAPSHOT" in driver.controller:
             keeper.keep("snapshotter", lambda: _snapshots(config, api, informers, driver, clock))
+        # One that attaches nothing needs an answer to its attachments all the same, where somebody asks for it by name.
+        asked = ATTACHER in config.roles and config.roles != frozenset(ROLES)
+        if asked or (ATTACHER in config.roles and "PUBLISH_UNPUBLISH_VOLUME" in driver.controller):
+            keeper.keep("attacher", lambda: Attacher(api, informers, driver, config, clock).run())
         await tasks.forever()
 
 
