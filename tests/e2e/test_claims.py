@@ -51,7 +51,7 @@ def node_agent(cluster: Cluster) -> int:
     return int(status["processes"]["node"]["pid"])
 
 
-def volumes(kubectl: Kubectl) -> dict[str, Any]:
+def volumes_of(kubectl: Kubectl) -> dict[str, Any]:
     """Those of the namespace's claims, by name."""
     found = kubectl.json("get", "persistentvolumes")["items"]
     return {
@@ -63,7 +63,7 @@ def test_a_database_a_web_tier_and_a_backup_run_end_to_end(shop: Kubectl) -> Non
     """WL24, ST1, ST7, ST9, ST11; StatefulSet with claim templates on real disks"""
     assert buy(shop, "boots").startswith("1 orders")
     assert buy(shop, "a-hat") == "2 orders, the last one of: a-hat"
-    made = volumes(shop)
+    made = volumes_of(shop)
     assert len(made) == 1, "the backups' claim waits for its first pod"
     (directory,) = (Path(each["spec"]["local"]["path"]) for each in made.values())
     assert (directory / "appendonlydir").is_dir()
@@ -77,7 +77,7 @@ def test_a_database_a_web_tier_and_a_backup_run_end_to_end(shop: Kubectl) -> Non
     # A backup on a claim of its own.
     shop("create", "job", "now", "--from=cronjob/backup")
     shop("wait", "--for=condition=complete", "job/now", "--timeout=120s")
-    copies = [Path(each["spec"]["local"]["path"]) for name, each in volumes(shop).items() if name not in made]
+    copies = [Path(each["spec"]["local"]["path"]) for name, each in volumes_of(shop).items() if name not in made]
     assert [entry.suffix for copy in copies for entry in copy.iterdir()] == [".rdb"]
     described = shop("describe", "pvc", "data-db-0")
     assert (
@@ -91,7 +91,7 @@ def test_a_database_a_web_tier_and_a_backup_run_end_to_end(shop: Kubectl) -> Non
     shop("delete", "-f", str(SHOP), "--wait=false")
     shop("delete", "job", "now", "--ignore-not-found")
     shop("delete", "pvc", "--all")
-    eventually(lambda: not volumes(shop))
+    eventually(lambda: not volumes_of(shop))
     assert not directory.exists() and not any(copy.exists() for copy in copies)
     assert list(directory.parent.iterdir()) == [] or all(
         entry.name in json.dumps(shop.json("get", "pv")) for entry in directory.parent.iterdir()
@@ -101,7 +101,7 @@ def test_a_database_a_web_tier_and_a_backup_run_end_to_end(shop: Kubectl) -> Non
 def test_orders_outlive_a_killed_node_agent_and_the_whole_cluster(shop: Kubectl, cluster: Cluster) -> None:
     """Issue 10, Must show 2: data is there after pod deletion, kill of the node agent, ``down`` and ``up``"""
     buy(shop, "lamp")
-    (directory,) = (Path(each["spec"]["local"]["path"]) for each in volumes(shop).values())
+    (directory,) = (Path(each["spec"]["local"]["path"]) for each in volumes_of(shop).values())
     os.kill(node_agent(cluster), signal.SIGKILL)
     assert buy(shop, "table") == "2 orders, the last one of: table"
     cluster.sampan("down", "--name", cluster.name)
@@ -114,7 +114,7 @@ def test_orders_outlive_a_killed_node_agent_and_the_whole_cluster(shop: Kubectl,
     eventually(lambda: not shop.json("get", "pods", "-l", "app=db")["items"])
     os.kill(node_agent(cluster), signal.SIGKILL)
     shop("delete", "pvc", "data-db-0")
-    eventually(lambda: not volumes(shop))
+    eventually(lambda: not volumes_of(shop))
     assert not directory.exists()
 
 
@@ -137,3 +137,45 @@ spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}
     kubectl("wait", "--for=condition=Ready", "pod/claiming", "--timeout=60s")
     assert kubectl("get", "pvc", "data", "-o", "jsonpath={.status.phase}") == "Bound"
     assert kubectl("exec", "claiming", "--", "sh", "-c", "echo kept >/data/x && cat /data/x") == "kept\n"
+
+
+def test_volumes_of_a_size_hold_no_more_and_a_block_volume_is_a_device(kubectl: Kubectl) -> None:
+    """Block mode and `backing: file` of the provisioner, in a container that is not privileged"""
+    storage_class = f"sized-{kubectl.namespace}"
+    claims = [
+        ("raw", {"volumeMode": "Block", "resources": {"requests": {"storage": "8Mi"}}}),
+        ("sized", {"storageClassName": storage_class, "resources": {"requests": {"storage": "16Mi"}}}),
+    ]
+    script = (
+        "dd if=/dev/zero of=/sized/filler bs=1M count=32 2>/tmp/said; grep -o 'No space.*' /tmp/said;"
+        " rm /sized/filler; blockdev --getsize64 /dev/xvda; echo raw >/dev/xvda; head -c 3 /dev/xvda"
+    )
+    main = {
+        "name": "main", "image": IMAGE, "imagePullPolicy": "IfNotPresent", "command": ["sh", "-c", script],
+        "volumeMounts": [{"name": "sized", "mountPath": "/sized"}, {"name": "tmp", "mountPath": "/tmp"}],
+        "volumeDevices": [{"name": "raw", "devicePath": "/dev/xvda"}],
+    }  # fmt: skip
+    volumes = [{"name": name, "persistentVolumeClaim": {"claimName": name}} for name, _ in claims]
+    spec = {"restartPolicy": "Never", "containers": [main], "volumes": [*volumes, {"name": "tmp", "emptyDir": {}}]}
+    items: list[Any] = [
+        {"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": storage_class},
+         "provisioner": "sampan.io/local-path", "volumeBindingMode": "WaitForFirstConsumer",
+         "parameters": {"backing": "file"}},
+        *({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name},
+           "spec": {"accessModes": ["ReadWriteOnce"], **more}} for name, more in claims),
+        {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "sizes"}, "spec": spec},
+    ]  # fmt: skip
+    try:
+        kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
+        eventually(lambda: kubectl("get", "pod", "sizes", "-o", "jsonpath={.status.phase}") in ("Succeeded", "Failed"))
+        assert kubectl("logs", "sizes").split("\n") == ["No space left on device", str(8 << 20), "raw"]
+        directories = [Path(each["spec"]["local"]["path"]) for each in volumes_of(kubectl).values()]
+        assert len(directories) == 2 and all((each / "disk").is_file() for each in directories)
+    finally:
+        kubectl("delete", "pod", "sizes", "--ignore-not-found")
+        kubectl("delete", "pvc", "--all")
+        kubectl("delete", "storageclass", storage_class, "--ignore-not-found")
+    eventually(lambda: not volumes_of(kubectl))
+    assert not any(each.exists() for each in directories)
+    backing = [shown.read_text() for shown in Path("/sys/block").glob("loop*/loop/backing_file")]
+    assert not [each for each in backing if any(str(directory) in each for directory in directories)]

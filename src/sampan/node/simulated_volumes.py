@@ -21,7 +21,7 @@ from sampan.node.volumes.errors import VolumeError
 from sampan.node.volumes.manager import MountedVolume, plan_mount
 from sampan.node.volumes.ownership import Ownership
 from sampan.node.volumes.plugin import Context
-from sampan.node.volumes.plugins import prepare_volume, volume_type
+from sampan.node.volumes.plugins import Ready, prepare_volume
 from sampan.node.volumes.podcertificate import Credentials, Wanted
 from sampan.node.volumes.tokens import Token
 
@@ -53,11 +53,16 @@ class SimulatedVolumes:
     async def mount_pod(self, pod: Obj, facts: PodFacts | None = None) -> Mapping[str, Any]:
         context = Context(pod, self._sources, self._tokens, Ownership(), facts or PodFacts(), self._keys)
         volumes = pod["spec"].get("volumes") or ()
+        ready: list[Ready] = []
         for done in await asyncio.gather(*(prepare_volume(each, context) for each in volumes), return_exceptions=True):
             if isinstance(done, BaseException):
                 raise done
+            ready.append(done)
         self.mounted.add(pod["metadata"]["uid"])
-        return {each["name"]: MountedVolume(each["name"], volume_type(each), _ROOT / each["name"]) for each in volumes}
+        return {
+            each.name: MountedVolume(each.name, each.type, _ROOT / each.name, block=each.prepared.block)
+            for each in ready
+        }
 
     async def container_mounts(
         self, pod: Obj, container: Obj, mounted: Any, environment: Mapping[str, str] | None = None

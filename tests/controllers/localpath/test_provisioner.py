@@ -116,10 +116,32 @@ async def test_the_volume_is_a_directory_of_the_chosen_node_kept_for_the_claim(
 
 
 @pytest.mark.parametrize(
+    ("kind", "change", "mode", "is_file"),
+    [
+        ({}, {}, "Filesystem", False),
+        ({"parameters": {"backing": "directory"}}, {}, "Filesystem", False),
+        ({"parameters": {"backing": "file"}}, {}, "Filesystem", True),
+        ({}, {"volumeMode": "Block"}, "Block", True),
+    ],
+)
+async def test_a_volume_is_a_file_where_its_class_says_so_and_where_it_is_a_device(
+    api: Any, nodes: WithNodes, wait: Any, kind: Obj, change: Obj, mode: str, is_file: bool
+) -> None:
+    api.add(NODES, node())
+    api.add(STORAGE_CLASSES, storage_class(**kind))
+    api.add(PERSISTENT_VOLUME_CLAIMS, claim(**change))
+    await wait.until(lambda: len(told(api)) == 2)
+    (made,) = api.all(PERSISTENT_VOLUMES)
+    assert made["spec"]["volumeMode"] == mode
+    assert (made["metadata"]["annotations"].get("storage.sampan.io/backing") == "file") == is_file
+
+
+@pytest.mark.parametrize(
     ("kind", "change", "words"),
     [
         ({}, {"selector": {}}, "claim.Spec.Selector is not supported for dynamic provisioning"),
-        ({}, {"volumeMode": "Block"}, "block volumes are not supported"),
+        ({"parameters": {"backing": "tape"}}, {}, 'parameter "backing" is "directory" or "file", not "tape"'),
+        ({"parameters": {"size": "1Gi"}}, {}, 'unknown parameter "size"'),
         ({}, {"dataSource": {"kind": "VolumeSnapshot", "name": "s"}}, "volumes with a data source are not supported"),
         ({"mountOptions": ["noatime"]}, {}, "mount options are not supported"),
         (

@@ -57,7 +57,7 @@ CONTAINER = {
     "terminationMessagePath": PODS,
     "terminationMessagePolicy": PODS,
     "tty": PODS,
-    "volumeDevices": PODS,
+    "volumeDevices": VOLUMES,
     "volumeMounts": VOLUMES,
     "workingDir": PODS,
 }
@@ -178,7 +178,7 @@ TABLE: dict[str, dict[str, str]] = {
         "subPath": VOLUMES,
         "subPathExpr": VOLUMES,
     },
-    "VolumeDevice": {"devicePath": Said("a container with block devices is refused"), "name": PODS},
+    "VolumeDevice": {"devicePath": VOLUMES, "name": VOLUMES},
     "Lifecycle": {"postStart": PODS, "preStop": PODS, "stopSignal": PODS},
     "LifecycleHandler": {"exec": PROBES, "httpGet": PROBES, "sleep": PROBES, "tcpSocket": PROBES},
     "Probe": {

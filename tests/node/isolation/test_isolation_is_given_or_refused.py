@@ -161,9 +161,6 @@ def test_a_stop_signal_reaches_the_container() -> None:
 
 
 def test_what_no_runtime_here_can_do_is_refused_by_name() -> None:
-    device = {"volumeDevices": [{"name": "disk", "devicePath": "/dev/xvda"}]}
-    with pytest.raises(security.ContainerRefused, match='volume "disk" is wanted as a block device'):
-        made(pod(device))
     options = {"volumeMounts": [{"name": "v", "mountPath": "/v", "bindMountOptions": ["noexec", "nosuid"]}]}
     with pytest.raises(security.ContainerRefused) as found:
         made(pod(options))

@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from volume_killing import CountedMounter, Effects, agent, machine, may_mount
+from volume_killing import CountedMounter, Effects, agent, has_loops, machine, may_mount
 
 from sampan.api.types import Obj
 from sampan.node.volumes.localpath import LocalVolumes
+from sampan.node.volumes.loops import LinuxLoops
 from sampan.node.volumes.manager import VolumeManager
 from sampan.node.volumes.mount import LinuxMounter
 from sampan.node.volumes.plugin import Context, Place, Prepared, VolumePlugin
@@ -34,6 +35,7 @@ World = Any  # the fixture of conftest.py
 
 POINTS, POINTS_A_TEST = 24, 4
 PARTS = 8
+OURS = {"pv.kubernetes.io/provisioned-by": "sampan.io/local-path"}
 DATA = "what a container wrote"
 
 
@@ -102,9 +104,20 @@ class Node:
                 "metadata": meta, "spec": {"volumeName": f"pvc-{name}"}, "status": {"phase": "Bound"},
             }  # fmt: skip
             source.volumes[f"pvc-{name}"] = {
-                "metadata": {"annotations": {"pv.kubernetes.io/provisioned-by": "sampan.io/local-path"}},
+                "metadata": {"annotations": OURS},
                 "spec": {"local": {"path": str(self.local / f"pvc-{name}")}, "claimRef": {"uid": meta["uid"]}},
             }
+        source.claims["raw"] = {
+            "metadata": {"name": "raw", "namespace": "ns", "uid": "claim-raw"},
+            "spec": {"volumeName": "pvc-raw"}, "status": {"phase": "Bound"},
+        }  # fmt: skip
+        source.volumes["pvc-raw"] = {
+            "metadata": {"annotations": {**OURS, "storage.sampan.io/backing": "file"}},
+            "spec": {
+                "local": {"path": str(self.local / "pvc-raw")}, "claimRef": {"uid": "claim-raw"},
+                "volumeMode": "Block", "capacity": {"storage": "1Mi"},
+            },
+        }  # fmt: skip
         plugins = {**BUILT_IN, "disk": DiskPlugin()}
         return VolumeManager(self.root, source, self.api.tokens, self.api.clock, mounter=mounter, plugins=plugins)
 
@@ -128,6 +141,8 @@ class Node:
         if name == "b":  # small enough to be killed everywhere
             volumes = [each for each in volumes if each["name"] in ("hush", "claim", "disk", "shared")]
             mounts = mounts[1:]
+            if has_loops():
+                volumes.append({"name": "raw", "persistentVolumeClaim": {"claimName": "raw"}})
         containers = [{"name": "main", "volumeMounts": mounts}]
         meta = {"name": name, "namespace": "ns", "uid": f"uid-{name}"}
         return {"metadata": meta, "spec": {"containers": containers, "volumes": volumes}}
@@ -169,7 +184,12 @@ async def live(node: Node, mounter: LinuxMounter, steps: list[tuple[str, str]]) 
         elif step == "stop":
             await manager.unmount_pod(f"uid-{name}")
         else:
-            await LocalVolumes(node.local, mounter).remove(f"pvc-{name}")
+            await remove_claims(node, mounter)
+
+
+async def remove_claims(node: Node, mounter: LinuxMounter) -> None:
+    for name in ("pvc-b", "pvc-raw"):
+        await LocalVolumes(node.local, mounter).remove(name)
 
 
 async def recover(
@@ -184,7 +204,7 @@ async def recover(
     paths = {name: await start(node, manager, name) for name in wanted}
     await manager.cleanup_orphans(known)
     if "b" not in wanted:
-        await local.remove("pvc-b")
+        await remove_claims(node, mounter)
     return paths
 
 
@@ -200,6 +220,17 @@ def table(node: Node) -> list[tuple[str, str, str]]:
     return sorted(found)
 
 
+def devices(node: Node) -> list[tuple[str, str, str]]:
+    """Files that are loop devices, each as often as it is one."""
+    found = []
+    for shown in Path("/sys/block").glob("loop*/loop/backing_file"):
+        with contextlib.suppress(OSError):  # somebody else's, which went
+            disk = shown.read_text().strip()
+            if disk.startswith(f"{node.home}/"):
+                found.append((disk.removeprefix(str(node.home)), "loop", ""))
+    return found
+
+
 def files(node: Node) -> set[str]:
     """Names that matter: pods, staged volumes, local volumes and attachments."""
     directories = (node.root / "pods", node.root / "volumes", node.local, node.home / "disks")
@@ -208,7 +239,7 @@ def files(node: Node) -> set[str]:
 
 class State:
     def __init__(self, node: Node) -> None:
-        self.mounts, self.files = Counter(table(node)), files(node)
+        self.mounts, self.files = Counter(table(node) + devices(node)), files(node)
 
 
 def check_same(found: State, wanted: State) -> None:
@@ -235,6 +266,12 @@ def reboot(node: Node) -> None:
         mounter.unmount(point)
     for mark in (node.home / "disks").glob("*.attached"):
         mark.unlink()
+    detach(node)
+
+
+def detach(node: Node) -> None:
+    for disk, _, _ in devices(node):
+        LinuxLoops().detach(node.home / disk.lstrip("/"))
 
 
 def end(rng: random.Random, effects: int, mounts: int) -> Effects:
@@ -275,8 +312,8 @@ def judge_all(world: World, home: Path, seeds: range) -> None:
     assert whole[0] > 100 and whole[1] > 20
     wanted = recovered(made(home / "clean", world))
     for seed in seeds:
-        with naming(f"point {seed}"):
-            judge(made(home / str(seed), world), seed, whole, wanted)
+        with naming(f"point {seed}", made(home / str(seed), world)) as node:
+            judge(node, seed, whole, wanted)
 
 
 #: of one pod, killed everywhere
@@ -289,26 +326,30 @@ def judge_small(world: World, home: Path, part: int) -> None:
     effects, _ = agent(lambda mounter: asyncio.run(live(counted, mounter, SMALL)), Effects())
     of_start, _ = agent(lambda mounter: asyncio.run(live(started, mounter, SMALL[:1])), Effects())
     assert 20 < of_start < effects
-    empty, kept = recovered(made(home / "empty", world), ""), recovered(made(home / "kept", world), "b")
+    empty, of_b = recovered(made(home / "empty", world), ""), made(home / "kept", world)
+    kept = recovered(of_b, "b")
+    detach(of_b)
+    detach(started)
     for last in range(1 + part, effects + 1, PARTS):
-        with naming(f"effect {last}"):
-            node, wanted = made(home / str(last), world), "b" if last <= of_start and last % 4 < 2 else ""
+        with naming(f"effect {last}", made(home / str(last), world)) as node:
+            wanted = "b" if last <= of_start and last % 4 < 2 else ""
             agent(lambda mounter, node=node: asyncio.run(live(node, mounter, SMALL)), Effects(last))
             asyncio.run(recover(node, LinuxMounter(), wanted, orphans_first=last % 8 < 4))
             check_same(State(node), kept if wanted else empty)
 
 
 @contextlib.contextmanager
-def naming(point: str) -> Iterator[None]:
+def naming(point: str, node: Node) -> Iterator[Node]:
     """Everything at error level is a fault here too: the processes' logs reach nobody else."""
     handler = Faults(logging.ERROR)
     logging.getLogger().addHandler(handler)
     try:
-        yield
+        yield node
     except Exception as error:
         raise AssertionError(f"{point}: {error}") from error
     finally:
         logging.getLogger().removeHandler(handler)
+        detach(node)
 
 
 class Faults(logging.Handler):

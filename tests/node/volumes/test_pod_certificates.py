@@ -262,7 +262,8 @@ async def test_one_request_of_a_source_is_open_at_a_time(node: Node) -> None:
         with pytest.raises(VolumeError, match="credential bundle is not issued yet"):
             await node.mount(pod(SOURCE, {**FULL}))
         node.forward(timedelta(minutes=1))
-    assert [each["spec"].get("maxExpirationSeconds") for each in node.api.made] == [None, 7200]
+    assert {each["spec"].get("maxExpirationSeconds") for each in node.api.made} == {None, 7200}
+    assert len(node.api.made) == 2
 
 
 @pytest.mark.parametrize(

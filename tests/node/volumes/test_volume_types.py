@@ -62,7 +62,10 @@ async def test_config_map_files_have_default_mode_and_items_their_own(world: Wor
             {"projected": {"sources": [{"configMap": {"name": "a"}}, {"secret": {"name": "b"}}]}},
             '[configmap "a" not found, secret "b" not found]',
         ),
-        ({"nfs": {"server": "s", "path": "/"}}, 'volume type "nfs" is not supported by this node'),
+        (
+            {"storageos": {"volumeName": "d"}},
+            'volume type "storageos" is not supported by this node: the CSI driver csi.storageos.com does it',
+        ),
         ({"hostPath": {"path": "/no", "type": "Directory"}}, "hostPath type check failed: /no is not a directory"),
         ({"hostPath": {"path": "/etc", "type": "File"}}, "hostPath type check failed: /etc is not a file"),
         (

@@ -11,16 +11,30 @@ import gc
 import os
 import signal
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
+from sampan.node.volumes.loops import LinuxLoops
 from sampan.node.volumes.mount import LinuxMounter
 
 _CLONE_NEWNS = 0x00020000
 _MS_REC, _MS_PRIVATE = 16384, 1 << 18
 _EFFECTS = frozenset(
-    {"os.mkdir", "os.rmdir", "os.remove", "os.rename", "os.chmod", "os.chown", "os.symlink", "os.link", "os.truncate"}
+    {
+        "os.mkdir",
+        "os.rmdir",
+        "os.remove",
+        "os.rename",
+        "os.chmod",
+        "os.chown",
+        "os.symlink",
+        "os.link",
+        "os.truncate",
+        "fcntl.ioctl",
+    }
 )
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -101,6 +115,19 @@ def may_mount(home: Path) -> bool:
     except AssertionError:
         return False
     return True
+
+
+@cache
+def has_loops() -> bool:
+    """Whether this machine gives loop devices to this process."""
+    with tempfile.NamedTemporaryFile() as file:
+        file.truncate(1 << 20)
+        try:
+            _, descriptor = LinuxLoops().attach(Path(file.name), lasting=False)
+        except OSError:
+            return False
+        os.close(descriptor)
+        return True
 
 
 def _forked(work: Callable[[], None]) -> tuple[int, str]:

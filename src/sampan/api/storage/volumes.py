@@ -18,6 +18,10 @@ PROTECTION: Final = "kubernetes.io/pv-protection"
 LOCAL_PATH: Final = "sampan.io/local-path"
 #: on a Node: below which directory its agent keeps volumes of that provisioner. A node without it has no disk.
 LOCAL_ROOT: Final = "storage.sampan.io/local-path"
+#: on its classes, as a parameter, and on its volumes: what they are made of; a directory, unless it is "file"
+BACKING: Final = "backing"
+LOCAL_BACKING: Final = "storage.sampan.io/backing"
+BACKING_FILE: Final = "file"
 #: everything in a spec that is not its source
 NOT_A_SOURCE: Final = frozenset(
     {"accessModes", "capacity", "claimRef", "mountOptions", "nodeAffinity", "persistentVolumeReclaimPolicy",

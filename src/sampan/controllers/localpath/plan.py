@@ -41,20 +41,20 @@ def render_volume(claim: Obj, storage_class: Obj, node: Obj) -> Obj:
     spec = part(claim, "spec")
     if isinstance(spec.get("selector"), dict):
         raise Refused("claim.Spec.Selector is not supported for dynamic provisioning")
-    if claims.volume_mode(claim) != "Filesystem":
-        raise Refused("block volumes are not supported")
+    mode, backing = claims.volume_mode(claim), _backing(storage_class)
     if isinstance(spec.get("dataSourceRef") or spec.get("dataSource"), dict):
         raise Refused("volumes with a data source are not supported")
     if any(True for _ in texts(storage_class, "mountOptions")):
         raise Refused("mount options are not supported")
-    name = volume_name(claim)
+    name, is_file = volume_name(claim), mode == "Block" or backing == volumes.BACKING_FILE
+    made_of = {volumes.LOCAL_BACKING: volumes.BACKING_FILE} if is_file else {}
     term = {"matchExpressions": [{"key": _HOST_NAME, "operator": "In", "values": [host_name(node)]}]}
     return {
         "kind": "PersistentVolume",
         "apiVersion": "v1",
         "metadata": {
             "name": name,
-            "annotations": {volumes.PROVISIONED_BY: volumes.LOCAL_PATH},
+            "annotations": {volumes.PROVISIONED_BY: volumes.LOCAL_PATH, **made_of},
             "finalizers": [FINALIZER],
         },
         "spec": {
@@ -62,7 +62,7 @@ def render_volume(claim: Obj, storage_class: Obj, node: Obj) -> Obj:
             "accessModes": list(texts(spec, "accessModes")),
             "persistentVolumeReclaimPolicy": text(storage_class, "reclaimPolicy") or "Delete",
             "storageClassName": objects.name(storage_class),
-            "volumeMode": "Filesystem",
+            "volumeMode": mode,
             "claimRef": {
                 "kind": "PersistentVolumeClaim",
                 "apiVersion": "v1",
@@ -75,6 +75,17 @@ def render_volume(claim: Obj, storage_class: Obj, node: Obj) -> Obj:
             "nodeAffinity": {"required": {"nodeSelectorTerms": [term]}},
         },
     }
+
+
+def _backing(storage_class: Obj) -> str:
+    """What volumes of the class are made of. Raises Refused."""
+    for key, value in text_map(storage_class, "parameters").items():
+        if key != volumes.BACKING:
+            raise Refused(f'unknown parameter "{key}"')
+        if value not in ("directory", volumes.BACKING_FILE):
+            raise Refused(f'parameter "{key}" is "directory" or "{volumes.BACKING_FILE}", not "{value}"')
+        return value
+    return "directory"
 
 
 def host_name(node: Obj) -> str:

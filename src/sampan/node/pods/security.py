@@ -155,10 +155,6 @@ def verify_container(container: Obj) -> None:
     name = (container.get("lifecycle") or {}).get("stopSignal")
     if name and not stop_signal(container):
         raise ContainerRefused(f'invalid stop signal "{name}"')
-    for device in container.get("volumeDevices") or ():
-        raise ContainerRefused(
-            f'volume "{device["name"]}" is wanted as a block device, which this node does not support'
-        )
     for mount in container.get("volumeMounts") or ():
         if options := mount.get("bindMountOptions"):
             raise ContainerRefused(

@@ -19,6 +19,7 @@ from sampan.node.pods.files import PodFiles
 from sampan.node.pods.operations import StartContainer
 from sampan.node.pods.teller import PodTeller
 from sampan.node.volumes.errors import VolumeError
+from sampan.node.volumes.manager import plan_devices
 from sampan.records import dataclass
 
 
@@ -107,7 +108,7 @@ async def _configure(
         # What the pod says of a variable counts.
         environment={**given.environment, **environment.variables},
         annotations=given.annotations,
-        devices=given.devices,
+        devices=(*given.devices, *plan_devices(container, around.mounted)),
         command=command,
         args=args,
         mounts=mounts,

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from sampan.api.errors import ApiError
 from sampan.api.storage.claims import annotation, is_claim_of_pod
-from sampan.api.storage.volumes import LOCAL_PATH, PROVISIONED_BY
+from sampan.api.storage.volumes import BACKING_FILE, LOCAL_BACKING, LOCAL_PATH, PROVISIONED_BY
 from sampan.api.types import Obj
+from sampan.node.volumes import localfile, localpath
 from sampan.node.volumes.errors import SetupError
-from sampan.node.volumes.localpath import SOURCE
 from sampan.node.volumes.plugin import Context
 from sampan.records import dataclass
 
@@ -59,10 +59,9 @@ async def _volume(pv_name: str, label: str, claim: Obj, context: Context) -> tup
     spec: Obj = volume["spec"]
     if (spec.get("claimRef") or {}).get("uid") != claim["metadata"]["uid"]:
         raise SetupError(f"error processing PVC {label}: PV {pv_name} is not bound to it")
-    if spec.get("volumeMode") == "Block":
-        raise SetupError(f"error processing PVC {label}: volumeMode Block is not supported by this node")
     ours = annotation(volume, PROVISIONED_BY) == LOCAL_PATH and "local" in spec
     # The provisioner names directories as volumes; any other is somebody's, and is there or not.
     if ours and Path(spec["local"]["path"]).name == pv_name:
-        spec = {SOURCE: spec["local"], **{key: value for key, value in spec.items() if key != "local"}}
+        source = localfile.SOURCE if annotation(volume, LOCAL_BACKING) == BACKING_FILE else localpath.SOURCE
+        spec = {source: spec["local"], **{key: value for key, value in spec.items() if key != "local"}}
     return spec, volume

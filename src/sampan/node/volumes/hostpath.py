@@ -54,16 +54,18 @@ class HostPathPlugin(VolumePlugin[HostPath]):
 
 
 class LocalPlugin(HostPathPlugin):
-    """local: a directory of the machine that the pod's group gets, too."""
+    """local: a directory of the machine that the pod's group gets, too; or a block device."""
 
     name = "kubernetes.io/local-volume"
 
     async def prepare(self, volume: Obj, context: Context) -> HostPath:
-        return HostPath(path=Path(volume["local"]["path"]), type="Directory")
+        block = volume.get("volumeMode") == "Block"
+        kind = "BlockDevice" if block else "Directory"
+        return HostPath(path=Path(volume["local"]["path"]), type=kind, block=block)
 
     def publish(self, prepared: HostPath, place: Place) -> Path:
         path = super().publish(prepared, place)
-        if place.before != path:
+        if place.before != path and not prepared.block:
             set_ownership(path, place.ownership, read_only=prepared.read_only)
         return path
 

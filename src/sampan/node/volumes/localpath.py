@@ -42,11 +42,11 @@ class LocalPathPlugin(LocalPlugin):
 
     def publish(self, prepared: HostPath, place: Place) -> Path:
         if place.before != prepared.path:
-            _make(prepared.path)
+            make_open_directory(prepared.path)
         return super().publish(prepared, place)
 
 
-def _make(path: Path) -> None:
+def make_open_directory(path: Path) -> None:
     """For whoever the pods run as; only they get there, since the directory above it is root's. One of mode 0 was not
     finished by whoever began it. Raises SetupError."""
     try:

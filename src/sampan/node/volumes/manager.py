@@ -24,7 +24,7 @@ from sampan.api.types import Obj
 from sampan.node.env.expansion import expand_strict
 from sampan.node.env.fields import PodFacts
 from sampan.node.env.sources import ObjectRef, ObjectSource, pod_references
-from sampan.node.runtime import Mount, Propagation
+from sampan.node.runtime import Device, Mount, Propagation
 from sampan.node.safepath import UnsafePath
 from sampan.node.volumes import layout, teardown
 from sampan.node.volumes.errors import SetupError, VolumeError, setup_failed, teardown_failed
@@ -59,6 +59,7 @@ class MountedVolume:
     type: str
     host_path: Path
     read_only: bool = False
+    block: bool = False
 
 
 @dataclass(slots=True)
@@ -273,7 +274,7 @@ class VolumeManager:
                 path = self._operations.publish(uid, each, ownership, self._clock.now(), had)
             except (SetupError, OSError, ValueError) as error:
                 raise setup_failed(each.name, error) from error
-            mounted[each.name] = MountedVolume(each.name, each.type, path, each.prepared.read_only)
+            mounted[each.name] = MountedVolume(each.name, each.type, path, each.prepared.read_only, each.prepared.block)
         return mounted
 
     async def _bind(self, pod: Obj, container: Obj, volume: MountedVolume, subpath: str, index: int) -> Path:
@@ -297,6 +298,18 @@ def plan_mount(wanted: Obj, volume: MountedVolume, host_path: Path) -> Mount:
         bool(wanted.get("readOnly")) or volume.read_only,
         _PROPAGATIONS[wanted.get("mountPropagation") or "None"],
     )
+
+
+def plan_devices(container: Obj, mounted: Mapping[str, MountedVolume]) -> list[Device]:
+    """The container's ``volumeDevices``. Raises VolumeError."""
+    devices = []
+    for wanted in container.get("volumeDevices") or ():
+        volume = mounted.get(wanted["name"])
+        if volume is None or not volume.block:
+            raise VolumeError(f'cannot find volume "{wanted["name"]}" to pass into container "{container["name"]}"')
+        permissions = "r" if volume.read_only else "mrw"
+        devices.append(Device(str(volume.host_path), wanted["devicePath"], permissions))
+    return devices
 
 
 def _subpath(mount: Obj, environment: Mapping[str, str]) -> str:

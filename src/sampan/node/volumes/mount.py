@@ -9,14 +9,25 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import shutil
+import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
+
+from sampan.node.volumes.errors import SetupError
 
 _MS_NOSUID = 2
 _MS_NODEV = 4
 _MS_BIND = 4096
 _MNT_DETACH = 2
 _UMOUNT_NOFOLLOW = 8
+
+#: a server that does not answer
+_MOUNT_SECONDS = 120.0
+#: file systems that need a program of their own: the package it is in
+_HELPERS = {"nfs": "Debian's nfs-common"}
+_HELPER_PATH = "/sbin:/usr/sbin:/bin:/usr/bin"
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -34,6 +45,11 @@ class Mounter(Protocol):
 
     def mount_tmpfs(self, target: Path, size_bytes: int | None) -> None:
         """Nothing to do when something is mounted there already."""
+        ...
+
+    def mount(self, source: str, target: Path, fs_type: str, options: Sequence[str]) -> None:
+        """By mount(8), which knows what file systems need. Nothing to do when something is mounted there already.
+        Raises SetupError as well."""
         ...
 
     def bind(self, source: int, target: Path) -> None:
@@ -60,6 +76,28 @@ class LinuxMounter:
             if error.errno != errno.EINVAL:
                 raise
             _mount("tmpfs", target, "tmpfs", _MS_NOSUID | _MS_NODEV, ",".join(options))  # kernel before 6.4: no noswap
+
+    def mount(self, source: str, target: Path, fs_type: str, options: Sequence[str]) -> None:
+        if target in self.mounts_below(target):
+            return
+        listed = ("-o", ",".join(options)) if options else ()
+        command = ("mount", "-t", fs_type, *listed, "--", source, str(target))
+        try:
+            done = subprocess.run(
+                command, capture_output=True, text=True, errors="replace", timeout=_MOUNT_SECONDS, check=False
+            )
+        except FileNotFoundError:
+            raise SetupError("the program mount is not installed on this node") from None
+        except subprocess.TimeoutExpired:
+            raise SetupError(
+                f"mount -t {fs_type} of {source} did not end within {_MOUNT_SECONDS:.0f} seconds"
+            ) from None
+        if done.returncode != 0:
+            helper = f"mount.{fs_type}"
+            if fs_type in _HELPERS and shutil.which(helper, path=_HELPER_PATH) is None:
+                raise SetupError(f"{helper} is not installed on this node, which needs {_HELPERS[fs_type]} for it")
+            words = " ".join(done.stderr.split())[-500:]
+            raise SetupError(f"mount failed: exit status {done.returncode}: {words}")
 
     def bind(self, source: int, target: Path) -> None:
         _mount(f"/proc/self/fd/{source}", target, None, _MS_BIND, None)
@@ -92,9 +130,13 @@ class DirectoryMounter:
     def __init__(self) -> None:
         self.tmpfs: dict[Path, int | None] = {}
         self.binds: dict[Path, str] = {}
+        self.mounted: dict[Path, tuple[str, str, tuple[str, ...]]] = {}
 
     def mount_tmpfs(self, target: Path, size_bytes: int | None) -> None:
         self.tmpfs[target] = size_bytes
+
+    def mount(self, source: str, target: Path, fs_type: str, options: Sequence[str]) -> None:
+        self.mounted[target] = (source, fs_type, tuple(options))
 
     def bind(self, source: int, target: Path) -> None:
         self.binds[target] = str(Path(f"/proc/self/fd/{source}").readlink())
@@ -102,9 +144,12 @@ class DirectoryMounter:
     def unmount(self, target: Path) -> None:
         self.tmpfs.pop(target, None)
         self.binds.pop(target, None)
+        self.mounted.pop(target, None)
 
     def mounts_below(self, root: Path) -> list[Path]:
-        points = [point for point in (*self.tmpfs, *self.binds) if point == root or root in point.parents]
+        points = [
+            point for point in (*self.tmpfs, *self.binds, *self.mounted) if point == root or root in point.parents
+        ]
         return sorted(points, key=lambda path: len(path.parts), reverse=True)
 
 

@@ -58,6 +58,8 @@ class Prepared:
     size_bytes: int | None = None
     #: names the volume on this node, for every pod that uses it; "": there is nothing to stage
     stage_id: str = ""
+    #: a device of the node, which containers get as a device of theirs
+    block: bool = False
     #: what undoing needs to know; part of the record
     data: Mapping[str, str] = field(default_factory=dict)
 

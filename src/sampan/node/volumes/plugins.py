@@ -7,14 +7,17 @@ from dataclasses import replace
 
 from sampan.api.storage.volumes import source_of
 from sampan.api.types import Obj
-from sampan.node.volumes import claims, localpath
+from sampan.node.env.sources import all_containers
+from sampan.node.volumes import claims, localfile, localpath
 from sampan.node.volumes.configmap import ConfigMapPlugin
 from sampan.node.volumes.downwardapi import DownwardApiPlugin
 from sampan.node.volumes.emptydir import EmptyDirPlugin
 from sampan.node.volumes.errors import SetupError, VolumeError, setup_failed
 from sampan.node.volumes.hostpath import HostPathPlugin, LocalPlugin
+from sampan.node.volumes.nfs import NfsPlugin
 from sampan.node.volumes.plugin import AnyPlugin, Context, Prepared
 from sampan.node.volumes.projected import ProjectedPlugin
+from sampan.node.volumes.refusals import refusal
 from sampan.node.volumes.secret import SecretPlugin
 from sampan.records import dataclass
 
@@ -26,6 +29,8 @@ BUILT_IN: Plugins = {
     "hostPath": HostPathPlugin(),
     "local": LocalPlugin(),
     localpath.SOURCE: localpath.LocalPathPlugin(),
+    localfile.SOURCE: localfile.LocalFilePlugin(),
+    "nfs": NfsPlugin(),
     "configMap": ConfigMapPlugin(),
     "secret": SecretPlugin(),
     "downwardAPI": DownwardApiPlugin(),
@@ -34,7 +39,7 @@ BUILT_IN: Plugins = {
 #: volumes that stand for a PersistentVolume
 _CLAIMS = frozenset({"persistentVolumeClaim", "ephemeral"})
 #: types of PersistentVolumes only
-_NOT_IN_PODS = frozenset({"local", localpath.SOURCE})
+_NOT_IN_PODS = frozenset({"local", localpath.SOURCE, localfile.SOURCE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +69,7 @@ async def prepare_volume(volume: Obj, context: Context, plugins: Plugins = BUILT
             plugin = _plugin(source_of(spec), plugins)
             prepared = await plugin.prepare(spec, context)
             prepared = replace(prepared, read_only=prepared.read_only or read_only)
+            _check_mode(name, spec, prepared, context.pod)
         else:
             plugin = _plugin("" if kind in _NOT_IN_PODS else kind, plugins, kind)
             prepared = await plugin.prepare({kind: {}, **volume}, context)
@@ -75,8 +81,19 @@ async def prepare_volume(volume: Obj, context: Context, plugins: Plugins = BUILT
 def _plugin(kind: str, plugins: Plugins, shown: str = "") -> AnyPlugin:
     """Raises SetupError."""
     if kind not in plugins:
-        raise SetupError(f'volume type "{shown or kind}" is not supported by this node')
+        raise SetupError(refusal(shown or kind))
     return plugins[kind]
+
+
+def _check_mode(name: str, spec: Obj, prepared: Prepared, pod: Obj) -> None:
+    """Raises SetupError, in upstream's words where it has some."""
+    mode = spec.get("volumeMode") or "Filesystem"
+    if mode == "Block" and not prepared.block:
+        raise SetupError(f'volumeMode Block is not supported by volumes of type "{source_of(spec)}"')
+    wrong = "volumeMounts" if mode == "Block" else "volumeDevices"
+    for container in all_containers(pod):
+        if any(each["name"] == name for each in container.get(wrong) or ()):
+            raise SetupError(f"volume {name} has volumeMode {mode}, but is specified in {wrong}")
 
 
 __all__ = ["BUILT_IN", "Plugins", "Ready", "VolumeError", "prepare_volume", "volume_type"]
