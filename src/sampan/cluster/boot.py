@@ -41,7 +41,7 @@ Restart=on-failure
 RestartSec=1
 # The supervisor stops its programs, and they their pods; what it leaves when it is killed is adopted by the next one.
 KillMode=process
-TimeoutStopSec=90
+TimeoutStopSec={stop_seconds}
 Delegate=yes
 LimitNOFILE=1048576
 TasksMax=infinity
@@ -63,7 +63,12 @@ def command(instance: Instance) -> list[str]:
 
 def render(instance: Instance) -> str:
     words = " ".join(_quoted(word) for word in command(instance))
-    return _UNIT.format(name=instance.name, command=words, down=f"{instance.command('down')} --purge")
+    return _UNIT.format(
+        stop_seconds=90 + instance.node.shutdown_seconds,
+        name=instance.name,
+        command=words,
+        down=f"{instance.command('down')} --purge",
+    )
 
 
 def _quoted(word: str) -> str:

@@ -95,12 +95,21 @@ async def _stop_supervisor(instance: Instance) -> None:
     for process in supervisors:
         leftovers.kill(process, signal.SIGTERM)
     try:
-        async with asyncio.timeout(STOP_SECONDS):
+        async with asyncio.timeout(STOP_SECONDS + _shutdown_seconds(instance)):
             while supervisor.is_running(instance):  # noqa: ASYNC110 (another process)
                 await asyncio.sleep(LOOK_SECONDS)
     except TimeoutError:
         for process in supervisors:
             leftovers.kill(process)
+
+
+def _shutdown_seconds(instance: Instance) -> int:
+    """How long the pods have to end, where the node gives them time."""
+    try:
+        made = instances.load(instance.name, state_root=instance.state_root, run_root=instance.run_root)
+    except ClusterError:
+        return 0
+    return made.node.shutdown_seconds
 
 
 def _ignore_missing(function: object, path: str, error: tuple[type[BaseException], BaseException, object]) -> None:

@@ -57,7 +57,7 @@ async def hold(instance: Instance) -> None:
             by_systemd = beginning is not None and b"INVOCATION_ID" in beginning.environment
             await asyncio.sleep(SYSTEMD_GRACE_SECONDS if by_systemd else GRACE_SECONDS)
             continue
-        if beginning is not None and not _is_stopping(instance):
+        if beginning is not None and not is_stopping(instance):
             await asyncio.to_thread(_start, instance, beginning)
         await asyncio.sleep(LOOK_SECONDS)
 
@@ -124,7 +124,7 @@ def _unchanged(instance: Instance) -> Iterator[bool]:
         os.close(descriptor)
 
 
-def _is_stopping(instance: Instance) -> bool:
+def is_stopping(instance: Instance) -> bool:
     """Told to by ``down``: what is left of the programs will end, too."""
     return bool(_read_status(instance).get("stopping"))
 

@@ -31,9 +31,12 @@ from sampan.node.config import NodeConfig
 from sampan.node.kubeletconfig import reading
 from sampan.node.kubeletconfig.settings import apply, not_acted_on
 from sampan.node.main import run_node
+from sampan.node.shutdown import Request, periods, total_seconds
 
 #: Between two looks at whether the API server answers.
 LOOK_SECONDS = 0.03
+#: Beyond the time that pods have to end: for what the API is told of them.
+TOLD_SECONDS = 5.0
 
 log = logging.getLogger(__name__)
 
@@ -83,13 +86,14 @@ async def serve(instance: Instance) -> None:
     network = Client(HttpTransport(kubeconfigs.connection(instance, "network-client"), user_agent="sampan-network"))
     tls = server_context(instance.pki / "kubelet.crt", instance.pki / "kubelet.key", instance.pki / "ca.crt")
     clock, entropy = SystemClock(), SystemRandom()
-    config = node_config(instance)
+    config, shutdown = node_config(instance), Request()
 
     async def node() -> None:
         await _until_ready(kubelet)
         await run_node(
             config,
             kubelet,
+            shutdown=shutdown,
             tls=tls,
             clock=clock,
             random=entropy,
@@ -106,9 +110,24 @@ async def serve(instance: Instance) -> None:
             footprint.settle_later()
             keeper.keep("node", node)
             await stop.wait()
+            if lifeline.is_stopping(instance):
+                await _end_pods(config, shutdown)
     finally:
         await kubelet.close()
         await network.close()
+
+
+async def _end_pods(config: NodeConfig, shutdown: Request) -> None:
+    """All of the instance stops, and perhaps the machine: pods end in order, where the configuration gives them time.
+    Else they are stopped when this process has ended, and stay in the API as they are."""
+    if not periods(config):
+        return
+    shutdown.asked.set()
+    try:
+        async with asyncio.timeout(total_seconds(config) + TOLD_SECONDS):
+            await shutdown.done.wait()
+    except TimeoutError:
+        log.warning("shutdown: the node agent does not end the pods")
 
 
 async def _until_ready(client: Client) -> None:

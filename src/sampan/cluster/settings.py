@@ -7,6 +7,7 @@ machine. ``validate`` raises ClusterError, naming the option that a person would
 
 from __future__ import annotations
 
+import dataclasses
 import ipaddress
 import re
 from pathlib import Path
@@ -203,6 +204,8 @@ class NodeSettings:
     allowed_unsafe_sysctls: str = ""
     #: Path of a KubeletConfiguration file; "": there is none.
     kubelet_config: str = ""
+    #: How long pods get to end with the machine, as that file says.
+    shutdown_seconds: int = 0
     roles: tuple[str, ...] = ROLES
     #: As the kubelet's flags have them: a CredentialProviderConfig and the directory of its programs; "": none.
     credential_provider_config: str = ""
@@ -304,6 +307,19 @@ class NodeSettings:
         from sampan.node.kubeletconfig.settings import not_acted_on
 
         return not_acted_on(reading.load(Path(self.kubelet_config)))
+
+    def with_shutdown(self) -> NodeSettings:
+        """``shutdown_seconds`` as the file has it now. Raises ClusterError."""
+        if not self.kubelet_config:
+            return dataclasses.replace(self, shutdown_seconds=0)
+        self._validate_kubelet_config()
+        from sampan.node.config import NodeConfig
+        from sampan.node.kubeletconfig import reading
+        from sampan.node.kubeletconfig.settings import apply
+        from sampan.node.shutdown import total_seconds
+
+        config = apply(NodeConfig(node_name="", addresses=()), reading.load(Path(self.kubelet_config)))
+        return dataclasses.replace(self, shutdown_seconds=total_seconds(config))
 
     @property
     def runs_containers(self) -> bool:

@@ -70,7 +70,7 @@ def complete(instance: Instance) -> Instance:
         name=node.name or machine.node_name(),
         address=node.given_address or _address(node),
     )
-    completed = replace(instance, node=node)
+    completed = replace(instance, node=node.with_shutdown())
     completed.validate()
     if not node.simulate and not node.simulated_count:
         return completed

@@ -15,7 +15,6 @@ from dataclasses import replace
 
 from sampan.api.clock import Clock, Random
 from sampan.api.errors import ApiError, NotFound
-from sampan.api.faults import cause
 from sampan.api.pods.origin import is_mirror
 from sampan.api.pods.requests import amounts
 from sampan.api.pods.status import is_terminal, is_terminal_phase, is_terminating
@@ -34,22 +33,22 @@ from sampan.node.devices.interface import MakeDevices, NoDevices
 from sampan.node.devices.plan import Unavailable
 from sampan.node.env.objects import ClientObjects
 from sampan.node.env.sources import ObjectRef, ObjectSource, pod_references
-from sampan.node.eviction.manager import EvictionManager, Surroundings
 from sampan.node.extensions import Extensions
 from sampan.node.gate import PodGate, in_order_of_claims
-from sampan.node.host import Host, Machine
+from sampan.node.host import Host
 from sampan.node.host_linux import LinuxHost
-from sampan.node.images.collect import Collector
 from sampan.node.images.making import image_manager
 from sampan.node.images.records import FileRecords
-from sampan.node.node_status import pods_memory_bytes, pods_millicores, render_allocatable
+from sampan.node.node_status import render_allocatable
 from sampan.node.pods import render, spec
 from sampan.node.pods.absorb import REJECTED
 from sampan.node.pods.context import NodeContext, Volumes
 from sampan.node.pods.resizing_desk import Claim, ResizeDesk
 from sampan.node.pods.state import PodState, observe_all
 from sampan.node.pods.worker import PodWorker
+from sampan.node.protection import PodsOfNode, Protection
 from sampan.node.registration import NodeRegistration
+from sampan.node.shutdown import Request as ShutdownRequest
 from sampan.node.staticpods.keeper import StaticPods
 from sampan.node.staticpods.workplace import Workplace
 from sampan.node.volumes.manager import VolumeManager
@@ -78,9 +77,11 @@ class NodeAgent:
         host: Host | None = None,
         make_volumes: Callable[[ObjectSource], Volumes] | None = None,
         make_devices: MakeDevices | None = None,
+        shutdown: ShutdownRequest | None = None,
     ) -> None:
         """``host``: the machine, ``make_volumes``: its volumes; None: those of the machine that this runs on.
-        ``make_devices``: those that plug-ins lend; None: there are none."""
+        ``make_devices``: those that plug-ins lend; None: there are none. ``shutdown``: set when the machine is about to
+        go off."""
         self.config = config
         self._host = host or LinuxHost(config)
         self._recorder = EventRecorder(client, "kubelet", config.node_name, clock)
@@ -147,8 +148,21 @@ class NodeAgent:
         self._adoptable: dict[str, PodState] = {}
         self._group: asyncio.TaskGroup | None = None
         self._cleaning: set[str] = set()
-        self.evictions = self._watch_over(machine)
-        self._gate = PodGate(config, self.registration, self.context.allocatable, lambda: self.evictions.conditions)
+        self._protection = Protection(
+            config,
+            self._host,
+            source,
+            self._images,
+            self.registration,
+            PodsOfNode(
+                present=self._evictable,
+                ended=self._ended,
+                known=lambda: {*self._workers, *self._cleaning, *self._looking},
+                doubt=self._view_doubted,
+            ),
+            shutdown,
+        )
+        self._gate = PodGate(config, self.registration, self.context.allocatable, self._protection.pressures)
         #: pods that admission refused, and those that it looks at again
         self._refused: dict[str, Refusal] = {}
         self._looking: set[str] = set()
@@ -157,32 +171,6 @@ class NodeAgent:
         self._ready = False
         self._static = StaticPods(
             config, client, clock, Workplace(self._workers, self._pods, self.registration, self._pod_changed)
-        )
-
-    def _watch_over(self, machine: Machine) -> EvictionManager:
-        registration = self.registration
-        registration.pressures = lambda: self.evictions.conditions or ()
-        collector = self._collector = Collector(
-            self.config,
-            self._runtime,
-            self._images,
-            self._host,
-            registration.tell,
-            ended=self._ended,
-            known=lambda: {*self._workers, *self._cleaning, *self._looking},
-            removed=self._view_doubted,
-        )
-        return EvictionManager(
-            Surroundings(
-                config=self.config,
-                meter=self._host.meter,
-                runtime=self._runtime,
-                pods=self._evictable,
-                tell=registration.tell,
-                changed=registration.look,
-                reclaim=collector.reclaim,
-                pods_limit_bytes=pods_memory_bytes(machine, self.config),
-            )
         )
 
     # For the node API (``sampan.node.api.containers.PodSource``).
@@ -235,13 +223,12 @@ class NodeAgent:
                 if self.config.register_node:
                     await self._register()
                     keeper.keep("registration", self.registration.run)
-                await self._hold_pods_together()
+                await self._protection.hold_pods_together()
                 await self._sweep_cgroups()
                 keeper.keep("static-pods", self._static.run)
                 keeper.keep("runtime-events", self._follow_runtime)
                 keeper.keep("relist", self._relist_forever)
-                keeper.keep("image-gc", self._collector.run)
-                keeper.keep("eviction", self.evictions.run)
+                self._protection.keep(keeper)
                 started.set()
                 await tasks.forever()
         finally:
@@ -265,21 +252,6 @@ class NodeAgent:
             pass
         except (ApiError, OSError, TimeoutError) as error:
             log.warning("node %s: %s", self.config.node_name, error)
-
-    async def _hold_pods_together(self) -> None:
-        """Pods together get what nothing else is reserved for (``enforceNodeAllocatable``)."""
-        if not self.config.enforce_allocatable:
-            return
-        machine, config, tell = self.registration.machine, self.config, self.registration.tell
-        try:
-            held = await self._host.hold_pods_to(pods_millicores(machine, config), pods_memory_bytes(machine, config))
-        except OSError as error:
-            why = f'Failed to update Node Allocatable Limits "{config.cgroup_root}": {cause(error)}'
-            log.warning("%s", why)
-            tell("Warning", "FailedNodeAllocatableEnforcement", why)
-            return
-        if held:
-            tell("Normal", "NodeAllocatableEnforced", "Updated Node Allocatable limit across pods")
 
     async def _tell_of_pods(self) -> None:
         """Until the API has the status of every pod that was here before; not for long."""
@@ -386,7 +358,7 @@ class NodeAgent:
     def _judge(self, pod: Obj) -> Refusal | None:
         """A fault of ours is that pod's alone."""
         try:
-            return self._gate.judge(pod, self._claiming())
+            return self._protection.refusal() or self._gate.judge(pod, self._claiming())
         except Exception:  # a pod that our own code cannot judge is refused, alone
             log.exception("admission of pod %s", spec.full_name(pod))
             return Refusal("UnexpectedAdmissionError", "Unexpected error while attempting to admit pod: internal error")

@@ -68,6 +68,8 @@ class NodeRegistration:
         self.node: Obj = {}
         #: what the runtime can do, as it said last
         self.features = runtime.Features()
+        #: why the node takes no pods, beside what the runtime says; "": nothing is wrong with it
+        self.ailment: Callable[[], str] = lambda: ""
         #: what the node is short of, as conditions
         self.pressures: Callable[[], Collection[str]] = lambda: ()
         #: what device plug-ins lend: capacity and allocatable by resource
@@ -123,6 +125,7 @@ class NodeRegistration:
             version, images = runtime.Version("containerd", "unknown"), []
             not_ready = f"container runtime is down: {error}"
         status = render_status(self.machine, self._config, version, images, self.features, present, self.devices())
+        not_ready = ", ".join(filter(None, (not_ready, self.ailment())))
         health = judge_health(self.pressures(), not_ready)
         status["volumesInUse"] = self.volumes_in_use() or None
         status["conditions"] = render_conditions(health, present.get("conditions") or (), now)

@@ -21,6 +21,7 @@ from sampan.client.timeline import VirtualTimeline
 from sampan.node.agent import NodeAgent
 from sampan.node.config import NodeConfig
 from sampan.node.host_memory import MemoryHost, hollow_machine
+from sampan.node.shutdown import Request
 from sampan.node.simulated import SimulatedRuntime
 from sampan.node.simulated_volumes import SimulatedVolumes
 from sampan.testing.virtual import VirtualLoop
@@ -205,6 +206,7 @@ class World:
         self.config = NodeConfig(
             node_name="n1", addresses=("192.0.2.1",), root_dir=Path("/node"), log_dir=Path("/logs"), cgroup_root=""
         )
+        self.shutdown = Request()
         self.agent: NodeAgent
         self._task: asyncio.Task[None] | None = None
 
@@ -212,6 +214,7 @@ class World:
         self.agent = NodeAgent(
             self.config, Client(self.api), self.source, self.clock, random.Random(1),
             host=self.host, make_volumes=SimulatedVolumes,
+            shutdown=self.shutdown,
         )  # fmt: skip
         started = asyncio.Event()
         self._task = asyncio.create_task(self.agent.run(started))

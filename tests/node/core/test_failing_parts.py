@@ -18,6 +18,7 @@ PARTS = (
     "relist",
     "image-gc",
     "eviction",
+    "shutdown",
 )
 
 
