@@ -7,7 +7,11 @@ import gzip
 import io
 import json
 import lzma
+import os
+import shutil
+import subprocess
 import tarfile
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,7 +30,13 @@ def layout(folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("compress", [bytes, gzip.compress, bz2.compress, lzma.compress])
+def zstandard(data: bytes) -> bytes:
+    if shutil.which("zstd") is None:
+        pytest.skip("needs zstd")
+    return subprocess.run(["zstd", "-c"], input=data, capture_output=True, check=True).stdout
+
+
+@pytest.mark.parametrize("compress", [bytes, gzip.compress, bz2.compress, lzma.compress, zstandard])
 def test_compressed_archives_are_unpacked(compress: Callable[[bytes], bytes], tmp_path: Path) -> None:
     (tmp_path / "image").write_bytes(compress(TAR))
     assert b"".join(read_file(tmp_path / "image")) == TAR
@@ -51,7 +61,6 @@ def test_a_directory_with_an_oci_layout_is_the_same_image(tmp_path: Path) -> Non
         (gzip.compress(TAR)[:-20], "image cannot be read to its end: it is cut short"),
         (b"\x1f\x8b" + b"junk" * 10, "image cannot be read to its end: "),
         (lzma.compress(TAR)[:40] + b"junk" * 20, "image cannot be read to its end: "),
-        (b"\x28\xb5\x2f\xfd rest", "image is compressed by zstd: send it through `zstd -d` first"),
     ],
 )
 def test_what_cannot_be_read_is_told_with_its_name(content: bytes, words: str, tmp_path: Path) -> None:
@@ -60,6 +69,28 @@ def test_what_cannot_be_read_is_told_with_its_name(content: bytes, words: str, t
         b"".join(read_file(tmp_path / "image"))
     assert words in str(caught.value)
     assert "Errno" not in str(caught.value)
+
+
+@pytest.mark.parametrize("spoil", [lambda data: data[:-30], lambda data: data[:20] + bytes(40) + data[60:]])
+def test_a_damaged_archive_of_zstd_is_told(spoil: Callable[[bytes], bytes], tmp_path: Path) -> None:
+    (tmp_path / "image").write_bytes(spoil(zstandard(TAR)))
+    with pytest.raises(ArchiveError, match="image cannot be read to its end: it is damaged"):
+        b"".join(read_file(tmp_path / "image"))
+
+
+def test_one_who_stops_reading_leaves_no_program_behind(tmp_path: Path) -> None:
+    (tmp_path / "image").write_bytes(zstandard(os.urandom(4 << 20)))
+    pieces = read_file(tmp_path / "image")
+    assert next(pieces)
+    pieces.close()  # type: ignore[attr-defined]  # it is a generator
+    assert not [thread for thread in threading.enumerate() if thread.name == "zstd" and thread.is_alive()]
+
+
+def test_without_zstd_it_is_told_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (tmp_path / "image").write_bytes(b"\x28\xb5\x2f\xfd rest")
+    with pytest.raises(ArchiveError, match="image is compressed by zstd, which is not installed: apt-get install"):
+        b"".join(read_file(tmp_path / "image"))
 
 
 def test_a_directory_that_is_no_layout_is_told(tmp_path: Path) -> None:

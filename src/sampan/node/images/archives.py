@@ -1,6 +1,6 @@
 """Image archives in the forms that people have them, as one plain tar in pieces.
 
-A file or a stream, plain or compressed by gzip, bzip2 or xz, or an OCI layout in a directory. Reads as it goes;
+A file or a stream, plain or compressed by gzip, bzip2, xz or zstd, or an OCI layout in a directory. Reads as it goes;
 nothing is held whole.
 """
 
@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from sampan.api.faults import fault
+from sampan.node.images import zstd
+from sampan.node.images.zstd import ArchiveError
+
+__all__ = ["ArchiveError", "read_file", "read_stream"]
 
 _PIECE_BYTES = 1 << 20
 _BLOCK_BYTES = 512
 _ZSTD = b"\x28\xb5\x2f\xfd"
-
-
-class ArchiveError(Exception):
-    """It is no archive that can be read; the message says why, with its name."""
 
 
 def read_file(path: Path) -> Iterator[bytes]:
@@ -47,6 +47,7 @@ def read_stream(stream: IO[bytes], name: str) -> Iterator[bytes]:
         buffered = stream
     else:
         buffered = io.BufferedReader(cast(io.RawIOBase, stream), _PIECE_BYTES)
+    opened: IO[bytes] | None = None
     try:
         opened = _decompressed(buffered, name)
         first = opened.read(_PIECE_BYTES)
@@ -58,6 +59,8 @@ def read_stream(stream: IO[bytes], name: str) -> Iterator[bytes]:
     except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise ArchiveError(f"{name} cannot be read to its end: {_words(error)}") from error
     finally:
+        if opened is not None and opened is not buffered:
+            opened.close()  # of what decompresses; the stream stays open
         if buffered is not stream:
             buffered.detach()
 
@@ -77,7 +80,7 @@ def _decompressed(stream: io.BufferedReader[Any], name: str) -> IO[bytes]:
     if head.startswith(b"\xfd7zXZ\0"):
         return lzma.LZMAFile(stream)
     if head.startswith(_ZSTD):
-        raise ArchiveError(f"{name} is compressed by zstd: send it through `zstd -d` first")
+        return cast(IO[bytes], zstd.opened(stream, name))
     return stream
 
 
