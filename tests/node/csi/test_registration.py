@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -120,3 +122,36 @@ async def test_a_program_of_the_machine_sees_the_root_where_it_is(tmp_path: Path
     await bench.serve(FaultyDriver())
     server = bench.root / "plugins" / DRIVER / "csi.sock"
     assert await asyncio.to_thread(paths.root_seen_by, server, bench.root) == bench.root
+
+
+#: As a driver's container is: it sees the pods' directory at the kubelet's, and not where it is on the machine.
+_IN_A_POD = """
+import socket, subprocess, sys
+from pathlib import Path
+root, server = sys.argv[1], socket.socket(socket.AF_UNIX)
+pods = Path("/var/lib/kubelet/pods")
+subprocess.run(["mount", "-t", "tmpfs", "t", "/var/lib"], check=True)
+pods.mkdir(parents=True)
+subprocess.run(["mount", "--bind", root + "/pods", pods], check=True)
+server.bind(root + "/plugin.sock")
+server.listen()
+subprocess.run(["mount", "-t", "tmpfs", "t", root], check=True)
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+async def test_a_program_in_a_pod_sees_the_root_at_the_kubelets_directory(bench: Bench) -> None:
+    pipe = asyncio.subprocess.PIPE
+    child = await asyncio.create_subprocess_exec(
+        "unshare", "-m", sys.executable, "-c", _IN_A_POD, str(bench.root), stdin=pipe, stdout=pipe, stderr=pipe
+    )
+    assert child.stdout is not None
+    try:
+        if not await child.stdout.readline():
+            pytest.skip("this sandbox may not mount")
+        found = await asyncio.to_thread(paths.root_seen_by, bench.root / "plugin.sock", bench.root)
+    finally:
+        await child.communicate(b"")
+    assert found == paths.KUBELET

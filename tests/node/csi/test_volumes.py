@@ -311,3 +311,18 @@ async def test_real_mounts_are_made_once_and_taken_off_whatever_is_lost(bench: B
                 assert "the answer is lost" in str(error)
     assert LinuxMounter().mounts_below(bench.root) == []
     assert (bench.left(), driver.violations) == ([], [])
+
+
+async def test_a_driver_that_hangs_keeps_no_other_volume_from_being_renewed(bench: Bench) -> None:
+    driver = FaultyDriver()
+    await bench.register(driver)
+    await bench.add_csi_driver(attachRequired=False, volumeLifecycleModes=["Ephemeral"], requiresRepublish=True)
+    labels = {"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}
+    plain = await bench.pod("plain", {"name": "data", "downwardAPI": {"items": [labels]}})
+    hangs = await bench.pod("hangs", inline())
+    paths = {pod["metadata"]["name"]: (await bench.mount(pod))["data"] for pod in (plain, hangs)}
+    driver.fault = lambda method: "hung"
+    for pod in (hangs, plain):
+        bench.volumes.pod_changed({**pod, "metadata": {**pod["metadata"], "labels": {"new": "yes"}}})
+    await until(lambda: (paths["plain"] / "labels").read_text() == 'new="yes"')
+    await until(lambda: len(driver.said("NodePublishVolume")) == 2)

@@ -13,6 +13,7 @@ All state that matters is on disk (``records``), so a restarted agent calls ``mo
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections.abc import Collection, Mapping
 from dataclasses import field
@@ -21,6 +22,7 @@ from pathlib import Path
 
 from sampan.api.clock import Clock
 from sampan.api.types import Obj
+from sampan.client import tasks
 from sampan.node.env.expansion import expand_strict
 from sampan.node.env.fields import PodFacts
 from sampan.node.env.sources import ObjectRef, ObjectSource, pod_references
@@ -99,6 +101,8 @@ class VolumeManager:
         self._dirty: set[str] = set()
         #: uid -> loop time of the next try
         self._retries: dict[str, float] = {}
+        #: pods that are being refreshed beside the others
+        self._refreshing: dict[str, asyncio.Task[None]] = {}
         self._wake = asyncio.Event()
 
     async def mount_pod(self, pod: Obj, facts: PodFacts | None = None) -> dict[str, MountedVolume]:
@@ -208,23 +212,37 @@ class VolumeManager:
                 await self.refresh_due()
         finally:
             await self._orphans.close()
+            await tasks.cancel_and_wait(*self._refreshing.values())
             self._lanes.close()
 
     async def refresh_due(self) -> None:
-        """Refreshes the pods whose sources changed, whose tokens are due, or whose retry is due."""
-        loop = asyncio.get_running_loop()
-        due = self._dirty | self._renewals_due() | {uid for uid, when in self._retries.items() if when <= loop.time()}
-        self._dirty = set()
+        """Refreshes the pods whose sources changed, whose tokens are due, or whose retry is due. What waits for
+        somebody's driver goes on by itself."""
+        now = asyncio.get_running_loop().time()
+        due = self._dirty | self._renewals_due() | {uid for uid, when in self._retries.items() if when <= now}
+        due -= self._refreshing.keys()
+        self._dirty &= self._refreshing.keys()
         for uid in due:
             self._retries.pop(uid, None)
             state = self._pods.get(uid)
             if state is None:
                 continue
-            try:
-                await self.mount_pod(state.pod)
-            except VolumeError as error:
-                log.warning("refresh of volumes of pod %s: %s", uid, error)
-                self._retries[uid] = loop.time() + _RETRY_SECONDS
+            if not state.lane:
+                await self._refresh(uid, state)
+                continue
+            task = self._refreshing[uid] = tasks.detach(self._refresh(uid, state), f"refresh of volumes of pod {uid}")
+            task.add_done_callback(functools.partial(self._refreshed, uid))
+
+    async def _refresh(self, uid: str, state: _PodState) -> None:
+        try:
+            await self.mount_pod(state.pod)
+        except VolumeError as error:
+            log.warning("refresh of volumes of pod %s: %s", uid, error)
+            self._retries[uid] = asyncio.get_running_loop().time() + _RETRY_SECONDS
+
+    def _refreshed(self, uid: str, task: asyncio.Task[None]) -> None:
+        self._refreshing.pop(uid, None)
+        self._wake.set()
 
     def _renewals_due(self) -> set[str]:
         now = self._clock.now()
@@ -236,9 +254,9 @@ class VolumeManager:
         waits = [
             max((state.renew_at - now).total_seconds(), 0.0)
             for uid, state in self._pods.items()
-            if state.renew_at is not None and uid not in self._retries
+            if state.renew_at is not None and uid not in self._retries and uid not in self._refreshing
         ]
-        waits += [max(when - loop_now, 0.0) for when in self._retries.values()]
+        waits += [max(when - loop_now, 0.0) for uid, when in self._retries.items() if uid not in self._refreshing]
         return min(waits, default=None)
 
     async def _mount_locked(self, uid: str, state: _PodState, turn: Turn) -> dict[str, MountedVolume]:

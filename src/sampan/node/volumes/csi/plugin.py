@@ -42,7 +42,6 @@ class CsiVolume(Prepared):
     wanted: Wanted
     #: published again whenever the pod is looked at
     republish: bool = False
-    block: bool = False
 
 
 class CsiPlugin(VolumePlugin[CsiVolume]):
