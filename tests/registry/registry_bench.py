@@ -11,7 +11,6 @@ import hashlib
 import io
 import ipaddress
 import re
-import shutil
 import ssl
 import tarfile
 from collections.abc import AsyncIterator
@@ -31,7 +30,6 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from sampan.api.clock import SystemClock
 from sampan.node.images import distribution, pushing
-from sampan.node.images.build import File, ImageConfig, build_image
 from sampan.node.images.hosts import Endpoint
 from sampan.node.runtime import RegistryAuth
 
@@ -50,10 +48,10 @@ class Running:
     log: Path
     auth: RegistryAuth | None = None
 
-    async def push(self, name: str, archive: bytes, auth: RegistryAuth | None = None) -> str:
-        """An archive of ``build_image`` under ``team/app:1``; returns its digest."""
+    async def push(self, name: str, archive: bytes, *others: bytes, auth: RegistryAuth | None = None) -> str:
+        """An archive of ``build_image`` under ``team/app:1``; several: an index of them. Returns its digest."""
         repository, _, tag = name.partition(":")
-        content = ArchiveContent(archive)
+        content = ArchiveContent(archive, *others)
         async with distribution.connected(self.endpoint, auth or self.auth) as registry:
             await pushing.push(registry, repository, tag, content.digest, content, lambda text: None)
         return content.digest
@@ -62,31 +60,32 @@ class Running:
 class ArchiveContent:
     """Implements ``pushing.Content`` for what ``build_image`` makes."""
 
-    def __init__(self, archive: bytes) -> None:
+    def __init__(self, *archives: bytes) -> None:
         self.blobs: dict[str, bytes] = {}
+        found = [self._take(archive) for archive in archives]
+        self.digest = found[0]["digest"]
+        if len(found) > 1:
+            index = orjson.dumps({"schemaVersion": 2, "manifests": found})
+            self.digest = "sha256:" + hashlib.sha256(index).hexdigest()
+            self.blobs[self.digest] = index
+
+    def _take(self, archive: bytes) -> dict[str, Any]:
+        """The descriptor of its image, with the platform."""
         with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
             for member in tar.getmembers():
                 file = tar.extractfile(member)
                 if file is not None:
                     self.blobs["sha256:" + member.name.rpartition("/")[2]] = file.read()
-        self.digest = orjson.loads(self.blobs["sha256:index.json"])["manifests"][0]["digest"]
+        found: dict[str, Any] = orjson.loads(self.blobs["sha256:index.json"])["manifests"][0]
+        manifest = orjson.loads(self.blobs[found["digest"]])
+        config = orjson.loads(self.blobs[manifest["config"]["digest"]])
+        return {**found, "platform": {"os": config["os"], "architecture": config["architecture"]}}
 
     async def read(self, digest: str) -> bytes | None:
         return self.blobs.get(digest)
 
     async def stream(self, digest: str) -> AsyncIterator[bytes]:
         yield self.blobs[digest]
-
-
-def image(said: bytes = b"hello", more_bytes: int = 0) -> bytes:
-    files = {"said": File(said)}
-    if more_bytes:
-        files["more"] = File(hashlib.shake_256(said).digest(more_bytes))
-    return build_image("x/y:1", [files], ImageConfig(cmd=["/said"]))
-
-
-def available() -> bool:
-    return shutil.which("docker-registry") is not None
 
 
 @asynccontextmanager

@@ -7,6 +7,7 @@ import base64
 import logging
 import os
 import shutil
+import subprocess
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -21,10 +22,11 @@ import registry_bench as registries
 from sampan.api.clock import SystemClock, SystemRandom
 from sampan.api.resources import EVENTS, PODS, SECRETS, SERVICE_ACCOUNTS
 from sampan.client.client import Client
+from sampan.cluster.mounts import unmount_below
 from sampan.node.agent import NodeAgent
 from sampan.node.cgroups.manager import remove_all
 from sampan.node.config import NodeConfig
-from sampan.node.images.build import File, ImageConfig, build_image
+from sampan.node.images.build import File, ImageConfig, build_image, go_architecture
 from sampan.node.images.hosts import Endpoint, render
 from sampan.server.app import Server
 from sampan.server.config import ServerConfig
@@ -120,6 +122,12 @@ class World:
                         return str(item["message"])
                 await asyncio.sleep(0.02)
 
+    def views(self) -> list[str]:
+        """Snapshots that image volumes are made of."""
+        words = ["ctr", "--address", str(self.base / "containerd/run/containerd.sock"), "--namespace", "k8s.io"]
+        said = subprocess.run([*words, "snapshots", "list"], capture_output=True, text=True, check=True).stdout
+        return [line for line in said.splitlines() if line.startswith("sampan-image-volume-")]
+
     def reach(self, host: str, *endpoints: Endpoint) -> None:
         folder = self.base / "containerd/registries" / host
         folder.mkdir(parents=True)
@@ -136,7 +144,27 @@ class Said(logging.Handler):
         self._into.append(record.getMessage() + (str(record.exc_info[1]) if record.exc_info else ""))
 
 
-def app(said: bytes, more_bytes: int = 0) -> bytes:
+def provider(folder: Path, address: str) -> tuple[Path, Path]:
+    """A credential provider for images below ``robots/`` of a registry: its configuration, and its directory."""
+    answer = {
+        "kind": "CredentialProviderResponse", "apiVersion": "credentialprovider.kubelet.k8s.io/v1",
+        "cacheKeyType": "Image", "auth": {address: {"username": registries.USER, "password": registries.PASSWORD}},
+    }  # fmt: skip
+    (folder / "programs").mkdir()
+    (folder / "answer.json").write_bytes(orjson.dumps(answer))
+    program = folder / "programs/robots"
+    program.write_text(f"#!/bin/sh\ncat >>{folder}/asked\ncat {folder}/answer.json\n")
+    program.chmod(0o755)
+    entry = {
+        "name": "robots", "matchImages": [f"{address}/robots"], "defaultCacheDuration": "1h",
+        "apiVersion": "credentialprovider.kubelet.k8s.io/v1",
+    }  # fmt: skip
+    config = {"kind": "CredentialProviderConfig", "apiVersion": "kubelet.config.k8s.io/v1", "providers": [entry]}
+    (folder / "providers.yaml").write_bytes(orjson.dumps(config))
+    return folder / "providers.yaml", folder / "programs"
+
+
+def app(said: bytes, more_bytes: int = 0, architecture: str | None = None) -> bytes:
     """An image that runs: it says something and ends."""
     busybox = next(path for path in (Path("/bin/busybox"), Path("/usr/bin/busybox")) if path.is_file())
     layers = [{"bin/busybox": File(busybox.read_bytes(), 0o755)}, {"said": File(said)}]
@@ -144,7 +172,7 @@ def app(said: bytes, more_bytes: int = 0) -> bytes:
         import hashlib
 
         layers.append({"more": File(hashlib.shake_256(said).digest(more_bytes))})
-    return build_image("x/y:1", layers, ImageConfig(cmd=["/bin/busybox", "cat", "/said"]))
+    return build_image("x/y:1", layers, ImageConfig(cmd=["/bin/busybox", "cat", "/said"]), architecture)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -175,9 +203,11 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
         stack.callback(ours.setLevel, before)
         stack.callback(ours.removeHandler, handler)
         await _open_registries(made, stack)
+        providers, programs = provider(base, made.addresses["locked"])
         config = NodeConfig(
             node_name="n1", addresses=("192.0.2.1",), root_dir=base / "node", log_dir=base / "podlogs",
-            cgroup_root=cgroup,
+            cgroup_root=cgroup, runtime_socket=str(node.config.socket),
+            image_credential_providers=providers, image_credential_programs=programs,
         )  # fmt: skip
         client = Client(server.local_transport("system:node:n1", ("system:nodes",)))
         agent = NodeAgent(config, client, node.client, SystemClock(), SystemRandom())
@@ -194,6 +224,7 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
             for proxy in made.proxies.values():
                 proxy.flowing.set()
             await node.remove_all_pods()
+            unmount_below(base / "node")  # what a test that failed has left
             remove_all(cgroup)
 
 
@@ -206,6 +237,9 @@ async def _open_registries(made: World, stack: AsyncExitStack) -> None:
     for name, registry in (("locked", locked), ("tls", tls), ("token", token), ("open", plain)):
         made.addresses[name] = registry.address
         made.digests[name] = await registry.push("team/app:1", app(name.encode()))
+    await locked.push("robots/app:1", app(b"robots"))
+    many = [app(f"of {name}".encode(), architecture=name) for name in ("s390x", go_architecture(), "ppc64le")]
+    made.digests["many"] = await plain.push("team/many:1", *many)
     for name in ("slow", "torn", "spoiled"):
         await plain.push(f"team/{name}:1", app(name.encode(), LAYER_BYTES))
         proxy = made.proxies[name] = registries.Proxy(plain.address)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import re
+from typing import Any
 
 import orjson
 import pytest
@@ -14,6 +15,7 @@ import registry_bench as registries
 from registry_world import World
 
 from sampan.api.resources import EVENTS, PODS
+from sampan.node.images.build import go_architecture
 
 pytestmark = [
     pytest.mark.e2e,
@@ -126,6 +128,23 @@ async def test_a_digest_says_which_image_whatever_the_tag(world: World) -> None:
         assert (await world.ran(name))["imageID"] == f"{address}/team/app@{digest}"
 
 
+async def test_an_index_of_images_gives_the_one_for_this_machine(world: World) -> None:
+    image = f"{world.addresses['open']}/team/many:1"
+    command = ["/bin/busybox", "sh", "-c", "cat /said >/dev/termination-log"]
+    await world.pod("many", image, container={"command": command})
+    status = await world.ran("many")
+    assert status["state"]["terminated"]["message"] == f"of {go_architecture()}"
+    assert status["imageID"] == f"{world.addresses['open']}/team/many@{world.digests['many']}"
+
+
+async def test_a_credential_provider_of_the_node_is_asked_where_the_pod_has_no_secret(world: World) -> None:
+    image = f"{world.addresses['locked']}/robots/app:1"
+    await world.pod("robot", image)
+    await world.ran("robot")
+    asked = orjson.loads((world.base / "asked").read_bytes())
+    assert asked["image"] == image.removesuffix(":1")
+
+
 async def test_a_layer_that_comes_slowly_keeps_no_other_pod_waiting(world: World) -> None:
     proxy = world.proxies["slow"]
     proxy.cut_at = 1000
@@ -157,20 +176,80 @@ async def test_layers_that_break_off_or_are_not_what_the_manifest_says_are_told_
         await world.ran(f"{name}-again")
 
 
+def image_volume(world: World, reference: str, policy: str = "Always", **mount: str) -> dict[str, Any]:
+    """The spec of a pod that shows a file of an image, and tries to change it."""
+    script = "cat /data/said || cat /data; touch /data/new || touch /data"
+    return {
+        "volumes": [{"name": "data", "image": {"reference": reference, "pullPolicy": policy}}],
+        "container": {
+            "command": ["/bin/busybox", "sh", "-c", f"({script}) >/dev/termination-log 2>&1; exit 0"],
+            "volumeMounts": [{"name": "data", "mountPath": "/data", **mount}],
+            "imagePullPolicy": "IfNotPresent",
+        },
+    }
+
+
+async def test_an_image_is_a_volume_that_pods_share_and_cannot_change(world: World) -> None:
+    """ImageVolume should succeed with pod and pull policy of Always [LinuxOnly] [MinimumKubeletVersion:1.35]"""
+    await world.secret("for-volumes", world.addresses["token"])
+    runner, files = f"{world.addresses['open']}/team/app:1", f"{world.addresses['token']}/team/app:1"
+    await world.pod("reads", runner, "for-volumes", **image_volume(world, files))
+    await world.pod("reads-one", runner, "for-volumes", **image_volume(world, files, "IfNotPresent", subPath="said"))
+    await world.pod("stranger-to-files", runner, **image_volume(world, files, "Never"))
+    told = {name: (await world.ran(name))["state"]["terminated"]["message"] for name in ("reads", "reads-one")}
+    assert told["reads"].startswith("token")
+    assert "/data/new: Read-only file system" in told["reads"]
+    assert told["reads-one"].startswith("cat: ")
+    assert "token" in told["reads-one"]
+    reason, message = await world.waits("stranger-to-files")
+    assert reason == "ErrImageNeverPull"
+    assert "does not have the proper credentials" in message
+
+    assert world.views(), "what the volumes are views of"
+    for name in ("reads", "reads-one"):
+        await world.admin.delete(PODS, name, "default", grace_period_seconds=0)
+    async with asyncio.timeout(60):
+        while world.views() or list((world.base / "node/volumes").glob("*")):  # noqa: ASYNC110 (the agent's work)
+            await asyncio.sleep(0.05)
+
+
+async def test_a_volume_whose_image_is_not_there_is_what_the_containers_wait_for(world: World) -> None:
+    files = f"{world.addresses['open']}/team/nowhere:1"
+    await world.pod("no-files", f"{world.addresses['open']}/team/app:1", **image_volume(world, files))
+    _, message = await world.waits("no-files", "ErrImagePull")
+    assert "team/nowhere:1: not found" in message
+    _, message = await world.waits("no-files", "ImagePullBackOff")
+    assert message.startswith(f'Back-off pulling image "{files}": ErrImagePull: ')
+    assert await world.event("no-files", "Pulling") == f'Pulling image "{files}"'
+
+
 async def test_no_password_is_in_any_event_status_or_log(world: World) -> None:
     """The others of this module ran before it: their passwords are looked for in all that was said meanwhile."""
     await world.secret("masked", world.addresses["locked"], password="hush-4471")
     await world.pod(
         "masked", f"{world.addresses['locked']}/team/app:1", "masked", container={"imagePullPolicy": "Always"}
     )
+    await world.secret("env", "of-env-9920")
+    await world.pod(
+        "env",
+        f"{world.addresses['open']}/team/app:1",
+        container={
+            "command": ["/not-there"],
+            "env": [
+                {"name": "A", "value": "plain-1183"},
+                {"name": "B", "valueFrom": {"secretKeyRef": {"name": "env", "key": ".dockerconfigjson"}}},
+            ],
+        },
+    )
     await world.waits("masked", "ImagePullBackOff")
+    await world.until("env", lambda pod: (pod.get("status") or {}).get("phase") == "Failed")
     said = "\n".join(world.said)
     said += orjson.dumps(await world.admin.list(EVENTS, "default")).decode()
-    said += orjson.dumps(await world.admin.list(PODS, "default")).decode()
+    said += orjson.dumps([pod["status"] for pod in (await world.admin.list(PODS, "default"))["items"]]).decode()
     logs = [*world.base.rglob("*.log")]
     said += "\n".join(log.read_text(errors="replace") for log in logs)
     assert {"containerd.log", "registry.log"} <= {log.name for log in logs}
     assert f"{world.addresses['locked']}/team/app:1" in said
-    for password in ("hush-4471", registries.PASSWORD, "not-it-7319", "of-last-year"):
+    for password in ("hush-4471", registries.PASSWORD, "not-it-7319", "of-last-year", "of-env-9920", "plain-1183"):
         assert password not in said
         assert base64.b64encode(f"{registries.USER}:{password}".encode()).decode() not in said

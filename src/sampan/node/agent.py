@@ -95,6 +95,8 @@ class NodeAgent:
         self._certificates = PodCertificates(
             client, config.node_name, clock, random, self._recorder, self._object_changed
         )
+        records = FileRecords(config.root_dir / "image_manager") if isinstance(self._host, LinuxHost) else None
+        self._images = image_manager(config, source, client, ClientTokens(client, clock), records)
         #: what extends a node that is a machine: None for one that is not
         self._extensions = None if make_volumes else self._make_extensions(clock, random)
         self._volumes: Volumes = (
@@ -109,8 +111,6 @@ class NodeAgent:
                 plugins={**BUILT_IN, **(self._extensions.volumes if self._extensions else {})},
             )
         )
-        records = FileRecords(config.root_dir / "image_manager") if isinstance(self._host, LinuxHost) else None
-        self._images = image_manager(config, source, client, ClientTokens(client, clock), records)
         machine = self.registration.machine
         self._devices = (
             make_devices(lambda: [pod["metadata"]["uid"] for pod in self._claiming()], self.registration.look)
@@ -237,7 +237,14 @@ class NodeAgent:
 
     def _make_extensions(self, clock: Clock, random: Random) -> Extensions:
         return Extensions(
-            self.config, self._client, clock, random, self._recorder, self.registration, self._driver_came
+            self.config,
+            self._client,
+            clock,
+            random,
+            self._recorder,
+            self.registration,
+            self._driver_came,
+            self._images,
         )
 
     def _driver_came(self) -> None:

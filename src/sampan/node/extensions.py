@@ -10,12 +10,15 @@ from collections.abc import Callable, Mapping
 from sampan.api.clock import Clock, Random
 from sampan.client.client import Client
 from sampan.node.config import NodeConfig
+from sampan.node.images.manager import ImageManager
+from sampan.node.images.snapshots import ImageMounts
 from sampan.node.plugins.paths import REGISTRY
 from sampan.node.plugins.registry import Handler, PluginRegistry
 from sampan.node.registration import NodeRegistration
 from sampan.node.volumes.csi.growing import Recorder
 from sampan.node.volumes.csi.node import CsiNode
 from sampan.node.volumes.hostpath import HostPathPlugin
+from sampan.node.volumes.image import ImageVolumePlugin
 from sampan.node.volumes.plugin import AnyPlugin
 
 
@@ -29,6 +32,7 @@ class Extensions:
         recorder: Recorder,
         registration: NodeRegistration,
         came: Callable[[], None],
+        images: ImageManager,
     ) -> None:
         """``came``: told when there is a driver that was not there."""
         root = config.root_dir
@@ -37,4 +41,8 @@ class Extensions:
         handlers: Mapping[str, Handler] = {"CSIPlugin": self.csi.handler}
         self.registry = PluginRegistry(root / REGISTRY, handlers)
         #: by the field of a pod's volume, or of a PersistentVolume's spec
-        self.volumes: Mapping[str, AnyPlugin] = {"hostPath": HostPathPlugin(root), "csi": self.csi.plugin}
+        self.volumes: Mapping[str, AnyPlugin] = {
+            "hostPath": HostPathPlugin(root),
+            "csi": self.csi.plugin,
+            "image": ImageVolumePlugin(root, images, ImageMounts(config.runtime_socket), recorder.event),
+        }

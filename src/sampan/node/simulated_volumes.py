@@ -20,8 +20,8 @@ from sampan.node.runtime import Mount
 from sampan.node.volumes.errors import VolumeError
 from sampan.node.volumes.manager import MountedVolume, plan_mount
 from sampan.node.volumes.ownership import Ownership
-from sampan.node.volumes.plugin import Context
-from sampan.node.volumes.plugins import Ready, prepare_volume
+from sampan.node.volumes.plugin import Context, Place, Prepared, VolumePlugin
+from sampan.node.volumes.plugins import BUILT_IN, Ready, prepare_volume
 from sampan.node.volumes.podcertificate import Credentials, Wanted
 from sampan.node.volumes.tokens import Token
 
@@ -43,6 +43,21 @@ class _NoKeys:
     def forget_pod(self, uid: str) -> None: ...
 
 
+class _AnyImage(VolumePlugin[Prepared]):
+    """A simulated node finds any image."""
+
+    name = "kubernetes.io/image"
+
+    async def prepare(self, volume: Obj, context: Context) -> Prepared:
+        return Prepared(read_only=True)
+
+    def publish(self, prepared: Prepared, place: Place) -> Path:
+        return place.target
+
+
+_PLUGINS = {**BUILT_IN, "image": _AnyImage()}
+
+
 class SimulatedVolumes:
     def __init__(self, sources: ObjectSource) -> None:
         self._sources = sources
@@ -54,7 +69,9 @@ class SimulatedVolumes:
         context = Context(pod, self._sources, self._tokens, Ownership(), facts or PodFacts(), self._keys)
         volumes = pod["spec"].get("volumes") or ()
         ready: list[Ready] = []
-        for done in await asyncio.gather(*(prepare_volume(each, context) for each in volumes), return_exceptions=True):
+        for done in await asyncio.gather(
+            *(prepare_volume(each, context, _PLUGINS) for each in volumes), return_exceptions=True
+        ):
             if isinstance(done, BaseException):
                 raise done
             ready.append(done)

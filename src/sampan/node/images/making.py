@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Protocol
 
 from sampan.api.resources import SERVICE_ACCOUNTS
 from sampan.api.types import Obj
@@ -15,9 +16,21 @@ from sampan.node.images.providers import CredentialProviders
 from sampan.node.images.pulls import Pace
 from sampan.node.images.records import RecordStore
 from sampan.node.images.verification import Verification
-from sampan.node.volumes.tokens import TokenSource
 
 log = logging.getLogger(__name__)
+
+
+class Token(Protocol):
+    @property
+    def value(self) -> str: ...
+
+
+class TokenSource(Protocol):
+    """Of the part of the node that has tokens for pods."""
+
+    async def token(self, pod: Obj, audiences: tuple[str, ...], expiration_seconds: int) -> Token:
+        """Raises ApiError."""
+        ...
 
 
 class ClientAccounts:

@@ -201,6 +201,7 @@ def _settle(record: PodRecord, container_id: str) -> None:
 
 def _mounted(record: PodRecord, operation: Any, result: Any, now: datetime) -> None:
     record.mounted = True
+    record.waiting.clear()  # nothing was started yet: they waited for a volume's image
 
 
 def _sandbox_runs(record: PodRecord, operation: Any, result: Any, now: datetime) -> None:
@@ -346,6 +347,10 @@ def _object_deleted(record: PodRecord, operation: Any, result: Any, now: datetim
 
 def _mount_failed(record: PodRecord, operation: Any, event: events.Failed, now: datetime) -> list[Tell]:
     _retry(record, event, now)
+    if event.reason:  # of a volume's image, whose Events are told: the containers wait for it
+        first = (record.pod["spec"].get("initContainers") or ())[:1] or record.pod["spec"]["containers"]
+        record.waiting |= {container["name"]: Waiting(event.reason, event.message) for container in first}
+        return []
     return [Tell("Warning", "FailedMount", event.message)]
 
 

@@ -29,6 +29,7 @@ from sampan.node.pods.resizing_steps import Change, WritePod
 from sampan.node.pods.state import observe
 from sampan.node.pods.teller import PodTeller
 from sampan.node.probes.check import Target, check
+from sampan.node.volumes.errors import ImageVolumeError
 
 
 class OperationFailed(Exception):
@@ -114,7 +115,10 @@ class PodActions:
     # Starting.
 
     async def _mount_volumes(self, operation: operations.MountVolumes) -> Result:
-        self._mounted = await self._context.volumes.mount_pod(self._pod, self._context.facts())
+        try:
+            self._mounted = await self._context.volumes.mount_pod(self._pod, self._context.facts())
+        except ImageVolumeError as error:
+            raise OperationFailed(error.reason, str(error), error.retry_after_seconds) from error
         return None
 
     async def _run_sandbox(self, operation: operations.RunSandbox) -> Result:

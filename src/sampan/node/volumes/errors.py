@@ -11,6 +11,15 @@ class VolumeError(Exception):
     reason = "FailedMount"
 
 
+class ImageVolumeError(VolumeError):
+    """The image of a volume cannot be had: ``reason`` is what the pod's containers wait for. Its Events are told."""
+
+    def __init__(self, reason: str, message: str, retry_after_seconds: float) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.retry_after_seconds = retry_after_seconds
+
+
 class SetupError(Exception):
     """Raised by the modules of the volume types; the manager adds which volume it was."""
 
