@@ -29,6 +29,7 @@ from sampan.keeping import Keeper
 from sampan.node import runtime
 from sampan.node.admission import Refusal
 from sampan.node.config import NodeConfig
+from sampan.node.cpumanager.manager import make_cpu_manager
 from sampan.node.devices.interface import MakeDevices, NoDevices
 from sampan.node.devices.plan import Unavailable
 from sampan.node.env.objects import ClientObjects
@@ -119,7 +120,13 @@ class NodeAgent:
         )
         self.registration.devices = self._devices.amounts
         allocatable = render_allocatable(machine, config)
-        self._desk = ResizeDesk(self._claims, amounts(dict(allocatable)), clock, self._room_for)
+        self._desk = ResizeDesk(
+            self._claims,
+            amounts(dict(allocatable)),
+            clock,
+            self._room_for,
+            static_cpus=config.cpu_manager_policy == "static",
+        )
         self.context = NodeContext(
             config=config,
             devices=self._devices,
@@ -138,7 +145,8 @@ class NodeAgent:
             unified_cgroups=machine.unified_cgroups,
             features=lambda: self.registration.features,
             weigh_resize=self._desk.weigh,
-            room_made=self._desk.room,
+            cpus=lambda uid, name: self._cpus.cpus(uid, name),
+            room_made=self._room_made,
             starts=asyncio.Semaphore(config.parallel_starts),
         )
         #: told of every container that ended (the node API ends followed logs by it)
@@ -169,6 +177,13 @@ class NodeAgent:
         #: pods that are taken as soon as they have their devices
         self._equipping: dict[str, Obj] = {}
         self._ready = False
+        self._cpus = make_cpu_manager(
+            config,
+            self._host,
+            source,
+            active=lambda: {claim.uid for claim in self._claims()} | self._looking,
+            running=lambda: ((uid, each) for uid, worker in self._workers.items() for each in worker.state.running()),
+        )
         self._static = StaticPods(
             config, client, clock, Workplace(self._workers, self._pods, self.registration, self._pod_changed)
         )
@@ -225,6 +240,7 @@ class NodeAgent:
                     keeper.keep("registration", self.registration.run)
                 await self._protection.hold_pods_together()
                 await self._sweep_cgroups()
+                keeper.keep("cpu-manager", self._cpus.run)
                 keeper.keep("static-pods", self._static.run)
                 keeper.keep("runtime-events", self._follow_runtime)
                 keeper.keep("relist", self._relist_forever)
@@ -310,6 +326,8 @@ class NodeAgent:
             return
         state = self._adoptable.pop(uid, None)
         if state is not None or is_terminal(pod):
+            if state is not None:
+                self._cpus.admit(pod)  # it has had them from the agent before, unless what that one kept is lost
             self._take(pod, state)
             return
         if uid in self._looking:
@@ -365,7 +383,11 @@ class NodeAgent:
     def _judge(self, pod: Obj) -> Refusal | None:
         """A fault of ours is that pod's alone."""
         try:
-            return self._protection.refusal() or self._gate.judge(pod, self._claiming())
+            refusal = self._protection.refusal() or self._gate.judge(pod, self._claiming())
+            if refusal is None and (why := self._cpus.admit(pod)):
+                text = f"Allocate failed due to {why}, which is unexpected"
+                refusal = Refusal("UnexpectedAdmissionError", text)
+            return refusal
         except Exception:  # a pod that our own code cannot judge is refused, alone
             log.exception("admission of pod %s", spec.full_name(pod))
             return Refusal("UnexpectedAdmissionError", "Unexpected error while attempting to admit pod: internal error")
@@ -416,6 +438,10 @@ class NodeAgent:
             if (worker := self._workers.get(uid)) is not None:
                 worker.refresh()
 
+    def _room_made(self) -> None:
+        self._desk.room()
+        self._cpus.freed()
+
     def _room_for(self, uid: str) -> None:
         if (worker := self._workers.get(uid)) is not None:
             worker.room()
@@ -447,7 +473,7 @@ class NodeAgent:
         self._refused.pop(uid, None)
         self._static.ended(uid)
         self._desk.forget(uid)
-        self._desk.room()
+        self._room_made()
 
     def _object_changed(self, ref: ObjectRef) -> None:
         self._volumes.object_changed(ref)

@@ -49,6 +49,11 @@ class NodeConfig:
     #: What the node's own programs and the system keep back from pods, by resource.
     kube_reserved: Mapping[str, str] = field(default_factory=dict)
     system_reserved: Mapping[str, str] = field(default_factory=dict)
+    #: ``static`` gives whole processors to containers of Guaranteed pods that ask for them; ``none`` does not.
+    cpu_manager_policy: str = "none"
+    cpu_manager_reconcile_seconds: float = 10.0
+    #: Processors that no container gets alone (``0-1``); "": as many as are reserved.
+    reserved_cpus: str = ""
     #: Pods together are held to what is left (kubelet ``enforceNodeAllocatable: [pods]``).
     enforce_allocatable: bool = True
     #: Image collection starts above the first percentage of a full disk and stops below the second.

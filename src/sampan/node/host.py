@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from sampan.api.types import Obj
 from sampan.node.cgroups.held import Held
 from sampan.node.cgroups.settings import Part
+from sampan.node.processors import Topology
 from sampan.records import dataclass
 
 if TYPE_CHECKING:
@@ -68,6 +69,10 @@ class Host(Protocol):
     def machine(self) -> Machine: ...
 
     def load(self) -> Load: ...
+
+    def topology(self) -> Topology:
+        """The processors that this node may use."""
+        ...
 
     def disk(self, path: str = "") -> Disk:
         """Of the file system that ``path`` is on; "", or a path that is not there: the node's own directory's."""

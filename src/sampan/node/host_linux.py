@@ -21,6 +21,7 @@ from sampan.node.config import NodeConfig
 from sampan.node.eviction.meter_linux import LinuxMeter
 from sampan.node.host import Disk, Load, Machine
 from sampan.node.images.build import go_architecture
+from sampan.node.processors import Topology, read_topology
 
 _HOSTS_FILE = "/etc/hosts"
 
@@ -60,6 +61,9 @@ class LinuxHost:
             tasks=int(words[3].partition("/")[2]) if len(words) > 3 else 0,
             task_limit=int(_read("/proc/sys/kernel/pid_max") or 0),
         )
+
+    def topology(self) -> Topology:
+        return read_topology()
 
     def disk(self, path: str = "") -> Disk:
         usage = shutil.disk_usage(path if path and Path(path).exists() else self._config.root_dir)

@@ -18,6 +18,7 @@ from sampan.node.cgroups.held import Held
 from sampan.node.cgroups.settings import Part
 from sampan.node.eviction.meter_memory import MemoryMeter
 from sampan.node.host import Disk, Load, Machine
+from sampan.node.processors import Topology, flat
 
 GIB = 1 << 30
 _REMEMBERED = 100
@@ -69,6 +70,9 @@ class MemoryHost:
 
     def load(self) -> Load:
         return self.present_load
+
+    def topology(self) -> Topology:
+        return flat(self._machine.cpus)
 
     def disk(self, path: str = "") -> Disk:
         return self.present_disk

@@ -94,6 +94,8 @@ class Resources:
     oom_score_adj: int = 0
     hugepage_limits: Mapping[str, int] = field(default_factory=dict)
     unified: Mapping[str, str] = field(default_factory=dict)
+    #: ``0-3,8``; "" is whatever the pod may use.
+    cpuset_cpus: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

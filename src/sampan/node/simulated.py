@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import field, fields, replace
 from datetime import datetime
 from itertools import count
 
@@ -306,7 +306,10 @@ class SimulatedRuntime:
     async def update_resources(self, container_id: str, resources: runtime.Resources) -> None:
         await self._step("update_resources")
         entry = self._entry(container_id)
-        entry.config = replace(entry.config, resources=resources)
+        # As runtimes do: what is not set stays as it is.
+        given = {field.name: getattr(resources, field.name) for field in fields(resources)}
+        merged = replace(entry.config.resources, **{name: value for name, value in given.items() if value})
+        entry.config = replace(entry.config, resources=merged)
 
     async def exec_sync(self, container_id: str, command: Sequence[str], timeout_seconds: int) -> runtime.ExecResult:
         await self._step("exec_sync")

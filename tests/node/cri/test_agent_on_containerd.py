@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from sampan.node.agent import NodeAgent
 from sampan.node.cgroups.manager import remove_all
 from sampan.node.cgroups.tree import CgroupTree
 from sampan.node.config import NodeConfig
+from sampan.node.processors import parse
 from sampan.server.app import Server
 from sampan.server.config import ServerConfig
 
@@ -527,6 +529,39 @@ async def test_a_static_pod_runs_whatever_becomes_of_its_mirror(cluster: Cluster
     (folder / "static.json").unlink()
     await cluster.gone("static-n1")
     assert not [each for each in await cluster.bench.runtime.list_containers() if each.state == "running"]
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one processor is reserved, and one is given away")
+async def test_a_container_that_asks_for_a_whole_processor_has_one_that_no_other_runs_on(cluster: Cluster) -> None:
+    await cluster.stop()
+    whole = len(os.sched_getaffinity(0)) - 1
+    config = replace(cluster.config, cpu_manager_policy="static", system_reserved={"cpu": "1"})
+    cluster.config = config
+    await cluster.start()
+
+    def allowed(pod: Any, tier: str) -> set[int]:
+        """By the kernel's own word on the container."""
+        container_id = pod["status"]["containerStatuses"][0]["containerID"].rpartition("/")[2]
+        name = f"{config.cgroup_root.strip('/')}{tier}/pod{pod['metadata']['uid']}/{container_id}"
+        root = Path("/sys/fs/cgroup")
+        directory = root / name if (root / "cgroup.controllers").exists() else root / "cpuset" / name
+        return set(parse((directory / "cpuset.cpus").read_text()))
+
+    await cluster.create("others", ["sleep", "1000"])
+    others = await cluster.until("others", phase("Running"))
+    given = {"cpu": str(whole), "memory": "16Mi"}
+    sized = {"resources": {"requests": given, "limits": given}}
+    await cluster.create("alone", ["sleep", "1000"], container=sized)
+    alone = await cluster.until("alone", phase("Running"))
+    mine = allowed(alone, "")
+    assert len(mine) == whole
+    async with asyncio.timeout(30):
+        while allowed(others, "/besteffort") & mine:  # noqa: ASYNC110 (the kernel tells nobody)
+            await asyncio.sleep(0.02)
+    await cluster.admin.delete(PODS, "alone", "default")
+    async with asyncio.timeout(30):
+        while not mine <= allowed(others, "/besteffort"):  # noqa: ASYNC110 (the kernel tells nobody)
+            await asyncio.sleep(0.02)
 
 
 class DiesAt:

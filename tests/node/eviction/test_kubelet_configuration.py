@@ -123,8 +123,8 @@ def test_what_is_no_configuration_is_refused(content: bytes, word: str) -> None:
 
 
 def test_what_nothing_acts_on_is_named_and_what_is_so_anyhow_is_not() -> None:
-    document = parse((HEAD + "cpuManagerPolicy: static\nfailSwapOn: false\nmaxPods: 5\neventBurst: 9\n").encode())
-    assert not_acted_on(document) == ["cpuManagerPolicy", "eventBurst"]
+    document = parse((HEAD + "memoryManagerPolicy: Static\nfailSwapOn: false\nmaxPods: 5\neventBurst: 9\n").encode())
+    assert not_acted_on(document) == ["memoryManagerPolicy", "eventBurst"]
 
 
 def test_shutdown_by_priority() -> None:

@@ -80,6 +80,7 @@ def resources(value: runtime.Resources) -> Any:
         oom_score_adj=value.oom_score_adj,
         hugepage_limits=[pb.HugepageLimit(page_size=k, limit=v) for k, v in value.hugepage_limits.items()],
         unified=dict(value.unified),
+        cpuset_cpus=value.cpuset_cpus,
     )
 
 

@@ -17,6 +17,7 @@ from sampan.node.config import NodeConfig, ShutdownGrace
 from sampan.node.durations import show_duration
 from sampan.node.images.verification import Verification
 from sampan.node.kubeletconfig.reading import API_VERSION, KIND, BadKubeletConfig, duration
+from sampan.node.processors import parse as parse_cpus
 from sampan.node.sysctls import verify_sysctl_patterns
 from sampan.node.thresholds import DEFAULT_HARD, Amount, Threshold, parse_thresholds
 
@@ -48,6 +49,7 @@ _PLAIN: Mapping[str, str] = {
     "registerNode": "register_node",
     "shutdownGracePeriod": "shutdown_grace_seconds",
     "shutdownGracePeriodCriticalPods": "shutdown_critical_seconds",
+    "cpuManagerReconcilePeriod": "cpu_manager_reconcile_seconds",
     "kubeReserved": "kube_reserved",
     "systemReserved": "system_reserved",
 }
@@ -56,12 +58,12 @@ _READ = (
     "evictionHard", "evictionSoft", "evictionSoftGracePeriod", "evictionMinimumReclaim",
     "mergeDefaultEvictionSettings", "enforceNodeAllocatable", "containerLogMaxSize", "allowedUnsafeSysctls",
     "clusterDNS", "resolvConf", "crashLoopBackOff", "registerWithTaints", "shutdownGracePeriodByPodPriority",
-    "staticPodPath", "preloadedImagesVerificationAllowlist",
+    "cpuManagerPolicy", "reservedSystemCPUs", "staticPodPath", "preloadedImagesVerificationAllowlist",
 )  # fmt: skip
 #: what is so here anyhow: asking for it asks for nothing
 _HOLDS: Mapping[str, Any] = {
     "enableServer": True, "readOnlyPort": 0, "cgroupsPerQOS": True, "cgroupDriver": "cgroupfs",
-    "cpuManagerPolicy": "none", "memoryManagerPolicy": "None", "topologyManagerPolicy": "none",
+    "memoryManagerPolicy": "None", "topologyManagerPolicy": "none",
     "topologyManagerScope": "container", "failSwapOn": False, "runOnce": False, "seccompDefault": False,
     "protectKernelDefaults": False, "enableControllerAttachDetach": True, "cpuCFSQuota": True,
     "cpuCFSQuotaPeriod": 0.1, "kernelMemcgNotification": False, "failCgroupV1": False, "volumePluginDir": "",
@@ -97,6 +99,7 @@ def apply(config: NodeConfig, document: Obj) -> NodeConfig:
         _taints,
         _shutdown,
         _static_pods,
+        _processors,
         _images,
     ):
         changes |= read(config, document)
@@ -224,6 +227,25 @@ def _static_pods(config: NodeConfig, document: Obj) -> dict[str, Any]:
     return {"static_pod_dir": Path(document["staticPodPath"])} if document.get("staticPodPath") else {}
 
 
+def _processors(config: NodeConfig, document: Obj) -> dict[str, Any]:
+    """Processors that are named are what is reserved, whatever else says how many."""
+    policy, named = document.get("cpuManagerPolicy") or "none", document.get("reservedSystemCPUs", "")
+    if policy not in ("none", "static"):
+        raise _invalid(f'unknown policy: "{policy}"')
+    try:
+        reserved = parse_cpus(named)
+    except ValueError as error:
+        raise _invalid(f'unable to parse reservedSystemCPUs "{named[:60]}"') from error
+    changes: dict[str, Any] = {"cpu_manager_policy": policy, "reserved_cpus": named}
+    kube, system = document.get("kubeReserved") or {}, document.get("systemReserved") or {}
+    if reserved:
+        changes["kube_reserved"] = {name: text for name, text in kube.items() if name != "cpu"}
+        changes["system_reserved"] = {**system, "cpu": str(len(reserved))}
+    elif policy == "static" and not (kube.get("cpu") or system.get("cpu")):
+        raise _invalid("the static policy requires systemreserved.cpu + kubereserved.cpu to be greater than zero")
+    return changes
+
+
 def _images(config: NodeConfig, document: Obj) -> dict[str, Any]:
     policy = document.get("imagePullCredentialsVerificationPolicy", config.image_pull_verification)
     listed = tuple(document.get("preloadedImagesVerificationAllowlist", config.preloaded_images_allowlist))
@@ -334,6 +356,8 @@ def render(config: NodeConfig) -> Obj:
         "cgroupRoot": config.cgroup_root,
         "podLogsDir": str(config.log_dir),
         "containerRuntimeEndpoint": f"unix://{config.runtime_socket}",
+        "cpuManagerPolicy": config.cpu_manager_policy,
+        "reservedSystemCPUs": config.reserved_cpus,
         **({} if config.static_pod_dir is None else {"staticPodPath": str(config.static_pod_dir)}),
         **{name: value for name, value in _HOLDS.items() if isinstance(value, bool | str) and value != ""},
     }

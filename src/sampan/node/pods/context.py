@@ -63,6 +63,8 @@ class NodeContext:
     memory_capacity_bytes: int = 0
     #: The machine has cgroup v2.
     unified_cgroups: bool = False
+    #: The processors of a container that begins, by its pod's uid and its name; "": those of its pod.
+    cpus: Callable[[str, str], str] = field(default=lambda uid, name: "")
     #: What the runtime can do, as it said last.
     features: Callable[[], Features] = field(default=Features)
     #: Asks the node to promise a pod the resources that it wants now; why not.

@@ -146,6 +146,8 @@ class ContainerInputs:
     seccomp_root: str = ""
     #: The machine has cgroup v2.
     unified_cgroups: bool = False
+    #: The processors that it may use; "": those of its pod.
+    cpus: str = ""
 
 
 def container_config(pod: Obj, container: Obj, inputs: ContainerInputs) -> runtime.ContainerConfig:
@@ -181,7 +183,7 @@ def container_config(pod: Obj, container: Obj, inputs: ContainerInputs) -> runti
         stdin_once=bool(container.get("stdinOnce")),
         tty=bool(container.get("tty")),
         resources=resources.container_resources(
-            pod, container, inputs.memory_capacity_bytes, unified=inputs.unified_cgroups
+            pod, container, inputs.memory_capacity_bytes, unified=inputs.unified_cgroups, cpus=inputs.cpus
         ),
         stop_signal=security.stop_signal(container),
         security=security.container_security(pod, container, inputs.image, inputs.target_id, inputs.seccomp_root),

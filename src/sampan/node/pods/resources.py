@@ -35,9 +35,10 @@ def oom_score_adj(pod: Obj, container: Obj, memory_capacity_bytes: int) -> int:
 
 
 def container_resources(
-    pod: Obj, container: Obj, memory_capacity_bytes: int, *, unified: bool = False
+    pod: Obj, container: Obj, memory_capacity_bytes: int, *, unified: bool = False, cpus: str = ""
 ) -> runtime.Resources:
-    """``unified``: the machine has cgroup v2, where a container that runs out of memory ends as a whole."""
+    """``unified``: the machine has cgroup v2, where a container that runs out of memory ends as a whole. ``cpus``: the
+    processors that it may use, where the CPU manager says."""
     requests, limits = container_requests(container), {**_of_the_pod(pod, "limits"), **container_limits(container)}
     cpu_limit = limits.get("cpu", 0)
     return runtime.Resources(
@@ -47,6 +48,7 @@ def container_resources(
         memory_limit_bytes=limits.get("memory", 0),
         oom_score_adj=oom_score_adj(pod, container, memory_capacity_bytes),
         unified={"memory.oom.group": "1"} if unified else {},
+        cpuset_cpus=cpus,
     )
 
 

@@ -1,0 +1,157 @@
+"""Keeps processors as the static policy gives them: state on disk, containers that run brought in line.
+
+Asked by the agent when it takes a pod and by ``starting`` for each container; ``run`` tells the runtime when what is
+shared has changed. A node without the policy has ``NoCpuManager``. One event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Iterable
+from pathlib import Path
+from typing import Protocol
+
+from sampan.api import quantity
+from sampan.api.types import Obj
+from sampan.node import runtime
+from sampan.node.config import NodeConfig
+from sampan.node.cpumanager import allocator, checkpoint
+from sampan.node.cpumanager.policy import StaticPolicy, reserve
+from sampan.node.host import Host
+from sampan.node.processors import Topology, parse, show
+
+log = logging.getLogger(__name__)
+
+
+def static_policy(config: NodeConfig, topology: Topology) -> StaticPolicy:
+    """Raises ValueError: what is reserved cannot be."""
+    listed = (config.kube_reserved, config.system_reserved)
+    millicores = sum(quantity.millis(each["cpu"]) for each in listed if "cpu" in each)
+    return StaticPolicy(topology, reserve(topology, millicores, parse(config.reserved_cpus)))
+
+
+class CpuManager(Protocol):
+    def admit(self, pod: Obj) -> str:
+        """Why the pod cannot have its processors; "": it has them."""
+        ...
+
+    def cpus(self, uid: str, name: str) -> str:
+        """Of a container that begins; "": whatever its pod may use."""
+        ...
+
+    def freed(self) -> None:
+        """A pod has ended, or is gone."""
+        ...
+
+    async def run(self) -> None: ...
+
+
+class NoCpuManager:
+    def admit(self, pod: Obj) -> str:
+        return ""
+
+    def cpus(self, uid: str, name: str) -> str:
+        return ""
+
+    def freed(self) -> None: ...
+
+    async def run(self) -> None:
+        await asyncio.Event().wait()
+
+
+#: A container that runs, and its pod's uid.
+Running = tuple[str, runtime.Container]
+
+
+class StaticCpuManager:
+    """Invariant: what the policy has given is in the file before a container is started with it (or the log says why
+    not)."""
+
+    def __init__(
+        self,
+        policy: StaticPolicy,
+        host: Host,
+        source: runtime.PodRuntime,
+        directory: Path,
+        *,
+        active: Callable[[], Collection[str]],
+        running: Callable[[], Iterable[Running]],
+        period_seconds: float = 10.0,
+    ) -> None:
+        """``active``: uids of pods that have a claim on the node. ``running``: its containers."""
+        self._policy, self._host, self._runtime, self._file = policy, host, source, directory / checkpoint.FILE
+        self._active, self._running, self._period_seconds = active, running, period_seconds
+        self._applied: dict[str, str] = {}
+        self._wake = asyncio.Event()
+        data = host.read(self._file, checkpoint.LIMIT_BYTES)
+        known = checkpoint.decode(data, policy.topology.cpus - policy.reserved)
+        if known is None and data:
+            log.warning("cpu manager: %s does not fit this machine and policy: processors are given anew", self._file)
+        policy.assigned = {uid: dict(each) for uid, each in (known or {}).items()}
+
+    def admit(self, pod: Obj) -> str:
+        uid = pod["metadata"]["uid"]
+        changed = self._policy.keep_only({*self._active(), uid})
+        try:
+            changed |= self._policy.admit(pod)
+        except allocator.TooFew as error:
+            return str(error)
+        finally:
+            if changed:
+                self._wake.set()
+        return ""
+
+    def cpus(self, uid: str, name: str) -> str:
+        return show(self._policy.cpus_of(uid, name))
+
+    def freed(self) -> None:
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        written = b""
+        while True:
+            self._wake.clear()
+            self._policy.keep_only(self._active())
+            state = checkpoint.encode(self._policy.shared, self._policy.assigned)
+            if state != written:
+                await self._host.write(self._file, state, 0o600)
+                written = state
+            await self._bring_in_line()
+            try:
+                async with asyncio.timeout(self._period_seconds):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+
+    async def _bring_in_line(self) -> None:
+        """Those that give way first: no processor is another's before it is nobody's."""
+        present = list(self._running())
+        self._applied = {each.id: self._applied[each.id] for _, each in present if each.id in self._applied}
+        for uid, container in sorted(present, key=lambda each: each[1].name in self._policy.assigned.get(each[0], {})):
+            wanted = self.cpus(uid, container.name)
+            if self._applied.get(container.id) == wanted:
+                continue
+            try:
+                await self._runtime.update_resources(container.id, runtime.Resources(cpuset_cpus=wanted))
+                self._applied[container.id] = wanted
+            except runtime.RuntimeCallError as error:
+                log.warning("cpu manager: container %s of pod %s: %s", container.name, uid, error)
+
+
+def make_cpu_manager(
+    config: NodeConfig,
+    host: Host,
+    source: runtime.PodRuntime,
+    *,
+    active: Callable[[], Collection[str]],
+    running: Callable[[], Iterable[Running]],
+) -> CpuManager:
+    """Raises ValueError: what is reserved cannot be."""
+    if config.cpu_manager_policy != "static":
+        return NoCpuManager()
+    policy, period_seconds = static_policy(config, host.topology()), config.cpu_manager_reconcile_seconds
+    return StaticCpuManager(
+        policy, host, source, config.root_dir, active=active, running=running, period_seconds=period_seconds
+    )

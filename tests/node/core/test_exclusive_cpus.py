@@ -1,0 +1,74 @@
+"""The CPU manager's static policy in a node: who has processors to itself, and where the others run meanwhile."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+
+async def begin(world: Any, **more: str) -> None:
+    await world.stop()
+    world.config = replace(world.config, cpu_manager_policy="static", system_reserved={"cpu": "1"}, **more)
+    await world.start()
+
+
+def add(world: Any, name: str, cpus: str) -> str:
+    given = {"cpu": cpus, "memory": "64Mi"}
+    container = {"name": name, "image": "demo:1", "resources": {"requests": given, "limits": given}}
+    path: str = world.api.add_pod(name, containers=[container], terminationGracePeriodSeconds=1)
+    return path
+
+
+def cpus(world: Any, name: str) -> str:
+    [running] = world.running(name)
+    found: str = world.runtime.config_of(running).resources.cpuset_cpus
+    return found
+
+
+async def test_whole_processors_are_one_containers_and_the_others_share_the_rest(world: Any) -> None:
+    await begin(world)
+    shared = add(world, "shared", "500m")
+    await world.api.until(lambda: world.api.condition(shared, "Ready") == "True")
+    assert cpus(world, "shared") == "0-7"
+    alone = add(world, "alone", "2")
+    await world.api.until(lambda: world.api.condition(alone, "Ready") == "True")
+    assert cpus(world, "alone") == "1-2"
+    await world.api.until(lambda: cpus(world, "shared") == "0,3-7", 30)
+    # The limits of those that moved are as they were.
+    assert world.runtime.config_of(world.running("shared")[0]).resources.cpu_quota == 50_000
+    await world.stop()
+    await world.start()
+    assert cpus(world, "alone") == "1-2"
+    world.api.delete(alone)
+    await world.api.until(lambda: cpus(world, "shared") == "0-7", 60)
+
+
+async def test_a_pod_for_which_too_few_processors_are_free_is_refused(world: Any) -> None:
+    await begin(world, reserved_cpus="0-3")
+    path = add(world, "one", "3")
+    await world.api.until(lambda: world.api.condition(path, "Ready") == "True")
+    late = add(world, "two", "2")
+    await world.api.until(lambda: world.api.status(late).get("phase") == "Failed")
+    status = world.api.status(late)
+    assert (status["reason"], status["message"]) == (
+        "UnexpectedAdmissionError",
+        "Pod was rejected: Allocate failed due to not enough cpus available to satisfy request: requested=2, "
+        "available=1, which is unexpected",
+    )
+
+
+async def test_processors_of_a_pod_that_has_them_alone_are_not_resized(world: Any) -> None:
+    await begin(world)
+    path = add(world, "alone", "2")
+    await world.api.until(lambda: world.api.condition(path, "Ready") == "True")
+    pod = world.api.objects[path]
+    [container] = pod["spec"]["containers"]
+    given = {"cpu": "3", "memory": "64Mi"}
+    spec = {**pod["spec"], "containers": [{**container, "resources": {"requests": given, "limits": given}}]}
+    world.api.store(path, {**pod, "spec": spec}, "MODIFIED")
+    await world.api.until(lambda: world.api.condition(path, "PodResizePending") == "True")
+    [told] = [item for item in world.api.status(path)["conditions"] if item["type"] == "PodResizePending"]
+    assert (told["reason"], told["message"]) == (
+        "Infeasible",
+        'Resize is infeasible for Guaranteed Pods alongside CPU Manager policy "static"',
+    )

@@ -1,0 +1,105 @@
+"""Which processors a container gets to itself: safety over random machines, the kubelet's preferences by example."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+
+from sampan.node.cpumanager import checkpoint
+from sampan.node.cpumanager.allocator import TooFew, take
+from sampan.node.cpumanager.policy import StaticPolicy, reserve
+from sampan.node.processors import Place, Topology, flat, parse, show
+
+
+def machine(sockets: int, cores: int, threads: int) -> Topology:
+    """Numbered as Linux does: the first threads of all cores, then the second ones."""
+    places = {}
+    for thread in range(threads):
+        for socket in range(sockets):
+            for core in range(cores):
+                places[thread * sockets * cores + socket * cores + core] = Place(socket, core)
+    return Topology(places)
+
+
+def guaranteed(uid: str, *cpus: str, init: tuple[str, ...] = ()) -> Any:
+    def container(name: str, amount: str) -> Any:
+        given = {"cpu": amount, "memory": "1Gi"}
+        return {"name": name, "resources": {"requests": given, "limits": given}}
+
+    return {
+        "metadata": {"uid": uid},
+        "spec": {
+            "containers": [container(f"c{index}", amount) for index, amount in enumerate(cpus)],
+            "initContainers": [container(f"i{index}", amount) for index, amount in enumerate(init)],
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("free", "count", "expected"),
+    [
+        ("0-7", 1, "0"),
+        ("0-7", 2, "0,4"),  # both threads of one core
+        ("1-7", 2, "1,5"),  # core 0 is broken up already
+        ("1-7", 1, "4"),  # so its other thread goes first
+        ("0-7", 3, "0-1,4"),
+        ("0,2-4,6-7", 4, "2-3,6-7"),  # a whole socket, before two cores of several
+    ],
+)
+def test_as_few_cores_and_sockets_as_may_be_are_broken_up(free: str, count: int, expected: str) -> None:
+    assert show(take(machine(2, 2, 2), parse(free), count)) == expected
+
+
+def test_whoever_wants_more_than_there_is_gets_nothing_and_the_kubelets_words() -> None:
+    with pytest.raises(TooFew, match="not enough cpus available to satisfy request: requested=3, available=2"):
+        take(flat(4), parse("0-1"), 3)
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_nobody_gets_what_another_has_and_all_comes_back(seed: int) -> None:
+    chance = random.Random(seed)
+    topology = machine(chance.randint(1, 2), chance.randint(1, 6), chance.randint(1, 2))
+    reserved = reserve(topology, chance.randint(1, 1500), frozenset())
+    policy = StaticPolicy(topology, reserved)
+    alive: list[str] = []
+    for number in range(60):
+        if alive and chance.random() < 0.4:
+            alive.remove(chance.choice(alive))
+            policy.keep_only(alive)
+        else:
+            wanted = [chance.choice(["1", "2", "3", "500m", "1500m"]) for _ in range(chance.randint(1, 3))]
+            pod = guaranteed(f"p{number}", *wanted, init=tuple(chance.sample(["1", "2", "4"], chance.randint(0, 2))))
+            before = {uid: dict(each) for uid, each in policy.assigned.items()}
+            try:
+                policy.admit(pod)
+                alive.append(f"p{number}")
+            except TooFew:
+                assert policy.assigned == before
+        given = [cpus for each in policy.assigned.values() for name, cpus in each.items() if name.startswith("c")]
+        assert sum(map(len, given)) == len(frozenset().union(*given)), "two have one processor"
+        pods = [frozenset().union(*each.values()) for each in policy.assigned.values()]
+        assert sum(map(len, pods)) == len(frozenset().union(*pods)), "two pods have one processor"
+        assert not frozenset().union(*pods) & reserved
+        assert policy.shared | frozenset().union(*pods) == topology.cpus and policy.shared >= reserved
+        kept = checkpoint.decode(checkpoint.encode(policy.shared, policy.assigned), topology.cpus - reserved)
+        assert kept == policy.assigned
+    policy.keep_only(())
+    assert policy.shared == topology.cpus
+
+
+def test_an_init_container_and_the_containers_after_it_have_the_same_processors() -> None:
+    policy = StaticPolicy(flat(4), frozenset({0}))
+    policy.admit(guaranteed("p", "1", "1", init=("2",)))
+    given = policy.assigned["p"]
+    assert (show(given["i0"]), show(given["c0"]), show(given["c1"])) == ("1-2", "1", "2")
+    assert show(policy.shared) == "0,3"
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", b"[]", b'{"policyName":"none"}',
+    b'{"policyName":"static","entries":{"p":{"c":"0"}}}',
+    b'{"policyName":"static","entries":{"p":{"c":"1"},"q":{"c":"1"}}}',
+    b'{"policyName":"static","entries":{"p":{"c":"1-99999999"}}}'])  # fmt: skip
+def test_a_state_that_does_not_fit_is_none(data: bytes) -> None:
+    assert checkpoint.decode(data, parse("1-3")) is None
