@@ -14,11 +14,7 @@ import pytest
 HERE = Path(__file__).parent
 TITLES = (HERE / "sig_node.txt").read_text().splitlines()
 #: what no test shows, and why
-NOT_SHOWN: dict[str, str] = {
-    "ImageVolume should succeed with pod and pull policy of Always [LinuxOnly] [MinimumKubeletVersion:1.35]": (
-        "volumes of images are refused by name"
-    ),
-}
+NOT_SHOWN: dict[str, str] = {}
 
 
 def one_line(text: str) -> str:
