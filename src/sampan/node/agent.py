@@ -36,7 +36,7 @@ from sampan.node.env.objects import ClientObjects
 from sampan.node.env.sources import ObjectRef, ObjectSource, pod_references
 from sampan.node.extensions import Extensions
 from sampan.node.gate import PodGate, in_order_of_claims
-from sampan.node.host import Host
+from sampan.node.host import Host, Machine
 from sampan.node.host_linux import LinuxHost
 from sampan.node.images.making import image_manager
 from sampan.node.images.records import FileRecords
@@ -46,6 +46,7 @@ from sampan.node.pods.absorb import REJECTED
 from sampan.node.pods.context import NodeContext, Volumes
 from sampan.node.pods.resizing_desk import Claim, ResizeDesk
 from sampan.node.pods.state import PodState, observe_all
+from sampan.node.pods.swap import LIMITED_SWAP, Swap
 from sampan.node.pods.worker import PodWorker
 from sampan.node.protection import PodsOfNode, Protection
 from sampan.node.registration import NodeRegistration
@@ -120,12 +121,14 @@ class NodeAgent:
         )
         self.registration.devices = self._devices.amounts
         allocatable = render_allocatable(machine, config)
+        swap = self._swap(machine)
         self._desk = ResizeDesk(
             self._claims,
             amounts(dict(allocatable)),
             clock,
             self._room_for,
             static_cpus=config.cpu_manager_policy == "static",
+            swap=swap,
         )
         self.context = NodeContext(
             config=config,
@@ -143,6 +146,7 @@ class NodeAgent:
             allocatable=allocatable,
             memory_capacity_bytes=machine.memory_bytes,
             unified_cgroups=machine.unified_cgroups,
+            swap=swap,
             features=lambda: self.registration.features,
             weigh_resize=self._desk.weigh,
             cpus=lambda uid, name: self._cpus.cpus(uid, name),
@@ -187,6 +191,15 @@ class NodeAgent:
         self._static = StaticPods(
             config, client, clock, Workplace(self._workers, self._pods, self.registration, self._pod_changed)
         )
+
+    def _swap(self, machine: Machine) -> Swap | None:
+        behaviour = self.config.swap_behaviour
+        if machine.bounds_swap:
+            return Swap(behaviour, machine.swap_bytes, machine.memory_bytes)
+        if behaviour == LIMITED_SWAP:
+            text = "swapBehavior LimitedSwap has no effect: this machine does not bound swap by cgroup v2"
+            self.registration.tell("Warning", "SwapNotBounded", text)
+        return None
 
     # For the node API (``sampan.node.api.containers.PodSource``).
 

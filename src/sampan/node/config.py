@@ -52,6 +52,8 @@ class NodeConfig:
     #: ``static`` gives whole processors to containers of Guaranteed pods that ask for them; ``none`` does not.
     cpu_manager_policy: str = "none"
     cpu_manager_reconcile_seconds: float = 10.0
+    #: ``NoSwap`` or ``LimitedSwap``; "" is the former.
+    swap_behaviour: str = ""
     #: Processors that no container gets alone (``0-1``); "": as many as are reserved.
     reserved_cpus: str = ""
     #: Pods together are held to what is left (kubelet ``enforceNodeAllocatable: [pods]``).

@@ -38,6 +38,9 @@ class Machine:
     apparmor: bool = False
     #: The kernel enforces SELinux labels.
     selinux: bool = False
+    swap_bytes: int = 0
+    #: The kernel bounds the swap of a cgroup (version 2).
+    bounds_swap: bool = False
     #: cgroup version 2; the hybrid layout counts as version 1.
     unified_cgroups: bool = False
 

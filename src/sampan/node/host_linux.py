@@ -51,6 +51,8 @@ class LinuxHost:
             apparmor=_read("/sys/module/apparmor/parameters/enabled") == "Y"
             and Path("/sys/kernel/security/apparmor").exists(),
             selinux=Path("/sys/fs/selinux/enforce").exists(),
+            swap_bytes=_memory("SwapTotal"),
+            bounds_swap=self._cgroups.unified and _bounds_swap(self._config.cgroup_mount),
             unified_cgroups=self._cgroups.unified,
         )
 
@@ -136,6 +138,14 @@ def _memory(name: str) -> int:
         if line.startswith(f"{name}:"):
             return int(line.split()[1]) * 1024
     return 0
+
+
+def _bounds_swap(mount: Path) -> bool:
+    """The root of a hierarchy has no limits: this process' own cgroup says whether the kernel knows the file."""
+    for line in _read("/proc/self/cgroup").splitlines():
+        if line.startswith("0::/"):
+            return (mount / line.removeprefix("0::/") / "memory.swap.max").exists()
+    return False
 
 
 def _write(path: Path, data: bytes, mode: int) -> None:

@@ -205,6 +205,7 @@ def render_status(
             "operatingSystem": "linux",
             "osImage": machine.os_image,
             "systemUUID": machine.system_uuid,
+            **({"swap": {"capacity": machine.swap_bytes}} if machine.swap_bytes else {}),
         },
         "images": [
             {"names": [*image.digests, *image.tags][:5], "sizeBytes": image.size_bytes}

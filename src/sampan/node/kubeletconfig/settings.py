@@ -17,6 +17,7 @@ from sampan.node.config import NodeConfig, ShutdownGrace
 from sampan.node.durations import show_duration
 from sampan.node.images.verification import Verification
 from sampan.node.kubeletconfig.reading import API_VERSION, KIND, BadKubeletConfig, duration
+from sampan.node.pods.swap import BEHAVIOURS
 from sampan.node.processors import parse as parse_cpus
 from sampan.node.sysctls import verify_sysctl_patterns
 from sampan.node.thresholds import DEFAULT_HARD, Amount, Threshold, parse_thresholds
@@ -58,7 +59,7 @@ _READ = (
     "evictionHard", "evictionSoft", "evictionSoftGracePeriod", "evictionMinimumReclaim",
     "mergeDefaultEvictionSettings", "enforceNodeAllocatable", "containerLogMaxSize", "allowedUnsafeSysctls",
     "clusterDNS", "resolvConf", "crashLoopBackOff", "registerWithTaints", "shutdownGracePeriodByPodPriority",
-    "cpuManagerPolicy", "reservedSystemCPUs", "staticPodPath", "preloadedImagesVerificationAllowlist",
+    "cpuManagerPolicy", "reservedSystemCPUs", "memorySwap", "staticPodPath", "preloadedImagesVerificationAllowlist",
 )  # fmt: skip
 #: what is so here anyhow: asking for it asks for nothing
 _HOLDS: Mapping[str, Any] = {
@@ -68,7 +69,7 @@ _HOLDS: Mapping[str, Any] = {
     "protectKernelDefaults": False, "enableControllerAttachDetach": True, "cpuCFSQuota": True,
     "cpuCFSQuotaPeriod": 0.1, "kernelMemcgNotification": False, "failCgroupV1": False, "volumePluginDir": "",
     "enableDebuggingHandlers": True, "configMapAndSecretChangeDetectionStrategy": "Watch",
-    "memorySwap": {}, "featureGates": {}, "nodeStatusUpdateFrequency": 10.0, "podsPerCore": 0,
+    "featureGates": {}, "nodeStatusUpdateFrequency": 10.0, "podsPerCore": 0,
 }  # fmt: skip
 
 
@@ -100,6 +101,7 @@ def apply(config: NodeConfig, document: Obj) -> NodeConfig:
         _shutdown,
         _static_pods,
         _processors,
+        _swap,
         _images,
     ):
         changes |= read(config, document)
@@ -246,6 +248,15 @@ def _processors(config: NodeConfig, document: Obj) -> dict[str, Any]:
     return changes
 
 
+def _swap(config: NodeConfig, document: Obj) -> dict[str, Any]:
+    given = document.get("memorySwap") or {}
+    _known(given, ("swapBehavior",), "memorySwap")
+    behaviour = given.get("swapBehavior", "")
+    if behaviour not in BEHAVIOURS:
+        raise _invalid('memorySwap.swapBehavior must be one of: "", "LimitedSwap" or "NoSwap"')
+    return {"swap_behaviour": behaviour}
+
+
 def _images(config: NodeConfig, document: Obj) -> dict[str, Any]:
     policy = document.get("imagePullCredentialsVerificationPolicy", config.image_pull_verification)
     listed = tuple(document.get("preloadedImagesVerificationAllowlist", config.preloaded_images_allowlist))
@@ -358,6 +369,7 @@ def render(config: NodeConfig) -> Obj:
         "containerRuntimeEndpoint": f"unix://{config.runtime_socket}",
         "cpuManagerPolicy": config.cpu_manager_policy,
         "reservedSystemCPUs": config.reserved_cpus,
+        "memorySwap": {"swapBehavior": config.swap_behaviour} if config.swap_behaviour else {},
         **({} if config.static_pod_dir is None else {"staticPodPath": str(config.static_pod_dir)}),
         **{name: value for name, value in _HOLDS.items() if isinstance(value, bool | str) and value != ""},
     }

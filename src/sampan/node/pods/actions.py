@@ -255,7 +255,9 @@ class PodActions:
     def _resources(self, pod: Obj, name: str, given: Obj) -> runtime.Resources:
         context, container = self._context, {**self._spec_of(name), "resources": given}
         capacity_bytes = context.memory_capacity_bytes
-        return resources.container_resources(pod, container, capacity_bytes, unified=context.unified_cgroups)
+        return resources.container_resources(
+            pod, container, capacity_bytes, unified=context.unified_cgroups, swap=context.swap
+        )
 
     def held(self, container_ids: Iterable[str]) -> dict[str, Held]:
         """What the kernel holds these and the pod itself to, as far as it can be told."""

@@ -19,6 +19,7 @@ from sampan.node.host import Host
 from sampan.node.images.manager import ImageManager
 from sampan.node.pods.render import HostDns
 from sampan.node.pods.resizing import Verdict
+from sampan.node.pods.swap import Swap
 from sampan.node.runtime import Features
 from sampan.records import dataclass
 
@@ -63,6 +64,8 @@ class NodeContext:
     memory_capacity_bytes: int = 0
     #: The machine has cgroup v2.
     unified_cgroups: bool = False
+    #: How the machine swaps; None: its kernel bounds no container's swap.
+    swap: Swap | None = None
     #: The processors of a container that begins, by its pod's uid and its name; "": those of its pod.
     cpus: Callable[[str, str], str] = field(default=lambda uid, name: "")
     #: What the runtime can do, as it said last.

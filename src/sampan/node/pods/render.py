@@ -16,6 +16,7 @@ from sampan.api.validation.security import sysctl_with_dots
 from sampan.node import runtime
 from sampan.node.config import NodeConfig
 from sampan.node.pods import resources, security, spec, state
+from sampan.node.pods.swap import Swap
 from sampan.records import dataclass
 
 DEFAULT_TERMINATION_PATH = "/dev/termination-log"
@@ -148,6 +149,8 @@ class ContainerInputs:
     unified_cgroups: bool = False
     #: The processors that it may use; "": those of its pod.
     cpus: str = ""
+    #: How the machine swaps; None: its kernel bounds no container's swap.
+    swap: Swap | None = None
 
 
 def container_config(pod: Obj, container: Obj, inputs: ContainerInputs) -> runtime.ContainerConfig:
@@ -183,7 +186,12 @@ def container_config(pod: Obj, container: Obj, inputs: ContainerInputs) -> runti
         stdin_once=bool(container.get("stdinOnce")),
         tty=bool(container.get("tty")),
         resources=resources.container_resources(
-            pod, container, inputs.memory_capacity_bytes, unified=inputs.unified_cgroups, cpus=inputs.cpus
+            pod,
+            container,
+            inputs.memory_capacity_bytes,
+            unified=inputs.unified_cgroups,
+            cpus=inputs.cpus,
+            swap=inputs.swap,
         ),
         stop_signal=security.stop_signal(container),
         security=security.container_security(pod, container, inputs.image, inputs.target_id, inputs.seccomp_root),

@@ -21,6 +21,7 @@ from sampan.api.pods.requests import Amounts, pod_requests
 from sampan.api.reading import part, parts
 from sampan.api.types import Obj
 from sampan.node.pods.operations import Tell
+from sampan.node.pods.swap import Swap, resize_meets_swap
 
 _RESOURCES = ("cpu", "memory")
 _KINDS = ("requests", "limits")
@@ -39,11 +40,15 @@ class Verdict(NamedTuple):
     message: str
 
 
-def infeasible(pod: Obj, promised: Obj, allocatable: Amounts, *, static_cpus: bool = False) -> Verdict | None:
+def infeasible(
+    pod: Obj, promised: Obj, allocatable: Amounts, *, static_cpus: bool = False, swap: Swap | None = None
+) -> Verdict | None:
     """Why this node will never do it, whatever becomes of other pods. ``static_cpus``: the CPU manager hands out whole
-    processors."""
+    processors. ``swap``: how the machine swaps."""
     if origin.is_static(pod):
         return Verdict("Infeasible", "In-place resize of static-pods is not supported")
+    if resize_meets_swap(swap, pod, promised):
+        return Verdict("Infeasible", "In-place resize of containers with swap is not supported.")
     if static_cpus and compute_qos_class(pod) == "Guaranteed" and _requests(pod, "cpu") != _requests(promised, "cpu"):
         text = 'Resize is infeasible for Guaranteed Pods alongside CPU Manager policy "static"'
         return Verdict("Infeasible", text)

@@ -15,6 +15,7 @@ from sampan.api.pods.requests import Amounts, pod_requests
 from sampan.api.types import Obj
 from sampan.node.pods import resizing
 from sampan.node.pods.resizing import Allocation, Verdict
+from sampan.node.pods.swap import Swap
 from sampan.records import dataclass
 
 
@@ -41,10 +42,11 @@ class ResizeDesk:
         wake: Callable[[str], None],
         *,
         static_cpus: bool = False,
+        swap: Swap | None = None,
     ) -> None:
         """``wake``: the pod of that uid may go on."""
         self._claims, self._allocatable, self._clock, self._wake = claims, allocatable, clock, wake
-        self._static_cpus = static_cpus
+        self._static_cpus, self._swap = static_cpus, swap
         self._promised: dict[str, Allocation] = {}
         #: since when pods wait for room
         self._waiting: dict[str, datetime] = {}
@@ -88,7 +90,9 @@ class ResizeDesk:
         for uid in waiting:
             pod, had = claims[uid].pod, pod_requests(before[uid], use_status=False)
             others = {name: amount - had.get(name, 0) for name, amount in used.items()}
-            verdict = resizing.infeasible(pod, before[uid], self._allocatable, static_cpus=self._static_cpus)
+            verdict = resizing.infeasible(
+                pod, before[uid], self._allocatable, static_cpus=self._static_cpus, swap=self._swap
+            )
             verdict = verdict or resizing.deferred(pod, others, self._allocatable)
             if verdict is not None:
                 verdicts[uid] = verdict

@@ -13,6 +13,7 @@ from sampan.api.reading import part, parts, text
 from sampan.api.types import Obj
 from sampan.node import runtime
 from sampan.node.cgroups.settings import PERIOD_MICROSECONDS, quota, shares
+from sampan.node.pods.swap import Swap
 
 _KEPT, _FIRST_TO_GO = -997, 1000
 
@@ -35,10 +36,16 @@ def oom_score_adj(pod: Obj, container: Obj, memory_capacity_bytes: int) -> int:
 
 
 def container_resources(
-    pod: Obj, container: Obj, memory_capacity_bytes: int, *, unified: bool = False, cpus: str = ""
+    pod: Obj,
+    container: Obj,
+    memory_capacity_bytes: int,
+    *,
+    unified: bool = False,
+    cpus: str = "",
+    swap: Swap | None = None,
 ) -> runtime.Resources:
     """``unified``: the machine has cgroup v2, where a container that runs out of memory ends as a whole. ``cpus``: the
-    processors that it may use, where the CPU manager says."""
+    processors that it may use, where the CPU manager says. ``swap``: None where the kernel does not bound it."""
     requests, limits = container_requests(container), {**_of_the_pod(pod, "limits"), **container_limits(container)}
     cpu_limit = limits.get("cpu", 0)
     return runtime.Resources(
@@ -47,9 +54,14 @@ def container_resources(
         cpu_shares=shares(requests.get("cpu", cpu_limit)),
         memory_limit_bytes=limits.get("memory", 0),
         oom_score_adj=oom_score_adj(pod, container, memory_capacity_bytes),
-        unified={"memory.oom.group": "1"} if unified else {},
+        unified=_unified(pod, container, swap) if unified else {},
         cpuset_cpus=cpus,
     )
+
+
+def _unified(pod: Obj, container: Obj, swap: Swap | None) -> dict[str, str]:
+    found = {"memory.oom.group": "1"}
+    return found if swap is None else found | {"memory.swap.max": str(swap.limit_bytes(pod, container))}
 
 
 def _of_the_pod(pod: Obj, kind: str) -> Amounts:

@@ -116,6 +116,7 @@ async def _configure(
         target_id=around.target_id,
         seccomp_root=str(context.config.seccomp_root),
         unified_cgroups=context.unified_cgroups,
+        swap=context.swap,
         cpus=context.cpus(pod["metadata"]["uid"], container["name"]),
     )
     return render.container_config(pod, container, inputs)
