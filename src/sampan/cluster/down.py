@@ -13,6 +13,7 @@ import shutil
 import signal
 from pathlib import Path
 
+from sampan.api.faults import fault
 from sampan.cluster import boot, kubeconfigs, leftovers, locks, machine, podnetwork, supervisor
 from sampan.cluster import instance as instances
 from sampan.cluster.errors import ClusterError
@@ -21,6 +22,7 @@ from sampan.cluster.leftovers import LOOK_SECONDS
 from sampan.cluster.mounts import unmount_below
 from sampan.cluster.up import Progress
 from sampan.node.cgroups.manager import remove_all
+from sampan.node.volumes.loops import detach_below
 
 STOP_SECONDS = 40
 
@@ -63,6 +65,7 @@ async def purge(instance: Instance, progress: Progress) -> None:
         for place in (instance.run, instance.state):
             if contained:
                 unmount_below(place)
+                _detach_devices(place)
             await asyncio.to_thread(shutil.rmtree, place, ignore_errors=False, onerror=_ignore_missing)
         if contained:
             await asyncio.to_thread(remove_all, instance.cgroup)
@@ -110,6 +113,16 @@ def _shutdown_seconds(instance: Instance) -> int:
     except ClusterError:
         return 0
     return made.node.shutdown_seconds
+
+
+def _detach_devices(directory: Path) -> None:
+    """Loop devices of volumes in it. Raises ClusterError."""
+    try:
+        detach_below(directory)
+    except OSError as error:
+        raise ClusterError(
+            f"a loop device of {directory} cannot be detached: {fault(error)}", fix="end what uses it and try again"
+        ) from error
 
 
 def _ignore_missing(function: object, path: str, error: tuple[type[BaseException], BaseException, object]) -> None:

@@ -17,7 +17,7 @@ from sampan.api.types import Obj
 from sampan.node.runtime import Device
 from sampan.node.volumes.errors import SetupError, VolumeError
 from sampan.node.volumes.localfile import LocalFilePlugin
-from sampan.node.volumes.loops import LinuxLoops
+from sampan.node.volumes.loops import LinuxLoops, detach_below
 from sampan.node.volumes.manager import VolumeManager, plan_devices
 from sampan.node.volumes.mount import LinuxMounter
 from sampan.node.volumes.plugins import BUILT_IN
@@ -153,6 +153,23 @@ async def test_an_export_is_mounted_with_the_volumes_options_and_taken_off_with_
     assert world.mounter.mounted == {}
 
 
+async def test_a_local_directory_with_mount_options_is_bound_with_them(world: World, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    claim(world, {"local": {"path": str(data)}, "mountOptions": ["noexec"]})
+    paths = await world.mount(VOLUME)
+    assert world.mounter.mounted == {paths["v"]: (str(data), "none", ("bind", "noexec"))}
+    await world.manager.unmount_pod("u1")
+    assert world.mounter.mounted == {} and data.is_dir()
+
+
+async def test_mount_options_that_nothing_would_do_are_refused(world: World, tmp_path: Path) -> None:
+    claim(world, {"hostPath": {"path": str(tmp_path)}, "mountOptions": ["noexec"]})
+    words = 'check failed for volume "v" : Mount options are not supported for this volume type'
+    with pytest.raises(VolumeError, match=f"^MountVolume.MountOptionSupport {words}$"):
+        await world.mount(VOLUME)
+
+
 def test_a_file_system_whose_program_is_not_installed_names_its_package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -240,8 +257,41 @@ def test_a_device_shows_its_file_until_nobody_uses_it(world: World, disk: Path) 
         other = {**pod(DEVICE), "metadata": {"name": "other", "namespace": "ns", "uid": "u2"}}
         assert plan_devices(DEVICE, await local.mount_pod(other))[0].host_path == str(device)
         await local.unmount_pod("u2")
+        detach_below(disk.parent / "elsewhere")
+        assert LinuxLoops().of(disk) == [device]
         await node.unmount_pod("u1")
         assert LinuxLoops().of(disk) == []
         assert disk.read_bytes()[:3] == b"raw"
+        os.close(LinuxLoops().attach(disk, lasting=True)[1])
+        detach_below(disk.parent)
+        assert LinuxLoops().of(disk) == []
+
+    machine(disk.parents[2], lambda: asyncio.run(life()))
+
+
+def test_a_blank_device_gets_a_file_system_once_and_what_is_on_one_stays(world: World, disk: Path) -> None:
+    async def life() -> None:
+        disk.parent.mkdir(parents=True)
+        with disk.open("wb") as file:
+            file.truncate(16 * MIB)
+        device, descriptor = LinuxLoops().attach(disk, lasting=True)
+        os.close(descriptor)
+        claim(world, {"local": {"path": str(device)}, "mountOptions": ["noexec"]})
+        for text in ("first", "second"):
+            node = manager(world, LinuxLoops(), LinuxMounter())
+            path = (await node.mount_pod(pod({"name": "main"})))["v"].host_path
+            kept = path / "kept"
+            assert not kept.exists() if text == "first" else kept.read_text() == "first"
+            kept.write_text(text)
+            (shown,) = [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if f" {path} " in line]
+            assert "noexec" in shown and " - ext4 " in shown
+            await node.unmount_pod("u1")
+            assert LinuxMounter().mounts_below(world.root) == []
+        with device.open("r+b", buffering=0) as raw:  # a partition table, as somebody else would have it
+            raw.write(bytes(MIB))
+            raw.seek(446)
+            raw.write(bytes([0, 0, 2, 0, 0x83, 0, 0, 0, 1, 0, 0, 0, 100, 0, 0, 0]) + bytes(48) + b"\x55\xaa")
+        with pytest.raises(VolumeError, match="has a partition table and no file system: it is left alone"):
+            await manager(world, LinuxLoops(), LinuxMounter()).mount_pod(pod({"name": "main"}))
 
     machine(disk.parents[2], lambda: asyncio.run(life()))

@@ -1,4 +1,4 @@
-"""hostPath and local: paths of the machine, with upstream's type checks and texts (pkg/volume/hostpath)."""
+"""hostPath: paths of the machine, with upstream's type checks and texts (pkg/volume/hostpath)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from sampan.api.faults import fault
 from sampan.api.types import Obj
 from sampan.node.plugins.paths import KUBELET, on_machine
 from sampan.node.volumes.errors import SetupError
-from sampan.node.volumes.ownership import set_ownership
 from sampan.node.volumes.plugin import Context, Place, Prepared, VolumePlugin
 from sampan.node.volumes.records import Record
 from sampan.records import dataclass
@@ -51,23 +50,6 @@ class HostPathPlugin(VolumePlugin[HostPath]):
 
     def unpublish(self, record: Record, place: Place) -> None:
         """Nothing was done: the path is the machine's, with whatever is mounted there."""
-
-
-class LocalPlugin(HostPathPlugin):
-    """local: a directory of the machine that the pod's group gets, too; or a block device."""
-
-    name = "kubernetes.io/local-volume"
-
-    async def prepare(self, volume: Obj, context: Context) -> HostPath:
-        block = volume.get("volumeMode") == "Block"
-        kind = "BlockDevice" if block else "Directory"
-        return HostPath(path=Path(volume["local"]["path"]), type=kind, block=block)
-
-    def publish(self, prepared: HostPath, place: Place) -> Path:
-        path = super().publish(prepared, place)
-        if place.before != path and not prepared.block:
-            set_ownership(path, place.ownership, read_only=prepared.read_only)
-        return path
 
 
 def _make_directory(path: Path) -> None:

@@ -9,12 +9,12 @@ pods the directory ``data`` in it. It grows when it is staged, that is when no p
 from __future__ import annotations
 
 import os
-import subprocess
 from pathlib import Path
 from typing import Final
 
 from sampan.api.storage import volumes
 from sampan.api.types import Obj
+from sampan.node.volumes import filesystems
 from sampan.node.volumes.errors import SetupError
 from sampan.node.volumes.localpath import make_open_directory
 from sampan.node.volumes.loops import LinuxLoops, Loops
@@ -25,11 +25,7 @@ from sampan.records import dataclass
 
 #: the field that ``claims.resolve`` puts in place of ``local``
 SOURCE: Final = "localFile"
-FILESYSTEM: Final = "ext4"
 _DISK, _MAKING, _DATA = "disk", ".making", "data"
-_MAKE: Final = ("mkfs.ext4", "-q", "-F", "-m0", "-Elazy_itable_init=1,lazy_journal_init=1,nodiscard")
-#: making or checking a file system on a large disk
-_SECONDS: Final = 600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +60,7 @@ class LocalFilePlugin(VolumePlugin[LocalFile]):
         _make_disk(disk, prepared.bytes_wanted, filesystem=True)
         device, descriptor = self._loops.attach(disk, lasting=False)
         try:  # an agent that ends here leaves nothing: the device goes with the descriptor
-            place.mounter.mount(str(device), place.staged, FILESYSTEM, ())
+            place.mounter.mount(str(device), place.staged, filesystems.DEFAULT, ())
         finally:
             os.close(descriptor)
         make_open_directory(place.staged / _DATA)
@@ -99,7 +95,8 @@ class LocalFilePlugin(VolumePlugin[LocalFile]):
 
 def _make_disk(disk: Path, size: int, *, filesystem: bool) -> None:
     """The file, whole and of the size. Only who may mount it gets there. Raises OSError, SetupError."""
-    disk.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for directory in (disk.parent.parent, disk.parent):
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
         present = disk.stat().st_size
     except FileNotFoundError:
@@ -109,24 +106,10 @@ def _make_disk(disk: Path, size: int, *, filesystem: bool) -> None:
             file.flush()
             os.fsync(file.fileno())
         if filesystem:
-            _run(*_MAKE, str(making))
+            filesystems.make(making, filesystems.DEFAULT)
         making.replace(disk)
         return
     if present < size:
         os.truncate(disk, size)
         if filesystem:
-            _run("e2fsck", "-f", "-p", str(disk), good=(0, 1))
-            _run("resize2fs", str(disk))
-
-
-def _run(*command: str, good: tuple[int, ...] = (0,)) -> None:
-    """Raises SetupError, in which the program's own words are."""
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=_SECONDS, check=False)
-    except FileNotFoundError:
-        raise SetupError(f"{command[0]} is not installed on this node, which needs Debian's e2fsprogs for it") from None
-    except subprocess.TimeoutExpired:
-        raise SetupError(f"{command[0]} did not end within {_SECONDS:.0f} seconds") from None
-    if done.returncode not in good:
-        words = (done.stderr or done.stdout).strip()[-500:]
-        raise SetupError(f"{command[0]} failed: {words or f'it ended with {done.returncode}'}")
+            filesystems.fill(disk)

@@ -20,7 +20,8 @@ from sampan.api.errors import BadRequest, InternalError
 from sampan.api.faults import fault
 from sampan.api.types import Obj
 from sampan.node.volumes.errors import SetupError
-from sampan.node.volumes.hostpath import HostPath, LocalPlugin
+from sampan.node.volumes.hostpath import HostPath
+from sampan.node.volumes.local import LocalPlugin
 from sampan.node.volumes.mount import LinuxMounter, Mounter
 from sampan.node.volumes.plugin import Context, Place
 from sampan.node.volumes.teardown import remove_tree
@@ -36,6 +37,7 @@ _GOING: Final = ".removing"
 
 class LocalPathPlugin(LocalPlugin):
     name = "sampan.io/local-path"
+    takes_mount_options = False
 
     async def prepare(self, volume: Obj, context: Context) -> HostPath:
         return HostPath(path=Path(volume[SOURCE]["path"]), type="Directory")

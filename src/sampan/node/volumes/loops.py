@@ -9,6 +9,7 @@ import errno
 import fcntl
 import os
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -71,25 +72,12 @@ class LinuxLoops:
             os.close(control)
 
     def of(self, disk: Path) -> list[Path]:
-        wanted, found = os.path.realpath(disk), []
-        for shown in Path("/sys/block").glob("loop*/loop/backing_file"):
-            try:
-                if shown.read_text().rstrip("\n") == wanted:
-                    found.append(Path("/dev") / shown.parts[-3])
-            except OSError:
-                continue  # it was detached meanwhile
-        return found
+        wanted = os.path.realpath(disk)
+        return [device for device, shown in _attached() if shown == wanted]
 
     def detach(self, disk: Path) -> None:
         for device in self.of(disk):
-            descriptor = os.open(device, os.O_RDWR | os.O_CLOEXEC)
-            try:
-                fcntl.ioctl(descriptor, _CLEAR)
-            except OSError as error:
-                if error.errno != errno.ENXIO:  # it was detached meanwhile
-                    raise LoopFault(error.errno, os.strerror(error.errno or 0), str(device)) from error
-            finally:
-                os.close(descriptor)
+            _detach(device)
 
     def resize(self, device: Path) -> None:
         descriptor = os.open(device, os.O_RDWR | os.O_CLOEXEC)
@@ -97,6 +85,34 @@ class LinuxLoops:
             fcntl.ioctl(descriptor, _SET_CAPACITY)
         finally:
             os.close(descriptor)
+
+
+def detach_below(directory: Path) -> None:
+    """Every device whose file is below the directory: before the files go. Raises OSError."""
+    start = f"{os.path.realpath(directory)}/"
+    for device, shown in _attached():
+        if shown.startswith(start):
+            _detach(device)
+
+
+def _attached() -> Iterator[tuple[Path, str]]:
+    """Devices with the names of their files, as they are named here."""
+    for named in Path("/sys/block").glob("loop*/loop/backing_file"):
+        try:
+            yield Path("/dev") / named.parts[-3], os.fsdecode(named.read_bytes().removesuffix(b"\n"))
+        except OSError:
+            continue  # it was detached meanwhile
+
+
+def _detach(device: Path) -> None:
+    descriptor = os.open(device, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        fcntl.ioctl(descriptor, _CLEAR)
+    except OSError as error:
+        if error.errno != errno.ENXIO:  # it was detached meanwhile
+            raise LoopFault(error.errno, os.strerror(error.errno or 0), str(device)) from error
+    finally:
+        os.close(descriptor)
 
 
 def _config(backing: int, disk: Path, flags: int) -> bytes:

@@ -20,6 +20,7 @@ class Export(Prepared):
 
 class NfsPlugin(VolumePlugin[Export]):
     name = "kubernetes.io/nfs"
+    takes_mount_options = True
 
     async def prepare(self, volume: Obj, context: Context) -> Export:
         export, server = volume["nfs"], volume["nfs"]["server"]

@@ -88,6 +88,9 @@ class VolumePlugin(ABC, Generic[P]):
     #: as upstream names it; recorded, and part of the path
     name: str
 
+    #: it does what ``mountOptions`` of a PersistentVolume say
+    takes_mount_options = False
+
     @abstractmethod
     async def prepare(self, volume: Obj, context: Context) -> P:
         """``volume``: the field of the type and what it holds. Waits for what has to happen first (an attachment)

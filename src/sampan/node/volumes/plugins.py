@@ -13,7 +13,8 @@ from sampan.node.volumes.configmap import ConfigMapPlugin
 from sampan.node.volumes.downwardapi import DownwardApiPlugin
 from sampan.node.volumes.emptydir import EmptyDirPlugin
 from sampan.node.volumes.errors import SetupError, VolumeError, setup_failed
-from sampan.node.volumes.hostpath import HostPathPlugin, LocalPlugin
+from sampan.node.volumes.hostpath import HostPathPlugin
+from sampan.node.volumes.local import LocalPlugin
 from sampan.node.volumes.nfs import NfsPlugin
 from sampan.node.volumes.plugin import AnyPlugin, Context, Prepared
 from sampan.node.volumes.projected import ProjectedPlugin
@@ -38,6 +39,7 @@ BUILT_IN: Plugins = {
 }
 #: volumes that stand for a PersistentVolume
 _CLAIMS = frozenset({"persistentVolumeClaim", "ephemeral"})
+_OPTIONS_STEP = "MountVolume.MountOptionSupport check"
 #: types of PersistentVolumes only
 _NOT_IN_PODS = frozenset({"local", localpath.SOURCE, localfile.SOURCE})
 
@@ -67,6 +69,8 @@ async def prepare_volume(volume: Obj, context: Context, plugins: Plugins = BUILT
             spec, read_only = found.spec, found.read_only
             context = replace(context, claim=found.claim, persistent_volume=found.volume)
             plugin = _plugin(source_of(spec), plugins)
+            if spec.get("mountOptions") and not plugin.takes_mount_options:
+                raise SetupError("Mount options are not supported for this volume type", _OPTIONS_STEP)
             prepared = await plugin.prepare(spec, context)
             prepared = replace(prepared, read_only=prepared.read_only or read_only)
             _check_mode(name, spec, prepared, context.pod)

@@ -46,6 +46,7 @@ class CsiVolume(Prepared):
 
 class CsiPlugin(VolumePlugin[CsiVolume]):
     name = "kubernetes.io/csi"
+    takes_mount_options = True
     stage_name = "globalmount"
 
     def __init__(self, root: Path, drivers: Drivers, preparing: Preparing, growing: Growing, in_use: InUse) -> None:
