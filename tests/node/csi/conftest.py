@@ -197,7 +197,8 @@ class Bench:
     def left(self) -> list[Path]:
         """Of volumes, on disk."""
         staged = self.root / "plugins/kubernetes.io/csi"
-        return [*(self.root / "pods").glob("*"), *staged.glob("*/*"), *staged.glob("volumeDevices/*/*/*")]
+        shared = [path for path in staged.glob("*/*") if path.parent.name != "volumeDevices"]
+        return [*(self.root / "pods").glob("*"), *shared, *staged.glob("volumeDevices/*/*/*")]
 
 
 def claim(name: str, **more: Any) -> Obj:

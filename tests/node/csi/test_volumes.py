@@ -252,6 +252,40 @@ async def test_a_driver_that_mounts_for_a_group_is_given_the_group(bench: Bench)
     assert not driver.said("NodeStageVolume")
 
 
+class Devices:
+    """Where a raw volume is published there is a file that is the device."""
+
+    def stage(self, path: Path, volume: str) -> None: ...
+
+    def publish(self, path: Path, staged: Path | None) -> None:
+        path.touch()
+
+    def take_off(self, path: Path) -> None:
+        if path.is_file():
+            path.unlink()
+
+
+async def test_a_raw_volume_is_a_device_for_the_pod(bench: Bench) -> None:
+    driver = FaultyDriver(mount=Devices())
+    await bench.register(driver)
+    await bench.add_csi_driver(attachRequired=False)
+    await bench.add_volume("a", volumeMode="Block")
+    pod = await bench.pod("one", claim("a"), securityContext={"fsGroup": 4711})
+    mounted = (await bench.volumes.mount_pod(pod))["data"]
+    (staged,), (published,) = driver.said("NodeStageVolume"), driver.said("NodePublishVolume")
+    assert staged.volume_capability.HasField("block") and published.volume_capability.HasField("block")
+    devices = bench.root / "plugins/kubernetes.io/csi/volumeDevices"
+    assert Path(staged.staging_target_path).is_relative_to(devices / "staging")
+    assert published.target_path == str(mounted.host_path)
+    assert mounted.block
+    assert mounted.host_path.is_relative_to(devices / "publish")
+    await bench.restart()
+    await until(lambda: bench.csi.plugin._drivers.all())
+    await bench.unmount(pod)
+    assert (driver.staged, driver.published, driver.violations, bench.left()) == ({}, {}, [], [])
+    assert not list((devices / "publish").iterdir())
+
+
 class RealMount:
     """Each volume is a tmpfs, bound to where it is published."""
 

@@ -10,14 +10,16 @@ import concurrent.futures
 from pathlib import Path
 from typing import Any, Final
 
+from sampan.client import tasks
 from sampan.csi.client import DriverClient
-from sampan.csi.errors import DriverError, Uncertain
+from sampan.csi.errors import Uncertain
 from sampan.node.plugins import paths
 from sampan.records import dataclass
 
-#: beyond a call's own deadline: only a loop that hangs takes longer
-_GRACE_SECONDS: Final = 30.0
 _DEADLINE_SECONDS: Final = 120.0
+#: how often a thread looks whether there still is a loop, and for how long beyond the deadline
+_LOOK_SECONDS: Final = 1.0
+_LOOKS: Final = 150
 
 
 class NotRegistered(LookupError):
@@ -48,6 +50,8 @@ class Drivers:
     def __init__(self) -> None:
         self._drivers: dict[str, Driver] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._calls: set[asyncio.Task[None]] = set()
+        self._closed = False
 
     def get(self, name: str) -> Driver:
         """Raises NotRegistered."""
@@ -77,23 +81,48 @@ class Drivers:
         return True
 
     async def close(self) -> None:
+        """Calls that are under way fail, and so does every later one."""
+        self._closed = True
+        await tasks.cancel_and_wait(*self._calls)
         drivers, self._drivers = self._drivers, {}
         for driver in drivers.values():
             await driver.client.close()
 
     def call(self, driver: Driver, method: str, request: Any) -> Any:
         """From a thread: ``NodePublishVolume`` and the like. Raises DriverError."""
-        assert self._loop is not None
-        work = driver.client.node(method, request, _DEADLINE_SECONDS)
+        answer: concurrent.futures.Future[Any] = concurrent.futures.Future()
+        if self._loop is None or self._closed:
+            raise _ended()
         try:
-            future = asyncio.run_coroutine_threadsafe(work, self._loop)
-        except RuntimeError:  # the loop is closed: the agent ends
-            work.close()
-            raise Uncertain("Canceled", "the node agent ends") from None
+            self._loop.call_soon_threadsafe(self._begin, driver, method, request, answer)
+        except RuntimeError:  # the loop is closed
+            raise _ended() from None
+        for _ in range(_LOOKS):
+            try:
+                return answer.result(_LOOK_SECONDS)
+            except TimeoutError:
+                if self._loop.is_closed():
+                    raise _ended() from None
+        raise Uncertain("DeadlineExceeded", "context deadline exceeded")
+
+    def _begin(self, driver: Driver, method: str, request: Any, answer: concurrent.futures.Future[Any]) -> None:
+        """On the loop."""
+        if self._closed:
+            answer.set_exception(_ended())
+            return
+        task = tasks.detach(self._ask(driver, method, request, answer), f"{driver.name} {method}")
+        self._calls.add(task)
+        task.add_done_callback(self._calls.discard)
+
+    async def _ask(self, driver: Driver, method: str, request: Any, answer: concurrent.futures.Future[Any]) -> None:
         try:
-            return future.result(_DEADLINE_SECONDS + _GRACE_SECONDS)
-        except DriverError:
+            answer.set_result(await driver.client.node(method, request, _DEADLINE_SECONDS))
+        except asyncio.CancelledError:
+            answer.set_exception(_ended())
             raise
-        except (concurrent.futures.CancelledError, TimeoutError):
-            future.cancel()
-            raise Uncertain("Canceled", "the call was given up") from None
+        except Exception as error:  # the thread's matter, whatever it is
+            answer.set_exception(error)
+
+
+def _ended() -> Uncertain:
+    return Uncertain("Canceled", "the node agent ends")

@@ -73,7 +73,7 @@ class CsiHandler:
             log.warning("CSI driver %s is gone, and the API does not know: %s", name, error)
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Until cancelled; only then are the drivers let go, who would not come by themselves."""
         seconds = _FIRST_LOOK_SECONDS
         try:
             while True:
@@ -85,8 +85,9 @@ class CsiHandler:
                 except (DriverError, InfoRefused, ApiError, OSError, TimeoutError) as error:
                     log.info("CSI drivers of this node: %s", error)
                 await asyncio.sleep(seconds)
-        finally:
+        except asyncio.CancelledError:
             await self._drivers.close()
+            raise
 
     async def _look_at(self, name: str, client: DriverClient, server: Path, socket: Path) -> Driver:
         capabilities = await client.node_capabilities()

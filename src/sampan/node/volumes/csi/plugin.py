@@ -151,8 +151,10 @@ class CsiPlugin(VolumePlugin[CsiVolume]):
         self._set_undone(target)  # first: it may be so although the driver does not say it
         self._undo(driver, "NodeUnpublishVolume", request, "Unmounter.TearDownAt failed")
         place.mounter.unmount(target)
-        if record.data.get("block"):
+        if record.data.get("block"):  # it is not below the pod's directory, which goes as a whole
             target.unlink(missing_ok=True)
+            if target.parent.is_dir():
+                target.parent.rmdir()
 
     def unstage(self, record: Record, place: Place) -> None:
         assert place.staged is not None
