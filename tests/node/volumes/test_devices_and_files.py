@@ -6,7 +6,7 @@ import asyncio
 import errno
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -204,15 +204,25 @@ async def test_a_type_that_is_not_done_is_refused_with_what_does_it(world: World
 
 
 @pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Path]:
-    """Where the volume's file will be; its devices are gone after the test whatever happens."""
+def disk(tmp_path: Path) -> Path:
+    """Where the volume's file will be."""
     if os.geteuid() != 0 or not has_loops() or shutil.which("mkfs.ext4", path="/sbin:/usr/sbin") is None:
         pytest.skip("needs root, loop devices and mkfs.ext4")
     if not may_mount(tmp_path):
         pytest.skip("this sandbox may not mount")
-    found = tmp_path / "local" / "pvc-1" / "disk"
-    yield found
-    LinuxLoops().detach(found)
+    return tmp_path / "local" / "pvc-1" / "disk"
+
+
+def on_a_machine(disk: Path, life: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Its devices are gone after it whatever happens: only there the file has its name."""
+
+    def run() -> None:
+        try:
+            asyncio.run(life())
+        finally:
+            LinuxLoops().detach(disk)
+
+    machine(disk.parents[2], run)
 
 
 def test_a_volume_that_is_a_file_holds_what_was_asked_for_and_no_more_and_keeps_it(world: World, disk: Path) -> None:
@@ -239,7 +249,7 @@ def test_a_volume_that_is_a_file_holds_what_was_asked_for_and_no_more_and_keeps_
         await second.unmount_pod("u1")
         assert LinuxLoops().of(disk) == []
 
-    machine(disk.parents[2], lambda: asyncio.run(life()))
+    on_a_machine(disk, life)
 
 
 def test_a_device_shows_its_file_until_nobody_uses_it(world: World, disk: Path) -> None:
@@ -266,7 +276,7 @@ def test_a_device_shows_its_file_until_nobody_uses_it(world: World, disk: Path) 
         detach_below(disk.parent)
         assert LinuxLoops().of(disk) == []
 
-    machine(disk.parents[2], lambda: asyncio.run(life()))
+    on_a_machine(disk, life)
 
 
 def test_a_blank_device_gets_a_file_system_once_and_what_is_on_one_stays(world: World, disk: Path) -> None:
@@ -294,4 +304,4 @@ def test_a_blank_device_gets_a_file_system_once_and_what_is_on_one_stays(world: 
         with pytest.raises(VolumeError, match="has a partition table and no file system: it is left alone"):
             await manager(world, LinuxLoops(), LinuxMounter()).mount_pod(pod({"name": "main"}))
 
-    machine(disk.parents[2], lambda: asyncio.run(life()))
+    on_a_machine(disk, life)
