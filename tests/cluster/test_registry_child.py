@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
 import orjson
 import pytest
 
+from sampan.cli.progress import Steps
 from sampan.cluster import registry, registry_program, supervisor
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.instance import ClusterSettings, Instance
@@ -97,3 +99,28 @@ def test_an_address_that_is_none_is_refused_and_nothing_is_written(instance: Ins
     with pytest.raises(ClusterError, match="write it like https://"):
         registry.reach(instance, "r.example", Endpoint("gopher://r.example"), [])
     assert registry.reached(instance) == {}
+
+
+async def test_where_the_program_is_missing_it_is_told_how_to_install_it(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    instance.run.mkdir(parents=True)
+    instance.containerd_socket.touch()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ClusterError, match="docker-registry is not installed") as caught:
+        await registry.up(instance, None, Steps())
+    assert caught.value.fix == "apt-get install -y docker-registry"
+
+
+async def test_a_port_that_somebody_has_is_refused_and_nothing_is_left(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    instance.run.mkdir(parents=True)
+    instance.containerd_socket.touch()
+    program = tmp_path / "docker-registry"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(ClusterError, match="is in use"):
+        await registry.up(instance, taken.getsockname()[1], Steps())
+    assert registry_program.port_of(instance) is None

@@ -50,7 +50,6 @@ def import_archive(
 ) -> None:
     """Import image archives: `docker save app:1 | sampan image import -`."""
     import asyncio
-    import sys
 
     from sampan.cluster import images
     from sampan.node.images import archives
@@ -60,7 +59,9 @@ def import_archive(
         if archive != "-" and not Path(archive).exists():
             raise ClusterError(f"{archive} does not exist", fix="give the path of an image archive, or - to read one")
         if archive == "-":
-            shown, pieces = "standard input", archives.read_stream(sys.stdin.buffer, "standard input")
+            # Python's own standard input has a lock, which a read that never ends would hold at the program's end.
+            raw = open(0, "rb", buffering=0, closefd=False)  # noqa: SIM115 (a descriptor that stays open)
+            shown, pieces = "standard input", archives.read_stream(raw, "standard input")
         else:
             shown, pieces = archive, archives.read_file(Path(archive))
         with steps() as progress:

@@ -101,6 +101,14 @@ def test_plain_user_name_and_password_are_enough() -> None:
     assert users("r.example/app", secret("s", {"r.example": entry})) == ["plain"]
 
 
+def test_an_identity_token_comes_before_the_placeholder_beside_it() -> None:
+    entry = {**user("00000000-0000-0000-0000-000000000000"), "identitytoken": "t0ken"}
+    [found] = find_credentials("r.example/app", [secret("s", {"r.example": entry})])
+    assert (found.auth.username, found.auth.password, found.auth.identity_token) == ("", "", "t0ken")
+    [other] = find_credentials("r.example/app", [secret("s", {"r.example": {**entry, "identitytoken": "another"}})])
+    assert found.hash != other.hash
+
+
 def test_auth_may_lack_its_padding() -> None:
     entry = {"auth": user("uv")["auth"].rstrip("=")}
     assert users("r.example/app", secret("s", {"r.example": entry})) == ["uv"]

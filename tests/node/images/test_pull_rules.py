@@ -13,6 +13,11 @@ import pytest
 
 from sampan.api.clock import FixedClock
 from sampan.node import runtime
+from sampan.node.config import NodeConfig
+from sampan.node.hollow import hollow_machine
+from sampan.node.host import Disk
+from sampan.node.host_memory import MemoryHost
+from sampan.node.images.collect import Collector
 from sampan.node.images.credentials import NO_SECRETS, PullSecrets
 from sampan.node.images.manager import ImageError, ImageManager
 from sampan.node.images.provider_config import Provider
@@ -164,6 +169,29 @@ async def test_an_image_put_here_by_hand_is_for_all_but_where_the_policy_says_ot
         await ensure(strict, "stranger", "Never")
     await ensure(strict, "tenant", secrets=secret("tenant"))
     await ensure(strict, "tenant-again", "Never", secret("tenant"))
+
+
+async def test_an_image_that_a_volume_is_of_is_held_until_its_last_pod_lets_go(simulated: Any) -> None:
+    manager = ImageManager(simulated)
+    manager.hold("one", "sha256:a")
+    manager.hold("one", "sha256:b")
+    manager.hold("two", "sha256:a")
+    manager.let_go("one")
+    assert manager.held() == {"sha256:a"}
+    manager.let_go("two")
+    manager.let_go("two")
+    assert manager.held() == set()
+
+
+async def test_what_a_volume_is_of_is_not_collected() -> None:
+    simulated = SimulatedRuntime(FixedClock(datetime(2026, 1, 1, tzinfo=UTC)))
+    ids = [simulated.add_image(name) for name in ("r.example/volume:1", "r.example/unused:1")]
+    manager, host = ImageManager(simulated), MemoryHost(hollow_machine("n"))
+    host.present_disk = Disk(total_bytes=1000, free_bytes=0)
+    manager.hold("pod", ids[0])
+    collector = Collector(NodeConfig(node_name="n", addresses=()), simulated, manager, host, lambda *told: None)
+    await collector.collect()
+    assert [image.id for image in await simulated.list_images()] == [ids[0]]
 
 
 async def test_a_node_may_give_private_images_to_everybody(simulated: Any) -> None:

@@ -26,6 +26,7 @@ class Images:
     def __init__(self) -> None:
         self.id = "sha256:one"
         self.asked: list[tuple[Any, PullSecrets]] = []
+        self.held: dict[str, str] = {}
         self.fault: ImageError | None = None
 
     async def ensure(self, pod: Any, container: Any, report: Any, secrets: PullSecrets) -> runtime.Image:
@@ -34,6 +35,12 @@ class Images:
         if self.fault is not None:
             raise self.fault
         return runtime.Image(self.id, (), (), 1)
+
+    def hold(self, pod_uid: str, image_id: str) -> None:
+        self.held[pod_uid] = image_id
+
+    def let_go(self, pod_uid: str) -> None:
+        self.held.pop(pod_uid, None)
 
 
 class Mounts:
@@ -109,10 +116,12 @@ async def test_pods_share_a_mount_which_goes_with_the_last(node: Node) -> None:
     await node.mount("one")
     await node.mount("two")
     assert len(node.mounts.views) == 1
+    assert set(node.images.held) == {"one", "two"}
     await node.manager.unmount_pod("one")
     assert len(node.mounts.views) == 1
     await node.manager.unmount_pod("two")
     assert not node.mounts.views
+    assert not node.images.held
 
 
 async def test_an_image_that_cannot_be_had_is_what_the_containers_wait_for(node: Node) -> None:

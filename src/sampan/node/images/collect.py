@@ -2,7 +2,7 @@
 
 Run by the agent. Images go when their file system is nearly full (the longest unused first, down to the low mark), or
 when they were unused for longer than allowed, or at once when the node is short of disk (``reclaim``). Never removed:
-an image that a container uses, a pinned one, the pause image, one that came within the minimum age.
+an image that a container or a volume uses, a pinned one, the pause image, one that came within the minimum age.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ class Collector:
     async def _candidates(self) -> list[runtime.Image]:
         """Looks at what there is and what is used. Raises RuntimeCallError."""
         now = asyncio.get_running_loop().time()
-        used = {container.image_ref for container in await self._runtime.list_containers()}
+        used = {container.image_ref for container in await self._runtime.list_containers()} | self._images.held()
         present = await self._images.present()
         before, new = self._seen or {}, float("-inf") if self._seen is None else now
         self._seen = {

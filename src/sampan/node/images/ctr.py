@@ -7,8 +7,10 @@ All in the namespace that CRI uses. Used by ``sampan image``, ``sampan up`` and 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
-from collections.abc import AsyncIterator, Iterable
+import threading
+from collections.abc import AsyncIterator, Callable, Iterable
 
 import orjson
 
@@ -160,11 +162,39 @@ async def _run(address: str, *arguments: str, pieces: Iterable[bytes] = ()) -> s
     return out.result().decode(errors="replace")
 
 
+async def _in_thread(work: Callable[[], bytes | None]) -> bytes | None:
+    """In a thread that nobody waits for when this is cancelled: it may read what never comes, and a pool would hold
+    the program back at its end."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[bytes | None] = loop.create_future()
+
+    def tell(piece: bytes | None, error: BaseException | None) -> None:
+        if done.done():
+            return
+        if error is None:
+            done.set_result(piece)
+        else:
+            done.set_exception(error)
+
+    def run() -> None:
+        found: bytes | None = None
+        fault: BaseException | None = None
+        try:
+            found = work()
+        except BaseException as error:
+            fault = error
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(tell, found, fault)
+
+    threading.Thread(target=run, name="archive", daemon=True).start()
+    return await done
+
+
 async def _feed(stdin: asyncio.StreamWriter, pieces: Iterable[bytes]) -> None:
     """Reading and unpacking may take long: a thread's work. Raises what ``pieces`` raises."""
     iterator = iter(pieces)
     try:
-        while (piece := await asyncio.to_thread(next, iterator, None)) is not None:
+        while (piece := await _in_thread(lambda: next(iterator, None))) is not None:
             stdin.write(piece)
             await stdin.drain()
     except (BrokenPipeError, ConnectionResetError):

@@ -76,6 +76,8 @@ class ImageManager:
         self._verification = verification or Verification()
         self._backoff = PullBackoff()
         self._records = PullRecords(records or MemoryRecords())
+        #: pod -> images that it uses as volumes
+        self._held: dict[str, set[str]] = {}
         self._settling: set[asyncio.Task[None]] = set()
         self._loading = asyncio.Lock()
         self._loaded = False
@@ -132,6 +134,16 @@ class ImageManager:
         except OSError as error:
             log.warning("records of pulled images: %s", cause(error))
         return images
+
+    def hold(self, pod_uid: str, image_id: str) -> None:
+        """The pod uses the image otherwise than by a container of it: it is not collected until ``let_go``."""
+        self._held.setdefault(pod_uid, set()).add(image_id)
+
+    def let_go(self, pod_uid: str) -> None:
+        self._held.pop(pod_uid, None)
+
+    def held(self) -> set[str]:
+        return set().union(*self._held.values())
 
     async def _load(self) -> None:
         async with self._loading:

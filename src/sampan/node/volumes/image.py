@@ -34,6 +34,9 @@ class Images(Protocol):
         """Raises ImageError."""
         ...
 
+    def hold(self, pod_uid: str, image_id: str) -> None: ...
+    def let_go(self, pod_uid: str) -> None: ...
+
 
 class Mounts(Protocol):
     """Both are idempotent, and raise SnapshotError."""
@@ -71,7 +74,11 @@ class ImageVolumePlugin(VolumePlugin[ImageFiles]):
             except ImageError as error:
                 raise ImageVolumeError(error.reason, error.message, error.retry_after_seconds) from error
             image_id = found.id
+        self._images.hold(pod["metadata"]["uid"], image_id)
         return ImageFiles(read_only=True, stage_id=image_id)
+
+    def forget_pod(self, uid: str) -> None:
+        self._images.let_go(uid)
 
     def _had(self, uid: str, name: str) -> str:
         """The image that the pod was given; "": none, or its mount is gone with a restart of the machine."""
