@@ -100,6 +100,11 @@ def test_a_cluster_that_is_not_there_is_told_with_the_way_to_it(run: Run, comman
         (["--runtime", "kata"], "runtime 'kata' is not known"),
         (["--allowed-unsafe-sysctls", "net.*,vm.swappiness"], 'sysctls "vm.swappiness" are not known to be namespaced'),
         (["--kubelet-config", "/no/such"], "--kubelet-config: /no/such: open /no/such: no such file or directory"),
+        (["--image-credential-provider-config", "/no/such"], "a credential provider needs its configuration and its"),
+        (
+            ["--image-credential-provider-config", "/no/such", "--image-credential-provider-bin-dir", "/bin"],
+            "--image-credential-provider-config: unable to read file /no/such: no such file or directory",
+        ),
         (["--pod-cidr", "foo"], "address range is not valid"),
         (["--enable-admission-plugins", "Nope"], '--enable-admission-plugins plugin "Nope" is unknown'),
         (

@@ -43,7 +43,7 @@ def import_archive(
         list[str],
         Argument(
             metavar="ARCHIVE...",
-            help="Archives of docker or OCI (.tar, .tar.gz, .tar.xz), OCI layout directories, or - for standard input.",
+            help="Archives of docker or OCI (.tar, .tar.gz, .tar.zst), OCI layout directories, - for standard input.",
         ),
     ],
     name: Name = DEFAULT_NAME,

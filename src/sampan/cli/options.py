@@ -50,50 +50,13 @@ CredentialProviders = Annotated[
 CredentialPrograms = Annotated[
     str | None, Option("--image-credential-provider-bin-dir", help="Directory of those programs.")
 ]
-SerializePulls = Annotated[
-    bool | None,
-    Option("--serialize-image-pulls/--no-serialize-image-pulls", help="One pull at a time.", show_default=False),
-]
-ParallelPulls = Annotated[
-    int | None, Option("--max-parallel-image-pulls", min=1, help="Pulls at the same time at most. [16]")
-]
-RegistryQps = Annotated[
-    float | None, Option("--registry-qps", min=0, help="Pulls a second at most; 0: as they come. [0]")
-]
-PullVerification = Annotated[
-    str | None,
-    Option(
-        "--image-pull-credentials-verification-policy",
-        help="For which images pods must show credentials although they are here. [NeverVerifyPreloadedImages]",
-    ),
-]
-PreloadedAllowlist = Annotated[
-    str | None,
-    Option(
-        "--preloaded-images-verification-allowlist",
-        help="With the policy NeverVerifyAllowlistedImages: names of images that are everybody's, separated by commas.",
-    ),
-]
 
 
-def image_options(
-    config: str | None,
-    programs: str | None,
-    serialize: bool | None,
-    parallel: int | None,
-    qps: float | None,
-    policy: str | None,
-    allowlist: str | None,
-) -> dict[str, object]:
+def image_options(config: str | None, programs: str | None) -> dict[str, str | None]:
     """The options of a node that these give; a place is named by its whole path, "" names none."""
     return {
         "--image-credential-provider-config": str(Path(config).absolute()) if config else config,
         "--image-credential-provider-bin-dir": str(Path(programs).absolute()) if programs else programs,
-        "--serialize-image-pulls": serialize,
-        "--max-parallel-image-pulls": parallel,
-        "--registry-qps": qps,
-        "--image-pull-credentials-verification-policy": policy,
-        "--preloaded-images-verification-allowlist": allowlist,
     }
 
 

@@ -51,11 +51,6 @@ NODE_OPTIONS = {
     "--simulate": "simulate",
     "--image-credential-provider-config": "credential_provider_config",
     "--image-credential-provider-bin-dir": "credential_provider_bin_dir",
-    "--serialize-image-pulls": "serialize_image_pulls",
-    "--max-parallel-image-pulls": "max_parallel_image_pulls",
-    "--registry-qps": "registry_qps",
-    "--image-pull-credentials-verification-policy": "image_pull_verification",
-    "--preloaded-images-verification-allowlist": "preloaded_images_allowlist",
 }
 #: What a stopped cluster can be given anew. All else is in certificates, in the store and in running applications.
 CHANGEABLE = frozenset({
@@ -63,9 +58,7 @@ CHANGEABLE = frozenset({
     "--enable-admission-plugins", "--disable-admission-plugins", "--admission-control-config-file", "--simulate",
     *(option for option in CLUSTER_OPTIONS if option.startswith("--horizontal-pod-autoscaler-")),
     "--runtime-config", "--feature-gates", "--kubelet-config",
-    "--image-credential-provider-config", "--image-credential-provider-bin-dir", "--serialize-image-pulls",
-    "--max-parallel-image-pulls", "--registry-qps", "--image-pull-credentials-verification-policy",
-    "--preloaded-images-verification-allowlist",
+    "--image-credential-provider-config", "--image-credential-provider-bin-dir",
 })  # fmt: skip
 #: The ports that programs listen on, by option.
 _PORTS = {"--api-port": 6443, "--kubelet-port": 10250, "--dns-port": 10053}

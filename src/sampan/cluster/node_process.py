@@ -56,13 +56,8 @@ def node_config(instance: Instance) -> NodeConfig:
         cluster_dns=(instance.cluster.dns_ip,),
         cluster_domain=instance.cluster.cluster_domain,
         allowed_unsafe_sysctls=instance.node.sysctls,
-        serialize_image_pulls=instance.node.serialize_image_pulls,
-        max_parallel_image_pulls=instance.node.max_parallel_image_pulls,
-        registry_pull_qps=instance.node.registry_qps,
         image_credential_providers=_path(instance.node.credential_provider_config),
         image_credential_programs=_path(instance.node.credential_provider_bin_dir),
-        image_pull_verification=instance.node.image_pull_verification,
-        preloaded_images_allowlist=instance.node.preloaded_allowlist,
     )
     if not instance.node.kubelet_config:
         return config

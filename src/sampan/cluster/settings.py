@@ -210,12 +210,6 @@ class NodeSettings:
     #: As the kubelet's flags have them: a CredentialProviderConfig and the directory of its programs; "": none.
     credential_provider_config: str = ""
     credential_provider_bin_dir: str = ""
-    serialize_image_pulls: bool = False
-    max_parallel_image_pulls: int = 16
-    registry_qps: float = 0.0
-    image_pull_verification: str = "NeverVerifyPreloadedImages"
-    #: Separated by commas.
-    preloaded_images_allowlist: str = ""
     #: Nodes that are simulated here: how many, or the path of the file that describes them; "": none.
     simulate: str = ""
     #: How many that were when they were last looked at.
@@ -255,10 +249,6 @@ class NodeSettings:
             )
 
     def _validate_images(self) -> None:
-        if self.max_parallel_image_pulls < 1:
-            raise ClusterError("--max-parallel-image-pulls must be at least 1", fix="leave it out for 16")
-        if self.registry_qps < 0:
-            raise ClusterError("--registry-qps must not be negative", fix="leave it out for any number")
         if bool(self.credential_provider_config) != bool(self.credential_provider_bin_dir):
             raise ClusterError(
                 "a credential provider needs its configuration and its program",
@@ -273,18 +263,6 @@ class NodeSettings:
                 raise ClusterError(
                     f"--image-credential-provider-config: {error}", fix="mend the file; docs/images.md shows one"
                 ) from error
-        from sampan.node.images.verification import Verification
-
-        try:
-            Verification(self.image_pull_verification, self.preloaded_allowlist).check()
-        except ValueError as error:
-            raise ClusterError(
-                f"--image-pull-credentials-verification-policy: {error}", fix="leave it out for the usual policy"
-            ) from error
-
-    @property
-    def preloaded_allowlist(self) -> tuple[str, ...]:
-        return tuple(filter(None, self.preloaded_images_allowlist.split(",")))
 
     def _validate_kubelet_config(self) -> None:
         from sampan.node.kubeletconfig import reading
