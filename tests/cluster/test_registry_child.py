@@ -16,6 +16,7 @@ from sampan.cli.progress import Steps
 from sampan.cluster import registry, registry_program, supervisor
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.instance import ClusterSettings, Instance
+from sampan.cluster.processes import Process, is_program
 from sampan.cluster.supervisor import Program, Supervisor
 from sampan.cluster.up import process_status
 from sampan.node.images.hosts import Endpoint
@@ -72,6 +73,14 @@ def test_the_registrys_configuration_makes_it_one_of_the_programs(instance: Inst
     found = {program.name: program for program in supervisor.programs(instance)}
     assert found["registry"].argv == ("docker-registry", "serve", str(registry_program.config_file(instance)))
     assert registry_program.port_of(instance) == 5123
+
+
+def test_a_registry_left_behind_is_known_as_the_instances_own(instance: Instance) -> None:
+    def running(*words: str) -> Process:
+        return Process(pid=7, parent=1, started=1, executable="docker-registry", arguments=words)
+
+    assert is_program(running(*registry_program.command(instance)), instance)
+    assert not is_program(running("docker-registry", "serve", "/etc/docker/registry/config.yml"), instance)
 
 
 def test_a_registry_listens_on_this_machine_alone(instance: Instance) -> None:
