@@ -7,13 +7,11 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from e2e_harness import DEMO_IMAGE, SAMPAN, Cluster, Kubectl, eventually
+from e2e_harness import DEMO_IMAGE, Cluster, Kubectl, eventually
 
 pytestmark = pytest.mark.skipif(shutil.which("docker-registry") is None, reason="needs docker-registry")
 
@@ -84,38 +82,6 @@ def test_what_is_pushed_to_the_clusters_registry_is_what_pods_run(
     state = Path("/var/lib/sampan") / cluster.name
     assert not (state / "registry").exists()
     assert not list((state / "registries").iterdir())
-
-
-def test_an_import_that_is_interrupted_leaves_nothing_behind(cluster: Cluster) -> None:
-    importing = subprocess.Popen(
-        [SAMPAN, "image", "import", "-", "--name", cluster.name],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=cluster.env,
-    )  # fmt: skip
-    try:
-        assert importing.stdin is not None
-        importing.stdin.write(tarfile.TarInfo("blobs/sha256/0").tobuf() + bytes(1 << 20))
-        importing.stdin.flush()
-        socket = f"/run/sampan/{cluster.name}/containerd.sock"
-        eventually(lambda: _tools(socket) != [])
-        importing.send_signal(signal.SIGINT)
-        assert importing.wait(60) == 130
-        eventually(lambda: _tools(socket) == [])
-    finally:
-        importing.kill()
-        importing.communicate()
-
-
-def _tools(socket: str) -> list[str]:
-    """The ctr processes that speak to it."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = path.read_bytes().decode(errors="replace").split("\0")
-        except OSError:
-            continue
-        if Path(words[0]).name == "ctr" and socket in words:
-            found.append(path.parent.name)
-    return found
 
 
 def _pid(cluster: Cluster) -> int:

@@ -16,6 +16,27 @@ def test_what_is_written_is_what_is_read() -> None:
     assert hosts.parse(hosts.render(server, [mirror]), "r.example:5000") == [mirror, server]
 
 
+@pytest.mark.parametrize(
+    ("written", "client"),
+    [
+        ('"/c.pem"', (("/c.pem", ""),)),
+        ('["/c.pem", "/d.pem"]', (("/c.pem", ""), ("/d.pem", ""))),
+        ('[["/c.crt", "/c.key"], ["/d.pem", ""]]', (("/c.crt", "/c.key"), ("/d.pem", ""))),
+    ],
+)
+def test_client_certificates_may_be_written_in_three_ways(written: str, client: tuple[tuple[str, str], ...]) -> None:
+    [found] = hosts.parse(f'[host."https://r.example"]\n  client = {written}\n', "r.example")
+    assert found.client == client
+
+
+def test_a_path_that_is_given_is_the_whole(tmp_path: Path) -> None:
+    text = '[host."https://r.example/mirror/v2"]\n  override_path = true\n[host."https://s.example/v2"]\n'
+    assert [each.api for each in hosts.parse(text, "r.example")][:2] == [
+        "https://r.example/mirror/v2",
+        "https://s.example/v2",
+    ]
+
+
 def test_the_registry_itself_is_asked_last() -> None:
     text = '[host."https://mirror.example/v2/"]\n  capabilities = ["pull"]\n'
     mirror, itself = hosts.parse(text, "docker.io")

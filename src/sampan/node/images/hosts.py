@@ -93,9 +93,10 @@ def parse(text: str, host: str) -> list[Endpoint]:
         raise ValueError("host is not a table of addresses")
     found = [_endpoint(_address(url), entry) for url, entry in listed.items()]
     server = document.get("server")
-    last = _address(server) if isinstance(server, str) and server else default_endpoint(host).url
-    if all(endpoint.url != last for endpoint in found):
-        found.append(_endpoint(last, {key: value for key, value in document.items() if key != "host"}))
+    address = _address(server) if isinstance(server, str) and server else default_endpoint(host).url
+    last = _endpoint(address, {key: value for key, value in document.items() if key != "host"})
+    if all(endpoint.url != last.url for endpoint in found):
+        found.append(last)
     return found
 
 
@@ -105,32 +106,28 @@ def _address(url: str) -> str:
         parts = urlsplit(written)
         parts.port  # noqa: B018 (raises for what is no port)
     except ValueError:
-        raise ValueError(f"{url} is no address") from None
+        raise ValueError("the address of a host cannot be read") from None
     if parts.scheme not in ("http", "https") or not parts.netloc or parts.username is not None:
         raise ValueError(
             f"{parts.hostname or 'a host'} is no address of a registry: write it like https://r.example:5000"
         )
-    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}".removesuffix("/v2")
+    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
 
 
 def _endpoint(url: str, entry: dict[str, Any]) -> Endpoint:
     capabilities = entry.get("capabilities", _ALL)
     client = entry.get("client", ())
     pairs = [client] if isinstance(client, str) else client
-    if (
-        pairs
-        and isinstance(pairs, list)
-        and all(isinstance(each, str) for each in pairs)
-        and not isinstance(client, str)
-    ):
-        pairs = [pairs] if len(pairs) == 2 else [[each] for each in pairs]
+    if not isinstance(pairs, list | tuple):
+        raise ValueError("client is neither a path nor a list")
+    given = entry.get("override_path") is True
     return Endpoint(
-        url,
+        url if given else url.removesuffix("/v2"),
         capabilities=tuple(_strings("capabilities", capabilities)),
         ca=tuple(_strings("ca", entry.get("ca", ()))),
         client=tuple(_pair(each) for each in pairs),
         skip_verify=entry.get("skip_verify") is True,
-        path_given=entry.get("override_path") is True,
+        path_given=given,
     )
 
 
