@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from sampan.node.env.fields import PodFacts
 from sampan.node.volumes.errors import VolumeError
 from sampan.node.volumes.ownership import Ownership, set_ownership
 
@@ -34,6 +35,19 @@ async def test_memory_empty_dir_is_a_tmpfs_of_the_smaller_limit(world: World) ->
     limited = [{"name": "c", "resources": {"limits": {"memory": "32Mi"}}}]
     path = (await world.mount(volume, containers=limited))["v"]
     assert world.mounter.tmpfs == {path: 32 << 20}
+
+
+@pytest.mark.parametrize(
+    ("limit", "size"), [({}, 1 << 30), ({"sizeLimit": "2Gi"}, 1 << 30), ({"sizeLimit": "1Mi"}, 1 << 20)]
+)
+async def test_memory_empty_dir_is_never_larger_than_what_pods_may_have(
+    world: World, limit: dict[str, str], size: int
+) -> None:
+    volume = {"name": "v", "emptyDir": {"medium": "Memory", **limit}}
+    made = {"metadata": {"name": "web", "namespace": "ns", "uid": "u1"}, "spec": {"volumes": [volume]}}
+    made["spec"]["containers"] = [{"name": "c"}]
+    mounted = await world.manager.mount_pod(made, PodFacts(allocatable={"memory": "1Gi"}))
+    assert world.mounter.tmpfs == {mounted["v"].host_path: size}
 
 
 async def test_config_map_files_have_default_mode_and_items_their_own(world: World) -> None:

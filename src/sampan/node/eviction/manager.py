@@ -41,7 +41,7 @@ class Evictable(Protocol):
 
     @property
     def is_cleaned_up(self) -> bool:
-        """Nothing of it runs, and its volumes are gone."""
+        """Nothing of it runs, and what it had of the node is free."""
         ...
 
     def evict(self, reason: str, message: str, *, grace_seconds: int | None = None, disruption: bool = False) -> None:

@@ -111,8 +111,9 @@ class PodWorker:
 
     @property
     def is_cleaned_up(self) -> bool:
-        """Nothing of it runs, and its volumes are gone."""
-        return self.machine.phase in ("lingering", "gone") or (self.record.terminal and self.record.unmounted)
+        """Nothing of it runs, and its volumes and its cgroup are gone."""
+        record = self.record
+        return record.phase in ("lingering", "gone") or (record.terminal and record.unmounted and record.cgroup_removed)
 
     @property
     def record(self) -> PodRecord:

@@ -1,4 +1,4 @@
-"""emptyDir: a directory, or with ``medium: Memory`` a tmpfs no larger than its and the pod's limits."""
+"""emptyDir: a directory, or with ``medium: Memory`` a tmpfs no larger than its and the pod's limits, or the node."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ class EmptyDirPlugin(VolumePlugin[Scratch]):
             return Scratch()
         if medium != "Memory":
             raise SetupError(f'unsupported storage medium "{medium}"')
-        bounds = [pod_limit(context.pod, "memory")]
+        allocatable = context.facts.allocatable.get("memory", "0")
+        bounds = [pod_limit(context.pod, "memory"), quantity.value(allocatable)]
         if source.get("sizeLimit"):
             bounds.append(quantity.value(str(source["sizeLimit"])))
         return Scratch(memory=True, size_bytes=min((bound for bound in bounds if bound), default=None))
