@@ -24,6 +24,7 @@ from sampan.node.api.server import NodeApi, NodeApiConfig
 from sampan.node.config import NodeConfig
 from sampan.node.cri.client import CriRuntime
 from sampan.node.devices.manager import DeviceManager
+from sampan.node.eviction.meter import Measured
 from sampan.node.kubeletconfig.settings import render
 from sampan.node.logs.rotation import LogRotator, runtime_logs
 from sampan.node.shutdown import Request as ShutdownRequest
@@ -110,8 +111,9 @@ class _Node:
         root = self._config.local_volumes
         volumes = None if root is None else LocalVolumes(root)
         self._api = NodeApi(
-            config, self, self._source, auth, tls, self._clock, components=components, local_volumes=volumes
-        )
+            config, self, self._source, auth, tls, self._clock,
+            components=components, local_volumes=volumes, measured=self._measured,
+        )  # fmt: skip
         # Beside it: what a sweep takes grows with somebody's data.
         sweep = () if volumes is None else (tasks.detach(volumes.sweep(), "sweep of local volumes"),)
         try:
@@ -122,6 +124,9 @@ class _Node:
     def _container_stopped(self, container_id: str) -> None:
         if self._api is not None:
             self._api.container_stopped(container_id)
+
+    def _measured(self) -> Measured:
+        return Measured() if self._agent is None else self._agent.measured()
 
     # For the node API (``sampan.node.api.containers.PodSource``).
 

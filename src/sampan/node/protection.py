@@ -14,6 +14,7 @@ from sampan.node import runtime, shutdown
 from sampan.node.admission import Refusal
 from sampan.node.config import NodeConfig
 from sampan.node.eviction.manager import Evictable, EvictionManager, Surroundings
+from sampan.node.eviction.meter import Measured
 from sampan.node.host import Host
 from sampan.node.images.collect import Collector
 from sampan.node.images.manager import ImageManager
@@ -80,6 +81,9 @@ class Protection:
     def pressures(self) -> Sequence[str] | None:
         """Conditions that hold; None: nobody has looked yet."""
         return self._evictions.conditions
+
+    def measured(self) -> Measured:
+        return self._evictions.measured
 
     def refusal(self) -> Refusal | None:
         """Why the node takes no pods at all."""

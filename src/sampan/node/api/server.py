@@ -31,6 +31,7 @@ from sampan.node.api.machine import MachineUsage, read_machine
 from sampan.node.api.remote.commands import Work, serve_command
 from sampan.node.api.remote.ports import Forwarding, serve_ports
 from sampan.node.api.tls import peer_certificate
+from sampan.node.eviction.meter import Measured
 from sampan.node.logs.inotify import DirectoryWatches
 from sampan.node.logs.reader import Ending, LogOptions, read_log
 from sampan.node.logs.segments import open_segment
@@ -80,10 +81,12 @@ class NodeApi:
         machine: Callable[[], MachineUsage] = read_machine,
         components: Callable[[], str] = str,
         local_volumes: LocalVolumes | None = None,
+        measured: Callable[[], Measured] = Measured,
     ) -> None:
         """``components`` gives further lines for ``/metrics``: of the process's kept components. ``local_volumes``:
-        what the provisioner of local paths asks to remove."""
+        what the provisioner of local paths asks to remove. ``measured``: what the node's protection measured last."""
         self._local_volumes = local_volumes
+        self._measured = measured
         self.port = config.port
         self._config = config
         self._pods = pods
@@ -243,7 +246,7 @@ class NodeApi:
             for pod in self._pods.pods()
             if (start := (pod.get("status") or {}).get("startTime"))
         }
-        return _json(stats.render_summary(await self._sample(), self._config.node_name, starts))
+        return _json(stats.render_summary(await self._sample(), self._config.node_name, starts, self._measured()))
 
     async def _sample(self) -> stats.Sample:
         """One for all who ask within a second: the runtime reads many files for it. Raises RuntimeCallError."""

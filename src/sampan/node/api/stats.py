@@ -14,6 +14,8 @@ from types import MappingProxyType
 from sampan.api.clock import format_time, parse_time
 from sampan.api.types import Obj
 from sampan.node.api.machine import MachineUsage
+from sampan.node.eviction.meter import FileSystem, Measured, Readings
+from sampan.node.eviction.usage import DiskUsage, PodUsage
 from sampan.node.runtime import (
     CONTAINER_NAME_LABEL,
     POD_NAME_LABEL,
@@ -96,8 +98,11 @@ def _cpu(time: str, total: int, rate: int | None) -> Obj:
     return cpu
 
 
-def render_summary(sample: Sample, node_name: str, start_times: Mapping[str, str]) -> Obj:
-    """``start_times``: pod uid to its ``status.startTime``."""
+def render_summary(
+    sample: Sample, node_name: str, start_times: Mapping[str, str], measured: Measured | None = None
+) -> Obj:
+    """``start_times``: pod uid to its ``status.startTime``. ``measured``: disks, and what pods have on them."""
+    measured = measured or Measured()
     time = format_time(sample.time)
     machine = sample.machine
     node: Obj = {
@@ -109,15 +114,46 @@ def render_summary(sample: Sample, node_name: str, start_times: Mapping[str, str
             "usageBytes": machine.memory_total_bytes - machine.memory_available_bytes,
             "workingSetBytes": machine.memory_working_set_bytes,
         },
+        **_node_disks(time, measured.readings),
     }
     pods = [
-        _pod_summary(uid, each, sample, start_times.get(uid))
+        _pod_summary(uid, each, sample, start_times.get(uid), measured.pods.get(uid))
         for uid, each in sorted(_by_pod(sample.containers).items())
     ]
     return {"node": node, "pods": pods}
 
 
-def _pod_summary(uid: str, containers: list[ContainerStats], sample: Sample, start_time: str | None) -> Obj:
+def _node_disks(time: str, readings: Readings) -> Obj:
+    found: Obj = {}
+    if readings.node_fs.capacity_bytes:
+        images = _file_system(time, readings.image_fs or readings.node_fs)
+        found["fs"] = _file_system(time, readings.node_fs)
+        found["runtime"] = {"imageFs": images, "containerFs": images}
+    if readings.task_limit:
+        found["rlimit"] = {"time": time, "maxpid": readings.task_limit, "curproc": readings.tasks}
+    return found
+
+
+def _file_system(time: str, system: FileSystem) -> Obj:
+    shown: Obj = {
+        "time": time,
+        "availableBytes": system.available_bytes,
+        "capacityBytes": system.capacity_bytes,
+        "usedBytes": system.capacity_bytes - system.available_bytes,
+    }
+    if system.inodes:
+        free = system.inodes_free
+        shown |= {"inodesFree": free, "inodes": system.inodes, "inodesUsed": system.inodes - free}
+    return shown
+
+
+def _used(time: str, usage: DiskUsage) -> Obj:
+    return {"time": time, "usedBytes": usage.used_bytes, "inodesUsed": usage.inodes}
+
+
+def _pod_summary(
+    uid: str, containers: list[ContainerStats], sample: Sample, start_time: str | None, disk: PodUsage | None
+) -> Obj:
     labels = containers[0].labels
     time = format_time(sample.time)
     rates = [sample.nano_cores[each.container_id] for each in containers if each.container_id in sample.nano_cores]
@@ -138,6 +174,14 @@ def _pod_summary(uid: str, containers: list[ContainerStats], sample: Sample, sta
         },
         "ephemeral-storage": {"time": time, "usedBytes": sum(each.writable_layer_bytes for each in containers)},
     }
+    if disk is not None:
+        pod["ephemeral-storage"] = _used(time, disk.disk() + disk.other)
+        pod["volume"] = [{**_used(time, used), "name": name} for name, used in sorted(disk.volumes.items())]
+        if disk.processes:
+            pod["process_stats"] = {"process_count": disk.processes}
+        for each in pod["containers"]:
+            if (container := disk.containers.get(each["name"])) is not None:
+                each["logs"] = _used(time, container.logs)
     return pod
 
 

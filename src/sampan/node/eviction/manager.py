@@ -18,7 +18,7 @@ from sampan.api.types import Obj
 from sampan.node import runtime
 from sampan.node.config import NodeConfig
 from sampan.node.eviction import limits, pressure, words
-from sampan.node.eviction.meter import Meter, PodDisk, Readings, observations
+from sampan.node.eviction.meter import Measured, Meter, PodDisk, Readings, observations
 from sampan.node.eviction.ranking import rank
 from sampan.node.eviction.usage import ContainerUsage, DiskUsage, PodUsage
 from sampan.node.thresholds import RESOURCES, Threshold, with_container_file_system
@@ -71,6 +71,8 @@ class EvictionManager:
         self._around = around
         self._pressure = pressure.Pressure()
         self._image_mount: str | None = None
+        #: what was measured last
+        self.measured = Measured()
         #: what the machine showed when nothing was short, nor had been for a while
         self._calm: Readings | None = None
         self._thresholds: dict[bool, tuple[Threshold, ...]] = {
@@ -97,6 +99,7 @@ class EvictionManager:
         except OSError as error:
             log.warning("eviction: the machine cannot be measured: %s", error)
             return []
+        self.measured = Measured(readings, self.measured.pods)
         dedicated = readings.image_fs is not None
         thresholds, seen = self._thresholds[dedicated], self._observe(readings)
         if readings != self._calm:
@@ -232,6 +235,10 @@ class EvictionManager:
             found = by_pod.get(each.pod["metadata"]["uid"])
             used = pod_usage(await self._around.meter.pod(each.pod), found) if found else None
             measured.append((each, used))
+        present = {each.pod["metadata"]["uid"] for each in self._around.pods()}
+        fresh = {each.pod["metadata"]["uid"]: used for each, used in measured if used is not None}
+        kept = {uid: used for uid, used in {**self.measured.pods, **fresh}.items() if uid in present}
+        self.measured = Measured(self.measured.readings, kept)
         return measured
 
 

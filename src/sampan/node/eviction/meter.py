@@ -8,7 +8,7 @@ from typing import Protocol
 
 from sampan.api.types import Obj
 from sampan.node.eviction.pressure import Observation
-from sampan.node.eviction.usage import NOTHING, DiskUsage
+from sampan.node.eviction.usage import NOTHING, DiskUsage, PodUsage
 from sampan.records import dataclass
 
 
@@ -44,6 +44,14 @@ class PodDisk:
     volumes: Mapping[str, DiskUsage] = field(default_factory=dict)
     other: DiskUsage = NOTHING
     processes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What was measured last: of the machine, and by uid of the pods that there was a reason to measure."""
+
+    readings: Readings = Readings()
+    pods: Mapping[str, PodUsage] = field(default_factory=dict)
 
 
 class Meter(Protocol):
