@@ -103,13 +103,22 @@ def _make_disk(disk: Path, size: int, *, filesystem: bool) -> None:
         making = disk.parent / _MAKING
         with making.open("wb") as file:
             file.truncate(size)
-            file.flush()
-            os.fsync(file.fileno())
         if filesystem:
             filesystems.make(making, filesystems.DEFAULT)
+        _flush(making)
         making.replace(disk)
+        _flush(disk.parent)
         return
     if present < size:
         os.truncate(disk, size)
         if filesystem:
             filesystems.fill(disk)
+
+
+def _flush(path: Path) -> None:
+    """A machine that crashes after it has what is there now."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -22,6 +22,7 @@ from sampan.api.types import Obj
 from sampan.node.volumes.errors import SetupError
 from sampan.node.volumes.hostpath import HostPath
 from sampan.node.volumes.local import LocalPlugin
+from sampan.node.volumes.loops import detach_below
 from sampan.node.volumes.mount import LinuxMounter, Mounter
 from sampan.node.volumes.plugin import Context, Place
 from sampan.node.volumes.teardown import remove_tree
@@ -104,6 +105,7 @@ class LocalVolumes:
         directory = root / name
         for point in self._mounter.mounts_below(directory):
             self._mounter.unmount(point)
+        detach_below(directory)  # of a pod that was deleted by force, and whose volumes the node has still to take off
         try:
             directory.rename(going)
         except FileNotFoundError:
