@@ -13,9 +13,10 @@ import secrets
 import ssl
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -87,7 +88,7 @@ class RequirementApi:
     def patch(self, path: str, change: Any, kind: str = "merge") -> Any:
         return self("PATCH", path, change, kind=kind)
 
-    def lines(self, path: str, **query: Any) -> Iterator[str]:
+    def lines(self, path: str, **query: Any) -> Generator[str, None, None]:
         """Of an answer without end, as they come: a watch, a log that is followed. To be closed."""
         connection = self.connect()
         try:
@@ -236,20 +237,48 @@ def open_room(made: Cluster) -> Iterator[Room]:
         api.close()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def early_rooms(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[dict[str, tuple[Room, ExitStack]]]:
+    """Of the modules that say ``EARLY``: their pods wait for most of their time, and do so beside all other tests.
+    Whoever takes one closes it."""
+    rooms: dict[str, tuple[Room, ExitStack]] = {}
+    try:
+        for module in {item.module for item in request.session.items if isinstance(item, pytest.Function)}:
+            if getattr(module, "EARLY", False):
+                stack = ExitStack()
+                rooms[module.__name__] = stack.enter_context(open_room(cluster)), stack
+                fill(rooms[module.__name__][0], module)
+        yield rooms
+    finally:
+        for _, stack in rooms.values():
+            stack.close()
+
+
 @pytest.fixture(scope="module")
-def room(cluster: Cluster, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Room]:
+def room(
+    cluster: Cluster,
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    early_rooms: dict[str, tuple[Room, ExitStack]],
+) -> Iterator[Room]:
     """With all that the module's ``PREPARED`` says, in its order, and beside each other what ``PODS`` says. Before that
     ``prepare`` of the module gets the cluster ready (images), after it ``populate`` adds what depends on the rest."""
-    with open_room(cluster) as made:
-        if prepare := getattr(request.module, "prepare", None):
+    module = request.module
+    made, stack = early_rooms.pop(module.__name__, (None, ExitStack()))
+    with stack:
+        if prepare := getattr(module, "prepare", None):
             prepare(cluster, tmp_path_factory.mktemp("room"))
-        for obj in getattr(request.module, "PREPARED", ()):
-            made.create(obj)
-        for pod in getattr(request.module, "PODS", ()):
-            made.create(pod)
-        if populate := getattr(request.module, "populate", None):
+        if made is None:
+            made = stack.enter_context(open_room(cluster))
+            fill(made, module)
+        if populate := getattr(module, "populate", None):
             populate(made)
         yield made
+
+
+def fill(made: Room, module: ModuleType) -> None:
+    for obj in (*getattr(module, "PREPARED", ()), *getattr(module, "PODS", ())):
+        made.create(obj)
 
 
 def _wait_for_account(made: Room) -> None:

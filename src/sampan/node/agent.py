@@ -63,6 +63,8 @@ log = logging.getLogger(__name__)
 
 _TOLD_SECONDS = 2.0
 _WORKER_RETRY_SECONDS = 10.0
+#: Refusals for what the Node object says: it is read anew first, for it may have changed just before the pod came.
+_BY_THE_NODE = ("NodeAffinity", "TaintToleration")
 _REGISTER_RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 
@@ -350,7 +352,7 @@ class NodeAgent:
         if uid in self._looking:
             return  # the newest pod is judged
         refusal = self._judge(pod)
-        if refusal is not None and refusal.reason == "NodeAffinity":
+        if refusal is not None and refusal.reason in _BY_THE_NODE:
             self._looking.add(uid)
             tasks.spawn_apart(self._group, self._judge_again(pod), f"admission of pod {spec.full_name(pod)}")
         else:

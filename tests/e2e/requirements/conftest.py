@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from requirement_room import room
+from requirement_room import early_rooms, room
 
-__all__ = ["room"]
+__all__ = ["early_rooms", "room"]

@@ -6,6 +6,7 @@ from typing import Any
 
 from requirement_room import WAITS, Obj, Room, condition, container, is_ready, pod, restarts, status_of, terminated
 
+EARLY = True
 PORT = 8080
 #: answers everybody, and prints what it was asked with
 SERVER = f"""

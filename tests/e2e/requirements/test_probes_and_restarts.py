@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from requirement_room import WAITS, Obj, Room, condition, container, is_ready, pod, restarts, status_of, terminated
 
+EARLY = True
 PORT = 8080
 #: a web server whose ``/healthz`` is well for two seconds
 SICKENS = f"mkdir /www; echo ok >/www/healthz; (sleep 2; rm /www/healthz) & exec httpd -f -p {PORT} -h /www"

@@ -46,6 +46,16 @@ async def test_a_label_that_came_just_before_the_pod_is_seen(node: Any) -> None:
     await node.running("fast")
 
 
+async def test_a_taint_that_went_just_before_the_pod_came_is_seen_to_be_gone(node: Any) -> None:
+    taints = [{"key": "maintenance", "effect": "NoExecute"}]
+    await node.client.patch(NODES, "n1", {"spec": {"taints": taints}})
+    await node.agent.registration.refresh()
+    await node.client.patch(NODES, "n1", {"spec": {"taints": []}})
+    assert node.agent.registration.node["spec"]["taints"]
+    await node.add_pod("after")
+    await node.running("after")
+
+
 async def test_what_was_refused_takes_nothing_of_the_node(node: Any) -> None:
     for number in range(3):
         await node.add_pod(f"bad-{number}", CPU, os={"name": "windows"})

@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from sampan.api.types import Obj
 from sampan.node import runtime
 from sampan.node.pods import events, operations, resizing, spec
 from sampan.node.pods.operations import Tell
@@ -36,6 +37,8 @@ def absorb(record: PodRecord, event: events.Event, now: datetime) -> list[Tell]:
 
 
 def _pod_changed(record: PodRecord, event: events.PodChanged, now: datetime) -> list[Tell]:
+    if _shown_to_containers(event.pod) != _shown_to_containers(record.pod):
+        _try_configurations_at_once(record)
     record.pod = event.pod
     record.serial += 1
     return []
@@ -58,10 +61,20 @@ def _evicted(record: PodRecord, event: events.Evicted, now: datetime) -> list[Te
 
 def _objects_changed(record: PodRecord, event: events.ObjectsChanged, now: datetime) -> list[Tell]:
     """What failed for want of a ConfigMap or Secret is tried at once."""
-    for name in [name for name, why in record.waiting.items() if why.reason == "CreateContainerConfigError"]:
-        record.not_before.pop(name, None)
+    _try_configurations_at_once(record)
     record.retries.pop(operations.MountVolumes().key, None)
     return []
+
+
+def _shown_to_containers(pod: Obj) -> tuple[Any, ...]:
+    """What of a pod, other than its spec, containers are given: a variable may be one of its annotations."""
+    meta = pod["metadata"]
+    return meta.get("labels"), meta.get("annotations"), meta.get("generation")
+
+
+def _try_configurations_at_once(record: PodRecord) -> None:
+    for name in [name for name, why in record.waiting.items() if why.reason == "CreateContainerConfigError"]:
+        record.not_before.pop(name, None)
 
 
 def _runtime_ended(record: PodRecord, event: events.RuntimeEnded, now: datetime) -> list[Tell]:
