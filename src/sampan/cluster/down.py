@@ -19,7 +19,7 @@ from sampan.cluster import instance as instances
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.instance import Instance
 from sampan.cluster.leftovers import LOOK_SECONDS
-from sampan.cluster.mounts import unmount_below
+from sampan.cluster.mounts import detach_loops_of, unmount_below
 from sampan.cluster.up import Progress
 from sampan.node.cgroups.manager import remove_all
 from sampan.node.volumes.loops import detach_below
@@ -62,6 +62,9 @@ async def purge(instance: Instance, progress: Progress) -> None:
         # Before the state goes: it says which files have the context.
         for problem in kubeconfigs.remove(instance):
             progress.warn(problem)
+        if contained:
+            unmount_below(instance.kubelet_root)
+            await asyncio.to_thread(detach_loops_of, instance.kubelet_root / "plugins")
         for place in (instance.run, instance.state):
             if contained:
                 unmount_below(place)

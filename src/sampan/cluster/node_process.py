@@ -18,9 +18,10 @@ import uvloop
 
 from sampan.api.clock import SystemClock, SystemRandom
 from sampan.api.errors import ApiError
+from sampan.api.faults import fault
 from sampan.client.client import Client
 from sampan.client.http import HttpTransport
-from sampan.cluster import footprint, kubeconfigs, lifeline
+from sampan.cluster import footprint, kubeconfigs, lifeline, mounts
 from sampan.cluster.arguments import instance_or_exit, log_to_stderr
 from sampan.cluster.instance import Instance
 from sampan.cluster.network_stack import run_network
@@ -96,6 +97,10 @@ async def serve(instance: Instance) -> None:
             keeper=keeper.branch(),
         )
 
+    try:
+        await asyncio.to_thread(mounts.share, instance.kubelet_root)
+    except OSError as error:
+        log.warning("drivers in pods cannot mount volumes for others: %s", fault(error, "mount"))
     try:
         async with Keeper() as keeper:
             reporter = Reporter(instance, "node", keeper, clock)
