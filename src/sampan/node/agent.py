@@ -10,8 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection
-from contextlib import aclosing
-from dataclasses import replace
 
 from sampan.api.clock import Clock, Random
 from sampan.api.errors import ApiError, NotFound
@@ -37,7 +35,7 @@ from sampan.node.env.sources import ObjectRef, ObjectSource, pod_references
 from sampan.node.eviction.meter import Measured
 from sampan.node.extensions import Extensions
 from sampan.node.gate import PodGate, in_order_of_claims
-from sampan.node.host import Host, Machine
+from sampan.node.host import Host
 from sampan.node.host_linux import LinuxHost
 from sampan.node.images.making import image_manager
 from sampan.node.images.records import FileRecords
@@ -47,10 +45,11 @@ from sampan.node.pods.absorb import REJECTED
 from sampan.node.pods.context import NodeContext, Volumes
 from sampan.node.pods.resizing_desk import Claim, ResizeDesk
 from sampan.node.pods.state import PodState, observe_all
-from sampan.node.pods.swap import LIMITED_SWAP, Swap
+from sampan.node.pods.swap import swap_of
 from sampan.node.pods.worker import PodWorker
 from sampan.node.protection import PodsOfNode, Protection
 from sampan.node.registration import NodeRegistration
+from sampan.node.runtimewatch import RuntimeWatch
 from sampan.node.shutdown import Request as ShutdownRequest
 from sampan.node.staticpods.keeper import StaticPods
 from sampan.node.staticpods.workplace import Workplace
@@ -124,7 +123,7 @@ class NodeAgent:
         )
         self.registration.devices = self._devices.amounts
         allocatable = render_allocatable(machine, config)
-        swap = self._swap(machine)
+        swap = swap_of(machine, config.swap_behaviour, self.registration.tell)
         self._desk = ResizeDesk(
             self._claims,
             amounts(dict(allocatable)),
@@ -159,10 +158,8 @@ class NodeAgent:
         #: told of every container that ended (the node API ends followed logs by it)
         self.on_exit: Callable[[str], None] = lambda container_id: None
         self._workers: dict[str, PodWorker] = {}
-        self._owners: dict[str, PodWorker] = {}
         self._adoptable: dict[str, PodState] = {}
         self._group: asyncio.TaskGroup | None = None
-        self._cleaning: set[str] = set()
         self._protection = Protection(
             config,
             self._host,
@@ -172,18 +169,27 @@ class NodeAgent:
             PodsOfNode(
                 present=self._evictable,
                 ended=self._ended,
-                known=lambda: {*self._workers, *self._cleaning, *self._looking},
+                known=lambda: {*self._workers, *self._watch.cleaning, *self._looking},
                 doubt=self._view_doubted,
             ),
             shutdown,
         )
         self._gate = PodGate(config, self.registration, self.context.allocatable, self._protection.pressures)
+        self._watch = RuntimeWatch(
+            config,
+            source,
+            self._host,
+            self._volumes,
+            self._workers,
+            claims=self._claiming,
+            judged=lambda: self._looking,
+            ended=lambda container_id: self.on_exit(container_id),
+        )
         #: pods that admission refused, and those that it looks at again
         self._refused: dict[str, Refusal] = {}
         self._looking: set[str] = set()
         #: pods that are taken as soon as they have their devices
         self._equipping: dict[str, Obj] = {}
-        self._ready = False
         self._cpus = make_cpu_manager(
             config,
             self._host,
@@ -194,15 +200,6 @@ class NodeAgent:
         self._static = StaticPods(
             config, client, clock, Workplace(self._workers, self._pods, self.registration, self._pod_changed)
         )
-
-    def _swap(self, machine: Machine) -> Swap | None:
-        behaviour = self.config.swap_behaviour
-        if machine.bounds_swap:
-            return Swap(behaviour, machine.swap_bytes, machine.memory_bytes)
-        if behaviour == LIMITED_SWAP:
-            text = "swapBehavior LimitedSwap has no effect: this machine does not bound swap by cgroup v2"
-            self.registration.tell("Warning", "SwapNotBounded", text)
-        return None
 
     # For the node API (``sampan.node.api.containers.PodSource``).
 
@@ -251,23 +248,23 @@ class NodeAgent:
                 for pod in in_order_of_claims(self._pods.list(), self._adoptable):
                     self._pod_changed("ADDED", pod, None)
                 self._pods.add_handler(self._pod_changed)
-                self._ready = True
+                self._watch.group = group
                 # Who sees the node Ready sees no pod as an agent before this one left it.
                 await self._tell_of_pods()
                 if self.config.register_node:
                     await self._register()
                     keeper.keep("registration", self.registration.run)
                 await self._protection.hold_pods_together()
-                await self._sweep_cgroups()
+                await self._watch.sweep_cgroups()
                 keeper.keep("cpu-manager", self._cpus.run)
                 keeper.keep("static-pods", self._static.run)
-                keeper.keep("runtime-events", self._follow_runtime)
-                keeper.keep("relist", self._relist_forever)
+                keeper.keep("runtime-events", self._watch.follow)
+                keeper.keep("relist", self._watch.relist_forever)
                 self._protection.keep(keeper)
                 started.set()
                 await tasks.forever()
         finally:
-            self._group = None
+            self._group = self._watch.group = None
             unsubscribe()
 
     def _make_extensions(self, clock: Clock, random: Random) -> Extensions:
@@ -468,7 +465,7 @@ class NodeAgent:
     def _claim(self, uid: str) -> Callable[[str], None]:
         def claim(runtime_id: str) -> None:
             if (worker := self._workers.get(uid)) is not None:
-                self._owners[runtime_id] = worker
+                self._watch.owners[runtime_id] = worker
 
         return claim
 
@@ -487,7 +484,7 @@ class NodeAgent:
             if before.gone:
                 worker.deleted(before.pod)
         self._objects.unregister_pod(uid)
-        self._owners = {key: owner for key, owner in self._owners.items() if owner is not worker}
+        self._watch.forget(worker)
         self._workers.pop(uid, None)
         self._refused.pop(uid, None)
         self._static.ended(uid)
@@ -499,84 +496,3 @@ class NodeAgent:
         for worker in self._workers.values():
             if ref in pod_references(worker.pod):
                 worker.objects_changed()
-
-    # The runtime.
-
-    async def _follow_runtime(self) -> None:
-        async with aclosing(self._runtime.events()) as events:  # type: ignore[type-var]  # generators in practice
-            async for event in events:
-                if event.type == "lost":
-                    await self._relist()
-                    continue
-                if event.type != "oom":
-                    self.on_exit(event.container_id)
-                worker = self._owners.get(event.container_id)
-                if worker is None:
-                    continue
-                if event.type == "oom":
-                    worker.out_of_memory(event.container_id)
-                else:
-                    worker.ended(event.container_id)
-
-    async def _relist_forever(self) -> None:
-        while True:
-            await asyncio.sleep(self.config.relist_seconds)
-            await self._relist()
-            known = set(self._workers) | self._cleaning
-            await self._volumes.cleanup_orphans(known)
-            await self._sweep_cgroups()
-
-    async def _relist(self) -> None:
-        """Compares the runtime with what workers believe; wakes who is wrong; clears what belongs to nobody."""
-        try:
-            sandboxes = await self._runtime.list_sandboxes()
-            containers = await self._runtime.list_containers()
-        except runtime.RuntimeCallError as error:
-            log.warning("runtime: %s", error)
-            return
-        seen: dict[str, dict[str, str]] = {}
-        for sandbox in sandboxes:
-            uid = sandbox.labels.get(runtime.POD_UID_LABEL, sandbox.uid)
-            seen.setdefault(uid, {})[sandbox.id] = "running" if sandbox.ready else "exited"
-        for container in containers:
-            seen.setdefault(container.labels.get(runtime.POD_UID_LABEL, ""), {})[container.id] = container.state
-        for uid, worker in self._workers.items():
-            state = worker.state
-            believed: dict[str, str] = {item.id: item.state for item in state.containers.values()}
-            believed |= {item.id: "running" if item.ready else "exited" for item in state.sandboxes.values()}
-            if believed != seen.get(uid, {}):
-                worker.refresh()
-        for sandbox in sandboxes:
-            uid = sandbox.labels.get(runtime.POD_UID_LABEL, sandbox.uid)
-            if self._ready and uid not in self._workers and uid not in self._cleaning and self._group is not None:
-                self._cleaning.add(uid)
-                tasks.spawn_apart(self._group, self._clean_orphan(replace(sandbox, ips=())), f"orphan {uid}")
-
-    async def _sweep_cgroups(self) -> None:
-        """What was in use when its pod ended goes, and so does what an agent that was killed left behind."""
-        try:
-            ours = {
-                sandbox.labels.get(runtime.POD_UID_LABEL, sandbox.uid)
-                for sandbox in await self._runtime.list_sandboxes()
-            }
-        except runtime.RuntimeCallError as error:
-            log.warning("runtime: %s", error)
-            return
-        known = self._workers, self._cleaning, self._looking
-        await self._host.sweep_cgroups(self._claiming(), lambda: ours.union(*known))
-
-    async def _clean_orphan(self, sandbox: runtime.Sandbox) -> None:
-        """A pod that was deleted while no agent was running."""
-        uid = sandbox.labels.get(runtime.POD_UID_LABEL, sandbox.uid)
-        log.info("removing orphaned pod %s/%s", sandbox.namespace, sandbox.name)
-        try:
-            for container in await self._runtime.list_containers({runtime.POD_UID_LABEL: uid}):
-                grace = container.annotations.get("io.kubernetes.pod.terminationGracePeriod", "")
-                await self._runtime.stop_container(container.id, int(grace) if grace.isdigit() else 30)
-            for item in await self._runtime.list_sandboxes({runtime.POD_UID_LABEL: uid}):
-                await self._runtime.stop_sandbox(item.id)
-                await self._runtime.remove_sandbox(item.id)
-        except runtime.RuntimeCallError as error:
-            log.warning("orphaned pod %s: %s", uid, error)  # the next relist tries again
-        finally:
-            self._cleaning.discard(uid)

@@ -18,6 +18,8 @@ from sampan.node.pods.resizing import Allocation, Verdict
 from sampan.node.pods.swap import Swap
 from sampan.records import dataclass
 
+_VIEWS_LIMIT = 1000
+
 
 @dataclass(frozen=True, slots=True)
 class Claim:
@@ -32,7 +34,7 @@ class Claim:
 
 
 class ResizeDesk:
-    """Invariant: ``_promised`` has what was promised since, and only of pods that are still here."""
+    """Invariant: ``_promised`` has what was promised since, and only of pods that are still here; so has ``_views``."""
 
     def __init__(
         self,
@@ -48,13 +50,21 @@ class ResizeDesk:
         self._claims, self._allocatable, self._clock, self._wake = claims, allocatable, clock, wake
         self._static_cpus, self._swap = static_cpus, swap
         self._promised: dict[str, Allocation] = {}
+        #: What ``promised`` said last, and of what: the agent asks for all pods at each one that it takes.
+        self._views: dict[str, tuple[Obj, Allocation, Obj]] = {}
         #: since when pods wait for room
         self._waiting: dict[str, datetime] = {}
 
     def promised(self, claim: Claim) -> Obj:
         """The pod as the node has promised it; its status does not count."""
-        pod = resizing.with_allocated(claim.pod, self._promised.get(claim.uid, claim.allocated))
-        return {**pod, "status": {"qosClass": (pod.get("status") or {}).get("qosClass")}}
+        uid = claim.uid
+        allocated = self._promised.get(uid, claim.allocated)
+        known = self._views.get(uid)
+        if known is None or known[0] is not claim.pod or known[1] is not allocated:
+            pod = resizing.with_allocated(claim.pod, allocated)
+            view = {**pod, "status": {"qosClass": (pod.get("status") or {}).get("qosClass")}}
+            known = self._views[uid] = claim.pod, allocated, view
+        return known[2]
 
     def weigh(self, pod: Obj) -> Verdict | None:
         """None: the pod has been promised what it wishes."""
@@ -67,10 +77,13 @@ class ResizeDesk:
     def forget(self, uid: str) -> None:
         """Nothing is left of the pod."""
         self._promised.pop(uid, None)
+        self._views.pop(uid, None)
         self._waiting.pop(uid, None)
 
     def room(self) -> None:
         """There may be more than before."""
+        if len(self._views) > _VIEWS_LIMIT:
+            self._views.clear()
         if self._waiting:
             self._grant()
 

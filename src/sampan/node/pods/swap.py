@@ -7,10 +7,14 @@ Only cgroup v2 bounds swap by itself: with v1 nothing is written, and ``LimitedS
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Literal
+
 from sampan.api.pods import containers, origin
 from sampan.api.pods.qos import compute_qos_class
 from sampan.api.pods.requests import container_limits, container_requests
 from sampan.api.types import Obj
+from sampan.node.host import Machine
 from sampan.records import dataclass
 
 NO_SWAP, LIMITED_SWAP = "NoSwap", "LimitedSwap"
@@ -38,6 +42,16 @@ class Swap:
             return False
         requested = container_requests(container).get("memory", 0)
         return requested > 0 and requested != container_limits(container).get("memory")
+
+
+def swap_of(machine: Machine, behaviour: str, tell: Callable[[Literal["Warning"], str, str], None]) -> Swap | None:
+    """None where the kernel bounds no container's swap; a behaviour that would need it is told of."""
+    if machine.bounds_swap:
+        return Swap(behaviour, machine.swap_bytes, machine.memory_bytes)
+    if behaviour == LIMITED_SWAP:
+        text = "swapBehavior LimitedSwap has no effect: this machine does not bound swap by cgroup v2"
+        tell("Warning", "SwapNotBounded", text)
+    return None
 
 
 def resize_meets_swap(swap: Swap | None, pod: Obj, promised: Obj) -> bool:
