@@ -32,7 +32,6 @@ from sampan.node.devices.interface import MakeDevices, NoDevices
 from sampan.node.devices.plan import Unavailable
 from sampan.node.env.objects import ClientObjects
 from sampan.node.env.sources import ObjectRef, ObjectSource, pod_references
-from sampan.node.eviction.meter import Measured
 from sampan.node.extensions import Extensions
 from sampan.node.gate import PodGate, in_order_of_claims
 from sampan.node.host import Host
@@ -206,8 +205,9 @@ class NodeAgent:
     def pods(self) -> list[Obj]:
         return [self._view(worker) for worker in self._workers.values() if not worker.gone]
 
-    def measured(self) -> Measured:
-        return self._protection.measured()
+    @property
+    def protection(self) -> Protection:
+        return self._protection
 
     def get_pod(self, namespace: str, name: str) -> Obj | None:
         for worker in self._workers.values():

@@ -25,6 +25,7 @@ from sampan.node.config import NodeConfig
 from sampan.node.cri.client import CriRuntime
 from sampan.node.devices.manager import DeviceManager
 from sampan.node.eviction.meter import Measured
+from sampan.node.eviction.words import render_metrics
 from sampan.node.kubeletconfig.settings import render
 from sampan.node.logs.rotation import LogRotator, runtime_logs
 from sampan.node.shutdown import Request as ShutdownRequest
@@ -62,7 +63,10 @@ async def run_node(
             if tls is not None:
                 auth = auth or _delegated(config, client)
                 kept.keep(
-                    "node-api", functools.partial(node.serve_api, auth, tls, lambda: render_components(kept.root()))
+                    "node-api",
+                    functools.partial(
+                        node.serve_api, auth, tls, lambda: render_components(kept.root()) + node.metrics()
+                    ),
                 )
             rotator = LogRotator(
                 source.reopen_log,
@@ -126,7 +130,10 @@ class _Node:
             self._api.container_stopped(container_id)
 
     def _measured(self) -> Measured:
-        return Measured() if self._agent is None else self._agent.measured()
+        return Measured() if self._agent is None else self._agent.protection.measured()
+
+    def metrics(self) -> str:
+        return render_metrics({} if self._agent is None else self._agent.protection.evictions)
 
     # For the node API (``sampan.node.api.containers.PodSource``).
 

@@ -6,16 +6,18 @@ Composition only: each part is a module of its own.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from sampan.api.faults import cause
 from sampan.keeping import Keeper
 from sampan.node import runtime, shutdown
 from sampan.node.admission import Refusal
 from sampan.node.config import NodeConfig
+from sampan.node.eviction import kernel_log
 from sampan.node.eviction.manager import Evictable, EvictionManager, Surroundings
 from sampan.node.eviction.meter import Measured
 from sampan.node.host import Host
+from sampan.node.host_linux import LinuxHost
 from sampan.node.images.collect import Collector
 from sampan.node.images.manager import ImageManager
 from sampan.node.node_status import pods_memory_bytes, pods_millicores
@@ -77,6 +79,8 @@ class Protection:
         keeper.keep("image-gc", self._collector.run)
         keeper.keep("eviction", self._evictions.run)
         keeper.keep("shutdown", self._shutdown.run)
+        if isinstance(self._host, LinuxHost):
+            keeper.keep("kernel-log", lambda: kernel_log.follow(self._registration.tell))
 
     def pressures(self) -> Sequence[str] | None:
         """Conditions that hold; None: nobody has looked yet."""
@@ -84,6 +88,11 @@ class Protection:
 
     def measured(self) -> Measured:
         return self._evictions.measured
+
+    @property
+    def evictions(self) -> Mapping[str, int]:
+        """How many there were, by signal."""
+        return self._evictions.evictions
 
     def refusal(self) -> Refusal | None:
         """Why the node takes no pods at all."""

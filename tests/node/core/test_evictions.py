@@ -11,6 +11,7 @@ import pytest
 from sampan.api.types import Obj
 from sampan.node.eviction.meter import PodDisk
 from sampan.node.eviction.usage import DiskUsage
+from sampan.node.eviction.words import render_metrics
 from sampan.node.host import Disk
 from sampan.node.runtime import ContainerStats
 from sampan.node.simulated_behaviour import Behaviour
@@ -80,6 +81,8 @@ async def test_the_pod_furthest_above_its_request_ends_and_only_that_one(world: 
     assert (target["status"], target["reason"], target["message"]) == ("True", "TerminationByKubelet", message)
     await asyncio.sleep(400)
     assert world.api.status(modest)["phase"] == "Running"
+    shown = render_metrics(world.agent.protection.evictions)
+    assert 'kubelet_evictions{eviction_signal="memory.available"} 1\n' in shown
     events = dict(zip(world.api.reasons(), world.api.messages(), strict=True))
     assert events["Evicted"] == message
     assert events["EvictionThresholdMet"] == "Attempting to reclaim memory"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from sampan.api import quantity
 from sampan.api.pods.requests import has_pod_level
@@ -27,6 +27,14 @@ def node_was_low(
             message += f"Threshold quantity: {wanted}, available: {available}. "
             break
     return message if usage is None else message + _who(resource, pod, usage)
+
+
+def render_metrics(evictions: Mapping[str, int]) -> str:
+    """Of the kubelet's metrics, the one that counts evictions by signal."""
+    name = "kubelet_evictions"
+    lines = [f"# HELP {name} [ALPHA] Cumulative number of pod evictions by eviction signal", f"# TYPE {name} counter"]
+    lines += [f'{name}{{eviction_signal="{signal}"}} {count}' for signal, count in sorted(evictions.items())]
+    return "\n".join(lines) + "\n"
 
 
 def _who(resource: str, pod: Obj, usage: PodUsage) -> str:

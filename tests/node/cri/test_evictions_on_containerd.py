@@ -1,0 +1,184 @@
+"""Pods that take too much of a real node, each in its own way: the right one goes, the others and the node go on.
+
+The node's file system is a small tmpfs, so that a pod can fill it; that memory is short is said for as long as the
+pod is there that uses most of it, so that nobody has to use it up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import subprocess
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sampan.api.clock import SystemClock, SystemRandom
+from sampan.api.errors import AlreadyExists
+from sampan.api.resources import EVENTS, NODES, PODS, SERVICE_ACCOUNTS
+from sampan.api.types import Obj
+from sampan.client.client import Client
+from sampan.node import runtime
+from sampan.node.agent import NodeAgent
+from sampan.node.cgroups.manager import remove_all
+from sampan.node.config import NodeConfig
+from sampan.node.host import Load
+from sampan.node.host_linux import LinuxHost
+from sampan.node.thresholds import parse_thresholds
+from sampan.server.app import Server
+from sampan.server.config import ServerConfig
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.timeout(240),
+    pytest.mark.parametrize("bench", ["containerd"], indirect=True),
+]
+
+ROOT = f"sampan-evictions-{os.getpid()}"
+MIB = 1 << 20
+DISK_MIB, INODES = 64, 8192
+THRESHOLDS = parse_thresholds({"memory.available": "100Mi", "nodefs.available": "50%", "nodefs.inodesFree": "50%"})
+
+
+class Pressed(LinuxHost):
+    """The real machine, but for how much of its memory is left."""
+
+    is_short: Callable[[], bool] = staticmethod(lambda: False)
+
+    def load(self) -> Load:
+        found = super().load()
+        return replace(found, memory_available_bytes=MIB) if self.is_short() else found
+
+
+class Place:
+    def __init__(self, bench: Any, admin: Client, host: Pressed) -> None:
+        self.bench, self.admin, self.host = bench, admin, host
+
+    async def create(self, name: str, script: str, *, resources: Obj | None = None, size_limit: str = "") -> None:
+        scratch: Obj = {"name": "scratch", "emptyDir": {"sizeLimit": size_limit} if size_limit else {}}
+        container = {
+            "name": "main", "image": self.bench.image, "command": ["sh", "-c", f"{script}; sleep 1000"],
+            "volumeMounts": [{"name": "scratch", "mountPath": "/scratch"}], "resources": resources or {},
+        }  # fmt: skip
+        spec = {
+            "nodeName": "n1", "automountServiceAccountToken": False, "containers": [container], "volumes": [scratch],
+            "restartPolicy": "Never",
+        }  # fmt: skip
+        meta = {"name": name, "namespace": "default"}
+        await self.admin.create(PODS, {"kind": "Pod", "apiVersion": "v1", "metadata": meta, "spec": spec})
+
+    async def status(self, name: str) -> Obj:
+        found: Obj = (await self.admin.get(PODS, name, "default")).get("status") or {}
+        return found
+
+    async def until(self, name: str, condition: Callable[[Obj], bool]) -> Obj:
+        async with asyncio.timeout(90):
+            while not condition(found := await self.status(name)):  # noqa: ASYNC110 (the API's watch is not the subject)
+                await asyncio.sleep(0.02)
+        return found
+
+    async def running(self, name: str) -> Obj:
+        return await self.until(name, lambda status: status.get("phase") == "Running")
+
+    async def evicted(self, name: str) -> str:
+        found = await self.until(name, lambda status: status.get("phase") == "Failed")
+        assert found["reason"] == "Evicted", found
+        return str(found["message"])
+
+    async def node_says(self, kind: str, status: str) -> None:
+        async with asyncio.timeout(90):
+            while True:
+                conditions = (await self.admin.get(NODES, "n1"))["status"]["conditions"]
+                if any((each["type"], each["status"]) == (kind, status) for each in conditions):
+                    return
+                await asyncio.sleep(0.02)
+
+    async def reasons(self) -> set[str]:
+        return {each["reason"] for each in (await self.admin.list(EVENTS))["items"]}
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    place = tmp_path / "small"
+    place.mkdir()
+    options = f"size={DISK_MIB}m,nr_inodes={INODES}"
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", place], check=False).returncode != 0:
+        pytest.skip("needs the right to mount")
+    yield place
+    subprocess.run(["umount", "-l", place], check=True)
+
+
+@pytest.fixture
+async def place(bench: Any, small_disk: Path) -> AsyncIterator[Place]:
+    config = NodeConfig(
+        node_name="n1", addresses=("192.0.2.1",), root_dir=small_disk / "node", log_dir=small_disk / "podlogs",
+        cgroup_root=f"/{ROOT}", eviction_thresholds=THRESHOLDS, eviction_period_seconds=0.5,
+        eviction_pressure_transition_seconds=1.0, pod_pids_limit=20,
+    )  # fmt: skip
+    async with Server(ServerConfig(store="memory", listen=False)) as server:
+        admin = Client(server.local_transport())
+        account = {"kind": "ServiceAccount", "apiVersion": "v1", "metadata": {"name": "default"}}
+        with contextlib.suppress(AlreadyExists):
+            await admin.create(SERVICE_ACCOUNTS, account, "default")
+        node = Client(server.local_transport("system:node:n1", ("system:nodes",)))
+        host = Pressed(config)
+        agent = NodeAgent(config, node, bench.runtime, SystemClock(), SystemRandom(), host=host)
+        started = asyncio.Event()
+        task = asyncio.create_task(agent.run(started))
+        async with asyncio.timeout(60):
+            await started.wait()
+        yield Place(bench, admin, host)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        async with asyncio.timeout(60):
+            while not remove_all(config.cgroup_root):
+                for sandbox in await bench.runtime.list_sandboxes():
+                    with contextlib.suppress(runtime.RuntimeCallError):  # one is still under way
+                        await bench.runtime.remove_sandbox(sandbox.id)
+                await asyncio.sleep(0.02)
+
+
+async def test_whoever_takes_too_much_goes_and_nobody_else(place: Place) -> None:
+    """[sig-node] LocalStorageEviction, InodeEviction, MemoryAllocatableEviction, PIDs: each in its own limits."""
+    await place.create("modest", "true", resources={"requests": {"memory": "64Mi", "ephemeral-storage": "1Mi"}})
+    await place.create("scratch", "head -c 3m /dev/zero >/scratch/file", size_limit="1Mi")
+    await place.create("layer", "head -c 3m /dev/zero >/file", resources={"limits": {"ephemeral-storage": "1Mi"}})
+    await place.create("bomb", "i=0; while [ $i -lt 60 ]; do sleep 1000 & i=$((i+1)); done")
+    await place.create("hog", "head -c 24m /dev/zero | (tail -c 24m | sleep 1000)")
+    await place.running("modest"), await place.running("hog")
+
+    # Limits of single pods: the node is well all the while.
+    assert await place.evicted("scratch") == 'Usage of EmptyDir volume "scratch" exceeds the limit "1Mi". '
+    assert await place.evicted("layer") == (
+        "Pod ephemeral local storage usage exceeds the total limit of containers 1Mi. "
+    )
+    bomb = await place.until("bomb", lambda status: status.get("phase") == "Failed")
+    assert bomb.get("reason", "") != "Evicted"  # its shell cannot fork any more, and ends by itself
+    await place.node_says("DiskPressure", "False")
+
+    # The disk is full of one pod's data, then of one pod's files.
+    for name, script, resource in (
+        ("filler", "head -c 40m /dev/zero >/scratch/file", "ephemeral-storage"),
+        ("files", "i=0; while [ $i -lt 5000 ]; do : >/scratch/$i; i=$((i+1)); done", "inodes"),
+    ):
+        await place.create(name, script)
+        assert f"The node was low on resource: {resource}. Threshold quantity: " in await place.evicted(name)
+        await place.node_says("DiskPressure", "False")
+    assert (await place.status("modest"))["phase"] == "Running"
+
+    # Memory.
+    hog = (await place.admin.get(PODS, "hog", "default"))["metadata"]["uid"]
+    folder, mounts = f"{ROOT}/besteffort/pod{hog}", Path("/sys/fs/cgroup")
+    place.host.is_short = lambda: any((mount / folder).is_dir() for mount in (mounts, mounts / "memory"))
+    await place.node_says("MemoryPressure", "True")
+    message = await place.evicted("hog")
+    assert message.startswith("The node was low on resource: memory. Threshold quantity: 100Mi, available: 1Mi. ")
+    await place.node_says("MemoryPressure", "False")
+    assert (await place.status("modest"))["phase"] == "Running"
+    assert {"Evicted", "EvictionThresholdMet", "NodeHasInsufficientMemory", "NodeAllocatableEnforced"} <= (
+        await place.reasons()
+    )
