@@ -45,6 +45,20 @@ def buy(kubectl: Kubectl, thing: str = "") -> str:
     return str(eventually(answer))
 
 
+def paint(kubectl: Kubectl, thing: str) -> None:
+    """A picture on the disk that the pods of the web tier share."""
+    kubectl("exec", "deployment/shop", "--", "sh", "-c", f"echo {thing} >/pictures/new")
+
+
+def painted(kubectl: Kubectl) -> str:
+    return kubectl("exec", "deployment/shop", "--", "cat", "/pictures/new").strip()
+
+
+def directory_of(found: dict[str, Any], claim: str) -> Path:
+    (volume,) = (each for each in found.values() if each["spec"]["claimRef"]["name"] == claim)
+    return Path(volume["spec"]["local"]["path"])
+
+
 def node_agent(cluster: Cluster) -> int:
     """Its process."""
     status = json.loads(Path(f"/run/sampan/{cluster.name}/status.json").read_text())
@@ -63,17 +77,19 @@ def test_a_database_a_web_tier_and_a_backup_run_end_to_end(shop: Kubectl) -> Non
     """WL24, ST1, ST7, ST9, ST11; StatefulSet with claim templates on real disks"""
     assert buy(shop, "boots").startswith("1 orders")
     assert buy(shop, "a-hat") == "2 orders, the last one of: a-hat"
+    paint(shop, "boots")
     made = volumes_of(shop)
-    assert len(made) == 1, "the backups' claim waits for its first pod"
-    (directory,) = (Path(each["spec"]["local"]["path"]) for each in made.values())
+    assert len(made) == 2, "the backups' claim waits for its first pod"
+    directory, pictures = directory_of(made, "data-db-0"), directory_of(made, "pictures")
     assert (directory / "appendonlydir").is_dir()
-    # The pod goes, its data stays.
+    # The pods go, their data stays.
     before = shop.json("get", "pod", "db-0")["metadata"]["uid"]
-    shop("delete", "pod", "db-0")
+    shop("delete", "pod", "-l", "app in (db, shop)")
     eventually(lambda: shop.json("get", "pods", "-l", "app=db")["items"])
-    shop("rollout", "status", "statefulset/db", "--timeout=120s")
+    shop("rollout", "status", "statefulset/db", "deployment/shop", "--timeout=120s")
     assert shop.json("get", "pod", "db-0")["metadata"]["uid"] != before
     assert buy(shop) == "2 orders, the last one of: a-hat"
+    assert painted(shop) == "boots"
     # A backup on a claim of its own.
     shop("create", "job", "now", "--from=cronjob/backup")
     shop("wait", "--for=condition=complete", "job/now", "--timeout=120s")
@@ -92,7 +108,7 @@ def test_a_database_a_web_tier_and_a_backup_run_end_to_end(shop: Kubectl) -> Non
     shop("delete", "job", "now", "--ignore-not-found")
     shop("delete", "pvc", "--all")
     eventually(lambda: not volumes_of(shop))
-    assert not directory.exists() and not any(copy.exists() for copy in copies)
+    assert not any(each.exists() for each in (directory, pictures, *copies))
     assert list(directory.parent.iterdir()) == [] or all(
         entry.name in json.dumps(shop.json("get", "pv")) for entry in directory.parent.iterdir()
     )
@@ -101,7 +117,8 @@ def test_a_database_a_web_tier_and_a_backup_run_end_to_end(shop: Kubectl) -> Non
 def test_orders_outlive_a_killed_node_agent_and_the_whole_cluster(shop: Kubectl, cluster: Cluster) -> None:
     """Issue 10, Must show 2: data is there after pod deletion, kill of the node agent, ``down`` and ``up``"""
     buy(shop, "lamp")
-    (directory,) = (Path(each["spec"]["local"]["path"]) for each in volumes_of(shop).values())
+    paint(shop, "lamp")
+    directory = directory_of(volumes_of(shop), "data-db-0")
     os.kill(node_agent(cluster), signal.SIGKILL)
     assert buy(shop, "table") == "2 orders, the last one of: table"
     cluster.sampan("down", "--name", cluster.name)
@@ -109,12 +126,13 @@ def test_orders_outlive_a_killed_node_agent_and_the_whole_cluster(shop: Kubectl,
     cluster.sampan("up", "--name", cluster.name)
     shop("rollout", "status", "statefulset/db", "deployment/shop", "--timeout=120s")
     eventually(lambda: buy(shop) == "2 orders, the last one of: table")
+    assert painted(shop) == "lamp"
     # A claim that goes while the agent is dead is removed from the disk when the agent is back.
     shop("delete", "statefulset", "db")
     eventually(lambda: not shop.json("get", "pods", "-l", "app=db")["items"])
     os.kill(node_agent(cluster), signal.SIGKILL)
     shop("delete", "pvc", "data-db-0")
-    eventually(lambda: not volumes_of(shop))
+    eventually(lambda: len(volumes_of(shop)) == 1)
     assert not directory.exists()
 
 

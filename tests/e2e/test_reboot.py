@@ -32,23 +32,55 @@ spec:
     - name: first
       image: {IMAGE}
       imagePullPolicy: IfNotPresent
-      command: [sh, -c, "echo start >> /disk/starts; echo start >> /host/starts; echo start >> /memory/starts"]
+      command: [sh, -c, "echo start >> /disk/starts; echo start >> /host/starts; echo start >> /memory/starts;
+        echo start >> /claimed/starts; echo start >> /sized/starts; head -c 6 /dev/xvda >> /claimed/raw;
+        echo start | dd of=/dev/xvda conv=notrunc,fsync; sync"]
       volumeMounts: &mounts
         - {{name: disk, mountPath: /disk}}
         - {{name: memory, mountPath: /memory}}
         - {{name: host, mountPath: /host}}
         - {{name: settings, mountPath: /settings}}
+        - {{name: claimed, mountPath: /claimed}}
+        - {{name: sized, mountPath: /sized}}
+      volumeDevices: &devices
+        - {{name: raw, devicePath: /dev/xvda}}
   containers:
     - name: main
       image: {IMAGE}
       imagePullPolicy: IfNotPresent
       command: [sleep, "3600"]
       volumeMounts: *mounts
+      volumeDevices: *devices
   volumes:
     - {{name: disk, emptyDir: {{}}}}
     - {{name: memory, emptyDir: {{medium: Memory}}}}
     - {{name: host, hostPath: {{path: HOST, type: DirectoryOrCreate}}}}
     - {{name: settings, configMap: {{name: settings}}}}
+    - {{name: claimed, persistentVolumeClaim: {{claimName: claimed}}}}
+    - {{name: sized, persistentVolumeClaim: {{claimName: sized}}}}
+    - {{name: raw, persistentVolumeClaim: {{claimName: raw}}}}
+---
+apiVersion: storage.k8s.io/v1
+kind: StorageClass
+metadata: {{name: sized}}
+provisioner: sampan.io/local-path
+volumeBindingMode: WaitForFirstConsumer
+parameters: {{backing: file}}
+---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {{name: claimed}}
+spec: {{accessModes: [ReadWriteOnce], resources: {{requests: {{storage: 8Mi}}}}}}
+---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {{name: sized}}
+spec: {{accessModes: [ReadWriteOnce], storageClassName: sized, resources: {{requests: {{storage: 8Mi}}}}}}
+---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {{name: raw}}
+spec: {{accessModes: [ReadWriteOnce], volumeMode: Block, resources: {{requests: {{storage: 8Mi}}}}}}
 """
 
 
@@ -59,6 +91,8 @@ def made(tmp_path: Path) -> Iterator[Cluster]:
     cluster = Cluster(tmp_path / "kubeconfig", tmp_path, NAME)
     yield cluster
     cluster.sampan("down", "--name", NAME, "--purge")
+    backing = [shown.read_text() for shown in Path("/sys/block").glob("loop*/loop/backing_file")]
+    assert not [each for each in backing if f"/{NAME}/" in each]
 
 
 def reboot(instance: Instance) -> None:
@@ -70,6 +104,10 @@ def reboot(instance: Instance) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     for place in _mounts(instance):
         libc.umount2(os.fsencode(place), MNT_DETACH)
+    for shown in Path("/sys/block").glob("loop*/loop/backing_file"):
+        with contextlib.suppress(OSError):
+            if shown.read_text().startswith(f"{instance.state}/"):
+                _quietly("losetup", "--detach", f"/dev/{shown.parts[-3]}")
     shutil.rmtree(instance.run)
     _quietly("ip", "link", "delete", instance.bridge)
     _quietly("nft", "delete", "table", "inet", f"sampan-{NAME}")
@@ -133,8 +171,15 @@ def test_after_a_reboot_everything_is_back_under_its_old_name(made: Cluster, tmp
         kubectl("wait", "pod", "--all", "--for=condition=Ready", "--timeout=90s")
         assert pods(kubectl) == before  # the same pods, by name and uid
         # What upstream keeps for a pod that is still wanted, and what lay in memory and went with it.
-        lines = {place: starts(kubectl, place) for place in ("disk", "host", "memory")}
-        assert lines == {"disk": 2, "host": 2, "memory": 1}
+        lines = {place: starts(kubectl, place) for place in ("disk", "host", "memory", "claimed", "sized")}
+        assert lines == {"disk": 2, "host": 2, "memory": 1, "claimed": 2, "sized": 2}
+        assert kubectl("exec", "keeper", "--", "tail", "-c", "6", "/claimed/raw") == "start\n"
+        # Nothing is mounted twice, and no volume is on two devices.
+        points = [point for point in _mounts(instance) if "/kubelet/" in point]
+        assert sorted(points) == sorted(set(points))
+        backing = [shown.read_text() for shown in Path("/sys/block").glob("loop*/loop/backing_file")]
+        ours = [each for each in backing if each.startswith(str(instance.state))]
+        assert len(ours) == len(set(ours)) == 2
         assert kubectl("exec", "keeper", "--", "cat", "/settings/a") == "1"
         eventually(
             lambda: "web-" in kubectl.run("exec", "keeper", "--", "wget", "-qO-", "http://web/", check=False).stdout

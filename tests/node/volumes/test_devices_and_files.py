@@ -283,6 +283,27 @@ def test_a_device_shows_its_file_until_nobody_uses_it(world: World, disk: Path) 
     on_a_machine(disk, life)
 
 
+def test_a_bound_directory_has_its_options_in_the_kernels_table(world: World, tmp_path: Path) -> None:
+    if os.geteuid() != 0 or not may_mount(tmp_path):
+        pytest.skip("this sandbox may not mount")
+
+    async def life() -> None:
+        data = tmp_path / "data"
+        data.mkdir()
+        claim(world, {"local": {"path": str(data)}, "mountOptions": ["noexec"]})
+        node = manager(world, LinuxLoops(), LinuxMounter())
+        for _ in range(2):
+            path = (await node.mount_pod(pod({"name": "main"})))["v"].host_path
+            (path / "kept").write_text("yes")
+            (shown,) = [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if f" {path} " in line]
+            assert "noexec" in shown.split()[5].split(",")
+        await node.unmount_pod("u1")
+        assert (data / "kept").read_text() == "yes"
+        assert LinuxMounter().mounts_below(world.root) == []
+
+    machine(tmp_path, lambda: asyncio.run(life()))
+
+
 def test_a_blank_device_gets_a_file_system_once_and_what_is_on_one_stays(world: World, disk: Path) -> None:
     async def life() -> None:
         disk.parent.mkdir(parents=True)
