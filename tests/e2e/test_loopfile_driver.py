@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from e2e_harness import Cluster, Kubectl, eventually
+from e2e_harness import DEMO_IMAGE, Cluster, Kubectl, eventually
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "csi-loopfile"
 DRIVER = "loopfile.csi.sampan.io"
@@ -39,8 +39,7 @@ def driver(cluster: Cluster, kubectl: Kubectl) -> Iterator[Kubectl]:
         eventually(lambda: kubectl.json("get", "csistoragecapacities", "-n", "csi-loopfile")["items"])
         yield kubectl
     finally:
-        left = ["pod", "volumesnapshot", "pvc"]
-        for kind in left:
+        for kind in ("pod", "volumesnapshot", "pvc"):
             kubectl.run("delete", kind, "--all", "--timeout=60s", check=False)
         eventually(lambda: not volumes(kubectl))
         kubectl.run("delete", "-f", "-", "--timeout=60s", stdin=manifest, check=False, timeout=150)
@@ -60,17 +59,21 @@ def test_data_lives_through_growth_snapshot_restore_and_clone_and_leaves_nothing
     def run(pod: str, command: str) -> str:
         return driver("exec", pod, "--", "sh", "-c", command).strip()
 
+    def apply(name: str) -> None:
+        text = (EXAMPLE / name).read_text().replace("localhost/csi-demo:1", DEMO_IMAGE)
+        driver("apply", "-f", "-", stdin=text)
+
     def blocks() -> int:
         return int(run("writer", "df -P /data | tail -1").split()[1])
 
-    driver("apply", "-f", str(EXAMPLE / "app.yaml"))
+    apply("app.yaml")
     driver("wait", "--for=condition=Ready", "pod/writer", "--timeout=120s")
     assert run("writer", "cat /data/file; stat -c %g /data").split() == ["before", "2000"]
     run("writer", "echo block | dd of=/dev/raw conv=fsync 2>/dev/null")
     small = blocks()
 
     driver("patch", "pvc", "data", "-p", '{"spec":{"resources":{"requests":{"storage":"64Mi"}}}}')
-    driver("apply", "-f", str(EXAMPLE / "copies.yaml"))
+    apply("copies.yaml")
     driver("wait", "--for=condition=Ready", "pod/reader", "--timeout=120s")
     assert driver.json("get", "volumesnapshot", "moment")["status"]["readyToUse"] is True
     run("writer", "echo after > /data/file")
@@ -78,7 +81,7 @@ def test_data_lives_through_growth_snapshot_restore_and_clone_and_leaves_nothing
 
     # Where the driver may not grow what is mounted, it grows with the next pod.
     driver("delete", "pod", "writer")
-    driver("apply", "-f", str(EXAMPLE / "app.yaml"))
+    apply("app.yaml")
     driver("wait", "--for=condition=Ready", "pod/writer", "--timeout=120s")
     assert run("writer", "cat /data/file; head -c 5 /dev/raw").split() == ["after", "block"]
     assert blocks() > 1.5 * small

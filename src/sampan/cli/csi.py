@@ -82,6 +82,7 @@ def controller(
     provisioner: Annotated[bool, Option("--provisioner", help="Make and delete volumes.")] = False,
     resizer: Annotated[bool, Option("--resizer", help="Let volumes grow.")] = False,
     snapshotter: Annotated[bool, Option("--snapshotter", help="Take and delete snapshots.")] = False,
+    attacher: Annotated[bool, Option("--attacher", help="Attach volumes to nodes.")] = False,
     timeout: Annotated[str, Option("--timeout", help="Of calls to the driver.")] = "10s",
     worker_threads: Annotated[int, Option("--worker-threads", help="Objects worked on at a time.", min=1)] = 10,
     default_fstype: Annotated[str, Option("--default-fstype", help="For classes that name none.")] = "",
@@ -109,10 +110,10 @@ def controller(
     ] = "",
     kubeconfig: Annotated[Path | None, Option("--kubeconfig", help="Outside of a pod.")] = None,
 ) -> None:
-    """Stand beside a driver's controller: what external-provisioner, -resizer and -snapshotter do, in one program.
+    """Stand beside a driver's controller: what external-provisioner, -resizer, -snapshotter and -attacher do.
 
-    Without --provisioner, --resizer and --snapshotter it does what the driver can. It takes its rights from the pod's
-    ServiceAccount; $NODE_NAME, $NAMESPACE, $POD_NAME and $POD_UID come from the pod's manifest.
+    Without --provisioner, --resizer, --snapshotter and --attacher it does all that the driver can. It takes its rights
+    from the pod's ServiceAccount; $NODE_NAME, $NAMESPACE, $POD_NAME and $POD_UID come from the pod's manifest.
     """
     import asyncio
     import os
@@ -121,10 +122,13 @@ def controller(
     from sampan.client.kubeconfig import KubeConfig, KubeConfigError, in_cluster
     from sampan.client.leaderelection import LeadershipLost
     from sampan.cluster.arguments import log_to_stderr
-    from sampan.sidecars.config import PROVISIONER, RESIZER, ROLES, SNAPSHOTTER, SidecarConfig
+    from sampan.sidecars.config import ATTACHER, PROVISIONER, RESIZER, ROLES, SNAPSHOTTER, SidecarConfig
     from sampan.sidecars.main import run
 
-    asked = {PROVISIONER: provisioner, RESIZER: resizer, SNAPSHOTTER: snapshotter}
+    timeout_seconds = _seconds("--timeout", timeout)
+    capacity_seconds = _seconds("--capacity-poll-interval", capacity_poll_interval)
+    topology = _topology(feature_gates)
+    asked = {PROVISIONER: provisioner, RESIZER: resizer, SNAPSHOTTER: snapshotter, ATTACHER: attacher}
     node = os.environ.get("NODE_NAME", "") if node_deployment else ""
     if node_deployment and not node:
         raise WrongUsage("--node-deployment needs the name of the node", fix="set NODE_NAME from spec.nodeName")
@@ -137,16 +141,16 @@ def controller(
     namespace = os.environ.get("NAMESPACE") or connection.namespace
     config = SidecarConfig(
         roles=frozenset(name for name, wanted in asked.items() if wanted) or frozenset(ROLES),
-        timeout_seconds=_seconds("--timeout", timeout),
+        timeout_seconds=timeout_seconds,
         workers=worker_threads,
         volume_prefix=volume_name_prefix,
         snapshot_prefix=snapshot_name_prefix,
         default_filesystem=default_fstype,
         extra_metadata=extra_create_metadata,
-        topology=_topology(feature_gates),
+        topology=topology,
         strict_topology=strict_topology,
         capacity=enable_capacity,
-        capacity_seconds=_seconds("--capacity-poll-interval", capacity_poll_interval),
+        capacity_seconds=capacity_seconds,
         node=node,
         namespace=namespace,
         owner=_owner(os.environ.get("POD_NAME", ""), os.environ.get("POD_UID", "")),

@@ -21,15 +21,16 @@ from sampan.api.resources import (
     PERSISTENT_VOLUME_CLAIMS,
     PERSISTENT_VOLUMES,
     STORAGE_CLASSES,
+    VOLUME_ATTACHMENTS,
 )
+from sampan.api.storage import attachments, snapshots
 from sampan.api.storage import claims as claim_facts
-from sampan.api.storage import snapshots
 from sampan.api.types import Obj
 from sampan.client import tasks
 from sampan.client.client import Client
 from sampan.client.controller import DONE, Controller, Result, observe
 from sampan.client.events import EventRecorder
-from sampan.client.informer import InformerFactory
+from sampan.client.informer import Informer, InformerFactory
 from sampan.client.keys import key_of
 from sampan.csi.errors import DriverError, Infeasible, Uncertain
 from sampan.csi.pb import csi_pb2 as csi
@@ -42,6 +43,7 @@ from sampan.sidecars.topology import NodeTopology, NoTopology
 log = logging.getLogger(__name__)
 
 _WAITS: Final = "claim that waits for this driver, by its class"
+_OF_VOLUME: Final = "attachment by its volume"
 _CLONE_OF: Final = "claim that waits for the data of another, by that"
 
 
@@ -76,6 +78,11 @@ class Provisioner:
         if self._topology:
             self._nodes, self._csi_nodes = informers.informer(NODES), informers.informer(CSI_NODES)
             waited += [self._nodes, self._csi_nodes]
+        self._attachments: Informer | None = None
+        if "PUBLISH_UNPUBLISH_VOLUME" in driver.controller:
+            self._attachments = informers.informer(VOLUME_ATTACHMENTS)
+            self._attachments.add_index(_OF_VOLUME, lambda each: (attachments.volume_of(each),))
+            waited.append(self._attachments)
         self._controller: Controller[Key] = Controller(
             "csi-provisioner", self.sync, workers=config.workers, informers=waited
         )
@@ -297,6 +304,11 @@ class Provisioner:
     async def _delete(self, volume: Obj) -> None:
         name = objects.name(volume)
         handle = text(part(part(volume, "spec"), "csi"), "volumeHandle")
+        if self._attachments is not None and (left := self._attachments.by_index(_OF_VOLUME, name)):
+            where = text(part(left[0], "spec"), "nodeName")
+            words = f"persistentvolume {name} is still attached to node {where}"
+            self._recorder.event(volume, "Warning", "VolumeFailedDelete", words)
+            raise ServiceUnavailable(words)
         try:
             found = await secrets.read(self._client, claims.deletion_secret(volume))
             await self._ask("DeleteVolume", csi.DeleteVolumeRequest(volume_id=handle), found)

@@ -118,10 +118,12 @@ class FaultyDriver:
 class World:
     def __init__(self, api: Any, context: Any) -> None:
         self.api, self.context, self.driver = api, context, FaultyDriver()
+        #: besides ``CALLS``
+        self.calls: tuple[str, ...] = ()
 
     def learned(self, *services: str) -> Driver:
         client: Any = self.driver
-        return Driver(NAME, client, frozenset(("CONTROLLER_SERVICE", *services)), frozenset(CALLS))
+        return Driver(NAME, client, frozenset(("CONTROLLER_SERVICE", *services)), frozenset((*CALLS, *self.calls)))
 
     def config(self, **fields: Any) -> SidecarConfig:
         return SidecarConfig(**fields)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sampan.api.resources import EVENTS, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, SECRETS
+from sampan.api.resources import EVENTS, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, SECRETS, VOLUME_ATTACHMENTS
 from sampan.api.storage.snapshots import VOLUME_SNAPSHOT_CONTENTS, VOLUME_SNAPSHOTS
 from sampan.controllers.persistentvolume.controller import PersistentVolumeController
 from sampan.controllers.volumeprotection.controller import ClaimProtectionController, VolumeProtectionController
@@ -244,6 +244,27 @@ def test_what_a_user_keeps_is_not_deleted(new_world: Any, run_with: Any) -> None
             await client.delete(PERSISTENT_VOLUMES, "pvc-uid-data")
             await asyncio.sleep(5)
         assert not world.api.all(PERSISTENT_VOLUMES) and len(world.driver.volumes) == 1
+
+    virtual.run(main())
+
+
+def test_a_volume_that_is_attached_is_not_deleted(new_world: Any, run_with: Any) -> None:
+    async def main() -> None:
+        world = new_world()
+        world.storage_class(reclaimPolicy="Delete")
+        world.calls = ("PUBLISH_UNPUBLISH_VOLUME",)
+        spec = {"attacher": "d.example", "nodeName": "n", "source": {"persistentVolumeName": "pvc-uid-data"}}
+        world.api.add(VOLUME_ATTACHMENTS, {"metadata": {"name": "a"}, "spec": spec})
+        async with run_with(world.context, provisioner(world), *controllers(world)):
+            world.claim()
+            await asyncio.sleep(5)
+            await world.context.client_for("x").delete(PERSISTENT_VOLUME_CLAIMS, "data", "ns")
+            await asyncio.sleep(60)
+            said = "persistentvolume pvc-uid-data is still attached to node n"
+            assert world.driver.volumes and ("VolumeFailedDelete", said) in events(world)
+            world.api.remove(VOLUME_ATTACHMENTS, "", "a")
+            await asyncio.sleep(600)
+        assert not world.driver.volumes and not world.api.all(PERSISTENT_VOLUMES)
 
     virtual.run(main())
 
