@@ -349,6 +349,7 @@ async def measure(scenario: Scenario, directory: Path, part: float, profiler: cP
         for runtime in cluster.runtimes.values():
             runtime.behaviours[f"docker.io/library/{SHORT}"] = Behaviour(run_seconds=0.0)
         bench = Bench(cluster, peer_ms, part)
+        footprint.settle()  # as the server process does
         with profiler or nullcontext():
             await scenario.run(bench)
     return bench.figures

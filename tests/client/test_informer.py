@@ -1,12 +1,14 @@
 """Informers, over lists and watches and over a cache in the same process."""
 
 import asyncio
+import random
 from contextlib import asynccontextmanager
 
 import pytest
 
 from sampan.api.errors import NotFound, ServiceUnavailable
 from sampan.api.resources import NODES, PODS
+from sampan.client import tasks
 from sampan.client.client import Client
 from sampan.client.informer import Informer, InformerFactory
 from sampan.keeping import Keeper, Patience
@@ -263,3 +265,22 @@ async def test_what_the_server_does_not_serve_is_empty_and_nobody_waits_for_it(r
     async with running(informer):
         await informer.synced()
         assert informer.list() == []
+
+
+def test_a_server_in_this_process_is_watched_for_a_day_and_asked_for_no_bookmarks(virtual, new_fake_api) -> None:
+    """What it has no cache of for others, as custom resources."""
+
+    async def scene(near):
+        api = new_fake_api(in_process=near)
+        asked, watch = [], api.watch
+        api.watch = lambda call: asked.append(call) or watch(call)
+        view = api.cache_view
+        api.cache_view = lambda resource: None if resource == PODS else view(resource)
+        running = asyncio.create_task(Informer(Client(api), PODS, random=random.Random(1)).run())
+        await asyncio.sleep(1)
+        await tasks.cancel_and_wait(running)
+        (call,) = asked
+        return call.query.get("allowWatchBookmarks"), int(call.query["timeoutSeconds"]) >= 24 * 3600
+
+    assert virtual(scene(True)) == (None, True)
+    assert virtual(scene(False)) == ("true", False)

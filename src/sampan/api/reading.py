@@ -7,7 +7,7 @@ effect and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -21,13 +21,15 @@ def part(holder: Any, key: str) -> Obj:
     return value if isinstance(value, dict) else {}
 
 
-def parts(holder: Any, key: str) -> Iterator[Obj]:
-    """The objects in the list below ``key``."""
+def parts(holder: Any, key: str) -> Sequence[Obj]:
+    """The objects in the list below ``key``. To be read only: it may be the list itself."""
     value = holder.get(key) if isinstance(holder, dict) else None
-    if isinstance(value, list):
-        for item in value:
-            if isinstance(item, dict):
-                yield item
+    if not value or not isinstance(value, list):
+        return ()
+    for item in value:
+        if not isinstance(item, dict):
+            return [item for item in value if isinstance(item, dict)]
+    return value
 
 
 def text(holder: Any, key: str) -> str:
@@ -48,9 +50,10 @@ def texts(holder: Any, key: str) -> Iterator[str]:
 def text_map(holder: Any, key: str) -> Mapping[str, str]:
     """The map of texts below ``key`` (labels, annotations); entries of another type are left out."""
     found = part(holder, key)
-    if all(type(value) is str for value in found.values()):
-        return found
-    return {name: value for name, value in found.items() if type(value) is str}
+    for value in found.values():
+        if type(value) is not str:
+            return {name: value for name, value in found.items() if type(value) is str}
+    return found
 
 
 def whole(holder: Any, key: str) -> int | None:

@@ -57,17 +57,16 @@ class SelectorIndex(Generic[K]):
 
     def matching(self, namespace: str, labels: Mapping[str, str]) -> Iterator[K]:
         """Each once; do not change the index meanwhile."""
+        if not self._entries:
+            return
+        find = self._buckets.get
         for where in (namespace, None):
-            yield from self._matching((where,), labels)
-            for label, value in labels.items():
-                yield from self._matching((where, label, value), labels)
-
-    def _matching(self, bucket: _Bucket, labels: Mapping[str, str]) -> Iterator[K]:
-        held = self._buckets.get(bucket)
-        if held:
-            for key, selector in held.items():
-                if selector.matches(labels):
-                    yield key
+            buckets: list[_Bucket] = [(where,), *[(where, label, value) for label, value in labels.items()]]
+            for held in map(find, buckets):
+                if held:
+                    for key, selector in held.items():
+                        if selector.matches(labels):
+                            yield key
 
 
 def _narrowest(selector: Selector) -> tuple[str, tuple[str, ...]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from sampan.api import gates
 from sampan.api.errors import FieldError
 from sampan.api.kind import IDENTITY, Kind, Strategy
-from sampan.api.objects import copy_of, deep_copy
+from sampan.api.objects import deep_copy
 from sampan.api.types import Obj
 
 METADATA = (*IDENTITY, "labels", "annotations", "finalizers")
@@ -24,13 +24,16 @@ def take(new: Obj, old: Obj, key: str) -> None:
 
 
 def only(new: Obj, old: Obj, *keys: str, metadata: tuple[str, ...] = METADATA) -> Obj:
-    """``old`` with these fields, and these of metadata, from ``new``."""
-    result = copy_of(old)
-    for key in keys:
-        take(result, new, key)
-    given, kept = new.get("metadata", {}), result["metadata"]
-    for key in metadata:
-        take(kept, given, key)
+    """``old`` with these fields, and these of metadata, from ``new``, which gives them away: they are not copied."""
+    result: Obj = {key: deep_copy(value) for key, value in old.items() if key not in (*keys, "metadata")}
+    result |= {key: new[key] for key in keys if key in new}
+    given = new.get("metadata", {})
+    result["metadata"] = {
+        # managed fields are nobody's to change: ``copy_of``
+        **{key: value if key == "managedFields" else deep_copy(value) for key, value in old["metadata"].items()
+           if key not in metadata},
+        **{key: given[key] for key in metadata if key in given},
+    }  # fmt: skip
     return result
 
 

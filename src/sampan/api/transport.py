@@ -30,7 +30,8 @@ ChangeCallback = Callable[[EventType, Obj, Obj | None, int], None]
 class Call:
     """One request. ``body`` is a JSON value (never encoded here) or None; ``content_type`` says which patch it is, and
     ``accept`` in which form discovery answers. ``leader``: it counts only while this one leads, ``namespace/lease
-    identity``; "": whoever asks."""
+    identity``; "": whoever asks. ``shared``: the caller gives the body away and only reads the answer,
+    so that a server in this process copies neither."""
 
     method: str
     path: str
@@ -39,6 +40,7 @@ class Call:
     content_type: str = "application/json"
     accept: str = "application/json"
     leader: str = ""
+    shared: bool = False
 
 
 @dataclass(frozen=True, slots=True)

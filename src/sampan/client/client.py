@@ -77,12 +77,20 @@ class Client:
         return self.transport.watch(Call("GET", resource.path(namespace), query))
 
     async def create(
-        self, resource: Resource, obj: Obj, namespace: str | None = None, *, name: str = "", subresource: str = ""
+        self,
+        resource: Resource,
+        obj: Obj,
+        namespace: str | None = None,
+        *,
+        name: str = "",
+        subresource: str = "",
+        shared: bool = False,
     ) -> Obj:
-        """``namespace`` None: the object's own. ``name`` with ``subresource``: pods/binding, serviceaccounts/token."""
+        """``namespace`` None: the object's own. ``name`` with ``subresource``: pods/binding, serviceaccounts/token.
+        ``shared``: see ``Call``."""
         namespace = namespace or obj.get("metadata", {}).get("namespace")
         path = resource.path(namespace, name or None, subresource)
-        return await self._object(Call("POST", path, body=obj))
+        return await self._object(Call("POST", path, body=obj, shared=shared))
 
     async def update(self, resource: Resource, obj: Obj, subresource: str = "") -> Obj:
         """PUT; the object's resourceVersion is the precondition. Raises Conflict, NotFound, Invalid."""
@@ -102,9 +110,12 @@ class Client:
         *,
         patch_type: PatchType = "merge",
         subresource: str = "",
+        shared: bool = False,
     ) -> Obj:
+        """``shared``: see ``Call``."""
         path = resource.path(namespace, name, subresource)
-        return await self._object(Call("PATCH", path, body=patch, content_type=_PATCH_CONTENT_TYPES[patch_type]))
+        content_type = _PATCH_CONTENT_TYPES[patch_type]
+        return await self._object(Call("PATCH", path, body=patch, content_type=content_type, shared=shared))
 
     async def delete(
         self,

@@ -215,7 +215,9 @@ class EventRecorder:
         for later in range(_SAME_MOMENT):
             meta["name"] = f"{name}.{int(stamp, 16) + later:x}"
             try:
-                await self._client.create(EVENTS, event)
+                # The reference may be somebody's own.
+                given = {**event, "metadata": dict(meta), "involvedObject": dict(event["involvedObject"])}
+                await self._client.create(EVENTS, given, shared=True)
             except AlreadyExists:
                 continue
             self._written.put(key, _Written(meta["namespace"], meta["name"], 1))

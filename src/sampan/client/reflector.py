@@ -1,4 +1,5 @@
-"""Lists and watches one resource of a server in another process, for ever (client-go's ``Reflector``).
+"""Lists and watches one resource of a server, for ever (client-go's ``Reflector``): one in another process, or what a
+server in this one has no cache of for others.
 
 Used by ``Informer`` alone. It keeps the position in the server's history and decides when to list again: at the
 start, and when the server has compacted the position (410). Every other fault is answered by watching again from the
@@ -14,7 +15,7 @@ from typing import Protocol
 
 from sampan.api.clock import Random
 from sampan.api.errors import ApiError, Expired, Gone, NotFound, from_status
-from sampan.api.resources import Resource
+from sampan.api.resources import NAMESPACES, Resource
 from sampan.api.transport import WatchEvent
 from sampan.api.types import Obj
 from sampan.client.client import Client
@@ -26,6 +27,8 @@ BACKOFF_BASE_SECONDS = 0.1
 BACKOFF_MAX_SECONDS = 30.0
 #: The server ends a watch after this long, doubled at random, so that clients do not all come back at once.
 MIN_WATCH_SECONDS = 300
+#: the same where the server is in this process: nothing is between, and a watch of which nothing is heard costs nothing
+NEAR_WATCH_SECONDS = 24 * 3600
 PAGE_SIZE = 500
 #: what is not served is asked for again after the longest pause
 _FAILURES_OF_THE_ABSENT = 20
@@ -119,13 +122,16 @@ class Reflector:
     async def _watch(self) -> bool:
         """True when the watch brought anything."""
         progressed = False
-        seconds = MIN_WATCH_SECONDS + self._random.randrange(MIN_WATCH_SECONDS)
+        near = self._client.cache_view(NAMESPACES) is not None
+        shortest = NEAR_WATCH_SECONDS if near else MIN_WATCH_SECONDS
+        seconds = shortest + self._random.randrange(shortest)
         async with self._client.watch(
             self._resource,
             resource_version=str(self._position),
             label_selector=self._label_selector,
             field_selector=self._field_selector,
             timeout_seconds=seconds,
+            bookmarks=not near,
         ) as events:
             async for event in events:
                 self._handle(event)

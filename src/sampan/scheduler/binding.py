@@ -99,7 +99,7 @@ class Bindings:
         """One binding cycle, in a place that was taken before. Raises nothing but cancellation."""
         place = _Place(self._places)
         try:
-            permits = [plugin for plugin in profile.plugins if has_point(plugin, PermitPlugin)]
+            permits = profile.having(PermitPlugin)
             if permits:
                 place.leave()
                 await self._permit(permits, pod, node)
@@ -118,9 +118,7 @@ class Bindings:
 
     async def _pre_bind(self, profile: Profile, pod: PodInfo, node: str, place: _Place) -> None:
         """Raises ApiError, PluginRefused."""
-        for plugin in profile.plugins:
-            if not has_point(plugin, PreBindPlugin):
-                continue
+        for plugin in profile.having(PreBindPlugin):
             waits = getattr(plugin, "waits", None)
             if waits is None or not waits(pod):
                 _check(plugin, await plugin.pre_bind(pod, node))
@@ -141,7 +139,7 @@ class Bindings:
                 self._rejected.pop(pod.uid, None)
             await place.take()
 
-    async def _permit(self, permits: list[PermitPlugin], pod: PodInfo, node: str) -> None:
+    async def _permit(self, permits: Sequence[PermitPlugin], pod: PodInfo, node: str) -> None:
         deadline = asyncio.timeout(self._permit_seconds)
         asked: object = None
         try:
@@ -161,21 +159,18 @@ class Bindings:
 
 async def _bind(profile: Profile, pod: PodInfo, node: str) -> None:
     """Raises ApiError, PluginRefused."""
-    for plugin in profile.plugins:
-        if has_point(plugin, BindPlugin):
-            outcome = await plugin.bind(pod, node)
-            if outcome.code is not Code.SKIP:
-                _check(plugin, outcome)
-                return
+    for plugin in profile.having(BindPlugin):
+        outcome = await plugin.bind(pod, node)
+        if outcome.code is not Code.SKIP:
+            _check(plugin, outcome)
+            return
     raise PluginRefused("no Bind plugin took the pod")
 
 
 def reserve(profile: Profile, pod: PodInfo, node: str) -> Status:
     """All Reserve plug-ins, or none. Raises what a plug-in raises, after the others gave back what they held."""
     done: list[ReservePlugin] = []
-    for plugin in profile.plugins:
-        if not has_point(plugin, ReservePlugin):
-            continue
+    for plugin in profile.having(ReservePlugin):
         done.append(plugin)
         try:
             outcome = plugin.reserve(pod, node)
@@ -199,12 +194,11 @@ def unreserve(plugins: Sequence[Any], pod: PodInfo, node: str) -> None:
 
 
 def post_bind(profile: Profile, pod: PodInfo, node: str) -> None:
-    for plugin in profile.plugins:
-        if has_point(plugin, PostBindPlugin):
-            try:
-                plugin.post_bind(pod, node)
-            except Exception:
-                log.exception("plugin %s failed after %s was bound", _name(plugin), pod.key)
+    for plugin in profile.having(PostBindPlugin):
+        try:
+            plugin.post_bind(pod, node)
+        except Exception:
+            log.exception("plugin %s failed after %s was bound", _name(plugin), pod.key)
 
 
 def _name(plugin: object) -> str:

@@ -17,7 +17,7 @@ from sampan.client.informer import ChangeType
 from sampan.keeping import fault_words
 from sampan.scheduler.binding import Bindings
 from sampan.scheduler.cache import Cluster
-from sampan.scheduler.framework import Code, Event, PreEnqueuePlugin, has_point
+from sampan.scheduler.framework import Code, Event, PreEnqueuePlugin
 from sampan.scheduler.podinfo import DEFAULT_SCHEDULER, PodInfo
 from sampan.scheduler.profile import Profile
 from sampan.scheduler.queue import QueuedPod, SchedulingQueue
@@ -93,17 +93,16 @@ class Changes:
         self._queue.add(pod, gated=self._is_gated(pod))
 
     def _is_gated(self, pod: PodInfo) -> bool:
-        for plugin in self._profiles[pod.scheduler_name].plugins:
-            if has_point(plugin, PreEnqueuePlugin):
-                try:
-                    outcome = plugin.pre_enqueue(pod)
-                except Exception as error:
-                    # The plug-in did not let it in. It is asked again when the pod changes.
-                    log.exception("a plugin failed on %s before it was queued", pod.key)
-                    self._report(pod, fault_words(error))
-                    return True
-                if outcome.code is not Code.SUCCESS:
-                    return True
+        for plugin in self._profiles[pod.scheduler_name].having(PreEnqueuePlugin):
+            try:
+                outcome = plugin.pre_enqueue(pod)
+            except Exception as error:
+                # The plug-in did not let it in. It is asked again when the pod changes.
+                log.exception("a plugin failed on %s before it was queued", pod.key)
+                self._report(pod, fault_words(error))
+                return True
+            if outcome.code is not Code.SUCCESS:
+                return True
         return False
 
     # Nodes and namespaces

@@ -77,6 +77,14 @@ class Profile:
     plugins: Sequence[Any] = ()
     post_filter: Any = None
     _classes: OrderedDict[bytes, PodClass] = field(default_factory=OrderedDict)
+    _having: dict[object, tuple[Any, ...]] = field(default_factory=dict)
+
+    def having(self, point: Any) -> tuple[Any, ...]:
+        """The plugins with this extension point, in order."""
+        found = self._having.get(point)
+        if found is None:
+            found = self._having[point] = tuple(plugin for plugin in self.plugins if isinstance(plugin, point))
+        return found
 
     # Deciding
 

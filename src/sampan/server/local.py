@@ -1,8 +1,8 @@
 """The transport of components that run in the server's process (docs/architecture.md, section 12).
 
 Every call goes through the whole pipeline after authentication, as the component's own user. Bodies and answers are
-dicts: nothing is encoded. What is passed in is copied, what is handed out is the caller's own; only ``cache_view``
-shares the server's objects, to be read.
+dicts: nothing is encoded. What is passed in is copied, what is handed out is the caller's own; only ``cache_view`` and
+calls that say so (``Call.shared``) share the server's objects, to be read.
 """
 
 from __future__ import annotations
@@ -45,6 +45,8 @@ class LocalTransport:
     async def call(self, call: Call) -> Any:
         match await self._pipeline.handle_in_process(self._request(call)):
             case ObjectResult(view, item):
+                if call.shared:
+                    return await view.readable(item)
                 return await view.writable(item, heavy=is_heavy(item.value))
             case PageResult(view, page):
                 return await _list(view, page)
@@ -98,7 +100,7 @@ class LocalTransport:
             raw_path=path,
             query=query,
             headers=headers,
-            obj=deep_copy(call.body),
+            obj=call.body if call.shared else deep_copy(call.body),
             in_process=True,
             query_lists={key: [value] for key, value in query.items()},
             raw_query=inline or urlencode(query),

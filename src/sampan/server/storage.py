@@ -28,7 +28,7 @@ _serials = count()
 
 #: what stored values began with before they said their version: such a value is of the kind's stored version
 _OLD_HEAD = b'{"metadata":{'
-_HEADED = frozenset({"kind", "apiVersion", "metadata"})
+_HEAD: Final[Obj] = {"kind": None, "apiVersion": None, "metadata": None}
 #: etcd's ``--max-request-bytes``: what does not fit there must not be stored here either
 MAX_OBJECT_BYTES: Final = 1536 * 1024
 #: values that are read in one turn of the loop when a cache starts, where each has to be looked through
@@ -108,11 +108,10 @@ class ResourceStorage:
         """The stored form. Raises RequestEntityTooLarge."""
         metadata = obj["metadata"]
         version = obj.get("apiVersion") if self.keeps_versions else None
-        body: Obj = {"kind": self.kind.kind, "apiVersion": version or self.kind.api_version}
-        body["metadata"] = {key: value for key, value in metadata.items() if key != "resourceVersion"}
-        for key, value in obj.items():
-            if key not in _HEADED:
-                body[key] = value
+        body: Obj = {**_HEAD, **obj}  # the head first, whatever the order in the object
+        body["kind"], body["apiVersion"] = self.kind.kind, version or self.kind.api_version
+        if "resourceVersion" in metadata:
+            body["metadata"] = {key: value for key, value in metadata.items() if key != "resourceVersion"}
         try:
             # orjson's bytes keep the buffer they were written to, 8 KiB for the smallest: what is stored is a copy.
             value = bytes(memoryview(orjson.dumps(body)))
@@ -177,10 +176,9 @@ class ResourceStorage:
         metadata = {"resourceVersion": "", **obj["metadata"]}
         metadata["resourceVersion"] = str(revision)
         version = obj.get("apiVersion") if self.keeps_versions else None
-        result: Obj = {"kind": self.kind.kind, "apiVersion": version or self.kind.api_version, "metadata": metadata}
-        for key, value in obj.items():
-            if key not in _HEADED:
-                result[key] = value
+        result: Obj = {**_HEAD, **obj}
+        result["kind"], result["apiVersion"] = self.kind.kind, version or self.kind.api_version
+        result["metadata"] = metadata
         return result
 
     # The store

@@ -212,6 +212,15 @@ async def test_a_slow_start_is_told_after_two_seconds(world: Any) -> None:
     await world.api.until(lambda: "Pulling" in world.api.reasons(), 1)
 
 
+async def test_a_start_that_gets_on_is_told_when_it_is_done_however_long_each_step_takes(world: Any) -> None:
+    world.runtime.delays.run_sandbox = 1.5
+    world.runtime.delays.create_container = world.runtime.delays.start_container = 0.8
+    path = world.api.add_pod("web")
+    await world.api.until(lambda: world.api.condition(path, "Ready") == "True")
+    told = [call for call in world.api.calls if call.path == f"{path}/status"]
+    assert len(told) == 1
+
+
 async def test_a_container_that_the_runtime_lost_keeps_its_number(world: Any) -> None:
     """As after a restart of the machine whose runtime kept nothing."""
     path = world.api.add_pod("web")

@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 
+from sampan.api.resources import CONFIG_MAPS
+from sampan.client.client import Client
+
 pytestmark = pytest.mark.every_store
 
 CMS = "/api/v1/namespaces/default/configmaps"
@@ -239,3 +242,18 @@ async def test_every_version_of_a_kind_shares_its_storage(api: Any) -> None:
     assert two["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"] == 50
     listed = (await api("GET", "/apis/autoscaling/v1/horizontalpodautoscalers")).obj
     assert listed["items"][0]["spec"]["targetCPUUtilizationPercentage"] == 50
+
+
+async def test_what_a_component_writes_is_copied_unless_it_says_that_it_may_be_shared(api: Any) -> None:
+    client = Client(api.server.local_transport())
+    given = cm(namespace="default", labels={"a": "b"})
+    answer = await client.create(CONFIG_MAPS, given)
+    view = client.cache_view(CONFIG_MAPS)
+    assert view is not None
+    answer["data"]["k"] = given["data"]["k"] = answer["metadata"]["labels"]["a"] = "mine"
+    stored = view.get("default", "a")
+    assert stored is not None
+    assert (stored["data"], stored["metadata"]["labels"]) == ({"k": "v"}, {"a": "b"})
+    given = cm("b", namespace="default")
+    shared = await client.create(CONFIG_MAPS, given, shared=True)
+    assert shared["data"] is given["data"]

@@ -69,8 +69,9 @@ class PodControl:
         self._recorder = recorder
 
     async def create(self, owner: Obj, pod: Obj) -> None:
+        """``pod`` is given away."""
         try:
-            created = await self._client.create(PODS, pod)
+            created = await self._client.create(PODS, pod, shared=True)
         except ApiError as error:
             if not is_terminating_namespace(error):
                 self._recorder.event(owner, "Warning", "FailedCreate", f"Error creating: {error.message}")

@@ -104,7 +104,7 @@ class StatusSender:
             try:
                 answer = await self._client.patch(
                     PODS, self._meta["name"], body, self._meta["namespace"],
-                    patch_type="strategic", subresource="status",
+                    patch_type="strategic", subresource="status", shared=True,
                 )  # fmt: skip
                 self.observe(answer)
             except (NotFound, Conflict):

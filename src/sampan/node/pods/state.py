@@ -58,7 +58,9 @@ class PodState:
     def put(self, container: runtime.Container, sandbox_id: str = "") -> None:
         known = self.containers.get(container.id)
         sandbox_id = sandbox_id or container.sandbox_id or (known.sandbox_id if known else "")
-        self.containers[container.id] = replace(container, sandbox_id=sandbox_id)
+        if container.sandbox_id != sandbox_id:
+            container = replace(container, sandbox_id=sandbox_id)
+        self.containers[container.id] = container
 
 
 def restart_count(container: runtime.Container) -> int:

@@ -441,7 +441,10 @@ def plan_status_patch(previous: Obj, status: Obj) -> Obj:
 
 
 def _without_nulls(conditions: Sequence[Obj] | None) -> list[Obj]:
-    return [{key: value for key, value in item.items() if value is not None} for item in conditions or ()]
+    return [
+        {key: value for key, value in item.items() if value is not None} if None in item.values() else item
+        for item in conditions or ()
+    ]
 
 
 _OWNED = (

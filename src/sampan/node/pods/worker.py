@@ -32,8 +32,10 @@ from sampan.node.volumes.errors import VolumeError
 
 log = logging.getLogger(__name__)
 
-#: The first status of a pod waits so long for something worth telling; so do the Events of its start.
+#: The first status of a pod waits so long for something worth telling; so do the Events of its start. Where there are
+#: many pods each step takes long: who gets on is waited for longer, but not for ever.
 _HOLD_SECONDS = 2.0
+_HOLD_MOST_SECONDS = 10.0
 _FAULT_FIRST_SECONDS = 1.0
 _FAULT_MAX_SECONDS = 60.0
 _SYNC_FAULT = "Error syncing pod, skipping: internal error, see the node's log"
@@ -60,6 +62,8 @@ class PodWorker:
         self._wake = asyncio.Event()
         self._tasks: dict[operations.Key, asyncio.Task[None]] = {}
         self._begun_at: datetime = context.clock.now()
+        #: when an operation was done last
+        self._done_at = self._begun_at
         self._rendered = 0
         self._begin(state)
 
@@ -227,6 +231,7 @@ class PodWorker:
 
     def _done(self, operation: operations.Operation, result: events.Result) -> events.Done:
         """With the messages of containers that ended, and the pod's claim on what was seen."""
+        self._done_at = self.context.clock.now()
         seen: list[runtime.Container] = []
         if isinstance(result, PodState):
             seen = list(result.containers.values())
@@ -286,7 +291,9 @@ class PodWorker:
             return None
         if record.state.containers and not record.starting():
             return None
-        until = self._begun_at + timedelta(seconds=_HOLD_SECONDS)
+        until = min(
+            self._done_at + timedelta(seconds=_HOLD_SECONDS), self._begun_at + timedelta(seconds=_HOLD_MOST_SECONDS)
+        )
         return until if until > now else None
 
     def _publish(self) -> None:

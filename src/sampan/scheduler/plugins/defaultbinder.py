@@ -24,5 +24,5 @@ class DefaultBinder:
             "metadata": metadata,
             "target": {"kind": "Node", "name": node},
         }
-        await self._client.create(PODS, binding, pod.namespace, name=pod.name, subresource="binding")
+        await self._client.create(PODS, binding, pod.namespace, name=pod.name, subresource="binding", shared=True)
         return SUCCESS
