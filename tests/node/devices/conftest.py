@@ -108,7 +108,7 @@ class Bench:
     """``holders``: uids of the pods that have a part of the node."""
 
     def __init__(self, root: Path) -> None:
-        self.directory, self.record = root / "device-plugins", root / "devices.json"
+        self.directory, self.record, self.cdi = root / "device-plugins", root / "devices.json", root / "cdi"
         self.holders: set[str] = set()
         self._changes = asyncio.Condition()
         self._news = asyncio.Event()
@@ -117,7 +117,11 @@ class Bench:
     async def manager(self) -> AsyncIterator[DeviceManager]:
         """One life of the node's agent."""
         manager = DeviceManager(
-            self.directory, self.record, holders=lambda: self.holders, changed=lambda: self._news.set()
+            self.directory,
+            self.record,
+            holders=lambda: self.holders,
+            changed=lambda: self._news.set(),
+            cdi_directories=[self.cdi],
         )
         await manager.load()
         running = tasks.detach(manager.run(), "devices")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import orjson
 import pytest
 from tests.node.devices.conftest import TOY, Bench
 
@@ -31,9 +32,9 @@ async def test_its_devices_are_the_nodes_and_are_lent_to_one_container_each(benc
         with pytest.raises(Unavailable, match=text):
             await manager.admit(pod("3"))
         bench.holders.remove("1")
-        given = manager.container("1", "c").environment
+        given = (await manager.container("1", "c")).environment
         await manager.admit(pod("3"))
-        assert manager.container("3", "c").environment == given
+        assert (await manager.container("3", "c")).environment == given
 
 
 async def test_devices_that_fall_ill_are_not_lent(bench: Bench) -> None:
@@ -55,10 +56,10 @@ async def test_what_was_lent_is_known_to_the_next_agent_and_the_plug_in_is_not_a
         await plugin.register()
         await bench.until(manager, {TOY: (2, 2)})
         await manager.admit(pod("1"))
-        before = manager.container("1", "c")
+        before = await manager.container("1", "c")
     async with bench.manager() as manager:
         assert manager.amounts() == {TOY: (0, 0)}
-        assert manager.container("1", "c") == before
+        assert (await manager.container("1", "c")) == before
         with pytest.raises(Unavailable, match=r"cannot allocate unregistered device example\.com/toy"):
             await manager.admit(pod("2"))
         async with bench.plugin(["a", "b"]) as plugin:
@@ -135,16 +136,32 @@ async def test_everything_that_a_plug_in_answers_reaches_the_container(bench: Be
         await bench.until(manager, {TOY: (1, 1)})
         bench.holders = {"1"}
         await manager.admit(pod("1"))
-        given = manager.container("1", "c")
+        given = await manager.container("1", "c")
         assert given.environment == {"TOY": "a"} and given.annotations == {"toy": "yes"}
         assert given.mounts == (runtime.Mount("/var/toy", "/toy", readonly=True),)
         assert given.devices == (runtime.Device("/dev/null", "/dev/toy", "rw"),)
         await manager.pre_start("1", "c")
         assert plugin.prepared == [["a"]]
+
+
+async def test_devices_by_their_cdi_names_are_resolved_by_the_node(bench: Bench) -> None:
+    bench.cdi.mkdir()
+    edits = {"env": ["TOY=by name"], "deviceNodes": [{"path": "/dev/toy", "hostPath": "/dev/null"}]}
+    toys = {"cdiVersion": "0.6.0", "kind": "vendor.com/toy", "devices": [{"name": "a", "containerEdits": edits}]}
+    (bench.cdi / "toys.json").write_bytes(orjson.dumps(toys))
+    async with bench.manager() as manager, bench.plugin(["a", "b"]) as plugin:
+        await plugin.register()
+        await bench.until(manager, {TOY: (2, 2)})
+        bench.holders = {"1", "2"}
         plugin.answer = pb.ContainerAllocateResponse(cdi_devices=[pb.CDIDevice(name="vendor.com/toy=a")])
-        bench.holders = {"2"}
-        with pytest.raises(Unavailable, match=r"CDI devices are not passed on to the runtime: vendor\.com/toy=a"):
-            await manager.admit(pod("2"))
+        await manager.admit(pod("1"))
+        given = await manager.container("1", "c")
+        assert given.environment == {"TOY": "by name"}
+        assert given.devices == (runtime.Device("/dev/null", "/dev/toy", "rwm"),)
+        plugin.answer = pb.ContainerAllocateResponse(cdi_devices=[pb.CDIDevice(name="vendor.com/toy=x")])
+        await manager.admit(pod("2"))
+        with pytest.raises(ValueError, match=r"unresolvable CDI devices vendor\.com/toy=x"):
+            await manager.container("2", "c")
 
 
 async def test_a_plug_ins_preference_is_asked_and_taken(bench: Bench) -> None:

@@ -38,7 +38,7 @@ class Devices(Protocol):
     async def admit(self, pod: Obj) -> None:
         """Gives the pod's containers their devices. Raises ``plan.Unavailable``, and then it has none of them."""
 
-    def container(self, uid: str, name: str) -> Given:
+    async def container(self, uid: str, name: str) -> Given:
         """What a container of an admitted pod gets. Raises ValueError: it cannot be given."""
 
     async def pre_start(self, uid: str, name: str) -> None:
@@ -68,7 +68,7 @@ class NoDevices:
     async def admit(self, pod: Obj) -> None:
         pass
 
-    def container(self, uid: str, name: str) -> Given:
+    async def container(self, uid: str, name: str) -> Given:
         return Given()
 
     async def pre_start(self, uid: str, name: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,8 +16,8 @@ from sampan.api.reading import part, text
 from sampan.api.types import Obj
 from sampan.client import tasks
 from sampan.node import runtime
-from sampan.node.devices import checkpoint, plan, registration
-from sampan.node.devices.answers import given
+from sampan.node.devices import cdi, checkpoint, plan, registration
+from sampan.node.devices.answers import cdi_names, given
 from sampan.node.devices.checkpoint import Allocation
 from sampan.node.devices.endpoint import Endpoint
 from sampan.node.devices.interface import Given
@@ -50,6 +50,7 @@ class DeviceManager:
         *,
         holders: Callable[[], Collection[str]],
         changed: Callable[[], None] = lambda: None,
+        cdi_directories: Sequence[Path] = cdi.DIRECTORIES,
     ) -> None:
         """``directory``: of the plug-ins' sockets; ``record``: the file of what is allocated; ``holders``: uids of the
         pods that have a part of the node; ``changed`` is called when there are other devices."""
@@ -57,6 +58,7 @@ class DeviceManager:
         self._record = record
         self._holders = holders
         self._changed = changed
+        self._cdi = cdi_directories
         self._resources: dict[str, _Resource] = {}
         self._allocations: checkpoint.Allocations | None = None
         self._writing = asyncio.Lock()
@@ -171,7 +173,6 @@ class DeviceManager:
             return
         try:
             answer = await endpoint.allocate(devices)
-            given([answer])
         except (runtime.RuntimeCallError, ValueError) as error:
             raise Unavailable(str(error)) from error
         of_pod[need.container, need.resource] = Allocation(devices, answer)
@@ -190,9 +191,12 @@ class DeviceManager:
             for device in given.devices
         }
 
-    def container(self, uid: str, name: str) -> Given:
+    async def container(self, uid: str, name: str) -> Given:
         """What a container of an admitted pod gets. Raises ValueError: it cannot be given."""
-        return given(given_.answer for given_ in self._of_container(uid, name).values())
+        answers = [allocation.answer for allocation in self._of_container(uid, name).values()]
+        names = [name for answer in answers for name in cdi_names(answer)]
+        resolved = await asyncio.to_thread(cdi.resolve, names, self._cdi) if names else Given()
+        return cdi.merged(*map(given, answers), resolved)
 
     async def pre_start(self, uid: str, name: str) -> None:
         """Lets plug-ins that want it make the container's devices ready. Raises ValueError."""

@@ -124,7 +124,7 @@ async def _configure(
 
 async def _devices(context: NodeContext, uid: str, name: str) -> Given:
     try:
-        given = context.devices.container(uid, name)
+        given = await context.devices.container(uid, name)
         await context.devices.pre_start(uid, name)
     except ValueError as error:
         raise DevicesMissing(str(error)) from error
