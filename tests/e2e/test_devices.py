@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from e2e_harness import NAME, Cluster, Kubectl, eventually
 from e2e_manifests import pod
-from tests.node.devices.conftest import TOY, Plugin
+from tests.node.devices.conftest import DRIVER, TOY, GpuDriver, Plugin
 
 from sampan.node.devices.pb import deviceplugin_pb2 as pb
 
@@ -52,3 +54,66 @@ def _lent_once(kubectl: Kubectl) -> None:
     assert "Insufficient example.com/toy" in waits
     kubectl("delete", "pod", "first", "--grace-period=1")
     kubectl("wait", "pod/second", "--for=condition=Ready", "--timeout=90s")
+
+
+@pytest.fixture
+def cdi() -> Iterator[Path]:
+    """Where vendors say what their devices mean for containers."""
+    directory = Path("/var/run/cdi")
+    made = not directory.exists()
+    directory.mkdir(exist_ok=True)
+    file = directory / f"{NAME}.json"
+    yield file
+    file.unlink(missing_ok=True)
+    if made:
+        directory.rmdir()
+
+
+CLAIMING = f"""
+apiVersion: resource.k8s.io/v1
+kind: ResourceClaimTemplate
+metadata: {{name: gpu}}
+spec: {{spec: {{devices: {{requests: [{{name: gpu, exactly: {{deviceClassName: {NAME}}}}}]}}}}}}
+---
+apiVersion: resource.k8s.io/v1
+kind: DeviceClass
+metadata: {{name: {NAME}}}
+spec: {{selectors: [{{cel: {{expression: 'device.driver == "gpu.example.com"'}}}}]}}
+"""
+
+
+async def test_a_device_that_a_pod_claims_is_prepared_given_and_taken_back(
+    cluster: Cluster, kubectl: Kubectl, cdi: Path
+) -> None:
+    """Dynamic resource allocation (KEP-4381) by a driver as vendors write them"""
+    edits = {"env": ["GPU=yes"], "deviceNodes": [{"path": "/dev/gpu", "hostPath": "/dev/null"}]}
+    kubelet = Path(f"/var/lib/sampan/{NAME}/kubelet")
+    driver = GpuDriver(kubelet / "plugins_registry" / "gpu.sock")
+
+    def use() -> None:
+        node = kubectl.json("get", "nodes")["items"][0]["metadata"]["name"]
+        pool = {"name": node, "generation": 1, "resourceSliceCount": 1}
+        offered = {
+            "apiVersion": "resource.k8s.io/v1",
+            "kind": "ResourceSlice",
+            "metadata": {"name": NAME},
+            "spec": {"driver": DRIVER, "nodeName": node, "pool": pool, "devices": [{"name": "a"}]},
+        }
+        kubectl("apply", "-f", "-", stdin=json.dumps(offered))
+        kubectl("apply", "-f", "-", stdin=CLAIMING)
+        extra = "resourceClaims: [{name: mine, resourceClaimTemplateName: gpu}]"
+        kubectl("apply", "-f", "-", stdin=pod("p", extra=extra, container_extra="resources: {claims: [{name: mine}]}"))
+        kubectl("wait", "pod/p", "--for=condition=Ready", "--timeout=90s")
+        seen = kubectl("exec", "p", "--", "sh", "-c", "echo $GPU; test -c /dev/gpu && echo there")
+        assert seen.split() == ["yes", "there"]
+        kubectl("delete", "pod", "p", "--grace-period=1")
+        eventually(lambda: not kubectl.json("get", "resourceclaims")["items"])
+
+    kind = {"cdiVersion": "0.6.0", "kind": "example.com/gpu", "devices": [{"name": "one", "containerEdits": edits}]}
+    cdi.write_text(json.dumps(kind))
+    try:
+        async with driver.serving():
+            await asyncio.to_thread(use)
+            assert driver.prepared and driver.prepared == driver.given_back
+    finally:
+        await asyncio.to_thread(kubectl, "delete", "deviceclass,resourceslice", NAME, "--ignore-not-found")

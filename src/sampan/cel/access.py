@@ -77,7 +77,7 @@ def _element(value: Any, key: Any) -> tuple[Any] | None:
             raise EvaluationError(f"unsupported index type '{type_name(key)}' in list")
         return (value[int(key)],) if 0 <= key < len(value) else None
     if isinstance(value, Fields) and isinstance(key, str):
-        return (value.field(key),) if value.has(key) else None
+        return value.element(key)
     raise no_such_overload()
 
 

@@ -110,6 +110,10 @@ class Fields:
     def names(self) -> Iterable[str]:
         raise AssertionError("abstract")
 
+    def element(self, name: str) -> tuple[Any] | None:
+        """``value[name]`` in a tuple; None: there is none."""
+        return (self.field(name),) if self.has(name) else None
+
 
 @dataclass(frozen=True, slots=True)
 class Made(Fields):

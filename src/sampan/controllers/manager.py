@@ -48,6 +48,7 @@ from sampan.controllers.node.ttl import TtlController
 from sampan.controllers.persistentvolume.controller import PersistentVolumeController
 from sampan.controllers.replicaset.adapters import REPLICA_SET, REPLICATION_CONTROLLER
 from sampan.controllers.replicaset.controller import ReplicaSetController
+from sampan.controllers.resourceclaim.controller import ResourceClaimController
 from sampan.controllers.resourcequota.controller import ResourceQuotaController
 from sampan.controllers.scheduledscaling.controller import ScheduledScalerController
 from sampan.controllers.servicecidr.controller import ServiceCidrController
@@ -102,6 +103,7 @@ CONTROLLERS: dict[str, Callable[[Context], Runnable]] = {
     "ephemeral-volume-controller": EphemeralVolumeController,
     "local-path-provisioner": LocalPathProvisioner,
     "snapshot-controller": SnapshotController,
+    "resourceclaim-controller": ResourceClaimController,
     "scheduled-scaler-controller": ScheduledScalerController,
     "validatingadmissionpolicy-status-controller": ValidatingAdmissionPolicyStatusController,
 }

@@ -100,6 +100,12 @@ class NodeAgent:
         )
         records = FileRecords(config.root_dir / "image_manager") if isinstance(self._host, LinuxHost) else None
         self._images = image_manager(config, source, client, ClientTokens(client, clock), records)
+        self._devices = (
+            make_devices(lambda: [pod["metadata"]["uid"] for pod in self._claiming()], self.registration.look)
+            if make_devices
+            else NoDevices()
+        )
+        self.registration.devices = self._devices.amounts
         #: what extends a node that is a machine: None for one that is not
         self._extensions = None if make_volumes else self._make_extensions(clock, random)
         self._volumes: Volumes = (
@@ -115,12 +121,6 @@ class NodeAgent:
             )
         )
         machine = self.registration.machine
-        self._devices = (
-            make_devices(lambda: [pod["metadata"]["uid"] for pod in self._claiming()], self.registration.look)
-            if make_devices
-            else NoDevices()
-        )
-        self.registration.devices = self._devices.amounts
         allocatable = render_allocatable(machine, config)
         swap = swap_of(machine, config.swap_behaviour, self.registration.tell)
         self._desk = ResizeDesk(
@@ -183,6 +183,7 @@ class NodeAgent:
             claims=self._claiming,
             judged=lambda: self._looking,
             ended=lambda container_id: self.on_exit(container_id),
+            cleanup=self._devices.cleanup,
         )
         #: pods that admission refused, and those that it looks at again
         self._refused: dict[str, Refusal] = {}
@@ -277,6 +278,7 @@ class NodeAgent:
             self.registration,
             self._driver_came,
             self._images,
+            self._devices.handlers(),
         )
 
     def _driver_came(self) -> None:

@@ -33,12 +33,13 @@ class Extensions:
         registration: NodeRegistration,
         came: Callable[[], None],
         images: ImageManager,
+        further: Mapping[str, Handler],
     ) -> None:
-        """``came``: told when there is a driver that was not there."""
+        """``came``: told when there is a driver that was not there; ``further``: handlers of other types of plugins."""
         root = config.root_dir
         self.csi = CsiNode(root, config.node_name, client, clock, random, recorder, registration, came)
         registration.volumes_in_use = self.csi.in_use.names
-        handlers: Mapping[str, Handler] = {"CSIPlugin": self.csi.handler}
+        handlers: Mapping[str, Handler] = {"CSIPlugin": self.csi.handler, **further}
         self.registry = PluginRegistry(root / REGISTRY, handlers)
         #: by the field of a pod's volume, or of a PersistentVolume's spec
         self.volumes: Mapping[str, AnyPlugin] = {

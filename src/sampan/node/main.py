@@ -23,7 +23,7 @@ from sampan.node.api.auth import DelegatedAuth
 from sampan.node.api.server import NodeApi, NodeApiConfig
 from sampan.node.config import NodeConfig
 from sampan.node.cri.client import CriRuntime
-from sampan.node.devices.manager import DeviceManager
+from sampan.node.devices.all import NodeDevices
 from sampan.node.eviction.meter import Measured
 from sampan.node.eviction.words import render_metrics
 from sampan.node.kubeletconfig.settings import render
@@ -104,9 +104,8 @@ class _Node:
         self._agent.on_exit = self._container_stopped
         await self._agent.run(started)
 
-    def _make_devices(self, holders: Callable[[], Collection[str]], changed: Callable[[], None]) -> DeviceManager:
-        root = self._config.root_dir
-        return DeviceManager(root / "device-plugins", root / "devices.json", holders=holders, changed=changed)
+    def _make_devices(self, holders: Callable[[], Collection[str]], changed: Callable[[], None]) -> NodeDevices:
+        return NodeDevices(self._config.root_dir, self._client, holders, changed)
 
     async def serve_api(self, auth: DelegatedAuth, tls: ssl.SSLContext, components: Callable[[], str]) -> None:
         config = NodeApiConfig(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 
@@ -37,11 +37,13 @@ class RuntimeWatch:
         claims: Callable[[], Collection[Obj]],
         judged: Callable[[], Collection[str]],
         ended: Callable[[str], None],
+        cleanup: Callable[[Collection[str]], Awaitable[None]],
     ) -> None:
-        """``claims``: pods that have a part of the node; ``judged``: uids of those that are still looked at. ``ended``
+        """``cleanup`` takes back what pods had besides volumes that are not among the given ones any more; ``claims``: pods that have a part of the node; ``judged``: uids of those that are still looked at. ``ended``
         is told of every container that ended."""
         self._config, self._runtime, self._host, self._volumes = config, source, host, volumes
         self._workers, self._claims, self._judged, self._ended = workers, claims, judged, ended
+        self._cleanup = cleanup
         #: whose a sandbox or container is, by its id
         self.owners: dict[str, PodWorker] = {}
         self.cleaning: set[str] = set()
@@ -74,6 +76,7 @@ class RuntimeWatch:
             await self._relist()
             known = set(self._workers) | self.cleaning
             await self._volumes.cleanup_orphans(known)
+            await self._cleanup(known)
             await self.sweep_cgroups()
 
     async def _relist(self) -> None:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from sampan.api.labels import Selector
 from sampan.api.types import Obj
 from sampan.scheduler.arrays import NodeArrays
+from sampan.scheduler.devices.store import Devices
 from sampan.scheduler.framework import Verdicts
 from sampan.scheduler.podcounts import PodCounts
 from sampan.scheduler.podinfo import PodInfo
@@ -46,11 +47,12 @@ class Cluster:
     """Invariants: every pod in ``_where`` is in ``pods_on`` of that node and, when the node is known, counted in
     ``nodes`` and ``counts``; assumed pods are among them."""
 
-    def __init__(self, storage: Storage | None = None) -> None:
+    def __init__(self, storage: Storage | None = None, devices: Devices | None = None) -> None:
         self.nodes = NodeArrays()
         self.verdicts = Verdicts()
         self.counts = PodCounts(self.nodes)
         self.storage = storage or Storage()
+        self.devices = devices or Devices()
         self.pods_on: dict[str, dict[str, PodInfo]] = {}
         self._where: dict[str, str] = {}
         self._assumed: set[str] = set()

@@ -92,6 +92,11 @@ class Changes:
             return
         self._queue.add(pod, gated=self._is_gated(pod))
 
+    def look_again(self, obj: Obj) -> None:
+        """Something came up that may let a pod in that was not."""
+        if self.is_pending(obj):
+            self._pod_pending(PodInfo(obj), None)
+
     def _is_gated(self, pod: PodInfo) -> bool:
         for plugin in self._profiles[pod.scheduler_name].having(PreEnqueuePlugin):
             try:
@@ -167,7 +172,11 @@ def _held(pod: Obj) -> list[Any]:
 def _scheduling_changed(pod: Obj, previous: Obj) -> bool:
     """Whether a pending pod's change may change its fate (``updatePodInSchedulingQueue``)."""
     now, before = pod["metadata"], previous["metadata"]
-    return bool(now.get("labels") != before.get("labels") or pod.get("spec") != previous.get("spec"))
+    if now.get("labels") != before.get("labels") or pod.get("spec") != previous.get("spec"):
+        return True
+    # Claims that were made of its templates: they let it in.
+    made = "resourceClaimStatuses"
+    return bool(part(pod, "status").get(made) != part(previous, "status").get(made))
 
 
 def _node_matters(node: Obj, previous: Obj) -> bool:

@@ -15,6 +15,7 @@ from sampan.records import dataclass
 from sampan.scheduler.framework import FilterPlugin, ScorePlugin
 from sampan.scheduler.plugins.defaultbinder import DefaultBinder
 from sampan.scheduler.plugins.defaultpreemption import DefaultPreemption
+from sampan.scheduler.plugins.dynamicresources import DynamicResources
 from sampan.scheduler.plugins.imagelocality import ImageLocality
 from sampan.scheduler.plugins.interpodaffinity import InterPodAffinity
 from sampan.scheduler.plugins.nodeaffinity import NodeAffinity
@@ -52,6 +53,7 @@ DEFAULT_PLUGINS: dict[str, PluginFactory] = {
     "NodeVolumeLimits": lambda client, config: NodeVolumeLimits(),
     "VolumeBinding": lambda client, config: VolumeBinding(client),
     "VolumeZone": lambda client, config: VolumeZone(),
+    "DynamicResources": lambda client, config: DynamicResources(client),
     "PodTopologySpread": lambda client, config: PodTopologySpread(system_defaults=config.default_spreading),
     "InterPodAffinity": lambda client, config: InterPodAffinity(),
     "DefaultPreemption": lambda client, config: DefaultPreemption(),

@@ -10,6 +10,8 @@ from sampan.api.imagenames import with_tag
 from sampan.api.pods import origin, status
 from sampan.api.pods.containers import host_ports
 from sampan.api.pods.requests import NONZERO_DEFAULTS, Amounts, pod_requests
+from sampan.api.pods.resourceclaims import PodResourceClaim
+from sampan.api.pods.resourceclaims import claims_of_pod as claims_for_devices
 from sampan.api.reading import part, parts, text, text_map
 from sampan.api.storage.claims import PodClaim, claims_of_pod
 from sampan.api.types import Obj
@@ -102,6 +104,11 @@ class PodInfo:
     def claims(self) -> tuple[PodClaim, ...]:
         """Its volumes that stand for claims."""
         return tuple(claims_of_pod(self.obj)) if self.spec.get("volumes") else ()
+
+    @cached_property
+    def resource_claims(self) -> tuple[PodResourceClaim, ...]:
+        """Its claims for devices."""
+        return tuple(claims_for_devices(self.obj)) if self.spec.get("resourceClaims") else ()
 
     @cached_property
     def affinity(self) -> Obj:

@@ -19,6 +19,7 @@ from sampan.api.resources import (
     CSI_DRIVERS,
     CSI_NODES,
     CSI_STORAGE_CAPACITIES,
+    DEVICE_CLASSES,
     NAMESPACES,
     NODES,
     PERSISTENT_VOLUME_CLAIMS,
@@ -27,6 +28,8 @@ from sampan.api.resources import (
     PODS,
     REPLICA_SETS,
     REPLICATION_CONTROLLERS,
+    RESOURCE_CLAIMS,
+    RESOURCE_SLICES,
     SERVICES,
     STATEFUL_SETS,
     STORAGE_CLASSES,
@@ -42,6 +45,8 @@ from sampan.scheduler.cache import Cluster
 from sampan.scheduler.changes import Changes
 from sampan.scheduler.config import SchedulerConfig, build_profile
 from sampan.scheduler.decision import Decision, Decisions
+from sampan.scheduler.devices.changes import DeviceChanges
+from sampan.scheduler.devices.store import Devices
 from sampan.scheduler.framework import Code, Event, QueueSortPlugin
 from sampan.scheduler.plugins.defaultpreemption import Preemption
 from sampan.scheduler.podinfo import PodInfo
@@ -97,7 +102,15 @@ class Scheduler:
         self._csi_nodes = self._factory.informer(CSI_NODES)
         self._drivers = self._factory.informer(CSI_DRIVERS)
         self._capacities = self._factory.informer(CSI_STORAGE_CAPACITIES)
-        self.cluster = Cluster(Storage(self._claims, self._volumes, self._classes, self._drivers))
+        self._resource_claims = self._factory.informer(RESOURCE_CLAIMS)
+        self._device_classes = self._factory.informer(DEVICE_CLASSES)
+        self._slices = self._factory.informer(RESOURCE_SLICES)
+        # Nobody waits for these: a cluster may serve no devices.
+        devices = (self._resource_claims, self._device_classes, self._slices)
+        self.cluster = Cluster(
+            Storage(self._claims, self._volumes, self._classes, self._drivers),
+            Devices(self._resource_claims, self._device_classes, lambda: all(each.has_synced for each in devices)),
+        )
         self._clock = timeline
         self._owns_informers = informers is None
         self._pods = self._factory.informer(PODS)
@@ -141,6 +154,7 @@ class Scheduler:
         self._storage_changes = StorageChanges(
             self.cluster.storage, self.queue, self._pods, self._claims, self._classes
         )
+        self._device_changes = DeviceChanges(self.cluster.devices, self.queue, self._pods, self._changes.look_again)
         self._group: asyncio.TaskGroup | None = None
 
     async def run(self, started: asyncio.Event | None = None) -> None:
@@ -154,6 +168,9 @@ class Scheduler:
             self._csi_nodes.add_handler(self._storage_changes.csi_node_changed),
             self._drivers.add_handler(self._storage_changes.driver_changed),
             self._capacities.add_handler(self._storage_changes.capacity_changed),
+            self._resource_claims.add_handler(self._device_changes.claim_changed),
+            self._device_classes.add_handler(self._device_changes.class_changed),
+            self._slices.add_handler(self._device_changes.slice_changed),
             self._pods.add_handler(self._changes.pod_changed),
         ]
         try:

@@ -48,7 +48,7 @@ def _each(group: str, kinds: Iterable[str], lack: Lack) -> dict[Name, Lack]:
 
 
 _GANGS = "the scheduler knows no groups of pods and takes each pod alone"
-_DEVICES = "no device is allocated, and pods that claim one are refused by the node"
+_TAINTED_DEVICES = "no device is kept from pods by it, and no pod is evicted; taints in a ResourceSlice are honoured"
 _FAIRNESS = "requests are limited by their number alone, not by priority"
 _LIFECYCLE = "nobody carries the eviction out; use the eviction subresource of the pod"
 
@@ -81,11 +81,7 @@ LACKS: Mapping[Name, Lack] = MappingProxyType(
             ("FlowSchema", "PriorityLevelConfiguration"),
             Lack(_FAIRNESS, ("sampan.server.flowcontrol",)),
         ),
-        **_each(
-            "resource.k8s.io",
-            ("DeviceClass", "DeviceTaintRule", "ResourceClaim", "ResourceClaimTemplate", "ResourceSlice"),
-            Lack(_DEVICES, ("resourceclaim-controller", "sampan.scheduler.plugins.dynamicresources")),
-        ),
+        ("resource.k8s.io", "DeviceTaintRule"): Lack(_TAINTED_DEVICES, ("device-taint-eviction-controller",)),
         ("resource.k8s.io", "ResourcePoolStatusRequest"): Lack(
             "nobody answers it", ("resourcepoolstatusrequest-controller",)
         ),

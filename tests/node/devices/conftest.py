@@ -1,4 +1,4 @@
-"""A device plug-in written from the published interface, and a manager that it registers with."""
+"""Device plug-ins and drivers written from the published interfaces, and a manager that they register with."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ import grpc.aio
 import pytest
 
 from sampan.client import tasks
+from sampan.csi.pb import pluginregistration_pb2 as registration
 from sampan.node.cri.rpc import Channel
 from sampan.node.devices.manager import DeviceManager
 from sampan.node.devices.pb import deviceplugin_pb2 as pb
+from sampan.node.devices.pb import dra_pb2 as dra
 
 TOY = "example.com/toy"
+DRIVER = "gpu.example.com"
 
 
 class Plugin:
@@ -97,6 +100,63 @@ class Plugin:
     async def _prepare(self, request: Any, context: Any) -> pb.PreStartContainerResponse:
         self.prepared.append(list(request.devices_ids))
         return pb.PreStartContainerResponse()
+
+
+class GpuDriver:
+    """A driver of dynamic resources written from the published interface: both on one socket."""
+
+    def __init__(self, socket: Path, version: str = "v1") -> None:
+        self.socket, self._version = socket, version
+        self.prepared: list[str] = []
+        self.given_back: list[str] = []
+        self.refuses = ""
+        self.silent = False
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[GpuDriver]:
+        server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+        unary = grpc.unary_unary_rpc_method_handler
+        handlers = {
+            "NodePrepareResources": unary(self._prepare, dra.NodePrepareResourcesRequest.FromString, _encode),
+            "NodeUnprepareResources": unary(self._give_back, dra.NodeUnprepareResourcesRequest.FromString, _encode),
+        }
+        service = f"k8s.io.kubelet.pkg.apis.dra.{self._version}.DRAPlugin"
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
+        registering = {
+            "GetInfo": unary(self._info, registration.InfoRequest.FromString, _encode),
+            "NotifyRegistrationStatus": unary(self._told, registration.RegistrationStatus.FromString, _encode),
+        }
+        server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler("pluginregistration.Registration", registering),)
+        )
+        server.add_insecure_port(f"unix:{self.socket}")
+        await server.start()
+        try:
+            yield self
+        finally:
+            await server.stop(None)
+
+    async def _prepare(self, request: Any, context: Any) -> dra.NodePrepareResourcesResponse:
+        answers = {}
+        for claim in request.claims:
+            self.prepared.append(claim.name)
+            device = dra.PreparedDevice(request_names=["gpu"], cdi_device_ids=["example.com/gpu=one"])
+            answers[claim.uid] = dra.NodePrepareResourceResponse(devices=[device], error=self.refuses)
+        return dra.NodePrepareResourcesResponse(claims={} if self.silent else answers)
+
+    async def _give_back(self, request: Any, context: Any) -> dra.NodeUnprepareResourcesResponse:
+        self.given_back += [claim.name for claim in request.claims]
+        answers = {claim.uid: dra.NodeUnprepareResourceResponse(error=self.refuses) for claim in request.claims}
+        return dra.NodeUnprepareResourcesResponse(claims=answers)
+
+    async def _info(self, request: Any, context: Any) -> registration.PluginInfo:
+        versions = [f"{self._version}.DRAPlugin"]
+        return registration.PluginInfo(
+            type="DRAPlugin", name=DRIVER, endpoint=str(self.socket), supported_versions=versions
+        )
+
+    async def _told(self, request: Any, context: Any) -> registration.RegistrationStatusResponse:
+        return registration.RegistrationStatusResponse()
 
 
 def _encode(message: Any) -> bytes:

@@ -17,11 +17,22 @@ from sampan.api.types import Obj
 from sampan.client.tasks import cancel_and_wait
 from sampan.node.agent import NodeAgent
 from sampan.node.config import NodeConfig
+from sampan.node.devices.interface import ClaimsUnready, NoDevices
 from sampan.node.host_memory import MemoryHost, hollow_machine
 from sampan.node.simulated import SimulatedRuntime
 from sampan.testing.api import Api
 
 GRACE = {"terminationGracePeriodSeconds": 0}
+
+
+class DriversToTell(NoDevices):
+    """``unready``: what the drivers of the node say of a pod's claims; "": that they are prepared."""
+
+    unready = ""
+
+    async def prepare(self, pod: Obj) -> None:
+        if self.unready:
+            raise ClaimsUnready(self.unready)
 
 
 class Node:
@@ -31,6 +42,7 @@ class Node:
         self.api = api
         self.client = api.client
         self.runtime = SimulatedRuntime(SystemClock())
+        self.devices = DriversToTell()
         self.host = MemoryHost(hollow_machine("n1", cpus=4))
         self.config = NodeConfig(
             node_name="n1", addresses=("192.0.2.1",), root_dir=tmp / "node", log_dir=tmp / "logs", max_pods=20
@@ -40,7 +52,15 @@ class Node:
 
     async def start(self) -> None:
         client = self.api.client_for_node("n1")
-        self.agent = NodeAgent(self.config, client, self.runtime, SystemClock(), random.Random(1), host=self.host)
+        self.agent = NodeAgent(
+            self.config,
+            client,
+            self.runtime,
+            SystemClock(),
+            random.Random(1),
+            host=self.host,
+            make_devices=lambda holders, changed: self.devices,
+        )
         started = asyncio.Event()
         self._task = asyncio.create_task(self.agent.run(started))
         waiter = asyncio.create_task(started.wait())

@@ -91,7 +91,7 @@ TABLE: dict[str, dict[str, str]] = {
         "priority": "api/pods",
         "priorityClassName": PODS,
         "readinessGates": PODS,
-        "resourceClaims": PODS,
+        "resourceClaims": "api/pods",
         "resources": "api/pods",
         "restartPolicy": PODS,
         "runtimeClassName": PODS,
@@ -150,7 +150,7 @@ TABLE: dict[str, dict[str, str]] = {
     "Sysctl": {"name": PODS, "value": PODS},
     "PodOS": {"name": "node/admission.py"},
     "ResourceRequirements": {
-        "claims": Said("names entries of spec.resourceClaims, and a pod with any is refused"),
+        "claims": "node/devices",
         "limits": "api/pods",
         "requests": "api/pods",
     },

@@ -73,6 +73,9 @@ async def test_a_container_is_asked_to_end_by_its_own_stop_signal(node: Any, mon
     assert signals == ["SIGUSR1"]
 
 
-async def test_dynamic_resources_are_refused_by_name(node: Any) -> None:
+async def test_a_pod_whose_devices_are_not_ready_does_not_begin(node: Any) -> None:
+    node.devices.unready = "DRA driver gpu.example.com is not registered"
     await node.add_pod("claims", resourceClaims=[{"name": "gpu", "resourceClaimName": "gpu"}])
-    assert "`spec.resourceClaims`" in await node.event("claims", "FailedCreatePodSandBox")
+    said = await node.event("claims", "FailedPrepareDynamicResources")
+    assert said == "Failed to prepare dynamic resources: DRA driver gpu.example.com is not registered"
+    assert not await node.runtime.list_sandboxes()

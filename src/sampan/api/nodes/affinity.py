@@ -74,6 +74,13 @@ def parse_terms(selector: Obj) -> tuple[Term, ...]:
     return tuple(term for term in parsed if term is not None)
 
 
+def selector_takes(selector: Obj, node: Obj) -> bool:
+    """Whether a NodeSelector takes the node."""
+    meta = part(node, "metadata")
+    labels, name = text_map(meta, "labels"), text(meta, "name")
+    return any(term.matches(labels, name) for term in parse_terms(selector))
+
+
 @dataclass(frozen=True, slots=True)
 class Required:
     """``selector`` is nodeSelector's. ``terms`` None: any node will do, as far as affinity goes; empty: none will."""

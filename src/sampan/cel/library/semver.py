@@ -76,6 +76,11 @@ def _normalized(text: str) -> str:
     return ".".join(parts)
 
 
+def parse_semver(text: str) -> Semver:
+    """Raises EvaluationError."""
+    return _parse(text)
+
+
 def _is_semver(text: str, normalize: bool = False) -> bool:
     try:
         _parse(text, normalize=normalize)

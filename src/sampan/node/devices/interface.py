@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import field
+from pathlib import Path
 from typing import Protocol
 
 from sampan.api.types import Obj
@@ -22,6 +23,17 @@ class Given:
     annotations: Mapping[str, str] = field(default_factory=dict)
 
 
+class ClaimsUnready(runtime.RuntimeCallError):
+    """A pod's claims for devices cannot be prepared, or given back; the text says which and why."""
+
+
+class Handler(Protocol):
+    """As ``sampan.node.plugins.registry`` wants it."""
+
+    async def register(self, name: str, endpoint: str, versions: Sequence[str], socket: Path) -> None: ...
+    async def deregister(self, name: str, socket: Path) -> None: ...
+
+
 class Devices(Protocol):
     async def load(self) -> None:
         """Reads what was given before; to be awaited before anything is asked. Raises Unavailable."""
@@ -38,11 +50,22 @@ class Devices(Protocol):
     async def admit(self, pod: Obj) -> None:
         """Gives the pod's containers their devices. Raises ``plan.Unavailable``, and then it has none of them."""
 
-    async def container(self, uid: str, name: str) -> Given:
-        """What a container of an admitted pod gets. Raises ValueError: it cannot be given."""
+    async def prepare(self, pod: Obj) -> None:
+        """Has drivers make the devices of the pod's claims ready, before its sandbox is made. Raises
+        ClaimsUnready, ApiError."""
 
-    async def pre_start(self, uid: str, name: str) -> None:
-        """Lets plug-ins that want it make the container's devices ready. Raises ValueError."""
+    async def container(self, pod: Obj, container: Obj) -> Given:
+        """What a container of an admitted pod gets, which plug-ins that want it have made ready. Raises ValueError: it
+        cannot be given."""
+
+    async def unprepare(self, uid: str) -> None:
+        """The pod has ended. Raises ClaimsUnready: it is to be asked again."""
+
+    async def cleanup(self, known: Collection[str]) -> None:
+        """Takes back what pods had that are gone; ``known``: uids of those that are not."""
+
+    def handlers(self) -> Mapping[str, Handler]:
+        """For plug-ins that register by a socket, by their type."""
 
 
 #: Makes a node's devices. The first is asked for the uids of the pods that have a part of the node, the second called
@@ -51,7 +74,7 @@ MakeDevices = Callable[[Callable[[], Collection[str]], Callable[[], None]], Devi
 
 
 class NoDevices:
-    """Of a node that lends none."""
+    """Of a node that lends none and has no drivers: claims mean nothing to simulated containers."""
 
     async def load(self) -> None:
         pass
@@ -68,8 +91,17 @@ class NoDevices:
     async def admit(self, pod: Obj) -> None:
         pass
 
-    async def container(self, uid: str, name: str) -> Given:
+    async def prepare(self, pod: Obj) -> None:
+        pass
+
+    async def container(self, pod: Obj, container: Obj) -> Given:
         return Given()
 
-    async def pre_start(self, uid: str, name: str) -> None:
+    async def unprepare(self, uid: str) -> None:
         pass
+
+    async def cleanup(self, known: Collection[str]) -> None:
+        pass
+
+    def handlers(self) -> Mapping[str, Handler]:
+        return {}

@@ -17,6 +17,7 @@ from sampan.api.resources import PODS, RUNTIME_CLASSES
 from sampan.api.types import Obj
 from sampan.node import runtime
 from sampan.node.cgroups.held import Held
+from sampan.node.devices.interface import ClaimsUnready
 from sampan.node.images.credentials import pull_secrets
 from sampan.node.images.manager import ImageError
 from sampan.node.pods import operations, render, resizing, resizing_steps, resources, security, spec, starting
@@ -125,6 +126,13 @@ class PodActions:
         context, pod = self._context, self._pod
         handler = await self._runtime_handler()
         security.verify_sandbox(pod, context.features(), handler)
+        try:
+            await context.devices.prepare(pod)
+        except ClaimsUnready as error:
+            self._teller.tell(
+                "Warning", "FailedPrepareDynamicResources", f"Failed to prepare dynamic resources: {error}"
+            )
+            raise
         async with context.starts:
             promise = Checkpoint(self._record.allocated, self._record.allocated, {})
             await asyncio.gather(
@@ -287,6 +295,7 @@ class PodActions:
     async def _unmount_volumes(self, operation: operations.UnmountVolumes) -> Result:
         await self._context.volumes.unmount_pod(self._uid)
         self._mounted = {}
+        await self._context.devices.unprepare(self._uid)
         return None
 
     async def _remove_cgroup(self, operation: operations.RemoveCgroup) -> Result:

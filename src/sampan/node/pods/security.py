@@ -104,8 +104,6 @@ def uses_host_users(pod: Obj) -> bool:
 
 def verify_sandbox(pod: Obj, features: runtime.Features, handler: str) -> None:
     """What the pod must have and cannot be given here. Raises SandboxRefused with the kubelet's texts."""
-    if pod["spec"].get("resourceClaims"):
-        raise SandboxRefused("dynamic resources (`spec.resourceClaims`) are not supported by this node")
     if uses_host_users(pod):
         return
     why = "can't set `spec.hostUsers: false`, "

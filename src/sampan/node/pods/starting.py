@@ -93,7 +93,7 @@ async def _configure(
     environment = await container_environment(
         pod, container, context.objects, context.facts(tuple(ips)), context.services(), paths
     )
-    given = await _devices(context, pod["metadata"]["uid"], start.subject)
+    given = await _devices(context, pod, container)
     for warning in environment.warnings:
         around.teller.tell("Warning", warning.reason, warning.message)
     mounts = await context.volumes.container_mounts(pod, container, around.mounted, environment.variables)
@@ -122,10 +122,8 @@ async def _configure(
     return render.container_config(pod, container, inputs)
 
 
-async def _devices(context: NodeContext, uid: str, name: str) -> Given:
+async def _devices(context: NodeContext, pod: Obj, container: Obj) -> Given:
     try:
-        given = await context.devices.container(uid, name)
-        await context.devices.pre_start(uid, name)
+        return await context.devices.container(pod, container)
     except ValueError as error:
         raise DevicesMissing(str(error)) from error
-    return given

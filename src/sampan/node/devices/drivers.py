@@ -1,0 +1,109 @@
+"""Drivers of dynamic resources on this node: who is registered, and the two calls to one (DRA, v1 and v1beta1).
+
+Used by ``claims``; told by the plugin registry of sockets that come and go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from sampan.node import runtime
+from sampan.node.cri.rpc import Channel
+from sampan.node.devices.pb import dra_pb2 as pb
+from sampan.node.plugins.registry import PluginRefused
+
+#: what a driver says that it speaks -> its service; the newest first
+_SERVICES: Final = {
+    "v1.DRAPlugin": "/k8s.io.kubelet.pkg.apis.dra.v1.DRAPlugin/",
+    "v1beta1.DRAPlugin": "/k8s.io.kubelet.pkg.apis.dra.v1beta1.DRAPlugin/",
+}
+#: the kubelet's own
+_CALL_SECONDS: Final = 45.0
+
+
+class DriverFailed(Exception):
+    """A driver said no, or nothing."""
+
+
+class ClaimName(NamedTuple):
+    namespace: str
+    name: str
+    uid: str
+
+
+class Prepared(NamedTuple):
+    """One device of a claim: the requests that it is for, and the names by which a container gets it."""
+
+    requests: tuple[str, ...]
+    cdi: tuple[str, ...]
+
+
+class _Driver(NamedTuple):
+    socket: Path
+    endpoint: str
+    service: str
+
+
+class Drivers:
+    """A handler of the plugin registry."""
+
+    def __init__(self) -> None:
+        #: by name, the newest registration last: while a driver is replaced there are two
+        self._registered: dict[str, list[_Driver]] = {}
+
+    async def register(self, name: str, endpoint: str, versions: Sequence[str], socket: Path) -> None:
+        service = next((path for version, path in _SERVICES.items() if version in versions), None)
+        if service is None:
+            raise PluginRefused(
+                f"none of the services which are supported by the kubelet are supported by the DRA driver {name}: "
+                f"it has {', '.join(versions) or 'none'}, the kubelet {', '.join(_SERVICES)}"
+            )
+        self._registered.setdefault(name, []).append(_Driver(socket, endpoint, service))
+
+    async def deregister(self, name: str, socket: Path) -> None:
+        left = [each for each in self._registered.get(name, ()) if each.socket != socket]
+        if left:
+            self._registered[name] = left
+        else:
+            self._registered.pop(name, None)
+
+    async def prepare(self, driver: str, claim: ClaimName) -> list[Prepared]:
+        """Idempotent, by the interface. Raises DriverFailed."""
+        request = pb.NodePrepareResourcesRequest(claims=[_message(claim)])
+        answers = await self._call(driver, "NodePrepareResources", request, pb.NodePrepareResourcesResponse)
+        answer = answers.claims.get(claim.uid)
+        if answer is None or answer.error:
+            why = answer.error if answer is not None else "NodePrepareResources skipped the claim"
+            raise DriverFailed(f"driver {driver}: claim {claim.namespace}/{claim.name}: {why}")
+        return [Prepared(tuple(each.request_names), tuple(each.cdi_device_ids)) for each in answer.devices]
+
+    async def unprepare(self, driver: str, claim: ClaimName) -> None:
+        """Idempotent, by the interface. Raises DriverFailed."""
+        request = pb.NodeUnprepareResourcesRequest(claims=[_message(claim)])
+        answers = await self._call(driver, "NodeUnprepareResources", request, pb.NodeUnprepareResourcesResponse)
+        answer = answers.claims.get(claim.uid)
+        if answer is None or answer.error:
+            why = answer.error if answer is not None else "NodeUnprepareResources skipped the claim"
+            raise DriverFailed(f"driver {driver}: claim {claim.namespace}/{claim.name}: {why}")
+
+    async def _call(self, name: str, method: str, request: object, answer: type) -> pb.NodePrepareResourcesResponse:
+        registered = self._registered.get(name)
+        if not registered:
+            raise DriverFailed(f"DRA driver {name} is not registered")
+        driver = registered[-1]
+        channel = Channel(driver.endpoint)
+        try:
+            found: pb.NodePrepareResourcesResponse = await channel.call(
+                driver.service + method, request, answer, _CALL_SECONDS
+            )
+        except runtime.RuntimeCallError as error:
+            raise DriverFailed(f"driver {name}: {error}") from error
+        finally:
+            await channel.close()
+        return found
+
+
+def _message(claim: ClaimName) -> pb.Claim:
+    return pb.Claim(namespace=claim.namespace, uid=claim.uid, name=claim.name)
