@@ -39,8 +39,9 @@ class RuntimeWatch:
         ended: Callable[[str], None],
         cleanup: Callable[[Collection[str]], Awaitable[None]],
     ) -> None:
-        """``cleanup`` takes back what pods had besides volumes that are not among the given ones any more; ``claims``: pods that have a part of the node; ``judged``: uids of those that are still looked at. ``ended``
-        is told of every container that ended."""
+        """``claims``: pods that have a part of the node; ``judged``: uids of those that are still looked at. ``ended``
+        is told of every container that ended; ``cleanup`` takes back what pods had besides volumes, but for those whose
+        uids it is given."""
         self._config, self._runtime, self._host, self._volumes = config, source, host, volumes
         self._workers, self._claims, self._judged, self._ended = workers, claims, judged, ended
         self._cleanup = cleanup
