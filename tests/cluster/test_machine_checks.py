@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import tomllib
 from pathlib import Path
@@ -48,6 +49,18 @@ def test_a_taken_port_is_named_with_its_option(tmp_path: Path) -> None:
         assert "--kubelet-port" in problems(instance)[f"port {port} is taken by another program"]
         running = {problem.what for problem in preflight.check(instance, running=True)}
         assert not any("taken" in what for what in running)
+
+
+def test_a_disk_too_full_for_pods_is_told_before_the_node_has_disk_pressure(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = type(shutil.disk_usage("/"))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(1000, 860, 140))
+    told = [problem for problem in preflight.check(instance) if "DiskPressure" in problem.what]
+    assert [problem.fatal for problem in told] == [False]
+    assert told[0].what.startswith("only 14 % of the disk below ")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(1000, 850, 150))
+    assert not any("DiskPressure" in problem.what for problem in preflight.check(instance))
 
 
 def test_all_cni_plugins_are_needed(instance: Instance, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

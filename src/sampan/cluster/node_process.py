@@ -32,12 +32,12 @@ from sampan.node.config import NodeConfig
 from sampan.node.kubeletconfig import reading
 from sampan.node.kubeletconfig.settings import apply, not_acted_on
 from sampan.node.main import run_node
-from sampan.node.shutdown import Request, periods, total_seconds
+from sampan.node.shutdown import TOLD_SECONDS, Request, periods, total_seconds
 
 #: Between two looks at whether the API server answers.
 LOOK_SECONDS = 0.03
-#: Beyond the time that pods have to end: for what the API is told of them.
-TOLD_SECONDS = 5.0
+#: Beyond what a shutdown may take.
+SPARE_SECONDS = 2.0
 
 log = logging.getLogger(__name__)
 
@@ -124,7 +124,7 @@ async def _end_pods(config: NodeConfig, shutdown: Request) -> None:
         return
     shutdown.asked.set()
     try:
-        async with asyncio.timeout(total_seconds(config) + TOLD_SECONDS):
+        async with asyncio.timeout(total_seconds(config) + TOLD_SECONDS + SPARE_SECONDS):
             await shutdown.done.wait()
     except TimeoutError:
         log.warning("shutdown: the node agent does not end the pods")

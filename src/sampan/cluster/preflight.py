@@ -23,6 +23,8 @@ CNI_DIRECTORIES = (Path("/usr/lib/cni"), Path("/opt/cni/bin"))
 _CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_SYS_ADMIN": 21}
 #: Where the pause image is built from.
 PAUSE_PROGRAMS = (Path("/usr/bin/catatonit"), Path("/usr/libexec/podman/catatonit"))
+#: What eviction keeps free of images' file system (``imagefs.available``).
+_FREE_DISK_PERCENT = 15
 CNI_PLUGINS = ("bridge", "host-local", "loopback")
 
 
@@ -39,10 +41,25 @@ def check(instance: Instance, *, running: bool = False) -> list[Problem]:
     """Every problem found. ``running``: the instance is already up, so its own ports are rightly taken."""
     problems: list[Problem] = []
     if instance.node.runs_containers:
-        problems = [*_system(), *_rights(), *_programs(instance), *_kernel(), *_switches()]
+        problems = [*_system(), *_rights(), *_programs(instance), *_kernel(), *_switches(), *_disk(instance)]
     if not running:
         problems.extend(_ports(instance))
     return problems
+
+
+def _disk(instance: Instance) -> Iterable[Problem]:
+    """The node would say DiskPressure at once, and take no pods."""
+    if instance.node.kubelet_config:
+        return  # which says itself when the disk is too full
+    place = next(path for path in (instance.state, *instance.state.parents) if path.exists())
+    usage = shutil.disk_usage(place)
+    if usage.free < usage.total * _FREE_DISK_PERCENT / 100:
+        yield Problem(
+            f"only {usage.free * 100 // usage.total} % of the disk below {place} are free: the node will have "
+            "DiskPressure and take no pods",
+            f"free {_FREE_DISK_PERCENT} %, or give other thresholds with --kubelet-config (docs/node.md)",
+            fatal=False,
+        )
 
 
 def cni_directory() -> Path | None:

@@ -106,7 +106,7 @@ def programs(instance: Instance) -> list[Program]:
     node = Program(
         "node",
         (*python, "sampan.cluster.node_process", *where),
-        stop_seconds=10.0 + instance.node.shutdown_seconds,
+        stop_seconds=(20.0 if instance.node.shutdown_seconds else 10.0) + instance.node.shutdown_seconds,
         after=(*python, "sampan.cluster.stop_pods", *where),
         environment=LEAN_ENVIRONMENT,
         beats=True,

@@ -27,6 +27,8 @@ MESSAGE = "Pod was terminated in response to imminent node shutdown."
 REFUSED_REASON = "NodeShutdown"
 REFUSED_MESSAGE = "Pod was rejected as the node is shutting down."
 NOT_READY = "node is shutting down"
+#: How long the API is waited for when all pods have ended.
+TOLD_SECONDS = 5.0
 _STEP_SECONDS = 0.1
 
 P = TypeVar("P")
@@ -91,18 +93,24 @@ class ShutdownManager:
             if members:
                 log.info("shutdown: %d pods of priority %d and above have %d s", len(members), *_plain(rule))
                 await self._end(members, rule.seconds)
+        # Who was killed at the very end of his time has still to be told of.
+        await _until(lambda: all(each.has_been_told for group in found for each in group), TOLD_SECONDS)
 
     async def _end(self, members: Sequence[Evictable], seconds: int) -> None:
         for each in members:
             each.evict(REASON, MESSAGE, grace_seconds=seconds, disruption=True)
-        try:
-            async with asyncio.timeout(seconds):
-                for each in members:
-                    while not each.is_cleaned_up:  # noqa: ASYNC110 (pods end in many ways)
-                        await asyncio.sleep(_STEP_SECONDS)
-        except TimeoutError:
-            left = [_name(each.pod) for each in members if not each.is_cleaned_up]
+        await _until(lambda: all(each.is_cleaned_up for each in members), seconds)
+        left = [_name(each.pod) for each in members if not each.is_cleaned_up]
+        if left:
             log.warning("shutdown: not waited for any longer: %s", ", ".join(left[:10]))
+
+
+async def _until(condition: Callable[[], bool], seconds: float) -> None:
+    """Or until so much time has passed."""
+    for _ in range(round(seconds / _STEP_SECONDS)):
+        if condition():
+            return
+        await asyncio.sleep(_STEP_SECONDS)
 
 
 def _plain(rule: ShutdownGrace) -> tuple[int, int]:

@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 #: How often, and how far apart, it is looked whether evicted pods have ended.
 CLEANUP_LOOKS, CLEANUP_STEP_SECONDS = 30, 1.0
 _HARD_GRACE_SECONDS = 1
+_REMEMBERED = 100
 
 Tell = Callable[[Any, str, str], None]
 
@@ -42,6 +43,11 @@ class Evictable(Protocol):
     @property
     def is_cleaned_up(self) -> bool:
         """Nothing of it runs, and what it had of the node is free."""
+        ...
+
+    @property
+    def has_been_told(self) -> bool:
+        """The API knows how it ended."""
         ...
 
     def evict(self, reason: str, message: str, *, grace_seconds: int | None = None, disruption: bool = False) -> None:
@@ -71,6 +77,8 @@ class EvictionManager:
         self._around = around
         self._pressure = pressure.Pressure()
         self._image_mount: str | None = None
+        #: by uid, whether a pod has anything to exceed
+        self._limited: dict[str, bool] = {}
         #: what was measured last
         self.measured = Measured()
         #: what the machine showed when nothing was short, nor had been for a while
@@ -137,7 +145,10 @@ class EvictionManager:
     # Limits of single pods.
 
     async def _hold_to_limits(self, dedicated: bool) -> list[Evictable]:
-        bound = [each for each in self._around.pods() if limits.has_limits(each.pod) and not each.is_cleaned_up]
+        pods = self._around.pods()
+        bound = [each for each in pods if self._has_limits(each.pod) and not each.is_cleaned_up]
+        if len(self._limited) > 2 * len(pods) + _REMEMBERED:
+            self._limited.clear()
         if not bound:
             return []
         gone = []
@@ -147,6 +158,13 @@ class EvictionManager:
                 gone.append(each)
                 self._count(_LIMIT_SIGNALS[why.partition(" ")[0]])
         return gone
+
+    def _has_limits(self, pod: Obj) -> bool:
+        """Of one pod the answer is always the same: neither volumes nor these limits can be changed."""
+        uid: str = pod["metadata"]["uid"]
+        if (known := self._limited.get(uid)) is None:
+            known = self._limited[uid] = limits.has_limits(pod)
+        return known
 
     # Pressure.
 

@@ -114,6 +114,11 @@ class PodWorker:
         return self.record.state
 
     @property
+    def has_been_told(self) -> bool:
+        """The API knows how it ended."""
+        return self.machine.phase in ("lingering", "gone")
+
+    @property
     def is_cleaned_up(self) -> bool:
         """Nothing of it runs, and its volumes and its cgroup are gone."""
         record = self.record
