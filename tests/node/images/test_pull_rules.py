@@ -161,6 +161,17 @@ async def test_a_provider_is_asked_when_the_pods_own_credentials_are_not_those_t
     assert asked == ["r.example/team/app"]
 
 
+async def test_no_provider_is_asked_while_a_pull_that_failed_is_paused(simulated: Any) -> None:
+    simulated.private[IMAGE] = {"somebody": "else"}
+    asked: list[str] = []
+    manager = ImageManager(simulated, providers=robots(asked))
+    for reason in ("ErrImagePull", "ImagePullBackOff", "ImagePullBackOff"):
+        with pytest.raises(ImageError) as caught:
+            await ensure(manager, "one")
+        assert caught.value.reason == reason
+    assert len(asked) == 1
+
+
 async def test_an_image_put_here_by_hand_is_for_all_but_where_the_policy_says_otherwise(simulated: Any) -> None:
     simulated.add_image(IMAGE)
     await ensure(ImageManager(simulated), "usual", "Never")

@@ -103,7 +103,8 @@ class ImageManager:
         credentials = self._credentials(image, repository, secrets, report)
         wanted = _Wanted(pod["metadata"]["uid"], image, reference, repository, credentials)
         allowed = present is not None and await self._may_use(wanted, present)
-        if not allowed and self._providers is not None:
+        pausing = present is None and self._backoff.left(wanted.pod_uid, image)[0] > 0  # nothing will be pulled now
+        if not allowed and not pausing and self._providers is not None:
             more = await self._providers.credentials(pod, repository)
             wanted = replace(wanted, credentials=tuple(dict.fromkeys((*credentials, *more))))
             allowed = present is not None and await self._may_use(wanted, present)
