@@ -29,7 +29,7 @@ from sampan.client.kubeconfig import KubeConfig
 
 Obj = dict[str, Any]
 #: against hangs, however busy the machine is
-LIMIT_SECONDS = 120.0
+LIMIT_SECONDS = 180.0
 #: the server closes a connection that nobody uses, a while later
 IDLE_SECONDS = 20.0
 #: where collections are that these tests write: below /api/v1, or below a group's version
