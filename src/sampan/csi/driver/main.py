@@ -97,13 +97,16 @@ async def run(config: DriverConfig, devices: Devices | None = None, clock: Clock
     for mount in await driver.node.thaw_all():
         log.warning("%s was frozen by a copy that did not end; it is thawed", mount)
     config.socket.parent.mkdir(parents=True, exist_ok=True)
+    sockets = [config.socket]
     servers = [await serve(str(config.socket), driver)]
     log.info("driver %s of node %s answers at %s", NAME, config.options.node, config.socket)
     if config.registration is not None:
-        socket = config.registration / f"{NAME}-reg.sock"
-        servers.append(await serve(str(socket), Registration(config.kubelet_socket or str(config.socket))))
+        sockets.append(config.registration / f"{NAME}-reg.sock")
+        servers.append(await serve(str(sockets[-1]), Registration(config.kubelet_socket or str(config.socket))))
     try:
         await stop.wait()
     finally:
         for server in servers:
             await server.stop(5)
+        for socket in sockets:  # gone is how the kubelet learns that the driver is
+            socket.unlink(missing_ok=True)
