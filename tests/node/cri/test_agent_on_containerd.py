@@ -12,13 +12,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from csi_faults import DRIVER, FaultyDriver, RealMount, Registrar, serve_driver
 
 from sampan.api import gates
 from sampan.api.clock import SystemClock, SystemRandom
 from sampan.api.errors import AlreadyExists, NotFound
 from sampan.api.pods.requests import amounts
-from sampan.api.resources import CONFIG_MAPS, EVENTS, PODS, SERVICE_ACCOUNTS
+from sampan.api.resources import (
+    CONFIG_MAPS,
+    CSI_DRIVERS,
+    EVENTS,
+    PERSISTENT_VOLUME_CLAIMS,
+    PERSISTENT_VOLUMES,
+    PODS,
+    SERVICE_ACCOUNTS,
+)
 from sampan.client.client import Client
+from sampan.csi.server import serve
 from sampan.node import runtime
 from sampan.node.agent import NodeAgent
 from sampan.node.cgroups.manager import remove_all
@@ -623,3 +633,63 @@ async def test_an_agent_that_dies_at_any_call_is_followed_by_one_that_finishes_w
         async with asyncio.timeout(60):
             while await real.list_sandboxes(uid):  # noqa: ASYNC110 (removed after the API object)
                 await asyncio.sleep(0.02)
+
+
+@pytest.fixture
+async def servers() -> AsyncIterator[list[Any]]:
+    """gRPC servers that end with the test."""
+    found: list[Any] = []
+    yield found
+    for server in found:
+        await server.stop(None)
+
+
+async def test_a_drivers_volume_is_shared_by_containers_survives_the_agent_and_leaves_nothing(
+    cluster: Cluster, servers: list[Any]
+) -> None:
+    """Each call to the driver loses its answer once."""
+    root = cluster.config.root_dir
+    driver, lost = FaultyDriver(mount=RealMount()), set[str]()
+    driver.fault = lambda method: "" if method in lost or lost.add(method) else "lost"  # type: ignore[func-returns-value]
+    servers.append(await serve_driver(driver, root / "plugins" / DRIVER / "csi.sock"))
+    registrar = Registrar(f"/var/lib/kubelet/plugins/{DRIVER}/csi.sock")
+    servers.append(await serve(str(root / "plugins_registry" / "d.sock"), registrar))
+    spec = {"attachRequired": False, "fsGroupPolicy": "File"}
+    kind = {"apiVersion": "storage.k8s.io/v1", "kind": "CSIDriver", "metadata": {"name": DRIVER}, "spec": spec}
+    await cluster.admin.create(CSI_DRIVERS, kind)
+    wanted: Any = {"accessModes": ["ReadWriteOnce"], "storageClassName": "", "volumeName": "pv"}
+    wanted["resources"] = {"requests": {"storage": "1Mi"}}
+    body = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "c"}, "spec": wanted}
+    claim = await cluster.admin.create(PERSISTENT_VOLUME_CLAIMS, body, "default")
+    reference = {"kind": "PersistentVolumeClaim", "namespace": "default", "name": "c", "uid": claim["metadata"]["uid"]}
+    source = {"driver": DRIVER, "volumeHandle": "h"}
+    volume = {"accessModes": ["ReadWriteOnce"], "capacity": {"storage": "1Mi"}, "csi": source, "claimRef": reference}
+    made = {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "pv"}, "spec": volume}
+    await cluster.admin.create(PERSISTENT_VOLUMES, made)
+    status = {"status": {"phase": "Bound", "capacity": {"storage": "1Mi"}}}
+    await cluster.admin.patch(PERSISTENT_VOLUME_CLAIMS, "c", status, "default", subresource="status")
+    volumes = [{"name": "d", "persistentVolumeClaim": {"claimName": "c"}}]
+    mounts = {"volumeMounts": [{"name": "d", "mountPath": "/d"}]}
+    scripts = {
+        "writes": "id -u > /d/who; exec sleep 1000",
+        "reads": "until [ -s /d/who ]; do sleep 0.05; done; exec sleep 1000",
+    }
+    for name, script in scripts.items():
+        probe = {"exec": {"command": ["sh", "-c", "[ -s /d/who ]"]}, "periodSeconds": 1}
+        container = {**mounts, "readinessProbe": probe, "securityContext": {"runAsUser": 1000}}
+        security = {"fsGroup": 4711}
+        await cluster.create(name, ["sh", "-c", script], volumes=volumes, container=container, securityContext=security)
+    for name in scripts:
+        await cluster.until(name, ready)
+    await cluster.stop()
+    await cluster.start()
+    for name in scripts:
+        await cluster.admin.delete(PODS, name, "default", grace_period_seconds=0)
+    for name in scripts:
+        await cluster.gone(name)
+    staged = root / "plugins/kubernetes.io/csi"
+    async with asyncio.timeout(60):  # an undoing whose answer is lost is repeated
+        while driver.staged or driver.published or list(staged.glob("*/*")):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    assert driver.violations == []
+    assert {"NodeStageVolume", "NodePublishVolume", "NodeUnpublishVolume", "NodeUnstageVolume"} <= lost

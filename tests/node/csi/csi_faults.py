@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,6 +18,7 @@ import grpc.aio
 from sampan.csi.pb import csi_pb2 as csi
 from sampan.csi.pb import pluginregistration_pb2 as registration
 from sampan.csi.server import Refusal, serve
+from sampan.node.volumes.mount import LinuxMounter
 
 DRIVER = "disk.example.com"
 NODE_CAPABILITIES = ("STAGE_UNSTAGE_VOLUME", "EXPAND_VOLUME", "SINGLE_NODE_MULTI_WRITER")
@@ -45,6 +47,28 @@ class Nothing:
     def take_off(self, path: Path) -> None:
         if path.is_dir() and path.name == "mount":
             path.rmdir()
+
+
+class RealMount:
+    """Each volume is a tmpfs, bound to where it is published."""
+
+    def __init__(self) -> None:
+        self._mounter = LinuxMounter()
+
+    def stage(self, path: Path, volume: str) -> None:
+        self._mounter.mount_tmpfs(path, 1 << 20)
+
+    def publish(self, path: Path, staged: Path | None) -> None:
+        assert staged is not None
+        path.mkdir(exist_ok=True)
+        source = os.open(staged, os.O_PATH)
+        try:
+            self._mounter.bind(source, path)
+        finally:
+            os.close(source)
+
+    def take_off(self, path: Path) -> None:
+        self._mounter.unmount(path)
 
 
 class FaultyDriver:

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 import pytest
-from csi_faults import DRIVER, FaultyDriver, until
+from csi_faults import DRIVER, FaultyDriver, RealMount, until
 
 from sampan.api.resources import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES
 from sampan.api.storage.attachments import unique_name
@@ -284,28 +284,6 @@ async def test_a_raw_volume_is_a_device_for_the_pod(bench: Bench) -> None:
     await bench.unmount(pod)
     assert (driver.staged, driver.published, driver.violations, bench.left()) == ({}, {}, [], [])
     assert not list((devices / "publish").iterdir())
-
-
-class RealMount:
-    """Each volume is a tmpfs, bound to where it is published."""
-
-    def __init__(self) -> None:
-        self._mounter = LinuxMounter()
-
-    def stage(self, path: Path, volume: str) -> None:
-        self._mounter.mount_tmpfs(path, 1 << 20)
-
-    def publish(self, path: Path, staged: Path | None) -> None:
-        assert staged is not None
-        path.mkdir(exist_ok=True)
-        source = os.open(staged, os.O_PATH)
-        try:
-            self._mounter.bind(source, path)
-        finally:
-            os.close(source)
-
-    def take_off(self, path: Path) -> None:
-        self._mounter.unmount(path)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
