@@ -33,16 +33,17 @@ def data_of(cluster: Cluster) -> Path:
 def driver(cluster: Cluster, kubectl: Kubectl) -> Iterator[Kubectl]:
     cluster.sampan("csi", "image", "--name", cluster.name)
     manifest = cluster.sampan("csi", "manifest").stdout
-    kubectl("apply", "-f", "-", stdin=manifest)
+    there = Kubectl(kubectl.program, cluster, "csi-loopfile")
     try:
-        kubectl("rollout", "status", "daemonset/csi-loopfile", "-n", "csi-loopfile", "--timeout=120s")
-        eventually(lambda: kubectl.json("get", "csistoragecapacities", "-n", "csi-loopfile")["items"])
+        there("apply", "-f", "-", stdin=manifest)
+        there("rollout", "status", "daemonset/csi-loopfile", "--timeout=120s")
+        eventually(lambda: there.json("get", "csistoragecapacities")["items"])
         yield kubectl
     finally:
         for kind in ("pod", "volumesnapshot", "pvc"):
             kubectl.run("delete", kind, "--all", "--timeout=60s", check=False)
         eventually(lambda: not volumes(kubectl))
-        kubectl.run("delete", "-f", "-", "--timeout=60s", stdin=manifest, check=False, timeout=150)
+        there.run("delete", "-f", "-", "--timeout=60s", stdin=manifest, check=False, timeout=150)
         cluster.sampan("image", "rm", "localhost/sampan-csi:latest", "--name", cluster.name, check=False)
 
 
