@@ -3,28 +3,29 @@ driver that hangs holds up no other, and nothing of the node's own."""
 
 from __future__ import annotations
 
-import zlib
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 _THREADS: Final = 8
-_LANES: Final = 16
+_LANES: Final = 32
+_SHARED: Final = "others"
 
 
 class Lanes:
-    """Threads are made when they are first needed. More drivers than lanes share them."""
+    """Threads are made when they are first needed. Drivers beyond the number of lanes share one."""
 
     def __init__(self) -> None:
-        self._executors: dict[int, ThreadPoolExecutor] = {}
+        self._executors: dict[str, ThreadPoolExecutor] = {}
 
     def executor(self, name: str) -> ThreadPoolExecutor | None:
         """ "": the event loop's own threads."""
         if not name:
             return None
-        number = zlib.crc32(name.encode()) % _LANES
-        if number not in self._executors:
-            self._executors[number] = ThreadPoolExecutor(_THREADS, thread_name_prefix=f"volumes-{number}")
-        return self._executors[number]
+        if name not in self._executors and len(self._executors) >= _LANES:
+            name = _SHARED
+        if name not in self._executors:
+            self._executors[name] = ThreadPoolExecutor(_THREADS, thread_name_prefix=f"volumes {name}")
+        return self._executors[name]
 
     def close(self) -> None:
         """What has begun goes on; nothing else does."""
