@@ -8,14 +8,14 @@ from __future__ import annotations
 import base64
 import shlex
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import requirement_room
-from e2e_harness import Cluster, Kubectl
-from requirement_room import Obj, Room
+from e2e_harness import Cluster, Kubectl, eventually
+from requirement_room import LIMIT_SECONDS, Obj, Room, is_ready
 
 #: Prints a line for each regular file below the directories given: path, mode, owner, group, content in base64.
 SHOW = """show() { find -L "$@" -type f ! -path '*/..*' 2>/dev/null | while read -r f; do
@@ -53,7 +53,8 @@ def container(script: str, mounts: Mapping[str, str], name: str = "main", **more
 
 @dataclass
 class Scene:
-    """A room whose pods are all made at once."""
+    """A room whose pods are all made at once. They are asked for, not watched: a watch that nobody reads while tests
+    do other things is cut off by the server."""
 
     room: Room
     cluster: Cluster
@@ -63,9 +64,29 @@ class Scene:
     def kubectl(self) -> Kubectl:
         return Kubectl(Path(shutil.which("kubectl") or "kubectl"), self.cluster, self.room.namespace)
 
+    def ended(self, pod: str) -> Obj:
+        return self._until(pod, lambda found: found["status"].get("phase") in ("Succeeded", "Failed"))
+
+    def ready(self, pod: str) -> Obj:
+        return self._until(pod, is_ready)
+
+    def gone(self, pod: str) -> None:
+        eventually(lambda: pod not in self._names(), seconds=LIMIT_SECONDS)
+
+    def _names(self) -> list[str]:
+        return [each["metadata"]["name"] for each in self.room.api("GET", self.room.path())["items"]]
+
+    def _until(self, pod: str, condition: Callable[[Obj], bool]) -> Obj:
+        def look() -> Obj | None:
+            found = self.room.get(pod)
+            return found if condition(found) else None
+
+        seen: Obj = eventually(look, seconds=LIMIT_SECONDS)
+        return seen
+
     def lines(self, pod: str, name: str = "main") -> list[str]:
         """What a container of a pod that ended well printed."""
-        ended = self.room.ended(pod)
+        ended = self.ended(pod)
         assert ended["status"]["phase"] == "Succeeded", ended["status"]
         if (pod, name) not in self._printed:
             self._printed[pod, name] = self.room.log(pod, name).splitlines()

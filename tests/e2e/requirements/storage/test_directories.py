@@ -69,7 +69,7 @@ def test_many_volumes_of_many_pods_are_set_up_beside_each_other(storage: Scene) 
         return [each["metadata"]["name"] for each in listed] if len(listed) == 5 else []
 
     for name in eventually(replicas):
-        room.ready(name)
+        storage.ready(name)
         files = storage.files_now(name, "/v")
         assert {path: file.text for path, file in files.items()} == {
             f"/v/racing-{number}/data-1": f"racing-{number}" for number in range(RACING)

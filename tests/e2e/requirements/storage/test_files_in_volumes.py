@@ -90,7 +90,7 @@ def test_the_pods_group_reads_what_its_volumes_hold(storage: Scene, source: str)
     """  # noqa: E501 - titles are facts
     found = storage.files("files-group")[f"{volume(source, 'group-mode')}/data-1"]
     assert (found.text, found.mode, found.uid, found.gid) == ("value-1", 0o440, 0, GROUP)
-    assert storage.room.ended("files-group")["spec"]["securityContext"] == {"runAsUser": USER, "fsGroup": GROUP}
+    assert storage.ended("files-group")["spec"]["securityContext"] == {"runAsUser": USER, "fsGroup": GROUP}
 
 
 def test_volumes_hold_nothing_else(storage: Scene) -> None:
@@ -148,9 +148,9 @@ def test_a_container_without_limits_reads_what_its_node_can_give(storage: Scene,
     [sig-storage] Projected downwardAPI should provide node allocatable (memory) as default memory limit if the limit is not set [NodeConformance] [Conformance]
     """  # noqa: E501 - titles are facts
     files = storage.files("downward")
-    allocatable = storage.room.api("GET", f"/api/v1/nodes/{storage.room.ended('downward')['spec']['nodeName']}")[
-        "status"
-    ]["allocatable"]
+    allocatable = storage.room.api("GET", f"/api/v1/nodes/{storage.ended('downward')['spec']['nodeName']}")["status"][
+        "allocatable"
+    ]
     assert int(files[f"{volume(source, 'free')}/cpu"].text) == quantity.value(allocatable["cpu"])
     assert int(files[f"{volume(source, 'free')}/memory"].text) == quantity.value(allocatable["memory"])
 

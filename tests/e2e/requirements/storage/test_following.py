@@ -12,7 +12,7 @@ from storage_scene import SOURCES, followed_object
 def before(storage: Scene) -> dict[str, File]:
     """What the pod saw when it began; all that is followed is changed after that, at once."""
     room = storage.room
-    room.ready("followed")
+    storage.ready("followed")
     found = storage.files_now("followed", "/v")
     for source in SOURCES:
         for name, data in (("update", {"data-1": "value-2"}), ("optional-update", {"data-3": "value-3"})):

@@ -45,5 +45,5 @@ def test_pods_with_volumes_of_a_csi_driver_are_made_read_listed_changed_and_dele
     room.api.patch(room.path(name="inline"), {"metadata": {"labels": {"changed": "yes"}}})
     assert room.get("inline")["metadata"]["labels"]["changed"] == "yes"
     room.delete("inline")
-    room.gone("inline")
+    storage.gone("inline")
     assert room.api("GET", room.path(), labelSelector="csi=inline")["items"] == []
