@@ -7,11 +7,13 @@ import os
 import re
 import shutil
 import signal
+import subprocess
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from e2e_harness import DEMO_IMAGE, Cluster, Kubectl, eventually
+from e2e_harness import DEMO_IMAGE, SAMPAN, Cluster, Kubectl, eventually
 
 pytestmark = pytest.mark.skipif(shutil.which("docker-registry") is None, reason="needs docker-registry")
 
@@ -36,11 +38,13 @@ def build(cluster: Cluster, image: str, said: str, folder: Path) -> None:
     cluster.sampan("image", "build", "--name", cluster.name, "-t", image, *words, "--cmd", "/bin/busybox cat /said")
 
 
-def said_by(kubectl: Kubectl, name: str, image: str, policy: str = "Always") -> str:
-    """What a pod of this image says."""
-    kubectl("run", name, f"--image={image}", "--restart=Never", f"--image-pull-policy={policy}")
-    kubectl("wait", "--for=jsonpath={.status.phase}=Succeeded", f"pod/{name}", "--timeout=120s")
-    return kubectl("logs", name)
+def said_by(kubectl: Kubectl, policy: str = "Always", **images: str) -> list[str]:
+    """What pods of these images say, by the name of each."""
+    for name, image in images.items():
+        kubectl("run", name, f"--image={image}", "--restart=Never", f"--image-pull-policy={policy}")
+    pods = [f"pod/{name}" for name in images]
+    kubectl("wait", "--for=jsonpath={.status.phase}=Succeeded", *pods, "--timeout=120s")
+    return [kubectl("logs", name) for name in images]
 
 
 def test_what_is_pushed_to_the_clusters_registry_is_what_pods_run(
@@ -56,14 +60,13 @@ def test_what_is_pushed_to_the_clusters_registry_is_what_pods_run(
     assert json.loads(cluster.sampan("image", "inspect", image, *name).stdout)["digest"] == digest
     cluster.sampan("image", "rm", image, *name)
     cluster.sampan("image", "rm", "app:1", *name)
-    assert said_by(kubectl, "one", image) == "first"
-    assert said_by(kubectl, "by-digest", f"{address}/team/app@{digest}") == "first"
+    assert said_by(kubectl, one=image) == ["first"]
 
     build(cluster, image, "second", tmp_path)
-    assert said_by(kubectl, "rebuilt", image, "IfNotPresent") == "second"
+    assert said_by(kubectl, "IfNotPresent", rebuilt=image) == ["second"]
     cluster.sampan("image", "push", image, *name)
     cluster.sampan("image", "tag", DEMO_IMAGE, image, *name)
-    assert said_by(kubectl, "pushed", image) == "second"
+    assert said_by(kubectl, pushed=image) == ["second"]
 
     status = json.loads(cluster.sampan("registry", "status", "-o", "json", *name).stdout)
     assert status["images"] == {"team/app": ["1"]}
@@ -82,6 +85,38 @@ def test_what_is_pushed_to_the_clusters_registry_is_what_pods_run(
     state = Path("/var/lib/sampan") / cluster.name
     assert not (state / "registry").exists()
     assert not list((state / "registries").iterdir())
+
+
+def test_an_import_that_is_interrupted_leaves_nothing_behind(cluster: Cluster) -> None:
+    importing = subprocess.Popen(
+        [SAMPAN, "image", "import", "-", "--name", cluster.name],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=cluster.env,
+    )  # fmt: skip
+    try:
+        assert importing.stdin is not None
+        importing.stdin.write(tarfile.TarInfo("blobs/sha256/0").tobuf() + bytes(1 << 20))
+        importing.stdin.flush()
+        socket = f"/run/sampan/{cluster.name}/containerd.sock"
+        eventually(lambda: _tools(socket) != [])
+        importing.send_signal(signal.SIGINT)
+        assert importing.wait(60) == 130
+        eventually(lambda: _tools(socket) == [])
+    finally:
+        importing.kill()
+        importing.communicate()
+
+
+def _tools(socket: str) -> list[str]:
+    """The ctr processes that speak to it."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().decode(errors="replace").split("\0")
+        except OSError:
+            continue
+        if Path(words[0]).name == "ctr" and socket in words:
+            found.append(path.parent.name)
+    return found
 
 
 def _pid(cluster: Cluster) -> int:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from sampan.cluster import images
@@ -65,6 +66,36 @@ def layout(folder: Path) -> Any:
 async def test_an_image_is_there_when_its_import_is_done(bench: Any, node: Any, form: Any) -> None:
     assert await images.import_archive(node, form(bench.base), "it") == ["r.example/app:1"]
     assert "r.example/app:1" in (await bench.runtime.image_status("r.example/app:1")).tags
+
+
+def docker_archive(*tags: str) -> bytes:
+    """As `docker save` wrote it before it wrote OCI layouts."""
+    with tarfile.open(fileobj=io.BytesIO(archive(b"a"))) as tar:
+        blobs = {
+            f"sha256:{member.name.rpartition('/')[2]}": tar.extractfile(member) for member in tar if member.isfile()
+        }
+        found = {digest: file.read() for digest, file in blobs.items() if file is not None}
+    manifest = orjson.loads(found[orjson.loads(found["sha256:index.json"])["manifests"][0]["digest"]])
+    files = {"config.json": found[manifest["config"]["digest"]]}
+    files |= {f"{number}/layer.tar": found[each["digest"]] for number, each in enumerate(manifest["layers"])}
+    entry = {"Config": "config.json", "RepoTags": tags, "Layers": [name for name in files if name.endswith(".tar")]}
+    files["manifest.json"] = orjson.dumps([entry])
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+async def test_an_archive_of_docker_has_all_its_tags(bench: Any, node: Any) -> None:
+    tags = ("r.example/app:1", "r.example/app:latest", "other.example/app:1")
+    assert sorted(await images.import_archive(node, [docker_archive(*tags)], "it")) == sorted(tags)
+    again = await images.tag(node, "r.example/app:1", "r.example/renamed")
+    ids = {(await bench.runtime.image_status(name)).id for name in (*tags, again)}
+    assert len(ids) == 1
+    assert (await images.inspect(node, "r.example/renamed"))["id"] in ids
 
 
 async def test_the_next_pod_gets_the_image_that_was_built_anew(bench: Any, node: Any) -> None:
