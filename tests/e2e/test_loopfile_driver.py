@@ -60,8 +60,8 @@ def test_data_lives_through_growth_snapshot_restore_and_clone_and_leaves_nothing
     def run(pod: str, command: str) -> str:
         return driver("exec", pod, "--", "sh", "-c", command).strip()
 
-    def apply(name: str) -> None:
-        text = (EXAMPLE / name).read_text().replace("localhost/csi-demo:1", DEMO_IMAGE)
+    def apply(name: str, size: str = "32Mi") -> None:
+        text = (EXAMPLE / name).read_text().replace("localhost/csi-demo:1", DEMO_IMAGE).replace("32Mi", size)
         driver("apply", "-f", "-", stdin=text)
 
     def blocks() -> int:
@@ -82,7 +82,7 @@ def test_data_lives_through_growth_snapshot_restore_and_clone_and_leaves_nothing
 
     # Where the driver may not grow what is mounted, it grows with the next pod.
     driver("delete", "pod", "writer")
-    apply("app.yaml")
+    apply("app.yaml", size="64Mi")
     driver("wait", "--for=condition=Ready", "pod/writer", "--timeout=120s")
     assert run("writer", "cat /data/file; head -c 5 /dev/raw").split() == ["after", "block"]
     assert blocks() > 1.5 * small
