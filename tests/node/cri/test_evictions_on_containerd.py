@@ -29,6 +29,7 @@ from sampan.node.config import NodeConfig
 from sampan.node.host import Load
 from sampan.node.host_linux import LinuxHost
 from sampan.node.thresholds import parse_thresholds
+from sampan.node.volumes import layout
 from sampan.server.app import Server
 from sampan.server.config import ServerConfig
 
@@ -41,6 +42,10 @@ pytestmark = [
 ROOT = f"sampan-evictions-{os.getpid()}"
 MIB = 1 << 20
 DISK_MIB, INODES = 64, 8192
+FILLERS = {
+    "filler": "head -c 40m /dev/zero >/scratch/file",
+    "files": "i=0; while [ $i -lt 5000 ]; do : >/scratch/$i; i=$((i+1)); done",
+}
 THRESHOLDS = parse_thresholds({"memory.available": "100Mi", "nodefs.available": "50%", "nodefs.inodesFree": "50%"})
 
 
@@ -55,8 +60,8 @@ class Pressed(LinuxHost):
 
 
 class Place:
-    def __init__(self, bench: Any, admin: Client, host: Pressed) -> None:
-        self.bench, self.admin, self.host = bench, admin, host
+    def __init__(self, bench: Any, admin: Client, host: Pressed, root: Path) -> None:
+        self.bench, self.admin, self.host, self.root = bench, admin, host, root
 
     async def create(self, name: str, script: str, *, resources: Obj | None = None, size_limit: str = "") -> None:
         scratch: Obj = {"name": "scratch", "emptyDir": {"sizeLimit": size_limit} if size_limit else {}}
@@ -70,6 +75,11 @@ class Place:
         }  # fmt: skip
         meta = {"name": name, "namespace": "default"}
         await self.admin.create(PODS, {"kind": "Pod", "apiVersion": "v1", "metadata": meta, "spec": spec})
+
+    async def let_go(self, name: str) -> None:
+        uid = (await self.admin.get(PODS, name, "default"))["metadata"]["uid"]
+        volume = layout.volume_directory(self.root, uid, "kubernetes.io~empty-dir", "scratch")
+        await asyncio.to_thread((volume / "go").touch)
 
     async def status(self, name: str) -> Obj:
         found: Obj = (await self.admin.get(PODS, name, "default")).get("status") or {}
@@ -131,7 +141,7 @@ async def place(bench: Any, small_disk: Path) -> AsyncIterator[Place]:
         task = asyncio.create_task(agent.run(started))
         async with asyncio.timeout(60):
             await started.wait()
-        yield Place(bench, admin, host)
+        yield Place(bench, admin, host, config.root_dir)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         async with asyncio.timeout(60):
@@ -149,7 +159,10 @@ async def test_whoever_takes_too_much_goes_and_nobody_else(place: Place) -> None
     await place.create("layer", "head -c 3m /dev/zero >/file", resources={"limits": {"ephemeral-storage": "1Mi"}})
     await place.create("bomb", "i=0; while [ $i -lt 60 ]; do sleep 1000 & i=$((i+1)); done")
     await place.create("hog", "head -c 24m /dev/zero | (tail -c 24m | sleep 1000)")
-    await place.running("modest"), await place.running("hog")
+    for name, script in FILLERS.items():
+        await place.create(name, f"until [ -e /scratch/go ]; do sleep 1; done; {script}")
+    for name in ("modest", "hog", *FILLERS):
+        await place.running(name)
 
     # Limits of single pods: the node is well all the while.
     assert await place.evicted("scratch") == 'Usage of EmptyDir volume "scratch" exceeds the limit "1Mi". '
@@ -158,27 +171,19 @@ async def test_whoever_takes_too_much_goes_and_nobody_else(place: Place) -> None
     )
     bomb = await place.until("bomb", lambda status: status.get("phase") == "Failed")
     assert bomb.get("reason", "") != "Evicted"  # its shell cannot fork any more, and ends by itself
-    await place.node_says("DiskPressure", "False")
-
     # The disk is full of one pod's data, then of one pod's files.
-    for name, script, resource in (
-        ("filler", "head -c 40m /dev/zero >/scratch/file", "ephemeral-storage"),
-        ("files", "i=0; while [ $i -lt 5000 ]; do : >/scratch/$i; i=$((i+1)); done", "inodes"),
-    ):
-        await place.create(name, script)
+    for name, resource in (("filler", "ephemeral-storage"), ("files", "inodes")):
+        await place.let_go(name)
         assert f"The node was low on resource: {resource}. Threshold quantity: " in await place.evicted(name)
-        await place.node_says("DiskPressure", "False")
     assert (await place.status("modest"))["phase"] == "Running"
 
     # Memory.
     hog = (await place.admin.get(PODS, "hog", "default"))["metadata"]["uid"]
     folder, mounts = f"{ROOT}/besteffort/pod{hog}", Path("/sys/fs/cgroup")
     place.host.is_short = lambda: any((mount / folder).is_dir() for mount in (mounts, mounts / "memory"))
-    await place.node_says("MemoryPressure", "True")
     message = await place.evicted("hog")
     assert message.startswith("The node was low on resource: memory. Threshold quantity: 100Mi, available: 1Mi. ")
-    await place.node_says("MemoryPressure", "False")
+    for kind in ("MemoryPressure", "DiskPressure"):
+        await place.node_says(kind, "False")
     assert (await place.status("modest"))["phase"] == "Running"
-    assert {"Evicted", "EvictionThresholdMet", "NodeHasInsufficientMemory", "NodeAllocatableEnforced"} <= (
-        await place.reasons()
-    )
+    assert {"Evicted", "EvictionThresholdMet", "NodeAllocatableEnforced"} <= (await place.reasons())
