@@ -38,6 +38,8 @@ class Plugin:
         self.prepared: list[list[str]] = []
         self.gate = asyncio.Event()
         self.gate.set()
+        #: somebody wants a device of it
+        self.asked = asyncio.Event()
         self._news = asyncio.Condition()
         self._server: grpc.aio.Server | None = None
 
@@ -89,6 +91,7 @@ class Plugin:
         return pb.PreferredAllocationResponse(container_responses=[chosen])
 
     async def _allocate(self, request: Any, context: Any) -> pb.AllocateResponse:
+        self.asked.set()
         await self.gate.wait()
         if self.refuses:
             await context.abort(grpc.StatusCode.INTERNAL, self.refuses)

@@ -56,7 +56,7 @@ def claim(name: str, *pods: str, allocated: bool = True) -> Obj:
 
 class Node:
     def __init__(self, root: Path) -> None:
-        self.root, self.objects, self.drivers = root, Objects(), Drivers()
+        self.root, self.objects, self.drivers = root, Objects(), Drivers(root)
         self.cdi = root / "cdi"
         self.cdi.mkdir()
         edits = {"env": ["GPU=a"], "deviceNodes": [{"path": "/dev/gpu", "hostPath": "/dev/null"}]}

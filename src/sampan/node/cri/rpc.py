@@ -1,25 +1,28 @@
 """gRPC calls on a unix socket, without generated stubs: one small table of methods, errors translated.
 
-Used by ``sampan.node.cri.client`` and ``events``. Knows nothing of what the messages mean.
+Used by ``sampan.node.cri.client`` and ``events``, and for programs that nobody vouches for (``sampan.node.devices``).
+Knows nothing of what the messages mean. What is no message, and a connection that is closed meanwhile, are errors of
+the call like any other.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import AsyncIterator
-from typing import Any, NoReturn
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Final, NoReturn
 
 # Programs are started by fork and exec here; gRPC's handlers for a fork that goes on in Python only warn about it.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 import grpc  # reads its environment when imported
 import grpc.aio
+from google.protobuf.message import DecodeError
 
 from sampan.node import runtime
 
 _MAX_MESSAGE_BYTES = 32 << 20  # ExecSync may return 16 MiB of stdout and stderr each
 _OPTIONS = [
-    ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
     ("grpc.initial_reconnect_backoff_ms", 50),
     ("grpc.min_reconnect_backoff_ms", 50),
@@ -49,11 +52,39 @@ def _go_code(code: grpc.StatusCode) -> str:
     return "OK" if code is grpc.StatusCode.OK else "".join(part.capitalize() for part in code.name.split("_"))
 
 
+_MALFORMED: Final = object()
+
+
+def _reader(response_type: Any) -> Callable[[bytes], Any]:
+    """gRPC's own way with what is no message is a traceback in the log, and None."""
+
+    def read(data: bytes) -> Any:
+        try:
+            return response_type.FromString(data)
+        except DecodeError:
+            return _MALFORMED
+
+    return read
+
+
+def _checked(response: Any) -> Any:
+    if response is _MALFORMED:
+        text = "rpc error: code = Internal desc = grpc: failed to unmarshal the received message"
+        raise runtime.RuntimeCallError(text)
+    return response
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 class Channel:
     """One connection to a unix socket. Calls carry a deadline, so that a hung runtime is noticed."""
 
-    def __init__(self, socket_path: str) -> None:
-        self._channel = grpc.aio.insecure_channel(f"unix://{socket_path}", options=_OPTIONS)
+    def __init__(self, socket_path: str, max_answer_bytes: int = _MAX_MESSAGE_BYTES) -> None:
+        options = [*_OPTIONS, ("grpc.max_receive_message_length", max_answer_bytes)]
+        self._channel = grpc.aio.insecure_channel(f"unix://{socket_path}", options=options)
         self._methods: dict[str, Any] = {}
 
     async def call(
@@ -70,12 +101,18 @@ class Channel:
             stub = self._methods[method] = self._channel.unary_unary(
                 method,
                 request_serializer=type(request).SerializeToString,
-                response_deserializer=response_type.FromString,
+                response_deserializer=_reader(response_type),
             )
         try:
-            return await stub(request, timeout=timeout_seconds, metadata=metadata)
+            return _checked(await stub(request, timeout=timeout_seconds, metadata=metadata))
         except grpc.aio.AioRpcError as error:
             raise_translated(error)
+        except (grpc.aio.UsageError, asyncio.CancelledError) as error:
+            if _is_cancelled():
+                raise
+            # Somebody closed the connection, which gRPC tells as if whoever waits had been cancelled.
+            text = "rpc error: code = Canceled desc = grpc: the client connection is closing"
+            raise runtime.RuntimeUnavailable(text) from error
 
     async def stream(
         self, method: str, request: Any, response_type: Any, metadata: tuple[tuple[str, str], ...] = ()
@@ -87,14 +124,14 @@ class Channel:
         stub = self._channel.unary_stream(
             method,
             request_serializer=type(request).SerializeToString,
-            response_deserializer=response_type.FromString,
+            response_deserializer=_reader(response_type),
         )
         await self._channel.channel_ready()
         call = stub(request, metadata=metadata)
         try:
             yield None
             async for message in call:
-                yield message
+                yield _checked(message)
         except grpc.aio.AioRpcError as error:
             raise_translated(error)
         finally:

@@ -25,7 +25,7 @@ class NodeDevices:
     def __init__(
         self, root: Path, client: Client, holders: Callable[[], Collection[str]], changed: Callable[[], None]
     ) -> None:
-        self._drivers = Drivers()
+        self._drivers = Drivers(root)
         self._lent = DeviceManager(root / "device-plugins", root / "devices.json", holders=holders, changed=changed)
         self._claimed = ClaimDevices(client, self._drivers, root / "device-claims.json")
 

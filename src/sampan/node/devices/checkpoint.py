@@ -25,10 +25,11 @@ _LIMIT_BYTES = 16 << 20
 
 @dataclass(frozen=True, slots=True)
 class Allocation:
-    """The devices of one container of one resource, and the plug-in's answer (a ContainerAllocateResponse)."""
+    """The devices of one container of one resource, and the plug-in's answer (a ContainerAllocateResponse); None: it
+    is being asked."""
 
     devices: tuple[str, ...]
-    answer: bytes
+    answer: bytes | None
 
 
 #: By pod uid, then by container and resource.
@@ -36,11 +37,13 @@ Allocations = dict[str, dict[tuple[str, str], Allocation]]
 
 
 def write(path: Path, allocations: Mapping[str, Mapping[tuple[str, str], Allocation]]) -> None:
-    """Raises OSError; ValueError when it is longer than 16 MiB."""
+    """Without what has no answer yet: whoever reads it asks the plug-in again. Raises OSError; ValueError when it is
+    longer than 16 MiB."""
     rows = [
         [uid, container, resource, list(given.devices), base64.b64encode(given.answer).decode()]
         for uid, of_pod in allocations.items()
         for (container, resource), given in of_pod.items()
+        if given.answer is not None
     ]
     encoded = orjson.dumps({"version": _VERSION, "allocations": rows})
     if len(encoded) > _LIMIT_BYTES:

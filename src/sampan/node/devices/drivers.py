@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 from sampan.node import runtime
 from sampan.node.cri.rpc import Channel
 from sampan.node.devices.pb import dra_pb2 as pb
+from sampan.node.plugins import paths
 from sampan.node.plugins.registry import PluginRefused
 
 #: what a driver says that it speaks -> its service; the newest first
@@ -21,6 +22,9 @@ _SERVICES: Final = {
 }
 #: the kubelet's own
 _CALL_SECONDS: Final = 45.0
+#: of a message, as grpc-go's default; and of what one claim's devices are called together
+_LARGEST_MESSAGE: Final = 4 << 20
+_LONGEST_NAMES: Final = 64 << 10
 
 
 class DriverFailed(Exception):
@@ -41,15 +45,19 @@ class Prepared(NamedTuple):
 
 
 class _Driver(NamedTuple):
+    """``socket`` is where it registered, ``server`` where its service is."""
+
     socket: Path
-    endpoint: str
+    server: Path
     service: str
 
 
 class Drivers:
     """A handler of the plugin registry."""
 
-    def __init__(self) -> None:
+    def __init__(self, root: Path) -> None:
+        """``root``: the node's, which programs in pods know by another name (``plugins.paths``)."""
+        self._root = root
         #: by name, the newest registration last: while a driver is replaced there are two
         self._registered: dict[str, list[_Driver]] = {}
 
@@ -60,7 +68,8 @@ class Drivers:
                 f"none of the services which are supported by the kubelet are supported by the DRA driver {name}: "
                 f"it has {', '.join(versions) or 'none'}, the kubelet {', '.join(_SERVICES)}"
             )
-        self._registered.setdefault(name, []).append(_Driver(socket, endpoint, service))
+        server = paths.on_machine(Path(endpoint.removeprefix("unix://")), self._root)
+        self._registered.setdefault(name, []).append(_Driver(socket, server, service))
 
     async def deregister(self, name: str, socket: Path) -> None:
         left = [each for each in self._registered.get(name, ()) if each.socket != socket]
@@ -76,6 +85,9 @@ class Drivers:
         answer = answers.claims.get(claim.uid)
         if answer is None or answer.error:
             why = answer.error if answer is not None else "NodePrepareResources skipped the claim"
+            raise DriverFailed(f"driver {driver}: claim {claim.namespace}/{claim.name}: {why}")
+        if answer.ByteSize() > _LONGEST_NAMES:
+            why = f"its devices' names are longer than {_LONGEST_NAMES} bytes"
             raise DriverFailed(f"driver {driver}: claim {claim.namespace}/{claim.name}: {why}")
         return [Prepared(tuple(each.request_names), tuple(each.cdi_device_ids)) for each in answer.devices]
 
@@ -93,7 +105,7 @@ class Drivers:
         if not registered:
             raise DriverFailed(f"DRA driver {name} is not registered")
         driver = registered[-1]
-        channel = Channel(driver.endpoint)
+        channel = Channel(str(driver.server), _LARGEST_MESSAGE)
         try:
             found: pb.NodePrepareResourcesResponse = await channel.call(
                 driver.service + method, request, answer, _CALL_SECONDS

@@ -22,17 +22,24 @@ _HEALTHY = "Healthy"
 #: Of one resource; the ids of more are not remembered.
 MOST_DEVICES = 10_000
 _LONGEST_ID = 1024
+#: of a message, as grpc-go's default; and of what is kept of the answer for one container
+_LARGEST_MESSAGE = 4 << 20
+_LARGEST_ANSWER = 1 << 20
 
 
 class Endpoint:
     def __init__(self, socket_path: Path) -> None:
-        self._channel = Channel(str(socket_path))
+        self._channel = Channel(str(socket_path), _LARGEST_MESSAGE)
         self._options = pb.DevicePluginOptions()
 
     async def connect(self) -> None:
         """Raises RuntimeCallError."""
         method = f"{_SERVICE}GetDevicePluginOptions"
         self._options = await self._channel.call(method, pb.Empty(), pb.DevicePluginOptions, _CONNECT_SECONDS)
+
+    @property
+    def wants_pre_start(self) -> bool:
+        return bool(self._options.pre_start_required)
 
     async def watch(self) -> AsyncIterator[Stock]:
         """Until the plug-in ends it. Raises RuntimeCallError; ValueError when it lists what cannot be."""
@@ -58,17 +65,20 @@ class Endpoint:
         return tuple(answer.container_responses[0].deviceIDs) if answer.container_responses else ()
 
     async def allocate(self, devices: Sequence[str]) -> bytes:
-        """The plug-in's answer for one container, encoded. Raises RuntimeCallError; ValueError when there is none."""
+        """The plug-in's answer for one container, encoded. Raises RuntimeCallError; ValueError when there is none,
+        or it has no bound."""
         request = pb.AllocateRequest(container_requests=[pb.ContainerAllocateRequest(devices_ids=devices)])
         answer = await self._channel.call(f"{_SERVICE}Allocate", request, pb.AllocateResponse, _ALLOCATE_SECONDS)
         if not answer.container_responses:
             raise ValueError("no containers return in allocation response")
         encoded: bytes = answer.container_responses[0].SerializeToString()
+        if len(encoded) > _LARGEST_ANSWER:
+            raise ValueError(f"the allocation response is longer than {_LARGEST_ANSWER} bytes")
         return encoded
 
     async def pre_start(self, devices: Sequence[str]) -> None:
         """Raises RuntimeCallError."""
-        if self._options.pre_start_required:
+        if self.wants_pre_start:
             request = pb.PreStartContainerRequest(devices_ids=devices)
             method = f"{_SERVICE}PreStartContainer"
             await self._channel.call(method, request, pb.PreStartContainerResponse, _PRE_START_SECONDS)

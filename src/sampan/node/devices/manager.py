@@ -37,6 +37,8 @@ class _Resource:
     endpoint: Endpoint | None = None
     stock: Stock = field(default_factory=Stock)
     gone_at: float = 0.0
+    #: as its plug-in said last; a restart of the agent forgets it, as the kubelet's does
+    wants_pre_start: bool = False
     watching: asyncio.Task[None] | None = None
     #: While its devices are being chosen for one container.
     choosing: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -89,7 +91,7 @@ class DeviceManager:
             await endpoint.close()
             raise ValueError(f"failed to dial device plugin: {error}") from error
         held = self._resources.setdefault(resource, _Resource())
-        before, held.endpoint = held.watching, endpoint
+        before, held.endpoint, held.wants_pre_start = held.watching, endpoint, endpoint.wants_pre_start
         held.watching = tasks.detach(self._watch(resource, held, endpoint), f"devices {resource}")
         if before is not None:
             await tasks.cancel_and_wait(before)
@@ -116,14 +118,17 @@ class DeviceManager:
 
     def amounts(self) -> dict[str, tuple[int, int]]:
         """Capacity and allocatable by resource. One whose plug-in went long ago has none of either."""
-        now = asyncio.get_running_loop().time()
         found = {}
         for name, held in self._resources.items():
-            if held.endpoint is None and now - held.gone_at > GONE_SECONDS:
+            if self._is_long_gone(held):
                 held.stock = Stock()
             healthy = len(held.stock.healthy)
             found[name] = (healthy + len(held.stock.unhealthy), healthy)
         return found
+
+    @staticmethod
+    def _is_long_gone(held: _Resource) -> bool:
+        return held.endpoint is None and asyncio.get_running_loop().time() - held.gone_at > GONE_SECONDS
 
     # Pods.
 
@@ -168,7 +173,7 @@ class DeviceManager:
             before = of_pod.get((need.container, need.resource))
             if before is None:
                 # Nobody else is given them while the plug-in is asked.
-                of_pod[need.container, need.resource] = Allocation(devices, b"")
+                of_pod[need.container, need.resource] = Allocation(devices, None)
         if before is not None:
             return
         try:
@@ -193,7 +198,7 @@ class DeviceManager:
 
     async def container(self, uid: str, name: str) -> Given:
         """What a container of an admitted pod gets. Raises ValueError: it cannot be given."""
-        answers = [allocation.answer for allocation in self._of_container(uid, name).values()]
+        answers = [allocation.answer or b"" for allocation in self._of_container(uid, name).values()]
         names = [name for answer in answers for name in cdi_names(answer)]
         resolved = await asyncio.to_thread(cdi.resolve, names, self._cdi) if names else Given()
         return cdi.merged(*map(given, answers), resolved)
@@ -202,8 +207,13 @@ class DeviceManager:
         """Lets plug-ins that want it make the container's devices ready. Raises ValueError."""
         for resource, allocation in self._of_container(uid, name).items():
             held = self._resources.get(resource)
-            if held is None or held.endpoint is None:
+            if held is None or self._is_long_gone(held):
                 raise ValueError(f"endpoint not found in cache for a registered resource: {resource}")
+            if held.endpoint is None:
+                if held.wants_pre_start:
+                    text = f"endpoint of {resource} has been stopped"
+                    raise ValueError(f"device plugin PreStartContainer rpc failed with err: {text}")
+                continue
             try:
                 await held.endpoint.pre_start(allocation.devices)
             except runtime.RuntimeCallError as error:
@@ -225,7 +235,7 @@ class DeviceManager:
                 self._allocations = read
                 # Pods of before hold devices of plug-ins that have not come back yet: the Node has none to give.
                 for resource in {resource for of_pod in read.values() for _, resource in of_pod}:
-                    self._resources.setdefault(resource, _Resource())
+                    self._resources.setdefault(resource, _Resource(gone_at=asyncio.get_running_loop().time()))
         return self._allocations
 
     async def _save(self) -> None:
