@@ -101,3 +101,21 @@ async def test_a_socket_that_nobody_serves_is_known_at_once(client: DriverClient
     with pytest.raises(Uncertain) as caught:
         await client.plugin_info()
     assert caught.value.code == "Unavailable"
+
+
+async def test_a_connection_that_is_closed_fails_its_calls_and_cancels_nobody(driver: Driver, client: DriverClient):
+    waiting = asyncio.create_task(client.node_info())
+    await client.probe()  # the other call is under way
+    await client.close()
+    with pytest.raises(Uncertain, match="the connection to the driver is closed"):
+        await waiting
+    with pytest.raises(Uncertain, match="the connection to the driver is closed"):
+        await client.probe()
+
+
+async def test_whoever_is_cancelled_while_a_call_goes_on_is_cancelled(driver: Driver, client: DriverClient):
+    waiting = asyncio.create_task(client.node_info())
+    await client.probe()
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting

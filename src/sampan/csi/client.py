@@ -7,6 +7,7 @@ Does not retry: what a failure means is in the error's class (``sampan.csi.error
 
 from __future__ import annotations
 
+import asyncio
 import os
 from typing import Any
 
@@ -44,12 +45,17 @@ class DriverClient:
         self._timeout_seconds = timeout_seconds
         self._channel = grpc.aio.insecure_channel(f"unix:{socket_path}", options=_OPTIONS)
         self._stubs: dict[str, Any] = {}
+        self._closed = False
 
     async def close(self) -> None:
+        """Calls that are under way, and every later one, are ``Uncertain``."""
+        self._closed = True
         await self._channel.close(None)
 
     async def call(self, path: str, request: Any, timeout_seconds: float | None = None) -> Any:
         """Any call of ``sampan.csi.methods``. Raises ``DriverError``."""
+        if self._closed:
+            raise _gone()
         answer_type = METHODS[path][1]
         stub = self._stubs.get(path)
         if stub is None:
@@ -59,6 +65,12 @@ class DriverClient:
             data = await stub(request, timeout=timeout_seconds or self._timeout_seconds)
         except grpc.aio.AioRpcError as error:
             raise driver_error(go_code(error.code().name), error.details() or "", _secrets(request)) from None
+        except asyncio.CancelledError:
+            # gRPC cancels the calls of a channel that is closed, which ends nothing but the call.
+            task = asyncio.current_task()
+            if not self._closed or (task is not None and task.cancelling()):
+                raise
+            raise _gone() from None
         try:
             return answer_type.FromString(data)
         except DecodeError:
@@ -124,6 +136,10 @@ class DriverClient:
     async def node(self, name: str, request: Any, timeout_seconds: float | None = None) -> Any:
         """``NodeStageVolume``, ``NodePublishVolume``, …: the answer of the same name."""
         return await self.call(f"/csi.v1.Node/{name}", request, timeout_seconds)
+
+
+def _gone() -> Uncertain:
+    return Uncertain("Canceled", "the connection to the driver is closed")
 
 
 def _enum_name(types: Any, number: int) -> str:

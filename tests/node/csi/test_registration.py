@@ -14,6 +14,7 @@ import pytest
 from csi_faults import DRIVER, FaultyDriver, Registrar, until
 
 from sampan.api.resources import CSI_NODES, NODES
+from sampan.csi.pb import csi_pb2 as csi
 from sampan.node.plugins import paths
 from sampan.node.volumes.csi.nodeinfo import DriverInfo, InfoRefused, plan_node_patch
 
@@ -64,6 +65,25 @@ async def test_a_socket_that_is_replaced_is_another_plugin(bench: Bench) -> None
         return [each["nodeID"] for each in await drivers(bench)] == ["node-8"]
 
     await until(is_new)
+
+
+async def test_a_driver_that_goes_while_it_is_asked_takes_no_other_with_it(bench: Bench) -> None:
+    gone, other = FaultyDriver(name="gone.example.com"), FaultyDriver()
+    await bench.register(gone)
+    await bench.register(other)
+    drivers = bench.csi.plugin._drivers
+    gone.fault = lambda method: "hung" if method == "NodeGetInfo" else ""
+    asked = len(gone.said("NodeGetInfo"))
+    looking = asyncio.create_task(bench.csi.handler.run())
+    await until(lambda: len(gone.said("NodeGetInfo")) > asked)
+    await drivers.remove(gone.name, drivers.get(gone.name).socket)
+    await asyncio.wait((looking,), timeout=0.05)
+    found = drivers.get(other.name)
+    answer = await asyncio.to_thread(drivers.call, found, "NodeGetInfo", csi.NodeGetInfoRequest())
+    assert answer.node_id == "node-7"
+    assert not looking.done()
+    looking.cancel()
+    await asyncio.wait((looking,))
 
 
 @pytest.mark.parametrize(
