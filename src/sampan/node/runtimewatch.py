@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from contextlib import aclosing
 from dataclasses import replace
+from typing import Any
 
 from sampan.api.types import Obj
 from sampan.client import tasks
@@ -37,14 +38,15 @@ class RuntimeWatch:
         claims: Callable[[], Collection[Obj]],
         judged: Callable[[], Collection[str]],
         ended: Callable[[str], None],
-        cleanup: Callable[[Collection[str]], Awaitable[None]],
+        cleanup: Callable[[Callable[[], Collection[str]]], Coroutine[Any, Any, None]],
     ) -> None:
         """``claims``: pods that have a part of the node; ``judged``: uids of those that are still looked at. ``ended``
         is told of every container that ended; ``cleanup`` takes back what pods had besides volumes, but for those whose
-        uids it is given."""
+        uids it asks for, and may take its time."""
         self._config, self._runtime, self._host, self._volumes = config, source, host, volumes
         self._workers, self._claims, self._judged, self._ended = workers, claims, judged, ended
         self._cleanup = cleanup
+        self._taking_back: asyncio.Task[None] | None = None
         #: whose a sandbox or container is, by its id
         self.owners: dict[str, PodWorker] = {}
         self.cleaning: set[str] = set()
@@ -74,20 +76,29 @@ class RuntimeWatch:
     async def relist_forever(self) -> None:
         while True:
             await asyncio.sleep(self._config.relist_seconds)
-            await self._relist()
-            known = set(self._workers) | self.cleaning
-            await self._volumes.cleanup_orphans(known)
-            await self._cleanup(known)
+            if await self._relist():
+                await self._volumes.cleanup_orphans(self._known())
+                self._take_back()
             await self.sweep_cgroups()
 
-    async def _relist(self) -> None:
-        """Compares the runtime with what workers believe; wakes who is wrong; clears what belongs to nobody."""
+    def _known(self) -> set[str]:
+        """Of what is left to others: pods that have a worker, may have one soon, or still run though they are gone."""
+        return {*self._workers, *self.cleaning, *self._judged()}
+
+    def _take_back(self) -> None:
+        """Beside the lists: a driver that hangs holds up nothing else."""
+        if self.group is not None and (self._taking_back is None or self._taking_back.done()):
+            self._taking_back = tasks.spawn_apart(self.group, self._cleanup(self._known), "what pods had that are gone")
+
+    async def _relist(self) -> bool:
+        """Compares the runtime with what workers believe; wakes who is wrong; clears what belongs to nobody. False: the
+        runtime does not say what it has."""
         try:
             sandboxes = await self._runtime.list_sandboxes()
             containers = await self._runtime.list_containers()
         except runtime.RuntimeCallError as error:
             log.warning("runtime: %s", error)
-            return
+            return False
         seen: dict[str, dict[str, str]] = {}
         for sandbox in sandboxes:
             uid = sandbox.labels.get(runtime.POD_UID_LABEL, sandbox.uid)
@@ -105,6 +116,7 @@ class RuntimeWatch:
             if uid not in self._workers and uid not in self.cleaning and self.group is not None:
                 self.cleaning.add(uid)
                 tasks.spawn_apart(self.group, self._clean_orphan(replace(sandbox, ips=())), f"orphan {uid}")
+        return True
 
     async def sweep_cgroups(self) -> None:
         """What was in use when its pod ended goes, and so does what an agent that was killed left behind."""

@@ -106,7 +106,7 @@ async def test_an_agent_that_begins_anew_knows_what_is_prepared_and_by_whom(node
         assert driver.prepared == ["one"]
         assert (await claims.container(pod("1"), pod("1")["spec"]["containers"][0])).environment == {"GPU": "a"}
         # The pod went while no agent ran.
-        await claims.cleanup(known=set())
+        await claims.cleanup(known=set)
         assert driver.given_back == ["one"]
 
 
@@ -168,3 +168,46 @@ async def test_a_container_that_names_no_claim_gets_nothing(node: Node) -> None:
 async def test_a_driver_that_speaks_no_version_of_ours_is_refused(node: Node) -> None:
     with pytest.raises(PluginRefused, match="none of the services which are supported by the kubelet"):
         await node.drivers.register(DRIVER, "/x.sock", ["v1alpha4.DRAPlugin"], Path("/x.sock"))
+
+
+async def test_what_cannot_be_written_down_is_asked_of_no_driver_at_the_next_try_either(node: Node) -> None:
+    node.objects.claims["one"] = claim("one", "1", "2")
+    async with node.driver() as driver:
+        claims = await node.life()
+        await claims.prepare(pod("1"))
+        record = node.root / "claims.json"
+        (kept := record.with_suffix(".kept")).write_bytes(record.read_bytes())
+        record.unlink()
+        record.mkdir()
+        for _ in range(2):
+            with pytest.raises(ClaimsUnready, match="the record of claims cannot be written: Is a directory"):
+                await claims.prepare(pod("2"))
+        record.rmdir()
+        kept.rename(record)
+        await claims.prepare(pod("2"))
+        after = await node.life()
+        await after.unprepare("1")
+        assert driver.given_back == []
+
+
+async def test_one_driver_that_fails_keeps_no_other_from_what_is_its(node: Node) -> None:
+    node.objects.claims |= {name: claim(name, "1") for name in ("one", "two")}
+    node.objects.claims["one"]["status"]["allocation"]["devices"]["results"][0]["driver"] = "dead.example.com"
+    both = pod("1")
+    both["spec"]["resourceClaims"].append({"name": "more", "resourceClaimName": "two"})
+    async with node.driver() as driver:
+        claims = await node.life()
+        with pytest.raises(ClaimsUnready, match=r"DRA driver dead\.example\.com is not registered"):
+            await claims.prepare(both)
+        await claims.prepare(pod("1", "two"))
+        with pytest.raises(ClaimsUnready, match=r"DRA driver dead\.example\.com is not registered"):
+            await claims.unprepare("1")
+        assert driver.given_back == ["two"]
+
+
+@pytest.mark.logs_errors("cannot be read and was moved")
+@pytest.mark.parametrize("row", [{}, {"claim": ["ns", "one", "u"], "pods": [], "drivers": [], "devices": []}])
+async def test_a_damaged_record_of_claims_is_moved_aside(node: Node, row: Obj) -> None:
+    (node.root / "claims.json").write_bytes(orjson.dumps({"version": 1, "claims": [row]}))
+    await node.life()
+    assert (node.root / "claims.damaged").exists()

@@ -57,7 +57,7 @@ class NodeDevices:
     async def unprepare(self, uid: str) -> None:
         await self._claimed.unprepare(uid)
 
-    async def cleanup(self, known: Collection[str]) -> None:
+    async def cleanup(self, known: Callable[[], Collection[str]]) -> None:
         await self._claimed.cleanup(known)
 
     def handlers(self) -> Mapping[str, Handler]:

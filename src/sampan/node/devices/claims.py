@@ -10,7 +10,7 @@ import asyncio
 import logging
 import os
 import tempfile
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +18,7 @@ from typing import Any, Final
 import orjson
 
 from sampan.api import objects
-from sampan.api.errors import ApiError, NotFound
+from sampan.api.errors import NotFound
 from sampan.api.pods import resourceclaims
 from sampan.api.reading import part, parts, text
 from sampan.api.resources import RESOURCE_CLAIMS
@@ -91,9 +91,14 @@ class ClaimDevices:
                 raise ClaimsUnready(f"ResourceClaim {objects.name(claim)} is being given back")
             missing = [driver for driver in drivers if driver not in held.devices]
             if objects.uid(pod) not in held.pods or missing:
+                before = set(held.pods), list(held.drivers)
                 held.pods.add(objects.uid(pod))
                 held.drivers = list(dict.fromkeys([*held.drivers, *drivers]))
-                await self._save()
+                try:
+                    await self._save()
+                except ClaimsUnready:
+                    held.pods, held.drivers = before  # the next try writes it down first, too
+                    raise
             for driver in missing:
                 try:
                     held.devices[driver] = await self._drivers.prepare(driver, held.name)
@@ -130,14 +135,23 @@ class ClaimDevices:
 
     async def unprepare(self, uid: str) -> None:
         """The pod has ended. Raises ClaimsUnready: a driver has not given everything back, and is to be asked again."""
+        failed: ClaimsUnready | None = None
         for held in self._of_pod(uid):
-            async with held.turn:
-                if held.pods == {uid}:
-                    await self._give_back(held)
-                held.pods.discard(uid)
-                if not held.pods and self._claims.get(held.name.uid) is held:
-                    del self._claims[held.name.uid]
-                await self._save()
+            try:
+                await self._let_go(held, uid)
+            except ClaimsUnready as error:
+                failed = failed or error  # others' claims do not wait for it
+        if failed is not None:
+            raise failed
+
+    async def _let_go(self, held: _Claim, uid: str) -> None:
+        async with held.turn:
+            if held.pods == {uid}:
+                await self._give_back(held)
+            held.pods.discard(uid)
+            if not held.pods and self._claims.get(held.name.uid) is held:
+                del self._claims[held.name.uid]
+            await self._save()
 
     async def _give_back(self, held: _Claim) -> None:
         for driver in list(held.drivers):
@@ -148,13 +162,16 @@ class ClaimDevices:
             held.drivers.remove(driver)
             held.devices.pop(driver, None)
 
-    async def cleanup(self, known: Collection[str]) -> None:
-        """Gives back what pods had that are gone without a word."""
-        for uid in {uid for claim in self._claims.values() for uid in claim.pods} - set(known):
-            try:
-                await self.unprepare(uid)
-            except (ClaimsUnready, ApiError) as error:
-                log.warning("claims of pod %s, which is gone: %s", uid, error)  # the next round tries again
+    async def cleanup(self, known: Callable[[], Collection[str]]) -> None:
+        """Gives back what pods had that are gone without a word. None of them waits for another's driver."""
+        gone = {uid for claim in self._claims.values() for uid in claim.pods} - set(known())
+        await asyncio.gather(*map(self._clean, gone))
+
+    async def _clean(self, uid: str) -> None:
+        try:
+            await self.unprepare(uid)
+        except ClaimsUnready as error:
+            log.warning("claims of pod %s, which is gone: %s", uid, error)  # the next round tries again
 
     async def _save(self) -> None:
         async with self._writing:
@@ -166,11 +183,14 @@ class ClaimDevices:
                     "devices": {driver: [list(each) for each in found] for driver, found in held.devices.items()},
                 }
                 for held in self._claims.values()
+                if held.pods
             ]
             try:
                 await asyncio.to_thread(_write, self._record, rows)
             except OSError as error:
                 raise ClaimsUnready(f"the record of claims cannot be written: {error.strerror}") from error
+            except ValueError as error:
+                raise ClaimsUnready(str(error)) from error
 
 
 def _drivers_of(claim: Obj) -> list[str]:
@@ -179,11 +199,15 @@ def _drivers_of(claim: Obj) -> list[str]:
 
 
 def _write(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Raises OSError; ValueError when it is longer than whoever reads it would read."""
+    encoded = orjson.dumps({"version": _VERSION, "claims": rows})
+    if len(encoded) > _LIMIT_BYTES:
+        raise ValueError(f"the record of claims is longer than {_LIMIT_BYTES} bytes")
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".")
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(orjson.dumps({"version": _VERSION, "claims": rows}))
+            file.write(encoded)
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).replace(path)
@@ -203,7 +227,7 @@ def _read(path: Path) -> dict[str, _Claim]:
         if found["version"] != _VERSION:
             raise ValueError("of another version")
         return {claim.name.uid: claim for claim in map(_claim, found["claims"])}
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, AttributeError):
         aside = path.with_suffix(".damaged")
         path.replace(aside)
         log.error("%s cannot be read and was moved to %s: drivers are asked for its claims again", path, aside)

@@ -61,8 +61,8 @@ class Devices(Protocol):
     async def unprepare(self, uid: str) -> None:
         """The pod has ended. Raises ClaimsUnready: it is to be asked again."""
 
-    async def cleanup(self, known: Collection[str]) -> None:
-        """Takes back what pods had that are gone; ``known``: uids of those that are not."""
+    async def cleanup(self, known: Callable[[], Collection[str]]) -> None:
+        """Takes back what pods had that are gone; ``known``: uids of those that are not, at the moment."""
 
     def handlers(self) -> Mapping[str, Handler]:
         """For plug-ins that register by a socket, by their type."""
@@ -100,7 +100,7 @@ class NoDevices:
     async def unprepare(self, uid: str) -> None:
         pass
 
-    async def cleanup(self, known: Collection[str]) -> None:
+    async def cleanup(self, known: Callable[[], Collection[str]]) -> None:
         pass
 
     def handlers(self) -> Mapping[str, Handler]:
