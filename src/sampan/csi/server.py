@@ -7,6 +7,7 @@ Unimplemented.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -17,7 +18,10 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 import grpc  # reads its environment when imported
 import grpc.aio
 
+from sampan.api.faults import cause
 from sampan.csi.methods import METHODS
+
+log = logging.getLogger(__name__)
 
 Answer = Callable[[Any], Awaitable[Any]]
 
@@ -57,7 +61,13 @@ def _handler(method: Answer) -> Callable[[Any, Any], Awaitable[Any]]:
         try:
             return await method(request)
         except Refusal as refusal:
-            await context.abort(refusal.code, refusal.details)
+            code, details = refusal.code, refusal.details
+        except OSError as error:
+            code, details = grpc.StatusCode.INTERNAL, cause(error)
+        except Exception:  # a driver's bug fails the call, in words that are not the program's
+            log.exception("a call failed")
+            code, details = grpc.StatusCode.INTERNAL, "the driver failed; its log says how"
+        return await context.abort(code, details)
 
     return handle
 

@@ -96,8 +96,8 @@ class Machine:
 class Asked:
     """A driver that is served, and its requests in short."""
 
-    def __init__(self, client: DriverClient, files: Files, machine: Any) -> None:
-        self.client, self.files, self.machine = client, files, machine
+    def __init__(self, client: DriverClient, files: Files, machine: Any, driver: Driver) -> None:
+        self.client, self.files, self.machine, self.driver = client, files, machine, driver
 
     async def controller(self, name: str, /, **fields: Any) -> Any:
         return await self.client.controller(name, getattr(csi, f"{name}Request")(**fields))
@@ -146,7 +146,7 @@ async def asked(tmp_path: Path, machine: Any) -> AsyncIterator[Asked]:
     driver = Driver(files, machine, Options("node-1", copy_seconds=30), FixedClock(NOW))
     server = await serve(str(tmp_path / "s"), driver)
     client = DriverClient(str(tmp_path / "s"), timeout_seconds=30)
-    yield Asked(client, files, machine)
+    yield Asked(client, files, machine, driver)
     await client.close()
     await server.stop(None)
 

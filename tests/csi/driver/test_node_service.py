@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sampan.csi.driver import copying
 from sampan.csi.errors import DriverError
 from sampan.csi.pb import csi_pb2 as csi
 
@@ -116,6 +119,69 @@ async def test_a_block_volume_is_its_device(asked: Any, tmp_path: Path, capabili
     await place.unstage()
     await asked.controller("DeleteVolume", volume_id=place.id)
     assert not machine.loops
+
+
+async def test_what_a_pod_wrote_to_a_device_is_never_formatted_away(
+    asked: Any, tmp_path: Path, capability: Any, machine: Any
+) -> None:
+    volume = await asked.create("raw", volume_capabilities=[capability.block()])
+    device = Place(asked, tmp_path, volume, capability.block())
+    await device.stage()
+    await device.unstage()
+    copied = await asked.create("copy", volume_content_source=copy_of(volume))
+    for each in (volume, copied):
+        machine.calls.clear()
+        await Place(asked, tmp_path / each.volume_id, each, capability.mounted()).stage()
+        assert machine.calls == ["attach", "resize", "grow unmounted", "mount"]
+
+
+class Held:
+    """A copy that is under way until ``go`` is set."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.begun, self.go = threading.Event(), threading.Event()
+        monkeypatch.setattr(copying, "clone", self.clone)
+
+    def clone(self, source: Path, target: Path) -> bool:
+        self.begun.set()
+        self.go.wait()
+        target.write_bytes(source.read_bytes())
+        return True
+
+
+def copy_of(volume: Any) -> Any:
+    return csi.VolumeContentSource(volume=csi.VolumeContentSource.VolumeSource(volume_id=volume.volume_id))
+
+
+async def test_no_pod_gets_a_volume_while_it_is_copied(
+    place: Place, asked: Any, machine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = Held(monkeypatch)
+    copies = [asyncio.create_task(asked.snapshot(place.id))]
+    await asyncio.to_thread(held.begun.wait)
+    others = [
+        asyncio.create_task(place.stage()),
+        asyncio.create_task(asked.controller("DeleteVolume", volume_id="x@node-1")),
+    ]
+    await others[1]
+    await asyncio.wait(others[:1], timeout=0.1)
+    assert not machine.calls, "it was staged, and would have been written to"
+    held.go.set()
+    await asyncio.gather(*copies, *others)
+    assert machine.calls[-1] == "mount"
+
+
+async def test_a_driver_that_ends_leaves_no_copy_half_done(
+    place: Place, asked: Any, monkeypatch: pytest.MonkeyPatch, holds: Any
+) -> None:
+    asked.files.find("volumes", "pvc-1").disk.write_bytes(bytes(4 << 20))
+    monkeypatch.setattr(copying, "clone", lambda source, target: False)
+    before = holds(asked.files.root)
+    asked.driver.controller.close()
+    with pytest.raises(DriverError, match="the driver ends before the copy is whole") as caught:
+        await asked.snapshot(place.id)
+    assert caught.value.code == "Aborted"
+    assert holds(asked.files.root) == before
 
 
 async def test_a_volume_grows_where_it_is_mounted(place: Place, asked: Any, machine: Any) -> None:

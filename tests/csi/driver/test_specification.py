@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -206,6 +207,33 @@ async def test_capacity_is_what_is_left_and_not_promised(asked: Any, capability:
     assert await capacity(accessible_topology=csi.Topology(segments={NODE_KEY: "node-2"})) == 0
     everywhere = capability.mounted(mode=capability.modes.MULTI_NODE_MULTI_WRITER)
     assert await capacity(volume_capabilities=[everywhere]) == 0
+
+
+async def test_room_is_given_once_to_those_who_ask_at_the_same_time(
+    asked: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def left() -> int:
+        return (6 << 20) - sum(each.size_bytes for each in asked.files.all("volumes"))
+
+    monkeypatch.setattr(asked.files, "available_bytes", left)
+    answers = await asyncio.gather(*(asked.create(name) for name in "abc"), return_exceptions=True)
+    refused = [each.code for each in answers if isinstance(each, DriverError)]
+    assert (refused, left()) == (["ResourceExhausted"] * 2, 2 << 20)
+    for name in "abc":
+        await asked.controller("DeleteVolume", volume_id=f"{name}@node-1")
+    assert (await asked.create("d")).capacity_bytes == 4 << 20
+
+
+async def test_a_record_that_cannot_be_read_costs_no_other_volume_anything(asked: Any) -> None:
+    await asked.create("a")
+    await asked.create("b")
+    (asked.files.root / "volumes/a/record.json").write_text("{")
+    asked.files.open()
+    assert [each.volume.volume_id for each in (await asked.controller("ListVolumes")).entries] == ["b@node-1"]
+    assert (await asked.controller("GetCapacity")).available_capacity > 0
+    with pytest.raises(DriverError, match="a record of the driver is damaged") as caught:
+        await asked.node("NodeGetVolumeStats", volume_id="a@node-1", volume_path="/x")
+    assert caught.value.code == "Internal"
 
 
 async def test_a_snapshot_is_taken_once_by_its_name(asked: Any) -> None:

@@ -6,7 +6,8 @@ Ids carry the node: ``<file>@<node>``. What another node has is refused, never t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Hashable
+from collections.abc import AsyncIterator, Callable, Hashable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -27,6 +28,8 @@ _RPCS: Final = (
 )
 #: names that the specification lets a caller give
 _LONGEST_NAME: Final = 128 * 4
+#: at a time: each has a thread to itself, and other calls need some too
+_COPIES: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,14 @@ class ControllerService:
     def __init__(self, files: Files, devices: Devices, options: Options, jobs: Jobs, clock: Clock) -> None:
         self._files, self._devices, self._options, self._jobs = files, devices, options, jobs
         self._clock = clock
+        self._copies = asyncio.Semaphore(_COPIES)
+        #: bytes of what is being made; whoever looks how many are left does it alone
+        self._taken, self._asking = 0, asyncio.Lock()
+        self._closed = False
+
+    def close(self) -> None:
+        """Copies end before they are whole, and what they had frozen goes on."""
+        self._closed = True
 
     # names of calls are the interface's
     async def ControllerGetCapabilities(self, request: Any) -> Any:  # noqa: N802
@@ -85,17 +96,17 @@ class ControllerService:
         record = Record(id_, name, source, "", self._now_ns())
         if not source:
             size = arguments.size_of(range_)
-            await self._room(size)
-            made: Found = await self._thread(self._files.make, "volumes", record, size)
+            async with self._room(size):
+                made: Found = await self._thread(self._files.make, "volumes", record, size)
             return made
-        kind, _, source_id = source.partition("/")
-        origin = await self._origin("snapshots" if kind == "snapshots" else "volumes", source_id)
+        kind, _, handle = source.partition("/")
+        origin_kind: Kind = "snapshots" if kind == "snapshots" else "volumes"
+        origin = await self._origin(origin_kind, handle)
         size = arguments.size_of(range_, origin.size_bytes)
         if range_.required_bytes and range_.required_bytes < origin.size_bytes:
             raise Refusal("OUT_OF_RANGE", f"the source has {origin.size_bytes} bytes, more than was asked for")
-        await self._room(size)
-        record = Record(id_, name, source, origin.record.filesystem, record.made_ns)
-        return await self._copy("volumes", record, size, origin)
+        async with self._room(size):
+            return await self._copy("volumes", record, size, origin_kind, handle)
 
     async def DeleteVolume(self, request: Any) -> Any:  # noqa: N802
         need(request, "volume_id")
@@ -162,8 +173,8 @@ class ControllerService:
     async def _expand(self, id_: str, size: int) -> None:
         found = await self._find("volumes", id_)
         if found is not None and found.size_bytes < size:
-            await self._room(size - found.size_bytes)
-            await self._thread(self._files.grow, found, size)
+            async with self._room(size - found.size_bytes):
+                await self._thread(self._files.grow, found, size)
 
     # Snapshots
 
@@ -184,9 +195,9 @@ class ControllerService:
                 raise Refusal("ALREADY_EXISTS", f"snapshot {name} is there of another volume")
             return present
         origin = await self._origin("volumes", volume_id)
-        await self._room(origin.used_bytes)
-        record = Record(id_, name, volume_id, origin.record.filesystem, self._now_ns())
-        return await self._copy("snapshots", record, origin.size_bytes, origin)
+        record = Record(id_, name, volume_id, "", self._now_ns())
+        async with self._room(origin.used_bytes):
+            return await self._copy("snapshots", record, origin.size_bytes, "volumes", volume_id)
 
     async def DeleteSnapshot(self, request: Any) -> Any:  # noqa: N802
         need(request, "snapshot_id")
@@ -209,8 +220,16 @@ class ControllerService:
 
     # What they share
 
-    async def _copy(self, kind: Kind, record: Record, size: int, origin: Found) -> Found:
-        """A moment of the origin: nothing is written to it while it is read."""
+    async def _copy(self, kind: Kind, record: Record, size: int, origin_kind: Kind, handle: str) -> Found:
+        """A moment of the origin: it is held as it is, in use or not, until it is copied. What waits for its turn there
+        while it has its own is a copy that is not there yet, which nobody copies: there is no circle."""
+        key: Hashable = (origin_kind, self._own(handle))
+        return await self._jobs.join(key, None, lambda: self._copy_held(kind, record, size, origin_kind, handle))
+
+    async def _copy_held(self, kind: Kind, record: Record, size: int, origin_kind: Kind, handle: str) -> Found:
+        origin = await self._origin(origin_kind, handle)  # it may have grown, or have been formatted meanwhile
+        size = max(size, origin.size_bytes)
+        record = Record(record.id, record.name, record.source, origin.record.filesystem, record.made_ns)
         device = await self._devices.loop_of(origin.disk)
         targets, raw = [], False
         if device is not None:
@@ -229,13 +248,16 @@ class ControllerService:
                         "a pod uses the volume as a block device, and the file system of the node cannot share blocks: "
                         "end the pod first",
                     )
-                copying.copy(origin.disk, target, self._options.copy_seconds)
+                copying.copy(origin.disk, target, self._options.copy_seconds, lambda: self._closed)
 
         try:
-            made: Found = await self._thread(self._files.make, kind, record, size, fill)
+            async with self._copies:
+                made: Found = await self._thread(self._files.make, kind, record, size, fill)
             return made
         except copying.TooSlow as error:
             raise Refusal("RESOURCE_EXHAUSTED", str(error)) from None
+        except copying.Stopped as error:
+            raise Refusal("ABORTED", str(error)) from None
 
     async def _thread(self, function: Callable[..., Any], *arguments_: Any) -> Any:
         try:
@@ -283,11 +305,20 @@ class ControllerService:
                 "RESOURCE_EXHAUSTED", f"this is node {self._options.node}, which is not among those asked for"
             )
 
-    async def _room(self, size: int) -> None:
-        available = await self._thread(self._files.available_bytes)
-        if size > available:
-            words = f"{size} bytes are asked for, and {available} are available on node {self._options.node}"
-            raise Refusal("RESOURCE_EXHAUSTED", words)
+    @asynccontextmanager
+    async def _room(self, size: int) -> AsyncIterator[None]:
+        """It is kept for whoever asked first, until what it is for is there. Raises Refusal."""
+        async with self._asking:
+            taken = self._taken  # of one that is done meanwhile it counts twice rather than never
+            available = max(await self._thread(self._files.available_bytes) - taken, 0)
+            if size > available:
+                words = f"{size} bytes are asked for, and {available} are available on node {self._options.node}"
+                raise Refusal("RESOURCE_EXHAUSTED", words)
+            self._taken += size
+        try:
+            yield
+        finally:
+            self._taken -= size
 
     def _now_ns(self) -> int:
         return int(self._clock.now().timestamp() * 1_000_000) * 1000

@@ -11,7 +11,7 @@ import fcntl
 import logging
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
@@ -30,6 +30,10 @@ class TooSlow(Exception):
     """The copy was not done in time; nothing of it is left."""
 
 
+class Stopped(Exception):
+    """The driver ends; nothing of the copy is left."""
+
+
 def clone(source: Path, target: Path) -> bool:
     """Shares the blocks; False: the file system cannot. Raises OSError."""
     with source.open("rb") as old, target.open("wb") as new:
@@ -42,8 +46,8 @@ def clone(source: Path, target: Path) -> bool:
     return True
 
 
-def copy(source: Path, target: Path, seconds: float) -> None:
-    """What is written of it; holes stay holes. Raises OSError, TooSlow."""
+def copy(source: Path, target: Path, seconds: float, stops: Callable[[], bool] = lambda: False) -> None:
+    """What is written of it; holes stay holes. ``stops`` is asked again and again. Raises OSError, TooSlow, Stopped."""
     began = told = time.monotonic()
     with source.open("rb") as old, target.open("wb") as new:
         size, done = os.fstat(old.fileno()).st_size, 0
@@ -56,6 +60,8 @@ def copy(source: Path, target: Path, seconds: float) -> None:
                     break
                 at, done = at + moved, done + moved
                 now = time.monotonic()
+                if stops():
+                    raise Stopped("the driver ends before the copy is whole")
                 if now - began > seconds:
                     raise TooSlow(f"{done >> 20} MiB were copied in {seconds:.0f} seconds, and that was not all")
                 if now - told > _TELL_SECONDS:

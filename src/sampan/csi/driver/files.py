@@ -10,6 +10,7 @@ they belong into threads. The driver's own locks keep two calls from one id.
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import re
 import shutil
@@ -19,7 +20,10 @@ from typing import Any, Final, Literal
 
 import orjson
 
+from sampan.api.faults import cause
 from sampan.records import dataclass
+
+log = logging.getLogger(__name__)
 
 Kind = Literal["volumes", "snapshots"]
 Fill = Callable[[Path], None]
@@ -27,6 +31,7 @@ Fill = Callable[[Path], None]
 _PLAIN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _MAKING, _GOING = ".making-", ".going-"
 _DISK, _RECORD = "disk", "record.json"
+RAW: Final = "raw"
 #: records are small; a larger file is none of ours
 _LONGEST_RECORD_BYTES: Final = 64 << 10
 #: what files are rounded up to: the page of all file systems that are mounted from them
@@ -36,7 +41,8 @@ BLOCK_BYTES: Final = 4096
 @dataclass(frozen=True, slots=True)
 class Record:
     """``source``: of a snapshot the volume that it was taken of; of a volume what it was made of, ``kind/id`` or "".
-    ``filesystem``: what the disk holds; "": it has not been formatted. ``made_ns``: since 1970."""
+    ``filesystem``: what the disk holds; "": it has not been formatted; RAW: what pods wrote to it as a device.
+    ``made_ns``: since 1970."""
 
     id: str
     name: str
@@ -65,6 +71,11 @@ class Files:
             for path in directory.iterdir():
                 if path.name.startswith((_MAKING, _GOING)):
                     shutil.rmtree(path)
+                    continue
+                try:
+                    self.find(kind, path.name)  # type: ignore[arg-type]
+                except OSError as error:
+                    log.warning("%s %s is left alone: %s", kind, path.name, cause(error))
 
     @staticmethod
     def id_of(name: str) -> str:
@@ -86,9 +97,12 @@ class Files:
         return Found(record, directory / _DISK, status.st_size, status.st_blocks * 512)
 
     def all(self, kind: Kind) -> Iterator[Found]:
-        """In the order of their ids."""
+        """In the order of their ids; without those that cannot be read, which cost nobody else anything."""
         for path in sorted((self.root / kind).iterdir()):
-            found = None if path.name.startswith(".") else self.find(kind, path.name)
+            try:
+                found = None if path.name.startswith(".") else self.find(kind, path.name)
+            except OSError:
+                continue
             if found is not None:
                 yield found
 

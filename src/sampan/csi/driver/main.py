@@ -41,15 +41,22 @@ class Driver:
     """All three services: identity is here, the calls of the others are theirs."""
 
     def __init__(self, files: Files, devices: Devices, options: Options, clock: Clock) -> None:
-        jobs = Jobs()
-        self.node = NodeService(files, devices, options, jobs)
-        self._services = (ControllerService(files, devices, options, jobs, clock), self.node)
+        self._jobs = Jobs()
+        self.node = NodeService(files, devices, options, self._jobs)
+        self.controller = ControllerService(files, devices, options, self._jobs, clock)
+        self._services = (self.controller, self.node)
 
     def __getattr__(self, name: str) -> Any:
         for service in self._services:
             if name[:1].isupper() and hasattr(service, name):
                 return getattr(service, name)
         raise AttributeError(name)
+
+    async def close(self) -> None:
+        """Ends what calls have begun. A copy ends, and thaws what it has frozen, in its thread, which the end of the
+        program waits for."""
+        self.controller.close()
+        await self._jobs.close()
 
     async def GetPluginInfo(self, request: Any) -> Any:  # noqa: N802
         return csi.GetPluginInfoResponse(name=NAME, vendor_version=_VERSION)
@@ -106,6 +113,7 @@ async def run(config: DriverConfig, devices: Devices | None = None, clock: Clock
     try:
         await stop.wait()
     finally:
+        await driver.close()
         for server in servers:
             await server.stop(5)
         for socket in sockets:  # gone is how the kubelet learns that the driver is

@@ -7,6 +7,7 @@ mounted once.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import stat
 from pathlib import Path
@@ -17,10 +18,12 @@ from sampan.csi.driver import NODE_KEY, arguments, copying
 from sampan.csi.driver.arguments import need
 from sampan.csi.driver.controller import Options
 from sampan.csi.driver.devices import Devices, Mount
-from sampan.csi.driver.files import Files, Found
+from sampan.csi.driver.files import RAW, Files, Found
 from sampan.csi.driver.jobs import Jobs
 from sampan.csi.pb import csi_pb2 as csi
 from sampan.csi.server import Refusal
+
+log = logging.getLogger(__name__)
 
 _RPCS: Final = ("STAGE_UNSTAGE_VOLUME", "GET_VOLUME_STATS", "EXPAND_VOLUME", "SINGLE_NODE_MULTI_WRITER")
 #: mounts that may lie on each other at one place
@@ -41,8 +44,11 @@ class NodeService:
             device = await self._devices.loop_of(found.disk)
             for each in mounts if device is not None else ():
                 if device is not None and each.device == self._devices.number(device):
-                    if await asyncio.to_thread(copying.thaw, each.target):
-                        frozen.append(each.target)
+                    try:
+                        if await asyncio.to_thread(copying.thaw, each.target):
+                            frozen.append(each.target)
+                    except OSError as error:
+                        log.warning("%s: %s", each.target, fault(error, "open"))
                     break
         return frozen
 
@@ -72,6 +78,8 @@ class NodeService:
         device = await self._devices.loop_of(found.disk) or await self._devices.attach(found.disk)
         wanted = arguments.filesystem_of(request.volume_capability)
         if not wanted:
+            if not found.record.filesystem:  # what a pod writes from now on is never formatted away
+                await asyncio.to_thread(self._files.note_filesystem, found, RAW)
             return
         number = self._devices.number(device)
         for mount in self._at(target):
@@ -84,12 +92,16 @@ class NodeService:
             await self._devices.format(device, wanted)
             await asyncio.to_thread(self._files.note_filesystem, found, wanted)
             filesystem = wanted
+        elif filesystem == RAW:
+            filesystem = wanted
         # It may have grown since it was used last, or have been made larger than what it was copied from.
         await self._devices.resize(device)
         if all(each.device != number for each in self._devices.mounts()):
             await self._devices.grow_unmounted(device, filesystem)
         await asyncio.to_thread(_make_directory, target)
         await self._devices.mount(device, target, filesystem, list(request.volume_capability.mount.mount_flags))
+        if found.record.filesystem == RAW:
+            await asyncio.to_thread(self._files.note_filesystem, found, filesystem)
         if filesystem == "xfs":
             await self._devices.grow_filesystem(device, filesystem, target)
 
