@@ -73,7 +73,7 @@ class Files:
                     shutil.rmtree(path)
                     continue
                 try:
-                    self.find(kind, path.name)  # type: ignore[arg-type]
+                    self.find(kind, path.name)
                 except OSError as error:
                     log.warning("%s %s is left alone: %s", kind, path.name, cause(error))
 
