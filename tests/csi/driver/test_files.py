@@ -10,7 +10,7 @@ import pytest
 
 from sampan.csi.driver import copying
 from sampan.csi.driver.devices import parse_mount
-from sampan.csi.driver.files import Files, Record
+from sampan.csi.driver.files import DamagedRecord, Files, Record
 from sampan.csi.driver.jobs import Jobs
 
 
@@ -46,7 +46,7 @@ def test_what_fails_while_it_is_made_is_not_there(files: Files, holds: Any) -> N
 def test_a_damaged_record_is_said_and_not_guessed(files: Files) -> None:
     files.make("volumes", Record("a", "a"), 4096)
     (files.root / "volumes/a/record.json").write_text("{")
-    with pytest.raises(OSError, match="damaged"):
+    with pytest.raises(DamagedRecord, match="damaged"):
         files.find("volumes", "a")
 
 

@@ -20,7 +20,7 @@ from typing import Any, Final, Literal
 
 import orjson
 
-from sampan.api.faults import cause
+from sampan.csi.server import Refusal
 from sampan.records import dataclass
 
 log = logging.getLogger(__name__)
@@ -36,6 +36,10 @@ RAW: Final = "raw"
 _LONGEST_RECORD_BYTES: Final = 64 << 10
 #: what files are rounded up to: the page of all file systems that are mounted from them
 BLOCK_BYTES: Final = 4096
+
+
+class DamagedRecord(Refusal):
+    """Nobody can say what it recorded: calls about it fail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +78,8 @@ class Files:
                     continue
                 try:
                     self.find(kind, path.name)
-                except OSError as error:
-                    log.warning("%s %s is left alone: %s", kind, path.name, cause(error))
+                except DamagedRecord as error:
+                    log.warning("%s: %s", path, error)
 
     @staticmethod
     def id_of(name: str) -> str:
@@ -85,6 +89,7 @@ class Files:
         return f"h-{hashlib.sha256(name.encode()).hexdigest()[:40]}"
 
     def find(self, kind: Kind, id_: str) -> Found | None:
+        """Raises DamagedRecord, OSError."""
         if not _PLAIN.fullmatch(id_):
             return None
         directory = self.root / kind / id_
@@ -101,7 +106,7 @@ class Files:
         for path in sorted((self.root / kind).iterdir()):
             try:
                 found = None if path.name.startswith(".") else self.find(kind, path.name)
-            except OSError:
+            except DamagedRecord:
                 continue
             if found is not None:
                 yield found
@@ -170,12 +175,12 @@ def rounded(size_bytes: int) -> int:
 
 
 def _read(data: bytes) -> Record:
-    """Raises OSError for what is no record."""
+    """Raises DamagedRecord."""
     try:
         value: Any = orjson.loads(data)
         return Record(**value)
     except (ValueError, TypeError) as error:
-        raise OSError("a record of the driver is damaged") from error
+        raise DamagedRecord("INTERNAL", "a record of the driver is damaged, and what it is of is left alone") from error
 
 
 def _write(path: Path, record: Record) -> None:
