@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from sampan.node.images import distribution
 from sampan.node.images.distribution import Challenge, RegistryError, connected, parse_challenges
 from sampan.node.images.hosts import Endpoint
 from sampan.node.runtime import RegistryAuth
@@ -121,3 +122,59 @@ async def test_credentials_of_a_registry_with_tls_go_to_no_token_server_without_
     registry = Registry(None, Endpoint("https://r.example"), AUTH)  # type: ignore[arg-type]  # nothing is sent
     with pytest.raises(RegistryError, match="token server without TLS"):
         await registry._token(Challenge("bearer", {"realm": "http://t.example"}), "team/app")
+
+
+async def test_an_answer_that_comes_in_pieces_is_read_whole_up_to_a_bound() -> None:
+    class Pieces:
+        def __init__(self, *pieces: bytes) -> None:
+            self.left = list(pieces)
+
+        async def read(self, size: int) -> bytes:
+            return self.left.pop(0)[:size] if self.left else b""
+
+    assert await distribution._beginning(Pieces(b'{"tok', b'en": "go', b'od"}')) == b'{"token": "good"}'  # type: ignore[arg-type]
+    assert len(await distribution._beginning(Pieces(*[b"x" * 300_000] * 9))) == 1 << 20  # type: ignore[arg-type]
+
+
+async def test_whoever_takes_the_blobs_for_a_registry_is_shown_no_credentials_and_names_no_token_server() -> None:
+    shown: list[str] = []
+
+    async def thief(request: web.BaseRequest) -> web.Response:
+        shown.append(request.headers.get("Authorization", ""))
+        if request.path == "/token":
+            return web.json_response({"token": "mine"})
+        challenge = f'Bearer realm="http://{request.host}/token"'
+        return web.Response(status=401, headers={"WWW-Authenticate": challenge})
+
+    async def content() -> AsyncIterator[bytes]:
+        yield b"x"
+
+    async with answering(thief) as elsewhere:
+
+        async def answer(request: web.BaseRequest) -> web.Response:
+            if not request.headers.get("Authorization"):
+                return web.Response(status=401, headers={"WWW-Authenticate": 'Basic realm="r"'})
+            return web.Response(status=202, headers={"Location": f"{elsewhere.url}/upload"})
+
+        async with answering(answer) as endpoint, connected(endpoint, AUTH) as registry:
+            with pytest.raises(RegistryError, match="401"):
+                await registry.put_blob("team/app", "sha256:0", 1, content)
+    assert shown == [""]
+
+
+async def test_a_blob_that_the_registry_keeps_elsewhere_is_there() -> None:
+    async def answer(request: web.BaseRequest) -> web.Response:
+        return web.Response(status=307, headers={"Location": "http://elsewhere.invalid/blob?signature=s3cret"})
+
+    async with answering(answer) as endpoint:
+        assert await has(endpoint)
+
+
+async def test_what_a_registry_says_moves_no_cursor() -> None:
+    async def answer(request: web.BaseRequest) -> web.Response:
+        return web.json_response({"errors": [{"code": "DENIED", "message": "\x1b[2Jnot\nyours"}]}, status=403)
+
+    async with answering(answer) as endpoint, connected(endpoint, AUTH) as registry:
+        with pytest.raises(RegistryError) as caught:
+            await registry.put_manifest("team/app", "1", b"{}", "application/json")
+    assert str(caught.value).isprintable()

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from sampan.node.images.keyring import BadPullSecretError, find_credentials
+from sampan.node.images.keyring import BadPullSecretError, find_credentials, is_heavy
 
 
 def secret(name: str, auths: Any, kind: str = "dockerconfigjson") -> Any:
@@ -154,3 +154,19 @@ def test_a_hash_tells_credentials_apart_and_not_what_they_are() -> None:
     )
     assert a.hash == b.hash != c.hash
     assert "pass" not in a.hash
+
+
+def test_a_pattern_longer_than_any_host_is_for_none_and_compiled_for_nobody() -> None:
+    long = "*" * 100_000
+    assert users("r.example/app", secret("s", {f"{long}.example": user("u"), "r.example": user("v")})) == ["v"]
+
+
+def test_text_that_is_no_base64_is_told_of_the_secret() -> None:
+    with pytest.raises(BadPullSecretError, match="not base64"):
+        find_credentials("r.example/app", [secret("s", {"r.example": {"auth": "\u00e9"}})])
+
+
+def test_what_takes_long_to_look_through_is_known_by_its_size() -> None:
+    few, many = ({f"r{number}.example": user("u") for number in range(count)} for count in (3, 1000))
+    assert not is_heavy([secret("s", few)])
+    assert is_heavy([secret("s", few), secret("t", many)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 
 from sampan.api.clock import FixedClock
 from sampan.node import runtime
+from sampan.node.images import manager as manager_module
 from sampan.node.images.credentials import PullSecrets, pull_secrets
 from sampan.node.images.manager import ImageError, ImageManager
 from sampan.node.images.records import FileRecords
@@ -357,3 +359,26 @@ async def test_a_disk_that_takes_no_record_is_told_in_words(simulated: Any, tmp_
     manager = ImageManager(simulated, records=FileRecords(tmp_path))
     error = await refused(manager.ensure(pod("u1"), container(), Events()))
     assert error.message == (f'Failed to record image pull intent for container image "{REFERENCE}": file exists')
+
+
+async def test_a_long_pull_secret_is_looked_through_beside_the_loop(simulated: Any, monkeypatch: Any) -> None:
+    """Whoever may make Secrets must not stop the node."""
+    threads = []
+    look = manager_module.find_credentials
+
+    def looked(*given: Any) -> Any:
+        threads.append(threading.current_thread())
+        return look(*given)
+
+    monkeypatch.setattr(manager_module, "find_credentials", looked)
+    manager = ImageManager(simulated)
+    auths = {f"r{number}.example": {"username": "u", "password": "p"} for number in range(1000)}
+    content = base64.b64encode(orjson.dumps({"auths": auths})).decode()
+    long = {
+        "type": "kubernetes.io/dockerconfigjson",
+        "metadata": {"name": "s", "namespace": "default", "uid": "s"},
+        "data": {".dockerconfigjson": content},
+    }
+    await manager.ensure(pod(), container(policy="Always"), lambda *event: None, PullSecrets((long,)))
+    await manager.ensure(pod(), container(policy="Always"), lambda *event: None, secrets("me"))
+    assert [thread is threading.main_thread() for thread in threads] == [False, True]

@@ -24,7 +24,11 @@ from sampan.node.runtime import RegistryAuth
 from sampan.records import dataclass
 
 _ANSWER_BYTES = 1 << 20
+#: for the body of an answer, once its head is there
+_ANSWER_SECONDS = 60.0
 _SHOWN_CHARACTERS = 300
+#: of a blob: a registry that keeps its blobs elsewhere has looked whether it is there before it says where
+_ELSEWHERE = (302, 307)
 _TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=300)
 _CHALLENGE = re.compile(r'([A-Za-z]+)\s+((?:[A-Za-z_]+\s*=\s*(?:"(?:[^"\\]|\\.)*"|[^\s,"]+)(?:\s*,\s*|\s*$))*)')
 _PARAMETER = re.compile(r'([A-Za-z_]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
@@ -96,8 +100,8 @@ class Registry:
 
     async def has_blob(self, repository: str, digest: str) -> bool:
         url = f"{self._endpoint.api}/{repository}/blobs/{digest}"
-        status, _, _ = await self._ask("HEAD", url, repository, expect=(200, 404))
-        return status == 200
+        status, _, _ = await self._ask("HEAD", url, repository, expect=(200, *_ELSEWHERE, 404))
+        return status != 404
 
     async def put_blob(self, repository: str, digest: str, size_bytes: int, body: Body) -> None:
         """``body`` may be asked for again, when a token ran out meanwhile."""
@@ -124,11 +128,12 @@ class Registry:
         self, method: str, url: str, repository: str, *, expect: tuple[int, ...], body: Body | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> tuple[int, Mapping[str, str], bytes]:  # fmt: skip
+        own = _same_host(url, self._endpoint.url)
         for attempt in range(2):
-            mine = self._authorization.get(repository, "") if _same_host(url, self._endpoint.url) else ""
+            mine = self._authorization.get(repository, "") if own else ""
             given = {**(headers or {}), **({"Authorization": mine} if mine else {})}
             status, answered, content = await self._send(method, url, given, body)
-            if status == 401 and attempt == 0:
+            if status == 401 and attempt == 0 and own:  # whoever else takes the blobs names no token server
                 self._authorization[repository] = await self._log_in(answered, repository, content)
                 continue
             if status not in expect:
@@ -143,7 +148,8 @@ class Registry:
         data = body() if body is not None else None
         try:
             async with self._session.request(method, url, headers=headers, data=data, allow_redirects=False) as answer:
-                content = await answer.content.read(_ANSWER_BYTES)
+                async with asyncio.timeout(_ANSWER_SECONDS):
+                    content = await _beginning(answer.content)
                 return answer.status, answer.headers, content
         except (aiohttp.ClientError, OSError, ValueError) as error:
             told = getattr(error, "os_error", None) or getattr(error, "certificate_error", None) or error
@@ -198,6 +204,14 @@ class Registry:
         return token
 
 
+async def _beginning(stream: aiohttp.StreamReader) -> bytes:
+    """All of it up to a bound: one read gives what has come so far, which may be half an answer."""
+    found = bytearray()
+    while len(found) < _ANSWER_BYTES and (piece := await stream.read(_ANSWER_BYTES - len(found))):
+        found += piece
+    return bytes(found)
+
+
 def _basic(auth: RegistryAuth) -> str:
     return "Basic " + base64.b64encode(f"{auth.username}:{auth.password}".encode()).decode()
 
@@ -219,4 +233,5 @@ def _words(status: int, content: bytes) -> str:
         told = "; ".join(f"{each['code']}: {each['message']}" for each in errors)
     except (ValueError, KeyError, TypeError):
         told = ""
-    return f"{status} {told}"[:_SHOWN_CHARACTERS] if told else f"answered with status {status}"
+    told = "".join(sign if sign.isprintable() else " " for sign in told[:_SHOWN_CHARACTERS])  # for a terminal
+    return f"{status} {told}" if told else f"answered with status {status}"

@@ -7,11 +7,11 @@ wildcards; every key that fits is tried, in reverse order of the keys, so that a
 from __future__ import annotations
 
 import base64
-import binascii
 import fnmatch
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
@@ -22,6 +22,10 @@ from sampan.node import runtime
 from sampan.records import dataclass
 
 _DEFAULT_REGISTRY = "index.docker.io"
+_HEAVY_CHARACTERS = 8192
+_WILD = frozenset("*?[")
+#: a longer one is for no label of a host, whatever it says: compiling it would cost more than it may
+_PATTERN_CHARACTERS = 255
 _TYPES = {"kubernetes.io/dockerconfigjson": ".dockerconfigjson", "kubernetes.io/dockercfg": ".dockercfg"}
 
 
@@ -46,6 +50,12 @@ class Credential:
         if self.auth.identity_token:
             told.append(self.auth.identity_token)
         return hashlib.sha256(orjson.dumps(told)).hexdigest()
+
+
+def is_heavy(secrets: Sequence[Obj]) -> bool:
+    """Whether looking through them takes more than some milliseconds, and so belongs into a thread."""
+    values = (value for secret in secrets for value in (secret.get("data") or {}).values())
+    return sum(len(value) for value in values if isinstance(value, str)) > _HEAVY_CHARACTERS
 
 
 def find_credentials(repository: str, secrets: Sequence[Obj]) -> list[Credential]:
@@ -118,7 +128,7 @@ def _decode_auth(text: str) -> tuple[str, str]:
     text = text.replace("\n", "").replace("\r", "")
     try:
         decoded = base64.b64decode(text + "=" * (-len(text) % 4), validate=True).decode(errors="replace")
-    except binascii.Error:
+    except ValueError:  # binascii.Error, and what is not ASCII
         raise BadPullSecretError("unable to parse auth field, it is not base64") from None
     username, colon, password = decoded.partition(":")
     if not colon:
@@ -160,4 +170,11 @@ def _labels(url: SplitResult) -> list[str]:
 
 
 def _matches(pattern: str, label: str) -> bool:
-    return fnmatch.fnmatchcase(label, pattern.replace("[^", "[!"))
+    if _WILD.isdisjoint(pattern):
+        return pattern == label
+    return len(pattern) <= _PATTERN_CHARACTERS and _compiled(pattern).match(label) is not None
+
+
+@lru_cache(maxsize=256)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(fnmatch.translate(pattern.replace("[^", "[!")))

@@ -18,7 +18,7 @@ from sampan.api.types import Obj
 from sampan.client import tasks
 from sampan.node import runtime
 from sampan.node.images.credentials import NO_SECRETS, PullSecrets
-from sampan.node.images.keyring import BadPullSecretError, Credential, find_credentials
+from sampan.node.images.keyring import BadPullSecretError, Credential, find_credentials, is_heavy
 from sampan.node.images.providers import CredentialProviders
 from sampan.node.images.pulls import Pace, PullBackoff, Pulled, PullFailed, SharedPulls
 from sampan.node.images.records import MemoryRecords, PullRecords, RecordStore
@@ -100,7 +100,7 @@ class ImageManager:
             message = f'Container image "{image}" is not present with pull policy of Never'
             report("Warning", "ErrImageNeverPull", message)
             raise ImageError("ErrImageNeverPull", message, _RETRY_SECONDS)
-        credentials = self._credentials(image, repository, secrets, report)
+        credentials = await self._credentials(image, repository, secrets, report)
         wanted = _Wanted(pod["metadata"]["uid"], image, reference, repository, credentials)
         allowed = present is not None and await self._may_use(wanted, present)
         pausing = present is None and self._backoff.left(wanted.pod_uid, image)[0] > 0  # nothing will be pulled now
@@ -172,8 +172,12 @@ class ImageManager:
             report("Warning", "InspectFailed", message)
             raise ImageError("ImageInspectError", message, _RETRY_SECONDS) from error
 
-    def _credentials(self, image: str, repository: str, secrets: PullSecrets, report: Report) -> tuple[Credential, ...]:
+    async def _credentials(
+        self, image: str, repository: str, secrets: PullSecrets, report: Report
+    ) -> tuple[Credential, ...]:
         try:
+            if is_heavy(secrets.found):
+                return tuple(await asyncio.to_thread(find_credentials, repository, secrets.found))
             return tuple(find_credentials(repository, secrets.found))
         except BadPullSecretError as error:
             message = f'Failed to pull image "{image}": {error}'
