@@ -47,9 +47,9 @@ class Machine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """How busy the machine is. 0: not known."""
+    """How busy the machine is. 0: not known; of the memory, None is: it can be all gone."""
 
-    memory_available_bytes: int = 0
+    memory_available_bytes: int | None = None
     tasks: int = 0
     task_limit: int = 0
 

@@ -32,7 +32,7 @@ class LinuxHost:
         self._cgroups = CgroupManager(config.cgroup_root, config.cgroup_mount, pids_limit=config.pod_pids_limit)
         config.root_dir.mkdir(parents=True, exist_ok=True)
         self.meter = LinuxMeter(
-            config, self.load, _memory("MemTotal"), self._cgroups.pods_memory, self._cgroups.pod_processes
+            config, self.load, _memory("MemTotal") or 0, self._cgroups.pods_memory, self._cgroups.pod_processes
         )
 
     def machine(self) -> Machine:
@@ -40,7 +40,7 @@ class LinuxHost:
         machine_id = _read("/etc/machine-id") or _read("/var/lib/dbus/machine-id")
         return Machine(
             cpus=os.cpu_count() or 1,
-            memory_bytes=_memory("MemTotal"),
+            memory_bytes=_memory("MemTotal") or 0,
             disk_bytes=self.disk().total_bytes,
             machine_id=machine_id,
             system_uuid=_read("/sys/class/dmi/id/product_uuid") or machine_id,
@@ -51,7 +51,7 @@ class LinuxHost:
             apparmor=_read("/sys/module/apparmor/parameters/enabled") == "Y"
             and Path("/sys/kernel/security/apparmor").exists(),
             selinux=Path("/sys/fs/selinux/enforce").exists(),
-            swap_bytes=_memory("SwapTotal"),
+            swap_bytes=_memory("SwapTotal") or 0,
             bounds_swap=self._cgroups.unified and _bounds_swap(self._config.cgroup_mount),
             unified_cgroups=self._cgroups.unified,
         )
@@ -133,11 +133,12 @@ def _read(path: str, *, strip: bool = True) -> str:
     return text.strip() if strip else text
 
 
-def _memory(name: str) -> int:
+def _memory(name: str) -> int | None:
+    """None: not known."""
     for line in _read("/proc/meminfo").splitlines():
         if line.startswith(f"{name}:"):
             return int(line.split()[1]) * 1024
-    return 0
+    return None
 
 
 def _bounds_swap(mount: Path) -> bool:

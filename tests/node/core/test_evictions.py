@@ -13,7 +13,7 @@ from sampan.node.eviction.meter import PodDisk
 from sampan.node.eviction.usage import DiskUsage
 from sampan.node.eviction.words import render_metrics
 from sampan.node.host import Disk
-from sampan.node.runtime import ContainerStats
+from sampan.node.runtime import ContainerStats, RuntimeUnavailable
 from sampan.node.simulated_behaviour import Behaviour
 from sampan.node.thresholds import parse_thresholds
 
@@ -264,3 +264,56 @@ async def test_pods_together_are_held_to_what_nothing_else_is_reserved_for(new_w
     finally:
         await world.stop()
         await world.runtime.close()
+
+
+async def test_memory_does_not_wait_until_files_are_counted(world: World) -> None:
+    """What a pod has on the disk takes as long to count as the pod likes."""
+    scratch = [{"name": "tmp", "emptyDir": {"sizeLimit": "1Gi"}}]
+    pods = [world.api.add_pod(f"full-{number}", volumes=scratch) for number in range(3)]
+    hog = world.api.add_pod("hog", volumes=scratch)
+    await running(world, hog, *pods)
+    for each in (hog, *pods):
+        uses(world, each, 200 * MI if each == hog else MI)
+    world.host.meter.count_seconds = 300.0
+    memory_left(world, 0)  # which is not the same as not to know
+    begun = world.clock.now()
+    await world.api.until(lambda: is_evicted(world, hog))
+    memory_left(world, 500 * MI)
+    # A look that was under way counts one pod's files to its end.
+    assert (world.clock.now() - begun).total_seconds() < 330
+
+
+async def test_counting_files_has_a_bound_and_everybody_has_a_turn(world: World) -> None:
+    scratch = [{"name": "tmp", "emptyDir": {"sizeLimit": "1Mi"}}]
+    names = [f"full-{number}" for number in range(5)]
+    pods = [world.api.add_pod(name, volumes=scratch) for name in names]
+    await running(world, *pods)
+    for each in pods:
+        uses(world, each, MI)
+    meter = world.host.meter
+    meter.count_seconds = 15.0
+    meter.counted.clear()
+    await world.api.until(lambda: len(meter.counted) >= 5)
+    assert sorted(meter.counted[:5]) == names
+    uses(world, pods[4], MI, volumes={"tmp": DiskUsage(2 * MI)})
+    await world.api.until(lambda: is_evicted(world, pods[4]))
+
+
+async def test_nobody_is_evicted_while_the_runtime_does_not_say_what_pods_use(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def silent() -> list[ContainerStats]:
+        raise RuntimeUnavailable("away")
+
+    modest = world.api.add_pod("modest", priority=1)
+    hog = world.api.add_pod("hog", priority=2)
+    await running(world, modest, hog)
+    uses(world, modest, MI), uses(world, hog, 200 * MI)
+    monkeypatch.setattr(world.runtime, "list_stats", silent)
+    memory_left(world, 90 * MI)
+    await world.api.until(lambda: node_condition(world, "MemoryPressure")["status"] == "True")
+    await asyncio.sleep(60)
+    assert not is_evicted(world, modest) and not is_evicted(world, hog)
+    monkeypatch.undo()
+    await world.api.until(lambda: is_evicted(world, modest))
+    memory_left(world, 500 * MI)

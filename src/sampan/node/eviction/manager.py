@@ -1,9 +1,10 @@
 """Watches over the node and ends pods before the node itself is in danger: the kubelet's eviction manager.
 
-Run by the agent. Every ten seconds (``look``): what is short is observed, the Node's conditions follow, pods that use
-more disk than they said go, and where that is not the cause, unused containers and images are removed, and if that did
-not help, one pod is evicted. What is decided is ``pressure``'s, ``limits``' and ``ranking``'s; this module measures
-and acts. Critical pods stay, whatever they use. One event loop.
+Run by the agent. Every ten seconds (``look``): what is short is observed, and the Node's conditions follow. Short of
+memory or processes, one pod is evicted. Else pods that use more disk than they said go, and where that is not the
+cause, unused containers and images are removed, and if that did not help, one pod is evicted. Counting files takes
+time that pods decide on: it has a bound a look, and memory never waits for it. What is decided is ``pressure``'s,
+``limits``' and ``ranking``'s; this module measures and acts. Critical pods stay, whatever they use. One event loop.
 """
 
 from __future__ import annotations
@@ -30,6 +31,10 @@ log = logging.getLogger(__name__)
 CLEANUP_LOOKS, CLEANUP_STEP_SECONDS = 30, 1.0
 _HARD_GRACE_SECONDS = 1
 _REMEMBERED = 100
+#: of one look, for counting pods' files: whose were counted the longest ago come first
+COUNT_SECONDS = 20.0
+#: what is not on the disk: its pods are told by a call each to the runtime and to the kernel
+_QUICK = ("memory", "pids")
 
 Tell = Callable[[Any, str, str], None]
 
@@ -79,6 +84,8 @@ class EvictionManager:
         self._image_mount: str | None = None
         #: by uid, whether a pod has anything to exceed
         self._limited: dict[str, bool] = {}
+        #: by uid, when a pod's files were counted last
+        self._counted: dict[str, float] = {}
         #: what was measured last
         self.measured = Measured()
         #: what the machine showed when nothing was short, nor had been for a while
@@ -112,11 +119,12 @@ class EvictionManager:
         thresholds, seen = self._thresholds[dedicated], self._observe(readings)
         if readings != self._calm:
             self._judge(readings, thresholds, seen)
+        due = self._pressure.due
+        if due and RESOURCES[due[0].signal] in _QUICK:
+            return await self._relieve(due, thresholds, seen, dedicated)
         if self._around.config.local_storage_isolation and (gone := await self._hold_to_limits(dedicated)):
             return gone
-        if not self._pressure.due:
-            return []
-        return await self._relieve(self._pressure.due, thresholds, seen, dedicated)
+        return await self._relieve(due, thresholds, seen, dedicated) if due else []
 
     def _judge(self, readings: Readings, thresholds: Sequence[Threshold], seen: pressure.Observations) -> None:
         self._pressure = pressure.look(
@@ -152,7 +160,12 @@ class EvictionManager:
         if not bound:
             return []
         gone = []
-        for each, used in await self._measure(bound):
+        try:
+            measured = await self._measure(bound)
+        except runtime.RuntimeCallError as error:
+            log.warning("eviction: %s", error)
+            return []
+        for each, used in measured:
             why = limits.exceeded(each.pod, used, dedicated_image_fs=dedicated) if used is not None else None
             if why is not None and self._evict(each, why, _HARD_GRACE_SECONDS, disruption=False):
                 gone.append(each)
@@ -184,7 +197,12 @@ class EvictionManager:
         if not found:
             log.warning("eviction: %s is short, and there is no pod to evict", resource)
             return []
-        usage = {each.pod["metadata"]["uid"]: used for each, used in await self._measure(found.values())}
+        try:
+            measured = await self._measure(found.values(), files=resource not in _QUICK)
+        except runtime.RuntimeCallError as error:
+            log.warning("eviction: %s is short, and what pods use is not known: %s", resource, error)
+            return []
+        usage = {each.pod["metadata"]["uid"]: used for each, used in measured}
         known = {uid: used for uid, used in usage.items() if used is not None}
         for pod in rank(worst.signal, [each.pod for each in found.values()], known, dedicated_image_fs=dedicated):
             uid = pod["metadata"]["uid"]
@@ -238,26 +256,43 @@ class EvictionManager:
 
     # Measuring.
 
-    async def _measure(self, pods: Iterable[Evictable]) -> list[tuple[Evictable, PodUsage | None]]:
-        """None: nothing of the pod runs that could be measured."""
-        try:
-            stats = await self._around.runtime.list_stats()
-        except runtime.RuntimeCallError as error:
-            log.warning("eviction: %s", error)
-            stats = []
+    async def _measure(
+        self, pods: Iterable[Evictable], *, files: bool = True
+    ) -> list[tuple[Evictable, PodUsage | None]]:
+        """None: nothing of the pod runs that could be measured. Files of pods that there was no time for are taken for
+        those that were counted last. Raises RuntimeCallError: nothing is known of any pod."""
+        stats = await self._around.runtime.list_stats()
         by_pod: dict[str, list[runtime.ContainerStats]] = {}
         for item in stats:
             by_pod.setdefault(item.labels.get(runtime.POD_UID_LABEL, ""), []).append(item)
+        clock = asyncio.get_running_loop().time
+        end = clock() + COUNT_SECONDS
         measured: list[tuple[Evictable, PodUsage | None]] = []
-        for each in pods:
-            found = by_pod.get(each.pod["metadata"]["uid"])
-            used = pod_usage(await self._around.meter.pod(each.pod), found) if found else None
+        for each in sorted(pods, key=lambda each: self._counted.get(each.pod["metadata"]["uid"], 0.0)):
+            uid = each.pod["metadata"]["uid"]
+            used: PodUsage | None = None
+            if found := by_pod.get(uid):
+                counts = files and clock() < end
+                disk = await self._around.meter.pod(each.pod, files=counts)
+                if counts:
+                    self._counted[uid] = clock()
+                else:
+                    disk = _as_counted_before(disk, self.measured.pods.get(uid))
+                used = pod_usage(disk, found)
             measured.append((each, used))
         present = {each.pod["metadata"]["uid"] for each in self._around.pods()}
+        self._counted = {uid: moment for uid, moment in self._counted.items() if uid in present}
         fresh = {each.pod["metadata"]["uid"]: used for each, used in measured if used is not None}
         kept = {uid: used for uid, used in {**self.measured.pods, **fresh}.items() if uid in present}
         self.measured = Measured(self.measured.readings, kept)
         return measured
+
+
+def _as_counted_before(disk: PodDisk, before: PodUsage | None) -> PodDisk:
+    if before is None:
+        return disk
+    logs = {name: each.logs for name, each in before.containers.items()}
+    return PodDisk(logs, before.volumes, before.other, disk.processes)
 
 
 _LIMIT_SIGNALS = {"Usage": "emptydirfs.limit", "Pod": "ephemeralpodfs.limit", "Container": "ephemeralcontainerfs.limit"}

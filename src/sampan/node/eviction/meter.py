@@ -27,7 +27,8 @@ class Readings:
     """Of the machine at one moment. 0: not known. ``image_fs`` None: images lie on the node's own file system."""
 
     memory_bytes: int = 0
-    memory_available_bytes: int = 0
+    #: None: not known
+    memory_available_bytes: int | None = None
     node_fs: FileSystem = FileSystem()
     image_fs: FileSystem | None = None
     tasks: int = 0
@@ -59,15 +60,16 @@ class Meter(Protocol):
         """``image_mount``: where images lie; "": not known. Raises OSError."""
         ...
 
-    async def pod(self, pod: Obj) -> PodDisk:
-        """Bounded in time and in files: what is not counted then is said (``complete``). It never fails."""
+    async def pod(self, pod: Obj, *, files: bool = True) -> PodDisk:
+        """Bounded in time and in files: what is not counted then is said (``complete``). It never fails. ``files``
+        False: those are not counted at all, which takes no time."""
         ...
 
 
 def observations(readings: Readings, pods_limit_bytes: int) -> dict[str, Observation]:
     """By signal. ``pods_limit_bytes``: what all pods together may use of the memory."""
     found: dict[str, Observation] = {}
-    if readings.memory_bytes and readings.memory_available_bytes:
+    if readings.memory_bytes and readings.memory_available_bytes is not None:
         found["memory.available"] = Observation(readings.memory_available_bytes, readings.memory_bytes)
     if readings.pods_memory_bytes is not None and pods_limit_bytes > 0:
         left = max(pods_limit_bytes - readings.pods_memory_bytes, 0)

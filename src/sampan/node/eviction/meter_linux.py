@@ -49,8 +49,8 @@ class LinuxMeter:
     async def read(self, image_mount: str) -> Readings:
         return await self._aside(lambda: self._read(image_mount))
 
-    async def pod(self, pod: Obj) -> PodDisk:
-        return await self._aside(lambda: self._pod(pod))
+    async def pod(self, pod: Obj, *, files: bool = True) -> PodDisk:
+        return await self._aside(lambda: self._pod(pod) if files else PodDisk(processes=self._processes(pod)))
 
     async def _aside(self, work: Callable[[], R]) -> R:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)

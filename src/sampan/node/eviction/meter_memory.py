@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from sampan.api.types import Obj
@@ -16,6 +17,9 @@ class MemoryMeter:
         self.pods: dict[str, PodDisk] = {}
         self.pods_memory_bytes: int | None = None
         self.image_fs: FileSystem | None = None
+        #: how long counting one pod's files takes, and whose were counted
+        self.count_seconds = 0.0
+        self.counted: list[str] = []
 
     async def read(self, image_mount: str) -> Readings:
         load, disk = self._load(), self._disk()
@@ -29,5 +33,10 @@ class MemoryMeter:
             pods_memory_bytes=self.pods_memory_bytes,
         )
 
-    async def pod(self, pod: Obj) -> PodDisk:
-        return self.pods.get(pod["metadata"]["uid"], PodDisk())
+    async def pod(self, pod: Obj, *, files: bool = True) -> PodDisk:
+        found = self.pods.get(pod["metadata"]["uid"], PodDisk())
+        if not files:
+            return PodDisk(processes=found.processes)
+        self.counted.append(pod["metadata"]["name"])
+        await asyncio.sleep(self.count_seconds)
+        return found
