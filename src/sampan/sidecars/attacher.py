@@ -174,8 +174,8 @@ class Attacher:
         found = SecretRef(text(reference, "namespace"), text(reference, "name")) if reference else None
         try:
             return await secrets.read(self._client, found)
-        except NotFound as error:
-            raise ValueError(f"failed to load secret: {error.message}") from None
+        except secrets.NoSecret as error:
+            raise ValueError(f"failed to load secret: {error}") from None
 
     async def _ask(self, call: str, request: Any) -> Any:
         return await self._driver.client.controller(call, request, self._config.timeout_seconds)

@@ -53,6 +53,12 @@ class Key(NamedTuple):
     name: str
 
 
+class _Asked(NamedTuple):
+    claim: Obj
+    storage_class: Obj
+    wanted: Wanted
+
+
 class Provisioner:
     def __init__(
         self,
@@ -86,8 +92,8 @@ class Provisioner:
         self._controller: Controller[Key] = Controller(
             "csi-provisioner", self.sync, workers=config.workers, informers=waited
         )
-        #: claims of whose volumes it is not known whether they are there
-        self._unsure: dict[Key, Obj] = {}
+        #: what was asked for claims of whose volumes it is not known whether they are there
+        self._unsure: dict[Key, _Asked] = {}
         self._controller.watch(self._claims, self._keys_of_claim)
         self._controller.watch(self._volumes, self._keys_of_volume)
         self._controller.watch(self._classes, self._keys_of_class)
@@ -129,8 +135,8 @@ class Provisioner:
             await self._release_source(key)
         else:
             claim, unsure = self._claims.get(key.namespace, key.name), self._unsure.get(key)
-            if unsure is not None and (claim is None or objects.uid(claim) != objects.uid(unsure)):
-                await self._provision(key, unsure)
+            if unsure is not None and (claim is None or objects.uid(claim) != objects.uid(unsure.claim)):
+                await self._provision(key, unsure.claim)
                 claim = self._claims.get(key.namespace, key.name)
             if claim is not None and (self._is_wanted(claim) or key in self._unsure):
                 await self._provision(key, claim)
@@ -141,6 +147,8 @@ class Provisioner:
     async def _provision(self, key: Key, claim: Obj) -> None:
         name = f"{self._config.volume_prefix}-{objects.uid(claim)}"
         storage_class = self._classes.get("", claim_facts.class_of(claim))
+        if storage_class is None and key in self._unsure:
+            storage_class = self._unsure[key].storage_class  # it has gone, and the volume may be there
         if storage_class is None or self._volumes.get("", name) is not None:
             self._unsure.pop(key, None)
             return
@@ -151,12 +159,13 @@ class Provisioner:
             wanted = claims.read(claim, storage_class, self._driver, self._config)
             await self._complete(claim, storage_class, wanted)
         except (Refused, NoTopology, ValueError) as refused:
-            self._unsure.pop(key, None)
-            self._fail(claim, storage_class, str(refused))
+            if key not in self._unsure:
+                self._fail(claim, storage_class, str(refused))
+            wanted = self._unsure[key].wanted  # what it is made of may have gone, and the volume be there
         told = f'External provisioner is provisioning volume for claim "{"/".join(key_of(claim))}"'
         self._recorder.event(claim, "Normal", "Provisioning", told)
         was_unsure = key in self._unsure
-        self._unsure[key] = claim
+        self._unsure[key] = _Asked(claim, storage_class, wanted)
         try:
             made = (await self._ask("CreateVolume", wanted.request)).volume
         except DriverError as error:
@@ -198,10 +207,7 @@ class Provisioner:
             wanted.request.accessibility_requirements.CopyFrom(where)
         if (source := sources.of(claim)) is not None:
             wanted.request.volume_content_source.CopyFrom(await self._content(claim, source))
-        try:
-            wanted.request.secrets.update(await secrets.read(self._client, wanted.provisioner))
-        except NotFound as error:
-            raise Refused(error.message) from None
+        wanted.request.secrets.update(await secrets.read(self._client, wanted.provisioner))
 
     def _where(self, claim: Obj, storage_class: Obj, name: str) -> Any:
         chosen = claim_facts.annotation(claim, claim_facts.SELECTED_NODE)
@@ -312,8 +318,8 @@ class Provisioner:
         try:
             found = await secrets.read(self._client, claims.deletion_secret(volume))
             await self._ask("DeleteVolume", csi.DeleteVolumeRequest(volume_id=handle), found)
-        except (DriverError, NotFound, ValueError) as error:
-            words = error.message if isinstance(error, NotFound) else str(error)
+        except (DriverError, ValueError) as error:
+            words = str(error)
             self._recorder.event(volume, "Warning", "VolumeFailedDelete", words)
             raise ServiceUnavailable(f"volume {name} is not deleted: {words}") from None
         if not objects.is_deleting(volume):

@@ -8,7 +8,14 @@ from typing import Any
 
 import pytest
 
-from sampan.api.resources import EVENTS, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, SECRETS, VOLUME_ATTACHMENTS
+from sampan.api.resources import (
+    EVENTS,
+    PERSISTENT_VOLUME_CLAIMS,
+    PERSISTENT_VOLUMES,
+    SECRETS,
+    STORAGE_CLASSES,
+    VOLUME_ATTACHMENTS,
+)
 from sampan.api.storage.snapshots import VOLUME_SNAPSHOT_CONTENTS, VOLUME_SNAPSHOTS
 from sampan.controllers.persistentvolume.controller import PersistentVolumeController
 from sampan.controllers.volumeprotection.controller import ClaimProtectionController, VolumeProtectionController
@@ -163,15 +170,40 @@ def test_where_there_is_no_room_the_scheduler_chooses_anew(new_world: Any, run_w
     virtual.run(main())
 
 
-def test_a_volume_of_unknown_outcome_is_not_left_behind_when_its_claim_goes(new_world: Any, run_with: Any) -> None:
+SNAPSHOT = {"kind": "VolumeSnapshot", "apiGroup": "snapshot.storage.k8s.io", "name": "s"}
+
+
+def snapshot(world: Any) -> None:
+    """It is ready."""
+    status = {"readyToUse": True, "boundVolumeSnapshotContentName": "c", "restoreSize": "1Gi"}
+    world.api.add(
+        VOLUME_SNAPSHOTS, {"metadata": {"name": "s", "namespace": "ns", "uid": "u"}, "spec": {}, "status": status}
+    )
+    reference = {"namespace": "ns", "name": "s", "uid": "u"}
+    spec = {"driver": "d.example", "volumeSnapshotRef": reference, "sourceVolumeMode": "Filesystem"}
+    world.api.add(
+        VOLUME_SNAPSHOT_CONTENTS, {"metadata": {"name": "c"}, "spec": spec, "status": {"snapshotHandle": "id-s"}}
+    )
+
+
+@pytest.mark.parametrize("gone", ["claim", "class", "snapshot"])
+def test_a_volume_of_unknown_outcome_is_not_left_behind_when_its_claim_goes(
+    new_world: Any, run_with: Any, gone: str
+) -> None:
     async def main() -> None:
         world = new_world()
         world.storage_class(reclaimPolicy="Delete")
         world.driver.faults = ["lost"]
         async with run_with(world.context, provisioner(world), *controllers(world)):
-            world.claim()
+            if gone == "snapshot":
+                snapshot(world)
+            world.claim(**({"dataSource": SNAPSHOT} if gone == "snapshot" else {}))
             await asyncio.sleep(0.5)  # the driver has been asked, and its answer does not come
             await world.context.client_for("x").delete(PERSISTENT_VOLUME_CLAIMS, "data", "ns")
+            if gone == "class":
+                world.api.remove(STORAGE_CLASSES, "", "fast")
+            if gone == "snapshot":
+                world.api.remove(VOLUME_SNAPSHOTS, "ns", "s")
             await asyncio.sleep(120)
         assert not world.driver.volumes and not world.api.all(PERSISTENT_VOLUMES)
         assert world.driver.count("CreateVolume") == 2
@@ -183,16 +215,8 @@ def test_a_snapshot_of_the_same_driver_is_restored(new_world: Any, run_with: Any
     async def main() -> None:
         world = new_world()
         world.storage_class()
-        status = {"readyToUse": True, "boundVolumeSnapshotContentName": "c", "restoreSize": "1Gi"}
-        world.api.add(
-            VOLUME_SNAPSHOTS, {"metadata": {"name": "s", "namespace": "ns", "uid": "u"}, "spec": {}, "status": status}
-        )
-        reference = {"namespace": "ns", "name": "s", "uid": "u"}
-        spec = {"driver": "d.example", "volumeSnapshotRef": reference, "sourceVolumeMode": "Filesystem"}
-        world.api.add(
-            VOLUME_SNAPSHOT_CONTENTS, {"metadata": {"name": "c"}, "spec": spec, "status": {"snapshotHandle": "id-s"}}
-        )
-        source = {"kind": "VolumeSnapshot", "apiGroup": "snapshot.storage.k8s.io", "name": "s"}
+        snapshot(world)
+        source = SNAPSHOT
         async with run_with(world.context, provisioner(world)):
             world.claim(dataSource=source)
             world.claim("small", size="1Mi", dataSource=source)

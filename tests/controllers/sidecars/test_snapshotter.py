@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sampan.api.resources import CSI_NODES, EVENTS, NODES, PERSISTENT_VOLUMES
+from sampan.api.resources import CSI_NODES, EVENTS, NODES, PERSISTENT_VOLUMES, SECRETS
 from sampan.api.storage import snapshots
 from sampan.api.storage.snapshots import VOLUME_SNAPSHOT_CLASSES, VOLUME_SNAPSHOT_CONTENTS
 from sampan.sidecars.snapshotter import MANAGED_BY, Snapshotter
@@ -91,6 +91,35 @@ def test_a_content_that_is_deleted_during_an_unanswered_call_leaves_nothing(
         async with run_with(world.context, snapshotter(world)):
             await asyncio.sleep(0.5)
             await end(world)
+            await asyncio.sleep(600)
+        assert not world.driver.snapshots and not world.api.all(VOLUME_SNAPSHOT_CONTENTS)
+
+    virtual.run(main())
+
+
+def test_a_secret_that_is_not_there_yet_is_told_of_and_waited_for(new_world: Any, run_with: Any) -> None:
+    async def main() -> None:
+        world = new_world()
+        wants(world)
+
+        def name_secret(content: Obj) -> None:
+            content["metadata"]["annotations"] = {snapshots.SECRET_NAME: "key", snapshots.SECRET_NAMESPACE: "ns"}
+
+        world.api.change(VOLUME_SNAPSHOT_CONTENTS, "", "c", name_secret)
+        async with run_with(world.context, snapshotter(world)):
+            await asyncio.sleep(5)
+            status = world.api.get(VOLUME_SNAPSHOT_CONTENTS, "", "c")["status"]
+            assert '"key" not found' in status["error"]["message"]
+            assert not world.driver.requests
+            world.api.add(SECRETS, {"metadata": {"name": "key", "namespace": "ns"}, "data": {"k": "dg=="}})
+            await asyncio.sleep(600)
+            [(_, request)] = world.driver.requests
+            assert dict(request.secrets) == {"k": "v"}
+            world.api.remove(SECRETS, "ns", "key")
+            await end(world)
+            await asyncio.sleep(5)
+            assert world.driver.snapshots
+            world.api.add(SECRETS, {"metadata": {"name": "key", "namespace": "ns"}, "data": {"k": "dg=="}})
             await asyncio.sleep(600)
         assert not world.driver.snapshots and not world.api.all(VOLUME_SNAPSHOT_CONTENTS)
 

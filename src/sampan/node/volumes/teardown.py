@@ -6,6 +6,7 @@ descriptors and without following symlinks. hostPath and local volumes have noth
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -16,19 +17,21 @@ from sampan.node.volumes.mount import Mounter
 class StillMounted(OSError):
     """A mount could not be taken off; removing the tree now would delete what is mounted."""
 
+    operation = "remove"
+
 
 def remove_tree(directory: Path, mounter: Mounter) -> None:
     """Idempotent. Raises OSError."""
     for point in mounter.mounts_below(directory):
         mounter.unmount(point)
     if left := mounter.mounts_below(directory):
-        raise StillMounted(f"{left[0]} is still mounted")
+        raise StillMounted(errno.EBUSY, os.strerror(errno.EBUSY), str(left[0]))
     if directory.is_symlink():
-        raise StillMounted(f"{directory} is a symlink, which nobody here makes")
+        raise StillMounted(errno.ELOOP, os.strerror(errno.ELOOP), str(directory))  # nobody here makes symlinks
     if not directory.exists():
         return
     if not shutil.rmtree.avoids_symlink_attacks:
-        raise StillMounted("this platform cannot remove a tree safely")
+        raise StillMounted(errno.ENOTSUP, os.strerror(errno.ENOTSUP), str(directory))
     shutil.rmtree(directory)
 
 
