@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sampan.api import faults
 from sampan.api.imagenames import normalize_reference, repository_of
 from sampan.api.types import Obj
 from sampan.cluster.containerd import hosts_dir
@@ -55,6 +56,7 @@ async def import_archive(instance: Instance, pieces: Iterable[bytes], name: str)
     async with _cri(instance) as cri:
         for image in found:
             await _wait_heard(cri, image.name, ids[image.name])
+            await _note(instance, image.name, ids[image.name])
     return [image.name for image in found]
 
 
@@ -68,6 +70,8 @@ async def pull(instance: Instance, image: str, credentials: Iterable[Credential]
         for auth in [each.auth for each in credentials] or (None,):
             try:
                 await cri.pull_image(reference, auth)
+                found = await cri.image_status(reference)
+                await _note(instance, reference, () if found is None else (found.id,))
                 return reference
             except runtime.RuntimeCallError as error:
                 fault = str(error).partition(" desc = ")[2] or str(error)
@@ -128,6 +132,7 @@ async def tag(instance: Instance, image: str, other: str) -> str:
         raise ClusterError(f"image {image!r} gets no other name: {error}", fix=_look_at_log(instance)) from error
     async with _cri(instance) as cri:
         await _wait_heard(cri, name, ids)
+    await _note(instance, name, ids)
     return name
 
 
@@ -163,6 +168,7 @@ async def remove(instance: Instance, image: str) -> None:
         raise ClusterError(f"image {image!r} stays: {error}", fix=_look_at_log(instance)) from error
     async with _cri(instance) as cri:
         await _wait_heard(cri, reference, frozenset())
+    await _note(instance, reference, ())
 
 
 def full_reference(image: str) -> str:
@@ -208,6 +214,16 @@ def require_running(instance: Instance) -> None:
 
 def _look_at_log(instance: Instance) -> str:
     return f"look at {Path(instance.logs) / 'containerd.log'}"
+
+
+async def _note(instance: Instance, reference: str, ids: Iterable[str]) -> None:
+    """So that the image stays for all pods under this name, also when a pod pulls the same one with its secrets."""
+    from sampan.node.images import records
+
+    try:
+        await records.put_by_hand(records.FileRecords(records.folder(instance.kubelet_root)), reference, ids)
+    except OSError as error:
+        raise ClusterError(faults.fault(error), fix="run as root (sudo), or make room on the disk") from error
 
 
 @asynccontextmanager

@@ -37,7 +37,7 @@ from sampan.node.gate import PodGate, in_order_of_claims
 from sampan.node.host import Host
 from sampan.node.host_linux import LinuxHost
 from sampan.node.images.making import image_manager
-from sampan.node.images.records import FileRecords
+from sampan.node.images.records import FileRecords, folder
 from sampan.node.node_status import render_allocatable
 from sampan.node.pods import render, spec
 from sampan.node.pods.absorb import REJECTED
@@ -98,7 +98,7 @@ class NodeAgent:
         self._certificates = PodCertificates(
             client, config.node_name, clock, random, self._recorder, self._object_changed
         )
-        records = FileRecords(config.root_dir / "image_manager") if isinstance(self._host, LinuxHost) else None
+        records = FileRecords(folder(config.root_dir)) if isinstance(self._host, LinuxHost) else None
         self._images = image_manager(config, source, client, ClientTokens(client, clock), records)
         self._devices = (
             make_devices(lambda: [pod["metadata"]["uid"] for pod in self._claiming()], self.registration.look)

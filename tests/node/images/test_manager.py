@@ -17,7 +17,8 @@ from sampan.node import runtime
 from sampan.node.images import manager as manager_module
 from sampan.node.images.credentials import PullSecrets, pull_secrets
 from sampan.node.images.manager import ImageError, ImageManager
-from sampan.node.images.records import FileRecords
+from sampan.node.images.records import FileRecords, put_by_hand
+from sampan.node.images.verification import Verification
 from sampan.node.simulated import SimulatedRuntime
 
 REFERENCE = "r.example/app:1"
@@ -334,6 +335,40 @@ async def test_records_go_with_their_images(simulated: Any, tmp_path: Path) -> N
         await simulated.remove_image(image.id)
     await manager.present()
     assert list((tmp_path / "pulled").iterdir()) == []
+
+
+async def test_an_image_put_here_by_hand_stays_everybodys_when_a_pod_pulls_the_same_one_with_a_secret(
+    simulated: Any, tmp_path: Path
+) -> None:
+    store, manager = FileRecords(tmp_path), ImageManager(simulated, records=FileRecords(tmp_path))
+    simulated.private[REFERENCE] = {"tenant": "pw"}
+    found = await manager.ensure(pod("u1"), container(), Events(), secrets("tenant"))
+    simulated._images[found.id] = runtime.Image(found.id, (REFERENCE, "localhost/mine:1"), (), 1)
+    mine = container("localhost/mine:1", "Never")
+    assert (await refused(manager.ensure(pod("u2"), mine, Events()))).reason == "ErrImageNeverPull"
+
+    await put_by_hand(store, "localhost/mine:1", [found.id])
+    await manager.ensure(pod("u3"), mine, Events())
+    other = await refused(manager.ensure(pod("u4"), container(policy="Never"), Events()))
+    assert other.reason == "ErrImageNeverPull"  # under the name that was pulled, it is the tenant's
+
+    strict = ImageManager(simulated, records=store, verification=Verification("AlwaysVerify"))
+    assert (await refused(strict.ensure(pod("u5"), mine, Events()))).reason == "ErrImageNeverPull"
+
+
+async def test_what_was_put_here_by_hand_is_forgotten_with_its_name_and_with_its_image(
+    simulated: Any, tmp_path: Path
+) -> None:
+    store, manager = FileRecords(tmp_path), ImageManager(simulated, records=FileRecords(tmp_path))
+    image_id = simulated.add_image(REFERENCE)
+    for name in (REFERENCE, "localhost/mine:1"):
+        await put_by_hand(store, name, [image_id])
+    await put_by_hand(store, "localhost/mine:1", [])
+    await manager.present()
+    assert list(await store.load("by-hand")) == [REFERENCE]
+    await simulated.remove_image(image_id)
+    await manager.present()
+    assert await store.load("by-hand") == {}
 
 
 async def test_an_image_that_was_pulled_while_images_were_listed_stays_its_owners(

@@ -128,10 +128,12 @@ class ImageManager:
     async def present(self) -> list[runtime.Image]:
         """The images that are on the node; who may use others is forgotten. Raises RuntimeCallError."""
         since = self._records.moment
+        given = await self._records.given_by_hand()
         images = await self._runtime.list_images()
         try:
             await self._settle_intents()
             await self._records.keep_only((image.id for image in images), since)
+            await self._records.forget_by_hand(given, (image.id for image in images))
         except OSError as error:
             log.warning("records of pulled images: %s", cause(error))
         return images
@@ -187,6 +189,9 @@ class ImageManager:
     async def _may_use(self, wanted: _Wanted, present: runtime.Image) -> bool:
         preloaded = self._records.preloaded(wanted.reference, present.id)
         if not self._verification.required(wanted.repository, preloaded=preloaded):
+            return True
+        by_hand = not preloaded and await self._records.by_hand(wanted.reference, present.id)
+        if by_hand and not self._verification.required(wanted.repository, preloaded=True):
             return True
         try:
             return await self._records.may_use(wanted.reference, wanted.repository, present.id, wanted.credentials)

@@ -2,7 +2,8 @@
 
 Without it a pod that knows the name of a private image would run it once anybody's pod on the node has pulled it. An
 *intent* is written before a pull, so that an image whose pull outlived a killed agent is not taken for one that was
-put on the node by hand; those are everybody's. Used by ``manager.ImageManager``, on one event loop.
+put on the node by hand; those are everybody's, and stay so when a pod's pull brings the same image: ``sampan image``
+writes down (``put_by_hand``) which image it gave a name. Used by ``manager.ImageManager``, on one event loop.
 """
 
 from __future__ import annotations
@@ -23,13 +24,19 @@ from sampan.node.images.keyring import Credential
 #: beyond so many Secrets of one image, others that fit are not noted (they are asked of the registry again)
 _KNOWN_SECRETS = 100
 
-Kind = Literal["pulling", "pulled"]
+Kind = Literal["pulling", "pulled", "by-hand"]
+
+
+def folder(root_dir: Path) -> Path:
+    """Where the agent with this directory keeps them."""
+    return root_dir / "image_manager"
 
 
 class RecordStore(Protocol):
     """Small records that outlive the agent. Raises OSError."""
 
     async def load(self, kind: Kind) -> dict[str, Obj]: ...
+    async def find(self, kind: Kind, key: str) -> Obj | None: ...
     async def write(self, kind: Kind, key: str, record: Obj) -> None: ...
     async def remove(self, kind: Kind, key: str) -> None: ...
 
@@ -39,6 +46,9 @@ class MemoryRecords:
 
     async def load(self, kind: Kind) -> dict[str, Obj]:
         return {}
+
+    async def find(self, kind: Kind, key: str) -> Obj | None:
+        return None
 
     async def write(self, kind: Kind, key: str, record: Obj) -> None:
         return
@@ -56,6 +66,10 @@ class FileRecords:
     async def load(self, kind: Kind) -> dict[str, Obj]:
         return await asyncio.to_thread(_load, self._folder / kind)
 
+    async def find(self, kind: Kind, key: str) -> Obj | None:
+        found = await asyncio.to_thread(_read, self._path(kind, key))
+        return None if found is None else found[1]
+
     async def write(self, kind: Kind, key: str, record: Obj) -> None:
         await asyncio.to_thread(_write, self._path(kind, key), orjson.dumps({"key": key, "record": record}))
 
@@ -69,14 +83,18 @@ class FileRecords:
 def _load(folder: Path) -> dict[str, Obj]:
     found = {}
     for path in folder.glob("sha256-*"):
-        if path.suffix:
-            continue
-        try:
-            content = orjson.loads(path.read_bytes())
-            found[str(content["key"])] = dict(content["record"])
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
+        content = None if path.suffix else _read(path)
+        if content is not None:
+            found[content[0]] = content[1]
     return found
+
+
+def _read(path: Path) -> tuple[str, Obj] | None:
+    try:
+        content = orjson.loads(path.read_bytes())
+        return str(content["key"]), dict(content["record"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -84,6 +102,12 @@ def _write(path: Path, content: bytes) -> None:
     part = path.with_suffix(".part")
     part.write_bytes(content)
     os.replace(part, path)  # noqa: PTH105
+
+
+async def put_by_hand(store: RecordStore, reference: str, image_ids: Iterable[str]) -> None:
+    """The person who runs the node gave the image (one of these) this name: it is for all pods. None: took it away."""
+    ids = sorted(image_ids)
+    await (store.write("by-hand", reference, {"ids": ids}) if ids else store.remove("by-hand", reference))
 
 
 class PullRecords:
@@ -158,6 +182,21 @@ class PullRecords:
         """Whether it was put here by hand: no pod's pull brought it, nor is one just bringing it."""
         return image_id not in self._pulled and reference not in self._intents
 
+    async def by_hand(self, reference: str, image_id: str) -> bool:
+        """Whether this image was given this name by hand, whoever else pulled it since."""
+        record = await self._store.find("by-hand", reference)
+        return record is not None and image_id in _listed(record)
+
+    async def given_by_hand(self) -> dict[str, Obj]:
+        return await self._store.load("by-hand")
+
+    async def forget_by_hand(self, given: dict[str, Obj], image_ids: Iterable[str]) -> None:
+        """Those of ``given`` (read before the images were listed) whose image has gone: the next one is another's."""
+        present = set(image_ids)
+        for reference, record in given.items():
+            if present.isdisjoint(_listed(record)):
+                await self._store.remove("by-hand", reference)
+
     async def may_use(self, reference: str, repository: str, image_id: str, credentials: Sequence[Credential]) -> bool:
         """Whether a pod with these may run the image that was pulled, without asking its registry again."""
         record = self._pulled.get(image_id)
@@ -205,6 +244,11 @@ class PullRecords:
         async with self._writing:
             if reference not in self._intents:
                 await self._store.remove("pulling", reference)
+
+
+def _listed(record: Obj) -> list[str]:
+    ids = record.get("ids")
+    return [each for each in ids if isinstance(each, str)] if isinstance(ids, list) else []
 
 
 def _describe(credential: Credential) -> dict[str, str]:
