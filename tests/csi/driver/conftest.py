@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -52,6 +53,9 @@ class Machine:
     async def detach(self, device: str) -> None:
         self._do("detach")
         del self.loops[device]
+
+    def hold(self, device: str, disk: Path) -> int | None:
+        return os.open(os.devnull, os.O_RDONLY) if self.loops.get(device) == disk else None
 
     async def resize(self, device: str) -> None:
         self._do("resize")

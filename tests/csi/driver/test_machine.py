@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from sampan.csi.driver.devices import LinuxDevices
+from sampan.csi.driver.devices import LinuxDevices, attached, detached
 from sampan.csi.errors import DriverError
 from sampan.csi.pb import csi_pb2 as csi
 
@@ -21,6 +21,13 @@ def _loops() -> bool:
     if os.geteuid() != 0 or not all(shutil.which(each) for each in ("losetup", "mkfs.ext4", "resize2fs")):
         return False
     return subprocess.run(["losetup", "--find"], capture_output=True, check=False).returncode == 0
+
+
+def is_let_go(disk: Path) -> bool:
+    """It has no device, or one that goes as soon as nobody has its mount any more: a mount namespace that somebody else
+    made meanwhile has it too."""
+    asked = ["losetup", "--noheadings", "--output", "AUTOCLEAR", "--associated", str(disk)]
+    return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.split() in ([], ["1"])
 
 
 pytestmark = pytest.mark.skipif(not _loops(), reason="needs root, loop devices and e2fsprogs")
@@ -95,7 +102,28 @@ async def test_a_volume_lives_through_all_that_can_be_done_to_it(
 
     for each, where in ((volume, "first"), (restored, "second"), (cloned, "third")):
         await leave(each, where)
-        assert await machine.loop_of(asked.files.root / "volumes" / each.volume_id.partition("@")[0] / "disk") is None
+        assert is_let_go(asked.files.root / "volumes" / each.volume_id.partition("@")[0] / "disk")
         await asked.controller("DeleteVolume", volume_id=each.volume_id)
     await asked.controller("DeleteSnapshot", snapshot_id=taken.snapshot_id)
     assert not [path for path in asked.files.root.rglob("*") if path.is_file()]
+
+
+async def test_a_device_that_is_being_let_go_is_kept_and_one_of_another_file_is_not_taken(
+    machine: Any, tmp_path: Path
+) -> None:
+    disk, other = tmp_path / "disk", tmp_path / "other" / "disk"
+    other.parent.mkdir()
+    for each in (disk, other):
+        each.write_bytes(bytes(1 << 20))
+    device = await machine.attach(disk)
+    looking = os.open(device, os.O_RDONLY)
+    try:
+        await machine.detach(device)  # it goes when nobody looks any more
+        assert machine.hold(device, other) is None
+        await detached(machine, device, other)
+        async with attached(machine, disk) as held:
+            assert held == device
+    finally:
+        os.close(looking)
+    assert await machine.loop_of(disk) == device
+    await detached(machine, device, disk)

@@ -15,7 +15,7 @@ from sampan.api.clock import Clock
 from sampan.api.faults import cause
 from sampan.csi.driver import NODE_KEY, arguments, copying
 from sampan.csi.driver.arguments import need
-from sampan.csi.driver.devices import Devices
+from sampan.csi.driver.devices import Devices, detached
 from sampan.csi.driver.files import Files, Found, Kind, Record
 from sampan.csi.driver.jobs import Jobs
 from sampan.csi.pb import csi_pb2 as csi
@@ -124,7 +124,7 @@ class ControllerService:
             name = Path(device).name
             if any(each.device == number or each.root == f"/{name}" for each in self._devices.mounts()):
                 raise Refusal("FAILED_PRECONDITION", f"volume {id_} is in use")
-            await self._devices.detach(device)
+            await detached(self._devices, device, found.disk)
         await self._thread(self._files.remove, "volumes", id_)
 
     async def ValidateVolumeCapabilities(self, request: Any) -> Any:  # noqa: N802

@@ -8,11 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import fcntl
 import os
 import re
+import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, Protocol
 
+from sampan.api.faults import fault
 from sampan.csi.server import Refusal
 from sampan.records import dataclass
 
@@ -23,6 +29,9 @@ _OCTAL: Final = re.compile(r"\\([0-7]{3})")
 _LONGEST_WORDS: Final = 1000
 #: where the superblock of ext2 to ext4 is, which is as long
 _SUPERBLOCK: Final = 1024
+_TRIES: Final = 8
+#: linux/loop.h: a loop_info64 begins with the device and the inode of its file
+_SET_STATUS, _GET_STATUS, _STATUS_BYTES, _FLAGS_AT, _AUTOCLEAR = 0x4C04, 0x4C05, 232, 52, 4
 _EXT_MAGIC: Final = b"\x53\xef"
 
 #: how a file system is made, and made to fill its device again ({} is the device, or for xfs where it is mounted)
@@ -61,6 +70,11 @@ class Devices(Protocol):
     async def attach(self, disk: Path) -> str: ...
 
     async def detach(self, device: str) -> None: ...
+
+    def hold(self, device: str, disk: Path) -> int | None:
+        """A descriptor, with which the device goes on showing the file, and beyond it until it is detached. None: it
+        does not show it, or no more. Blocks."""
+        ...
 
     async def resize(self, device: str) -> None:
         """The file has grown: so does the device."""
@@ -101,6 +115,21 @@ class LinuxDevices:
 
     async def detach(self, device: str) -> None:
         await _run("losetup", "--detach", device)
+
+    def hold(self, device: str, disk: Path) -> int | None:
+        try:
+            descriptor = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            if error.errno in (errno.ENXIO, errno.ENOENT):
+                return None
+            raise DeviceError(fault(error, "open")) from None
+        try:
+            if _keeps(descriptor, disk):
+                return descriptor
+        except OSError:
+            pass  # it shows nothing
+        os.close(descriptor)
+        return None
 
     async def resize(self, device: str) -> None:
         await _run("losetup", "--set-capacity", device)
@@ -164,6 +193,47 @@ def parse_mount(line: str) -> Mount | None:
         return None
     target = _OCTAL.sub(lambda match: chr(int(match[1], 8)), fields[4])
     return Mount(fields[2], fields[3], Path(target), "ro" in fields[5].split(","))
+
+
+@asynccontextmanager
+async def attached(devices: Devices, disk: Path) -> AsyncIterator[str]:
+    """The file's device, which is its own meanwhile: the kernel gives the name of one that is let go to whoever asks
+    next. Raises DeviceError."""
+    for _ in range(_TRIES):
+        device = await devices.loop_of(disk) or await devices.attach(disk)
+        held = await asyncio.to_thread(devices.hold, device, disk)
+        if held is not None:
+            try:
+                yield device
+            finally:
+                os.close(held)
+            return
+    raise DeviceError(f"{disk} loses its device as soon as it has one")
+
+
+async def detached(devices: Devices, device: str, disk: Path) -> None:
+    """Unless the device is another file's by now. Raises DeviceError."""
+    held = await asyncio.to_thread(devices.hold, device, disk)
+    if held is None:
+        return
+    try:
+        await devices.detach(device)
+    finally:
+        os.close(held)
+
+
+def _keeps(descriptor: int, disk: Path) -> bool:
+    """Whether the device shows the file. One that was detached while somebody looked at it does not go any more.
+    Raises OSError."""
+    told = bytearray(fcntl.ioctl(descriptor, _GET_STATUS, bytes(_STATUS_BYTES)))
+    status = disk.stat()
+    if struct.unpack_from("=QQ", told) != (status.st_dev, status.st_ino):
+        return False
+    (flags,) = struct.unpack_from("=I", told, _FLAGS_AT)
+    if flags & _AUTOCLEAR:
+        struct.pack_into("=I", told, _FLAGS_AT, flags & ~_AUTOCLEAR)
+        fcntl.ioctl(descriptor, _SET_STATUS, bytes(told))
+    return True
 
 
 def _fills(device: str) -> bool:

@@ -17,7 +17,7 @@ from sampan.api.faults import fault
 from sampan.csi.driver import NODE_KEY, arguments, copying
 from sampan.csi.driver.arguments import need
 from sampan.csi.driver.controller import Options
-from sampan.csi.driver.devices import Devices, Mount
+from sampan.csi.driver.devices import Devices, Mount, attached, detached
 from sampan.csi.driver.files import RAW, Files, Found
 from sampan.csi.driver.jobs import Jobs
 from sampan.csi.pb import csi_pb2 as csi
@@ -75,7 +75,10 @@ class NodeService:
 
     async def _stage(self, request: Any, target: Path) -> None:
         found = await self._need(request.volume_id)
-        device = await self._devices.loop_of(found.disk) or await self._devices.attach(found.disk)
+        async with attached(self._devices, found.disk) as device:
+            await self._stage_device(request, target, found, device)
+
+    async def _stage_device(self, request: Any, target: Path, found: Found, device: str) -> None:
         wanted = arguments.filesystem_of(request.volume_capability)
         if not wanted:
             if not found.record.filesystem:  # what a pod writes from now on is never formatted away
@@ -116,7 +119,8 @@ class NodeService:
         found = await self._find(handle)
         device = None if found is None else await self._devices.loop_of(found.disk)
         if device is not None and not self._uses(device):
-            await self._devices.detach(device)
+            assert found is not None, "it has a device"
+            await detached(self._devices, device, found.disk)
 
     # Publishing
 
