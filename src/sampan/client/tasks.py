@@ -32,7 +32,7 @@ def spawn(group: asyncio.TaskGroup, work: Coroutine[Any, Any, Any], name: str) -
 def spawn_apart(group: asyncio.TaskGroup, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
     """A request, a question, one object's work: it ends with the group, and its error is logged and costs the group
     nothing."""
-    return group.create_task(_apart(work, name), name=name)
+    return _begun(group, _apart(work, name), work, name)
 
 
 async def _apart(work: Awaitable[Any], name: str) -> None:
@@ -44,7 +44,16 @@ async def _apart(work: Awaitable[Any], name: str) -> None:
 
 def spawn_eternal(group: asyncio.TaskGroup, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
     """A task that must not end: its return is an error of the group."""
-    return group.create_task(eternal(work, name), name=name)
+    return _begun(group, eternal(work, name), work, name)
+
+
+def _begun(
+    group: asyncio.TaskGroup, around: Coroutine[Any, Any, None], work: Coroutine[Any, Any, Any], name: str
+) -> asyncio.Task[Any]:
+    """A task that is cancelled before its first step never comes to ``work``, which Python would complain of."""
+    task = group.create_task(around, name=name)
+    task.add_done_callback(lambda _: work.close())
+    return task
 
 
 async def run_all(**work: Coroutine[Any, Any, Any]) -> None:
