@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from sampan.scheduler.devices.allocator import MOST_DEVICES, Impossible, allocate, want
+from sampan.scheduler.devices.allocator import MOST_DEVICES, MOST_LOOKS, MOST_TRIES, Impossible, Tries, allocate, want
 from sampan.scheduler.devices.pools import Pools
 from sampan.scheduler.devices.store import Devices
 
@@ -230,3 +230,42 @@ def test_a_promise_counts_until_the_claim_is_seen_and_is_taken_back_by_its_pod_a
     assert devices.taken() == {(DRIVER, "n1", "a")}
     assert devices.claim_changed(wanted) is True
     assert devices.taken() == set()
+
+
+def test_devices_that_others_have_cost_a_search_no_tries() -> None:
+    """So that on a cluster of many nodes whose devices are all taken, the last free one is found."""
+    offer = pools(slice_of("s", *(device(f"d{number}") for number in range(MOST_TRIES))))
+    reachable, tries = list(offer.reachable(NODE)), Tries()
+    taken = {(DRIVER, "n1", f"d{number}") for number in range(MOST_TRIES)}
+    wanted = [want(claim(request()), CLASSES.get)]
+    assert allocate(wanted, reachable, taken, tries) is None
+    taken.remove((DRIVER, "n1", f"d{MOST_TRIES - 1}"))
+    assert allocate(wanted, reachable, taken, tries) is not None
+    assert tries.left == MOST_TRIES - 1
+
+
+def test_a_search_looks_at_each_device_once_a_request_however_often_it_goes_back() -> None:
+    offer = pools(slice_of("s", *(device(f"d{number}", attributes={"m": {"int": 1}}) for number in range(100))))
+    reachable, tries = list(offer.reachable(NODE)), Tries()
+    differ = claim(request("a"), request("b"), constraints=[{"distinctAttribute": f"{DRIVER}/m"}])
+    with pytest.raises(Impossible, match="tries"):
+        allocate([want(differ, CLASSES.get)], reachable, set(), tries)
+    assert tries.looks == MOST_LOOKS - 200
+    with pytest.raises(Impossible, match=f"no devices were found in {MOST_LOOKS} looks"):
+        for _ in range(MOST_LOOKS // 100):
+            allocate([want(claim(request(count=101)), CLASSES.get)], reachable, set(), tries)
+
+
+def test_a_slice_that_changes_leaves_the_devices_of_the_others_as_they_are() -> None:
+    offer = pools(slice_of("s", device("a"), count=2), slice_of("t", device("b"), count=2))
+    before = [each for each, _ in offer.reachable(NODE)]
+    offer.changed(slice_of("t", device("c"), count=2))
+    after = [each for each, _ in offer.reachable(NODE)]
+    assert [each.name for each in after] == ["a", "c"] and after[0] is before[0]
+
+
+def test_what_a_device_remembers_of_expressions_has_a_bound() -> None:
+    [(offered, _)] = pools(slice_of("s", device("a"))).reachable(NODE)
+    for number in range(100):
+        assert offered.selected(f"device.driver != '{number}'")
+    assert len(offered._verdicts) <= 64

@@ -20,6 +20,8 @@ from sampan.scheduler.devices.pools import Device, Id, node_selector
 MOST_DEVICES: Final = 32
 #: tries of a device in one decision, over all nodes, before it is given up
 MOST_TRIES: Final = 5_000
+#: looks at a device in one decision, over all nodes, whether a request could have it: some 100 ms
+MOST_LOOKS: Final = 100_000
 _EFFECTS: Final = ("NoSchedule", "NoExecute")
 
 
@@ -86,6 +88,17 @@ class Tries:
     """What is left of one decision's."""
 
     left: int = MOST_TRIES
+    looks: int = MOST_LOOKS
+
+
+@dataclass(frozen=True, slots=True)
+class _Fitting:
+    """Of the devices that an alternative selects: those of pools that are known whole; of these, what nobody had when
+    the search began; and whether there are pools that are not."""
+
+    whole: tuple[Device, ...]
+    free: tuple[Device, ...]
+    partly: bool
 
 
 @dataclass(slots=True)
@@ -93,6 +106,8 @@ class _Search:
     tries: Tries
     reachable: Sequence[tuple[Device, bool]]
     taken: set[Id]
+    #: by an alternative's identity: its devices are looked for once, however often the search comes to it
+    _known: dict[int, _Fitting] = field(default_factory=dict)
     #: of each claim, what was chosen: the alternative and the device
     chosen: list[list[tuple[Alternative, Device]]] = field(default_factory=list)
 
@@ -110,11 +125,11 @@ class _Search:
         if request == len(wanted.requests):
             return self.claims(wants, index + 1)
         for alternative in wanted.requests[request]:
-            fitting = [device for device, complete in self._fitting(alternative) if complete]
-            number = alternative.number
+            found, number = self._fitting(alternative), alternative.number
+            fitting = found.whole if alternative.admin or not number else found.free
             if not number:
                 # All there are, of pools that are known whole, and at least one.
-                if any(not complete for _, complete in self._fitting(alternative)):
+                if found.partly or (not alternative.admin and len(found.free) < len(found.whole)):
                     continue
                 number = len(fitting)
             if 0 < number <= len(fitting) and self._devices(wants, index, request, alternative, fitting, number):
@@ -157,9 +172,21 @@ class _Search:
                 self.taken.discard(device.id)
         return False
 
-    def _fitting(self, alternative: Alternative) -> Iterator[tuple[Device, bool]]:
+    def _fitting(self, alternative: Alternative) -> _Fitting:
+        found = self._known.get(id(alternative))
+        if found is None:
+            selected = list(self._selected(alternative))
+            whole = tuple(device for device, complete in selected if complete)
+            free = tuple(device for device in whole if device.id not in self.taken)
+            found = self._known[id(alternative)] = _Fitting(whole, free, len(whole) < len(selected))
+        return found
+
+    def _selected(self, alternative: Alternative) -> Iterator[tuple[Device, bool]]:
         from sampan.api.expressions.devices import Unclear  # late: few clusters have devices
 
+        self.tries.looks -= len(self.reachable)
+        if self.tries.looks < 0:
+            raise Impossible(f"no devices were found in {MOST_LOOKS} looks")
         for device, complete in self.reachable:
             taints = list(parts(device.content, "taints"))
             if taints and not alternative.admin and _repelled(taints, alternative.tolerations):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import field
+from itertools import chain
 from typing import Any, Final
 
 from sampan.api import objects
@@ -20,6 +21,9 @@ from sampan.records import dataclass
 _BEYOND: Final = ("consumesCounters", "bindingConditions")
 
 Id = tuple[str, str, str]
+
+#: expressions whose verdicts one device remembers: whoever may make claims can make up any number
+_VERDICTS: Final = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,6 +56,8 @@ class Device:
         """Raises expressions.Unclear."""
         known = self._verdicts.get(expression)
         if known is None:
+            if len(self._verdicts) >= _VERDICTS:
+                self._verdicts.clear()
             bound = expressions.bound(self.driver, self.content)
             known = self._verdicts[expression] = expressions.selects(expression, bound)
         return known
@@ -59,18 +65,27 @@ class Device:
 
 @dataclass(slots=True)
 class _Pool:
-    """Slices by name; ``devices`` and ``complete`` are of those of the newest generation."""
+    """Slices by name, and their devices; ``devices`` and ``complete`` are of those of the newest generation."""
 
     slices: dict[str, Obj] = field(default_factory=dict)
+    _offered: dict[str, tuple[Device, ...]] = field(default_factory=dict)
     devices: tuple[Device, ...] = ()
     complete: bool = False
 
+    def put(self, name: str, resource_slice: Obj) -> None:
+        """The devices of the pool's other slices stay the same, with what is known of them."""
+        self.slices[name], self._offered[name] = resource_slice, tuple(_devices(resource_slice))
+
+    def drop(self, name: str) -> None:
+        self.slices.pop(name, None)
+        self._offered.pop(name, None)
+
     def gather(self) -> None:
         newest = max((_generation(each) for each in self.slices.values()), default=0)
-        current = [each for _, each in sorted(self.slices.items()) if _generation(each) == newest]
-        wanted = whole(part(part(current[0], "spec"), "pool"), "resourceSliceCount") if current else 0
-        self.complete = len(current) == wanted
-        self.devices = tuple(device for each in current for device in _devices(each))
+        current = [name for name, each in sorted(self.slices.items()) if _generation(each) == newest]
+        first = self.slices[current[0]] if current else {}
+        self.complete = len(current) == (whole(part(part(first, "spec"), "pool"), "resourceSliceCount") or 0)
+        self.devices = tuple(chain.from_iterable(self._offered[name] for name in current))
 
 
 class Pools:
@@ -91,12 +106,12 @@ class Pools:
         if not gone:
             self._pool_of[name] = key
             pool = self._pools.setdefault(key, _Pool())
-            pool.slices[name] = resource_slice
+            pool.put(name, resource_slice)
             self._gather(key, pool)
 
     def _drop(self, key: tuple[str, str], name: str) -> None:
         pool = self._pools[key]
-        pool.slices.pop(name, None)
+        pool.drop(name)
         self._gather(key, pool)
         if not pool.slices:
             del self._pools[key]
