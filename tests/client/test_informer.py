@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from sampan.api.errors import NotFound, ServiceUnavailable
-from sampan.api.resources import NODES, PODS
+from sampan.api.resources import API_SERVICES, NODES, PODS, Resource
 from sampan.client import tasks
 from sampan.client.client import Client
 from sampan.client.informer import Informer, InformerFactory
@@ -268,19 +268,22 @@ async def test_what_the_server_does_not_serve_is_empty_and_nobody_waits_for_it(r
 
 
 def test_a_server_in_this_process_is_watched_for_a_day_and_asked_for_no_bookmarks(virtual, new_fake_api) -> None:
-    """What it has no cache of for others, as custom resources."""
+    """What it has itself and no cache of for others, as custom resources; not what another API server has."""
+    boats = Resource("example.com", "v1", "boats", "Boat", True)
 
-    async def scene(near):
+    async def scene(near, service=None):
         api = new_fake_api(in_process=near)
+        api.add(API_SERVICES, {"metadata": {"name": "v1.example.com"}, "spec": {"service": service}})
         asked, watch = [], api.watch
         api.watch = lambda call: asked.append(call) or watch(call)
         view = api.cache_view
-        api.cache_view = lambda resource: None if resource == PODS else view(resource)
-        running = asyncio.create_task(Informer(Client(api), PODS, random=random.Random(1)).run())
+        api.cache_view = lambda resource: None if resource == boats else view(resource)
+        running = asyncio.create_task(Informer(Client(api), boats, random=random.Random(1)).run())
         await asyncio.sleep(1)
         await tasks.cancel_and_wait(running)
         (call,) = asked
         return call.query.get("allowWatchBookmarks"), int(call.query["timeoutSeconds"]) >= 24 * 3600
 
     assert virtual(scene(True)) == (None, True)
+    assert virtual(scene(True, {"name": "s", "namespace": "default"})) == ("true", False)
     assert virtual(scene(False)) == ("true", False)

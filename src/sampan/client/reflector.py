@@ -15,7 +15,8 @@ from typing import Protocol
 
 from sampan.api.clock import Random
 from sampan.api.errors import ApiError, Expired, Gone, NotFound, from_status
-from sampan.api.resources import NAMESPACES, Resource
+from sampan.api.reading import part
+from sampan.api.resources import API_SERVICES, Resource
 from sampan.api.transport import WatchEvent
 from sampan.api.types import Obj
 from sampan.client.client import Client
@@ -122,7 +123,7 @@ class Reflector:
     async def _watch(self) -> bool:
         """True when the watch brought anything."""
         progressed = False
-        near = self._client.cache_view(NAMESPACES) is not None
+        near = self._is_near()
         shortest = NEAR_WATCH_SECONDS if near else MIN_WATCH_SECONDS
         seconds = shortest + self._random.randrange(shortest)
         async with self._client.watch(
@@ -138,6 +139,14 @@ class Reflector:
                 progressed = True
                 self._failures = 0
         return progressed
+
+    def _is_near(self) -> bool:
+        """Whether the server in this process has the objects itself: what it passes on may fall silent on the way."""
+        services = self._client.cache_view(API_SERVICES)
+        if services is None:
+            return False
+        service = services.get("", f"{self._resource.version}.{self._resource.group}")
+        return not part(part(service, "spec"), "service")
 
     def _handle(self, event: WatchEvent) -> None:
         if event.type == "ERROR":
