@@ -221,6 +221,7 @@ def test_what_is_no_image_name_is_refused(name: str) -> None:
     [
         ({}, "nothing to put into the image"),
         ({"binaries": ("/nowhere",)}, "program /nowhere does not exist"),
+        ({"binaries": ("/etc",)}, "/etc is a directory, not a program"),
         ({"binaries": ("ls",)}, "does not say where it goes"),
         ({"files": ("/nowhere:/x",)}, "/nowhere does not exist"),
         ({"files": (":",)}, "does not say where it goes"),

@@ -23,6 +23,21 @@ def test_what_a_node_reported_before_it_was_started_does_not_make_it_ready(
     assert probe.node_condition(instance, since)[0] is ready
 
 
+def test_what_a_node_is_short_of_is_told_beside_its_being_ready(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    conditions = [
+        {"type": "MemoryPressure", "status": "False", "message": "kubelet has sufficient memory available"},
+        {"type": "DiskPressure", "status": "True", "message": "kubelet has disk pressure"},
+        {"type": "Ready", "status": "True", "message": "kubelet is posting ready status"},
+    ]
+    monkeypatch.setattr(probe, "get", lambda instance, path: {"status": {"conditions": conditions}})
+    instance = Instance(ClusterSettings("probe"), tmp_path, tmp_path, node=NodeSettings("n", address="192.0.2.1"))
+    assert probe.node_condition(instance) == (
+        True, "kubelet is posting ready status, but it has DiskPressure (docs/node.md)",
+    )  # fmt: skip
+
+
 def test_a_socket_that_a_killed_program_left_is_nobody_who_listens(tmp_path: Path) -> None:
     """``up`` after ``down``: the file of the former containerd is there before the new one listens."""
     path = tmp_path / "s"

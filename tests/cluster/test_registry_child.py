@@ -12,8 +12,9 @@ from pathlib import Path
 import orjson
 import pytest
 
+from sampan.api.clock import SystemClock
 from sampan.cli.progress import Steps
-from sampan.cluster import registry, registry_program, supervisor
+from sampan.cluster import pki, registry, registry_program, supervisor
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.instance import ClusterSettings, Instance
 from sampan.cluster.processes import Process, is_program
@@ -98,10 +99,34 @@ def test_what_was_said_of_a_registry_is_listed_and_forgotten(instance: Instance)
     assert registry.reached(instance) == {}
 
 
-@pytest.mark.parametrize("host", ["", "..", "r.example/team", ".hidden"])
+@pytest.mark.parametrize("host", ["", "..", "r.example/team", ".hidden", "bad host", "r.example:port", "-x", "a\nb"])
 def test_what_is_no_registry_is_refused(host: str, instance: Instance) -> None:
     with pytest.raises(ClusterError, match="is no registry"):
         registry.reach(instance, host, None, [])
+
+
+@pytest.mark.parametrize("host", ["_default", "localhost", "r.example:5000", "127.0.0.1:5000", "[::1]:5000"])
+def test_registries_are_named_as_images_name_them(host: str, instance: Instance) -> None:
+    registry.reach(instance, host, None, [])
+    assert list(registry.reached(instance)) == [host]
+
+
+def test_what_is_no_certificate_is_refused_before_a_pull_meets_it(tmp_path: Path) -> None:
+    pki.ensure(Instance(ClusterSettings(name="pki"), tmp_path / "s", tmp_path / "r"), SystemClock())
+    certificate, key = next(
+        (path, path.with_suffix(".key")) for path in sorted((tmp_path / "s").rglob("ca.crt"))
+    )  # fmt: skip
+    words = tmp_path / "words.pem"
+    words.write_text("no certificate")
+    registry.check_certificates(certificate, certificate, key)
+    registry.check_certificates(None, None, None)
+    with pytest.raises(ClusterError, match=r"words.pem holds no certificate"):
+        registry.check_certificates(words, None, None)
+    for mine, with_key in ((words, None), (certificate, None), (certificate, words), (words, key)):
+        with pytest.raises(ClusterError, match="no certificate with its key"):
+            registry.check_certificates(None, mine, with_key)
+    with pytest.raises(ClusterError, match="no such file or directory"):
+        registry.check_certificates(tmp_path / "nowhere", None, None)
 
 
 def test_an_address_that_is_none_is_refused_and_nothing_is_written(instance: Instance) -> None:

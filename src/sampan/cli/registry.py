@@ -106,6 +106,7 @@ def add(
     for file in filter(None, (ca, client_cert, client_key)):
         if not file.is_file():
             raise ClusterError(f"{file} does not exist", fix="give the path of a PEM file")
+    registry.check_certificates(ca, client_cert, client_key)
     written = server or (f"http://{host}" if plain_http else hosts.default_endpoint(host).url)
     certificate = str(client_cert.absolute()) if client_cert else ""
     endpoint = hosts.Endpoint(

@@ -42,6 +42,8 @@ def build(recipe: Recipe) -> bytes:
     layer: dict[str, File] = {"tmp/": File(mode=0o1777), "etc/": File(mode=0o755)}
     for text in recipe.binaries:
         source, inside = _pair(text)
+        if source.is_dir():
+            raise ClusterError(f"{source} is a directory, not a program", fix="put it into the image with --file")
         if not source.is_file():
             raise ClusterError(f"program {source} does not exist", fix="install its package first")
         layer[inside] = _read(source)

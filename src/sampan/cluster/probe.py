@@ -24,6 +24,7 @@ from sampan.cluster.instance import Instance
 
 #: How long a program of this machine may take to accept a connection.
 _CONNECT_SECONDS = 1.0
+_PRESSURES = ("MemoryPressure", "DiskPressure", "PIDPressure")
 
 
 class NotAnswering(Exception):
@@ -80,7 +81,8 @@ def is_ready(instance: Instance) -> bool:
 
 
 def node_condition(instance: Instance, since: datetime | None = None) -> tuple[bool, str]:
-    """Whether this machine's node is Ready, and the Ready condition's message (or why it cannot be read).
+    """Whether this machine's node is Ready, and the Ready condition's message and what the node is short of (or why it
+    cannot be read).
 
     ``since``: what was reported earlier does not count, it is of another process.
     """
@@ -88,9 +90,12 @@ def node_condition(instance: Instance, since: datetime | None = None) -> tuple[b
         node = get(instance, f"/api/v1/nodes/{instance.node.name}")
     except NotAnswering as error:
         return False, str(error)
-    for condition in node.get("status", {}).get("conditions", ()):
+    conditions = node.get("status", {}).get("conditions", ())
+    pressures = [each["type"] for each in conditions if each["type"] in _PRESSURES and each["status"] == "True"]
+    for condition in conditions:
         if condition["type"] == "Ready" and (since is None or _is_since(condition, since)):
-            return condition["status"] == "True", condition.get("message", "")
+            short = f", but it has {' and '.join(pressures)} (docs/node.md)" if pressures else ""
+            return condition["status"] == "True", condition.get("message", "") + short
     return False, "the node has not reported yet"
 
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import re
 import secrets
 import shutil
 import signal
+import ssl
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -34,6 +36,10 @@ _LOOK_SECONDS = 0.02
 #: starts after which something is wrong with it, and its log says what
 _STARTS_TO_GIVE_UP = 3
 _SHOWN_REPOSITORIES = 100
+#: as an image's name has it: a host name or an address, perhaps with a port
+_HOST = re.compile(
+    r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?", re.ASCII
+)
 _ANSWER_BYTES = 4 << 20
 _WRITTEN = "# Written by `sampan registry up`; it goes with `sampan registry down`.\n"
 _CONFIG_MAP = "/api/v1/namespaces/kube-public/configmaps/local-registry-hosting"
@@ -165,9 +171,32 @@ def reached(instance: Instance) -> dict[str, list[hosts.Endpoint] | str]:
 
 
 def _hosts_file(instance: Instance, host: str) -> Path:
-    if not host or "/" in host or host.startswith("."):
+    if host != "_default" and not _HOST.fullmatch(host):
         raise ClusterError(f"{host!r} is no registry", fix="write it as images name it: r.example:5000")
     return containerd.hosts_dir(instance) / host / "hosts.toml"
+
+
+def check_certificates(ca: Path | None, certificate: Path | None, key: Path | None) -> None:
+    """That pulls could be made with them: said here, not by a pod that waits. Raises ClusterError."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        if ca is not None:
+            context.load_verify_locations(cafile=ca)
+    except ssl.SSLError:
+        raise ClusterError(f"{ca} holds no certificate", fix="give the path of a PEM file") from None
+    except OSError as error:
+        raise ClusterError(f"{ca}: {fault(error)}", fix="give the path of a PEM file") from error
+    try:
+        if certificate is not None:
+            context.load_cert_chain(certificate, key, password="")
+    except ssl.SSLError:
+        where = certificate if key is None else f"{certificate} and {key}"
+        raise ClusterError(
+            f"{where}: no certificate with its key, without a password",
+            fix="give PEM files: --client-cert, and --client-key where the key is in another one",
+        ) from None
+    except OSError as error:
+        raise ClusterError(f"{certificate}: {fault(error)}", fix="give PEM files that can be read") from error
 
 
 # Steps, each of them blocking

@@ -145,7 +145,7 @@ def _value(name: str, text: str) -> Amount | None:
         if fraction > 1:
             raise ValueError(f"eviction percentage threshold {name} must be <= 100%: {text}")
         return Amount(fraction=fraction)
-    units = quantity.value(text)
+    units = _units(f"eviction threshold {name}", text)
     if units <= 0:
         raise ValueError(f"eviction threshold {name} must be positive: {quantity.canonical(text)}")
     return Amount(units)
@@ -157,10 +157,18 @@ def _reclaim(name: str, text: str) -> Amount:
         if fraction <= 0:
             raise ValueError(f"eviction percentage minimum reclaim {name} must be positive: {text}")
         return Amount(fraction=fraction)
-    units = quantity.value(text)
+    units = _units(f"eviction minimum reclaim {name}", text)
     if units < 0:
         raise ValueError(f"negative eviction minimum reclaim specified for {name}")
     return Amount(units)
+
+
+def _units(what: str, text: str) -> int:
+    """Raises ValueError that says of what (the kubelet says the fault alone)."""
+    try:
+        return quantity.value(text)
+    except ValueError as error:
+        raise ValueError(f"{what}: {error}") from error
 
 
 def _grace(text: str) -> float:

@@ -80,7 +80,12 @@ def test_thresholds_that_are_given_replace_the_defaults_unless_they_are_to_be_me
         ("imageGCLowThresholdPercent: 90", "invalid configuration: imageGCLowThresholdPercent 90 must be less than "
          "imageGCHighThresholdPercent 85"),
         ("evictionHard: {disk: 1Gi}", "invalid configuration: unsupported eviction signal disk"),
-        ("evictionHard: {memory.available: 1}", "evictionHard must be a map of texts, not an object"),
+        ("evictionHard: {memory.available: 1}", 'evictionHard["memory.available"] must be a text (in quotes), not 1'),
+        ("evictionHard: [a]", "evictionHard must be a map of texts, not a list"),
+        ("kubeReserved: {memory: 1Gi, cpu: 2}", 'kubeReserved["cpu"] must be a text (in quotes), not 2'),
+        ("featureGates: {SomeGate: yes please}", 'featureGates["SomeGate"] must be true or false, not "yes please"'),
+        ("evictionHard: {memory.available: lots}", "invalid configuration: eviction threshold memory.available: "
+         "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"),
         ("kubeReserved: {gpu: '1'}", 'invalid configuration: kubeReserved: cannot reserve "gpu" resource'),
         ("kubeReserved: {cpu: '-1'}",
          'invalid configuration: kubeReserved: resource quantity for "cpu" cannot be negative: -1'),

@@ -37,6 +37,12 @@ def test_a_path_that_is_given_is_the_whole(tmp_path: Path) -> None:
     ]
 
 
+def test_an_address_that_is_none_is_shown_without_its_password() -> None:
+    for url, shown in (("ftp://r.example/x", "ftp://r.example/x"), ("http://a:secret@r.example", "http://r.example")):
+        with pytest.raises(ValueError, match=f"^{shown} is no address of a registry"):
+            hosts.parse(f'[host."{url}"]\n', "r.example")
+
+
 def test_the_registry_itself_is_asked_last() -> None:
     text = '[host."https://mirror.example/v2/"]\n  capabilities = ["pull"]\n'
     mirror, itself = hosts.parse(text, "docker.io")

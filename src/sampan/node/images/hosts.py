@@ -108,9 +108,8 @@ def _address(url: str) -> str:
     except ValueError:
         raise ValueError("the address of a host cannot be read") from None
     if parts.scheme not in ("http", "https") or not parts.netloc or parts.username is not None:
-        raise ValueError(
-            f"{parts.hostname or 'a host'} is no address of a registry: write it like https://r.example:5000"
-        )
+        shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"  # without a password
+        raise ValueError(f"{shown} is no address of a registry: write it like https://r.example:5000")
     return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
 
 

@@ -62,6 +62,10 @@ def _value(name: str, value: Any) -> Any:
     if kind == "duration":
         return duration(name, value)
     if not _CHECKS[kind](value):
+        if kind in _ENTRIES and isinstance(value, dict):
+            key, wrong = next(each for each in value.items() if not isinstance(each[1], _ENTRIES[kind]))
+            words = "a text (in quotes)" if kind == "text map" else "true or false"
+            raise BadKubeletConfig(f'{name}["{str(key)[:60]}"] must be {words}, not {_shown(wrong)}')
         raise BadKubeletConfig(f"{name} must be {_WORDS[kind]}, not {_shown(value)}")
     return value
 
@@ -101,6 +105,7 @@ _CHECKS: Mapping[str, Callable[[Any], bool]] = {
     "text map": lambda value: _map(value, str),
     "switch map": lambda value: _map(value, bool),
 }
+_ENTRIES: Mapping[str, type] = {"text map": str, "switch map": bool}
 _WORDS = {
     "text": "a text", "switch": "true or false", "number": "a whole number", "fraction": "a number",
     "texts": "a list of texts", "numbers": "a list of whole numbers", "objects": "a list of objects",
