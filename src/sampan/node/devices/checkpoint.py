@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import base64
 import logging
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import orjson
 
+from sampan.node import wholefile
 from sampan.records import dataclass
 
 log = logging.getLogger(__name__)
@@ -48,17 +47,7 @@ def write(path: Path, allocations: Mapping[str, Mapping[tuple[str, str], Allocat
     encoded = orjson.dumps({"version": _VERSION, "allocations": rows})
     if len(encoded) > _LIMIT_BYTES:
         raise ValueError(f"the record of devices is longer than {_LIMIT_BYTES} bytes")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(encoded)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except OSError:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    wholefile.replace(path, encoded, flush=True)
 
 
 def read(path: Path) -> Allocations:

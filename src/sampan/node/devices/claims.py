@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import tempfile
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +22,7 @@ from sampan.api.reading import part, parts, text
 from sampan.api.resources import RESOURCE_CLAIMS
 from sampan.api.types import Obj
 from sampan.client.client import Client
+from sampan.node import wholefile
 from sampan.node.devices import cdi
 from sampan.node.devices.drivers import ClaimName, DriverFailed, Drivers, Prepared
 from sampan.node.devices.interface import ClaimsUnready, Given
@@ -203,17 +202,7 @@ def _write(path: Path, rows: list[dict[str, Any]]) -> None:
     encoded = orjson.dumps({"version": _VERSION, "claims": rows})
     if len(encoded) > _LIMIT_BYTES:
         raise ValueError(f"the record of claims is longer than {_LIMIT_BYTES} bytes")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(encoded)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except OSError:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    wholefile.replace(path, encoded, flush=True)
 
 
 def _read(path: Path) -> dict[str, _Claim]:

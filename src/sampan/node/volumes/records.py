@@ -7,13 +7,14 @@ disk: a machine that crashes loses its mounts too, and directories are found wit
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import orjson
+
+from sampan.node import wholefile
 
 _VERSION = 1
 _LIMIT_BYTES = 64 * 1024
@@ -45,15 +46,7 @@ def write(path: Path, record: Record) -> None:
         raise ValueError(f'the record of volume "{record.volume}" is longer than {_LIMIT_BYTES} bytes')
     if _read(path) == encoded:
         return
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(encoded)
-        Path(temporary).replace(path)
-    except OSError:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    wholefile.replace(path, encoded, directory_mode=0o750)
 
 
 def read(path: Path) -> Record | None:
