@@ -31,6 +31,7 @@ class Node:
     """The part of an instance that images are about."""
 
     containerd_socket: Path
+    kubelet_root: Path
     name: str = "default"
     logs: Path = Path("/nowhere")
 
@@ -39,8 +40,8 @@ class Node:
 
 
 @pytest.fixture
-def node(bench: Any) -> Any:
-    return Node(bench.process.config.socket)
+def node(bench: Any, tmp_path: Path) -> Any:
+    return Node(bench.process.config.socket, tmp_path / "kubelet")
 
 
 def archive(content: bytes, name: str = "r.example/app:1") -> bytes:

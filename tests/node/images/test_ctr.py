@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import orjson
 import pytest
 
 from sampan.node.images import ctr
@@ -68,3 +69,48 @@ async def test_an_import_whose_archive_never_comes_ends_when_nobody_waits(tool: 
         with pytest.raises(ProcessLookupError):
             os.kill(int(pid), 0)
     released.set()
+
+
+@pytest.fixture
+def contents(tool: Path) -> Path:
+    """The folder of what ``ctr content get`` knows, and of a line for each time that it is asked."""
+    (tool / "ctr").write_text(f'#!/bin/sh\necho x >>{tool}/asked\nfor last; do :; done\nexec cat "{tool}/$last"\n')
+    return tool
+
+
+def index(*digests: str) -> str:
+    return orjson.dumps({"manifests": [{"digest": digest} for digest in digests]}).decode()
+
+
+async def test_the_ids_of_an_image_are_those_of_all_its_platforms(contents: Path) -> None:
+    (contents / "sha256:0").write_text(index("sha256:1", "sha256:2", "sha256:3"))
+    (contents / "sha256:1").write_text('{"config": {"digest": "sha256:c1"}}')
+    (contents / "sha256:3").write_text('{"config": {"digest": "sha256:c3"}}')
+    assert await ctr.image_ids("/socket", "sha256:0") == {"sha256:c1", "sha256:c3"}
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "[[", '{"manifests": 5}', '{"config": [], "manifests": [1, {}, {"digest": "--help"}]}']
+)
+async def test_what_is_no_manifest_is_told_in_words(contents: Path, content: str) -> None:
+    (contents / "sha256:0").write_text(content)
+    with pytest.raises(CtrError, match="is no image"):
+        await ctr.image_ids("/socket", "sha256:0")
+
+
+async def test_of_an_index_without_end_only_so_much_is_read(contents: Path) -> None:
+    """An archive is whoever made it's: its manifest may be as long as its layers, and name itself."""
+    (contents / "sha256:0").write_text(index("sha256:0", "sha256:b", "sha256:a", *["sha256:b"] * 10_000))
+    (contents / "sha256:a").write_text('{"config": {"digest": "sha256:c"}}')
+    with (contents / "sha256:b").open("wb") as large:
+        large.truncate(1 << 40)
+    assert await ctr.image_ids("/socket", "sha256:0") == {"sha256:c"}
+    assert len((contents / "asked").read_text().splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    "line", ["two words:1 type sha256:ab 1.0 MiB linux -", "a:1", "", "a:1 type sha256:ab many MiB", "a:1 type -x 1 B"]
+)
+def test_a_name_that_is_none_hides_no_other_image(line: str) -> None:
+    """An archive may name its images by any text, and the list shows it."""
+    assert ctr.parse_line(line) is None

@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Any
 
 import orjson
 
@@ -20,6 +22,12 @@ from sampan.records import dataclass
 
 _PIECE_BYTES = 1 << 18
 _DOCUMENT_BYTES = 8 << 20
+#: how deep indexes may lie in indexes, and how many documents of one image are looked at
+_DEPTH = 4
+_MANIFESTS = 200
+_DIGEST = re.compile(r"[a-z0-9]+:[0-9a-f]+")
+_UNPACKED = re.compile(rf"unpacking (\S+) \(({_DIGEST.pattern})\)")
+_LISTED = re.compile(rf"(\S+)\s+\S+\s+({_DIGEST.pattern})\s+(-|[0-9]+(?:\.[0-9]+)?)\s+(\S+)")
 _UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 
 
@@ -47,8 +55,7 @@ async def import_archive(address: str, pieces: Iterable[bytes]) -> list[Listed]:
     """
     said = await _run(address, "images", "import", "--all-platforms", "-", pieces=pieces)
     # unpacking docker.io/library/app:1 (sha256:…)...done
-    found = [line.split() for line in said.splitlines() if line.startswith("unpacking ")]
-    return [Listed(words[1], words[2].partition(")")[0].lstrip("(")) for words in found if len(words) > 2]
+    return [Listed(found[1], found[2]) for line in said.splitlines() if (found := _UNPACKED.match(line))]
 
 
 async def list_images(address: str) -> list[Listed]:
@@ -59,11 +66,15 @@ async def list_images(address: str) -> list[Listed]:
 
 
 def parse_line(line: str) -> Listed | None:
-    """A line of ``ctr images list``. None: not a name that a person gave. ``-`` for the size: a content is missing."""
-    name, _type, digest, amount, unit, *_ = line.split()
+    """A line of ``ctr images list``. None: not a name that a person gave, or one that no pod could write: an archive
+    may hold any text as one. ``-`` for the size: a content is missing."""
+    found = _LISTED.match(line)
+    if found is None:
+        return None
+    name, digest, amount, unit = found.groups()
     if "@" in name or name.startswith("sha256:"):
         return None
-    return Listed(name, digest, int(float(amount) * _UNITS[unit]) if unit in _UNITS else 0)
+    return Listed(name, digest, int(float(amount) * _UNITS[unit]) if unit in _UNITS and amount != "-" else 0)
 
 
 async def remove(address: str, name: str) -> None:
@@ -76,17 +87,41 @@ async def tag(address: str, name: str, other: str) -> None:
 
 
 async def image_ids(address: str, digest: str) -> frozenset[str]:
-    """The ids by which CRI may know the image of a manifest or index: its configurations' digests, one a platform."""
-    found: set[str] = set()
-    content = orjson.loads(await _run(address, "content", "get", digest))
-    if "config" in content:
-        found.add(content["config"]["digest"])
-    for manifest in content.get("manifests") or ():
-        try:
-            found |= await image_ids(address, manifest["digest"])
-        except CtrError:
-            continue  # of a platform that the archive left out
+    """The ids by which CRI may know the image of a manifest or index: its configurations' digests, one a platform.
+
+    What does not read as a manifest has none; of what an archive may hold only so much is looked at. Raises CtrError.
+    """
+    content, found = StoredContent(address), set[str]()
+    level, seen = [digest], {digest}
+    for _ in range(_DEPTH):
+        below: list[str] = []
+        for each in level:
+            try:
+                document = _parsed(await content.read(each))
+            except PushError:
+                continue  # too large
+            found.update(_digests([document.get("config")]))
+            below += _digests(document.get("manifests"))
+        # What is not here is of a platform that the archive left out.
+        level = [each for each in dict.fromkeys(below) if each not in seen][: _MANIFESTS - len(seen)]
+        seen.update(level)
+    if not found:
+        raise CtrError(f"{digest} is no image, or none of its parts is here")
     return frozenset(found)
+
+
+def _parsed(raw: bytes | None) -> dict[str, Any]:
+    try:
+        document = orjson.loads(raw or b"")
+    except ValueError:
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _digests(descriptors: object) -> list[str]:
+    listed = descriptors if isinstance(descriptors, list) else []
+    found = [each.get("digest") for each in listed if isinstance(each, dict)]
+    return [each for each in found if isinstance(each, str) and _DIGEST.fullmatch(each)]
 
 
 class StoredContent:
