@@ -1,16 +1,16 @@
 """Taking a pod's volumes away without ever touching what is not ours (CVE-2017-1002102). Synchronous.
 
-First every mount below the pod's directory is taken off, then, only when none is left, the tree is removed with
-descriptors and without following symlinks. hostPath and local volumes have nothing below the pod's directory.
+First every mount below the pod's directory is taken off, then, only when none is left, the tree is removed
+(``removal``). hostPath and local volumes have nothing below the pod's directory.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import shutil
 from pathlib import Path
 
+from sampan.node.volumes import removal
 from sampan.node.volumes.mount import Mounter
 
 
@@ -28,11 +28,7 @@ def remove_tree(directory: Path, mounter: Mounter) -> None:
         raise StillMounted(errno.EBUSY, os.strerror(errno.EBUSY), str(left[0]))
     if directory.is_symlink():
         raise StillMounted(errno.ELOOP, os.strerror(errno.ELOOP), str(directory))  # nobody here makes symlinks
-    if not directory.exists():
-        return
-    if not shutil.rmtree.avoids_symlink_attacks:
-        raise StillMounted(errno.ENOTSUP, os.strerror(errno.ENOTSUP), str(directory))
-    shutil.rmtree(directory)
+    removal.remove(directory)
 
 
 def present_pods(root: Path) -> list[str]:
