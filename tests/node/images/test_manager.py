@@ -417,3 +417,26 @@ async def test_a_long_pull_secret_is_looked_through_beside_the_loop(simulated: A
     await manager.ensure(pod(), container(policy="Always"), lambda *event: None, PullSecrets((long,)))
     await manager.ensure(pod(), container(policy="Always"), lambda *event: None, secrets("me"))
     assert [thread is threading.main_thread() for thread in threads] == [False, True]
+
+
+@pytest.mark.parametrize("kind", ["pulled", "pulling"])
+async def test_an_image_whose_record_was_spoiled_is_nobodys_until_it_is_pulled_again(
+    simulated: Any, tmp_path: Path, kind: str
+) -> None:
+    """Else a private image were everybody's after the power went."""
+    image = await simulated.pull_image(REFERENCE, None)
+    present = await simulated.image_status(image)
+    store = FileRecords(tmp_path)
+    key = present.id if kind == "pulled" else REFERENCE
+    await store.write(kind, key, {})  # type: ignore[arg-type]
+    (spoiled,) = (tmp_path / kind).iterdir()
+    spoiled.write_bytes(b"")
+    manager = ImageManager(simulated, records=store)
+    told = Events()
+    await manager.ensure(pod(), container(), told, secrets("me"))
+    assert "Normal Pulling" in told[0]
+    error = await refused(manager.ensure(pod("u2"), container(policy="Never"), Events()))
+    assert error.reason == "ErrImageNeverPull"
+    del told[:]
+    await manager.ensure(pod(), container(), told, secrets("me"))
+    assert "already present on machine" in told[0]

@@ -187,7 +187,7 @@ class ImageManager:
             raise ImageError("ErrImagePull", str(error), _RETRY_SECONDS) from None
 
     async def _may_use(self, wanted: _Wanted, present: runtime.Image) -> bool:
-        preloaded = self._records.preloaded(wanted.reference, present.id)
+        preloaded = await self._records.preloaded(wanted.reference, present.id)
         if not self._verification.required(wanted.repository, preloaded=preloaded):
             return True
         by_hand = not preloaded and await self._records.by_hand(wanted.reference, present.id)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Literal, Protocol
 import orjson
 
 from sampan.api.types import Obj
+from sampan.node import wholefile
 from sampan.node.images.keyring import Credential
 
 #: beyond so many Secrets of one image, others that fit are not noted (they are asked of the registry again)
@@ -37,6 +37,7 @@ class RecordStore(Protocol):
 
     async def load(self, kind: Kind) -> dict[str, Obj]: ...
     async def find(self, kind: Kind, key: str) -> Obj | None: ...
+    async def damaged(self, kind: Kind, key: str) -> bool: ...
     async def write(self, kind: Kind, key: str, record: Obj) -> None: ...
     async def remove(self, kind: Kind, key: str) -> None: ...
 
@@ -50,6 +51,9 @@ class MemoryRecords:
     async def find(self, kind: Kind, key: str) -> Obj | None:
         return None
 
+    async def damaged(self, kind: Kind, key: str) -> bool:
+        return False
+
     async def write(self, kind: Kind, key: str, record: Obj) -> None:
         return
 
@@ -58,7 +62,7 @@ class MemoryRecords:
 
 
 class FileRecords:
-    """A small file each, written whole or not at all; one that cannot be read is passed over."""
+    """A small file each, written whole or not at all. ``load`` and ``find`` pass over one that cannot be read."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -70,8 +74,15 @@ class FileRecords:
         found = await asyncio.to_thread(_read, self._path(kind, key))
         return None if found is None else found[1]
 
+    async def damaged(self, kind: Kind, key: str) -> bool:
+        """There is one that cannot be read."""
+        path = self._path(kind, key)
+        return await asyncio.to_thread(lambda: _read(path) is None and path.exists())
+
     async def write(self, kind: Kind, key: str, record: Obj) -> None:
-        await asyncio.to_thread(_write, self._path(kind, key), orjson.dumps({"key": key, "record": record}))
+        """On the disk when this returns: without its record an image is everybody's."""
+        content = orjson.dumps({"key": key, "record": record})
+        await asyncio.to_thread(wholefile.replace, self._path(kind, key), content, directory_mode=0o700, flush=True)
 
     async def remove(self, kind: Kind, key: str) -> None:
         await asyncio.to_thread(self._path(kind, key).unlink, missing_ok=True)
@@ -95,13 +106,6 @@ def _read(path: Path) -> tuple[str, Obj] | None:
         return str(content["key"]), dict(content["record"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    part = path.with_suffix(".part")
-    part.write_bytes(content)
-    os.replace(part, path)  # noqa: PTH105
 
 
 async def put_by_hand(store: RecordStore, reference: str, image_ids: Iterable[str]) -> None:
@@ -178,9 +182,12 @@ class PullRecords:
         if reference not in self._under_way:
             await self._end(reference)
 
-    def preloaded(self, reference: str, image_id: str) -> bool:
-        """Whether it was put here by hand: no pod's pull brought it, nor is one just bringing it."""
-        return image_id not in self._pulled and reference not in self._intents
+    async def preloaded(self, reference: str, image_id: str) -> bool:
+        """Whether it was put here by hand: no pod's pull brought it, nor is one just bringing it. Where a disk lost
+        what a record said, one did, and nobody knows how."""
+        if image_id in self._pulled or reference in self._intents:
+            return False
+        return not (await self._store.damaged("pulled", image_id) or await self._store.damaged("pulling", reference))
 
     async def by_hand(self, reference: str, image_id: str) -> bool:
         """Whether this image was given this name by hand, whoever else pulled it since."""
