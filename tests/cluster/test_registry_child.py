@@ -158,3 +158,12 @@ async def test_a_port_that_somebody_has_is_refused_and_nothing_is_left(
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(ClusterError, match="is in use"):
         await registry.up(instance, taken.getsockname()[1], Steps())
     assert registry_program.port_of(instance) is None
+
+
+def test_what_goes_while_the_images_are_measured_counts_for_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A push that is under way lets go of its parts."""
+    (tmp_path / "kept").write_bytes(b"x" * 10)
+    monkeypatch.setattr(registry.os, "walk", lambda folder: iter([(str(folder), [], ["kept", "gone"])]))
+    assert registry.size_of(tmp_path) == 10

@@ -7,7 +7,9 @@ purge. Tools find it by the ConfigMap ``kube-public/local-registry-hosting`` (KE
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.client
+import os
 import re
 import secrets
 import shutil
@@ -100,9 +102,14 @@ async def down(instance: Instance, progress: starting.Progress, *, purge: bool) 
             progress.step("Stopping the registry")
             await asyncio.to_thread(_unwire, instance, port)
             tell_supervisor(instance)
-            async with asyncio.timeout(_START_SECONDS):
-                while _runs(instance):  # noqa: ASYNC110 (another process)
-                    await asyncio.sleep(_LOOK_SECONDS)
+            try:
+                async with asyncio.timeout(_START_SECONDS):
+                    while _runs(instance):  # noqa: ASYNC110 (another process)
+                        await asyncio.sleep(_LOOK_SECONDS)
+            except TimeoutError:
+                raise ClusterError(
+                    "the registry does not end", fix=f"`{instance.command('status')}` shows what runs"
+                ) from None
             await asyncio.to_thread(_withdraw, instance)
         if purge:
             await asyncio.to_thread(shutil.rmtree, registry_program.folder(instance), ignore_errors=True)
@@ -116,8 +123,17 @@ def observe(instance: Instance) -> Seen | None:
         return None
     child = starting.process_status(instance).get(registry_program.NAME) if leftovers.supervisors(instance) else None
     there = registry_program.data(instance)
-    size = sum(path.stat().st_size for path in there.rglob("*") if path.is_file())
-    return Seen(f"localhost:{port}", child["pid"] if child else None, there, size, _images(port))
+    return Seen(f"localhost:{port}", child["pid"] if child else None, there, size_of(there), _images(port))
+
+
+def size_of(folder: Path) -> int:
+    """Of its files. What goes meanwhile, as a push that is under way lets go of its parts, counts for nothing."""
+    size = 0
+    for at, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                size += (Path(at) / name).lstat().st_size
+    return size
 
 
 def tell_supervisor(instance: Instance) -> None:
