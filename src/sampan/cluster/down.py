@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import shutil
 import signal
@@ -22,6 +23,7 @@ from sampan.cluster.leftovers import LOOK_SECONDS
 from sampan.cluster.mounts import detach_loops_of, unmount_below
 from sampan.cluster.up import Progress
 from sampan.node.cgroups.manager import remove_all
+from sampan.node.volumes import removal
 from sampan.node.volumes.loops import detach_below
 
 STOP_SECONDS = 40
@@ -69,7 +71,7 @@ async def purge(instance: Instance, progress: Progress) -> None:
             if contained:
                 unmount_below(place)
                 _detach_devices(place)
-            await asyncio.to_thread(shutil.rmtree, place, ignore_errors=False, onerror=_ignore_missing)
+            await asyncio.to_thread(_remove, place)
         if contained:
             await asyncio.to_thread(remove_all, instance.cgroup)
     # The CNI library keeps its results there, whatever the instance; the last one takes the directories along.
@@ -126,6 +128,17 @@ def _detach_devices(directory: Path) -> None:
         raise ClusterError(
             f"a loop device of {directory} cannot be detached: {fault(error)}", fix="end what uses it and try again"
         ) from error
+
+
+def _remove(place: Path) -> None:
+    """Pods and containers may have made trees of any depth. Raises OSError."""
+    try:
+        removal.remove(place)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        # Somebody put a file system of his own there, with what belongs to the cluster in it.
+        shutil.rmtree(place, ignore_errors=False, onerror=_ignore_missing)
 
 
 def _ignore_missing(function: object, path: str, error: tuple[type[BaseException], BaseException, object]) -> None:

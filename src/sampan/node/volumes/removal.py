@@ -7,6 +7,7 @@ neither is ever emptied. No symlink is followed. Synchronous.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import itertools
 import os
@@ -42,12 +43,13 @@ class _Removal:
     def run(self) -> None:
         while names := _names(self._top):
             for name, is_directory in names:
-                if not is_directory:
-                    os.unlink(name, dir_fd=self._top)
-                elif name.startswith(self._prefix):
-                    self._empty(name)
-                else:
-                    self._empty(self._lift(self._top, name))
+                with contextlib.suppress(FileNotFoundError):  # somebody else removes too
+                    if not is_directory:
+                        os.unlink(name, dir_fd=self._top)
+                    elif name.startswith(self._prefix):
+                        self._empty(name)
+                    else:
+                        self._empty(self._lift(self._top, name))
 
     def _lift(self, parent: int, name: str) -> str:
         """Its name at the top."""
@@ -63,10 +65,11 @@ class _Removal:
                 raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), name)
             while names := _names(descriptor):
                 for each, is_directory in names:
-                    if is_directory:
-                        self._lift(descriptor, each)
-                    else:
-                        os.unlink(each, dir_fd=descriptor)
+                    with contextlib.suppress(FileNotFoundError):
+                        if is_directory:
+                            self._lift(descriptor, each)
+                        else:
+                            os.unlink(each, dir_fd=descriptor)
         finally:
             os.close(descriptor)
         os.rmdir(name, dir_fd=self._top)
