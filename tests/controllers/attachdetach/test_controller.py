@@ -125,6 +125,30 @@ async def test_a_node_that_is_out_of_service_is_not_asked(world: Any, wait: Any)
     await wait.until(lambda: not attachments(world))
 
 
+async def test_a_nodes_news_of_one_volume_is_no_work_for_its_others(
+    world: Any, wait: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(8):
+        source = {"driver": DRIVER, "volumeHandle": f"h{number}"}
+        world.add(PERSISTENT_VOLUMES, {"metadata": {"name": f"pv{number}"}, "spec": {"csi": source}})
+        spec = {"attacher": DRIVER, "nodeName": "n1", "source": {"persistentVolumeName": f"pv{number}"}}
+        meta = {"name": f"va{number}", "uid": f"uid-va{number}", "finalizers": ["attacher"]}
+        world.add(VOLUME_ATTACHMENTS, {"metadata": meta, "spec": spec, "status": {"attached": True}})
+    await wait.quiet(world)
+    asked: list[str] = []
+    queue = world.controller._controller
+    monkeypatch.setattr(queue, "enqueue", asked.append)
+    put(world, NODES, "n1", status={"volumesInUse": [unique_name(DRIVER, "h3")]})
+    await wait.until(lambda: asked)
+    assert asked == ["pv3"]
+    put(world, NODES, "n1", status={"volumesAttached": []})
+    await wait.quiet(world)
+    assert len(asked) <= 2, "the report is put right by one of them"
+    put(world, NODES, "n1", status={"conditions": [{"type": "Ready", "status": "False"}]})
+    await wait.until(lambda: len(asked) >= 9)
+    assert set(asked) == {f"pv{number}" for number in range(8)}
+
+
 async def test_drivers_that_attach_nothing_are_left_alone(world: Any, wait: Any) -> None:
     world.add(CSI_DRIVERS, {"metadata": {"name": DRIVER}, "spec": {"attachRequired": False}})
     await wait.quiet(world)

@@ -86,10 +86,18 @@ class AttachDetachController:
 
     def _node_changed(self, kind: ChangeType, node: Obj, previous: Obj | None) -> None:
         """Most changes of a Node are heartbeats, which mean nothing here."""
-        if kind == "MODIFIED" and previous is not None and _seen_of(node) == _seen_of(previous):
-            return
-        for each in self._attachments.by_index(_BY_NODE, objects.name(node)):
+        found = list(self._attachments.by_index(_BY_NODE, objects.name(node)))
+        if kind == "MODIFIED" and previous is not None and _health_of(node) == _health_of(previous):
+            moved = set(attachments.in_use(node)) ^ set(attachments.in_use(previous))
+            reported = attachments.attached_to(node) != attachments.attached_to(previous)
+            # The report is of the whole node: any of its volumes looks whether it is as it should be.
+            found = [each for each in found if moved and self._is_among(each, moved)] or (found[:1] if reported else [])
+        for each in found:
             self._controller.enqueue(attachments.volume_of(each))
+
+    def _is_among(self, attachment: Obj, names: set[str]) -> bool:
+        volume = self._volumes.get("", attachments.volume_of(attachment))
+        return volume is None or _unique(volume, attachment) in names
 
     def _driver_changed(self, kind: ChangeType, driver: Obj, previous: Obj | None) -> None:
         for each in self._volumes.by_index(_BY_DRIVER, objects.name(driver)):
@@ -246,5 +254,5 @@ def _uses(node: Obj, volume: Obj | None, attachment: Obj) -> bool:
     return unique in attachments.in_use(node)
 
 
-def _seen_of(node: Obj) -> tuple[object, ...]:
-    return is_ready(node), is_out_of_service(node), list(attachments.in_use(node)), attachments.attached_to(node)
+def _health_of(node: Obj) -> tuple[bool, bool]:
+    return is_ready(node), is_out_of_service(node)
