@@ -15,7 +15,7 @@ from sampan.api.clock import Clock, Random
 from sampan.api.errors import ApiError, NotFound
 from sampan.api.pods.origin import is_mirror
 from sampan.api.pods.requests import amounts
-from sampan.api.pods.status import is_terminal, is_terminal_phase, is_terminating
+from sampan.api.pods.status import is_terminal, is_terminal_phase
 from sampan.api.pods.status import started as started_at
 from sampan.api.resources import PODS, SERVICES
 from sampan.api.types import Obj
@@ -24,12 +24,10 @@ from sampan.client.client import Client
 from sampan.client.events import EventRecorder
 from sampan.client.informer import ChangeType, InformerFactory
 from sampan.keeping import Keeper
-from sampan.node import runtime
-from sampan.node.admission import Refusal
+from sampan.node import reception, runtime
 from sampan.node.config import NodeConfig
 from sampan.node.cpumanager.manager import make_cpu_manager
 from sampan.node.devices.interface import MakeDevices, NoDevices
-from sampan.node.devices.plan import Unavailable
 from sampan.node.env.objects import ClientObjects
 from sampan.node.env.sources import ObjectRef, ObjectSource, pod_references
 from sampan.node.extensions import Extensions
@@ -47,6 +45,7 @@ from sampan.node.pods.state import PodState, observe_all
 from sampan.node.pods.swap import swap_of
 from sampan.node.pods.worker import PodWorker
 from sampan.node.protection import PodsOfNode, Protection
+from sampan.node.reception import Reception
 from sampan.node.registration import NodeRegistration
 from sampan.node.runtimewatch import RuntimeWatch
 from sampan.node.shutdown import Request as ShutdownRequest
@@ -61,8 +60,6 @@ log = logging.getLogger(__name__)
 
 _TOLD_SECONDS = 2.0
 _WORKER_RETRY_SECONDS = 10.0
-#: Refusals for what the Node object says: it is read anew first, for it may have changed just before the pod came.
-_BY_THE_NODE = ("NodeAffinity", "TaintToleration")
 _REGISTER_RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 
@@ -168,12 +165,23 @@ class NodeAgent:
             PodsOfNode(
                 present=self._evictable,
                 ended=self._ended,
-                known=lambda: {*self._workers, *self._watch.cleaning, *self._looking},
+                known=lambda: {*self._workers, *self._watch.cleaning, *self._reception.looking},
                 doubt=self._view_doubted,
             ),
             shutdown,
         )
-        self._gate = PodGate(config, self.registration, self.context.allocatable, self._protection.pressures)
+        self._reception = Reception(
+            PodGate(config, self.registration, self.context.allocatable, self._protection.pressures),
+            self._devices,
+            reception.Agent(
+                closed=self._protection.refusal,
+                claiming=self._claiming,
+                processors=lambda pod: self._cpus.admit(pod),
+                newest=self._newest,
+                is_worked_on=self._workers.__contains__,
+                take=self._take,
+            ),
+        )
         self._watch = RuntimeWatch(
             config,
             source,
@@ -181,20 +189,15 @@ class NodeAgent:
             self._volumes,
             self._workers,
             claims=self._claiming,
-            judged=lambda: self._looking,
+            judged=lambda: self._reception.looking,
             ended=lambda container_id: self.on_exit(container_id),
             cleanup=self._devices.cleanup,
         )
-        #: pods that admission refused, and those that it looks at again
-        self._refused: dict[str, Refusal] = {}
-        self._looking: set[str] = set()
-        #: pods that are taken as soon as they have their devices
-        self._equipping: dict[str, Obj] = {}
         self._cpus = make_cpu_manager(
             config,
             self._host,
             source,
-            active=lambda: {claim.uid for claim in self._claims()} | self._looking,
+            active=self._active,
             running=lambda: ((uid, each) for uid, worker in self._workers.items() for each in worker.state.running()),
         )
         self._static = StaticPods(
@@ -230,7 +233,7 @@ class NodeAgent:
         try:
             # Each loop is kept by itself: none that fails ends another, or the work on a pod.
             async with Keeper() as keeper, asyncio.TaskGroup() as group:
-                self._group = group
+                self._group = self._reception.group = group
                 keeper.keep("informers", self._informers.run)
                 keeper.keep("objects", self._objects.run)
                 keeper.keep("certificates", self._certificates.run)
@@ -265,7 +268,7 @@ class NodeAgent:
                 started.set()
                 await tasks.forever()
         finally:
-            self._group = self._watch.group = None
+            self._group = self._watch.group = self._reception.group = None
             unsubscribe()
 
     def _make_extensions(self, clock: Clock, random: Random) -> Extensions:
@@ -348,37 +351,7 @@ class NodeAgent:
                 self._cpus.admit(pod)  # it has had them from the agent before, unless what that one kept is lost
             self._take(pod, state)
             return
-        if uid in self._looking:
-            return  # the newest pod is judged
-        refusal = self._judge(pod)
-        if refusal is not None and refusal.reason in _BY_THE_NODE:
-            self._looking.add(uid)
-            tasks.spawn_apart(self._group, self._judge_again(pod), f"admission of pod {spec.full_name(pod)}")
-        else:
-            self._take_or_equip(pod, refusal)
-
-    def _take_or_equip(self, pod: Obj, refusal: Refusal | None) -> None:
-        if refusal is not None or is_terminating(pod) or not self._devices.concerns(pod):
-            self._take(pod, None, refusal)
-            return
-        assert self._group is not None
-        uid = pod["metadata"]["uid"]
-        self._looking.add(uid)
-        self._equipping[uid] = pod
-        tasks.spawn_apart(self._group, self._equip(pod), f"devices of pod {spec.full_name(pod)}")
-
-    async def _equip(self, pod: Obj) -> None:
-        """Device plug-ins give the pod what it asks for, or it is refused."""
-        uid, refusal = pod["metadata"]["uid"], None
-        try:
-            await self._devices.admit(pod)
-        except Unavailable as error:
-            refusal = Refusal("UnexpectedAdmissionError", f"Allocate failed due to {error}, which is unexpected")
-        finally:
-            self._looking.discard(uid)
-            self._equipping.pop(uid, None)
-        if (newest := self._newest(pod)) is not None and uid not in self._workers:
-            self._take(newest, None, refusal)
+        self._reception.come(pod)
 
     def _newest(self, pod: Obj) -> Obj | None:
         meta = pod["metadata"]
@@ -387,34 +360,9 @@ class NodeAgent:
         newest = self._pods.get(meta["namespace"], meta["name"])
         return newest if newest is not None and newest["metadata"]["uid"] == meta["uid"] else None
 
-    async def _judge_again(self, pod: Obj) -> None:
-        meta = pod["metadata"]
-        try:
-            await self._gate.look()
-        finally:
-            self._looking.discard(meta["uid"])
-        if meta["uid"] in self._workers:
-            return  # somebody else made it end meanwhile, and it has its worker
-        if (newest := self._newest(pod)) is not None:
-            self._take_or_equip(newest, self._judge(newest))
-
-    def _judge(self, pod: Obj) -> Refusal | None:
-        """A fault of ours is that pod's alone."""
-        try:
-            refusal = self._protection.refusal() or self._gate.judge(pod, self._claiming())
-            if refusal is None and (why := self._cpus.admit(pod)):
-                text = f"Allocate failed due to {why}, which is unexpected"
-                refusal = Refusal("UnexpectedAdmissionError", text)
-            return refusal
-        except Exception:  # a pod that our own code cannot judge is refused, alone
-            log.exception("admission of pod %s", spec.full_name(pod))
-            return Refusal("UnexpectedAdmissionError", "Unexpected error while attempting to admit pod: internal error")
-
-    def _take(self, pod: Obj, state: PodState | None, refusal: Refusal | None = None) -> None:
+    def _take(self, pod: Obj, state: PodState | None = None) -> None:
         assert self._group is not None
         uid = pod["metadata"]["uid"]
-        if refusal is not None:
-            self._refused[uid] = refusal
         # Everything was read before the first pod was taken: the runtime has nothing of one that was not seen then.
         worker = self._workers[uid] = self._make_worker(pod, state or PodState())
         self._objects.register_pod(pod)
@@ -424,7 +372,7 @@ class NodeAgent:
         """What was refused stays so, whoever works on it."""
         uid = pod["metadata"]["uid"]
         worker = PodWorker(self.context, pod, state, claim=self._claim(uid))
-        if (refusal := self._refused.get(uid)) is not None:
+        if (refusal := self._reception.refused.get(uid)) is not None:
             worker.evict(refusal.reason, REJECTED + refusal.message)
         if uid in self._static.working:
             worker.mirrored(self._static.mirror_of(pod))
@@ -436,13 +384,18 @@ class NodeAgent:
 
     def _claims(self) -> list[Claim]:
         working = [Claim(worker.pod, worker.record.allocated) for worker in self._evictable()]
-        return [*working, *(Claim(pod, {}) for pod in self._equipping.values())]
+        return [*working, *(Claim(pod, {}) for pod in self._reception.equipping.values())]
+
+    def _active(self) -> set[str]:
+        """Uids of pods that have a part of the node, or may have; first of all those that run and are taken soon."""
+        soon = self._adoptable if self._watch.group is None else ()
+        return {*(claim.uid for claim in self._claims()), *self._reception.looking, *soon}
 
     def _evictable(self) -> list[PodWorker]:
         return [
             worker
             for uid, worker in self._workers.items()
-            if uid not in self._refused
+            if uid not in self._reception.refused
             and not worker.gone
             and not is_terminal_phase(str(worker.sender.newest.get("phase", "")))
         ]
@@ -488,7 +441,7 @@ class NodeAgent:
         self._objects.unregister_pod(uid)
         self._watch.forget(worker)
         self._workers.pop(uid, None)
-        self._refused.pop(uid, None)
+        self._reception.forget(uid)
         self._static.ended(uid)
         self._desk.forget(uid)
         self._room_made()

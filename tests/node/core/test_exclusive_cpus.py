@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 
@@ -72,3 +73,16 @@ async def test_processors_of_a_pod_that_has_them_alone_are_not_resized(world: An
         "Infeasible",
         'Resize is infeasible for Guaranteed Pods alongside CPU Manager policy "static"',
     )
+
+
+async def test_the_next_agent_leaves_every_container_the_processors_that_it_has(world: Any) -> None:
+    await begin(world)
+    paths = [add(world, name, "1") for name in ("first", "second", "third")]
+    await world.api.until(lambda: all(world.api.condition(path, "Ready") == "True" for path in paths))
+    before = {name: cpus(world, name) for name in ("second", "third")}
+    world.api.delete(paths[0])
+    await world.api.until(lambda: paths[0] not in world.api.objects)
+    await world.stop()
+    await world.start()
+    await asyncio.sleep(60)
+    assert {name: cpus(world, name) for name in before} == before

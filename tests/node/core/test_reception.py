@@ -1,0 +1,96 @@
+"""Between a pod that came and its worker: whatever goes wrong meanwhile, the pod is taken or refused, and only once."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from sampan.node.admission import Refusal
+from sampan.node.devices.interface import NoDevices
+from sampan.node.devices.plan import Unavailable
+from sampan.node.reception import Agent, Reception
+
+POD: dict[str, Any] = {"metadata": {"uid": "1", "name": "p", "namespace": "ns"}}
+
+
+class Surroundings(NoDevices):
+    """A gate, devices and an agent."""
+
+    def __init__(self) -> None:
+        self.taken: list[str] = []
+        self.api: dict[str, Any] = {"1": POD}
+        self.verdicts: list[Refusal | None] = []
+        self.fault: Exception | None = None
+        self.asked, self.go_on = asyncio.Event(), asyncio.Event()
+        agent = Agent(
+            closed=lambda: None, claiming=list, processors=lambda pod: "",
+            newest=lambda pod: self.api.get(pod["metadata"]["uid"]),
+            is_worked_on=self.taken.__contains__, take=lambda pod: self.taken.append(pod["metadata"]["uid"]),
+        )  # fmt: skip
+        self.reception = Reception(self, self, agent)  # type: ignore[arg-type]
+
+    def judge(self, pod: Any, others: Any) -> Refusal | None:
+        return self.verdicts.pop(0) if self.verdicts else None
+
+    async def look(self) -> None:
+        await self._pause()
+
+    def concerns(self, pod: Any) -> bool:
+        return True
+
+    async def admit(self, pod: Any) -> None:
+        await self._pause()
+        if self.fault is not None:
+            raise self.fault
+
+    async def _pause(self) -> None:
+        self.asked.set()
+        await self.go_on.wait()
+
+    async def come(self, *meanwhile: Any) -> None:
+        async with asyncio.TaskGroup() as group:
+            self.reception.group = group
+            self.reception.come(POD)
+            self.reception.come(POD)
+            await self.asked.wait()
+            for each in meanwhile:
+                each()
+            self.go_on.set()
+
+
+async def test_a_pod_has_its_part_while_it_is_looked_at_and_is_taken_once() -> None:
+    world = Surroundings()
+    seen: list[Any] = []
+    await world.come(lambda: seen.append((set(world.reception.looking), dict(world.reception.equipping))))
+    assert seen == [({"1"}, {"1": POD})] and world.taken == ["1"]
+    assert not (world.reception.looking or world.reception.equipping or world.reception.refused)
+
+
+@pytest.mark.logs_errors("devices of pod ns/p")
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (Unavailable("none is left"), "Allocate failed due to none is left, which is unexpected"),
+        (RuntimeError("ours"), "Unexpected error while attempting to admit pod: internal error"),
+    ],
+)
+async def test_a_pod_that_cannot_be_equipped_is_refused_whatever_the_fault(fault: Exception, message: str) -> None:
+    world = Surroundings()
+    world.fault = fault
+    await world.come()
+    assert world.taken == ["1"]
+    assert world.reception.refused == {"1": Refusal("UnexpectedAdmissionError", message)}
+
+
+@pytest.mark.parametrize("verdicts", [[], [Refusal("NodeAffinity", "labels")]])
+async def test_a_pod_that_went_or_has_a_worker_meanwhile_is_not_taken(verdicts: list[Refusal | None]) -> None:
+    world = Surroundings()
+    world.verdicts = list(verdicts)
+    await world.come(world.api.clear)
+    assert world.taken == []
+    world = Surroundings()
+    world.verdicts = list(verdicts)
+    await world.come(lambda: world.taken.append("1"))
+    assert world.taken == ["1"]
