@@ -288,7 +288,7 @@ async def test_a_pod_that_ends_while_its_node_is_looked_at_has_one_worker(
         lives.append(worker)
         await real(worker)
 
-    monkeypatch.setattr(world.agent._gate, "look", look)
+    monkeypatch.setattr(world.agent._reception._gate, "look", look)
     monkeypatch.setattr(PodWorker, "run", counted)
     path = world.api.add_pod("elsewhere", nodeSelector={"nope": "x"})
     await asked.wait()
