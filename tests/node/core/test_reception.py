@@ -68,7 +68,7 @@ async def test_a_pod_has_its_part_while_it_is_looked_at_and_is_taken_once() -> N
     assert not (world.reception.looking or world.reception.equipping or world.reception.refused)
 
 
-@pytest.mark.logs_errors("devices of pod ns/p")
+@pytest.mark.logs_errors("devices of pod p_ns")
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
