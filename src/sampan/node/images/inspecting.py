@@ -16,6 +16,13 @@ if TYPE_CHECKING:
 
 async def inspect(found: Listed, content: Content) -> Obj:
     """Of an index the image for this machine, with the platforms that there are. Raises PushError."""
+    try:
+        return await _inspected(found, content)
+    except (LookupError, TypeError, AttributeError, ValueError):  # it is as whoever made it wrote it
+        raise PushError(f"{found.digest} is no image: its manifest is damaged") from None
+
+
+async def _inspected(found: Listed, content: Content) -> Obj:
     document = await _document(content, found.digest)
     digest, platforms = found.digest, []
     listed = document.get("manifests")

@@ -5,6 +5,7 @@ What the registry has is not sent again. Used by ``sampan image push`` and tests
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 #: how deep indexes may lie in indexes, and how many images may be in one
 _DEPTH = 3
 _MANIFESTS = 1000
+_DIGEST = re.compile(r"[a-z0-9]+(?:[+._-][a-z0-9]+)*:[0-9a-zA-Z=_-]+")
 _OCI = "application/vnd.oci.image."
 
 
@@ -126,7 +128,10 @@ def _descriptors(document: Obj, name: str) -> list[Obj]:
 
 
 def _is_descriptor(value: Any) -> bool:
-    return isinstance(value, dict) and isinstance(value.get("digest"), str) and isinstance(value.get("size"), int)
+    if not isinstance(value, dict) or not isinstance(value.get("platform"), dict | None):
+        return False
+    digest = value.get("digest")  # a part of paths at the registry
+    return isinstance(digest, str) and bool(_DIGEST.fullmatch(digest)) and isinstance(value.get("size"), int)
 
 
 def _of_this_machine(listed: list[Obj]) -> tuple[str, str]:
