@@ -81,6 +81,16 @@ async def test_an_error_says_what_to_do_next_in_go_words_without_the_secret(
     assert str(caught.value) == f"rpc error: code = {go_code} desc = cannot log in with ***stripped***: v1"
 
 
+@pytest.mark.parametrize("where", ["volume_context", "secrets"])
+async def test_a_token_is_no_more_told_than_a_secret(driver: Driver, client: DriverClient, where: str):
+    tokens = {"csi.storage.k8s.io/serviceAccount.tokens": '{"vault":{"token":"e.y.J","expirationTimestamp":null}}'}
+    request = csi.NodeStageVolumeRequest(volume_id="token e.y.J is refused", secrets={"password": "x"})
+    getattr(request, where).update(tokens)
+    with pytest.raises(DriverError, match=r"token \*\*\*stripped\*\*\* is refused") as caught:
+        await client.node("NodeStageVolume", request)
+    assert "e.y.J" not in str(caught.value)
+
+
 async def test_a_lacking_call_is_told_from_one_that_failed(driver: Driver, client: DriverClient):
     with pytest.raises(Lacks):
         await client.node("NodeExpandVolume", csi.NodeExpandVolumeRequest(volume_id="v1"))

@@ -16,6 +16,7 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 import grpc  # reads its environment when imported
 import grpc.aio
+import orjson
 from google.protobuf.message import DecodeError
 
 from sampan.csi.errors import Uncertain, driver_error, go_code
@@ -148,7 +149,19 @@ def _enum_name(types: Any, number: int) -> str:
 
 
 def _secrets(request: Any) -> list[str]:
-    secrets = list(request.secrets.values()) if "secrets" in request.DESCRIPTOR.fields_by_name else []
-    if "volume_context" in request.DESCRIPTOR.fields_by_name and _TOKENS_KEY in request.volume_context:
-        secrets.append(request.volume_context[_TOKENS_KEY])
-    return secrets
+    secrets = dict(request.secrets) if "secrets" in request.DESCRIPTOR.fields_by_name else {}
+    found = list(secrets.values())
+    context = request.volume_context if "volume_context" in request.DESCRIPTOR.fields_by_name else {}
+    for holder in (secrets, context):
+        if _TOKENS_KEY in holder:
+            found += [holder[_TOKENS_KEY], *_tokens(holder[_TOKENS_KEY])]
+    return found
+
+
+def _tokens(text: str) -> list[str]:
+    """Each by itself: a driver that complains of one does not show all."""
+    try:
+        by_audience = orjson.loads(text)
+        return [str(each["token"]) for each in by_audience.values()]
+    except (orjson.JSONDecodeError, AttributeError, TypeError, KeyError):
+        return []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -11,6 +12,7 @@ from volume_killing import machine, may_mount
 
 from sampan.node.volumes import removal
 from sampan.node.volumes.mount import DirectoryMounter, LinuxMounter
+from sampan.node.volumes.ownership import Ownership, set_ownership
 from sampan.node.volumes.teardown import remove_tree
 
 
@@ -32,6 +34,15 @@ def test_a_tree_that_is_deeper_than_any_path_is_removed_with_a_few_descriptors(t
     deepen(pod / "volumes", 1500)
     remove_tree(pod, DirectoryMounter())
     assert not pod.exists()
+
+
+def test_a_tree_that_is_deeper_than_a_walk_is_not_given_to_a_group_and_that_is_said(tmp_path: Path) -> None:
+    deepen(tmp_path, 1500)
+    with pytest.raises(OSError) as caught:
+        set_ownership(tmp_path, Ownership(os.getgid()))
+    assert caught.value.errno in (errno.ENAMETOOLONG, errno.EMFILE)  # as many files as this process may have
+    for path in tmp_path.iterdir():
+        removal.remove(path)
 
 
 def test_many_names_and_links_and_odd_files_go_and_what_links_name_stays(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -35,15 +36,19 @@ def pod_ownership(pod: Obj) -> Ownership:
 
 
 def set_ownership(root: Path, ownership: Ownership, *, read_only: bool = False) -> None:
-    """Gives everything at and below ``root`` to the group; symlinks are neither followed nor changed."""
+    """Gives everything at and below ``root`` to the group; symlinks are neither followed nor changed. Raises OSError;
+    of trees that are deeper than a walk goes, ENAMETOOLONG."""
     if ownership.fs_group is None:
         return
     if ownership.on_root_mismatch and _matches(root, ownership.fs_group, read_only):
         return
     # Depth first and the root last: the root's ownership says that all below is done (OnRootMismatch after a crash).
-    for _, directories, files, fd in os.fwalk(root, topdown=False, follow_symlinks=False):
-        for name in (*files, *directories):
-            _change(name, ownership.fs_group, read_only, fd)
+    try:
+        for _, directories, files, fd in os.fwalk(root, topdown=False, follow_symlinks=False):
+            for name in (*files, *directories):
+                _change(name, ownership.fs_group, read_only, fd)
+    except RecursionError:
+        raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), str(root)) from None
     _change(str(root), ownership.fs_group, read_only, None)
 
 
