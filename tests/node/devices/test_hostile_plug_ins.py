@@ -10,14 +10,16 @@ from typing import Any
 
 import grpc.aio
 import pytest
-from tests.node.devices.conftest import TOY, Bench
+from tests.node.devices.conftest import TOY, Bench, GpuDriver
 
+from sampan.client import tasks
 from sampan.node import runtime
 from sampan.node.devices.drivers import ClaimName, DriverFailed, Drivers
 from sampan.node.devices.endpoint import Endpoint
 from sampan.node.devices.pb import deviceplugin_pb2 as pb
 from sampan.node.devices.pb import dra_pb2 as dra
 from sampan.node.devices.plan import Unavailable
+from sampan.node.plugins.registry import PluginRegistry
 
 OTHER = "example.com/other"
 CLAIM = ClaimName("ns", "one", "uid-one")
@@ -178,3 +180,24 @@ async def test_what_a_driver_answers_is_checked(tmp_path: Path, answer: bytes, t
     async with speaking(tmp_path / "odd.sock", service, NodePrepareResources=saying(answer)):
         with pytest.raises(DriverFailed, match=text):
             await drivers.prepare("odd.example.com", CLAIM)
+
+
+@pytest.mark.logs_errors("plugin at ")
+async def test_a_fault_of_a_handler_costs_its_plug_in_one_try(tmp_path: Path) -> None:
+    known = asyncio.Event()
+
+    class Faulty:
+        async def register(self, name: str, endpoint: str, versions: Any, socket: Path) -> None:
+            if not self.tried:
+                self.tried = True
+                raise RuntimeError("ours")
+            known.set()
+
+        async def deregister(self, name: str, socket: Path) -> None: ...
+
+        tried = False
+
+    async with GpuDriver(tmp_path / "gpu.sock").serving():
+        running = tasks.detach(PluginRegistry(tmp_path, {"DRAPlugin": Faulty()}).run(), "plugins")
+        await known.wait()
+        await tasks.cancel_and_wait(running)

@@ -65,8 +65,8 @@ Running = tuple[str, runtime.Container]
 
 
 class StaticCpuManager:
-    """Invariant: what the policy has given is in the file before a container is started with it (or the log says why
-    not)."""
+    """What the policy has given is written to the file soon after. A container whose agent was killed before that may
+    get others from the next one, which moves it there."""
 
     def __init__(
         self,

@@ -114,6 +114,8 @@ class PluginRegistry:
             await self._tell(client, path, str(refused))
         except DriverError as error:
             log.info("plugin at %s: %s", path, error)
+        except Exception:  # a fault of a handler's: the plugin is tried again like one that failed
+            log.exception("plugin at %s", path)
         finally:
             await client.close()
         return None
