@@ -44,6 +44,12 @@ async def import_archive(instance: Instance, pieces: Iterable[bytes], name: str)
     address = str(instance.containerd_socket)
     try:
         found = await ctr.import_archive(address, pieces)
+        if any(image.name == local.PAUSE_IMAGE for image in found):
+            await ctr.import_archive(address, [local.pause_image()])
+            raise ClusterError(
+                f"{name} holds an image named {local.PAUSE_IMAGE}, what every pod stands on: the node keeps its own",
+                fix="save the image under another name",
+            )
         ids = {image.name: await ctr.image_ids(address, image.digest) for image in found}
     except ArchiveError as error:
         raise ClusterError(str(error), fix="give an archive of `docker save`, or an OCI image layout") from error

@@ -120,7 +120,11 @@ async def test_the_next_pod_gets_the_image_that_was_built_anew(bench: Any, node:
 async def test_the_pause_image_stays(node: Any) -> None:
     with pytest.raises(ClusterError, match="what every pod stands on"):
         await images.remove(node, local.PAUSE_IMAGE)
-    assert local.PAUSE_IMAGE in {each.name for each in await images.list_images(node)}
+    before = {each.name: each.digest for each in await images.list_images(node)}
+    with pytest.raises(ClusterError, match="what every pod stands on"):
+        await images.import_archive(node, [archive(b"not this one", local.PAUSE_IMAGE)], "archive")
+    after = {each.name: each.digest for each in await images.list_images(node)}
+    assert after[local.PAUSE_IMAGE] == before[local.PAUSE_IMAGE]
 
 
 async def test_what_is_no_image_is_told_in_words(node: Any) -> None:
