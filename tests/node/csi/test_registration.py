@@ -93,6 +93,7 @@ async def test_a_driver_that_goes_while_it_is_asked_takes_no_other_with_it(bench
         (Registrar("/x", versions=()), "Plugin returned an empty list for supported versions"),
         (Registrar("/x", versions=("0.3", "2.1")), 'None of the versions specified ["0.3" "2.1"] are supported'),
         (Registrar("/nowhere.sock"), "rpc error: code = Unavailable"),
+        (Registrar("/no\0where.sock"), "holds what no path does"),
     ],
 )
 async def test_a_plugin_that_is_not_taken_is_told_why(bench: Bench, registrar: Registrar, words: str) -> None:

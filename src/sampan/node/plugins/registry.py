@@ -122,6 +122,8 @@ class PluginRegistry:
 
     async def _register(self, client: DriverClient, path: Path) -> tuple[Handler, str]:
         info = await client.registration_info()
+        if "\0" in info.name + info.endpoint:
+            raise PluginRefused("RegisterPlugin error -- the name or the endpoint holds what no path does")
         handler = self._handlers.get(info.type)
         if handler is None:
             raise PluginRefused(
