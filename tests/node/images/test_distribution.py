@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -178,3 +179,20 @@ async def test_what_a_registry_says_moves_no_cursor() -> None:
         with pytest.raises(RegistryError) as caught:
             await registry.put_manifest("team/app", "1", b"{}", "application/json")
     assert str(caught.value).isprintable()
+
+
+async def test_an_answer_that_never_ends_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distribution, "_ANSWER_SECONDS", 0.0)
+    over = asyncio.Event()
+
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        response = web.StreamResponse(status=403)
+        await response.prepare(request)
+        await response.write(b"{")
+        await over.wait()
+        return response
+
+    async with answering(answer) as endpoint, connected(endpoint, AUTH) as registry:
+        with pytest.raises(RegistryError, match="no answer in time"):
+            await registry.put_manifest("team/app", "1", b"{}", "application/json")
+        over.set()

@@ -151,11 +151,11 @@ class Registry:
                 async with asyncio.timeout(_ANSWER_SECONDS):
                     content = await _beginning(answer.content)
                 return answer.status, answer.headers, content
+        except TimeoutError:
+            raise RegistryError(f"{method} {_shown(url)}: no answer in time") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             told = getattr(error, "os_error", None) or getattr(error, "certificate_error", None) or error
             raise RegistryError(f"{method} {_shown(url)}: {cause(told) or 'the connection broke'}") from error
-        except TimeoutError:
-            raise RegistryError(f"{method} {_shown(url)}: no answer in time") from None
 
     async def _log_in(self, headers: Mapping[str, str], repository: str, content: bytes) -> str:
         """The Authorization header for a repository, as the registry asks for it."""
