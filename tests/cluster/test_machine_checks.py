@@ -51,6 +51,19 @@ def test_a_taken_port_is_named_with_its_option(tmp_path: Path) -> None:
         assert not any("taken" in what for what in running)
 
 
+def test_reservations_that_leave_nothing_for_pods_are_told(tmp_path: Path) -> None:
+    file = tmp_path / "k.yaml"
+    head = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
+    node = NodeSettings("n", address="192.0.2.1", kubelet_config=str(file))
+    instance = Instance(ClusterSettings("one"), tmp_path, tmp_path, node=node)
+    file.write_text(head + "systemReserved: {memory: 1Ki, cpu: 1m}\n")
+    assert list(preflight._reserved(instance)) == []
+    file.write_text(head + "systemReserved: {memory: 512Pi}\nkubeReserved: {memory: 512Pi}\n")
+    [problem] = preflight._reserved(instance)
+    assert problem.what.startswith('Resource "memory" has a reservation of 1Ei but capacity of ')
+    assert not problem.fatal
+
+
 def test_a_disk_too_full_for_pods_is_told_before_the_node_has_disk_pressure(
     instance: Instance, monkeypatch: pytest.MonkeyPatch
 ) -> None:

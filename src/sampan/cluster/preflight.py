@@ -41,7 +41,15 @@ def check(instance: Instance, *, running: bool = False) -> list[Problem]:
     """Every problem found. ``running``: the instance is already up, so its own ports are rightly taken."""
     problems: list[Problem] = []
     if instance.node.runs_containers:
-        problems = [*_system(), *_rights(), *_programs(instance), *_kernel(), *_switches(), *_disk(instance)]
+        problems = [
+            *_system(),
+            *_rights(),
+            *_programs(instance),
+            *_kernel(),
+            *_switches(),
+            *_disk(instance),
+            *_reserved(instance),
+        ]
     if not running:
         problems.extend(_ports(instance))
     return problems
@@ -60,6 +68,28 @@ def _disk(instance: Instance) -> Iterable[Problem]:
             f"free {_FREE_DISK_PERCENT} %, or give other thresholds with --kubelet-config (docs/node.md)",
             fatal=False,
         )
+
+
+def _reserved(instance: Instance) -> Iterable[Problem]:
+    """More is kept for others than the machine has: no pod that asks for anything would ever begin."""
+    if not instance.node.kubelet_config:
+        return
+    from sampan.api import quantity
+    from sampan.node.kubeletconfig import reading
+
+    document = reading.load(Path(instance.node.kubelet_config))
+    there = {"cpu": os.cpu_count() or 1, "memory": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")}
+    for name, amount in there.items():
+        texts = [(document.get(field) or {}).get(name, "0") for field in ("kubeReserved", "systemReserved")]
+        kept = sum(map(quantity.parse, texts))
+        if kept > amount:
+            shown = quantity.format_quantity(amount, "BinarySI" if name == "memory" else "DecimalSI")
+            yield Problem(
+                f'Resource "{name}" has a reservation of {quantity.format_quantity(kept, "BinarySI")} but capacity of '
+                f"{shown}: nothing is left for pods",
+                "lower kubeReserved and systemReserved in the file of --kubelet-config",
+                fatal=False,
+            )
 
 
 def cni_directory() -> Path | None:
