@@ -7,6 +7,7 @@ left behind is known by it.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -67,6 +68,15 @@ def up(made: Cluster) -> None:
         if "belongs to cluster" not in done.stderr:
             break
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def files_on_loop_devices() -> list[str]:
+    """Those that loop devices of this machine show now, whoever made them."""
+    found = []
+    for shown in Path("/sys/block").glob("loop*/loop/backing_file"):
+        with contextlib.suppress(OSError):  # let go of meanwhile
+            found.append(shown.read_text().strip())
+    return found
 
 
 def purge_what_killed_runs_left() -> None:
