@@ -59,7 +59,7 @@ async def collect(folder: Path) -> dict[str, Obj]:
     )
     async with Server(config) as server:
         transport = server.local_transport()
-        keeper = Keeper(transport, server._bootstrap_config(), config.clock)
+        keeper = Keeper(transport, server._bootstrap_config(), config.clock, server._reader)
         await keeper.keep_service()
         await keeper.keep_others()
         await _registered(transport)

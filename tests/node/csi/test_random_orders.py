@@ -28,7 +28,7 @@ from sampan.node.volumes.plugins import Ready
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 PODS, VOLUMES = ("u1", "u2", "u3"), ("v1", "v2")
 #: so many run always; the whole ten thousand when SAMPAN_CSI_ORDERS says so
-ORDERS = int(os.environ.get("SAMPAN_CSI_ORDERS", "120"))
+ORDERS = int(os.environ.get("SAMPAN_CSI_ORDERS", "60"))
 
 
 class Killed(BaseException):
