@@ -23,7 +23,7 @@ class Driver:
 
     async def NodeGetCapabilities(self, request: Any) -> Any:  # noqa: N802
         rpc = csi.NodeServiceCapability.RPC
-        of_later_version = csi.NodeServiceCapability(rpc=rpc(type=99))  # type: ignore[arg-type]
+        of_later_version = csi.NodeServiceCapability(rpc=rpc(type=99))  # type: ignore[arg-type]  # a number that no version has yet
         stages = csi.NodeServiceCapability(rpc=rpc(type=rpc.STAGE_UNSTAGE_VOLUME))
         return csi.NodeGetCapabilitiesResponse(capabilities=[stages, of_later_version])
 

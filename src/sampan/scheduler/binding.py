@@ -197,7 +197,7 @@ def post_bind(profile: Profile, pod: PodInfo, node: str) -> None:
     for plugin in profile.having(PostBindPlugin):
         try:
             plugin.post_bind(pod, node)
-        except Exception:
+        except Exception:  # it is bound, whatever a plug-in makes of that
             log.exception("plugin %s failed after %s was bound", _name(plugin), pod.key)
 
 

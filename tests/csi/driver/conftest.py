@@ -120,11 +120,11 @@ class Asked:
 
 def mounted(filesystem: str = "", mode: int = MODES.SINGLE_NODE_WRITER, flags: tuple[str, ...] = ()) -> Any:
     volume = csi.VolumeCapability.MountVolume(fs_type=filesystem, mount_flags=flags)
-    return csi.VolumeCapability(mount=volume, access_mode=MODES(mode=mode))  # type: ignore[arg-type]
+    return csi.VolumeCapability(mount=volume, access_mode=MODES(mode=mode))  # type: ignore[arg-type]  # see block
 
 
 def block(mode: int = MODES.SINGLE_NODE_WRITER) -> Any:
-    wanted = MODES(mode=mode)  # type: ignore[arg-type]
+    wanted = MODES(mode=mode)  # type: ignore[arg-type]  # its stubs want the enumeration's own type
     return csi.VolumeCapability(block=csi.VolumeCapability.BlockVolume(), access_mode=wanted)
 
 

@@ -165,7 +165,7 @@ async def test_unused_images_go_before_pods_when_the_disk_is_short(world: World)
         await remove(reference)
         disk_left(world, 50)
 
-    world.runtime.remove_image = relieved  # type: ignore[method-assign]
+    world.runtime.remove_image = relieved  # type: ignore[method-assign]  # removing one makes room
     await world.api.until(lambda: node_condition(world, "DiskPressure")["status"] == "True")
     await asyncio.sleep(150)
     assert world.api.status(pod)["phase"] == "Running"

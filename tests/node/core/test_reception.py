@@ -29,7 +29,7 @@ class Surroundings(NoDevices):
             newest=lambda pod: self.api.get(pod["metadata"]["uid"]),
             is_worked_on=self.taken.__contains__, take=lambda pod: self.taken.append(pod["metadata"]["uid"]),
         )  # fmt: skip
-        self.reception = Reception(self, self, agent)  # type: ignore[arg-type]
+        self.reception = Reception(self, self, agent)  # type: ignore[arg-type]  # stands in for gate and devices
 
     def judge(self, pod: Any, others: Any) -> Refusal | None:
         return self.verdicts.pop(0) if self.verdicts else None

@@ -25,6 +25,7 @@ class Surroundings:
         self.took_back: list[set[str]] = []
         self.hung = asyncio.Event()
         self.hung.set()
+        # It stands in for the runtime, its volumes and its workers.
         self.watch = RuntimeWatch(
             replace(config, relist_seconds=0.0), self, MemoryHost(hollow_machine("n1")), self, self.workers,
             claims=list, judged=lambda: self.looking, ended=lambda container_id: None, cleanup=self.cleanup,

@@ -214,7 +214,7 @@ async def test_of_those_that_wait_the_more_important_gets_the_room_first(world: 
     world.api.store(small["high"], {**pod, "spec": {**pod["spec"], "priority": 1000}}, "MODIFIED")
     for name in ("low", "high"):
         resize(world, small[name], "5")
-        await world.api.until(lambda name=name: pending(world, small[name]) == "Deferred")  # type: ignore[misc]
+        await world.api.until(lambda name=name: pending(world, small[name]) == "Deferred")  # type: ignore[misc]  # bound to this turn
     world.api.delete(big)
     await world.api.until(lambda: shown(world, small["high"]) == ("5", "5"), 170)
     assert pending(world, small["low"]) == "Deferred"

@@ -41,6 +41,12 @@ def claims_of_pod(pod: Obj) -> Iterator[PodResourceClaim]:
             yield PodResourceClaim(name, "", template)
 
 
+def keys_of_pod(pod: Obj) -> list[str]:
+    """``namespace/name`` of each claim that there is for the pod, once."""
+    namespace = objects.namespace(pod)
+    return list(dict.fromkeys(f"{namespace}/{each.claim}" for each in claims_of_pod(pod) if each.claim))
+
+
 def allocation(claim: Obj) -> Obj | None:
     found = part(claim, "status").get("allocation")
     return found if isinstance(found, dict) else None

@@ -35,7 +35,7 @@ class ResourceClaimController:
         self._claims = context.informers.informer(RESOURCE_CLAIMS)
         self._templates = context.informers.informer(RESOURCE_CLAIM_TEMPLATES)
         self._claims.add_index(_BY_OWNER, _owner)
-        self._pods.add_index(_BY_CLAIM, _claims_of)
+        self._pods.add_index(_BY_CLAIM, resourceclaims.keys_of_pod)
         self._pods.add_index(_BY_TEMPLATE, _templates_of)
         self._of_pods: Controller[ObjectKey] = Controller(NAME, self.sync_pod)
         self._of_claims: Controller[ObjectKey] = Controller(f"{NAME}-claims", self.sync_claim)
@@ -180,11 +180,6 @@ class ResourceClaimController:
 def _owner(claim: Obj) -> Iterable[str]:
     owner = objects.controller_of(claim)
     return (owner["uid"],) if owner is not None else ()
-
-
-def _claims_of(pod: Obj) -> Iterable[str]:
-    namespace = objects.namespace(pod)
-    return {f"{namespace}/{each.claim}": None for each in resourceclaims.claims_of_pod(pod) if each.claim}
 
 
 def _templates_of(pod: Obj) -> Iterable[str]:

@@ -4,7 +4,7 @@ again. A claim's news costs as many looks as pods name it; a device that became 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Final
 
 from sampan.api import objects
@@ -25,7 +25,7 @@ class DeviceChanges:
     ) -> None:
         """``look_again`` is told of a pod that may be let into the queue now."""
         self._devices, self._queue, self._pods, self._look_again = devices, queue, pods, look_again
-        pods.add_index(_BY_CLAIM, _claims_of)
+        pods.add_index(_BY_CLAIM, resourceclaims.keys_of_pod)
 
     def claim_changed(self, kind: ChangeType, claim: Obj, previous: Obj | None) -> None:
         freed = self._devices.claim_changed(claim, gone=kind == "DELETED")
@@ -53,8 +53,3 @@ class DeviceChanges:
             for item in group:
                 if PLUGIN in item.plugins:
                     self._queue.requeue(item)
-
-
-def _claims_of(pod: Obj) -> Iterable[str]:
-    namespace = objects.namespace(pod)
-    return {f"{namespace}/{each.claim}": None for each in resourceclaims.claims_of_pod(pod) if each.claim}

@@ -41,7 +41,7 @@ def access_mode(modes: Sequence[str], tells_writers: bool) -> int:
 def capability(
     *, mode: int, block: bool, fs_type: str = "", mount_flags: Collection[str] = (), mount_group: str = ""
 ) -> csi.VolumeCapability:
-    made = csi.VolumeCapability(access_mode=_MODES(mode=mode))  # type: ignore[arg-type]
+    made = csi.VolumeCapability(access_mode=_MODES(mode=mode))  # type: ignore[arg-type]  # its stubs want the enumeration's own type
     if block:
         made.block.SetInParent()
     else:
