@@ -5,87 +5,16 @@ The four kinds of dynamic resources are in this list for their API; how a device
 
 from __future__ import annotations
 
-import json
-import secrets
 from collections.abc import Iterator
-from contextlib import closing
-from itertools import islice
 from typing import Any
 
 import pytest
+from object_lives import MARK, lives, names, served
 from requirement_room import Obj, Refused, Room, config_map, pod, secret
 
-#: cluster-scoped objects keep apart by it
-MARK = f"req-{secrets.token_hex(3)}"
 NODE_API, RESOURCE_API = "/apis/node.k8s.io/v1", "/apis/resource.k8s.io/v1"
 
 PODS: tuple[Obj, ...] = ()
-
-
-def lives(room: Room, collection: str, obj: Obj) -> None:
-    """Created, read, listed, watched, patched, updated, deleted, and deleted as a collection: each seen by the others.
-
-    Two objects, so that what is selected is not what there is."""
-    api = room.api
-    other = MARK + "-other"
-    api("POST", collection, named(obj, other, "other"))
-    made = api("POST", collection, named(obj, MARK, "mine"))
-    path = f"{collection}/{MARK}"
-    assert made["metadata"]["uid"] and api("GET", path)["metadata"]["uid"] == made["metadata"]["uid"]
-    mine, both = {"labelSelector": "of=mine"}, {"labelSelector": f"mark={MARK}"}
-    assert names(api("GET", collection, **mine)) == [MARK]
-    assert sorted(names(api("GET", collection, **both))) == [MARK, other]
-
-    patched = api.patch(path, {"metadata": {"annotations": {"patched": "yes"}}})
-    assert patched["metadata"]["annotations"]["patched"] == "yes"
-    read = api("GET", path)
-    read["metadata"]["annotations"]["updated"] = "yes"
-    updated = api("PUT", path, read)
-    assert updated["metadata"]["annotations"] == {"patched": "yes", "updated": "yes"}
-    with pytest.raises(Refused) as refused:
-        api("PUT", path, made)
-    assert refused.value.code == 409
-
-    api("DELETE", path)
-    with pytest.raises(Refused) as refused:
-        api("GET", path)
-    assert refused.value.code == 404
-    assert names(api("GET", collection, **both)) == [other]
-    api("DELETE", collection, **both)
-    assert names(api("GET", collection, **both)) == []
-
-    revision = made["metadata"]["resourceVersion"]
-    told = watched(room, collection, revision, number=4)
-    assert told == [("MODIFIED", "yes", ""), ("MODIFIED", "yes", "yes"), ("DELETED", "yes", "yes"), ("DELETED", "", "")]
-
-
-def named(obj: Obj, name: str, of: str) -> Obj:
-    return {**obj, "metadata": {"name": name, "labels": {"mark": MARK, "of": of}}}
-
-
-def names(found: Obj) -> list[str]:
-    return [each["metadata"]["name"] for each in found["items"]]
-
-
-def watched(room: Room, collection: str, revision: str, number: int) -> list[tuple[str, str, str]]:
-    """What happened since: the kinds of news, and what stood in two annotations."""
-    lines = room.api.lines(collection, watch="1", resourceVersion=revision, labelSelector=f"mark={MARK}")
-    with closing(lines):
-        events = [json.loads(line) for line in islice(lines, number)]
-    return [
-        (event["type"], annotations.get("patched", ""), annotations.get("updated", ""))
-        for event in events
-        for annotations in [event["object"]["metadata"].get("annotations", {})]
-    ]
-
-
-def served(room: Room, group: str, *resources: str) -> bool:
-    """As discovery tells it."""
-    groups = {each["name"] for each in room.api("GET", "/apis")["groups"]}
-    versions = {each["groupVersion"] for each in room.api("GET", f"/apis/{group}")["versions"]}
-    found = {each["name"]: set(each["verbs"]) for each in room.api("GET", f"/apis/{group}/v1")["resources"]}
-    verbs = {"create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"}
-    return group in groups and f"{group}/v1" in versions and all(found.get(name, set()) >= verbs for name in resources)
 
 
 @pytest.fixture
