@@ -41,6 +41,12 @@ class ObjectReader(Protocol):
         """
         ...
 
+    def on_change(
+        self, resource: Resource, namespace: str, name: str, changed: Callable[[], None]
+    ) -> Callable[[], None]:
+        """Calls back for each later change of this one object, as ``subscribe``; changes of all others cost nothing."""
+        ...
+
     async def fresh(self, resource: Resource, namespace: str | None, name: str) -> Obj | None:
         """The object as the store has it now: for the rare question that a cache a moment behind would get wrong."""
         ...

@@ -364,6 +364,12 @@ class SurfaceReader:
     def subscribe(self, resource: Resource, callback: ChangeCallback, *, keep: bool = True) -> Callable[[], None]:
         return self._storage(resource).cache.subscribe(callback, keep=keep)
 
+    def on_change(
+        self, resource: Resource, namespace: str, name: str, changed: Callable[[], None]
+    ) -> Callable[[], None]:
+        storage = self._storage(resource)
+        return storage.cache.on_change(storage.key(namespace, name), changed)
+
     async def fresh(self, resource: Resource, namespace: str | None, name: str) -> Obj | None:
         entry = await (storage := self._storage(resource)).newest(storage.key(namespace or "", name))
         return entry.object() if entry is not None and not entry.damaged else None

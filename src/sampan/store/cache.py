@@ -33,7 +33,7 @@ from sampan.store.interests import Interests
 from sampan.store.protocol import Change, Compacted, Entry, FutureRevision, Store
 from sampan.store.ring import EventRing, RingBudget
 from sampan.store.sortedmap import Ended, SortedMap
-from sampan.store.subscribers import PartSubscriber, Subscriber, readable, tell
+from sampan.store.subscribers import PartSubscriber, Signal, Subscriber, readable, tell
 
 __all__ = [
     "CacheEvent",
@@ -364,6 +364,10 @@ class WatchCache:
             release()
 
         return unsubscribe
+
+    def on_change(self, key: str, changed: Callable[[], None]) -> Callable[[], None]:
+        """Calls ``changed`` at each later change of this key; returns the unsubscriber. Nothing is decoded for it."""
+        return self._interests.add(Signal(changed), self.prefix, key, None)
 
     def keep(self) -> Callable[[], None]:
         """The objects of all entries stay decoded until the result is called."""

@@ -29,6 +29,21 @@ def tell(callback: Subscriber, kind: ChangeType, shown: Obj, previous: Obj | Non
         log.exception("a subscriber failed at revision %d of %s", event.revision, event.entry.key)
 
 
+class Signal:
+    """One who wants to know that something changed, and not what; as a target of the cache's interests."""
+
+    __slots__ = ("_changed",)
+
+    def __init__(self, changed: Callable[[], None]) -> None:
+        self._changed = changed
+
+    def push(self, event: CacheEvent) -> None:
+        try:
+            self._changed()
+        except Exception:  # as ``tell``
+            log.exception("a subscriber failed at revision %d of %s", event.revision, event.entry.key)
+
+
 class PartSubscriber:
     """One who follows a part of the resource, as a target of the cache's interests."""
 

@@ -143,6 +143,12 @@ def test_passes_are_left_out_while_nothing_changes(virtual: Any, monkeypatch: py
         del passes[:]
         await asyncio.sleep(3600)
         assert passes == []
+        other = "/api/v1/namespaces/default/services"
+        port = {"port": 80, "protocol": "TCP"}
+        await ask("POST", other, {"metadata": {"name": "other"}, "spec": {"ports": [port]}})
+        await ask("DELETE", f"{other}/other")
+        await asyncio.sleep(3600)
+        assert passes == [], "a service of somebody else is nobody's business here"
         await ask("PATCH", SERVICE, {"metadata": {"labels": {"mine": "yes"}}})
         await asyncio.sleep(3600)
         assert len(passes) == 1
@@ -154,6 +160,9 @@ class Deaf:
     """A reader that tells of no change."""
 
     def subscribe(self, resource: Any, callback: Any, *, keep: bool = True) -> Callable[[], None]:
+        return lambda: None
+
+    def on_change(self, resource: Any, namespace: str, name: str, changed: Callable[[], None]) -> Callable[[], None]:
         return lambda: None
 
 

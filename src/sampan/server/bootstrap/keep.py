@@ -12,8 +12,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Final, NoReturn
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, NoReturn, TypeAlias
 
 from sampan.api.clock import Clock
 from sampan.api.errors import ApiError
@@ -40,9 +40,22 @@ log = logging.getLogger(__name__)
 SERVICE_INTERVAL_SECONDS = 10.0
 INTERVAL_SECONDS = 60.0
 _APPLY = "application/apply-patch+yaml"
-#: what each of the two passes looks at
-_OF_SERVICE: Final = (NAMESPACES, SERVICES, SERVICE_CIDRS, ENDPOINTS, ENDPOINT_SLICES)
-_OF_OTHERS: Final = (NAMESPACES, FLOW_SCHEMAS, PRIORITY_LEVELS, CONFIG_MAPS)
+#: what each of the two passes looks at: a resource, and the one object of it, by namespace and name; None: all
+_Looked: TypeAlias = tuple[Resource, tuple[str, str] | None]
+_OF_SERVICE: Final[Sequence[_Looked]] = (
+    (NAMESPACES, ("", "default")),
+    (SERVICES, ("default", "kubernetes")),
+    (SERVICE_CIDRS, ("", "kubernetes")),
+    (ENDPOINTS, ("default", "kubernetes")),
+    (ENDPOINT_SLICES, ("default", "kubernetes")),
+)
+_OF_OTHERS: Final[Sequence[_Looked]] = (
+    *((NAMESPACES, ("", name)) for name in objects.NAMESPACES),
+    (FLOW_SCHEMAS, None),
+    (PRIORITY_LEVELS, None),
+    (CONFIG_MAPS, ("kube-system", objects.AUTHENTICATION)),
+    (CONFIG_MAPS, ("kube-system", objects.TOKEN_TRACKING)),
+)
 #: upstream's field manager of the default ServiceCIDR's status
 _DEFAULT_RANGE = "kubernetes-service-cidr-controller"
 
@@ -60,8 +73,8 @@ class Keeper:
             (self.keep_others, INTERVAL_SECONDS, _OF_OTHERS, "keep other system objects"),
         )
         async with asyncio.TaskGroup() as tasks:
-            for keep, seconds, resources, name in passes:
-                tasks.create_task(self._repeat(keep, seconds, resources), name=name)
+            for keep, seconds, looked, name in passes:
+                tasks.create_task(self._repeat(keep, seconds, looked), name=name)
 
     async def keep_service(self) -> bool:
         """Whether all of it could be done. Raises ApiError."""
@@ -83,11 +96,14 @@ class Keeper:
         return not faults
 
     async def _repeat(
-        self, keep: Callable[[], Awaitable[bool]], interval_seconds: float, resources: Iterable[Resource]
+        self, keep: Callable[[], Awaitable[bool]], interval_seconds: float, looked: Sequence[_Looked]
     ) -> NoReturn:
         changed = asyncio.Event()
         unsubscribe = [
-            self._reader.subscribe(resource, lambda *change: changed.set(), keep=False) for resource in resources
+            self._reader.on_change(resource, *one, changed.set)
+            if one is not None
+            else self._reader.subscribe(resource, lambda *change: changed.set(), keep=False)
+            for resource, one in looked
         ]
         try:
             while True:

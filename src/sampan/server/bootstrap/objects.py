@@ -16,6 +16,7 @@ from sampan.server.bootstrap import flow
 
 NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 TOKEN_TRACKING = "kube-apiserver-legacy-service-account-token-tracking"
+AUTHENTICATION = "extension-apiserver-authentication"
 _SKIP_MIRROR = "endpointslice.kubernetes.io/skip-mirror"
 
 
@@ -142,7 +143,7 @@ def authentication_config(config: BootstrapConfig) -> list[Obj]:
         {
             "kind": "ConfigMap",
             "apiVersion": "v1",
-            "metadata": {"name": "extension-apiserver-authentication", "namespace": "kube-system"},
+            "metadata": {"name": AUTHENTICATION, "namespace": "kube-system"},
             "data": data,
         }
     ]
