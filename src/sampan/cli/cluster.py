@@ -89,6 +89,14 @@ def up(
     credential_programs: CredentialPrograms = None,
     runtime_config: RuntimeConfig = None,
     feature_gates: FeatureGates = None,
+    gateway_api: Annotated[
+        bool | None,
+        Option(
+            "--gateway-api/--no-gateway-api",
+            help="Install the definitions of the Gateway API, or not. [install]",
+            show_default=False,
+        ),
+    ] = None,
     kubeconfig_file: KubeconfigFile = None,
     timeout: Annotated[float, Option(min=1, help="Seconds until it is given up. [60]", show_default=False)] = 60.0,
 ) -> None:
@@ -129,6 +137,7 @@ def up(
         **image_options(credential_providers, credential_programs),
         "--runtime-config": runtime_config,
         "--feature-gates": feature_gates,
+        "--gateway-api": gateway_api,
     }
     given = Given({option: value for option, value in options.items() if value is not None}, with_node=with_node)
     named = instances.nameless(name)

@@ -39,6 +39,7 @@ CLUSTER_OPTIONS = {
     "--horizontal-pod-autoscaler-initial-readiness-delay": "autoscaler_initial_readiness_seconds",
     "--runtime-config": "runtime_config",
     "--feature-gates": "feature_gates",
+    "--gateway-api": "gateway_api",
 }
 NODE_OPTIONS = {
     "--kubelet-port": "kubelet_port",
@@ -57,7 +58,7 @@ CHANGEABLE = frozenset({
     "--api-port", "--kubelet-port", "--dns-port", "--node-address", "--runtime", "--allowed-unsafe-sysctls",
     "--enable-admission-plugins", "--disable-admission-plugins", "--admission-control-config-file", "--simulate",
     *(option for option in CLUSTER_OPTIONS if option.startswith("--horizontal-pod-autoscaler-")),
-    "--runtime-config", "--feature-gates", "--kubelet-config",
+    "--runtime-config", "--feature-gates", "--gateway-api", "--kubelet-config",
     "--image-credential-provider-config", "--image-credential-provider-bin-dir",
 })  # fmt: skip
 #: The ports that programs listen on, by option.
@@ -133,10 +134,10 @@ def change(instance: Instance, given: Given, machine: Machine, *, running: bool)
                 fix=f"leave {option} out, or make another cluster with --name",
             )
     if changed and running:
-        words = " ".join(f"{option} {_text(wants[option])}" for option in changed)
+        words = " ".join(_typed(option, wants[option]) for option in changed)
         raise ClusterError(
             f"cluster {instance.name!r} is running with "
-            + ", ".join(f"{option} {_text(had[option]) or 'chosen by the machine'}" for option in changed),
+            + ", ".join(_typed(option, had[option], "chosen by the machine") for option in changed),
             fix=f"`{instance.command('down')}`, then `{instance.command('up')} {words}`",
         )
     if changed:
@@ -183,6 +184,13 @@ def _options(instance: Instance) -> dict[str, Any]:
     """The value of every option."""
     shared = {option: getattr(instance.cluster, name) for option, name in CLUSTER_OPTIONS.items()}
     return shared | {option: getattr(instance.node, name) for option, name in NODE_OPTIONS.items()}
+
+
+def _typed(option: str, value: object, nothing: str = "") -> str:
+    """As a person types it; ``nothing``: what stands for an empty value."""
+    if isinstance(value, bool):
+        return option if value else f"--no-{option.removeprefix('--')}"
+    return f"{option} {_text(value) or nothing}"
 
 
 def _text(value: object) -> str:

@@ -106,6 +106,10 @@ def keep_components(keeper: Keeper, server: Server, instance: Instance) -> None:
     if instance.node.runs_containers:
         keeper.keep("node role", lambda: addons.label_control_plane(admin, instance.node.name))
 
+    async def gateway_api() -> None:
+        installing = await asyncio.to_thread(import_module, "sampan.edge.gateway.install")
+        await installing.install_when_ready(admin)
+
     def account(name: str) -> Client:
         return Client(server.local_transport(f"system:serviceaccount:kube-system:{name}"))
 
@@ -169,6 +173,8 @@ def keep_components(keeper: Keeper, server: Server, instance: Instance) -> None:
     keeper.keep("certificates", certificates)
     keeper.keep("controllers", controllers)
     keeper.keep("scheduler", scheduler)
+    if instance.cluster.gateway_api:
+        keeper.keep("gateway api", gateway_api, ends=True)
     if instance.node.simulated_count:
         keeper.keep("simulated nodes", simulated_nodes)
 

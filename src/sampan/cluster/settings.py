@@ -62,6 +62,8 @@ class ClusterSettings:
     #: Which versions and resources are served, and with which features; as the API server's flags have them.
     runtime_config: str = ""
     feature_gates: str = ""
+    #: The definitions of the Gateway API are installed.
+    gateway_api: bool = True
 
     def validate(self) -> None:
         if not NAME.match(self.name):

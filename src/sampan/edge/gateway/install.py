@@ -1,0 +1,89 @@
+"""Gives a cluster the definitions of the Gateway API, as ``sampan up`` does, once a node is ready.
+
+What somebody else installed, of whichever release, is left as it is; what this put there in an older release is brought
+forward. One look at a start; nothing is watched afterwards: whoever deletes the definitions is rid of them until then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Final
+
+from sampan.api.errors import AlreadyExists, ApiError, Conflict, NotFound
+from sampan.api.nodes.status import is_ready
+from sampan.api.objects import deep_copy
+from sampan.api.reading import part, text_map
+from sampan.api.resources import CUSTOM_RESOURCE_DEFINITIONS, NODES
+from sampan.api.types import Obj
+from sampan.client.client import Client
+from sampan.edge.gateway.definitions import BUNDLE_VERSION, definitions, is_older
+from sampan.edge.gateway.definitions.bundle import VERSION_KEY
+
+log = logging.getLogger(__name__)
+
+#: on what this installed: the release of it
+INSTALLED_KEY: Final = "gateway.sampan.io/installed"
+#: the definitions come then, node or not
+LATEST_SECONDS: Final = 20.0
+
+
+async def install_when_ready(client: Client) -> None:
+    """Waits for a node that is ready: a machine that starts has better things to do."""
+    try:
+        async with asyncio.timeout(LATEST_SECONDS):
+            await _wait_ready_node(client)
+    except TimeoutError:
+        pass
+    await install(client)
+
+
+async def install(client: Client) -> None:
+    """One definition after the other, each in a turn of its own."""
+    for definition in definitions():
+        await asyncio.sleep(0)
+        await _ensure(client, definition)
+
+
+async def _wait_ready_node(client: Client) -> None:
+    while True:
+        async with client.watch(NODES) as events:
+            async for event in events:
+                if event.type in ("ADDED", "MODIFIED") and is_ready(event.object):
+                    return
+
+
+async def _ensure(client: Client, definition: Obj) -> None:
+    resource = CUSTOM_RESOURCE_DEFINITIONS
+    wanted: Obj = {"apiVersion": resource.api_version, "kind": resource.kind, **deep_copy(definition)}
+    wanted["metadata"]["annotations"][INSTALLED_KEY] = BUNDLE_VERSION
+    name = wanted["metadata"]["name"]
+    try:
+        present = await client.get(CUSTOM_RESOURCE_DEFINITIONS, name)
+    except NotFound:
+        try:
+            await client.create(CUSTOM_RESOURCE_DEFINITIONS, wanted)
+        except AlreadyExists:
+            pass  # somebody else's, made meanwhile
+        return
+    renewed = renewal(present, wanted)
+    if renewed is None:
+        return
+    try:
+        await client.update(CUSTOM_RESOURCE_DEFINITIONS, renewed)
+    except (Conflict, NotFound):
+        pass  # somebody is at it; the next start looks again
+    except ApiError as error:  # such as a version that objects are still stored in
+        log.warning("the definition %s stays as it is: %s", name, error)
+
+
+def renewal(present: Obj, wanted: Obj) -> Obj | None:
+    """What the definition becomes; None: it is not to be touched. Pure."""
+    annotations = text_map(part(present, "metadata"), "annotations")
+    version, installed = annotations.get(VERSION_KEY, ""), annotations.get(INSTALLED_KEY, "")
+    if version != installed or not is_older(version, BUNDLE_VERSION):
+        return None
+    renewed: Obj = deep_copy(present)
+    renewed["spec"] = wanted["spec"]
+    renewed["metadata"]["annotations"] = {**annotations, **wanted["metadata"]["annotations"]}
+    return renewed

@@ -1,0 +1,50 @@
+"""A cluster has the Gateway API's kinds, and what somebody else installed of it stays theirs."""
+
+from __future__ import annotations
+
+import asyncio
+from random import Random
+
+from sampan.api.resources import CUSTOM_RESOURCE_DEFINITIONS, NODES, Resource
+from sampan.client.client import Client
+from sampan.edge.gateway.definitions import definitions
+from sampan.edge.gateway.install import install, install_when_ready
+from sampan.server.app import Server
+from sampan.server.config import ServerConfig
+
+GROUP = "gateway.networking.k8s.io"
+
+
+async def test_all_kinds_are_served_after_the_first_ready_node_and_a_second_start_changes_nothing() -> None:
+    async with Server(ServerConfig(listen=False, random=Random(1))) as server:
+        client = Client(server.local_transport())
+        installing = asyncio.ensure_future(install_when_ready(client))
+        node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n"}}
+        await client.create(NODES, node)
+        ready = {"type": "Ready", "status": "True"}
+        await client.patch(NODES, "n", {"status": {"conditions": [ready]}}, subresource="status")
+        await installing
+        found = await client.list(CUSTOM_RESOURCE_DEFINITIONS)
+        assert {each["spec"]["names"]["kind"] for each in found["items"]} >= {
+            "GatewayClass", "Gateway", "HTTPRoute", "GRPCRoute", "TLSRoute", "ReferenceGrant", "BackendTLSPolicy",
+        }  # fmt: skip
+        await install(client)
+        again = await client.list(CUSTOM_RESOURCE_DEFINITIONS)
+        assert {each["metadata"]["generation"] for each in again["items"]} == {1}
+        route = {"apiVersion": f"{GROUP}/v1", "kind": "HTTPRoute", "metadata": {"name": "r"}, "spec": {}}
+        made = await client.create(Resource(GROUP, "v1", "httproutes", "HTTPRoute", True), route, namespace="default")
+        assert made["spec"]["rules"] == [{"matches": [{"path": {"type": "PathPrefix", "value": "/"}}]}]
+
+
+async def test_a_definition_that_is_there_already_is_left_alone() -> None:
+    async with Server(ServerConfig(listen=False, random=Random(1))) as server:
+        client = Client(server.local_transport())
+        theirs = next(each for each in definitions() if each["spec"]["names"]["kind"] == "HTTPRoute")
+        theirs["metadata"]["annotations"][f"{GROUP}/bundle-version"] = "v1.1.0"
+        theirs["spec"]["versions"] = theirs["spec"]["versions"][:1]
+        whole = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", **theirs}
+        await client.create(CUSTOM_RESOURCE_DEFINITIONS, whole)
+        await install(client)
+        now = await client.get(CUSTOM_RESOURCE_DEFINITIONS, f"httproutes.{GROUP}")
+        assert [each["name"] for each in now["spec"]["versions"]] == ["v1"]
+        assert now["metadata"]["annotations"][f"{GROUP}/bundle-version"] == "v1.1.0"
