@@ -85,10 +85,9 @@ ACTING = {
     ("storage.k8s.io", "StorageClass"): "local-path-provisioner",
 }
 KINDS = sorted({(kind.group, kind.kind) for kind in registry().kinds() if not kind.former})
+
+
 #: true of some of their objects only, so they are in both lists
-PARTLY = {("", "Service")}
-
-
 def is_there(component: str) -> bool:
     """Whether a controller, an admission plugin or a module of this name is part of the product."""
     if component == DATA or component in CONTROLLERS:
@@ -104,10 +103,7 @@ def is_there(component: str) -> bool:
 
 @pytest.mark.parametrize("name", KINDS, ids=lambda name: f"{name[1]}.{name[0]}".rstrip("."))
 def test_a_kind_either_acts_or_warns(name: tuple[str, str]) -> None:
-    if name in PARTLY:
-        assert name in ACTING and name in LACKS and not warning(name, {})
-    else:
-        assert (name in ACTING) is not (name in LACKS)
+    assert (name in ACTING) is not (name in LACKS)
 
 
 def test_the_lists_name_only_kinds_that_there_are() -> None:
@@ -128,7 +124,7 @@ def test_a_kind_warns_only_until_what_it_waits_for_is_there(name: tuple[str, str
 def test_the_readme_lists_what_does_not_act_and_nothing_else() -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text()
     rows = readme.partition("| area | kinds |")[2].partition("\n\n")[0]
-    named = set(re.findall(r"\b[A-Z]\w+", rows)) - {"IP", "LoadBalancer"}
+    named = set(re.findall(r"\b[A-Z]\w+", rows)) - {"IP"}
     assert named == {kind for _, kind in LACKS}
 
 
@@ -157,16 +153,6 @@ async def test_an_update_of_what_was_told_of_is_not_told_again(api: Any) -> None
     answer = await api("PUT", f"{NETWORK_POLICIES}/n", made)
     assert answer.status == 200
     assert answer.warnings == []
-
-
-async def test_a_service_is_told_of_once_it_asks_for_a_load_balancer(api: Any) -> None:
-    services = "/api/v1/namespaces/default/services"
-    service = {"metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}]}}
-    assert (await api("POST", services, service)).warnings == []
-    patch = {"spec": {"type": "LoadBalancer"}}
-    answer = await api("PATCH", f"{services}/s", patch, content_type="application/merge-patch+json")
-    assert answer.status == 200
-    assert answer.warnings == [warning(("", "Service"), patch)]
 
 
 async def test_components_of_the_process_are_not_told(api: Any) -> None:

@@ -52,6 +52,7 @@ from sampan.controllers.resourceclaim.controller import ResourceClaimController
 from sampan.controllers.resourcequota.controller import ResourceQuotaController
 from sampan.controllers.scheduledscaling.controller import ScheduledScalerController
 from sampan.controllers.servicecidr.controller import ServiceCidrController
+from sampan.controllers.serviceloadbalancer.controller import ServiceLoadBalancerController
 from sampan.controllers.snapshot.controller import SnapshotController
 from sampan.controllers.statefulset.controller import StatefulSetController
 from sampan.controllers.ttlafterfinished.controller import TtlAfterFinishedController
@@ -86,6 +87,7 @@ CONTROLLERS: dict[str, Callable[[Context], Runnable]] = {
     "node-ipam-controller": NodeIpamController,
     "ttl-controller": TtlController,
     "service-cidr-controller": ServiceCidrController,
+    "service-lb-controller": ServiceLoadBalancerController,
     "bootstrap-signer-controller": BootstrapSigner,
     "token-cleaner-controller": TokenCleaner,
     "root-ca-certificate-publisher-controller": RootCaPublisher,

@@ -34,6 +34,7 @@ QUEUE_NAMES: Final[Mapping[str, str]] = MappingProxyType(
         "root-ca-cert-publisher": "root_ca_cert_publisher",
         "service-cidr-controller": "servicecidrs",
         "service-account-controller": "serviceaccount",
+        "service-controller": "service",
         "statefulset-controller": "statefulset",
         "taint-eviction-controller": "noexec_taint_pod",
         "token-cleaner": "token_cleaner",

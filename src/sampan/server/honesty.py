@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 
-from sampan.api.reading import part, text
 from sampan.api.types import Obj
 from sampan.records import dataclass
 
@@ -39,10 +38,6 @@ def warning(name: Name, obj: Obj) -> str:
     return f"Sampan stores this {name[1]} and does not act on it yet: {lack.says}"
 
 
-def _is_load_balancer(obj: Obj) -> bool:
-    return text(part(obj, "spec"), "type") == "LoadBalancer"
-
-
 def _each(group: str, kinds: Iterable[str], lack: Lack) -> dict[Name, Lack]:
     return {(group, kind): lack for kind in kinds}
 
@@ -54,11 +49,6 @@ _LIFECYCLE = "nobody carries the eviction out; use the eviction subresource of t
 
 LACKS: Mapping[Name, Lack] = MappingProxyType(
     {
-        ("", "Service"): Lack(
-            "no controller gives a LoadBalancer its external address; cluster IP and node ports work",
-            ("service-lb-controller",),
-            _is_load_balancer,
-        ),
         ("networking.k8s.io", "Ingress"): Lack(
             "no ingress controller is built in; only one that you install serves it", ("ingress-controller",)
         ),
