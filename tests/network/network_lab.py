@@ -21,10 +21,12 @@ NODE_ADDRESS = "192.0.2.1"
 OUTSIDE_ADDRESS = "192.0.2.2"
 GATEWAY = "10.244.0.1"
 PODS = {"pod1": "10.244.0.2", "pod2": "10.244.0.3", "pod3": "10.244.0.4"}
+NODE_ADDRESS6, OUTSIDE_ADDRESS6, GATEWAY6 = "2001:db8::1", "2001:db8::2", "fd00:10:244::1"
+PODS6 = {"pod1": "fd00:10:244::2", "pod2": "fd00:10:244::3", "pod3": "fd00:10:244::4"}
 
 
 class Lab:
-    """``node`` has bridge br0 with the pods and eth0 to ``outside``."""
+    """``node`` has bridge br0 with the pods and eth0 to ``outside``; all have addresses of both families."""
 
     def __init__(self, purpose: str = "") -> None:
         self.prefix = f"splab{os.getpid()}{purpose}"
@@ -35,14 +37,17 @@ class Lab:
 
     def open(self) -> None:
         lines = ["link add br0 type bridge", f"addr add {GATEWAY}/24 dev br0", "link set br0 up", "link set lo up"]
+        lines.append(f"addr add {GATEWAY6}/64 dev br0 nodad")
         for name in self.names:
             _ip(f"netns add {self.namespace(name)}")
         node = self.namespace("node")
         lines.append(f"link add eth0 type veth peer name eth0 netns {self.namespace('outside')}")
         lines += [
             f"addr add {NODE_ADDRESS}/24 dev eth0",
+            f"addr add {NODE_ADDRESS6}/64 dev eth0 nodad",
             "link set eth0 up",
             f"route add default via {OUTSIDE_ADDRESS}",
+            f"route add default via {OUTSIDE_ADDRESS6}",
         ]
         for pod in PODS:
             lines.append(f"link add {pod} type veth peer name eth0 netns {self.namespace(pod)}")
@@ -53,15 +58,19 @@ class Lab:
             ]
         _ip("-batch -", node, "\n".join(lines))
         outside = f"addr add {OUTSIDE_ADDRESS}/24 dev eth0\nlink set eth0 up\nroute add default via {NODE_ADDRESS}"
+        outside += f"\naddr add {OUTSIDE_ADDRESS6}/64 dev eth0 nodad\nroute add default via {NODE_ADDRESS6}"
         _ip("-batch -", self.namespace("outside"), outside)
         for pod, address in PODS.items():
             up = f"link set lo up\naddr add {address}/24 dev eth0\nlink set eth0 up\nroute add default via {GATEWAY}"
+            up += f"\naddr add {PODS6[pod]}/64 dev eth0 nodad\nroute add default via {GATEWAY6}"
             _ip("-batch -", self.namespace(pod), up)
         with self.inside("node"):
             Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
-            bridge = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
-            if bridge.exists():
-                bridge.write_text("1")
+            Path("/proc/sys/net/ipv6/conf/all/forwarding").write_text("1")
+            for tables in ("iptables", "ip6tables"):
+                bridge = Path(f"/proc/sys/net/bridge/bridge-nf-call-{tables}")
+                if bridge.exists():
+                    bridge.write_text("1")
 
     def close(self) -> None:
         for name in self.names:
@@ -85,15 +94,17 @@ class Lab:
             os.close(here)
             os.close(there)
 
-    def client(self, name: str, kind: SocketKind = SocketKind.SOCK_STREAM) -> socket.socket:
+    def client(self, name: str, kind: SocketKind = SocketKind.SOCK_STREAM, to: str = "") -> socket.socket:
         with self.inside(name):
-            made = socket.socket(socket.AF_INET, kind)
+            made = socket.socket(_family(to), kind)
         made.setblocking(False)
         return made
 
     def bound(self, name: str, address: str, port: int, kind: SocketKind) -> socket.socket:
         with self.inside(name):
-            made = socket.socket(socket.AF_INET, kind)
+            made = socket.socket(_family(address), kind)
+            if ":" in address:
+                made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             made.bind((address, port))
         made.setblocking(False)
@@ -127,7 +138,7 @@ class Lab:
 
     async def get(self, name: str, address: str, port: int, timeout: float = 15, source: str = "") -> str:
         """What a TCP server says to a client in ``name``; "refused" or "silence" otherwise."""
-        client = self.client(name)
+        client = self.client(name, to=address)
         if source:
             client.bind((source, 0))
         loop = asyncio.get_running_loop()
@@ -154,6 +165,10 @@ class Lab:
             return "refused"
         except TimeoutError:
             return "silence"
+
+
+def _family(address: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
 def _setns(descriptor: int) -> None:

@@ -14,9 +14,9 @@ from sampan.network.proxy.backend import BackendError
 from sampan.network.proxy.conntrack import Conntrack, StaleFlow, _few
 from sampan.network.proxy.health import Health, HealthServers
 from sampan.network.proxy.memory import MemoryBackend
-from sampan.network.proxy.nftables.base import HOST_PORTS, NO_ENDPOINT_IPS, SERVICE_IPS
 from sampan.network.proxy.nftables.fake import FakeNft
 from sampan.network.proxy.nftables.nft import NftError, NftMissing, Op, Table
+from sampan.network.proxy.nftables.sets import V4
 from sampan.network.proxy.plan import Flow
 from sampan.network.proxy.proxy import ServiceProxy
 
@@ -52,17 +52,17 @@ async def proxy(api, client, config, run_proxy, nft, conntrack):
 async def test_the_start_replaces_the_whole_table(proxy, nft):
     assert nft.applied[0][:3] == (Op("add", Table()), Op("delete", Table()), Op("add", Table()))
     assert nft.rules(CHAIN) == ["meta l4proto tcp dnat ip to 10.244.0.2:8080"]
-    assert (await nft.elements(SERVICE_IPS))[KEY] == f"goto {CHAIN}"
+    assert (await nft.elements(V4.service_ips))[KEY] == f"goto {CHAIN}"
 
 
 async def test_a_change_of_endpoints_touches_only_their_service(proxy, nft, api):
     entries = [make.endpoint("10.244.0.2"), make.endpoint("10.244.0.3")]
     api.change(ENDPOINT_SLICES, "default", "web-x", lambda obj: obj.update(endpoints=entries))
     await proxy.settled()
-    assert len(nft.applied[-1]) == 3
-    assert nft.rules(CHAIN) == [
-        "meta l4proto tcp dnat ip to numgen random mod 2 map { 0 : 10.244.0.2 . 8080, 1 : 10.244.0.3 . 8080 }"
-    ]
+    # its hairpin, two numbers, and the rule: flushed and written
+    assert len(nft.applied[-1]) == 5
+    assert nft.rules(CHAIN) == ["meta l4proto tcp dnat ip to numgen random mod 2 offset 0 map @endpoints"]
+    assert await nft.elements(V4.endpoints) == {"0": "10.244.0.2 . 8080", "1": "10.244.0.3 . 8080"}
 
 
 async def test_changes_that_mean_nothing_here_are_no_transaction(proxy, nft, api):
@@ -84,7 +84,7 @@ async def test_a_deleted_service_leaves_nothing(proxy, nft, api):
     api.remove(SERVICES, "default", "web")
     api.remove(ENDPOINT_SLICES, "default", "web-x")
     await proxy.settled()
-    assert KEY not in await nft.elements(SERVICE_IPS)
+    assert KEY not in await nft.elements(V4.service_ips)
     assert not [name for _, name in await nft.names() if "web" in name]
 
 
@@ -93,7 +93,7 @@ async def test_a_refused_change_is_followed_by_the_whole_table(proxy, nft, api):
     api.add(SERVICES, make.service("other", "10.96.0.30"))
     await proxy.settled()
     assert nft.applied[-2][0] == Op("add", Table())
-    assert set(await nft.elements(NO_ENDPOINT_IPS)) == {"10.96.0.30 . tcp . 80"}
+    assert set(await nft.elements(V4.no_endpoint_ips)) == {"10.96.0.30 . tcp . 80"}
 
 
 @pytest.mark.logs_errors("table sampan-test could not be written")
@@ -101,7 +101,7 @@ async def test_a_refused_table_is_tried_again(proxy, nft, api):
     nft.fail_next = [NftError("no"), NftError("no"), NftError("no")]
     api.remove(SERVICES, "default", "web")
     await proxy.settled()
-    assert KEY not in await nft.elements(SERVICE_IPS)
+    assert KEY not in await nft.elements(V4.service_ips)
 
 
 async def test_a_lost_table_is_noticed_without_a_change(client, config, run_proxy, nft, conntrack):
@@ -125,10 +125,10 @@ async def test_host_ports_come_and_go_with_their_pod(proxy, nft, api):
     api.add(PODS, make.pod("a", "10.244.0.9", [{"hostPort": 8081, "containerPort": 80}]))
     api.add(PODS, make.pod("b", "10.244.1.9", [{"hostPort": 8082, "containerPort": 80}], node="node2"))
     await proxy.settled()
-    assert await nft.elements(HOST_PORTS) == {"tcp . 8081": "10.244.0.9 . 80"}
+    assert await nft.elements(V4.host_ports) == {"tcp . 8081": "10.244.0.9 . 80"}
     api.change(PODS, "default", "a", lambda pod: pod["status"].update(phase="Succeeded"))
     await proxy.settled()
-    assert await nft.elements(HOST_PORTS) == {}
+    assert await nft.elements(V4.host_ports) == {}
 
 
 async def test_the_zone_of_the_node_decides_hints(proxy, nft, api):
@@ -175,7 +175,7 @@ async def test_one_strange_service_does_not_stop_the_others(proxy, nft, api):
     api.add(SERVICES, make.service("odd", "10.96.0.50", [{"protocol": "TCP"}]))
     api.add(SERVICES, make.service("good", "10.96.0.51"))
     await proxy.settled()
-    assert set(await nft.elements(NO_ENDPOINT_IPS)) == {"10.96.0.51 . tcp . 80"}
+    assert set(await nft.elements(V4.no_endpoint_ips)) == {"10.96.0.51 . tcp . 80"}
 
 
 @pytest.mark.logs_errors("sampan.network.proxy.proxy: no")
@@ -205,7 +205,7 @@ async def test_one_strange_endpoint_or_slice_or_pod_does_not_stop_the_others(pro
     api.add(PODS, make.pod("plain", "10.244.0.9", [{"hostPort": 8081, "containerPort": 80}]))
     await proxy.settled()
     assert nft.rules(CHAIN) == ["meta l4proto tcp dnat ip to 10.244.0.7:8080"]
-    assert await nft.elements(HOST_PORTS) == {"tcp . 8081": "10.244.0.9 . 80"}
+    assert await nft.elements(V4.host_ports) == {"tcp . 8081": "10.244.0.9 . 80"}
 
 
 async def test_the_table_is_looked_at_though_something_changes_all_the_time(client, config, conntrack):

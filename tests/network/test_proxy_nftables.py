@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import ipaddress
 import random
+import re
 
 import network_objects as make
 import pytest
@@ -13,10 +14,10 @@ from sampan.network.proxy.backend import BackendError
 from sampan.network.proxy.endpoints import Place
 from sampan.network.proxy.memory import MemoryBackend
 from sampan.network.proxy.model import HostPort
-from sampan.network.proxy.nftables.base import CLUSTER_IPS, HOST_PORTS, NO_ENDPOINT_IPS
 from sampan.network.proxy.nftables.fake import FakeNft
 from sampan.network.proxy.nftables.nft import NftError, NftUnavailable, Op, Table, render_transaction
-from sampan.network.proxy.nftables.reach import has_route
+from sampan.network.proxy.nftables.reach import has_route, has_route6
+from sampan.network.proxy.nftables.sets import V4
 from sampan.network.proxy.plan import ServiceKey, plan_service
 
 PLACE = Place("node1")
@@ -54,7 +55,25 @@ async def same_as_fresh(backend, nft, config, plans, ports=()):
         put(other, plan)
     other.plan_host_ports(ports)
     await other.apply()
-    assert nft._contents == fresh._contents
+    assert meaning(nft) == meaning(fresh)
+
+
+def meaning(nft):
+    """What a table says, without the numbers that endpoints have in it."""
+    contents = nft._contents
+    numbered = {V4.endpoints.name, V4.sticky_endpoints.name}
+
+    def resolved(rule):
+        drawn = re.search(r"numgen random mod (\d+) offset (\d+) v?map @([\w-]+)", rule)
+        if not drawn:
+            return rule
+        count, first, name = int(drawn[1]), int(drawn[2]), drawn[3]
+        return rule[: drawn.start()], [contents.elements[name][str(first + index)] for index in range(count)]
+
+    used = sum(len(elements) for name, elements in contents.elements.items() if name in numbered)
+    chains = {name: [resolved(rule) for rule in rules] for name, rules in contents.chains.items()}
+    elements = {name: elements for name, elements in contents.elements.items() if name not in numbered}
+    return chains, contents.collections, elements, used
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -119,7 +138,7 @@ async def test_a_change_costs_the_same_whatever_there_is_of_others(config):
         put(backend, service("s3", 3, endpoints=3))
         await backend.apply()
         sizes.append((len(looked_at), len(nft.applied[-1])))
-    assert sizes[0] == sizes[1] == (1, 3)
+    assert sizes[0] == sizes[1] == (1, 4)
 
 
 async def test_what_is_as_it_was_is_no_transaction(config):
@@ -143,16 +162,16 @@ async def test_what_nft_does_not_take_costs_one_service_alone(config, others, ca
         put(backend, service(f"good{number}", number))
     put(backend, service("bad", 200))
     await backend.apply()
-    assert len(await nft.elements(CLUSTER_IPS)) == others + 1
+    assert len(await nft.elements(V4.cluster_ips)) == others + 1
     assert "Service default/bad stays as it was" in caplog.text
     assert nft.given <= 4 + 2 * 7
     put(backend, service("late", 201))
     await backend.apply()
-    assert len(await nft.elements(CLUSTER_IPS)) == others + 2
+    assert len(await nft.elements(V4.cluster_ips)) == others + 2
     nft.disliked = "\0"
     await backend.repair(whole=True)
     await backend.apply()
-    assert len(await nft.elements(CLUSTER_IPS)) == others + 3
+    assert len(await nft.elements(V4.cluster_ips)) == others + 3
 
 
 async def test_a_change_that_nft_does_not_take_leaves_the_service_as_it_was(config):
@@ -178,7 +197,7 @@ async def test_an_nft_that_cannot_run_blames_no_service(config, caplog):
         await backend.apply()
     assert "stays as it was" not in caplog.text
     await backend.apply()
-    assert "10.97.0.2" in await nft.elements(CLUSTER_IPS)
+    assert "10.97.0.2" in await nft.elements(V4.cluster_ips)
 
 
 async def test_a_cancelled_change_is_followed_by_the_whole_table(config):
@@ -200,7 +219,7 @@ async def test_a_cancelled_change_is_followed_by_the_whole_table(config):
     slow = False
     await backend.apply()
     assert nft.applied[-1][0] == Op("add", Table())
-    assert "10.97.0.2" in await nft.elements(CLUSTER_IPS)
+    assert "10.97.0.2" in await nft.elements(V4.cluster_ips)
 
 
 async def test_of_two_claims_the_next_counts_when_the_first_goes(config):
@@ -211,10 +230,10 @@ async def test_of_two_claims_the_next_counts_when_the_first_goes(config):
     put(backend, service("b", 1, endpoints=0))
     put(backend, service("a", 1, endpoints=0))
     await backend.apply()
-    assert await nft.elements(HOST_PORTS) == {"tcp . 8080": "10.244.0.9 . 80"}
+    assert await nft.elements(V4.host_ports) == {"tcp . 8080": "10.244.0.9 . 80"}
     backend.plan(ServiceKey("default", "a"), None)
     await backend.apply()
-    assert set(await nft.elements(NO_ENDPOINT_IPS)) == {"10.97.0.2 . tcp . 80"}
+    assert set(await nft.elements(V4.no_endpoint_ips)) == {"10.97.0.2 . tcp . 80"}
 
 
 async def test_the_memory_back_end_keeps_the_same_contract():
@@ -254,6 +273,25 @@ def test_a_route_to_services_is_found_in_the_kernel_s_table(more, found):
     assert has_route(ROUTES + more, ipaddress.IPv4Address("10.96.0.1")) is found
 
 
+ROUTES6 = """fd000010024400000000000000000000 40 00 00 00000000000000000000000000000000 00000100 1 0 00000001 br0
+00000000000000000000000000000000 00 00 00 00000000000000000000000000000000 ffffffff 1 0 00200200 lo
+"""
+
+
+@pytest.mark.parametrize(
+    ("more", "found"),
+    [
+        ("", False),  # the kernel's own default refuses
+        ("0" * 32 + " 00 00 00 20010db8000000000000000000000002 00000400 1 0 00000003 eth0", True),
+        ("fd000010009600000000000000000000 70 00 00 00000000000000000000000000000000 00000400 1 0 00000001 br0", True),
+        ("fd000010009700000000000000000000 70 00 00 00000000000000000000000000000000 00000400 1 0 00000001 br0", False),
+        ("strange", False),
+    ],
+)
+def test_a_route_to_services_of_ipv6_is_found_in_the_kernel_s_table(more, found):
+    assert has_route6(ROUTES6 + more, ipaddress.IPv6Address("fd00:10:96::1")) is found
+
+
 async def test_without_bridge_or_switch_the_rules_are_applied_all_the_same(config, tmp_path, caplog):
     config = dataclasses.replace(config, bridge="br9", service_cidr="10.96.0.0/16")
     nft = FakeNft()
@@ -263,6 +301,6 @@ async def test_without_bridge_or_switch_the_rules_are_applied_all_the_same(confi
     put(backend, service("web", 1))
     await backend.apply()
     await backend.apply()
-    assert "10.97.0.2" in await nft.elements(CLUSTER_IPS)
+    assert "10.97.0.2" in await nft.elements(V4.cluster_ips)
     said = [record for record in caplog.records if "out of reach" in record.getMessage()]
     assert [record.getMessage().rpartition(": ")[2] for record in said] == ["is a directory"]

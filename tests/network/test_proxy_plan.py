@@ -8,7 +8,8 @@ import pytest
 from sampan.network.proxy import model
 from sampan.network.proxy.endpoints import Place, choose
 from sampan.network.proxy.model import Endpoint
-from sampan.network.proxy.nftables import base
+from sampan.network.proxy.nftables import base, sets
+from sampan.network.proxy.nftables.blocks import Blocks
 from sampan.network.proxy.nftables.claims import assemble
 from sampan.network.proxy.nftables.fake import FakeNft
 from sampan.network.proxy.nftables.nft import Chain, Element
@@ -20,7 +21,7 @@ PLACE = Place("node1", "a")
 
 
 def planned(config, service, *slices):
-    return render_service(plan_service(service, slices, PLACE), config)
+    return render_service(plan_service(service, slices, PLACE), config, Blocks())
 
 
 def ips(endpoints):
@@ -94,13 +95,14 @@ def test_golden_cluster_ip(config):
     assert planned(config, make.service("web"), slices) == Contents(
         chains={
             Chain("service/default/web/tcp/80"): (
-                "meta l4proto tcp dnat ip to numgen random mod 2 map { 0 : 10.244.0.2 . 8080, 1 : 10.244.0.3 . 8080 }",
+                "meta l4proto tcp dnat ip to numgen random mod 2 offset 0 map @endpoints",
             )
         },
         collections={
-            base.CLUSTER_IPS: {"10.96.0.20": ""},
-            base.HAIRPIN: {"10.244.0.2 . 10.244.0.2": "", "10.244.0.3 . 10.244.0.3": ""},
-            base.SERVICE_IPS: {"10.96.0.20 . tcp . 80": "goto service/default/web/tcp/80"},
+            sets.V4.endpoints: {"0": "10.244.0.2 . 8080", "1": "10.244.0.3 . 8080"},
+            sets.V4.cluster_ips: {"10.96.0.20": ""},
+            sets.V4.hairpin: {"10.244.0.2 . 10.244.0.2": "", "10.244.0.3 . 10.244.0.3": ""},
+            sets.V4.service_ips: {"10.96.0.20 . tcp . 80": "goto service/default/web/tcp/80"},
         },
     )
 
@@ -114,7 +116,7 @@ def test_golden_node_port_with_external_policy_local(config):
         "fib saddr type local goto service/default/web/tcp/80",
         "drop",
     )
-    assert contents.collections[base.SERVICE_NODEPORTS] == {"tcp . 30080": "goto external/default/web/tcp/80"}
+    assert contents.collections[sets.V4.service_nodeports] == {"tcp . 30080": "goto external/default/web/tcp/80"}
 
 
 def test_golden_affinity(config):
@@ -129,9 +131,10 @@ def test_golden_affinity(config):
         ),
         Chain("service/default/web/tcp/80"): (
             "ip saddr @affinity/default/web/tcp/80/10.244.0.2/8080/60 goto endpoint/default/web/tcp/80/10.244.0.2/8080",
-            "numgen random mod 1 vmap { 0 : goto endpoint/default/web/tcp/80/10.244.0.2/8080 }",
+            "numgen random mod 1 offset 0 vmap @sticky-endpoints",
         ),
     }
+    assert contents.collections[sets.V4.sticky_endpoints] == {"0": "goto endpoint/default/web/tcp/80/10.244.0.2/8080"}
 
 
 @pytest.mark.parametrize(
@@ -144,14 +147,14 @@ def test_golden_affinity(config):
 )
 def test_who_has_no_endpoint_is_refused_and_local_policy_is_silent(config, spec, endpoints, verdict):
     contents = planned(config, make.service("web", **spec), make.endpoint_slice("web", endpoints))
-    assert contents.collections[base.NO_ENDPOINT_IPS] == {"10.96.0.20 . tcp . 80": verdict}
+    assert contents.collections[sets.V4.no_endpoint_ips] == {"10.96.0.20 . tcp . 80": verdict}
 
 
 def test_cluster_dns_belongs_to_the_node(config):
     dns = make.service("kube-dns", "10.96.0.10", [make.port(53, "UDP")], "kube-system")
     contents = assemble({(0, "", ""): base.base_contents(config), (1, "kube-system", "kube-dns"): planned(config, dns)})
-    assert contents.collections[base.SERVICE_IPS]["10.96.0.10 . udp . 53"] == "goto cluster-dns/udp"
-    assert contents.collections[base.NO_ENDPOINT_IPS] == {}
+    assert contents.collections[sets.V4.service_ips]["10.96.0.10 . udp . 53"] == "goto cluster-dns/udp"
+    assert contents.collections[sets.V4.no_endpoint_ips] == {}
 
 
 def test_of_two_claims_to_an_address_the_first_name_stays(config):
@@ -160,7 +163,7 @@ def test_of_two_claims_to_an_address_the_first_name_stays(config):
         service = make.service(name, f"10.96.0.{ord(name)}", externalIPs=["198.51.100.7"])
         slices = [make.endpoint_slice(name, [make.endpoint("10.244.0.2")])]
         fragments[1, "default", name] = planned(config, service, *slices)
-    elements = assemble(fragments).collections[base.SERVICE_IPS]
+    elements = assemble(fragments).collections[sets.V4.service_ips]
     assert elements["198.51.100.7 . tcp . 80"] == "goto external/default/a/tcp/80"
 
 
@@ -185,8 +188,8 @@ async def test_every_change_leads_from_one_table_to_the_other(config, sticky):
 
 def test_a_changed_value_is_taken_out_before_it_is_put_in():
     before, after = Contents(), Contents()
-    before.put(base.SERVICE_IPS, "k", "goto a")
-    after.put(base.SERVICE_IPS, "k", "goto b")
+    before.put(sets.V4.service_ips, "k", "goto a")
+    after.put(sets.V4.service_ips, "k", "goto b")
     ops = [(op.verb, op.object.value) for op in plan_change(before, after) if isinstance(op.object, Element)]
     assert ops == [("delete", "goto a"), ("add", "goto b")]
 

@@ -44,9 +44,9 @@ class LabReach(NodeReach):
         with self.lab.inside("node"):
             return super()._open_loopback()
 
-    def _route_is_missing(self):
+    def _missing_routes(self):
         with self.lab.inside("node"):
-            return super()._route_is_missing()
+            return super()._missing_routes()
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 ``model`` reads the API's objects, ``endpoints`` chooses among endpoints, ``plan`` says what a Service needs: pure, and
 neutral. ``backend`` is the seam to who makes that real: ``nftables`` or ``memory``. ``proxy`` is the loop;
-``conntrack`` and ``health`` are its helpers. IPv4 only.
+``conntrack`` and ``health`` are its helpers.
 """
 
 from sampan.network.proxy.config import ProxyConfig, bridge_is_filtered

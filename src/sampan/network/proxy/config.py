@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import ipaddress
 from pathlib import Path
 
 from sampan.records import dataclass
@@ -16,9 +18,25 @@ def bridge_is_filtered() -> bool:
     return switch.exists() and switch.read_text().strip() == "1"
 
 
+@dataclass(frozen=True, slots=True)
+class FamilyConfig:
+    """What is true of one address family of the cluster; ``dns_ip`` and ``service_cidr`` may be ""."""
+
+    version: int
+    node_address: str
+    node_pod_cidr: str
+    cluster_pod_cidr: str
+    service_cidr: str = ""
+    dns_ip: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProxyConfig:
-    """Made by ``sampan.cluster`` from the instance's settings."""
+    """Made by ``sampan.cluster`` from the instance's settings.
+
+    Addresses and ranges may be one of each family, separated by a comma, as Kubernetes' flags have them. The families
+    of the cluster are those that its pods have.
+    """
 
     instance: str
     node_name: str
@@ -40,9 +58,44 @@ class ProxyConfig:
     #: How often to look whether the table is still there, and how often to write all of it.
     check_seconds: float = 30
     resync_seconds: float = 1800
-    #: Address that healthCheckNodePorts listen on.
-    health_address: str = "0.0.0.0"
+    #: Address that healthCheckNodePorts listen on; "": every one of the families.
+    health_address: str = ""
+    #: Ranges of the node's addresses that node ports answer on; "": every one.
+    node_port_addresses: str = ""
 
     @property
     def table(self) -> str:
         return f"sampan-{self.instance}"
+
+    @property
+    def families(self) -> tuple[FamilyConfig, ...]:
+        """In the order of the pods' ranges, the first of which is the cluster's first family."""
+        return _families(self)
+
+
+@functools.lru_cache(maxsize=8)
+def _families(config: ProxyConfig) -> tuple[FamilyConfig, ...]:
+    found = []
+    for cidr in parts(config.cluster_pod_cidr):
+        version = ipaddress.ip_network(cidr).version
+        found.append(
+            FamilyConfig(
+                version,
+                first_of(config.node_address, version),
+                first_of(config.node_pod_cidr, version),
+                cidr,
+                first_of(config.service_cidr, version),
+                first_of(config.dns_ip, version),
+            )
+        )
+    return tuple(found)
+
+
+def parts(texts: str) -> list[str]:
+    """Of a list that is separated by commas."""
+    return [part for text in texts.split(",") if (part := text.strip())]
+
+
+def first_of(texts: str, version: int) -> str:
+    """The first address or range of a family; "": there is none."""
+    return next((text for text in parts(texts) if ipaddress.ip_network(text, strict=False).version == version), "")

@@ -1,7 +1,7 @@
-"""Forgetting UDP flows whose endpoint is gone: without it a client that keeps its port talks to nobody for minutes.
+"""Forgetting UDP and SCTP flows whose endpoint is gone: else a client that keeps its port talks to nobody for minutes.
 
 ``plan_stale`` is pure; ``Conntrack`` runs the ``conntrack`` tool where it is installed and is silent where it is not
-(UDP flows then expire by themselves, 30 to 120 seconds after the last packet). TCP clients reconnect on their own.
+(the flows then expire by themselves, 30 to 120 seconds after the last packet). TCP clients reconnect on their own.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class StaleFlow:
     endpoint: str = ""
 
     def arguments(self) -> tuple[str, ...]:
-        match = ["-p", "udp", "--orig-port-dst", str(self.flow.port)]
+        match = ["-f", f"ipv{self.flow.family}", "-p", self.flow.protocol, "--orig-port-dst", str(self.flow.port)]
         if self.flow.address:
             match += ["--orig-dst", self.flow.address]
         if self.endpoint:
@@ -72,15 +72,13 @@ class Conntrack:
                 for flow in _few(flows):
                     await self._forget(flow)
         except (OSError, TimeoutError) as error:
-            log.warning("conntrack did not forget all UDP flows of changed Services: %s", cause(error))
+            log.warning("conntrack did not forget all flows of changed Services: %s", cause(error))
 
     async def _forget(self, flow: StaleFlow) -> None:
         process = await asyncio.create_subprocess_exec(
             *self._prefix,
             "conntrack",
             "-D",
-            "-f",
-            "ipv4",
             *flow.arguments(),
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,

@@ -34,14 +34,21 @@ class Choice:
 
 def choose(endpoints: Sequence[Endpoint], place: Place) -> Choice:
     return Choice(
-        cluster=_by_hints(_usable(endpoints), place),
+        cluster=_by_hints(_ready(endpoints), place) or _ending(endpoints),
         local=_usable([endpoint for endpoint in endpoints if endpoint.node == place.node]),
     )
 
 
 def _usable(endpoints: Sequence[Endpoint]) -> tuple[Endpoint, ...]:
-    ready = tuple(endpoint for endpoint in endpoints if endpoint.ready)
-    return ready or tuple(endpoint for endpoint in endpoints if endpoint.serving and endpoint.terminating)
+    return _ready(endpoints) or _ending(endpoints)
+
+
+def _ready(endpoints: Sequence[Endpoint]) -> tuple[Endpoint, ...]:
+    return tuple(endpoint for endpoint in endpoints if endpoint.ready)
+
+
+def _ending(endpoints: Sequence[Endpoint]) -> tuple[Endpoint, ...]:
+    return tuple(endpoint for endpoint in endpoints if endpoint.serving and endpoint.terminating)
 
 
 def _by_hints(endpoints: tuple[Endpoint, ...], place: Place) -> tuple[Endpoint, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import orjson
 
@@ -35,7 +35,7 @@ class Health:
 class HealthServers:
     """One small HTTP server a port. ``update`` opens and closes them; ``close`` ends all."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str | Sequence[str]) -> None:
         self._address = address
         self._health: dict[int, Health] = {}
         self._servers: dict[int, asyncio.Server] = {}

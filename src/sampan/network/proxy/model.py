@@ -1,21 +1,32 @@
-"""What the proxy reads from Services, EndpointSlices and Pods, as values. Pure; defaults are the API server's work."""
+"""What the proxy reads from Services, EndpointSlices and Pods, as values. Pure; defaults are the API server's work.
+
+A Service of two address families is, to a proxy, two that share a name: each has its own addresses and endpoints.
+"""
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 from sampan.api.pods.containers import long_running
 from sampan.api.pods.status import is_terminal
 from sampan.api.types import Obj
 from sampan.records import dataclass
 
+_Network = TypeVar("_Network", ipaddress.IPv4Network, ipaddress.IPv6Network)
+
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 #: Services with this label belong to another proxy.
 PROXY_NAME_LABEL = "service.kubernetes.io/service-proxy-name"
+#: Services and slices with this label are meant for DNS alone.
+HEADLESS_LABEL = "service.kubernetes.io/headless"
 ZONE_LABEL = "topology.kubernetes.io/zone"
 
 DEFAULT_AFFINITY_SECONDS = 10800
+
+#: What containers write for every address of one family; "" is every one of both.
+WILDCARDS = ("", "0.0.0.0", "::")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +45,7 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class ServicePort:
-    """One port of one Service. ``affinity_seconds`` 0: no session affinity."""
+    """One port of one Service in one address family. ``affinity_seconds`` 0: no session affinity."""
 
     namespace: str
     name: str
@@ -49,11 +60,14 @@ class ServicePort:
     internal_local: bool = False
     external_local: bool = False
     affinity_seconds: int = 0
+    #: 4 or 6
+    family: int = 4
 
     @property
     def label(self) -> str:
         """Unique within the cluster; part of chain names."""
-        return f"{self.namespace}/{self.name}/{self.protocol}/{self.port}"
+        name = f"{self.namespace}/{self.name}/{self.protocol}/{self.port}"
+        return name if self.family == 4 else f"{name}/ip6"
 
     @property
     def reached_from_outside(self) -> bool:
@@ -62,7 +76,7 @@ class ServicePort:
 
 @dataclass(frozen=True, slots=True)
 class HostPort:
-    """A port of the node that belongs to a pod. ``host_ip`` "" means every address."""
+    """A port of the node that belongs to a pod. ``host_ip`` "" means every address of the pod address's family."""
 
     host_ip: str
     protocol: str
@@ -70,22 +84,33 @@ class HostPort:
     pod_ip: str
     pod_port: int
 
+    @property
+    def family(self) -> int:
+        return family_of(self.pod_ip)
+
 
 def service_ports(service: Obj) -> tuple[ServicePort, ...]:
     """Empty for Services that need no proxy: headless, ExternalName, somebody else's."""
+    labels, spec = service["metadata"].get("labels") or {}, service.get("spec", {})
+    if spec.get("type") == "ExternalName" or PROXY_NAME_LABEL in labels or HEADLESS_LABEL in labels:
+        return ()
+    found: list[ServicePort] = []
+    for family in (4, 6):
+        cluster_ip = next(_of_family(spec.get("clusterIPs") or [spec.get("clusterIP", "")], family), "")
+        if cluster_ip:
+            found += _ports_of_family(service, family, cluster_ip)
+    return tuple(found)
+
+
+def _ports_of_family(service: Obj, family: int, cluster_ip: str) -> Iterator[ServicePort]:
     meta, spec = service["metadata"], service.get("spec", {})
-    if spec.get("type") == "ExternalName" or PROXY_NAME_LABEL in (meta.get("labels") or {}):
-        return ()
-    cluster_ip = _first_ipv4(spec.get("clusterIPs") or [spec.get("clusterIP", "")])
-    if not cluster_ip:
-        return ()
     kind = spec.get("type", "ClusterIP")
     affinity = 0
     if spec.get("sessionAffinity") == "ClientIP":
         client_ip = (spec.get("sessionAffinityConfig") or {}).get("clientIP") or {}
         affinity = int(client_ip.get("timeoutSeconds") or DEFAULT_AFFINITY_SECONDS)
-    return tuple(
-        ServicePort(
+    for port in spec.get("ports") or ():
+        yield ServicePort(
             namespace=meta["namespace"],
             name=meta["name"],
             port_name=port.get("name") or "",
@@ -93,28 +118,27 @@ def service_ports(service: Obj) -> tuple[ServicePort, ...]:
             port=port["port"],
             cluster_ip=cluster_ip,
             node_port=port.get("nodePort", 0) if kind in ("NodePort", "LoadBalancer") else 0,
-            external_ips=tuple(_ipv4s(spec.get("externalIPs") or ())),
-            load_balancer_ips=_load_balancer_ips(service) if kind == "LoadBalancer" else (),
-            source_ranges=_ranges(spec.get("loadBalancerSourceRanges") or ()),
+            external_ips=tuple(_of_family(spec.get("externalIPs") or (), family)),
+            load_balancer_ips=_load_balancer_ips(service, family) if kind == "LoadBalancer" else (),
+            source_ranges=_ranges(spec.get("loadBalancerSourceRanges") or (), family),
             internal_local=spec.get("internalTrafficPolicy") == "Local",
             external_local=spec.get("externalTrafficPolicy") == "Local",
             affinity_seconds=affinity,
+            family=family,
         )
-        for port in spec.get("ports") or ()
-    )
 
 
 def endpoints_of(port: ServicePort, slices: Iterable[Obj]) -> tuple[Endpoint, ...]:
     """Every endpoint of a service port, ready or not, in order of address; one that several slices hold counts once."""
     found: dict[tuple[str, int], Endpoint] = {}
     for endpoint_slice in slices:
-        if endpoint_slice.get("addressType") != "IPv4":
+        if endpoint_slice.get("addressType") != f"IPv{port.family}":
             continue
         target = _slice_port(endpoint_slice, port)
         if target is None:
             continue
         for entry in endpoint_slice.get("endpoints") or ():
-            endpoint = _endpoint(entry, target)
+            endpoint = _endpoint(entry, target, port.family)
             if endpoint is None:
                 continue
             known = found.get((endpoint.ip, target))
@@ -131,11 +155,11 @@ def _slice_port(endpoint_slice: Obj, port: ServicePort) -> int | None:
     return None
 
 
-def _endpoint(entry: Obj, port: int) -> Endpoint | None:
+def _endpoint(entry: Obj, port: int, family: int) -> Endpoint | None:
     """None for an entry that no back end could send anything to: one alone must not cost the others."""
     # Only the first address counts (API reference: consumers use the first, the others are for the future).
-    ip = next(iter(entry.get("addresses") or ()), "")
-    if not _is_ipv4(ip):
+    ip = next(_of_family(tuple(entry.get("addresses") or ())[:1], family), "")
+    if not ip:
         return None
     conditions = entry.get("conditions") or {}
     ready = conditions.get("ready") is not False
@@ -174,50 +198,63 @@ def host_ports(pods: Iterable[Obj]) -> tuple[HostPort, ...]:
 
 def pod_host_ports(pod: Obj) -> Iterator[HostPort]:
     spec, status = pod.get("spec", {}), pod.get("status", {})
-    pod_ip = status.get("podIP", "")
-    if spec.get("hostNetwork") or not _is_ipv4(pod_ip) or is_terminal(pod):
+    if spec.get("hostNetwork") or is_terminal(pod):
         return
-    for container in long_running(pod):
-        for port in container.get("ports") or ():
-            host_ip = port.get("hostIP") or ""
-            if port.get("hostPort") and (not host_ip or _is_ipv4(host_ip)):
-                wildcard = host_ip == "0.0.0.0"
-                yield HostPort(
-                    "" if wildcard else host_ip,
-                    port.get("protocol", "TCP").lower(),
-                    port["hostPort"],
-                    pod_ip,
-                    port["containerPort"],
-                )
+    pod_ips = [entry.get("ip", "") for entry in status.get("podIPs") or ()] or [status.get("podIP", "")]
+    for pod_ip in [ip for version in (4, 6) for ip in list(_of_family(pod_ips, version))[:1]]:
+        for container in long_running(pod):
+            for port in container.get("ports") or ():
+                host_ip = port.get("hostIP") or ""
+                if port.get("hostPort") and (not host_ip or family_of(host_ip) == family_of(pod_ip)):
+                    yield HostPort(
+                        "" if host_ip in WILDCARDS else canonical(host_ip),
+                        port.get("protocol", "TCP").lower(),
+                        port["hostPort"],
+                        pod_ip,
+                        port["containerPort"],
+                    )
 
 
-def _load_balancer_ips(service: Obj) -> tuple[str, ...]:
+def _load_balancer_ips(service: Obj, family: int) -> tuple[str, ...]:
     ingress = service.get("status", {}).get("loadBalancer", {}).get("ingress") or ()
     # ipMode Proxy: the load balancer wants to see the traffic itself (KEP-1860).
-    return tuple(_ipv4s(entry.get("ip", "") for entry in ingress if entry.get("ipMode", "VIP") == "VIP"))
+    seen = (entry.get("ip", "") for entry in ingress if entry.get("ipMode", "VIP") == "VIP")
+    return tuple(_of_family(seen, family))
 
 
-def _ranges(texts: Iterable[str]) -> tuple[str, ...]:
-    networks = []
+def _ranges(texts: Iterable[str], family: int) -> tuple[str, ...]:
+    found = list(texts)
+    if family == 4:
+        return tuple(map(str, ipaddress.collapse_addresses(_networks(found, ipaddress.IPv4Network))))
+    return tuple(map(str, ipaddress.collapse_addresses(_networks(found, ipaddress.IPv6Network))))
+
+
+def _networks(texts: Iterable[str], of_family: Callable[[str, bool], _Network]) -> Iterator[_Network]:
     for text in texts:
         try:
-            networks.append(ipaddress.IPv4Network(text.strip(), strict=False))
+            yield of_family(text.strip(), False)
         except ValueError:
-            continue  # an IPv6 range: nothing of this family matches it
-    return tuple(str(network) for network in ipaddress.collapse_addresses(networks))
+            continue  # a range of the other family: nothing of this one matches it
 
 
-def _is_ipv4(text: str) -> bool:
+def family_of(text: str) -> int:
+    """4 or 6; 0 for what is no address."""
     try:
-        ipaddress.IPv4Address(text)
+        return ipaddress.ip_address(text).version
     except ValueError:
-        return False
-    return True
+        return 0
 
 
-def _ipv4s(texts: Iterable[str]) -> Iterator[str]:
-    return (text for text in texts if _is_ipv4(text))
+def canonical(text: str) -> str:
+    """An address as the kernel's tools write it."""
+    return str(ipaddress.ip_address(text))
 
 
-def _first_ipv4(texts: Iterable[str]) -> str:
-    return next(_ipv4s(texts), "")
+def _of_family(texts: Iterable[str], family: int) -> Iterator[str]:
+    for text in texts:
+        try:
+            address = ipaddress.ip_address(text)
+        except ValueError:
+            continue
+        if address.version == family:
+            yield str(address)

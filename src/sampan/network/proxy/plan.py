@@ -34,10 +34,16 @@ class ServicePlan:
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """Where UDP packets of a Service arrive; ``address`` "" is any address of the node."""
+    """Where packets of a Service without connections arrive; ``address`` "" is any address of the node."""
 
     address: str
     port: int
+    protocol: str = "udp"
+    family: int = 4
+
+
+#: Protocols whose clients go on with a flow whose endpoint is gone: nothing tells them.
+_FORGETTING = frozenset({"udp", "sctp"})
 
 
 def plan_service(service: Obj, slices: Sequence[Obj], place: Place) -> ServicePlan:
@@ -52,18 +58,19 @@ def plan_service(service: Obj, slices: Sequence[Obj], place: Place) -> ServicePl
     )
 
 
-def udp_flows(plan: ServicePlan) -> dict[Flow, frozenset[str]]:
+def flows_of(plan: ServicePlan) -> dict[Flow, frozenset[str]]:
     """Addresses of endpoints by flow: what the kernel must forget when they change."""
     flows: dict[Flow, frozenset[str]] = {}
     for each in plan.ports:
         port, choice = each.port, each.choice
-        if port.protocol != "udp":
+        if port.protocol not in _FORGETTING:
             continue
         everywhere = frozenset(endpoint.ip for endpoint in choice.cluster)
         here = frozenset(endpoint.ip for endpoint in choice.local)
-        flows[Flow(port.cluster_ip, port.port)] = here if port.internal_local else everywhere
+        kind = port.protocol, port.family
+        flows[Flow(port.cluster_ip, port.port, *kind)] = here if port.internal_local else everywhere
         for address in (*port.external_ips, *port.load_balancer_ips):
-            flows[Flow(address, port.port)] = everywhere
+            flows[Flow(address, port.port, *kind)] = everywhere
         if port.node_port:
-            flows[Flow("", port.node_port)] = everywhere
+            flows[Flow("", port.node_port, *kind)] = everywhere
     return flows

@@ -21,13 +21,14 @@ from sampan.network.proxy.config import ProxyConfig
 from sampan.network.proxy.conntrack import Conntrack, FlowTable, StaleFlow, plan_stale
 from sampan.network.proxy.endpoints import Place
 from sampan.network.proxy.health import Health, HealthServers
-from sampan.network.proxy.plan import Flow, ServiceKey, ServicePlan, plan_service, udp_flows
+from sampan.network.proxy.plan import Flow, ServiceKey, ServicePlan, flows_of, plan_service
 
 log = logging.getLogger(__name__)
 
 _BY_SERVICE = "network-proxy-service"
 #: So many Services are planned before others on the event loop have a turn.
 _PLANS_AT_ONCE = 20
+_ANY = {4: "0.0.0.0", 6: "::"}
 
 
 class ServiceProxy:
@@ -55,10 +56,11 @@ class ServiceProxy:
         self._host_ports_changed = True
         self._changed = asyncio.Event()
         self._idle = asyncio.Event()
-        #: UDP flows to forget once what replaces their endpoints is in place.
-        self._stale = [StaleFlow(Flow(config.dns_ip, 53))] if config.dns_ip else []
+        #: Flows to forget once what replaces their endpoints is in place.
+        self._own_dns = own_dns(config)
+        self._stale = [StaleFlow(flow) for flow in self._own_dns]
         self._health_ports: dict[ServiceKey, int] = {}
-        self._health = HealthServers(config.health_address)
+        self._health = HealthServers(config.health_address or [_ANY[each.version] for each in config.families])
 
     async def run(self, started: asyncio.Event | None = None) -> None:
         """Until cancelled. ``started`` is set when all of it was applied for the first time."""
@@ -159,7 +161,7 @@ class ServiceProxy:
         return True
 
     async def _plan_dirty(self) -> None:
-        """Plans changed Services anew, and remembers the UDP flows that lose their endpoint by it."""
+        """Plans changed Services anew, and remembers the flows that lose their endpoint by it."""
         before: dict[Flow, frozenset[str]] = {}
         after: dict[Flow, frozenset[str]] = {}
         count = 0
@@ -167,11 +169,11 @@ class ServiceProxy:
             key = self._dirty.pop()
             old, new = self._plans.pop(key, None), self._planned(key)
             if old is not None:
-                before.update(udp_flows(old))
+                before.update(flows_of(old))
                 self._health_ports.pop(key, None)
             if new is not None:
                 self._plans[key] = new
-                after.update(udp_flows(new))
+                after.update(flows_of(new))
                 if new.health_port:
                     self._health_ports[key] = new.health_port
             if new != old:
@@ -182,8 +184,9 @@ class ServiceProxy:
         if self._host_ports_changed:
             self._host_ports_changed = False
             self._backend.plan_host_ports(model.host_ports(self._pods.list()))
-        before.pop(self._own_dns, None)
-        after.pop(self._own_dns, None)
+        for flow in self._own_dns:
+            before.pop(flow, None)
+            after.pop(flow, None)
         self._stale += plan_stale(before, after)
 
     def _planned(self, key: ServiceKey) -> ServicePlan | None:
@@ -197,15 +200,15 @@ class ServiceProxy:
             log.warning("Service %s/%s is not understood, it is not served", *key, exc_info=True)
             return None
 
-    @property
-    def _own_dns(self) -> Flow:
-        """Goes to the node's own server, whatever endpoints it has or lacks."""
-        return Flow(self.config.dns_ip, 53)
-
     def _wanted_health(self) -> dict[int, Health]:
         return {
             port: Health(*key, self._plans[key].local_endpoints) for key, port in sorted(self._health_ports.items())
         }
+
+
+def own_dns(config: ProxyConfig) -> tuple[Flow, ...]:
+    """Goes to the node's own server, whatever endpoints it has or lacks."""
+    return tuple(Flow(each.dns_ip, 53, "udp", each.version) for each in config.families if each.dns_ip)
 
 
 def _has_host_ports(pod: Obj) -> bool:

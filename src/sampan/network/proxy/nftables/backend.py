@@ -14,6 +14,7 @@ from sampan.network.proxy.backend import BackendError
 from sampan.network.proxy.config import ProxyConfig
 from sampan.network.proxy.model import HostPort
 from sampan.network.proxy.nftables import base
+from sampan.network.proxy.nftables.blocks import Blocks
 from sampan.network.proxy.nftables.claims import Claims, Owner, assemble
 from sampan.network.proxy.nftables.nft import Nft, NftCommand, NftError, NftUnavailable, Op
 from sampan.network.proxy.nftables.reach import NodeReach
@@ -35,13 +36,16 @@ class NftBackend:
         self._reach = reach
         self._nft: Nft = nft or NftCommand(config.table)
         self._claims = Claims()
+        self._blocks = Blocks()
         self._known = False
         self._wanted: dict[Owner, Contents | None] = {_FIXED: base.base_contents(config)}
         #: what nft does not take, until it is wanted otherwise
         self._refused: dict[Owner, Contents] = {}
 
     def plan(self, key: ServiceKey, wanted: ServicePlan | None) -> None:
-        self._want((1, *key), None if wanted is None else render_service(wanted, self._config))
+        if wanted is None:
+            self._blocks.forget(key)
+        self._want((1, *key), None if wanted is None else render_service(wanted, self._config, self._blocks))
 
     def plan_host_ports(self, ports: Sequence[HostPort]) -> None:
         self._want(_HOST_PORTS, base.host_port_contents(ports))

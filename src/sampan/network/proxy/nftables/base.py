@@ -1,153 +1,198 @@
 """The part of the table that does not depend on Services: hooks, the maps' lookups, masquerading, cluster DNS. Pure.
 
 Path of a new connection: ``filter-*`` refuses what has no endpoint, ``services`` looks its target up and translates
-it, ``nat-postrouting`` masquerades what was marked. Later packets of a connection meet none of the NAT chains.
+it, ``nat-postrouting`` masquerades what was marked. Later packets of a connection meet none of the NAT chains. One
+table serves both address families, so that a change of both is one transaction; chains of IPv6 end in ``6``.
 """
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterable
 
-from sampan.network.proxy.config import MASQUERADE_MARK, ProxyConfig
+from sampan.network.proxy.config import MASQUERADE_MARK, FamilyConfig, ProxyConfig, parts
 from sampan.network.proxy.model import HostPort
-from sampan.network.proxy.nftables.nft import Chain, Collection
+from sampan.network.proxy.nftables import sets
+from sampan.network.proxy.nftables.nft import Chain
+from sampan.network.proxy.nftables.sets import Sets
 from sampan.network.proxy.nftables.table import Contents
-
-_ADDRESSED = "ipv4_addr . inet_proto . inet_service"
-_PORTED = "inet_proto . inet_service"
-
-SERVICE_IPS = Collection("service-ips", "map", f"{_ADDRESSED} : verdict")
-SERVICE_NODEPORTS = Collection("service-nodeports", "map", f"{_PORTED} : verdict")
-NO_ENDPOINT_IPS = Collection("no-endpoint-ips", "map", f"{_ADDRESSED} : verdict")
-NO_ENDPOINT_NODEPORTS = Collection("no-endpoint-nodeports", "map", f"{_PORTED} : verdict")
-FIREWALL_IPS = Collection("firewall-ips", "map", f"{_ADDRESSED} : verdict")
-CLUSTER_IPS = Collection("cluster-ips", "set", "ipv4_addr")
-#: Endpoints as (source, destination): a pod that reached itself through a Service must not see its own address.
-HAIRPIN = Collection("hairpin-connections", "set", "ipv4_addr . ipv4_addr")
-HOST_PORTS = Collection("host-ports", "map", f"{_PORTED} : ipv4_addr . inet_service")
-HOST_PORTS_BY_IP = Collection("host-ports-by-ip", "map", f"{_ADDRESSED} : ipv4_addr . inet_service")
-COLLECTIONS = (
-    SERVICE_IPS,
-    SERVICE_NODEPORTS,
-    NO_ENDPOINT_IPS,
-    NO_ENDPOINT_NODEPORTS,
-    FIREWALL_IPS,
-    CLUSTER_IPS,
-    HAIRPIN,
-    HOST_PORTS,
-    HOST_PORTS_BY_IP,
-)
 
 MARK_CHAIN = "mark-for-masquerade"
 REJECT_CHAIN = "reject-all"
 DROP_CHAIN = "drop-all"
 
-_BY_ADDRESS = "ip daddr . meta l4proto . th dport"
 _BY_PORT = "meta l4proto . th dport"
-#: Node ports answer on every address of the node, loopback too (``reach``).
+#: Node ports answer on every address of the node, loopback too (``reach``), unless ranges are given.
 _TO_NODE = "fib daddr type local"
 #: Host ports, whose numbers pods choose, on 127.0.0.1 alone of these: others belong to the node's own programs. On
 #: 127.0.0.53 is its resolver, which no pod may take the place of.
-_TO_NODE_ITSELF = f"ip daddr != 127.0.0.2-127.255.255.255 {_TO_NODE}"
-_LOOPBACK = "127.0.0.0/8"
+_TO_NODE_ITSELF = {4: f"ip daddr != 127.0.0.2-127.255.255.255 {_TO_NODE}", 6: _TO_NODE}
+_LOOPBACK = {4: "127.0.0.0/8", 6: "::1"}
+#: Never masqueraded, whoever it is for.
+_NEAR = {4: "224.0.0.0/4", 6: "ff00::/8, fe80::/10"}
 
 
 def base_contents(config: ProxyConfig) -> Contents:
     """The table of a cluster without Services."""
-    contents = Contents(collections={collection: {} for collection in COLLECTIONS})
+    contents = Contents()
     contents.chains = {
         Chain(MARK_CHAIN): (f"meta mark set meta mark or {MASQUERADE_MARK}",),
         Chain(REJECT_CHAIN): ("meta l4proto tcp reject with tcp reset", "reject with icmpx type port-unreachable"),
         Chain(DROP_CHAIN): ("drop",),
-        Chain("services"): _services(config),
-        Chain("no-endpoints"): (
-            f"{_BY_ADDRESS} vmap @{NO_ENDPOINT_IPS.name}",
-            f"{_TO_NODE} {_BY_PORT} vmap @{NO_ENDPOINT_NODEPORTS.name}",
-        ),
-        # Behind translation: what still goes to a cluster address asks for a port that the Service does not have.
-        Chain("unknown-ports"): (f"ip daddr @{CLUSTER_IPS.name} goto {REJECT_CHAIN}",),
-        # Before anything is translated: loopback addresses come from this node alone (CVE-2020-8558).
-        Chain("loopback-guard", "type filter hook prerouting priority -300"): (
-            f'iifname != "lo" ip daddr {_LOOPBACK} drop',
-            f'iifname != "lo" ip saddr {_LOOPBACK} drop',
-        ),
-        Chain("filter-prerouting", "type filter hook prerouting priority -110"): (
-            f"ct state new {_BY_ADDRESS} vmap @{FIREWALL_IPS.name}",
-        ),
-        Chain("filter-input", "type filter hook input priority -110"): _input(config),
-        Chain("filter-forward", "type filter hook forward priority -110"): (
-            "ct state new jump no-endpoints",
-            "ct state new jump unknown-ports",
-        ),
-        Chain("filter-output", "type filter hook output priority -110"): ("ct state new jump no-endpoints",),
-        Chain("filter-output-translated", "type filter hook output priority -90"): ("ct state new jump unknown-ports",),
-        Chain("nat-prerouting", "type nat hook prerouting priority -100"): ("jump services",),
-        Chain("nat-output", "type nat hook output priority -100"): ("jump services",),
-        Chain("nat-postrouting", "type nat hook postrouting priority 100"): _postrouting(config),
     }
-    if config.dns_ip:
-        _add_dns(contents, config)
+    hooks = {name: Hook(kind) for name, kind in _HOOKS.items()}
+    for family in config.families:
+        contents.collections |= {collection: {} for collection in sets.OF[family.version].all}
+        _Family(family, config, contents, hooks).add()
+    for name, hook in hooks.items():
+        contents.chains[Chain(name, hook.kind)] = tuple(hook.rules)
     return contents
 
 
-def _services(config: ProxyConfig) -> tuple[str, ...]:
-    return (
-        f"ip daddr @{CLUSTER_IPS.name} ip saddr != {config.cluster_pod_cidr} jump {MARK_CHAIN}",
-        f"{_BY_ADDRESS} vmap @{SERVICE_IPS.name}",
-        f"{_TO_NODE} {_BY_PORT} vmap @{SERVICE_NODEPORTS.name}",
-        f"{_TO_NODE_ITSELF} dnat ip to {_BY_ADDRESS} map @{HOST_PORTS_BY_IP.name}",
-        f"{_TO_NODE_ITSELF} dnat ip to {_BY_PORT} map @{HOST_PORTS.name}",
-    )
+class Hook:
+    """A base chain in the making."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self.rules: list[str] = []
 
 
-def _input(config: ProxyConfig) -> tuple[str, ...]:
-    rules = [
-        # What was translated meanwhile: answers to the node's own connections may go to loopback, nothing else.
-        f'iifname != "lo" ip daddr {_LOOPBACK} ct direction original drop',
-        "ct state new jump no-endpoints",
-    ]
-    if config.dns_ip:
-        # The DNS server would otherwise resolve for anybody who can reach the node.
-        rules.append(
-            f'iifname != "lo" ip saddr != {config.cluster_pod_cidr} meta l4proto {{ tcp, udp }}'
-            f" th dport {config.dns_port} ct status & dnat == 0 drop"
+_HOOKS = {
+    # Before anything is translated: loopback addresses come from this node alone (CVE-2020-8558).
+    "loopback-guard": "type filter hook prerouting priority -300",
+    "filter-prerouting": "type filter hook prerouting priority -110",
+    "filter-input": "type filter hook input priority -110",
+    "filter-forward": "type filter hook forward priority -110",
+    "filter-output": "type filter hook output priority -110",
+    "filter-output-translated": "type filter hook output priority -90",
+    "nat-prerouting": "type nat hook prerouting priority -100",
+    "nat-output": "type nat hook output priority -100",
+    "nat-postrouting": "type nat hook postrouting priority 100",
+}
+
+
+class _Family:
+    """Adds what one address family needs."""
+
+    def __init__(self, family: FamilyConfig, config: ProxyConfig, contents: Contents, hooks: dict[str, Hook]) -> None:
+        self.family = family
+        self.config = config
+        self.contents = contents
+        self.hooks = hooks
+        self.sets: Sets = sets.OF[family.version]
+        self.ip = self.sets.ip
+        self.loopback = _LOOPBACK[family.version]
+
+    def add(self) -> None:
+        chains, s = self.contents.chains, self.sets
+        by_address = f"{self.ip} daddr . {_BY_PORT}"
+        services, no_endpoints, unknown = (
+            f"{name}{s.suffix}" for name in ("services", "no-endpoints", "unknown-ports")
         )
-    return tuple(rules)
+        chains[Chain(services)] = self._services(by_address)
+        chains[Chain(no_endpoints)] = (
+            f"{by_address} vmap @{s.no_endpoint_ips.name}",
+            f"{self._node_ports()} {_BY_PORT} vmap @{s.no_endpoint_nodeports.name}",
+        )
+        # Behind translation: what still goes to a cluster address asks for a port that the Service does not have.
+        chains[Chain(unknown)] = (f"{self.ip} daddr @{s.cluster_ips.name} goto {REJECT_CHAIN}",)
+        self._rules(
+            "loopback-guard", *(f'iifname != "lo" {self.ip} {end} {self.loopback} drop' for end in ("daddr", "saddr"))
+        )
+        firewall = f"ct state new {by_address} vmap @{s.firewall_ips.name}"
+        mine = f"meta nfproto {s.protocol}"
+        new = f"{mine} ct state new"
+        self._rules("filter-prerouting", firewall)
+        self._rules("filter-input", *self._input(f"{new} jump {no_endpoints}"))
+        self._rules("filter-forward", f"{new} jump {no_endpoints}", f"{new} jump {unknown}")
+        self._rules("filter-output", firewall, f"{new} jump {no_endpoints}")
+        self._rules("filter-output-translated", f"{new} jump {unknown}")
+        self._rules("nat-prerouting", f"{mine} jump {services}")
+        self._rules("nat-output", f"{mine} jump {services}")
+        self._rules("nat-postrouting", *self._postrouting())
+        if self.family.dns_ip:
+            self._add_dns()
+
+    def _rules(self, hook: str, *rules: str) -> None:
+        self.hooks[hook].rules += rules
+
+    def _node_ports(self) -> str:
+        """What matches the addresses that node ports answer on."""
+        ranges = [
+            text
+            for text in parts(self.config.node_port_addresses)
+            if ipaddress.ip_network(text, strict=False).version == self.family.version
+        ]
+        if ranges:
+            return f"{self.ip} daddr {{ {', '.join(ranges)} }} {_TO_NODE}"
+        # Given, and none of this family: the one that no packet has.
+        return (
+            f"{self.ip} daddr {'0.0.0.0' if self.ip == 'ip' else '::'}" if self.config.node_port_addresses else _TO_NODE
+        )
+
+    def _services(self, by_address: str) -> tuple[str, ...]:
+        s, itself = self.sets, _TO_NODE_ITSELF[self.family.version]
+        return (
+            f"{self.ip} daddr @{s.cluster_ips.name} {self.ip} saddr != {self.family.cluster_pod_cidr}"
+            f" jump {MARK_CHAIN}",
+            f"{by_address} vmap @{s.service_ips.name}",
+            f"{self._node_ports()} {_BY_PORT} vmap @{s.service_nodeports.name}",
+            f"{itself} dnat {self.ip} to {by_address} map @{s.host_ports_by_ip.name}",
+            f"{itself} dnat {self.ip} to {_BY_PORT} map @{s.host_ports.name}",
+        )
+
+    def _input(self, refuse: str) -> tuple[str, ...]:
+        rules = [
+            # What was translated meanwhile: answers to the node's own connections may go to loopback, nothing else.
+            f'iifname != "lo" {self.ip} daddr {self.loopback} ct direction original drop',
+            refuse,
+        ]
+        if self.family.dns_ip:
+            # The DNS server would otherwise resolve for anybody who can reach the node.
+            rules.append(
+                f'iifname != "lo" {self.ip} saddr != {self.family.cluster_pod_cidr} meta l4proto {{ tcp, udp }}'
+                f" th dport {self.config.dns_port} ct status & dnat == 0 drop"
+            )
+        return tuple(rules)
+
+    def _postrouting(self) -> tuple[str, ...]:
+        ip, s, own = self.ip, self.sets, self.family.node_pod_cidr
+        rules = [
+            f"meta nfproto {s.protocol} meta mark & {MASQUERADE_MARK} == {MASQUERADE_MARK}"
+            f" meta mark set meta mark xor {MASQUERADE_MARK} masquerade fully-random",
+            f'{ip} saddr {self.loopback} oifname != "lo" masquerade fully-random',
+            f"{ip} saddr . {ip} daddr @{s.hairpin.name} ct status & dnat == dnat masquerade fully-random",
+            f"{ip} saddr {own} {ip} daddr != {{ {self.family.cluster_pod_cidr}, {_NEAR[s.version]} }}"
+            " masquerade fully-random",
+        ]
+        if not self.config.bridge_filtered:
+            # The answer would stay within the bridge, unseen and so untranslated.
+            rules.insert(3, f"{ip} saddr {own} {ip} daddr {own} ct status & dnat == dnat masquerade fully-random")
+        return tuple(rules)
+
+    def _add_dns(self) -> None:
+        """Cluster DNS goes to this node's own server, whatever endpoints the kube-dns Service has or lacks."""
+        self.contents.put(self.sets.cluster_ips, self.family.dns_ip)
+        for protocol in ("udp", "tcp"):
+            chain = f"cluster-dns{self.sets.suffix}/{protocol}"
+            target = transport_address(self.family.node_address, self.config.dns_port)
+            self.contents.chains[Chain(chain)] = (f"meta l4proto {protocol} dnat {self.ip} to {target}",)
+            self.contents.put(self.sets.service_ips, f"{self.family.dns_ip} . {protocol} . 53", f"goto {chain}")
 
 
-def _postrouting(config: ProxyConfig) -> tuple[str, ...]:
-    rules = [
-        f"meta mark & {MASQUERADE_MARK} == {MASQUERADE_MARK}"
-        f" meta mark set meta mark xor {MASQUERADE_MARK} masquerade fully-random",
-        f'ip saddr {_LOOPBACK} oifname != "lo" masquerade fully-random',
-        f"ip saddr . ip daddr @{HAIRPIN.name} ct status & dnat == dnat masquerade fully-random",
-        f"ip saddr {config.node_pod_cidr} ip daddr != {{ {config.cluster_pod_cidr}, 224.0.0.0/4 }}"
-        " masquerade fully-random",
-    ]
-    if not config.bridge_filtered:
-        # The answer would stay within the bridge, unseen and so untranslated.
-        own = config.node_pod_cidr
-        rules.insert(3, f"ip saddr {own} ip daddr {own} ct status & dnat == dnat masquerade fully-random")
-    return tuple(rules)
-
-
-def _add_dns(contents: Contents, config: ProxyConfig) -> None:
-    """Cluster DNS goes to this node's own server, whatever endpoints the kube-dns Service has or lacks."""
-    contents.put(CLUSTER_IPS, config.dns_ip)
-    for protocol in ("udp", "tcp"):
-        chain = f"cluster-dns/{protocol}"
-        target = f"{config.node_address}:{config.dns_port}"
-        contents.chains[Chain(chain)] = (f"meta l4proto {protocol} dnat ip to {target}",)
-        contents.put(SERVICE_IPS, f"{config.dns_ip} . {protocol} . 53", f"goto {chain}")
+def transport_address(address: str, port: int) -> str:
+    """As rules write it."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def host_port_contents(ports: Iterable[HostPort]) -> Contents:
     contents = Contents()
     for port in ports:
+        group = sets.OF[port.family]
         target = f"{port.pod_ip} . {port.pod_port}"
         if port.host_ip:
-            contents.put(HOST_PORTS_BY_IP, f"{port.host_ip} . {port.protocol} . {port.port}", target)
+            contents.put(group.host_ports_by_ip, f"{port.host_ip} . {port.protocol} . {port.port}", target)
         else:
-            contents.put(HOST_PORTS, f"{port.protocol} . {port.port}", target)
-        contents.put(HAIRPIN, f"{port.pod_ip} . {port.pod_ip}")
+            contents.put(group.host_ports, f"{port.protocol} . {port.port}", target)
+        contents.put(group.hairpin, f"{port.pod_ip} . {port.pod_ip}")
     return contents

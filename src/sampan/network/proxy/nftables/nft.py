@@ -65,7 +65,10 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """A set or map. ``type`` as nft writes it; ``timeout_seconds`` makes a set that packets add to."""
+    """A set or map. ``type`` as nft writes it, with the word ``typeof`` where it is one.
+
+    ``timeout_seconds`` makes a set that packets add to.
+    """
 
     name: str
     kind: CollectionKind
@@ -160,7 +163,8 @@ def _render_op(table: str, op: Op) -> str:
             if verb != "add":
                 return f"{verb} {kind} inet {table} {name}"
             flags = f" flags dynamic,timeout ; timeout {timeout}s ;" if timeout else ""
-            return f"add {kind} inet {table} {name} {{ type {kind_type} ;{flags} }}"
+            word = "" if kind_type.startswith("typeof ") else "type "
+            return f"add {kind} inet {table} {name} {{ {word}{kind_type} ;{flags} }}"
         case Element():
             raise AssertionError("elements are rendered in groups")
 

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sampan.api.faults import cause
-from sampan.network.proxy.config import ProxyConfig
+from sampan.network.proxy.config import FamilyConfig, ProxyConfig
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +37,9 @@ class NodeReach:
     async def ensure(self) -> None:
         """Makes up for what is missing as soon as there is a bridge. Never raises but for cancellation."""
         try:
-            if self._open_loopback() and self._route_is_missing():
-                await self._add_route()
+            if self._open_loopback():
+                for family in self._missing_routes():
+                    await self._add_route(family)
         except (OSError, TimeoutError, ValueError) as error:
             said = cause(error)
             if said != self._said:
@@ -54,15 +55,20 @@ class NodeReach:
             switch.write_text("1")
         return True
 
-    def _route_is_missing(self) -> bool:
-        if not self._config.service_cidr:
-            return False
-        first = ipaddress.IPv4Network(self._config.service_cidr)[1]
-        return not has_route((self._proc / "thread-self/net/route").read_text(), first)
+    def _missing_routes(self) -> list[FamilyConfig]:
+        """The families whose Services no route leads to."""
+        return [family for family in self._config.families if family.service_cidr and not self._has_route(family)]
 
-    async def _add_route(self) -> None:
+    def _has_route(self, family: FamilyConfig) -> bool:
+        net = self._proc / "thread-self/net"
+        first = ipaddress.ip_network(family.service_cidr)[1]
+        if isinstance(first, ipaddress.IPv4Address):
+            return has_route((net / "route").read_text(), first)
+        return has_route6((net / "ipv6_route").read_text(), first)
+
+    async def _add_route(self, family: FamilyConfig) -> None:
         config = self._config
-        arguments = ("route", "add", config.service_cidr, "dev", config.bridge, "src", config.node_address)
+        arguments = ("route", "add", family.service_cidr, "dev", config.bridge, "src", family.node_address)
         process = await asyncio.create_subprocess_exec(
             *self._prefix,
             "ip",
@@ -79,7 +85,7 @@ class NodeReach:
                 process.kill()
         if process.returncode and b"File exists" not in said:
             raise ValueError(f"ip {' '.join(arguments)}: {said.decode(errors='replace').strip()[:200]}")
-        log.info("no route leads to Service addresses %s: one by %s was added", config.service_cidr, config.bridge)
+        log.info("no route leads to Service addresses %s: one by %s was added", family.service_cidr, config.bridge)
 
 
 def has_route(table: str, address: ipaddress.IPv4Address) -> bool:
@@ -90,5 +96,21 @@ def has_route(table: str, address: ipaddress.IPv4Address) -> bool:
             continue
         target, mask = (int.from_bytes(bytes.fromhex(words[at])[::-1], "big") for at in (1, 7))
         if int(address) & mask == target and int(words[3], 16) & 1:
+            return True
+    return False
+
+
+#: Flags of routes (linux/ipv6_route.h, linux/route.h): it is up; it refuses.
+_UP, _REJECT = 0x1, 0x200
+
+
+def has_route6(table: str, address: ipaddress.IPv6Address) -> bool:
+    """Whether a route of /proc/net/ipv6_route leads to the address. Pure."""
+    for line in table.splitlines():
+        words = line.split()
+        if len(words) < 9:
+            continue
+        target, shift, flags = int(words[0], 16), 128 - int(words[1], 16), int(words[8], 16)
+        if int(address) >> shift == target >> shift and flags & _UP and not flags & _REJECT:
             return True
     return False

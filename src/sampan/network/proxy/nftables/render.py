@@ -1,4 +1,4 @@
-"""One Service as chains and map elements. Pure.
+"""One Service as chains and map elements. Pure but for the numbers of endpoints (``blocks``).
 
 Chains, named after the Service's port: ``service/…`` balances over the endpoints for policy Cluster, ``local/…`` over
 this node's, ``external/…`` is where node ports and external addresses enter, ``endpoint/…`` exist only with session
@@ -7,39 +7,48 @@ affinity, ``firewall/…`` only with loadBalancerSourceRanges.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import ipaddress
+from collections.abc import Sequence
 
-from sampan.network.proxy.config import ProxyConfig
-from sampan.network.proxy.endpoints import Choice
-from sampan.network.proxy.model import Endpoint, ServicePort
-from sampan.network.proxy.nftables import base
+from sampan.network.proxy.config import FamilyConfig, ProxyConfig
+from sampan.network.proxy.model import Endpoint
+from sampan.network.proxy.nftables import base, sets
+from sampan.network.proxy.nftables.blocks import Blocks
 from sampan.network.proxy.nftables.nft import Chain, Collection
 from sampan.network.proxy.nftables.table import Contents
-from sampan.network.proxy.plan import ServicePlan
+from sampan.network.proxy.plan import PortPlan, ServiceKey, ServicePlan
 
 
-def render_service(plan: ServicePlan, config: ProxyConfig) -> Contents:
-    """What the table needs for a Service."""
+def render_service(plan: ServicePlan, config: ProxyConfig, blocks: Blocks) -> Contents:
+    """What the table needs for a Service; nothing in a family that the cluster's pods do not have."""
     contents = Contents()
+    families = {family.version: family for family in config.families}
     for each in plan.ports:
-        _Port(each.port, each.choice, config, contents).run()
+        family = families.get(each.port.family)
+        if family is not None:
+            _Port(plan.key, each, family, contents, blocks).run()
     return contents
 
 
 class _Port:
     """Adds one port to the contents."""
 
-    def __init__(self, port: ServicePort, choice: Choice, config: ProxyConfig, contents: Contents) -> None:
-        self.port = port
-        self.choice = choice
-        self.config = config
+    def __init__(
+        self, key: ServiceKey, plan: PortPlan, family: FamilyConfig, contents: Contents, blocks: Blocks
+    ) -> None:
+        self.key = key
+        self.port = plan.port
+        self.choice = plan.choice
+        self.family = family
+        self.sets = sets.OF[family.version]
         self.contents = contents
+        self.blocks = blocks
 
     def run(self) -> None:
         port, choice = self.port, self.choice
-        self.contents.put(base.CLUSTER_IPS, port.cluster_ip)
+        self.contents.put(self.sets.cluster_ips, port.cluster_ip)
         for endpoint in {*choice.cluster, *choice.local}:
-            self.contents.put(base.HAIRPIN, f"{endpoint.ip} . {endpoint.ip}")
+            self.contents.put(self.sets.hairpin, f"{endpoint.ip} . {endpoint.ip}")
         external_cluster = port.reached_from_outside and choice.anywhere
         service = ""
         if choice.cluster and (external_cluster or not port.internal_local):
@@ -53,16 +62,16 @@ class _Port:
 
     def _cluster_ip(self, chain: str) -> None:
         port = self.port
-        if port.cluster_ip == self.config.dns_ip and port.port == 53:
+        if port.cluster_ip == self.family.dns_ip and port.port == 53:
             return  # the node's own DNS server answers there (``base``)
         self._address(port.cluster_ip, chain)
 
     def _address(self, address: str, chain: str) -> None:
         key = f"{address} . {self.port.protocol} . {self.port.port}"
         if chain:
-            self.contents.put(base.SERVICE_IPS, key, f"goto {chain}")
+            self.contents.put(self.sets.service_ips, key, f"goto {chain}")
         else:
-            self.contents.put(base.NO_ENDPOINT_IPS, key, f"goto {self._refusal()}")
+            self.contents.put(self.sets.no_endpoint_ips, key, f"goto {self._refusal()}")
 
     def _outside(self, service: str, local: str) -> None:
         port = self.port
@@ -77,16 +86,16 @@ class _Port:
         if port.node_port:
             key = f"{port.protocol} . {port.node_port}"
             if external:
-                self.contents.put(base.SERVICE_NODEPORTS, key, f"goto {external}")
+                self.contents.put(self.sets.service_nodeports, key, f"goto {external}")
             else:
-                self.contents.put(base.NO_ENDPOINT_NODEPORTS, key, f"goto {base.REJECT_CHAIN}")
+                self.contents.put(self.sets.no_endpoint_nodeports, key, f"goto {base.REJECT_CHAIN}")
 
     def _external_rules(self, service: str, local: str) -> tuple[str, ...]:
         if not self.port.external_local:
             return (f"jump {base.MARK_CHAIN}", f"goto {service}")
         # Pods and the node itself are not "outside": they may use every endpoint.
         inside = (
-            f"ip saddr {self.config.cluster_pod_cidr} goto {service}",
+            f"{self.sets.ip} saddr {self.family.cluster_pod_cidr} goto {service}",
             f"fib saddr type local jump {base.MARK_CHAIN}",
             f"fib saddr type local goto {service}",
         )
@@ -95,9 +104,13 @@ class _Port:
     def _firewall(self) -> None:
         port = self.port
         chain = f"firewall/{port.label}"
-        self.contents.chains[Chain(chain)] = (f"ip saddr != {{ {', '.join(port.source_ranges)} }} drop",)
+        allowed = [*port.source_ranges]
+        if _within(self.family.node_address, allowed):
+            # Where a balancer's address is one of the node's own, the node asks it with that very address.
+            allowed += port.load_balancer_ips
+        self.contents.chains[Chain(chain)] = (f"{self.sets.ip} saddr != {{ {', '.join(allowed)} }} drop",)
         for address in port.load_balancer_ips:
-            self.contents.put(base.FIREWALL_IPS, f"{address} . {port.protocol} . {port.port}", f"goto {chain}")
+            self.contents.put(self.sets.firewall_ips, f"{address} . {port.protocol} . {port.port}", f"goto {chain}")
 
     def _refusal(self) -> str:
         # With endpoints elsewhere, policy Local is silence; without any, a clear refusal.
@@ -107,12 +120,14 @@ class _Port:
         """A chain that sends each new connection to one of the endpoints; returns its name."""
         chain = f"{prefix}/{self.port.label}"
         if self.port.affinity_seconds:
-            rules = self._sticky_rules(endpoints)
+            rules = self._sticky_rules(chain, endpoints)
         elif len(endpoints) == 1:
-            rules = (f"{self._transport} dnat ip to {endpoints[0].ip}:{endpoints[0].port}",)
+            target = base.transport_address(endpoints[0].ip, endpoints[0].port)
+            rules = (f"{self._transport} dnat {self.sets.ip} to {target}",)
         else:
-            targets = (f"{endpoint.ip} . {endpoint.port}" for endpoint in endpoints)
-            rules = (f"{self._transport} dnat ip to {_random_of(targets, len(endpoints), 'map')}",)
+            targets = [f"{endpoint.ip} . {endpoint.port}" for endpoint in endpoints]
+            drawn = self._drawn(chain, self.sets.endpoints, targets)
+            rules = (f"{self._transport} dnat {self.sets.ip} to {drawn} map @{self.sets.endpoints.name}",)
         self.contents.chains[Chain(chain)] = rules
         return chain
 
@@ -120,27 +135,37 @@ class _Port:
     def _transport(self) -> str:
         return f"meta l4proto {self.port.protocol}"
 
-    def _sticky_rules(self, endpoints: Sequence[Endpoint]) -> tuple[str, ...]:
+    def _sticky_rules(self, balancer: str, endpoints: Sequence[Endpoint]) -> tuple[str, ...]:
         """A client goes where it went before, while that endpoint is here and the client was seen lately."""
-        chains: list[str] = []
-        known: list[str] = []
+        ip, targets, known = self.sets.ip, [], []
         for endpoint in endpoints:
-            label = f"{self.port.label}/{endpoint.ip}/{endpoint.port}"
+            # Colons have no place in names.
+            label = f"{self.port.label}/{endpoint.ip.replace(':', '-')}/{endpoint.port}"
             # The timeout is part of the name: a set cannot change it.
             clients = Collection(
-                f"affinity/{label}/{self.port.affinity_seconds}", "set", "ipv4_addr", self.port.affinity_seconds
+                f"affinity/{label}/{self.port.affinity_seconds}",
+                "set",
+                f"ipv{self.family.version}_addr",
+                self.port.affinity_seconds,
             )
             self.contents.collections[clients] = {}
             chain = f"endpoint/{label}"
             self.contents.chains[Chain(chain)] = (
-                f"update @{clients.name} {{ ip saddr }}",
-                f"{self._transport} dnat ip to {endpoint.ip}:{endpoint.port}",
+                f"update @{clients.name} {{ {ip} saddr }}",
+                f"{self._transport} dnat {ip} to {base.transport_address(endpoint.ip, endpoint.port)}",
             )
-            chains.append(f"goto {chain}")
-            known.append(f"ip saddr @{clients.name} goto {chain}")
-        return (*known, _random_of(chains, len(chains), "vmap"))
+            targets.append(f"goto {chain}")
+            known.append(f"{ip} saddr @{clients.name} goto {chain}")
+        drawn = self._drawn(balancer, self.sets.sticky_endpoints, targets)
+        return (*known, f"{drawn} vmap @{self.sets.sticky_endpoints.name}")
+
+    def _drawn(self, chain: str, collection: Collection, targets: Sequence[str]) -> str:
+        """The expression for one of the numbers that stand for these targets."""
+        first = self.blocks.begin(self.key, chain, len(targets))
+        for index, target in enumerate(targets):
+            self.contents.put(collection, str(first + index), target)
+        return f"numgen random mod {len(targets)} offset {first}"
 
 
-def _random_of(targets: Iterable[str], count: int, kind: str) -> str:
-    entries = ", ".join(f"{index} : {target}" for index, target in enumerate(targets))
-    return f"numgen random mod {count} {kind} {{ {entries} }}"
+def _within(address: str, ranges: Sequence[str]) -> bool:
+    return bool(address) and any(ipaddress.ip_address(address) in ipaddress.ip_network(each) for each in ranges)
