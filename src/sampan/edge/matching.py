@@ -38,7 +38,7 @@ def precedence(route: Route) -> tuple[Any, ...]:
     match = route.match
     return (
         _PATH_RANK[match.path.kind],
-        -len(match.path.value.rstrip("/") if match.path.kind == "prefix" else match.path.value),
+        -len(prefix_key(match.path)),
         not match.method,
         -len(match.headers),
         -len(match.queries) - len(match.cookies),
@@ -47,12 +47,17 @@ def precedence(route: Route) -> tuple[Any, ...]:
     )
 
 
+def prefix_key(path: PathMatch) -> str:
+    """What a path, with a slash put behind it, begins with; of an exact path or an expression, the value."""
+    return path.value.rstrip("/") + "/" if path.kind == "prefix" else path.value
+
+
 def route_of(listener: Listener, request: Request) -> Route | None:
     """None: 404."""
     host = host_of(listener.hosts, request.host)
     if host is None:
         return None
-    return next((route for route in host.routes if matches(route.match, request)), None)
+    return next((route for route in in_order(host.routes) if matches(route.match, request)), None)
 
 
 def host_of(hosts: Sequence[VirtualHost], name: str) -> VirtualHost | None:
@@ -111,10 +116,8 @@ def path_matches(match: PathMatch, path: str) -> bool:
     """Of a path with a slash put behind it, ``begins`` takes the value and "/foo/" takes "/foo" too."""
     if match.kind == "exact":
         return path == match.value
-    if match.kind == "prefix":
-        return (path + "/").startswith(match.value.rstrip("/") + "/")
-    if match.kind == "begins":
-        return (path + "/").startswith(match.value)
+    if match.kind in ("prefix", "begins"):
+        return (path + "/").startswith(prefix_key(match))
     return re.match(match.value, path, re.IGNORECASE if match.ignore_case else 0) is not None
 
 

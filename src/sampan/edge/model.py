@@ -286,7 +286,7 @@ class Route:
 @dataclass(frozen=True, slots=True)
 class VirtualHost:
     """``name``: a host, "*.example.com", or "" for any. ``deep``: the star stands for several labels too (Gateway API),
-    else for exactly one (Ingress). ``routes``: the first that matches is taken (``matching.in_order`` sorts them);
+    else for exactly one (Ingress). ``routes``: of those that match, the first by ``matching.in_order`` is taken;
     none: 404. A request looks into the one host that matches it best, and in no other."""
 
     name: str

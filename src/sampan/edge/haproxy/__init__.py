@@ -1,0 +1,1 @@
+"""HAProxy as the data plane of the edge. Only this package knows its configuration and its socket."""

@@ -1,0 +1,230 @@
+"""From a request to a section: the rules and maps of one listener. Pure.
+
+Host and path are looked up in maps, so that the number of hosts and paths costs nothing; the value is the section, or
+a question (``@...``) that rules after it answer: headers, methods, weights. A request that no rule takes stays at a
+question, or at nothing, and gets 404. What may match after a path's own routes do not is known here and not looked up
+again: a shorter prefix of the same host.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import field
+
+from sampan.edge.haproxy import sections, words
+from sampan.edge.haproxy.sections import Section
+from sampan.edge.matching import exactness, in_order, prefix_key
+from sampan.edge.model import Listener, Match, Owner, PathMatch, Route, ValueMatch, VirtualHost
+from sampan.records import dataclass
+
+Line = tuple[str, Owner | None]
+
+
+@dataclass(slots=True)
+class Dispatch:
+    """``lines`` of the frontend, each with whom it is for; ``maps``: lines of a file by its name."""
+
+    lines: list[Line] = field(default_factory=list)
+    maps: dict[str, list[str]] = field(default_factory=dict)
+    sections: dict[str, Section] = field(default_factory=dict)
+    _acls: int = 0
+    _questions: int = 0
+
+    def rule(self, text: str, owner: Owner | None = None) -> None:
+        self.lines.append((text, owner))
+
+    def acl(self, text: str, owner: Owner) -> str:
+        """Named, for in an anonymous one a pattern "}" would be its end."""
+        self._acls += 1
+        name = f"c{self._acls}"
+        self.rule(f"acl {name} {text}", owner)
+        return name
+
+    def question(self) -> str:
+        self._questions += 1
+        return f"@{self._questions}"
+
+
+def dispatch(listener: Listener, place: str, server_options: sections.Options) -> Dispatch:
+    """``place``: the directory of the maps, and what their names begin with."""
+    made = Dispatch()
+    hosts = sorted((host for host in listener.hosts if host.routes), key=lambda host: exactness(host.name))
+    _host_rules(made, hosts, place)
+    exact: list[str] = []
+    prefixes: dict[str, str] = {}
+    questions: list[tuple[str, list[tuple[Route, bool]]]] = []
+    expressions: list[tuple[str, Route, str]] = []
+    for number, host in enumerate(hosts):
+        label = f"v{number}"
+        for path, leaf in _leaves(host).items():
+            target = _target(made, leaf, questions, server_options)
+            if path.kind == "regex":
+                expressions.append((label, leaf[0][0], target))
+            elif path.kind == "exact":
+                exact.append(f"{label}{path.value} {target}")
+            else:
+                prefixes.setdefault(f"{label}{prefix_key(path)}", target)
+    key = "var(txn.host_id),concat(,txn.path,"
+    made.rule("http-request set-var(txn.path) path")
+    if exact:
+        made.maps["exact"] = exact
+        made.rule(f"http-request set-var(txn.to) {key}),map_str({place}exact.map)")
+    for label, route, target in expressions:
+        path = route.match.path
+        flags = "-i " if path.ignore_case else ""
+        taken = made.acl(f"path -m reg {flags}{words.pattern(f'^(?:{path.value})')}", route.owner)
+        made.rule(
+            f"http-request set-var(txn.to) str({target}) if !{{ var(txn.to) -m found }} "
+            f"{{ var(txn.host_id) -m str {label} }} {taken}",
+            route.owner,
+        )
+    if prefixes:
+        made.maps["prefix"] = [f"{beginning} {target}" for beginning, target in sorted(prefixes.items())]
+        rule = f"http-request set-var(txn.to) {key}/),map_beg({place}prefix.map)"
+        made.rule(rule + " if !{ var(txn.to) -m found }")
+    for question, candidates in questions:
+        _answer(made, question, candidates, server_options)
+    return made
+
+
+def _host_rules(made: Dispatch, hosts: Sequence[VirtualHost], place: str) -> None:
+    names: dict[str, list[str]] = {"hosts": [], "labels": [], "suffixes": []}
+    anyhow = ""
+    for number, host in enumerate(hosts):
+        label = f"v{number}"
+        if not host.name:
+            anyhow = label
+        elif not host.name.startswith("*."):
+            names["hosts"].append(f"{host.name.lower()} {label}")
+        else:
+            names["suffixes" if host.deep else "labels"].append(f"{host.name[1:].lower()} {label}")
+    unknown = "!{ var(txn.host_id) -m found }"
+    made.maps |= {name: lines for name, lines in names.items() if lines}
+    if names["hosts"]:
+        made.rule(f"http-request set-var(txn.host_id) var(txn.host),map_str({place}hosts.map)")
+    if names["labels"]:
+        rule = f"http-request set-var(txn.host_id) var(txn.host),regsub('^[^.]+',''),map_str({place}labels.map)"
+        made.rule(f"{rule} if {unknown}")
+    if names["suffixes"]:  # in the order of their lengths, as ``hosts`` has them: the first fitting one is the longest
+        made.rule(f"http-request set-var(txn.host_id) var(txn.host),map_end({place}suffixes.map) if {unknown}")
+    if anyhow:
+        made.rule(f"http-request set-var(txn.host_id) str({anyhow}) if {unknown}")
+
+
+def _leaves(host: VirtualHost) -> dict[PathMatch, list[tuple[Route, bool]]]:
+    """For each path of a host the routes that may take its requests, in order, and whether the path of each has still
+    to be looked at. The last of them, if any, takes all that is left."""
+    routes = in_order(host.routes)
+    leaves: dict[PathMatch, list[tuple[Route, bool]]] = {}
+    for route in routes:
+        path = _canonical(route.match.path)
+        if path not in leaves:
+            leaves[path] = list(_candidates(path, routes))
+    return leaves
+
+
+def _canonical(path: PathMatch) -> PathMatch:
+    """Prefixes that are one key of the map are one path."""
+    return PathMatch("begins", prefix_key(path)) if path.kind in ("prefix", "begins") else path
+
+
+def _candidates(leaf: PathMatch, routes: Sequence[Route]) -> Iterator[tuple[Route, bool]]:
+    reached = False
+    for route in routes:
+        path = _canonical(route.match.path)
+        open_path = False
+        if path == leaf:
+            reached = True
+        elif path.kind == "exact" or not reached:
+            continue  # exact paths, longer prefixes and expressions before this one have had their turn
+        elif path.kind == "regex" or leaf.kind == "regex":
+            open_path = leaf.kind != "begins"
+            if not open_path:
+                continue
+        elif not (leaf.value + ("/" if leaf.kind == "exact" else "")).startswith(path.value):
+            continue
+        yield route, open_path
+        if not open_path and not route.match.conditional:
+            return
+
+
+def _target(
+    made: Dispatch,
+    candidates: list[tuple[Route, bool]],
+    questions: list[tuple[str, list[tuple[Route, bool]]]],
+    options: sections.Options,
+) -> str:
+    route, open_path = candidates[0]
+    if not open_path and not route.match.conditional and len(shares := sections.shares(route)) == 1:
+        return _section(made, route, shares[0][1], options)
+    for question, known in questions:
+        if known == candidates:
+            return question
+    questions.append((made.question(), candidates))
+    return questions[-1][0]
+
+
+def _section(made: Dispatch, route: Route, share: int, options: sections.Options) -> str:
+    section = sections.section(route, share, options)
+    made.sections.setdefault(section.name, section)
+    return section.name
+
+
+def _answer(made: Dispatch, question: str, candidates: list[tuple[Route, bool]], options: sections.Options) -> None:
+    for route, open_path in candidates:
+        conditions = list(_conditions(made, route.match, route.owner, open_path))
+        asked = f"{{ var(txn.to) -m str {question} }} {' '.join(conditions)}".rstrip()
+        shares = sections.shares(route)
+        if len(shares) == 1:
+            target = _section(made, route, shares[0][1], options)
+            made.rule(f"http-request set-var(txn.to) str({target}) if {asked}", route.owner)
+            continue
+        dice = made.question()
+        total = sum(weight for weight, _ in shares)
+        made.rule(f"http-request set-var(txn.to) str({dice}) if {asked}", route.owner)
+        asked = f"{{ var(txn.to) -m str {dice} }}"
+        made.rule(f"http-request set-var(txn.dice) rand({total}) if {asked}", route.owner)
+        below = 0
+        for weight, share in shares:
+            below += weight
+            target = _section(made, route, share, options)
+            made.rule(
+                f"http-request set-var(txn.to) str({target}) if {asked} {{ var(txn.dice) -m int lt {below} }}",
+                route.owner,
+            )
+
+
+def _conditions(made: Dispatch, match: Match, owner: Owner, open_path: bool) -> Iterator[str]:
+    if open_path:
+        path = match.path
+        if path.kind == "regex":
+            flags = "-i " if path.ignore_case else ""
+            yield made.acl(f"path -m reg {flags}{words.pattern(f'^(?:{path.value})')}", owner)
+        else:
+            beginning = prefix_key(path)
+            name = made.acl(f"path -m beg {words.pattern(beginning)}", owner)
+            if beginning.endswith("/") and beginning != "/":  # a second line of an acl is an alternative
+                made.rule(f"acl {name} path -m str {words.pattern(beginning[:-1])}", owner)
+            yield name
+    if match.method:
+        yield made.acl(f"method {words.pattern(match.method)}", owner)
+    for header in match.headers:
+        yield made.acl(_value(f"req.fhdr({header.name})", header), owner)
+    for parameter in match.queries:
+        yield made.acl(_value(f"url_param({parameter.name}),url_dec(1)", parameter), owner)
+    for cookie in match.cookies:
+        yield made.acl(_value(f"req.cook({cookie.name})", cookie), owner)
+
+
+def _value(sample: str, wanted: ValueMatch) -> str:
+    if wanted.kind == "present":
+        return f"{sample} -m found"
+    if wanted.kind == "exact":
+        return f"{sample} -m str {words.pattern(wanted.value)}"
+    return f"{sample} -m reg {words.pattern(f'^(?:{wanted.value})$')}"
+
+
+def starts_with(text: str) -> str:
+    """A regular expression for what begins so."""
+    return "^" + re.escape(text)
