@@ -67,6 +67,17 @@ async def test_a_command_gets_its_input_and_its_end_and_gives_its_outputs(
     assert command.closed.is_set()
 
 
+async def test_a_command_may_be_as_long_as_a_script(running: Fixture, remote: Fixture, fake_command: Fixture) -> None:
+    running.runtime.given.command = fake_command(cat)
+    script = "x" * 100_000
+    client = await remote(
+        f"/exec/ns/web/c?command=sh&command=-c&command={script}&output=1&error=1&input=1", ALL, "spdy"
+    )
+    client.close_stdin()
+    assert (await client.finish())["status"] == "Success"
+    assert running.runtime.asked[0][1] == ["sh", "-c", script]
+
+
 @BOTH
 async def test_a_command_that_reads_nothing_ends_with_its_own_exit_code(
     running: Fixture, remote: Fixture, fake_command: Fixture, protocol: str

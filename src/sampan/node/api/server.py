@@ -55,6 +55,8 @@ log = logging.getLogger(__name__)
 _STATE_CHECK_SECONDS = 5.0
 _RUN_SECONDS = 60
 _SAMPLE_SECONDS = 1.0
+#: as the API server takes them, and upstream's kubelet: a command to run is part of the request's first line
+_LINE_BYTES = 1 << 20
 _SHUTDOWN_SECONDS = 2.0
 
 
@@ -126,8 +128,9 @@ class NodeApi:
         """What serves connections that somebody else takes; he cleans it up."""
         # A client that leaves cancels its handler: a follower of a silent log would stay for ever otherwise.
         runner = web.AppRunner(
-            self._application(), handler_cancellation=True, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS
-        )
+            self._application(), handler_cancellation=True, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS,
+            max_line_size=_LINE_BYTES, max_field_size=_LINE_BYTES,
+        )  # fmt: skip
         await runner.setup()
         return runner
 

@@ -1,0 +1,64 @@
+"""Packets between pods, and between pods and their node."""
+
+from __future__ import annotations
+
+import itertools
+import random
+
+import pytest
+from network_scene import HTTP, UDP, WEB, Network, server
+from requirement_room import Obj
+
+from sampan.cluster.choosing import is_free
+
+
+@pytest.mark.parametrize(("protocol", "number"), [("http", HTTP), ("udp", UDP)])
+def test_a_pod_reaches_every_pod(network: Network, protocol: str, number: int) -> None:
+    """Networking Granular Checks: Pods should function for intra-pod communication: http [NodeConformance]; Networking
+    Granular Checks: Pods should function for intra-pod communication: udp [NodeConformance]"""
+    pods = ("client", *WEB)
+    for asking, asked in itertools.product(pods, pods):
+        assert network.ask(asking, network.address(asked), number, protocol=protocol) == [asked]
+
+
+@pytest.mark.parametrize(("protocol", "number"), [("http", HTTP), ("udp", UDP)])
+def test_a_node_reaches_every_pod(network: Network, protocol: str, number: int) -> None:
+    """Networking Granular Checks: Pods should function for node-pod communication: http [LinuxOnly] [NodeConformance];
+    Networking Granular Checks: Pods should function for node-pod communication: udp [LinuxOnly] [NodeConformance]"""
+    network.ready("on-node")
+    for pod in WEB:
+        assert network.ask_from_node("on-node", network.address(pod), number, protocol=protocol) == [pod]
+
+
+def free_port(network: Network) -> int:
+    """Of the node: nothing listens on it, and no Service has it."""
+    services = network.room.api("GET", "/api/v1/services")["items"]
+    taken = {port.get("nodePort") for each in services for port in each["spec"].get("ports", ())}
+    ports = random.sample(range(12000, 30000), 1000)
+    return next(port for port in ports if port not in taken and is_free(port))
+
+
+def test_pods_share_a_port_of_the_node_when_address_or_protocol_differ(network: Network) -> None:
+    """HostPort validates that there is no conflict between pods with same hostPort but different hostIP and protocol
+    [LinuxOnly]"""
+    number = free_port(network)
+    node = network.room.ready("on-node")
+    address, name = node["status"]["hostIP"], node["spec"]["nodeName"]
+    cases = {
+        "host-port-0": ("127.0.0.1", "http", "TCP"),
+        "host-port-1": (address, "http", "TCP"),
+        "host-port-2": (address, "udp", "UDP"),
+    }
+    for pod, (host, _, protocol) in cases.items():
+        made: Obj = server(pod, nodeName=name)
+        target = UDP if protocol == "UDP" else HTTP
+        made["spec"]["containers"][0]["ports"] = [
+            {"containerPort": target, "hostPort": number, "hostIP": host, "protocol": protocol}
+        ]
+        network.create(made)
+    for pod, (host, protocol, _) in cases.items():
+        network.ready(pod)
+        assert network.ask_from_node("on-node", host, number, protocol=protocol) == [pod]
+    # From a pod the node's address leads there too.
+    network.ready("client")
+    assert network.ask("client", address, number) == ["host-port-1"]
