@@ -1,4 +1,4 @@
-"""The network part of the node process: the service proxy and its informers."""
+"""The network part of the node process: the service proxy, what LoadBalancers need of a node, and their informers."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from sampan.client.informer import InformerFactory
 from sampan.cluster import podnetwork
 from sampan.cluster.instance import Instance
 from sampan.keeping import Keeper
+from sampan.network.loadbalancer.announcer import Announcer
+from sampan.network.loadbalancer.hostports import HostPorts
+from sampan.network.loadbalancer.link import KernelLink
 from sampan.network.proxy import NftBackend, NodeReach, ProxyConfig, ServiceProxy, bridge_is_filtered
 
 
@@ -29,11 +32,14 @@ def proxy_config(instance: Instance, node_range: str) -> ProxyConfig:
     )
 
 
-async def run_network(client: Client, instance: Instance) -> None:
-    """Until cancelled. Each part that fails is started again, alone."""
+async def run_network(client: Client, instance: Instance, kubelet: Client) -> None:
+    """Until cancelled. Each part that fails is started again, alone. ``kubelet`` may write the Node."""
     informers = InformerFactory(client)
     async with Keeper() as keeper:
         keeper.keep("pod-network", lambda: run_pod_network(client, informers, instance))
+        node_name = instance.node.name
+        keeper.keep("load-balancers", lambda: Announcer(client, informers, node_name, KernelLink()).run())
+        keeper.keep("host-ports", lambda: HostPorts(kubelet, node_name).run())
         keeper.keep("informers", informers.run)
         await tasks.forever()
 

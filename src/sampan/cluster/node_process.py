@@ -93,7 +93,7 @@ async def serve(instance: Instance) -> None:
             tls=tls,
             clock=clock,
             random=entropy,
-            extra={"network": lambda: run_network(network, instance)},
+            extra={"network": lambda: run_network(network, instance, kubelet)},
             keeper=keeper.branch(),
         )
 
