@@ -55,14 +55,14 @@ def policy(name: str) -> Any:
 
 class TestReplicationControllers:
     def test_pods_go_with_their_controller(self, core: Any, namespace: str) -> None:
-        """Garbage Collector, delete replication controller, propagation policy background"""
+        """Garbage collector should delete pods created by rc when not orphaning"""
         core.create_namespaced_replication_controller(namespace, controller("rc", 2))
         eventually(lambda: len(names(core.list_namespaced_pod(namespace))) == 2)
         core.delete_namespaced_replication_controller("rc", namespace, body=policy("Background"))
         eventually(lambda: not names(core.list_namespaced_pod(namespace)))
 
     def test_pods_stay_as_orphans(self, core: Any, namespace: str) -> None:
-        """Garbage Collector, delete replication controller, propagation policy orphan"""
+        """Garbage collector should orphan pods created by rc if delete options say so [Serial]"""
         core.create_namespaced_replication_controller(namespace, controller("rc", 10))
         eventually(lambda: len(names(core.list_namespaced_pod(namespace))) == 10)
         core.delete_namespaced_replication_controller("rc", namespace, body=policy("Orphan"))
@@ -73,7 +73,8 @@ class TestReplicationControllers:
         ] * 10
 
     def test_the_controller_goes_last_in_the_foreground(self, core: Any, namespace: str) -> None:
-        """Garbage Collector, delete replication controller, after owned pods"""
+        """Garbage collector should keep the rc around until all its pods are deleted if the deleteOptions says so
+        [Serial]"""
         core.create_namespaced_replication_controller(namespace, controller("rc", 10))
         eventually(lambda: len(names(core.list_namespaced_pod(namespace))) == 10)
         held = names(core.list_namespaced_pod(namespace))[0]
@@ -87,7 +88,8 @@ class TestReplicationControllers:
         assert not names(core.list_namespaced_pod(namespace))
 
     def test_a_pod_of_two_owners_stays_while_one_is_there(self, core: Any, namespace: str) -> None:
-        """Garbage Collector, multiple owners"""
+        """Garbage collector should not delete dependents that have both valid owner and owner that's waiting for
+        dependents to be deleted [Serial]"""
         core.create_namespaced_replication_controller(namespace, controller("first", 10))
         other = controller("second", 0)
         other["spec"]["selector"] = other["spec"]["template"]["metadata"]["labels"] = {"app": "other"}
@@ -107,7 +109,7 @@ class TestReplicationControllers:
         assert {owner.name for each in left for owner in each.metadata.owner_references} == {"second"}
 
     def test_a_circle_of_owners_ends_with_its_first(self, core: Any, namespace: str) -> None:
-        """Garbage Collector, dependency cycle"""
+        """Garbage collector should not be blocked by dependency circle"""
         made = {name: core.create_namespaced_pod(namespace, pod(name)) for name in ("pod1", "pod2", "pod3")}
         for owned, owner in (("pod1", "pod3"), ("pod2", "pod1"), ("pod3", "pod2")):
             reference = {"apiVersion": "v1", "kind": "Pod", "name": owner, "uid": made[owner].metadata.uid}
@@ -119,7 +121,7 @@ class TestReplicationControllers:
 
 class TestDeployments:
     def test_everything_below_goes(self, core: Any, apps: Any, namespace: str) -> None:
-        """Garbage Collector, delete deployment,  propagation policy background"""
+        """Garbage collector should delete RS created by deployment when not orphaning"""
         apps.create_namespaced_deployment(namespace, deployment("web", 2))
         eventually(lambda: len(names(core.list_namespaced_pod(namespace))) == 2)
         apps.delete_namespaced_deployment("web", namespace, body=policy("Background"))
@@ -127,7 +129,7 @@ class TestDeployments:
         eventually(lambda: not names(core.list_namespaced_pod(namespace)))
 
     def test_replica_set_and_pods_stay(self, core: Any, apps: Any, namespace: str) -> None:
-        """Garbage Collector, delete deployment, propagation policy orphan"""
+        """Garbage collector should orphan RS created by deployment when deleteOptions.PropagationPolicy is Orphan"""
         apps.create_namespaced_deployment(namespace, deployment("web", 2))
         eventually(lambda: len(names(core.list_namespaced_pod(namespace))) == 2)
         pods = names(core.list_namespaced_pod(namespace))
@@ -171,7 +173,8 @@ class TestNamespaces:
         assert core.replace_namespace_finalize(namespace, changed).spec.finalizers == ["kubernetes"]
 
     def test_what_was_in_a_namespace_is_gone_when_it_comes_back(self, core: Any, namespace: str) -> None:
-        """namespace-deletion-removes-pods; namespace-deletion-removes-services"""
+        """Namespaces [Serial] should ensure that all pods are removed when a namespace is deleted; Namespaces [Serial]
+        should ensure that all services are removed when a namespace is deleted"""
         inner = f"{namespace}-inner"
         for _ in range(2):
             core.create_namespace({"metadata": {"name": inner}})
@@ -183,7 +186,7 @@ class TestNamespaces:
             eventually(lambda: inner not in names(core.list_namespace()))
 
     def test_pods_go_before_what_they_may_still_need(self, core: Any, namespace: str) -> None:
-        """Ordered Namespace Deletion"""
+        """OrderedNamespaceDeletion namespace deletion should delete pod first"""
         inner = f"{namespace}-ordered"
         core.create_namespace({"metadata": {"name": inner}})
         eventually(lambda: "default" in names(core.list_namespaced_service_account(inner)))
@@ -208,7 +211,7 @@ class TestNamespaces:
 
 class TestServiceAccounts:
     def test_the_ca_is_in_every_namespace_again_and_again(self, core: Any, namespace: str) -> None:
-        """RootCA ConfigMap test"""
+        """ServiceAccounts should guarantee kube-root-ca.crt exist in any namespace"""
         name = "kube-root-ca.crt"
         made = eventually(
             lambda: next((c for c in core.list_namespaced_config_map(namespace).items if c.metadata.name == name), None)

@@ -59,17 +59,18 @@ def running(kubectl: Program) -> int:
 
 
 def test_v1_is_among_the_versions(kubectl: Program) -> None:
-    """Kubectl, check version v1"""
+    """Kubectl client Kubectl api-versions should check if v1 is in available api versions"""
     assert "v1" in kubectl("api-versions").split()
 
 
 def test_the_control_plane_is_in_cluster_info(kubectl: Program) -> None:
-    """Kubectl, cluster info"""
+    """Kubectl client Kubectl cluster-info should check if Kubernetes control plane services is included in
+    cluster-info"""
     assert kubectl("cluster-info").startswith("Kubernetes control plane is running at https://")
 
 
 def test_versions_of_client_and_server_are_told(kubectl: Program) -> None:
-    """Kubectl, version"""
+    """Kubectl client Kubectl version should check is all data is printed"""
     told = kubectl.json("version")
     for side in ("clientVersion", "serverVersion"):
         assert told[side]["major"].isdigit() and told[side]["minor"].isdigit()
@@ -79,7 +80,7 @@ def test_versions_of_client_and_server_are_told(kubectl: Program) -> None:
 
 @pytest.mark.usefixtures("store")
 def test_descriptions_say_what_matters(kubectl: Program, namespace: str) -> None:
-    """Kubectl, describe pod or rc"""
+    """Kubectl client Kubectl describe should check if kubectl describe prints relevant information for rc and pods"""
     controller = kubectl("describe", "rc", "primary")
     wanted = (
         "Name:         primary",
@@ -141,7 +142,7 @@ def test_descriptions_say_what_matters(kubectl: Program, namespace: str) -> None
 
 
 def test_a_difference_between_live_and_declared_is_found(kubectl: Program) -> None:
-    """Kubectl, diff Deployment"""
+    """Kubectl client Kubectl diff should check if kubectl diff finds a difference for Deployments"""
     kubectl("apply", "-f", "-", stdin=DEPLOYMENT)
     changed = DEPLOYMENT.replace("example.com/a:1", "example.com/b:1")
     found = kubectl.run("diff", "-f", "-", stdin=changed, check=False)
@@ -154,7 +155,7 @@ def test_a_difference_between_live_and_declared_is_found(kubectl: Program) -> No
 
 @pytest.mark.usefixtures("store")
 def test_services_are_made_of_controllers_and_of_services(kubectl: Program) -> None:
-    """Kubectl, create service, replication controller"""
+    """Kubectl client Kubectl expose should create services for rc"""
     kubectl("expose", "rc", "primary", "--name=rm2", "--port=1234", "--target-port=6379")
     kubectl("expose", "service", "rm2", "--name=rm3", "--port=2345", "--target-port=6379")
     for name, port in (("rm2", 1234), ("rm3", 2345)):
@@ -170,7 +171,7 @@ def test_services_are_made_of_controllers_and_of_services(kubectl: Program) -> N
 
 
 def test_a_label_comes_and_goes(kubectl: Program) -> None:
-    """Kubectl, label update"""
+    """Kubectl client Kubectl label should update the label on a resource"""
     kubectl("run", "p", "--image=example.com/a:1", "--restart=Never")
     kubectl("label", "pods", "p", "testing-label=testing-label-value")
     listed = kubectl("get", "pod", "-l", "testing-label", "-L", "testing-label", "--no-headers").split()
@@ -181,7 +182,7 @@ def test_a_label_comes_and_goes(kubectl: Program) -> None:
 
 @pytest.mark.usefixtures("store")
 def test_annotations_are_patched_into_each_pod(kubectl: Program) -> None:
-    """Kubectl, patch to annotate"""
+    """Kubectl client Kubectl patch should add annotations for pods in rc"""
     for name in kubectl("get", "pods", "-l", "app=store", "-o", "name").split():
         kubectl("patch", name, "-p", '{"metadata":{"annotations":{"x":"y"}}}')
     found = kubectl.json("get", "pods", "-l", "app=store")["items"]
@@ -189,7 +190,7 @@ def test_annotations_are_patched_into_each_pod(kubectl: Program) -> None:
 
 
 def test_a_pod_is_replaced_with_another_image(kubectl: Program) -> None:
-    """Kubectl, replace"""
+    """Kubectl client Kubectl replace should update a single-container pod's image"""
     kubectl("run", "p", "--image=example.com/a:1", "--labels=run=p")
     eventually(lambda: kubectl("get", "pod", "p", "-o", "jsonpath={.status.phase}") == "Running")
     live = kubectl("get", "pod", "p", "-o", "json")
@@ -198,7 +199,7 @@ def test_a_pod_is_replaced_with_another_image(kubectl: Program) -> None:
 
 
 def test_run_makes_one_pod_of_the_image(kubectl: Program) -> None:
-    """Kubectl, run pod"""
+    """Kubectl client Kubectl run pod should create a pod from an image when restart is Never"""
     kubectl("run", "p", "--restart=Never", "--image=example.com/a:1", "--pod-running-timeout=2m0s")
     spec = kubectl.json("get", "pod", "p")["spec"]
     assert [container["image"] for container in spec["containers"]] == ["example.com/a:1"]
@@ -206,7 +207,7 @@ def test_run_makes_one_pod_of_the_image(kubectl: Program) -> None:
 
 
 def test_a_rehearsed_patch_changes_nothing(kubectl: Program) -> None:
-    """Kubectl, server-side dry-run Pod"""
+    """Kubectl client Kubectl server-side dry-run should check if kubectl can dry-run update Pods"""
     kubectl("run", "p", "--image=example.com/a:1")
     patch = '{"spec":{"containers":[{"name":"p","image":"example.com/b:1"}]}}'
     rehearsed = kubectl(
@@ -232,7 +233,7 @@ def proxy(kubectl: Program, *arguments: str) -> Iterator[str]:
 
 
 def test_a_proxy_on_a_port_of_its_choice_serves_the_api(kubectl: Program) -> None:
-    """Kubectl, proxy port zero"""
+    """Kubectl client Proxy server should support proxy with --port 0"""
     with proxy(kubectl, "--port=0", "--disable-filter=true") as said:
         port = int(said.rpartition(":")[2])
         with urlopen(f"http://127.0.0.1:{port}/api/", timeout=LIMIT_SECONDS) as answer:
@@ -240,7 +241,7 @@ def test_a_proxy_on_a_port_of_its_choice_serves_the_api(kubectl: Program) -> Non
 
 
 def test_a_proxy_on_a_socket_serves_the_api(kubectl: Program, tmp_path: Path) -> None:
-    """Kubectl, proxy socket"""
+    """Kubectl client Proxy server should support --unix-socket=/path"""
     path = tmp_path / "s"
     with proxy(kubectl, f"--unix-socket={path}") as said:
         assert str(path) in said
@@ -255,7 +256,8 @@ def test_a_proxy_on_a_socket_serves_the_api(kubectl: Program, tmp_path: Path) ->
 
 
 def test_a_controller_runs_scales_and_stops(kubectl: Program) -> None:
-    """Kubectl, replication controller; Kubectl, scale replication controller"""
+    """Kubectl client Update Demo should create and stop a replication controller; Kubectl client Update Demo should
+    scale a replication controller"""
     kubectl("create", "-f", "-", stdin=json.dumps(CONTROLLER))
     eventually(lambda: running(kubectl) == 2)
     for replicas in (1, 2):

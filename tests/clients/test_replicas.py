@@ -82,7 +82,7 @@ def rolled_out(apps: Any, namespace: str) -> bool:
 
 class TestDeployments:
     def test_a_roll_replaces_the_pods(self, core: Any, apps: Any, namespace: str) -> None:
-        """RollingUpdateDeployment should delete old pods and create new ones"""
+        """Deployment RollingUpdateDeployment should delete old pods and create new ones"""
         revision = "deployment.kubernetes.io/revision"
         before = owner(1, "adopted")
         before["metadata"]["annotations"] = {revision: "41"}
@@ -97,7 +97,7 @@ class TestDeployments:
         assert apps.read_namespaced_deployment("r", namespace).metadata.annotations[revision] == "42"
 
     def test_recreation_never_runs_both(self, core: Any, apps: Any, namespace: str) -> None:
-        """RecreateDeployment should delete old pods and create new ones"""
+        """Deployment RecreateDeployment should delete old pods and create new ones"""
         apps.create_namespaced_deployment(namespace, owner(2, strategy={"type": "Recreate"}))
         eventually(lambda: rolled_out(apps, namespace))
         set_image(apps, namespace, NEW)
@@ -110,7 +110,7 @@ class TestDeployments:
         eventually(seen)
 
     def test_old_replica_sets_are_cleaned_up(self, core: Any, apps: Any, namespace: str) -> None:
-        """deployment should delete old replica sets"""
+        """Deployment deployment should delete old replica sets"""
         apps.create_namespaced_replica_set(namespace, owner(1, "adopted"))
         eventually(lambda: images(core, namespace) == {OLD: 1})
         apps.create_namespaced_deployment(namespace, owner(1, image=NEW, revisionHistoryLimit=0))
@@ -118,7 +118,7 @@ class TestDeployments:
         eventually(lambda: len(apps.list_namespaced_replica_set(namespace).items) == 1)
 
     def test_a_newer_roll_takes_over(self, core: Any, apps: Any, namespace: str) -> None:
-        """deployment should support rollover"""
+        """Deployment deployment should support rollover"""
         apps.create_namespaced_deployment(namespace, owner(1, minReadySeconds=500))
         eventually(lambda: images(core, namespace)[OLD] == 1)
         set_image(apps, namespace, "example.com/never:1")
@@ -128,7 +128,7 @@ class TestDeployments:
         eventually(lambda: images(core, namespace) == {NEW: 1})
 
     def test_scaling_in_the_middle_of_a_roll_is_shared(self, core: Any, apps: Any, namespace: str) -> None:
-        """deployment should support proportional scaling"""
+        """Deployment deployment should support proportional scaling"""
         rolling = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 3, "maxUnavailable": 2}}
         apps.create_namespaced_deployment(namespace, owner(10, strategy=rolling))
         eventually(lambda: rolled_out(apps, namespace))
@@ -144,7 +144,7 @@ class TestDeployments:
         eventually(lambda: sizes() == [13, 20])
 
     def test_the_scale_subresource_works(self, apps: Any, namespace: str) -> None:
-        """Deployment should have a working scale subresource"""
+        """Deployment Deployment should have a working scale subresource"""
         apps.create_namespaced_deployment(namespace, owner(1))
         eventually(lambda: rolled_out(apps, namespace))
         scale = apps.read_namespaced_deployment_scale("r", namespace)
@@ -228,7 +228,7 @@ class TestReplicaSets:
         eventually(lambda: apps.read_namespaced_replica_set("r", namespace).status.ready_replicas == 3)
 
     def test_the_scale_subresource_works(self, apps: Any, namespace: str) -> None:
-        """Replicaset should have a working scale subresource"""
+        """ReplicaSet Replicaset should have a working scale subresource"""
         apps.create_namespaced_replica_set(namespace, owner(1))
         eventually(lambda: apps.read_namespaced_replica_set("r", namespace).status.ready_replicas == 1)
         scale = apps.read_namespaced_replica_set_scale("r", namespace)
@@ -356,7 +356,7 @@ class TestBudgets:
         assert policy.list_namespaced_pod_disruption_budget(namespace).items == []
 
     def test_many_are_listed_everywhere_and_a_collection_goes(self, policy: Any, namespace: str) -> None:
-        """Listing PodDisruptionBudgets for all namespaces should list and delete a collection of
+        """DisruptionController Listing PodDisruptionBudgets for all namespaces should list and delete a collection of
         PodDisruptionBudgets"""
         for name in ("b", "c"):
             policy.create_namespaced_pod_disruption_budget(namespace, self.budget(name, minAvailable=1))

@@ -66,7 +66,8 @@ def ready(core: Any, namespace: str) -> list[str]:
 
 class TestScaling:
     def test_it_goes_in_order_and_halts_while_a_pod_is_ill(self, core: Any, apps: Any, namespace: str) -> None:
-        """StatefulSet, Scaling"""
+        """StatefulSet Basic StatefulSet functionality [StatefulSetBasic] Scaling should happen in predictable order
+        and halt if any stateful pod is unhealthy [Slow]"""
         revision = core.list_namespaced_pod(namespace).metadata.resource_version
         apps.create_namespaced_stateful_set(namespace, gated(3))
         for number in range(3):
@@ -94,7 +95,8 @@ class TestScaling:
         assert order == ["A ss-0", "A ss-1", "A ss-2", "D ss-2", "D ss-1", "D ss-0"]
 
     def test_a_burst_does_not_wait(self, core: Any, apps: Any, namespace: str) -> None:
-        """StatefulSet, Burst Scaling"""
+        """StatefulSet Basic StatefulSet functionality [StatefulSetBasic] Burst scaling should run to completion even
+        with unhealthy pods [Slow]"""
         apps.create_namespaced_stateful_set(namespace, gated(3, podManagementPolicy="Parallel"))
         eventually(lambda: len(images(core, namespace)) == 3)
         assert ready(core, namespace) == []
@@ -104,7 +106,7 @@ class TestScaling:
         eventually(lambda: not core.list_namespaced_pod(namespace).items)
 
     def test_the_scale_subresource_works(self, core: Any, apps: Any, kubectl: Program, namespace: str) -> None:
-        """StatefulSet resource Replica scaling"""
+        """StatefulSet Basic StatefulSet functionality [StatefulSetBasic] should have a working scale subresource"""
         apps.create_namespaced_stateful_set(namespace, stateful_set(1))
         eventually(lambda: status(apps, namespace).ready_replicas == 1)
         scale = apps.read_namespaced_stateful_set_scale("ss", namespace)
@@ -116,7 +118,7 @@ class TestScaling:
         eventually(lambda: status(apps, namespace).ready_replicas == 4)
 
     def test_a_pod_that_cannot_run_is_made_again_when_it_can(self, core: Any, apps: Any, namespace: str) -> None:
-        """StatefulSet, Recreate Failed Pod"""
+        """StatefulSet Basic StatefulSet functionality [StatefulSetBasic] Should recreate evicted statefulset"""
         node = core.list_node().items[0].metadata.name
         port = {"containerPort": 21017, "hostPort": 21017}
         blocker = {"name": "c", "image": "example.com/a:1", "ports": [port]}
@@ -142,7 +144,8 @@ class TestRolling:
     def test_pods_are_replaced_one_by_one_and_rolled_back(
         self, core: Any, apps: Any, kubectl: Program, namespace: str
     ) -> None:
-        """StatefulSet, Rolling Update"""
+        """StatefulSet Basic StatefulSet functionality [StatefulSetBasic] should perform rolling updates and roll backs
+        of template modifications"""
         apps.create_namespaced_stateful_set(namespace, stateful_set())
         eventually(lambda: status(apps, namespace).ready_replicas == 3)
         first = status(apps, namespace).current_revision
@@ -167,7 +170,8 @@ class TestRolling:
         assert len(apps.list_namespaced_controller_revision(namespace).items) == 2
 
     def test_a_canary_stays_one_and_its_phases_follow(self, core: Any, apps: Any, namespace: str) -> None:
-        """StatefulSet, Rolling Update with Partition"""
+        """StatefulSet Basic StatefulSet functionality [StatefulSetBasic] should perform canary updates and phased
+        rolling updates of template modifications"""
         strategy = {"type": "RollingUpdate", "rollingUpdate": {"partition": 3}}
         apps.create_namespaced_stateful_set(namespace, stateful_set(updateStrategy=strategy))
         eventually(lambda: status(apps, namespace).ready_replicas == 3)
@@ -197,7 +201,8 @@ class TestRolling:
 
 class TestApi:
     def test_a_collection_is_listed_patched_and_deleted(self, core: Any, apps: Any, namespace: str) -> None:
-        """StatefulSet, list, patch and delete a collection of StatefulSets"""
+        """StatefulSet Basic StatefulSet functionality [StatefulSetBasic] should list, patch and delete a collection of
+        StatefulSets"""
         apps.create_namespaced_stateful_set(namespace, stateful_set(1))
         eventually(lambda: status(apps, namespace).ready_replicas == 1)
         found = apps.list_stateful_set_for_all_namespaces(label_selector="app=ss").items
@@ -214,7 +219,8 @@ class TestApi:
         assert apps.list_namespaced_stateful_set(namespace).items == []
 
     def test_a_status_is_read_updated_and_patched(self, apps: Any, namespace: str) -> None:
-        """StatefulSet, status sub-resource"""
+        """StatefulSet Basic StatefulSet functionality [StatefulSetBasic] should validate Statefulset Status
+        endpoints"""
         apps.create_namespaced_stateful_set(namespace, stateful_set(1))
         eventually(lambda: status(apps, namespace).ready_replicas == 1)
 

@@ -30,7 +30,7 @@ def claims(token: str) -> Any:
 
 
 def test_each_container_finds_token_ca_and_namespace(kubectl: Kubectl) -> None:
-    """Service Account Tokens Must AutoMount"""
+    """ServiceAccounts should mount an API token into pods"""
     containers = [
         {"name": name, "image": IMAGE, "command": ["cat", f"{PLACE}/{file}"]}
         for name, file in (("token", "token"), ("ca", "ca.crt"), ("ns", "namespace"))
@@ -50,7 +50,7 @@ def test_each_container_finds_token_ca_and_namespace(kubectl: Kubectl) -> None:
 
 
 def test_the_token_is_mounted_unless_somebody_said_no_and_the_pod_has_the_last_word(kubectl: Kubectl) -> None:
-    """Service account tokens auto mount optionally"""
+    """ServiceAccounts should allow opting out of API token automount"""
     manifests = []
     for account, word in (("default-word", None), ("yes", True), ("no", False)):
         manifest: dict[str, Any] = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": account}}
@@ -69,7 +69,7 @@ def test_the_token_is_mounted_unless_somebody_said_no_and_the_pod_has_the_last_w
 
 
 def test_a_projected_token_is_for_whom_it_was_asked(kubectl: Kubectl) -> None:
-    """TokenRequestProjection should mount a projected volume with token using TokenRequest API."""
+    """ServiceAccounts should mount projected service account token"""
     volume = """
 volumes:
   - name: token
@@ -86,7 +86,7 @@ volumes:
 
 
 def test_a_pod_verifies_its_own_token_by_discovery(kubectl: Kubectl) -> None:
-    """OIDC Discovery (ServiceAccountIssuerDiscovery)"""
+    """ServiceAccounts ServiceAccountIssuerDiscovery should support OIDC discovery of service account issuer"""
     kubectl("apply", "-f", "-", stdin=pod("p"))
     kubectl("wait", "pod/p", "--for=condition=Ready", "--timeout=90s")
     token = kubectl("exec", "p", "--", "cat", f"{PLACE}/token")
@@ -225,7 +225,7 @@ data:
 
 
 def test_an_entry_in_the_guestbook_is_read_again_by_every_frontend(kubectl: Kubectl) -> None:
-    """Kubectl, guestbook application"""
+    """Kubectl client Guestbook application should create and stop a working application"""
     kubectl("apply", "-f", "-", stdin=GUESTBOOK)
     for name in ("store", "frontend"):
         kubectl("rollout", "status", f"deployment/{name}", "--timeout=120s", timeout=130)

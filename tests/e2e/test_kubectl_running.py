@@ -27,7 +27,7 @@ def running(each_kubectl: Kubectl) -> Kubectl:
 
 
 def test_logs(running: Kubectl) -> None:
-    """Kubectl, logs"""
+    """Kubectl logs logs should be able to retrieve and filter logs"""
     eventually(lambda: len(running("logs", "p").splitlines()) >= 3)
     assert running("logs", "p").startswith("line 1\n")
     assert len(running("logs", "p", "--tail=2").splitlines()) == 2

@@ -1,9 +1,4 @@
-"""Discovery says of every built-in resource what the reference says, in all its forms and in the same order.
-
-Conformance: "Discovery should validate PreferredVersion for each APIGroup", "Discovery should locate the groupVersion
-and a resource within each APIGroup", "AggregatedDiscovery should support raw aggregated discovery endpoint Accept
-headers".
-"""
+"""Discovery says of every built-in resource what the reference says, in all its forms and in the same order."""
 
 from __future__ import annotations
 
@@ -95,16 +90,19 @@ def without_hash(facts: Facts) -> Facts:
 
 
 def test_lists_of_resources_are_the_references() -> None:
+    """Discovery should locate the groupVersion and a resource within each APIGroup"""
     compare("discovery", record(), {**order(), **dict(from_lists())})
 
 
 @pytest.mark.parametrize("form", ["v2", "v2beta1"])
 def test_the_aggregated_form_says_the_same_as_the_lists(form: str) -> None:
+    """AggregatedDiscovery should support raw aggregated discovery endpoint Accept headers"""
     listed = without_hash(dict(from_lists()))
     assert dict(from_aggregated(form)) == listed
 
 
 def test_the_first_version_of_a_group_is_the_preferred_one() -> None:
+    """Discovery should validate PreferredVersion for each APIGroup"""
     groups = TODAY.groups()
     for group in documents.api_group_list(groups)["groups"]:
         assert group["preferredVersion"] == group["versions"][0]

@@ -88,7 +88,7 @@ def test_allow_runs_several_at_once(tmp_path: Path) -> None:
 
 
 def test_a_suspended_one_makes_no_jobs(tmp_path: Path) -> None:
-    """[sig-apps] CronJob should not schedule jobs when suspended"""
+    """CronJob should not schedule jobs when suspended [Slow]"""
 
     async def body(world: World) -> None:
         await world.client.create(CRON_JOBS, cron_job(suspend=True))
@@ -102,7 +102,7 @@ def test_a_suspended_one_makes_no_jobs(tmp_path: Path) -> None:
 
 
 def test_forbid_makes_no_second_job(tmp_path: Path) -> None:
-    """[sig-apps] CronJob should not schedule new jobs when ForbidConcurrent"""
+    """CronJob should not schedule new jobs when ForbidConcurrent [Slow]"""
 
     async def body(world: World) -> None:
         await world.client.create(CRON_JOBS, cron_job(concurrencyPolicy="Forbid"))

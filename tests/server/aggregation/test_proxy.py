@@ -29,7 +29,8 @@ async def served(front: Front, bundle: str) -> Front:
 
 
 async def test_a_request_is_answered_by_the_api_server_behind_the_service(served: Front) -> None:
-    """aggregator-supports-the-sample-apiserver: list and create through the aggregator."""
+    """Aggregator Should be able to support the 1.17 Sample API Server using the current Aggregator [LinuxOnly]: list
+    and create through the aggregator."""
     status, found = await served.json("GET", FLUNDERS)
     assert (status, found["items"][0]["metadata"]["name"]) == (200, "f")
     status, made = await served.json("POST", FLUNDERS, json={"kind": "Flunder", "metadata": {"name": "f"}})

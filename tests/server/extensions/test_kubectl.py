@@ -106,7 +106,8 @@ async def test_explain_tells_what_the_definition_says(kubectl: Kubectl, crd: Any
 
 async def test_what_keeps_unknown_fields_takes_them(kubectl: Kubectl, crd: Any, crd_version: Any) -> None:
     """[sig-api-machinery] CustomResourcePublishOpenAPI [Privileged:ClusterAdmin] works for CRD preserving unknown
-    fields at the schema root [Conformance]; works for CRD without validation schema [Conformance]"""
+    fields at the schema root [Conformance]; CustomResourcePublishOpenAPI [Privileged:ClusterAdmin] works for CRD
+    without validation schema"""
     await define(kubectl, crd("boats", crd_version(schema={"openAPIV3Schema": KEEP})))
     for verb in ("create", "apply"):
         made = await kubectl(verb, "-f", "-", stdin=boat({"anything": [{"goes": True}]}))

@@ -91,7 +91,8 @@ async def test_a_version_that_is_renamed_is_published_by_its_new_name(sea: Any, 
 
 async def test_kinds_and_groups_each_are_published(sea: Any, crd: Any) -> None:
     """[sig-api-machinery] CustomResourcePublishOpenAPI [Privileged:ClusterAdmin] works for multiple CRDs of same group
-    and version but different kinds [Conformance]; works for multiple CRDs of different groups [Conformance]"""
+    and version but different kinds [Conformance]; CustomResourcePublishOpenAPI [Privileged:ClusterAdmin] works for
+    multiple CRDs of different groups"""
     await sea.define(crd())
     await sea.define(crd("ships"))
     await sea.define(crd("cars", group="land.example.com"))
@@ -125,7 +126,7 @@ async def test_the_hash_changes_with_the_schema_and_not_with_the_status(sea: Any
 async def test_unknown_fields_that_are_kept_are_published_so(sea: Any, crd: Any, crd_version: Any) -> None:
     """[sig-api-machinery] CustomResourcePublishOpenAPI [Privileged:ClusterAdmin] works for CRD preserving unknown
     fields at the schema root [Conformance]; works for CRD preserving unknown fields in an embedded object
-    [Conformance]; works for CRD without validation schema [Conformance]"""
+    [Conformance]; CustomResourcePublishOpenAPI [Privileged:ClusterAdmin] works for CRD without validation schema"""
     keep = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
     embedded = {**keep, "x-kubernetes-embedded-resource": True}
     schema_ = {**keep, "properties": {"spec": {**keep, "properties": {"a": {"type": "string"}}}, "raw": embedded}}
@@ -167,7 +168,7 @@ async def test_the_protobuf_of_v2_is_the_same_document(sea: Any, crd: Any, docum
 async def test_discovery_lists_custom_resources_and_its_etag_changes(sea: Any, crd: Any, crd_version: Any) -> None:
     """[sig-api-machinery] CustomResourceDefinition resources [Privileged:ClusterAdmin] should include custom resource
     definition resources in discovery documents [Conformance]; AggregatedDiscovery should support aggregated discovery
-    interface for CRDs [Conformance]; should support raw aggregated discovery request for CRDs [Conformance]"""
+    interface for CRDs [Conformance]; AggregatedDiscovery should support raw aggregated discovery request for CRDs"""
     accept = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 
     async def aggregated() -> Any:

@@ -50,7 +50,8 @@ def boat(name: str = "a", metadata: Any = None, **spec: Any) -> Any:
 
 
 async def test_a_valid_object_is_taken_and_filled(boats: Any) -> None:
-    """Server side field validation, valid CR with validation schema; Custom Resource Definition, defaulting."""
+    """FieldValidation should create/apply a valid CR for CRD with validation schema; Custom Resource Definition,
+    defaulting."""
     made = await boats("POST", f"{BOATS}?fieldValidation=Strict", boat(colour="red", crew=[{"name": "x"}]))
     assert made.status == 201, made.obj
     assert made.obj["spec"] == {"colour": "red", "crew": [{"name": "x"}], "masts": 1}
@@ -71,7 +72,7 @@ async def test_an_object_with_unknown_fields_is_refused_or_warned_of(boats: Any)
 
 
 async def test_without_a_schema_of_its_fields_everything_is_kept(sea: Any, crd: Any, crd_version: Any) -> None:
-    """Server side field validation, unknown fields CR no validation schema."""
+    """FieldValidation should create/apply a CR with unknown fields for CRD with no validation schema"""
     schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
     await sea.define(crd("boats", crd_version(schema={"openAPIV3Schema": schema})))
     made = await sea("POST", f"{BOATS}?fieldValidation=Strict", boat(anything={"goes": [None]}))
@@ -82,7 +83,7 @@ async def test_without_a_schema_of_its_fields_everything_is_kept(sea: Any, crd: 
 async def test_duplicate_fields_are_refused_even_where_unknown_ones_are_kept(
     sea: Any, crd: Any, crd_version: Any
 ) -> None:
-    """Server side field validation, CR duplicates."""
+    """FieldValidation should detect duplicates in a CR when preserving unknown fields"""
     schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
     await sea.define(crd("boats", crd_version(schema={"openAPIV3Schema": schema})))
     text = json.dumps(boat(x=1)).replace('"x": 1', '"x": 1, "x": 2')
@@ -92,7 +93,7 @@ async def test_duplicate_fields_are_refused_even_where_unknown_ones_are_kept(
 
 
 async def test_unknown_metadata_is_refused_at_the_root_and_in_embedded_objects(boats: Any) -> None:
-    """Server side field validation, unknown metadata."""
+    """FieldValidation should detect unknown metadata fields in both the root and embedded object of a CR"""
     template = {"apiVersion": "v1", "kind": "Pod", "metadata": {"odd": 1}, "spec": {"a": "b"}}
     refused = await boats("POST", f"{BOATS}?fieldValidation=Strict", boat(metadata={"strange": 1}, template=template))
     assert refused.status == 400

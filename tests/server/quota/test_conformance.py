@@ -21,7 +21,7 @@ def pod(name: str, requests: dict[str, str] | None = None, limits: dict[str, str
 
 
 async def test_the_status_of_a_new_quota_is_promptly_calculated(quotas: Any) -> None:
-    """ResourceQuota, object count quota, resourcequotas"""
+    """ResourceQuota should create a ResourceQuota and ensure its status is promptly calculated."""
     await quotas.make("q", {"cpu": "1", "pods": "5", "services": "10", "resourcequotas": "1"})
     assert await quotas.used("q") == {"cpu": "0", "pods": "0", "resourcequotas": "1", "services": "0"}
 
@@ -70,7 +70,10 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, str]]] = {
 
 @pytest.mark.parametrize("requirement", CASES)
 async def test_the_life_of_an_object_is_captured(quotas: Any, requirement: str) -> None:
-    """ResourceQuota, object count quota, configmap; secret; service; replicationController; replicaSet"""
+    """ResourceQuota should create a ResourceQuota and capture the life of a configMap.; ResourceQuota should create a
+    ResourceQuota and capture the life of a secret.; ResourceQuota should create a ResourceQuota and capture the life
+    of a service.; ResourceQuota should create a ResourceQuota and capture the life of a replication controller.;
+    ResourceQuota should create a ResourceQuota and capture the life of a replica set."""
     path, body, counted = CASES[requirement]
     await quotas.make("q", dict.fromkeys(counted, "10Gi" if "requests.storage" in counted else "10"))
     assert set((await quotas.used("q")).values()) == {"0"}
@@ -82,7 +85,7 @@ async def test_the_life_of_an_object_is_captured(quotas: Any, requirement: str) 
 
 
 async def test_the_life_of_a_pod_is_captured(quotas: Any) -> None:
-    """ResourceQuota, object count quota, pod"""
+    """ResourceQuota should create a ResourceQuota and capture the life of a pod."""
     hard = {"pods": "2", "cpu": "1", "memory": "500Mi", "ephemeral-storage": "500Mi", f"requests.{DONGLE}": "3"}
     await quotas.make("q", hard)
     asked = {"cpu": "500m", "memory": "252Mi", "ephemeral-storage": "30Mi", DONGLE: "2"}
@@ -110,7 +113,7 @@ async def test_the_life_of_a_pod_is_captured(quotas: Any) -> None:
 
 
 async def test_best_effort_pods_are_counted_apart(quotas: Any) -> None:
-    """ResourceQuota, quota scope, BestEffort and NotBestEffort scope"""
+    """ResourceQuota should verify ResourceQuota with best effort scope."""
     await quotas.make("best", {"pods": "5"}, scopes=["BestEffort"])
     await quotas.make("other", {"pods": "5"}, scopes=["NotBestEffort"])
     for name, spec, mine, others in (("a", pod("a"), "best", "other"), ("b", pod("b", {"cpu": "1"}), "other", "best")):
@@ -121,7 +124,7 @@ async def test_best_effort_pods_are_counted_apart(quotas: Any) -> None:
 
 
 async def test_pods_with_a_deadline_are_counted_apart(quotas: Any) -> None:
-    """ResourceQuota, quota scope, Terminating and NotTerminating scope"""
+    """ResourceQuota should verify ResourceQuota with terminating scopes."""
     hard = {"pods": "5", "requests.cpu": "1", "requests.memory": "500Mi", "limits.cpu": "2", "limits.memory": "1Gi"}
     await quotas.make("short", hard, scopes=["Terminating"])
     await quotas.make("long", hard, scopes=["NotTerminating"])

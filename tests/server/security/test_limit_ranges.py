@@ -24,7 +24,7 @@ def resources(cpu: str, memory: str, limit_cpu: str = "", limit_memory: str = ""
 
 
 async def test_pods_get_the_defaults_of_a_limit_range(api: Any) -> None:
-    """LimitRange, resources"""
+    """LimitRange should create a LimitRange with defaults and ensure pod has those defaults applied."""
     item = {
         "type": "Container",
         "min": {"cpu": "50m", "memory": "100Mi"},
@@ -54,7 +54,7 @@ async def test_pods_get_the_defaults_of_a_limit_range(api: Any) -> None:
 
 
 async def test_limit_ranges_are_listed_patched_and_deleted_by_label(api: Any) -> None:
-    """LimitRange, list, patch and delete a LimitRange by collection"""
+    """LimitRange should list, patch and delete a LimitRange by collection"""
     await api("POST", "/api/v1/namespaces", {"metadata": {"name": "other"}})
     other = "/api/v1/namespaces/other/limitranges"
     limits = [{"type": "Container", "max": {"cpu": "1"}}]

@@ -29,8 +29,9 @@ def conditional(hook: Hook, *expressions: str, **others: Any) -> Any:
 async def test_conditions_are_kept_as_written_and_may_be_changed(
     api: Any, configured: Configured, hook: Hook, kind: str
 ) -> None:
-    """Mutating Admission webhook, create and update mutating webhook configuration with matchConditions; Validating
-    Admission webhook, create and update validating webhook configuration with matchConditions (conformance)."""
+    """AdmissionWebhook [Privileged:ClusterAdmin] should be able to create and update mutating webhook configurations
+    with match conditions; AdmissionWebhook [Privileged:ClusterAdmin] should be able to create and update validating
+    webhook configurations with match conditions"""
     made = await getattr(configured, kind)(conditional(hook, "object.kind == 'Pod'"), name="c")
     assert made["webhooks"][0]["matchConditions"] == [condition("object.kind == 'Pod'", "when-0")]
     made["webhooks"][0]["matchConditions"] = [condition("true", "always")]
@@ -42,8 +43,9 @@ async def test_conditions_are_kept_as_written_and_may_be_changed(
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("expression", ["... [] bad expression", "object.", "unknown.field == 1"])
 async def test_what_does_not_compile_is_refused(api: Any, hook: Hook, kind: str, expression: str) -> None:
-    """Mutating Admission webhook, reject mutating webhook configurations with invalid matchConditions; Validing
-    Admission webhook, reject validating webhook configurations with invalid matchConditions (conformance)."""
+    """AdmissionWebhook [Privileged:ClusterAdmin] should reject mutating webhook configurations with invalid match
+    conditions; AdmissionWebhook [Privileged:ClusterAdmin] should reject validating webhook configurations with invalid
+    match conditions"""
     body = {"metadata": {"name": "c"}, "webhooks": [conditional(hook, expression)]}
     answer = await api("POST", f"{CONFIGURATIONS}/{kind}webhookconfigurations", body)
     assert answer.status == 422 and "compilation failed" in answer.message
@@ -51,7 +53,7 @@ async def test_what_does_not_compile_is_refused(api: Any, hook: Hook, kind: str,
 
 
 async def test_all_but_one_name_are_mutated(api: Any, configured: Configured, hook: Hook) -> None:
-    """Mutating Admission webhook, mutating webhook excluding object with specific name (conformance)."""
+    """AdmissionWebhook [Privileged:ClusterAdmin] should mutate everything except 'skip-me' configmaps"""
     hook.reply = lambda review: patched(review, {"op": "add", "path": "/data/mutated", "value": "yes"})
     await configured.mutating(conditional(hook, 'object.metadata.name != "skip-me"'))
     assert "mutated" not in (await api("POST", MAPS, config_map("skip-me"))).obj["data"]

@@ -41,7 +41,7 @@ def sea(api: Any) -> Sea:
 async def test_listed_mutating_webhooks_act_until_the_collection_is_deleted(
     api: Any, configured: Configured, hook: Hook
 ) -> None:
-    """Admission webhook, list mutating webhooks."""
+    """AdmissionWebhook [Privileged:ClusterAdmin] listing mutating webhooks should work"""
     hook.reply = mark
     for number in range(10):
         await configured.mutating(webhook(hook.by_url()), name=f"m{number}")
@@ -55,7 +55,7 @@ async def test_listed_mutating_webhooks_act_until_the_collection_is_deleted(
 async def test_listed_validating_webhooks_act_until_the_collection_is_deleted(
     api: Any, configured: Configured, hook: Hook
 ) -> None:
-    """Admission webhook, list validating webhooks."""
+    """AdmissionWebhook [Privileged:ClusterAdmin] listing validating webhooks should work"""
     hook.reply = deny
     for number in range(10):
         await configured.validating(webhook(hook.by_url()), name=f"v{number}")
@@ -66,7 +66,7 @@ async def test_listed_validating_webhooks_act_until_the_collection_is_deleted(
 
 
 async def test_a_mutating_webhook_that_is_changed_acts_as_changed(api: Any, configured: Configured, hook: Hook) -> None:
-    """Admission webhook, update mutating webhook."""
+    """AdmissionWebhook [Privileged:ClusterAdmin] patching/updating a mutating webhook should work"""
     hook.reply = mark
     made = await configured.mutating(webhook(hook.by_url(), rule("configmaps", operations=("CREATE",))))
     made["webhooks"][0]["rules"][0]["operations"] = ["UPDATE"]
@@ -78,8 +78,7 @@ async def test_a_mutating_webhook_that_is_changed_acts_as_changed(api: Any, conf
 
 
 async def test_pods_and_config_maps_that_do_not_comply_are_denied(api: Any, configured: Configured, hook: Hook) -> None:
-    """Admission webhook, deny create: pods, config maps, updates and patches; a webhook that hangs; a namespace that
-    the selector leaves out."""
+    """AdmissionWebhook [Privileged:ClusterAdmin] should be able to deny pod and configmap creation"""
 
     def judge(review: Any) -> Any:
         data = review["request"]["object"].get("data") or {}
@@ -113,7 +112,7 @@ async def test_pods_and_config_maps_that_do_not_comply_are_denied(api: Any, conf
 
 
 async def test_a_definition_of_custom_resources_can_be_denied(api: Any, configured: Configured, hook: Hook) -> None:
-    """Admission webhook, deny custom resource definition."""
+    """AdmissionWebhook [Privileged:ClusterAdmin] should deny crd creation"""
     hook.reply = lambda review: deny(review, message="the crd contains unwanted label")
     await configured.validating(
         webhook(hook.by_url(), rule("*", operations=("CREATE",), group="apiextensions.k8s.io", version="*"))
@@ -129,7 +128,8 @@ async def test_a_definition_of_custom_resources_can_be_denied(api: Any, configur
 async def test_a_slow_webhook_has_the_time_that_is_configured(
     api: Any, configured: Configured, hook: Hook, seconds: int, policy: str, status: int
 ) -> None:
-    """Admission webhook, honor timeout. The webhook of ten seconds answers once its write waits for it."""
+    """AdmissionWebhook [Privileged:ClusterAdmin] should honor timeout. The webhook of ten seconds answers once its
+    write waits for it."""
 
     async def answer_late(review: Any) -> Any:
         await asyncio.sleep(0)
@@ -147,7 +147,7 @@ async def test_a_slow_webhook_has_the_time_that_is_configured(
 
 
 async def test_discovery_names_the_webhook_resources(api: Any) -> None:
-    """Admission webhook, discovery document."""
+    """AdmissionWebhook [Privileged:ClusterAdmin] should include webhook resources in discovery documents"""
     groups = {group["name"]: group for group in (await api("GET", "/apis")).obj["groups"]}
     versions = groups["admissionregistration.k8s.io"]["versions"]
     assert {"groupVersion": "admissionregistration.k8s.io/v1", "version": "v1"} in versions
@@ -159,7 +159,8 @@ async def test_discovery_names_the_webhook_resources(api: Any) -> None:
 async def test_webhook_configurations_are_nobodys_to_change_or_keep(
     api: Any, configured: Configured, hook: Hook
 ) -> None:
-    """Admission webhook, admission control not allowed on webhook configuration objects."""
+    """AdmissionWebhook [Privileged:ClusterAdmin] should not be able to mutate or prevent deletion of webhook
+    configuration objects"""
     own = rule("*", group="admissionregistration.k8s.io", version="*")
     everything = rule("*/*", group="*", version="*")
     label = {"op": "add", "path": "/metadata/labels/changed", "value": "yes"}
@@ -174,7 +175,8 @@ async def test_webhook_configurations_are_nobodys_to_change_or_keep(
 
 
 async def test_custom_resources_can_be_denied(sea: Sea, configured: Configured, hook: Hook) -> None:
-    """Admission webhook, deny custom resource create and delete."""
+    """AdmissionWebhook [Privileged:ClusterAdmin] should be able to deny custom resource creation, update and
+    deletion"""
     await sea.define(definition())
 
     def judge(review: Any) -> Any:
@@ -196,7 +198,8 @@ async def test_custom_resources_can_be_denied(sea: Sea, configured: Configured, 
 
 
 async def test_a_custom_resource_is_mutated_and_pruned(sea: Sea, configured: Configured, hook: Hook) -> None:
-    """Admission webhook, mutate custom resource; Admission webhook, mutate custom resource with pruning."""
+    """AdmissionWebhook [Privileged:ClusterAdmin] should mutate custom resource; AdmissionWebhook
+    [Privileged:ClusterAdmin] should mutate custom resource with pruning"""
     await sea.define(definition())
 
     def first(review: Any) -> Any:
@@ -218,7 +221,7 @@ async def test_a_custom_resource_is_mutated_and_pruned(sea: Sea, configured: Con
 async def test_a_custom_resource_stored_in_another_version_is_mutated(
     sea: Sea, configured: Configured, hook: Hook
 ) -> None:
-    """Admission webhook, mutate custom resource with different stored version."""
+    """AdmissionWebhook [Privileged:ClusterAdmin] should mutate custom resource with different stored version"""
     await sea.define(definition("boats", version("v1"), version("v2", storage=False)))
     hook.reply = lambda review: patched(review, {"op": "add", "path": "/spec/colour", "value": "blue"})
     await configured.mutating(webhook(hook.by_url(), rule("boats", group="example.com", version="v1")))

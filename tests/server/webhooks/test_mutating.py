@@ -32,7 +32,7 @@ async def test_a_patch_changes_what_is_stored(api: Any, configured: Configured, 
 async def test_webhooks_are_asked_in_order_each_about_what_the_last_one_left(
     api: Any, configured: Configured, hook: Hook
 ) -> None:
-    """Admission webhook, ordered mutation (conformance)."""
+    """AdmissionWebhook [Privileged:ClusterAdmin] should mutate configmap"""
 
     def second(review: Any) -> Any:
         there = "stage-1" in review["request"]["object"]["data"]
@@ -53,7 +53,7 @@ async def test_configurations_are_asked_by_their_names(api: Any, configured: Con
 
 
 async def test_a_container_that_a_webhook_adds_gets_its_defaults(api: Any, configured: Configured, hook: Hook) -> None:
-    """Admission webhook, mutation with defaulting (conformance)."""
+    """AdmissionWebhook [Privileged:ClusterAdmin] should mutate pod and apply defaults after mutation"""
     container = {"name": "added", "image": "i"}
     operation = {"op": "add", "path": "/spec/initContainers", "value": [container]}
     hook.reply = lambda review: patched(review, operation)

@@ -114,7 +114,7 @@ async def test_a_webhook_that_fails_open_still_denies_what_it_denies(
 
 
 async def test_a_service_that_is_not_there_is_named(api: Any, configured: Configured, hook: Hook) -> None:
-    """Admission webhook, fail closed (conformance)."""
+    """AdmissionWebhook [Privileged:ClusterAdmin] should unconditionally reject operations on fail closed webhook"""
     service = {"service": {"namespace": "default", "name": "nobody", "path": "/v"}}
     await configured.validating(webhook(service))
     answer = await api("POST", MAPS, config_map())
@@ -209,7 +209,7 @@ async def test_each_object_of_a_collection_is_asked_about(api: Any, configured: 
 async def test_a_connection_to_a_pod_can_be_denied(
     api: Any, configured: Configured, hook: Hook, subresource: str
 ) -> None:
-    """Admission webhook, deny attach (conformance)."""
+    """AdmissionWebhook [Privileged:ClusterAdmin] should be able to deny attaching pod"""
     await api("POST", PODS, pod())
     hook.reply = lambda review: deny(review, message=f"no {subresource}")
     connect = rule(f"pods/{subresource}", operations=("CONNECT",))
@@ -292,7 +292,7 @@ async def test_what_the_server_writes_for_itself_is_nobodys_to_refuse(
 async def test_a_change_of_a_configuration_is_in_force_with_the_next_write(
     api: Any, configured: Configured, hook: Hook
 ) -> None:
-    """Admission webhook, update validating webhook (conformance)."""
+    """AdmissionWebhook [Privileged:ClusterAdmin] patching/updating a validating webhook should work"""
     hook.reply = deny
     made = await configured.validating(webhook(hook.by_url(), rule("configmaps", operations=("CREATE",))))
     path = f"{CONFIGURATIONS}/validatingwebhookconfigurations/v"

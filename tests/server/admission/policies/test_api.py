@@ -21,8 +21,10 @@ MERGE = {"content-type": "application/merge-patch+json"}
 
 @pytest.mark.parametrize("plural", KINDS)
 async def test_a_kind_supports_every_operation(api: Any, plural: str) -> None:
-    """ValidatingAdmissionPolicy API, ValidatingadmissionPolicyBinding API, MutatingAdmissionPolicy API,
-    MutatingAdmissionPolicyBinding API: should support their API operations"""
+    """ValidatingAdmissionPolicy [Privileged:ClusterAdmin] should support ValidatingAdmissionPolicy API operations;
+    ValidatingAdmissionPolicy [Privileged:ClusterAdmin] should support ValidatingAdmissionPolicyBinding API operations;
+    MutatingAdmissionPolicy [Privileged:ClusterAdmin] should support MutatingAdmissionPolicy API operations;
+    MutatingAdmissionPolicy [Privileged:ClusterAdmin] should support MutatingAdmissionPolicyBinding API operations"""
     groups = (await api("GET", "/apis")).obj["groups"]
     assert "admissionregistration.k8s.io" in [each["name"] for each in groups]
     versions = (await api("GET", "/apis/admissionregistration.k8s.io")).obj["versions"]

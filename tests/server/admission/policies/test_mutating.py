@@ -16,7 +16,7 @@ def patching(expression: str) -> dict[str, Any]:
 
 
 async def test_a_deployment_is_changed_as_a_policy_says(api: Any, policies: Policies) -> None:
-    """MutatingAdmissionPolicy: should mutate a Deployment"""
+    """MutatingAdmissionPolicy [Privileged:ClusterAdmin] should mutate a Deployment"""
     await policies.mutating(
         matchConstraints=rules("deployments", group="apps"),
         mutations=[applying("Object{spec: Object.spec{replicas: object.spec.replicas + 100}}")],
@@ -27,7 +27,7 @@ async def test_a_deployment_is_changed_as_a_policy_says(api: Any, policies: Poli
 
 
 async def test_annotations_are_added(api: Any, policies: Policies) -> None:
-    """MutatingAdmissionPolicy: should mutate a Deployment with annotations"""
+    """MutatingAdmissionPolicy [Privileged:ClusterAdmin] should mutate a Deployment with annotations"""
     annotation = "Object{metadata: Object.metadata{annotations: {'by': 'policy'}}}"
     await policies.mutating(matchConstraints=rules("deployments", group="apps"), mutations=[applying(annotation)])
     made = await api("POST", DEPLOYMENTS, deployment())

@@ -10,7 +10,7 @@ from .conftest import DEPLOYMENTS, GROUP, MAPS, Policies, config_map, deployment
 
 
 async def test_a_deployment_is_refused_that_breaks_a_policy(api: Any, policies: Policies) -> None:
-    """ValidatingAdmissionPolicy: should validate against a Deployment"""
+    """ValidatingAdmissionPolicy [Privileged:ClusterAdmin] should validate against a Deployment"""
     await policies.validating(
         "deployment.policy.example.com",
         matchConstraints=rules("deployments", group="apps"),
@@ -26,7 +26,7 @@ async def test_a_deployment_is_refused_that_breaks_a_policy(api: Any, policies: 
 
 
 async def test_expressions_refer_to_variables(api: Any, policies: Policies) -> None:
-    """ValidatingAdmissionPolicy: should allow expressions to refer variables"""
+    """ValidatingAdmissionPolicy [Privileged:ClusterAdmin] should allow expressions to refer variables."""
     await policies.validating(
         matchConstraints=rules("deployments", group="apps"),
         variables=[
