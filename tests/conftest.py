@@ -110,7 +110,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 
 #: Tests that share a cluster which takes long to start: the first to begin, each folder in one process.
-_TOGETHER = ("e2e", "clients")
+_TOGETHER = ("e2e", "clients", "machines")
 
 
 def _folder(nodeid: str) -> str:

@@ -34,6 +34,8 @@ def connection(instance: Instance, stem: str) -> Connection:
 
 def write_all(instance: Instance) -> None:
     for file_name, stem in _FILES.items():
+        if stem == "admin" and not instance.node.runs_control_plane:
+            continue
         config = KubeConfig()
         _add(config, instance, stem)
         config.write(instance.state / file_name)

@@ -14,6 +14,8 @@ from sampan.network.loadbalancer.announcer import Announcer
 from sampan.network.loadbalancer.hostports import HostPorts
 from sampan.network.loadbalancer.link import KernelLink
 from sampan.network.proxy import NftBackend, NodeReach, ProxyConfig, ServiceProxy, bridge_is_filtered
+from sampan.network.routes.ip import IpTable
+from sampan.network.routes.loop import PodRoutes
 
 
 def proxy_config(instance: Instance, node_range: str) -> ProxyConfig:
@@ -37,11 +39,18 @@ async def run_network(client: Client, instance: Instance, kubelet: Client) -> No
     informers = InformerFactory(client)
     async with Keeper() as keeper:
         keeper.keep("pod-network", lambda: run_pod_network(client, informers, instance))
+        keeper.keep("pod-routes", lambda: run_pod_routes(client, instance))
         node_name = instance.node.name
         keeper.keep("load-balancers", lambda: Announcer(client, informers, node_name, KernelLink()).run())
         keeper.keep("host-ports", lambda: HostPorts(kubelet, node_name).run())
         keeper.keep("informers", informers.run)
         await tasks.forever()
+
+
+async def run_pod_routes(client: Client, instance: Instance) -> None:
+    """Routes to the pods of the other nodes, until cancelled."""
+    cluster = podnetwork.pod_ranges(instance)
+    await PodRoutes(client, instance.node.name, cluster, IpTable(cluster)).run()
 
 
 async def run_pod_network(client: Client, informers: InformerFactory, instance: Instance) -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cryptography import x509
@@ -36,6 +37,11 @@ PrivateKey = ec.EllipticCurvePrivateKey
 CLUSTER, FRONT_PROXY = "ca", "front-proxy-ca"
 #: whose word extension API servers, and this one, take for who asks
 FRONT_PROXY_NAME = "front-proxy-client"
+#: what a machine with a node and no control plane has
+NODE_FILES = (
+    "ca.crt", "kubelet-client.crt", "kubelet-client.key", "kubelet.crt", "kubelet.key",
+    "network-client.crt", "network-client.key",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,18 +83,25 @@ def leaves(instance: Instance) -> list[Leaf]:
         Leaf("apiserver", "kube-apiserver", hosts=api_hosts, server=True, client=False),
         Leaf("apiserver-kubelet-client", "kube-apiserver-kubelet-client", ("system:masters",)),
         Leaf("admin", "kubernetes-admin", ("kubeadm:cluster-admins",)),
-        Leaf("kubelet-client", f"system:node:{node.name}", ("system:nodes",)),
+        *_of_node(node.name, tuple(filter(None, [node.address]))),
+        Leaf("front-proxy-client", FRONT_PROXY_NAME, authority=FRONT_PROXY),
+        *_simulated(node.simulated_count),
+    ]
+
+
+def _of_node(name: str, addresses: Sequence[str]) -> list[Leaf]:
+    """As a client of the API, as its network part, and as the server of its own API."""
+    return [
+        Leaf("kubelet-client", f"system:node:{name}", ("system:nodes",)),
         Leaf("network-client", "system:sampan:network", ("sampan:network",)),
         Leaf(
             "kubelet",
-            f"system:node:{node.name}",
+            f"system:node:{name}",
             ("system:nodes",),
-            hosts=(node.name, *filter(None, [node.address]), "127.0.0.1"),
+            hosts=(name, *addresses, "127.0.0.1"),
             server=True,
             client=False,
         ),
-        Leaf("front-proxy-client", FRONT_PROXY_NAME, authority=FRONT_PROXY),
-        *_simulated(node.simulated_count),
     ]
 
 
@@ -143,6 +156,35 @@ def ensure(instance: Instance, clock: Clock, making: Making | None = None) -> Au
         _write(directory / "sa.pub", public, 0o644)
         _write(directory / "sa.key", _key_pem(key), 0o600)
     return authorities[CLUSTER]
+
+
+def credentials(instance: Instance, node_name: str, addresses: Sequence[str], clock: Clock) -> dict[str, str]:
+    """``NODE_FILES`` for the node of that name, which may be on another machine. Raises ClusterError."""
+    now, making = clock.now(), Making()
+    authority = _load_ca(instance.pki / f"{CLUSTER}.crt", instance.pki / f"{CLUSTER}.key", now)
+    with tempfile.TemporaryDirectory(dir=instance.pki) as made:
+        directory = Path(made)
+        for leaf in _of_node(node_name, addresses):
+            _issue(directory, leaf, authority, now, making)
+        _write(directory / "ca.crt", authority.pem, 0o644)
+        return {name: (directory / name).read_text() for name in NODE_FILES}
+
+
+def keep_given(instance: Instance, files: Mapping[str, str]) -> None:
+    """Writes credentials by file name. Raises OSError."""
+    instance.pki.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for name, pem in files.items():
+        _write(instance.pki / name, pem.encode(), 0o600 if name.endswith(".key") else 0o644)
+
+
+def check_given(instance: Instance) -> None:
+    """On a machine that was given its credentials. Raises ClusterError: some are missing."""
+    missing = [name for name in NODE_FILES if not (instance.pki / name).is_file()]
+    if missing:
+        raise ClusterError(
+            f"{instance.pki / missing[0]} is missing, and the CA that could make it is on another machine",
+            fix=f"`{instance.command('down')} --purge`, and start it anew with another ticket",
+        )
 
 
 def _ensure_ca(

@@ -7,15 +7,19 @@ else. Used by the node process, and by ``down`` for taking everything away again
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import logging
 
 from sampan.api.errors import ApiError
 from sampan.api.faults import fault
 from sampan.api.resources import NODES
 from sampan.client.client import Client
+from sampan.cluster import instance as instances
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.instance import Instance
 from sampan.network import cni
+from sampan.network.routes.ip import IpTable, RouteError
+from sampan.network.routes.plan import Network
 
 #: Between two questions when the API server does not answer.
 RETRY_SECONDS = 1.0
@@ -39,6 +43,11 @@ def write_config(instance: Instance, node_range: str) -> None:
     cni.setup(config(instance, node_range))
 
 
+def pod_ranges(instance: Instance) -> tuple[Network, ...]:
+    """The ranges of all pods of the cluster."""
+    return (ipaddress.ip_network(instance.cluster.pod_cidr),)
+
+
 async def node_range(client: Client, node_name: str, *, other_than: str = "") -> str:
     """The node's ``podCIDR``, once there is one; ``other_than``: once a Node that was made anew has another."""
     while True:
@@ -54,10 +63,11 @@ async def node_range(client: Client, node_name: str, *, other_than: str = "") ->
 
 
 async def teardown(instance: Instance) -> None:
-    """Removes the bridge, the nftables table and address reservations. Raises ClusterError."""
+    """Removes routes, the bridge, the nftables table and address reservations. Raises ClusterError."""
     try:
+        await _remove_routes(instance)
         await cni.teardown(config(instance))
-    except cni.NetworkError as error:
+    except (cni.NetworkError, RouteError) as error:
         raise ClusterError(
             f"the network of cluster {instance.name!r} cannot be removed: {error}", fix="mend that and try again"
         ) from error
@@ -66,3 +76,17 @@ async def teardown(instance: Instance) -> None:
             f"the network of cluster {instance.name!r} cannot be removed: {fault(error, 'exec')}",
             fix="apt-get install -y iproute2 nftables",
         ) from error
+
+
+async def _remove_routes(instance: Instance) -> None:
+    """Those to other nodes' pods. Raises RouteError."""
+    try:
+        table = IpTable(pod_ranges(_as_made(instance)))
+    except ClusterError:  # its settings are damaged: nobody knows which are its own
+        return
+    await table.change((), await table.present())
+
+
+def _as_made(instance: Instance) -> Instance:
+    """``down`` knows an instance by its name. Raises ClusterError."""
+    return instances.load(instance.name, state_root=instance.state_root, run_root=instance.run_root)

@@ -44,10 +44,12 @@ def is_listening(path: Path) -> bool:
 
 @contextlib.contextmanager
 def connection(instance: Instance) -> Iterator[http.client.HTTPSConnection]:
-    """A connection as cluster admin. Raises NotAnswering when there is nobody."""
+    """A connection as cluster admin, or as the node where there is no control plane. Raises NotAnswering when there is
+    nobody."""
+    stem = "admin" if instance.node.runs_control_plane else "kubelet-client"
     try:
         context = ssl.create_default_context(cafile=str(instance.pki / "ca.crt"))
-        context.load_cert_chain(instance.pki / "admin.crt", instance.pki / "admin.key")
+        context.load_cert_chain(instance.pki / f"{stem}.crt", instance.pki / f"{stem}.key")
     except (OSError, ssl.SSLError) as error:
         raise NotAnswering(f"credentials in {instance.pki}: {fault(error)}") from error
     opened = http.client.HTTPSConnection(instance.api_host, instance.cluster.api_port, timeout=5, context=context)

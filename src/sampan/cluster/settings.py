@@ -307,6 +307,11 @@ class NodeSettings:
         return "node" in self.roles
 
     @property
+    def runs_control_plane(self) -> bool:
+        """Else its certificates come from the machine that does."""
+        return "control-plane" in self.roles
+
+    @property
     def sysctls(self) -> tuple[str, ...]:
         return tuple(filter(None, self.allowed_unsafe_sysctls.split(",")))
 

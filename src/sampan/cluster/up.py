@@ -138,7 +138,10 @@ def prepare(instance: Instance, clock: Clock, progress: Progress) -> None:
         instance.save()
         instance.run.mkdir(parents=True, exist_ok=True, mode=0o700)
         instance.logs.mkdir(parents=True, exist_ok=True, mode=0o750)
-        pki.ensure(instance, clock)
+        if instance.node.runs_control_plane:
+            pki.ensure(instance, clock)
+        else:
+            pki.check_given(instance)
         kubeconfigs.write_all(instance)
         if instance.node.runs_containers:
             containerd.write_config(instance)
@@ -174,7 +177,7 @@ async def up(
         async with locks.choosing(instance, progress):
             instance = settle(instance, given, running=leftovers.has_programs(instance))
             make_ready(instance, clock, progress)
-        await _start(instance, progress, timeout_seconds)
+        await start(instance, progress, timeout_seconds)
     return instance, True
 
 
@@ -184,14 +187,14 @@ def make_ready(instance: Instance, clock: Clock, progress: Progress) -> None:
     prepare(instance, clock, progress)
 
 
-async def _start(instance: Instance, progress: Progress, timeout_seconds: float) -> None:
+async def start(instance: Instance, progress: Progress, timeout_seconds: float) -> None:
     """Starts the processes; stops them again when they do not come up in time, or when cancelled."""
     timeout_seconds += instance.node.simulated_count * SECONDS_A_SIMULATED_NODE
     process = start_supervisor(instance)
     contained = instance.node.runs_containers
     try:
         async with asyncio.timeout(timeout_seconds):
-            progress.step("Starting containerd, server and node" if contained else "Starting the server")
+            progress.step(f"Starting {_started(instance)}")
             async with asyncio.TaskGroup() as group:
                 watch = group.create_task(_watch_children(instance, process), name="children")
                 pause = group.create_task(_prepare_images(instance), name="images") if contained else None
@@ -305,6 +308,12 @@ def tail(instance: Instance, name: str, lines: int = 8) -> str:
 async def _until(there: Callable[[], Awaitable[bool]], pause_seconds: float = LOOK_SECONDS) -> None:
     while not await there():  # noqa: ASYNC110 (what is waited for is another process)
         await asyncio.sleep(pause_seconds)
+
+
+def _started(instance: Instance) -> str:
+    if not instance.node.runs_containers:
+        return "the server"
+    return "containerd, server and node" if instance.node.runs_control_plane else "containerd and node"
 
 
 def _awaited(instance: Instance) -> str:

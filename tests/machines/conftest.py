@@ -1,0 +1,54 @@
+"""One cluster of two machines for the tests of this folder: they share it and keep apart by namespace."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from e2e_harness import NEEDS, Kubectl, eventually
+from machines_lab import Machines, remove_what_killed_runs_left
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.e2e)
+            if item.get_closest_marker("timeout") is None:
+                item.add_marker(pytest.mark.timeout(400))
+
+
+@pytest.fixture(scope="session")
+def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
+    """m1 with the control plane, m2 with a node alone; both take pods."""
+    missing = [program for program in (*NEEDS, "nsenter") if shutil.which(program) is None]
+    if os.geteuid() != 0:
+        pytest.skip("needs root: network namespaces, containers, cgroups and nftables")
+    if missing:
+        pytest.skip(f"needs {', '.join(missing)}: run scripts/setup dev")
+    remove_what_killed_runs_left()
+    made = Machines(tmp_path_factory.mktemp("machines"))
+    try:
+        made.wire()
+        made.up()
+        yield made
+        faults = made.faults()
+    finally:
+        made.close()
+    assert not faults, "the machines' processes logged at error level:\n" + "\n".join(faults)
+
+
+@pytest.fixture
+def kubectl(machines: Machines) -> Iterator[Kubectl]:
+    """kubectl on m1, in a namespace of the test's own."""
+    made = machines.cluster.kubectl(f"t-{secrets.token_hex(3)}")
+    made("create", "namespace", made.namespace)
+    eventually(lambda: made.run("get", "serviceaccount", "default", check=False).returncode == 0)
+    yield made
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        made.run("delete", "namespace", made.namespace, "--wait=false", check=False)

@@ -1,0 +1,255 @@
+"""A cluster of several machines, each a network namespace of this one: what tests that speak of nodes are made with.
+
+The machines hang on a switch, a namespace with a bridge, and have addresses of documentation ranges in both families:
+nothing of it can be mistaken for a real network. Machine 1 is brought up by ``sampan up``, the others by a ticket of it
+and ``sampan node-start``; each has an instance of its own: state, containerd, node agent, proxy, DNS, cgroup. The
+switch stands for the world outside of the cluster: from its namespace node ports are called.
+
+Names carry the number of the process that runs the tests, so that two runs can go on at once, and what a killed one
+left behind is known by it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import os
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from e2e_harness import DEMO_IMAGE, DIGITS, SAMPAN, Cluster, Kubectl, eventually, faults_in_logs, own_name
+
+NETNS = Path("/run/netns")
+#: of machines; the switch has the last address of each
+IPV4, IPV6 = "192.0.2.{}", "2001:db8:77::{:x}"
+OUTSIDE = 254
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_CLONE_NEWNET = 0x40000000
+_KIND = "mch"
+
+
+@dataclass(frozen=True)
+class Machine(Cluster):
+    """One of them, and its instance. ``number`` counts from 1; 0 stands for the outside, which runs nothing."""
+
+    number: int = 0
+    tools: Path = field(default=Path())
+
+    @property
+    def node_name(self) -> str:
+        return f"m{self.number}"
+
+    @property
+    def ipv4(self) -> str:
+        return IPV4.format(self.number or OUTSIDE)
+
+    @property
+    def ipv6(self) -> str:
+        return IPV6.format(self.number or OUTSIDE)
+
+    @property
+    def netns(self) -> Path:
+        return NETNS / self.name
+
+    @property
+    def prefix(self) -> tuple[str, ...]:
+        """Puts a command into this machine's network."""
+        return ("nsenter", f"--net={self.netns}")
+
+    @contextlib.contextmanager
+    def inside(self) -> Iterator[None]:
+        """The thread's network is this machine's; no await within. Sockets that are made there stay there."""
+        here = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+        there = os.open(self.netns, os.O_RDONLY)
+        try:
+            _enter(there)
+            try:
+                yield
+            finally:
+                _enter(here)
+        finally:
+            os.close(here)
+            os.close(there)
+
+    def run(
+        self, *command: str, check: bool = True, stdin: str | None = None, timeout: float = 60
+    ) -> subprocess.CompletedProcess[str]:
+        """A command of this machine."""
+        done = subprocess.run(
+            [*self.prefix, *command], input=stdin, capture_output=True, text=True, env=self.env, timeout=timeout,
+            check=False,
+        )  # fmt: skip
+        assert not check or done.returncode == 0, f"{self.name}: {command}: {done.stdout}{done.stderr}"
+        return done
+
+    def sampan(self, *arguments: str, check: bool = True, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+        return self.run(str(SAMPAN), *arguments, check=check, timeout=timeout)
+
+    def tool(self, program: str) -> Path:
+        """The program, run in this machine's network."""
+        wrapper = self.tools / f"{program}-{self.name}"
+        if not wrapper.exists():
+            wrapper.write_text(f'#!/bin/sh\nexec {shlex.join(self.prefix)} {shutil.which(program)} "$@"\n')
+            wrapper.chmod(0o755)
+        return wrapper
+
+    def kubectl(self, namespace: str = "default") -> Kubectl:
+        """As the cluster's administrator, on this machine."""
+        return Kubectl(self.tool("kubectl"), self, namespace)
+
+
+class Machines:
+    """``cluster`` is machine 1, which has the control plane; ``outside`` is the switch."""
+
+    def __init__(self, home: Path, count: int = 2, *, name: str = "") -> None:
+        name = name or own_name(_KIND, os.getpid())
+        config = home / "kubeconfig"
+        self.outside = Machine(config, home, f"{name}-0", tools=home)
+        self.each = [Machine(config, home, f"{name}-{n}", number=n, tools=home) for n in range(1, count + 1)]
+
+    def __getitem__(self, number: int) -> Machine:
+        """Counted from 1, as the nodes are named: m1, m2."""
+        return self.each[number - 1]
+
+    @property
+    def cluster(self) -> Machine:
+        return self.each[0]
+
+    def wire(self) -> None:
+        """Namespaces, switch and addresses."""
+        for machine in (self.outside, *self.each):
+            subprocess.run(["ip", "netns", "add", machine.name], check=True)
+        lines = ["link set lo up", "link add lan type bridge", *_addresses(self.outside, "lan"), "link set lan up"]
+        for machine in self.each:
+            lines += [
+                f"link add m{machine.number} type veth peer name eth0 netns {machine.name}",
+                f"link set m{machine.number} master lan",
+                f"link set m{machine.number} up",
+            ]
+        self.outside.run("ip", "-batch", "-", stdin="\n".join(lines))
+        for machine in self.each:
+            lines = [
+                "link set lo up", *_addresses(machine, "eth0"), "link set eth0 up",
+                f"route add default via {self.outside.ipv4}", f"route add ::/0 via {self.outside.ipv6}",
+            ]  # fmt: skip
+            machine.run("ip", "-batch", "-", stdin="\n".join(lines))
+
+    def up(self, *options: str) -> None:
+        """The cluster of all machines; ``options``: of ``sampan up``."""
+        first = self.cluster
+        first.sampan(
+            "up", "--name", first.name, "--node-name", first.node_name, "--node-address", first.ipv4, "--timeout", "90",
+            *options,
+        )  # fmt: skip
+        self.build_demo_image(first)
+        _at_once([functools.partial(self._join, machine) for machine in self.each[1:]])
+
+    def _join(self, machine: Machine) -> None:
+        self.add(machine)
+        self.build_demo_image(machine)
+
+    def add(self, machine: Machine) -> None:
+        """Makes a machine a node of the cluster."""
+        made = self.cluster.sampan(
+            "node-ticket", machine.node_name, "--name", self.cluster.name, "--node-address", machine.ipv4
+        )
+        ticket = machine.home / f"ticket-{machine.number}"
+        ticket.write_text(made.stdout)
+        machine.sampan("node-start", str(ticket), "--name", machine.name, "--timeout", "90")
+
+    def build_demo_image(self, machine: Machine) -> None:
+        """Busybox with its applets, for the pods of a machine."""
+        busybox = shutil.which("busybox")
+        applets = subprocess.run([str(busybox), "--list"], capture_output=True, text=True, check=True).stdout.split()
+        links = [part for applet in applets if applet != "busybox" for part in ("--link", f"/bin/{applet}:busybox")]
+        machine.sampan(
+            "image",
+            "build",
+            "--name",
+            machine.name,
+            "-t",
+            DEMO_IMAGE,
+            "--binary",
+            f"{busybox}:/bin/busybox",
+            *links,
+        )
+
+    def faults(self) -> list[str]:
+        """What their processes logged at error level."""
+        return [f"{machine.node_name}: {text}" for machine in self.each for text in faults_in_logs(machine.name)]
+
+    def close(self) -> None:
+        """Takes all of it away; content when it is not there."""
+        keep = os.environ.get("SAMPAN_KEEP_LOGS")
+        for machine in self.each:
+            logs = Path("/var/lib/sampan") / machine.name / "logs"
+            if keep and logs.is_dir():
+                shutil.copytree(logs, Path(keep) / machine.name, dirs_exist_ok=True)
+        _at_once([functools.partial(purge, machine.name) for machine in self.each])
+        for machine in (*self.each, self.outside):
+            subprocess.run(["ip", "netns", "delete", machine.name], check=False, capture_output=True)
+
+
+def _at_once(work: Sequence[Callable[[], None]]) -> None:
+    """Each in a thread of its own; what one of them raises is raised when all have ended."""
+    with ThreadPoolExecutor(len(work) or 1) as pool:
+        for done in [pool.submit(each) for each in work]:
+            done.result()
+
+
+def purge(name: str) -> None:
+    """An instance, in its network if that is there still."""
+    inside = ("nsenter", f"--net={NETNS / name}") if (NETNS / name).exists() else ()
+    subprocess.run([*inside, SAMPAN, "down", "--name", name, "--purge"], capture_output=True, check=False, timeout=240)
+
+
+def remove_what_killed_runs_left() -> None:
+    """Instances and namespaces that are named after a process which is no more."""
+    places = [path.name for root in (Path("/var/lib/sampan"), NETNS) if root.is_dir() for path in root.iterdir()]
+    dead = sorted(name for name in set(places) if _is_dead(name))
+    for name in dead:
+        if not name.endswith("-0"):
+            purge(name)
+    for name in dead:
+        subprocess.run(["ip", "netns", "delete", name], check=False, capture_output=True)
+
+
+def _is_dead(name: str) -> bool:
+    match = re.fullmatch(rf"({_KIND}-([{DIGITS}]+))-\d", name)
+    if match is None:
+        return False
+    pid = int(match[2], len(DIGITS))
+    return own_name(_KIND, pid) == match[1] and not Path(f"/proc/{pid}").exists()
+
+
+def pods_run(kubectl: Kubectl, names: Sequence[str]) -> None:
+    """Waits until they are Ready."""
+    kubectl("wait", "--for=condition=Ready", "--timeout=90s", *(f"pod/{name}" for name in names))
+
+
+def reaches(kubectl: Kubectl, pod: str, url: str) -> str:
+    """What a pod's wget gets from there, as soon as it gets anything."""
+    return str(
+        eventually(lambda: kubectl.run("exec", pod, "--", "timeout", "3", "wget", "-qO-", url, check=False).stdout)
+    )
+
+
+def _addresses(machine: Machine, interface: str) -> list[str]:
+    return [
+        f"addr add {machine.ipv4}/24 dev {interface}",
+        f"addr add {machine.ipv6}/64 dev {interface} nodad",
+    ]
+
+
+def _enter(descriptor: int) -> None:
+    if _LIBC.setns(descriptor, _CLONE_NEWNET) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
