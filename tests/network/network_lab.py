@@ -14,6 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from socket import SocketKind
 
+from sampan.network.proxy.nftables import netlink
+from sampan.network.proxy.nftables.netlink import NftNetlink
+from sampan.network.proxy.nftables.nft import NftCommand
+
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _CLONE_NEWNET = 0x40000000
 
@@ -93,6 +97,15 @@ class Lab:
         finally:
             os.close(here)
             os.close(there)
+
+    def nft(self, table: str, name: str = "node") -> NftNetlink:
+        """nftables of that namespace, as a node's proxy speaks to its own."""
+
+        def connect() -> socket.socket:
+            with self.inside(name):
+                return netlink.connect()
+
+        return NftNetlink(table, NftCommand(table, self.command(name)), connect)
 
     def client(self, name: str, kind: SocketKind = SocketKind.SOCK_STREAM, to: str = "") -> socket.socket:
         with self.inside(name):

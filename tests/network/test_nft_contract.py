@@ -1,4 +1,4 @@
-"""The contract of ``Nft``: the fake and the kernel keep the same."""
+"""The contract of ``Nft``: the fake and the kernel keep the same, by the program and by our own messages."""
 
 import pytest
 
@@ -26,16 +26,18 @@ KEY = "10.96.0.1 . tcp . 80"
 START = [Op("add", Table()), Op("add", IPS), Op("add", ADDRESSES), Op("add", CHAIN)]
 
 
-@pytest.fixture(params=["fake", "kernel"])
+@pytest.fixture(params=["fake", "program", "netlink"])
 async def nft(request):
     if request.param == "fake":
         yield FakeNft()
         return
     lab = request.getfixturevalue("lab")
-    command = NftCommand("sampan-contract", lab.command("pod3"))
-    yield command
-    if await command.exists():
-        await command.apply([Op("delete", Table())])
+    netlink = lab.nft("sampan-contract", "pod3")
+    program = NftCommand("sampan-contract", lab.command("pod3"))
+    yield netlink if request.param == "netlink" else program
+    if await program.exists():
+        await program.apply([Op("delete", Table())])
+    netlink.close()
 
 
 async def test_a_transaction_happens(nft):

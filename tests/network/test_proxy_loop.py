@@ -20,8 +20,8 @@ from sampan.network.proxy.nftables.sets import V4
 from sampan.network.proxy.plan import Flow
 from sampan.network.proxy.proxy import ServiceProxy
 
-KEY = "10.96.0.20 . tcp . 80"
-CHAIN = "service/default/web/tcp/80"
+PLACE = "10.96.0.20 . 80 . 0"
+ONE = V4.spread_ips("tcp", 1)
 
 
 class Noticing(FakeNft):
@@ -51,18 +51,20 @@ async def proxy(api, client, config, run_proxy, nft, conntrack):
 
 async def test_the_start_replaces_the_whole_table(proxy, nft):
     assert nft.applied[0][:3] == (Op("add", Table()), Op("delete", Table()), Op("add", Table()))
-    assert nft.rules(CHAIN) == ["meta l4proto tcp dnat ip to 10.244.0.2:8080"]
-    assert (await nft.elements(V4.service_ips))[KEY] == f"goto {CHAIN}"
+    assert await nft.elements(ONE) == {PLACE: "10.244.0.2 . 8080"}
 
 
 async def test_a_change_of_endpoints_touches_only_their_service(proxy, nft, api):
     entries = [make.endpoint("10.244.0.2"), make.endpoint("10.244.0.3")]
     api.change(ENDPOINT_SLICES, "default", "web-x", lambda obj: obj.update(endpoints=entries))
     await proxy.settled()
-    # its hairpin, two numbers, and the rule: flushed and written
-    assert len(nft.applied[-1]) == 5
-    assert nft.rules(CHAIN) == ["meta l4proto tcp dnat ip to numgen random mod 2 offset 0 map @endpoints"]
-    assert await nft.elements(V4.endpoints) == {"0": "10.244.0.2 . 8080", "1": "10.244.0.3 . 8080"}
+    # its hairpin, and of two places one is new
+    assert len(nft.applied[-1]) == 4
+    assert await nft.elements(ONE) == {}
+    assert await nft.elements(V4.spread_ips("tcp", 2)) == {
+        PLACE: "10.244.0.2 . 8080",
+        "10.96.0.20 . 80 . 1": "10.244.0.3 . 8080",
+    }
 
 
 async def test_changes_that_mean_nothing_here_are_no_transaction(proxy, nft, api):
@@ -84,7 +86,7 @@ async def test_a_deleted_service_leaves_nothing(proxy, nft, api):
     api.remove(SERVICES, "default", "web")
     api.remove(ENDPOINT_SLICES, "default", "web-x")
     await proxy.settled()
-    assert KEY not in await nft.elements(V4.service_ips)
+    assert await nft.elements(ONE) == {}
     assert not [name for _, name in await nft.names() if "web" in name]
 
 
@@ -101,7 +103,7 @@ async def test_a_refused_table_is_tried_again(proxy, nft, api):
     nft.fail_next = [NftError("no"), NftError("no"), NftError("no")]
     api.remove(SERVICES, "default", "web")
     await proxy.settled()
-    assert KEY not in await nft.elements(V4.service_ips)
+    assert await nft.elements(ONE) == {}
 
 
 async def test_a_lost_table_is_noticed_without_a_change(client, config, run_proxy, nft, conntrack):
@@ -140,7 +142,7 @@ async def test_the_zone_of_the_node_decides_hints(proxy, nft, api):
     node = {"metadata": {"name": "node1", "labels": {"topology.kubernetes.io/zone": "b"}}}
     api.add(NODES, node)
     await proxy.settled()
-    assert nft.rules(CHAIN) == ["meta l4proto tcp dnat ip to 10.244.0.3:8080"]
+    assert await nft.elements(ONE) == {PLACE: "10.244.0.3 . 8080"}
 
 
 async def test_udp_flows_of_a_lost_endpoint_are_forgotten(proxy, conntrack, api):
@@ -204,7 +206,7 @@ async def test_one_strange_endpoint_or_slice_or_pod_does_not_stop_the_others(pro
     api.add(PODS, make.pod("strange", "10.244.0.8", [{"hostPort": 1}]))
     api.add(PODS, make.pod("plain", "10.244.0.9", [{"hostPort": 8081, "containerPort": 80}]))
     await proxy.settled()
-    assert nft.rules(CHAIN) == ["meta l4proto tcp dnat ip to 10.244.0.7:8080"]
+    assert await nft.elements(ONE) == {PLACE: "10.244.0.7 . 8080"}
     assert await nft.elements(V4.host_ports) == {"tcp . 8081": "10.244.0.9 . 80"}
 
 

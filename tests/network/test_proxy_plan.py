@@ -1,6 +1,7 @@
 """From Services and EndpointSlices to the table: pure, as tables of cases."""
 
 import itertools
+from collections import Counter
 
 import network_objects as make
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from sampan.network.proxy import model
 from sampan.network.proxy.endpoints import Place, choose
 from sampan.network.proxy.model import Endpoint
-from sampan.network.proxy.nftables import base, sets
+from sampan.network.proxy.nftables import base, sets, spread
 from sampan.network.proxy.nftables.blocks import Blocks
 from sampan.network.proxy.nftables.claims import assemble
 from sampan.network.proxy.nftables.fake import FakeNft
@@ -93,18 +94,60 @@ def test_services_without_a_cluster_address_of_ours_are_left_alone(service, conf
 def test_golden_cluster_ip(config):
     slices = make.endpoint_slice("web", [make.endpoint("10.244.0.2"), make.endpoint("10.244.0.3")])
     assert planned(config, make.service("web"), slices) == Contents(
-        chains={
-            Chain("service/default/web/tcp/80"): (
-                "meta l4proto tcp dnat ip to numgen random mod 2 offset 0 map @endpoints",
-            )
-        },
+        chains={},
         collections={
-            sets.V4.endpoints: {"0": "10.244.0.2 . 8080", "1": "10.244.0.3 . 8080"},
             sets.V4.cluster_ips: {"10.96.0.20": ""},
             sets.V4.hairpin: {"10.244.0.2 . 10.244.0.2": "", "10.244.0.3 . 10.244.0.3": ""},
-            sets.V4.service_ips: {"10.96.0.20 . tcp . 80": "goto service/default/web/tcp/80"},
+            sets.V4.spread_ips("tcp", 2): {
+                "10.96.0.20 . 80 . 0": "10.244.0.2 . 8080",
+                "10.96.0.20 . 80 . 1": "10.244.0.3 . 8080",
+            },
         },
     )
+
+
+def test_golden_ways_in_from_outside(config):
+    service = make.service(
+        "web", ports=[make.port(80, "UDP", nodePort=30080)], type="NodePort", externalIPs=["198.51.100.7"]
+    )
+    slices = make.endpoint_slice("web", [make.endpoint("10.244.0.2")], [make.port(53, "UDP")])
+    assert planned(config, service, slices) == Contents(
+        chains={},
+        collections={
+            sets.V4.cluster_ips: {"10.96.0.20": ""},
+            sets.V4.hairpin: {"10.244.0.2 . 10.244.0.2": ""},
+            sets.V4.spread_ips("udp", 1): {
+                "10.96.0.20 . 80 . 0": "10.244.0.2 . 53",
+                "198.51.100.7 . 80 . 0": "10.244.0.2 . 53",
+            },
+            sets.V4.masqueraded_ips: {"198.51.100.7 . udp . 80": ""},
+            sets.V4.masqueraded_nodeports: {"udp . 30080": ""},
+            sets.V4.spread_nodeports("udp", 1): {"30080 . 0": "10.244.0.2 . 53"},
+        },
+    )
+
+
+@pytest.mark.parametrize("count", range(1, spread.MOST + 1))
+def test_no_endpoint_has_a_quarter_more_places_than_another(count):
+    endpoints = [Endpoint(f"10.0.0.{number}", 80) for number in range(count)]
+    had = Counter(target for _, target in spread.targets(endpoints))
+    assert len(had) == count
+    assert max(had.values()) <= 1.25 * min(had.values())
+    assert [place for place, _ in spread.targets(endpoints)] == list(range(spread.places(count)))
+
+
+@pytest.mark.parametrize("protocol", ["tcp", "sctp"])
+def test_many_endpoints_and_sctp_have_a_chain(config, protocol):
+    port = make.port(80, protocol.upper())
+    ends = [make.endpoint(f"10.244.0.{number}") for number in range(1, 62)]
+    service, slices = make.service("web", ports=[port]), make.endpoint_slice("web", ends, [port])
+    chain = f"service/default/web/{protocol}/80"
+    contents = planned(config, service, slices)
+    assert contents.collections[sets.V4.service_ips] == {f"10.96.0.20 . {protocol} . 80": f"goto {chain}"}
+    assert contents.chains[Chain(chain)] == (
+        f"meta l4proto {protocol} dnat ip to numgen random mod 61 offset 0 map @{protocol}-endpoints",
+    )
+    assert len(contents.collections[sets.V4.endpoints(protocol)]) == 61
 
 
 def test_golden_node_port_with_external_policy_local(config):
@@ -138,16 +181,19 @@ def test_golden_affinity(config):
 
 
 @pytest.mark.parametrize(
-    ("spec", "endpoints", "verdict"),
+    ("spec", "endpoints", "where"),
     [
-        ({}, [], "goto reject-all"),
-        ({"internalTrafficPolicy": "Local"}, [], "goto reject-all"),
-        ({"internalTrafficPolicy": "Local"}, [make.endpoint("10.244.1.2", "node2")], "goto drop-all"),
+        ({}, [], sets.V4.no_endpoint_ips),
+        ({"internalTrafficPolicy": "Local"}, [], sets.V4.no_endpoint_ips),
+        ({"internalTrafficPolicy": "Local"}, [make.endpoint("10.244.1.2", "node2")], sets.V4.silent_ips),
     ],
 )
-def test_who_has_no_endpoint_is_refused_and_local_policy_is_silent(config, spec, endpoints, verdict):
+def test_who_has_no_endpoint_is_refused_and_local_policy_is_silent(config, spec, endpoints, where):
     contents = planned(config, make.service("web", **spec), make.endpoint_slice("web", endpoints))
-    assert contents.collections[sets.V4.no_endpoint_ips] == {"10.96.0.20 . tcp . 80": verdict}
+    refusing = {sets.V4.no_endpoint_ips, sets.V4.silent_ips}
+    assert {each: contents.collections[each] for each in refusing & contents.collections.keys()} == {
+        where: {"10.96.0.20 . tcp . 80": ""}
+    }
 
 
 def test_cluster_dns_belongs_to_the_node(config):
@@ -161,10 +207,10 @@ def test_of_two_claims_to_an_address_the_first_name_stays(config):
     fragments = {}
     for name in ("b", "a"):
         service = make.service(name, f"10.96.0.{ord(name)}", externalIPs=["198.51.100.7"])
-        slices = [make.endpoint_slice(name, [make.endpoint("10.244.0.2")])]
+        slices = [make.endpoint_slice(name, [make.endpoint(f"10.244.0.{ord(name)}")])]
         fragments[1, "default", name] = planned(config, service, *slices)
-    elements = assemble(fragments).collections[sets.V4.service_ips]
-    assert elements["198.51.100.7 . tcp . 80"] == "goto external/default/a/tcp/80"
+    elements = assemble(fragments).collections[sets.V4.spread_ips("tcp", 1)]
+    assert elements["198.51.100.7 . 80 . 0"] == f"10.244.0.{ord('a')} . 8080"
 
 
 @pytest.mark.parametrize("sticky", ["None", "ClientIP"])

@@ -14,7 +14,7 @@ import pytest
 from sampan.api.resources import ENDPOINT_SLICES, PODS, SERVICES
 from sampan.network.proxy import NftBackend
 from sampan.network.proxy.conntrack import Conntrack
-from sampan.network.proxy.nftables.nft import NftCommand, Op, Table
+from sampan.network.proxy.nftables.nft import Op, Table
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -90,10 +90,11 @@ async def made(request, lab, config):
     undo = []
 
     def make_backend(config):
-        nft = NftCommand(config.table, lab.command("node"))
+        nft = lab.nft(config.table)
 
         async def clean():
             await nft.apply([Op("delete", Table())])
+            nft.close()
 
         undo.append(clean)
         return NftBackend(config, nft)

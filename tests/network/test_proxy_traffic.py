@@ -14,7 +14,7 @@ import pytest
 from sampan.api.resources import ENDPOINT_SLICES, PODS, SERVICES
 from sampan.network.proxy import NftBackend, NodeReach
 from sampan.network.proxy.conntrack import Conntrack
-from sampan.network.proxy.nftables.nft import Chain, NftCommand, Op, Table
+from sampan.network.proxy.nftables.nft import Chain, Op, Table
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -52,11 +52,12 @@ class LabReach(NodeReach):
 @pytest.fixture
 async def proxy(lab, servers, client, config, run_proxy):
     config = dataclasses.replace(config, bridge="br0", service_cidr="10.96.0.0/16")
-    nft = NftCommand(config.table, lab.command("node"))
+    nft = lab.nft(config.table)
     backend = NftBackend(config, nft, LabReach(lab, config))
     async with run_proxy(client, config, backend=backend, conntrack=Conntrack(lab.command("node"))) as running:
         yield running
     await nft.apply([Op("delete", Table())])
+    nft.close()
 
 
 async def create(client, proxy, *objects):
@@ -84,7 +85,7 @@ async def test_a_pod_sees_the_address_of_the_pod_that_asks(lab, client, proxy):
 
 
 async def test_without_bridge_filtering_answers_come_back_too(lab, servers, client, config, run_proxy):
-    nft = NftCommand(config.table, lab.command("node"))
+    nft = lab.nft(config.table)
     with lab.inside("node"):
         switch = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
         if switch.exists():
@@ -96,6 +97,7 @@ async def test_without_bridge_filtering_answers_come_back_too(lab, servers, clie
             assert await lab.get("pod3", VIP, 80) == f"pod1 {network_lab.GATEWAY}"
     finally:
         await nft.apply([Op("delete", Table())])
+        nft.close()
         with lab.inside("node"):
             if switch.exists():
                 switch.write_text("1")

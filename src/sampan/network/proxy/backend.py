@@ -34,3 +34,7 @@ class Backend(Protocol):
     async def repair(self, *, whole: bool) -> None:
         """Makes good what others did to it; ``whole``: without looking first. Never raises but for cancellation."""
         ...
+
+    async def close(self) -> None:
+        """Lets go of what only this process has. What the kernel was told stays in force: a restart is not noticed."""
+        ...

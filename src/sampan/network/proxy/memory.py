@@ -44,3 +44,6 @@ class MemoryBackend:
 
     async def repair(self, *, whole: bool) -> None:
         """Nobody else can reach it."""
+
+    async def close(self) -> None:
+        """Holds nothing."""

@@ -73,6 +73,7 @@ class ServiceProxy:
             for remove in removers:
                 remove()
             await self._health.close()
+            await self._backend.close()
 
     async def settled(self) -> None:
         """Returns once everything heard of so far is applied."""

@@ -16,6 +16,7 @@ from sampan.network.proxy.model import HostPort
 from sampan.network.proxy.nftables import base
 from sampan.network.proxy.nftables.blocks import Blocks
 from sampan.network.proxy.nftables.claims import Claims, Owner, assemble
+from sampan.network.proxy.nftables.netlink import NftNetlink
 from sampan.network.proxy.nftables.nft import Nft, NftCommand, NftError, NftUnavailable, Op
 from sampan.network.proxy.nftables.reach import NodeReach
 from sampan.network.proxy.nftables.render import render_service
@@ -34,7 +35,7 @@ class NftBackend:
     def __init__(self, config: ProxyConfig, nft: Nft | None = None, reach: NodeReach | None = None) -> None:
         self._config = config
         self._reach = reach
-        self._nft: Nft = nft or NftCommand(config.table)
+        self._nft: Nft = nft or NftNetlink(config.table, NftCommand(config.table))
         self._claims = Claims()
         self._blocks = Blocks()
         self._known = False
@@ -149,6 +150,9 @@ class NftBackend:
         except NftError as error:
             log.warning("table %s could not be refreshed, replacing it: %s", table, error)
             self._known = False
+
+    async def close(self) -> None:
+        self._nft.close()
 
 
 def _whole(contents: Mapping[Owner, Contents]) -> list[Op]:

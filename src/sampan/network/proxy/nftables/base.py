@@ -19,7 +19,6 @@ from sampan.network.proxy.nftables.table import Contents
 
 MARK_CHAIN = "mark-for-masquerade"
 REJECT_CHAIN = "reject-all"
-DROP_CHAIN = "drop-all"
 
 _BY_PORT = "meta l4proto . th dport"
 #: Node ports answer on every address of the node, loopback too (``reach``), unless ranges are given.
@@ -38,7 +37,6 @@ def base_contents(config: ProxyConfig) -> Contents:
     contents.chains = {
         Chain(MARK_CHAIN): (f"meta mark set meta mark or {MASQUERADE_MARK}",),
         Chain(REJECT_CHAIN): ("meta l4proto tcp reject with tcp reset", "reject with icmpx type port-unreachable"),
-        Chain(DROP_CHAIN): ("drop",),
     }
     hooks = {name: Hook(kind) for name, kind in _HOOKS.items()}
     for family in config.families:
@@ -90,9 +88,11 @@ class _Family:
             f"{name}{s.suffix}" for name in ("services", "no-endpoints", "unknown-ports")
         )
         chains[Chain(services)] = self._services(by_address)
+        self._add_spread()
         chains[Chain(no_endpoints)] = (
-            f"{by_address} vmap @{s.no_endpoint_ips.name}",
-            f"{self._node_ports()} {_BY_PORT} vmap @{s.no_endpoint_nodeports.name}",
+            f"{by_address} @{s.no_endpoint_ips.name} goto {REJECT_CHAIN}",
+            f"{by_address} @{s.silent_ips.name} drop",
+            f"{self._node_ports()} {_BY_PORT} @{s.no_endpoint_nodeports.name} goto {REJECT_CHAIN}",
         )
         # Behind translation: what still goes to a cluster address asks for a port that the Service does not have.
         chains[Chain(unknown)] = (f"{self.ip} daddr @{s.cluster_ips.name} goto {REJECT_CHAIN}",)
@@ -135,10 +135,35 @@ class _Family:
         return (
             f"{self.ip} daddr @{s.cluster_ips.name} {self.ip} saddr != {self.family.cluster_pod_cidr}"
             f" jump {MARK_CHAIN}",
+            f"{by_address} @{s.masqueraded_ips.name} jump {MARK_CHAIN}",
+            self._by_protocol("spread"),
             f"{by_address} vmap @{s.service_ips.name}",
-            f"{self._node_ports()} {_BY_PORT} vmap @{s.service_nodeports.name}",
+            f"{self._node_ports()} jump node-ports{s.suffix}",
             f"{itself} dnat {self.ip} to {by_address} map @{s.host_ports_by_ip.name}",
             f"{itself} dnat {self.ip} to {_BY_PORT} map @{s.host_ports.name}",
+        )
+
+    def _by_protocol(self, chain: str) -> str:
+        targets = (f"{protocol} : jump {chain}-{protocol}{self.sets.suffix}" for protocol in sets.SPREAD_PROTOCOLS)
+        return f"meta l4proto vmap {{ {', '.join(targets)} }}"
+
+    def _add_spread(self) -> None:
+        """The look-ups of Services that have no chain of their own."""
+        s, chains = self.sets, self.contents.chains
+        for protocol in sets.SPREAD_PROTOCOLS:
+            for name, key, kind in (
+                ("spread", f"{self.ip} daddr . {protocol} dport", s.spread_ips),
+                ("spread-nodeports", f"{protocol} dport", s.spread_nodeports),
+            ):
+                mine = f"meta nfproto {s.protocol} " if kind == s.spread_nodeports else ""
+                chains[Chain(f"{name}-{protocol}{s.suffix}")] = tuple(
+                    f"{mine}dnat {self.ip} to {key} . numgen random mod {places} map @{kind(protocol, places).name}"
+                    for places in sets.PLACES
+                )
+        chains[Chain(f"node-ports{s.suffix}")] = (
+            f"{_BY_PORT} @{s.masqueraded_nodeports.name} jump {MARK_CHAIN}",
+            self._by_protocol("spread-nodeports"),
+            f"{_BY_PORT} vmap @{s.service_nodeports.name}",
         )
 
     def _input(self, refuse: str) -> tuple[str, ...]:

@@ -1,8 +1,7 @@
 """Numbers for the endpoints of balancing chains. No I/O; one owner.
 
 A chain draws a number below the count of its endpoints and adds the beginning of its block; the map of endpoints says
-what the number means. So a change of one endpoint is one of a few elements and of one rule, and no chain needs a map
-of its own (the kernel looks through all maps of a table for the name of a new one).
+what the number means. So no chain needs a map of its own: the kernel looks through all maps for the name of a new one.
 """
 
 from __future__ import annotations

@@ -83,6 +83,9 @@ class FakeNft:
             raise NftMissing(f"Error: No such file or directory: {collection.name}")
         return dict(contents.elements[collection.name])
 
+    def close(self) -> None:
+        """Nothing is open."""
+
     def rules(self, chain: str) -> list[str]:
         return self._present(self._contents).chains[chain]
 

@@ -126,6 +126,10 @@ class Nft(Protocol):
         """Value by key; values of sets are "". Raises NftMissing."""
         ...
 
+    def close(self) -> None:
+        """Lets go of what is open; may be used again."""
+        ...
+
 
 def render_transaction(table: str, transaction: Iterable[Op]) -> str:
     """The text for ``nft -f``. Neighbouring elements of one collection become one command: nft parses that faster."""
@@ -210,6 +214,9 @@ class NftCommand:
                 else:
                     found[_plain(element)] = ""
         return found
+
+    def close(self) -> None:
+        """Each call is a program of its own."""
 
     async def _list(self, *what: str) -> list[dict[str, Any]]:
         answer: dict[str, list[dict[str, Any]]] = orjson.loads(await self._run("-j", "list", *what))

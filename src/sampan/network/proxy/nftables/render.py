@@ -1,8 +1,8 @@
 """One Service as chains and map elements. Pure but for the numbers of endpoints (``blocks``).
 
-Chains, named after the Service's port: ``service/…`` balances over the endpoints for policy Cluster, ``local/…`` over
-this node's, ``external/…`` is where node ports and external addresses enter, ``endpoint/…`` exist only with session
-affinity, ``firewall/…`` only with loadBalancerSourceRanges.
+Most need no chain (``spread``). Those of the others are named after the Service's port: ``service/…`` balances over the
+endpoints for policy Cluster, ``local/…`` over this node's, ``external/…`` is where node ports and external addresses
+enter, ``endpoint/…`` exist only with session affinity, ``firewall/…`` only with loadBalancerSourceRanges.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from sampan.network.proxy.config import FamilyConfig, ProxyConfig
 from sampan.network.proxy.model import Endpoint
-from sampan.network.proxy.nftables import base, sets
+from sampan.network.proxy.nftables import base, sets, spread
 from sampan.network.proxy.nftables.blocks import Blocks
 from sampan.network.proxy.nftables.nft import Chain, Collection
 from sampan.network.proxy.nftables.table import Contents
@@ -49,46 +49,82 @@ class _Port:
         self.contents.put(self.sets.cluster_ips, port.cluster_ip)
         for endpoint in {*choice.cluster, *choice.local}:
             self.contents.put(self.sets.hairpin, f"{endpoint.ip} . {endpoint.ip}")
-        external_cluster = port.reached_from_outside and choice.anywhere
-        service = ""
-        if choice.cluster and (external_cluster or not port.internal_local):
-            service = self._balancer("service", choice.cluster)
-        local = ""
-        if choice.local and (port.internal_local or (port.external_local and port.reached_from_outside)):
-            local = self._balancer("local", choice.local)
-        self._cluster_ip(local if port.internal_local else service)
+        self._cluster_ip(choice.local if port.internal_local else choice.cluster)
         if port.reached_from_outside:
-            self._outside(service, local)
+            self._outside()
 
-    def _cluster_ip(self, chain: str) -> None:
+    def _cluster_ip(self, endpoints: Sequence[Endpoint]) -> None:
         port = self.port
         if port.cluster_ip == self.family.dns_ip and port.port == 53:
             return  # the node's own DNS server answers there (``base``)
-        self._address(port.cluster_ip, chain)
-
-    def _address(self, address: str, chain: str) -> None:
-        key = f"{address} . {self.port.protocol} . {self.port.port}"
-        if chain:
-            self.contents.put(self.sets.service_ips, key, f"goto {chain}")
+        if self._is_spread(endpoints):
+            self._spread(port.cluster_ip, endpoints)
+        elif endpoints:
+            name = "local" if port.internal_local else "service"
+            self._lead(port.cluster_ip, self._balancer(name, endpoints))
         else:
-            self.contents.put(self.sets.no_endpoint_ips, key, f"goto {self._refusal()}")
+            self._refuse(port.cluster_ip)
 
-    def _outside(self, service: str, local: str) -> None:
-        port = self.port
-        external = ""
-        if service or local:
-            external = f"external/{port.label}"
-            self.contents.chains[Chain(external)] = self._external_rules(service, local)
-        for address in (*port.external_ips, *port.load_balancer_ips):
-            self._address(address, external)
+    def _outside(self) -> None:
+        port, choice = self.port, self.choice
+        addresses = (*port.external_ips, *port.load_balancer_ips)
         if port.source_ranges:
             self._firewall()
+        if not choice.cluster and not choice.local:
+            for address in addresses:
+                self._refuse(address)
+            if port.node_port:
+                self.contents.put(self.sets.no_endpoint_nodeports, self._node_port_key)
+        elif not port.external_local and self._is_spread(choice.cluster):
+            self._spread_outside(addresses)
+        else:
+            self._chain_outside(addresses)
+
+    @property
+    def _node_port_key(self) -> str:
+        return f"{self.port.protocol} . {self.port.node_port}"
+
+    def _key(self, address: str) -> str:
+        return f"{address} . {self.port.protocol} . {self.port.port}"
+
+    def _is_spread(self, endpoints: Sequence[Endpoint]) -> bool:
+        port = self.port
+        return bool(endpoints) and not port.affinity_seconds and spread.is_spread(port.protocol, endpoints)
+
+    def _spread(self, address: str, endpoints: Sequence[Endpoint]) -> None:
+        collection = self.sets.spread_ips(self.port.protocol, spread.places(len(endpoints)))
+        for place, target in spread.targets(endpoints):
+            self.contents.put(collection, f"{address} . {self.port.port} . {place}", target)
+
+    def _spread_outside(self, addresses: Sequence[str]) -> None:
+        port, endpoints = self.port, self.choice.cluster
+        for address in addresses:
+            self.contents.put(self.sets.masqueraded_ips, self._key(address))
+            self._spread(address, endpoints)
         if port.node_port:
-            key = f"{port.protocol} . {port.node_port}"
-            if external:
-                self.contents.put(self.sets.service_nodeports, key, f"goto {external}")
-            else:
-                self.contents.put(self.sets.no_endpoint_nodeports, key, f"goto {base.REJECT_CHAIN}")
+            self.contents.put(self.sets.masqueraded_nodeports, self._node_port_key)
+            collection = self.sets.spread_nodeports(port.protocol, spread.places(len(endpoints)))
+            for place, target in spread.targets(endpoints):
+                self.contents.put(collection, f"{port.node_port} . {place}", target)
+
+    def _chain_outside(self, addresses: Sequence[str]) -> None:
+        port, choice = self.port, self.choice
+        service = self._balancer("service", choice.cluster) if choice.cluster else ""
+        local = self._balancer("local", choice.local) if choice.local and port.external_local else ""
+        external = f"external/{port.label}"
+        self.contents.chains[Chain(external)] = self._external_rules(service, local)
+        for address in addresses:
+            self._lead(address, external)
+        if port.node_port:
+            self.contents.put(self.sets.service_nodeports, self._node_port_key, f"goto {external}")
+
+    def _lead(self, address: str, chain: str) -> None:
+        self.contents.put(self.sets.service_ips, self._key(address), f"goto {chain}")
+
+    def _refuse(self, address: str) -> None:
+        # With endpoints elsewhere, policy Local is silence; without any, a clear refusal.
+        refusing = self.sets.silent_ips if self.choice.anywhere else self.sets.no_endpoint_ips
+        self.contents.put(refusing, self._key(address))
 
     def _external_rules(self, service: str, local: str) -> tuple[str, ...]:
         if not self.port.external_local:
@@ -112,10 +148,6 @@ class _Port:
         for address in port.load_balancer_ips:
             self.contents.put(self.sets.firewall_ips, f"{address} . {port.protocol} . {port.port}", f"goto {chain}")
 
-    def _refusal(self) -> str:
-        # With endpoints elsewhere, policy Local is silence; without any, a clear refusal.
-        return base.DROP_CHAIN if self.choice.anywhere else base.REJECT_CHAIN
-
     def _balancer(self, prefix: str, endpoints: Sequence[Endpoint]) -> str:
         """A chain that sends each new connection to one of the endpoints; returns its name."""
         chain = f"{prefix}/{self.port.label}"
@@ -126,8 +158,9 @@ class _Port:
             rules = (f"{self._transport} dnat {self.sets.ip} to {target}",)
         else:
             targets = [f"{endpoint.ip} . {endpoint.port}" for endpoint in endpoints]
-            drawn = self._drawn(chain, self.sets.endpoints, targets)
-            rules = (f"{self._transport} dnat {self.sets.ip} to {drawn} map @{self.sets.endpoints.name}",)
+            collection = self.sets.endpoints(self.port.protocol)
+            drawn = self._drawn(chain, collection, targets)
+            rules = (f"{self._transport} dnat {self.sets.ip} to {drawn} map @{collection.name}",)
         self.contents.chains[Chain(chain)] = rules
         return chain
 
