@@ -67,7 +67,7 @@ class Lab:
                 "method": request.method,
                 "path": request.raw_path,
                 "host": request.host,
-                "headers": {key.lower(): value for key, value in request.headers.items()},
+                "headers": {key.lower(): ", ".join(request.headers.getall(key)) for key in request.headers},
                 "size": size,
             }
         )

@@ -1,0 +1,30 @@
+"""TLSRoutes as the data plane has them: connections by server name. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sampan.api.reading import part, parts, text, texts, whole
+from sampan.api.types import Obj
+from sampan.edge.gateway.backends import Fault, Resolver
+from sampan.edge.gateway.translation import Translated
+from sampan.edge.model import Owner, TlsRoute, Weighted
+
+
+def tls_routes(obj: Obj, resolver: Resolver) -> tuple[Translated, Sequence[TlsRoute]]:
+    """One for each host of the route; a listener's hosts come later (``composing``). Faults are in the first value."""
+    meta, spec = part(obj, "metadata"), part(obj, "spec")
+    owner = Owner(text(obj, "apiVersion"), "TLSRoute", text(meta, "namespace"), text(meta, "name"), text(meta, "uid"))
+    found = Translated()
+    backends: list[Weighted] = []
+    for rule in parts(spec, "rules"):
+        found.rules += 1
+        for ref in parts(rule, "backendRefs"):
+            backend = resolver.resolve(ref, "TLSRoute", owner.namespace)
+            if isinstance(backend, Fault):
+                found.unresolved.append(backend)
+            weight = whole(ref, "weight")
+            backends.append(Weighted(None if isinstance(backend, Fault) else backend, 1 if weight is None else weight))
+    name = f"tlsroute/{owner.namespace}/{owner.name}"
+    hosts = dict.fromkeys(each.lower() for each in texts(spec, "hostnames")) or {"": None}
+    return found, [TlsRoute(name, owner, host, tuple(backends)) for host in hosts]
