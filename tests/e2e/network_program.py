@@ -4,7 +4,8 @@ Handed to the pod's interpreter as text, so it imports the standard library alon
 at once. Arguments are what it answers on: ``http:8080``, ``udp:8081``, ``https:8443`` with the key and certificate in
 ``/tls``. Over HTTP it does, in the pod's own network:
 
-- ``/ask?protocol=&host=&port=&times=``: asks another of its kind; who answered each time, or why nobody did
+- ``/ask?protocol=&host=&port=&times=``: asks another of its kind (``http``, ``udp``); who answered each
+  time, or why nobody did; ``from``: whom that one saw asking
 - ``/resolve?name=``: the addresses of a name, as the C library finds them
 - ``/query?server=&message=``: the answer to a DNS message; both are hexadecimal
 - ``/read?file=``: a file
@@ -93,7 +94,7 @@ def serve_udp(port: int) -> None:
 def ask(protocol: str, host: str, port: int) -> str:
     """The name of who answers; ``refused``, ``timeout`` or the error where nobody does."""
     try:
-        return {"http": ask_http, "udp": ask_udp}[protocol](host, port)
+        return {"http": ask_http, "udp": ask_udp, "from": ask_client}[protocol](host, port)
     except TimeoutError:
         return "timeout"
     except ConnectionRefusedError:
@@ -102,14 +103,19 @@ def ask(protocol: str, host: str, port: int) -> str:
         return f"{type(error).__name__}: {error}"
 
 
-def ask_http(host: str, port: int) -> str:
+def ask_http(host: str, port: int, wanted: str = "host") -> str:
     with socket.create_connection((host, port), PATIENCE_SECONDS) as connection:
         connection.sendall(f"GET /hostname HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
         said = b""
         while part := connection.recv(4096):
             said += part
-    found: str = json.loads(said.partition(b"\r\n\r\n")[2])["host"]
+    found: str = json.loads(said.partition(b"\r\n\r\n")[2])[wanted]
     return found
+
+
+def ask_client(host: str, port: int) -> str:
+    """The address that is seen of this pod."""
+    return ask_http(host, port, "client")
 
 
 def ask_udp(host: str, port: int) -> str:

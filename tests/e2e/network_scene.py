@@ -188,3 +188,41 @@ class Network:
     def ready(self, *pods: str) -> None:
         for each in pods:
             self.room.ready(each)
+
+    # Services.
+
+    def service(self, name: str) -> Obj:
+        found: Obj = self.room.api("GET", self.room.path("services", name))["spec"]
+        return found
+
+    def change(self, name: str, **spec: Any) -> Obj:
+        """The Service's spec afterwards."""
+        changed: Obj = self.room.api.patch(self.room.path("services", name), {"spec": spec})["spec"]
+        return changed
+
+    def nodes(self) -> list[str]:
+        """The addresses of all nodes."""
+        found = self.room.api("GET", "/api/v1/nodes")["items"]
+        return [a["address"] for node in found for a in node["status"]["addresses"] if a["type"] == "InternalIP"]
+
+    def targets(self, name: str) -> list[tuple[str, int]]:
+        """Where a Service of port 80 can be had: by address and name, and on every node if it has a port there."""
+        spec = self.service(name)
+        number = spec["ports"][0].get("nodePort")
+        return [(spec["clusterIP"], 80), (name, 80), *((node, number) for node in self.nodes() if number)]
+
+    def reachable(self, name: str, clients: Sequence[str] = ("client",)) -> None:
+        """By all pods of ``WEB`` and nobody else, wherever it can be had."""
+        for client in clients:
+            for host, number in self.targets(name):
+                self.answers(client, host, number, by=WEB)
+
+    def stays(self, name: str, clients: Sequence[str] = ("client",)) -> None:
+        """A client has one pod and keeps it, wherever the Service can be had."""
+        for client in clients:
+            for host, number in self.targets(name):
+                eventually(lambda c=client, h=host, n=number: len(set(self.ask(c, h, n, times=24))) == 1)
+
+    def is_alias(self, name: str, of: str) -> None:
+        full = f"{name}.{self.room.namespace}.svc.cluster.local"
+        self.queried("client", full, "CNAME", lambda found: found == [f"{of}."])

@@ -222,9 +222,10 @@ class Room:
 
 
 @contextmanager
-def open_room(made: Cluster) -> Iterator[Room]:
-    """A namespace of its own, in which pods can be made; it is deleted, and nobody waits for that."""
-    api = RequirementApi(made.kubeconfig)
+def open_room(made: Cluster, speak: Callable[[Path], RequirementApi] = RequirementApi) -> Iterator[Room]:
+    """A namespace of its own, in which pods can be made; it is deleted, and nobody waits for that. ``speak``: makes
+    what speaks to the API server of the kubeconfig."""
+    api = speak(made.kubeconfig)
     room = Room(api, f"r-{secrets.token_hex(3)}")
     api("POST", "/api/v1/namespaces", {"metadata": {"name": room.namespace}})
     try:

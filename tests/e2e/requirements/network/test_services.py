@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import closing
-from typing import Any
 
 import pytest
 from e2e_harness import eventually
@@ -21,99 +20,35 @@ def ready(network: Network) -> None:
     network.ready("client", *WEB)
 
 
-def path(network: Network, name: str) -> str:
-    return network.room.path("services", name)
-
-
-def change(network: Network, name: str, **spec: Any) -> Obj:
-    changed: Obj = network.room.api.patch(path(network, name), {"spec": spec})
-    return changed["spec"]
-
-
-def nodes(network: Network) -> list[str]:
-    """The addresses of all nodes."""
-    found = network.room.api("GET", "/api/v1/nodes")["items"]
-    return [a["address"] for node in found for a in node["status"]["addresses"] if a["type"] == "InternalIP"]
-
-
-def reachable_by_name_and_address(network: Network, name: str) -> Obj:
-    """By all pods of ``WEB``, and on every node's port if it has one. The Service's spec."""
-    spec: Obj = network.room.api("GET", path(network, name))["spec"]
-    network.answers("client", spec["clusterIP"], by=WEB)
-    network.answers("client", name, by=WEB)
-    if number := spec["ports"][0].get("nodePort"):
-        for node in nodes(network):
-            network.answers("client", node, number, by=WEB)
-    return spec
-
-
-def is_an_alias(network: Network, name: str, of: str) -> None:
-    full = f"{name}.{network.room.namespace}.svc.cluster.local"
-    network.queried("client", full, "CNAME", lambda found: found == [f"{of}."])
-
-
-def test_a_node_port_answers_on_every_node(network: Network) -> None:
-    """Services should be able to create a functioning NodePort service"""
-    network.create(service("node-port", {"app": "web"}, type="NodePort"))
-    assert reachable_by_name_and_address(network, "node-port")["ports"][0]["nodePort"]
-
-
 def test_an_external_name_becomes_a_cluster_address(network: Network) -> None:
     """Services should be able to change the type from ExternalName to ClusterIP"""
     made = network.create(service("name-to-address", type="ExternalName", externalName=OUTSIDE))
     assert "clusterIP" not in made["spec"]
-    is_an_alias(network, "name-to-address", OUTSIDE)
-    change(network, "name-to-address", type="ClusterIP", externalName=None, selector={"app": "web"})
-    reachable_by_name_and_address(network, "name-to-address")
+    network.is_alias("name-to-address", OUTSIDE)
+    network.change("name-to-address", type="ClusterIP", externalName=None, selector={"app": "web"})
+    network.reachable("name-to-address")
 
 
-def test_an_external_name_becomes_a_node_port(network: Network) -> None:
-    """Services should be able to change the type from ExternalName to NodePort"""
-    made = network.create(service("name-to-port", type="ExternalName", externalName=OUTSIDE))
-    assert "clusterIP" not in made["spec"]
-    change(network, "name-to-port", type="NodePort", externalName=None, selector={"app": "web"})
-    assert reachable_by_name_and_address(network, "name-to-port")["ports"][0]["nodePort"]
-
-
-@pytest.mark.parametrize("kind", ["ClusterIP", "NodePort"])
-def test_what_had_an_address_becomes_an_external_name(network: Network, kind: str) -> None:
-    """Services should be able to change the type from ClusterIP to ExternalName; Services should be able to change the
-    type from NodePort to ExternalName"""
-    name = f"{kind.lower()}-to-name"
-    network.create(service(name, {"app": "web"}, type=kind))
-    before = reachable_by_name_and_address(network, name)
+def test_what_had_an_address_becomes_an_external_name(network: Network) -> None:
+    """Services should be able to change the type from ClusterIP to ExternalName"""
+    network.create(service("address-to-name", {"app": "web"}))
+    network.reachable("address-to-name")
     web = f"web.{network.room.namespace}.svc.cluster.local"
-    after = change(network, name, type="ExternalName", externalName=web)
-    assert "clusterIP" not in after and "clusterIPs" not in after and "nodePort" not in after["ports"][0]
-    is_an_alias(network, name, web)
-    address = network.room.api("GET", path(network, "web"))["spec"]["clusterIP"]
-    network.resolves("client", name, [address])
-    if number := before["ports"][0].get("nodePort"):  # it may be had by the next
-        taken = network.create(service("next-of-the-port", {"app": "web"}, port(nodePort=number), type="NodePort"))
-        assert taken["spec"]["ports"][0]["nodePort"] == number
+    after = network.change("address-to-name", type="ExternalName", externalName=web)
+    assert "clusterIP" not in after and "clusterIPs" not in after
+    network.is_alias("address-to-name", web)
+    network.resolves("client", "address-to-name", [network.service("web")["clusterIP"]])
 
 
-@pytest.mark.parametrize("kind", ["ClusterIP", "NodePort"])
-def test_a_client_stays_with_a_pod_as_long_as_the_service_says_so(network: Network, kind: str) -> None:
-    """Services should have session affinity work for service with type clusterIP [LinuxOnly]; Services should have
-    session affinity work for NodePort service [LinuxOnly]; Services should be able to switch session affinity for
-    service with type clusterIP [LinuxOnly]; Services should be able to switch session affinity for NodePort service
-    [LinuxOnly]"""
-    name = f"affinity-{kind.lower()}"
-    network.create(service(name, {"app": "web"}, type=kind))
-    spec = reachable_by_name_and_address(network, name)
-    targets = [(spec["clusterIP"], 80), (name, 80)]
-    if number := spec["ports"][0].get("nodePort"):
-        targets += [(node, number) for node in nodes(network)]
-    change(network, name, sessionAffinity="ClientIP")
-    for host, number in targets:
-        eventually(lambda h=host, n=number: len(set(network.ask("client", h, n, times=24))) == 1)
-    change(network, name, sessionAffinity="None")
-    for host, number in targets:
-        network.answers("client", host, number, by=WEB)
-    change(network, name, sessionAffinity="ClientIP")
-    for host, number in targets:
-        eventually(lambda h=host, n=number: len(set(network.ask("client", h, n, times=24))) == 1)
+def test_a_client_stays_with_a_pod_as_long_as_the_service_says_so(network: Network) -> None:
+    """Services should have session affinity work for service with type clusterIP [LinuxOnly]; Services should be able
+    to switch session affinity for service with type clusterIP [LinuxOnly]"""
+    network.create(service("affinity", {"app": "web"}, sessionAffinity="ClientIP"))
+    network.stays("affinity")
+    network.change("affinity", sessionAffinity="None")
+    network.reachable("affinity")
+    network.change("affinity", sessionAffinity="ClientIP")
+    network.stays("affinity")
 
 
 def test_one_port_serves_two_protocols(network: Network) -> None:
@@ -127,9 +62,9 @@ def test_one_port_serves_two_protocols(network: Network) -> None:
             network.answers("client", address, 80, by=[by], protocol=protocol)
 
     only("http", "udp")
-    change(network, "two-protocols", ports=[both[0]])
+    network.change("two-protocols", ports=[both[0]])
     only("http")
-    change(network, "two-protocols", ports=[both[1]])
+    network.change("two-protocols", ports=[both[1]])
     only("udp")
 
 
@@ -283,7 +218,7 @@ def test_a_service_without_pods_has_empty_endpoints_which_go_with_it(network: Ne
     network.create(service("of-nobody", {"of": "nobody"}))
     assert endpoints_of(network, "of-nobody") == {}
     assert [each["endpoints"] for each in eventually(lambda: slices(network, "of-nobody"))] == [[]]
-    network.room.api("DELETE", path(network, "of-nobody"))
+    network.room.api("DELETE", network.room.path("services", "of-nobody"))
     eventually(lambda: not slices(network, "of-nobody"))
     eventually(lambda: "of-nobody" not in names(network.room.api("GET", network.room.path("endpoints"))))
 

@@ -1,33 +1,13 @@
-"""Packets between pods, and between pods and their node."""
+"""Ports of the node that belong to pods."""
 
 from __future__ import annotations
 
-import itertools
 import random
 
-import pytest
-from network_scene import HTTP, UDP, WEB, Network, server
+from network_scene import HTTP, UDP, Network, server
 from requirement_room import Obj
 
 from sampan.cluster.choosing import is_free
-
-
-@pytest.mark.parametrize(("protocol", "number"), [("http", HTTP), ("udp", UDP)])
-def test_a_pod_reaches_every_pod(network: Network, protocol: str, number: int) -> None:
-    """Networking Granular Checks: Pods should function for intra-pod communication: http [NodeConformance]; Networking
-    Granular Checks: Pods should function for intra-pod communication: udp [NodeConformance]"""
-    pods = ("client", *WEB)
-    for asking, asked in itertools.product(pods, pods):
-        assert network.ask(asking, network.address(asked), number, protocol=protocol) == [asked]
-
-
-@pytest.mark.parametrize(("protocol", "number"), [("http", HTTP), ("udp", UDP)])
-def test_a_node_reaches_every_pod(network: Network, protocol: str, number: int) -> None:
-    """Networking Granular Checks: Pods should function for node-pod communication: http [LinuxOnly] [NodeConformance];
-    Networking Granular Checks: Pods should function for node-pod communication: udp [LinuxOnly] [NodeConformance]"""
-    network.ready("on-node")
-    for pod in WEB:
-        assert network.ask_from_node("on-node", network.address(pod), number, protocol=protocol) == [pod]
 
 
 def free_port(network: Network) -> int:
