@@ -63,6 +63,7 @@ ACTING = {
     ("coordination.k8s.io", "Lease"): "sampan.client.leaderelection",
     ("discovery.k8s.io", "EndpointSlice"): "sampan.network.proxy.model",
     ("events.k8s.io", "Event"): DATA,
+    ("networking.k8s.io", "NetworkPolicy"): "sampan.network.policy",
     ("networking.k8s.io", "IPAddress"): "sampan.server.allocators.addresses",
     ("networking.k8s.io", "IngressClass"): "DefaultIngressClass",
     ("networking.k8s.io", "ServiceCIDR"): "sampan.server.allocators.addresses",
@@ -128,19 +129,19 @@ def test_the_readme_lists_what_does_not_act_and_nothing_else() -> None:
     assert named == {kind for _, kind in LACKS}
 
 
-NETWORK_POLICY = {"metadata": {"name": "n"}, "spec": {"podSelector": {}}}
-NETWORK_POLICIES = "/apis/networking.k8s.io/v1/namespaces/default/networkpolicies"
-TOLD = warning(("networking.k8s.io", "NetworkPolicy"), {})
+CLASS = {"metadata": {"name": "n"}, "driverName": "example.com", "parameters": {"iops": "500"}}
+CLASSES = "/apis/storage.k8s.io/v1/volumeattributesclasses"
+TOLD = warning(("storage.k8s.io", "VolumeAttributesClass"), {})
 
 
 async def test_who_creates_what_does_not_act_is_told_once(api: Any) -> None:
-    answer = await api("POST", NETWORK_POLICIES, NETWORK_POLICY)
+    answer = await api("POST", CLASSES, CLASS)
     assert answer.status == 201
     assert answer.warnings == [TOLD]
 
 
 async def test_a_rehearsal_is_told_too(api: Any) -> None:
-    assert (await api("POST", f"{NETWORK_POLICIES}?dryRun=All", NETWORK_POLICY)).warnings == [TOLD]
+    assert (await api("POST", f"{CLASSES}?dryRun=All", CLASS)).warnings == [TOLD]
 
 
 async def test_what_acts_is_created_without_a_word(api: Any) -> None:
@@ -148,15 +149,15 @@ async def test_what_acts_is_created_without_a_word(api: Any) -> None:
 
 
 async def test_an_update_of_what_was_told_of_is_not_told_again(api: Any) -> None:
-    made = (await api("POST", NETWORK_POLICIES, NETWORK_POLICY)).obj
+    made = (await api("POST", CLASSES, CLASS)).obj
     made["metadata"]["labels"] = {"a": "b"}
-    answer = await api("PUT", f"{NETWORK_POLICIES}/n", made)
+    answer = await api("PUT", f"{CLASSES}/n", made)
     assert answer.status == 200
     assert answer.warnings == []
 
 
 async def test_components_of_the_process_are_not_told(api: Any) -> None:
-    request = api.request("POST", NETWORK_POLICIES, NETWORK_POLICY)
+    request = api.request("POST", CLASSES, CLASS)
     request.in_process = True
     await api.server.handler(request)
     assert request.warnings == []

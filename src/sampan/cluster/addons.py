@@ -37,6 +37,8 @@ def objects(settings: ClusterSettings) -> list[tuple[Resource, Obj]]:
                 "rules": [
                     {"apiGroups": [""], "resources": ["services", "nodes", "pods", "namespaces"], "verbs": read},
                     {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": read},
+                    {"apiGroups": ["networking.k8s.io"], "resources": ["networkpolicies"], "verbs": read},
+                    {"apiGroups": ["policy.networking.k8s.io"], "resources": ["*"], "verbs": read},
                     {
                         "apiGroups": ["", "events.k8s.io"],
                         "resources": ["events"],

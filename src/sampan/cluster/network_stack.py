@@ -7,12 +7,13 @@ import asyncio
 from sampan.client import tasks
 from sampan.client.client import Client
 from sampan.client.informer import InformerFactory
-from sampan.cluster import podnetwork
+from sampan.cluster import network_policy, podnetwork
 from sampan.cluster.instance import Instance
 from sampan.keeping import Keeper
 from sampan.network.loadbalancer.announcer import Announcer
 from sampan.network.loadbalancer.hostports import HostPorts
 from sampan.network.loadbalancer.link import KernelLink
+from sampan.network.policy.enforcer import PolicyEnforcer
 from sampan.network.proxy import NftBackend, NodeReach, ProxyConfig, ServiceProxy, bridge_is_filtered
 from sampan.network.routes.ip import IpTable
 from sampan.network.routes.loop import PodRoutes
@@ -34,12 +35,13 @@ def proxy_config(instance: Instance, node_range: str) -> ProxyConfig:
     )
 
 
-async def run_network(client: Client, instance: Instance, kubelet: Client) -> None:
+async def run_network(client: Client, instance: Instance, kubelet: Client, enforcer: PolicyEnforcer) -> None:
     """Until cancelled. Each part that fails is started again, alone. ``kubelet`` may write the Node."""
     informers = InformerFactory(client)
     async with Keeper() as keeper:
         keeper.keep("pod-network", lambda: run_pod_network(client, informers, instance))
         keeper.keep("pod-routes", lambda: run_pod_routes(client, instance))
+        keeper.keep("network-policy", lambda: network_policy.run(enforcer))
         node_name = instance.node.name
         keeper.keep("load-balancers", lambda: Announcer(client, informers, node_name, KernelLink()).run())
         keeper.keep("host-ports", lambda: HostPorts(kubelet, node_name).run())

@@ -21,7 +21,7 @@ from sampan.api.errors import ApiError
 from sampan.api.faults import fault
 from sampan.client.client import Client
 from sampan.client.http import HttpTransport
-from sampan.cluster import footprint, kubeconfigs, lifeline, mounts
+from sampan.cluster import footprint, kubeconfigs, lifeline, mounts, network_policy
 from sampan.cluster.arguments import instance_or_exit, log_to_stderr
 from sampan.cluster.instance import Instance
 from sampan.cluster.network_stack import run_network
@@ -83,6 +83,7 @@ async def serve(instance: Instance) -> None:
     tls = server_context(instance.pki / "kubelet.crt", instance.pki / "kubelet.key", instance.pki / "ca.crt")
     clock, entropy = SystemClock(), SystemRandom()
     config, shutdown = node_config(instance), Request()
+    enforcer = network_policy.enforcer(network, instance)
 
     async def node() -> None:
         await _until_ready(kubelet)
@@ -93,7 +94,8 @@ async def serve(instance: Instance) -> None:
             tls=tls,
             clock=clock,
             random=entropy,
-            extra={"network": lambda: run_network(network, instance, kubelet)},
+            extra={"network": lambda: run_network(network, instance, kubelet, enforcer)},
+            network_ready=network_policy.gate(enforcer),
             keeper=keeper.branch(),
         )
 

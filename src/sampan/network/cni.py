@@ -24,6 +24,7 @@ from sampan.records import dataclass
 SYSCTLS = {
     "net/ipv4/ip_forward": "1",
     "net/bridge/bridge-nf-call-iptables": "1",
+    "net/bridge/bridge-nf-call-ip6tables": "1",
 }
 
 
@@ -48,6 +49,11 @@ class CniConfig:
     def gateway(self) -> str:
         """The bridge's address: the first of the range."""
         return str(ipaddress.IPv4Network(self.pod_cidr)[1])
+
+
+def policy_table(instance: str) -> str:
+    """Where network policies are enforced. No instance's name has a dot, so no other's table is called so."""
+    return f"sampan-{instance}.policy"
 
 
 def render(config: CniConfig) -> Obj:
@@ -92,7 +98,8 @@ def setup(config: CniConfig) -> None:
 
 
 async def teardown(config: CniConfig, prefix: Sequence[str] = ()) -> None:
-    """Removes what pods and proxy left: sandbox networks, the bridge, the nftables table, reservations, plugin results.
+    """Removes what pods, proxy and policies left: sandbox networks, the bridge, nftables tables, reservations, plugin
+    results.
 
     Content when they are not there. Pods that still run lose their network. ``prefix`` is put before every command
     (``ip netns exec NAME``). Raises NetworkError.
@@ -104,7 +111,8 @@ async def teardown(config: CniConfig, prefix: Sequence[str] = ()) -> None:
         for interface in interfaces:
             await _run(*prefix, "ip", "link", "delete", interface["ifname"], ignore="Cannot find device")
         await _run(*prefix, "ip", "link", "delete", config.bridge, ignore="Cannot find device")
-    await _run(*prefix, "nft", "delete", "table", "inet", f"sampan-{config.instance}", ignore="No such file")
+    for table in (f"sampan-{config.instance}", policy_table(config.instance)):
+        await _run(*prefix, "nft", "delete", "table", "inet", table, ignore="No such file")
     shutil.rmtree(config.data_dir, ignore_errors=True)
     for result in _results(config):
         result.unlink(missing_ok=True)

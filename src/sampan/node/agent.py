@@ -39,7 +39,7 @@ from sampan.node.images.records import FileRecords, folder
 from sampan.node.node_status import render_allocatable
 from sampan.node.pods import render, spec
 from sampan.node.pods.absorb import REJECTED
-from sampan.node.pods.context import NodeContext, Volumes
+from sampan.node.pods.context import NetworkReady, NodeContext, Volumes, open_network
 from sampan.node.pods.resizing_desk import Claim, ResizeDesk
 from sampan.node.pods.state import PodState, observe_all
 from sampan.node.pods.swap import swap_of
@@ -78,10 +78,11 @@ class NodeAgent:
         make_volumes: Callable[[ObjectSource], Volumes] | None = None,
         make_devices: MakeDevices | None = None,
         shutdown: ShutdownRequest | None = None,
+        network_ready: NetworkReady | None = None,
     ) -> None:
         """``host``: the machine, ``make_volumes``: its volumes; None: those of the machine that this runs on.
         ``make_devices``: those that plug-ins lend; None: there are none. ``shutdown``: set when the machine is about to
-        go off."""
+        go off. ``network_ready``: as in ``NodeContext``; None: every pod's network is ready when it is there."""
         self.config = config
         self._host = host or LinuxHost(config)
         self._recorder = EventRecorder(client, "kubelet", config.node_name, clock)
@@ -150,6 +151,7 @@ class NodeAgent:
             cpus=lambda uid, name: self._cpus.cpus(uid, name),
             room_made=self._room_made,
             starts=asyncio.Semaphore(config.parallel_starts),
+            network_ready=network_ready or open_network,
         )
         #: told of every container that ended (the node API ends followed logs by it)
         self.on_exit: Callable[[str], None] = lambda container_id: None

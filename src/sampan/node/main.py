@@ -28,6 +28,7 @@ from sampan.node.eviction.meter import Measured
 from sampan.node.eviction.words import render_metrics
 from sampan.node.kubeletconfig.settings import render
 from sampan.node.logs.rotation import LogRotator, runtime_logs
+from sampan.node.pods.context import NetworkReady
 from sampan.node.shutdown import Request as ShutdownRequest
 from sampan.node.volumes.localpath import LocalVolumes
 
@@ -48,16 +49,17 @@ async def run_node(
     keeper: Keeper | None = None,
     started: asyncio.Event | None = None,
     shutdown: ShutdownRequest | None = None,
+    network_ready: NetworkReady | None = None,
 ) -> None:
     """Until cancelled. ``tls`` is the node API's server context; None: no node API (simulated nodes). ``shutdown``: set
-    when the machine is about to go off.
+    when the machine is about to go off. ``network_ready``: as in ``NodeContext``.
 
     ``keeper`` keeps the parts (default: one of this call's own); it is closed at the end.
     """
     clock, random = clock or SystemClock(), random or SystemRandom()
     source = source or CriRuntime(config.runtime_socket)
     node = _Node(config, client, source, clock, random)
-    node.shutdown = shutdown
+    node.shutdown, node.network_ready = shutdown, network_ready
     try:
         async with keeper or Keeper() as kept:
             if tls is not None:
@@ -93,13 +95,14 @@ class _Node:
         self._config, self._client, self._source, self._clock, self._random = config, client, source, clock, random
         self._agent: NodeAgent | None = None
         self.shutdown: ShutdownRequest | None = None
+        self.network_ready: NetworkReady | None = None
         self._api: NodeApi | None = None
 
     async def run_agent(self, started: asyncio.Event) -> None:
         """One life of the agent. What runs is adopted by the next one."""
         self._agent = NodeAgent(
             self._config, self._client, self._source, self._clock, self._random,
-            make_devices=self._make_devices, shutdown=self.shutdown,
+            make_devices=self._make_devices, shutdown=self.shutdown, network_ready=self.network_ready,
         )  # fmt: skip
         self._agent.on_exit = self._container_stopped
         await self._agent.run(started)

@@ -52,9 +52,6 @@ LACKS: Mapping[Name, Lack] = MappingProxyType(
         ("networking.k8s.io", "Ingress"): Lack(
             "no ingress controller is built in; only one that you install serves it", ("ingress-controller",)
         ),
-        ("networking.k8s.io", "NetworkPolicy"): Lack(
-            "all pods go on reaching each other", ("sampan.network.policy", "networkpolicy-controller")
-        ),
         ("storage.k8s.io", "VolumeAttributesClass"): Lack(
             "nobody asks a driver to change a volume to another class", ("sampan.sidecars.modifying",)
         ),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from sampan.api.clock import Clock
 from sampan.api.types import Obj
@@ -28,6 +28,17 @@ class Recorder(Protocol):
     """The part of ``sampan.client.events.EventRecorder`` that is used."""
 
     def event(self, about: Obj, kind: Any, reason: str, message: str, *, field_path: str = "") -> None: ...
+
+
+class NetworkUnready(Exception):
+    """A pod's network is not as it has to be before anything runs in it. The message is for its Event."""
+
+
+NetworkReady: TypeAlias = Callable[[Obj, tuple[str, ...]], Awaitable[None]]
+
+
+async def open_network(pod: Obj, addresses: tuple[str, ...]) -> None:
+    """Nobody restricts it."""
 
 
 class Volumes(Protocol):
@@ -74,6 +85,8 @@ class NodeContext:
     weigh_resize: Callable[[Obj], Verdict | None] = field(default=lambda pod: None)
     #: Told when a pod has ended, whose resources others may have.
     room_made: Callable[[], None] = field(default=lambda: None)
+    #: Returns when a pod that has these addresses may begin: what policies demand is in force. Raises NetworkUnready.
+    network_ready: NetworkReady = field(default=open_network)
     #: Bounds how many pods are being started at the same time.
     starts: asyncio.Semaphore
 

@@ -14,7 +14,7 @@ from sampan.node.devices.interface import Given
 from sampan.node.env.environment import ContainerConfigError, container_environment
 from sampan.node.env.expansion import container_command
 from sampan.node.pods import render, security, spec
-from sampan.node.pods.context import NodeContext
+from sampan.node.pods.context import NetworkUnready, NodeContext
 from sampan.node.pods.files import PodFiles
 from sampan.node.pods.operations import StartContainer
 from sampan.node.pods.teller import PodTeller
@@ -62,7 +62,9 @@ async def start_container(
 
     try:
         config = await _configure(context, around, start, container, image)
-    except (ContainerConfigError, VolumeError, security.ContainerRefused, DevicesMissing) as error:
+        if not spec.is_host_network(around.pod):
+            await context.network_ready(around.pod, tuple(around.sandbox.ips))
+    except (ContainerConfigError, VolumeError, security.ContainerRefused, DevicesMissing, NetworkUnready) as error:
         raise fail("CreateContainerConfigError", error) from error
     try:
         container_id = await context.runtime.create_container(around.sandbox.id, config, around.sandbox_config)

@@ -1,0 +1,1 @@
+"""The back end that enforces policies by nftables."""

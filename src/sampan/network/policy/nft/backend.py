@@ -1,0 +1,114 @@
+"""Applies plans by the program ``nft``: one transaction a change. Not for concurrent use: one caller at a time.
+
+The table outlives the process, so that a restart leaves nothing open; the first change of a new process replaces it as
+a whole, in one transaction. Whoever removes the instance removes it (``sampan.network.cni.teardown``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping, Sequence
+from typing import BinaryIO
+
+import orjson
+
+from sampan.api.faults import cause
+from sampan.network.policy.backend import BackendError, Dropped
+from sampan.network.policy.model import DIRECTIONS, Direction
+from sampan.network.policy.nft.render import FAMILIES, Table, dropped_set
+from sampan.network.policy.plan import Delta
+
+_SECONDS = 120.0
+#: A change of more elements and chains is written out by a thread: it takes milliseconds.
+_LONG = 200
+
+
+class NftBackend:
+    """``prefix`` puts the program into a network namespace (``ip netns exec NAME``)."""
+
+    def __init__(self, table: Table, prefix: Sequence[str] = ()) -> None:
+        self._table = table
+        self._prefix = tuple(prefix)
+
+    async def apply(self, delta: Delta) -> None:
+        if _length(delta) > _LONG:
+            text = await asyncio.to_thread(self._table.render, delta)
+        else:
+            text = self._table.render(delta)
+        await self._run("-f", "-", text=text)
+
+    async def is_there(self) -> bool:
+        listed = await self._run("list", "tables", "inet")
+        return f"table inet {self._table.name}" in listed.splitlines()
+
+    async def dropped(self) -> Mapping[tuple[str, Direction], Dropped]:
+        found: dict[tuple[str, Direction], Dropped] = {}
+        for direction in DIRECTIONS:
+            for version, _, _ in FAMILIES:
+                name = dropped_set(direction, version)
+                listed = await self._run("-j", "list", "set", "inet", self._table.name, name, missing="")
+                if listed:
+                    for address, dropped in counters(orjson.loads(listed)):
+                        found[address, direction] = dropped
+        return found
+
+    async def remove(self) -> None:
+        await self._run("delete", "table", "inet", self._table.name, missing="")
+
+    async def _run(self, *arguments: str, text: str = "", missing: str | None = None) -> str:
+        """``missing``: what to return where there is no such table."""
+        environment = {**os.environ, "LC_ALL": "C"}
+        try:
+            with _readable(text) as stdin:
+                process = await asyncio.create_subprocess_exec(
+                    *self._prefix,
+                    "nft",
+                    *arguments,
+                    stdin=stdin,
+                    stdout=asyncio.subprocess.PIPE,
+                    stderr=asyncio.subprocess.PIPE,
+                    env=environment,
+                )
+        except OSError as error:
+            raise BackendError(f"nft cannot be run: {cause(error)}; is nftables installed?") from error
+        try:
+            async with asyncio.timeout(_SECONDS):
+                out, said = await process.communicate()
+        except TimeoutError:
+            raise BackendError(f"nft did not finish within {_SECONDS:g} s") from None
+        finally:
+            if process.returncode is None:
+                process.kill()
+        if process.returncode:
+            words = said.decode(errors="replace")
+            if missing is not None and "No such file or directory" in words:
+                return missing
+            complaint = next((line for line in words.splitlines() if "Error:" in line), words.strip())[:300]
+            raise BackendError(f"table {self._table.name}: {complaint}")
+        return out.decode()
+
+
+def counters(document: Mapping[str, object]) -> list[tuple[str, Dropped]]:
+    """The counters of the elements of a set, as ``nft -j`` lists it. Pure."""
+    found: list[tuple[str, Dropped]] = []
+    entries = document.get("nftables")
+    for entry in entries if isinstance(entries, list) else ():
+        for element in entry.get("set", {}).get("elem", ()):
+            inner = element.get("elem", {}) if isinstance(element, dict) else {}
+            counter = inner.get("counter") or {}
+            if inner:
+                found.append((inner["val"], Dropped(counter.get("packets", 0), counter.get("bytes", 0))))
+    return found
+
+
+def _length(delta: Delta) -> int:
+    return sum(map(len, delta.elements.values())) + len(delta.policies) + len(delta.chains) + len(delta.pods)
+
+
+def _readable(text: str) -> BinaryIO:
+    """A file in memory: a pipe may be closed by an nft that ended before we wrote to it."""
+    file = os.fdopen(os.memfd_create("nft"), "w+b")
+    file.write(text.encode())
+    file.seek(0)
+    return file

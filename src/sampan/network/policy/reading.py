@@ -1,0 +1,300 @@
+"""Policies, pods and namespaces of the API as values of ``model``. Pure.
+
+A rule that is not understood closes and never opens: one that would accept matches nothing, one that would deny or pass
+denies everything. A NetworkPolicy of which nobody knows whom it selects closes its namespace; a policy of the whole
+cluster like that does nothing, for it would close the cluster. The API server's validation lets none of them through;
+the store may hold damaged ones, and definitions of ClusterNetworkPolicy may come from elsewhere.
+
+NetworkPolicy: networking.k8s.io/v1. ClusterNetworkPolicy: policy.networking.k8s.io/v1alpha2; AdminNetworkPolicy and
+BaselineAdminNetworkPolicy: v1alpha1 of that group.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+from sampan.api.labels import EVERYTHING, Selector, SelectorError, from_label_selector
+from sampan.api.pods.containers import long_running
+from sampan.api.pods.status import is_terminal
+from sampan.api.reading import flag, part, parts, text, text_map, texts, whole
+from sampan.api.types import Obj
+from sampan.network.policy import intervals
+from sampan.network.policy.intervals import Span
+from sampan.network.policy.model import (
+    DIRECTIONS,
+    PROTOCOLS,
+    Action,
+    Direction,
+    Peer,
+    PodFacts,
+    PodKey,
+    Policy,
+    PolicyKey,
+    PortName,
+    PortRange,
+    Rule,
+    Tier,
+)
+
+log = logging.getLogger(__name__)
+
+_UNREADABLE = (AttributeError, KeyError, TypeError, ValueError, SelectorError)
+_PEERS: dict[Direction, str] = {"ingress": "from", "egress": "to"}
+_ACTIONS: dict[str, Action] = {"Accept": "accept", "Allow": "accept", "Deny": "deny", "Pass": "pass"}
+
+
+class Unreadable(ValueError):
+    """A part of a policy that is not as its kind has it; the message says what."""
+
+
+def read_policy(obj: Obj) -> Policy:
+    """Of any of the kinds. Never raises for what is below ``spec``."""
+    match obj.get("kind"):
+        case "NetworkPolicy":
+            return read_network_policy(obj)
+        case "ClusterNetworkPolicy":
+            tier: Tier = "baseline" if text(part(obj, "spec"), "tier") == "Baseline" else "admin"
+            return _read_cluster_policy(obj, "ClusterNetworkPolicy", tier)
+        case "AdminNetworkPolicy":
+            return _read_cluster_policy(obj, "AdminNetworkPolicy", "admin")
+        case "BaselineAdminNetworkPolicy":
+            return _read_cluster_policy(obj, "BaselineAdminNetworkPolicy", "baseline")
+    raise Unreadable(f"{obj.get('kind')} is no kind of network policy")
+
+
+# -- NetworkPolicy -----------------------------------------------------------------------------------------------
+
+
+def read_network_policy(obj: Obj) -> Policy:
+    namespace, name = text(obj["metadata"], "namespace"), text(obj["metadata"], "name")
+    key, spec = PolicyKey("NetworkPolicy", namespace, name), part(obj, "spec")
+    types = set(texts(spec, "policyTypes")) or ({"Ingress", "Egress"} if spec.get("egress") else {"Ingress"})
+    try:
+        pods = from_label_selector(spec.get("podSelector") or {})
+    except _UNREADABLE as error:
+        # Whom it was to protect is unknown: all of the namespace are closed until it is mended.
+        log.warning("%s is not understood, it closes its whole namespace: %s", key, error)
+        closed: tuple[Rule, ...] = ()
+        return Policy(key, "network", Peer(EVERYTHING, namespace), closed, closed)
+    rules = {
+        direction: _network_rules(key, parts(spec, direction), direction) if direction.capitalize() in types else None
+        for direction in DIRECTIONS
+    }
+    return Policy(key, "network", Peer(pods, namespace), rules["ingress"], rules["egress"])
+
+
+def _network_rules(key: PolicyKey, rules: Sequence[Obj], direction: Direction) -> tuple[Rule, ...]:
+    return tuple(
+        _guarded(key, direction, index, "accept", partial(_network_rule, key, rule, index, direction))
+        for index, rule in enumerate(rules)
+    )
+
+
+def _guarded(key: PolicyKey, direction: Direction, index: int, action: Action, read: Callable[[], Rule]) -> Rule:
+    try:
+        return read()
+    except _UNREADABLE as error:
+        log.warning("%s: %s rule %d is not understood and closes: %s", key, direction, index, error)
+        if action == "accept":
+            return Rule("accept", index)
+        return Rule("deny", index, anyone=True, any_port=True)
+
+
+def _network_rule(key: PolicyKey, rule: Obj, index: int, direction: Direction) -> Rule:
+    peers: list[Peer] = []
+    spans: list[Span] = []
+    listed = rule.get(_PEERS[direction]) or ()
+    for peer in listed:
+        if peer.get("ipBlock") is not None:
+            block = part(peer, "ipBlock")
+            spans += intervals.block(text(block, "cidr"), texts(block, "except"))
+        else:
+            peers.append(_network_peer(key, peer))
+    ports, names, any_port = _network_ports(rule.get("ports") or ())
+    return Rule(
+        "accept",
+        index,
+        anyone=not listed,
+        peers=tuple(dict.fromkeys(peers)),
+        blocks=intervals.united(spans),
+        any_port=any_port,
+        ports=ports,
+        names=names,
+    )
+
+
+def _network_peer(key: PolicyKey, peer: Obj) -> Peer:
+    in_pods, in_namespaces = peer.get("podSelector"), peer.get("namespaceSelector")
+    if in_pods is None and in_namespaces is None:
+        raise Unreadable("a peer says neither which pods nor which namespaces or addresses it is")
+    pods = EVERYTHING if in_pods is None else from_label_selector(in_pods)
+    if in_namespaces is None:
+        return Peer(pods, key.namespace)
+    return Peer(pods, "", from_label_selector(in_namespaces))
+
+
+def _network_ports(ports: Sequence[Obj]) -> tuple[tuple[PortRange, ...], tuple[PortName, ...], bool]:
+    """Ranges, names, and whether every port will do: where none is listed."""
+    ranges: list[PortRange] = []
+    names: list[PortName] = []
+    for port in ports:
+        protocol, number = _protocol(port.get("protocol") or "TCP"), port.get("port")
+        if number is None:
+            ranges.append(PortRange(protocol, 0, 65535))
+        elif isinstance(number, str):
+            names.append(PortName(protocol, number))
+        else:
+            last = port.get("endPort")
+            ranges.append(_range(protocol, number, number if last is None else last))
+    return _united(ranges), tuple(dict.fromkeys(names)), not ports
+
+
+# -- Policies of the whole cluster -------------------------------------------------------------------------------
+
+
+def _read_cluster_policy(obj: Obj, kind: str, tier: Tier) -> Policy:
+    key, spec = PolicyKey(kind, "", text(obj["metadata"], "name")), part(obj, "spec")
+    try:
+        subject = _cluster_peer(part(spec, "subject"))
+        if subject is None:
+            raise Unreadable("its subject is of no known sort")
+    except _UNREADABLE as error:
+        log.warning("%s is not understood, nothing is enforced of it: %s", key, error)
+        return Policy(key, tier, Peer(from_label_selector(None)))
+    read: dict[Direction, tuple[Rule, ...] | None] = {}
+    for direction in DIRECTIONS:
+        rules: list[Rule] = []
+        for index, rule in enumerate(parts(spec, direction)):
+            action = _ACTIONS.get(text(rule, "action"), "deny")
+            read_rule = partial(_cluster_rule, rule, index, action, direction)
+            rules.append(_guarded(key, direction, index, action, read_rule))
+        read[direction] = tuple(rules) or None
+    return Policy(key, tier, subject, read["ingress"], read["egress"], whole(spec, "priority") or 0)
+
+
+def _cluster_rule(rule: Obj, index: int, action: Action, direction: Direction) -> Rule:
+    peers: list[Peer] = []
+    spans: list[Span] = []
+    for peer in rule[_PEERS[direction]]:
+        if peer.get("networks") is not None:
+            for cidr in texts(peer, "networks"):
+                spans += intervals.block(cidr)
+            continue
+        pods = _cluster_peer(peer)
+        if pods is None:
+            raise Unreadable(f"peers by {', '.join(sorted(peer)) or 'nothing'} are not supported")
+        peers.append(pods)
+    ranges: list[PortRange] = []
+    names: list[PortName] = []
+    described = [*(rule.get("protocols") or ()), *(rule.get("ports") or ())]
+    for port in described:
+        _add_cluster_port(port, ranges, names)
+    return Rule(
+        action,
+        index,
+        peers=tuple(dict.fromkeys(peers)),
+        blocks=intervals.united(spans),
+        any_port=not described,
+        ports=_united(ranges),
+        names=tuple(dict.fromkeys(names)),
+        label=text(rule, "name"),
+    )
+
+
+def _cluster_peer(peer: Obj) -> Peer | None:
+    if peer.get("namespaces") is not None:
+        return Peer(EVERYTHING, "", from_label_selector(peer["namespaces"]))
+    if peer.get("pods") is not None:
+        pods = peer["pods"]
+        return Peer(_selector(pods, "podSelector"), "", _selector(pods, "namespaceSelector"))
+    return None
+
+
+def _selector(holder: Obj, key: str) -> Selector:
+    return from_label_selector(holder.get(key) or {})
+
+
+def _add_cluster_port(port: Obj, ranges: list[PortRange], names: list[PortName]) -> None:
+    """One of ``protocols`` (v1alpha2) or ``ports`` (v1alpha1)."""
+    for protocol in PROTOCOLS:
+        if port.get(protocol) is not None:
+            wanted = part(part(port, protocol), "destinationPort")
+            if wanted.get("range"):
+                ranges.append(_range(protocol, wanted["range"]["start"], wanted["range"]["end"]))
+            elif wanted:
+                ranges.append(_range(protocol, wanted["number"], wanted["number"]))
+            else:
+                ranges.append(PortRange(protocol, 0, 65535))
+            return
+    name = text(port, "destinationNamedPort") or text(port, "namedPort")
+    if name:
+        names.extend(PortName(protocol, name) for protocol in PROTOCOLS)
+    elif port.get("portNumber"):
+        number = port["portNumber"]
+        ranges.append(_range(_protocol(number["protocol"]), number["port"], number["port"]))
+    elif port.get("portRange"):
+        span = port["portRange"]
+        ranges.append(_range(_protocol(span.get("protocol") or "TCP"), span["start"], span["end"]))
+    else:
+        raise Unreadable("a port is of no known sort")
+
+
+def _protocol(name: Any) -> str:
+    lower = str(name).lower()
+    if lower not in PROTOCOLS:
+        raise Unreadable(f"protocol {str(name)[:40]} is not supported")
+    return lower
+
+
+def _range(protocol: str, first: Any, last: Any) -> PortRange:
+    if type(first) is not int or type(last) is not int or not 0 <= first <= last <= 65535:
+        raise Unreadable(f"ports {str(first)[:20]} to {str(last)[:20]} are no range")
+    return PortRange(protocol, first, last)
+
+
+def _united(ranges: Sequence[PortRange]) -> tuple[PortRange, ...]:
+    return tuple(
+        PortRange(protocol, first, last)
+        for protocol in PROTOCOLS
+        for first, last in intervals.united_ports((r.first, r.last) for r in ranges if r.protocol == protocol)
+    )
+
+
+# -- Pods --------------------------------------------------------------------------------------------------------
+
+
+def read_pod(pod: Obj, addresses: Sequence[str] = ()) -> PodFacts | None:
+    """None: it has no address of its own (yet, or any more, or it uses its node's). ``addresses``: what its node knows
+    before the API does."""
+    meta, spec, status = part(pod, "metadata"), part(pod, "spec"), part(pod, "status")
+    if flag(spec, "hostNetwork") or is_terminal(pod):
+        return None
+    listed = [text(each, "ip") for each in parts(status, "podIPs")] or [text(status, "podIP")]
+    known = tuple(dict.fromkeys(_addresses([*listed, *addresses])))
+    if not known:
+        return None
+    ports = [
+        (text(port, "name"), text(port, "protocol").lower() or "tcp", whole(port, "containerPort") or 0)
+        for container in long_running(pod)
+        for port in parts(container, "ports")
+        if text(port, "name")
+    ]
+    return PodFacts(
+        PodKey(text(meta, "namespace"), text(meta, "name")),
+        text_map(meta, "labels"),
+        known,
+        text(spec, "nodeName"),
+        tuple(dict.fromkeys(ports)),
+    )
+
+
+def _addresses(listed: Sequence[str]) -> Iterator[str]:
+    for each in listed:
+        try:
+            yield str(ipaddress.ip_address(each))
+        except ValueError:
+            continue

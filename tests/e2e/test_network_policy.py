@@ -1,0 +1,70 @@
+"""Network policies on a real cluster: what they stop, what they let through, and pods that begin under them."""
+
+from __future__ import annotations
+
+import json
+
+from e2e_harness import Kubectl, eventually
+from e2e_manifests import pod, web
+
+GET = ("wget", "-q", "-O", "/dev/null")
+DENY_ALL = """\
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: deny-all}
+spec: {podSelector: {}, policyTypes: [Ingress, Egress]}
+"""
+#: Clients may go out to the web, and it takes what comes from them.
+ALLOW = """\
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: web}
+spec:
+  podSelector: {matchLabels: {app: web}}
+  ingress: [{from: [{podSelector: {matchLabels: {role: client}}}], ports: [{port: http}]}]
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: clients}
+spec:
+  podSelector: {matchLabels: {role: client}}
+  policyTypes: [Egress]
+  egress: [{to: [{podSelector: {matchLabels: {app: web}}}]}]
+"""
+
+
+def asked(kubectl: Kubectl, client: str, url: str) -> bool:
+    """Whether the client reaches a web server there."""
+    return kubectl.run("exec", client, "--", "timeout", "1", *GET, url, check=False).returncode == 0
+
+
+def test_what_is_denied_does_not_arrive_and_what_is_allowed_does(kubectl: Kubectl) -> None:
+    """By pod address and by Service; the node's own requests and a pod that begins under a policy among it."""
+    kubectl("apply", "-f", "-", stdin=web(replicas=1))
+    kubectl("apply", "-f", "-", stdin=pod("client"))
+    kubectl("label", "pod", "client", "role=client")
+    kubectl("rollout", "status", "deployment/web", "--timeout=120s", timeout=130)
+    kubectl("wait", "pod/client", "--for=condition=Ready", "--timeout=90s")
+    service = f"http://{kubectl.json('get', 'service', 'web')['spec']['clusterIP']}/"
+    server = f"http://{kubectl.json('get', 'pods', '-l', 'app=web')['items'][0]['status']['podIP']}:8080/"
+    eventually(lambda: asked(kubectl, "client", service))
+
+    assert "Warning" not in kubectl.run("apply", "-f", "-", stdin=DENY_ALL).stderr
+    eventually(lambda: not asked(kubectl, "client", service))
+    assert not asked(kubectl, "client", server)
+    # A pod whose first act is to ask never gets an answer, however early it is.
+    tries = f"for i in 1 2 3; do timeout 1 {' '.join(GET)} {server} && echo reached; done; echo ended; sleep 3600"
+    kubectl("apply", "-f", "-", stdin=pod("newcomer", command=tries))
+    eventually(lambda: "ended" in kubectl.run("logs", "newcomer", check=False).stdout)
+    assert "reached" not in kubectl("logs", "newcomer")
+
+    kubectl("apply", "-f", "-", stdin=ALLOW)
+    eventually(lambda: asked(kubectl, "client", service))
+    eventually(lambda: asked(kubectl, "client", server))
+    assert not asked(kubectl, "newcomer", server)
+    kubectl("label", "pod", "client", "role-")
+    eventually(lambda: not asked(kubectl, "client", server))
+    # The kubelet's probes come from the node, which nothing stops.
+    assert json.loads(kubectl("get", "deployment", "web", "-o", "json"))["status"]["readyReplicas"] == 1
+    kubectl("delete", "networkpolicy", "--all")
+    eventually(lambda: asked(kubectl, "newcomer", server))

@@ -1,0 +1,166 @@
+"""The loop of network policy: what it follows and when, what it tells its back end, pods that wait for their rules."""
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import policy_worlds as make
+import pytest
+
+from sampan.api.errors import NotFound
+from sampan.api.resources import NAMESPACES, PODS
+from sampan.client import tasks
+from sampan.network.policy.backend import BackendError
+from sampan.network.policy.enforcer import CLUSTER_KINDS, NETWORK_POLICIES, EnforcerConfig, NotYet, PolicyEnforcer
+from sampan.network.policy.memory import MemoryBackend
+
+KINDS = {"Pod": PODS, "Namespace": NAMESPACES, "NetworkPolicy": NETWORK_POLICIES}
+QUICK = {"min_sync_seconds": 0.001, "retry_seconds": 0.001, "check_seconds": 0.02, "linger_seconds": 0.01}
+WEB, DB, FAR = "10.244.0.2", "10.244.0.3", "10.244.1.2"
+
+
+@pytest.fixture(autouse=True)
+def served(client, monkeypatch):
+    """Discovery, by path; the fake API has none."""
+    found = {}
+
+    async def raw(method, path, *_, **__):
+        if path not in found:
+            raise NotFound("not served")
+        return found[path]
+
+    monkeypatch.setattr(client, "raw", raw)
+    return found
+
+
+class Backend(MemoryBackend):
+    def __init__(self):
+        super().__init__()
+        self.removed = asyncio.Event()
+        self.removals = 0
+
+    async def remove(self):
+        self.take(type(self.deltas[0])(whole=True)) if self.deltas else None
+        self.removals += 1
+        self.removed.set()
+
+
+@asynccontextmanager
+async def enforcing(client, backend, **settings):
+    enforcer = PolicyEnforcer(client, EnforcerConfig(node_name="node1", **{**QUICK, **settings}), backend)
+    job = tasks.detach(enforcer.run(), "enforcer")
+    try:
+        yield enforcer
+    finally:
+        await tasks.cancel_and_wait(job)
+
+
+async def create(client, *objects):
+    for obj in objects:
+        await client.create(KINDS[obj["kind"]], obj)
+
+
+async def until(enforcer, condition):
+    async with asyncio.timeout(15):
+        while not condition():
+            await enforcer.settled()
+            await asyncio.sleep(0)
+
+
+def deny_all(name="deny", **more):
+    return make.policy(name, ingress=[], **more)
+
+
+async def test_without_policies_neither_pods_nor_namespaces_are_followed(api, client):
+    backend = Backend()
+    await create(client, make.namespace("default"), make.pod("web", WEB))
+    async with enforcing(client, backend) as enforcer:
+        async with asyncio.timeout(15):
+            await backend.removed.wait()
+        await enforcer.admit(make.pod("web", WEB), (WEB,))
+        assert backend.deltas == []
+        assert enforcer.planner.addresses(("default", "web")) == set()
+
+
+async def test_the_first_policy_brings_the_rules_and_the_last_one_takes_them_away(client):
+    backend = Backend()
+    await create(client, make.namespace("default"), make.pod("web", WEB), make.pod("far", FAR, node="node2"))
+    async with enforcing(client, backend) as enforcer:
+        await create(client, deny_all())
+        await until(enforcer, lambda: not backend.lets(FAR, WEB, "tcp", 80))
+        await client.delete(NETWORK_POLICIES, "deny", "default")
+        await until(enforcer, lambda: backend.lets(FAR, WEB, "tcp", 80))
+        removals = backend.removals
+        await until(enforcer, lambda: backend.removals > removals)
+
+
+async def test_a_pod_begins_when_its_rules_are_in_force_before_the_api_knows_its_address(client):
+    backend = Backend()
+    await create(client, make.namespace("default"), deny_all())
+    starting = await client.create(PODS, make.pod("web", [], {"app": "web"}))
+    async with enforcing(client, backend) as enforcer:
+        await enforcer.admit(starting, (WEB,))
+        assert not backend.lets(FAR, WEB, "tcp", 80)
+        # News of the pod in which it has no address yet does not open it.
+        stored = await client.get(PODS, "web", "default")
+        stored["metadata"]["labels"]["app"] = "other"
+        await client.update(PODS, stored)
+        await create(client, make.pod("db", DB))
+        await until(enforcer, lambda: DB in backend.pods)
+        assert not backend.lets(FAR, WEB, "tcp", 80)
+        await client.delete(PODS, "web", "default", grace_period_seconds=0)
+        await until(enforcer, lambda: WEB not in backend.pods)
+
+
+@pytest.mark.logs_errors("network policies could not be enforced")
+async def test_a_pod_does_not_begin_while_its_rules_cannot_be_applied(client):
+    backend = Backend()
+    await create(client, make.namespace("default"), deny_all())
+    backend.fail_next = [BackendError("nft is not to be had")] * 10_000
+    async with enforcing(client, backend, patience_seconds=0.1) as enforcer:
+        with pytest.raises(NotYet, match="nft is not to be had"):
+            await enforcer.admit(make.pod("web", []), (WEB,))
+        backend.fail_next = []
+        await enforcer.admit(make.pod("web", []), (WEB,))
+        assert not backend.lets(FAR, WEB, "tcp", 80)
+
+
+async def test_an_end_of_a_pod_that_comes_late_does_not_open_the_one_that_took_its_name(client):
+    backend = Backend()
+    await create(client, make.namespace("default"), deny_all())
+    old = make.pod("db-0", [], {"app": "db"})
+    await create(client, old)
+    async with enforcing(client, backend) as enforcer:
+        await enforcer.settled()
+        new = make.pod("db-0", [], {"app": "db"})
+        new["metadata"]["uid"] = "another"
+        await enforcer.admit(new, (DB,))
+        await client.delete(PODS, "db-0", "default", grace_period_seconds=0)
+        await create(client, make.pod("web", WEB))
+        await until(enforcer, lambda: WEB in backend.pods)
+        assert not backend.lets(FAR, DB, "tcp", 80)
+
+
+async def test_rules_that_somebody_deleted_are_written_again(client):
+    backend = Backend()
+    await create(client, make.namespace("default"), deny_all(), make.pod("web", WEB))
+    async with enforcing(client, backend) as enforcer:
+        await until(enforcer, lambda: WEB in backend.pods)
+        backend.lost = True
+        await until(enforcer, lambda: not backend.lost)
+        assert backend.deltas[-1].whole
+
+
+async def test_kinds_of_policies_are_followed_once_a_cluster_has_them(client, served):
+    backend = Backend()
+    await create(client, make.namespace("default"), make.pod("web", WEB))
+    async with enforcing(client, backend) as enforcer:
+        async with asyncio.timeout(15):
+            await backend.removed.wait()
+        await client.create(
+            CLUSTER_KINDS[0],
+            make.cluster_policy("c", ingress=[{"action": "Deny", "from": [{"namespaces": {}}]}]),
+        )
+        await create(client, make.pod("far", FAR, node="node2"))
+        served["/apis/policy.networking.k8s.io"] = {"versions": [{"version": "v1alpha2"}]}
+        served["/apis/policy.networking.k8s.io/v1alpha2"] = {"resources": [{"name": "clusternetworkpolicies"}]}
+        await until(enforcer, lambda: not backend.lets(FAR, WEB, "tcp", 80))

@@ -1,0 +1,183 @@
+"""The rules in the kernel: real packets between pods of one bridge, through the node and from outside.
+
+Whether a kernel speaks SCTP is another matter than whether its nftables match it: where there are no SCTP sockets (as
+in CI) its rules are compared by the plan alone (``test_policy_plan``).
+"""
+
+import asyncio
+import random
+import socket
+
+import network_lab
+import policy_worlds as make
+import pytest
+from policy_driver import Driver
+
+from sampan.network.policy.memory import MemoryBackend
+from sampan.network.policy.model import PodKey, PolicyKey
+from sampan.network.policy.nft.backend import NftBackend
+from sampan.network.policy.nft.render import Table
+
+pytestmark = pytest.mark.timeout(120)
+
+POD1, POD2, POD3 = network_lab.PODS.values()
+NODE, OUTSIDE = network_lab.NODE_ADDRESS, network_lab.OUTSIDE_ADDRESS
+NAMES = {POD1: "pod1", POD2: "pod2", POD3: "pod3", OUTSIDE: "outside"}
+#: How long an answer may take that is expected, and how long one is waited for that is not.
+PATIENCE, SILENCE = 10, 0.15
+
+
+class Enforced(Driver):
+    """As ``Driver``, with rules in the node's namespace beside the memory."""
+
+    def __init__(self, lab):
+        super().__init__()
+        self.lab = lab
+        self.nft = NftBackend(Table("sampan-test.policy"), lab.command("node"))
+
+    async def enforce(self, whole=False):
+        delta = self.planner.take(whole=whole)
+        if delta:
+            if whole:
+                self.backend = MemoryBackend()
+            self.backend.take(delta)
+            await self.nft.apply(delta)
+
+
+@pytest.fixture
+async def node(lab):
+    made = Enforced(lab)
+    await made.enforce(whole=True)
+    yield made
+    await made.nft.remove()
+
+
+@pytest.fixture
+async def servers(lab):
+    """TCP 80 and 8080 and UDP 53 and 80 in every pod and outside."""
+    opened = []
+    for name in (*network_lab.PODS, "outside"):
+        opened += [await lab.serve_tcp(name, port) for port in (80, 8080)]
+        opened += [await lab.serve_udp(name, port) for port in (53, 80)]
+    yield
+    for server in opened:
+        server.close()
+
+
+async def reaches(lab, source, target, protocol, port, expected):
+    timeout = PATIENCE if expected else SILENCE
+    if protocol == "TCP":
+        said = await lab.get(NAMES[source], target, port, timeout)
+    else:
+        client = lab.client(NAMES[source], socket.SOCK_DGRAM)
+        try:
+            said = await lab.ask(client, target, port, timeout)
+        finally:
+            client.close()
+    return said != "silence"
+
+
+def put_pods(node, *labels):
+    node.put(make.namespace("default"))
+    for number, (address, each) in enumerate(zip((POD1, POD2, POD3), labels, strict=True), 1):
+        node.put(make.pod(f"pod{number}", address, each, ports=[("http", "TCP", 8080)]))
+
+
+async def test_random_policies_let_real_connections_through_as_planned(lab, node, servers):
+    questions = [
+        (source, target, protocol, port)
+        for source in NAMES
+        for target in NAMES
+        if source != target
+        for protocol, port in (("TCP", 80), ("TCP", 8080), ("UDP", 53), ("UDP", 80))
+    ]
+    for seed in range(30):
+        dice = make.Dice(seed)
+        for name in ("a", "b"):
+            node.put(make.namespace(name, **dice.labels()))
+        for number, address in enumerate((POD1, POD2, POD3), 1):
+            node.put(dice.pod(f"pod{number}", address, "ab"[number % 2], "node1"))
+        for number in range(3):
+            node.put(dice.network_policy(f"n{number}", dice.random.choice("ab")))
+        node.put(dice.cluster_policy("c"))
+        await node.enforce(whole=seed % 10 == 9)
+        asked = random.Random(seed).sample(questions, 12)
+        world = node.world()
+        expected = [world.allowed(*question) for question in asked]
+        found = await asyncio.gather(
+            *(reaches(lab, *each, wanted) for each, wanted in zip(asked, expected, strict=True))
+        )
+        assert list(zip(asked, found, strict=True)) == list(zip(asked, expected, strict=True)), seed
+        for key in [*node.policies]:
+            node.drop(key)
+
+
+async def test_a_pod_reaches_itself_and_its_node_reaches_it_whatever_is_denied(lab, node, servers):
+    put_pods(node, {"app": "a"}, {}, {})
+    node.put(make.policy("deny", ingress=[], egress=[]))
+    await node.enforce()
+    assert await lab.get("node", POD1, 80) == f"pod1 {network_lab.GATEWAY}"
+    assert await lab.get("pod2", POD1, 80, SILENCE) == "silence"
+
+
+async def test_an_open_connection_ends_when_it_is_no_longer_allowed_and_others_stay(lab, node):
+    """A client that is written to all the time, one that writes, and one that stays allowed."""
+    put_pods(node, {"app": "server"}, {"app": "a"}, {"app": "b"})
+    node.put(make.policy("p", {"app": "server"}, ingress=[{}]))
+    await node.enforce()
+    loop = asyncio.get_running_loop()
+    listening = lab.bound("pod1", "0.0.0.0", 9000, socket.SOCK_STREAM)
+    listening.listen()
+    ends = {}
+    try:
+        for name in ("pod2", "pod3"):
+            client = lab.client(name)
+            await loop.sock_connect(client, (POD1, 9000))
+            ends[name] = client, (await loop.sock_accept(listening))[0]
+        node.put(
+            make.policy("p", {"app": "server"}, ingress=[{"from": [{"podSelector": {"matchLabels": {"app": "b"}}}]}])
+        )
+        await node.enforce()
+        for end in (0, 1):
+            for name in ("pod2", "pod3"):
+                ends[name][end].setblocking(False)
+                await loop.sock_sendall(ends[name][end], b"!")
+            assert await asyncio.wait_for(loop.sock_recv(ends["pod3"][1 - end], 10), PATIENCE) == b"!"
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(loop.sock_recv(ends["pod2"][1 - end], 10), SILENCE)
+    finally:
+        listening.close()
+        for pair in ends.values():
+            for each in pair:
+                each.close()
+
+
+async def test_what_is_dropped_is_counted_for_the_pod_and_the_direction(lab, node, servers):
+    put_pods(node, {"app": "a"}, {"app": "b"}, {})
+    node.put(make.policy("in", {"app": "a"}, ingress=[]), make.policy("out", {"app": "b"}, egress=[]))
+    await node.enforce()
+    assert await lab.get("outside", POD1, 80, SILENCE) == "silence"
+    assert await lab.get("pod2", OUTSIDE, 80, SILENCE) == "silence"
+    dropped = await node.nft.dropped()
+    assert {key: counted.packets > 0 for key, counted in dropped.items()} == {
+        (POD1, "ingress"): True,
+        (POD2, "egress"): True,
+    }
+
+
+async def test_nothing_is_left_in_the_table_when_the_last_policy_goes(lab, node):
+    dice = make.Dice(7)
+    await node.enforce(whole=True)
+    empty = await node.nft._run("list", "table", "inet", "sampan-test.policy")
+    put_pods(node, {"app": "web"}, {"app": "db", "tier": "front"}, {})
+    for number in range(10):
+        node.put(dice.network_policy(f"n{number}", "default"))
+    node.put(dice.cluster_policy("c"))
+    await node.enforce()
+    assert await node.nft._run("list", "table", "inet", "sampan-test.policy") != empty
+    for key in [*node.policies]:
+        node.drop(key)
+    await node.enforce()
+    assert await node.nft._run("list", "table", "inet", "sampan-test.policy") == empty
+    assert PolicyKey("NetworkPolicy", "default", "n0") not in node.policies
+    node.drop(PodKey("default", "pod1"))

@@ -1,0 +1,117 @@
+"""What a node enforces, planned change by change, against a judge who reads the objects plainly."""
+
+import policy_worlds as make
+import pytest
+from policy_driver import NODE, OUTSIDE, Driver
+
+from sampan.network.policy.memory import MemoryBackend
+from sampan.network.policy.model import PodKey, PolicyKey
+
+
+def test_pods_that_no_policy_selects_cost_nothing():
+    driver = Driver()
+    driver.put(make.namespace("default"), make.pod("a", "10.244.0.2", {"app": "web"}))
+    driver.put(make.policy("p", {"app": "db"}, ingress=[]))
+    assert not driver.sync()
+    assert driver.lets(OUTSIDE, "10.244.0.2")
+
+
+def test_one_pods_change_touches_the_sets_it_is_among_and_nothing_else():
+    driver = Driver()
+    driver.put(make.namespace("default"))
+    for number in range(200):
+        driver.put(make.pod(f"p{number}", f"10.244.1.{number}", {"app": f"a{number % 20}"}, node="node2"))
+    for number in range(20):
+        driver.put(
+            make.policy(
+                f"p{number}",
+                {"of": "here"},
+                ingress=[{"from": [{"podSelector": {"matchLabels": {"app": f"a{number}"}}}]}],
+            )
+        )
+    driver.put(make.pod("mine", "10.244.0.2", {"of": "here"}))
+    driver.sync()
+    driver.put(make.pod("new", "10.244.1.250", {"app": "a3"}, node="node2"))
+    delta = driver.sync()
+    assert [list(elements.values()) for elements in delta.elements.values()] == [[True]]
+    assert not delta.sets and not delta.chains and not delta.policies and not delta.pods
+    driver.drop(PodKey("default", "new"))
+    assert [list(elements.values()) for elements in driver.sync().elements.values()] == [[False]]
+
+
+def test_an_address_that_goes_to_another_pod_is_judged_as_that_one():
+    driver = Driver()
+    driver.put(make.namespace("default"), make.policy("p", {"app": "db"}, ingress=[]))
+    driver.put(make.pod("old", "10.244.0.2", {"app": "db"}))
+    driver.sync()
+    assert not driver.lets(OUTSIDE, "10.244.0.2")
+    driver.put(
+        make.pod("old", "10.244.0.2", {"app": "db"}, phase="Succeeded"), make.pod("new", "10.244.0.2", {"app": "web"})
+    )
+    driver.sync()
+    assert driver.lets(OUTSIDE, "10.244.0.2")
+
+
+def test_what_comes_and_goes_between_two_looks_is_no_news():
+    driver = Driver()
+    driver.put(make.namespace("default"), make.pod("a", "10.244.0.2"))
+    driver.put(make.policy("p", ingress=[{"from": [{"podSelector": {}}]}]))
+    driver.sync()
+    driver.put(make.pod("b", "10.244.1.2", node="node2"))
+    driver.drop(PodKey("default", "b"))
+    driver.drop(PolicyKey("NetworkPolicy", "default", "p"))
+    driver.put(make.policy("p", ingress=[{"from": [{"podSelector": {}}]}]))
+    assert not driver.sync()
+
+
+def test_a_rule_that_is_not_understood_closes():
+    driver = Driver()
+    driver.put(make.namespace("default"), make.pod("a", "10.244.0.2"), make.pod("b", "10.244.0.3"))
+    driver.put(make.policy("p", ingress=[{"from": [{"ipBlock": {"cidr": "10.244.0.0/33"}}]}, {"from": [{}]}]))
+    driver.put(
+        make.cluster_policy(
+            "c", egress=[{"action": "Pass", "to": [{"domainNames": ["example.com"]}]}], subject={"namespaces": {}}
+        )
+    )
+    driver.sync()
+    assert not driver.lets("10.244.1.9", "10.244.0.2")
+    assert not driver.lets("10.244.0.3", OUTSIDE)
+
+
+@pytest.mark.parametrize("seed", range(300))
+def test_random_policies_as_they_change_let_through_what_the_judge_does(seed):
+    """Of each seed: a cluster of pods here and elsewhere, policies of all kinds, and changes of everything."""
+    dice = make.Dice(seed)
+    driver, random = Driver(), dice.random
+    names = ["a", "b", "c"]
+    addresses = [f"10.244.0.{number}" for number in range(2, 6)] + [f"10.244.1.{number}" for number in range(2, 5)]
+
+    def change():
+        kind = random.randrange(10)
+        if kind < 2:
+            driver.put(make.namespace(random.choice(names), **dice.labels()))
+        elif kind < 5:
+            number = random.randrange(len(addresses))
+            node = NODE if number < 4 else "node2"
+            driver.put(dice.pod(f"p{number}", addresses[number], names[number % 3], node))
+        elif kind < 7:
+            driver.put(dice.network_policy(f"n{random.randrange(4)}", random.choice(names)))
+        elif kind < 8:
+            driver.put(dice.cluster_policy(f"c{random.randrange(3)}"))
+        elif held := [*driver.pods, *driver.policies]:
+            driver.drop(random.choice(held))
+
+    for number, address in enumerate(addresses):
+        driver.put(dice.pod(f"p{number}", address, names[number % 3], NODE if number < 4 else "node2"))
+    for name in names:
+        driver.put(make.namespace(name, **dice.labels()))
+        driver.put(dice.network_policy("n0", name))
+    for _ in range(4):
+        for _ in range(random.randrange(1, 5)):
+            change()
+        # Now and then somebody has lost all of it, and is told all.
+        whole = random.random() < 0.3
+        if whole:
+            driver.backend = MemoryBackend()
+        driver.sync(whole)
+        driver.agree(random, 40)
