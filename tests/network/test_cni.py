@@ -8,7 +8,8 @@ import orjson
 import pytest
 
 from sampan.network import cni
-from sampan.network.proxy.nftables.nft import NftCommand, Op, Table
+from sampan.network.proxy.nftables.nft import NftCommand
+from sampan.network.proxy.rules.values import Op, Table
 
 
 @pytest.fixture

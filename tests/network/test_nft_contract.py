@@ -3,20 +3,18 @@
 import pytest
 
 from sampan.network.proxy.nftables.fake import FakeNft
-from sampan.network.proxy.nftables.nft import (
+from sampan.network.proxy.nftables.nft import NftCommand, error_of, render_transaction
+from sampan.network.proxy.rules.values import (
     Chain,
     Collection,
     Element,
     NftBusy,
-    NftCommand,
     NftError,
     NftExists,
     NftMissing,
     Op,
     Rule,
     Table,
-    error_of,
-    render_transaction,
 )
 
 IPS = Collection("service-ips", "map", "ipv4_addr . inet_proto . inet_service : verdict")

@@ -7,17 +7,8 @@ import pytest
 from sampan.network.proxy.nftables import messages, sets
 from sampan.network.proxy.nftables.fake import FakeNft
 from sampan.network.proxy.nftables.netlink import NftNetlink
-from sampan.network.proxy.nftables.nft import (
-    Chain,
-    Collection,
-    Element,
-    NftCommand,
-    NftMissing,
-    NftUnavailable,
-    Op,
-    Rule,
-    Table,
-)
+from sampan.network.proxy.nftables.nft import NftCommand
+from sampan.network.proxy.rules.values import Chain, Collection, Element, NftMissing, NftUnavailable, Op, Rule, Table
 
 CLIENTS = Collection("affinity/web/60", "set", "ipv4_addr", 60)
 CLIENTS6 = Collection("affinity/web6/60", "set", "ipv6_addr", 60)

@@ -15,10 +15,10 @@ from sampan.network.proxy.conntrack import Conntrack, StaleFlow, _few
 from sampan.network.proxy.health import Health, HealthServers
 from sampan.network.proxy.memory import MemoryBackend
 from sampan.network.proxy.nftables.fake import FakeNft
-from sampan.network.proxy.nftables.nft import NftError, NftMissing, Op, Table
 from sampan.network.proxy.nftables.sets import V4
 from sampan.network.proxy.plan import Flow
 from sampan.network.proxy.proxy import ServiceProxy
+from sampan.network.proxy.rules.values import NftError, NftMissing, Op, Table
 
 PLACE = "10.96.0.20 . 80 . 0"
 ONE = V4.spread_ips("tcp", 1)

@@ -15,10 +15,11 @@ from sampan.network.proxy.endpoints import Place
 from sampan.network.proxy.memory import MemoryBackend
 from sampan.network.proxy.model import HostPort
 from sampan.network.proxy.nftables.fake import FakeNft
-from sampan.network.proxy.nftables.nft import Element, NftError, NftUnavailable, Op, Table, render_transaction
-from sampan.network.proxy.nftables.reach import has_route, has_route6
+from sampan.network.proxy.nftables.nft import render_transaction
 from sampan.network.proxy.nftables.sets import V4
 from sampan.network.proxy.plan import ServiceKey, plan_service
+from sampan.network.proxy.reach import has_route, has_route6
+from sampan.network.proxy.rules.values import Element, NftError, NftUnavailable, Op, Table
 
 PLACE = Place("node1")
 

@@ -11,12 +11,12 @@ from sampan.network.proxy.endpoints import Place, choose
 from sampan.network.proxy.model import Endpoint
 from sampan.network.proxy.nftables import base, sets, spread
 from sampan.network.proxy.nftables.blocks import Blocks
-from sampan.network.proxy.nftables.claims import assemble
 from sampan.network.proxy.nftables.fake import FakeNft
-from sampan.network.proxy.nftables.nft import Chain, Element
 from sampan.network.proxy.nftables.render import render_service
-from sampan.network.proxy.nftables.table import Contents, plan_change, plan_full
 from sampan.network.proxy.plan import plan_service
+from sampan.network.proxy.rules.claims import assemble
+from sampan.network.proxy.rules.table import Contents, plan_change, plan_full
+from sampan.network.proxy.rules.values import Chain, Element
 
 PLACE = Place("node1", "a")
 

@@ -14,7 +14,7 @@ import pytest
 from sampan.api.resources import ENDPOINT_SLICES, PODS, SERVICES
 from sampan.network.proxy import NftBackend, NodeReach
 from sampan.network.proxy.conntrack import Conntrack
-from sampan.network.proxy.nftables.nft import Chain, Op, Table
+from sampan.network.proxy.rules.values import Chain, Op, Table
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -255,7 +255,7 @@ async def test_nobody_else_reaches_what_listens_on_the_node_s_loopback(lab, clie
         lab.ip("pod3", f"route add 127.0.0.1/32 via {network_lab.GATEWAY} src {POD3}")
         assert await first_heard() == b"friend"
         # Without the guard the same packet comes through: the test would notice.
-        await proxy._backend._nft.apply([Op("flush", Chain("loopback-guard")), Op("flush", Chain("filter-input"))])
+        await proxy._backend._tables.apply([Op("flush", Chain("loopback-guard")), Op("flush", Chain("filter-input"))])
         assert await first_heard() == b"attacker"
         await proxy._backend.repair(whole=True)
         assert await first_heard() == b"friend"

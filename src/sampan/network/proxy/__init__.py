@@ -7,7 +7,7 @@ neutral. ``backend`` is the seam to who makes that real: ``nftables`` or ``memor
 
 from sampan.network.proxy.config import ProxyConfig, bridge_is_filtered
 from sampan.network.proxy.nftables.backend import NftBackend
-from sampan.network.proxy.nftables.reach import NodeReach
 from sampan.network.proxy.proxy import ServiceProxy
+from sampan.network.proxy.reach import NodeReach
 
 __all__ = ["NftBackend", "NodeReach", "ProxyConfig", "ServiceProxy", "bridge_is_filtered"]

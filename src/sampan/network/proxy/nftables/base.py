@@ -13,9 +13,9 @@ from collections.abc import Iterable
 from sampan.network.proxy.config import MASQUERADE_MARK, FamilyConfig, ProxyConfig, parts
 from sampan.network.proxy.model import HostPort
 from sampan.network.proxy.nftables import sets
-from sampan.network.proxy.nftables.nft import Chain
 from sampan.network.proxy.nftables.sets import Sets
-from sampan.network.proxy.nftables.table import Contents
+from sampan.network.proxy.rules.table import Contents
+from sampan.network.proxy.rules.values import Chain
 
 MARK_CHAIN = "mark-for-masquerade"
 REJECT_CHAIN = "reject-all"

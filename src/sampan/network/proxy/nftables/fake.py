@@ -11,11 +11,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import field
 
-from sampan.network.proxy.nftables.nft import (
+from sampan.network.proxy.nftables.nft import Names
+from sampan.network.proxy.rules.values import (
     Chain,
     Collection,
     Element,
-    Names,
     NftBusy,
     NftError,
     NftExists,

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 
-from sampan.network.proxy.nftables.nft import Chain, Collection, Element, Op, Rule
+from sampan.network.proxy.rules.values import Chain, Collection, Element, Op, Rule
 
 _SUBSYSTEM = 10 << 8
 _BATCH_BEGIN, _BATCH_END = 0x10, 0x11

@@ -15,17 +15,8 @@ import struct
 from collections.abc import Callable, Sequence
 
 from sampan.network.proxy.nftables import messages
-from sampan.network.proxy.nftables.nft import (
-    Collection,
-    Names,
-    Nft,
-    NftBusy,
-    NftError,
-    NftExists,
-    NftMissing,
-    NftUnavailable,
-    Op,
-)
+from sampan.network.proxy.nftables.nft import Names, Nft
+from sampan.network.proxy.rules.values import Collection, NftBusy, NftError, NftExists, NftMissing, NftUnavailable, Op
 
 _NETFILTER = 12
 #: More than this in one transaction is written by the program, which has room for any.

@@ -14,9 +14,9 @@ from sampan.network.proxy.config import FamilyConfig, ProxyConfig
 from sampan.network.proxy.model import Endpoint
 from sampan.network.proxy.nftables import base, sets, spread
 from sampan.network.proxy.nftables.blocks import Blocks
-from sampan.network.proxy.nftables.nft import Chain, Collection
-from sampan.network.proxy.nftables.table import Contents
 from sampan.network.proxy.plan import PortPlan, ServiceKey, ServicePlan
+from sampan.network.proxy.rules.table import Contents
+from sampan.network.proxy.rules.values import Chain, Collection
 
 
 def render_service(plan: ServicePlan, config: ProxyConfig, blocks: Blocks) -> Contents:

@@ -5,7 +5,7 @@ Names of IPv6's end in ``6``. All are hashes: a look-up and a change cost the sa
 
 from __future__ import annotations
 
-from sampan.network.proxy.nftables.nft import Collection
+from sampan.network.proxy.rules.values import Collection
 from sampan.records import dataclass
 
 #: Protocols whose ordinary Services need no chain (``spread``).

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import field
 
-from sampan.network.proxy.nftables.nft import Chain, Collection, Element, Op, Rule, Table
+from sampan.network.proxy.rules.values import Chain, Collection, Element, Op, Rule, Table
 from sampan.records import dataclass
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TypeAlias
 
-from sampan.network.proxy.nftables.nft import Collection, Op
-from sampan.network.proxy.nftables.table import Contents, plan_change
+from sampan.network.proxy.rules.table import Contents, plan_change
+from sampan.network.proxy.rules.values import Collection, Op
 
 #: (rank, namespace, name): the fixed part, then Services, then host ports.
 Owner: TypeAlias = tuple[int, str, str]
