@@ -97,6 +97,15 @@ def up(
             show_default=False,
         ),
     ] = None,
+    ingress: Annotated[
+        bool | None,
+        Option("--ingress/--no-ingress", help="Serve Ingresses and Gateways, or not. [serve]", show_default=False),
+    ] = None,
+    ingress_http_port: Annotated[int | None, Option(help="Port of Ingresses for HTTP. [80]")] = None,
+    ingress_https_port: Annotated[int | None, Option(help="Port of Ingresses for HTTPS. [443]")] = None,
+    ingress_classes: Annotated[
+        str | None, Option(help="Serve Ingresses of these classes too, though no IngressClass has them, as nginx.")
+    ] = None,
     kubeconfig_file: KubeconfigFile = None,
     timeout: Annotated[float, Option(min=1, help="Seconds until it is given up. [60]", show_default=False)] = 60.0,
 ) -> None:
@@ -138,6 +147,10 @@ def up(
         "--runtime-config": runtime_config,
         "--feature-gates": feature_gates,
         "--gateway-api": gateway_api,
+        "--ingress": ingress,
+        "--ingress-http-port": ingress_http_port,
+        "--ingress-https-port": ingress_https_port,
+        "--ingress-classes": ingress_classes,
     }
     given = Given({option: value for option, value in options.items() if value is not None}, with_node=with_node)
     named = instances.nameless(name)
@@ -279,9 +292,10 @@ def _boot(instance: Instance, *, wanted: bool) -> str:
 def _ports_and_ranges(instance: Instance) -> str:
     cluster, node = instance.cluster, instance.node
     low, high = cluster.node_ports
+    ingress = f", {node.ingress_http_port} and {node.ingress_https_port} (Ingress)" if node.ingress else ""
     return (
         f"It has ports {cluster.api_port} (API), {node.kubelet_port} (node), {node.dns_port} (DNS), {low}-{high} "
-        f"(node ports), pods in {cluster.pod_cidr}, Services in {cluster.service_cidr}."
+        f"(node ports){ingress}, pods in {cluster.pod_cidr}, Services in {cluster.service_cidr}."
     )
 
 

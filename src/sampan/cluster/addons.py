@@ -12,6 +12,7 @@ from sampan.api.resources import (
     CLUSTER_ROLE_BINDINGS,
     CLUSTER_ROLES,
     CUSTOM_RESOURCE_DEFINITIONS,
+    INGRESS_CLASSES,
     NODES,
     SERVICES,
     STORAGE_CLASSES,
@@ -48,6 +49,9 @@ def objects(settings: ClusterSettings) -> list[tuple[Resource, Obj]]:
             },
         ),
         (CLUSTER_ROLE_BINDINGS, _binding("sampan:network", "sampan:network", "sampan:network")),
+        (CLUSTER_ROLES, _ingress_role()),
+        (CLUSTER_ROLE_BINDINGS, _binding("sampan:ingress", "sampan:ingress", "sampan:ingress")),
+        (INGRESS_CLASSES, _ingress_class()),
         (SERVICES, _dns_service(settings)),
         (CLUSTER_ROLES, _local_path_role()),
         (
@@ -103,6 +107,30 @@ def _local_path_role() -> Obj:
             {"apiGroups": ["storage.k8s.io"], "resources": ["storageclasses"], "verbs": ["get", "list", "watch"]},
             {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list", "watch"]},
             {"apiGroups": [""], "resources": ["nodes/proxy"], "verbs": ["delete"]},
+            {"apiGroups": ["", "events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch", "update"]},
+        ],
+    }
+
+
+def _ingress_class() -> Obj:
+    """The class of Ingresses that name none. ``sampan.edge.ingress.classes`` knows it."""
+    return {
+        "metadata": {"name": "sampan", "annotations": {"ingressclass.kubernetes.io/is-default-class": "true"}},
+        "spec": {"controller": "sampan.io/ingress"},
+    }
+
+
+def _ingress_role() -> Obj:
+    """What serves Ingresses: reads them and what they refer to, writes their status. Secrets are read one by one, by
+    name, as they are referred to; rules cannot say that."""
+    read, group = ["get", "list", "watch"], "networking.k8s.io"
+    return {
+        "metadata": {"name": "sampan:ingress"},
+        "rules": [
+            {"apiGroups": [group], "resources": ["ingresses", "ingressclasses"], "verbs": read},
+            {"apiGroups": [group], "resources": ["ingresses/status"], "verbs": ["update"]},
+            {"apiGroups": [""], "resources": ["secrets"], "verbs": read},
+            {"apiGroups": [""], "resources": ["nodes"], "verbs": ["list"]},
             {"apiGroups": ["", "events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch", "update"]},
         ],
     }

@@ -40,10 +40,14 @@ CLUSTER_OPTIONS = {
     "--runtime-config": "runtime_config",
     "--feature-gates": "feature_gates",
     "--gateway-api": "gateway_api",
+    "--ingress-classes": "ingress_classes",
 }
 NODE_OPTIONS = {
     "--kubelet-port": "kubelet_port",
     "--dns-port": "dns_port",
+    "--ingress": "ingress",
+    "--ingress-http-port": "ingress_http_port",
+    "--ingress-https-port": "ingress_https_port",
     "--node-name": "name",
     "--node-address": "given_address",
     "--runtime": "runtime",
@@ -59,10 +63,16 @@ CHANGEABLE = frozenset({
     "--enable-admission-plugins", "--disable-admission-plugins", "--admission-control-config-file", "--simulate",
     *(option for option in CLUSTER_OPTIONS if option.startswith("--horizontal-pod-autoscaler-")),
     "--runtime-config", "--feature-gates", "--gateway-api", "--kubelet-config",
+    "--ingress", "--ingress-http-port", "--ingress-https-port", "--ingress-classes",
     "--image-credential-provider-config", "--image-credential-provider-bin-dir",
 })  # fmt: skip
 #: The ports that programs listen on, by option.
-_PORTS = {"--api-port": 6443, "--kubelet-port": 10250, "--dns-port": 10053}
+_PORTS = {
+    "--api-port": 6443, "--kubelet-port": 10250, "--dns-port": 10053, "--ingress-http-port": 80,
+    "--ingress-https-port": 443,
+}  # fmt: skip
+#: Where the ports begin that are tried after a well-known one.
+_AFTER_WELL_KNOWN = {80: 8080, 443: 8443}
 _PORT_STEP = 100
 #: Where the kernel's own choice for outgoing connections begins (ip(7), ip_local_port_range).
 _HIGHEST_PORT = 32767
@@ -253,7 +263,8 @@ def _node_ports(options: Mapping[str, Any], machine: Machine) -> tuple[int, int]
 
 
 def _first_port(option: str, first: int, used: set[int], blocks: list[tuple[int, int]], machine: Machine) -> int:
-    for port in range(first, _HIGHEST_PORT, _PORT_STEP):
+    candidates: tuple[int, ...] = (first, *range(_AFTER_WELL_KNOWN.get(first, first), _HIGHEST_PORT, _PORT_STEP))
+    for port in candidates:
         if port not in used and not any(low <= port <= high for low, high in blocks) and machine.is_free(port):
             return port
     raise ClusterError(f"no port for {option} is free on this machine", fix=f"name one with {option}")

@@ -86,6 +86,11 @@ class Instance:
         return self.state / "logs"
 
     @property
+    def edge(self) -> Path:
+        """The configuration of the program that serves Ingresses and Gateways."""
+        return self.state / "edge"
+
+    @property
     def store(self) -> Path:
         return self.state / "store"
 

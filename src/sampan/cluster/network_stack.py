@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
+from sampan.api.clock import SystemClock
+from sampan.api.resources import INGRESSES
 from sampan.client import tasks
 from sampan.client.client import Client
 from sampan.client.informer import InformerFactory
-from sampan.cluster import network_policy, podnetwork
+from sampan.cluster import lifeline, network_policy, podnetwork
 from sampan.cluster.instance import Instance
+from sampan.edge.waiting import wanted
 from sampan.keeping import Keeper
 from sampan.network.loadbalancer.announcer import Announcer
 from sampan.network.loadbalancer.hostports import HostPorts
@@ -17,6 +21,9 @@ from sampan.network.policy.enforcer import PolicyEnforcer
 from sampan.network.proxy import NftBackend, NodeReach, ProxyConfig, ServiceProxy, bridge_is_filtered
 from sampan.network.routes.ip import IpTable
 from sampan.network.routes.loop import PodRoutes
+
+if TYPE_CHECKING:
+    from sampan.edge.config import EdgeConfig
 
 
 def proxy_config(instance: Instance, node_range: str) -> ProxyConfig:
@@ -35,8 +42,41 @@ def proxy_config(instance: Instance, node_range: str) -> ProxyConfig:
     )
 
 
-async def run_network(client: Client, instance: Instance, kubelet: Client, enforcer: PolicyEnforcer) -> None:
-    """Until cancelled. Each part that fails is started again, alone. ``kubelet`` may write the Node."""
+def edge_config(instance: Instance) -> EdgeConfig:
+    from sampan.edge.config import EdgeConfig
+
+    node = instance.node
+    return EdgeConfig(
+        directory=instance.edge,
+        run=instance.run / "edge",
+        log=instance.logs / "ingress.log",
+        instance=instance.name,
+        node_name=node.name,
+        address=node.address,
+        http_port=node.ingress_http_port,
+        https_port=node.ingress_https_port,
+        dns=(f"{node.address}:{node.dns_port}",),
+        classes=tuple(filter(None, (name.strip() for name in instance.cluster.ingress_classes.split(",")))),
+    )
+
+
+async def run_edge(client: Client, informers: InformerFactory, instance: Instance) -> None:
+    """Ingresses: until cancelled. The program that serves them goes on, unless the whole instance stops."""
+    await wanted(client, [INGRESSES], instance.run / "edge")
+    # Late: most machines have no Ingress, and then none of this in memory.
+    from sampan.edge.edge import Edge
+    from sampan.edge.ingress.source import IngressSource
+
+    config, clock = edge_config(instance), SystemClock()
+    sources = [IngressSource(client, informers, config, clock)]
+    await Edge(config, sources, clock, lambda: lifeline.is_stopping(instance)).run()
+
+
+async def run_network(
+    client: Client, instance: Instance, kubelet: Client, enforcer: PolicyEnforcer, ingress: Client
+) -> None:
+    """Until cancelled. Each part that fails is started again, alone. ``kubelet`` may write the Node, ``ingress`` what
+    Ingresses are told."""
     informers = InformerFactory(client)
     async with Keeper() as keeper:
         keeper.keep("pod-network", lambda: run_pod_network(client, informers, instance))
@@ -45,6 +85,8 @@ async def run_network(client: Client, instance: Instance, kubelet: Client, enfor
         node_name = instance.node.name
         keeper.keep("load-balancers", lambda: Announcer(client, informers, node_name, KernelLink()).run())
         keeper.keep("host-ports", lambda: HostPorts(kubelet, node_name).run())
+        if instance.node.ingress:
+            keeper.keep("ingress", lambda: run_edge(ingress, informers, instance))
         keeper.keep("informers", informers.run)
         await tasks.forever()
 

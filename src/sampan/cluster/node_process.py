@@ -80,6 +80,7 @@ async def serve(instance: Instance) -> None:
         loop.add_signal_handler(number, stop.set)
     kubelet = Client(HttpTransport(kubeconfigs.connection(instance, "kubelet-client"), user_agent="kubelet"))
     network = Client(HttpTransport(kubeconfigs.connection(instance, "network-client"), user_agent="sampan-network"))
+    ingress = Client(HttpTransport(kubeconfigs.connection(instance, "ingress-client"), user_agent="sampan-ingress"))
     tls = server_context(instance.pki / "kubelet.crt", instance.pki / "kubelet.key", instance.pki / "ca.crt")
     clock, entropy = SystemClock(), SystemRandom()
     config, shutdown = node_config(instance), Request()
@@ -94,7 +95,7 @@ async def serve(instance: Instance) -> None:
             tls=tls,
             clock=clock,
             random=entropy,
-            extra={"network": lambda: run_network(network, instance, kubelet, enforcer)},
+            extra={"network": lambda: run_network(network, instance, kubelet, enforcer, ingress)},
             network_ready=network_policy.gate(enforcer),
             keeper=keeper.branch(),
         )
@@ -117,6 +118,7 @@ async def serve(instance: Instance) -> None:
     finally:
         await kubelet.close()
         await network.close()
+        await ingress.close()
 
 
 async def _end_pods(config: NodeConfig, shutdown: Request) -> None:

@@ -94,6 +94,7 @@ def _of_node(name: str, addresses: Sequence[str]) -> list[Leaf]:
     return [
         Leaf("kubelet-client", f"system:node:{name}", ("system:nodes",)),
         Leaf("network-client", "system:sampan:network", ("sampan:network",)),
+        Leaf("ingress-client", "system:sampan:ingress", ("sampan:ingress",)),
         Leaf(
             "kubelet",
             f"system:node:{name}",

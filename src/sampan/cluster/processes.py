@@ -45,11 +45,16 @@ def is_supervisor(process: Process, instance: Instance) -> bool:
 
 
 def is_program(process: Process, instance: Instance) -> bool:
-    """Whether it is one of the supervisor's children: a Python program of ours, its containerd or registry."""
+    """Whether it is one of the supervisor's children: a Python program of ours, its containerd, registry or proxy of
+    Ingresses."""
     if process.executable == "containerd":
         return process.arguments[1:] == ("--config", str(instance.state / "containerd.toml"))
     if process.executable == "docker-registry":
         return process.arguments[1:] == ("serve", str(instance.state / "registry" / "config.yml"))
+    if process.executable == "haproxy":
+        return ("-f", str(instance.edge / "conf" / "haproxy.cfg")) in zip(
+            process.arguments, process.arguments[1:], strict=False
+        )
     program = _python_module(process)
     return (
         program is not None

@@ -64,6 +64,8 @@ class ClusterSettings:
     feature_gates: str = ""
     #: The definitions of the Gateway API are installed.
     gateway_api: bool = True
+    #: Names of classes, separated by commas, whose Ingresses are served though no IngressClass has them.
+    ingress_classes: str = ""
 
     def validate(self) -> None:
         if not NAME.match(self.name):
@@ -201,6 +203,10 @@ class NodeSettings:
     address: str = ""
     kubelet_port: int = 10250
     dns_port: int = 10053
+    #: Whether Ingresses and Gateways are served here, and at which ports; nothing listens before there is one.
+    ingress: bool = True
+    ingress_http_port: int = 80
+    ingress_https_port: int = 443
     runtime: str = "runc"
     #: Separated by commas, as the kubelet's flag has them.
     allowed_unsafe_sysctls: str = ""
@@ -219,6 +225,11 @@ class NodeSettings:
 
     def validate(self, cluster: ClusterSettings) -> None:
         ports = {"--api-port": cluster.api_port, "--kubelet-port": self.kubelet_port, "--dns-port": self.dns_port}
+        if self.ingress and self.runs_containers:
+            ports |= {
+                "--ingress-http-port": self.ingress_http_port,
+                "--ingress-https-port": self.ingress_https_port,
+            }
         _validate_ports(ports, cluster.node_ports)
         if len(set(ports.values())) < len(ports):
             raise ClusterError(f"{', '.join(ports)} must differ", fix="give each a port of its own")

@@ -49,9 +49,6 @@ _LIFECYCLE = "nobody carries the eviction out; use the eviction subresource of t
 
 LACKS: Mapping[Name, Lack] = MappingProxyType(
     {
-        ("networking.k8s.io", "Ingress"): Lack(
-            "no ingress controller is built in; only one that you install serves it", ("ingress-controller",)
-        ),
         ("storage.k8s.io", "VolumeAttributesClass"): Lack(
             "nobody asks a driver to change a volume to another class", ("sampan.sidecars.modifying",)
         ),

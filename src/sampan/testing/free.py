@@ -45,7 +45,9 @@ def instance(name: str, *, random: Random | None = None, state_root: Path = inst
         pod_cidr=str(next(ranges)),
         service_cidr=str(next(ranges)),
     )
-    node = NodeSettings(kubelet_port=next(ports), dns_port=next(ports))
+    node = NodeSettings(
+        kubelet_port=next(ports), dns_port=next(ports), ingress_http_port=next(ports), ingress_https_port=next(ports)
+    )
     made = Instance(cluster, made.state_root, made.run_root, node)
     made.validate()
     return made
@@ -63,7 +65,8 @@ def arguments(chosen: Instance) -> list[str]:
     return [
         "--name", cluster.name, "--api-port", str(cluster.api_port), "--kubelet-port", str(node.kubelet_port),
         "--dns-port", str(node.dns_port), "--pod-cidr", cluster.pod_cidr, "--service-cidr", cluster.service_cidr,
-        "--node-port-range", f"{low}-{high}",
+        "--node-port-range", f"{low}-{high}", "--ingress-http-port", str(node.ingress_http_port),
+        "--ingress-https-port", str(node.ingress_https_port),
     ]  # fmt: skip
 
 
@@ -80,7 +83,9 @@ def _some_ports(chance: Random) -> Iterator[int]:
 
 def _ports_of(other: Instance) -> set[int]:
     low, high = other.cluster.node_ports
-    return {other.cluster.api_port, other.node.kubelet_port, other.node.dns_port, *range(low, high + 1)}
+    node = other.node
+    ports = {other.cluster.api_port, node.kubelet_port, node.dns_port, node.ingress_http_port, node.ingress_https_port}
+    return {*ports, *range(low, high + 1)}
 
 
 def _ranges_of(others: list[Instance]) -> list[IPv4Network]:

@@ -1,0 +1,112 @@
+"""The edge of one machine: sources fill the model, the data plane serves it. The loop between them.
+
+Nothing costs before there is something to serve: the program is started with the first listener and ended with the
+last. It goes on when this process ends; the next one takes it over. Many changes at once are one, and the program is
+replaced at most once in ``PAUSE_SECONDS``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from sampan.api.clock import Clock
+from sampan.client import tasks
+from sampan.edge import certificates
+from sampan.edge.checking import Problem
+from sampan.edge.config import EdgeConfig, settings
+from sampan.edge.haproxy.dataplane import DataPlane
+from sampan.edge.haproxy.program import Program, ProgramMissing
+from sampan.edge.haproxy.render import Settings
+from sampan.edge.merging import merge
+from sampan.edge.model import Listener, Owner
+from sampan.edge.source import Board, Served, Source
+from sampan.keeping import Keeper
+
+log = logging.getLogger(__name__)
+
+#: Changes that come together are served together.
+SETTLE_SECONDS = 0.05
+PAUSE_SECONDS = 0.3
+MISSING_SECONDS = 10.0
+MISSING = "HAProxy is not installed on node {node}; apt-get install haproxy"
+
+
+class Edge:
+    """``ends_with``: whether the program is to end when this does, for the cluster stops."""
+
+    def __init__(
+        self, config: EdgeConfig, sources: Sequence[Source], clock: Clock, ends_with: Callable[[], bool] = lambda: False
+    ) -> None:
+        self._config = config
+        self._sources = sources
+        self._clock = clock
+        self._ends_with = ends_with
+        self._board = Board()
+        self._program = Program(config.directory, config.run, config.log)
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        try:
+            async with Keeper() as keeper:
+                for source in self._sources:
+                    keeper.keep(source.name, partial(source.run, self._board))
+                keeper.keep("serving", self._serve_forever)
+                await tasks.forever()
+        finally:
+            if self._ends_with():
+                await self._program.end()
+
+    async def _serve_forever(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            plane = DataPlane(self._program, await asyncio.to_thread(self._settings))
+            group.create_task(plane.run(), name="edge data plane")
+            self._board.changed()
+            while True:
+                await self._board.news()
+                await asyncio.sleep(SETTLE_SECONDS)
+                if not all(self._board.has_said(source.name) for source in self._sources):
+                    self._board.take()
+                    continue
+                full, moves = self._board.take()
+                if not full and moves and await plane.move(moves):
+                    continue
+                try:
+                    await self._serve(plane)
+                except ProgramMissing:
+                    await self._tell(Served(missing=MISSING.format(node=self._config.node_name)))
+                    await asyncio.sleep(MISSING_SECONDS)
+                    self._board.changed()
+                await asyncio.sleep(PAUSE_SECONDS)
+
+    async def _serve(self, plane: DataPlane) -> None:
+        """Raises ProgramMissing."""
+        listeners: list[Listener] = []
+        for source in self._sources:
+            try:
+                listeners += await source.listeners()
+            except Exception:  # our bug: it costs this source its listeners, not the others theirs
+                log.exception("%s: no listeners", source.name)
+        merged, problems = await asyncio.to_thread(merge, listeners)
+        problems += await plane.apply(merged)
+        await self._tell(Served(_by_owner(problems)))
+
+    async def _tell(self, served: Served) -> None:
+        for source in self._sources:
+            try:
+                await source.served(served)
+            except Exception:
+                log.exception("%s: what is served cannot be told", source.name)
+
+    def _settings(self) -> Settings:
+        certificate = certificates.self_signed(self._clock.now().year)
+        return settings(self._config, self._program.files, certificate)
+
+
+def _by_owner(problems: Sequence[Problem]) -> dict[Owner, list[str]]:
+    found: dict[Owner, list[str]] = {}
+    for problem in problems:
+        found.setdefault(problem.owner, []).append(problem.text)
+    return found

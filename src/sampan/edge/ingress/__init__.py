@@ -1,0 +1,1 @@
+"""Ingress objects, as a source of the edge's model."""
