@@ -34,8 +34,9 @@ fake_api = _load("sampan_tests_fake_api", _HERE.parent / "client" / "fake_api.py
 network_objects = _load("network_objects", _HERE / "network_objects.py")
 policy_oracle = _load("policy_oracle", _HERE / "policy_oracle.py")
 policy_worlds = _load("policy_worlds", _HERE / "policy_worlds.py")
-policy_driver = _load("policy_driver", _HERE / "policy_driver.py")
 network_lab = _load("network_lab", _HERE / "network_lab.py")
+policy_driver = _load("policy_driver", _HERE / "policy_driver.py")
+policy_lab = _load("policy_lab", _HERE / "policy_lab.py")
 
 
 def _why_no_lab() -> str:

@@ -11,37 +11,11 @@ import socket
 import network_lab
 import policy_worlds as make
 import pytest
-from policy_driver import Driver
+from policy_lab import NAMES, OUTSIDE, PATIENCE, POD1, POD2, POD3, SILENCE, Enforced, reaches, serving
 
-from sampan.network.policy.memory import MemoryBackend
 from sampan.network.policy.model import PodKey, PolicyKey
-from sampan.network.policy.nft.backend import NftBackend
-from sampan.network.policy.nft.render import Table
 
 pytestmark = pytest.mark.timeout(120)
-
-POD1, POD2, POD3 = network_lab.PODS.values()
-NODE, OUTSIDE = network_lab.NODE_ADDRESS, network_lab.OUTSIDE_ADDRESS
-NAMES = {POD1: "pod1", POD2: "pod2", POD3: "pod3", OUTSIDE: "outside"}
-#: How long an answer may take that is expected, and how long one is waited for that is not.
-PATIENCE, SILENCE = 10, 0.15
-
-
-class Enforced(Driver):
-    """As ``Driver``, with rules in the node's namespace beside the memory."""
-
-    def __init__(self, lab):
-        super().__init__()
-        self.lab = lab
-        self.nft = NftBackend(Table("sampan-test.policy"), lab.command("node"))
-
-    async def enforce(self, whole=False):
-        delta = self.planner.take(whole=whole)
-        if delta:
-            if whole:
-                self.backend = MemoryBackend()
-            self.backend.take(delta)
-            await self.nft.apply(delta)
 
 
 @pytest.fixture
@@ -54,27 +28,8 @@ async def node(lab):
 
 @pytest.fixture
 async def servers(lab):
-    """TCP 80 and 8080 and UDP 53 and 80 in every pod and outside."""
-    opened = []
-    for name in (*network_lab.PODS, "outside"):
-        opened += [await lab.serve_tcp(name, port) for port in (80, 8080)]
-        opened += [await lab.serve_udp(name, port) for port in (53, 80)]
-    yield
-    for server in opened:
-        server.close()
-
-
-async def reaches(lab, source, target, protocol, port, expected):
-    timeout = PATIENCE if expected else SILENCE
-    if protocol == "TCP":
-        said = await lab.get(NAMES[source], target, port, timeout)
-    else:
-        client = lab.client(NAMES[source], socket.SOCK_DGRAM)
-        try:
-            said = await lab.ask(client, target, port, timeout)
-        finally:
-            client.close()
-    return said != "silence"
+    async with serving(lab):
+        yield
 
 
 def put_pods(node, *labels):
