@@ -11,7 +11,7 @@ import sys
 
 import sampan
 from sampan.api.faults import fault
-from sampan.cli import adapter, apart, apireport, cluster, completion, csi, image, logs, processes, registry
+from sampan.cli import adapter, apart, apireport, cluster, completion, csi, image, logs, net, processes, registry
 from sampan.cli.commands import WRONG_USAGE, Group
 from sampan.cluster.errors import ClusterError, WrongUsage
 
@@ -34,6 +34,7 @@ app.add("image", image.app)
 app.add("registry", registry.app)
 app.add("csi", csi.app)
 app.add("api", apireport.app)
+app.add("net", net.app)
 processes.add_to(app)
 adapter.add_to(app)
 apart.add_to(app)
