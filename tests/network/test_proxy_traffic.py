@@ -120,6 +120,20 @@ async def test_a_port_that_the_service_does_not_have_is_refused(lab, client, pro
     assert await lab.get("node", VIP, 81) == "refused"
 
 
+async def test_an_address_that_no_service_has_leads_nowhere(lab, client, proxy):
+    nobodys = "10.96.77.7"
+    lab.ip("outside", f"addr add {nobodys}/32 dev lo")
+    try:
+        await create(client, proxy, make.service("web"), make.endpoint_slice("web", [make.endpoint(POD1)]))
+        assert await lab.get("pod3", nobodys, 8080, 0.3) == "silence"
+        assert await lab.get("node", nobodys, 8080, 0.3) == "silence"
+        given = make.service("given", nobodys)
+        await create(client, proxy, given, make.endpoint_slice("given", [make.endpoint(POD1)]))
+        assert (await lab.get("pod3", nobodys, 80)).startswith("pod1")
+    finally:
+        lab.ip("outside", f"addr del {nobodys}/32 dev lo")
+
+
 async def test_a_node_port_answers_from_everywhere(lab, client, proxy):
     web = make.service("web", ports=[make.port(80, nodePort=30080)], type="NodePort")
     await create(client, proxy, web, make.endpoint_slice("web", [make.endpoint(POD1)]))

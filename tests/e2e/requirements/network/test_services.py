@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 from collections.abc import Iterator
 from contextlib import closing
@@ -66,6 +67,33 @@ def test_one_port_serves_two_protocols(network: Network) -> None:
     only("http")
     network.change("two-protocols", ports=[both[1]])
     only("udp")
+
+
+@pytest.fixture
+def added_range(network: Network) -> Iterator[str]:
+    """A range of addresses for documentation, beside the cluster's own."""
+    name, cidr = f"added-{network.room.namespace}", "198.51.100.0/28"
+    made = {"metadata": {"name": name}, "spec": {"cidrs": [cidr]}}
+    network.room.api("POST", "/apis/networking.k8s.io/v1/servicecidrs", made)
+    yield cidr
+    network.room.api("DELETE", f"/apis/networking.k8s.io/v1/servicecidrs/{name}")
+
+
+def test_addresses_of_an_added_range_lead_to_pods(network: Network, added_range: str) -> None:
+    address = str(ipaddress.ip_network(added_range)[9])
+    asked = service("of-added-range", {"app": "web"}, clusterIP=address)
+    assert eventually(lambda: created_or_refused(network, asked))["spec"]["clusterIP"] == address
+    network.reachable("of-added-range")
+    network.room.api("DELETE", network.room.path("services", "of-added-range"))
+
+
+def created_or_refused(network: Network, made: Obj) -> Obj | None:
+    """Nothing while the server knows no such range yet."""
+    try:
+        return network.create(made)
+    except Refused as refused:
+        assert refused.code == 422
+        return None
 
 
 def custom_slice(name: str, of: str, address: str, ports: dict[str, int]) -> Obj:

@@ -94,8 +94,10 @@ class _Family:
             f"{by_address} @{s.silent_ips.name} drop",
             f"{self._node_ports()} {_BY_PORT} @{s.no_endpoint_nodeports.name} goto {REJECT_CHAIN}",
         )
-        # Behind translation: what still goes to a cluster address asks for a port that the Service does not have.
-        chains[Chain(unknown)] = (f"{self.ip} daddr @{s.cluster_ips.name} goto {REJECT_CHAIN}",)
+        # Behind translation: what still goes to a cluster address asks for a port that the Service does not have, and
+        # what goes to another address of the range for a Service that is not there. It would leave the cluster.
+        nobodys = (f"{self.ip} daddr {self.family.service_cidr} drop",) if self.family.service_cidr else ()
+        chains[Chain(unknown)] = (f"{self.ip} daddr @{s.cluster_ips.name} goto {REJECT_CHAIN}", *nobodys)
         self._rules(
             "loopback-guard", *(f'iifname != "lo" {self.ip} {end} {self.loopback} drop' for end in ("daddr", "saddr"))
         )
