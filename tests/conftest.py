@@ -9,15 +9,20 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import sys
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import hypothesis
 import pytest
+from hypothesis.internal.conjecture import providers
 
 from sampan.keeping import Keeper, Kept, Patience
+
+# A thousand modules: what one process has compiled is read by all others, also where nothing is written by default.
+sys.dont_write_bytecode = False
 
 # Hypothesis has limits by the clock of its own, for an example and for making one. Its examples are the same each time:
 # what passes here passes there, and what fails fails again.
@@ -29,6 +34,8 @@ hypothesis.settings.register_profile(
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("the same everywhere")
+# Nor do they go by which modules this process has loaded so far, whose constants it would try.
+providers._get_local_constants = providers.Constants  # type: ignore[assignment]
 
 #: What a unit test may use, its fixtures left out.
 CPU_SECONDS = 2.0
@@ -109,32 +116,82 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
                 _slow[report.nodeid] = used
 
 
-#: Tests that share a cluster which takes long to start: the first to begin, each folder in one process.
-_TOGETHER = ("e2e", "clients", "machines")
+#: What begins first, wherever several processes run tests: files that wait for long, before the others of their kind.
+_LONG = (
+    "e2e/requirements", "e2e/test_kubectl_objects.py", "e2e/test_kill_components.py", "e2e/test_kubectl_running.py",
+    "e2e/test_rollouts.py", "e2e/test_reboot.py", "e2e/test_survival.py", "e2e/test_cron_jobs.py", "e2e/test_purge.py",
+    "e2e/test_jobs.py", "e2e/test_claims.py", "clients/test_kubectl_objects.py", "clients/test_kubectl_releases.py",
+    "clients/test_helm.py", "controllers/test_crash_of_all.py",
+)  # fmt: skip
+#: Which kinds of tests a process prefers, by its number: two have a cluster of real programs each, one the cluster of
+#: the clients. They wait more than they compute. Whoever has none of its own left takes what there is.
+_PREFERRED = (("e2e", "clients", ""), ("e2e", "clients", ""), ("clients", "", "e2e"))
+_OTHERS = ("", "clients", "e2e")
 
 
-def _folder(nodeid: str) -> str:
-    """The folder below ``tests`` of a node id."""
-    return nodeid.removeprefix("tests/").partition("/")[0]
+def unit_of(nodeid: str) -> str:
+    """What one process runs in a row: a file; of the requirements of a node a folder, for its pods start together."""
+    file = nodeid.partition("::")[0]
+    return file.rpartition("/")[0] if file.startswith("tests/e2e/requirements/") else file
+
+
+def _kind(unit: str) -> str:
+    """By the cluster that it needs; "": none."""
+    folder = unit.removeprefix("tests/").partition("/")[0]
+    return folder if folder in _OTHERS else ""
+
+
+def rank(unit: str) -> tuple[int, int]:
+    """The order in which units begin."""
+    name = unit.removeprefix("tests/")
+    return ("e2e", "clients", "").index(_kind(unit)), _LONG.index(name) if name in _LONG else len(_LONG)
+
+
+def next_unit(units: Iterable[str], process: int) -> str:
+    """The first that the process of this number prefers; there is one."""
+    preferred = _PREFERRED[process] if process < len(_PREFERRED) else _OTHERS
+    return min(units, key=lambda unit: preferred.index(_kind(unit)))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: (*_TOGETHER, _folder(item.nodeid)).index(_folder(item.nodeid)))
+    ranks = {unit: rank(unit) for unit in {unit_of(item.nodeid) for item in items}}
+    items.sort(key=lambda item: ranks[unit_of(item.nodeid)])
+
+
+class _Indexed(list[str]):
+    """A list that finds an entry at once: the scheduler looks up each of some ten thousand."""
+
+    def __init__(self, values: Iterable[str]) -> None:
+        super().__init__(values)
+        self._places = {value: place for place, value in enumerate(self)}
+
+    def index(self, value: str, *bounds: Any) -> int:
+        return self._places[value]
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
-    """Where several processes run tests: a whole folder that shares a cluster goes to one of them, and each file.
+    """Where several processes run tests: units go to those that prefer them.
 
     By the node id, for markers do not reach the scheduler (pytest-xdist 3.8 under pytest 9.2 loses its groups).
     """
     from xdist.scheduler import LoadScopeScheduling
 
-    class Together(LoadScopeScheduling):
+    class Preferring(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return _folder(nodeid) if _folder(nodeid) in _TOGETHER else nodeid.partition("::")[0]
+            return unit_of(nodeid)
 
-    return Together(config, log)
+        def add_node_collection(self, node: Any, collection: Sequence[str]) -> None:
+            super().add_node_collection(node, collection)
+            if node in self.registered_collections:
+                self.registered_collections[node] = _Indexed(collection)
+
+        def _assign_work_unit(self, node: Any) -> None:
+            process = int(node.gateway.id.removeprefix("gw"))
+            self.workqueue.move_to_end(next_unit(self.workqueue, process), last=False)
+            super()._assign_work_unit(node)
+
+    return Preferring(config, log)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -13,7 +13,7 @@ import secrets
 import ssl
 import time
 from collections import defaultdict
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -238,21 +238,36 @@ def open_room(made: Cluster, speak: Callable[[Path], RequirementApi] = Requireme
         api.close()
 
 
-@pytest.fixture(scope="session", autouse=True)
-def early_rooms(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[dict[str, tuple[Room, ExitStack]]]:
-    """Of the modules that say ``EARLY``: their pods wait for most of their time, and do so beside all other tests.
-    Whoever takes one closes it."""
-    rooms: dict[str, tuple[Room, ExitStack]] = {}
-    try:
-        for module in {item.module for item in request.session.items if isinstance(item, pytest.Function)}:
-            if getattr(module, "EARLY", False):
-                stack = ExitStack()
-                rooms[module.__name__] = stack.enter_context(open_room(cluster)), stack
-                fill(rooms[module.__name__][0], module)
-        yield rooms
-    finally:
-        for _, stack in rooms.values():
+class EarlyRooms:
+    """Of the modules that say ``EARLY``: their pods wait for most of their time, and do so beside all other tests of
+    their folder, which one process runs (tests/conftest.py). Whoever takes a room closes it."""
+
+    def __init__(self, made: Cluster, modules: Collection[ModuleType]) -> None:
+        self._cluster = made
+        self._waiting = [module for module in modules if getattr(module, "EARLY", False)]
+        self._open: dict[str, tuple[Room, ExitStack]] = {}
+
+    def begin(self, folder: Path) -> None:
+        """Opens those of this folder that are not open yet."""
+        for module in [each for each in self._waiting if Path(str(each.__file__)).parent == folder]:
+            self._waiting.remove(module)
+            stack = ExitStack()
+            self._open[module.__name__] = stack.enter_context(open_room(self._cluster)), stack
+            fill(self._open[module.__name__][0], module)
+
+    def take(self, module: ModuleType) -> tuple[Room | None, ExitStack]:
+        return self._open.pop(module.__name__, (None, ExitStack()))
+
+    def close(self) -> None:
+        for _, stack in self._open.values():
             stack.close()
+
+
+@pytest.fixture(scope="session")
+def early_rooms(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[EarlyRooms]:
+    modules = {item.module for item in request.session.items if isinstance(item, pytest.Function)}
+    with closing(EarlyRooms(cluster, modules)) as rooms:
+        yield rooms
 
 
 @pytest.fixture(scope="module")
@@ -260,12 +275,13 @@ def room(
     cluster: Cluster,
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
-    early_rooms: dict[str, tuple[Room, ExitStack]],
+    early_rooms: EarlyRooms,
 ) -> Iterator[Room]:
     """With all that the module's ``PREPARED`` says, in its order, and beside each other what ``PODS`` says. Before that
     ``prepare`` of the module gets the cluster ready (images), after it ``populate`` adds what depends on the rest."""
     module = request.module
-    made, stack = early_rooms.pop(module.__name__, (None, ExitStack()))
+    early_rooms.begin(request.path.parent)
+    made, stack = early_rooms.take(module)
     with stack:
         if prepare := getattr(module, "prepare", None):
             prepare(cluster, tmp_path_factory.mktemp("room"))
