@@ -61,6 +61,13 @@ def up(
     node_name: Annotated[str | None, Option(help="Name of this node. [the host name]")] = None,
     node_address: Annotated[str | None, Option(help="Address of this node; auto: of the default route. [auto]")] = None,
     runtime: Annotated[str | None, Option(help="OCI runtime below containerd: runc or crun. [runc]")] = None,
+    proxy_mode: Annotated[
+        str | None, Option(help="What makes Services real: nftables, iptables, ipvs or userspace. [nftables]")
+    ] = None,
+    ipvs_scheduler: Annotated[str | None, Option(help="With ipvs: rr, lc, sh and others of IPVS. [rr]")] = None,
+    nodeport_addresses: Annotated[
+        str | None, Option(help="Ranges of the node's addresses that node ports answer on. [every address]")
+    ] = None,
     simulate: Annotated[
         str | None, Option(help="Simulate nodes: how many, or a file that describes them. Needs no root.")
     ] = None,
@@ -112,9 +119,9 @@ def up(
     """Start a cluster on this machine, or start it again with all it had.
 
     Ports and ranges that are not given are chosen: those in brackets, or the next that no other cluster of this machine
-    has. A cluster that exists keeps what it was made with; stopped, its ports, address, runtime, sysctls, kubelet
-    configuration, admission plugins, simulated nodes, what autoscalers go by, how images are pulled, served versions
-    and features can be given anew.
+    has. A cluster that exists keeps what it was made with; stopped, its ports, address, runtime, proxy mode, sysctls,
+    kubelet configuration, admission plugins, simulated nodes, what autoscalers go by, how images are pulled, served
+    versions and features can be given anew.
     """
     import asyncio
 
@@ -136,6 +143,9 @@ def up(
         "--node-name": node_name,
         "--node-address": "" if node_address == "auto" else node_address,
         "--runtime": runtime,
+        "--proxy-mode": proxy_mode,
+        "--ipvs-scheduler": ipvs_scheduler,
+        "--nodeport-addresses": nodeport_addresses,
         "--allowed-unsafe-sysctls": allowed_unsafe_sysctls,
         "--kubelet-config": str(Path(kubelet_config).absolute()) if kubelet_config else kubelet_config,
         "--simulate": simulate if simulate is None or simulate.isdigit() else str(Path(simulate).absolute()),

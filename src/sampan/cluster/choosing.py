@@ -51,6 +51,9 @@ NODE_OPTIONS = {
     "--node-name": "name",
     "--node-address": "given_address",
     "--runtime": "runtime",
+    "--proxy-mode": "proxy_mode",
+    "--ipvs-scheduler": "ipvs_scheduler",
+    "--nodeport-addresses": "nodeport_addresses",
     "--allowed-unsafe-sysctls": "allowed_unsafe_sysctls",
     "--kubelet-config": "kubelet_config",
     "--simulate": "simulate",
@@ -65,6 +68,7 @@ CHANGEABLE = frozenset({
     "--runtime-config", "--feature-gates", "--gateway-api", "--kubelet-config",
     "--ingress", "--ingress-http-port", "--ingress-https-port", "--ingress-classes",
     "--image-credential-provider-config", "--image-credential-provider-bin-dir",
+    "--proxy-mode", "--ipvs-scheduler", "--nodeport-addresses",
 })  # fmt: skip
 #: The ports that programs listen on, by option.
 _PORTS = {

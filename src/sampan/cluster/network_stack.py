@@ -18,7 +18,7 @@ from sampan.network.loadbalancer.announcer import Announcer
 from sampan.network.loadbalancer.hostports import HostPorts
 from sampan.network.loadbalancer.link import KernelLink
 from sampan.network.policy.enforcer import PolicyEnforcer
-from sampan.network.proxy import NftBackend, NodeReach, ProxyConfig, ServiceProxy, bridge_is_filtered
+from sampan.network.proxy import ProxyConfig, ServiceProxy, bridge_is_filtered, modes
 from sampan.network.routes.ip import IpTable
 from sampan.network.routes.loop import PodRoutes
 
@@ -39,6 +39,7 @@ def proxy_config(instance: Instance, node_range: str) -> ProxyConfig:
         dns_ip=instance.cluster.dns_ip,
         dns_port=instance.node.dns_port,
         bridge_filtered=bridge_is_filtered(),
+        node_port_addresses=instance.node.nodeport_addresses,
     )
 
 
@@ -104,7 +105,9 @@ async def run_pod_network(client: Client, informers: InformerFactory, instance: 
         given = await podnetwork.node_range(client, instance.node.name, other_than=given)
         podnetwork.write_config(instance, given)
         config = proxy_config(instance, given)
-        backend = NftBackend(config, reach=NodeReach(config))
+        node = instance.node
+        await modes.clear_other(node.proxy_mode, instance.name, podnetwork.proxy_mode_file(instance))
+        backend = modes.make(node.proxy_mode, config, ipvs_scheduler=node.ipvs_scheduler)
         proxy = asyncio.create_task(ServiceProxy(informers, config, backend).run(), name="service-proxy")
         moved = asyncio.create_task(
             podnetwork.node_range(client, instance.node.name, other_than=given), name="pod range"

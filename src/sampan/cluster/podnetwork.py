@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+from pathlib import Path
 
 from sampan.api.errors import ApiError
 from sampan.api.faults import fault
@@ -43,6 +44,11 @@ def write_config(instance: Instance, node_range: str) -> None:
     cni.setup(config(instance, node_range))
 
 
+def proxy_mode_file(instance: Instance) -> Path:
+    """Remembers whose rules Services have on this machine."""
+    return instance.state / "proxy-mode"
+
+
 def pod_ranges(instance: Instance) -> tuple[Network, ...]:
     """The ranges of all pods of the cluster."""
     return (ipaddress.ip_network(instance.cluster.pod_cidr),)
@@ -66,6 +72,7 @@ async def teardown(instance: Instance) -> None:
     """Removes routes, the bridge, the nftables table and address reservations. Raises ClusterError."""
     try:
         await _remove_routes(instance)
+        await _remove_rules(instance)
         await cni.teardown(config(instance))
     except (cni.NetworkError, RouteError) as error:
         raise ClusterError(
@@ -90,3 +97,17 @@ async def _remove_routes(instance: Instance) -> None:
 def _as_made(instance: Instance) -> Instance:
     """``down`` knows an instance by its name. Raises ClusterError."""
     return instances.load(instance.name, state_root=instance.state_root, run_root=instance.run_root)
+
+
+async def _remove_rules(instance: Instance) -> None:
+    """Of a proxy mode that is not nftables: its table goes with the rest. Raises NetworkError."""
+    file = proxy_mode_file(instance)
+    if not file.exists():
+        return
+    from sampan.network.proxy import modes
+    from sampan.network.proxy.backend import BackendError
+
+    try:
+        await modes.remove(file.read_text().strip(), instance.name)
+    except BackendError as error:
+        raise cni.NetworkError(str(error)) from error

@@ -134,6 +134,13 @@ def _programs(instance: Instance) -> Iterable[Problem]:
     if missing:
         names = " ".join(sorted({packages[program] for program in missing}))
         yield Problem(f"not installed: {', '.join(missing)}", f"apt-get install -y {names}")
+    if instance.node.proxy_mode != "nftables":
+        # Most machines never load it.
+        from sampan.network.proxy import modes
+
+        lacking = modes.missing(instance.node.proxy_mode)
+        if lacking is not None:
+            yield Problem(lacking.what, lacking.fix)
     if cni_directory() is None:
         yield Problem(
             f"the CNI plugins {', '.join(CNI_PLUGINS)} are not in {' or '.join(map(str, CNI_DIRECTORIES))}",

@@ -32,6 +32,8 @@ _LONGEST_AUTOSCALER_SECONDS = 24 * 3600.0
 Role = Literal["control-plane", "node"]
 ROLES: tuple[Role, ...] = ("control-plane", "node")
 RUNTIMES = ("runc", "crun")
+#: What makes Services real (``network/proxy/modes.py``).
+PROXY_MODES = ("nftables", "iptables", "ipvs", "userspace")
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +210,10 @@ class NodeSettings:
     ingress_http_port: int = 80
     ingress_https_port: int = 443
     runtime: str = "runc"
+    #: How Services are made real, as kube-proxy's flags have it. ``nodeport_addresses`` "": every one.
+    proxy_mode: str = "nftables"
+    ipvs_scheduler: str = "rr"
+    nodeport_addresses: str = ""
     #: Separated by commas, as the kubelet's flag has them.
     allowed_unsafe_sysctls: str = ""
     #: Path of a KubeletConfiguration file; "": there is none.
@@ -242,6 +248,7 @@ class NodeSettings:
             _validate_address(self.address)
         if self.runtime not in RUNTIMES:
             raise ClusterError(f"runtime {self.runtime!r} is not known", fix=f"choose {' or '.join(RUNTIMES)}")
+        self._validate_proxy()
         # Imported where they are needed: every process of a cluster reads its settings, the smallest too.
         from sampan.node.sysctls import verify_sysctl_patterns
 
@@ -260,6 +267,26 @@ class NodeSettings:
                 f"role {unknown[0]!r} is not known" if unknown else "this machine has no role",
                 fix=f"choose of {', '.join(ROLES)}",
             )
+
+    def _validate_proxy(self) -> None:
+        if self.proxy_mode not in PROXY_MODES:
+            raise ClusterError(
+                f"--proxy-mode {self.proxy_mode} is not known", fix=f"choose of {', '.join(PROXY_MODES)}"
+            )
+        if self.ipvs_scheduler != "rr":
+            from sampan.network.proxy.ipvs.plan import SCHEDULERS
+
+            if self.ipvs_scheduler not in SCHEDULERS:
+                raise ClusterError(
+                    f"--ipvs-scheduler {self.ipvs_scheduler} is not known", fix=f"choose of {', '.join(SCHEDULERS)}"
+                )
+        for text in filter(None, self.nodeport_addresses.split(",")):
+            try:
+                ipaddress.ip_network(text.strip())
+            except ValueError as error:
+                raise ClusterError(
+                    f"--nodeport-addresses: {error}", fix="write ranges like 192.0.2.0/24,2001:db8::/64"
+                ) from error
 
     def _validate_images(self) -> None:
         if bool(self.credential_provider_config) != bool(self.credential_provider_bin_dir):

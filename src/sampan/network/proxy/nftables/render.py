@@ -26,12 +26,12 @@ def render_service(plan: ServicePlan, config: ProxyConfig, blocks: Blocks) -> Co
     for each in plan.ports:
         family = families.get(each.port.family)
         if family is not None:
-            _Port(plan.key, each, family, contents, blocks).run()
+            PortRendering(plan.key, each, family, contents, blocks).run()
     return contents
 
 
-class _Port:
-    """Adds one port to the contents."""
+class PortRendering:
+    """Adds one port to the contents. ``ipvs`` replaces what leads to endpoints."""
 
     def __init__(
         self, key: ServiceKey, plan: PortPlan, family: FamilyConfig, contents: Contents, blocks: Blocks
