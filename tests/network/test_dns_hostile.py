@@ -246,7 +246,7 @@ async def test_one_client_leaves_room_for_the_others(config):
 async def test_questions_that_wait_are_bounded_in_number(server, monkeypatch):
     forever = asyncio.get_running_loop().create_future()
 
-    async def ask(asked):
+    async def ask(asked, **how):
         await forever
 
     monkeypatch.setattr(server.upstream, "ask", ask)
@@ -261,7 +261,7 @@ async def test_equal_questions_are_asked_once_and_outlive_who_asked_first(config
     upstream = Upstream(config, random.Random(1))
     asked, begun, gate = [], asyncio.Event(), asyncio.Event()
 
-    async def ask_servers(question):
+    async def ask_servers(question, name, **how):
         asked.append(question)
         begun.set()
         await gate.wait()

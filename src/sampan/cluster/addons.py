@@ -40,6 +40,7 @@ def objects(settings: ClusterSettings) -> list[tuple[Resource, Obj]]:
                     {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": read},
                     {"apiGroups": ["networking.k8s.io"], "resources": ["networkpolicies"], "verbs": read},
                     {"apiGroups": ["policy.networking.k8s.io"], "resources": ["*"], "verbs": read},
+                    {"apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["kube-dns"], "verbs": read},
                     {
                         "apiGroups": ["", "events.k8s.io"],
                         "resources": ["events"],

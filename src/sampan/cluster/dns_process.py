@@ -18,6 +18,7 @@ def process_config(instance: Instance) -> ProcessConfig:
         dns=DnsConfig(
             address=instance.node.address,
             port=instance.node.dns_port,
+            node_name=instance.node.name,
             domain=instance.cluster.cluster_domain,
             dns_ip=instance.cluster.dns_ip,
             cluster_pod_cidr=instance.cluster.pod_cidr,

@@ -1,7 +1,7 @@
 """Lists and watches of an API server by HTTPS with the standard library alone: a ``Transport`` for a small process.
 
-``client.http`` is the transport of all others; its library alone would double what this process needs. Only GET; a
-connection a request, of which there are few. Every answer has a bound in bytes, every step one in time.
+``client.http`` is the transport of all others; its library alone would double what this process needs. A connection a
+request, of which there are few. Every answer has a bound in bytes, every step one in time.
 """
 
 from __future__ import annotations
@@ -97,9 +97,11 @@ class ApiTransport:
     @asynccontextmanager
     async def _answer(self, call: Call) -> AsyncIterator[_Answer]:
         target = f"{call.path}?{urlencode(call.query)}" if call.query else call.path
+        body = b"" if call.body is None else orjson.dumps(call.body)
+        about = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n" if body else ""
         head = (
             f"{call.method} {target} HTTP/1.1\r\nHost: {self._host}:{self._port}\r\nAccept: application/json\r\n"
-            f"User-Agent: {self._user_agent}\r\nConnection: close\r\n\r\n"
+            f"User-Agent: {self._user_agent}\r\n{about}Connection: close\r\n\r\n"
         )
         writer: asyncio.StreamWriter | None = None
         try:
@@ -109,7 +111,7 @@ class ApiTransport:
                     reader, writer = await asyncio.open_connection(
                         self._host, self._port, ssl=context, limit=_READ_BYTES
                     )
-                    writer.write(head.encode("ascii"))
+                    writer.write(head.encode("ascii") + body)
                     answer = await _read_head(call, reader)
             except (OSError, TimeoutError, EOFError, ValueError) as error:
                 raise _unavailable(call, error) from error

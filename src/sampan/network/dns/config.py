@@ -14,6 +14,8 @@ class DnsConfig:
     #: Address of the node; the service proxy sends the cluster DNS address here, so it must not be a loopback one.
     address: str
     port: int = 10053
+    #: whose pods' search paths are followed, should that be asked for
+    node_name: str = ""
     domain: str = "cluster.local"
     dns_ip: str = "10.96.0.10"
     cluster_pod_cidr: str = "10.244.0.0/16"

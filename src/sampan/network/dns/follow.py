@@ -11,12 +11,15 @@ import logging
 from collections.abc import Callable, Iterable
 
 from sampan.api.clock import Random
-from sampan.api.resources import ENDPOINT_SLICES, NAMESPACES, SERVICES, Resource
+from sampan.api.pods.status import is_terminal
+from sampan.api.reading import flag, part, parts, text
+from sampan.api.resources import CONFIG_MAPS, ENDPOINT_SLICES, NAMESPACES, PODS, SERVICES, Resource
 from sampan.api.types import Obj
 from sampan.client.client import Client
 from sampan.client.keys import ObjectKey, key_of, revision_of
 from sampan.client.reflector import Reflector
 from sampan.network.dns.known import Known
+from sampan.network.dns.options import CONFIG_MAP, CONFIG_MAP_NAMESPACE
 from sampan.network.dns.records import read_service, read_slice
 from sampan.records import dataclass
 
@@ -38,6 +41,7 @@ class Kind:
     put: Callable[[Obj], None]
     drop: Callable[[ObjectKey], None]
     held: Callable[[], Iterable[ObjectKey]]
+    field_selector: str = ""
 
 
 def kinds(known: Known) -> tuple[Kind, ...]:
@@ -57,11 +61,48 @@ def kinds(known: Known) -> tuple[Kind, ...]:
     )
 
 
+def options_kind(use: Callable[[Obj | None], None]) -> Kind:
+    """``use`` is given the ConfigMap of options, and None when there is none."""
+    there: dict[ObjectKey, None] = {}
+
+    def put(config_map: Obj) -> None:
+        key = key_of(config_map)
+        if key.namespace == CONFIG_MAP_NAMESPACE:
+            there[key] = None
+            use(config_map)
+
+    def drop(key: ObjectKey) -> None:
+        if key in there:
+            del there[key]
+            use(None)
+
+    return Kind(CONFIG_MAPS, put, drop, lambda: list(there), f"metadata.name={CONFIG_MAP}")
+
+
+def pods_kind(known: Known, node_name: str) -> Kind:
+    """Addresses of the node's pods, for whom search paths are followed."""
+    addresses: dict[ObjectKey, tuple[str, ...]] = {}
+
+    def put(pod: Obj) -> None:
+        key, status = key_of(pod), part(pod, "status")
+        drop(key)
+        if flag(part(pod, "spec"), "hostNetwork") or is_terminal(pod):
+            return
+        addresses[key] = tuple(filter(None, (text(entry, "ip") for entry in parts(status, "podIPs"))))
+        known.pods.update(dict.fromkeys(addresses[key], key.namespace))
+
+    def drop(key: ObjectKey) -> None:
+        for address in addresses.pop(key, ()):
+            known.pods.pop(address, None)
+
+    return Kind(PODS, put, drop, lambda: list(addresses), f"spec.nodeName={node_name}")
+
+
 class Follower(Reflector):
     """``synced`` is set once what was there at the beginning is known."""
 
     def __init__(self, client: Client, kind: Kind, random: Random) -> None:
-        super().__init__(client, kind.resource, self, random)
+        super().__init__(client, kind.resource, self, random, field_selector=kind.field_selector)
         self._kind = kind
         self.synced = asyncio.Event()
         #: the loop's time when the API server was last heard
@@ -102,7 +143,9 @@ class Follower(Reflector):
         listed: set[ObjectKey] = set()
         token = ""
         while True:
-            page = await self._client.list(self._resource, limit=_PAGE_SIZE, continue_token=token)
+            page = await self._client.list(
+                self._resource, limit=_PAGE_SIZE, continue_token=token, field_selector=self._kind.field_selector
+            )
             for index, item in enumerate(page.get("items") or ()):
                 self.put(item)
                 listed.add(key_of(item))

@@ -1,7 +1,9 @@
-"""Questions about the rest of the world: the node's own name servers, with a small cache.
+"""Questions about the rest of the world: stub domains, and the cluster's or the node's own name servers.
 
-Follows /etc/resolv.conf as it changes. ``ask`` never raises but for cancellation: what cannot be answered is None,
-which becomes SERVFAIL. Equal questions that come while one is under way wait for its answer. Time is the event loop's.
+``options`` say whom to ask; without any it is /etc/resolv.conf, followed as it changes. ``ask`` never raises but for
+cancellation: what cannot be answered is None, which becomes SERVFAIL. Equal questions that come while one is under way
+wait for its answer. A server that does not answer is asked last until it answers a probe; one that sends our own
+question back to us is not asked at all. Time is the event loop's.
 """
 
 from __future__ import annotations
@@ -9,37 +11,33 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
-import socket
-from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable, Sequence
+from typing import Any
 
 from sampan.api import resolvconf
 from sampan.api.clock import Random
 from sampan.api.faults import cause
 from sampan.client import tasks
 from sampan.network.dns import relay
+from sampan.network.dns.asking import ask_one, number_of
+from sampan.network.dns.cache import Cache, Found
 from sampan.network.dns.config import DnsConfig
 from sampan.network.dns.names import Malformed
+from sampan.network.dns.options import NameServer, Options
 from sampan.network.dns.relay import Relayed
-from sampan.records import dataclass
 
 log = logging.getLogger(__name__)
 
-#: A server that did not answer is asked last for so long.
+#: How long a server that did not answer is asked last, unless it answers a probe before.
 _SHUN_SECONDS = 10.0
-_MAX_NEGATIVE_SECONDS = 5
+_PROBE_SECONDS = 0.5
 #: As the C library has it.
 _MAX_SERVERS = 3
-#: What an upstream may send by UDP to a question without EDNS is 512 bytes; some send more.
-_UDP_BYTES = 4096
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """An answer and how long it has been kept."""
-
-    answer: Relayed
-    age_seconds: int = 0
+_FAULTS = (OSError, TimeoutError, EOFError, Malformed)
+#: The name servers of the root: what CoreDNS asks to see whether a server answers.
+_ROOT = b"\0\0\2\0\1"
+_LOOP_DOMAIN = b"\x10sampan-dns-loops\x07invalid\0"
+_HINFO_IN = b"\0\x0d\0\1"
 
 
 def parse_resolv_conf(text: str, own: Iterable[str] = ()) -> tuple[str, ...]:
@@ -56,84 +54,137 @@ def parse_resolv_conf(text: str, own: Iterable[str] = ()) -> tuple[str, ...]:
 
 
 class Upstream:
-    """Invariant: a cached answer is no older than its smallest TTL; the cache holds at most ``cache_bytes``."""
+    """``port``: of the name servers of resolv.conf."""
 
     def __init__(self, config: DnsConfig, random: Random, port: int = 53) -> None:
         self._config = config
         self._random = random
         self._port = port
-        self._servers: tuple[str, ...] = ()
+        self._options = Options(cache_seconds=config.cache_seconds)
+        self._servers: tuple[NameServer, ...] = ()
         self._servers_stamp: tuple[int, int] | None = None
-        self._shunned: dict[str, float] = {}
-        #: (begin, end, answer) by question
-        self._cache: OrderedDict[bytes, tuple[float, float, Relayed]] = OrderedDict()
-        self._cached_bytes = 0
+        self._searches: tuple[str, ...] = ()
+        self._turn = 0
+        self._shunned: dict[NameServer, float] = {}
+        #: servers that were asked whether they lead back here, and those that do
+        self._probed: set[NameServer] = set()
+        self._loop_names: dict[bytes, NameServer] = {}
+        self.looping: set[NameServer] = set()
+        self.cache = Cache(config.cache_entries, config.cache_bytes)
         self._asking: dict[bytes, asyncio.Task[Relayed | None]] = {}
+        self._probing: dict[object, asyncio.Task[None]] = {}
         self.asked = 0
         self.failed = 0
-        self.from_cache = 0
+        self.probes_failed = 0
 
-    async def ask(self, asked: bytes) -> Found | None:
-        """The answer to a question, given as its bytes, or None when there is none to be had."""
-        key = relay.lower_name(asked)
+    @property
+    def options(self) -> Options:
+        return self._options
+
+    def use(self, options: Options) -> None:
+        """From now on. What was answered by others than these may not be true any more."""
+        if options != self._options:
+            self._options = options
+            self.cache.clear()
+            self._probed.clear()
+            self.looping.clear()
+
+    async def ask(self, asked: bytes, *, name: str = "", dnssec: bool = False) -> Found | None:
+        """The answer to a question, given as its bytes, or None when there is none to be had. ``name``: of the
+        question, as text in lower case. ``dnssec``: with signatures."""
+        key = relay.lower_name(asked) + (b"\1" if dnssec else b"\0")
         now = asyncio.get_running_loop().time()
-        cached = self._cache.get(key)
-        if cached is not None and cached[1] > now:
-            self.from_cache += 1
-            self._cache.move_to_end(key)
-            return Found(cached[2], int(now - cached[0]))
+        if (back := self._loop_names.get(key[:-5])) is not None:
+            self._found_loop(back)
+            return None
+        if (found := self.cache.get(key, now)) is not None:
+            return found
         task = self._asking.get(key)
         if task is None:
             if len(self._asking) >= self._config.waiting:
                 return None
-            task = self._asking[key] = tasks.detach(self._find(key), "dns upstream")
+            task = self._asking[key] = tasks.detach(self._find(key, name), "dns upstream")
         # Who no longer waits must not take the answer from the others.
         answer = await asyncio.shield(task)
-        return None if answer is None else Found(answer)
+        if answer is not None:
+            return Found(answer)
+        stale = self._options.stale_seconds
+        return self.cache.get_stale(key, asyncio.get_running_loop().time(), stale) if stale else None
 
     async def close(self) -> None:
-        await tasks.cancel_and_wait(*self._asking.values())
+        await tasks.cancel_and_wait(*self._asking.values(), *self._probing.values())
 
-    def servers(self) -> tuple[str, ...]:
+    # Whom to ask
+
+    @property
+    def searches(self) -> tuple[str, ...]:
+        """What the node itself searches."""
+        self.servers()
+        return self._searches
+
+    def servers(self) -> tuple[NameServer, ...]:
+        """Those for what is in no stub domain, in the order of the configuration."""
         path = self._config.resolv_conf
         try:
             stat = path.stat()
             stamp = (stat.st_mtime_ns, stat.st_ino)
             if stamp != self._servers_stamp:
                 own = (self._config.dns_ip,) if self._port == 53 else ()
-                self._servers = parse_resolv_conf(path.read_text(errors="replace"), own)
+                text = path.read_text(errors="replace")
+                self._servers = tuple(NameServer(each, self._port) for each in parse_resolv_conf(text, own))
+                self._searches = resolvconf.parse(text).searches
+                if self._servers_stamp is not None:
+                    self._probed.clear()
+                    self.looping.clear()
                 self._servers_stamp = stamp
         except OSError as error:
             if self._servers_stamp != (0, 0):
                 log.warning("%s cannot be read, names outside the cluster are unknown: %s", path, cause(error))
-            self._servers, self._servers_stamp = (), (0, 0)
-        return self._servers
+            self._servers, self._servers_stamp, self._searches = (), (0, 0), ()
+        return self._options.upstreams or self._servers
 
-    async def _find(self, asked: bytes) -> Relayed | None:
+    def _order(self, name: str) -> Sequence[NameServer]:
+        """By the policy; those that did not answer of late come last, and those that lead back here are left out."""
+        servers = [each for each in self._options.servers_for(name) or self.servers() if each not in self.looping]
+        if len(servers) > 1 and self._options.policy != "sequential":
+            self._turn += 1
+            random = self._options.policy == "random"
+            first = self._random.randrange(len(servers)) if random else self._turn % len(servers)
+            servers = servers[first:] + servers[:first]
+        now = asyncio.get_running_loop().time()
+        return sorted(servers, key=lambda server: self._shunned.get(server, 0) > now)
+
+    # Asking
+
+    async def _find(self, key: bytes, name: str) -> Relayed | None:
         try:
             async with asyncio.timeout(self._config.upstream_total_seconds):
-                answer = await self._ask_servers(asked)
+                answer = await self._ask_servers(key[:-1], name, dnssec=bool(key[-1]))
         except TimeoutError:
             answer = None
         finally:
-            del self._asking[asked]
+            del self._asking[key]
         if answer is None:
             self.failed += 1
-        else:
-            self._remember(asked, answer)
+            return None
+        options = self._options
+        self.cache.put(
+            key, answer, asyncio.get_running_loop().time(),
+            positive_seconds=options.cache_seconds, negative_seconds=options.negative_seconds,
+        )  # fmt: skip
         return answer
 
-    async def _ask_servers(self, asked: bytes) -> Relayed | None:
-        loop = asyncio.get_running_loop()
+    async def _ask_servers(self, asked: bytes, name: str, *, dnssec: bool) -> Relayed | None:
         refused: Relayed | None = None
-        for server in sorted(self.servers(), key=lambda server: self._shunned.get(server, 0) > loop.time()):
+        for server in self._order(name):
+            self._look_for_loop(server)
             self.asked += 1
             try:
                 async with asyncio.timeout(self._config.upstream_try_seconds):
-                    answer = await self._ask_one(server, asked)
-            except (OSError, TimeoutError, EOFError, Malformed) as error:
+                    answer = await ask_one(server, number_of(self._random), asked, dnssec=dnssec)
+            except _FAULTS as error:
                 log.debug("name server %s: %s", server, cause(error))
-                self._shunned[server] = loop.time() + _SHUN_SECONDS
+                self._shun(server)
                 continue
             self._shunned.pop(server, None)
             if answer.decided:
@@ -141,51 +192,53 @@ class Upstream:
             refused = answer
         return refused
 
-    async def _ask_one(self, server: str, asked: bytes) -> Relayed:
-        number = self._random.randrange(1 << 16)
-        answer = await self._ask_udp(server, number, asked)
-        return await self._ask_tcp(server, number, asked) if answer.cut else answer
+    # Health
 
-    async def _ask_udp(self, server: str, number: int, asked: bytes) -> Relayed:
-        """A socket a question: its port, which the kernel chooses, is what a forger would have to guess."""
+    def _shun(self, server: NameServer) -> None:
+        self._shunned[server] = asyncio.get_running_loop().time() + _SHUN_SECONDS
+        if server not in self._probing:
+            self._detach(server, self._probe(server))
+
+    async def _probe(self, server: NameServer) -> None:
+        """Until it answers, whatever it says, or is asked in its turn again."""
         loop = asyncio.get_running_loop()
-        family = socket.AF_INET6 if ":" in server else socket.AF_INET
-        with socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as client:
-            client.connect((server, self._port))
-            await loop.sock_sendall(client, relay.write_question(number, asked))
-            while True:
-                packet = await loop.sock_recv(client, _UDP_BYTES)
-                if relay.is_answer(packet, number, asked):
-                    return relay.read_answer(packet, asked)
+        while self._shunned.get(server, 0) > loop.time():
+            await asyncio.sleep(_PROBE_SECONDS)
+            try:
+                async with asyncio.timeout(self._config.upstream_try_seconds):
+                    await ask_one(server, number_of(self._random), _ROOT)
+            except _FAULTS:
+                self.probes_failed += 1
+            else:
+                self._shunned.pop(server, None)
+                return
 
-    async def _ask_tcp(self, server: str, number: int, asked: bytes) -> Relayed:
-        question = relay.write_question(number, asked)
-        reader, writer = await asyncio.open_connection(server, self._port)
+    # Loops
+
+    def _look_for_loop(self, server: NameServer) -> None:
+        """Asks a server, once, what nobody else asks. Should the question come to us, all we forward to it does."""
+        if server in self._probed:
+            return
+        self._probed.add(server)
+        label = b"%08x" % self._random.randrange(1 << 32)
+        asked = bytes((len(label),)) + label + _LOOP_DOMAIN + _HINFO_IN
+        self._loop_names[asked[:-4]] = server
+        self._detach(asked, self._wait_for_loop(server, asked))
+
+    async def _wait_for_loop(self, server: NameServer, asked: bytes) -> None:
         try:
-            writer.write(len(question).to_bytes(2, "big") + question)
-            size = int.from_bytes(await reader.readexactly(2), "big")
-            packet = await reader.readexactly(size)
+            async with asyncio.timeout(self._config.upstream_total_seconds):
+                await ask_one(server, number_of(self._random), asked)
+        except _FAULTS:
+            pass  # whether it answers is not what is asked
         finally:
-            writer.close()
-        if not relay.is_answer(packet, number, asked):
-            raise Malformed("an answer to another question")
-        return relay.read_answer(packet, asked)
+            self._loop_names.pop(asked[:-4], None)
 
-    def _remember(self, key: bytes, answer: Relayed) -> None:
-        if not answer.decided or answer.cut:
-            return
-        limit = self._config.cache_seconds
-        seconds = answer.smallest_ttl(min(limit, _MAX_NEGATIVE_SECONDS) if answer.negative else limit)
-        if seconds <= 0:
-            return
-        now = asyncio.get_running_loop().time()
-        self._forget(key)
-        self._cache[key] = (now, now + seconds, answer)
-        self._cached_bytes += len(answer.packet)
-        while len(self._cache) > self._config.cache_entries or self._cached_bytes > self._config.cache_bytes:
-            self._forget(next(iter(self._cache)))
+    def _found_loop(self, server: NameServer) -> None:
+        if server not in self.looping:
+            self.looping.add(server)
+            log.warning("name server %s sends our questions back to us: it is not asked any more", server)
 
-    def _forget(self, key: bytes) -> None:
-        known = self._cache.pop(key, None)
-        if known is not None:
-            self._cached_bytes -= len(known[2].packet)
+    def _detach(self, key: object, work: Coroutine[Any, Any, None]) -> None:
+        task = self._probing[key] = tasks.detach(work, "dns probe")
+        task.add_done_callback(lambda _: self._probing.pop(key, None))

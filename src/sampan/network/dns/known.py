@@ -28,6 +28,8 @@ class Known:
         self.services: dict[ObjectKey, NamedService] = {}
         self.slices: dict[ObjectKey, NamedSlice] = {}
         self.namespaces: set[str] = set()
+        #: namespaces by address, of this node's pods, while search paths are followed for them
+        self.pods: dict[str, str] = {}
         #: Changes whenever an answer may change.
         self.version = 0
         self._slices_of: dict[ObjectKey, dict[ObjectKey, None]] = {}
@@ -91,6 +93,10 @@ class Known:
         if name in self.namespaces:
             self.namespaces.discard(name)
             self.version += 1
+
+    def namespace_of_pod(self, ip: str) -> str:
+        """ "": no pod of this node has the address, or nobody wants to know."""
+        return self.pods.get(ip, "")
 
     # Reading (``records.Records``)
 

@@ -25,7 +25,9 @@ MAX_REQUEST_BYTES = 4096
 
 NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED, BADVERS = 0, 1, 2, 3, 4, 5, 16
 
-QR, AA, TC, RD, RA, CD = 0x8000, 0x0400, 0x0200, 0x0100, 0x0080, 0x0010
+QR, AA, TC, RD, RA, AD, CD = 0x8000, 0x0400, 0x0200, 0x0100, 0x0080, 0x0020, 0x0010
+#: of the flags in an option of EDNS: signatures are wanted
+DO = 0x8000
 OPCODE = 0x7800
 
 HEADER = struct.Struct("!HHHHHH")
@@ -57,6 +59,7 @@ class Request:
     edns: bool = False
     udp_bytes: int = PLAIN_UDP_BYTES
     refusal: int = NOERROR
+    dnssec_ok: bool = False
 
     @property
     def reply_flags(self) -> int:
@@ -106,7 +109,8 @@ def _read(packet: bytes, number: int, flags: int, others: int, additionals: int)
     elif qclass != _IN or qtype in _TRANSFERS:
         refusal = REFUSED
     size = max(PLAIN_UDP_BYTES, min(options[0][0], MAX_UDP_BYTES)) if options else PLAIN_UDP_BYTES
-    return Request(number, flags, asked, question, qtype, bool(options), size, refusal)
+    dnssec = bool(options and options[0][1] & DO)
+    return Request(number, flags, asked, question, qtype, bool(options), size, refusal, dnssec)
 
 
 def write_error(request: Request, rcode: int) -> bytes:
@@ -118,8 +122,12 @@ def write_error(request: Request, rcode: int) -> bytes:
 
 
 def write_options(request: Request, rcode: int = NOERROR) -> bytes:
-    """The last record of an answer to a client that sent options; nothing for others."""
-    return b"\0" + _RECORD.pack(_OPT, MAX_UDP_BYTES, (rcode >> 4) << 24, 0) if request.edns else b""
+    """The last record of an answer to a client that sent options, with DO as it came (RFC 3225); for others nothing."""
+    return write_option((rcode >> 4) << 24 | (DO if request.dnssec_ok else 0)) if request.edns else b""
+
+
+def write_option(flags: int) -> bytes:
+    return b"\0" + _RECORD.pack(_OPT, MAX_UDP_BYTES, flags, 0)
 
 
 def room_for(request: Request, *, tcp: bool) -> int:

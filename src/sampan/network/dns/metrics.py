@@ -35,7 +35,7 @@ def render(server: DnsServer, sizes: Mapping[str, int], silent_seconds: float) -
             "coredns_cache_hits_total",
             "counter",
             "Questions answered with what a name server said before.",
-            [("", upstream.from_cache)],
+            [(f'type="{kind}"', hits) for kind, hits in upstream.cache.hits.items()],
         ),
         *_metric(
             "sampan_dns_forward_failures_total",

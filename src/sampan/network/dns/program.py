@@ -13,8 +13,10 @@ import logging
 import resource
 import signal
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 
-from sampan.api.clock import SystemRandom
+from sampan.api.clock import SystemClock, SystemRandom
+from sampan.api.types import Obj
 from sampan.client import tasks
 from sampan.client.client import Client
 from sampan.keeping import Keeper
@@ -22,11 +24,13 @@ from sampan.keeping.metrics import render_components
 from sampan.network.dns import metrics
 from sampan.network.dns.api import ApiTransport, Credentials
 from sampan.network.dns.config import ProcessConfig
-from sampan.network.dns.follow import Follower, kinds
+from sampan.network.dns.follow import Follower, kinds, options_kind, pods_kind
 from sampan.network.dns.health import HealthSocket
 from sampan.network.dns.known import Known
+from sampan.network.dns.options import parse_options
 from sampan.network.dns.server import DnsServer
 from sampan.network.dns.snapshot import Snapshot
+from sampan.network.dns.telling import tell_faults
 
 log = logging.getLogger(__name__)
 
@@ -55,8 +59,11 @@ class DnsProgram:
         self._ready = asyncio.Event()
         credentials = Credentials(config.ca, config.certificate, config.key)
         self._api = ApiTransport(config.server, credentials, user_agent="sampan-dns")
-        client, random = Client(self._api), SystemRandom()
+        self._client, self._random, self._node_name = Client(self._api), SystemRandom(), config.dns.node_name
+        client, random = self._client, self._random
         self._followers = {kind.resource.plural: Follower(client, kind, random) for kind in kinds(self._known)}
+        self._options = Follower(client, options_kind(self._use), random)
+        self._faults: tuple[str, ...] = ()
         self.server = DnsServer(self._known, config.dns, random=random)
         self._snapshot = Snapshot(config.snapshot, self._known)
         self._health = HealthSocket(config.health_socket, self._respond)
@@ -82,6 +89,29 @@ class DnsProgram:
             await asyncio.sleep(_LOOK_SECONDS)
         for name, follower in self._followers.items():
             self._keeper.keep(name, follower.run)
+        self._keeper.keep("options", self._options.run)
+
+    def _use(self, config_map: Obj | None) -> None:
+        options, faults = parse_options(config_map)
+        before = self.server.upstream.options
+        self.server.upstream.use(options)
+        if options.autopath != before.autopath:
+            self._follow_pods(options.autopath)
+        if config_map is not None and faults and faults != self._faults:
+            telling = partial(tell_faults, self._client, SystemClock(), config_map, faults)
+            self._keeper.end("telling")
+            self._keeper.keep("telling", telling, ends=True)
+        self._faults = faults
+
+    def _follow_pods(self, wanted: bool) -> None:
+        """Who asks matters only to those whose search path is followed."""
+        self._known.version += 1
+        if wanted:
+            follower = Follower(self._client, pods_kind(self._known, self._node_name), self._random)
+            self._keeper.keep("pods", follower.run)
+        else:
+            self._keeper.end("pods")
+            self._known.pods.clear()
 
     async def _know(self) -> None:
         """Lets names be answered once they are known: as the API server has them or, if it is away, had them."""

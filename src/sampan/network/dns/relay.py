@@ -11,7 +11,9 @@ import struct
 
 from sampan.network.dns import names
 from sampan.network.dns.message import (
+    AD,
     CD,
+    DO,
     HEADER,
     NOERROR,
     NXDOMAIN,
@@ -22,6 +24,7 @@ from sampan.network.dns.message import (
     TC,
     Request,
     room_for,
+    write_option,
     write_options,
 )
 from sampan.network.dns.names import Malformed
@@ -34,6 +37,9 @@ _TTL = struct.Struct("!I")
 _MAX_RECORDS = 2000
 _RCODE = 0xF
 _A, _CNAME, _AAAA = 1, 5, 28
+_SOA_IN = b"\0\x06\0\x01"
+#: the five numbers at the end of an SOA
+_SOA_NUMBERS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +80,25 @@ class Relayed:
     def negative(self) -> bool:
         return self.rcode == NXDOMAIN or not self.answers
 
+    def denial_seconds(self) -> int:
+        """How long "no" may be kept: by the zone's SOA among the authorities (RFC 2308, 5); 0 without one."""
+        for place in self.places[self.answers :]:
+            if self.packet[place.ttl - 4 : place.ttl] == _SOA_IN and place.end - place.ttl > 4 + 2 + _SOA_NUMBERS:
+                ttl, minimum = self._number(place.ttl), self._number(place.end - 4)
+                return min(ttl, minimum)
+        return 0
+
+    def _number(self, place: int) -> int:
+        return int.from_bytes(self.packet[place : place + 4], "big")
+
     def smallest_ttl(self, limit: int) -> int:
         return min([limit, *(int.from_bytes(self.packet[place.ttl : place.ttl + 4], "big") for place in self.places)])
 
 
-def write_question(number: int, asked: bytes) -> bytes:
-    return HEADER.pack(number, RD, 1, 0, 0, 0) + asked
+def write_question(number: int, asked: bytes, *, dnssec: bool = False) -> bytes:
+    """``dnssec``: with the option that asks for signatures, which also lets the answer be longer."""
+    options = write_option(DO) if dnssec else b""
+    return HEADER.pack(number, RD, 1, 0, 0, int(dnssec)) + asked + options
 
 
 def lower_name(asked: bytes) -> bytes:
@@ -118,7 +137,8 @@ def read_answer(packet: bytes, asked: bytes) -> Relayed:
 
 
 def write_relayed(request: Request, found: Relayed, age_seconds: int, *, tcp: bool) -> bytes:
-    """The answer for a client, who asked the same question: what does not fit is left out, from the end."""
+    """The answer for a client, who asked the same question: what does not fit is left out, from the end. That it was
+    validated (AD) is passed on to those who asked for signatures: the server that says so is the one we trust."""
     room = room_for(request, tcp=tcp)
     keep = sum(place.end <= room for place in found.places)
     answers = min(keep, found.answers)
@@ -130,6 +150,7 @@ def write_relayed(request: Request, found: Relayed, age_seconds: int, *, tcp: bo
         ttl = _TTL.unpack_from(buffer, place.ttl)[0]
         _TTL.pack_into(buffer, place.ttl, max(0, ttl - age_seconds))
     flags = QR | RA | (request.flags & (RD | CD)) | (TC if cut else 0) | found.rcode
+    flags |= found.flags & AD if request.dnssec_ok else 0
     HEADER.pack_into(buffer, 0, request.id, flags, 1, answers, keep - answers, int(request.edns))
     buffer[HEADER.size : HEADER.size + len(request.asked)] = request.asked
     return bytes(buffer) + write_options(request, found.rcode)
@@ -155,3 +176,16 @@ def addresses(found: Relayed) -> list[Record]:
             records.append(Record(name, made[0], ttl, made[1]))
         offset = place.end
     return records
+
+
+def leading_from(name: str, records: list[Record]) -> list[Record]:
+    """Of an answer's aliases and addresses those that belong to a name, by way of its aliases: what an answer says of
+    other names is nobody's business."""
+    found: list[Record] = []
+    seen: set[str] = set()
+    while name and name not in seen:
+        seen.add(name)
+        of_name = [record for record in records if record.name == name]
+        found += of_name
+        name = next((str(record.data) for record in of_name if record.type == "CNAME"), "")
+    return found

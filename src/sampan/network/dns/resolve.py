@@ -23,6 +23,8 @@ NEGATIVE_TTL = 5
 #: Endpoints in one answer: about what the longest message holds.
 MAX_ADDRESSES = 4096
 MAX_TARGETS = 1024
+#: ExternalNames that lead to each other
+MAX_ALIASES = 8
 #: Version of the specification, answered at ``dns-version.<domain>``.
 SPECIFICATION_VERSION = "1.1.0"
 
@@ -155,18 +157,23 @@ class _Lookup:
         if self.question.type not in ("A", "AAAA", "CNAME", "ANY"):
             return Answer(exists=True)
         target = service.external_name.lower()
-        cname = Record(self.question.name, "CNAME", SERVICE_TTL, target)
-        answer = Answer(exists=True, records=[cname])
+        answer = Answer(exists=True, records=[Record(self.question.name, "CNAME", SERVICE_TTL, target)])
         if self.question.type not in ("A", "AAAA"):
             return answer
-        inside = target == self.zone.domain or target.endswith("." + self.zone.domain)
-        if not inside:
-            answer.chase = target
-            return answer
-        onward = self.records.service(*_service_key(target, self.zone)) if _service_key(target, self.zone) else None
-        # One step only: ExternalNames that name each other would never end.
-        if onward is None or not onward.external_name:
-            answer.records += resolve(Question(target, self.question.type), self.zone, self.records).records
+        seen = {self.question.name}
+        while target not in seen and len(seen) < MAX_ALIASES:
+            seen.add(target)
+            if target != self.zone.domain and not target.endswith("." + self.zone.domain):
+                answer.chase = target
+                break
+            key = _service_key(target, self.zone)
+            onward = self.records.service(*key) if key[0] else None
+            if onward is None or not onward.external_name:
+                answer.records += resolve(Question(target, self.question.type), self.zone, self.records).records
+                break
+            # One ExternalName names another; some name each other.
+            name, target = target, onward.external_name.lower()
+            answer.records.append(Record(name, "CNAME", SERVICE_TTL, target))
         return answer
 
     def _ports(self, service: NamedService) -> Sequence[NamedPort]:

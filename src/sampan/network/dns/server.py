@@ -147,7 +147,7 @@ class DnsServer:
                 if request is None:
                     self.counts.ignored += 1
                     return
-                answer, lasting = self._answerer.answer_nowait(request, tcp=False)
+                answer, lasting = self._answerer.answer_nowait(request, tcp=False, client=address[0])
                 if answer is None:
                     self._wait(request, address, send)
                     return
@@ -170,7 +170,7 @@ class DnsServer:
 
     async def _answer_later(self, request: Request, address: Address, send: Callable[[bytes], None]) -> None:
         try:
-            answer = await self._answerer.answer(request, tcp=False)
+            answer = await self._answerer.answer(request, tcp=False, client=address[0])
             self.counts.answered(answer)
             send(answer)
         except Exception:  # no packet ends the server: the fault is counted, and this question has no answer
@@ -226,7 +226,7 @@ class DnsServer:
             self.counts.ignored += 1
             return False
         self._connections.busy(writer)
-        answer, _ = self._answerer.answer_nowait(request, tcp=True)
+        answer, _ = self._answerer.answer_nowait(request, tcp=True, client=address[0])
         if answer is None:
             answer = await self._answer_waiting(request, address)
         self.counts.answered(answer)
@@ -242,7 +242,7 @@ class DnsServer:
             self.counts.shed += 1
             return message.write_error(request, message.SERVFAIL)
         try:
-            return await self._answerer.answer(request, tcp=True)
+            return await self._answerer.answer(request, tcp=True, client=address[0])
         finally:
             self._gate.leave(address[0])
 
