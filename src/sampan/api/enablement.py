@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from functools import cache
+from functools import lru_cache
 from typing import Final
 
 from sampan.api import gates
@@ -141,7 +141,13 @@ def _value(key: str, value: str) -> bool:
 
 def served(known: Registry, runtime_config: str = "", features: Features | None = None) -> Registry:
     """Of all kinds those that are served, with what their gates let through. Raises ValueError."""
-    config, features = parse(runtime_config, known), features or Features({})
+    return _served(known, runtime_config, tuple(features.given.items()) if features is not None else ())
+
+
+@lru_cache(maxsize=4)
+def _served(known: Registry, runtime_config: str, given: tuple[tuple[str, bool], ...]) -> Registry:
+    """Nearly half of what a server's start takes, and each that is started the same way has the same kinds."""
+    config, features = parse(runtime_config, known), Features(dict(given))
     on = features.turned_on()
 
     def is_on(kind: Kind) -> bool:
@@ -166,12 +172,12 @@ def served(known: Registry, runtime_config: str = "", features: Features | None 
     return Registry(groups, kinds)
 
 
-@cache
 def standard() -> Registry:
     """The kinds that are served where nobody asked for others."""
     return served(registry())
 
 
+@lru_cache(maxsize=4)
 def acting(known: Registry) -> frozenset[str]:
     """The gates that are asked for here."""
     tables = (gates.named(kind.gated) for kind in known.known() if kind.gated is not None)

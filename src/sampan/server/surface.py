@@ -103,13 +103,16 @@ class Surface:
         converters = converters or {}
         budget = kept._budget if kept is not None else RingBudget(EVENTS_BYTES)
         storages: dict[tuple[str, str], ResourceStorage] = {}
+        named: dict[str, dict[str, Kind]] = {}
+        for kind in kinds.known():
+            named.setdefault(kind.kind, {})[kind.api_version] = kind
         for kind in kinds.stored():
             name = (kind.group, kind.kind)
             before = kept._storages.get(name) if kept is not None else None
             if before is not None and before.kind is kind:
                 storages[name] = before
             else:
-                upgrade = _upgrade(kinds, kind)
+                upgrade = _upgrade(named[kind.kind], kind)
                 storages[name] = ResourceStorage(kind, store, upgrade, budget, keeps_versions=name in converters)
         views: dict[Gvk, View] = {}
         for kind in kinds.known():
@@ -173,10 +176,9 @@ def _same(view: View | None, kind: Kind, storage: ResourceStorage, converter: Co
     return view is not None and view.kind is kind and view.storage is storage and view.converter is converter
 
 
-def _upgrade(kinds: Registry, stored: Kind) -> Callable[[Obj, str], Obj]:
-    """How objects that were stored in another version of the kind become ones of today's."""
-    # The registry itself must not be kept: caches outlive many of them.
-    versions = {kind.api_version: kind for kind in kinds.known() if kind.kind == stored.kind}
+def _upgrade(versions: Mapping[str, Kind], stored: Kind) -> Callable[[Obj, str], Obj]:
+    """How objects that were stored in another version of the kind become ones of today's. ``versions``: all there are
+    of its name (not the registry itself: caches outlive many of them)."""
 
     def upgrade(obj: Obj, api_version: str) -> Obj:
         kind = versions.get(api_version)

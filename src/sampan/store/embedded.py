@@ -98,7 +98,7 @@ class EmbeddedStore(ABC):
 
     def add_listener(self, prefix: str, listener: Listener) -> Callable[[], None]:
         self._listeners[prefix] = (*self._listeners.get(prefix, ()), listener)
-        self._forget_routes()
+        self._forget_routes(prefix)
 
         def remove() -> None:
             rest = tuple(other for other in self._listeners.get(prefix, ()) if other is not listener)
@@ -106,13 +106,14 @@ class EmbeddedStore(ABC):
                 self._listeners[prefix] = rest
             else:
                 self._listeners.pop(prefix, None)
-            self._forget_routes()
+            self._forget_routes(prefix)
 
         return remove
 
-    def _forget_routes(self) -> None:
+    def _forget_routes(self, changed: str) -> None:
         self._routes.clear()
-        self._odd_prefixes = tuple(prefix for prefix in self._listeners if prefix and not prefix.endswith("/"))
+        if changed and not changed.endswith("/"):
+            self._odd_prefixes = tuple(prefix for prefix in self._listeners if prefix and not prefix.endswith("/"))
 
     def _listeners_of(self, key: str) -> tuple[Listener, ...]:
         """With a listener for each of a hundred resources, looking at every prefix would cost more than the commit."""
