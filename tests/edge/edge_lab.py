@@ -76,6 +76,7 @@ class Lab:
 @contextlib.asynccontextmanager
 async def lab(**settings: Any) -> AsyncIterator[Lab]:
     with tempfile.TemporaryDirectory(prefix="edge-") as text:
+        settings.setdefault("default_certificate", _fake())
         program = Program(Path(text) / "edge", Path(text) / "run", Path(text) / "edge.log")
         made = Settings(
             files=str(program.files),
@@ -95,6 +96,12 @@ async def lab(**settings: Any) -> AsyncIterator[Lab]:
         finally:
             await lab.plane.end()
             await lab._runner.cleanup()
+
+
+def _fake() -> str:
+    from ingress_world import pair
+
+    return "".join(pair("fake"))
 
 
 class Connection:

@@ -1,7 +1,9 @@
 """What of a plane cannot be had, by the object that asked for it; and the plane without it. Pure.
 
-What anybody may write ends here: a route whose text no proxy could take safely (a line break in a header, a space in a
-path, an expression that may take exponential time) is left out and told of, and its neighbours stay.
+What anybody may write ends here: a route whose text no proxy could take safely (a line break in a header, an
+expression that may take exponential time) is told of, and its neighbours stay. Its requests are answered with 503, so
+that no other route takes them, for what is wrong may be who was to be let in. One whose path or conditions are wrong is
+left out.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import dataclasses
 import ipaddress
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from sampan.edge.model import (
@@ -54,7 +56,7 @@ def check(plane: Plane) -> tuple[Plane, list[Problem]]:
 
 def _listener(listener: Listener, problems: list[Problem]) -> Listener:
     hosts = [
-        VirtualHost(host.name, tuple(route for route in host.routes if _fits(route, problems)), host.deep)
+        VirtualHost(host.name, tuple(_possible(host.routes, problems)), host.deep)
         for host in listener.hosts
         if not host.name or _HOST.fullmatch(host.name)
     ]
@@ -65,6 +67,14 @@ def _listener(listener: Listener, problems: list[Problem]) -> Listener:
         if not each.hosts or any(map(_HOST.fullmatch, each.hosts))
     )
     return dataclasses.replace(listener, hosts=tuple(hosts), tls_routes=tls, certificates=certificates)
+
+
+def _possible(routes: Iterable[Route], problems: list[Problem]) -> Iterator[Route]:
+    for route in routes:
+        if _fits(route, problems):
+            yield route
+        elif next(_match(route.match), None) is None:
+            yield Route(route.name, route.owner, route.match, fault_status=503, age=route.age)
 
 
 def _fits(route: Route | TlsRoute, problems: list[Problem]) -> bool:

@@ -56,6 +56,8 @@ class Program:
         self.directory, self.run, self.log = directory, run, log
         self._process: asyncio.subprocess.Process | None = None
         self._pid: int | None = None
+        #: those that were replaced and still end what they had
+        self._leaving: list[asyncio.subprocess.Process] = []
 
     @property
     def files(self) -> Path:
@@ -90,6 +92,9 @@ class Program:
             os.close(log)
         if not await self._serves(process):
             return _refusal(await asyncio.to_thread(_read, said))
+        self._leaving = [each for each in self._leaving if each.returncode is None]
+        if self._process is not None:
+            self._leaving.append(self._process)
         self._process, self._pid = process, process.pid
         return None
 
@@ -131,9 +136,10 @@ class Program:
                         await asyncio.sleep(_LOOK_SECONDS)
             if not pids:
                 break
-        if self._process is not None:
-            await self._process.wait()
+        for process in (*self._leaving, *filter(None, (self._process,))):
+            await process.wait()
         self._process = self._pid = None
+        self._leaving = []
         self.socket.unlink(missing_ok=True)
 
     async def tell(self, commands: list[str]) -> list[str]:

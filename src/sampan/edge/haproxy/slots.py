@@ -26,8 +26,8 @@ Slots = tuple[Slot, ...]
 
 
 def room(endpoints: int) -> int:
-    """How many places there are for so many endpoints: some to spare, a power of two."""
-    wanted = max(2, endpoints + endpoints // 4 + (endpoints > 1))
+    """How many places there are for so many endpoints: some to spare for an update, a power of two."""
+    wanted = max(2, endpoints + endpoints // 4 + 2 * (endpoints > 0))
     return 1 << (wanted - 1).bit_length()
 
 
@@ -39,11 +39,12 @@ def usable(endpoints: tuple[Endpoint, ...]) -> tuple[Endpoint, ...]:
 
 
 def fill(endpoints: tuple[Endpoint, ...], before: Slots = ()) -> Slots:
-    """Who has a place keeps it; free places are taken from the first on. More places than before where they do not
-    suffice, and never fewer than before, unless a quarter would do."""
+    """Who has a place keeps it; free places are taken from the first on. As many places as before as long as they
+    suffice, unless an eighth of them would do."""
     endpoints = usable(endpoints)
     wanted = {(endpoint.address, endpoint.port): endpoint for endpoint in endpoints}
-    count = max(len(before), room(len(wanted))) if len(before) <= 8 * room(len(wanted)) else room(len(wanted))
+    enough = len(wanted) <= len(before) <= 8 * room(len(wanted))
+    count = len(before) if enough else room(len(wanted))
     slots: list[Slot] = []
     for slot in before[:count] if len(wanted) <= count else before:
         here = slot.endpoint and wanted.pop((slot.endpoint.address, slot.endpoint.port), None)
