@@ -8,7 +8,6 @@ from policy_driver import Driver
 
 from sampan.network.policy.memory import MemoryBackend
 from sampan.network.policy.nft.backend import NftBackend
-from sampan.network.policy.nft.render import Table
 
 POD1, POD2, POD3 = network_lab.PODS.values()
 NODE, OUTSIDE = network_lab.NODE_ADDRESS, network_lab.OUTSIDE_ADDRESS
@@ -23,7 +22,9 @@ class Enforced(Driver):
     def __init__(self, lab):
         super().__init__()
         self.lab = lab
-        self.nft = NftBackend(Table("sampan-test.policy"), lab.command("node"))
+        #: where drops are told to
+        self.group = None
+        self.nft = NftBackend("sampan-test.policy", lab.command("node"), lambda: self.group)
 
     async def enforce(self, whole=False):
         delta = self.planner.take(whole=whole)

@@ -91,6 +91,66 @@ def reach(
         show(reaching.wire(found))
 
 
+@app.command()
+def drops(
+    node: Annotated[str, Option("--node", help="Only of this node.", show_default=False)] = "",
+    output: Output = "",
+    kubeconfig: Kubeconfig = None,
+) -> None:
+    """Show the last connections that network policies dropped, and whose policies they are.
+
+    Each node remembers 256 of them, and counts all (`sampan_network_policy_dropped_packets_total` among its metrics).
+    """
+    from sampan.network.seeing import drops as seen
+
+    show = printer(output)
+    reports = _ask(kubeconfig, lambda client: _reports(client, node))
+    found = seen.listed(reports)
+    if show is None:
+        print(seen.words(found))
+    else:
+        show(found)
+    for name, report in reports.items():
+        if "fault" in report:
+            print(f"node {name} did not say: {report['fault']}", file=sys.stderr)
+
+
+@app.command("policy-crds")
+def policy_crds() -> None:
+    """Print the definition of ClusterNetworkPolicy, for `kubectl apply -f -`: nodes enforce what a cluster has."""
+    import orjson
+    import yaml
+
+    from sampan.network.policy.definitions import definitions
+
+    # Through JSON: what is the same object in several places would come out as an alias.
+    plain = orjson.loads(orjson.dumps(definitions()))
+    print(yaml.safe_dump_all(plain, sort_keys=False, explicit_start=True), end="")
+
+
+async def _reports(client: Client, only: str) -> dict[str, Obj]:
+    """What each node says; ``fault`` where it says nothing."""
+    import asyncio
+
+    from sampan.api.errors import ApiError
+    from sampan.api.resources import NODES
+
+    names = [only] if only else [node["metadata"]["name"] for node in await _all(client, NODES)]
+    few = asyncio.Semaphore(16)
+
+    async def ask(name: str) -> Obj:
+        try:
+            async with few, asyncio.timeout(10):
+                answer: Obj = await client.raw("GET", f"{NODES.path(name=name)}/proxy/networkpolicy")
+                return answer
+        except ApiError as error:
+            return {"fault": error.message}
+        except TimeoutError:
+            return {"fault": "it did not answer within 10 s"}
+
+    return dict(zip(names, await asyncio.gather(*map(ask, names)), strict=True))
+
+
 def _protocol(words: str, port: int) -> str:
     if port > 65535:
         raise WrongUsage(f"--port {port} is none", fix="1 to 65535")

@@ -5,14 +5,17 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from sampan.api.errors import InternalError
 from sampan.api.types import Obj
 from sampan.client.client import Client
 from sampan.cluster.instance import Instance
 from sampan.network.cni import policy_table
+from sampan.network.policy.backend import BackendError
 from sampan.network.policy.enforcer import EnforcerConfig, NotYet, PolicyEnforcer
 from sampan.network.policy.nft.backend import NftBackend
-from sampan.network.policy.nft.render import Table
-from sampan.node.pods.context import NetworkReady, NetworkUnready
+from sampan.network.policy.nft.nflog import Listener
+from sampan.node.main import NodeNetwork
+from sampan.node.pods.context import NetworkUnready
 
 log = logging.getLogger(__name__)
 
@@ -20,12 +23,14 @@ _SWITCHES = ("bridge-nf-call-iptables", "bridge-nf-call-ip6tables")
 
 
 def enforcer(client: Client, instance: Instance) -> PolicyEnforcer:
-    backend = NftBackend(Table(policy_table(instance.name)))
-    return PolicyEnforcer(client, EnforcerConfig(node_name=instance.node.name), backend)
+    listener = Listener(instance.name, lambda packet: made.hear(packet))
+    backend = NftBackend(policy_table(instance.name), log_group=listener.open)
+    made = PolicyEnforcer(client, EnforcerConfig(node_name=instance.node.name), backend)
+    return made
 
 
-def gate(enforcing: PolicyEnforcer) -> NetworkReady:
-    """For the node agent: a pod's containers begin when its policies are in force."""
+def for_node(enforcing: PolicyEnforcer) -> NodeNetwork:
+    """What the node shows of it, and whom it waits for: a pod's containers begin when its policies are in force."""
 
     async def ready(pod: Obj, addresses: tuple[str, ...]) -> None:
         try:
@@ -33,7 +38,13 @@ def gate(enforcing: PolicyEnforcer) -> NetworkReady:
         except NotYet as error:
             raise NetworkUnready(str(error)) from error
 
-    return ready
+    async def report() -> Obj:
+        try:
+            return await enforcing.report()
+        except BackendError as error:
+            raise InternalError(str(error)) from error
+
+    return NodeNetwork(ready, report, enforcing.metrics)
 
 
 async def run(enforcing: PolicyEnforcer) -> None:

@@ -96,7 +96,7 @@ async def serve(instance: Instance) -> None:
             clock=clock,
             random=entropy,
             extra={"network": lambda: run_network(network, instance, kubelet, enforcer, ingress)},
-            network_ready=network_policy.gate(enforcer),
+            network=network_policy.for_node(enforcer),
             keeper=keeper.branch(),
         )
 

@@ -31,6 +31,7 @@ from sampan.node.logs.rotation import LogRotator, runtime_logs
 from sampan.node.pods.context import NetworkReady
 from sampan.node.shutdown import Request as ShutdownRequest
 from sampan.node.volumes.localpath import LocalVolumes
+from sampan.records import dataclass
 
 #: Further components of the node process, by name.
 Extra = Mapping[str, Callable[[], Awaitable[None]]]
@@ -49,17 +50,17 @@ async def run_node(
     keeper: Keeper | None = None,
     started: asyncio.Event | None = None,
     shutdown: ShutdownRequest | None = None,
-    network_ready: NetworkReady | None = None,
+    network: NodeNetwork | None = None,
 ) -> None:
     """Until cancelled. ``tls`` is the node API's server context; None: no node API (simulated nodes). ``shutdown``: set
-    when the machine is about to go off. ``network_ready``: as in ``NodeContext``.
+    when the machine is about to go off. ``network``: what restricts pods here (None: nothing).
 
     ``keeper`` keeps the parts (default: one of this call's own); it is closed at the end.
     """
     clock, random = clock or SystemClock(), random or SystemRandom()
     source = source or CriRuntime(config.runtime_socket)
     node = _Node(config, client, source, clock, random)
-    node.shutdown, node.network_ready = shutdown, network_ready
+    node.shutdown, node.network = shutdown, network
     try:
         async with keeper or Keeper() as kept:
             if tls is not None:
@@ -86,6 +87,16 @@ async def run_node(
         await source.close()
 
 
+@dataclass(frozen=True, slots=True)
+class NodeNetwork:
+    """What restricts the pods of this node. ``ready``: as in ``NodeContext``; ``report``: for ``/networkpolicy``, it
+    raises ApiError; ``metrics``: further lines for ``/metrics``."""
+
+    ready: NetworkReady
+    report: Callable[[], Awaitable[Obj]]
+    metrics: Callable[[], str]
+
+
 class _Node:
     """Introduces agent and node API to each other, whichever of them has been made anew."""
 
@@ -95,14 +106,15 @@ class _Node:
         self._config, self._client, self._source, self._clock, self._random = config, client, source, clock, random
         self._agent: NodeAgent | None = None
         self.shutdown: ShutdownRequest | None = None
-        self.network_ready: NetworkReady | None = None
+        self.network: NodeNetwork | None = None
         self._api: NodeApi | None = None
 
     async def run_agent(self, started: asyncio.Event) -> None:
         """One life of the agent. What runs is adopted by the next one."""
         self._agent = NodeAgent(
             self._config, self._client, self._source, self._clock, self._random,
-            make_devices=self._make_devices, shutdown=self.shutdown, network_ready=self.network_ready,
+            make_devices=self._make_devices, shutdown=self.shutdown,
+            network_ready=self.network.ready if self.network is not None else None,
         )  # fmt: skip
         self._agent.on_exit = self._container_stopped
         await self._agent.run(started)
@@ -119,6 +131,7 @@ class _Node:
         self._api = NodeApi(
             config, self, self._source, auth, tls, self._clock,
             components=components, local_volumes=volumes, measured=self._measured,
+            policies=self.network.report if self.network is not None else None,
         )  # fmt: skip
         # Beside it: what a sweep takes grows with somebody's data.
         sweep = () if volumes is None else (tasks.detach(volumes.sweep(), "sweep of local volumes"),)
@@ -135,7 +148,8 @@ class _Node:
         return Measured() if self._agent is None else self._agent.protection.measured()
 
     def metrics(self) -> str:
-        return render_metrics({} if self._agent is None else self._agent.protection.evictions)
+        own = render_metrics({} if self._agent is None else self._agent.protection.evictions)
+        return own + (self.network.metrics() if self.network is not None else "")
 
     # For the node API (``sampan.node.api.containers.PodSource``).
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
-from sampan.api.clock import Random, SystemRandom
+from sampan.api.clock import Clock, Random, SystemClock, SystemRandom
 from sampan.api.errors import ApiError
 from sampan.api.reading import part, parts, text, text_map
 from sampan.api.resources import NAMESPACES, PODS, Resource
@@ -19,11 +19,13 @@ from sampan.api.types import Obj
 from sampan.client.client import Client
 from sampan.client.keys import ObjectKey, key_of
 from sampan.network.policy.backend import Backend, BackendError, Dropped
+from sampan.network.policy.drops import LastDrops
 from sampan.network.policy.follow import Follower
 from sampan.network.policy.model import Direction, PodKey, PolicyKey
-from sampan.network.policy.plan import Judged
+from sampan.network.policy.packets import Packet
 from sampan.network.policy.planner import Planner
 from sampan.network.policy.reading import read_pod, read_policy
+from sampan.network.policy.reporting import Restricted, render_metrics, wire
 from sampan.records import dataclass
 
 log = logging.getLogger(__name__)
@@ -57,23 +59,20 @@ class EnforcerConfig:
     linger_seconds: float = 60
 
 
-@dataclass(frozen=True, slots=True)
-class Restricted:
-    """An address of this node's that policies restrict, and what was dropped of it."""
-
-    address: str
-    pod: PodKey
-    judged: Judged
-    dropped: Mapping[Direction, Dropped]
-
-
 class PolicyEnforcer:
     """Invariant: while ``_known``, the back end has what the planner told, but for what is ``_changed``."""
 
     def __init__(
-        self, client: Client, config: EnforcerConfig, backend: Backend, *, random: Random | None = None
+        self,
+        client: Client,
+        config: EnforcerConfig,
+        backend: Backend,
+        *,
+        clock: Clock | None = None,
+        random: Random | None = None,
     ) -> None:
         self.config = config
+        self.drops = LastDrops(clock or SystemClock())
         self._client = client
         self._backend = backend
         self._random = random or SystemRandom()
@@ -88,8 +87,22 @@ class PolicyEnforcer:
         self._known = False
         self._active = False
         self._last_fault = ""
+        #: as of the last look
+        self._restricted: list[Restricted] = []
 
     # For others on this node
+
+    def hear(self, packet: Packet) -> None:
+        """Of a packet that was dropped."""
+        self.drops.hear(packet, self.planner)
+
+    async def report(self) -> Obj:
+        """For the node API: who is restricted here, and what was dropped. Raises BackendError."""
+        return {"active": self._active, **wire(await self.restricted(), self.drops.listed())}
+
+    def metrics(self) -> str:
+        """In Prometheus' text; "" while there are no policies. As of the last look, ten seconds ago at most."""
+        return render_metrics(self._restricted) if self._active else ""
 
     async def admit(self, pod: Obj, addresses: Sequence[str]) -> None:
         """Returns when the rules for a pod that begins are in force. Raises NotYet.
@@ -227,6 +240,9 @@ class PolicyEnforcer:
 
     async def _check(self) -> None:
         try:
+            if self.drops.heard or self.planner.restricted != len(self._restricted):
+                self.drops.heard = False
+                self._restricted = await self.restricted()
             if self._known and not await self._backend.is_there():
                 log.warning("the rules of network policies are gone; writing them again")
                 self._known = False

@@ -106,6 +106,11 @@ class Planner:
         claims = self._judged.get(address)
         return next(reversed(claims)) if claims else None
 
+    @property
+    def restricted(self) -> int:
+        """How many addresses of this node some policy restricts."""
+        return len(self._judged)
+
     def addresses(self, key: PodKey) -> set[str]:
         """Those under which a pod is known."""
         facts = self._pods.get(key)

@@ -12,7 +12,7 @@ import logging
 import os
 import socket
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import aclosing, contextmanager
 from dataclasses import asdict, field, replace
 from pathlib import Path
@@ -84,9 +84,12 @@ class NodeApi:
         components: Callable[[], str] = str,
         local_volumes: LocalVolumes | None = None,
         measured: Callable[[], Measured] = Measured,
+        policies: Callable[[], Awaitable[Obj]] | None = None,
     ) -> None:
         """``components`` gives further lines for ``/metrics``: of the process's kept components. ``local_volumes``:
-        what the provisioner of local paths asks to remove. ``measured``: what the node's protection measured last."""
+        what the provisioner of local paths asks to remove. ``measured``: what the node's protection measured last.
+        ``policies``: whom network policies restrict here, and what they dropped; raises ApiError."""
+        self._policies = policies
         self._local_volumes = local_volumes
         self._measured = measured
         self.port = config.port
@@ -147,6 +150,8 @@ class NodeApi:
         app.router.add_get("/runningpods/", self._running_pods)
         app.router.add_get("/runningpods", self._running_pods)
         app.router.add_get("/configz", self._configz)
+        if self._policies is not None:
+            app.router.add_get("/networkpolicy", self._network_policy)
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/metrics/cadvisor", self._cadvisor_metrics)
         app.router.add_get("/metrics/resource", self._resource_metrics)
@@ -231,6 +236,9 @@ class NodeApi:
 
     async def _configz(self, request: web.Request) -> web.StreamResponse:
         return _json({"kubeletconfig": self._config.configz})
+
+    async def _network_policy(self, request: web.Request) -> web.StreamResponse:
+        return _json(await self._policies() if self._policies is not None else {})
 
     async def _metrics(self, request: web.Request) -> web.StreamResponse:
         import prometheus_client  # late: few clusters are scraped, and it brings an HTTP server with it

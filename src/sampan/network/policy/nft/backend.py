@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import BinaryIO
 
 import orjson
@@ -25,13 +25,19 @@ _LONG = 200
 
 
 class NftBackend:
-    """``prefix`` puts the program into a network namespace (``ip netns exec NAME``)."""
+    """``log_group`` is asked for the group to tell drops to whenever the whole table is written. ``prefix`` puts the
+    program into a network namespace (``ip netns exec NAME``)."""
 
-    def __init__(self, table: Table, prefix: Sequence[str] = ()) -> None:
-        self._table = table
+    def __init__(
+        self, table: str, prefix: Sequence[str] = (), log_group: Callable[[], int | None] = lambda: None
+    ) -> None:
+        self._table = Table(table)
         self._prefix = tuple(prefix)
+        self._log_group = log_group
 
     async def apply(self, delta: Delta) -> None:
+        if delta.whole:
+            self._table = Table(self._table.name, self._log_group())
         if _length(delta) > _LONG:
             text = await asyncio.to_thread(self._table.render, delta)
         else:
