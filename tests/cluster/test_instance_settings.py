@@ -24,6 +24,7 @@ from sampan.cluster.settings import NAME, ClusterSettings, NodeSettings
         ({"pod_cidr": "10.96.0.0/12"}, "overlap"),
         ({"pod_cidr": "10.244.0.0/25"}, "--node-cidr-mask 24 does not divide --pod-cidr 10.244.0.0/25"),
         ({"node_cidr_mask": 29}, "--node-cidr-mask 29 does not divide"),
+        ({"loadbalancer_pool": "192.0.2.9-192.0.2.1"}, '--loadbalancer-pool: "192.0.2.9-192.0.2.1" does not end'),
         ({"pod_cidr": "10.0.0.0/8", "service_cidr": "172.16.0.0/16", "node_cidr_mask": 25}, "does not divide"),
         ({"service_cidr": "10.96.0.0/29"}, "--service-cidr 10.96.0.0/29 is too small"),
         ({"node_ports": (40000, 30000)}, "node port range 40000-30000 is not valid"),

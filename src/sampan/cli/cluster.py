@@ -68,6 +68,9 @@ def up(
     nodeport_addresses: Annotated[
         str | None, Option(help="Ranges of the node's addresses that node ports answer on. [every address]")
     ] = None,
+    loadbalancer_pool: Annotated[
+        str | None, Option(help="Addresses for LoadBalancers, announced on the nodes' network: A-B[,...]. [none]")
+    ] = None,
     simulate: Annotated[
         str | None, Option(help="Simulate nodes: how many, or a file that describes them. Needs no root.")
     ] = None,
@@ -161,6 +164,7 @@ def up(
         "--ingress-http-port": ingress_http_port,
         "--ingress-https-port": ingress_https_port,
         "--ingress-classes": ingress_classes,
+        "--loadbalancer-pool": loadbalancer_pool,
     }
     given = Given({option: value for option, value in options.items() if value is not None}, with_node=with_node)
     named = instances.nameless(name)

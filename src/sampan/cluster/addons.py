@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 
+from sampan.api import loadbalancing
 from sampan.api.errors import AlreadyExists, NotFound
 from sampan.api.resources import (
     CLUSTER_ROLE_BINDINGS,
     CLUSTER_ROLES,
+    CONFIG_MAPS,
     CUSTOM_RESOURCE_DEFINITIONS,
     INGRESS_CLASSES,
     NODES,
@@ -193,6 +195,18 @@ async def ensure(client: Client, settings: ClusterSettings) -> None:
     async with asyncio.TaskGroup() as group:
         for resource, obj in objects(settings):
             group.create_task(_create(client, resource, obj), name=f"create {obj['metadata']['name']}")
+        if settings.loadbalancer_pool:
+            group.create_task(_give_pool(client, settings.loadbalancer_pool), name="pool of addresses")
+
+
+async def _give_pool(client: Client, ranges: str) -> None:
+    """The pool that ``up`` was given, beside those that the cluster has already."""
+    name, namespace, data = loadbalancing.POOLS_NAME, loadbalancing.POOLS_NAMESPACE, {"default": ranges}
+    pools = {"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": name, "namespace": namespace}, "data": data}
+    try:
+        await client.create(CONFIG_MAPS, pools)
+    except AlreadyExists:
+        await client.patch(CONFIG_MAPS, name, {"data": data}, namespace)
 
 
 async def _create(client: Client, resource: Resource, obj: Obj) -> None:

@@ -41,6 +41,7 @@ CLUSTER_OPTIONS = {
     "--feature-gates": "feature_gates",
     "--gateway-api": "gateway_api",
     "--ingress-classes": "ingress_classes",
+    "--loadbalancer-pool": "loadbalancer_pool",
 }
 NODE_OPTIONS = {
     "--kubelet-port": "kubelet_port",
@@ -67,6 +68,7 @@ CHANGEABLE = frozenset({
     *(option for option in CLUSTER_OPTIONS if option.startswith("--horizontal-pod-autoscaler-")),
     "--runtime-config", "--feature-gates", "--gateway-api", "--kubelet-config",
     "--ingress", "--ingress-http-port", "--ingress-https-port", "--ingress-classes",
+    "--loadbalancer-pool",
     "--image-credential-provider-config", "--image-credential-provider-bin-dir",
     "--proxy-mode", "--ipvs-scheduler", "--nodeport-addresses",
 })  # fmt: skip

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from sampan.api.clock import SystemClock
-from sampan.api.resources import INGRESSES
+from sampan.api.resources import INGRESSES, SERVICES
 from sampan.client import tasks
 from sampan.client.client import Client
 from sampan.client.informer import InformerFactory
@@ -14,6 +14,7 @@ from sampan.cluster import lifeline, network_policy, podnetwork
 from sampan.cluster.instance import Instance
 from sampan.edge.waiting import wanted
 from sampan.keeping import Keeper
+from sampan.network.dns.records import DNS_SERVICE, is_dns_of_others
 from sampan.network.loadbalancer.announcer import Announcer
 from sampan.network.loadbalancer.hostports import HostPorts
 from sampan.network.loadbalancer.link import KernelLink
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
     from sampan.edge.config import EdgeConfig
 
 
-def proxy_config(instance: Instance, node_range: str) -> ProxyConfig:
-    """``node_range``: the addresses of this node's pods."""
+def proxy_config(instance: Instance, node_range: str, *, own_dns: bool = True) -> ProxyConfig:
+    """``node_range``: the addresses of this node's pods. ``own_dns``: its DNS process answers the cluster."""
     return ProxyConfig(
         instance=instance.name,
         node_name=instance.node.name,
@@ -36,7 +37,7 @@ def proxy_config(instance: Instance, node_range: str) -> ProxyConfig:
         cluster_pod_cidr=instance.cluster.pod_cidr,
         bridge=instance.bridge,
         service_cidr=instance.cluster.service_cidr,
-        dns_ip=instance.cluster.dns_ip,
+        dns_ip=instance.cluster.dns_ip if own_dns else "",
         dns_port=instance.node.dns_port,
         bridge_filtered=bridge_is_filtered(),
         node_port_addresses=instance.node.nodeport_addresses,
@@ -100,15 +101,11 @@ async def run_pod_routes(client: Client, instance: Instance) -> None:
 
 async def run_pod_network(client: Client, informers: InformerFactory, instance: Instance) -> None:
     """Pod network and service proxy for the range that the node was given, and anew when it is given another."""
-    given = ""
+    given, dns = "", ClusterDns(informers)
     while True:
         given = await podnetwork.node_range(client, instance.node.name, other_than=given)
         podnetwork.write_config(instance, given)
-        config = proxy_config(instance, given)
-        node = instance.node
-        await modes.clear_other(node.proxy_mode, instance.name, podnetwork.proxy_mode_file(instance))
-        backend = modes.make(node.proxy_mode, config, ipvs_scheduler=node.ipvs_scheduler)
-        proxy = asyncio.create_task(ServiceProxy(informers, config, backend).run(), name="service-proxy")
+        proxy = asyncio.create_task(run_proxy(informers, instance, given, dns), name="service-proxy")
         moved = asyncio.create_task(
             podnetwork.node_range(client, instance.node.name, other_than=given), name="pod range"
         )
@@ -118,3 +115,40 @@ async def run_pod_network(client: Client, informers: InformerFactory, instance: 
                 proxy.result()
         finally:
             await tasks.cancel_and_wait(proxy, moved)
+
+
+async def run_proxy(informers: InformerFactory, instance: Instance, node_range: str, dns: ClusterDns) -> None:
+    """Until cancelled; another one when pods take the cluster's DNS over, or leave it."""
+    node = instance.node
+    await dns.synced()
+    while True:
+        own_dns = dns.is_ours
+        config = proxy_config(instance, node_range, own_dns=own_dns)
+        await modes.clear_other(node.proxy_mode, instance.name, podnetwork.proxy_mode_file(instance))
+        backend = modes.make(node.proxy_mode, config, ipvs_scheduler=node.ipvs_scheduler)
+        proxy = asyncio.create_task(ServiceProxy(informers, config, backend).run(), name="service-proxy")
+        changed = asyncio.create_task(dns.becomes(not own_dns), name="cluster DNS")
+        try:
+            await asyncio.wait([proxy, changed], return_when=asyncio.FIRST_COMPLETED)
+            if proxy.done():
+                proxy.result()
+        finally:
+            await tasks.cancel_and_wait(proxy, changed)
+
+
+class ClusterDns:
+    """Who answers the cluster's questions: each node's own process, or the pods that the DNS Service selects."""
+
+    def __init__(self, informers: InformerFactory) -> None:
+        self._services = informers.informer(SERVICES)
+
+    async def synced(self) -> None:
+        await self._services.synced()
+
+    @property
+    def is_ours(self) -> bool:
+        service = self._services.get(*DNS_SERVICE)
+        return service is None or not is_dns_of_others(service)
+
+    async def becomes(self, ours: bool) -> None:
+        await self._services.wait_until(lambda: self.is_ours is ours)

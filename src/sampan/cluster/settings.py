@@ -68,6 +68,8 @@ class ClusterSettings:
     gateway_api: bool = True
     #: Names of classes, separated by commas, whose Ingresses are served though no IngressClass has them.
     ingress_classes: str = ""
+    #: Ranges of addresses for LoadBalancers of class ``sampan.io/l2``, separated by commas; "": none given.
+    loadbalancer_pool: str = ""
 
     def validate(self) -> None:
         if not NAME.match(self.name):
@@ -115,12 +117,26 @@ class ClusterSettings:
                 f"--horizontal-pod-autoscaler-tolerance {self.autoscaler_tolerance} is not from 0 to 1",
                 fix="write it like 0.1",
             )
+        self._validate_pool()
         if self.enable_admission_plugins or self.disable_admission_plugins:
             self._validate_admission()
         if self.admission_config:
             self._validate_admission_config()
         if self.runtime_config or self.feature_gates:
             self._validate_enablement()
+
+    def _validate_pool(self) -> None:
+        if not self.loadbalancer_pool:
+            return
+        from sampan.api import loadbalancing
+
+        for text in self.loadbalancer_pool.split(","):
+            try:
+                loadbalancing.parse_range(text.strip())
+            except ValueError as error:
+                raise ClusterError(
+                    f"--loadbalancer-pool: {error}", fix="write ranges like 192.0.2.10-192.0.2.20,2001:db8::100/124"
+                ) from error
 
     def _validate_admission(self) -> None:
         # Imported where they are needed: every process of a cluster reads its settings, the smallest too.

@@ -11,7 +11,8 @@ from sampan.records import dataclass
 class DnsConfig:
     """Made by ``sampan.cluster``. ``port`` 0 takes a free one (tests)."""
 
-    #: Address of the node; the service proxy sends the cluster DNS address here, so it must not be a loopback one.
+    #: Address of the node; the service proxy sends the cluster DNS address here, so it must not be a loopback one. As
+    #: the other addresses and ranges one of each family, separated by a comma.
     address: str
     port: int = 10053
     #: whose pods' search paths are followed, should that be asked for

@@ -20,7 +20,7 @@ from sampan.client.keys import ObjectKey, key_of, revision_of
 from sampan.client.reflector import Reflector
 from sampan.network.dns.known import Known
 from sampan.network.dns.options import CONFIG_MAP, CONFIG_MAP_NAMESPACE
-from sampan.network.dns.records import read_service, read_slice
+from sampan.network.dns.records import DNS_SERVICE, is_dns_of_others, read_service, read_slice
 from sampan.records import dataclass
 
 log = logging.getLogger(__name__)
@@ -45,6 +45,16 @@ class Kind:
 
 
 def kinds(known: Known) -> tuple[Kind, ...]:
+    def put_service(service: Obj) -> None:
+        if key_of(service) == DNS_SERVICE:
+            known.aside = is_dns_of_others(service)
+        known.put_service(read_service(service))
+
+    def drop_service(key: ObjectKey) -> None:
+        if key == DNS_SERVICE:
+            known.aside = False
+        known.drop_service(key)
+
     return (
         Kind(
             NAMESPACES,
@@ -52,9 +62,7 @@ def kinds(known: Known) -> tuple[Kind, ...]:
             lambda key: known.drop_namespace(key.name),
             lambda: [ObjectKey("", name) for name in known.namespaces],
         ),
-        Kind(
-            SERVICES, lambda obj: known.put_service(read_service(obj)), known.drop_service, lambda: list(known.services)
-        ),
+        Kind(SERVICES, put_service, drop_service, lambda: list(known.services)),
         Kind(
             ENDPOINT_SLICES, lambda obj: known.put_slice(read_slice(obj)), known.drop_slice, lambda: list(known.slices)
         ),

@@ -129,7 +129,7 @@ class Upstream:
             stat = path.stat()
             stamp = (stat.st_mtime_ns, stat.st_ino)
             if stamp != self._servers_stamp:
-                own = (self._config.dns_ip,) if self._port == 53 else ()
+                own = self._config.dns_ip.split(",") if self._port == 53 else ()
                 text = path.read_text(errors="replace")
                 self._servers = tuple(NameServer(each, self._port) for each in parse_resolv_conf(text, own))
                 self._searches = resolvconf.parse(text).searches

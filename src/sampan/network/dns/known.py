@@ -30,6 +30,8 @@ class Known:
         self.namespaces: set[str] = set()
         #: namespaces by address, of this node's pods, while search paths are followed for them
         self.pods: dict[str, str] = {}
+        #: The Service of the cluster's DNS has pods of its own: others answer.
+        self.aside = False
         #: Changes whenever an answer may change.
         self.version = 0
         self._slices_of: dict[ObjectKey, dict[ObjectKey, None]] = {}

@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol
 from sampan.api.types import Obj
 from sampan.network.dns.names import Malformed, labels_of
 
+DNS_SERVICE = ("kube-system", "kube-dns")
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 
 
@@ -75,6 +76,12 @@ class Records(Protocol):
     def names_of(self, ip: str) -> Sequence[str]:
         """Names below ``svc.<domain>`` for an address of a Service or a headless Service's endpoint."""
         ...
+
+
+def is_dns_of_others(service: Obj) -> bool:
+    """Whether it sends the cluster's questions to pods: CoreDNS or kube-dns, installed as anywhere else."""
+    meta = service["metadata"]
+    return (meta["namespace"], meta["name"]) == DNS_SERVICE and bool((service.get("spec") or {}).get("selector"))
 
 
 def read_service(service: Obj) -> NamedService:

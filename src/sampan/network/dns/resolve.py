@@ -49,6 +49,8 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Zone:
+    """``dns_ip`` and ``cluster_pod_cidr``: one of each family, separated by a comma."""
+
     domain: str
     dns_ip: str
     cluster_pod_cidr: str = ""
@@ -72,8 +74,8 @@ def is_ours(question: Question, zone: Zone, records: Records) -> bool:
     ip = reverse_address(name)
     if not ip:
         return False
-    in_pods = bool(zone.cluster_pod_cidr) and ipaddress.ip_address(ip) in ipaddress.ip_network(zone.cluster_pod_cidr)
-    return in_pods or bool(records.names_of(ip))
+    address, ranges = ipaddress.ip_address(ip), filter(None, zone.cluster_pod_cidr.split(","))
+    return any(address in ipaddress.ip_network(each) for each in ranges) or bool(records.names_of(ip))
 
 
 def resolve(question: Question, zone: Zone, records: Records) -> Answer:
@@ -100,7 +102,7 @@ class _Lookup:
             case ["dns"]:
                 return Answer(exists=True)
             case ["ns", "dns"]:
-                return self._addresses([self.zone.dns_ip], SERVICE_TTL)
+                return self._addresses(self.zone.dns_ip.split(","), SERVICE_TTL)
             case ["svc"] | ["pod"]:
                 return Answer(exists=True)
             case [namespace, "svc" | "pod"]:

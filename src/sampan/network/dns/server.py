@@ -8,10 +8,11 @@ The service proxy sends the cluster DNS address here.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import field
 from functools import partial
 
@@ -92,37 +93,44 @@ class DnsServer:
     async def run(self, ready: asyncio.Event | None = None, started: asyncio.Event | None = None) -> None:
         """Until cancelled. Questions that come before ``ready`` wait in the sockets: a false answer would be believed,
         and a refusal too."""
-        udp, tcp = await self._bind()
-        with udp, tcp:
+        with contextlib.ExitStack() as opened:
+            pairs = [await self._bind(address, opened) for address in self.config.address.split(",")]
             if started is not None:
                 started.set()
             if ready is not None:
                 await ready.wait()
-            await self._serve(udp, tcp)
+            await self._serve(pairs)
 
-    async def _serve(self, udp: socket.socket, tcp: socket.socket) -> None:
+    async def _serve(self, pairs: Sequence[tuple[socket.socket, socket.socket]]) -> None:
         loop = asyncio.get_running_loop()
-        server = await asyncio.start_server(self._serve_tcp, sock=tcp, limit=message.MAX_REQUEST_BYTES)
-        loop.add_reader(udp, self._read_packets, udp)
+        servers = []
         try:
+            for udp, tcp in pairs:
+                servers.append(await asyncio.start_server(self._serve_tcp, sock=tcp, limit=message.MAX_REQUEST_BYTES))
+                loop.add_reader(udp, self._read_packets, udp)
             await tasks.forever()
         finally:
-            loop.remove_reader(udp)
-            server.close()
+            for udp, _ in pairs:
+                loop.remove_reader(udp)
+            for server in servers:
+                server.close()
             self._connections.close()
             await tasks.cancel_and_wait(*self._waiting)
             await self.upstream.close()
 
-    async def _bind(self) -> tuple[socket.socket, socket.socket]:
+    async def _bind(self, address: str, opened: contextlib.ExitStack) -> tuple[socket.socket, socket.socket]:
+        """The first address chooses the port, where none is given."""
         while True:
             try:
-                udp, tcp = bind(self.config.address, self.config.port)
+                udp, tcp = bind(address, self.port)
             except OSError as error:
                 # A predecessor may still hold the port: its end is a matter of moments.
-                log.warning("DNS cannot listen on %s:%d: %s", self.config.address, self.config.port, cause(error))
+                log.warning("DNS cannot listen on %s:%d: %s", address, self.port, cause(error))
                 await asyncio.sleep(_BIND_RETRY_SECONDS)
                 continue
             self.port = tcp.getsockname()[1]
+            opened.enter_context(udp)
+            opened.enter_context(tcp)
             return udp, tcp
 
     # UDP
@@ -140,6 +148,9 @@ class DnsServer:
     def receive(self, packet: bytes, address: Address, send: Callable[[bytes], None]) -> None:
         """One UDP packet, whatever it is. ``send`` is called with the answer, now or later, or never. Never raises."""
         self.counts.udp += 1
+        if self._known.aside:
+            self.counts.ignored += 1  # no rule leads here any more: whoever asks is none of the cluster's clients
+            return
         try:
             answer = self._known_packet(packet)
             if answer is None:
@@ -195,7 +206,7 @@ class DnsServer:
 
     async def _serve_tcp(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         address: Address = writer.get_extra_info("peername") or ("", 0)
-        if not self._connections.enter(address[0], writer):
+        if self._known.aside or not self._connections.enter(address[0], writer):
             self.counts.connections_refused += 1
             writer.transport.abort()
             return
