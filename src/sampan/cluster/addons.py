@@ -55,6 +55,8 @@ def objects(settings: ClusterSettings) -> list[tuple[Resource, Obj]]:
         (CLUSTER_ROLES, _ingress_role()),
         (CLUSTER_ROLE_BINDINGS, _binding("sampan:ingress", "sampan:ingress", "sampan:ingress")),
         (INGRESS_CLASSES, _ingress_class()),
+        (CLUSTER_ROLES, _gateway_role()),
+        (CLUSTER_ROLE_BINDINGS, _binding("sampan:gateway", "sampan:gateway", "sampan:ingress")),
         (SERVICES, _dns_service(settings)),
         (CLUSTER_ROLES, _local_path_role()),
         (
@@ -135,6 +137,21 @@ def _ingress_role() -> Obj:
             {"apiGroups": [""], "resources": ["secrets"], "verbs": read},
             {"apiGroups": [""], "resources": ["nodes"], "verbs": ["list"]},
             {"apiGroups": ["", "events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch", "update"]},
+        ],
+    }
+
+
+def _gateway_role() -> Obj:
+    """What the same identity needs for the Gateway API."""
+    read, group = ["get", "list", "watch"], "gateway.networking.k8s.io"
+    told = ("gatewayclasses", "gateways", "httproutes", "grpcroutes", "tlsroutes", "backendtlspolicies")
+    return {
+        "metadata": {"name": "sampan:gateway"},
+        "rules": [
+            {"apiGroups": [group], "resources": [*told, "referencegrants"], "verbs": read},
+            {"apiGroups": [group], "resources": [f"{each}/status" for each in told], "verbs": ["update"]},
+            {"apiGroups": [""], "resources": ["configmaps", "namespaces"], "verbs": read},
+            {"apiGroups": ["apiextensions.k8s.io"], "resources": ["customresourcedefinitions"], "verbs": ["get"]},
         ],
     }
 

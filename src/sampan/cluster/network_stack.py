@@ -12,6 +12,7 @@ from sampan.client.client import Client
 from sampan.client.informer import InformerFactory
 from sampan.cluster import lifeline, network_policy, podnetwork
 from sampan.cluster.instance import Instance
+from sampan.edge.gateway.names import GATEWAYS
 from sampan.edge.waiting import wanted
 from sampan.keeping import Keeper
 from sampan.network.dns.records import DNS_SERVICE, is_dns_of_others
@@ -25,6 +26,7 @@ from sampan.network.routes.loop import PodRoutes
 
 if TYPE_CHECKING:
     from sampan.edge.config import EdgeConfig
+    from sampan.edge.source import Source
 
 
 def proxy_config(instance: Instance, node_range: str, *, own_dns: bool = True) -> ProxyConfig:
@@ -63,14 +65,21 @@ def edge_config(instance: Instance) -> EdgeConfig:
 
 
 async def run_edge(client: Client, informers: InformerFactory, instance: Instance) -> None:
-    """Ingresses: until cancelled. The program that serves them goes on, unless the whole instance stops."""
-    await wanted(client, [INGRESSES], instance.run / "edge")
-    # Late: most machines have no Ingress, and then none of this in memory.
+    """Ingresses and Gateways: until cancelled. The program that serves them goes on, unless the whole instance
+    stops."""
+    await wanted(client, [INGRESSES, GATEWAYS], instance.run / "edge")
+    # Late: most machines have neither, and then none of this in memory.
     from sampan.edge.edge import Edge
+    from sampan.edge.gateway.source import GatewaySource
     from sampan.edge.ingress.source import IngressSource
 
     config, clock = edge_config(instance), SystemClock()
-    sources = [IngressSource(client, informers, config, clock)]
+    node = instance.node
+    taken = frozenset((instance.cluster.api_port, node.kubelet_port, node.dns_port))
+    sources: list[Source] = [
+        IngressSource(client, informers, config, clock),
+        GatewaySource(client, informers, config, clock, taken),
+    ]
     await Edge(config, sources, clock, lambda: lifeline.is_stopping(instance)).run()
 
 

@@ -1,4 +1,4 @@
-"""Secrets that somebody refers to, each followed by its name alone: no other of the cluster comes to this process.
+"""Secrets, or ConfigMaps, that somebody refers to, each followed by its name alone: no other comes to this process.
 
 One request a Secret stays open while it is wanted. What is not known yet is "unknown", never "not there".
 """
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Literal
 
 from sampan.api.errors import ApiError
-from sampan.api.resources import SECRETS
+from sampan.api.resources import SECRETS, Resource
 from sampan.api.types import Obj
 from sampan.client.client import Client
 
@@ -26,10 +26,12 @@ _LONGEST_RETRY_SECONDS = 30.0
 
 
 class Secrets:
-    """``changed(namespace, name)`` is called after what ``get`` gives has changed."""
+    """``changed(namespace, name)`` is called after what ``get`` gives has changed. ``resource``: of objects with
+    ``data``."""
 
-    def __init__(self, client: Client, changed: Callable[[str, str], None]) -> None:
+    def __init__(self, client: Client, changed: Callable[[str, str], None], resource: Resource = SECRETS) -> None:
         self._client = client
+        self._resource = resource
         self._changed = changed
         self._known: dict[Name, Obj | None] = {}
         self._tasks: dict[Name, asyncio.Task[None]] = {}
@@ -95,12 +97,12 @@ class Secrets:
     async def _look(self, namespace: str, name: str) -> None:
         """Until the server ends the watch."""
         selector = f"metadata.name={name}"
-        listed = await self._client.list(SECRETS, namespace, field_selector=selector)
+        listed = await self._client.list(self._resource, namespace, field_selector=selector)
         items = listed.get("items") or []
         self._put(namespace, name, items[0] if items else None)
         revision = listed["metadata"]["resourceVersion"]
         async with self._client.watch(
-            SECRETS, namespace, resource_version=revision, field_selector=selector, bookmarks=False
+            self._resource, namespace, resource_version=revision, field_selector=selector, bookmarks=False
         ) as events:
             async for event in events:
                 if event.type == "ERROR":

@@ -320,6 +320,14 @@ def test_gateway_static_addresses(addresses: list[Obj], accepted: str, programme
     assert bound == ([] if programmed != "Programmed" else [NODE] if asked_for else [""])
 
 
+def test_an_address_of_another_node_is_served_there_and_told_by_all() -> None:
+    site = Site((NODE, "192.0.2.11"), own=(NODE,))
+    seen = world(gateway("one", listener(), addresses=[{"value": "192.0.2.11"}]), site=site)
+    assert seen.gateway("one")["Programmed"] == ("True", "Programmed")
+    assert [each["value"] for each in seen.status("Gateway", "one")["addresses"]] == ["192.0.2.11"]
+    assert seen.plan.plane.listeners == ()
+
+
 def test_a_gateway_on_a_node_without_an_address_waits_for_one() -> None:
     seen = world(gateway("one", listener()), site=Site())
     assert seen.gateway("one")["Programmed"] == ("False", "AddressNotAssigned")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -151,6 +152,7 @@ def test_of_an_httproute_and_a_grpcroute_with_a_host_in_common_the_older_is_take
 
 
 def through(*objects: Obj, mode: str = "Passthrough", hostname: str = "", **seen: Any) -> World:
+    """By a listener of protocol TLS."""
     extra = {"certificateRefs": [{"name": "good"}]} if mode == "Terminate" else {}
     more = {"hostname": hostname} if hostname else {}
     edge = gateway("gateway-tlsroute", listener("tls", 443, "TLS", tls={"mode": mode, **extra}, **more))
@@ -187,12 +189,17 @@ def test_tlsroute_hostname_intersection() -> None:
     assert seen.listener_status("gateway-tlsroute", "tls")["attachedRoutes"] == 2
 
 
-def test_tlsroute_terminated() -> None:
+def test_tlsroute_what_the_data_plane_cannot_do_is_refused() -> None:
+    """TLSRouteTerminateSimpleSameNamespace and weights are Extended, and not supported."""
     secret = pem.secret("good", INFRA, *pem.pair())
-    seen = through(tls("ended", rule(to("v1")), hostnames=["a.example.com"]), mode="Terminate", secrets=[secret])
-    (route,) = only(seen).tls_routes
-    assert not route.passthrough
-    assert len(only(seen).certificates) == 1
+    ended = through(tls("ended", rule(to("v1")), hostnames=["a.example.com"]), mode="Terminate", secrets=[secret])
+    assert ended.listener("gateway-tlsroute", "tls")["Accepted"] == ("False", "UnsupportedValue")
+    assert ended.plan.plane.listeners == ()
+    parted = through(tls("parted", rule(to("v1"), to("v2")), hostnames=["a.example.com"]))
+    assert parted.parent("parted", "TLSRoute")["Accepted"] == ("False", "UnsupportedValue")
+    assert only(parted).tls_routes == ()
+    one = through(tls("one", rule(to("v1"), to("v2", weight=0)), hostnames=["a.example.com"]))
+    assert one.parent("one", "TLSRoute")["Accepted"] == ("True", "Accepted")
 
 
 @pytest.mark.parametrize(
@@ -396,6 +403,15 @@ def test_a_rule_that_cannot_be_had_leaves_the_others_and_its_requests_go_nowhere
     assert "rule 2" in said
     assert asked(only(seen), "a/").backend == BACKENDS[0]
     assert asked(only(seen), "a/guarded").status == 500
+
+
+def test_what_the_data_plane_does_not_take_is_told_with_the_route() -> None:
+    seen = observed(CLASS, SAME, http("one", rule(to("v1"))), http("two", rule(to("v1")), rule(to("v2"))))
+    said = {("HTTPRoute", INFRA, name): "the port is taken" for name in ("one", "two")}
+    refused = World(replace(seen, refused=said))
+    assert refused.parent("one")["Accepted"] == ("False", "UnsupportedValue")
+    assert refused.parent("two")["PartiallyInvalid"] == ("True", "UnsupportedValue")
+    assert refused.listener_status("same-namespace")["attachedRoutes"] == 1
 
 
 def test_a_route_of_which_no_rule_can_be_had_is_not_accepted() -> None:

@@ -7,8 +7,9 @@ from random import Random
 
 from sampan.api.resources import CUSTOM_RESOURCE_DEFINITIONS, NODES, Resource
 from sampan.client.client import Client
+from sampan.edge.gateway import names
 from sampan.edge.gateway.definitions import definitions
-from sampan.edge.gateway.install import install, install_when_ready
+from sampan.edge.gateway.install import install, install_class, install_when_ready
 from sampan.server.app import Server
 from sampan.server.config import ServerConfig
 
@@ -18,7 +19,7 @@ GROUP = "gateway.networking.k8s.io"
 async def test_all_kinds_are_served_after_the_first_ready_node_and_a_second_start_changes_nothing() -> None:
     async with Server(ServerConfig(listen=False, random=Random(1))) as server:
         client = Client(server.local_transport())
-        installing = asyncio.ensure_future(install_when_ready(client))
+        installing = asyncio.ensure_future(install_when_ready(client, with_class=True))
         node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n"}}
         await client.create(NODES, node)
         ready = {"type": "Ready", "status": "True"}
@@ -31,6 +32,9 @@ async def test_all_kinds_are_served_after_the_first_ready_node_and_a_second_star
         await install(client)
         again = await client.list(CUSTOM_RESOURCE_DEFINITIONS)
         assert {each["metadata"]["generation"] for each in again["items"]} == {1}
+        found_class = await client.get(names.GATEWAY_CLASSES, "sampan")
+        assert found_class["spec"]["controllerName"] == "sampan.io/gateway-controller"
+        await install_class(client)
         route = {"apiVersion": f"{GROUP}/v1", "kind": "HTTPRoute", "metadata": {"name": "r"}, "spec": {}}
         made = await client.create(Resource(GROUP, "v1", "httproutes", "HTTPRoute", True), route, namespace="default")
         assert made["spec"]["rules"] == [{"matches": [{"path": {"type": "PathPrefix", "value": "/"}}]}]

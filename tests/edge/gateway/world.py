@@ -24,7 +24,7 @@ GROUP = "gateway.networking.k8s.io"
 INFRA, APPS, WEB = "gateway-conformance-infra", "gateway-conformance-app-backend", "gateway-conformance-web-backend"
 NOW, LATER = "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"
 NODE = "192.0.2.10"
-SITE = Site((NODE,))
+SITE = Site((NODE,), own=(NODE,))
 
 _DEFINITION = next(kind for kind in registry.registry().kinds() if kind.kind == "CustomResourceDefinition")
 

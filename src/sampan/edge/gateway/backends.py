@@ -8,10 +8,10 @@ from typing import Final
 
 from sampan.api.reading import flag, part, parts, text, texts, whole
 from sampan.api.types import Obj
-from sampan.edge.gateway.observed import Observed
+from sampan.edge.gateway.observed import Key, Observed
 from sampan.edge.gateway.policies import Policies
 from sampan.edge.gateway.references import Grants, Reference, read
-from sampan.edge.model import Backend, BackendProtocol, Endpoint
+from sampan.edge.model import Backend, BackendProtocol, BackendTls, Endpoint
 from sampan.records import dataclass
 
 #: what the application protocols of Service ports mean for an HTTPRoute
@@ -41,6 +41,8 @@ class Resolver:
     observed: Observed
     grants: Grants
     policies: Policies
+    #: back ends by their Service, each with the Service's port
+    backends: dict[Key, dict[str, Obj]] = field(default_factory=dict)
     _made: dict[tuple[str, int, str, str], Backend | Fault] = field(default_factory=dict)
 
     def resolve(self, ref: Obj, kind: str, namespace: str) -> Backend | Fault:
@@ -73,11 +75,11 @@ class Resolver:
             return Fault("InvalidBackendTLSPolicy", f"{target} has BackendTLSPolicy {policy.name}: {policy.fault}")
         if policy is not None and kind != "TLSRoute":
             protocol = "h2" if protocol in ("h2c", "h2") else "https"
-        name = f"{target.namespace}/{target.name}:{target.port}/{protocol}"
-        endpoints = tuple(_endpoints(service, port, self.observed.slices.get(target.key, ())))
-        if policy is not None and kind != "TLSRoute":
-            return Backend(f"gateway/{name}", endpoints, _checked(protocol), policy.tls)
-        return Backend(f"gateway/{name}", endpoints, _checked(protocol))
+        tls = policy.tls if policy is not None and kind != "TLSRoute" else BackendTls()
+        name = f"gateway/{target.namespace}/{target.name}:{target.port}/{'tcp' if kind == 'TLSRoute' else protocol}"
+        self.backends.setdefault(target.key, {})[name] = port
+        endpoints = endpoints_of(service, port, self.observed.slices.get(target.key, ()))
+        return Backend(name, endpoints, _checked(protocol), tls)
 
 
 def _protocol(port: Obj, kind: str) -> str:
@@ -100,7 +102,7 @@ def _checked(protocol: str) -> BackendProtocol:
     return found[protocol]
 
 
-def _endpoints(service: Obj, port: Obj, slices: Iterable[Obj]) -> list[Endpoint]:
+def endpoints_of(service: Obj, port: Obj, slices: Iterable[Obj]) -> tuple[Endpoint, ...]:
     """Of the Service's first address family: a pod of two families is not two."""
     family = next(texts(part(service, "spec"), "ipFamilies"), "")
     found: dict[tuple[str, int], Endpoint] = {}
@@ -119,4 +121,4 @@ def _endpoints(service: Obj, port: Obj, slices: Iterable[Obj]) -> list[Endpoint]
             if ready or draining:
                 for address in texts(entry, "addresses"):
                     found[address, number] = Endpoint(address, number, draining)
-    return [found[key] for key in sorted(found)]
+    return tuple(found[key] for key in sorted(found))

@@ -1,4 +1,4 @@
-"""Gives a cluster the definitions of the Gateway API, as ``sampan up`` does, once a node is ready.
+"""Gives a cluster the definitions of the Gateway API and its class, as ``sampan up`` does, once a node is ready.
 
 What somebody else installed, of whichever release, is left as it is; what this put there in an older release is brought
 forward. One look at a start; nothing is watched afterwards: whoever deletes the definitions is rid of them until then.
@@ -17,6 +17,7 @@ from sampan.api.reading import part, text_map
 from sampan.api.resources import CUSTOM_RESOURCE_DEFINITIONS, NODES
 from sampan.api.types import Obj
 from sampan.client.client import Client
+from sampan.edge.gateway import names
 from sampan.edge.gateway.definitions import BUNDLE_VERSION, definitions, is_older
 from sampan.edge.gateway.definitions.bundle import VERSION_KEY
 
@@ -26,16 +27,22 @@ log = logging.getLogger(__name__)
 INSTALLED_KEY: Final = "gateway.sampan.io/installed"
 #: the definitions come then, node or not
 LATEST_SECONDS: Final = 20.0
+#: how long the class waits for its definition to be served, and between two looks
+_SERVED_SECONDS: Final = 10.0
+_LOOK_SECONDS: Final = 0.1
 
 
-async def install_when_ready(client: Client) -> None:
-    """Waits for a node that is ready: a machine that starts has better things to do."""
+async def install_when_ready(client: Client, *, with_class: bool) -> None:
+    """Waits for a node that is ready: a machine that starts has better things to do. ``with_class``: somebody here
+    serves Gateways."""
     try:
         async with asyncio.timeout(LATEST_SECONDS):
             await _wait_ready_node(client)
     except TimeoutError:
         pass
     await install(client)
+    if with_class:
+        await install_class(client)
 
 
 async def install(client: Client) -> None:
@@ -43,6 +50,31 @@ async def install(client: Client) -> None:
     for definition in definitions():
         await asyncio.sleep(0)
         await _ensure(client, definition)
+
+
+async def install_class(client: Client) -> None:
+    """The class that this controller serves. One that is there is left as it is."""
+    resource = names.GATEWAY_CLASSES
+    spec = {"controllerName": names.CONTROLLER, "description": "Served by the data plane of each node, beside Ingress"}
+    wanted = {
+        "apiVersion": resource.api_version,
+        "kind": resource.kind,
+        "metadata": {"name": names.CLASS_NAME},
+        "spec": spec,
+    }
+    try:
+        async with asyncio.timeout(_SERVED_SECONDS):
+            while True:
+                try:
+                    await client.create(resource, wanted)
+                except AlreadyExists:
+                    pass
+                except NotFound:  # its definition is not served yet
+                    await asyncio.sleep(_LOOK_SECONDS)
+                    continue
+                return
+    except (TimeoutError, ApiError) as error:
+        log.warning("there is no GatewayClass %s: %s", names.CLASS_NAME, error or "its definition is not served")
 
 
 async def _wait_ready_node(client: Client) -> None:

@@ -161,6 +161,10 @@ def _fault(obj: Obj, protocol: str, site: Site) -> _Fault | None:
         return _Fault("PortUnavailable", f"port {port} of the node belongs to somebody else")
     if part(part(obj, "tls"), "options"):
         return _Fault("UnsupportedValue", "tls.options are not supported")
+    if protocol == "TLS" and text(part(obj, "tls"), "mode") != "Passthrough":
+        return _Fault(
+            "UnsupportedValue", "TLS is passed through, or ended for HTTP (protocol HTTPS), and nothing between"
+        )
     return None
 
 
@@ -314,7 +318,7 @@ def _unsupported(spec: Obj) -> Iterator[_Fault]:
 
 
 def _addresses(spec: Obj, site: Site) -> tuple[tuple[str, ...], tuple[str, ...], _Fault | None, _Fault | None]:
-    """What listeners are bound to; what is told; why the Gateway is refused; why it is not programmed."""
+    """What listeners are bound to on this node; what is told; why the Gateway is refused; why it is not programmed."""
     asked = parts(spec, "addresses")
     named: list[str] = []
     missing: list[str] = []
@@ -326,12 +330,12 @@ def _addresses(spec: Obj, site: Site) -> tuple[tuple[str, ...], tuple[str, ...],
         if value:
             (named if value in site.addresses else missing).append(value)
     if missing:
-        said = f"{', '.join(missing)} is no address of the node, which has {', '.join(site.addresses) or 'none'}"
+        said = f"{', '.join(missing)} is no address of a node; there are {', '.join(site.addresses) or 'none'}"
         return tuple(named), tuple(named), None, _Fault("AddressNotUsable", said)
     if not site.addresses:
         return ("",), (), None, _Fault("AddressNotAssigned", "the node has no address yet")
     if named:
-        return tuple(named), tuple(named), None, None
+        return tuple(each for each in named if each in site.own), tuple(named), None, None
     return ("",), site.addresses, None, None
 
 

@@ -16,12 +16,13 @@ Key = tuple[str, str]
 class Site:
     """The machine that the data plane runs on.
 
-    ``addresses``: those of the node. ``ports``: where a port that is not to be had is served instead. ``taken``: ports
-    that belong to somebody else. ``trouble``: why the data plane does not run; "": it does. ``can_mirror``: whether it
-    copies requests.
+    ``addresses``: those of all nodes; ``own``: of this one. ``ports``: where a port that is not to be had is served
+    instead. ``taken``: ports that belong to somebody else. ``trouble``: why the data plane does not run; "": it does.
+    ``can_mirror``: whether it copies requests.
     """
 
     addresses: tuple[str, ...] = ()
+    own: tuple[str, ...] = ()
     ports: Mapping[int, int] = field(default_factory=dict)
     taken: frozenset[int] = frozenset()
     trouble: str = ""
@@ -31,7 +32,8 @@ class Site:
 @dataclass(frozen=True, slots=True)
 class Observed:
     """Objects as the API has them; they may be damaged. Secrets and ConfigMaps are those that are referred to
-    (``references.wanted``); ``slices``: EndpointSlices by Service. ``bundles``: release of each definition, by kind."""
+    (``references``); ``slices``: EndpointSlices by Service. ``bundles``: release of each definition, by kind.
+    ``refused``: what the data plane does not take of routes, by kind, namespace and name."""
 
     site: Site = Site()
     classes: tuple[Obj, ...] = ()
@@ -47,3 +49,4 @@ class Observed:
     secrets: Mapping[Key, Obj] = field(default_factory=dict)
     config_maps: Mapping[Key, Obj] = field(default_factory=dict)
     bundles: Mapping[str, str] = field(default_factory=dict)
+    refused: Mapping[tuple[str, str, str], str] = field(default_factory=dict)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from sampan.api.reading import part, parts, text
 from sampan.api.types import Obj
-from sampan.edge.gateway.names import GROUP
+from sampan.edge.gateway.names import CONTROLLER, GROUP
 from sampan.edge.gateway.observed import Key
 from sampan.records import dataclass
 
@@ -82,6 +82,17 @@ class Grants:
             return False
         names = self._allowed[key]
         return names is None or target.name in names
+
+
+def ours(classes: Iterable[Obj]) -> list[Obj]:
+    """The classes of this controller."""
+    return [each for each in classes if text(part(each, "spec"), "controllerName") == CONTROLLER]
+
+
+def of_classes(gateways: Iterable[Obj], classes: Iterable[Obj]) -> list[Obj]:
+    """The Gateways of these classes, but for those that ask for parameters: there are none."""
+    served = {text(part(each, "metadata"), "name") for each in classes if not part(part(each, "spec"), "parametersRef")}
+    return [each for each in gateways if text(part(each, "spec"), "gatewayClassName") in served]
 
 
 def wanted_secrets(gateways: Iterable[Obj], grants: Grants) -> Iterator[Key]:

@@ -1,4 +1,4 @@
-"""TLSRoutes as the data plane has them: connections by server name. Pure."""
+"""TLSRoutes as the data plane has them: connections by server name, each to the one Service of its route. Pure."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ def tls_routes(obj: Obj, resolver: Resolver) -> tuple[Translated, Sequence[TlsRo
     owner = Owner(text(obj, "apiVersion"), "TLSRoute", text(meta, "namespace"), text(meta, "name"), text(meta, "uid"))
     found = Translated()
     backends: list[Weighted] = []
-    for rule in parts(spec, "rules"):
+    for number, rule in enumerate(parts(spec, "rules")):
         found.rules += 1
+        if sum(whole(ref, "weight") != 0 for ref in parts(rule, "backendRefs")) > 1:
+            found.dropped[number] = "connections that are not looked into go to one back end; weights are not supported"
         for ref in parts(rule, "backendRefs"):
             backend = resolver.resolve(ref, "TLSRoute", owner.namespace)
             if isinstance(backend, Fault):

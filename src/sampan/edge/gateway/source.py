@@ -1,0 +1,190 @@
+"""The Gateway API as a source of the edge: listeners out of objects, statuses back to them.
+
+What the data plane does not take is told with the statuses, while it does not: nothing of it is remembered here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from sampan.api.clock import Clock, format_time
+from sampan.api.errors import ApiError, Conflict, NotFound
+from sampan.api.nodes.status import is_ready
+from sampan.api.objects import copy_of
+from sampan.api.reading import part, parts, text, text_map
+from sampan.api.resources import CONFIG_MAPS, CUSTOM_RESOURCE_DEFINITIONS, NODES
+from sampan.api.types import Obj
+from sampan.client.client import Client
+from sampan.client.informer import InformerFactory
+from sampan.edge.config import EdgeConfig
+from sampan.edge.gateway import names
+from sampan.edge.gateway.backends import endpoints_of
+from sampan.edge.gateway.definitions.bundle import VERSION_KEY
+from sampan.edge.gateway.following import Following
+from sampan.edge.gateway.observed import Key, Observed, Site
+from sampan.edge.gateway.plan import Plan, plan
+from sampan.edge.gateway.statuses import StatusWrite
+from sampan.edge.model import Endpoint, Listener
+from sampan.edge.secrets import Secrets
+from sampan.edge.source import Board, Served
+from sampan.keeping import Keeper
+
+log = logging.getLogger(__name__)
+
+#: between two looks at the nodes' addresses and the definitions' releases
+_LOOK_SECONDS: Final = 60.0
+#: so long what other sources ask for waits for this one
+_PATIENCE_SECONDS: Final = 15.0
+#: statuses that are written at a time
+_WRITES: Final = 8
+
+
+class GatewaySource:
+    """``taken``: ports of the machine that are the cluster's own."""
+
+    name = "gateway"
+
+    def __init__(
+        self,
+        client: Client,
+        shared: InformerFactory,
+        config: EdgeConfig,
+        clock: Clock,
+        taken: frozenset[int] = frozenset(),
+    ) -> None:
+        self._client = client
+        self._shared = shared
+        self._clock = clock
+        moved = {80: config.http_port, 443: config.https_port}
+        self._site = Site(
+            addresses=(config.address,) if config.address else (),
+            own=(config.address,) if config.address else (),
+            ports={asked: served for asked, served in moved.items() if asked != served},
+            taken=taken,
+        )
+        self._bundles: Mapping[str, str] = {}
+        #: Of several nodes one writes statuses: what is true of one, such as a missing program, is not of another.
+        self._speaks = True
+        self._following: Following | None = None
+        self._observed = Observed()
+        self._plan: Plan | None = None
+        self._writing = asyncio.Semaphore(_WRITES)
+
+    async def run(self, board: Board) -> None:
+        own = InformerFactory(self._client)
+
+        def changed(*_: str) -> None:
+            board.changed()
+
+        secrets = Secrets(self._client, changed)
+        config_maps = Secrets(self._client, changed, CONFIG_MAPS)
+        following = Following(
+            own, self._shared, secrets, config_maps, changed, lambda service: board.moved(self._endpoints(service))
+        )
+        async with Keeper() as keeper:
+            keeper.keep("informers", own.run)
+            keeper.keep("secrets", secrets.run)
+            keeper.keep("configmaps", config_maps.run)
+            await self._look_around()
+            following.begin()
+            try:
+                async with asyncio.timeout(_PATIENCE_SECONDS):
+                    await following.synced()
+            except TimeoutError:
+                log.warning("the Gateway API cannot be followed yet; what others ask for is served meanwhile")
+                board.changed(self.name)
+                await following.synced()
+            self._following = following
+            board.changed(self.name)
+            while True:
+                await asyncio.sleep(_LOOK_SECONDS)
+                if await self._look_around():
+                    board.changed()
+
+    async def listeners(self) -> Sequence[Listener]:
+        if self._following is None:
+            return ()
+        self._observed = await self._following.observed(self._site, self._bundles)
+        self._plan = await self._planned(self._observed)
+        return self._plan.plane.listeners
+
+    async def served(self, served: Served) -> None:
+        if self._plan is None or self._following is None or not self._speaks:
+            return
+        planned = self._plan
+        ours = {owner: tuple(said) for owner, said in served.problems.items() if owner.kind in names.ROUTE_KINDS}
+        if served.missing or ours:
+            site = dataclasses.replace(self._observed.site, trouble=served.missing)
+            refused = {(owner.kind, owner.namespace, owner.name): "; ".join(said) for owner, said in ours.items()}
+            planned = await self._planned(dataclasses.replace(self._observed, site=site, refused=refused))
+        await asyncio.gather(*map(self._write, planned.writes))
+
+    async def _planned(self, observed: Observed) -> Plan:
+        return await asyncio.to_thread(plan, observed, format_time(self._clock.now()))
+
+    def _endpoints(self, service: Key) -> dict[str, tuple[Endpoint, ...]]:
+        """Of the back ends that lead to a Service, as of now."""
+        if self._plan is None or self._following is None:
+            return {}
+        found: dict[str, tuple[Endpoint, ...]] = {}
+        slices = self._following.slices(service)
+        for name, port in self._plan.backends.get(service, {}).items():
+            found[name] = endpoints_of(self._observed.services[service], port, slices)
+        return found
+
+    async def _write(self, write: StatusWrite) -> None:
+        resource = names.RESOURCES[write.obj["kind"]]
+        changed = copy_of(write.obj)
+        changed["status"] = write.status
+        async with self._writing:
+            try:
+                answer = await self._client.update_status(resource, changed)
+            except (Conflict, NotFound):
+                return  # its change comes, and with it another turn
+            except ApiError as error:
+                meta = part(write.obj, "metadata")
+                place = f"{text(meta, 'namespace')}/{text(meta, 'name')}"
+                log.warning("status of %s %s: %s", resource.kind, place, error.message)
+                return
+        if self._following is not None:
+            self._following.wrote(resource, answer)
+
+    async def _look_around(self) -> bool:
+        """Whether addresses of nodes, or releases of definitions, are others than they were, or who speaks."""
+        before = self._site, self._bundles, self._speaks
+        try:
+            nodes = (await self._client.list(NODES)).get("items") or ()
+            self._bundles = await self._releases()
+        except ApiError as error:
+            log.warning("the Gateway API's surroundings cannot be seen: %s", error.message)
+            return False
+        found = sorted({each for node in nodes for each in _addresses(node)}, key=_order)
+        ready = sorted((each for node in nodes if is_ready(node) for each in _addresses(node)), key=_order)
+        self._site = dataclasses.replace(self._site, addresses=tuple(found) or self._site.own)
+        self._speaks = not ready or ready[0] in self._site.own or not set(self._site.own) & set(found)
+        return before != (self._site, self._bundles, self._speaks)
+
+    async def _releases(self) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for kind, resource in names.RESOURCES.items():
+            try:
+                obj = await self._client.get(CUSTOM_RESOURCE_DEFINITIONS, f"{resource.plural}.{names.GROUP}")
+            except NotFound:
+                continue
+            found[kind] = text_map(part(obj, "metadata"), "annotations").get(VERSION_KEY, "")
+        return found
+
+
+def _addresses(node: Obj) -> Iterator[str]:
+    for each in parts(part(node, "status"), "addresses"):
+        if text(each, "type") in ("InternalIP", "ExternalIP"):
+            yield text(each, "address")
+
+
+def _order(address: str) -> tuple[bool, str]:
+    """IPv4 first."""
+    return ":" in address, address

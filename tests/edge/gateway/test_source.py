@@ -1,0 +1,272 @@
+"""Gateways through an API server: what is served follows the objects, and each object is told."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from edge_lab import ADDRESS, Answer, ask
+from tests.edge.gateway import pem
+
+from sampan.api.clock import SystemClock
+from sampan.api.resources import CUSTOM_RESOURCE_DEFINITIONS, ENDPOINT_SLICES, NODES, SECRETS, SERVICES, Resource
+from sampan.client import reflector
+from sampan.client.client import Client
+from sampan.client.informer import InformerFactory
+from sampan.edge.config import EdgeConfig
+from sampan.edge.edge import Edge
+from sampan.edge.gateway import names
+from sampan.edge.gateway.install import install
+from sampan.edge.gateway.source import GatewaySource
+from sampan.edge.source import Board, Served
+from sampan.testing.api import Api, api_server
+
+Obj = dict[str, Any]
+
+
+@pytest.fixture(autouse=True)
+def ask_again_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is not served is asked for again at once, and not after half a minute."""
+    monkeypatch.setattr(reflector, "_FAILURES_OF_THE_ABSENT", 0)
+
+
+@dataclass
+class Cluster:
+    client: Client
+    source: GatewaySource
+    board: Board
+
+    async def make(self, resource: Resource, name: str, namespace: str = "default", **fields: Any) -> Obj:
+        meta = {"name": name} | ({"namespace": namespace} if resource.namespaced else {})
+        obj = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": meta, **fields}
+        made: Obj = await self.client.create(resource, obj, namespace=namespace if resource.namespaced else None)
+        return made
+
+    async def service(self, name: str, port: int = 3000) -> None:
+        await self.make(SERVICES, name, spec={"ports": [{"port": 80}]})
+        await self.make(
+            ENDPOINT_SLICES,
+            name,
+            addressType="IPv4",
+            ports=[{"name": "", "port": port}],
+            endpoints=[{"addresses": ["10.9.9.9"]}],
+            metadata={"name": name, "namespace": "default", "labels": {"kubernetes.io/service-name": name}},
+        )
+
+    async def web(self) -> None:
+        """A Gateway with a route to a Service."""
+        await self.make(names.GATEWAY_CLASSES, "sampan", spec={"controllerName": names.CONTROLLER})
+        await self.service("web")
+        await self.make(
+            names.GATEWAYS,
+            "edge",
+            spec={"gatewayClassName": "sampan", "listeners": [{"name": "http", "port": 80, "protocol": "HTTP"}]},
+        )
+        await self.make(
+            names.HTTP_ROUTES,
+            "web",
+            spec={"parentRefs": [{"name": "edge"}], "rules": [{"backendRefs": [{"name": "web", "port": 80}]}]},
+        )
+
+    async def serve(self, served: Served | None = None) -> list[Any]:
+        found = list(await self.source.listeners())
+        await self.source.served(served or Served())
+        return found
+
+    async def until(self, holds: Callable[[], Any]) -> None:
+        """Serves after each change, until it holds."""
+        async with asyncio.timeout(20):
+            while True:
+                await self.serve()
+                if await holds():
+                    return
+                await self.board.news()
+                self.board.take()
+
+    async def quiet(self) -> None:
+        """Returns when serving again writes nothing."""
+        async with asyncio.timeout(20):
+            before: list[str] = []
+            while (now := await self._versions()) != before:
+                before = now
+                await self.serve()
+                await asyncio.sleep(0.02)  # until what was written has come back
+
+    async def _versions(self) -> list[str]:
+        objects = [
+            await self.client.get(names.GATEWAY_CLASSES, "sampan"),
+            await self.client.get(names.GATEWAYS, "edge", "default"),
+            await self.client.get(names.HTTP_ROUTES, "web", "default"),
+        ]
+        return [each["metadata"]["resourceVersion"] for each in objects]
+
+    async def told(self, resource: Resource, name: str) -> dict[str, tuple[str, str]]:
+        obj = await self.client.get(resource, name, "default" if resource.namespaced else None)
+        holder = obj.get("status") or {}
+        if resource in (names.HTTP_ROUTES, names.GRPC_ROUTES, names.TLS_ROUTES):
+            holder = (holder.get("parents") or [{}])[0]
+        return {each["type"]: (each["status"], each["reason"]) for each in holder.get("conditions") or []}
+
+
+def config(folder: Path) -> EdgeConfig:
+    return EdgeConfig(folder / "edge", folder / "run", folder / "log", "test", "node", ADDRESS)
+
+
+@contextlib.asynccontextmanager
+async def cluster(api: Api, folder: Path) -> AsyncIterator[Cluster]:
+    shared = InformerFactory(api.client)
+    source = GatewaySource(api.client, shared, config(folder), SystemClock())
+    board = Board()
+    async with asyncio.TaskGroup() as group:
+        running = [group.create_task(shared.run()), group.create_task(source.run(board))]
+        while not board.has_said(source.name):
+            await board.news()
+            board.take()
+        yield Cluster(api.client, source, board)
+        for task in running:
+            task.cancel()
+
+
+async def test_objects_are_told_and_a_write_of_ours_is_no_news(tmp_path: Path) -> None:
+    async with api_server() as api:
+        await install(api.client)
+        async with cluster(api, tmp_path) as here:
+            await here.web()
+
+            async def accepted() -> bool:
+                told = await here.told(names.HTTP_ROUTES, "web")
+                return told.get("ResolvedRefs") == ("True", "ResolvedRefs")
+
+            await here.until(accepted)
+            assert (await here.told(names.GATEWAY_CLASSES, "sampan"))["Accepted"] == ("True", "Accepted")
+            assert (await here.told(names.GATEWAYS, "edge"))["Programmed"] == ("True", "Programmed")
+            (found,) = await here.serve()
+            (route,) = found.hosts[0].routes
+            assert [(each.address, each.port) for each in route.backends[0].backend.endpoints] == [("10.9.9.9", 3000)]
+            await here.quiet()
+            missing = Served(missing="HAProxy is not installed")
+            await here.serve(missing)
+            assert (await here.told(names.GATEWAYS, "edge"))["Programmed"] == ("False", "NoResources")
+
+
+async def test_of_several_nodes_the_first_that_is_ready_writes_statuses(tmp_path: Path) -> None:
+    async with api_server() as api:
+        await install(api.client)
+        for name, address in (("first", "127.0.0.2"), ("this", ADDRESS)):
+            await api.client.create(NODES, {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}})
+            status = {"addresses": [{"type": "InternalIP", "address": address}]}
+            status |= {"conditions": [{"type": "Ready", "status": "True"}]} if name == "first" else {}
+            await api.client.patch(NODES, name, {"status": status}, subresource="status")
+        async with cluster(api, tmp_path) as here:
+            await here.web()
+
+            async def served() -> bool:
+                return bool(await here.serve())
+
+            await here.until(served)
+            told = await here.told(names.GATEWAYS, "edge")
+            assert told.get("Programmed", ("Unknown", ""))[0] == "Unknown"
+
+
+async def test_endpoints_that_move_are_told_without_the_rest(tmp_path: Path) -> None:
+    async with api_server() as api:
+        await install(api.client)
+        async with cluster(api, tmp_path) as here:
+            await here.web()
+
+            async def served() -> bool:
+                found = await here.serve()
+                return bool(found and found[0].hosts and found[0].hosts[0].routes[0].backends[0].backend)
+
+            await here.until(served)
+            await here.quiet()
+            here.board.take()
+            slices = await api.client.get(ENDPOINT_SLICES, "web", "default")
+            slices["endpoints"] = [{"addresses": ["10.9.9.8"]}]
+            await api.client.update(ENDPOINT_SLICES, slices)
+            moves: dict[str, Any] = {}
+            async with asyncio.timeout(10):
+                while not moves:
+                    await here.board.news()
+                    _, moves = here.board.take()
+            assert {name: [each.address for each in found] for name, found in moves.items()} == {
+                "gateway/default/web:80/http": ["10.9.9.8"]
+            }
+
+
+async def test_definitions_may_come_later_and_go_and_secrets_are_read_by_name(tmp_path: Path) -> None:
+    async with api_server() as api, cluster(api, tmp_path) as here:
+        assert await here.serve() == []
+        await install(api.client)
+        await here.make(names.GATEWAY_CLASSES, "sampan", spec={"controllerName": names.CONTROLLER})
+        tls = {"certificateRefs": [{"name": "pair"}]}
+        await here.make(
+            names.GATEWAYS,
+            "edge",
+            spec={
+                "gatewayClassName": "sampan",
+                "listeners": [{"name": "https", "port": 443, "protocol": "HTTPS", "tls": tls}],
+            },
+        )
+
+        async def refused() -> bool:
+            told = await here.told(names.GATEWAYS, "edge")
+            return told.get("Programmed") == ("False", "Invalid")
+
+        async def programmed() -> bool:
+            return (await here.told(names.GATEWAYS, "edge")).get("Programmed") == ("True", "Programmed")
+
+        await here.until(refused)
+        secret = pem.secret("pair", "default", *pem.pair())
+        await here.make(SECRETS, "pair", type=secret["type"], data=secret["data"])
+        await here.until(programmed)
+        await api.client.delete(CUSTOM_RESOURCE_DEFINITIONS, f"gateways.{names.GROUP}")
+
+        async def empty() -> bool:
+            return not await here.serve()
+
+        await here.until(empty)
+
+
+@pytest.mark.skipif(shutil.which("haproxy") is None, reason="HAProxy is not installed")
+async def test_a_request_goes_through_gateway_and_route(tmp_path: Path) -> None:
+    async with api_server() as api:
+        await install(api.client)
+        address = {"type": "InternalIP", "address": ADDRESS}
+        await api.client.create(NODES, {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node"}})
+        await api.client.patch(NODES, "node", {"status": {"addresses": [address]}}, subresource="status")
+        shared = InformerFactory(api.client)
+        source = GatewaySource(api.client, shared, config(tmp_path), SystemClock())
+        edge = Edge(config(tmp_path), [source], SystemClock(), ends_with=lambda: True)
+        here = Cluster(api.client, source, Board())
+        async with asyncio.TaskGroup() as group:
+            running = [group.create_task(shared.run()), group.create_task(edge.run())]
+            await here.make(names.GATEWAY_CLASSES, "sampan", spec={"controllerName": names.CONTROLLER})
+            listeners = [{"name": "http", "port": 18090, "protocol": "HTTP"}]
+            spec = {"gatewayClassName": "sampan", "listeners": listeners, "addresses": [{"value": ADDRESS}]}
+            await here.make(names.GATEWAYS, "edge", spec=spec)
+            moved = {"type": "RequestRedirect", "requestRedirect": {"hostname": "new.example", "scheme": "https"}}
+            await here.make(
+                names.HTTP_ROUTES, "web", spec={"parentRefs": [{"name": "edge"}], "rules": [{"filters": [moved]}]}
+            )
+            answer = await _answered("old.example", 18090)
+            assert (answer.status, answer.headers["location"]) == (302, "https://new.example/")
+            for task in running:
+                task.cancel()
+
+
+async def _answered(host: str, port: int) -> Answer:
+    """By the route: there is none for a moment."""
+    async with asyncio.timeout(30):
+        while True:
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+                answer = await ask(host, "/", port=port)
+                if answer.status != 404:
+                    return answer
+            await asyncio.sleep(0.05)
