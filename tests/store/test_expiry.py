@@ -1,10 +1,11 @@
 """The moments at which entries end: in order, never early, and no more of them kept than there are entries."""
 
+import asyncio
 import random
 
 import pytest
 
-from sampan.store.expiry import Expiries
+from sampan.store.expiry import Expiries, ExpiryTimer
 
 
 def test_keys_are_due_in_the_order_of_their_ends() -> None:
@@ -50,3 +51,24 @@ def test_a_key_that_is_written_again_and_again_costs_no_memory() -> None:
         expiries.set(f"k{chance.randrange(10)}", 1000 * (n + 3600))
     assert len(expiries._heap) <= 2 * len(expiries) + 65
     assert len(expiries._ticks) <= len(expiries) == 10
+
+
+async def test_whoever_lets_end_what_another_is_at_comes_back_when_it_has_gone() -> None:
+    gone: list[str] = []
+    go = asyncio.Event()
+
+    async def delete(keys: list[str]) -> list[str]:
+        await go.wait()
+        gone.extend(keys)
+        return []
+
+    timer = ExpiryTimer(Expiries([("a", 1000)]), lambda: 2000, delete)
+    first, second = asyncio.ensure_future(timer.run()), asyncio.ensure_future(timer.run())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not first.done()
+    assert not second.done()
+    go.set()
+    await second
+    assert gone == ["a"]
+    await first

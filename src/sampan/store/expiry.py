@@ -113,6 +113,7 @@ class ExpiryTimer:
         self._at_ms: int | None = None
         self._handle: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
+        self._running = asyncio.Lock()
         self._closed = False
 
     def arm(self) -> None:
@@ -146,11 +147,12 @@ class ExpiryTimer:
             self.arm()
 
     async def run(self) -> None:
-        """Deletes all that has ended by now."""
-        while not self._closed and (keys := self._expiries.due(self._now_ms(), _STEP)):
-            failed = await self._expire(keys)
-            for key in failed:
-                self._expiries.set(key, self._now_ms() + int(_RETRY_SECONDS * 1000))
+        """Deletes all that has ended by now; what somebody else is deleting already has gone then, too."""
+        async with self._running:
+            while not self._closed and (keys := self._expiries.due(self._now_ms(), _STEP)):
+                failed = await self._expire(keys)
+                for key in failed:
+                    self._expiries.set(key, self._now_ms() + int(_RETRY_SECONDS * 1000))
 
     def _disarm(self) -> None:
         if self._handle is not None:
