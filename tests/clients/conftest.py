@@ -14,6 +14,7 @@ import pytest
 from client_harness import GADGETS, HELMS, KUBECTLS, PROGRAMS, Program, Served, cluster, eventually
 from kubernetes import config as official_config
 from kubernetes.client import CustomObjectsApi
+from requirement_room import namespace_of_its_own
 
 _LIMIT = 300
 
@@ -51,11 +52,8 @@ def _program(name: str) -> Path:
 def namespace(served: Served) -> Iterator[str]:
     """A namespace of the test's own, in which pods can be made."""
     name = f"t-{secrets.token_hex(3)}"
-    admin = Program(_program("kubectl-1.37"), served)
-    admin("create", "namespace", name)
-    eventually(lambda: admin.run("get", "serviceaccount", "default", "-n", name, check=False).returncode == 0)
-    yield name
-    admin("delete", "namespace", name, "--wait=false")
+    with namespace_of_its_own(served.kubeconfig, name):
+        yield name
 
 
 @pytest.fixture

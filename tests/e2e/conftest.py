@@ -6,11 +6,9 @@ namespace. They wait for the real world, so they carry longer timeouts than unit
 
 from __future__ import annotations
 
-import contextlib
 import os
 import secrets
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,12 +20,12 @@ from e2e_harness import (
     Cluster,
     Kubectl,
     build_demo_image,
-    eventually,
     faults_in_logs,
     purge_what_killed_runs_left,
     up,
 )
 from kubernetes import config as official_config
+from requirement_room import namespace_of_its_own
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -89,13 +87,8 @@ def kubectl_program(request: pytest.FixtureRequest) -> Path:
 def namespace(cluster: Cluster) -> Iterator[str]:
     """A namespace of the test's own."""
     name = f"t-{secrets.token_hex(3)}"
-    program = Path(shutil.which("kubectl") or "kubectl")
-    admin = Kubectl(program, cluster, name)
-    admin("create", "namespace", name)
-    eventually(lambda: admin.run("get", "serviceaccount", "default", check=False).returncode == 0)
-    yield name
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        admin.run("delete", "namespace", name, "--wait=false", check=False)
+    with namespace_of_its_own(cluster.kubeconfig, name):
+        yield name
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import ssl
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -230,7 +230,7 @@ def open_room(made: Cluster, speak: Callable[[Path], RequirementApi] = Requireme
     api("POST", "/api/v1/namespaces", {"metadata": {"name": room.namespace}})
     try:
         room.watch()
-        _wait_for_account(room)
+        _wait_for_account(api, room.namespace)
         yield room
     finally:
         room.close()
@@ -298,12 +298,25 @@ def fill(made: Room, module: ModuleType) -> None:
         made.create(obj)
 
 
-def _wait_for_account(made: Room) -> None:
+@contextmanager
+def namespace_of_its_own(kubeconfig: Path, name: str) -> Iterator[None]:
+    """In which pods can be made. It is deleted, and nobody waits for that, nor for a server that is not there then."""
+    with closing(RequirementApi(kubeconfig)) as api:
+        api("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
+        _wait_for_account(api, name)
+    try:
+        yield
+    finally:
+        with suppress(Refused, OSError, http.client.HTTPException), closing(RequirementApi(kubeconfig)) as api:
+            api("DELETE", f"/api/v1/namespaces/{name}")
+
+
+def _wait_for_account(api: RequirementApi, namespace: str) -> None:
     """Without its ServiceAccount no pod is taken."""
     deadline = time.monotonic() + LIMIT_SECONDS
     while True:
         try:
-            made.api("GET", made.path("serviceaccounts", "default"))
+            api("GET", f"/api/v1/namespaces/{namespace}/serviceaccounts/default")
         except Refused:
             assert time.monotonic() < deadline, "the namespace got no ServiceAccount"
             time.sleep(0.02)

@@ -24,7 +24,7 @@ from sampan.api.kind import Kind
 from sampan.api.types import Obj
 
 #: fields of a kind that are tried, six ways each
-MOST = 30
+MOST = 20
 _IDENTITY = frozenset(
     ("kind", "apiVersion", "name", "namespace", "uid", "resourceVersion", "generateName", "managedFields")
 )
