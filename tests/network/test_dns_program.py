@@ -273,7 +273,10 @@ async def test_metrics_say_what_was_answered_and_how_long_the_api_server_is_sile
         await lookup(made.server.port, "web.default.svc.cluster.local")
         code, text = await health(config, "/metrics")
     assert code == 200
-    assert 'coredns_dns_responses_total{rcode="NOERROR"} 1' in text
+    where = 'server="dns://:53",zone=".",view=""'
+    assert f'coredns_dns_responses_total{{{where},rcode="NOERROR"}} 1' in text
+    assert f'coredns_dns_requests_total{{{where},proto="udp",family="1",type="A"}} 1' in text
+    assert f'coredns_dns_request_duration_seconds_bucket{{{where},le="+Inf"}} 1' in text
     assert 'sampan_dns_known{resource="services"} 3' in text
     assert "sampan_dns_api_silence_seconds -1" in text
 

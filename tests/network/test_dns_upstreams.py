@@ -42,12 +42,14 @@ class NameServerOfTheTest(asyncio.DatagramProtocol):
         self.mute = False
         self.minimum = 60
         self.onward: Callable[[bytes], None] | None = None
+        self.heard_from: Any = None
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
         self.server = NameServer(*transport.get_extra_info("sockname"))
 
     def datagram_received(self, data: bytes, addr: Any) -> None:
+        self.heard_from = addr
         if self.onward is not None:
             self.onward(data)
             return
@@ -213,6 +215,36 @@ async def test_who_wants_signatures_is_asked_for_and_answered_with_the_bit(dns: 
             assert bits == ([1] if dnssec else [])
         assert [bool(request.ar and request.ar[0].edns_do) for request in server.asked] == [False, True]
         assert (await ask(dns, "web.default.svc.cluster.local", dnssec=True)).ar[0].edns_do == 1
+
+
+async def test_answers_that_are_none_to_this_question_are_not_believed(dns: DnsServer) -> None:
+    """A wrong number, another question, a question again, another port: who has not seen the question has to guess."""
+    async with name_servers(2) as (server, stranger):
+
+        def forge(packet: bytes) -> None:
+            request = DNSRecord.parse(packet)
+            if str(request.q.qname) != "bank.example.":
+                return
+            client = server.heard_from
+            lie = request.reply()
+            lie.add_answer(address("bank.example", "203.0.113.66"))
+            wrong_number, other = DNSRecord.parse(lie.pack()), DNSRecord.question("other.example").reply()
+            wrong_number.header.id ^= 1
+            other.header.id = request.header.id
+            other.add_answer(address("bank.example", "203.0.113.67"))
+            question = DNSRecord.parse(lie.pack())
+            question.header.qr = 0
+            stranger.transport.sendto(lie.pack(), client)
+            for each in (wrong_number, other, question):
+                server.transport.sendto(each.pack(), client)
+            truth = request.reply()
+            truth.add_answer(address("bank.example"))
+            server.transport.sendto(truth.pack(), client)
+
+        server.onward = forge
+        dns.upstream.use(Options(upstreams=(server.server,)))
+        for _ in range(2):
+            assert data(await ask(dns, "bank.example")) == ["203.0.113.5"]
 
 
 async def test_of_an_aliases_answer_only_what_it_leads_to_is_told(dns: DnsServer) -> None:

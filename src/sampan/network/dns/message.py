@@ -38,6 +38,7 @@ _SOA = struct.Struct("!IIIII")
 _IN = 1
 _OPT = 41
 _TYPES = {1: "A", 2: "NS", 5: "CNAME", 6: "SOA", 12: "PTR", 16: "TXT", 28: "AAAA", 33: "SRV", 255: "ANY"}
+TYPE_NAMES = frozenset(_TYPES.values())
 _NUMBERS = {text: number for number, text in _TYPES.items()}
 _TRANSFERS = (251, 252)
 _NO_QUESTION = Question("", "")

@@ -13,8 +13,8 @@ import logging
 import socket
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import field
 from functools import partial
+from time import perf_counter
 
 from sampan.api.clock import Random, SystemRandom
 from sampan.api.faults import cause
@@ -22,12 +22,12 @@ from sampan.client import tasks
 from sampan.network.dns import message
 from sampan.network.dns.answering import Answerer
 from sampan.network.dns.config import DnsConfig
+from sampan.network.dns.counts import Counts
 from sampan.network.dns.forward import Upstream
 from sampan.network.dns.known import Known
 from sampan.network.dns.message import Request
 from sampan.network.dns.resolve import Zone
 from sampan.network.gate import Gate
-from sampan.records import dataclass
 
 log = logging.getLogger(__name__)
 
@@ -44,23 +44,6 @@ _RECEIVE_BYTES = 1 << 20
 _BACKLOG = 128
 
 Address = tuple[str, int]
-
-
-@dataclass(slots=True)
-class Counts:
-    """For metrics. ``faults``: requests that met a fault of ours; ``shed``: refused since too many were waiting."""
-
-    udp: int = 0
-    tcp: int = 0
-    ignored: int = 0
-    shed: int = 0
-    faults: int = 0
-    connections_refused: int = 0
-    rcodes: dict[int, int] = field(default_factory=dict)
-
-    def answered(self, packet: bytes) -> None:
-        rcode = packet[3] & 0xF
-        self.rcodes[rcode] = self.rcodes.get(rcode, 0) + 1
 
 
 class DnsServer:
@@ -85,8 +68,8 @@ class DnsServer:
         self._gate = Gate(config.waiting, config.waiting_of_client)
         self._connections = _Connections(Gate(config.connections, config.connections_of_client))
         self._waiting: set[asyncio.Task[None]] = set()
-        #: Replies by question, both without the id, as long as the cluster is of this version.
-        self._packets: dict[bytes, bytes] = {}
+        #: Replies by question, both without the id, and the question's type, as long as the cluster is of this version.
+        self._packets: dict[bytes, tuple[bytes, str]] = {}
         self._packets_version = -1
         self._silent_until = 0.0
 
@@ -147,60 +130,65 @@ class DnsServer:
 
     def receive(self, packet: bytes, address: Address, send: Callable[[bytes], None]) -> None:
         """One UDP packet, whatever it is. ``send`` is called with the answer, now or later, or never. Never raises."""
-        self.counts.udp += 1
         if self._known.aside:
             self.counts.ignored += 1  # no rule leads here any more: whoever asks is none of the cluster's clients
             return
+        began = perf_counter()
         try:
-            answer = self._known_packet(packet)
-            if answer is None:
+            known = self._known_packet(packet)
+            if known is not None:
+                answer, kind = packet[:2] + known[0], known[1]
+            else:
                 request = message.read_request(packet)
                 if request is None:
                     self.counts.ignored += 1
                     return
-                answer, lasting = self._answerer.answer_nowait(request, tcp=False, client=address[0])
-                if answer is None:
-                    self._wait(request, address, send)
+                kind = request.question.type
+                made, lasting = self._answerer.answer_nowait(request, tcp=False, client=address[0])
+                if made is None:
+                    self._wait(request, address, send, began)
                     return
+                answer = made
                 if lasting:
-                    self._keep_packet(packet, answer)
+                    self._keep_packet(packet, answer, kind)
         except Exception:  # no packet ends the server: the fault is counted, and this question has no answer
             self._fault()
             return
-        self.counts.answered(answer)
+        self.counts.answered("udp", address[0], kind, answer, perf_counter() - began)
         send(answer)
 
-    def _wait(self, request: Request, address: Address, send: Callable[[bytes], None]) -> None:
+    def _wait(self, request: Request, address: Address, send: Callable[[bytes], None], began: float) -> None:
         if not self._gate.enter(address[0]):
             self.counts.shed += 1
             send(message.write_error(request, message.SERVFAIL))
             return
-        task = tasks.detach(self._answer_later(request, address, send), "dns question")
+        task = tasks.detach(self._answer_later(request, address, send, began), "dns question")
         self._waiting.add(task)
         task.add_done_callback(self._waiting.discard)
 
-    async def _answer_later(self, request: Request, address: Address, send: Callable[[bytes], None]) -> None:
+    async def _answer_later(
+        self, request: Request, address: Address, send: Callable[[bytes], None], began: float
+    ) -> None:
         try:
             answer = await self._answerer.answer(request, tcp=False, client=address[0])
-            self.counts.answered(answer)
+            self.counts.answered("udp", address[0], request.question.type, answer, perf_counter() - began)
             send(answer)
         except Exception:  # no packet ends the server: the fault is counted, and this question has no answer
             self._fault()
         finally:
             self._gate.leave(address[0])
 
-    def _known_packet(self, packet: bytes) -> bytes | None:
+    def _known_packet(self, packet: bytes) -> tuple[bytes, str] | None:
         version = self._known.version
         if version != self._packets_version:
             self._packets_version = version
             self._packets.clear()
-        known = self._packets.get(packet[2:])
-        return None if known is None else packet[:2] + known
+        return self._packets.get(packet[2:])
 
-    def _keep_packet(self, packet: bytes, answer: bytes) -> None:
+    def _keep_packet(self, packet: bytes, answer: bytes, kind: str) -> None:
         small = len(packet) <= _MAX_PACKET_BYTES and len(answer) <= _MAX_PACKET_BYTES
         if small and len(self._packets) < _MAX_PACKETS:
-            self._packets[packet[2:]] = answer[2:]
+            self._packets[packet[2:]] = answer[2:], kind
 
     # TCP
 
@@ -232,15 +220,15 @@ class DnsServer:
             if size > message.MAX_REQUEST_BYTES:
                 return False
             request = message.read_request(await reader.readexactly(size))
-        self.counts.tcp += 1
         if request is None:
             self.counts.ignored += 1
             return False
+        began = perf_counter()
         self._connections.busy(writer)
         answer, _ = self._answerer.answer_nowait(request, tcp=True, client=address[0])
         if answer is None:
             answer = await self._answer_waiting(request, address)
-        self.counts.answered(answer)
+        self.counts.answered("tcp", address[0], request.question.type, answer, perf_counter() - began)
         writer.write(len(answer).to_bytes(2, "big") + answer)
         async with asyncio.timeout(self.config.tcp_seconds):
             await writer.drain()
