@@ -141,6 +141,19 @@ async def test_programs_node_ports_and_host_ports_of_the_node_keep_theirs(cluste
     assert not cluster.service("ported")["metadata"].get("finalizers")
 
 
+async def test_a_program_that_comes_later_does_not_take_the_port_and_is_told_of_once(cluster: Cluster) -> None:
+    api = cluster.api
+    api.add(NODES, node("a", "192.0.2.1"))
+    api.add(SERVICES, service())
+    await cluster.has("web", "192.0.2.1")
+    api.change(NODES, "", "a", lambda held: held.update(node("a", "192.0.2.1", busy="TCP/80")))
+    await cluster.told("port TCP/80 of 192.0.2.1 leads here; a program of node a listens there too")
+    await cluster.has("web", "192.0.2.1")
+    api.change(NODES, "", "a", lambda held: held.update(node("a", "192.0.2.1", busy="TCP/22,TCP/80")))
+    await cluster.quiet()
+    assert [reason for reason, _ in cluster.events()].count("PortInUse") == 1
+
+
 async def test_a_local_service_has_the_nodes_with_its_endpoints(cluster: Cluster) -> None:
     api = cluster.api
     api.add(NODES, node("a", "192.0.2.1"))

@@ -60,8 +60,9 @@ class ServiceLoadBalancerController:
         self._nodes.add_index(_BY_ADDRESS_OF_NODE, plan.node_addresses)
         self._views: dict[str, NodeView] = {}
         self._pools = Pools()
-        #: those that got nothing, and what they were told
+        #: those that got nothing, and what they were told; those of whose ports somebody was told
         self._waiting: dict[ObjectKey, str] = {}
+        self._overlaps: dict[ObjectKey, str] = {}
         self._controller: Controller[ObjectKey] = Controller(
             NAME, self.sync, workers=1, informers=(self._nodes, self._config_maps, self._pods)
         )
@@ -118,6 +119,7 @@ class ServiceLoadBalancerController:
         balancer_class = "" if service is None else balancing.class_of(service, self._pools.default_class)
         if service is None or plan.is_ours_to_clean(service):
             self._waiting.pop(key, None)
+            self._overlaps.pop(key, None)
             if service is not None:
                 await self._clean(service)
             self._wake()
@@ -135,6 +137,8 @@ class ServiceLoadBalancerController:
             self._tell_once(key, service, "SyncLoadBalancerFailed", said)
         else:
             self._waiting.pop(key, None)
+        if balancer_class == balancing.NODE_CLASS:
+            self._tell_overlap(key, service)
         patch = plan.render(service, balancer_class, outcome)
         if patch is None:
             return
@@ -184,6 +188,15 @@ class ServiceLoadBalancerController:
         if self._waiting.get(key) != said:
             self._waiting[key] = said
             self._recorder.event(service, "Warning", reason, said)
+
+    def _tell_overlap(self, key: ObjectKey, service: Obj) -> None:
+        said = plan.overlap(service, list(self._views.values()))
+        if said and self._overlaps.get(key) != said:
+            self._recorder.event(service, "Warning", "PortInUse", said)
+        if said:
+            self._overlaps[key] = said
+        else:
+            self._overlaps.pop(key, None)
 
     def _wake(self) -> None:
         for key in self._waiting:

@@ -114,6 +114,17 @@ def _conflict(service: Obj, node: NodeView, address: str, taken: PortHolder, *, 
     return ""
 
 
+def overlap(service: Obj, nodes: Sequence[NodeView]) -> str:
+    """A program of a node that listens where the Service has been before it: what it does not get, said once."""
+    has = balancing.addresses(service)
+    for node in nodes:
+        for address in node.addresses:
+            for port in balancing.ports(service) if address in has else ():
+                if port in node.host_ports:
+                    return f"port {port} of {address} leads here; a program of node {node.name} listens there too"
+    return ""
+
+
 def plan_layer2(
     service: Obj, nodes: Sequence[NodeView], local: frozenset[str], pools: Pools, holder: HolderOf
 ) -> Outcome:
