@@ -152,6 +152,7 @@ def test_whatever_comes_and_goes_the_indexes_are_as_if_made_anew():
 
 async def filled(path):
     known = Known()
+    known.options = {"stubDomains": '{"corp.example": ["192.0.2.53"]}'}
     known.put_namespace("default")
     known.put_service(read_service(make.service("web", ports=[make.port(80, name="http")])))
     known.put_service(read_service(make.service("out", "", type="ExternalName", externalName="example.com")))
@@ -184,7 +185,7 @@ async def test_a_file_that_is_damaged_is_none(tmp_path):
     await filled(path)
     good = path.read_bytes()
     chance = random.Random(5)
-    others = [b"", b"\n", b"{}", b'["sampan-dns-2"]\n', good[:-9], good.replace(b'"web"', b"7"), bytes(100)]
+    others = [b"", b"\n", b"{}", b'["sampan-dns-3"]\n', good[:-9], good.replace(b'"web"', b"7"), bytes(100)]
     others += [good[: chance.randrange(len(good) - 2)] for _ in range(50)]
     for other in others:
         path.write_bytes(other)
@@ -251,6 +252,7 @@ async def test_after_a_restart_without_the_api_server_names_are_as_they_were(con
     async with running(config) as made:
         assert await lookup(made.server.port, "web.default.svc.cluster.local") == ["10.96.0.20"]
         assert await health(config, "/readyz") == (200, "ok")
+        assert made.server.upstream.options.servers_for("db.corp.example") == (("192.0.2.53", 53),)
 
 
 async def test_without_api_server_and_file_questions_wait_instead_of_being_answered_wrongly(config, monkeypatch):

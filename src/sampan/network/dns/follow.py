@@ -70,21 +70,19 @@ def kinds(known: Known) -> tuple[Kind, ...]:
 
 
 def options_kind(use: Callable[[Obj | None], None]) -> Kind:
-    """``use`` is given the ConfigMap of options, and None when there is none."""
-    there: dict[ObjectKey, None] = {}
+    """``use`` is given the ConfigMap of options, and None when there is none, or none any more."""
+    named = ObjectKey(CONFIG_MAP_NAMESPACE, CONFIG_MAP)
 
     def put(config_map: Obj) -> None:
-        key = key_of(config_map)
-        if key.namespace == CONFIG_MAP_NAMESPACE:
-            there[key] = None
+        if key_of(config_map) == named:
             use(config_map)
 
     def drop(key: ObjectKey) -> None:
-        if key in there:
-            del there[key]
+        if key == named:
             use(None)
 
-    return Kind(CONFIG_MAPS, put, drop, lambda: list(there), f"metadata.name={CONFIG_MAP}")
+    # Held in any case: it may be known from the file alone.
+    return Kind(CONFIG_MAPS, put, drop, lambda: [named], f"metadata.name={CONFIG_MAP}")
 
 
 def pods_kind(known: Known, node_name: str) -> Kind:

@@ -32,6 +32,8 @@ class Known:
         self.pods: dict[str, str] = {}
         #: The Service of the cluster's DNS has pods of its own: others answer.
         self.aside = False
+        #: What the ConfigMap of options says, so that it is there after a restart too.
+        self.options: dict[str, str] = {}
         #: Changes whenever an answer may change.
         self.version = 0
         self._slices_of: dict[ObjectKey, dict[ObjectKey, None]] = {}

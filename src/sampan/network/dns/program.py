@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
 from sampan.api.clock import SystemClock, SystemRandom
+from sampan.api.reading import text_map
 from sampan.api.types import Obj
 from sampan.client import tasks
 from sampan.client.client import Client
@@ -92,12 +93,14 @@ class DnsProgram:
         self._keeper.keep("options", self._options.run)
 
     def _use(self, config_map: Obj | None) -> None:
+        self._known.options = dict(text_map(config_map or {}, "data"))
+        self._known.version += 1
         options, faults = parse_options(config_map)
         before = self.server.upstream.options
         self.server.upstream.use(options)
         if options.autopath != before.autopath:
             self._follow_pods(options.autopath)
-        if config_map is not None and faults and faults != self._faults:
+        if config_map is not None and "metadata" in config_map and faults and faults != self._faults:
             telling = partial(tell_faults, self._client, SystemClock(), config_map, faults)
             self._keeper.end("telling")
             self._keeper.keep("telling", telling, ends=True)
@@ -105,7 +108,6 @@ class DnsProgram:
 
     def _follow_pods(self, wanted: bool) -> None:
         """Who asks matters only to those whose search path is followed."""
-        self._known.version += 1
         if wanted:
             follower = Follower(self._client, pods_kind(self._known, self._node_name), self._random)
             self._keeper.keep("pods", follower.run)
@@ -122,6 +124,7 @@ class DnsProgram:
             # Whatever was listed meanwhile is newer than the file and stays.
             listed = [name for name, follower in self._followers.items() if follower.synced.is_set()]
             if self._snapshot.load(listed):
+                self._use({"data": self._known.options})
                 log.warning("the API server does not answer: names are answered as they were")
             else:
                 log.info("the API server does not answer yet, and no names are known")

@@ -21,7 +21,7 @@ from sampan.network.dns.records import NamedAddress, NamedPort, NamedService, Na
 
 log = logging.getLogger(__name__)
 
-_FORMAT = "sampan-dns-1"
+_FORMAT = "sampan-dns-2"
 #: A file of more than this is not read: it is not one of ours.
 _MAX_BYTES = 512 * 1024 * 1024
 #: Between a change and the file, and of the time that writing it takes.
@@ -51,6 +51,7 @@ class Snapshot:
             log.warning("%s is not used: %s", self._path, said)
             return False
         known = self._known
+        known.options = known.options or held.options
         for name in held.namespaces if NAMESPACES.plural not in listed else ():
             known.put_namespace(name)
         for key, service in held.services.items() if SERVICES.plural not in listed else ():
@@ -76,7 +77,12 @@ class Snapshot:
         known = self._known
         version = known.version
         # Copies of references: what they refer to never changes.
-        parts = (list(known.namespaces), list(known.services.values()), list(known.slices.values()))
+        parts = (
+            dict(known.options),
+            list(known.namespaces),
+            list(known.services.values()),
+            list(known.slices.values()),
+        )
         try:
             await asyncio.to_thread(_write, self._path, *parts)
         except OSError as error:
@@ -84,17 +90,26 @@ class Snapshot:
         self._written_version = version
 
 
-def _write(path: Path, namespaces: list[str], services: list[NamedService], slices: list[NamedSlice]) -> None:
+def _write(
+    path: Path,
+    options: dict[str, str],
+    namespaces: list[str],
+    services: list[NamedService],
+    slices: list[NamedSlice],
+) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     aside = path.with_suffix(".tmp")
     with aside.open("wb") as file:
-        for line in _lines(namespaces, services, slices):
+        for line in _lines(options, namespaces, services, slices):
             file.write(orjson.dumps(line) + b"\n")
     aside.rename(path)
 
 
-def _lines(namespaces: list[str], services: list[NamedService], slices: list[NamedSlice]) -> Iterator[list[Any]]:
+def _lines(
+    options: dict[str, str], namespaces: list[str], services: list[NamedService], slices: list[NamedSlice]
+) -> Iterator[list[Any]]:
     yield [_FORMAT]
+    yield ["options", options]
     for name in namespaces:
         yield ["namespace", name]
     for service in services:
@@ -104,7 +119,7 @@ def _lines(namespaces: list[str], services: list[NamedService], slices: list[Nam
         ports = [list(port) for port in held.ports]
         addresses = [list(address) for address in held.addresses]
         yield ["slice", held.namespace, held.name, held.service, ports, addresses]
-    yield ["end", len(namespaces) + len(services) + len(slices)]
+    yield ["end", 1 + len(namespaces) + len(services) + len(slices)]
 
 
 def _fill(known: Known, lines: Iterable[bytes]) -> None:
@@ -114,6 +129,8 @@ def _fill(known: Known, lines: Iterable[bytes]) -> None:
         raise ValueError("another format")
     for count, entry in enumerate(entries):
         match entry:
+            case ["options", dict(options)]:
+                known.options = {str(key): str(value) for key, value in options.items()}
             case ["namespace", str(name)]:
                 known.put_namespace(name)
             case ["service", str(namespace), str(name), cluster_ips, ports, str(external)]:
