@@ -4,6 +4,7 @@ import policy_worlds as make
 import pytest
 from policy_driver import NODE, OUTSIDE, Driver
 
+from sampan.network.policy import planner, sets
 from sampan.network.policy.memory import MemoryBackend
 from sampan.network.policy.model import PodKey, PolicyKey
 
@@ -79,8 +80,10 @@ def test_a_rule_that_is_not_understood_closes():
 
 
 @pytest.mark.parametrize("seed", range(300))
-def test_random_policies_as_they_change_let_through_what_the_judge_does(seed):
+def test_random_policies_as_they_change_let_through_what_the_judge_does(seed, monkeypatch):
     """Of each seed: a cluster of pods here and elsewhere, policies of all kinds, and changes of everything."""
+    monkeypatch.setattr(sets, "_AT_ONCE", 2)
+    monkeypatch.setattr(planner, "_AT_ONCE", 1)
     dice = make.Dice(seed)
     driver, random = Driver(), dice.random
     names = ["a", "b", "c"]
@@ -109,9 +112,29 @@ def test_random_policies_as_they_change_let_through_what_the_judge_does(seed):
     for _ in range(4):
         for _ in range(random.randrange(1, 5)):
             change()
+        # Sometimes there are changes while sets are filled.
+        if seed % 2:
+            for _ in driver.planner.preparing():
+                if random.random() < 0.5:
+                    change()
         # Now and then somebody has lost all of it, and is told all.
         whole = random.random() < 0.3
         if whole:
             driver.backend = MemoryBackend()
         driver.sync(whole)
         driver.agree(random, 40)
+
+
+def test_a_peer_of_thousands_of_pods_is_filled_in_steps_and_one_pods_news_is_one_element():
+    """Counted in what is touched, which no machine's speed changes."""
+    driver = Driver()
+    driver.put(make.namespace("default"), make.pod("mine", "10.244.0.2", {"app": "mine"}))
+    for number in range(3000):
+        driver.put(make.pod(f"p{number}", f"10.245.{number // 250}.{number % 250}", {"app": "x"}, node="node2"))
+    peers = [{"from": [{"podSelector": {"matchLabels": {"app": "x"}}}]}]
+    driver.put(make.policy("p", {"app": "mine"}, ingress=peers))
+    assert sum(1 for _ in driver.planner.preparing()) >= 3000 // 200 - 1
+    assert sum(map(len, driver.sync().elements.values())) == 3000
+    driver.put(make.pod("new", "10.246.0.1", {"app": "x"}, node="node2"))
+    assert sum(1 for _ in driver.planner.preparing()) == 0
+    assert sum(map(len, driver.sync().elements.values())) == 1

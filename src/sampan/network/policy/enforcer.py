@@ -222,6 +222,8 @@ class PolicyEnforcer:
 
     async def _sync(self) -> bool:
         """False: it could not be applied, and is to be tried again as a whole."""
+        for _ in self.planner.preparing():
+            await asyncio.sleep(0)
         waiting, self._waiting = self._waiting, []
         delta = self.planner.take(whole=not self._known)
         try:

@@ -71,6 +71,11 @@ class Members(Generic[K]):
     def of(self, namespace: str, labels: Mapping[str, str]) -> set[K]:
         return {key for key, _ in self._pods.matching(namespace, labels)}
 
+    def has(self, key: K, namespace: str, labels: Mapping[str, str]) -> bool:
+        """Whether a pod is among one peer."""
+        peer = self._peers[key]
+        return peer.matches(namespace, self._namespaces.get(namespace, {}), labels)
+
     def namespaces_of(self, key: K) -> set[str] | None:
         """Where its pods may be; None: anywhere."""
         peer = self._peers[key]

@@ -6,7 +6,7 @@ with the cluster. A policy that selects none of this node's pods costs its place
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from sampan.network.policy.members import Members
 from sampan.network.policy.model import DIRECTIONS, Direction, PodFacts, PodKey, Policy, PolicyKey, Rule
@@ -22,6 +22,9 @@ from sampan.network.policy.plan import (
 )
 from sampan.network.policy.sets import Sets
 
+#: Pods that are looked at before who drives the work may turn to others.
+_AT_ONCE = 200
+
 
 class Planner:
     """Invariants: ``_judged`` holds this node's pods that some policy restricts, each under every address it has;
@@ -32,7 +35,14 @@ class Planner:
         self._policies: dict[PolicyKey, Policy] = {}
         self._subjects: Members[PolicyKey] = Members()
         self._sets = Sets()
+        self._labels: dict[str, Mapping[str, str]] = {}
         self._pods: dict[PodKey, PodFacts] = {}
+        #: this node's pods, by namespace
+        self._local: dict[str, dict[PodKey, None]] = {}
+        #: pods whose namespace has changed, and who have not been looked at since
+        self._behind: dict[PodKey, None] = {}
+        #: sets that stale chains will want, and that ``preparing`` has filled
+        self._prepared: list[SetKey] = []
         #: by address; of several pods that claim one, the last has it
         self._judged: dict[str, dict[PodKey, Judged]] = {}
         self._users: dict[Selection, int] = {}
@@ -50,16 +60,15 @@ class Planner:
     # What changes
 
     def set_namespace(self, name: str, labels: Mapping[str, str] | None) -> None:
-        """None: it is gone."""
+        """None: it is gone. Its pods are looked at by ``preparing``, or by ``take``."""
+        if labels is None:
+            self._labels.pop(name, None)
+        else:
+            self._labels[name] = labels
         for_sets = self._sets.set_namespace(name, labels)
         for_subjects = self._subjects.set_namespace(name, labels)
         if for_sets or for_subjects:
-            for key in self._sets.pods_in(name):
-                facts = self._pods[key]
-                if for_sets:
-                    self._sets.set_pod(key, facts)
-                if for_subjects and facts.node == self.node:
-                    self._judge(key, facts)
+            self._behind.update(dict.fromkeys(self._sets.pods_in(name)))
 
     def set_pod(self, key: PodKey, facts: PodFacts | None) -> None:
         """None: it is gone, or has no address of its own."""
@@ -71,6 +80,12 @@ class Planner:
         else:
             self._pods[key] = facts
         self._sets.set_pod(key, facts)
+        if facts is not None and facts.node == self.node:
+            self._local.setdefault(key.namespace, {})[key] = None
+        elif before is not None and before.node == self.node:
+            self._local[key.namespace].pop(key)
+            if not self._local[key.namespace]:
+                del self._local[key.namespace]
         if before is not None and before.node == self.node:
             kept = facts.addresses if facts is not None and facts.node == self.node else ()
             for address in sorted(set(before.addresses) - set(kept)):
@@ -123,14 +138,51 @@ class Planner:
     def idle(self) -> bool:
         return not self._policies
 
+    def preparing(self) -> Iterator[None]:
+        """Does step by step what ``take`` would otherwise do at once, and what grows with the cluster: fills sets that
+        come into use, looks at pods whose namespace has changed. Between the steps everything may change."""
+        yield from self._catch_up()
+        wanted = dict.fromkeys(
+            key
+            for selection in self._stale
+            if selection in self._users
+            for rule in (
+                rule
+                for policy in selection.policies
+                for rule in self._policies[policy].rules(selection.direction) or ()
+            )
+            for key in sets_of(rule)
+        )
+        for key in wanted:
+            self._prepared.append(key)
+            yield from self._sets.refer(key)
+
+    def _catch_up(self) -> Iterator[None]:
+        count = 0
+        while self._behind:
+            key, _ = self._behind.popitem()
+            facts = self._pods.get(key)
+            if facts is not None:
+                self._sets.set_pod(key, facts)
+                if facts.node == self.node:
+                    self._judge(key, facts)
+                count += 1
+                if count % _AT_ONCE == 0:
+                    yield
+
     def take(self, *, whole: bool = False) -> Delta:
         """What changed since the last time; ``whole``: all there is, for who has nothing."""
         if whole:
             self._told_pods, self._told_chains, self._told_policies = {}, {}, {}
             self._stale |= set(self._users)
             self._stale_pods = set(self._judged)
+        for _ in self._catch_up():
+            pass
         delta = Delta(whole=whole)
         self._take_chains(delta)
+        for key in self._prepared:
+            self._sets.release(key)
+        self._prepared = []
         delta.sets, delta.elements = self._sets.take(whole=whole)
         self._take_pods(delta)
         return delta
@@ -141,13 +193,13 @@ class Planner:
         """This node's pods that it selects."""
         if policy is None:
             return set()
-        where = [policy.subject.namespace] if policy.subject.namespace else self._sets.namespaces_with_pods()
+        subject = policy.subject
+        where = [subject.namespace] if subject.namespace else list(self._local)
         return {
             key
             for namespace in where
-            for key in self._sets.pods_in(namespace)
-            if self._pods[key].node == self.node
-            and policy.subject.matches(namespace, self._sets.labels_of(namespace), self._pods[key].labels)
+            for key in self._local.get(namespace, ())
+            if subject.matches(namespace, self._labels.get(namespace, {}), self._pods[key].labels)
         }
 
     def _judge(self, key: PodKey, facts: PodFacts) -> None:
@@ -252,7 +304,8 @@ class Planner:
             named = dict.fromkeys(key for rule in rules for key in sets_of(rule))
         before = self._referred.pop(selection, ())
         for wanted in named:
-            self._sets.refer(wanted, self._pods)
+            for _ in self._sets.refer(wanted):
+                pass
         for held in before:
             self._sets.release(held)
         if named:
