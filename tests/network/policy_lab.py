@@ -11,7 +11,12 @@ from sampan.network.policy.nft.backend import NftBackend
 
 POD1, POD2, POD3 = network_lab.PODS.values()
 NODE, OUTSIDE = network_lab.NODE_ADDRESS, network_lab.OUTSIDE_ADDRESS
-NAMES = {POD1: "pod1", POD2: "pod2", POD3: "pod3", OUTSIDE: "outside"}
+OUTSIDE6 = network_lab.OUTSIDE_ADDRESS6
+NAMES = {
+    **{address: name for name, address in (*network_lab.PODS.items(), *network_lab.PODS6.items())},
+    OUTSIDE: "outside",
+    OUTSIDE6: "outside",
+}
 #: How long an answer may take that is expected, and how long one is waited for that is not.
 PATIENCE, SILENCE = 10, 0.15
 
@@ -37,11 +42,12 @@ class Enforced(Driver):
 
 @asynccontextmanager
 async def serving(lab):
-    """TCP 80 and 8080 and UDP 53 and 80 in every pod and outside."""
+    """TCP 80 and 8080 and UDP 53 and 80 in every pod and outside, in both families."""
     opened = []
     for name in (*network_lab.PODS, "outside"):
-        opened += [await lab.serve_tcp(name, port) for port in (80, 8080)]
-        opened += [await lab.serve_udp(name, port) for port in (53, 80)]
+        for address in ("0.0.0.0", "::"):
+            opened += [await lab.serve_tcp(name, port, address) for port in (80, 8080)]
+            opened += [await lab.serve_udp(name, port, address) for port in (53, 80)]
     try:
         yield
     finally:
@@ -54,7 +60,7 @@ async def reaches(lab, source, target, protocol, port, expected):
     if protocol == "TCP":
         said = await lab.get(NAMES[source], target, port, timeout)
     else:
-        client = lab.client(NAMES[source], socket.SOCK_DGRAM)
+        client = lab.client(NAMES[source], socket.SOCK_DGRAM, target)
         try:
             said = await lab.ask(client, target, port, timeout)
         finally:

@@ -77,10 +77,21 @@ def cluster_policy(name, tier="Admin", priority=10, subject=None, ingress=(), eg
     }
 
 
+BLOCKS = ("10.244.0.0/24", "10.244.0.0/30", "10.244.1.0/24", "192.0.2.0/24", "0.0.0.0/0")
+BLOCKS6 = ("fd00:10:244::/64", "fd00:10:244::2/127", "2001:db8::/64", "::/0")
+#: what may be left out of a block
+INSIDE = {
+    "10.244.0.0/24": ["10.244.0.2/32", "10.244.0.4/31"],
+    "0.0.0.0/0": ["10.244.0.0/25", "192.0.2.2/32"],
+    "fd00:10:244::/64": ["fd00:10:244::4/128"],
+    "::/0": ["fd00:10:244::/64", "2001:db8::2/128"],
+}
+
+
 class Dice:
     """Random policies over a small alphabet, so that they meet often."""
 
-    def __init__(self, seed, blocks=("10.244.0.0/24", "10.244.0.0/30", "10.244.1.0/24", "192.0.2.0/24", "0.0.0.0/0")):
+    def __init__(self, seed, blocks=BLOCKS):
         self.random = random.Random(seed)
         self.blocks = list(blocks)
 
@@ -103,8 +114,7 @@ class Dice:
 
     def block(self):
         cidr = self.random.choice(self.blocks)
-        inside = {"10.244.0.0/24": ["10.244.0.2/32", "10.244.0.4/31"], "0.0.0.0/0": ["10.244.0.0/25", "192.0.2.2/32"]}
-        holes = self.some(inside.get(cidr, []))
+        holes = self.some(INSIDE.get(cidr, []))
         return {"ipBlock": {"cidr": cidr, **({"except": holes} if holes else {})}}
 
     def peer(self):
