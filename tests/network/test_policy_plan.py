@@ -1,12 +1,17 @@
 """What a node enforces, planned change by change, against a judge who reads the objects plainly."""
 
+import logging
+
 import policy_worlds as make
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from policy_driver import NODE, OUTSIDE, Driver
 
 from sampan.network.policy import planner, sets
 from sampan.network.policy.memory import MemoryBackend
 from sampan.network.policy.model import PodKey, PolicyKey
+from sampan.network.policy.nft.render import Table
 
 
 def test_pods_that_no_policy_selects_cost_nothing():
@@ -138,3 +143,56 @@ def test_a_peer_of_thousands_of_pods_is_filled_in_steps_and_one_pods_news_is_one
     driver.put(make.pod("new", "10.246.0.1", {"app": "x"}, node="node2"))
     assert sum(1 for _ in driver.planner.preparing()) == 0
     assert sum(map(len, driver.sync().elements.values())) == 1
+
+
+_FIELDS = [
+    *("podSelector", "namespaceSelector", "matchLabels", "matchExpressions", "key", "operator", "values", "from", "to"),
+    *("ports", "port", "endPort", "protocol", "ipBlock", "cidr", "except", "pods", "namespaces", "networks", "action"),
+    *("protocols", "tcp", "destinationPort", "range", "start", "number", "portNumber", "portRange"),
+]
+_WORDS = st.none() | st.booleans() | st.integers() | st.sampled_from(["", "a", "10.0.0.0/8", "TCP", "Deny", "In"])
+_JUNK = st.recursive(
+    _WORDS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(_FIELDS), inner, max_size=4),
+    max_leaves=12,
+)
+_SPEC = st.dictionaries(
+    st.sampled_from(["podSelector", "policyTypes", "ingress", "egress", "subject", "priority", "tier"]),
+    st.lists(_JUNK, max_size=3) | _JUNK,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from(["NetworkPolicy", "ClusterNetworkPolicy", "AdminNetworkPolicy", "BaselineAdminNetworkPolicy"]),
+    _SPEC,
+)
+def test_a_damaged_policy_is_read_and_enforced_as_far_as_it_goes(kind, spec):
+    """The store may hold anything: it costs nobody but those whom the policy is for."""
+    logging.disable(logging.WARNING)
+    try:
+        driver = Driver()
+        driver.put(
+            make.namespace("default"), make.pod("a", "10.244.0.2"), make.pod("b", "10.244.0.3", namespace="other")
+        )
+        driver.put({"kind": kind, "metadata": {"name": "p", "namespace": "default"}, "spec": spec})
+        delta = driver.sync()
+        Table("sampan-test.policy").render(delta)
+        for target in ("10.244.0.2", OUTSIDE):
+            assert driver.lets("10.244.0.2", target) in (True, False)
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+@pytest.mark.parametrize(
+    "selector", [{"matchLabels": {"a": ["b"]}}, {"matchExpressions": [{"key": {}, "operator": "In"}]}, 7]
+)
+def test_a_policy_of_which_nobody_knows_whom_it_selects_closes_its_namespace(selector):
+    driver = Driver()
+    driver.put(make.namespace("default"), make.pod("a", "10.244.0.2"), make.pod("b", "10.244.0.3", namespace="other"))
+    damaged = make.policy("p", ingress=[{}])
+    damaged["spec"]["podSelector"] = selector
+    driver.put(damaged)
+    driver.sync()
+    assert not driver.lets(OUTSIDE, "10.244.0.2")
+    assert driver.lets(OUTSIDE, "10.244.0.3")

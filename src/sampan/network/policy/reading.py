@@ -17,7 +17,8 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from sampan.api.labels import EVERYTHING, Selector, SelectorError, from_label_selector
+from sampan.api.labels import EVERYTHING, NOTHING, Selector, SelectorError
+from sampan.api.labels import from_label_selector as parse_selector
 from sampan.api.pods.containers import long_running
 from sampan.api.pods.status import is_terminal
 from sampan.api.reading import flag, part, parts, text, text_map, texts, whole
@@ -74,7 +75,7 @@ def read_network_policy(obj: Obj) -> Policy:
     key, spec = PolicyKey("NetworkPolicy", namespace, name), part(obj, "spec")
     types = set(texts(spec, "policyTypes")) or ({"Ingress", "Egress"} if spec.get("egress") else {"Ingress"})
     try:
-        pods = from_label_selector(spec.get("podSelector") or {})
+        pods = _label_selector(spec.get("podSelector") or {})
     except _UNREADABLE as error:
         # Whom it was to protect is unknown: all of the namespace are closed until it is mended.
         log.warning("%s is not understood, it closes its whole namespace: %s", key, error)
@@ -131,10 +132,10 @@ def _network_peer(key: PolicyKey, peer: Obj) -> Peer:
     in_pods, in_namespaces = peer.get("podSelector"), peer.get("namespaceSelector")
     if in_pods is None and in_namespaces is None:
         raise Unreadable("a peer says neither which pods nor which namespaces or addresses it is")
-    pods = EVERYTHING if in_pods is None else from_label_selector(in_pods)
+    pods = EVERYTHING if in_pods is None else _label_selector(in_pods)
     if in_namespaces is None:
         return Peer(pods, key.namespace)
-    return Peer(pods, "", from_label_selector(in_namespaces))
+    return Peer(pods, "", _label_selector(in_namespaces))
 
 
 def _network_ports(ports: Sequence[Obj]) -> tuple[tuple[PortRange, ...], tuple[PortName, ...], bool]:
@@ -164,7 +165,7 @@ def _read_cluster_policy(obj: Obj, kind: str, tier: Tier) -> Policy:
             raise Unreadable("its subject is of no known sort")
     except _UNREADABLE as error:
         log.warning("%s is not understood, nothing is enforced of it: %s", key, error)
-        return Policy(key, tier, Peer(from_label_selector(None)))
+        return Policy(key, tier, Peer(NOTHING))
     read: dict[Direction, tuple[Rule, ...] | None] = {}
     for direction in DIRECTIONS:
         rules: list[Rule] = []
@@ -207,15 +208,24 @@ def _cluster_rule(rule: Obj, index: int, action: Action, direction: Direction) -
 
 def _cluster_peer(peer: Obj) -> Peer | None:
     if peer.get("namespaces") is not None:
-        return Peer(EVERYTHING, "", from_label_selector(peer["namespaces"]))
+        return Peer(EVERYTHING, "", _label_selector(peer["namespaces"]))
     if peer.get("pods") is not None:
         pods = peer["pods"]
         return Peer(_selector(pods, "podSelector"), "", _selector(pods, "namespaceSelector"))
     return None
 
 
+def _label_selector(selector: Any) -> Selector:
+    """Raises Unreadable, among others, for what no API server would have let through."""
+    made = parse_selector(selector)
+    for requirement in made.requirements:
+        if not all(isinstance(word, str) for word in (requirement.key, *requirement.values)):
+            raise Unreadable("a selector has keys or values that are no text")
+    return made
+
+
 def _selector(holder: Obj, key: str) -> Selector:
-    return from_label_selector(holder.get(key) or {})
+    return _label_selector(holder.get(key) or {})
 
 
 def _add_cluster_port(port: Obj, ranges: list[PortRange], names: list[PortName]) -> None:
@@ -281,7 +291,7 @@ def read_pod(pod: Obj, addresses: Sequence[str] = ()) -> PodFacts | None:
         (text(port, "name"), text(port, "protocol").lower() or "tcp", whole(port, "containerPort") or 0)
         for container in long_running(pod)
         for port in parts(container, "ports")
-        if text(port, "name")
+        if text(port, "name") and 0 < (whole(port, "containerPort") or 0) <= 65535
     ]
     return PodFacts(
         PodKey(text(meta, "namespace"), text(meta, "name")),
@@ -295,6 +305,8 @@ def read_pod(pod: Obj, addresses: Sequence[str] = ()) -> PodFacts | None:
 def _addresses(listed: Sequence[str]) -> Iterator[str]:
     for each in listed:
         try:
-            yield str(ipaddress.ip_address(each))
+            address = ipaddress.ip_address(each)
         except ValueError:
             continue
+        if not getattr(address, "scope_id", None):
+            yield str(address)
