@@ -47,6 +47,8 @@ def test_the_other_machine_has_the_clusters_settings_and_the_role_of_a_node(cont
 def test_a_ticket_makes_nobody_but_that_node(control: Instance) -> None:
     files = orjson.loads(ticket(control))["files"]
     assert set(files) == set(pki.NODE_FILES)
+    # What the node's process speaks with, each of its parts as itself.
+    assert {"kubelet-client.key", "network-client.key", "ingress-client.key"} < set(files)
     authority = x509.load_pem_x509_certificate(files["ca.crt"].encode())
     names = {}
     for name in ("kubelet-client", "kubelet", "network-client"):

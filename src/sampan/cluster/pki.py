@@ -37,11 +37,6 @@ PrivateKey = ec.EllipticCurvePrivateKey
 CLUSTER, FRONT_PROXY = "ca", "front-proxy-ca"
 #: whose word extension API servers, and this one, take for who asks
 FRONT_PROXY_NAME = "front-proxy-client"
-#: what a machine with a node and no control plane has
-NODE_FILES = (
-    "ca.crt", "kubelet-client.crt", "kubelet-client.key", "kubelet.crt", "kubelet.key",
-    "network-client.crt", "network-client.key",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +85,7 @@ def leaves(instance: Instance) -> list[Leaf]:
 
 
 def _of_node(name: str, addresses: Sequence[str]) -> list[Leaf]:
-    """As a client of the API, as its network part, and as the server of its own API."""
+    """As a client of the API, as its network part, as what serves Ingresses, and as the server of its own API."""
     return [
         Leaf("kubelet-client", f"system:node:{name}", ("system:nodes",)),
         Leaf("network-client", "system:sampan:network", ("sampan:network",)),
@@ -104,6 +99,10 @@ def _of_node(name: str, addresses: Sequence[str]) -> list[Leaf]:
             client=False,
         ),
     ]
+
+
+#: what a machine with a node and no control plane has
+NODE_FILES = ("ca.crt", *(f"{leaf.stem}.{part}" for leaf in _of_node("", ()) for part in ("crt", "key")))
 
 
 def _simulated(count: int) -> list[Leaf]:
