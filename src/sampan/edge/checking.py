@@ -50,13 +50,15 @@ class Problem:
 def check(plane: Plane) -> tuple[Plane, list[Problem]]:
     """The plane without what cannot be had, and why."""
     problems: list[Problem] = []
-    listeners = tuple(_listener(listener, problems) for listener in plane.listeners)
+    known: dict[int, Route | None] = {}
+    listeners = tuple(_listener(listener, problems, known) for listener in plane.listeners)
     return Plane(listeners), problems
 
 
-def _listener(listener: Listener, problems: list[Problem]) -> Listener:
+def _listener(listener: Listener, problems: list[Problem], known: dict[int, Route | None]) -> Listener:
+    """``known``: what routes became, by their identity; listeners have most of them in common."""
     hosts = [
-        VirtualHost(host.name, tuple(_possible(host.routes, problems)), host.deep)
+        VirtualHost(host.name, tuple(_possible(host.routes, problems, known)), host.deep)
         for host in listener.hosts
         if not host.name or _HOST.fullmatch(host.name)
     ]
@@ -69,12 +71,18 @@ def _listener(listener: Listener, problems: list[Problem]) -> Listener:
     return dataclasses.replace(listener, hosts=tuple(hosts), tls_routes=tls, certificates=certificates)
 
 
-def _possible(routes: Iterable[Route], problems: list[Problem]) -> Iterator[Route]:
+def _possible(routes: Iterable[Route], problems: list[Problem], known: dict[int, Route | None]) -> Iterator[Route]:
     for route in routes:
-        if _fits(route, problems):
-            yield route
-        elif next(_match(route.match), None) is None:
-            yield Route(route.name, route.owner, route.match, fault_status=503, age=route.age)
+        if id(route) not in known:
+            instead = None
+            if _fits(route, problems):
+                instead = route
+            elif next(_match(route.match), None) is None:
+                instead = Route(route.name, route.owner, route.match, fault_status=503, age=route.age)
+            known[id(route)] = instead
+        found = known[id(route)]
+        if found is not None:
+            yield found
 
 
 def _fits(route: Route | TlsRoute, problems: list[Problem]) -> bool:

@@ -19,6 +19,7 @@ from sampan.edge.model import Listener, Match, Owner, PathMatch, Route, ValueMat
 from sampan.records import dataclass
 
 Line = tuple[str, Owner | None]
+Known = dict[tuple[int, int], str]
 
 
 @dataclass(slots=True)
@@ -28,6 +29,8 @@ class Dispatch:
     lines: list[Line] = field(default_factory=list)
     maps: dict[str, list[str]] = field(default_factory=dict)
     sections: dict[str, Section] = field(default_factory=dict)
+    #: names of sections, by the identity of a route and the share: listeners have most of their routes in common
+    known: Known = field(default_factory=dict)
     _acls: int = 0
     _questions: int = 0
 
@@ -46,9 +49,12 @@ class Dispatch:
         return f"@{self._questions}"
 
 
-def dispatch(listener: Listener, place: str, server_options: sections.Options) -> Dispatch:
-    """``place``: the directory of the maps, and what their names begin with."""
-    made = Dispatch()
+def dispatch(
+    listener: Listener, place: str, server_options: sections.Options, all_sections: dict[str, Section], known: Known
+) -> Dispatch:
+    """``place``: the directory of the maps, and what their names begin with. The sections are added to those of all
+    listeners."""
+    made = Dispatch(sections=all_sections, known=known)
     hosts = sorted((host for host in listener.hosts if host.routes), key=lambda host: exactness(host.name))
     _host_rules(made, hosts, place)
     exact: list[str] = []
@@ -166,9 +172,12 @@ def _target(
 
 
 def _section(made: Dispatch, route: Route, share: int, options: sections.Options) -> str:
-    section = sections.section(route, share, options)
-    made.sections.setdefault(section.name, section)
-    return section.name
+    name = made.known.get((id(route), share))
+    if name is None:
+        section = sections.section(route, share, options)
+        made.sections.setdefault(section.name, section)
+        name = made.known[id(route), share] = section.name
+    return name
 
 
 def _answer(made: Dispatch, question: str, candidates: list[tuple[Route, bool]], options: sections.Options) -> None:

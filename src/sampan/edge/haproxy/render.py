@@ -13,7 +13,7 @@ from importlib import resources
 
 from sampan.edge.haproxy import slots as places
 from sampan.edge.haproxy import words
-from sampan.edge.haproxy.dispatch import Line, dispatch
+from sampan.edge.haproxy.dispatch import Known, Line, dispatch
 from sampan.edge.haproxy.sections import LUA_HASHES, Options, Section, server_options, shares
 from sampan.edge.haproxy.slots import Slots
 from sampan.edge.matching import exactness
@@ -86,6 +86,7 @@ class _Made:
     sections: dict[str, Section] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
     certificates: dict[str, str] = field(default_factory=dict)
+    known: Known = field(default_factory=dict)
 
     def add(self, text: str, owner: Owner | None = None) -> None:
         self.lines.append((text, owner))
@@ -225,14 +226,13 @@ def _frontend(made: _Made, listener: Listener, settings: Settings, options: Opti
         made.add(f"frontend {label}")
         for address in _addresses(listener, settings):
             made.add(f"  bind {address}{bind}")
-    found = dispatch(listener, f"{settings.files}/{label}.", options)
+    found = dispatch(listener, f"{settings.files}/{label}.", options, made.sections, made.known)
     for line in _before(listener):
         made.add(f"  {line}")
     made.lines += [(f"  {line}", owner) for line, owner in found.lines]
     made.add("  use_backend %[var(txn.to)] if { var(txn.to) -m found }")
     made.add(f"  default_backend {NOT_FOUND}")
     made.files |= {f"{label}.{name}.map": "".join(f"{line}\n" for line in lines) for name, lines in found.maps.items()}
-    made.sections |= found.sections
 
 
 def _before(listener: Listener) -> Iterator[str]:

@@ -12,12 +12,26 @@ from dataclasses import field
 
 from sampan.edge.haproxy import words
 from sampan.edge.matching import prefix_key
-from sampan.edge.model import Affinity, Backend, Cors, HeaderEdit, Owner, PathEdit, PathMatch, Redirect, Route, Weighted
+from sampan.edge.model import (
+    Affinity,
+    Backend,
+    BackendTls,
+    Cors,
+    HeaderEdit,
+    Owner,
+    PathEdit,
+    PathMatch,
+    Redirect,
+    Route,
+    Weighted,
+)
 from sampan.records import dataclass
 
 #: What Lua has to look at, for crypt(3) does not know it (``edge/haproxy/basic.lua``).
 LUA_HASHES = ("$apr1$", "{SHA}")
-_MOST_WORDS = 40
+_USUAL_ROUTE = Route("", Owner("", "", "", ""))
+_USUAL_TLS = BackendTls()
+_NO_EDIT = HeaderEdit()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +63,8 @@ class Section:
 
 
 def is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
+    """Else it is a host name; of what was checked (``edge/checking``) nothing else is left."""
+    return ":" in text or text.replace(".", "").isdigit()
 
 
 def shares(route: Route) -> list[tuple[int, int]]:
@@ -65,15 +76,30 @@ def shares(route: Route) -> list[tuple[int, int]]:
 def section(route: Route, share: int, options: Options) -> Section:
     weighted = route.backends[share] if share >= 0 else Weighted(None)
     backend = weighted.backend
-    path = route.match.path if _looks_at_path(route) else PathMatch()
-    meaning = (
-        path, weighted.request_headers, weighted.response_headers, route.redirect, route.rewrite, route.request_headers,
-        route.response_headers, route.cors, route.access, route.timeouts, route.retries, route.fault_status,
-        backend and (backend.protocol, backend.tls, backend.affinity),
-    )  # fmt: skip
+    # All that makes a section another one, but what most do not ask for.
+    unlike = [
+        repr(asked)
+        for asked, usual in (
+            (route.match.path if _looks_at_path(route) else None, None),
+            (route.redirect, None),
+            (route.rewrite, None),
+            (route.cors, None),
+            (route.retries, None),
+            (route.access, _USUAL_ROUTE.access),
+            (route.timeouts, _USUAL_ROUTE.timeouts),
+            (route.request_headers, _NO_EDIT),
+            (route.response_headers, _NO_EDIT),
+            (weighted.request_headers, _NO_EDIT),
+            (weighted.response_headers, _NO_EDIT),
+            (backend.tls if backend else _USUAL_TLS, _USUAL_TLS),
+            (backend.affinity if backend else None, None),
+        )
+        if asked is not usual and asked != usual
+    ]
+    meaning = f"{backend.protocol if backend else route.fault_status} {' '.join(unlike)}"
     owner = route.owner
     readable = f"{owner.namespace}_{owner.name}_{backend.name if backend else 'none'}"
-    made = Section(words.name(readable, owner.kind, repr(meaning)), owner, backend=backend)
+    made = Section(words.name(readable, owner.kind, meaning), owner, backend=backend)
     made.lines += _access(route, made, options)
     made.lines += _cors(route.cors)
     made.lines += _redirect(route.redirect, route.match.path)
