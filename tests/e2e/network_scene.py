@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 from e2e_harness import DEMO_IMAGE, eventually
-from requirement_room import Obj, Room, pod, secret
+from requirement_room import WAITS, Obj, Room, pod, secret
 
 HTTP, UDP, TLS = 8080, 8081, 8443
 WEB = ("web-0", "web-1", "web-2")
@@ -58,9 +58,18 @@ def volumes() -> list[Obj]:
 def waiting(name: str, **spec: Any) -> Obj:
     """A pod that asks others when it is told to by ``exec``, and answers nobody: one of the node's own network takes no
     port of the machine."""
-    container = {key: value for key, value in serving().items() if key != "readinessProbe"}
-    container["command"] = ["sh", "-c", "trap 'exit 0' TERM; sleep 3600 & wait"]
-    return pod(name, container, **{"volumes": volumes(), **spec})
+    return pod(name, _waits("main"), **{"volumes": volumes(), **spec})
+
+
+def _waits(name: str) -> Obj:
+    container = {key: value for key, value in serving(name=name).items() if key != "readinessProbe"}
+    return {**container, "command": ["sh", "-c", WAITS]}
+
+
+def beside(made: Obj) -> Obj:
+    """The pod with a further container, ``beside``, which asks when it is told to."""
+    made["spec"]["containers"].append(_waits("beside"))
+    return made
 
 
 def service(name: str, selector: Mapping[str, str] | None = None, *ports: Obj, **spec: Any) -> Obj:
@@ -79,7 +88,7 @@ def port(number: int = 80, target: int | str = HTTP, protocol: str = "TCP", **mo
 def objects() -> list[Obj]:
     """All that stands for the whole run; what a requirement says is made by its test comes with it."""
     return [
-        server("client"),
+        beside(server("client")),
         *(server(name, labels={"app": "web"}) for name in WEB),
         certificate(),
         many_ports(),
@@ -132,9 +141,12 @@ class Network:
         answers: list[str] = self.says(pod, "/ask", protocol=protocol, host=host, port=number, times=times)
         return answers
 
-    def ask_from_node(self, pod: str, host: str, number: int, *, times: int = 1, protocol: str = "http") -> list[str]:
-        """The same from a pod that waits: one of the node's network."""
-        said = self.room.run(pod, _PYTHON, "-I", "-S", "-c", PROGRAM, "ask", protocol, host, str(number), str(times))
+    def ask_by_exec(
+        self, pod: str, host: str, number: int, *, protocol: str = "http", container: str = "main"
+    ) -> list[str]:
+        """The same once, from a container that waits: of a pod in the node's network, say."""
+        command = (_PYTHON, "-I", "-S", "-c", PROGRAM, "ask", protocol, host, str(number), "1")
+        said = self.room.run(pod, *command, container=container)
         assert b'"status":"Success"' in said[3], said
         answers: list[str] = json.loads(said[1])
         return answers

@@ -6,6 +6,7 @@ import http.client
 import itertools
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -93,12 +94,28 @@ def test_a_pod_sees_who_asks(network: Network) -> None:
         assert found == [network.address(asking)]
 
 
+def test_what_leaves_the_cluster_leaves_as_its_node(machines: Machines, network: Network) -> None:
+    with machines.outside.inside():
+        listening = socket.create_server((machines.outside.ipv4, 0))
+    with listening:
+        listening.settimeout(LIMIT_SECONDS)
+        for number, client in enumerate(CLIENTS, start=1):
+            with ThreadPoolExecutor(1) as pool:
+                asked = pool.submit(network.ask, client, machines.outside.ipv4, listening.getsockname()[1])
+                connection, (source, _) = listening.accept()
+                with connection:
+                    connection.recv(4096)
+                    connection.sendall(b'HTTP/1.1 200 OK\r\n\r\n{"host": "outside"}')
+                assert asked.result() == ["outside"]
+            assert source == machines[number].ipv4
+
+
 @pytest.mark.parametrize(("protocol", "number"), [("http", HTTP), ("udp", UDP)])
 def test_a_node_reaches_every_pod(network: Network, protocol: str, number: int) -> None:
     """Networking Granular Checks: Pods should function for node-pod communication: http [LinuxOnly] [NodeConformance];
     Networking Granular Checks: Pods should function for node-pod communication: udp [LinuxOnly] [NodeConformance]"""
     for asking, asked in itertools.product(ON_NODES, WEB):
-        assert network.ask_from_node(asking, network.address(asked), number, protocol=protocol) == [asked]
+        assert network.ask_by_exec(asking, network.address(asked), number, protocol=protocol) == [asked]
 
 
 def test_a_node_port_answers_on_every_node(machines: Machines, network: Network) -> None:

@@ -1,4 +1,4 @@
-"""Ports of the node that belong to pods."""
+"""Ports that are shared: those of a pod by its containers, those of a node by its pods."""
 
 from __future__ import annotations
 
@@ -8,6 +8,12 @@ from network_scene import HTTP, UDP, Network, server
 from requirement_room import Obj
 
 from sampan.cluster.choosing import is_free
+
+
+def test_containers_of_a_pod_reach_each_other_by_localhost(network: Network) -> None:
+    network.ready("client")
+    for host in ("localhost", "127.0.0.1"):
+        assert network.ask_by_exec("client", host, HTTP, container="beside") == ["client"]
 
 
 def free_port(network: Network) -> int:
@@ -38,7 +44,7 @@ def test_pods_share_a_port_of_the_node_when_address_or_protocol_differ(network: 
         network.create(made)
     for pod, (host, protocol, _) in cases.items():
         network.ready(pod)
-        assert network.ask_from_node("on-node", host, number, protocol=protocol) == [pod]
+        assert network.ask_by_exec("on-node", host, number, protocol=protocol) == [pod]
     # From a pod the node's address leads there too.
     network.ready("client")
     assert network.ask("client", address, number) == ["host-port-1"]

@@ -194,6 +194,7 @@ def test_pods_become_endpoints_and_cease_to_be_as_they_come_and_go(network: Netw
     named = port(80, "first", name="first"), port(81, "second", name="second")
     basic = network.create(service("basic", selector))["spec"]["clusterIP"]
     multi = network.create(service("multi", selector, *named))["spec"]["clusterIP"]
+    network.create(service("names-of-pods", selector, clusterIP="None"))
     assert endpoints_of(network, "basic") == endpoints_of(network, "multi") == {}
     addresses = {}
 
@@ -202,6 +203,7 @@ def test_pods_become_endpoints_and_cease_to_be_as_they_come_and_go(network: Netw
         eventually(lambda: endpoints_of(network, "basic") == {addresses[p]: {"p80-tcp": HTTP} for p in pods})
         eventually(lambda: endpoints_of(network, "multi") == {addresses[p]: {p: numbers[p]} for p in pods})
         network.answers("client", basic, by=pods or ["refused"])
+        network.resolves("client", "names-of-pods", [addresses[p] for p in pods])
         for pod, number in (("first", 80), ("second", 81)):
             network.answers("client", multi, number, by=[pod] if pod in pods else ["refused"])
 
