@@ -7,13 +7,14 @@ import network_objects as make
 import pytest
 
 from sampan.network.proxy import model
+from sampan.network.proxy.conntrack import StaleFlow
 from sampan.network.proxy.endpoints import Place, choose
 from sampan.network.proxy.model import Endpoint
 from sampan.network.proxy.nftables import base, sets, spread
 from sampan.network.proxy.nftables.blocks import Blocks
 from sampan.network.proxy.nftables.fake import FakeNft
 from sampan.network.proxy.nftables.render import render_service
-from sampan.network.proxy.plan import plan_service
+from sampan.network.proxy.plan import Flow, flows_of, plan_service
 from sampan.network.proxy.rules.claims import assemble
 from sampan.network.proxy.rules.table import Contents, plan_change, plan_full
 from sampan.network.proxy.rules.values import Chain, Element
@@ -249,3 +250,96 @@ def test_host_ports_are_of_running_pods_with_their_own_network():
         make.pod("young", "", ports),
     ]
     assert model.host_ports(pods) == (model.HostPort("", "udp", 80, "10.0.0.1", 8080),)
+
+
+def test_a_service_of_two_families_is_two_that_share_a_name():
+    service = make.service(
+        "web",
+        "fd00::20",
+        clusterIPs=["fd00::20", "10.96.0.20"],
+        type="LoadBalancer",
+        externalIPs=["198.51.100.7", "2001:DB8::7"],
+        loadBalancerSourceRanges=["203.0.113.0/25", "203.0.113.128/25", "2001:db8:2::/64"],
+    )
+    service["status"] = {"loadBalancer": {"ingress": [{"ip": "2001:db8::8"}, {"ip": "198.51.100.8"}]}}
+    v4, v6 = model.service_ports(service)
+    assert (v4.family, v4.cluster_ip, v4.external_ips, v4.load_balancer_ips, v4.source_ranges) == (
+        (4, "10.96.0.20", ("198.51.100.7",), ("198.51.100.8",), ("203.0.113.0/24",))
+    )
+    assert (v6.family, v6.cluster_ip, v6.external_ips, v6.load_balancer_ips, v6.source_ranges) == (
+        (6, "fd00::20", ("2001:db8::7",), ("2001:db8::8",), ("2001:db8:2::/64",))
+    )
+    assert v4.label != v6.label
+    slices = [
+        make.endpoint_slice("web", [make.endpoint("10.0.0.1")]),
+        make.endpoint_slice("web", [make.endpoint("FD00::0:1")], suffix="y", addressType="IPv6"),
+    ]
+    assert [ips(model.endpoints_of(port, slices)) for port in (v4, v6)] == [["10.0.0.1"], ["fd00::1"]]
+
+
+def test_host_ports_are_of_both_families_and_an_address_narrows_them():
+    ports = [
+        {"hostPort": 80, "containerPort": 8080},
+        {"hostPort": 81, "containerPort": 8080, "hostIP": "::"},
+        {"hostPort": 82, "containerPort": 8080, "hostIP": "192.0.2.1"},
+    ]
+    pod = make.pod("a", "10.0.0.1", ports)
+    pod["status"]["podIPs"] = [{"ip": "10.0.0.1"}, {"ip": "fd00::1"}]
+    assert {(port.family, port.port, port.host_ip) for port in model.host_ports([pod])} == {
+        (4, 80, ""),
+        (4, 82, "192.0.2.1"),
+        (6, 80, ""),
+        (6, 81, ""),
+    }
+
+
+def test_a_hint_of_this_node_comes_before_one_of_its_zone():
+    """Traffic distribution PreferSameNode (KEP-3015): the node, else the zone, else everywhere."""
+    here = Endpoint("10.0.0.1", 80, nodes=frozenset({"node1"}), zones=frozenset("a"))
+    near = Endpoint("10.0.0.2", 80, nodes=frozenset({"node2"}), zones=frozenset("a"))
+    far = Endpoint("10.0.0.3", 80, nodes=frozenset({"node3"}), zones=frozenset("b"))
+    assert ips(choose([here, near, far], PLACE).cluster) == ["10.0.0.1"]
+    assert ips(choose([near, far], PLACE).cluster) == ["10.0.0.2"]
+    assert ips(choose([far], PLACE).cluster) == ["10.0.0.3"]
+
+
+def test_hints_say_nothing_of_endpoints_that_end():
+    near = Endpoint("10.0.0.1", 80, ready=False, serving=True, terminating=True, zones=frozenset("a"))
+    far = Endpoint("10.0.0.2", 80, ready=False, serving=True, terminating=True, zones=frozenset("b"))
+    assert ips(choose([near, far], PLACE).cluster) == ["10.0.0.1", "10.0.0.2"]
+
+
+def test_an_endpoint_that_is_not_ready_takes_no_hints_from_the_others():
+    ready = Endpoint("10.0.0.1", 80, zones=frozenset("a"))
+    far = Endpoint("10.0.0.2", 80, zones=frozenset("b"))
+    unready = Endpoint("10.0.0.3", 80, ready=False)
+    assert ips(choose([ready, far, unready], PLACE).cluster) == ["10.0.0.1"]
+
+
+def test_a_headless_label_keeps_a_service_from_proxies():
+    service = make.service("web")
+    service["metadata"]["labels"] = {model.HEADLESS_LABEL: ""}
+    assert model.service_ports(service) == ()
+
+
+def test_a_balancer_s_own_address_may_ask_where_the_node_may(config):
+    """A balancer's address on the node itself: the node asks with that very address."""
+    service = make.service("web", type="LoadBalancer", loadBalancerSourceRanges=["192.0.2.0/24"])
+    service["status"] = {"loadBalancer": {"ingress": [{"ip": "198.51.100.8"}]}}
+    contents = planned(config, service, make.endpoint_slice("web", [make.endpoint("10.244.0.2")]))
+    assert contents.chains[Chain("firewall/default/web/tcp/80")] == ("ip saddr != { 192.0.2.0/24, 198.51.100.8 } drop",)
+
+
+def test_a_balancer_that_wants_to_see_the_traffic_is_not_passed_over(config):
+    """ipMode Proxy (KEP-1860)."""
+    service = make.service("web", type="LoadBalancer")
+    service["status"] = {"loadBalancer": {"ingress": [{"ip": "198.51.100.8", "ipMode": "Proxy"}]}}
+    assert [port.load_balancer_ips for port in model.service_ports(service)] == [()]
+
+
+def test_flows_of_udp_and_sctp_are_forgotten_in_their_family():
+    ports = [make.port(53, "UDP", "a"), make.port(54, "SCTP", "b"), make.port(55, "TCP", "c")]
+    plan = plan_service(make.service("web", "fd00::20", ports), [], PLACE)
+    assert set(flows_of(plan)) == {Flow("fd00::20", 53, "udp", 6), Flow("fd00::20", 54, "sctp", 6)}
+    stale = StaleFlow(Flow("fd00::20", 54, "sctp", 6), "fd00::1")
+    assert " ".join(stale.arguments()) == "-f ipv6 -p sctp --orig-port-dst 54 --orig-dst fd00::20 --dst-nat fd00::1"

@@ -215,6 +215,21 @@ async def test_a_node_port_answers_from_outside_and_inside(lab, client, proxy):
             assert await who(lab, name, family.node, 30080, 1) == {"pod1"}
 
 
+async def test_a_node_port_refuses_at_once_on_the_loopback_address_of_ipv6(lab, client, proxy):
+    """As upstream's, it does not answer there; whoever tries ``localhost`` goes on to 127.0.0.1."""
+    await create(client, proxy, web(type="NodePort", ports=[make.port(80, nodePort=30080)]), *slices(1))
+    assert await lab.get("node", "::1", 30080) == "refused"
+
+
+async def test_node_ports_answer_on_the_ranges_that_are_given_alone(lab, servers, client, config, run_proxy, made):
+    config = dataclasses.replace(in_both(config), node_port_addresses=f"{V4.node}/32")
+    async with run_proxy(client, config, backend=made(config), conntrack=Conntrack(lab.command("node"))) as proxy:
+        await create(client, proxy, web(type="NodePort", ports=[make.port(80, nodePort=30080)]), *slices(1))
+        assert await who(lab, "outside", V4.node, 30080, 1) == {"pod1"}
+        assert await lab.get("pod3", V4.gateway, 30080) == "refused"
+        assert await lab.get("outside", V6.node, 30080) == "refused"
+
+
 async def test_external_and_load_balancer_addresses_lead_in_from_outside_and_inside(lab, client, proxy):
     service = web(type="LoadBalancer", externalIPs=[family.external for family in BOTH])
     service["status"] = {"loadBalancer": {"ingress": [{"ip": family.balancer} for family in BOTH]}}

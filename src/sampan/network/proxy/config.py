@@ -52,7 +52,7 @@ class ProxyConfig:
     dns_port: int = 10053
     #: Without it, connections from pod to Service to pod of one bridge are masqueraded: correct, but sources are lost.
     bridge_filtered: bool = True
-    #: Changes within this time become one transaction; the first of a calm time goes at once.
+    #: Changes wait for company so long at most; the first of a calm time goes at once.
     min_sync_seconds: float = 0.1
     retry_seconds: float = 1
     #: How often to look whether the table is still there, and how often to write all of it.

@@ -1,8 +1,8 @@
 """The loop of the service proxy: changes of Services, EndpointSlices and Pods become plans for a back end.
 
 One instance a node, composed by ``sampan.cluster`` into the node process. Handlers only note which Service changed;
-``run`` plans those anew and has the back end apply them: the first change at once, those that follow within
-``min_sync_seconds`` together.
+``run`` plans those anew and has the back end apply them: the first change at once, those that follow together, after
+a rest in proportion to the work and of at most ``min_sync_seconds``.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 _BY_SERVICE = "network-proxy-service"
 #: So many Services are planned before others on the event loop have a turn.
 _PLANS_AT_ONCE = 20
+#: The back end rests so many times as long as it worked: changes that cost little need not wait for company.
+_REST = 10
 _ANY = {4: "0.0.0.0", 6: "::"}
 
 
@@ -132,11 +134,12 @@ class ServiceProxy:
                 if now >= resync_at:
                     resync_at = loop.time() + config.resync_seconds
             self._changed.clear()
+            began = loop.time()
             if await self._sync():
                 started.set()
                 if not self._changed.is_set():
                     self._idle.set()
-                await asyncio.sleep(config.min_sync_seconds)
+                await asyncio.sleep(min(config.min_sync_seconds, _REST * (loop.time() - began)))
             else:
                 self._changed.set()
                 await asyncio.sleep(config.retry_seconds)

@@ -106,11 +106,17 @@ class _Family:
         mine = [text for text in ranges if ipaddress.ip_network(text, strict=False).version == self.version]
         ports = [f"-d {text} {_LOCAL} {self.go('NODEPORTS')}" for text in mine]
         if not ranges:
-            ports = [f"{_LOCAL} {self.go('NODEPORTS')}"]
+            ports = [f"{self._elsewhere()}{_LOCAL} {self.go('NODEPORTS')}"]
         # Of loopback addresses, 127.0.0.1 alone: the others are those of the node's own programs.
-        itself = ["-d 127.0.0.1/32", f"! -d {_LOOPBACK[4]} {_LOCAL}"] if self.version == 4 else [_LOCAL]
+        itself = (
+            ["-d 127.0.0.1/32", f"! -d {_LOOPBACK[4]} {_LOCAL}"] if self.version == 4 else [self._elsewhere() + _LOCAL]
+        )
         hosts = [f"{where} {self.go(kind)}" for where in itself for kind in ("HOSTMASQ", "HOSTPORTS")]
         return (self.go("SERVICES"), *ports, *hosts)
+
+    def _elsewhere(self) -> str:
+        """What comes back to ::1 from elsewhere is dropped by the kernel: nothing is sent from there."""
+        return "" if self.version == 4 else "! -d ::1/128 "
 
     def _after(self) -> tuple[str, ...]:
         own, cluster = self.family.node_pod_cidr, self.family.cluster_pod_cidr

@@ -21,12 +21,15 @@ MARK_CHAIN = "mark-for-masquerade"
 REJECT_CHAIN = "reject-all"
 
 _BY_PORT = "meta l4proto . th dport"
-#: Node ports answer on every address of the node, loopback too (``reach``), unless ranges are given.
 _TO_NODE = "fib daddr type local"
+#: Node ports answer on every address of the node, IPv4's loopback too (``reach``), unless ranges are given. What comes
+#: back to ::1 from elsewhere is dropped by the kernel, so that nothing is sent from there: asked there, it refuses.
+_TO_NODE_PORTS = {4: _TO_NODE, 6: f"ip6 daddr != ::1 {_TO_NODE}"}
 #: Host ports, whose numbers pods choose, on 127.0.0.1 alone of these: others belong to the node's own programs. On
 #: 127.0.0.53 is its resolver, which no pod may take the place of.
-_TO_NODE_ITSELF = {4: f"ip daddr != 127.0.0.2-127.255.255.255 {_TO_NODE}", 6: _TO_NODE}
+_TO_NODE_ITSELF = {4: f"ip daddr != 127.0.0.2-127.255.255.255 {_TO_NODE}", 6: _TO_NODE_PORTS[6]}
 _LOOPBACK = {4: "127.0.0.0/8", 6: "::1"}
+_NOWHERE = {4: "0.0.0.0", 6: "::"}
 #: Never masqueraded, whoever it is for.
 _NEAR = {4: "224.0.0.0/4", 6: "ff00::/8, fe80::/10"}
 
@@ -120,17 +123,14 @@ class _Family:
 
     def _node_ports(self) -> str:
         """What matches the addresses that node ports answer on."""
+        given = self.config.node_port_addresses
+        if not given:
+            return _TO_NODE_PORTS[self.family.version]
         ranges = [
-            text
-            for text in parts(self.config.node_port_addresses)
-            if ipaddress.ip_network(text, strict=False).version == self.family.version
+            text for text in parts(given) if ipaddress.ip_network(text, strict=False).version == self.family.version
         ]
-        if ranges:
-            return f"{self.ip} daddr {{ {', '.join(ranges)} }} {_TO_NODE}"
-        # Given, and none of this family: the one that no packet has.
-        return (
-            f"{self.ip} daddr {'0.0.0.0' if self.ip == 'ip' else '::'}" if self.config.node_port_addresses else _TO_NODE
-        )
+        # None of this family: what no packet is sent to.
+        return f"{self.ip} daddr {{ {', '.join(ranges or [_NOWHERE[self.family.version]])} }} {_TO_NODE}"
 
     def _services(self, by_address: str) -> tuple[str, ...]:
         s, itself = self.sets, _TO_NODE_ITSELF[self.family.version]
