@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from sampan.api.reading import part, parts, text, text_map
+from sampan.api.reading import part, text, text_map
 from sampan.api.resources import ENDPOINT_SLICES, NAMESPACES, SERVICES, Resource
 from sampan.api.types import Obj
 from sampan.client.informer import ChangeType, InformerFactory
 from sampan.edge.gateway import names, references
+from sampan.edge.gateway.memory import references_of
 from sampan.edge.gateway.observed import Key, Observed, Site
 from sampan.edge.secrets import Secrets
 
@@ -167,13 +168,9 @@ class Following:
 
 
 def _services_of(route: Obj, namespace: str) -> Iterable[Key]:
-    """Back ends and mirrors."""
-    for rule in parts(part(route, "spec"), "rules"):
-        refs = parts(rule, "backendRefs")
-        filters = (*parts(rule, "filters"), *(each for ref in refs for each in parts(ref, "filters")))
-        for ref in (*refs, *(part(part(each, "requestMirror"), "backendRef") for each in filters)):
-            if text(ref, "name"):
-                yield text(ref, "namespace") or namespace, text(ref, "name")
+    for ref in references_of(route):
+        if text(ref, "name"):
+            yield text(ref, "namespace") or namespace, text(ref, "name")
 
 
 def _known(followed: Secrets, wanted: Iterable[Key]) -> dict[Key, Obj]:

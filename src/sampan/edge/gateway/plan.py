@@ -13,12 +13,13 @@ from sampan.edge.gateway.backends import Fault, Resolver
 from sampan.edge.gateway.composing import Composing
 from sampan.edge.gateway.conditions import Condition
 from sampan.edge.gateway.listeners import Gateway
+from sampan.edge.gateway.memory import Memory
 from sampan.edge.gateway.observed import Key, Observed
 from sampan.edge.gateway.policies import Policies, age
 from sampan.edge.gateway.references import Grants
 from sampan.edge.gateway.statuses import StatusWrite
 from sampan.edge.gateway.tls import tls_routes
-from sampan.edge.gateway.translation import Translated, translate
+from sampan.edge.gateway.translation import Translated
 from sampan.edge.model import Plane, TlsRoute
 from sampan.records import dataclass
 
@@ -32,13 +33,16 @@ class Plan:
     backends: Mapping[Key, Mapping[str, Obj]]
 
 
-def plan(observed: Observed, now: str) -> Plan:
-    """``now``: of conditions that change, as the API writes times."""
+def plan(observed: Observed, now: str, memory: Memory | None = None) -> Plan:
+    """``now``: of conditions that change, as the API writes times. ``memory``: of plans before, and for those to come;
+    it changes what a plan costs and nothing else."""
+    memory = memory or Memory()
+    memory.begin()
     classes = references.ours(observed.classes)
     grants = Grants(observed.grants)
     gateways = _gateways(observed, classes, grants)
     policies = Policies(observed)
-    planning = _Planning(observed, gateways, Resolver(observed, grants, policies), policies, now)
+    planning = _Planning(observed, gateways, Resolver(observed, grants, policies), policies, now, memory)
     writes = list(statuses.of_classes(classes, observed.bundles, now))
     for route, kind in _routes(observed):
         writes += planning.route(route, kind)
@@ -60,6 +64,7 @@ class _Planning:
     resolver: Resolver
     policies: Policies
     now: str
+    memory: Memory
     attaching: Attaching = field(init=False)
     composing: Composing = field(init=False)
     attached: dict[tuple[Key, str], int] = field(default_factory=dict)
@@ -73,7 +78,7 @@ class _Planning:
         attachments = list(self.attaching.attach(route, kind))
         entries: list[Obj] = []
         if attachments:
-            translated, tls = _translated(route, kind, self.resolver)
+            translated, tls = self._translated(route, kind)
             meta = part(route, "metadata")
             refused = self.observed.refused.get((kind, text(meta, "namespace"), text(meta, "name")), "")
             accepted, resolved, *more = _judged(translated, refused)
@@ -88,6 +93,11 @@ class _Planning:
                     self.composing.add(listener, hosts, translated.routes, tls)
                 self._note_policies(route, each.gateway.key)
         yield from statuses.of_route(route, entries)
+
+    def _translated(self, route: Obj, kind: str) -> tuple[Translated, Sequence[TlsRoute]]:
+        if kind == "TLSRoute":
+            return tls_routes(route, self.resolver)
+        return self.memory.translate(route, kind, self.resolver), ()
 
     def _note_policies(self, route: Obj, gateway: Key) -> None:
         """That a Gateway reaches the targets of policies through this route."""
@@ -113,12 +123,6 @@ def _routes(observed: Observed) -> Iterator[tuple[Obj, str]]:
     yield from sorted(mixed, key=lambda pair: (age(pair[0]), pair[1]))
     for each in sorted(observed.tls_routes, key=age):
         yield each, "TLSRoute"
-
-
-def _translated(route: Obj, kind: str, resolver: Resolver) -> tuple[Translated, Sequence[TlsRoute]]:
-    if kind == "TLSRoute":
-        return tls_routes(route, resolver)
-    return translate(route, kind, resolver), ()
 
 
 def _judged(translated: Translated, refused: str) -> tuple[Condition, ...]:

@@ -25,6 +25,7 @@ from sampan.edge.gateway import names
 from sampan.edge.gateway.backends import endpoints_of
 from sampan.edge.gateway.definitions.bundle import VERSION_KEY
 from sampan.edge.gateway.following import Following
+from sampan.edge.gateway.memory import Memory
 from sampan.edge.gateway.observed import Key, Observed, Site
 from sampan.edge.gateway.plan import Plan, plan
 from sampan.edge.gateway.statuses import StatusWrite
@@ -72,6 +73,7 @@ class GatewaySource:
         self._following: Following | None = None
         self._observed = Observed()
         self._plan: Plan | None = None
+        self._memory = Memory()
         self._writing = asyncio.Semaphore(_WRITES)
 
     async def run(self, board: Board) -> None:
@@ -124,7 +126,7 @@ class GatewaySource:
         await asyncio.gather(*map(self._write, planned.writes))
 
     async def _planned(self, observed: Observed) -> Plan:
-        return await asyncio.to_thread(plan, observed, format_time(self._clock.now()))
+        return await asyncio.to_thread(plan, observed, format_time(self._clock.now()), self._memory)
 
     def _endpoints(self, service: Key) -> dict[str, tuple[Endpoint, ...]]:
         """Of the back ends that lead to a Service, as of now."""
