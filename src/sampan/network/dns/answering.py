@@ -143,7 +143,13 @@ class Answerer:
 
     def _write(self, request: Request, answer: Answer, *, tcp: bool) -> bytes:
         rcode = message.NOERROR if answer.exists else message.NXDOMAIN
+        name, records = request.question.name, answer.records
+        if not records and name.endswith(self._zone.domain):
+            return message.write_denial(request, rcode, self._zone.domain)
         try:
+            own = (each.name == name and each.type in ("A", "AAAA") for each in records)
+            if records and not answer.additional and all(own):
+                return message.write_addresses(request, records, start=self._first(records), tcp=tcp)
             return message.write_answer(
                 request,
                 rcode,

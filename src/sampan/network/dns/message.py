@@ -7,6 +7,7 @@ has a bound before it is looked at, and writing stops where the packet is full. 
 
 from __future__ import annotations
 
+import functools
 import socket
 import struct
 from collections.abc import Iterable, Sequence
@@ -43,6 +44,9 @@ _NUMBERS = {text: number for number, text in _TYPES.items()}
 _TRANSFERS = (251, 252)
 _NO_QUESTION = Question("", "")
 _OPT_BYTES = 11
+#: The timers are for secondary servers, which do not exist; the last is how long "no" may be kept.
+_SOA_DATA = _SOA.pack(1, 7200, 1800, 86400, NEGATIVE_TTL)
+_TO_THE_QUESTION = (0xC000 | HEADER.size).to_bytes(2, "big")
 #: A pointer has 14 bits.
 _LAST_PLACE = 0x3FFF
 
@@ -162,6 +166,39 @@ def write_answer(
     return head + writer.body() + write_options(request)
 
 
+def write_denial(request: Request, rcode: int, zone: str) -> bytes:
+    """Our own answer without records, to a question for a name in ``zone``: most of what is answered, since every name
+    is looked for below each domain of a search path. It always fits."""
+    place = HEADER.size + len(request.asked) - 4 - (len(zone) + 2)
+    head = HEADER.pack(request.id, request.reply_flags | AA | rcode, 1, 0, 1, int(request.edns))
+    return head + request.asked + _denial(place, zone) + write_options(request)
+
+
+@functools.lru_cache(maxsize=256)
+def _denial(place: int, zone: str) -> bytes:
+    """The SOA of a zone whose name stands at ``place``."""
+    there = (0xC000 | place).to_bytes(2, "big")
+    data = b"\x02ns\x03dns" + there + b"\x0ahostmaster" + there + _SOA_DATA
+    return there + _RECORD.pack(_NUMBERS["SOA"], _IN, NEGATIVE_TTL, len(data)) + data
+
+
+def write_addresses(request: Request, answers: Sequence[Record], *, start: int = 0, tcp: bool = False) -> bytes:
+    """As ``write_answer``, for addresses of the very name that was asked for."""
+    room = room_for(request, tcp=tcp) - HEADER.size - len(request.asked)
+    count = len(answers)
+    parts: list[bytes] = []
+    for index in range(count):
+        record = answers[(start + index) % count]
+        data = _address(str(record.data), socket.AF_INET6 if record.type == "AAAA" else socket.AF_INET)
+        room -= 2 + _RECORD.size + len(data)
+        if room < 0:
+            break
+        parts.append(_TO_THE_QUESTION + _RECORD.pack(_NUMBERS[record.type], _IN, record.ttl, len(data)) + data)
+    flags = request.reply_flags | AA | (TC if len(parts) < count else 0)
+    head = HEADER.pack(request.id, flags, 1, len(parts), 0, int(request.edns))
+    return b"".join((head, request.asked, *parts, write_options(request)))
+
+
 class _Writer:
     """The bytes behind the header. Names that were written before become pointers."""
 
@@ -216,8 +253,7 @@ class _Writer:
             case "SOA":
                 self._name(data)
                 self._name(f"hostmaster.{record.name}")
-                # The timers are for secondary servers, which do not exist; the last is how long "no" may be kept.
-                self._buffer += _SOA.pack(1, 7200, 1800, 86400, NEGATIVE_TTL)
+                self._buffer += _SOA_DATA
             case _:
                 self._name(data)
 

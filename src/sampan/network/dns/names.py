@@ -17,6 +17,7 @@ MAX_NAME_BYTES = 255
 _MAX_POINTERS = 128
 _POINTER = 0xC0
 _PLAIN = re.compile(rb"[A-Za-z0-9_*/-]*")
+_PLAIN_LABELS = re.compile(rb"[A-Za-z0-9_*/.-]+")
 
 
 class Malformed(Exception):
@@ -86,16 +87,20 @@ def skip(packet: bytes, offset: int) -> int:
 
 
 def text_of(labels: Labels) -> str:
+    whole = b".".join(labels)
+    if _PLAIN_LABELS.fullmatch(whole) and whole.count(b".") == len(labels) - 1:
+        return whole.decode("ascii").lower()  # nearly always
     return ".".join(_label_text(label) for label in labels)
 
 
 def labels_of(text: str) -> Labels:
     """The labels of a name as the API's objects have it. Raises Malformed for one that no message can carry."""
     try:
-        labels = tuple(text.encode("ascii").split(b"."))
+        whole = text.encode("ascii")
     except UnicodeEncodeError:
         raise Malformed(f"{text}: not a domain name") from None
-    if not all(0 < len(label) <= MAX_LABEL_BYTES and _PLAIN.fullmatch(label) for label in labels):
+    labels = tuple(whole.split(b"."))
+    if not _PLAIN_LABELS.fullmatch(whole) or not all(0 < len(label) <= MAX_LABEL_BYTES for label in labels):
         raise Malformed(f"{text}: a label that no domain name can have")
     if len(text) + 2 > MAX_NAME_BYTES:
         raise Malformed(f"{text}: longer than a domain name can be")
