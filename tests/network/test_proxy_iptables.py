@@ -2,6 +2,7 @@
 
 import dataclasses
 import random
+import shutil
 import subprocess
 
 import network_objects as make
@@ -84,6 +85,8 @@ def rules_of(lines):
 
 @pytest.fixture
 async def tables(lab, config):
+    if shutil.which("iptables-restore") is None:
+        pytest.skip("iptables is not installed")
     yield IptablesTables(config.instance, (4,), lab.command("node"))
     await remove(config.instance, lab.command("node"))
 

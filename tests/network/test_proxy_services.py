@@ -89,6 +89,8 @@ async def servers(lab):
 
 @pytest.fixture(params=BACKENDS)
 def backend_kind(request):
+    if request.param == "iptables" and shutil.which("iptables-restore") is None:
+        pytest.skip("iptables is not installed")
     return request.param
 
 

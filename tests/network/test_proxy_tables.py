@@ -7,6 +7,7 @@ import asyncio
 import dataclasses
 import os
 import re
+import shutil
 
 import network_lab
 import network_objects as make
@@ -243,6 +244,7 @@ def test_random_tables_of_services_are_what_packets_meet(lab, config, tables):
     asyncio.run(run())
 
 
+@pytest.mark.skipif(shutil.which("iptables-restore") is None, reason="iptables is not installed")
 @given(tables=st.tuples(TABLE, TABLE))
 @settings(max_examples=max(1, TABLES // 3), suppress_health_check=list(HealthCheck))
 def test_random_tables_of_services_are_what_packets_meet_by_iptables(lab, config, tables):
