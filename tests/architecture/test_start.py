@@ -30,3 +30,17 @@ def test_a_server_that_starts_imports_no_more_than_it_needs() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+def test_a_node_that_follows_its_pods_knows_no_kinds_and_reads_no_certificates() -> None:
+    """The server applies selectors, and OpenSSL reads certificates: neither is for the node process to have loaded."""
+    script = (
+        "import sys; import sampan.cluster.node_process; from sampan.client.informer import Informer; "
+        "from sampan.api.resources import PODS; from types import SimpleNamespace; "
+        "far = SimpleNamespace(cache_view=lambda resource: None); "
+        "Informer(far, PODS, field_selector='spec.nodeName=n'); from sampan.node.api.auth import certificate_user; "
+        "certificate_user((('commonName', 'admin'),)); "
+        "print(*(name for name in ('sampan.api.registry', 'sampan.api.groups', 'cryptography') if name in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

@@ -114,10 +114,11 @@ class Informer:
         self._field_selector = field_selector
         self._label_selector = label_selector
         self._random: Random = random or SystemRandom()
-        predicate = build_predicate(resource, label_selector, field_selector)
-        self._matches: Predicate | None = None if predicate is None else self._guarded(predicate)
         self._part: Part | None = plan_part(field_selector)
         self._view: CacheView | None = client.cache_view(resource)
+        # Where there is no cache the server applies the selectors, and whoever is far from it needs no kinds.
+        predicate = build_predicate(resource, label_selector, field_selector) if self._view is not None else None
+        self._matches: Predicate | None = None if predicate is None else self._guarded(predicate)
         #: what ends following the view, once it is followed
         self._unsubscribe: Callable[[], None] | None = None
         #: with a selector, or without a view: the objects, which are the server's own in the former case

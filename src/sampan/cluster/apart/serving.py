@@ -22,7 +22,7 @@ from sampan.api.types import Obj
 from sampan.client.client import Client
 from sampan.metrics import Registry
 from sampan.node.api.auth import MASTERS, User, certificate_user
-from sampan.node.api.tls import peer_certificate
+from sampan.node.api.tls import peer_subject
 
 log = logging.getLogger(__name__)
 
@@ -115,8 +115,8 @@ class Serving:
     async def _admit(self, request: web.Request) -> None:
         """Raises ApiError: Unauthorized, Forbidden, or that nobody can be asked."""
         transport = request.transport
-        certificate = peer_certificate(transport.get_extra_info("ssl_object")) if transport is not None else None
-        user = certificate_user(certificate) if certificate is not None else await self._token_user(request)
+        subject = peer_subject(transport.get_extra_info("ssl_object")) if transport is not None else None
+        user = certificate_user(subject) if subject is not None else await self._token_user(request)
         if MASTERS in user.groups:
             return
         spec: Obj = {

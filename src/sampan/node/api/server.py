@@ -30,7 +30,7 @@ from sampan.node.api.auth import DelegatedAuth, request_attributes
 from sampan.node.api.machine import MachineUsage, read_machine
 from sampan.node.api.remote.commands import Work, serve_command
 from sampan.node.api.remote.ports import Forwarding, serve_ports
-from sampan.node.api.tls import peer_certificate
+from sampan.node.api.tls import peer_subject
 from sampan.node.eviction.meter import Measured
 from sampan.node.logs.inotify import DirectoryWatches
 from sampan.node.logs.reader import Ending, LogOptions, read_log
@@ -183,9 +183,9 @@ class NodeApi:
 
     async def _admit(self, request: web.Request) -> None:
         transport = request.transport
-        certificate = peer_certificate(transport.get_extra_info("ssl_object")) if transport is not None else None
+        subject = peer_subject(transport.get_extra_info("ssl_object")) if transport is not None else None
         try:
-            user = await self._auth.authenticate(certificate, request.headers.get("Authorization", ""))
+            user = await self._auth.authenticate(subject, request.headers.get("Authorization", ""))
             await self._auth.authorize(user, request_attributes(request.method, request.path))
         except (OSError, TimeoutError) as error:
             log.warning("node API: cannot ask the API server about a request: %s", error)
