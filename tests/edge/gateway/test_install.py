@@ -35,6 +35,12 @@ async def test_all_kinds_are_served_after_the_first_ready_node_and_a_second_star
         found_class = await client.get(names.GATEWAY_CLASSES, "sampan")
         assert found_class["spec"]["controllerName"] == "sampan.io/gateway-controller"
         await install_class(client)
+        spec = {"gatewayClassName": "x", "listeners": [{"name": "http", "port": 80, "protocol": "HTTP"}]}
+        gateway = {"apiVersion": f"{GROUP}/v1", "kind": "Gateway", "metadata": {"name": "g"}, "spec": spec}
+        made = await client.create(names.GATEWAYS, gateway | {"status": {"conditions": []}}, namespace="default")
+        waiting = [(each["type"], each["status"], each["reason"]) for each in made["status"]["conditions"]]
+        assert waiting == [("Accepted", "Unknown", "Pending"), ("Programmed", "Unknown", "Pending")]
+        assert await client.get(names.GATEWAYS, "g", "default") == made
         route = {"apiVersion": f"{GROUP}/v1", "kind": "HTTPRoute", "metadata": {"name": "r"}, "spec": {}}
         made = await client.create(Resource(GROUP, "v1", "httproutes", "HTTPRoute", True), route, namespace="default")
         assert made["spec"]["rules"] == [{"matches": [{"path": {"type": "PathPrefix", "value": "/"}}]}]

@@ -17,6 +17,7 @@ from sampan.api.customresources.naming import Names
 from sampan.api.customresources.printing import columns_of
 from sampan.api.errors import FieldError
 from sampan.api.kind import IDENTITY, Kind, ScalePaths
+from sampan.api.reading import part
 from sampan.api.schema import Node
 from sampan.api.types import Obj
 from sampan.records import dataclass
@@ -114,7 +115,7 @@ class _Versions:
             validate=compiled.validate,
             validate_update=compiled.validate_update,
             validate_status=compiled.validate_status,
-            prepare_create=_without_status if status else _as_given,
+            prepare_create=_first_status(version, compiled) if status else _as_given,
             status_metadata=IDENTITY,
             demanding=compiled.demanding,
             warnings=warnings.of_object,
@@ -144,6 +145,19 @@ def _as_given(obj: Obj) -> None:
 
 def _without_status(obj: Obj) -> None:
     obj.pop("status", None)
+
+
+def _first_status(version: Obj, compiled: Compiled) -> Callable[[Obj], None]:
+    """The status of a new object is nobody's but the schema's."""
+    root = part(part(version, "schema"), "openAPIV3Schema")
+    if "default" not in part(part(root, "properties"), "status"):
+        return _without_status
+
+    def prepare_create(obj: Obj) -> None:
+        obj.pop("status", None)
+        compiled.default(obj)
+
+    return prepare_create
 
 
 def _reader(compiled: Compiled) -> Callable[[Obj], None]:
