@@ -27,31 +27,56 @@ PATIENCE_SECONDS = 8.0
 
 def main(ports: list[str]) -> None:
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))  # the first process of a container has to ask for it
+    # Nobody is answered before all ports are open: who is ready is so on each.
+    opened = []
     for each in ports:
         protocol, _, port = each.partition(":")
-        serve = {"http": serve_http, "https": serve_https, "udp": serve_udp}[protocol]
-        threading.Thread(target=serve, args=(int(port),)).start()
+        opened.append((_SERVE[protocol], _OPEN[protocol](int(port))))
+    for serve, listening in opened:
+        threading.Thread(target=serve, args=(listening,)).start()
 
 
-def serve_http(port: int) -> None:
-    with socket.create_server(("", port), backlog=128) as listening:
-        while True:
-            connection, client = listening.accept()
-            threading.Thread(target=answer_http, args=(connection, client[0])).start()
+def open_tcp(port: int) -> socket.socket:
+    return socket.create_server(("", port), backlog=128)
 
 
-def serve_https(port: int) -> None:
+def open_udp(port: int) -> socket.socket:
+    listening = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    listening.bind(("", port))
+    return listening
+
+
+def open_tls(port: int) -> socket.socket:
     import ssl  # it takes a while, and few need it
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain("/tls/tls.crt", "/tls/tls.key")
-    with context.wrap_socket(socket.create_server(("", port)), server_side=True) as listening:
-        while True:
-            try:
-                connection, client = listening.accept()
-            except OSError:  # who asks speaks no TLS
-                continue
-            answer_http(connection, client[0])
+    return context.wrap_socket(open_tcp(port), server_side=True)
+
+
+def serve_http(listening: socket.socket) -> None:
+    while True:
+        connection, client = listening.accept()
+        threading.Thread(target=answer_http, args=(connection, client[0])).start()
+
+
+def serve_https(listening: socket.socket) -> None:
+    while True:
+        try:
+            connection, client = listening.accept()
+        except OSError:  # who asks speaks no TLS
+            continue
+        answer_http(connection, client[0])
+
+
+def serve_udp(listening: socket.socket) -> None:
+    while True:
+        _, client = listening.recvfrom(1024)
+        listening.sendto(f"{NAME} {client[0]}".encode(), client)
+
+
+_OPEN = {"http": open_tcp, "https": open_tls, "udp": open_udp}
+_SERVE = {"http": serve_http, "https": serve_https, "udp": serve_udp}
 
 
 def answer_http(connection: socket.socket, client: str) -> None:
@@ -81,14 +106,6 @@ def act(method: str, target: str, client: str, port: int) -> object:
         with open(given["file"]) as file:  # noqa: PTH123  (pathlib costs each pod's start)
             return file.read()
     return {"host": NAME, "method": method, "target": target, "client": client, "port": port}
-
-
-def serve_udp(port: int) -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listening:
-        listening.bind(("", port))
-        while True:
-            _, client = listening.recvfrom(1024)
-            listening.sendto(f"{NAME} {client[0]}".encode(), client)
 
 
 def ask(protocol: str, host: str, port: int) -> str:

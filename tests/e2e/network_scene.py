@@ -233,7 +233,11 @@ class Network:
         """A client has one pod and keeps it, wherever the Service can be had."""
         for client in clients:
             for host, number in self.targets(name):
-                eventually(lambda c=client, h=host, n=number: len(set(self.ask(c, h, n, times=24))) == 1)
+                eventually(lambda c=client, h=host, n=number: self._is_one_of_web(self.ask(c, h, n, times=24)))
+
+    @staticmethod
+    def _is_one_of_web(answers: Sequence[str]) -> bool:
+        return len(set(answers)) == 1 and answers[0] in WEB
 
     def is_alias(self, name: str, of: str) -> None:
         full = f"{name}.{self.room.namespace}.svc.cluster.local"

@@ -91,7 +91,7 @@ def test_parts_of_the_names_do(network: Network) -> None:
 def test_a_pod_is_known_by_its_hostname_within_its_subdomain(network: Network) -> None:
     """DNS should provide DNS for pods for Hostname; DNS should provide DNS for pods for Subdomain"""
     own = network.address("querier")
-    assert network.query("client", full(network, "querier-1.headless"), "A") == [own]
+    network.queried("client", full(network, "querier-1.headless"), "A", lambda found: found == [own])
     for name in (*shortened(network, "querier-1.headless"), *shortened(network, "headless")):
         network.resolves("client", name, [own])
     assert network.read("querier", "/etc/hostname").strip() == "querier-1"

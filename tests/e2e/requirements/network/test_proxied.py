@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
+from e2e_harness import eventually
 from network_scene import HTTP, TLS, Network, port, service
 
 #: answered by the pod; GET and HEAD of the proxy itself are sent on to what stands below it
@@ -14,7 +14,7 @@ METHODS = ("DELETE", "OPTIONS", "PATCH", "POST", "PUT")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def proxied(network: Network) -> Iterator[None]:
+def proxied(network: Network) -> None:
     network.ready("many-ports")
     ports = (
         port(80, HTTP, name="portname1"), port(81, 8090, name="portname2"),
@@ -22,7 +22,8 @@ def proxied(network: Network) -> Iterator[None]:
     )  # fmt: skip
     network.create(service("proxied", {"name": "many-ports"}, *ports))
     network.create(service("proxied-alone", {"name": "many-ports"}))
-    yield
+    for name in ("proxied:portname1", "proxied-alone"):  # they have their endpoints a moment later
+        eventually(lambda n=name: asked(network, "GET", network.room.path("services", n, "proxy") + "/")[0] == 200)
 
 
 def asked(network: Network, method: str, path: str) -> tuple[int, str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import time
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -268,16 +269,17 @@ def test_a_hundred_services_have_their_endpoints_in_time(network: Network, hundr
     """Service endpoints latency should not be very high"""
     api, collection = network.room.api, network.room.path("endpoints")
     revision = api("GET", collection)["metadata"]["resourceVersion"]
+    begun, taken = {}, {}
     for name in hundred:
         made = service(name, {"name": "web-0"})
         made["metadata"]["labels"] = {"latency": "yes"}
+        begun[name] = time.monotonic()
         network.create(made)
-    waited = set(hundred)
-    with closing(api.lines(collection, watch="1", resourceVersion=revision, timeoutSeconds="50")) as lines:
-        for line in lines:  # it ends at the limit of the ninetieth in a hundred
-            found = json.loads(line)["object"]
-            if found.get("subsets"):
-                waited.discard(found["metadata"]["name"])
-            if not waited:
-                break
-    assert waited == set()
+    with closing(api.lines(collection, watch="1", resourceVersion=revision)) as lines:
+        while len(taken) < len(hundred):
+            found = json.loads(next(lines))["object"]
+            name = found["metadata"]["name"]
+            if name in begun and name not in taken and found.get("subsets"):
+                taken[name] = time.monotonic() - begun[name]
+    seconds = sorted(taken.values())
+    assert seconds[50] < 20 and seconds[90] < 50  # upstream's limits
