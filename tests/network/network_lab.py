@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from socket import SocketKind
 
+from sampan.network.proxy import NodeReach, ProxyConfig
+from sampan.network.proxy.config import FamilyConfig
 from sampan.network.proxy.nftables import netlink
 from sampan.network.proxy.nftables.netlink import NftNetlink
 from sampan.network.proxy.nftables.nft import NftCommand
@@ -178,6 +180,22 @@ class Lab:
             return "refused"
         except TimeoutError:
             return "silence"
+
+
+class LabReach(NodeReach):
+    """Looks at the switches and routes of the node's namespace."""
+
+    def __init__(self, lab: Lab, config: ProxyConfig) -> None:
+        super().__init__(config, lab.command("node"))
+        self.lab = lab
+
+    def _open_loopback(self) -> bool:
+        with self.lab.inside("node"):
+            return super()._open_loopback()
+
+    def _missing_routes(self) -> list[FamilyConfig]:
+        with self.lab.inside("node"):
+            return super()._missing_routes()
 
 
 def _family(address: str) -> socket.AddressFamily:

@@ -3,20 +3,21 @@
 Every test runs on a cluster of two families and asks by both; the last ones on clusters of one.
 """
 
+import asyncio
 import dataclasses
 import shutil
 import socket
+import subprocess
 
 import network_lab
 import network_objects as make
 import pytest
 
 from sampan.api.resources import ENDPOINT_SLICES, PODS, SERVICES
-from sampan.network.proxy import NftBackend
+from sampan.network.proxy import NftBackend, modes
 from sampan.network.proxy.conntrack import Conntrack
 from sampan.network.proxy.iptables.backend import IptablesBackend
-from sampan.network.proxy.iptables.restore import IptablesTables, remove
-from sampan.network.proxy.rules.values import Op, Table
+from sampan.network.proxy.iptables.restore import IptablesTables
 from sampan.network.proxy.userspace.backend import UserspaceBackend
 
 pytestmark = pytest.mark.timeout(120)
@@ -75,6 +76,7 @@ def in_both(config):
         cluster_pod_cidr="10.244.0.0/16,fd00:10:244::/48",
         service_cidr="10.96.0.0/16,fd00:10:96::/112",
         dns_ip="10.96.0.10,fd00:10:96::a",
+        bridge="br0",
     )
 
 
@@ -104,24 +106,17 @@ async def made(backend_kind, lab):
             return socket.socket(*what)
 
     def make_backend(config):
+        undo.append(config)
+        reach = network_lab.LabReach(lab, config)
         if backend_kind == "iptables":
             versions = [family.version for family in config.families]
-            tables = IptablesTables(config.instance, versions, lab.command("node"))
-            undo.append(lambda: remove(config.instance, lab.command("node")))
-            return IptablesBackend(config, tables)
-        nft = lab.nft(config.table)
-
-        async def clean():
-            await nft.apply([Op("delete", Table())])
-            nft.close()
-
-        undo.append(clean)
-        rules = NftBackend(config, nft)
+            return IptablesBackend(config, IptablesTables(config.instance, versions, lab.command("node")), reach)
+        rules = NftBackend(config, lab.nft(config.table), reach)
         return rules if backend_kind == "nftables" else UserspaceBackend(config, rules, in_node)
 
     yield make_backend
-    for clean in undo:
-        await clean()
+    for config in undo:
+        await modes.remove(backend_kind, config.instance, lab.command("node"))
 
 
 @pytest.fixture
@@ -215,6 +210,25 @@ async def test_a_node_port_answers_from_outside_and_inside(lab, client, proxy):
     for family in BOTH:
         for name in ("outside", "node", "pod3", "pod1"):
             assert await who(lab, name, family.node, 30080, 1) == {"pod1"}
+
+
+async def test_a_node_port_answers_the_node_itself_on_localhost(lab, client, proxy):
+    await create(client, proxy, web(type="NodePort", ports=[make.port(80, nodePort=30080)]), *slices(1))
+    assert await who(lab, "node", "127.0.0.1", 30080, 1) == {"pod1"}
+
+
+async def test_traffic_stays_on_the_node_while_an_endpoint_is_meant_for_it(lab, client, proxy):
+    """Traffic distribution PreferSameNode: the hints that EndpointSlices carry then."""
+    objects = slices(1, (2, {"node": "node2"}))
+    for each in objects[:2]:
+        for endpoint in each["endpoints"]:
+            endpoint["hints"] = {"forNodes": [{"name": endpoint["nodeName"]}]}
+    await create(client, proxy, web(trafficDistribution="PreferSameNode"), *objects)
+    for family in BOTH:
+        assert await who(lab, "pod3", family.vip, 80, 8) == {"pod1"}
+    await change_endpoints(client, proxy, (2, {"node": "node2"}))
+    for family in BOTH:
+        assert await who(lab, "pod3", family.vip, 80, 2) == {"pod2"}
 
 
 async def test_a_node_port_refuses_at_once_on_the_loopback_address_of_ipv6(lab, client, proxy):
@@ -335,3 +349,19 @@ async def test_a_cluster_of_one_family_serves_that_one(lab, servers, client, con
         await create(client, proxy, service, *slices(1, 2, families=(family,)))
         assert await who(lab, "pod3", family.vip, 80) == {"pod1", "pod2"}
         assert await who(lab, "outside", family.node, 30080) == {"pod1", "pod2"}
+
+
+async def test_a_mode_that_is_removed_leaves_no_rule(lab, client, config, run_proxy, made, backend_kind):
+    def rules():
+        listed = subprocess.run(
+            [*lab.command("node"), "nft", "list", "ruleset"], capture_output=True, text=True, check=True
+        )
+        return [line for line in listed.stdout.splitlines() if "test" in line or "10.96." in line]
+
+    before = await asyncio.to_thread(rules)
+    config = in_both(config)
+    async with run_proxy(client, config, backend=made(config), conntrack=Conntrack(lab.command("node"))) as proxy:
+        await create(client, proxy, web(sessionAffinity="ClientIP"), *slices(1, 2))
+    assert await asyncio.to_thread(rules) != before == []
+    await modes.remove(backend_kind, config.instance, lab.command("node"))
+    assert await asyncio.to_thread(rules) == []

@@ -12,7 +12,7 @@ import network_objects as make
 import pytest
 
 from sampan.api.resources import ENDPOINT_SLICES, PODS, SERVICES
-from sampan.network.proxy import NftBackend, NodeReach
+from sampan.network.proxy import NftBackend
 from sampan.network.proxy.conntrack import Conntrack
 from sampan.network.proxy.rules.values import Chain, Op, Table
 
@@ -33,27 +33,11 @@ async def servers(lab):
         server.close()
 
 
-class LabReach(NodeReach):
-    """Looks at the switches and routes of the node's namespace."""
-
-    def __init__(self, lab, config):
-        super().__init__(config, lab.command("node"))
-        self.lab = lab
-
-    def _open_loopback(self):
-        with self.lab.inside("node"):
-            return super()._open_loopback()
-
-    def _missing_routes(self):
-        with self.lab.inside("node"):
-            return super()._missing_routes()
-
-
 @pytest.fixture
 async def proxy(lab, servers, client, config, run_proxy):
     config = dataclasses.replace(config, bridge="br0", service_cidr="10.96.0.0/16")
     nft = lab.nft(config.table)
-    backend = NftBackend(config, nft, LabReach(lab, config))
+    backend = NftBackend(config, nft, network_lab.LabReach(lab, config))
     async with run_proxy(client, config, backend=backend, conntrack=Conntrack(lab.command("node"))) as running:
         yield running
     await nft.apply([Op("delete", Table())])

@@ -7,6 +7,7 @@ costs nothing while it stays the same.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -92,22 +93,23 @@ async def clear_other(mode: str, instance: str, file: Path) -> None:
         file.write_text(f"{mode}\n")
 
 
-async def remove(mode: str, instance: str) -> None:
+async def remove(mode: str, instance: str, prefix: Sequence[str] = ()) -> None:
+    """What a mode left; content when that is nothing. ``prefix`` is put before every command. Raises BackendError."""
     from sampan.network.proxy.rules.values import NftError, NftMissing, Op, Table
 
     try:
         if mode == "iptables":
             from sampan.network.proxy.iptables import restore
 
-            await restore.remove(instance)
+            await restore.remove(instance, prefix)
             return
         if mode == "ipvs":
             from sampan.network.proxy.ipvs import backend, program
 
-            await backend.remove(instance, program.IpvsProgram())
+            await backend.remove(instance, program.IpvsProgram(prefix))
         from sampan.network.proxy.nftables.nft import NftCommand
 
-        await NftCommand(f"sampan-{instance}").apply([Op("delete", Table())])
+        await NftCommand(f"sampan-{instance}", prefix).apply([Op("delete", Table())])
     except NftMissing:
         return
     except NftError as error:
