@@ -95,6 +95,8 @@ def test_an_ingress_leads_to_pods_and_loses_nothing_while_they_and_its_controlle
     events = kubectl("get", "events", "--field-selector", "involvedObject.kind=Ingress")
     assert "configuration-snippet is refused" in events
     assert f":{port}" in events
+    node = f"/api/v1/nodes/{instance.node.name}/proxy/metrics/ingress"
+    assert "haproxy_backend_http_requests_total{" in kubectl("get", "--raw", node)
     with Load(port, host) as load:
         kubectl("apply", "-f", "-", stdin=web(replicas=2, annotation="two"))
         os.kill(read_status(instance)["node"]["pid"], signal.SIGKILL)

@@ -260,6 +260,11 @@ def _print_status(instance: Instance, seen: Seen) -> None:
         print(f"  {'API server':<12}{'ready' if seen.api_ready else 'not ready'} at {instance.api_url}")
         if instance.node.runs_containers:
             print(f"  {'node':<12}{'Ready' if seen.node_ready else 'not Ready'}: {seen.node_message}")
+            if instance.node.ingress:
+                node = instance.node
+                print(
+                    f"  {'ingress':<12}on ports {node.ingress_http_port} (HTTP) and {node.ingress_https_port} (HTTPS)"
+                )
         if seen.simulated:
             print(f"  {'simulated':<12}{seen.simulated_ready} of {seen.simulated} nodes Ready")
         print(f"  {'pods':<12}{seen.pods_running} running of {seen.pods}")

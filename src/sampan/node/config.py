@@ -41,6 +41,8 @@ class NodeConfig:
     static_pod_dir: Path | None = None
     #: Below it lie the volumes of Sampan's own provisioner; None: this node has no disk for them.
     local_volumes: Path | None = None
+    #: Where the program that serves Ingresses tells its metrics; None: there is none.
+    ingress_metrics: Path | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     taints: tuple[Mapping[str, str], ...] = ()
     #: Further resources that the node has, by name (simulated nodes).

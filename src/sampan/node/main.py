@@ -124,7 +124,10 @@ class _Node:
 
     async def serve_api(self, auth: DelegatedAuth, tls: ssl.SSLContext, components: Callable[[], str]) -> None:
         config = NodeApiConfig(
-            node_name=self._config.node_name, port=self._config.node_api_port, configz=render(self._config)
+            node_name=self._config.node_name,
+            port=self._config.node_api_port,
+            configz=render(self._config),
+            ingress_metrics=self._config.ingress_metrics,
         )
         root = self._config.local_volumes
         volumes = None if root is None else LocalVolumes(root)

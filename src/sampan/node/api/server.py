@@ -28,6 +28,7 @@ from sampan.client.tasks import forever
 from sampan.node.api import containers, options, stats, streams
 from sampan.node.api.auth import DelegatedAuth, request_attributes
 from sampan.node.api.machine import MachineUsage, read_machine
+from sampan.node.api.programs import metrics_of
 from sampan.node.api.remote.commands import Work, serve_command
 from sampan.node.api.remote.ports import Forwarding, serve_ports
 from sampan.node.api.tls import peer_subject
@@ -68,6 +69,8 @@ class NodeApiConfig:
     port: int = 10250
     #: what ``/configz`` shows; no secrets belong in it
     configz: Obj = field(default_factory=dict)
+    #: socket of the program that serves Ingresses; None: there is none
+    ingress_metrics: Path | None = None
 
 
 class NodeApi:
@@ -155,6 +158,7 @@ class NodeApi:
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/metrics/cadvisor", self._cadvisor_metrics)
         app.router.add_get("/metrics/resource", self._resource_metrics)
+        app.router.add_get("/metrics/ingress", self._ingress_metrics)
         app.router.add_get("/stats/summary", self._summary)
         app.router.add_delete("/localvolumes/{name}", self._remove_volume)
         app.router.add_get("/containerLogs/{namespace}/{pod}/{container}", self._container_logs)
@@ -247,6 +251,13 @@ class NodeApi:
 
     async def _resource_metrics(self, request: web.Request) -> web.StreamResponse:
         return _text(stats.render_resource_metrics(await self._sample()))
+
+    async def _ingress_metrics(self, request: web.Request) -> web.StreamResponse:
+        place = self._config.ingress_metrics
+        found = await metrics_of(place) if place is not None else None
+        if found is None:
+            return _answer(404, b"no program serves Ingresses here\n", "text/plain; charset=utf-8")
+        return _answer(200, found, "text/plain; version=0.0.4")
 
     async def _cadvisor_metrics(self, request: web.Request) -> web.StreamResponse:
         return _text(stats.render_cadvisor_metrics(await self._sample(), os.cpu_count() or 1))
