@@ -36,15 +36,17 @@ def server() -> str:
     return json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec})
 
 
-def test_a_dns_server_in_pods_answers_the_cluster_once_the_service_selects_it_and_not_longer(kubectl: Kubectl) -> None:
-    """DNS: CoreDNS or kube-dns can take the place of the node's own servers."""
+def test_a_dns_server_in_pods_answers_a_stub_domain_and_then_the_cluster_once_its_service_selects_it(
+    kubectl: Kubectl,
+) -> None:
+    """DNS: stub domains; CoreDNS or kube-dns can take the place of the nodes' own servers, and leave it."""
     admin = Kubectl(kubectl.program, kubectl.cluster, "kube-system")
     kubectl("apply", "-f", "-", stdin=pod("asks"))
     kubectl("wait", "--for=condition=Ready", "pod/asks")
     at = "kubernetes.default.svc.cluster.local."
 
-    def found() -> str:
-        return kubectl.run("exec", "asks", "--", "nslookup", "-type=a", at, check=False, timeout=30).stdout
+    def found(name: str = at) -> str:
+        return kubectl.run("exec", "asks", "--", "nslookup", "-type=a", name, check=False, timeout=30).stdout
 
     address = admin("get", "service", "kubernetes", "-n", "default", "-o", "jsonpath={.spec.clusterIP}")
     eventually(lambda: address in found())
@@ -58,6 +60,16 @@ def test_a_dns_server_in_pods_answers_the_cluster_once_the_service_selects_it_an
         undo.callback(admin.run, "patch", "service", "kube-dns", "--type", "merge", "-p", restored, check=False)
         admin("apply", "-f", "-", stdin=server())
         admin("wait", "--for=condition=Ready", "pod/e2e-dns")
+        # As the server of a stub domain, which the nodes' own servers follow at once.
+        undo.callback(admin.run, "delete", "configmap", "kube-dns", "--ignore-not-found", check=False)
+        server_of = admin("get", "pod", "e2e-dns", "-o", "jsonpath={.status.podIP}")
+        domains = json.dumps({"corp.example": [f"{server_of}:5353"]})
+        written = (f"--from-literal=stubDomains={domains}", "--from-literal=upstreamPolicy=best")
+        admin("create", "configmap", "kube-dns", *written)
+        eventually(lambda: "192.0.2.77" in found("db.corp.example."))
+        assert address in found()
+        eventually(lambda: "choose sequential, random, round_robin" in admin("describe", "configmap", "kube-dns"))
+
         taken = json.dumps({"spec": {"selector": {"e2e": "dns"}, "ports": ports}})
         admin("patch", "service", "kube-dns", "--type", "merge", "-p", taken)
         eventually(lambda: "192.0.2.77" in found())

@@ -78,7 +78,7 @@ def test_an_exposed_deployment_answers_at_the_nodes_own_address_and_at_one_of_a_
 
         undo.callback(admin.run, "delete", "configmap", "sampan-loadbalancer", "--ignore-not-found", check=False)
         admin("create", "configmap", "sampan-loadbalancer", f"--from-literal=test={POOL}")
-        far = '{"spec": {"loadBalancerClass": "sampan.io/l2"}}'
+        far = '{"spec": {"loadBalancerClass": "sampan.io/l2", "allocateLoadBalancerNodePorts": false}}'
         kubectl(
             "expose",
             "deployment",

@@ -4,6 +4,7 @@ loops, negative answers, signatures, search paths."""
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import random
 from collections.abc import AsyncIterator, Callable
@@ -296,6 +297,20 @@ async def test_the_search_path_of_a_known_pod_is_followed_for_it_alone(dns: DnsS
         assert (await ask(dns, "a.example.other.svc.cluster.local", **pod)).header.rcode == RCODE.NXDOMAIN
 
 
+async def test_a_host_of_the_options_is_answered_without_asking_anybody(dns: DnsServer) -> None:
+    text = "192.0.2.7 Printer.corp.example printer # by the door\n2001:db8::7\tprinter\n\n192.0.2.8 first.example\n"
+    options, faults = parse_options({"data": {"hosts": text}})
+    assert not faults
+    async with name_servers(1) as (server,):
+        dns.upstream.use(dataclasses.replace(options, upstreams=(server.server,)))
+        assert data(await ask(dns, "printer.CORP.example")) == ["192.0.2.7"]
+        assert data(await ask(dns, "printer", "AAAA")) == ["2001:db8::7"]
+        nothing = await ask(dns, "printer.corp.example", "AAAA")
+        assert (nothing.header.rcode, nothing.rr, nothing.auth) == (RCODE.NOERROR, [], [])
+        assert data(await ask(dns, "out.default.svc.cluster.local")) == ["first.example.", "192.0.2.8"]
+        assert not server.asked
+
+
 def test_names_ahead_are_those_of_the_kubelets_search_path() -> None:
     ahead = autopath.names_ahead("x.y.shop.svc.cluster.local", "shop", "cluster.local", ("Corp.example.", "."))
     assert ahead == ("x.y.svc.cluster.local", "x.y.cluster.local", "x.y.corp.example", "x.y")
@@ -326,6 +341,7 @@ def test_options_may_say_anything(written: dict[str, str]) -> None:
         ("upstreamPolicy", "first", "choose sequential, random, round_robin"),
         ("cacheSeconds", "-1", "write 0 to 3600 seconds"),
         ("autopath", "yes", "write true or false"),
+        ("hosts", "printer 192.0.2.7", '"printer" is not an address'),
         ("federations", "{}", "nothing acts on this key"),
     ],
 )

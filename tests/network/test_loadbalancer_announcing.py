@@ -229,6 +229,14 @@ async def test_a_node_that_is_cut_off_leaves_the_address_to_whoever_claims_it_an
     wire.card.close()
 
 
+async def test_questions_without_end_are_answered_so_many_a_second(api: Any, client: Client, monkeypatch: Any) -> None:
+    node, loop = Announcer(client, InformerFactory(client), "a", KernelLink()), asyncio.get_running_loop()
+    monkeypatch.setattr(loop, "time", lambda: 1.5)
+    assert sum(node._may_answer() for _ in range(9000)) == 2000
+    monkeypatch.setattr(loop, "time", lambda: 2.5)
+    assert node._may_answer()
+
+
 @given(st.binary(max_size=120))
 def test_any_bytes_are_no_question(frame: bytes) -> None:
     packets.read_arp(frame)

@@ -7,6 +7,7 @@ API whose names no message can carry are answered SERVFAIL, each by itself.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 from sampan.api.clock import Random
 from sampan.network.dns import autopath, message, relay
@@ -40,7 +41,10 @@ class Answerer:
         if request.refusal:
             return message.write_error(request, request.refusal), False
         if not is_ours(request.question, self._zone, self._known):
-            return None, False
+            hosts = self._upstream.options.hosts
+            if request.question.name not in hosts:
+                return None, False
+            return self._write_host(request, hosts[request.question.name], tcp=tcp), False
         answer = self._resolved(request.question)
         if answer.chase:
             return None, False
@@ -64,6 +68,14 @@ class Answerer:
             return message.write_error(request, message.SERVFAIL)
         age = _ALL_AGES if found.stale else found.age_seconds
         return relay.write_relayed(request, found.answer, age, tcp=tcp)
+
+    def _write_host(self, request: Request, ips: Sequence[str], *, tcp: bool) -> bytes:
+        """A name that the options have; of another type there is nothing, whatever the world says."""
+        question = request.question
+        records = _host_records(question.name, question.type, ips)
+        if not records:
+            return message.write_answer(request, message.NOERROR, ())
+        return message.write_addresses(request, records, start=self._first(records), tcp=tcp)
 
     # The search path, followed for a pod
 
@@ -116,6 +128,8 @@ class Answerer:
 
     async def _addresses_of(self, name: str, request: Request) -> list[Record]:
         """What can be told: nothing, when nobody answers or the name is none that can be asked for."""
+        if (ips := self._upstream.options.hosts.get(name)) is not None:
+            return _host_records(name, request.question.type, ips)
         try:
             target = b"".join(bytes((len(label),)) + label for label in labels_of(name))
             found = await self._upstream.ask(target + b"\0" + request.asked[-4:], name=name)
@@ -168,3 +182,8 @@ class Answerer:
         if len(records) < 2 or records[0].type == "CNAME":
             return 0
         return self._random.randrange(len(records))
+
+
+def _host_records(name: str, asked: str, ips: Sequence[str]) -> list[Record]:
+    typed = [Record(name, "AAAA" if ":" in ip else "A", SERVICE_TTL, ip) for ip in ips]
+    return [record for record in typed if asked in (record.type, "ANY")]

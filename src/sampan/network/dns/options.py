@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import field
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import orjson
@@ -26,6 +27,7 @@ Policy: TypeAlias = Literal["sequential", "random", "round_robin"]
 _PORT = 53
 _MAX_SERVERS = 15  # as CoreDNS' forward
 _MAX_DOMAINS = 100
+_MAX_HOSTS = 2000
 _MAX_SECONDS = 3600
 _MAX_TEXT = 64 * 1024
 
@@ -51,6 +53,8 @@ class Options:
     stale_seconds: int = 0
     #: follow the search path of pods for them
     autopath: bool = False
+    #: addresses of names outside of the cluster, in lower case, that no name server is asked for
+    hosts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def servers_for(self, name: str) -> tuple[NameServer, ...]:
         """Of the stub domain that a name lies in; (): it lies in none."""
@@ -148,6 +152,24 @@ def _flag(value: str) -> bool:
     return value == "true"
 
 
+def _hosts(value: str) -> dict[str, tuple[str, ...]]:
+    """As /etc/hosts has it."""
+    found: dict[str, list[str]] = {}
+    for line in value.splitlines():
+        address, *listed = line.partition("#")[0].split() or [""]
+        if not address:
+            continue
+        try:
+            ip = str(ipaddress.ip_address(address))
+        except ValueError:
+            raise ValueError(f'"{address[:100]}" is not an address') from None
+        for name in listed:
+            found.setdefault(_domain(name), []).append(ip)
+    if len(found) > _MAX_HOSTS:
+        raise ValueError(f"more than {_MAX_HOSTS} names")
+    return {name: tuple(dict.fromkeys(ips)) for name, ips in found.items()}
+
+
 _KEYS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "stubDomains": ("stub_domains", _stub_domains),
     "upstreamNameservers": ("upstreams", _upstreams),
@@ -156,4 +178,5 @@ _KEYS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "negativeCacheSeconds": ("negative_seconds", _seconds),
     "serveStaleSeconds": ("stale_seconds", _seconds),
     "autopath": ("autopath", _flag),
+    "hosts": ("hosts", _hosts),
 }
