@@ -6,10 +6,11 @@ import asyncio
 from random import Random
 
 from sampan.api.resources import CUSTOM_RESOURCE_DEFINITIONS, NODES, Resource
+from sampan.api.transport import Call
 from sampan.client.client import Client
 from sampan.edge.gateway import names
-from sampan.edge.gateway.definitions import definitions
-from sampan.edge.gateway.install import install, install_class, install_when_ready
+from sampan.edge.gateway.definitions import BUNDLE_VERSION, definitions
+from sampan.edge.gateway.install import INSTALLED_KEY, install, install_class, install_when_ready
 from sampan.server.app import Server
 from sampan.server.config import ServerConfig
 
@@ -58,3 +59,35 @@ async def test_a_definition_that_is_there_already_is_left_alone() -> None:
         now = await client.get(CUSTOM_RESOURCE_DEFINITIONS, f"httproutes.{GROUP}")
         assert [each["name"] for each in now["spec"]["versions"]] == ["v1"]
         assert now["metadata"]["annotations"][f"{GROUP}/bundle-version"] == "v1.1.0"
+
+
+async def applied(client: Client, kind: str, release: str, *, ours: bool) -> None:
+    """As ``kubectl apply --server-side`` does, or as this did in another release."""
+    definition = next(each for each in definitions() if each["spec"]["names"]["kind"] == kind)
+    definition["metadata"]["annotations"][f"{GROUP}/bundle-version"] = release
+    if ours:
+        definition["metadata"]["annotations"][INSTALLED_KEY] = release
+    definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["description"] = release
+    whole = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", **definition}
+    path = CUSTOM_RESOURCE_DEFINITIONS.path(None, definition["metadata"]["name"])
+    await client.transport.call(Call("PATCH", path, {"fieldManager": "kubectl"}, whole, "application/apply-patch+yaml"))
+
+
+async def test_an_older_release_of_our_own_is_brought_forward_and_kubectl_applies_another_without_conflict() -> None:
+    async with Server(ServerConfig(listen=False, random=Random(1))) as server:
+        client = Client(server.local_transport())
+
+        async def said(plural: str) -> tuple[str, str, bool]:
+            found = await client.get(CUSTOM_RESOURCE_DEFINITIONS, f"{plural}.{GROUP}")
+            notes = found["metadata"]["annotations"]
+            prose = found["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["description"]
+            return notes[f"{GROUP}/bundle-version"], prose, INSTALLED_KEY in notes
+
+        await applied(client, "HTTPRoute", "v1.2.0", ours=True)
+        await install(client)
+        release, prose, ours = await said("httproutes")
+        assert (release, ours) == (BUNDLE_VERSION, True)
+        assert prose != "v1.2.0"
+        await applied(client, "HTTPRoute", "v1.9.0", ours=False)
+        await install(client)
+        assert await said("httproutes") == ("v1.9.0", "v1.9.0", False)  # theirs from then on

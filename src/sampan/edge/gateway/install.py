@@ -15,6 +15,7 @@ from sampan.api.nodes.status import is_ready
 from sampan.api.objects import deep_copy
 from sampan.api.reading import part, text_map
 from sampan.api.resources import CUSTOM_RESOURCE_DEFINITIONS, NODES
+from sampan.api.transport import Call
 from sampan.api.types import Obj
 from sampan.client.client import Client
 from sampan.edge.gateway import names
@@ -25,6 +26,9 @@ log = logging.getLogger(__name__)
 
 #: on what this installed: the release of it
 INSTALLED_KEY: Final = "gateway.sampan.io/installed"
+#: By whom they are applied: as kubectl would, so that who applies another release with it (``--server-side``, as the
+#: project tells to) meets no conflict, and has them for his own from then on.
+MANAGER: Final = "kubectl"
 #: the definitions come then, node or not
 LATEST_SECONDS: Final = 20.0
 #: how long the class waits for its definition to be served, and between two looks
@@ -91,31 +95,21 @@ async def _ensure(client: Client, definition: Obj) -> None:
     wanted["metadata"]["annotations"][INSTALLED_KEY] = BUNDLE_VERSION
     name = wanted["metadata"]["name"]
     try:
-        present = await client.get(CUSTOM_RESOURCE_DEFINITIONS, name)
+        if not may_write(await client.get(resource, name)):
+            return
     except NotFound:
-        try:
-            await client.create(CUSTOM_RESOURCE_DEFINITIONS, wanted)
-        except AlreadyExists:
-            pass  # somebody else's, made meanwhile
-        return
-    renewed = renewal(present, wanted)
-    if renewed is None:
-        return
+        pass
+    apply = Call("PATCH", resource.path(None, name), {"fieldManager": MANAGER}, wanted, "application/apply-patch+yaml")
     try:
-        await client.update(CUSTOM_RESOURCE_DEFINITIONS, renewed)
-    except (Conflict, NotFound):
-        pass  # somebody is at it; the next start looks again
+        await client.transport.call(apply)
+    except Conflict:
+        pass  # somebody else is at it, or changed it
     except ApiError as error:  # such as a version that objects are still stored in
         log.warning("the definition %s stays as it is: %s", name, error)
 
 
-def renewal(present: Obj, wanted: Obj) -> Obj | None:
-    """What the definition becomes; None: it is not to be touched. Pure."""
+def may_write(present: Obj) -> bool:
+    """Whether a definition is an older one of ours. Pure."""
     annotations = text_map(part(present, "metadata"), "annotations")
-    version, installed = annotations.get(VERSION_KEY, ""), annotations.get(INSTALLED_KEY, "")
-    if version != installed or not is_older(version, BUNDLE_VERSION):
-        return None
-    renewed: Obj = deep_copy(present)
-    renewed["spec"] = wanted["spec"]
-    renewed["metadata"]["annotations"] = {**annotations, **wanted["metadata"]["annotations"]}
-    return renewed
+    version = annotations.get(VERSION_KEY, "")
+    return version == annotations.get(INSTALLED_KEY) and is_older(version, BUNDLE_VERSION)
