@@ -81,3 +81,11 @@ async def test_administrators_need_no_api_server(node: NodeWorld) -> None:
 async def test_nothing_else_is_served(node: NodeWorld) -> None:
     for path in ("/logs/", "/debug/pprof/", "/checkpoint/ns/web/c"):
         assert (await node.request(path))[0] == 404
+
+
+async def test_what_is_no_http_is_refused_and_is_no_fault_of_the_node(node: NodeWorld) -> None:
+    for sent in (b"GET / HTTP/1.1\r\n: \r\n\r\n", b"\x00\x01\r\n\r\n"):
+        reader, writer = await node.connect("")
+        writer.write(sent)
+        assert (await reader.read()).split()[1] == b"400"
+        writer.close()

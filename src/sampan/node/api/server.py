@@ -19,6 +19,7 @@ from pathlib import Path
 
 import orjson
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler, Middleware
 
 from sampan.api.clock import Clock
@@ -71,6 +72,20 @@ class NodeApiConfig:
     configz: Obj = field(default_factory=dict)
     #: socket of the program that serves Ingresses; None: there is none
     ingress_metrics: Path | None = None
+
+
+class _Log(logging.Logger):
+    """Of the HTTP library: what is no HTTP is the sender's fault, who may be anybody, and no fault of this node."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.parent = logging.getLogger()
+
+    def exception(self, *arguments: object, exc_info: object = True, **named: object) -> None:
+        if isinstance(exc_info, HttpProcessingError):
+            log.debug("node API: a request cannot be read: %s", type(exc_info).__name__)
+        else:
+            super().exception(*arguments, exc_info=exc_info, **named)  # type: ignore[arg-type]  # passed on
 
 
 class NodeApi:
@@ -135,7 +150,7 @@ class NodeApi:
         # A client that leaves cancels its handler: a follower of a silent log would stay for ever otherwise.
         runner = web.AppRunner(
             self._application(), handler_cancellation=True, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS,
-            max_line_size=_LINE_BYTES, max_field_size=_LINE_BYTES,
+            max_line_size=_LINE_BYTES, max_field_size=_LINE_BYTES, logger=_Log("sampan.node.api.http"),
         )  # fmt: skip
         await runner.setup()
         return runner
