@@ -159,9 +159,14 @@ async def change_endpoints(client, proxy, *entries, owner="web"):
     await proxy.settled()
 
 
-async def who(lab, name, address, port, count=16):
-    """The pods that answer."""
-    return {(await lab.get(name, address, port)).split()[0] for _ in range(count)}
+async def who(lab, name, address, port, count=40):
+    """The pods that answer: of ``count`` questions, or of fewer where two have answered and had time for a third."""
+    heard = set()
+    for turn in range(count):
+        heard.add((await lab.get(name, address, port)).split()[0])
+        if len(heard) > 1 and turn > 6:
+            break
+    return heard
 
 
 async def test_a_cluster_address_is_shared_by_ready_endpoints(lab, client, proxy):

@@ -14,6 +14,7 @@ import pytest
 from sampan.api.resources import ENDPOINT_SLICES, PODS, SERVICES
 from sampan.network.proxy import NftBackend
 from sampan.network.proxy.conntrack import Conntrack
+from sampan.network.proxy.nftables import sets
 from sampan.network.proxy.rules.values import Chain, Op, Table
 
 pytestmark = pytest.mark.timeout(120)
@@ -271,6 +272,7 @@ async def test_a_node_without_default_route_reaches_services(lab, client, proxy)
     try:
         with pytest.raises(OSError, match="unreachable"):
             await lab.get("node", VIP, 80)
+        await proxy._backend.repair(whole=False)
         await proxy._backend.apply()
         assert (await lab.get("node", VIP, 80)).startswith("pod1")
         await proxy._backend.apply()
@@ -335,3 +337,19 @@ async def test_no_request_fails_while_endpoints_change(lab, client, proxy):
         await asyncio.sleep(0.02)
     asking.cancel()
     assert {answer.split()[0] for answer in answers} == {"pod1", "pod2"}
+
+
+@pytest.mark.parametrize(("ports", "where"), [(2, "tcp-12"), (3, "tcp-60"), (8, "tcp-360"), (21, "tcp-endpoints")])
+async def test_many_endpoints_share_however_they_are_spread(lab, client, proxy, ports, where):
+    numbers = range(9000, 9000 + ports)
+    opened = [await lab.serve_tcp(pod, number) for pod in network_lab.PODS for number in numbers]
+    ends = [make.endpoint(ip) for ip in network_lab.PODS.values()]
+    slices = [make.endpoint_slice("web", ends, [make.port(number)], suffix=str(number)) for number in numbers]
+    try:
+        await create(client, proxy, make.service("web"), *slices)
+        elements = await proxy._backend._tables.elements(next(each for each in sets.V4.all if each.name == where))
+        assert len(set(elements.values())) == 3 * ports
+        assert await gets(lab, "node", VIP, 80, 60) == set(network_lab.PODS)
+    finally:
+        for server in opened:
+            server.close()

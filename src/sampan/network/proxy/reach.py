@@ -34,17 +34,21 @@ class NodeReach:
         #: what is wrong, so that it is said once
         self._said = ""
 
-    async def ensure(self) -> None:
-        """Makes up for what is missing as soon as there is a bridge. Never raises but for cancellation."""
+    async def ensure(self) -> bool:
+        """Makes up for what is missing; False: it is to be tried again soon, there is no bridge yet or something went
+        wrong. Never raises but for cancellation."""
         try:
-            if self._open_loopback():
-                for family in self._missing_routes():
-                    await self._add_route(family)
+            if not self._open_loopback():
+                return False
+            for family in self._missing_routes():
+                await self._add_route(family)
         except (OSError, TimeoutError, ValueError) as error:
             said = cause(error)
             if said != self._said:
                 log.warning("Services may be out of reach for the node's own processes: %s", said)
             self._said = said
+            return False
+        return True
 
     def _open_loopback(self) -> bool:
         """False: there is no bridge yet."""

@@ -51,6 +51,8 @@ class RuleBackend:
     ) -> None:
         self._config = config
         self._reach = reach
+        #: looked at since the last ``repair``: all routes are more than a change of one Service is worth
+        self._reached = False
         self._tables = tables
         self._rendering = rendering
         self._claims = Claims()
@@ -76,8 +78,8 @@ class RuleBackend:
 
     async def apply(self) -> bool:
         changed = await self._apply()
-        if self._reach is not None:
-            await self._reach.ensure()
+        if self._reach is not None and not self._reached:
+            self._reached = await self._reach.ensure()
         return changed
 
     async def _apply(self) -> bool:
@@ -156,6 +158,7 @@ class RuleBackend:
 
     async def repair(self, *, whole: bool) -> None:
         table = self._config.table
+        self._reached = False
         try:
             if not await self._tables.exists():
                 log.warning("table %s is gone; writing it again", table)
