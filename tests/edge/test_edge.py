@@ -19,7 +19,7 @@ from sampan.client import tasks
 from sampan.client.client import Client
 from sampan.client.informer import InformerFactory
 from sampan.edge.config import EdgeConfig
-from sampan.edge.edge import Edge
+from sampan.edge.edge import Edge, pause_seconds
 from sampan.edge.haproxy import program, runtime
 from sampan.edge.ingress.source import IngressSource
 from sampan.edge.waiting import wanted
@@ -194,3 +194,7 @@ async def test_nothing_is_there_before_somebody_wants_an_ingress(api: Any, tmp_p
     assert not waiting.done()
     api.add(INGRESSES, ingress("web", rule("web.io", path("/", "web"))))
     await waiting
+
+
+def test_who_changes_rules_without_end_fills_the_machine_with_no_programs() -> None:
+    assert [pause_seconds(leaving) for leaving in (0, 4, 5, 7, 50)] == [0.3, 0.3, 0.6, 2.4, 30.0]

@@ -2,7 +2,7 @@
 
 Nothing costs before there is something to serve: the program is started with the first listener and ended with the
 last. It goes on when this process ends; the next one takes it over. Many changes at once are one, and the program is
-replaced at most once in ``PAUSE_SECONDS``.
+replaced now and then only (``pause_seconds``).
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ log = logging.getLogger(__name__)
 
 #: Changes that come together are served together.
 SETTLE_SECONDS = 0.05
-PAUSE_SECONDS = 0.3
+PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.3, 30.0
+#: Programs that were replaced and still end what they had; with more of them, rules wait longer and longer.
+_MANY_LEAVING = 4
 MISSING_SECONDS = 10.0
 MISSING = "HAProxy is not installed on node {node}; apt-get install haproxy"
 
@@ -45,6 +47,7 @@ class Edge:
         self._clock = clock
         self._ends_with = ends_with
         self._board = Board()
+        self._listeners: dict[str, Sequence[Listener]] = {}
         self._program = Program(config.directory, config.run, config.log)
 
     async def run(self) -> None:
@@ -64,31 +67,47 @@ class Edge:
             plane = DataPlane(self._program, await asyncio.to_thread(self._settings))
             group.create_task(plane.run(), name="edge data plane")
             self._board.changed()
+            now = asyncio.get_running_loop().time
+            due, not_before = False, 0.0
             while True:
-                await self._board.news()
+                await self._news(not_before - now() if due else None)
                 await asyncio.sleep(SETTLE_SECONDS)
-                if not all(self._board.has_said(source.name) for source in self._sources):
-                    self._board.take()
-                    continue
                 full, moves = self._board.take()
-                if not full and moves and await plane.move(moves):
+                if not all(self._board.has_said(source.name) for source in self._sources):
                     continue
-                try:
-                    await self._serve(plane)
-                except ProgramMissing:
-                    await self._tell(Served(missing=MISSING.format(node=self._config.node_name)))
-                    await asyncio.sleep(MISSING_SECONDS)
-                    self._board.changed()
-                await asyncio.sleep(PAUSE_SECONDS)
+                # Endpoints do not wait for their turn, whatever else does.
+                due = due or full or not await plane.move(moves)
+                if due and full and moves:
+                    await plane.move(moves)
+                if not due or now() < not_before:
+                    continue
+                due = not await self._serve(plane)
+                not_before = now() + (MISSING_SECONDS if due else pause_seconds(self._program.leaving))
 
-    async def _serve(self, plane: DataPlane) -> None:
-        """Raises ProgramMissing."""
-        listeners: list[Listener] = []
+    async def _news(self, seconds: float | None) -> None:
+        """Of the board, or that so much time went by."""
+        try:
+            async with asyncio.timeout(None if seconds is None else max(0.0, seconds)):
+                await self._board.news()
+        except TimeoutError:
+            pass
+
+    async def _serve(self, plane: DataPlane) -> bool:
+        """False: there is no program."""
+        try:
+            await self._serve_all(plane)
+        except ProgramMissing:
+            await self._tell(Served(missing=MISSING.format(node=self._config.node_name)))
+            return False
+        return True
+
+    async def _serve_all(self, plane: DataPlane) -> None:
         for source in self._sources:
             try:
-                listeners += await source.listeners()
-            except Exception:  # our bug: it costs this source its listeners, not the others theirs
+                self._listeners[source.name] = await source.listeners()
+            except Exception:  # our bug: what it gave before goes on
                 log.exception("%s: no listeners", source.name)
+        listeners = [listener for source in self._sources for listener in self._listeners.get(source.name, ())]
         merged, problems = await asyncio.to_thread(merge, listeners)
         problems += await plane.apply(merged)
         await self._tell(Served(_by_owner(problems)))
@@ -103,6 +122,12 @@ class Edge:
     def _settings(self) -> Settings:
         certificate = certificates.self_signed(self._clock.now().year)
         return settings(self._config, self._program.files, certificate)
+
+
+def pause_seconds(leaving: int) -> float:
+    """Before the program may be replaced again: an open connection keeps a replaced one for minutes, and somebody who
+    goes on changing an Ingress must not fill the machine with them."""
+    return min(PAUSE_SECONDS * 2.0 ** max(0, leaving - _MANY_LEAVING), LONGEST_PAUSE_SECONDS)
 
 
 def _by_owner(problems: Sequence[Problem]) -> dict[Owner, list[str]]:

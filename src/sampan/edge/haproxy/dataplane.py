@@ -142,7 +142,10 @@ class DataPlane:
         """Tells the running program what changed. False: it did not take it."""
         for file, pem in after.certificates.items():
             if before.certificates[file] != pem:
-                said = await self._program.replace_certificate(f"{self._settings.files}/{file}", pem)
+                try:
+                    said = await self._program.replace_certificate(f"{self._settings.files}/{file}", pem)
+                except runtime.ProgramGone:
+                    return False
                 if said:
                     log.warning("a certificate is not taken while the program runs: %s", said)
                     return False

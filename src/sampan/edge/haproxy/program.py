@@ -72,6 +72,11 @@ class Program:
     def pid(self) -> int | None:
         return self._pid
 
+    @property
+    def leaving(self) -> int:
+        """How many that this process started and replaced still end what they had."""
+        return sum(process.returncode is None for process in self._leaving)
+
     async def start(self, rendered: Rendered) -> Refusal | None:
         """Starts it, or replaces the one that runs. None: it serves the configuration. Raises ProgramMissing."""
         program = find()
