@@ -235,3 +235,13 @@ def test_a_stopped_cluster_takes_served_versions_and_features_anew() -> None:
         change(MADE, options(runtime_config="nonsense/v1=true"), Machine(), running=False)
     with pytest.raises(ClusterError, match="--feature-gates: cannot set feature gate NodeSwap to false"):
         change(MADE, options(feature_gates="NodeSwap=false"), Machine(), running=False)
+
+
+def test_a_stopped_cluster_takes_another_proxy_mode():
+    made = choose(nameless("new"), Given(), Machine())
+    assert made.node.proxy_mode == "nftables"
+    assert change(made, options(proxy_mode="iptables"), Machine(), running=False).node.proxy_mode == "iptables"
+    with pytest.raises(ClusterError, match="is running with --proxy-mode nftables"):
+        change(made, options(proxy_mode="iptables"), Machine(), running=True)
+    with pytest.raises(ClusterError, match="--proxy-mode magic is not known"):
+        change(made, options(proxy_mode="magic"), Machine(), running=False)

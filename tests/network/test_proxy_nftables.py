@@ -225,6 +225,20 @@ async def test_a_cancelled_change_is_followed_by_the_whole_table(config):
     assert "10.97.0.2" in await nft.elements(V4.cluster_ips)
 
 
+async def test_many_services_that_change_at_once_end_as_a_fresh_table_would(config):
+    nft = FakeNft()
+    backend = NftBackend(config, nft)
+    await backend.apply()
+    plans = {}
+    for count in (2, 3):
+        for number in range(60):
+            plan = service(f"s{number}", number, endpoints=count)
+            plans[plan.key] = plan
+            put(backend, plan)
+        await backend.apply()
+        await same_as_fresh(backend, nft, config, plans)
+
+
 async def test_of_two_claims_the_next_counts_when_the_first_goes(config):
     nft = FakeNft()
     backend = NftBackend(config, nft)

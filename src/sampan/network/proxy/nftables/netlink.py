@@ -22,6 +22,8 @@ _NETFILTER = 12
 #: More than this in one transaction is written by the program, which has room for any.
 _MOST_BYTES = 96 * 1024
 _MOST_OPS = 1000
+#: More than this is encoded by a thread: it takes milliseconds.
+_LONG_OPS = 100
 _ANSWER_BYTES = 65536
 _ERROR_MESSAGE = 2
 _ERRORS: dict[int, type[NftError]] = {
@@ -52,7 +54,8 @@ class NftNetlink:
     async def apply(self, transaction: Sequence[Op]) -> None:
         if not transaction:
             return
-        batch = self._batch(transaction)
+        long = len(transaction) > _LONG_OPS
+        batch = await asyncio.to_thread(self._batch, transaction) if long else self._batch(transaction)
         kernel = self._opened() if batch else None
         if kernel is None:
             await self._program.apply(transaction)

@@ -24,6 +24,8 @@ from sampan.network.proxy.rules.values import NftError, NftUnavailable, Op, Tabl
 log = logging.getLogger(__name__)
 
 _FIXED: Owner = (0, "", "")
+#: The changes of more Services than this are found by a thread: it takes milliseconds.
+_MANY = 20
 _HOST_PORTS: Owner = (2, "", "")
 
 
@@ -132,8 +134,8 @@ class RuleBackend:
 
     async def _change(self, wanted: Mapping[Owner, Contents | None]) -> None:
         before = {owner: self._claims.of(owner) for owner in wanted}
-        ops = self._claims.change(wanted)
         self._known = False
+        ops = await self._claim(wanted)
         try:
             if ops:
                 await self._tables.apply(ops)
@@ -141,6 +143,17 @@ class RuleBackend:
             self._claims.change(before)
             raise
         self._known = True
+
+    async def _claim(self, wanted: Mapping[Owner, Contents | None]) -> list[Op]:
+        """Claims are the caller's alone, who waits: a thread may change them, and ends before he goes on."""
+        if len(wanted) <= _MANY:
+            return self._claims.change(wanted)
+        work = asyncio.ensure_future(asyncio.to_thread(self._claims.change, wanted))
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            await asyncio.wait([work])
+            raise
 
     async def _write(self, contents: Mapping[Owner, Contents | None]) -> None:
         """The whole table at once. ``_claims`` is left alone if that fails."""
