@@ -221,6 +221,21 @@ MATCHING = (
         gateway="isolation",
     ),
     Case(
+        "GatewayHTTPListenerIsolation, a listener without routes",
+        (
+            gateway("isolation", listener("w", hostname="*.example.com"), listener("n", hostname="a.example.com")),
+            http("wide", rule(to("v1")), parent="isolation", hostnames=["*.example.com"], section="w"),
+        ),
+        (Ask("b.example.com/", V1), Ask("a.example.com/", 404), Ask("other.org/", 404)),
+        gateway="isolation",
+    ),
+    Case(
+        "GatewayWithoutRoutes",
+        (gateway("empty", listener()),),
+        (Ask("any.example/", 404),),
+        gateway="empty",
+    ),
+    Case(
         "HTTPRouteInvalidBackendRefUnknownKind",
         (
             http(

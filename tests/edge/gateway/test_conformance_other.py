@@ -51,7 +51,8 @@ def only(seen: World) -> Listener:
 
 
 def routes(seen: World) -> list[Route]:
-    return [route for host in only(seen).hosts for route in host.routes]
+    """But for those that answer 404 for a listener without any."""
+    return [route for host in only(seen).hosts for route in host.routes if route.owner.kind != "Gateway"]
 
 
 # GRPCRoute
@@ -91,6 +92,13 @@ def test_grpcroute_exact_method_matching() -> None:
     backend = routes(seen)[0].backends[0].backend
     assert backend is not None
     assert backend.protocol == "h2c"
+
+
+def test_a_route_without_rules_takes_nothing() -> None:
+    seen = world(SAME, grpc("empty", hostnames=["a.example"]), http("other", rule(to("v1")), hostnames=["b.example"]))
+    assert seen.parent("empty", "GRPCRoute")["Accepted"] == ("True", "Accepted")
+    assert call(only(seen), "a.example/s/m") == 404
+    assert call(only(seen), "b.example/s/m") == BACKENDS[0]
 
 
 def test_grpcroute_header_matching() -> None:

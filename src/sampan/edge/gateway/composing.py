@@ -14,8 +14,9 @@ from sampan.edge import model
 from sampan.edge.gateway.hostnames import covers, shared
 from sampan.edge.gateway.listeners import Gateway, Listener
 from sampan.edge.gateway.observed import Key
+from sampan.edge.gateway.translation import owner_of
 from sampan.edge.matching import exactness
-from sampan.edge.model import Certificate, Route, TlsRoute, VirtualHost
+from sampan.edge.model import Certificate, Owner, Route, TlsRoute, VirtualHost
 
 #: (address, port)
 Place = tuple[str, int]
@@ -25,6 +26,8 @@ Place = tuple[str, int]
 class _Port:
     secure: bool
     hosts: dict[str, dict[str, Route]] = dataclasses.field(default_factory=dict)
+    #: whose a host without routes is
+    owners: dict[str, Owner] = dataclasses.field(default_factory=dict)
     tls: dict[str, TlsRoute] = dataclasses.field(default_factory=dict)
     certificates: dict[str, Certificate] = dataclasses.field(default_factory=dict)
     client_ca: str = ""
@@ -39,28 +42,21 @@ class Composing:
             self._bind[gateway.key] = gateway.bind
             for listener in gateway.listeners:
                 if listener.programmed:
-                    self._open(listener, gateway.bind)
+                    self._open(listener, gateway)
                     self._neighbours.setdefault((gateway.key, listener.port), []).append(listener)
-        for (key, _), listeners in self._neighbours.items():
-            if len(listeners) > 1:
-                self._divide(key, listeners)
 
-    def _open(self, listener: Listener, bind: Sequence[str]) -> None:
-        for address in bind:
+    def _open(self, listener: Listener, gateway: Gateway) -> None:
+        for address in gateway.bind:
             port = self._ports.setdefault((address, listener.served_port), _Port(listener.protocol != "HTTP"))
             for each in listener.certificates:
                 port.certificates.setdefault(each.name, each)
             port.client_ca = port.client_ca or listener.client_ca
-
-    def _divide(self, key: Key, listeners: Sequence[Listener]) -> None:
-        """Hosts of listeners without routes are theirs all the same."""
-        for listener in listeners:
-            if listener.protocol != "TLS":
-                for address in self._bind[key]:
-                    self._ports[address, listener.served_port].hosts.setdefault(listener.hostname, {})
+            if listener.protocol != "TLS":  # its host is its own without routes, too
+                port.hosts.setdefault(listener.hostname, {})
+                port.owners.setdefault(listener.hostname, owner_of(gateway.obj, "Gateway"))
 
     def add(
-        self, listener: Listener, hosts: Iterable[str], routes: Iterable[Route], tls_routes: Iterable[TlsRoute]
+        self, listener: Listener, hosts: Iterable[str], routes: Sequence[Route], tls_routes: Iterable[TlsRoute]
     ) -> None:
         """``hosts``: by which these routes are reached through the listener. Older routes are to be added first."""
         if not listener.programmed:
@@ -69,7 +65,7 @@ class Composing:
         for address in self._bind[listener.gateway]:
             port = self._ports[address, listener.served_port]
             for host in owned:
-                if listener.protocol != "TLS":
+                if routes:
                     port.hosts.setdefault(host, {}).update((route.name, route) for route in routes)
             for route in tls_routes:
                 for host in shared(listener.hostname, (route.host,)):
@@ -93,7 +89,7 @@ class Composing:
                     protocol="https" if port.secure else "http",
                     address=address,
                     hosts=tuple(
-                        VirtualHost(host, tuple(routes.values()), deep=True)
+                        VirtualHost(host, tuple(routes.values()) or (_nothing(host, port.owners[host]),), deep=True)
                         for host, routes in sorted(port.hosts.items())
                     ),
                     certificates=tuple(port.certificates.values()),
@@ -103,3 +99,9 @@ class Composing:
                 for (address, number), port in sorted(self._ports.items())
             )
         )
+
+
+def _nothing(host: str, owner: Owner) -> Route:
+    """For the requests of a host that no route takes, after everybody else's routes of the same host: 404."""
+    name = f"gateway/{owner.namespace}/{owner.name}/{host or 'any'}"
+    return Route(name, owner, fault_status=404, age=("~", "", 0))

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sampan.api.reading import part, parts, text, texts, whole
+from sampan.api.reading import part, parts, texts, whole
 from sampan.api.types import Obj
 from sampan.edge.gateway.backends import Fault, Resolver
-from sampan.edge.gateway.translation import Translated
-from sampan.edge.model import Owner, TlsRoute, Weighted
+from sampan.edge.gateway.translation import Translated, owner_of
+from sampan.edge.model import TlsRoute, Weighted
 
 
 def tls_routes(obj: Obj, resolver: Resolver) -> tuple[Translated, Sequence[TlsRoute]]:
     """One for each host of the route; a listener's hosts come later (``composing``). Faults are in the first value."""
-    meta, spec = part(obj, "metadata"), part(obj, "spec")
-    owner = Owner(text(obj, "apiVersion"), "TLSRoute", text(meta, "namespace"), text(meta, "name"), text(meta, "uid"))
+    spec, owner = part(obj, "spec"), owner_of(obj, "TLSRoute")
     found = Translated()
     backends: list[Weighted] = []
     for number, rule in enumerate(parts(spec, "rules")):

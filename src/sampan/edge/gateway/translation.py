@@ -43,11 +43,15 @@ class Translated:
     unresolved: list[Fault] = field(default_factory=list)
 
 
+def owner_of(obj: Obj, kind: str) -> Owner:
+    meta = part(obj, "metadata")
+    return Owner(text(obj, "apiVersion"), kind, text(meta, "namespace"), text(meta, "name"), text(meta, "uid"))
+
+
 def translate(obj: Obj, kind: str, resolver: Resolver) -> Translated:
     """Each rule by itself: one that is wrong takes nothing from the others. What it would have taken gets an error,
     where its matches can be had, and never goes to another rule's back end."""
-    meta = part(obj, "metadata")
-    owner = Owner(text(obj, "apiVersion"), kind, text(meta, "namespace"), text(meta, "name"), text(meta, "uid"))
+    meta, owner = part(obj, "metadata"), owner_of(obj, kind)
     found = Translated()
     matches_of = _http_matches if kind == "HTTPRoute" else _grpc_matches
     for number, rule in enumerate(parts(part(obj, "spec"), "rules")):
