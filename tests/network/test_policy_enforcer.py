@@ -15,7 +15,7 @@ from sampan.network.policy.memory import MemoryBackend
 
 KINDS = {"Pod": PODS, "Namespace": NAMESPACES, "NetworkPolicy": NETWORK_POLICIES}
 QUICK = {"min_sync_seconds": 0.001, "retry_seconds": 0.001, "check_seconds": 0.02, "linger_seconds": 0.01}
-WEB, DB, FAR = "10.244.0.2", "10.244.0.3", "10.244.1.2"
+WEB, DB, FAR, OUTSIDE = "10.244.0.2", "10.244.0.3", "10.244.1.2", "192.0.2.2"
 
 
 @pytest.fixture(autouse=True)
@@ -124,20 +124,26 @@ async def test_a_pod_does_not_begin_while_its_rules_cannot_be_applied(client):
         assert not backend.lets(FAR, WEB, "tcp", 80)
 
 
-async def test_an_end_of_a_pod_that_comes_late_does_not_open_the_one_that_took_its_name(client):
+async def test_late_news_of_a_pod_do_not_open_the_one_that_took_its_name(client):
     backend = Backend()
-    await create(client, make.namespace("default"), deny_all())
-    old = make.pod("db-0", [], {"app": "db"})
+    await create(client, make.namespace("default"), deny_all(selector={"app": "db"}))
+    old = make.pod("db-0", [], {"app": "before"})
     await create(client, old)
     async with enforcing(client, backend) as enforcer:
         await enforcer.settled()
         new = make.pod("db-0", [], {"app": "db"})
         new["metadata"]["uid"] = "another"
         await enforcer.admit(new, (DB,))
+        stored = await client.get(PODS, "db-0", "default")
+        stored["metadata"]["labels"]["more"] = "news"
+        await client.update(PODS, stored)
+        await create(client, make.pod("far", FAR, {"app": "db"}))
+        await until(enforcer, lambda: FAR in backend.pods)
+        assert not backend.lets(OUTSIDE, DB, "tcp", 80)
         await client.delete(PODS, "db-0", "default", grace_period_seconds=0)
-        await create(client, make.pod("web", WEB))
+        await create(client, make.pod("web", WEB, {"app": "db"}))
         await until(enforcer, lambda: WEB in backend.pods)
-        assert not backend.lets(FAR, DB, "tcp", 80)
+        assert not backend.lets(OUTSIDE, DB, "tcp", 80)
 
 
 async def test_rules_that_somebody_deleted_are_written_again(client):
