@@ -8,6 +8,7 @@ import dataclasses
 import os
 import re
 import shutil
+import socket
 
 import network_lab
 import network_objects as make
@@ -15,14 +16,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sampan.network.proxy import modes
 from sampan.network.proxy.endpoints import Place
 from sampan.network.proxy.iptables.backend import IptablesBackend
-from sampan.network.proxy.iptables.restore import IptablesTables, remove
+from sampan.network.proxy.iptables.restore import IptablesTables
 from sampan.network.proxy.nftables import sets
 from sampan.network.proxy.nftables.backend import NftBackend
 from sampan.network.proxy.nftables.nft import NftCommand
 from sampan.network.proxy.plan import ServiceKey, plan_service
-from sampan.network.proxy.rules.values import Op, Table
+from sampan.network.proxy.userspace.backend import UserspaceBackend
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -223,42 +225,70 @@ def both(config):
     )
 
 
+async def run(lab, config, tables, make_backend, clean, read_back=None):
+    opened = [await lab.serve_tcp(name, 8080, every) for name in network_lab.PODS for every in ("0.0.0.0", "::")]
+    backend = make_backend(config)
+    try:
+        await apply(backend, tables[0])
+        await apply(backend, tables[1])
+        await check(lab, config, tables[1], read_back)
+    finally:
+        await backend.close()
+        await clean()
+        for server in opened:
+            server.close()
+
+
 @given(tables=st.tuples(TABLE, TABLE))
 @settings(max_examples=TABLES, suppress_health_check=list(HealthCheck))
 def test_random_tables_of_services_are_what_packets_meet(lab, config, tables):
-    async def run():
-        wanted = both(config)
-        nft, program = lab.nft(wanted.table), NftCommand(wanted.table, lab.command("node"))
-        opened = [await lab.serve_tcp(name, 8080, every) for name in network_lab.PODS for every in ("0.0.0.0", "::")]
-        backend = NftBackend(wanted, nft)
-        try:
-            await apply(backend, tables[0])
-            await apply(backend, tables[1])
-            await check(lab, wanted, tables[1], {family: ReadBack(program, family) for family in (4, 6)})
-        finally:
-            await nft.apply([Op("delete", Table())])
-            nft.close()
-            for server in opened:
-                server.close()
-
-    asyncio.run(run())
+    config = both(config)
+    program = NftCommand(config.table, lab.command("node"))
+    read_back = {family: ReadBack(program, family) for family in (4, 6)}
+    asyncio.run(
+        run(
+            lab,
+            config,
+            tables,
+            lambda config: NftBackend(config, lab.nft(config.table)),
+            lambda: modes.remove("nftables", config.instance, lab.command("node")),
+            read_back,
+        )
+    )
 
 
 @pytest.mark.skipif(shutil.which("iptables-restore") is None, reason="iptables is not installed")
 @given(tables=st.tuples(TABLE, TABLE))
 @settings(max_examples=max(1, TABLES // 3), suppress_health_check=list(HealthCheck))
 def test_random_tables_of_services_are_what_packets_meet_by_iptables(lab, config, tables):
-    async def run():
-        wanted = both(config)
-        opened = [await lab.serve_tcp(name, 8080, every) for name in network_lab.PODS for every in ("0.0.0.0", "::")]
-        backend = IptablesBackend(wanted, IptablesTables(wanted.instance, (4, 6), lab.command("node")))
-        try:
-            await apply(backend, tables[0])
-            await apply(backend, tables[1])
-            await check(lab, wanted, tables[1], None)
-        finally:
-            await remove(wanted.instance, lab.command("node"))
-            for server in opened:
-                server.close()
+    config = both(config)
+    node = lab.command("node")
+    asyncio.run(
+        run(
+            lab,
+            config,
+            tables,
+            lambda config: IptablesBackend(config, IptablesTables(config.instance, (4, 6), node)),
+            lambda: modes.remove("iptables", config.instance, node),
+        )
+    )
 
-    asyncio.run(run())
+
+@given(tables=st.tuples(TABLE, TABLE))
+@settings(max_examples=max(1, TABLES // 3), suppress_health_check=list(HealthCheck))
+def test_random_tables_of_services_are_what_packets_meet_by_relays(lab, config, tables):
+    config = both(config)
+
+    def in_node(*what):
+        with lab.inside("node"):
+            return socket.socket(*what)
+
+    asyncio.run(
+        run(
+            lab,
+            config,
+            tables,
+            lambda config: UserspaceBackend(config, NftBackend(config, lab.nft(config.table)), in_node),
+            lambda: modes.remove("userspace", config.instance, lab.command("node")),
+        )
+    )
