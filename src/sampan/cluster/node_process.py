@@ -54,6 +54,7 @@ def node_config(instance: Instance) -> NodeConfig:
         runtime_socket=str(instance.containerd_socket),
         node_api_port=instance.node.kubelet_port,
         ingress_metrics=instance.run / "edge" / "metrics.sock" if instance.node.ingress else None,
+        dns_metrics=instance.run / "dns.sock",
         cgroup_root=instance.cgroup,
         cluster_dns=(instance.cluster.dns_ip,),
         cluster_domain=instance.cluster.cluster_domain,

@@ -43,6 +43,8 @@ class NodeConfig:
     local_volumes: Path | None = None
     #: Where the program that serves Ingresses tells its metrics; None: there is none.
     ingress_metrics: Path | None = None
+    #: Where the node's DNS process does; None: there is none.
+    dns_metrics: Path | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     taints: tuple[Mapping[str, str], ...] = ()
     #: Further resources that the node has, by name (simulated nodes).

@@ -128,6 +128,7 @@ class _Node:
             port=self._config.node_api_port,
             configz=render(self._config),
             ingress_metrics=self._config.ingress_metrics,
+            dns_metrics=self._config.dns_metrics,
         )
         root = self._config.local_volumes
         volumes = None if root is None else LocalVolumes(root)

@@ -72,6 +72,8 @@ class NodeApiConfig:
     configz: Obj = field(default_factory=dict)
     #: socket of the program that serves Ingresses; None: there is none
     ingress_metrics: Path | None = None
+    #: socket of the node's DNS process; None: there is none
+    dns_metrics: Path | None = None
 
 
 class _Log(logging.Logger):
@@ -174,6 +176,7 @@ class NodeApi:
         app.router.add_get("/metrics/cadvisor", self._cadvisor_metrics)
         app.router.add_get("/metrics/resource", self._resource_metrics)
         app.router.add_get("/metrics/ingress", self._ingress_metrics)
+        app.router.add_get("/metrics/dns", self._dns_metrics)
         app.router.add_get("/stats/summary", self._summary)
         app.router.add_delete("/localvolumes/{name}", self._remove_volume)
         app.router.add_get("/containerLogs/{namespace}/{pod}/{container}", self._container_logs)
@@ -268,11 +271,10 @@ class NodeApi:
         return _text(stats.render_resource_metrics(await self._sample()))
 
     async def _ingress_metrics(self, request: web.Request) -> web.StreamResponse:
-        place = self._config.ingress_metrics
-        found = await metrics_of(place) if place is not None else None
-        if found is None:
-            return _answer(404, b"no program serves Ingresses here\n", "text/plain; charset=utf-8")
-        return _answer(200, found, "text/plain; version=0.0.4")
+        return await _metrics_at(self._config.ingress_metrics, b"no program serves Ingresses here\n")
+
+    async def _dns_metrics(self, request: web.Request) -> web.StreamResponse:
+        return await _metrics_at(self._config.dns_metrics, b"no DNS process answers here\n")
 
     async def _cadvisor_metrics(self, request: web.Request) -> web.StreamResponse:
         return _text(stats.render_cadvisor_metrics(await self._sample(), os.cpu_count() or 1))
@@ -436,6 +438,13 @@ def _plain(status: int, text: str) -> web.Response:
 
 def _text(metrics: str) -> web.Response:
     return _answer(200, metrics.encode(), "text/plain; version=0.0.4")
+
+
+async def _metrics_at(socket: Path | None, nobody: bytes) -> web.StreamResponse:
+    found = await metrics_of(socket) if socket is not None else None
+    if found is None:
+        return _answer(404, nobody, "text/plain; charset=utf-8")
+    return _answer(200, found, "text/plain; version=0.0.4")
 
 
 def _answer(status: int, body: bytes, content_type: str) -> web.Response:
