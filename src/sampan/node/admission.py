@@ -2,8 +2,8 @@
 
 Whoever bound the pod may have seen an older Node, another scheduler's view, or nothing at all, so the node judges by
 itself. Order of checks, reasons and messages are upstream's (``pkg/kubelet/lifecycle``, ``eviction``, ``sysctl``,
-``scheduler.AdmissionCheck``). The topology, CPU and memory managers have their default policy here, ``none``, which
-takes every pod. Used by the agent, once for each pod that it did not run before.
+``scheduler.AdmissionCheck``). The topology and memory managers have their default policy here, ``none``, which takes
+every pod; the CPU manager is asked after these. Used by the agent, once for each pod that it did not run before.
 """
 
 from __future__ import annotations
@@ -28,9 +28,16 @@ _PRESSURES = ("MemoryPressure", "DiskPressure", "PIDPressure")
 _FIRST_RESOURCES = ("cpu", "memory", "ephemeral-storage")
 
 
+UNEXPECTED = "UnexpectedAdmissionError"
+
+
 class Refusal(NamedTuple):
     reason: str
     message: str
+
+
+def allocation_failed(why: str) -> Refusal:
+    return Refusal(UNEXPECTED, f"Allocate failed due to {why}, which is unexpected")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -56,6 +56,8 @@ class NodeConfig:
     #: ``static`` gives whole processors to containers of Guaranteed pods that ask for them; ``none`` does not.
     cpu_manager_policy: str = "none"
     cpu_manager_reconcile_seconds: float = 10.0
+    #: Of the policy ``static``, by name (``cpumanager.options``).
+    cpu_manager_options: Mapping[str, str] = field(default_factory=dict)
     #: ``NoSwap`` or ``LimitedSwap``; "" is the former.
     swap_behaviour: str = ""
     #: Processors that no container gets alone (``0-1``); "": as many as are reserved.

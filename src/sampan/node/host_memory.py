@@ -46,6 +46,7 @@ class MemoryHost:
     def __init__(self, machine: Machine, *, resolv_conf: str = "", hosts_file: str = "127.0.0.1\tlocalhost\n") -> None:
         self._machine = machine
         self._resolv_conf, self._hosts_file = resolv_conf, hosts_file
+        self.present_topology = flat(machine.cpus)
         #: steers the node's conditions
         self.present_load = Load(memory_available_bytes=machine.memory_bytes, tasks=1, task_limit=1 << 22)
         self.present_disk = Disk(total_bytes=machine.disk_bytes, free_bytes=machine.disk_bytes)
@@ -72,7 +73,7 @@ class MemoryHost:
         return self.present_load
 
     def topology(self) -> Topology:
-        return flat(self._machine.cpus)
+        return self.present_topology
 
     def disk(self, path: str = "") -> Disk:
         return self.present_disk

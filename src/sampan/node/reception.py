@@ -16,7 +16,7 @@ from typing import Any
 from sampan.api.pods.status import is_terminating
 from sampan.api.types import Obj
 from sampan.client import tasks
-from sampan.node.admission import Refusal
+from sampan.node.admission import UNEXPECTED, Refusal, allocation_failed
 from sampan.node.devices.interface import Devices
 from sampan.node.devices.plan import Unavailable
 from sampan.node.gate import PodGate
@@ -27,8 +27,7 @@ log = logging.getLogger(__name__)
 
 #: Refusals for what the Node object says: it is read anew first, for it may have changed just before the pod came.
 _BY_THE_NODE = ("NodeAffinity", "TaintToleration")
-_UNEXPECTED = "UnexpectedAdmissionError"
-_OURS = Refusal(_UNEXPECTED, "Unexpected error while attempting to admit pod: internal error")
+_OURS = Refusal(UNEXPECTED, "Unexpected error while attempting to admit pod: internal error")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +38,8 @@ class Agent:
     closed: Callable[[], Refusal | None]
     #: pods that have a part of the node
     claiming: Callable[[], Sequence[Obj]]
-    #: why a pod cannot have the processors that it wants; "": it has them
-    processors: Callable[[Obj], str]
+    #: why a pod cannot have the processors that it wants; None: it has them
+    processors: Callable[[Obj], Refusal | None]
     #: a pod as it is now; None: it is gone
     newest: Callable[[Obj], Obj | None]
     is_worked_on: Callable[[str], bool]
@@ -83,9 +82,7 @@ class Reception:
     def _judge(self, pod: Obj) -> Refusal | None:
         try:
             refusal = self._agent.closed() or self._gate.judge(pod, self._agent.claiming())
-            if refusal is None and (why := self._agent.processors(pod)):
-                return _allocation_failed(why)
-            return refusal
+            return refusal if refusal is not None else self._agent.processors(pod)
         except Exception:  # a pod that our own code cannot judge is refused, alone
             log.exception("admission of pod %s", spec.full_name(pod))
             return _OURS
@@ -112,7 +109,7 @@ class Reception:
         try:
             await self._devices.admit(pod)
         except Unavailable as error:
-            refusal = _allocation_failed(str(error))
+            refusal = allocation_failed(str(error))
         except Exception:  # as a pod that cannot be judged
             log.exception("devices of pod %s", spec.full_name(pod))
             refusal = _OURS
@@ -130,7 +127,3 @@ class Reception:
         if refusal is not None:
             self.refused[pod["metadata"]["uid"]] = refusal
         self._agent.take(pod)
-
-
-def _allocation_failed(why: str) -> Refusal:
-    return Refusal(_UNEXPECTED, f"Allocate failed due to {why}, which is unexpected")

@@ -6,8 +6,10 @@ import asyncio
 from dataclasses import replace
 from typing import Any
 
+from sampan.node.processors import Place, Topology
 
-async def begin(world: Any, **more: str) -> None:
+
+async def begin(world: Any, **more: Any) -> None:
     await world.stop()
     world.config = replace(world.config, cpu_manager_policy="static", system_reserved={"cpu": "1"}, **more)
     await world.start()
@@ -55,6 +57,18 @@ async def test_a_pod_for_which_too_few_processors_are_free_is_refused(world: Any
         "UnexpectedAdmissionError",
         "Pod was rejected: Allocate failed due to not enough cpus available to satisfy request: requested=2, "
         "available=1, which is unexpected",
+    )
+
+
+async def test_a_pod_that_would_get_a_part_of_a_core_is_refused_where_cores_are_given_whole(world: Any) -> None:
+    world.host.present_topology = Topology({cpu: Place(0, cpu // 2) for cpu in range(8)})
+    await begin(world, cpu_manager_options={"full-pcpus-only": "true"})
+    path = add(world, "odd", "3")
+    await world.api.until(lambda: world.api.status(path).get("phase") == "Failed")
+    status = world.api.status(path)
+    assert (status["reason"], status["message"]) == (
+        "SMTAlignmentError",
+        "Pod was rejected: SMT Alignment Error: requested 3 cpus not multiple cpus per core = 2",
     )
 
 

@@ -25,7 +25,7 @@ class Surroundings(NoDevices):
         self.fault: Exception | None = None
         self.asked, self.go_on = asyncio.Event(), asyncio.Event()
         agent = Agent(
-            closed=lambda: None, claiming=list, processors=lambda pod: "",
+            closed=lambda: None, claiming=list, processors=lambda pod: None,
             newest=lambda pod: self.api.get(pod["metadata"]["uid"]),
             is_worked_on=self.taken.__contains__, take=lambda pod: self.taken.append(pod["metadata"]["uid"]),
         )  # fmt: skip

@@ -9,7 +9,8 @@ import pytest
 
 from sampan.node.cpumanager import checkpoint
 from sampan.node.cpumanager.allocator import TooFew, take
-from sampan.node.cpumanager.policy import StaticPolicy, reserve
+from sampan.node.cpumanager.options import Options, not_done, read
+from sampan.node.cpumanager.policy import Misaligned, StaticPolicy, reserve
 from sampan.node.processors import Place, Topology, flat, parse, show
 
 
@@ -103,3 +104,80 @@ def test_an_init_container_and_the_containers_after_it_have_the_same_processors(
     b'{"policyName":"static","entries":{"p":{"c":"1-99999999"}}}'])  # fmt: skip
 def test_a_state_that_does_not_fit_is_none(data: bytes) -> None:
     assert checkpoint.decode(data, parse("1-3")) is None
+
+
+FULL = Options(full_cores=True)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "words"),
+    [
+        ("3", "SMT Alignment Error: requested 3 cpus not multiple cpus per core = 2"),
+        (
+            "8",
+            "SMT Alignment Error: not enough free physical CPUs: available physical CPUs = 6, requested CPUs = 8, "
+            "CPUs per core = 2",
+        ),
+    ],
+)
+def test_of_full_cores_nobody_gets_a_part_nor_one_that_is_reserved_in_part(wanted: str, words: str) -> None:
+    policy = StaticPolicy(machine(2, 2, 2), frozenset({0}), options=FULL)
+    with pytest.raises(Misaligned) as refused:
+        policy.admit(guaranteed("p", wanted))
+    assert (str(refused.value), policy.assigned) == (words, {})
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_of_full_cores_no_core_is_two_containers(seed: int) -> None:
+    chance = random.Random(seed)
+    topology = machine(chance.randint(1, 2), chance.randint(2, 6), 2)
+    policy = StaticPolicy(topology, reserve(topology, chance.randint(1, 2500), frozenset()), options=FULL)
+    alive: list[str] = []
+    for number in range(40):
+        if alive and chance.random() < 0.4:
+            alive.remove(chance.choice(alive))
+            policy.keep_only(alive)
+            continue
+        wanted = [chance.choice(["1", "2", "4", "500m"]) for _ in range(chance.randint(1, 3))]
+        try:
+            policy.admit(guaranteed(f"p{number}", *wanted))
+            alive.append(f"p{number}")
+        except Misaligned:
+            assert f"p{number}" not in policy.assigned
+    whole = topology.by_core(topology.cpus)
+    for each in policy.assigned.values():
+        for cpus in each.values():
+            assert all(part == whole[place] for place, part in topology.by_core(cpus).items())
+
+
+def test_what_is_strictly_reserved_is_nobodys_neither_alone_nor_shared() -> None:
+    policy = StaticPolicy(flat(4), frozenset({0}), options=Options(strict_reservation=True))
+    assert show(policy.cpus_of("other", "c")) == "1-3"
+    policy.admit(guaranteed("p", "2"))
+    assert (show(policy.cpus_of("p", "c0")), show(policy.shared)) == ("1-2", "3")
+    assert checkpoint.decode(checkpoint.encode(policy.shared, policy.assigned), parse("1-3")) == policy.assigned
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"none": "true"}, 'unknown CPU Manager Policy option: "none"'),
+        (
+            {"align-by-socket": "true"},
+            'CPU Manager Policy Alpha-level Options not enabled, but option "align-by-socket" provided',
+        ),
+        (
+            {"full-pcpus-only": "yes"},
+            'bad value for option "full-pcpus-only": strconv.ParseBool: parsing "yes": invalid syntax',
+        ),
+    ],
+)
+def test_an_option_that_no_kubelet_takes_is_refused_in_its_words(given: dict[str, str], words: str) -> None:
+    with pytest.raises(ValueError) as refused:  # the words are the subject
+        read(given)
+    assert str(refused.value) == words
+
+
+def test_options_are_read_and_those_that_nothing_acts_on_are_named() -> None:
+    given = {"full-pcpus-only": "true", "strict-cpu-reservation": "0", "distribute-cpus-across-numa": "true"}
+    assert (read(given), not_done(given)) == (FULL, ["distribute-cpus-across-numa"])

@@ -132,6 +132,17 @@ def test_what_nothing_acts_on_is_named_and_what_is_so_anyhow_is_not() -> None:
     assert not_acted_on(document) == ["memoryManagerPolicy", "eventBurst"]
 
 
+def test_options_of_the_static_policy_are_taken_shown_refused_or_named() -> None:
+    head = "cpuManagerPolicy: static\nsystemReserved: {cpu: '1'}\ncpuManagerPolicyOptions: "
+    made = applied(head + "{full-pcpus-only: 'true', distribute-cpus-across-numa: 'true'}")
+    assert made.cpu_manager_options["full-pcpus-only"] == "true"
+    assert render(made)["cpuManagerPolicyOptions"] == made.cpu_manager_options
+    asked = {"cpuManagerPolicyOptions": made.cpu_manager_options}
+    assert not_acted_on(asked) == ["cpuManagerPolicyOptions.distribute-cpus-across-numa"]
+    with pytest.raises(BadKubeletConfig, match='unknown CPU Manager Policy option: "fast"'):
+        applied(head + "{fast: 'true'}")
+
+
 def test_shutdown_by_priority() -> None:
     made = applied("shutdownGracePeriodByPodPriority: [{priority: 0, shutdownGracePeriodSeconds: 20}]")
     assert made.shutdown_by_priority == (ShutdownGrace(0, 20),)

@@ -15,9 +15,11 @@ from typing import Protocol
 from sampan.api import quantity
 from sampan.api.types import Obj
 from sampan.node import runtime
+from sampan.node.admission import Refusal, allocation_failed
 from sampan.node.config import NodeConfig
 from sampan.node.cpumanager import allocator, checkpoint
-from sampan.node.cpumanager.policy import StaticPolicy, reserve
+from sampan.node.cpumanager.options import read
+from sampan.node.cpumanager.policy import Misaligned, StaticPolicy, reserve
 from sampan.node.host import Host
 from sampan.node.processors import Topology, parse, show
 
@@ -28,12 +30,13 @@ def static_policy(config: NodeConfig, topology: Topology) -> StaticPolicy:
     """Raises ValueError: what is reserved cannot be."""
     listed = (config.kube_reserved, config.system_reserved)
     millicores = sum(quantity.millis(each["cpu"]) for each in listed if "cpu" in each)
-    return StaticPolicy(topology, reserve(topology, millicores, parse(config.reserved_cpus)))
+    reserved = reserve(topology, millicores, parse(config.reserved_cpus))
+    return StaticPolicy(topology, reserved, options=read(config.cpu_manager_options))
 
 
 class CpuManager(Protocol):
-    def admit(self, pod: Obj) -> str:
-        """Why the pod cannot have its processors; "": it has them."""
+    def admit(self, pod: Obj) -> Refusal | None:
+        """Why the pod cannot have its processors; None: it has them."""
         ...
 
     def cpus(self, uid: str, name: str) -> str:
@@ -48,8 +51,8 @@ class CpuManager(Protocol):
 
 
 class NoCpuManager:
-    def admit(self, pod: Obj) -> str:
-        return ""
+    def admit(self, pod: Obj) -> Refusal | None:
+        return None
 
     def cpus(self, uid: str, name: str) -> str:
         return ""
@@ -90,17 +93,19 @@ class StaticCpuManager:
             log.warning("cpu manager: %s does not fit this machine and policy: processors are given anew", self._file)
         policy.assigned = {uid: dict(each) for uid, each in (known or {}).items()}
 
-    def admit(self, pod: Obj) -> str:
+    def admit(self, pod: Obj) -> Refusal | None:
         uid = pod["metadata"]["uid"]
         changed = self._policy.keep_only({*self._active(), uid})
         try:
             changed |= self._policy.admit(pod)
         except allocator.TooFew as error:
-            return str(error)
+            return allocation_failed(str(error))
+        except Misaligned as error:
+            return Refusal("SMTAlignmentError", str(error))
         finally:
             if changed:
                 self._wake.set()
-        return ""
+        return None
 
     def cpus(self, uid: str, name: str) -> str:
         return show(self._policy.cpus_of(uid, name))

@@ -2,7 +2,7 @@
 
 Reserved processors are shared by all and given to nobody alone. Containers of one pod that run one after the other (its
 init containers, then the main ones) may have the same processors; sidecars keep theirs. As the kubelet's
-``policy_static.go``, with the options it has by default.
+``policy_static.go``, with two of its options (``options``).
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from sampan.api.pods.qos import compute_qos_class
 from sampan.api.pods.requests import container_requests
 from sampan.api.types import Obj
 from sampan.node.cpumanager import allocator
+from sampan.node.cpumanager.options import Options
 from sampan.node.processors import Cpus, Topology
 
 Assignments = Mapping[str, Mapping[str, Cpus]]
+_DEFAULTS = Options()
 
 
 def exclusive_cpus(pod: Obj, container: Obj) -> int:
@@ -27,18 +29,33 @@ def exclusive_cpus(pod: Obj, container: Obj) -> int:
     return millicores // 1000
 
 
+class Misaligned(Exception):
+    """A container cannot have cores of its own, all of their threads included. The text is the kubelet's."""
+
+
 class StaticPolicy:
     """Invariants: no processor is given to two pods, nor to two containers of a pod that may run at once; none that is
-    reserved is given to anybody; ``shared`` is all that nobody has to itself."""
+    reserved is given to anybody; ``shared`` is all that nobody has to itself, but what is strictly reserved."""
 
-    def __init__(self, topology: Topology, reserved: Cpus, assigned: Assignments | None = None) -> None:
-        self.topology, self.reserved = topology, reserved
+    def __init__(
+        self,
+        topology: Topology,
+        reserved: Cpus,
+        assigned: Assignments | None = None,
+        options: Options = _DEFAULTS,
+    ) -> None:
+        self.topology, self.reserved, self._options = topology, reserved, options
+        #: threads of a core, and those whose core is reserved in part
+        self._threads = len(topology.cpus) // max(len(topology.by_core(topology.cpus)), 1)
+        touched = topology.by_core(reserved).keys()
+        self._reserved_cores = frozenset(cpu for cpu, place in topology.places.items() if place in touched)
         #: by uid and name of the container
         self.assigned: dict[str, dict[str, Cpus]] = {uid: dict(each) for uid, each in (assigned or {}).items()}
 
     @property
     def shared(self) -> Cpus:
-        return self.topology.cpus - self._given()
+        held = self.reserved if self._options.strict_reservation else frozenset()
+        return self.topology.cpus - self._given() - held
 
     def _given(self) -> Cpus:
         return frozenset(cpu for each in self.assigned.values() for cpus in each.values() for cpu in cpus)
@@ -49,7 +66,7 @@ class StaticPolicy:
     def admit(self, pod: Obj) -> bool:
         """Gives the pod's containers theirs; True when something changed. Nothing is given when not all can have it.
 
-        Raises allocator.TooFew.
+        Raises allocator.TooFew, Misaligned.
         """
         uid = pod["metadata"]["uid"]
         if uid in self.assigned:
@@ -58,6 +75,8 @@ class StaticPolicy:
         free = self.shared - self.reserved
         reusable: Cpus = frozenset()
         for sort, container, count in self._wishes(pod):
+            if self._options.full_cores:
+                self._check_alignment(count, len((free | reusable) - self._reserved_cores))
             again = min(len(reusable), count)
             cpus = allocator.take(self.topology, reusable, again)
             cpus |= allocator.take(self.topology, free, count - again)
@@ -70,6 +89,18 @@ class StaticPolicy:
         if given:
             self.assigned[uid] = given
         return bool(given)
+
+    def _check_alignment(self, count: int, available: int) -> None:
+        """Raises Misaligned."""
+        if count % self._threads:
+            raise Misaligned(
+                f"SMT Alignment Error: requested {count} cpus not multiple cpus per core = {self._threads}"
+            )
+        if count > available:
+            raise Misaligned(
+                f"SMT Alignment Error: not enough free physical CPUs: available physical CPUs = {available}, "
+                f"requested CPUs = {count}, CPUs per core = {self._threads}"
+            )
 
     @staticmethod
     def _wishes(pod: Obj) -> Iterator[tuple[containers.Sort, Obj, int]]:

@@ -14,6 +14,7 @@ from typing import Any
 from sampan.api import quantity
 from sampan.api.types import Obj
 from sampan.node.config import NodeConfig, ShutdownGrace
+from sampan.node.cpumanager import options as cpu_options
 from sampan.node.durations import show_duration
 from sampan.node.images.verification import Verification
 from sampan.node.kubeletconfig.reading import API_VERSION, KIND, BadKubeletConfig, duration
@@ -59,7 +60,8 @@ _READ = (
     "evictionHard", "evictionSoft", "evictionSoftGracePeriod", "evictionMinimumReclaim",
     "mergeDefaultEvictionSettings", "enforceNodeAllocatable", "containerLogMaxSize", "allowedUnsafeSysctls",
     "clusterDNS", "resolvConf", "crashLoopBackOff", "registerWithTaints", "shutdownGracePeriodByPodPriority",
-    "cpuManagerPolicy", "reservedSystemCPUs", "memorySwap", "staticPodPath", "preloadedImagesVerificationAllowlist",
+    "cpuManagerPolicy", "cpuManagerPolicyOptions", "reservedSystemCPUs", "memorySwap", "staticPodPath",
+    "preloadedImagesVerificationAllowlist",
 )  # fmt: skip
 #: what is so here anyhow: asking for it asks for nothing
 _HOLDS: Mapping[str, Any] = {
@@ -75,11 +77,13 @@ _HOLDS: Mapping[str, Any] = {
 
 def not_acted_on(document: Obj) -> list[str]:
     """Fields that the node takes no notice of, though they ask for something."""
-    return [
+    found = [
         name
         for name, value in document.items()
         if name not in _PLAIN and name not in _READ and not (name in _HOLDS and _HOLDS[name] == value)
     ]
+    options = document.get("cpuManagerPolicyOptions") or {}
+    return found + [f"cpuManagerPolicyOptions.{name}" for name in cpu_options.not_done(options)]
 
 
 def check(document: Obj) -> None:
@@ -238,7 +242,15 @@ def _processors(config: NodeConfig, document: Obj) -> dict[str, Any]:
         reserved = parse_cpus(named)
     except ValueError as error:
         raise _invalid(f'unable to parse reservedSystemCPUs "{named[:60]}"') from error
-    changes: dict[str, Any] = {"cpu_manager_policy": policy, "reserved_cpus": named}
+    options = document.get("cpuManagerPolicyOptions") or {}
+    if policy == "static":
+        try:
+            cpu_options.read(options)
+        except ValueError as error:
+            raise _invalid(str(error)) from error
+    changes: dict[str, Any] = {
+        "cpu_manager_policy": policy, "reserved_cpus": named, "cpu_manager_options": options,
+    }  # fmt: skip
     kube, system = document.get("kubeReserved") or {}, document.get("systemReserved") or {}
     if reserved:
         changes["kube_reserved"] = {name: text for name, text in kube.items() if name != "cpu"}
@@ -368,6 +380,7 @@ def render(config: NodeConfig) -> Obj:
         "podLogsDir": str(config.log_dir),
         "containerRuntimeEndpoint": f"unix://{config.runtime_socket}",
         "cpuManagerPolicy": config.cpu_manager_policy,
+        **({"cpuManagerPolicyOptions": dict(config.cpu_manager_options)} if config.cpu_manager_options else {}),
         "reservedSystemCPUs": config.reserved_cpus,
         "memorySwap": {"swapBehavior": config.swap_behaviour} if config.swap_behaviour else {},
         **({} if config.static_pod_dir is None else {"staticPodPath": str(config.static_pod_dir)}),
