@@ -72,6 +72,9 @@ def test_ranges_of_addresses_from_creation_to_deletion(room: Room) -> None:
     status_is_patched_and_replaced(room, path, {"conditions": conditions})
     labelled = api.patch(path, {"metadata": {"labels": {"patched": "yes"}}}, "strategic-merge")
     assert labelled["metadata"]["labels"]["patched"] == "yes"
+    labelled["metadata"]["labels"]["updated"] = "yes"
+    labelled["metadata"].pop("resourceVersion")
+    assert api("PUT", path, labelled)["metadata"]["labels"]["updated"] == "yes"
     with pytest.raises(Refused) as refused:
         api.patch(path, {"spec": {"cidrs": ["192.0.2.0/24"]}})
     assert refused.value.code == 422
