@@ -6,7 +6,7 @@ from collections import Counter
 import network_objects as make
 import pytest
 
-from sampan.network.proxy import model
+from sampan.network.proxy import bridge_is_filtered, model
 from sampan.network.proxy.conntrack import StaleFlow
 from sampan.network.proxy.endpoints import Place, choose
 from sampan.network.proxy.model import Endpoint
@@ -343,3 +343,10 @@ def test_flows_of_udp_and_sctp_are_forgotten_in_their_family():
     assert set(flows_of(plan)) == {Flow("fd00::20", 53, "udp", 6), Flow("fd00::20", 54, "sctp", 6)}
     stale = StaleFlow(Flow("fd00::20", 54, "sctp", 6), "fd00::1")
     assert " ".join(stale.arguments()) == "-f ipv6 -p sctp --orig-port-dst 54 --orig-dst fd00::20 --dst-nat fd00::1"
+
+
+@pytest.mark.parametrize(("values", "filtered"), [({}, False), ({"ip": "1"}, False), ({"ip": "1", "ip6": "1"}, True)])
+def test_a_bridge_is_filtered_where_both_families_are(tmp_path, values, filtered):
+    for family, value in values.items():
+        (tmp_path / f"bridge-nf-call-{family}tables").write_text(f"{value}\n")
+    assert bridge_is_filtered(tmp_path) is filtered

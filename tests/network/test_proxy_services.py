@@ -370,3 +370,13 @@ async def test_a_mode_that_is_removed_leaves_no_rule(lab, client, config, run_pr
     assert await asyncio.to_thread(rules) != before == []
     await modes.remove(backend_kind, config.instance, lab.command("node"))
     assert await asyncio.to_thread(rules) == []
+
+
+async def test_a_node_that_has_no_address_of_a_family_yet_serves_the_other(
+    lab, servers, client, config, run_proxy, made
+):
+    whole = in_both(config)
+    config = dataclasses.replace(whole, node_address=V4.node, node_pod_cidr="10.244.0.0/24")
+    async with run_proxy(client, config, backend=made(config), conntrack=Conntrack(lab.command("node"))) as proxy:
+        await create(client, proxy, web(), *slices(1))
+        assert await who(lab, "pod3", V4.vip, 80, 1) == {"pod1"}

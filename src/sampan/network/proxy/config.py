@@ -12,15 +12,16 @@ from sampan.records import dataclass
 MASQUERADE_MARK = "0x4000"
 
 
-def bridge_is_filtered() -> bool:
-    """Whether the kernel shows bridged packets to nftables, so that replies within a bridge are translated back."""
-    switch = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
-    return switch.exists() and switch.read_text().strip() == "1"
+def bridge_is_filtered(switches: Path = Path("/proc/sys/net/bridge")) -> bool:
+    """Whether the kernel shows bridged packets of both families to nftables, so that replies within a bridge are
+    translated back."""
+    files = [switches / f"bridge-nf-call-{tables}" for tables in ("iptables", "ip6tables")]
+    return all(file.exists() and file.read_text().strip() == "1" for file in files)
 
 
 @dataclass(frozen=True, slots=True)
 class FamilyConfig:
-    """What is true of one address family of the cluster; ``dns_ip`` and ``service_cidr`` may be ""."""
+    """What is true of one address family of the cluster. All but ``cluster_pod_cidr`` may be "": this node has none."""
 
     version: int
     node_address: str
@@ -85,7 +86,7 @@ def _families(config: ProxyConfig) -> tuple[FamilyConfig, ...]:
                 first_of(config.node_pod_cidr, version),
                 cidr,
                 first_of(config.service_cidr, version),
-                first_of(config.dns_ip, version),
+                first_of(config.dns_ip, version) if first_of(config.node_address, version) else "",
             )
         )
     return tuple(found)

@@ -61,7 +61,11 @@ class NodeReach:
 
     def _missing_routes(self) -> list[FamilyConfig]:
         """The families whose Services no route leads to."""
-        return [family for family in self._config.families if family.service_cidr and not self._has_route(family)]
+        return [
+            family
+            for family in self._config.families
+            if family.service_cidr and family.node_address and not self._has_route(family)
+        ]
 
     def _has_route(self, family: FamilyConfig) -> bool:
         net = self._proc / "thread-self/net"

@@ -124,9 +124,10 @@ class _Family:
         rules = [
             *(f"-d {near} -j RETURN" for near in _NEAR[self.version]),
             f"-s {_LOOPBACK[self.version]} ! -o lo {masquerade}",
-            f"-s {own} ! -d {cluster} {masquerade}",
         ]
-        if not self.config.bridge_filtered:
+        if own:
+            rules.append(f"-s {own} ! -d {cluster} {masquerade}")
+        if own and not self.config.bridge_filtered:
             # The answer would stay within the bridge, unseen and so untranslated.
             rules.append(f"-s {own} -d {own} {_TRANSLATED} {masquerade}")
         rules += [f"-m mark ! --mark {_MARKED} -j RETURN", f"-j MARK --xor-mark {MASQUERADE_MARK}", masquerade]

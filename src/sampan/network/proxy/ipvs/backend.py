@@ -30,7 +30,7 @@ class IpvsBackend:
     """
 
     def __init__(self, config: ProxyConfig, scheduler: str, rules: Backend, program: IpvsProgram) -> None:
-        self._nodes = {family.version: family.node_address for family in config.families}
+        self._nodes = {family.version: family.node_address for family in config.families if family.node_address}
         self._scheduler = scheduler
         self._rules = rules
         self._program = program

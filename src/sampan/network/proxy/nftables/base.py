@@ -189,12 +189,13 @@ class _Family:
             f" meta mark set meta mark xor {MASQUERADE_MARK} masquerade fully-random",
             f'{ip} saddr {self.loopback} oifname != "lo" masquerade fully-random',
             f"{ip} saddr . {ip} daddr @{s.hairpin.name} ct status & dnat == dnat masquerade fully-random",
-            f"{ip} saddr {own} {ip} daddr != {{ {self.family.cluster_pod_cidr}, {_NEAR[s.version]} }}"
-            " masquerade fully-random",
         ]
-        if not self.config.bridge_filtered:
+        if own and not self.config.bridge_filtered:
             # The answer would stay within the bridge, unseen and so untranslated.
-            rules.insert(3, f"{ip} saddr {own} {ip} daddr {own} ct status & dnat == dnat masquerade fully-random")
+            rules.append(f"{ip} saddr {own} {ip} daddr {own} ct status & dnat == dnat masquerade fully-random")
+        if own:
+            near = f"{self.family.cluster_pod_cidr}, {_NEAR[s.version]}"
+            rules.append(f"{ip} saddr {own} {ip} daddr != {{ {near} }} masquerade fully-random")
         return tuple(rules)
 
     def _add_dns(self) -> None:
