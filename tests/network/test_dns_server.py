@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import socket
 
 import network_objects as make
 import pytest
@@ -205,3 +206,50 @@ async def test_strange_packets_are_refused_or_ignored(server):
 def test_our_own_address_is_no_upstream():
     text = "search a b\nnameserver 10.96.0.10\nnameserver 1.1.1.1 # one\n;nameserver 2.2.2.2\nnameserver nonsense\n"
     assert parse_resolv_conf(text, ("10.96.0.10",)) == ("1.1.1.1",)
+
+
+def has_ipv6():
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as made:
+            made.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
+async def test_both_families_are_answered_at_one_port_and_not_once_others_have_the_clusters_dns(api, client, tmp_path):
+    config = DnsConfig(
+        address="127.0.0.1,::1",
+        port=0,
+        resolv_conf=tmp_path / "none",
+        dns_ip="10.96.0.10,fd00::a",
+        cluster_pod_cidr="10.244.0.0/16,fd00:1::/64",
+    )
+    known = Known()
+    api.add(SERVICES, make.service("kube-dns", "10.96.0.10", namespace="kube-system"))
+    made = DnsServer(known, config, random=random.Random(1))
+    follower = Follower(client, kinds(known)[1], random.Random(1))
+    started = asyncio.Event()
+    jobs = [tasks.detach(follower.run(), "follower"), tasks.detach(made.run(started=started), "dns")]
+    await follower.synced.wait()
+    await started.wait()
+    loop = asyncio.get_running_loop()
+    for host, kind, expected in (("127.0.0.1", "A", "10.96.0.10"), ("::1", "AAAA", "fd00::a")):
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as card:
+            card.connect((host, made.port))
+            await loop.sock_sendall(card, bytes(asking("ns.dns.cluster.local", kind).pack()))
+            answer = DNSRecord.parse(await loop.sock_recv(card, 1000))
+        assert [str(record.rdata) for record in answer.rr] == [expected]
+    reverse = "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.1.0.0.0.0.0.d.f.ip6.arpa"
+    said = []
+    made.receive(bytes(asking(reverse, "PTR").pack()), ("::1", 1), said.append)
+    assert DNSRecord.parse(said[0]).header.rcode == RCODE.NXDOMAIN  # ours, so nobody else is asked
+    api.change(SERVICES, "kube-system", "kube-dns", lambda held: held["spec"].update(selector={"k8s-app": "kube-dns"}))
+    await until(lambda: known.aside)
+    made.receive(bytes(asking(reverse, "PTR").pack()), ("::1", 1), said.append)
+    assert len(said) == 1
+    api.remove(SERVICES, "kube-system", "kube-dns")
+    await until(lambda: not known.aside)
+    await tasks.cancel_and_wait(*jobs)
