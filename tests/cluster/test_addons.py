@@ -20,7 +20,7 @@ async def test_addons_are_there_after_every_start_of_the_control_plane() -> None
         await addons.ensure(client, settings)
         await addons.ensure(client, settings)
         service = await client.get(SERVICES, "kube-dns", "kube-system")
-        assert service["spec"]["clusterIP"] == settings.dns_ip
+        assert service["spec"]["clusterIP"] == settings.dns_ips[0]
 
 
 async def test_a_pool_that_up_was_given_stands_beside_those_that_somebody_wrote() -> None:

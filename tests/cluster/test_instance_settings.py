@@ -47,7 +47,7 @@ def test_cluster_settings_that_cannot_work_are_refused_by_name(change: dict[str,
         ({"dns_port": 6443}, "must differ"),
         ({"dns_port": 30001}, "inside the node port range"),
         ({"name": "Bad_Name"}, "node name 'Bad_Name' is not valid"),
-        ({"address": "nowhere"}, "node address 'nowhere' is not an IPv4 address"),
+        ({"address": "nowhere"}, "node address 'nowhere' is not an IP address"),
         ({"address": "127.0.0.1"}, "node address 127.0.0.1 is none that pods can reach"),
         ({"runtime": "kata"}, "runtime 'kata' is not known"),
         ({"proxy_mode": "magic"}, "--proxy-mode magic is not known"),
@@ -181,7 +181,7 @@ def test_the_cluster_and_the_node_are_apart_on_disk(tmp_path: Path) -> None:
 
 def test_well_known_addresses_are_kubeadms() -> None:
     settings = ClusterSettings()
-    assert (settings.kubernetes_ip, settings.dns_ip) == ("10.96.0.1", "10.96.0.10")
+    assert (settings.kubernetes_ip, settings.dns_ips) == ("10.96.0.1", ("10.96.0.10",))
 
 
 def test_a_node_without_the_control_plane_reaches_it_where_the_cluster_says() -> None:

@@ -158,18 +158,28 @@ Main:
 """
 
 
+#: An address of loopback, of a link, and one that others reach.
+ADDRESSES_IPV6 = """\
+00000000000000000000000000000001 01 80 10 80       lo
+fe80000000000000bc5d46fffe8b3d7e 02 40 20 80     eth0
+20010db8000000000000000000000002 02 40 00 80     eth0
+"""
+
+
 def test_an_address_that_is_not_this_machines_is_refused_with_those_that_are(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     table = tmp_path / "fib_trie"
     table.write_text(ADDRESSES)
-    assert machine.own_addresses(table) == ["192.0.2.2", "192.0.2.17"]
-    monkeypatch.setattr(machine.own_addresses, "__defaults__", (table,))
+    table6 = tmp_path / "if_inet6"
+    table6.write_text(ADDRESSES_IPV6)
+    assert machine.own_addresses(table, table6) == ["192.0.2.2", "192.0.2.17", "2001:db8::2"]
+    monkeypatch.setattr(machine.own_addresses, "__defaults__", (table, table6))
     machine.check_own("192.0.2.17")
     with pytest.raises(ClusterError) as refused:
         machine.check_own("1.2.3.4")
     assert refused.value.message == "--node-address 1.2.3.4 is not an address of this machine"
-    assert refused.value.fix == "choose 192.0.2.2 or 192.0.2.17"
+    assert refused.value.fix == "choose 192.0.2.2, 192.0.2.17 or 2001:db8::2"
 
 
 def test_containerds_configuration_is_toml_and_the_instances_own(instance: Instance) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from e2e_harness import NEEDS, Kubectl, eventually
-from machines_lab import Machines, remove_what_killed_runs_left
+from machines_lab import SINGLE, Machines, remove_what_killed_runs_left
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -25,17 +25,34 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
-    """m1 with the control plane, m2 with a node alone; both take pods."""
+    """m1 with the control plane, m2 with a node alone; both take pods, in both families, IPv4 first."""
+    skip_where_there_can_be_none()
+    remove_what_killed_runs_left()
+    with running(Machines(tmp_path_factory.mktemp("machines")), "dual") as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def ipv6_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
+    """A cluster of one machine that has IPv6 alone."""
+    skip_where_there_can_be_none()
+    with running(Machines(tmp_path_factory.mktemp("ipv6"), count=1, kind=SINGLE), "ipv6") as made:
+        yield made
+
+
+def skip_where_there_can_be_none() -> None:
     missing = [program for program in (*NEEDS, "nsenter") if shutil.which(program) is None]
     if os.geteuid() != 0:
         pytest.skip("needs root: network namespaces, containers, cgroups and nftables")
     if missing:
         pytest.skip(f"needs {', '.join(missing)}: run scripts/setup dev")
-    remove_what_killed_runs_left()
-    made = Machines(tmp_path_factory.mktemp("machines"))
+
+
+@contextlib.contextmanager
+def running(made: Machines, family: str) -> Iterator[Machines]:
     try:
         made.wire()
-        made.up()
+        made.up(family)
         yield made
         faults = made.faults()
     finally:

@@ -34,6 +34,8 @@ OUTSIDE = 254
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _CLONE_NEWNET = 0x40000000
 _KIND = "mch"
+#: of machines of one family, and of those that a module makes for itself
+SINGLE, OWN = "mcs", "mco"
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,12 @@ class Machine(Cluster):
         assert not check or done.returncode == 0, f"{self.name}: {command}: {done.stdout}{done.stderr}"
         return done
 
+    def popen(self, *command: str) -> subprocess.Popen[str]:
+        """A command of this machine that goes on."""
+        return subprocess.Popen(
+            [*self.prefix, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=self.env
+        )
+
     def sampan(self, *arguments: str, check: bool = True, timeout: float = 240) -> subprocess.CompletedProcess[str]:
         return self.run(str(SAMPAN), *arguments, check=check, timeout=timeout)
 
@@ -109,8 +117,10 @@ class Machine(Cluster):
 class Machines:
     """``cluster`` is machine 1, which has the control plane; ``outside`` is the switch."""
 
-    def __init__(self, home: Path, count: int = 2, *, name: str = "") -> None:
-        name = name or own_name(_KIND, os.getpid())
+    def __init__(self, home: Path, count: int = 2, *, name: str = "", kind: str = _KIND) -> None:
+        """``kind``: another one for machines beside those of the session."""
+        name = name or own_name(kind, os.getpid())
+        self.family = "dual"
         config = home / "kubeconfig"
         self.outside = Machine(config, home, f"{name}-0", tools=home)
         self.each = [Machine(config, home, f"{name}-{n}", number=n, tools=home) for n in range(1, count + 1)]
@@ -142,12 +152,13 @@ class Machines:
             ]  # fmt: skip
             machine.run("ip", "-batch", "-", stdin="\n".join(lines))
 
-    def up(self, *options: str) -> None:
-        """The cluster of all machines; ``options``: of ``sampan up``."""
+    def up(self, family: str = "dual", *options: str) -> None:
+        """The cluster of all machines. ``family``: as ``--ip-family``; ``options``: further ones of ``sampan up``."""
         first = self.cluster
+        self.family = family
         first.sampan(
-            "up", "--name", first.name, "--node-name", first.node_name, "--node-address", first.ipv4, "--timeout", "90",
-            *options,
+            "up", "--name", first.name, "--node-name", first.node_name, "--node-address", self.address(first),
+            "--ip-family", family, "--timeout", "90", *options,
         )  # fmt: skip
         self.build_demo_image(first)
         _at_once([functools.partial(self._join, machine) for machine in self.each[1:]])
@@ -156,11 +167,15 @@ class Machines:
         self.add(machine)
         self.build_demo_image(machine)
 
+    def address(self, machine: Machine) -> str:
+        """Of the families of the cluster."""
+        both = {"ipv4": (machine.ipv4,), "ipv6": (machine.ipv6,), "dual-ipv6": (machine.ipv6, machine.ipv4)}
+        return ",".join(both.get(self.family, (machine.ipv4, machine.ipv6)))
+
     def add(self, machine: Machine) -> None:
         """Makes a machine a node of the cluster."""
-        made = self.cluster.sampan(
-            "node-ticket", machine.node_name, "--name", self.cluster.name, "--node-address", machine.ipv4
-        )
+        addresses = [part for each in self.address(machine).split(",") for part in ("--node-address", each)]
+        made = self.cluster.sampan("node-ticket", machine.node_name, "--name", self.cluster.name, *addresses)
         ticket = machine.home / f"ticket-{machine.number}"
         ticket.write_text(made.stdout)
         machine.sampan("node-start", str(ticket), "--name", machine.name, "--timeout", "90")
@@ -223,11 +238,11 @@ def remove_what_killed_runs_left() -> None:
 
 
 def _is_dead(name: str) -> bool:
-    match = re.fullmatch(rf"({_KIND}-([{DIGITS}]+))-\d", name)
+    match = re.fullmatch(rf"((mc[hso])-([{DIGITS}]+))-\d", name)
     if match is None:
         return False
-    pid = int(match[2], len(DIGITS))
-    return own_name(_KIND, pid) == match[1] and not Path(f"/proc/{pid}").exists()
+    pid = int(match[3], len(DIGITS))
+    return own_name(match[2], pid) == match[1] and not Path(f"/proc/{pid}").exists()
 
 
 def pods_run(kubectl: Kubectl, names: Sequence[str]) -> None:

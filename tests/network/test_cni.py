@@ -39,10 +39,10 @@ def own_lab(lab):
 
 
 def test_the_gateway_is_the_first_address_of_the_range(cni_config):
-    assert cni_config.gateway == "10.244.0.1"
+    assert cni_config.gateways == ("10.244.0.1",)
     (plugin,) = cni.render(cni_config)["plugins"]
     ((subnet,),) = plugin["ipam"]["ranges"]
-    assert ipaddress.ip_address(cni_config.gateway) in ipaddress.ip_network(subnet["subnet"])
+    assert ipaddress.ip_address(cni_config.gateways[0]) in ipaddress.ip_network(subnet["subnet"])
 
 
 def test_masquerading_is_left_to_the_proxy(cni_config):

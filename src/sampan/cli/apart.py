@@ -71,8 +71,16 @@ def controller_manager(
     allocate_node_cidrs: Annotated[
         str, Option("--allocate-node-cidrs", bare="true", help="Give each node a range of addresses for its pods.")
     ] = "false",
-    cluster_cidr: Annotated[str, Option("--cluster-cidr", help="The range that those are parts of.")] = "",
+    cluster_cidr: Annotated[
+        str, Option("--cluster-cidr", help="The range that those are parts of, or one of each family: A,B.")
+    ] = "",
     node_cidr_mask_size: Annotated[int, Option("--node-cidr-mask-size", min=1, help="How large each is.")] = 24,
+    node_cidr_mask_size_ipv4: Annotated[
+        int | None, Option("--node-cidr-mask-size-ipv4", min=1, help="The same where there are both families.")
+    ] = None,
+    node_cidr_mask_size_ipv6: Annotated[
+        int, Option("--node-cidr-mask-size-ipv6", min=1, help="How large each is in IPv6.")
+    ] = 64,
     root_ca_file: Annotated[
         str, Option("--root-ca-file", help="The CA that pods trust; it is published to them.")
     ] = "",
@@ -115,7 +123,8 @@ def controller_manager(
     elif not cluster_cidr:
         raise WrongUsage("--allocate-node-cidrs needs --cluster-cidr", fix="give the range of all pods' addresses")
     config = ControllersConfig(
-        node_cidr_mask_size=node_cidr_mask_size,
+        node_cidr_mask_size=node_cidr_mask_size if node_cidr_mask_size_ipv4 is None else node_cidr_mask_size_ipv4,
+        node_cidr_mask_size_ipv6=node_cidr_mask_size_ipv6,
         root_ca_pem=_read("--root-ca-file", root_ca_file),
         signing_certificate=_path(cluster_signing_cert_file),
         signing_key=_path(cluster_signing_key_file),

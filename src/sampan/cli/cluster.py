@@ -30,7 +30,7 @@ from sampan.cli.options import (
     image_options,
 )
 from sampan.cli.progress import steps
-from sampan.cluster.errors import ClusterError
+from sampan.cluster.errors import ClusterError, WrongUsage
 from sampan.cluster.settings import DEFAULT_NAME
 
 if TYPE_CHECKING:
@@ -54,9 +54,16 @@ def up(
     api_port: Annotated[int | None, Option(help="Port of the API server. [6443]")] = None,
     kubelet_port: Annotated[int | None, Option(help="Port of the node's own API. [10250]")] = None,
     dns_port: Annotated[int | None, Option(help="Port of the node's DNS server. [10053]")] = None,
-    pod_cidr: Annotated[str | None, Option(help="Address range of pods. [10.244.0.0/14]")] = None,
-    node_cidr_mask: Annotated[int | None, Option(help="Size of a node's part of it. [24]")] = None,
-    service_cidr: Annotated[str | None, Option(help="Address range of Services. [10.96.0.0/16]")] = None,
+    ip_family: Annotated[
+        str | None,
+        Option(help="Families of addresses: ipv4, ipv6, dual (IPv4 first) or dual-ipv6 (IPv6 first). [ipv4]"),
+    ] = None,
+    pod_cidr: Annotated[
+        str | None, Option(help="Address range of pods, or one of each family: A,B. [10.244.0.0/14]")
+    ] = None,
+    node_cidr_mask: Annotated[int | None, Option(help="Size of a node's part of it, in IPv4. [24]")] = None,
+    node_cidr_mask_ipv6: Annotated[int | None, Option(help="The same in IPv6. [64]")] = None,
+    service_cidr: Annotated[str | None, Option(help="Address range of Services, the same way. [10.96.0.0/16]")] = None,
     node_port_range: Annotated[str | None, Option(help="Ports of NodePort Services. [30000-32767]")] = None,
     node_name: Annotated[str | None, Option(help="Name of this node. [the host name]")] = None,
     node_address: Annotated[str | None, Option(help="Address of this node; auto: of the default route. [auto]")] = None,
@@ -141,6 +148,7 @@ def up(
         "--dns-port": dns_port,
         "--pod-cidr": pod_cidr,
         "--node-cidr-mask": node_cidr_mask,
+        "--node-cidr-mask-ipv6": node_cidr_mask_ipv6,
         "--service-cidr": service_cidr,
         "--node-port-range": None if node_port_range is None else _port_range(node_port_range),
         "--node-name": node_name,
@@ -166,7 +174,11 @@ def up(
         "--ingress-classes": ingress_classes,
         "--loadbalancer-pool": loadbalancer_pool,
     }
-    given = Given({option: value for option, value in options.items() if value is not None}, with_node=with_node)
+    given = Given(
+        {option: value for option, value in options.items() if value is not None},
+        with_node=with_node,
+        families=_families(ip_family),
+    )
     named = instances.nameless(name)
     if boot and os.geteuid() != 0:
         raise ClusterError("only root's clusters start with the machine", fix="leave --boot out, or run as root (sudo)")
@@ -316,6 +328,13 @@ def _ports_and_ranges(instance: Instance) -> str:
         f"It has ports {cluster.api_port} (API), {node.kubelet_port} (node), {node.dns_port} (DNS), {low}-{high} "
         f"(node ports){ingress}, pods in {cluster.pod_cidr}, Services in {cluster.service_cidr}."
     )
+
+
+def _families(text: str | None) -> tuple[int, ...]:
+    known = {None: (), "ipv4": (4,), "ipv6": (6,), "dual": (4, 6), "dual-ipv6": (6, 4)}
+    if text not in known:
+        raise WrongUsage(f"--ip-family {text!r} is not known", fix="choose ipv4, ipv6, dual or dual-ipv6")
+    return known[text]
 
 
 def _port_range(text: str) -> tuple[int, int]:

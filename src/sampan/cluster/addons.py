@@ -198,7 +198,9 @@ def _dns_service(settings: ClusterSettings) -> Obj:
             },
         },
         "spec": {
-            "clusterIP": settings.dns_ip,
+            "clusterIP": settings.dns_ips[0],
+            "clusterIPs": list(settings.dns_ips),
+            "ipFamilyPolicy": "RequireDualStack" if len(settings.dns_ips) > 1 else "SingleStack",
             "ports": [
                 {"name": "dns", "port": 53, "protocol": "UDP", "targetPort": 53},
                 {"name": "dns-tcp", "port": 53, "protocol": "TCP", "targetPort": 53},

@@ -12,13 +12,14 @@ import ipaddress
 import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import field
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any
 
 from sampan.cluster import instance as instances
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.instance import Instance
+from sampan.cluster.ranges import Network, overlap, read
 from sampan.cluster.settings import ClusterSettings, NodeSettings
 from sampan.records import dataclass
 
@@ -27,6 +28,7 @@ CLUSTER_OPTIONS = {
     "--api-port": "api_port",
     "--pod-cidr": "pod_cidr",
     "--node-cidr-mask": "node_cidr_mask",
+    "--node-cidr-mask-ipv6": "node_cidr_mask_ipv6",
     "--service-cidr": "service_cidr",
     "--node-port-range": "node_ports",
     "--enable-admission-plugins": "enable_admission_plugins",
@@ -93,6 +95,8 @@ class Given:
     options: Mapping[str, Any] = field(default_factory=dict)
     #: this machine's own node is wanted beside simulated ones
     with_node: bool = False
+    #: of addresses, by version, the first one first; none: as ranges that are given have them, or IPv4
+    families: tuple[int, ...] = ()
 
     def cluster(self, settings: ClusterSettings) -> ClusterSettings:
         return dataclasses.replace(settings, **self._fields(CLUSTER_OPTIONS))
@@ -109,7 +113,7 @@ class Machine:
     """The other instances, networks that this machine already sends somewhere, and whether a port is free."""
 
     others: tuple[Instance, ...] = ()
-    routes: tuple[IPv4Network, ...] = ()
+    routes: tuple[Network, ...] = ()
     is_free: Callable[[int], bool] = lambda port: True
 
 
@@ -117,11 +121,20 @@ def choose(instance: Instance, given: Given, machine: Machine) -> Instance:
     """A new instance's settings. Raises ClusterError for what cannot work or belongs to another instance."""
     asked = dataclasses.replace(instance, cluster=given.cluster(instance.cluster), node=given.node(instance.node))
     options = dict(given.options)
-    taken = [IPv4Network(text) for other in machine.others for text in _ranges(other).values()]
+    taken = [network for other in machine.others for network in _networks(other)]
+    families = given.families or _families(options)
     for option, candidates in _RANGES.items():
         if option not in options:
-            avoid = [*taken, *machine.routes, *_given_ranges(options)]
-            options[option] = _first_range(option, candidates(), avoid)
+            chosen_ranges = []
+            for version in families:
+                avoid = [*taken, *machine.routes, *_given_ranges(options)]
+                chosen_ranges.append(_first_range(option, candidates[version](), avoid))
+            options[option] = ",".join(chosen_ranges)
+        elif given.families and tuple(network.version for network in _read(options[option])) != given.families:
+            raise ClusterError(
+                f"{option} {options[option]} is not of the families that --ip-family asks for",
+                fix="leave one of the two options out",
+            )
     if "--node-port-range" not in options:
         options["--node-port-range"] = _node_ports(options, machine)
     blocks = [options["--node-port-range"], *(other.cluster.node_ports for other in machine.others)]
@@ -175,8 +188,8 @@ def refuse_clash(instance: Instance, others: Iterable[Instance]) -> None:
                 instance, f"--node-port-range {low}-{high}", other, "leave the option out and a free one is chosen"
             )
         for option, text in _ranges(instance).items():
-            for theirs in _ranges(other).values():
-                if IPv4Network(text).overlaps(IPv4Network(theirs)):
+            for theirs in _networks(other):
+                if any(overlap(mine, theirs) for mine in _read(text)):
                     raise _clash(
                         instance, f"{option} {text}", other, f"leave the option out, or choose one apart from {theirs}"
                     )
@@ -194,6 +207,26 @@ def _ports(instance: Instance) -> dict[str, int]:
 
 def _ranges(instance: Instance) -> dict[str, str]:
     return {"--pod-cidr": instance.cluster.pod_cidr, "--service-cidr": instance.cluster.service_cidr}
+
+
+def _networks(instance: Instance) -> list[Network]:
+    return [network for text in _ranges(instance).values() for network in _read(text)]
+
+
+def _read(text: str) -> tuple[Network, ...]:
+    """None for what cannot be read: that is refused by name when all is together."""
+    try:
+        return read(text)
+    except ValueError:
+        return ()
+
+
+def _families(options: Mapping[str, Any]) -> tuple[int, ...]:
+    """Those of the ranges that are given, else IPv4 alone."""
+    for option in _RANGES:
+        if found := tuple(dict.fromkeys(network.version for network in _read(str(options.get(option, ""))))):
+            return found
+    return (4,)
 
 
 def _options(instance: Instance) -> dict[str, Any]:
@@ -216,7 +249,7 @@ def _text(value: object) -> str:
 # Candidates, in the order in which they are tried
 
 
-def _pod_ranges() -> Iterator[IPv4Network]:
+def _pod_ranges() -> Iterator[Network]:
     """10.244.0.0/14, where everybody looks for pods, then those below it; at last smaller ones of other networks."""
     for second in range(244, 124, -4):
         yield IPv4Network(f"10.{second}.0.0/14")
@@ -224,33 +257,37 @@ def _pod_ranges() -> Iterator[IPv4Network]:
     yield from IPv4Network("192.168.0.0/16").subnets(new_prefix=20)
 
 
-def _service_ranges() -> Iterator[IPv4Network]:
+def _service_ranges() -> Iterator[Network]:
     for second in range(96, 124):
         yield IPv4Network(f"10.{second}.0.0/16")
     yield from IPv4Network("172.16.0.0/12").subnets(new_prefix=20)
     yield from IPv4Network("192.168.0.0/16").subnets(new_prefix=22)
 
 
-_RANGES: dict[str, Callable[[], Iterator[IPv4Network]]] = {
-    "--pod-cidr": _pod_ranges,
-    "--service-cidr": _service_ranges,
+def _pod_ranges_ipv6() -> Iterator[Network]:
+    """fd00:10:244::/56, as kind has it: 256 nodes with a /64 each; then those after it."""
+    for third in range(0x244, 0x2FF):
+        yield IPv6Network(f"fd00:10:{third:x}::/56")
+
+
+def _service_ranges_ipv6() -> Iterator[Network]:
+    for third in range(0x96, 0xFF):
+        yield IPv6Network(f"fd00:10:{third:x}::/112")
+
+
+_RANGES: dict[str, dict[int, Callable[[], Iterator[Network]]]] = {
+    "--pod-cidr": {4: _pod_ranges, 6: _pod_ranges_ipv6},
+    "--service-cidr": {4: _service_ranges, 6: _service_ranges_ipv6},
 }
 
 
-def _given_ranges(options: Mapping[str, Any]) -> list[IPv4Network]:
-    """Those that can be read: what cannot is refused by name when all is together."""
-    found = []
-    for option in _RANGES:
-        try:
-            found.append(IPv4Network(options[option]))
-        except (KeyError, ValueError):
-            continue
-    return found
+def _given_ranges(options: Mapping[str, Any]) -> list[Network]:
+    return [network for option in _RANGES for network in _read(str(options.get(option, "")))]
 
 
-def _first_range(option: str, candidates: Iterable[IPv4Network], avoid: list[IPv4Network]) -> str:
+def _first_range(option: str, candidates: Iterable[Network], avoid: list[Network]) -> str:
     for candidate in candidates:
-        if not any(candidate.overlaps(other) for other in avoid):
+        if not any(overlap(candidate, other) for other in avoid):
             return str(candidate)
     raise ClusterError("no private address range is free on this machine", fix=f"name one with {option}")
 

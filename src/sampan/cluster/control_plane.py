@@ -40,9 +40,10 @@ def server_config(instance: Instance) -> ServerConfig:
     settings = instance.cluster
     enabled, disabled = settings.admission_plugins
     return ServerConfig(
-        bind_address="0.0.0.0",
+        # "" is every address of both families.
+        bind_address="" if 6 in settings.families else "0.0.0.0",
         port=settings.api_port,
-        advertise_address=instance.node.address,
+        advertise_address=next(iter(instance.node.addresses), ""),
         store="sqlite",
         data_dir=instance.state,
         tls_cert=instance.pki / "apiserver.crt",
@@ -125,6 +126,7 @@ def keep_components(keeper: Keeper, server: Server, instance: Instance) -> None:
         config = context.ControllersConfig(
             cluster_cidr=instance.cluster.pod_cidr,
             node_cidr_mask_size=instance.cluster.node_cidr_mask,
+            node_cidr_mask_size_ipv6=instance.cluster.node_cidr_mask_ipv6,
             root_ca_pem=root_ca,
             signing_certificate=instance.pki / "ca.crt",
             signing_key=instance.pki / "ca.key",

@@ -20,7 +20,7 @@ def process_config(instance: Instance) -> ProcessConfig:
             port=instance.node.dns_port,
             node_name=instance.node.name,
             domain=instance.cluster.cluster_domain,
-            dns_ip=instance.cluster.dns_ip,
+            dns_ip=",".join(instance.cluster.dns_ips),
             cluster_pod_cidr=instance.cluster.pod_cidr,
         ),
         server=instance.api_url,

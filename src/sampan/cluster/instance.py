@@ -162,11 +162,12 @@ class Instance:
     @property
     def api_host(self) -> str:
         """Where this machine reaches the API server."""
-        return self.cluster.api_address or "127.0.0.1"
+        return self.cluster.api_address or ("127.0.0.1" if 4 in self.cluster.families else "::1")
 
     @property
     def api_url(self) -> str:
-        return f"https://{self.api_host}:{self.cluster.api_port}"
+        host = f"[{self.api_host}]" if ":" in self.api_host else self.api_host
+        return f"https://{host}:{self.cluster.api_port}"
 
     def exists(self) -> bool:
         try:

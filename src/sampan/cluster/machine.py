@@ -36,8 +36,8 @@ def complete_path() -> None:
     os.environ["PATH"] = os.pathsep.join(dict.fromkeys([*listed, *SBIN_DIRECTORIES]))
 
 
-def own_addresses(table: Path = Path("/proc/net/fib_trie")) -> list[str]:
-    """The addresses of this machine's interfaces but loopback's, as the kernel's routing table has them; sorted."""
+def own_addresses(table: Path = Path("/proc/net/fib_trie"), table6: Path = Path("/proc/net/if_inet6")) -> list[str]:
+    """The addresses of this machine's interfaces but loopback's and those of a link, as the kernel has them; sorted."""
     found, last = set(), ""
     for line in table.read_text().splitlines():
         words = line.split()
@@ -45,7 +45,16 @@ def own_addresses(table: Path = Path("/proc/net/fib_trie")) -> list[str]:
             last = words[1]
         elif words[0] == "/32" and words[-1] == "LOCAL" and not ipaddress.ip_address(last).is_loopback:
             found.add(last)
-    return sorted(found, key=ipaddress.IPv4Address)
+    return [*sorted(found, key=ipaddress.IPv4Address), *_own_ipv6(table6)]
+
+
+def _own_ipv6(table: Path) -> list[str]:
+    try:
+        lines = table.read_text().splitlines()
+    except OSError:  # a kernel without IPv6
+        return []
+    found = {ipaddress.IPv6Address(bytes.fromhex(line.split()[0])) for line in lines}
+    return [str(each) for each in sorted(found) if not each.is_loopback and not each.is_link_local]
 
 
 def check_own(address: str) -> None:
@@ -54,7 +63,7 @@ def check_own(address: str) -> None:
         own = own_addresses()
     except OSError:  # a kernel without that table: a wrong address is found when the server listens
         return
-    if address not in own:
+    if str(ipaddress.ip_address(address)) not in own:
         raise ClusterError(
             f"--node-address {address} is not an address of this machine",
             fix=f"choose {', '.join(own[:-1])} or {own[-1]}"
@@ -65,20 +74,33 @@ def check_own(address: str) -> None:
         )
 
 
-def node_address() -> str:
+_TARGETS = {
+    4: ("198.51.100.1", "10.255.255.255", "192.168.255.255", "172.31.255.255"),
+    6: ("2001:db8::1", "2000::1", "fd00::1"),
+}
+
+
+def node_address(version: int = 4) -> str:
     """The source address of the default route; without one, of the first route that is not loopback.
 
     A UDP socket is connected, which sends nothing, to ask the kernel's routing table.
     """
-    for target in ("198.51.100.1", "10.255.255.255", "192.168.255.255", "172.31.255.255"):
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            try:
+    for target in _TARGETS[version]:
+        try:
+            with socket.socket(socket.AF_INET6 if version == 6 else socket.AF_INET, socket.SOCK_DGRAM) as probe:
                 probe.connect((target, 9))
-            except OSError:
-                continue
-            address: str = probe.getsockname()[0]
-            if not ipaddress.ip_address(address).is_loopback:
-                return address
+                address = ipaddress.ip_address(str(probe.getsockname()[0]))
+        except OSError:
+            continue
+        if not address.is_loopback and not (version == 6 and address.is_link_local):
+            return str(address)
+    if version == 6:
+        own = [text for text in own_addresses() if ":" in text]
+        if own:
+            return own[0]
+        raise ClusterError(
+            "this machine has no IPv6 address that others could reach", fix="give an interface one, or leave IPv6 out"
+        )
     raise ClusterError(
         "this machine has no network address but loopback, and pods cannot reach that",
         fix="give an address of an interface with --node-address",

@@ -39,7 +39,7 @@ def proxy_config(instance: Instance, node_range: str, *, own_dns: bool = True) -
         cluster_pod_cidr=instance.cluster.pod_cidr,
         bridge=instance.bridge,
         service_cidr=instance.cluster.service_cidr,
-        dns_ip=instance.cluster.dns_ip if own_dns else "",
+        dns_ip=",".join(instance.cluster.dns_ips) if own_dns else "",
         dns_port=instance.node.dns_port,
         bridge_filtered=bridge_is_filtered(),
         node_port_addresses=instance.node.nodeport_addresses,
@@ -104,7 +104,7 @@ async def run_network(
 
 async def run_pod_routes(client: Client, instance: Instance) -> None:
     """Routes to the pods of the other nodes, until cancelled."""
-    cluster = podnetwork.pod_ranges(instance)
+    cluster = instance.cluster.pod_ranges
     await PodRoutes(client, instance.node.name, cluster, IpTable(cluster)).run()
 
 

@@ -46,7 +46,7 @@ def node_config(instance: Instance) -> NodeConfig:
     """Raises BadKubeletConfig: the file was changed since ``up`` looked at it."""
     config = NodeConfig(
         node_name=instance.node.name,
-        addresses=(instance.node.address,),
+        addresses=instance.node.addresses,
         root_dir=instance.kubelet_root,
         log_dir=instance.pod_logs,
         static_pod_dir=instance.state / "manifests",
@@ -56,7 +56,7 @@ def node_config(instance: Instance) -> NodeConfig:
         ingress_metrics=instance.run / "edge" / "metrics.sock" if instance.node.ingress else None,
         dns_metrics=instance.run / "dns.sock",
         cgroup_root=instance.cgroup,
-        cluster_dns=(instance.cluster.dns_ip,),
+        cluster_dns=instance.cluster.dns_ips,
         cluster_domain=instance.cluster.cluster_domain,
         allowed_unsafe_sysctls=instance.node.sysctls,
         image_credential_providers=_path(instance.node.credential_provider_config),

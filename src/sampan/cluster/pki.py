@@ -72,13 +72,14 @@ def leaves(instance: Instance) -> list[Leaf]:
         f"kubernetes.default.svc.{domain}",
         cluster.kubernetes_ip,
         "127.0.0.1",
-        *filter(None, [node.address, cluster.api_address]),
+        *filter(None, [*node.addresses, cluster.api_address]),
+        *(("::1",) if 6 in cluster.families else ()),
     )
     return [
         Leaf("apiserver", "kube-apiserver", hosts=api_hosts, server=True, client=False),
         Leaf("apiserver-kubelet-client", "kube-apiserver-kubelet-client", ("system:masters",)),
         Leaf("admin", "kubernetes-admin", ("kubeadm:cluster-admins",)),
-        *_of_node(node.name, tuple(filter(None, [node.address]))),
+        *_of_node(node.name, node.addresses),
         Leaf("front-proxy-client", FRONT_PROXY_NAME, authority=FRONT_PROXY),
         *_simulated(node.simulated_count),
     ]
@@ -94,7 +95,7 @@ def _of_node(name: str, addresses: Sequence[str]) -> list[Leaf]:
             "kubelet",
             f"system:node:{name}",
             ("system:nodes",),
-            hosts=(name, *addresses, "127.0.0.1"),
+            hosts=(name, *(str(ipaddress.ip_address(each)) for each in addresses), "127.0.0.1"),
             server=True,
             client=False,
         ),

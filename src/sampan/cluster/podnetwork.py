@@ -7,7 +7,6 @@ else. Used by the node process, and by ``down`` for taking everything away again
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 from pathlib import Path
 
@@ -20,7 +19,6 @@ from sampan.cluster.errors import ClusterError
 from sampan.cluster.instance import Instance
 from sampan.network import cni
 from sampan.network.routes.ip import IpTable, RouteError
-from sampan.network.routes.plan import Network
 
 #: Between two questions when the API server does not answer.
 RETRY_SECONDS = 1.0
@@ -49,18 +47,14 @@ def proxy_mode_file(instance: Instance) -> Path:
     return instance.state / "proxy-mode"
 
 
-def pod_ranges(instance: Instance) -> tuple[Network, ...]:
-    """The ranges of all pods of the cluster."""
-    return (ipaddress.ip_network(instance.cluster.pod_cidr),)
-
-
 async def node_range(client: Client, node_name: str, *, other_than: str = "") -> str:
-    """The node's ``podCIDR``, once there is one; ``other_than``: once a Node that was made anew has another."""
+    """The node's ``podCIDRs``, with a comma between two, once there are any; ``other_than``: once a Node that was made
+    anew has others."""
     while True:
         try:
             async with client.watch(NODES, field_selector=f"metadata.name={node_name}") as events:
                 async for event in events:
-                    given: str = event.object.get("spec", {}).get("podCIDR", "")
+                    given = ",".join(event.object.get("spec", {}).get("podCIDRs") or ())
                     if event.type in ("ADDED", "MODIFIED") and given not in ("", other_than):
                         return given
         except (ApiError, OSError, TimeoutError) as error:
@@ -88,7 +82,7 @@ async def teardown(instance: Instance) -> None:
 async def _remove_routes(instance: Instance) -> None:
     """Those to other nodes' pods. Raises RouteError."""
     try:
-        table = IpTable(pod_ranges(_as_made(instance)))
+        table = IpTable(_as_made(instance).cluster.pod_ranges)
     except ClusterError:  # its settings are damaged: nobody knows which are its own
         return
     await table.change((), await table.present())

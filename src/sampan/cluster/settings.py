@@ -13,6 +13,7 @@ import re
 from pathlib import Path
 from typing import Literal
 
+from sampan.cluster import ranges
 from sampan.cluster.errors import ClusterError
 from sampan.records import dataclass
 
@@ -44,9 +45,11 @@ class ClusterSettings:
     #: Where machines without the control plane reach it; "": it is on this machine.
     api_address: str = ""
     api_port: int = 6443
+    #: Ranges are one, or one of each family with a comma between: the first one's is the cluster's first family.
     pod_cidr: str = "10.244.0.0/14"
     #: How much of ``pod_cidr`` a node gets: 24 of a /14 are 1,024 nodes of 253 pods at most.
     node_cidr_mask: int = 24
+    node_cidr_mask_ipv6: int = 64
     service_cidr: str = "10.96.0.0/16"
     node_ports: tuple[int, int] = (30000, 32767)
     cluster_domain: str = "cluster.local"
@@ -77,22 +80,7 @@ class ClusterSettings:
                 f"instance name {self.name!r} is not valid",
                 fix="use at most 40 lower-case letters, digits and dashes, starting and ending with a letter or digit",
             )
-        try:
-            pods, services = (ipaddress.IPv4Network(cidr) for cidr in (self.pod_cidr, self.service_cidr))
-        except ValueError as error:
-            raise ClusterError(f"address range is not valid: {error}", fix="write it like 10.244.0.0/16") from error
-        if pods.overlaps(services):
-            raise ClusterError(
-                f"pod range {pods} and service range {services} overlap", fix="choose two ranges that do not"
-            )
-        # Upstream's controllers hold a bit for each node's and each Service's part of a range.
-        if not 8 <= services.prefixlen <= 28:
-            raise ClusterError(f"--service-cidr {services} is too {_size(services)}", fix="choose a /8 to a /28")
-        if not pods.prefixlen <= self.node_cidr_mask <= min(28, pods.prefixlen + 16):
-            raise ClusterError(
-                f"--node-cidr-mask {self.node_cidr_mask} does not divide --pod-cidr {pods}",
-                fix=f"choose one from {pods.prefixlen} to {min(28, pods.prefixlen + 16)}, or another pod range",
-            )
+        ranges.validate(self.pod_cidr, self.service_cidr, {4: self.node_cidr_mask, 6: self.node_cidr_mask_ipv6})
         low, high = self.node_ports
         if not 1 <= low <= high <= 65535:
             raise ClusterError(f"node port range {low}-{high} is not valid", fix="write it like 30000-32767")
@@ -188,14 +176,24 @@ class ClusterSettings:
         return on, off
 
     @property
-    def dns_ip(self) -> str:
-        """The tenth address of the service range, as kubeadm has it."""
-        return str(ipaddress.IPv4Network(self.service_cidr)[10])
+    def pod_ranges(self) -> tuple[ranges.Network, ...]:
+        """The cluster's first family first."""
+        return ranges.read(self.pod_cidr)
+
+    @property
+    def families(self) -> tuple[int, ...]:
+        """4, 6 or both: the first one first."""
+        return tuple(network.version for network in self.pod_ranges)
+
+    @property
+    def dns_ips(self) -> tuple[str, ...]:
+        """The tenth address of each service range, as kubeadm has it."""
+        return tuple(str(network[10]) for network in ranges.read(self.service_cidr))
 
     @property
     def kubernetes_ip(self) -> str:
-        """The first address of the service range: the ``kubernetes`` Service."""
-        return str(ipaddress.IPv4Network(self.service_cidr)[1])
+        """The first address of the first service range: the ``kubernetes`` Service."""
+        return str(ranges.read(self.service_cidr)[0][1])
 
     @property
     def bridge(self) -> str:
@@ -216,7 +214,8 @@ class NodeSettings:
     """What is true of one machine. ``name`` and ``address`` are empty until the machine has been asked."""
 
     name: str = ""
-    #: As given by ``--node-address``; empty: looked up again at every ``up``, since machines move between networks.
+    #: As given by ``--node-address``, one of each family at most with a comma between; empty: looked up again at every
+    #: ``up``, since machines move between networks.
     given_address: str = ""
     address: str = ""
     kubelet_port: int = 10250
@@ -260,8 +259,7 @@ class NodeSettings:
                 f"node name {self.name!r} is not valid",
                 fix="use lower-case letters, digits, dashes and dots, starting and ending with a letter or digit",
             )
-        if self.address:
-            _validate_address(self.address)
+        ranges.validate_addresses(self.addresses)
         if self.runtime not in RUNTIMES:
             raise ClusterError(f"runtime {self.runtime!r} is not known", fix=f"choose {' or '.join(RUNTIMES)}")
         self._validate_proxy()
@@ -356,6 +354,11 @@ class NodeSettings:
         return dataclasses.replace(self, shutdown_seconds=total_seconds(config))
 
     @property
+    def addresses(self) -> tuple[str, ...]:
+        """Of the cluster's families, the first one first; none until the machine has been asked."""
+        return tuple(filter(None, self.address.split(",")))
+
+    @property
     def runs_containers(self) -> bool:
         """Else nothing of the machine is touched but the instance's directories and ports: no root is needed."""
         return "node" in self.roles
@@ -378,19 +381,3 @@ def _validate_ports(ports: dict[str, int], node_ports: tuple[int, int]) -> None:
             raise ClusterError(
                 f"{option} {port} is inside the node port range", fix="choose a port outside of --node-port-range"
             )
-
-
-def _validate_address(text: str) -> None:
-    try:
-        address = ipaddress.IPv4Address(text)
-    except ValueError as error:
-        raise ClusterError(f"node address {text!r} is not an IPv4 address", fix="write it like 192.0.2.10") from error
-    if address.is_loopback or address.is_multicast or address.is_unspecified:
-        raise ClusterError(
-            f"node address {text} is none that pods can reach",
-            fix="give the address of one of this machine's interfaces",
-        )
-
-
-def _size(network: ipaddress.IPv4Network) -> str:
-    return "large" if network.prefixlen < 8 else "small"

@@ -12,7 +12,6 @@ import dataclasses
 import functools
 import logging
 from collections.abc import Callable
-from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Final
 
@@ -54,7 +53,8 @@ def complete(instance: Instance) -> Instance:
     """With the number of nodes that there will be. Raises ClusterError."""
     node, cluster = instance.node, instance.cluster
     count = read(node.simulate).count if node.simulate else 0
-    room = 1 << (cluster.node_cidr_mask - IPv4Network(cluster.pod_cidr).prefixlen)
+    masks = {4: cluster.node_cidr_mask, 6: cluster.node_cidr_mask_ipv6}
+    room = 1 << min(masks[network.version] - network.prefixlen for network in cluster.pod_ranges)
     if count + node.runs_containers > room:
         raise ClusterError(
             f"--pod-cidr {cluster.pod_cidr} has room for {room} nodes with a /{cluster.node_cidr_mask} each",

@@ -12,7 +12,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Protocol, TypedDict
 
@@ -63,12 +63,14 @@ def complete(instance: Instance) -> Instance:
     """Fills in what the machine decides: node name (once) and address (every time). Raises ClusterError."""
     node = instance.node
     if node.given_address:
-        replace(node, address=node.given_address).validate(instance.cluster)
-        machine.check_own(node.given_address)
+        given = replace(node, address=node.given_address)
+        given.validate(instance.cluster)
+        for address in given.addresses:
+            machine.check_own(address)
     node = replace(
         node,
         name=node.name or machine.node_name(),
-        address=node.given_address or _address(node),
+        address=_address(node, instance.cluster.families),
     )
     completed = replace(instance, node=node.with_shutdown())
     completed.validate()
@@ -79,9 +81,16 @@ def complete(instance: Instance) -> Instance:
     return simulation.complete(completed)
 
 
-def _address(node: NodeSettings) -> str:
+def _address(node: NodeSettings, families: Sequence[int]) -> str:
+    """One of each family of the cluster, in its order; what was not given is looked for. Raises ClusterError."""
+    given = {6 if ":" in text else 4: text for text in node.given_address.split(",") if text}
+    if unused := [text for version, text in given.items() if version not in families]:
+        raise ClusterError(
+            f"--node-address {unused[0]} is of a family that the cluster does not have",
+            fix="leave it out, or make a cluster with --ip-family dual",
+        )
     try:
-        return machine.node_address()
+        return ",".join(given.get(version) or machine.node_address(version) for version in families)
     except ClusterError:
         if node.runs_containers:
             raise

@@ -39,7 +39,7 @@ def ticket(instance: Instance, node_name: str, addresses: Sequence[str], clock: 
     node.validate(instance.cluster)
     files = pki.credentials(instance, node_name, addresses, clock)
     shared = dataclasses.asdict(instance.cluster) | {
-        "api_address": instance.cluster.api_address or instance.node.address,
+        "api_address": instance.cluster.api_address or instance.node.addresses[0],
         # Files of that machine, for its API server.
         "admission_config": "",
     }

@@ -23,8 +23,10 @@ OFF_BY_DEFAULT = frozenset({"bootstrap-signer-controller", "token-cleaner-contro
 class ControllersConfig:
     """Options of the controllers; defaults as kube-controller-manager's."""
 
+    #: one, or one of each family, separated by a comma
     cluster_cidr: str = "10.244.0.0/16"
     node_cidr_mask_size: int = 24
+    node_cidr_mask_size_ipv6: int = 64
     #: PEM that pods trust, published as ConfigMap ``kube-root-ca.crt``; "" publishes nothing.
     root_ca_pem: str = ""
     #: The CA that signs CertificateSigningRequests, and its key (``--cluster-signing-cert-file``, ``-key-file``): PEM

@@ -28,13 +28,20 @@ SYSCTLS = {
 }
 
 
+#: Beside them, where pods have IPv6.
+SYSCTLS_IPV6 = {"net/ipv6/conf/all/forwarding": "1"}
+_EVERYWHERE = {4: "0.0.0.0/0", 6: "::/0"}
+_PROC_SYS = Path("/proc/sys")
+
+
 class NetworkError(Exception):
     """The pod network could not be set up or taken away; the message says what to look at."""
 
 
 @dataclass(frozen=True, slots=True)
 class CniConfig:
-    """``pod_cidr`` is this node's own range; ``data_dir`` is where host-local keeps who has which address."""
+    """``pod_cidr`` is this node's own range, or one of each family with a comma between; ``data_dir`` is where
+    host-local keeps who has which address."""
 
     instance: str
     bridge: str
@@ -46,9 +53,13 @@ class CniConfig:
     results_dir: Path = Path("/var/lib/cni/results")
 
     @property
-    def gateway(self) -> str:
-        """The bridge's address: the first of the range."""
-        return str(ipaddress.IPv4Network(self.pod_cidr)[1])
+    def ranges(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+        return tuple(ipaddress.ip_network(each) for each in self.pod_cidr.split(","))
+
+    @property
+    def gateways(self) -> tuple[str, ...]:
+        """The bridge's addresses: the first of each range."""
+        return tuple(str(network[1]) for network in self.ranges)
 
 
 def policy_table(instance: str) -> str:
@@ -72,8 +83,8 @@ def render(config: CniConfig) -> Obj:
                 "ipam": {
                     "type": "host-local",
                     "dataDir": str(config.data_dir),
-                    "ranges": [[{"subnet": config.pod_cidr}]],
-                    "routes": [{"dst": "0.0.0.0/0"}],
+                    "ranges": [[{"subnet": str(network)}] for network in config.ranges],
+                    "routes": [{"dst": _EVERYWHERE[network.version]} for network in config.ranges],
                 },
             }
         ],
@@ -88,13 +99,26 @@ def setup(config: CniConfig) -> None:
     temporary = target.with_suffix(".tmp")
     temporary.write_bytes(orjson.dumps(render(config), option=orjson.OPT_INDENT_2))
     temporary.rename(target)
-    for name, value in SYSCTLS.items():
-        switch = Path("/proc/sys") / name
+    switches = dict(SYSCTLS)
+    if any(network.version == 6 for network in config.ranges):
+        switches |= _routers_that_stay() | SYSCTLS_IPV6
+    for name, value in switches.items():
+        switch = _PROC_SYS / name
         try:
             if switch.exists() and switch.read_text().strip() != value:
                 switch.write_text(value)
         except OSError as error:
             raise NetworkError(f"cannot set {name} to {value}: {error.strerror}; pods could not be routed") from error
+
+
+def _routers_that_stay(conf: Path = _PROC_SYS / "net/ipv6/conf") -> dict[str, str]:
+    """A machine that forwards listens to routers no more, and would lose the default route that one told it of, unless
+    its interfaces say that they listen all the same (ip-sysctl, accept_ra)."""
+    found = {}
+    for switch in conf.glob("*/accept_ra") if conf.is_dir() else ():
+        if switch.read_text().strip() == "1":
+            found[str(switch.relative_to(_PROC_SYS))] = "2"
+    return found
 
 
 async def teardown(config: CniConfig, prefix: Sequence[str] = ()) -> None:

@@ -7,6 +7,7 @@ running by itself, and one that fails leaves the others as they are.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import functools
 import ssl
 from collections.abc import Awaitable, Callable, Collection, Mapping
@@ -130,6 +131,8 @@ class _Node:
             ingress_metrics=self._config.ingress_metrics,
             dns_metrics=self._config.dns_metrics,
         )
+        if any(":" in address for address in self._config.addresses):
+            config = dataclasses.replace(config, address=None)
         root = self._config.local_volumes
         volumes = None if root is None else LocalVolumes(root)
         self._api = NodeApi(

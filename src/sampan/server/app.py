@@ -535,11 +535,11 @@ class Server:
 
     def _bootstrap_config(self) -> BootstrapConfig:
         config = self.config
-        network = ipaddress.ip_network(config.service_cidr)
+        cidrs = tuple(config.service_cidr.split(","))
         ca = config.client_ca.read_text() if config.client_ca is not None else ""
         return BootstrapConfig(
-            service_ip=str(network[1]),
-            service_cidr=config.service_cidr,
+            service_ip=str(ipaddress.ip_network(cidrs[0])[1]),
+            service_cidrs=cidrs,
             advertise_address=self._advertise_address(),
             port=self.address[1] or config.port or DEFAULT_PORT,
             client_ca=ca,

@@ -49,6 +49,7 @@ class ServerConfig:
     runtime_config: str = ""
     feature_gates: str = ""
 
+    #: one, or one of each family, separated by a comma: the first one's is the cluster's first family
     service_cidr: str = "10.96.0.0/16"
     node_port_range: tuple[int, int] = (30000, 32767)
 

@@ -47,7 +47,7 @@ async def with_cleaner(body: Callable[[Ask, Later], Awaitable[None]]) -> None:
         await ensure(
             transport,
             objects.BootstrapConfig(
-                service_ip="10.96.0.1", service_cidr="10.96.0.0/16", advertise_address="192.0.2.1", port=6443
+                service_ip="10.96.0.1", service_cidrs=("10.96.0.0/16",), advertise_address="192.0.2.1", port=6443
             ),
         )
         await ask("POST", "/api/v1/namespaces/kube-system/configmaps", objects.token_tracking(clock.now()))

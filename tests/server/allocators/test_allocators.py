@@ -72,7 +72,7 @@ async def test_the_first_address_is_of_the_kubernetes_service(cluster: Any) -> N
     ("address", "why"),
     [
         ("192.0.2.1", "failed to allocate IP 192.0.2.1: the provided network does not match the current range"),
-        ("fd00::1", "failed to allocate IP fd00::1: the provided network does not match the current range"),
+        ("fd00::1", 'spec.clusterIPs[0]: Invalid value: ["fd00::1"]: IPv6 is not configured on this cluster'),
         ("10.96.0.0", "(10.96.0.0) is not in the valid range. The range of valid IPs is 10.96.0.0/16"),
         ("10.96.255.255", "(10.96.255.255) is not in the valid range. The range of valid IPs is 10.96.0.0/16"),
         ("10.96.0", "must be a valid IP address"),

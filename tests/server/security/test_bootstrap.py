@@ -17,7 +17,7 @@ from sampan.server.bootstrap.flow import flow_control
 from sampan.server.bootstrap.objects import BootstrapConfig, kubernetes_service
 
 CONFIG = BootstrapConfig(
-    service_ip="10.96.0.1", service_cidr="10.96.0.0/16", advertise_address="192.0.2.1", port=6443, client_ca="PEM"
+    service_ip="10.96.0.1", service_cidrs=("10.96.0.0/16",), advertise_address="192.0.2.1", port=6443, client_ca="PEM"
 )
 
 

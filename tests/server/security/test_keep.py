@@ -179,7 +179,7 @@ def test_a_fault_costs_a_pass_and_no_more(virtual: Any, fault: Exception) -> Non
     async def run() -> None:
         transport = Failing()
         config = BootstrapConfig(
-            service_ip="10.96.0.1", service_cidr="10.96.0.0/16", advertise_address="192.0.2.1", port=6443
+            service_ip="10.96.0.1", service_cidrs=("10.96.0.0/16",), advertise_address="192.0.2.1", port=6443
         )
         keeper = Keeper(transport, config, FixedClock(NOW), Deaf())  # type: ignore[arg-type]
         keeping = asyncio.ensure_future(keeper.run())

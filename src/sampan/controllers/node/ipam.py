@@ -1,4 +1,5 @@
-"""Gives each node its own pod addresses, a part of the cluster's range (upstream ``nodeipam``, RangeAllocator)."""
+"""Gives each node its own pod addresses, a part of the cluster's range, of each family (upstream ``nodeipam``,
+RangeAllocator)."""
 
 from __future__ import annotations
 
@@ -80,7 +81,11 @@ class NodeIpamController:
         self._nodes = context.informers.informer(NODES)
         # One worker: two nodes decided on at once could get the same part.
         self._controller: Controller[ObjectKey] = Controller(NAME, self.sync, workers=1)
-        self._parts = Parts(self._config.cluster_cidr, self._config.node_cidr_mask_size)
+        # One a family, the cluster's first family first.
+        self._parts = [
+            Parts(cidr, self._config.node_cidr_mask_size_ipv6 if ":" in cidr else self._config.node_cidr_mask_size)
+            for cidr in self._config.cluster_cidr.split(",")
+        ]
         # First of all: before a node without a range is looked at, those of the others are known.
         self._nodes.add_handler(self._note_ranges)
         self._controller.watch(self._nodes, _without_cidr)
@@ -94,8 +99,8 @@ class NodeIpamController:
         if node is None or node["spec"].get("podCIDR"):
             self._waiting.discard(key)
             return DONE
-        cidr = self._parts.lowest_free()
-        if cidr is None:
+        given = [cidr for parts in self._parts if (cidr := parts.lowest_free()) is not None]
+        if len(given) < len(self._parts):
             # Comes back when a node goes.
             self._waiting.add(key)
             message = f"Node {key.name} status is now: CIDRNotAvailable"
@@ -104,7 +109,7 @@ class NodeIpamController:
         # The node writes its status meanwhile: nothing but its range is at stake, and that can be set only once.
         patch = {
             "metadata": {"uid": node["metadata"]["uid"]},
-            "spec": {"podCIDR": cidr, "podCIDRs": [cidr]},
+            "spec": {"podCIDR": given[0], "podCIDRs": given},
         }
         await observe(self._nodes, await self._client.patch(NODES, key.name, patch))
         return DONE
@@ -115,10 +120,11 @@ class NodeIpamController:
         now = _ranges(node) if kind != "DELETED" else ()
         if before == now:
             return
-        for cidr in now:
-            self._parts.occupy(cidr)
-        for cidr in before:
-            self._parts.release(cidr)
+        for parts in self._parts:
+            for cidr in now:
+                parts.occupy(cidr)
+            for cidr in before:
+                parts.release(cidr)
         if before:
             for key in self._waiting:
                 self._controller.enqueue(key)

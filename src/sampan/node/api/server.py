@@ -65,7 +65,8 @@ _SHUTDOWN_SECONDS = 2.0
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeApiConfig:
     node_name: str
-    address: str = "0.0.0.0"
+    #: None is every address of both families
+    address: str | None = "0.0.0.0"
     #: 0: any free one; ``NodeApi.port`` tells
     port: int = 10250
     #: what ``/configz`` shows; no secrets belong in it

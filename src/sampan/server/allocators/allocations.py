@@ -9,12 +9,21 @@ import asyncio
 import ipaddress
 import logging
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 from sampan.api.clock import Clock, Random
 from sampan.api.resources import IP_ADDRESSES, SERVICE_CIDRS, SERVICES, Resource
 from sampan.api.transport import EventType, Transport
 from sampan.api.types import Obj
-from sampan.server.allocators.addresses import AddressForm, Network, automatic_span, is_ready, is_usable, network_of
+from sampan.server.allocators.addresses import (
+    AddressForm,
+    Network,
+    automatic_span,
+    family_of,
+    is_ready,
+    is_usable,
+    network_of,
+)
 from sampan.server.allocators.hook import ServiceHook
 from sampan.server.allocators.pool import Pool
 from sampan.server.allocators.ports import PortForm, PortStorage
@@ -47,25 +56,30 @@ class Allocations:
         clock: Clock,
         random: Random,
     ) -> None:
-        """``cidr`` is the configured range of cluster IPs, ``port_range`` inclusive on both ends. Raises ValueError."""
-        self._network = network_of(cidr)
+        """``cidr`` is the configured range of cluster IPs, or one of each family, separated by a comma, the first
+        family first; ``port_range`` inclusive on both ends. Raises ValueError."""
+        self._configured = networks_of(cidr)
         self._reader, self._port_range, self._clock, self._random = reader, port_range, clock, random
         addresses, self._services = _storage(surface, IP_ADDRESSES), _storage(surface, SERVICES)
         self._store, self._ports = store, PortStorage(store)
-        first = int(self._network.network_address) + 1
-        self._address_pool = Pool(
-            Records(addresses, AddressForm(addresses.kind, clock, random)),
-            lambda: [automatic_span(network) for network in self.networks()],
-            self._text,
-            random,
-            reserved={first: KUBERNETES},
-        )
+        records = Records(addresses, AddressForm(addresses.kind, clock, random))
+        self._address_records = records
+        # The first address of all is the `kubernetes` Service's.
+        owned = {int(self._configured[0].network_address) + 1: KUBERNETES}
+        pools = {
+            family_of(network.version): Pool(
+                records,
+                partial(self._spans, network.version),
+                partial(_text, network),
+                random,
+                reserved=owned if network is self._configured[0] else None,
+            )
+            for network in self._configured
+        }
         size = port_range[1] - port_range[0] + 1
         span = Span(port_range[0], size, static_band(size, 16, 128, 32))
         self._port_pool = Pool(Records(self._ports, PortForm()), lambda: [span], str, random)
-        self.hook = ServiceHook(
-            ServiceAllocator(self._network, self.networks, self._address_pool, self._port_pool, port_range)
-        )
+        self.hook = ServiceHook(ServiceAllocator(self.networks, pools, self._port_pool, port_range))
         self._repair = Repair(Services(self._services), self._repaired(span))
 
     async def start(self) -> None:
@@ -96,8 +110,9 @@ class Allocations:
         self._ports.close()
 
     def networks(self) -> Sequence[Network]:
-        """Where cluster IPs come from: the configured range, then those of further ServiceCIDR objects."""
-        found = [self._network]
+        """Where cluster IPs come from: the configured ranges, then those of further ServiceCIDR objects."""
+        found = list(self._configured)
+        versions = {network.version for network in found}
         for obj in self._reader.list(SERVICE_CIDRS):
             if not is_ready(obj):
                 continue
@@ -106,12 +121,12 @@ class Allocations:
                     network = network_of(cidr)
                 except ValueError:
                     continue
-                if network.version == self._network.version and network not in found:
+                if network.version in versions and network not in found:
                     found.append(network)
         return found
 
-    def _text(self, number: int) -> str:
-        return str(type(self._network.network_address)(number))
+    def _spans(self, version: int) -> list[Span]:
+        return [automatic_span(network) for network in self.networks() if network.version == version]
 
     def _repaired(self, span: Span) -> list[Repaired]:
         def addresses(service: Obj) -> Iterable[str]:
@@ -121,9 +136,9 @@ class Allocations:
             address = ipaddress.ip_address(name)
             return any(address in network and is_usable(network, int(address)) for network in self.networks())
 
-        first = self._text(int(self._network.network_address) + 1)
+        first = _text(self._configured[0], int(self._configured[0].network_address) + 1)
         return [
-            Repaired(self._address_pool.records, addresses, in_networks, lambda name: name == first),
+            Repaired(self._address_records, addresses, in_networks, lambda name: name == first),
             Repaired(
                 self._port_pool.records,
                 lambda service: map(str, dict.fromkeys(node_ports(service))),
@@ -147,6 +162,18 @@ def _storage(surface: Surface, resource: Resource) -> ResourceStorage:
     if view is None:
         raise LookupError(f"{resource} is not stored")
     return view.storage
+
+
+def networks_of(cidrs: str) -> tuple[Network, ...]:
+    """One range, or one of each family. Raises ValueError."""
+    found = tuple(network_of(each.strip()) for each in cidrs.split(","))
+    if len({network.version for network in found}) < len(found):
+        raise ValueError(f"{cidrs} are not one range of each family")
+    return found
+
+
+def _text(network: Network, number: int) -> str:
+    return str(type(network.network_address)(number))
 
 
 def _canonical(address: str) -> str:

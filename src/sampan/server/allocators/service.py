@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import field
 from functools import partial
 from typing import Any
@@ -20,6 +20,7 @@ from sampan.api.groups.core.service_strategy import wants_health_port
 from sampan.api.types import Obj
 from sampan.records import dataclass
 from sampan.server.allocators.addresses import Network, family_of, is_usable
+from sampan.server.allocators.families import FAMILY_FIELDS, complete_families
 from sampan.server.allocators.pool import Full, Pool
 from sampan.server.allocators.records import AlreadyAllocated, Owner, Taken
 from sampan.store.protocol import StoreError
@@ -27,7 +28,6 @@ from sampan.store.protocol import StoreError
 log = logging.getLogger(__name__)
 
 HEADLESS = "None"
-_FAMILY_FIELDS = ("ipFamilies", "ipFamilyPolicy")
 
 
 @dataclass(slots=True)
@@ -75,18 +75,16 @@ async def _settle(steps: list[Coroutine[Any, Any, None]], owner: Owner) -> None:
 class ServiceAllocator:
     def __init__(
         self,
-        network: Network,
         networks: Callable[[], Iterable[Network]],
-        addresses: Pool,
+        addresses: Mapping[str, Pool],
         ports: Pool,
         port_range: tuple[int, int],
     ) -> None:
-        """``network`` is the configured range, ``networks`` all that addresses may come from; ``port_range`` is
-        inclusive on both ends."""
-        self._network, self._networks = network, networks
+        """``networks``: all that addresses may come from. ``addresses``: the pool of each family that the cluster has,
+        its first family first. ``port_range`` is inclusive on both ends."""
+        self._networks = networks
         self.addresses, self.ports = addresses, ports
         self._port_range = port_range
-        self._family = family_of(network.version)
 
     async def allocate(self, new: Obj, old: Obj | None, *, dry_run: bool) -> Allocation | None:
         """Completes ``new`` in place and takes what it asks for. Raises Invalid, Conflict, InternalError (a range is
@@ -113,13 +111,18 @@ class ServiceAllocator:
 
     def _numbers(self, service: Obj) -> list[tuple[Pool, int]]:
         """All that a stored Service holds, each once."""
-        found = [
-            (self.addresses, number)
-            for text in addresses_of(service)
-            if (number := number_of(text, self._network.version))
-        ]
+        found = [held for text in addresses_of(service) if (held := self._of_address(text))]
         found += [(self.ports, port) for port in node_ports(service)]
         return list(dict.fromkeys(found))
+
+    def _of_address(self, text: str) -> tuple[Pool, int] | None:
+        """None: not an address, or of a family that the cluster does not have."""
+        try:
+            address = ipaddress.ip_address(text)
+        except ValueError:
+            return None
+        pool = self.addresses.get(family_of(address.version))
+        return None if pool is None else (pool, int(address))
 
     # -- taking
 
@@ -171,31 +174,35 @@ class ServiceAllocator:
             for key in ("clusterIP", "clusterIPs"):
                 if not spec.get(key):
                     spec.pop(key, None)  # one that is set is refused by validation
-            for key in _FAMILY_FIELDS:
+            for key in FAMILY_FIELDS:
                 spec.pop(key, None)
             return []
-        addresses = spec.get("clusterIPs") or ([spec["clusterIP"]] if spec.get("clusterIP") else [])
-        self._complete_families(service, headless=bool(addresses) and addresses[0] == HEADLESS)
-        if not addresses:
-
-            def fill(number: int) -> None:
-                spec["clusterIP"] = self.addresses.name(number)
-                spec["clusterIPs"] = [spec["clusterIP"]]
-
-            return [Want(self.addresses, 0, "spec.clusterIPs", [], [fill])]
-        spec["clusterIPs"] = list(addresses)
-        if addresses[0] == HEADLESS:
+        stated = spec.get("clusterIPs") or ([spec["clusterIP"]] if spec.get("clusterIP") else [])
+        if stated:
+            spec["clusterIPs"] = list(stated)
+        if faults := complete_families(service, old, tuple(self.addresses)):
+            raise _invalid(service, faults)
+        if stated and stated[0] == HEADLESS:
             return []
-        held = (
-            {number for text in addresses_of(old) if (number := number_of(text, self._network.version))}
-            if old is not None
-            else set()
-        )
-        return [
-            Want(self.addresses, number, "spec.clusterIPs", addresses)
-            for text in dict.fromkeys(addresses)
-            if (number := self._check_address(service, addresses, text)) and number not in held
-        ]
+        held = set(self._numbers(old)) if old is not None else set()
+        spec["clusterIPs"] = addresses = list(spec.get("clusterIPs") or ())
+        addresses += [""] * (len(spec["ipFamilies"]) - len(addresses))
+        wants: list[Want] = []
+        for index, (text, family) in enumerate(zip(list(addresses), spec["ipFamilies"], strict=False)):
+            pool = self.addresses.get(family)
+            if pool is None:  # kept from a time when the cluster had that family
+                continue
+            if not text:
+                wants.append(Want(pool, 0, "spec.clusterIPs", [], [partial(self._fill_address, spec, index, pool)]))
+            elif (number := self._check_address(service, stated, text)) and (pool, number) not in held:
+                wants.append(Want(pool, number, "spec.clusterIPs", stated))
+        return wants
+
+    @staticmethod
+    def _fill_address(spec: Obj, index: int, pool: Pool, number: int) -> None:
+        spec["clusterIPs"][index] = pool.name(number)
+        if index == 0:
+            spec["clusterIP"] = spec["clusterIPs"][0]
 
     def _check_address(self, service: Obj, addresses: list[str], text: str) -> int:
         """0: not an address, which validation says. Raises Invalid for one that is nobody's to have."""
@@ -213,28 +220,6 @@ class ServiceAllocator:
             cause = "the provided network does not match the current range"
         detail = f"failed to allocate IP {text}: {cause}"
         raise _invalid(service, [errors.invalid("spec.clusterIPs", addresses, detail)])
-
-    def _complete_families(self, service: Obj, *, headless: bool) -> None:
-        spec = service["spec"]
-        families, policy = spec.get("ipFamilies") or [], spec.get("ipFamilyPolicy")
-        if headless and not spec.get("selector"):
-            # Whoever writes the endpoints chooses: all families are possible.
-            other = "IPv6" if self._family == "IPv4" else "IPv4"
-            spec["ipFamilyPolicy"] = policy or ("SingleStack" if len(families) == 1 else "RequireDualStack")
-            single = spec["ipFamilyPolicy"] == "SingleStack"
-            spec["ipFamilies"] = families or ([self._family] if single else [self._family, other])
-            return
-        faults = [
-            errors.invalid(f"spec.ipFamilies[{index}]", family, "not configured on this cluster")
-            for index, family in enumerate(families)
-            if family != self._family
-        ]
-        if policy == "RequireDualStack":
-            detail = "this cluster is not configured for dual-stack services"
-            faults.insert(0, errors.invalid("spec.ipFamilyPolicy", policy, detail))
-        if faults:
-            raise _invalid(service, faults)
-        spec["ipFamilies"], spec["ipFamilyPolicy"] = [self._family], policy or "SingleStack"
 
     # -- node ports
 
@@ -320,15 +305,6 @@ def has_node_ports(spec: Obj) -> bool:
     if spec.get("type") == "NodePort":
         return True
     return spec.get("type") == "LoadBalancer" and spec.get("allocateLoadBalancerNodePorts") is not False
-
-
-def number_of(address: str, version: int) -> int:
-    """0: not an address of that version of IP."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return 0
-    return int(parsed) if parsed.version == version else 0
 
 
 def _invalid(service: Obj, faults: list[errors.FieldError]) -> errors.Invalid:

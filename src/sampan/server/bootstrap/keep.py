@@ -136,7 +136,7 @@ class Keeper:
         conditions = (cidr.get("status") or {}).get("conditions") or []
         if cidr["metadata"].get("deletionTimestamp") or any(each.get("type") == "Ready" for each in conditions):
             return
-        if (cidr.get("spec") or {}).get("cidrs") == [self._config.service_cidr]:
+        if (cidr.get("spec") or {}).get("cidrs") == list(self._config.service_cidrs):
             ready = objects.ready_condition(self._clock.now())
             await self._say(SERVICE_CIDRS, "kubernetes", ready, _DEFAULT_RANGE)
 

@@ -22,10 +22,11 @@ _SKIP_MIRROR = "endpointslice.kubernetes.io/skip-mirror"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BootstrapConfig:
-    """``service_ip`` is the first address of ``service_cidr``. ``client_ca`` is PEM text, "" when there is none."""
+    """``service_ip`` is the first address of ``service_cidrs``. ``client_ca`` is PEM text, "" when there is none."""
 
     service_ip: str
-    service_cidr: str
+    #: one, or one of each family
+    service_cidrs: tuple[str, ...]
     advertise_address: str
     port: int
     client_ca: str = ""
@@ -73,7 +74,7 @@ def kubernetes_service(config: BootstrapConfig) -> list[Obj]:
             "kind": "ServiceCIDR",
             "apiVersion": "networking.k8s.io/v1",
             "metadata": {"name": "kubernetes"},
-            "spec": {"cidrs": [config.service_cidr]},
+            "spec": {"cidrs": list(config.service_cidrs)},
         },
     ]
     if ip_address(config.advertise_address).is_loopback:

@@ -11,6 +11,7 @@ from typing import Any
 from sampan.api.types import Obj
 
 WITH_CLUSTER_IP = ("ClusterIP", "NodePort", "LoadBalancer")
+_DUAL = ("PreferDualStack", "RequireDualStack")
 WITH_NODE_PORTS = ("NodePort", "LoadBalancer")
 
 
@@ -48,6 +49,7 @@ def prepare_update(new: Obj, old: Obj) -> None:
     spec, before = new.setdefault("spec", {}), old.get("spec") or {}
     _keep_allocated(spec, before)
     _match_cluster_ips(spec, before)
+    _release_second(spec, before)
     _drop_unused(spec, before)
     if spec.get("type") != "LoadBalancer" and ((new.get("status") or {}).get("loadBalancer") or {}):
         new["status"]["loadBalancer"] = {}
@@ -88,6 +90,14 @@ def _match_cluster_ips(spec: Obj, before: Obj) -> None:
         spec["clusterIPs"] = [one]
     else:
         spec.pop("clusterIPs", None)
+
+
+def _release_second(spec: Obj, before: Obj) -> None:
+    """Whoever sets the policy to one family, and changes nothing else, means that the second one goes."""
+    if spec.get("ipFamilyPolicy") == "SingleStack" and before.get("ipFamilyPolicy") in _DUAL:
+        for key in ("clusterIPs", "ipFamilies"):
+            if len(spec.get(key) or ()) > 1 and spec[key] == before.get(key):
+                spec[key] = spec[key][:1]
 
 
 def _drop_unused(spec: Obj, before: Obj) -> None:
