@@ -13,7 +13,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 
 from sampan.api.clock import Random, SystemRandom
-from sampan.cluster import choosing
+from sampan.cluster import choosing, ranges
 from sampan.cluster import instance as instances
 from sampan.cluster.choosing import is_free
 from sampan.cluster.errors import ClusterError
@@ -37,13 +37,13 @@ def instance(name: str, *, random: Random | None = None, state_root: Path = inst
     )  # fmt: skip
     taken |= set(ours := range(low, low + _NODE_PORTS))
     ports = (port for port in _some_ports(chance) if port not in taken and is_free(port))
-    ranges = _free_ranges(chance, [*choosing.routed(), *_ranges_of(others)])
+    free = _free_ranges(chance, [*choosing.routed(), *_ranges_of(others)])
     cluster = ClusterSettings(
         name=name,
         api_port=next(ports),
         node_ports=(ours[0], ours[-1]),
-        pod_cidr=str(next(ranges)),
-        service_cidr=str(next(ranges)),
+        pod_cidr=str(next(free)),
+        service_cidr=str(next(free)),
     )
     node = NodeSettings(
         kubelet_port=next(ports), dns_port=next(ports), ingress_http_port=next(ports), ingress_https_port=next(ports)
@@ -88,15 +88,16 @@ def _ports_of(other: Instance) -> set[int]:
     return {*ports, *range(low, high + 1)}
 
 
-def _ranges_of(others: list[Instance]) -> list[IPv4Network]:
-    return [IPv4Network(text) for other in others for text in (other.cluster.pod_cidr, other.cluster.service_cidr)]
+def _ranges_of(others: list[Instance]) -> list[ranges.Network]:
+    written = [text for other in others for text in (other.cluster.pod_cidr, other.cluster.service_cidr)]
+    return [network for text in written for network in ranges.read(text)]
 
 
-def _free_ranges(chance: Random, taken: list[IPv4Network]) -> Iterator[IPv4Network]:
+def _free_ranges(chance: Random, taken: list[ranges.Network]) -> Iterator[IPv4Network]:
     """/16 networks of 10.0.0.0/8 that overlap with none that is taken, each once."""
     candidates = list(ipaddress.IPv4Network("10.0.0.0/8").subnets(new_prefix=16))[1:]
     while candidates:
         network = candidates.pop(chance.randrange(len(candidates)))
-        if not any(network.overlaps(other) for other in taken):
+        if not any(ranges.overlap(network, other) for other in taken):
             yield network
     raise ClusterError("no free network of 10.0.0.0/8 was found on this machine", fix="remove a route to it")
