@@ -215,7 +215,12 @@ class Network:
     def nodes(self) -> list[str]:
         """The addresses of all nodes."""
         found = self.room.api("GET", "/api/v1/nodes")["items"]
-        return [a["address"] for node in found for a in node["status"]["addresses"] if a["type"] == "InternalIP"]
+        return [
+            a["address"]
+            for node in found
+            for a in node["status"]["addresses"]
+            if a["type"] == "InternalIP" and ":" not in a["address"]
+        ]
 
     def targets(self, name: str) -> list[tuple[str, int]]:
         """Where a Service of port 80 can be had: by address and name, and on every node if it has a port there."""
