@@ -20,9 +20,10 @@ from sampan.edge.haproxy.program import Program
 from sampan.edge.haproxy.render import Settings
 from sampan.edge.model import Endpoint, Owner
 
-#: Loopback has sixteen million addresses; a process has its own, and so ports that nobody else takes.
+#: Loopback has sixteen million addresses: a process has its own, and so ports that nobody else takes there.
 ADDRESS = f"127.{1 + (os.getpid() >> 16) % 250}.{(os.getpid() >> 8) & 255}.{os.getpid() & 255}"
-HTTP, HTTPS = 18080, 18443
+#: None that clusters of tests take on every address (``sampan.testing.free``).
+HTTP, HTTPS = 9180, 9543
 OWNER = Owner("networking.k8s.io/v1", "Ingress", "default", "web", "uid-1")
 
 

@@ -82,7 +82,7 @@ async def _paths(connection: Connection) -> None:
     assert (await connection.ask("capture.io", "/something")).status == 404
     assert (await connection.ask("flat.io", "/app/x?a=1")).got["path"] == "/flat?a=1"
     www = await connection.ask("www.bare.io", "/x")
-    assert (www.status, www.headers["location"]) == (308, "http://bare.io:18080/x")
+    assert (www.status, www.headers["location"]) == (308, "http://bare.io:9180/x")
 
 
 async def _guards(connection: Connection) -> None:

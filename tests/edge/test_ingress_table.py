@@ -53,7 +53,7 @@ CASES = [
     ("http", "exact.io", "/foo/bar", "two"),
     ("http", "exact.io", "/FOO", "fallback"), ("http", "exact.io", "/", "fallback"),
     ("http", "exact.io", "/foobar", "fallback"), ("http", "exact.io", "/foo?x=1", "one"),
-    ("http", "EXACT.io", "/foo", "one"), ("http", "exact.io:18080", "/foo", "one"),
+    ("http", "EXACT.io", "/foo", "one"), ("http", "exact.io:9180", "/foo", "one"),
     ("http", "exact.io", "/%66oo", "one"), ("http", "exact.io", "/x/../foo", "one"),
     # Prefix: the table of the API's documentation
     ("http", "prefix.io", "/aaa", "two"), ("http", "prefix.io", "/aaa/", "two"),
@@ -89,12 +89,12 @@ CASES = [
     ("http", "regex.io", "/item/42", "re1"), ("http", "regex.io", "/ITEM/42", "re1"),
     ("http", "regex.io", "/item/42x", "re2"), ("http", "regex.io", "/x/item/42", "fallback"),
     # TLS
-    ("http", "shop.io", "/", "308 https://shop.io:18443/"),
-    ("http", "shop.io", "/api?a=1", "308 https://shop.io:18443/api?a=1"),
+    ("http", "shop.io", "/", "308 https://shop.io:9543/"),
+    ("http", "shop.io", "/api?a=1", "308 https://shop.io:9543/api?a=1"),
     ("https", "shop.io", "/", "shop"), ("https", "shop.io", "/api/x", "api"), ("https", "clear.io", "/", "shop"),
-    ("http", "clear.io", "/", "shop"), ("http", "a.wild.io", "/x", "308 https://a.wild.io:18443/x"),
+    ("http", "clear.io", "/", "shop"), ("http", "a.wild.io", "/x", "308 https://a.wild.io:9543/x"),
     ("https", "a.wild.io", "/", "four"), ("https", "exact.io", "/foo", "one"), ("https", "nobody.io", "/", "fallback"),
-    ("http", "forced.io", "/y", "308 https://forced.io:18443/y"), ("https", "forced.io", "/", "five"),
+    ("http", "forced.io", "/y", "308 https://forced.io:9543/y"), ("https", "forced.io", "/", "five"),
     # redirects, ports, faults
     ("http", "moved.io", "/a", "301 https://new.io/x"), ("http", "rooted.io", "/", "302 /app"),
     ("http", "rooted.io", "/app", "one"), ("http", "named.io", "/", "one"), ("http", "lost.io", "/", "503"),
