@@ -67,7 +67,8 @@ def test_what_is_denied_does_not_arrive_and_what_is_allowed_does(cluster: Cluste
     eventually(lambda: not asked(kubectl, "client", service))
     assert not asked(kubectl, "client", server)
     # It is told who was stopped, and by what.
-    (stopped,) = [drop for drop in drops(cluster) if drop["pod"] == f"{kubectl.namespace}/client"][:1]
+    client = f"{kubectl.namespace}/client"
+    stopped = eventually(lambda: [drop for drop in drops(cluster) if drop["pod"] == client])[0]
     assert (stopped["direction"], stopped["policies"]) == ("egress", [f"NetworkPolicy {kubectl.namespace}/deny-all"])
     assert not path(cluster, kubectl)["endpoints"][0]["allowed"]
     # A pod whose first act is to ask never gets an answer, however early it is.
@@ -84,6 +85,6 @@ def test_what_is_denied_does_not_arrive_and_what_is_allowed_does(cluster: Cluste
     kubectl("label", "pod", "client", "role-")
     eventually(lambda: not asked(kubectl, "client", server))
     # The kubelet's probes come from the node, which nothing stops.
-    assert json.loads(kubectl("get", "deployment", "web", "-o", "json"))["status"]["readyReplicas"] == 1
+    eventually(lambda: kubectl.json("get", "deployment", "web")["status"].get("readyReplicas") == 1)
     kubectl("delete", "networkpolicy", "--all")
     eventually(lambda: asked(kubectl, "newcomer", server))

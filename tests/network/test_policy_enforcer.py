@@ -6,11 +6,13 @@ from contextlib import asynccontextmanager
 import policy_worlds as make
 import pytest
 
-from sampan.api.errors import NotFound
+from sampan.api.clock import SystemRandom
+from sampan.api.errors import InternalError, NotFound
 from sampan.api.resources import NAMESPACES, PODS
 from sampan.client import tasks
 from sampan.network.policy.backend import BackendError
 from sampan.network.policy.enforcer import CLUSTER_KINDS, NETWORK_POLICIES, EnforcerConfig, NotYet, PolicyEnforcer
+from sampan.network.policy.follow import Follower
 from sampan.network.policy.memory import MemoryBackend
 
 KINDS = {"Pod": PODS, "Namespace": NAMESPACES, "NetworkPolicy": NETWORK_POLICIES}
@@ -170,3 +172,36 @@ async def test_kinds_of_policies_are_followed_once_a_cluster_has_them(client, se
         served["/apis/policy.networking.k8s.io"] = {"versions": [{"version": "v1alpha2"}]}
         served["/apis/policy.networking.k8s.io/v1alpha2"] = {"resources": [{"name": "clusternetworkpolicies"}]}
         await until(enforcer, lambda: not backend.lets(FAR, WEB, "tcp", 80))
+
+
+async def test_a_kind_that_nobody_can_list_keeps_no_policy_from_being_enforced(client, served, monkeypatch):
+    backend = Backend()
+    await create(client, make.namespace("default"), make.pod("web", WEB), deny_all())
+    served["/apis/policy.networking.k8s.io"] = {"versions": [{"version": "v1alpha2"}]}
+    served["/apis/policy.networking.k8s.io/v1alpha2"] = {"resources": [{"name": "clusternetworkpolicies"}]}
+    list_of = client.list
+
+    async def broken(resource, *arguments, **more):
+        if resource == CLUSTER_KINDS[0]:
+            raise InternalError("its conversion webhook is dead")
+        return await list_of(resource, *arguments, **more)
+
+    monkeypatch.setattr(client, "list", broken)
+    async with enforcing(client, backend, kind_seconds=0.01) as enforcer:
+        await until(enforcer, lambda: not backend.lets(OUTSIDE, WEB, "tcp", 80))
+
+
+async def test_what_is_served_no_more_is_dropped(client, monkeypatch):
+    dropped = asyncio.Queue()
+    follower = Follower(client, PODS, SystemRandom(), lambda _: None, lambda key, _: dropped.put_nowait(key))
+
+    async def gone():
+        raise NotFound("not served")
+
+    monkeypatch.setattr(follower, "_watch", gone)
+    await create(client, make.pod("web", WEB))
+    job = tasks.detach(follower.run(), "follower")
+    try:
+        assert await asyncio.wait_for(dropped.get(), 15) == ("default", "web")
+    finally:
+        await tasks.cancel_and_wait(job)

@@ -53,6 +53,8 @@ class EnforcerConfig:
     retry_seconds: float = 1
     #: How often to look whether the table is still there, and whether the cluster's own kinds are served.
     check_seconds: float = 10
+    #: How long discovery, and the objects of one of the cluster's own kinds, are waited for.
+    kind_seconds: float = 3
     #: How long a pod that begins waits for its rules.
     patience_seconds: float = 10
     #: How long after the last policy pods are followed on.
@@ -330,7 +332,8 @@ class PolicyEnforcer:
 
 
 class _ClusterKinds:
-    """Follows the kinds of cluster policies that are served, and no others."""
+    """Follows the kinds of cluster policies that are served, and no others. One whose objects nobody can list (a broken
+    conversion, say) keeps no other from being enforced."""
 
     def __init__(self, enforcer: PolicyEnforcer, group: asyncio.TaskGroup) -> None:
         self._enforcer = enforcer
@@ -348,19 +351,27 @@ class _ClusterKinds:
             if resource not in self._followed:
                 self._followed.add(resource)
                 follower = self._enforcer._follow(self._group, resource)
-                await follower.synced.wait()
+                try:
+                    async with asyncio.timeout(self._enforcer.config.kind_seconds):
+                        await follower.synced.wait()
+                except TimeoutError:
+                    log.warning("%s cannot be listed; other policies are enforced without", resource.plural)
 
     async def _served(self) -> Iterable[Resource]:
         client = self._enforcer._client
         try:
+            return await self._asked(client)
+        except (ApiError, OSError, TimeoutError):
+            return ()
+
+    async def _asked(self, client: Client) -> Iterable[Resource]:
+        async with asyncio.timeout(self._enforcer.config.kind_seconds):
             group = await client.raw("GET", f"/apis/{CLUSTER_GROUP}")
             versions = {text(each, "version") for each in parts(group, "versions")}
             found: set[tuple[str, str]] = set()
             for version in sorted(versions & {each.version for each in CLUSTER_KINDS}):
                 listed = await client.raw("GET", f"/apis/{CLUSTER_GROUP}/{version}")
                 found |= {(version, text(each, "name")) for each in parts(listed, "resources")}
-        except (ApiError, OSError, TimeoutError):
-            return ()
         return [each for each in CLUSTER_KINDS if (each.version, each.plural) in found]
 
 

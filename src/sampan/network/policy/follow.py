@@ -85,6 +85,6 @@ class Follower(Reflector):
             if not token:
                 break
         self._keep_only(listed)
-        self._told = True
+        self._told = False  # should the kind be served no more, ``replace`` is called, and drops what there was
         self.synced.set()
         return revision_of(page)
