@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from sampan.api.errors import ServiceUnavailable
 from sampan.api.loadbalancing import ANNOUNCED_BY, HOST_PORTS, Address
-from sampan.api.resources import NODES, SERVICES
+from sampan.api.resources import EVENTS, NODES, SERVICES
 from sampan.api.transport import Call
 from sampan.client import tasks
 from sampan.client.client import Client
@@ -227,6 +227,25 @@ async def test_a_node_that_is_cut_off_leaves_the_address_to_whoever_claims_it_an
         api.change(SERVICES, "default", "web", lambda held: held["metadata"].update(generation=2))
         await wire.hears("claims", VIP, "a")
     wire.card.close()
+
+
+class NoRoute(KernelLink):
+    def interface_for(self, address: Address) -> str:
+        return ""
+
+
+async def test_an_address_out_of_reach_is_told_of_once(api: Any, client: Client) -> None:
+    async with announcing(client, lambda node: NoRoute(), "a") as (node,):
+        api.add(SERVICES, balanced("a", VIP))
+        await until(lambda: bool(api.all(EVENTS)))
+        node._changed.set()
+        await until(lambda: not node._changed.is_set())
+        api.change(SERVICES, "default", "web", lambda held: held.update(balanced("a", VIP, "192.0.2.51")))
+        await until(lambda: len(api.all(EVENTS)) == 2)
+        assert node.addresses == frozenset()
+    said = [(event["reason"], event["message"]) for event in api.all(EVENTS)]
+    text = "is not announced: no interface of a has a route to it"
+    assert said == [("AnnounceFailed", f"{address} {text}") for address in (VIP, "192.0.2.51")]
 
 
 async def test_questions_without_end_are_answered_so_many_a_second(api: Any, client: Client, monkeypatch: Any) -> None:

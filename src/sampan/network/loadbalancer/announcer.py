@@ -13,6 +13,7 @@ import socket
 from typing import Final, TypeAlias
 
 from sampan.api import loadbalancing as balancing
+from sampan.api.clock import Clock, SystemClock
 from sampan.api.errors import ApiError
 from sampan.api.faults import cause
 from sampan.api.loadbalancing import Address
@@ -20,6 +21,7 @@ from sampan.api.resources import SERVICES
 from sampan.api.types import Obj
 from sampan.client import tasks
 from sampan.client.client import Client
+from sampan.client.events import EventRecorder
 from sampan.client.informer import ChangeType, InformerFactory
 from sampan.client.keys import ObjectKey, key_of
 from sampan.network.loadbalancer import packets
@@ -54,14 +56,18 @@ class _Announced:
     member: socket.socket | None = None
     owed: int = _ANNOUNCEMENTS
     yielded: bool = False
+    said: str = ""
     asking: bool = False
 
 
 class Announcer:
     """Invariant: sockets are open exactly at the places of what is announced."""
 
-    def __init__(self, client: Client, informers: InformerFactory, node_name: str, link: Link) -> None:
+    def __init__(
+        self, client: Client, informers: InformerFactory, node_name: str, link: Link, clock: Clock | None = None
+    ) -> None:
         self._client = client
+        self._recorder = EventRecorder(client, "sampan-announcer", node_name, clock or SystemClock())
         self._services = informers.informer(SERVICES)
         self._node_name = node_name
         self._link = link
@@ -71,10 +77,12 @@ class Announcer:
         self._changed = asyncio.Event()
         self._asking: set[asyncio.Task[None]] = set()
         self._answers = (0, 0)
-        self._said: set[str] = set()
 
     async def run(self) -> None:
         """Until cancelled."""
+        await tasks.run_all(announcing=self._run(), events=self._recorder.run())
+
+    async def _run(self) -> None:
         remove = self._services.add_handler(self._service_changed)
         try:
             while True:
@@ -131,7 +139,7 @@ class Announcer:
         for packed, (address, key) in wanted.items():
             each = self._announced.setdefault(packed, _Announced(address, key))
             each.key = key
-            interface = await asyncio.to_thread(self._interface_for, address)
+            interface = await self._interface_for(each)
             if (place := (interface, int(address.version))) != each.place:
                 _leave(each)
                 each.place, each.owed = place, _ANNOUNCEMENTS
@@ -146,21 +154,23 @@ class Announcer:
             if each.yielded and not each.asking:
                 self._ask_for(each)
 
-    def _interface_for(self, address: Address) -> str:
+    async def _interface_for(self, each: _Announced) -> str:
         try:
-            found = self._link.interface_for(address)
+            found = await asyncio.to_thread(self._link.interface_for, each.address)
         except OSError as error:
-            self._say(f"{address} is not announced: {cause(error)}")
+            self._say(each, f"{each.address} is not announced: {cause(error)}")
             return ""
         if not found:
-            self._say(f"{address} is not announced: no interface of this node has a route to it")
+            self._say(each, f"{each.address} is not announced: no interface of {self._node_name} has a route to it")
         return found
 
     def _open(self, place: Place) -> None:
         try:
             made = self._sockets[place] = self._link.open(*place)
         except OSError as error:
-            self._say(f"no address is announced on {place[0]}: {cause(error)}")
+            for each in self._announced.values():
+                if each.place == place:
+                    self._say(each, f"{each.address} is not announced on {place[0]}: {cause(error)}")
             return
         asyncio.get_running_loop().add_reader(made, self._read, place, made)
 
@@ -168,18 +178,22 @@ class Announcer:
         try:
             each.member = self._link.join(each.place[0], each.address)
         except OSError as error:
-            self._say(f"questions for {each.address} may not arrive: {cause(error)}")
+            self._say(each, f"questions for {each.address} may not arrive: {cause(error)}")
 
     def _close(self, place: Place) -> None:
         made = self._sockets.pop(place)
         asyncio.get_running_loop().remove_reader(made)
         made.close()
 
-    def _say(self, said: str) -> None:
-        """Once."""
-        if said not in self._said:
-            self._said.add(said)
-            log.warning("%s", said)
+    def _say(self, each: _Announced, said: str) -> None:
+        """Once, as long as it is so."""
+        if each.said == said:
+            return
+        each.said = said
+        log.warning("%s", said)
+        service = self._services.get(*each.key)
+        if service is not None:
+            self._recorder.event(service, "Warning", "AnnounceFailed", said)
 
     # Speaking
 
