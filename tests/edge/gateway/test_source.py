@@ -261,6 +261,36 @@ async def test_a_request_goes_through_gateway_and_route(tmp_path: Path) -> None:
                 task.cancel()
 
 
+@pytest.mark.skipif(shutil.which("haproxy") is None, reason="HAProxy is not installed")
+async def test_a_port_of_another_program_is_told_with_the_listener_and_others_are_served(tmp_path: Path) -> None:
+    async with api_server() as api:
+        await install(api.client)
+        address = {"type": "InternalIP", "address": ADDRESS}
+        await api.client.create(NODES, {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node"}})
+        await api.client.patch(NODES, "node", {"status": {"addresses": [address]}}, subresource="status")
+        shared = InformerFactory(api.client)
+        source = GatewaySource(api.client, shared, config(tmp_path), SystemClock())
+        edge = Edge(config(tmp_path), [source], SystemClock(), ends_with=lambda: True)
+        here = Cluster(api.client, source, Board())
+        other = await asyncio.start_server(lambda reader, writer: None, ADDRESS, 18091)
+        async with other, asyncio.TaskGroup() as group:
+            running = [group.create_task(shared.run()), group.create_task(edge.run())]
+            await here.make(names.GATEWAY_CLASSES, "sampan", spec={"controllerName": names.CONTROLLER})
+            listeners = [{"name": f"p{port}", "port": port, "protocol": "HTTP"} for port in (18091, 18092)]
+            spec = {"gatewayClassName": "sampan", "listeners": listeners, "addresses": [{"value": ADDRESS}]}
+            await here.make(names.GATEWAYS, "edge", spec=spec)
+            async with asyncio.timeout(30):
+                while True:
+                    if (await here.told(names.GATEWAYS, "edge")).get("Accepted") == ("True", "ListenersNotValid"):
+                        break
+                    await asyncio.sleep(0.05)
+            told = (await api.client.get(names.GATEWAYS, "edge", "default"))["status"]["listeners"]
+            accepted = {each["name"]: each["conditions"][0]["reason"] for each in told}
+            assert accepted == {"p18091": "PortUnavailable", "p18092": "Accepted"}
+            for task in running:
+                task.cancel()
+
+
 async def _answered(host: str, port: int) -> Answer:
     """By the route: there is none for a moment."""
     async with asyncio.timeout(30):

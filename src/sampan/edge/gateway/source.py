@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
@@ -40,6 +41,8 @@ log = logging.getLogger(__name__)
 _LOOK_SECONDS: Final = 60.0
 #: so long what other sources ask for waits for this one
 _PATIENCE_SECONDS: Final = 15.0
+#: how the data plane says it
+_PORT_TAKEN: Final = re.compile(r"port (\d+) of the node is taken by another program")
 #: statuses that are written at a time
 _WRITES: Final = 8
 
@@ -118,10 +121,9 @@ class GatewaySource:
         if self._plan is None or self._following is None or not self._speaks:
             return
         planned = self._plan
-        ours = {owner: tuple(said) for owner, said in served.problems.items() if owner.kind in names.ROUTE_KINDS}
-        if served.missing or ours:
-            site = dataclasses.replace(self._observed.site, trouble=served.missing)
-            refused = {(owner.kind, owner.namespace, owner.name): "; ".join(said) for owner, said in ours.items()}
+        refused, ports = _refused(served)
+        if served.missing or refused or ports:
+            site = _without_ports(dataclasses.replace(self._observed.site, trouble=served.missing), ports)
             planned = await self._planned(dataclasses.replace(self._observed, site=site, refused=refused))
         await asyncio.gather(*map(self._write, planned.writes))
 
@@ -190,3 +192,23 @@ def _addresses(node: Obj) -> Iterator[str]:
 def _order(address: str) -> tuple[bool, str]:
     """IPv4 first."""
     return ":" in address, address
+
+
+def _refused(served: Served) -> tuple[dict[tuple[str, str, str], str], frozenset[int]]:
+    """What the data plane does not take of routes; ports that are another program's."""
+    refused: dict[tuple[str, str, str], str] = {}
+    ports: set[int] = set()
+    for owner, said in served.problems.items():
+        taken = {int(found[1]) for each in said if (found := _PORT_TAKEN.fullmatch(each))}
+        ports |= taken
+        others = [each for each in said if not _PORT_TAKEN.fullmatch(each)]
+        if others and owner.kind in names.ROUTE_KINDS:
+            refused[owner.kind, owner.namespace, owner.name] = "; ".join(others)
+    return refused, frozenset(ports)
+
+
+def _without_ports(site: Site, ports: frozenset[int]) -> Site:
+    """``ports``: of the machine, as they are served."""
+    asked = {each for each, served in site.ports.items() if served in ports}
+    left = {each: served for each, served in site.ports.items() if each not in asked}
+    return dataclasses.replace(site, ports=left, taken=site.taken | ports | asked)
