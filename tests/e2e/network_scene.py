@@ -213,7 +213,7 @@ class Network:
         return changed
 
     def nodes(self) -> list[str]:
-        """The addresses of all nodes."""
+        """The addresses of all nodes, of either family."""
         found = self.room.api("GET", "/api/v1/nodes")["items"]
         return [
             a["address"]
@@ -223,10 +223,12 @@ class Network:
         ]
 
     def targets(self, name: str) -> list[tuple[str, int]]:
-        """Where a Service of port 80 can be had: by address and name, and on every node if it has a port there."""
+        """Where a Service of port 80 can be had: by address and name, and on every node if it has a port there, at the
+        node's addresses of the Service's family."""
         spec = self.service(name)
         number = spec["ports"][0].get("nodePort")
-        return [(spec["clusterIP"], 80), (name, 80), *((node, number) for node in self.nodes() if number)]
+        nodes = [node for node in self.nodes() if number and (":" in node) == (":" in spec["clusterIP"])]
+        return [(spec["clusterIP"], 80), (name, 80), *((node, number) for node in nodes)]
 
     def reachable(self, name: str, clients: Sequence[str] = ("client",)) -> None:
         """By all pods of ``WEB`` and nobody else, wherever it can be had."""
