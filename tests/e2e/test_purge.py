@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from e2e_harness import SAMPAN, Cluster, Kubectl, build_demo_image, eventually, own_name, up
 from e2e_manifests import web
+from test_network_policy import DENY_ALL
 
 from sampan.testing import free
 
@@ -59,7 +60,8 @@ def test_purge_leaves_no_process_mount_interface_rule_or_file(other: Cluster) ->
     kubectl = Kubectl(Path(shutil.which("kubectl") or "kubectl"), other, "default")
     kubectl("apply", "-f", "-", stdin=web(replicas=2))
     kubectl("rollout", "status", "deployment/web", "--timeout=120s", timeout=130)
-    assert traces()
+    kubectl("apply", "-f", "-", stdin=DENY_ALL)
+    eventually(lambda: f"table inet sampan-{NAME}.policy" in traces())
     other.sampan("down", "--name", NAME, "--purge")
     assert traces() == set()
     assert kubectl.cluster.kubeconfig.read_text().count(NAME) == 0
