@@ -77,6 +77,7 @@ class Announcer:
         self._changed = asyncio.Event()
         self._asking: set[asyncio.Task[None]] = set()
         self._answers = (0, 0)
+        self._looked_at = 0.0
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -136,9 +137,14 @@ class Announcer:
         wanted = {address.packed: (address, key) for key, held in self._wanted.items() for address in held}
         for packed in self._announced.keys() - wanted.keys():
             _leave(self._announced.pop(packed))
+        now = asyncio.get_running_loop().time()
+        if look := now - self._looked_at >= _LOOK_SECONDS - _ANNOUNCE_SECONDS:
+            self._looked_at = now
         for packed, (address, key) in wanted.items():
             each = self._announced.setdefault(packed, _Announced(address, key))
             each.key = key
+            if not look and each.place[0]:
+                continue
             interface = await self._interface_for(each)
             if (place := (interface, int(address.version))) != each.place:
                 _leave(each)
