@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from edge_lab import HTTP, HTTPS, Connection, connected, lab
 from ingress_world import World, backend, ingress, path, rule, tls_secret
 
@@ -190,6 +191,19 @@ def test_conflicts_missing_services_ports_and_secrets_are_told() -> None:
         ("young", "Conflict"), ("lost", "ServiceNotFound"), ("lost", "PortNotFound"), ("shop", "SecretNotFound"),
         ("clear", "SecretNotFound"), ("wild-tls", "SecretNotFound"),
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "leads_to"), [("example.com", "example.com"), ("localhost", ""), ("a.localhost.", ""), ("127.0.0.1", "")]
+)
+def test_an_external_name_is_a_back_end_unless_it_is_the_nodes_own(name: str, leads_to: str) -> None:
+    world = World(ingresses=[ingress("out", rule("out.io", path("/", "out")))])
+    world.serve("out", type="ExternalName", externalName=name)
+    planned = world.plan()
+    backend_ = planned.listeners[0].hosts[0].routes[0].backends[0].backend
+    assert backend_ is not None
+    assert [endpoint.address for endpoint in backend_.endpoints] == ([leads_to] if leads_to else [])
+    assert [note.reason for note in planned.notes] == ([] if leads_to else ["ServiceRefused"])
 
 
 def test_no_ingress_no_listener() -> None:

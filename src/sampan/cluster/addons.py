@@ -54,7 +54,6 @@ def objects(settings: ClusterSettings) -> list[tuple[Resource, Obj]]:
         (CLUSTER_ROLE_BINDINGS, _binding("sampan:network", "sampan:network", "sampan:network")),
         (CLUSTER_ROLES, _ingress_role()),
         (CLUSTER_ROLE_BINDINGS, _binding("sampan:ingress", "sampan:ingress", "sampan:ingress")),
-        (INGRESS_CLASSES, _ingress_class()),
         (CLUSTER_ROLES, _gateway_role()),
         (CLUSTER_ROLE_BINDINGS, _binding("sampan:gateway", "sampan:gateway", "sampan:ingress")),
         (SERVICES, _dns_service(settings)),
@@ -209,10 +208,12 @@ def _dns_service(settings: ClusterSettings) -> Obj:
     }
 
 
-async def ensure(client: Client, settings: ClusterSettings) -> None:
-    """Creates what is missing; an object that somebody changed is left as they want it."""
+async def ensure(client: Client, settings: ClusterSettings, *, ingress: bool = False) -> None:
+    """Creates what is missing; an object that somebody changed is left as they want it. ``ingress``: Ingresses are
+    served, and there is a class for those that name none."""
+    wanted = [*objects(settings), *([(INGRESS_CLASSES, _ingress_class())] if ingress else [])]
     async with asyncio.TaskGroup() as group:
-        for resource, obj in objects(settings):
+        for resource, obj in wanted:
             group.create_task(_create(client, resource, obj), name=f"create {obj['metadata']['name']}")
         if settings.loadbalancer_pool:
             group.create_task(_give_pool(client, settings.loadbalancer_pool), name="pool of addresses")

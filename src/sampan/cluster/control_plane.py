@@ -103,7 +103,9 @@ def keep_components(keeper: Keeper, server: Server, instance: Instance) -> None:
     reporter.report_with(admin)
     keeper.keep("heartbeat", reporter.beat)
     keeper.keep("lifeline", lambda: lifeline.hold(instance))
-    keeper.keep("addons", lambda: addons.ensure(admin, instance.cluster), ends=True)
+    # A cluster of simulated nodes alone serves none.
+    ingress = instance.node.ingress and (instance.node.runs_containers or not instance.node.simulate)
+    keeper.keep("addons", lambda: addons.ensure(admin, instance.cluster, ingress=ingress), ends=True)
     if instance.node.runs_containers:
         keeper.keep("node role", lambda: addons.label_control_plane(admin, instance.node.name))
 

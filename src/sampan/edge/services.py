@@ -34,12 +34,18 @@ def is_external(service: Obj) -> bool:
     return text(part(service, "spec"), "type") == "ExternalName"
 
 
+def is_own(service: Obj) -> bool:
+    """An external name that is the node's own: what listens there is not for whoever may make a Service."""
+    name = text(part(service, "spec"), "externalName").rstrip(".").lower()
+    return name == "localhost" or name.endswith(".localhost") or name.replace(".", "").isdigit()
+
+
 def endpoints_of(service: Obj, slices: Iterable[Obj], port: Port) -> tuple[Endpoint, ...]:
     """Ready ones, and those that end and still serve (``draining``); sorted."""
     spec = part(service, "spec")
     if is_external(service):
         name = text(spec, "externalName").rstrip(".")
-        return (Endpoint(name, port.number),) if name else ()
+        return (Endpoint(name, port.number),) if name and not is_own(service) else ()
     found: dict[tuple[str, int], bool] = {}
     for each in slices:
         if text(each, "addressType") not in ("IPv4", "IPv6"):

@@ -344,5 +344,6 @@ def server_options(backend: Backend, made: Section, options: Options) -> str:
             made.files[name] = tls.client_pem
             found.append(f"crt {options.files}/{name}")
     if options.resolvers and any(not is_address(each.address) for each in backend.endpoints):
-        found.append("resolvers cluster init-addr last,libc,none resolve-prefer ipv4")
+        # Asked for while it runs, never while it starts: somebody's slow names would hold everybody's changes.
+        found.append("resolvers cluster init-addr last,none resolve-prefer ipv4")
     return " ".join(found)

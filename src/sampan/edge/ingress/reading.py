@@ -37,7 +37,7 @@ from sampan.edge.model import (
     TlsRoute,
     Weighted,
 )
-from sampan.edge.services import endpoints_of, is_external, port_of
+from sampan.edge.services import endpoints_of, is_external, is_own, port_of
 from sampan.records import dataclass
 
 #: Of a Secret that was not asked for yet: whatever needs it comes when it is there.
@@ -230,6 +230,10 @@ class _Reader:
         if port is None:
             self.fault("PortNotFound", f"Service {self.namespace}/{name} has no port {wanted}")
             return None
+        if is_external(service) and is_own(service):
+            self.fault(
+                "ServiceRefused", f"Service {self.namespace}/{name} leads to the node itself, by its external name"
+            )
         wishes = self._wishes
         endpoints: tuple[Endpoint, ...] = ()
         if wishes.by_service and not is_external(service):
