@@ -16,7 +16,7 @@ from typing import Protocol
 
 from sampan.edge.checking import Problem, check
 from sampan.edge.haproxy import runtime, slots
-from sampan.edge.haproxy.program import ProgramMissing, Refusal
+from sampan.edge.haproxy.program import Refusal
 from sampan.edge.haproxy.render import Rendered, Settings, render
 from sampan.edge.haproxy.slots import Slots
 from sampan.edge.model import Endpoint, Listener, Owner, Plane, VirtualHost
@@ -221,6 +221,3 @@ def _without_owners(listener: Listener, refused: Mapping[Owner, str]) -> Listene
     )
     tls = tuple(route for route in listener.tls_routes if route.owner not in refused)
     return dataclasses.replace(listener, hosts=hosts, tls_routes=tls)
-
-
-__all__ = ["DataPlane", "Problem", "ProgramMissing"]

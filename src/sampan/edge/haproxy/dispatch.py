@@ -2,13 +2,12 @@
 
 Host and path are looked up in maps, so that the number of hosts and paths costs nothing; the value is the section, or
 a question (``@...``) that rules after it answer: headers, methods, weights. A request that no rule takes stays at a
-question, or at nothing, and gets 404. What may match after a path's own routes do not is known here and not looked up
-again: a shorter prefix of the same host.
+question, or at nothing, and gets 404. Which routes may match when a path's own do not (a shorter prefix of the same
+host) is worked out here, not when a request comes.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import field
 
@@ -232,8 +231,3 @@ def _value(sample: str, wanted: ValueMatch) -> str:
     if wanted.kind == "exact":
         return f"{sample} -m str {words.pattern(wanted.value)}"
     return f"{sample} -m reg {words.pattern(f'^(?:{wanted.value})$')}"
-
-
-def starts_with(text: str) -> str:
-    """A regular expression for what begins so."""
-    return "^" + re.escape(text)

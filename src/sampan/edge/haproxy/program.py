@@ -17,7 +17,7 @@ from pathlib import Path
 
 from sampan.api.faults import fault
 from sampan.edge.haproxy import runtime
-from sampan.edge.haproxy.render import Rendered, Settings
+from sampan.edge.haproxy.render import Rendered
 from sampan.records import dataclass
 
 START_SECONDS = 20.0
@@ -214,6 +214,3 @@ def _refusal(text: str) -> Refusal:
     lines = tuple((int(found[1]), found[2].strip()) for line in text.splitlines() if (found := _AT_LINE.search(line)))
     alerts = [line.partition(":")[2].strip() for line in text.splitlines() if "[ALERT]" in line]
     return Refusal("; ".join(alerts)[:1000] or "the program ended", lines)
-
-
-__all__ = ["Program", "ProgramMissing", "Refusal", "Settings", "find", "running"]

@@ -14,7 +14,7 @@ from importlib import resources
 from sampan.edge.haproxy import slots as places
 from sampan.edge.haproxy import words
 from sampan.edge.haproxy.dispatch import Known, Line, dispatch
-from sampan.edge.haproxy.sections import LUA_HASHES, Options, Section, server_options, shares
+from sampan.edge.haproxy.sections import LUA_HASHES, Options, Section, server_options
 from sampan.edge.haproxy.slots import Slots
 from sampan.edge.matching import exactness
 from sampan.edge.model import Certificate, Listener, Owner, Plane, TlsRoute
@@ -330,6 +330,3 @@ def _tls_section(made: _Made, route: TlsRoute, options: Options) -> str:
         section.server = server_options(backend, section, options)
     made.sections[name] = section
     return name
-
-
-__all__ = ["Rendered", "Settings", "render", "shares"]

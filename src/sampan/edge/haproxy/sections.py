@@ -36,7 +36,8 @@ _NO_EDIT = HeaderEdit()
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """``files``: the directory of the files that a section names. ``retries``: tries of a connection."""
+    """``files``: the directory of the files that a section names. ``resolvers``: host names are looked up while the
+    program runs."""
 
     files: str
     resolvers: bool = False

@@ -20,7 +20,6 @@ from sampan.edge.model import (
     Listener,
     Match,
     Owner,
-    PathMatch,
     Redirect,
     Route,
     TlsRoute,
@@ -225,6 +224,3 @@ def _to_https(route: Route, ports: Ports) -> Route:
     port = ports.https if ports.https != 443 else 0
     redirect = Redirect(status=308, scheme="https", port=port)
     return Route(f"{route.name}/https", route.owner, route.match, redirect=redirect, age=route.age)
-
-
-__all__ = ["Note", "PathMatch", "Planned", "Ports", "plan"]
