@@ -215,12 +215,7 @@ class Network:
     def nodes(self) -> list[str]:
         """The addresses of all nodes, of either family."""
         found = self.room.api("GET", "/api/v1/nodes")["items"]
-        return [
-            a["address"]
-            for node in found
-            for a in node["status"]["addresses"]
-            if a["type"] == "InternalIP" and ":" not in a["address"]
-        ]
+        return [a["address"] for node in found for a in node["status"]["addresses"] if a["type"] == "InternalIP"]
 
     def targets(self, name: str) -> list[tuple[str, int]]:
         """Where a Service of port 80 can be had: by address and name, and on every node if it has a port there, at the
