@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from sampan.cluster import containerd, podnetwork, up
 from sampan.cluster import instance as instances
-from sampan.cluster import podnetwork, up
 from sampan.cluster.choosing import Given, Machine, change, choose, refuse_clash
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.instance import ClusterSettings, Instance, NodeSettings
@@ -130,3 +130,17 @@ def test_a_part_of_an_ipv6_range_is_given_once() -> None:
     assert given == ["fd00:10:244::/64", "fd00:10:244:1::/64", "fd00:10:244:2::/64", "fd00:10:244:3::/64"]
     parts.release("fd00:10:244:1::/64")
     assert parts.lowest_free() == "fd00:10:244:1::/64"
+
+
+def test_a_network_of_others_is_left_as_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sampan.network.cni.SYSCTLS", {})
+    theirs = tmp_path / "net.d"
+    node = NodeSettings(name="n", cni_conf_dir=str(theirs))
+    instance = Instance(ClusterSettings("a"), tmp_path, tmp_path, node)
+    with pytest.raises(ClusterError, match="is no directory"):
+        instance.validate()
+    theirs.mkdir()
+    instance.validate()
+    podnetwork.write_config(instance, "10.244.3.0/24")
+    assert not list(theirs.iterdir()) and not instance.cni_conf.exists()
+    assert containerd.config(instance).cni_conf_dir == theirs

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from e2e_harness import NEEDS, Kubectl, eventually
-from machines_lab import SINGLE, Machines, remove_what_killed_runs_left
+from e2e_harness import Kubectl, eventually
+from machines_lab import (
+    SINGLE,
+    Machines,
+    remove_what_killed_runs_left,
+    running,
+    skip_where_there_can_be_none,
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -38,26 +42,6 @@ def ipv6_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]
     skip_where_there_can_be_none()
     with running(Machines(tmp_path_factory.mktemp("ipv6"), count=1, kind=SINGLE), "ipv6") as made:
         yield made
-
-
-def skip_where_there_can_be_none() -> None:
-    missing = [program for program in (*NEEDS, "nsenter") if shutil.which(program) is None]
-    if os.geteuid() != 0:
-        pytest.skip("needs root: network namespaces, containers, cgroups and nftables")
-    if missing:
-        pytest.skip(f"needs {', '.join(missing)}: run scripts/setup dev")
-
-
-@contextlib.contextmanager
-def running(made: Machines, family: str) -> Iterator[Machines]:
-    try:
-        made.wire()
-        made.up(family)
-        yield made
-        faults = made.faults()
-    finally:
-        made.close()
-    assert not faults, "the machines' processes logged at error level:\n" + "\n".join(faults)
 
 
 @pytest.fixture

@@ -24,7 +24,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from e2e_harness import DEMO_IMAGE, DIGITS, SAMPAN, Cluster, Kubectl, eventually, faults_in_logs, own_name
+import pytest
+from e2e_harness import DEMO_IMAGE, DIGITS, NEEDS, SAMPAN, Cluster, Kubectl, eventually, faults_in_logs, own_name
 
 NETNS = Path("/run/netns")
 #: of machines; the switch has the last address of each
@@ -243,6 +244,27 @@ def _is_dead(name: str) -> bool:
         return False
     pid = int(match[3], len(DIGITS))
     return own_name(match[2], pid) == match[1] and not Path(f"/proc/{pid}").exists()
+
+
+def skip_where_there_can_be_none() -> None:
+    missing = [program for program in (*NEEDS, "nsenter") if shutil.which(program) is None]
+    if os.geteuid() != 0:
+        pytest.skip("needs root: network namespaces, containers, cgroups and nftables")
+    if missing:
+        pytest.skip(f"needs {', '.join(missing)}: run scripts/setup dev")
+
+
+@contextlib.contextmanager
+def running(made: Machines, family: str, *options: str) -> Iterator[Machines]:
+    """A cluster of these machines; what their processes log at error level fails whoever asked for it."""
+    try:
+        made.wire()
+        made.up(family, *options)
+        yield made
+        faults = made.faults()
+    finally:
+        made.close()
+    assert not faults, "the machines' processes logged at error level:\n" + "\n".join(faults)
 
 
 def pods_run(kubectl: Kubectl, names: Sequence[str]) -> None:

@@ -78,6 +78,12 @@ def up(
     loadbalancer_pool: Annotated[
         str | None, Option(help="Addresses for LoadBalancers, announced on the nodes' network: A-B[,...]. [none]")
     ] = None,
+    cni_conf_dir: Annotated[
+        str | None,
+        Option(
+            help="Directory with the CNI configuration of another pod network, as /etc/cni/net.d; ours is not made."
+        ),
+    ] = None,
     simulate: Annotated[
         str | None, Option(help="Simulate nodes: how many, or a file that describes them. Needs no root.")
     ] = None,
@@ -154,6 +160,7 @@ def up(
         "--node-name": node_name,
         "--node-address": "" if node_address == "auto" else node_address,
         "--runtime": runtime,
+        "--cni-conf-dir": str(Path(cni_conf_dir).absolute()) if cni_conf_dir else cni_conf_dir,
         "--proxy-mode": proxy_mode,
         "--ipvs-scheduler": ipvs_scheduler,
         "--nodeport-addresses": nodeport_addresses,

@@ -19,7 +19,7 @@ def config(instance: Instance) -> containerd.ContainerdConfig:
         state=instance.containerd_state,
         socket=instance.containerd_socket,
         cni_bin_dir=cni_directory() or Path("/opt/cni/bin"),
-        cni_conf_dir=instance.cni_conf,
+        cni_conf_dir=Path(instance.node.cni_conf_dir) if instance.node.cni_conf_dir else instance.cni_conf,
         hosts_dir=hosts_dir(instance),
         runtime=instance.node.runtime,
     )

@@ -91,7 +91,8 @@ async def run_network(
     informers = InformerFactory(client)
     async with Keeper() as keeper:
         keeper.keep("pod-network", lambda: run_pod_network(client, informers, instance))
-        keeper.keep("pod-routes", lambda: run_pod_routes(client, instance))
+        if not instance.node.cni_conf_dir:  # else pods of other nodes are that network's business
+            keeper.keep("pod-routes", lambda: run_pod_routes(client, instance))
         keeper.keep("network-policy", lambda: network_policy.run(enforcer))
         node_name = instance.node.name
         keeper.keep("load-balancers", lambda: Announcer(client, informers, node_name, KernelLink()).run())

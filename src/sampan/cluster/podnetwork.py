@@ -38,8 +38,12 @@ def config(instance: Instance, node_range: str = "") -> cni.CniConfig:
 
 
 def write_config(instance: Instance, node_range: str) -> None:
-    """Writes the CNI configuration and sets the kernel switches that pods need. Idempotent. Raises NetworkError."""
-    cni.setup(config(instance, node_range))
+    """Writes the CNI configuration, unless it is somebody else's, and sets the kernel switches that pods need.
+    Idempotent. Raises NetworkError."""
+    if instance.node.cni_conf_dir:
+        cni.switch_on(config(instance, node_range))
+    else:
+        cni.setup(config(instance, node_range))
 
 
 def proxy_mode_file(instance: Instance) -> Path:

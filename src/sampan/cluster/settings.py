@@ -225,6 +225,8 @@ class NodeSettings:
     ingress_http_port: int = 80
     ingress_https_port: int = 443
     runtime: str = "runc"
+    #: Where others keep the configuration of the pod network; "": Sampan makes its own.
+    cni_conf_dir: str = ""
     #: How Services are made real, as kube-proxy's flags have it. ``nodeport_addresses`` "": every one.
     proxy_mode: str = "nftables"
     ipvs_scheduler: str = "rr"
@@ -260,6 +262,11 @@ class NodeSettings:
                 fix="use lower-case letters, digits, dashes and dots, starting and ending with a letter or digit",
             )
         ranges.validate_addresses(self.addresses)
+        if self.cni_conf_dir and not Path(self.cni_conf_dir).is_dir():
+            raise ClusterError(
+                f"--cni-conf-dir {self.cni_conf_dir} is no directory",
+                fix="make it, with a CNI configuration in it (*.conf or *.conflist), or leave the option out",
+            )
         if self.runtime not in RUNTIMES:
             raise ClusterError(f"runtime {self.runtime!r} is not known", fix=f"choose {' or '.join(RUNTIMES)}")
         self._validate_proxy()

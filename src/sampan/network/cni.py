@@ -93,12 +93,21 @@ def render(config: CniConfig) -> Obj:
 
 def setup(config: CniConfig) -> None:
     """Writes the configuration and sets the kernel's switches. Idempotent. Raises NetworkError."""
+    write(config)
+    switch_on(config)
+
+
+def write(config: CniConfig) -> None:
     config.conf_dir.mkdir(parents=True, exist_ok=True)
     config.data_dir.mkdir(parents=True, exist_ok=True)
     target = config.conf_dir / "10-sampan.conflist"
     temporary = target.with_suffix(".tmp")
     temporary.write_bytes(orjson.dumps(render(config), option=orjson.OPT_INDENT_2))
     temporary.rename(target)
+
+
+def switch_on(config: CniConfig) -> None:
+    """Sets the kernel's switches alone: the configuration is somebody else's. Raises NetworkError."""
     switches = dict(SYSCTLS)
     if any(network.version == 6 for network in config.ranges):
         switches |= _routers_that_stay() | SYSCTLS_IPV6
