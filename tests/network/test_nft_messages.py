@@ -1,6 +1,9 @@
 """Our own messages to nf_tables say what the ``nft`` program makes of the same words."""
 
+import asyncio
+import errno
 import re
+import threading
 
 import pytest
 
@@ -8,7 +11,17 @@ from sampan.network.proxy.nftables import messages, sets
 from sampan.network.proxy.nftables.fake import FakeNft
 from sampan.network.proxy.nftables.netlink import NftNetlink
 from sampan.network.proxy.nftables.nft import NftCommand
-from sampan.network.proxy.rules.values import Chain, Collection, Element, NftMissing, NftUnavailable, Op, Rule, Table
+from sampan.network.proxy.rules.values import (
+    Chain,
+    Collection,
+    Element,
+    NftError,
+    NftMissing,
+    NftUnavailable,
+    Op,
+    Rule,
+    Table,
+)
 
 CLIENTS = Collection("affinity/web/60", "set", "ipv4_addr", 60)
 CLIENTS6 = Collection("affinity/web6/60", "set", "ipv6_addr", 60)
@@ -164,6 +177,61 @@ async def test_a_kernel_that_cannot_be_asked_is_no_fault_of_what_was_asked():
 
     with pytest.raises(NftUnavailable, match="No buffer space"):
         await NftNetlink("t", FakeNft(), Dead).apply([Op("add", Chain("a"))])
+
+
+async def test_a_socket_that_breaks_is_asked_once():
+    class Broken:
+        reads = 0
+
+        def recv(self, _):
+            self.reads += 1
+            assert self.reads < 10, "asked for ever"
+            raise OSError(errno.EBADF, "Bad file descriptor")
+
+        def send(self, _):
+            pass
+
+    with pytest.raises(NftError, match="Bad file descriptor"):
+        await NftNetlink("t", FakeNft(), Broken).apply([Op("add", Chain("a"))])
+
+
+async def test_the_program_does_what_is_more_than_a_socket_takes_here():
+    class Small:
+        def recv(self, _):
+            raise BlockingIOError
+
+        def send(self, _):
+            raise OSError(errno.EMSGSIZE, "Message too long")
+
+    program = FakeNft()
+    await program.apply([Op("add", Table())])
+    await NftNetlink("t", program, Small).apply([Op("add", Chain("a")), Op("add", Rule("a", "drop"))])
+    assert program.rules("a") == ["drop"]
+
+
+async def test_who_is_cancelled_waits_until_the_kernel_has_done_with_it():
+    """Or its socket would be closed under it, and the change come after one that follows."""
+    asked, go = threading.Event(), threading.Event()
+
+    class Slow:
+        def recv(self, _):
+            raise BlockingIOError
+
+        def send(self, _):
+            asked.set()
+            assert go.wait(30)
+
+    task = asyncio.ensure_future(NftNetlink("t", FakeNft(), Slow).apply([Op("add", Chain("a"))]))
+    try:
+        assert await asyncio.to_thread(asked.wait, 30)
+        task.cancel()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert not task.done()
+    finally:
+        go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
 
 
 def test_messages_of_elements_are_cut_before_an_attribute_is_full():

@@ -12,7 +12,7 @@ from sampan.network.proxy.endpoints import Place
 from sampan.network.proxy.iptables.backend import IptablesBackend
 from sampan.network.proxy.iptables.names import Names, tag
 from sampan.network.proxy.iptables.render import IptablesRendering
-from sampan.network.proxy.iptables.restore import IptablesTables, blocks, remove
+from sampan.network.proxy.iptables.restore import Block, IptablesTables, blocks, clean, remove
 from sampan.network.proxy.model import HostPort
 from sampan.network.proxy.nftables.fake import FakeNft
 from sampan.network.proxy.plan import ServiceKey, plan_service
@@ -33,6 +33,17 @@ def test_names_are_short_enough_and_the_instance_s_alone(instance):
     assert len(longest) <= 28
     assert longest != names.short("SVC", "other/service/tcp/80") != Names("b", 4).short("SVC", "other/service/tcp/80")
     assert tag("a-name-of-more-than-8") != tag("a-name-of-more-than-9")
+
+
+@pytest.mark.parametrize("other", ["dev-2", "dev-a", "dev-SVC", "dev-long-name-of-another"])
+def test_what_belongs_to_an_instance_whose_name_begins_alike_stays(other):
+    theirs, block = Names(other, 4), Block()
+    chains = [theirs.short("PRE"), theirs.short("SVC", "default/web/tcp/80")]
+    ours = [Names("dev", 4).short("PRE"), Names("dev", 4).short("SVC", "default/web/tcp/80")]
+    saved = [f":{chain} - [0:0]" for chain in (*chains, *ours)] + [f"-A PREROUTING -j {chains[0]}"]
+    clean(block, Names("dev", 4), "\n".join([*saved, f"-A PREROUTING -j {ours[0]}", ""]))
+    assert sorted(block.declared) == sorted(ours)
+    assert block.lines == [f"-D PREROUTING -j {ours[0]}"]
 
 
 def test_golden_cluster_ip(config):

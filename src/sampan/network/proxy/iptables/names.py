@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 
 #: A chain's name has at most 28 characters.
 _TAG = 8
@@ -28,6 +29,11 @@ class Names:
     def __init__(self, instance: str, version: int) -> None:
         self.prefix = f"SAM-{tag(instance)}-"
         self._version = version
+
+    @property
+    def pattern(self) -> str:
+        """What matches the names of this instance's chains and no other's: "dev" is not "dev-2"."""
+        return rf"{re.escape(self.prefix)}[A-Z]+(?:-[A-Z2-7]{{{_HASH}}})?"
 
     def short(self, kind: str, label: str = "") -> str:
         """What rules call a chain; ``label`` is of a Service's port or of one of its endpoints."""

@@ -70,10 +70,10 @@ def blocks(transaction: Iterable[Op]) -> dict[tuple[int, str], Block]:
     return found
 
 
-def clean(block: Block, prefix: str, saved: str) -> None:
+def clean(block: Block, names: Names, saved: str) -> None:
     """Takes away what ``iptables-save`` shows of the instance's, but for the chains that are wanted again. Pure."""
-    ours = re.findall(rf"^:({re.escape(prefix)}\S+) ", saved, re.MULTILINE)
-    leading = re.findall(rf"^-A (\S+) (.*-j {re.escape(prefix)}\S+.*)$", saved, re.MULTILINE)
+    ours = re.findall(rf"^:({names.pattern}) ", saved, re.MULTILINE)
+    leading = re.findall(rf"^-A (\S+) (.*-j {names.pattern}(?: .*)?)$", saved, re.MULTILINE)
     block.ends += [f"-X {chain}" for chain in ours if chain not in block.declared]
     block.declared |= dict.fromkeys(ours)
     block.lines[:0] = [f"-D {chain} {rule}" for chain, rule in leading if chain in BUILTIN]
@@ -105,7 +105,7 @@ class IptablesTables:
             for version in self._versions:
                 for table in _TABLES:
                     saved = await self._run(f"{_PROGRAMS[version]}-save", "-t", table)
-                    clean(wanted.setdefault((version, table), Block()), Names(self._instance, version).prefix, saved)
+                    clean(wanted.setdefault((version, table), Block()), Names(self._instance, version), saved)
         done = False
         # Filters come last: they refer to nothing, and refuse what is not translated yet.
         for version, table in sorted(wanted, key=lambda key: (key[0], _TABLES.index(key[1]))):

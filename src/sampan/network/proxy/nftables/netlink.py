@@ -60,8 +60,10 @@ class NftNetlink:
         if kernel is None:
             await self._program.apply(transaction)
         else:
-            # In a thread: the kernel may wait for readers on other processors.
-            await asyncio.to_thread(_transact, kernel, batch)
+            try:
+                await self._asked(kernel, batch)
+            except _TooLong:
+                await self._program.apply(transaction)
 
     async def check(self, transaction: Sequence[Op]) -> None:
         await self._program.check(transaction)
@@ -71,7 +73,7 @@ class NftNetlink:
         if kernel is None:
             return await self._program.exists()
         try:
-            await asyncio.to_thread(_transact, kernel, messages.table_question(self._table))
+            await self._asked(kernel, messages.table_question(self._table))
         except NftMissing:
             return False
         return True
@@ -87,6 +89,19 @@ class NftNetlink:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+
+    @staticmethod
+    async def _asked(kernel: socket.socket, sent: bytes) -> None:
+        """In a thread: the kernel may wait for readers on other processors. Whoever is cancelled waits for its end: a
+        socket is not closed under it, and nothing is changed once the caller has gone on."""
+        work = asyncio.ensure_future(asyncio.to_thread(_transact, kernel, sent))
+        try:
+            await asyncio.shield(work)
+        except asyncio.CancelledError:
+            await asyncio.wait([work])
+            if not work.cancelled():
+                work.exception()  # nobody asks any more
+            raise
 
     def _batch(self, transaction: Sequence[Op]) -> bytes:
         """b"" for what the program has to do."""
@@ -107,12 +122,18 @@ class NftNetlink:
         return self._socket
 
 
+class _TooLong(Exception):
+    """More than this machine's sockets take at once (net.core.wmem_default)."""
+
+
 def _transact(kernel: socket.socket, sent: bytes) -> None:
-    """The kernel has done all of it, and has answered, when ``send`` returns. Raises NftError."""
+    """The kernel has done all of it, and has answered, when ``send`` returns. Raises NftError, and _TooLong."""
     _drain(kernel)
     try:
         kernel.send(sent)
     except OSError as error:
+        if error.errno == errno.EMSGSIZE:
+            raise _TooLong from error
         raise NftUnavailable(f"nf_tables cannot be asked: {os.strerror(error.errno or 0)}") from error
     for number in _drain(kernel):
         kind = _ERRORS.get(number, NftError)
@@ -127,9 +148,11 @@ def _drain(kernel: socket.socket) -> list[int]:
             answer = kernel.recv(_ANSWER_BYTES)
         except BlockingIOError:
             return found
-        except OSError as error:  # more errors than the socket could hold
+        except OSError as error:
             found.append(error.errno or errno.EIO)
-            continue
+            if error.errno == errno.ENOBUFS:  # more errors than the socket could hold
+                continue
+            return found
         at = 0
         while at + 20 <= len(answer):
             length, kind = struct.unpack_from("=IH", answer, at)
