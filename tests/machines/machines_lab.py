@@ -202,16 +202,31 @@ class Machines:
         """What their processes logged at error level."""
         return [f"{machine.node_name}: {text}" for machine in self.each for text in faults_in_logs(machine.name)]
 
-    def close(self) -> None:
-        """Takes all of it away; content when it is not there."""
+    def close(self) -> list[str]:
+        """Takes all of it away; content when it is not there. Gives what a purge left in the machines' networks."""
         keep = os.environ.get("SAMPAN_KEEP_LOGS")
         for machine in self.each:
             logs = Path("/var/lib/sampan") / machine.name / "logs"
             if keep and logs.is_dir():
                 shutil.copytree(logs, Path(keep) / machine.name, dirs_exist_ok=True)
         _at_once([functools.partial(purge, machine.name) for machine in self.each])
+        left = [f"{machine.name}: {text}" for machine in self.each for text in _left(machine)]
         for machine in (*self.each, self.outside):
             subprocess.run(["ip", "netns", "delete", machine.name], check=False, capture_output=True)
+        return left
+
+
+def _left(machine: Machine) -> list[str]:
+    """Of a purged instance, in its network: tables, interfaces, routes."""
+    if not machine.netns.exists():
+        return []
+    tables = [line for line in machine.run("nft", "list", "tables").stdout.splitlines() if "sampan" in line]
+    links = [line for line in machine.run("ip", "-o", "link").stdout.splitlines() if ": sam" in line]
+    routes = [
+        line for family in ("-4", "-6") for line in machine.run("ip", family, "route").stdout.splitlines()
+        if "proto 83" in line
+    ]  # fmt: skip
+    return [*tables, *links, *routes]
 
 
 def _at_once(work: Sequence[Callable[[], None]]) -> None:
@@ -263,7 +278,8 @@ def running(made: Machines, family: str, *options: str) -> Iterator[Machines]:
         yield made
         faults = made.faults()
     finally:
-        made.close()
+        left = made.close()
+    assert not left, "a purge left:\n" + "\n".join(left)
     assert not faults, "the machines' processes logged at error level:\n" + "\n".join(faults)
 
 
