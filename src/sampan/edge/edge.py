@@ -33,6 +33,8 @@ PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.3, 30.0
 #: Programs that were replaced and still end what they had; with more of them, rules wait longer and longer.
 _MANY_LEAVING = 4
 MISSING_SECONDS = 10.0
+#: A port of another program is looked at again, which costs the program that runs nothing.
+TAKEN_SECONDS = 10.0
 MISSING = "HAProxy is not installed on node {node}; apt-get install haproxy"
 
 
@@ -70,7 +72,8 @@ class Edge:
             now = asyncio.get_running_loop().time
             due, not_before = False, 0.0
             while True:
-                await self._news(not_before - now() if due else None)
+                if not await self._news(not_before - now() if due else TAKEN_SECONDS if plane.lacks_ports else None):
+                    due = True
                 await asyncio.sleep(SETTLE_SECONDS)
                 full, moves = self._board.take()
                 if not all(self._board.has_said(source.name) for source in self._sources):
@@ -84,13 +87,14 @@ class Edge:
                 due = not await self._serve(plane)
                 not_before = now() + (MISSING_SECONDS if due else pause_seconds(self._program.leaving))
 
-    async def _news(self, seconds: float | None) -> None:
-        """Of the board, or that so much time went by."""
+    async def _news(self, seconds: float | None) -> bool:
+        """Of the board; False: so much time went by without."""
         try:
             async with asyncio.timeout(None if seconds is None else max(0.0, seconds)):
                 await self._board.news()
         except TimeoutError:
-            pass
+            return False
+        return True
 
     async def _serve(self, plane: DataPlane) -> bool:
         """False: there is no program."""

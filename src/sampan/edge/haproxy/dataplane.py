@@ -11,11 +11,11 @@ import asyncio
 import dataclasses
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Protocol
 
 from sampan.edge.checking import Problem, check
-from sampan.edge.haproxy import runtime, slots
+from sampan.edge.haproxy import ports, runtime, slots
 from sampan.edge.haproxy.program import Refusal
 from sampan.edge.haproxy.render import Rendered, Settings, render
 from sampan.edge.haproxy.slots import Slots
@@ -55,19 +55,30 @@ class DataPlane:
         self._by_backend: dict[str, list[str]] = {}
         self._started = asyncio.Event()
         self.replaced = self.told = 0
+        #: of what was applied last, some is not served, for a port is another program's
+        self.lacks_ports = False
 
     async def apply(self, plane: Plane) -> list[Problem]:
         """Returns when the plane is served, with what of it is not. Raises ProgramMissing."""
         async with self._lock:
+            self.lacks_ports = False
             if not plane.listeners:
                 await self._end()
                 return []
             plane, problems = await asyncio.to_thread(check, plane)
+            taken = await asyncio.to_thread(ports.taken, plane.listeners, ipv6=self._settings.ipv6)
+            plane, found = _without_ports(plane, taken)
+            problems += found
+            self.lacks_ports = bool(taken)
+            if not plane.listeners:
+                await self._end()
+                return problems
             for _ in range(_ATTEMPTS):
                 refusal, owners = await self._serve(plane)
                 if refusal is None:
                     return problems
                 plane, found = _without(plane, refusal, owners)
+                self.lacks_ports = self.lacks_ports or bool(_PORT_TAKEN.search(refusal.text))
                 problems += found
                 if not found:
                     break
@@ -193,13 +204,7 @@ def _without(plane: Plane, refusal: Refusal, owners: list[Owner | None]) -> tupl
     """The plane without what was refused, and what to tell of it. Pure."""
     ports = {int(found) for found in _PORT_TAKEN.findall(refusal.text)}
     if ports:
-        problems = [
-            Problem(owner, f"port {listener.port} of the node is taken by another program")
-            for listener in plane.listeners
-            if listener.port in ports
-            for owner in _owners(listener)
-        ]
-        return Plane(tuple(each for each in plane.listeners if each.port not in ports)), problems
+        return _without_ports(plane, {(each.address, each.port) for each in plane.listeners if each.port in ports})
     refused: dict[Owner, str] = {}
     for number, text in refusal.lines:
         owner = owners[number - 1] if 0 < number <= len(owners) else None
@@ -207,6 +212,17 @@ def _without(plane: Plane, refusal: Refusal, owners: list[Owner | None]) -> tupl
             refused.setdefault(owner, text)
     listeners = tuple(_without_owners(listener, refused) for listener in plane.listeners)
     return Plane(listeners), [Problem(owner, f"the proxy refuses it: {text}") for owner, text in refused.items()]
+
+
+def _without_ports(plane: Plane, taken: Set[tuple[str, int]]) -> tuple[Plane, list[Problem]]:
+    """``taken``: address and port."""
+    problems = [
+        Problem(owner, f"port {listener.port} of the node is taken by another program")
+        for listener in plane.listeners
+        if (listener.address, listener.port) in taken
+        for owner in _owners(listener)
+    ]
+    return Plane(tuple(each for each in plane.listeners if (each.address, each.port) not in taken)), problems
 
 
 def _owners(listener: Listener) -> list[Owner]:
