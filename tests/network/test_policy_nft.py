@@ -5,9 +5,11 @@ in CI) its rules are compared by the plan alone (``test_policy_plan``).
 """
 
 import asyncio
+import ipaddress
 import os
 import random
 import socket
+from pathlib import Path
 
 import network_lab
 import network_objects
@@ -25,6 +27,10 @@ pytestmark = pytest.mark.timeout(120)
 
 #: Random policy sets that are held against real connections; SAMPAN_POLICY_SETS=300 takes a minute and a half.
 SETS = int(os.environ.get("SAMPAN_POLICY_SETS", "30"))
+
+
+#: linux/if_addr.h: IFA_F_TENTATIVE
+TENTATIVE = 0x40
 
 
 @pytest.fixture
@@ -85,6 +91,45 @@ async def test_a_pod_reaches_itself_and_its_node_reaches_it_whatever_is_denied(l
     await node.enforce()
     assert await lab.get("node", POD1, 80) == f"pod1 {network_lab.GATEWAY}"
     assert await lab.get("pod2", POD1, 80, SILENCE) == "silence"
+
+
+@pytest.mark.parametrize("policy", [{"ingress": []}, {"egress": []}], ids=["ingress", "egress"])
+async def test_pods_do_not_get_around_their_policies_by_link_local_addresses(lab, node, policy):
+    """Of one bridge; the address that the kernel gives every pod is not known to the API."""
+    put_pods(node, {"app": "a"}, {"app": "a"}, {})
+    server = lab.bound("pod1", "::", 9000, socket.SOCK_DGRAM)
+    client = lab.client("pod2", socket.SOCK_DGRAM, "::")
+    with lab.inside("pod2"):
+        scope = socket.if_nametoindex("eth0")
+    loop = asyncio.get_running_loop()
+
+    async def heard(address, patience):
+        client.sendto(b"?", (address, 9000, 0, scope))
+        return await asyncio.wait_for(loop.sock_recv(server, 10), patience)
+
+    try:
+        address = await asyncio.wait_for(link_local(lab, "pod1"), PATIENCE)
+        await asyncio.wait_for(link_local(lab, "pod2"), PATIENCE)
+        await node.nft.remove()
+        assert await heard(address, PATIENCE) == b"?"
+        node.put(make.policy("deny", {"app": "a"}, **policy))
+        await node.enforce(whole=True)
+        with pytest.raises(TimeoutError):
+            await heard(address, SILENCE)
+    finally:
+        server.close()
+        client.close()
+
+
+async def link_local(lab, pod):
+    """Once it is in use: the kernel first looks for another who has it."""
+    while True:
+        with lab.inside(pod):
+            lines = [line.split() for line in Path("/proc/thread-self/net/if_inet6").read_text().splitlines()]
+        for address, _, _, _, flags, _ in lines:
+            if address.startswith("fe80") and not int(flags, 16) & TENTATIVE:
+                return str(ipaddress.IPv6Address(bytes.fromhex(address)))
+        await asyncio.sleep(0)
 
 
 async def test_an_open_connection_ends_when_it_is_no_longer_allowed_and_others_stay(lab, node):

@@ -2,7 +2,8 @@
 
 Both hooks stand where packets are forwarded, behind translation: what a Service or a node port was is a pod's address
 by then. Frames within the pods' bridge come by here too (bridge-nf-call-iptables). What the node itself sends or
-receives does not: a pod is always open to its own node and its node to it.
+receives does not: a pod is always open to its own node and its node to it. While there are policies, pods of one bridge
+do not speak to each other by their link-local addresses at all.
 
 Egress and ingress are two base chains, so that ``accept`` in the first leaves the word to the second. Every packet is
 judged, not only the first of a connection; an answer is judged as what it answers, with addresses and ports turned
@@ -36,8 +37,11 @@ _TOLD = "limit rate 50/second burst 100 packets"
 _TOLD_BYTES = 96
 #: Behind the service proxy's own filters, and where most firewalls stand.
 _PRIORITIES: dict[Direction, int] = {"egress": 5, "ingress": 6}
-#: Neighbours find each other by these; within a bridge they pass here, and ARP does not.
-_NEIGHBOURS = "icmpv6 type { nd-router-solicit, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert }"
+#: Neighbours find each other by these; within a bridge they pass here, and ARP does not. What was routed (a hop limit
+#: below 255) is none of theirs.
+_NEIGHBOURS = "ip6 hoplimit 255 icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert }"
+#: Every pod has one beside those that the API knows; nobody knows whose it is, so nothing else passes by it.
+_LINK_LOCAL = "fe80::/10"
 #: Elements in one line: nft reads long lines slowly.
 _AT_ONCE = 1000
 
@@ -93,6 +97,8 @@ class Table:
         yield f"add chain {table} {replies}"
         yield f"add rule {table} {direction} ct state related accept"
         yield f"add rule {table} {direction} {_NEIGHBOURS} accept"
+        for end in ("saddr", "daddr"):
+            yield f"add rule {table} {direction} ip6 {end} {_LINK_LOCAL} drop"
         for version, family, _ in FAMILIES:
             yield f"add rule {table} {direction} {family} saddr . {family} daddr @self{version} accept"
         yield f"add rule {table} {direction} ct direction reply goto {replies}"
