@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import socket
+import threading
 
 import aiohttp
 import network_objects as make
@@ -10,13 +11,15 @@ import pytest
 
 from sampan.api.resources import ENDPOINT_SLICES, NODES, PODS, SERVICES
 from sampan.client.informer import InformerFactory
+from sampan.network.proxy import proxy as proxy_module
 from sampan.network.proxy.backend import BackendError
 from sampan.network.proxy.conntrack import Conntrack, StaleFlow, _few
+from sampan.network.proxy.endpoints import Place
 from sampan.network.proxy.health import Health, HealthServers
 from sampan.network.proxy.memory import MemoryBackend
 from sampan.network.proxy.nftables.fake import FakeNft
 from sampan.network.proxy.nftables.sets import V4
-from sampan.network.proxy.plan import Flow
+from sampan.network.proxy.plan import Flow, ServiceKey
 from sampan.network.proxy.proxy import ServiceProxy
 from sampan.network.proxy.rules.values import NftError, NftMissing, Op, Table
 
@@ -229,6 +232,47 @@ async def test_the_table_is_looked_at_though_something_changes_all_the_time(clie
     with pytest.raises(Looked):
         async with asyncio.timeout(5):
             await proxy._loop(asyncio.Event())
+
+
+async def test_a_service_that_never_rests_keeps_no_other_waiting(client, config, conntrack):
+    """What changes while plans are made is of the next round, after this one is applied."""
+
+    class Restless(ServiceProxy):
+        planned = 0
+
+        async def _planned(self, key):
+            self.planned += 1
+            assert self.planned < 100, "nothing is applied while something changes"
+            self._mark(key)
+            return await super()._planned(key)
+
+    proxy = Restless(InformerFactory(client), config, MemoryBackend(), conntrack=conntrack)
+    proxy._mark(ServiceKey("default", "web"))
+    assert await proxy._sync()
+    assert proxy.planned == 1
+    assert proxy._dirty == {ServiceKey("default", "web")}
+
+
+async def test_services_of_many_endpoints_are_planned_in_a_thread_for_where_the_node_is_then(
+    proxy, nft, api, monkeypatch
+):
+    threads, planned = [], proxy_module.plan_service
+
+    def plan(service, slices, place):
+        threads.append((threading.current_thread() is threading.main_thread(), len(slices[0]["endpoints"])))
+        if len(threads) == 1:
+            proxy._place = Place("node1", "elsewhere")  # the node's zone changes meanwhile
+        return planned(service, slices, place)
+
+    monkeypatch.setattr(proxy_module, "plan_service", plan)
+    entries = [make.endpoint(f"10.244.1.{n}") for n in range(1, 202)]
+    api.change(ENDPOINT_SLICES, "default", "web-x", lambda obj: obj.update(endpoints=entries))
+    await proxy.settled()
+    assert threads == [(False, 201)] * 2
+    assert len(await nft.elements(V4.tcp_endpoints)) == 201
+    api.change(ENDPOINT_SLICES, "default", "web-x", lambda obj: obj.update(endpoints=entries[:2]))
+    await proxy.settled()
+    assert threads[2:] == [(True, 2)]
 
 
 async def test_one_client_cannot_hold_all_connections_of_health(monkeypatch):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from sampan.api.resources import ENDPOINT_SLICES, NODES, PODS, SERVICES
 from sampan.api.types import Obj
@@ -28,13 +28,16 @@ log = logging.getLogger(__name__)
 _BY_SERVICE = "network-proxy-service"
 #: So many Services are planned before others on the event loop have a turn.
 _PLANS_AT_ONCE = 20
+#: A Service with more endpoints, counted for each of its ports, is planned by a thread: it takes milliseconds.
+_MANY_ENDPOINTS = 100
 #: The back end rests so many times as long as it worked: changes that cost little need not wait for company.
 _REST = 10
 _ANY = {4: "0.0.0.0", 6: "::"}
 
 
 class ServiceProxy:
-    """Invariant: ``_plans`` is what the back end was told last, of Services that are not in ``_dirty``."""
+    """Invariant: ``_plans`` is what the back end was told last, of Services that are neither in ``_dirty`` nor being
+    planned."""
 
     def __init__(
         self,
@@ -168,10 +171,11 @@ class ServiceProxy:
         """Plans changed Services anew, and remembers the flows that lose their endpoint by it."""
         before: dict[Flow, frozenset[str]] = {}
         after: dict[Flow, frozenset[str]] = {}
-        count = 0
-        while self._dirty:
-            key = self._dirty.pop()
-            old, new = self._plans.pop(key, None), self._planned(key)
+        # What changes meanwhile is of the next round: one that never rests keeps no other waiting.
+        dirty, self._dirty = self._dirty, set()
+        for count, key in enumerate(dirty, 1):
+            new = await self._planned(key)
+            old = self._plans.pop(key, None)
             if old is not None:
                 before.update(flows_of(old))
                 self._health_ports.pop(key, None)
@@ -182,7 +186,6 @@ class ServiceProxy:
                     self._health_ports[key] = new.health_port
             if new != old:
                 self._backend.plan(key, new)
-            count += 1
             if count % _PLANS_AT_ONCE == 0:
                 await asyncio.sleep(0)
         if self._host_ports_changed:
@@ -193,12 +196,19 @@ class ServiceProxy:
             after.pop(flow, None)
         self._stale += plan_stale(before, after)
 
-    def _planned(self, key: ServiceKey) -> ServicePlan | None:
+    async def _planned(self, key: ServiceKey) -> ServicePlan | None:
         service = self._services.get(*key)
         if service is None:
             return None
         try:
-            return plan_service(service, self._slices.by_index(_BY_SERVICE, "/".join(key)), self._place)
+            slices = self._slices.by_index(_BY_SERVICE, "/".join(key))
+            if _weight(service, slices) <= _MANY_ENDPOINTS:
+                return plan_service(service, slices, self._place)
+            while True:
+                place = self._place
+                plan = await asyncio.to_thread(plan_service, service, slices, place)
+                if place == self._place:
+                    return plan
         except (AttributeError, KeyError, TypeError, ValueError):
             # One Service that is written as nobody foresaw must not keep the others from working.
             log.warning("Service %s/%s is not understood, it is not served", *key, exc_info=True)
@@ -208,6 +218,12 @@ class ServiceProxy:
         return {
             port: Health(*key, self._plans[key].local_endpoints) for key, port in sorted(self._health_ports.items())
         }
+
+
+def _weight(service: Obj, slices: Sequence[Obj]) -> int:
+    """How many endpoints are read. Raises AttributeError or TypeError for what is written as nobody foresaw."""
+    ports = len(service.get("spec", {}).get("ports") or ())
+    return ports * sum(len(each.get("endpoints") or ()) for each in slices)
 
 
 def own_dns(config: ProxyConfig) -> tuple[Flow, ...]:

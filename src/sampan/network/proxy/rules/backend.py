@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 _FIXED: Owner = (0, "", "")
 #: The changes of more Services than this are found by a thread: it takes milliseconds.
 _MANY = 20
+#: And so are those of more elements.
+_MANY_ELEMENTS = 500
 _HOST_PORTS: Owner = (2, "", "")
 
 
@@ -146,7 +148,8 @@ class RuleBackend:
 
     async def _claim(self, wanted: Mapping[Owner, Contents | None]) -> list[Op]:
         """Claims are the caller's alone, who waits: a thread may change them, and ends before he goes on."""
-        if len(wanted) <= _MANY:
+        elements = sum(_size(self._claims.of(owner)) + _size(contents) for owner, contents in wanted.items())
+        if len(wanted) <= _MANY and elements <= _MANY_ELEMENTS:
             return self._claims.change(wanted)
         work = asyncio.ensure_future(asyncio.to_thread(self._claims.change, wanted))
         try:
@@ -185,6 +188,10 @@ class RuleBackend:
 
     async def close(self) -> None:
         self._tables.close()
+
+
+def _size(contents: Contents | None) -> int:
+    return 0 if contents is None else sum(map(len, contents.collections.values()))
 
 
 def _whole(contents: Mapping[Owner, Contents]) -> list[Op]:
