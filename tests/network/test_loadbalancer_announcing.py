@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sampan.api.errors import ServiceUnavailable
-from sampan.api.loadbalancing import ANNOUNCED_BY, HOST_PORTS, Address
+from sampan.api.loadbalancing import ANNOUNCED_BY, CLASS_MARK, HOST_PORTS, Address
 from sampan.api.resources import EVENTS, NODES, SERVICES
 from sampan.api.transport import Call
 from sampan.client import tasks
@@ -234,6 +234,15 @@ class NoRoute(KernelLink):
         return ""
 
 
+class Unplugged(KernelLink):
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def interface_for(self, address: Address) -> str:
+        self.asked.append(str(address))
+        return ""
+
+
 async def test_an_address_out_of_reach_is_told_of_once(api: Any, client: Client) -> None:
     async with announcing(client, lambda node: NoRoute(), "a") as (node,):
         api.add(SERVICES, balanced("a", VIP))
@@ -311,7 +320,7 @@ def test_the_kernel_tells_what_listens_where_others_reach_it(lab: Any) -> None:
         ports = [each.getsockname()[1] for each in (wide, narrow, datagrams)]
         found = hostports.listening()
     assert ("TCP", ports[0]) in found and ("TCP", ports[1]) not in found and ("UDP", ports[2]) in found
-    assert hostports.render({("UDP", 53), ("TCP", 53), ("TCP", 22), ("TCP", 40000)}, 32768) == "TCP/22,TCP/53,UDP/53"
+    assert hostports.render({("UDP", 53), ("TCP", 53), ("UDP", 1025), ("TCP", 6443)}, 1024) == "TCP/53,UDP/53,TCP/6443"
 
 
 async def test_listening_ports_are_written_on_the_node_once_it_is_there(api: Any, client: Client) -> None:
@@ -321,3 +330,22 @@ async def test_listening_ports_are_written_on_the_node_once_it_is_there(api: Any
     await told._tell()
     (node,) = api.all(NODES)
     assert node["metadata"]["annotations"] == {HOST_PORTS: "TCP/22"}
+    api.change(NODES, "", "n", lambda held: held["metadata"].pop("annotations"))  # made anew, under the same name
+    await told._tell()
+    (node,) = api.all(NODES)
+    assert node["metadata"]["annotations"] == {HOST_PORTS: "TCP/22"}
+
+
+async def test_whatever_a_tenant_writes_an_address_of_a_node_is_not_announced(api: Any, client: Client) -> None:
+    """The class of a Service that names none is an annotation; that an address is a node's is in the status."""
+    link = Unplugged()
+    async with announcing(client, lambda _: link, "a") as (node,):
+        api.add(SERVICES, balanced("a", "192.0.2.99"))
+        await until(lambda: link.asked == ["192.0.2.99"])
+        taken = balanced("a", "192.0.2.2")
+        del taken["spec"]["loadBalancerClass"]
+        taken["metadata"]["annotations"][CLASS_MARK] = "sampan.io/l2"
+        taken["status"]["loadBalancer"]["ingress"][0]["ports"] = [{"port": 80, "protocol": "TCP"}]
+        api.change(SERVICES, "default", "web", lambda held: held.update(taken))
+        await until(lambda: not node._announced)
+    assert link.asked == ["192.0.2.99"]

@@ -337,6 +337,16 @@ def test_a_balancer_that_wants_to_see_the_traffic_is_not_passed_over(config):
     assert [port.load_balancer_ips for port in model.service_ports(service)] == [()]
 
 
+def test_an_address_that_was_given_for_some_ports_leads_in_at_no_other() -> None:
+    """A node's own address: who changes the Service's ports has not got the new one there by that."""
+    service = make.service("web", type="LoadBalancer")
+    service["spec"]["ports"] = [{"port": 80, "name": "a", "protocol": "TCP"}, {"port": 6443, "name": "b"}]
+    given = [{"port": 80, "protocol": "TCP"}, {"port": 6443, "protocol": "UDP"}]
+    service["status"] = {"loadBalancer": {"ingress": [{"ip": "192.0.2.1", "ipMode": "VIP", "ports": given}]}}
+    found = {port.port: port.load_balancer_ips for port in model.service_ports(service)}
+    assert found == {80: ("192.0.2.1",), 6443: ()}
+
+
 def test_flows_of_udp_and_sctp_are_forgotten_in_their_family():
     ports = [make.port(53, "UDP", "a"), make.port(54, "SCTP", "b"), make.port(55, "TCP", "c")]
     plan = plan_service(make.service("web", "fd00::20", ports), [], PLACE)

@@ -60,9 +60,27 @@ def class_of(service: Obj, default: str = "") -> str:
 
 
 def addresses(service: Obj) -> tuple[str, ...]:
-    """Those that its status has."""
+    """Those that its status has, of whichever class."""
     balancer = part(part(service, "status"), "loadBalancer")
     return tuple(filter(None, (text(entry, "ip") for entry in parts(balancer, "ingress"))))
+
+
+def granted(service: Obj) -> tuple[tuple[str, str], ...]:
+    """Addresses of nodes, each with a port (``TCP/80``) that it was given there: others of the Service lead nowhere."""
+    balancer = part(part(service, "status"), "loadBalancer")
+    return tuple(
+        (text(entry, "ip"), f"{text(given, 'protocol') or 'TCP'}/{whole(given, 'port') or 0}")
+        for entry in parts(balancer, "ingress")
+        for given in parts(entry, "ports")
+    )
+
+
+def own_addresses(service: Obj) -> tuple[str, ...]:
+    """Those of its status that are the Service's whole: of which it was not given some ports only. Whoever may write a
+    Service may write all that says its class, but no status: a node's address never becomes one of these."""
+    balancer = part(part(service, "status"), "loadBalancer")
+    listed = parts(balancer, "ingress")
+    return tuple(filter(None, (text(entry, "ip") for entry in listed if not parts(entry, "ports"))))
 
 
 def ports(service: Obj) -> tuple[str, ...]:
@@ -88,9 +106,10 @@ def announced_by(service: Obj) -> str:
     return text_map(part(service, "metadata"), "annotations").get(ANNOUNCED_BY, "")
 
 
-def host_ports(node: Obj) -> frozenset[str]:
-    told = text_map(part(node, "metadata"), "annotations").get(HOST_PORTS, "")
-    return frozenset(filter(None, told.split(",")))
+def host_ports(node: Obj) -> frozenset[str] | None:
+    """None: it has not told any."""
+    told = text_map(part(node, "metadata"), "annotations").get(HOST_PORTS)
+    return None if told is None else frozenset(filter(None, told.split(",")))
 
 
 def address_of(value: str) -> Address | None:

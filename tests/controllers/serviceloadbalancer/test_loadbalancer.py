@@ -14,7 +14,7 @@ from sampan.api import loadbalancing as balancing
 from sampan.api.resources import CONFIG_MAPS, ENDPOINT_SLICES, EVENTS, NODES, PODS, SERVICES
 from sampan.client.client import Client
 from sampan.controllers.serviceloadbalancer import plan
-from sampan.controllers.serviceloadbalancer.controller import ServiceLoadBalancerController
+from sampan.controllers.serviceloadbalancer.controller import ServiceLoadBalancerController, _pool_addresses
 from sampan.controllers.serviceloadbalancer.plan import NodeView
 from sampan.server.app import Server
 from sampan.server.config import ServerConfig
@@ -33,7 +33,7 @@ def service(name: str = "web", *ports: int, balancer_class: str = "", created: i
 
 
 def node(name: str, *addresses: str, ready: bool = True, busy: str = "", **labels: str) -> Obj:
-    told = {balancing.HOST_PORTS: busy} if busy else {}
+    told = {balancing.HOST_PORTS: busy}
     return {
         "metadata": {"name": name, "labels": labels, "annotations": told},
         "status": {
@@ -41,6 +41,12 @@ def node(name: str, *addresses: str, ready: bool = True, busy: str = "", **label
             "addresses": [{"type": "InternalIP", "address": each} for each in addresses],
         },
     }
+
+
+def as_given(address: str, owner: Obj) -> Obj:
+    """An address of a node as a status has it."""
+    ports = [{"port": each["port"], "protocol": "TCP"} for each in owner["spec"]["ports"]]
+    return {"ip": address, "ipMode": "VIP", "ports": ports}
 
 
 def pools(**data: str) -> Obj:
@@ -89,7 +95,9 @@ async def test_a_service_without_a_class_gets_the_addresses_of_ready_nodes(clust
     await cluster.has("web", "192.0.2.1")
     await cluster.told("Ensured load balancer")
     assert cluster.service()["metadata"]["finalizers"] == [FINALIZER]
-    assert cluster.service()["status"]["loadBalancer"]["ingress"] == [{"ip": "192.0.2.1", "ipMode": "VIP"}]
+    assert cluster.service()["status"]["loadBalancer"]["ingress"] == [
+        {"ip": "192.0.2.1", "ipMode": "VIP", "ports": [{"port": 80, "protocol": "TCP"}]}
+    ]
     assert [reason for reason, _ in cluster.events()] == ["EnsuringLoadBalancer", "EnsuredLoadBalancer"]
     api.change(NODES, "", "b", lambda held: held.update(node("b", "192.0.2.2")))
     await cluster.has("web", "192.0.2.1", "192.0.2.2")
@@ -152,6 +160,50 @@ async def test_a_program_that_comes_later_does_not_take_the_port_and_is_told_of_
     api.change(NODES, "", "a", lambda held: held.update(node("a", "192.0.2.1", busy="TCP/22,TCP/80")))
     await cluster.quiet()
     assert [reason for reason, _ in cluster.events()].count("PortInUse") == 1
+
+
+@pytest.mark.parametrize("port", [22, 443, 6443, 10250])
+async def test_whoever_has_an_address_of_a_node_cannot_write_himself_a_port_of_its_programs(
+    cluster: Cluster, port: int
+) -> None:
+    api = cluster.api
+    api.add(NODES, node("a", "192.0.2.1", busy="TCP/22,TCP/443,TCP/6443,TCP/10250"))
+    api.add(SERVICES, service())
+    await cluster.has("web", "192.0.2.1")
+    api.change(SERVICES, "default", "web", lambda held: held["spec"].update(ports=service("x", port)["spec"]["ports"]))
+    await cluster.told(f"port TCP/{port} of 192.0.2.1 belongs to a program of node a")
+    await cluster.has("web")
+
+
+async def test_no_port_is_given_that_is_asked_for_while_no_node_is_ready(cluster: Cluster) -> None:
+    api = cluster.api
+    api.add(NODES, node("a", "192.0.2.1", busy="TCP/22"))
+    api.add(SERVICES, service())
+    await cluster.has("web", "192.0.2.1")
+    api.change(NODES, "", "a", lambda held: held.update(node("a", "192.0.2.1", busy="TCP/22", ready=False)))
+    api.change(SERVICES, "default", "web", lambda held: held["spec"].update(ports=service("x", 22)["spec"]["ports"]))
+    await cluster.quiet()
+    assert balancing.granted(cluster.service()) == (("192.0.2.1", "TCP/80"),)
+
+
+async def test_a_node_that_has_not_told_what_it_listens_on_gives_no_port_away(cluster: Cluster) -> None:
+    api = cluster.api
+    silent = node("a", "192.0.2.1")
+    del silent["metadata"]["annotations"]
+    api.add(NODES, silent)
+    api.add(SERVICES, service("ssh", 22))
+    await cluster.told("node a has not told yet which ports of 192.0.2.1 belong to its programs")
+    await cluster.has("ssh")
+    api.change(NODES, "", "a", lambda held: held.update(node("a", "192.0.2.1", busy="TCP/443")))
+    await cluster.has("ssh", "192.0.2.1")
+
+
+def test_a_service_whose_annotations_were_taken_off_keeps_its_address_from_those_who_wait() -> None:
+    held = service()
+    held["status"]["loadBalancer"]["ingress"] = [{"ip": "198.51.100.1", "ipMode": "VIP"}]
+    assert tuple(_pool_addresses(held)) == ("198.51.100.1",)
+    held["status"]["loadBalancer"]["ingress"] = [as_given("192.0.2.1", held)]
+    assert not _pool_addresses(held)  # a node's, of which others have other ports
 
 
 async def test_a_local_service_has_the_nodes_with_its_endpoints(cluster: Cluster) -> None:
@@ -230,7 +282,7 @@ async def test_the_real_server_takes_what_the_controller_writes_with_its_role(ma
         account = Client(server.local_transport("system:serviceaccount:kube-system:service-controller"))
         context = dataclasses.replace(make_context(server.local_transport()), client_for=lambda name: account)
         async with run_with(context, ServiceLoadBalancerController(context)):
-            await admin.create(NODES, {"metadata": {"name": "a"}})
+            await admin.create(NODES, {"metadata": {"name": "a", "annotations": {balancing.HOST_PORTS: "TCP/22"}}})
             ready = node("a", "192.0.2.1")["status"]
             await admin.patch(NODES, "a", {"status": ready}, subresource="status")
             spec = {"type": "LoadBalancer", "ports": [{"port": 80}]}
@@ -256,12 +308,12 @@ def test_however_services_come_no_port_of_an_address_has_two(
     nodes = [NodeView(name, (f"192.0.2.{index + 1}",)) for index, name in enumerate(names)]
     services = [service(f"s{index}", port, created=index) for index, port in enumerate(ports)]
     for each, present in zip(services, has, strict=False):
-        each["status"]["loadBalancer"]["ingress"] = [{"ip": "192.0.2.1"}] if present else []
+        each["status"]["loadBalancer"]["ingress"] = [as_given("192.0.2.1", each)] if present else []
 
     def taken(mine: Obj) -> Any:
         def holder(address: str, port: str) -> str:
             for other in services:
-                if port in balancing.ports(other) and ServiceLoadBalancerController._yields(mine, other, address):
+                if ServiceLoadBalancerController._yields_port(mine, other, (address, port)):
                     return str(other["metadata"]["name"])
             return ""
 
@@ -270,10 +322,8 @@ def test_however_services_come_no_port_of_an_address_has_two(
     for _ in range(2):
         for each in services:
             outcome = plan.plan_nodes(each, nodes, frozenset(), taken(each))
-            each["status"]["loadBalancer"]["ingress"] = [{"ip": address} for address in outcome.addresses]
-    held = [
-        (address, port) for each in services for address in balancing.addresses(each) for port in balancing.ports(each)
-    ]
+            each["status"]["loadBalancer"]["ingress"] = [as_given(address, each) for address in outcome.addresses]
+    held = [place for each in services for place in balancing.granted(each)]
     assert len(held) == len(set(held))
     assert {port for _, port in held} == {f"TCP/{port}" for port in ports}  # nobody waits for what is free
 

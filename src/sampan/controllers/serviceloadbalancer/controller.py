@@ -34,7 +34,7 @@ _SERVICE_NAME = "kubernetes.io/service-name"
 _OURS: Final = "load balancers of ours"
 _ALL: Final = "all"
 _BY_ADDRESS: Final = "load balancers by address"
-_BY_PORT: Final = "load balancers by port of nodes"
+_BY_PORT: Final = "load balancers by address and port of nodes"
 _BY_NODE_PORT: Final = "services by node port"
 _SLICES_OF: Final = "slices of a load balancer"
 _BY_HOST_PORT: Final = "pods by port of their node"
@@ -214,8 +214,8 @@ class ServiceLoadBalancerController:
 
     def _holder(self, service: Obj, address: str, port: str) -> str:
         """Who else has a port of an address of a node."""
-        for other in self._services.by_index(_BY_PORT, port):
-            if self._yields(service, other, address):
+        for other in self._services.by_index(_BY_PORT, f"{address} {port}"):
+            if self._yields_port(service, other, (address, port)):
                 return f"Service {key_of(other)}"
         for other in self._services.by_index(_BY_NODE_PORT, port):
             if objects.uid(other) != objects.uid(service):
@@ -235,6 +235,13 @@ class ServiceLoadBalancerController:
         return ""
 
     @staticmethod
+    def _yields_port(service: Obj, other: Obj, place: tuple[str, str]) -> bool:
+        """The same of a port of an address of a node."""
+        if objects.uid(other) == objects.uid(service) or place not in balancing.granted(other):
+            return False
+        return place not in balancing.granted(service) or plan.is_older(other, service)
+
+    @staticmethod
     def _yields(service: Obj, other: Obj, address: str) -> bool:
         """Whether the address is the other's: who has it keeps it; should two have it, the older one does."""
         if objects.uid(other) == objects.uid(service) or address not in balancing.addresses(other):
@@ -243,11 +250,12 @@ class ServiceLoadBalancerController:
 
 
 def _pool_addresses(service: Obj) -> Iterable[str]:
-    return balancing.addresses(service) if balancing.class_of(service) == balancing.LAYER2_CLASS else ()
+    """Whatever its annotations say: who loses its mark for a moment loses no address to somebody who waits for it."""
+    return balancing.own_addresses(service) if balancing.is_wanted(service) else ()
 
 
 def _ports_at_nodes(service: Obj) -> Iterable[str]:
-    return balancing.ports(service) if balancing.class_of(service) == balancing.NODE_CLASS else ()
+    return [f"{address} {port}" for address, port in balancing.granted(service)]
 
 
 def _node_ports(service: Obj) -> Iterable[str]:

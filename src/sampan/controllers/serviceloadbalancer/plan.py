@@ -31,21 +31,23 @@ MAX_PROBES: Final = 512
 
 @dataclass(frozen=True, slots=True)
 class NodeView:
-    """A node that may serve. ``host_ports`` (``TCP/22``) are not to be had there."""
+    """A node that may serve. ``host_ports`` (``TCP/22``) are not to be had there; None: which ones is not known."""
 
     name: str
     addresses: tuple[str, ...]
-    host_ports: frozenset[str] = frozenset()
+    host_ports: frozenset[str] | None = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """``unavailable``: no node can serve, what there is stays. ``refusal``: why there is no address, "" otherwise."""
+    """``unavailable``: no node can serve. ``refusal``: why there is no address, "" otherwise. ``stays``: the status is
+    left as it is, and nothing is given that the Service has come to ask for."""
 
     addresses: tuple[str, ...] = ()
     announcer: str = ""
     refusal: str = ""
     unavailable: bool = False
+    stays: bool = False
 
 
 #: Whether somebody else has an address, or a port (``TCP/80``) at one of a node: who, "" if nobody.
@@ -78,13 +80,13 @@ def node_addresses(node: Obj) -> tuple[str, ...]:
 
 def plan_nodes(service: Obj, nodes: Sequence[NodeView], local: frozenset[str], taken: PortHolder) -> Outcome:
     """``local``: nodes with ready endpoints of the Service; ``taken``: by others."""
-    has = balancing.addresses(service)
+    has, granted = balancing.addresses(service), frozenset(balancing.granted(service))
     if not nodes:
-        return Outcome(has, unavailable=True)
+        return Outcome(has, unavailable=True, stays=True)
     if balancing.prefers_local(service):
         nodes = [node for node in nodes if node.name in local]
         if not nodes:
-            return Outcome(has)
+            return Outcome(has, stays=True)
     wish, families = text(part(service, "spec"), "loadBalancerIP"), balancing.families(service)
     free: list[str] = []
     refusals: dict[str, None] = {}
@@ -92,7 +94,7 @@ def plan_nodes(service: Obj, nodes: Sequence[NodeView], local: frozenset[str], t
         for address in node.addresses:
             if _family(address) not in families or (wish and not _same(wish, address)):
                 continue
-            refusal = _conflict(service, node, address, taken, kept=address in has)
+            refusal = _conflict(service, node, address, taken, granted)
             if refusal:
                 refusals[refusal] = None
             else:
@@ -105,22 +107,28 @@ def plan_nodes(service: Obj, nodes: Sequence[NodeView], local: frozenset[str], t
     return Outcome(refusal=named)
 
 
-def _conflict(service: Obj, node: NodeView, address: str, taken: PortHolder, *, kept: bool) -> str:
+def _conflict(
+    service: Obj, node: NodeView, address: str, taken: PortHolder, granted: frozenset[tuple[str, str]]
+) -> str:
     for port in balancing.ports(service):
         if holder := taken(address, port):
             return f"port {port} of {address} belongs to {holder}"
-        if port in node.host_ports and not kept:
+        if (address, port) in granted:
+            continue
+        if node.host_ports is None:
+            return f"node {node.name} has not told yet which ports of {address} belong to its programs"
+        if port in node.host_ports:
             return f"port {port} of {address} belongs to a program of node {node.name}"
     return ""
 
 
 def overlap(service: Obj, nodes: Sequence[NodeView]) -> str:
     """A program of a node that listens where the Service has been before it: what it does not get, said once."""
-    has = balancing.addresses(service)
+    granted = frozenset(balancing.granted(service))
     for node in nodes:
         for address in node.addresses:
-            for port in balancing.ports(service) if address in has else ():
-                if port in node.host_ports:
+            for port in balancing.ports(service):
+                if (address, port) in granted and port in (node.host_ports or ()):
                     return f"port {port} of {address} leads here; a program of node {node.name} listens there too"
     return ""
 
@@ -233,10 +241,19 @@ def render(service: Obj, balancer_class: str, outcome: Outcome) -> Obj | None:
     finalizers = list(objects.finalizers(service))
     if balancing.FINALIZER not in finalizers:
         patch.setdefault("metadata", {})["finalizers"] = [*finalizers, balancing.FINALIZER]
-    if balancing.addresses(service) != outcome.addresses:
-        ingress = [{"ip": address, "ipMode": "VIP"} for address in outcome.addresses]
+    ingress = [_render_address(service, address, balancer_class) for address in outcome.addresses]
+    if not outcome.stays and list(parts(part(part(service, "status"), "loadBalancer"), "ingress")) != ingress:
         patch["status"] = {"loadBalancer": {"ingress": ingress or None}}
     return patch or None
+
+
+def _render_address(service: Obj, address: str, balancer_class: str) -> Obj:
+    """An address of a node tells which of its ports the Service was given."""
+    found: Obj = {"ip": address, "ipMode": "VIP"}
+    if balancer_class == balancing.NODE_CLASS:
+        given = (port.partition("/") for port in balancing.ports(service))
+        found["ports"] = [{"port": int(number), "protocol": protocol} for protocol, _, number in given]
+    return found
 
 
 def is_ours_to_clean(service: Obj) -> bool:

@@ -107,7 +107,7 @@ class Announcer:
         key = key_of(service)
         wanted: tuple[Address, ...] = ()
         if kind != "DELETED" and balancing.announced_by(service) == self._node_name:
-            found = map(balancing.address_of, balancing.addresses(service))
+            found = map(balancing.address_of, balancing.own_addresses(service))
             wanted = tuple(address for address in found if address is not None)
         for address in wanted:
             if (held := self._announced.get(address.packed)) is not None and held.yielded:

@@ -1,7 +1,7 @@
 """Tells, on the Node, which ports programs of the machine listen on: no LoadBalancer takes them away from those.
 
 A kept component of the node process. Asks the kernel for listening sockets alone (``sock_diag``), so that a look costs
-the same however many connections there are; writes when something has changed.
+the same however many connections there are; reads the Node, and writes when it says something else.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Final
 from sampan.api import loadbalancing as balancing
 from sampan.api.errors import ApiError
 from sampan.api.faults import cause
+from sampan.api.reading import part, text_map
 from sampan.api.resources import NODES
 from sampan.client.client import Client
 
@@ -35,7 +36,7 @@ _ASKED: Final = (
     ("TCP", socket.IPPROTO_TCP, _LISTEN),
     ("UDP", socket.IPPROTO_UDP, _UNCONNECTED),
 )
-#: Where the kernel chooses ports of clients: those are no services.
+#: Where the kernel chooses ports of clients: of UDP those are no services.
 _CHOSEN: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
@@ -44,7 +45,6 @@ class HostPorts:
         self._client = client
         self._node_name = node_name
         self._look = look or (lambda: render(listening(), _first_chosen()))
-        self._told: str | None = None
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -60,20 +60,22 @@ class HostPorts:
         except OSError as error:
             log.warning("which ports programs of this machine listen on is not known: %s", cause(error))
             return
-        if ports == self._told:
-            return
         patch = {"metadata": {"annotations": {balancing.HOST_PORTS: ports}}}
         try:
-            await self._client.patch(NODES, self._node_name, patch)
+            # The Node may be another one than before: what it says is looked at each time.
+            node = await self._client.get(NODES, self._node_name)
+            if text_map(part(node, "metadata"), "annotations").get(balancing.HOST_PORTS) != ports:
+                await self._client.patch(NODES, self._node_name, patch)
         except ApiError as error:
             log.debug("listening ports are told later: %s", error.message)
-        else:
-            self._told = ports
 
 
 def render(found: Iterable[tuple[str, int]], first_chosen: int) -> str:
-    """Pure: ``TCP/22,TCP/6443``; the lowest ones, should there be too many."""
-    ports = sorted({(port, protocol) for protocol, port in found if 0 < port < first_chosen})
+    """Pure: ``TCP/22,TCP/6443``; the lowest ones, should there be too many. Of UDP without those that the kernel
+    chooses for clients, who listen on theirs as servers do."""
+    ports = sorted(
+        {(port, protocol) for protocol, port in found if port and (protocol != "UDP" or port < first_chosen)}
+    )
     return ",".join(f"{protocol}/{port}" for port, protocol in ports[: balancing.MAX_HOST_PORTS])
 
 

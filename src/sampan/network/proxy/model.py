@@ -119,7 +119,7 @@ def _ports_of_family(service: Obj, family: int, cluster_ip: str) -> Iterator[Ser
             cluster_ip=cluster_ip,
             node_port=port.get("nodePort", 0) if kind in ("NodePort", "LoadBalancer") else 0,
             external_ips=tuple(_of_family(spec.get("externalIPs") or (), family)),
-            load_balancer_ips=_load_balancer_ips(service, family) if kind == "LoadBalancer" else (),
+            load_balancer_ips=_load_balancer_ips(service, family, port) if kind == "LoadBalancer" else (),
             source_ranges=_ranges(spec.get("loadBalancerSourceRanges") or (), family),
             internal_local=spec.get("internalTrafficPolicy") == "Local",
             external_local=spec.get("externalTrafficPolicy") == "Local",
@@ -215,10 +215,20 @@ def pod_host_ports(pod: Obj) -> Iterator[HostPort]:
                     )
 
 
-def _load_balancer_ips(service: Obj, family: int) -> tuple[str, ...]:
+def _load_balancer_ips(service: Obj, family: int, port: Obj) -> tuple[str, ...]:
     ingress = service.get("status", {}).get("loadBalancer", {}).get("ingress") or ()
-    # ipMode Proxy: the load balancer wants to see the traffic itself (KEP-1860).
-    seen = (entry.get("ip", "") for entry in ingress if entry.get("ipMode", "VIP") == "VIP")
+    wanted = (port["port"], port.get("protocol", "TCP"))
+    # ipMode Proxy: the load balancer wants to see the traffic itself (KEP-1860). One that tells which ports it was
+    # given has no others, whatever the Service's owner writes meanwhile: the address may be the node's own.
+    seen = (
+        entry.get("ip", "")
+        for entry in ingress
+        if entry.get("ipMode", "VIP") == "VIP"
+        and (
+            not entry.get("ports")
+            or any((given.get("port"), given.get("protocol", "TCP")) == wanted for given in entry["ports"])
+        )
+    )
     return tuple(_of_family(seen, family))
 
 
