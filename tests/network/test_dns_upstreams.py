@@ -145,6 +145,34 @@ async def test_a_stub_domain_and_all_below_it_is_asked_of_its_own_servers(dns: D
         assert world.names == ["notcorp.example."]
 
 
+async def test_what_a_former_server_says_late_is_neither_kept_nor_given_to_who_asks_after_the_change(
+    dns: DnsServer,
+) -> None:
+    async with name_servers(2) as (former, now):
+        held: list[tuple[bytes, Any]] = []
+        heard = asyncio.Event()
+
+        def hold(packet: bytes) -> None:
+            held.append((packet, former.heard_from))
+            if "a.example" in str(DNSRecord.parse(packet).q.qname):
+                heard.set()
+
+        former.onward = hold
+        former.answers["a.example."] = [address("a.example", "203.0.113.1")]
+        now.answers["a.example."] = [address("a.example", "203.0.113.9")]
+        dns.upstream.use(Options(upstreams=(former.server,)))
+        early = asyncio.create_task(ask(dns, "a.example"))
+        await heard.wait()
+        dns.upstream.use(Options(upstreams=(now.server,)))
+        assert data(await ask(dns, "a.example")) == ["203.0.113.9"]
+        former.onward = None
+        for packet, sender in held:
+            former.datagram_received(packet, sender)
+        assert data(await early) == ["203.0.113.1"]
+        assert data(await ask(dns, "a.example")) == ["203.0.113.9"]
+        assert len(now.asked) == 1
+
+
 @pytest.mark.parametrize(("policy", "used"), [("sequential", {1}), ("round_robin", {2}), ("random", {2})])
 async def test_the_policy_says_which_server_is_asked_first(dns: DnsServer, policy: Any, used: set[int]) -> None:
     async with name_servers(2) as servers:
@@ -340,8 +368,12 @@ def test_options_may_say_anything(written: dict[str, str]) -> None:
         ("upstreamNameservers", "192.0.2.1", "not JSON"),
         ("upstreamPolicy", "first", "choose sequential, random, round_robin"),
         ("cacheSeconds", "-1", "write 0 to 3600 seconds"),
+        ("cacheSeconds", "000000999999", "write 0 to 3600 seconds"),
+        ("cacheSeconds", "0" * 6 + "9" * 5000, "write 0 to 3600 seconds"),
         ("autopath", "yes", "write true or false"),
         ("hosts", "printer 192.0.2.7", '"printer" is not an address'),
+        ("hosts", "fe80::7%eth0 printer", '"fe80::7%eth0" is not an address'),
+        ("hosts", "\n".join(f"192.0.2.{n} printer" for n in range(65)), "more than 64 addresses of one name"),
         ("federations", "{}", "nothing acts on this key"),
     ],
 )

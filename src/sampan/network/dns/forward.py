@@ -71,7 +71,9 @@ class Upstream:
         self._loop_names: dict[bytes, NameServer] = {}
         self.looping: set[NameServer] = set()
         self.cache = Cache(config.cache_entries, config.cache_bytes)
-        self._asking: dict[bytes, asyncio.Task[Relayed | None]] = {}
+        #: by options and question: who asks after a change does not wait for what others said
+        self._asking: dict[tuple[int, bytes], asyncio.Task[Relayed | None]] = {}
+        self._generation = 0
         self._probing: dict[object, asyncio.Task[None]] = {}
         self.asked = 0
         self.failed = 0
@@ -85,6 +87,7 @@ class Upstream:
         """From now on. What was answered by others than these may not be true any more."""
         if options != self._options:
             self._options = options
+            self._generation += 1
             self.cache.clear()
             self._probed.clear()
             self.looping.clear()
@@ -99,11 +102,13 @@ class Upstream:
             return None
         if (found := self.cache.get(key, now)) is not None:
             return found
-        task = self._asking.get(key)
+        task = self._asking.get((self._generation, key))
         if task is None:
             if len(self._asking) >= self._config.waiting:
                 return None
-            task = self._asking[key] = tasks.detach(self._find(key, name), "dns upstream")
+            task = self._asking[self._generation, key] = tasks.detach(
+                self._find(key, name, self._generation), "dns upstream"
+            )
         # Who no longer waits must not take the answer from the others.
         answer = await asyncio.shield(task)
         if answer is not None:
@@ -156,22 +161,23 @@ class Upstream:
 
     # Asking
 
-    async def _find(self, key: bytes, name: str) -> Relayed | None:
+    async def _find(self, key: bytes, name: str, generation: int) -> Relayed | None:
         try:
             async with asyncio.timeout(self._config.upstream_total_seconds):
                 answer = await self._ask_servers(key[:-1], name, dnssec=bool(key[-1]))
         except TimeoutError:
             answer = None
         finally:
-            del self._asking[key]
+            del self._asking[generation, key]
         if answer is None:
             self.failed += 1
             return None
-        options = self._options
-        self.cache.put(
-            key, answer, asyncio.get_running_loop().time(),
-            positive_seconds=options.cache_seconds, negative_seconds=options.negative_seconds,
-        )  # fmt: skip
+        if generation == self._generation:  # otherwise it comes from servers that are not asked any more
+            options = self._options
+            self.cache.put(
+                key, answer, asyncio.get_running_loop().time(),
+                positive_seconds=options.cache_seconds, negative_seconds=options.negative_seconds,
+            )  # fmt: skip
         return answer
 
     async def _ask_servers(self, asked: bytes, name: str, *, dnssec: bool) -> Relayed | None:

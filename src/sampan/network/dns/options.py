@@ -28,6 +28,8 @@ _PORT = 53
 _MAX_SERVERS = 15  # as CoreDNS' forward
 _MAX_DOMAINS = 100
 _MAX_HOSTS = 2000
+#: of one host
+_MAX_ADDRESSES = 64
 _MAX_SECONDS = 3600
 _MAX_TEXT = 64 * 1024
 
@@ -141,7 +143,7 @@ def _policy(value: str) -> Policy:
 
 
 def _seconds(value: str) -> int:
-    if not value.isascii() or not value.isdecimal() or int(value[:6]) > _MAX_SECONDS:
+    if not value.isascii() or not value.isdecimal() or len(value) > 6 or int(value) > _MAX_SECONDS:
         raise ValueError(f"write 0 to {_MAX_SECONDS} seconds")
     return int(value)
 
@@ -162,12 +164,17 @@ def _hosts(value: str) -> dict[str, tuple[str, ...]]:
         try:
             ip = str(ipaddress.ip_address(address))
         except ValueError:
+            ip = "%"
+        if "%" in ip:  # an interface of one machine, which no answer can carry
             raise ValueError(f'"{address[:100]}" is not an address') from None
         for name in listed:
             found.setdefault(_domain(name), []).append(ip)
-    if len(found) > _MAX_HOSTS:
+    hosts = {name: tuple(dict.fromkeys(ips)) for name, ips in found.items()}
+    if len(hosts) > _MAX_HOSTS:
         raise ValueError(f"more than {_MAX_HOSTS} names")
-    return {name: tuple(dict.fromkeys(ips)) for name, ips in found.items()}
+    if any(len(ips) > _MAX_ADDRESSES for ips in hosts.values()):
+        raise ValueError(f"more than {_MAX_ADDRESSES} addresses of one name")
+    return hosts
 
 
 _KEYS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
