@@ -53,7 +53,26 @@ def pair(secret: Obj) -> tuple[str, str]:
         raise BadCertificate("has a certificate or key of a kind that is not known") from error
     if shown != held:
         raise BadCertificate("has a key that is not its certificate's")
+    _taken_by_openssl(chain, key)
     return chain, key
+
+
+def _taken_by_openssl(chain: str, key: str) -> None:
+    """The proxy reads all certificates or none: one with a key that OpenSSL holds to be too short (1024 bits of RSA),
+    or signed by MD5, would keep everybody's changes from being served. Raises BadCertificate."""
+    import os
+    import ssl
+
+    file = os.memfd_create("certificate", os.MFD_CLOEXEC)
+    try:
+        with open(file, "wb", closefd=False) as written:
+            written.write(f"{chain}{key}".encode())
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(f"/proc/self/fd/{file}")
+    except ssl.SSLError as error:
+        said = (error.reason or "unknown").lower().replace("_", " ")
+        raise BadCertificate(f"has a certificate that OpenSSL refuses: {said}") from error
+    finally:
+        os.close(file)
 
 
 def authorities(secret: Obj, key: str = "ca.crt") -> str:

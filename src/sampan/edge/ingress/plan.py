@@ -76,7 +76,7 @@ def plan(ingresses: Iterable[Read], ports: Ports) -> Planned:
             if ruled.canary is not None:
                 canaries.append(ruled)
             elif ruled.passthrough is not None:
-                _pass_through(made, tls_routes, ruled.passthrough)
+                _pass_through(made, tls_routes, hosts, ruled.passthrough)
             else:
                 _take(made, hosts, ruled)
     for ruled in canaries:
@@ -111,7 +111,16 @@ def _take(made: Planned, hosts: dict[str, _Host], ruled: Ruled) -> None:
         made.notes.append(Note(ruled.route.owner, "Warning", "Conflict", text))
 
 
-def _pass_through(made: Planned, routes: dict[str, TlsRoute], route: TlsRoute) -> None:
+def _pass_through(made: Planned, routes: dict[str, TlsRoute], hosts: dict[str, _Host], route: TlsRoute) -> None:
+    """Connections go before requests: of a host that another namespace has already, they would be all it has."""
+    older = hosts.get(route.host, _Host())
+    for ruled in (*older.routes.values(), *filter(None, (older.default,))):
+        if ruled.route.owner.namespace != route.owner.namespace:
+            text = (
+                f"{route.host} is served for {ruled.route.owner}, which is older; connections for it are not passed on"
+            )
+            made.notes.append(Note(route.owner, "Warning", "Conflict", text))
+            return
     there = routes.setdefault(route.host, route)
     if there is not route and there.owner != route.owner:
         text = f"connections for {route.host} belong to {there.owner}, which is older"
@@ -126,6 +135,10 @@ def _join(made: Planned, hosts: dict[str, _Host], ruled: Ruled) -> None:
     if main is None or host is None or not ruled.route.backends or ruled.canary is None:
         text = f"no other Ingress has {ruled.host or 'any host'} {path.value}, which this one is to be a canary of"
         made.notes.append(Note(ruled.route.owner, "Warning", "CanaryWithoutMain", text))
+        return
+    if main.route.owner.namespace != ruled.route.owner.namespace:
+        text = f"{main.route.owner} is of another namespace, and requests of others are not for a canary of this one"
+        made.notes.append(Note(ruled.route.owner, "Warning", "Conflict", text))
         return
     if main.more:
         text = f"{main.route.owner} has a canary already for {ruled.host or 'any host'} {path.value}"
