@@ -182,6 +182,6 @@ async def test_a_missing_program_is_named_with_its_package():
 
 
 async def test_what_is_refused_after_something_was_changed_is_no_fault_of_one_service(lab, config, tables):
-    good, bad = Op("add", Chain("4/raw/SAM-test-a")), Op("add", Rule("4/nat/SAM-test-b", "-j NOWHERE"))
+    good, bad = Op("add", Chain("4/raw/SAM-test-A")), Op("add", Rule("4/nat/SAM-test-B", "-j NOWHERE"))
     with pytest.raises(NftUnavailable):
         await tables.apply([good, bad])

@@ -258,11 +258,11 @@ async def test_services_of_many_endpoints_are_planned_in_a_thread_for_where_the_
 ):
     threads, planned = [], proxy_module.plan_service
 
-    def plan(service, slices, place):
+    def plan(service, slices, place, reserved):
         threads.append((threading.current_thread() is threading.main_thread(), len(slices[0]["endpoints"])))
         if len(threads) == 1:
             proxy._place = Place("node1", "elsewhere")  # the node's zone changes meanwhile
-        return planned(service, slices, place)
+        return planned(service, slices, place, reserved)
 
     monkeypatch.setattr(proxy_module, "plan_service", plan)
     entries = [make.endpoint(f"10.244.1.{n}") for n in range(1, 202)]
@@ -273,6 +273,22 @@ async def test_services_of_many_endpoints_are_planned_in_a_thread_for_where_the_
     api.change(ENDPOINT_SLICES, "default", "web-x", lambda obj: obj.update(endpoints=entries[:2]))
     await proxy.settled()
     assert threads[2:] == [(True, 2)]
+
+
+async def test_no_service_takes_the_cluster_s_own_addresses(api, client, config, run_proxy, nft, conntrack, caplog):
+    """Neither that of DNS nor another Service's nor a pod's, though one without endpoints elsewhere is served."""
+    config = dataclasses.replace(config, service_cidr="10.96.0.0/16")
+    wanted = ["10.96.0.10", "10.96.0.1", "10.244.0.9", "203.0.113.9"]
+    api.add(SERVICES, make.service("aaa", ports=[make.port(53, "UDP")], externalIPs=wanted))
+    api.add(
+        ENDPOINT_SLICES, make.endpoint_slice("aaa", [make.endpoint("10.244.0.2")], [{"port": 53, "protocol": "UDP"}])
+    )
+    async with run_proxy(client, config, nft=nft, conntrack=conntrack):
+        taken = {key.split(" ")[0] for key in await nft.elements(V4.spread_ips("udp", 1))}
+    assert taken == {"10.96.0.20", "203.0.113.9"}
+    assert [record.args[2] for record in caplog.records if "cluster's own" in record.msg] == [
+        "10.96.0.10, 10.96.0.1, 10.244.0.9"
+    ]
 
 
 async def test_one_client_cannot_hold_all_connections_of_health(monkeypatch):

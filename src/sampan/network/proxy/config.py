@@ -69,6 +69,11 @@ class ProxyConfig:
         return f"sampan-{self.instance}"
 
     @property
+    def own_ranges(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+        """Of Services and pods."""
+        return tuple(map(ipaddress.ip_network, (*parts(self.service_cidr), *parts(self.cluster_pod_cidr))))
+
+    @property
     def families(self) -> tuple[FamilyConfig, ...]:
         """In the order of the pods' ranges, the first of which is the cluster's first family."""
         return _families(self)

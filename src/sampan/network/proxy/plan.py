@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import replace
+from ipaddress import IPv4Network, IPv6Network
+from typing import NamedTuple, TypeAlias
 
 from sampan.api.types import Obj
 from sampan.network.proxy.endpoints import Choice, Place, choose
 from sampan.network.proxy.model import ServicePort, endpoints_of, health_check_port, service_ports
 from sampan.records import dataclass
+
+Network: TypeAlias = IPv4Network | IPv6Network
 
 
 class ServiceKey(NamedTuple):
@@ -24,12 +29,14 @@ class PortPlan:
 
 @dataclass(frozen=True, slots=True)
 class ServicePlan:
-    """``local_endpoints`` of ``health_port``, which is 0 for Services that no load balancer asks about."""
+    """``local_endpoints`` of ``health_port``, which is 0 for Services that no load balancer asks about. ``refused``:
+    addresses that are asked for and not given."""
 
     key: ServiceKey
     ports: tuple[PortPlan, ...] = ()
     health_port: int = 0
     local_endpoints: int = 0
+    refused: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +53,32 @@ class Flow:
 _FORGETTING = frozenset({"udp", "sctp"})
 
 
-def plan_service(service: Obj, slices: Sequence[Obj], place: Place) -> ServicePlan:
-    """Raises KeyError, TypeError, ValueError or AttributeError for a Service that is written as nobody foresaw."""
+def plan_service(service: Obj, slices: Sequence[Obj], place: Place, reserved: Sequence[Network] = ()) -> ServicePlan:
+    """``reserved``: where external addresses are not served, or anybody who may make a Service could take another's
+    cluster address, that of DNS too, or a pod's (CVE-2020-8554).
+
+    Raises KeyError, TypeError, ValueError or AttributeError for a Service that is written as nobody foresaw.
+    """
     meta = service["metadata"]
-    ports = tuple(PortPlan(port, choose(endpoints_of(port, slices), place)) for port in service_ports(service))
+    refused: dict[str, None] = {}
+    ports = []
+    for port in service_ports(service):
+        taken = tuple(each for each in port.external_ips if _is_within(each, reserved))
+        if taken:
+            refused |= dict.fromkeys(taken)
+            port = replace(port, external_ips=tuple(each for each in port.external_ips if each not in taken))
+        ports.append(PortPlan(port, choose(endpoints_of(port, slices), place)))
     return ServicePlan(
         key=ServiceKey(meta["namespace"], meta["name"]),
-        ports=ports,
+        ports=tuple(ports),
         health_port=health_check_port(service),
         local_endpoints=len({endpoint.ip for each in ports for endpoint in each.choice.local}),
+        refused=tuple(refused),
     )
+
+
+def _is_within(address: str, networks: Sequence[Network]) -> bool:
+    return any(ipaddress.ip_address(address) in network for network in networks)
 
 
 def flows_of(plan: ServicePlan) -> dict[Flow, frozenset[str]]:

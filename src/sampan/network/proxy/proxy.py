@@ -56,6 +56,7 @@ class ServiceProxy:
         self._nodes = informers.informer(NODES, field_selector=f"metadata.name={config.node_name}")
         self._slices.add_index(_BY_SERVICE, _service_of)
         self._place = Place(config.node_name)
+        self._reserved = config.own_ranges
         self._plans: dict[ServiceKey, ServicePlan] = {}
         self._dirty: set[ServiceKey] = set()
         self._host_ports_changed = True
@@ -181,6 +182,11 @@ class ServiceProxy:
                 self._health_ports.pop(key, None)
             if new is not None:
                 self._plans[key] = new
+                if new.refused and (old is None or new.refused != old.refused):
+                    log.warning(
+                        "Service %s/%s: external addresses %s are the cluster's own, they are not served",
+                        *key, ", ".join(new.refused),
+                    )  # fmt: skip
                 after.update(flows_of(new))
                 if new.health_port:
                     self._health_ports[key] = new.health_port
@@ -203,10 +209,10 @@ class ServiceProxy:
         try:
             slices = self._slices.by_index(_BY_SERVICE, "/".join(key))
             if _weight(service, slices) <= _MANY_ENDPOINTS:
-                return plan_service(service, slices, self._place)
+                return plan_service(service, slices, self._place, self._reserved)
             while True:
                 place = self._place
-                plan = await asyncio.to_thread(plan_service, service, slices, place)
+                plan = await asyncio.to_thread(plan_service, service, slices, place, self._reserved)
                 if place == self._place:
                     return plan
         except (AttributeError, KeyError, TypeError, ValueError):

@@ -20,6 +20,8 @@ _TABLES = ("raw", "nat", "filter")
 _PROGRAMS = {4: "iptables", 6: "ip6tables"}
 #: For the lock of the older iptables, which has one.
 _WAIT = ("-w", "10")
+#: A transaction of more operations is written by a thread: it takes milliseconds.
+_LONG = 500
 
 
 class Block:
@@ -100,16 +102,19 @@ class IptablesTables:
         self._timeout_seconds = timeout_seconds
 
     async def apply(self, transaction: Sequence[Op]) -> None:
-        wanted = blocks(transaction)
+        long = len(transaction) > _LONG
+        wanted = await asyncio.to_thread(blocks, transaction) if long else blocks(transaction)
         if is_whole(transaction):
             for version in self._versions:
                 for table in _TABLES:
                     saved = await self._run(f"{_PROGRAMS[version]}-save", "-t", table)
-                    clean(wanted.setdefault((version, table), Block()), Names(self._instance, version), saved)
+                    block = wanted.setdefault((version, table), Block())
+                    await asyncio.to_thread(clean, block, Names(self._instance, version), saved)
         done = False
         # Filters come last: they refer to nothing, and refuse what is not translated yet.
         for version, table in sorted(wanted, key=lambda key: (key[0], _TABLES.index(key[1]))):
-            text = wanted[version, table].text(table)
+            block = wanted[version, table]
+            text = await asyncio.to_thread(block.text, table) if long else block.text(table)
             try:
                 await self._run(f"{_PROGRAMS[version]}-restore", "--noflush", *_WAIT, text=text)
             except NftError as error:
