@@ -79,9 +79,8 @@ class Edge:
                 if not all(self._board.has_said(source.name) for source in self._sources):
                     continue
                 # Endpoints do not wait for their turn, whatever else does.
-                due = due or full or not await plane.move(moves)
-                if due and full and moves:
-                    await plane.move(moves)
+                moved = not moves or await plane.move(moves)
+                due = due or full or not moved
                 if not due or now() < not_before:
                     continue
                 due = not await self._serve(plane)

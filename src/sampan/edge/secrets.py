@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Literal
 
+from sampan.api import names
 from sampan.api.errors import ApiError
 from sampan.api.resources import SECRETS, Resource
 from sampan.api.types import Obj
@@ -20,6 +21,8 @@ log = logging.getLogger(__name__)
 Unknown = Literal["unknown"]
 Name = tuple[str, str]
 
+#: of one namespace; whoever refers to more has those that come later by name count as absent
+_MOST_OF_NAMESPACE = 250
 SETTLE_SECONDS = 5.0
 _RETRY_SECONDS = 1.0
 _LONGEST_RETRY_SECONDS = 30.0
@@ -37,14 +40,18 @@ class Secrets:
         self._tasks: dict[Name, asyncio.Task[None]] = {}
         self._group: asyncio.TaskGroup | None = None
         self._wanted: set[Name] = set()
+        self._left_out: set[Name] = set()
         self._settled = asyncio.Event()
 
     def get(self, namespace: str, name: str) -> Obj | Unknown | None:
-        return self._known.get((namespace, name), "unknown")
+        key = (namespace, name)
+        if key in self._left_out or not _is_possible(key):
+            return None
+        return self._known.get(key, "unknown")
 
-    def want(self, names: Iterable[Name]) -> None:
+    def want(self, wanted: Iterable[Name]) -> None:
         """These, and no others."""
-        self._wanted = set(names)
+        self._wanted, self._left_out = _bounded(wanted)
         self._adjust()
         self._look_whether_settled()
 
@@ -117,3 +124,19 @@ class Secrets:
             self._known[key] = kept
             self._look_whether_settled()
             self._changed(namespace, name)
+
+
+def _bounded(wanted: Iterable[Name]) -> tuple[set[Name], set[Name]]:
+    """Those that are followed, and those that are too many of their namespace. Pure."""
+    kept: set[Name] = set()
+    left_out: set[Name] = set()
+    of_namespace: dict[str, int] = {}
+    for name in sorted(filter(_is_possible, set(wanted))):
+        count = of_namespace[name[0]] = of_namespace.get(name[0], 0) + 1
+        (kept if count <= _MOST_OF_NAMESPACE else left_out).add(name)
+    return kept, left_out
+
+
+def _is_possible(name: Name) -> bool:
+    """References hold any text, and a selector or path made of it might be another one."""
+    return not names.dns1123_label(name[0]) and not names.dns1123_subdomain(name[1])

@@ -23,8 +23,11 @@ from sampan.edge.config import EdgeConfig
 from sampan.edge.edge import Edge
 from sampan.edge.gateway import names
 from sampan.edge.gateway.install import install
+from sampan.edge.gateway.observed import Observed
+from sampan.edge.gateway.plan import Plan
 from sampan.edge.gateway.source import GatewaySource
 from sampan.edge.source import Board, Served
+from sampan.keeping.ending import Place, inside
 from sampan.testing.api import Api, api_server
 
 Obj = dict[str, Any]
@@ -232,6 +235,94 @@ async def test_definitions_may_come_later_and_go_and_secrets_are_read_by_name(tm
             return not await here.serve()
 
         await here.until(empty)
+
+
+async def _moved(here: Cluster, address: str) -> dict[str, Any]:
+    """What the board is told of an endpoint's move."""
+    here.board.take()
+    slices = await here.client.get(ENDPOINT_SLICES, "web", "default")
+    slices["endpoints"] = [{"addresses": [address]}]
+    await here.client.update(ENDPOINT_SLICES, slices)
+    moves: dict[str, Any] = {}
+    async with asyncio.timeout(10):
+        while not moves:
+            await here.board.news()
+            _, moves = here.board.take()
+    return moves
+
+
+async def _backend_found(here: Cluster) -> bool:
+    found = await here.serve()
+    return bool(found and found[0].hosts and found[0].hosts[0].routes[0].backends)
+
+
+async def test_endpoints_are_followed_though_who_serves_them_was_started_again(tmp_path: Path) -> None:
+    async with api_server() as api:
+        await install(api.client)
+        async with cluster(api, tmp_path) as here:
+            await here.web()
+            with inside(Place("serving", None)):
+                await here.until(lambda: _backend_found(here))
+            assert list(await _moved(here, "10.9.9.8")) == ["gateway/default/web:80/http"]
+
+
+async def test_a_status_that_met_a_change_of_labels_is_written_again(tmp_path: Path) -> None:
+    async with api_server() as api:
+        await install(api.client)
+        async with cluster(api, tmp_path) as here:
+            await here.web()
+
+            async def programmed() -> bool:
+                return (await here.told(names.GATEWAYS, "edge")).get("Programmed") == ("True", "Programmed")
+
+            await here.until(programmed)
+            await here.quiet()
+            await here.source.listeners()
+            here.board.take()
+            following = here.source._following
+            assert following is not None
+            labels = {"metadata": {"labels": {"a": "b"}}}
+            made = await api.client.patch(names.GATEWAYS, "edge", labels, "default")
+            await following._informers["Gateway"].wait_for(int(made["metadata"]["resourceVersion"]))
+            assert not here.board.take()[0]  # of no matter to a plan
+            await here.source.served(Served(missing="it is away"))
+            assert await programmed()
+            assert here.board.take()[0]
+            await here.serve(Served(missing="it is away"))
+            assert (await here.told(names.GATEWAYS, "edge"))["Programmed"] == ("False", "NoResources")
+
+
+async def test_endpoints_that_move_while_a_plan_is_made_are_planned_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with api_server() as api:
+        await install(api.client)
+        async with cluster(api, tmp_path) as here:
+            await here.web()
+            planned = here.source._planned
+            seen: list[str] = []
+
+            async def slow(observed: Observed) -> Plan:
+                made = await planned(observed)
+                if observed.slices.get(("default", "web")) and not seen:
+                    seen.append("moves")
+                    slices = await api.client.get(ENDPOINT_SLICES, "web", "default")
+                    slices["endpoints"] = [{"addresses": ["10.9.9.8"]}]
+                    here.board.take()
+                    changed = await api.client.update(ENDPOINT_SLICES, slices)
+                    informer = here.source._shared.informer(ENDPOINT_SLICES)
+                    await informer.wait_for(int(changed["metadata"]["resourceVersion"]))
+                return made
+
+            monkeypatch.setattr(here.source, "_planned", slow)
+            async with asyncio.timeout(10):
+                while not seen:
+                    await here.source.listeners()
+                    if not seen:
+                        await here.board.news()
+                        here.board.take()
+                await here.board.news()
+            assert here.board.take()[0]
 
 
 @pytest.mark.skipif(shutil.which("haproxy") is None, reason="HAProxy is not installed")

@@ -6,11 +6,13 @@ by this controller is no news. One event loop.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping
 
 from sampan.api.reading import part, text, text_map
 from sampan.api.resources import ENDPOINT_SLICES, NAMESPACES, SERVICES, Resource
 from sampan.api.types import Obj
+from sampan.client import tasks
 from sampan.client.informer import ChangeType, InformerFactory
 from sampan.edge.gateway import names, references
 from sampan.edge.gateway.memory import references_of
@@ -44,7 +46,7 @@ class Following:
         self._secrets, self._config_maps = secrets, config_maps
         self._changed, self._moved = changed, moved
         self._services: set[Key] = set()
-        self._follows_services = False
+        self._wants_services, self._knows_services = asyncio.Event(), asyncio.Event()
         self._written: dict[Name, Obj] = {}
 
     def begin(self) -> None:
@@ -64,8 +66,9 @@ class Following:
 
     async def observed(self, site: Site, bundles: Mapping[str, str]) -> Observed:
         """As of now; the first time, once Services and their endpoints are known."""
-        if not self._follows_services and self._informers["Gateway"].list():
-            await self._follow_services()
+        if not self._knows_services.is_set() and self._informers["Gateway"].list():
+            self._wants_services.set()
+            await self._knows_services.wait()
         await self._follow_references()
         found = {kind: tuple(informer.list()) for kind, informer in self._informers.items()}
         self._services = {
@@ -76,7 +79,7 @@ class Following:
         }
         services: dict[Key, Obj] = {}
         slices: dict[Key, tuple[Obj, ...]] = {}
-        if self._follows_services:
+        if self._knows_services.is_set():
             for key in self._services:
                 service = self._shared.informer(SERVICES).get(*key)
                 if service is not None:
@@ -118,15 +121,21 @@ class Following:
         await self._secrets.settled()
         await self._config_maps.settled()
 
-    async def _follow_services(self) -> None:
-        """From the first Gateway on."""
-        services, slices = self._shared.informer(SERVICES), self._shared.informer(ENDPOINT_SLICES)
-        slices.add_index(_BY_SERVICE, _service_of)
-        services.add_handler(self._service_changed)
-        slices.add_handler(self._slice_changed)
-        await services.synced()
-        await slices.synced()
-        self._follows_services = True
+    async def follow_services(self) -> None:
+        """From the first Gateway on, until cancelled. Whose component this is keeps the handlers: who asks for a view
+        may fail, and be started again, without them."""
+        await self._wants_services.wait()
+        try:
+            services, slices = self._shared.informer(SERVICES), self._shared.informer(ENDPOINT_SLICES)
+            slices.add_index(_BY_SERVICE, _service_of)
+            services.add_handler(self._service_changed)
+            slices.add_handler(self._slice_changed)
+            await services.synced()
+            await slices.synced()
+            self._knows_services.set()
+            await tasks.forever()
+        finally:
+            self._knows_services.set()  # who waits for this one waits for nobody, if it ends
 
     # What changes
 

@@ -76,11 +76,14 @@ class GatewaySource:
         self._following: Following | None = None
         self._observed = Observed()
         self._plan: Plan | None = None
+        self._planning = self._unwritten = False
+        self._board: Board | None = None
         self._memory = Memory()
         self._writing = asyncio.Semaphore(_WRITES)
 
     async def run(self, board: Board) -> None:
         own = InformerFactory(self._client)
+        self._board = board
 
         def changed(*_: str) -> None:
             board.changed()
@@ -88,12 +91,13 @@ class GatewaySource:
         secrets = Secrets(self._client, changed)
         config_maps = Secrets(self._client, changed, CONFIG_MAPS)
         following = Following(
-            own, self._shared, secrets, config_maps, changed, lambda service: board.moved(self._endpoints(service))
+            own, self._shared, secrets, config_maps, changed, lambda service: self._moved(board, service)
         )
         async with Keeper() as keeper:
             keeper.keep("informers", own.run)
             keeper.keep("secrets", secrets.run)
             keeper.keep("configmaps", config_maps.run)
+            keeper.keep("services", following.follow_services)
             await self._look_around()
             following.begin()
             try:
@@ -107,14 +111,20 @@ class GatewaySource:
             board.changed(self.name)
             while True:
                 await asyncio.sleep(_LOOK_SECONDS)
-                if await self._look_around():
+                unwritten, self._unwritten = self._unwritten, False
+                if await self._look_around() or unwritten:
                     board.changed()
 
     async def listeners(self) -> Sequence[Listener]:
         if self._following is None:
             return ()
-        self._observed = await self._following.observed(self._site, self._bundles)
-        self._plan = await self._planned(self._observed)
+        self._planning = True
+        try:
+            observed = await self._following.observed(self._site, self._bundles)
+            self._plan = await self._planned(observed)
+            self._observed = observed
+        finally:
+            self._planning = False
         return self._plan.plane.listeners
 
     async def served(self, served: Served) -> None:
@@ -129,6 +139,11 @@ class GatewaySource:
 
     async def _planned(self, observed: Observed) -> Plan:
         return await asyncio.to_thread(plan, observed, format_time(self._clock.now()), self._memory)
+
+    def _moved(self, board: Board, service: Key) -> None:
+        if self._planning:
+            board.changed()  # what is planned may lead there for the first time, or was made of the old ones
+        board.moved(self._endpoints(service))
 
     def _endpoints(self, service: Key) -> dict[str, tuple[Endpoint, ...]]:
         """Of the back ends that lead to a Service, as of now."""
@@ -147,9 +162,14 @@ class GatewaySource:
         async with self._writing:
             try:
                 answer = await self._client.update_status(resource, changed)
-            except (Conflict, NotFound):
-                return  # its change comes, and with it another turn
+            except NotFound:
+                return
+            except Conflict:
+                if self._board is not None:  # what changed may be no news to a plan, such as a label
+                    self._board.changed()
+                return
             except ApiError as error:
+                self._unwritten = True
                 meta = part(write.obj, "metadata")
                 place = f"{text(meta, 'namespace')}/{text(meta, 'name')}"
                 log.warning("status of %s %s: %s", resource.kind, place, error.message)

@@ -6,11 +6,13 @@ such, and costs what it touches. One event loop.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection, Iterable
 
 from sampan.api.reading import part, text
 from sampan.api.resources import ENDPOINT_SLICES, INGRESS_CLASSES, INGRESSES, SERVICES
 from sampan.api.types import Obj
+from sampan.client import tasks
 from sampan.client.informer import ChangeType, InformerFactory
 from sampan.client.keys import ObjectKey, key_of
 from sampan.edge.ingress.classes import Classes
@@ -49,7 +51,7 @@ class Following:
         self._stale: set[ObjectKey] = set()
         self._by_service: dict[tuple[str, str], set[ObjectKey]] = {}
         self._by_secret: dict[tuple[str, str], set[ObjectKey]] = {}
-        self._follows_services = False
+        self._wants_services, self._knows_services = asyncio.Event(), asyncio.Event()
 
     async def begin(self) -> None:
         """Returns when what there is has been seen."""
@@ -66,8 +68,9 @@ class Following:
 
     async def reads(self) -> list[Read]:
         """Those that are ours, read as of now."""
-        if not self._follows_services and any(map(self.classes.has, self._ingresses.list())):
-            await self._follow_services()
+        if not self._knows_services.is_set() and any(map(self.classes.has, self._ingresses.list())):
+            self._wants_services.set()
+            await self._knows_services.wait()
         self._read_stale()
         self._secrets.want(self._by_secret)
         if await self._secrets.settled():  # those that were not known when they were first asked for are by now
@@ -123,15 +126,21 @@ class Following:
             self._stale |= keys
             self._changed()
 
-    async def _follow_services(self) -> None:
-        """From the first Ingress on."""
-        self._follows_services = True
-        services, slices = self._shared.informer(SERVICES), self._shared.informer(ENDPOINT_SLICES)
-        slices.add_index(_BY_SERVICE, _service_of)
-        services.add_handler(self._service_changed)
-        slices.add_handler(self._slice_changed)
-        await services.synced()
-        await slices.synced()
+    async def follow_services(self) -> None:
+        """From the first Ingress on, until cancelled. Whose component this is keeps the handlers: who reads may fail,
+        and be started again, without them."""
+        await self._wants_services.wait()
+        try:
+            services, slices = self._shared.informer(SERVICES), self._shared.informer(ENDPOINT_SLICES)
+            slices.add_index(_BY_SERVICE, _service_of)
+            services.add_handler(self._service_changed)
+            slices.add_handler(self._slice_changed)
+            await services.synced()
+            await slices.synced()
+            self._knows_services.set()
+            await tasks.forever()
+        finally:
+            self._knows_services.set()  # who waits for this one waits for nobody, if it ends
 
     def _service(self, namespace: str, name: str) -> Obj | None:
         return self._shared.informer(SERVICES).get(namespace, name)

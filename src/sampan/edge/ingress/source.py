@@ -53,6 +53,7 @@ class IngressSource:
             keeper.keep("informers", own.run)
             keeper.keep("secrets", secrets.run)
             keeper.keep("events", self._recorder.run)
+            keeper.keep("services", following.follow_services)
             await following.begin()
             self._following = following
             board.changed(self.name)
