@@ -7,6 +7,7 @@ import subprocess
 
 import network_objects as make
 import pytest
+import uvloop
 
 from sampan.network.proxy.endpoints import Place
 from sampan.network.proxy.iptables.backend import IptablesBackend
@@ -16,7 +17,7 @@ from sampan.network.proxy.iptables.restore import Block, IptablesTables, blocks,
 from sampan.network.proxy.model import HostPort
 from sampan.network.proxy.nftables.fake import FakeNft
 from sampan.network.proxy.plan import ServiceKey, plan_service
-from sampan.network.proxy.rules.values import Chain, NftUnavailable, Op, Rule
+from sampan.network.proxy.rules.values import Chain, NftUnavailable, Op, Rule, Table
 
 PLACE = Place("node1")
 
@@ -174,6 +175,17 @@ async def test_rules_that_somebody_flushed_are_noticed_and_written_again(lab, co
     await backend.apply()
     assert rules_of(saved(lab)) == before
     assert "is gone" in caplog.text
+
+
+def test_a_program_that_ends_without_reading_its_input_breaks_nothing_on_the_node_s_event_loop():
+    """The node process runs on uvloop, which raises RuntimeError where asyncio overlooks a broken pipe."""
+    whole = [Op("delete", Table()), Op("add", Chain("4/nat/SAM-test-a"))]
+
+    async def several():
+        for _ in range(10):
+            await IptablesTables("t", (4,), ("true",)).apply(whole)
+
+    uvloop.run(several())
 
 
 async def test_a_missing_program_is_named_with_its_package():

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from sampan.api.faults import cause
+from sampan.network.proxy import inputs
 from sampan.network.proxy.iptables.names import Names
 from sampan.network.proxy.rules.values import Chain, Collection, Element, NftError, NftUnavailable, Op, Rule, Table
 
@@ -139,21 +140,22 @@ class IptablesTables:
 
     async def _run(self, *command: str, text: str = "") -> str:
         try:
-            process = await asyncio.create_subprocess_exec(
-                *self._prefix,
-                *command,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                env={**os.environ, "LC_ALL": "C"},
-            )
+            with inputs.stdin(text) as stdin:
+                process = await asyncio.create_subprocess_exec(
+                    *self._prefix,
+                    *command,
+                    stdin=stdin,
+                    stdout=asyncio.subprocess.PIPE,
+                    stderr=asyncio.subprocess.PIPE,
+                    env={**os.environ, "LC_ALL": "C"},
+                )
         except OSError as error:
             raise NftUnavailable(
                 f"{command[0]} cannot be run: {cause(error)}; is iptables installed? (apt-get install -y iptables)"
             ) from error
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                out, said = await process.communicate(text.encode())
+                out, said = await process.communicate()
         except TimeoutError:
             raise NftUnavailable(f"{command[0]} did not finish within {self._timeout_seconds:g} s") from None
         finally:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 import orjson
 
 from sampan.api.faults import cause
+from sampan.network.proxy import inputs
 from sampan.network.proxy.backend import BackendError
 
 _SECONDS = 60.0
@@ -54,19 +55,20 @@ class IpvsProgram:
 
     async def _run(self, *command: str, text: str = "") -> str:
         try:
-            process = await asyncio.create_subprocess_exec(
-                *self._prefix,
-                *command,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                env={**os.environ, "LC_ALL": "C"},
-            )
+            with inputs.stdin(text) as stdin:
+                process = await asyncio.create_subprocess_exec(
+                    *self._prefix,
+                    *command,
+                    stdin=stdin,
+                    stdout=asyncio.subprocess.PIPE,
+                    stderr=asyncio.subprocess.PIPE,
+                    env={**os.environ, "LC_ALL": "C"},
+                )
         except OSError as error:
             raise BackendError(f"{command[0]} cannot be run: {cause(error)}") from error
         try:
             async with asyncio.timeout(_SECONDS):
-                out, said = await process.communicate(text.encode())
+                out, said = await process.communicate()
         except TimeoutError:
             raise BackendError(f"{command[0]} did not finish within {_SECONDS:g} s") from None
         finally:
