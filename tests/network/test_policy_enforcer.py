@@ -8,12 +8,13 @@ import pytest
 
 from sampan.api.clock import SystemRandom
 from sampan.api.errors import InternalError, NotFound
-from sampan.api.resources import NAMESPACES, PODS
+from sampan.api.resources import EVENTS, NAMESPACES, PODS
 from sampan.client import tasks
 from sampan.network.policy.backend import BackendError
 from sampan.network.policy.enforcer import CLUSTER_KINDS, NETWORK_POLICIES, EnforcerConfig, NotYet, PolicyEnforcer
 from sampan.network.policy.follow import Follower
 from sampan.network.policy.memory import MemoryBackend
+from sampan.network.policy.reading import read_policy
 
 KINDS = {"Pod": PODS, "Namespace": NAMESPACES, "NetworkPolicy": NETWORK_POLICIES}
 QUICK = {"min_sync_seconds": 0.001, "retry_seconds": 0.001, "check_seconds": 0.02, "linger_seconds": 0.01}
@@ -205,3 +206,77 @@ async def test_what_is_served_no_more_is_dropped(client, monkeypatch):
         assert await asyncio.wait_for(dropped.get(), 15) == ("default", "web")
     finally:
         await tasks.cancel_and_wait(job)
+
+
+async def test_what_a_former_process_enforced_stays_until_all_kinds_of_policies_are_known(client, monkeypatch):
+    """Discovery that fails says nothing about policies of the whole cluster."""
+    backend, asked = Backend(), 0
+    known = asyncio.Event()
+
+    async def raw(method, path, *_, **__):
+        nonlocal asked
+        asked += 1
+        raise NotFound("not served") if known.is_set() else InternalError("not yet")
+
+    monkeypatch.setattr(client, "raw", raw)
+    async with enforcing(client, backend) as enforcer:
+        await until(enforcer, lambda: asked > 2)
+        assert backend.removals == 0
+        known.set()
+        async with asyncio.timeout(15):
+            await backend.removed.wait()
+
+
+async def test_one_policy_whose_rules_are_refused_closes_and_the_others_are_enforced(client):
+    """Who wrote it is told, once; when it is mended, it is enforced."""
+    backend = Backend()
+    bad = make.policy("bad", {"app": "db"}, ingress=[{"ports": [{"port": 666, "protocol": "TCP"}]}])
+    backend.bad = set(read_policy(bad).ingress)
+    await create(
+        client, make.namespace("default"), make.pod("web", WEB, {"app": "web"}), make.pod("db", DB, {"app": "db"}),
+    )  # fmt: skip
+    for number in range(7):
+        await create(client, make.policy(f"p{number}", {"app": "web"}, ingress=[{"ports": [{"port": number + 1}]}]))
+    async with enforcing(client, backend) as enforcer:
+        await until(enforcer, lambda: backend.lets(FAR, WEB, "tcp", 7) and not backend.lets(FAR, WEB, "tcp", 80))
+        await create(client, bad)
+        await until(enforcer, lambda: not backend.lets(FAR, DB, "tcp", 666))
+        await create(client, make.policy("later", {"app": "web"}, ingress=[{"ports": [{"port": 80}]}]))
+        await until(enforcer, lambda: backend.lets(FAR, WEB, "tcp", 80))
+        assert not backend.lets(FAR, DB, "tcp", 666)
+        told = await events(client)
+        assert [(each["involvedObject"]["name"], each["type"], each["reason"]) for each in told] == [
+            ("bad", "Warning", "NotEnforced")
+        ]
+        stored = await client.get(NETWORK_POLICIES, "bad", "default")
+        stored["spec"]["ingress"][0]["ports"][0]["port"] = 667
+        await client.update(NETWORK_POLICIES, stored)
+        await until(enforcer, lambda: backend.lets(FAR, DB, "tcp", 667))
+
+
+async def test_peers_that_are_not_supported_are_told_of_by_an_event(client, served):
+    backend = Backend()
+    served["/apis/policy.networking.k8s.io"] = {"versions": [{"version": "v1alpha2"}]}
+    served["/apis/policy.networking.k8s.io/v1alpha2"] = {"resources": [{"name": "clusternetworkpolicies"}]}
+    rules = [
+        {"action": "Accept", "to": [{"nodes": {"matchLabels": {"zone": "a"}}}]},
+        {"action": "Accept", "to": [{"domainNames": ["example.com"]}]},
+    ]
+    await client.create(CLUSTER_KINDS[0], make.cluster_policy("c", egress=rules))
+    async with enforcing(client, backend):
+        (told,) = await events(client)
+    assert told["involvedObject"]["apiVersion"] == "policy.networking.k8s.io/v1alpha2"
+    assert told["involvedObject"]["kind"] == "ClusterNetworkPolicy"
+    assert told["message"] == (
+        "not enforced as it stands: egress rule 0 closes: peers by nodes are not supported;"
+        " egress rule 1 closes: peers by domainNames are not supported"
+    )
+
+
+async def events(client):
+    """Once there are some."""
+    async with asyncio.timeout(15):
+        while True:
+            if found := (await client.list(EVENTS))["items"]:
+                return found
+            await asyncio.sleep(0)

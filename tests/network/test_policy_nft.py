@@ -18,7 +18,7 @@ import pytest
 from policy_lab import NAMES, NODE, OUTSIDE, PATIENCE, POD1, POD2, POD3, SILENCE, Enforced, reaches, serving
 
 from sampan.api.resources import ENDPOINT_SLICES, SERVICES
-from sampan.network.policy.model import PodKey, PolicyKey
+from sampan.network.policy.model import Peer, PodKey, Policy, PolicyKey, PortRange, Rule
 from sampan.network.proxy import NftBackend as ServiceBackend
 from sampan.network.proxy.nftables.nft import Op
 from sampan.network.proxy.nftables.nft import Table as ServiceTable
@@ -83,6 +83,25 @@ async def test_random_policies_let_real_connections_through_as_planned(lab, node
         assert list(zip(asked, found, strict=True)) == list(zip(asked, expected, strict=True)), seed
         for key in [*node.policies]:
             node.drop(key)
+
+
+async def test_rules_that_nft_refuses_are_known_without_a_change(lab, node):
+    put_pods(node, {"app": "a"}, {}, {})
+    node.put(make.policy("good", ingress=[{"ports": [{"port": "http"}]}], egress=[{"to": [{"podSelector": {}}]}]))
+    node.put(make.cluster_policy("c", ingress=[{"action": "Deny", "from": [{"namespaces": {}}]}]))
+    await node.enforce(whole=True)
+    before = await node.nft._run("list", "tables")
+    good = node.planner.used()
+    bad = Policy(
+        PolicyKey("NetworkPolicy", "default", "bad"),
+        "network",
+        Peer(),
+        ingress=(Rule("accept", 0, anyone=True, ports=(PortRange("tcp", 1, 70_000),)),),
+    )
+    assert len(good) == 2
+    assert not await node.nft.refuses(good)
+    assert await node.nft.refuses([*good, bad])
+    assert await node.nft._run("list", "tables") == before
 
 
 async def test_a_pod_reaches_itself_and_its_node_reaches_it_whatever_is_denied(lab, node, servers):

@@ -1,5 +1,6 @@
 """What a node enforces, planned change by change, against a judge who reads the objects plainly."""
 
+import ipaddress
 import logging
 
 import policy_worlds as make
@@ -8,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from policy_driver import NODE, OUTSIDE, Driver
 
-from sampan.network.policy import planner, sets
+from sampan.network.policy import intervals, planner, sets
 from sampan.network.policy.memory import MemoryBackend
 from sampan.network.policy.model import PodKey, PolicyKey
-from sampan.network.policy.nft.render import Table
+from sampan.network.policy.nft.render import Table, rule_lines
+from sampan.network.policy.reading import read_policy
 
 
 def test_pods_that_no_policy_selects_cost_nothing():
@@ -196,3 +198,33 @@ def test_a_policy_of_which_nobody_knows_whom_it_selects_closes_its_namespace(sel
     driver.sync()
     assert not driver.lets(OUTSIDE, "10.244.0.2")
     assert driver.lets(OUTSIDE, "10.244.0.3")
+
+
+_CIDRS = st.builds(lambda last, length: f"10.0.0.{last}/{length}", st.integers(0, 255), st.integers(24, 32))
+
+
+@given(_CIDRS, st.lists(_CIDRS, max_size=6))
+def test_a_block_is_its_addresses_without_its_exceptions(cidr, without):
+    def addresses(text):
+        return set(ipaddress.ip_network(text, strict=False))
+
+    spans = intervals.block(cidr, without)
+    left = addresses(cidr).difference(*map(addresses, without))
+    assert {address for address in addresses("10.0.0.0/24") if intervals.holds(spans, address)} == left
+
+
+def test_a_policy_that_comes_to_too_many_rules_closes_and_says_so():
+    """A thousand peers by a thousand names of ports would be a million rules on every node."""
+    peers = [{"podSelector": {"matchLabels": {"a": str(number)}}} for number in range(200)]
+    large = make.policy("p", ingress=[{"from": peers, "ports": [{"port": f"p{number}"} for number in range(200)]}])
+    read = read_policy(large)
+    assert list(rule_lines(read.ingress[0], "ingress", reply=False)) == []
+    assert read.faults == ("all its rules close, for its peers and ports come to more than 10000",)
+
+
+def test_thousands_of_exceptions_of_one_block_are_enforced():
+    holes = [f"10.{number // 256}.{number % 256}.1/32" for number in range(9_000)]
+    block = {"ipBlock": {"cidr": "10.0.0.0/8", "except": holes}}
+    read = read_policy(make.policy("p", ingress=[{"from": [block]}]))
+    assert read.faults == ()
+    assert len(read.ingress[0].blocks) == 9_001

@@ -2,7 +2,8 @@
 
 One instance a node, composed by ``sampan.cluster`` into the node process. While there is no policy in the cluster, it
 follows policies and nothing else: pods and namespaces are followed, and the back end has a table, from the first policy
-on. What was in force when the process began stays until the first plan is complete.
+on. What was in force when the process began stays until the first plan is complete, or until it is known that there
+are no policies of any kind.
 """
 
 from __future__ import annotations
@@ -12,19 +13,20 @@ import logging
 from collections.abc import Iterable, Sequence
 
 from sampan.api.clock import Clock, Random, SystemClock, SystemRandom
-from sampan.api.errors import ApiError
+from sampan.api.errors import ApiError, NotFound
 from sampan.api.reading import part, parts, text, text_map
 from sampan.api.resources import NAMESPACES, PODS, Resource
 from sampan.api.types import Obj
 from sampan.client.client import Client
 from sampan.client.keys import ObjectKey, key_of
-from sampan.network.policy.backend import Backend, BackendError, Dropped
+from sampan.network.policy.backend import Backend, BackendError, Dropped, Refused
 from sampan.network.policy.drops import LastDrops
 from sampan.network.policy.follow import Follower
 from sampan.network.policy.model import Direction, PodKey, PolicyKey
 from sampan.network.policy.packets import Packet
 from sampan.network.policy.planner import Planner
 from sampan.network.policy.reading import read_pod, read_policy
+from sampan.network.policy.refusals import Refusals
 from sampan.network.policy.reporting import Restricted, render_metrics, wire
 from sampan.records import dataclass
 
@@ -74,10 +76,12 @@ class PolicyEnforcer:
         random: Random | None = None,
     ) -> None:
         self.config = config
-        self.drops = LastDrops(clock or SystemClock())
+        clock = clock or SystemClock()
+        self.drops = LastDrops(clock)
         self._client = client
         self._backend = backend
         self._random = random or SystemRandom()
+        self._refusals = Refusals(client, config.node_name, backend, clock)
         self.planner = Planner(config.node_name)
         #: addresses that the node knows before the API does: by pod, (uid, addresses)
         self._early: dict[PodKey, tuple[str, tuple[str, ...]]] = {}
@@ -156,21 +160,27 @@ class PolicyEnforcer:
     async def run(self) -> None:
         """Until cancelled. One that failed may be run again: it begins with nothing, and what is in force stays."""
         self.planner = Planner(self.config.node_name)
+        self._refusals.clear()
         self._known = self._active = False
         async with asyncio.TaskGroup() as group:
+            group.create_task(self._refusals.run(), name="Events of policies")
             policies = self._follow(group, NETWORK_POLICIES)
             await policies.synced.wait()
             kinds = _ClusterKinds(self, group)
             await kinds.look()
             group.create_task(kinds.run(), name="kinds of cluster policies")
             self._policies_known.set()
-            await self._forget_former()
+            former = True
             while True:
                 while self.planner.idle:
+                    if former and kinds.complete:
+                        former = False
+                        await self._forget_former()
                     _tell(self._waiting)
                     self._waiting.clear()
                     self._changed.clear()
                     await self._changed.wait()
+                former = False
                 await self._enforce()
 
     async def _forget_former(self) -> None:
@@ -223,7 +233,8 @@ class PolicyEnforcer:
                 await asyncio.sleep(config.retry_seconds)
 
     async def _sync(self) -> bool:
-        """False: it could not be applied, and is to be tried again as a whole."""
+        """False: it could not be applied, and is to be tried again as a whole. Where single policies are to blame, they
+        are closed, and the next time comes soon."""
         for _ in self.planner.preparing():
             await asyncio.sleep(0)
         waiting, self._waiting = self._waiting, []
@@ -234,6 +245,9 @@ class PolicyEnforcer:
                 await self._backend.apply(delta)
         except BackendError as error:
             self._waiting += waiting
+            if isinstance(error, Refused) and await self._refusals.close(self.planner):
+                self._changed.set()
+                return True
             if str(error) != self._last_fault:
                 log.error("network policies could not be enforced as they are: %s", error)
             self._last_fault = str(error)
@@ -284,12 +298,11 @@ class PolicyEnforcer:
         return follower
 
     def _policy_put(self, obj: Obj) -> None:
-        policy = read_policy(obj)
-        self.planner.set_policy(policy.key, policy)
+        self._refusals.put(obj, read_policy(obj), self.planner)
         self._note()
 
     def _policy_dropped(self, key: PolicyKey) -> None:
-        self.planner.set_policy(key, None)
+        self._refusals.drop(key, self.planner)
         self._note()
 
     def _namespace_put(self, obj: Obj) -> None:
@@ -338,31 +351,44 @@ class _ClusterKinds:
     def __init__(self, enforcer: PolicyEnforcer, group: asyncio.TaskGroup) -> None:
         self._enforcer = enforcer
         self._group = group
-        self._followed: set[Resource] = set()
+        self._followed: dict[Resource, Follower] = {}
+        self._looked = False
 
     async def run(self) -> None:
         while True:
             await asyncio.sleep(self._enforcer.config.check_seconds)
+            before = self.complete
             await self.look()
+            if self.complete and not before:
+                self._enforcer._note()
+
+    @property
+    def complete(self) -> bool:
+        """Whether all policies of these kinds that there are have been heard of."""
+        return self._looked and all(follower.synced.is_set() for follower in self._followed.values())
 
     async def look(self) -> None:
         """One that is served no more is followed on: its follower drops what it had."""
-        for resource in await self._served():
+        served = await self._served()
+        self._looked = self._looked or served is not None
+        for resource in served or ():
             if resource not in self._followed:
-                self._followed.add(resource)
-                follower = self._enforcer._follow(self._group, resource)
+                follower = self._followed[resource] = self._enforcer._follow(self._group, resource)
                 try:
                     async with asyncio.timeout(self._enforcer.config.kind_seconds):
                         await follower.synced.wait()
                 except TimeoutError:
                     log.warning("%s cannot be listed; other policies are enforced without", resource.plural)
 
-    async def _served(self) -> Iterable[Resource]:
+    async def _served(self) -> Iterable[Resource] | None:
+        """None: nobody said."""
         client = self._enforcer._client
         try:
             return await self._asked(client)
-        except (ApiError, OSError, TimeoutError):
+        except NotFound:
             return ()
+        except (ApiError, OSError, TimeoutError):
+            return None
 
     async def _asked(self, client: Client) -> Iterable[Resource]:
         async with asyncio.timeout(self._enforcer.config.kind_seconds):

@@ -44,6 +44,7 @@ class Follower(Reflector):
 
     def put(self, obj: Obj) -> None:
         obj.setdefault("kind", self._resource.kind)
+        obj.setdefault("apiVersion", self._resource.api_version)
         self._held.add(key_of(obj))
         self._put(obj)
 

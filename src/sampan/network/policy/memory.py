@@ -6,12 +6,12 @@ It holds what it is told to the words of ``plan``: whoever adds what is there, o
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from sampan.network.policy import intervals
-from sampan.network.policy.backend import BackendError, Dropped
-from sampan.network.policy.model import Direction, Rule
+from sampan.network.policy.backend import BackendError, Dropped, Refused
+from sampan.network.policy.model import Direction, Policy, Rule
 from sampan.network.policy.plan import (
     Chain,
     Delta,
@@ -23,13 +23,15 @@ from sampan.network.policy.plan import (
     Selection,
     SetKey,
 )
+from sampan.network.policy.planner import alone
 
 K = TypeVar("K")
 V = TypeVar("V")
 
 
 class MemoryBackend:
-    """``fail_next`` are errors that coming applications raise; ``deltas`` is what was applied."""
+    """``fail_next`` are errors that coming applications raise; ``deltas`` is what was applied. ``bad``: rules that are
+    refused."""
 
     def __init__(self) -> None:
         self.sets: dict[SetKey, set[Element]] = {}
@@ -38,11 +40,14 @@ class MemoryBackend:
         self.pods: dict[str, Judged] = {}
         self.deltas: list[Delta] = []
         self.fail_next: list[BackendError] = []
+        self.bad: set[Rule] = set()
         self.lost = False
 
     async def apply(self, delta: Delta) -> None:
         if self.fail_next:
             raise self.fail_next.pop(0)
+        if self.bad & _rules(delta):
+            raise Refused("a rule is no good")
         self.take(delta)
 
     def take(self, delta: Delta) -> None:
@@ -83,6 +88,9 @@ class MemoryBackend:
         asked: set[SetKey] = {PeerSet(peer) for rule in rules for peer in rule.peers}
         asked |= {NamedPorts(name) for rule in rules for name in rule.names}
         assert set(self.sets) == asked
+
+    async def refuses(self, policies: Sequence[Policy]) -> bool:
+        return bool(self.bad & _rules(alone(policies)))
 
     async def is_there(self) -> bool:
         return not self.lost
@@ -134,6 +142,12 @@ class MemoryBackend:
             or any(Element(other) in self.sets[PeerSet(peer)] for peer in rule.peers)
             or intervals.holds(rule.blocks, ipaddress.ip_address(other))
         )
+
+
+def _rules(delta: Delta) -> set[Rule]:
+    found = {rule for rules in delta.policies.values() for rule in rules or ()}
+    chains = [chain for chain in delta.chains.values() if chain is not None]
+    return found | {rule for chain in chains for rule in (*chain.admin, *chain.baseline)}
 
 
 def _replace(held: dict[K, V], changes: Mapping[K, V | None]) -> None:

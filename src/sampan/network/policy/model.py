@@ -7,6 +7,7 @@ of these leave open is allowed.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -95,7 +96,8 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """``ingress`` and ``egress``: None where it says nothing of that direction."""
+    """``ingress`` and ``egress``: None where it says nothing of that direction. ``faults``: what of it is not enforced
+    as it stands, in words for who wrote it."""
 
     key: PolicyKey
     tier: Tier
@@ -103,6 +105,7 @@ class Policy:
     ingress: tuple[Rule, ...] | None = None
     egress: tuple[Rule, ...] | None = None
     priority: int = 0
+    faults: tuple[str, ...] = ()
 
     def rules(self, direction: Direction) -> tuple[Rule, ...] | None:
         return self.ingress if direction == "ingress" else self.egress
@@ -111,6 +114,22 @@ class Policy:
     def order(self) -> tuple[int, PolicyKey]:
         """Who is asked first; of one priority, by name, so that every node decides alike."""
         return self.priority, self.key
+
+
+def closed_rule(action: Action, index: int) -> Rule:
+    """In the place of one that cannot be enforced: it closes and never opens. What would accept matches nothing, what
+    would deny or pass denies everything."""
+    everything = action != "accept"
+    return Rule("deny" if everything else "accept", index, anyone=everything, any_port=everything)
+
+
+def closed(policy: Policy) -> Policy:
+    """With every rule closed, for the same pods."""
+    ingress, egress = (
+        None if rules is None else tuple(closed_rule(rule.action, rule.index) for rule in rules)
+        for rules in (policy.ingress, policy.egress)
+    )
+    return dataclasses.replace(policy, ingress=ingress, egress=egress)
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,6 +134,13 @@ class Planner:
     def policies(self) -> list[Policy]:
         return list(self._policies.values())
 
+    def policy(self, key: PolicyKey) -> Policy | None:
+        return self._policies.get(key)
+
+    def used(self) -> list[Policy]:
+        """Those that restrict a pod of this node."""
+        return [self._policies[key] for key in sorted({key for each in self._users for key in each.policies})]
+
     @property
     def idle(self) -> bool:
         return not self._policies
@@ -310,6 +317,22 @@ class Planner:
             self._sets.release(held)
         if named:
             self._referred[selection] = tuple(named)
+
+
+def alone(policies: Iterable[Policy]) -> Delta:
+    """The rules of some policies and what they ask, with nobody in their sets and nobody who goes through them."""
+    delta = Delta(whole=True)
+    for policy in policies:
+        for direction in DIRECTIONS:
+            rules = policy.rules(direction)
+            if rules is None:
+                continue
+            delta.sets.update((key, True) for rule in rules for key in sets_of(rule))
+            if policy.tier == "network":
+                delta.policies[PolicyRules(policy.key, direction)] = rules
+            else:
+                delta.chains[Selection(direction, admin=(policy.key,))] = Chain(admin=rules)
+    return delta
 
 
 def select(policies: Iterable[Policy], direction: Direction) -> Selection | None:

@@ -1,9 +1,9 @@
 """Policies, pods and namespaces of the API as values of ``model``. Pure.
 
-A rule that is not understood closes and never opens: one that would accept matches nothing, one that would deny or pass
-denies everything. A NetworkPolicy of which nobody knows whom it selects closes its namespace; a policy of the whole
-cluster like that does nothing, for it would close the cluster. The API server's validation lets none of them through;
-the store may hold damaged ones, and definitions of ClusterNetworkPolicy may come from elsewhere.
+A rule that is not understood closes and never opens (``closed_rule``), as do all of a policy that is too large. A
+NetworkPolicy of which nobody knows whom it selects closes its namespace; a policy of the whole cluster like that does
+nothing, for it would close the cluster. ``Policy.faults`` says what is so. The API server's validation lets few of them
+through; the store may hold damaged ones, and definitions of ClusterNetworkPolicy may come from elsewhere.
 
 NetworkPolicy: networking.k8s.io/v1. ClusterNetworkPolicy: policy.networking.k8s.io/v1alpha2; AdminNetworkPolicy and
 BaselineAdminNetworkPolicy: v1alpha1 of that group.
@@ -12,7 +12,6 @@ BaselineAdminNetworkPolicy: v1alpha1 of that group.
 from __future__ import annotations
 
 import ipaddress
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -39,13 +38,19 @@ from sampan.network.policy.model import (
     PortRange,
     Rule,
     Tier,
+    closed_rule,
 )
-
-log = logging.getLogger(__name__)
 
 _UNREADABLE = (AttributeError, KeyError, TypeError, ValueError, SelectorError)
 _PEERS: dict[Direction, str] = {"ingress": "from", "egress": "to"}
 _ACTIONS: dict[str, Action] = {"Accept": "accept", "Allow": "accept", "Deny": "deny", "Pass": "pass"}
+
+
+#: Peers, exceptions and ports of one policy, and lines of rules that they come to, that are enforced: every node reads
+#: them while nothing else runs there.
+_MOST = 10_000
+#: Faults that are told of one policy.
+_MOST_TOLD = 5
 
 
 class Unreadable(ValueError):
@@ -78,34 +83,73 @@ def read_network_policy(obj: Obj) -> Policy:
         pods = _label_selector(spec.get("podSelector") or {})
     except _UNREADABLE as error:
         # Whom it was to protect is unknown: all of the namespace are closed until it is mended.
-        log.warning("%s is not understood, it closes its whole namespace: %s", key, error)
-        closed: tuple[Rule, ...] = ()
-        return Policy(key, "network", Peer(EVERYTHING, namespace), closed, closed)
+        fault = f"it closes its whole namespace, for its podSelector is not understood: {_words(error)}"
+        return Policy(key, "network", Peer(EVERYTHING, namespace), (), (), faults=(fault,))
+    read = _Reader(spec)
     rules = {
-        direction: _network_rules(key, parts(spec, direction), direction) if direction.capitalize() in types else None
+        direction: read.rules(direction, lambda _: "accept", partial(_network_rule, key))
+        if direction.capitalize() in types
+        else None
         for direction in DIRECTIONS
     }
-    return Policy(key, "network", Peer(pods, namespace), rules["ingress"], rules["egress"])
+    return Policy(key, "network", Peer(pods, namespace), rules["ingress"], rules["egress"], faults=read.told)
 
 
-def _network_rules(key: PolicyKey, rules: Sequence[Obj], direction: Direction) -> tuple[Rule, ...]:
-    return tuple(
-        _guarded(key, direction, index, "accept", partial(_network_rule, key, rule, index, direction))
-        for index, rule in enumerate(rules)
+class _Reader:
+    """Reads the rules of one policy, and keeps what is to be said of them."""
+
+    def __init__(self, spec: Obj) -> None:
+        self._spec = spec
+        self._faults: list[str] = []
+        self._large = sum(_cost(rule, way) for way in DIRECTIONS for rule in parts(spec, way)) > _MOST
+        if self._large:
+            self._faults.append(f"all its rules close, for its peers and ports come to more than {_MOST}")
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        return tuple(self._faults[:_MOST_TOLD])
+
+    def rules(
+        self, direction: Direction, action: Callable[[Obj], Action], read: Callable[[Obj, int, Action, Direction], Rule]
+    ) -> tuple[Rule, ...]:
+        found: list[Rule] = []
+        for index, rule in enumerate(parts(self._spec, direction)):
+            wanted = action(rule)
+            if self._large:
+                found.append(closed_rule(wanted, index))
+                continue
+            try:
+                found.append(read(rule, index, wanted, direction))
+            except _UNREADABLE as error:
+                self._faults.append(f"{direction} rule {index} closes: {_words(error)}")
+                found.append(closed_rule(wanted, index))
+        return tuple(found)
+
+
+def _cost(rule: Obj, direction: Direction) -> int:
+    """How much there is to read and to write of a rule, roughly."""
+    peers = parts(rule, _PEERS[direction])
+    ports = len(parts(rule, "ports")) + len(parts(rule, "protocols"))
+    blocks = sum(_count(part(peer, "ipBlock").get("except")) + _count(peer.get("networks")) for peer in peers)
+    named = sum(1 for port in parts(rule, "ports") if isinstance(port.get("port"), str) or "namedPort" in port)
+    named += sum(1 for port in parts(rule, "protocols") if "destinationNamedPort" in port)
+    return len(peers) + ports + blocks + len(peers) * named
+
+
+def _count(listed: object) -> int:
+    return len(listed) if isinstance(listed, list) else 0
+
+
+def _words(error: Exception) -> str:
+    """Python's own are no words for who wrote a policy."""
+    return (
+        str(error)[:200]
+        if isinstance(error, Unreadable | SelectorError | intervals.NotARange)
+        else "it is not as its kind has it"
     )
 
 
-def _guarded(key: PolicyKey, direction: Direction, index: int, action: Action, read: Callable[[], Rule]) -> Rule:
-    try:
-        return read()
-    except _UNREADABLE as error:
-        log.warning("%s: %s rule %d is not understood and closes: %s", key, direction, index, error)
-        if action == "accept":
-            return Rule("accept", index)
-        return Rule("deny", index, anyone=True, any_port=True)
-
-
-def _network_rule(key: PolicyKey, rule: Obj, index: int, direction: Direction) -> Rule:
+def _network_rule(key: PolicyKey, rule: Obj, index: int, action: Action, direction: Direction) -> Rule:
     peers: list[Peer] = []
     spans: list[Span] = []
     listed = rule.get(_PEERS[direction]) or ()
@@ -117,7 +161,7 @@ def _network_rule(key: PolicyKey, rule: Obj, index: int, direction: Direction) -
             peers.append(_network_peer(key, peer))
     ports, names, any_port = _network_ports(rule.get("ports") or ())
     return Rule(
-        "accept",
+        action,
         index,
         anyone=not listed,
         peers=tuple(dict.fromkeys(peers)),
@@ -164,17 +208,15 @@ def _read_cluster_policy(obj: Obj, kind: str, tier: Tier) -> Policy:
         if subject is None:
             raise Unreadable("its subject is of no known sort")
     except _UNREADABLE as error:
-        log.warning("%s is not understood, nothing is enforced of it: %s", key, error)
-        return Policy(key, tier, Peer(NOTHING))
-    read: dict[Direction, tuple[Rule, ...] | None] = {}
-    for direction in DIRECTIONS:
-        rules: list[Rule] = []
-        for index, rule in enumerate(parts(spec, direction)):
-            action = _ACTIONS.get(text(rule, "action"), "deny")
-            read_rule = partial(_cluster_rule, rule, index, action, direction)
-            rules.append(_guarded(key, direction, index, action, read_rule))
-        read[direction] = tuple(rules) or None
-    return Policy(key, tier, subject, read["ingress"], read["egress"], whole(spec, "priority") or 0)
+        fault = f"nothing of it is enforced, for its subject is not understood: {_words(error)}"
+        return Policy(key, tier, Peer(NOTHING), faults=(fault,))
+    read = _Reader(spec)
+    rules = {
+        direction: read.rules(direction, lambda rule: _ACTIONS.get(text(rule, "action"), "deny"), _cluster_rule) or None
+        for direction in DIRECTIONS
+    }
+    priority = whole(spec, "priority") or 0
+    return Policy(key, tier, subject, rules["ingress"], rules["egress"], priority, read.told)
 
 
 def _cluster_rule(rule: Obj, index: int, action: Action, direction: Direction) -> Rule:

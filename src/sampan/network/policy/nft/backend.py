@@ -14,10 +14,11 @@ from typing import BinaryIO
 import orjson
 
 from sampan.api.faults import cause
-from sampan.network.policy.backend import BackendError, Dropped
-from sampan.network.policy.model import DIRECTIONS, Direction
+from sampan.network.policy.backend import BackendError, Dropped, Refused
+from sampan.network.policy.model import DIRECTIONS, Direction, Policy, Rule
 from sampan.network.policy.nft.render import FAMILIES, Table, dropped_set
 from sampan.network.policy.plan import Delta
+from sampan.network.policy.planner import alone
 
 _SECONDS = 120.0
 #: A change of more elements and chains is written out by a thread: it takes milliseconds.
@@ -43,6 +44,14 @@ class NftBackend:
         else:
             text = self._table.render(delta)
         await self._run("-f", "-", text=text)
+
+    async def refuses(self, policies: Sequence[Policy]) -> bool:
+        text = await asyncio.to_thread(Table(f"{self._table.name}.try").render, alone(policies))
+        try:
+            await self._run("--check", "-f", "-", text=text)
+        except Refused:
+            return True
+        return False
 
     async def is_there(self) -> bool:
         listed = await self._run("list", "tables", "inet")
@@ -91,7 +100,7 @@ class NftBackend:
             if missing is not None and "No such file or directory" in words:
                 return missing
             complaint = next((line for line in words.splitlines() if "Error:" in line), words.strip())[:300]
-            raise BackendError(f"table {self._table.name}: {complaint}")
+            raise Refused(f"table {self._table.name}: {complaint}")
         return out.decode()
 
 
@@ -109,7 +118,14 @@ def counters(document: Mapping[str, object]) -> list[tuple[str, Dropped]]:
 
 
 def _length(delta: Delta) -> int:
-    return sum(map(len, delta.elements.values())) + len(delta.policies) + len(delta.chains) + len(delta.pods)
+    listed = [rules for rules in delta.policies.values() if rules is not None]
+    listed += [(*chain.admin, *chain.baseline) for chain in delta.chains.values() if chain is not None]
+    chains = [*delta.policies, *delta.chains, *delta.pods]
+    return len(chains) + sum(map(len, delta.elements.values())) + sum(map(_lines, (r for rs in listed for r in rs)))
+
+
+def _lines(rule: Rule) -> int:
+    return (1 + len(rule.peers)) * (1 + len(rule.names)) + len(rule.blocks) + len(rule.ports)
 
 
 def _readable(text: str) -> BinaryIO:
