@@ -83,6 +83,17 @@ def test_a_damaged_ticket_is_refused_by_name(written: bytes, tmp_path: Path) -> 
         worker.admit(instances.nameless("two", state_root=tmp_path, run_root=tmp_path), written, NODE)
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"cluster": {"pod_cidr": 7}}, {"cluster": {"service_cidr": None}}, {"node": {"kubelet_port": "many"}}]
+)
+def test_settings_that_are_none_are_a_damaged_ticket(
+    control: Instance, tmp_path: Path, wrong: dict[str, object]
+) -> None:
+    written = orjson.dumps(orjson.loads(ticket(control)) | wrong)
+    with pytest.raises(ClusterError, match="the ticket is damaged"):
+        worker.admit(instances.nameless("two", state_root=tmp_path, run_root=tmp_path), written, NODE)
+
+
 def test_a_ticket_of_another_version_is_refused(control: Instance, tmp_path: Path) -> None:
     changed = orjson.dumps(orjson.loads(ticket(control)) | {"version": 2})
     with pytest.raises(ClusterError, match="another version"):
@@ -93,3 +104,19 @@ def test_who_has_no_control_plane_makes_no_tickets(control: Instance) -> None:
     elsewhere = Instance(ClusterSettings("two"), node=NodeSettings(name="second", roles=("node",), address="192.0.2.2"))
     with pytest.raises(ClusterError, match="no control plane"):
         worker.ticket(elsewhere, "third", ["192.0.2.3"], SystemClock())
+
+
+@pytest.mark.parametrize("address", ["nonsense", "", "127.0.0.1", "0.0.0.0"])
+def test_an_address_that_is_none_makes_no_ticket(control: Instance, address: str) -> None:
+    with pytest.raises(ClusterError, match="node address"):
+        worker.ticket(control, "third", [address], SystemClock())
+
+
+def test_nobody_else_becomes_the_node_of_the_control_plane(control: Instance) -> None:
+    with pytest.raises(ClusterError, match="own node"):
+        worker.ticket(control, control.node.name, ["192.0.2.3"], SystemClock())
+
+
+def test_a_file_that_is_no_ticket_is_not_read_to_its_end() -> None:
+    with pytest.raises(ClusterError, match="too long"):
+        worker.read_ticket(Path("/dev/zero"))

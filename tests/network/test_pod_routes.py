@@ -160,6 +160,45 @@ def test_nodes_come_and_go_and_a_route_that_somebody_removed_comes_back() -> Non
     virtual.run(live())
 
 
+def test_a_node_to_which_no_route_can_be_had_is_tried_ever_less_and_keeps_no_other_waiting(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Refusing(Kernel):
+        """As the kernel with an address that is a network's own."""
+
+        tries = 0
+
+        async def change(self, add: Iterable[Route], remove: Iterable[Route]) -> None:
+            self.tries += 1
+            good = {route for route in add if route.via != "192.0.2.0"}
+            await super().change(good, remove)
+            if good != set(add):
+                raise RouteError("Nexthop has invalid gateway")
+
+    async def live() -> None:
+        async with Server(ServerConfig(listen=False, random=Random(1))) as server:
+            client, kernel = Client(server.local_transport()), Refusing()
+            running = asyncio.create_task(PodRoutes(client, "own", CLUSTER, kernel, Random(1)).run())
+
+            async def make(name: str, cidr: str, address: str) -> None:
+                await client.create(NODES, {"kind": "Node", "apiVersion": "v1", **node(name, cidr)})
+                status = {"status": {"addresses": [{"type": "InternalIP", "address": address}]}}
+                await client.patch(NODES, name, status, subresource="status")
+
+            await make("bad", "10.244.1.0/24", "192.0.2.0")
+            await asyncio.sleep(300)
+            assert 2 < kernel.tries < 20
+            await make("good", "10.244.2.0/24", "192.0.2.2")
+            await asyncio.sleep(1)
+            assert kernel.routes == {Route("10.244.2.0/24", "192.0.2.2")}
+            await tasks.cancel_and_wait(running)
+
+    virtual.run(live())
+    assert [record.message for record in caplog.records if "out of reach" in record.message] == [
+        "pods of other nodes may be out of reach: Nexthop has invalid gateway"
+    ]
+
+
 # The kernel's table
 
 

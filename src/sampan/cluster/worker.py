@@ -17,7 +17,7 @@ import orjson
 
 from sampan.api.clock import Clock
 from sampan.cluster import instance as instances
-from sampan.cluster import leftovers, locks, machine, pki
+from sampan.cluster import leftovers, locks, machine, pki, ranges
 from sampan.cluster import up as starting
 from sampan.cluster.choosing import NODE_OPTIONS, Given
 from sampan.cluster.errors import ClusterError
@@ -26,6 +26,7 @@ from sampan.cluster.settings import ClusterSettings, NodeSettings
 from sampan.cluster.up import Progress
 
 VERSION = 1
+_MOST_BYTES = 1 << 20
 
 
 def ticket(instance: Instance, node_name: str, addresses: Sequence[str], clock: Clock) -> bytes:
@@ -35,6 +36,9 @@ def ticket(instance: Instance, node_name: str, addresses: Sequence[str], clock: 
             f"cluster {instance.name!r} has no control plane here that others could reach",
             fix="make the ticket on the machine that has it",
         )
+    if node_name == instance.node.name:
+        raise ClusterError(f"{node_name} is this machine's own node", fix="choose another name")
+    ranges.validate_addresses(addresses)
     node = NodeSettings(name=node_name, kubelet_port=instance.node.kubelet_port, dns_port=instance.node.dns_port)
     node.validate(instance.cluster)
     files = pki.credentials(instance, node_name, addresses, clock)
@@ -50,8 +54,11 @@ def ticket(instance: Instance, node_name: str, addresses: Sequence[str], clock: 
 def admit(named: Instance, written: bytes, given: Given) -> Instance:
     """An instance, known by its name, with the settings of a ticket; nothing is written. Raises ClusterError."""
     cluster, node, _ = _read(written)
-    settings = instances.parse(ClusterSettings(named.name), cluster | {"name": named.name})
-    own = dataclasses.replace(instances.parse(NodeSettings(), node), roles=("node",))
+    try:
+        settings = instances.parse(ClusterSettings(named.name), cluster | {"name": named.name})
+        own = dataclasses.replace(instances.parse(NodeSettings(), node), roles=("node",))
+    except ValueError:
+        raise _damaged() from None
     return starting.complete(dataclasses.replace(named, cluster=settings, node=given.node(own)))
 
 
@@ -79,19 +86,22 @@ async def start(
 
 def _read(written: bytes) -> tuple[dict[str, Any], dict[str, Any], dict[str, str]]:
     """Settings of the cluster and of the node, and files by name. Raises ClusterError."""
-    wrong = ClusterError("the ticket is damaged", fix="make another one where the control plane is")
     try:
         told = orjson.loads(written)
         version, cluster, node, files = (told[key] for key in ("version", "cluster", "node", "files"))
     except (ValueError, KeyError, TypeError):
-        raise wrong from None
+        raise _damaged() from None
     if version != VERSION:
         raise ClusterError("the ticket is of another version of Sampan", fix="use the same version on all machines")
     if not all(isinstance(each, dict) for each in (cluster, node, files)) or set(files) != set(pki.NODE_FILES):
-        raise wrong
+        raise _damaged()
     if not all(isinstance(text, str) for text in files.values()):
-        raise wrong
+        raise _damaged()
     return cluster, node, files
+
+
+def _damaged() -> ClusterError:
+    return ClusterError("the ticket is damaged", fix="make another one where the control plane is")
 
 
 def _write(instance: Instance, files: dict[str, str]) -> None:
@@ -108,6 +118,10 @@ def _write(instance: Instance, files: dict[str, str]) -> None:
 def read_ticket(path: Path) -> bytes:
     """Raises ClusterError."""
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            written = file.read(_MOST_BYTES + 1)
     except OSError as error:
         raise ClusterError(f"cannot read {path}: {error.strerror}", fix="name the file of a ticket") from error
+    if len(written) > _MOST_BYTES:
+        raise ClusterError(f"{path} is no ticket: it is too long", fix="name the file of a ticket")
+    return written

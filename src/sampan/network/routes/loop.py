@@ -86,9 +86,10 @@ class PodRoutes:
             tasks.spawn_eternal(group, self._keep(), "routes")
 
     async def _keep(self) -> None:
+        pause, said = LOOK_SECONDS, ""
         while True:
             try:
-                async with asyncio.timeout(LOOK_SECONDS):
+                async with asyncio.timeout(pause):
                     await self._peers.changed.wait()
             except TimeoutError:
                 pass  # a look whether they are still there
@@ -98,11 +99,15 @@ class PodRoutes:
             try:
                 await self.sync()
             except RouteError as error:
-                log.warning("pods of other nodes may be out of reach: %s", error)
-                self._peers.changed.set()
-                await asyncio.sleep(RETRY_SECONDS)
+                # A node may say what it likes of its addresses: a route that cannot be had is tried less and less
+                # often, and told once. News of nodes are acted on at once all the same.
+                if str(error) != said:
+                    said, pause = str(error), RETRY_SECONDS / 2
+                    log.warning("pods of other nodes may be out of reach: %s", error)
+                pause = min(pause * 2, LOOK_SECONDS)
             else:
-                await asyncio.sleep(CALM_SECONDS)
+                pause, said = LOOK_SECONDS, ""
+            await asyncio.sleep(CALM_SECONDS)
 
     async def sync(self) -> None:
         """Raises RouteError."""
