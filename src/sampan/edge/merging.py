@@ -1,6 +1,8 @@
 """Listeners of several sources as one plane: ports are shared, hosts are shared, certificates stand side by side. Pure.
 
-Which of two routes of one host and path is taken says ``matching.in_order``: the older one.
+Which of two routes of one host and path is taken says ``matching.in_order``: the older one. A listener at one address
+has what those at every address have beside its own: the machine gives it all that comes to that address, so that it
+would take it from them.
 """
 
 from __future__ import annotations
@@ -26,6 +28,17 @@ def merge(listeners: Iterable[Listener]) -> tuple[Plane, list[Problem]]:
             problems += [Problem(owner, text) for owner in _owners(listener)]
         else:
             merged[key] = _both(there, listener)
+    for key, listener in list(merged.items()):
+        wide = merged.get(("", listener.port))
+        if wide is None or not listener.address:
+            continue
+        if wide.protocol != listener.protocol or wide.client_ca != listener.client_ca:
+            del merged[key]
+            text = f"port {listener.port} is one of {wide.protocol} already at every address, as somebody else wants it"
+            problems += [Problem(owner, text) for owner in _owners(listener)]
+        else:
+            both = _both(wide, listener)
+            merged[key] = dataclasses.replace(both, name=listener.name, address=listener.address)
     return Plane(tuple(each for each in merged.values() if each.hosts or each.tls_routes)), problems
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 from sampan.api import labels
 from sampan.api.reading import part, parts, text, whole
 from sampan.api.types import Obj
 from sampan.edge.gateway import certificates
+from sampan.edge.gateway.claims import Claims
 from sampan.edge.gateway.conditions import Condition
 from sampan.edge.gateway.hostnames import intersection
 from sampan.edge.gateway.names import GROUP
@@ -65,10 +66,6 @@ class _Fault:
     message: str
 
 
-#: (address, port on this machine) → whether TLS is spoken there, and by whose wish
-Claims = dict[tuple[str, int], tuple[bool, Key]]
-
-
 def judge(obj: Obj, observed: Observed, grants: Grants, claims: Claims) -> Gateway:
     """``claims``: ports of Gateways before it, which come first; its own are added."""
     meta, spec = part(obj, "metadata"), part(obj, "spec")
@@ -82,7 +79,12 @@ def judge(obj: Obj, observed: Observed, grants: Grants, claims: Claims) -> Gatew
     for number, each in enumerate(wanted):
         served = site.ports.get(whole(each, "port") or 0, whole(each, "port") or 0)
         fault = refused or conflicts.get(number) or _claimed(each, served, bind, key, claims)
-        found.append(_listener(each, served, key, spec, observed, grants, fault, number in conflicts))
+        one = _listener(each, served, key, spec, observed, grants, fault, number in conflicts)
+        if one.programmed and one.protocol == "HTTPS" and (other := claims.authority(served, bind, key, one.client_ca)):
+            said = f"Gateway {'/'.join(other)} has port {served} with other authorities of clients' certificates"
+            fault = _Fault("PortUnavailable", said)
+            one = _listener(each, served, key, spec, observed, grants, fault, False)
+        found.append(one)
     overlapping = _overlapping(found)
     listeners = tuple(_told(each, site, overlapping, unusable) for each in found)
     return Gateway(
@@ -288,12 +290,10 @@ def _conflicts(wanted: Sequence[Obj]) -> dict[int, _Fault]:
     return found
 
 
-def _claimed(obj: Obj, served: int, bind: Iterable[str], key: Key, claims: Claims) -> _Fault | None:
-    secure = text(obj, "protocol").upper() != "HTTP"
-    for address in bind:
-        other = claims.setdefault((address, served), (secure, key))
-        if other[0] != secure and other[1] != key:
-            return _Fault("PortUnavailable", f"Gateway {'/'.join(other[1])} has port {served} by another protocol")
+def _claimed(obj: Obj, served: int, bind: Sequence[str], key: Key, claims: Claims) -> _Fault | None:
+    other = claims.protocol(served, bind, key, secure=text(obj, "protocol").upper() != "HTTP")
+    if other is not None:
+        return _Fault("PortUnavailable", f"Gateway {'/'.join(other)} has port {served} by another protocol")
     return None
 
 

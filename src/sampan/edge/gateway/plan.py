@@ -10,6 +10,7 @@ from sampan.api.types import Obj
 from sampan.edge.gateway import listeners, references, statuses
 from sampan.edge.gateway.attachment import Attaching
 from sampan.edge.gateway.backends import Fault, Resolver
+from sampan.edge.gateway.claims import Claims
 from sampan.edge.gateway.composing import Composing
 from sampan.edge.gateway.conditions import Condition
 from sampan.edge.gateway.listeners import Gateway
@@ -110,7 +111,7 @@ class _Planning:
 
 
 def _gateways(observed: Observed, classes: Sequence[Obj], grants: Grants) -> list[Gateway]:
-    claims: listeners.Claims = {}
+    claims = Claims()
     found = sorted(references.of_classes(observed.gateways, classes), key=age)
     return [listeners.judge(each, observed, grants, claims) for each in found]
 
