@@ -279,6 +279,9 @@ async def test_metrics_say_what_was_answered_and_how_long_the_api_server_is_sile
     assert f'coredns_dns_responses_total{{{where},rcode="NOERROR"}} 1' in text
     assert f'coredns_dns_requests_total{{{where},proto="udp",family="1",type="A"}} 1' in text
     assert f'coredns_dns_request_duration_seconds_bucket{{{where},le="+Inf"}} 1' in text
+    assert f'coredns_dns_request_size_bytes_count{{{where},proto="udp"}} 1' in text
+    assert f'coredns_dns_response_size_bytes_bucket{{{where},proto="udp",le="0"}} 0' in text
+    assert f'coredns_dns_response_size_bytes_bucket{{{where},proto="udp",le="511"}} 1' in text
     assert 'sampan_dns_known{resource="services"} 3' in text
     assert "sampan_dns_api_silence_seconds -1" in text
 

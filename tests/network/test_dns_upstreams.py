@@ -22,7 +22,7 @@ from sampan.api.clock import SystemClock
 from sampan.api.resources import CONFIG_MAPS, EVENTS, NAMESPACES, PODS
 from sampan.client import tasks
 from sampan.client.client import Client
-from sampan.network.dns import autopath
+from sampan.network.dns import autopath, metrics
 from sampan.network.dns.cache import Cache
 from sampan.network.dns.config import DnsConfig
 from sampan.network.dns.follow import Follower, options_kind, pods_kind
@@ -233,6 +233,34 @@ async def test_what_is_not_there_is_kept_by_its_zones_word_and_what_has_ended_is
         assert (data(answer), answer.rr[0].ttl, dns.upstream.cache.stale) == (["203.0.113.5"], 0, 1)
         monkeypatch.setattr(loop, "time", lambda: now + 200)
         assert (await ask(dns, "a.example")).header.rcode == RCODE.SERVFAIL
+
+
+async def test_what_name_servers_took_and_what_is_kept_is_told_in_the_words_of_coredns(
+    dns: DnsServer, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("sampan.network.dns.forward._PROBE_SECONDS", 0.005)
+    async with name_servers(1) as (server,):
+        dns.upstream.use(Options(upstreams=(server.server,)))
+        server.answers["a.example."] = [address("a.example")]
+        for name in ("a.example", "a.example", "none.example"):
+            await ask(dns, name)
+        server.transport.close()
+        for name in ("b.example", "c.example"):
+            assert (await ask(dns, name)).header.rcode == RCODE.SERVFAIL
+        async with asyncio.timeout(10):
+            while not dns.upstream.probes_failed:  # noqa: ASYNC110 (the packet has no event)
+                await asyncio.sleep(0)
+        lines = set(metrics.render(dns, {}, 0).splitlines())
+        told = dict(line.rsplit(" ", 1) for line in lines if line[0] != "#")
+    where, to = 'server="dns://:53",zones=".",view=""', f'proxy_name="forward",to="{server.server}"'
+    assert told[f'coredns_proxy_request_duration_seconds_count{{{to},rcode="NOERROR"}}'] == "1"
+    assert told[f'coredns_proxy_request_duration_seconds_count{{{to},rcode="NXDOMAIN"}}'] == "1"
+    assert int(told[f"coredns_proxy_healthcheck_failures_total{{{to}}}"]) > 0
+    assert told["coredns_forward_healthcheck_broken_total"] == "1"
+    assert told[f'coredns_cache_entries{{{where},type="success"}}'] == "1"
+    assert told[f'coredns_cache_entries{{{where},type="denial"}}'] == "1"
+    assert told[f"coredns_cache_requests_total{{{where}}}"] == "5"
+    assert told[f"coredns_cache_misses_total{{{where}}}"] == "4"
 
 
 async def test_who_wants_signatures_is_asked_for_and_answered_with_the_bit(dns: DnsServer) -> None:

@@ -34,6 +34,7 @@ class Cache:
         self.bytes = 0
         self.hits = {"success": 0, "denial": 0}
         self.misses = 0
+        self.kept = {"success": 0, "denial": 0}
         self.stale = 0
 
     def __len__(self) -> int:
@@ -44,7 +45,7 @@ class Cache:
         if entry is None or entry.end <= now:
             self.misses += 1
             return None
-        self.hits["denial" if entry.answer.negative else "success"] += 1
+        self.hits[_kind(entry.answer)] += 1
         self._entries.move_to_end(key)
         return Found(entry.answer, int(now - entry.begin))
 
@@ -70,6 +71,7 @@ class Cache:
         self.forget(key)
         self._entries[key] = _Entry(now, now + seconds, answer)
         self.bytes += _size(key, answer)
+        self.kept[_kind(answer)] += 1
         while len(self._entries) > self._max_entries or self.bytes > self._max_bytes:
             self.forget(next(iter(self._entries)))
 
@@ -77,10 +79,16 @@ class Cache:
         entry = self._entries.pop(key, None)
         if entry is not None:
             self.bytes -= _size(key, entry.answer)
+            self.kept[_kind(entry.answer)] -= 1
 
     def clear(self) -> None:
         self._entries.clear()
         self.bytes = 0
+        self.kept = {"success": 0, "denial": 0}
+
+
+def _kind(answer: Relayed) -> str:
+    return "denial" if answer.negative else "success"
 
 
 def _size(key: bytes, answer: Relayed) -> int:

@@ -12,6 +12,7 @@ import asyncio
 import ipaddress
 import logging
 from collections.abc import Coroutine, Iterable, Sequence
+from time import perf_counter
 from typing import Any
 
 from sampan.api import resolvconf
@@ -22,6 +23,7 @@ from sampan.network.dns import relay
 from sampan.network.dns.asking import ask_one, number_of
 from sampan.network.dns.cache import Cache, Found
 from sampan.network.dns.config import DnsConfig
+from sampan.network.dns.counts import Exchanges
 from sampan.network.dns.names import Malformed
 from sampan.network.dns.options import NameServer, Options
 from sampan.network.dns.relay import Relayed
@@ -77,7 +79,11 @@ class Upstream:
         self._probing: dict[object, asyncio.Task[None]] = {}
         self.asked = 0
         self.failed = 0
-        self.probes_failed = 0
+        #: by name server and code of the answer, of the options' servers
+        self.exchanges: dict[tuple[NameServer, int], Exchanges] = {}
+        self.probes_failed: dict[NameServer, int] = {}
+        #: questions that came while no server answered probes
+        self.broken = 0
 
     @property
     def options(self) -> Options:
@@ -91,6 +97,8 @@ class Upstream:
             self.cache.clear()
             self._probed.clear()
             self.looping.clear()
+            self.exchanges.clear()
+            self.probes_failed.clear()
 
     async def ask(self, asked: bytes, *, name: str = "", dnssec: bool = False) -> Found | None:
         """The answer to a question, given as its bytes, or None when there is none to be had. ``name``: of the
@@ -157,7 +165,10 @@ class Upstream:
             first = self._random.randrange(len(servers)) if random else self._turn % len(servers)
             servers = servers[first:] + servers[:first]
         now = asyncio.get_running_loop().time()
-        return sorted(servers, key=lambda server: self._shunned.get(server, 0) > now)
+        found = sorted(servers, key=lambda server: self._shunned.get(server, 0) > now)
+        if found and self._shunned.get(found[0], 0) > now:
+            self.broken += 1
+        return found
 
     # Asking
 
@@ -185,6 +196,7 @@ class Upstream:
         for server in self._order(name):
             self._look_for_loop(server)
             self.asked += 1
+            began = perf_counter()
             try:
                 async with asyncio.timeout(self._config.upstream_try_seconds):
                     answer = await ask_one(server, number_of(self._random), asked, dnssec=dnssec)
@@ -193,6 +205,7 @@ class Upstream:
                 self._shun(server)
                 continue
             self._shunned.pop(server, None)
+            self.exchanges.setdefault((server, answer.rcode), Exchanges()).add(perf_counter() - began)
             if answer.decided:
                 return answer
             refused = answer
@@ -214,7 +227,7 @@ class Upstream:
                 async with asyncio.timeout(self._config.upstream_try_seconds):
                     await ask_one(server, number_of(self._random), _ROOT)
             except _FAULTS:
-                self.probes_failed += 1
+                self.probes_failed[server] = self.probes_failed.get(server, 0) + 1
             else:
                 self._shunned.pop(server, None)
                 return

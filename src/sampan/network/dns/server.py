@@ -146,7 +146,7 @@ class DnsServer:
                 kind = request.question.type
                 made, lasting = self._answerer.answer_nowait(request, tcp=False, client=address[0])
                 if made is None:
-                    self._wait(request, address, send, began)
+                    self._wait(request, address, send, began, len(packet))
                     return
                 answer = made
                 if lasting:
@@ -154,24 +154,24 @@ class DnsServer:
         except Exception:  # no packet ends the server: the fault is counted, and this question has no answer
             self._fault()
             return
-        self.counts.answered("udp", address[0], kind, answer, perf_counter() - began)
+        self.counts.answered("udp", address[0], kind, len(packet), answer, perf_counter() - began)
         send(answer)
 
-    def _wait(self, request: Request, address: Address, send: Callable[[bytes], None], began: float) -> None:
+    def _wait(self, request: Request, address: Address, send: Callable[[bytes], None], began: float, size: int) -> None:
         if not self._gate.enter(address[0]):
             self.counts.shed += 1
             send(message.write_error(request, message.SERVFAIL))
             return
-        task = tasks.detach(self._answer_later(request, address, send, began), "dns question")
+        task = tasks.detach(self._answer_later(request, address, send, began, size), "dns question")
         self._waiting.add(task)
         task.add_done_callback(self._waiting.discard)
 
     async def _answer_later(
-        self, request: Request, address: Address, send: Callable[[bytes], None], began: float
+        self, request: Request, address: Address, send: Callable[[bytes], None], began: float, size: int
     ) -> None:
         try:
             answer = await self._answerer.answer(request, tcp=False, client=address[0])
-            self.counts.answered("udp", address[0], request.question.type, answer, perf_counter() - began)
+            self.counts.answered("udp", address[0], request.question.type, size, answer, perf_counter() - began)
             send(answer)
         except Exception:  # no packet ends the server: the fault is counted, and this question has no answer
             self._fault()
@@ -228,7 +228,7 @@ class DnsServer:
         answer, _ = self._answerer.answer_nowait(request, tcp=True, client=address[0])
         if answer is None:
             answer = await self._answer_waiting(request, address)
-        self.counts.answered("tcp", address[0], request.question.type, answer, perf_counter() - began)
+        self.counts.answered("tcp", address[0], request.question.type, size, answer, perf_counter() - began)
         writer.write(len(answer).to_bytes(2, "big") + answer)
         async with asyncio.timeout(self.config.tcp_seconds):
             await writer.drain()
