@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import random
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from edge_lab import ADDRESS, HTTP, OWNER, connected, lab
 
-from sampan.edge.matching import Request, route_of
+from sampan.edge.haproxy import dispatch
+from sampan.edge.matching import Request, in_order, route_of
 from sampan.edge.model import (
     Backend,
     HeaderEdit,
@@ -92,3 +96,60 @@ async def test_the_program_takes_the_route_that_the_model_says() -> None:
                 assert (answer.status, taken) == ((200, wanted.name) if wanted else (404, "")), request
                 seen.add(taken)
         assert len(seen) > 50
+
+
+def test_what_may_take_the_requests_of_a_path_is_what_the_model_says() -> None:
+    """Against the plain reading: all routes are looked at for each path."""
+    for seed in range(300):
+        chance = random.Random(seed)
+        made = [
+            Route(f"r{number}", OWNER, _match(chance), age=("", "", number)) for number in range(chance.randint(1, 14))
+        ]
+        host = VirtualHost("", tuple(made))
+        found = dispatch._leaves(host)
+        routes = in_order(host.routes)
+        assert set(found) == {dispatch._canonical(route.match.path) for route in routes}
+        for leaf, candidates in found.items():
+            assert candidates == list(_plainly(leaf, routes))
+
+
+def _plainly(leaf: PathMatch, routes: Sequence[Route]) -> Iterator[tuple[Route, bool]]:
+    reached = False
+    for route in routes:
+        path = dispatch._canonical(route.match.path)
+        open_path = False
+        if path == leaf:
+            reached = True
+        elif path.kind == "exact" or not reached or (path.kind == "regex" and leaf.kind == "begins"):
+            continue
+        elif path.kind == "regex" or leaf.kind == "regex":
+            open_path = True
+        elif not (leaf.value + ("/" if leaf.kind == "exact" else "")).startswith(path.value):
+            continue
+        yield route, open_path
+        if not open_path and not route.match.conditional:
+            return
+
+
+def test_a_path_more_costs_no_look_at_all_others() -> None:
+    looks = []
+    for many in (50, 400):
+        made = [
+            Route(f"r{number}", OWNER, Match(PathMatch("begins", f"/p{number:04}")), age=("", "", number))
+            for number in range(many)
+        ]
+        steps = 0
+
+        def counted(frame: Any, event: str, argument: Any) -> Any:
+            nonlocal steps
+            steps += 1
+            return counted
+
+        before = sys.gettrace()
+        sys.settrace(counted)
+        try:
+            dispatch._leaves(VirtualHost("", tuple(made)))
+        finally:
+            sys.settrace(before)
+        looks.append(steps)
+    assert looks[1] < looks[0] * 12  # and not 64 times as much

@@ -8,7 +8,8 @@ host) is worked out here, not when a request comes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import heapq
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import field
 
 from sampan.edge.haproxy import sections, words
@@ -30,6 +31,8 @@ class Dispatch:
     sections: dict[str, Section] = field(default_factory=dict)
     #: names of sections, by the identity of a route and the share: listeners have most of their routes in common
     known: Known = field(default_factory=dict)
+    #: questions, by the identity of the routes that may answer them
+    asked: dict[tuple[tuple[int, bool], ...], str] = field(default_factory=dict)
     _acls: int = 0
     _questions: int = 0
 
@@ -120,13 +123,8 @@ def _host_rules(made: Dispatch, hosts: Sequence[VirtualHost], place: str) -> Non
 def _leaves(host: VirtualHost) -> dict[PathMatch, list[tuple[Route, bool]]]:
     """For each path of a host the routes that may take its requests, in order, and whether the path of each has still
     to be looked at. The last of them, if any, takes all that is left."""
-    routes = in_order(host.routes)
-    leaves: dict[PathMatch, list[tuple[Route, bool]]] = {}
-    for route in routes:
-        path = _canonical(route.match.path)
-        if path not in leaves:
-            leaves[path] = list(_candidates(path, routes))
-    return leaves
+    paths = _Paths(host.routes)
+    return {path: list(paths.candidates(path)) for path in paths.places}
 
 
 def _canonical(path: PathMatch) -> PathMatch:
@@ -134,24 +132,45 @@ def _canonical(path: PathMatch) -> PathMatch:
     return PathMatch("begins", prefix_key(path)) if path.kind in ("prefix", "begins") else path
 
 
-def _candidates(leaf: PathMatch, routes: Sequence[Route]) -> Iterator[tuple[Route, bool]]:
-    reached = False
-    for route in routes:
-        path = _canonical(route.match.path)
-        open_path = False
-        if path == leaf:
-            reached = True
-        elif path.kind == "exact" or not reached:
-            continue  # exact paths, longer prefixes and expressions before this one have had their turn
-        elif path.kind == "regex" or leaf.kind == "regex":
-            open_path = leaf.kind != "begins"
-            if not open_path:
-                continue
-        elif not (leaf.value + ("/" if leaf.kind == "exact" else "")).startswith(path.value):
-            continue
-        yield route, open_path
-        if not open_path and not route.match.conditional:
-            return
+class _Paths:
+    """The routes of a host by their paths: what else may take a path's requests is found without a look at all."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        self._routes = in_order(routes)
+        #: by path: where its routes are in the order
+        self.places: dict[PathMatch, list[int]] = {}
+        for place, route in enumerate(self._routes):
+            self.places.setdefault(_canonical(route.match.path), []).append(place)
+        self._expressions = [path for path in self.places if path.kind == "regex"]
+        self._prefixes = [path for path in self.places if path.kind == "begins"]
+        self._lengths = sorted({len(path.value) for path in self._prefixes}, reverse=True)
+
+    def candidates(self, leaf: PathMatch) -> Iterator[tuple[Route, bool]]:
+        """Exact paths, longer prefixes and expressions before this one have had their turn."""
+        own = self.places[leaf]
+        others: Iterable[PathMatch] = self._shorter(leaf)
+        if leaf.kind == "regex":
+            others = (*self._expressions, *self._prefixes)
+        elif leaf.kind == "exact":
+            others = (*self._expressions, *others)
+        found = (self.places[path] for path in others if path != leaf)
+        later = ((place for place in places if place > own[0]) for places in found)
+        for place in heapq.merge(own, *later):
+            route = self._routes[place]
+            open_path = leaf.kind != "begins" and _canonical(route.match.path) != leaf
+            open_path = open_path and (leaf.kind == "regex" or route.match.path.kind == "regex")
+            yield route, open_path
+            if not open_path and not route.match.conditional:
+                return
+
+    def _shorter(self, leaf: PathMatch) -> Iterator[PathMatch]:
+        """Prefixes of it."""
+        value = leaf.value + ("/" if leaf.kind == "exact" else "")
+        for length in self._lengths:
+            if length <= len(value):
+                path = PathMatch("begins", value[:length])
+                if path in self.places:
+                    yield path
 
 
 def _target(
@@ -163,11 +182,11 @@ def _target(
     route, open_path = candidates[0]
     if not open_path and not route.match.conditional and len(shares := sections.shares(route)) == 1:
         return _section(made, route, shares[0][1], options)
-    for question, known in questions:
-        if known == candidates:
-            return question
-    questions.append((made.question(), candidates))
-    return questions[-1][0]
+    asked = tuple((id(route), open_path) for route, open_path in candidates)
+    if asked not in made.asked:
+        made.asked[asked] = made.question()
+        questions.append((made.asked[asked], candidates))
+    return made.asked[asked]
 
 
 def _section(made: Dispatch, route: Route, share: int, options: sections.Options) -> str:
