@@ -10,12 +10,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
-from edge_lab import ADDRESS, HTTP, OWNER, ask, lab
 from ingress_world import World, ingress, path, rule, secret
 
 from sampan.edge.certificates import BadCertificate
 from sampan.edge.certificates import pair as pair_of
-from sampan.edge.model import Backend, Listener, Match, Plane, Route, VirtualHost, Weighted
 
 MALLORY = "mallory"
 
@@ -95,16 +93,3 @@ def test_a_hash_that_would_hold_the_proxy_for_long_lets_nobody_in(hashed: str, t
     auth = planned.listeners[0].hosts[0].routes[0].access.auth
     assert auth is not None and [user for user, _ in auth.users] == (["joe"] if taken else [])
     assert [note.reason for note in planned.notes] == ([] if taken else ["SecretRefused"])
-
-
-async def test_a_port_of_another_proxy_is_not_shared_with_it() -> None:
-    """Reproduced: by SO_REUSEPORT both listened, and each got some of the other's connections."""
-    async with lab() as first, lab() as second:
-        for made, name in ((first, "one"), (second, "two")):
-            route = Route(name, OWNER, Match(), (Weighted(Backend(name, (await made.backend(name),))),))
-            plane = Plane((Listener("http", HTTP, "http", ADDRESS, (VirtualHost("a.io", (route,)),)),))
-            problems = await made.plane.apply(plane)
-            told = [problem.text for problem in problems]
-            assert told == ([] if name == "one" else [f"port {HTTP} of the node is taken by another program"])
-        answers = [await ask("a.io", "/") for _ in range(8)]
-        assert {answer.got["backend"] for answer in answers} == {"one"}

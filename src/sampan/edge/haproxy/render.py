@@ -151,9 +151,6 @@ def _global(settings: Settings, *, lua: bool) -> Iterator[str]:
     yield f"  nbthread {settings.threads}"
     yield f"  maxconn {settings.connections}"
     yield "  no strict-limits"
-    # Else two programs may listen at one port, and each gets some of the other's connections. A replacement is handed
-    # the sockets of who ran before, and binds nothing.
-    yield "  noreuseport"
     yield "  hard-stop-after 300s"
     yield "  expose-experimental-directives"
     yield "  tune.ssl.default-dh-param 2048"
