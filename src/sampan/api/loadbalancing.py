@@ -37,6 +37,7 @@ DEFAULT_CLASS_KEY: Final = "default-class"
 #: as a default: Services without a class are somebody else's
 NO_CLASS: Final = "none"
 _MAX_RANGES = 256
+_MAX_TEXT = 64 * 1024
 #: of the ports that a node tells
 MAX_HOST_PORTS: Final = 256
 
@@ -163,11 +164,15 @@ def parse_pools(config_map: Obj | None) -> Pools:
                 faults.append(f"{name}: choose {', '.join(CLASSES)} or {NO_CLASS}")
             continue
         found: list[Range] = []
+        if len(value) > _MAX_TEXT:
+            faults.append(f"{name}: too long")
+            value = ""
         for word in filter(None, (word.strip() for word in value.replace("\n", ",").split(","))):
             count += 1
+            if count > _MAX_RANGES:
+                faults.insert(0, f"{name}: more than {_MAX_RANGES} ranges")
+                break
             try:
-                if count > _MAX_RANGES:
-                    raise ValueError(f"more than {_MAX_RANGES} ranges")
                 found.append(parse_range(word))
             except ValueError as error:
                 faults.append(f"{name}: {error}")
@@ -191,6 +196,12 @@ def parse_range(word: str) -> Range:
     if found.first.version != found.last.version or int(found.first) > int(found.last):
         raise ValueError(f'"{word}" does not end behind its beginning')
     for address in (found.first, found.last):
-        if address.is_loopback or address.is_multicast or address.is_unspecified or address.is_link_local:
+        if (
+            "%" in str(address)
+            or address.is_loopback
+            or address.is_multicast
+            or address.is_unspecified
+            or address.is_link_local
+        ):
             raise ValueError(f'"{word}" has addresses that no network carries')
     return found

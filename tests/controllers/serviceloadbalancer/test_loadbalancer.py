@@ -243,6 +243,21 @@ async def test_an_address_of_a_pool_is_one_services_and_comes_back_when_it_goes(
     await cluster.told("loadBalancerIP 192.0.2.11 is in no pool")
 
 
+async def test_a_service_without_its_mark_is_let_go_all_the_same_when_it_is_deleted(cluster: Cluster) -> None:
+    api = cluster.api
+    api.add(NODES, node("a", "192.0.2.1"))
+    lone = service()
+    lone["metadata"].update(deletionTimestamp="2026-01-01T02:00:00Z", finalizers=[FINALIZER, "example.com/other"])
+    api.add(SERVICES, lone)
+    foreign = service("foreign", balancer_class="example.com/other")
+    foreign["metadata"].update(deletionTimestamp="2026-01-01T02:00:00Z", finalizers=[FINALIZER])
+    api.add(SERVICES, foreign)
+    await cluster.told("Deleted load balancer")
+    await cluster.quiet()
+    assert cluster.service("web")["metadata"]["finalizers"] == ["example.com/other"]
+    assert cluster.service("foreign")["metadata"]["finalizers"] == [FINALIZER]
+
+
 async def test_another_ready_node_announces_when_the_first_is_not_ready(cluster: Cluster) -> None:
     api = cluster.api
     api.add(CONFIG_MAPS, pools(lab="198.51.100.1,2001:db8::1"))
@@ -333,6 +348,7 @@ def test_however_services_come_no_port_of_an_address_has_two(
     [
         ("127.0.0.1", "no network carries"),
         ("fe80::1", "no network carries"),
+        ("2001:db8::1%eth0", "no network carries"),
         ("10.0.0.9-10.0.0.1", "does not end"),
         ("10.0.0.1-2001:db8::1", "does not end"),
         ("10.0.0.0/33", "is not a range"),
@@ -342,6 +358,14 @@ def test_however_services_come_no_port_of_an_address_has_two(
 def test_a_range_that_is_none_is_told_of(word: str, fault: str) -> None:
     with pytest.raises(ValueError, match=fault):
         balancing.parse_range(word)
+
+
+def test_of_pools_without_end_the_first_ranges_count_and_no_more_is_read() -> None:
+    words = ["192.0.2.1"] * 300
+    found = balancing.parse_pools(pools(lab=",".join(words), vast="x," * 400_000))
+    assert len(found.ranges["lab"]) == 256
+    assert found.faults == ("lab: more than 256 ranges", "vast: too long")
+    assert found.ranges["vast"] == ()
 
 
 def test_a_full_pool_of_any_size_is_looked_through_within_bounds() -> None:

@@ -77,7 +77,7 @@ class ServiceLoadBalancerController:
     # Hearing
 
     def _keys(self, service: Obj) -> Iterable[ObjectKey]:
-        if balancing.is_wanted(service) or plan.is_ours_to_clean(service):
+        if balancing.is_wanted(service) or plan.is_ours_to_clean(service, self._pools.default_class):
             yield key_of(service)
 
     def _keys_of_slice(self, endpoint_slice: Obj) -> Iterable[ObjectKey]:
@@ -117,7 +117,7 @@ class ServiceLoadBalancerController:
     async def sync(self, key: ObjectKey) -> Result:
         service = self._services.get(*key)
         balancer_class = "" if service is None else balancing.class_of(service, self._pools.default_class)
-        if service is None or plan.is_ours_to_clean(service):
+        if service is None or plan.is_ours_to_clean(service, self._pools.default_class):
             self._waiting.pop(key, None)
             self._overlaps.pop(key, None)
             if service is not None:

@@ -256,12 +256,13 @@ def _render_address(service: Obj, address: str, balancer_class: str) -> Obj:
     return found
 
 
-def is_ours_to_clean(service: Obj) -> bool:
-    """A load balancer of ours that nobody wants any more."""
-    annotations = text_map(part(service, "metadata"), "annotations")
-    if balancing.CLASS_MARK not in annotations:
-        return False
-    return objects.is_deleting(service) or not balancing.class_of(service)
+def is_ours_to_clean(service: Obj, default_class: str) -> bool:
+    """A load balancer of ours that nobody wants any more. Its mark may have been taken off: as long as its class says
+    that it is ours, nobody else takes the finalizer away."""
+    balancer_class = balancing.class_of(service, default_class)
+    if balancing.CLASS_MARK in text_map(part(service, "metadata"), "annotations"):
+        return objects.is_deleting(service) or not balancer_class
+    return bool(balancer_class) and objects.is_deleting(service) and balancing.FINALIZER in objects.finalizers(service)
 
 
 def render_cleanup(service: Obj) -> Obj:
