@@ -82,3 +82,12 @@ async def test_teardown_leaves_nothing(cni_config, own_lab):
 @pytest.mark.timeout(120)
 async def test_teardown_of_what_was_never_there_is_fine(cni_config, lab):
     await cni.teardown(cni_config, lab.command("pod3"))
+
+
+def test_an_interface_that_goes_while_its_switch_is_read_is_passed_over(tmp_path, monkeypatch):
+    for name in ("gone", "there"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "gone" / "accept_ra").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "there" / "accept_ra").write_text("1\n")
+    monkeypatch.setattr(cni, "_PROC_SYS", tmp_path)
+    assert cni._routers_that_stay(tmp_path) == {"there/accept_ra": "2"}

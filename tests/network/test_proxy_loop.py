@@ -326,3 +326,21 @@ def test_the_flows_of_a_thousand_endpoints_are_forgotten_by_service():
     flow = Flow("10.96.0.40", 53)
     assert _few([StaleFlow(flow, f"10.244.1.{n}") for n in range(1000)]) == [StaleFlow(flow)]
     assert _few([StaleFlow(flow, "10.244.1.1")]) == [StaleFlow(flow, "10.244.1.1")]
+
+
+@pytest.mark.logs_errors("healthCheckNodePort")
+async def test_a_health_port_that_another_program_has_is_told_once_and_opened_when_it_is_free(caplog):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        servers = HealthServers("127.0.0.1")
+        for count in (1, 2):
+            await servers.update({port: Health("default", "web", count)})
+    try:
+        await servers.update({port: Health("default", "web", 3)})
+        assert [
+            record.levelname for record in caplog.records if f" {port} of Service default/web " in record.message
+        ] == ["ERROR"]
+        async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}/") as answer:
+            assert (await answer.json())["localEndpoints"] == 3
+    finally:
+        await servers.close()

@@ -321,3 +321,43 @@ async def test_without_bridge_or_switch_the_rules_are_applied_all_the_same(confi
     assert "10.97.0.2" in await nft.elements(V4.cluster_ips)
     said = [record for record in caplog.records if "out of reach" in record.getMessage()]
     assert [record.getMessage().rpartition(": ")[2] for record in said] == ["is a directory"]
+
+
+async def test_affinity_of_very_many_endpoints_costs_no_set_of_each(config):
+    """A chain and a set of each of them would take the kernel minutes, and no other Service could be changed."""
+    nft = FakeNft()
+    backend = NftBackend(config, nft)
+    most = [service("most", 1, 250, sessionAffinity="ClientIP"), service("more", 2, 501, sessionAffinity="ClientIP")]
+    for plan in most:
+        put(backend, plan)
+    await backend.apply()
+    names = [name for _, name in await nft.names()]
+    assert len([name for name in names if name.startswith("affinity/default/most/")]) == 250
+    assert not [name for name in names if name.startswith(("affinity/default/more/", "endpoint/default/more/"))]
+    assert nft.rules("service/default/more/tcp/80") == [
+        "meta l4proto tcp dnat ip to jhash ip saddr mod 501 seed 0x5a3b offset 256 map @tcp-endpoints"
+    ]
+
+
+@pytest.mark.parametrize("version", [4, 6])
+async def test_the_kernel_takes_what_sends_a_client_where_its_address_says(lab, config, version):
+    config = dataclasses.replace(
+        config,
+        node_address="192.0.2.1,2001:db8::1",
+        node_pod_cidr="10.244.0.0/24,fd00:10:244::/64",
+        cluster_pod_cidr="10.244.0.0/16,fd00:10:244::/48",
+        dns_ip="",
+        instance=f"hash{version}",
+    )
+    ends = [f"10.244.{n // 250}.{n % 250 + 1}" if version == 4 else f"fd00:10:244::{n + 1:x}" for n in range(501)]
+    slices = [make.endpoint_slice("web", [make.endpoint(end) for end in ends], addressType=f"IPv{version}")]
+    ip = "10.97.0.1" if version == 4 else "fd00:10:96::20"
+    backend = NftBackend(config, lab.nft(config.table, "pod2"))
+    put(backend, plan_service(make.service("web", ip, sessionAffinity="ClientIP"), slices, PLACE))
+    try:
+        await backend.apply()
+        listed = await lab.nft(config.table, "pod2").names()
+        assert ("chain", f"service/default/web/tcp/80{'' if version == 4 else '/ip6'}") in listed
+    finally:
+        await lab.nft(config.table, "pod2").apply([Op("delete", Table())])
+        await backend.close()

@@ -8,6 +8,7 @@ keeps a sandbox quick. Sources: CNI specification 0.4, the plugins' own document
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import os
 import re
@@ -125,8 +126,9 @@ def _routers_that_stay(conf: Path = _PROC_SYS / "net/ipv6/conf") -> dict[str, st
     its interfaces say that they listen all the same (ip-sysctl, accept_ra)."""
     found = {}
     for switch in conf.glob("*/accept_ra") if conf.is_dir() else ():
-        if switch.read_text().strip() == "1":
-            found[str(switch.relative_to(_PROC_SYS))] = "2"
+        with contextlib.suppress(OSError):  # interfaces come and go
+            if switch.read_text().strip() == "1":
+                found[str(switch.relative_to(_PROC_SYS))] = "2"
     return found
 
 

@@ -39,12 +39,15 @@ class HealthServers:
         self._address = address
         self._health: dict[int, Health] = {}
         self._servers: dict[int, asyncio.Server] = {}
+        #: that could not be opened, as was said
+        self._taken: set[int] = set()
         self._gate = Gate(_CONNECTIONS, _CONNECTIONS_OF_CLIENT)
 
     async def update(self, wanted: Mapping[int, Health]) -> None:
         self._health = dict(wanted)
         for port in [port for port in self._servers if port not in wanted]:
             await self._stop(port)
+        self._taken &= wanted.keys()
         for port in wanted:
             if port not in self._servers:
                 await self._start(port)
@@ -60,8 +63,15 @@ class HealthServers:
             server = await asyncio.start_server(serve, self._address, port, limit=_REQUEST_BYTES)
         except OSError as error:
             # Another program has the port: this Service's health is unknown, all the rest must go on.
-            log.error("healthCheckNodePort %d of %s cannot be opened: %s", port, self._health[port], cause(error))
+            if port not in self._taken:
+                health = self._health[port]
+                log.error(
+                    "healthCheckNodePort %d of Service %s/%s cannot be opened: %s",
+                    port, health.namespace, health.name, cause(error),
+                )  # fmt: skip
+            self._taken.add(port)
             return
+        self._taken.discard(port)
         self._servers[port] = server
 
     async def _stop(self, port: int) -> None:

@@ -18,15 +18,22 @@ from sampan.network.proxy.plan import PortPlan, ServiceKey, ServicePlan
 from sampan.network.proxy.rules.table import Contents
 from sampan.network.proxy.rules.values import Chain, Collection
 
+#: Endpoints that remember their clients, of all ports of a Service: each costs a set and a chain, and the kernel looks
+#: through all of these for the name of a new one. Where there are more, a client's address says where it goes.
+MOST_STICKY = 500
+
 
 def render_service(plan: ServicePlan, config: ProxyConfig, blocks: Blocks) -> Contents:
     """What the table needs for a Service; nothing in a family that the cluster's pods do not have."""
     contents = Contents()
     families = {family.version: family for family in config.families}
+    sticky = sum(len(each.choice.cluster) + len(each.choice.local) for each in plan.ports if each.port.affinity_seconds)
     for each in plan.ports:
         family = families.get(each.port.family)
         if family is not None:
-            PortRendering(plan.key, each, family, contents, blocks).run()
+            rendering = PortRendering(plan.key, each, family, contents, blocks)
+            rendering.by_hash = sticky > MOST_STICKY
+            rendering.run()
     return contents
 
 
@@ -43,6 +50,7 @@ class PortRendering:
         self.sets = sets.OF[family.version]
         self.contents = contents
         self.blocks = blocks
+        self.by_hash = False
 
     def run(self) -> None:
         port, choice = self.port, self.choice
@@ -151,7 +159,7 @@ class PortRendering:
     def _balancer(self, prefix: str, endpoints: Sequence[Endpoint]) -> str:
         """A chain that sends each new connection to one of the endpoints; returns its name."""
         chain = f"{prefix}/{self.port.label}"
-        if self.port.affinity_seconds:
+        if self.port.affinity_seconds and not self.by_hash:
             rules = self._sticky_rules(chain, endpoints)
         elif len(endpoints) == 1:
             target = base.transport_address(endpoints[0].ip, endpoints[0].port)
@@ -159,7 +167,7 @@ class PortRendering:
         else:
             targets = [f"{endpoint.ip} . {endpoint.port}" for endpoint in endpoints]
             collection = self.sets.endpoints(self.port.protocol)
-            drawn = self._drawn(chain, collection, targets)
+            drawn = self._drawn(chain, collection, targets, by_client=bool(self.port.affinity_seconds))
             rules = (f"{self._transport} dnat {self.sets.ip} to {drawn} map @{collection.name}",)
         self.contents.chains[Chain(chain)] = rules
         return chain
@@ -192,11 +200,14 @@ class PortRendering:
         drawn = self._drawn(balancer, self.sets.sticky_endpoints, targets)
         return (*known, f"{drawn} vmap @{self.sets.sticky_endpoints.name}")
 
-    def _drawn(self, chain: str, collection: Collection, targets: Sequence[str]) -> str:
+    def _drawn(self, chain: str, collection: Collection, targets: Sequence[str], by_client: bool = False) -> str:
         """The expression for one of the numbers that stand for these targets."""
         first = self.blocks.begin(self.key, chain, len(targets))
         for index, target in enumerate(targets):
             self.contents.put(collection, str(first + index), target)
+        if by_client:
+            # The seed is fixed: the same endpoint after the rule has been written anew, and on every node.
+            return f"jhash {self.sets.ip} saddr mod {len(targets)} seed 0x5a3b offset {first}"
         return f"numgen random mod {len(targets)} offset {first}"
 
 
