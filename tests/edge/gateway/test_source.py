@@ -266,6 +266,26 @@ async def test_endpoints_are_followed_though_who_serves_them_was_started_again(t
             assert list(await _moved(here, "10.9.9.8")) == ["gateway/default/web:80/http"]
 
 
+async def test_a_service_is_followed_as_long_as_one_route_leads_there(tmp_path: Path) -> None:
+    async with api_server() as api:
+        await install(api.client)
+        async with cluster(api, tmp_path) as here:
+            await here.web()
+            web = await api.client.get(names.HTTP_ROUTES, "web", "default")
+            await here.make(names.HTTP_ROUTES, "again", spec=web["spec"])
+            await here.until(lambda: _backend_found(here))
+            following = here.source._following
+            assert following is not None
+            routes = following._informers["HTTPRoute"]
+            await routes.wait_until(lambda: len(routes.list()) == 2)
+            await api.client.delete(names.HTTP_ROUTES, "again", "default")
+            await routes.wait_until(lambda: len(routes.list()) == 1)
+            assert list(await _moved(here, "10.9.9.8")) == ["gateway/default/web:80/http"]
+            await api.client.delete(names.HTTP_ROUTES, "web", "default")
+            await routes.wait_until(lambda: not routes.list())
+            assert following._services == {}
+
+
 async def test_a_status_that_met_a_change_of_labels_is_written_again(tmp_path: Path) -> None:
     async with api_server() as api:
         await install(api.client)

@@ -38,6 +38,7 @@ class Composing:
         self._ports: dict[Place, _Port] = {}
         self._bind: dict[Key, tuple[str, ...]] = {}
         self._neighbours: dict[tuple[Key, int], list[Listener]] = {}
+        self._owners: dict[tuple[Key, int, str], Listener | None] = {}
         for gateway in gateways:
             self._bind[gateway.key] = gateway.bind
             for listener in gateway.listeners:
@@ -77,8 +78,11 @@ class Composing:
 
     def _owner(self, listener: Listener, host: str) -> Listener:
         """The listener of the same Gateway and port that has this host, if one has all of it."""
-        fitting = [each for each in self._neighbours[listener.gateway, listener.port] if covers(each.hostname, host)]
-        return min(fitting, key=lambda each: exactness(each.hostname), default=listener)
+        key = listener.gateway, listener.port, host
+        if key not in self._owners:
+            fitting = [each for each in self._neighbours[key[:2]] if covers(each.hostname, host)]
+            self._owners[key] = min(fitting, key=lambda each: exactness(each.hostname), default=None)
+        return self._owners[key] or listener
 
     def plane(self) -> model.Plane:
         return model.Plane(

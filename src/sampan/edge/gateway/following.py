@@ -45,7 +45,9 @@ class Following:
         self._shared = shared
         self._secrets, self._config_maps = secrets, config_maps
         self._changed, self._moved = changed, moved
-        self._services: set[Key] = set()
+        #: that routes refer to: how many do; and those of each route
+        self._services: dict[Key, int] = {}
+        self._of_route: dict[Name, frozenset[Key]] = {}
         self._wants_services, self._knows_services = asyncio.Event(), asyncio.Event()
         self._written: dict[Name, Obj] = {}
 
@@ -71,12 +73,6 @@ class Following:
             await self._knows_services.wait()
         await self._follow_references()
         found = {kind: tuple(informer.list()) for kind, informer in self._informers.items()}
-        self._services = {
-            key
-            for kind in names.ROUTE_KINDS
-            for route in found[kind]
-            for key in _services_of(route, text(part(route, "metadata"), "namespace"))
-        }
         services: dict[Key, Obj] = {}
         slices: dict[Key, tuple[Obj, ...]] = {}
         if self._knows_services.is_set():
@@ -151,9 +147,22 @@ class Following:
                 and part(obj, "status") in (part(previous, "status"), self._written.get(name))
             ):
                 return
+            if kind in names.ROUTE_KINDS:
+                self._refers(name, () if change == "DELETED" else _services_of(obj, name[1]))
             self._changed()
 
         return changed
+
+    def _refers(self, route: Name, services: Iterable[Key]) -> None:
+        before, now = self._of_route.pop(route, frozenset()), frozenset(services)
+        if now:
+            self._of_route[route] = now
+        for key in now - before:
+            self._services[key] = self._services.get(key, 0) + 1
+        for key in before - now:
+            self._services[key] -= 1
+            if not self._services[key]:
+                del self._services[key]
 
     def _namespace_changed(self, change: ChangeType, obj: Obj, previous: Obj | None) -> None:
         def labels(namespace: Obj) -> Mapping[str, str]:

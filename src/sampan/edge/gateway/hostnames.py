@@ -43,8 +43,9 @@ class Names:
         self._above: set[str] = set()
 
     def add(self, name: str) -> None:
-        self._names.add(name)
-        self._above.update(_above(name))
+        if name not in self._names:
+            self._names.add(name)
+            self._above.update(_above(name))
 
     def meets(self, name: str) -> bool:
         if not self._names:
