@@ -8,7 +8,6 @@ import dataclasses
 import os
 import signal
 from collections.abc import AsyncIterator, Callable
-from typing import Any
 
 import pytest
 from edge_lab import ADDRESS, HTTP, HTTPS, OWNER, Connection, Lab, ask, connected, lab
@@ -168,41 +167,6 @@ async def test_a_port_that_another_program_has_costs_this_listener_alone() -> No
             problems = await made.plane.apply(plane(one, certificate=certificate("first")))
             assert [problem.text for problem in problems] == [f"port {HTTPS} of the node is taken by another program"]
             assert (await ask("web.io", "/")).status == 200
-
-
-async def test_a_name_as_a_back_end_is_looked_up_by_the_program_and_holds_nobody_up() -> None:
-    loop = asyncio.get_running_loop()
-    transport, names = await loop.create_datagram_endpoint(_NameServer, local_addr=("127.0.0.1", 0))
-    server = f"127.0.0.1:{transport.get_extra_info('sockname')[1]}"
-    try:
-        async with lab(resolvers=(server,)) as made:
-            one = await made.backend("one")
-            wanted = plane(Endpoint("out.example.com", one.port), certificate=certificate("first"))
-            assert await made.plane.apply(wanted) == []
-            await names.asked.wait()
-            while (answer := await ask("web.io", "/")).status == 503:
-                pass  # the answer to its question is under way
-            assert answer.got["backend"] == "one"
-    finally:
-        transport.close()
-
-
-class _NameServer(asyncio.DatagramProtocol):
-    """Every name has 127.0.0.1 (RFC 1035: the question again, and one answer that points at its name)."""
-
-    def __init__(self) -> None:
-        self.asked = asyncio.Event()
-
-    def connection_made(self, transport: Any) -> None:
-        self._transport = transport
-
-    def datagram_received(self, data: bytes, sender: tuple[str, int]) -> None:
-        end = data.index(b"\0", 12) + 5
-        is_a = data[end - 4 : end - 2] == b"\0\1"
-        answer = b"\xc0\x0c\0\1\0\1\0\0\0\x3c\0\4\x7f\0\0\1" if is_a else b""
-        head = data[:2] + b"\x81\x80\0\1" + (b"\0\1" if is_a else b"\0\0") + b"\0\0\0\0"
-        self._transport.sendto(head + data[12:end] + answer, sender)
-        self.asked.set()
 
 
 @pytest.mark.parametrize("bad", [r"/\x{110000}", r"/\x{FFFFF}"])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
+import ipaddress
 from typing import Any
 
 import pytest
@@ -10,10 +12,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
+from edge_lab import ADDRESS, HTTP, OWNER, ask, lab
 from ingress_world import World, ingress, path, rule, secret
 
 from sampan.edge.certificates import BadCertificate
 from sampan.edge.certificates import pair as pair_of
+from sampan.edge.haproxy import sections
+from sampan.edge.model import Backend, Endpoint, Listener, Match, PathMatch, Plane, Route, VirtualHost, Weighted
 
 MALLORY = "mallory"
 
@@ -93,3 +98,84 @@ def test_a_hash_that_would_hold_the_proxy_for_long_lets_nobody_in(hashed: str, t
     auth = planned.listeners[0].hosts[0].routes[0].access.auth
     assert auth is not None and [user for user, _ in auth.users] == (["joe"] if taken else [])
     assert [note.reason for note in planned.notes] == ([] if taken else ["SecretRefused"])
+
+
+class _Names(asyncio.DatagramProtocol):
+    """A DNS server: every name leads to one address."""
+
+    def __init__(self, address: str) -> None:
+        self.address = ipaddress.ip_address(address).packed
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+
+    def datagram_received(self, data: bytes, sender: Any) -> None:
+        end = data.index(b"\0", 12) + 5
+        known = int.from_bytes(data[end - 4 : end - 2], "big") == 1
+        answer = b"\xc0\x0c\0\1\0\1\0\0\0\5\0\4" + self.address if known else b""
+        self.transport.sendto(data[:2] + b"\x81\x80\0\1\0" + bytes([known]) + b"\0" * 4 + data[12:end] + answer, sender)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0", "169.254.169.254", "192.0.2.77"])
+async def test_an_external_name_that_resolves_to_the_node_itself_is_answered_with_503(address: str) -> None:
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.create_datagram_endpoint(lambda: _Names(address), local_addr=("127.0.0.1", 0))
+    port = transport.get_extra_info("sockname")[1]
+    try:
+        async with lab(resolvers=(f"127.0.0.1:{port}",), own=("192.0.2.77",)) as made:
+            there = await made.backend("secret")
+            backend = Backend("default/out:80", (Endpoint("inner.example.com", there.port),))
+            route = Route("r", OWNER, Match(), (Weighted(backend),))
+            hosts = (VirtualHost("a.io", (route,)),)
+            assert await made.plane.apply(Plane((Listener("http", HTTP, "http", ADDRESS, hosts),))) == []
+            assert (await ask("a.io", "/")).status == 503
+    finally:
+        transport.close()
+
+
+async def test_an_external_name_that_resolves_to_somebody_else_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sections, "_OWN", ("169.254.0.0/16",))  # only loopback is sure to be here
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.create_datagram_endpoint(lambda: _Names("127.0.0.1"), local_addr=("127.0.0.1", 0))
+    port = transport.get_extra_info("sockname")[1]
+    try:
+        async with lab(resolvers=(f"127.0.0.1:{port}",)) as made:
+            there = await made.backend("out")
+            backend = Backend("default/out:80", (Endpoint("out.example.com", there.port),))
+            route = Route("r", OWNER, Match(), (Weighted(backend),))
+            hosts = (VirtualHost("a.io", (route,)),)
+            assert await made.plane.apply(Plane((Listener("http", HTTP, "http", ADDRESS, hosts),))) == []
+            assert (await ask("a.io", "/")).got["backend"] == "out"
+    finally:
+        transport.close()
+
+
+async def test_what_only_a_proxy_says_is_not_taken_from_a_client_and_nobody_tunnels_past_the_rules() -> None:
+    async with lab() as made:
+        route = Route("r", OWNER, Match(), (Weighted(Backend("web", (await made.backend("web"),))),))
+        hosts = (VirtualHost("a.io", (route,)),)
+        assert await made.plane.apply(Plane((Listener("http", HTTP, "http", ADDRESS, hosts),))) == []
+        names = (
+            "X-Forwarded-For", "X_Forwarded_For", "X_Real_IP", "Forwarded", "Proxy", "X-Forwarded-Proto",
+            "X-Forwarded-Scheme", "x-scheme", "X-Forwarded-Host",
+        )  # fmt: skip
+        spoofed = dict.fromkeys(names, "spoofed")
+        upgrade = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2-Settings": "AAMAAABkAAQ"}
+        got = (await ask("a.io", "/", headers=spoofed | upgrade)).got["headers"]
+        assert "spoofed" not in got.values()
+        assert "upgrade" not in got and "http2-settings" not in got
+        assert (got["x-forwarded-proto"], got["x-forwarded-host"]) == ("http", "a.io")
+
+
+async def test_expressions_that_backtrack_take_no_thread_for_long() -> None:
+    """Reproduced: a request with forty of them took 0.6 s of a thread, and the program ends itself after two."""
+    async with lab() as made:
+        backend = Weighted(Backend("web", (await made.backend("web"),)))
+        # The second way out fits, after each of 2^21 ways to share the letters out was tried.
+        texts = ("/slow/(?:(a{1,30}){1,30}x|.*)$", "/fast/[a-z]+/.*[.]php$")
+        routes = tuple(Route(text, OWNER, Match(PathMatch("regex", text)), (backend,)) for text in texts)
+        hosts = (VirtualHost("a.io", routes),)
+        assert await made.plane.apply(Plane((Listener("http", HTTP, "http", ADDRESS, hosts),))) == []
+        assert (await ask("a.io", f"/slow/{'a' * 22}b")).status == 404
+        assert (await ask("a.io", "/slow/aaab")).status == 200
+        assert (await ask("a.io", f"/fast/abc/{'d' * 3000}.php")).status == 200

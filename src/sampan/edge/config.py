@@ -52,6 +52,7 @@ def settings(config: EdgeConfig, files: Path, certificate: str) -> Settings:
         threads=min(os.cpu_count() or 1, 4),
         connections=connections,
         resolvers=config.dns,
+        own=(config.address,) if config.address else (),
         ipv6=Path("/proc/net/if_inet6").exists(),
         default_certificate=certificate,
     )

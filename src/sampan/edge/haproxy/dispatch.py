@@ -81,7 +81,7 @@ def dispatch(
     for label, route, target in expressions:
         path = route.match.path
         flags = "-i " if path.ignore_case else ""
-        taken = made.acl(f"path -m reg {flags}{words.pattern(f'^(?:{path.value})')}", route.owner)
+        taken = made.acl(f"path -m reg {flags}{words.expression(f'^(?:{path.value})')}", route.owner)
         made.rule(
             f"http-request set-var(txn.to) str({target}) if !{{ var(txn.to) -m found }} "
             f"{{ var(txn.host_id) -m str {label} }} {taken}",
@@ -227,7 +227,7 @@ def _conditions(made: Dispatch, match: Match, owner: Owner, open_path: bool) -> 
         path = match.path
         if path.kind == "regex":
             flags = "-i " if path.ignore_case else ""
-            yield made.acl(f"path -m reg {flags}{words.pattern(f'^(?:{path.value})')}", owner)
+            yield made.acl(f"path -m reg {flags}{words.expression(f'^(?:{path.value})')}", owner)
         else:
             beginning = prefix_key(path)
             name = made.acl(f"path -m beg {words.pattern(beginning)}", owner)
@@ -249,4 +249,4 @@ def _value(sample: str, wanted: ValueMatch) -> str:
         return f"{sample} -m found"
     if wanted.kind == "exact":
         return f"{sample} -m str {words.pattern(wanted.value)}"
-    return f"{sample} -m reg {words.pattern(f'^(?:{wanted.value})$')}"
+    return f"{sample} -m reg {words.expression(f'^(?:{wanted.value})$')}"

@@ -14,7 +14,7 @@ from importlib import resources
 from sampan.edge.haproxy import slots as places
 from sampan.edge.haproxy import words
 from sampan.edge.haproxy.dispatch import Known, Line, dispatch
-from sampan.edge.haproxy.sections import LUA_HASHES, Options, Section, server_options
+from sampan.edge.haproxy.sections import LUA_HASHES, Options, Section, server_options, to_name
 from sampan.edge.haproxy.slots import Slots
 from sampan.edge.matching import exactness
 from sampan.edge.model import Certificate, Listener, Owner, Plane, TlsRoute
@@ -39,6 +39,8 @@ class Settings:
     connections: int = 8_000
     #: "address:port" of the cluster's DNS; (): of the machine's
     resolvers: tuple[str, ...] = ()
+    #: addresses of the node: no external name may lead there
+    own: tuple[str, ...] = ()
     ipv6: bool = True
     #: PEM of what is shown to whom no certificate is meant
     default_certificate: str = ""
@@ -95,7 +97,7 @@ class _Made:
 def render(plane: Plane, settings: Settings, before: Mapping[str, Slots]) -> Rendered:
     """``before``: the places of the running program, which stay as they are where they can."""
     made = _Made()
-    options = Options(settings.files, resolvers=True)
+    options = Options(settings.files, settings.own)
     body = _Made()
     for listener in plane.listeners:
         _frontend(body, listener, settings, options)
@@ -131,10 +133,9 @@ def render(plane: Plane, settings: Settings, before: Mapping[str, Slots]) -> Ren
         if section.backend is None:
             continue
         if section.by_name:
-            for number, endpoint in enumerate(section.backend.endpoints):
-                made.add(
-                    f"  server s{number} {endpoint.address}:{endpoint.port} {section.server}".rstrip(), section.owner
-                )
+            lines = to_name(section.backend.endpoints[0], options, tcp=section.tcp)  # an external name is one
+            for line in (*lines, f"server s0 0.0.0.0:0 {section.server}".rstrip()):
+                made.add(f"  {line}", section.owner)
             continue
         filled[name] = places.fill(section.backend.endpoints, before.get(name, ()))
         made.add(_SERVERS + name, section.owner)
@@ -247,6 +248,11 @@ def _before(listener: Listener) -> Iterator[str]:
     yield "http-request normalize-uri path-strip-dot"
     yield "http-request normalize-uri path-strip-dotdot full"
     yield "http-request disable-l7-retry if { method POST PATCH }"
+    # A tunnel to the back end by HTTP/2 would be looked into by nobody: each of its requests would pass by all rules.
+    yield "http-request del-header Upgrade if { req.hdr(upgrade) -m sub -i h2 }"
+    # What only a proxy says; with underscores it is the same header to many back ends.
+    for name in (*_OF_PROXIES, *(name.replace("-", "_") for name in (*_OF_PROXIES, *_FORWARDED))):
+        yield f"http-request del-header {name}"
     yield "http-request set-header X-Forwarded-For %[src]"
     yield "http-request set-header X-Real-IP %[src]"
     yield "http-request set-header X-Forwarded-Host %[req.hdr(host)]"
@@ -254,6 +260,12 @@ def _before(listener: Listener) -> Iterator[str]:
     yield f"http-request set-header X-Forwarded-Proto {listener.protocol}"
     yield f"http-request set-header X-Scheme {listener.protocol}"
     yield "http-request set-header X-Request-ID %[uuid()] unless { req.hdr(x-request-id) -m found }"
+
+
+_OF_PROXIES = ("HTTP2-Settings", "Proxy", "Forwarded", "X-Forwarded-Scheme")
+_FORWARDED = (
+    "X-Forwarded-For", "X-Real-IP", "X-Forwarded-Host", "X-Forwarded-Port", "X-Forwarded-Proto", "X-Scheme",
+)  # fmt: skip
 
 
 def _addresses(listener: Listener, settings: Settings) -> Iterator[str]:

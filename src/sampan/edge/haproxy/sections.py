@@ -17,6 +17,7 @@ from sampan.edge.model import (
     Backend,
     BackendTls,
     Cors,
+    Endpoint,
     HeaderEdit,
     Owner,
     PathEdit,
@@ -36,11 +37,11 @@ _NO_EDIT = HeaderEdit()
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """``files``: the directory of the files that a section names. ``resolvers``: host names are looked up while the
-    program runs."""
+    """``files``: the directory of the files that a section names. ``own``: ranges of addresses
+    that no host name may lead to, beyond loopback and the like."""
 
     files: str
-    resolvers: bool = False
+    own: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -255,7 +256,7 @@ def _replaced(edit: PathEdit, matched: PathMatch) -> str:
         value = re.sub(r"\$([1-9])", r"\\\1", value)
         flag = "(?i)" if matched.ignore_case else ""
         expression = f"^(?:{matched.value}).*$" if matched.kind == "regex" else "^.*$"
-        return f"http-request replace-path {words.word(flag + expression)} {words.word(value)}"
+        return f"http-request replace-path {words.word(words.LIMITED + flag + expression)} {words.word(value)}"
     prefix, instead = re.escape(prefix_key(matched).rstrip("/")), value.rstrip("/")
     if not instead:
         return f"http-request replace-path {words.word(f'^{prefix}/?(.*)$')} {words.word('/' + chr(92) + '1')}"
@@ -318,6 +319,23 @@ def _affinity(cookie: Affinity) -> Iterator[str]:
     yield "dynamic-cookie-key sampan"
 
 
+def to_name(endpoint: Endpoint, options: Options, *, tcp: bool) -> Iterator[str]:
+    """Where a host name leads is asked for with each request, of a resolver that remembers: never while the program
+    starts, for somebody's slow names would hold everybody's changes. Whatever the name says, nobody gets at what
+    listens on the node for the node alone."""
+    rule = "tcp-request content" if tcp else "http-request"
+    yield f"{rule} do-resolve(txn.away,cluster,ipv4) str({endpoint.address})"
+    yield f"acl away_own var(txn.away) -m ip {' '.join((*_OWN, *options.own))}"
+    refuse = f"{rule} reject" if tcp else f"{rule} deny deny_status 503"
+    yield f"{refuse} if away_own or !{{ var(txn.away) -m found }}"
+    yield f"{rule} set-dst var(txn.away)"
+    yield f"{rule} set-dst-port int({endpoint.port})"
+
+
+#: This host, loopback, link-local (clouds' metadata), groups; the same inside of IPv6.
+_OWN = ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3", "::/96", "::ffff:0:0/96", "fe80::/10", "ff00::/8")
+
+
 def server_options(backend: Backend, made: Section, options: Options) -> str:
     """What stands behind the address of each of a section's servers."""
     found: list[str] = []
@@ -344,7 +362,4 @@ def server_options(backend: Backend, made: Section, options: Options) -> str:
             name = f"{words.name('client', tls.client_pem)}.pem"
             made.files[name] = tls.client_pem
             found.append(f"crt {options.files}/{name}")
-    if options.resolvers and any(not is_address(each.address) for each in backend.endpoints):
-        # Asked for while it runs, never while it starts: somebody's slow names would hold everybody's changes.
-        found.append("resolvers cluster init-addr last,none resolve-prefer ipv4")
     return " ".join(found)

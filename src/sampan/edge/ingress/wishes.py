@@ -179,6 +179,11 @@ def _paths(reader: _Reader, wishes: Wishes) -> None:
 
 def _guards(reader: _Reader, wishes: Wishes) -> None:
     wishes.body_bytes = reader.take("proxy-body-size", _size, 0)
+    if wishes.body_bytes:
+        wishes.faults.append(
+            f"annotation {PREFIX}proxy-body-size limits bodies that declare their length; one sent in chunks, or by "
+            "HTTP/2 without a length, is not limited"
+        )
     allowed = reader.take("whitelist-source-range", _words, _NONE, guards=True)
     wishes.sources = reader.take("allowlist-source-range", _words, allowed, guards=True)
     wishes.denied_sources = reader.take("denylist-source-range", _words, _NONE, guards=True)
