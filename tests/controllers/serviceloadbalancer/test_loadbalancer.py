@@ -360,6 +360,21 @@ def test_a_range_that_is_none_is_told_of(word: str, fault: str) -> None:
         balancing.parse_range(word)
 
 
+def test_of_many_nodes_no_more_are_looked_at_than_a_status_names_and_what_the_service_has_stays() -> None:
+    nodes = [NodeView(f"n{number}", (f"192.0.{number // 250}.{number % 250 + 1}",)) for number in range(1000)]
+    ported = service("web", *range(1, 101))
+    ported["status"]["loadBalancer"]["ingress"] = [as_given("192.0.3.250", ported)]
+    looks: list[str] = []
+
+    def taken(address: str, port: str) -> str:
+        looks.append(address)
+        return ""
+
+    outcome = plan.plan_nodes(ported, nodes, frozenset(), taken)
+    assert len(looks) == 100 * plan.MAX_ADDRESSES and len(outcome.addresses) == plan.MAX_ADDRESSES
+    assert outcome.addresses[0] == "192.0.0.1" and outcome.addresses[-1] == "192.0.3.250"
+
+
 def test_of_pools_without_end_the_first_ranges_count_and_no_more_is_read() -> None:
     words = ["192.0.2.1"] * 300
     found = balancing.parse_pools(pools(lab=",".join(words), vast="x," * 400_000))

@@ -90,17 +90,18 @@ def plan_nodes(service: Obj, nodes: Sequence[NodeView], local: frozenset[str], t
     wish, families = text(part(service, "spec"), "loadBalancerIP"), balancing.families(service)
     free: list[str] = []
     refusals: dict[str, None] = {}
-    for node in nodes:
-        for address in node.addresses:
-            if _family(address) not in families or (wish and not _same(wish, address)):
-                continue
-            refusal = _conflict(service, node, address, taken, granted)
-            if refusal:
-                refusals[refusal] = None
-            else:
-                free.append(address)
+    places = [(address, node) for node in nodes for address in node.addresses if _family(address) in families]
+    for address, node in sorted(places, key=lambda place: (place[0] not in has, _number(place[0]))):
+        if wish and not _same(wish, address):
+            continue
+        if refusal := _conflict(service, node, address, taken, granted):
+            refusals[refusal] = None
+            continue
+        free.append(address)
+        if len(free) >= MAX_ADDRESSES:
+            break
     if free:
-        return Outcome(_ordered(free, has, families))
+        return Outcome(_ordered(free, families))
     if refusals:
         return Outcome(refusal=next(iter(refusals)))
     named = f"loadBalancerIP {wish} is not an address of a node" if wish else "no node has an address of its families"
@@ -196,10 +197,9 @@ def choose_announcer(service: Obj, nodes: Sequence[NodeView], local: frozenset[s
     return max(able, key=lambda name: hashlib.blake2s(f"{uid} {name}".encode(), digest_size=8).digest())
 
 
-def _ordered(free: Iterable[str], has: Sequence[str], families: Sequence[int]) -> tuple[str, ...]:
-    """By family as the Service has them, then by number; with too many of them those that it has stay."""
-    chosen = sorted(dict.fromkeys(free), key=lambda each: (each not in has, _number(each)))[:MAX_ADDRESSES]
-    return tuple(sorted(chosen, key=lambda each: (families.index(_family(each)), _number(each))))
+def _ordered(free: Iterable[str], families: Sequence[int]) -> tuple[str, ...]:
+    """By family as the Service has them, then by number."""
+    return tuple(sorted(dict.fromkeys(free), key=lambda each: (families.index(_family(each)), _number(each))))
 
 
 def _number(value: str) -> int:
