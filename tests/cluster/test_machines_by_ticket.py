@@ -51,11 +51,12 @@ def test_a_ticket_makes_nobody_but_that_node(control: Instance) -> None:
     assert {"kubelet-client.key", "network-client.key", "ingress-client.key"} < set(files)
     authority = x509.load_pem_x509_certificate(files["ca.crt"].encode())
     names = {}
-    for name in ("kubelet-client", "kubelet", "network-client"):
+    for name in ("kubelet-client", "kubelet", "network-client", "ingress-client"):
         certificate = x509.load_pem_x509_certificate(files[f"{name}.crt"].encode())
         certificate.verify_directly_issued_by(authority)
         names[name] = certificate.subject.rfc4514_string()
     assert names["kubelet-client"] == "CN=system:node:second,O=system:nodes"
+    assert names["ingress-client"] == "CN=system:edge:second,O=sampan:ingress"
     assert not [path for path in control.pki.iterdir() if path.is_dir()]
 
 

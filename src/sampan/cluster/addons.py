@@ -125,15 +125,14 @@ def _ingress_class() -> Obj:
 
 
 def _ingress_role() -> Obj:
-    """What serves Ingresses: reads them and what they refer to, writes their status. Secrets are read one by one, by
-    name, as they are referred to; rules cannot say that."""
+    """What serves Ingresses: reads them and writes their status. The Secrets that they refer to are no rule's to say:
+    ``sampan.server.authz.edge``."""
     read, group = ["get", "list", "watch"], "networking.k8s.io"
     return {
         "metadata": {"name": "sampan:ingress"},
         "rules": [
             {"apiGroups": [group], "resources": ["ingresses", "ingressclasses"], "verbs": read},
             {"apiGroups": [group], "resources": ["ingresses/status"], "verbs": ["update"]},
-            {"apiGroups": [""], "resources": ["secrets"], "verbs": read},
             {"apiGroups": [""], "resources": ["nodes"], "verbs": ["list"]},
             {"apiGroups": ["", "events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch", "update"]},
         ],
@@ -149,7 +148,7 @@ def _gateway_role() -> Obj:
         "rules": [
             {"apiGroups": [group], "resources": [*told, "referencegrants"], "verbs": read},
             {"apiGroups": [group], "resources": [f"{each}/status" for each in told], "verbs": ["update"]},
-            {"apiGroups": [""], "resources": ["configmaps", "namespaces"], "verbs": read},
+            {"apiGroups": [""], "resources": ["namespaces"], "verbs": read},
             {"apiGroups": ["apiextensions.k8s.io"], "resources": ["customresourcedefinitions"], "verbs": ["get"]},
         ],
     }

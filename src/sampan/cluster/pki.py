@@ -90,7 +90,8 @@ def _of_node(name: str, addresses: Sequence[str]) -> list[Leaf]:
     return [
         Leaf("kubelet-client", f"system:node:{name}", ("system:nodes",)),
         Leaf("network-client", "system:sampan:network", ("sampan:network",)),
-        Leaf("ingress-client", "system:sampan:ingress", ("sampan:ingress",)),
+        # As long as the kubelet's: a name of a certificate has 64 characters at most.
+        Leaf("ingress-client", f"system:edge:{name}", ("sampan:ingress",)),
         Leaf(
             "kubelet",
             f"system:node:{name}",

@@ -55,6 +55,7 @@ from sampan.server.authn.stage import AUTHENTICATED_GROUP, AuthenticationStage
 from sampan.server.authn.uses import TokenUses
 from sampan.server.authn.x509 import CertificateAuthenticator
 from sampan.server.authz.aggregation import AggregationController
+from sampan.server.authz.edge import EdgeAuthorizer
 from sampan.server.authz.node import NodeAuthorizer
 from sampan.server.authz.rbac import RbacAuthorizer
 from sampan.server.authz.stage import authorize
@@ -495,6 +496,10 @@ class Server:
                     authorizers.append(AlwaysAllow())
                 case _:
                     raise ValueError(f"unknown authorization mode {mode!r}")
+        if "Node" in self.config.authorization_modes:
+            edge = EdgeAuthorizer(self._reader, self._reader.served)
+            edge.start()
+            authorizers.append(edge)  # last: only what nobody allowed costs the question
         return UnionAuthorizer(authorizers)
 
     def _way_to_services(self) -> Resolver:

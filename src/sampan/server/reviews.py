@@ -15,6 +15,7 @@ from sampan.api.reading import part, parts, text
 from sampan.api.types import Obj
 from sampan.server.attributes import AuthorizationAttributes, Authorizer
 from sampan.server.authn.stage import AuthenticationStage
+from sampan.server.authz.edge import EDGE_GROUP
 from sampan.server.authz.node import is_node
 from sampan.server.authz.rbac import RbacAuthorizer
 from sampan.server.authz.stage import pinned_fields
@@ -79,8 +80,8 @@ class Reviewer:
         if not namespace:
             raise errors.BadRequest("no namespace on request")
         partial: Obj = {"incomplete": False}
-        if is_node(user):
-            fault = "node authorizer does not support user rule resolution"
+        if is_node(user) or EDGE_GROUP in user.groups:
+            fault = f"{'node' if is_node(user) else 'edge'} authorizer does not support user rule resolution"
             partial = {"incomplete": True, "evaluationError": fault}
         resource_rules, path_rules = [], []
         for rule in self._rbac.rules_for(user, namespace):

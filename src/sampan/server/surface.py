@@ -328,6 +328,12 @@ class SurfaceReader:
             raise KeyError(f"{resource.plural} is not stored")
         return view.storage
 
+    def served(self, resource: Resource) -> object | None:
+        """What serves the resource now, None: nothing; another value once its definition changed and who subscribed is
+        told no more."""
+        view = self._surfaces.current.by_resource(resource)
+        return view.storage if view is not None else None
+
     def get(self, resource: Resource, namespace: str | None, name: str) -> Obj | None:
         storage = self._storage(resource)
         entry = storage.cache.get(storage.key(namespace or "", name))

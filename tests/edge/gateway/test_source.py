@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from edge_identity import edge_client
 from edge_lab import ADDRESS, Answer, ask
 from tests.edge.gateway import pem
 
@@ -124,7 +125,7 @@ def config(folder: Path) -> EdgeConfig:
 @contextlib.asynccontextmanager
 async def cluster(api: Api, folder: Path) -> AsyncIterator[Cluster]:
     shared = InformerFactory(api.client)
-    source = GatewaySource(api.client, shared, config(folder), SystemClock())
+    source = GatewaySource(await edge_client(api), shared, config(folder), SystemClock())
     board = Board()
     async with asyncio.TaskGroup() as group:
         running = [group.create_task(shared.run()), group.create_task(source.run(board))]
@@ -353,7 +354,7 @@ async def test_a_request_goes_through_gateway_and_route(tmp_path: Path) -> None:
         await api.client.create(NODES, {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node"}})
         await api.client.patch(NODES, "node", {"status": {"addresses": [address]}}, subresource="status")
         shared = InformerFactory(api.client)
-        source = GatewaySource(api.client, shared, config(tmp_path), SystemClock())
+        source = GatewaySource(await edge_client(api), shared, config(tmp_path), SystemClock())
         edge = Edge(config(tmp_path), [source], SystemClock(), ends_with=lambda: True)
         here = Cluster(api.client, source, Board())
         async with asyncio.TaskGroup() as group:
@@ -380,7 +381,7 @@ async def test_a_port_of_another_program_is_told_with_the_listener_and_others_ar
         await api.client.create(NODES, {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node"}})
         await api.client.patch(NODES, "node", {"status": {"addresses": [address]}}, subresource="status")
         shared = InformerFactory(api.client)
-        source = GatewaySource(api.client, shared, config(tmp_path), SystemClock())
+        source = GatewaySource(await edge_client(api), shared, config(tmp_path), SystemClock())
         edge = Edge(config(tmp_path), [source], SystemClock(), ends_with=lambda: True)
         here = Cluster(api.client, source, Board())
         other = await asyncio.start_server(lambda reader, writer: None, ADDRESS, 18091)

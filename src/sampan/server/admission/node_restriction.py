@@ -1,7 +1,8 @@
 """NodeRestriction: a kubelet writes only its own Node, Lease, CSINode and slices, and pods bound to itself.
 
 Applies to users ``system:node:NAME`` in ``system:nodes``. The node authorizer has let the request through by what its
-URL says; this looks at what the object says. Upstream: plugin/pkg/admission/noderestriction.
+URL says; this looks at what the object says. Upstream: plugin/pkg/admission/noderestriction. And, of our own: what
+serves Ingresses on a node writes their status, and not the annotations by which it may read Secrets.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from sampan.server.admission.base import Plugin, refuse
 from sampan.server.admission.certificates import BadRequestText, parse_request
 from sampan.server.admission.node_pods import check_certificate_request, check_token
 from sampan.server.attributes import AdmissionAttributes, Authorizer
+from sampan.server.authz.edge import EDGE_GROUP
 from sampan.server.authz.messages import quote
 from sampan.server.authz.node import NODE_LEASES, is_node, node_name
 from sampan.server.reader import ObjectReader
@@ -47,6 +49,7 @@ class NodeRestriction(Plugin):
             ("", "pods"), ("", "nodes"), ("", "persistentvolumeclaims"), ("", "serviceaccounts"),
             ("coordination.k8s.io", "leases"), ("storage.k8s.io", "csinodes"), ("resource.k8s.io", "resourceslices"),
             ("certificates.k8s.io", "certificatesigningrequests"), ("certificates.k8s.io", "podcertificaterequests"),
+            ("networking.k8s.io", "ingresses"),
         }
     )  # fmt: skip
 
@@ -54,6 +57,10 @@ class NodeRestriction(Plugin):
         self._reader, self._authorizer = reader, authorizer
 
     async def admit(self, attributes: AdmissionAttributes) -> None:
+        if attributes.kind.plural == "ingresses":
+            if EDGE_GROUP in attributes.user.groups:
+                _check_annotations(attributes)
+            return
         if attributes.operation == "CONNECT" or not is_node(attributes.user):
             return
         node = node_name(attributes.user)
@@ -232,6 +239,13 @@ def _comparable_claim(claim: Obj) -> Obj:
     status = {key: value for key, value in part(claim, "status").items() if key not in _CLAIM_STATUS}
     rest = {key: value for key, value in claim.items() if key not in ("metadata", "status", "kind", "apiVersion")}
     return {**rest, "metadata": meta, "status": status}
+
+
+def _check_annotations(attributes: AdmissionAttributes) -> None:
+    """A status may be written with them, as of all kinds."""
+    new, old = (part(part(obj, "metadata"), "annotations") for obj in (attributes.obj, attributes.old))
+    if new != old:
+        _deny(attributes, "what serves Ingresses may not change their annotations")
 
 
 def _check_lease(node: str, attributes: AdmissionAttributes) -> None:
