@@ -306,7 +306,12 @@ async def test_the_real_server_takes_what_the_controller_writes_with_its_role(ma
             await services.wait_until(
                 lambda: balancing.addresses(services.get("default", "web") or {}) == ("192.0.2.1",)
             )
-            assert (await admin.get(SERVICES, "web", "default"))["metadata"]["finalizers"] == [FINALIZER]
+            stored = await admin.get(SERVICES, "web", "default")
+            assert stored["metadata"]["finalizers"] == [FINALIZER]
+            settled = plan.Outcome(("192.0.2.1",))
+            assert (
+                plan.render(stored, balancing.NODE_CLASS, settled) is None
+            )  # as it was written: nothing is to be done
             await admin.delete(SERVICES, "web", "default")
             await services.wait_until(lambda: services.get("default", "web") is None)
 
