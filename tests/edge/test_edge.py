@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from sampan.api.resources import ENDPOINT_SLICES, EVENTS, INGRESS_CLASSES, INGRE
 from sampan.client import tasks
 from sampan.client.client import Client
 from sampan.client.informer import InformerFactory
+from sampan.edge import waiting
 from sampan.edge.config import EdgeConfig
 from sampan.edge.edge import Edge, pause_seconds
 from sampan.edge.haproxy import program, runtime
@@ -194,6 +196,11 @@ async def test_nothing_is_there_before_somebody_wants_an_ingress(api: Any, tmp_p
     assert not waiting.done()
     api.add(INGRESSES, ingress("web", rule("web.io", path("/", "web"))))
     await waiting
+
+
+def test_a_definition_that_comes_soon_after_the_cluster_is_seen_soon() -> None:
+    waits = list(itertools.islice(waiting._absences(), 62))
+    assert (waits[0], sum(waits[:60]), waits[60:]) == (1.0, 60.0, [10.0, 10.0])
 
 
 def test_who_changes_rules_without_end_fills_the_machine_with_no_programs() -> None:

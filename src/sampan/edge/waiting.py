@@ -6,7 +6,8 @@ One open request a resource; nothing of the rest of the package is imported here
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from sampan.api.errors import ApiError, NotFound
@@ -14,7 +15,8 @@ from sampan.api.resources import Resource
 from sampan.client.client import Client
 
 _RETRY_SECONDS = 1.0
-#: A resource that is not served (yet): a definition may come with the next Helm chart.
+#: A resource that is not served (yet): the definitions come soon after the cluster, or with the next Helm chart.
+_SOON_SECONDS, _SOON_LOOKS = 1.0, 60
 _ABSENT_SECONDS = 10.0
 
 
@@ -34,6 +36,7 @@ async def wanted(client: Client, resources: Sequence[Resource], run: Path) -> No
 
 
 async def _first(client: Client, resource: Resource) -> None:
+    absences = _absences()
     while True:
         try:
             listed = await client.list(resource, limit=1)
@@ -47,6 +50,13 @@ async def _first(client: Client, resource: Resource) -> None:
                     if event.type == "ERROR":
                         break
         except NotFound:
-            await asyncio.sleep(_ABSENT_SECONDS)
+            await asyncio.sleep(next(absences))
         except ApiError:
             await asyncio.sleep(_RETRY_SECONDS)
+        else:  # the server ended the watch; it may end the next one at once
+            await asyncio.sleep(_RETRY_SECONDS)
+
+
+def _absences() -> Iterator[float]:
+    """Seconds before each look for a resource that is not served."""
+    return itertools.chain(itertools.repeat(_SOON_SECONDS, _SOON_LOOKS), itertools.repeat(_ABSENT_SECONDS))

@@ -35,7 +35,10 @@ async def test_all_kinds_are_served_after_the_first_ready_node_and_a_second_star
         assert {each["metadata"]["generation"] for each in again["items"]} == {1}
         found_class = await client.get(names.GATEWAY_CLASSES, "sampan")
         assert found_class["spec"]["controllerName"] == "sampan.io/gateway-controller"
+        told = {each["type"]: each["status"] for each in found_class["status"]["conditions"]}
+        assert told == {"Accepted": "True"}  # though the edge is nowhere before there is a Gateway
         await install_class(client)
+        assert await client.get(names.GATEWAY_CLASSES, "sampan") == found_class
         spec = {"gatewayClassName": "x", "listeners": [{"name": "http", "port": 80, "protocol": "HTTP"}]}
         gateway = {"apiVersion": f"{GROUP}/v1", "kind": "Gateway", "metadata": {"name": "g"}, "spec": spec}
         made = await client.create(names.GATEWAYS, gateway | {"status": {"conditions": []}}, namespace="default")

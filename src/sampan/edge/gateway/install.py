@@ -7,18 +7,21 @@ forward. One look at a start; nothing is watched afterwards: whoever deletes the
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import Final
 
+from sampan.api.clock import SystemClock, format_time
 from sampan.api.errors import AlreadyExists, ApiError, Conflict, NotFound
 from sampan.api.nodes.status import is_ready
 from sampan.api.objects import deep_copy
-from sampan.api.reading import part, text_map
+from sampan.api.reading import part, parts, text, text_map, whole
 from sampan.api.resources import CUSTOM_RESOURCE_DEFINITIONS, NODES
 from sampan.api.transport import Call
 from sampan.api.types import Obj
 from sampan.client.client import Client
 from sampan.edge.gateway import names
+from sampan.edge.gateway.conditions import Condition, merged
 from sampan.edge.gateway.definitions import BUNDLE_VERSION, definitions, is_older
 from sampan.edge.gateway.definitions.bundle import VERSION_KEY
 
@@ -57,7 +60,8 @@ async def install(client: Client) -> None:
 
 
 async def install_class(client: Client) -> None:
-    """The class that this controller serves. One that is there is left as it is."""
+    """The class that this controller serves, accepted: nobody else runs before there is a Gateway. One that is there is
+    left as it is, but for that."""
     resource = names.GATEWAY_CLASSES
     spec = {"controllerName": names.CONTROLLER, "description": "Served by the data plane of each node, beside Ingress"}
     wanted = {
@@ -70,15 +74,37 @@ async def install_class(client: Client) -> None:
         async with asyncio.timeout(_SERVED_SECONDS):
             while True:
                 try:
-                    await client.create(resource, wanted)
+                    made = await client.create(resource, wanted)
                 except AlreadyExists:
-                    pass
+                    made = await client.get(resource, names.CLASS_NAME)
                 except NotFound:  # its definition is not served yet
                     await asyncio.sleep(_LOOK_SECONDS)
                     continue
+                if is_unanswered(made):
+                    with contextlib.suppress(Conflict):  # then the edge runs, and tells it
+                        await client.update_status(resource, accepted(made, format_time(SystemClock().now())))
                 return
     except (TimeoutError, ApiError) as error:
         log.warning("there is no GatewayClass %s: %s", names.CLASS_NAME, error or "its definition is not served")
+
+
+def is_unanswered(present: Obj) -> bool:
+    """Whether a class of ours waits for its controller. Pure."""
+    spec = part(present, "spec")
+    waits = all(
+        text(each, "type") != "Accepted" or text(each, "status") == "Unknown"
+        for each in parts(part(present, "status"), "conditions")
+    )
+    return text(spec, "controllerName") == names.CONTROLLER and not part(spec, "parametersRef") and waits
+
+
+def accepted(present: Obj, now: str) -> Obj:
+    """Pure. Which release of the definitions there is, the edge tells."""
+    old, generation = part(present, "status"), whole(part(present, "metadata"), "generation") or 0
+    told = (Condition("Accepted", True, "Accepted", "the class is served"),)
+    conditions = merged(old.get("conditions"), told, generation, now)
+    features = [{"name": name} for name in names.FEATURES]
+    return {**present, "status": {**old, "conditions": conditions, "supportedFeatures": features}}
 
 
 async def _wait_ready_node(client: Client) -> None:
