@@ -61,6 +61,7 @@ def test_a_second_cluster_has_ranges_apart_in_both_families() -> None:
         ("fd00::/56", "fd01::/48", "--service-cidr fd01::/48 is too large"),
         ("fd00::/40", "fd01::/112", "--node-cidr-mask-ipv6 64 does not divide --pod-cidr fd00::/40"),
         ("10.244.0.0/16,", "10.96.0.0/16", "address range is not valid"),
+        ("10.244.0.0/16, fd00:1::/56", "10.96.0.0/16, fd00:2::/112", "address range is not valid"),
     ],
 )
 def test_ranges_that_cannot_work_together_are_refused_by_name(pods: str, services: str, said: str) -> None:

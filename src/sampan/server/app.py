@@ -540,7 +540,7 @@ class Server:
 
     def _bootstrap_config(self) -> BootstrapConfig:
         config = self.config
-        cidrs = tuple(config.service_cidr.split(","))
+        cidrs = tuple(each.strip() for each in config.service_cidr.split(","))
         ca = config.client_ca.read_text() if config.client_ca is not None else ""
         return BootstrapConfig(
             service_ip=str(ipaddress.ip_network(cidrs[0])[1]),

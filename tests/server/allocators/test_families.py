@@ -10,6 +10,10 @@ from typing import Any
 import pytest
 
 from sampan.api.errors import Invalid
+from sampan.api.resources import SERVICE_CIDRS
+from sampan.client.client import Client
+from sampan.server.app import Server
+from sampan.server.config import ServerConfig
 
 BOTH, SIX_FIRST = "10.96.0.0/16,fd00:10:96::/112", "fd00:10:96::/112,10.96.0.0/16"
 FOUR_SIX, SIX_FOUR = ["IPv4", "IPv6"], ["IPv6", "IPv4"]
@@ -146,3 +150,9 @@ async def test_two_ranges_of_one_family_are_no_ranges_of_a_cluster(start: Any) -
     with pytest.raises(ValueError, match="not one range of each family"):
         async with start(cidr="10.96.0.0/16,10.97.0.0/16"):
             pass
+
+
+async def test_a_server_whose_ranges_are_written_with_a_space_begins_with_both() -> None:
+    async with Server(ServerConfig(listen=False, openapi=False, service_cidr="10.96.0.0/16, fd00:96::/112")) as server:
+        made = await Client(server.local_transport()).get(SERVICE_CIDRS, "kubernetes")
+    assert made["spec"]["cidrs"] == ["10.96.0.0/16", "fd00:96::/112"]

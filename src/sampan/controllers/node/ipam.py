@@ -83,7 +83,9 @@ class NodeIpamController:
         self._controller: Controller[ObjectKey] = Controller(NAME, self.sync, workers=1)
         # One a family, the cluster's first family first.
         self._parts = [
-            Parts(cidr, self._config.node_cidr_mask_size_ipv6 if ":" in cidr else self._config.node_cidr_mask_size)
+            Parts(
+                cidr.strip(), self._config.node_cidr_mask_size_ipv6 if ":" in cidr else self._config.node_cidr_mask_size
+            )
             for cidr in self._config.cluster_cidr.split(",")
         ]
         # First of all: before a node without a range is looked at, those of the others are known.
