@@ -7,6 +7,7 @@ the test's own event loop: no helper processes. Needs root; everything is remove
 import asyncio
 import ctypes
 import os
+import re
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -31,6 +32,15 @@ NODE_ADDRESS6, OUTSIDE_ADDRESS6, GATEWAY6 = "2001:db8::1", "2001:db8::2", "fd00:
 PODS6 = {"pod1": "fd00:10:244::2", "pod2": "fd00:10:244::3", "pod3": "fd00:10:244::4"}
 
 
+def remove_what_killed_runs_left() -> None:
+    """Namespaces that are named after a process which is no more."""
+    names = [path.name for path in Path("/run/netns").iterdir()] if Path("/run/netns").is_dir() else []
+    for name in names:
+        match = re.fullmatch(r"splab(\d+)[a-z]+\d?", name)
+        if match and not Path(f"/proc/{match[1]}").exists():
+            subprocess.run(["ip", "netns", "delete", name], check=False, capture_output=True)
+
+
 class Lab:
     """``node`` has bridge br0 with the pods and eth0 to ``outside``; all have addresses of both families."""
 
@@ -42,6 +52,7 @@ class Lab:
         return f"{self.prefix}{name}"
 
     def open(self) -> None:
+        remove_what_killed_runs_left()
         lines = ["link add br0 type bridge", f"addr add {GATEWAY}/24 dev br0", "link set br0 up", "link set lo up"]
         lines.append(f"addr add {GATEWAY6}/64 dev br0 nodad")
         for name in self.names:
