@@ -240,11 +240,11 @@ async def test_a_service_that_never_rests_keeps_no_other_waiting(client, config,
     class Restless(ServiceProxy):
         planned = 0
 
-        async def _planned(self, key):
+        async def _planned(self, key, old):
             self.planned += 1
             assert self.planned < 100, "nothing is applied while something changes"
             self._mark(key)
-            return await super()._planned(key)
+            return await super()._planned(key, old)
 
     proxy = Restless(InformerFactory(client), config, MemoryBackend(), conntrack=conntrack)
     proxy._mark(ServiceKey("default", "web"))

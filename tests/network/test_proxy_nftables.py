@@ -5,6 +5,7 @@ import dataclasses
 import ipaddress
 import random
 import re
+import threading
 
 import network_objects as make
 import pytest
@@ -361,3 +362,32 @@ async def test_the_kernel_takes_what_sends_a_client_where_its_address_says(lab, 
     finally:
         await lab.nft(config.table, "pod2").apply([Op("delete", Table())])
         await backend.close()
+
+
+async def test_a_service_of_very_many_endpoints_is_rendered_in_a_thread_and_may_change_before(config):
+    nft = FakeNft()
+    backend = NftBackend(config, nft)
+    rendering, threads = backend._rendering, []
+
+    class Watched:
+        def __getattr__(self, name):
+            return getattr(rendering, name)
+
+        def service(self, plan):
+            threads.append(threading.current_thread() is not threading.main_thread())
+            return rendering.service(plan)
+
+    backend._rendering = Watched()
+    put(backend, service("large", 1, 400))
+    put(backend, service("small", 2))
+    put(backend, service("gone", 3, 400))
+    backend.plan(ServiceKey("default", "gone"), None)
+    await backend.apply()
+    assert threads == [False, True]
+    put(backend, service("large", 1, 400))
+    assert not await backend.apply()
+    put(backend, service("large", 1, 401))
+    put(backend, service("large", 1))
+    await backend.apply()
+    plans = {name: service(name, number) for name, number in (("large", 1), ("small", 2))}
+    await same_as_fresh(backend, nft, config, plans)

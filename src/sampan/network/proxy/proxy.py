@@ -175,7 +175,7 @@ class ServiceProxy:
         # What changes meanwhile is of the next round: one that never rests keeps no other waiting.
         dirty, self._dirty = self._dirty, set()
         for count, key in enumerate(dirty, 1):
-            new = await self._planned(key)
+            new = await self._planned(key, self._plans.get(key))
             old = self._plans.pop(key, None)
             if old is not None:
                 before.update(flows_of(old))
@@ -190,7 +190,7 @@ class ServiceProxy:
                 after.update(flows_of(new))
                 if new.health_port:
                     self._health_ports[key] = new.health_port
-            if new != old:
+            if new is not old:
                 self._backend.plan(key, new)
             if count % _PLANS_AT_ONCE == 0:
                 await asyncio.sleep(0)
@@ -202,23 +202,30 @@ class ServiceProxy:
             after.pop(flow, None)
         self._stale += plan_stale(before, after)
 
-    async def _planned(self, key: ServiceKey) -> ServicePlan | None:
+    async def _planned(self, key: ServiceKey, old: ServicePlan | None) -> ServicePlan | None:
+        """``old`` itself where nothing differs."""
         service = self._services.get(*key)
         if service is None:
             return None
         try:
             slices = self._slices.by_index(_BY_SERVICE, "/".join(key))
             if _weight(service, slices) <= _MANY_ENDPOINTS:
-                return plan_service(service, slices, self._place, self._reserved)
+                return self._replanned(service, slices, self._place, old)
             while True:
                 place = self._place
-                plan = await asyncio.to_thread(plan_service, service, slices, place, self._reserved)
+                plan = await asyncio.to_thread(self._replanned, service, slices, place, old)
                 if place == self._place:
                     return plan
         except (AttributeError, KeyError, TypeError, ValueError):
             # One Service that is written as nobody foresaw must not keep the others from working.
             log.warning("Service %s/%s is not understood, it is not served", *key, exc_info=True)
             return None
+
+    def _replanned(
+        self, service: Obj, slices: Sequence[Obj], place: Place, old: ServicePlan | None
+    ) -> ServicePlan | None:
+        plan = plan_service(service, slices, place, self._reserved)
+        return old if plan == old else plan
 
     def _wanted_health(self) -> dict[int, Health]:
         return {

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import ParamSpec, Protocol, TypeVar
 
 from sampan.network.proxy.backend import BackendError
 from sampan.network.proxy.config import ProxyConfig
@@ -20,6 +20,9 @@ from sampan.network.proxy.reach import NodeReach
 from sampan.network.proxy.rules.claims import Claims, Owner, assemble
 from sampan.network.proxy.rules.table import Contents, plan_full, plan_refresh
 from sampan.network.proxy.rules.values import NftError, NftUnavailable, Op, Tables
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -62,20 +65,30 @@ class RuleBackend:
         self._claims = Claims()
         self._known = False
         self._wanted: dict[Owner, Contents | None] = {_FIXED: rendering.base()}
+        #: plans of many endpoints, which are rendered by a thread: by ``apply``
+        self._large: dict[ServiceKey, ServicePlan] = {}
         #: what the kernel does not take, until it is wanted otherwise
         self._refused: dict[Owner, Contents] = {}
 
     def plan(self, key: ServiceKey, wanted: ServicePlan | None) -> None:
+        self._large.pop(key, None)
         if wanted is None:
             self._rendering.forget(key)
-        self._want((1, *key), None if wanted is None else self._rendering.service(wanted))
+            self._want((1, *key), None)
+        elif sum(len(each.choice.cluster) + len(each.choice.local) for each in wanted.ports) > _MANY_ELEMENTS:
+            self._large[key] = wanted
+        else:
+            self._want((1, *key), self._rendering.service(wanted))
 
     def plan_host_ports(self, ports: Sequence[HostPort]) -> None:
         self._want(_HOST_PORTS, self._rendering.host_ports(ports))
 
     def _want(self, owner: Owner, contents: Contents | None) -> None:
+        self._wants(owner, contents, contents == self._claims.of(owner))
+
+    def _wants(self, owner: Owner, contents: Contents | None, has: bool) -> None:
         self._refused.pop(owner, None)
-        if contents == self._claims.of(owner):
+        if has:
             self._wanted.pop(owner, None)
         else:
             self._wanted[owner] = contents
@@ -86,7 +99,18 @@ class RuleBackend:
             self._reached = await self._reach.ensure()
         return changed
 
+    async def _render_large(self) -> None:
+        for key, plan in list(self._large.items()):
+            contents, has = await _waited(self._rendered, (1, *key), plan)
+            del self._large[key]
+            self._wants((1, *key), contents, has)
+
+    def _rendered(self, owner: Owner, plan: ServicePlan) -> tuple[Contents, bool]:
+        contents = self._rendering.service(plan)
+        return contents, contents == self._claims.of(owner)
+
     async def _apply(self) -> bool:
+        await self._render_large()
         if self._known and not self._wanted:
             return False
         wanted = dict(self._wanted)
@@ -147,16 +171,10 @@ class RuleBackend:
         self._known = True
 
     async def _claim(self, wanted: Mapping[Owner, Contents | None]) -> list[Op]:
-        """Claims are the caller's alone, who waits: a thread may change them, and ends before he goes on."""
         elements = sum(_size(self._claims.of(owner)) + _size(contents) for owner, contents in wanted.items())
         if len(wanted) <= _MANY and elements <= _MANY_ELEMENTS:
             return self._claims.change(wanted)
-        work = asyncio.ensure_future(asyncio.to_thread(self._claims.change, wanted))
-        try:
-            return await asyncio.shield(work)
-        except asyncio.CancelledError:
-            await asyncio.wait([work])
-            raise
+        return await _waited(self._claims.change, wanted)
 
     async def _write(self, contents: Mapping[Owner, Contents | None]) -> None:
         """The whole table at once. ``_claims`` is left alone if that fails."""
@@ -188,6 +206,16 @@ class RuleBackend:
 
     async def close(self) -> None:
         self._tables.close()
+
+
+async def _waited(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """In a thread, which may change what is the caller's alone: it ends before he goes on, cancelled or not."""
+    thread = asyncio.ensure_future(asyncio.to_thread(work, *args, **kwargs))
+    try:
+        return await asyncio.shield(thread)
+    except asyncio.CancelledError:
+        await asyncio.wait([thread])
+        raise
 
 
 def _size(contents: Contents | None) -> int:
