@@ -64,5 +64,5 @@ def test_the_pod_network_is_configured_for_that_range(tmp_path: Path, monkeypatc
     instance = Instance(ClusterSettings("one"), tmp_path, tmp_path)
     podnetwork.write_config(instance, "10.8.3.0/26")
     (written,) = instance.cni_conf.glob("*.conflist")
-    (bridge,) = orjson.loads(written.read_bytes())["plugins"]
+    bridge, _ = orjson.loads(written.read_bytes())["plugins"]
     assert bridge["ipam"]["ranges"] == [[{"subnet": "10.8.3.0/26"}]]

@@ -1,5 +1,6 @@
 """The pod network's configuration, and that taking an instance away leaves nothing."""
 
+import hashlib
 import ipaddress
 import subprocess
 
@@ -40,13 +41,13 @@ def own_lab(lab):
 
 def test_the_gateway_is_the_first_address_of_the_range(cni_config):
     assert cni_config.gateways == ("10.244.0.1",)
-    (plugin,) = cni.render(cni_config)["plugins"]
+    plugin, _ = cni.render(cni_config)["plugins"]
     ((subnet,),) = plugin["ipam"]["ranges"]
     assert ipaddress.ip_address(cni_config.gateways[0]) in ipaddress.ip_network(subnet["subnet"])
 
 
 def test_masquerading_is_left_to_the_proxy(cni_config):
-    (plugin,) = cni.render(cni_config)["plugins"]
+    plugin, _ = cni.render(cni_config)["plugins"]
     assert (plugin["isGateway"], plugin["hairpinMode"], plugin["ipMasq"]) == (True, True, False)
 
 
@@ -66,6 +67,11 @@ async def test_teardown_leaves_nothing(cni_config, own_lab):
     for name in (ours, theirs):
         (cni_config.results_dir / name).touch()
     prefix = own_lab.command("node")
+    # As the bandwidth plugin names them: of a pod of ours, and of somebody else's.
+    digest = hashlib.sha512(b"sampan-t" + b"a" * 64).hexdigest()
+    shaper = f"bwp{digest[:12]}"
+    for name in (shaper, "bwpother"):
+        said(*prefix, "ip", "link", "add", name, "type", "ifb")
     nft = NftCommand("sampan-t", prefix)
     await nft.apply([Op("add", Table())])
     await cni.teardown(cni_config, prefix)
@@ -73,7 +79,7 @@ async def test_teardown_leaves_nothing(cni_config, own_lab):
     assert not cni_config.data_dir.exists()
     assert [path.name for path in cni_config.results_dir.iterdir()] == [theirs]
     left = said("ip", "-n", own_lab.namespace("node"), "-br", "link")
-    assert {line.split("@")[0].split()[0] for line in left.splitlines()} == {"lo", "eth0"}
+    assert {line.split("@")[0].split()[0] for line in left.splitlines()} == {"lo", "eth0", "bwpother"}
     namespaces = said("ip", "netns", "list")
     assert own_lab.namespace("pod1") not in namespaces
     assert own_lab.namespace("outside") in namespaces

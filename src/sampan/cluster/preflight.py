@@ -25,7 +25,7 @@ _CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_SYS_ADMIN": 21}
 PAUSE_PROGRAMS = (Path("/usr/bin/catatonit"), Path("/usr/libexec/podman/catatonit"))
 #: What eviction keeps free of images' file system (``imagefs.available``).
 _FREE_DISK_PERCENT = 15
-CNI_PLUGINS = ("bridge", "host-local", "loopback")
+CNI_PLUGINS = ("bridge", "host-local", "loopback", "bandwidth")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import ipaddress
 import os
 import re
@@ -69,7 +70,8 @@ def policy_table(instance: str) -> str:
 
 
 def render(config: CniConfig) -> Obj:
-    """The network configuration list that containerd reads."""
+    """The network configuration list that containerd reads. It reads a pod's bandwidth annotations too, refuses the
+    sandbox where they make no sense, and tells the second plugin; for other pods that one does nothing."""
     return {
         "cniVersion": "0.4.0",
         "name": f"sampan-{config.instance}",
@@ -87,7 +89,8 @@ def render(config: CniConfig) -> Obj:
                     "ranges": [[{"subnet": str(network)}] for network in config.ranges],
                     "routes": [{"dst": _EVERYWHERE[network.version]} for network in config.ranges],
                 },
-            }
+            },
+            {"type": "bandwidth", "capabilities": {"bandwidth": True}},
         ],
     }
 
@@ -149,7 +152,9 @@ async def teardown(config: CniConfig, prefix: Sequence[str] = ()) -> None:
     for table in (f"sampan-{config.instance}", policy_table(config.instance)):
         await _run(*prefix, "nft", "delete", "table", "inet", table, ignore="No such file")
     shutil.rmtree(config.data_dir, ignore_errors=True)
-    for result in _results(config):
+    results = _results(config)
+    await _remove_shapers({_shaper(config, result) for result in results}, prefix)
+    for result in results:
         result.unlink(missing_ok=True)
 
 
@@ -177,6 +182,21 @@ def _results(config: CniConfig) -> list[Path]:
     if not config.results_dir.is_dir():
         return []
     return [path for path in config.results_dir.iterdir() if ours.fullmatch(path.name)]
+
+
+async def _remove_shapers(names: set[str], prefix: Sequence[str]) -> None:
+    if names:
+        listed: list[Obj] = orjson.loads(await _run(*prefix, "ip", "-j", "link", "show", "type", "ifb") or "[]")
+        for name in sorted(names & {str(interface.get("ifname")) for interface in listed}):
+            await _run(*prefix, "ip", "link", "delete", name, ignore="Cannot find device")
+
+
+def _shaper(config: CniConfig, result: Path) -> str:
+    """The interface by which the bandwidth plugin slows what that pod sends, where it was to: the plugin removes it
+    with the pod, unless the runtime did not live to ask for that."""
+    network = f"sampan-{config.instance}"
+    sandbox = result.name.removeprefix(f"{network}-").partition("-")[0]
+    return f"bwp{hashlib.sha512(f'{network}{sandbox}'.encode()).hexdigest()[:12]}"
 
 
 async def _run(*command: str, ignore: str = "") -> str:

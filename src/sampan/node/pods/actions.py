@@ -20,7 +20,17 @@ from sampan.node.cgroups.held import Held
 from sampan.node.devices.interface import ClaimsUnready
 from sampan.node.images.credentials import pull_secrets
 from sampan.node.images.manager import ImageError
-from sampan.node.pods import operations, render, resizing, resizing_steps, resources, security, spec, starting
+from sampan.node.pods import (
+    bandwidth,
+    operations,
+    render,
+    resizing,
+    resizing_steps,
+    resources,
+    security,
+    spec,
+    starting,
+)
 from sampan.node.pods.context import NodeContext
 from sampan.node.pods.events import Resized, Result
 from sampan.node.pods.files import PodFiles
@@ -126,6 +136,7 @@ class PodActions:
         context, pod = self._context, self._pod
         handler = await self._runtime_handler()
         security.verify_sandbox(pod, context.features(), handler)
+        bandwidth.verify(pod)
         try:
             await context.devices.prepare(pod)
         except ClaimsUnready as error:
