@@ -192,12 +192,31 @@ def _allows(namespaces: Obj, own: str) -> Allows:
     if where == "All":
         return lambda namespace, _: True
     if where == "Selector":
+        wanted = part(namespaces, "selector")
         try:
-            selector = labels.from_label_selector(part(namespaces, "selector") or None)
+            selector = labels.from_label_selector(wanted or None) if _is_selector(wanted) else None
         except labels.SelectorError:
+            selector = None
+        if selector is None:
             return lambda namespace, _: False
         return lambda namespace, found: selector.matches(found)
     return lambda namespace, _: namespace == own
+
+
+def _is_selector(obj: Obj) -> bool:
+    """Whether it is shaped like one, whatever the definition lets through that somebody installed."""
+    pairs, expressions = obj.get("matchLabels") or {}, obj.get("matchExpressions") or []
+    return (
+        isinstance(pairs, dict)
+        and all(isinstance(each, str) for each in pairs.values())
+        and isinstance(expressions, list)
+        and all(isinstance(each, dict) and all(map(text, (each, each), ("key", "operator"))) for each in expressions)
+        and all(isinstance(one, str) for each in expressions for one in _listed(each.get("values")))
+    )
+
+
+def _listed(values: object) -> list[object]:
+    return values if isinstance(values, list) else [] if values is None else [values, None]
 
 
 # TLS
