@@ -228,3 +228,16 @@ def test_thousands_of_exceptions_of_one_block_are_enforced():
     read = read_policy(make.policy("p", ingress=[{"from": [block]}]))
     assert read.faults == ()
     assert len(read.ingress[0].blocks) == 9_001
+
+
+def test_a_pod_is_judged_once_of_however_many_policies_that_change_together(monkeypatch):
+    judged, select = [], planner.select
+    monkeypatch.setattr(planner, "select", lambda *each: judged.append(each) or select(*each))
+    driver = Driver()
+    driver.put(make.namespace("default"), make.pod("a", "10.244.0.2"), make.pod("b", "10.244.0.3"))
+    driver.sync()
+    judged.clear()
+    driver.put(*(make.policy(f"p{number}", ingress=[]) for number in range(40)))
+    driver.sync()
+    assert len(judged) == 2 * len(planner.DIRECTIONS)
+    assert not driver.lets(OUTSIDE, "10.244.0.2")

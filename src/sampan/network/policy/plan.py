@@ -47,6 +47,14 @@ class Selection:
     admin: tuple[PolicyKey, ...] = ()
     network: tuple[PolicyKey, ...] = ()
     baseline: tuple[PolicyKey, ...] = ()
+    #: Of many policies it takes long to make, and it is asked for often.
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_hash", hash((self.direction, self.admin, self.network, self.baseline)))
+
+    def __hash__(self) -> int:
+        return self._hash
 
     @property
     def policies(self) -> tuple[PolicyKey, ...]:

@@ -22,13 +22,14 @@ from sampan.network.policy.plan import (
 )
 from sampan.network.policy.sets import Sets
 
-#: Pods that are looked at before who drives the work may turn to others.
-_AT_ONCE = 200
+#: Pods, and policies of each, that are looked at before who drives the work may turn to others.
+_AT_ONCE = 400
 
 
 class Planner:
     """Invariants: ``_judged`` holds this node's pods that some policy restricts, each under every address it has;
-    ``_users`` counts the addresses of each selection; ``_sets`` has what the rules of used selections refer to."""
+    ``_users`` counts the addresses of each selection; ``_sets`` has what the rules of used selections refer to.
+    Pods that are ``_behind`` stand there as they were before."""
 
     def __init__(self, node: str) -> None:
         self.node = node
@@ -39,7 +40,7 @@ class Planner:
         self._pods: dict[PodKey, PodFacts] = {}
         #: this node's pods, by namespace
         self._local: dict[str, dict[PodKey, None]] = {}
-        #: pods whose namespace has changed, and who have not been looked at since
+        #: pods whose namespace has changed, or a policy that selects them, and who have not been looked at since
         self._behind: dict[PodKey, None] = {}
         #: sets that stale chains will want, and that ``preparing`` has filled
         self._prepared: list[SetKey] = []
@@ -94,7 +95,8 @@ class Planner:
             self._judge(key, facts)
 
     def set_policy(self, key: PolicyKey, policy: Policy | None) -> None:
-        """None: it is gone."""
+        """None: it is gone. The pods that it selects are looked at by ``preparing``, or by ``take``: once, of however
+        many policies that change at a time."""
         before = self._policies.get(key)
         if before == policy:
             return
@@ -106,8 +108,7 @@ class Planner:
             self._policies[key] = policy
             self._subjects.put(key, policy.subject)
         self._stale |= self._by_policy.get(key, set())
-        for pod in sorted(concerned):
-            self._judge(pod, self._pods[pod])
+        self._behind.update(dict.fromkeys(sorted(concerned)))
 
     # What is asked
 
@@ -139,7 +140,8 @@ class Planner:
 
     def used(self) -> list[Policy]:
         """Those that restrict a pod of this node."""
-        return [self._policies[key] for key in sorted({key for each in self._users for key in each.policies})]
+        used = sorted({key for each in self._users for key in each.policies})
+        return [self._policies[key] for key in used if key in self._policies]
 
     @property
     def idle(self) -> bool:
@@ -147,7 +149,7 @@ class Planner:
 
     def preparing(self) -> Iterator[None]:
         """Does step by step what ``take`` would otherwise do at once, and what grows with the cluster: fills sets that
-        come into use, looks at pods whose namespace has changed. Between the steps everything may change."""
+        come into use, looks at pods that are behind. Between the steps everything may change."""
         yield from self._catch_up()
         wanted = dict.fromkeys(
             key
@@ -165,16 +167,17 @@ class Planner:
             yield from self._sets.refer(key)
 
     def _catch_up(self) -> Iterator[None]:
-        count = 0
+        done = 0
         while self._behind:
             key, _ = self._behind.popitem()
             facts = self._pods.get(key)
             if facts is not None:
                 self._sets.set_pod(key, facts)
+                done += 1
                 if facts.node == self.node:
-                    self._judge(key, facts)
-                count += 1
-                if count % _AT_ONCE == 0:
+                    done += self._judge(key, facts)
+                if done >= _AT_ONCE:
+                    done = 0
                     yield
 
     def take(self, *, whole: bool = False) -> Delta:
@@ -209,11 +212,13 @@ class Planner:
             if subject.matches(namespace, self._labels.get(namespace, {}), self._pods[key].labels)
         }
 
-    def _judge(self, key: PodKey, facts: PodFacts) -> None:
+    def _judge(self, key: PodKey, facts: PodFacts) -> int:
+        """How many policies select it."""
         selected = [self._policies[each] for each in self._subjects.of(facts.key.namespace, facts.labels)]
         judged = Judged(*(select(selected, direction) for direction in DIRECTIONS))
         for address in facts.addresses:
             self._claim(address, key, judged if judged != Judged() else None)
+        return len(selected)
 
     def _claim(self, address: str, key: PodKey, judged: Judged | None) -> None:
         claims = self._judged.setdefault(address, {})
