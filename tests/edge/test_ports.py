@@ -50,7 +50,7 @@ async def test_a_port_of_another_program_is_told_and_ours_is_not_started_for_it(
             assert made.plane.lacks_ports
         assert started == [True]  # a start that fails would have stopped the other port for seconds
         assert (await ask("any", "/", port=HTTP)).got["backend"] == "one"
-        assert not ports.taken([_listener(HTTP)], ipv6=False)  # our own program's
+        assert not ports.taken([_listener(HTTP)], ipv6=False, own={HTTP})  # our own program's
         other.close()
         assert (await made.plane.apply(plane), made.plane.lacks_ports) == ([], False)
         assert (await ask("any", "/", port=HTTPS)).got["backend"] == "one"

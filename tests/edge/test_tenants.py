@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import datetime
 import ipaddress
+import os
+import signal
 from typing import Any
 
 import pytest
@@ -17,7 +19,8 @@ from ingress_world import World, ingress, path, rule, secret
 
 from sampan.edge.certificates import BadCertificate
 from sampan.edge.certificates import pair as pair_of
-from sampan.edge.haproxy import sections
+from sampan.edge.haproxy import runtime, sections
+from sampan.edge.haproxy.program import running
 from sampan.edge.model import Backend, Endpoint, Listener, Match, PathMatch, Plane, Route, VirtualHost, Weighted
 
 MALLORY = "mallory"
@@ -171,11 +174,42 @@ async def test_expressions_that_backtrack_take_no_thread_for_long() -> None:
     """Reproduced: a request with forty of them took 0.6 s of a thread, and the program ends itself after two."""
     async with lab() as made:
         backend = Weighted(Backend("web", (await made.backend("web"),)))
-        # The second way out fits, after each of 2^21 ways to share the letters out was tried.
+        # The second way out fits, after each of 2^17 ways to share the letters out was tried.
         texts = ("/slow/(?:(a{1,30}){1,30}x|.*)$", "/fast/[a-z]+/.*[.]php$")
         routes = tuple(Route(text, OWNER, Match(PathMatch("regex", text)), (backend,)) for text in texts)
         hosts = (VirtualHost("a.io", routes),)
         assert await made.plane.apply(Plane((Listener("http", HTTP, "http", ADDRESS, hosts),))) == []
-        assert (await ask("a.io", f"/slow/{'a' * 22}b")).status == 404
+        assert (await ask("a.io", f"/slow/{'a' * 18}b")).status == 404
         assert (await ask("a.io", "/slow/aaab")).status == 200
         assert (await ask("a.io", f"/fast/abc/{'d' * 3000}.php")).status == 200
+
+
+async def test_a_port_of_another_proxy_is_not_shared_with_it() -> None:
+    """Reproduced: by SO_REUSEPORT both listened, and each got some of the other's connections."""
+    async with lab() as first, lab() as second:
+        for made, name in ((first, "one"), (second, "two")):
+            route = Route(name, OWNER, Match(), (Weighted(Backend(name, (await made.backend(name),))),))
+            plane = Plane((Listener("http", HTTP, "http", ADDRESS, (VirtualHost("a.io", (route,)),)),))
+            problems = await made.plane.apply(plane)
+            told = [problem.text for problem in problems]
+            assert told == ([] if name == "one" else [f"port {HTTP} of the node is taken by another program"])
+        answers = [await ask("a.io", "/") for _ in range(8)]
+        assert {answer.got["backend"] for answer in answers} == {"one"}
+
+
+async def test_a_program_that_hangs_is_replaced_and_has_no_connection_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reproduced: it kept listening beside the new one, and half of all connections waited for it."""
+    monkeypatch.setattr(runtime, "ANSWER_SECONDS", 0.3)
+    async with lab() as made:
+        for number in range(2):
+            shares = (Weighted(Backend("web", (await made.backend("web"),))),)
+            routes = tuple(Route(f"r{each}", OWNER, Match(PathMatch("exact", f"/{each}")), shares) for each in "ab")
+            hosts = (VirtualHost("a.io", routes[: number + 1]),)
+            assert await made.plane.apply(Plane((Listener("http", HTTP, "http", ADDRESS, hosts),))) == []
+            if number == 0:
+                hung = made.program.pid
+                assert hung is not None
+                os.kill(hung, signal.SIGSTOP)
+                await asyncio.to_thread(os.waitid, os.P_PID, hung, os.WSTOPPED | os.WNOWAIT)
+        assert running(made.program.files) == [made.program.pid]
+        assert [(await ask("a.io", "/b")).status for _ in range(8)] == [200] * 8

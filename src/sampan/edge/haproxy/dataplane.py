@@ -37,6 +37,7 @@ class Runs(Protocol):
     @property
     def pid(self) -> int | None: ...
     async def start(self, rendered: Rendered) -> Refusal | None: ...
+    async def answers(self) -> bool: ...
     async def ended(self) -> None: ...
     async def end(self) -> None: ...
     async def bound_log(self) -> None: ...
@@ -57,6 +58,8 @@ class DataPlane:
         self.replaced = self.told = 0
         #: of what was applied last, some is not served, for a port is another program's
         self.lacks_ports = False
+        #: where the program listens
+        self._ports: frozenset[int] = frozenset()
 
     async def apply(self, plane: Plane) -> list[Problem]:
         """Returns when the plane is served, with what of it is not. Raises ProgramMissing."""
@@ -66,7 +69,10 @@ class DataPlane:
                 await self._end()
                 return []
             plane, problems = await asyncio.to_thread(check, plane)
-            taken = await asyncio.to_thread(ports.taken, plane.listeners, ipv6=self._settings.ipv6)
+            own = self._ports
+            if not own and await self._program.answers():  # what another keeper left
+                own = frozenset(each.port for each in plane.listeners)
+            taken = await asyncio.to_thread(ports.taken, plane.listeners, ipv6=self._settings.ipv6, own=own)
             plane, found = _without_ports(plane, taken)
             problems += found
             self.lacks_ports = bool(taken)
@@ -76,6 +82,7 @@ class DataPlane:
             for _ in range(_ATTEMPTS):
                 refusal, owners = await self._serve(plane)
                 if refusal is None:
+                    self._ports = frozenset(each.port for each in plane.listeners)
                     return problems
                 plane, found = _without(plane, refusal, owners)
                 self.lacks_ports = self.lacks_ports or bool(_PORT_TAKEN.search(refusal.text))
@@ -123,6 +130,7 @@ class DataPlane:
         self._started.clear()
         self._current = None
         self._by_backend = {}
+        self._ports = frozenset()
         await self._program.end()
 
     async def _serve(self, plane: Plane) -> tuple[Refusal | None, list[Owner | None]]:

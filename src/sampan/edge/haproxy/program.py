@@ -82,10 +82,12 @@ class Program:
         program = find()
         await asyncio.to_thread(self._write, rendered)
         self.run.mkdir(parents=True, exist_ok=True, mode=0o700)
-        running = await runtime.pid_of(self.socket)
+        before = await runtime.pid_of(self.socket)
+        # One that hangs has its ports with the new one, and its connections would wait for nobody.
+        hung = set() if before is not None else set(await asyncio.to_thread(running, self.files))
         words = [program, "-db", "-f", str(self.files / "haproxy.cfg")]
-        if running is not None:
-            words += ["-x", str(self.socket), "-sf", str(running)]
+        if before is not None:
+            words += ["-x", str(self.socket), "-sf", str(before)]
         said = self.directory / "said.txt"
         log = await asyncio.to_thread(self._open_log)
         try:
@@ -98,6 +100,9 @@ class Program:
         if not await self._serves(process):
             return _refusal(await asyncio.to_thread(_read, said))
         self._leaving = [each for each in self._leaving if each.returncode is None]
+        for pid in hung - {each.pid for each in self._leaving}:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         if self._process is not None:
             self._leaving.append(self._process)
         self._process, self._pid = process, process.pid
@@ -118,6 +123,10 @@ class Program:
         finally:
             ended.cancel()
         return False
+
+    async def answers(self) -> bool:
+        """Whether one runs, whoever started it."""
+        return await runtime.pid_of(self.socket) is not None
 
     async def ended(self) -> None:
         """Returns when the program that serves has ended, by itself or by anybody."""

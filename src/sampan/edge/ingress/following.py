@@ -18,6 +18,7 @@ from sampan.client.keys import ObjectKey, key_of
 from sampan.edge.ingress.classes import Classes
 from sampan.edge.ingress.reading import Look, Read, read
 from sampan.edge.model import Endpoint
+from sampan.edge.pace import Pace
 from sampan.edge.secrets import Secrets
 from sampan.edge.services import endpoints_of, port_of
 
@@ -71,16 +72,19 @@ class Following:
         if not self._knows_services.is_set() and any(map(self.classes.has, self._ingresses.list())):
             self._wants_services.set()
             await self._knows_services.wait()
-        self._read_stale()
+        await self._read_stale()
         self._secrets.want(self._by_secret)
         if await self._secrets.settled():  # those that were not known when they were first asked for are by now
-            self._read_stale()
+            await self._read_stale()
         return list(self._reads.values())
 
-    def _read_stale(self) -> None:
+    async def _read_stale(self) -> None:
+        """What becomes stale meanwhile waits for the next turn."""
+        pace = Pace()
         for key in sorted(self._stale):
+            self._stale.discard(key)
             self._read(key)
-        self._stale.clear()
+            await pace.breathe()
 
     def _read(self, key: ObjectKey) -> None:
         self._forget(key)

@@ -22,6 +22,7 @@ from sampan.edge.ingress.plan import Note, Ports, plan
 from sampan.edge.ingress.reading import Read, owner_of
 from sampan.edge.ingress.status import with_address
 from sampan.edge.model import Listener, Owner
+from sampan.edge.pace import Pace
 from sampan.edge.secrets import Secrets
 from sampan.edge.source import Board, Served
 from sampan.keeping import Keeper
@@ -80,9 +81,11 @@ class IngressSource:
                 self._tell(read.owner, False, "ProxyMissing", served.missing)
             return
         refused = set(served.problems)
+        pace = Pace()
         for read in self._reads:
             if read.owner not in refused:
                 await self._publish(read.owner)
+            await pace.breathe()
         self._tell_of_classes()
 
     def _tell_of_classes(self) -> None:
