@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import socket
 from dataclasses import replace
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +99,19 @@ def test_what_belongs_to_another_cluster_is_refused_naming_both(given: Given, wo
     assert words in refused.value.message
     assert "'blue'" in refused.value.message and "'default'" in refused.value.message
     assert refused.value.fix
+
+
+@pytest.mark.parametrize("given", [options(pod_cidr="192.0.2.0/24"), options(service_cidr="192.0.0.0/16")])
+def test_a_range_that_the_machine_is_on_itself_is_refused_unless_its_pods_are_somebody_elses(given: Given) -> None:
+    machine = Machine(routes=(IPv4Network("192.0.2.0/24"),))
+    with pytest.raises(ClusterError, match=r"overlaps 192\.0\.2\.0/24, a network that this machine is on"):
+        choose(nameless("one"), given, machine)
+
+
+def test_pods_of_another_network_are_where_that_ones_routes_lead(tmp_path: Path) -> None:
+    given = options(pod_cidr="192.0.2.0/24", cni_conf_dir=str(tmp_path))
+    made = choose(nameless("one"), given, Machine(routes=(IPv4Network("192.0.2.0/24"),)))
+    assert made.cluster.pod_cidr == "192.0.2.0/24"
 
 
 def test_a_machine_with_no_room_left_is_told_with_the_option_to_use() -> None:
@@ -213,6 +226,21 @@ def test_routes_are_read_as_the_kernel_writes_them(tmp_path: Path) -> None:
     )
     assert list(choosing.routed(table, but="sampan0")) == [IPv4Network("192.0.2.0/24")]
     assert list(choosing.routed(tmp_path / "none")) == []
+
+
+def test_routes_of_ipv6_are_read_without_what_every_interface_has(tmp_path: Path) -> None:
+    zero, table = "0" * 32, tmp_path / "ipv6_route"
+    rows = [
+        ("20010db8000000000000000000000000", "40", "eth0"),
+        ("fd000010024400000000000000000000", "40", "sampan0"),
+        ("fe800000000000000000000000000000", "40", "eth0"),
+        ("ff000000000000000000000000000000", "08", "eth0"),
+        ("20010db8000000000000000000000002", "80", "lo"),
+        (zero, "00", "eth0"),
+    ]
+    table.write_text("".join(f"{to} {bits} {zero} 00 {zero} 00000100 1 0 1 {link:>8}\n" for to, bits, link in rows))
+    assert list(choosing.routed_ipv6(table, but="sampan0")) == [IPv6Network("2001:db8::/64")]
+    assert list(choosing.routed_ipv6(tmp_path / "none")) == []
 
 
 def test_every_option_is_a_field_of_the_settings() -> None:

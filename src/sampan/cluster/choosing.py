@@ -148,6 +148,8 @@ def choose(instance: Instance, given: Given, machine: Machine) -> Instance:
     chosen = dataclasses.replace(asked, cluster=whole.cluster(asked.cluster), node=whole.node(asked.node))
     chosen.validate()
     refuse_clash(chosen, machine.others)
+    if chosen.node.runs_containers:
+        _refuse_routed(chosen, machine.routes)
     return chosen
 
 
@@ -194,6 +196,20 @@ def refuse_clash(instance: Instance, others: Iterable[Instance]) -> None:
                     raise _clash(
                         instance, f"{option} {text}", other, f"leave the option out, or choose one apart from {theirs}"
                     )
+
+
+def _refuse_routed(instance: Instance, routes: Iterable[Network]) -> None:
+    """Raises ClusterError when a range is one that the machine sends elsewhere: it would lose that network, its own
+    gateway with it. Pods of somebody else's network are where that one's routes lead."""
+    for option, text in _ranges(instance).items():
+        if option == "--pod-cidr" and instance.node.cni_conf_dir:
+            continue
+        for routed_range in routes:
+            if any(overlap(mine, routed_range) for mine in _read(text)):
+                raise ClusterError(
+                    f"{option} {text} overlaps {routed_range}, a network that this machine is on or has a route to",
+                    fix="leave the option out and a free range is chosen, or name one apart from it (`ip route`)",
+                )
 
 
 def _clash(instance: Instance, what: str, other: Instance, fix: str) -> ClusterError:
@@ -319,7 +335,7 @@ def _first_port(option: str, first: int, used: set[int], blocks: list[tuple[int,
 
 def machine_now(instance: Instance) -> Machine:
     """What stands on this machine beside an instance."""
-    return Machine(tuple(others(instance)), tuple(routed(but=instance.bridge)), is_free)
+    return Machine(tuple(others(instance)), (*routed(but=instance.bridge), *routed_ipv6(but=instance.bridge)), is_free)
 
 
 def others(instance: Instance) -> Iterator[Instance]:
@@ -357,3 +373,17 @@ def routed(table: Path = Path("/proc/net/route"), *, but: str = "") -> Iterator[
         address, mask = (int.from_bytes(bytes.fromhex(words[place]), "little") for place in (1, 7))
         if mask and words[0] != but:
             yield ipaddress.IPv4Network((address, mask.bit_count()))
+
+
+def routed_ipv6(table: Path = Path("/proc/net/ipv6_route"), *, but: str = "") -> Iterator[IPv6Network]:
+    """The same of IPv6, without single addresses, and what every interface has (link-local, multicast)."""
+    try:
+        lines = table.read_text().splitlines()
+    except OSError:  # no IPv6 at all
+        return
+    for line in lines:
+        words = line.split()
+        network = IPv6Network((int(words[0], 16), int(words[1], 16)))
+        ordinary = not (network.is_link_local or network.is_multicast)
+        if 0 < network.prefixlen < 128 and ordinary and words[-1] not in ("lo", but):
+            yield network
