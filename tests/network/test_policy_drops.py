@@ -125,3 +125,15 @@ def test_the_definition_of_cluster_policies_is_one_that_a_server_takes():
     (definition,) = definitions()
     status = {"storedVersions": ["v1alpha2"]}  # as the server sets it before it judges
     assert validate_definition({**definition, "status": status}) == []
+
+
+def test_a_connection_that_goes_on_being_dropped_names_the_policies_that_select_its_pod_now():
+    driver, drops = denying(), LastDrops(At())
+    packet = Packet("ingress/", OUTSIDE, POD1, "TCP", 40000, 80)
+    drops.hear(packet, driver.planner)
+    driver.put(make.policy("later", ingress=[]))
+    driver.sync()
+    drops.hear(packet, driver.planner)
+    (drop,) = drops.listed()
+    assert drop.policies == ("NetworkPolicy default/deny", "NetworkPolicy default/later")
+    assert (str(drop.pod), drop.packets) == ("default/web", 2)

@@ -24,8 +24,8 @@ class _Flow(NamedTuple):
 
 @dataclass(slots=True)
 class Drop:
-    """One connection (or what looks like one): told once, however often it was tried. ``policies``: those that select
-    the pod in that direction."""
+    """One connection (or what looks like one): told once, however often it was tried. ``policies``: those that selected
+    the pod in that direction when its last packet was dropped."""
 
     flow: _Flow
     pod: PodKey | None
@@ -68,13 +68,12 @@ class LastDrops:
             source, target, port = target, source, packet.source_port
         way: Direction = "ingress" if direction == "ingress" else "egress"
         flow, now = _Flow(way, source, target, packet.protocol, port), format_time(self._clock.now())
-        known = self._drops.pop(flow, None)
-        if known is None:
-            own = target if way == "ingress" else source
-            judged = planner.judged(own)
-            selection = judged.ingress if way == "ingress" else judged.egress
-            policies = tuple(map(str, selection.policies)) if selection is not None else ()
-            known = Drop(flow, planner.owner(own), policies, now, now, 0)
+        own = target if way == "ingress" else source
+        judged = planner.judged(own)
+        selection = judged.ingress if way == "ingress" else judged.egress
+        known = self._drops.pop(flow, None) or Drop(flow, planner.owner(own), (), now, now, 0)
+        if selection is not None:  # else they are gone since: it was by those from before
+            known.pod, known.policies = planner.owner(own), tuple(map(str, selection.policies))
         known.last = now
         known.packets += 1
         self._drops[flow] = known
