@@ -139,7 +139,8 @@ class IngressSource:
         except ApiError as error:
             log.warning("ingress %s/%s: %s", owner.namespace, owner.name, error.message)
             return
-        places = [f"http://{self._config.address}:{ports[0]}", f"https://{self._config.address}:{ports[1]}"]
+        host = f"[{self._config.address}]" if ":" in self._config.address else self._config.address
+        places = [f"http://{host}:{ports[0]}", f"https://{host}:{ports[1]}"]
         self._tell(owner, True, "Served", f"node {self._config.node_name} serves it at {' and '.join(places)}")
 
     async def _addresses(self) -> set[str]:
