@@ -120,6 +120,51 @@ def test_a_service_without_that_port_or_without_endpoints_is_said():
     assert asked(empty, "shop", "svc/web").fault == "Service default/web has no ready endpoint"
 
 
+def test_a_port_of_a_node_leads_to_the_service_that_has_it():
+    balancer = network_objects.service(
+        "lb", "10.97.0.9", type="LoadBalancer", ports=[network_objects.port(81, nodePort=30081)]
+    )
+    balancer["status"] = {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}
+    ends = network_objects.endpoint_slice("lb", [network_objects.endpoint(POD1)])
+    seen = shop(balancer, ends)
+    for port in (81, 30081):
+        for target in ("192.0.2.1", "node/node1"):
+            found = asked(seen, OUTSIDE, target, port=port)
+            assert (found.target.name, [hop.pod for hop in found.hops]) == ("Service default/lb", ["default/web"])
+    assert asked(seen, OUTSIDE, "node/node1", port=22).target.name == "node node1"
+
+
+def test_cluster_dns_is_answered_by_the_node_and_by_its_pods_where_it_has_some():
+    dns = network_objects.service("kube-dns", "10.96.0.10", ports=[network_objects.port(53, "UDP")])
+    dns["metadata"]["namespace"] = "kube-system"
+    dns["spec"].pop("selector", None)
+    found = asked(shop(dns), "shop", "svc/kube-system/kube-dns", protocol="UDP")
+    assert (found.answer, found.answerer) == ("reaches", "the DNS server of node node1")
+    dns["spec"]["selector"] = {"k8s-app": "kube-dns"}
+    assert asked(shop(dns), "shop", "svc/kube-system/kube-dns", protocol="UDP").answer == "does not reach"
+
+
+def test_a_pod_of_two_families_is_judged_by_the_address_that_it_connects_with():
+    policy = make.policy("four", {"app": "six"}, ingress=[{"from": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}])
+    seen = shop(
+        make.pod("six", ["10.244.0.8", "fd00::8"], {"app": "six"}), make.pod("both", ["10.244.0.9", "fd00::9"]), policy
+    )
+    assert asked(seen, "both", "six").answer == "reaches"
+    found = asked(seen, "both", "fd00::8")
+    assert (found.source.address, found.answer) == ("fd00::9", "does not reach")
+    assert asked(seen, "2001:db8::1", "six").target.address == "fd00::8"
+
+
+def test_an_external_name_is_told_as_what_it_is():
+    name = {
+        "kind": "Service",
+        "metadata": {"namespace": "default", "name": "far"},
+        "spec": {"type": "ExternalName", "externalName": "example.org"},
+    }
+    with pytest.raises(path.Unknown, match=r"Service default/far is another name of example\.org"):
+        path.find(shop(name), "svc/far")
+
+
 def test_pods_that_are_alike_are_asked_about_once():
     many = [make.pod(f"web-{number}", f"10.244.0.{number + 10}", {"app": "web"}) for number in range(50)]
     seen = world.read([make.namespace("default"), *many, make.policy("deny", {"app": "web"}, ingress=[])])

@@ -84,6 +84,9 @@ def reach(
     wanted = [each for each in namespace.split(",") if each]
     kind = _protocol(protocol, port)
     world = _world(kubeconfig)
+    for each in wanted:
+        if each not in world.namespaces:
+            raise WrongUsage(f"there is no namespace {each}", fix="kubectl get namespaces")
     found = reaching.matrix(world, namespaces=wanted, protocol=kind, port=port, outside=outside)
     if show is None:
         print(reaching.words(found))
@@ -106,13 +109,15 @@ def drops(
     show = printer(output)
     reports = _ask(kubeconfig, lambda client: _reports(client, node))
     found = seen.listed(reports)
-    if show is None:
-        print(seen.words(found))
-    else:
+    silent = {name: report["fault"] for name, report in reports.items() if "fault" in report}
+    if show is not None:
         show(found)
-    for name, report in reports.items():
-        if "fault" in report:
-            print(f"node {name} did not say: {report['fault']}", file=sys.stderr)
+    elif found or not silent:
+        print(seen.words(found))
+    for name, fault in silent.items():
+        print(f"node {name} did not say: {fault}", file=sys.stderr)
+    if silent:
+        sys.exit(1)
 
 
 @app.command("policy-crds")
