@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 from sampan.api.errors import ApiError
@@ -17,7 +18,7 @@ from sampan.client.client import Client
 from sampan.cluster import instance as instances
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.instance import Instance
-from sampan.network import cni
+from sampan.network import cni, mtu
 from sampan.network.routes.ip import IpTable, RouteError
 
 #: Between two questions when the API server does not answer.
@@ -43,7 +44,7 @@ def write_config(instance: Instance, node_range: str) -> None:
     if instance.node.cni_conf_dir:
         cni.switch_on(config(instance, node_range))
     else:
-        cni.setup(config(instance, node_range))
+        cni.setup(replace(config(instance, node_range), mtu=mtu.of_default_route()))
 
 
 def proxy_mode_file(instance: Instance) -> Path:
