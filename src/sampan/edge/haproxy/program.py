@@ -103,6 +103,8 @@ class Program:
         for pid in hung - {each.pid for each in self._leaving}:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        if self._process is not None and self._process.pid in hung:
+            await self._process.wait()
         if self._process is not None:
             self._leaving.append(self._process)
         self._process, self._pid = process, process.pid
