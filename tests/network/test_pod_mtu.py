@@ -31,13 +31,18 @@ def test_the_default_route_of_the_process_own_network_says_it() -> None:
             return int(subprocess.run(asked, capture_output=True, text=True, check=True).stdout)
 
         assert (
-            after("link add a mtu 9000 type veth peer name b", "link set b mtu 1400", "link set a up", "link set b up")
+            after(
+                "link add near mtu 9000 type veth peer name far",
+                "link set far mtu 1400",
+                "link set near up",
+                "link set far up",
+            )
             == 1500
         )
-        assert after("addr add 2001:db8::1/64 dev b nodad", "route add ::/0 via 2001:db8::9") == 1400
-        assert after("addr add 192.0.2.1/24 dev a", "route add default via 192.0.2.9 metric 10") == 9000
+        assert after("addr add 2001:db8::1/64 dev far nodad", "route add ::/0 via 2001:db8::9") == 1400
+        assert after("addr add 192.0.2.1/24 dev near", "route add default via 192.0.2.9 metric 10") == 9000
         # Another one that is preferred; and one that no pod could live with.
-        assert after("addr add 198.51.100.1/24 dev b", "route add default via 198.51.100.9") == 1400
-        assert after("link set b mtu 1000") == 1500
+        assert after("addr add 198.51.100.1/24 dev far", "route add default via 198.51.100.9") == 1400
+        assert after("link set far mtu 1000") == 1500
     finally:
         subprocess.run(["ip", "netns", "delete", name], check=True)
