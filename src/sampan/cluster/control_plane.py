@@ -111,7 +111,7 @@ def keep_components(keeper: Keeper, server: Server, instance: Instance) -> None:
 
     async def gateway_api() -> None:
         installing = await asyncio.to_thread(import_module, "sampan.edge.gateway.install")
-        await installing.install_when_ready(admin, with_class=instance.node.ingress)
+        await installing.install_when_ready(admin, with_class=ingress)
 
     def account(name: str) -> Client:
         return Client(server.local_transport(f"system:serviceaccount:kube-system:{name}"))

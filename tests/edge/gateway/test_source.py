@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import shutil
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ from sampan.edge.gateway.install import install
 from sampan.edge.gateway.observed import Observed
 from sampan.edge.gateway.plan import Plan
 from sampan.edge.gateway.source import GatewaySource
+from sampan.edge.merging import merge
+from sampan.edge.model import Listener, Owner, Route, VirtualHost
 from sampan.edge.source import Board, Served
 from sampan.keeping.ending import Place, inside
 from sampan.testing.api import Api, api_server
@@ -176,6 +179,26 @@ async def test_of_several_nodes_the_first_that_is_ready_writes_statuses(tmp_path
             await here.until(served)
             told = await here.told(names.GATEWAYS, "edge")
             assert told.get("Programmed", ("Unknown", ""))[0] == "Unknown"
+
+
+@pytest.mark.parametrize("where", (ADDRESS, ""))
+async def test_a_port_that_ingresses_have_by_another_protocol_is_told(tmp_path: Path, where: str) -> None:
+    async with api_server() as api:
+        await install(api.client)
+        async with cluster(api, tmp_path) as here:
+            await here.web()
+
+            async def served() -> bool:
+                return bool(await here.serve())
+
+            await here.until(served)
+            gateways = [dataclasses.replace(each, address=where) for each in await here.serve()]
+            route = Route("ingress", Owner("networking.k8s.io/v1", "Ingress", "default", "web"))
+            theirs = Listener("ingress", 80, "https", hosts=(VirtualHost("", (route,)),))
+            _, problems = merge([theirs, *gateways])
+            await here.serve(Served({each.owner: [each.text] for each in problems}))
+            told = (await api.client.get(names.GATEWAYS, "edge", "default"))["status"]["listeners"]
+            assert [each["conditions"][0]["reason"] for each in told] == ["PortUnavailable"]
 
 
 async def test_endpoints_that_move_are_told_without_the_rest(tmp_path: Path) -> None:

@@ -41,8 +41,8 @@ log = logging.getLogger(__name__)
 _LOOK_SECONDS: Final = 60.0
 #: so long what other sources ask for waits for this one
 _PATIENCE_SECONDS: Final = 15.0
-#: how the data plane says it
-_PORT_TAKEN: Final = re.compile(r"port (\d+) of the node is taken by another program")
+#: how it is said that a port is another program's, or another source's by another protocol (``edge.merging``)
+_PORT_TAKEN: Final = re.compile(r"port (\d+) (?:of the node is taken by another program|is one of https? already\b.*)")
 #: statuses that are written at a time
 _WRITES: Final = 8
 
@@ -215,7 +215,7 @@ def _order(address: str) -> tuple[bool, str]:
 
 
 def _refused(served: Served) -> tuple[dict[tuple[str, str, str], str], frozenset[int]]:
-    """What the data plane does not take of routes; ports that are another program's."""
+    """What the data plane does not take of routes; ports that are somebody else's."""
     refused: dict[tuple[str, str, str], str] = {}
     ports: set[int] = set()
     for owner, said in served.problems.items():
