@@ -13,6 +13,7 @@ from sampan.cluster import instance as instances
 from sampan.cluster.choosing import Given, Machine, change, choose, refuse_clash
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.instance import ClusterSettings, Instance, NodeSettings
+from sampan.cluster.network_stack import edge_config
 from sampan.controllers.node.ipam import Parts
 
 
@@ -145,3 +146,11 @@ def test_a_network_of_others_is_left_as_it_stands(tmp_path: Path, monkeypatch: p
     podnetwork.write_config(instance, "10.244.3.0/24")
     assert not list(theirs.iterdir()) and not instance.cni_conf.exists()
     assert containerd.config(instance).cni_conf_dir == theirs
+
+
+@pytest.mark.parametrize(
+    ("address", "first"), [("192.0.2.2,fd00::2", "192.0.2.2"), ("fd00::2,192.0.2.2", "fd00::2"), ("fd00::2", "fd00::2")]
+)
+def test_ingress_is_told_of_one_address_of_the_node(address: str, first: str) -> None:
+    edge = edge_config(Instance(ClusterSettings("two"), NodeSettings(name="n", address=address, dns_port=53)))
+    assert (edge.address, edge.dns) == (first, (f"{first}:53",))

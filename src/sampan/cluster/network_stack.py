@@ -50,16 +50,17 @@ def edge_config(instance: Instance) -> EdgeConfig:
     from sampan.edge.config import EdgeConfig
 
     node = instance.node
+    address = next(iter(node.addresses), "")
     return EdgeConfig(
         directory=instance.edge,
         run=instance.run / "edge",
         log=instance.logs / "ingress.log",
         instance=instance.name,
         node_name=node.name,
-        address=node.address,
+        address=address,
         http_port=node.ingress_http_port,
         https_port=node.ingress_https_port,
-        dns=(f"{node.address}:{node.dns_port}",),
+        dns=(f"{address}:{node.dns_port}",),
         classes=tuple(filter(None, (name.strip() for name in instance.cluster.ingress_classes.split(",")))),
     )
 
