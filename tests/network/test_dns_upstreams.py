@@ -33,6 +33,7 @@ from sampan.network.dns.records import read_service
 from sampan.network.dns.relay import read_answer
 from sampan.network.dns.server import DnsServer
 from sampan.network.dns.telling import tell_faults
+from sampan.network.gate import Gate
 
 
 class NameServerOfTheTest(asyncio.DatagramProtocol):
@@ -261,6 +262,20 @@ async def test_what_name_servers_took_and_what_is_kept_is_told_in_the_words_of_c
     assert told[f'coredns_cache_entries{{{where},type="denial"}}'] == "1"
     assert told[f"coredns_cache_requests_total{{{where}}}"] == "5"
     assert told[f"coredns_cache_misses_total{{{where}}}"] == "4"
+
+
+async def test_what_is_kept_is_told_though_all_places_of_those_who_wait_are_taken(
+    dns: DnsServer, monkeypatch: Any
+) -> None:
+    """Whoever asks for names that nobody answers must not take from others what is known."""
+    async with name_servers(1) as (server,):
+        dns.upstream.use(Options(upstreams=(server.server,)))
+        server.answers["a.example."] = [address("a.example")]
+        assert data(await ask(dns, "a.example")) == ["203.0.113.5"]
+        monkeypatch.setattr(dns, "_gate", Gate(0, 0))
+        assert data(await ask(dns, "A.example")) == ["203.0.113.5"]
+        assert (await ask(dns, "b.example")).header.rcode == RCODE.SERVFAIL
+        assert (dns.upstream.cache.hits["success"], dns.upstream.cache.misses) == (1, 1)
 
 
 async def test_who_wants_signatures_is_asked_for_and_answered_with_the_bit(dns: DnsServer) -> None:

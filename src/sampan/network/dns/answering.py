@@ -36,14 +36,16 @@ class Answerer:
         self._version = -1
 
     def answer_nowait(self, request: Request, *, tcp: bool, client: str = "") -> tuple[bytes | None, bool]:
-        """The answer when the cluster or the protocol decides it, None when an upstream is needed; and whether the
-        same question has the same answer until something changes in the cluster. ``client``: who asks."""
+        """The answer when the cluster, the protocol or what is kept decides it, None when an upstream is needed; and
+        whether the same question has the same answer until something changes in the cluster. ``client``: who asks."""
         if request.refusal:
             return message.write_error(request, request.refusal), False
         if not is_ours(request.question, self._zone, self._known):
             hosts = self._upstream.options.hosts
             if request.question.name not in hosts:
-                return None, False
+                # What is kept is given whoever else waits for name servers, and costs no task.
+                kept = self._upstream.kept(request.asked, dnssec=request.dnssec_ok)
+                return (relay.write_relayed(request, kept.answer, kept.age_seconds, tcp=tcp) if kept else None), False
             return self._write_host(request, hosts[request.question.name], tcp=tcp), False
         answer = self._resolved(request.question)
         if answer.chase:

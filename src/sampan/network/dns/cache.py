@@ -40,6 +40,11 @@ class Cache:
     def __len__(self) -> int:
         return len(self._entries)
 
+    def has(self, key: bytes, now: float) -> bool:
+        """Counts as nothing."""
+        entry = self._entries.get(key)
+        return entry is not None and entry.end > now
+
     def get(self, key: bytes, now: float) -> Found | None:
         entry = self._entries.get(key)
         if entry is None or entry.end <= now:

@@ -42,6 +42,10 @@ _LOOP_DOMAIN = b"\x10sampan-dns-loops\x07invalid\0"
 _HINFO_IN = b"\0\x0d\0\1"
 
 
+def _key(asked: bytes, dnssec: bool) -> bytes:
+    return relay.lower_name(asked) + (b"\1" if dnssec else b"\0")
+
+
 def parse_resolv_conf(text: str, own: Iterable[str] = ()) -> tuple[str, ...]:
     """The name servers, without this cluster's own: asking ourselves would never end."""
     servers: list[str] = []
@@ -100,10 +104,15 @@ class Upstream:
             self.exchanges.clear()
             self.probes_failed.clear()
 
+    def kept(self, asked: bytes, *, dnssec: bool = False) -> Found | None:
+        """What is known without asking anybody."""
+        key, now = _key(asked, dnssec), asyncio.get_running_loop().time()
+        return self.cache.get(key, now) if self.cache.has(key, now) else None
+
     async def ask(self, asked: bytes, *, name: str = "", dnssec: bool = False) -> Found | None:
         """The answer to a question, given as its bytes, or None when there is none to be had. ``name``: of the
         question, as text in lower case. ``dnssec``: with signatures."""
-        key = relay.lower_name(asked) + (b"\1" if dnssec else b"\0")
+        key = _key(asked, dnssec)
         now = asyncio.get_running_loop().time()
         if (back := self._loop_names.get(key[:-5])) is not None:
             self._found_loop(back)
