@@ -152,5 +152,5 @@ def test_a_network_of_others_is_left_as_it_stands(tmp_path: Path, monkeypatch: p
     ("address", "first"), [("192.0.2.2,fd00::2", "192.0.2.2"), ("fd00::2,192.0.2.2", "fd00::2"), ("fd00::2", "fd00::2")]
 )
 def test_ingress_is_told_of_one_address_of_the_node(address: str, first: str) -> None:
-    edge = edge_config(Instance(ClusterSettings("two"), NodeSettings(name="n", address=address, dns_port=53)))
+    edge = edge_config(Instance(ClusterSettings("two"), node=NodeSettings(name="n", address=address, dns_port=53)))
     assert (edge.address, edge.dns) == (first, (f"{first}:53",))
