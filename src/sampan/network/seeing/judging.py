@@ -61,16 +61,23 @@ def _direction(world: World, connection: Connection, direction: Direction) -> De
         return Decision(True, "a pod always reaches itself")
     if pod.node and world.node_of(other) == pod.node:
         return Decision(True, f"{pod.key} and its own node always reach each other")
-    labels = world.namespaces.get(pod.key.namespace, {})
-    selecting = sorted(
-        (
-            policy
-            for policy in world.policies
-            if policy.rules(direction) is not None and policy.subject.matches(pod.key.namespace, labels, pod.labels)
-        ),
-        key=lambda policy: policy.order,
-    )
-    return _by_tiers(world, connection, direction, other, pod, selecting)
+    return _by_tiers(world, connection, direction, other, pod, _selecting(world, pod, direction))
+
+
+def _selecting(world: World, pod: PodFacts, direction: Direction) -> list[Policy]:
+    """Those that have a say, in the order in which they are asked; looked for once, however many connections it has."""
+    found = world.selecting.get((pod.key, direction))
+    if found is None:
+        labels = world.namespaces.get(pod.key.namespace, {})
+        found = world.selecting[pod.key, direction] = sorted(
+            (
+                policy
+                for policy in world.policies
+                if policy.rules(direction) is not None and policy.subject.matches(pod.key.namespace, labels, pod.labels)
+            ),
+            key=lambda policy: policy.order,
+        )
+    return found
 
 
 def _by_tiers(

@@ -9,7 +9,7 @@ from dataclasses import field
 
 from sampan.api.reading import part, parts, text, text_map
 from sampan.api.types import Obj
-from sampan.network.policy.model import PodFacts, PodKey, Policy
+from sampan.network.policy.model import Direction, PodFacts, PodKey, Policy
 from sampan.network.policy.reading import Unreadable, read_pod, read_policy
 from sampan.network.proxy.model import SERVICE_NAME_LABEL
 from sampan.records import dataclass
@@ -32,6 +32,8 @@ class World:
     slices: Mapping[PodKey, list[Obj]] = field(default_factory=dict)
     by_address: Mapping[str, PodFacts] = field(default_factory=dict)
     nodes_by_address: Mapping[str, str] = field(default_factory=dict)
+    #: what ``judging`` found of it so far
+    selecting: dict[tuple[PodKey, Direction], list[Policy]] = field(default_factory=dict, repr=False, compare=False)
 
     def node_of(self, address: str) -> str:
         """The node whose own address it is; "": none's."""
