@@ -219,7 +219,17 @@ def test_a_policy_that_comes_to_too_many_rules_closes_and_says_so():
     large = make.policy("p", ingress=[{"from": peers, "ports": [{"port": f"p{number}"} for number in range(200)]}])
     read = read_policy(large)
     assert list(rule_lines(read.ingress[0], "ingress", reply=False)) == []
-    assert read.faults == ("all its rules close, for its peers and ports come to more than 10000",)
+    (fault,) = read.faults
+    assert fault.startswith("all its rules close, for it is too large: no more than 10000 addresses and ports")
+
+
+def test_a_policy_of_too_many_peers_by_labels_closes_too():
+    """Each is two sets of the kernel's, and a rule for each."""
+    peers = [{"podSelector": {"matchLabels": {"a": str(number)}}} for number in range(1000)]
+    assert read_policy(make.policy("p", ingress=[{"from": peers[:900]}])).faults == ()
+    read = read_policy(make.policy("p", ingress=[{"from": peers}]))
+    assert read.faults
+    assert not read.ingress[0].peers
 
 
 def test_thousands_of_exceptions_of_one_block_are_enforced():

@@ -47,8 +47,9 @@ _ACTIONS: dict[str, Action] = {"Accept": "accept", "Allow": "accept", "Deny": "d
 
 
 #: Peers, exceptions and ports of one policy, and lines of rules that they come to, that are enforced: every node reads
-#: them while nothing else runs there.
+#: them while nothing else runs there. A peer by labels is a set in either family, and counts as much as ten addresses.
 _MOST = 10_000
+_SELECTOR = 10
 #: Faults that are told of one policy.
 _MOST_TOLD = 5
 
@@ -103,7 +104,10 @@ class _Reader:
         self._faults: list[str] = []
         self._large = sum(_cost(rule, way) for way in DIRECTIONS for rule in parts(spec, way)) > _MOST
         if self._large:
-            self._faults.append(f"all its rules close, for its peers and ports come to more than {_MOST}")
+            self._faults.append(
+                f"all its rules close, for it is too large: no more than {_MOST} addresses and ports, a peer by labels"
+                f" counting as {_SELECTOR}, are enforced of one policy"
+            )
 
     @property
     def told(self) -> tuple[str, ...]:
@@ -133,7 +137,8 @@ def _cost(rule: Obj, direction: Direction) -> int:
     blocks = sum(_count(part(peer, "ipBlock").get("except")) + _count(peer.get("networks")) for peer in peers)
     named = sum(1 for port in parts(rule, "ports") if isinstance(port.get("port"), str) or "namedPort" in port)
     named += sum(1 for port in parts(rule, "protocols") if "destinationNamedPort" in port)
-    return len(peers) + ports + blocks + len(peers) * named
+    selectors = sum(1 for peer in peers if "ipBlock" not in peer and "networks" not in peer)
+    return len(peers) + _SELECTOR * selectors + ports + blocks + len(peers) * named
 
 
 def _count(listed: object) -> int:
