@@ -102,3 +102,24 @@ def test_clients_of_one_authority_are_not_let_in_by_what_another_gateway_believe
     reason = ("True", "Accepted") if accepted else ("False", "PortUnavailable")
     assert seen.listener("second", "https")["Accepted"] == reason
     assert all(each.client_ca.strip() == bundles["ours"].strip() for each in seen.plan.plane.listeners)
+
+
+def test_a_newer_gateway_shows_no_certificate_for_a_host_of_an_older_one() -> None:
+    secrets = [pem.secret("pair", namespace, *pem.pair(namespace)) for namespace in (INFRA, "aaa")]
+
+    def made(name: str, namespace: str, created: str, *hosts: str) -> Any:
+        tls = {"certificateRefs": [{"name": "pair"}]}
+        wanted = [
+            listener(f"l{number}", 443, "HTTPS", tls=tls, **({"hostname": host} if host else {}))
+            for number, host in enumerate(hosts)
+        ]
+        found = gateway(name, *wanted, namespace=namespace)
+        found["metadata"] |= {"creationTimestamp": created, "uid": name}
+        return found
+
+    older = made("older", INFRA, "2026-01-01T00:00:00Z", "bank.example", "")
+    newer = made("newer", "aaa", "2026-01-02T00:00:00Z", "bank.example", "", "own.example")
+    (found,) = World(observed(CLASS, newer, older, secrets=secrets)).plan.plane.listeners
+    shown = {each.hosts: each.name.split("/")[1] for each in found.certificates}
+    assert shown == {("bank.example",): INFRA, (): INFRA, ("own.example",): "aaa"}
+    assert len(found.certificates) == 3

@@ -26,7 +26,7 @@ Place = tuple[str, int]
 class _Port:
     secure: bool
     hosts: dict[str, dict[str, Route]] = dataclasses.field(default_factory=dict)
-    #: whose a host without routes is
+    #: whose a host without routes is, and whose certificates are shown for it: the oldest Gateway's that has it
     owners: dict[str, Owner] = dataclasses.field(default_factory=dict)
     tls: dict[str, TlsRoute] = dataclasses.field(default_factory=dict)
     certificates: dict[str, Certificate] = dataclasses.field(default_factory=dict)
@@ -49,12 +49,13 @@ class Composing:
     def _open(self, listener: Listener, gateway: Gateway) -> None:
         for address in gateway.bind:
             port = self._ports.setdefault((address, listener.served_port), _Port(listener.protocol != "HTTP"))
-            for each in listener.certificates:
-                port.certificates.setdefault(each.name, each)
             port.client_ca = port.client_ca or listener.client_ca
-            if listener.protocol != "TLS":  # its host is its own without routes, too
-                port.hosts.setdefault(listener.hostname, {})
-                port.owners.setdefault(listener.hostname, owner_of(gateway.obj, "Gateway"))
+            if listener.protocol == "TLS":
+                continue
+            port.hosts.setdefault(listener.hostname, {})  # its host is its own without routes, too
+            owner = owner_of(gateway.obj, "Gateway")
+            if port.owners.setdefault(listener.hostname, owner) == owner:
+                port.certificates |= {each.name: each for each in listener.certificates}
 
     def add(
         self, listener: Listener, hosts: Iterable[str], routes: Sequence[Route], tls_routes: Iterable[TlsRoute]
