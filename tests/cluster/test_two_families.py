@@ -154,3 +154,10 @@ def test_a_network_of_others_is_left_as_it_stands(tmp_path: Path, monkeypatch: p
 def test_ingress_is_told_of_one_address_of_the_node(address: str, first: str) -> None:
     edge = edge_config(Instance(ClusterSettings("two"), node=NodeSettings(name="n", address=address, dns_port=53)))
     assert (edge.address, edge.dns) == (first, (f"{first}:53",))
+
+
+def test_a_node_that_waits_for_the_network_of_others_is_told_where_its_configuration_is_looked_for() -> None:
+    other = Instance(ClusterSettings("two"), node=NodeSettings(cni_conf_dir="/etc/cni/net.d"))
+    said = up._fix_for_late(other, "NetworkReady=false: cni plugin not initialized")
+    assert "/etc/cni/net.d (--cni-conf-dir)" in said and "containerd.log" in said
+    assert "--timeout" in up._fix_for_late(other, "the node does not answer")

@@ -222,7 +222,7 @@ async def start(instance: Instance, progress: Progress, timeout_seconds: float) 
         await _undo(process)
         raise ClusterError(
             f"the cluster did not come up within {timeout_seconds:.0f} s: {message}",
-            fix=f"read the logs in {instance.logs}, or give it longer with --timeout",
+            fix=_fix_for_late(instance, message),
         ) from None
     except BaseExceptionGroup as group_error:
         await _undo(process)
@@ -312,6 +312,14 @@ def tail(instance: Instance, name: str, lines: int = 8) -> str:
         log.seek(max(0, path.stat().st_size - 16384))
         last = log.read().decode(errors="replace").splitlines()[-lines:]
     return "\n".join(f"  | {line}" for line in last)
+
+
+def _fix_for_late(instance: Instance, message: str) -> str:
+    if instance.node.cni_conf_dir and "cni" in message.lower():
+        where = f"{instance.node.cni_conf_dir} (--cni-conf-dir)"
+        why = instance.logs / "containerd.log"
+        return f"look at the first *.conf or *.conflist of {where}: it is missing or cannot be read; {why} says more"
+    return f"read the logs in {instance.logs}, or give it longer with --timeout"
 
 
 async def _until(there: Callable[[], Awaitable[bool]], pause_seconds: float = LOOK_SECONDS) -> None:
