@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -205,3 +206,31 @@ def test_a_definition_that_comes_soon_after_the_cluster_is_seen_soon() -> None:
 
 def test_who_changes_rules_without_end_fills_the_machine_with_no_programs() -> None:
     assert [pause_seconds(leaving) for leaving in (0, 4, 5, 7, 50)] == [0.3, 0.3, 0.6, 2.4, 30.0]
+
+
+@pytest.mark.logs_errors("the proxy's configuration")
+async def test_a_full_disk_is_told_and_what_runs_goes_on(api: Any, made: Lab, tmp_path: Path) -> None:
+    serve(api, "web", await made.backend("one"))
+    api.add(INGRESSES, ingress("web", rule("web.io", path("/", "web"))))
+    write = program.Program._write
+
+    def full(self: program.Program, rendered: object) -> None:
+        raise OSError(errno.ENOSPC, "full", str(self.directory))
+
+    async with edge(api, tmp_path):
+        await until(lambda: is_served("web.io"))
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(program.Program, "_write", full)
+            api.add(INGRESSES, ingress("more", rule("more.io", path("/", "web"))))
+            await until(lambda: has_event(api, "more", "ProxyMissing"))
+            assert "no space left on device" in told(api, "more")["ProxyMissing"]
+            assert await backend_of("web.io") == "one"
+        assert program.Program._write is write
+
+
+async def is_served(host: str) -> bool:
+    return await backend_of(host) == "one"
+
+
+async def has_event(api: Any, name: str, reason: str) -> bool:
+    return reason in told(api, name)

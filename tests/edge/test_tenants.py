@@ -21,6 +21,7 @@ from sampan.edge.certificates import BadCertificate
 from sampan.edge.certificates import pair as pair_of
 from sampan.edge.haproxy import runtime, sections
 from sampan.edge.haproxy.program import running
+from sampan.edge.ingress.reading import MOST_RULES
 from sampan.edge.model import Backend, Endpoint, Listener, Match, PathMatch, Plane, Route, VirtualHost, Weighted
 
 MALLORY = "mallory"
@@ -213,3 +214,14 @@ async def test_a_program_that_hangs_is_replaced_and_has_no_connection_any_more(m
                 await asyncio.to_thread(os.waitid, os.P_PID, hung, os.WSTOPPED | os.WNOWAIT)
         assert running(made.program.files) == [made.program.pid]
         assert [(await ask("a.io", "/b")).status for _ in range(8)] == [200] * 8
+
+
+def test_aliases_times_paths_are_bounded_and_told() -> None:
+    world = World()
+    world.serve("web")
+    paths = [path(f"/{number}", "web") for number in range(100)]
+    names = ",".join(f"h{number}.io" for number in range(1000))
+    world.ingresses = [ingress("web", rule("a.io", *paths), annotations={"server-alias": names})]
+    planned = world.plan()
+    assert sum(len(host.routes) for host in planned.listeners[0].hosts) == MOST_RULES
+    assert [note.reason for note in planned.notes] == ["TooManyRules"]

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from sampan.api.clock import Clock
+from sampan.api.faults import cause, fault
 from sampan.client import tasks
 from sampan.edge import certificates
 from sampan.edge.checking import Problem
@@ -96,11 +97,16 @@ class Edge:
         return True
 
     async def _serve(self, plane: DataPlane) -> bool:
-        """False: there is no program."""
+        """False: there is no program, or no place for its files."""
         try:
             await self._serve_all(plane)
         except ProgramMissing:
             await self._tell(Served(missing=MISSING.format(node=self._config.node_name)))
+            return False
+        except OSError as error:  # a full disk: what runs goes on, and all is tried again
+            log.error("the proxy's configuration: %s", fault(error, "write"))
+            text = f"node {self._config.node_name} cannot write the proxy's configuration: {cause(error)}"
+            await self._tell(Served(missing=text))
             return False
         return True
 

@@ -6,6 +6,7 @@ and Secrets are followed by these names alone.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import field
@@ -40,6 +41,8 @@ from sampan.edge.model import (
 from sampan.edge.services import endpoints_of, is_external, is_own, port_of
 from sampan.records import dataclass
 
+#: Of one Ingress: aliases times paths are quickly more than anybody's memory.
+MOST_RULES = 2_000
 #: Of a Secret that was not asked for yet: whatever needs it comes when it is there.
 Unknown = Literal["unknown"]
 
@@ -128,12 +131,17 @@ class _Reader:
         for rule in rules:
             host = text(rule, "host").lower()
             names = [host, *(self._wishes.aliases if host else ())]
-            hosts += names
-            for path in parts(part(rule, "http"), "paths"):
-                found += [ruled for name in names for ruled in self._path(name, path)]
+            hosts += names[: max(0, MOST_RULES - len(hosts))]
+            for path, name in itertools.product(parts(part(rule, "http"), "paths"), names):
+                if len(found) >= MOST_RULES:
+                    break
+                found += self._path(name, path)
+        if len(found) >= MOST_RULES:
+            self.fault("TooManyRules", f"of its hosts (aliases too) and paths the first {MOST_RULES} are served")
         if isinstance(default, dict):
             route = self._route(PathMatch("prefix", "/"), default)
-            found += [self._ruled(host, route, default=True) for host in dict.fromkeys((*hosts, ""))]
+            names = list(dict.fromkeys((*hosts, "")))[-MOST_RULES:]
+            found += [self._ruled(host, route, default=True) for host in names]
         return found
 
     def _path(self, host: str, value: Obj) -> list[Ruled]:
