@@ -139,15 +139,17 @@ def test_a_rehearsal_leaves_nothing(each_kubectl: Program) -> None:
 
 
 def test_what_does_not_act_is_told_of_once(each_kubectl: Program) -> None:
-    policy = {
-        "apiVersion": "networking.k8s.io/v1",
-        "kind": "NetworkPolicy",
-        "metadata": {"name": "deny"},
-        "spec": {"podSelector": {}},
+    fast = {
+        "apiVersion": "storage.k8s.io/v1",
+        "kind": "VolumeAttributesClass",
+        "metadata": {"name": "fast"},
+        "driverName": "disks.example.com",
+        "parameters": {"iops": "1000"},
     }
-    done = each_kubectl.run("apply", "-f", "-", stdin=text(policy))
-    assert done.stdout == "networkpolicy.networking.k8s.io/deny created\n"
-    assert done.stderr.count("Warning: Sampan stores this NetworkPolicy") == 1
+    done = each_kubectl.run("apply", "-f", "-", stdin=text(fast))
+    each_kubectl("delete", "volumeattributesclass", "fast", "--timeout=60s")
+    assert done.stdout == "volumeattributesclass.storage.k8s.io/fast created\n"
+    assert done.stderr.count("Warning: Sampan stores this VolumeAttributesClass") == 1
 
 
 def test_applied_objects_that_are_left_out_are_pruned(each_kubectl: Program) -> None:
