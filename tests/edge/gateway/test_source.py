@@ -181,7 +181,7 @@ async def test_of_several_nodes_the_first_that_is_ready_writes_statuses(tmp_path
             assert told.get("Programmed", ("Unknown", ""))[0] == "Unknown"
 
 
-@pytest.mark.parametrize("where", (ADDRESS, ""))
+@pytest.mark.parametrize("where", (ADDRESS, ""), ids=("one address", "all"))  # alike in every process of a run
 async def test_a_port_that_ingresses_have_by_another_protocol_is_told(tmp_path: Path, where: str) -> None:
     async with api_server() as api:
         await install(api.client)
