@@ -125,7 +125,7 @@ class Edge:
         for source in self._sources:
             try:
                 await source.served(served)
-            except Exception:
+            except Exception:  # our bug: the other sources are told all the same
                 log.exception("%s: what is served cannot be told", source.name)
 
     def _settings(self) -> Settings:

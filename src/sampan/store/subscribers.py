@@ -40,7 +40,7 @@ class Signal:
     def push(self, event: CacheEvent) -> None:
         try:
             self._changed()
-        except Exception:  # as ``tell``
+        except Exception:  # one subscriber's fault must not cost the others the change
             log.exception("a subscriber failed at revision %d of %s", event.revision, event.entry.key)
 
 

@@ -153,7 +153,8 @@ class Following:
         return list(self._shared.informer(ENDPOINT_SLICES).by_index(_BY_SERVICE, f"{namespace}/{name}"))
 
     def _service_changed(self, kind: ChangeType, obj: Obj, previous: Obj | None) -> None:
-        keys = self._by_service.get(tuple(key_of(obj)))  # type: ignore[arg-type]
+        namespace, name = key_of(obj)
+        keys = self._by_service.get((namespace, name))
         if keys and not (previous is not None and kind == "MODIFIED" and _same(obj, previous)):
             self._stale |= keys
             self._changed()

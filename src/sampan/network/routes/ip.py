@@ -6,15 +6,13 @@ to, its destination says.
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
-import os
-import tempfile
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import orjson
 
+from sampan.network import programs
 from sampan.network.routes.plan import Network, Route, network, within
 
 #: In the kernel's table (rtnetlink(7), rtm_protocol): none that /etc/iproute2/rt_protos gives away.
@@ -80,28 +78,11 @@ class IpTable:
     async def _run(self, *arguments: str, said: str = "") -> str:
         command = f"ip {' '.join(arguments)}"
         try:
-            with tempfile.TemporaryFile() as given:  # a pipe would break where the program does not read to its end
-                given.write(said.encode())
-                given.seek(0)
-                process = await asyncio.create_subprocess_exec(
-                    *self._prefix,
-                    "ip",
-                    *arguments,
-                    stdin=given,
-                    stdout=asyncio.subprocess.PIPE,
-                    stderr=asyncio.subprocess.PIPE,
-                    env={**os.environ, "LC_ALL": "C"},
-                )
-        except OSError as error:
-            raise RouteError(f"{command}: {error.strerror}") from error
-        try:
-            async with asyncio.timeout(_COMMAND_SECONDS):
-                out, faults = await process.communicate()
-        except TimeoutError as error:
-            raise RouteError(f"{command}: no answer within {_COMMAND_SECONDS:.0f} s") from error
-        finally:
-            if process.returncode is None:
-                process.kill()
-        if process.returncode:
-            raise RouteError(f"{command}: {faults.decode(errors='replace').strip()[:300]}")
-        return out.decode()
+            ended = await programs.run(
+                ("ip", *arguments), package="iproute2", prefix=self._prefix, text=said, seconds=_COMMAND_SECONDS
+            )
+        except programs.NotRun as error:
+            raise RouteError(f"{command}: {error}") from error
+        if ended.code:
+            raise RouteError(f"{command}: {ended.said.strip()[:300]}")
+        return ended.out

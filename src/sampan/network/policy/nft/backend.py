@@ -7,13 +7,11 @@ a whole, in one transaction. Whoever removes the instance removes it (``sampan.n
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import BinaryIO
 
 import orjson
 
-from sampan.api.faults import cause
+from sampan.network import programs
 from sampan.network.policy.backend import BackendError, Dropped, Refused
 from sampan.network.policy.model import DIRECTIONS, Direction, Policy, Rule
 from sampan.network.policy.nft.render import FAMILIES, Table, dropped_set
@@ -73,35 +71,18 @@ class NftBackend:
 
     async def _run(self, *arguments: str, text: str = "", missing: str | None = None) -> str:
         """``missing``: what to return where there is no such table."""
-        environment = {**os.environ, "LC_ALL": "C"}
         try:
-            with _readable(text) as stdin:
-                process = await asyncio.create_subprocess_exec(
-                    *self._prefix,
-                    "nft",
-                    *arguments,
-                    stdin=stdin,
-                    stdout=asyncio.subprocess.PIPE,
-                    stderr=asyncio.subprocess.PIPE,
-                    env=environment,
-                )
-        except OSError as error:
-            raise BackendError(f"nft cannot be run: {cause(error)}; is nftables installed?") from error
-        try:
-            async with asyncio.timeout(_SECONDS):
-                out, said = await process.communicate()
-        except TimeoutError:
-            raise BackendError(f"nft did not finish within {_SECONDS:g} s") from None
-        finally:
-            if process.returncode is None:
-                process.kill()
-        if process.returncode:
-            words = said.decode(errors="replace")
-            if missing is not None and "No such file or directory" in words:
+            ended = await programs.run(
+                ("nft", *arguments), package="nftables", prefix=self._prefix, text=text, seconds=_SECONDS
+            )
+        except programs.NotRun as error:
+            raise BackendError(str(error)) from error
+        if ended.code:
+            if missing is not None and "No such file or directory" in ended.said:
                 return missing
-            complaint = next((line for line in words.splitlines() if "Error:" in line), words.strip())[:300]
+            complaint = next((line for line in ended.said.splitlines() if "Error:" in line), ended.said.strip())[:300]
             raise Refused(f"table {self._table.name}: {complaint}")
-        return out.decode()
+        return ended.out
 
 
 def counters(document: Mapping[str, object]) -> list[tuple[str, Dropped]]:
@@ -126,11 +107,3 @@ def _length(delta: Delta) -> int:
 
 def _lines(rule: Rule) -> int:
     return (1 + len(rule.peers)) * (1 + len(rule.names)) + len(rule.blocks) + len(rule.ports)
-
-
-def _readable(text: str) -> BinaryIO:
-    """A file in memory: a pipe may be closed by an nft that ended before we wrote to it."""
-    file = os.fdopen(os.memfd_create("nft"), "w+b")
-    file.write(text.encode())
-    file.seek(0)
-    return file

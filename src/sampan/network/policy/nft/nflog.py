@@ -144,11 +144,13 @@ def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
 def _packet(prefix: str, data: bytes) -> Packet | None:
     if not data:
         return None
+    source: ipaddress.IPv4Address | ipaddress.IPv6Address
+    target: ipaddress.IPv4Address | ipaddress.IPv6Address
     if data[0] >> 4 == 4 and len(data) >= 20:
         source, target = ipaddress.IPv4Address(data[12:16]), ipaddress.IPv4Address(data[16:20])
         number, ports = data[9], (data[0] & 15) * 4
     elif data[0] >> 4 == 6 and len(data) >= 40:
-        source, target = ipaddress.IPv6Address(data[8:24]), ipaddress.IPv6Address(data[24:40])  # type: ignore[assignment]
+        source, target = ipaddress.IPv6Address(data[8:24]), ipaddress.IPv6Address(data[24:40])
         number, ports = data[6], 40
     else:
         return None

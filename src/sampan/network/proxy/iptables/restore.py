@@ -7,12 +7,10 @@ it stays changed: the error says so by being ``NftUnavailable``, and the caller 
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 from collections.abc import Iterable, Sequence
 
-from sampan.api.faults import cause
-from sampan.network.proxy import inputs
+from sampan.network import programs
 from sampan.network.proxy.iptables.names import Names
 from sampan.network.proxy.rules.values import Chain, Collection, Element, NftError, NftUnavailable, Op, Rule, Table
 
@@ -140,30 +138,14 @@ class IptablesTables:
 
     async def _run(self, *command: str, text: str = "") -> str:
         try:
-            with inputs.stdin(text) as stdin:
-                process = await asyncio.create_subprocess_exec(
-                    *self._prefix,
-                    *command,
-                    stdin=stdin,
-                    stdout=asyncio.subprocess.PIPE,
-                    stderr=asyncio.subprocess.PIPE,
-                    env={**os.environ, "LC_ALL": "C"},
-                )
-        except OSError as error:
-            raise NftUnavailable(
-                f"{command[0]} cannot be run: {cause(error)}; is iptables installed? (apt-get install -y iptables)"
-            ) from error
-        try:
-            async with asyncio.timeout(self._timeout_seconds):
-                out, said = await process.communicate()
-        except TimeoutError:
-            raise NftUnavailable(f"{command[0]} did not finish within {self._timeout_seconds:g} s") from None
-        finally:
-            if process.returncode is None:
-                process.kill()
-        if process.returncode:
-            raise NftError(said.decode(errors="replace").strip()[:400] or f"{command[0]} failed")
-        return out.decode()
+            ended = await programs.run(
+                command, package="iptables", prefix=self._prefix, text=text, seconds=self._timeout_seconds
+            )
+        except programs.NotRun as error:
+            raise NftUnavailable(str(error)) from error
+        if ended.code:
+            raise NftError(ended.said.strip()[:400] or f"{command[0]} failed")
+        return ended.out
 
 
 async def remove(instance: str, prefix: Sequence[str] = ()) -> None:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
 from collections.abc import Iterable, Sequence
 
 import orjson
 
-from sampan.api.faults import cause
-from sampan.network.proxy import inputs
+from sampan.network import programs
 from sampan.network.proxy.backend import BackendError
 
 _SECONDS = 60.0
@@ -54,26 +51,11 @@ class IpvsProgram:
         await self._run("ip", "link", "delete", interface)
 
     async def _run(self, *command: str, text: str = "") -> str:
+        package = "iproute2" if command[0] == "ip" else command[0]
         try:
-            with inputs.stdin(text) as stdin:
-                process = await asyncio.create_subprocess_exec(
-                    *self._prefix,
-                    *command,
-                    stdin=stdin,
-                    stdout=asyncio.subprocess.PIPE,
-                    stderr=asyncio.subprocess.PIPE,
-                    env={**os.environ, "LC_ALL": "C"},
-                )
-        except OSError as error:
-            raise BackendError(f"{command[0]} cannot be run: {cause(error)}") from error
-        try:
-            async with asyncio.timeout(_SECONDS):
-                out, said = await process.communicate()
-        except TimeoutError:
-            raise BackendError(f"{command[0]} did not finish within {_SECONDS:g} s") from None
-        finally:
-            if process.returncode is None:
-                process.kill()
-        if process.returncode:
-            raise BackendError(f"{command[0]}: {said.decode(errors='replace').strip()[:400]}")
-        return out.decode()
+            ended = await programs.run(command, package=package, prefix=self._prefix, text=text, seconds=_SECONDS)
+        except programs.NotRun as error:
+            raise BackendError(str(error)) from error
+        if ended.code:
+            raise BackendError(f"{command[0]}: {ended.said.strip()[:400]}")
+        return ended.out

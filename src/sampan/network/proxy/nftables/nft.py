@@ -8,14 +8,13 @@ nftables 1.0, whose ``add`` of a table, chain or set that exists does nothing.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Iterable, Sequence
 from itertools import groupby
-from typing import Any, BinaryIO, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import orjson
 
-from sampan.api.faults import cause
+from sampan.network import programs
 from sampan.network.proxy.rules.values import (
     Chain,
     Collection,
@@ -146,40 +145,15 @@ class NftCommand:
         return answer["nftables"]
 
     async def _run(self, *arguments: str, text: str = "") -> str:
-        # The phrases below that tell errors apart are the C library's: they are only stable in its own language.
-        environment = {**os.environ, "LC_ALL": "C"}
         try:
-            with _readable(text) as stdin:
-                process = await asyncio.create_subprocess_exec(
-                    *self._prefix,
-                    "nft",
-                    *arguments,
-                    stdin=stdin,
-                    stdout=asyncio.subprocess.PIPE,
-                    stderr=asyncio.subprocess.PIPE,
-                    env=environment,
-                )
-        except OSError as error:
-            raise NftUnavailable(f"nft cannot be run: {cause(error)}; is nftables installed?") from error
-        try:
-            async with asyncio.timeout(self._timeout_seconds):
-                out, said = await process.communicate()
-        except TimeoutError:
-            raise NftUnavailable(f"nft {arguments[0]} did not finish within {self._timeout_seconds:g} s") from None
-        finally:
-            if process.returncode is None:
-                process.kill()
-        if process.returncode:
-            raise error_of(said.decode(errors="replace"))
-        return out.decode()
-
-
-def _readable(text: str) -> BinaryIO:
-    """A file in memory to read ``text`` from. A pipe may be closed by an nft that ended before we wrote to it."""
-    file = os.fdopen(os.memfd_create("nft"), "w+b")
-    file.write(text.encode())
-    file.seek(0)
-    return file
+            ended = await programs.run(
+                ("nft", *arguments), package="nftables", prefix=self._prefix, text=text, seconds=self._timeout_seconds
+            )
+        except programs.NotRun as error:
+            raise NftUnavailable(str(error)) from error
+        if ended.code:
+            raise error_of(ended.said)
+        return ended.out
 
 
 def error_of(said: str) -> NftError:
