@@ -70,7 +70,7 @@ class Bench:
         self._servers: list[Any] = []
         self.start()
 
-    def start(self) -> None:
+    def start(self, *, registering: bool = True) -> None:
         """An agent that knows what is on disk, and nothing else."""
         client = self.api.client_for_node(NODE)
         chance, clock = random.Random(1), SystemClock()
@@ -82,16 +82,23 @@ class Bench:
             self.root, self.objects, ClientTokens(client, clock), clock, mounter=LinuxMounter(), plugins=plugins
         )
         registry = PluginRegistry(self.root / "plugins_registry", {"CSIPlugin": self.csi.handler})
-        for work in (self.csi.run(), self.objects.run(), self.volumes.run(), registry.run()):
+        for work in (self.csi.run(), self.objects.run(), self.volumes.run()):
             self._tasks.append(tasks.detach(work, "part of the node"))
+        self._registry = registry
+        if registering:
+            self.begin_registering()
+
+    def begin_registering(self) -> None:
+        """From here on drivers are found by their sockets."""
+        self._tasks.append(tasks.detach(self._registry.run(), "part of the node"))
 
     async def stop(self) -> None:
         await tasks.cancel_and_wait(*self._tasks)
         self._tasks.clear()
 
-    async def restart(self) -> None:
+    async def restart(self, *, registering: bool = True) -> None:
         await self.stop()
-        self.start()
+        self.start(registering=registering)
 
     async def close(self) -> None:
         await self.stop()
