@@ -13,8 +13,8 @@ from sampan.client.client import Client
 from sampan.client.informer import Informer
 from sampan.scheduler.cache import Cluster
 from sampan.scheduler.config import ProfileConfig, SchedulerConfig, build_profile
-from sampan.scheduler.decision import Decisions
 from sampan.scheduler.podinfo import PodInfo
+from sampan.scheduler.records import Attempts
 from sampan.scheduler.scheduler import run_scheduler
 from sampan.server.app import Server
 from sampan.server.config import ServerConfig
@@ -143,8 +143,8 @@ def pod_body(name, cpu="100m", **spec):
 
 
 class RunningCluster:
-    def __init__(self, client, pods, decisions):
-        self.client, self.pods, self.decisions = client, pods, decisions
+    def __init__(self, client, pods, attempts):
+        self.client, self.pods, self.attempts = client, pods, attempts
 
     async def add_node(self, name, cpu="4", **spec):
         """Without the taint that admission gives to new nodes, which the node lifecycle controller takes away."""
@@ -184,7 +184,7 @@ async def run_cluster(**config):
     async with Server(server_config) as server:
         admin = Client(server.local_transport())
         client = Client(server.local_transport("system:kube-scheduler"))
-        pods, decisions, started = Informer(admin, PODS), Decisions(), asyncio.Event()
+        pods, attempts, started = Informer(admin, PODS), Attempts(), asyncio.Event()
         work = [
             tasks.detach(pods.run(), "pods"),
             tasks.detach(
@@ -194,14 +194,14 @@ async def run_cluster(**config):
                     random=random.Random(1),
                     config=SchedulerConfig(**config),
                     started=started,
-                    decisions=decisions,
+                    attempts=attempts,
                 ),
                 "scheduler",
             ),
         ]
         try:
             await started.wait()
-            yield RunningCluster(admin, pods, decisions)
+            yield RunningCluster(admin, pods, attempts)
         finally:
             await tasks.cancel_and_wait(*work)
 

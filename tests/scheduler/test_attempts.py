@@ -25,7 +25,7 @@ def test_a_pod_that_goes_while_it_waits_for_its_turn_is_not_decided_on(virtual, 
         item = scheduler.queue.pop_nowait()
         scheduler._changes.pod_gone("uid-a", item.pod.obj)
         assert not scheduler._attempt(item)
-        assert not scheduler.decisions
+        assert not scheduler.attempts
         assert not scheduler.queue
         scheduler.queue.close()
 

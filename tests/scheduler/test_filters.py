@@ -43,12 +43,12 @@ def test_without_nodes_the_message_is_short(world):
 def test_only_the_first_filter_that_fails_is_counted(world):
     world.node("a", cordoned=True, taints=[TAINT], cpu="0")
     decision = world.decide(cpu="1")
-    assert [(r.plugin, r.nodes) for r in decision.by_plugin()] == [("NodeUnschedulable", 1)]
+    assert [(verdict.plugin, nodes) for verdict, nodes in decision.ruled_out.items()] == [("NodeUnschedulable", 1)]
 
 
 def test_the_record_names_the_taint_though_the_message_does_not(world):
     world.node("a", taints=[TAINT])
-    assert world.decide().by_plugin()[0].detail == "{team: a}"
+    assert [verdict.detail for verdict in world.decide().ruled_out] == ["{team: a}"]
 
 
 @pytest.mark.parametrize(

@@ -155,11 +155,14 @@ def keep_components(keeper: Keeper, server: Server, instance: Instance) -> None:
 
     async def scheduler() -> None:
         scheduling = await asyncio.to_thread(import_module, "sampan.scheduler.scheduler")  # NumPy takes a while
+        records = import_module("sampan.scheduler.records")
+        attempts = records.Attempts()
+        server.documents[records.PATH] = attempts.answer
         client = Client(server.local_transport("system:kube-scheduler"))
 
         def lead(term: Term) -> Coroutine[None, None, None]:
             work: Coroutine[None, None, None] = scheduling.run_scheduler(
-                fenced(client, term), clock=clock, random=entropy
+                fenced(client, term), clock=clock, random=entropy, attempts=attempts
             )
             return work
 

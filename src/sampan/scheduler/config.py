@@ -36,6 +36,7 @@ from sampan.scheduler.plugins.volumerestrictions import VolumeRestrictions
 from sampan.scheduler.plugins.volumezone import VolumeZone
 from sampan.scheduler.podinfo import DEFAULT_SCHEDULER
 from sampan.scheduler.profile import Profile
+from sampan.scheduler.records import KEPT_BYTES
 
 PluginFactory = Callable[[Client, "ProfileConfig"], Any]
 
@@ -93,7 +94,8 @@ class SchedulerConfig:
     max_bindings: int = 256
     #: how long a pod waits for its permits (upstream's longest, 15 minutes)
     permit_seconds: float = 900.0
-    decisions_kept: int = 4096
+    #: what the records of attempts may take
+    attempts_kept_bytes: int = KEPT_BYTES
 
 
 def build_profile(config: ProfileConfig, client: Client) -> Profile:

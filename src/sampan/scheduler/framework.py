@@ -82,6 +82,9 @@ class Verdicts:
             self._all.append(verdict)
         return found
 
+    def find(self, verdict: Verdict) -> int | None:
+        return self._ids.get(verdict)
+
     def __getitem__(self, number: int) -> Verdict:
         return self._all[number]
 

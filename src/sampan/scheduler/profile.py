@@ -108,7 +108,7 @@ class Profile:
         feasible = np.flatnonzero(verdicts == Verdicts.PASS)
         decision = replace(decision, feasible=len(feasible), ruled_out=_named(_histogram(verdicts), cluster))
         if not len(feasible):
-            return decision
+            return replace(decision, verdicts=verdicts)
         scores = self._scores(state, pod, cluster, found, scorers, feasible)
         return _choose(decision, feasible, scores, cluster, random)
 
@@ -118,7 +118,8 @@ class Profile:
         ruled_out = _named(found.ruled_out, cluster)
         feasible = found.ruled_out[Verdicts.PASS]
         if best == _NEVER:
-            return replace(decision, feasible=feasible, ruled_out=ruled_out)
+            verdicts = found.verdicts[: cluster.nodes.size]
+            return replace(decision, feasible=feasible, ruled_out=ruled_out, verdicts=verdicts)
         ties = np.flatnonzero(masked == best)
         names = cluster.nodes.names
         chosen = int(ties[random.randrange(len(ties))]) if len(ties) > 1 else int(ties[0])

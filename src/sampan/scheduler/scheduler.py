@@ -39,12 +39,12 @@ from sampan.client.client import Client
 from sampan.client.informer import InformerFactory
 from sampan.client.timeline import Timeline
 from sampan.keeping import fault_words
-from sampan.scheduler import binding
+from sampan.scheduler import binding, recording
 from sampan.scheduler.binding import Bindings, PluginRaised, PluginRefused
 from sampan.scheduler.cache import Cluster
 from sampan.scheduler.changes import Changes
 from sampan.scheduler.config import SchedulerConfig, build_profile
-from sampan.scheduler.decision import Decision, Decisions
+from sampan.scheduler.decision import Decision
 from sampan.scheduler.devices.changes import DeviceChanges
 from sampan.scheduler.devices.store import Devices
 from sampan.scheduler.framework import Code, Event, QueueSortPlugin
@@ -52,6 +52,7 @@ from sampan.scheduler.plugins.defaultpreemption import Preemption
 from sampan.scheduler.podinfo import PodInfo
 from sampan.scheduler.profile import Profile
 from sampan.scheduler.queue import QueuedPod, SchedulingQueue
+from sampan.scheduler.records import AttemptRecord, Attempts
 from sampan.scheduler.reporter import Reporter
 from sampan.scheduler.selectors import DefaultSelectors
 from sampan.scheduler.storage import Storage
@@ -70,18 +71,18 @@ async def run_scheduler(
     random: Random,
     config: SchedulerConfig | None = None,
     started: asyncio.Event | None = None,
-    decisions: Decisions | None = None,
+    attempts: Attempts | None = None,
     informers: InformerFactory | None = None,
 ) -> None:
-    """Schedules until cancelled. ``started`` is set when pods and nodes are known; ``decisions`` receives the records;
+    """Schedules until cancelled. ``started`` is set when pods and nodes are known; ``attempts`` receives the records;
     ``informers`` shares a factory that the caller runs.
     """
-    scheduler = Scheduler(client, clock, random, config or SchedulerConfig(), decisions, informers)
+    scheduler = Scheduler(client, clock, random, config or SchedulerConfig(), attempts, informers)
     await scheduler.run(started)
 
 
 class Scheduler:
-    """State: the cluster, the queue, bindings in flight. ``decisions`` may be read by anybody."""
+    """State: the cluster, the queue, bindings in flight. ``attempts`` may be read by anybody."""
 
     def __init__(
         self,
@@ -89,12 +90,12 @@ class Scheduler:
         clock: Clock,
         random: Random,
         config: SchedulerConfig,
-        decisions: Decisions | None = None,
+        attempts: Attempts | None = None,
         informers: InformerFactory | None = None,
     ) -> None:
         self._random = random
         timeline = Timeline.of(clock)
-        self.decisions = decisions if decisions is not None else Decisions(config.decisions_kept)
+        self.attempts = attempts if attempts is not None else Attempts(kept_bytes=config.attempts_kept_bytes)
         self._factory = informers or InformerFactory(client, random=random)
         self._claims = self._factory.informer(PERSISTENT_VOLUME_CLAIMS)
         self._volumes = self._factory.informer(PERSISTENT_VOLUMES)
@@ -222,7 +223,9 @@ class Scheduler:
         except Exception as error:
             log.exception("scheduling %s failed", pod.key)
             self.queue.errored(item)
-            self._reporter.error(pod, fault_words(error))
+            message = fault_words(error)
+            self._record(recording.failed(pod, self.profiles[pod.scheduler_name], self._clock.now(), message))
+            self._reporter.error(pod, message)
             return False
 
     def _decide(self, item: QueuedPod, pod: PodInfo, profile: Profile) -> bool:
@@ -233,9 +236,10 @@ class Scheduler:
         reserved = binding.reserve(profile, pod, decision.node)
         if reserved.code is not Code.SUCCESS:
             self._unschedulable(item, profile, frozenset((reserved.plugin,)))
+            self._keep(decision, pod, profile, message=reserved.message)
             self._reporter.unschedulable(pod, reserved.message)
             return False
-        self._keep(decision)
+        self._keep(decision, pod, profile)
         self.cluster.assume(pod, decision.node)
         self.queue.done(pod.uid)
         node = decision.node
@@ -252,10 +256,10 @@ class Scheduler:
     def _no_node(self, item: QueuedPod, profile: Profile, decision: Decision) -> None:
         pod = item.pod
         nominated: str | None = None
+        outcome: Preemption | None = None
         if decision.nodes and profile.post_filter is not None:
-            outcome: Preemption = profile.post_filter.post_filter(
-                pod, profile, self.cluster, self._budgets.list(), self._random
-            )
+            outcome = profile.post_filter.post_filter(pod, profile, self.cluster, self._budgets.list(), self._random)
+            assert outcome is not None
             decision = replace(decision, post_filter=outcome.message)
             if not outcome.keep:
                 nominated = outcome.node
@@ -264,7 +268,7 @@ class Scheduler:
                 self._spawn(self._preempt(pod, outcome), f"preempt for {pod.key}")
         # Without any node there was nothing to try: the first node that appears is tried at once.
         self._unschedulable(item, profile, decision.plugins(), attempted=bool(decision.nodes))
-        self._keep(decision)
+        self._keep(decision, pod, profile, preemption=outcome)
         self._reporter.unschedulable(pod, decision.message, nominated)
 
     def _unschedulable(
@@ -300,6 +304,7 @@ class Scheduler:
         current = self._pods.get(pod.namespace, pod.name)
         if current is None or current["metadata"].get("uid") != pod.uid or not self._changes.is_pending(current):
             return
+        self._record(recording.failed(pod, profile, self._clock.now(), f"binding to {node} rejected: {error}"))
         level = logging.DEBUG if isinstance(error, (Conflict, NotFound)) else logging.WARNING
         log.log(level, "binding %s to %s failed: %s", pod.key, node, error)
         self.queue.put_back(PodInfo(current))
@@ -308,8 +313,22 @@ class Scheduler:
         else:
             self._reporter.error(pod, f"binding rejected: {error}")
 
-    def _keep(self, decision: Decision) -> None:
-        self.decisions.put(replace(decision, at=self._clock.now()))
+    def _keep(
+        self,
+        decision: Decision,
+        pod: PodInfo,
+        profile: Profile,
+        *,
+        message: str = "",
+        preemption: Preemption | None = None,
+    ) -> None:
+        now = self._clock.now()
+        self._record(
+            recording.record(decision, pod, profile, self.cluster, now, message=message, preemption=preemption)
+        )
+
+    def _record(self, record: AttemptRecord) -> None:
+        self.attempts.put(record)
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         assert self._group is not None, "the scheduler is not running"

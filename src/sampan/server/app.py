@@ -66,7 +66,7 @@ from sampan.server.bootstrap.objects import BootstrapConfig
 from sampan.server.config import ServerConfig
 from sampan.server.discovery.handlers import DiscoveryHandlers
 from sampan.server.discovery.openapi import OpenApi, OpenApiHandlers
-from sampan.server.discovery.router import NonResourceHandlers
+from sampan.server.discovery.router import Answer, NonResourceHandlers
 from sampan.server.extensions.controller import Extensions
 from sampan.server.extensions.room import RoomForDefinitions
 from sampan.server.extensions.status import CRDS
@@ -150,6 +150,8 @@ class Server:
         self.fatal = asyncio.Event()
         self.health = Health()
         self.metrics = Metrics()
+        #: what else in this process answers paths that are no resources
+        self.documents: dict[str, Answer] = {}
         #: (host, port) that is listened on
         self.address: tuple[str, int] = ("", 0)
         self.store: Store | None = store
@@ -527,7 +529,7 @@ class Server:
         )
         documents = AggregatedOpenApi(self._openapi, self._aggregator) if self._openapi is not None else None
         openapi = OpenApiHandlers(documents) if documents is not None else None
-        return NonResourceHandlers(discovery, self.health, self.metrics, openid, openapi)
+        return NonResourceHandlers(discovery, self.health, self.metrics, openid, openapi, self.documents)
 
     def _signing_key(self) -> SigningKey:
         path = self.config.service_account_key

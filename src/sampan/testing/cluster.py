@@ -36,6 +36,8 @@ from sampan.node.hollow_api import HollowApi
 from sampan.node.hollow_nodes import HollowNodes
 from sampan.node.shapes import Shapes
 from sampan.node.simulated import SimulatedRuntime
+from sampan.scheduler.records import PATH as ATTEMPTS
+from sampan.scheduler.records import Attempts
 from sampan.scheduler.scheduler import run_scheduler
 from sampan.server.app import Server
 from sampan.store.memory import MemoryStore
@@ -199,7 +201,10 @@ class Cluster:
                 "controllers",
             )
             scheduler = self.client_for("system:kube-scheduler")
-            tasks.spawn_eternal(group, run_scheduler(scheduler, clock=self._clock, random=self._random), "scheduler")
+            attempts = Attempts()
+            self.server.documents[ATTEMPTS] = attempts.answer
+            scheduling = run_scheduler(scheduler, clock=self._clock, random=self._random, attempts=attempts)
+            tasks.spawn_eternal(group, scheduling, "scheduler")
             self._group = group
             self._hollow.port = self._node_api_port or self._hollow.port
             for name in self._hollow.shapes:

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import math
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 
 from sampan.api.clock import Clock, Random, SystemClock, SystemRandom
@@ -21,6 +21,7 @@ from sampan.client.http import HttpTransport
 from sampan.client.leaderelection import Candidate, LeadershipLost, Term
 from sampan.cluster.apart import serving
 from sampan.cluster.apart.options import Program
+from sampan.cluster.apart.serving import Answer
 from sampan.cluster.errors import ClusterError
 from sampan.controllers.queuenames import QUEUE_NAMES
 from sampan.metrics import Registry, use
@@ -48,8 +49,17 @@ class Lost(ClusterError):
     """Another leads: the process ends."""
 
 
-async def run(program: Program, work: Work, *, clock: Clock | None = None, random: Random | None = None) -> None:
-    """Until SIGTERM or SIGINT. Raises Lost, ClusterError, and what ``work`` raises."""
+async def run(
+    program: Program,
+    work: Work,
+    *,
+    clock: Clock | None = None,
+    random: Random | None = None,
+    documents: Mapping[str, Answer] | None = None,
+) -> None:
+    """Until SIGTERM or SIGINT. ``documents``: what it answers besides health and metrics.
+
+    Raises Lost, ClusterError, and what ``work`` raises."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -61,7 +71,8 @@ async def run(program: Program, work: Work, *, clock: Clock | None = None, rando
             stack.push_async_callback(client.close)
             tools = Tools(client, clock or SystemClock(), random or SystemRandom())
             candidate = _candidate(program, tools)
-            await _serve(stack, program, candidate, registry, client)
+            served = serving.Serving(serving.Health(_checks(candidate)), registry, client, documents)
+            await _serve(stack, program, served)
             acting = asyncio.ensure_future(_act(program, candidate, tools, work))
             stopping = asyncio.ensure_future(stop.wait())
             try:
@@ -88,18 +99,18 @@ async def _act(program: Program, candidate: Candidate | None, tools: Tools, work
         raise Lost(f"leaderelection lost: {lost}", fix="start it again: it stands by then") from lost
 
 
-async def _serve(
-    stack: AsyncExitStack, program: Program, candidate: Candidate | None, registry: Registry, client: Client
-) -> None:
+def _checks(candidate: Candidate | None) -> dict[str, serving.Check]:
+    return {} if candidate is None else {"leaderElection": lambda: overdue(candidate)}
+
+
+async def _serve(stack: AsyncExitStack, program: Program, served: serving.Serving) -> None:
     """Raises ClusterError when it cannot listen."""
     if not program.secure_port:
         return
-    checks = {} if candidate is None else {"leaderElection": lambda: overdue(candidate)}
     try:
         tls = await asyncio.to_thread(
             serving.tls_context, program.tls_certificate, program.tls_key, program.client_ca, program.component
         )
-        served = serving.Serving(serving.Health(checks), registry, client)
         port = await stack.enter_async_context(served.listening(program.bind_address, program.secure_port, tls))
     except OSError as error:  # ssl.SSLError is one
         raise ClusterError(

@@ -1,5 +1,6 @@
-"""Health and metrics of a program, over HTTPS: ``/healthz``, ``/livez``, ``/readyz`` for anybody, ``/metrics`` for whom
-the API server allows it (delegated authentication and authorization, as upstream's components).
+"""Health and metrics of a program, over HTTPS: ``/healthz``, ``/livez``, ``/readyz`` for anybody; ``/metrics``, and
+what else a program answers, for whom the API server allows it (delegated authentication and authorization, as
+upstream's components).
 
 A path a check, as upstream: ``/healthz/leaderElection``. A certificate that nobody gave is made for the process's life.
 """
@@ -14,6 +15,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
+import orjson
 from aiohttp import web
 
 from sampan.api.errors import ApiError, Forbidden, Unauthorized
@@ -26,6 +28,8 @@ from sampan.node.api.tls import peer_subject
 
 log = logging.getLogger(__name__)
 
+#: answers a path from its query; may raise ApiError
+Answer = Callable[[Mapping[str, str]], Obj]
 #: None: well; else why not
 Check = Callable[[], str | None]
 PROBES: Final = ("healthz", "livez", "readyz")
@@ -60,8 +64,12 @@ class Health:
 class Serving:
     """``client`` asks the API server who somebody is and what he may."""
 
-    def __init__(self, health: Health, registry: Registry, client: Client) -> None:
+    def __init__(
+        self, health: Health, registry: Registry, client: Client, documents: Mapping[str, Answer] | None = None
+    ) -> None:
+        """``documents``: what else this program answers, by path, to whom RBAC allows it."""
         self._health, self._registry, self._client = health, registry, client
+        self._documents = documents or {}
         self._scrapes = 0
 
     @asynccontextmanager
@@ -72,6 +80,8 @@ class Serving:
             app.router.add_get(f"/{probe}", self._probe)
             app.router.add_get(f"/{probe}/{{check}}", self._probe)
         app.router.add_get("/metrics", self._metrics)
+        for path in self._documents:
+            app.router.add_get(path, self._metrics)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
         await runner.setup()
         try:
@@ -106,6 +116,9 @@ class Serving:
             await self._admit(request)
         except ApiError as error:
             return web.Response(status=error.code if error.code in (401, 403) else 500, text=f"{error.message}\n")
+        answer = self._documents.get(request.path)
+        if answer is not None:
+            return _document(answer, request.query)
         from sampan.metrics.text import text  # late: its library brings an HTTP server
 
         build = self._registry.copy()
@@ -141,6 +154,14 @@ class Serving:
             raise Unauthorized("Unauthorized")
         found = status.get("user") or {}
         return User(found.get("username", ""), tuple(found.get("groups") or ()), found.get("uid", ""))
+
+
+def _document(answer: Answer, query: Mapping[str, str]) -> web.Response:
+    try:
+        body = answer(query)
+    except ApiError as error:
+        return web.Response(status=error.code, text=f"{error.message}\n")
+    return web.Response(body=orjson.dumps(body), headers={"Content-Type": "application/json"})
 
 
 def tls_context(certificate: Path | None, key: Path | None, client_ca: Path | None, name: str) -> ssl.SSLContext:

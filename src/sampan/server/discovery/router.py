@@ -6,6 +6,9 @@ authorization.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
 import orjson
 
 from sampan.api.errors import MethodNotAllowed, NotFound
@@ -21,6 +24,9 @@ from sampan.server.tokens import OpenIdDocuments
 
 _FIXED = ("/.well-known/openid-configuration", "/metrics", "/openapi/v2", "/openapi/v3", "/openid/v1/jwks", "/version")
 
+#: answers a path from its query; may raise ApiError
+Answer: TypeAlias = Callable[[Mapping[str, str]], Obj]
+
 
 class NonResourceHandlers:
     def __init__(
@@ -30,7 +36,10 @@ class NonResourceHandlers:
         metrics: Metrics,
         openid: OpenIdDocuments,
         openapi: OpenApiHandlers | None = None,
+        others: Mapping[str, Answer] | None = None,
     ) -> None:
+        """``others`` answer paths of what else runs in this process; they may come and go."""
+        self._others = {} if others is None else others
         self._discovery, self._health, self._metrics = discovery, health, metrics
         self._openid, self._openapi = openid, openapi
 
@@ -50,6 +59,9 @@ class NonResourceHandlers:
         return response
 
     def _document(self, request: Request) -> Response | None:
+        other = self._others.get(request.raw_path)
+        if other is not None:
+            return Response(200, orjson.dumps(document := other(request.query)), "application/json", obj=document)
         match request.raw_path.rstrip("/"):
             case "":
                 return _json({"paths": self._paths(request.surface)})
@@ -62,7 +74,7 @@ class NonResourceHandlers:
         return None
 
     def _paths(self, surface: Surface) -> list[str]:
-        paths = {"/api", "/apis", "/apis/", *_FIXED}
+        paths = {"/api", "/apis", "/apis/", *_FIXED, *self._others}
         for group, versions in surface.kinds.groups().items():
             base = f"/apis/{group}" if group else "/api"
             paths.update({base, *(f"{base}/{version}" for version in versions)})
