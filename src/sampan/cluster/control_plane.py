@@ -137,6 +137,8 @@ def keep_components(keeper: Keeper, server: Server, instance: Instance) -> None:
             autoscaler_tolerance=instance.cluster.autoscaler_tolerance,
             autoscaler_cpu_initialization_seconds=instance.cluster.autoscaler_cpu_initialization_seconds,
             autoscaler_initial_readiness_seconds=instance.cluster.autoscaler_initial_readiness_seconds,
+            # Upstream's are off unless asked for, and kubeadm asks: tokens of machines that join.
+            disabled=frozenset(),
         )
 
         def lead(term: Term) -> Coroutine[None, None, None]:

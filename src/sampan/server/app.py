@@ -47,6 +47,7 @@ from sampan.server.aggregation.registering import Registrar
 from sampan.server.aggregation.services import ClusterAddresses, Endpoints, Resolver
 from sampan.server.allocators.allocations import Allocations
 from sampan.server.attributes import AuthorizationAttributes, Authorizer, Decision
+from sampan.server.authn.bootstraptokens import BootstrapTokens
 from sampan.server.authn.frontproxy import front_proxy
 from sampan.server.authn.impersonation import impersonate
 from sampan.server.authn.jwt import SigningKey
@@ -376,7 +377,11 @@ class Server:
         self._front = front_proxy(config)
         self._flow = FlowHeaders(reader)
         authentication = AuthenticationStage(
-            CertificateAuthenticator(config.clock), tokens, anonymous=config.anonymous_auth, front=self._front
+            CertificateAuthenticator(config.clock),
+            tokens,
+            anonymous=config.anonymous_auth,
+            front=self._front,
+            bootstrap=BootstrapTokens(reader, config.clock),
         )
         rbac = RbacAuthorizer(reader)
         authorizer = self._authorizer(rbac)

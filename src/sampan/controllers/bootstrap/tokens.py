@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import re
@@ -12,12 +11,20 @@ from datetime import datetime
 
 import orjson
 
-from sampan.api.clock import parse_time
-from sampan.api.reading import part, text
+from sampan.api.bootstraptokens import NAMESPACE, TOKEN_TYPE, is_token, seconds_left, usage_of, value
 from sampan.api.types import Obj
 
-TOKEN_TYPE = "bootstrap.kubernetes.io/token"
-NAMESPACE = "kube-system"
+__all__ = [
+    "NAMESPACE",
+    "TOKEN_TYPE",
+    "detached_signature",
+    "is_token",
+    "seconds_left",
+    "signed_data",
+    "signing_key",
+    "value",
+]
+
 #: of a signature in the ConfigMap, before the token's id
 SIGNATURE_PREFIX = "jws-kubeconfig-"
 KUBECONFIG = "kubeconfig"
@@ -26,36 +33,13 @@ _NAME = re.compile(r"bootstrap-token-([a-z0-9]{6})")
 _KEY_BYTES = 32
 
 
-def is_token(secret: Obj) -> bool:
-    return secret.get("type") == TOKEN_TYPE and secret["metadata"].get("namespace") == NAMESPACE
-
-
-def value(secret: Obj, key: str) -> str:
-    """ "" for what is not there, or cannot be read."""
-    try:
-        return base64.b64decode(text(part(secret, "data"), key)).decode()
-    except (binascii.Error, UnicodeDecodeError):
-        return ""
-
-
-def seconds_left(secret: Obj, now: datetime) -> float | None:
-    """Until the token is over; 0: it is, or its end cannot be read. None: it has no end."""
-    expiration = value(secret, "expiration")
-    if not expiration:
-        return None
-    try:
-        return max(0.0, (parse_time(expiration) - now).total_seconds())
-    except ValueError:
-        return 0.0
-
-
 def signing_key(secret: Obj, now: datetime) -> tuple[str, str] | None:
     """Id and secret of a token that may sign now; None for any other."""
     named = _NAME.fullmatch(secret["metadata"]["name"])
     identity, key = value(secret, "token-id"), value(secret, "token-secret")
     if named is None or not key or named[1] != identity or seconds_left(secret, now) == 0:
         return None
-    return (identity, key) if value(secret, "usage-bootstrap-signing") == "true" else None
+    return (identity, key) if usage_of(secret, "signing") else None
 
 
 def detached_signature(content: str, identity: str, key: str) -> str:

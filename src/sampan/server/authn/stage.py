@@ -1,4 +1,5 @@
-"""The authentication stage: front proxy, certificate, then bearer token, then anonymous.
+"""The authentication stage: front proxy, certificate, then bearer token (an account's, or a machine's that joins), then
+anonymous.
 
 The pipeline calls ``AuthenticationStage.apply`` first of all. On the way out the request has a user and no credentials
 any more. ``identify_now`` is the quick way for what was seen before. Also answers TokenReview's question through
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 
 from sampan.api.errors import Unauthorized
 from sampan.server.authn.bearer import bearer_token, drop_credentials
+from sampan.server.authn.bootstraptokens import BootstrapTokens
 from sampan.server.authn.frontproxy import FrontProxy
 from sampan.server.authn.impersonation import asks_to_impersonate
 from sampan.server.authn.serviceaccount import ServiceAccountTokens, TokenRefused
@@ -31,8 +33,10 @@ class AuthenticationStage:
         *,
         anonymous: bool = True,
         front: FrontProxy | None = None,
+        bootstrap: BootstrapTokens | None = None,
     ) -> None:
         self._certificates, self._tokens, self._anonymous, self._front = certificates, tokens, anonymous, front
+        self._bootstrap = bootstrap
 
     def identify_now(self, request: Request) -> UserInfo | None:
         """Who asks, as themselves, if that is known without any verification; None: it takes ``apply``.
@@ -90,7 +94,13 @@ class AuthenticationStage:
 
     async def check_token(self, token: str, audiences: Sequence[str]) -> tuple[UserInfo, tuple[str, ...]] | None:
         """The user of a token and the audiences it serves; None: not good."""
+        asked = audiences or self._tokens.audiences
         try:
-            return await self._tokens.check(token, audiences or self._tokens.audiences)
+            found = await self._tokens.check(token, asked)
         except TokenRefused:
             return None
+        if found is not None or self._bootstrap is None:
+            return found
+        granted = tuple(each for each in self._tokens.audiences if each in asked)
+        user = self._bootstrap.check(token) if granted else None
+        return (user, granted) if user is not None else None
