@@ -3,7 +3,7 @@
     python tools/compile_protos.py            # writes each ``pb`` beside its ``protos``
     python tools/compile_protos.py --check    # exits 1 when the committed output differs
 
-Only messages are generated: ``sampan.node.cri.rpc`` and ``sampan.csi.rpc`` build the few calls themselves, which
+Only messages are generated: ``sampan.node.cri.rpc`` and its kin build the few calls themselves, which
 saves the memory of the generated stubs.
 """
 
@@ -17,7 +17,7 @@ import grpc_tools
 from grpc_tools import protoc
 
 SOURCES = Path(__file__).resolve().parent.parent / "src/sampan"
-PARTS = ("node/cri", "node/devices", "csi")  # folders with a ``protos`` of their own
+PARTS = ("node/cri", "node/devices", "csi", "store/etcd")  # folders with a ``protos`` of their own
 
 
 def compile_to(directory: Path, part: str) -> None:
