@@ -54,7 +54,9 @@ class House:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         clock = VirtualTimeline(datetime(2026, 1, 1, tzinfo=UTC))
-        task = asyncio.ensure_future(lead_here(self.client, NAME, self.instance, clock, Random(2), self.lead))
+        task = asyncio.ensure_future(
+            lead_here(self.client, NAME, self.instance, clock, Random(2), self.lead, shared=False)
+        )
         try:
             yield
         finally:

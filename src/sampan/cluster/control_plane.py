@@ -153,7 +153,9 @@ def keep_components(keeper: Keeper, server: Server, instance: Instance) -> None:
             return work
 
         with use(metrics):
-            await lead_here(admin, "kube-controller-manager", instance, clock, entropy, lead)
+            await lead_here(
+                admin, "kube-controller-manager", instance, clock, entropy, lead, shared=server.shares_store
+            )
 
     async def scheduler() -> None:
         scheduling = await asyncio.to_thread(import_module, "sampan.scheduler.scheduler")  # NumPy takes a while
@@ -169,7 +171,7 @@ def keep_components(keeper: Keeper, server: Server, instance: Instance) -> None:
             return work
 
         with use(metrics):
-            await lead_here(admin, "kube-scheduler", instance, clock, entropy, lead)
+            await lead_here(admin, "kube-scheduler", instance, clock, entropy, lead, shared=server.shares_store)
 
     async def simulated_nodes() -> None:
         simulation = await asyncio.to_thread(import_module, "sampan.cluster.simulation")

@@ -1,7 +1,8 @@
 """One command at a time changes an instance: ``up`` and ``down`` wait for each other.
 
 The kernel drops the lock with its holder, however that ends. The supervisor has a lock of its own, which says that the
-instance runs. A third is the machine's: whoever chooses ports and ranges for a new cluster is alone in that.
+instance runs. A third is the machine's: whoever chooses ports and ranges for a new cluster is alone in that. And a
+process that leads under the instance's name holds one for each component that it is.
 """
 
 from __future__ import annotations
@@ -63,6 +64,21 @@ async def choosing(instance: Instance, progress: Teller) -> AsyncIterator[None]:
     """Holds the machine's lock, which is the directory of all instances itself. Raises ClusterError."""
     async with _holding(lambda: _open_directory(instance.state_root), instance.state_root, progress):
         yield
+
+
+@asynccontextmanager
+async def acting(instance: Instance, component: str) -> AsyncIterator[None]:
+    """Held by the one process of the instance that acts as this component; returns when the one before it is gone.
+    Raises OSError."""
+    path = instance.run / f"{component}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        while not _take(descriptor):  # noqa: ASYNC110  # another process lets go of it
+            await asyncio.sleep(LOOK_SECONDS)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _open_directory(path: Path) -> int:

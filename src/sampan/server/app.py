@@ -63,7 +63,8 @@ from sampan.server.authz.stage import authorize
 from sampan.server.authz.union import PRIVILEGED_GROUP, UnionAuthorizer
 from sampan.server.bootstrap.ensure import ensure
 from sampan.server.bootstrap.keep import Keeper
-from sampan.server.bootstrap.objects import BootstrapConfig
+from sampan.server.bootstrap.masterleases import MasterLeases
+from sampan.server.bootstrap.objects import BootstrapConfig, is_private
 from sampan.server.config import ServerConfig
 from sampan.server.discovery.handlers import DiscoveryHandlers
 from sampan.server.discovery.openapi import OpenApi, OpenApiHandlers
@@ -311,11 +312,12 @@ class Server:
         loopback = self.local_transport()
         self.components.keep("serve custom resources", lambda: extensions.run(loopback))
         if config.bootstrap:
-            await ensure(loopback, self._bootstrap_config())
-            self.components.keep(
-                "keep what the cluster needs",
-                Keeper(loopback, self._bootstrap_config(), config.clock, self._reader).run,
-            )
+            bootstrap = self._bootstrap_config()
+            await ensure(loopback, bootstrap, shared=self.shares_store)
+            leases = self._master_leases() if self.shares_store else None
+            keeper = Keeper(loopback, bootstrap, config.clock, self._reader, leases)
+            self.components.keep("keep what the cluster needs", keeper.run)
+            stack.push_async_callback(self._leave, keeper)
         self._flow.follow()
         self.components.keep("aggregate cluster roles", AggregationController(self._reader, loopback).run)
         self.components.keep("age resource versions", self._age_versions)
@@ -336,6 +338,21 @@ class Server:
         if self._openapi_files is not None:
             self.components.keep("build OpenAPI", self._openapi_files.run)
         self.started.set()
+
+    @property
+    def shares_store(self) -> bool:
+        """Other API servers may write the same store."""
+        assert self.store is not None
+        return self.store.sync_now() is None
+
+    def _master_leases(self) -> MasterLeases:
+        assert self.store is not None
+        address = self._advertise_address()
+        return MasterLeases(self.store, "" if is_private(address) else address)
+
+    async def _leave(self, keeper: Keeper) -> None:
+        self._not_ready()
+        await keeper.leave()
 
     def _not_ready(self) -> None:
         self.health.shutting_down = True

@@ -29,10 +29,11 @@ _AUTOUPDATE_FLOW = "apf.kubernetes.io/autoupdate-spec"
 _FEW = 4
 
 
-async def ensure(writer: Transport, config: BootstrapConfig) -> None:
-    """Raises ApiError when a write is refused: then the server must not become ready."""
+async def ensure(writer: Transport, config: BootstrapConfig, *, shared: bool = False) -> None:
+    """``shared``: other servers may be there, so the endpoints of all are for ``keep`` to write. Raises ApiError when a
+    write is refused: then the server must not become ready."""
     await _ensure_all(writer, objects.namespaces())
-    await _ensure_all(writer, objects.all_but_namespaces(config))
+    await _ensure_all(writer, objects.all_but_namespaces(config, () if shared else None))
 
 
 async def _ensure_all(writer: Transport, wanted: Sequence[Obj]) -> None:

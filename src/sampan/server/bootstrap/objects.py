@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 from datetime import datetime
 from ipaddress import ip_address
@@ -52,9 +52,10 @@ def policy() -> list[Obj]:
     ]
 
 
-def kubernetes_service(config: BootstrapConfig) -> list[Obj]:
-    """The Service ``default/kubernetes`` and its endpoints: this API server, unless it is heard by its own machine
-    only. (Endpoints on the loopback are refused, whoever writes them.)"""
+def kubernetes_service(config: BootstrapConfig, addresses: Sequence[str] | None = None) -> list[Obj]:
+    """The Service ``default/kubernetes`` and its endpoints: the servers at ``addresses``, all with one port; none:
+    whatever is there stays. Without them this API server, unless it is heard by its own machine only. (Endpoints on the
+    loopback are refused, whoever writes them.)"""
     metadata = {"name": "kubernetes", "namespace": "default"}
     port = {"name": "https", "port": config.port, "protocol": "TCP"}
     found: list[Obj] = [
@@ -77,7 +78,12 @@ def kubernetes_service(config: BootstrapConfig) -> list[Obj]:
             "spec": {"cidrs": list(config.service_cidrs)},
         },
     ]
-    if ip_address(config.advertise_address).is_loopback:
+    if addresses is None:
+        addresses = () if is_private(config.advertise_address) else (config.advertise_address,)
+    family = ip_address(config.service_ip).version
+    # A slice is of one family; who advertises no address of the Service's own has to do with another.
+    addresses = [one for one in addresses if ip_address(one).version == family] or addresses
+    if not addresses:
         return found
     return [
         *found,
@@ -85,17 +91,22 @@ def kubernetes_service(config: BootstrapConfig) -> list[Obj]:
             "kind": "Endpoints",
             "apiVersion": "v1",
             "metadata": {**metadata, "labels": {_SKIP_MIRROR: "true"}},
-            "subsets": [{"addresses": [{"ip": config.advertise_address}], "ports": [port]}],
+            "subsets": [{"addresses": [{"ip": address} for address in addresses], "ports": [port]}],
         },
         {
             "kind": "EndpointSlice",
             "apiVersion": "discovery.k8s.io/v1",
             "metadata": {**metadata, "labels": {"kubernetes.io/service-name": "kubernetes"}},
-            "addressType": "IPv6" if ":" in config.advertise_address else "IPv4",
-            "endpoints": [{"addresses": [config.advertise_address], "conditions": {"ready": True}}],
+            "addressType": "IPv6" if ":" in addresses[0] else "IPv4",
+            "endpoints": [{"addresses": [address], "conditions": {"ready": True}} for address in addresses],
             "ports": [port],
         },
     ]
+
+
+def is_private(address: str) -> bool:
+    """Nobody but the machine itself reaches a server there."""
+    return ip_address(address).is_loopback
 
 
 def ready_condition(now: datetime) -> Obj:
@@ -160,11 +171,12 @@ def token_tracking(now: datetime) -> Obj:
     }
 
 
-def all_but_namespaces(config: BootstrapConfig) -> list[Obj]:
+def all_but_namespaces(config: BootstrapConfig, addresses: Sequence[str] | None = None) -> list[Obj]:
+    """``addresses`` as ``kubernetes_service`` takes them."""
     return [
         *policy(),
         *priority_classes(),
         *flow.flow_control(),
-        *kubernetes_service(config),
+        *kubernetes_service(config, addresses),
         *authentication_config(config),
     ]
