@@ -11,7 +11,20 @@ import sys
 
 import sampan
 from sampan.api.faults import fault
-from sampan.cli import adapter, apart, apireport, cluster, completion, csi, image, logs, net, processes, registry
+from sampan.cli import (
+    adapter,
+    apart,
+    apireport,
+    cluster,
+    completion,
+    csi,
+    image,
+    logs,
+    moving,
+    net,
+    processes,
+    registry,
+)
 from sampan.cli.commands import WRONG_USAGE, Group
 from sampan.cluster.errors import ClusterError, WrongUsage
 
@@ -38,6 +51,7 @@ app.add("net", net.app)
 processes.add_to(app)
 adapter.add_to(app)
 apart.add_to(app)
+moving.add_to(app)
 
 
 @app.command()

@@ -33,7 +33,9 @@ from sampan.store.sqlite.rows import CACHE_KIB, ENTRY, Row, entry_of, mapped
 log = logging.getLogger(__name__)
 
 _APPLICATION_ID = 0x53414D50  # "SAMP"
-_SCHEMA_VERSION = 3
+SCHEMA_VERSION = 3
+#: what ``PRAGMA auto_vacuum`` says of a file that can give room back
+_INCREMENTAL = 2
 _KEYS = """
 CREATE TABLE keys (key TEXT NOT NULL, revision INTEGER NOT NULL, created INTEGER NOT NULL,
     PRIMARY KEY (key, revision)) WITHOUT ROWID;
@@ -45,7 +47,7 @@ CREATE TABLE log (revision INTEGER PRIMARY KEY, key TEXT NOT NULL, created INTEG
     previous INTEGER NOT NULL, at_ms INTEGER NOT NULL, crc INTEGER NOT NULL, value BLOB, expires_ms INTEGER);
 CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 PRAGMA application_id = {_APPLICATION_ID};
-PRAGMA user_version = {_SCHEMA_VERSION};
+PRAGMA user_version = {SCHEMA_VERSION};
 INSERT INTO meta VALUES ('revision', 0), ('compact', 0), ('compact_ms', 0);
 {_KEYS}
 """  # noqa: S608  # constants only
@@ -85,8 +87,18 @@ _FORGET = (
 )
 
 
+def is_store(connection: sqlite3.Connection) -> bool:
+    """Whether the file says of itself that it is one. Raises sqlite3.Error."""
+    return bool(connection.execute("PRAGMA application_id").fetchone()[0] == _APPLICATION_ID)
+
+
 def _is_corrupt(error: sqlite3.Error) -> bool:
     return getattr(error, "sqlite_errorname", "").startswith("SQLITE_CORRUPT")
+
+
+def open_for_upkeep(path: Path) -> sqlite3.Connection:
+    """For whoever holds the directory's lock. Raises sqlite3.Error."""
+    return sqlite3.connect(f"{path.resolve().as_uri()}?mode=rw", uri=True, isolation_level=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,10 +152,12 @@ class Database:
             if run("SELECT count(*) FROM sqlite_master").fetchone()[0]:
                 raise StoreForeign(f"{self.path} is not a Sampan store")
             new = True
-        if not new and self._pragma("user_version") > _SCHEMA_VERSION:
+        if not new and self._pragma("user_version") > SCHEMA_VERSION:
             raise StoreForeign(f"{self.path} was written by a newer version of Sampan")
         if not new and check:
             check(self._identity())
+        if new:  # before anything else is in the file
+            run("PRAGMA auto_vacuum = INCREMENTAL")
         run("PRAGMA journal_mode = WAL")
         run("PRAGMA synchronous = FULL")
         run("PRAGMA wal_autocheckpoint = 0")  # the writer decides when
@@ -164,7 +178,7 @@ class Database:
         return str(found[0])
 
     def _migrate(self, found: int) -> None:
-        for version in range(found + 1, _SCHEMA_VERSION + 1):
+        for version in range(found + 1, SCHEMA_VERSION + 1):
             self._replace(_DROPPED.get(version, {}), f"{_MIGRATIONS[version]} PRAGMA user_version = {version};")
 
     def _replace(self, dropped: Mapping[str, str], sql: str) -> None:
@@ -307,6 +321,13 @@ class Database:
         with mapped("the write failed"), self._transaction() as run:
             run.execute("UPDATE meta SET value = max(value, ?) WHERE name = 'revision'", (revision,))
 
+    def begin_at(self, revision: int, oldest: int, oldest_ms: int) -> None:
+        """For a store that was just filled: it counts on from ``revision``, and history before ``oldest`` is gone."""
+        values = {"revision": revision, "compact": oldest, "compact_ms": oldest_ms}
+        with mapped("the write failed"), self._transaction() as run:
+            for name, value in values.items():
+                run.execute("UPDATE meta SET value = ? WHERE name = ?", (value, name))
+
     def checkpoint(self) -> None:
         """Moves the log's pages into the file, as far as readers let it. Raises as ``write``."""
         with mapped("the checkpoint failed"):
@@ -320,6 +341,20 @@ class Database:
         """Room inside the file that deletes and compaction left."""
         with mapped("cannot read the size"):
             return self._pragma("freelist_count") * self._pragma("page_size")
+
+    def room(self) -> tuple[int, int]:
+        """Pages of the file, and how many of them hold nothing."""
+        with mapped("cannot read the size"):
+            return self._pragma("page_count"), self._pragma("freelist_count")
+
+    def release(self, pages: int) -> bool:
+        """Cuts so many free pages off the file; False: it is a file that cannot."""
+        with mapped("the file cannot be made smaller"):
+            if self._pragma("auto_vacuum") != _INCREMENTAL:
+                return False
+            # A step of the statement is a page, and a cursor takes one only, for no step gives columns.
+            self._writer.executescript(f"PRAGMA incremental_vacuum({int(pages)})")
+            return True
 
     def limit_pages(self, pages: int) -> None:
         """A ceiling on the file's size, as a quota: writes beyond it fail with DiskFull."""

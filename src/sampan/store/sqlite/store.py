@@ -35,6 +35,7 @@ from sampan.store.sqlite.compactor import Compactor, RetentionTimer
 from sampan.store.sqlite.database import Database, Loaded
 from sampan.store.sqlite.files import StoreDirectory
 from sampan.store.sqlite.rows import DiskFailed, DiskFull, Row, checksum
+from sampan.store.sqlite.shrinking import Shrinker
 from sampan.store.sqlite.writer import Job, Pending, Writer
 
 log = logging.getLogger(__name__)
@@ -108,6 +109,7 @@ class SqliteStore(EmbeddedStore):
         self._refusal: StoreUnavailable | None = None
         self._closed = False
         self._compactor = Compactor(self, opened.database, self._writer)
+        self._shrinker = Shrinker(opened.database, self._writer)
         self._timer = RetentionTimer(retention.check_every_seconds, self.check_retention)
         self._expiry_timer.arm()
 
@@ -279,7 +281,9 @@ class SqliteStore(EmbeddedStore):
         await self._compactor.compact(revision)
 
     def check_retention(self) -> None:
-        """Starts compaction of what need not be kept any longer. The store's own timer calls it too."""
+        """Starts compaction of what need not be kept any longer, and gives back the room that an earlier one left. The
+        store's own timer calls it too."""
+        self._shrinker.check()
         cutoff = int((self._clock.now().timestamp() - self._retention.seconds) * 1000)
         find = partial(self._history.retention_floor, cutoff, self._retention.size_bytes, self._oldest, self._revision)
         self._loop.run_in_executor(self._reader, find).add_done_callback(self._retain)
@@ -323,6 +327,7 @@ class SqliteStore(EmbeddedStore):
         self._timer.close()
         self._expiry_timer.close()
         self._compactor.stop()
+        self._shrinker.stop()
         await self._writer.close()
         self._closed = True
         await asyncio.to_thread(self._reader.shutdown)

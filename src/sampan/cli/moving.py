@@ -1,0 +1,166 @@
+"""``sampan backup`` and ``restore``: a cluster in one file; ``sampan store``: what is in its store, and its room."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from sampan.cli.commands import Argument, Group, Option
+from sampan.cli.options import Name, Output
+from sampan.cli.progress import steps
+from sampan.cluster.errors import ClusterError
+from sampan.cluster.settings import DEFAULT_NAME
+
+# What takes long to load is imported by the command that needs it.
+
+store = Group("The store of a cluster: what is in it, whether it is whole, and the room that it takes.")
+
+
+def add_to(app: Group) -> None:
+    app.command()(backup)
+    app.command()(restore)
+    app.add("store", store)
+
+
+def backup(
+    file: Annotated[Path, Argument(help="The file to write.")],
+    name: Name = DEFAULT_NAME,
+    history: Annotated[
+        bool, Option("--history/--no-history", help="Take the store's history along, or what is there now alone.")
+    ] = True,
+    certificates: Annotated[
+        bool,
+        Option("--certificates/--no-certificates", help="Take the CA and all keys along, or leave them out."),
+    ] = True,
+    force: Annotated[bool, Option("--force", help="Replace a file that is there already.")] = False,
+) -> None:
+    """Write a backup of a cluster, running or not, as it is at one revision.
+
+    The file has everything the API holds, Secrets too, with its certificates and keys: keep it as you would keep them.
+    """
+    from sampan.api.clock import SystemClock
+    from sampan.cluster import instance as instances
+    from sampan.cluster.moving.backup import back_up
+
+    instance = instances.load(name)
+    with steps() as progress:
+        taken = back_up(
+            instance,
+            file,
+            clock=SystemClock(),
+            progress=progress,
+            history=history,
+            certificates=certificates,
+            overwrite=force,
+        )
+    print(f"{file}: revision {taken.extent.revision}, {taken.records:,} records, {taken.bytes / 1e6:,.1f} MB")
+    print(f"To put it back: `sampan restore {file}` (docs/backup.md)")
+
+
+def restore(
+    file: Annotated[Path, Argument(help="What `sampan backup` wrote.")],
+    name: Annotated[
+        str, Option("--name", "-n", help="Name of the cluster to make. [as in the backup]", show_default=False)
+    ] = "",
+    certificates: Annotated[
+        bool,
+        Option("--certificates/--no-certificates", help="With the backup's CA and keys, or with new ones."),
+    ] = True,
+    moved: Annotated[
+        bool,
+        Option(
+            "--moved", help="The cluster has not run since the backup: revisions and history go on where they were."
+        ),
+    ] = False,
+    force: Annotated[bool, Option("--force", help="Replace the cluster of that name that is here.")] = False,
+    dry_run: Annotated[
+        bool, Option("--dry-run", help="Check the file, say what would be done, and do nothing.")
+    ] = False,
+) -> None:
+    """Make a cluster out of a backup, on this machine or another; `sampan up` starts it then."""
+    import asyncio
+
+    from sampan.api.clock import SystemClock
+    from sampan.cluster import instance as instances
+    from sampan.cluster.moving import restore as restoring
+
+    with steps() as progress:
+        archive = restoring.open_archive(file, progress)
+        instance = instances.nameless(name or str(archive.manifest.get("cluster") or DEFAULT_NAME))
+        planned = restoring.plan(archive, instance, moved=moved, certificates=certificates, force=force)
+        progress.done()
+        for line in planned.lines():
+            print(f"   {line}")
+        if dry_run:
+            return
+        asyncio.run(restoring.restore(planned, clock=SystemClock(), progress=progress))
+    print(f"To start it: `{planned.instance.command('up')}`")
+
+
+@store.command()
+def info(name: Name = DEFAULT_NAME, output: Output = "") -> None:
+    """Say what a store holds: revisions, objects by kind, room; running or not."""
+    from sampan.cli import options
+    from sampan.cluster import instance as instances
+    from sampan.cluster.moving import upkeep
+
+    show = options.printer(output)
+    found = upkeep.info(instances.load(name))
+    if show:
+        show(found.data())
+        return
+    print(f"store       {found.kind} {found.identity}")
+    print(f"revision    {found.revision:,}; history back to {found.oldest:,}")
+    print(f"file        {found.file_bytes / 1e6:,.1f} MB, of which {found.free_bytes / 1e6:,.1f} MB hold nothing")
+    print(f"objects     {sum(count for _, count, _ in found.kinds):,}")
+    for resource, count, size in found.kinds:
+        print(f"  {count:>8,}  {size / 1e6:>8,.2f} MB  {resource}")
+
+
+@store.command()
+def check(name: Name = DEFAULT_NAME) -> None:
+    """Read the whole store and compare every checksum; running or not. Exit code 1: something is damaged."""
+    from sampan.cluster import instance as instances
+    from sampan.cluster.moving import upkeep
+
+    instance = instances.load(name)
+    with steps() as progress:
+        progress.step(f"Checking the store of cluster {name!r}")
+        problems = upkeep.problems(instance)
+    if problems:
+        shown = "\n".join(f"  - {problem}" for problem in problems[:50])
+        raise ClusterError(
+            f"the store of cluster {name!r} has {len(problems)} problems:\n{shown}",
+            fix=f"restore a backup (`{instance.command('restore FILE --force')}`), or delete the objects named",
+        )
+    print("every page and every checksum is right")
+
+
+@store.command()
+def compact(
+    name: Name = DEFAULT_NAME,
+    revision: Annotated[int | None, Option(min=1, help="Keep history from here on. [the newest]")] = None,
+) -> None:
+    """Forget history of a stopped cluster; one that runs forgets what is older than a day by itself."""
+    import asyncio
+
+    from sampan.cluster import instance as instances
+    from sampan.cluster.moving import upkeep
+
+    instance = instances.load(name)
+    with steps() as progress:
+        progress.step(f"Compacting the store of cluster {name!r}")
+        reached = asyncio.run(upkeep.compact(instance, revision))
+    print(f"history before revision {reached:,} is gone; `{instance.command('store shrink')}` gives its room back")
+
+
+@store.command()
+def shrink(name: Name = DEFAULT_NAME) -> None:
+    """Give free room of a stopped cluster's store back to the disk; one that runs does it by itself, by and by."""
+    from sampan.cluster import instance as instances
+    from sampan.cluster.moving import upkeep
+
+    with steps() as progress:
+        progress.step(f"Writing the store of cluster {name!r} anew")
+        before, after = upkeep.shrink(instances.load(name))
+    print(f"{before / 1e6:,.1f} MB became {after / 1e6:,.1f} MB")

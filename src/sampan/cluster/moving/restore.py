@@ -1,0 +1,188 @@
+"""``sampan restore``: a cluster out of a backup, on this machine or another, under its name or a new one.
+
+The cluster does not run meanwhile. What is made is made beside what is there and put in its place at the end; what was
+there is kept aside. Clients may have seen revisions after the backup's, of which it knows nothing; so the restored
+store counts on from far above, and everything before is compacted: whoever watched lists again, instead of
+going on without the changes that are no more.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import orjson
+
+from sampan.api.clock import Clock
+from sampan.api.faults import fault
+from sampan.cluster import choosing, locks, supervisor
+from sampan.cluster import instance as instances
+from sampan.cluster.errors import ClusterError
+from sampan.cluster.instance import Instance
+from sampan.cluster.moving.backup import CERTIFICATES
+from sampan.cluster.moving.exchange import put_in_place
+from sampan.cluster.moving.progress import Progress, counting
+from sampan.cluster.settings import ClusterSettings, NodeSettings
+from sampan.records import dataclass
+from sampan.store.archive.building import build
+from sampan.store.archive.format import Archive, verify
+from sampan.store.archive.records import ArchiveError, Extent, Record
+from sampan.store.archive.sources import Snapshot
+from sampan.store.protocol import StoreUnavailable
+
+#: More commits than any cluster makes between two backups; etcd's own advice for its snapshots.
+JUMP = 1_000_000_000
+#: Told by each API server while it runs, and true of no other moment.
+_OF_THE_MOMENT = ("/registry/masterleases/",)
+_ASIDE = "before-restore"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a restore will do. ``existing``: the revision of the store that it replaces; None: there is none."""
+
+    instance: Instance
+    archive: Archive
+    existing: int | None
+    extent: Extent
+    moved: bool
+    certificates: bool
+
+    def lines(self) -> Iterator[str]:
+        manifest, name = self.archive.manifest, self.instance.name
+        yield (
+            f"cluster {name!r} of the backup of {manifest.get('cluster')!r} taken {manifest.get('taken')} at revision "
+            f"{self.archive.extent.revision:,}: {self.archive.records:,} records"
+        )
+        if self.existing is not None:
+            yield (
+                f"the cluster {name!r} that is here (revision {self.existing:,}) is replaced; its store"
+                f"{' and certificates are' if self.certificates else ' is'} kept as *.{_ASIDE} in {self.instance.state}"
+            )
+        if self.moved:
+            yield f"revisions go on from {self.extent.revision:,}, history and watches too"
+        else:
+            yield f"revisions go on from {self.extent.revision:,}, so that all clients list anew; no history before"
+        if self.certificates:
+            yield "certificates and keys are the backup's: kubeconfigs and tokens of the old cluster are valid"
+        else:
+            yield "certificates and keys are made anew: kubeconfigs and tokens of the old cluster are not valid"
+
+
+def open_archive(path: Path, progress: Progress) -> Archive:
+    """Raises ClusterError: it is no backup, or not whole."""
+    progress.step(f"Checking {path}")
+    try:
+        return verify(path, lambda count: progress.count(count, 0))
+    except ArchiveError as error:
+        raise ClusterError(str(error), fix="take another backup; nothing was changed") from error
+    except OSError as error:
+        raise ClusterError(
+            f"cannot read {path}: {error.strerror}", fix="name the file that `sampan backup` wrote"
+        ) from error
+
+
+def plan(archive: Archive, instance: Instance, *, moved: bool, certificates: bool, force: bool) -> Plan:
+    """``instance``: known by its name. Raises ClusterError when it may not be."""
+    existing = _existing(instance)
+    wanted = settings_of(archive, instance)
+    if supervisor.is_running(instance):
+        raise ClusterError(f"cluster {instance.name!r} is running", fix=f"`{instance.command('down')}`, then again")
+    if existing is not None and not force:
+        raise ClusterError(
+            f"there is a cluster {instance.name!r} on this machine already (revision {existing:,})",
+            fix="add --force to replace it (its store is kept aside), or give another name with --name",
+        )
+    extent = archive.extent
+    seen = max(extent.revision, existing or 0)
+    if moved and seen > extent.revision:
+        raise ClusterError(
+            f"the cluster that is here is at revision {existing:,}, the backup at {extent.revision:,}: it did run on",
+            fix="leave --moved out",
+        )
+    if not moved:
+        extent = replace(extent, revision=seen + JUMP, oldest=seen + JUMP)
+    choosing.refuse_clash(wanted, list(choosing.others(wanted)))
+    has = certificates and any(name.startswith(f"{CERTIFICATES}/") for name in archive.files)
+    return Plan(wanted, archive, existing, extent, moved, has)
+
+
+def _existing(instance: Instance) -> int | None:
+    """The revision of the store that is there; 0: there is an instance whose store cannot be read."""
+    with suppress(StoreUnavailable), Snapshot(instance.store, history=False) as snapshot:
+        return snapshot.extent.revision
+    return 0 if instance.exists() else None
+
+
+def settings_of(archive: Archive, instance: Instance) -> Instance:
+    """The instance as the backup has it, under its new name. Raises ClusterError."""
+    found = dict(archive.read_files())
+    try:
+        cluster = instances.parse(ClusterSettings(), orjson.loads(found["cluster.json"]))
+        node = instances.parse(NodeSettings(), orjson.loads(found["node.json"]))
+    except (KeyError, ValueError) as error:
+        raise ClusterError(
+            f"{archive.path} has no settings of a cluster: {error}",
+            fix="it holds a store alone, as `etcdctl snapshot save` takes it: take one with `sampan backup`",
+        ) from error
+    wanted = replace(instance, cluster=replace(cluster, name=instance.name), node=node)
+    wanted.validate()
+    return wanted
+
+
+async def restore(planned: Plan, *, clock: Clock, progress: Progress) -> None:
+    """Raises ClusterError; then what was there is as before."""
+    async with locks.changing(planned.instance, progress):
+        if supervisor.is_running(planned.instance):
+            raise ClusterError(f"cluster {planned.instance.name!r} was started meanwhile", fix="stop it, then again")
+        try:
+            _restore(planned, clock, progress)
+        except (StoreUnavailable, ArchiveError) as error:
+            raise ClusterError(f"the backup was not restored: {error}", fix="what was there is as before") from error
+        except OSError as error:
+            raise ClusterError(
+                f"the backup was not restored: {fault(error)}", fix="make room; nothing is lost"
+            ) from error
+
+
+def _restore(planned: Plan, clock: Clock, progress: Progress) -> None:
+    instance, archive = planned.instance, planned.archive
+    state = instance.state
+    state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    made = {name: state / f"{name}.restoring" for name in ("store", CERTIFICATES)}
+    try:
+        for path in made.values():
+            shutil.rmtree(path, ignore_errors=True)
+        progress.step(f"Writing {archive.records:,} records")
+        now_ms = int(clock.now().timestamp() * 1000)
+        extent = planned.extent if planned.moved else replace(planned.extent, oldest_ms=now_ms)
+        build(made["store"], _kept(archive), extent, counting(progress, archive.records))
+        progress.step("Putting it in place")
+        for name, data in archive.read_files():
+            first = name.split("/", 1)[0]
+            if first == CERTIFICATES and planned.certificates:
+                _write(made[CERTIFICATES] / name.split("/", 1)[1], data)
+            elif first in ("registries", "manifests"):
+                _write(state / name, data)
+        for name, path in made.items():
+            if path.exists():
+                aside = state / f"{name}.{_ASIDE}"
+                shutil.rmtree(aside, ignore_errors=True)
+                put_in_place(path, state / name, aside)
+        instance.save()
+    finally:
+        for path in made.values():
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _kept(archive: Archive) -> Iterator[Record]:
+    return (record for record in archive.read_records() if not record.key.startswith(_OF_THE_MOMENT))
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.write_bytes(data)
+    path.chmod(0o644 if path.suffix in (".crt", ".pub") else 0o600)

@@ -1,0 +1,227 @@
+"""A cluster in one file: what a backup takes, what a restore refuses, and what it makes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from sampan.api.clock import FixedClock
+from sampan.cluster import instance as instances
+from sampan.cluster import supervisor
+from sampan.cluster.errors import ClusterError
+from sampan.cluster.instance import Instance, nameless
+from sampan.cluster.moving import restore as restoring
+from sampan.cluster.moving import upkeep
+from sampan.cluster.moving.backup import back_up
+from sampan.cluster.moving.exchange import put_in_place
+from sampan.cluster.settings import ClusterSettings, NodeSettings
+from sampan.store.protocol import Compacted
+from sampan.store.sqlite import SqliteStore
+
+CLOCK = FixedClock(datetime(2026, 1, 1, tzinfo=UTC))
+
+
+class Told:
+    """Progress, as a list."""
+
+    def __init__(self) -> None:
+        self.steps: list[str] = []
+
+    def step(self, text: str) -> None:
+        self.steps.append(text)
+
+    def warn(self, text: str) -> None:
+        self.steps.append(text)
+
+    def count(self, done: int, total: int) -> None:
+        assert done <= total or not total
+
+
+def of(tmp_path: Path, name: str, machine: str = "one") -> Instance:
+    return nameless(name, state_root=tmp_path / machine / "state", run_root=tmp_path / machine / "run")
+
+
+@pytest.fixture
+async def blue(tmp_path: Path) -> Instance:
+    """A cluster with a store, certificates and settings, which does not run."""
+    made = replace(
+        of(tmp_path, "blue"),
+        cluster=ClusterSettings("blue", api_port=7443),
+        node=NodeSettings(name="n1", roles=("control-plane",), simulate="2", simulated_count=2),
+    )
+    made.save()
+    made.pki.mkdir()
+    (made.pki / "ca.crt").write_bytes(b"the CA of blue")
+    (made.pki / "ca.key").write_bytes(b"its key")
+    await write(made, 10)
+    return made
+
+
+async def write(instance: Instance, count: int) -> int:
+    store = await SqliteStore.open(instance.store, clock=CLOCK)
+    try:
+        for n in range(count):
+            await store.commit(f"/registry/core/pods/default/p{n}", None, b"%d" % n)
+        await store.commit("/registry/masterleases/192.0.2.1", None, b"for now", ttl_seconds=15)
+        return store.revision
+    finally:
+        await store.close()
+
+
+async def revision(instance: Instance) -> int:
+    store = await SqliteStore.open(instance.store, clock=CLOCK, create=False)
+    try:
+        assert await store.get("/registry/core/pods/default/p9") is not None
+        assert await store.get("/registry/masterleases/192.0.2.1") is None
+        return store.revision
+    finally:
+        await store.close()
+
+
+def taken(instance: Instance, path: Path, *, history: bool = True, certificates: bool = True) -> Path:
+    back_up(instance, path, clock=CLOCK, progress=Told(), history=history, certificates=certificates)
+    return path
+
+
+async def restored(
+    path: Path, instance: Instance, *, moved: bool = False, certificates: bool = True, force: bool = False
+) -> Instance:
+    archive = restoring.open_archive(path, Told())
+    planned = restoring.plan(archive, instance, moved=moved, certificates=certificates, force=force)
+    await restoring.restore(planned, clock=CLOCK, progress=Told())
+    return instances.load(instance.name, state_root=instance.state_root, run_root=instance.run_root)
+
+
+@contextmanager
+def running(instance: Instance) -> Iterator[None]:
+    descriptor = supervisor.hold_lock(instance)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+async def test_a_cluster_comes_back_on_another_machine_under_another_name(tmp_path: Path, blue: Instance) -> None:
+    green = await restored(taken(blue, tmp_path / "b"), of(tmp_path, "green", "two"))
+    assert (green.cluster.name, green.cluster.api_port, green.node.name) == ("green", 7443, "n1")
+    assert (green.pki / "ca.crt").read_bytes() == b"the CA of blue"
+    assert (green.pki / "ca.key").stat().st_mode & 0o777 == 0o600
+    assert await revision(green) == 11 + restoring.JUMP
+
+
+async def test_watchers_of_lost_revisions_list_anew(tmp_path: Path, blue: Instance) -> None:
+    path = taken(blue, tmp_path / "b")
+    lost = await write(blue, 5)
+    green = await restored(path, of(tmp_path, "green", "two"))
+    store = await SqliteStore.open(green.store, clock=CLOCK, create=False)
+    try:
+        with pytest.raises(Compacted):
+            await store.changes("/", lost, store.revision, 10)
+        assert store.revision > lost
+    finally:
+        await store.close()
+
+
+async def test_what_is_moved_goes_on_with_its_revisions_and_history(tmp_path: Path, blue: Instance) -> None:
+    green = await restored(taken(blue, tmp_path / "b"), of(tmp_path, "green", "two"), moved=True)
+    assert await revision(green) == 11
+    store = await SqliteStore.open(green.store, clock=CLOCK, create=False)
+    try:
+        assert len((await store.range("/", revision=4)).entries) == 4
+    finally:
+        await store.close()
+
+
+async def test_a_cluster_that_is_there_is_replaced_by_force_alone_and_kept_aside(
+    tmp_path: Path, blue: Instance
+) -> None:
+    path = taken(blue, tmp_path / "b")
+    later = await write(blue, 5)
+    with pytest.raises(ClusterError, match="already") as refused:
+        await restored(path, blue)
+    assert "--force" in refused.value.fix
+    with pytest.raises(ClusterError, match="it did run on"):
+        await restored(path, blue, force=True, moved=True)
+    await restored(path, blue, force=True)
+    assert await revision(blue) == later + restoring.JUMP
+    aside = await SqliteStore.open(blue.state / "store.before-restore", clock=CLOCK, create=False)
+    try:
+        assert aside.revision == later
+    finally:
+        await aside.close()
+    assert not list(blue.state.glob("*.restoring"))
+
+
+async def test_a_cluster_that_runs_is_not_replaced(tmp_path: Path, blue: Instance) -> None:
+    path = taken(blue, tmp_path / "b")
+    with running(blue), pytest.raises(ClusterError, match="is running"):
+        await restored(path, blue, force=True)
+
+
+async def test_ports_of_another_cluster_on_this_machine_are_refused(tmp_path: Path, blue: Instance) -> None:
+    with pytest.raises(ClusterError, match="'blue'"):
+        await restored(taken(blue, tmp_path / "b"), of(tmp_path, "green"))
+    assert not of(tmp_path, "green").exists()
+
+
+@pytest.mark.parametrize("side", ["backup", "restore"])
+async def test_certificates_can_be_left_out_on_either_side(tmp_path: Path, blue: Instance, side: str) -> None:
+    path = taken(blue, tmp_path / "b", certificates=side != "backup")
+    green = await restored(path, of(tmp_path, "green", "two"), certificates=side != "restore")
+    assert not green.pki.exists()
+
+
+async def test_a_backup_without_history_has_what_is_there_now(tmp_path: Path, blue: Instance) -> None:
+    await write(blue, 10)
+    green = await restored(taken(blue, tmp_path / "b", history=False), of(tmp_path, "green", "two"), moved=True)
+    assert await revision(green) == 22
+
+
+async def test_a_damaged_backup_changes_nothing(tmp_path: Path, blue: Instance) -> None:
+    path = taken(blue, tmp_path / "b")
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(ClusterError, match="is not a whole backup"):
+        await restored(path, of(tmp_path, "green", "two"))
+    assert not (tmp_path / "two").exists()
+
+
+async def test_a_backup_is_not_written_over_another_file(tmp_path: Path, blue: Instance) -> None:
+    (tmp_path / "b").write_text("mine")
+    with pytest.raises(ClusterError, match="is there already"):
+        taken(blue, tmp_path / "b")
+    with pytest.raises(ClusterError, match="there is no directory"):
+        taken(blue, tmp_path / "nowhere" / "b")
+    assert (tmp_path / "b").read_text() == "mine"
+
+
+async def test_a_store_tells_what_it_holds_and_is_kept_up_while_it_is_closed(tmp_path: Path, blue: Instance) -> None:
+    found = upkeep.info(blue)
+    assert (found.revision, found.oldest) == (11, 0)
+    assert found.kinds[0] == ("core/pods", 10, 10)
+    assert upkeep.problems(blue) == []
+    assert await upkeep.compact(blue, None) == 11
+    with pytest.raises(ClusterError, match="in the future"):
+        await upkeep.compact(blue, 99)
+    before, after = upkeep.shrink(blue)
+    assert after <= before
+    assert upkeep.info(blue).oldest == 11
+    with running(blue), pytest.raises(ClusterError, match="is running"):
+        upkeep.shrink(blue)
+
+
+def test_a_directory_takes_anothers_place(tmp_path: Path) -> None:
+    made, place, aside = (tmp_path / name for name in ("made", "place", "aside"))
+    (made / "x").mkdir(parents=True)
+    assert not put_in_place(made, place, aside)
+    (made / "y").mkdir(parents=True)
+    assert put_in_place(made, place, aside)
+    assert (place / "y").exists()
+    assert (aside / "x").exists()
+    assert not made.exists()
