@@ -1,8 +1,8 @@
 """A cluster of several machines, each a network namespace of this one: what tests that speak of nodes are made with.
 
 The machines hang on a switch, a namespace with a bridge, and have addresses of documentation ranges in both families:
-nothing of it can be mistaken for a real network. Machine 1 is brought up by ``sampan up``, the others by a ticket of it
-and ``sampan node-start``; each has an instance of its own: state, containerd, node agent, proxy, DNS, cgroup. The
+nothing of it can be mistaken for a real network. Machine 1 is brought up by ``sampan up``, the others by
+``sampan join``; each has an instance of its own: state, containerd, node agent, proxy, DNS, cgroup. The
 switch stands for the world outside of the cluster: from its namespace node ports are called.
 
 Names carry the number of the process that runs the tests, so that two runs can go on at once, and what a killed one
@@ -175,11 +175,21 @@ class Machines:
 
     def add(self, machine: Machine) -> None:
         """Makes a machine a node of the cluster."""
-        addresses = [part for each in self.address(machine).split(",") for part in ("--node-address", each)]
-        made = self.cluster.sampan("node-ticket", machine.node_name, "--name", self.cluster.name, *addresses)
-        ticket = machine.home / f"ticket-{machine.number}"
-        ticket.write_text(made.stdout)
-        machine.sampan("node-start", str(ticket), "--name", machine.name, "--timeout", "90")
+        machine.sampan(
+            "join", *self.found_by(), "--name", machine.name, "--node-name", machine.node_name,
+            "--node-address", self.address(machine), "--timeout", "90",
+        )  # fmt: skip
+
+    def found_by(self) -> list[str]:
+        """What `sampan join` is told of the cluster."""
+        kubectl, first = self.cluster.kubectl(), self.cluster
+        written = (Path("/var/lib/sampan") / first.name / "cluster.json").read_text()
+        kubectl("create", "configmap", "sampan-config", "-n", "kube-system", f"--from-literal=cluster={written}")
+        admin = (Path("/var/lib/sampan") / first.name / "admin.conf").read_text()
+        found = first.home / "found.conf"
+        address = self.address(first).split(",")[0]
+        found.write_text(re.sub(r"https://\S+:(\d+)", rf"https://{address}:\1", admin))
+        return ["--discovery-file", str(found)]
 
     def build_demo_image(self, machine: Machine) -> None:
         """Busybox with its applets, for the pods of a machine."""

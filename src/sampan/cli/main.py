@@ -19,6 +19,7 @@ from sampan.cli import (
     completion,
     csi,
     image,
+    join,
     logs,
     moving,
     net,
@@ -42,6 +43,7 @@ app = Group(
     version=version_text,
 )
 cluster.add_to(app)
+join.add_to(app)
 logs.add_to(app)
 app.add("image", image.app)
 app.add("registry", registry.app)

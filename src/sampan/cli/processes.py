@@ -8,10 +8,9 @@ from __future__ import annotations
 import dataclasses
 import errno
 from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from sampan.cli.commands import Argument, Group, Option
+from sampan.cli.commands import Group
 from sampan.cli.options import (
     AdmissionConfig,
     DisablePlugins,
@@ -31,9 +30,6 @@ if TYPE_CHECKING:
 def add_to(app: Group) -> None:
     app.command()(server)
     app.command()(node)
-    # What stands below `sampan join` (to come): a node on a machine of its own.
-    app.command("node-ticket", hidden=True)(node_ticket)
-    app.command("node-start", hidden=True)(node_start)
 
 
 def server(
@@ -72,46 +68,6 @@ def node(name: Name = DEFAULT_NAME) -> None:
         node_process.run(instance)
 
     _foreground(name, "node", run)
-
-
-def node_ticket(
-    node_name: Annotated[str, Argument(help="Name of the node that is to be.")],
-    address: Annotated[list[str], Option("--node-address", help="Address of its machine; again for another one.")],
-    name: Name = DEFAULT_NAME,
-) -> None:
-    """Print what another machine needs to be a node of this cluster: settings and credentials, for `node-start`."""
-    import sys
-
-    from sampan.api.clock import SystemClock
-    from sampan.cluster import instance as instances
-    from sampan.cluster import worker
-
-    sys.stdout.write(worker.ticket(instances.load(name), node_name, address, SystemClock()).decode() + "\n")
-
-
-def node_start(
-    ticket: Annotated[Path, Argument(help="File with what `node-ticket` printed.")],
-    name: Name = DEFAULT_NAME,
-    node_address: Annotated[str | None, Option(help="Address of this node. [of the default route]")] = None,
-    timeout: Annotated[float, Option(min=1, help="Seconds until it is given up. [60]", show_default=False)] = 60.0,
-) -> None:
-    """Make this machine a node of the cluster that the ticket is of, and start it."""
-    import asyncio
-
-    from sampan.api.clock import SystemClock
-    from sampan.cli.progress import steps
-    from sampan.cluster import instance as instances
-    from sampan.cluster import worker
-    from sampan.cluster.choosing import Given
-
-    given = Given({} if node_address is None else {"--node-address": node_address})
-    with steps() as progress:
-        start = worker.start(
-            instances.nameless(name), worker.read_ticket(ticket), given, SystemClock(), progress,
-            timeout_seconds=timeout,
-        )  # fmt: skip
-        made = asyncio.run(start)
-    print(f"Node {made.node.name!r} is ready.")
 
 
 def _foreground(name: str, program: str, run: Callable[[Instance], None]) -> None:

@@ -67,6 +67,25 @@ def objects(settings: ClusterSettings) -> list[tuple[Resource, Obj]]:
         ),
         (STORAGE_CLASSES, _standard_class()),
         *((CUSTOM_RESOURCE_DEFINITIONS, each) for each in snapshotkinds.definitions()),
+        # A node renews its certificates itself. As kubeadm has it.
+        (
+            CLUSTER_ROLE_BINDINGS,
+            _binding(
+                "kubeadm:node-autoapprove-certificate-rotation",
+                "system:certificates.k8s.io:certificatesigningrequests:selfnodeclient",
+                "system:nodes",
+            ),
+        ),
+        (CLUSTER_ROLES, _node_certificates_role()),
+        (
+            CLUSTER_ROLE_BINDINGS,
+            {
+                **_binding(_NODE_CERTIFICATES, _NODE_CERTIFICATES, ""),
+                "subjects": [
+                    {"kind": "ServiceAccount", "name": "node-certificate-approver", "namespace": "kube-system"}
+                ],
+            },
+        ),
         (CLUSTER_ROLES, _snapshot_role()),
         (
             CLUSTER_ROLE_BINDINGS,
@@ -79,6 +98,7 @@ def objects(settings: ClusterSettings) -> list[tuple[Resource, Obj]]:
 
 
 _SNAPSHOTS = "sampan:snapshot-controller"
+_NODE_CERTIFICATES = "sampan:node-certificate-approver"
 _LOCAL_PATH = "sampan:local-path-provisioner"
 
 
@@ -90,6 +110,25 @@ def _standard_class() -> Obj:
         "reclaimPolicy": "Delete",
         "volumeBindingMode": "WaitForFirstConsumer",
         "allowVolumeExpansion": True,
+    }
+
+
+def _node_certificates_role() -> Obj:
+    """To approve what a node asks for as itself (``controllers/certificates/nodes``)."""
+    csr = "certificates.k8s.io"
+    signers = ["kubernetes.io/kubelet-serving", "kubernetes.io/kube-apiserver-client"]
+    return {
+        "metadata": {"name": _NODE_CERTIFICATES},
+        "rules": [
+            {
+                "apiGroups": [csr],
+                "resources": ["certificatesigningrequests"],
+                "verbs": ["get", "list", "watch"],
+            },
+            {"apiGroups": [csr], "resources": ["certificatesigningrequests/approval"], "verbs": ["update"]},
+            {"apiGroups": [csr], "resources": ["signers"], "resourceNames": signers, "verbs": ["approve"]},
+            {"apiGroups": ["authorization.k8s.io"], "resources": ["subjectaccessreviews"], "verbs": ["create"]},
+        ],
     }
 
 

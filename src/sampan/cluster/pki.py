@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -79,13 +78,13 @@ def leaves(instance: Instance) -> list[Leaf]:
         Leaf("apiserver", "kube-apiserver", hosts=api_hosts, server=True, client=False),
         Leaf("apiserver-kubelet-client", "kube-apiserver-kubelet-client", ("system:masters",)),
         Leaf("admin", "kubernetes-admin", ("kubeadm:cluster-admins",)),
-        *_of_node(node.name, node.addresses),
+        *node_leaves(node.name, node.addresses),
         Leaf("front-proxy-client", FRONT_PROXY_NAME, authority=FRONT_PROXY),
         *_simulated(node.simulated_count),
     ]
 
 
-def _of_node(name: str, addresses: Sequence[str]) -> list[Leaf]:
+def node_leaves(name: str, addresses: Sequence[str]) -> list[Leaf]:
     """As a client of the API, as its network part, as what serves Ingresses, and as the server of its own API."""
     return [
         Leaf("kubelet-client", f"system:node:{name}", ("system:nodes",)),
@@ -104,7 +103,7 @@ def _of_node(name: str, addresses: Sequence[str]) -> list[Leaf]:
 
 
 #: what a machine with a node and no control plane has
-NODE_FILES = ("ca.crt", *(f"{leaf.stem}.{part}" for leaf in _of_node("", ()) for part in ("crt", "key")))
+NODE_FILES = ("ca.crt", *(f"{leaf.stem}.{part}" for leaf in node_leaves("", ()) for part in ("crt", "key")))
 
 
 def _simulated(count: int) -> list[Leaf]:
@@ -160,18 +159,6 @@ def ensure(instance: Instance, clock: Clock, making: Making | None = None) -> Au
     return authorities[CLUSTER]
 
 
-def credentials(instance: Instance, node_name: str, addresses: Sequence[str], clock: Clock) -> dict[str, str]:
-    """``NODE_FILES`` for the node of that name, which may be on another machine. Raises ClusterError."""
-    now, making = clock.now(), Making()
-    authority = _load_ca(instance.pki / f"{CLUSTER}.crt", instance.pki / f"{CLUSTER}.key", now)
-    with tempfile.TemporaryDirectory(dir=instance.pki) as made:
-        directory = Path(made)
-        for leaf in _of_node(node_name, addresses):
-            _issue(directory, leaf, authority, now, making)
-        _write(directory / "ca.crt", authority.pem, 0o644)
-        return {name: (directory / name).read_text() for name in NODE_FILES}
-
-
 def keep_given(instance: Instance, files: Mapping[str, str]) -> None:
     """Writes credentials by file name. Raises OSError."""
     instance.pki.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -185,7 +172,7 @@ def check_given(instance: Instance) -> None:
     if missing:
         raise ClusterError(
             f"{instance.pki / missing[0]} is missing, and the CA that could make it is on another machine",
-            fix=f"`{instance.command('down')} --purge`, and start it anew with another ticket",
+            fix=f"`{instance.command('down')} --purge`, and join the cluster again (`sampan join`)",
         )
 
 

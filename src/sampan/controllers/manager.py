@@ -21,6 +21,7 @@ from sampan.controllers.bootstrap.cleaner import TokenCleaner
 from sampan.controllers.bootstrap.signer import BootstrapSigner
 from sampan.controllers.certificates.approving import CertificateApprover
 from sampan.controllers.certificates.cleaning import RequestCleaner
+from sampan.controllers.certificates.nodes import NodeCertificateApprover
 from sampan.controllers.certificates.signing import CertificateSigner
 from sampan.controllers.certificates.trustbundles import TrustBundlePublisher
 from sampan.controllers.context import Context, ControllersConfig, Runnable
@@ -93,6 +94,7 @@ CONTROLLERS: dict[str, Callable[[Context], Runnable]] = {
     "root-ca-certificate-publisher-controller": RootCaPublisher,
     "certificatesigningrequest-signing-controller": CertificateSigner,
     "certificatesigningrequest-approving-controller": CertificateApprover,
+    "node-certificate-approver": NodeCertificateApprover,
     "certificatesigningrequest-cleaner-controller": RequestCleaner.of_signing_requests,
     "podcertificaterequest-cleaner-controller": RequestCleaner.of_pod_requests,
     "kube-apiserver-serving-clustertrustbundle-publisher-controller": TrustBundlePublisher,

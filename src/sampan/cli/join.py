@@ -1,0 +1,120 @@
+"""``sampan join``: this machine becomes one of a cluster."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from sampan.cli.commands import Argument, Group, Option
+from sampan.cli.options import Name
+from sampan.cli.progress import steps
+from sampan.cluster.errors import WrongUsage
+from sampan.cluster.settings import DEFAULT_NAME
+
+if TYPE_CHECKING:
+    from sampan.cluster.joining.wanted import Wanted
+
+
+def add_to(app: Group) -> None:
+    app.command()(join)
+
+
+def join(
+    endpoint: Annotated[str, Argument(metavar="HOST:PORT", help="Where the cluster's API server is.")] = "",
+    token: Annotated[str, Option(help="Token that finds the cluster and asks for the node's certificate.")] = "",
+    ca_cert_hash: Annotated[
+        list[str] | None,
+        Option("--discovery-token-ca-cert-hash", help="sha256:HEX of the cluster's CA; again for another one."),
+    ] = None,
+    unsafe: Annotated[
+        bool, Option("--discovery-token-unsafe-skip-ca-verification", help="Believe whoever has the token.")
+    ] = False,
+    discovery_token: Annotated[
+        str, Option("--discovery-token", help="Token for finding the cluster alone, instead of --token.")
+    ] = "",
+    bootstrap_token: Annotated[
+        str, Option("--tls-bootstrap-token", help="Token for the certificate alone, instead of --token.")
+    ] = "",
+    discovery_file: Annotated[str, Option(help="Kubeconfig that says where the cluster is, instead of a token.")] = "",
+    config: Annotated[Path | None, Option(help="File with a JoinConfiguration (kubeadm.k8s.io/v1beta4).")] = None,
+    node_name: Annotated[str, Option(help="Name of this node. [the host name]")] = "",
+    node_address: Annotated[str | None, Option(help="Address of this node. [of the default route]")] = None,
+    kubelet_port: Annotated[int | None, Option(help="Port of the node's own API. [10250]")] = None,
+    dns_port: Annotated[int | None, Option(help="Port of the node's DNS server. [10053]")] = None,
+    kubelet_config: Annotated[str | None, Option(help="File with a KubeletConfiguration.")] = None,
+    runtime: Annotated[str | None, Option(help="OCI runtime below containerd: runc or crun. [runc]")] = None,
+    cri_socket: Annotated[str, Option(help="Without effect: the node has a containerd of its own.")] = "",
+    ignore: Annotated[
+        list[str] | None,
+        Option("--ignore-preflight-errors", help="Checks whose errors are warnings, or all; separated by commas."),
+    ] = None,
+    dry_run: Annotated[bool, Option("--dry-run", help="Ask for no certificate and write nothing.")] = False,
+    name: Name = DEFAULT_NAME,
+    timeout: Annotated[float, Option(min=1, help="Seconds until the start is given up. [60]", show_default=False)] = 60,
+) -> None:
+    """Make this machine a node of a cluster, and start it.
+
+    `sampan token create --print-join-command`, where the control plane is, prints the whole command.
+    """
+    import asyncio
+
+    from sampan.api.clock import SystemClock
+    from sampan.cluster import instance as instances
+    from sampan.cluster.choosing import Given
+    from sampan.cluster.joining import wanted as wishes
+    from sampan.cluster.joining import worker
+
+    told = wishes.Wanted(
+        endpoint=endpoint,
+        token=discovery_token or token,
+        bootstrap_token=bootstrap_token or token,
+        pins=tuple(ca_cert_hash or ()),
+        unsafe=unsafe,
+        discovery_file=discovery_file,
+        node_name=node_name,
+        ignored=wishes.listed(ignore or ()),
+        dry_run=dry_run,
+    )
+    options: dict[str, Any] = {
+        "--node-address": node_address,
+        "--kubelet-port": kubelet_port,
+        "--dns-port": dns_port,
+        "--runtime": runtime,
+        "--kubelet-config": str(Path(kubelet_config).absolute()) if kubelet_config else None,
+    }
+    given = Given({option: value for option, value in options.items() if value is not None})
+    with steps() as progress:
+        if config is not None:
+            told = _with_file(wishes.read(config), told)
+        if cri_socket:
+            progress.warn("--cri-socket has no effect: the node has a containerd of its own")
+        for text in told.without_effect:
+            progress.warn(f"{config}: without effect here: {text}")
+        made = asyncio.run(
+            worker.join(instances.nameless(name), told, given, SystemClock(), progress, timeout_seconds=timeout)
+        )
+    if told.dry_run:
+        print(f"Dry run: node {made.node.name!r} would join; nothing was asked for or written.")
+        return
+    print(
+        f"\nThis node has joined the cluster as {made.node.name!r}.\n"
+        "Run 'kubectl get nodes' on the control-plane to see this node join the cluster."
+    )
+
+
+def _with_file(kept: Wanted, told: Wanted) -> Wanted:
+    """What the file says, and of options those that may stand beside one, as kubeadm has it. Raises WrongUsage."""
+    beside = ("node_name", "ignored", "dry_run")
+    for field in dataclasses.fields(told):
+        if field.name not in beside and getattr(told, field.name) != field.default:
+            raise WrongUsage(
+                f"can not mix '--config' with arguments [{field.name.replace('_', '-')}]",
+                fix="say it in the file, or leave --config out",
+            )
+    return dataclasses.replace(
+        kept,
+        node_name=told.node_name or kept.node_name,
+        ignored=(*kept.ignored, *told.ignored),
+        dry_run=told.dry_run or kept.dry_run,
+    )

@@ -1,0 +1,77 @@
+"""What a joining machine becomes: settings out of what the cluster says of itself, and whether it may. Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+import orjson
+
+from sampan.api.reading import part, parts, text
+from sampan.api.types import Obj
+from sampan.cluster import instance as instances
+from sampan.cluster.errors import ClusterError
+from sampan.cluster.settings import ClusterSettings, NodeSettings
+
+#: ConfigMap in kube-system, and its key, with the settings that all machines of a cluster share
+CONFIG, KEY = "sampan-config", "cluster"
+NODE_USER = "system:node:"
+
+
+def cluster_settings(name: str, data: Mapping[str, str], server: str) -> ClusterSettings:
+    """``data``: of the ConfigMap. ``server``: where this machine reaches the API. Raises ClusterError."""
+    written = data.get(KEY)
+    if not written:
+        raise ClusterError(
+            f"the cluster at {server} does not say what its nodes must agree on: ConfigMap kube-system/{CONFIG} is "
+            "missing, or this token may not read it",
+            fix="`sampan init phase upload-config` and `sampan init phase bootstrap-token`, where the control plane is",
+        )
+    address, port = _address(server)
+    try:
+        told = orjson.loads(written)
+        if not isinstance(told, dict):
+            raise ValueError("it is no JSON object")
+        own = {"name": name, "api_address": address, "api_port": port, "admission_config": ""}
+        return instances.parse(ClusterSettings(name), told | own)
+    except ValueError as error:
+        raise ClusterError(
+            f"ConfigMap kube-system/{CONFIG} of the cluster at {server} is damaged: {error}",
+            fix="`sampan init phase upload-config`, where the control plane is, writes it anew",
+        ) from error
+
+
+def _address(server: str) -> tuple[str, int]:
+    split = urlsplit(server)
+    return split.hostname or "", split.port or 443
+
+
+def worker(node: NodeSettings, node_name: str) -> NodeSettings:
+    return dataclasses.replace(node, name=node_name or node.name, roles=("node",))
+
+
+def refuse_double(node_name: str, there: Obj | None) -> None:
+    """Raises ClusterError: a node of this name is alive."""
+    if there is None:
+        return
+    ready = next((each for each in parts(part(there, "status"), "conditions") if each.get("type") == "Ready"), {})
+    if ready.get("status") != "True":
+        return  # it was this machine, or one that is no more: the name is taken up again
+    addresses = [text(each, "address") for each in parts(part(there, "status"), "addresses")]
+    raise ClusterError(
+        f'a Node with name "{node_name}" and status "Ready" already exists in the cluster (at {", ".join(addresses)})',
+        fix=f"choose another --node-name, or, if that machine is gone, `kubectl delete node {node_name}` where the "
+        "control plane is; then join again",
+    )
+
+
+def refuse_foreign(node_name: str, user: str) -> None:
+    """Raises ClusterError: the credentials are those of another node, which no request of ours would be approved
+    with."""
+    if user.startswith(NODE_USER) and user != NODE_USER + node_name:
+        raise ClusterError(
+            f"the credentials given are those of node {user.removeprefix(NODE_USER)!r}, and this machine is to be "
+            f"{node_name!r}: nobody is given another node's identity",
+            fix="join with a bootstrap token: `sampan token create --print-join-command`, where the control plane is",
+        )
