@@ -1,12 +1,16 @@
 """The client transport over HTTP(S), by aiohttp: the only module of the client that speaks HTTP.
 
 Implements ``sampan.api.transport.Transport`` for any Kubernetes API server, and ``stream`` for logs. Faults of the
-network become ``ServiceUnavailable``, so callers know one family of errors. It retries nothing.
+network become ``ServiceUnavailable``, so callers know one family of errors. With one server it retries nothing. Of
+several (``servers``) the next one is asked when one is not there: with whatever was not sent, and with reads always;
+a write that was sent may have happened, so what becomes of it is told to the caller and never sent again.
 """
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import socket
 import ssl
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -24,10 +28,16 @@ from sampan.api.resources import Resource
 from sampan.api.transport import LEADER_HEADER, CacheView, Call, WatchEvent
 from sampan.client.kubeconfig import Connection
 from sampan.client.requestmetrics import RequestMetrics
+from sampan.client.servers import Servers
 from sampan.metrics import current
 
 CONNECT_SECONDS = 10.0
 CALL_SECONDS = 70.0
+#: the same while there is another server to go to
+CONNECT_ELSEWHERE_SECONDS = 2.0
+#: A machine that is gone sends no end of its connections. Where there is another server, the kernel looks for it after
+#: so many seconds of silence, and gives up what was not taken for so many milliseconds.
+KEEPALIVE_SECONDS, UNACKNOWLEDGED_MILLISECONDS = 2, 3000
 #: Bookmarks come about every minute: a watch that is silent for longer has lost its connection.
 WATCH_SILENCE_SECONDS = 180.0
 
@@ -49,21 +59,41 @@ def ssl_context(connection: Connection) -> ssl.SSLContext:
     return context
 
 
-class HttpTransport:
-    """One pool of connections. Safe for concurrent use on one event loop; ``close`` when done."""
+class Unreachable(ServiceUnavailable):
+    """A server, or the way to it, was not there. ``sent``: it may have got the request; ``answering``: it had begun to
+    answer."""
 
-    def __init__(self, connection: Connection, *, user_agent: str = "sampan") -> None:
+    def __init__(self, message: str, *, sent: bool, answering: bool = False) -> None:
+        super().__init__(message)
+        self.sent, self.answering = sent, answering
+
+
+class HttpTransport:
+    """One pool of connections. Safe for concurrent use on one event loop; ``close`` when done. ``servers``: of a
+    process that keeps the list itself; else it is the connection's."""
+
+    def __init__(self, connection: Connection, *, user_agent: str = "sampan", servers: Servers | None = None) -> None:
         self.connection = connection
+        self.servers = servers or Servers([connection.server, *connection.others])
         self._user_agent = user_agent
         self._ssl = ssl_context(connection) if connection.server.startswith("https:") else None
         self._session: aiohttp.ClientSession | None = None
         self._token = connection.token
         self._token_stamp: tuple[int, int] | None = None
-        self._requests = RequestMetrics(current(), URL(connection.server).authority)
+        self._registry = current()
+        self._requests: dict[str, RequestMetrics] = {}
 
     async def call(self, call: Call) -> Any:
-        timeout = aiohttp.ClientTimeout(total=CALL_SECONDS, sock_connect=CONNECT_SECONDS)
-        async with self._request(call, timeout) as response:
+        try:
+            return await self._called(call)
+        except Unreachable as error:
+            # It ended in the middle of its answer: whoever is next gives a whole one.
+            if not error.answering or len(self.servers) == 1 or not is_repeatable(call):
+                raise
+        return await self._called(call)
+
+    async def _called(self, call: Call) -> Any:
+        async with self._request(call, self._timeout(total=CALL_SECONDS)) as response:
             body = await _read(call, response)
             if response.status >= 400:
                 raise _error(response.status, body)
@@ -71,8 +101,7 @@ class HttpTransport:
 
     @asynccontextmanager
     async def watch(self, call: Call) -> AsyncIterator[AsyncIterator[WatchEvent]]:
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=WATCH_SILENCE_SECONDS)
-        async with self._request(call, timeout) as response:
+        async with self._request(call, self._timeout(sock_read=WATCH_SILENCE_SECONDS)) as response:
             if response.status >= 400:
                 raise _error(response.status, await _read(call, response))
             yield _events(call, response)
@@ -80,8 +109,7 @@ class HttpTransport:
     @asynccontextmanager
     async def stream(self, call: Call) -> AsyncIterator[AsyncIterator[bytes]]:
         """The answer's body as it comes (logs with ``follow``). Entering raises ApiError."""
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
-        async with self._request(call, timeout) as response:
+        async with self._request(call, self._timeout()) as response:
             if response.status >= 400:
                 raise _error(response.status, await _read(call, response))
             yield _chunks(call, response)
@@ -94,8 +122,47 @@ class HttpTransport:
             await self._session.close()
             self._session = None
 
+    def _timeout(self, *, total: float | None = None, sock_read: float | None = None) -> aiohttp.ClientTimeout:
+        connect = CONNECT_SECONDS if len(self.servers) == 1 else CONNECT_ELSEWHERE_SECONDS
+        return aiohttp.ClientTimeout(total=total, sock_connect=connect, sock_read=sock_read)
+
     @asynccontextmanager
     async def _request(self, call: Call, timeout: aiohttp.ClientTimeout) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The answer of the first server that gives one."""
+        loop, servers = asyncio.get_running_loop(), self.servers
+        *others, last = servers.order(loop.time())
+        repeatable = is_repeatable(call)
+        for server in others:
+            try:
+                response = await self._send(call, server, timeout)
+            except Unreachable as error:
+                servers.failed(server, loop.time())
+                if error.sent and not repeatable:
+                    raise
+                continue
+            if response.status == ServiceUnavailable.code and repeatable:
+                # Such as one that has lost its store: another may be better off, and this one comes last for a while.
+                response.release()
+                servers.failed(server, loop.time())
+                continue
+            break
+        else:
+            server = last
+            try:
+                response = await self._send(call, server, timeout)
+            except Unreachable:
+                servers.failed(server, loop.time())
+                raise
+        servers.answered(server)
+        async with response:
+            try:
+                yield response
+            except Unreachable:
+                servers.failed(server, loop.time())
+                raise
+
+    async def _send(self, call: Call, server: str, timeout: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
+        """Raises Unreachable."""
         headers = self._headers()
         headers["Accept"] = call.accept
         if call.leader:
@@ -105,28 +172,44 @@ class HttpTransport:
             headers["Content-Type"] = call.content_type
             data = call.body if isinstance(call.body, bytes) else orjson.dumps(call.body)
         # The path is already escaped (Resource.path): it must reach the server as it is.
-        url = URL(self.connection.server + call.path, encoded=True)
+        url = URL(server + call.path, encoded=True)
         if call.query:
             url = url.with_query(dict(call.query))
         extra: dict[str, Any] = {}
         if self.connection.tls_server_name:
             extra["server_hostname"] = self.connection.tls_server_name
-        with self._requests.of(call.method) as told, _network_faults(call):
+        with self._told(server).of(call.method) as told, _network_faults(call):
             response = await self._opened().request(
                 call.method, url, data=data, headers=headers, timeout=timeout, allow_redirects=False, **extra
             )
             told(response.status)
-        async with response:
-            yield response
+            return response
+
+    def _told(self, server: str) -> RequestMetrics:
+        found = self._requests.get(server)
+        if found is None:
+            found = self._requests[server] = RequestMetrics(self._registry, URL(server).authority)
+        return found
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
-            connector = aiohttp.TCPConnector(limit=0, ssl=self._ssl if self._ssl is not None else False)
+            connector = aiohttp.TCPConnector(
+                limit=0, ssl=self._ssl if self._ssl is not None else False, socket_factory=self._socket
+            )
             # A watch event may be as large as the largest object, far above aiohttp's 64 KiB line buffer.
             self._session = aiohttp.ClientSession(
                 connector=connector, read_bufsize=1 << 20, cookie_jar=aiohttp.DummyCookieJar()
             )
         return self._session
+
+    def _socket(self, address: Any) -> socket.socket:
+        made = socket.socket(*address[:3])
+        if len(self.servers) > 1:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_SECONDS)
+            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1)
+            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MILLISECONDS)
+        return made
 
     def use_token(self, token: str) -> None:
         """From the next request on it is this one; for tokens that are not in a file."""
@@ -159,22 +242,34 @@ class HttpTransport:
         return self._token
 
 
+#: what a POST to these groups asks changes nothing
+_QUESTIONS = ("/apis/authentication.k8s.io/", "/apis/authorization.k8s.io/")
+
+
+def is_repeatable(call: Call) -> bool:
+    """Asked twice it is as if it had been asked once."""
+    return call.method in ("GET", "HEAD", "OPTIONS") or (call.method == "POST" and call.path.startswith(_QUESTIONS))
+
+
 @contextmanager
-def _network_faults(call: Call) -> Iterator[None]:
+def _network_faults(call: Call, *, answering: bool = False) -> Iterator[None]:
     """Only around the network's own steps: what a caller raises while it holds an answer is the caller's."""
     try:
         yield
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        raise ServiceUnavailable(f"{call.method} {call.path}: {_describe(error)}") from error
+        unsent = isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
+        raise Unreachable(
+            f"{call.method} {call.path}: {_describe(error)}", sent=not unsent, answering=answering
+        ) from error
 
 
 async def _read(call: Call, response: aiohttp.ClientResponse) -> bytes:
-    with _network_faults(call):
+    with _network_faults(call, answering=True):
         return await response.read()
 
 
 async def _chunks(call: Call, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-    with _network_faults(call):
+    with _network_faults(call, answering=True):
         async for chunk in response.content.iter_any():
             yield chunk
 

@@ -18,6 +18,8 @@ from sampan.api.types import Obj
 from sampan.records import dataclass
 
 SERVICE_ACCOUNT_DIR = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+#: the name of a cluster's extension, which other clients take no notice of: ``{"servers": [URL, ...]}``
+SERVERS = "sampan.io/servers"
 _SECTIONS = ("clusters", "users", "contexts")
 _PATH_FIELDS = {
     "clusters": ("certificate-authority",),
@@ -48,6 +50,8 @@ class Connection:
     namespace: str = "default"
     #: Impersonation headers (``Impersonate-User`` ...).
     headers: Mapping[str, str] = field(default_factory=dict)
+    #: Other servers of the same cluster, for when ``server`` is not there.
+    others: tuple[str, ...] = ()
 
 
 class KubeConfig:
@@ -91,6 +95,8 @@ class KubeConfig:
             cluster["certificate-authority-data"] = _encode(connection.ca_pem)
         if connection.insecure_skip_tls_verify:
             cluster["insecure-skip-tls-verify"] = True
+        if connection.others:
+            cluster["extensions"] = [{"name": SERVERS, "extension": {"servers": [*connection.others]}}]
         credentials: Obj = {}
         if connection.client_certificate_pem:
             credentials["client-certificate-data"] = _encode(connection.client_certificate_pem)
@@ -144,6 +150,7 @@ class KubeConfig:
             tls_server_name=cluster.get("tls-server-name") or "",
             namespace=chosen.get("namespace") or "default",
             headers=_impersonation(user),
+            others=_others(cluster),
         )
 
     def write(self, path: str | Path) -> None:
@@ -221,6 +228,17 @@ def _pem(entry: Obj, name: str) -> bytes:
         return Path(entry[name]).read_bytes() if entry.get(name) else b""
     except (binascii.Error, OSError) as error:
         raise KubeConfigError(f"{name}: {cause(error)}") from error
+
+
+def _others(cluster: Obj) -> tuple[str, ...]:
+    """Raises KubeConfigError."""
+    for each in cluster.get("extensions") or ():
+        if each.get("name") == SERVERS:
+            listed = (each.get("extension") or {}).get("servers")
+            if not isinstance(listed, list) or not all(isinstance(url, str) for url in listed):
+                raise KubeConfigError(f"extension {SERVERS!r}: servers is not a list of URLs")
+            return tuple(url.rstrip("/") for url in listed)
+    return ()
 
 
 def _encode(pem: bytes) -> str:

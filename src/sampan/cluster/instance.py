@@ -160,14 +160,30 @@ class Instance:
         return "sampan" if self.name == DEFAULT_NAME else f"sampan-{self.name}"
 
     @property
+    def servers_file(self) -> Path:
+        """The API servers of the cluster, as this machine knew them last (``cluster/servers.py``)."""
+        return self.state / "servers.json"
+
+    @property
     def api_host(self) -> str:
         """Where this machine reaches the API server."""
-        return self.cluster.api_address or ("127.0.0.1" if 4 in self.cluster.families else "::1")
+        return self.cluster.api_address or self._loopback
 
     @property
     def api_url(self) -> str:
-        host = f"[{self.api_host}]" if ":" in self.api_host else self.api_host
-        return f"https://{host}:{self.cluster.api_port}"
+        return self._url(self.api_host)
+
+    @property
+    def own_api_url(self) -> str:
+        """Where the API server of this machine is, if it has one."""
+        return self._url(self._loopback)
+
+    @property
+    def _loopback(self) -> str:
+        return "127.0.0.1" if 4 in self.cluster.families else "::1"
+
+    def _url(self, host: str) -> str:
+        return f"https://[{host}]:{self.cluster.api_port}" if ":" in host else f"https://{host}:{self.cluster.api_port}"
 
     def exists(self) -> bool:
         try:

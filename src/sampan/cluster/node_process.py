@@ -21,7 +21,7 @@ from sampan.api.errors import ApiError
 from sampan.api.faults import fault
 from sampan.client.client import Client
 from sampan.client.http import HttpTransport
-from sampan.cluster import footprint, kubeconfigs, lifeline, mounts, network_policy
+from sampan.cluster import footprint, kubeconfigs, lifeline, mounts, network_policy, servers
 from sampan.cluster.arguments import instance_or_exit, log_to_stderr
 from sampan.cluster.instance import Instance
 from sampan.cluster.network_stack import run_network
@@ -80,9 +80,13 @@ async def serve(instance: Instance) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    kubelet = Client(HttpTransport(kubeconfigs.connection(instance, "kubelet-client"), user_agent="kubelet"))
-    network = Client(HttpTransport(kubeconfigs.connection(instance, "network-client"), user_agent="sampan-network"))
-    ingress = Client(HttpTransport(kubeconfigs.connection(instance, "ingress-client"), user_agent="sampan-ingress"))
+    asked = servers.of(instance)
+
+    def client(stem: str, user_agent: str) -> Client:
+        return Client(HttpTransport(kubeconfigs.connection(instance, stem), user_agent=user_agent, servers=asked))
+
+    kubelet, network = client("kubelet-client", "kubelet"), client("network-client", "sampan-network")
+    ingress = client("ingress-client", "sampan-ingress")
     tls = server_context(instance.pki / "kubelet.crt", instance.pki / "kubelet.key", instance.pki / "ca.crt")
     clock, entropy = SystemClock(), SystemRandom()
     config, shutdown = node_config(instance), Request()
@@ -114,6 +118,7 @@ async def serve(instance: Instance) -> None:
             keeper.keep("lifeline", lambda: lifeline.hold(instance))
             footprint.settle_later()
             keeper.keep("node", node)
+            keeper.keep("api servers", lambda: servers.follow(network, instance, asked, entropy))
             await stop.wait()
             if lifeline.is_stopping(instance):
                 await _end_pods(config, shutdown)
