@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
+import json
 import os
 import re
 import shlex
@@ -23,9 +24,16 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from e2e_harness import DEMO_IMAGE, DIGITS, NEEDS, SAMPAN, Cluster, Kubectl, eventually, faults_in_logs, own_name
+
+from sampan.api import bootstraptokens
+from sampan.api.clock import SystemClock, SystemRandom
+from sampan.api.resources import SECRETS
+from sampan.cluster import instance as instances
+from sampan.cluster.initializing import certificates, objects, tokens
 
 NETNS = Path("/run/netns")
 #: of machines; the switch has the last address of each
@@ -162,6 +170,8 @@ class Machines:
             "--ip-family", family, "--timeout", "90", *options,
         )  # fmt: skip
         self.build_demo_image(first)
+        if self.each[1:]:
+            assert self.token
         _at_once([functools.partial(self._join, machine) for machine in self.each[1:]])
 
     def _join(self, machine: Machine) -> None:
@@ -180,16 +190,37 @@ class Machines:
             "--node-address", self.address(machine), "--timeout", "90",
         )  # fmt: skip
 
-    def found_by(self) -> list[str]:
-        """What `sampan join` is told of the cluster."""
-        kubectl, first = self.cluster.kubectl(), self.cluster
-        written = (Path("/var/lib/sampan") / first.name / "cluster.json").read_text()
-        kubectl("create", "configmap", "sampan-config", "-n", "kube-system", f"--from-literal=cluster={written}")
-        admin = (Path("/var/lib/sampan") / first.name / "admin.conf").read_text()
-        found = first.home / "found.conf"
-        address = self.address(first).split(",")[0]
-        found.write_text(re.sub(r"https://\S+:(\d+)", rf"https://{address}:\1", admin))
-        return ["--discovery-file", str(found)]
+    def found_by(self, token: str = "") -> list[str]:
+        """What ``sampan join`` is told of the cluster."""
+        host, pem = self.address(self.cluster).split(",")[0], (self.state(self.cluster) / "pki" / "ca.crt").read_bytes()
+        port = json.loads((self.state(self.cluster) / "cluster.json").read_bytes())["api_port"]
+        return [
+            f"[{host}]:{port}" if ":" in host else f"{host}:{port}", "--token", token or self.token,
+            "--discovery-token-ca-cert-hash", certificates.public_key_hash(pem),
+        ]  # fmt: skip
+
+    def let_join(self, **how: Any) -> str:
+        """The cluster has what a joining machine reads, and a token. ``how``: see ``tokens.make``."""
+        first, state = self.cluster, self.state(self.cluster)
+        settings = instances.load(first.name).cluster
+        host = self.address(first).split(",")[0]
+        url = f"https://[{host}]:{settings.api_port}" if ":" in host else f"https://{host}:{settings.api_port}"
+        made = tokens.make(tokens.generate(SystemRandom()), SystemClock().now(), **how)
+        wanted = [
+            *objects.rights(), objects.cluster_info((state / "pki" / "ca.crt").read_bytes(), url),
+            objects.settings(settings, host), (SECRETS, bootstraptokens.secret_of(made)),
+        ]  # fmt: skip
+        items = [{"apiVersion": resource.api_version, "kind": resource.kind, **obj} for resource, obj in wanted]
+        written = json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
+        first.run("kubectl", "apply", "-f", "-", stdin=written)
+        return made.text
+
+    @functools.cached_property
+    def token(self) -> str:
+        return self.let_join()
+
+    def state(self, machine: Machine) -> Path:
+        return instances.STATE_ROOT / machine.name
 
     def build_demo_image(self, machine: Machine) -> None:
         """Busybox with its applets, for the pods of a machine."""

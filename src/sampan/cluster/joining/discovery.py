@@ -20,13 +20,13 @@ import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
+from sampan.api import bootstraptokens
 from sampan.api.reading import part, parts, text, text_map
 from sampan.api.types import Obj
 from sampan.cluster.errors import ClusterError
 from sampan.controllers.bootstrap.tokens import KUBECONFIG, SIGNATURE_PREFIX, detached_signature
 from sampan.records import dataclass
 
-_TOKEN = re.compile(r"([a-z0-9]{6})\.([a-z0-9]{16})")
 _PIN = re.compile(r"sha256:[0-9a-f]{64}")
 #: Nobody's list of authorities is longer.
 _MOST_BYTES = 256 * 1024
@@ -57,13 +57,10 @@ class Place:
 
 def parse_token(written: str) -> Token:
     """Raises ClusterError."""
-    match = _TOKEN.fullmatch(written)
-    if match is None:
-        raise ClusterError(
-            f'the bootstrap token {written!r} was not of the form "[a-z0-9]{{6}}.[a-z0-9]{{16}}"',
-            fix=f"copy it whole; {_ANOTHER_TOKEN}",
-        )
-    return Token(match[1], match[2])
+    try:
+        return Token(*bootstraptokens.parse(written))
+    except ValueError as error:
+        raise ClusterError(str(error), fix=f"copy it whole; {_ANOTHER_TOKEN}") from None
 
 
 def check_pins(pins: Sequence[str], *, unsafe: bool) -> None:

@@ -1,0 +1,164 @@
+"""A machine joins by a token, and nobody joins who must not; what a joined node's credentials are good for.
+
+Attacks are made with the very files of a joined node, by kubectl.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+
+import pytest
+from e2e_harness import DEMO_IMAGE, Kubectl, eventually
+from machines_lab import Machine, Machines, pods_run
+
+from sampan.cluster import pki
+from sampan.cluster.joining import requests
+
+JOINER = "third"
+
+
+@pytest.fixture
+def as_node(machines: Machines, kubectl: Kubectl) -> Kubectl:
+    """kubectl with the credentials of node m2, on its machine."""
+    m2 = machines[2]
+    return Kubectl(_with_kubeconfig(m2, machines.state(m2) / "kubelet.conf"), m2, kubectl.namespace)
+
+
+def _with_kubeconfig(machine: Machine, file: Path) -> Path:
+    wrapper = machine.tools / f"kubectl-{machine.name}-{file.name}"
+    wrapper.write_text(f'#!/bin/sh\nexec {machine.tool("kubectl")} --kubeconfig {file} "$@"\n')
+    wrapper.chmod(0o755)
+    return wrapper
+
+
+def join(machines: Machines, *arguments: str, node: str = JOINER) -> str:
+    """What a join of machine 2 as another node says that is refused; it leaves nothing."""
+    name = f"{machines[2].name}x"
+    done = machines[2].sampan("join", *arguments, "--name", name, "--node-name", node, check=False)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert not (Path("/var/lib/sampan") / name).exists()
+    assert "Traceback" not in done.stderr
+    assert "To mend it:" in done.stderr
+    return done.stderr
+
+
+def test_another_ca_a_token_nobody_knows_and_a_token_that_is_over_are_refused(machines: Machines) -> None:
+    endpoint, _, token, flag, pin = machines.found_by()
+    assert "none of the public keys" in join(machines, endpoint, "--token", token, flag, f"sha256:{'0' * 64}")
+    assert "trust this API server" in join(machines, endpoint, "--token", f"{token[:7]}{'0' * 16}", flag, pin)
+    config = machines[2].home / "join.yaml"
+    over = machines.let_join(ttl_seconds=1e-3)
+    for wrong in ("zzzzzz.0123456789abcdef", over):
+        bootstrap = {"apiServerEndpoint": endpoint, "token": wrong, "caCertHashes": [pin]}
+        document = {
+            "apiVersion": "kubeadm.k8s.io/v1beta4", "kind": "JoinConfiguration",
+            "discovery": {"bootstrapToken": bootstrap}, "timeouts": {"discovery": "1s"},
+        }  # fmt: skip
+        config.write_text(json.dumps(document))
+        assert f'for token ID "{wrong[:6]}"' in join(machines, "--config", str(config))
+
+
+def test_a_token_that_may_only_sign_or_has_no_rights_gets_no_certificate(machines: Machines) -> None:
+    endpoint, _, _, *pin = machines.found_by()
+    signing = machines.let_join(usages=["signing"], groups=[])
+    assert "does not take the token" in join(machines, endpoint, "--token", signing, *pin)
+    rightless = machines.let_join(groups=["system:bootstrappers:nobody"])
+    assert "this token may not read it" in join(machines, endpoint, "--token", rightless, *pin)
+
+
+def test_a_living_nodes_name_and_a_foreign_nodes_identity_are_refused(machines: Machines) -> None:
+    assert 'a Node with name "m1" and status "Ready" already exists' in join(machines, *machines.found_by(), node="m1")
+    own = machines.state(machines[2]) / "kubelet.conf"
+    assert "the credentials given are those of node 'm2'" in join(machines, "--discovery-file", str(own))
+
+
+def test_a_machine_that_is_part_of_a_cluster_joins_no_other(machines: Machines) -> None:
+    m2 = machines[2]
+    done = m2.sampan("join", *machines.found_by(), "--name", m2.name, check=False)
+    assert "is part of a cluster" in done.stderr
+    assert done.returncode == 1
+
+
+def test_nobody_is_given_the_identity_of_a_living_node_by_a_token(machines: Machines) -> None:
+    """With the token alone, past all that ``sampan join`` refuses itself."""
+    kubectl = machines.cluster.kubectl()
+    leaf = pki.node_leaves("m1", [])[0]
+    holder = ("--token", machines.token, "--server", f"https://{machines.found_by()[0]}", "--insecure-skip-tls-verify")
+    machines[2].run("env", "KUBECONFIG=", "kubectl", *holder, "create", "-f", "-", stdin=_request("take-over", leaf))
+    log = machines.state(machines.cluster) / "logs" / "server.log"
+    eventually(lambda: "request take-over is not approved: system:node:m1 is alive" in log.read_text())
+    assert (
+        "status" not in kubectl.json("get", "csr", "take-over") or not kubectl.json("get", "csr", "take-over")["status"]
+    )
+    kubectl("delete", "csr", "take-over")
+
+
+def test_a_nodes_credentials_reach_its_own_pods_objects_only(
+    machines: Machines, kubectl: Kubectl, as_node: Kubectl
+) -> None:
+    for number in (1, 2):
+        kubectl("create", "secret", "generic", f"s{number}", "--from-literal=a=b")
+        pod = {
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": f"p{number}"},
+            "spec": {
+                "nodeName": f"m{number}",
+                "terminationGracePeriodSeconds": 0,
+                "containers": [{"name": "c", "image": DEMO_IMAGE, "command": ["sleep", "3600"],
+                                "envFrom": [{"secretRef": {"name": f"s{number}"}}]}],
+            },
+        }  # fmt: skip
+        kubectl("create", "-f", "-", stdin=json.dumps(pod))
+    pods_run(kubectl, ["p1", "p2"])
+    assert json.loads(as_node("get", "secret", "s2", "-o", "json"))["data"] == {"a": base64.b64encode(b"b").decode()}
+    refused = [
+        ("get", "secret", "s1"),
+        ("get", "secrets"),
+        ("get", "secrets", "-A"),
+        ("delete", "pod", "p1", "--grace-period=0", "--force"),
+        ("exec", "p1", "--", "true"),
+        ("label", "node", "m1", "a=b"),
+        ("label", "node", "m2", "node-role.kubernetes.io/control-plane="),
+        ("delete", "node", "m1"),
+        ("delete", "node", "m2"),
+        ("taint", "node", "m1", "a=b:NoExecute"),
+        ("create", "token", "default"),
+        ("create", "clusterrolebinding", "x", "--clusterrole=cluster-admin", "--user=system:node:m2"),
+        ("get", "configmap", "-n", "kube-system", "extension-apiserver-authentication"),
+        ("run", "intruder", f"--image={DEMO_IMAGE}"),
+    ]
+    for command in refused:
+        said = as_node.fails(*command)
+        assert "orbidden" in said or "not allowed" in said or "can only" in said, (command, said)
+    as_other = ("--as", "system:node:m1", "--as-group", "system:nodes")
+    assert "cannot impersonate" in as_node.fails(*as_other, "get", "nodes")
+
+
+def _request(name: str, leaf: pki.Leaf) -> str:
+    csr = {"apiVersion": "certificates.k8s.io/v1", "kind": "CertificateSigningRequest"}
+    return json.dumps({**csr, **requests.request(leaf, requests.new_key()), "metadata": {"name": name}})
+
+
+def test_a_node_cannot_even_ask_to_be_another_one(machines: Machines, as_node: Kubectl) -> None:
+    said = as_node.fails("create", "-f", "-", stdin=_request("other", pki.node_leaves("m1", [])[0]))
+    assert "can only create a node CSR with CN=system:node:m2" in said
+
+
+@pytest.mark.parametrize("what", ["administrator", "address"])
+def test_a_nodes_request_for_what_is_not_its_own_is_never_signed(
+    machines: Machines, as_node: Kubectl, what: str
+) -> None:
+    """The administrator's name, or the API server's address; nor can it approve them."""
+    kubectl = machines.cluster.kubectl()
+    leaf = {
+        "administrator": pki.Leaf("x", "kubernetes-admin", ("kubeadm:cluster-admins",)),
+        "address": pki.node_leaves("m2", [machines.cluster.ipv4])[-1],
+    }[what]
+    as_node("create", "-f", "-", stdin=_request(f"wrong-{what}", leaf))
+    assert "orbidden" in as_node.fails("certificate", "approve", f"wrong-{what}")
+    # A right one that comes later is signed: the approvers have seen this one.
+    as_node("create", "-f", "-", stdin=_request(f"right-{what}", pki.node_leaves("m2", [machines[2].ipv4])[-1]))
+    eventually(lambda: kubectl("get", "csr", f"right-{what}", "-o", "jsonpath={.status.certificate}"))
+    assert kubectl("get", "csr", f"wrong-{what}", "-o", "jsonpath={.status.certificate}") == ""
+    kubectl("delete", "csr", f"wrong-{what}", f"right-{what}")
