@@ -40,11 +40,24 @@ NETNS = Path("/run/netns")
 IPV4, IPV6 = "192.0.2.{}", "2001:db8:77::{:x}"
 OUTSIDE = 254
 
+#: of a router: what comes from an address that is no machine's, or goes to one, is dropped
+_STRICT = """
+table inet strict {
+    chain forward {
+        type filter hook forward priority 0
+        ip saddr != 192.0.2.0/24 drop
+        ip daddr != 192.0.2.0/24 drop
+        ip6 saddr != 2001:db8:77::/48 drop
+        ip6 daddr != 2001:db8:77::/48 drop
+    }
+}
+"""
+
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _CLONE_NEWNET = 0x40000000
 _KIND = "mch"
-#: of machines of one family, and of those that a module makes for itself
-SINGLE, OWN = "mcs", "mco"
+#: of machines of one family, of those that a module makes for itself, and of those that share no network
+SINGLE, OWN, ROUTED = "mcs", "mco", "mcr"
 
 
 @dataclass(frozen=True)
@@ -53,6 +66,8 @@ class Machine(Cluster):
 
     number: int = 0
     tools: Path = field(default=Path())
+    #: it has a network of its own, and the outside is the router between them
+    routed: bool = False
 
     @property
     def node_name(self) -> str:
@@ -60,11 +75,18 @@ class Machine(Cluster):
 
     @property
     def ipv4(self) -> str:
-        return IPV4.format(self.number or OUTSIDE)
+        return IPV4.format(32 * self.number + 1 if self.routed else self.number or OUTSIDE)
 
     @property
     def ipv6(self) -> str:
-        return IPV6.format(self.number or OUTSIDE)
+        return f"2001:db8:77:{self.number}::1" if self.routed else IPV6.format(self.number or OUTSIDE)
+
+    @property
+    def gateways(self) -> tuple[str, str]:
+        """Of its network."""
+        if self.routed:
+            return IPV4.format(32 * self.number + 30), f"2001:db8:77:{self.number}::fe"
+        return IPV4.format(OUTSIDE), IPV6.format(OUTSIDE)
 
     @property
     def netns(self) -> Path:
@@ -126,13 +148,17 @@ class Machine(Cluster):
 class Machines:
     """``cluster`` is machine 1, which has the control plane; ``outside`` is the switch."""
 
-    def __init__(self, home: Path, count: int = 2, *, name: str = "", kind: str = _KIND) -> None:
-        """``kind``: another one for machines beside those of the session."""
+    def __init__(self, home: Path, count: int = 2, *, name: str = "", kind: str = _KIND, routed: bool = False) -> None:
+        """``kind``: another one for machines beside those of the session. ``routed``: the machines share no network;
+        a router between them knows nothing of pods, and lets none of their addresses through."""
         name = name or own_name(kind, os.getpid())
         self.family = "dual"
         config = home / "kubeconfig"
+        self.routed = routed
         self.outside = Machine(config, home, f"{name}-0", tools=home)
-        self.each = [Machine(config, home, f"{name}-{n}", number=n, tools=home) for n in range(1, count + 1)]
+        self.each = [
+            Machine(config, home, f"{name}-{n}", number=n, tools=home, routed=routed) for n in range(1, count + 1)
+        ]
 
     def __getitem__(self, number: int) -> Machine:
         """Counted from 1, as the nodes are named: m1, m2."""
@@ -146,18 +172,27 @@ class Machines:
         """Namespaces, switch and addresses."""
         for machine in (self.outside, *self.each):
             subprocess.run(["ip", "netns", "add", machine.name], check=True)
-        lines = ["link set lo up", "link add lan type bridge", *_addresses(self.outside, "lan"), "link set lan up"]
+        lines = ["link set lo up"]
+        if not self.routed:
+            lines += ["link add lan type bridge", *_addresses(self.outside, "lan"), "link set lan up"]
         for machine in self.each:
-            lines += [
-                f"link add m{machine.number} type veth peer name eth0 netns {machine.name}",
-                f"link set m{machine.number} master lan",
-                f"link set m{machine.number} up",
-            ]
+            outer = f"m{machine.number}"
+            lines.append(f"link add {outer} type veth peer name eth0 netns {machine.name}")
+            if self.routed:
+                four, six = machine.gateways
+                lines += [f"addr add {four}/27 dev {outer}", f"addr add {six}/64 dev {outer} nodad"]
+            else:
+                lines.append(f"link set {outer} master lan")
+            lines.append(f"link set {outer} up")
         self.outside.run("ip", "-batch", "-", stdin="\n".join(lines))
+        if self.routed:
+            self.outside.run("nft", "-f", "-", stdin=_STRICT)
+            self.outside.run("sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
         for machine in self.each:
+            four, six = machine.gateways
             lines = [
                 "link set lo up", *_addresses(machine, "eth0"), "link set eth0 up",
-                f"route add default via {self.outside.ipv4}", f"route add ::/0 via {self.outside.ipv6}",
+                f"route add default via {four}", f"route add ::/0 via {six}",
             ]  # fmt: skip
             machine.run("ip", "-batch", "-", stdin="\n".join(lines))
 
@@ -298,7 +333,7 @@ def remove_what_killed_runs_left() -> None:
 
 
 def _is_dead(name: str) -> bool:
-    match = re.fullmatch(rf"((mc[hso])-([{DIGITS}]+))-\d", name)
+    match = re.fullmatch(rf"((mc[hsor])-([{DIGITS}]+))-\d", name)
     if match is None:
         return False
     pid = int(match[3], len(DIGITS))
@@ -341,7 +376,7 @@ def reaches(kubectl: Kubectl, pod: str, url: str) -> str:
 
 def _addresses(machine: Machine, interface: str) -> list[str]:
     return [
-        f"addr add {machine.ipv4}/24 dev {interface}",
+        f"addr add {machine.ipv4}/{27 if machine.routed else 24} dev {interface}",
         f"addr add {machine.ipv6}/64 dev {interface} nodad",
     ]
 

@@ -19,13 +19,16 @@ from sampan.client import tasks
 from sampan.client.client import Client
 from sampan.network.routes.ip import IpTable, RouteError
 from sampan.network.routes.loop import Peers, PodRoutes
-from sampan.network.routes.plan import Network, Peer, Route, network, overlap, plan_routes, read_peer
+from sampan.network.routes.plan import Link, Network, Peer, Route, network, plan_routes, read_peer
 from sampan.server.app import Server
 from sampan.server.config import ServerConfig
 from sampan.testing import virtual
 
 CLUSTER = (ipaddress.ip_network("10.244.0.0/14"), ipaddress.ip_network("fd00:10:244::/56"))
-LINKS = (ipaddress.ip_network("192.0.2.0/24"), ipaddress.ip_network("2001:db8::/64"))
+LINKS = (
+    Link(ipaddress.ip_network("192.0.2.0/24"), ipaddress.ip_address("192.0.2.1")),
+    Link(ipaddress.ip_network("2001:db8::/64"), ipaddress.ip_address("2001:db8::1")),
+)
 
 
 def node(name: str, *ranges: str, addresses: Iterable[str] = (), made: str = "2026-01-01T00:00:00Z") -> Obj:
@@ -76,6 +79,12 @@ def test_an_address_that_is_none_of_a_node_counts_as_absent(bad: object) -> None
 
 NETWORKS = st.sampled_from(["10.244.1.0/24", "10.244.1.128/25", "10.245.0.0/16", "10.0.0.0/8", "fd00:10:244:1::/64"])
 ADDRESSES = st.sampled_from(["192.0.2.2", "192.0.2.3", "198.51.100.9", "2001:db8::2", "2001:db9::2"])
+
+
+def overlap(one: Network, other: Network) -> bool:
+    return one.version == other.version and one.overlaps(other)
+
+
 PEERS = st.builds(
     lambda name, ranges, addresses, since: Peer(
         name, tuple(map(ipaddress.ip_network, ranges)), tuple(map(ipaddress.ip_address, addresses)), since
@@ -97,7 +106,7 @@ def test_a_plan_never_leads_two_ways_nor_off_the_link_nor_out_of_the_cluster(pee
         assert any(destination.version == whole.version and destination.subnet_of(whole) for whole in CLUSTER)  # type: ignore[arg-type]
         assert not any(overlap(destination, other) for other in [*destinations[:at], *own])
     for route in plan.routes:
-        assert any(ipaddress.ip_address(route.via) in link for link in LINKS)
+        assert any(ipaddress.ip_address(route.via) in link.network for link in LINKS)
         assert any(str(each) == route.via for peer in peers if peer.name != "own" for each in peer.addresses)
     assert plan_routes(list(reversed(peers)), "own", CLUSTER, LINKS).routes == plan.routes
 
@@ -124,7 +133,7 @@ class Kernel:
         self.routes: set[Route] = set()
         self.fails = False
 
-    async def links(self) -> tuple[Network, ...]:
+    async def links(self) -> tuple[Link, ...]:
         return LINKS
 
     async def present(self) -> frozenset[Route]:

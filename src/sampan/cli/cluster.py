@@ -78,6 +78,10 @@ def up(
     loadbalancer_pool: Annotated[
         str | None, Option(help="Addresses for LoadBalancers, announced on the nodes' network: A-B[,...]. [none]")
     ] = None,
+    pod_network_backend: Annotated[
+        str | None,
+        Option(help="How pods reach other nodes': auto, host-gw, vxlan, wireguard or none. [auto]"),
+    ] = None,
     cni_conf_dir: Annotated[
         str | None,
         Option(
@@ -135,9 +139,9 @@ def up(
     """Start a cluster on this machine, or start it again with all it had.
 
     Ports and ranges that are not given are chosen: those in brackets, or the next that no other cluster of this machine
-    has. A cluster that exists keeps what it was made with; stopped, its ports, address, runtime, proxy mode, sysctls,
-    kubelet configuration, admission plugins, simulated nodes, what autoscalers go by, how images are pulled, served
-    versions and features can be given anew.
+    has. A cluster that exists keeps what it was made with; stopped, its ports, address, runtime, proxy mode, pod
+    network back end, sysctls, kubelet configuration, admission plugins, simulated nodes, what autoscalers go by, how
+    images are pulled, served versions and features can be given anew.
     """
     import asyncio
 
@@ -161,6 +165,7 @@ def up(
         "--node-address": "" if node_address == "auto" else node_address,
         "--runtime": runtime,
         "--cni-conf-dir": str(Path(cni_conf_dir).absolute()) if cni_conf_dir else cni_conf_dir,
+        "--pod-network-backend": pod_network_backend,
         "--proxy-mode": proxy_mode,
         "--ipvs-scheduler": ipvs_scheduler,
         "--nodeport-addresses": nodeport_addresses,

@@ -44,6 +44,7 @@ CLUSTER_OPTIONS = {
     "--gateway-api": "gateway_api",
     "--ingress-classes": "ingress_classes",
     "--loadbalancer-pool": "loadbalancer_pool",
+    "--pod-network-backend": "pod_network_backend",
 }
 NODE_OPTIONS = {
     "--kubelet-port": "kubelet_port",
@@ -71,7 +72,7 @@ CHANGEABLE = frozenset({
     *(option for option in CLUSTER_OPTIONS if option.startswith("--horizontal-pod-autoscaler-")),
     "--cni-conf-dir", "--runtime-config", "--feature-gates", "--gateway-api", "--kubelet-config",
     "--ingress", "--ingress-http-port", "--ingress-https-port", "--ingress-classes",
-    "--loadbalancer-pool",
+    "--loadbalancer-pool", "--pod-network-backend",
     "--image-credential-provider-config", "--image-credential-provider-bin-dir",
     "--proxy-mode", "--ipvs-scheduler", "--nodeport-addresses",
 })  # fmt: skip

@@ -21,8 +21,6 @@ from sampan.network.loadbalancer.hostports import HostPorts
 from sampan.network.loadbalancer.link import KernelLink
 from sampan.network.policy.enforcer import PolicyEnforcer
 from sampan.network.proxy import ProxyConfig, ServiceProxy, bridge_is_filtered, modes
-from sampan.network.routes.ip import IpTable
-from sampan.network.routes.loop import PodRoutes
 
 if TYPE_CHECKING:
     from sampan.edge.config import EdgeConfig
@@ -92,8 +90,9 @@ async def run_network(
     informers = InformerFactory(client)
     async with Keeper() as keeper:
         keeper.keep("pod-network", lambda: run_pod_network(client, informers, instance))
-        if not instance.node.cni_conf_dir:  # else pods of other nodes are that network's business
-            keeper.keep("pod-routes", lambda: run_pod_routes(client, instance))
+        # Elsewhere pods of other nodes are another network's business, or the routers'.
+        if not instance.node.cni_conf_dir and instance.cluster.pod_network_backend != "none":
+            keeper.keep("pod-routes", lambda: run_pod_routes(client, instance, kubelet))
         keeper.keep("network-policy", lambda: network_policy.run(enforcer))
         node_name = instance.node.name
         keeper.keep("load-balancers", lambda: Announcer(client, informers, node_name, KernelLink()).run())
@@ -104,10 +103,9 @@ async def run_network(
         await tasks.forever()
 
 
-async def run_pod_routes(client: Client, instance: Instance) -> None:
-    """Routes to the pods of the other nodes, until cancelled."""
-    cluster = instance.cluster.pod_ranges
-    await PodRoutes(client, instance.node.name, cluster, IpTable(cluster)).run()
+async def run_pod_routes(client: Client, instance: Instance, kubelet: Client) -> None:
+    """Ways to the pods of the other nodes, until cancelled. ``kubelet`` may write the Node."""
+    await podnetwork.pod_routes(client, instance, kubelet).run()
 
 
 async def run_pod_network(client: Client, informers: InformerFactory, instance: Instance) -> None:

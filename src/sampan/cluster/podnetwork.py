@@ -10,6 +10,7 @@ import asyncio
 import logging
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 from sampan.api.errors import ApiError
 from sampan.api.faults import fault
@@ -19,7 +20,11 @@ from sampan.cluster import instance as instances
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.instance import Instance
 from sampan.network import cni, mtu
-from sampan.network.routes.ip import IpTable, RouteError
+from sampan.network.routes.ip import Ip, IpTable, RouteError
+from sampan.network.routes.loop import PodRoutes, Told
+from sampan.network.routes.overlay import LEAST_MTU, VXLAN_OVERHEAD, WIREGUARD_OVERHEAD, Overlay
+from sampan.network.routes.plan import Backend
+from sampan.network.routes.vxlan import Vxlan
 
 #: Between two questions when the API server does not answer.
 RETRY_SECONDS = 1.0
@@ -44,7 +49,30 @@ def write_config(instance: Instance, node_range: str) -> None:
     if instance.node.cni_conf_dir:
         cni.switch_on(config(instance, node_range))
     else:
-        cni.setup(replace(config(instance, node_range), mtu=mtu.of_default_route()))
+        cni.setup(replace(config(instance, node_range), mtu=pod_mtu(instance)))
+
+
+def pod_mtu(instance: Instance) -> int:
+    """As large as what leaves this machine, less what a tunnel takes where all of it goes by tunnels. Where some does
+    (``auto``) pods learn of it from their node, which tells them when a packet does not fit."""
+    overhead = {"vxlan": VXLAN_OVERHEAD, "wireguard": WIREGUARD_OVERHEAD}.get(instance.cluster.pod_network_backend, {})
+    return max(mtu.of_default_route() - overhead.get(instance.cluster.families[0], 0), LEAST_MTU)
+
+
+def pod_routes(client: Client, instance: Instance, kubelet: Client) -> PodRoutes:
+    """Raises OSError."""
+    cluster, name, told = instance.cluster.pod_ranges, instance.node.name, None
+    backend = cast(Backend, instance.cluster.pod_network_backend)
+    overlay: Overlay = Vxlan(instance.cluster.overlay, name, cluster, mtu.of_default_route)
+    if backend == "wireguard":
+        # Late: few clusters have it.
+        from sampan.cluster.choosing import is_free
+        from sampan.network.routes.wireguard import Wireguard, keep_key
+
+        key = keep_key(instance.state / "wireguard.json", is_free)
+        overlay = Wireguard(instance.cluster.overlay, key, mtu.of_default_route)
+        told = Told(kubelet, key.public, key.port, key.annotation)
+    return PodRoutes(client, name, cluster, IpTable(cluster), backend=backend, overlay=overlay, told=told)
 
 
 def proxy_mode_file(instance: Instance) -> Path:
@@ -68,7 +96,7 @@ async def node_range(client: Client, node_name: str, *, other_than: str = "") ->
 
 
 async def teardown(instance: Instance) -> None:
-    """Removes routes, the bridge, the nftables table and address reservations. Raises ClusterError."""
+    """Removes routes, tunnels, the bridge, the nftables table and address reservations. Raises ClusterError."""
     try:
         await _remove_routes(instance)
         await _remove_rules(instance)
@@ -85,11 +113,12 @@ async def teardown(instance: Instance) -> None:
 
 
 async def _remove_routes(instance: Instance) -> None:
-    """Those to other nodes' pods. Raises RouteError."""
+    """Those to other nodes' pods, and the tunnels. Raises RouteError."""
     try:
         table = IpTable(_as_made(instance).cluster.pod_ranges)
     except ClusterError:  # its settings are damaged: nobody knows which are its own
         return
+    await Ip().remove_device(instance.cluster.overlay)
     await table.change((), await table.present())
 
 

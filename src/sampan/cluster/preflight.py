@@ -141,6 +141,12 @@ def _programs(instance: Instance) -> Iterable[Problem]:
         lacking = modes.missing(instance.node.proxy_mode)
         if lacking is not None:
             yield Problem(lacking.what, lacking.fix)
+    if instance.cluster.pod_network_backend in ("vxlan", "wireguard") and not instance.node.cni_conf_dir:
+        from sampan.network.routes.missing import missing as tunnel_missing
+
+        needed = tunnel_missing(instance.cluster.pod_network_backend)
+        if needed is not None:
+            yield Problem(needed.what, needed.fix)
     if cni_directory() is None:
         yield Problem(
             f"the CNI plugins {', '.join(CNI_PLUGINS)} are not in {' or '.join(map(str, CNI_DIRECTORIES))}",

@@ -35,6 +35,8 @@ ROLES: tuple[Role, ...] = ("control-plane", "node")
 RUNTIMES = ("runc", "crun")
 #: What makes Services real (``network/proxy/modes.py``).
 PROXY_MODES = ("nftables", "iptables", "ipvs", "userspace")
+#: How pods reach those of other nodes (``network/routes``).
+POD_NETWORK_BACKENDS = ("auto", "host-gw", "vxlan", "wireguard", "none")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,8 @@ class ClusterSettings:
     node_cidr_mask: int = 24
     node_cidr_mask_ipv6: int = 64
     service_cidr: str = "10.96.0.0/16"
+    #: Tunnels need both ends: all machines have the same.
+    pod_network_backend: str = "auto"
     node_ports: tuple[int, int] = (30000, 32767)
     cluster_domain: str = "cluster.local"
     #: Separated by commas, as the API server's flags have them.
@@ -104,6 +108,11 @@ class ClusterSettings:
             raise ClusterError(
                 f"--horizontal-pod-autoscaler-tolerance {self.autoscaler_tolerance} is not from 0 to 1",
                 fix="write it like 0.1",
+            )
+        if self.pod_network_backend not in POD_NETWORK_BACKENDS:
+            raise ClusterError(
+                f"--pod-network-backend {self.pod_network_backend} is not known",
+                fix=f"choose of {', '.join(POD_NETWORK_BACKENDS)}",
             )
         self._validate_pool()
         if self.enable_admission_plugins or self.disable_admission_plugins:
@@ -197,16 +206,25 @@ class ClusterSettings:
 
     @property
     def bridge(self) -> str:
-        """The interface of a node's pods. A name too long for one is cut and told apart by its hash."""
-        if self.name == DEFAULT_NAME:
-            return "sampan0"
-        whole = f"sam-{self.name}"
-        if len(whole) < INTERFACE_CHARACTERS:
-            return whole
-        import hashlib
+        """The interface of a node's pods."""
+        return "sampan0" if self.name == DEFAULT_NAME else _interface("sam-", self.name)
 
-        # A character longer than any whole name: the two can never be the same.
-        return f"sam-{self.name[:5]}{hashlib.sha256(self.name.encode()).hexdigest()[:6]}"
+    @property
+    def overlay(self) -> str:
+        """The interface of tunnels to other nodes."""
+        return "sampan-x" if self.name == DEFAULT_NAME else _interface("samx-", self.name)
+
+
+def _interface(prefix: str, name: str) -> str:
+    """A name too long for an interface is cut and told apart by its hash."""
+    whole = prefix + name
+    if len(whole) < INTERFACE_CHARACTERS:
+        return whole
+    import hashlib
+
+    # A character longer than any whole name: the two can never be the same.
+    cut = name[: INTERFACE_CHARACTERS - len(prefix) - 6]
+    return f"{prefix}{cut}{hashlib.sha256(name.encode()).hexdigest()[:6]}"
 
 
 @dataclass(frozen=True, slots=True)

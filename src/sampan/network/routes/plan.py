@@ -1,47 +1,95 @@
 """Which routes a node needs to the pods of the others. Pure.
 
-Every Node says which ranges its pods have (``spec.podCIDRs``) and where it is (its InternalIPs). A range goes by the
-address of its own family. What a Node says is taken for what lies within the cluster's ranges alone, and a range that
-two nodes claim belongs to the one whose Node is older: nobody draws the traffic of others to himself.
+Every Node says which ranges its pods have (``spec.podCIDRs``) and where it is (its InternalIPs). What a Node says is
+taken for what lies within the cluster's ranges alone, and a range that two nodes claim belongs to the one whose Node is
+older: nobody draws the traffic of others to himself.
+
+A range goes by the address of its own family where that lies in a network of this machine (``Route``), and else, or
+always, as the back end has it, in a tunnel to the node (``Tunnel``). ``Backend`` says which: docs/network.md.
 """
 
 from __future__ import annotations
 
+import bisect
 import ipaddress
+import re
 from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import Final, Literal
 
-from sampan.api.reading import part, parts, text, texts
+import orjson
+
+from sampan.api.reading import part, parts, text, text_map, texts
 from sampan.api.types import Obj
 from sampan.records import dataclass
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
+#: ``auto``: as ``host-gw`` where the nodes share a network, as ``vxlan`` elsewhere.
+Backend = Literal["auto", "host-gw", "vxlan", "wireguard"]
+
+#: Of a Node: by which key and port of UDP its WireGuard is reached, ``{"publicKey": ..., "port": ...}``.
+WIREGUARD_ANNOTATION: Final = "pod-network.sampan.io/wireguard"
+_KEY: Final = re.compile(r"[A-Za-z0-9+/]{43}=")
+
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A node as the others see it. ``since``: when its Node was made, as the API writes it."""
+    """A node as the others see it. ``since``: when its Node was made, as the API writes it. ``key``: of its WireGuard,
+    or "", and ``port``."""
 
     name: str
     ranges: tuple[Network, ...] = ()
     addresses: tuple[Address, ...] = ()
     since: str = ""
+    key: str = ""
+    port: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """An address of this machine with its network, and the MTU of the interface that has it."""
+
+    network: Network
+    address: Address
+    mtu: int = 1500
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Route:
-    """``destination`` (a range of pods) by ``via`` (the node that has them)."""
+    """``destination`` (a range of pods) by ``via`` (the node that has them). ``device``: a tunnel's, which has ``via``
+    at its other end, or all of the range if that is ""."""
 
     destination: str
     via: str
+    device: str = ""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Tunnel:
+    """``destination`` (a range of pods) lies behind ``node``, whose end of the tunnel is at ``endpoint``."""
+
+    destination: str
+    node: str
+    endpoint: str
+    key: str = ""
+    port: int = 0
+
+    @property
+    def gateway(self) -> str:
+        """The address that the other end has in the pod network: the range's own, which no pod gets."""
+        return self.destination.partition("/")[0]
 
 
 @dataclass(frozen=True, slots=True)
 class RoutePlan:
-    """``far``: nodes that share no network with this one, so that no route leads there."""
+    """``own``: the ranges of this node, ``local`` where others find it. ``far``: nodes to whose pods nothing leads."""
 
     routes: frozenset[Route] = frozenset()
+    tunnels: frozenset[Tunnel] = frozenset()
+    own: tuple[str, ...] = ()
+    local: str = ""
     far: tuple[str, ...] = ()
 
 
@@ -58,7 +106,20 @@ def read_peer(node: Obj) -> Peer | None:
     )
     if not ranges or not addresses:
         return None
-    return Peer(text(meta, "name"), ranges, addresses, text(meta, "creationTimestamp"))
+    key, port = _wireguard(text_map(meta, "annotations").get(WIREGUARD_ANNOTATION, ""))
+    return Peer(text(meta, "name"), ranges, addresses, text(meta, "creationTimestamp"), key, port)
+
+
+def _wireguard(written: str) -> tuple[str, int]:
+    """Key and port, as far as they are such."""
+    try:
+        told = orjson.loads(written)
+        key, port = told["publicKey"], told["port"]
+    except (ValueError, TypeError, KeyError):
+        return "", 0
+    if isinstance(key, str) and _KEY.fullmatch(key) and type(port) is int and 0 < port < 1 << 16:
+        return key, port
+    return "", 0
 
 
 def network(written: str) -> Network | None:
@@ -77,33 +138,72 @@ def address(written: str) -> Address | None:
 
 
 def plan_routes(
-    peers: Iterable[Peer], own_name: str, cluster: Sequence[Network], links: Sequence[Network]
+    peers: Iterable[Peer],
+    own_name: str,
+    cluster: Sequence[Network],
+    links: Sequence[Link],
+    backend: Backend = "host-gw",
 ) -> RoutePlan:
     """``cluster``: the ranges of all pods. ``links``: the networks that this machine's interfaces are in."""
     routes: set[Route] = set()
-    far: list[str] = []
-    taken: list[Network] = []
+    tunnels: set[Tunnel] = set()
+    far: dict[str, None] = {}
+    own: tuple[str, ...] = ()
+    local = ""
+    underlay = cluster[0].version
+    taken = _Taken(cluster)
+    near = [link.network for link in links if link.network.num_addresses > 1]
     # This node's own range first: nobody else gets it.
     for peer in sorted(peers, key=lambda peer: (peer.name != own_name, peer.since, peer.name)):
-        for wanted in peer.ranges:
-            if not any(within(wanted, whole) for whole in cluster) or any(overlap(wanted, each) for each in taken):
-                continue
-            taken.append(wanted)
-            if peer.name == own_name:
-                continue
-            via = next((each for each in peer.addresses if each.version == wanted.version), None)
-            if via is not None and any(via in link for link in links):
+        given = [each for each in peer.ranges if taken.take(each)]
+        if peer.name == own_name:
+            own = tuple(map(str, given))
+            local = str(_of_family(peer, underlay) or "")
+            continue
+        endpoint = _of_family(peer, underlay)
+        for wanted in given:
+            via = _of_family(peer, wanted.version)
+            if backend in ("auto", "host-gw") and via is not None and any(via in link for link in near):
                 routes.add(Route(str(wanted), str(via)))
-            elif peer.name not in far:
-                far.append(peer.name)
-    return RoutePlan(frozenset(routes), tuple(far))
+            elif backend in ("auto", "vxlan") and endpoint is not None:
+                tunnels.add(Tunnel(str(wanted), peer.name, str(endpoint)))
+            elif backend == "wireguard" and endpoint is not None and peer.key:
+                tunnels.add(Tunnel(str(wanted), peer.name, str(endpoint), peer.key, peer.port))
+            else:
+                far[peer.name] = None
+    return RoutePlan(frozenset(routes), frozenset(tunnels), own, local, tuple(far))
+
+
+def _of_family(peer: Peer, version: int) -> Address | None:
+    return next((each for each in peer.addresses if each.version == version), None)
+
+
+class _Taken:
+    """Ranges that somebody has, none of which overlap: a look costs the logarithm of their number."""
+
+    def __init__(self, cluster: Sequence[Network]) -> None:
+        self._whole = [(each.version, *_span(each)) for each in cluster]
+        self._spans: dict[int, list[tuple[int, int]]] = {each.version: [] for each in cluster}
+
+    def take(self, wanted: Network) -> bool:
+        """False: it is not the cluster's, or overlaps one that is taken."""
+        first, last = _span(wanted)
+        if not any(wanted.version == version and low <= first and last <= high for version, low, high in self._whole):
+            return False
+        spans = self._spans[wanted.version]
+        place = bisect.bisect(spans, (first, last))
+        if (place and spans[place - 1][1] >= first) or (place < len(spans) and spans[place][0] <= last):
+            return False
+        spans.insert(place, (first, last))
+        return True
+
+
+def _span(network: Network) -> tuple[int, int]:
+    first = int(network.network_address)
+    return first, first + network.num_addresses - 1
 
 
 def within(inner: Network, outer: Network) -> bool:
     if isinstance(inner, IPv4Network) and isinstance(outer, IPv4Network):
         return inner.subnet_of(outer)
     return isinstance(inner, IPv6Network) and isinstance(outer, IPv6Network) and inner.subnet_of(outer)
-
-
-def overlap(one: Network, other: Network) -> bool:
-    return one.version == other.version and one.overlaps(other)
