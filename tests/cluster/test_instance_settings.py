@@ -160,7 +160,7 @@ def test_a_long_name_gives_an_interface_of_its_own_that_the_kernel_takes() -> No
         "integ",
         "integratio",
     ]
-    bridges = [nameless(name).bridge for name in long]
+    bridges = [interface for name in long for interface in (nameless(name).bridge, nameless(name).cluster.overlay)]
     assert all(NAME.match(name) for name in long)
     assert len(set(bridges)) == len(bridges)
     assert all(len(bridge) <= 15 for bridge in bridges)
