@@ -25,6 +25,7 @@ from sampan.cli import (
     net,
     processes,
     registry,
+    why,
 )
 from sampan.cli.commands import WRONG_USAGE, Group
 from sampan.cluster.errors import ClusterError, WrongUsage
@@ -50,6 +51,7 @@ app.add("registry", registry.app)
 app.add("csi", csi.app)
 app.add("api", apireport.app)
 app.add("net", net.app)
+why.add_to(app)
 processes.add_to(app)
 adapter.add_to(app)
 apart.add_to(app)

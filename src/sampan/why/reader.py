@@ -1,0 +1,129 @@
+"""Asks a cluster what the rules want to know, with the rights of whoever asks, and no more than that.
+
+One event loop; bounded in rounds, questions, and objects a question. What may not be read, or not be had in time, is an
+answer with a fault, and the explanation says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Final
+
+from sampan.api.errors import ApiError, NotFound
+from sampan.api.reading import part, parts, text, whole
+from sampan.api.resources import Resource
+from sampan.api.types import Obj
+from sampan.client.client import Client
+from sampan.why.engine import explain
+from sampan.why.model import Explanation, Ref
+from sampan.why.subjects import REFUSAL, from_discovery
+from sampan.why.world import MOST_OBJECTS, Answer, Query, World
+
+Ask = Callable[[Query], Awaitable[Answer]]
+
+MOST_ROUNDS: Final = 24
+MOST_QUERIES: Final = 400
+AT_ONCE: Final = 16
+_SECONDS: Final = 10.0
+#: where the scheduler's records are (``sampan.scheduler.records``); another cluster has none
+ATTEMPTS: Final = "/sampan/scheduler/attempts"
+
+
+class Reader:
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._few = asyncio.Semaphore(AT_ONCE)
+
+    async def ask(self, query: Query) -> Answer:
+        async with self._few:
+            try:
+                async with asyncio.timeout(_SECONDS):
+                    return await self._answer(query)
+            except NotFound:
+                return Answer()
+            except ApiError as error:
+                return Answer(fault=error.message)
+            except TimeoutError:
+                return Answer(fault=f"no answer within {_SECONDS:g} s")
+
+    async def _answer(self, query: Query) -> Answer:
+        if query.subresource == "attempts":
+            return await self._attempts(query)
+        if query.name:
+            found = await self._client.get(query.resource, query.name, query.namespace or None)
+            return Answer((of_kind(query, found),))
+        page = await self._client.list(
+            query.resource,
+            query.namespace or None,
+            label_selector=query.labels,
+            field_selector=query.fields,
+            limit=MOST_OBJECTS,
+        )
+        items = tuple(of_kind(query, each) for each in parts(page, "items"))
+        meta = page.get("metadata") or {}
+        more = bool(text(meta, "continue"))
+        return Answer(items, more=more, total=len(items) + (whole(meta, "remainingItemCount") or 0))
+
+    async def _attempts(self, query: Query) -> Answer:
+        where = {"namespace": query.namespace, "pod": query.name}
+        found = await self._client.raw("GET", ATTEMPTS, query=where)
+        return Answer(tuple(parts(found, "items")) if isinstance(found, dict) else ())
+
+
+def of_kind(query: Query, obj: Obj) -> Obj:
+    """Objects in lists do not say what they are."""
+    return {**obj, "apiVersion": query.resource.api_version, "kind": query.resource.kind}
+
+
+async def explained(ask: Ask, subject: Ref, now: datetime) -> Explanation:
+    """Asks and explains until nothing is missing."""
+    answers: dict[Query, Answer] = {}
+    for _ in range(MOST_ROUNDS):
+        found = explain(subject, World(answers, now))
+        if isinstance(found, Explanation):
+            return found
+        room = MOST_QUERIES - len(answers)
+        asked = [query for query in found if query not in answers]
+        answers |= dict.fromkeys(asked[room:], Answer(fault="not looked at: that would be too much"))
+        asked = asked[:room]
+        answers |= dict(zip(asked, await asyncio.gather(*map(ask, asked)), strict=True))
+    while not isinstance(found, Explanation):
+        answers |= dict.fromkeys(found, Answer(fault="not looked at: that would be too much"))
+        found = explain(subject, World(answers, now))
+    return found
+
+
+async def explain_refusal(ask: Ask, message: str, namespace: str, now: datetime) -> Explanation:
+    """Of the words of an error."""
+    refusal: Obj = {"kind": REFUSAL.kind, "metadata": {"name": "request"}, "message": message, "namespace": namespace}
+
+    async def answer(query: Query) -> Answer:
+        return Answer((refusal,)) if query.resource == REFUSAL else await ask(query)
+
+    return await explained(answer, Ref(REFUSAL, "request"), now)
+
+
+async def discovered(client: Client, word: str) -> Resource | None:
+    """A kind by a name that only the cluster knows (custom resources). Raises ApiError."""
+    groups = await client.raw("GET", "/apis")
+    versions = [text(part(each, "preferredVersion"), "groupVersion") for each in parts(groups, "groups")]
+    few = asyncio.Semaphore(AT_ONCE)
+
+    async def listed(version: str) -> Obj:
+        async with few:
+            try:
+                found: Obj = await client.raw("GET", f"/apis/{version}")
+            except ApiError:
+                return {}  # an aggregated server that is away says nothing of its kinds
+            return found
+
+    return from_discovery(word, await asyncio.gather(*map(listed, versions[:MOST_QUERIES])))
+
+
+async def explain_in(client: Client, subject: Ref, now: datetime) -> Explanation:
+    return await explained(Reader(client).ask, subject, now)
+
+
+__all__ = ["Reader", "discovered", "explain_in", "explain_refusal", "explained"]

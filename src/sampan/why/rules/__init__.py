@@ -1,0 +1,1 @@
+"""One module a subject; ``sampan.why.table`` has their order."""
