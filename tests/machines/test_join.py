@@ -7,13 +7,19 @@ from __future__ import annotations
 
 import base64
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID
 from e2e_harness import DEMO_IMAGE, Kubectl, eventually
 from machines_lab import Machine, Machines, pods_run
 
-from sampan.cluster import pki
+from sampan.cluster import instance as instances
+from sampan.cluster import nodecertificates, pki
 from sampan.cluster.joining import requests
 
 JOINER = "third"
@@ -162,3 +168,49 @@ def test_a_nodes_request_for_what_is_not_its_own_is_never_signed(
     eventually(lambda: kubectl("get", "csr", f"right-{what}", "-o", "jsonpath={.status.certificate}"))
     assert kubectl("get", "csr", f"wrong-{what}", "-o", "jsonpath={.status.certificate}") == ""
     kubectl("delete", "csr", f"wrong-{what}", f"right-{what}")
+
+
+def test_a_nodes_certificates_are_renewed_before_they_end_without_a_restart(
+    machines: Machines, kubectl: Kubectl
+) -> None:
+    """Those of two hours with two minutes left: the node process goes on, and the API reaches the node."""
+    m1, m2 = machines.cluster, machines[2]
+    before = _pids(m2)
+    now = datetime.now(UTC)
+    for leaf in pki.node_leaves("m2", [m2.ipv4, m2.ipv6]):
+        short = _issued(machines.state(m1) / "pki", leaf, now - timedelta(hours=2), now + timedelta(minutes=2))
+        nodecertificates.keep(instances.load(m2.name), {f"{leaf.stem}.crt": short[0], f"{leaf.stem}.key": short[1]})
+    for leaf in pki.node_leaves("m2", []):
+        file = machines.state(m2) / "pki" / f"{leaf.stem}.crt"
+        eventually(lambda file=file: nodecertificates.validity(file.read_bytes()).ends > now + timedelta(days=300))
+    log = machines.state(m2) / "logs" / "node.log"
+    eventually(lambda: log.read_text().count("is new, and in use") >= 2 * 4)
+    kubectl("run", "after", f"--image={DEMO_IMAGE}", "--restart=Never", f"--overrides={ON_M2}", "--", "echo", "works")
+    assert eventually(lambda: kubectl.run("logs", "after", check=False).stdout) == "works\n"
+    assert _pids(m2) == before
+
+
+ON_M2 = json.dumps({"spec": {"nodeName": "m2"}})
+
+
+def _pids(machine: Machine) -> dict[str, int]:
+    told = json.loads(machine.sampan("status", "--name", machine.name, "-o", "json").stdout)
+    return {each["name"]: each["pid"] for each in told["processes"]}
+
+
+def _issued(ca: Path, leaf: pki.Leaf, begins: datetime, ends: datetime) -> tuple[str, str]:
+    key, authority = requests.new_key(), x509.load_pem_x509_certificate((ca / "ca.crt").read_bytes())
+    asked = x509.load_pem_x509_csr(base64.b64decode(requests.request(leaf, key)["spec"]["request"]))
+    signer = serialization.load_pem_private_key((ca / "ca.key").read_bytes(), None)
+    assert isinstance(signer, ec.EllipticCurvePrivateKey)
+    usage = ExtendedKeyUsageOID.SERVER_AUTH if leaf.server else ExtendedKeyUsageOID.CLIENT_AUTH
+    builder = (
+        x509.CertificateBuilder(authority.subject, asked.subject, key.public_key(), x509.random_serial_number())
+        .not_valid_before(begins)
+        .not_valid_after(ends)
+        .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+    )
+    for extension in asked.extensions:
+        builder = builder.add_extension(extension.value, extension.critical)
+    made = builder.sign(signer, hashes.SHA256())
+    return made.public_bytes(serialization.Encoding.PEM).decode(), requests.key_pem(key).decode()

@@ -15,6 +15,7 @@ import ssl
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from sampan.api.errors import ApiError, BadRequest, ServiceUnavailable, from_sta
 from sampan.api.faults import cause
 from sampan.api.resources import Resource
 from sampan.api.transport import LEADER_HEADER, CacheView, Call, WatchEvent
+from sampan.client import tasks
 from sampan.client.kubeconfig import Connection
 from sampan.client.requestmetrics import RequestMetrics
 from sampan.client.servers import Servers
@@ -78,6 +80,8 @@ class HttpTransport:
         self._user_agent = user_agent
         self._ssl = ssl_context(connection) if connection.server.startswith("https:") else None
         self._session: aiohttp.ClientSession | None = None
+        #: those with a certificate of before, each until it is closed
+        self._retired: dict[aiohttp.ClientSession, asyncio.Task[None]] = {}
         self._token = connection.token
         self._token_stamp: tuple[int, int] | None = None
         self._registry = current()
@@ -121,6 +125,10 @@ class HttpTransport:
         if self._session is not None:
             await self._session.close()
             self._session = None
+        await tasks.cancel_and_wait(*self._retired.values())
+        for retired in self._retired:
+            await retired.close()
+        self._retired.clear()
 
     def _timeout(self, *, total: float | None = None, sock_read: float | None = None) -> aiohttp.ClientTimeout:
         connect = CONNECT_SECONDS if len(self.servers) == 1 else CONNECT_ELSEWHERE_SECONDS
@@ -210,6 +218,20 @@ class HttpTransport:
             made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1)
             made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MILLISECONDS)
         return made
+
+    def use_certificate(self, certificate_pem: bytes, key_pem: bytes) -> None:
+        """From the next request on it is this one. What is under way over connections with the one before has a minute
+        to end; a watch goes on over a new one. Raises ssl.SSLError, ValueError for what cannot be used."""
+        connection = replace(self.connection, client_certificate_pem=certificate_pem, client_key_pem=key_pem)
+        self._ssl, self.connection = ssl_context(connection), connection
+        retired, self._session = self._session, None
+        if retired is not None:
+            self._retired[retired] = tasks.detach(self._retire(retired), "old certificate")
+
+    async def _retire(self, session: aiohttp.ClientSession) -> None:
+        await asyncio.sleep(CALL_SECONDS)
+        await session.close()
+        del self._retired[session]
 
     def use_token(self, token: str) -> None:
         """From the next request on it is this one; for tokens that are not in a file."""

@@ -21,7 +21,7 @@ from sampan.api.errors import ApiError
 from sampan.api.faults import fault
 from sampan.client.client import Client
 from sampan.client.http import HttpTransport
-from sampan.cluster import footprint, kubeconfigs, lifeline, mounts, network_policy, servers
+from sampan.cluster import footprint, kubeconfigs, lifeline, mounts, network_policy, nodecertificates, servers
 from sampan.cluster.arguments import instance_or_exit, log_to_stderr
 from sampan.cluster.instance import Instance
 from sampan.cluster.network_stack import run_network
@@ -82,12 +82,20 @@ async def serve(instance: Instance) -> None:
         loop.add_signal_handler(number, stop.set)
     asked = servers.of(instance)
 
+    uses: dict[str, nodecertificates.Use] = {}
+
     def client(stem: str, user_agent: str) -> Client:
-        return Client(HttpTransport(kubeconfigs.connection(instance, stem), user_agent=user_agent, servers=asked))
+        transport = HttpTransport(kubeconfigs.connection(instance, stem), user_agent=user_agent, servers=asked)
+        uses[stem] = transport.use_certificate
+        return Client(transport)
+
+    nodecertificates.complete(instance)
 
     kubelet, network = client("kubelet-client", "kubelet"), client("network-client", "sampan-network")
     ingress = client("ingress-client", "sampan-ingress")
     tls = server_context(instance.pki / "kubelet.crt", instance.pki / "kubelet.key", instance.pki / "ca.crt")
+    # Connections that are open keep what they began with.
+    uses["kubelet"] = lambda *pair: tls.load_cert_chain(instance.pki / "kubelet.crt", instance.pki / "kubelet.key")
     clock, entropy = SystemClock(), SystemRandom()
     config, shutdown = node_config(instance), Request()
     enforcer = network_policy.enforcer(network, instance)
@@ -118,6 +126,8 @@ async def serve(instance: Instance) -> None:
             keeper.keep("lifeline", lambda: lifeline.hold(instance))
             footprint.settle_later()
             keeper.keep("node", node)
+            certificates = nodecertificates.NodeCertificates(instance, uses, clock, entropy)
+            keeper.keep("certificates", certificates.run)
             keeper.keep("api servers", lambda: servers.follow(network, instance, asked, entropy))
             await stop.wait()
             if lifeline.is_stopping(instance):

@@ -13,6 +13,7 @@ from sampan.api.types import Obj
 from sampan.client.client import Client
 from sampan.client.http import HttpTransport
 from sampan.client.kubeconfig import Connection
+from sampan.client.servers import Servers
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.joining import requests
 from sampan.cluster.joining.discovery import NotSigned, Place, Token, verify
@@ -26,8 +27,8 @@ _SIGNED_SECONDS = 10.0
 
 
 @asynccontextmanager
-async def connected(connection: Connection) -> AsyncIterator[Client]:
-    transport = HttpTransport(connection, user_agent="sampan-join")
+async def connected(connection: Connection, servers: Servers | None = None) -> AsyncIterator[Client]:
+    transport = HttpTransport(connection, user_agent="sampan-join", servers=servers)
     try:
         yield Client(transport)
     finally:

@@ -14,7 +14,7 @@ from sampan.api.clock import Clock
 from sampan.api.faults import fault
 from sampan.client.client import Client
 from sampan.client.kubeconfig import Connection, KubeConfig, KubeConfigError
-from sampan.cluster import leftovers, locks, machine, pki, preflight
+from sampan.cluster import leftovers, locks, machine, pki, preflight, servers
 from sampan.cluster import up as starting
 from sampan.cluster.choosing import Given
 from sampan.cluster.errors import ClusterError
@@ -44,6 +44,7 @@ async def join(
                 return instance
             files = await credentials(instance, client, known, wanted, progress)
         keep(instance, files)
+        servers.write(instance, [known.server])
         starting.prepare(instance, clock, progress)
         await starting.start(instance, progress, timeout_seconds)
     return instance
