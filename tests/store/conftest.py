@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import itertools
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from etcd_members import Members
 
 from sampan.api.clock import FixedClock
+from sampan.store.etcd.history import RING_BYTES
+from sampan.store.etcd.settings import EtcdSettings
+from sampan.store.etcd.store import EtcdStore
 from sampan.store.memory import MemoryStore
 from sampan.store.sqlite import SqliteStore
 from sampan.testing.yielding import YieldingStore
@@ -22,13 +27,33 @@ def clock() -> FixedClock:
     return FixedClock(START)
 
 
-@pytest.fixture(params=["memory", "sqlite", "yielding"])
+@pytest.fixture(scope="session")
+def etcd_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """One member for all tests of a process: each has a prefix of its own."""
+    members = Members(tmp_path_factory.mktemp("etcd"), 1)
+    members.start(members.all[0])
+    try:
+        members.wait_ready()
+        yield members.endpoints[0]
+    finally:
+        members.stop()
+
+
+_prefixes = (f"/test{n}" for n in itertools.count())
+
+
+@pytest.fixture(params=["memory", "sqlite", "yielding", "etcd", "etcd-history"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path, clock: FixedClock) -> AsyncIterator[Any]:
-    opened: MemoryStore | SqliteStore
+    opened: MemoryStore | SqliteStore | EtcdStore
     if request.param == "memory":
         opened = MemoryStore(clock=clock)
     elif request.param == "yielding":
         opened = YieldingStore(7, clock=clock)
+    elif request.param.startswith("etcd"):
+        settings = EtcdSettings(endpoints=(request.getfixturevalue("etcd_endpoint"),), prefix=next(_prefixes))
+        # Without a ring, history comes out of etcd.
+        kept = 0 if request.param == "etcd-history" else RING_BYTES
+        opened = await EtcdStore.open(settings, clock=clock, ring_bytes=kept)
     else:
         opened = await SqliteStore.open(tmp_path / "store", clock=clock)
     yield opened

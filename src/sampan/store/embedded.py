@@ -13,6 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 
 from sampan.store.expiry import Expiries, ExpiryTimer, end_of
+from sampan.store.listeners import Listeners
 from sampan.store.protocol import (
     Change,
     Compacted,
@@ -27,8 +28,6 @@ from sampan.store.sortedmap import SortedMap
 
 log = logging.getLogger(__name__)
 
-#: directories (namespaces of resources) whose listeners are remembered
-_ROUTES = 4096
 #: of many entries, so many are looked at in one turn of the loop
 _PAGE = 1000
 
@@ -57,10 +56,7 @@ class EmbeddedStore(ABC):
         self._oldest = oldest
         self._expiries = Expiries(expiries)
         self._expiry_timer = ExpiryTimer(self._expiries, self._now_ms, self._expire)
-        self._listeners: dict[str, tuple[Listener, ...]] = {}
-        #: of ``_listeners``: who hears of changes in a directory, found once; and the prefixes that are no directory
-        self._routes: dict[str, tuple[Listener, ...]] = {}
-        self._odd_prefixes: tuple[str, ...] = ()
+        self._listeners = Listeners()
 
     @property
     def revision(self) -> int:
@@ -97,40 +93,7 @@ class EmbeddedStore(ABC):
         return found
 
     def add_listener(self, prefix: str, listener: Listener) -> Callable[[], None]:
-        self._listeners[prefix] = (*self._listeners.get(prefix, ()), listener)
-        self._forget_routes(prefix)
-
-        def remove() -> None:
-            rest = tuple(other for other in self._listeners.get(prefix, ()) if other is not listener)
-            if rest:
-                self._listeners[prefix] = rest
-            else:
-                self._listeners.pop(prefix, None)
-            self._forget_routes(prefix)
-
-        return remove
-
-    def _forget_routes(self, changed: str) -> None:
-        self._routes.clear()
-        if changed and not changed.endswith("/"):
-            self._odd_prefixes = tuple(prefix for prefix in self._listeners if prefix and not prefix.endswith("/"))
-
-    def _listeners_of(self, key: str) -> tuple[Listener, ...]:
-        """With a listener for each of a hundred resources, looking at every prefix would cost more than the commit."""
-        directory = key[: key.rfind("/") + 1]
-        found = self._routes.get(directory)
-        if found is None:
-            if len(self._routes) >= _ROUTES:
-                self._routes.clear()
-            prefixes = [prefix for prefix in self._listeners if not prefix or prefix.endswith("/")]
-            found = tuple(
-                listener for prefix in prefixes if directory.startswith(prefix) for listener in self._listeners[prefix]
-            )
-            self._routes[directory] = found
-        for prefix in self._odd_prefixes:
-            if key.startswith(prefix):
-                found = (*found, *self._listeners[prefix])
-        return found
+        return self._listeners.add(prefix, listener)
 
     def sync_now(self) -> int | None:
         return self._revision
@@ -197,11 +160,7 @@ class EmbeddedStore(ABC):
         if expires_ms or self._expiries:
             self._expiries.set(key, expires_ms)
             self._expiry_timer.arm()
-        for listener in self._listeners_of(key):
-            try:
-                listener(change)
-            except Exception:  # one listener's fault must not cost the others, or the writer, the change
-                log.exception("a listener failed at revision %d of %s", revision, key)
+        self._listeners.tell(change)
 
     def _record(self, change: Change) -> None:  # noqa: B027  # optional: only stores without a log keep changes
         """Keeps the change, without its note, for history."""

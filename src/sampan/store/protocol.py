@@ -57,6 +57,14 @@ class StoreUnavailable(StoreError):
     """The write was not made durable (disk full, disk error). Nothing of it is visible."""
 
 
+class OutcomeUnknown(StoreUnavailable):
+    """The store did not answer in time: the write may have happened, or not. Only where the store is elsewhere."""
+
+
+class ValueTooLarge(StoreError):
+    """The store takes no value as long as this one: no retry can help."""
+
+
 class EntryDamaged(StoreError):
     """What the disk holds for this key is not what was written. Other keys are not affected; a delete still works."""
 
@@ -158,8 +166,9 @@ class Store(Protocol):
 
         ``expected``: the revision the key must be at, 0: must be absent, None: any. A delete of an absent key raises
         RevisionConflict. Raises RevisionConflict only once the write that won is durable, so that whoever reads again
-        sees it; StoreUnavailable. Once it returns, listeners have been called, where ``sync_now`` gives a revision:
-        a cache in this process shows the write. Elsewhere they may be told later, and ``sync`` waits until they were.
+        sees it; StoreUnavailable, ValueTooLarge. Once it returns, listeners have been called, where ``sync_now`` gives
+        a revision: a cache in this process shows the write. Elsewhere they may be told later, and ``sync`` waits until
+        they were.
 
         ``ttl_seconds``: the entry is deleted so long after this commit, unless written again before: each commit sets
         its own, or none. ValueError: it is not above 0. ``note`` reaches the listeners of this process as it is.

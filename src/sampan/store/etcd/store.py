@@ -1,0 +1,596 @@
+"""``EtcdStore``: the store's contract over etcd's API v3, shared with other servers of the cluster.
+
+Reads are linearizable and go to etcd. A commit is one transaction that is sent until its outcome is known
+(``transactions``). One watch of everything (``feed``) tells the listeners; they are told late, so ``sync_now`` is None.
+Revisions are etcd's own. Entries with a time to live are deleted one by one by the servers, the one that wrote them
+first: a lease of etcd's would end many at one revision, which a watch could not be resumed within, begins anew when
+etcd's leader changes, and knows only whole seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from typing import Any, Final, TypeVar
+
+from sampan.api.clock import Clock
+from sampan.store.etcd import transactions
+from sampan.store.etcd.client import Client, NoAnswer
+from sampan.store.etcd.errors import LaterRevision, PastRevision
+from sampan.store.etcd.events import entry_of, number, read, read_end
+from sampan.store.etcd.feed import Feed
+from sampan.store.etcd.history import RING_BYTES, History, Ring
+from sampan.store.etcd.layout import Layout
+from sampan.store.etcd.pb import etcd_pb2 as pb
+from sampan.store.etcd.retention import Retention, plan_compaction
+from sampan.store.etcd.settings import EtcdSettings
+from sampan.store.expiry import Expiries, ExpiryTimer, check_ttl, end_of
+from sampan.store.listeners import Listeners
+from sampan.store.protocol import (
+    Change,
+    Compacted,
+    Entry,
+    FutureRevision,
+    Listener,
+    OutcomeUnknown,
+    Range,
+    RevisionConflict,
+    StoreError,
+    StoreUnavailable,
+)
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_RANGE: Final = "/etcdserverpb.KV/Range"
+_PUT: Final = "/etcdserverpb.KV/Put"
+_TXN: Final = "/etcdserverpb.KV/Txn"
+_COMPACT: Final = "/etcdserverpb.KV/Compact"
+_STATUS: Final = "/etcdserverpb.Maintenance/Status"
+_PAGE: Final = 512
+_PAGE_BYTES: Final = 4 << 20
+_MOST: Final = 10_000
+#: between two notes of the moment
+_MARK_MS: Final = 1000
+#: how long an entry of another server's may outlive its end: it is that one's to delete, unless it is gone
+_OTHERS_MS: Final = 10_000
+#: so long after a read the watch is given to tell of what the read has seen; then an event is made, then another
+#: member is followed
+_PATIENCE_SECONDS: Final = (0.1, 1.0)
+#: how often it is asked whether the watch still tells, where nobody else asks
+_LOOK_SECONDS: Final = 5.0
+#: how long the watch is known to need events of our own, since others write to this etcd
+_SHARED_SECONDS: Final = 60.0
+
+
+class EtcdStore:
+    """Open with ``await EtcdStore.open(settings, clock=...)``.
+
+    Invariants: ``_oldest <= _known``; ``_ending`` has each key of ``_expiries``, and the revision of what ends.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        layout: Layout,
+        *,
+        clock: Clock,
+        retention: Retention,
+        on_fatal: Callable[[StoreError], None] | None,
+        identity: str,
+        revision: int,
+        cluster: int,
+        ring_bytes: int,
+    ) -> None:
+        self._client = client
+        self._layout = layout
+        self._clock = clock
+        self._retention = retention
+        self._on_fatal = on_fatal
+        self._identity = identity
+        self._known = revision
+        self._oldest = 1
+        self._last_mark_ms = 0
+        self._slots = transactions.Slots(layout, identity)
+        self._listeners = Listeners()
+        self._notes: dict[str, tuple[bytes | None, object]] = {}
+        self._ring = Ring(revision, ring_bytes)
+        self._feed = Feed(client, layout.follow, layout.follow_end, revision, cluster, self._apply)
+        self._history = History(client, layout, self._bump)
+        self._index = _Together(self._read_index)
+        self._bumps = _Together(self._put_bump)
+        self._shared_until = 0.0
+        self._expiries = Expiries()
+        self._ending: dict[str, int] = {}
+        self._expiry_timer = ExpiryTimer(self._expiries, self._now_ms, self._expire)
+        self._closed = False
+        self._lost: StoreError | None = None
+        self._tasks: list[asyncio.Future[None]] = []
+
+    @classmethod
+    async def open(
+        cls,
+        settings: EtcdSettings,
+        *,
+        clock: Clock,
+        retention: Retention | None = None,
+        on_fatal: Callable[[StoreError], None] | None = None,
+        identity: str | None = None,
+        ring_bytes: int = RING_BYTES,
+    ) -> EtcdStore:
+        """``identity``: a name that no other open store has. Raises StoreUnavailable after ``open_seconds``."""
+        client = Client(settings)
+        try:
+            layout = Layout(settings.prefix, settings.strip)
+            ask = pb.RangeRequest(key=layout.time)
+            found = await client.call(_RANGE, ask, seconds=settings.open_seconds)
+            self = cls(
+                client,
+                layout,
+                clock=clock,
+                retention=retention or Retention(),
+                on_fatal=on_fatal,
+                identity=identity or uuid.uuid4().hex[:12],
+                revision=found.header.revision,
+                cluster=found.header.cluster_id,
+                ring_bytes=ring_bytes,
+            )
+            self._last_mark_ms = number(found.kvs[0].value) if found.kvs else 0
+            await self._learn_oldest()
+            await self._load_ends(found.header.revision)
+        except BaseException:
+            await client.close()
+            raise
+        self._tasks = [asyncio.ensure_future(run()) for run in (self._follow, self._look, self._retain)]
+        return self
+
+    # -- what is known here ----------------------------------------------------------------------------------------
+
+    @property
+    def revision(self) -> int:
+        return self._known
+
+    @property
+    def oldest(self) -> int:
+        return self._oldest
+
+    def sync_now(self) -> int | None:
+        return None
+
+    def add_listener(self, prefix: str, listener: Listener) -> Callable[[], None]:
+        return self._listeners.add(prefix, listener)
+
+    def _saw(self, header: Any) -> None:
+        if header.revision > self._known:
+            self._known = header.revision
+
+    # -- reads -----------------------------------------------------------------------------------------------------
+
+    async def get(self, key: str, revision: int | None = None) -> Entry | None:
+        found = await self._range(pb.RangeRequest(key=self._layout.of(key)), revision)
+        return entry_of(self._layout, found.kvs[0]) if found.kvs else None
+
+    async def range(
+        self, prefix: str, *, limit: int = 0, after: str | None = None, revision: int | None = None
+    ) -> Range:
+        start, end = self._layout.range_of(prefix, after)
+        entries: list[Entry] = []
+        page, at = _PAGE, revision
+        while True:
+            ask = pb.RangeRequest(key=start, range_end=end, limit=min(page, limit - len(entries)) if limit else page)
+            found = await self._range(ask, at)
+            at = at or found.header.revision
+            entries += [entry for kv in found.kvs if (entry := entry_of(self._layout, kv)) is not None]
+            if not found.more or (limit and len(entries) >= limit):
+                return Range(entries, at, max(0, found.count - len(found.kvs)))
+            start = found.kvs[-1].key + b"\x00"
+            page = next_page(page, found.ByteSize())
+            await asyncio.sleep(0)
+
+    async def _range(self, ask: Any, revision: int | None) -> Any:
+        """Raises Compacted, FutureRevision, StoreUnavailable."""
+        if revision is not None:
+            if revision <= 0:
+                raise Compacted(revision, self._oldest)
+            ask.revision = revision
+        try:
+            found = await self._client.call(_RANGE, ask)
+        except PastRevision:
+            await self._learn_oldest()
+            raise Compacted(revision or 0, self._oldest) from None
+        except LaterRevision:
+            raise FutureRevision(revision or 0, await self._index()) from None
+        self._saw(found.header)
+        return found
+
+    async def changes(self, prefix: str, after: int, until: int, limit: int) -> Sequence[Change]:
+        if after < self._oldest:
+            raise Compacted(after + 1, self._oldest + 1)
+        until = min(until, self._known)
+        if until <= after:
+            return []
+        if after >= self._ring.floor:
+            await self._reach(until)
+            if after >= self._ring.floor:
+                return self._ring.after(prefix, after, until, limit)
+        try:
+            return await self._history.read(prefix, after, until, limit)
+        except PastRevision:
+            await self._learn_oldest()
+            raise Compacted(after + 1, self._oldest + 1) from None
+
+    async def revision_at(self, moment: datetime) -> int:
+        """To a second: only so often the moment is noted."""
+        wanted = int(moment.timestamp() * 1000)
+        low, high = self._oldest, await self._index()
+        noted = await self._moment_of(low)
+        if noted > wanted:
+            raise Compacted(0, self._oldest)
+        while low < high:
+            middle = (low + high + 1) // 2
+            if await self._moment_of(middle) > wanted:
+                high = middle - 1
+            else:
+                low = middle
+        return low
+
+    async def _moment_of(self, revision: int) -> int:
+        found = await self._range(pb.RangeRequest(key=self._layout.time), revision)
+        return number(found.kvs[0].value) if found.kvs else 0
+
+    async def _learn_oldest(self) -> None:
+        """etcd does not say it: the least revision that can be read is looked for."""
+        low, high = self._oldest, 0
+        if await self._is_readable(low):
+            return
+        high = await self._index()
+        while low + 1 < high:  # low cannot be read, high can
+            middle = (low + high) // 2
+            if await self._is_readable(middle):
+                high = middle
+            else:
+                low = middle
+        self._oldest = max(self._oldest, high)
+
+    async def _is_readable(self, revision: int) -> bool:
+        try:
+            await self._client.call(_RANGE, pb.RangeRequest(key=self._layout.time, revision=revision, count_only=True))
+        except PastRevision:
+            return False
+        except LaterRevision:
+            return True
+        return True
+
+    # -- keeping up ------------------------------------------------------------------------------------------------
+
+    async def sync(self) -> int:
+        revision = await self._index()
+        await self._reach(revision)
+        return revision
+
+    async def _read_index(self) -> int:
+        ask = pb.RangeRequest(key=self._layout.time, keys_only=True)
+        found = await self._client.call(_RANGE, ask)
+        self._saw(found.header)
+        revision: int = found.header.revision
+        return revision
+
+    async def _reach(self, revision: int) -> None:
+        """Returns once listeners know it. Raises StoreUnavailable."""
+        if self._feed.told >= revision:
+            return
+        self._check_open()
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._client.settings.call_seconds
+        waiting = asyncio.ensure_future(self._feed.reach(revision))
+        try:
+            patience = 0.0 if loop.time() < self._shared_until else _PATIENCE_SECONDS[0]
+            if patience and (await asyncio.wait([waiting], timeout=patience))[0]:
+                return
+            while loop.time() < deadline:
+                self._check_open()
+                # The revision may be of somebody else's write, which this watch does not show: ours it does.
+                await self._bumps()
+                if (await asyncio.wait([waiting], timeout=_PATIENCE_SECONDS[1]))[0]:
+                    if waiting.result() != revision:
+                        self._shared_until = loop.time() + _SHARED_SECONDS
+                    return
+                self._feed.again()
+        finally:
+            waiting.cancel()
+        raise StoreUnavailable(f"etcd does not tell of its changes: revision {revision} is there and was not told")
+
+    async def _bump(self) -> int:
+        return await self._bumps()
+
+    async def _put_bump(self) -> int:
+        put = pb.PutRequest(key=self._layout.bump, value=self._identity.encode())
+        done = await self._client.call(_PUT, put)
+        self._saw(done.header)
+        revision: int = done.header.revision
+        return revision
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreUnavailable("the store is closed")
+        if self._lost is not None:
+            raise StoreUnavailable(f"the changes of etcd could not be followed: {self._lost}")
+
+    async def _follow(self) -> None:
+        try:
+            await self._feed.follow()
+        except StoreError as error:
+            self._fail(error)
+        except Exception as error:
+            log.exception("the watch of etcd failed")
+            self._fail(StoreUnavailable(str(error)))
+
+    def _fail(self, error: StoreError) -> None:
+        self._lost = error
+        if self._on_fatal is not None:
+            self._on_fatal(error)
+
+    async def _look(self) -> None:
+        """A watch that fell silent is noticed though nobody asks for what it should tell."""
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            try:
+                await self.sync()
+            except StoreError as error:
+                log.warning("etcd: %s", error)
+
+    def _apply(self, revision: int, events: Sequence[Any]) -> None:
+        told = read(self._layout, events)
+        self._known = max(self._known, revision)
+        if told.compacted > self._oldest:
+            self._oldest = told.compacted
+        if told.time_ms > self._last_mark_ms:
+            self._last_mark_ms = told.time_ms
+        ends = dict(told.ends)
+        for change in told.changes:
+            key = change.key
+            end = ends.get(key)
+            if end or revision > self._ending.get(key, revision):
+                self._note_end(key, revision, end or b"")
+            noted = self._notes.get(key)
+            if noted is not None and noted[0] == (change.entry.value if change.entry is not None else None):
+                del self._notes[key]
+                change.note = noted[1]
+            self._ring.add(change)
+            self._listeners.tell(change)
+
+    # -- commits ---------------------------------------------------------------------------------------------------
+
+    async def commit(
+        self,
+        key: str,
+        expected: int | None,
+        value: bytes | None,
+        *,
+        ttl_seconds: float | None = None,
+        note: object | None = None,
+    ) -> int:
+        check_ttl(ttl_seconds)
+        self._check_open()
+        write = self._write(key, expected, value, ttl_seconds)
+        noted = (value, note)
+        if note is not None:
+            self._notes[key] = noted
+        try:
+            return await self._send(key, write)
+        except BaseException:
+            if self._notes.get(key) is noted:
+                del self._notes[key]
+            raise
+
+    def _write(
+        self, key: str, expected: int | None, value: bytes | None, ttl_seconds: float | None
+    ) -> transactions.Write:
+        layout, now_ms = self._layout, self._now_ms()
+        end: bytes | None = None
+        if value is not None and ttl_seconds is not None:
+            end = b"%d %s" % (end_of(now_ms, ttl_seconds), self._identity.encode())
+        elif key in self._expiries:
+            end = b""
+        time = b""
+        if now_ms >= self._last_mark_ms + _MARK_MS:
+            time = b"%d" % now_ms
+        return transactions.Write(
+            layout.of(key), expected, value, layout.end_of(key) if end is not None else b"", end, layout.time, time
+        )
+
+    async def _send(self, key: str, write: transactions.Write) -> int:
+        while True:
+            slot, name = self._slots.take()
+            repeated = False
+
+            def request_of(again: bool, slot: transactions.Slot = slot, name: bytes = name) -> Any:
+                nonlocal repeated
+                repeated = again
+                return transactions.request_of(write, slot, name, repeated=again)
+
+            try:
+                answer = await self._client.repeat(_TXN, request_of)
+            except NoAnswer as error:
+                raise OutcomeUnknown(f"{key}: the write may have happened, or may yet: {error}") from error
+            self._saw(answer.header)
+            outcome = transactions.outcome_of(answer, slot, name)
+            if outcome.kind == "done":
+                self._slots.give_back(slot, outcome.revision)
+                if write.time:
+                    self._last_mark_ms = max(self._last_mark_ms, int(write.time))
+                return outcome.revision
+            if outcome.kind == "conflict":
+                if not repeated:
+                    self._slots.give_back(slot, slot.revision)
+                raise RevisionConflict(key, write.expected or 0, outcome.revision)
+
+    # -- times to live ---------------------------------------------------------------------------------------------
+
+    def _now_ms(self) -> int:
+        return int(self._clock.now().timestamp() * 1000)
+
+    def _note_end(self, key: str, revision: int, end: bytes) -> None:
+        at_ms, identity = read_end(end)
+        if not at_ms:
+            self._expiries.set(key, 0)
+            self._ending.pop(key, None)
+            return
+        self._ending[key] = revision
+        self._expiries.set(key, at_ms if identity == self._identity else at_ms + _OTHERS_MS)
+        self._expiry_timer.arm()
+
+    async def _load_ends(self, revision: int) -> None:
+        start, end = self._layout.ends + b"/", self._layout.ends + b"0"
+        while True:
+            found = await self._client.call(
+                _RANGE, pb.RangeRequest(key=start, range_end=end, limit=_MOST, revision=revision)
+            )
+            for kv in found.kvs:
+                key = self._layout.ended(kv.key)
+                if key is not None:
+                    self._note_end(key, kv.mod_revision, kv.value)
+            if not found.more:
+                return
+            start = found.kvs[-1].key + b"\x00"
+
+    async def limit_life(self, prefix: str, ttl_seconds: float) -> None:
+        at_ms = end_of(self._now_ms(), ttl_seconds)
+        start, end = self._layout.range_of(prefix)
+        while True:
+            found = await self._range(pb.RangeRequest(key=start, range_end=end, limit=_MOST, keys_only=True), None)
+            for kv in found.kvs:
+                key = self._layout.key(kv.key)
+                if key is not None and key not in self._expiries:
+                    self._ending[key] = kv.mod_revision
+                    self._expiries.set(key, at_ms)
+            self._expiry_timer.arm()
+            if not found.more:
+                return
+            start = found.kvs[-1].key + b"\x00"
+            await asyncio.sleep(0)
+
+    async def expire(self) -> None:
+        """Deletes what has ended by now. The store's own timer does so too."""
+        await self._expiry_timer.run()
+
+    async def _expire(self, keys: list[str]) -> list[str]:
+        wanted = [(key, revision) for key in keys if (revision := self._ending.pop(key, None)) is not None]
+        results = await asyncio.gather(*(self._end(key, at) for key, at in wanted), return_exceptions=True)
+        failed: list[str] = []
+        for (key, revision), result in zip(wanted, results, strict=True):
+            if isinstance(result, StoreError) and not isinstance(result, RevisionConflict):
+                log.warning("%s has ended and could not be deleted: %s", key, result)
+                self._ending.setdefault(key, revision)
+                failed.append(key)
+        return failed
+
+    async def _end(self, key: str, revision: int) -> None:
+        layout = self._layout
+        write = transactions.Write(layout.of(key), revision, None, layout.end_of(key), b"")
+        try:
+            await self._send(key, write)
+        except RevisionConflict:  # written again, or deleted: a note that is left over from then goes
+            stale = pb.Compare(
+                result=pb.Compare.EQUAL, target=pb.Compare.MOD, key=layout.end_of(key), mod_revision=revision
+            )
+            drop = pb.RequestOp(request_delete_range=pb.DeleteRangeRequest(key=layout.end_of(key)))
+            await self._client.call(_TXN, pb.TxnRequest(compare=[stale], success=[drop]))
+
+    # -- history's end -----------------------------------------------------------------------------------------------
+
+    async def compact(self, revision: int) -> None:
+        current = await self._index()
+        if revision > current:
+            raise FutureRevision(revision, current)
+        if revision <= self._oldest:
+            return
+        note = pb.PutRequest(key=self._layout.compact, value=b"%d" % revision)
+        done = await self._client.call(_PUT, note)
+        self._saw(done.header)
+        try:
+            await self._client.call(_COMPACT, pb.CompactionRequest(revision=revision))
+        except PastRevision:  # somebody else went further
+            await self._learn_oldest()
+        self._oldest = max(self._oldest, revision)
+
+    async def check_retention(self) -> None:
+        """Compacts what need not be kept, unless another server has just done so. Raises StoreError."""
+        used = await self._client.call(_STATUS, pb.StatusRequest())
+        keep_ms = int(self._retention.seconds * 1000)
+        try:
+            by_time = await self.revision_at(datetime.fromtimestamp((self._now_ms() - keep_ms) / 1000).astimezone())
+        except Compacted:
+            by_time = None
+        floor = plan_compaction(self._oldest, self._known, by_time, used.dbSizeInUse, self._retention)
+        if floor:
+            await self.compact(floor)
+            await self._sweep(floor)
+
+    async def _sweep(self, revision: int) -> None:
+        """Slots of processes that are gone: nobody has used them since this revision."""
+        start, end = self._layout.clients, self._layout.clients[:-1] + b"0"
+        ask = pb.RangeRequest(key=start, range_end=end, keys_only=True, max_mod_revision=revision, limit=100)
+        while (found := await self._client.call(_RANGE, ask)).kvs:
+            for kv in found.kvs:
+                unused = pb.Compare(
+                    result=pb.Compare.EQUAL, target=pb.Compare.MOD, key=kv.key, mod_revision=kv.mod_revision
+                )
+                drop = pb.RequestOp(request_delete_range=pb.DeleteRangeRequest(key=kv.key))
+                await self._client.call(_TXN, pb.TxnRequest(compare=[unused], success=[drop]))
+
+    async def _retain(self) -> None:
+        while True:
+            await asyncio.sleep(self._retention.check_every_seconds)
+            try:
+                await self.check_retention()
+            except StoreError as error:
+                log.warning("retention could not be checked: %s", error)
+
+    async def shrink(self) -> None:
+        """There is nothing to give back: what is kept here is bounded."""
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._expiry_timer.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._client.close()
+
+
+def next_page(page: int, size_bytes: int) -> int:
+    """How many entries to ask for next, so that an answer is about ``_PAGE_BYTES``."""
+    return max(16, min(_MOST, page * _PAGE_BYTES // max(size_bytes, 1), page * 4))
+
+
+class _Together:
+    """Whoever calls while one is under way shares the next one, which begins after the call."""
+
+    def __init__(self, do: Callable[[], Awaitable[int]]) -> None:
+        self._do = do
+        self._running: asyncio.Future[int] | None = None
+        self._next: asyncio.Future[int] | None = None
+
+    async def __call__(self) -> int:
+        if self._next is None:
+            self._next = asyncio.ensure_future(self._run(self._running))
+            self._next.add_done_callback(_heard)
+        return await asyncio.shield(self._next)
+
+    async def _run(self, before: asyncio.Future[int] | None) -> int:
+        if before is not None and not before.done():
+            await asyncio.wait([before])
+        self._running, self._next = self._next, None
+        return await self._do()
+
+
+def _heard(done: asyncio.Future[int]) -> None:
+    if not done.cancelled():
+        done.exception()  # whoever waited was told
