@@ -247,3 +247,17 @@ def faults(monkeypatch: pytest.MonkeyPatch) -> Faults:
     monkeypatch.setattr(Keeper, "keep", keep_struck)
     monkeypatch.setattr(Patience, "after", lambda *_: 0.0)
     return struck
+
+
+@pytest.fixture(scope="session")
+def etcd_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """One member of etcd for all tests of a process: each has a prefix of its own."""
+    from etcd_members import Members
+
+    members = Members(tmp_path_factory.mktemp("etcd"), 1)
+    members.start(members.all[0])
+    try:
+        members.wait_ready()
+        yield members.endpoints[0]
+    finally:
+        members.stop()

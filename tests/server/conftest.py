@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -29,6 +30,8 @@ from sampan.server.app import Server
 from sampan.server.config import ServerConfig
 from sampan.server.request import Request
 from sampan.server.stream import Batch
+from sampan.store.etcd.settings import EtcdSettings
+from sampan.store.etcd.store import EtcdStore
 from sampan.store.memory import MemoryStore
 from sampan.store.protocol import Store
 from sampan.store.sqlite import SqliteStore
@@ -186,7 +189,7 @@ def api_of() -> type[Api]:
 
 
 #: What a test marked ``every_store`` runs on. The rest run on the first: they are about what is above the store.
-STORES = ("memory", "sqlite", "yielding")
+STORES = ("memory", "sqlite", "yielding", "etcd")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -199,6 +202,9 @@ def clock() -> FixedClock:
     return FixedClock(NOW)
 
 
+_prefixes = (f"/server{n}" for n in itertools.count())
+
+
 @pytest.fixture
 async def store(request: pytest.FixtureRequest, clock: FixedClock, tmp_path: Path) -> Store:
     """The server's own to close."""
@@ -207,6 +213,10 @@ async def store(request: pytest.FixtureRequest, clock: FixedClock, tmp_path: Pat
             return await SqliteStore.open(tmp_path / "store", clock=clock)
         case "yielding":
             return YieldingStore(7, clock=clock)
+        case "etcd":
+            endpoint = request.getfixturevalue("etcd_endpoint")
+            settings = EtcdSettings(endpoints=(endpoint,), prefix=next(_prefixes), strip="/registry")
+            return await EtcdStore.open(settings, clock=clock)
     return MemoryStore(clock=clock)
 
 

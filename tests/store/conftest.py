@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from etcd_members import Members
 
 from sampan.api.clock import FixedClock
 from sampan.store.etcd.history import RING_BYTES
@@ -25,18 +24,6 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 @pytest.fixture
 def clock() -> FixedClock:
     return FixedClock(START)
-
-
-@pytest.fixture(scope="session")
-def etcd_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """One member for all tests of a process: each has a prefix of its own."""
-    members = Members(tmp_path_factory.mktemp("etcd"), 1)
-    members.start(members.all[0])
-    try:
-        members.wait_ready()
-        yield members.endpoints[0]
-    finally:
-        members.stop()
 
 
 _prefixes = (f"/test{n}" for n in itertools.count())

@@ -81,9 +81,9 @@ async def test_what_nobody_asks_for_is_forgotten_in_an_idle_process_too() -> Non
 
 
 async def test_every_store_shrinks_and_works_on(store: Any) -> None:
-    await store.commit("/a", 0, b"1")
+    first = await store.commit("/a", 0, b"1")
     await store.shrink()
-    await store.commit("/a", 1, b"2")
-    assert (await store.get("/a", revision=1)).value == b"1"
+    await store.commit("/a", first, b"2")
+    assert (await store.get("/a", revision=first)).value == b"1"
     trim()
     assert (await store.get("/a")).value == b"2"

@@ -373,7 +373,24 @@ class Server:
             if config.data_dir is None:
                 raise ValueError("the sqlite store needs a data directory")
             return await SqliteStore.open(config.data_dir / "store", clock=config.clock, on_fatal=self._on_fatal)
+        if config.store == "etcd":
+            return await self._open_etcd()
         raise ValueError(f"this build has no {config.store} store")
+
+    async def _open_etcd(self) -> Store:
+        from sampan.store.etcd.settings import EtcdSettings  # late: few clusters have it
+        from sampan.store.etcd.store import EtcdStore
+
+        config = self.config
+        settings = EtcdSettings(
+            endpoints=config.etcd_endpoints,
+            prefix=config.etcd_prefix.rstrip("/"),
+            strip="/registry",
+            ca=config.etcd_ca,
+            cert=config.etcd_cert,
+            key=config.etcd_key,
+        )
+        return await EtcdStore.open(settings, clock=config.clock, on_fatal=self._on_fatal)
 
     def _on_fatal(self, error: StoreError) -> None:
         log.critical("the store can write no more, the server must end: %s", error)

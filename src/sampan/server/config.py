@@ -25,9 +25,16 @@ class ServerConfig:
     #: the address that other machines reach this server at; "": found from the machine
     advertise_address: str = ""
 
-    store: Literal["memory", "sqlite"] = "memory"
+    store: Literal["memory", "sqlite", "etcd"] = "memory"
     #: where the sqlite store and caches on disk live
     data_dir: Path | None = None
+
+    #: members of the etcd cluster, ``host:port``; with a CA they speak TLS, with a certificate they know us by it
+    etcd_endpoints: tuple[str, ...] = ()
+    etcd_ca: Path | None = None
+    etcd_cert: Path | None = None
+    etcd_key: Path | None = None
+    etcd_prefix: str = "/registry"
 
     tls_cert: Path | None = None
     tls_key: Path | None = None

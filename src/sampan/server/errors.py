@@ -58,6 +58,10 @@ def to_api_error(error: BaseException) -> ApiError:
             f"the stored value of {error.key.removeprefix('/registry/')} at resourceVersion {error.revision} is "
             "damaged and cannot be read; it can be deleted, or restored from a backup"
         )
+    if isinstance(error, store.ValueTooLarge):
+        return errors.RequestEntityTooLarge(str(error))
+    if isinstance(error, store.OutcomeUnknown):  # whoever would try again at once might do it twice
+        return errors.Timeout(f"the store did not answer in time: {error}")
     if isinstance(error, store.StoreUnavailable):
         return errors.ServiceUnavailable(f"the store refused the write: {error}", retry_after_seconds=1)
     if isinstance(error, TimeoutError):

@@ -16,11 +16,10 @@ _DELETE = pb.Event.DELETE
 @dataclass(slots=True)
 class Told:
     """What one revision brought. ``changes``: one, unless somebody else's transaction changed several entries.
-    ``ends``: keys and what is noted of their end, None: no longer noted. ``compacted``, ``time_ms`` 0: not told."""
+    ``ends``: keys and what is noted of their end, None: no longer noted. ``time_ms`` 0: not told."""
 
     changes: Sequence[Change]
     ends: Sequence[tuple[str, bytes | None]] = ()
-    compacted: int = 0
     time_ms: int = 0
 
 
@@ -45,8 +44,6 @@ def read(layout: Layout, events: Sequence[Any]) -> Told:
         ended = layout.ended(kv.key)
         if ended is not None:
             ends.append((ended, None if deleted else kv.value))
-        elif kv.key == layout.compact and not deleted:
-            told.compacted = number(kv.value)
         elif kv.key == layout.time and not deleted:
             told.time_ms = number(kv.value)
     told.changes, told.ends = changes, ends

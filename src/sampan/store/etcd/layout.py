@@ -4,7 +4,6 @@ With the prefix ``/registry``::
 
     /registry-clients/<identity>/<n>   what ``transactions`` tells a repeated write by
     /registry-sampan/bump              written by who wants to see its own event
-    /registry-sampan/compact           the newest revision that history was compacted to
     /registry-sampan/ends/<key>        when an entry with a time to live ends: ``<milliseconds> <identity>``
     /registry-sampan/time              the moment of a revision, at most once a second
     /registry/...                      the entries
@@ -25,7 +24,6 @@ class Layout:
         "_strip",
         "bump",
         "clients",
-        "compact",
         "ends",
         "follow",
         "follow_end",
@@ -39,7 +37,6 @@ class Layout:
         self._entries = prefix.encode() + b"/"
         own = prefix.encode() + b"-sampan/"
         self.bump = own + b"bump"
-        self.compact = own + b"compact"
         self.time = own + b"time"
         self.ends = own + b"ends"
         self.clients = prefix.encode() + b"-clients/"

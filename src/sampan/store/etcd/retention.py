@@ -1,6 +1,6 @@
 """How much history etcd keeps for us: what is older than a time goes, and more while its database is too big.
 
-Several servers of one cluster look, and the note of the last compaction tells them apart: one of them does it.
+Every server of a cluster looks; they come to the same revision, and whoever is second finds nothing left to do.
 """
 
 from __future__ import annotations

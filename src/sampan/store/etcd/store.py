@@ -346,8 +346,6 @@ class EtcdStore:
     def _apply(self, revision: int, events: Sequence[Any]) -> None:
         told = read(self._layout, events)
         self._known = max(self._known, revision)
-        if told.compacted > self._oldest:
-            self._oldest = told.compacted
         if told.time_ms > self._last_mark_ms:
             self._last_mark_ms = told.time_ms
         ends = dict(told.ends)
@@ -509,9 +507,6 @@ class EtcdStore:
             raise FutureRevision(revision, current)
         if revision <= self._oldest:
             return
-        note = pb.PutRequest(key=self._layout.compact, value=b"%d" % revision)
-        done = await self._client.call(_PUT, note)
-        self._saw(done.header)
         try:
             await self._client.call(_COMPACT, pb.CompactionRequest(revision=revision))
         except PastRevision:  # somebody else went further
@@ -519,7 +514,7 @@ class EtcdStore:
         self._oldest = max(self._oldest, revision)
 
     async def check_retention(self) -> None:
-        """Compacts what need not be kept, unless another server has just done so. Raises StoreError."""
+        """Compacts what need not be kept. Raises StoreError."""
         used = await self._client.call(_STATUS, pb.StatusRequest())
         keep_ms = int(self._retention.seconds * 1000)
         try:
