@@ -29,7 +29,19 @@ def clock() -> FixedClock:
 _prefixes = (f"/test{n}" for n in itertools.count())
 
 
-@pytest.fixture(params=["memory", "sqlite", "yielding", "etcd", "etcd-history"])
+#: What lives in this process, which a cache is tried on; and what keeps the contract besides.
+HERE = ("memory", "sqlite", "yielding")
+ELSEWHERE = ("etcd", "etcd-history")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    chosen = any("store" in marker.args[0] for marker in metafunc.definition.iter_markers("parametrize"))
+    if "store" in metafunc.fixturenames and not chosen:
+        every = metafunc.definition.get_closest_marker("every_store")
+        metafunc.parametrize("store", HERE + ELSEWHERE if every else HERE, indirect=True)
+
+
+@pytest.fixture
 async def store(request: pytest.FixtureRequest, tmp_path: Path, clock: FixedClock) -> AsyncIterator[Any]:
     opened: MemoryStore | SqliteStore | EtcdStore
     if request.param == "memory":

@@ -8,6 +8,8 @@ import pytest
 
 from sampan.store.protocol import Compacted, FutureRevision, RevisionConflict, StoreUnavailable
 
+pytestmark = pytest.mark.every_store
+
 
 async def test_revisions_count_commits_of_all_keys(store: Any) -> None:
     base = store.revision

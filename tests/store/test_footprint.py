@@ -80,6 +80,7 @@ async def test_what_nobody_asks_for_is_forgotten_in_an_idle_process_too() -> Non
         await task
 
 
+@pytest.mark.every_store
 async def test_every_store_shrinks_and_works_on(store: Any) -> None:
     first = await store.commit("/a", 0, b"1")
     await store.shrink()
