@@ -60,7 +60,7 @@ _MARK_MS: Final = 1000
 _OTHERS_MS: Final = 10_000
 #: so long after a read the watch is given to tell of what the read has seen; then an event is made, then another
 #: member is followed
-_PATIENCE_SECONDS: Final = (0.1, 1.0)
+_PATIENCE_SECONDS: Final = (0.3, 1.0)
 #: how often it is asked whether the watch still tells, where nobody else asks
 _LOOK_SECONDS: Final = 5.0
 #: how long the watch is known to need events of our own, since others write to this etcd
