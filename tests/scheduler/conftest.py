@@ -14,8 +14,7 @@ from sampan.client.informer import Informer
 from sampan.scheduler.cache import Cluster
 from sampan.scheduler.config import ProfileConfig, SchedulerConfig, build_profile
 from sampan.scheduler.podinfo import PodInfo
-from sampan.scheduler.records import Attempts
-from sampan.scheduler.scheduler import run_scheduler
+from sampan.scheduler.scheduler import Scheduler
 from sampan.server.app import Server
 from sampan.server.config import ServerConfig
 
@@ -143,8 +142,9 @@ def pod_body(name, cpu="100m", **spec):
 
 
 class RunningCluster:
-    def __init__(self, client, pods, attempts):
-        self.client, self.pods, self.attempts = client, pods, attempts
+    def __init__(self, client, pods, scheduler):
+        self.client, self.pods, self.scheduler = client, pods, scheduler
+        self.attempts = scheduler.attempts
 
     async def add_node(self, name, cpu="4", **spec):
         """Without the taint that admission gives to new nodes, which the node lifecycle controller takes away."""
@@ -184,24 +184,12 @@ async def run_cluster(**config):
     async with Server(server_config) as server:
         admin = Client(server.local_transport())
         client = Client(server.local_transport("system:kube-scheduler"))
-        pods, attempts, started = Informer(admin, PODS), Attempts(), asyncio.Event()
-        work = [
-            tasks.detach(pods.run(), "pods"),
-            tasks.detach(
-                run_scheduler(
-                    client,
-                    clock=SystemClock(),
-                    random=random.Random(1),
-                    config=SchedulerConfig(**config),
-                    started=started,
-                    attempts=attempts,
-                ),
-                "scheduler",
-            ),
-        ]
+        pods, started = Informer(admin, PODS), asyncio.Event()
+        scheduler = Scheduler(client, SystemClock(), random.Random(1), SchedulerConfig(**config))
+        work = [tasks.detach(pods.run(), "pods"), tasks.detach(scheduler.run(started), "scheduler")]
         try:
             await started.wait()
-            yield RunningCluster(admin, pods, attempts)
+            yield RunningCluster(admin, pods, scheduler)
         finally:
             await tasks.cancel_and_wait(*work)
 

@@ -149,6 +149,12 @@ def controller_manager(
 
 
 def scheduler(
+    config: Annotated[
+        str, Option("--config", help="File with a KubeSchedulerConfiguration (or an old Policy); docs/scheduler.md.")
+    ] = "",
+    plugin_files: Annotated[
+        str, Option("--plugin-files", help="Python files with plug-ins, separated by commas; read again on a change.")
+    ] = "",
     kubeconfig: KubeConfig = "",
     leader_elect: Elect = "true",
     lease_duration: Lease = "15s",
@@ -164,8 +170,26 @@ def scheduler(
 ) -> None:
     """Run the scheduler as a program of its own, for any API server.
 
-    Several of them elect a leader, and the others stand by. It ends when it leads no longer.
+    Several of them elect a leader, and the others stand by. It ends when it leads no longer. What the file of --config
+    says of leader election and of the kubeconfig holds where no option says otherwise.
     """
+    from sampan.cluster.apart import options
+    from sampan.cluster.apart import scheduler as scheduling
+    from sampan.scheduler.config import SchedulerConfig
+
+    loaded = scheduling.load(config) if config else None
+    files = [Path(name).absolute() for name in options.words(plugin_files)]
+    chosen = loaded.scheduler if loaded is not None else SchedulerConfig()
+    scheduling.check_plugins(files, chosen)
+    if loaded is not None:
+        kubeconfig = kubeconfig or loaded.client_connection.get("kubeconfig", "")
+        told = loaded.leader_election
+        leader_elect = _unless_given(leader_elect, "true", str(told.get("leaderElect", True)).lower())
+        lease_duration = _unless_given(lease_duration, "15s", told.get("leaseDuration"))
+        renew_deadline = _unless_given(renew_deadline, "10s", told.get("renewDeadline"))
+        retry_period = _unless_given(retry_period, "2s", told.get("retryPeriod"))
+        lease_namespace = _unless_given(lease_namespace, "kube-system", told.get("resourceNamespace"))
+        lease_name = _unless_given(lease_name, "kube-scheduler", told.get("resourceName"))
     election = (leader_elect, lease_duration, renew_deadline, retry_period, lease_name, lease_namespace)
     program = _program(
         "kube-scheduler",
@@ -174,9 +198,13 @@ def scheduler(
         (bind_address, secure_port),
         (tls_cert_file, tls_private_key_file, client_ca_file),
     )
-    from sampan.cluster.apart import scheduler as scheduling
+    warnings = [f"{config}: {warning}" for warning in loaded.warnings] if loaded is not None else []
+    _start(scheduling.serve(program, chosen, files), warnings)
 
-    _start(scheduling.serve(program))
+
+def _unless_given(option: str, default: str, told: str | None) -> str:
+    """What the file tells, where the option is left as it is by default."""
+    return told if told and option == default else option
 
 
 def _program(

@@ -23,11 +23,14 @@ from sampan.cli.options import (
     Name,
     Output,
     RuntimeConfig,
+    SchedulerConfigFile,
+    SchedulerPlugins,
     SyncPeriod,
     Tolerance,
     admission_options,
     autoscaler_options,
     image_options,
+    scheduler_options,
 )
 from sampan.cli.progress import steps
 from sampan.cluster.errors import ClusterError, WrongUsage
@@ -107,6 +110,8 @@ def up(
     enable_plugins: EnablePlugins = None,
     disable_plugins: DisablePlugins = None,
     admission_config: AdmissionConfig = None,
+    scheduler_config: SchedulerConfigFile = None,
+    scheduler_plugins: SchedulerPlugins = None,
     autoscaler_sync: SyncPeriod = None,
     autoscaler_stabilization: DownscaleStabilization = None,
     autoscaler_tolerance: Tolerance = None,
@@ -140,8 +145,8 @@ def up(
 
     Ports and ranges that are not given are chosen: those in brackets, or the next that no other cluster of this machine
     has. A cluster that exists keeps what it was made with; stopped, its ports, address, runtime, proxy mode, pod
-    network back end, sysctls, kubelet configuration, admission plugins, simulated nodes, what autoscalers go by, how
-    images are pulled, served versions and features can be given anew.
+    network back end, sysctls, kubelet configuration, admission plugins, the scheduler's configuration, simulated nodes,
+    what autoscalers go by, how images are pulled, served versions and features can be given anew.
     """
     import asyncio
 
@@ -173,6 +178,7 @@ def up(
         "--kubelet-config": str(Path(kubelet_config).absolute()) if kubelet_config else kubelet_config,
         "--simulate": simulate if simulate is None or simulate.isdigit() else str(Path(simulate).absolute()),
         **admission_options(enable_plugins, disable_plugins, admission_config),
+        **scheduler_options(scheduler_config, scheduler_plugins),
         **autoscaler_options(
             autoscaler_sync, autoscaler_stabilization, autoscaler_tolerance, autoscaler_cpu, autoscaler_readiness
         ),

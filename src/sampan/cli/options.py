@@ -41,6 +41,25 @@ def admission_options(enable: str | None, disable: str | None, config: str | Non
     }
 
 
+SchedulerConfigFile = Annotated[
+    str | None,
+    Option("--scheduler-config", help="File with a KubeSchedulerConfiguration: profiles, plug-ins, extenders."),
+]
+SchedulerPlugins = Annotated[
+    str | None,
+    Option("--scheduler-plugins", help="Python files with scheduler plug-ins, separated by commas; read on a change."),
+]
+
+
+def scheduler_options(config: str | None, plugins: str | None) -> dict[str, str | None]:
+    """The options of a cluster that these give; files are named by their whole paths, "" names none."""
+    listed = [word.strip() for word in (plugins or "").split(",") if word.strip()]
+    return {
+        "--scheduler-config": str(Path(config).absolute()) if config else config,
+        "--scheduler-plugins": ",".join(str(Path(name).absolute()) for name in listed) if listed else plugins,
+    }
+
+
 CredentialProviders = Annotated[
     str | None,
     Option(

@@ -18,7 +18,10 @@ from sampan.cli.options import (
     FeatureGates,
     Name,
     RuntimeConfig,
+    SchedulerConfigFile,
+    SchedulerPlugins,
     admission_options,
+    scheduler_options,
 )
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.settings import DEFAULT_NAME
@@ -37,14 +40,18 @@ def server(
     enable_plugins: EnablePlugins = None,
     disable_plugins: DisablePlugins = None,
     admission_config: AdmissionConfig = None,
+    scheduler_config: SchedulerConfigFile = None,
+    scheduler_plugins: SchedulerPlugins = None,
     runtime_config: RuntimeConfig = None,
     feature_gates: FeatureGates = None,
 ) -> None:
     """Run the control plane of an existing cluster in the foreground: store, API server, controllers, scheduler.
 
-    What is said of admission plugins, served versions and features holds for this run; `sampan up` keeps it.
+    What is said of admission plugins, the scheduler, served versions and features holds for this run; `sampan up` keeps
+    it.
     """
     given = admission_options(enable_plugins, disable_plugins, admission_config)
+    given |= scheduler_options(scheduler_config, scheduler_plugins)
     given |= {"--runtime-config": runtime_config, "--feature-gates": feature_gates}
 
     def run(instance: Instance) -> None:

@@ -34,6 +34,8 @@ CLUSTER_OPTIONS = {
     "--enable-admission-plugins": "enable_admission_plugins",
     "--disable-admission-plugins": "disable_admission_plugins",
     "--admission-control-config-file": "admission_config",
+    "--scheduler-config": "scheduler_config",
+    "--scheduler-plugins": "scheduler_plugins",
     "--horizontal-pod-autoscaler-sync-period": "autoscaler_sync_seconds",
     "--horizontal-pod-autoscaler-downscale-stabilization": "autoscaler_downscale_stabilization_seconds",
     "--horizontal-pod-autoscaler-tolerance": "autoscaler_tolerance",
@@ -69,6 +71,7 @@ NODE_OPTIONS = {
 CHANGEABLE = frozenset({
     "--api-port", "--kubelet-port", "--dns-port", "--node-address", "--runtime", "--allowed-unsafe-sysctls",
     "--enable-admission-plugins", "--disable-admission-plugins", "--admission-control-config-file", "--simulate",
+    "--scheduler-config", "--scheduler-plugins",
     *(option for option in CLUSTER_OPTIONS if option.startswith("--horizontal-pod-autoscaler-")),
     "--cni-conf-dir", "--runtime-config", "--feature-gates", "--gateway-api", "--kubelet-config",
     "--ingress", "--ingress-http-port", "--ingress-https-port", "--ingress-classes",

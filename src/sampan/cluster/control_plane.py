@@ -161,12 +161,21 @@ def keep_components(keeper: Keeper, server: Server, instance: Instance) -> None:
         scheduling = await asyncio.to_thread(import_module, "sampan.scheduler.scheduler")  # NumPy takes a while
         records = import_module("sampan.scheduler.records")
         attempts = records.Attempts()
+        config = None
+        if path := instance.cluster.scheduler_config:
+            reading = await asyncio.to_thread(import_module, "sampan.scheduler.configuration.reading")
+            config = (await asyncio.to_thread(reading.load, Path(path))).scheduler
         server.documents[records.PATH] = attempts.answer
         client = Client(server.local_transport("system:kube-scheduler"))
 
         def lead(term: Term) -> Coroutine[None, None, None]:
             work: Coroutine[None, None, None] = scheduling.run_scheduler(
-                fenced(client, term), clock=clock, random=entropy, attempts=attempts
+                fenced(client, term),
+                clock=clock,
+                random=entropy,
+                attempts=attempts,
+                config=config,
+                plugin_files=instance.cluster.scheduler_plugin_files,
             )
             return work
 

@@ -62,6 +62,10 @@ class ClusterSettings:
     disable_admission_plugins: str = ""
     #: Path of an AdmissionConfiguration file; "": there is none.
     admission_config: str = ""
+    #: a file with a KubeSchedulerConfiguration
+    scheduler_config: str = ""
+    #: Python files with plug-ins, separated by commas
+    scheduler_plugins: str = ""
     #: How HorizontalPodAutoscalers are followed: ``--horizontal-pod-autoscaler-sync-period`` and its kin.
     autoscaler_sync_seconds: float = 15.0
     autoscaler_downscale_stabilization_seconds: float = 300.0
@@ -119,6 +123,8 @@ class ClusterSettings:
             self._validate_admission()
         if self.admission_config:
             self._validate_admission_config()
+        if self.scheduler_config or self.scheduler_plugins:
+            self._validate_scheduler()
         if self.runtime_config or self.feature_gates:
             self._validate_enablement()
 
@@ -156,6 +162,42 @@ class ClusterSettings:
             raise ClusterError(
                 f"--admission-control-config-file: {error}", fix="mend the file; docs/admission.md shows one"
             ) from error
+
+    @property
+    def scheduler_plugin_files(self) -> list[Path]:
+        return [Path(name) for name in self.scheduler_plugins.split(",") if name]
+
+    def _validate_scheduler(self) -> None:
+        from sampan.scheduler import loading
+        from sampan.scheduler.config import SchedulerConfig
+        from sampan.scheduler.configuration import reading
+        from sampan.scheduler.configuration.fields import BadConfiguration
+
+        try:
+            path = self.scheduler_config
+            config = reading.load(Path(path)).scheduler if path else SchedulerConfig()
+        except BadConfiguration as error:
+            raise ClusterError(
+                f"--scheduler-config: {self.scheduler_config}: {error}",
+                fix="mend the file; docs/scheduler.md shows one",
+            ) from error
+        try:
+            loading.with_files(loading.with_entry_points(config), loading.load_files(self.scheduler_plugin_files))
+        except loading.BadPlugin as error:
+            raise ClusterError(
+                f"--scheduler-plugins: {error}", fix="mend the plug-in; docs/scheduler.md shows one"
+            ) from error
+
+    @property
+    def ignored_scheduler_settings(self) -> tuple[str, ...]:
+        """What of the file is accepted and does not act."""
+        if not self.scheduler_config:
+            return ()
+        from sampan.scheduler.configuration import reading
+
+        loaded = reading.load(Path(self.scheduler_config))
+        apart = {"leaderElection": loaded.leader_election, "clientConnection": loaded.client_connection}
+        return (*loaded.warnings, *(f"{name} is for `sampan scheduler` alone" for name, told in apart.items() if told))
 
     def _validate_enablement(self) -> None:
         from sampan.api import enablement

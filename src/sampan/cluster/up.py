@@ -138,6 +138,8 @@ def check_machine(instance: Instance, progress: Progress) -> None:
         progress.warn(f"{problem.what} ({problem.fix})")
     if ignored := instance.node.ignored_kubelet_settings:
         progress.warn(f"{instance.node.kubelet_config}: nothing acts on {', '.join(ignored)}")
+    for warning in instance.cluster.ignored_scheduler_settings:
+        progress.warn(f"{instance.cluster.scheduler_config}: {warning}")
 
 
 def prepare(instance: Instance, clock: Clock, progress: Progress) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from sampan.api.errors import ApiError
 from sampan.keeping import fault_words
@@ -23,7 +22,6 @@ from sampan.scheduler.framework import (
     PreBindPlugin,
     ReservePlugin,
     Status,
-    has_point,
 )
 from sampan.scheduler.podinfo import PodInfo
 from sampan.scheduler.profile import Profile
@@ -72,6 +70,10 @@ class Bindings:
     async def room(self) -> None:
         """Takes a place, for ``run`` or ``give_back``."""
         await self._places.acquire()
+
+    @property
+    def has_room(self) -> bool:
+        return not self._places.locked()
 
     def give_back(self) -> None:
         self._places.release()
@@ -183,14 +185,13 @@ def reserve(profile: Profile, pod: PodInfo, node: str) -> Status:
     return Status()
 
 
-def unreserve(plugins: Sequence[Any], pod: PodInfo, node: str) -> None:
+def unreserve(plugins: Sequence[ReservePlugin], pod: PodInfo, node: str) -> None:
     """In reverse order; one that raises does not keep the others from it."""
     for plugin in reversed(plugins):
-        if has_point(plugin, ReservePlugin):
-            try:
-                plugin.unreserve(pod, node)
-            except Exception:
-                log.exception("plugin %s failed to give back what it reserved for %s", _name(plugin), pod.key)
+        try:
+            plugin.unreserve(pod, node)
+        except Exception:
+            log.exception("plugin %s failed to give back what it reserved for %s", _name(plugin), pod.key)
 
 
 def post_bind(profile: Profile, pod: PodInfo, node: str) -> None:

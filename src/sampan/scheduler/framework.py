@@ -175,6 +175,13 @@ class ScorePlugin(Protocol):
 
 
 @runtime_checkable
+class PostFilterPlugin(Protocol):
+    def post_filter(self, pod: PodInfo, profile: Any, cluster: Cluster, budgets: Any, random: Any) -> Any:
+        """What may be done for a pod that no node can take (``plugins/defaultpreemption.py: Preemption``)."""
+        ...
+
+
+@runtime_checkable
 class ReservePlugin(Protocol):
     def reserve(self, pod: PodInfo, node: str) -> Status: ...
     def unreserve(self, pod: PodInfo, node: str) -> None: ...

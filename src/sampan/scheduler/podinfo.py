@@ -138,6 +138,15 @@ class PodInfo:
         ]
         return self._shape_key + orjson.dumps(wishes)
 
+    @cached_property
+    def whole_signature(self) -> bytes:
+        """Equal for pods that differ in their names alone."""
+        meta = self.obj["metadata"]
+        return orjson.dumps(
+            [self.namespace, meta.get("labels"), meta.get("annotations"), meta.get("ownerReferences"), self.spec],
+            option=orjson.OPT_SORT_KEYS,
+        )
+
 
 #: Shapes by their key, a function's memory: at most so many of so many bytes. Emptied when full: templates come and go.
 _shapes: dict[bytes, Shape] = {}

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import field, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -38,6 +38,10 @@ TOP = 3
 BY_TEMPLATE = frozenset(("PodTopologySpread", "InterPodAffinity"))
 _ABSENT = Verdicts.ABSENT
 _NEVER = -np.inf
+
+
+#: numbers of slots
+Slots: TypeAlias = np.ndarray[Any, np.dtype[np.intp]]
 
 
 @dataclass(slots=True)
@@ -76,12 +80,18 @@ class Profile:
     #: all plugins with their other extension points, in order
     plugins: Sequence[Any] = ()
     post_filter: Any = None
+    #: plug-ins that are not our own: what of a pod they look at is not known
+    from_outside: bool = False
+    #: the plug-ins of each extension point, by its protocol; those that ``plugins`` have, where it says nothing
+    points: Mapping[Any, tuple[Any, ...]] = field(default_factory=dict)
     _classes: OrderedDict[bytes, PodClass] = field(default_factory=OrderedDict)
     _having: dict[object, tuple[Any, ...]] = field(default_factory=dict)
 
     def having(self, point: Any) -> tuple[Any, ...]:
         """The plugins with this extension point, in order."""
-        found = self._having.get(point)
+        found = self.points.get(point)
+        if found is None:
+            found = self._having.get(point)
         if found is None:
             found = self._having[point] = tuple(plugin for plugin in self.plugins if isinstance(plugin, point))
         return found
@@ -111,6 +121,20 @@ class Profile:
             return replace(decision, verdicts=verdicts)
         scores = self._scores(state, pod, cluster, found, scorers, feasible)
         return _choose(decision, feasible, scores, cluster, random)
+
+    def survey(self, pod: PodInfo, cluster: Cluster) -> Decision:
+        """Filters alone: a decision without a node, for somebody else to narrow down."""
+        verdicts = self.verdicts(pod, cluster) if cluster.nodes.count else np.zeros(0, np.int32)
+        feasible = int((verdicts == Verdicts.PASS).sum())
+        ruled_out = _named(_histogram(verdicts), cluster)
+        return Decision(pod.key, pod.uid, "", cluster.nodes.count, feasible, ruled_out, verdicts=verdicts)
+
+    def scores_on(self, pod: PodInfo, cluster: Cluster, slots: Slots) -> Floats:
+        """The weighted scores of nodes that can take the pod."""
+        found, state = self.class_of(pod, cluster), CycleState()
+        self._cross_node(state, pod, cluster)
+        scorers = [s for s in self.scorers if not s[0].local and s[0].pre_score(state, pod, cluster)]
+        return self._scores(state, pod, cluster, found, scorers, slots)
 
     def _fast(self, decision: Decision, found: PodClass, cluster: Cluster, random: Random) -> Decision:
         masked = found.masked[: cluster.nodes.size]
@@ -214,7 +238,7 @@ class Profile:
         cluster: Cluster,
         found: PodClass,
         scorers: Sequence[tuple[ScorePlugin, int]],
-        feasible: np.ndarray[Any, np.dtype[np.intp]],
+        feasible: Slots,
     ) -> Floats:
         scores: Floats = found.total[feasible]
         if len(feasible) == 1:
@@ -231,18 +255,23 @@ class Profile:
         """The pod's class, its verdicts up to date."""
         if cluster.verdicts.is_full:
             cluster.renew_verdicts()
-        found = self._classes.get(pod.signature)
+        signature = self.signature_of(pod)
+        found = self._classes.get(signature)
         nodes = cluster.nodes
         if found is None or found.is_stale(cluster):
-            found = self._classes[pod.signature] = self._new_class(pod, cluster)
+            found = self._classes[signature] = self._new_class(pod, cluster)
             self._evaluate(found, cluster, nodes.all())
             if len(self._classes) > CLASSES:
                 self._classes.popitem(last=False)
         elif found.seen < nodes.version:
             self._evaluate(found, cluster, np.flatnonzero(nodes.changed[: nodes.size] > found.seen))
-        self._classes.move_to_end(pod.signature)
+        self._classes.move_to_end(signature)
         found.seen = nodes.version
         return found
+
+    def signature_of(self, pod: PodInfo) -> bytes:
+        """Equal for pods that every plug-in with verdicts on single nodes treats alike."""
+        return pod.whole_signature if self.from_outside else pod.signature
 
     def _new_class(self, pod: PodInfo, cluster: Cluster) -> PodClass:
         state = CycleState()
@@ -303,9 +332,9 @@ class Profile:
         plugins. What a plug-in from outside depends on is not known: its pods are asked one by one."""
         others = [plugin.name for plugin in self.filters if not plugin.local and plugin.name in plugins]
         if not others:
-            return self.scheduler_name, pod.signature, plugins, pod.priority > 0
+            return self.scheduler_name, self.signature_of(pod), plugins, pod.priority > 0
         if BY_TEMPLATE.issuperset(others):
-            return self.scheduler_name, pod.signature, plugins, pod.priority > 0, pod.company
+            return self.scheduler_name, self.signature_of(pod), plugins, pod.priority > 0, pod.company
         return self.scheduler_name, plugins, pod.uid
 
     def may_help(
@@ -395,7 +424,7 @@ def _named(counts: Mapping[int, int], cluster: Cluster) -> dict[Verdict, int]:
 
 def _choose(
     decision: Decision,
-    feasible: np.ndarray[Any, np.dtype[np.intp]],
+    feasible: Slots,
     scores: Floats,
     cluster: Cluster,
     random: Random,

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from sampan.api.clock import Clock, Random
 from sampan.api.errors import ApiError, Conflict, NotFound
@@ -43,20 +44,23 @@ from sampan.scheduler import binding, recording
 from sampan.scheduler.binding import Bindings, PluginRaised, PluginRefused
 from sampan.scheduler.cache import Cluster
 from sampan.scheduler.changes import Changes
-from sampan.scheduler.config import SchedulerConfig, build_profile
+from sampan.scheduler.config import ProfileConfig, SchedulerConfig, build_profile
 from sampan.scheduler.decision import Decision
 from sampan.scheduler.devices.changes import DeviceChanges
 from sampan.scheduler.devices.store import Devices
-from sampan.scheduler.framework import Code, Event, QueueSortPlugin
+from sampan.scheduler.framework import BindPlugin, Code, Event, QueueSortPlugin, ReservePlugin, Verdicts
 from sampan.scheduler.plugins.defaultpreemption import Preemption
 from sampan.scheduler.podinfo import PodInfo
 from sampan.scheduler.profile import Profile
-from sampan.scheduler.queue import QueuedPod, SchedulingQueue
+from sampan.scheduler.queue import Place, QueuedPod, SchedulingQueue
 from sampan.scheduler.records import AttemptRecord, Attempts
 from sampan.scheduler.reporter import Reporter
 from sampan.scheduler.selectors import DefaultSelectors
 from sampan.scheduler.storage import Storage
 from sampan.scheduler.storagechanges import StorageChanges
+
+if TYPE_CHECKING:
+    from sampan.scheduler.extended import Extenders
 
 log = logging.getLogger(__name__)
 
@@ -73,12 +77,26 @@ async def run_scheduler(
     started: asyncio.Event | None = None,
     attempts: Attempts | None = None,
     informers: InformerFactory | None = None,
+    plugin_files: Sequence[Path] = (),
 ) -> None:
-    """Schedules until cancelled. ``started`` is set when pods and nodes are known; ``attempts`` receives the records;
-    ``informers`` shares a factory that the caller runs.
+    """Schedules until cancelled. Raises BadPlugin, WrongPlugins.
+
+    ``started`` is set when pods and nodes are known; ``attempts`` receives the records; ``informers`` shares a factory
+    that the caller runs; ``plugin_files`` are read again when they change.
     """
-    scheduler = Scheduler(client, clock, random, config or SchedulerConfig(), attempts, informers)
-    await scheduler.run(started)
+    if config is None and not plugin_files:
+        await Scheduler(client, clock, random, SchedulerConfig(), attempts, informers).run(started)
+        return
+    from sampan.scheduler import reloading  # late: few have plug-ins of their own
+
+    config = config or SchedulerConfig()
+    prepared = await reloading.prepare(config, plugin_files)
+    scheduler = Scheduler(client, clock, random, prepared, attempts, informers)
+    if plugin_files:
+        installed = await reloading.prepare(config, ())
+        await reloading.run_following(scheduler, installed, plugin_files, Timeline.of(clock), started)
+    else:
+        await scheduler.run(started)
 
 
 class Scheduler:
@@ -139,11 +157,16 @@ class Scheduler:
         )
         self._selectors = DefaultSelectors(owners)
         self.cluster.default_selector = self._selectors
-        self.profiles = {p.scheduler_name: build_profile(p, client) for p in config.profiles}
+        self._client, self._config = client, config
+        self._extenders: Extenders | None = None
+        if config.extenders:
+            # Imported late: its HTTP client is for the few that have extenders.
+            from sampan.scheduler.extended import Extenders
+
+            self._extenders = Extenders(config.extenders)
+        self.profiles = {p.scheduler_name: self._build(p) for p in config.profiles}
         self._reporter = Reporter(client, timeline, self.profiles, self._spawn)
-        sorter = next(
-            p for profile in self.profiles.values() for p in profile.plugins if isinstance(p, QueueSortPlugin)
-        )
+        sorter = next(p for profile in self.profiles.values() for p in profile.having(QueueSortPlugin))
         self.queue = SchedulingQueue(
             _guarded(sorter.sort_key),
             initial_seconds=config.initial_backoff_seconds,
@@ -192,6 +215,8 @@ class Scheduler:
                 remove()
             self._group = None
             self.queue.close()
+            if self._extenders is not None:
+                await self._extenders.close()
 
     async def _loop(self) -> None:
         stretch = 0
@@ -207,6 +232,35 @@ class Scheduler:
             if stretch % _STRETCH == 0:
                 await asyncio.sleep(0)
 
+    # Profiles
+
+    def _build(self, config: ProfileConfig, known: Mapping[str, Any] | None = None) -> Profile:
+        """Raises WrongPlugins."""
+        ignored = {name for extender in self._config.extenders for name in extender.ignored_resources}
+        if ignored:
+            config = replace(config, ignored_resources=(*config.ignored_resources, *sorted(ignored)))
+        profile = build_profile(config, self._client, known)
+        if self._extenders is not None:
+            from sampan.scheduler.extended import ExtenderBinder
+
+            binders = (ExtenderBinder(self._extenders), *profile.having(BindPlugin))
+            profile.points = {**profile.points, BindPlugin: binders}
+        return profile
+
+    def replace_plugins(self, config: SchedulerConfig, changed: Collection[str]) -> None:
+        """Profiles anew, with other plug-ins of these names; all others stay as they are, with what they know. Pods
+        that found no node are tried again. Raises WrongPlugins and what plug-ins raise; then all is as it was."""
+        made = {}
+        for each in config.profiles:
+            before = self.profiles.get(each.scheduler_name)
+            known = {p.name: p for p in before.plugins if p.name not in changed} if before is not None else {}
+            made[each.scheduler_name] = self._build(each, known)
+        self._config = config
+        self.profiles.update(made)
+        for group in self.queue.unschedulable():
+            for item in group:
+                self.queue.requeue(item)
+
     # One pod
 
     def _attempt(self, item: QueuedPod) -> bool:
@@ -218,21 +272,69 @@ class Scheduler:
         if pod.terminating or self.cluster.is_assumed(pod.uid):
             self.queue.done(pod.uid)
             return False
+        profile = self.profiles[pod.scheduler_name]
+        if self._extenders is not None and (self._extenders.interested(pod) or self._extenders.preempting(pod)):
+            self._spawn(self._attempt_extended(item, pod, profile, self._extenders), f"extended attempt on {pod.key}")
+            return False
         try:
-            return self._decide(item, pod, self.profiles[pod.scheduler_name])
+            decision = profile.decide(pod, self.cluster, self._random)
+            if decision.node:
+                return self._take(item, pod, profile, decision)
+            self._no_node(item, profile, decision, self._preemption(pod, profile) if decision.nodes else None)
         except Exception as error:
-            log.exception("scheduling %s failed", pod.key)
-            self.queue.errored(item)
-            message = fault_words(error)
-            self._record(recording.failed(pod, self.profiles[pod.scheduler_name], self._clock.now(), message))
-            self._reporter.error(pod, message)
-            return False
+            self._raised(item, pod, profile, error)
+        return False
 
-    def _decide(self, item: QueuedPod, pod: PodInfo, profile: Profile) -> bool:
-        decision = profile.decide(pod, self.cluster, self._random)
-        if not decision.node:
-            self._no_node(item, profile, decision)
+    def _raised(self, item: QueuedPod, pod: PodInfo, profile: Profile, error: Exception) -> None:
+        log.error("scheduling %s failed", pod.key, exc_info=error)
+        self._errored(item, pod, profile, fault_words(error))
+
+    def _errored(self, item: QueuedPod, pod: PodInfo, profile: Profile, message: str) -> None:
+        self.queue.errored(item)
+        self._record(recording.failed(pod, profile, self._clock.now(), message))
+        self._reporter.error(pod, message)
+
+    async def _attempt_extended(self, item: QueuedPod, pod: PodInfo, profile: Profile, extenders: Extenders) -> None:
+        """The same for a pod that extenders are asked about; others are decided on meanwhile."""
+        from sampan.scheduler import extended
+        from sampan.scheduler.extending.client import ExtenderFailed
+
+        async with extenders.room:
+            try:
+                decision = await extended.decide(pod, profile, self.cluster, self._random, extenders.interested(pod))
+                outcome = None
+                if decision.nodes and not decision.node and profile.post_filter is not None:
+                    outcome = await extended.preempt(
+                        pod, profile, self.cluster, self._budgets.list(), self._random, extenders.preempting(pod)
+                    )
+                if self.queue.find(pod.uid) is not item or item.place is not Place.TAKEN:
+                    return  # gone or changed while extenders were asked: it is tried as it is now
+                if not decision.node:
+                    self._no_node(item, profile, decision, outcome)
+                    return
+                waited = not self._bindings.has_room
+                await self._bindings.room()
+                taken = (not waited or self._still_fits(item, profile, decision)) and self._take(
+                    item, pod, profile, decision
+                )
+                if not taken:
+                    self._bindings.give_back()
+                    self.queue.errored(item)
+            except ExtenderFailed as error:
+                if self.queue.find(pod.uid) is item:
+                    self._errored(item, pod, profile, str(error))
+            except Exception as error:
+                if self.queue.find(pod.uid) is item:
+                    self._raised(item, pod, profile, error)
+
+    def _still_fits(self, item: QueuedPod, profile: Profile, decision: Decision) -> bool:
+        """Whether a decision still holds after a time in which others were made."""
+        slot = self.cluster.nodes.slot_of.get(decision.node)
+        if slot is None or self.queue.find(item.pod.uid) is not item:
             return False
+        return profile.verdict_at(item.pod, self.cluster, slot) == Verdicts.PASS
+
+    def _take(self, item: QueuedPod, pod: PodInfo, profile: Profile, decision: Decision) -> bool:
         reserved = binding.reserve(profile, pod, decision.node)
         if reserved.code is not Code.SUCCESS:
             self._unschedulable(item, profile, frozenset((reserved.plugin,)))
@@ -253,13 +355,18 @@ class Scheduler:
         self._spawn(cycle, f"bind {pod.key}")
         return True
 
-    def _no_node(self, item: QueuedPod, profile: Profile, decision: Decision) -> None:
+    def _preemption(self, pod: PodInfo, profile: Profile) -> Preemption | None:
+        if profile.post_filter is None:
+            return None
+        outcome: Preemption = profile.post_filter.post_filter(
+            pod, profile, self.cluster, self._budgets.list(), self._random
+        )
+        return outcome
+
+    def _no_node(self, item: QueuedPod, profile: Profile, decision: Decision, outcome: Preemption | None) -> None:
         pod = item.pod
         nominated: str | None = None
-        outcome: Preemption | None = None
-        if decision.nodes and profile.post_filter is not None:
-            outcome = profile.post_filter.post_filter(pod, profile, self.cluster, self._budgets.list(), self._random)
-            assert outcome is not None
+        if outcome is not None:
             decision = replace(decision, post_filter=outcome.message)
             if not outcome.keep:
                 nominated = outcome.node
@@ -297,7 +404,7 @@ class Scheduler:
     def _binding_failed(
         self, profile: Profile, pod: PodInfo, node: str, error: ApiError | PluginRefused | PluginRaised
     ) -> None:
-        binding.unreserve(profile.plugins, pod, node)
+        binding.unreserve(profile.having(ReservePlugin), pod, node)
         if not self.cluster.forget(pod):
             return  # the informer has told us more in the meantime
         self._changes.wake(Event.POD_DELETE, self.cluster.nodes.slot_of.get(node), pod)

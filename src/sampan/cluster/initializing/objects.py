@@ -94,7 +94,8 @@ def proxy_configuration(document: Obj) -> Wanted:
 
 def settings(cluster: ClusterSettings, address: str) -> Wanted:
     """``address``: where machines without the control plane reach it. Files of this machine are left out."""
-    shared = dataclasses.asdict(cluster) | {"api_address": address, "admission_config": ""}
+    files = {"admission_config": "", "scheduler_config": "", "scheduler_plugins": ""}  # of this machine
+    shared = dataclasses.asdict(cluster) | {"api_address": address, **files}
     return CONFIG_MAPS, _config_map(SYSTEM, SETTINGS_NAME, {SETTINGS_KEY: orjson.dumps(shared).decode()})
 
 

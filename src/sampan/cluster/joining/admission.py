@@ -33,7 +33,8 @@ def cluster_settings(name: str, data: Mapping[str, str], server: str) -> Cluster
         told = orjson.loads(written)
         if not isinstance(told, dict):
             raise ValueError("it is no JSON object")
-        own = {"name": name, "api_address": address, "api_port": port, "admission_config": ""}
+        files = {"admission_config": "", "scheduler_config": "", "scheduler_plugins": ""}  # of another machine
+        own = {"name": name, "api_address": address, "api_port": port, **files}
         return instances.parse(ClusterSettings(name), told | own)
     except ValueError as error:
         raise ClusterError(

@@ -44,7 +44,9 @@ class Preemption:
 
 
 @dataclass(frozen=True, slots=True)
-class _Candidate:
+class Candidate:
+    """A node, the pods that would have to leave it, and how many budgets that breaks."""
+
     node: str
     victims: tuple[PodInfo, ...]
     violations: int
@@ -70,9 +72,19 @@ class _Later:
 class DefaultPreemption:
     name = "DefaultPreemption"
 
+    def __init__(self, min_percent: int = _MIN_PERCENT, min_candidates: int = _MIN_CANDIDATES) -> None:
+        self._min_percent, self._min_candidates = min_percent, min_candidates
+
     def post_filter(
         self, pod: PodInfo, profile: Profile, cluster: Cluster, budgets: Iterable[Obj], random: Random
     ) -> Preemption:
+        found = self.candidates(pod, profile, cluster, budgets, random)
+        return found if isinstance(found, Preemption) else choose(found)
+
+    def candidates(
+        self, pod: PodInfo, profile: Profile, cluster: Cluster, budgets: Iterable[Obj], random: Random
+    ) -> Preemption | list[Candidate]:
+        """For ``choose``; or why there are none."""
         verdicts = profile.verdicts(pod, cluster)
         refused = self._not_eligible(pod, cluster, verdicts)
         if refused is not None:
@@ -83,12 +95,12 @@ class DefaultPreemption:
         if len(numbers) > len(resolvable):
             reasons[NOT_HELPFUL] = len(numbers) - len(resolvable)
         budget_list = list(budgets)
-        wanted = max(len(numbers) * _MIN_PERCENT // 100, _MIN_CANDIDATES)
-        candidates: list[_Candidate] = []
+        wanted = max(len(numbers) * self._min_percent // 100, self._min_candidates)
+        candidates: list[Candidate] = []
         offset = random.randrange(len(resolvable)) if len(resolvable) else 0
         for slot in np.roll(resolvable, -offset).tolist():
             outcome = _dry_run(pod, profile, cluster, cluster.nodes.names[slot], budget_list)
-            if isinstance(outcome, _Candidate):
+            if isinstance(outcome, Candidate):
                 candidates.append(outcome)
                 if len(candidates) >= wanted:
                     break
@@ -96,8 +108,7 @@ class DefaultPreemption:
                 reasons.update(outcome)
         if not candidates:
             return Preemption(message=f"preemption: {fit_error(cluster.nodes.count, reasons)}")
-        best = min(candidates, key=_Candidate.cost)
-        return Preemption(best.node, best.victims)
+        return candidates
 
     @staticmethod
     def _not_eligible(pod: PodInfo, cluster: Cluster, verdicts: Ids) -> Preemption | None:
@@ -115,6 +126,11 @@ class DefaultPreemption:
         return None
 
 
+def choose(candidates: Sequence[Candidate]) -> Preemption:
+    best = min(candidates, key=Candidate.cost)
+    return Preemption(best.node, best.victims)
+
+
 def _preempted(pod: PodInfo) -> bool:
     target = status.condition(pod.obj, "DisruptionTarget") or {}
     return target.get("status") == "True" and target.get("reason") == "PreemptionByScheduler"
@@ -127,7 +143,7 @@ def _started(pod: PodInfo) -> str:
 
 def _dry_run(
     pod: PodInfo, profile: Profile, cluster: Cluster, node: str, budgets: Sequence[Obj]
-) -> _Candidate | tuple[str, ...]:
+) -> Candidate | tuple[str, ...]:
     """The cheapest set of victims on this node, or the reasons why none will do."""
     lower = [other for other in cluster.pods_on.get(node, {}).values() if other.priority < pod.priority]
     if not lower:
@@ -154,7 +170,7 @@ def _dry_run(
     victims = tuple(other for other in ordered if other in gone)
     if not victims:
         return (NO_VICTIMS,)
-    return _Candidate(node, victims, sum(victim.uid in protected for victim in victims))
+    return Candidate(node, victims, sum(victim.uid in protected for victim in victims))
 
 
 def _violating(pods: Sequence[PodInfo], budgets: Sequence[Obj]) -> set[str]:

@@ -50,8 +50,9 @@ class InterPodAffinity:
     normalized = True
     wakes = frozenset((Event.POD_ADD, Event.POD_UPDATE, Event.POD_DELETE, Event.NODE_ADD, Event.NODE_UPDATE))
 
-    def __init__(self, hard_affinity_weight: int = 1) -> None:
+    def __init__(self, hard_affinity_weight: int = 1, *, ignore_preferred_of_others: bool = False) -> None:
         self._hard_weight = hard_affinity_weight
+        self._ignore_preferred = ignore_preferred_of_others
 
     def hint(self, pod: PodInfo, event: Event, changed: PodInfo | None, cluster: Cluster) -> bool:
         if changed is None or event is Event.POD_UPDATE:
@@ -120,6 +121,9 @@ class InterPodAffinity:
         weighted: list[tuple[str, float, Floats]] = []
         for term in terms_of(pod).preferred:
             weighted.append((term.topology_key, term.weight, cluster.counts.of(interest_of((term,), cluster))))
+        if self._ignore_preferred and not weighted:
+            state.data[f"{self.name}/score"] = []
+            return False
         for term, vector in cluster.counts.carried():
             weight = self._hard_weight if term.kind == "affinity" else term.weight
             if weight and term.matches(pod, cluster.namespace_labels):

@@ -18,6 +18,7 @@ from sampan.scheduler.plugins.base import LocalFilter, LocalScore
 from sampan.scheduler.podinfo import PodInfo
 
 Strategy = Literal["LeastAllocated", "MostAllocated", "RequestedToCapacityRatio"]
+DEFAULT_SHAPE: tuple[tuple[int, int], ...] = ((0, 0), (100, 10))
 _BY_DEFAULT: tuple[tuple[str, int], ...] = (("cpu", 1), ("memory", 1))
 
 
@@ -27,20 +28,26 @@ class ScoringStrategy:
 
     type: Strategy = "LeastAllocated"
     resources: tuple[tuple[str, int], ...] = _BY_DEFAULT
-    shape: tuple[tuple[int, int], ...] = ((0, 0), (100, 10))
+    shape: tuple[tuple[int, int], ...] = DEFAULT_SHAPE
 
 
 class NodeResourcesFit(LocalFilter, LocalScore):
     name = "NodeResourcesFit"
 
-    def __init__(self, strategy: ScoringStrategy | None = None, ignored: Sequence[str] = ()) -> None:
+    def __init__(
+        self, strategy: ScoringStrategy | None = None, ignored: Sequence[str] = (), groups: Sequence[str] = ()
+    ) -> None:
+        """``ignored``: extended resources whose amounts do not matter; ``groups``: all with such a prefix."""
         self._strategy = strategy or ScoringStrategy()
-        self._ignored = frozenset(ignored)
+        self._ignored, self._groups = frozenset(ignored), frozenset(groups)
+
+    def _is_ignored(self, resource: str) -> bool:
+        return resource in self._ignored or (bool(self._groups) and resource.partition("/")[0] in self._groups)
 
     def filter(self, state: CycleState, pod: PodInfo, cluster: Cluster, at: At) -> Ids | None:
         nodes = cluster.nodes
         # A resource that no node knows has no row: what pods ask for must not make the arrays grow.
-        wanted = [(n, nodes.resources.get(n), v) for n, v in pod.requests.items() if n not in self._ignored]
+        wanted = [(n, nodes.resources.get(n), v) for n, v in pod.requests.items() if not self._is_ignored(n)]
         slot = nodes.only(at)
         if slot is not None:
             return self._filter_one(cluster, wanted, slot)

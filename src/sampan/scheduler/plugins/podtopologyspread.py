@@ -6,6 +6,7 @@ A pod without constraints gets the system's default wishes (zones, hosts) when a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -71,8 +72,16 @@ class PodTopologySpread:
     normalized = True
     wakes = frozenset((Event.POD_ADD, Event.POD_UPDATE, Event.POD_DELETE, Event.NODE_ADD, Event.NODE_UPDATE))
 
-    def __init__(self, *, system_defaults: bool = True) -> None:
+    def __init__(self, *, system_defaults: bool = True, defaults: Sequence[Obj] = ()) -> None:
+        """``defaults``: in place of the system's, constraints without selectors, rules among them."""
         self._system_defaults = system_defaults
+        self._default_rules = tuple(item for item in defaults if item.get("whenUnsatisfiable") == "DoNotSchedule")
+        self._default_wishes = tuple(item for item in defaults if item.get("whenUnsatisfiable") == "ScheduleAnyway")
+
+    def _rules(self, pod: PodInfo, cluster: Cluster) -> tuple[Constraint, ...]:
+        if self._default_rules and not pod.spec.get("topologySpreadConstraints"):
+            return _defaults(self._default_rules, pod, cluster)
+        return constraints_of(pod, "DoNotSchedule")
 
     def hint(self, pod: PodInfo, event: Event, changed: PodInfo | None, cluster: Cluster) -> bool:
         """A pod that comes may raise the least-used domain, one that goes may leave the fullest."""
@@ -80,16 +89,16 @@ class PodTopologySpread:
             return True
         if changed.namespace != pod.namespace:
             return False
-        return any(c.selector.matches(changed.labels) for c in constraints_of(pod, "DoNotSchedule"))
+        return any(c.selector.matches(changed.labels) for c in self._rules(pod, cluster))
 
     # Filter
 
     def pre_filter(self, state: CycleState, pod: PodInfo, cluster: Cluster) -> Status:
-        return SUCCESS if constraints_of(pod, "DoNotSchedule") else SKIP
+        return SUCCESS if self._rules(pod, cluster) else SKIP
 
     def filter(self, state: CycleState, pod: PodInfo, cluster: Cluster, at: At) -> Ids | None:
         nodes = cluster.nodes
-        constraints = constraints_of(pod, "DoNotSchedule")
+        constraints = self._rules(pod, cluster)
         found = np.zeros(nodes.size, np.int32)
         labelled = _labelled(cluster, constraints)
         for constraint in constraints:
@@ -116,7 +125,7 @@ class PodTopologySpread:
         if pod.spec.get("topologySpreadConstraints"):
             return constraints_of(pod, "ScheduleAnyway"), True
         if not self._system_defaults:
-            return (), True
+            return _defaults(self._default_wishes, pod, cluster), True
         selector = cluster.default_selector(pod)
         if selector is None:
             return (), False
@@ -161,6 +170,14 @@ class PodTopologySpread:
             found = np.floor(MAX_NODE_SCORE * (highest + lowest - scores) / highest)
         found[ignored] = 0
         return found
+
+
+def _defaults(items: Sequence[Obj], pod: PodInfo, cluster: Cluster) -> tuple[Constraint, ...]:
+    """None for a pod that nothing selects."""
+    selector = cluster.default_selector(pod) if items else None
+    if selector is None:
+        return ()
+    return tuple(replace(_parse(pod, item), selector=selector) for item in items)
 
 
 def _labelled(cluster: Cluster, constraints: Sequence[Constraint]) -> Bools:

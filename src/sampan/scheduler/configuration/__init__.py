@@ -1,0 +1,1 @@
+"""The scheduler's configuration as a file: KubeSchedulerConfiguration, and the Policy that came before it."""
