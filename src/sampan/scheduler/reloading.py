@@ -8,20 +8,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from sampan.client import tasks
 from sampan.client.timeline import Timeline
 from sampan.scheduler import loading
 from sampan.scheduler.config import SchedulerConfig
-from sampan.scheduler.scheduler import Scheduler
 
 log = logging.getLogger(__name__)
 
 #: between two looks at the files
 LOOK_SECONDS: Final = 2.0
+
+
+class Reloadable(Protocol):
+    """The scheduler, as its plug-ins' files see it."""
+
+    async def run(self, started: asyncio.Event | None = None) -> None: ...
+    def replace_plugins(self, config: SchedulerConfig, changed: Collection[str]) -> None: ...
 
 
 async def prepare(config: SchedulerConfig, files: Sequence[Path]) -> SchedulerConfig:
@@ -32,7 +38,7 @@ async def prepare(config: SchedulerConfig, files: Sequence[Path]) -> SchedulerCo
     return loading.with_files(installed, await asyncio.to_thread(loading.load_files, files))
 
 
-async def follow(scheduler: Scheduler, config: SchedulerConfig, files: Sequence[Path], timeline: Timeline) -> None:
+async def follow(scheduler: Reloadable, config: SchedulerConfig, files: Sequence[Path], timeline: Timeline) -> None:
     """Until cancelled. ``config`` is that without plug-ins of files."""
     seen = await asyncio.to_thread(loading.versions, files)
     while True:
@@ -44,7 +50,7 @@ async def follow(scheduler: Scheduler, config: SchedulerConfig, files: Sequence[
         await take_in(scheduler, config, files)
 
 
-async def take_in(scheduler: Scheduler, config: SchedulerConfig, files: Sequence[Path]) -> bool:
+async def take_in(scheduler: Reloadable, config: SchedulerConfig, files: Sequence[Path]) -> bool:
     """Whether the files' plug-ins are in force now."""
     try:
         found = await asyncio.to_thread(loading.load_files, files)
@@ -57,7 +63,7 @@ async def take_in(scheduler: Scheduler, config: SchedulerConfig, files: Sequence
 
 
 async def run_following(
-    scheduler: Scheduler,
+    scheduler: Reloadable,
     config: SchedulerConfig,
     files: Sequence[Path],
     timeline: Timeline,
