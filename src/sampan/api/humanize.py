@@ -43,6 +43,24 @@ def human_duration(duration: timedelta | float) -> str:
     return f"{days // 365}y"
 
 
+def short_human_duration(seconds: float) -> str:
+    """One unit (apimachinery ``ShortHumanDuration``), as kubeadm shows what is left of a life."""
+    whole = int(seconds)
+    if whole < -1:
+        return "<invalid>"
+    if whole < 0:
+        return "0s"
+    if whole < _MINUTE:
+        return f"{whole}s"
+    if whole < _HOUR:
+        return f"{whole // _MINUTE}m"
+    if whole < _DAY:
+        return f"{whole // _HOUR}h"
+    if whole < 365 * _DAY:
+        return f"{whole // _DAY}d"
+    return f"{whole // (365 * _DAY)}y"
+
+
 def since(timestamp: str | None, now: datetime) -> str:
     """The age of a moment as the API writes it, ``<unknown>`` when there is none."""
     if not timestamp:

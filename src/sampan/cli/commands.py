@@ -40,7 +40,7 @@ class Option:
 
 
 class Argument:
-    """Without a default it must be there; a list takes one or more."""
+    """Without a default it must be there; a list takes one or more, with a default none too."""
 
     def __init__(self, *, help: str = "", metavar: str = "", show_default: bool = False) -> None:  # noqa: A002
         self.help, self.metavar, self.show_default = help, metavar, show_default
@@ -77,7 +77,8 @@ class Group:
             found.run(f"{program} {first}", words[1:])
         elif found is not None:
             parser = _parser_of(found.function, f"{program} {first}")
-            found.function(**vars(parser.parse_args(words[1:])))
+            # Intermixed: a list that may be empty takes its words wherever they stand.
+            found.function(**vars(parser.parse_intermixed_args(words[1:])))
         elif first == "--version" and self._version is not None:
             print(self._version())
         elif first in ("-h", "--help"):
@@ -157,10 +158,12 @@ def _add_argument(
     parser: argparse.ArgumentParser, name: str, kind: Any, told: Argument, defaults: dict[str, Any]
 ) -> str:
     """Gives how usage shows it."""
-    several = typing.get_origin(kind) is list
+    several = typing.get_origin(_plain(kind)) is list
     shown = told.metavar or name.strip("_").upper() + ("..." if several else "")
     how: dict[str, Any] = {"help": told.help, "metavar": shown, "type": _converter(kind)}
-    if several:
+    if several and name in defaults:
+        how |= {"nargs": "*", "default": None}
+    elif several:
         how["nargs"] = "+"
     elif name in defaults:
         how |= {"nargs": "?", "default": defaults[name]}

@@ -19,12 +19,14 @@ from sampan.cli import (
     completion,
     csi,
     image,
+    init,
     join,
     logs,
     moving,
     net,
     processes,
     registry,
+    token,
     why,
 )
 from sampan.cli.commands import WRONG_USAGE, Group
@@ -44,7 +46,9 @@ app = Group(
     version=version_text,
 )
 cluster.add_to(app)
+init.add_to(app)
 join.add_to(app)
+app.add("token", token.app)
 logs.add_to(app)
 app.add("image", image.app)
 app.add("registry", registry.app)

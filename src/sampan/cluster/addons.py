@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 
 from sampan.api import loadbalancing
-from sampan.api.errors import AlreadyExists, NotFound
+from sampan.api.errors import AlreadyExists, Conflict, NotFound
 from sampan.api.resources import (
     CLUSTER_ROLE_BINDINGS,
     CLUSTER_ROLES,
@@ -23,7 +23,7 @@ from sampan.api.resources import (
 from sampan.api.storage import volumes
 from sampan.api.types import Obj
 from sampan.client.client import Client
-from sampan.cluster import snapshotkinds
+from sampan.cluster import controlplanenodes, snapshotkinds
 from sampan.cluster.settings import ClusterSettings
 
 _RBAC = "rbac.authorization.k8s.io"
@@ -282,14 +282,21 @@ async def _create(client: Client, resource: Resource, obj: Obj) -> None:
 
 
 async def label_control_plane(client: Client, node_name: str) -> None:
-    """Gives the node that runs the control plane its role, once it is there: a node may not do that itself."""
-    key = "node-role.kubernetes.io/control-plane"
+    """Gives the node that runs the control plane its role, once it is there: a node may not do that itself. Where
+    ``init`` tainted it under both names, whoever takes one of the taints away has taken both."""
+    key = controlplanenodes.CONTROL_PLANE
     selector = f"metadata.name={node_name}"
     while True:
         async with client.watch(NODES, field_selector=selector) as events:
             async for event in events:
-                if event.type in ("ADDED", "MODIFIED") and key not in event.object["metadata"].get("labels", {}):
+                if event.type not in ("ADDED", "MODIFIED"):
+                    continue
+                if key not in event.object["metadata"].get("labels", {}):
+                    patch: Obj | None = {"metadata": {"labels": {key: ""}}}
+                else:
+                    patch = controlplanenodes.plan_untaint(event.object)
+                if patch is not None:
                     try:
-                        await client.patch(NODES, node_name, {"metadata": {"labels": {key: ""}}})
-                    except NotFound:
-                        pass  # deleted meanwhile: the next one gets it
+                        await client.patch(NODES, node_name, patch)
+                    except (NotFound, Conflict):
+                        pass  # deleted meanwhile: the next one gets it; or changed, which comes as the next event

@@ -132,6 +132,7 @@ def keep_components(keeper: Keeper, server: Server, instance: Instance) -> None:
             root_ca_pem=root_ca,
             signing_certificate=instance.pki / "ca.crt",
             signing_key=instance.pki / "ca.key",
+            signing_seconds=instance.cluster.certificate_seconds,
             autoscaler_sync_seconds=instance.cluster.autoscaler_sync_seconds,
             autoscaler_downscale_stabilization_seconds=instance.cluster.autoscaler_downscale_stabilization_seconds,
             autoscaler_tolerance=instance.cluster.autoscaler_tolerance,

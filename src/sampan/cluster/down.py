@@ -15,7 +15,7 @@ import signal
 from pathlib import Path
 
 from sampan.api.faults import fault
-from sampan.cluster import boot, kubeconfigs, leftovers, locks, machine, podnetwork, supervisor
+from sampan.cluster import boot, kubeconfigs, kubernetesdir, leftovers, locks, machine, podnetwork, supervisor
 from sampan.cluster import instance as instances
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.instance import Instance
@@ -61,7 +61,8 @@ async def purge(instance: Instance, progress: Progress) -> None:
             boot.remove(instance)
         if contained:
             await podnetwork.teardown(instance)
-        # Before the state goes: it says which files have the context.
+        # Before the state goes: it says where they are, and which files have the context.
+        _leave_kubernetes_dir(instance)
         for problem in kubeconfigs.remove(instance):
             progress.warn(problem)
         if contained:
@@ -78,6 +79,13 @@ async def purge(instance: Instance, progress: Progress) -> None:
     for parent in (instance.run_root, instance.state_root, Path("/var/lib/cni/results"), Path("/var/lib/cni")):
         with contextlib.suppress(OSError):
             parent.rmdir()
+
+
+def _leave_kubernetes_dir(instance: Instance) -> None:
+    """What ``init`` or ``join`` put into /etc/kubernetes, if this instance is known to be that one's."""
+    with contextlib.suppress(ClusterError):  # its settings are gone or damaged: whose files they are cannot be told
+        made = instances.load(instance.name, state_root=instance.state_root, run_root=instance.run_root)
+        kubernetesdir.remove(made)
 
 
 def _require_right(instance: Instance, verb: str) -> None:

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import orjson
 
 from sampan.cluster.errors import ClusterError
-from sampan.cluster.settings import DEFAULT_NAME, NAME, ClusterSettings, NodeSettings
+from sampan.cluster.settings import DEFAULT_NAME, NAME, ClusterSettings, NodeSettings, join_endpoint
 from sampan.records import dataclass
 
 __all__ = ["DEFAULT_NAME", "ClusterSettings", "Instance", "NodeSettings", "load", "nameless", "names"]
@@ -183,7 +183,21 @@ class Instance:
         return "127.0.0.1" if 4 in self.cluster.families else "::1"
 
     def _url(self, host: str) -> str:
-        return f"https://[{host}]:{self.cluster.api_port}" if ":" in host else f"https://{host}:{self.cluster.api_port}"
+        return f"https://{join_endpoint(host, self.cluster.api_port)}"
+
+    @property
+    def local_endpoint(self) -> str:
+        """``host:port`` of this machine's own API server, as others reach it."""
+        return join_endpoint(next(iter(self.node.addresses), self.api_host), self.cluster.api_port)
+
+    @property
+    def advertised(self) -> str:
+        """``host:port`` at which machines of the cluster reach its API: all control planes, or this one."""
+        host, port = self.cluster.endpoint or (
+            self.cluster.api_address or next(iter(self.node.addresses), self.api_host),
+            self.cluster.api_port,
+        )
+        return join_endpoint(host, port)
 
     def exists(self) -> bool:
         try:

@@ -13,7 +13,7 @@ import orjson
 
 from sampan.api.faults import cause
 from sampan.client.kubeconfig import Connection, KubeConfig, KubeConfigError
-from sampan.cluster import choosing
+from sampan.cluster import choosing, kubernetesdir
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.instance import Instance
 
@@ -39,6 +39,7 @@ def write_all(instance: Instance) -> None:
         config = KubeConfig()
         _add(config, instance, stem)
         config.write(instance.state / file_name)
+    kubernetesdir.write_kubeconfigs(instance)
 
 
 def admin_text(instance: Instance) -> str:

@@ -1,7 +1,7 @@
 """The cluster's certificates and keys, in kubeadm's layout and names, kept valid by reissuing.
 
 ``ensure`` makes what is missing and reissues what runs out soon or names other addresses; it never touches the CA or
-the ServiceAccount key once they exist. Keys are ECDSA P-256: quick to make and small on the wire.
+the ServiceAccount key once they exist. Keys are ECDSA P-256, quick to make and small on the wire; CAs may have others.
 Sources: kubeadm "PKI certificates and requirements"; RFC 5280.
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from sampan.api.clock import Clock, Random
@@ -23,14 +23,14 @@ from sampan.cluster.errors import ClusterError
 from sampan.cluster.instance import Instance
 from sampan.records import dataclass
 
-CA_LIFETIME = datetime.timedelta(days=3650)
-LEAF_LIFETIME = datetime.timedelta(days=365)
-#: A leaf with less than this left is reissued at the next start.
-RENEW_BEFORE = datetime.timedelta(days=90)
+#: A leaf is reissued when less than this part of its life is left: of a year, three months.
+RENEW_PART = 90 / 365
 #: Certificates begin a little in the past: clocks of machines differ.
 BACKDATE = datetime.timedelta(minutes=5)
 
 PrivateKey = ec.EllipticCurvePrivateKey
+#: of a CA that somebody else made
+AuthorityKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 #: who signs for the cluster, and who for the front proxy alone: stems of their files
 CLUSTER, FRONT_PROXY = "ca", "front-proxy-ca"
@@ -53,9 +53,33 @@ class Leaf:
 
 @dataclass(frozen=True, slots=True)
 class Authority:
+    """``key`` None: it is somebody else's, who signs what this CA is to have signed (kubeadm's external CA)."""
+
     certificate: x509.Certificate
-    key: PrivateKey
+    key: AuthorityKey | None
     pem: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Lives:
+    """How long certificates are valid, and what keys CAs have."""
+
+    leaf: datetime.timedelta
+    authority: datetime.timedelta
+    #: of CAs' keys
+    algorithm: str = "ECDSA-P256"
+    #: A CA may be here without its key: who has that signs elsewhere (kubeadm's external CA).
+    keyless: bool = False
+
+    @classmethod
+    def of(cls, instance: Instance) -> Lives:
+        cluster = instance.cluster
+        return cls(
+            datetime.timedelta(seconds=cluster.certificate_seconds),
+            datetime.timedelta(seconds=cluster.ca_certificate_seconds),
+            cluster.encryption_algorithm,
+            bool(instance.node.kubernetes_dir),
+        )
 
 
 def leaves(instance: Instance) -> list[Leaf]:
@@ -72,6 +96,8 @@ def leaves(instance: Instance) -> list[Leaf]:
         cluster.kubernetes_ip,
         "127.0.0.1",
         *filter(None, [*node.addresses, cluster.api_address]),
+        *([cluster.endpoint[0]] if cluster.endpoint else []),
+        *cluster.extra_sans,
         *(("::1",) if 6 in cluster.families else ()),
     )
     return [
@@ -80,6 +106,7 @@ def leaves(instance: Instance) -> list[Leaf]:
         Leaf("admin", "kubernetes-admin", ("kubeadm:cluster-admins",)),
         *node_leaves(node.name, node.addresses),
         Leaf("front-proxy-client", FRONT_PROXY_NAME, authority=FRONT_PROXY),
+        *(_OF_KUBERNETES_DIR if node.kubernetes_dir else ()),
         *_simulated(node.simulated_count),
     ]
 
@@ -101,6 +128,13 @@ def node_leaves(name: str, addresses: Sequence[str]) -> list[Leaf]:
         ),
     ]
 
+
+#: who speaks with the further kubeconfigs of /etc/kubernetes (``kubernetesdir``)
+_OF_KUBERNETES_DIR = (
+    Leaf("super-admin", "kubernetes-super-admin", ("system:masters",)),
+    Leaf("controller-manager", "system:kube-controller-manager"),
+    Leaf("scheduler", "system:kube-scheduler"),
+)
 
 #: what a machine with a node and no control plane has
 NODE_FILES = ("ca.crt", *(f"{leaf.stem}.{part}" for leaf in node_leaves("", ()) for part in ("crt", "key")))
@@ -130,6 +164,14 @@ class Making:
             return ec.generate_private_key(ec.SECP256R1())
         return ec.derive_private_key(1 + self._seed.getrandbits(255), ec.SECP256R1())
 
+    def authority_key(self, algorithm: str) -> AuthorityKey:
+        """Of a CA, as kubeadm names its algorithm. From a seed it is one of ECDSA P-256 always."""
+        if self._seed is not None or algorithm == "ECDSA-P256":
+            return self.key()
+        if algorithm == "ECDSA-P384":
+            return ec.generate_private_key(ec.SECP384R1())
+        return rsa.generate_private_key(public_exponent=65537, key_size=int(algorithm.removeprefix("RSA-")))
+
     def serial(self) -> int:
         return x509.random_serial_number() if self._seed is None else 1 + self._seed.getrandbits(158)
 
@@ -139,24 +181,50 @@ def ensure(instance: Instance, clock: Clock, making: Making | None = None) -> Au
     making = making or Making()
     directory = instance.pki
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    now = clock.now()
-    authorities = {
-        CLUSTER: _ensure_ca(directory, CLUSTER, "kubernetes", None, now, making),
-        # What it signs can never be taken for a client of the cluster, so nothing may come between.
-        FRONT_PROXY: _ensure_ca(directory, FRONT_PROXY, "front-proxy-ca", 0, now, making),
-    }
+    authorities = ensure_authorities(instance, clock, making)
     for leaf in leaves(instance):
-        authority = authorities[leaf.authority]
-        if not _is_current(directory, leaf, authority, now):
-            _issue(directory, leaf, authority, now, making)
-    if not (directory / "sa.key").exists():
-        key = making.key()
-        public = key.public_key().public_bytes(
-            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-        )
-        _write(directory / "sa.pub", public, 0o644)
-        _write(directory / "sa.key", _key_pem(key), 0o600)
+        ensure_leaf(instance, leaf, authorities[leaf.authority], clock, making)
+    ensure_account_key(instance, making)
     return authorities[CLUSTER]
+
+
+def ensure_authorities(instance: Instance, clock: Clock, making: Making | None = None) -> dict[str, Authority]:
+    """By the stem of their files. Raises ClusterError for one that is there and cannot be used."""
+    now, making, lives = clock.now(), making or Making(), Lives.of(instance)
+    return {
+        CLUSTER: _ensure_ca(instance.pki, CLUSTER, "kubernetes", None, now, lives, making),
+        # What it signs can never be taken for a client of the cluster, so nothing may come between.
+        FRONT_PROXY: _ensure_ca(instance.pki, FRONT_PROXY, "front-proxy-ca", 0, now, lives, making),
+    }
+
+
+def ensure_leaf(
+    instance: Instance,
+    leaf: Leaf,
+    authority: Authority,
+    clock: Clock,
+    making: Making | None = None,
+    *,
+    anew: bool = False,
+) -> bool:
+    """Whether it was made: it was missing, is about to run out, names others; or ``anew`` was asked for."""
+    now = clock.now()
+    if not anew and _is_current(instance.pki, leaf, authority, now):
+        return False
+    _issue(instance.pki, leaf, authority, now, Lives.of(instance).leaf, making or Making())
+    return True
+
+
+def ensure_account_key(instance: Instance, making: Making | None = None) -> bool:
+    """What ServiceAccount tokens are signed with; whether it was made."""
+    directory, making = instance.pki, making or Making()
+    if (directory / "sa.key").exists():
+        return False
+    key = making.key()
+    public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    _write(directory / "sa.pub", public, 0o644)
+    _write(directory / "sa.key", _key_pem(key), 0o600)
+    return True
 
 
 def keep_given(instance: Instance, files: Mapping[str, str]) -> None:
@@ -177,12 +245,18 @@ def check_given(instance: Instance) -> None:
 
 
 def _ensure_ca(
-    directory: Path, stem: str, common_name: str, path_length: int | None, now: datetime.datetime, making: Making
+    directory: Path,
+    stem: str,
+    common_name: str,
+    path_length: int | None,
+    now: datetime.datetime,
+    lives: Lives,
+    making: Making,
 ) -> Authority:
     certificate_path, key_path = directory / f"{stem}.crt", directory / f"{stem}.key"
-    if certificate_path.exists() and key_path.exists():
-        return _load_ca(certificate_path, key_path, now)
-    key = making.key()
+    if certificate_path.exists() and (lives.keyless or key_path.exists()):
+        return _load_ca(certificate_path, key_path if key_path.exists() else None, now)
+    key = making.authority_key(lives.algorithm)
     name = _name(common_name, ())
     certificate = (
         x509.CertificateBuilder()
@@ -191,11 +265,11 @@ def _ensure_ca(
         .public_key(key.public_key())
         .serial_number(making.serial())
         .not_valid_before(now - BACKDATE)
-        .not_valid_after(now + CA_LIFETIME)
+        .not_valid_after(now + lives.authority)
         .add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
         .add_extension(_key_usage(ca=True), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .sign(key, hashes.SHA256(), ecdsa_deterministic=making.deterministic)
+        .sign(key, hashes.SHA256(), ecdsa_deterministic=_deterministic(key, making))
     )
     pem = certificate.public_bytes(serialization.Encoding.PEM)
     _write(key_path, _key_pem(key), 0o600)
@@ -203,16 +277,16 @@ def _ensure_ca(
     return Authority(certificate, key, pem)
 
 
-def _load_ca(certificate_path: Path, key_path: Path, now: datetime.datetime) -> Authority:
+def _load_ca(certificate_path: Path, key_path: Path | None, now: datetime.datetime) -> Authority:
     """Raises ClusterError for a damaged or expired CA: a new one would lock out everybody who trusts the old."""
     anew = "put it back from a backup, or `sampan down --purge` and start anew"
     try:
         pem = certificate_path.read_bytes()
-        key = serialization.load_pem_private_key(key_path.read_bytes(), None)
+        key = serialization.load_pem_private_key(key_path.read_bytes(), None) if key_path is not None else None
         certificate = x509.load_pem_x509_certificate(pem)
     except ValueError as error:
         raise ClusterError(f"the CA in {certificate_path.parent} is damaged: {error}", fix=anew) from error
-    if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():
+    if key is not None and (not isinstance(key, AuthorityKey) or key.public_key() != certificate.public_key()):
         raise ClusterError(f"{key_path} is not the key of {certificate_path}", fix=anew)
     if certificate.not_valid_after_utc <= now:
         raise ClusterError(f"the CA {certificate_path} expired on {certificate.not_valid_after_utc:%Y-%m-%d}", fix=anew)
@@ -233,11 +307,15 @@ def _is_current(directory: Path, leaf: Leaf, authority: Authority, now: datetime
         return False
     if now < certificate.not_valid_before_utc:
         return False
-    if certificate.not_valid_after_utc - now < RENEW_BEFORE or certificate.subject != _name(
-        leaf.common_name, leaf.organizations
-    ):
+    if now >= renewal_time(certificate) or certificate.subject != _name(leaf.common_name, leaf.organizations):
         return False
     return not leaf.hosts or _hosts_of(certificate) == set(leaf.hosts)
+
+
+def renewal_time(certificate: x509.Certificate) -> datetime.datetime:
+    """From when on a certificate should be made anew."""
+    began, ends = certificate.not_valid_before_utc + BACKDATE, certificate.not_valid_after_utc
+    return ends - (ends - began) * RENEW_PART
 
 
 def _hosts_of(certificate: x509.Certificate) -> set[str]:
@@ -245,7 +323,19 @@ def _hosts_of(certificate: x509.Certificate) -> set[str]:
     return {str(general.value) for general in names}
 
 
-def _issue(directory: Path, leaf: Leaf, authority: Authority, now: datetime.datetime, making: Making) -> None:
+def _issue(
+    directory: Path,
+    leaf: Leaf,
+    authority: Authority,
+    now: datetime.datetime,
+    life: datetime.timedelta,
+    making: Making,
+) -> None:
+    if authority.key is None:
+        raise ClusterError(
+            f"{directory / leaf.stem}.crt is missing or not current, and the key of the CA that signs it is not here",
+            fix="have it signed where that key is (`sampan certs generate-csr`), or put the CA's key beside it",
+        )
     key = making.key()
     usages = [ExtendedKeyUsageOID.SERVER_AUTH] * leaf.server + [ExtendedKeyUsageOID.CLIENT_AUTH] * leaf.client
     builder = (
@@ -255,7 +345,7 @@ def _issue(directory: Path, leaf: Leaf, authority: Authority, now: datetime.date
         .public_key(key.public_key())
         .serial_number(making.serial())
         .not_valid_before(now - BACKDATE)
-        .not_valid_after(min(now + LEAF_LIFETIME, authority.certificate.not_valid_after_utc))
+        .not_valid_after(min(now + life, authority.certificate.not_valid_after_utc))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(ca=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
@@ -264,9 +354,15 @@ def _issue(directory: Path, leaf: Leaf, authority: Authority, now: datetime.date
     if leaf.hosts:
         alternatives = x509.SubjectAlternativeName([_general_name(host) for host in dict.fromkeys(leaf.hosts)])
         builder = builder.add_extension(alternatives, critical=False)
-    certificate = builder.sign(authority.key, hashes.SHA256(), ecdsa_deterministic=making.deterministic)
+    certificate = builder.sign(
+        authority.key, hashes.SHA256(), ecdsa_deterministic=_deterministic(authority.key, making)
+    )
     _write(directory / f"{leaf.stem}.key", _key_pem(key), 0o600)
     _write(directory / f"{leaf.stem}.crt", certificate.public_bytes(serialization.Encoding.PEM), 0o644)
+
+
+def _deterministic(key: AuthorityKey, making: Making) -> bool | None:
+    return making.deterministic if isinstance(key, ec.EllipticCurvePrivateKey) else None
 
 
 def _general_name(host: str) -> x509.GeneralName:
@@ -295,14 +391,15 @@ def _key_usage(*, ca: bool) -> x509.KeyUsage:
     )
 
 
-def _key_pem(key: PrivateKey) -> bytes:
+def _key_pem(key: AuthorityKey) -> bytes:
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
     )
 
 
 def _write(path: Path, data: bytes, mode: int) -> None:
-    """Replaces atomically, never readable by others even for a moment."""
+    """Replaces atomically, never readable by others even for a moment. A link stays one, to the new file."""
+    path = path.resolve()
     temporary = path.with_suffix(path.suffix + ".new")
     temporary.touch(mode=mode)
     temporary.chmod(mode)

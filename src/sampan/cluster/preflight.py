@@ -30,11 +30,13 @@ CNI_PLUGINS = ("bridge", "host-local", "loopback", "bandwidth")
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """``what`` is wrong; ``fix`` says how to mend it. ``fatal`` False: the cluster runs, but something is lost."""
+    """``what`` is wrong; ``fix`` says how to mend it. ``fatal`` False: the cluster runs, but something is lost.
+    ``name``: kubeadm's of the check, by which ``init`` and ``join`` ignore it."""
 
     what: str
     fix: str
     fatal: bool = True
+    name: str = "SystemVerification"
 
 
 def check(instance: Instance, *, running: bool = False) -> list[Problem]:
@@ -67,6 +69,7 @@ def _disk(instance: Instance) -> Iterable[Problem]:
             "DiskPressure and take no pods",
             f"free {_FREE_DISK_PERCENT} %, or give other thresholds with --kubelet-config (docs/node.md)",
             fatal=False,
+            name="Disk",
         )
 
 
@@ -108,6 +111,7 @@ def _system() -> Iterable[Problem]:
             "not running as root",
             "run `sudo sampan up`: containers, cgroups and nftables need root; "
             "`sampan up --simulate 3` runs nothing and does not",
+            name="IsPrivilegedUser",
         )
 
 
@@ -121,7 +125,9 @@ def _rights(status: Path = Path("/proc/self/status")) -> Iterable[Problem]:
     missing = [name for name, bit in _CAPABILITIES.items() if not held >> bit & 1]
     if missing:
         yield Problem(
-            f"root lacks {', '.join(missing)} here", "run it on the machine itself, or in a privileged container"
+            f"root lacks {', '.join(missing)} here",
+            "run it on the machine itself, or in a privileged container",
+            name="IsPrivilegedUser",
         )
 
 
@@ -133,27 +139,33 @@ def _programs(instance: Instance) -> Iterable[Problem]:
     missing = [program for program in packages if _find(program) is None]
     if missing:
         names = " ".join(sorted({packages[program] for program in missing}))
-        yield Problem(f"not installed: {', '.join(missing)}", f"apt-get install -y {names}")
+        name = "CRI" if "containerd" in missing else f"FileExisting-{missing[0]}"
+        yield Problem(f"not installed: {', '.join(missing)}", f"apt-get install -y {names}", name=name)
     if instance.node.proxy_mode != "nftables":
         # Most machines never load it.
         from sampan.network.proxy import modes
 
         lacking = modes.missing(instance.node.proxy_mode)
         if lacking is not None:
-            yield Problem(lacking.what, lacking.fix)
+            yield Problem(lacking.what, lacking.fix, name=f"FileExisting-{instance.node.proxy_mode}")
     if instance.cluster.pod_network_backend in ("vxlan", "wireguard") and not instance.node.cni_conf_dir:
         from sampan.network.routes.missing import missing as tunnel_missing
 
         needed = tunnel_missing(instance.cluster.pod_network_backend)
         if needed is not None:
-            yield Problem(needed.what, needed.fix)
+            yield Problem(needed.what, needed.fix, name=f"FileExisting-{instance.cluster.pod_network_backend}")
     if cni_directory() is None:
         yield Problem(
             f"the CNI plugins {', '.join(CNI_PLUGINS)} are not in {' or '.join(map(str, CNI_DIRECTORIES))}",
             "apt-get install -y containernetworking-plugins",
+            name="FileExisting-cni",
         )
     if not any(os.access(place, os.X_OK) for place in PAUSE_PROGRAMS):
-        yield Problem("not installed: catatonit (the pause container is built of it)", "apt-get install -y catatonit")
+        yield Problem(
+            "not installed: catatonit (the pause container is built of it)",
+            "apt-get install -y catatonit",
+            name="FileExisting-catatonit",
+        )
 
 
 def _find(program: str) -> str | None:
@@ -172,7 +184,7 @@ def _kernel() -> Iterable[Problem]:
     if not any(Path("/sys/fs/cgroup").glob("*")):
         yield Problem("no cgroups are mounted at /sys/fs/cgroup", "mount -t cgroup2 none /sys/fs/cgroup")
     if Path("/proc/swaps").exists() and len(Path("/proc/swaps").read_text().splitlines()) > 1:
-        yield Problem("swap is on: memory limits are softer than they look", "swapoff -a", fatal=False)
+        yield Problem("swap is on: memory limits are softer than they look", "swapoff -a", fatal=False, name="Swap")
 
 
 def _switches(root: Path = Path("/proc/sys")) -> Iterable[Problem]:
@@ -184,6 +196,7 @@ def _switches(root: Path = Path("/proc/sys")) -> Iterable[Problem]:
             yield Problem(
                 f"{dotted} is {switch.read_text().strip()} and cannot be changed from here",
                 f"sysctl -w {dotted}={value}, where the machine's own /proc/sys can be written",
+                name=f"FileContent--proc-sys-{name.replace('/', '-')}",
             )
 
 
@@ -197,7 +210,11 @@ def _ports(instance: Instance) -> Iterable[Problem]:
         del options[instance.node.dns_port]
     for port, option in options.items():
         if not _port_is_free(port):
-            yield Problem(f"port {port} is taken by another program", f"stop it, or choose another with {option}")
+            yield Problem(
+                f"port {port} is taken by another program",
+                f"stop it, or choose another with {option}",
+                name=f"Port-{port}",
+            )
 
 
 def _port_is_free(port: int) -> bool:

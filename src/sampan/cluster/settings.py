@@ -39,6 +39,36 @@ PROXY_MODES = ("nftables", "iptables", "ipvs", "userspace")
 POD_NETWORK_BACKENDS = ("auto", "host-gw", "vxlan", "wireguard", "none")
 
 
+#: Shorter ones would be renewed all the time; beyond the longest, dates of certificates end.
+SHORTEST_CERTIFICATE_SECONDS, LONGEST_CERTIFICATE_SECONDS = 60.0, 100 * 365 * 24 * 3600.0
+ENCRYPTION_ALGORITHMS = ("ECDSA-P256", "ECDSA-P384", "RSA-2048", "RSA-3072", "RSA-4096")
+_SAN = re.compile(r"(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
+
+
+def split_endpoint(text: str, port: int) -> tuple[str, int]:
+    """``host:port``, ``host``, ``[v6]:port`` or ``v6``; ``port`` when none is given. Raises ClusterError."""
+    matched = re.fullmatch(r"(?:\[([^\]]+)\]|([^:]+))(?::(\d{1,5}))?", text)
+    host, given = (matched[1] or matched[2], matched[3]) if matched else (text, None)
+    found = int(given) if given else port
+    if not (_SAN.fullmatch(host) or _is_address(host)) or not 1 <= found <= 65535:
+        raise ClusterError(
+            f"--control-plane-endpoint {text!r} is not a host and a port", fix="write it like api.example.com:6443"
+        )
+    return host, found
+
+
+def join_endpoint(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class ClusterSettings:
     """What all machines of a cluster must agree on."""
@@ -81,6 +111,15 @@ class ClusterSettings:
     ingress_classes: str = ""
     #: Ranges of addresses for LoadBalancers of class ``sampan.io/l2``, separated by commas; "": none given.
     loadbalancer_pool: str = ""
+    #: ``host`` or ``host:port`` at which all control planes are reached; "": the first one's own address.
+    control_plane_endpoint: str = ""
+    #: Further names and addresses in the API servers' certificates, separated by commas.
+    cert_sans: str = ""
+    #: How long certificates are valid, and the CAs that sign them (kubeadm's ``certificateValidityPeriod`` ...).
+    certificate_seconds: float = 365 * 24 * 3600.0
+    ca_certificate_seconds: float = 3650 * 24 * 3600.0
+    #: Of the keys of CAs that are made, as kubeadm names them. What they sign for has ECDSA P-256 keys always.
+    encryption_algorithm: str = "ECDSA-P256"
 
     def validate(self) -> None:
         if not NAME.match(self.name):
@@ -119,6 +158,7 @@ class ClusterSettings:
                 fix=f"choose of {', '.join(POD_NETWORK_BACKENDS)}",
             )
         self._validate_pool()
+        self._validate_certificates()
         if self.enable_admission_plugins or self.disable_admission_plugins:
             self._validate_admission()
         if self.admission_config:
@@ -127,6 +167,38 @@ class ClusterSettings:
             self._validate_scheduler()
         if self.runtime_config or self.feature_gates:
             self._validate_enablement()
+
+    def _validate_certificates(self) -> None:
+        if not SHORTEST_CERTIFICATE_SECONDS <= self.certificate_seconds <= self.ca_certificate_seconds:
+            raise ClusterError(
+                "certificateValidityPeriod must be at least a minute, and at most caCertificateValidityPeriod",
+                fix="write them like 8760h and 87600h",
+            )
+        if self.ca_certificate_seconds > LONGEST_CERTIFICATE_SECONDS:
+            raise ClusterError("caCertificateValidityPeriod must be at most 100 years", fix="write it like 87600h")
+        if self.encryption_algorithm not in ENCRYPTION_ALGORITHMS:
+            raise ClusterError(
+                f"encryptionAlgorithm {self.encryption_algorithm!r} is not known",
+                fix=f"choose of {', '.join(ENCRYPTION_ALGORITHMS)}",
+            )
+        if self.control_plane_endpoint:
+            split_endpoint(self.control_plane_endpoint, self.api_port)
+        for name in self.extra_sans:
+            if not _SAN.fullmatch(name) and not _is_address(name):
+                raise ClusterError(
+                    f"{name!r} is neither a DNS name nor an address (--apiserver-cert-extra-sans)",
+                    fix="name such as api.example.com,192.0.2.7",
+                )
+
+    @property
+    def extra_sans(self) -> tuple[str, ...]:
+        named = filter(None, (name.strip() for name in self.cert_sans.split(",")))
+        return tuple(str(ipaddress.ip_address(name)) if _is_address(name) else name for name in named)
+
+    @property
+    def endpoint(self) -> tuple[str, int] | None:
+        """Host and port of all control planes together; None: there is no such address."""
+        return split_endpoint(self.control_plane_endpoint, self.api_port) if self.control_plane_endpoint else None
 
     def _validate_pool(self) -> None:
         if not self.loadbalancer_pool:
@@ -305,6 +377,9 @@ class NodeSettings:
     simulate: str = ""
     #: How many that were when they were last looked at.
     simulated_count: int = 0
+    #: Where ``init`` and ``join`` put what kubeadm puts into /etc/kubernetes, and into its pki; "": nowhere, as ``up``.
+    kubernetes_dir: str = ""
+    cert_dir: str = ""
 
     def validate(self, cluster: ClusterSettings) -> None:
         ports = {"--api-port": cluster.api_port, "--kubelet-port": self.kubelet_port, "--dns-port": self.dns_port}

@@ -24,6 +24,7 @@ from sampan.cluster import (
     containerd,
     images,
     kubeconfigs,
+    kubernetesdir,
     leftovers,
     locks,
     logfiles,
@@ -145,10 +146,11 @@ def check_machine(instance: Instance, progress: Progress) -> None:
 def prepare(instance: Instance, clock: Clock, progress: Progress) -> None:
     """Writes everything the processes read. Raises ClusterError."""
     progress.step("Certificates and settings")
-    with _writing(instance):
+    with writing(instance):
         instance.save()
         instance.run.mkdir(parents=True, exist_ok=True, mode=0o700)
         instance.logs.mkdir(parents=True, exist_ok=True, mode=0o750)
+        kubernetesdir.link_pki(instance)
         if instance.node.runs_control_plane:
             pki.ensure(instance, clock)
         else:
@@ -159,7 +161,7 @@ def prepare(instance: Instance, clock: Clock, progress: Progress) -> None:
 
 
 @contextlib.contextmanager
-def _writing(instance: Instance) -> Iterator[None]:
+def writing(instance: Instance) -> Iterator[None]:
     try:
         yield
     except OSError as error:

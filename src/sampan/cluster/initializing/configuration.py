@@ -1,0 +1,208 @@
+"""What a person asks of ``init``: kubeadm's InitConfiguration and ClusterConfiguration as one value.
+
+Made of flags, or of the documents of ``--config`` (``documents``). ``options`` says what of it are options of
+``sampan up``, which the settings of an instance are made of; ``words`` names what nothing here acts on. Pure.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import field
+from typing import Any
+
+from sampan import KUBERNETES_VERSION
+from sampan.api import durations
+from sampan.cluster.errors import ClusterError
+from sampan.cluster.initializing.tokens import DEFAULT_DESCRIPTION, DEFAULT_TTL_SECONDS, NODE_GROUP, USAGES
+from sampan.cluster.settings import ClusterSettings
+from sampan.records import dataclass
+
+API_PORT = 6443
+IMAGE_REPOSITORY = "registry.k8s.io"
+DOMAIN = "cluster.local"
+
+
+@dataclass(frozen=True, slots=True)
+class TokenWish:
+    """``token`` "": one is generated."""
+
+    token: str = ""
+    ttl_seconds: float = DEFAULT_TTL_SECONDS
+    usages: tuple[str, ...] = USAGES
+    groups: tuple[str, ...] = (NODE_GROUP,)
+    description: str = DEFAULT_DESCRIPTION
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """Defaults are kubeadm's where it has any. Extra arguments are by the name of a flag, without dashes."""
+
+    node_name: str = ""
+    advertise_address: str = ""
+    bind_port: int = API_PORT
+    cri_socket: str = ""
+    #: None: those of a control plane
+    taints: tuple[Mapping[str, str], ...] | None = None
+    certificate_key: str = ""
+    skip_phases: tuple[str, ...] = ()
+    ignored_checks: tuple[str, ...] = ()
+    tokens: tuple[TokenWish, ...] = (TokenWish(),)
+    patches: str = ""
+    cluster_name: str = "kubernetes"
+    control_plane_endpoint: str = ""
+    cert_sans: tuple[str, ...] = ()
+    cert_dir: str = ""
+    service_subnet: str = ""
+    pod_subnet: str = ""
+    dns_domain: str = DOMAIN
+    kubernetes_version: str = ""
+    image_repository: str = IMAGE_REPOSITORY
+    certificate_seconds: float = 365 * 24 * 3600.0
+    ca_certificate_seconds: float = 3650 * 24 * 3600.0
+    #: of the CAs' keys: RSA, as kubeadm's, for instructions show their hash by ``openssl rsa``
+    encryption_algorithm: str = "RSA-2048"
+    #: ``sqlite``, ``etcd``, or ``etcd://host:port,...``
+    store: str = ""
+    #: files of an etcd that is not this cluster's: CA, certificate, key
+    etcd_files: tuple[str, str, str] = ("", "", "")
+    api_server_args: tuple[tuple[str, str], ...] = ()
+    controller_manager_args: tuple[tuple[str, str], ...] = ()
+    kubelet_args: tuple[tuple[str, str], ...] = ()
+    feature_gates: tuple[tuple[str, bool], ...] = ()
+    #: a KubeletConfiguration and a KubeProxyConfiguration, as they were given
+    kubelet: Mapping[str, Any] = field(default_factory=dict)
+    proxy: Mapping[str, Any] = field(default_factory=dict)
+    #: fields that were given and that nothing acts on, by their paths
+    idle: tuple[str, ...] = ()
+
+
+#: Flags of the API server and the controller manager that options of ``up`` say.
+_API_SERVER = {
+    "enable-admission-plugins": "--enable-admission-plugins",
+    "disable-admission-plugins": "--disable-admission-plugins",
+    "admission-control-config-file": "--admission-control-config-file",
+    "runtime-config": "--runtime-config",
+    "feature-gates": "--feature-gates",
+}
+_AUTOSCALER = {
+    "horizontal-pod-autoscaler-sync-period": durations.parse,
+    "horizontal-pod-autoscaler-downscale-stabilization": durations.parse,
+    "horizontal-pod-autoscaler-cpu-initialization-period": durations.parse,
+    "horizontal-pod-autoscaler-initial-readiness-delay": durations.parse,
+    "horizontal-pod-autoscaler-tolerance": float,
+}
+_MASKS = {
+    "node-cidr-mask-size": "--node-cidr-mask",
+    "node-cidr-mask-size-ipv4": "--node-cidr-mask",
+    "node-cidr-mask-size-ipv6": "--node-cidr-mask-ipv6",
+}
+_KUBELET = {"node-ip": "--node-address", "allowed-unsafe-sysctls": "--allowed-unsafe-sysctls"}
+
+
+def options(wanted: Configuration) -> dict[str, Any]:
+    """What was asked for as options of ``sampan up``. Raises ClusterError."""
+    found: dict[str, Any] = {"--api-port": wanted.bind_port}
+    for option, value in (
+        ("--node-name", wanted.node_name),
+        ("--node-address", wanted.advertise_address),
+        ("--pod-cidr", wanted.pod_subnet),
+        ("--service-cidr", wanted.service_subnet),
+    ):
+        if value:
+            found[option] = value
+    for name, value in wanted.api_server_args:
+        if name in _API_SERVER:
+            found[_API_SERVER[name]] = value
+        elif name == "service-node-port-range":
+            found["--node-port-range"] = _range(value)
+    for name, value in wanted.controller_manager_args:
+        if name in _MASKS:
+            found[_MASKS[name]] = _number(f"controllerManager.extraArgs.{name}", value, int)
+        elif name in _AUTOSCALER:
+            found[f"--{name}"] = _number(f"controllerManager.extraArgs.{name}", value, _AUTOSCALER[name])
+    for name, value in wanted.kubelet_args:
+        if name in _KUBELET:
+            found[_KUBELET[name]] = value
+    mode = wanted.proxy.get("mode")
+    if mode:
+        found["--proxy-mode"] = str(mode)
+    ipvs = wanted.proxy.get("ipvs")
+    if isinstance(ipvs, Mapping) and ipvs.get("scheduler"):
+        found["--ipvs-scheduler"] = str(ipvs["scheduler"])
+    if addresses := wanted.proxy.get("nodePortAddresses"):
+        found["--nodeport-addresses"] = ",".join(map(str, addresses))
+    return found
+
+
+def settings(wanted: Configuration, base: ClusterSettings) -> ClusterSettings:
+    """What no option of ``up`` says."""
+    return dataclasses.replace(
+        base,
+        cluster_domain=wanted.dns_domain,
+        control_plane_endpoint=wanted.control_plane_endpoint,
+        cert_sans=",".join(wanted.cert_sans),
+        certificate_seconds=wanted.certificate_seconds,
+        ca_certificate_seconds=wanted.ca_certificate_seconds,
+        encryption_algorithm=wanted.encryption_algorithm,
+    )
+
+
+def words(wanted: Configuration) -> list[str]:
+    """Of what was given, what nothing here acts on, and why. Raises ClusterError for a release that is not this one."""
+    told = []
+    if wanted.cri_socket:
+        told.append(f"--cri-socket {wanted.cri_socket}: each node has a containerd of its own")
+    if wanted.image_repository != IMAGE_REPOSITORY:
+        told.append(
+            f"--image-repository {wanted.image_repository}: no image is needed for the control plane; for pods' images "
+            "set a mirror (docs/images.md)"
+        )
+    if wanted.patches:
+        told.append(f"--patches {wanted.patches}: there are no manifests of static pods to patch")
+    if wanted.feature_gates:
+        named = ",".join(f"{name}={str(on).lower()}" for name, on in wanted.feature_gates)
+        told.append(f"--feature-gates {named}: kubeadm's own gates; those of the API server are its extraArgs")
+    known = {
+        "apiServer": {*_API_SERVER, "service-node-port-range"},
+        "controllerManager": {*_MASKS, *_AUTOSCALER},
+        "kubeletExtraArgs": set(_KUBELET),
+    }
+    for where, given in (
+        ("apiServer", wanted.api_server_args),
+        ("controllerManager", wanted.controller_manager_args),
+        ("kubeletExtraArgs", wanted.kubelet_args),
+    ):
+        told += [f"{where}: nothing acts on --{name}" for name, _ in given if name not in known[where]]
+    told += [f"{path}: nothing acts on it" for path in wanted.idle]
+    check_version(wanted.kubernetes_version)
+    return told
+
+
+def check_version(version: str) -> None:
+    """Raises ClusterError for a release that this is not: ``stable`` and other labels are this one."""
+    text = version.removeprefix("v")
+    if not text or not text[0].isdigit():
+        return
+    own = KUBERNETES_VERSION.split(".")[:2]
+    if text.split(".")[:2] != own:
+        raise ClusterError(
+            f"--kubernetes-version {version}: this is Kubernetes v{KUBERNETES_VERSION}",
+            fix=f"leave it out, or give v{'.'.join(own)}.0",
+        )
+
+
+def _range(text: str) -> tuple[int, int]:
+    low, dash, high = text.partition("-")
+    if not dash or not low.isdigit() or not high.isdigit():
+        raise ClusterError(f"service-node-port-range {text!r} is not valid", fix="write it like 30000-32767")
+    return int(low), int(high)
+
+
+def _number(where: str, text: str, of: Any) -> Any:
+    try:
+        return of(text)
+    except ValueError as error:
+        raise ClusterError(
+            f"{where}: {text!r} is not valid: {error}", fix="see the controller manager's flags"
+        ) from None

@@ -1,0 +1,120 @@
+"""The phases of ``init``, with kubeadm's names and in its order; which of them a person asked for. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sampan.cluster.errors import WrongUsage
+from sampan.records import dataclass
+
+ALL = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    name: str
+    text: str
+    parts: tuple[str, ...] = ()
+
+
+CERTIFICATES = (
+    "ca",
+    "apiserver",
+    "apiserver-kubelet-client",
+    "front-proxy-ca",
+    "front-proxy-client",
+    "etcd-ca",
+    "etcd-server",
+    "etcd-peer",
+    "etcd-healthcheck-client",
+    "apiserver-etcd-client",
+    "sa",
+)
+PHASES = (
+    Phase("preflight", "Run pre-flight checks"),
+    Phase("certs", "Certificate generation", CERTIFICATES),
+    Phase(
+        "kubeconfig",
+        "Generate the kubeconfig files of administrators and components",
+        ("admin", "super-admin", "kubelet", "controller-manager", "scheduler"),
+    ),
+    Phase("etcd", "Make this machine a member of the cluster's etcd, where that is its store", ("local",)),
+    Phase(
+        "control-plane",
+        "Make this machine a control plane",
+        ("apiserver", "controller-manager", "scheduler"),
+    ),
+    Phase("kubelet-start", "Write the node's settings and start the programs of this machine"),
+    Phase("wait-control-plane", "Wait until the API server answers and the node is Ready"),
+    Phase("upload-config", "Write the configuration into the cluster", ("kubeadm", "kubelet")),
+    Phase("upload-certs", "Write the control plane's certificates into the cluster, encrypted"),
+    Phase("mark-control-plane", "Mark the node as a control plane's"),
+    Phase("bootstrap-token", "Make the tokens with which machines join"),
+    Phase("kubelet-finalize", "Settings of the node after it has joined", ("enable-client-cert-rotation",)),
+    Phase("addon", "DNS and the service proxy", ("coredns", "kube-proxy")),
+    Phase("show-join-command", "Show the command with which machines join"),
+)
+_BY_NAME = {phase.name: phase for phase in PHASES}
+#: other names that kubeadm takes for one part
+_ALIASES = {("kubelet-finalize", "experimental-cert-rotation"): "enable-client-cert-rotation"}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One phase, and which of its parts: () all of it."""
+
+    phase: str
+    parts: tuple[str, ...] = ()
+
+    def has(self, part: str) -> bool:
+        return not self.parts or part in self.parts
+
+
+def plan_all(skipped: Sequence[str]) -> list[Step]:
+    """Every phase but those that are skipped, by ``name`` or ``name/part``. Raises WrongUsage."""
+    whole, parts = set(), set()
+    for text in filter(None, (name.strip() for each in skipped for name in each.split(","))):
+        name, slash, part = text.partition("/")
+        phase, part = _named(name, part, "--skip-phases")
+        if slash and part != ALL:
+            parts.add((phase.name, part))
+        else:
+            whole.add(phase.name)
+    steps = []
+    for phase in PHASES:
+        left = tuple(part for part in phase.parts if (phase.name, part) not in parts)
+        if phase.name not in whole and (left or not phase.parts):
+            steps.append(Step(phase.name, () if left == phase.parts else left))
+    return steps
+
+
+def plan_one(words: Sequence[str]) -> Step:
+    """``["certs", "apiserver"]``. Raises WrongUsage."""
+    name, part, *more = (*words, "", "")
+    if any(more):
+        raise WrongUsage(f"init phase {' '.join(words)}: too many words", fix="`sampan init phase --help`")
+    phase, part = _named(name, part, "init phase")
+    if phase.parts and not part:
+        listed = ", ".join((ALL, *phase.parts))
+        raise WrongUsage(f"init phase {name} needs to know which part", fix=f"one of {listed}")
+    return Step(phase.name, () if part in ("", ALL) else (part,))
+
+
+def help_text() -> str:
+    lines = []
+    for phase in PHASES:
+        lines.append(f"  {phase.name:<20}{phase.text}")
+        if phase.parts:
+            lines.append(f"  {'':<20}  {', '.join((ALL, *phase.parts))}")
+    return "\n".join(lines)
+
+
+def _named(name: str, part: str, where: str) -> tuple[Phase, str]:
+    phase = _BY_NAME.get(name)
+    if phase is None:
+        raise WrongUsage(f"{where}: there is no phase {name!r}", fix=f"one of {', '.join(_BY_NAME)}")
+    part = _ALIASES.get((name, part), part)
+    if part and part != ALL and part not in phase.parts:
+        listed = ", ".join((ALL, *phase.parts)) if phase.parts else "it has no parts"
+        raise WrongUsage(f"{where}: phase {name} has no part {part!r}", fix=listed)
+    return phase, part
