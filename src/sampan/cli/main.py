@@ -18,6 +18,7 @@ from sampan.cli import (
     cluster,
     completion,
     csi,
+    etcd,
     image,
     init,
     join,
@@ -56,6 +57,7 @@ app.add("csi", csi.app)
 app.add("api", apireport.app)
 app.add("net", net.app)
 why.add_to(app)
+app.add("etcd", etcd.app)
 processes.add_to(app)
 adapter.add_to(app)
 apart.add_to(app)

@@ -12,6 +12,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 
+from sampan.records import dataclass
 from sampan.store.expiry import Expiries, ExpiryTimer, end_of
 from sampan.store.listeners import Listeners
 from sampan.store.protocol import (
@@ -36,6 +37,21 @@ def check_commit(key: str, expected: int | None, delete: bool, actual: int) -> N
     """Raises RevisionConflict unless the key, at revision ``actual`` (0: absent), may be written."""
     if (expected is not None and expected != actual) or (delete and not actual):
         raise RevisionConflict(key, expected or 0, actual)
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """One of several writes that belong together; as the parameters of ``commit``."""
+
+    key: str
+    expected: int | None
+    value: bytes | None
+    ttl_seconds: float | None = None
+
+
+def check_distinct(commits: Sequence[Commit]) -> None:
+    if len({commit.key for commit in commits}) < len(commits):
+        raise ValueError("a key is written twice")
 
 
 class EmbeddedStore(ABC):
@@ -65,6 +81,10 @@ class EmbeddedStore(ABC):
     @property
     def oldest(self) -> int:
         return self._oldest
+
+    def peek(self, key: str) -> Entry | None:
+        """The durable entry, now."""
+        return self._entries.get(key)
 
     async def get(self, key: str, revision: int | None = None) -> Entry | None:
         if revision is None:
@@ -113,7 +133,31 @@ class EmbeddedStore(ABC):
     ) -> int: ...
 
     @abstractmethod
+    async def commit_all(self, commits: Sequence[Commit]) -> list[int]:
+        """All or none, in one durable step, at revisions in a row: nobody commits in between. Their revisions.
+
+        Raises RevisionConflict, for the first that does not hold, with all that won over it visible; ValueError: a key
+        is there twice.
+        """
+        ...
+
+    async def settled(self, keys: Iterable[str]) -> None:
+        """Returns once nobody has anything under way for these keys: what is read of them, before anything else is
+        waited for, is what a commit will be held against."""
+        return
+
+    def set_end(self, key: str, ttl_seconds: float | None) -> None:
+        """Has an entry end so long from now, or not at all (None). Nothing is written for it: after a restart what its
+        commit said holds."""
+        self._expiries.set(key, end_of(self._now_ms(), ttl_seconds))
+        self._expiry_timer.arm()
+
+    @abstractmethod
     async def compact(self, revision: int) -> None: ...
+
+    async def release_room(self) -> None:
+        """Gives free room of files back to the disk. Raises StoreUnavailable."""
+        return
 
     @abstractmethod
     async def shrink(self) -> None: ...

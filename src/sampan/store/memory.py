@@ -12,7 +12,7 @@ from datetime import datetime
 from operator import attrgetter
 
 from sampan.api.clock import Clock
-from sampan.store.embedded import EmbeddedStore, check_commit
+from sampan.store.embedded import Commit, EmbeddedStore, check_commit, check_distinct
 from sampan.store.expiry import check_ttl, end_of
 from sampan.store.protocol import Change, Compacted, Entry, FutureRevision, Range, StoreUnavailable
 from sampan.store.sortedmap import SortedMap
@@ -55,6 +55,17 @@ class MemoryStore(EmbeddedStore):
         entry = Entry(key, value, revision, current.created if current else revision)
         self._publish(key, revision, entry, end_of(self._now_ms(), ttl_seconds) if ttl_seconds else 0, note)
         return revision
+
+    async def commit_all(self, commits: Sequence[Commit]) -> list[int]:
+        check_distinct(commits)
+        for commit in commits:
+            check_ttl(commit.ttl_seconds)
+            current = self._entries.get(commit.key)
+            check_commit(commit.key, commit.expected, commit.value is None, current.revision if current else 0)
+        return [
+            await MemoryStore.commit(self, each.key, each.expected, each.value, ttl_seconds=each.ttl_seconds)
+            for each in commits
+        ]
 
     async def compact(self, revision: int) -> None:
         if revision > self._revision:

@@ -44,6 +44,8 @@ class Room:
 class Shrinker:
     """Owned by the store; on its event loop."""
 
+    STEP_PAGES = _STEP_PAGES
+
     def __init__(self, database: Database, writer: Writer) -> None:
         self._database = database
         self._writer = writer

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import partial
@@ -18,7 +18,7 @@ from typing import ParamSpec, TypeVar
 
 from sampan.api.clock import Clock
 from sampan.records import dataclass
-from sampan.store.embedded import EmbeddedStore, check_commit
+from sampan.store.embedded import Commit, EmbeddedStore, check_commit, check_distinct
 from sampan.store.expiry import check_ttl, end_of
 from sampan.store.protocol import (
     Change,
@@ -167,6 +167,24 @@ class SqliteStore(EmbeddedStore):
                     raise
                 # Lost to a write that is not yet visible: the caller would read, find nothing new, and try again.
                 await self._settled(base)
+        pending = self._decide(key, newest, created, value, ttl_seconds, base, note)
+        self._writer.submit(pending)
+        error = await pending.answer
+        if error is not None:
+            raise error
+        return pending.row.revision
+
+    def _decide(
+        self,
+        key: str,
+        newest: int,
+        created: int,
+        value: bytes | None,
+        ttl_seconds: float | None,
+        base: Pending | None,
+        note: object | None,
+    ) -> Pending:
+        """Gives the commit its revision, and its place before all later ones of its key."""
         self._assigned = revision = self._assigned + 1
         now_ms = self._now_ms()
         self._last_ms = at_ms = max(self._last_ms, now_ms)
@@ -177,11 +195,38 @@ class SqliteStore(EmbeddedStore):
             row = Row(revision, key, created or revision, newest, at_ms, checksum(key, value), value, expires_ms)
         pending = Pending(row, base, note, self._loop.create_future())
         self._pending[key] = pending
-        self._writer.submit(pending)
-        error = await pending.answer
-        if error is not None:
-            raise error
-        return revision
+        return pending
+
+    async def commit_all(self, commits: Sequence[Commit]) -> list[int]:
+        check_distinct(commits)
+        for commit in commits:
+            check_ttl(commit.ttl_seconds)
+            commit.key.encode()
+        await self.settled([commit.key for commit in commits])
+        if self._refusal is not None:
+            raise self._refusal
+        found = [self._entries.get(commit.key) for commit in commits]
+        for commit, durable in zip(commits, found, strict=True):
+            check_commit(commit.key, commit.expected, commit.value is None, durable.revision if durable else 0)
+        decided = []
+        for commit, durable in zip(commits, found, strict=True):
+            newest, created = (durable.revision, durable.created) if durable else (0, 0)
+            decided.append(self._decide(commit.key, newest, created, commit.value, commit.ttl_seconds, None, None))
+        for pending in decided[:-1]:
+            pending.joined = True
+        for pending in decided:
+            self._writer.submit(pending)
+        errors = [error for pending in decided if (error := await pending.answer) is not None]
+        if errors:
+            raise errors[0]
+        return [pending.row.revision for pending in decided]
+
+    async def settled(self, keys: Iterable[str]) -> None:
+        wanted = list(keys)
+        while waited := [pending for key in wanted if (pending := self._pending.get(key)) is not None]:
+            for pending in waited:
+                if not pending.settled:
+                    await self._settled(pending)
 
     async def _settled(self, pending: Pending) -> None:
         waiter: asyncio.Future[None] = self._loop.create_future()
@@ -300,6 +345,24 @@ class SqliteStore(EmbeddedStore):
     async def raise_revision(self, revision: int) -> None:
         """Counts on from ``revision`` at the next start: after a restore, so that no revision means two things."""
         await self._do(lambda: self._database.raise_revision(revision))
+
+    async def release_room(self) -> None:
+        while await self._released(Shrinker.STEP_PAGES):
+            pass
+
+    async def _released(self, pages: int) -> bool:
+        """Whether there is more."""
+        left = 0
+
+        def work() -> None:
+            nonlocal left
+            free = self._database.room()[1]
+            left = free - pages if free and self._database.release(pages) else 0
+            if left <= 0:
+                self._database.checkpoint()
+
+        await self._do(work)
+        return left > 0
 
     async def shrink(self) -> None:
         await self._do(self._database.shrink_writer)

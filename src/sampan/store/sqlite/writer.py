@@ -11,7 +11,7 @@ import asyncio
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from queue import SimpleQueue
 
 from sampan.records import dataclass
@@ -47,6 +47,8 @@ class Pending:
     answer: asyncio.Future[StoreError | None]
     waiters: list[asyncio.Future[None]] | None = None
     settled: bool = False
+    #: it is written in one transaction with the commit behind it, or not at all
+    joined: bool = False
 
     def settle(self, error: StoreError | None = None) -> None:
         self.settled = True
@@ -74,6 +76,16 @@ def _failure(raised: Exception) -> StoreError:
         return raised
     log.error("the store's writer failed", exc_info=raised)
     return DiskFailed("the write failed: it is a fault of this program, its log says more")
+
+
+def _groups(batch: list[Pending]) -> Iterator[list[Pending]]:
+    """Commits that are written together or not at all."""
+    group: list[Pending] = []
+    for pending in batch:
+        group.append(pending)
+        if not pending.joined:
+            yield group
+            group = []
 
 
 class Writer:
@@ -138,7 +150,7 @@ class Writer:
         self._busy = True
         waiting, size = self._waiting, 0
         batch: list[Pending] = []
-        while waiting and len(batch) < _BATCH_ROWS and size < _BATCH_VALUES:
+        while waiting and ((len(batch) < _BATCH_ROWS and size < _BATCH_VALUES) or batch[-1].joined):
             item = waiting[0]
             if isinstance(item, Job):
                 break
@@ -226,9 +238,9 @@ class Writer:
             self._directory.make_reserve()
             return []
         refused: list[Pending] = []
-        for pending in batch:
-            if pending.row.value is not None or pending.base in refused:
-                refused.append(pending)
+        for group in _groups(batch):
+            if any(pending.row.value is not None or pending.base in refused for pending in group):
+                refused.extend(group)
         return refused
 
     def _report_failure(self, batch: list[Pending], error: StoreError) -> None:
