@@ -25,7 +25,7 @@ CLOCK = FixedClock(datetime(2026, 1, 1, tzinfo=UTC))
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
+async def source(tmp_path: Path) -> AsyncIterator[SqliteStore]:
     opened = await SqliteStore.open(tmp_path / "store", clock=CLOCK)
     for n in range(20):
         await opened.commit(f"/k{n:02}", 0, b"%d" % n)
@@ -61,18 +61,18 @@ async def state(store: Any) -> list[tuple[str, bytes, int, int]]:
 
 @pytest.mark.parametrize("history", [True, False])
 async def test_a_store_made_of_a_backup_of_one_in_use_is_the_same_and_counts_on(
-    store: SqliteStore, tmp_path: Path, history: bool
+    source: SqliteStore, tmp_path: Path, history: bool
 ) -> None:
     archive = archive_of(tmp_path / "store", tmp_path / "b", history=history)
-    assert archive.extent.revision == store.revision == 23
+    assert archive.extent.revision == source.revision == 23
     build(tmp_path / "new", archive.read_records(), archive.extent)
     new = await SqliteStore.open(tmp_path / "new", clock=CLOCK, create=False)
     try:
-        assert await state(new) == await state(store)
+        assert await state(new) == await state(source)
         assert await new.commit("/more", 0, b"") == 24
         if history:
-            assert (await new.range("/", revision=20)).entries == (await store.range("/", revision=20)).entries
-            assert list(await new.changes("/", 19, 23, 100)) == list(await store.changes("/", 19, 23, 100))
+            assert (await new.range("/", revision=20)).entries == (await source.range("/", revision=20)).entries
+            assert list(await new.changes("/", 19, 23, 100)) == list(await source.changes("/", 19, 23, 100))
         else:
             with pytest.raises(Compacted):
                 await new.range("/", revision=22)
@@ -84,28 +84,28 @@ async def test_a_store_made_of_a_backup_of_one_in_use_is_the_same_and_counts_on(
         await new.close()
 
 
-async def test_a_backup_sees_one_revision_whatever_is_written_meanwhile(store: SqliteStore, tmp_path: Path) -> None:
+async def test_a_backup_sees_one_revision_whatever_is_written_meanwhile(source: SqliteStore, tmp_path: Path) -> None:
     with Snapshot(tmp_path / "store", history=False) as snapshot:
-        await store.commit("/later", 0, b"")
-        await store.commit("/k05", None, None)
-        await store.compact(store.revision)
+        await source.commit("/later", 0, b"")
+        await source.commit("/k05", None, None)
+        await source.compact(source.revision)
         keys = [record.key for record in snapshot.records()]
     assert "/later" not in keys
     assert "/k05" in keys
     assert len(keys) == snapshot.extent.records == 19
 
 
-async def test_a_backup_of_a_store_that_nobody_has_open(store: SqliteStore, tmp_path: Path) -> None:
-    await store.close()
+async def test_a_backup_of_a_store_that_nobody_has_open(source: SqliteStore, tmp_path: Path) -> None:
+    await source.close()
     assert archive_of(tmp_path / "store", tmp_path / "b").records == 23
 
 
-async def test_a_store_may_count_on_from_far_above(store: SqliteStore, tmp_path: Path) -> None:
+async def test_a_store_may_count_on_from_far_above(source: SqliteStore, tmp_path: Path) -> None:
     archive = archive_of(tmp_path / "store", tmp_path / "b")
     build(tmp_path / "new", archive.read_records(), replace(archive.extent, revision=1000, oldest=1000))
     new = await SqliteStore.open(tmp_path / "new", clock=CLOCK, create=False)
     try:
-        assert await state(new) == await state(store)
+        assert await state(new) == await state(source)
         with pytest.raises(Compacted):
             await new.changes("/", 23, 1000, 10)
         assert await new.commit("/more", 0, b"") == 1001
@@ -113,8 +113,8 @@ async def test_a_store_may_count_on_from_far_above(store: SqliteStore, tmp_path:
         await new.close()
 
 
-async def test_damaged_entries_are_named_and_no_file_is_left(store: SqliteStore, tmp_path: Path) -> None:
-    await store.close()
+async def test_damaged_entries_are_named_and_no_file_is_left(source: SqliteStore, tmp_path: Path) -> None:
+    await source.close()
     with sqlite3.connect(tmp_path / "store" / "state.db") as database:
         database.execute("UPDATE log SET value = x'00' WHERE revision = 5")
     database.close()
@@ -218,10 +218,10 @@ def test_who_is_interrupted_leaves_what_was_there(tmp_path: Path) -> None:
         ArchiveWriter(tmp_path / "b", manifest)
 
 
-async def test_any_store_gives_its_state_at_a_revision_in_pages(store: SqliteStore) -> None:
-    await asyncio.gather(*(store.commit(f"/n{n:04}", 0, b"") for n in range(1200)))
-    at = store.revision
-    await store.commit("/n0000", None, None)
-    records = [record async for record in current_records(store, at)]
+async def test_any_store_gives_its_state_at_a_revision_in_pages(source: SqliteStore) -> None:
+    await asyncio.gather(*(source.commit(f"/n{n:04}", 0, b"") for n in range(1200)))
+    at = source.revision
+    await source.commit("/n0000", None, None)
+    records = [record async for record in current_records(source, at)]
     assert len(records) == 1219
     assert [record.key for record in records] == sorted(record.key for record in records)

@@ -95,7 +95,7 @@ class Watching:
 
 
 @pytest.fixture(params=["memory", "sqlite"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path, clock: FixedClock) -> AsyncIterator[EmbeddedStore]:
+async def served(request: pytest.FixtureRequest, tmp_path: Path, clock: FixedClock) -> AsyncIterator[EmbeddedStore]:
     opened: MemoryStore | SqliteStore
     if request.param == "memory":
         opened = MemoryStore(clock=clock)
@@ -106,9 +106,9 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path, clock: FixedCloc
 
 
 @pytest.fixture
-async def client(store: EmbeddedStore, tmp_path: Path) -> AsyncIterator[Client]:
-    directory = tmp_path / "store" if isinstance(store, SqliteStore) else None
-    endpoint = Endpoint(store, identity="test", directory=directory, random=random.Random(1), progress_seconds=0.05)
+async def client(served: EmbeddedStore, tmp_path: Path) -> AsyncIterator[Client]:
+    directory = tmp_path / "store" if isinstance(served, SqliteStore) else None
+    endpoint = Endpoint(served, identity="test", directory=directory, random=random.Random(1), progress_seconds=0.05)
     async with endpoint.listening("127.0.0.1:0") as port:
         made = Client(port)
         yield made

@@ -155,12 +155,12 @@ async def test_comparisons(client: Any, compare: pb.Compare, held: bool) -> None
     assert (await client.call("Txn", compare=[compare])).succeeded == held
 
 
-async def test_the_writes_of_a_transaction_are_one_step_at_revisions_in_a_row(client: Any, store: Any) -> None:
+async def test_the_writes_of_a_transaction_are_one_step_at_revisions_in_a_row(client: Any, served: Any) -> None:
     await client.put("old")
     answer = await client.call("Txn", success=[put("a"), delete("old", prev_kv=True), put("b"), delete("none")])
-    assert answer.header.revision == store.revision == 4
+    assert answer.header.revision == served.revision == 4
     assert [answer.responses[n].response_delete_range.deleted for n in (1, 3)] == [1, 0]
-    assert [change.key for change in await store.changes("", 1, 4, 10)] == ["a", "old", "b"]
+    assert [change.key for change in await served.changes("", 1, 4, 10)] == ["a", "old", "b"]
 
 
 @pytest.mark.parametrize(
@@ -221,11 +221,11 @@ async def test_a_watch_leaves_out_what_it_was_asked_to_and_tells_what_was_before
     assert (deleted.watch_id, deleted.events[0].prev_kv.value, deleted.events[0].kv.value) == (0, b"2", b"")
 
 
-async def test_many_changes_reach_a_watch_that_reads_late(client: Any, store: Any) -> None:
+async def test_many_changes_reach_a_watch_that_reads_late(client: Any, served: Any) -> None:
     watching = client.watch()
     await watching.create("", "\0")
     # More than wait for one watch: it goes on from history.
-    await asyncio.gather(*(store.commit(f"k{n}", None, bytes(2000)) for n in range(1200)))
+    await asyncio.gather(*(served.commit(f"k{n}", None, bytes(2000)) for n in range(1200)))
     assert [revision for _, _, revision in await watching.events(1200)] == list(range(1, 1201))
 
 
@@ -309,9 +309,9 @@ async def test_a_put_can_leave_the_lease(client: Any) -> None:
     assert (kv.value, kv.lease) == (b"2", 5)
 
 
-async def test_a_snapshot_is_a_backup_with_the_hash_that_etcd_appends(client: Any, store: Any, tmp_path: Path) -> None:
+async def test_a_snapshot_is_a_backup_with_the_hash_that_etcd_appends(client: Any, served: Any, tmp_path: Path) -> None:
     await client.put("a", "1")
-    if not isinstance(store, SqliteStore):
+    if not isinstance(served, SqliteStore):
         with pytest.raises(grpc.aio.AioRpcError, match="a store in memory has no snapshots"):
             await client.snapshot()
         return

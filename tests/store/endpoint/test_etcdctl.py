@@ -81,7 +81,7 @@ async def test_leases_and_locks(etcdctl: Etcdctl) -> None:
     await etcdctl("lock", "mutex", "true")
 
 
-async def test_what_an_operator_asks(etcdctl: Etcdctl, tmp_path: Path, store: Any) -> None:
+async def test_what_an_operator_asks(etcdctl: Etcdctl, tmp_path: Path, served: Any) -> None:
     await etcdctl("put", "a", "1")
     await etcdctl("endpoint", "health")
     assert "started" in await etcdctl("member", "list")
