@@ -29,10 +29,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
-    """m1 with the control plane, m2 with a node alone; both take pods, in both families, IPv4 first."""
+    """m1 with the control plane, m2 with a node alone; both take pods, in both families, IPv4 first. m3 is no node."""
     skip_where_there_can_be_none()
     remove_what_killed_runs_left()
-    with running(Machines(tmp_path_factory.mktemp("machines")), "dual") as made:
+    with running(Machines(tmp_path_factory.mktemp("machines"), spare=1), "dual") as made:
         yield made
 
 

@@ -148,21 +148,28 @@ class Machine(Cluster):
 class Machines:
     """``cluster`` is machine 1, which has the control plane; ``outside`` is the switch."""
 
-    def __init__(self, home: Path, count: int = 2, *, name: str = "", kind: str = _KIND, routed: bool = False) -> None:
+    def __init__(
+        self, home: Path, count: int = 2, *, name: str = "", kind: str = _KIND, routed: bool = False, spare: int = 0
+    ) -> None:
         """``kind``: another one for machines beside those of the session. ``routed``: the machines share no network;
-        a router between them knows nothing of pods, and lets none of their addresses through."""
+        a router between them knows nothing of pods, and lets none of their addresses through. ``spare``: machines that
+        nobody made part of the cluster."""
         name = name or own_name(kind, os.getpid())
         self.family = "dual"
         config = home / "kubeconfig"
         self.routed = routed
         self.outside = Machine(config, home, f"{name}-0", tools=home)
-        self.each = [
-            Machine(config, home, f"{name}-{n}", number=n, tools=home, routed=routed) for n in range(1, count + 1)
-        ]
+        made = [Machine(config, home, f"{name}-{n + 1}", number=n + 1, tools=home, routed=routed)
+                for n in range(count + spare)]  # fmt: skip
+        self.each, self.spares = made[:count], made[count:]
 
     def __getitem__(self, number: int) -> Machine:
         """Counted from 1, as the nodes are named: m1, m2."""
-        return self.each[number - 1]
+        return self.all[number - 1]
+
+    @property
+    def all(self) -> list[Machine]:
+        return [*self.each, *self.spares]
 
     @property
     def cluster(self) -> Machine:
@@ -170,12 +177,12 @@ class Machines:
 
     def wire(self) -> None:
         """Namespaces, switch and addresses."""
-        for machine in (self.outside, *self.each):
+        for machine in (self.outside, *self.all):
             subprocess.run(["ip", "netns", "add", machine.name], check=True)
         lines = ["link set lo up"]
         if not self.routed:
             lines += ["link add lan type bridge", *_addresses(self.outside, "lan"), "link set lan up"]
-        for machine in self.each:
+        for machine in self.all:
             outer = f"m{machine.number}"
             lines.append(f"link add {outer} type veth peer name eth0 netns {machine.name}")
             if self.routed:
@@ -188,7 +195,7 @@ class Machines:
         if self.routed:
             self.outside.run("nft", "-f", "-", stdin=_STRICT)
             self.outside.run("sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
-        for machine in self.each:
+        for machine in self.all:
             four, six = machine.gateways
             lines = [
                 "link set lo up", *_addresses(machine, "eth0"), "link set eth0 up",
@@ -218,11 +225,11 @@ class Machines:
         both = {"ipv4": (machine.ipv4,), "ipv6": (machine.ipv6,), "dual-ipv6": (machine.ipv6, machine.ipv4)}
         return ",".join(both.get(self.family, (machine.ipv4, machine.ipv6)))
 
-    def add(self, machine: Machine) -> None:
+    def add(self, machine: Machine, *options: str) -> None:
         """Makes a machine a node of the cluster."""
         machine.sampan(
             "join", *self.found_by(), "--name", machine.name, "--node-name", machine.node_name,
-            "--node-address", self.address(machine), "--timeout", "90",
+            "--node-address", self.address(machine), "--timeout", "90", *options,
         )  # fmt: skip
 
     def found_by(self, token: str = "") -> list[str]:
@@ -233,6 +240,16 @@ class Machines:
             f"[{host}]:{port}" if ":" in host else f"{host}:{port}", "--token", token or self.token,
             "--discovery-token-ca-cert-hash", certificates.public_key_hash(pem),
         ]  # fmt: skip
+
+    def admin_config(self) -> str:
+        """The administrator's kubeconfig, for another machine than the first."""
+        written = (self.state(self.cluster) / "admin.conf").read_text()
+        return re.sub(r"https://\S+:(\d+)", rf"https://{self.found_by()[0].rpartition(':')[0]}:\1", written)
+
+    def home_file(self, name: str, text: str) -> Path:
+        path = self.cluster.home / name
+        path.write_text(text)
+        return path
 
     def let_join(self, **how: Any) -> str:
         """The cluster has what a joining machine reads, and a token. ``how``: see ``tokens.make``."""
@@ -281,13 +298,13 @@ class Machines:
     def close(self) -> list[str]:
         """Takes all of it away; content when it is not there. Gives what a purge left in the machines' networks."""
         keep = os.environ.get("SAMPAN_KEEP_LOGS")
-        for machine in self.each:
+        for machine in self.all:
             logs = Path("/var/lib/sampan") / machine.name / "logs"
             if keep and logs.is_dir():
                 shutil.copytree(logs, Path(keep) / machine.name, dirs_exist_ok=True)
-        _at_once([functools.partial(purge, machine.name) for machine in self.each])
-        left = [f"{machine.name}: {text}" for machine in self.each for text in _left(machine)]
-        for machine in (*self.each, self.outside):
+        _at_once([functools.partial(purge, machine.name) for machine in self.all])
+        left = [f"{machine.name}: {text}" for machine in self.all for text in _left(machine)]
+        for machine in (*self.all, self.outside):
             subprocess.run(["ip", "netns", "delete", machine.name], check=False, capture_output=True)
         return left
 

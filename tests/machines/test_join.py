@@ -6,6 +6,7 @@ Attacks are made with the very files of a joined node, by kubectl.
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -214,3 +215,44 @@ def _issued(ca: Path, leaf: pki.Leaf, begins: datetime, ends: datetime) -> tuple
         builder = builder.add_extension(extension.value, extension.critical)
     made = builder.sign(signer, hashes.SHA256())
     return made.public_bytes(serialization.Encoding.PEM).decode(), requests.key_pem(key).decode()
+
+
+def test_a_machine_joins_runs_a_pod_and_leaves_without_a_trace(machines: Machines, kubectl: Kubectl) -> None:
+    m3 = machines[3]
+    before = _of_machine(m3)
+    machines.add(m3)
+    machines.build_demo_image(m3)
+    pod = {"spec": {"nodeName": "m3", "terminationGracePeriodSeconds": 0}}
+    kubectl("run", "guest", f"--image={DEMO_IMAGE}", f"--overrides={json.dumps(pod)}", "--", "sleep", "3600")
+    pods_run(kubectl, ["guest"])
+    assert kubectl("exec", "guest", "--", "echo", "here") == "here\n"
+
+    assert "aborted reset operation" in m3.sampan("reset", "--name", m3.name, check=False).stderr
+    said = m3.sampan("reset", "--force", "--name", m3.name).stdout
+    assert "`kubectl delete node m3`, where a control plane is" in said
+    assert _of_machine(m3) == before
+    assert not (Path("/var/lib/sampan") / m3.name).exists()
+    assert not [line for line in Path("/proc/mounts").read_text().splitlines() if f"/{m3.name}/" in line]
+    # A machine that comes again takes its name up, and an administrator may have it deleted at once.
+    kubectl("delete", "pod", "guest", "--force", "--grace-period=0")
+    assert kubectl("get", "node", "m3", "-o", READY) == "False"
+    machines.add(m3)
+    admin = machines.home_file("admin.conf", machines.admin_config())
+    assert "Left to do" not in m3.sampan("reset", "-f", "--kubeconfig", str(admin), "--name", m3.name).stdout
+    assert "NotFound" in kubectl.fails("get", "node", "m3")
+    assert "Nothing of cluster" in m3.sampan("reset", "-f", "--name", m3.name).stdout
+
+
+READY = 'jsonpath={.status.conditions[?(@.type=="Ready")].status}'
+
+
+def _of_machine(machine: Machine) -> list[str]:
+    """Processes, interfaces, routes and rules."""
+    commands = (("ip", "-o", "link"), ("ip", "route"), ("ip", "-6", "route"), ("nft", "list", "tables"))
+    found = [machine.run(*command).stdout for command in commands]
+    words = f"/{machine.name}/", f"--name {machine.name} "
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            found += [line for word in words if word in line]
+    return found

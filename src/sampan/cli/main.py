@@ -27,6 +27,7 @@ from sampan.cli import (
     net,
     processes,
     registry,
+    reset,
     token,
     why,
 )
@@ -50,6 +51,7 @@ cluster.add_to(app)
 init.add_to(app)
 join.add_to(app)
 app.add("token", token.app)
+reset.add_to(app)
 logs.add_to(app)
 app.add("image", image.app)
 app.add("registry", registry.app)
