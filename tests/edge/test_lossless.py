@@ -123,6 +123,57 @@ async def test_nothing_is_lost_while_endpoints_certificates_rules_and_the_keeper
         await heir.end()
 
 
+class Paced(Load):
+    """So many requests a second as the clock has it, whatever became of the former ones: who is late catches up."""
+
+    def __init__(self, count: int, rate: float) -> None:
+        super().__init__()
+        self._rate, self._tickets = rate, iter(range(count))
+        self._began = asyncio.get_running_loop().time()
+
+    async def run(self, port: int, tls: str | None) -> None:
+        going = True
+        while going:
+            async with connected(port, tls) as connection:
+                while going := await self._due():
+                    if not await self._one(connection):
+                        break
+
+    async def _due(self) -> bool:
+        """False: there are no more."""
+        ticket = next(self._tickets, None)
+        if ticket is not None:
+            await asyncio.sleep(self._began + ticket / self._rate - asyncio.get_running_loop().time())
+        return ticket is not None
+
+
+async def test_of_five_hundred_requests_a_second_none_fails_whatever_changes_meanwhile() -> None:
+    """Endpoints come, drain and go; certificates are renewed, rules change, and keepers of the program follow one
+    another, again and again, as long as the requests come."""
+    count = 6 * REQUESTS
+    async with lab() as made:
+        one, two, three = [await made.backend(name) for name in ("one", "two", "three")]
+        first, second = certificate("first"), certificate("second")
+        keeper, rounds = made.plane, 0
+        assert await keeper.apply(plane(one, certificate=first)) == []
+        paced = Paced(count, 500)
+        async with asyncio.TaskGroup() as group:
+            ways = [(HTTP, None), (HTTPS, "web.io")] * 8
+            workers = [group.create_task(paced.run(port, tls)) for port, tls in ways]
+            while not all(worker.done() for worker in workers):
+                rounds += 1
+                assert await keeper.move({"default/web:80": (one, two)})
+                assert await keeper.move({"default/web:80": (dataclasses.replace(one, draining=True), two)})
+                assert await keeper.move({"default/web:80": (two,)})
+                assert await keeper.apply(plane(two, three, certificate=second)) == []
+                assert await keeper.apply(plane(two, certificate=first, paths=("/", f"/more{rounds}"))) == []
+                program = Program(made.program.directory, made.program.run, made.program.log)
+                keeper = DataPlane(program, made.plane._settings)
+                assert await keeper.apply(plane(one, certificate=first)) == []
+        assert paced.failures == [] and paced.answered == count and rounds
+        await keeper.end()
+
+
 async def _endpoints_move(made: Lab, running: Load, one: Endpoint, two: Endpoint, three: Endpoint) -> None:
     """As a rolling update does it: new ones come, old ones drain and go; all of it told to the running program."""
     pid = made.program.pid
