@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import datetime
-import os
-import signal
 from pathlib import Path
 
 import pytest
 import yaml
+from cryptography import x509
 
 from sampan.api.clock import FixedClock
-from sampan.cluster import kubeconfigs, leftovers, pki, processes, renewal, supervisor
+from sampan.cluster import kubeconfigs, pki, renewal
+from sampan.cluster.errors import ClusterError
 from sampan.cluster.instance import ClusterSettings, Instance, NodeSettings
-from sampan.cluster.processes import Process
 
 NOW = datetime.datetime(2026, 11, 21, tzinfo=datetime.UTC)
 
@@ -72,32 +71,50 @@ def test_one_that_was_cut_short_is_done_again(instance: Instance, monkeypatch: p
     assert instance.admin_kubeconfig.read_bytes() != before
 
 
-async def test_the_programs_that_use_them_start_again_and_containerd_does_not(
+async def test_this_process_takes_up_what_was_made_anew_by_it_or_by_a_person(
     instance: Instance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    where = ("--name", "one", "--state-root", str(instance.state_root))
-    node = Process(11, 1, 1, "python3.11", ("python", "-m", "sampan.cluster.node_process", *where))
-    runtime = Process(12, 1, 1, "containerd", ("containerd", "--config", str(instance.state / "containerd.toml")))
-    ended: list[tuple[int, int]] = []
-    monkeypatch.setattr(processes, "running", lambda: iter([node, runtime]))
-    monkeypatch.setattr(leftovers, "kill", lambda process, number: ended.append((process.pid, number)))
-    monkeypatch.setattr(renewal, "CHECK_SECONDS", 0)
-    told, kill, marked = asyncio.Event(), os.kill, []
-
-    def noting(pid: int, number: int) -> None:
-        marked.append((instance.pki / "renewing").exists())
-        kill(pid, number)
-
-    monkeypatch.setattr(os, "kill", noting)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told.set)
-    held = supervisor.hold_lock(instance)
-    keeping = asyncio.create_task(renewal.keep_current(instance, at(days=300)))
+    monkeypatch.setattr(renewal, "check_seconds", lambda _: 0.01)
+    clock, taken = at(0), asyncio.Queue[bytes]()
+    serving = instance.pki / "apiserver.crt"
+    keeping = asyncio.create_task(renewal.keep_current(instance, clock, lambda: taken.put_nowait(serving.read_bytes())))
     try:
-        await told.wait()  # this process too
-        assert ended == [(11, signal.SIGTERM)]
-        assert marked == [False]  # everybody was told, and this process last
+        clock.set(at(300).now())
+        assert x509.load_pem_x509_certificate(await taken.get()).not_valid_after_utc > at(600).now()
+        authorities = pki.ensure_authorities(instance, clock)
+        (leaf,) = [leaf for leaf in pki.leaves(instance) if leaf.stem == "apiserver"]
+        before = serving.read_bytes()
+        pki.ensure_leaf(instance, leaf, authorities[leaf.authority], clock, anew=True)
+        while await taken.get() == before:
+            continue
+        assert not (instance.pki / "renewing").exists()
     finally:
         keeping.cancel()
         await asyncio.wait([keeping])
-        os.close(held)
-        asyncio.get_running_loop().remove_signal_handler(signal.SIGTERM)
+
+
+async def test_a_fault_is_told_and_tried_again(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(renewal, "check_seconds", lambda _: 0.01)
+    looks = asyncio.Queue[None]()
+
+    def damaged(instance: Instance, clock: object) -> bool:
+        looks.put_nowait(None)
+        raise ClusterError("the CA is damaged")
+
+    monkeypatch.setattr(renewal, "renew", damaged)
+    keeping = asyncio.create_task(renewal.keep_current(instance, at(0), lambda: None))
+    try:
+        for _ in range(3):
+            await looks.get()
+    finally:
+        keeping.cancel()
+        await asyncio.wait([keeping])
+    assert "certificates are not renewed: the CA is damaged" in caplog.text
+
+
+@pytest.mark.parametrize(("life", "every"), [(365 * 86400.0, 12 * 3600.0), (60.0, 1.85), (1.0, 1.0)])
+def test_short_lives_are_looked_at_more_often(life: float, every: float) -> None:
+    seconds = renewal.check_seconds(Instance(ClusterSettings(certificate_seconds=life)))
+    assert seconds == pytest.approx(every, abs=0.01)

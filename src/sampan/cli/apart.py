@@ -235,6 +235,7 @@ def _program(
         tls_certificate=_path(files[0]),
         tls_key=_path(files[1]),
         client_ca=_path(files[2]),
+        kubeconfig=_path(kubeconfig),
     )
 
 

@@ -117,8 +117,8 @@ def keep_components(keeper: Keeper, server: Server, instance: Instance) -> None:
         return Client(server.local_transport(f"system:serviceaccount:kube-system:{name}"))
 
     async def certificates() -> None:
-        renewal = await asyncio.to_thread(import_module, "sampan.cluster.renewal")  # late: its first look is in hours
-        await renewal.keep_current(instance, clock)
+        renewal = await asyncio.to_thread(import_module, "sampan.cluster.renewal")  # late: it has time
+        await renewal.keep_current(instance, clock, server.reload_certificates)
 
     async def controllers() -> None:
         # Imported late, and in a thread: the API server answers meanwhile.

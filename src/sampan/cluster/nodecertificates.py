@@ -30,6 +30,8 @@ from sampan.records import dataclass
 
 #: Between two looks at the files.
 LOOK_SECONDS = 5.0
+#: How often at least in the life of a certificate.
+_LOOKS = 24
 #: A program that asks and gets no answer is ended; then one waits before the next.
 ASK_SECONDS, PAUSE_SECONDS = 360.0, 60.0
 #: Of a certificate's life, when it is asked for anew: from this, and how much later at most.
@@ -135,7 +137,8 @@ class NodeCertificates:
         """Until cancelled."""
         while True:
             await self.look()
-            await asyncio.sleep(LOOK_SECONDS)
+            # Often enough while those of before are still good, however short their lives.
+            await asyncio.sleep(min(LOOK_SECONDS, self._instance.cluster.certificate_seconds / _LOOKS))
 
     async def look(self) -> None:
         """Once: what is new is taken up, what is about to end is asked for anew."""

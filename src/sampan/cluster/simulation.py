@@ -11,9 +11,10 @@ import contextlib
 import dataclasses
 import functools
 import logging
+import ssl
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 from sampan.api.clock import Clock, Random
 from sampan.api.errors import NotFound
@@ -32,6 +33,8 @@ from sampan.node.shapes import Shapes
 
 log = logging.getLogger(__name__)
 
+#: Between two looks at a certificate's files.
+_FOLLOW_SECONDS: Final = 5.0
 _GIVE: Final = "give a number of nodes, or a file that describes them"
 
 
@@ -88,6 +91,20 @@ async def run(
         nodes.port = api.port
         await _forget_others(admin, nodes)
         tasks.spawn_eternal(group, nodes.run(), "simulated nodes")
+        tasks.spawn_eternal(group, _follow(tls, instance), "certificate of simulated nodes")
+
+
+async def _follow(tls: ssl.SSLContext, instance: Instance) -> NoReturn:
+    """New connections are shown the certificate as it is: it is made anew while the process runs (``renewal``)."""
+    certificate, key = instance.pki / "simulated.crt", instance.pki / "simulated.key"
+    known = await asyncio.to_thread(key.stat)
+    while True:
+        await asyncio.sleep(_FOLLOW_SECONDS)
+        with contextlib.suppress(OSError):  # between the writing of one file and the other: it is looked at again
+            now = await asyncio.to_thread(key.stat)
+            if (now.st_ino, now.st_mtime_ns) != (known.st_ino, known.st_mtime_ns):
+                tls.load_cert_chain(certificate, key)
+                known = now
 
 
 async def _forget_others(admin: Client, nodes: HollowNodes) -> None:

@@ -99,7 +99,7 @@ from sampan.server.rest.context import Connector, RestContext
 from sampan.server.reviews import Reviewer
 from sampan.server.secrettokens import SecretTokens
 from sampan.server.streaming.handlers import StreamingHandlers
-from sampan.server.streaming.tls import node_tls
+from sampan.server.streaming.tls import NodeTls, node_tls
 from sampan.server.surface import Surface, SurfaceReader, Surfaces
 from sampan.server.tokens import OpenIdDocuments, TokenIssuer
 from sampan.server.watching import Watching
@@ -166,6 +166,7 @@ class Server:
         self._horizon = Horizon()
         self._lists = ListMemo()
         self._tls: TlsFiles | None = None
+        self._to_nodes: NodeTls | None = None
         self._http: HttpServer | None = None
         self._connect: dict[tuple[str, str, str], Connector] = {}
         self._exit = AsyncExitStack()
@@ -213,6 +214,8 @@ class Server:
             self._tls.reload()
         if self._front is not None:
             self._front.reload()
+        if self._to_nodes is not None:
+            self._to_nodes.reload()
         self._aggregator.forget_certificates()
 
     async def listen(self) -> None:
@@ -419,7 +422,7 @@ class Server:
         )
         rbac = RbacAuthorizer(reader)
         authorizer = self._authorizer(rbac)
-        to_nodes = node_tls(config.kubelet_client_cert, config.kubelet_client_key, config.kubelet_ca)
+        to_nodes = self._to_nodes = node_tls(config.kubelet_client_cert, config.kubelet_client_key, config.kubelet_ca)
         streaming = StreamingHandlers(
             reader,
             to_nodes,

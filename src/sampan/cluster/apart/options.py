@@ -28,6 +28,8 @@ class Program:
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     client_ca: Path | None = None
+    #: the file that ``connection`` was read from; its certificate is followed
+    kubeconfig: Path | None = None
 
 
 def seconds(option: str, text: str) -> float:

@@ -19,7 +19,7 @@ from sampan.client import tasks
 from sampan.client.client import Client
 from sampan.client.http import HttpTransport
 from sampan.client.leaderelection import Candidate, LeadershipLost, Term
-from sampan.cluster.apart import serving
+from sampan.cluster.apart import following, serving
 from sampan.cluster.apart.options import Program
 from sampan.cluster.apart.serving import Answer
 from sampan.cluster.errors import ClusterError
@@ -67,8 +67,12 @@ async def run(
     registry = Registry(QUEUE_NAMES)
     with use(registry):
         async with AsyncExitStack() as stack:
-            client = Client(HttpTransport(program.connection, user_agent=program.component))
+            transport = HttpTransport(program.connection, user_agent=program.component)
+            client = Client(transport)
             stack.push_async_callback(client.close)
+            if program.kubeconfig is not None and program.connection.client_certificate_pem:
+                renewing = tasks.detach(following.follow(program.kubeconfig, transport), "follow the kubeconfig")
+                stack.push_async_callback(tasks.cancel_and_wait, renewing)
             tools = Tools(client, clock or SystemClock(), random or SystemRandom())
             candidate = _candidate(program, tools)
             served = serving.Serving(serving.Health(_checks(candidate)), registry, client, documents)
