@@ -80,6 +80,10 @@ class CacheView(Protocol):
         """Everything up to this store revision has been delivered to subscribers."""
         ...
 
+    async def catch_up(self) -> None:
+        """Returns once ``revision`` covers everything that anybody committed before the call."""
+        ...
+
     def subscribe(self, callback: ChangeCallback, part: Part | None = None) -> Callable[[], None]:
         """Calls back for each later change; returns the unsubscriber.
 

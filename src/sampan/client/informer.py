@@ -187,6 +187,9 @@ class Informer:
 
     async def wait_for(self, revision: int) -> None:
         """Returns once every change up to ``revision`` has been handled."""
+        if self._view is not None and self.has_synced and self.revision < revision:
+            # Perhaps it was a change of another resource, after which nothing happens here.
+            await self._view.catch_up()
         await self.wait_until(lambda: self.revision >= revision)
 
     async def wait_until(self, condition: Callable[[], bool]) -> None:

@@ -150,6 +150,9 @@ class _LineView:
     def revision(self) -> int:
         return self._inner.revision()
 
+    async def catch_up(self) -> None:
+        await self._inner.catch_up()
+
     def subscribe(self, callback: ChangeCallback, part: Part | None = None) -> Callable[[], None]:
         subscriber = _Subscriber(callback)
 

@@ -89,7 +89,8 @@ from sampan.server.observed import ServerState, own_address
 from sampan.server.openapi.files import OpenApiFiles
 from sampan.server.openapi.merged import MergedOpenApi
 from sampan.server.pipeline import Limits, Pipeline, Stages
-from sampan.server.readnow import ReadsNow
+from sampan.server.progress import Progress
+from sampan.server.readnow import ReadsNow, no_fault
 from sampan.server.render import Renderer
 from sampan.server.request import Handler, Request, UserInfo
 from sampan.server.resourcemetrics.api import ResourceMetricsApi
@@ -115,6 +116,8 @@ log = logging.getLogger(__name__)
 #: the server's own identity towards itself
 LOOPBACK_USER = UserInfo(SERVER_USER, (PRIVILEGED_GROUP, AUTHENTICATED_GROUP))
 DEFAULT_PORT = 6443
+#: what a request waits for definitions to be served that another server stored
+SETTLE_SECONDS = 3.0
 #: what nearly every write is checked against: kept decoded, for it is few and asked for all the time
 _ASKED_BY_POLICY = (NAMESPACES, SERVICE_ACCOUNTS, LIMIT_RANGES, PRIORITY_CLASSES, RUNTIME_CLASSES, STORAGE_CLASSES)
 
@@ -168,6 +171,8 @@ class Server:
         self._tls: TlsFiles | None = None
         self._to_nodes: NodeTls | None = None
         self._http: HttpServer | None = None
+        #: None: nobody else writes the store
+        self._progress: Progress | None = None
         self._connect: dict[tuple[str, str, str], Connector] = {}
         self._exit = AsyncExitStack()
 
@@ -295,7 +300,11 @@ class Server:
             self._webhooks,
             lambda: random_uuid(config.random),
         )
-        self._room = extensions.room
+        self._extensions, self._room = extensions, extensions.room
+        if self.shares_store:
+            self._progress = Progress(self.store, self._surfaces, self.watching.end_all)
+            stack.callback(self._progress.close)
+            self.health.add("store", lambda: self._progress.fault if self._progress else None, ("readyz",))
         await extensions.load()
         if self._openapi is not None:
             folder = config.data_dir / "openapi" / "custom" if config.data_dir else None
@@ -321,6 +330,8 @@ class Server:
             keeper = Keeper(loopback, bootstrap, config.clock, self._reader, leases)
             self.components.keep("keep what the cluster needs", keeper.run)
             stack.push_async_callback(self._leave, keeper)
+        if self._progress is not None:
+            self.components.keep("keep up with the store", self._progress.run)
         self._flow.follow()
         self.components.keep("aggregate cluster roles", AggregationController(self._reader, loopback).run)
         self.components.keep("age resource versions", self._age_versions)
@@ -484,16 +495,20 @@ class Server:
             own_verbs={**OWN_VERBS, ("", "resourcequotas", "status"): quota_status(ledger)},
             review=review,
         )
+        progress = self._progress
+        catch_up = self._catch_up if progress is not None else None
         self._pipeline = Pipeline(
             Stages(
                 surfaces=self._surfaces,
                 authenticate=authentication.apply,
                 impersonate=lambda request: impersonate(request, authorizer),
-                authorize=lambda request: authorize(request, authorizer),
+                authorize=lambda request: authorize(request, authorizer, catch_up),
                 resources=lambda request: router.serve(context, request),
                 non_resources=self._non_resource_handlers(key).handle,
                 observer=self.metrics,
                 aggregator=self._aggregator,
+                catch_up=catch_up,
+                check=progress.check if progress is not None else None,
                 flow_headers=self._flow.of,
                 json_head=self._flow.json_head,
                 renderer=Renderer(config.clock, self._lists, self.watching),
@@ -514,11 +529,18 @@ class Server:
                 head=self._flow.json_head,
                 observe=self.metrics.observe_labels,
                 others=self._aggregator.remotes.by_version,
+                fault=(lambda: progress.fault) if progress is not None else no_fault,
             ),
         )
         self.metrics.include(self._feature_metrics)
         self.metrics.follow(ServerState(self._pipeline, self.watching, self.components, lambda: self.surface))
         self.health.add("started", lambda: None if self.started.is_set() else "the server is starting", ("readyz",))
+
+    async def _catch_up(self) -> None:
+        """Returns once this server serves what was stored before the call. Raises StoreUnavailable, TimeoutError."""
+        assert self._progress is not None
+        await self._progress.catch_up()
+        await self._extensions.settled(SETTLE_SECONDS)
 
     def _feature_metrics(self) -> Callable[[], Iterable[Family]]:
         states = self.features.states()

@@ -24,9 +24,10 @@ from sampan.server.errors import PlainNotFound, refusal, to_api_error
 from sampan.server.metrics import Labels, request_labels
 from sampan.server.readnow import ReadsNow
 from sampan.server.render import Renderer
-from sampan.server.request import Handler, Request, RequestInfo, Response, UserInfo
+from sampan.server.request import ANONYMOUS, Handler, Request, RequestInfo, Response, UserInfo
 from sampan.server.results import Result
 from sampan.server.surface import Surfaces
+from sampan.store.protocol import StoreError
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,7 @@ _READ_VERBS = frozenset({"get", "list", "watch", "head", "options"})
 PRIVILEGED_GROUP = "system:masters"
 Stage = Callable[[Request], Awaitable[None]]
 _JSON = "application/json"
+_DISCOVERY = ("/api", "/openapi/")
 _NOT_FOUND = "the server could not find the requested resource"
 
 
@@ -65,6 +67,11 @@ class Stages:
     observer: Observer | None = None
     #: what API servers behind this one serve; None: there is no such thing
     aggregator: Aggregator | None = None
+    #: another server may have changed what is served: returns once this one serves it too; None: no other writes the
+    #: store
+    catch_up: Callable[[], Awaitable[None]] | None = None
+    #: raises ServiceUnavailable while this server is not to be believed
+    check: Callable[[], None] | None = None
     #: response headers that name the flow schema and priority level of a user
     flow_headers: Callable[[UserInfo], Mapping[str, str]] | None = None
     #: the same for an answer in JSON that needs no other header: all its lines, as bytes
@@ -104,7 +111,7 @@ class Pipeline:
         except Exception as error:  # the boundary: whatever went wrong below becomes a Status
             response = await refusal(error, request)
         finally:
-            surface.leave()
+            request.surface.leave()
         stages = self._stages
         if stages.json_head is not None and response.content_type == _JSON and not response.headers:
             response.head = stages.json_head(request.user)
@@ -120,6 +127,8 @@ class Pipeline:
         surface.enter()
         try:
             request.info = surface.info(request)
+            if self._stages.catch_up is not None:
+                await self._catch_up(request)
             await self._stages.authorize(request)
             return await self._dispatch(request)
         except ApiError:
@@ -130,7 +139,7 @@ class Pipeline:
                 log.exception("%s %s failed", request.method, request.raw_path)
             raise api_error from error
         finally:
-            surface.leave()
+            request.surface.leave()
 
     async def _serve(self, request: Request) -> Response:
         stages = self._stages
@@ -142,6 +151,10 @@ class Pipeline:
         await stages.authenticate(request)
         if parse_error is not None:
             raise parse_error
+        if stages.check is not None and request.info.is_resource:
+            stages.check()
+        if stages.catch_up is not None:
+            await self._catch_up(request)
         await stages.impersonate(request)
         if requestinfo.is_long_running(request.info):
             await stages.authorize(request)
@@ -159,6 +172,28 @@ class Pipeline:
             return await self._deadlines.within(seconds, self._authorized(request))
         finally:
             self._leave(request)
+
+    async def _catch_up(self, request: Request) -> None:
+        """Before it is said of a resource that there is none such, and of all resources which there are: perhaps
+        another server knows better. Strangers do not make us ask. Raises StoreUnavailable."""
+        info, surfaces = request.info, self._stages.surfaces
+        if info.is_resource:
+            asks = info.kind is None and (info.group, info.version) not in self._others
+        else:
+            asks = info.path.startswith(_DISCOVERY)
+        if not asks or self._stages.catch_up is None or request.user.name == ANONYMOUS.name:
+            return
+        try:
+            await self._stages.catch_up()
+        except (StoreError, TimeoutError):
+            if info.is_resource:
+                raise
+            return  # what is known is better than nothing, to whoever looks around
+        if surfaces.current is not request.surface:
+            request.surface.leave()
+            request.surface = surfaces.current
+            request.surface.enter()
+            request.info = request.surface.info(request)
 
     async def _long(self, request: Request) -> Response:
         if request.info.verb == "watch":  # is counted where it lives on

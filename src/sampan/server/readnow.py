@@ -36,6 +36,10 @@ _PLANNED_SELECTORS = 256
 _LIST_PARAMETERS = _GET_PARAMETERS | {"labelSelector", "fieldSelector", "limit", "resourceVersionMatch"}
 
 
+def no_fault() -> str | None:
+    return None
+
+
 class Identify(Protocol):
     def identify_now(self, request: Request) -> UserInfo | None: ...
 
@@ -52,6 +56,8 @@ class _Plan:
     key: str = ""
     #: of a list
     selection: Selection | None = None
+    #: resourceVersion=0: what the cache shows will do
+    any_version: bool = False
     #: the last question about it, and so who asked it
     asked: AuthorizationAttributes | None = None
 
@@ -69,6 +75,8 @@ class ReadsNow:
     observe: Callable[[Labels, int, float], None]
     #: group versions that other API servers answer for, whatever this one has
     others: Mapping[tuple[str, str], object]
+    #: why this server is not to be believed; None: it is
+    fault: Callable[[], str | None] = no_fault
 
     def answer(self, request: Request) -> Response | None:
         """None: the pipeline has to answer this one. Never raises ApiError."""
@@ -81,13 +89,17 @@ class ReadsNow:
         if plan is None or plan.serial != surface.serial:
             plan = template.plan = _plan(request, surface)
         target = plan.target
-        if target is None or (self.others and (plan.info.group, plan.info.version) in self.others):
+        if (
+            target is None
+            or self.fault() is not None
+            or (self.others and (plan.info.group, plan.info.version) in self.others)
+        ):
             return None
         user = self.authentication.identify_now(request)
         if user is None or not self._allowed(request, plan, user):
             return None
         cache = target.storage.cache
-        if not cache.is_current():
+        if not plan.any_version and not cache.is_current():
             return None
         if plan.selection is None:
             entry = cache.get(plan.key)
@@ -142,6 +154,7 @@ def _plan(request: Request, surface: Surface) -> _Plan:
     parameters = _GET_PARAMETERS if info.verb == "get" else _LIST_PARAMETERS
     if query and not (parameters.issuperset(query) and query.get("resourceVersion", "") in ("", "0")):
         return plan
+    plan.any_version = query.get("resourceVersion") == "0"
     if query.get("limit", "0") != "0" or query.get("resourceVersionMatch"):
         return plan
     try:

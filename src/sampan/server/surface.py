@@ -24,7 +24,7 @@ from sampan.server import requestinfo
 from sampan.server.request import Request, RequestInfo
 from sampan.server.storage import Converter, ResourceStorage, View
 from sampan.store.cache import CachedEntry
-from sampan.store.protocol import Store
+from sampan.store.protocol import Store, StoreUnavailable
 from sampan.store.ring import RingBudget
 
 log = logging.getLogger(__name__)
@@ -38,6 +38,8 @@ Gvk = tuple[str, str, str]
 #: of requests without a query, how many paths are remembered with what they mean, and up to which length
 _KEPT_PATHS: Final = 1024
 _KEPT_PATH: Final = 256
+#: until a store that does not answer is asked again
+_STORE_PAUSE_SECONDS: Final = 1.0
 #: how long what is served no longer waits for the requests that still ask it
 DRAIN_SECONDS: Final = 60.0
 
@@ -298,6 +300,15 @@ class StoredCacheView:
 
     def revision(self) -> int:
         return self._storage.cache.revision
+
+    async def catch_up(self) -> None:
+        while True:
+            try:
+                await self._storage.cache.barrier()
+            except StoreUnavailable:
+                await asyncio.sleep(_STORE_PAUSE_SECONDS)
+            else:
+                return
 
     def subscribe(self, callback: ChangeCallback, part: Part | None = None) -> Callable[[], None]:
         cache = self._storage.cache

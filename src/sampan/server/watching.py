@@ -156,6 +156,10 @@ class Watching:
     def stop(self) -> None:
         """Ends all watches cleanly; later ones end at once. Reads and writes go on."""
         self._stopping = True
+        self.end_all()
+
+    def end_all(self) -> None:
+        """Ends those that are open, cleanly: who follows goes on elsewhere, or comes back."""
         for pulled in tuple(self._pulled):
             pulled.close()
         for pushed in tuple(self._pushed):

@@ -210,6 +210,11 @@ class WatchCache:
         self._progress = max(self._progress, revision)
         return revision
 
+    def advance(self, revision: int) -> None:
+        """Everything up to this revision has been told to whoever listens, so the cache shows it."""
+        if self._started:
+            self._progress = max(self._progress, revision)
+
     async def wait_for(self, revision: int, timeout: float) -> None:
         """Returns once the cache shows ``revision``. Raises FutureRevision after ``timeout`` seconds."""
         if self.revision >= revision:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -17,11 +18,26 @@ from sampan.testing.yielding import LateStore
 
 
 class Way:
-    """``Store`` of one server. ``cut``: it reaches nothing any more, and is told nothing."""
+    """``Store`` of one server. ``cut``: it reaches nothing any more, and is told nothing. Between ``hold`` and
+    ``release`` it is told of nothing yet, as by a watch that lags."""
 
     def __init__(self, store: Any) -> None:
         self._store = store
         self.cut = False
+        self._released = asyncio.Event()
+        self._released.set()
+        self._untold: list[tuple[Listener, Change]] = []
+        #: how often it was asked for all that was committed
+        self.syncs = 0
+
+    def hold(self) -> None:
+        self._released.clear()
+
+    def release(self) -> None:
+        untold, self._untold = self._untold, []
+        for listener, change in untold:
+            listener(change)
+        self._released.set()
 
     def _reached(self) -> Any:
         if self.cut:
@@ -50,8 +66,12 @@ class Way:
 
     def add_listener(self, prefix: str, listener: Listener) -> Callable[[], None]:
         def tell(change: Change) -> None:
-            if not self.cut:
+            if self.cut:
+                return
+            if self._released.is_set():
                 listener(change)
+            else:
+                self._untold.append((listener, change))
 
         return self._store.add_listener(prefix, tell)  # type: ignore[no-any-return]
 
@@ -59,7 +79,10 @@ class Way:
         return None
 
     async def sync(self) -> int:
-        return await self._reached().sync()  # type: ignore[no-any-return]
+        self.syncs += 1
+        revision = int(await self._reached().sync())
+        await self._released.wait()
+        return revision
 
     async def limit_life(self, prefix: str, ttl_seconds: float) -> None:
         await self._reached().limit_life(prefix, ttl_seconds)
@@ -82,9 +105,16 @@ class Member:
     way: Way
 
     async def __call__(
-        self, method: str, path: str, body: Any = None, *, content_type: str = "application/json", **query: str
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        user: str = "system:apiserver",
+        content_type: str = "application/json",
+        **query: str,
     ) -> Any:
-        transport = self.server.local_transport()
+        transport = self.server.local_transport(user)
         return await transport.call(Call(method, path, query=query, body=body, content_type=content_type))
 
     async def end(self) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from sampan.api import fields
-from sampan.server.attributes import AuthorizationAttributes, Authorizer
+from sampan.server.attributes import AuthorizationAttributes, Authorizer, Decision
 from sampan.server.authz.messages import forbidden
-from sampan.server.request import Request
+from sampan.server.request import ANONYMOUS, Request
 
 #: upgraded connections run commands: they are a ``create`` whatever the HTTP method (upstream since 1.35, #134577)
 _STREAMING = frozenset({"exec", "attach", "portforward"})
@@ -38,11 +40,20 @@ def pinned_fields(selector: str) -> tuple[tuple[str, str], ...]:
     return tuple((term.field, term.value) for term in parsed.requirements if term.equal)
 
 
-async def authorize(request: Request, authorizer: Authorizer) -> None:
-    """Raises Forbidden."""
+async def authorize(
+    request: Request, authorizer: Authorizer, catch_up: Callable[[], Awaitable[None]] | None = None
+) -> None:
+    """``catch_up``: the caches that policy asks may be behind, until it returns. Nobody is refused for what they do not
+    know yet; but strangers do not make us ask the store. Raises Forbidden, StoreUnavailable."""
     attributes = attributes_of(request)
-    decision = authorizer.decide_now(attributes)
-    if decision is None:
-        decision = await authorizer.authorize(attributes)
+    decision = await _decide(attributes, authorizer)
+    if not decision.allowed and catch_up is not None and request.user.name != ANONYMOUS.name:
+        await catch_up()
+        decision = await _decide(attributes, authorizer)
     if not decision.allowed:
         raise forbidden(attributes, decision.reason)
+
+
+async def _decide(attributes: AuthorizationAttributes, authorizer: Authorizer) -> Decision:
+    decision = authorizer.decide_now(attributes)
+    return decision if decision is not None else await authorizer.authorize(attributes)

@@ -8,6 +8,7 @@ the resource served. A definition that makes no sense costs itself only.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -80,6 +81,8 @@ class Extensions:
         self._finalizing = Finalizing(surfaces, clock)
         #: that are being looked at
         self._looking = 0
+        #: who waits until all that has changed is served
+        self._settled: asyncio.Future[None] | None = None
         self.room = Room(lambda: len(self._changed) + len(self._unread) + self._looking)
         #: for OpenAPI, made when it is asked for
         self._published: Sequence[Published] | None = None
@@ -108,8 +111,23 @@ class Extensions:
                             self._looking = 0
                         self.room.let_in()
                     self.room.let_in()  # what was to be looked at may be gone
+                    self._tell_settled()
         finally:
             stop()
+
+    async def settled(self, seconds: float) -> None:
+        """Returns once everything that the cache shows is served; after ``seconds`` in any case."""
+        if not (self._changed or self._unread or self._looking):
+            return
+        if self._settled is None or self._settled.done():
+            self._settled = asyncio.get_running_loop().create_future()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await asyncio.shield(self._settled)
+
+    def _tell_settled(self) -> None:
+        if self._settled is not None and not self._settled.done():
+            self._settled.set_result(None)
 
     def published(self) -> Sequence[Published]:
         """For OpenAPI: every served version of what is established."""
