@@ -10,6 +10,7 @@ from typing import Any
 from sampan.client.timeline import VirtualTimeline
 from sampan.server.bootstrap.masterleases import sort_addresses
 from sampan.testing import virtual
+from sampan.testing.yielding import LateStore
 
 from .several_servers import Member, several, start
 
@@ -101,3 +102,24 @@ def test_addresses_are_ordered_as_numbers_and_what_is_none_is_left_out() -> None
         "192.0.2.10",
         "2001:db8::1",
     )
+
+
+def test_a_store_that_deletes_late_keeps_no_dead_server_in() -> None:
+    class Forgetful(LateStore):
+        """No entry ends."""
+
+        async def commit(self, key: str, expected: int | None, value: bytes | None, **options: Any) -> int:
+            return await super().commit(key, expected, value, note=options.get("note"))
+
+    async def run() -> None:
+        clock = VirtualTimeline(datetime(2026, 1, 1, tzinfo=UTC))
+        async with several(3, store=Forgetful(0), clock=clock) as members:
+            await asyncio.sleep(1)
+            members[2].way.cut = True
+            await asyncio.sleep(16)
+            assert await shown(members[0]) == ["192.0.2.1", "192.0.2.2"]
+            members[2].way.cut = False
+            await asyncio.sleep(3)
+            assert await shown(members[0]) == ["192.0.2.1", "192.0.2.2", "192.0.2.3"]
+
+    virtual.run(run())

@@ -46,6 +46,7 @@ INTERVAL_SECONDS = 60.0
 RETRY_SECONDS = 2.0
 #: what the end of a server waits for a store that does not answer
 LEAVE_SECONDS = 2.0
+_HAIR_SECONDS = 0.001
 _APPLY = "application/apply-patch+yaml"
 #: what each of the two passes looks at: a resource, and the one object of it, by namespace and name; None: all
 _Looked: TypeAlias = tuple[Resource, tuple[str, str] | None]
@@ -129,7 +130,8 @@ class Keeper:
                     began = loop.time()
                     due = began + (SERVICE_INTERVAL_SECONDS if await _renewed(leases) else RETRY_SECONDS)
                 await _attempt(self.keep_service)
-                renew = not await _happens_before(due, changed) or loop.time() >= due
+                await _happens_before(min(due, leases.next_end()), changed)
+                renew = loop.time() >= due
         finally:
             remove()
 
@@ -200,13 +202,13 @@ class Keeper:
         await self._writer.call(Call("PATCH", path, query, body=body, content_type=_APPLY))
 
 
-async def _happens_before(due: float, changed: asyncio.Event) -> bool:
+async def _happens_before(due: float, changed: asyncio.Event) -> None:
+    """Returns when it has happened, and just after ``due`` (the loop's clock) in any case."""
+    timer = asyncio.get_running_loop().call_at(due + _HAIR_SECONDS, changed.set)
     try:
-        async with asyncio.timeout_at(due):
-            await changed.wait()
-    except TimeoutError:
-        return False
-    return True
+        await changed.wait()
+    finally:
+        timer.cancel()
 
 
 async def _renewed(leases: MasterLeases) -> bool:
