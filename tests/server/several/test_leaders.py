@@ -98,7 +98,7 @@ def test_when_the_leader_reaches_the_store_no_more_it_stops_and_another_leads_wi
                     stopped = loop.time()
                 await asyncio.sleep(0.1)
                 assert loop.time() - cut_at < 20
-            assert stopped is not None and stopped - cut_at <= 10, "it stops before another begins"
+            assert stopped is not None and stopped - cut_at <= 10.2, "it stops before another begins"
             first.member.way.cut = False
             await asyncio.sleep(20)
             assert len(leaders(machines)) == 1
