@@ -18,6 +18,11 @@ from sampan.cli.options import (
     DisablePlugins,
     DownscaleStabilization,
     EnablePlugins,
+    EtcdCa,
+    EtcdCertificate,
+    EtcdKey,
+    EtcdPrefix,
+    EtcdServers,
     FeatureGates,
     InitialReadiness,
     Name,
@@ -25,12 +30,14 @@ from sampan.cli.options import (
     RuntimeConfig,
     SchedulerConfigFile,
     SchedulerPlugins,
+    Store,
     SyncPeriod,
     Tolerance,
     admission_options,
     autoscaler_options,
     image_options,
     scheduler_options,
+    store_options,
 )
 from sampan.cli.progress import steps
 from sampan.cluster.errors import ClusterError, WrongUsage
@@ -138,6 +145,17 @@ def up(
     ingress_classes: Annotated[
         str | None, Option(help="Serve Ingresses of these classes too, though no IngressClass has them, as nginx.")
     ] = None,
+    store: Store = None,
+    etcd_servers: EtcdServers = None,
+    etcd_ca: EtcdCa = None,
+    etcd_certificate: EtcdCertificate = None,
+    etcd_key: EtcdKey = None,
+    etcd_prefix: EtcdPrefix = None,
+    etcd_program: Annotated[
+        str | None, Option(help="With --store etcd: the program of its member. [etcd of the PATH]")
+    ] = None,
+    etcd_client_port: Annotated[int | None, Option(help="Its port for clients. [2379]")] = None,
+    etcd_peer_port: Annotated[int | None, Option(help="Its port for other members. [2380]")] = None,
     kubeconfig_file: KubeconfigFile = None,
     timeout: Annotated[float, Option(min=1, help="Seconds until it is given up. [60]", show_default=False)] = 60.0,
 ) -> None:
@@ -191,6 +209,10 @@ def up(
         "--ingress-https-port": ingress_https_port,
         "--ingress-classes": ingress_classes,
         "--loadbalancer-pool": loadbalancer_pool,
+        **store_options(store, etcd_servers, etcd_ca, etcd_certificate, etcd_key, etcd_prefix),
+        "--etcd-program": etcd_program,
+        "--etcd-client-port": etcd_client_port,
+        "--etcd-peer-port": etcd_peer_port,
     }
     given = Given(
         {option: value for option, value in options.items() if value is not None},

@@ -60,6 +60,44 @@ def scheduler_options(config: str | None, plugins: str | None) -> dict[str, str 
     }
 
 
+Store = Annotated[
+    str | None,
+    Option(
+        "--store",
+        help="Where objects are kept: sqlite, etcd (a member of it runs here) or etcd://A:2379,B:2379. [sqlite]",
+    ),
+]
+EtcdServers = Annotated[str | None, Option("--etcd-servers", help="URLs of that etcd, as upstream's flag has them.")]
+EtcdCa = Annotated[str | None, Option("--etcd-cafile", help="CA of the etcd that others run.")]
+EtcdCertificate = Annotated[str | None, Option("--etcd-certfile", help="Our client certificate there.")]
+EtcdKey = Annotated[str | None, Option("--etcd-keyfile", help="Its key.")]
+EtcdPrefix = Annotated[str | None, Option("--etcd-prefix", help="What our keys begin with there. [/registry]")]
+
+
+def store_options(
+    store: str | None, servers: str | None, ca: str | None, cert: str | None, key: str | None, prefix: str | None
+) -> dict[str, str | None]:
+    """The options of a cluster that these give: whoever names an etcd wants it as the store."""
+    if store is not None and store.startswith("etcd://"):
+        servers, store = servers or store.removeprefix("etcd://"), "etcd"
+    if servers is not None and store is None:
+        store = "etcd"
+    if servers is not None:
+        from sampan.store.etcd.settings import parse_endpoints
+
+        try:
+            servers = ",".join(parse_endpoints(servers))
+        except ValueError as error:
+            raise ClusterError(f"--store: {error}", fix="write it like etcd://192.0.2.1:2379,192.0.2.2:2379") from error
+    files = {"--etcd-cafile": ca, "--etcd-certfile": cert, "--etcd-keyfile": key}
+    return {
+        "--store": store,
+        "--etcd-servers": servers,
+        **{option: str(Path(path).absolute()) if path else path for option, path in files.items()},
+        "--etcd-prefix": prefix,
+    }
+
+
 CredentialProviders = Annotated[
     str | None,
     Option(

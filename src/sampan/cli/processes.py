@@ -15,13 +15,20 @@ from sampan.cli.options import (
     AdmissionConfig,
     DisablePlugins,
     EnablePlugins,
+    EtcdCa,
+    EtcdCertificate,
+    EtcdKey,
+    EtcdPrefix,
+    EtcdServers,
     FeatureGates,
     Name,
     RuntimeConfig,
     SchedulerConfigFile,
     SchedulerPlugins,
+    Store,
     admission_options,
     scheduler_options,
+    store_options,
 )
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.settings import DEFAULT_NAME
@@ -44,14 +51,21 @@ def server(
     scheduler_plugins: SchedulerPlugins = None,
     runtime_config: RuntimeConfig = None,
     feature_gates: FeatureGates = None,
+    store: Store = None,
+    etcd_servers: EtcdServers = None,
+    etcd_ca: EtcdCa = None,
+    etcd_certificate: EtcdCertificate = None,
+    etcd_key: EtcdKey = None,
+    etcd_prefix: EtcdPrefix = None,
 ) -> None:
     """Run the control plane of an existing cluster in the foreground: store, API server, controllers, scheduler.
 
-    What is said of admission plugins, the scheduler, served versions and features holds for this run; `sampan up` keeps
-    it.
+    What is said of the store, admission plugins, the scheduler, served versions and features holds for this run;
+    `sampan up` keeps it.
     """
     given = admission_options(enable_plugins, disable_plugins, admission_config)
     given |= scheduler_options(scheduler_config, scheduler_plugins)
+    given |= store_options(store, etcd_servers, etcd_ca, etcd_certificate, etcd_key, etcd_prefix)
     given |= {"--runtime-config": runtime_config, "--feature-gates": feature_gates}
 
     def run(instance: Instance) -> None:

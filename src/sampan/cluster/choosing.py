@@ -47,6 +47,12 @@ CLUSTER_OPTIONS = {
     "--ingress-classes": "ingress_classes",
     "--loadbalancer-pool": "loadbalancer_pool",
     "--pod-network-backend": "pod_network_backend",
+    "--store": "store",
+    "--etcd-servers": "etcd_endpoints",
+    "--etcd-cafile": "etcd_cafile",
+    "--etcd-certfile": "etcd_certfile",
+    "--etcd-keyfile": "etcd_keyfile",
+    "--etcd-prefix": "etcd_prefix",
 }
 NODE_OPTIONS = {
     "--kubelet-port": "kubelet_port",
@@ -66,6 +72,9 @@ NODE_OPTIONS = {
     "--simulate": "simulate",
     "--image-credential-provider-config": "credential_provider_config",
     "--image-credential-provider-bin-dir": "credential_provider_bin_dir",
+    "--etcd-client-port": "etcd_client_port",
+    "--etcd-peer-port": "etcd_peer_port",
+    "--etcd-program": "etcd_program",
 }
 #: What a stopped cluster can be given anew. All else is in certificates, in the store and in running applications.
 CHANGEABLE = frozenset({
@@ -78,12 +87,15 @@ CHANGEABLE = frozenset({
     "--loadbalancer-pool", "--pod-network-backend",
     "--image-credential-provider-config", "--image-credential-provider-bin-dir",
     "--proxy-mode", "--ipvs-scheduler", "--nodeport-addresses",
+    "--etcd-servers", "--etcd-cafile", "--etcd-certfile", "--etcd-keyfile", "--etcd-client-port", "--etcd-program",
 })  # fmt: skip
 #: The ports that programs listen on, by option.
 _PORTS = {
     "--api-port": 6443, "--kubelet-port": 10250, "--dns-port": 10053, "--ingress-http-port": 80,
     "--ingress-https-port": 443,
 }  # fmt: skip
+#: And those of a member of etcd, where there is one.
+_ETCD_PORTS = {"--etcd-client-port": 2379, "--etcd-peer-port": 2380}
 #: Where the ports begin that are tried after a well-known one.
 _AFTER_WELL_KNOWN = {80: 8080, 443: 8443}
 _PORT_STEP = 100
@@ -144,9 +156,10 @@ def choose(instance: Instance, given: Given, machine: Machine) -> Instance:
         options["--node-port-range"] = _node_ports(options, machine)
     blocks = [options["--node-port-range"], *(other.cluster.node_ports for other in machine.others)]
     used = {port for other in machine.others for port in _ports(other).values()}
-    for option, first in _PORTS.items():
+    ports = _PORTS | (_ETCD_PORTS if instance.node.runs_etcd else {})
+    for option, first in ports.items():
         if option not in options:
-            used |= {options[name] for name in _PORTS if name in options}
+            used |= {options[name] for name in ports if name in options}
             options[option] = _first_port(option, first, used, blocks, machine)
     whole = Given(options)
     chosen = dataclasses.replace(asked, cluster=whole.cluster(asked.cluster), node=whole.node(asked.node))
@@ -223,7 +236,8 @@ def _clash(instance: Instance, what: str, other: Instance, fix: str) -> ClusterE
 
 
 def _ports(instance: Instance) -> dict[str, int]:
-    return {option: _options(instance)[option] for option in _PORTS}
+    ports = (*_PORTS, *_ETCD_PORTS) if instance.node.runs_etcd else _PORTS
+    return {option: _options(instance)[option] for option in ports}
 
 
 def _ranges(instance: Instance) -> dict[str, str]:

@@ -14,6 +14,7 @@ import signal
 from collections.abc import Coroutine
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import uvloop
 
@@ -44,7 +45,7 @@ def server_config(instance: Instance) -> ServerConfig:
         bind_address="" if 6 in settings.families else "0.0.0.0",
         port=settings.api_port,
         advertise_address=next(iter(instance.node.addresses), ""),
-        store="sqlite",
+        **_store(instance),
         data_dir=instance.state,
         tls_cert=instance.pki / "apiserver.crt",
         tls_key=instance.pki / "apiserver.key",
@@ -67,6 +68,22 @@ def server_config(instance: Instance) -> ServerConfig:
         kubelet_ca=instance.pki / "ca.crt",
         simulated_nodes=_simulated_range() if instance.node.simulated_count else "",
     )
+
+
+def _store(instance: Instance) -> dict[str, Any]:
+    if instance.cluster.store != "etcd":
+        return {"store": "sqlite"}
+    from sampan.cluster.etcd import members  # late: few clusters have it
+
+    chosen = members.settings_of(instance)
+    return {
+        "store": "etcd",
+        "etcd_endpoints": chosen.endpoints,
+        "etcd_ca": chosen.ca,
+        "etcd_cert": chosen.cert,
+        "etcd_key": chosen.key,
+        "etcd_prefix": instance.cluster.etcd_prefix,
+    }
 
 
 def _simulated_range() -> str:
@@ -192,12 +209,22 @@ def keep_components(keeper: Keeper, server: Server, instance: Instance) -> None:
         await simulation.run(instance, node, admin, clock, entropy, server.scraper.attach)
 
     keeper.keep("certificates", certificates)
+    _keep_members(keeper, server, instance)
     keeper.keep("controllers", controllers)
     keeper.keep("scheduler", scheduler)
     if instance.cluster.gateway_api:
         keeper.keep("gateway api", gateway_api, ends=True)
     if instance.node.simulated_count:
         keeper.keep("simulated nodes", simulated_nodes)
+
+
+def _keep_members(keeper: Keeper, server: Server, instance: Instance) -> None:
+    async def etcd_members() -> None:
+        members = await asyncio.to_thread(import_module, "sampan.cluster.etcd.members")
+        await members.keep_current(instance, server.store)
+
+    if instance.cluster.manages_etcd:
+        keeper.keep("etcd members", etcd_members)
 
 
 def run(instance: Instance) -> None:

@@ -33,7 +33,7 @@ PrivateKey = ec.EllipticCurvePrivateKey
 AuthorityKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 #: who signs for the cluster, and who for the front proxy alone: stems of their files
-CLUSTER, FRONT_PROXY = "ca", "front-proxy-ca"
+CLUSTER, FRONT_PROXY, ETCD = "ca", "front-proxy-ca", "etcd/ca"
 #: whose word extension API servers, and this one, take for who asks
 FRONT_PROXY_NAME = "front-proxy-client"
 
@@ -107,7 +107,26 @@ def leaves(instance: Instance) -> list[Leaf]:
         *node_leaves(node.name, node.addresses),
         Leaf("front-proxy-client", FRONT_PROXY_NAME, authority=FRONT_PROXY),
         *(_OF_KUBERNETES_DIR if node.kubernetes_dir else ()),
+        *(etcd_leaves(instance) if cluster.manages_etcd else ()),
         *_simulated(node.simulated_count),
+    ]
+
+
+def etcd_leaves(instance: Instance) -> list[Leaf]:
+    """Of a member towards its clients and the other members, of the API server as a client, and of who asks whether it
+    is well; as kubeadm names them. A machine without a member has what its control plane needs."""
+    node = instance.node
+    client = Leaf("apiserver-etcd-client", "kube-apiserver-etcd-client", authority=ETCD)
+    if not node.runs_etcd:
+        return [client]
+    hosts = ("localhost", node.name, "127.0.0.1", "::1", *node.addresses)
+    return [
+        client,
+        Leaf("etcd/healthcheck-client", "kube-etcd-healthcheck-client", authority=ETCD),
+        *(
+            Leaf(f"etcd/{stem}", node.name, hosts=hosts, server=True, client=True, authority=ETCD)
+            for stem in ("server", "peer")
+        ),
     ]
 
 
@@ -191,11 +210,15 @@ def ensure(instance: Instance, clock: Clock, making: Making | None = None) -> Au
 def ensure_authorities(instance: Instance, clock: Clock, making: Making | None = None) -> dict[str, Authority]:
     """By the stem of their files. Raises ClusterError for one that is there and cannot be used."""
     now, making, lives = clock.now(), making or Making(), Lives.of(instance)
-    return {
+    authorities = {
         CLUSTER: _ensure_ca(instance.pki, CLUSTER, "kubernetes", None, now, lives, making),
         # What it signs can never be taken for a client of the cluster, so nothing may come between.
         FRONT_PROXY: _ensure_ca(instance.pki, FRONT_PROXY, "front-proxy-ca", 0, now, lives, making),
     }
+    if instance.cluster.manages_etcd:
+        (instance.pki / "etcd").mkdir(parents=True, exist_ok=True, mode=0o700)
+        authorities[ETCD] = _ensure_ca(instance.pki, ETCD, "etcd-ca", None, now, lives, making)
+    return authorities
 
 
 def ensure_leaf(

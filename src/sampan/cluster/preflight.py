@@ -52,6 +52,8 @@ def check(instance: Instance, *, running: bool = False) -> list[Problem]:
             *_disk(instance),
             *_reserved(instance),
         ]
+    if instance.node.runs_etcd:
+        problems.extend(_etcd(instance))
     if not running:
         problems.extend(_ports(instance))
     return problems
@@ -168,6 +170,17 @@ def _programs(instance: Instance) -> Iterable[Problem]:
         )
 
 
+def _etcd(instance: Instance) -> Iterable[Problem]:
+    from sampan.cluster.etcd import member
+
+    if member.program(instance) is None:
+        wanted = instance.node.etcd_program
+        yield Problem(
+            f"{wanted} is no program (--etcd-program)" if wanted else f"not installed: {member.PROGRAM}",
+            f"apt-get install -y --no-install-recommends {member.PACKAGE}, or name another etcd with --etcd-program",
+        )
+
+
 def _find(program: str) -> str | None:
     """Where it is in PATH and root's directories; what is there and cannot be executed does not count."""
     found = shutil.which(program)
@@ -208,6 +221,11 @@ def _ports(instance: Instance) -> Iterable[Problem]:
     }
     if not instance.node.runs_containers:
         del options[instance.node.dns_port]
+    if instance.node.runs_etcd:
+        options |= {
+            instance.node.etcd_client_port: "--etcd-client-port",
+            instance.node.etcd_peer_port: "--etcd-peer-port",
+        }
     for port, option in options.items():
         if not _port_is_free(port):
             yield Problem(

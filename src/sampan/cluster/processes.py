@@ -45,12 +45,14 @@ def is_supervisor(process: Process, instance: Instance) -> bool:
 
 
 def is_program(process: Process, instance: Instance) -> bool:
-    """Whether it is one of the supervisor's children: a Python program of ours, its containerd, registry or proxy of
-    Ingresses."""
+    """Whether it is one of the supervisor's children: a Python program of ours, its containerd, registry, member
+    of etcd or proxy of Ingresses."""
     if process.executable == "containerd":
         return process.arguments[1:] == ("--config", str(instance.state / "containerd.toml"))
     if process.executable == "docker-registry":
         return process.arguments[1:] == ("serve", str(instance.state / "registry" / "config.yml"))
+    if process.arguments[1:] == ("--config-file", str(instance.state / "etcd" / "etcd.json")):
+        return True  # etcd, under whatever name it is installed
     if process.executable == "haproxy":
         return ("-f", str(instance.edge / "conf" / "haproxy.cfg")) in zip(
             process.arguments, process.arguments[1:], strict=False

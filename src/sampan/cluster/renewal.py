@@ -1,7 +1,7 @@
 """Certificates of a cluster that runs for long: made anew in time, and taken up by who uses them while it runs.
 
 A component of the server process, where the CA is. This process reads its own files again (``reload``); the node's
-follows its files by itself (``nodecertificates``), DNS reads them with each connection, and programs with a kubeconfig
+follows its files by itself (``nodecertificates``), DNS and etcd read them with each connection, and programs with a kubeconfig
 follow that (``apart``). Nothing is started again and no connection is cut: who is connected goes on with what the
 connection began with.
 
@@ -92,7 +92,7 @@ def _mark(instance: Instance) -> Path:
 
 
 def _leaves(instance: Instance) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in instance.pki.glob("*.crt") if path.exists()}
+    return {str(path): path.read_bytes() for path in instance.pki.rglob("*.crt") if path.exists()}
 
 
 def _stamp(instance: Instance) -> _Stamp:

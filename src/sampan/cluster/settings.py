@@ -29,9 +29,12 @@ _LONGEST_SYNC_SECONDS = 3600.0
 #: of what autoscalers remember, or wait for: they remember a number for each look
 _LONGEST_AUTOSCALER_SECONDS = 24 * 3600.0
 
-#: ``control-plane``: API server, controllers, scheduler. ``node``: containers, their network, DNS.
-Role = Literal["control-plane", "node"]
+#: ``control-plane``: API server, controllers, scheduler. ``node``: containers, their network, DNS. ``etcd``: a member
+#: of the cluster's store, where that is etcd and Sampan runs it.
+Role = Literal["control-plane", "node", "etcd"]
 ROLES: tuple[Role, ...] = ("control-plane", "node")
+ALL_ROLES: tuple[Role, ...] = (*ROLES, "etcd")
+STORES = ("sqlite", "etcd")
 RUNTIMES = ("runc", "crun")
 #: What makes Services real (``network/proxy/modes.py``).
 PROXY_MODES = ("nftables", "iptables", "ipvs", "userspace")
@@ -87,6 +90,14 @@ class ClusterSettings:
     pod_network_backend: str = "auto"
     node_ports: tuple[int, int] = (30000, 32767)
     cluster_domain: str = "cluster.local"
+    #: ``sqlite``: a file beside one control plane. ``etcd``: members that Sampan runs, or those of ``etcd_endpoints``.
+    store: str = "sqlite"
+    #: Of an etcd that others run: ``host:port``, separated by commas; and paths of its CA and of our certificate there.
+    etcd_endpoints: str = ""
+    etcd_cafile: str = ""
+    etcd_certfile: str = ""
+    etcd_keyfile: str = ""
+    etcd_prefix: str = "/registry"
     #: Separated by commas, as the API server's flags have them.
     enable_admission_plugins: str = ""
     disable_admission_plugins: str = ""
@@ -159,6 +170,8 @@ class ClusterSettings:
             )
         self._validate_pool()
         self._validate_certificates()
+        if self.store != "sqlite" or self.etcd_endpoints:
+            self._validate_store()
         if self.enable_admission_plugins or self.disable_admission_plugins:
             self._validate_admission()
         if self.admission_config:
@@ -199,6 +212,39 @@ class ClusterSettings:
     def endpoint(self) -> tuple[str, int] | None:
         """Host and port of all control planes together; None: there is no such address."""
         return split_endpoint(self.control_plane_endpoint, self.api_port) if self.control_plane_endpoint else None
+
+    def _validate_store(self) -> None:
+        if self.store not in STORES:
+            raise ClusterError(
+                f"--store {self.store!r} is not known", fix="choose sqlite, etcd, or etcd://HOST:PORT[,HOST:PORT...]"
+            )
+        from sampan.store.etcd.settings import parse_endpoints
+
+        try:
+            if self.etcd_endpoints:
+                parse_endpoints(self.etcd_endpoints)
+        except ValueError as error:
+            raise ClusterError(f"--store: {error}", fix="write it like etcd://192.0.2.1:2379,192.0.2.2:2379") from error
+        if bool(self.etcd_certfile) != bool(self.etcd_keyfile):
+            raise ClusterError(
+                "a client certificate for etcd needs its key", fix="give both --etcd-certfile and --etcd-keyfile"
+            )
+        for option in ("etcd_cafile", "etcd_certfile", "etcd_keyfile"):
+            path = getattr(self, option)
+            if path and not self.etcd_endpoints:
+                raise ClusterError(
+                    f"--{option.replace('_', '-')} is for an etcd that others run",
+                    fix="name it with --store etcd://HOST:PORT, or leave the option out",
+                )
+            if path and not Path(path).is_file():
+                raise ClusterError(f"--{option.replace('_', '-')} {path} is no file", fix="put the certificate there")
+        if not self.etcd_prefix.startswith("/") or self.etcd_prefix == "/":
+            raise ClusterError(f"--etcd-prefix {self.etcd_prefix!r} is not valid", fix="write it like /registry")
+
+    @property
+    def manages_etcd(self) -> bool:
+        """The members of the store are machines of the cluster."""
+        return self.store == "etcd" and not self.etcd_endpoints
 
     def _validate_pool(self) -> None:
         if not self.loadbalancer_pool:
@@ -373,6 +419,10 @@ class NodeSettings:
     #: As the kubelet's flags have them: a CredentialProviderConfig and the directory of its programs; "": none.
     credential_provider_config: str = ""
     credential_provider_bin_dir: str = ""
+    #: Of the member of etcd, where this machine has one; and its program, "": ``etcd`` of the PATH.
+    etcd_client_port: int = 2379
+    etcd_peer_port: int = 2380
+    etcd_program: str = ""
     #: Nodes that are simulated here: how many, or the path of the file that describes them; "": none.
     simulate: str = ""
     #: How many that were when they were last looked at.
@@ -388,6 +438,8 @@ class NodeSettings:
                 "--ingress-http-port": self.ingress_http_port,
                 "--ingress-https-port": self.ingress_https_port,
             }
+        if self.runs_etcd:
+            ports |= {"--etcd-client-port": self.etcd_client_port, "--etcd-peer-port": self.etcd_peer_port}
         _validate_ports(ports, cluster.node_ports)
         if len(set(ports.values())) < len(ports):
             raise ClusterError(f"{', '.join(ports)} must differ", fix="give each a port of its own")
@@ -417,11 +469,11 @@ class NodeSettings:
         self._validate_images()
         if self.kubelet_config:
             self._validate_kubelet_config()
-        unknown = [role for role in self.roles if role not in ROLES]
+        unknown = [role for role in self.roles if role not in ALL_ROLES]
         if unknown or not self.roles:
             raise ClusterError(
                 f"role {unknown[0]!r} is not known" if unknown else "this machine has no role",
-                fix=f"choose of {', '.join(ROLES)}",
+                fix=f"choose of {', '.join(ALL_ROLES)}",
             )
 
     def _validate_proxy(self) -> None:
@@ -504,6 +556,10 @@ class NodeSettings:
     def runs_containers(self) -> bool:
         """Else nothing of the machine is touched but the instance's directories and ports: no root is needed."""
         return "node" in self.roles
+
+    @property
+    def runs_etcd(self) -> bool:
+        return "etcd" in self.roles
 
     @property
     def runs_control_plane(self) -> bool:

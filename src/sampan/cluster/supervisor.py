@@ -32,6 +32,7 @@ from sampan.api.clock import SystemClock, format_time, parse_time
 from sampan.api.faults import cause, fault
 from sampan.cluster import containerd, logfiles, pulse, registry_program, running
 from sampan.cluster.errors import ClusterError
+from sampan.cluster.etcd import member as etcd_member
 from sampan.cluster.heartbeat import read_health
 from sampan.cluster.instance import RUN_ROOT, STATE_ROOT, Instance, load
 from sampan.cluster.logfiles import open_log
@@ -111,7 +112,9 @@ def programs(instance: Instance) -> list[Program]:
         environment=LEAN_ENVIRONMENT,
         beats=True,
     )
-    of_roles = [("node", runtime), ("control-plane", server), ("node", dns), ("node", node)]
+    etcd = Program(etcd_member.NAME, etcd_member.command(instance)) if instance.node.runs_etcd else None
+    of_roles = [("etcd", each) for each in (etcd,) if each is not None]
+    of_roles += [("node", runtime), ("control-plane", server), ("node", dns), ("node", node)]
     if registry_program.config_file(instance).exists():
         of_roles.append(("node", Program(registry_program.NAME, registry_program.command(instance))))
     return [program for role, program in of_roles if role in instance.node.roles]

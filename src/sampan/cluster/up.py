@@ -39,6 +39,7 @@ from sampan.cluster import (
 from sampan.cluster import instance as instances
 from sampan.cluster.choosing import Given
 from sampan.cluster.errors import ClusterError
+from sampan.cluster.etcd import member as etcd_member
 from sampan.cluster.instance import Instance
 from sampan.cluster.settings import NodeSettings
 
@@ -107,6 +108,8 @@ def settle(instance: Instance, given: Given, *, running: bool = False) -> Instan
         return complete(choosing.change(kept, given, there, running=running))
     if given.options.get("--simulate") and not given.with_node:
         instance = replace(instance, node=replace(instance.node, roles=("control-plane",)))
+    if given.cluster(instance.cluster).manages_etcd:
+        instance = replace(instance, node=replace(instance.node, roles=(*instance.node.roles, "etcd")))
     return complete(choosing.choose(instance, given, there))
 
 
@@ -158,6 +161,8 @@ def prepare(instance: Instance, clock: Clock, progress: Progress) -> None:
         kubeconfigs.write_all(instance)
         if instance.node.runs_containers:
             containerd.write_config(instance)
+        if instance.node.runs_etcd:
+            etcd_member.write_config(instance)
 
 
 @contextlib.contextmanager

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,7 +33,7 @@ _OPTIONS: Final = [
     ("grpc.max_receive_message_length", -1),  # pages are bounded by what is asked for
     ("grpc.max_send_message_length", 16 << 20),
     ("grpc.initial_reconnect_backoff_ms", 50),
-    ("grpc.min_reconnect_backoff_ms", 50),
+    ("grpc.min_reconnect_backoff_ms", 3_000),  # how long a handshake may take
     ("grpc.max_reconnect_backoff_ms", 500),
     ("grpc.keepalive_time_ms", 10_000),  # etcd refuses less than five seconds
     ("grpc.keepalive_timeout_ms", 3_000),
@@ -107,7 +108,7 @@ class Client:
         deadline = loop.time() + seconds
         request, attempt, renewed = request_of(False), 0, False
         while True:
-            at = self._at
+            at = self._at  # of the endpoints as they are now
             target = member or self.settings.endpoints[at]
             patience = min(_PATIENCE_SECONDS[min(attempt, len(_PATIENCE_SECONDS) - 1)], deadline - loop.time())
             try:
@@ -172,6 +173,12 @@ class Client:
         finally:
             call.cancel()
 
+    def use_endpoints(self, endpoints: Sequence[str]) -> None:
+        """Members have come or gone. The one that is spoken to stays, if it is still one."""
+        now = self.settings.endpoints[self._at]
+        self.settings = replace(self.settings, endpoints=tuple(endpoints))
+        self._at = self.settings.endpoints.index(now) if now in endpoints else 0
+
     def distrust(self, member: str) -> None:
         """Calls go to another member from now on."""
         if self.settings.endpoints[self._at] == member:
@@ -180,7 +187,7 @@ class Client:
     # -- connections ---------------------------------------------------------------------------------------------
 
     def _failed(self, at: int) -> None:
-        if self._at == at:  # else another call has found out before
+        if self._at == at < len(self.settings.endpoints):  # else another call has found out before
             self._at = (at + 1) % len(self.settings.endpoints)
         times = self._file_times()
         if times != self._files:  # a connection made anew shows the certificate of now

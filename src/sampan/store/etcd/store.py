@@ -164,6 +164,10 @@ class EtcdStore:
     def add_listener(self, prefix: str, listener: Listener) -> Callable[[], None]:
         return self._listeners.add(prefix, listener)
 
+    def use_endpoints(self, endpoints: Sequence[str]) -> None:
+        """The members of the cluster are these from now on."""
+        self._client.use_endpoints(endpoints)
+
     def _saw(self, header: Any) -> None:
         if header.revision > self._known:
             self._known = header.revision
