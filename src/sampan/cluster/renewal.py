@@ -1,9 +1,9 @@
 """Certificates of a cluster that runs for long: made anew in time, and taken up by who uses them while it runs.
 
 A component of the server process, where the CA is. This process reads its own files again (``reload``); the node's
-follows its files by itself (``nodecertificates``), DNS and etcd read them with each connection, and programs with a kubeconfig
-follow that (``apart``). Nothing is started again and no connection is cut: who is connected goes on with what the
-connection began with.
+follows its files by itself (``nodecertificates``), DNS and etcd read them with each connection, and programs with a
+kubeconfig follow that (``apart``). Nothing is started again and no connection is cut: who is connected goes on with
+what the connection began with.
 
 A mark beside the certificates says that one is under way. It goes when everything was written, so that what a crash or
 a full disk cut short is done again at the next look.
