@@ -53,6 +53,9 @@ def test_a_dns_server_in_pods_answers_a_stub_domain_and_then_the_cluster_once_it
     node = kubectl("get", "nodes", "-o", "jsonpath={.items[0].metadata.name}")
     metrics = kubectl("get", "--raw", f"/api/v1/nodes/{node}/proxy/metrics/dns")
     assert 'coredns_dns_requests_total{server="dns://:53",zone=".",view="",proto="udp",family="1",type="A"}' in metrics
+    # Where scrapers of CoreDNS look: the Service's port.
+    for path, told in (("metrics", "coredns_dns_requests_total{"), ("health", "OK"), ("ready", "OK")):
+        assert told in kubectl("exec", "asks", "--", "wget", "-qO-", f"http://kube-dns.kube-system:9153/{path}")
     ports = [{"name": "dns", "port": 53, "protocol": "UDP", "targetPort": 5353}]
     before = json.loads(admin("get", "service", "kube-dns", "-o", "json"))["spec"]["ports"]
     with contextlib.ExitStack() as undo:

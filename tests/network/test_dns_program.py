@@ -286,6 +286,34 @@ async def test_metrics_say_what_was_answered_and_how_long_the_api_server_is_sile
     assert "sampan_dns_api_silence_seconds -1" in text
 
 
+async def by_http(port, *written):
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        for part in written:
+            writer.write(part)
+            await writer.drain()
+        return await reader.read()
+    finally:
+        writer.close()
+
+
+async def test_pods_read_health_and_metrics_where_they_ask_for_names(config, monkeypatch):
+    """The port that the cluster's DNS address leads to, 53 and 9153: paths are CoreDNS'."""
+    monkeypatch.setattr(program, "_PATIENCE_SECONDS", 0.05)
+    await filled(config.snapshot)
+    async with running(config) as made:
+        assert await lookup(made.server.port, "web.default.svc.cluster.local") == ["10.96.0.20"]
+        for path, body in (("health", b"OK"), ("ready", b"OK"), ("metrics", b"coredns_dns_responses_total")):
+            answer = await by_http(made.server.port, b"G", f"ET /{path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            assert answer.startswith(b"HTTP/1.1 200 OK\r\n") and body in answer
+        assert (await by_http(made.server.port, b"GET /else HTTP/1.1\r\n\r\n")).startswith(b"HTTP/1.1 404 ")
+        # What is no request ends its own connection.
+        with contextlib.suppress(ConnectionError):
+            assert await by_http(made.server.port, b"GE", b"x" * 100_000) == b""
+        assert await by_http(made.server.port, b"POST / HTTP/1.1\r\n\r\n") == b""
+        assert await lookup(made.server.port, "web.default.svc.cluster.local") == ["10.96.0.20"]
+
+
 @pytest.mark.logs_errors("snapshot failed")
 async def test_a_part_that_fails_is_started_again_and_the_others_go_on(config, monkeypatch, caplog):
     monkeypatch.setattr(program, "_PATIENCE_SECONDS", 0.05)

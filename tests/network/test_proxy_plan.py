@@ -198,9 +198,11 @@ def test_who_has_no_endpoint_is_refused_and_local_policy_is_silent(config, spec,
 
 
 def test_cluster_dns_belongs_to_the_node(config):
-    dns = make.service("kube-dns", "10.96.0.10", [make.port(53, "UDP")], "kube-system")
+    ports = [make.port(53, "UDP"), make.port(9153, "TCP", name="metrics")]
+    dns = make.service("kube-dns", "10.96.0.10", ports, "kube-system")
     contents = assemble({(0, "", ""): base.base_contents(config), (1, "kube-system", "kube-dns"): planned(config, dns)})
     assert contents.collections[sets.V4.service_ips]["10.96.0.10 . udp . 53"] == "goto cluster-dns/udp"
+    assert contents.collections[sets.V4.service_ips]["10.96.0.10 . tcp . 9153"] == "goto cluster-dns/tcp"
     assert contents.collections[sets.V4.no_endpoint_ips] == {}
 
 

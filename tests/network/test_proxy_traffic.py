@@ -292,6 +292,7 @@ async def test_cluster_dns_is_the_server_of_the_node(lab, client, proxy):
     try:
         assert await lab.ask(udp, "10.96.0.10", 53) == f"node {POD1}"
         assert await lab.get("pod1", "10.96.0.10", 53) == f"node {POD1}"
+        assert await lab.get("pod1", "10.96.0.10", 9153) == f"node {POD1}"  # its metrics
         assert await lab.ask(outside, NODE, 10053, 0.2) == "silence"
     finally:
         server.close()

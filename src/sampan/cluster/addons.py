@@ -233,6 +233,8 @@ def _dns_service(settings: ClusterSettings) -> Obj:
                 "kubernetes.io/cluster-service": "true",
                 "kubernetes.io/name": "CoreDNS",
             },
+            # As kubeadm has them: who scrapes by annotations finds the metrics of the scraper's own node.
+            "annotations": {"prometheus.io/port": "9153", "prometheus.io/scrape": "true"},
         },
         "spec": {
             "clusterIP": settings.dns_ips[0],
@@ -241,6 +243,7 @@ def _dns_service(settings: ClusterSettings) -> Obj:
             "ports": [
                 {"name": "dns", "port": 53, "protocol": "UDP", "targetPort": 53},
                 {"name": "dns-tcp", "port": 53, "protocol": "TCP", "targetPort": 53},
+                {"name": "metrics", "port": 9153, "protocol": "TCP", "targetPort": 9153},
             ],
         },
     }

@@ -1,6 +1,7 @@
 """Health and metrics of the DNS process, by HTTP on a Unix socket: ``/healthz``, ``/readyz``, ``/metrics``.
 
 Whoever watches over the process asks with a deadline: one that hangs does not answer. Bounded like all that listens.
+Pods ask the DNS server itself (``server``), which answers them by the same words.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class HealthSocket:
         try:
             if self._open <= _CONNECTIONS:
                 async with asyncio.timeout(_SECONDS):
-                    writer.write(self._answer(await reader.readuntil(b"\r\n\r\n")))
+                    writer.write(answer(await reader.readuntil(b"\r\n\r\n"), self._respond))
                     await writer.drain()
         except (OSError, EOFError, TimeoutError, asyncio.LimitOverrunError) as error:
             log.debug("a question about health was not finished: %s", cause(error))
@@ -53,16 +54,17 @@ class HealthSocket:
             self._open -= 1
             writer.close()
 
-    def _answer(self, head: bytes) -> bytes:
-        words = head.split(b"\r\n", 1)[0].split(b" ")
-        if len(words) != 3 or words[0] != b"GET":
-            code, text = 400, "only GET is served here\n"
-        else:
-            code, text = self._respond(words[1].decode("latin-1").split("?")[0])
-        body = text.encode()
-        reason = {200: "OK", 400: "Bad Request", 404: "Not Found"}.get(code, "Service Unavailable")
-        head = (
-            f"HTTP/1.1 {code} {reason}\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n"
-            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-        ).encode()
-        return head + body
+
+def answer(head: bytes, respond: Respond) -> bytes:
+    """To a request of HTTP, of which ``head`` is all that counts. Pure but for ``respond``."""
+    words = head.split(b"\r\n", 1)[0].split(b" ")
+    if len(words) != 3 or words[0] != b"GET":
+        code, text = 400, "only GET is served here\n"
+    else:
+        code, text = respond(words[1].decode("latin-1").split("?")[0])
+    body = text.encode()
+    reason = {200: "OK", 400: "Bad Request", 404: "Not Found"}.get(code, "Service Unavailable")
+    return (
+        f"HTTP/1.1 {code} {reason}\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n"
+        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    ).encode() + body

@@ -65,7 +65,7 @@ class DnsProgram:
         self._followers = {kind.resource.plural: Follower(client, kind, random) for kind in kinds(self._known)}
         self._options = Follower(client, options_kind(self._use), random)
         self._faults: tuple[str, ...] = ()
-        self.server = DnsServer(self._known, config.dns, random=random)
+        self.server = DnsServer(self._known, config.dns, random=random, respond=self._respond)
         self._snapshot = Snapshot(config.snapshot, self._known)
         self._health = HealthSocket(config.health_socket, self._respond)
         self._keeper = Keeper()
@@ -143,6 +143,10 @@ class DnsProgram:
         match path:
             case "/healthz" | "/livez":
                 return 200, "ok"
+            case "/health":  # these two as CoreDNS has them
+                return 200, "OK"
+            case "/ready":
+                return (200, "OK") if self._ready.is_set() else (503, "no names are known yet")
             case "/readyz":
                 return (200, "ok") if self._ready.is_set() else (503, "no names are known yet")
             case "/metrics":

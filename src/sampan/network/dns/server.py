@@ -2,7 +2,8 @@
 
 Each packet and each connection is handled by itself: whatever one does, no other notices. All is bounded: packets read
 at one turn of the loop, questions that wait for an upstream, connections, bytes of a request, seconds of everything.
-The service proxy sends the cluster DNS address here.
+The service proxy sends the cluster DNS address here: port 53, and port 9153 too, by which pods read metrics over HTTP.
+A connection's first bytes say which of the two it is: as the length of a question, HTTP's would be too long.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ from time import perf_counter
 from sampan.api.clock import Random, SystemRandom
 from sampan.api.faults import cause
 from sampan.client import tasks
-from sampan.network.dns import message
+from sampan.network.dns import health, message
 from sampan.network.dns.answering import Answerer
 from sampan.network.dns.config import DnsConfig
 from sampan.network.dns.counts import Counts
 from sampan.network.dns.forward import Upstream
+from sampan.network.dns.health import Respond
 from sampan.network.dns.known import Known
 from sampan.network.dns.message import Request
 from sampan.network.dns.resolve import Zone
@@ -42,6 +44,8 @@ _FAULT_LOG_SECONDS = 60
 #: Packets that wait while the process is busy or restarts its work; the kernel gives what it allows.
 _RECEIVE_BYTES = 1 << 20
 _BACKLOG = 128
+#: of "GET ": 18,245 bytes
+_HTTP = b"GE"
 
 Address = tuple[str, int]
 
@@ -56,13 +60,15 @@ class DnsServer:
         *,
         upstream: Upstream | None = None,
         random: Random | None = None,
+        respond: Respond | None = None,
     ) -> None:
+        """``respond``: what is told by HTTP."""
         self.config = config
         self.port = config.port
         self.counts = Counts()
         chance: Random = random or SystemRandom()
         self.upstream = upstream or Upstream(config, chance)
-        self._known = known
+        self._known, self._respond = known, respond
         zone = Zone(config.domain, config.dns_ip, config.cluster_pod_cidr)
         self._answerer = Answerer(known, zone, self.upstream, chance)
         self._gate = Gate(config.waiting, config.waiting_of_client)
@@ -202,7 +208,7 @@ class DnsServer:
         try:
             while await self._serve_one(reader, writer, address):
                 self._connections.silent(writer)
-        except (OSError, EOFError, TimeoutError):
+        except (OSError, EOFError, TimeoutError, asyncio.LimitOverrunError):
             pass  # the client is gone, has nothing more to ask, or does not read
         except Exception:  # no packet ends the server: the fault is counted, and this question has no answer
             self._fault()
@@ -216,7 +222,13 @@ class DnsServer:
     async def _serve_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, address: Address) -> bool:
         """False: the connection ends."""
         async with asyncio.timeout(self.config.tcp_seconds):
-            size = int.from_bytes(await reader.readexactly(2), "big")
+            first = await reader.readexactly(2)
+            if first == _HTTP and self._respond is not None:
+                head = first + await reader.readuntil(b"\r\n\r\n")
+                writer.write(health.answer(head, self._respond))
+                await writer.drain()
+                return False
+            size = int.from_bytes(first, "big")
             if size > message.MAX_REQUEST_BYTES:
                 return False
             request = message.read_request(await reader.readexactly(size))

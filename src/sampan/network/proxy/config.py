@@ -19,6 +19,10 @@ def bridge_is_filtered(switches: Path = Path("/proc/sys/net/bridge")) -> bool:
     return all(file.exists() and file.read_text().strip() == "1" for file in files)
 
 
+#: Of the cluster's DNS address: what leads to the node's own server. The last one has its metrics, as CoreDNS has.
+DNS_PORTS = (("udp", 53), ("tcp", 53), ("tcp", 9153))
+
+
 @dataclass(frozen=True, slots=True)
 class FamilyConfig:
     """What is true of one address family of the cluster. All but ``cluster_pod_cidr`` may be "": this node has none."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Sequence
 
-from sampan.network.proxy.config import MASQUERADE_MARK, FamilyConfig, ProxyConfig, parts
+from sampan.network.proxy.config import DNS_PORTS, MASQUERADE_MARK, FamilyConfig, ProxyConfig, parts
 from sampan.network.proxy.iptables.names import Names
 from sampan.network.proxy.model import Endpoint, HostPort
 from sampan.network.proxy.plan import PortPlan, ServiceKey, ServicePlan
@@ -156,8 +156,8 @@ class _Family:
     def _add_dns(self, contents: Contents) -> None:
         """Cluster DNS goes to this node's own server, whatever endpoints the kube-dns Service has or lacks."""
         to = destination(self.family.node_address, self.config.dns_port)
-        for protocol in ("udp", "tcp"):
-            match = f"-d {self.host(self.family.dns_ip)} -p {protocol} -m {protocol} --dport 53"
+        for protocol, port in DNS_PORTS:
+            match = f"-d {self.host(self.family.dns_ip)} -p {protocol} -m {protocol} --dport {port}"
             contents.put(self.collection("nat", "SERVICES"), f"{match} -j DNAT --to-destination {to}")
 
     def add_host_port(self, contents: Contents, port: HostPort) -> None:
@@ -185,7 +185,7 @@ class _Port:
     def run(self) -> None:
         port, choice = self.port, self.choice
         endpoints = choice.local if port.internal_local else choice.cluster
-        if port.cluster_ip != self.of.family.dns_ip or port.port != 53:
+        if port.cluster_ip != self.of.family.dns_ip or (port.protocol, port.port) not in DNS_PORTS:
             if endpoints:
                 balancer = self._balancer("SVL" if port.internal_local else "SVC", endpoints)
                 self._services(port.cluster_ip, balancer)

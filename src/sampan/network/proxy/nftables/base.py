@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable
 
-from sampan.network.proxy.config import MASQUERADE_MARK, FamilyConfig, ProxyConfig, parts
+from sampan.network.proxy.config import DNS_PORTS, MASQUERADE_MARK, FamilyConfig, ProxyConfig, parts
 from sampan.network.proxy.model import HostPort
 from sampan.network.proxy.nftables import sets
 from sampan.network.proxy.nftables.sets import Sets
@@ -201,11 +201,11 @@ class _Family:
     def _add_dns(self) -> None:
         """Cluster DNS goes to this node's own server, whatever endpoints the kube-dns Service has or lacks."""
         self.contents.put(self.sets.cluster_ips, self.family.dns_ip)
-        for protocol in ("udp", "tcp"):
+        target = transport_address(self.family.node_address, self.config.dns_port)
+        for protocol, port in DNS_PORTS:
             chain = f"cluster-dns{self.sets.suffix}/{protocol}"
-            target = transport_address(self.family.node_address, self.config.dns_port)
             self.contents.chains[Chain(chain)] = (f"meta l4proto {protocol} dnat {self.ip} to {target}",)
-            self.contents.put(self.sets.service_ips, f"{self.family.dns_ip} . {protocol} . 53", f"goto {chain}")
+            self.contents.put(self.sets.service_ips, f"{self.family.dns_ip} . {protocol} . {port}", f"goto {chain}")
 
 
 def transport_address(address: str, port: int) -> str:

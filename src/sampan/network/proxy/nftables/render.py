@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Sequence
 
-from sampan.network.proxy.config import FamilyConfig, ProxyConfig
+from sampan.network.proxy.config import DNS_PORTS, FamilyConfig, ProxyConfig
 from sampan.network.proxy.model import Endpoint
 from sampan.network.proxy.nftables import base, sets, spread
 from sampan.network.proxy.nftables.blocks import Blocks
@@ -63,7 +63,7 @@ class PortRendering:
 
     def _cluster_ip(self, endpoints: Sequence[Endpoint]) -> None:
         port = self.port
-        if port.cluster_ip == self.family.dns_ip and port.port == 53:
+        if port.cluster_ip == self.family.dns_ip and (port.protocol, port.port) in DNS_PORTS:
             return  # the node's own DNS server answers there (``base``)
         if self._is_spread(endpoints):
             self._spread(port.cluster_ip, endpoints)
