@@ -68,6 +68,7 @@ async def node_api(tls: ssl.SSLContext) -> AsyncIterator[int]:
         yield server.sockets[0].getsockname()[1]
 
 
+@pytest.mark.timeout(60 + 10 * RENEWALS)
 async def test_no_request_fails_through_renewals_of_everything(
     instance: Instance, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 import sampan
 from sampan.api.faults import fault
@@ -15,13 +16,16 @@ from sampan.cli import (
     adapter,
     apart,
     apireport,
+    certs,
     cluster,
     completion,
+    config,
     csi,
     etcd,
     image,
     init,
     join,
+    kubeadm,
     logs,
     moving,
     net,
@@ -52,6 +56,9 @@ init.add_to(app)
 join.add_to(app)
 app.add("token", token.app)
 reset.add_to(app)
+app.add("certs", certs.app)
+app.add("config", config.app)
+app.add("kubeadm", kubeadm.app)
 logs.add_to(app)
 app.add("image", image.app)
 app.add("registry", registry.app)
@@ -78,7 +85,10 @@ completion.add_to(app)
 def run() -> None:
     """Runs the command that the arguments name; ends the process (``entry.main`` has the exit codes)."""
     try:
-        app.run("sampan", sys.argv[1:])
+        if Path(sys.argv[0]).name == "kubeadm":
+            kubeadm.app.run("kubeadm", sys.argv[1:])
+        else:
+            app.run("sampan", sys.argv[1:])
         return
     except WrongUsage as error:
         _tell(error)

@@ -280,7 +280,7 @@ def _ensure_ca(
     if certificate_path.exists() and (lives.keyless or key_path.exists()):
         return _load_ca(certificate_path, key_path if key_path.exists() else None, now)
     key = making.authority_key(lives.algorithm)
-    name = _name(common_name, ())
+    name = subject(common_name, ())
     certificate = (
         x509.CertificateBuilder()
         .subject_name(name)
@@ -330,7 +330,7 @@ def _is_current(directory: Path, leaf: Leaf, authority: Authority, now: datetime
         return False
     if now < certificate.not_valid_before_utc:
         return False
-    if now >= renewal_time(certificate) or certificate.subject != _name(leaf.common_name, leaf.organizations):
+    if now >= renewal_time(certificate) or certificate.subject != subject(leaf.common_name, leaf.organizations):
         return False
     return not leaf.hosts or _hosts_of(certificate) == set(leaf.hosts)
 
@@ -363,7 +363,7 @@ def _issue(
     usages = [ExtendedKeyUsageOID.SERVER_AUTH] * leaf.server + [ExtendedKeyUsageOID.CLIENT_AUTH] * leaf.client
     builder = (
         x509.CertificateBuilder()
-        .subject_name(_name(leaf.common_name, leaf.organizations))
+        .subject_name(subject(leaf.common_name, leaf.organizations))
         .issuer_name(authority.certificate.subject)
         .public_key(key.public_key())
         .serial_number(making.serial())
@@ -375,7 +375,7 @@ def _issue(
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key()), critical=False)
     )
     if leaf.hosts:
-        alternatives = x509.SubjectAlternativeName([_general_name(host) for host in dict.fromkeys(leaf.hosts)])
+        alternatives = x509.SubjectAlternativeName([general_name(host) for host in dict.fromkeys(leaf.hosts)])
         builder = builder.add_extension(alternatives, critical=False)
     certificate = builder.sign(
         authority.key, hashes.SHA256(), ecdsa_deterministic=_deterministic(authority.key, making)
@@ -388,14 +388,14 @@ def _deterministic(key: AuthorityKey, making: Making) -> bool | None:
     return making.deterministic if isinstance(key, ec.EllipticCurvePrivateKey) else None
 
 
-def _general_name(host: str) -> x509.GeneralName:
+def general_name(host: str) -> x509.GeneralName:
     try:
         return x509.IPAddress(ipaddress.ip_address(host))
     except ValueError:
         return x509.DNSName(host)
 
 
-def _name(common_name: str, organizations: Sequence[str]) -> x509.Name:
+def subject(common_name: str, organizations: Sequence[str]) -> x509.Name:
     attributes = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, value) for value in organizations]
     return x509.Name([*attributes, x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
 

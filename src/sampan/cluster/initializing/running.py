@@ -40,6 +40,7 @@ from sampan.cluster.initializing import (
 from sampan.cluster.initializing import configuration as configurations
 from sampan.cluster.initializing.configuration import Configuration
 from sampan.cluster.initializing.phases import Step
+from sampan.cluster.initializing.tokens import Token
 from sampan.cluster.instance import Instance
 from sampan.cluster.up import Progress
 from sampan.records import dataclass
@@ -86,6 +87,9 @@ class Initializing:
         machine.complete_path()
         for text in configurations.words(self.wanted):
             self._progress.warn(text)
+        self._tokens()
+        if self.wanted.certificate_key:
+            certificates.parse_key(self.wanted.certificate_key)
         if not alone:
             self._say(f"[init] Using Kubernetes version: v{KUBERNETES_VERSION}")
         async with locks.changing(self.instance, self._progress):
@@ -310,18 +314,7 @@ class Initializing:
                 ) from None
 
     async def _bootstrap_token(self, step: Step) -> None:
-        now = self._clock.now()
-        made = [
-            tokens.make(
-                wish.token or tokens.generate(self._random),
-                now,
-                ttl_seconds=wish.ttl_seconds,
-                usages=wish.usages,
-                groups=wish.groups,
-                description=wish.description,
-            )
-            for wish in self.wanted.tokens
-        ]
+        made = self._tokens()
         self._token = made[0].text
         shown = texts.HIDDEN_TOKEN if self.how.skip_token_print else self._token
         self._say(f"[bootstrap-token] Using token: {shown}")
@@ -332,6 +325,21 @@ class Initializing:
                 await tokens.replace(client, token)
             server = f"https://{self.instance.advertised}"
             await objects.apply(client, [*objects.rights(), objects.cluster_info(ca_pem, server)])
+
+    def _tokens(self) -> list[Token]:
+        """Those that machines join with. Raises ClusterError for what cannot be one."""
+        now = self._clock.now()
+        return [
+            tokens.make(
+                wish.token or tokens.generate(self._random),
+                now,
+                ttl_seconds=wish.ttl_seconds,
+                usages=wish.usages,
+                groups=wish.groups,
+                description=wish.description,
+            )
+            for wish in self.wanted.tokens
+        ]
 
     async def _kubelet_finalize(self, step: Step) -> None:
         self._say("[kubelet-finalize] Each node renews its certificates by itself: nothing is left to do")
