@@ -68,11 +68,37 @@ def test_documents_become_what_flags_would_say() -> None:
         "--node-port-range": (31000, 31999),
         "--node-cidr-mask": 25,
         "--proxy-mode": "iptables",
+        "--store": "etcd",
     }
     cluster = configuration.settings(wanted, ClusterSettings("one"))
     assert cluster.endpoint == ("api.example.com", 8443)
     assert (cluster.certificate_seconds, cluster.cluster_domain) == (360_000, "example.internal")
     assert wanted.kubelet["maxPods"] == 50
+
+
+@pytest.mark.parametrize(
+    ("store", "options"),
+    [
+        ("", {"--store": "etcd"}),
+        ("sqlite", {"--store": "sqlite"}),
+        ("etcd://192.0.2.1:2379", {"--store": "etcd", "--etcd-servers": "192.0.2.1:2379"}),
+    ],
+)
+def test_the_store_is_etcd_where_nobody_says_otherwise(store: str, options: dict[str, str]) -> None:
+    found = configuration.options(Configuration(store=store))
+    assert {name: value for name, value in found.items() if "store" in name or "etcd" in name} == options
+    with pytest.raises(ClusterError, match="is not known"):
+        configuration.options(Configuration(store="sqlite://x"))
+
+
+def test_an_etcd_of_others_is_named_with_its_files() -> None:
+    wanted = read(
+        "apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\n"
+        "etcd: {external: {endpoints: ['https://192.0.2.1:2379'], caFile: /ca, certFile: /crt, keyFile: /key}}"
+    )
+    found = configuration.options(wanted)
+    assert (found["--etcd-servers"], found["--etcd-cafile"]) == ("192.0.2.1:2379", "/ca")
+    assert documents.cluster_document(wanted)["etcd"]["external"]["endpoints"] == ["https://192.0.2.1:2379"]
 
 
 def test_what_nothing_acts_on_is_told_by_its_path() -> None:

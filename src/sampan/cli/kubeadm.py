@@ -10,7 +10,7 @@ import sys
 from typing import Annotated
 
 import sampan
-from sampan.cli import certs, config, init, join, token
+from sampan.cli import certs, config, init, join, reset, token
 from sampan.cli.commands import Group, Option
 from sampan.cli.options import printer
 from sampan.cluster.errors import WrongUsage
@@ -47,6 +47,7 @@ def without_common(words: list[str]) -> list[str]:
 app = Kubeadm("Commands of kubeadm: a cluster of several machines.", epilog="See docs/kubeadm.md for what differs.")
 init.add_to(app)
 join.add_to(app)
+reset.add_to(app)
 app.add("token", token.app)
 app.add("certs", certs.app)
 app.add("config", config.app)

@@ -178,6 +178,7 @@ def _etcd(instance: Instance) -> Iterable[Problem]:
         yield Problem(
             f"{wanted} is no program (--etcd-program)" if wanted else f"not installed: {member.PROGRAM}",
             f"apt-get install -y --no-install-recommends {member.PACKAGE}, or name another etcd with --etcd-program",
+            name="FileExisting-etcd",
         )
 
 

@@ -124,6 +124,7 @@ def options(wanted: Configuration) -> dict[str, Any]:
     for name, value in wanted.kubelet_args:
         if name in _KUBELET:
             found[_KUBELET[name]] = value
+    found |= _store(wanted)
     mode = wanted.proxy.get("mode")
     if mode:
         found["--proxy-mode"] = str(mode)
@@ -133,6 +134,19 @@ def options(wanted: Configuration) -> dict[str, Any]:
     if addresses := wanted.proxy.get("nodePortAddresses"):
         found["--nodeport-addresses"] = ",".join(map(str, addresses))
     return found
+
+
+def _store(wanted: Configuration) -> dict[str, Any]:
+    """Members of etcd that Sampan runs, where nobody says otherwise: others can join then. Raises ClusterError."""
+    kind, _, endpoints = wanted.store.partition("://")
+    if kind not in ("", "etcd", "sqlite") or (endpoints and kind != "etcd"):
+        raise ClusterError(
+            f"--store {wanted.store!r} is not known", fix="choose etcd, etcd://HOST:PORT[,HOST:PORT...] or sqlite"
+        )
+    if not endpoints:
+        return {"--store": kind or "etcd"}
+    files = zip(("--etcd-cafile", "--etcd-certfile", "--etcd-keyfile"), wanted.etcd_files, strict=True)
+    return {"--store": "etcd", "--etcd-servers": endpoints} | {option: path for option, path in files if path}
 
 
 def settings(wanted: Configuration, base: ClusterSettings) -> ClusterSettings:

@@ -70,6 +70,11 @@ class Step:
         return not self.parts or part in self.parts
 
 
+def certificate_name(stem: str) -> str:
+    """The part of ``certs`` by the path of its files below the pki directory: etcd's have one of their own."""
+    return stem.replace("/", "-")
+
+
 def plan_all(skipped: Sequence[str]) -> list[Step]:
     """Every phase but those that are skipped, by ``name`` or ``name/part``. Raises WrongUsage."""
     whole, parts = set(), set()

@@ -132,6 +132,8 @@ def completed(instance: Instance, wanted: Configuration) -> Configuration:
         certificate_seconds=cluster.certificate_seconds,
         ca_certificate_seconds=cluster.ca_certificate_seconds,
         encryption_algorithm=cluster.encryption_algorithm,
+        store=f"etcd://{cluster.etcd_endpoints}" if cluster.etcd_endpoints else cluster.store,
+        etcd_files=(cluster.etcd_cafile, cluster.etcd_certfile, cluster.etcd_keyfile),
     )
 
 

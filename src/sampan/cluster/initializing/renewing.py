@@ -147,7 +147,7 @@ def renew(instance: Instance, wanted: str, clock: Clock, say: Callable[[str], No
         for name in there if wanted == ALL else [wanted]:
             leaf = leaves.get(stem_of(name))
             if leaf is None:
-                _renew_etcd(instance, name, clock, say)
+                say(f"MISSING! {LONG_NAMES[name]}")
                 continue
             authority = signers[leaf.authority]
             if authority.key is None:
@@ -161,10 +161,6 @@ def renew(instance: Instance, wanted: str, clock: Clock, say: Callable[[str], No
                 if instance.node.runs_containers and signers[leaf.authority].key is not None:
                     pki.ensure_leaf(instance, leaf, signers[leaf.authority], clock, anew=True)
         renewal.spread(instance)
-
-
-def _renew_etcd(instance: Instance, name: str, clock: Clock, say: Callable[[str], None]) -> None:
-    say(f"{LONG_NAMES[name]}: renewed by the member of etcd itself, in time")
 
 
 def requests(instance: Instance, leaves: Iterable[Leaf], place: Path) -> list[Path]:

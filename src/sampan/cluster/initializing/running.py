@@ -118,6 +118,8 @@ class Initializing:
         cluster = configurations.settings(self.wanted, self.instance.cluster)
         place = self.how.kubernetes_dir or str(_default_dir(self.instance))
         node = dataclasses.replace(self.instance.node, kubernetes_dir=place, cert_dir=self.wanted.cert_dir)
+        if given.cluster(cluster).manages_etcd:
+            node = dataclasses.replace(node, roles=(*node.roles, "etcd"))
         named = dataclasses.replace(self.instance, cluster=cluster, node=node)
         chosen = choosing.choose(named, given, choosing.machine_now(named))
         self.instance = starting.complete(chosen)
@@ -178,19 +180,21 @@ class Initializing:
         with starting.writing(instance):
             kubernetesdir.link_pki(instance)
             instance.pki.mkdir(parents=True, exist_ok=True, mode=0o700)
-            before = {path.name for path in instance.pki.glob("*.crt") if path.exists()}
+            stems = (pki.CLUSTER, pki.FRONT_PROXY, pki.ETCD)
+            before = {stem for stem in stems if (instance.pki / f"{stem}.crt").exists()}
             authorities = pki.ensure_authorities(instance, self._clock)
-            for stem in (pki.CLUSTER, pki.FRONT_PROXY):
-                if step.has(stem):
-                    self._tell_certificate(stem, f"{stem}.crt" in before, authority=True)
+            for stem in authorities:
+                if step.has(phases.certificate_name(stem)):
+                    self._tell_certificate(phases.certificate_name(stem), stem in before, authority=True)
             for leaf in pki.leaves(instance):
-                if not _is_asked_for(step, leaf.stem):
+                name = phases.certificate_name(leaf.stem)
+                if not _is_asked_for(step, name):
                     continue
                 made = pki.ensure_leaf(instance, leaf, authorities[leaf.authority], self._clock)
-                if leaf.stem in phases.CERTIFICATES:
-                    self._tell_certificate(leaf.stem, not made)
+                if name in phases.CERTIFICATES:
+                    self._tell_certificate(name, not made)
                     if leaf.hosts and made:
-                        self._say(f"[certs] {leaf.stem} serving cert is signed for {', '.join(leaf.hosts)}")
+                        self._say(f"[certs] {name} serving cert is signed for {', '.join(leaf.hosts)}")
             if step.has("sa"):
                 made = pki.ensure_account_key(instance)
                 words = "Generating" if made else "Using the existing"
@@ -409,13 +413,18 @@ def _default_dir(instance: Instance) -> Path:
     return instance.state / "kubernetes"
 
 
-def _is_asked_for(step: Step, stem: str) -> bool:
+def _is_asked_for(step: Step, name: str) -> bool:
     """Those that kubeadm does not know (a node's) come with all of them."""
-    return step.has(stem) if stem in phases.CERTIFICATES else not step.parts
+    return step.has(name) if name in phases.CERTIFICATES else not step.parts
 
 
 def _store_words(instance: Instance) -> str:
-    return f"a file of this machine ({instance.store})"
+    cluster = instance.cluster
+    if cluster.store == "sqlite":
+        return f"a file of this machine ({instance.store}): no other control plane can join"
+    if cluster.etcd_endpoints:
+        return f"etcd at {cluster.etcd_endpoints}, which others run"
+    return f"a member of etcd on this machine, port {instance.node.etcd_client_port}"
 
 
 def _taint(taint: Any) -> str:
