@@ -44,6 +44,19 @@ def join(
     dns_port: Annotated[int | None, Option(help="Port of the node's DNS server. [10053]")] = None,
     kubelet_config: Annotated[str | None, Option(help="File with a KubeletConfiguration.")] = None,
     runtime: Annotated[str | None, Option(help="OCI runtime below containerd: runc or crun. [runc]")] = None,
+    control_plane: Annotated[
+        bool, Option("--control-plane", help="Make it a control plane too, with a member of etcd.")
+    ] = False,
+    certificate_key: Annotated[
+        str, Option(help="Key of the control plane's certificates that `upload-certs` put into the cluster.")
+    ] = "",
+    advertise_address: Annotated[
+        str, Option("--apiserver-advertise-address", help="Address of its API server. [of the default route]")
+    ] = "",
+    bind_port: Annotated[int, Option("--apiserver-bind-port", help="Port of its API server. [as the others']")] = 0,
+    kubernetes_dir: Annotated[
+        str, Option(help="Where kubeconfigs and pki go. [/etc/kubernetes for the cluster 'default']")
+    ] = "",
     cri_socket: Annotated[str, Option(help="Without effect: the node has a containerd of its own.")] = "",
     ignore: Annotated[
         list[str] | None,
@@ -65,6 +78,11 @@ def join(
     from sampan.cluster.joining import wanted as wishes
     from sampan.cluster.joining import worker
 
+    control = wishes.ControlPlane(certificate_key, advertise_address, bind_port)
+    if not control_plane and control != wishes.ControlPlane():
+        raise WrongUsage(
+            "--certificate-key and --apiserver-* are for a control plane", fix="add --control-plane, or leave them out"
+        )
     told = wishes.Wanted(
         endpoint=endpoint,
         token=discovery_token or token,
@@ -72,6 +90,7 @@ def join(
         pins=tuple(ca_cert_hash or ()),
         unsafe=unsafe,
         discovery_file=discovery_file,
+        control_plane=control if control_plane else None,
         node_name=node_name,
         ignored=wishes.listed(ignore or ()),
         dry_run=dry_run,
@@ -84,6 +103,10 @@ def join(
         "--kubelet-config": str(Path(kubelet_config).absolute()) if kubelet_config else None,
     }
     given = Given({option: value for option, value in options.items() if value is not None})
+    named = instances.nameless(name)
+    if kubernetes_dir:
+        node = dataclasses.replace(named.node, kubernetes_dir=str(Path(kubernetes_dir).absolute()))
+        named = dataclasses.replace(named, node=node)
     with steps() as progress:
         if config is not None:
             told = _with_file(wishes.read(config), told)
@@ -91,11 +114,16 @@ def join(
             progress.warn("--cri-socket has no effect: the node has a containerd of its own")
         for text in told.without_effect:
             progress.warn(f"{config}: without effect here: {text}")
-        made = asyncio.run(
-            worker.join(instances.nameless(name), told, given, SystemClock(), progress, timeout_seconds=timeout)
-        )
+        made = asyncio.run(worker.join(named, told, given, SystemClock(), progress, timeout_seconds=timeout))
     if told.dry_run:
         print(f"Dry run: node {made.node.name!r} would join; nothing was asked for or written.")
+        return
+    if told.control_plane is not None:
+        print(
+            "\nThis node has joined the cluster and a new control plane instance was created.\n"
+            f"Its administrator's kubeconfig is {Path(made.node.kubernetes_dir) / 'admin.conf'}; the Node is "
+            f"{made.node.name!r}.\nRun 'kubectl get nodes' to see this node join the cluster."
+        )
         return
     print(
         f"\nThis node has joined the cluster as {made.node.name!r}.\n"
@@ -105,7 +133,7 @@ def join(
 
 def _with_file(kept: Wanted, told: Wanted) -> Wanted:
     """What the file says, and of options those that may stand beside one, as kubeadm has it. Raises WrongUsage."""
-    beside = ("node_name", "ignored", "dry_run")
+    beside = ("node_name", "ignored", "dry_run", "control_plane")
     for field in dataclasses.fields(told):
         if field.name not in beside and getattr(told, field.name) != field.default:
             raise WrongUsage(
@@ -115,6 +143,7 @@ def _with_file(kept: Wanted, told: Wanted) -> Wanted:
     return dataclasses.replace(
         kept,
         node_name=told.node_name or kept.node_name,
+        control_plane=told.control_plane or kept.control_plane,
         ignored=(*kept.ignored, *told.ignored),
         dry_run=told.dry_run or kept.dry_run,
     )

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from sampan.client.kubeconfig import Connection, KubeConfig
 from sampan.cluster.errors import ClusterError
-from sampan.cluster.instance import Instance
+from sampan.cluster.instance import DEFAULT_NAME, SYSTEM_STATE_ROOT, Instance
 from sampan.records import dataclass
 
 DEFAULT = Path("/etc/kubernetes")
@@ -53,6 +53,13 @@ CONFIGS = (
     Config(CONTROLLER_MANAGER, "system:kube-controller-manager", "controller-manager", local=True),
     Config(SCHEDULER, "system:kube-scheduler", "scheduler", local=True),
 )
+
+
+def default_directory(instance: Instance) -> Path:
+    """/etc/kubernetes is the default cluster's; others have theirs in their state."""
+    if instance.name == DEFAULT_NAME and instance.state_root == SYSTEM_STATE_ROOT:
+        return DEFAULT
+    return instance.state / "kubernetes"
 
 
 def directory(instance: Instance) -> Path | None:

@@ -254,6 +254,7 @@ def keep_given(instance: Instance, files: Mapping[str, str]) -> None:
     """Writes credentials by file name. Raises OSError."""
     instance.pki.mkdir(parents=True, exist_ok=True, mode=0o700)
     for name, pem in files.items():
+        (instance.pki / name).parent.mkdir(exist_ok=True, mode=0o700)
         _write(instance.pki / name, pem.encode(), 0o600 if name.endswith(".key") else 0o644)
 
 

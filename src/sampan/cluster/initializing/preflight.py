@@ -6,11 +6,13 @@ how to mend it, and each may be ignored by the name of its check, or all of them
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import shutil
 import socket
 import subprocess
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -24,6 +26,7 @@ CPUS, MEMORY_MIB, DISK_GIB = 2, 1700, 30
 _MANIFESTS = ("kube-apiserver.yaml", "kube-controller-manager.yaml", "kube-scheduler.yaml", "etcd.yaml")
 _PROXIES = ("HTTPS_PROXY", "https_proxy")
 _SYSTEMCTL_SECONDS = 5
+_NAME_SECONDS = 1.0
 ALL = "all"
 
 
@@ -160,10 +163,17 @@ def _already(instance: Instance, place: Place, *, control_plane: bool) -> Iterab
 
 
 def _host_name(instance: Instance) -> Iterable[Problem]:
-    name = instance.node.name
-    try:
-        socket.getaddrinfo(name, None)
-    except OSError:
+    name, known = instance.node.name, []
+
+    def look() -> None:
+        with contextlib.suppress(OSError):
+            known.extend(socket.getaddrinfo(name, None))
+
+    # A name server that does not answer is asked for many seconds, and nothing ends the question.
+    asking = threading.Thread(target=look, daemon=True)
+    asking.start()
+    asking.join(_NAME_SECONDS)
+    if not known:
         yield Problem(
             f'hostname "{name}" could not be reached', f"add it to /etc/hosts: `{instance.node.address} {name}`",
             fatal=False, name="Hostname",

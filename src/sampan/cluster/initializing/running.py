@@ -116,7 +116,7 @@ class Initializing:
             return
         given = Given(configurations.options(self.wanted) | dict(self.how.options))
         cluster = configurations.settings(self.wanted, self.instance.cluster)
-        place = self.how.kubernetes_dir or str(_default_dir(self.instance))
+        place = self.how.kubernetes_dir or str(kubernetesdir.default_directory(self.instance))
         node = dataclasses.replace(self.instance.node, kubernetes_dir=place, cert_dir=self.wanted.cert_dir)
         if given.cluster(cluster).manages_etcd:
             node = dataclasses.replace(node, roles=(*node.roles, "etcd"))
@@ -404,13 +404,6 @@ def kept_configuration(instance: Instance) -> Configuration | None:
     """What ``init`` was asked for when it made this instance. Raises ClusterError."""
     path = instance.state / _KEPT
     return documents.configuration(documents.load(path)) if path.exists() else None
-
-
-def _default_dir(instance: Instance) -> Path:
-    """/etc/kubernetes is the default cluster's; others have theirs in their state."""
-    if instance.name == instances.DEFAULT_NAME and instance.state_root == instances.SYSTEM_STATE_ROOT:
-        return kubernetesdir.DEFAULT
-    return instance.state / "kubernetes"
 
 
 def _is_asked_for(step: Step, name: str) -> bool:

@@ -43,6 +43,11 @@ def cluster_settings(name: str, data: Mapping[str, str], server: str) -> Cluster
         ) from error
 
 
+def api_port(data: Mapping[str, str]) -> int:
+    """Of the control planes' own API servers, whatever stands before them. ``data`` was read already."""
+    return int(orjson.loads(data[KEY])["api_port"])
+
+
 def _address(server: str) -> tuple[str, int]:
     split = urlsplit(server)
     return split.hostname or "", split.port or 443

@@ -8,16 +8,19 @@ instance is written nothing is left on the machine; after that it is one like an
 from __future__ import annotations
 
 import dataclasses
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 from sampan.api.clock import Clock
 from sampan.api.faults import fault
 from sampan.client.client import Client
 from sampan.client.kubeconfig import Connection, KubeConfig, KubeConfigError
-from sampan.cluster import leftovers, locks, machine, pki, preflight, servers
+from sampan.cluster import kubernetesdir, leftovers, locks, machine, pki, servers
 from sampan.cluster import up as starting
 from sampan.cluster.choosing import Given
 from sampan.cluster.errors import ClusterError
+from sampan.cluster.initializing import preflight
 from sampan.cluster.instance import Instance
 from sampan.cluster.joining import admission, asking, discovery
 from sampan.cluster.joining.wanted import Wanted, parse_endpoint
@@ -42,22 +45,34 @@ async def join(
             check_machine(instance, wanted, progress)
             if wanted.dry_run:
                 return instance
-            files = await credentials(instance, client, known, wanted, progress)
+            if wanted.control_plane is None:
+                files = await credentials(instance, client, known, wanted, progress)
+            else:
+                files = await _late().keys(client, wanted.control_plane, instance)
         keep(instance, files)
         servers.write(instance, [known.server])
-        starting.prepare(instance, clock, progress)
-        await starting.start(instance, progress, timeout_seconds)
+        if wanted.control_plane is None:
+            starting.prepare(instance, clock, progress)
+            await starting.start(instance, progress, timeout_seconds)
+        else:
+            await _late().begin(instance, known, clock, progress, timeout_seconds)
     return instance
 
 
+def _late() -> ModuleType:
+    """A worker knows nothing of etcd."""
+    return import_module("sampan.cluster.joining.controlplane")
+
+
 def check_machine(instance: Instance, wanted: Wanted, progress: Progress) -> None:
-    """Raises ClusterError, unless what is wrong is to be ignored."""
-    if "all" not in [name.lower() for name in wanted.ignored]:
-        starting.check_machine(instance, progress)
-        return
+    """By kubeadm's names of the checks; raises PreflightFailed for what is not to be ignored."""
     progress.step("Checking this machine")
-    for problem in preflight.check(instance):
-        progress.warn(f"[ignored] {problem.what} ({problem.fix})")
+    place = preflight.Place(kubernetes_dir=Path(instance.node.kubernetes_dir))
+    problems = preflight.check(instance, control_plane=wanted.control_plane is not None, place=place)
+    warnings, errors = preflight.judge(problems, preflight.check_ignored(wanted.ignored))
+    for line in preflight.lines(warnings):
+        progress.warn(line.strip())
+    preflight.refuse(errors)
 
 
 def refuse_second(named: Instance) -> None:
@@ -114,9 +129,15 @@ def _of_file(wanted: Wanted) -> Connection:
 
 async def settle(named: Instance, wanted: Wanted, given: Given, client: Client, server: str) -> Instance:
     """The instance that is to be; nothing is written. Raises ClusterError."""
-    settings = admission.cluster_settings(named.name, await asking.config_map(client, admission.CONFIG), server)
+    data = await asking.config_map(client, admission.CONFIG)
+    cluster = admission.cluster_settings(named.name, data, server)
     node = admission.worker(given.node(named.node), wanted.node_name)
-    instance = starting.complete(dataclasses.replace(named, cluster=settings, node=node))
+    place = node.kubernetes_dir or str(kubernetesdir.default_directory(named))
+    node = dataclasses.replace(node, kubernetes_dir=place)
+    if wanted.control_plane is not None:
+        cluster = _late().settings(cluster, wanted.control_plane, admission.api_port(data))
+        node = _late().node_settings(node, cluster, wanted.control_plane)
+    instance = starting.complete(dataclasses.replace(named, cluster=cluster, node=node))
     admission.refuse_foreign(instance.node.name, await asking.whoami(client))
     admission.refuse_double(instance.node.name, await asking.node(client, instance.node.name))
     return instance
