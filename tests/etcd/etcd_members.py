@@ -51,19 +51,20 @@ class Member:
         self.arguments: tuple[str, ...] = ()
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self, members: list[Member], program: str) -> None:
-        self.directory.mkdir(parents=True, exist_ok=True)
-        log = (self.directory.parent / f"{self.name}.log").open("ab")
-        command = [
+    def command(self, members: list[Member], program: str) -> list[str]:
+        return [
             *(program, "--name", self.name, "--data-dir", str(self.directory / "data")),
             *("--listen-client-urls", f"http://{self.endpoint}", "--advertise-client-urls", f"http://{self.endpoint}"),
             *("--listen-peer-urls", self.peer, "--initial-advertise-peer-urls", self.peer),
             *("--initial-cluster", ",".join(f"{each.name}={each.peer}" for each in members)),
             *("--log-level", "error", *self.arguments),
         ]
+
+    def start(self, members: list[Member], program: str) -> None:
+        self.directory.mkdir(parents=True, exist_ok=True)
         environment = {**os.environ, "ETCD_UNSUPPORTED_ARCH": os.uname().machine.replace("aarch64", "arm64")}
-        self.process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
-        log.close()
+        with (self.directory.parent / f"{self.name}.log").open("ab") as log:
+            self.process = subprocess.Popen(self.command(members, program), stdout=log, stderr=log, env=environment)
 
     def send(self, number: signal.Signals) -> None:
         if self.process is not None and self.process.poll() is None:
