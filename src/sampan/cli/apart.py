@@ -137,7 +137,7 @@ def controller_manager(
         config = replace(config, cluster_cidr=cluster_cidr)
     own = options.truth("--use-service-account-credentials", use_service_account_credentials)
     election = (leader_elect, lease_duration, renew_deadline, retry_period, lease_name, lease_namespace)
-    program = _program(
+    program = program_of(
         "kube-controller-manager",
         kubeconfig,
         election,
@@ -145,7 +145,7 @@ def controller_manager(
         (tls_cert_file, tls_private_key_file, client_ca_file),
     )
     missing = selection.asked_in_vain(patterns, CONTROLLERS)
-    _start(manager.serve(program, config, own_accounts=own), [f"{name} is not part of this build" for name in missing])
+    start(manager.serve(program, config, own_accounts=own), [f"{name} is not part of this build" for name in missing])
 
 
 def scheduler(
@@ -191,7 +191,7 @@ def scheduler(
         lease_namespace = _unless_given(lease_namespace, "kube-system", told.get("resourceNamespace"))
         lease_name = _unless_given(lease_name, "kube-scheduler", told.get("resourceName"))
     election = (leader_elect, lease_duration, renew_deadline, retry_period, lease_name, lease_namespace)
-    program = _program(
+    program = program_of(
         "kube-scheduler",
         kubeconfig,
         election,
@@ -199,7 +199,7 @@ def scheduler(
         (tls_cert_file, tls_private_key_file, client_ca_file),
     )
     warnings = [f"{config}: {warning}" for warning in loaded.warnings] if loaded is not None else []
-    _start(scheduling.serve(program, chosen, files), warnings)
+    start(scheduling.serve(program, chosen, files), warnings)
 
 
 def _unless_given(option: str, default: str, told: str | None) -> str:
@@ -207,7 +207,7 @@ def _unless_given(option: str, default: str, told: str | None) -> str:
     return told if told and option == default else option
 
 
-def _program(
+def program_of(
     component: str,
     kubeconfig: str,
     election: tuple[str, str, str, str, str, str],
@@ -252,7 +252,7 @@ def _read(option: str, path: str) -> str:
         raise WrongUsage(f"{option}: {path}: {cause(error)}") from error
 
 
-def _start(work: Coroutine[None, None, None], warnings: Sequence[str] = ()) -> None:
+def start(work: Coroutine[None, None, None], warnings: Sequence[str] = ()) -> None:
     """Blocks until the program ends."""
     import logging
 

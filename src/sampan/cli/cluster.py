@@ -114,6 +114,10 @@ def up(
     kubelet_config: Annotated[
         str | None, Option(help="File with a KubeletConfiguration: eviction, limits, reservations, shutdown.")
     ] = None,
+    cloud_provider: Annotated[
+        str | None,
+        Option(help="external: pods come to the node once a cloud-controller-manager has found its machine. [none]"),
+    ] = None,
     enable_plugins: EnablePlugins = None,
     disable_plugins: DisablePlugins = None,
     admission_config: AdmissionConfig = None,
@@ -193,6 +197,7 @@ def up(
         "--ipvs-scheduler": ipvs_scheduler,
         "--nodeport-addresses": nodeport_addresses,
         "--allowed-unsafe-sysctls": allowed_unsafe_sysctls,
+        "--cloud-provider": cloud_provider,
         "--kubelet-config": str(Path(kubelet_config).absolute()) if kubelet_config else kubelet_config,
         "--simulate": simulate if simulate is None or simulate.isdigit() else str(Path(simulate).absolute()),
         **admission_options(enable_plugins, disable_plugins, admission_config),

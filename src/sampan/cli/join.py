@@ -43,6 +43,9 @@ def join(
     kubelet_port: Annotated[int | None, Option(help="Port of the node's own API. [10250]")] = None,
     dns_port: Annotated[int | None, Option(help="Port of the node's DNS server. [10053]")] = None,
     kubelet_config: Annotated[str | None, Option(help="File with a KubeletConfiguration.")] = None,
+    cloud_provider: Annotated[
+        str | None, Option(help="external: pods come once a cloud-controller-manager has found the machine.")
+    ] = None,
     runtime: Annotated[str | None, Option(help="OCI runtime below containerd: runc or crun. [runc]")] = None,
     control_plane: Annotated[
         bool, Option("--control-plane", help="Make it a control plane too, with a member of etcd.")
@@ -100,6 +103,7 @@ def join(
         "--kubelet-port": kubelet_port,
         "--dns-port": dns_port,
         "--runtime": runtime,
+        "--cloud-provider": cloud_provider,
         "--kubelet-config": str(Path(kubelet_config).absolute()) if kubelet_config else None,
     }
     given = Given({option: value for option, value in options.items() if value is not None})

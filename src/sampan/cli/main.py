@@ -17,6 +17,7 @@ from sampan.cli import (
     apart,
     apireport,
     certs,
+    cloud,
     cluster,
     completion,
     config,
@@ -70,6 +71,7 @@ app.add("etcd", etcd.app)
 processes.add_to(app)
 adapter.add_to(app)
 apart.add_to(app)
+cloud.add_to(app)
 moving.add_to(app)
 
 

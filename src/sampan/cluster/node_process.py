@@ -41,6 +41,13 @@ SPARE_SECONDS = 2.0
 
 log = logging.getLogger(__name__)
 
+#: As the kubelet registers with ``--cloud-provider=external``: a cloud-controller-manager takes it away.
+NOT_YET_OF_A_CLOUD = {
+    "key": "node.cloudprovider.kubernetes.io/uninitialized",
+    "value": "true",
+    "effect": "NoSchedule",
+}
+
 
 def node_config(instance: Instance) -> NodeConfig:
     """Raises BadKubeletConfig: the file was changed since ``up`` looked at it."""
@@ -59,6 +66,7 @@ def node_config(instance: Instance) -> NodeConfig:
         cluster_dns=instance.cluster.dns_ips,
         cluster_domain=instance.cluster.cluster_domain,
         allowed_unsafe_sysctls=instance.node.sysctls,
+        taints=(NOT_YET_OF_A_CLOUD,) if instance.node.cloud_provider == "external" else (),
         image_credential_providers=_path(instance.node.credential_provider_config),
         image_credential_programs=_path(instance.node.credential_provider_bin_dir),
     )

@@ -413,6 +413,8 @@ class NodeSettings:
     allowed_unsafe_sysctls: str = ""
     #: Path of a KubeletConfiguration file; "": there is none.
     kubelet_config: str = ""
+    #: "external": the node waits for a cloud-controller-manager before pods come; "": there is no cloud.
+    cloud_provider: str = ""
     #: How long pods get to end with the machine, as that file says.
     shutdown_seconds: int = 0
     roles: tuple[str, ...] = ROLES
@@ -467,6 +469,11 @@ class NodeSettings:
                 f"--allowed-unsafe-sysctls: {error}", fix="name such as kernel.msg*,net.core.somaxconn"
             ) from error
         self._validate_images()
+        if self.cloud_provider not in ("", "external"):
+            raise ClusterError(
+                f"--cloud-provider {self.cloud_provider!r} is not part of this build",
+                fix="choose external, and run `sampan cloud-controller-manager` (docs/cloud.md); or leave it out",
+            )
         if self.kubelet_config:
             self._validate_kubelet_config()
         unknown = [role for role in self.roles if role not in ALL_ROLES]
