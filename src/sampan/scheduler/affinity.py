@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import field
 from typing import Literal
 
 from sampan.api import labels
@@ -12,6 +13,7 @@ from sampan.api.types import Obj
 from sampan.records import dataclass
 from sampan.scheduler.podinfo import PodInfo
 
+_KEY_BYTES = 4096
 TermKind = Literal["affinity", "anti-affinity", "preferred"]
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 _PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
@@ -28,6 +30,15 @@ class Term:
     selector: Selector
     topology_key: str
     weight: int = 0
+    _hash: int = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        # Asked for with every pod that comes or goes, and a selector's takes long.
+        wanted = (self.kind, self.namespaces, self.namespace_selector, self.selector, self.topology_key, self.weight)
+        object.__setattr__(self, "_hash", hash(wanted))
+
+    def __hash__(self) -> int:
+        return self._hash
 
     def matches(self, pod: PodInfo, namespace_labels: Mapping[str, Mapping[str, str]]) -> bool:
         if pod.namespace not in self.namespaces:
@@ -59,7 +70,24 @@ def terms_of(pod: PodInfo) -> Terms:
     """Parsed once a pod."""
     found: Terms | None = pod.__dict__.get("terms")
     if found is None:
-        found = pod.__dict__["terms"] = _parse(pod)
+        found = pod.__dict__["terms"] = _shared(pod) if pod.affinity else NONE
+    return found
+
+
+#: Terms by what they follow from (``PodInfo.company``), a function's memory: pods of one template share them.
+_kept: dict[bytes, Terms] = {}
+_KEPT = 1024
+
+
+def _shared(pod: PodInfo) -> Terms:
+    key = pod.company
+    found = _kept.get(key)
+    if found is None:
+        found = _parse(pod)
+        if len(key) <= _KEY_BYTES:
+            if len(_kept) >= _KEPT:
+                _kept.clear()
+            _kept[key] = found
     return found
 
 

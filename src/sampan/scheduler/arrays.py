@@ -8,7 +8,7 @@ One event loop; a decision is synchronous, so these arrays are its snapshot and 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,8 @@ from sampan.api.reading import part, parts, text, text_map, texts, whole
 from sampan.api.types import Obj
 from sampan.scheduler.podinfo import PodInfo
 
+T = TypeVar("T")
+
 Bools: TypeAlias = NDArray[np.bool_]
 Ints: TypeAlias = NDArray[np.int64]
 Ids: TypeAlias = NDArray[np.int32]
@@ -32,6 +34,10 @@ CPU, MEMORY, EPHEMERAL, PODS = range(4)
 _FIRST = 64
 #: Below this many slots a Python loop beats a table of all values.
 _FEW = 8
+#: Changes that are remembered one by one; who has missed more looks at all slots.
+_LOG = 4096
+#: What plug-ins remember of the nodes alone.
+_MEMO = 512
 #: Images whose last change is remembered.
 _IMAGES = 16384
 
@@ -102,6 +108,13 @@ class NodeArrays:
         #: counts changes of any slot, and changes after which verdicts of all slots may differ
         self.version = 0
         self.structure = 0
+        #: when the node itself changed last, not the pods on it; ``node_version`` is the newest of these
+        self.node_changed: Ints = np.zeros(_FIRST, np.int64)
+        self.node_version = 0
+        #: the slots of the newest changes, the last one that of ``version``
+        self._log: list[int] = []
+        #: anything that follows from the nodes alone; forgotten when one changes
+        self.memo: dict[Any, Any] = {}
 
     # Nodes
 
@@ -124,7 +137,7 @@ class NodeArrays:
             row = self.row(resource)  # first: it may replace the matrix
             self.allocatable[row, slot] = value
         self._set_images(slot, part(before, "status").get("images"), status.get("images"))
-        self.touch(slot)
+        self._node_was_changed(slot)
         return slot
 
     def drop(self, name: str) -> None:
@@ -144,23 +157,53 @@ class NodeArrays:
         self._free.append(slot)
         self.count -= 1
         self.structure += 1
-        self.touch(slot)
+        self._node_was_changed(slot)
 
     def touch(self, slot: int) -> None:
         self.version += 1
         self.changed[slot] = self.version
+        log = self._log
+        log.append(slot)
+        if len(log) >= 2 * _LOG:
+            del log[:_LOG]
+
+    def changed_since(self, version: int) -> At:
+        """The slots that changed after a version."""
+        missed = self.version - version
+        if missed <= len(self._log) and missed <= _LOG:
+            return np.array(sorted(set(self._log[len(self._log) - missed :])), np.intp)
+        return np.flatnonzero(self.changed[: self.size] > version)
+
+    def remembered(self, key: Any, make: Callable[[], T]) -> T:
+        """What ``make`` finds from the nodes alone (not from pods on them), kept until a node changes."""
+        found: T | None = self.memo.get(key)
+        if found is None:
+            if len(self.memo) >= _MEMO:
+                self.memo.clear()
+            found = self.memo[key] = make()
+        return found
+
+    def _node_was_changed(self, slot: int) -> None:
+        self.memo.clear()
+        self.touch(slot)
+        self.node_version = self.version
+        self.node_changed[slot] = self.version
 
     # Usage
 
     def add_usage(self, slot: int, pod: PodInfo, sign: int) -> None:
         """``sign`` 1 adds the pod to the slot, -1 takes it away."""
-        rows = [self.row(resource) for resource in pod.requests]
-        for row, value in zip(rows, pod.requests.values(), strict=True):
-            self.requested[row, slot] += sign * value
-        cpu, memory = pod.nonzero
+        shape = pod.shape
+        for resource in shape.requests:
+            if resource not in self.resources:
+                self.row(resource)
+        resources, requested = self.resources, self.requested
+        for resource, value in shape.requests.items():
+            requested[resources[resource], slot] += sign * value
+        cpu, memory = shape.nonzero
         self.nonzero[CPU, slot] += sign * cpu
         self.nonzero[MEMORY, slot] += sign * memory
-        for address, protocol, port in pod.ports:
+        for address, protocol, port in shape.ports:
             held = self.ports.setdefault((protocol, port), {}).setdefault(slot, {})
             held[address] = held.get(address, 0) + sign
             if held[address] <= 0:
@@ -235,7 +278,7 @@ class NodeArrays:
         self.capacity *= 2
         for matrix in ("allocatable", "requested", "nonzero"):
             setattr(self, matrix, np.pad(getattr(self, matrix), ((0, 0), (0, more))))
-        for vector in ("present", "unschedulable", "changed", "taint_set"):
+        for vector in ("present", "unschedulable", "changed", "node_changed", "taint_set"):
             setattr(self, vector, np.pad(getattr(self, vector), (0, more)))
         for column in self.labels.values():
             column.ids = np.pad(column.ids, (0, more))

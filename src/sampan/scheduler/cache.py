@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from sampan.api.labels import Selector
 from sampan.api.types import Obj
@@ -58,6 +59,8 @@ class Cluster:
         self._assumed: set[str] = set()
         self.nominated: dict[str, tuple[PodInfo, str]] = {}
         self.namespace_labels: dict[str, Mapping[str, str]] = {}
+        #: anything that follows from the namespaces' labels; forgotten when these change
+        self.of_namespaces: dict[Any, Any] = {}
         #: what selects a pod without spread constraints of its own; the shell supplies it
         self.default_selector: Callable[[PodInfo], Selector | None] = lambda pod: None
 

@@ -128,6 +128,7 @@ class Changes:
             self._cluster.namespace_labels.pop(name, None)
         else:
             self._cluster.namespace_labels[name] = text_map(obj["metadata"], "labels")
+        self._cluster.of_namespaces.clear()
 
     # Waking
 

@@ -137,7 +137,9 @@ class QueueSortPlugin(Protocol):
 
 @runtime_checkable
 class FilterPlugin(Protocol):
-    """``local``: the verdict on a node depends on the pod and that node alone, so it may be kept and repaired.
+    """``local``: the verdict on a node depends on the pod and that node alone, so it may be kept and repaired; with a
+    ``usage`` that is False, on the Node object and not on the pods there. One with ``filter_slot(state, pod, cluster,
+    slot)``, a verdict as a plain number, is asked that way about single nodes.
     ``wakes``: after which events a pod that this plugin turned down is worth another try (not for local ones: their
     verdict on the changed node itself says it).
     """
@@ -157,7 +159,8 @@ class FilterPlugin(Protocol):
 
 @runtime_checkable
 class ScorePlugin(Protocol):
-    """``local`` as for filters. ``normalized``: raw scores are compared over the feasible nodes of each decision."""
+    """``local``, ``usage`` and ``score_slot`` as for filters. ``normalized``: raw scores are compared over the feasible
+    nodes of each decision."""
 
     name: str
     local: bool

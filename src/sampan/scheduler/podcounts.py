@@ -8,6 +8,7 @@ over all pods when first asked for, then kept up to date by the cache. Terms tha
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import field
 
 import numpy as np
 
@@ -29,6 +30,13 @@ class Interest:
     namespaces: frozenset[str] | None
     selector: Selector
     living: bool = False
+    _hash: int = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_hash", hash((self.namespaces, self.selector, self.living)))
+
+    def __hash__(self) -> int:
+        return self._hash
 
     def matches(self, pod: PodInfo) -> bool:
         if self.namespaces is not None and pod.namespace not in self.namespaces:
@@ -60,7 +68,8 @@ class PodCounts:
         if not pod.affinity:
             return
         for term in terms_of(pod).carried:
-            vector, carriers = self._carried.get(term, (np.zeros(self._nodes.capacity), 0))
+            known = self._carried.get(term)
+            vector, carriers = known if known is not None else (np.zeros(self._nodes.capacity), 0)
             vector = self._fitted(vector)
             vector[slot] += sign
             if carriers + sign <= 0:

@@ -15,6 +15,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from sampan.api.clock import Random
+from sampan.api.nodes import affinity
+from sampan.api.reading import part
 from sampan.records import dataclass
 from sampan.scheduler.arrays import At, Floats, Ids
 from sampan.scheduler.cache import Cluster
@@ -37,7 +39,12 @@ TOP = 3
 #: Filters beyond one node whose hints see of a pod its namespace, labels and wishes for company.
 BY_TEMPLATE = frozenset(("PodTopologySpread", "InterPodAffinity"))
 _ABSENT = Verdicts.ABSENT
+#: Nodes among which the best few are looked for; of more, those that are as good as the best are told.
+_SORTED = 512
+#: Changed nodes that are repaired one by one.
+_FEW = 8
 _NEVER = -np.inf
+_ELSEWHERE = "node(s) didn't satisfy plugin(s) [NodeAffinity]"
 
 
 #: numbers of slots
@@ -51,11 +58,18 @@ class PodClass:
     pod: PodInfo
     state: CycleState
     structure: int
+    #: of the first filters, those that ask the Node object alone
+    fixed: list[FilterPlugin]
     filters: list[FilterPlugin]
+    #: of the scores that need no normalizing: those that ask the Node object alone, and the others
+    fixed_scorers: list[tuple[ScorePlugin, int]]
     scorers: list[tuple[ScorePlugin, int]]
     normalized: list[tuple[ScorePlugin, int]]
+    #: of ``fixed``, and of all
+    fixed_verdicts: Ids
     verdicts: Ids
-    #: weighted sum of the scores that need no normalizing
+    #: weighted sums of ``fixed_scorers``, and of all scores that need no normalizing
+    fixed_total: Floats
     total: Floats
     #: ``total`` where the verdict passes, else minus infinity
     masked: Floats
@@ -103,6 +117,9 @@ class Profile:
         decision = Decision(pod.key, pod.uid, nodes=nodes.count)
         if not nodes.count:
             return decision
+        slots = self._named_slots(pod, cluster)
+        if slots is not None:
+            return self._decide_narrowed(decision, pod, cluster, random, slots)
         found = self.class_of(pod, cluster)
         if found.rejected is not None:
             return self._rejected(decision, found.rejected)
@@ -136,6 +153,56 @@ class Profile:
         scorers = [s for s in self.scorers if not s[0].local and s[0].pre_score(state, pod, cluster)]
         return self._scores(state, pod, cluster, found, scorers, slots)
 
+    @staticmethod
+    def _named_slots(pod: PodInfo, cluster: Cluster) -> Slots | None:
+        """The nodes that the pod names itself, as a DaemonSet's pods do: nobody looks at others (PreFilterResult)."""
+        if not pod.affinity.get("nodeAffinity"):
+            return None
+        names = affinity.named_nodes(part(pod.affinity, "nodeAffinity"))
+        if not names:
+            return None
+        slots = (cluster.nodes.slot_of.get(name) for name in names)
+        return np.array(sorted(slot for slot in slots if slot is not None), np.intp)
+
+    def _narrowed(self, pod: PodInfo, cluster: Cluster, slots: Slots) -> Ids | Status:
+        """Verdicts where a pod names its nodes."""
+        if cluster.verdicts.is_full:
+            cluster.renew_verdicts()
+        state, nodes = CycleState(), cluster.nodes
+        here: Ids = np.zeros(len(slots), np.int32)
+        for plugin in self.filters:
+            status = plugin.pre_filter(state, pod, cluster)
+            if status.code is Code.SUCCESS:
+                if len(slots):
+                    _apply((plugin,), state, pod, cluster, here, slots)
+            elif status.code is not Code.SKIP:
+                return replace(status, plugin=plugin.name)
+        elsewhere = cluster.verdicts.id("NodeAffinity", Code.UNRESOLVABLE, _ELSEWHERE)
+        verdicts: Ids = np.where(nodes.present[: nodes.size], np.int32(elsewhere), np.int32(_ABSENT))
+        verdicts[slots] = here
+        self._keep_promises(pod, cluster, verdicts, self.nominated(pod, cluster))
+        return verdicts
+
+    def _decide_narrowed(
+        self, decision: Decision, pod: PodInfo, cluster: Cluster, random: Random, slots: Slots
+    ) -> Decision:
+        verdicts = self._narrowed(pod, cluster, slots)
+        if isinstance(verdicts, Status):
+            return self._rejected(decision, verdicts)
+        feasible = slots[verdicts[slots] == Verdicts.PASS]
+        ruled_out = _named(_histogram(verdicts), cluster)
+        decision = replace(decision, feasible=len(feasible), ruled_out=ruled_out)
+        if not len(feasible):
+            return replace(decision, verdicts=verdicts)
+        scores: Floats = np.zeros(len(feasible))
+        if len(feasible) > 1:
+            state = CycleState()
+            for scorer, weight in self.scorers:
+                if scorer.pre_score(state, pod, cluster):
+                    raw = scorer.score(state, pod, cluster, feasible)
+                    scores += weight * (scorer.normalize(state, raw) if scorer.normalized else raw)
+        return _choose(decision, feasible, scores, cluster, random)
+
     def _fast(self, decision: Decision, found: PodClass, cluster: Cluster, random: Random) -> Decision:
         masked = found.masked[: cluster.nodes.size]
         best = masked.max()
@@ -148,7 +215,7 @@ class Profile:
         names = cluster.nodes.names
         chosen = int(ties[random.randrange(len(ties))]) if len(ties) > 1 else int(ties[0])
         top = [(names[int(slot)], float(best)) for slot in ties[:TOP]]
-        if len(top) < TOP and feasible > len(top) and len(masked) <= 512:
+        if len(top) < TOP and feasible > len(top) and len(masked) <= _SORTED:
             top = [(names[int(slot)], float(masked[slot])) for slot in np.argsort(-masked)[: min(TOP, feasible)]]
         return Decision(decision.pod, decision.uid, names[chosen], decision.nodes, feasible, ruled_out, top=tuple(top))
 
@@ -193,17 +260,30 @@ class Profile:
     ) -> Ids:
         verdicts = found.verdicts[: cluster.nodes.size].copy()
         _apply(others, state, pod, cluster, verdicts, cluster.nodes.all())
+        self._keep_promises(pod, cluster, verdicts, nominated)
+        return verdicts
+
+    def _keep_promises(
+        self, pod: PodInfo, cluster: Cluster, verdicts: Ids, nominated: Mapping[str, list[PodInfo]]
+    ) -> None:
+        """Nodes that would be too full once those are there that were promised room."""
         for node, promised in nominated.items():
             with cluster.hypothetical(node) as supposed:
                 for other in promised:
                     supposed.join(other)
                 if verdicts[supposed.slot] == Verdicts.PASS:
                     verdicts[supposed.slot] = self.verdict_at(pod, cluster, supposed.slot)
-        return verdicts
 
     def verdicts(self, pod: PodInfo, cluster: Cluster) -> Ids:
         """On every slot, as the decision on this pod saw them."""
         size = cluster.nodes.size
+        slots = self._named_slots(pod, cluster)
+        if slots is not None:
+            narrowed = self._narrowed(pod, cluster, slots)
+            if isinstance(narrowed, Status):
+                number = cluster.verdicts.id(narrowed.plugin, narrowed.code, *narrowed.reasons)
+                return np.where(cluster.nodes.present[:size], np.int32(number), np.int32(_ABSENT))
+            return narrowed
         found = self.class_of(pod, cluster)
         status = found.rejected
         state = CycleState()
@@ -264,7 +344,7 @@ class Profile:
             if len(self._classes) > CLASSES:
                 self._classes.popitem(last=False)
         elif found.seen < nodes.version:
-            self._evaluate(found, cluster, np.flatnonzero(nodes.changed[: nodes.size] > found.seen))
+            self._evaluate(found, cluster, nodes.changed_since(found.seen))
         self._classes.move_to_end(signature)
         found.seen = nodes.version
         return found
@@ -283,7 +363,11 @@ class Profile:
             [],
             [],
             [],
+            [],
+            [],
             np.full(capacity, _ABSENT, np.int32),
+            np.full(capacity, _ABSENT, np.int32),
+            np.zeros(capacity),
             np.zeros(capacity),
             np.full(capacity, _NEVER),
         )
@@ -292,13 +376,15 @@ class Profile:
                 continue
             status = plugin.pre_filter(state, pod, cluster)
             if status.code is Code.SUCCESS:
-                found.filters.append(plugin)
+                fixed = not found.filters and not getattr(plugin, "usage", True)
+                (found.fixed if fixed else found.filters).append(plugin)
             elif status.code is not Code.SKIP:
                 found.rejected = replace(status, plugin=plugin.name)
                 return found
         for scorer, weight in self.scorers:
             if scorer.local and scorer.pre_score(state, pod, cluster):
-                (found.normalized if scorer.normalized else found.scorers).append((scorer, weight))
+                fixed_scorers = found.scorers if getattr(scorer, "usage", True) else found.fixed_scorers
+                (found.normalized if scorer.normalized else fixed_scorers).append((scorer, weight))
         found.raw = {scorer.name: np.zeros(capacity) for scorer, _ in found.normalized}
         return found
 
@@ -307,13 +393,18 @@ class Profile:
         nodes, pod, state = cluster.nodes, found.pod, found.state
         if found.rejected is not None or not nodes.length(at):
             return
-        slot = nodes.only(at)
-        if slot is not None and found.seen >= 0:
-            _repair_one(found, cluster, slot, at)
+        if found.seen >= 0 and nodes.length(at) <= _FEW and not isinstance(at, slice):
+            for slot in at.tolist():
+                _repair_one(found, cluster, slot)
             return
         verdicts: Ids = np.where(nodes.present[at], np.int32(0), np.int32(_ABSENT))
+        _apply(found.fixed, state, pod, cluster, verdicts, at)
+        found.fixed_verdicts[at] = verdicts
         _apply(found.filters, state, pod, cluster, verdicts, at)
         total: Floats = np.zeros(len(verdicts))
+        for scorer, weight in found.fixed_scorers:
+            total += weight * scorer.score(state, pod, cluster, at)
+        found.fixed_total[at] = total
         for scorer, weight in found.scorers:
             total += weight * scorer.score(state, pod, cluster, at)
         for scorer, _ in found.normalized:
@@ -361,10 +452,13 @@ class Profile:
             return True
         if event is Event.POD_ADD:
             return False  # a node that took a pod fits no better than before, by itself
-        found = self.class_of(pod, cluster)
-        if found.rejected is not None:
-            return False
-        number = int(found.verdicts[slot])
+        if self._named_slots(pod, cluster) is not None:
+            number = self.verdict_at(pod, cluster, slot)
+        else:
+            found = self.class_of(pod, cluster)
+            if found.rejected is not None:
+                return False
+            number = int(found.verdicts[slot])
         if number == Verdicts.PASS:
             return True
         # Not yet free, but perhaps now a node that preemption can free.
@@ -372,14 +466,24 @@ class Profile:
         return node_changed and pod.priority > 0 and cluster.verdicts[number].code is Code.UNSCHEDULABLE
 
 
-def _repair_one(found: PodClass, cluster: Cluster, slot: int, at: At) -> None:
-    """``_evaluate`` for the usual case, one node that took a pod, in plain numbers. A node that is turned down needs
-    no scores."""
-    pod, state = found.pod, found.state
-    number = Verdicts.PASS if cluster.nodes.present[slot] else _ABSENT
+def _repair_one(found: PodClass, cluster: Cluster, slot: int) -> None:
+    """``_evaluate`` for the usual case, a node that took a pod, in plain numbers. What asks the Node object alone is
+    asked again when that changed; a node that is turned down needs no scores."""
+    nodes, pod, state = cluster.nodes, found.pod, found.state
+    node_changed = nodes.node_changed.item(slot) > found.seen
+    if node_changed:
+        at = np.array([slot])
+        number = Verdicts.PASS if nodes.present[slot] else _ABSENT
+        for plugin in found.fixed if number == Verdicts.PASS else ():
+            verdict = plugin.filter(state, pod, cluster, at)
+            if verdict is not None and (number := int(verdict[0])) != Verdicts.PASS:
+                break
+        found.fixed_verdicts[slot] = number
+    else:
+        number = found.fixed_verdicts.item(slot)
     for plugin in found.filters if number == Verdicts.PASS else ():
-        verdict = plugin.filter(state, pod, cluster, at)
-        if verdict is not None and (number := int(verdict[0])) != Verdicts.PASS:
+        number = _verdict_of(plugin, state, pod, cluster, slot)
+        if number != Verdicts.PASS:
             break
     before = found.verdicts.item(slot)
     if before != number:
@@ -389,13 +493,45 @@ def _repair_one(found: PodClass, cluster: Cluster, slot: int, at: At) -> None:
         found.verdicts[slot] = number
     if number != Verdicts.PASS:
         found.masked[slot] = _NEVER
+        # A node that has room again later is scored then: the fixed part must be that of this Node.
+        if node_changed:
+            _score_fixed(found, cluster, slot)
         return
-    total = 0.0
+    if node_changed:
+        _score_fixed(found, cluster, slot)
+    total = found.fixed_total.item(slot)
     for scorer, weight in found.scorers:
-        total += weight * scorer.score(state, pod, cluster, at).item()
+        total += weight * _score_of(scorer, state, pod, cluster, slot)
     for scorer, _ in found.normalized:
-        found.raw[scorer.name][slot] = scorer.score(state, pod, cluster, at).item()
+        if node_changed or getattr(scorer, "usage", True):
+            found.raw[scorer.name][slot] = _score_of(scorer, state, pod, cluster, slot)
     found.total[slot] = found.masked[slot] = total
+
+
+def _score_fixed(found: PodClass, cluster: Cluster, slot: int) -> None:
+    total = 0.0
+    for scorer, weight in found.fixed_scorers:
+        total += weight * _score_of(scorer, found.state, found.pod, cluster, slot)
+    found.fixed_total[slot] = total
+    for scorer, _ in found.normalized:
+        found.raw[scorer.name][slot] = _score_of(scorer, found.state, found.pod, cluster, slot)
+
+
+def _verdict_of(plugin: Any, state: CycleState, pod: PodInfo, cluster: Cluster, slot: int) -> int:
+    ask = getattr(plugin, "filter_slot", None)
+    if ask is not None:
+        number: int = ask(state, pod, cluster, slot)
+        return number
+    verdict = plugin.filter(state, pod, cluster, np.array([slot]))
+    return Verdicts.PASS if verdict is None else int(verdict[0])
+
+
+def _score_of(scorer: Any, state: CycleState, pod: PodInfo, cluster: Cluster, slot: int) -> float:
+    ask = getattr(scorer, "score_slot", None)
+    score: float = (
+        scorer.score(state, pod, cluster, np.array([slot])).item() if ask is None else ask(state, pod, cluster, slot)
+    )
+    return score
 
 
 def _apply(
@@ -412,8 +548,8 @@ def _histogram(verdicts: Ids, *, passes: bool = False) -> Counter[int]:
     if len(verdicts) == 1:
         number = int(verdicts[0])
         return Counter({number: 1}) if number > 0 or (passes and number == 0) else Counter()
-    numbers, counts = np.unique(verdicts, return_counts=True)
-    pairs = zip(numbers.tolist(), counts.tolist(), strict=True)
+    counts = np.bincount(verdicts + 1)  # from -1, a slot without a node
+    pairs = [(int(place) - 1, int(counts[place])) for place in np.flatnonzero(counts)]
     return Counter({number: count for number, count in pairs if number > 0 or (passes and number == 0)})
 
 
@@ -429,10 +565,12 @@ def _choose(
     cluster: Cluster,
     random: Random,
 ) -> Decision:
-    ties = np.flatnonzero(scores == scores.max())
+    best = scores.max()
+    ties = np.flatnonzero(scores == best)
     names = cluster.nodes.names
     chosen = int(feasible[ties[random.randrange(len(ties))]])
-    count = min(TOP, len(scores))
-    best = np.argpartition(-scores, count - 1)[:count]
-    top = sorted(((names[int(feasible[i])], float(scores[i])) for i in best), key=lambda item: -item[1])
+    top = [(names[int(feasible[place])], float(best)) for place in ties[:TOP]]
+    if len(top) < TOP and len(top) < len(scores) <= _SORTED:
+        order = np.argsort(-scores, kind="stable")[:TOP]
+        top = [(names[int(feasible[place])], float(scores[place])) for place in order]
     return replace(decision, node=names[chosen], top=tuple(top))

@@ -20,6 +20,7 @@ class LocalFilter:
     """A filter whose verdict on a node depends on the pod and that node alone."""
 
     local = True
+    usage = True
     wakes: frozenset[Event] = frozenset()
 
     def pre_filter(self, state: CycleState, pod: PodInfo, cluster: Cluster) -> Status:
@@ -30,6 +31,7 @@ class LocalScore:
     """A score of a node that depends on the pod and that node alone."""
 
     local = True
+    usage = True
     normalized = False
 
     def pre_score(self, state: CycleState, pod: PodInfo, cluster: Cluster) -> bool:
@@ -43,6 +45,7 @@ class NodeFilter(LocalFilter):
     """Has ``name`` and ``refuse``."""
 
     name: str
+    usage = False
 
     def refuse(self, pod: Obj, node: Obj) -> str:
         """Why the node cannot take the pod, in words for its owner; "": it can."""
@@ -64,6 +67,7 @@ class NodeScore(LocalScore):
     """Has ``name`` and ``rate``."""
 
     name: str
+    usage = False
 
     def rate(self, pod: Obj, node: Obj) -> float:
         """0 to 100."""

@@ -16,6 +16,7 @@ MAX_BYTES_PER_CONTAINER = 1000 * 1024 * 1024
 
 class ImageLocality(LocalScore):
     name = "ImageLocality"
+    usage = False
 
     def pre_score(self, state: CycleState, pod: PodInfo, cluster: Cluster) -> bool:
         return any(image in cluster.nodes.images for image in pod.images)

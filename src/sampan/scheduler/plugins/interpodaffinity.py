@@ -20,8 +20,21 @@ _ANTI_AFFINITY = "node(s) didn't match pod anti-affinity rules"
 _EXISTING = "node(s) didn't satisfy existing pods anti-affinity rules"
 
 
-def interest_of(terms: Iterable[Term], cluster: Cluster) -> Interest:
+#: Interests that are kept by the terms that they follow from.
+_KEPT = 1024
+
+
+def interest_of(terms: tuple[Term, ...], cluster: Cluster) -> Interest:
     """Pods that match all of these terms."""
+    found: Interest | None = cluster.of_namespaces.get(terms)
+    if found is None:
+        if len(cluster.of_namespaces) >= _KEPT:
+            cluster.of_namespaces.clear()
+        found = cluster.of_namespaces[terms] = _interest_of(terms, cluster)
+    return found
+
+
+def _interest_of(terms: Iterable[Term], cluster: Cluster) -> Interest:
     namespaces: frozenset[str] | None = None
     requirements: list[Requirement] = []
     nothing = False

@@ -53,6 +53,7 @@ def match_any(nodes: NodeArrays, terms: Iterable[Term], at: At) -> Bools:
 
 class NodeAffinity(LocalFilter, LocalScore):
     name = "NodeAffinity"
+    usage = False
     normalized = True
 
     def __init__(self, added_affinity: Obj | None = None) -> None:

@@ -13,6 +13,7 @@ from sampan.scheduler.podinfo import PodInfo
 
 class NodeName(LocalFilter):
     name = "NodeName"
+    usage = False
 
     def pre_filter(self, state: CycleState, pod: PodInfo, cluster: Cluster) -> Status:
         return SUCCESS if pod.node_name else SKIP

@@ -66,9 +66,12 @@ class NodeResourcesFit(LocalFilter, LocalScore):
         if not short.any():
             return None
         combined = short << 1 | (never & (short != 0))
-        kinds, inverse = np.unique(combined, return_inverse=True)
         names = [name for name, _, _ in wanted]
-        return np.array([self._verdict(cluster, names, int(kind)) for kind in kinds], np.int32)[inverse]
+        result = np.zeros(len(combined), np.int32)
+        wrong = np.flatnonzero(combined)
+        kinds, inverse = np.unique(combined[wrong], return_inverse=True)
+        result[wrong] = np.array([self._verdict(cluster, names, int(kind)) for kind in kinds], np.int32)[inverse]
+        return result
 
     def _filter_one(self, cluster: Cluster, wanted: list[tuple[str, int | None, int]], slot: int) -> Ids | None:
         nodes, combined = cluster.nodes, 0
@@ -84,6 +87,21 @@ class NodeResourcesFit(LocalFilter, LocalScore):
             return None
         return np.array([self._verdict(cluster, [name for name, _, _ in wanted], combined)], np.int32)
 
+    def filter_slot(self, state: CycleState, pod: PodInfo, cluster: Cluster, slot: int) -> int:
+        nodes = cluster.nodes
+        allocatable, requested, resources = nodes.allocatable, nodes.requested, nodes.resources
+        for name, value in pod.shape.requests.items():
+            row = resources.get(name)
+            if row is None or allocatable.item(row, slot) - requested.item(row, slot) < value:
+                found = self.filter(state, pod, cluster, np.array([slot]))
+                return Verdicts.PASS if found is None else int(found[0])
+        return Verdicts.PASS
+
+    def score_slot(self, state: CycleState, pod: PodInfo, cluster: Cluster, slot: int) -> float:
+        if self._strategy.type == "LeastAllocated":
+            return self._least_allocated_at(cluster.nodes, pod, slot)
+        return self.score(state, pod, cluster, np.array([slot])).item()
+
     def _verdict(self, cluster: Cluster, names: list[str], combined: int) -> int:
         if combined == 0:
             return Verdicts.PASS
@@ -95,7 +113,7 @@ class NodeResourcesFit(LocalFilter, LocalScore):
         nodes = cluster.nodes
         slot = nodes.only(at)
         if slot is not None and self._strategy.type == "LeastAllocated":
-            return self._least_allocated_one(nodes, pod, slot)
+            return np.array([self._least_allocated_at(nodes, pod, slot)])
         total = np.zeros(nodes.length(at), np.int64)
         weights = np.zeros(nodes.length(at), np.int64)
         for resource, weight in self._strategy.resources:
@@ -108,7 +126,7 @@ class NodeResourcesFit(LocalFilter, LocalScore):
         result: Floats = np.floor_divide(total, np.maximum(weights, 1)).astype(np.float64)
         return result
 
-    def _least_allocated_one(self, nodes: NodeArrays, pod: PodInfo, slot: int) -> Floats:
+    def _least_allocated_at(self, nodes: NodeArrays, pod: PodInfo, slot: int) -> float:
         total = weights = 0
         for resource, weight in self._strategy.resources:
             row = nodes.row(resource)
@@ -121,18 +139,15 @@ class NodeResourcesFit(LocalFilter, LocalScore):
                 requested = nodes.requested.item(row, slot) + pod.requests.get(resource, 0)
             total += max(allocatable - requested, 0) * MAX_NODE_SCORE // allocatable * weight
             weights += weight
-        return np.array([float(total // max(weights, 1))])
+        return float(total // max(weights, 1))
 
     def _of(self, requested: Ints, allocatable: Ints, offered: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Ints:
         capacity = np.maximum(allocatable, 1)
         match self._strategy.type:
             case "LeastAllocated":
-                used = np.minimum(requested, allocatable)
-                free: Ints = (allocatable - used) * MAX_NODE_SCORE // capacity
-                return free
+                return _percent_of(allocatable - np.minimum(requested, allocatable), capacity)
             case "MostAllocated":
-                taken: Ints = np.minimum(requested, allocatable) * MAX_NODE_SCORE // capacity
-                return taken
+                return _percent_of(np.minimum(requested, allocatable), capacity)
             case "RequestedToCapacityRatio":
                 percent = np.where(requested > allocatable, 100, requested * 100 // capacity)
                 points = np.array(self._strategy.shape, np.float64)
@@ -153,6 +168,19 @@ def _requested_with(nodes: NodeArrays, row: int, resource: str, pod: PodInfo, at
     return found
 
 
+#: Of amounts below this the quotient in floating point, cut off, is that of whole numbers: it is off by less than the
+#: distance of any two quotients.
+_EXACT = 2**43
+
+
+def _percent_of(amounts: Ints, capacity: Ints) -> Ints:
+    """``amounts * 100 // capacity``; dividing whole numbers takes several times as long."""
+    if capacity.max(initial=0) < _EXACT:
+        return (amounts * float(MAX_NODE_SCORE) / capacity).astype(np.int64)
+    found: Ints = amounts * MAX_NODE_SCORE // capacity
+    return found
+
+
 class NodeResourcesBalancedAllocation(LocalScore):
     name = "NodeResourcesBalancedAllocation"
 
@@ -168,7 +196,7 @@ class NodeResourcesBalancedAllocation(LocalScore):
         rows = [nodes.row(resource) for resource in self._resources]
         slot = nodes.only(at)
         if slot is not None and len(rows) == 2:
-            return self._balance_of_two(nodes, pod, rows, slot)
+            return np.array([self._balance_of_two(nodes, pod, rows, slot)])
         wanted = np.array([[pod.requests.get(resource, 0)] for resource in self._resources])
         allocatable = np.stack([nodes.allocatable[row, at] for row in rows])
         requested = np.stack([nodes.requested[row, at] for row in rows]) + wanted
@@ -185,7 +213,13 @@ class NodeResourcesBalancedAllocation(LocalScore):
         result: Floats = np.trunc((1 - deviation) * MAX_NODE_SCORE)
         return result
 
-    def _balance_of_two(self, nodes: NodeArrays, pod: PodInfo, rows: list[int], slot: int) -> Floats:
+    def score_slot(self, state: CycleState, pod: PodInfo, cluster: Cluster, slot: int) -> float:
+        nodes = cluster.nodes
+        if len(self._resources) == 2:
+            return self._balance_of_two(nodes, pod, [nodes.row(resource) for resource in self._resources], slot)
+        return self.score(state, pod, cluster, np.array([slot])).item()
+
+    def _balance_of_two(self, nodes: NodeArrays, pod: PodInfo, rows: list[int], slot: int) -> float:
         fractions = []
         for resource, row in zip(self._resources, rows, strict=True):
             allocatable = nodes.allocatable.item(row, slot)
@@ -193,4 +227,4 @@ class NodeResourcesBalancedAllocation(LocalScore):
                 requested = nodes.requested.item(row, slot) + pod.requests.get(resource, 0)
                 fractions.append(min(requested / allocatable, 1.0))
         deviation = abs((fractions[0] - fractions[1]) / 2) if len(fractions) == 2 else 0.0
-        return np.array([float(int((1 - deviation) * MAX_NODE_SCORE))])
+        return float(int((1 - deviation) * MAX_NODE_SCORE))

@@ -17,6 +17,7 @@ TAINT = (UNSCHEDULABLE, "", "NoSchedule")
 
 class NodeUnschedulable(LocalFilter):
     name = "NodeUnschedulable"
+    usage = False
 
     def pre_filter(self, state: CycleState, pod: PodInfo, cluster: Cluster) -> Status:
         return SKIP if tolerations.any_covers(tolerations.of(pod.obj), *TAINT) else SUCCESS

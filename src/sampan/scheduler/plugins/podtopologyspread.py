@@ -45,13 +45,23 @@ class Constraint:
 
 def constraints_of(pod: PodInfo, action: str) -> tuple[Constraint, ...]:
     """Those with this ``whenUnsatisfiable``, parsed once a pod."""
-    key = f"spread {action}"
-    found: tuple[Constraint, ...] | None = pod.__dict__.get(key)
+    if not pod.spec.get("topologySpreadConstraints"):
+        return ()
+    key = (action, pod.company)
+    found = _kept.get(key)
     if found is None:
         listed = parts(pod.spec, "topologySpreadConstraints")
         found = tuple(_parse(pod, item) for item in listed if item.get("whenUnsatisfiable") == action)
-        pod.__dict__[key] = found
+        if len(pod.company) <= _KEY_BYTES:
+            if len(_kept) >= _KEPT:
+                _kept.clear()
+            _kept[key] = found
     return found
+
+
+#: Constraints by what they follow from, a function's memory: pods of one template share them.
+_kept: dict[tuple[str, bytes], tuple[Constraint, ...]] = {}
+_KEPT, _KEY_BYTES = 1024, 4096
 
 
 def _parse(pod: PodInfo, item: Obj) -> Constraint:
@@ -151,7 +161,7 @@ class PodTopologySpread:
                 size = int(counted.sum())
                 counts = _matching(cluster, pod, constraint)[at]
             else:
-                size = len(np.unique(here[counted & (here > 0)]))
+                size = int(np.count_nonzero(np.bincount(here[counted])[1:]))
                 eligible = labelled & _eligible(cluster, pod, constraint)
                 counts = sum_by_domain(ids, _matching(cluster, pod, constraint) * eligible)[here]
             wish = counts * np.log(size + 2) + (constraint.max_skew - 1)
@@ -181,9 +191,15 @@ def _defaults(items: Sequence[Obj], pod: PodInfo, cluster: Cluster) -> tuple[Con
 
 
 def _labelled(cluster: Cluster, constraints: Sequence[Constraint]) -> Bools:
+    """Nodes with all of their labels. Not to be changed: it is kept."""
+    keys = tuple(constraint.topology_key for constraint in constraints)
+    return cluster.nodes.remembered(("labelled", keys), lambda: _find_labelled(cluster, keys))
+
+
+def _find_labelled(cluster: Cluster, keys: Sequence[str]) -> Bools:
     found = cluster.nodes.present[: cluster.nodes.size].copy()
-    for constraint in constraints:
-        found &= domain_ids(cluster.nodes, constraint.topology_key) > 0
+    for key in keys:
+        found &= domain_ids(cluster.nodes, key) > 0
     return found
 
 
@@ -192,7 +208,13 @@ def _matching(cluster: Cluster, pod: PodInfo, constraint: Constraint) -> Floats:
 
 
 def _eligible(cluster: Cluster, pod: PodInfo, constraint: Constraint) -> Bools:
-    """Nodes whose pods count, by the constraint's inclusion policies."""
+    """Nodes whose pods count, by the constraint's inclusion policies. Not to be changed: it is kept."""
+    policies = constraint.honor_affinity, constraint.honor_taints
+    key = (*policies, pod.signature) if any(policies) else policies
+    return cluster.nodes.remembered(("eligible", *key), lambda: _find_eligible(cluster, pod, constraint))
+
+
+def _find_eligible(cluster: Cluster, pod: PodInfo, constraint: Constraint) -> Bools:
     nodes = cluster.nodes
     found = nodes.present[: nodes.size].copy()
     if constraint.honor_affinity:

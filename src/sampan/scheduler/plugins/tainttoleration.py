@@ -15,6 +15,7 @@ from sampan.scheduler.podinfo import PodInfo
 
 class TaintToleration(LocalFilter, LocalScore):
     name = "TaintToleration"
+    usage = False
     normalized = True
 
     def filter(self, state: CycleState, pod: PodInfo, cluster: Cluster, at: At) -> Ids | None:

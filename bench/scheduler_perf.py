@@ -1,0 +1,430 @@
+"""Upstream's scheduler_perf workloads, rebuilt from their published parameters, through the API server.
+
+    python bench/scheduler_perf.py [--nodes 500,1000,5000] [--workloads basic,...] [--scale 1.0] [--json FILE]
+    python bench/scheduler_perf.py --render FILE      the table and the picture of what was measured before
+
+API server (in memory), scheduler and load generator in one process, as ``sampan server`` has the first two: pods are
+created, decided on, bound and told of by Events as anybody's are. Measured is from the first measured pod's creation to
+the last binding; creating them is part of it. Throughput is sampled every second, as upstream does. Each run is a
+process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import json
+import random
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from sampan.api.clock import SystemClock
+from sampan.api.resources import NAMESPACES, NODES, PODS
+from sampan.client import tasks
+from sampan.client.client import Client
+from sampan.client.informer import Informer
+from sampan.cluster import footprint
+from sampan.scheduler.scheduler import run_scheduler
+from sampan.server.app import Server
+from sampan.server.config import ServerConfig
+
+ZONES = ("zone1", "zone2", "zone3")
+ZONE, HOST = "topology.kubernetes.io/zone", "kubernetes.io/hostname"
+WRITERS = 32
+LONGEST_SECONDS = 240.0
+
+
+@dataclass
+class Result:
+    workload: str
+    nodes: int
+    pods: int
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    per_second: list[float] = field(default_factory=list)
+    #: from a pod's creation to its binding
+    latencies_ms: list[float] = field(default_factory=list)
+    resident_mib: float = 0.0
+    bound: int = 0
+
+    @property
+    def average(self) -> float:
+        return self.bound / self.seconds if self.seconds else 0.0
+
+
+def node_body(number: int, **more: Any) -> dict[str, Any]:
+    """As upstream's node-default.yaml: 4 cores, 32 GiB, 110 pods, a zone by strategy."""
+    name = f"node-{number:05}"
+    amounts = {"cpu": "4", "memory": "32Gi", "pods": "110"}
+    labels = {HOST: name, ZONE: ZONES[number % len(ZONES)], **more.get("labels", {})}
+    status = {"capacity": amounts, "allocatable": amounts, "conditions": [{"type": "Ready", "status": "True"}]}
+    metadata = {"name": name, "labels": labels}
+    return {"kind": "Node", "apiVersion": "v1", "metadata": metadata, "spec": {}, "status": status}
+
+
+def pod_body(name: str, *, namespace: str = "default", labels: dict[str, str] | None = None, cpu: str = "100m",
+             memory: str = "500Mi", **spec: Any) -> dict[str, Any]:  # fmt: skip
+    """As upstream's pod-default.yaml."""
+    requests = {"cpu": cpu, "memory": memory}
+    container = {"name": "pause", "image": "registry.k8s.io/pause:3.10.1", "ports": [{"containerPort": 80}],
+                 "resources": {"requests": requests, "limits": requests}}  # fmt: skip
+    metadata = {"name": name, "namespace": namespace, "labels": labels or {}}
+    return {"kind": "Pod", "apiVersion": "v1", "metadata": metadata, "spec": {"containers": [container], **spec}}
+
+
+def term(key: str, labels: dict[str, str], **more: Any) -> dict[str, Any]:
+    return {"topologyKey": key, "labelSelector": {"matchLabels": labels}, **more}
+
+
+def required(kind: str, key: str, labels: dict[str, str], **more: Any) -> dict[str, Any]:
+    return {"affinity": {kind: {"requiredDuringSchedulingIgnoredDuringExecution": [term(key, labels, **more)]}}}
+
+
+def preferred(kind: str, key: str, labels: dict[str, str]) -> dict[str, Any]:
+    wish = {"weight": 1, "podAffinityTerm": term(key, labels)}
+    return {"affinity": {kind: {"preferredDuringSchedulingIgnoredDuringExecution": [wish]}}}
+
+
+def spread(action: str, labels: dict[str, str], skew: int = 5) -> dict[str, Any]:
+    rule = {"maxSkew": skew, "topologyKey": ZONE, "whenUnsatisfiable": action, "labelSelector": {"matchLabels": labels}}
+    return {"topologySpreadConstraints": [rule]}
+
+
+Make = Callable[[int], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Pods there are before, and pods that are measured. Counts are for ``nodes`` nodes, by a factor of them."""
+
+    measured: Make
+    before: Make | None = None
+    before_per_node: float = 0.2
+    measured_per_node: float = 0.2
+    #: most measured pods: what upstream measures at 5,000 nodes
+    namespaces: int = 1
+    #: pods without a place that stay while others are measured
+    stuck: Make | None = None
+    stuck_per_node: float = 0.0
+    churn: bool = False
+    node_labels: Callable[[int], dict[str, str]] | None = None
+
+
+def _plain(prefix: str, **more: Any) -> Make:
+    return lambda number: pod_body(f"{prefix}-{number}", **more)
+
+
+def _mixed(number: int) -> dict[str, Any]:
+    kinds: tuple[dict[str, Any], ...] = (
+        {}, {"labels": {"color": "blue"}, **required("podAffinity", ZONE, {"color": "blue"})},
+        {"labels": {"color": "green"}, **required("podAntiAffinity", HOST, {"color": "green"})},
+        {"labels": {"color": "red"}, **preferred("podAffinity", HOST, {"color": "red"})},
+        {"labels": {"color": "yellow"}, **preferred("podAntiAffinity", HOST, {"color": "yellow"})},
+    )  # fmt: skip
+    return pod_body(f"mixed-{number}", **kinds[number % len(kinds)])
+
+
+BLUE, GREEN, RED, YELLOW = ({"color": color} for color in ("blue", "green", "red", "yellow"))
+_NS_SELECTOR = {"namespaceSelector": {"matchLabels": {"team": "devops"}}}
+_IN_ZONES = {"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [
+    {"matchExpressions": [{"key": ZONE, "operator": "In", "values": list(ZONES[:2])}]}]}}}}  # fmt: skip
+_OWN_NODE = "metadata.name"
+
+
+def _of_daemonset(number: int) -> dict[str, Any]:
+    term_ = {"matchFields": [{"key": _OWN_NODE, "operator": "In", "values": [f"node-{number:05}"]}]}
+    wanted = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term_]}}
+    return pod_body(f"daemon-{number}", affinity={"nodeAffinity": wanted})
+
+
+WORKLOADS: dict[str, Workload] = {
+    "basic": Workload(_plain("basic"), _plain("init"), 0.2, 2.0),
+    "affinity": Workload(
+        _plain("aff", labels=BLUE, **required("podAffinity", ZONE, BLUE)),
+        _plain("init", labels=BLUE, **required("podAffinity", ZONE, BLUE)), 0.2, 0.4),
+    "anti-affinity": Workload(
+        _plain("anti", labels=GREEN, **required("podAntiAffinity", HOST, GREEN)),
+        _plain("init", labels=GREEN, **required("podAntiAffinity", HOST, GREEN)), 0.1, 0.4),
+    "preferred affinity": Workload(
+        _plain("paff", labels=RED, **preferred("podAffinity", HOST, RED)),
+        _plain("init", labels=RED, **preferred("podAffinity", HOST, RED)), 0.2, 0.4),
+    "preferred anti-affinity": Workload(
+        _plain("panti", labels=YELLOW, **preferred("podAntiAffinity", HOST, YELLOW)),
+        _plain("init", labels=YELLOW, **preferred("podAntiAffinity", HOST, YELLOW)), 0.2, 0.4),
+    "affinity, namespace selector": Workload(
+        lambda n: pod_body(f"nsaff-{n}", namespace=f"ns-{n % 20}", labels=BLUE,
+                           **required("podAffinity", ZONE, BLUE, **_NS_SELECTOR)),
+        lambda n: pod_body(f"init-{n}", namespace=f"ns-{n % 20}", labels=BLUE,
+                           **required("podAffinity", ZONE, BLUE, **_NS_SELECTOR)), 0.2, 0.4, 20),
+    "anti-affinity, namespace selector": Workload(
+        lambda n: pod_body(f"nsanti-{n}", namespace=f"ns-{n % 20}", labels=GREEN,
+                           **required("podAntiAffinity", HOST, GREEN, **_NS_SELECTOR)),
+        lambda n: pod_body(f"init-{n}", namespace=f"ns-{n % 20}", labels=GREEN,
+                           **required("podAntiAffinity", HOST, GREEN, **_NS_SELECTOR)), 0.1, 0.4, 20),
+    "node affinity": Workload(_plain("naff", **_IN_ZONES), _plain("init", **_IN_ZONES), 0.2, 0.4),
+    "spreading": Workload(_plain("spread", labels=BLUE, **spread("DoNotSchedule", BLUE)), _plain("init"), 0.4, 0.4),
+    "preferred spreading": Workload(
+        _plain("pspread", labels=BLUE, **spread("ScheduleAnyway", BLUE)), _plain("init"), 0.4, 0.4),
+    "preemption": Workload(
+        _plain("high", cpu="3", memory="500Mi", priorityClassName="system-cluster-critical", namespace="kube-system"),
+        _plain("low", cpu="900m", memory="500Mi"), 4.0, 0.2),
+    "unschedulable": Workload(_plain("basic"), None, 0.0, 1.0, stuck=_plain("large", cpu="9"), stuck_per_node=0.2),
+    "gated": Workload(
+        _plain("basic"), None, 0.0, 1.0, stuck=_plain("gated", schedulingGates=[{"name": "example.com/hold"}]),
+        stuck_per_node=1.0),
+    "churn": Workload(_plain("basic"), _plain("init"), 0.2, 0.6, churn=True),
+    "daemonset": Workload(_of_daemonset, None, 0.0, 1.0),
+    "mixed": Workload(_mixed, _plain("init"), 0.2, 0.4),
+}  # fmt: skip
+
+
+class Bench:
+    def __init__(self, client: Client, nodes: int) -> None:
+        self.client, self.nodes = client, nodes
+        self.pods = Informer(client, PODS)
+        self.bound_at: dict[str, float] = {}
+        self.made_at: dict[str, float] = {}
+        self.pods.add_handler(self._changed)
+        self._wanted, self._all = 0, asyncio.Event()
+
+    def _changed(self, kind: str, obj: dict[str, Any], previous: Any) -> None:
+        name = obj["metadata"]["name"]
+        if obj["spec"].get("nodeName") and name in self.made_at and name not in self.bound_at:
+            self.bound_at[name] = time.perf_counter()
+            if len(self.bound_at) >= self._wanted:
+                self._all.set()
+
+    async def make(self, count: int, make: Make, resource: Any = PODS) -> None:
+        numbers = iter(range(count))
+
+        async def writer() -> None:
+            for number in numbers:
+                body = make(number)
+                self.made_at[body["metadata"]["name"]] = time.perf_counter()
+                await self.client.create(resource, body, body["metadata"].get("namespace"))
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(WRITERS, count)):
+                group.create_task(writer())
+
+    async def add_nodes(self, workload: Workload) -> None:
+        labels = workload.node_labels
+
+        async def add(number: int) -> None:
+            node = await self.client.create(NODES, node_body(number, labels=labels(number) if labels else {}))
+            taints = [t for t in node["spec"].get("taints", ()) if t["key"] != "node.kubernetes.io/not-ready"]
+            await self.client.patch(NODES, node["metadata"]["name"], {"spec": {"taints": taints or None}})
+
+        numbers = iter(range(self.nodes))
+
+        async def writer() -> None:
+            for number in numbers:
+                await add(number)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(WRITERS):
+                group.create_task(writer())
+
+    async def bound(self, count: int, seconds: float = LONGEST_SECONDS) -> None:
+        self._wanted = count
+        if len(self.bound_at) >= count:
+            return
+        self._all.clear()
+        async with asyncio.timeout(seconds):
+            await self._all.wait()
+
+    async def run(self, name: str, workload: Workload, scale: float) -> Result:
+        for number in range(workload.namespaces if workload.namespaces > 1 else 0):
+            body = {"metadata": {"name": f"ns-{number}", "labels": {"team": "devops"}}}
+            await self.client.create(NAMESPACES, body)
+        await self.add_nodes(workload)
+        before = int(self.nodes * workload.before_per_node)
+        if workload.before is not None and before:
+            await self.make(before, workload.before)
+            await self.bound(before)
+        if workload.stuck is not None:
+            await self.make(int(self.nodes * workload.stuck_per_node), workload.stuck)
+        self.made_at.clear()
+        self.bound_at.clear()
+        gc.collect()
+        count = max(int(self.nodes * workload.measured_per_node * scale), 10)
+        result = Result(name, self.nodes, count)
+        churning = asyncio.create_task(self._churn()) if workload.churn else None
+        sampling = asyncio.create_task(self._sample(result))
+        began, processor = time.perf_counter(), time.process_time()
+        try:
+            await self.make(count, workload.measured)
+            await self.bound(count)
+        except TimeoutError:
+            pass
+        result.seconds = time.perf_counter() - began
+        result.cpu_seconds = time.process_time() - processor
+        for task in (sampling, churning):
+            if task is not None:
+                await tasks.cancel_and_wait(task)
+        result.bound = len(self.bound_at)
+        result.latencies_ms = [(at - self.made_at[n]) * 1000 for n, at in self.bound_at.items()]
+        result.resident_mib = resident_mib()
+        return result
+
+    async def _sample(self, result: Result) -> None:
+        last = 0
+        while True:
+            await asyncio.sleep(1.0)
+            result.per_second.append(float(len(self.bound_at) - last))
+            last = len(self.bound_at)
+
+    async def _churn(self) -> None:
+        """A node, a Service and a large pod come and go, as in upstream's SchedulingWithMixedChurn."""
+        for number in range(1_000_000):
+            node = node_body(90_000 + number)
+            await self.client.create(NODES, node)
+            pod = pod_body(f"churn-{number}", cpu="9")
+            await self.client.create(PODS, pod, "default")
+            await asyncio.sleep(0.1)
+            await self.client.delete(NODES, node["metadata"]["name"])
+            await self.client.delete(PODS, pod["metadata"]["name"], "default")
+            await asyncio.sleep(0.1)
+
+
+def resident_mib() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 2**20
+
+
+async def measure(name: str, nodes: int, scale: float, profile: str = "") -> Result:
+    config = ServerConfig(
+        port=0, listen=False, store="memory", openapi=False, disable_admission_plugins=("ServiceAccount",)
+    )
+    async with Server(config) as server:
+        admin = Client(server.local_transport())
+        footprint.settle_later()
+        bench, started = Bench(admin, nodes), asyncio.Event()
+        work = [
+            tasks.detach(bench.pods.run(), "pods"),
+            tasks.detach(
+                run_scheduler(
+                    Client(server.local_transport("system:kube-scheduler")),
+                    clock=SystemClock(), random=random.Random(1), started=started,
+                ), "scheduler",
+            ),
+        ]  # fmt: skip
+        try:
+            await started.wait()
+            return await bench.run(name, WORKLOADS[name], scale)
+        finally:
+            await tasks.cancel_and_wait(*work)
+
+
+def quantile(values: list[float], part: float) -> float:
+    ordered = sorted(values)
+    return ordered[min(int(len(ordered) * part), len(ordered) - 1)] if ordered else 0.0
+
+
+def line(result: Result) -> str:
+    samples = result.per_second[:-1] or [result.average]
+    return (
+        f"| {result.workload} | {result.nodes:,} | {result.bound:,} | {result.average:,.0f} "
+        f"| {quantile(samples, 0.5):,.0f} / {quantile(samples, 0.1):,.0f} "
+        f"| {quantile(result.latencies_ms, 0.5):,.0f} / {quantile(result.latencies_ms, 0.99):,.0f} "
+        f"| {result.cpu_seconds / max(result.bound, 1) * 1000:.2f} | {result.resident_mib:,.0f} |"
+    )
+
+
+HEAD = (
+    "| workload | nodes | pods | pods/s | in a second: p50 / p10 | ms to be bound: p50 / p99 | processor ms a pod "
+    "| MiB |"
+    "\n|---|---|---|---|---|---|---|---|"
+)
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--nodes", default="500,1000,5000")
+    options.add_argument("--workloads", default=",".join(WORKLOADS).replace(", ", "; "))
+    options.add_argument("--scale", type=float, default=1.0, help="of the measured pods")
+    options.add_argument("--json", default="", help="adds each result to this file, one a line")
+    options.add_argument("--render", default="", help="the table and the picture of such a file")
+    options.add_argument("--profile", default="", help="one workload at one size: cProfile to this file")
+    options.add_argument("--one", default="", help=argparse.SUPPRESS)
+    given = options.parse_args()
+    if given.render:
+        render(Path(given.render))
+        return
+    sizes = [int(size) for size in given.nodes.split(",")]
+    chosen = [name.replace("; ", ", ") for name in given.workloads.split(",")]
+    if given.one:
+        if given.profile:
+            import cProfile
+
+            profiler = cProfile.Profile()
+            result = profiler.runcall(uvloop.run, measure(given.one, sizes[0], given.scale))
+            profiler.dump_stats(given.profile)
+        else:
+            result = uvloop.run(measure(given.one, sizes[0], given.scale))
+        print(json.dumps(asdict(result)))
+        return
+    print(HEAD, flush=True)
+    for size in sizes:
+        for name in chosen:
+            command = [sys.executable, __file__, "--one", name, "--nodes", str(size), "--scale", str(given.scale)]
+            if given.profile:
+                command += ["--profile", given.profile]
+            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+            if done.returncode:
+                print(f"| {name} | {size:,} | failed |", flush=True)
+                continue
+            result = Result(**json.loads(done.stdout.splitlines()[-1]))
+            print(line(result), flush=True)
+            if given.json:
+                with Path(given.json).open("a") as file:
+                    file.write(json.dumps(asdict(result)) + "\n")
+
+
+def render(path: Path) -> None:
+    results = [Result(**json.loads(text)) for text in path.read_text().splitlines()]
+    print(HEAD)
+    for result in results:
+        print(line(result))
+    picture = Path(__file__).parents[1] / "docs" / "scheduler_perf.svg"
+    picture.write_text(svg(results))
+    print(f"\npicture: {picture}")
+
+
+def svg(results: list[Result]) -> str:
+    """Bars of pods a second, a row a workload, a bar a size."""
+    names = list(dict.fromkeys(result.workload for result in results))
+    sizes = sorted({result.nodes for result in results})
+    colours = ("#9ecae1", "#4292c6", "#08519c")
+    row, left, width = 14 * len(sizes) + 12, 220, 560
+    longest = max(result.average for result in results) or 1.0
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + width + 80}" height="{row * len(names) + 50}" '
+        'font-family="sans-serif" font-size="12"><rect width="100%" height="100%" fill="white"/>'
+    ]
+    for place, size in enumerate(sizes):
+        parts.append(f'<rect x="{left + place * 130}" y="10" width="12" height="12" fill="{colours[place % 3]}"/>')
+        parts.append(f'<text x="{left + place * 130 + 18}" y="20">{size:,} nodes</text>')
+    for index, name in enumerate(names):
+        top = 40 + index * row
+        parts.append(f'<text x="{left - 8}" y="{top + row / 2}" text-anchor="end">{name}</text>')
+        for place, size in enumerate(sizes):
+            found = [r.average for r in results if r.workload == name and r.nodes == size]
+            if found:
+                length, y = found[-1] / longest * width, top + place * 14
+                parts.append(f'<rect x="{left}" y="{y}" width="{length:.1f}" height="12" fill="{colours[place % 3]}"/>')
+                parts.append(f'<text x="{left + length + 4:.1f}" y="{y + 10}">{found[-1]:,.0f}</text>')
+    return "\n".join([*parts, "</svg>", ""])
+
+
+if __name__ == "__main__":
+    main()
