@@ -95,7 +95,10 @@ class Load:
     async def running(self, writers: int, readers: int, watchers: int) -> AsyncIterator[Seen]:
         """Ends when its writers have ended and its watchers have been told of the last write."""
         names = [f"c{number}" for number in range(writers)]
-        watching = [asyncio.ensure_future(self._watch(f"watcher-{number}")) for number in range(watchers)]
+        listed = [asyncio.Event() for _ in range(watchers)]
+        watching = [asyncio.ensure_future(self._watch(f"watcher-{n}", event)) for n, event in enumerate(listed)]
+        for event in listed:  # so that they see every write
+            await event.wait()
         working = [asyncio.ensure_future(self._write(name)) for name in names]
         working += [asyncio.ensure_future(self._read(f"reader-{number}", names)) for number in range(readers)]
         try:
@@ -177,11 +180,12 @@ class Load:
                 if found < before:
                     seen.faults.append(f"{place} finds {name} at {found} though {before} was acknowledged")
 
-    async def _watch(self, place: str) -> None:
+    async def _watch(self, place: str, begun: asyncio.Event) -> None:
         """Lists once, and from then on only watches, at whichever server there is."""
         client, told = self.client(place), self.seen.told.setdefault(place, [])
         listed = await client.list(CONFIG_MAPS, NAMESPACE)
         position = listed["metadata"]["resourceVersion"]
+        begun.set()
         while True:
             try:
                 async with client.watch(CONFIG_MAPS, NAMESPACE, resource_version=position) as events:
