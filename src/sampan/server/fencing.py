@@ -5,55 +5,96 @@ is handed to the store, after admission and all else that may take time: whateve
 leader of that moment, and whoever takes the lease acts after that. The header can only take a right away, never give
 one. Called by the router, which knows the request, and by the storage of its object; nothing is asked of the others.
 
-It is as good as the cache of Leases is fresh: at once with the stores of this process (``docs/architecture.md``, 4).
+Where this process alone writes its store, the look and the handing over are one step. Where others do too, the commit
+itself hangs on the lease's revision (``Guard``): the store refuses it in the same moment in which another has taken the
+lease, whatever stood still in between. A lease that was only renewed meanwhile is looked at again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from sampan.api.errors import BadRequest, Conflict
 from sampan.api.resources import LEASES
 from sampan.api.transport import LEADER_HEADER
+from sampan.store.protocol import Guard, GuardFailed, Store
 
 if TYPE_CHECKING:  # storages know this module, and a request is made of them
     from sampan.server.request import Request
+    from sampan.server.storage import ResourceStorage, Stored
+
+T = TypeVar("T")
 
 HEADER: Final = LEADER_HEADER.lower()
 #: of a header: two names, and an identity of upstream's length several times over
 _LONGEST: Final = 1024
+#: how often a lease may be renewed while one write is committed
+_ATTEMPTS: Final = 5
 
-_FENCE: Final[ContextVar[Callable[[], None] | None]] = ContextVar("fence", default=None)
+
+class Fence:
+    """``identity`` has to hold the lease. ``storage`` None: there are no leases here."""
+
+    def __init__(self, storage: ResourceStorage | None, namespace: str, name: str, identity: str) -> None:
+        self._storage, self._identity = storage, identity
+        self._lease = f"{namespace}/{name}"
+        self.key = storage.key(namespace, name) if storage is not None else ""
+
+    def seen(self) -> int:
+        """The lease's revision as the cache shows it, 0: it is not held by who asks."""
+        return self._held(self._storage.cached(self.key)) if self._storage is not None else 0
+
+    async def newest(self) -> int:
+        """The same as the store has it. Raises Conflict, StoreUnavailable."""
+        found = self._held(await self._storage.newest(self.key)) if self._storage is not None else 0
+        if not found:
+            self.refuse()
+        return found
+
+    def refuse(self) -> None:
+        """Raises Conflict."""
+        raise Conflict(f"Operation cannot be fulfilled: lease {self._lease} is not held by who asks")
+
+    def _held(self, lease: Stored | None) -> int:
+        spec = lease.object().get("spec") if lease is not None and not lease.damaged else None
+        return lease.revision if lease and spec and spec.get("holderIdentity") == self._identity else 0
+
+
+_FENCE: Final[ContextVar[Fence | None]] = ContextVar("fence", default=None)
 
 
 @contextmanager
 def fenced(request: Request, leader: str) -> Iterator[None]:
-    """Inside, ``check`` asks for this leader. Raises BadRequest."""
+    """Inside, what ``guarded`` commits has to come from this leader. Raises BadRequest."""
     lease, _, identity = leader.partition(" ")
     namespace, _, name = lease.partition("/")
     if not (namespace and name and identity) or len(leader) > _LONGEST:
         raise BadRequest(f"the header {LEADER_HEADER} has to be NAMESPACE/LEASE IDENTITY")
-    surface = request.surface
-
-    def ask() -> None:
-        view = surface.by_resource(LEASES)
-        stored = view.storage.cached(view.storage.key(namespace, name)) if view is not None else None
-        spec = stored.object().get("spec") if stored is not None and not stored.damaged else None
-        if not spec or spec.get("holderIdentity") != identity:
-            raise Conflict(f"Operation cannot be fulfilled: lease {namespace}/{name} is not held by who asks")
-
-    token = _FENCE.set(ask)
+    view = request.surface.by_resource(LEASES)
+    token = _FENCE.set(Fence(view.storage if view is not None else None, namespace, name, identity))
     try:
         yield
     finally:
         _FENCE.reset(token)
 
 
-def check() -> None:
-    """Raises Conflict when the request that is being served came from a leader, and that one leads no longer."""
+async def guarded(store: Store, commit: Callable[[Guard | None], Awaitable[T]]) -> T:
+    """Commits unless the request that is being served came from a leader, and that one leads no longer: Conflict.
+    Raises what ``commit`` does."""
     fence = _FENCE.get()
-    if fence is not None:
-        fence()
+    if fence is None:
+        return await commit(None)
+    if store.sync_now() is not None:
+        if not fence.seen():
+            fence.refuse()
+        return await commit(None)  # nothing comes between: its first step is taken at once
+    revision = fence.seen() or await fence.newest()
+    for _ in range(_ATTEMPTS):
+        try:
+            return await commit(Guard(fence.key, revision))
+        except GuardFailed:
+            revision = await fence.newest()
+    raise Conflict("Operation cannot be fulfilled: the lease of who asks changes too fast, try again")

@@ -224,15 +224,20 @@ class ResourceStorage:
         """``heavy``: a thread encodes it. ``by_leader``: it is what the request asked for, and only a leader may have
         asked (``fencing``). Raises RevisionConflict, StoreUnavailable, RequestEntityTooLarge, Conflict."""
         value = await paced(heavy, self.encode, obj)
+        ttl = self.kind.ttl_seconds
         if by_leader:
-            fencing.check()
-        revision = await self.store.commit(key, expected, value, ttl_seconds=self.kind.ttl_seconds, note=obj)
+            revision = await fencing.guarded(
+                self.store,
+                lambda guard: self.store.commit(key, expected, value, ttl_seconds=ttl, note=obj, guard=guard),
+            )
+        else:
+            revision = await self.store.commit(key, expected, value, ttl_seconds=ttl, note=obj)
         return Stored(self, key, value, revision, note=obj)
 
     async def remove(self, key: str, expected: int, *, by_leader: bool = False) -> int:
         """The revision of the deletion. Raises RevisionConflict, StoreUnavailable, Conflict."""
         if by_leader:
-            fencing.check()
+            return await fencing.guarded(self.store, lambda guard: self.store.commit(key, expected, None, guard=guard))
         return await self.store.commit(key, expected, None)
 
 

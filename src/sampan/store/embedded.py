@@ -20,6 +20,8 @@ from sampan.store.protocol import (
     Compacted,
     Entry,
     FutureRevision,
+    Guard,
+    GuardFailed,
     Listener,
     Range,
     RevisionConflict,
@@ -52,6 +54,12 @@ class Commit:
 def check_distinct(commits: Sequence[Commit]) -> None:
     if len({commit.key for commit in commits}) < len(commits):
         raise ValueError("a key is written twice")
+
+
+def check_guard(key: str, guard: Guard, actual: int) -> None:
+    """Raises GuardFailed unless the guard's key is at the revision it is to be at; ``actual`` 0: it is absent."""
+    if guard.revision != actual:
+        raise GuardFailed(key, guard)
 
 
 class EmbeddedStore(ABC):
@@ -130,6 +138,7 @@ class EmbeddedStore(ABC):
         *,
         ttl_seconds: float | None = None,
         note: object | None = None,
+        guard: Guard | None = None,
     ) -> int: ...
 
     @abstractmethod

@@ -12,9 +12,9 @@ from datetime import datetime
 from operator import attrgetter
 
 from sampan.api.clock import Clock
-from sampan.store.embedded import Commit, EmbeddedStore, check_commit, check_distinct
+from sampan.store.embedded import Commit, EmbeddedStore, check_commit, check_distinct, check_guard
 from sampan.store.expiry import check_ttl, end_of
-from sampan.store.protocol import Change, Compacted, Entry, FutureRevision, Range, StoreUnavailable
+from sampan.store.protocol import Change, Compacted, Entry, FutureRevision, Guard, Range, StoreUnavailable
 from sampan.store.sortedmap import SortedMap
 
 _revision_of = attrgetter("revision")
@@ -42,10 +42,14 @@ class MemoryStore(EmbeddedStore):
         *,
         ttl_seconds: float | None = None,
         note: object | None = None,
+        guard: Guard | None = None,
     ) -> int:
         check_ttl(ttl_seconds)
         if self._closed:
             raise StoreUnavailable("the store is closed")
+        if guard is not None:
+            guarding = self._entries.get(guard.key)
+            check_guard(key, guard, guarding.revision if guarding else 0)
         current = self._entries.get(key)
         check_commit(key, expected, value is None, current.revision if current else 0)
         revision = self._revision + 1

@@ -33,6 +33,14 @@ class RevisionConflict(StoreError):
         self.key, self.expected, self.actual = key, expected, actual
 
 
+class GuardFailed(StoreError):
+    """Another key, which the commit hung on, is not at the revision that it was to be at. Nothing was written."""
+
+    def __init__(self, key: str, guard: Guard) -> None:
+        super().__init__(f"{key}: {guard.key} is no longer at revision {guard.revision}")
+        self.key, self.guard = key, guard
+
+
 class Compacted(StoreError):
     """History at this revision is gone. ``oldest`` is the oldest revision that can still be read."""
 
@@ -117,6 +125,14 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Guard:
+    """A commit happens only while ``key`` is at ``revision`` (0: absent)."""
+
+    key: str
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
 class Range:
     """A page of entries in key order, all as of ``revision``. ``remaining``: how many more match after the page."""
 
@@ -161,6 +177,7 @@ class Store(Protocol):
         *,
         ttl_seconds: float | None = None,
         note: object | None = None,
+        guard: Guard | None = None,
     ) -> int:
         """Writes (or deletes: ``value`` None) and returns the commit's revision, once durable.
 
@@ -172,6 +189,7 @@ class Store(Protocol):
 
         ``ttl_seconds``: the entry is deleted so long after this commit, unless written again before: each commit sets
         its own, or none. ValueError: it is not above 0. ``note`` reaches the listeners of this process as it is.
+        ``guard`` is looked at in the same moment as ``expected``, and first. Raises GuardFailed.
         """
         ...
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 
 from sampan.api.clock import Clock
 from sampan.store.memory import MemoryStore
-from sampan.store.protocol import Change, Entry, Listener, Range
+from sampan.store.protocol import Change, Entry, Guard, Listener, Range
 
 log = logging.getLogger(__name__)
 
@@ -66,9 +66,10 @@ class YieldingStore(MemoryStore):
         *,
         ttl_seconds: float | None = None,
         note: object | None = None,
+        guard: Guard | None = None,
     ) -> int:
         await self._others()
-        revision = await super().commit(key, expected, value, ttl_seconds=ttl_seconds, note=note)
+        revision = await super().commit(key, expected, value, ttl_seconds=ttl_seconds, note=note, guard=guard)
         await self._others()
         return revision
 

@@ -34,6 +34,8 @@ from sampan.store.protocol import (
     Compacted,
     Entry,
     FutureRevision,
+    Guard,
+    GuardFailed,
     Listener,
     OutcomeUnknown,
     Range,
@@ -375,22 +377,23 @@ class EtcdStore:
         *,
         ttl_seconds: float | None = None,
         note: object | None = None,
+        guard: Guard | None = None,
     ) -> int:
         check_ttl(ttl_seconds)
         self._check_open()
-        write = self._write(key, expected, value, ttl_seconds)
+        write = self._write(key, expected, value, ttl_seconds, guard)
         noted = (value, note)
         if note is not None:
             self._notes[key] = noted
         try:
-            return await self._send(key, write)
+            return await self._send(key, write, guard)
         except BaseException:
             if self._notes.get(key) is noted:
                 del self._notes[key]
             raise
 
     def _write(
-        self, key: str, expected: int | None, value: bytes | None, ttl_seconds: float | None
+        self, key: str, expected: int | None, value: bytes | None, ttl_seconds: float | None, guard: Guard | None
     ) -> transactions.Write:
         layout, now_ms = self._layout, self._now_ms()
         end: bytes | None = None
@@ -402,10 +405,18 @@ class EtcdStore:
         if now_ms >= self._last_mark_ms + _MARK_MS:
             time = b"%d" % now_ms
         return transactions.Write(
-            layout.of(key), expected, value, layout.end_of(key) if end is not None else b"", end, layout.time, time
+            layout.of(key),
+            expected,
+            value,
+            layout.end_of(key) if end is not None else b"",
+            end,
+            layout.time,
+            time,
+            layout.of(guard.key) if guard is not None else b"",
+            guard.revision if guard is not None else 0,
         )
 
-    async def _send(self, key: str, write: transactions.Write) -> int:
+    async def _send(self, key: str, write: transactions.Write, guard: Guard | None = None) -> int:
         while True:
             slot, name = self._slots.take()
             repeated = False
@@ -420,15 +431,17 @@ class EtcdStore:
             except NoAnswer as error:
                 raise OutcomeUnknown(f"{key}: the write may have happened, or may yet: {error}") from error
             self._saw(answer.header)
-            outcome = transactions.outcome_of(answer, slot, name)
+            outcome = transactions.outcome_of(answer, write, slot, name)
             if outcome.kind == "done":
                 self._slots.give_back(slot, outcome.revision)
                 if write.time:
                     self._last_mark_ms = max(self._last_mark_ms, int(write.time))
                 return outcome.revision
-            if outcome.kind == "conflict":
+            if outcome.kind != "swept":
                 if not repeated:
                     self._slots.give_back(slot, slot.revision)
+                if outcome.kind == "guarded" and guard is not None:
+                    raise GuardFailed(key, guard)
                 raise RevisionConflict(key, write.expected or 0, outcome.revision)
 
     # -- times to live ---------------------------------------------------------------------------------------------

@@ -18,13 +18,14 @@ from typing import ParamSpec, TypeVar
 
 from sampan.api.clock import Clock
 from sampan.records import dataclass
-from sampan.store.embedded import Commit, EmbeddedStore, check_commit, check_distinct
+from sampan.store.embedded import Commit, EmbeddedStore, check_commit, check_distinct, check_guard
 from sampan.store.expiry import check_ttl, end_of
 from sampan.store.protocol import (
     Change,
     Compacted,
     Entry,
     FutureRevision,
+    Guard,
     Range,
     RevisionConflict,
     StoreError,
@@ -146,6 +147,7 @@ class SqliteStore(EmbeddedStore):
         *,
         ttl_seconds: float | None = None,
         note: object | None = None,
+        guard: Guard | None = None,
     ) -> int:
         check_ttl(ttl_seconds)
         if not key.isascii():
@@ -153,13 +155,12 @@ class SqliteStore(EmbeddedStore):
         while True:
             if self._refusal is not None:
                 raise self._refusal
+            if guard is not None:
+                check_guard(key, guard, self._newest(guard.key)[0])
             base = self._pending.get(key)
             durable = self._entries.get(key)
             try:
-                if base is None:
-                    newest, created = (durable.revision, durable.created) if durable else (0, 0)
-                else:
-                    newest, created = (base.row.revision, base.row.created) if base.row.created else (0, 0)
+                newest, created = self._newest(key)
                 check_commit(key, expected, value is None, newest)
                 break
             except RevisionConflict:
@@ -173,6 +174,14 @@ class SqliteStore(EmbeddedStore):
         if error is not None:
             raise error
         return pending.row.revision
+
+    def _newest(self, key: str) -> tuple[int, int]:
+        """The revision of the key's last commit, the pending one included, and of its first; (0, 0): it is absent."""
+        base = self._pending.get(key)
+        if base is not None:
+            return (base.row.revision, base.row.created) if base.row.created else (0, 0)
+        durable = self._entries.get(key)
+        return (durable.revision, durable.created) if durable else (0, 0)
 
     def _decide(
         self,
