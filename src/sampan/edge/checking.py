@@ -221,7 +221,9 @@ def _ways(route: Route) -> Iterator[str]:
     if redirect and (redirect.scheme not in ("", "http", "https") or redirect.status not in (301, 302, 303, 307, 308)):
         yield f"a redirect by {_shown(redirect.scheme)} with status {redirect.status} cannot be made"
     for mirror in route.mirrors:
-        yield f"requests cannot be mirrored to {mirror.backend.name}: the data plane copies none"
+        yield from _backend(mirror.backend)
+        if not 0 <= mirror.percent <= mirror.hundred or not 0 < mirror.hundred <= 1 << 30:
+            yield f"{mirror.percent} of {mirror.hundred} requests cannot be mirrored"
     if route.cors is not None:
         words = (*route.cors.methods, *route.cors.headers, *route.cors.exposed)
         for text in words:

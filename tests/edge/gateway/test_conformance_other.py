@@ -32,8 +32,6 @@ from tests.edge.gateway.world import (
     to,
 )
 
-from sampan.edge.gateway import translation
-from sampan.edge.gateway.observed import Site
 from sampan.edge.matching import tls_route_of
 from sampan.edge.model import Listener, Retries, Route
 
@@ -372,23 +370,27 @@ MIRRORED = http(
 
 
 def test_httproute_request_mirror() -> None:
-    """HTTPRouteRequestMirror, ...MultipleMirrors, ...PercentageMirror: the one data plane there is copies no requests,
-    so a route that asks for it is refused by name."""
+    """HTTPRouteRequestMirror, ...MultipleMirrors, ...PercentageMirror: what copies go where. That they do,
+    ``test_mirrors.py`` shows."""
     seen = world(SAME, MIRRORED)
-    assert seen.parent("mirrored")["Accepted"] == ("False", "UnsupportedValue")
-    (said,) = [
-        each for each in seen.status("HTTPRoute", "mirrored")["parents"][0]["conditions"] if each["type"] == "Accepted"
-    ]
-    assert "RequestMirror is not supported" in said["message"]
-    assert asked(only(seen), "a/").status == 404
-
-
-def test_mirrors_are_planned_for_a_data_plane_that_copies_requests(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(translation, "check", lambda plane: (plane, []))
-    seen = world(SAME, MIRRORED, site=Site(("192.0.2.10",), can_mirror=True))
+    assert seen.parent("mirrored")["Accepted"] == ("True", "Accepted")
     (route,) = routes(seen)
     shares = [(each.backend.endpoints[0].address, each.percent, each.hundred) for each in route.mirrors]
     assert shares == [(BACKENDS[1], 100, 100), (BACKENDS[2], 20, 100), (BACKENDS[2], 1, 3)]
+
+
+def test_a_mirror_that_leads_nowhere_is_told_and_the_rule_is_served() -> None:
+    """HTTPRoute InvalidBackendRef of a filter: ResolvedRefs is false."""
+    filters = [applying("RequestMirror", backendRef=to("nobody"))]
+    seen = world(SAME, http("mirrored", rule(to("v1"), filters=filters)))
+    assert seen.parent("mirrored")["ResolvedRefs"] == ("False", "BackendNotFound")
+
+
+def test_grpcroute_request_mirror_is_refused_by_name() -> None:
+    """A stream is not copied."""
+    filters = [applying("RequestMirror", backendRef=to("v2"))]
+    seen = world(SAME, grpc("mirrored", rule(to("v1"), filters=filters)))
+    assert seen.parent("mirrored", "GRPCRoute")["Accepted"] == ("False", "UnsupportedValue")
 
 
 def test_a_rule_that_cannot_be_had_leaves_the_others_and_its_requests_go_nowhere_else() -> None:

@@ -105,8 +105,8 @@ def _cors(cors: Obj) -> Cors:
 
 
 def _mirror(found: Filters, mirror: Obj, resolver: Resolver, kind: str, namespace: str) -> None:
-    if not resolver.observed.site.can_mirror:
-        found.refused.append("the data plane copies no requests, so that RequestMirror is not supported")
+    if kind != "HTTPRoute":
+        found.refused.append("streams of gRPC are not copied, so that RequestMirror is not supported")
         return
     backend = resolver.resolve(part(mirror, "backendRef"), kind, namespace)
     if isinstance(backend, Fault):

@@ -15,7 +15,7 @@ from sampan.edge.gateway.translation import Translated, translate
 from sampan.edge.model import Backend
 
 #: what a translation depends on
-_Key = tuple[int | None, bool, tuple[Backend | Fault, ...]]
+_Key = tuple[int | None, tuple[Backend | Fault, ...]]
 
 
 class Memory:
@@ -35,7 +35,7 @@ class Memory:
             return translate(route, kind, resolver)
         namespace = text(meta, "namespace")
         leads = tuple(resolver.resolve(ref, kind, namespace) for ref in references_of(route))
-        key = generation, resolver.observed.site.can_mirror, leads
+        key = generation, leads
         known = self._known.get(uid)
         if known is None or known[0] != key:
             known = key, translate(route, kind, resolver)

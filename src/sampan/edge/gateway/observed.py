@@ -18,7 +18,6 @@ class Site:
 
     ``addresses``: those of all nodes; ``own``: of this one. ``ports``: where a port that is not to be had is served
     instead. ``taken``: ports that belong to somebody else. ``trouble``: why the data plane does not run; "": it does.
-    ``can_mirror``: whether it copies requests.
     """
 
     addresses: tuple[str, ...] = ()
@@ -26,7 +25,6 @@ class Site:
     ports: Mapping[int, int] = field(default_factory=dict)
     taken: frozenset[int] = frozenset()
     trouble: str = ""
-    can_mirror: bool = False
 
 
 @dataclass(frozen=True, slots=True)

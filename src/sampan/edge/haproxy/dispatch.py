@@ -193,7 +193,8 @@ def _section(made: Dispatch, route: Route, share: int, options: sections.Options
     name = made.known.get((id(route), share))
     if name is None:
         section = sections.section(route, share, options)
-        made.sections.setdefault(section.name, section)
+        for each in (section, *section.copies):
+            made.sections.setdefault(each.name, each)
         name = made.known[id(route), share] = section.name
     return name
 

@@ -7,7 +7,7 @@ told to its object.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
 from importlib import resources
 
@@ -104,16 +104,19 @@ def render(plane: Plane, settings: Settings, before: Mapping[str, Slots]) -> Ren
     made.sections, made.files, made.certificates = body.sections, body.files, body.certificates
     users = {name: known for section in body.sections.values() for name, known in section.users.items()}
     lua = any(secret.startswith(LUA_HASHES) for known in users.values() for _, secret in known)
-    for line in _global(settings, lua=lua):
+    mirrors = any(section.copies for section in body.sections.values())
+    programs = [*(["basic.lua"] if lua else []), *(["mirror.lua"] if mirrors else [])]
+    for line in _global(settings, programs):
         made.add(line)
+    if mirrors:
+        _copies(made, settings)
     for name in sorted(users):
         made.add(f"userlist {name}")
         for user, secret in users[name]:
             if not secret.startswith(LUA_HASHES):
                 made.add(f"  user {words.word(user)} password {words.word(secret)}")
     if lua:
-        program = resources.files("sampan.edge.haproxy").joinpath("basic.lua").read_text()
-        made.files["basic.lua"] = f"local USERS = [[{settings.files}/lua-users.map]]\n{program}"
+        made.files["basic.lua"] = f"local USERS = [[{settings.files}/lua-users.map]]\n{_program('basic.lua')}"
         made.files["lua-users.map"] = "".join(
             f"{name}/{user} {secret}\n"
             for name in sorted(users)
@@ -142,7 +145,28 @@ def render(plane: Plane, settings: Settings, before: Mapping[str, Slots]) -> Ren
     return Rendered(tuple(made.lines), made.sections, filled, made.files, made.certificates)
 
 
-def _global(settings: Settings, *, lua: bool) -> Iterator[str]:
+def _program(name: str) -> str:
+    return resources.files("sampan.edge.haproxy").joinpath(name).read_text()
+
+
+def _copies(made: _Made, settings: Settings) -> None:
+    """Where copies of requests come in, from this program alone."""
+    place = f"abns@sampan-{settings.name}-copies"
+    made.files["mirror.lua"] = f'local SOCKET = "{place}"\n{_program("mirror.lua")}'
+    for line in (
+        "frontend copies",
+        f"  bind {place}",
+        "  no log",
+        "  http-request set-var(txn.to) req.hdr(x-sampan-mirror)",
+        "  http-request set-method %[req.hdr(x-sampan-method)]",
+        "  http-request del-header x-sampan- -m beg",
+        "  use_backend %[var(txn.to)] if { var(txn.to) -m found }",
+        f"  default_backend {NOT_FOUND}",
+    ):
+        made.add(line)
+
+
+def _global(settings: Settings, programs: Sequence[str]) -> Iterator[str]:
     yield "global"
     yield f"  stats socket {settings.run}/admin.sock mode 600 level admin expose-fd listeners"
     yield "  stats timeout 10s"
@@ -157,8 +181,8 @@ def _global(settings: Settings, *, lua: bool) -> Iterator[str]:
     yield "  tune.ssl.default-dh-param 2048"
     yield "  tune.ssl.cachesize 4000"
     yield "  ssl-default-bind-options ssl-min-ver TLSv1.2"
-    if lua:
-        yield f"  lua-load {settings.files}/basic.lua"
+    for name in programs:
+        yield f"  lua-load {settings.files}/{name}"
     if settings.access_log:
         yield "  log stdout format raw local0 info"
     yield "resolvers cluster"

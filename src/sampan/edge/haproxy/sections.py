@@ -33,6 +33,8 @@ LUA_HASHES = ("$apr1$", "{SHA}")
 _USUAL_ROUTE = Route("", Owner("", "", "", ""))
 _USUAL_TLS = BackendTls()
 _NO_EDIT = HeaderEdit()
+#: how long a request may wait for its body because it is mirrored
+_BODY_SECONDS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ class Options:
 @dataclass(slots=True)
 class Section:
     """``lines`` without the servers; ``backend`` None: it has none. ``files``: text by name, below ``Options.files``;
-    ``users``: by list."""
+    ``users``: by list. ``copies``: where its requests are mirrored to."""
 
     name: str
     owner: Owner
@@ -57,6 +59,7 @@ class Section:
     files: dict[str, str] = field(default_factory=dict)
     users: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     tcp: bool = False
+    copies: tuple[Section, ...] = ()
 
     @property
     def by_name(self) -> bool:
@@ -87,6 +90,8 @@ def section(route: Route, share: int, options: Options) -> Section:
             (route.rewrite, None),
             (route.cors, None),
             (route.retries, None),
+            # without the endpoints, which come and go
+            ([(each.backend.name, each.percent, each.hundred) for each in route.mirrors], []),
             (route.access, _USUAL_ROUTE.access),
             (route.timeouts, _USUAL_ROUTE.timeouts),
             (route.request_headers, _NO_EDIT),
@@ -114,12 +119,28 @@ def section(route: Route, share: int, options: Options) -> Section:
         return made
     made.lines += _edits((route.request_headers, weighted.request_headers))
     made.lines += _rewrite(route)
+    made.lines += _mirrors(route, made, options)
     made.lines += _edits(response=(route.response_headers, weighted.response_headers))
     made.lines += _patience(route)
     if backend.affinity is not None:
         made.lines += _affinity(backend.affinity)
     made.server = server_options(backend, made, options)
     return made
+
+
+def _mirrors(route: Route, made: Section, options: Options) -> Iterator[str]:
+    """As the request is by now. A body has to be there before it can be copied (``mirror.lua``)."""
+    if not route.mirrors:
+        return
+    yield f"http-request wait-for-body time {_BODY_SECONDS}s if {{ req.hdr_val(content-length) gt 0 }}"
+    copies = []
+    for mirror in route.mirrors:
+        alone = Route("", route.owner, backends=(Weighted(mirror.backend),))
+        copy = section(alone, 0, options)
+        copies.append(copy)
+        some = f" if {{ rand({mirror.hundred}) lt {mirror.percent} }}" if mirror.percent < mirror.hundred else ""
+        yield f"http-request lua.mirror {copy.name}{some}"
+    made.copies = tuple(copies)
 
 
 def _looks_at_path(route: Route) -> bool:
