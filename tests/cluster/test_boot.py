@@ -53,7 +53,7 @@ def test_the_unit_starts_exactly_this_instance_and_is_started_again_when_it_dies
     ("word", "quoted"), [("/usr/bin/x", "/usr/bin/x"), ("/a b", '"/a b"'), ("50%", '"50%%"'), ('a"$b', '"a\\"$$b"')]
 )
 def test_words_are_quoted_as_systemd_reads_them(word: str, quoted: str) -> None:
-    assert boot._quoted(word) == quoted
+    assert boot.quoted(word) == quoted
 
 
 def test_systemd_finds_no_fault_with_the_unit(instance: Instance, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Certificates with lives of seconds are made anew again and again while everybody works with them: no request fails.
 
 In one process over real TLS: the API server, clients with certificates, a program with a kubeconfig, and the API of a
-node behind the server. ``SAMPAN_RENEWALS=20`` makes it twenty renewals of everything; the suite takes a few.
+node behind the server. ``SAMPAN_RENEWALS=20`` makes it twenty renewals of everything; the suite takes one.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from sampan.cluster.instance import ClusterSettings, Instance, NodeSettings
 from sampan.node.api.tls import peer_subject, server_context
 from sampan.server.app import Server
 
-RENEWALS = int(os.environ.get("SAMPAN_RENEWALS", "2"))
-#: Dates of certificates are whole seconds.
-LIFE_SECONDS = 5.0
+RENEWALS = int(os.environ.get("SAMPAN_RENEWALS", "1"))
+#: A quarter of it is left when they are made anew: a busy machine may be silent for seconds.
+LIFE_SECONDS = 16.0
 #: Between two requests of each client: some hundred a second are load enough, and leave the machine to others.
 PAUSE_SECONDS = 0.05
 
@@ -68,7 +68,7 @@ async def node_api(tls: ssl.SSLContext) -> AsyncIterator[int]:
         yield server.sockets[0].getsockname()[1]
 
 
-@pytest.mark.timeout(60 + 10 * RENEWALS)
+@pytest.mark.timeout(60 + 20 * RENEWALS)
 async def test_no_request_fails_through_renewals_of_everything(
     instance: Instance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -145,4 +145,4 @@ async def test_no_request_fails_through_renewals_of_everything(
             task.cancel()
         await kubelet.close()
         await admin.close()
-    assert served > 10 * RENEWALS
+    assert served > 100 * RENEWALS

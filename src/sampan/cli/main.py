@@ -34,6 +34,7 @@ from sampan.cli import (
     registry,
     reset,
     token,
+    units,
     why,
 )
 from sampan.cli.commands import WRONG_USAGE, Group
@@ -69,6 +70,7 @@ app.add("net", net.app)
 why.add_to(app)
 app.add("etcd", etcd.app)
 processes.add_to(app)
+units.add_to(app)
 adapter.add_to(app)
 apart.add_to(app)
 cloud.add_to(app)

@@ -8,9 +8,9 @@ from __future__ import annotations
 import dataclasses
 import errno
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from sampan.cli.commands import Group
+from sampan.cli.commands import Group, Option
 from sampan.cli.options import (
     AdmissionConfig,
     DisablePlugins,
@@ -57,6 +57,9 @@ def server(
     etcd_certificate: EtcdCertificate = None,
     etcd_key: EtcdKey = None,
     etcd_prefix: EtcdPrefix = None,
+    apart: Annotated[
+        bool, Option("--apart", help="API server alone: controllers and scheduler run as programs of their own.")
+    ] = False,
 ) -> None:
     """Run the control plane of an existing cluster in the foreground: store, API server, controllers, scheduler.
 
@@ -75,7 +78,7 @@ def server(
         options = Given({option: value for option, value in given.items() if value is not None})
         chosen = dataclasses.replace(instance, cluster=options.cluster(instance.cluster))
         chosen.cluster.validate()
-        control_plane.run(chosen)
+        control_plane.run(chosen, apart=apart)
 
     _foreground(name, "server", run)
 

@@ -62,7 +62,7 @@ def command(instance: Instance) -> list[str]:
 
 
 def render(instance: Instance) -> str:
-    words = " ".join(_quoted(word) for word in command(instance))
+    words = " ".join(quoted(word) for word in command(instance))
     return _UNIT.format(
         stop_seconds=90 + instance.node.shutdown_seconds,
         name=instance.name,
@@ -71,7 +71,7 @@ def render(instance: Instance) -> str:
     )
 
 
-def _quoted(word: str) -> str:
+def quoted(word: str) -> str:
     """As systemd reads a word of a command line (systemd.service(5)): ``%`` and ``$`` would mean something."""
     escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
     return f'"{escaped}"' if escaped != word or any(character.isspace() for character in word) else word

@@ -92,8 +92,9 @@ def _simulated_range() -> str:
     return str(ADDRESSES)
 
 
-async def serve(instance: Instance) -> None:
-    """Runs until SIGTERM or SIGINT, or until the store can write no more."""
+async def serve(instance: Instance, *, apart: bool = False) -> None:
+    """Runs until SIGTERM or SIGINT, or until the store can write no more. ``apart``: controllers and scheduler are
+    programs of their own."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -102,7 +103,7 @@ async def serve(instance: Instance) -> None:
         loop.add_signal_handler(signal.SIGHUP, server.reload_certificates)
         footprint.settle_later()
         async with server.components.branch() as components:
-            keep_components(components, server, instance)
+            keep_components(components, server, instance, apart=apart)
             waits = [asyncio.create_task(event.wait()) for event in (stop, server.fatal)]
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             await tasks.cancel_and_wait(*waits)
@@ -110,7 +111,7 @@ async def serve(instance: Instance) -> None:
             raise SystemExit("the store can write no more; see above")
 
 
-def keep_components(keeper: Keeper, server: Server, instance: Instance) -> None:
+def keep_components(keeper: Keeper, server: Server, instance: Instance, *, apart: bool = False) -> None:
     """Addons, controllers and scheduler, until the keeper is closed."""
     admin = Client(server.local_transport())
     clock, entropy = SystemClock(), SystemRandom()
@@ -210,8 +211,9 @@ def keep_components(keeper: Keeper, server: Server, instance: Instance) -> None:
 
     keeper.keep("certificates", certificates)
     _keep_members(keeper, server, instance)
-    keeper.keep("controllers", controllers)
-    keeper.keep("scheduler", scheduler)
+    if not apart:
+        keeper.keep("controllers", controllers)
+        keeper.keep("scheduler", scheduler)
     if instance.cluster.gateway_api:
         keeper.keep("gateway api", gateway_api, ends=True)
     if instance.node.simulated_count:
@@ -227,12 +229,12 @@ def _keep_members(keeper: Keeper, server: Server, instance: Instance) -> None:
         keeper.keep("etcd members", etcd_members)
 
 
-def run(instance: Instance) -> None:
+def run(instance: Instance, *, apart: bool = False) -> None:
     """Blocks until told to stop."""
     log_to_stderr()
     footprint.start_quickly()
     raise_descriptor_limit()
-    uvloop.run(serve(instance))
+    uvloop.run(serve(instance, apart=apart))
 
 
 if __name__ == "__main__":

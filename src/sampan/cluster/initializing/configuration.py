@@ -40,7 +40,8 @@ class Configuration:
 
     node_name: str = ""
     advertise_address: str = ""
-    bind_port: int = API_PORT
+    #: 0: kubeadm's, or the next where another cluster of this machine has that
+    bind_port: int = 0
     cri_socket: str = ""
     #: None: those of a control plane
     taints: tuple[Mapping[str, str], ...] | None = None
@@ -102,7 +103,7 @@ _KUBELET = {"node-ip": "--node-address", "allowed-unsafe-sysctls": "--allowed-un
 
 def options(wanted: Configuration) -> dict[str, Any]:
     """What was asked for as options of ``sampan up``. Raises ClusterError."""
-    found: dict[str, Any] = {"--api-port": wanted.bind_port}
+    found: dict[str, Any] = {"--api-port": wanted.bind_port} if wanted.bind_port else {}
     for option, value in (
         ("--node-name", wanted.node_name),
         ("--node-address", wanted.advertise_address),

@@ -116,7 +116,7 @@ def configuration(documents: Sequence[Mapping[str, Any]]) -> Configuration:
     wanted = Configuration(
         node_name=node.get("name") or "",
         advertise_address=endpoint.get("advertiseAddress") or "",
-        bind_port=endpoint.get("bindPort") or API_PORT,
+        bind_port=endpoint.get("bindPort") or 0,
         cri_socket="" if node.get("criSocket") in (None, OWN_SOCKET) else node["criSocket"],
         taints=None if node.get("taints") is None else tuple(node["taints"]),
         certificate_key=init.get("certificateKey") or "",
@@ -271,7 +271,7 @@ def init_document(wanted: Configuration) -> dict[str, Any]:
         "kind": "InitConfiguration",
         "localAPIEndpoint": {
             "advertiseAddress": wanted.advertise_address or "1.2.3.4",
-            "bindPort": wanted.bind_port,
+            "bindPort": wanted.bind_port or API_PORT,
         },
         "nodeRegistration": node,
     }

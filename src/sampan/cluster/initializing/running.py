@@ -114,14 +114,18 @@ class Initializing:
             kept = instances.load(named.name, state_root=named.state_root, run_root=named.run_root)
             self.instance = starting.complete(kept)
             return
-        given = Given(configurations.options(self.wanted) | dict(self.how.options))
+        there = choosing.machine_now(self.instance)
+        options = configurations.options(self.wanted) | dict(self.how.options)
+        if all(other.cluster.api_port != configurations.API_PORT for other in there.others):
+            options.setdefault("--api-port", configurations.API_PORT)
+        given = Given(options)
         cluster = configurations.settings(self.wanted, self.instance.cluster)
         place = self.how.kubernetes_dir or str(kubernetesdir.default_directory(self.instance))
         node = dataclasses.replace(self.instance.node, kubernetes_dir=place, cert_dir=self.wanted.cert_dir)
         if given.cluster(cluster).manages_etcd:
             node = dataclasses.replace(node, roles=(*node.roles, "etcd"))
         named = dataclasses.replace(self.instance, cluster=cluster, node=node)
-        chosen = choosing.choose(named, given, choosing.machine_now(named))
+        chosen = choosing.choose(named, given, there)
         self.instance = starting.complete(chosen)
 
     def _keep(self) -> None:

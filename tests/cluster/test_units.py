@@ -1,0 +1,87 @@
+"""Each program of a machine as a unit of its own: which there are, what they execute, and what is taken away again."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from pathlib import Path
+
+import pytest
+
+from sampan.cluster import boot, units
+from sampan.cluster.errors import ClusterError
+from sampan.cluster.instance import ClusterSettings, Instance, NodeSettings
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Instance:
+    node = NodeSettings(
+        "n",
+        address="192.0.2.1",
+        roles=("control-plane", "etcd", "node"),
+        kubernetes_dir=str(tmp_path / "etc"),
+    )
+    return Instance(ClusterSettings("one", store="etcd"), tmp_path / "state", tmp_path / "run", node)
+
+
+def executed(text: str) -> list[str]:
+    (line,) = [line for line in text.splitlines() if line.startswith("ExecStart=")]
+    return shlex.split(line.removeprefix("ExecStart="))
+
+
+def test_every_program_has_a_unit_and_a_target_wants_them_all(instance: Instance, tmp_path: Path) -> None:
+    made = units.render(instance, units.components(instance), tmp_path / "defaults")
+    programs = ["etcd", "containerd", "apiserver", "controller-manager", "scheduler", "node", "dns"]
+    assert list(made) == [*(f"sampan-one-{name}.service" for name in programs), "sampan-one.target"]
+    assert all(f"sampan-one-{name}.service" in made["sampan-one.target"] for name in programs)
+    for name in programs:
+        text = made[f"sampan-one-{name}.service"]
+        assert "Restart=always" in text
+        # Any order of starting works, so none is asked for; and never beside the supervisor.
+        assert "Requires=" not in text and "After=network-online.target local-fs.target" in text
+        assert "Conflicts=sampan-one.service" in text
+        assert executed(text)[0].startswith("/") or executed(text)[0] in ("containerd", "etcd")
+
+
+def test_parts_get_the_kubeconfigs_and_the_options_of_the_defaults_file(instance: Instance, tmp_path: Path) -> None:
+    made = units.render(instance, units.components(instance), tmp_path / "defaults")
+    manager = executed(made["sampan-one-controller-manager.service"])
+    assert manager[manager.index("--kubeconfig") + 1] == f"{tmp_path}/etc/controller-manager.conf"
+    assert manager[-1] == "$CONTROLLER_MANAGER_ARGS"
+    assert f"EnvironmentFile=-{tmp_path}/defaults" in made["sampan-one-apiserver.service"]
+    assert executed(made["sampan-one-apiserver.service"])[-2:] == ["--apart", "$APISERVER_ARGS"]
+    assert units.render_defaults(instance, units.components(instance)).splitlines()[1:] == [
+        "APISERVER_ARGS=",
+        "CONTROLLER_MANAGER_ARGS=",
+        "SCHEDULER_ARGS=",
+    ]
+
+
+def test_a_machine_without_a_control_plane_has_a_node_s_programs_alone(instance: Instance) -> None:
+    worker = dataclasses.replace(instance, node=dataclasses.replace(instance.node, roles=("node",)))
+    assert [part.name for part in units.components(worker)] == ["containerd", "node", "dns"]
+
+
+def test_an_instance_of_up_has_no_kubeconfigs_for_its_parts(instance: Instance) -> None:
+    bare = dataclasses.replace(instance, node=dataclasses.replace(instance.node, kubernetes_dir=""))
+    with pytest.raises(ClusterError, match="was made by `sampan up`"):
+        units.components(bare)
+
+
+def test_files_are_written_and_taken_away_and_a_person_s_options_stay(instance: Instance, tmp_path: Path) -> None:
+    place = tmp_path / "units"
+    first = units.write(instance, place, place)
+    assert (place / "sampan-one") in first
+    (place / "sampan-one").write_text("APISERVER_ARGS=--runtime-config=api/all=true\n")
+    assert (place / "sampan-one") not in units.write(instance, place, place)
+    (place / "sampan-two-node.service").write_text("")
+    units.remove(instance, place, place)
+    assert [path.name for path in place.iterdir()] == ["sampan-two-node.service"]
+
+
+def test_without_systemd_nothing_is_installed(
+    instance: Instance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(boot, "BOOTED", tmp_path / "none")
+    with pytest.raises(ClusterError, match="this machine has no systemd"):
+        units.install(instance)
