@@ -39,7 +39,7 @@ class ServerProcess:
         program = str(Path(__file__).with_name("server_process.py"))
         with self._log.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
-                sys.executable, program, str(self._number), port, ",".join(self._endpoints),
+                sys.executable, program, str(self._number), port, ",".join(self._endpoints), str(self._log.parent),
                 stdout=asyncio.subprocess.PIPE, stderr=log,
             )  # fmt: skip
         assert self.process.stdout is not None
@@ -110,8 +110,11 @@ class Load:
                     await asyncio.sleep(0.02)
         finally:
             await tasks.cancel_and_wait(*working, *watching)
-            for transport in self._transports:
-                await transport.close()
+            await self.close()
+
+    async def close(self) -> None:
+        for transport in self._transports:
+            await transport.close()
 
     @staticmethod
     def _last(told: list[tuple[int, str, int]]) -> dict[str, int]:
@@ -193,7 +196,7 @@ class Load:
                         if event.type == "ERROR":
                             raise from_status(int(event.object["code"]), event.object)
                         position = event.object["metadata"]["resourceVersion"]
-                        if event.type == "BOOKMARK" or event.object["metadata"]["name"] == "kube-root-ca.crt":
+                        if event.type == "BOOKMARK" or event.object["metadata"]["name"] == "acts":
                             continue
                         told.append((int(position), event.object["metadata"]["name"], int(event.object["data"]["n"])))
             except Expired as error:
