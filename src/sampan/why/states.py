@@ -51,7 +51,8 @@ def _replicas(ready: str) -> _State:
         there = whole(part(obj, "status"), ready) or 0
         updated = part(obj, "status").get("updatedReplicas", there)
         observed = part(obj, "status").get("observedGeneration", 0) >= part(obj, "metadata").get("generation", 0)
-        well = there >= wanted and observed and updated >= wanted
+        surplus = (whole(part(obj, "status"), "replicas") or 0) > wanted  # a rollout that is under way
+        well = there >= wanted and observed and updated >= wanted and not surplus
         return Condition(well, f"{name} has {there} of {wanted} replicas ready")
 
     return of

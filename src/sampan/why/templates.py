@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from sampan.api.objects import controller_of, deep_copy, get_path
+from sampan.api import labels as selectors
+from sampan.api.objects import annotations as annotations_of
+from sampan.api.objects import controller_of, deep_copy, get_path, is_controlled_by
 from sampan.api.reading import part, text
 from sampan.api.resources import (
     CRON_JOBS,
@@ -39,6 +41,7 @@ _JOB_LABELS: Final = (
     "batch.kubernetes.io/job-name",
 )
 _MOST_OWNERS: Final = 4
+REVISION: Final = "deployment.kubernetes.io/revision"
 
 Edit = Callable[[Obj], None]
 
@@ -151,3 +154,23 @@ def container_in(template: Obj, name: str) -> Obj:
                 found: Obj = each
                 return found
     raise LookupError(name)
+
+
+def rollback(world: World, held: Holder) -> tuple[Action, str] | None:
+    """Of a Deployment: back to the template before, and which revision that is; None: there is none."""
+    if held.resource != DEPLOYMENTS:
+        return None
+    selector = str(selectors.from_label_selector(part(held.obj, "spec").get("selector")))
+    listed = world.all(REPLICA_SETS, held.ref.namespace, labels=selector)
+    mine = sorted((each for each in listed if is_controlled_by(each, held.obj)), key=revision)
+    if len(mine) < 2:
+        return None
+    before = deep_copy(part(mine[-2], "spec")["template"])
+    part(before["metadata"], "labels").pop("pod-template-hash", None)
+    patch = [{"op": "replace", "path": "/spec/template", "value": before}]
+    return Action("json", held.ref, patch), str(revision(mine[-2]))
+
+
+def revision(replica_set: Obj) -> int:
+    written = annotations_of(replica_set).get(REVISION, "0")
+    return int(written) if written.isdigit() else 0

@@ -13,6 +13,7 @@ from sampan.node import runtime
 from sampan.node.images.keyring import Credential
 from sampan.records import dataclass
 
+_GRAIN_SECONDS = 1e-3
 _BACKOFF_FIRST = 10.0
 _BACKOFF_MAX = 300.0
 _UNKNOWN = "rpc error: code = Unknown desc = "
@@ -122,7 +123,9 @@ class PullBackoff:
         pause = self._pauses.get((pod_uid, image))
         if pause is None:
             return 0.0, ""
-        return max(0.0, pause.since + pause.seconds - _now()), pause.fault
+        left = pause.since + pause.seconds - _now()
+        # Less than a clock of days can tell would have its waiter ask again and again, without time going by.
+        return (left if left > _GRAIN_SECONDS else 0.0), pause.fault
 
     def failed(self, pod_uid: str, image: str, fault: str) -> float:
         """Returns the pause: 10 seconds, then twice the one before, at most five minutes."""

@@ -16,7 +16,7 @@ from sampan.why.model import Action, Cause, Fix, Ref, ref_of
 from sampan.why.near import nearest
 from sampan.why.rules.images import waiting
 from sampan.why.table import Found, rule
-from sampan.why.templates import change, container_in, holder
+from sampan.why.templates import change, container_in, holder, rollback
 from sampan.why.world import World
 
 _CONFIG: Final = "CreateContainerConfigError"
@@ -162,7 +162,13 @@ def init_crash(world: World, pod: Obj) -> Found:
     for name, status, ended, init in _crashes(pod):
         if init and text(ended, "reason") != "OOMKilled":
             yield _crash(
-                pod, name, status, ended, f"init container {name}", "none of the others starts before it has ended well"
+                world,
+                pod,
+                name,
+                status,
+                ended,
+                f"init container {name}",
+                "none of the others starts before it has ended well",
             )
 
 
@@ -170,10 +176,10 @@ def init_crash(world: World, pod: Obj) -> Found:
 def crash(world: World, pod: Obj) -> Found:
     for name, status, ended, init in _crashes(pod):
         if not init and text(ended, "reason") != "OOMKilled" and not _killed_by_probe(world, pod, name)[0]:
-            yield _crash(pod, name, status, ended, f"container {name}", _restarts(status))
+            yield _crash(world, pod, name, status, ended, f"container {name}", _restarts(status))
 
 
-def _crash(pod: Obj, name: str, status: Obj, ended: Obj, who: str, besides: str) -> Cause:
+def _crash(world: World, pod: Obj, name: str, status: Obj, ended: Obj, who: str, besides: str) -> Cause:
     code = whole(ended, "exitCode") or 0
     ref = ref_of(PODS, pod)
     where = f" -n {ref.namespace}"
@@ -187,6 +193,10 @@ def _crash(pod: Obj, name: str, status: Obj, ended: Obj, who: str, besides: str)
         words = (
             f"mend `command` of the container: nothing of that name is in its image {text(_spec(pod, name), 'image')}"
         )
+    back = rollback(world, holder(world, PODS, pod))
+    fix = Fix(words)
+    if back is not None:
+        fix = Fix(f"{words}; until then go back to revision {back[1]}", (back[0],))
     return Cause(
         f"{ref.place}: {who} ends with exit code {code}: {means}.",
         (
@@ -194,7 +204,7 @@ def _crash(pod: Obj, name: str, status: Obj, ended: Obj, who: str, besides: str)
             f"it ended at {text(ended, 'finishedAt')}, reason {text(ended, 'reason') or 'Error'}",
             besides,
         ),
-        Fix(words),
+        fix,
         rank=8,
     )
 

@@ -13,7 +13,7 @@ from sampan.api.types import Obj
 from sampan.records import dataclass
 from sampan.why.model import Action, Cause, Fix, Ref, ref_of
 from sampan.why.table import Found, rule
-from sampan.why.templates import change, container_in, holder
+from sampan.why.templates import change, container_in, holder, rollback
 from sampan.why.world import World
 
 _WAITING: Final = (
@@ -103,6 +103,9 @@ def name(world: World, pod: Obj) -> Found:
         fix = Fix("write a name and tag that the registry has")
         if tag != "latest":
             fix = change(holder(world, PODS, pod), f"write a tag that the registry has, as {base}:latest", edit)
+        back = rollback(world, holder(world, PODS, pod))
+        if back is not None:
+            fix = Fix(f"{fix.text}; or go back to revision {back[1]}", (back[0],))
         yield Cause(
             f"{ref_of(PODS, pod).place} cannot start container {pull.container}: the registry has no "
             f"image {pull.image}.",

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from sampan.api import labels as selectors
-from sampan.api.objects import annotations as annotations_of
 from sampan.api.objects import get_path, is_controlled_by, is_deleting
 from sampan.api.pods.status import is_ready, is_terminal, node_name
 from sampan.api.reading import flag, part, text, whole
@@ -25,10 +24,9 @@ from sampan.why import fit
 from sampan.why.model import Action, Cause, Fix, Lead, ref_of
 from sampan.why.states import condition_of, state
 from sampan.why.table import Found, rule
-from sampan.why.templates import Holder, change
+from sampan.why.templates import Holder, change, revision
 from sampan.why.world import World
 
-_REVISION: Final = "deployment.kubernetes.io/revision"
 _PODS_FOLLOWED: Final = 3
 
 
@@ -57,14 +55,9 @@ def replica_sets(world: World, deployment: Obj) -> Found:
         for each in world.all(REPLICA_SETS, text(meta, "namespace"), labels=selector)
         if is_controlled_by(each, deployment)
     ]
-    for each in sorted(listed, key=_revision, reverse=True)[:2]:
+    for each in sorted(listed, key=revision, reverse=True)[:2]:
         if (whole(part(each, "spec"), "replicas") or 0) > (whole(part(each, "status"), "readyReplicas") or 0):
             yield Lead(ref_of(REPLICA_SETS, each), "owns")
-
-
-def _revision(replica_set: Obj) -> int:
-    written = annotations_of(replica_set).get(_REVISION, "0")
-    return int(written) if written.isdigit() else 0
 
 
 @rule("pods-of-owner", REPLICA_SETS, REPLICATION_CONTROLLERS, STATEFUL_SETS, DAEMON_SETS, JOBS, says="its pods")
