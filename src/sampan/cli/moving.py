@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from sampan.cli.commands import Argument, Group, Option
 from sampan.cli.options import Name, Output
-from sampan.cli.progress import steps
+from sampan.cli.progress import Steps, steps
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.settings import DEFAULT_NAME
+
+if TYPE_CHECKING:
+    from sampan.cluster.instance import Instance
+    from sampan.cluster.moving.backup import Taken
 
 # What takes long to load is imported by the command that needs it.
 
@@ -43,18 +47,48 @@ def backup(
     from sampan.cluster.moving.backup import back_up
 
     instance = instances.load(name)
+    clock = SystemClock()
     with steps() as progress:
-        taken = back_up(
-            instance,
-            file,
-            clock=SystemClock(),
-            progress=progress,
-            history=history,
-            certificates=certificates,
-            overwrite=force,
-        )
+        if instance.cluster.store == "etcd":
+            if history:
+                progress.warn("of etcd no history is taken along")
+            taken = _of_etcd(instance, file, progress, certificates=certificates, force=force)
+        else:
+            taken = back_up(
+                instance,
+                file,
+                clock=clock,
+                progress=progress,
+                history=history,
+                certificates=certificates,
+                overwrite=force,
+            )
     print(f"{file}: revision {taken.extent.revision}, {taken.records:,} records, {taken.bytes / 1e6:,.1f} MB")
     print(f"To put it back: `sampan restore {file}` (docs/backup.md)")
+
+
+def _of_etcd(instance: Instance, file: Path, progress: Steps, *, certificates: bool, force: bool) -> Taken:
+    import asyncio
+
+    from sampan.api.clock import SystemClock
+    from sampan.cluster import machine
+    from sampan.cluster.moving import backup as backing
+    from sampan.cluster.moving.etcd import reached
+
+    async def take() -> Taken:
+        async with reached(instance, progress) as side:
+            return await backing.back_up_etcd(
+                instance,
+                file,
+                side,
+                clock=SystemClock(),
+                progress=progress,
+                certificates=certificates,
+                overwrite=force,
+            )
+
+    machine.complete_path()
+    return asyncio.run(take())
 
 
 def restore(
@@ -164,3 +198,49 @@ def shrink(name: Name = DEFAULT_NAME) -> None:
         progress.step(f"Writing the store of cluster {name!r} anew")
         before, after = upkeep.shrink(instances.load(name))
     print(f"{before / 1e6:,.1f} MB became {after / 1e6:,.1f} MB")
+
+
+@store.command()
+def migrate(
+    to: Annotated[
+        str, Option("--to", help="sqlite, etcd (a member that Sampan runs), or etcd://HOST:PORT[,...].")
+    ] = "",
+    name: Name = DEFAULT_NAME,
+    etcd_ca: Annotated[Path | None, Option("--etcd-cafile", help="CA of an etcd that others run.")] = None,
+    etcd_certificate: Annotated[Path | None, Option("--etcd-certfile", help="Our certificate there.")] = None,
+    etcd_key: Annotated[Path | None, Option("--etcd-keyfile", help="Its key.")] = None,
+    delete_old: Annotated[
+        bool, Option("--delete-old", help="Remove the store of before; alone, or after a move that went well.")
+    ] = False,
+) -> None:
+    """Move a stopped cluster to another kind of store, compare every entry, and keep the old one aside.
+
+    Interrupted, the cluster is as it was, and the same command goes on. `sampan up` starts it on the new store.
+    """
+    import asyncio
+
+    from sampan.api.clock import SystemClock
+    from sampan.cluster import instance as instances
+    from sampan.cluster import machine
+    from sampan.cluster.errors import WrongUsage
+    from sampan.cluster.moving import migrate as moving
+
+    instance = instances.load(name)
+    if not to and not delete_old:
+        raise WrongUsage("--to is missing", fix="give --to sqlite, --to etcd or --to etcd://HOST:PORT")
+    if to and to not in ("sqlite", "etcd") and not to.startswith("etcd://"):
+        raise WrongUsage(f"--to {to!r} is not known", fix="give sqlite, etcd or etcd://HOST:PORT")
+    if to:
+        machine.complete_path()
+        given = {"etcd_cafile": etcd_ca, "etcd_certfile": etcd_certificate, "etcd_keyfile": etcd_key}
+        options = {field: str(path.absolute()) for field, path in given.items() if path is not None}
+        target = moving.target_of(instance, to, options)
+        with steps() as progress:
+            moved = asyncio.run(moving.migrate(instance, target, clock=SystemClock(), progress=progress))
+        print(f"{moved.records:,} entries, every one compared; revision {moved.before:,} became {moved.after:,}")
+    if delete_old:
+        print(f"{moving.delete_old(instance) / 1e6:,.1f} MB of the old store are gone")
+    elif to:
+        print(f"The old store is kept: `{instance.command('store migrate')} --delete-old` removes it")
+    if to:
+        print(f"To start it: `{instance.command('up')}`")

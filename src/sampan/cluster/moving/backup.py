@@ -6,6 +6,7 @@ Works while the cluster runs, and is no part of it: it reads beside the server, 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import sampan
@@ -14,8 +15,9 @@ from sampan.cluster.errors import ClusterError
 from sampan.cluster.instance import Instance
 from sampan.cluster.moving.progress import Progress
 from sampan.records import dataclass
+from sampan.store.archive.etcdside import EtcdSide
 from sampan.store.archive.format import ArchiveWriter
-from sampan.store.archive.records import Extent
+from sampan.store.archive.records import ArchiveError, Extent
 from sampan.store.archive.sources import Snapshot
 from sampan.store.protocol import EntryDamaged, StoreUnavailable
 
@@ -49,13 +51,9 @@ def back_up(
     certificates: bool = True,
     overwrite: bool = False,
 ) -> Taken:
-    """Raises ClusterError. No file is there under the name until it is whole."""
-    if path.exists() and not overwrite:
-        raise ClusterError(f"{path} is there already", fix="choose another name, or add --force to replace it")
-    if not path.parent.is_dir():
-        raise ClusterError(f"there is no directory {path.parent}", fix=f"`mkdir -p {path.parent}`")
-    progress.step(f"Reading the store of cluster {instance.name!r}")
-    try:
+    """Of a cluster on SQLite. Raises ClusterError. No file is there under the name until it is whole."""
+    with _told(instance, path, overwrite=overwrite):
+        progress.step(f"Reading the store of cluster {instance.name!r}")
         with Snapshot(instance.store, history=history) as snapshot:
             extent = snapshot.extent
             manifest = _manifest(instance, extent, clock, history=history, certificates=certificates)
@@ -67,20 +65,56 @@ def back_up(
                         progress.count(archive.records, extent.records)
                 for name, data in _files(instance, certificates=certificates):
                     archive.add_file(name, data)
+        return Taken(path, extent, archive.records, path.stat().st_size)
+
+
+async def back_up_etcd(
+    instance: Instance,
+    path: Path,
+    side: EtcdSide,
+    *,
+    clock: Clock,
+    progress: Progress,
+    certificates: bool = True,
+    overwrite: bool = False,
+) -> Taken:
+    """Of a cluster on etcd: what is there at one revision, without history. As ``back_up``."""
+    with _told(instance, path, overwrite=overwrite):
+        extent = await side.extent()
+        manifest = _manifest(instance, extent, clock, history=False, certificates=certificates)
+        progress.step(f"Writing {path} at revision {extent.revision:,}")
+        with ArchiveWriter(path, manifest, overwrite=overwrite) as archive:
+            async for record in side.records(extent.revision):
+                archive.add(record)
+                if archive.records % _TOLD_EVERY == 0:
+                    progress.count(archive.records, extent.records)
+            for name, data in _files(instance, certificates=certificates):
+                archive.add_file(name, data)
+        return Taken(path, extent, archive.records, path.stat().st_size)
+
+
+@contextmanager
+def _told(instance: Instance, path: Path, *, overwrite: bool) -> Iterator[None]:
+    """What goes wrong, as a ClusterError."""
+    if path.exists() and not overwrite:
+        raise ClusterError(f"{path} is there already", fix="choose another name, or add --force to replace it")
+    if not path.parent.is_dir():
+        raise ClusterError(f"there is no directory {path.parent}", fix=f"`mkdir -p {path.parent}`")
+    try:
+        yield
     except EntryDamaged as error:
         raise ClusterError(
             f"the store of cluster {instance.name!r} is damaged: {error}",
             fix=f"`{instance.command('store check')}` names all of it; delete these objects (kubectl delete --force), "
             "or back up with --no-history if they are gone by now",
         ) from error
-    except StoreUnavailable as error:
+    except (StoreUnavailable, ArchiveError) as error:
         raise ClusterError(str(error), fix=f"see `{instance.command('status')}`") from error
     except OSError as error:
         raise ClusterError(
             f"the backup was not written: {error.strerror or error}: {error.filename or path}",
             fix="make room, or choose another place; nothing of it was left",
         ) from error
-    return Taken(path, extent, archive.records, path.stat().st_size)
 
 
 def _manifest(

@@ -62,6 +62,8 @@ class Plan:
                 f"the cluster {name!r} that is here (revision {self.existing:,}) is replaced; its store"
                 f"{' and certificates are' if self.certificates else ' is'} kept as *.{_ASIDE} in {self.instance.state}"
             )
+        if self.archive.extent.kind != "sqlite":
+            yield "it was on etcd and is restored to SQLite: `sampan store migrate --to etcd` moves it"
         if self.moved:
             yield f"revisions go on from {self.extent.revision:,}, history and watches too"
         else:
@@ -128,7 +130,18 @@ def settings_of(archive: Archive, instance: Instance) -> Instance:
             f"{archive.path} has no settings of a cluster: {error}",
             fix="it holds a store alone, as `etcdctl snapshot save` takes it: take one with `sampan backup`",
         ) from error
-    wanted = replace(instance, cluster=replace(cluster, name=instance.name), node=node)
+    # A backup of any store becomes one of SQLite; where it goes from there is `sampan store migrate`'s.
+    cluster = replace(
+        cluster,
+        name=instance.name,
+        store="sqlite",
+        etcd_endpoints="",
+        etcd_cafile="",
+        etcd_certfile="",
+        etcd_keyfile="",
+    )
+    node = replace(node, roles=tuple(role for role in node.roles if role != "etcd"))
+    wanted = replace(instance, cluster=cluster, node=node)
     wanted.validate()
     return wanted
 

@@ -43,6 +43,7 @@ class Info:
 
 def info(instance: Instance) -> Info:
     """Raises ClusterError."""
+    _require_sqlite(instance)
     try:
         with Snapshot(instance.store, history=False) as snapshot:
             kinds: dict[str, tuple[int, int]] = {}
@@ -60,6 +61,7 @@ def info(instance: Instance) -> Info:
 
 def problems(instance: Instance) -> list[str]:
     """What is damaged; empty is good. Raises ClusterError."""
+    _require_sqlite(instance)
     try:
         with Snapshot(instance.store):  # it says what is wrong with the whole
             pass
@@ -101,7 +103,16 @@ def shrink(instance: Instance) -> tuple[int, int]:
         raise _unreadable(instance, error) from error
 
 
+def _require_sqlite(instance: Instance) -> None:
+    if instance.cluster.store != "sqlite":
+        raise ClusterError(
+            f"cluster {instance.name!r} keeps its store in etcd",
+            fix="`etcdctl endpoint status`, `check` and `defrag` look after that",
+        )
+
+
 def _require_stopped(instance: Instance, verb: str) -> None:
+    _require_sqlite(instance)
     if supervisor.is_running(instance):
         raise ClusterError(
             f"cluster {instance.name!r} is running, and its store can only be {verb} by a command while it is not",

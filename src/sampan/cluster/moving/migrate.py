@@ -1,0 +1,213 @@
+"""``sampan store migrate``: a stopped cluster from SQLite to etcd or back, with every key's bytes compared.
+
+The settings change last: whoever is interrupted has the cluster as it was, and the same command goes on where it
+stopped. The old store is kept aside until ``--delete-old``. To SQLite, revisions stay as they are. Etcd gives revisions
+itself: its counter is raised above the old store's first, each entry then gets a new one in the old order, and what is
+before is compacted, so that every client lists anew.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from sampan.api.clock import Clock
+from sampan.api.faults import fault
+from sampan.cluster import choosing, locks, pki, supervisor
+from sampan.cluster.errors import ClusterError
+from sampan.cluster.etcd import member
+from sampan.cluster.instance import Instance
+from sampan.cluster.moving.etcd import reached
+from sampan.cluster.moving.exchange import put_in_place
+from sampan.cluster.moving.progress import Progress, counting
+from sampan.records import dataclass
+from sampan.store.archive.building import build
+from sampan.store.archive.etcdside import EtcdSide, digest
+from sampan.store.archive.records import ArchiveError, Record
+from sampan.store.archive.sources import Snapshot
+from sampan.store.protocol import StoreError
+
+_ASIDE = "before-migrate"
+_PREFIX = "/registry/"
+#: true of API servers that run
+_OF_THE_MOMENT = ("/registry/masterleases/",)
+_PORT_STEP = 100
+_PORTS = range(2379, 32000, _PORT_STEP)
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    instance: Instance
+    records: int
+    before: int
+    after: int
+
+
+def target_of(instance: Instance, to: str, options: dict[str, Any]) -> Instance:
+    """The settings of the cluster once it has moved. ``options``: of an etcd that others run. Raises ClusterError."""
+    cluster, node = instance.cluster, instance.node
+    if to == "sqlite":
+        roles = tuple(role for role in node.roles if role != "etcd")
+        target = replace(
+            instance,
+            cluster=replace(
+                cluster, store="sqlite", etcd_endpoints="", etcd_cafile="", etcd_certfile="", etcd_keyfile=""
+            ),
+            node=replace(node, roles=roles),
+        )
+    elif to == "etcd":
+        client = node.etcd_client_port
+        if not node.runs_etcd:
+            client = next((port for port in _PORTS if choosing.is_free(port) and choosing.is_free(port + 1)), client)
+        target = replace(
+            instance,
+            cluster=replace(cluster, store="etcd"),
+            node=replace(
+                node,
+                roles=tuple(dict.fromkeys((*node.roles, "etcd"))),
+                etcd_client_port=client,
+                etcd_peer_port=node.etcd_peer_port if node.runs_etcd else client + 1,
+            ),
+        )
+    else:
+        endpoints = to.removeprefix("etcd://")
+        target = replace(instance, cluster=replace(cluster, store="etcd", etcd_endpoints=endpoints, **options))
+    target.validate()
+    return target
+
+
+async def migrate(instance: Instance, target: Instance, *, clock: Clock, progress: Progress) -> Moved:
+    """Raises ClusterError; then the cluster is as it was."""
+    if instance.cluster.store == target.cluster.store and instance.cluster == target.cluster:
+        raise ClusterError(
+            f"cluster {instance.name!r} is on {instance.cluster.store} already", fix="there is nothing to do"
+        )
+    if instance.cluster.store == target.cluster.store:
+        raise ClusterError(
+            "from one etcd to another the way is over SQLite", fix="`--to sqlite` first; or etcd's own tools"
+        )
+    async with locks.changing(instance, progress):
+        if supervisor.is_running(instance):
+            raise ClusterError(f"cluster {instance.name!r} is running", fix=f"`{instance.command('down')}`, then again")
+        try:
+            if target.cluster.store == "etcd":
+                return await _to_etcd(instance, target, clock, progress)
+            return await _to_sqlite(instance, target, progress)
+        except (StoreError, ArchiveError) as error:
+            raise ClusterError(
+                f"the store was not moved: {error}", fix="the cluster is as it was; the same command goes on"
+            ) from error
+        except OSError as error:
+            raise ClusterError(f"the store was not moved: {fault(error)}", fix="the cluster is as it was") from error
+
+
+async def _to_etcd(instance: Instance, target: Instance, clock: Clock, progress: Progress) -> Moved:
+    with Snapshot(instance.store, history=False) as snapshot:
+        extent = snapshot.extent
+        if target.cluster.manages_etcd:
+            progress.step("Certificates of etcd")
+            pki.ensure(target, clock)
+            member.write_config(target)
+        foreign = next((r.key for r in snapshot.records(trusting=True) if not r.key.startswith(_PREFIX)), None)
+        if foreign is not None:
+            raise ArchiveError(f"{foreign} is no key of an API server; delete it first (`sampan etcd serve`)")
+        async with reached(target, progress) as side:
+            await _claim(side, extent.identity, extent.revision)
+            progress.step(f"Raising etcd's revision to {extent.revision:,}")
+            await side.raise_to(extent.revision, lambda at: progress.count(at, extent.revision))
+            progress.step(f"Writing {extent.records:,} entries")
+            there = await side.digests((await side.extent()).revision)
+            await side.write_all(_kept(snapshot), there, counting(progress, extent.records))
+            progress.step("Comparing every entry")
+            reached_revision = (await side.extent()).revision
+            found = await side.digests(reached_revision)
+            _compare({r.key: (digest(r.value), r.expires_ms) for r in _kept(snapshot)}, found)
+            await side.compact(reached_revision)
+            await side.set_marker(None)
+    progress.step("Switching the cluster over")
+    target.save()
+    instance.store.rename(_aside(instance.store))
+    return Moved(target, len(found), extent.revision, reached_revision)
+
+
+async def _claim(side: EtcdSide, identity: str, revision: int) -> None:
+    """The etcd is to be empty, or what an interrupted move of this very store left. Raises ArchiveError."""
+    marker = orjson.dumps({"identity": identity, "revision": revision})
+    had = await side.marker()
+    there = await side.extent()
+    if had is None and there.records:
+        raise ArchiveError(f"there are {there.records:,} entries in that etcd already: take an empty one")
+    if had is not None and orjson.loads(had).get("identity") != identity:
+        raise ArchiveError("another store was being moved into that etcd: take an empty one")
+    await side.set_marker(marker)
+
+
+async def _to_sqlite(instance: Instance, target: Instance, progress: Progress) -> Moved:
+    made = instance.state / "store.migrating"
+    shutil.rmtree(made, ignore_errors=True)
+    try:
+        async with reached(instance, progress) as side:
+            extent = await side.extent()
+            progress.step(f"Reading {extent.records:,} entries at revision {extent.revision:,}")
+            records: list[Record] = []
+            async for record in side.records(extent.revision):
+                if not record.key.startswith(_OF_THE_MOMENT):
+                    records.append(record)
+                    progress.count(len(records), extent.records)
+            progress.step(f"Writing {len(records):,} entries")
+            build(made, records, extent, counting(progress, len(records)))
+            progress.step("Comparing every entry")
+            with Snapshot(made, history=False) as snapshot:
+                mine = {r.key: (r.revision, digest(r.value), r.expires_ms) for r in snapshot.records()}
+            there = await side.digests(extent.revision)
+            wanted = {key: value for key, value in there.items() if not key.startswith(_OF_THE_MOMENT)}
+            if mine != wanted:
+                differs = sorted(key for key in mine.keys() | wanted.keys() if mine.get(key) != wanted.get(key))
+                raise ArchiveError(f"{differs[0]} is not the same after the move")
+        progress.step("Switching the cluster over")
+        aside = target.store.with_name(f"{target.store.name}.{_ASIDE}")
+        if target.store.exists():  # of an earlier life
+            shutil.rmtree(aside, ignore_errors=True)
+        put_in_place(made, target.store, aside)
+        target.save()
+        if instance.cluster.manages_etcd:
+            member.folder(instance).rename(_aside(member.folder(instance)))
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+    return Moved(target, len(records), extent.revision, extent.revision)
+
+
+def _kept(snapshot: Snapshot) -> Iterator[Record]:
+    return (record for record in snapshot.records() if not record.key.startswith(_OF_THE_MOMENT))
+
+
+def _compare(wanted: dict[str, tuple[bytes, int | None]], found: dict[str, tuple[int, bytes, int | None]]) -> None:
+    """Raises ArchiveError for the first key that differs."""
+    has = {key: value[1:] for key, value in found.items()}
+    for key in sorted(wanted.keys() | has.keys()):
+        if wanted.get(key) != has.get(key):
+            raise ArchiveError(f"{key} is not the same after the move")
+
+
+def _aside(path: Path) -> Path:
+    """Where the old one is kept; one that is there from before goes."""
+    aside = path.with_name(f"{path.name}.{_ASIDE}")
+    shutil.rmtree(aside, ignore_errors=True)
+    return aside
+
+
+def delete_old(instance: Instance) -> int:
+    """Removes what moves left aside, and gives how many bytes that were. Raises ClusterError."""
+    size = 0
+    for path in instance.state.glob(f"*.{_ASIDE}"):
+        size += sum(each.stat().st_size for each in path.rglob("*") if each.is_file())
+        try:
+            shutil.rmtree(path)
+        except OSError as error:
+            raise ClusterError(f"{path} cannot be removed: {fault(error)}", fix="remove it by hand") from error
+    return size

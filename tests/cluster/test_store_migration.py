@@ -1,0 +1,186 @@
+"""Clusters move from SQLite to etcd and back; what they had is there, byte by byte, and clients list anew."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sampan.api.clock import FixedClock
+from sampan.cluster import instance as instances
+from sampan.cluster.errors import ClusterError
+from sampan.cluster.etcd import member
+from sampan.cluster.instance import Instance, nameless
+from sampan.cluster.moving import migrate as moving
+from sampan.cluster.moving import restore as restoring
+from sampan.cluster.moving.backup import back_up_etcd
+from sampan.cluster.moving.etcd import reached
+from sampan.cluster.settings import ClusterSettings, NodeSettings
+from sampan.store.archive.etcdside import EtcdSide
+from sampan.store.archive.records import Record
+from sampan.store.sqlite import SqliteStore
+
+CLOCK = FixedClock(datetime(2026, 1, 1, tzinfo=UTC))
+KEY = "/registry/core/pods/default/p{}"
+_prefixes = (f"/moved{n}" for n in itertools.count())
+
+
+class Told:
+    def __init__(self) -> None:
+        self.steps: list[str] = []
+
+    def step(self, text: str) -> None:
+        self.steps.append(text)
+
+    def warn(self, text: str) -> None:
+        self.steps.append(text)
+
+    def count(self, done: int, total: int) -> None:
+        return
+
+
+@pytest.fixture
+async def blue(tmp_path: Path) -> AsyncIterator[Instance]:
+    instance = nameless("blue", state_root=tmp_path / "state", run_root=tmp_path / "run")
+    made = replace(
+        instance,
+        cluster=ClusterSettings("blue", etcd_prefix=next(_prefixes)),
+        node=NodeSettings(name="n1", roles=("control-plane",), simulate="1", simulated_count=1),
+    )
+    made.save()
+    store = await SqliteStore.open(made.store, clock=CLOCK)
+    for n in range(30):
+        await store.commit(KEY.format(n), None, b"%d" % n * n)
+    await store.commit(KEY.format(3), None, b"changed")
+    await store.commit(KEY.format(4), None, None)
+    await store.commit("/registry/core/events/default/e", None, b"event", ttl_seconds=3600)
+    await store.commit("/registry/masterleases/192.0.2.1", None, b"for now", ttl_seconds=15)
+    await store.close()
+    yield made
+
+
+async def state(instance: Instance) -> dict[str, bytes]:
+    store = await SqliteStore.open(instance.store, clock=CLOCK, create=False)
+    try:
+        found = (await store.range("/registry/")).entries
+        return {entry.key: entry.value for entry in found if "masterleases" not in entry.key}
+    finally:
+        await store.close()
+
+
+async def move(instance: Instance, to: str, **options: str) -> moving.Moved:
+    target = moving.target_of(instance, to, options)
+    return await moving.migrate(instance, target, clock=CLOCK, progress=Told())
+
+
+def again(instance: Instance) -> Instance:
+    return instances.load(instance.name, state_root=instance.state_root, run_root=instance.run_root)
+
+
+async def test_a_store_moves_to_etcd_and_back(blue: Instance, etcd_endpoint: str) -> None:
+    before = await state(blue)
+    moved = await move(blue, f"etcd://{etcd_endpoint}")
+    assert moved.records == len(before) == 30
+    assert moved.after >= moved.before + 30, "every entry has a revision that no client has seen"
+    there = again(blue)
+    assert (there.cluster.store, there.cluster.etcd_endpoints) == ("etcd", etcd_endpoint)
+    assert not there.store.exists()
+    async with reached(there, Told()) as side:
+        extent = await side.extent()
+        found = {record.key: record async for record in side.records(extent.revision)}
+        assert {key: record.value for key, record in found.items()} == before
+        assert found["/registry/core/events/default/e"].expires_ms == int(CLOCK.now().timestamp() + 3600) * 1000
+    back = await move(there, "sqlite")
+    assert (back.before, back.after) == (back.after, back.before), "revisions stay"
+    here = again(blue)
+    assert here.cluster.store == "sqlite"
+    assert await state(here) == before
+    assert moving.delete_old(here) > 0
+    assert not list(here.state.glob("*.before-migrate"))
+
+
+async def test_entries_keep_their_order(blue: Instance, etcd_endpoint: str) -> None:
+    await move(blue, f"etcd://{etcd_endpoint}")
+    async with reached(again(blue), Told()) as side:
+        keys = [record.key async for record in side.records((await side.extent()).revision)]
+    assert keys.index(KEY.format(3)) > keys.index(KEY.format(29)), "it was changed after that one was made"
+
+
+async def test_a_move_that_was_interrupted_goes_on(
+    blue: Instance, etcd_endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Interrupted(Exception):
+        pass
+
+    async def stop(self: EtcdSide, revision: int) -> None:
+        raise Interrupted
+
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        patch.setattr(EtcdSide, "compact", stop)
+        await move(blue, f"etcd://{etcd_endpoint}")
+    assert again(blue).cluster.store == "sqlite", "nothing has changed"
+    written: list[Record] = []
+    write_all = EtcdSide.write_all
+
+    async def count(self: EtcdSide, records: Any, there: Any, tell: Any) -> None:
+        listed = list(records)
+        written.extend(record for record in listed if record.key not in there)
+        await write_all(self, listed, there, tell)
+
+    monkeypatch.setattr(EtcdSide, "write_all", count)
+    await move(blue, f"etcd://{etcd_endpoint}")
+    assert not written, "what was there is not written again"
+
+
+async def test_an_etcd_that_is_in_use_is_refused(blue: Instance, etcd_endpoint: str) -> None:
+    other = replace(blue, cluster=replace(blue.cluster, name="green"))
+    other.save()
+    other_store = await SqliteStore.open(other.store, clock=CLOCK)
+    await other_store.commit(KEY.format(1), None, b"green's")
+    await other_store.close()
+    await move(other, f"etcd://{etcd_endpoint}")
+    with pytest.raises(ClusterError, match="entries in that etcd already"):
+        await move(blue, f"etcd://{etcd_endpoint}")
+    assert again(blue).cluster.store == "sqlite"
+
+
+async def test_what_is_nowhere_to_go_is_said(blue: Instance, etcd_endpoint: str) -> None:
+    with pytest.raises(ClusterError, match="is on sqlite already"):
+        await move(blue, "sqlite")
+    with pytest.raises(ClusterError, match="no endpoint of etcd"):
+        moving.target_of(blue, "etcd://x:y", {})
+
+
+async def test_a_backup_of_a_cluster_on_etcd_is_restored(blue: Instance, etcd_endpoint: str, tmp_path: Path) -> None:
+    before = await state(blue)
+    moved = await move(blue, f"etcd://{etcd_endpoint}")
+    there = again(blue)
+    async with reached(there, Told()) as side:
+        taken = await back_up_etcd(there, tmp_path / "b", side, clock=CLOCK, progress=Told())
+    assert taken.extent.revision >= moved.after
+    archive = restoring.open_archive(tmp_path / "b", Told())
+    green = nameless("green", state_root=tmp_path / "two", run_root=tmp_path / "run2")
+    planned = restoring.plan(archive, green, moved=False, certificates=True, force=False)
+    await restoring.restore(planned, clock=CLOCK, progress=Told())
+    assert again(green).cluster.store == "sqlite"
+    assert await state(again(green)) == before
+
+
+@pytest.mark.skipif(member.program(Instance(ClusterSettings())) is None, reason="etcd is not installed")
+async def test_a_member_of_the_machines_own_is_started_for_the_move(blue: Instance) -> None:
+    before = await state(blue)
+    blue = replace(blue, cluster=replace(blue.cluster, etcd_prefix="/registry"))
+    moved = await move(blue, "etcd")
+    there = again(blue)
+    assert there.cluster.manages_etcd
+    assert there.node.runs_etcd
+    assert moved.records == 30
+    back = await move(there, "sqlite")
+    assert back.records == 30
+    assert not again(blue).node.runs_etcd
+    assert await state(again(blue)) == before
