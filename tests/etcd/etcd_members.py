@@ -117,8 +117,10 @@ class Members:
 
 
 @asynccontextmanager
-async def running(directory: Path, count: int = 1) -> AsyncIterator[Members]:
+async def running(directory: Path, count: int = 1, *, arguments: tuple[str, ...] = ()) -> AsyncIterator[Members]:
     members = Members(directory, count)
+    for member in members.all:
+        member.arguments = arguments
     try:
         for member in members.all:
             members.start(member)
