@@ -23,13 +23,15 @@ from sampan.client.client import Client
 from sampan.cluster import footprint
 from sampan.server.app import Server
 from sampan.server.config import ServerConfig
+from sampan.store.etcd.settings import parse_endpoints
 
 
 async def serve(folder: Path, store: str) -> None:
     config = ServerConfig(
         bind_address="127.0.0.1",
         port=0,
-        store="memory" if store == "memory" else "sqlite",
+        store="memory" if store == "memory" else "etcd" if store.startswith("etcd://") else "sqlite",
+        etcd_endpoints=parse_endpoints(store) if store.startswith("etcd://") else (),
         data_dir=folder / "state",
         tls_cert=folder / "server.crt",
         tls_key=folder / "server.key",

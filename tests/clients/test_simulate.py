@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
+import ssl
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from client_harness import PROGRAMS, Program, Served, eventually
+from etcd_members import free_ports
 
 from sampan.testing import free
 
@@ -99,6 +103,45 @@ def test_whoever_is_not_root_has_a_cluster_of_the_nodes_that_a_file_describes(sa
     pod["spec"] = {"nodeName": "sim-0", "containers": [{"name": "c", "image": "nginx"}]}
     kubectl("create", "-f", "-", stdin=json.dumps(pod))
     eventually(lambda: "Running" in kubectl("get", "pod", "after"))
+
+
+def test_a_cluster_on_etcd_outlives_its_member_and_starts_again_with_all_it_had(sampan: Sampan) -> None:
+    if shutil.which("etcd") is None:
+        pytest.skip("etcd is not installed (Debian's package etcd-server; scripts/setup does it)")
+    etcd = [f"--etcd-{use}-port={port}" for use, port in zip(("client", "peer"), free_ports(2), strict=True)]
+    ports = [word for pair in _ports() for word in pair]
+    sampan("up", "--name", "sim", "--simulate", "1", "--store", "etcd", *etcd, *ports)
+    kubectl = Program(PROGRAMS / "kubectl-1.37", Served(sampan.kubeconfig, sampan.home))
+    kubectl("create", "configmap", "before", "--from-literal=a=1")
+
+    seen = json.loads(sampan("status", "--name", "sim", "-o", "json"))
+    assert [process["name"] for process in seen["processes"]] == ["etcd", "server"]
+    (member,) = seen["etcd"]
+    assert member["leads"] and member["problem"] == "" and seen["healthy"]
+    os.kill(seen["processes"][0]["pid"], signal.SIGKILL)
+    kubectl("create", "configmap", "while-it-was-away", "--from-literal=a=1")  # no error, it waits
+
+    # Nobody without a certificate of its own CA gets in.
+    at = f"https://{member['endpoint']}/health"
+    with pytest.raises(OSError):
+        urllib.request.urlopen(at, timeout=10, context=ssl._create_unverified_context())
+
+    sampan("down", "--name", "sim")
+    sampan("up", "--name", "sim")
+    names = kubectl("get", "configmaps", "-o", "name").split()
+    assert {"configmap/before", "configmap/while-it-was-away"} <= set(names)
+    told = sampan.run("up", "--name", "sim", "--store", "sqlite")
+    assert told.returncode == 1 and "was made with --store etcd, which cannot become sqlite" in told.stderr
+    assert sampan.run("logs", "etcd", "--name", "sim").returncode == 0
+
+
+def test_what_names_no_etcd_is_told_by_its_option(sampan: Sampan) -> None:
+    done = sampan.run("up", "--name", "sim", "--simulate", "1", "--store", "etcd://a:b")
+    assert done.returncode == 1 and "'a:b' is no endpoint of etcd" in done.stderr
+    done = sampan.run("up", "--name", "sim", "--simulate", "1", "--store", "raft")
+    assert done.returncode == 1 and "--store 'raft' is not known" in done.stderr
+    done = sampan.run("up", "--name", "sim", "--simulate", "1", "--store", "etcd", "--etcd-program", "/none")
+    assert done.returncode == 1 and "/none is no program (--etcd-program)" in done.stderr
 
 
 def test_a_wrong_file_is_told_with_its_field_and_leaves_nothing(sampan: Sampan) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import sys
@@ -315,6 +316,10 @@ def _print_status(instance: Instance, seen: Seen) -> None:
             print(f"    {part.name}: failed {part.failures} times (last: {part.last_fault}), {now}")
     if seen.running:
         print(f"  {'API server':<12}{'ready' if seen.api_ready else 'not ready'} at {instance.api_url}")
+        for member in seen.etcd:
+            role = "leads" if member.leads else "follows"
+            well = f"{member.version}, {role}, {member.size_bytes / 2**20:.0f} MiB"
+            print(f"  {'etcd member':<12}{member.endpoint}: {member.problem or well}")
         if instance.node.runs_containers:
             print(f"  {'node':<12}{'Ready' if seen.node_ready else 'not Ready'}: {seen.node_message}")
             if instance.node.ingress:
@@ -348,6 +353,7 @@ def _describe(instance: Instance, seen: Seen) -> dict[str, Any]:
             for process in seen.processes
         ],
         "apiServer": {"url": instance.api_url, "ready": seen.api_ready},
+        **({"etcd": [dataclasses.asdict(member) for member in seen.etcd]} if seen.etcd else {}),
         "node": {"name": instance.node.name, "ready": seen.node_ready, "message": seen.node_message},
         "simulatedNodes": {"total": seen.simulated, "ready": seen.simulated_ready},
         "pods": {"total": seen.pods, "running": seen.pods_running},

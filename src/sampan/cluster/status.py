@@ -26,6 +26,17 @@ class ProcessSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class EtcdSeen:
+    """One member of the cluster's etcd, where Sampan runs it. ``problem`` "": it answers and has a leader."""
+
+    endpoint: str
+    version: str
+    leads: bool
+    size_bytes: int
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
 class Seen:
     running: bool
     processes: tuple[ProcessSeen, ...]
@@ -37,12 +48,14 @@ class Seen:
     #: simulated nodes that are Ready, and how many there are to be
     simulated_ready: int = 0
     simulated: int = 0
+    etcd: tuple[EtcdSeen, ...] = ()
 
     @property
     def healthy(self) -> bool:
         """Everything runs. What failed and runs again is told, and is no fault any more."""
         nodes = self.node_ready and self.simulated_ready >= self.simulated
-        return self.running and self.api_ready and nodes and all(map(_is_healthy, self.processes))
+        members = not any(member.problem for member in self.etcd)
+        return self.running and self.api_ready and nodes and members and all(map(_is_healthy, self.processes))
 
 
 def observe(instance: Instance) -> Seen:
@@ -72,7 +85,17 @@ def observe(instance: Instance) -> Seen:
         pods_running=sum(pod.get("status", {}).get("phase") == "Running" for pod in pods),
         simulated_ready=probe.simulated_nodes_ready(instance) if api_ready and simulated else 0,
         simulated=simulated,
+        etcd=_etcd(instance) if running and instance.node.runs_etcd else (),
     )
+
+
+def _etcd(instance: Instance) -> tuple[EtcdSeen, ...]:
+    import asyncio  # late, as what follows: few clusters have it
+
+    from sampan.cluster.etcd import members
+
+    found = asyncio.run(members.health(members.settings_of(instance)))
+    return tuple(EtcdSeen(each.endpoint, each.version, each.leads, each.size_bytes, each.problem) for each in found)
 
 
 def _is_healthy(process: ProcessSeen) -> bool:
