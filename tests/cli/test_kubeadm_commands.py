@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from sampan.api.clock import SystemClock
 from sampan.cli import entry as command_line
+from sampan.client.kubeconfig import KubeConfig
 from sampan.cluster import instance as instances
 from sampan.cluster import kubeconfigs, kubernetesdir, pki
 from sampan.cluster.instance import ClusterSettings, Instance, NodeSettings
@@ -122,6 +123,8 @@ def test_phases_are_listed_and_unknown_ones_refused(run: Run) -> None:
         (["--control-plane-endpoint", "a:0", "--dry-run"], "is not a host and a port"),
         (["--apiserver-cert-extra-sans", "a_b", "--dry-run"], "neither a DNS name nor an address"),
         (["--skip-phases", "nothing"], "there is no phase 'nothing'"),
+        (["--apiserver-advertise-address", "198.51.100.9", "--dry-run"], "--apiserver-advertise-address 198.51.100.9"),
+        (["--pod-network-cidr", "x", "--dry-run"], "address range is not valid"),
     ],
 )
 def test_what_init_cannot_do_is_refused_before_anything_is_done(
@@ -141,6 +144,9 @@ def test_a_dry_run_of_init_says_what_it_would_do_and_does_nothing(run: Run, tmp_
     assert "[dryrun]   mark-control-plane" in said
     assert "podSubnet: 10.77.0.0/16" in said
     assert not (tmp_path / "state" / "default").exists()
+    (tmp_path / "f").write_text("apiVersion: kubeadm.k8s.io/v1beta4\nkind: InitConfiguration\ndryRun: true\n")
+    code, said = run("kubeadm", "init", "--node-name", "n", "--config", str(tmp_path / "f"))
+    assert (code, "[dryrun]" in said) == (0, True)
 
 
 def test_the_ends_of_certificates_are_shown_by_kubeadm_s_names(run: Run, made: Instance) -> None:
@@ -221,3 +227,19 @@ def test_lives_are_the_configuration_s(made: Instance) -> None:
     certificate = x509.load_pem_x509_certificate((short.pki / "admin.crt").read_bytes())
     life = certificate.not_valid_after_utc - certificate.not_valid_before_utc
     assert life == datetime.timedelta(hours=1) + pki.BACKDATE
+
+
+def test_one_more_user_gets_a_kubeconfig_of_his_own(run: Run, made: Instance) -> None:
+    words = ("kubeadm", "kubeconfig", "user", "--client-name", "ann")
+    code, said = run(*words, "--org", "dev", "--org", "ops", "--validity-period", "24h")
+    assert code == 0
+    config = KubeConfig(yaml.safe_load(said))
+    connection = config.connection()
+    certificate = x509.load_pem_x509_certificate(connection.client_certificate_pem)
+    assert certificate.subject.rfc4514_string() == "CN=ann,O=ops,O=dev"
+    certificate.verify_directly_issued_by(x509.load_pem_x509_certificate((made.pki / "ca.crt").read_bytes()))
+    assert connection.server == "https://192.0.2.1:6443"
+    assert KubeConfig(yaml.safe_load(run(*words, "--token", "t")[1])).connection().token == "t"
+    assert run(*words, "--validity-period", "1s")[0] == 2
+    assert {path.name for path in made.pki.iterdir()} >= {"admin.crt"}
+    assert not (made.pki / "user.crt").exists()

@@ -91,6 +91,12 @@ def test_the_store_is_etcd_where_nobody_says_otherwise(store: str, options: dict
         configuration.options(Configuration(store="sqlite://x"))
 
 
+def test_an_ipv6_address_alone_makes_a_cluster_of_ipv6() -> None:
+    assert configuration.families(Configuration(advertise_address="2001:db8::1")) == (6,)
+    assert configuration.families(Configuration(advertise_address="192.0.2.1")) == ()
+    assert configuration.families(Configuration(advertise_address="2001:db8::1", pod_subnet="fd00::/56")) == ()
+
+
 def test_an_etcd_of_others_is_named_with_its_files() -> None:
     wanted = read(
         "apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\n"

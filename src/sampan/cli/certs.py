@@ -126,10 +126,9 @@ def generate_csr(
         print(path)
 
 
-def _instance(name: str, cert_dir: str) -> Instance:
-    """Raises ClusterError."""
+def control_plane(name: str) -> Instance:
+    """Raises ClusterError: it is not on this machine."""
     from sampan.cluster import instance as instances
-    from sampan.cluster import kubernetesdir
 
     instance = instances.load(name)
     if not instance.node.runs_control_plane:
@@ -137,6 +136,14 @@ def _instance(name: str, cert_dir: str) -> Instance:
             f"cluster {name!r} has no control plane on this machine",
             fix="run it where the control plane is; a node renews its certificates by itself",
         )
+    return instance
+
+
+def _instance(name: str, cert_dir: str) -> Instance:
+    """Raises ClusterError."""
+    from sampan.cluster import kubernetesdir
+
+    instance = control_plane(name)
     own = kubernetesdir.pki_directory(instance)
     if cert_dir and Path(cert_dir).absolute() != own:
         raise ClusterError(f"--cert-dir {cert_dir}: the certificates of cluster {name!r} are in {own}")

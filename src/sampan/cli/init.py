@@ -140,7 +140,7 @@ def init(
         upload_certs=upload_certs,
         skip_token_print=skip_token_print,
         skip_key_print=skip_certificate_key_print,
-        dry_run=dry_run,
+        dry_run=dry_run or wanted.dry_run,
         timeout_seconds=timeout,
         program=program(),
         options=tuple((option, value) for option, value in options.items() if value),

@@ -12,8 +12,9 @@ from typing import Annotated
 import sampan
 from sampan.cli import certs, config, init, join, reset, token
 from sampan.cli.commands import Group, Option
-from sampan.cli.options import printer
+from sampan.cli.options import Name, printer
 from sampan.cluster.errors import WrongUsage
+from sampan.cluster.settings import DEFAULT_NAME, LONGEST_CERTIFICATE_SECONDS
 
 
 class Kubeadm(Group):
@@ -51,6 +52,34 @@ reset.add_to(app)
 app.add("token", token.app)
 app.add("certs", certs.app)
 app.add("config", config.app)
+kubeconfigs = Group("Kubeconfigs of further users.")
+app.add("kubeconfig", kubeconfigs)
+
+
+@kubeconfigs.command()
+def user(
+    client_name: Annotated[str, Option(help="Name of the user, as RBAC has it.")],
+    org: Annotated[list[str] | None, Option(help="Group of the user; again for another one.")] = None,
+    token: Annotated[str, Option(help="A token that the user has; else a certificate is made.")] = "",
+    validity_period: Annotated[str, Option(help="How long the certificate is good.")] = "8760h",
+    cert_dir: Annotated[str, Option(help="Without effect: the cluster knows where its certificates are.")] = "",
+    config: Annotated[str, Option(help="Without effect: the cluster knows its configuration.")] = "",
+    name: Name = DEFAULT_NAME,
+) -> None:
+    """Print a kubeconfig for one more user. Rights are RBAC's to give."""
+    from sampan.api import durations
+    from sampan.api.clock import SystemClock
+    from sampan.cli.certs import control_plane
+    from sampan.cluster.initializing import renewing
+
+    try:
+        seconds = durations.parse(validity_period)
+    except ValueError as error:
+        raise WrongUsage(f"--validity-period: {error}", fix="write it like 24h") from None
+    if not 60 <= seconds <= LONGEST_CERTIFICATE_SECONDS:
+        raise WrongUsage("--validity-period is a minute at least and 100 years at most", fix="write it like 24h")
+    instance = control_plane(name)
+    print(renewing.user_kubeconfig(instance, client_name, org or (), token, seconds, SystemClock()), end="")
 
 
 @app.command()

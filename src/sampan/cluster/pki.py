@@ -234,7 +234,7 @@ def ensure_leaf(
     now = clock.now()
     if not anew and _is_current(instance.pki, leaf, authority, now):
         return False
-    _issue(instance.pki, leaf, authority, now, Lives.of(instance).leaf, making or Making())
+    issue(instance.pki, leaf, authority, now, Lives.of(instance).leaf, making or Making())
     return True
 
 
@@ -347,7 +347,7 @@ def _hosts_of(certificate: x509.Certificate) -> set[str]:
     return {str(general.value) for general in names}
 
 
-def _issue(
+def issue(
     directory: Path,
     leaf: Leaf,
     authority: Authority,
@@ -355,6 +355,7 @@ def _issue(
     life: datetime.timedelta,
     making: Making,
 ) -> None:
+    """Writes key and certificate into a directory. Raises ClusterError: the CA's key is somebody else's."""
     if authority.key is None:
         raise ClusterError(
             f"{directory / leaf.stem}.crt is missing or not current, and the key of the CA that signs it is not here",

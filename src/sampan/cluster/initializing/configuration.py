@@ -50,6 +50,7 @@ class Configuration:
     ignored_checks: tuple[str, ...] = ()
     tokens: tuple[TokenWish, ...] = (TokenWish(),)
     patches: str = ""
+    dry_run: bool = False
     cluster_name: str = "kubernetes"
     control_plane_endpoint: str = ""
     cert_sans: tuple[str, ...] = ()
@@ -135,6 +136,28 @@ def options(wanted: Configuration) -> dict[str, Any]:
     if addresses := wanted.proxy.get("nodePortAddresses"):
         found["--nodeport-addresses"] = ",".join(map(str, addresses))
     return found
+
+
+#: What ``init`` calls options of ``up``.
+_FLAGS = {
+    "--node-address": "--apiserver-advertise-address",
+    "--api-port": "--apiserver-bind-port",
+    "--pod-cidr": "--pod-network-cidr",
+}
+
+
+def in_flags(text: str) -> str:
+    """A message of ``up`` in the flags that were typed."""
+    for option, flag in _FLAGS.items():
+        text = text.replace(option, flag)
+    return text
+
+
+def families(wanted: Configuration) -> tuple[int, ...]:
+    """Where no range says which: that of the advertised address, as kubeadm has it."""
+    if wanted.pod_subnet or wanted.service_subnet or ":" not in wanted.advertise_address:
+        return ()
+    return (6,)
 
 
 def _store(wanted: Configuration) -> dict[str, Any]:

@@ -124,6 +124,7 @@ def configuration(documents: Sequence[Mapping[str, Any]]) -> Configuration:
         ignored_checks=tuple(node.get("ignorePreflightErrors") or ()),
         tokens=tuple(_token(each) for each in init.get("bootstrapTokens") or ()) or (TokenWish(),),
         patches=(init.get("patches") or {}).get("directory") or "",
+        dry_run=bool(init.get("dryRun")),
         cluster_name=cluster.get("clusterName") or "kubernetes",
         control_plane_endpoint=cluster.get("controlPlaneEndpoint") or "",
         cert_sans=tuple(server.get("certSANs") or ()),

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from sampan.cluster import preflight
 from sampan.cluster.errors import WrongUsage
+from sampan.cluster.initializing.configuration import in_flags
 from sampan.cluster.instance import Instance
 from sampan.cluster.preflight import Problem
 from sampan.records import dataclass
@@ -63,8 +64,7 @@ def check(instance: Instance, *, control_plane: bool, node: bool = True, place: 
 
 
 def _in_flags_of_init(problem: Problem) -> Problem:
-    fix = problem.fix.replace("--api-port", "--apiserver-bind-port").replace("sudo sampan up", "sudo sampan init")
-    return dataclasses.replace(problem, fix=fix)
+    return dataclasses.replace(problem, fix=in_flags(problem.fix).replace("sudo sampan up", "sudo sampan init"))
 
 
 def judge(problems: Sequence[Problem], ignored: Iterable[str]) -> tuple[list[Problem], list[Problem]]:

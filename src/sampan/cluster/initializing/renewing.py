@@ -5,8 +5,9 @@ Names are kubeadm's: of files of the pki directory, of etcd's with a dash, and o
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
@@ -15,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from sampan.api.clock import Clock
 from sampan.api.humanize import short_human_duration
+from sampan.client.kubeconfig import Connection, KubeConfig
 from sampan.cluster import kubernetesdir, pki, renewal
 from sampan.cluster import up as starting
 from sampan.cluster.errors import ClusterError
@@ -161,6 +163,30 @@ def renew(instance: Instance, wanted: str, clock: Clock, say: Callable[[str], No
                 if instance.node.runs_containers and signers[leaf.authority].key is not None:
                     pki.ensure_leaf(instance, leaf, signers[leaf.authority], clock, anew=True)
         renewal.spread(instance)
+
+
+def user_kubeconfig(
+    instance: Instance, name: str, groups: Sequence[str], token: str, life_seconds: float, clock: Clock
+) -> str:
+    """A kubeconfig for one more user: with a token that he has already, or a certificate that is made for him. Raises
+    ClusterError."""
+    server = f"https://{instance.advertised}"
+    ca_pem = (instance.pki / "ca.crt").read_bytes()
+    if token:
+        identity = Connection(server, ca_pem=ca_pem, token=token)
+    else:
+        authority = pki.ensure_authorities(instance, clock)[pki.CLUSTER]
+        leaf, life = Leaf("user", name, tuple(groups)), timedelta(seconds=life_seconds)
+        with tempfile.TemporaryDirectory(prefix="sampan-") as made:
+            place = Path(made)
+            pki.issue(place, leaf, authority, clock.now(), life, pki.Making())
+            pem = [(place / f"user.{part}").read_bytes() for part in ("crt", "key")]
+        identity = Connection(server, ca_pem=ca_pem, client_certificate_pem=pem[0], client_key_pem=pem[1])
+    content = KubeConfig.build(kubernetesdir.CLUSTER_NAME, name, identity).content
+    import yaml  # late: libyaml
+
+    text: str = yaml.safe_dump(content, sort_keys=False)
+    return text
 
 
 def requests(instance: Instance, leaves: Iterable[Leaf], place: Path) -> list[Path]:

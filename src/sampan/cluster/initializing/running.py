@@ -118,15 +118,18 @@ class Initializing:
         options = configurations.options(self.wanted) | dict(self.how.options)
         if all(other.cluster.api_port != configurations.API_PORT for other in there.others):
             options.setdefault("--api-port", configurations.API_PORT)
-        given = Given(options)
+        given = Given(options, families=configurations.families(self.wanted))
         cluster = configurations.settings(self.wanted, self.instance.cluster)
         place = self.how.kubernetes_dir or str(kubernetesdir.default_directory(self.instance))
         node = dataclasses.replace(self.instance.node, kubernetes_dir=place, cert_dir=self.wanted.cert_dir)
         if given.cluster(cluster).manages_etcd:
             node = dataclasses.replace(node, roles=(*node.roles, "etcd"))
         named = dataclasses.replace(self.instance, cluster=cluster, node=node)
-        chosen = choosing.choose(named, given, there)
-        self.instance = starting.complete(chosen)
+        try:
+            self.instance = starting.complete(choosing.choose(named, given, there))
+        except ClusterError as error:
+            message, fix = configurations.in_flags(error.message), configurations.in_flags(error.fix)
+            raise ClusterError(message, fix=fix) from error
 
     def _keep(self) -> None:
         """Settings and what was asked for, on disk: from here on there is an instance. Raises ClusterError."""
