@@ -286,6 +286,28 @@ async def test_metrics_say_what_was_answered_and_how_long_the_api_server_is_sile
     assert "sampan_dns_api_silence_seconds -1" in text
 
 
+async def test_a_corefile_acts_beside_the_options_and_stays_over_a_restart(config, monkeypatch):
+    monkeypatch.setattr(program, "_PATIENCE_SECONDS", 0.05)
+    await filled(config.snapshot)
+    corefile = {"Corefile": ".:53 {\n forward . 192.0.2.1\n}\ncorp.example {\n forward . 192.0.2.77\n}\n"}
+    own = {"data": {"stubDomains": '{"own.example": ["192.0.2.53"]}'}}
+    async with running(config) as made:
+        await until(made._ready.is_set)
+        before = made.server.upstream.options
+        made._hear("coredns", {"data": corefile})
+        # What the other one says is not known yet: nobody is asked meanwhile who is not to be.
+        assert made.server.upstream.options == before
+        made._hear("kube-dns", own)
+        options = made.server.upstream.options
+        assert options.upstreams == (("192.0.2.1", 53),)
+        assert options.servers_for("a.own.example") == (("192.0.2.53", 53),)  # its key goes before the Corefile's
+        made._hear("kube-dns", None)
+        assert made.server.upstream.options.servers_for("a.corp.example") == (("192.0.2.77", 53),)
+        assert made._known.options == corefile
+        made._hear("coredns", None)
+        assert not made.server.upstream.options.upstreams
+
+
 async def by_http(port, *written):
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:

@@ -52,6 +52,17 @@ def objects(settings: ClusterSettings) -> list[tuple[Resource, Obj]]:
             },
         ),
         (CLUSTER_ROLE_BINDINGS, _binding("sampan:network", "sampan:network", "sampan:network")),
+        # Apart, for clusters that were made before there was any: what is there is left as it is.
+        (
+            CLUSTER_ROLES,
+            {
+                "metadata": {"name": "sampan:network:corefile"},
+                "rules": [
+                    {"apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["coredns"], "verbs": read}
+                ],
+            },
+        ),
+        (CLUSTER_ROLE_BINDINGS, _binding("sampan:network:corefile", "sampan:network:corefile", "sampan:network")),
         (CLUSTER_ROLES, _ingress_role()),
         (CLUSTER_ROLE_BINDINGS, _binding("sampan:ingress", "sampan:ingress", "sampan:ingress")),
         (CLUSTER_ROLES, _gateway_role()),

@@ -69,9 +69,9 @@ def kinds(known: Known) -> tuple[Kind, ...]:
     )
 
 
-def options_kind(use: Callable[[Obj | None], None]) -> Kind:
-    """``use`` is given the ConfigMap of options, and None when there is none, or none any more."""
-    named = ObjectKey(CONFIG_MAP_NAMESPACE, CONFIG_MAP)
+def options_kind(use: Callable[[Obj | None], None], name: str = CONFIG_MAP) -> Kind:
+    """``use`` is given a ConfigMap of options, and None when there is none, or none any more."""
+    named = ObjectKey(CONFIG_MAP_NAMESPACE, name)
 
     def put(config_map: Obj) -> None:
         if key_of(config_map) == named:
@@ -82,7 +82,7 @@ def options_kind(use: Callable[[Obj | None], None]) -> Kind:
             use(None)
 
     # Held in any case: it may be known from the file alone.
-    return Kind(CONFIG_MAPS, put, drop, lambda: [named], f"metadata.name={CONFIG_MAP}")
+    return Kind(CONFIG_MAPS, put, drop, lambda: [named], f"metadata.name={name}")
 
 
 def pods_kind(known: Known, node_name: str) -> Kind:

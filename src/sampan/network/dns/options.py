@@ -1,7 +1,8 @@
 """What the ConfigMap ``kube-system/kube-dns`` says: kube-dns' own keys, and a few more. Pure; never raises.
 
-``stubDomains`` and ``upstreamNameservers`` are JSON, as kube-dns has them. A key that is not understood keeps its
-default and is told of; the others count.
+A key ``Corefile`` is read as CoreDNS has it (``corefile``); the other keys go before what it says. ``stubDomains`` and
+``upstreamNameservers`` are JSON, as kube-dns has them. A key that is not understood keeps its default and is told of;
+the others count.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from sampan.records import dataclass
 
 CONFIG_MAP_NAMESPACE = "kube-system"
 CONFIG_MAP = "kube-dns"
+#: of CoreDNS: the ConfigMap, and its key
+CORE_MAP, CORE_FILE = "coredns", "Corefile"
 
 Policy: TypeAlias = Literal["sequential", "random", "round_robin"]
 
@@ -66,11 +69,31 @@ class Options:
         return ()
 
 
-def parse_options(config_map: Obj | None) -> tuple[Options, tuple[str, ...]]:
-    """The options, and what was wrong, a sentence a key."""
+def parse_options(config_map: Obj | None, domain: str = "cluster.local") -> tuple[Options, tuple[str, ...]]:
+    """The options, and what was wrong, a sentence a key. ``domain``: the cluster's."""
+    data = dict(text_map(config_map or {}, "data"))
+    written, faults = _corefile(data.pop(CORE_FILE, ""), domain)
+    found = {**written, **_read(data, faults)}
+    return Options(**found), tuple(faults[:10])
+
+
+def _corefile(text: str, domain: str) -> tuple[dict[str, Any], list[str]]:
+    if not text:
+        return {}, []
+    # Late: most clusters have none, and then none of this in memory.
+    from sampan.network.dns import corefile
+
+    if len(text) > _MAX_TEXT:
+        return {}, [f"{CORE_FILE}: too long"]
+    data, told = corefile.translate(text, domain)
+    wrong: list[str] = []
+    found = _read(data, wrong)
+    return found, [*told, *(f"{CORE_FILE}: {fault}" for fault in wrong)]
+
+
+def _read(data: Mapping[str, str], faults: list[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    faults: list[str] = []
-    for key, value in sorted(text_map(config_map or {}, "data").items()):
+    for key, value in sorted(data.items()):
         known = _KEYS.get(key)
         if known is None:
             faults.append(f"{key[:100]}: nothing acts on this key; known are {', '.join(_KEYS)}")
@@ -82,7 +105,7 @@ def parse_options(config_map: Obj | None) -> tuple[Options, tuple[str, ...]]:
             found[name] = read(value)
         except ValueError as error:
             faults.append(f"{key}: {error}")
-    return Options(**found), tuple(faults[:10])
+    return found
 
 
 def _stub_domains(value: str) -> tuple[tuple[str, tuple[NameServer, ...]], ...]:

@@ -28,7 +28,7 @@ from sampan.network.dns.config import ProcessConfig
 from sampan.network.dns.follow import Follower, kinds, options_kind, pods_kind
 from sampan.network.dns.health import HealthSocket
 from sampan.network.dns.known import Known
-from sampan.network.dns.options import parse_options
+from sampan.network.dns.options import CONFIG_MAP, CORE_FILE, CORE_MAP, parse_options
 from sampan.network.dns.server import DnsServer
 from sampan.network.dns.snapshot import Snapshot
 from sampan.network.dns.telling import tell_faults
@@ -63,7 +63,14 @@ class DnsProgram:
         self._client, self._random, self._node_name = Client(self._api), SystemRandom(), config.dns.node_name
         client, random = self._client, self._random
         self._followers = {kind.resource.plural: Follower(client, kind, random) for kind in kinds(self._known)}
-        self._options = Follower(client, options_kind(self._use), random)
+        #: ConfigMaps of options, by name
+        self._maps: dict[str, Obj] = {}
+        self._heard: set[str] = set()
+        self._options = {
+            name: Follower(client, options_kind(partial(self._hear, name), name), random)
+            for name in (CONFIG_MAP, CORE_MAP)
+        }
+        self._domain = config.dns.domain
         self._faults: tuple[str, ...] = ()
         self.server = DnsServer(self._known, config.dns, random=random, respond=self._respond)
         self._snapshot = Snapshot(config.snapshot, self._known)
@@ -90,21 +97,41 @@ class DnsProgram:
             await asyncio.sleep(_LOOK_SECONDS)
         for name, follower in self._followers.items():
             self._keeper.keep(name, follower.run)
-        self._keeper.keep("options", self._options.run)
+        for name, options in self._options.items():
+            self._keeper.keep(f"options {name}", options.run)
 
-    def _use(self, config_map: Obj | None) -> None:
-        self._known.options = dict(text_map(config_map or {}, "data"))
+    def _hear(self, name: str, config_map: Obj | None) -> None:
+        """Of one of the ConfigMaps: both together are the options."""
+        self._maps.pop(name, None)
+        if config_map is not None:
+            self._maps[name] = config_map
+        self._heard.add(name)
+        if CONFIG_MAP not in self._heard:
+            return  # what it says may be what others went by until now
+        data = dict(text_map(self._maps.get(CONFIG_MAP, {}), "data"))
+        core = text_map(self._maps.get(CORE_MAP, {}), "data")
+        if CORE_FILE in core:
+            data.setdefault(CORE_FILE, core[CORE_FILE])
+        self._use(data)
+
+    def _use(self, data: dict[str, str]) -> None:
+        self._known.options = data
         self._known.version += 1
-        options, faults = parse_options(config_map)
+        options, faults = parse_options({"data": data}, self._domain)
         before = self.server.upstream.options
         self.server.upstream.use(options)
         if options.autopath != before.autopath:
             self._follow_pods(options.autopath)
-        if config_map is not None and "metadata" in config_map and faults and faults != self._faults:
-            telling = partial(tell_faults, self._client, SystemClock(), config_map, faults)
+        if faults and faults != self._faults and self._maps and not self._known.aside:
             self._keeper.end("telling")
-            self._keeper.keep("telling", telling, ends=True)
+            self._keeper.keep("telling", partial(self._tell, faults), ends=True)
         self._faults = faults
+
+    async def _tell(self, faults: tuple[str, ...]) -> None:
+        """Each of the ConfigMap that it is of."""
+        for name, config_map in list(self._maps.items()):
+            mine = [each for each in faults if each.startswith(CORE_FILE) == (name == CORE_MAP)]
+            await tell_faults(self._client, SystemClock(), config_map, mine)
 
     def _follow_pods(self, wanted: bool) -> None:
         """Who asks matters only to those whose search path is followed."""
@@ -124,7 +151,7 @@ class DnsProgram:
             # Whatever was listed meanwhile is newer than the file and stays.
             listed = [name for name, follower in self._followers.items() if follower.synced.is_set()]
             if self._snapshot.load(listed):
-                self._use({"data": self._known.options})
+                self._use(self._known.options)
                 log.warning("the API server does not answer: names are answered as they were")
             else:
                 log.info("the API server does not answer yet, and no names are known")

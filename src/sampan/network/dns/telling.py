@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 async def tell_faults(client: Client, clock: Clock, config_map: Obj, faults: Iterable[str]) -> None:
     """Raises nothing but cancellation."""
     for fault in faults:
-        log.warning("ConfigMap kube-system/kube-dns: %s", fault)
+        log.warning("ConfigMap kube-system/%s: %s", objects.name(config_map), fault)
         try:
             await client.create(EVENTS, render_fault(config_map, fault, format_time(clock.now())))
         except AlreadyExists:
