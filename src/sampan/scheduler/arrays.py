@@ -301,6 +301,8 @@ class NodeArrays:
         if found is None:
             found = self._taint_ids[key] = len(self.taint_sets)
             self.taint_sets.append(key)
+            if any(taint[2] == "PreferNoSchedule" for taint in key):
+                self.structure += 1  # taints may count in scores now where they did not before
         return found
 
     def _set_images(self, slot: int, before: Any, after: Any) -> None:
