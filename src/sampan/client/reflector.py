@@ -1,9 +1,9 @@
 """Lists and watches one resource of a server, for ever (client-go's ``Reflector``): one in another process, or what a
 server in this one has no cache of for others.
 
-Used by ``Informer`` alone. It keeps the position in the server's history and decides when to list again: at the
-start, and when the server has compacted the position (410). Every other fault is answered by watching again from the
-same position after a jittered back-off. It stores nothing.
+Used by ``Informer``, and by who keeps less than objects (``PagedReflector``). It keeps the position in the server's
+history and decides when to list again: at the start, and when the server has compacted the position (410). Every other
+fault is answered by watching again from the same position after a jittered back-off. It stores nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Final, Protocol
 
 from sampan.api.clock import Random
 from sampan.api.errors import ApiError, Expired, Gone, NotFound, from_status
@@ -20,7 +20,7 @@ from sampan.api.resources import API_SERVICES, Resource
 from sampan.api.transport import WatchEvent
 from sampan.api.types import Obj
 from sampan.client.client import Client
-from sampan.client.keys import revision_of
+from sampan.client.keys import ObjectKey, key_of, revision_of
 
 log = logging.getLogger(__name__)
 
@@ -164,3 +164,75 @@ class Reflector:
         limit = min(BACKOFF_BASE_SECONDS * 2.0 ** min(self._failures, 20), BACKOFF_MAX_SECONDS)
         self._failures += 1
         await asyncio.sleep(limit * (0.5 + self._random.random() / 2))
+
+
+#: of ``PagedReflector``: the waits grow to some three seconds, no longer
+_MOST_FAILURES: Final = 5
+
+
+class PagedReflector(Reflector):
+    """Tells object by object, page by page, and holds no list: who follows keeps of each what it means to him. Is its
+    own sink: ``put`` and ``remove`` are its subclass's, and so is ``keep_only``. Whoever follows so wants news as soon
+    as the API server is back.
+
+    ``page_size``: of a request; ``at_once``: so many objects are told before others on the event loop have a turn.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        resource: Resource,
+        random: Random,
+        *,
+        page_size: int,
+        at_once: int,
+        field_selector: str = "",
+    ) -> None:
+        super().__init__(client, resource, self, random, field_selector=field_selector)
+        self._page_size, self._at_once = page_size, at_once
+        #: set once what was there at the beginning has been told
+        self.synced = asyncio.Event()
+
+    def put(self, obj: Obj) -> None:
+        raise NotImplementedError
+
+    def remove(self, obj: Obj) -> None:
+        raise NotImplementedError
+
+    def keep_only(self, listed: set[ObjectKey]) -> None:
+        """These were listed: what else is known is gone."""
+        raise NotImplementedError
+
+    def advance(self, revision: int) -> None:
+        """Nothing is remembered of it."""
+
+    def replace(self, objects: Iterable[Obj], revision: int) -> None:
+        """Of what is not served, or not any more."""
+        self.keep_only(set(map(key_of, objects)))
+        self.synced.set()
+
+    async def _list(self) -> int:
+        listed: set[ObjectKey] = set()
+        token = ""
+        while True:
+            page = await self._client.list(
+                self._resource, limit=self._page_size, continue_token=token, field_selector=self._field_selector
+            )
+            for index, item in enumerate(page.get("items") or ()):
+                item.setdefault("kind", self._resource.kind)
+                item.setdefault("apiVersion", self._resource.api_version)
+                self.put(item)
+                listed.add(key_of(item))
+                if index % self._at_once == self._at_once - 1:
+                    await asyncio.sleep(0)
+            token = page.get("metadata", {}).get("continue", "")
+            if not token:
+                break
+        self.keep_only(listed)
+        self._told = False  # should the kind be served no more, ``replace`` is called, and drops what there was
+        self.synced.set()
+        return revision_of(page)
+
+    async def _back_off(self) -> None:
+        self._failures = min(self._failures, _MOST_FAILURES)
+        await super()._back_off()

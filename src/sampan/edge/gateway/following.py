@@ -6,21 +6,18 @@ by this controller is no news. One event loop.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Mapping
 
 from sampan.api.reading import part, text, text_map
-from sampan.api.resources import ENDPOINT_SLICES, NAMESPACES, SERVICES, Resource
+from sampan.api.resources import NAMESPACES, Resource
 from sampan.api.types import Obj
-from sampan.client import tasks
 from sampan.client.informer import ChangeType, InformerFactory
+from sampan.edge.followed import FollowedServices, service_name
 from sampan.edge.gateway import names, references
 from sampan.edge.gateway.memory import references_of
 from sampan.edge.gateway.observed import Key, Observed, Site
 from sampan.edge.secrets import Secrets
 
-SERVICE_NAME = "kubernetes.io/service-name"
-_BY_SERVICE = "service of the edge"
 #: (kind, namespace, name)
 Name = tuple[str, str, str]
 
@@ -42,13 +39,12 @@ class Following:
     ) -> None:
         self._informers = {kind: own.informer(resource) for kind, resource in names.RESOURCES.items()}
         self._namespaces = own.informer(NAMESPACES)
-        self._shared = shared
         self._secrets, self._config_maps = secrets, config_maps
         self._changed, self._moved = changed, moved
         #: that routes refer to: how many do; and those of each route
         self._services: dict[Key, int] = {}
         self._of_route: dict[Name, frozenset[Key]] = {}
-        self._wants_services, self._knows_services = asyncio.Event(), asyncio.Event()
+        self.services = FollowedServices(shared, self._service_changed, self._slice_changed)
         self._written: dict[Name, Obj] = {}
 
     def begin(self) -> None:
@@ -68,16 +64,15 @@ class Following:
 
     async def observed(self, site: Site, bundles: Mapping[str, str]) -> Observed:
         """As of now; the first time, once Services and their endpoints are known."""
-        if not self._knows_services.is_set() and self._informers["Gateway"].list():
-            self._wants_services.set()
-            await self._knows_services.wait()
+        if not self.services.known and self._informers["Gateway"].list():
+            await self.services.want()
         await self._follow_references()
         found = {kind: tuple(informer.list()) for kind, informer in self._informers.items()}
         services: dict[Key, Obj] = {}
         slices: dict[Key, tuple[Obj, ...]] = {}
-        if self._knows_services.is_set():
+        if self.services.known:
             for key in self._services:
-                service = self._shared.informer(SERVICES).get(*key)
+                service = self.services.get(*key)
                 if service is not None:
                     services[key] = service
                     slices[key] = self.slices(key)
@@ -101,7 +96,7 @@ class Following:
         )
 
     def slices(self, service: Key) -> tuple[Obj, ...]:
-        return tuple(self._shared.informer(ENDPOINT_SLICES).by_index(_BY_SERVICE, "/".join(service)))
+        return tuple(self.services.slices(*service))
 
     # What is referred to
 
@@ -116,22 +111,6 @@ class Following:
         self._config_maps.want(self._wanted_config_maps)
         await self._secrets.settled()
         await self._config_maps.settled()
-
-    async def follow_services(self) -> None:
-        """From the first Gateway on, until cancelled. Whose component this is keeps the handlers: who asks for a view
-        may fail, and be started again, without them."""
-        await self._wants_services.wait()
-        try:
-            services, slices = self._shared.informer(SERVICES), self._shared.informer(ENDPOINT_SLICES)
-            slices.add_index(_BY_SERVICE, _service_of)
-            services.add_handler(self._service_changed)
-            slices.add_handler(self._slice_changed)
-            await services.synced()
-            await slices.synced()
-            self._knows_services.set()
-            await tasks.forever()
-        finally:
-            self._knows_services.set()  # who waits for this one waits for nobody, if it ends
 
     # What changes
 
@@ -180,7 +159,7 @@ class Following:
 
     def _slice_changed(self, change: ChangeType, obj: Obj, previous: Obj | None) -> None:
         meta = part(obj, "metadata")
-        key = text(meta, "namespace"), text(part(meta, "labels"), SERVICE_NAME)
+        key = text(meta, "namespace"), service_name(obj)
         if key in self._services:
             self._moved(key)
 
@@ -198,9 +177,3 @@ def _known(followed: Secrets, wanted: Iterable[Key]) -> dict[Key, Obj]:
         if isinstance(obj, dict):
             found[key] = obj
     return found
-
-
-def _service_of(obj: Obj) -> Iterable[str]:
-    meta = part(obj, "metadata")
-    name = text(part(meta, "labels"), SERVICE_NAME)
-    return (f"{text(meta, 'namespace')}/{name}",) if name else ()

@@ -97,7 +97,7 @@ class GatewaySource:
             keeper.keep("informers", own.run)
             keeper.keep("secrets", secrets.run)
             keeper.keep("configmaps", config_maps.run)
-            keeper.keep("services", following.follow_services)
+            keeper.keep("services", following.services.run)
             await self._look_around()
             following.begin()
             try:

@@ -6,24 +6,20 @@ such, and costs what it touches. One event loop.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Collection, Iterable
 
-from sampan.api.reading import part, text
-from sampan.api.resources import ENDPOINT_SLICES, INGRESS_CLASSES, INGRESSES, SERVICES
+from sampan.api.reading import part
+from sampan.api.resources import INGRESS_CLASSES, INGRESSES
 from sampan.api.types import Obj
-from sampan.client import tasks
 from sampan.client.informer import ChangeType, InformerFactory
 from sampan.client.keys import ObjectKey, key_of
+from sampan.edge.followed import FollowedServices, service_name
 from sampan.edge.ingress.classes import Classes
 from sampan.edge.ingress.reading import Look, Read, read
 from sampan.edge.model import Endpoint
 from sampan.edge.pace import Pace
 from sampan.edge.secrets import Secrets
 from sampan.edge.services import endpoints_of, port_of
-
-SERVICE_NAME = "kubernetes.io/service-name"
-_BY_SERVICE = "service of the edge"
 
 
 class Following:
@@ -42,7 +38,6 @@ class Following:
     ) -> None:
         self._ingresses = own.informer(INGRESSES)
         self._class_objects = own.informer(INGRESS_CLASSES)
-        self._shared = shared
         self._secrets = secrets
         self._changed, self._moved = changed, moved
         self._also = also
@@ -52,7 +47,7 @@ class Following:
         self._stale: set[ObjectKey] = set()
         self._by_service: dict[tuple[str, str], set[ObjectKey]] = {}
         self._by_secret: dict[tuple[str, str], set[ObjectKey]] = {}
-        self._wants_services, self._knows_services = asyncio.Event(), asyncio.Event()
+        self.services = FollowedServices(shared, self._service_changed, self._slice_changed)
 
     async def begin(self) -> None:
         """Returns when what there is has been seen."""
@@ -69,9 +64,8 @@ class Following:
 
     async def reads(self) -> list[Read]:
         """Those that are ours, read as of now."""
-        if not self._knows_services.is_set() and any(map(self.classes.has, self._ingresses.list())):
-            self._wants_services.set()
-            await self._knows_services.wait()
+        if not self.services.known and any(map(self.classes.has, self._ingresses.list())):
+            await self.services.want()
         await self._read_stale()
         self._secrets.want(self._by_secret)
         if await self._secrets.settled():  # those that were not known when they were first asked for are by now
@@ -91,7 +85,7 @@ class Following:
         ingress = self._ingresses.get(*key)
         if ingress is None or not self.classes.has(ingress):
             return
-        look = Look(self._service, self._slices, self._secrets.get)
+        look = Look(self.services.get, self.services.slices, self._secrets.get)
         self._reads[key] = read(ingress, look)
         self._asked[key] = look
         for service in look.services_asked:
@@ -130,28 +124,6 @@ class Following:
             self._stale |= keys
             self._changed()
 
-    async def follow_services(self) -> None:
-        """From the first Ingress on, until cancelled. Whose component this is keeps the handlers: who reads may fail,
-        and be started again, without them."""
-        await self._wants_services.wait()
-        try:
-            services, slices = self._shared.informer(SERVICES), self._shared.informer(ENDPOINT_SLICES)
-            slices.add_index(_BY_SERVICE, _service_of)
-            services.add_handler(self._service_changed)
-            slices.add_handler(self._slice_changed)
-            await services.synced()
-            await slices.synced()
-            self._knows_services.set()
-            await tasks.forever()
-        finally:
-            self._knows_services.set()  # who waits for this one waits for nobody, if it ends
-
-    def _service(self, namespace: str, name: str) -> Obj | None:
-        return self._shared.informer(SERVICES).get(namespace, name)
-
-    def _slices(self, namespace: str, name: str) -> list[Obj]:
-        return list(self._shared.informer(ENDPOINT_SLICES).by_index(_BY_SERVICE, f"{namespace}/{name}"))
-
     def _service_changed(self, kind: ChangeType, obj: Obj, previous: Obj | None) -> None:
         namespace, name = key_of(obj)
         keys = self._by_service.get((namespace, name))
@@ -160,16 +132,16 @@ class Following:
             self._changed()
 
     def _slice_changed(self, kind: ChangeType, obj: Obj, previous: Obj | None) -> None:
-        namespace, name = obj["metadata"].get("namespace", ""), _service_name(obj)
+        namespace, name = obj["metadata"].get("namespace", ""), service_name(obj)
         keys = self._by_service.get((namespace, name))
         if not keys:
             return
         self._stale |= keys
-        service = self._service(namespace, name)
+        service = self.services.get(namespace, name)
         if service is None:
             self._changed()
             return
-        slices = self._slices(namespace, name)
+        slices = self.services.slices(namespace, name)
         moves: dict[str, tuple[Endpoint, ...]] = {}
         for key in keys:
             for label, (asked, wanted) in _backends(self._reads[key], namespace).items():
@@ -195,12 +167,3 @@ def _same(obj: Obj, previous: Obj) -> bool:
     return part(obj, "spec") == part(previous, "spec") and obj["metadata"].get("annotations") == previous[
         "metadata"
     ].get("annotations")
-
-
-def _service_name(obj: Obj) -> str:
-    return text(part(part(obj, "metadata"), "labels"), SERVICE_NAME)
-
-
-def _service_of(obj: Obj) -> Iterable[str]:
-    name = _service_name(obj)
-    return (f"{obj['metadata'].get('namespace', '')}/{name}",) if name else ()

@@ -54,7 +54,7 @@ class IngressSource:
             keeper.keep("informers", own.run)
             keeper.keep("secrets", secrets.run)
             keeper.keep("events", self._recorder.run)
-            keeper.keep("services", following.follow_services)
+            keeper.keep("services", following.services.run)
             await following.begin()
             self._following = following
             board.changed(self.name)

@@ -16,8 +16,8 @@ from sampan.api.reading import flag, part, parts, text
 from sampan.api.resources import CONFIG_MAPS, ENDPOINT_SLICES, NAMESPACES, PODS, SERVICES, Resource
 from sampan.api.types import Obj
 from sampan.client.client import Client
-from sampan.client.keys import ObjectKey, key_of, revision_of
-from sampan.client.reflector import Reflector
+from sampan.client.keys import ObjectKey, key_of
+from sampan.client.reflector import PagedReflector
 from sampan.network.dns.known import Known
 from sampan.network.dns.options import CONFIG_MAP, CONFIG_MAP_NAMESPACE
 from sampan.network.dns.records import DNS_SERVICE, is_dns_of_others, read_service, read_slice
@@ -29,8 +29,6 @@ log = logging.getLogger(__name__)
 _PAGE_SIZE = 50
 #: So many objects are read without a look at the questions that wait.
 _AT_ONCE = 5
-#: Names are wanted as soon as the API server is back: the waits grow to some three seconds, no longer.
-_MOST_FAILURES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,17 +102,14 @@ def pods_kind(known: Known, node_name: str) -> Kind:
     return Kind(PODS, put, drop, lambda: list(addresses), f"spec.nodeName={node_name}")
 
 
-class Follower(Reflector):
-    """``synced`` is set once what was there at the beginning is known."""
-
+class Follower(PagedReflector):
     def __init__(self, client: Client, kind: Kind, random: Random) -> None:
-        super().__init__(client, kind.resource, self, random, field_selector=kind.field_selector)
+        super().__init__(
+            client, kind.resource, random, page_size=_PAGE_SIZE, at_once=_AT_ONCE, field_selector=kind.field_selector
+        )
         self._kind = kind
-        self.synced = asyncio.Event()
         #: the loop's time when the API server was last heard
         self.heard_at: float | None = None
-
-    # The reflector's sink
 
     def put(self, obj: Obj) -> None:
         try:
@@ -132,37 +127,11 @@ class Follower(Reflector):
     def advance(self, revision: int) -> None:
         self._heard()
 
-    def replace(self, objects: Iterable[Obj], revision: int) -> None:
-        """Not called: ``_list`` takes page by page."""
-        raise NotImplementedError
-
-    def _heard(self) -> None:
-        self.heard_at = asyncio.get_running_loop().time()
-
-    async def _back_off(self) -> None:
-        self._failures = min(self._failures, _MOST_FAILURES)
-        await super()._back_off()
-
-    # The reflector's list, without holding all of it at once
-
-    async def _list(self) -> int:
-        listed: set[ObjectKey] = set()
-        token = ""
-        while True:
-            page = await self._client.list(
-                self._resource, limit=_PAGE_SIZE, continue_token=token, field_selector=self._kind.field_selector
-            )
-            for index, item in enumerate(page.get("items") or ()):
-                self.put(item)
-                listed.add(key_of(item))
-                if index % _AT_ONCE == _AT_ONCE - 1:
-                    await asyncio.sleep(0)
-            token = page.get("metadata", {}).get("continue", "")
-            if not token:
-                break
+    def keep_only(self, listed: set[ObjectKey]) -> None:
         for key in self._kind.held():
             if key not in listed:
                 self._kind.drop(key)
         self._heard()
-        self.synced.set()
-        return revision_of(page)
+
+    def _heard(self) -> None:
+        self.heard_at = asyncio.get_running_loop().time()
