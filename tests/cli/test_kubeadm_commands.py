@@ -138,6 +138,17 @@ def test_what_init_cannot_do_is_refused_before_anything_is_done(
     assert not (tmp_path / "state" / "default").exists()
 
 
+def test_who_is_not_root_is_told_with_all_else_that_is_missing(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    monkeypatch.setattr("sampan.cluster.preflight.cni_directory", lambda: None)
+    code, said = run("kubeadm", "init", "--node-name", "n")
+    assert code == 2
+    assert "[ERROR IsPrivilegedUser]: not running as root" in said
+    assert "[ERROR FileExisting-cni]" in said
+    code, said = run("kubeadm", "init", "phase", "certs", "all")
+    assert (code, "not running as root" in said) == (1, True)
+
+
 def test_a_dry_run_of_init_says_what_it_would_do_and_does_nothing(run: Run, tmp_path: Path) -> None:
     code, said = run("kubeadm", "init", "--dry-run", "--node-name", "n", "--pod-network-cidr", "10.77.0.0/16")
     assert code == 0

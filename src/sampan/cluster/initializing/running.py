@@ -99,9 +99,9 @@ class Initializing:
                 if self.how.dry_run:
                     self._show(steps)
                     return self.instance
-                if any(step.phase != "preflight" for step in steps):
-                    machine.require_root("sampan init")
             for step in steps:
+                if step.phase != "preflight":  # which says so too, with all else that is missing
+                    machine.require_root("sampan init")
                 await getattr(self, f"_{step.phase.replace('-', '_')}")(step)
         return self.instance
 
