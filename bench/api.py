@@ -30,6 +30,7 @@ import tempfile
 from pathlib import Path
 
 from api_load import bare, measure, wrk
+from api_load.etcd_member import members
 from api_load.measure import Row
 from api_load.rows import ROWS, Run
 from api_load.sampan_server import SampanServer
@@ -48,7 +49,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--watchers", type=int, default=200, help="of the row watch (200)")
     parser.add_argument("--many-watchers", type=int, default=1000, help="of the row watch-memory (1000)")
     parser.add_argument("--pods", type=int, default=30_000, help="of the rows start and memory (30000)")
-    parser.add_argument("--store", choices=("sqlite", "memory"), default="sqlite", help="of the server (sqlite)")
+    parser.add_argument(
+        "--store", choices=("sqlite", "memory", "etcd"), default="sqlite", help="of the server (sqlite)"
+    )
     parser.add_argument("--folder", type=Path, help="where the data is put: choose the disk (the temporary folder)")
     parser.add_argument("--peer", type=Path, metavar="KUBECONFIG", help="another API server, for the same load")
     parser.add_argument("--peer-pid", type=int, action="append", default=[], help="whose CPU counts as the peer's")
@@ -88,7 +91,10 @@ def main() -> None:
         folder = Path(name)
         runs = []
         if not options.peer_only:
-            server = stack.enter_context(SampanServer(folder / "server", options.store, options.profile))
+            store = options.store
+            if store == "etcd":
+                store = f"etcd://{stack.enter_context(members(folder / 'etcd')).endpoints[0]}"
+            server = stack.enter_context(SampanServer(folder / "server", store, options.profile))
             print(f"Sampan is process {server.pid} at {server.address[0]}:{server.address[1]}", file=out)
             runs.append(Run(server.subject(), options.identity, server.folder, server, store=options.store))
         if options.peer is not None:
