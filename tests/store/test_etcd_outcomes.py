@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from etcd_members import running
 
 from sampan.api.clock import FixedClock, SystemClock
+from sampan.store.cache import WatchCache
 from sampan.store.etcd import transactions
 from sampan.store.etcd.client import Client
 from sampan.store.etcd.errors import Again, judge
@@ -186,6 +188,24 @@ async def test_user_and_password_open_an_etcd_that_asks_for_them(tmp_path: Path)
         wrong = EtcdSettings(endpoints=endpoints, username="root", password="wrong", open_seconds=5)
         with pytest.raises(StoreUnavailable, match="refuses this server"):
             await EtcdStore.open(wrong, clock=SystemClock())
+
+
+async def test_what_others_change_in_one_step_reaches_caches_and_history_whole(etcd: EtcdStore) -> None:
+    cache = WatchCache(etcd, "/c/", lambda obj: ({}, {}), lambda value, revision: json.loads(value))
+    await cache.start()
+    for name in "abc":
+        await etcd.commit(f"/c/{name}", 0, b"{}")
+    before = await cache.barrier()
+    watch = cache.watch(from_revision=before)
+    start, end = etcd._layout.range_of("/c/")
+    await etcd._client.call("/etcdserverpb.KV/DeleteRange", pb.DeleteRangeRequest(key=start, range_end=end))
+    after = await cache.barrier()
+    assert cache.count() == 0
+    assert [(event.type, event.revision) for event in await anext(watch)] == [("DELETED", after)] * 3
+    assert [change.key for change in await etcd.changes("/c/", before, after, 1)] == ["/c/a", "/c/b", "/c/c"]
+    etcd._ring.floor = after
+    assert [change.key for change in await etcd.changes("/c/", before, after, 1)] == ["/c/a", "/c/b", "/c/c"]
+    cache.close()
 
 
 # -- pure parts ------------------------------------------------------------------------------------------------------

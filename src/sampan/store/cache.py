@@ -101,6 +101,8 @@ class WatchCache:
         self._damaged: set[str] = set()
         self._version = 0
         self._progress = 0
+        #: of the state that the cache began with
+        self._began = 0
         #: of the directories below: those that are not there have the resource's own
         self._versions: dict[str, int] = {}
         self._ring = EventRing(ring, ring_bytes, budget or _ALL_RINGS)
@@ -139,7 +141,7 @@ class WatchCache:
         self._entries = SortedMap(entries)
         self._damaged = {key for key, entry in entries if entry.damaged}
         self._version, self._versions = found.revision, {}
-        self._progress = found.revision
+        self._progress = self._began = found.revision
         self._ring.start(found.revision)
         self._started = True
         changes, self._starting = self._starting, []
@@ -406,9 +408,9 @@ class WatchCache:
         if not self._started:
             self._starting.append(change)
             return
-        if change.revision <= self._progress:
+        if change.revision <= self._began:
             return  # told late: the cache began with a state that had it
-        self._progress = change.revision
+        self._progress = max(self._progress, change.revision)
         key = change.key
         previous = self._entries.get(key)
         entry = None

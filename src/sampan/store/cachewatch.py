@@ -251,8 +251,8 @@ class CacheWatch:
         "_history_end",
         "_initial",
         "_initial_at",
-        "_last",
         "_mailbox",
+        "_passed",
         "_remove",
         "_selector",
         "_source",
@@ -279,7 +279,7 @@ class CacheWatch:
         self._initial_at = 0
         self._mailbox: Mailbox[CacheEvent] = Mailbox(limit, bytes_limit)
         self._remove: Callable[[], None] | None = None
-        self._last = after  # newest revision put into the mailbox
+        self._passed = after  # what was before is none of the mailbox's
         self._after = self._history_end = after  # history still to be read from the store
         self._handed = after if not initial else 0
 
@@ -313,7 +313,7 @@ class CacheWatch:
     def resume(self, events: Sequence[CacheEvent] | None) -> None:
         """For the cache: the events since the start, or None to read them from the store's history."""
         if events is None:
-            self._history_end = self._last = self._source.revision
+            self._history_end = self._passed = self._source.revision
             return
         for event in events:
             if self._mine(event.entry.key):
@@ -321,9 +321,8 @@ class CacheWatch:
 
     def push(self, event: CacheEvent) -> None:
         """For the cache: queues the event if the watch has not passed it and its selector sees it."""
-        if event.revision <= self._last:
+        if event.revision <= self._passed:
             return
-        self._last = event.revision
         seen = select(event, self._selector)
         if seen is not None and not self._mailbox.put(seen, seen.size):
             self._end()

@@ -196,7 +196,8 @@ class Store(Protocol):
     async def changes(self, prefix: str, after: int, until: int, limit: int) -> Sequence[Change]:
         """The first ``limit`` changes with ``after < revision <= until`` under ``prefix``, in revision order.
 
-        May be fewer where they are large; none: there are no more. Raises Compacted when ``after < oldest``.
+        More where others share the last one's revision (a transaction of somebody else's at etcd). May be fewer where
+        they are large; none: there are no more. Raises Compacted when ``after < oldest``.
         """
         ...
 

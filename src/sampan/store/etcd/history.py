@@ -62,7 +62,7 @@ class Ring:
         start = bisect_right(self._changes, after, key=_revision_of)
         found: list[Change] = []
         for change in islice(self._changes, start, None):
-            if change.revision > until or len(found) >= limit:
+            if change.revision > until or (len(found) >= limit and change.revision > found[-1].revision):
                 break
             if change.key.startswith(prefix):
                 found.append(change)
@@ -128,6 +128,9 @@ class History:
                     for event in parts:
                         if event.kv.mod_revision > until:
                             return found
+                        enough = len(found) >= limit or held > _PORTION_BYTES
+                        if enough and event.kv.mod_revision > found[-1].revision:
+                            return found
                         for change in read(self._layout, [event]).changes:
                             if not change.key.startswith(prefix):
                                 continue
@@ -135,8 +138,6 @@ class History:
                                 raise PastRevision("what was deleted is compacted")
                             found.append(change)
                             held += size_of(change)
-                        if len(found) >= limit or held > _PORTION_BYTES:
-                            return found
                     if parts and parts[-1].kv.mod_revision >= until:
                         return found
                     parts = []

@@ -524,6 +524,7 @@ class EtcdStore:
             raise FutureRevision(revision, current)
         if revision <= self._oldest:
             return
+        await self._reach(revision)  # else this server's own watch would miss what goes
         try:
             await self._client.call(_COMPACT, pb.CompactionRequest(revision=revision))
         except PastRevision:  # somebody else went further
