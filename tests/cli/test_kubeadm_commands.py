@@ -195,6 +195,17 @@ def test_one_certificate_or_all_are_renewed_and_go_into_their_kubeconfigs(run: R
     assert (code, "one of all, admin.conf" in said) == (1, True)
 
 
+def test_a_cluster_of_up_has_certificates_that_are_shown_and_renewed_too(run: Run, made: Instance) -> None:
+    up = dataclasses.replace(made, node=dataclasses.replace(made.node, kubernetes_dir=""))
+    up.save()
+    shown = run("sampan", "certs", "check-expiration")[1]
+    assert "admin.conf" in shown
+    assert "scheduler.conf" not in shown
+    before = up.admin_kubeconfig.read_bytes()
+    assert run("sampan", "certs", "renew", "all")[0] == 0
+    assert up.admin_kubeconfig.read_bytes() != before
+
+
 def test_without_the_ca_s_key_nothing_is_renewed_and_that_is_told(run: Run, made: Instance) -> None:
     (made.pki / "ca.key").resolve().unlink()
     assert re.search(r"apiserver .* ca +yes$", run("kubeadm", "certs", "check-expiration")[1], re.MULTILINE)

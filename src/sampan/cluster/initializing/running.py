@@ -12,7 +12,7 @@ import asyncio
 import dataclasses
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -92,16 +92,18 @@ class Initializing:
             certificates.parse_key(self.wanted.certificate_key)
         if not alone:
             self._say(f"[init] Using Kubernetes version: v{KUBERNETES_VERSION}")
-        async with locks.changing(self.instance, self._progress):
-            # Two new clusters at once must not choose the same.
-            async with locks.choosing(self.instance, self._progress):
-                self._settle()
-                if self.how.dry_run:
-                    self._show(steps)
-                    return self.instance
+        async with locks.changing(self.instance, self._progress), AsyncExitStack() as until_kept:
+            # Two new clusters at once must not choose the same: until it is written what this one has.
+            await until_kept.enter_async_context(locks.choosing(self.instance, self._progress))
+            self._settle()
+            if self.how.dry_run:
+                self._show(steps)
+                return self.instance
             for step in steps:
                 if step.phase != "preflight":  # which says so too, with all else that is missing
                     machine.require_root("sampan init")
+                if self.instance.exists():
+                    await until_kept.aclose()
                 await getattr(self, f"_{step.phase.replace('-', '_')}")(step)
         return self.instance
 
