@@ -30,6 +30,7 @@ CERTIFICATES = (
     "apiserver-etcd-client",
     "sa",
 )
+CONTROL_PLANE = ("apiserver", "controller-manager", "scheduler")
 PHASES = (
     Phase("preflight", "Run pre-flight checks"),
     Phase("certs", "Certificate generation", CERTIFICATES),
@@ -42,7 +43,7 @@ PHASES = (
     Phase(
         "control-plane",
         "Make this machine a control plane",
-        ("apiserver", "controller-manager", "scheduler"),
+        CONTROL_PLANE,
     ),
     Phase("kubelet-start", "Write the node's settings and start the programs of this machine"),
     Phase("wait-control-plane", "Wait until the API server answers and the node is Ready"),

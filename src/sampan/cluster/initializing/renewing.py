@@ -50,6 +50,8 @@ _AUTHORITIES = {
 _AUTHORITY_FILES = {"ca": "ca", "etcd-ca": "etcd/ca", "front-proxy-ca": "front-proxy-ca"}
 #: of kubeadm's kubeconfigs, the stem of the certificate that they carry
 _STEMS = {"admin.conf": "admin"} | {f"{stem}.conf": stem for stem in ("controller-manager", "scheduler", "super-admin")}
+#: which a cluster of ``up`` does not have
+_OF_KUBERNETES_DIR = ("controller-manager.conf", "scheduler.conf", "super-admin.conf")
 ALL = "all"
 
 
@@ -74,11 +76,12 @@ def stem_of(name: str) -> str:
 def names(instance: Instance) -> list[str]:
     """Those that this control plane has, or should have."""
     has_etcd = (instance.pki / "etcd" / "ca.crt").exists()
-    wanted = LONG_NAMES if instance.node.kubernetes_dir else {n: "" for n in LONG_NAMES if stem_of(n) not in _EXTRA}
-    return [name for name in wanted if has_etcd or _AUTHORITIES.get(name) != "etcd-ca"]
-
-
-_EXTRA = ("controller-manager", "scheduler", "super-admin")
+    has_parts = bool(instance.node.kubernetes_dir)
+    return [
+        name
+        for name in LONG_NAMES
+        if (has_etcd or _AUTHORITIES.get(name) != "etcd-ca") and (has_parts or name not in _OF_KUBERNETES_DIR)
+    ]
 
 
 def known(instance: Instance) -> list[Known]:

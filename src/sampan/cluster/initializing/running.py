@@ -241,7 +241,7 @@ class Initializing:
     async def _control_plane(self, step: Step) -> None:
         """All three are one process of the instance, which has this role from the beginning."""
         self._keep()
-        for part in phases.PHASES[4].parts:
+        for part in phases.CONTROL_PLANE:
             if step.has(part):
                 self._say(f'[control-plane] Program of "kube-{part}" is part of cluster {self.instance.name!r}')
 
