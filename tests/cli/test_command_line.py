@@ -311,7 +311,7 @@ def test_a_program_of_a_running_cluster_is_not_started_beside_it(
 def test_what_keeps_a_program_from_starting_is_told_without_a_traceback(
     run: Run, stopped: instances.Instance, monkeypatch: pytest.MonkeyPatch, error: Exception, words: str
 ) -> None:
-    def fails(_: object) -> None:
+    def fails(*_: object, **__: object) -> None:
         raise error
 
     monkeypatch.setattr("sampan.cluster.control_plane.run", fails)

@@ -2,8 +2,8 @@
 
 The settings change last: whoever is interrupted has the cluster as it was, and the same command goes on where it
 stopped. The old store is kept aside until ``--delete-old``. To SQLite, revisions stay as they are. Etcd gives revisions
-itself: its counter is raised above the old store's first, each entry then gets a new one in the old order, and what is
-before is compacted, so that every client lists anew.
+itself: its counter is raised above the old store's first, each entry then gets a new one, and what is before is
+compacted, so that every client lists anew.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ from sampan.store.archive.sources import Snapshot
 from sampan.store.protocol import StoreError
 
 _ASIDE = "before-migrate"
-_PREFIX = "/registry/"
+#: what an API server writes below
+_PREFIXES = ("/registry/", "/ranges/")
 #: true of API servers that run
 _OF_THE_MOMENT = ("/registry/masterleases/",)
 _PORT_STEP = 100
@@ -113,7 +114,7 @@ async def _to_etcd(instance: Instance, target: Instance, clock: Clock, progress:
             progress.step("Certificates of etcd")
             pki.ensure(target, clock)
             member.write_config(target)
-        foreign = next((r.key for r in snapshot.records(trusting=True) if not r.key.startswith(_PREFIX)), None)
+        foreign = next((r.key for r in snapshot.records(trusting=True) if not r.key.startswith(_PREFIXES)), None)
         if foreign is not None:
             raise ArchiveError(f"{foreign} is no key of an API server; delete it first (`sampan etcd serve`)")
         async with reached(target, progress) as side:

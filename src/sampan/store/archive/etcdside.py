@@ -27,6 +27,7 @@ _KEYS, _VALUES = 5000, 100
 #: calls that are under way at once
 _TOGETHER = 64
 _TOLD_EVERY = 500
+_BESIDES = "/ranges/"
 #: whose ends no process that lives sees to: others take them over
 _NOBODY = b"moved"
 
@@ -41,6 +42,8 @@ class EtcdSide:
     def __init__(self, client: Client, layout: Layout) -> None:
         self._client, self._layout = client, layout
         self._entries = layout.range_of("")
+        #: and what an API server keeps besides
+        self._places = (layout.range_of(_BESIDES), self._entries)
         self._marker = layout.bump.removesuffix(b"bump") + b"moving"
 
     async def extent(self) -> Extent:
@@ -52,7 +55,7 @@ class EtcdSide:
     async def records(self, revision: int) -> AsyncIterator[Record]:
         """In the order of their revisions. Raises ArchiveError: two keys have one, which only foreign writers do."""
         order: list[tuple[int, bytes]] = []
-        async for kv in self._scan(revision, _KEYS, keys_only=True):
+        async for kv in self._all(revision, _KEYS, keys_only=True):
             order.append((kv.mod_revision, kv.key))
         order.sort()
         for (one, first), (other, second) in pairwise(order):
@@ -73,7 +76,7 @@ class EtcdSide:
         """Of every entry: its revision, the digest of its value, and when it ends."""
         ends = await self._ends(revision)
         found: dict[str, tuple[int, bytes, int | None]] = {}
-        async for kv in self._scan(revision, _VALUES):
+        async for kv in self._all(revision, _VALUES):
             key = self._layout.key(kv.key)
             if key is not None:
                 found[key] = (kv.mod_revision, digest(kv.value), ends.get(key))
@@ -139,6 +142,11 @@ class EtcdSide:
     async def _range(self, **fields: Any) -> Any:
         start, end = self._entries
         return await self._client.call(_RANGE, pb.RangeRequest(**{"key": start, "range_end": end, **fields}))
+
+    async def _all(self, revision: int, page: int, **fields: Any) -> AsyncIterator[Any]:
+        for start, end in self._places:
+            async for kv in self._scan(revision, page, key=start, range_end=end, **fields):
+                yield kv
 
     async def _scan(self, revision: int, page: int, **fields: Any) -> AsyncIterator[Any]:
         start = fields.pop("key", self._entries[0])

@@ -6,6 +6,7 @@ With the prefix ``/registry``::
     /registry-sampan/bump              written by who wants to see its own event
     /registry-sampan/ends/<key>        when an entry with a time to live ends: ``<milliseconds> <identity>``
     /registry-sampan/time              the moment of a revision, at most once a second
+    /registry-sampan/other/...         entries whose keys do not begin with what the prefix stands for; they have no end
     /registry/...                      the entries
 
 The names are chosen so that one range holds all that a follower needs, and not the first.
@@ -20,6 +21,7 @@ class Layout:
     __slots__ = (
         "_entries",
         "_lead",
+        "_other",
         "_root",
         "_strip",
         "bump",
@@ -38,6 +40,7 @@ class Layout:
         own = prefix.encode() + b"-sampan/"
         self.bump = own + b"bump"
         self.time = own + b"time"
+        self._other = own + b"other"
         self.ends = own + b"ends"
         self.clients = prefix.encode() + b"-clients/"
         #: the range that a follower watches
@@ -45,10 +48,15 @@ class Layout:
 
     def of(self, key: str) -> bytes:
         """Where the store's key stands."""
+        if not key.startswith(self._strip):
+            return self._other + key.encode()
         return (self._root + key[self._lead :]).encode()
 
     def range_of(self, prefix: str, after: str | None = None) -> tuple[bytes, bytes]:
         """The range of a prefix of the store's keys, of what sorts after ``after``."""
+        if not prefix.startswith(self._strip) and not self._strip.startswith(prefix):
+            start, end = self._other + prefix.encode(), prefix_end(self._other + prefix.encode())
+            return (start if after is None else max(start, self.of(after) + b"\x00")), end
         start = self._root.encode() + prefix[self._lead :].encode()
         end = prefix_end(start) if len(prefix) > self._lead else self.follow_end
         start = max(start, self._entries) if len(prefix) <= self._lead else start
@@ -58,12 +66,19 @@ class Layout:
 
     def key(self, where: bytes) -> str | None:
         """The store's key that stands there; None: something else does."""
+        if where.startswith(self._other + b"/"):
+            try:
+                return where[len(self._other) :].decode()
+            except UnicodeDecodeError:
+                return None
         if not where.startswith(self._entries):
             return None
         return self._text(where[len(self._entries) - 1 :])
 
     def end_of(self, key: str) -> bytes:
         """Where it stands when the entry ends."""
+        if not key.startswith(self._strip):
+            return self._other + b"-ends" + key.encode()
         return self.ends + key[self._lead :].encode()
 
     def ended(self, where: bytes) -> str | None:
