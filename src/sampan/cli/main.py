@@ -35,6 +35,7 @@ from sampan.cli import (
     reset,
     token,
     units,
+    upgrade,
     why,
 )
 from sampan.cli.commands import WRONG_USAGE, Group
@@ -58,6 +59,7 @@ init.add_to(app)
 join.add_to(app)
 app.add("token", token.app)
 reset.add_to(app)
+app.add("upgrade", upgrade.app)
 app.add("certs", certs.app)
 app.add("config", config.app)
 app.add("kubeadm", kubeadm.app)

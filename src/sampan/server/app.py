@@ -264,7 +264,7 @@ class Server:
         if idle := self.features.without_effect(enablement.acting(registry())):
             log.warning("feature gates that change nothing here: %s", ", ".join(idle))
         if self.store is None:
-            self.store = await self._open_store()
+            self.store = await self.open_store()
         stack.push_async_callback(self.store.close)
         self._surfaces = Surfaces(Surface.build(self._kinds, self.store), self.watching.drop)
         # Not before the last request: an empty cache would say 404 to it.
@@ -378,7 +378,7 @@ class Server:
             assert self.store is not None
             self._horizon.tick(self.store.revision)
 
-    async def _open_store(self) -> Store:
+    async def open_store(self) -> Store:
         """Raises StoreUnavailable, ValueError."""
         config = self.config
         if config.store == "memory":

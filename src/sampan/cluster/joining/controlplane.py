@@ -43,7 +43,7 @@ def settings(cluster: ClusterSettings, wanted: ControlPlane, api_port: int) -> C
     if cluster.store != "etcd":
         raise ClusterError(
             "the cluster's store is a file of its one control plane (sqlite), which no other can share",
-            fix="move it to etcd first (`sampan store migrate`, docs/moving.md), or join as a worker: without "
+            fix="move it to etcd first (`sampan store migrate`, docs/backup.md), or join as a worker: without "
             "--control-plane",
         )
     # Its own API server is here.
