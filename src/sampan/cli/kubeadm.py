@@ -10,7 +10,7 @@ import sys
 from typing import Annotated
 
 import sampan
-from sampan.cli import certs, config, init, join, reset, token
+from sampan.cli import certs, config, init, join, reset, token, upgrade
 from sampan.cli.commands import Group, Option
 from sampan.cli.options import Name, printer
 from sampan.cluster.errors import WrongUsage
@@ -52,6 +52,7 @@ reset.add_to(app)
 app.add("token", token.app)
 app.add("certs", certs.app)
 app.add("config", config.app)
+app.add("upgrade", upgrade.app)
 kubeconfigs = Group("Kubeconfigs of further users.")
 app.add("kubeconfig", kubeconfigs)
 
