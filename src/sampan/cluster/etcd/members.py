@@ -123,9 +123,10 @@ async def promote(client: Client, member_id: int, *, timeout_seconds: float = 60
                 await client.call(f"{_CLUSTER}MemberPromote", pb.MemberPromoteRequest(ID=member_id), seconds=10)
                 return
             except StoreError as error:
-                if "not a learner" in str(error):
-                    return
-                if "in sync" not in str(error):
+                text = str(error)
+                if "in sync" not in text:
+                    if "can only promote a learner" in text:  # it votes already
+                        return
                     raise
             await asyncio.sleep(_LOOK_SECONDS)
 
