@@ -1,4 +1,4 @@
-"""A server's machine goes dark, without a word: the kernel ends its connections in seconds, and clients go elsewhere."""
+"""A server's machine goes dark without a word: the kernel ends its connections in seconds, and clients go elsewhere."""
 
 from __future__ import annotations
 

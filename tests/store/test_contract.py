@@ -41,28 +41,28 @@ async def test_a_commit_at_the_wrong_revision_conflicts_and_changes_nothing(
 
 async def test_a_commit_happens_only_while_its_guard_is_at_its_revision(store: Any) -> None:
     absent = Guard("/guard", 0)
-    await store.commit("/a", 0, b"1", guard=absent)
+    await store.commit("/a", 0, b"1", guards=[absent])
     first = await store.commit("/guard", 0, b"x")
     held = Guard("/guard", first)
     for value in (b"2", None):
         with pytest.raises(GuardFailed):
-            await store.commit("/a", None, value, guard=absent)
+            await store.commit("/a", None, value, guards=[absent])
         with pytest.raises(GuardFailed):
-            await store.commit("/a", 99, value, guard=absent)  # which is told before a conflict
+            await store.commit("/a", 99, value, guards=[absent])  # which is told before a conflict
         with pytest.raises(RevisionConflict):
-            await store.commit("/a", 99, value, guard=held)
+            await store.commit("/a", 99, value, guards=[held])
     assert (await store.get("/a")).value == b"1"
-    at = await store.commit("/a", None, b"2", guard=held)
+    at = await store.commit("/a", None, b"2", guards=[held])
     await store.commit("/guard", first, b"y")
     with pytest.raises(GuardFailed):
-        await store.commit("/a", at, None, guard=held)
+        await store.commit("/a", at, None, guards=[held])
     assert (await store.get("/a")).value == b"2"
 
 
 async def test_of_a_guard_and_what_it_guards_against_one_wins_in_every_race(store: Any) -> None:
     for n in range(20):
         held = await store.commit("/guard", None, b"%d" % n)
-        guarded = store.commit(f"/a{n}", 0, b"1", guard=Guard("/guard", held))
+        guarded = store.commit(f"/a{n}", 0, b"1", guards=[Guard("/guard", held)])
         taken, done = await asyncio.gather(store.commit("/guard", held, b"t"), guarded, return_exceptions=True)
         if isinstance(done, GuardFailed):
             assert await store.get(f"/a{n}") is None

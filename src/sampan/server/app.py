@@ -35,6 +35,7 @@ from sampan.api.types import Obj
 from sampan.metrics.families import Family
 from sampan.server.admission.chain import build_chain
 from sampan.server.admission.configuration import load as admission_settings
+from sampan.server.admission.namespaced import inside_namespace
 from sampan.server.admission.optional.namespaces import namespace_maker
 from sampan.server.admission.quota.ledger import Ledger
 from sampan.server.admission.quota.quotas import StoredQuotas
@@ -486,6 +487,7 @@ class Server:
                 kinds=self._kinds,
                 ledger=ledger,
             ),
+            inside=inside_namespace,
             authorizer=authorizer,
             hooks=self._hooks(),
             tokens=self._issuer,

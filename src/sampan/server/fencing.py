@@ -12,7 +12,7 @@ lease, whatever stood still in between. A lease that was only renewed meanwhile 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -81,20 +81,22 @@ def fenced(request: Request, leader: str) -> Iterator[None]:
         _FENCE.reset(token)
 
 
-async def guarded(store: Store, commit: Callable[[Guard | None], Awaitable[T]]) -> T:
+async def guarded(store: Store, commit: Callable[[Sequence[Guard]], Awaitable[T]], guards: Sequence[Guard] = ()) -> T:
     """Commits unless the request that is being served came from a leader, and that one leads no longer: Conflict.
-    Raises what ``commit`` does."""
+    ``guards``: what the commit hangs on besides. Raises what ``commit`` does."""
     fence = _FENCE.get()
     if fence is None:
-        return await commit(None)
+        return await commit(guards)
     if store.sync_now() is not None:
         if not fence.seen():
             fence.refuse()
-        return await commit(None)  # nothing comes between: its first step is taken at once
+        return await commit(guards)  # nothing comes between: its first step is taken at once
     revision = fence.seen() or await fence.newest()
     for _ in range(_ATTEMPTS):
         try:
-            return await commit(Guard(fence.key, revision))
-        except GuardFailed:
+            return await commit((*guards, Guard(fence.key, revision)))
+        except GuardFailed as error:
+            if error.guard in guards:
+                raise
             revision = await fence.newest()
     raise Conflict("Operation cannot be fulfilled: the lease of who asks changes too fast, try again")

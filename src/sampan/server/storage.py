@@ -21,7 +21,7 @@ from sampan.server import fencing
 from sampan.server.stream import Batch
 from sampan.server.threads import is_heavy, paced
 from sampan.store.cache import START_STEP, CachedEntry, WatchCache
-from sampan.store.protocol import Entry, EntryDamaged, Store
+from sampan.store.protocol import Entry, EntryDamaged, Guard, Store
 from sampan.store.ring import RingBudget
 
 _serials = count()
@@ -219,25 +219,35 @@ class ResourceStorage:
         return await self.store.get(key)
 
     async def commit(
-        self, key: str, expected: int, obj: Obj, *, heavy: bool = False, by_leader: bool = False
+        self,
+        key: str,
+        expected: int,
+        obj: Obj,
+        *,
+        heavy: bool = False,
+        by_leader: bool = False,
+        guards: Sequence[Guard] = (),
     ) -> Stored:
         """``heavy``: a thread encodes it. ``by_leader``: it is what the request asked for, and only a leader may have
-        asked (``fencing``). Raises RevisionConflict, StoreUnavailable, RequestEntityTooLarge, Conflict."""
+        asked (``fencing``). Raises RevisionConflict, StoreUnavailable, RequestEntityTooLarge, Conflict, GuardFailed."""
         value = await paced(heavy, self.encode, obj)
-        ttl = self.kind.ttl_seconds
+        store, ttl = self.store, self.kind.ttl_seconds
         if by_leader:
             revision = await fencing.guarded(
-                self.store,
-                lambda guard: self.store.commit(key, expected, value, ttl_seconds=ttl, note=obj, guard=guard),
+                store,
+                lambda guards: store.commit(key, expected, value, ttl_seconds=ttl, note=obj, guards=guards),
+                guards,
             )
         else:
-            revision = await self.store.commit(key, expected, value, ttl_seconds=ttl, note=obj)
+            revision = await store.commit(key, expected, value, ttl_seconds=ttl, note=obj, guards=guards)
         return Stored(self, key, value, revision, note=obj)
 
     async def remove(self, key: str, expected: int, *, by_leader: bool = False) -> int:
         """The revision of the deletion. Raises RevisionConflict, StoreUnavailable, Conflict."""
         if by_leader:
-            return await fencing.guarded(self.store, lambda guard: self.store.commit(key, expected, None, guard=guard))
+            return await fencing.guarded(
+                self.store, lambda guards: self.store.commit(key, expected, None, guards=guards)
+            )
         return await self.store.commit(key, expected, None)
 
 

@@ -138,7 +138,7 @@ class EmbeddedStore(ABC):
         *,
         ttl_seconds: float | None = None,
         note: object | None = None,
-        guard: Guard | None = None,
+        guards: Sequence[Guard] = (),
     ) -> int: ...
 
     @abstractmethod

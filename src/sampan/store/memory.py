@@ -42,12 +42,12 @@ class MemoryStore(EmbeddedStore):
         *,
         ttl_seconds: float | None = None,
         note: object | None = None,
-        guard: Guard | None = None,
+        guards: Sequence[Guard] = (),
     ) -> int:
         check_ttl(ttl_seconds)
         if self._closed:
             raise StoreUnavailable("the store is closed")
-        if guard is not None:
+        for guard in guards:
             guarding = self._entries.get(guard.key)
             check_guard(key, guard, guarding.revision if guarding else 0)
         current = self._entries.get(key)

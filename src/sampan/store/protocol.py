@@ -177,7 +177,7 @@ class Store(Protocol):
         *,
         ttl_seconds: float | None = None,
         note: object | None = None,
-        guard: Guard | None = None,
+        guards: Sequence[Guard] = (),
     ) -> int:
         """Writes (or deletes: ``value`` None) and returns the commit's revision, once durable.
 
@@ -189,7 +189,7 @@ class Store(Protocol):
 
         ``ttl_seconds``: the entry is deleted so long after this commit, unless written again before: each commit sets
         its own, or none. ValueError: it is not above 0. ``note`` reaches the listeners of this process as it is.
-        ``guard`` is looked at in the same moment as ``expected``, and first. Raises GuardFailed.
+        ``guards`` are looked at in the same moment as ``expected``, and first. Raises GuardFailed.
         """
         ...
 

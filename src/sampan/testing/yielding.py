@@ -66,10 +66,10 @@ class YieldingStore(MemoryStore):
         *,
         ttl_seconds: float | None = None,
         note: object | None = None,
-        guard: Guard | None = None,
+        guards: Sequence[Guard] = (),
     ) -> int:
         await self._others()
-        revision = await super().commit(key, expected, value, ttl_seconds=ttl_seconds, note=note, guard=guard)
+        revision = await super().commit(key, expected, value, ttl_seconds=ttl_seconds, note=note, guards=guards)
         await self._others()
         return revision
 

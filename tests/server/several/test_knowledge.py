@@ -215,3 +215,24 @@ def test_a_server_that_lost_its_store_answers_nobody_and_ends_its_watches(api_of
         await watching
 
     living(body, count=1)
+
+
+def test_nothing_is_made_in_a_namespace_that_ended_at_another_server() -> None:
+    async def body(members: list[Member]) -> None:
+        first, second = members
+        await first("POST", "/api/v1/namespaces", {"metadata": {"name": "ns"}})
+        await second("GET", "/api/v1/namespaces/ns")
+        second.way.hold()
+        place = "/api/v1/namespaces/ns/configmaps"
+        relabelled = {"metadata": {"labels": {"a": "b"}}}
+        await first("PATCH", "/api/v1/namespaces/ns", relabelled, content_type="application/merge-patch+json")
+        assert (await second("POST", place, {"metadata": {"name": "a"}}))["metadata"]["name"] == "a"
+        await first("DELETE", "/api/v1/namespaces/ns")
+        with pytest.raises(Forbidden, match="because it is being terminated"):
+            await second("POST", place, {"metadata": {"name": "b"}})
+        await first("PUT", "/api/v1/namespaces/ns/finalize", {"metadata": {"name": "ns"}, "spec": {"finalizers": []}})
+        with pytest.raises(NotFound, match='namespaces "ns" not found'):
+            await second("POST", place, {"metadata": {"name": "c"}})
+        second.way.release()
+
+    living(body)

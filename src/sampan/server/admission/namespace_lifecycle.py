@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sampan.api import errors
 from sampan.api.resources import NAMESPACES
+from sampan.api.types import Obj
 from sampan.server.admission.base import Plugin, refuse
 from sampan.server.attributes import AdmissionAttributes
 from sampan.server.reader import ObjectReader
@@ -31,13 +32,18 @@ class NamespaceLifecycle(Plugin):
         if namespace is None or _is_terminating(namespace):
             # It may just have been made, or made again.
             namespace = await self._reader.fresh(NAMESPACES, None, attributes.namespace)
-        if namespace is None:
-            raise errors.not_found("namespaces", attributes.namespace)
-        if attributes.operation == "CREATE" and not attributes.subresource and _is_terminating(namespace):
-            text = f"namespace {attributes.namespace} is being terminated"
-            cause = {"reason": "NamespaceTerminating", "message": text, "field": "metadata.namespace"}
-            detail = f"unable to create new content in namespace {attributes.namespace} because it is being terminated"
-            raise refuse(attributes, detail, [cause])
+        check(attributes, namespace)
+
+
+def check(attributes: AdmissionAttributes, namespace: Obj | None) -> None:
+    """Raises NotFound: it is not there; Forbidden: it ends, and something is to be made in it."""
+    if namespace is None:
+        raise errors.not_found("namespaces", attributes.namespace)
+    if attributes.operation == "CREATE" and not attributes.subresource and _is_terminating(namespace):
+        text = f"namespace {attributes.namespace} is being terminated"
+        cause = {"reason": "NamespaceTerminating", "message": text, "field": "metadata.namespace"}
+        detail = f"unable to create new content in namespace {attributes.namespace} because it is being terminated"
+        raise refuse(attributes, detail, [cause])
 
 
 def _is_terminating(namespace: dict[str, object]) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import field
 from typing import Protocol, TypeAlias
 
@@ -16,8 +16,10 @@ from sampan.server.hooks import Hooks
 from sampan.server.horizon import Horizon
 from sampan.server.request import Handler, Request
 from sampan.server.results import Result
+from sampan.server.storage import Stored
 from sampan.server.target import Target
 from sampan.server.write import Write
+from sampan.store.protocol import Guard
 
 
 class Admission(Protocol):
@@ -41,6 +43,16 @@ class NoAdmission:
 
     def takes(self, kind: Kind, namespace: str) -> bool:
         return False
+
+
+#: commits, on condition of these guards
+CommitNew: TypeAlias = Callable[[Sequence[Guard]], Awaitable[Stored]]
+#: commits a new object while what it is made in is there
+Inside: TypeAlias = Callable[[Target, Write, CommitNew], Awaitable[Stored]]
+
+
+async def _anywhere(target: Target, write: Write, commit: CommitNew) -> Stored:
+    return await commit(())
 
 
 class Tokens(Protocol):
@@ -74,6 +86,7 @@ class RestContext:
     clock: Clock
     random: Random
     admission: Admission = field(default_factory=NoAdmission)
+    inside: Inside = _anywhere
     #: asked again when a request turns out to do more than its verb says; None: everything is allowed
     authorizer: Authorizer | None = None
     hooks: Hooks = field(default_factory=Hooks)

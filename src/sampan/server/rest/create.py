@@ -152,7 +152,7 @@ async def _write_new(ctx: RestContext, target: Target, write: Write, options: Wr
     done = False
     try:
         await while_asking(ctx.admission.validate(write))
-        written = await _commit_new(target, obj, options, heavy=write.request.heavy)
+        written = await _commit_new(ctx, target, obj, write, options)
         done = not options.dry_run
     finally:
         try:
@@ -165,12 +165,15 @@ async def _write_new(ctx: RestContext, target: Target, write: Write, options: Wr
     return written
 
 
-async def _commit_new(target: Target, obj: Obj, options: WriteOptions, *, heavy: bool) -> Versioned:
-    """Raises RevisionConflict."""
-    storage = target.storage
+async def _commit_new(ctx: RestContext, target: Target, obj: Obj, write: Write, options: WriteOptions) -> Versioned:
+    """Raises RevisionConflict; NotFound, Forbidden: the namespace ended meanwhile."""
+    storage, heavy = target.storage, write.request.heavy
     key = storage.key(target.namespace, obj["metadata"]["name"])
     if not options.dry_run:
-        return await storage.commit(key, 0, await target.view.to_keep(obj, heavy=heavy), heavy=heavy, by_leader=True)
+        kept = await target.view.to_keep(obj, heavy=heavy)
+        return await ctx.inside(target, write, lambda guards: storage.commit(
+            key, 0, kept, heavy=heavy, by_leader=True, guards=guards
+        ))  # fmt: skip
     present = await storage.newest(key)
     if present is not None:
         raise RevisionConflict(key, 0, present.revision)

@@ -377,23 +377,23 @@ class EtcdStore:
         *,
         ttl_seconds: float | None = None,
         note: object | None = None,
-        guard: Guard | None = None,
+        guards: Sequence[Guard] = (),
     ) -> int:
         check_ttl(ttl_seconds)
         self._check_open()
-        write = self._write(key, expected, value, ttl_seconds, guard)
+        write = self._write(key, expected, value, ttl_seconds, guards)
         noted = (value, note)
         if note is not None:
             self._notes[key] = noted
         try:
-            return await self._send(key, write, guard)
+            return await self._send(key, write, guards)
         except BaseException:
             if self._notes.get(key) is noted:
                 del self._notes[key]
             raise
 
     def _write(
-        self, key: str, expected: int | None, value: bytes | None, ttl_seconds: float | None, guard: Guard | None
+        self, key: str, expected: int | None, value: bytes | None, ttl_seconds: float | None, guards: Sequence[Guard]
     ) -> transactions.Write:
         layout, now_ms = self._layout, self._now_ms()
         end: bytes | None = None
@@ -412,11 +412,10 @@ class EtcdStore:
             end,
             layout.time,
             time,
-            layout.of(guard.key) if guard is not None else b"",
-            guard.revision if guard is not None else 0,
+            tuple((layout.of(guard.key), guard.revision) for guard in guards),
         )
 
-    async def _send(self, key: str, write: transactions.Write, guard: Guard | None = None) -> int:
+    async def _send(self, key: str, write: transactions.Write, guards: Sequence[Guard] = ()) -> int:
         while True:
             slot, name = self._slots.take()
             repeated = False
@@ -440,8 +439,8 @@ class EtcdStore:
             if outcome.kind != "swept":
                 if not repeated:
                     self._slots.give_back(slot, slot.revision)
-                if outcome.kind == "guarded" and guard is not None:
-                    raise GuardFailed(key, guard)
+                if outcome.kind == "guarded":
+                    raise GuardFailed(key, guards[outcome.revision])
                 raise RevisionConflict(key, write.expected or 0, outcome.revision)
 
     # -- times to live ---------------------------------------------------------------------------------------------

@@ -62,9 +62,8 @@ class Write:
     end: bytes | None = None
     time_key: bytes = b""
     time: bytes = b""
-    #: another key, which has to be at that revision; b"": there is none
-    guard_key: bytes = b""
-    guard_revision: int = 0
+    #: other keys, and the revision that each has to be at
+    guards: tuple[tuple[bytes, int], ...] = ()
 
 
 def request_of(write: Write, slot: Slot, number: bytes, *, repeated: bool) -> pb.TxnRequest:
@@ -74,8 +73,8 @@ def request_of(write: Write, slot: Slot, number: bytes, *, repeated: bool) -> pb
     compare.append(pb.Compare(result=_EQUAL, target=_MOD, key=slot.key, mod_revision=slot.revision))
     if write.expected is not None:
         compare.append(pb.Compare(result=_EQUAL, target=_MOD, key=write.key, mod_revision=write.expected))
-    if write.guard_key:
-        compare.append(pb.Compare(result=_EQUAL, target=_MOD, key=write.guard_key, mod_revision=write.guard_revision))
+    for key, revision in write.guards:
+        compare.append(pb.Compare(result=_EQUAL, target=_MOD, key=key, mod_revision=revision))
     if write.value is None:
         compare.append(pb.Compare(result=pb.Compare.GREATER, target=pb.Compare.VERSION, key=write.key, version=0))
     then = request.success
@@ -93,8 +92,8 @@ def request_of(write: Write, slot: Slot, number: bytes, *, repeated: bool) -> pb
     otherwise = request.failure
     otherwise.append(pb.RequestOp(request_range=pb.RangeRequest(key=write.key, keys_only=True)))
     otherwise.append(pb.RequestOp(request_range=pb.RangeRequest(key=slot.key)))
-    if write.guard_key:
-        otherwise.append(pb.RequestOp(request_range=pb.RangeRequest(key=write.guard_key, keys_only=True)))
+    for key, _ in write.guards:
+        otherwise.append(pb.RequestOp(request_range=pb.RangeRequest(key=key, keys_only=True)))
     if repeated:
         close = pb.TxnRequest(
             compare=[pb.Compare(result=_EQUAL, target=_MOD, key=slot.key, mod_revision=slot.revision)],
@@ -106,7 +105,8 @@ def request_of(write: Write, slot: Slot, number: bytes, *, repeated: bool) -> pb
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """``done``: at ``revision``. ``conflict``: the key is at ``revision``, 0: absent. ``guarded``: the guard's key is.
+    """``done``: at ``revision``. ``conflict``: the key is at ``revision``, 0: absent. ``guarded``: it hung on a
+    guard that is not as it was to be, whose number ``revision`` is.
     ``swept``: the slot was cleared away, nothing happened, and another is to be taken."""
 
     kind: Literal["done", "conflict", "guarded", "swept"]
@@ -121,9 +121,8 @@ def outcome_of(answer: pb.TxnResponse, write: Write, slot: Slot, number: bytes) 
         return Outcome("done", noted[0].mod_revision)  # the one that was sent before
     if not noted and slot.revision:
         return Outcome("swept", 0)
-    if write.guard_key:
-        guarding = answer.responses[2].response_range.kvs
-        revision = guarding[0].mod_revision if guarding else 0
-        if revision != write.guard_revision:
-            return Outcome("guarded", revision)
+    for at, (_, wanted) in enumerate(write.guards):
+        guarding = answer.responses[2 + at].response_range.kvs
+        if (guarding[0].mod_revision if guarding else 0) != wanted:
+            return Outcome("guarded", at)
     return Outcome("conflict", found[0].mod_revision if found else 0)

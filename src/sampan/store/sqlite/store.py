@@ -147,7 +147,7 @@ class SqliteStore(EmbeddedStore):
         *,
         ttl_seconds: float | None = None,
         note: object | None = None,
-        guard: Guard | None = None,
+        guards: Sequence[Guard] = (),
     ) -> int:
         check_ttl(ttl_seconds)
         if not key.isascii():
@@ -155,7 +155,7 @@ class SqliteStore(EmbeddedStore):
         while True:
             if self._refusal is not None:
                 raise self._refusal
-            if guard is not None:
+            for guard in guards:
                 check_guard(key, guard, self._newest(guard.key)[0])
             base = self._pending.get(key)
             durable = self._entries.get(key)
