@@ -19,6 +19,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -33,6 +34,7 @@ from sampan.api import bootstraptokens
 from sampan.api.clock import SystemClock, SystemRandom
 from sampan.api.resources import SECRETS
 from sampan.cluster import instance as instances
+from sampan.cluster import processes
 from sampan.cluster.initializing import certificates, objects, tokens
 
 NETNS = Path("/run/netns")
@@ -216,6 +218,49 @@ class Machines:
             assert self.token
         _at_once([functools.partial(self._join, machine) for machine in self.each[1:]])
 
+    def init(self, control: int = 1, *options: str) -> None:
+        """The cluster of all machines by ``sampan init`` and ``join``; the first ``control`` are control planes."""
+        first, self.family = self.cluster, "ipv4"
+        said = first.sampan(
+            "init", "--name", first.name, "--node-name", first.node_name, "--upload-certs",
+            "--apiserver-advertise-address", first.ipv4, *options,
+        ).stdout  # fmt: skip
+        self.token = _after("--token", said)
+        first.kubeconfig.write_text((self.state(first) / "kubernetes" / "admin.conf").read_text())
+        self.certificate_key = _after("--certificate-key", said)
+        for machine in self.each[1:control]:
+            self.add_control_plane(machine)
+        _at_once([functools.partial(self._join, machine) for machine in self.each[control:]])
+
+    def add_control_plane(self, machine: Machine) -> None:
+        self.add(machine, "--control-plane", "--certificate-key", self.certificate_key)
+
+    def cut_off(self, machine: Machine) -> None:
+        """Its cable is out: nobody reaches it, and it reaches nobody."""
+        self.outside.run("ip", "link", "set", f"m{machine.number}", "down")
+
+    def lose(self, machine: Machine) -> None:
+        """As if its power went: nothing of it runs or answers any more."""
+        self.cut_off(machine)
+        self.kill(machine, "")
+
+    def kill(self, machine: Machine, program: str) -> None:
+        """kill -9 of one program (``server``, ``etcd``, ``node``, ``containerd``); "": of all, supervisor first."""
+        instance = instances.nameless(machine.name)
+        known = instances.load(machine.name)
+        victims = [p for p in processes.running() if processes.is_supervisor(p, instance)] if not program else []
+        victims += [p for p in processes.running() if processes.is_program(p, known)]
+        status = json.loads(instance.status_file.read_bytes())["processes"]
+        wanted = {status[program]["pid"]} if program else {victim.pid for victim in victims}
+        for pid in [victim.pid for victim in victims if victim.pid in wanted]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def bring_back(self, machine: Machine) -> None:
+        """The cable is in, and the machine starts as it does with its boot."""
+        self.outside.run("ip", "link", "set", f"m{machine.number}", "up")
+        machine.sampan("up", "--name", machine.name, "--timeout", "120")
+
     def _join(self, machine: Machine) -> None:
         self.add(machine)
         self.build_demo_image(machine)
@@ -271,6 +316,11 @@ class Machines:
     def token(self) -> str:
         return self.let_join()
 
+    @functools.cached_property
+    def certificate_key(self) -> str:
+        told = self.cluster.sampan("init", "phase", "upload-certs", "--upload-certs", "--name", self.cluster.name)
+        return told.stdout.split()[-1]
+
     def state(self, machine: Machine) -> Path:
         return instances.STATE_ROOT / machine.name
 
@@ -307,6 +357,12 @@ class Machines:
         for machine in (*self.all, self.outside):
             subprocess.run(["ip", "netns", "delete", machine.name], check=False, capture_output=True)
         return left
+
+
+def _after(option: str, said: str) -> str:
+    found = re.search(rf"{option}[ =](\S+)", said)
+    assert found, said
+    return found[1]
 
 
 def _left(machine: Machine) -> list[str]:
@@ -350,7 +406,7 @@ def remove_what_killed_runs_left() -> None:
 
 
 def _is_dead(name: str) -> bool:
-    match = re.fullmatch(rf"((mc[hsor])-([{DIGITS}]+))-\d", name)
+    match = re.fullmatch(rf"((mc[hsortdu])-([{DIGITS}]+))-\d", name)
     if match is None:
         return False
     pid = int(match[3], len(DIGITS))

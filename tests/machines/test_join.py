@@ -86,6 +86,8 @@ def test_a_machine_that_is_part_of_a_cluster_joins_no_other(machines: Machines) 
     done = m2.sampan("join", *machines.found_by(), "--name", m2.name, check=False)
     assert "is part of a cluster" in done.stderr
     assert done.returncode == 1
+    # It is started and stopped like any other, and has no administrator.
+    assert "It is node 'm2' of the cluster at https://192.0.2.1:" in m2.sampan("up", "--name", m2.name).stdout
 
 
 def test_nobody_is_given_the_identity_of_a_living_node_by_a_token(machines: Machines) -> None:

@@ -241,6 +241,9 @@ def up(
         print(_ports_and_ranges(instance))
     if boot is not None:
         print(_boot(instance, wanted=boot))
+    if not instance.node.runs_control_plane:  # and no administrator's credentials either
+        print(f"It is node {instance.node.name!r} of the cluster at {instance.api_url}.")
+        return
     target = kubeconfigs.merge(instance, kubeconfig_file)
     print(f"kubectl is set to context {instance.context!r} in {target}. Try: kubectl get nodes")
 
