@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from sampan.api.resources import Resource
     from sampan.client.client import Client
+    from sampan.why.access import Grant, Request
     from sampan.why.dump import Dump
     from sampan.why.model import Explanation, Ref
     from sampan.why.reader import Ask
@@ -61,6 +63,48 @@ def add_to(group: Group) -> None:
         asked = _Asked(namespace, file, kubeconfig, context)
         _tell(asked.explained(what), show, verbose)
 
+    @group.command("why-not")
+    def why_not(
+        what: Annotated[
+            list[str], Argument(help="A pod or what makes pods: KIND/NAME or KIND NAME.", metavar="WHAT...")
+        ],
+        node: Annotated[str, Option("--node", help="The node that it is not on.")],
+        namespace: Namespace = "",
+        file: File = "",
+        output: Output = "",
+        context: Context = "",
+        kubeconfig: Kubeconfig = None,
+    ) -> None:
+        """Say every reason why a pod is not on one node; of a Deployment and its like, why its next pod would not be.
+
+        sampan why-not pod/web-3 --node worker-1; sampan why-not deploy web --node worker-1 -n shop
+
+        Exit codes: 0 explained, 1 there is no such object or node, or the cluster does not answer, 2 wrong usage.
+        """
+        show = printer(output)
+        asked = _Asked(namespace, file, kubeconfig, context)
+        _tell(asked.explained(what, node), show, True)
+
+    @group.command("who-can")
+    def who_can(
+        verb: Annotated[str, Argument(help="get, list, watch, create, update, patch, delete, impersonate ...")],
+        resource: Annotated[str, Argument(help="pods, deployments.apps, pods/log; or a path that begins with /.")],
+        name: Annotated[str, Argument(help="Of one object.")] = "",
+        namespace: Namespace = "",
+        output: Output = "",
+        context: Context = "",
+        kubeconfig: Kubeconfig = None,
+    ) -> None:
+        """Say who may do something, and by which binding and role (RBAC).
+
+        sampan who-can delete pods; sampan who-can get secrets db-password -n shop; sampan who-can get /metrics
+
+        Exit codes: 0 told, 1 the cluster does not answer, or roles and bindings may not be read, 2 wrong usage.
+        """
+        show = printer(output)
+        asked = _Asked(namespace, "", kubeconfig, context)
+        _tell_grants(*asked.grants(verb, resource, name), show)
+
 
 class _Asked:
     """What a command line says of where to ask."""
@@ -69,13 +113,24 @@ class _Asked:
         self._file, self._kubeconfig, self._context = file, kubeconfig, context
         self._namespace = namespace
 
-    def explained(self, what: list[str]) -> Explanation:
+    def grants(self, verb: str, resource: str, name: str) -> tuple[Request, list[Grant], list[str]]:
+        from sampan.why import access, reader
+
+        async def look(client: Client, default: str, now: datetime) -> tuple[Request, list[Grant], list[str]]:
+            request = await _request(client, verb, resource, name, self._namespace or default)
+            ask = reader.Reader(client).ask
+            found, unseen = await reader.asked(ask, lambda world: access.grants(world, request), now)
+            return request, [*access.always(request), *found], unseen
+
+        return self.with_client(look)
+
+    def explained(self, what: list[str], node: str = "") -> Explanation:
         from sampan.why import reader
 
         async def of_cluster(client: Client, default: str, now: datetime) -> Explanation:
             namespace = self._namespace or default
             ask = reader.Reader(client).ask
-            return await _explained(what, namespace, ask, lambda word: _discovered(client, word), now)
+            return await _explained(what, namespace, ask, lambda word: _discovered(client, word), now, node)
 
         async def of_dump(dump: Dump, now: datetime) -> Explanation:
             namespace = self._namespace or "default"
@@ -83,7 +138,7 @@ class _Asked:
             async def found(word: str) -> Resource | None:
                 return dump.kind_named(word)
 
-            return await _explained(what, namespace, dump.ask, found, dump.taken_at or now)
+            return await _explained(what, namespace, dump.ask, found, dump.taken_at or now, node)
 
         if self._file:
             return _run(lambda now: of_dump(_dump(self._file), now))
@@ -130,8 +185,15 @@ async def _explained(
     ask: Ask,
     find_kind: Callable[[str], Awaitable[Resource | None]],
     now: datetime,
+    node: str,
 ) -> Explanation:
     from sampan.why import reader
+    from sampan.why.whynot import why_not
+
+    if node:
+        subject = await _subject(what, namespace, find_kind)
+        found, unseen = await reader.asked(ask, lambda world: why_not(world, subject, node), now)
+        return replace(found, unseen=tuple(unseen))
 
     if len(what) > 2 or any(" " in word for word in what):
         return await reader.explain_refusal(ask, " ".join(what), namespace, now)
@@ -191,3 +253,47 @@ def _tell(found: Explanation, show: Callable[[object], None] | None, verbose: bo
         )
     if show is None:
         print(words(found, verbose=verbose))
+
+
+async def _request(client: Client, verb: str, resource: str, name: str, namespace: str) -> Request:
+    from sampan.why.access import Request
+    from sampan.why.subjects import kind_named
+
+    if resource.startswith("/"):
+        return Request(verb, path=resource)
+    plain, _, sub = resource.partition("/")
+    found = kind_named(plain) or await _discovered(client, plain)
+    if found is None:
+        raise ClusterError(f"the cluster has no resource {plain!r}", fix="kubectl api-resources shows what there is")
+    whole = f"{found.plural}/{sub}" if sub else found.plural
+    return Request(verb, whole, found.group, name, namespace if found.namespaced else "")
+
+
+def _tell_grants(
+    request: Request, found: list[Grant], unseen: list[str], show: Callable[[object], None] | None
+) -> None:
+    if show is not None:
+        subjects = [
+            {
+                "kind": each.kind,
+                "name": each.name,
+                **({"binding": each.binding.wire()} if each.binding is not None else {}),
+                **({"role": each.role.wire()} if each.role is not None else {}),
+                **({"because": each.because} if each.because else {}),
+            }
+            for each in found
+        ]
+        show({"request": str(request), "subjects": subjects, "unseen": unseen})
+    else:
+        rows = [("SUBJECT", "NAME", "BY")]
+        for each in found:
+            by = each.because or f"{each.binding}, {each.role}"
+            rows.append((each.kind, each.name, by))
+        widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+        print(f"Who can {request}:")
+        for row in rows:
+            print(f"{row[0].ljust(widths[0])}  {row[1].ljust(widths[1])}  {row[2]}".rstrip())
+    for each_unseen in unseen:
+        print(f"could not be seen: {each_unseen}", file=sys.stderr)
+    if unseen:
+        sys.exit(1)

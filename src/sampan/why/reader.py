@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeVar
 
-from sampan.api.errors import ApiError, NotFound
+from sampan.api.errors import ApiError, NotFound, Timeout
 from sampan.api.reading import part, parts, text, whole
 from sampan.api.resources import Resource
 from sampan.api.types import Obj
@@ -19,8 +19,9 @@ from sampan.client.client import Client
 from sampan.why.engine import explain
 from sampan.why.model import Explanation, Ref
 from sampan.why.subjects import REFUSAL, from_discovery
-from sampan.why.world import MOST_OBJECTS, Answer, Query, World
+from sampan.why.world import MOST_OBJECTS, Answer, Query, Wanted, World
 
+T = TypeVar("T")
 Ask = Callable[[Query], Awaitable[Answer]]
 
 MOST_ROUNDS: Final = 24
@@ -126,4 +127,17 @@ async def explain_in(client: Client, subject: Ref, now: datetime) -> Explanation
     return await explained(Reader(client).ask, subject, now)
 
 
-__all__ = ["Reader", "discovered", "explain_in", "explain_refusal", "explained"]
+async def asked(ask: Ask, work: Callable[[World], T], now: datetime) -> tuple[T, list[str]]:
+    """What a pure function of a world gives, once it has what it asks for; and what could not be seen."""
+    answers: dict[Query, Answer] = {}
+    for _ in range(MOST_ROUNDS):
+        world = World(answers, now)
+        try:
+            return work(world), world.unseen
+        except Wanted as wanted:
+            missing = [query for query in dict.fromkeys(wanted.queries) if query not in answers]
+            answers |= dict(zip(missing, await asyncio.gather(*map(ask, missing)), strict=True))
+    raise Timeout("the rules asked for more and more")
+
+
+__all__ = ["Reader", "asked", "discovered", "explain_in", "explain_refusal", "explained"]

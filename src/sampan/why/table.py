@@ -25,7 +25,9 @@ Judge = Callable[[World, Obj], Iterable[Cause | Lead]]
 
 #: In this order: what ends the looking first, then what people meet most.
 MODULES: Final = (
-    "deletion", "pods", "scheduling", "images", "containers", "podvolumes", "refusals", "rollouts",
+    "deletion", "pods", "scheduling", "images", "containers", "podvolumes", "refusals", "access", "rollouts", "jobs",
+    "services",
+    "ingress", "claims", "namespaces", "nodes", "disruption", "autoscaling", "quota", "apis", "certificates",
 )  # fmt: skip
 
 
