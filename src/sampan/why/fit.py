@@ -30,13 +30,15 @@ CORDONED: Final = "node.kubernetes.io/unschedulable"
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """``kind`` says which rule it is, ``about`` of what (a resource, a taint, a pod), ``data`` what a fix needs."""
+    """``kind`` says which rule it is, ``about`` of what (a resource, a taint, a pod), ``data`` what a fix needs;
+    ``stands_for``: so many nodes are like this one."""
 
     kind: str
     node: str
     sentence: str
     about: str = ""
     data: Any = None
+    stands_for: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from sampan.api.reading import part, parts, text, whole
 from sampan.api.resources import Resource
 from sampan.api.types import Obj
 from sampan.client.client import Client
+from sampan.scheduler.records import PATH
 from sampan.why.engine import explain
 from sampan.why.model import Explanation, Ref
 from sampan.why.subjects import REFUSAL, from_discovery
@@ -28,8 +29,6 @@ MOST_ROUNDS: Final = 24
 MOST_QUERIES: Final = 400
 AT_ONCE: Final = 16
 _SECONDS: Final = 10.0
-#: where the scheduler's records are (``sampan.scheduler.records``); another cluster has none
-ATTEMPTS: Final = "/sampan/scheduler/attempts"
 
 
 class Reader:
@@ -68,8 +67,8 @@ class Reader:
         return Answer(items, more=more, total=len(items) + (whole(meta, "remainingItemCount") or 0))
 
     async def _attempts(self, query: Query) -> Answer:
-        where = {"namespace": query.namespace, "pod": query.name}
-        found = await self._client.raw("GET", ATTEMPTS, query=where)
+        where = {"namespace": query.namespace, "pod": query.name, "limit": "1"}
+        found = await self._client.raw("GET", PATH, query=where)
         return Answer(tuple(parts(found, "items")) if isinstance(found, dict) else ())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 from sampan.api.objects import get_path, is_deleting
@@ -27,7 +28,7 @@ from sampan.why.model import Action, Cause, Fix, Lead, Ref, ref_of
 from sampan.why.states import condition_of
 from sampan.why.table import Found, rule
 from sampan.why.templates import change, holder
-from sampan.why.world import World
+from sampan.why.world import Query, World
 
 #: So many nodes are judged one by one; of larger clusters those that the scheduler's record names.
 FEW_NODES: Final = 24
@@ -131,43 +132,57 @@ def judged(world: World, pod: Obj) -> tuple[list[Refusal], int]:
 def _judge(world: World, pod: Obj) -> tuple[list[Refusal], int]:
     if not waits(pod) or is_gated(pod):
         return [], 0
-    nodes = list(world.all(NODES))
-    total = len(nodes)
-    for attempt in world.attempts(pod)[:1]:
-        total = max(total, int(attempt.get("nodes") or 0))
-    chosen = nodes if len(nodes) <= FEW_NODES else _interesting(world, pod, nodes)
-    near = fit.bound(world, chosen)
+    record = next(iter(world.attempts(pod)), {})
+    total = whole(record, "nodes") or 0
+    if total > FEW_NODES:
+        stand_for = _examples(record)
+        world.want(*(Query(NODES, name) for name in stand_for))
+        nodes = [node for name in stand_for if (node := world.get(NODES, name)) is not None]
+    else:
+        nodes = list(world.all(NODES))
+        total = max(total, len(nodes))
+        nodes, stand_for = nodes[:FEW_NODES], {}
+    near = fit.bound(world, nodes)
     found: list[Refusal] = []
-    for node in chosen:
+    for node in nodes:
+        name = text(part(node, "metadata"), "name")
         here = list(fit.refusals(world, pod, node, near))
-        if not here:
+        if not here and not stand_for:
             return [], total  # it fits: the scheduler has not come to it, or knows more
-        found += here
+        found += [replace(each, stands_for=stand_for.get(name, 1)) for each in here]
     return found, total
 
 
-def _interesting(world: World, pod: Obj, nodes: Sequence[Obj]) -> list[Obj]:
-    names: dict[str, None] = {}
-    for attempt in world.attempts(pod)[:1]:
-        names[text(part(attempt, "nearest"), "node")] = None
-        for each in parts(attempt, "rejections"):
-            names[text(each, "example")] = None
-    by_name = {text(part(node, "metadata"), "name"): node for node in nodes}
-    found = [by_name[name] for name in names if name in by_name]
-    return found or list(nodes[:FEW_NODES])
+def _examples(record: Obj) -> dict[str, int]:
+    """Nodes that a record names, and how many each stands for."""
+    found: dict[str, int] = {}
+    for each in parts(record, "rejections"):
+        name = text(each, "example")
+        if name and len(found) < FEW_NODES:
+            found[name] = found.get(name, 0) + (whole(each, "nodes") or 1)
+    nearest = text(part(record, "nearest"), "node")
+    if nearest:
+        found.setdefault(nearest, 1)
+    return found
+
+
+def _count(found: Sequence[Refusal]) -> int:
+    """So many nodes."""
+    return sum({each.node: each.stands_for for each in found}.values())
 
 
 def _rank(found: Sequence[Refusal], kind: str) -> int:
-    """The reason of most nodes first; of equals, in the order of ``_ORDER``."""
-    nodes = {each.node for each in found}
-    mine = {each.node for each in found if each.kind == kind}
-    return _FIRST + 10 * (len(nodes) - len(mine)) // max(len(nodes), 1)
+    """The reason of most nodes first."""
+    nodes, mine = _count(found), _count([each for each in found if each.kind == kind])
+    return _FIRST + 10 * (nodes - mine) // max(nodes, 1)
 
 
 def _others(found: Sequence[Refusal], kind: str) -> list[str]:
     """What keeps it off the other nodes, counted."""
-    of = Counter(each.kind for each in {(r.node, r.kind): r for r in found if r.kind != kind}.values())
-    return [f"besides: {_SHORT[other]} ({count} node{'s' * (count > 1)})" for other, count in of.most_common()]
+    kinds = dict.fromkeys(each.kind for each in found if each.kind != kind)
+    counts = {other: _count([each for each in found if each.kind == other]) for other in kinds}
+    ordered = sorted(counts.items(), key=lambda each: -each[1])
+    return [f"besides: {_SHORT[other]} ({count} node{'s' * (count > 1)})" for other, count in ordered]
 
 
 _SHORT: Final = {
@@ -218,9 +233,9 @@ def _of_nodes(kind: str, says: str) -> Callable[[Make], Make]:
 
 
 def _nodes_words(found: Sequence[Refusal], total: int) -> str:
-    count = len({each.node for each in found})
     if total <= 1:
         return "the only node"
+    count = _count(found)
     return f"all {total} nodes" if count >= total else f"{count} of {total} nodes"
 
 
@@ -528,6 +543,20 @@ def spread(world: World, pod: Obj, found: Sequence[Refusal], total: int) -> Iter
         change(holder(world, PODS, pod), "let it be uneven (ScheduleAnyway), or add nodes where there are few", edit),
         rank=1,
     )
+
+
+@rule("scheduler-says", PODS, says="what the scheduler said of it")
+def scheduler_says(world: World, pod: Obj) -> Found:
+    """A reason that no rule above judges: devices, plug-ins of others, extenders."""
+    said = text(condition_of(pod, "PodScheduled"), "message")
+    if said and waits(pod) and not is_gated(pod) and not judged(world, pod)[0]:
+        yield Cause(
+            f"{ref_of(PODS, pod).place} has no node to go to: {said[:300]}",
+            (),
+            Fix("see which nodes it could have, and why not: `sampan why-not pod/NAME --node NODE`"),
+            "possible",
+            rank=30,
+        )
 
 
 @rule("access-mode", PODS, says="volumes that one pod alone may use")
