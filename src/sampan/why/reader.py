@@ -84,14 +84,12 @@ async def explained(ask: Ask, subject: Ref, now: datetime) -> Explanation:
         found = explain(subject, World(answers, now))
         if isinstance(found, Explanation):
             return found
-        room = MOST_QUERIES - len(answers)
-        asked = [query for query in found if query not in answers]
-        answers |= dict.fromkeys(asked[room:], Answer(fault="not looked at: that would be too much"))
-        asked = asked[:room]
+        asked = [query for query in found if query not in answers][: MOST_QUERIES - len(answers)]
+        if not asked:
+            break
         answers |= dict(zip(asked, await asyncio.gather(*map(ask, asked)), strict=True))
-    while not isinstance(found, Explanation):
-        answers |= dict.fromkeys(found, Answer(fault="not looked at: that would be too much"))
-        found = explain(subject, World(answers, now))
+    found = explain(subject, World(answers, now, closed=True))
+    assert isinstance(found, Explanation)  # a closed world wants nothing
     return found
 
 

@@ -10,9 +10,8 @@ from sampan.api.pods.status import is_ready, phase
 from sampan.api.reading import flag, part, parts, text, whole
 from sampan.api.resources import ENDPOINT_SLICES, Resource
 from sampan.api.types import Obj
-from sampan.network.proxy.model import SERVICE_NAME_LABEL
 from sampan.why.model import Condition, ref_of
-from sampan.why.world import World
+from sampan.why.world import SERVICE_NAME_LABEL, World
 
 _State = Callable[[World, Obj, str], Condition]
 

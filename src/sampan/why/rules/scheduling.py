@@ -98,6 +98,7 @@ def claim_of_pod(world: World, pod: Obj) -> Found:
         return
     namespace = text(part(pod, "metadata"), "namespace")
     ref = ref_of(PODS, pod)
+    world.want(*(Query(PERSISTENT_VOLUME_CLAIMS, name, namespace) for name in fit.claims_of(pod)))
     for name in fit.claims_of(pod):
         claim = world.get(PERSISTENT_VOLUME_CLAIMS, name, namespace)
         if claim is None and world.absent(PERSISTENT_VOLUME_CLAIMS, name, namespace):
@@ -584,7 +585,9 @@ def access_mode(world: World, pod: Obj) -> Found:
 
 @rule("no-nodes", PODS, says="whether there are nodes")
 def no_nodes(world: World, pod: Obj) -> Found:
-    if waits(pod) and not is_gated(pod) and not world.all(NODES) and not world.fault(NODES):
+    if not waits(pod) or is_gated(pod) or any(attempt.get("nodes") for attempt in world.attempts(pod)[:1]):
+        return
+    if not world.all(NODES) and not world.fault(NODES):
         yield Cause(
             f"{ref_of(PODS, pod).place} has no node to go to: the cluster has no nodes.",
             (),

@@ -11,12 +11,11 @@ from sampan.api.pods.status import is_ready, is_terminal
 from sampan.api.reading import part, parts, text, text_map
 from sampan.api.resources import ENDPOINT_SLICES, PODS, SERVICES
 from sampan.api.types import Obj
-from sampan.network.proxy.model import SERVICE_NAME_LABEL
 from sampan.why.model import Action, Cause, Fix, Lead, ref_of
 from sampan.why.near import nearest
 from sampan.why.subjects import NETWORK_POLICIES
 from sampan.why.table import Found, rule
-from sampan.why.world import World
+from sampan.why.world import SERVICE_NAME_LABEL, World
 
 _FOLLOWED: Final = 3
 
