@@ -17,6 +17,8 @@ import pytest
 from e2e_harness import eventually
 from machines_lab import OWN, Machine, Machines
 
+#: how many orders are tried, and from where
+ORDERS, SEED = int(os.environ.get("SAMPAN_ORDERS", "1")), int(os.environ.get("SAMPAN_SEED", "1"))
 #: of a program that ended, until it is started again, as its unit says
 RESTART_SECONDS = 1.0
 
@@ -88,9 +90,9 @@ def test_the_cluster_comes_up_whatever_starts_first(machine: Machine, tmp_path: 
         words = [word for word in shlex.split(line.removeprefix("ExecStart=")) if not word.startswith("$")]
         commands[path.name] = [*words]
     assert len(commands) == 7
-    order = random.Random(int(os.environ.get("SAMPAN_SEED", "1")))
+    order = random.Random(SEED)
     config = Path("/var/lib/sampan") / machine.name / "kubernetes" / "admin.conf"
-    for _ in range(2):
+    for _ in range(ORDERS):
         names = list(commands)
         order.shuffle(names)
         services = Services(machine, commands)
