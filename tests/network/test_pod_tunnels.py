@@ -9,9 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import json
 import os
+import re
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -23,11 +26,12 @@ from sampan.api.resources import NODES
 from sampan.api.types import Obj
 from sampan.client import tasks
 from sampan.client.client import Client
-from sampan.network.routes import missing
+from sampan.network.routes import guard, missing
 from sampan.network.routes.ip import Ip, IpTable, RouteError
 from sampan.network.routes.loop import PodRoutes, Told
 from sampan.network.routes.overlay import (
     VXLAN_OVERHEAD,
+    VXLAN_PORT,
     Overlay,
     device_mtu,
     hardware_address,
@@ -380,7 +384,7 @@ class Lab:
 
     def _overlay(self, side: Side) -> Overlay:
         if self.kind == "vxlan":
-            return Vxlan(side.device, side.name, CLUSTER, lambda: 1500, side.prefix)
+            return Vxlan(side.device, side.name, CLUSTER, lambda: 1500, f"{self.name}.tunnels", side.prefix)
         return Wireguard(side.device, side.key, lambda: 1500, side.prefix)
 
     def make(self) -> None:
@@ -530,11 +534,49 @@ async def test_what_cannot_be_reached_does_not_keep_the_rest(lab: Lab) -> None:
     assert one.reaches(two.pods[0], source=one.pods[0])
 
 
+async def test_what_a_stranger_sends_into_the_tunnel_is_dropped(lab: Lab) -> None:
+    """Who can reach the port would speak for any pod. WireGuard knows its peers by itself."""
+    if lab.kind != "vxlan":
+        return
+    one, two = lab.sides
+    inner = bytes.fromhex(hardware_address(one.name).replace(":", "")) + bytes(6) + b"\x08\x00" + bytes(60)
+    packet = b"\x08\0\0\0" + network_number(CLUSTER).to_bytes(3) + b"\0" + inner
+    program = (
+        "import socket, sys; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind((sys.argv[1], 0));"
+        f"[s.sendto(bytes.fromhex(sys.argv[2]), ({one.address!r}, {VXLAN_PORT})) for _ in range(5)]"
+    )
+
+    def arrived() -> int:
+        listed = json.loads(one.run("ip", "-s", "-j", "link", "show", one.device))
+        return int(listed[0]["stats64"]["rx"]["packets"])
+
+    def dropped() -> int:
+        listed = one.run("nft", "list", "table", "inet", f"{lab.name}.tunnels")
+        return sum(map(int, re.findall(r"counter packets (\d+)", listed)))
+
+    before = arrived()
+    for machine, address in ((lab.router, one.router), (two.name, two.address)):
+        subprocess.run(  # noqa: ASYNC221
+            ["ip", "netns", "exec", machine, sys.executable, "-c", program, address, packet.hex()], check=True
+        )
+    while arrived() + dropped() < before + 10:  # noqa: ASYNC110 (the kernel)
+        await asyncio.sleep(0)
+    assert (arrived() - before, dropped()) == (5, 5)
+
+
+def test_only_addresses_that_differ_are_told_to_the_table() -> None:
+    assert guard.elements("t", {"192.0.2.1"}, {"192.0.2.2", "2001:db8::2"}) == [
+        "delete element inet t known4 { 192.0.2.1 }",
+        "add element inet t known4 { 192.0.2.2 }",
+        "add element inet t known6 { 2001:db8::2 }",
+    ]
+
+
 async def test_nothing_stays_when_it_is_removed(lab: Lab) -> None:
     one = lab.sides[0]
     await lab.overlays[0].remove()
     await lab.overlays[0].remove()
-    assert one.device not in one.run("ip", "-o", "link")
+    assert one.device not in one.run("ip", "-o", "link") and lab.name not in one.run("nft", "list", "tables")
     assert "10.244.2.0" not in one.run("ip", "route") and await lab.tables[0].present() == frozenset()
     if lab.kind == "wireguard":
         assert not Path(f"/run/wireguard/{one.device}.sock").exists() or shutil.which("wireguard-go") is None

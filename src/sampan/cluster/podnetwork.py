@@ -63,7 +63,9 @@ def pod_routes(client: Client, instance: Instance, kubelet: Client) -> PodRoutes
     """Raises OSError."""
     cluster, name, told = instance.cluster.pod_ranges, instance.node.name, None
     backend = cast(Backend, instance.cluster.pod_network_backend)
-    overlay: Overlay = Vxlan(instance.cluster.overlay, name, cluster, mtu.of_default_route)
+    overlay: Overlay = Vxlan(
+        instance.cluster.overlay, name, cluster, mtu.of_default_route, cni.tunnel_table(instance.name)
+    )
     if backend == "wireguard":
         # Late: few clusters have it.
         from sampan.cluster.choosing import is_free

@@ -69,6 +69,11 @@ def policy_table(instance: str) -> str:
     return f"sampan-{instance}.policy"
 
 
+def tunnel_table(instance: str) -> str:
+    """What keeps strangers from the tunnels between nodes."""
+    return f"sampan-{instance}.tunnels"
+
+
 def render(config: CniConfig) -> Obj:
     """The network configuration list that containerd reads. It reads a pod's bandwidth annotations too, refuses the
     sandbox where they make no sense, and tells the second plugin; for other pods that one does nothing."""
@@ -149,7 +154,7 @@ async def teardown(config: CniConfig, prefix: Sequence[str] = ()) -> None:
         for interface in interfaces:
             await _run(*prefix, "ip", "link", "delete", interface["ifname"], ignore="Cannot find device")
         await _run(*prefix, "ip", "link", "delete", config.bridge, ignore="Cannot find device")
-    for table in (f"sampan-{config.instance}", policy_table(config.instance)):
+    for table in (f"sampan-{config.instance}", policy_table(config.instance), tunnel_table(config.instance)):
         await _run(*prefix, "nft", "delete", "table", "inet", table, ignore="No such file")
     shutil.rmtree(config.data_dir, ignore_errors=True)
     results = _results(config)

@@ -2,7 +2,7 @@
 
 Nothing is learned and nothing asked for: which machine has a hardware address, and which hardware address an address
 of the pod network, is written into the kernel's tables from what the Nodes say. A change of one Node is one entry of
-each; the tables are read when the interface is new, and at each look.
+each; the tables are read when the interface is new, and at each look. Packets of strangers are dropped (``guard``).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from sampan.network.routes import overlay
+from sampan.network.routes.guard import Guard
 from sampan.network.routes.ip import Device, Ip, RouteError
 from sampan.network.routes.overlay import VXLAN_OVERHEAD, VXLAN_PORT
 from sampan.network.routes.plan import Link, Network, Route, RoutePlan, Tunnel
@@ -37,7 +38,7 @@ def entries(tunnels: Iterable[Tunnel]) -> Entries:
 
 
 class Vxlan:
-    """``usual_mtu``: where no interface has this node's address."""
+    """``usual_mtu``: where no interface has this node's address. ``table``: of nftables, that keeps strangers out."""
 
     def __init__(
         self,
@@ -45,6 +46,7 @@ class Vxlan:
         node_name: str,
         cluster: Sequence[Network],
         usual_mtu: Callable[[], int],
+        table: str,
         prefix: Sequence[str] = (),
         port: int = VXLAN_PORT,
     ) -> None:
@@ -52,6 +54,7 @@ class Vxlan:
         self._hardware = overlay.hardware_address(node_name)
         self._number = overlay.network_number(cluster)
         self._ip = Ip(prefix)
+        self._guard = Guard(table, self._number, port, prefix)
         #: what is in the kernel's tables, if that is known
         self._laid: Entries | None = None
         self._local = ""
@@ -60,6 +63,7 @@ class Vxlan:
         return frozenset(Route(each.destination, each.gateway, self._name) for each in tunnels)
 
     async def lay(self, plan: RoutePlan, links: Sequence[Link], *, look: bool) -> None:
+        await self._guard.keep(frozenset(each.endpoint for each in plan.tunnels), look=look or self._laid is None)
         if look or self._laid is None or self._local != plan.local:
             self._laid = None
             await self._ensure_device(plan, links)
@@ -74,6 +78,7 @@ class Vxlan:
         self._laid = None
         if await self._ip.device(self._name) is not None:
             await self._ip.remove_device(self._name)
+        await self._guard.remove()
 
     async def _ensure_device(self, plan: RoutePlan, links: Sequence[Link]) -> None:
         mtu = overlay.device_mtu(plan, links, VXLAN_OVERHEAD, self._usual_mtu())
