@@ -27,7 +27,7 @@ from sampan.keeping import Keeper
 from sampan.node import reception, runtime
 from sampan.node.config import NodeConfig
 from sampan.node.cpumanager.manager import make_cpu_manager
-from sampan.node.devices.interface import MakeDevices, NoDevices
+from sampan.node.devices.interface import MakeDevices, NoDevices, Sharing
 from sampan.node.env.objects import ClientObjects
 from sampan.node.env.sources import ObjectRef, ObjectSource, pod_references
 from sampan.node.extensions import Extensions
@@ -245,6 +245,8 @@ class NodeAgent:
                     keeper.keep("plugins", self._extensions.registry.run)
                 keeper.keep("events", self._recorder.run)
                 keeper.keep("devices", self._devices.run)
+                sharing = Sharing(self._claiming, self._cpus.exclusive, self._cpus.assignable)
+                keeper.keep("pod-resources", lambda: self._devices.tell(sharing))
                 self.registration.tell("Normal", "Starting", "Starting kubelet.")
                 await self._informers.synced()
                 await self._devices.load()

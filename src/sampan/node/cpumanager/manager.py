@@ -21,7 +21,7 @@ from sampan.node.cpumanager import allocator, checkpoint
 from sampan.node.cpumanager.options import read
 from sampan.node.cpumanager.policy import Misaligned, StaticPolicy, reserve
 from sampan.node.host import Host
-from sampan.node.processors import Topology, parse, show
+from sampan.node.processors import Cpus, Topology, parse, show
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +43,14 @@ class CpuManager(Protocol):
         """Of a container that begins; "": whatever its pod may use."""
         ...
 
+    def exclusive(self, uid: str, name: str) -> Cpus:
+        """Of a container alone; none: it shares."""
+        ...
+
+    def assignable(self) -> Cpus:
+        """Those that may become a container's alone."""
+        ...
+
     def freed(self) -> None:
         """A pod has ended, or is gone."""
         ...
@@ -56,6 +64,12 @@ class NoCpuManager:
 
     def cpus(self, uid: str, name: str) -> str:
         return ""
+
+    def exclusive(self, uid: str, name: str) -> Cpus:
+        return frozenset()
+
+    def assignable(self) -> Cpus:
+        return frozenset()
 
     def freed(self) -> None: ...
 
@@ -109,6 +123,12 @@ class StaticCpuManager:
 
     def cpus(self, uid: str, name: str) -> str:
         return show(self._policy.cpus_of(uid, name))
+
+    def exclusive(self, uid: str, name: str) -> Cpus:
+        return self._policy.assigned.get(uid, {}).get(name, frozenset())
+
+    def assignable(self) -> Cpus:
+        return self._policy.topology.cpus - self._policy.reserved
 
     def freed(self) -> None:
         self._wake.set()

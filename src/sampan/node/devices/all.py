@@ -12,10 +12,10 @@ from sampan.api import objects
 from sampan.api.reading import text
 from sampan.api.types import Obj
 from sampan.client.client import Client
-from sampan.node.devices import cdi
+from sampan.node.devices import cdi, podresources
 from sampan.node.devices.claims import ClaimDevices
 from sampan.node.devices.drivers import Drivers
-from sampan.node.devices.interface import Given, Handler
+from sampan.node.devices.interface import Given, Handler, Sharing
 from sampan.node.devices.manager import DeviceManager
 
 
@@ -25,6 +25,7 @@ class NodeDevices:
     def __init__(
         self, root: Path, client: Client, holders: Callable[[], Collection[str]], changed: Callable[[], None]
     ) -> None:
+        self._root = root
         self._drivers = Drivers(root)
         self._lent = DeviceManager(root / "device-plugins", root / "devices.json", holders=holders, changed=changed)
         self._claimed = ClaimDevices(client, self._drivers, root / "device-claims.json")
@@ -59,6 +60,10 @@ class NodeDevices:
 
     async def cleanup(self, known: Callable[[], Collection[str]]) -> None:
         await self._claimed.cleanup(known)
+
+    async def tell(self, sharing: Sharing) -> None:
+        known = podresources.Known(sharing, self._lent.lent, self._claimed.claimed, self._lent.stock)
+        await podresources.serve(self._root, known)
 
     def handlers(self) -> Mapping[str, Handler]:
         return {"DRAPlugin": self._drivers}

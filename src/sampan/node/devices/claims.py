@@ -24,8 +24,8 @@ from sampan.api.types import Obj
 from sampan.client.client import Client
 from sampan.node import wholefile
 from sampan.node.devices import cdi
-from sampan.node.devices.drivers import ClaimName, DriverFailed, Drivers, Prepared
-from sampan.node.devices.interface import ClaimsUnready, Given
+from sampan.node.devices.drivers import ClaimName, DriverFailed, Drivers
+from sampan.node.devices.interface import Claimed, ClaimsUnready, Given, Prepared
 
 log = logging.getLogger(__name__)
 
@@ -122,10 +122,27 @@ class ClaimDevices:
             request = text(wanted, "request")
             for devices in held.devices.values():
                 for device in devices:
-                    asked = {name.partition("/")[0] for name in device.requests}
-                    if not request or not asked or request in asked:
+                    if _is_for(device, request):
                         names += [name for name in device.cdi if name not in names]
         return await asyncio.to_thread(cdi.resolve, names, self._cdi) if names else Given()
+
+    def claimed(self, pod: Obj, container: Obj) -> list[Claimed]:
+        """What a container has of the claims that it names, as far as drivers have made it ready."""
+        by_name = {each.name: each.claim for each in resourceclaims.claims_of_pod(pod)}
+        held = {each.name.name: each for each in self._of_pod(objects.uid(pod))}
+        found = []
+        for wanted in parts(part(container, "resources"), "claims"):
+            claim = held.get(by_name.get(text(wanted, "name"), ""))
+            if claim is not None:
+                request = text(wanted, "request")
+                devices = tuple(
+                    (driver, device)
+                    for driver, prepared in sorted(claim.devices.items())
+                    for device in prepared
+                    if _is_for(device, request)
+                )
+                found.append(Claimed(claim.name.namespace, claim.name.name, devices))
+        return found
 
     def _of_pod(self, uid: str) -> list[_Claim]:
         return [claim for claim in self._claims.values() if uid in claim.pods]
@@ -192,6 +209,12 @@ class ClaimDevices:
                 raise ClaimsUnready(str(error)) from error
 
 
+def _is_for(device: Prepared, request: str) -> bool:
+    """``request`` "": the container names none."""
+    asked = {name.partition("/")[0] for name in device.requests}
+    return not request or not asked or request in asked
+
+
 def _drivers_of(claim: Obj) -> list[str]:
     results = parts(part(resourceclaims.allocation(claim) or {}, "devices"), "results")
     return list(dict.fromkeys(text(result, "driver") for result in results))
@@ -225,7 +248,8 @@ def _read(path: Path) -> dict[str, _Claim]:
 
 def _claim(row: dict[str, Any]) -> _Claim:
     devices = {
-        driver: [Prepared(tuple(requests), tuple(names)) for requests, names in found]
+        # A record of before knows neither pool nor device.
+        driver: [Prepared(tuple(requests), tuple(names), *more) for requests, names, *more in found]
         for driver, found in row["devices"].items()
     }
     namespace, name, uid = row["claim"]

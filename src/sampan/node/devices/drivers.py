@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from sampan.node import runtime
 from sampan.node.cri.rpc import Channel
+from sampan.node.devices.interface import Prepared
 from sampan.node.devices.pb import dra_pb2 as pb
 from sampan.node.plugins import paths
 from sampan.node.plugins.registry import PluginRefused
@@ -35,13 +36,6 @@ class ClaimName(NamedTuple):
     namespace: str
     name: str
     uid: str
-
-
-class Prepared(NamedTuple):
-    """One device of a claim: the requests that it is for, and the names by which a container gets it."""
-
-    requests: tuple[str, ...]
-    cdi: tuple[str, ...]
 
 
 class _Driver(NamedTuple):
@@ -89,7 +83,10 @@ class Drivers:
         if answer.ByteSize() > _LONGEST_NAMES:
             why = f"its devices' names are longer than {_LONGEST_NAMES} bytes"
             raise DriverFailed(f"driver {driver}: claim {claim.namespace}/{claim.name}: {why}")
-        return [Prepared(tuple(each.request_names), tuple(each.cdi_device_ids)) for each in answer.devices]
+        return [
+            Prepared(tuple(each.request_names), tuple(each.cdi_device_ids), each.pool_name, each.device_name)
+            for each in answer.devices
+        ]
 
     async def unprepare(self, driver: str, claim: ClaimName) -> None:
         """Idempotent, by the interface. Raises DriverFailed."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from sampan.api.types import Obj
 from sampan.client import tasks
@@ -21,6 +21,35 @@ class Given:
     mounts: tuple[runtime.Mount, ...] = ()
     devices: tuple[runtime.Device, ...] = ()
     annotations: Mapping[str, str] = field(default_factory=dict)
+
+
+class Prepared(NamedTuple):
+    """One device of a claim: the requests that it is for, and the names by which a container gets it; which one it is
+    of which pool of its driver's."""
+
+    requests: tuple[str, ...]
+    cdi: tuple[str, ...]
+    pool: str = ""
+    device: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What a container has by one claim: devices, each with its driver."""
+
+    namespace: str
+    name: str
+    devices: tuple[tuple[str, Prepared], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sharing:
+    """Who has a part of the node. ``exclusive``: processors of a container alone, by its pod's uid and its name;
+    ``assignable``: those that may become somebody's alone."""
+
+    pods: Callable[[], Sequence[Obj]]
+    exclusive: Callable[[str, str], Collection[int]] = lambda uid, name: ()
+    assignable: Callable[[], Collection[int]] = lambda: ()
 
 
 class ClaimsUnready(runtime.RuntimeCallError):
@@ -67,6 +96,9 @@ class Devices(Protocol):
     def handlers(self) -> Mapping[str, Handler]:
         """For plug-ins that register by a socket, by their type."""
 
+    async def tell(self, sharing: Sharing) -> None:
+        """Until cancelled: programs of the node may ask which container has what. Raises OSError."""
+
 
 #: Makes a node's devices. The first is asked for the uids of the pods that have a part of the node, the second called
 #: when there are other devices.
@@ -105,3 +137,6 @@ class NoDevices:
 
     def handlers(self) -> Mapping[str, Handler]:
         return {}
+
+    async def tell(self, sharing: Sharing) -> None:
+        await tasks.forever()

@@ -219,6 +219,14 @@ class DeviceManager:
             except runtime.RuntimeCallError as error:
                 raise ValueError(f"device plugin PreStartContainer rpc failed with err: {error}") from error
 
+    def lent(self, uid: str, name: str) -> dict[str, tuple[str, ...]]:
+        """What a container has, by resource."""
+        return {resource: given.devices for resource, given in self._of_container(uid, name).items()}
+
+    def stock(self) -> dict[str, frozenset[str]]:
+        """Devices that work, by resource."""
+        return {name: held.stock.healthy for name, held in self._resources.items()}
+
     def _of_container(self, uid: str, name: str) -> dict[str, Allocation]:
         of_pod = (self._allocations or {}).get(uid, {})
         return {resource: given for (container, resource), given in sorted(of_pod.items()) if container == name}
