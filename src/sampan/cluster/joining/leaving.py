@@ -24,6 +24,7 @@ from sampan.cluster.instance import Instance
 from sampan.cluster.joining import asking
 from sampan.cluster.up import Progress
 
+_ETCD_SECONDS = 10.0
 #: of kubeadm's reset
 PHASES = ("preflight", "remove-etcd-member", "cleanup-node")
 
@@ -34,6 +35,8 @@ async def reset(
     """Gives what is left for a person to do, in words. Idempotent. Raises ClusterError."""
     left: list[str] = []
     made = _made(named)
+    if made is not None and made.node.runs_etcd and "remove-etcd-member" not in skipped:
+        left += await _leave_etcd(made, progress)
     if made is not None and "cleanup-node" not in skipped:
         await stopping.down(made, progress)
         left += await _remove_node(made, kubeconfig, progress)
@@ -48,6 +51,28 @@ def _made(named: Instance) -> Instance | None:
         return instances.load(named.name, state_root=named.state_root, run_root=named.run_root)
     except ClusterError:
         return None
+
+
+async def _leave_etcd(instance: Instance, progress: Progress) -> list[str]:
+    """The machine's member goes while it still has a vote, so that the others are as many as are left. The last one
+    takes the data along. Gives what is left to do."""
+    from sampan.cluster.etcd import member, members  # late: a worker knows nothing of etcd
+
+    url = member.peer_url(instance)
+    try:
+        async with members.connected(members.settings_of(instance, seconds=_ETCD_SECONDS)) as client:
+            there = await members.list_members(client)
+            if len(there) > 1:
+                progress.step("Taking this machine's member out of etcd")
+                for each in there:
+                    if url in each.peer_urls:
+                        await members.remove(client, each.id)
+    except (ClusterError, OSError) as error:
+        return [
+            f"etcd may still count this machine's member ({error}): `etcdctl member list`, where a control plane is, "
+            f"and `etcdctl member remove` for the one at {url}"
+        ]
+    return []
 
 
 async def _remove_node(instance: Instance, kubeconfig: Path | None, progress: Progress) -> list[str]:
