@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import shutil
 from collections.abc import AsyncIterator
@@ -14,6 +15,8 @@ from etcd_members import free_ports, running
 from ha_load import PAUSE_SECONDS, Load, ServerProcess, servers
 
 from sampan.api.errors import ApiError
+
+log = logging.getLogger(__name__)
 
 pytestmark = pytest.mark.timeout(200)
 
@@ -61,6 +64,7 @@ async def test_behind_the_documented_balancer_a_killed_server_costs_a_moment(tmp
             await asyncio.sleep(1)
             await started[0].kill()
             await asyncio.sleep(4)
+    log.info("the longest that a client waited: %.2f s", seen.gap_seconds)
     assert seen.faults == []
     for told in seen.told.values():
         assert [number for _, name, number in told if name == "c0"] == list(range(seen.acknowledged["c0"] + 1))
