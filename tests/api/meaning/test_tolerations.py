@@ -53,3 +53,11 @@ def test_taints_are_found_by_key_and_effect():
     node = {"spec": {"taints": [{"key": taints.NOT_READY, "effect": "NoExecute"}]}}
     assert taints.has(node, taints.NOT_READY, "NoExecute")
     assert not taints.has(node, taints.NOT_READY, "NoSchedule")
+
+
+def test_who_tolerates_a_control_plane_by_its_name_of_today_tolerates_that_of_old_too() -> None:
+    """Control planes are tainted under both; the other way round the old name says nothing of the new one."""
+    today, old = "node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master"
+    assert tolerations.covers({"key": today, "operator": "Exists"}, old, "", "NoSchedule")
+    assert not tolerations.covers({"key": today, "operator": "Exists", "effect": "NoExecute"}, old, "", "NoSchedule")
+    assert not tolerations.covers({"key": old, "operator": "Exists"}, today, "", "NoSchedule")

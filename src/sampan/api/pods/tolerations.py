@@ -8,6 +8,9 @@ from collections.abc import Iterable, Sequence
 from sampan.api.reading import part, parts, text
 from sampan.api.types import Obj
 
+#: Control planes are tainted under the name of today and that of before v1.24 (``cluster.initializing.marking``), where
+#: upstream taints them under one: who tolerates the new name is meant to run there, and knows no other.
+_ONE_TAINT = ("node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master")
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}", re.ASCII)
 
 
@@ -24,7 +27,7 @@ def covers(toleration: Obj, key: str, value: str, effect: str) -> bool:
     """The same for a taint in pieces."""
     if toleration.get("effect") and toleration["effect"] != effect:
         return False
-    if toleration.get("key") and toleration["key"] != key:
+    if toleration.get("key") and toleration["key"] != key and (toleration["key"], key) != _ONE_TAINT:
         return False
     match toleration.get("operator") or "Equal":
         case "Exists":
