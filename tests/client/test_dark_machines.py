@@ -21,7 +21,9 @@ from sampan.client.servers import Servers
 
 log = logging.getLogger(__name__)
 
-HERE, THERE = "198.51.100.1", "198.51.100.2"
+#: of this process's own, so that two runs can go on at once
+NETWORK = f"{('198.51.100', '203.0.113')[os.getpid() // 64 % 2]}.{{}}"
+HERE, THERE = (NETWORK.format(4 * (os.getpid() % 64) + each) for each in (1, 2))
 #: answers every read with the address it was asked at, and never says anything in a watch
 PROGRAM = """
 import asyncio, sys
@@ -36,8 +38,8 @@ async def handler(request):
 async def main():
     runner = web.ServerRunner(web.Server(handler))
     await runner.setup()
-    await web.TCPSite(runner, sys.argv[1], 6443).start()
-    print("ready", flush=True)
+    await web.TCPSite(runner, sys.argv[1], 0).start()
+    print(runner.addresses[0][1], flush=True)
     await asyncio.Event().wait()
 asyncio.run(main())
 """
@@ -87,14 +89,15 @@ def machine() -> Iterator[Machine]:
 @pytest.fixture
 def servers(machine: Machine) -> Iterator[tuple[str, str]]:
     """The URLs: of the machine that will go dark, and of one that stays."""
-    processes = []
+    processes, urls = [], []
     try:
         for address, prefix in ((THERE, machine.command()), (HERE, ())):
             command = (*prefix, sys.executable, "-c", PROGRAM, address)
             process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
             processes.append(process)
-            assert process.stdout is not None and process.stdout.readline() == "ready\n"
-        yield f"http://{THERE}:6443", f"http://{HERE}:6443"
+            assert process.stdout is not None
+            urls.append(f"http://{address}:{int(process.stdout.readline())}")
+        yield urls[0], urls[1]
     finally:
         for process in processes:
             process.kill()

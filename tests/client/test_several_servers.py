@@ -126,6 +126,21 @@ async def test_a_read_that_is_cut_off_in_its_answer_is_asked_elsewhere(house: Ho
     assert await name_of(house.connect(await house.serve(half), await house.named("b"))) == "b"
 
 
+async def test_of_a_server_that_hangs_a_read_is_asked_elsewhere(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sampan.client.http.ANSWER_ELSEWHERE_SECONDS", 0.1)
+    let_go = asyncio.Event()
+
+    async def hanging(request: web.BaseRequest) -> web.StreamResponse:
+        await let_go.wait()
+        return web.json_response({"metadata": {"name": "a"}})
+
+    client = house.connect(await house.serve(hanging), await house.named("b"))
+    assert await name_of(client) == "b"
+    let_go.set()
+    alone = house.connect(await house.serve(hanging), closed())
+    assert await name_of(alone) == "a", "the only one that is there has all the time"
+
+
 async def test_a_server_that_says_that_it_cannot_is_left_for_another(house: House) -> None:
     async def ailing(request: web.BaseRequest) -> web.StreamResponse:
         return web.json_response({"kind": "Status", "code": 503, "message": "the store is away"}, status=503)

@@ -37,6 +37,8 @@ CONNECT_SECONDS = 10.0
 CALL_SECONDS = 70.0
 #: the same while there is another server to go to
 CONNECT_ELSEWHERE_SECONDS = 2.0
+#: how long a server may keep a read waiting for the beginning of an answer while there is another one: it may hang
+ANSWER_ELSEWHERE_SECONDS = 10.0
 #: A machine that is gone sends no end of its connections. Where there is another server, the kernel looks for it after
 #: so many seconds of silence, and gives up what was not taken for so many milliseconds.
 KEEPALIVE_SECONDS, UNACKNOWLEDGED_MILLISECONDS = 2, 3000
@@ -142,11 +144,15 @@ class HttpTransport:
         repeatable = is_repeatable(call)
         for server in others:
             try:
-                response = await self._send(call, server, timeout)
+                async with asyncio.timeout(ANSWER_ELSEWHERE_SECONDS if repeatable else None):
+                    response = await self._send(call, server, timeout)
             except Unreachable as error:
                 servers.failed(server, loop.time())
                 if error.sent and not repeatable:
                     raise
+                continue
+            except TimeoutError:
+                servers.failed(server, loop.time())
                 continue
             if response.status == ServiceUnavailable.code and repeatable:
                 # Such as one that has lost its store: another may be better off, and this one comes last for a while.
