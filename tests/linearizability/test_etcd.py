@@ -39,15 +39,18 @@ async def machines(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ma
 
 
 async def test_no_write_is_lost_no_read_is_stale_and_watchers_see_all_of_it_once(machines: Machines) -> None:
+    written = 0
     for seed in range(FIRST, FIRST + RUNS):
         try:
-            await _run(machines, seed)
+            written += await _run(machines, seed)
         except Exception as error:
             error.add_note(f"seed {seed}")
             raise
+    assert written > 10 * RUNS, "hardly anything was written: the runs show nothing"
 
 
-async def _run(machines: Machines, seed: int) -> None:
+async def _run(machines: Machines, seed: int) -> int:
+    """How many writes were acknowledged."""
     rng = random.Random(seed)
     recorder, stop = Recorder(), asyncio.Event()
     prefix = next(_prefixes)
@@ -69,8 +72,8 @@ async def _run(machines: Machines, seed: int) -> None:
             end = await _synced(store)
         history = await _history(stores[0], start, end)
         judge(recorder, history, watchers)
-        assert len(recorder.acknowledged) > 20, "hardly anything was written: the run shows nothing"
     print(f"seed {seed}: {len(recorder.history)} operations, {recorder.unknown} of unknown outcome")  # noqa: T201
+    return len(recorder.acknowledged)
 
 
 async def _open(stack: AsyncExitStack, machines: Machines, prefix: str, shift: int) -> EtcdStore:
