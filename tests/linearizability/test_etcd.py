@@ -24,7 +24,7 @@ from sampan.store.protocol import Change, StoreUnavailable
 
 RUNS = int(os.environ.get("SAMPAN_LINEARIZABILITY_RUNS", "2"))
 FIRST = int(os.environ.get("SAMPAN_LINEARIZABILITY_FIRST", "0"))
-SECONDS = 4.0
+SECONDS = 3.0
 CALL_SECONDS = 8.0
 
 pytestmark = pytest.mark.timeout(120 + RUNS * 40)

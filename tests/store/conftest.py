@@ -37,8 +37,10 @@ ELSEWHERE = ("etcd", "etcd-history")
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     chosen = any("store" in marker.args[0] for marker in metafunc.definition.iter_markers("parametrize"))
     if "store" in metafunc.fixturenames and not chosen:
-        every = metafunc.definition.get_closest_marker("every_store")
-        metafunc.parametrize("store", HERE + ELSEWHERE if every else HERE, indirect=True)
+        stores = HERE + ELSEWHERE if metafunc.definition.get_closest_marker("every_store") else HERE
+        past = any(word in metafunc.definition.name for word in ("history", "changes", "compaction", "note"))
+        stores = stores if past else tuple(store for store in stores if store != "etcd-history")
+        metafunc.parametrize("store", stores, indirect=True)
 
 
 @pytest.fixture

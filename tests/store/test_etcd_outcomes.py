@@ -208,6 +208,39 @@ async def test_what_others_change_in_one_step_reaches_caches_and_history_whole(e
     cache.close()
 
 
+async def test_who_goes_on_after_a_restart_is_served_from_memory_and_listeners_hear_what_comes(
+    etcd: EtcdStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = etcd.revision
+    made = [await etcd.commit("/a", None, b"%d" % number) for number in range(5)]
+    again = await EtcdStore.open(etcd._client.settings, clock=SystemClock())
+    told: list[Change] = []
+    again.add_listener("/", told.append)
+    monkeypatch.setattr(again._history, "read", None)
+    changes = await again.changes("/", before, again.revision, 100)
+    assert [change.revision for change in changes] == made
+    made.append(await again.commit("/a", None, b"later"))
+    await again.sync()
+    assert [change.revision for change in told] == made[-1:]
+    await again.close()
+
+
+async def test_history_that_is_compacted_while_a_store_opens_is_none_of_its_own(etcd: EtcdStore) -> None:
+    for number in range(5):
+        await etcd.commit("/a", None, b"%d" % number)
+    again = await EtcdStore.open(etcd._client.settings, clock=SystemClock())
+    again._feed.told, again._ring.floor = 1, 1  # as if it began at what goes now
+    await etcd.compact(await etcd.sync())
+    again._feed.again()
+    told: list[Change] = []
+    again.add_listener("/", told.append)
+    revision = await again.commit("/a", None, b"later")
+    await again.sync()
+    assert [change.revision for change in told] == [revision]
+    assert again._ring.floor > 1
+    await again.close()
+
+
 # -- pure parts ------------------------------------------------------------------------------------------------------
 
 

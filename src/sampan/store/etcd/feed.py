@@ -42,8 +42,15 @@ class Feed:
         after: int,
         cluster: int,
         apply: Callable[[int, Sequence[Any]], None],
+        *,
+        needed_after: int | None = None,
+        forget: Callable[[int], None] = lambda revision: None,
     ) -> None:
+        """``needed_after``: what is before this revision is welcome and no more; ``forget`` is told where it begins
+        instead, when it is compacted."""
         self.told = after
+        self._needed_after = after if needed_after is None else needed_after
+        self._forget = forget
         self._client = client
         self._range = (key, range_end)
         self._cluster = cluster
@@ -118,6 +125,10 @@ class Feed:
         # A member that lags behind may answer with less than was told; an etcd put back from a backup stays there.
 
     def _check(self, answer: Any) -> None:
+        if answer.compact_revision and self.told < self._needed_after:
+            self.told = self._needed_after
+            self._forget(self.told)
+            raise Again("what was before is compacted")
         if answer.compact_revision:
             raise Gap(
                 f"the changes after revision {self.told} are compacted at etcd (up to {answer.compact_revision}): this "

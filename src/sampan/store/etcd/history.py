@@ -47,6 +47,11 @@ class Ring:
         self._limit = limit_bytes
         self._held = 0
 
+    def start(self, floor: int) -> None:
+        self.floor = floor
+        self._changes.clear()
+        self._held = 0
+
     def add(self, change: Change) -> None:
         if change.note is not None:
             change = Change(change.key, change.revision, change.entry, change.previous)

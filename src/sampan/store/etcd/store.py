@@ -56,6 +56,8 @@ _STATUS: Final = "/etcdserverpb.Maintenance/Status"
 _PAGE: Final = 512
 _PAGE_BYTES: Final = 4 << 20
 _MOST: Final = 10_000
+#: so many revisions from before it was opened are remembered, for watches that go on after a restart
+_BACK: Final = 2000
 #: between two notes of the moment
 _MARK_MS: Final = 1000
 #: how long an entry of another server's may outlive its end: it is that one's to delete, unless it is gone
@@ -85,6 +87,7 @@ class EtcdStore:
         on_fatal: Callable[[StoreError], None] | None,
         identity: str,
         revision: int,
+        oldest: int,
         cluster: int,
         ring_bytes: int,
     ) -> None:
@@ -95,13 +98,23 @@ class EtcdStore:
         self._on_fatal = on_fatal
         self._identity = identity
         self._known = revision
-        self._oldest = 1
+        self._oldest = oldest
         self._last_mark_ms = 0
         self._slots = transactions.Slots(layout, identity)
         self._listeners = Listeners()
         self._notes: dict[str, tuple[bytes | None, object]] = {}
-        self._ring = Ring(revision, ring_bytes)
-        self._feed = Feed(client, layout.follow, layout.follow_end, revision, cluster, self._apply)
+        self._opened = revision
+        self._ring = Ring(max(self._oldest, revision - _BACK), ring_bytes)
+        self._feed = Feed(
+            client,
+            layout.follow,
+            layout.follow_end,
+            self._ring.floor,
+            cluster,
+            self._apply,
+            needed_after=revision,
+            forget=self._ring.start,
+        )
         self._history = History(client, layout, self._bump)
         self._index = _Together(self._read_index)
         self._bumps = _Together(self._put_bump)
@@ -130,6 +143,7 @@ class EtcdStore:
             layout = Layout(settings.prefix, settings.strip)
             ask = pb.RangeRequest(key=layout.time)
             found = await client.call(_RANGE, ask, seconds=settings.open_seconds)
+            oldest = await find_oldest(client, layout, 1, found.header.revision)
             self = cls(
                 client,
                 layout,
@@ -138,11 +152,11 @@ class EtcdStore:
                 on_fatal=on_fatal,
                 identity=identity or uuid.uuid4().hex[:12],
                 revision=found.header.revision,
+                oldest=oldest,
                 cluster=found.header.cluster_id,
                 ring_bytes=ring_bytes,
             )
             self._last_mark_ms = number(found.kvs[0].value) if found.kvs else 0
-            await self._learn_oldest()
             await self._load_ends(found.header.revision)
         except BaseException:
             await client.close()
@@ -249,27 +263,7 @@ class EtcdStore:
         return number(found.kvs[0].value) if found.kvs else 0
 
     async def _learn_oldest(self) -> None:
-        """etcd does not say it: the least revision that can be read is looked for."""
-        low, high = self._oldest, 0
-        if await self._is_readable(low):
-            return
-        high = await self._index()
-        while low + 1 < high:  # low cannot be read, high can
-            middle = (low + high) // 2
-            if await self._is_readable(middle):
-                high = middle
-            else:
-                low = middle
-        self._oldest = max(self._oldest, high)
-
-    async def _is_readable(self, revision: int) -> bool:
-        try:
-            await self._client.call(_RANGE, pb.RangeRequest(key=self._layout.time, revision=revision, count_only=True))
-        except PastRevision:
-            return False
-        except LaterRevision:
-            return True
-        return True
+        self._oldest = max(self._oldest, await find_oldest(self._client, self._layout, self._oldest, self._known))
 
     # -- keeping up ------------------------------------------------------------------------------------------------
 
@@ -351,6 +345,10 @@ class EtcdStore:
 
     def _apply(self, revision: int, events: Sequence[Any]) -> None:
         told = read(self._layout, events)
+        if revision <= self._opened:  # what was before: for those who go on from there
+            for change in told.changes:
+                self._ring.add(change)
+            return
         self._known = max(self._known, revision)
         if told.time_ms > self._last_mark_ms:
             self._last_mark_ms = told.time_ms
@@ -575,6 +573,32 @@ class EtcdStore:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._client.close()
+
+
+async def find_oldest(client: Client, layout: Layout, low: int, high: int) -> int:
+    """etcd does not say it: the least revision that can be read is looked for. ``high``: one that could be a moment
+    ago."""
+
+    async def readable(revision: int) -> bool:
+        try:
+            await client.call(_RANGE, pb.RangeRequest(key=layout.time, revision=revision, count_only=True))
+        except PastRevision:
+            return False
+        except LaterRevision:
+            return True
+        return True
+
+    if await readable(low):
+        return low
+    while not await readable(high):  # compacted meanwhile
+        low, high = high, high + max(1, high - low)
+    while low + 1 < high:
+        middle = (low + high) // 2
+        if await readable(middle):
+            high = middle
+        else:
+            low = middle
+    return high
 
 
 def next_page(page: int, size_bytes: int) -> int:
