@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from shutil import which
 
 import pytest
+
+from sampan.api.clock import SystemClock
+from sampan.client.client import Client
+from sampan.client.http import HttpTransport
+from sampan.client.kubeconfig import KubeConfig
+from sampan.why import reader
+from sampan.why.fixes import command
+from sampan.why.model import Explanation, Ref
+from sampan.why.subjects import kind_named
 
 DUMP = """\
 apiVersion: v1
@@ -30,9 +41,9 @@ items:
 
 
 def sampan(*words: str, stdin: str = "", kubeconfig: Path | None = None) -> tuple[int, str, str]:
-    command = [sys.executable, "-c", "from sampan.cli.entry import main; main()", *words]
+    program = [sys.executable, "-c", "from sampan.cli.entry import main; main()", *words]
     environ = os.environ | {"KUBECONFIG": str(kubeconfig or "/nonexistent")}
-    done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=60, check=False, env=environ)
+    done = subprocess.run(program, input=stdin, capture_output=True, text=True, timeout=60, check=False, env=environ)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -101,3 +112,101 @@ def test_a_cluster_that_does_not_answer_is_told(tmp_path: Path) -> None:
     )
     code, _, err = sampan("why", "pod/web", kubeconfig=config)
     assert code == 1 and "127.0.0.1" in err
+
+
+MANIFESTS = """\
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: 1
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {containers: [{name: c, image: app:1, resources: {requests: {cpu: "64"}}}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: alone}
+spec: {containers: [{name: c, image: app:1, envFrom: [{configMapRef: {name: "settings"}}]}], nodeSelector: {disk: ssd}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {selector: {app: wbe}, ports: [{port: 80}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: idle}
+spec:
+  replicas: 0
+  selector: {matchLabels: {app: idle}}
+  template:
+    metadata: {labels: {app: idle}}
+    spec: {containers: [{name: c, image: app:1}]}
+"""
+#: what is asked about, and how many causes there are one behind the other
+ASKED = {"deployment/web": 1, "service/web": 1, "deployment/idle": 1, "pod/alone": 2}
+
+
+@pytest.mark.timeout(180)
+def test_the_commands_that_mend_are_taken_by_kubectl_as_they_are_printed(sampan_kubeconfig: Path) -> None:
+    kubectl = which("kubectl")
+    if kubectl is None:
+        pytest.skip("kubectl is not installed: run scripts/setup dev")
+    environ = os.environ | {"KUBECONFIG": str(sampan_kubeconfig)}
+
+    def shell(words: str, stdin: str = "") -> None:
+        done = subprocess.run(
+            ["bash", "-c", words], input=stdin, capture_output=True, text=True, timeout=60, check=False, env=environ
+        )
+        assert done.returncode == 0, (words, done.stderr)
+
+    async def asked(what: str) -> Explanation:
+        kind, _, name = what.partition("/")
+        resource = kind_named(kind)
+        assert resource is not None
+        transport = HttpTransport(KubeConfig.load(sampan_kubeconfig).connection())
+        try:
+            return await reader.explain_in(Client(transport), Ref(resource, name, "default"), SystemClock().now())
+        finally:
+            await transport.close()
+
+    def explained(what: str, well: bool, but: set[str] = set()) -> Explanation:  # noqa: B006 (read only)
+        """Once it is known: what is made takes its time."""
+
+        async def until() -> Explanation:
+            while True:
+                found = await asked(what)
+                rule = found.causes[0].rule if found.causes else ""
+                if found.healthy == well and (well or (rule and rule not in but)):
+                    return found
+                await asyncio.sleep(0.1)
+
+        return asyncio.run(until())
+
+    shell("kubectl create -f -", MANIFESTS)
+    for what, causes in ASKED.items():
+        done: set[str] = set()
+        for _ in range(causes):
+            cause = explained(what, well=False, but=done).causes[0]
+            done.add(cause.rule)
+            assert cause.fix is not None
+            for action in cause.fix.actions:
+                shell(command(action))
+        explained(what, well=True)
+
+
+def test_why_not_and_who_can_as_people_ask(sampan_kubeconfig: Path) -> None:
+    code, out, err = sampan("why-not", "pod/web", "--node", "n", "-n", "shop", "-f", "-", stdin=DUMP)
+    assert (code, err) == (0, "") and out.startswith("Node n has 4 of its 4 cpu free.")
+    code, _, err = sampan("why-not", "pod/web", "--node", "m", "-n", "shop", "-f", "-", stdin=DUMP)
+    assert code == 1 and "there is no Node m" in err
+    code, out, _ = sampan("who-can", "create", "pods", kubeconfig=sampan_kubeconfig)
+    assert code == 0 and out.splitlines()[0] == "Who can create pods in namespace default:"
+    assert any(line.split()[:2] == ["ServiceAccount", "kube-system/job-controller"] for line in out.splitlines())
+    code, out, _ = sampan("who-can", "get", "/healthz", "-o", "json", kubeconfig=sampan_kubeconfig)
+    subjects = [(each["kind"], each["name"]) for each in json.loads(out)["subjects"]]
+    assert code == 0 and ("Group", "system:authenticated") in subjects and subjects[0] == ("Group", "system:masters")
+    code, _, err = sampan("who-can", "get", "gadgets", kubeconfig=sampan_kubeconfig)
+    assert code == 1 and "no resource 'gadgets'" in err
