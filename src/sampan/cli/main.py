@@ -16,6 +16,7 @@ from sampan.cli import (
     adapter,
     apart,
     apireport,
+    bundle,
     certs,
     cloud,
     cluster,
@@ -71,6 +72,7 @@ app.add("api", apireport.app)
 app.add("net", net.app)
 why.add_to(app)
 app.add("etcd", etcd.app)
+app.add("bundle", bundle.app)
 processes.add_to(app)
 units.add_to(app)
 adapter.add_to(app)
