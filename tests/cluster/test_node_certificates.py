@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -77,8 +78,9 @@ class Asking(NodeCertificates):
         super().__init__(instance, {"kubelet": use}, clock, random.Random(1))
         self.asked: list[list[str]] = []
 
-    async def _ask(self, stems: list[str]) -> None:
+    async def _ask(self, stems: list[str]) -> bool:
         self.asked.append(stems)
+        return True
 
 
 async def test_new_files_are_taken_up_and_a_pair_that_does_not_fit_waits_for_its_other_half(
@@ -125,3 +127,20 @@ async def test_a_node_without_the_ca_asks_when_it_is_time(
     looking = Asking(instance, lambda *pair: None, FixedClock(SystemClock().now() + timedelta(days=days)))
     await looking.look()
     assert looking.asked == asked
+
+
+async def test_a_certificate_that_names_an_address_of_before_is_asked_for_at_once(
+    made: Instance, tmp_path: Path
+) -> None:
+    node = NodeSettings(name="n1", address="192.0.2.1", roles=("node",))
+    instance = Instance(ClusterSettings("two"), tmp_path, tmp_path, node)
+    pki.keep_given(instance, {name: (made.pki / name).read_text() for name in pki.NODE_FILES})
+    pki.check_given(instance)
+    assert not (instance.pki / pki.RENEW_NOW).exists()
+    moved = Instance(ClusterSettings("two"), tmp_path, tmp_path, replace(node, address="192.0.2.9"))
+    pki.check_given(moved)
+    looking = Asking(moved, lambda *pair: None, FixedClock(SystemClock().now()))
+    await looking.look()
+    await looking.look()
+    assert looking.asked == [["kubelet"]]
+    assert pki.RENEW_NOW == nodecertificates.RENEW_NOW

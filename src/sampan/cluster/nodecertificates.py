@@ -36,6 +36,8 @@ _LOOKS = 24
 ASK_SECONDS, PAUSE_SECONDS = 360.0, 60.0
 #: Of a certificate's life, when it is asked for anew: from this, and how much later at most.
 _EARLIEST, _SPREAD = 0.7, 0.2
+#: as ``pki.RENEW_NOW``, which this process does not import: it would bring the library along
+RENEW_NOW = "renew-now"
 #: what is to be written, while it is
 _PENDING = "pending.json"
 
@@ -144,7 +146,8 @@ class NodeCertificates:
         """Once: what is new is taken up, what is about to end is asked for anew."""
         self._take_up(await asyncio.to_thread(self._read))
         if wanted := self._due():
-            await self._ask(wanted)
+            if await self._ask(wanted):
+                (self._instance.pki / RENEW_NOW).unlink(missing_ok=True)
             self._take_up(await asyncio.to_thread(self._read))
 
     def _read(self) -> dict[str, tuple[bytes, bytes]]:
@@ -173,9 +176,22 @@ class NodeCertificates:
         now = self._clock.now()
         if self._instance.node.runs_control_plane or now < self._not_before:
             return []
-        return [stem for stem, (pem, _) in self._had.items() if due(validity(pem), self._chances[stem]) <= now]
+        at_once = self._named_now()
+        return [
+            stem
+            for stem, (pem, _) in self._had.items()
+            if stem == at_once or due(validity(pem), self._chances[stem]) <= now
+        ]
 
-    async def _ask(self, stems: list[str]) -> None:
+    def _named_now(self) -> str:
+        """The stem of one that names addresses of before (``pki.check_given``)."""
+        try:
+            return (self._instance.pki / RENEW_NOW).read_text().strip()
+        except OSError:
+            return ""
+
+    async def _ask(self, stems: list[str]) -> bool:
+        """Whether they were given."""
         instance = self._instance
         log.info("asking the cluster for new certificates: %s", ", ".join(stems))
         process = await asyncio.create_subprocess_exec(
@@ -195,3 +211,4 @@ class NodeCertificates:
         if code != 0:
             log.warning("certificates were not renewed; it is tried again in %.0f s", PAUSE_SECONDS)
             self._not_before = self._clock.now() + timedelta(seconds=PAUSE_SECONDS)
+        return code == 0

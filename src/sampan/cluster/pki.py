@@ -155,6 +155,8 @@ _OF_KUBERNETES_DIR = (
     Leaf("scheduler", "system:kube-scheduler"),
 )
 
+#: in the PKI's directory of such a machine: the stem of a certificate that is to be asked for anew
+RENEW_NOW = "renew-now"
 #: what a machine with a node and no control plane has
 NODE_FILES = ("ca.crt", *(f"{leaf.stem}.{part}" for leaf in node_leaves("", ()) for part in ("crt", "key")))
 
@@ -259,13 +261,21 @@ def keep_given(instance: Instance, files: Mapping[str, str]) -> None:
 
 
 def check_given(instance: Instance) -> None:
-    """On a machine that was given its credentials. Raises ClusterError: some are missing."""
+    """On a machine that was given its credentials. Raises ClusterError: some are missing. One that names other
+    addresses than the machine has now is asked for anew as soon as the node runs (``nodecertificates``)."""
     missing = [name for name in NODE_FILES if not (instance.pki / name).is_file()]
     if missing:
         raise ClusterError(
             f"{instance.pki / missing[0]} is missing, and the CA that could make it is on another machine",
             fix=f"`{instance.command('down')} --purge`, and join the cluster again (`sampan join`)",
         )
+    (serving,) = (leaf for leaf in node_leaves(instance.node.name, instance.node.addresses) if leaf.server)
+    try:
+        named = _hosts_of(x509.load_pem_x509_certificate((instance.pki / f"{serving.stem}.crt").read_bytes()))
+    except (ValueError, x509.ExtensionNotFound):
+        named = set()
+    if named != set(serving.hosts):
+        (instance.pki / RENEW_NOW).write_text(serving.stem)
 
 
 def _ensure_ca(
