@@ -22,10 +22,12 @@ from random import Random
 
 import pytest
 
-from sampan.api.resources import NODES
+from sampan.api.clock import SystemClock
+from sampan.api.resources import EVENTS, NODES
 from sampan.api.types import Obj
 from sampan.client import tasks
 from sampan.client.client import Client
+from sampan.client.events import EventRecorder
 from sampan.network.routes import guard, missing
 from sampan.network.routes.ip import Ip, IpTable, RouteError
 from sampan.network.routes.loop import PodRoutes, Told
@@ -309,6 +311,26 @@ def test_where_no_tunnel_can_be_had_neighbours_are_reached_all_the_same(caplog: 
 
     with_server(scenario)
     assert "pods of other nodes may be out of reach: no tunnels here" in [each.message for each in caplog.records]
+
+
+def test_nodes_out_of_reach_are_told_by_an_event_of_this_one() -> None:
+    async def scenario(client: Client, kernel: Kernel, laid: Laid) -> None:
+        recorder = EventRecorder(client, "sampan-network", "own", SystemClock())
+        routes = PodRoutes(
+            client, "own", CLUSTER, kernel, Random(1), backend="host-gw", overlay=laid, recorder=recorder
+        )
+        running = asyncio.create_task(routes.run())
+        await make_node(client, "own", "10.244.0.0/24", "192.0.2.1")
+        await make_node(client, "far", "10.244.2.0/24", "192.0.2.34")
+        await asyncio.sleep(5)
+        [told] = (await client.list(EVENTS))["items"]
+        assert (told["involvedObject"]["name"], told["reason"]) == ("own", "PodsOutOfReach")
+        assert told["message"] == (
+            "no route leads to the pods of far: not in a network of this node (--pod-network-backend vxlan has tunnels)"
+        )
+        await tasks.cancel_and_wait(running)
+
+    with_server(scenario)
 
 
 def test_a_node_tells_its_key_and_tells_it_again_when_its_node_is_made_anew() -> None:

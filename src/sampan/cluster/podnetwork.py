@@ -12,10 +12,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
+from sampan.api.clock import SystemClock
 from sampan.api.errors import ApiError
 from sampan.api.faults import fault
 from sampan.api.resources import NODES
 from sampan.client.client import Client
+from sampan.client.events import EventRecorder
 from sampan.cluster import instance as instances
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.instance import Instance
@@ -74,7 +76,9 @@ def pod_routes(client: Client, instance: Instance, kubelet: Client) -> PodRoutes
         key = keep_key(instance.state / "wireguard.json", is_free)
         overlay = Wireguard(instance.cluster.overlay, key, mtu.of_default_route)
         told = Told(kubelet, key.public, key.port, key.annotation)
-    return PodRoutes(client, name, cluster, IpTable(cluster), backend=backend, overlay=overlay, told=told)
+    recorder = EventRecorder(kubelet, "sampan-network", name, SystemClock())
+    table = IpTable(cluster)
+    return PodRoutes(client, name, cluster, table, backend=backend, overlay=overlay, told=told, recorder=recorder)
 
 
 def proxy_mode_file(instance: Instance) -> Path:

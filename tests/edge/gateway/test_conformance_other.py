@@ -32,6 +32,7 @@ from tests.edge.gateway.world import (
     to,
 )
 
+from sampan.edge.gateway import names
 from sampan.edge.matching import tls_route_of
 from sampan.edge.model import Listener, Retries, Route
 
@@ -377,6 +378,8 @@ def test_httproute_request_mirror() -> None:
     (route,) = routes(seen)
     shares = [(each.backend.endpoints[0].address, each.percent, each.hundred) for each in route.mirrors]
     assert shares == [(BACKENDS[1], 100, 100), (BACKENDS[2], 20, 100), (BACKENDS[2], 1, 3)]
+    told = {f"HTTPRouteRequest{which}Mirror" for which in ("", "Percentage")} | {"HTTPRouteRequestMultipleMirrors"}
+    assert told <= set(names.FEATURES) and list(names.FEATURES) == sorted(names.FEATURES)
 
 
 def test_a_mirror_that_leads_nowhere_is_told_and_the_rule_is_served() -> None:

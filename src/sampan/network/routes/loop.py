@@ -19,6 +19,7 @@ from sampan.api.resources import NODES
 from sampan.api.types import Obj
 from sampan.client import tasks
 from sampan.client.client import Client
+from sampan.client.events import EventRecorder
 from sampan.client.reflector import Reflector
 from sampan.network.routes.ip import RouteError
 from sampan.network.routes.overlay import Overlay
@@ -107,11 +108,12 @@ class PodRoutes:
         backend: Backend = "host-gw",
         overlay: Overlay | None = None,
         told: Told | None = None,
+        recorder: EventRecorder | None = None,
     ) -> None:
         """``cluster``: the ranges of all pods. ``overlay``: who lays the tunnels of that back end. ``told``: what the
-        others are to read on this node's own Node."""
+        others are to read on this node's own Node. ``recorder``: of Events about it."""
         self._node_name, self._cluster, self._table = node_name, tuple(cluster), table
-        self._backend, self._overlay, self._told = backend, overlay, told
+        self._backend, self._overlay, self._told, self._recorder = backend, overlay, told, recorder
         self._peers = Peers()
         self._reflector = Reflector(client, NODES, self._peers, random or SystemRandom())
         #: nodes to which no route leads, as was said last
@@ -124,6 +126,8 @@ class PodRoutes:
         async with asyncio.TaskGroup() as group:
             tasks.spawn_eternal(group, self._reflector.run(), "nodes")
             tasks.spawn_eternal(group, self._keep(), "routes")
+            if self._recorder is not None:
+                tasks.spawn_eternal(group, self._recorder.run(), "events")
 
     async def _keep(self) -> None:
         pause, said = LOOK_SECONDS, ""
@@ -146,6 +150,8 @@ class PodRoutes:
                 if str(error) != said:
                     said, pause = str(error), RETRY_SECONDS / 2
                     log.warning("pods of other nodes may be out of reach: %s", error)
+                    if isinstance(error, RouteError):
+                        self._say(f"pods of other nodes may be out of reach: {error}")
                 pause = min(pause * 2, LOOK_SECONDS)
             else:
                 pause, said = LOOK_SECONDS, ""
@@ -197,4 +203,13 @@ class PodRoutes:
                 "host-gw": "not in a network of this node (--pod-network-backend vxlan has tunnels)",
                 "wireguard": "no key of theirs is known yet",
             }.get(self._backend, "no address of theirs is known")
-            log.warning("no route leads to the pods of %s: %s", ", ".join(far[:5]), why)
+            text = f"no route leads to the pods of {', '.join(far[:5])}: {why}"
+            log.warning("%s", text)
+            if self._backend != "wireguard":  # whose nodes have none in their first moments
+                self._say(text)
+
+    def _say(self, text: str) -> None:
+        """By an Event of the node, which is named as the kubelet names it: by its name in place of the uid."""
+        if self._recorder is not None:
+            node = {"kind": "Node", "apiVersion": "v1", "name": self._node_name, "uid": self._node_name}
+            self._recorder.event(node, "Warning", "PodsOutOfReach", text)
