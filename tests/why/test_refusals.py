@@ -32,6 +32,8 @@ def test_a_quota_that_is_used_up(situation: Situation) -> None:
         "deployment/web", "quota", "the ResourceQuota few of namespace default is used up (pods 1 of 1)"
     )
     assert cause.fix is not None and "raise the quota to pods 3" in cause.fix.text
+    # Deployment and ReplicaSet say the same, and one change mends both.
+    assert [each.rule for each in situation.why("deployment/web").causes] == ["quota"]
     situation.mended(cause, "deployment/web", seconds=900)
 
 

@@ -53,6 +53,13 @@ def test_a_device_that_no_node_has(situation: Situation) -> None:
     situation.mended(cause, "deployment/web")
 
 
+def test_pods_that_wait_for_the_same_are_told_once(situation: Situation) -> None:
+    situation.make(workload(replicas=3, nodeSelector={"disk": "sdd"}))
+    situation.wait()
+    [cause] = situation.why("deployment/web").causes
+    assert cause.rule == "node-selector" and cause.evidence[-1].startswith("so it is with pod/web-")
+
+
 def test_a_taint(situation: Situation) -> None:
     node_patch(situation, {"spec": {"taints": [{"key": "dedicated", "value": "db", "effect": "NoSchedule"}]}})
     situation.make(pod())

@@ -5,7 +5,7 @@ A rule that fails ends itself alone, and is told among what was not seen.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import field, replace
 from typing import Final
 
@@ -98,15 +98,28 @@ def _take(search: _Search, rule: Rule, found: Cause | Lead, ref: Ref, path: tupl
 
 
 def _ranked(causes: list[Cause]) -> Iterator[Cause]:
-    """Surest first, then by rank; the same sentence once, with what it came from first."""
+    """Surest first, then by rank; what one change mends is told once, of what was come to first."""
     order = {rule.name: rule.order for rule in rules()}
-    seen: set[tuple[str, str]] = set()
-    found = sorted(causes, key=lambda c: (CONFIDENCES.index(c.confidence), c.rank, order[c.rule], len(c.path)))
-    for cause in found:
-        key = (cause.rule, cause.sentence)
-        if key not in seen:
-            seen.add(key)
-            yield cause
+    told: dict[Hashable, Cause] = {}
+    alike: dict[Hashable, set[Ref | None]] = {}
+    for cause in sorted(causes, key=lambda c: (CONFIDENCES.index(c.confidence), c.rank, order[c.rule], len(c.path))):
+        key = _key(cause)
+        told.setdefault(key, cause)
+        alike.setdefault(key, set()).add(cause.subject)
+    for key, cause in told.items():
+        same = sorted({str(each) for each in alike[key] if each is not None and each != cause.subject})
+        kind = cause.subject.resource if cause.subject is not None else None
+        of_kind = [each for each in same if kind is not None and each.startswith(f"{kind.kind.lower()}/")]
+        yield replace(cause, evidence=(*cause.evidence, f"so it is with {', '.join(of_kind)}")) if of_kind else cause
+
+
+def _key(cause: Cause) -> Hashable:
+    """The same for causes that one change mends."""
+    if cause.fix is None or not cause.fix.actions:
+        return cause.rule, cause.sentence
+    # A pod that has to go besides is each one's own.
+    changes = [each for each in cause.fix.actions if each.verb != "delete"] or cause.fix.actions
+    return cause.rule, tuple((each.verb, each.ref, repr(each.body)) for each in changes)
 
 
 def _absent(subject: Ref, world: World, fault: str) -> Explanation | tuple[Query, ...]:

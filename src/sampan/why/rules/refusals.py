@@ -34,7 +34,9 @@ from sampan.why.table import Found, rule
 from sampan.why.templates import WORKLOADS, Holder, change, holder
 from sampan.why.world import World
 
-_LAST: Final = 3
+_ANY: Final = "."
+#: what some rule knows
+_known: list[re.Pattern[str]] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,8 @@ def told(world: World, obj: Obj) -> Iterator[Refused]:
 
 def refusal(name: str, pattern: str, says: str) -> Callable[[Say], Say]:
     compiled = re.compile(pattern, re.DOTALL)
+    if pattern != _ANY:
+        _known.append(compiled)
 
     def add(say: Say) -> Say:
         def judge_(world: World, obj: Obj) -> Found:
@@ -413,9 +417,11 @@ def no_kind(world: World, refused: Refused, found: re.Match[str]) -> Found:
     )
 
 
-@refusal("other-refusal", r".", "other refusals")
+@refusal("other-refusal", _ANY, "other refusals")
 def other(world: World, refused: Refused, found: re.Match[str]) -> Found:
     """What no other rule knows, in its own words."""
+    if any(pattern.search(refused.message) for pattern in _known):
+        return
     yield Cause(
         f"{refused.who}: {refused.message[:300]}",
         (),
