@@ -40,7 +40,7 @@ from sampan.server.config import ServerConfig
 ZONES = ("zone1", "zone2", "zone3")
 ZONE, HOST = "topology.kubernetes.io/zone", "kubernetes.io/hostname"
 WRITERS = 32
-LONGEST_SECONDS = 240.0
+LONGEST_SECONDS = 60.0
 
 
 @dataclass
@@ -176,7 +176,7 @@ WORKLOADS: dict[str, Workload] = {
         _plain("pspread", labels=BLUE, **spread("ScheduleAnyway", BLUE)), _plain("init"), 0.4, 0.4),
     "preemption": Workload(
         _plain("high", cpu="3", memory="500Mi", priorityClassName="system-cluster-critical", namespace="kube-system"),
-        _plain("low", cpu="900m", memory="500Mi"), 4.0, 0.2),
+        _plain("low", cpu="900m", memory="500Mi", terminationGracePeriodSeconds=0), 4.0, 0.2),
     "unschedulable": Workload(_plain("basic"), None, 0.0, 1.0, stuck=_plain("large", cpu="9"), stuck_per_node=0.2),
     "gated": Workload(
         _plain("basic"), None, 0.0, 1.0, stuck=_plain("gated", schedulingGates=[{"name": "example.com/hold"}]),

@@ -297,10 +297,18 @@ class Profile:
 
     def verdict_at(self, pod: PodInfo, cluster: Cluster, slot: int) -> int:
         """The verdict on one node in the cluster's present (maybe hypothetical) state, nothing kept."""
+        known = self._classes.get(self.signature_of(pod))
+        filters = self.filters
+        if known is not None and known.rejected is None and self._named_slots(pod, cluster) is None:
+            number = self._local_verdict(known, pod, cluster, slot)
+            if number is not None:
+                if number != Verdicts.PASS:
+                    return number
+                filters = [plugin for plugin in self.filters if not plugin.local]
         state = CycleState()
         at = np.array([slot])
         verdicts: Ids = np.zeros(1, np.int32)
-        for plugin in self.filters:
+        for plugin in filters:
             status = plugin.pre_filter(state, pod, cluster)
             if status.code is Code.SKIP:
                 continue
@@ -310,6 +318,19 @@ class Profile:
             if verdicts[0]:
                 break
         return int(verdicts[0])
+
+    @staticmethod
+    def _local_verdict(known: PodClass, pod: PodInfo, cluster: Cluster, slot: int) -> int | None:
+        """Of the filters that ask one node, in plain numbers, where the class knows the Node; None: it does not."""
+        nodes = cluster.nodes
+        if known.is_stale(cluster) or nodes.node_changed.item(slot) > known.seen:
+            return None
+        number: int = known.fixed_verdicts.item(slot)
+        for plugin in known.filters if number == Verdicts.PASS else ():
+            number = _verdict_of(plugin, known.state, pod, cluster, slot)
+            if number != Verdicts.PASS:
+                break
+        return number
 
     def _scores(
         self,
