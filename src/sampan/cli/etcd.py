@@ -49,7 +49,7 @@ def serve(
         if supervisor.is_running(instance):
             raise ClusterError(
                 f"cluster {name!r} is running and has its store open",
-                fix=f"`{instance.command('up')} --etcd-endpoint 2379` serves it from inside (after a `down`)",
+                fix=f"`{instance.command('down')}` first; a backup (`{instance.command('backup FILE')}`) needs no stop",
             )
         directory = instance.store
     try:

@@ -22,6 +22,8 @@ PACKAGES = (
     "containerd", "runc", "containernetworking-plugins", "nftables", "iproute2", "haproxy", "catatonit",
     "busybox-static", "kubernetes-client", "conntrack", "python3", "python3-venv",
 )  # fmt: skip
+#: of what apt chooses for an empty machine: it changes where programs lie, which every supported release has done
+_NEVER = ("usrmerge_",)
 _SECONDS = 1800
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*")
 #: these are for whoever builds, tests and measures
@@ -96,7 +98,7 @@ def debs(folder: Path, packages: Sequence[str] = PACKAGES) -> tuple[Path, ...]:
         "-o", f"Dir::Cache::archives={folder}", "-o", f"Dir::State::status={status}",
         "-o", "Debug::NoLocking=1", "-o", "APT::Sandbox::User=root", *packages,
     ])  # fmt: skip
-    return tuple(folder.glob("*.deb"))
+    return tuple(path for path in folder.glob("*.deb") if not path.name.startswith(_NEVER))
 
 
 def images(folder: Path, instance: Instance, names: Sequence[str]) -> tuple[Path, ...]:

@@ -37,13 +37,15 @@ if [ $packages = yes ] && [ -n "$(ls debs)" ]; then
         # What is here already stays as it is: other programs stand on it.
         had=$(dpkg-query --show --showformat '${db:Status-Status}' "$name" 2>/dev/null || true)
         [ "$had" = installed ] && continue
+        # A kubectl of another package is as good, and the two have a file in common.
+        [ "$name" = kubernetes-client ] && command -v kubectl >/dev/null && continue
         wanted="$wanted $deb"
     done
     if [ -n "$wanted" ]; then
         echo "Installing $(echo $wanted | wc -w) Debian packages"
         # No service is to start by itself: Sampan runs its own.
         RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive dpkg --install $wanted >"$work/dpkg.log" 2>&1 ||
-            { tail -20 "$work/dpkg.log" >&2; echo "the packages are of another release of the system than this one" >&2; exit 1; }
+            { tail -20 "$work/dpkg.log" >&2; echo "dpkg says above what is in the way; --no-packages leaves the packages out" >&2; exit 1; }
     fi
 fi
 python=$(command -v "@PYTHON@" || command -v python3) || { echo "there is no @PYTHON@ here: the bundle's wheels are made for it" >&2; exit 1; }
