@@ -183,6 +183,7 @@ async def test_a_watch_from_a_compacted_revision_is_one_error_event(api: Any) ->
     (made,) = await make(api, "a")
     await make(api, "b", "c")
     cache = api.server.surface.by_resource(CONFIG_MAPS).storage.cache
+    await cache.barrier()
     cache._ring.clear()
     cache._ring_floor = api.server.store.revision
     await api.server.store.compact(api.server.store.revision)
@@ -208,6 +209,7 @@ async def test_a_streaming_list_ends_with_its_bookmark(api: Any) -> None:
 async def test_a_watch_ends_cleanly_at_its_timeout_after_a_bookmark(api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sampan.server.watching.LAST_BOOKMARK_SECONDS", 0.95)
     await make(api, "a")
+    await api("GET", CMS)  # so that the server need not catch up first
     url = f"{CMS}?watch=1&timeoutSeconds=1&allowWatchBookmarks=true&resourceVersion={api.server.store.revision}"
     async with asyncio.timeout(15):
         assert [e["type"] async for e in api.watch(url)] == ["BOOKMARK"]
