@@ -88,14 +88,18 @@ def objects(settings: ClusterSettings) -> list[tuple[Resource, Obj]]:
             ),
         ),
         (CLUSTER_ROLES, _node_certificates_role()),
-        (
-            CLUSTER_ROLE_BINDINGS,
-            {
-                **_binding(_NODE_CERTIFICATES, _NODE_CERTIFICATES, ""),
-                "subjects": [
-                    {"kind": "ServiceAccount", "name": "node-certificate-approver", "namespace": "kube-system"}
-                ],
-            },
+        (CLUSTER_ROLES, _node_certificates_role_of_settings()),
+        *(
+            (
+                CLUSTER_ROLE_BINDINGS,
+                {
+                    **_binding(name, name, ""),
+                    "subjects": [
+                        {"kind": "ServiceAccount", "name": "node-certificate-approver", "namespace": "kube-system"}
+                    ],
+                },
+            )
+            for name in (_NODE_CERTIFICATES, _NODE_CERTIFICATES_SETTINGS)
         ),
         (CLUSTER_ROLES, _snapshot_role()),
         (
@@ -110,6 +114,7 @@ def objects(settings: ClusterSettings) -> list[tuple[Resource, Obj]]:
 
 _SNAPSHOTS = "sampan:snapshot-controller"
 _NODE_CERTIFICATES = "sampan:node-certificate-approver"
+_NODE_CERTIFICATES_SETTINGS = f"{_NODE_CERTIFICATES}:settings"
 _LOCAL_PATH = "sampan:local-path-provisioner"
 
 
@@ -139,6 +144,16 @@ def _node_certificates_role() -> Obj:
             {"apiGroups": [csr], "resources": ["certificatesigningrequests/approval"], "verbs": ["update"]},
             {"apiGroups": [csr], "resources": ["signers"], "resourceNames": signers, "verbs": ["approve"]},
             {"apiGroups": ["authorization.k8s.io"], "resources": ["subjectaccessreviews"], "verbs": ["create"]},
+        ],
+    }
+
+
+def _node_certificates_role_of_settings() -> Obj:
+    """To know the API servers' names. Apart, for clusters that were made before it was asked."""
+    return {
+        "metadata": {"name": _NODE_CERTIFICATES_SETTINGS},
+        "rules": [
+            {"apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["sampan-config"], "verbs": ["get"]}
         ],
     }
 

@@ -12,7 +12,11 @@ from sampan.controllers.certificates import nodes, requests
 from sampan.controllers.certificates.approving import is_alive
 
 CLIENT, SERVING = ["digital signature", "client auth"], ["digital signature", "server auth"]
-OTHERS = nodes.Others({"192.0.2.1", "192.0.2.3"}, (ipaddress.ip_network("10.96.0.0/16"),))
+OTHERS = nodes.Others(
+    {"192.0.2.1", "192.0.2.3", "api.example.com", "*.lb.example.com"},
+    (ipaddress.ip_network("10.96.0.0/16"),),
+    "site.example.com",
+)
 NETWORK, EDGE = ("system:sampan:network", ("sampan:network",)), ("system:edge:n2", ("sampan:ingress",))
 MakeRequest = Callable[..., bytes]
 MakeCsr = Callable[..., dict[str, Any]]
@@ -47,6 +51,51 @@ def test_nobody_elses_name_or_address_is(
     csr = csr_of(request_of(common_name, ("system:nodes",), names), requests.KUBELET_SERVING, SERVING)
     with pytest.raises(nodes.NotItsOwn, match=said):
         check(csr)
+
+
+@pytest.mark.parametrize("name", ["n2", "n2.example.com", "n2.site.example.com"])
+def test_a_node_may_have_a_name_of_the_sites_domain(request_of: MakeRequest, csr_of: MakeCsr, name: str) -> None:
+    csr = csr_of(request_of(f"system:node:{name}", ("system:nodes",), (name,)), requests.KUBELET_SERVING, SERVING)
+    nodes.check(csr, requests.read(csr), name, OTHERS)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("kubernetes", "an API server"),
+        ("kubernetes.default", "an API server"),
+        ("localhost", "an API server"),
+        ("api.example.com", "an API server"),
+        ("any.lb.example.com", "an API server"),
+        ("kubernetes.default.svc", "one of Services"),
+        ("kubernetes.default.svc.site.example.com", "one of Services"),
+        ("*.example.com", "no name of a node"),
+        ("API.example.com", "no name of a node"),
+        ("api.example.com.", "no name of a node"),
+    ],
+)
+def test_a_node_that_is_named_like_an_api_server_or_a_service_gets_no_certificate_of_that_name(
+    request_of: MakeRequest, csr_of: MakeCsr, name: str, said: str
+) -> None:
+    csr = csr_of(request_of(f"system:node:{name}", ("system:nodes",), (name,)), requests.KUBELET_SERVING, SERVING)
+    with pytest.raises(nodes.NotItsOwn, match=said):
+        nodes.check(csr, requests.read(csr), name, OTHERS)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "host"),
+    [
+        ("API.example.com.:6443", "api.example.com"),
+        ("api.example.com", "api.example.com"),
+        ("192.0.2.100:6443", "192.0.2.100"),
+        ("[2001:db8:0::1]:6443", "2001:db8::1"),
+        ("2001:db8:0::1", "2001:db8::1"),
+    ],
+)
+def test_a_balancers_address_and_further_names_are_the_api_servers(endpoint: str, host: str) -> None:
+    settings = {"control_plane_endpoint": endpoint, "cert_sans": "*.b, 192.0.2.7", "api_address": "192.0.2.1"}
+    assert nodes.api_server_names(settings) == {host, "*.b", "192.0.2.7", "192.0.2.1"}
+    assert nodes.api_server_names({}) == set()
 
 
 @pytest.mark.parametrize("part", [NETWORK, EDGE], ids=["network", "edge"])

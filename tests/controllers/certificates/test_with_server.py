@@ -18,6 +18,9 @@ from sampan.api.resources import (
     CLUSTER_TRUST_BUNDLES,
 )
 from sampan.client.client import Client
+from sampan.cluster import addons
+from sampan.cluster.initializing import objects
+from sampan.cluster.settings import ClusterSettings
 from sampan.controllers.certificates import requests
 from sampan.controllers.context import ControllersConfig
 from sampan.controllers.manager import run_controllers
@@ -182,3 +185,19 @@ async def test_a_ca_that_cannot_sign_keeps_nobody_from_being_refused(
         await approve(admin, "b")
         assert requests.has(await settled(admin, "b"), "Failed")
         assert "certificate" not in (await admin.get(CERTIFICATE_SIGNING_REQUESTS, "r"))["status"]
+
+
+async def test_a_node_gets_a_serving_certificate_unless_its_name_is_what_api_servers_are_reached_by(
+    ca: Any, request_of: Callable[..., bytes], csr_of: Callable[..., Any]
+) -> None:
+    async with cluster(ca) as client:
+        admin, settings = client(), ClusterSettings(control_plane_endpoint="api.example.com:6443")
+        await addons.ensure(admin, settings)
+        await objects.apply(admin, [objects.settings(settings, "192.0.2.1")])
+        # Requests are taken one by one, in order: the last one's answer comes after the others were looked at.
+        for name in ("api.example.com", "n2"):
+            pem = request_of(f"system:node:{name}", ("system:nodes",), (name,))
+            csr = csr_of(pem, requests.KUBELET_SERVING, SERVING, name=name)
+            await client(f"system:node:{name}", "system:nodes").create(CERTIFICATE_SIGNING_REQUESTS, csr)
+        assert (await settled(admin, "n2"))["status"]["certificate"]
+        assert not (await admin.get(CERTIFICATE_SIGNING_REQUESTS, "api.example.com")).get("status")

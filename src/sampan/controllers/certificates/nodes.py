@@ -2,8 +2,9 @@
 
 Upstream leaves the first to a person or to an approver of the site, and has no other parts: its proxy is a pod. Here
 they are asked for by ``sampan join``, as the node, and approved when they are the node's own: its name, addresses that
-nobody else has, its parts' names and groups. Like the renewal of its client certificate they hang on the right to
-create ``certificatesigningrequests/selfnodeclient``.
+nobody else has, its parts' names and groups. Whoever has a token chooses the name of his node: one by which clients
+look for an API server or a Service is no name that a serving certificate is given for. Like the renewal of its client
+certificate they hang on the right to create ``certificatesigningrequests/selfnodeclient``.
 """
 
 from __future__ import annotations
@@ -11,13 +12,17 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+import re
 from collections.abc import Collection, Iterable
 from typing import Final
+from urllib.parse import urlsplit
 
+import orjson
 from cryptography import x509
 
+from sampan.api.errors import NotFound
 from sampan.api.reading import part, parts, text
-from sampan.api.resources import CERTIFICATE_SIGNING_REQUESTS, ENDPOINT_SLICES, NODES, SERVICE_CIDRS
+from sampan.api.resources import CERTIFICATE_SIGNING_REQUESTS, CONFIG_MAPS, ENDPOINT_SLICES, NODES, SERVICE_CIDRS
 from sampan.api.types import Obj
 from sampan.client.controller import DONE, Controller, Result
 from sampan.client.keys import ObjectKey, own_key
@@ -32,6 +37,13 @@ log = logging.getLogger(__name__)
 NAME: Final = "node-certificate-approver"
 _SIGNERS: Final = frozenset({KUBELET_SERVING, API_SERVER_CLIENT})
 _NODES_GROUP, _NODE_USER = "system:nodes", "system:node:"
+#: what ``sampan init`` tells of the cluster (``cluster.initializing.objects``)
+_SETTINGS: Final = ("sampan-config", "kube-system", "cluster")
+#: of an object's name (RFC 1123), as a Node's: a name with a star would be that of many
+_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+#: by which clients on any machine look for an API server, and the end of all names of Services
+_RESERVED: Final = frozenset({"localhost", "kubernetes", "kubernetes.default"})
+_SERVICES, _DOMAIN = ".svc", "cluster.local"
 _CLIENT_USAGES: Final = frozenset({"digital signature", "key encipherment", "client auth"})
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -44,10 +56,12 @@ class NotItsOwn(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Others:
-    """Addresses that a node must not pass for: those of other nodes and of API servers, and ranges of Services."""
+    """What a node must not pass for: addresses and DNS names of other nodes and of API servers, ranges of Services, the
+    domain of their names. Names are in small letters; one may begin with a star."""
 
-    addresses: Collection[str]
+    names: Collection[str]
     ranges: tuple[Network, ...] = ()
+    domain: str = _DOMAIN
 
 
 def asking_node(csr: Obj) -> str:
@@ -76,16 +90,29 @@ def _check_serving(asked: Asked, usages: Collection[str], node: str, others: Oth
         raise NotItsOwn(f"{asked.common_name} is another's name")
     names = asked.request.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     for name in names:
-        if isinstance(name, x509.DNSName) and name.value != node:
-            raise NotItsOwn(f"DNS name {name.value} is not the node's name")
+        if isinstance(name, x509.DNSName):
+            if name.value != node:
+                raise NotItsOwn(f"DNS name {name.value} is not the node's name")
+            _check_name(node, others)
         if isinstance(name, x509.IPAddress):
             _check_address(name.value, others)
+
+
+def _check_name(name: str, others: Others) -> None:
+    """Of a node, which is what whoever joined it chose."""
+    if _NAME.fullmatch(name) is None:
+        raise NotItsOwn(f"{name} is no name of a node")
+    star = f"*.{name.partition('.')[2]}"
+    if name in _RESERVED or name in others.names or star in others.names:
+        raise NotItsOwn(f"DNS name {name} is that of another node or of an API server")
+    if name.endswith((_SERVICES, f"{_SERVICES}.{others.domain}")):
+        raise NotItsOwn(f"DNS name {name} is one of Services")
 
 
 def _check_address(address: object, others: Others) -> None:
     if not isinstance(address, Address):
         raise NotItsOwn(f"{address} is no single address")
-    if str(address) in others.addresses:
+    if str(address) in others.names:
         raise NotItsOwn(f"address {address} is that of another node or of an API server")
     if any(address in network for network in others.ranges):
         raise NotItsOwn(f"address {address} is one of Services")
@@ -125,7 +152,7 @@ class NodeCertificateApprover:
         if not node:
             return DONE
         try:
-            check(csr, await asyncio.to_thread(requests.read, csr), node, self._others(node))
+            check(csr, await asyncio.to_thread(requests.read, csr), node, await self._others(node))
         except (Unreadable, NotItsOwn) as error:
             log.warning("certificate request %s of node %s is not approved: %s", key.name, node, error)
             return DONE
@@ -137,17 +164,53 @@ class NodeCertificateApprover:
         await self._client.update(CERTIFICATE_SIGNING_REQUESTS, written, "approval")
         return DONE
 
-    def _others(self, node: str) -> Others:
+    async def _others(self, node: str) -> Others:
         """What the node's own object says does not count: a node may write there what it likes. One that stands beside
         an API server has its certificates made there (``cluster/pki``)."""
-        taken: set[str] = set()
+        settings = await self._settings()
+        taken = api_server_names(settings)
         for each in self._nodes.list():
             if each["metadata"]["name"] != node:
-                taken.update(text(one, "address") for one in parts(part(each, "status"), "addresses"))
+                taken.update(text(one, "address").lower() for one in parts(part(each, "status"), "addresses"))
         for endpoint in parts(self._slices.get("default", "kubernetes"), "endpoints"):
             taken.update(str(address) for address in endpoint.get("addresses") or ())
         ranges = [ipaddress.ip_network(cidr) for each in self._ranges.list() for cidr in _cidrs(each)]
-        return Others(frozenset(taken), tuple(ranges))
+        return Others(frozenset(taken), tuple(ranges), text(settings, "cluster_domain") or _DOMAIN)
+
+    async def _settings(self) -> Obj:
+        """The cluster's; {} where none are told: no machine can join there."""
+        name, namespace, key = _SETTINGS
+        try:
+            told = await self._client.get(CONFIG_MAPS, name, namespace)
+        except NotFound:
+            return {}
+        try:
+            found = orjson.loads(text(part(told, "data"), key))
+        except orjson.JSONDecodeError as error:
+            raise NotItsOwn(f"ConfigMap {namespace}/{name}, which says what is an API server's, is damaged") from error
+        return found if isinstance(found, dict) else {}
+
+
+def api_server_names(settings: Obj) -> set[str]:
+    """By what clients reach the API servers besides their own addresses: a balancer's name or address, further names of
+    the certificate. Pure."""
+    endpoint = text(settings, "control_plane_endpoint")
+    host = endpoint if _is_address(endpoint) else urlsplit(f"//{endpoint}").hostname or ""
+    named = [text(settings, "api_address"), host, *text(settings, "cert_sans").split(",")]
+    return {_canonical(each.strip()) for each in named if each.strip()}
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _canonical(name: str) -> str:
+    """An address in its shortest form, as a certificate's is compared."""
+    return str(ipaddress.ip_address(name)) if _is_address(name) else name.lower().rstrip(".")
 
 
 def _cidrs(service_cidr: Obj) -> Iterable[str]:
