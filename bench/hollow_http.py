@@ -15,6 +15,7 @@ import asyncio
 import base64
 import os
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -146,6 +147,7 @@ def main() -> None:
     parser.add_argument("--pods", type=int, default=1000)
     parser.add_argument("--hold", nargs=2, metavar=("GROUP", "COUNT"), help=argparse.SUPPRESS)
     chosen = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))  # what was started is taken away
     if chosen.hold:
         uvloop.run(hold(chosen.hold[0], int(chosen.hold[1])))
         return
