@@ -13,7 +13,9 @@ from e2e_harness import NAME, Cluster, Kubectl, eventually
 from e2e_manifests import pod
 from tests.node.devices.conftest import DRIVER, TOY, GpuDriver, Plugin
 
+from sampan.node.cri.rpc import Channel
 from sampan.node.devices.pb import deviceplugin_pb2 as pb
+from sampan.node.devices.pb import podresources_pb2 as podresources
 
 pytestmark = [pytest.mark.timeout(200)]
 
@@ -49,11 +51,27 @@ def _lent_once(kubectl: Kubectl) -> None:
     kubectl("wait", "pod/first", "--for=condition=Ready", "--timeout=90s")
     seen = kubectl("exec", "first", "--", "sh", "-c", "echo $TOY; test -c /dev/toy && echo there")
     assert seen.split() == ["one", "there"]
+    # Monitors of devices ask the node itself.
+    assert ("first", "main", TOY, ["one"]) in asyncio.run(told(Path(f"/var/lib/sampan/{NAME}/kubelet")))
     kubectl("apply", "-f", "-", stdin=asking("second"))
     waits: Any = eventually(lambda: kubectl("get", "events", "--field-selector=reason=FailedScheduling"))
     assert "Insufficient example.com/toy" in waits
     kubectl("delete", "pod", "first", "--grace-period=1")
     kubectl("wait", "pod/second", "--for=condition=Ready", "--timeout=90s")
+
+
+async def told(root: Path) -> list[tuple[str, str, str, list[str]]]:
+    """Pod, container, resource, devices, as the pod-resources API has them."""
+    channel = Channel(str(root / "pod-resources/kubelet.sock"))
+    try:
+        asking = podresources.ListPodResourcesRequest()
+        answer = await channel.call("/v1.PodResourcesLister/List", asking, podresources.ListPodResourcesResponse, 20)
+    finally:
+        await channel.close()
+    return [
+        (of.name, container.name, given.resource_name, list(given.device_ids))
+        for of in answer.pod_resources for container in of.containers for given in container.devices
+    ]  # fmt: skip
 
 
 @pytest.fixture

@@ -56,6 +56,13 @@ def test_a_dns_server_in_pods_answers_a_stub_domain_and_then_the_cluster_once_it
     # Where scrapers of CoreDNS look: the Service's port.
     for path, told in (("metrics", "coredns_dns_requests_total{"), ("health", "OK"), ("ready", "OK")):
         assert told in kubectl("exec", "asks", "--", "wget", "-qO-", f"http://kube-dns.kube-system:9153/{path}")
+    corefile = ".:53 {\n hosts {\n  192.0.2.99 by-corefile.example\n  fallthrough\n }\n rewrite stop\n}\n"
+    admin("create", "configmap", "coredns", f"--from-literal=Corefile={corefile}")
+    try:
+        eventually(lambda: "192.0.2.99" in found("by-corefile.example."))
+        eventually(lambda: "line 6: nothing acts on 'rewrite stop'" in admin("get", "events"))
+    finally:
+        admin("delete", "configmap", "coredns")
     ports = [{"name": "dns", "port": 53, "protocol": "UDP", "targetPort": 5353}]
     before = json.loads(admin("get", "service", "kube-dns", "-o", "json"))["spec"]["ports"]
     with contextlib.ExitStack() as undo:
