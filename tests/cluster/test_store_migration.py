@@ -143,6 +143,15 @@ async def test_an_etcd_that_is_in_use_is_refused(blue: Instance, etcd_endpoint: 
     assert again(blue).cluster.store == "sqlite"
 
 
+async def test_a_revision_out_of_etcds_reach_is_refused_at_once(
+    blue: Instance, etcd_endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(moving, "_FURTHEST", -(10**9))
+    with pytest.raises(ClusterError, match="out of etcd's reach"):
+        await move(blue, f"etcd://{etcd_endpoint}")
+    assert again(blue).cluster.store == "sqlite"
+
+
 async def test_what_is_nowhere_to_go_is_said(blue: Instance, etcd_endpoint: str) -> None:
     with pytest.raises(ClusterError, match="is on sqlite already"):
         await move(blue, "sqlite")

@@ -37,6 +37,8 @@ _ASIDE = "before-migrate"
 _PREFIXES = ("/registry/", "/ranges/")
 #: true of API servers that run
 _OF_THE_MOMENT = ("/registry/masterleases/",)
+#: Etcd's counter is raised by a write each, some thousands a second: further than this nobody waits.
+_FURTHEST = 10_000_000
 _PORT_STEP = 100
 _PORTS = range(2379, 32000, _PORT_STEP)
 
@@ -118,6 +120,12 @@ async def _to_etcd(instance: Instance, target: Instance, clock: Clock, progress:
         if foreign is not None:
             raise ArchiveError(f"{foreign} is no key of an API server; delete it first (`sampan etcd serve`)")
         async with reached(target, progress) as side:
+            at = (await side.extent()).revision
+            if extent.revision - at > _FURTHEST:
+                raise ArchiveError(
+                    f"its revision {extent.revision:,} is out of etcd's reach, at {at:,} now: it takes a write "
+                    "for each between; a store that was restored without --moved stays on SQLite"
+                )
             await _claim(side, extent.identity, extent.revision)
             progress.step(f"Raising etcd's revision to {extent.revision:,}")
             await side.raise_to(extent.revision, lambda at: progress.count(at, extent.revision))
