@@ -16,7 +16,7 @@ from sampan.client.kubeconfig import KubeConfig
 from sampan.cluster import kubeconfigs, kubernetesdir, pki
 from sampan.cluster.controlplanenodes import CONTROL_PLANE, MASTER, TOGETHER, plan_untaint
 from sampan.cluster.errors import ClusterError
-from sampan.cluster.initializing import marking
+from sampan.cluster.initializing import marking, preflight
 from sampan.cluster.instance import ClusterSettings, Instance, NodeSettings
 
 NOW = datetime.datetime(2026, 11, 21, tzinfo=datetime.UTC)
@@ -167,3 +167,21 @@ def test_whoever_takes_one_of_the_two_taints_away_has_taken_both(keys: tuple[str
 
 def test_taints_that_a_person_chose_are_left_as_they_are() -> None:
     assert plan_untaint(node(CONTROL_PLANE, together=False)) is None
+
+
+def test_another_clusters_kubeconfigs_and_ca_stand_in_the_way(instance: Instance, tmp_path: Path) -> None:
+    place = make(instance)
+    fresh = Instance(ClusterSettings("two"), tmp_path / "b", tmp_path / "b", instance.node)
+
+    def named(*, control_plane: bool) -> set[str]:
+        looked = preflight.Place(kubernetes_dir=place)
+        found = preflight.check(fresh, control_plane=control_plane, node=False, place=looked)
+        prefix = f"FileAvailable-{str(place).replace('/', '-')}-"
+        return {each.name.removeprefix(prefix) for each in found if each.name.startswith(prefix)}
+
+    # Those of the CA that is there go with it: a CA of one's own, or a phase that is run again.
+    assert named(control_plane=True) == set()
+    assert named(control_plane=False) == {"kubelet.conf", "pki-ca.crt"}
+    (place / "pki" / "ca.crt").unlink()
+    configs = {"admin.conf", "super-admin.conf", "kubelet.conf", "controller-manager.conf", "scheduler.conf"}
+    assert named(control_plane=True) == configs

@@ -93,7 +93,8 @@ def test_a_key_that_is_not_the_certificates_is_replaced(instance: Instance) -> N
 
 def test_leaves_of_a_lost_ca_are_made_anew(instance: Instance) -> None:
     first = ensure(instance)
-    (instance.pki / "ca.key").unlink()
+    for name in ("ca.key", "ca.crt"):
+        (instance.pki / name).unlink()
     of_the_cluster = {stem for stem in all_leaves(instance) if not stem.startswith("front-proxy-")}
     assert changed(first, ensure(instance)) == {*of_the_cluster, "ca"}
 
@@ -105,7 +106,8 @@ def test_the_front_proxy_has_a_ca_of_its_own(instance: Instance) -> None:
     proxy.verify_directly_issued_by(x509.load_pem_x509_certificate(first["front-proxy-ca.crt"]))
     with pytest.raises(ValueError, match="Issuer"):
         proxy.verify_directly_issued_by(x509.load_pem_x509_certificate(first["ca.crt"]))
-    (instance.pki / "front-proxy-ca.key").unlink()
+    for name in ("front-proxy-ca.key", "front-proxy-ca.crt"):
+        (instance.pki / name).unlink()
     assert changed(first, ensure(instance)) == {"front-proxy-client", "front-proxy-ca"}
 
 
@@ -152,3 +154,24 @@ def test_identities_are_kubeadms(instance: Instance) -> None:
     assert subjects["kubelet-client.crt"] == "CN=system:node:n,O=system:nodes"
     assert subjects["apiserver-kubelet-client.crt"] == "CN=kube-apiserver-kubelet-client,O=system:masters"
     assert subjects["ca.crt"] == "CN=kubernetes"
+
+
+@pytest.mark.parametrize("stem", ["ca", "front-proxy-ca"])
+def test_a_ca_whose_key_is_gone_is_not_replaced(instance: Instance, stem: str) -> None:
+    first = ensure(instance)
+    (instance.pki / f"{stem}.key").unlink()
+    with pytest.raises(ClusterError, match="is missing"):
+        ensure(instance)
+    assert (instance.pki / f"{stem}.crt").read_bytes() == first[f"{stem}.crt"]
+
+
+def test_a_key_without_its_certificate_stays_and_gets_another(instance: Instance) -> None:
+    first = ensure(instance)
+    key = (instance.pki / "ca.key").read_bytes()
+    (instance.pki / "ca.crt").unlink()
+    assert ensure(instance, days=1)["ca.crt"] != first["ca.crt"]
+    assert (instance.pki / "ca.key").read_bytes() == key
+    (instance.pki / "ca.crt").unlink()
+    (instance.pki / "ca.key").write_bytes(b"half of a")
+    with pytest.raises(ClusterError, match="damaged"):
+        ensure(instance)

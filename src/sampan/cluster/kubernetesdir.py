@@ -12,7 +12,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from sampan.client.kubeconfig import Connection, KubeConfig
+from sampan.client.kubeconfig import Connection, KubeConfig, KubeConfigError
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.instance import DEFAULT_NAME, SYSTEM_STATE_ROOT, Instance
 from sampan.records import dataclass
@@ -131,6 +131,22 @@ def kubeconfig(instance: Instance, config: Config) -> KubeConfig:
         client_key_pem=(instance.pki / f"{config.stem}.key").read_bytes(),
     )
     return KubeConfig.build(CLUSTER_NAME, config.user, identity)
+
+
+def foreign(place: Path, ca: Path) -> Iterator[Path]:
+    """Kubeconfigs of a control plane that are there, and do not trust the CA that is: another cluster's."""
+    try:
+        own = ca.read_bytes().strip()
+    except OSError:
+        own = b""
+    for file in (ADMIN, SUPER_ADMIN, KUBELET, CONTROLLER_MANAGER, SCHEDULER):
+        path = place / file
+        try:
+            trusted = KubeConfig.load(path).connection().ca_pem.strip() if path.exists() else None
+        except KubeConfigError:
+            trusted = b""
+        if trusted is not None and (not own or trusted != own):
+            yield path
 
 
 def left(place: Path, pki: Path) -> Iterator[Path]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -290,7 +291,14 @@ def _ensure_ca(
     certificate_path, key_path = directory / f"{stem}.crt", directory / f"{stem}.key"
     if certificate_path.exists() and (lives.keyless or key_path.exists()):
         return _load_ca(certificate_path, key_path if key_path.exists() else None, now)
-    key = making.authority_key(lives.algorithm)
+    if certificate_path.exists():
+        raise ClusterError(
+            f"{key_path}, the key of the CA in {certificate_path.name}, is missing: with another CA nobody who trusts "
+            "this one could come in",
+            fix=_PUT_BACK,
+        )
+    # A key without a certificate: the making of the CA was cut short, or a person brought the key alone.
+    key = _load_key(key_path) if key_path.exists() else making.authority_key(lives.algorithm)
     name = subject(common_name, ())
     certificate = (
         x509.CertificateBuilder()
@@ -313,18 +321,32 @@ def _ensure_ca(
 
 def _load_ca(certificate_path: Path, key_path: Path | None, now: datetime.datetime) -> Authority:
     """Raises ClusterError for a damaged or expired CA: a new one would lock out everybody who trusts the old."""
-    anew = "put it back from a backup, or `sampan down --purge` and start anew"
+    key = _load_key(key_path) if key_path is not None else None
     try:
         pem = certificate_path.read_bytes()
-        key = serialization.load_pem_private_key(key_path.read_bytes(), None) if key_path is not None else None
         certificate = x509.load_pem_x509_certificate(pem)
     except ValueError as error:
-        raise ClusterError(f"the CA in {certificate_path.parent} is damaged: {error}", fix=anew) from error
-    if key is not None and (not isinstance(key, AuthorityKey) or key.public_key() != certificate.public_key()):
-        raise ClusterError(f"{key_path} is not the key of {certificate_path}", fix=anew)
+        raise ClusterError(f"the CA in {certificate_path.parent} is damaged: {error}", fix=_PUT_BACK) from error
+    if key is not None and key.public_key() != certificate.public_key():
+        raise ClusterError(f"{key_path} is not the key of {certificate_path}", fix=_PUT_BACK)
     if certificate.not_valid_after_utc <= now:
-        raise ClusterError(f"the CA {certificate_path} expired on {certificate.not_valid_after_utc:%Y-%m-%d}", fix=anew)
+        ended = f"{certificate.not_valid_after_utc:%Y-%m-%d}"
+        raise ClusterError(f"the CA {certificate_path} expired on {ended}", fix=_PUT_BACK)
     return Authority(certificate, key, pem)
+
+
+_PUT_BACK = "put it back from a backup, or `sampan down --purge` and start anew"
+
+
+def _load_key(path: Path) -> AuthorityKey:
+    """Raises ClusterError."""
+    try:
+        key = serialization.load_pem_private_key(path.read_bytes(), None)
+    except (ValueError, TypeError) as error:  # TypeError: it needs a password
+        raise ClusterError(f"the CA in {path.parent} is damaged: {path.name}: {error}", fix=_PUT_BACK) from error
+    if not isinstance(key, AuthorityKey):
+        raise ClusterError(f"{path} is not a key of RSA or ECDSA, as a CA's is", fix=_PUT_BACK)
+    return key
 
 
 def _is_current(directory: Path, leaf: Leaf, authority: Authority, now: datetime.datetime) -> bool:
@@ -433,10 +455,14 @@ def _key_pem(key: AuthorityKey) -> bytes:
 
 
 def _write(path: Path, data: bytes, mode: int) -> None:
-    """Replaces atomically, never readable by others even for a moment. A link stays one, to the new file."""
+    """Replaces atomically, never readable by others even for a moment, and whole after a power cut: with an empty key
+    of the CA the cluster would be lost. A link stays one, to the new file."""
     path = path.resolve()
     temporary = path.with_suffix(path.suffix + ".new")
     temporary.touch(mode=mode)
     temporary.chmod(mode)
-    temporary.write_bytes(data)
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
     temporary.rename(path)

@@ -77,7 +77,7 @@ def test_it_has_a_member_of_etcd_where_sampan_runs_that() -> None:
 
 
 async def test_the_keys_come_sealed_and_are_those_of_the_first(first: Instance, joining: Instance) -> None:
-    files = await controlplane.keys(client(sealed(first)), ControlPlane(KEY), joining)
+    files = await controlplane.keys(client(sealed(first)), ControlPlane(KEY), joining, b"")
     assert set(files) == {*certificates.SHARED, *certificates.SHARED_ETCD}
     assert files["sa.key"] == (first.pki / "sa.key").read_text()
     pki.keep_given(joining, files)
@@ -97,14 +97,39 @@ async def test_without_the_right_key_it_says_what_to_do(
 ) -> None:
     there = {"none": None, "sealed": sealed(first), "empty": {"data": {"x": base64.b64encode(b"y").decode()}}}[secret]
     with pytest.raises(ClusterError, match=said) as error:
-        await controlplane.keys(client(there), ControlPlane(key), joining)
+        await controlplane.keys(client(there), ControlPlane(key), joining, b"")
     assert error.value.fix
 
 
-async def test_keys_that_a_person_copied_are_taken_as_they_are(first: Instance, joining: Instance) -> None:
+def copied(first: Instance, joining: Instance) -> Path:
     place = Path(joining.node.kubernetes_dir) / "pki"
-    place.mkdir(parents=True)
     for name, content in certificates.read_shared(first.pki).items():
-        (place / name).parent.mkdir(exist_ok=True)
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
         (place / name).write_bytes(content)
-    assert await controlplane.keys(client(None), ControlPlane(), joining) == {}
+    return place
+
+
+async def test_keys_that_a_person_copied_are_taken_as_they_are(first: Instance, joining: Instance) -> None:
+    copied(first, joining)
+    known = (first.pki / "ca.crt").read_bytes()
+    assert await controlplane.keys(client(None), ControlPlane(), joining, known) == {}
+
+
+async def test_keys_of_another_cluster_are_neither_taken_nor_lost(
+    first: Instance, joining: Instance, tmp_path: Path
+) -> None:
+    place = copied(first, joining)
+    another = Instance(ETCD, tmp_path / "b", tmp_path / "b", NodeSettings(name="m1"))
+    known = pki.ensure(another, SystemClock()).pem
+    with pytest.raises(ClusterError, match=r"ca\.crt is another cluster's CA"):
+        await controlplane.keys(client(None), ControlPlane(), joining, known)
+    before = (place / "ca.key").read_bytes()
+    with pytest.raises(ClusterError, match="it would be lost"):
+        await controlplane.keys(client(sealed(another)), ControlPlane(KEY), joining, known)
+    assert (place / "ca.key").read_bytes() == before
+
+
+async def test_the_ca_of_etcd_is_among_what_is_copied(first: Instance, joining: Instance) -> None:
+    (copied(first, joining) / "etcd" / "ca.key").unlink()
+    with pytest.raises(ClusterError, match=r"etcd/ca\.key is not there"):
+        await controlplane.keys(client(None), ControlPlane(), joining, b"")

@@ -110,3 +110,11 @@ def test_no_pin_takes_an_explicit_word() -> None:
     discovery.check_pins([], unsafe=True)
     with pytest.raises(ClusterError, match="is not of the form"):
         discovery.check_pins(["md5:00"], unsafe=False)
+
+
+def test_a_ca_beside_the_pinned_one_does_not_vouch_for_itself(ca: bytes, tmp_path: Path) -> None:
+    other = pki.ensure(Instance(ClusterSettings("evil"), tmp_path, tmp_path, NodeSettings(name="n")), SystemClock()).pem
+    assert discovery.verify(info(kubeconfig(ca + other)), TOKEN, [pin(ca)]).ca_pem == ca + other
+    assert discovery.pinned(ca + other, [pin(ca)]) == ca
+    with pytest.raises(ClusterError, match="none of the public keys"):
+        discovery.pinned(other, [pin(ca)])

@@ -16,7 +16,7 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from sampan.cluster import preflight
+from sampan.cluster import kubernetesdir, preflight
 from sampan.cluster.errors import WrongUsage
 from sampan.cluster.initializing.configuration import in_flags
 from sampan.cluster.instance import Instance
@@ -152,14 +152,23 @@ def _already(instance: Instance, place: Place, *, control_plane: bool) -> Iterab
                 "`kubeadm reset` of that one takes it away",
                 name=f"FileAvailable-{str(path).replace('/', '-')}",
             )
-    for file in () if control_plane else ("kubelet.conf", "bootstrap-kubelet.conf"):
-        path = place.kubernetes_dir / file
+    if instance.exists():
+        return  # what is there is its own
+    ca = kubernetesdir.pki_directory(instance) / "ca.crt"
+    workers = (place.kubernetes_dir / kubernetesdir.KUBELET, place.kubernetes_dir / "bootstrap-kubelet.conf", ca)
+    for path in () if control_plane else workers:
         if path.exists():
             yield Problem(
                 f"{path} already exists: this machine is a node of a cluster",
                 "`sampan reset` (or `kubeadm reset` of that cluster) first",
                 name=f"FileAvailable-{str(path).replace('/', '-')}",
             )
+    for path in kubernetesdir.foreign(place.kubernetes_dir, ca) if control_plane else ():
+        yield Problem(
+            f"a kubeconfig file {path} exists already but has got the wrong CA cert",
+            "it is another cluster's, and would be replaced: keep it elsewhere and take it away",
+            name=f"FileAvailable-{str(path).replace('/', '-')}",
+        )
 
 
 def _host_name(instance: Instance) -> Iterable[Problem]:

@@ -16,7 +16,7 @@ from sampan.client.kubeconfig import Connection
 from sampan.client.servers import Servers
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.joining import requests
-from sampan.cluster.joining.discovery import NotSigned, Place, Token, verify
+from sampan.cluster.joining.discovery import NotSigned, Place, Token, pinned, verify
 from sampan.cluster.joining.wanted import Wanted
 from sampan.cluster.pki import Leaf
 
@@ -38,9 +38,10 @@ async def connected(connection: Connection, servers: Servers | None = None) -> A
 async def discover(server: str, token: Token, wanted: Wanted) -> Place:
     """The cluster at this address, verified as ``discovery`` says. Raises ClusterError."""
     place = await _verified(Connection(server, insecure_skip_tls_verify=True), token, wanted)
-    # Once more as that CA would have it: what was read came from anybody, and now from its holder.
+    # Once more as the pinned CA would have it: what was read came from anybody who has the token, and now from the
+    # holder of that CA. Others that are named beside it are believed only then.
     if wanted.pins:
-        return await _verified(Connection(server, ca_pem=place.ca_pem), token, wanted)
+        return await _verified(Connection(server, ca_pem=pinned(place.ca_pem, wanted.pins)), token, wanted)
     return place
 
 

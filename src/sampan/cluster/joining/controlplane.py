@@ -12,9 +12,11 @@ import asyncio
 import contextlib
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 
 from sampan.api.clock import Clock
 from sampan.api.errors import ApiError, NotFound
+from sampan.api.faults import fault
 from sampan.api.reading import part, parts
 from sampan.api.resources import ENDPOINT_SLICES, SECRETS
 from sampan.client.client import Client
@@ -26,7 +28,7 @@ from sampan.cluster.etcd import member as etcd_member
 from sampan.cluster.etcd import members as etcd_members
 from sampan.cluster.initializing import certificates, marking
 from sampan.cluster.instance import Instance
-from sampan.cluster.joining import asking
+from sampan.cluster.joining import asking, discovery
 from sampan.cluster.joining.wanted import ControlPlane
 from sampan.cluster.settings import ClusterSettings, NodeSettings
 from sampan.cluster.up import Progress
@@ -55,12 +57,15 @@ def node_settings(node: NodeSettings, cluster: ClusterSettings, wanted: ControlP
     return dataclasses.replace(node, roles=roles, given_address=wanted.advertise_address or node.given_address)
 
 
-async def keys(client: Client, wanted: ControlPlane, instance: Instance) -> dict[str, str]:
-    """What control planes share, by file; {}: it lies where the instance looks for it. Raises ClusterError."""
+async def keys(client: Client, wanted: ControlPlane, instance: Instance, ca_pem: bytes) -> dict[str, str]:
+    """What control planes share, by file; {}: it lies where the instance looks for it. ``ca_pem``: of the cluster.
+    Raises ClusterError."""
+    place = kubernetesdir.pki_directory(instance)
     if not wanted.certificate_key:
-        place = kubernetesdir.pki_directory(instance)
-        missing = [name for name in certificates.SHARED if not (place / name).is_file()]
+        shared = (*certificates.SHARED, *(certificates.SHARED_ETCD if instance.cluster.manages_etcd else ()))
+        missing = [name for name in shared if not (place / name).is_file()]
         if not missing:
+            _refuse_another_ca(place / "ca.crt", ca_pem)
             return {}
         raise ClusterError(
             f"a control plane needs the cluster's keys, and {place / missing[0]} is not there",
@@ -79,7 +84,26 @@ async def keys(client: Client, wanted: ControlPlane, instance: Instance) -> dict
     except ApiError as error:
         raise asking.explained(client, error) from error
     opened = certificates.unseal(secret, key, etcd=instance.cluster.manages_etcd)
+    for name, content in opened.items():
+        if (place / name).is_file() and (place / name).read_bytes() != content:
+            raise ClusterError(
+                f"{place / name} is there, and not this cluster's: it would be lost",
+                fix="take it away, once it is known whose it is; then join again",
+            )
     return {name: content.decode() for name, content in opened.items()}
+
+
+def _refuse_another_ca(path: Path, ca_pem: bytes) -> None:
+    """Raises ClusterError: nobody would believe what such a control plane shows."""
+    try:
+        copied = {discovery.pin_of(each) for each in discovery.authorities(path.read_bytes())}
+    except OSError as error:
+        raise ClusterError(f"cannot read {path}: {fault(error)}", fix="copy it from a control plane") from error
+    if copied.isdisjoint(discovery.pin_of(each) for each in discovery.authorities(ca_pem)):
+        raise ClusterError(
+            f"{path} is another cluster's CA",
+            fix="copy the keys of a control plane of this one, or give --certificate-key",
+        )
 
 
 async def begin(

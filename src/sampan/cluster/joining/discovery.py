@@ -112,20 +112,23 @@ def verify(cluster_info: Obj, token: Token, pins: Sequence[str]) -> Place:
         )
     place = read_place(config, "the cluster-info ConfigMap")
     if pins:
-        _check_pinned(place.ca_pem, pins)
+        pinned(place.ca_pem, pins)
     return place
 
 
-def _check_pinned(ca_pem: bytes, pins: Sequence[str]) -> None:
+def pinned(ca_pem: bytes, pins: Sequence[str]) -> bytes:
+    """Those of a bundle that have a pin, in PEM. Raises ClusterError: there is none."""
     wanted = {pin.lower() for pin in pins}
-    had = [pin_of(certificate) for certificate in authorities(ca_pem)]
-    if wanted.isdisjoint(had):
+    had = {pin_of(certificate): certificate for certificate in authorities(ca_pem)}
+    found = [certificate for pin, certificate in had.items() if pin in wanted]
+    if not found:
         shown = ", ".join(f'"{pin}"' for pin in had)
         raise ClusterError(
             f"cluster CA found in cluster-info ConfigMap is invalid: none of the public keys {shown} are pinned",
             fix="somebody else answers at this address, or the hash is another cluster's: compare it with "
             "`sampan token create --print-join-command` where the control plane is",
         )
+    return b"".join(each.public_bytes(serialization.Encoding.PEM) for each in found)
 
 
 def authorities(pem: bytes) -> list[x509.Certificate]:

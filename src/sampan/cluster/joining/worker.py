@@ -48,7 +48,7 @@ async def join(
             if wanted.control_plane is None:
                 files = await credentials(instance, client, known, wanted, progress)
             else:
-                files = await _late().keys(client, wanted.control_plane, instance)
+                files = await _late().keys(client, wanted.control_plane, instance, known.ca_pem)
         keep(instance, files)
         servers.write(instance, [known.server])
         if wanted.control_plane is None:
