@@ -47,7 +47,6 @@ from sampan.server.aggregation.openapi import AggregatedOpenApi
 from sampan.server.aggregation.registering import Registrar
 from sampan.server.aggregation.services import ClusterAddresses, Endpoints, Resolver
 from sampan.server.allocators.allocations import Allocations
-from sampan.server.attributes import AuthorizationAttributes, Authorizer, Decision
 from sampan.server.authn.bootstraptokens import BootstrapTokens
 from sampan.server.authn.frontproxy import front_proxy
 from sampan.server.authn.impersonation import impersonate
@@ -57,11 +56,10 @@ from sampan.server.authn.stage import AUTHENTICATED_GROUP, AuthenticationStage
 from sampan.server.authn.uses import TokenUses
 from sampan.server.authn.x509 import CertificateAuthenticator
 from sampan.server.authz.aggregation import AggregationController
-from sampan.server.authz.edge import EdgeAuthorizer
-from sampan.server.authz.node import NodeAuthorizer
+from sampan.server.authz.modes import authorizer_of
 from sampan.server.authz.rbac import RbacAuthorizer
 from sampan.server.authz.stage import authorize
-from sampan.server.authz.union import PRIVILEGED_GROUP, UnionAuthorizer
+from sampan.server.authz.union import PRIVILEGED_GROUP
 from sampan.server.bootstrap.ensure import ensure
 from sampan.server.bootstrap.keep import Keeper
 from sampan.server.bootstrap.masterleases import MasterLeases
@@ -89,6 +87,7 @@ from sampan.server.metrics import Metrics
 from sampan.server.observed import ServerState, own_address
 from sampan.server.openapi.files import OpenApiFiles
 from sampan.server.openapi.merged import MergedOpenApi
+from sampan.server.opening import open_store
 from sampan.server.pipeline import Limits, Pipeline, Stages
 from sampan.server.progress import Progress
 from sampan.server.readnow import ReadsNow, no_fault
@@ -108,9 +107,7 @@ from sampan.server.watching import Watching
 from sampan.server.webhooks.client import WebhookClient
 from sampan.server.write import SERVER_USER
 from sampan.store.footprint import Footprint
-from sampan.store.memory import MemoryStore
 from sampan.store.protocol import Store, StoreError
-from sampan.store.sqlite import SqliteStore
 
 log = logging.getLogger(__name__)
 
@@ -125,16 +122,6 @@ _ASKED_BY_POLICY = (NAMESPACES, SERVICE_ACCOUNTS, LIMIT_RANGES, PRIORITY_CLASSES
 
 def _only_keep(kind: EventType, obj: Obj, previous: Obj | None, revision: int) -> None:
     """Follows a cache so that it keeps its objects."""
-
-
-class AlwaysAllow:
-    """``authorization_modes=("AlwaysAllow",)``."""
-
-    def decide_now(self, attributes: AuthorizationAttributes) -> Decision:
-        return Decision(True)
-
-    async def authorize(self, attributes: AuthorizationAttributes) -> Decision:
-        return Decision(True)
 
 
 class Server:
@@ -380,32 +367,8 @@ class Server:
             self._horizon.tick(self.store.revision)
 
     async def open_store(self) -> Store:
-        """Raises StoreUnavailable, ValueError."""
-        config = self.config
-        if config.store == "memory":
-            return MemoryStore(clock=config.clock)
-        if config.store == "sqlite":
-            if config.data_dir is None:
-                raise ValueError("the sqlite store needs a data directory")
-            return await SqliteStore.open(config.data_dir / "store", clock=config.clock, on_fatal=self._on_fatal)
-        if config.store == "etcd":
-            return await self._open_etcd()
-        raise ValueError(f"this build has no {config.store} store")
-
-    async def _open_etcd(self) -> Store:
-        from sampan.store.etcd.settings import EtcdSettings  # late: few clusters have it
-        from sampan.store.etcd.store import EtcdStore
-
-        config = self.config
-        settings = EtcdSettings(
-            endpoints=config.etcd_endpoints,
-            prefix=config.etcd_prefix.rstrip("/"),
-            strip="/registry",
-            ca=config.etcd_ca,
-            cert=config.etcd_cert,
-            key=config.etcd_key,
-        )
-        return await EtcdStore.open(settings, clock=config.clock, on_fatal=self._on_fatal)
+        """The store that the configuration names. Raises StoreUnavailable, ValueError."""
+        return await open_store(self.config, self._on_fatal)
 
     def _on_fatal(self, error: StoreError) -> None:
         log.critical("the store can write no more, the server must end: %s", error)
@@ -433,7 +396,7 @@ class Server:
             bootstrap=BootstrapTokens(reader, config.clock),
         )
         rbac = RbacAuthorizer(reader)
-        authorizer = self._authorizer(rbac)
+        authorizer = authorizer_of(config.authorization_modes, reader, rbac)
         to_nodes = self._to_nodes = node_tls(config.kubelet_client_cert, config.kubelet_client_key, config.kubelet_ca)
         streaming = StreamingHandlers(
             reader,
@@ -547,28 +510,6 @@ class Server:
     def _feature_metrics(self) -> Callable[[], Iterable[Family]]:
         states = self.features.states()
         return lambda: [Family("gauge", "kubernetes_feature_enabled", "Feature gates", ("name", "stage"), states)]
-
-    def _authorizer(self, rbac: RbacAuthorizer) -> Authorizer:
-        """Raises ValueError for a mode that is none."""
-        authorizers: list[Authorizer] = []
-        rbac.start()
-        for mode in self.config.authorization_modes:
-            match mode:
-                case "RBAC":
-                    authorizers.append(rbac)
-                case "Node":
-                    node = NodeAuthorizer(self._reader)
-                    node.start()
-                    authorizers.append(node)
-                case "AlwaysAllow":
-                    authorizers.append(AlwaysAllow())
-                case _:
-                    raise ValueError(f"unknown authorization mode {mode!r}")
-        if "Node" in self.config.authorization_modes:
-            edge = EdgeAuthorizer(self._reader, self._reader.served)
-            edge.start()
-            authorizers.append(edge)  # last: only what nobody allowed costs the question
-        return UnionAuthorizer(authorizers)
 
     def _way_to_services(self) -> Resolver:
         if self._services is not None:
