@@ -1,7 +1,8 @@
 """Maintenance and Cluster: what there is to say of one store in one process, and its snapshot.
 
-A snapshot is a backup of the store alone (``sampan.store.archive``), with the hash that etcd puts behind its own: the
-tools can check it, ``sampan restore`` reads it, and etcd's own restore refuses it, for it is not a database of etcd.
+A snapshot is the entries of the store alone (``sampan.store.archive``), with the hash that etcd puts behind its own:
+tools can check it, ``archive.verify`` reads it; ``sampan restore`` refuses it, for it has no cluster's settings, and so
+does etcd's own, for it is not a database of etcd.
 """
 
 from __future__ import annotations
