@@ -89,7 +89,7 @@ class Remote:
         found = await self.ask(do="changes", after=after)
         return [Change(key, at, _entry(entry), _entry(previous)) for key, at, entry, previous in found]
 
-    def add_listener(self, prefix: str, listener: Any) -> None:
+    def add_listener(self, prefix: str, listener: Any, missed: Any = None) -> None:
         """A watcher of this store is told by ``follow``."""
 
 

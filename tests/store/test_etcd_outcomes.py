@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from etcd_members import running
 
 from sampan.api.clock import FixedClock, SystemClock
 from sampan.store.cache import WatchCache
-from sampan.store.etcd import transactions
+from sampan.store.etcd import missed, transactions
 from sampan.store.etcd.client import Client
 from sampan.store.etcd.errors import Again, judge
 from sampan.store.etcd.layout import Layout
@@ -22,7 +23,15 @@ from sampan.store.etcd.pb import etcd_pb2 as pb
 from sampan.store.etcd.retention import Retention, plan_compaction
 from sampan.store.etcd.settings import EtcdSettings, parse_endpoints
 from sampan.store.etcd.store import EtcdStore
-from sampan.store.protocol import Change, OutcomeUnknown, RevisionConflict, StoreUnavailable, ValueTooLarge
+from sampan.store.protocol import (
+    Change,
+    Compacted,
+    OutcomeUnknown,
+    RevisionConflict,
+    StoreError,
+    StoreUnavailable,
+    ValueTooLarge,
+)
 
 TXN = "/etcdserverpb.KV/Txn"
 
@@ -239,6 +248,79 @@ async def test_history_that_is_compacted_while_a_store_opens_is_none_of_its_own(
     assert [change.revision for change in told] == [revision]
     assert again._ring.floor > 1
     await again.close()
+
+
+class Held:
+    """The store is told of nothing until ``go`` is set."""
+
+    def __init__(self, store: EtcdStore) -> None:
+        self.go = asyncio.Event()
+        self._watch = store._client.watch
+        store._client.watch = self.watch  # type: ignore[method-assign]
+        store._feed.again()
+
+    @asynccontextmanager
+    async def watch(self, **arguments: Any) -> AsyncIterator[Any]:
+        await self.go.wait()
+        async with self._watch(**arguments) as stream:
+            yield stream
+
+
+async def test_who_is_behind_when_history_is_compacted_takes_over_the_state_and_goes_on(etcd: EtcdStore) -> None:
+    cache = WatchCache(etcd, "/c/", lambda obj: ({}, {}), lambda value, revision: json.loads(value))
+    await cache.start()
+    for name in "abc":
+        await etcd.commit(f"/c/{name}", 0, b"{}")
+    before = await cache.barrier()
+    watch = cache.watch(from_revision=before)
+    other = await EtcdStore.open(etcd._client.settings, clock=SystemClock())
+    held = Held(etcd)
+    await other.commit("/c/b", None, None)
+    await other.commit("/c/gone", 0, b"{}")
+    await other.commit("/c/gone", None, None)
+    await other.commit("/c/a", None, b"[1]")
+    changed = await other.commit("/c/a", None, b"[2]")
+    made = await other.commit("/c/d", 0, b"{}")
+    await other.commit("/elsewhere", 0, b"{}")
+    compacted = await other.sync()
+    await other.compact(compacted)
+    starting = WatchCache(etcd, "/c/", lambda obj: ({}, {}), lambda value, revision: json.loads(value))
+    await starting.start()
+    held.go.set()
+    assert await cache.barrier() >= compacted
+    for each in (cache, starting):
+        assert [(entry.key, entry.value) for entry in each.entries()] == [
+            ("/c/a", b"[2]"), ("/c/c", b"{}"), ("/c/d", b"{}"),
+        ]  # fmt: skip
+    (*put, deleted) = [(event.type, event.entry.key, event.revision) for event in await anext(watch)]
+    assert put == [("MODIFIED", "/c/a", changed), ("ADDED", "/c/d", made)]
+    assert deleted[:2] == ("DELETED", "/c/b") and deleted[2] >= compacted
+    with pytest.raises(Compacted):
+        cache.watch(from_revision=before)
+    last = await etcd.commit("/c/b", 0, b"{}")
+    assert [event.revision for event in await anext(watch)] == [last]
+    later = cache.watch(from_revision=compacted)
+    assert [event.revision for event in await anext(later)] == [last]
+    for each in (cache, starting):
+        each.close()
+    await other.close()
+
+
+async def test_who_has_missed_too_much_says_so_and_ends(etcd: EtcdStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(missed, "MOST_CHANGED", 1)
+    await etcd.sync()
+    ended: asyncio.Future[StoreError] = asyncio.get_running_loop().create_future()
+    etcd._on_fatal = ended.set_result
+    other = await EtcdStore.open(etcd._client.settings, clock=SystemClock())
+    held = Held(etcd)
+    for name in "abc":
+        await other.commit(f"/{name}", 0, b"")
+    await other.compact(await other.sync())
+    held.go.set()
+    assert "cut off for longer than history is kept" in str(await ended)
+    with pytest.raises(StoreUnavailable, match="could not be followed"):
+        await etcd.commit("/a", None, b"")
+    await other.close()
 
 
 # -- pure parts ------------------------------------------------------------------------------------------------------

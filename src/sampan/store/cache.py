@@ -118,6 +118,7 @@ class WatchCache:
         self._start_lock = asyncio.Lock()
         self._started = False
         self._starting: list[Change] = []
+        self._missed: tuple[int, Callable[[str], bool]] | None = None
 
     async def start(self) -> None:
         """Fills the cache and follows the store from there on. A later call only waits until that is done."""
@@ -126,7 +127,7 @@ class WatchCache:
                 await self._start()
 
     async def _start(self) -> None:
-        remove = self.store.add_listener(self.prefix, self._on_change)
+        remove = self.store.add_listener(self.prefix, self._on_change, self._on_missed)
         try:
             found = await self.store.range(self.prefix)
             entries: list[tuple[str, CachedEntry]] = []
@@ -135,7 +136,7 @@ class WatchCache:
                 await asyncio.sleep(0)
         except BaseException:
             remove()
-            self._starting = []
+            self._starting, self._missed = [], None
             raise
         self._remove_listener = remove
         self._entries = SortedMap(entries)
@@ -146,7 +147,10 @@ class WatchCache:
         self._started = True
         changes, self._starting = self._starting, []
         for change in changes:  # that were committed while the store answered
+            if self._missed is not None and change.revision > self._missed[0]:
+                self._take_missed()
             self._on_change(change)
+        self._take_missed()
 
     @property
     def ready(self) -> bool:
@@ -430,6 +434,24 @@ class WatchCache:
             target.push(event)
         if previous is not None:
             previous.retire()
+
+    def _on_missed(self, revision: int, is_there: Callable[[str], bool]) -> None:
+        """What happened until ``revision`` is known only as far as it can still be seen: what went is gone, and what
+        came between is for the store's history to tell, if it has it."""
+        self._missed = revision, is_there
+        if self._started:
+            self._take_missed()
+
+    def _take_missed(self) -> None:
+        if self._missed is None:
+            return
+        (revision, is_there), self._missed = self._missed, None
+        if revision <= self._began:
+            return
+        for key in [entry.key for entry in self._entries.values() if not is_there(entry.key)]:
+            self._on_change(Change(key, revision, None, None))
+        self._progress = max(self._progress, revision)
+        self._ring.start(revision)
 
     def _note_damage(self, key: str, entry: CachedEntry | None) -> None:
         if entry is not None and entry.damaged:

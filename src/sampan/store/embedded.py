@@ -23,6 +23,7 @@ from sampan.store.protocol import (
     Guard,
     GuardFailed,
     Listener,
+    Missed,
     Range,
     RevisionConflict,
     StoreError,
@@ -120,7 +121,7 @@ class EmbeddedStore(ABC):
         self._check_after(after)
         return found
 
-    def add_listener(self, prefix: str, listener: Listener) -> Callable[[], None]:
+    def add_listener(self, prefix: str, listener: Listener, missed: Missed | None = None) -> Callable[[], None]:
         return self._listeners.add(prefix, listener)
 
     def sync_now(self) -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from sampan.store.protocol import Change, Listener
+from sampan.store.protocol import Change, Listener, Missed
 
 log = logging.getLogger(__name__)
 
@@ -16,20 +16,24 @@ _ROUTES = 4096
 class Listeners:
     """Invariant: ``_routes[directory]`` are the listeners of every prefix that is a directory and holds it."""
 
-    __slots__ = ("_listeners", "_odd_prefixes", "_routes")
+    __slots__ = ("_listeners", "_missed", "_odd_prefixes", "_routes")
 
     def __init__(self) -> None:
         self._listeners: dict[str, tuple[Listener, ...]] = {}
+        self._missed: dict[int, Missed] = {}
         #: of ``_listeners``: who hears of changes in a directory, found once; and the prefixes that are no directory
         self._routes: dict[str, tuple[Listener, ...]] = {}
         self._odd_prefixes: tuple[str, ...] = ()
 
-    def add(self, prefix: str, listener: Listener) -> Callable[[], None]:
+    def add(self, prefix: str, listener: Listener, missed: Missed | None = None) -> Callable[[], None]:
         """Returns the remover."""
+        if missed is not None:
+            self._missed[id(listener)] = missed
         self._listeners[prefix] = (*self._listeners.get(prefix, ()), listener)
         self._forget_routes(prefix)
 
         def remove() -> None:
+            self._missed.pop(id(listener), None)
             rest = tuple(other for other in self._listeners.get(prefix, ()) if other is not listener)
             if rest:
                 self._listeners[prefix] = rest
@@ -45,6 +49,13 @@ class Listeners:
                 listener(change)
             except Exception:  # one listener's fault must not cost the others, or the writer, the change
                 log.exception("a listener failed at revision %d of %s", change.revision, change.key)
+
+    def tell_missed(self, revision: int, is_there: Callable[[str], bool]) -> None:
+        for missed in tuple(self._missed.values()):
+            try:
+                missed(revision, is_there)
+            except Exception:
+                log.exception("a listener failed at revision %d", revision)
 
     def _forget_routes(self, changed: str) -> None:
         self._routes.clear()

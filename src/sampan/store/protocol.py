@@ -143,6 +143,9 @@ class Range:
 
 #: Called on the event loop for each durable change, in revision order. Must not block.
 Listener: TypeAlias = Callable[[Change], None]
+#: Called where a store could not tell of each change, after those it could: with the revision that listeners know now,
+#: and what says whether a key is there at it.
+Missed: TypeAlias = Callable[[int, Callable[[str], bool]], None]
 
 
 class Store(Protocol):
@@ -201,10 +204,10 @@ class Store(Protocol):
         """
         ...
 
-    def add_listener(self, prefix: str, listener: Listener) -> Callable[[], None]:
+    def add_listener(self, prefix: str, listener: Listener, missed: Missed | None = None) -> Callable[[], None]:
         """Calls ``listener`` for each later change under ``prefix``; returns the remover.
 
-        An exception of one is logged, and ends there.
+        An exception of one is logged, and ends there. Only a store that is elsewhere calls ``missed``.
         """
         ...
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 
 from sampan.api.clock import Clock
 from sampan.store.memory import MemoryStore
-from sampan.store.protocol import Change, Entry, Guard, Listener, Range
+from sampan.store.protocol import Change, Entry, Guard, Listener, Missed, Range
 
 log = logging.getLogger(__name__)
 
@@ -90,10 +90,10 @@ class LateStore(YieldingStore):
         #: nobody is told of anything meanwhile
         self.held = False
 
-    def add_listener(self, prefix: str, listener: Listener) -> Callable[[], None]:
+    def add_listener(self, prefix: str, listener: Listener, missed: Missed | None = None) -> Callable[[], None]:
         late = _Late(self, listener, self._random)
         self._late.append(late)
-        remove_put = super().add_listener(prefix, late.put)
+        remove_put = super().add_listener(prefix, late.put, missed)
 
         def remove() -> None:
             remove_put()

@@ -13,7 +13,7 @@ from sampan.api.clock import Clock
 from sampan.api.transport import Call
 from sampan.server.app import Server
 from sampan.server.config import ServerConfig
-from sampan.store.protocol import Change, Entry, Listener, Range, StoreUnavailable
+from sampan.store.protocol import Change, Entry, Listener, Missed, Range, StoreUnavailable
 from sampan.testing.yielding import LateStore
 
 
@@ -64,7 +64,7 @@ class Way:
     async def changes(self, prefix: str, after: int, until: int, limit: int) -> Sequence[Change]:
         return await self._reached().changes(prefix, after, until, limit)  # type: ignore[no-any-return]
 
-    def add_listener(self, prefix: str, listener: Listener) -> Callable[[], None]:
+    def add_listener(self, prefix: str, listener: Listener, missed: Missed | None = None) -> Callable[[], None]:
         def tell(change: Change) -> None:
             if self.cut:
                 return
@@ -73,7 +73,7 @@ class Way:
             else:
                 self._untold.append((listener, change))
 
-        return self._store.add_listener(prefix, tell)  # type: ignore[no-any-return]
+        return self._store.add_listener(prefix, tell, missed)  # type: ignore[no-any-return]
 
     def sync_now(self) -> int | None:
         return None

@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 import heapq
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from itertools import groupby
 from typing import Any, Final
 
 from sampan.store.etcd.client import Client, Stream
-from sampan.store.etcd.errors import Again
+from sampan.store.etcd.errors import Again, PastRevision
 from sampan.store.etcd.pb import etcd_pb2 as pb
 from sampan.store.protocol import StoreError
 
@@ -29,6 +29,10 @@ _STEP: Final = 128
 
 class Gap(StoreError):
     """What comes next is compacted, or the cluster is another one: following it further would hide changes."""
+
+
+class Behind(StoreError):
+    """What comes next is compacted. Never leaves this package."""
 
 
 class Feed:
@@ -45,12 +49,15 @@ class Feed:
         *,
         needed_after: int | None = None,
         forget: Callable[[int], None] = lambda revision: None,
+        take_missed: Callable[[int], Awaitable[int]],
     ) -> None:
         """``needed_after``: what is before this revision is welcome and no more; ``forget`` is told where it begins
-        instead, when it is compacted."""
+        instead, when it is compacted. ``take_missed`` hands on, in one step, what happened after a revision, when that
+        is compacted, and gives the revision up to which it did; it raises Gap where it cannot."""
         self.told = after
         self._needed_after = after if needed_after is None else needed_after
         self._forget = forget
+        self._take_missed = take_missed
         self._client = client
         self._range = (key, range_end)
         self._cluster = cluster
@@ -71,6 +78,8 @@ class Feed:
             finally:
                 self._reading.cancel()
             error = None if self._reading.cancelled() else self._reading.exception()
+            if isinstance(error, Behind):
+                error = await self._catch_up(error)
             if error is not None and not isinstance(error, Again):
                 if not isinstance(error, StoreError) or isinstance(error, Gap):
                     raise error
@@ -93,6 +102,17 @@ class Feed:
         self._waits += 1
         heapq.heappush(self._waiting, (revision, self._waits, reached))
         return await reached
+
+    async def _catch_up(self, behind: Behind) -> StoreError | None:
+        try:
+            revision = await self._take_missed(self.told)
+        except PastRevision as error:  # compacted again meanwhile
+            return Again(str(error))
+        except StoreError as error:
+            return error
+        log.warning("%s: the state at revision %d was read instead", behind, revision)
+        self._reached(revision)
+        return None
 
     async def _read(self) -> None:
         async with self._client.watch() as stream:
@@ -126,29 +146,28 @@ class Feed:
 
     def _check(self, answer: Any) -> None:
         if answer.compact_revision and self.told < self._needed_after:
-            self.told = self._needed_after
-            self._forget(self.told)
+            self._forget(self._needed_after)
+            self._reached(self._needed_after)
             raise Again("what was before is compacted")
         if answer.compact_revision:
-            raise Gap(
-                f"the changes after revision {self.told} are compacted at etcd (up to {answer.compact_revision}): this "
-                "server was cut off for longer than history is kept"
-            )
+            raise Behind(f"the changes after revision {self.told} are compacted (up to {answer.compact_revision})")
         if answer.canceled:
             raise Again(answer.cancel_reason or "the watch was cancelled")
 
     async def _hand_on(self, events: Iterable[Any]) -> None:
-        waiting = self._waiting
         for number, (revision, found) in enumerate(groupby(events, key=_revision_of)):
             if number % _STEP == _STEP - 1:
                 await asyncio.sleep(0)
             if revision > self.told:
                 self._apply(revision, list(found))
-                self.told = revision
-                while waiting and waiting[0][0] <= revision:
-                    reached = heapq.heappop(waiting)[2]
-                    if not reached.done():
-                        reached.set_result(revision)
+                self._reached(revision)
+
+    def _reached(self, revision: int) -> None:
+        self.told, waiting = revision, self._waiting
+        while waiting and waiting[0][0] <= revision:
+            reached = heapq.heappop(waiting)[2]
+            if not reached.done():
+                reached.set_result(revision)
 
 
 def _revision_of(event: Any) -> int:

@@ -21,9 +21,10 @@ from sampan.store.etcd import transactions
 from sampan.store.etcd.client import Client, NoAnswer
 from sampan.store.etcd.errors import LaterRevision, PastRevision
 from sampan.store.etcd.events import entry_of, number, read, read_end
-from sampan.store.etcd.feed import Feed
+from sampan.store.etcd.feed import Feed, Gap
 from sampan.store.etcd.history import RING_BYTES, History, Ring
 from sampan.store.etcd.layout import Layout
+from sampan.store.etcd.missed import read_missed
 from sampan.store.etcd.pb import etcd_pb2 as pb
 from sampan.store.etcd.retention import Retention, plan_compaction
 from sampan.store.etcd.settings import EtcdSettings
@@ -37,6 +38,7 @@ from sampan.store.protocol import (
     Guard,
     GuardFailed,
     Listener,
+    Missed,
     OutcomeUnknown,
     Range,
     RevisionConflict,
@@ -114,6 +116,7 @@ class EtcdStore:
             self._apply,
             needed_after=revision,
             forget=self._ring.start,
+            take_missed=self._take_missed,
         )
         self._history = History(client, layout, self._bump)
         self._index = _Together(self._read_index)
@@ -177,8 +180,8 @@ class EtcdStore:
     def sync_now(self) -> int | None:
         return None
 
-    def add_listener(self, prefix: str, listener: Listener) -> Callable[[], None]:
-        return self._listeners.add(prefix, listener)
+    def add_listener(self, prefix: str, listener: Listener, missed: Missed | None = None) -> Callable[[], None]:
+        return self._listeners.add(prefix, listener, missed)
 
     def use_endpoints(self, endpoints: Sequence[str]) -> None:
         """The members of the cluster are these from now on."""
@@ -362,8 +365,28 @@ class EtcdStore:
             if noted is not None and noted[0] == (change.entry.value if change.entry is not None else None):
                 del self._notes[key]
                 change.note = noted[1]
-            self._ring.add(change)
+            if change.previous is None and (change.entry is None or change.entry.created < revision):
+                self._ring.start(revision)  # what it held before is compacted, and whoever goes on from there needs it
+            else:
+                self._ring.add(change)
             self._listeners.tell(change)
+
+    async def _take_missed(self, told: int) -> int:
+        """Raises Gap, StoreUnavailable, PastRevision."""
+        await self._learn_oldest()
+        found = await read_missed(self._client, self._layout, told)
+        if found is None:
+            raise Gap(
+                f"the changes after revision {told} are compacted at etcd (up to {self._oldest}) and many: this server "
+                "was cut off for longer than history is kept"
+            )
+        for revision, events in found.changed.items():
+            self._apply(revision, events)
+        self._listeners.tell_missed(found.revision, found.keys.__contains__)
+        self._ring.start(found.revision)
+        self._notes.clear()
+        self._known = max(self._known, found.revision)
+        return found.revision
 
     # -- commits ---------------------------------------------------------------------------------------------------
 
