@@ -74,9 +74,20 @@ def test_files_are_written_and_taken_away_and_a_person_s_options_stay(instance: 
     assert (place / "sampan-one") in first
     (place / "sampan-one").write_text("APISERVER_ARGS=--runtime-config=api/all=true\n")
     assert (place / "sampan-one") not in units.write(instance, place, place)
-    (place / "sampan-two-node.service").write_text("")
+    others = ["sampan-one-more-node.service", "sampan-one-more.service", "sampan-two-node.service"]
+    for name in others:
+        (place / name).write_text("")
     units.remove(instance, place, place)
-    assert [path.name for path in place.iterdir()] == ["sampan-two-node.service"]
+    assert sorted(path.name for path in place.iterdir()) == others
+
+
+def test_they_go_with_the_cluster(instance: Instance, tmp_path: Path) -> None:
+    place = tmp_path / "units"
+    assert units.retire(instance, place, place) == []
+    made = units.write(instance, place, place)
+    assert sorted(units.retire(instance, place, place)) == sorted(made)
+    assert list(place.iterdir()) == []
+    assert {part.name for part in units.components(instance)} == set(units.PROGRAMS)
 
 
 def test_without_systemd_nothing_is_installed(

@@ -23,6 +23,7 @@ from sampan.cli import (
     completion,
     config,
     csi,
+    drain,
     etcd,
     image,
     init,
@@ -59,6 +60,7 @@ cluster.add_to(app)
 init.add_to(app)
 join.add_to(app)
 app.add("token", token.app)
+drain.add_to(app)
 reset.add_to(app)
 app.add("upgrade", upgrade.app)
 app.add("certs", certs.app)

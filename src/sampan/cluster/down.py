@@ -15,7 +15,7 @@ import signal
 from pathlib import Path
 
 from sampan.api.faults import fault
-from sampan.cluster import boot, kubeconfigs, kubernetesdir, leftovers, locks, machine, podnetwork, supervisor
+from sampan.cluster import boot, kubeconfigs, kubernetesdir, leftovers, locks, machine, podnetwork, supervisor, units
 from sampan.cluster import instance as instances
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.instance import Instance
@@ -54,6 +54,8 @@ async def purge(instance: Instance, progress: Progress) -> None:
     _require_right(instance, "down --purge")
     machine.complete_path()
     async with locks.changing(instance, progress):
+        if os.geteuid() == 0:
+            await asyncio.to_thread(units.retire, instance)
         await _down(instance, progress)
         progress.step("Removing everything of this cluster")
         contained = _may_run_containers(instance)

@@ -19,6 +19,10 @@ from sampan.cluster.instance import Instance
 from sampan.records import dataclass
 
 DEFAULTS = Path("/etc/default")
+#: of all machines: what there may be a unit for
+PROGRAMS = ("etcd", "containerd", "apiserver", "controller-manager", "scheduler", "node", "dns")
+#: systemd gives each program 90 seconds before it kills it.
+_STOP_SECONDS = 120.0
 
 _UNIT = """\
 # Written by `{written}`; `{removed}` removes it.
@@ -204,7 +208,8 @@ def install(instance: Instance) -> list[Path]:
 
 def remove(instance: Instance, units: Path = boot.UNITS, defaults: Path = DEFAULTS) -> list[Path]:
     """Takes them away again; programs that run go on until they are stopped. Raises ClusterError."""
-    names = [*sorted(path.name for path in units.glob(f"sampan-{instance.name}-*.service")), target_name(instance)]
+    # By their names, each: another cluster may be called like this one with more behind a dash.
+    names = [*(unit_name(instance, program) for program in PROGRAMS), target_name(instance)]
     if boot.BOOTED.is_dir() and units == boot.UNITS:
         _systemctl("disable", target_name(instance))
     gone = []
@@ -220,12 +225,20 @@ def remove(instance: Instance, units: Path = boot.UNITS, defaults: Path = DEFAUL
     return gone
 
 
-def _systemctl(*words: str) -> None:
+def retire(instance: Instance, units: Path = boot.UNITS, defaults: Path = DEFAULTS) -> list[Path]:
+    """Where they are installed: stops them, since systemd would start again what somebody else ends, and takes them
+    away. Raises ClusterError."""
+    if not (units / target_name(instance)).exists():
+        return []
+    if boot.BOOTED.is_dir() and units == boot.UNITS:
+        _systemctl("stop", target_name(instance), seconds=_STOP_SECONDS)
+    return remove(instance, units, defaults)
+
+
+def _systemctl(*words: str, seconds: float = boot.SYSTEMCTL_SECONDS) -> None:
     """Raises ClusterError."""
     try:
-        done = subprocess.run(
-            ["systemctl", *words], capture_output=True, text=True, timeout=boot.SYSTEMCTL_SECONDS, check=False
-        )
+        done = subprocess.run(["systemctl", *words], capture_output=True, text=True, timeout=seconds, check=False)
     except (OSError, subprocess.SubprocessError) as error:
         raise ClusterError(f"systemctl {' '.join(words)}: {error}", fix="see `systemctl status`") from error
     if done.returncode != 0:

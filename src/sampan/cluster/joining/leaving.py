@@ -8,7 +8,9 @@ delete its Node) is told, with the command.
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
+import os
 from pathlib import Path
 
 from sampan.api.errors import ApiError, NotFound
@@ -18,7 +20,7 @@ from sampan.client.kubeconfig import Connection, KubeConfig, KubeConfigError
 from sampan.client.servers import Servers
 from sampan.cluster import down as stopping
 from sampan.cluster import instance as instances
-from sampan.cluster import kubeconfigs, servers
+from sampan.cluster import kubeconfigs, servers, units
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.instance import Instance
 from sampan.cluster.joining import asking
@@ -37,6 +39,8 @@ async def reset(
     made = _made(named)
     if made is not None and made.node.runs_etcd and "remove-etcd-member" not in skipped:
         left += await _leave_etcd(made, progress)
+    if "cleanup-node" not in skipped and os.geteuid() == 0:
+        await asyncio.to_thread(units.retire, named)  # they would start the node again, and that its Node
     if made is not None and "cleanup-node" not in skipped:
         await stopping.down(made, progress)
         left += await _remove_node(made, kubeconfig, progress)
