@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import signal
 import sys
 import tempfile
 import time
@@ -59,15 +60,17 @@ def say(text: str) -> None:
 def timed(text: str) -> Iterator[None]:
     print(f"  {text} ...", end="", flush=True)
     began = time.monotonic()
-    yield
+    try:
+        yield
+    except BaseException:
+        print(flush=True)
+        raise
     print(f" {time.monotonic() - began:.1f} s", flush=True)
 
 
 class Demo:
     def __init__(self, made: Machines) -> None:
         self.made = made
-        # Asked at each of them: any may be the one that dies.
-        self.servers = [f"https://{machine.ipv4}:6443" for machine in made.each[:CONTROL]]
         self.kubectl: Kubectl = made.cluster.kubectl()
 
     def run(self) -> None:
@@ -107,31 +110,45 @@ class Demo:
         say(text)
         port = self.kubectl("get", "service", "web", "-o", "jsonpath={.spec.ports[0].nodePort}")
         node = (nodes or (self.made[CONTROL + 1],))[0]
+        # Asked at each of them: any may be the one that dies.
+        servers = [self.made.server(machine) for machine in self.made.each[:CONTROL]]
         writer, caller = (
-            Writer(self.made.cluster.kubeconfig, self.servers, "default"),
+            Writer(self.made.cluster.kubeconfig, servers, "default"),
             Caller(f"http://{node.ipv4}:{port}"),
         )
         with running(self.made.outside, writer, caller):
-            eventually(lambda: len(writer.seen.written) > 20)
+            self._wrote(writer, 20)
             what()
-            there = len(writer.seen.written)
-            eventually(lambda: len(writer.seen.written) > there + 100)
+            self._wrote(writer, len(writer.seen.written) + 100)
         print(f"  the API did not answer for {writer.seen.gap:.2f} s at most; {len(writer.seen.written)} writes done")
         print(
             f"  the Service did not answer for {caller.seen.gap:.2f} s at most; {caller.seen.answers} answers, "
             f"{len(caller.seen.faults)} refused"
         )
         self.kubectl = Kubectl(ask.tool("kubectl"), ask, "default")
-        found = self.kubectl("--server", f"https://{ask.ipv4}:6443", "get", "configmaps", "-o", "name").split()
+        at = ("--server", self.made.server(ask))
+        found = self.kubectl(*at, "get", "configmaps", "-o", "name").split()
         lost = {f"configmap/{name}" for name in writer.seen.written} - set(found)
         print(f"  acknowledged writes that are missing: {len(lost)}")
-        at = ("--server", f"https://{ask.ipv4}:6443")
         self.kubectl(*at, "delete", "configmaps", "--all", "--wait=false")
         self.kubectl = self.made.cluster.kubectl()
+
+    def _wrote(self, writer: Writer, wanted: int) -> None:
+        """Raises Failed when it does not come to that."""
+        try:
+            eventually(lambda: len(writer.seen.written) > wanted)
+        except AssertionError:
+            last = "; ".join(writer.seen.faults[-2:]) or "no answer at all"
+            raise Failed(f"{len(writer.seen.written)} writes of {wanted} were done, and then: {last}") from None
+
+
+class Failed(Exception):
+    """A scene did not come to its end; the message says how."""
 
 
 def main() -> int:
     argparse.ArgumentParser(description=__doc__).parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     remove_what_killed_runs_left()
     with tempfile.TemporaryDirectory(prefix="sampan-demo-") as home:
         made = Machines(Path(home), CONTROL + WORKERS, kind="mcd")
@@ -141,7 +158,11 @@ def main() -> int:
         except KeyboardInterrupt:
             say("Interrupted; everything is taken away")
             return 130
+        except (Failed, AssertionError) as error:
+            say(f"It did not go as it should: {error}")
+            return 1
         finally:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would leave the rest behind
             with timed("cleaned up"):
                 left = made.close()
             for text in left:

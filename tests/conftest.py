@@ -124,9 +124,13 @@ _LONG = (
     "clients/test_helm.py", "controllers/test_crash_of_all.py",
 )  # fmt: skip
 #: Which kinds of tests a process prefers, by its number: two have a cluster of real programs each, one the cluster of
-#: the clients. They wait more than they compute. Whoever has none of its own left takes what there is.
-_PREFERRED = (("e2e", "clients", ""), ("e2e", "clients", ""), ("clients", "", "e2e"))
-_OTHERS = ("", "clients", "e2e")
+#: the clients, one that of several machines: each makes its cluster once. They wait more than they compute. Whoever has
+#: none of its own left takes what there is.
+_PREFERRED = (
+    ("e2e", "clients", "", "machines"), ("e2e", "clients", "", "machines"), ("clients", "", "machines", "e2e"),
+    ("machines", "", "clients", "e2e"),
+)  # fmt: skip
+_OTHERS = ("", "clients", "machines", "e2e")
 
 
 def unit_of(nodeid: str) -> str:
@@ -144,7 +148,7 @@ def _kind(unit: str) -> str:
 def rank(unit: str) -> tuple[int, int]:
     """The order in which units begin."""
     name = unit.removeprefix("tests/")
-    return ("e2e", "clients", "").index(_kind(unit)), _LONG.index(name) if name in _LONG else len(_LONG)
+    return ("e2e", "clients", "machines", "").index(_kind(unit)), _LONG.index(name) if name in _LONG else len(_LONG)
 
 
 def next_unit(units: Iterable[str], process: int) -> str:

@@ -7,6 +7,7 @@ from types import ModuleType
 import pytest
 
 E2E, CLIENTS, UNIT = "tests/e2e/test_a.py", "tests/clients/test_b.py", "tests/api/test_c.py"
+MACHINES = "tests/machines/test_d.py"
 
 
 @pytest.fixture
@@ -23,20 +24,26 @@ def test_a_file_is_a_unit_and_so_is_a_folder_of_requirements(rules: ModuleType) 
 
 
 def test_real_clusters_begin_first_and_the_longest_before_the_others(rules: ModuleType) -> None:
-    units = [UNIT, CLIENTS, E2E, "tests/e2e/requirements", "tests/clients/test_helm.py", "tests/test_records.py"]
+    units = [UNIT, MACHINES, CLIENTS, E2E, "tests/e2e/requirements", "tests/clients/test_helm.py"]
     assert sorted(units, key=rules.rank) == [
-        "tests/e2e/requirements", E2E, "tests/clients/test_helm.py", CLIENTS, UNIT, "tests/test_records.py",
+        "tests/e2e/requirements", E2E, "tests/clients/test_helm.py", CLIENTS, MACHINES, UNIT,
     ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("process", "order"),
-    [(0, [E2E, CLIENTS, UNIT]), (1, [E2E, CLIENTS, UNIT]), (2, [CLIENTS, UNIT, E2E]), (3, [UNIT, CLIENTS, E2E])],
+    [
+        (0, [E2E, CLIENTS, UNIT, MACHINES]),
+        (1, [E2E, CLIENTS, UNIT, MACHINES]),
+        (2, [CLIENTS, UNIT, MACHINES, E2E]),
+        (3, [MACHINES, UNIT, CLIENTS, E2E]),
+        (4, [UNIT, CLIENTS, MACHINES, E2E]),
+    ],
 )
 def test_a_process_takes_what_it_prefers_and_then_what_there_is(
     rules: ModuleType, process: int, order: list[str]
 ) -> None:
-    units, taken = [CLIENTS, UNIT, E2E], []
+    units, taken = [CLIENTS, UNIT, MACHINES, E2E], []
     while units:
         taken.append(rules.next_unit(units, process))
         units.remove(taken[-1])

@@ -36,6 +36,9 @@ class Seen:
         now = time.monotonic()
         self.gap, self._last, self.answers = max(self.gap, now - self._last), now, self.answers + 1
 
+    def fault(self, text: str) -> None:
+        self.faults.append(f"{time.monotonic() - self._last:.2f} s after the last answer: {text}")
+
     def ended(self) -> None:
         self.gap = max(self.gap, time.monotonic() - self._last)
 
@@ -87,7 +90,7 @@ class Writer:
                 except AlreadyExists:
                     pass  # the answer of the first try was lost
                 except ApiError as error:
-                    self.seen.faults.append(f"{type(error).__name__}: {error.message}")
+                    self.seen.fault(f"{type(error).__name__}: {error.message}")
                     await asyncio.sleep(0.05)
                     continue
                 self.seen.answered()
@@ -112,6 +115,6 @@ class Caller:
                     answer.read()
                 self.seen.answered()
             except OSError as error:
-                self.seen.faults.append(str(error))
+                self.seen.fault(str(error))
             stop.wait(0.02)
         self.seen.ended()

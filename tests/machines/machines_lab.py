@@ -256,6 +256,11 @@ class Machines:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
+    def pid(self, machine: Machine, program: str) -> int:
+        """0: it does not run at the moment."""
+        status = json.loads(instances.nameless(machine.name).status_file.read_bytes())["processes"]
+        return int(status[program]["pid"] or 0)
+
     def bring_back(self, machine: Machine) -> None:
         """The cable is in, and the machine starts as it does with its boot."""
         self.outside.run("ip", "link", "set", f"m{machine.number}", "up")
@@ -279,12 +284,17 @@ class Machines:
 
     def found_by(self, token: str = "") -> list[str]:
         """What ``sampan join`` is told of the cluster."""
-        host, pem = self.address(self.cluster).split(",")[0], (self.state(self.cluster) / "pki" / "ca.crt").read_bytes()
-        port = json.loads((self.state(self.cluster) / "cluster.json").read_bytes())["api_port"]
+        pem = (self.state(self.cluster) / "pki" / "ca.crt").read_bytes()
         return [
-            f"[{host}]:{port}" if ":" in host else f"{host}:{port}", "--token", token or self.token,
+            self.server(self.cluster).removeprefix("https://"), "--token", token or self.token,
             "--discovery-token-ca-cert-hash", certificates.public_key_hash(pem),
         ]  # fmt: skip
+
+    def server(self, machine: Machine) -> str:
+        """The URL of its API server. The port is another one where this machine has clusters already."""
+        host = self.address(machine).split(",")[0]
+        port = json.loads((self.state(self.cluster) / "cluster.json").read_bytes())["api_port"]
+        return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
 
     def admin_config(self) -> str:
         """The administrator's kubeconfig, for another machine than the first."""

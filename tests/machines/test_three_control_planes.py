@@ -64,7 +64,7 @@ def kubectl(made: Machines) -> Iterator[Kubectl]:
 
 
 def servers(made: Machines) -> list[str]:
-    return [f"https://{machine.ipv4}:6443" for machine in made.each[:CONTROL]]
+    return [made.server(machine) for machine in made.each[:CONTROL]]
 
 
 def ready(kubectl: Kubectl) -> dict[str, str]:
@@ -74,7 +74,7 @@ def ready(kubectl: Kubectl) -> dict[str, str]:
 
 def at(made: Machines, machine: Machine) -> tuple[str, ...]:
     """Words for kubectl: ask this control plane's server."""
-    return ("--server", f"https://{machine.ipv4}:6443")
+    return ("--server", made.server(machine))
 
 
 def test_every_server_answers_for_the_whole_cluster(made: Machines, kubectl: Kubectl) -> None:
@@ -129,6 +129,7 @@ def test_the_api_is_back_within_seconds_and_services_never_stop(
         before = len(writer.seen.written)
         eventually(lambda: len(writer.seen.written) > before + 50)
     log.info("%s: API away for %.2f s, Service for %.2f s", dies, writer.seen.gap, caller.seen.gap)
+    log.info("%s", writer.seen.faults)
     assert writer.seen.gap < LONGEST_GAP, writer.seen.faults
     assert caller.seen.faults == []
     assert caller.seen.answers > 20
@@ -141,6 +142,30 @@ def test_the_api_is_back_within_seconds_and_services_never_stop(
         )
         assert not {f"configmap/{name}" for name in writer.seen.written} - set(listed.split())
     eventually(lambda: set(ready(kubectl).values()) == {"Ready"})
+
+
+@pytest.mark.parametrize("dies", ["node", "containerd"])
+def test_what_runs_a_workers_containers_is_killed_and_they_go_on(
+    made: Machines, kubectl: Kubectl, service: str, dies: str
+) -> None:
+    """The Service's only pod is on that worker, and it starts pods again afterwards."""
+    worker = made[CONTROL + 1]
+    was = kubectl.json("get", "pod", "web")["status"]["containerStatuses"][0]
+    before = made.pid(worker, dies)
+    writer, caller = Writer(made.cluster.kubeconfig, servers(made), "default"), Caller(service)
+    with running(made.outside, writer, caller):
+        eventually(lambda: caller.seen.answers > 20)
+        made.kill(worker, dies)
+        eventually(lambda: made.pid(worker, dies) not in (0, before))
+        kubectl("apply", "-f", "-", stdin=pod("after", SERVE, f"nodeName: {worker.node_name}"))
+        pods_run(kubectl, ["after"])
+        assert kubectl("exec", "after", "--", "hostname") == "after\n"
+    log.info("%s: API away for %.2f s, Service for %.2f s", dies, writer.seen.gap, caller.seen.gap)
+    assert caller.seen.faults == []
+    assert writer.seen.faults == []
+    assert ready(kubectl)[worker.node_name] == "Ready"
+    found = kubectl.json("get", "pod", "web")["status"]["containerStatuses"][0]
+    assert (found["containerID"], found["restartCount"]) == (was["containerID"], was["restartCount"])
 
 
 def test_a_control_plane_leaves_and_another_takes_its_place(made: Machines, kubectl: Kubectl) -> None:

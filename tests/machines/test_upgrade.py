@@ -73,7 +73,7 @@ def test_control_planes_go_over_one_after_another_and_nobody_waits(made: Machine
     was = kubectl.json("get", "pod", "web")["status"]["containerStatuses"][0]
     assert sources(made.cluster)["server"] == str(before)
 
-    writer = Writer(made.cluster.kubeconfig, [f"https://{m.ipv4}:6443" for m in made.each[:CONTROL]], "default")
+    writer = Writer(made.cluster.kubeconfig, [made.server(m) for m in made.each[:CONTROL]], "default")
     caller = Caller(f"http://{worker.ipv4}:{port}")
     with running(made.outside, writer, caller):
         eventually(lambda: len(writer.seen.written) > 20)

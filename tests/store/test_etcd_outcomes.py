@@ -417,3 +417,41 @@ async def test_a_member_that_falls_silent_is_followed_no_longer(tmp_path: Path) 
         assert told == made
         members.all[0].send(signal.SIGCONT)
         await asyncio.gather(store.close(), other.close())
+
+
+class Dark:
+    """Members of whom only ``answers`` answers; the others use up what time they are given, and refuse nothing."""
+
+    def __init__(self, client: Client, answers: str) -> None:
+        self.answers, self.asked, self.tired = answers, list[tuple[str, float]](), 100
+        client._once = self.once  # type: ignore[method-assign]
+
+    async def once(self, member: str, path: str, request: Any, seconds: float) -> Any:
+        self.asked.append((member, round(seconds, 1)))
+        if member == self.answers:
+            return pb.TxnResponse()
+        if len(self.asked) == self.tired:
+            raise StoreUnavailable("enough")
+        raise Again("it takes its time")
+
+
+async def test_a_member_that_has_not_answered_since_calls_go_there_is_waited_for_less() -> None:
+    """While a leader is elected calls move on to a member whose machine may be dark: nobody loses a second there."""
+    client = Client(EtcdSettings(endpoints=("a:1", "b:1", "c:1"), prefix="/x", call_seconds=15))
+    members = Dark(client, "c:1")
+    await client.call(TXN, pb.TxnRequest())
+    await client.call(TXN, pb.TxnRequest())
+    assert members.asked == [("a:1", 1.0), ("b:1", 0.6), ("c:1", 1.0), ("c:1", 1.0)]
+    members.answers, members.asked = "b:1", []
+    client.distrust("c:1")  # another call has found out
+    await client.call(TXN, pb.TxnRequest())
+    assert members.asked == [("a:1", 0.4), ("b:1", 0.6)]
+
+
+async def test_the_only_member_there_is_gets_its_time() -> None:
+    client = Client(EtcdSettings(endpoints=("a:1",), prefix="/x", call_seconds=15))
+    members = Dark(client, "nobody")
+    members.tired = 3
+    with pytest.raises(StoreUnavailable):
+        await client.call(TXN, pb.TxnRequest())
+    assert [seconds for _, seconds in members.asked] == [1.0, 1.5, 2.0]

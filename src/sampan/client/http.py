@@ -14,7 +14,7 @@ import socket
 import ssl
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,8 +40,9 @@ CONNECT_ELSEWHERE_SECONDS = 2.0
 #: how long a server may keep a read waiting for the beginning of an answer while there is another one: it may hang
 ANSWER_ELSEWHERE_SECONDS = 10.0
 #: A machine that is gone sends no end of its connections. Where there is another server, the kernel looks for it after
-#: so many seconds of silence, and gives up what was not taken for so many milliseconds.
-KEEPALIVE_SECONDS, UNACKNOWLEDGED_MILLISECONDS = 2, 3000
+#: so many seconds of silence, and gives up what was not taken for so many milliseconds: while an answer is waited for,
+#: and in a watch, of which a cluster has many that are silent.
+ANSWER_TIMERS, WATCH_TIMERS = (1, 2000), (2, 3000)
 #: Bookmarks come about every minute: a watch that is silent for longer has lost its connection.
 WATCH_SILENCE_SECONDS = 180.0
 
@@ -110,7 +111,8 @@ class HttpTransport:
         async with self._request(call, self._timeout(sock_read=WATCH_SILENCE_SECONDS)) as response:
             if response.status >= 400:
                 raise _error(response.status, await _read(call, response))
-            yield _events(call, response)
+            with self._silent(response):
+                yield _events(call, response)
 
     @asynccontextmanager
     async def stream(self, call: Call) -> AsyncIterator[AsyncIterator[bytes]]:
@@ -118,7 +120,8 @@ class HttpTransport:
         async with self._request(call, self._timeout()) as response:
             if response.status >= 400:
                 raise _error(response.status, await _read(call, response))
-            yield _chunks(call, response)
+            with self._silent(response):
+                yield _chunks(call, response)
 
     def cache_view(self, resource: Resource) -> CacheView | None:
         return None
@@ -220,10 +223,22 @@ class HttpTransport:
         made = socket.socket(*address[:3])
         if len(self.servers) > 1:
             made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_SECONDS)
             made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1)
-            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MILLISECONDS)
+            _use_timers(made, ANSWER_TIMERS)
         return made
+
+    @contextmanager
+    def _silent(self, response: aiohttp.ClientResponse) -> Iterator[None]:
+        """Its connection may be silent for long; afterwards it is like the others again, if it is still there."""
+        transport = response.connection.transport if response.connection is not None else None
+        made = transport.get_extra_info("socket") if transport is not None and len(self.servers) > 1 else None
+        with suppress(OSError):
+            _use_timers(made, WATCH_TIMERS)
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                _use_timers(made, ANSWER_TIMERS)
 
     def use_certificate(self, certificate_pem: bytes, key_pem: bytes) -> None:
         """From the next request on it is this one. What is under way over connections with the one before has a minute
@@ -268,6 +283,13 @@ class HttpTransport:
             if not self._token:
                 raise ServiceUnavailable(f"token file {path} cannot be read: {cause(error)}") from error
         return self._token
+
+
+def _use_timers(made: socket.socket | None, timers: tuple[int, int]) -> None:
+    """Raises OSError when it is closed."""
+    if made is not None:
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, timers[0])
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timers[1])
 
 
 #: what a POST to these groups asks changes nothing

@@ -46,6 +46,9 @@ _OPTIONS: Final = [
 #: how long one member is waited for, the first time, the second, …: an election takes a second or two, and a call that
 #: its end overtakes is lost. A slow disk gets its time in the end.
 _PATIENCE_SECONDS: Final = (1.0, 1.5, 2.0, 3.0, 5.0)
+#: the same for a member that has not answered since calls go there: it may be the one whose machine is gone, which
+#: refuses nothing, and everybody would wait for it
+_UNPROVEN_SECONDS: Final = (0.4, 0.6, 1.0, 2.0, 5.0)
 #: between two rounds of all members
 _PAUSES_SECONDS: Final = (0.02, 0.05, 0.1, 0.2, 0.3)
 #: a stream from a member that has lost its leader ends with an error
@@ -81,6 +84,7 @@ class Client:
     def __init__(self, settings: EtcdSettings) -> None:
         self.settings = settings
         self._at = 0
+        self._proven = True
         self._channels: dict[str, Any] = {}
         self._stubs: dict[tuple[str, str], Any] = {}
         self._files = self._file_times()
@@ -110,9 +114,13 @@ class Client:
         while True:
             at = self._at  # of the endpoints as they are now
             target = member or self.settings.endpoints[at]
-            patience = min(_PATIENCE_SECONDS[min(attempt, len(_PATIENCE_SECONDS) - 1)], deadline - loop.time())
+            proven = self._proven or member is not None or len(self.settings.endpoints) == 1
+            patience = (_PATIENCE_SECONDS if proven else _UNPROVEN_SECONDS)[min(attempt, len(_PATIENCE_SECONDS) - 1)]
             try:
-                return await self._once(target, path, request, max(patience, 0.05))
+                answer = await self._once(target, path, request, max(min(patience, deadline - loop.time()), 0.05))
+                if at == self._at and member is None:
+                    self._proven = True
+                return answer
             except BadToken as error:
                 self._token = None
                 if renewed:
@@ -188,7 +196,7 @@ class Client:
 
     def _failed(self, at: int) -> None:
         if self._at == at < len(self.settings.endpoints):  # else another call has found out before
-            self._at = (at + 1) % len(self.settings.endpoints)
+            self._at, self._proven = (at + 1) % len(self.settings.endpoints), False
         times = self._file_times()
         if times != self._files:  # a connection made anew shows the certificate of now
             self._files = times
