@@ -112,8 +112,12 @@ def test_an_instance_that_had_certificates_moves_them_there(instance: Instance) 
     bare = replace(instance, node=replace(instance.node, kubernetes_dir=""))
     pki.ensure(bare, FixedClock(NOW))
     before = (bare.pki / "ca.crt").read_bytes()
-    place = make(instance)
-    assert (place / "pki" / "ca.crt").read_bytes() == before
+    there = Path(instance.node.kubernetes_dir) / "pki"
+    there.mkdir(parents=True)
+    (there / "sa.key").touch(mode=0o644)  # everybody's to read, until it is a key
+    make(instance)
+    assert (there / "ca.crt").read_bytes() == before
+    assert (there / "sa.key").stat().st_mode & 0o777 == 0o600
 
 
 def test_all_of_it_goes_and_what_others_put_there_stays(instance: Instance) -> None:

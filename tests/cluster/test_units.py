@@ -57,6 +57,15 @@ def test_parts_get_the_kubeconfigs_and_the_options_of_the_defaults_file(instance
     ]
 
 
+def test_the_scheduler_goes_by_the_files_that_the_cluster_was_given(instance: Instance, tmp_path: Path) -> None:
+    files = {"scheduler_config": "/etc/s.yaml", "scheduler_plugins": "/etc/a.py,/etc/b.py"}
+    given = dataclasses.replace(instance, cluster=dataclasses.replace(instance.cluster, **files))
+    made = units.render(given, units.components(given), tmp_path / "defaults")
+    words = executed(made["sampan-one-scheduler.service"])
+    assert words[words.index("--config") + 1] == "/etc/s.yaml"
+    assert words[words.index("--plugin-files") + 1] == "/etc/a.py,/etc/b.py"
+
+
 def test_a_machine_without_a_control_plane_has_a_node_s_programs_alone(instance: Instance) -> None:
     worker = dataclasses.replace(instance, node=dataclasses.replace(instance.node, roles=("node",)))
     assert [part.name for part in units.components(worker)] == ["containerd", "node", "dns"]
@@ -96,3 +105,10 @@ def test_without_systemd_nothing_is_installed(
     monkeypatch.setattr(boot, "BOOTED", tmp_path / "none")
     with pytest.raises(ClusterError, match="this machine has no systemd"):
         units.install(instance)
+
+
+def test_where_systemd_keeps_the_programs_nothing_starts_them_beside_it(instance: Instance, tmp_path: Path) -> None:
+    units.refuse_installed(instance, tmp_path)
+    units.write(instance, tmp_path, tmp_path)
+    with pytest.raises(ClusterError, match="are kept by systemd"):
+        units.refuse_installed(instance, tmp_path)

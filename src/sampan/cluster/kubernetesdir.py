@@ -93,7 +93,8 @@ def link_pki(instance: Instance) -> None:
                 path.replace(there / path.name)
             own.rmdir()
         elif own.exists():
-            there.touch(mode=own.stat().st_mode & 0o777)
+            there.touch(mode=0o600)
+            there.chmod(own.stat().st_mode & 0o777)  # of a file that was there already, too: it may be a key
             there.write_bytes(own.read_bytes())
             own.unlink()
         own.symlink_to(there)

@@ -123,6 +123,8 @@ def _control_plane(instance: Instance, sampan: str) -> list[Component]:
     scheduler = (
         sampan, "scheduler", "--kubeconfig", str(place / kubernetesdir.SCHEDULER),
         "--client-ca-file", str(pki / "ca.crt"), "--bind-address", "127.0.0.1",
+        *(("--config", cluster.scheduler_config) if cluster.scheduler_config else ()),
+        *(("--plugin-files", cluster.scheduler_plugins) if cluster.scheduler_plugins else ()),
     )  # fmt: skip
     return [
         Component("apiserver", "API server", (sampan, "server", "--name", instance.name, "--apart"), "APISERVER_ARGS"),
@@ -204,6 +206,17 @@ def install(instance: Instance) -> list[Path]:
     _systemctl("daemon-reload")
     _systemctl("enable", target_name(instance))
     return written
+
+
+def refuse_installed(instance: Instance, units: Path = boot.UNITS) -> None:
+    """Before something starts the programs under the supervisor. Raises ClusterError: systemd keeps them."""
+    if (units / target_name(instance)).exists():
+        raise ClusterError(
+            f"the programs of cluster {instance.name!r} are kept by systemd ({target_name(instance)}), not by Sampan's "
+            "supervisor",
+            fix=f"`systemctl restart {target_name(instance)}` starts them as they are installed now; "
+            f"`{instance.command('units --remove')}` gives them back to the supervisor",
+        )
 
 
 def remove(instance: Instance, units: Path = boot.UNITS, defaults: Path = DEFAULTS) -> list[Path]:

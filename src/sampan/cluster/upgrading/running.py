@@ -22,7 +22,7 @@ from sampan.api.resources import CONFIG_MAPS, NODES
 from sampan.apireport import cluster as used
 from sampan.apireport.findings import Span, used_in
 from sampan.client.client import Client
-from sampan.cluster import control_plane, leftovers, locks, machine, processes, supervisor
+from sampan.cluster import control_plane, leftovers, locks, machine, processes, supervisor, units
 from sampan.cluster import up as starting
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.initializing import objects, reaching
@@ -125,7 +125,8 @@ async def restart(
     *,
     migrates: bool = False,
 ) -> Rewritten | None:
-    """``migrates``: stored objects too, while no API server of this machine runs."""
+    """``migrates``: stored objects too, while no API server of this machine runs. Raises ClusterError."""
+    units.refuse_installed(instance)
     ready = starting.complete(instance)
     progress.step("Ending the programs of before; containers go on")
     await leftovers.end_supervisors(instance)
