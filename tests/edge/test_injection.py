@@ -106,6 +106,12 @@ def _shape(rendered: Rendered) -> list[int]:
     return [len(_words(line)) for line in lines]
 
 
+def test_a_range_with_a_scope_is_refused() -> None:
+    """Whatever text follows the percent sign is an address to Python, and would be a line of a file to HAProxy."""
+    rendered, refused = _rendered(access=Access(sources=("2001:db8::%x\nnonsense/64",)))
+    assert refused and not any("nonsense" in each for each in rendered.files.values())
+
+
 @settings(max_examples=70)
 @given(st.sampled_from(sorted(PLACES)), st.text(st.characters(max_codepoint=0x2FF), max_size=30))
 @example("header", NASTY)

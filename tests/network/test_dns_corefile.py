@@ -51,6 +51,14 @@ def test_the_stock_one_asks_for_nothing_that_is_not_done() -> None:
     assert read(STOCK) == (Options(cache_seconds=30, negative_seconds=30), ())
 
 
+@pytest.mark.parametrize("inner", ["{\nx\n}", "cache {\n{\na\n}\n}", "kubernetes {\n{\n}\n}", "hosts {\n{\n}\n}"])
+def test_a_brace_of_nothing_is_told_by_line_and_ends_nothing(inner: str) -> None:
+    options, faults = read(root(inner))
+    assert options == Options()
+    assert len(faults) == 1
+    assert "a brace is opened" in faults[0]
+
+
 def test_a_server_block_of_a_domain_is_a_stub_domain() -> None:
     text = STOCK + "consul.local:53 {\n  errors\n  cache 30\n  forward . 10.150.0.1 10.150.0.2:5353\n}\n"
     options, faults = read(text)

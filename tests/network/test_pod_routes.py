@@ -70,11 +70,18 @@ def test_a_range_that_two_nodes_claim_is_the_older_ones() -> None:
     assert planned(node("own", "10.244.1.0/24", addresses=["192.0.2.1"], made="2026-03-01T00:00:00Z"), old)[0] == set()
 
 
-@pytest.mark.parametrize("bad", ["", "nonsense", "127.0.0.1", "224.0.0.1", "0.0.0.0", None, 7])
+@pytest.mark.parametrize("bad", ["", "nonsense", "127.0.0.1", "224.0.0.1", "0.0.0.0", None, 7, "2001:db8::2%eth0"])
 def test_an_address_that_is_none_of_a_node_counts_as_absent(bad: object) -> None:
     made = node("two", "10.244.1.0/24")
     made["status"] = {"addresses": [{"type": "InternalIP", "address": bad}]}
     assert read_peer(made) is None
+
+
+def test_nothing_that_a_node_says_of_itself_becomes_a_command_of_another() -> None:
+    """Python takes any text for the scope of an IPv6 address, and ``ip -batch`` takes lines."""
+    evil = "2001:db8::2%x\nlink set eth0 down"
+    assert read_peer(node("evil", "fd00:10:244:1::/64", addresses=[evil])) is None
+    assert network("fd00:10:244:1::%x\nlink set eth0 down/64") is None
 
 
 NETWORKS = st.sampled_from(["10.244.1.0/24", "10.244.1.128/25", "10.245.0.0/16", "10.0.0.0/8", "fd00:10:244:1::/64"])

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -174,6 +175,16 @@ def test_a_key_that_two_nodes_claim_stays_with_the_first_and_takes_no_range_of_t
         Tunnel("10.244.1.0/24", "one", "192.0.2.34", KEY, 7), Tunnel("10.244.2.0/24", "two", "192.0.2.66", KEY, 7),
     ])  # fmt: skip
     assert found == {KEY: PeerOf(KEY, "192.0.2.34:7", ("10.244.1.0/24",))}
+
+
+def test_a_node_that_claims_anothers_key_takes_nothing_from_it() -> None:
+    """Though its range, and its name, come first. Nor from this node."""
+    thief = replace(peer("a-thief", "10.244.1.0/24", at=("192.0.2.66",), key=KEY), since="2")
+    plan = planned("wireguard", thief, FAR)
+    assert {each.node for each in plan.tunnels} == {"far"}
+    assert plan.far == ("a-thief",)
+    own = replace(OWN, key=KEY, port=7)
+    assert not plan_routes([own, thief], "own", CLUSTER, LINKS, "wireguard").tunnels
 
 
 def test_only_peers_that_differ_are_told() -> None:

@@ -238,7 +238,10 @@ def cidr(text: str) -> list[str]:
         ipaddress.ip_interface(text)
     except ValueError:
         return ["must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"]
-    return [] if "/" in text else ["must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"]
+    # A scope ("%...") is none of upstream's, and may be any text.
+    return (
+        [] if "/" in text and "%" not in text else ["must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"]
+    )
 
 
 def as_prefix(check: NameCheck, text: str) -> list[str]:

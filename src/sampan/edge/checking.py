@@ -239,6 +239,8 @@ def _access(route: Route) -> Iterator[str]:
     rate_allows = access.rate.allow if access.rate else ()
     for text in (*access.sources, *access.denied_sources, *rate_allows):
         try:
+            if "%" in text:  # a scope may be any text, with new lines too
+                raise ValueError
             ipaddress.ip_network(text, strict=False)
         except ValueError:
             yield f"{_shown(text)} is no range of addresses"

@@ -79,6 +79,7 @@ async def test_a_monitor_sees_which_container_has_which_device_of_a_plug_in(benc
                 for each in await listed(channel)
             }
             assert found.keys() == {"one", "two"}
+            assert (tmp_path / podresources.DIRECTORY / podresources.SOCKET).stat().st_mode & 0o777 == 0o600
             assert all(containers.keys() == {"side", "main"} for containers in found.values())
             assert sorted(containers["main"] for containers in found.values()) == [[(TOY, ["a"])], [(TOY, ["b"])]]
             free = await channel.call(

@@ -112,6 +112,8 @@ def _block(lines: Iterator[tuple[int, list[str]]], depth: int) -> Iterator[Direc
                 raise ValueError(f"line {number}: a brace is closed that was not opened")
             return
         if tokens[-1] == "{":
+            if depth and len(tokens) == 1:
+                raise ValueError(f"line {number}: a brace is opened, and nothing says of what")
             body = tuple(_block(lines, depth + 1))
             yield Directive(number, (*waiting, *tokens[:-1]), body)
             waiting = []

@@ -123,6 +123,8 @@ def _wireguard(written: str) -> tuple[str, int]:
 
 
 def network(written: str) -> Network | None:
+    if "%" in written:  # what follows may be anything (as in ``address``)
+        return None
     try:
         return ipaddress.ip_network(written)
     except ValueError:
@@ -130,6 +132,10 @@ def network(written: str) -> Network | None:
 
 
 def address(written: str) -> Address | None:
+    """None: it is none of a node. An IPv6 address with a scope means nothing on another machine, and the scope may be
+    any text, with new lines too: it must not come into what ``ip``, ``nft`` and ``wg`` are told."""
+    if "%" in written:
+        return None
     try:
         found = ipaddress.ip_address(written)
     except ValueError:
@@ -152,6 +158,7 @@ def plan_routes(
     local = ""
     underlay = cluster[0].version
     taken = _Taken(cluster)
+    keys: set[str] = set()
     near = [link.network for link in links if link.network.num_addresses > 1]
     # This node's own range first: nobody else gets it.
     for peer in sorted(peers, key=lambda peer: (peer.name != own_name, peer.since, peer.name)):
@@ -159,7 +166,11 @@ def plan_routes(
         if peer.name == own_name:
             own = tuple(map(str, given))
             local = str(_of_family(peer, underlay) or "")
+            keys.add(peer.key)
             continue
+        # A key that two nodes claim is the older's, as a range is: WireGuard knows a peer by its key alone.
+        key = peer.key if peer.key not in keys else ""
+        keys.add(key)
         endpoint = _of_family(peer, underlay)
         for wanted in given:
             via = _of_family(peer, wanted.version)
@@ -167,8 +178,8 @@ def plan_routes(
                 routes.add(Route(str(wanted), str(via)))
             elif backend in ("auto", "vxlan") and endpoint is not None:
                 tunnels.add(Tunnel(str(wanted), peer.name, str(endpoint)))
-            elif backend == "wireguard" and endpoint is not None and peer.key:
-                tunnels.add(Tunnel(str(wanted), peer.name, str(endpoint), peer.key, peer.port))
+            elif backend == "wireguard" and endpoint is not None and key:
+                tunnels.add(Tunnel(str(wanted), peer.name, str(endpoint), key, peer.port))
             else:
                 far[peer.name] = None
     return RoutePlan(frozenset(routes), frozenset(tunnels), own, local, tuple(far))

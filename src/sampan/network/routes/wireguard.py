@@ -59,7 +59,7 @@ def peers(tunnels: Iterable[Tunnel]) -> dict[str, PeerOf]:
     for each in sorted(tunnels):
         host = f"[{each.endpoint}]" if ":" in each.endpoint else each.endpoint
         had = found.get(each.key)
-        # A key that two nodes claim is that of neither: the second's ranges would go to the first.
+        # The plan gives a key to one node. Were there two, the second's ranges would go to the first.
         if had is None or had.endpoint == f"{host}:{each.port}":
             ranges = (*had.ranges, each.destination) if had else (each.destination,)
             found[each.key] = PeerOf(each.key, f"{host}:{each.port}", ranges)

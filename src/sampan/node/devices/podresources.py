@@ -131,6 +131,7 @@ async def serve(root: Path, known: Known) -> None:
     ))  # fmt: skip
     server.add_insecure_port(f"unix:{place}")
     await server.start()
+    place.chmod(0o600)  # whatever this process' umask is: it tells of every pod
     try:
         await server.wait_for_termination()
     finally:
