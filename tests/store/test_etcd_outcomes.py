@@ -139,6 +139,30 @@ async def test_slots_of_processes_that_are_gone_are_swept_and_one_that_lives_goe
     await store.close()
 
 
+async def test_slots_are_swept_though_others_compact_and_none_that_was_used_since_the_last_look(
+    etcd: EtcdStore,
+) -> None:
+    async def slots() -> int:
+        clients = etcd._layout.clients
+        ask = pb.RangeRequest(key=clients, range_end=clients[:-1] + b"0", count_only=True)
+        return int((await etcd._client.call("/etcdserverpb.KV/Range", ask)).count)
+
+    async def others_compact() -> None:
+        await etcd.sync()
+        await etcd._client.call("/etcdserverpb.KV/Compact", pb.CompactionRequest(revision=etcd.revision))
+
+    gone = await EtcdStore.open(etcd._client.settings, clock=SystemClock())
+    await gone.commit("/a", 0, b"1")
+    await gone.close()
+    await others_compact()
+    await etcd.check_retention()
+    assert await slots() == 1, "a write of a moment ago may still be under way"
+    await etcd.commit("/b", 0, b"1")
+    await others_compact()
+    await etcd.check_retention()
+    assert await slots() == 1, "its own is in use"
+
+
 async def test_history_older_than_its_time_is_compacted(etcd_endpoint: str, request: pytest.FixtureRequest) -> None:
     from datetime import timedelta
 

@@ -102,6 +102,8 @@ class EtcdStore:
         self._known = revision
         self._oldest = oldest
         self._last_mark_ms = 0
+        #: the newest revision when retention was looked at last
+        self._checked = 0
         self._slots = transactions.Slots(layout, identity)
         self._listeners = Listeners()
         self._notes: dict[str, tuple[bytes | None, object]] = {}
@@ -562,10 +564,13 @@ class EtcdStore:
         floor = plan_compaction(self._oldest, self._known, by_time, used.dbSizeInUse, self._retention)
         if floor:
             await self.compact(floor)
-            await self._sweep(floor)
+        before, self._checked = self._checked, self._known
+        if before:
+            await self._sweep(min(before, self._oldest))
 
     async def _sweep(self, revision: int) -> None:
-        """Slots of processes that are gone: nobody has used them since this revision."""
+        """Slots of processes that are gone: nobody has used them since this revision. It has to be older than any write
+        that is under way, for one whose slot is gone is sent anew, whether it has happened or not."""
         start, end = self._layout.clients, self._layout.clients[:-1] + b"0"
         ask = pb.RangeRequest(key=start, range_end=end, keys_only=True, max_mod_revision=revision, limit=100)
         while (found := await self._client.call(_RANGE, ask)).kvs:
