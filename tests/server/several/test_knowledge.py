@@ -217,6 +217,34 @@ def test_a_server_that_lost_its_store_answers_nobody_and_ends_its_watches(api_of
     living(body, count=1)
 
 
+@pytest.mark.parametrize("gone", [False, True])
+def test_nothing_is_made_in_a_namespace_that_ended_while_webhooks_were_asked(
+    gone: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def body(members: list[Member]) -> None:
+        first, second = members
+        await first("POST", "/api/v1/namespaces", {"metadata": {"name": "ns"}})
+        await second("GET", "/api/v1/namespaces/ns")
+        chain = type(second.server._context.admission)
+        validate = chain.validate
+
+        async def slow(self: Any, write: Any) -> None:
+            await validate(self, write)
+            if write.name == "late":
+                monkeypatch.undo()
+                await first("DELETE", "/api/v1/namespaces/ns")
+                empty = {"metadata": {"name": "ns"}, "spec": {"finalizers": []}}
+                if gone:
+                    await first("PUT", "/api/v1/namespaces/ns/finalize", empty)
+                await second("GET", "/api/v1/namespaces")
+
+        monkeypatch.setattr(chain, "validate", slow)
+        with pytest.raises(NotFound if gone else Forbidden):
+            await second("POST", "/api/v1/namespaces/ns/configmaps", {"metadata": {"name": "late"}})
+
+    living(body)
+
+
 def test_nothing_is_made_in_a_namespace_that_ended_at_another_server() -> None:
     async def body(members: list[Member]) -> None:
         first, second = members

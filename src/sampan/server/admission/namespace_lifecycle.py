@@ -29,7 +29,7 @@ class NamespaceLifecycle(Plugin):
         if kind.group == "authorization.k8s.io":  # asking about a namespace needs no namespace
             return
         namespace = self._reader.get(NAMESPACES, None, attributes.namespace)
-        if namespace is None or _is_terminating(namespace):
+        if namespace is None or is_terminating(namespace):
             # It may just have been made, or made again.
             namespace = await self._reader.fresh(NAMESPACES, None, attributes.namespace)
         check(attributes, namespace)
@@ -39,13 +39,13 @@ def check(attributes: AdmissionAttributes, namespace: Obj | None) -> None:
     """Raises NotFound: it is not there; Forbidden: it ends, and something is to be made in it."""
     if namespace is None:
         raise errors.not_found("namespaces", attributes.namespace)
-    if attributes.operation == "CREATE" and not attributes.subresource and _is_terminating(namespace):
+    if attributes.operation == "CREATE" and not attributes.subresource and is_terminating(namespace):
         text = f"namespace {attributes.namespace} is being terminated"
         cause = {"reason": "NamespaceTerminating", "message": text, "field": "metadata.namespace"}
         detail = f"unable to create new content in namespace {attributes.namespace} because it is being terminated"
         raise refuse(attributes, detail, [cause])
 
 
-def _is_terminating(namespace: dict[str, object]) -> bool:
+def is_terminating(namespace: dict[str, object]) -> bool:
     status = namespace.get("status")
     return isinstance(status, dict) and status.get("phase") == "Terminating"

@@ -1,8 +1,9 @@
 """Nothing is made in a namespace that has ended: where other servers write the same store, the commit hangs on it.
 
-Admission has looked at the namespace as a cache shows it, which may be behind. So the commit happens only while the
-namespace is at the revision that was seen; if it is another by then, it is looked at again. Where this process alone
-writes its store its cache is what there is.
+Admission (``NamespaceLifecycle``, without which this is not asked) has looked at the namespace as a cache shows it,
+which may be behind, and webhooks may have taken long since. So it is looked at again, and the commit happens only while
+the namespace is at the revision that was seen then. Where this process alone writes its store its cache is what there
+is.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Final, TypeVar
 
 from sampan.api.errors import Conflict
 from sampan.api.resources import NAMESPACES
-from sampan.server.admission.namespace_lifecycle import check
+from sampan.server.admission.namespace_lifecycle import check, is_terminating
 from sampan.server.target import Target
 from sampan.server.write import Write
 from sampan.store.protocol import Guard, GuardFailed
@@ -30,13 +31,16 @@ async def inside_namespace(target: Target, write: Write, commit: Callable[[Seque
         return await commit(())
     storage = view.storage
     key = storage.key("", target.namespace)
-    seen = storage.cached(key) or await storage.newest(key)
+    seen = storage.cached(key)
+    if seen is None or (not seen.damaged and is_terminating(seen.object())):
+        seen = await storage.newest(key)  # it may be there again
     for _ in range(_ATTEMPTS):
-        if seen is None or seen.damaged:
-            return await commit(())  # it is not for us to say what admission let through
+        if seen is not None and seen.damaged:
+            return await commit(())  # nobody can say, and admission let it through
+        check(write, seen.object() if seen is not None else None)
+        assert seen is not None, "what is not there was refused"
         try:
             return await commit((Guard(key, seen.revision),))
         except GuardFailed:
             seen = await storage.newest(key)
-            check(write, seen.object() if seen is not None and not seen.damaged else None)
     raise Conflict(f"namespace {target.namespace} changes too fast, try again")

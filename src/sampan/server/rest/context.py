@@ -51,7 +51,7 @@ CommitNew: TypeAlias = Callable[[Sequence[Guard]], Awaitable[Stored]]
 Inside: TypeAlias = Callable[[Target, Write, CommitNew], Awaitable[Stored]]
 
 
-async def _anywhere(target: Target, write: Write, commit: CommitNew) -> Stored:
+async def anywhere(target: Target, write: Write, commit: CommitNew) -> Stored:
     return await commit(())
 
 
@@ -86,7 +86,7 @@ class RestContext:
     clock: Clock
     random: Random
     admission: Admission = field(default_factory=NoAdmission)
-    inside: Inside = _anywhere
+    inside: Inside = anywhere
     #: asked again when a request turns out to do more than its verb says; None: everything is allowed
     authorizer: Authorizer | None = None
     hooks: Hooks = field(default_factory=Hooks)
