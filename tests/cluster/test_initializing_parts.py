@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import random
+import socket
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ import yaml
 from sampan.api.clock import FixedClock, SystemClock, parse_time
 from sampan.api.resources import CONFIG_MAPS, ROLE_BINDINGS, SECRETS
 from sampan.client.client import Client
-from sampan.cluster import pki
+from sampan.client.kubeconfig import Connection
+from sampan.cluster import addons, pki
 from sampan.cluster.errors import ClusterError
-from sampan.cluster.initializing import certificates, objects, tokens
+from sampan.cluster.initializing import certificates, objects, reaching, tokens
 from sampan.cluster.instance import ClusterSettings, Instance, NodeSettings
 from sampan.server.app import Server
 from sampan.server.config import ServerConfig
@@ -147,3 +149,22 @@ def test_what_is_neither_a_token_nor_an_id_cannot_be_deleted() -> None:
 def test_a_missing_key_is_told_by_its_path(tmp_path: Path) -> None:
     with pytest.raises(ClusterError, match=r"cannot read .*/ca\.crt"):
         certificates.read_shared(tmp_path)
+
+
+@pytest.mark.parametrize("together", [False, True])
+async def test_a_server_that_is_not_there_is_told_whatever_was_asked(together: bool) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and nobody listens
+        url = f"https://127.0.0.1:{taken.getsockname()[1]}"
+        await _is_told(url, together=together)
+
+
+async def _is_told(url: str, *, together: bool) -> None:
+    reached = reaching.Reached(Connection(url))
+    with pytest.raises(ClusterError, match=f"{url}: ") as error:
+        async with reaching.connected(reached) as client:
+            if together:
+                await addons.ensure(client, ClusterSettings("one"))
+            else:
+                await tokens.listed(client)
+    assert "see that it runs" in error.value.fix

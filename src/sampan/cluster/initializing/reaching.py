@@ -70,14 +70,23 @@ async def connected(reached: Reached) -> AsyncIterator[Client]:
     try:
         yield Client(transport)
     except ApiError as error:
-        instance = reached.instance
-        fix = "see that it runs, and that the kubeconfig is the administrator's"
-        if instance is not None:
-            status, logs = instance.command("status"), instance.command("logs server")
-            fix = f"`{status}` shows whether it runs, `{logs}` why not"
-        raise ClusterError(f"{reached.connection.server}: {error.message}", fix=fix) from error
+        raise _refused(reached, error) from error
+    except ExceptionGroup as group:  # of several questions at the same time
+        first = next((each for each in group.exceptions if isinstance(each, ApiError)), None)
+        if first is None:
+            raise
+        raise _refused(reached, first) from group
     finally:
         await transport.close()
+
+
+def _refused(reached: Reached, error: ApiError) -> ClusterError:
+    instance = reached.instance
+    fix = "see that it runs, and that the kubeconfig is the administrator's"
+    if instance is not None:
+        status, logs = instance.command("status"), instance.command("logs server")
+        fix = f"`{status}` shows whether it runs, `{logs}` why not"
+    return ClusterError(f"{reached.connection.server}: {error.message}", fix=fix)
 
 
 async def open_to_others(client: Client, instance: Instance) -> None:
