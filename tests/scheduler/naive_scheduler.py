@@ -272,16 +272,20 @@ def _balanced(pod, nodes, world):
         return [0] * len(nodes)
     found = []
     for node in nodes:
-        everybody = [*world.on(node.name), pod]
-        parts = [
-            min(used / offered, 1.0)
-            for offered, used in (
-                (node.cpu, sum(p.cpu for p in everybody)), (node.memory, sum(p.memory for p in everybody))
-            ) if offered
-        ]  # fmt: skip
-        deviation = abs((parts[0] - parts[1]) / 2) if len(parts) == 2 else 0.0
-        found.append(int((1 - deviation) * 100))
+        others = world.on(node.name)
+        change = _evenness(node, [*others, pod]) - _evenness(node, others)
+        found.append(50 + (50 + change) // 2)
     return found
+
+
+def _evenness(node, pods):
+    parts = [
+        min(used / offered, 1.0)
+        for offered, used in ((node.cpu, sum(p.cpu for p in pods)), (node.memory, sum(p.memory for p in pods)))
+        if offered
+    ]
+    deviation = abs((parts[0] - parts[1]) / 2) if len(parts) == 2 else 0.0
+    return int((1 - deviation) * 100)
 
 
 def _images(pod, nodes, world):

@@ -19,12 +19,12 @@ def test_the_emptier_node_is_preferred(world):
     assert world.decide(cpu="1", memory="1Gi").node == "empty"
 
 
-def test_balance_decides_between_nodes_that_are_as_full(world):
+def test_between_nodes_that_are_as_full_a_pod_goes_where_it_makes_the_balance_better(world):
     world.node("cpu-heavy")
     world.node("even")
     world.pod("a", "cpu-heavy", cpu="3", memory="1Gi")
     world.pod("b", "even", cpu="2", memory="3Gi")
-    assert world.decide(cpu="500m", memory="1Gi").node == "even"
+    assert world.decide(cpu="100m", memory="2Gi").node == "cpu-heavy"
 
 
 @pytest.mark.parametrize(

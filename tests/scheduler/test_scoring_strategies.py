@@ -49,24 +49,27 @@ def test_weights_and_what_is_counted_for_who_asks_for_nothing(world, pod, cpu, m
         assert plugin.score(CycleState(), asked, world.cluster, world.cluster.nodes.all()).tolist() == [score]
 
 
-@pytest.mark.parametrize(("cpu", "memory", "score"), [
-    ("1", "2Gi", 100),  # 25 % and 25 %
-    ("2", "2Gi", 87),  # 50 % and 25 %: 1 - 0.125, cut off
-    ("4", "0", 50),  # 100 % and none
-    ("8", "4Gi", 75),  # more than there is counts as all of it
+@pytest.mark.parametrize(("held", "asked", "score"), [
+    (("0", "0"), ("1", "2Gi"), 75),  # 25 % and 25 %: as even as before
+    (("0", "0"), ("2", "2Gi"), 68),  # 50 % and 25 %: 1 - 0.125, cut off to 87, was 100
+    (("0", "0"), ("4", "0"), 50),  # 100 % and none: nothing is worse
+    (("4", "0"), ("0", "8Gi"), 100),  # the other way round
+    (("2", "2Gi"), ("0", "2Gi"), 81),  # 87 before, 100 now
+    (("0", "0"), ("8", "4Gi"), 62),  # more than there is counts as all of it
 ])  # fmt: skip
-def test_balance_is_one_less_the_deviation(world, pod, cpu, memory, score):
+def test_balance_is_how_much_evener_the_node_is_with_the_pod(world, pod, held, asked, score):
     world.node("a")
-    plugin, asked = NodeResourcesBalancedAllocation(), pod(cpu=cpu, memory=memory)
-    assert plugin.score(CycleState(), asked, world.cluster, world.cluster.nodes.all()).tolist() == [score]
-    assert plugin.score_slot(CycleState(), asked, world.cluster, 0) == score
+    world.pod("other", "a", cpu=held[0], memory=held[1])
+    plugin, asking = NodeResourcesBalancedAllocation(), pod(cpu=asked[0], memory=asked[1])
+    assert plugin.score(CycleState(), asking, world.cluster, world.cluster.nodes.all()).tolist() == [score]
+    assert plugin.score_slot(CycleState(), asking, world.cluster, 0) == score
 
 
 def test_three_resources_have_a_standard_deviation(world, pod):
     world.node("a", **{"example.com/gpu": "4"})
     plugin = NodeResourcesBalancedAllocation(("cpu", "memory", "example.com/gpu"))
     asked = pod(cpu="2", memory="2Gi", requests={"example.com/gpu": "4"})  # 50 %, 25 %, 100 %: deviation 0.3118
-    assert plugin.score(CycleState(), asked, world.cluster, world.cluster.nodes.all()).tolist() == [68]
+    assert plugin.score(CycleState(), asked, world.cluster, world.cluster.nodes.all()).tolist() == [50 + (50 - 32) // 2]
 
 
 def test_ignored_resources_and_groups_do_not_keep_a_pod_away(new_world, pod):

@@ -6,7 +6,7 @@ Scores are whole numbers as upstream's, with its integer divisions.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -182,6 +182,8 @@ def _percent_of(amounts: Ints, capacity: Ints) -> Ints:
 
 
 class NodeResourcesBalancedAllocation(LocalScore):
+    """How much better balanced the node's resources are with the pod than without it."""
+
     name = "NodeResourcesBalancedAllocation"
 
     def __init__(self, resources: Sequence[str] = ("cpu", "memory")) -> None:
@@ -196,35 +198,52 @@ class NodeResourcesBalancedAllocation(LocalScore):
         rows = [nodes.row(resource) for resource in self._resources]
         slot = nodes.only(at)
         if slot is not None and len(rows) == 2:
-            return np.array([self._balance_of_two(nodes, pod, rows, slot)])
+            return np.array([self._change_of_two(nodes, pod, rows, slot)])
         wanted = np.array([[pod.requests.get(resource, 0)] for resource in self._resources])
         allocatable = np.stack([nodes.allocatable[row, at] for row in rows])
-        requested = np.stack([nodes.requested[row, at] for row in rows]) + wanted
-        offered = allocatable > 0
-        fractions = np.where(offered, np.minimum(requested / np.maximum(allocatable, 1), 1.0), 0.0)
-        count = np.maximum(offered.sum(axis=0), 1)
-        mean = fractions.sum(axis=0) / count
-        variance = (np.where(offered, fractions - mean, 0.0) ** 2).sum(axis=0) / count
-        if len(rows) == 2:
-            # Upstream's short form for two resources, so that rounding agrees too.
-            deviation = np.where(count == 2, np.abs((fractions[0] - fractions[1]) / 2), 0.0)
-        else:
-            deviation = np.sqrt(variance)
-        result: Floats = np.trunc((1 - deviation) * MAX_NODE_SCORE)
+        held = np.stack([nodes.requested[row, at] for row in rows])
+        change = _change_of_balance(_balance(held, allocatable), _balance(held + wanted, allocatable))
+        result: Floats = change.astype(np.float64)
         return result
 
     def score_slot(self, state: CycleState, pod: PodInfo, cluster: Cluster, slot: int) -> float:
         nodes = cluster.nodes
         if len(self._resources) == 2:
-            return self._balance_of_two(nodes, pod, [nodes.row(resource) for resource in self._resources], slot)
+            return self._change_of_two(nodes, pod, [nodes.row(resource) for resource in self._resources], slot)
         return self.score(state, pod, cluster, np.array([slot])).item()
 
-    def _balance_of_two(self, nodes: NodeArrays, pod: PodInfo, rows: list[int], slot: int) -> float:
-        fractions = []
+    def _change_of_two(self, nodes: NodeArrays, pod: PodInfo, rows: list[int], slot: int) -> float:
+        without, including = [], []
         for resource, row in zip(self._resources, rows, strict=True):
             allocatable = nodes.allocatable.item(row, slot)
             if allocatable > 0:
-                requested = nodes.requested.item(row, slot) + pod.requests.get(resource, 0)
-                fractions.append(min(requested / allocatable, 1.0))
-        deviation = abs((fractions[0] - fractions[1]) / 2) if len(fractions) == 2 else 0.0
-        return float(int((1 - deviation) * MAX_NODE_SCORE))
+                requested = nodes.requested.item(row, slot)
+                without.append(min(requested / allocatable, 1.0))
+                including.append(min((requested + pod.requests.get(resource, 0)) / allocatable, 1.0))
+        return float(_change_of_balance(_balance_of_two(without), _balance_of_two(including)))
+
+
+def _balance_of_two(fractions: Sequence[float]) -> int:
+    deviation = abs((fractions[0] - fractions[1]) / 2) if len(fractions) == 2 else 0.0
+    return int((1 - deviation) * MAX_NODE_SCORE)
+
+
+def _balance(requested: Ints, allocatable: Ints) -> Ints:
+    """One less the standard deviation of what is in use of each resource, of a hundred. Both are resource × slot."""
+    offered = allocatable > 0
+    fractions = np.where(offered, np.minimum(requested / np.maximum(allocatable, 1), 1.0), 0.0)
+    count = np.maximum(offered.sum(axis=0), 1)
+    if len(fractions) == 2:
+        # Upstream's short form for two resources, so that rounding agrees too.
+        deviation = np.where(count == 2, np.abs((fractions[0] - fractions[1]) / 2), 0.0)
+    else:
+        mean = fractions.sum(axis=0) / count
+        deviation = np.sqrt((np.where(offered, fractions - mean, 0.0) ** 2).sum(axis=0) / count)
+    found: Ints = ((1 - deviation) * MAX_NODE_SCORE).astype(np.int64)
+    return found
+
+
+def _change_of_balance(without: Any, including: Any) -> Any:
+    """50 to 100, and 75 where the pod changes nothing (kubernetes pull request 135573)."""
+    half = MAX_NODE_SCORE // 2
+    return half + (half + including - without) // 2
