@@ -284,3 +284,10 @@ def test_what_no_plugin_does_any_more_is_refused_by_name(text):
 def test_every_default_plugin_is_known_by_its_name():
     for name, factory in DEFAULT_PLUGINS.items():
         assert factory(Client(None), ProfileConfig()).name == name
+
+
+def test_an_extender_whose_certificate_nobody_checks_is_warned_of():
+    extender = "{urlPrefix: 'https://x', filterVerb: f, enableHTTPS: true, tlsConfig: {%s}}"
+    told = {tls: read(f"extenders: [{extender % tls}]").warnings for tls in ("", "insecure: true", "caFile: /ca.crt")}
+    assert [len(warnings) for warnings in told.values()] == [1, 0, 0]
+    assert "its certificate is not checked" in told[""][0]

@@ -1,12 +1,20 @@
 """Extenders over HTTP: what they are asked, what comes of it, and that a dead one ends its own pods' attempts."""
 
 import asyncio
+import base64
 import ssl
 from contextlib import asynccontextmanager
+from datetime import timedelta
 
 import pytest
 from aiohttp import web
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
+from sampan.api.clock import SystemClock
 from sampan.cluster.apart.selfsigned import load_into
 from sampan.scheduler.extending.client import Extender, ExtenderFailed
 from sampan.scheduler.extending.settings import ExtenderConfig, TlsConfig
@@ -227,6 +235,48 @@ async def test_https_with_a_name_and_without_a_ca(node, pod):
                 await checking.filter(pod().obj, ["a"], ())
         finally:
             await checking.close()
+
+
+def self_signed(directory, name):
+    """The paths of a certificate for localhost, which is a CA, and of its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = SystemClock().now()
+    certificate = (
+        x509.CertificateBuilder().subject_name(subject).issuer_name(subject).public_key(key.public_key())
+        .serial_number(x509.random_serial_number()).not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )  # fmt: skip
+    paths = directory / f"{name}.crt", directory / f"{name}.key"
+    paths[0].write_bytes(certificate.public_bytes(Encoding.PEM))
+    paths[1].write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return paths
+
+
+async def test_a_ca_that_is_named_is_the_only_one_that_is_believed(pod, tmp_path, monkeypatch):
+    """Also where the machine trusts the other one, as it trusts public CAs."""
+    certificate, key = self_signed(tmp_path, "public")
+    other, _ = self_signed(tmp_path, "ours")
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate, key)
+    async with Program(filter=keep("a")).listening(tls) as url:
+        url = url.replace("127.0.0.1", "localhost")
+
+        async def asks(config):
+            asked = Extender(extender(url, filter_verb="filter", https=True, tls=config))
+            try:
+                return (await asked.filter(pod().obj, ["a"], ())).names
+            finally:
+                await asked.close()
+
+        assert await asks(TlsConfig(ca_file=str(certificate))) == ("a",)
+        assert await asks(TlsConfig(ca_data=base64.b64encode(certificate.read_bytes()).decode())) == ("a",)
+        with pytest.raises(ExtenderFailed, match="tls: "):
+            await asks(TlsConfig(ca_file=str(other)))
 
 
 def test_limits_and_init_containers_concern_it_too():

@@ -1,6 +1,7 @@
 """Plug-ins of files and of installed packages: found, told their arguments, read again when they change, contained."""
 
 import shutil
+import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -61,6 +62,7 @@ def test_pods_of_one_shape_that_differ_in_labels_are_not_taken_for_one(world):
 WRONG = {
     "no Python": "class",
     "an import that is not there": "import nothing_like_this",
+    "a script that ends itself": "raise SystemExit(1)",
     "nothing in it": "x = 1",
     "no extension point": "class P:\n    name = 'P'\n",
     "two of one name": "class P:\n name = 'P'\n def pre_enqueue(self, pod): ...\nclass Q(P): ...\n",
@@ -72,6 +74,27 @@ def test_a_file_that_gives_no_plugin_says_so(tmp_path, wrong):
     (tmp_path / "plugin.py").write_text(WRONG[wrong])
     with pytest.raises(BadPlugin, match=r"plugin\.py: "):
         loading.load_file(tmp_path / "plugin.py")
+
+
+def test_a_file_that_everybody_may_write_is_not_run(tmp_path):
+    file = tmp_path / "plugin.py"
+    shutil.copy(EXAMPLES / "same_team.py", file)
+    file.chmod(0o666)
+    with pytest.raises(BadPlugin, match="everybody may write it"):
+        loading.load_file(file)
+    file.chmod(0o664)
+    assert loading.load_file(file).keys() == {"SameTeam"}
+
+
+def test_a_file_that_fails_leaves_the_module_in_force_where_it_was(tmp_path):
+    file = tmp_path / "kept.py"
+    shutil.copy(EXAMPLES / "same_team.py", file)
+    loading.load_file(file)
+    before = sys.modules["sampan_scheduler_plugin_kept"]
+    file.write_text("import nothing_like_this")
+    with pytest.raises(BadPlugin):
+        loading.load_file(file)
+    assert sys.modules["sampan_scheduler_plugin_kept"] is before
 
 
 async def test_a_changed_file_is_in_force_and_one_that_is_broken_is_not(running, tmp_path):

@@ -9,6 +9,8 @@ the methods of its extension points (``framework.py``); one whose ``__init__`` t
 from __future__ import annotations
 
 import inspect
+import os
+import stat
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -22,6 +24,7 @@ from sampan.records import dataclass
 from sampan.scheduler.config import DEFAULT_PLUGINS, POINTS, PluginFactory, ProfileConfig, SchedulerConfig
 
 GROUP: Final = "sampan.scheduler.plugins"
+_MOST_BYTES: Final = 4 * 1024 * 1024
 
 
 class BadPlugin(ValueError):
@@ -49,13 +52,39 @@ def version_of(path: Path) -> Version | None:
 def load_file(path: Path) -> dict[str, PluginFactory]:
     """The plug-ins of a file, by name. Runs the file. Raises BadPlugin."""
     module_name = f"sampan_scheduler_plugin_{path.stem}"
+    before = sys.modules.get(module_name)
     try:
-        source = path.read_bytes()
+        return _plugins_of(path, module_name, _read(path))
+    except BaseException:
+        # What is in force goes on finding the module that it came from.
+        if before is None:
+            sys.modules.pop(module_name, None)
+        else:
+            sys.modules[module_name] = before
+        raise
+
+
+def _read(path: Path) -> bytes:
+    """Raises BadPlugin, also for a file that everybody may write: whoever writes it acts as the scheduler."""
+    try:
+        with path.open("rb") as file:
+            if os.fstat(file.fileno()).st_mode & stat.S_IWOTH:
+                raise BadPlugin(f"{path}: everybody may write it; take that away (chmod o-w)")
+            source = file.read(_MOST_BYTES + 1)
+    except OSError as error:
+        raise BadPlugin(f"{path}: {_told(error)}") from error
+    if len(source) > _MOST_BYTES:
+        raise BadPlugin(f"{path}: is longer than {_MOST_BYTES} bytes")
+    return source
+
+
+def _plugins_of(path: Path, module_name: str, source: bytes) -> dict[str, PluginFactory]:
+    try:
         module = ModuleType(module_name)
         module.__file__ = str(path)
         sys.modules[module_name] = module  # dataclasses and pickles look there
         exec(compile(source, str(path), "exec"), module.__dict__)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script that ends itself must not end the scheduler
         raise BadPlugin(f"{path}: {_told(error)}") from error
     found: dict[str, PluginFactory] = {}
     for value in vars(module).values():
@@ -91,7 +120,7 @@ def _with_entry_points(profile: ProfileConfig) -> ProfileConfig:
         for point in entry_points(group=GROUP, name=name):
             try:
                 kind = point.load()
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 raise BadPlugin(f"plugin {name} of {point.value}: {_told(error)}") from error
             called = _name_of(kind) if inspect.isclass(kind) else ""
             if not called:
@@ -138,5 +167,5 @@ def _factory(kind: type, name: str) -> PluginFactory:
     return make
 
 
-def _told(error: Exception) -> str:
+def _told(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"[:1024]

@@ -55,7 +55,7 @@ async def take_in(scheduler: Reloadable, config: SchedulerConfig, files: Sequenc
     try:
         found = await asyncio.to_thread(loading.load_files, files)
         scheduler.replace_plugins(loading.with_files(config, found), found.keys())
-    except Exception as error:  # a plug-in may raise anything while it is made
+    except (Exception, SystemExit) as error:  # a plug-in may raise anything while it is made
         log.warning("plug-ins stay as they were: %s", error)
         return False
     log.info("plug-ins are in force: %s", ", ".join(sorted(found)))

@@ -17,6 +17,7 @@ from sampan.scheduler.configuration import policy
 from sampan.scheduler.configuration.arguments import read_arguments
 from sampan.scheduler.configuration.extenders import read_extenders
 from sampan.scheduler.configuration.fields import CONFIGURATION, POINTS, BadConfiguration, check, refuse
+from sampan.scheduler.extending.settings import is_unchecked
 from sampan.scheduler.pluginsets import PluginSet, PluginSets, Use, merge
 from sampan.scheduler.podinfo import DEFAULT_SCHEDULER
 
@@ -112,6 +113,12 @@ def _read(document: Obj) -> Loaded:
     )
     warnings = [f"{name} has no effect: {why}" for name, why in _WITHOUT_EFFECT.items() if name in document]
     warnings += [f"{at} has no effect: all nodes are looked at, at once" for at, p in percentages[1:] if p is not None]
+    warnings += [
+        f"extenders[{index}]: whoever answers at {extender.url} is believed: with enableHTTPS and no CA in tlsConfig "
+        "its certificate is not checked"
+        for index, extender in enumerate(extenders)
+        if is_unchecked(extender)
+    ]
     connection = document.get("clientConnection") or {}
     warnings += [f"clientConnection.{name} has no effect" for name in connection if name != "kubeconfig"]
     return Loaded(config, election, connection, tuple(warnings))

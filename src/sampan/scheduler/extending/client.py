@@ -21,7 +21,7 @@ from sampan.api.faults import cause
 from sampan.api.types import Obj
 from sampan.scheduler.extending import messages
 from sampan.scheduler.extending.messages import BadAnswer, Filtered, Victims
-from sampan.scheduler.extending.settings import ExtenderConfig, TlsConfig
+from sampan.scheduler.extending.settings import ExtenderConfig, TlsConfig, is_unchecked
 from sampan.scheduler.podinfo import PodInfo
 
 T = TypeVar("T")
@@ -107,7 +107,7 @@ class Extender:
     async def _open(self) -> aiohttp.ClientSession:
         context: ssl.SSLContext | bool = True
         if self.config.https or self.config.tls is not None:
-            context = await asyncio.to_thread(_tls, self.config.tls or TlsConfig(), self.config.https)
+            context = await asyncio.to_thread(tls_context, self.config)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=context), trust_env=False, timeout=aiohttp.ClientTimeout(total=None)
         )
@@ -132,11 +132,14 @@ def _asked(spec: Mapping[str, Any]) -> Iterable[str]:
             yield from resources.get("limits") or ()
 
 
-def _tls(config: TlsConfig, https: bool) -> ssl.SSLContext:
+def tls_context(extender: ExtenderConfig) -> ssl.SSLContext:
     """Blocks. Raises OSError, ssl.SSLError, ValueError."""
+    config = extender.tls or TlsConfig()
     ca = config.ca_file or config.ca_data
-    context = ssl.create_default_context()
-    if config.insecure or (https and not ca):  # upstream checks nothing where no CA is named
+    # A CA that is named is the only one: what a public one signed for that name is not the extender.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if ca else ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if config.insecure or is_unchecked(extender):
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     if config.ca_file:
         context.load_verify_locations(config.ca_file)

@@ -42,3 +42,9 @@ class ExtenderConfig:
     #: of those: the scheduler does not look at their amounts
     ignored_resources: frozenset[str] = frozenset()
     ignorable: bool = False
+
+
+def is_unchecked(config: ExtenderConfig) -> bool:
+    """Its certificate is not checked though nobody said so: upstream checks none where HTTPS is on and no CA named."""
+    tls = config.tls or TlsConfig()
+    return config.https and not tls.insecure and not (tls.ca_file or tls.ca_data)
