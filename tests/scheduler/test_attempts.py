@@ -24,7 +24,7 @@ def test_a_pod_that_goes_while_it_waits_for_its_turn_is_not_decided_on(virtual, 
         scheduler.queue.add(pod("a"))
         item = scheduler.queue.pop_nowait()
         scheduler._changes.pod_gone("uid-a", item.pod.obj)
-        assert not scheduler._attempt(item)
+        assert not await scheduler._attempt(item)
         assert not scheduler.attempts
         assert not scheduler.queue
         scheduler.queue.close()

@@ -25,6 +25,10 @@ from sampan.scheduler.queue import QueuedPod, SchedulingQueue
 log = logging.getLogger(__name__)
 
 
+#: changes that are kept for a pod while it is tried; after more it is simply tried again
+_MISSED = 64
+
+
 class Changes:
     """``report`` tells of a pod that a plug-in raised on."""
 
@@ -133,11 +137,22 @@ class Changes:
     # Waking
 
     def wake(self, event: Event, slot: int | None, changed: PodInfo | None = None) -> None:
-        """Moves the pods that this change may help."""
+        """Moves the pods that this change may help; those that are being tried now learn of it afterwards."""
+        for item in self._queue.taken():
+            if len(item.missed) < _MISSED:
+                item.missed.append((event, slot, changed))
+            else:
+                item.again = True
         for group in self._queue.unschedulable():
             if self._may_help(group[0], event, slot, changed):
                 for item in group:
                     self._queue.requeue(item)
+
+    def catch_up(self, item: QueuedPod) -> None:
+        """For a pod that found no node: what happened while it was tried may help it."""
+        missed, item.missed = item.missed, []
+        if item.again or any(self._may_help(item, *change) for change in missed):
+            self._queue.requeue(item)
 
     def _may_help(self, item: QueuedPod, event: Event, slot: int | None, changed: PodInfo | None) -> bool:
         profile = self._profiles[item.pod.scheduler_name]

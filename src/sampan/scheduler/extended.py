@@ -17,13 +17,14 @@ import numpy as np
 
 from sampan.api.clock import Random
 from sampan.api.types import Obj
+from sampan.scheduler import preempting
 from sampan.scheduler.cache import Cluster
 from sampan.scheduler.decision import Decision
 from sampan.scheduler.extending.client import Extender, ExtenderFailed
 from sampan.scheduler.extending.messages import MAX_PRIORITY, Filtered, Victims
 from sampan.scheduler.extending.settings import ExtenderConfig
 from sampan.scheduler.framework import MAX_NODE_SCORE, SKIP, SUCCESS, Code, Status, Verdict, Verdicts
-from sampan.scheduler.plugins.defaultpreemption import Candidate, DefaultPreemption, Preemption, choose
+from sampan.scheduler.plugins.defaultpreemption import Candidate, Preemption
 from sampan.scheduler.podinfo import PodInfo
 from sampan.scheduler.profile import TOP, Profile
 
@@ -102,25 +103,22 @@ async def decide(
 
 
 async def preempt(
-    pod: PodInfo, profile: Profile, cluster: Cluster, budgets: Iterable[Obj], random: Random,
+    pod: PodInfo, profile: Profile, cluster: Cluster, budgets: Sequence[Obj], random: Random,
     extenders: Sequence[Extender],
-) -> Preemption:  # fmt: skip
+) -> preempting.Outcome:  # fmt: skip
     """Raises ExtenderFailed."""
-    plugin = profile.post_filter
-    if not extenders or not isinstance(plugin, DefaultPreemption):
-        found: Preemption = plugin.post_filter(pod, profile, cluster, budgets, random)
-        return found
-    candidates = plugin.candidates(pod, profile, cluster, budgets, random)
-    if isinstance(candidates, Preemption):
+
+    async def narrow(candidates: list[Candidate]) -> Preemption | list[Candidate]:
+        for extender in extenders:
+            asked = {c.node: ([victim.obj for victim in c.victims], c.violations) for c in candidates}
+            answer = await _unless_ignorable(extender, extender.preempt(pod.obj, asked))
+            if answer is not None:
+                candidates = _agreed(extender, answer, cluster)
+            if not candidates:
+                return Preemption(message="preemption: no candidate node is left by the extenders")
         return candidates
-    for extender in extenders:
-        asked = {c.node: ([victim.obj for victim in c.victims], c.violations) for c in candidates}
-        answer = await _unless_ignorable(extender, extender.preempt(pod.obj, asked))
-        if answer is not None:
-            candidates = _agreed(extender, answer, cluster)
-        if not candidates:
-            return Preemption(message="preemption: no candidate node is left by the extenders")
-    return choose(candidates)
+
+    return await preempting.preempt(pod, profile, cluster, budgets, random, narrow if extenders else None)
 
 
 def _agreed(extender: Extender, answer: dict[str, Victims], cluster: Cluster) -> list[Candidate]:

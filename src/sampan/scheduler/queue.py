@@ -49,6 +49,10 @@ class QueuedPod:
     group: Hashable = None
     #: which heap entry is the valid one
     ticket: int = 0
+    #: while it is taken: changes of the cluster, for whoever knows what they mean; and whether it is to be tried again
+    #: whatever comes of this try
+    missed: list[Any] = field(default_factory=list)
+    again: bool = False
 
 
 SortKey = Callable[[PodInfo, float], Any]
@@ -76,6 +80,8 @@ class SchedulingQueue:
         self._tickets = 0
         #: unschedulable pods by their group: a change of the cluster asks once a group, whatever the queue holds
         self._groups: dict[Hashable, dict[str, QueuedPod]] = {}
+        #: pods that are being tried now
+        self._taken: dict[str, QueuedPod] = {}
         self._wanted: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -95,6 +101,10 @@ class SchedulingQueue:
         """By group; none is empty."""
         return [list(group.values()) for group in self._groups.values()]
 
+    def taken(self) -> list[QueuedPod]:
+        """Those that are being tried now: few."""
+        return list(self._taken.values())
+
     # Putting in
 
     def add(self, pod: PodInfo, *, gated: bool = False) -> None:
@@ -105,10 +115,11 @@ class SchedulingQueue:
         item.pod = pod
         if gated:
             self._leave_group(item)
+            self._taken.pop(pod.uid, None)
             item.place = Place.GATED
         elif item.place is Place.GATED:
             self._activate(item)
-        elif item.place is Place.UNSCHEDULABLE:
+        else:
             self.requeue(item)
 
     def update(self, pod: PodInfo) -> None:
@@ -121,10 +132,13 @@ class SchedulingQueue:
         item = self._pods.pop(uid, None)
         if item is not None:
             self._leave_group(item)
+            self._taken.pop(uid, None)
             item.ticket = 0
 
     def requeue(self, item: QueuedPod) -> None:
-        """From unschedulable to active, or to back-off while that lasts."""
+        """From unschedulable to active, or to back-off while that lasts. One that is being tried is tried again."""
+        if item.place is Place.TAKEN:
+            item.again = True
         if item.place is not Place.UNSCHEDULABLE or self._pods.get(item.pod.uid) is not item:
             return
         if self._backoff_ends(item) > self._now():
@@ -149,6 +163,7 @@ class SchedulingQueue:
         item.failed = self._now()
         item.plugins = plugins
         item.group = item.pod.uid if group is None else group
+        self._taken.pop(item.pod.uid, None)
         item.place = Place.UNSCHEDULABLE
         self._groups.setdefault(item.group, {})[item.pod.uid] = item
         self._set_timer(item.failed + self._flush_seconds)
@@ -160,6 +175,11 @@ class SchedulingQueue:
         item.attempts += 1
         item.failed = self._now()
         self._back_off(item, Place.ERROR_BACKOFF)
+
+    def retry(self, item: QueuedPod) -> None:
+        """It changed while it was tried: to be tried now as it is."""
+        if self._pods.get(item.pod.uid) is item and item.place is Place.TAKEN:
+            self._activate(item)
 
     def put_back(self, pod: PodInfo) -> None:
         """A pod whose binding failed after it had left the queue."""
@@ -187,6 +207,8 @@ class SchedulingQueue:
         item = self._pop_active() or self._pop_backoff()
         if item is not None:
             item.place, item.ticket = Place.TAKEN, 0
+            item.missed, item.again = [], False
+            self._taken[item.pod.uid] = item
         return item
 
     def close(self) -> None:
@@ -201,6 +223,7 @@ class SchedulingQueue:
             expected = [item for item in self._pods.values() if item.place is place]
             assert {id(item) for item in expected} <= {id(item) for item in valid}, f"a pod is lost from {place}"
         waiting = {item.pod.uid for item in self._pods.values() if item.place is Place.UNSCHEDULABLE}
+        assert all(item.place is Place.TAKEN for item in self._taken.values()), "a pod is tried that waits"
         grouped = [uid for group in self._groups.values() for uid in group]
         assert waiting == set(grouped) and len(grouped) == len(waiting), "groups and places differ"
 
@@ -226,12 +249,14 @@ class SchedulingQueue:
 
     def _activate(self, item: QueuedPod) -> None:
         self._leave_group(item)
+        self._taken.pop(item.pod.uid, None)
         item.place = Place.ACTIVE
         heapq.heappush(self._active, (self._sort_key(item.pod, item.enqueued), self._ticket(item), item))
         self._wake()
 
     def _back_off(self, item: QueuedPod, place: Place) -> None:
         self._leave_group(item)
+        self._taken.pop(item.pod.uid, None)
         item.place = place
         heapq.heappush(self._backoff, (self._backoff_ends(item), self._ticket(item), item))
         self._wake()

@@ -19,7 +19,7 @@ An attempt, as JSON (all fields are always there)::
                      "example": "node-1"}],                          # most nodes first
      "nearest": {"node": "node-1", "plugin": "NodeResourcesFit", "reason": "Insufficient cpu",
                  "lacking": {"cpu": "500m"}},                        # {} when no node came near
-     "topScores": [{"node": "node-2", "total": 412, "plugins": {"NodeResourcesFit": 87}}],
+     "topScores": [{"node": "node-2", "total": 412, "plugins": {}}],   # plugins: kept empty until now
      "preemption": {"node": "node-1", "victims": ["default/low"], "message": "…"}}   # or null
 
 Imports nothing heavy: a command reads this too. One event loop; no I/O.
@@ -84,7 +84,7 @@ class Nearest:
 
 @dataclass(frozen=True, slots=True)
 class NodeScore:
-    """``plugins``: weighted scores, where the plug-ins compared several nodes."""
+    """``plugins``: weighted scores by plug-in. The scheduler fills in the sum alone until now."""
 
     node: str
     total: float

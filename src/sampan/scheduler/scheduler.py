@@ -1,7 +1,8 @@
 """The scheduler's shell: informers feed cache and queue, each pod is decided on at once, bindings run beside.
 
 ``run_scheduler`` is called by ``sampan.cluster`` and ``sampan.testing``. The decision itself is synchronous and pure
-(``profile.py``): between taking a pod and assuming it on a node nothing else runs, so the cache is the snapshot.
+(``profile.py``): between a decision and assuming the pod on its node nothing else runs, so the cache is the snapshot.
+A search for victims (``preempting.py``) stops between nodes; no other pod's turn comes before it ends.
 What informers say is taken in by ``changes.py``, binding cycles are in ``binding.py``, what is told in ``reporter.py``.
 """
 
@@ -51,6 +52,7 @@ from sampan.scheduler.devices.store import Devices
 from sampan.scheduler.framework import BindPlugin, Code, Event, QueueSortPlugin, ReservePlugin, Verdicts
 from sampan.scheduler.plugins.defaultpreemption import Preemption
 from sampan.scheduler.podinfo import PodInfo
+from sampan.scheduler.preempting import Outcome, preempt
 from sampan.scheduler.profile import Profile
 from sampan.scheduler.queue import Place, QueuedPod, SchedulingQueue
 from sampan.scheduler.records import AttemptRecord, Attempts
@@ -226,7 +228,7 @@ class Scheduler:
                 stretch = 0
                 item = await self.queue.pop()
             await self._bindings.room()
-            if not self._attempt(item):
+            if not await self._attempt(item):
                 self._bindings.give_back()
             stretch += 1
             if stretch % _STRETCH == 0:
@@ -260,10 +262,12 @@ class Scheduler:
         for group in self.queue.unschedulable():
             for item in group:
                 self.queue.requeue(item)
+        for item in self.queue.taken():
+            self.queue.requeue(item)
 
     # One pod
 
-    def _attempt(self, item: QueuedPod) -> bool:
+    async def _attempt(self, item: QueuedPod) -> bool:
         """Decides on a pod; True when a binding was started. A plug-in that raises, wherever it does, costs this pod
         its turn: it backs off alone, its owner is told that it was, and the log holds the error."""
         pod = item.pod
@@ -273,6 +277,7 @@ class Scheduler:
             self.queue.done(pod.uid)
             return False
         profile = self.profiles[pod.scheduler_name]
+        item.missed, item.again = [], False  # it is tried on what is known now
         if self._extenders is not None and (self._extenders.interested(pod) or self._extenders.preempting(pod)):
             self._spawn(self._attempt_extended(item, pod, profile, self._extenders), f"extended attempt on {pod.key}")
             return False
@@ -280,10 +285,30 @@ class Scheduler:
             decision = profile.decide(pod, self.cluster, self._random)
             if decision.node:
                 return self._take(item, pod, profile, decision)
-            self._no_node(item, profile, decision, self._preemption(pod, profile) if decision.nodes else None)
+            outcome = Outcome(None)
+            if decision.nodes:
+                outcome = await preempt(pod, profile, self.cluster, self._budgets.list(), self._random)
+            if outcome.paused:
+                if not self._is_tried(item, pod):
+                    return False
+                # Somebody else may have made room meanwhile: then nobody has to go.
+                decision = profile.decide(pod, self.cluster, self._random)
+                if decision.node:
+                    return self._take(item, pod, profile, decision)
+            self._no_node(item, profile, decision, outcome)
         except Exception as error:
-            self._raised(item, pod, profile, error)
+            if self.queue.find(pod.uid) is item:
+                self._raised(item, pod, profile, error)
         return False
+
+    def _is_tried(self, item: QueuedPod, pod: PodInfo) -> bool:
+        """Whether an attempt that took its time is still about this pod; one that has changed is tried as it is now."""
+        if self.queue.find(pod.uid) is not item or item.place is not Place.TAKEN:
+            return False
+        if item.again and item.pod is not pod:
+            self.queue.retry(item)
+            return False
+        return True
 
     def _raised(self, item: QueuedPod, pod: PodInfo, profile: Profile, error: Exception) -> None:
         log.error("scheduling %s failed", pod.key, exc_info=error)
@@ -302,14 +327,16 @@ class Scheduler:
         async with extenders.room:
             try:
                 decision = await extended.decide(pod, profile, self.cluster, self._random, extenders.interested(pod))
-                outcome = None
-                if decision.nodes and not decision.node and profile.post_filter is not None:
+                table, outcome = self.cluster.verdicts, Outcome(None)
+                if decision.nodes and not decision.node:
                     outcome = await extended.preempt(
                         pod, profile, self.cluster, self._budgets.list(), self._random, extenders.preempting(pod)
                     )
-                if self.queue.find(pod.uid) is not item or item.place is not Place.TAKEN:
-                    return  # gone or changed while extenders were asked: it is tried as it is now
+                if not self._is_tried(item, pod):
+                    return
                 if not decision.node:
+                    if table is not self.cluster.verdicts:
+                        decision = replace(decision, verdicts=None)  # its numbers mean nothing any more
                     self._no_node(item, profile, decision, outcome)
                     return
                 waited = not self._bindings.has_room
@@ -355,16 +382,8 @@ class Scheduler:
         self._spawn(cycle, f"bind {pod.key}")
         return True
 
-    def _preemption(self, pod: PodInfo, profile: Profile) -> Preemption | None:
-        if profile.post_filter is None:
-            return None
-        outcome: Preemption = profile.post_filter.post_filter(
-            pod, profile, self.cluster, self._budgets.list(), self._random
-        )
-        return outcome
-
-    def _no_node(self, item: QueuedPod, profile: Profile, decision: Decision, outcome: Preemption | None) -> None:
-        pod = item.pod
+    def _no_node(self, item: QueuedPod, profile: Profile, decision: Decision, found: Outcome) -> None:
+        pod, outcome = item.pod, found.found
         nominated: str | None = None
         if outcome is not None:
             decision = replace(decision, post_filter=outcome.message)
@@ -374,6 +393,7 @@ class Scheduler:
             if outcome.victims:
                 self._spawn(self._preempt(pod, outcome), f"preempt for {pod.key}")
         # Without any node there was nothing to try: the first node that appears is tried at once.
+        item.again = item.again or found.outdated
         self._unschedulable(item, profile, decision.plugins(), attempted=bool(decision.nodes))
         self._keep(decision, pod, profile, preemption=outcome)
         self._reporter.unschedulable(pod, decision.message, nominated)
@@ -382,6 +402,7 @@ class Scheduler:
         self, item: QueuedPod, profile: Profile, plugins: frozenset[str], *, attempted: bool = True
     ) -> None:
         self.queue.failed(item, plugins, group=profile.hint_key(item.pod, plugins), attempted=attempted)
+        self._changes.catch_up(item)
 
     async def _preempt(self, pod: PodInfo, plan: Preemption) -> None:
         for other, node in list(self.cluster.nominated.values()):

@@ -1,14 +1,15 @@
 """DefaultPreemption (PostFilter): which pods of lower priority would have to go, on which node. Pure planning.
 
-The shell evicts the victims. Nodes are tried in the cluster's own arrays: pods are supposed away, the filters are
-asked again, and all is put back before anything else runs.
+The shell evicts the victims (``preempting.py``). Nodes are tried in the cluster's own arrays: pods are supposed away,
+the filters are asked again, and all is put back before anything else runs. A search over many nodes stops between two
+of them, so that others get their turn: what it found before is looked at once more at the end.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -31,6 +32,8 @@ NO_VICTIMS = "No preemption victims found for incoming pod"
 #: Candidates looked for: a tenth of the nodes, at least this many.
 _MIN_CANDIDATES = 100
 _MIN_PERCENT = 10
+#: Verdicts that are asked for in a row, at some 10 µs each.
+_PORTION = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,10 @@ class _Later:
         return self.moment > other.moment
 
 
+#: stops where others may get their turn; ends with candidates for ``choose``, or why there are none
+Search: TypeAlias = Generator[None, None, Preemption | list[Candidate]]
+
+
 class DefaultPreemption:
     name = "DefaultPreemption"
 
@@ -78,13 +85,15 @@ class DefaultPreemption:
     def post_filter(
         self, pod: PodInfo, profile: Profile, cluster: Cluster, budgets: Iterable[Obj], random: Random
     ) -> Preemption:
-        found = self.candidates(pod, profile, cluster, budgets, random)
-        return found if isinstance(found, Preemption) else choose(found)
+        """The whole search at once."""
+        search = self.search(pod, profile, cluster, Budgets(budgets), random)
+        while True:
+            try:
+                next(search)
+            except StopIteration as end:
+                return end.value if isinstance(end.value, Preemption) else choose(end.value)
 
-    def candidates(
-        self, pod: PodInfo, profile: Profile, cluster: Cluster, budgets: Iterable[Obj], random: Random
-    ) -> Preemption | list[Candidate]:
-        """For ``choose``; or why there are none."""
+    def search(self, pod: PodInfo, profile: Profile, cluster: Cluster, budgets: Budgets, random: Random) -> Search:
         verdicts = profile.verdicts(pod, cluster)
         refused = self._not_eligible(pod, cluster, verdicts)
         if refused is not None:
@@ -94,18 +103,23 @@ class DefaultPreemption:
         reasons: Counter[str] = Counter()
         if len(numbers) > len(resolvable):
             reasons[NOT_HELPFUL] = len(numbers) - len(resolvable)
-        budget_list = list(budgets)
         wanted = max(len(numbers) * self._min_percent // 100, self._min_candidates)
         candidates: list[Candidate] = []
         offset = random.randrange(len(resolvable)) if len(resolvable) else 0
-        for slot in np.roll(resolvable, -offset).tolist():
-            outcome = _dry_run(pod, profile, cluster, cluster.nodes.names[slot], budget_list)
+        names = [cluster.nodes.names[slot] for slot in np.roll(resolvable, -offset).tolist()]
+        asked = 0
+        for name in names:
+            outcome = look_at(pod, profile, cluster, name, budgets)
             if isinstance(outcome, Candidate):
                 candidates.append(outcome)
                 if len(candidates) >= wanted:
                     break
             else:
                 reasons.update(outcome)
+            asked += 1 + len(cluster.pods_on.get(name, ()))
+            if asked >= _PORTION:
+                asked = 0
+                yield
         if not candidates:
             return Preemption(message=f"preemption: {fit_error(cluster.nodes.count, reasons)}")
         return candidates
@@ -141,10 +155,12 @@ def _started(pod: PodInfo) -> str:
     return text(part(pod.obj, "status"), "startTime") or "9"
 
 
-def _dry_run(
-    pod: PodInfo, profile: Profile, cluster: Cluster, node: str, budgets: Sequence[Obj]
+def look_at(
+    pod: PodInfo, profile: Profile, cluster: Cluster, node: str, budgets: Budgets
 ) -> Candidate | tuple[str, ...]:
-    """The cheapest set of victims on this node, or the reasons why none will do."""
+    """The cheapest set of victims on this node, or the reasons why none will do; () where it is gone."""
+    if node not in cluster.nodes.slot_of:
+        return ()
     lower = [other for other in cluster.pods_on.get(node, {}).values() if other.priority < pod.priority]
     if not lower:
         return (NO_VICTIMS,)
@@ -160,7 +176,7 @@ def _dry_run(
             return cluster.verdicts[number].reasons
         # The most important first: whoever can stay, stays. Those that a budget protects are asked before others.
         ordered = sorted(lower, key=lambda other: (-other.priority, _started(other)))
-        protected = _violating(ordered, budgets)
+        protected = budgets.violated_by(ordered)
         for other in [*(o for o in ordered if o.uid in protected), *(o for o in ordered if o.uid not in protected)]:
             supposed.join(other)
             if profile.verdict_at(pod, cluster, supposed.slot) == Verdicts.PASS:
@@ -173,23 +189,40 @@ def _dry_run(
     return Candidate(node, victims, sum(victim.uid in protected for victim in victims))
 
 
-def _violating(pods: Sequence[PodInfo], budgets: Sequence[Obj]) -> set[str]:
-    """Pods whose eviction would break a disruption budget, evicting in this order. A budget that cannot be read
+class Budgets:
+    """Disruption budgets, by namespace; a selector is read when a pod may come under it. One that cannot be read
     protects nobody."""
-    allowed = [whole(part(budget, "status"), "disruptionsAllowed") or 0 for budget in budgets]
-    selectors = [_selector_of(budget) for budget in budgets]
-    found: set[str] = set()
-    for pod in pods:
-        for index, budget in enumerate(budgets):
-            if objects.namespace(budget) != pod.namespace or not pod.labels:
+
+    def __init__(self, listed: Iterable[Obj]) -> None:
+        self._listed: dict[str, list[Obj]] = {}
+        for budget in listed:
+            self._listed.setdefault(objects.namespace(budget), []).append(budget)
+        self._read: dict[str, list[tuple[Selector, Mapping[str, Any], int]]] = {}
+
+    def violated_by(self, pods: Sequence[PodInfo]) -> set[str]:
+        """Pods whose eviction would break a budget, evicting in this order."""
+        found: set[str] = set()
+        allowed: dict[tuple[str, int], int] = {}
+        for pod in pods:
+            if not pod.labels or pod.namespace not in self._listed:
                 continue
-            if pod.name in part(part(budget, "status"), "disruptedPods"):
-                continue
-            if selectors[index].matches(pod.labels):
-                allowed[index] -= 1
-                if allowed[index] < 0:
-                    found.add(pod.uid)
-    return found
+            for index, (selector, disrupted, most) in enumerate(self._of(pod.namespace)):
+                if pod.name not in disrupted and selector.matches(pod.labels):
+                    left = allowed[pod.namespace, index] = allowed.get((pod.namespace, index), most) - 1
+                    if left < 0:
+                        found.add(pod.uid)
+        return found
+
+    def _of(self, namespace: str) -> list[tuple[Selector, Mapping[str, Any], int]]:
+        found = self._read.get(namespace)
+        if found is None:
+            found = self._read[namespace] = [_budget(each) for each in self._listed[namespace]]
+        return found
+
+
+def _budget(budget: Obj) -> tuple[Selector, Mapping[str, Any], int]:
+    told = part(budget, "status")
+    return _selector_of(budget), part(told, "disruptedPods"), whole(told, "disruptionsAllowed") or 0
 
 
 def _selector_of(budget: Obj) -> Selector:
