@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import orjson
 import pytest
 
+from sampan.api.clock import SystemClock
 from sampan.api.errors import ServiceUnavailable, Unauthorized
 from sampan.api.resources import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, CONFIG_MAPS, SERVICE_ACCOUNTS
 from sampan.api.transport import Call
@@ -29,6 +31,8 @@ from sampan.cluster.apart.program import Tools, run
 from sampan.cluster.apart.serving import MOST_SCRAPES, Health, Serving, tls_context
 from sampan.cluster.errors import ClusterError, WrongUsage
 from sampan.metrics import Gauge, Registry
+from sampan.scheduler.records import PATH as ATTEMPTS
+from sampan.scheduler.records import AttemptRecord, Attempts, PodName
 from sampan.server.app import Server
 from sampan.server.config import ServerConfig
 from sampan.testing import virtual
@@ -92,7 +96,7 @@ async def server() -> AsyncIterator[Server]:
         yield made
 
 
-async def token(server: Server, name: str) -> str:
+async def token(server: Server, name: str, path: str = "/metrics") -> str:
     """Of an account that may read metrics, or of one that may not."""
     admin = Client(server.local_transport())
     meta = {"name": name, "namespace": "default"}
@@ -101,7 +105,7 @@ async def token(server: Server, name: str) -> str:
     made = await admin.create(SERVICE_ACCOUNTS, request, "default", name=name, subresource="token")
     if name == "reader":
         group = "rbac.authorization.k8s.io"
-        rules = [{"nonResourceURLs": ["/metrics"], "verbs": ["get"]}]
+        rules = [{"nonResourceURLs": [path], "verbs": ["get"]}]
         head = {"apiVersion": f"{group}/v1", "metadata": {"name": "metrics"}}
         await admin.create(CLUSTER_ROLES, {"kind": "ClusterRole", **head, "rules": rules})
         subject = {"kind": "ServiceAccount", **meta}
@@ -140,6 +144,30 @@ async def test_metrics_are_for_whom_the_api_server_allows_them_and_health_for_an
         status, said = await get("/metrics", reader)
         assert status == 200 and "things 7.0" in said
         assert (await get("/nothing", reader))[0] == 404
+
+
+async def test_a_scheduler_that_runs_alone_tells_its_attempts_to_whom_the_api_server_allows_it(server: Server) -> None:
+    attempts = Attempts()
+    for name in ("one", "two"):
+        attempts.put(AttemptRecord(PodName("default", name), SystemClock().now(), "mine", "error", message="why"))
+    asker = Client(server.local_transport("system:kube-scheduler"))
+    serving = Serving(Health({}), Registry(), asker, {ATTEMPTS: attempts.answer})
+    tls = await asyncio.to_thread(tls_context, None, None, None, "program")
+    blind = ssl.create_default_context()
+    blind.check_hostname, blind.verify_mode = False, ssl.CERT_NONE
+    reader, other = await token(server, "reader", ATTEMPTS), await token(server, "other")
+    async with serving.listening("127.0.0.1", 0, tls) as port, aiohttp.ClientSession() as session:
+
+        async def get(query: str, bearer: str) -> tuple[int, str]:
+            headers = {"Authorization": f"Bearer {bearer}"}
+            async with session.get(f"https://127.0.0.1:{port}{ATTEMPTS}{query}", ssl=blind, headers=headers) as answer:
+                return answer.status, await answer.text()
+
+        assert (await get("", "wrong"))[0] == 401
+        assert (await get("", other))[0] == 403
+        status, said = await get("?namespace=default&pod=one", reader)
+        assert status == 200 and [item["pod"]["name"] for item in orjson.loads(said)["items"]] == ["one"]
+        assert await get("?limit=no", reader) == (400, 'limit: "no" is no number\n')
 
 
 async def test_scrapes_beyond_a_few_at_a_time_are_turned_away_and_ask_the_api_server_nothing() -> None:

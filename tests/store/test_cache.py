@@ -27,6 +27,14 @@ def red(entry: Any) -> bool:
     return entry.labels.get("color") == "red"
 
 
+async def test_who_lets_go_after_the_end_of_the_cache_is_not_told_of_it(cache: WatchCache) -> None:
+    leaving = [cache.keep(), cache.subscribe_part(lambda *told: None, PREFIX, None, None)]
+    leaving.append(cache.subscribe(lambda *told: None))
+    cache.close()
+    for leave in leaving:
+        leave()
+
+
 async def put(store: Any, name: str, color: str = "red", namespace: str = "ns", **more: Any) -> int:
     value = orjson.dumps({"name": name, "labels": {"color": color}, **more})
     revision: int = await store.commit(f"{PREFIX}{namespace}/{name}", None, value)

@@ -393,8 +393,8 @@ class WatchCache:
 
     def _keep(self, more: int) -> None:
         self._keepers += more
-        if not self._keeps_objects:
-            return
+        if not self._keeps_objects or isinstance(self._entries, Ended):
+            return  # of a cache that was closed there is nothing to forget: watchers may end later than it
         if self._keepers:
             self._codec.follow()
         else:
