@@ -1,8 +1,12 @@
 """Backups of a store: what is in them, what is taken for one, and what a store made of one is."""
 
 import asyncio
+import contextlib
 import gzip
+import hashlib
 import io
+import os
+import random
 import sqlite3
 import tarfile
 from collections.abc import AsyncIterator
@@ -11,11 +15,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from sampan.api.clock import FixedClock
 from sampan.store.archive.building import build
 from sampan.store.archive.format import Archive, ArchiveWriter, verify
+from sampan.store.archive.partial import new_partial
 from sampan.store.archive.records import ArchiveError, Extent, Record
 from sampan.store.archive.sources import Snapshot, current_records
 from sampan.store.protocol import Compacted, EntryDamaged
@@ -173,7 +179,7 @@ def test_one_changed_byte_is_found(tmp_path: Path) -> None:
         verify(tmp_path / "b")
 
 
-@pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd"])
+@pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "pki//etc/passwd", "pki/./x", "pki/", "."])
 def test_a_file_from_elsewhere_writes_nowhere(tmp_path: Path, name: str) -> None:
     path = tmp_path / "b"
     store = {"kind": "sqlite", "identity": "i", "revision": 9, "oldest": 0, "oldestMs": 0}
@@ -225,3 +231,101 @@ async def test_any_store_gives_its_state_at_a_revision_in_pages(source: SqliteSt
     records = [record async for record in current_records(source, at)]
     assert len(records) == 1219
     assert [record.key for record in records] == sorted(record.key for record in records)
+
+
+def test_two_backups_under_one_name_are_each_whole(tmp_path: Path) -> None:
+    manifest = {"store": {"kind": "sqlite", "identity": "i", "revision": 9, "oldest": 0, "oldestMs": 0}}
+    path = tmp_path / "b"
+    with ArchiveWriter(path, manifest) as slow:
+        slow.add_file("first", os.urandom(300_000))
+        with ArchiveWriter(path, manifest) as fast:
+            fast.add_file("second", b"")
+        assert verify(path).files == ("second",)
+        slow.add_file("third", os.urandom(300_000))
+        assert verify(path).files == ("second",), "what is written beside it is not in it"
+    assert verify(path).files == ("first", "third")
+    assert [each.name for each in tmp_path.iterdir()] == ["b"]
+
+
+def test_nothing_that_lies_there_is_filled_with_secrets(tmp_path: Path) -> None:
+    """A directory may be open to all: whoever guesses the name of what is written gets none of it."""
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    (tmp_path / ".b.partial").symlink_to(victim)
+    (tmp_path / ".b.x.partial").symlink_to(victim)
+    written(tmp_path / "b")
+    assert victim.read_text() == "mine"
+
+
+def test_what_a_killed_writer_left_goes_with_the_next(tmp_path: Path) -> None:
+    descriptor, left = new_partial(tmp_path / "b")
+    written(tmp_path / "b")
+    assert left.exists(), "its writer lives"
+    os.close(descriptor)
+    (tmp_path / "b").unlink()
+    written(tmp_path / "b")
+    assert [each.name for each in tmp_path.iterdir()] == ["b"]
+
+
+RECORD = [1, "/k", 1, 0, 5, None, 1]
+
+
+@pytest.mark.parametrize(
+    ("store", "record", "value", "words"),
+    [
+        pytest.param({}, [1, "/k", 1, 0, 5, None, 9], b"v", "cannot be read", id="longer than the file"),
+        pytest.param({}, [1, "/k", 1, 0, 5, None, -2], b"", "cannot be read", id="length"),
+        pytest.param({}, [1, "/k", 1, 0, 5, "soon", 1], b"v", "cannot be read", id="end"),
+        pytest.param({}, [1, "/k", 1, "none", 5, None, 1], b"v", "cannot be read", id="previous"),
+        pytest.param({}, [2**63, "/k", 1, 0, 5, None, 1], b"v", "cannot be read", id="revision"),
+        pytest.param({}, 5, b"v", "cannot be read", id="number"),
+        pytest.param({"revision": 2**63}, RECORD, b"v", "which no store has", id="store too far"),
+        pytest.param({"revision": -1}, RECORD, b"v", "which no store has", id="store before"),
+        pytest.param({"revision": 0}, RECORD, b"v", "ends before", id="record after its end"),
+    ],
+)
+def test_records_that_no_store_has_are_refused(
+    tmp_path: Path, store: dict[str, int], record: Any, value: bytes, words: str
+) -> None:
+    data = orjson.dumps(record) + b"\n" + value + b"\n"
+    with pytest.raises(ArchiveError, match=words):
+        verify(made(tmp_path / "b", [("store/000001", data)], store=store))
+
+
+def test_hashes_that_are_none_are_refused(tmp_path: Path) -> None:
+    for sums in (b"nothing", b"\xff  manifest.json\n"):
+        with pytest.raises(ArchiveError, match="hashes cannot be read"):
+            verify(made(tmp_path / "b", [], sums=sums))
+
+
+def test_a_member_is_there_once(tmp_path: Path) -> None:
+    with pytest.raises(ArchiveError, match="has two members"):
+        verify(made(tmp_path / "b", [("files/a", b"1"), ("files/a", b"2")]))
+
+
+def test_bytes_changed_anywhere_are_never_more_than_refused(tmp_path: Path) -> None:
+    plain = gzip.decompress(written(tmp_path / "b").read_bytes())
+    chosen = random.Random(7)
+    for _ in range(300):
+        changed = bytearray(plain)
+        for _ in range(chosen.choice((1, 3))):
+            changed[chosen.randrange(len(plain) // 2)] = chosen.choice(b"\0\xff/0x9")
+        (tmp_path / "c").write_bytes(gzip.compress(bytes(changed), 1))
+        with contextlib.suppress(ArchiveError):
+            verify(tmp_path / "c")
+
+
+def made(
+    path: Path, members: list[tuple[str, bytes]], *, store: dict[str, int] | None = None, sums: bytes | None = None
+) -> Path:
+    """As a stranger may make one."""
+    told = {"kind": "sqlite", "identity": "i", "revision": 9, "oldest": 0, "oldestMs": 0, **(store or {})}
+    manifest = orjson.dumps({"format": "sampan-backup/1", "store": told})
+    whole = [("manifest.json", manifest), *members]
+    right = "".join(f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in whole).encode()
+    with tarfile.open(path, "w:gz") as tar:
+        for name, data in [*whole, ("SHA256SUMS", right if sums is None else sums)]:
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    return path

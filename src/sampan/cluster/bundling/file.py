@@ -17,6 +17,7 @@ from typing import Any
 import orjson
 
 from sampan.records import dataclass
+from sampan.store.archive.partial import new_partial
 
 FORMAT = "sampan-bundle/1"
 _FOLDERS = ("wheels", "debs", "images")
@@ -39,9 +40,9 @@ class Contents:
 
 def write(path: Path, contents: Contents, manifest: dict[str, Any]) -> int:
     """Gives its size. Raises OSError; then nothing is there under the name."""
-    partial = path.with_name(f".{path.name}.partial")
+    descriptor, partial = new_partial(path)
     try:
-        with partial.open("wb") as file:
+        with os.fdopen(descriptor, "wb") as file:
             file.write(_script(contents.python))
             sums: list[str] = []
             with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:

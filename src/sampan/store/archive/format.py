@@ -25,6 +25,7 @@ from typing import Any, BinaryIO
 import orjson
 
 from sampan.records import dataclass
+from sampan.store.archive.partial import new_partial
 from sampan.store.archive.records import ArchiveError, Extent, Record
 
 FORMAT = "sampan-backup/1"
@@ -34,6 +35,8 @@ _STORE, _FILES = "store/", "files/"
 _MEMBER_BYTES = 4 * 1024 * 1024
 #: more than this is no member of ours
 _LARGEST_MEMBER = 256 * 1024 * 1024
+#: of numbers in a backup: a store counts on for ever from here
+_HIGHEST = 2**62
 _COMPRESSION = 1  # of text this is a fifth of its size; higher levels take three times as long for a tenth less
 
 
@@ -45,8 +48,7 @@ class ArchiveWriter:
         if not overwrite and path.exists():
             raise FileExistsError(17, "there is a file already", str(path))
         self._path = path
-        self._partial = path.with_name(f".{path.name}.partial")
-        descriptor = os.open(self._partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        descriptor, self._partial = new_partial(path)
         self._file: BinaryIO = os.fdopen(descriptor, "wb")
         self._tar = tarfile.open(fileobj=self._file, mode="w:gz", compresslevel=_COMPRESSION, format=tarfile.PAX_FORMAT)  # noqa: SIM115
         self._sums: list[str] = []
@@ -148,8 +150,10 @@ def verify(path: Path, progress: Callable[[int], None] = lambda count: None) -> 
         if manifest is None:
             manifest = _manifest(path, name, data)
         if name == SUMS:
-            sums = dict(reversed(line.split("  ", 1)) for line in data.decode().splitlines())  # type: ignore[misc]  # pairs
+            sums = _sums(path, data)
             break
+        if name in found:
+            raise ArchiveError(f"{path} has two members {name!r}")
         found[name] = hashlib.sha256(data).hexdigest()
         if name.startswith(_FILES):
             files.append(_checked_name(path, name.removeprefix(_FILES)))
@@ -165,7 +169,16 @@ def verify(path: Path, progress: Callable[[int], None] = lambda count: None) -> 
         raise ArchiveError(f"{path} is not a whole backup: it ends before its hashes")
     if wrong := sorted(name for name in sums.keys() | found.keys() if sums.get(name) != found.get(name)):
         raise ArchiveError(f"{path} is damaged: the hash of {wrong[0]} is not the one that was written")
+    if last > manifest["store"]["revision"]:
+        raise ArchiveError(f"{path} has revision {last}, and says of itself that it ends before")
     return Archive(path, manifest, tuple(files), tuple(chunks), records)
+
+
+def _sums(path: Path, data: bytes) -> dict[str, str]:
+    try:
+        return {name: digest for digest, name in (line.split("  ", 1) for line in data.decode().splitlines())}
+    except ValueError as error:
+        raise ArchiveError(f"{path} is damaged: its hashes cannot be read") from error
 
 
 def _manifest(path: Path, name: str, data: bytes) -> dict[str, Any]:
@@ -181,12 +194,15 @@ def _manifest(path: Path, name: str, data: bytes) -> dict[str, Any]:
     kinds = {"revision": int, "oldest": int, "oldestMs": int, "identity": str, "kind": str}
     if not isinstance(store, dict) or any(type(store.get(key)) is not kind for key, kind in kinds.items()):
         raise ArchiveError(f"{path} does not say which revisions it holds")
+    if not 0 <= store["oldest"] <= store["revision"] <= _HIGHEST or not 0 <= store["oldestMs"] <= _HIGHEST:
+        raise ArchiveError(f"{path} holds revisions {store['oldest']} to {store['revision']}, which no store has")
     return manifest
 
 
 def _checked_name(path: Path, name: str) -> str:
     parts = PurePosixPath(name)
-    if parts.is_absolute() or ".." in parts.parts or not parts.parts:
+    # Spelt as it is written here: behind `pki//` or `pki/./` another reader would see an absolute path.
+    if parts.is_absolute() or ".." in parts.parts or not parts.parts or str(parts) != name or "\0" in name:
         raise ArchiveError(f"{path} has a member named {name!r}")
     return name
 
@@ -214,7 +230,7 @@ def _members(path: Path) -> Iterator[tuple[str, bytes]]:
                     yield member.name, data
                     if member.name == SUMS:
                         return
-        except (tarfile.TarError, EOFError, zlib.error) as error:
+        except (tarfile.TarError, EOFError, zlib.error, ValueError, OverflowError) as error:
             raise ArchiveError(f"{path} is not a whole backup: {error}") from error
 
 
@@ -225,11 +241,23 @@ def _records(path: Path, data: bytes) -> Iterator[Record]:
             end = data.index(b"\n", at)
             *head, length = orjson.loads(data[at:end])
             at = end + 1
+            if not -1 <= length < len(data) - at:
+                raise ValueError("its value is not all there")
             value = data[at : at + length] if length >= 0 else None
             at += max(length, 0) + 1
             record = Record._make((*head, value))
-            if type(record.revision) is not int or type(record.key) is not str or type(record.created) is not int:
-                raise ValueError("it has no revision or no key")
+            if not _is_sound(record):
+                raise ValueError("it has no revision, no key, or other numbers than a store has")
             yield record
     except (ValueError, TypeError) as error:
         raise ArchiveError(f"{path} has a record that cannot be read: {error}") from error
+
+
+def _is_sound(record: Record) -> bool:
+    numbers = (record.revision, record.created, record.previous, record.at_ms, record.expires_ms or 0)
+    return (
+        type(record.key) is str
+        and bool(record.key)
+        and all(type(number) is int and 0 <= number <= _HIGHEST for number in numbers)
+        and (record.expires_ms is None or type(record.expires_ms) is int)
+    )
