@@ -225,3 +225,57 @@ def test_a_directory_takes_anothers_place(tmp_path: Path) -> None:
     assert (place / "y").exists()
     assert (aside / "x").exists()
     assert not made.exists()
+
+
+async def test_a_store_that_a_server_of_its_own_unit_has_open_is_not_replaced(tmp_path: Path, blue: Instance) -> None:
+    path = taken(blue, tmp_path / "b")
+    store = await SqliteStore.open(blue.store, clock=CLOCK)
+    try:
+        with pytest.raises(ClusterError, match="open in another process"):
+            await restored(path, blue, force=True)
+        assert not list(blue.state.glob("*.before-restore*"))
+    finally:
+        await store.close()
+
+
+async def test_a_second_restore_keeps_what_the_first_put_aside(tmp_path: Path, blue: Instance) -> None:
+    path = taken(blue, tmp_path / "b")
+    later = await write(blue, 5)
+    await restored(path, blue, force=True)
+    await restored(path, blue, force=True)
+    assert {each.name for each in blue.state.glob("*.before-restore*")} == {
+        f"{name}.before-restore{again}" for name in ("store", "pki") for again in ("", ".2")
+    }
+    first = await SqliteStore.open(blue.state / "store.before-restore", clock=CLOCK, create=False)
+    try:
+        assert first.revision == later, "the cluster that was there before either"
+    finally:
+        await first.close()
+
+
+async def test_a_cluster_whose_revision_is_not_known_did_perhaps_run_on(tmp_path: Path, blue: Instance) -> None:
+    """It is on etcd, or its store cannot be read."""
+    path = taken(blue, tmp_path / "b")
+    blue.store.rename(blue.state / "elsewhere")
+    with pytest.raises(ClusterError, match="cannot be read"):
+        await restored(path, blue, force=True, moved=True)
+    assert await revision(await restored(path, blue, force=True)) == 11 + restoring.JUMP
+
+
+async def test_a_restore_that_stops_before_the_store_is_in_place_changes_nothing_beside_it(
+    tmp_path: Path, blue: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (blue.state / "manifests").mkdir()
+    static = blue.state / "manifests" / "pod.yaml"
+    static.write_bytes(b"of then")
+    path = taken(blue, tmp_path / "b")
+    static.write_bytes(b"of now")
+
+    def full(*_: object) -> bool:
+        raise OSError(28, "No space left on device", "store")
+
+    monkeypatch.setattr(restoring, "put_in_place", full)
+    with pytest.raises(ClusterError, match="not restored"):
+        await restored(path, blue, force=True)
+    assert static.read_bytes() == b"of now"
+    assert not list(blue.state.glob("*.restoring"))

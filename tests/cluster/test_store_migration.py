@@ -187,3 +187,69 @@ async def test_a_member_of_the_machines_own_is_started_for_the_move(blue: Instan
     assert back.records == 31
     assert not again(blue).node.runs_etcd
     assert await state(again(blue)) == before
+
+
+async def test_a_store_that_a_server_of_its_own_unit_has_open_does_not_move(blue: Instance, etcd_endpoint: str) -> None:
+    store = await SqliteStore.open(blue.store, clock=CLOCK, create=False)
+    try:
+        with pytest.raises(ClusterError, match="open in another process"):
+            await move(blue, f"etcd://{etcd_endpoint}")
+    finally:
+        await store.close()
+    assert again(blue).cluster.store == "sqlite"
+
+
+async def test_a_move_that_is_killed_once_the_settings_have_changed_is_done(
+    blue: Instance, etcd_endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = await state(blue)
+
+    async def die(self: EtcdSide, value: bytes | None) -> None:
+        if value is None:
+            assert again(blue).cluster.store == "etcd", "until then a second run has to know its own entries"
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(EtcdSide, "set_marker", die)
+    with pytest.raises(KeyboardInterrupt):
+        await move(blue, f"etcd://{etcd_endpoint}")
+    monkeypatch.undo()
+    await move(again(blue), "sqlite")
+    assert await state(again(blue)) == before
+
+
+async def test_a_move_away_from_etcd_waits_for_no_server_that_is_left(
+    blue: Instance, etcd_endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await move(blue, f"etcd://{etcd_endpoint}")
+    there = again(blue)
+    ends_ms = int(CLOCK.now().timestamp() * 1000)
+    monkeypatch.setattr(moving, "_SERVER_SECONDS", 0.0)
+    async with reached(there, Told()) as side:
+        for end, words in ((ends_ms + 15_000, "still work on that etcd: 192.0.2.2"), (ends_ms, "")):
+            entry = Record(1, "/registry/masterleases/192.0.2.2", 1, 0, 0, end, b"{}")
+            await side.write_all([entry], {}, lambda count: None)
+            if words:
+                with pytest.raises(ClusterError, match=words):
+                    await move(there, "sqlite")
+    assert again(blue).cluster.store == "etcd"
+    await move(there, "sqlite")
+    assert again(blue).cluster.store == "sqlite"
+
+
+async def test_a_write_during_the_move_away_from_etcd_is_not_left_behind(
+    blue: Instance, etcd_endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await move(blue, f"etcd://{etcd_endpoint}")
+    there = again(blue)
+    digests = EtcdSide.digests
+
+    async def write_then(self: EtcdSide, revision: int) -> Any:
+        late = Record(1, "/registry/core/pods/default/late", 1, 0, 0, None, b"late")
+        await self.write_all([late], {}, lambda count: None)
+        return await digests(self, revision)
+
+    monkeypatch.setattr(EtcdSide, "digests", write_then)
+    with pytest.raises(ClusterError, match="somebody wrote to etcd meanwhile"):
+        await move(there, "sqlite")
+    assert again(blue).cluster.store == "etcd"
+    assert not (there.state / "store.migrating").exists()

@@ -1,13 +1,40 @@
-"""Putting a directory in another's place in one step, so that no crash leaves neither (renameat2(2))."""
+"""Putting a directory in another's place in one step, so that no crash leaves neither (renameat2(2)), with nobody at
+work in the one that goes, and into a name that loses nothing."""
 
 from __future__ import annotations
 
 import ctypes
 import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
+from sampan.store.sqlite.files import StoreDirectory, StoreMissing
+
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
+
+
+@contextmanager
+def unused(directory: Path) -> Iterator[None]:
+    """Holds a SQLite store's lock, where there is one. A server that is a unit of its own has no supervisor that tells
+    of it: its writes would go into the store that is put aside. Raises StoreUnavailable: it is open."""
+    try:
+        opened = StoreDirectory(directory, create=False)
+    except StoreMissing:
+        yield
+        return
+    try:
+        yield
+    finally:
+        opened.close()
+
+
+def free_name(path: Path) -> Path:
+    """``path``, or where that is taken ``path.2`` and so on: what an earlier one kept aside stays."""
+    names = (path if n == 1 else path.with_name(f"{path.name}.{n}") for n in count(1))
+    return next(name for name in names if not os.path.lexists(name))
 
 
 def put_in_place(made: Path, place: Path, aside: Path) -> bool:

@@ -8,10 +8,10 @@ compacted, so that every client lists anew.
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -23,7 +23,7 @@ from sampan.cluster.errors import ClusterError
 from sampan.cluster.etcd import member
 from sampan.cluster.instance import Instance
 from sampan.cluster.moving.etcd import reached
-from sampan.cluster.moving.exchange import put_in_place
+from sampan.cluster.moving.exchange import free_name, put_in_place, unused
 from sampan.cluster.moving.progress import Progress, counting
 from sampan.records import dataclass
 from sampan.store.archive.building import build
@@ -39,6 +39,8 @@ _PREFIXES = ("/registry/", "/ranges/")
 _OF_THE_MOMENT = ("/registry/masterleases/",)
 #: Etcd's counter is raised by a write each, some thousands a second: further than this nobody waits.
 _FURTHEST = 10_000_000
+#: an API server's entry that is not renewed has ended by then
+_SERVER_SECONDS = 16.0
 _PORT_STEP = 100
 _PORTS = range(2379, 32000, _PORT_STEP)
 
@@ -99,8 +101,9 @@ async def migrate(instance: Instance, target: Instance, *, clock: Clock, progres
             raise ClusterError(f"cluster {instance.name!r} is running", fix=f"`{instance.command('down')}`, then again")
         try:
             if target.cluster.store == "etcd":
-                return await _to_etcd(instance, target, clock, progress)
-            return await _to_sqlite(instance, target, progress)
+                with unused(instance.store):
+                    return await _to_etcd(instance, target, clock, progress)
+            return await _to_sqlite(instance, target, clock, progress)
         except (StoreError, ArchiveError) as error:
             raise ClusterError(
                 f"the store was not moved: {error}", fix="the cluster is as it was; the same command goes on"
@@ -137,10 +140,14 @@ async def _to_etcd(instance: Instance, target: Instance, clock: Clock, progress:
             found = await side.digests(reached_revision)
             _compare({r.key: (digest(r.value), r.expires_ms) for r in _kept(snapshot)}, found)
             await side.compact(reached_revision)
-            await side.set_marker(None)
-    progress.step("Switching the cluster over")
-    target.save()
-    instance.store.rename(_aside(instance.store))
+            progress.step("Switching the cluster over")
+            target.save()
+            # Only now: without it a second run would take these entries for another cluster's.
+            try:
+                await side.set_marker(None)
+            except StoreError as error:
+                progress.warn(f"the cluster has moved; a mark of the move stays in etcd: {error}")
+    instance.store.rename(free_name(instance.store.with_name(f"{instance.store.name}.{_ASIDE}")))
     return Moved(target, len(found), extent.revision, reached_revision)
 
 
@@ -156,11 +163,29 @@ async def _claim(side: EtcdSide, identity: str, revision: int) -> None:
     await side.set_marker(marker)
 
 
-async def _to_sqlite(instance: Instance, target: Instance, progress: Progress) -> Moved:
+async def _refuse_servers(side: EtcdSide, clock: Clock, progress: Progress) -> None:
+    """API servers of other machines would go on writing to etcd, and this copy would not have it. Each renews its
+    entry there every few seconds; that of one that was killed ends by itself. Raises ArchiveError."""
+    if not await _living(side, clock):
+        return
+    progress.step("Waiting for API servers on etcd to end")
+    await asyncio.sleep(_SERVER_SECONDS)
+    if living := await _living(side, clock):
+        raise ArchiveError(f"API servers still work on that etcd: {', '.join(living)}; stop them (`sampan down`) first")
+
+
+async def _living(side: EtcdSide, clock: Clock) -> list[str]:
+    now_ms = clock.now().timestamp() * 1000
+    ends = await side.ends(_OF_THE_MOMENT[0])
+    return sorted(key.removeprefix(_OF_THE_MOMENT[0]) for key, end_ms in ends.items() if end_ms > now_ms)
+
+
+async def _to_sqlite(instance: Instance, target: Instance, clock: Clock, progress: Progress) -> Moved:
     made = instance.state / "store.migrating"
     shutil.rmtree(made, ignore_errors=True)
     try:
         async with reached(instance, progress) as side:
+            await _refuse_servers(side, clock, progress)
             extent = await side.extent()
             progress.step(f"Reading {extent.records:,} entries at revision {extent.revision:,}")
             records: list[Record] = []
@@ -178,14 +203,15 @@ async def _to_sqlite(instance: Instance, target: Instance, progress: Progress) -
             if mine != wanted:
                 differs = sorted(key for key in mine.keys() | wanted.keys() if mine.get(key) != wanted.get(key))
                 raise ArchiveError(f"{differs[0]} is not the same after the move")
+            if (now := (await side.extent()).revision) != extent.revision:
+                raise ArchiveError(f"somebody wrote to etcd meanwhile, up to revision {now:,}: stop every API server")
         progress.step("Switching the cluster over")
-        aside = target.store.with_name(f"{target.store.name}.{_ASIDE}")
-        if target.store.exists():  # of an earlier life
-            shutil.rmtree(aside, ignore_errors=True)
-        put_in_place(made, target.store, aside)
+        aside = free_name(target.store.with_name(f"{target.store.name}.{_ASIDE}"))
+        put_in_place(made, target.store, aside)  # one that is there is of an earlier life
         target.save()
         if instance.cluster.manages_etcd:
-            member.folder(instance).rename(_aside(member.folder(instance)))
+            folder = member.folder(instance)
+            folder.rename(free_name(folder.with_name(f"{folder.name}.{_ASIDE}")))
     finally:
         shutil.rmtree(made, ignore_errors=True)
     return Moved(target, len(records), extent.revision, extent.revision)
@@ -203,17 +229,10 @@ def _compare(wanted: dict[str, tuple[bytes, int | None]], found: dict[str, tuple
             raise ArchiveError(f"{key} is not the same after the move")
 
 
-def _aside(path: Path) -> Path:
-    """Where the old one is kept; one that is there from before goes."""
-    aside = path.with_name(f"{path.name}.{_ASIDE}")
-    shutil.rmtree(aside, ignore_errors=True)
-    return aside
-
-
 def delete_old(instance: Instance) -> int:
     """Removes what moves left aside, and gives how many bytes that were. Raises ClusterError."""
     size = 0
-    for path in instance.state.glob(f"*.{_ASIDE}"):
+    for path in instance.state.glob(f"*.{_ASIDE}*"):
         size += sum(each.stat().st_size for each in path.rglob("*") if each.is_file())
         try:
             shutil.rmtree(path)

@@ -23,7 +23,7 @@ from sampan.cluster import instance as instances
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.instance import Instance
 from sampan.cluster.moving.backup import CERTIFICATES
-from sampan.cluster.moving.exchange import put_in_place
+from sampan.cluster.moving.exchange import free_name, put_in_place, unused
 from sampan.cluster.moving.progress import Progress, counting
 from sampan.cluster.settings import ClusterSettings, NodeSettings
 from sampan.records import dataclass
@@ -100,6 +100,11 @@ def plan(archive: Archive, instance: Instance, *, moved: bool, certificates: boo
             fix="add --force to replace it (its store is kept aside), or give another name with --name",
         )
     extent = archive.extent
+    if moved and existing == 0:
+        raise ClusterError(
+            f"which revision the cluster {instance.name!r} that is here has come to cannot be read from a SQLite store",
+            fix="leave --moved out: clients list anew then",
+        )
     seen = max(extent.revision, existing or 0)
     if moved and seen > extent.revision:
         raise ClusterError(
@@ -153,7 +158,8 @@ async def restore(planned: Plan, *, clock: Clock, progress: Progress) -> None:
         if supervisor.is_running(planned.instance):
             raise ClusterError(f"cluster {planned.instance.name!r} was started meanwhile", fix="stop it, then again")
         try:
-            _restore(planned, clock, progress)
+            with unused(planned.instance.store):
+                _restore(planned, clock, progress)
         except (StoreUnavailable, ArchiveError) as error:
             raise ClusterError(f"the backup was not restored: {error}", fix="what was there is as before") from error
         except OSError as error:
@@ -175,17 +181,20 @@ def _restore(planned: Plan, clock: Clock, progress: Progress) -> None:
         extent = planned.extent if planned.moved else replace(planned.extent, oldest_ms=now_ms)
         build(made["store"], _kept(archive), extent, counting(progress, archive.records))
         progress.step("Putting it in place")
+        beside: list[tuple[str, bytes]] = []
         for name, data in archive.read_files():
             first = name.split("/", 1)[0]
+            if first == name:
+                continue  # settings, which were read
             if first == CERTIFICATES and planned.certificates:
                 _write(made[CERTIFICATES] / name.split("/", 1)[1], data)
             elif first in ("registries", "manifests"):
-                _write(state / name, data)
+                beside.append((name, data))
         for name, path in made.items():
             if path.exists():
-                aside = state / f"{name}.{_ASIDE}"
-                shutil.rmtree(aside, ignore_errors=True)
-                put_in_place(path, state / name, aside)
+                put_in_place(path, state / name, free_name(state / f"{name}.{_ASIDE}"))
+        for name, data in beside:  # when nothing can stop the rest any more
+            _write(state / name, data)
         instance.save()
     finally:
         for path in made.values():

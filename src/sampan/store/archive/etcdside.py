@@ -82,6 +82,11 @@ class EtcdSide:
                 found[key] = (kv.mod_revision, digest(kv.value), ends.get(key))
         return found
 
+    async def ends(self, prefix: str) -> dict[str, int]:
+        """When each entry below ``prefix`` ends, of those that do, in milliseconds."""
+        found = await self._ends((await self.extent()).revision)
+        return {key: end for key, end in found.items() if key.startswith(prefix)}
+
     # --- writing ----------------------------------------------------------------------------------------------------
 
     async def marker(self) -> bytes | None:
