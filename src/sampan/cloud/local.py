@@ -41,10 +41,10 @@ class WrongCloud(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Cloud:
-    """What the file says. ``machines`` by name and by provider ID."""
+    """What the file says. ``machines`` by name and by provider ID; None: it says nothing of machines."""
 
     name: str
-    machines: Mapping[str, Machine]
+    machines: Mapping[str, Machine] | None
     pool: tuple[Range, ...]
     routes: bool
 
@@ -90,7 +90,7 @@ def parse_cloud(data: object) -> Cloud:
         pool = tuple(parse_range(word.strip()) for word in _word(balancers, "pool", "loadBalancers").split(",") if word)
     except ValueError as error:
         raise WrongCloud(f"loadBalancers.pool: {error}") from error
-    return Cloud(name, machines, pool, told.get("routes") is True)
+    return Cloud(name, None if told.get("machines") is None else machines, pool, told.get("routes") is True)
 
 
 def _addresses(data: object, where: str) -> tuple[tuple[str, str], ...]:
@@ -128,7 +128,7 @@ class LocalProvider:
         """Raises WrongCloud."""
         self._path = path
         self._state_path = path.with_name(f"{path.name}.state.json")
-        self._stamp: tuple[int, int] = (0, 0)
+        self._stamp: tuple[int, int, int] = (0, 0, 0)
         self._cloud = self._read()
 
     @property
@@ -152,13 +152,15 @@ class LocalProvider:
 
     async def machine(self, node: NodeRef) -> Machine | None:
         machines = self.cloud().machines
+        if machines is None:  # an editor has written the file in part
+            raise CloudError(f"{self._path} says nothing of machines; `machines: []` says that there are none")
         return machines.get(node.provider_id) if node.provider_id else machines.get(node.name)
 
     def cloud(self) -> Cloud:
         """As the file says now. Raises CloudError: a file that cannot be read has no machine that is gone."""
         try:
             found = self._path.stat()
-            if (found.st_mtime_ns, found.st_ino) != self._stamp:
+            if (found.st_mtime_ns, found.st_ino, found.st_size) != self._stamp:
                 self._cloud = self._read()
         except (OSError, WrongCloud) as error:
             raise CloudError(f"{self._path}: {error}") from error
@@ -172,7 +174,7 @@ class LocalProvider:
             cloud = parse_cloud(yaml.safe_load(self._path.read_text()) or {})
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise WrongCloud(f"{self._path} cannot be read: {error}") from error
-        self._stamp = (found.st_mtime_ns, found.st_ino)
+        self._stamp = (found.st_mtime_ns, found.st_ino, found.st_size)
         return cloud
 
     def state(self) -> dict[str, Any]:

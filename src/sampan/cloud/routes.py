@@ -96,10 +96,11 @@ class RouteController:
         plan = plan_routes({name: ranges_of(node) for name, node in nodes.items()}, there, self._cidrs)
         # Those that go first: a range may have gone from one node to another.
         await asyncio.gather(*(self._delete(route) for route in plan.delete))
-        failed = dict(await asyncio.gather(*(self._create(route, nodes[route.node]) for route in plan.create)))
+        made = await asyncio.gather(*(self._create(route, nodes[route.node]) for route in plan.create))
+        without = {name for name, routed in made if not routed}  # one range of two is not enough
         for name, node in nodes.items():
             if ranges_of(node):
-                await self._tell(node, failed.get(name, True))
+                await self._tell(node, name not in without)
 
     async def _delete(self, route: Route) -> None:
         async with self._together:

@@ -251,6 +251,25 @@ async def test_a_node_is_told_whether_it_has_its_route(api: Any, cloud: Cloud, c
         await eventually(lambda: not cloud.there)
 
 
+async def test_a_node_with_one_of_its_two_routes_is_told_that_it_has_none(
+    api: Any, context: Context, run_with: Any
+) -> None:
+    class NoIpv4:
+        async def routes(self) -> list[Route]:
+            return []
+
+        async def create(self, route: Route) -> None:
+            if ":" not in route.cidr:
+                raise CloudError("quota")
+
+        async def delete(self, route: Route) -> None:
+            raise AssertionError
+
+    api.add(NODES, node("n1", podCIDR="10.244.1.0/24", podCIDRs=["10.244.1.0/24", "fd00:1::/64"]))
+    async with run_with(context, RouteController(context, NoIpv4())):
+        await eventually(lambda: api.get(NODES, "", "n1")["status"]["conditions"][-1].get("reason") == "NoRouteCreated")
+
+
 async def test_a_load_balancer_comes_follows_the_nodes_and_goes(
     api: Any, cloud: Cloud, context: Context, run_with: Any
 ) -> None:
@@ -318,6 +337,16 @@ async def test_the_local_cloud_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "cloud.yaml").write_text("machines: [}")
     with pytest.raises(CloudError, match="cannot be read"):
         await provider.machine(NodeRef("n1"))
+
+
+@pytest.mark.parametrize("written", ["", "name: rack\n", "name: rack\nmachines:\n"], ids=["empty", "head", "list"])
+async def test_a_file_that_is_being_written_has_no_machine_that_is_gone(tmp_path: Path, written: str) -> None:
+    provider = local(tmp_path, name="rack", machines=[{"name": "n1"}])
+    (tmp_path / "cloud.yaml").write_text(written)
+    with pytest.raises(CloudError, match="says nothing of machines"):
+        await provider.machine(NodeRef("n1"))
+    (tmp_path / "cloud.yaml").write_text("name: rack\nmachines: []\n")
+    assert await provider.machine(NodeRef("n1")) is None
 
 
 async def test_addresses_of_the_local_pool_are_each_given_once_and_kept(tmp_path: Path) -> None:
@@ -392,6 +421,23 @@ def answering(*features: str, **answers: Any) -> tuple[web.Application, list[tup
     return app, asked
 
 
+def answering_two(then: Any) -> tuple[web.Application, list[str]]:
+    """A cloud while the list holds its name, then ``then`` to all questions, and 404 to those of machines."""
+    names = ["toy"]
+    status, said = then if isinstance(then, tuple) else (200, then)
+
+    async def answer(request: web.Request) -> web.Response:
+        if request.path != "/v1":
+            return web.json_response({"message": "no route"}, status=404)
+        if names:
+            return web.json_response({"name": names[0], "features": ["instances"]})
+        return web.json_response(said, status=status)
+
+    app = web.Application()
+    app.router.add_route("*", "/{rest:.*}", answer)
+    return app, names
+
+
 async def test_any_program_can_be_a_cloud() -> None:
     told_machine = {"providerID": "toy://1", "zone": "a", "addresses": [{"type": "InternalIP", "address": "192.0.2.1"}]}
     app, asked = answering(
@@ -449,6 +495,14 @@ async def test_a_machine_is_gone_only_when_the_program_says_so() -> None:
         provider = await RemoteProvider.open(url)
         assert await provider.machine(NodeRef("n1")) is None
         await provider.close()
+    for beside in ({"features": [], "name": "other"}, (404, {"message": "no route"})):
+        app, answers = answering_two(beside)
+        async with program(app) as url:
+            provider = await RemoteProvider.open(url)
+            answers.clear()
+            with pytest.raises(CloudError):  # a proxy's answer, while the cloud is away
+                await provider.machine(NodeRef("n1"))
+            await provider.close()
     page = web.Application()
     async with program(page) as url, aiohttp.ClientSession() as session:
         with pytest.raises(CloudError):  # 404 as a page: another server stands there
