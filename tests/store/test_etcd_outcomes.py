@@ -330,6 +330,28 @@ async def test_who_is_behind_when_history_is_compacted_takes_over_the_state_and_
     await other.close()
 
 
+async def test_a_store_opens_though_history_is_compacted_up_to_now_meanwhile(
+    etcd: EtcdStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = EtcdStore._load_ends
+
+    async def late(self: EtcdStore) -> None:
+        monkeypatch.undo()
+        await etcd.commit("/a", None, b"1", ttl_seconds=1000)
+        await etcd.commit("/a", None, b"2", ttl_seconds=1000)
+        await etcd.compact(await etcd.sync())
+        await load(self)
+
+    monkeypatch.setattr(EtcdStore, "_load_ends", late)
+    store = await EtcdStore.open(etcd._client.settings, clock=SystemClock())
+    told: list[Change] = []
+    store.add_listener("/", told.append)
+    made = await store.commit("/b", 0, b"")
+    await store.sync()
+    assert told[-1].revision == made and list(store._ending) == ["/a"]
+    await store.close()
+
+
 async def test_who_has_missed_too_much_says_so_and_ends(etcd: EtcdStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(missed, "MOST_CHANGED", 1)
     await etcd.sync()

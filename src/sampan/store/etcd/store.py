@@ -58,6 +58,7 @@ _STATUS: Final = "/etcdserverpb.Maintenance/Status"
 _PAGE: Final = 512
 _PAGE_BYTES: Final = 4 << 20
 _MOST: Final = 10_000
+_ENDS_PAGE: Final = 1000
 #: so many revisions from before it was opened are remembered, for watches that go on after a restart
 _BACK: Final = 2000
 #: between two notes of the moment
@@ -162,7 +163,7 @@ class EtcdStore:
                 ring_bytes=ring_bytes,
             )
             self._last_mark_ms = number(found.kvs[0].value) if found.kvs else 0
-            await self._load_ends(found.header.revision)
+            await self._load_ends()
         except BaseException:
             await client.close()
             raise
@@ -481,12 +482,11 @@ class EtcdStore:
         self._expiries.set(key, at_ms if identity == self._identity else at_ms + _OTHERS_MS)
         self._expiry_timer.arm()
 
-    async def _load_ends(self, revision: int) -> None:
+    async def _load_ends(self) -> None:
+        """As they are by now, at no one revision, which might be compacted meanwhile: the watch tells what is newer."""
         start, end = self._layout.ends + b"/", self._layout.ends + b"0"
         while True:
-            found = await self._client.call(
-                _RANGE, pb.RangeRequest(key=start, range_end=end, limit=_MOST, revision=revision)
-            )
+            found = await self._client.call(_RANGE, pb.RangeRequest(key=start, range_end=end, limit=_ENDS_PAGE))
             for kv in found.kvs:
                 key = self._layout.ended(kv.key)
                 if key is not None:
@@ -494,6 +494,7 @@ class EtcdStore:
             if not found.more:
                 return
             start = found.kvs[-1].key + b"\x00"
+            await asyncio.sleep(0)
 
     async def limit_life(self, prefix: str, ttl_seconds: float) -> None:
         at_ms = end_of(self._now_ms(), ttl_seconds)
