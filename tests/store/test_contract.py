@@ -48,9 +48,9 @@ async def test_a_commit_happens_only_while_its_guard_is_at_its_revision(store: A
         with pytest.raises(GuardFailed):
             await store.commit("/a", None, value, guards=[absent])
         with pytest.raises(GuardFailed):
-            await store.commit("/a", 99, value, guards=[absent])  # which is told before a conflict
+            await store.commit("/a", first + 99, value, guards=[absent])  # which is told before a conflict
         with pytest.raises(RevisionConflict):
-            await store.commit("/a", 99, value, guards=[held])
+            await store.commit("/a", first + 99, value, guards=[held])
     assert (await store.get("/a")).value == b"1"
     at = await store.commit("/a", None, b"2", guards=[held])
     await store.commit("/guard", first, b"y")
