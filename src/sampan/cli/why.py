@@ -239,7 +239,7 @@ def _dump(file: str) -> Dump:
 
 
 def _tell(found: Explanation, show: Callable[[object], None] | None, verbose: bool) -> None:
-    from sampan.why.rendering import wire, words
+    from sampan.why.rendering import plain, wire, words
 
     if show is not None:
         show(wire(found))
@@ -249,7 +249,8 @@ def _tell(found: Explanation, show: Callable[[object], None] | None, verbose: bo
         near = f"; there is {', '.join(found.near)}" if found.near else ""
         where = f" -n {found.subject.namespace}" if found.subject.namespace else ""
         raise ClusterError(
-            f"{found.state.text}{near}", fix=f"kubectl get {found.subject.resource.plural}{where} shows what there is"
+            plain(f"{found.state.text}{near}"),
+            fix=plain(f"kubectl get {found.subject.resource.plural}{where} shows what there is"),
         )
     if show is None:
         print(words(found, verbose=verbose))
@@ -272,6 +273,8 @@ async def _request(client: Client, verb: str, resource: str, name: str, namespac
 def _tell_grants(
     request: Request, found: list[Grant], unseen: list[str], show: Callable[[object], None] | None
 ) -> None:
+    from sampan.why.rendering import plain
+
     if show is not None:
         subjects = [
             {
@@ -288,12 +291,12 @@ def _tell_grants(
         rows = [("SUBJECT", "NAME", "BY")]
         for each in found:
             by = each.because or f"{each.binding}, {each.role}"
-            rows.append((each.kind, each.name, by))
+            rows.append((plain(each.kind), plain(each.name), plain(by)))
         widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
-        print(f"Who can {request}:")
+        print(f"Who can {plain(str(request))}:")
         for row in rows:
             print(f"{row[0].ljust(widths[0])}  {row[1].ljust(widths[1])}  {row[2]}".rstrip())
     for each_unseen in unseen:
-        print(f"could not be seen: {each_unseen}", file=sys.stderr)
+        print(f"could not be seen: {plain(each_unseen)}", file=sys.stderr)
     if unseen:
         sys.exit(1)

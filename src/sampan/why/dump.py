@@ -86,10 +86,26 @@ def read(place: str, stdin: IO[bytes]) -> Dump:
     path = Path(place)
     if not path.exists():
         raise Unreadable(f"{place} does not exist")
-    files = [path] if path.is_file() else sorted(each for each in path.rglob("*") if each.suffix in _SUFFIXES)
+    # Of a folder plain files alone: a pipe in it would be waited for. Named by itself it is read (``-f <(kubectl)``).
+    inside = (each for each in path.rglob("*") if each.suffix in _SUFFIXES and each.is_file())
+    files = sorted(inside) if path.is_dir() else [path]
     if not files:
         raise Unreadable(f"{place} holds no YAML or JSON files")
-    return Dump(obj for file in files for obj in _objects(file.read_bytes(), str(file)))
+    return Dump(_of_files(files))
+
+
+def _of_files(files: Iterable[Path]) -> Iterator[Obj]:
+    left = MOST_BYTES
+    for file in files:
+        try:
+            with file.open("rb") as opened:
+                data = opened.read(left + 1)
+        except OSError as error:
+            raise Unreadable(f"{file} cannot be read: {error.strerror}") from None
+        if len(data) > left:
+            raise Unreadable(f"{file}: with it the dump is longer than {MOST_BYTES // 2**20} MiB")
+        left -= len(data)
+        yield from _objects(data, str(file))
 
 
 def _objects(data: bytes, source: str) -> Iterator[Obj]:
@@ -123,7 +139,7 @@ def _values(data: bytes, source: str) -> Iterator[object]:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
         yield from yaml.load_all(_decoded(data), Loader=_untimed(loader))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # numbers that are none, braces without end
         where = str(error).splitlines()[0] if str(error) else ""
         raise Unreadable(f"{source} cannot be read: {where}") from None
 

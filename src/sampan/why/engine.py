@@ -50,7 +50,7 @@ def explain(subject: Ref, world: World) -> Explanation | tuple[Query, ...]:
     obj = answer.objects[0]
     _visit(search, subject, obj, ())
     try:
-        state = states.state(world, subject.resource, obj)
+        state = _state(world, subject, obj, search)
         events = _events(world, subject)
     except Wanted as wanted:
         search.wanted.update(dict.fromkeys(wanted.queries))
@@ -68,6 +68,15 @@ def explain(subject: Ref, world: World) -> Explanation | tuple[Query, ...]:
     )
 
 
+def _state(world: World, subject: Ref, obj: Obj, search: _Search) -> Condition:
+    """Raises Wanted."""
+    try:
+        return states.state(world, subject.resource, obj)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        search.failed.append(f"how {subject.place} is: its status is not as it has to be ({error})")
+        return Condition(False, f"{subject.place} has a status that cannot be read")
+
+
 def _visit(search: _Search, ref: Ref, obj: Obj, path: tuple[Ref, ...]) -> None:
     if ref in search.visited or len(search.visited) >= MOST_OBJECTS:
         return
@@ -82,7 +91,7 @@ def _visit(search: _Search, ref: Ref, obj: Obj, path: tuple[Ref, ...]) -> None:
                 _take(search, rule, found, ref, path)
         except Wanted as wanted:
             search.wanted.update(dict.fromkeys(wanted.queries))
-        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
             search.failed.append(f"rule {rule.name} of {ref.place}: failed ({type(error).__name__}: {error})")
 
 

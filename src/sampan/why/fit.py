@@ -23,8 +23,15 @@ from sampan.records import dataclass
 from sampan.why.world import World
 
 _KEEPS_OFF: Final = ("NoSchedule", "NoExecute")
+_HOST: Final = "kubernetes.io/hostname"
 #: taints that say how a node is, which another reason says better
 NOT_READY: Final = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+#: taints that go when the node is well again: a pod that tolerates them would be evicted there, or not start
+CONDITIONS: Final = frozenset({
+    "node.kubernetes.io/memory-pressure", "node.kubernetes.io/disk-pressure", "node.kubernetes.io/pid-pressure",
+    "node.kubernetes.io/network-unavailable", "node.kubernetes.io/out-of-service",
+    "node.cloudprovider.kubernetes.io/uninitialized", "node.cloudprovider.kubernetes.io/shutdown",
+})  # fmt: skip
 CORDONED: Final = "node.kubernetes.io/unschedulable"
 
 
@@ -43,13 +50,15 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Neighbours:
-    """Pods that are bound, by the name of their node, and all nodes that count."""
+    """Pods that are bound, by the name of their node, and all nodes that count. ``whole``: these are all there are;
+    else nothing is said of what asks for other nodes, or for the pods on them."""
 
     pods: Mapping[str, Sequence[Obj]]
     nodes: Sequence[Obj]
+    whole: bool = True
 
 
-def bound(world: World, nodes: Iterable[Obj]) -> Neighbours:
+def bound(world: World, nodes: Iterable[Obj], *, whole: bool = True) -> Neighbours:
     """Raises Wanted, for all nodes at once."""
     from sampan.why.world import Query
 
@@ -61,7 +70,7 @@ def bound(world: World, nodes: Iterable[Obj]) -> Neighbours:
         name: [pod for pod in world.answer(query).objects if not is_terminal(pod)]
         for name, query in zip(names, queries, strict=True)
     }
-    return Neighbours(there, nodes)
+    return Neighbours(there, nodes, whole and not any(world.answer(query).more for query in queries))
 
 
 def refusals(world: World, pod: Obj, node: Obj, near: Neighbours) -> Iterator[Refusal]:
@@ -211,6 +220,8 @@ def _between_pods(pod: Obj, node: Obj, name: str, near: Neighbours) -> Iterator[
             for other in others
         )
         anywhere = any(term_selects(term, pod, other) for others in near.pods.values() for other in others)
+        if not near.whole and not (met or (topology == _HOST and anywhere)):
+            continue  # it may be met by a pod of a node that was not looked at
         if not met and not (not anywhere and term_selects(term, pod, pod)):
             wanted = str(selectors.from_label_selector(term.get("labelSelector")))
             yield Refusal(
@@ -236,6 +247,8 @@ def _spread(pod: Obj, node: Obj, name: str, near: Neighbours) -> Iterator[Refusa
         own = labels(node).get(topology)
         if own is None:
             yield Refusal("spread", name, f"node {name} has no label {topology}", topology, constraint)
+            continue
+        if not near.whole:
             continue
         selector = selectors.from_label_selector(constraint.get("labelSelector"))
         counts: dict[str, int] = {}

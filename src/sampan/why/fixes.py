@@ -22,8 +22,10 @@ _OF_THE_SERVER: Final = (
 def command(action: Action) -> str:
     """One line for a shell (a manifest follows where there is one)."""
     ref = action.ref
-    what = f"{_plural(ref.resource)} {ref.name}"
-    where = f" -n {ref.namespace}" if ref.namespace else ""
+    # Names may come from messages, which tenants can write.
+    name = shlex.quote(ref.name)
+    what = f"{shlex.quote(_plural(ref.resource))} {name}"
+    where = f" -n {shlex.quote(ref.namespace)}" if ref.namespace else ""
     sub = f" --subresource={action.subresource}" if action.subresource else ""
     if action.verb == "patch" and (short := _short(action, what, where)):
         return short
@@ -34,7 +36,7 @@ def command(action: Action) -> str:
         case "delete":
             return f"kubectl delete {what}{where}"
         case "approve":
-            return f"kubectl certificate approve {ref.name}"
+            return f"kubectl certificate approve {name}"
         case "create":
             return f"kubectl create -f - <<'EOF'\n{_yaml(action.body)}EOF"
         case "replace":
@@ -47,7 +49,7 @@ def _short(action: Action, what: str, where: str) -> str:
         case {"spec": {"replicas": int(count)}} if len(action.body) == 1 and len(action.body["spec"]) == 1:
             return f"kubectl scale {what}{where} --replicas={count}"
         case {"spec": {"unschedulable": None | False}} if len(action.body["spec"]) == 1:
-            return f"kubectl uncordon {action.ref.name}"
+            return f"kubectl uncordon {shlex.quote(action.ref.name)}"
         case {"metadata": {"labels": dict(labels)}} if len(action.body) == 1 and len(action.body["metadata"]) == 1:
             return f"kubectl label {what}{where} --overwrite {_pairs(labels)}"
         case {"spec": {"paused": None | False}} if len(action.body["spec"]) == 1:
@@ -56,7 +58,7 @@ def _short(action: Action, what: str, where: str) -> str:
 
 
 def _pairs(labels: dict[str, Any]) -> str:
-    return " ".join(f"{name}-" if value is None else shlex.quote(f"{name}={value}") for name, value in labels.items())
+    return " ".join(shlex.quote(f"{name}-" if value is None else f"{name}={value}") for name, value in labels.items())
 
 
 def _plural(resource: Resource) -> str:
@@ -64,13 +66,13 @@ def _plural(resource: Resource) -> str:
 
 
 def _json(body: Any) -> str:
-    return json.dumps(body, ensure_ascii=False)
+    return json.dumps(body)
 
 
 def _yaml(body: Any) -> str:
     import yaml  # late: most answers have no manifest
 
-    return str(yaml.safe_dump(json.loads(json.dumps(body)), sort_keys=False, allow_unicode=True))
+    return str(yaml.safe_dump(json.loads(json.dumps(body)), sort_keys=False))
 
 
 def manifest(resource: Resource, obj: Obj) -> Obj:

@@ -70,10 +70,12 @@ class Action:
 @dataclass(frozen=True, slots=True)
 class Fix:
     """``text``: what to do, in words. ``actions``: the same for programs, in order; none where it is not a change of an
-    object, or where only a person knows the value."""
+    object, or where only a person knows the value. ``risk``: what the actions take away or give beyond
+    the cause (data, a check, a right): nobody is to apply them without having read it."""
 
     text: str
     actions: tuple[Action, ...] = ()
+    risk: str = ""
 
 
 @dataclass(frozen=True, slots=True)

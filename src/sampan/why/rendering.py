@@ -14,13 +14,21 @@ WIDTH: Final = 80
 _OTHERS_SHOWN: Final = 5
 
 
+def plain(text: str) -> str:
+    """As a terminal may have it. Names and messages are what tenants wrote: a control character would move the cursor
+    over what stands there, and one that turns the direction of writing would show another command than is copied."""
+    return "".join(
+        each if each.isprintable() or each == " " else each.encode("unicode_escape").decode() for each in text
+    )
+
+
 def words(found: Explanation, *, verbose: bool = False) -> str:
     return "\n".join(_lines(found, verbose))
 
 
 def _lines(found: Explanation, verbose: bool) -> Iterator[str]:
     if not found.causes:
-        yield from _wrapped(_without_cause(found))
+        yield from _line(_without_cause(found))
         if found.last_events:
             yield from ("", "What was said of it last:")
             for event in found.last_events:
@@ -35,7 +43,7 @@ def _lines(found: Explanation, verbose: bool) -> Iterator[str]:
             for cause in found.causes[1 : None if verbose else 1 + _OTHERS_SHOWN]:
                 yield from _item(cause.sentence)
                 if verbose and cause.fix is not None:
-                    yield from _wrapped(f"To mend it: {cause.fix.text}", "    ", "    ")
+                    yield from _line(f"To mend it: {cause.fix.text}{_risk(cause)}", "    ")
             if not verbose and len(found.causes) > 1 + _OTHERS_SHOWN:
                 yield f"  - and {len(found.causes) - 1 - _OTHERS_SHOWN} more (--verbose)"
     if found.unseen:
@@ -52,7 +60,7 @@ def _without_cause(found: Explanation) -> str:
 
 def _cause(found: Explanation, cause: Cause) -> Iterator[str]:
     unsure = "" if cause.confidence == "certain" else f" ({cause.confidence})"
-    yield from _wrapped(cause.sentence + unsure)
+    yield from _line(cause.sentence + unsure)
     evidence = list(cause.evidence)
     if cause.path:
         evidence.insert(0, f"{found.state.text}; " + " > ".join(map(str, (*cause.path, cause.subject))))
@@ -63,10 +71,21 @@ def _cause(found: Explanation, cause: Cause) -> Iterator[str]:
         yield from _item(each)
     if cause.fix is not None:
         yield ""
-        yield from _wrapped(f"To mend it: {cause.fix.text}")
+        yield from _line(f"To mend it: {cause.fix.text}")
+        if cause.fix.risk:
+            yield from _line(f"Before you do: {cause.fix.risk}.")
         for action in cause.fix.actions:
             # Not wrapped: it is to be copied.
-            yield from (f"  {line}" for line in command(action).splitlines())
+            yield from (f"  {plain(line)}" for line in command(action).split("\n"))
+
+
+def _risk(cause: Cause) -> str:
+    return f" (before you do: {cause.fix.risk})" if cause.fix is not None and cause.fix.risk else ""
+
+
+def _line(text: str, indent: str = "") -> Iterator[str]:
+    """One paragraph whatever is in it: what a message quotes cannot look like a line of ours."""
+    return _wrapped(" ".join(text.split()), indent, indent)
 
 
 def _item(text: str) -> Iterator[str]:
@@ -76,7 +95,12 @@ def _item(text: str) -> Iterator[str]:
 def _wrapped(text: str, first: str = "", later: str = "") -> Iterator[str]:
     for line in text.splitlines():
         yield from textwrap.wrap(
-            line, WIDTH, initial_indent=first, subsequent_indent=later, break_long_words=False, break_on_hyphens=False
+            plain(line),
+            WIDTH,
+            initial_indent=first,
+            subsequent_indent=later,
+            break_long_words=False,
+            break_on_hyphens=False,
         )
         first = later
 
@@ -101,7 +125,8 @@ def _cause_wire(cause: Cause) -> Obj:
     if cause.fix is not None:
         commands = [command(action) for action in cause.fix.actions]
         actions = [action.wire() for action in cause.fix.actions]
-        fix = {"fix": {"text": cause.fix.text, "commands": commands, "actions": actions}}
+        risk = {"risk": cause.fix.risk} if cause.fix.risk else {}
+        fix = {"fix": {"text": cause.fix.text, **risk, "commands": commands, "actions": actions}}
     return {
         "rule": cause.rule,
         "cause": cause.sentence,

@@ -25,8 +25,8 @@ Judge = Callable[[World, Obj], Iterable[Cause | Lead]]
 
 #: In this order: what ends the looking first, then what people meet most.
 MODULES: Final = (
-    "deletion", "pods", "scheduling", "images", "containers", "podvolumes", "refusals", "access", "rollouts", "jobs",
-    "services",
+    "deletion", "pods", "scheduling", "filters", "images", "containers", "podvolumes", "refusals", "access",
+    "rollouts", "jobs", "services",
     "ingress", "claims", "namespaces", "nodes", "disruption", "autoscaling", "quota", "apis", "certificates",
 )  # fmt: skip
 

@@ -96,10 +96,12 @@ def holder(world: World, resource: Resource, obj: Obj) -> Holder:
 def change(held: Holder, text_: str, edit: Edit) -> Fix:
     """``edit`` changes a template (``metadata``, ``spec``) in place; so does the fix, for good. A pod that nobody makes
     anew, and a Job, whose template stays as it is, are replaced."""
+    if held.resource == PODS and (elsewhere := _written_elsewhere(held.obj)):
+        return Fix(f"{text_}; {elsewhere}")
     if held.resource == PODS:
         made = pod_manifest(PODS, held.obj)
         edit(made)
-        return Fix(text_, (Action("replace", held.ref, made),))
+        return Fix(text_, (Action("replace", held.ref, made),), _ends(held.obj))
     if held.resource == JOBS:
         made = manifest(JOBS, held.obj)
         made["spec"].pop("selector", None)
@@ -110,7 +112,7 @@ def change(held: Holder, text_: str, edit: Edit) -> Fix:
             ):
                 labels.pop(name, None)
         edit(made["spec"]["template"])
-        return Fix(text_, (Action("replace", held.ref, made),))
+        return Fix(text_, (Action("replace", held.ref, made),), "the Job's pods end, and it begins anew")
     edited = deep_copy(held.template)
     edit(edited)
     prefix = "".join(f"/{each}" for each in held.path)
@@ -119,6 +121,25 @@ def change(held: Holder, text_: str, edit: Edit) -> Fix:
         # None of these makes a pod anew that is not ready yet.
         actions.append(Action("delete", ref_of(PODS, held.pod)))
     return Fix(text_, tuple(actions))
+
+
+_MIRROR: Final = "kubernetes.io/config.mirror"
+
+
+def _written_elsewhere(pod: Obj) -> str:
+    """Where to change a pod that somebody else makes, whom no rule knows (or who could not be read); "": it is its own.
+    Made anew by hand, it would stand beside the one that its maker makes."""
+    name = text(part(pod, "spec"), "nodeName")
+    if _MIRROR in annotations_of(pod):
+        return f"it is a static pod: change its file on node {name}"
+    owner = controller_of(pod)
+    return f"change that in {owner['kind']} {owner['name']}, which makes the pod" if owner is not None else ""
+
+
+def _ends(pod: Obj) -> str:
+    if not text(part(pod, "spec"), "nodeName"):
+        return ""
+    return "the pod ends and is made anew: what it keeps outside of persistent volumes is lost"
 
 
 def difference(old: Any, new: Any, path: str = "") -> Iterator[Obj]:

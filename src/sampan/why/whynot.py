@@ -10,9 +10,9 @@ from sampan.api.pods.status import node_name
 from sampan.api.reading import part, text
 from sampan.api.resources import NODES, PODS
 from sampan.why import fit
+from sampan.why.judging import FEW_NODES
 from sampan.why.model import Cause, Condition, Explanation, Fix, Ref
 from sampan.why.near import nearest
-from sampan.why.rules import scheduling
 from sampan.why.templates import holder
 from sampan.why.world import World
 
@@ -39,8 +39,8 @@ def why_not(world: World, subject: Ref, node: str) -> Explanation:
     if where == node:
         return Explanation(subject, Condition(True, f"{subject.place} is on node {node}"))
     nodes = list(world.all(NODES))
-    chosen = nodes if len(nodes) <= scheduling.FEW_NODES else [target]
-    near = fit.bound(world, chosen)
+    chosen = nodes if len(nodes) <= FEW_NODES else [target]
+    near = fit.bound(world, chosen, whole=chosen is nodes and not world.cut(NODES))
     found = list(fit.refusals(world, pod, target, near))
     causes = tuple(
         Cause(f"{each.sentence[0].upper()}{each.sentence[1:]}.", rule=f"node-{each.kind}", subject=subject)

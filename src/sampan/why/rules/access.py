@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from typing import Final
 
 from sampan.api.resources import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, ROLE_BINDINGS, ROLES
@@ -45,8 +46,14 @@ def _role(request: Request, name: str) -> tuple[Ref, Obj]:
     return Ref(resource, name, request.namespace), role
 
 
-def allow(user: str, request: Request) -> Fix:
-    """A role with this one rule, and its binding: the smallest right that will do."""
+def allow(user: str, request: Request, *, heard: bool = False) -> Fix:
+    """A role with this one rule, and its binding: the smallest right that will do. ``heard``: an Event says so, and
+    whoever wrote that may want the right for himself."""
+    if heard:
+        return Fix(
+            f"see whether {user} is to {request}, and who may (`sampan who-can`); an Event says so, and others than "
+            "the API server write Events"
+        )
     name = _short(user, request)
     ref, role = _role(request, name)
     resource = ROLE_BINDINGS if request.namespace else CLUSTER_ROLE_BINDINGS
@@ -58,6 +65,7 @@ def allow(user: str, request: Request) -> Fix:
     return Fix(
         f"if {user} is to {request}: allow just that",
         (Action("create", ref, role), Action("create", Ref(resource, name, request.namespace), binding)),
+        f"it gives {user} a right" + ("" if request.namespace else " in the whole cluster"),
     )
 
 
@@ -89,7 +97,8 @@ def forbidden(world: World, refused: Refused, found: re.Match[str]) -> Found:
             return
     roles = granting_roles(world, request)
     whom = ", ".join(dict.fromkeys(f"{grant.kind} {grant.name}" for grant in may[:5])) or "nobody but system:masters"
-    evidence = [f"it is allowed to {whom} (`sampan who-can {request.verb} {request.resource or request.path}`)"]
+    asked = shlex.join(["sampan", "who-can", request.verb, request.resource or request.path])
+    evidence = [f"it is allowed to {whom} (`{asked}`)"]
     if roles:
         evidence.append(f"roles that would allow it: {', '.join(map(str, roles[:4]))}")
     for kind, missing in _NO_ROLE.findall(refused.message):
@@ -97,6 +106,6 @@ def forbidden(world: World, refused: Refused, found: re.Match[str]) -> Found:
     yield Cause(
         f"User {user} may not {request}: no rule of a role that is bound to them allows it.",
         tuple(evidence),
-        allow(user, request),
+        allow(user, request, heard=refused.heard),
         rank=0,
     )

@@ -34,7 +34,8 @@ def away(world: World, api_service: Obj) -> Found:
         Fix(
             "bring its server back; if it is gone for good, delete the APIService, which holds up discovery and the "
             "deletion of namespaces",
-            (Action("delete", ref),),
+            (Action("delete", ref),) if gone else (),
+            "its kinds are gone for everybody until it is made again" if gone else "",
         ),
         rank=1 if gone else 40,
     )

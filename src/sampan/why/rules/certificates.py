@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Final
 
 from sampan.api.clock import format_time
@@ -26,12 +27,36 @@ def undecided(world: World, request: Obj) -> Found:
         "type": "Approved", "status": "True", "reason": "KubectlApprove",
         "message": "This CSR was approved by kubectl certificate approve.", "lastUpdateTime": format_time(world.now),
     }  # fmt: skip
+    subject = _subject(text(spec, "request"))
+    fix = Fix(
+        "approve it, if that is who it says",
+        (Action("approve", ref, [approval], "approval"),),
+        f"whoever made the request is then known as {subject or 'whom it names'}",
+    )
+    if subject is None or "O=system:masters" in subject:
+        fix = Fix(
+            "do not approve it before you know who made it, and why: `kubectl describe csr` shows what it asks for"
+        )
     yield Cause(
         f"{ref.place} has no certificate: nobody approved it.",
-        (f"{text(spec, 'username')} asks for a certificate of {text(spec, 'signerName')}",),
-        Fix("approve it, if that is who it says", (Action("approve", ref, [approval], "approval"),)),
+        (
+            f"{text(spec, 'username')} asks for a certificate of {text(spec, 'signerName')}",
+            f"it is to name {subject or 'nobody that can be read'}",
+        ),
+        fix,
         rank=0,
     )
+
+
+def _subject(written: str) -> str | None:
+    """Whom the certificate is to name: ``CN=bob, O=team``; None: that cannot be read."""
+    from sampan.api.validation import pem  # late: only here, and cryptography takes a while to load
+
+    try:
+        found = pem.request(base64.b64decode(written))
+    except (ValueError, pem.Unreadable):
+        return None
+    return ", ".join(f"{each.rfc4514_attribute_name}={each.value!s}" for each in found.subject) or "nobody"
 
 
 @rule("request-denied", CERTIFICATE_SIGNING_REQUESTS, says="whether the request was denied")

@@ -22,7 +22,11 @@ _DEFAULT = "storageclass.kubernetes.io/is-default-class"
 
 
 def _pending(claim: Obj) -> bool:
-    return text(part(claim, "status"), "phase") in ("", "Pending") and not is_deleting(claim)
+    """Without a volume: of a claim that has one, though its status does not say so, no data is to be lost."""
+    known = text(part(claim, "status"), "phase")
+    return (known == "Pending" or (not known and not text(part(claim, "spec"), "volumeName"))) and not is_deleting(
+        claim
+    )
 
 
 def _classes(world: World) -> tuple[list[str], list[str]]:

@@ -19,7 +19,9 @@ _CLAIM: Final = "kubernetes.io/pvc-protection"
 _VOLUME: Final = "kubernetes.io/pv-protection"
 #: of the garbage collector, and of controllers that end their own work
 _FOREGROUND: Final = "foregroundDeletion"
-_JOB_TRACKING: Final = "batch.kubernetes.io/job-tracking"
+_ORPHAN: Final = "orphan"
+#: Finalizers that the cluster's own controllers take away, once it is safe: nobody else should.
+OF_THE_CLUSTER: Final = frozenset({_CLAIM, _VOLUME, _FOREGROUND, _ORPHAN, "batch.kubernetes.io/job-tracking"})
 
 
 @rule("finalizer", says="finalizers of an object that is deleted")
@@ -38,7 +40,20 @@ def finalizer(world: World, obj: Obj) -> Found:
             yield Cause(
                 f"{ref.place} is being deleted and waits until what it owns is gone.",
                 (since, "its finalizer is foregroundDeletion, which the garbage collector takes away"),
-                Fix("wait; or leave what it owns alone and let it go at once", (Action("patch", ref, patch),)),
+                Fix("wait, or see what keeps what it owns: `sampan why` says it of each"),
+                "likely",
+                rank=2,
+            )
+            continue
+        if name in OF_THE_CLUSTER:
+            yield Cause(
+                f"{ref.place} is being deleted and waits for the cluster's controllers to take the finalizer "
+                f"{name} away.",
+                (since,),
+                Fix(
+                    "see that the controllers run: `sampan status`; taken away by hand, what it keeps is lost "
+                    "(with orphan: what the object owns is deleted)"
+                ),
                 "likely",
                 rank=2,
             )
@@ -49,6 +64,8 @@ def finalizer(world: World, obj: Obj) -> Found:
             Fix(
                 "start the program again that looks after it; if that is gone for good, take the finalizer away",
                 (Action("patch", ref, patch),),
+                f"what {name} stands for is then not cleaned up (a volume, a load balancer, records of others), and "
+                "nobody remembers it",
             ),
             rank=1,
         )
@@ -66,7 +83,12 @@ def claim_in_use(world: World, claim: Obj) -> Found:
         yield Cause(
             f"{ref_of(PERSISTENT_VOLUME_CLAIMS, claim).place} is being deleted and waits: pod {names} still uses it.",
             (f"its finalizer {_CLAIM} stays until no pod does",),
-            Fix("end the pods that use it", tuple(Action("delete", ref_of(PODS, pod)) for pod in users)),
+            Fix(
+                "end the pods that use it",
+                tuple(Action("delete", ref_of(PODS, pod)) for pod in users),
+                "the claim goes with the last of them, and its data too where the volume's reclaim policy is Delete; "
+                "a deletion cannot be taken back",
+            ),
             rank=0,
         )
 
@@ -83,7 +105,11 @@ def volume_in_use(world: World, volume: Obj) -> Found:
             f"{claim.namespace}/{claim.name} "
             "is bound to it.",
             (f"its finalizer {_VOLUME} stays while it is bound",),
-            Fix("delete the claim, if its data is not needed", (Action("delete", claim),)),
+            Fix(
+                "delete the claim, if its data is not needed",
+                (Action("delete", claim),),
+                "the data goes with it where the volume's reclaim policy is Delete",
+            ),
             rank=0,
         )
 

@@ -61,7 +61,11 @@ def used_up(world: World, budget: Obj) -> Found:
         yield Cause(
             f"{ref.place} lets no pod go: {len(bad)} of its {len(pods)} pods are not ready.",
             evidence,
-            Fix("mend those pods; or let pods that are not ready be evicted", (Action("patch", ref, patch),)),
+            Fix(
+                "mend those pods; or let pods that are not ready be evicted",
+                (Action("patch", ref, patch),),
+                "pods that may be about to be ready again (a member of a quorum) are then evicted",
+            ),
             rank=60,
         )
         return
@@ -79,12 +83,14 @@ def _room(world: World, budget: Obj, pods: list[Obj], desired: int) -> Fix:
     if controller_of(pods[0]) is not None and replicas is not None and desired < 1000:
         spec = part(budget, "spec")
         if isinstance(spec.get("minAvailable"), int):
-            more = desired + 1
+            more = max(desired + 1, replicas)  # never fewer than there are to be
             patch = {"spec": {"replicas": more}}
             return Fix(f"run {more} replicas, or ask for fewer", (Action("patch", held.ref, patch),))
     ref = ref_of(POD_DISRUPTION_BUDGETS, budget)
     away: Obj = {"spec": {"minAvailable": None, "maxUnavailable": 1}}
-    return Fix("let one pod be away", (Action("patch", ref, away),))
+    return Fix(
+        "let one pod be away", (Action("patch", ref, away),), "with a pod away there are fewer than were asked for"
+    )
 
 
 def _on(world: World, node: Obj) -> Iterator[Obj]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 from typing import Final
 
@@ -129,8 +130,8 @@ def credentials(world: World, pod: Obj) -> Found:
         if not secrets:
             said = ["the pod and its ServiceAccount name no imagePullSecrets"]
         words = (
-            f"create the Secret: `kubectl create secret docker-registry {wanted} -n {namespace} "
-            f"--docker-server={registry} --docker-username=USER --docker-password=PASSWORD`"
+            f"create the Secret: `kubectl create secret docker-registry {shlex.quote(wanted)} -n {namespace} "
+            f"--docker-server={shlex.quote(registry)} --docker-username=USER --docker-password=PASSWORD`"
         )
 
         def edit(template: Obj, wanted: str = wanted) -> None:

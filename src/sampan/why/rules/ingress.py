@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 
 from sampan.api.reading import part, parts, text
@@ -132,7 +133,7 @@ def certificate(world: World, ingress: Obj) -> Found:
                 f"{ref.place} has no certificate for {hosts}: the Secret {name} does not exist.",
                 ("until then a certificate of the proxy's own is shown",),
                 Fix(
-                    f"create it: `kubectl create secret tls {name} -n {ref.namespace} --cert=tls.crt "
+                    f"create it: `kubectl create secret tls {shlex.quote(name)} -n {ref.namespace} --cert=tls.crt "
                     "--key=tls.key`, or "
                     "let cert-manager make it"
                 ),

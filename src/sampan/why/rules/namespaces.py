@@ -10,6 +10,7 @@ from sampan.api.reading import part, parts, text, texts
 from sampan.api.resources import API_SERVICES, CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES, Resource
 from sampan.api.types import Obj
 from sampan.why.model import Action, Cause, Fix, Lead, Ref, ref_of
+from sampan.why.rules.deletion import OF_THE_CLUSTER
 from sampan.why.states import condition_of
 from sampan.why.subjects import kind_named
 from sampan.why.table import Found, rule
@@ -37,8 +38,10 @@ def content(world: World, namespace: Obj) -> Found:
             meta = part(obj, "metadata")
             names = ", ".join(texts(meta, "finalizers"))
             left.append(f"{resource.kind.lower()}/{text(meta, 'name')}" + (f" (finalizer {names})" if names else ""))
-            if names:
-                body = {"metadata": {"finalizers": None}}
+            finalizers = list(texts(meta, "finalizers"))
+            kept = [name for name in finalizers if name in OF_THE_CLUSTER]
+            if len(kept) < len(finalizers):
+                body = {"metadata": {"finalizers": kept or None}}
                 actions.append(Action("patch", Ref(resource, text(meta, "name"), ref.name), body))
     shown = ", ".join(left[:_SHOWN]) + (f" and {len(left) - _SHOWN} more" if len(left) > _SHOWN else "")
     yield Cause(
@@ -49,6 +52,9 @@ def content(world: World, namespace: Obj) -> Found:
             if actions
             else "wait, or see what keeps them: `sampan why` says it of each",
             tuple(actions[:20]),
+            "what those programs keep outside of the cluster is then not cleaned up, and nobody remembers it"
+            if actions
+            else "",
         ),
         rank=0,
     )
@@ -68,6 +74,7 @@ def discovery(world: World, namespace: Obj) -> Found:
         Fix(
             "bring that API server back; if it is gone for good, delete its APIService",
             tuple(Action("delete", ref_of(API_SERVICES, each)) for each in away),
+            "its kinds are gone for everybody, and what it holds of the namespace stays with it",
         ),
         rank=-1,
     )
@@ -88,7 +95,10 @@ def own_finalizer(world: World, namespace: Obj) -> Found:
             (f"deleted at {text(meta, 'deletionTimestamp')}",),
             Fix(
                 "start the program that set it; if that is gone for good, take the finalizer away",
-                (Action("patch", ref, {"metadata": {"finalizers": None}}),) if texts(meta, "finalizers") else (),
+                (Action("patch", ref, {"metadata": {"finalizers": None}}),) if any(texts(meta, "finalizers")) else (),
+                "what that program keeps outside of the cluster is then not cleaned up"
+                if any(texts(meta, "finalizers"))
+                else "",
             ),
             rank=1,
         )

@@ -28,7 +28,11 @@ def _again(pod: Obj, words: str) -> Fix:
             f"{words}; its controller has made another, and this one may be deleted",
             (Action("delete", ref_of(PODS, pod)),),
         )
-    return Fix(f"{words}, and make it anew", (Action("replace", ref_of(PODS, pod), pod_manifest(PODS, pod)),))
+    return Fix(
+        f"{words}, and make it anew",
+        (Action("replace", ref_of(PODS, pod), pod_manifest(PODS, pod)),),
+        "the old one goes, and with it what it kept outside of persistent volumes",
+    )
 
 
 @rule("evicted", PODS, says="whether its node had to evict it")

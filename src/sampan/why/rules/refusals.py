@@ -42,13 +42,15 @@ _known: list[re.Pattern[str]] = []
 @dataclass(frozen=True, slots=True)
 class Refused:
     """``who``: whose request it was, as a sentence begins. ``held``: where the pods' template is, if there is one;
-    ``short``: how many of them are missing."""
+    ``short``: how many of them are missing; ``heard``: of an Event, which whoever may write Events of the namespace
+    can have made up."""
 
     who: str
     namespace: str
     message: str
     held: Holder | None = None
     short: int = 1
+    heard: bool = False
 
 
 Say = Callable[[World, Refused, "re.Match[str]"], Iterator["Cause | Lead"]]
@@ -67,6 +69,7 @@ def told(world: World, obj: Obj) -> Iterator[Refused]:
         for kind in ("ReplicaFailure", "FailedCreate")
         if (found := condition_of(obj, kind)).get("status") == "True"
     ]
+    heard = not said
     if not said:
         for event in world.events_of(ref.resource, obj):
             reason = text(event, "reason")
@@ -81,7 +84,7 @@ def told(world: World, obj: Obj) -> Iterator[Refused]:
     short = max((1 if wanted is None else wanted) - (whole(part(obj, "status"), "replicas") or 0), 1)
     held = holder(world, ref.resource, obj)
     who = f"{ref.place} cannot make its pods"
-    yield Refused(who, ref.namespace, said[0], held, short)
+    yield Refused(who, ref.namespace, said[0], held, short, heard)
 
 
 def refusal(name: str, pattern: str, says: str) -> Callable[[Say], Say]:
@@ -165,7 +168,11 @@ def pod_security(world: World, refused: Refused, found: re.Match[str]) -> Found:
     level, faults = found[1], found[3]
     label = {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "privileged"}}}
     relabel = Action("patch", Ref(NAMESPACES, refused.namespace), label)
-    fix = Fix("let the pod do without, or let the namespace allow it", (relabel,) if refused.namespace else ())
+    fix = Fix(
+        "let the pod do without, or let the namespace allow it",
+        (relabel,) if refused.namespace else (),
+        "whoever may make pods in the namespace can then take over the nodes they run on",
+    )
     if refused.held is not None:
         hardened = deep_copy(refused.held.template)
         _harden(hardened, level)
@@ -247,7 +254,11 @@ def webhook_fails(world: World, refused: Refused, found: re.Match[str]) -> Found
     yield Cause(
         f"{refused.who}: the admission webhook {name} does not answer, and nothing is let by without it.",
         (why[:400], f"configured in {ref.place}, failurePolicy Fail, answered by {served}"),
-        Fix("bring the webhook's program back; or let requests by while it is away", (Action("json", ref, patch),)),
+        Fix(
+            "bring the webhook's program back; or let requests by while it is away",
+            (Action("json", ref, patch),),
+            f"while it is away nothing is checked (or changed) that {name} is there for, of anybody",
+        ),
         rank=1,
     )
 
@@ -272,6 +283,7 @@ def policy(world: World, refused: Refused, found: re.Match[str]) -> Found:
         Fix(
             "change what the policy names; or let it only warn",
             (Action("patch", binding, {"spec": {"validationActions": ["Warn"]}}),),
+            f"the policy {found[1]} then stops nobody",
         ),
         rank=1,
     )

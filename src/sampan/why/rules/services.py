@@ -178,6 +178,7 @@ def load_balancer(world: World, service: Obj) -> Found:
     fix = Fix(
         "give the cluster addresses to hand out (`sampan up --loadbalancer-pool`), or reach it by its node port",
         (Action("patch", ref, {"spec": {"type": "NodePort", "loadBalancerClass": None}}),),
+        "whoever reaches a node then reaches the Service",
     )
     yield Cause(
         f"{ref.place} has no address from outside: {why}.",
@@ -211,7 +212,11 @@ def policy_drops(world: World, obj: Obj) -> Found:
         yield Cause(
             f"{ref.place} is reached by nobody: the NetworkPolicy {first.name} lets no connection in.",
             (f"it selects pod {text(part(pod, 'metadata'), 'name')} and has no ingress rules",),
-            Fix("let pods of the namespace in, or those that need it", (Action("patch", first, opening),)),
+            Fix(
+                "let pods of the namespace in, or those that need it",
+                (Action("patch", first, opening),),
+                "every pod of the namespace then reaches the pods that the policy selects",
+            ),
             rank=3,
         )
 
