@@ -7,8 +7,6 @@ import os
 import shutil
 import signal
 import ssl
-import subprocess
-import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,8 +14,7 @@ from pathlib import Path
 import pytest
 from client_harness import PROGRAMS, Program, Served, eventually
 from etcd_members import free_ports
-
-from sampan.testing import free
+from up_harness import Sampan, nobodys, own_ports
 
 SHAPES = """
 nodes:
@@ -26,52 +23,18 @@ nodes:
 images:
   docker.io/library/busybox:1: {runSeconds: 0.1}
 """
-NOBODY = 65534
-
-
-class Sampan:
-    """The command, as a user with a home of his own; who may read what root may, should Python be root's."""
-
-    def __init__(self, home: Path) -> None:
-        self.home, self.kubeconfig = home, home / "kubeconfig"
-        rights = ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search", "--clear-groups"]
-        self._as_nobody = [shutil.which("setpriv") or "", f"--reuid={NOBODY}", f"--regid={NOBODY}", *rights]
-
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        code = "import sys; sys.argv[0] = 'sampan'; from sampan.cli.entry import main; main()"
-        own = {"HOME": str(self.home), "KUBECONFIG": str(self.kubeconfig), "PYTHONDONTWRITEBYTECODE": "1"}
-        prefix = self._as_nobody if os.geteuid() == 0 else []
-        return subprocess.run(
-            [*prefix, sys.executable, "-c", code, *arguments],
-            env={**os.environ, **own, "PYTHONPATH": str(Path(__file__).parents[2] / "src")},
-            capture_output=True, text=True, check=False, timeout=200,
-        )  # fmt: skip
-
-    def __call__(self, *arguments: str) -> str:
-        done = self.run(*arguments)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
 
 
 @pytest.fixture
 def sampan(tmp_path: Path) -> Iterator[Sampan]:
-    if os.geteuid() == 0:
-        if shutil.which("setpriv") is None:
-            pytest.skip("needs setpriv, to be somebody who is not root")
-        for folder in (tmp_path, *tmp_path.parents[:2]):
-            folder.chmod(0o755)
-        os.chown(tmp_path, NOBODY, NOBODY)
-    made = Sampan(tmp_path)
-    yield made
-    made.run("down", "--purge", "--name", "sim")
-    left = [str(path) for path in (tmp_path / ".local").rglob("*") if path.is_file()]
-    assert left == []
+    with nobodys(tmp_path) as made:
+        yield made
 
 
 def test_whoever_is_not_root_has_a_cluster_of_the_nodes_that_a_file_describes(sampan: Sampan) -> None:
     shapes = sampan.home / "nodes.yaml"
     shapes.write_text(SHAPES)
-    ports = [word for pair in _ports() for word in pair]
+    ports = own_ports()
     assert "is ready after" in sampan("up", "--name", "sim", "--simulate", str(shapes), *ports)
     kubectl = Program(PROGRAMS / "kubectl-1.37", Served(sampan.kubeconfig, sampan.home))
     names = kubectl("get", "nodes", "-o", "name", "-L", "topology.kubernetes.io/zone").split()
@@ -109,7 +72,7 @@ def test_a_cluster_on_etcd_outlives_its_member_and_starts_again_with_all_it_had(
     if shutil.which("etcd") is None:
         pytest.skip("etcd is not installed (Debian's package etcd-server; scripts/setup does it)")
     etcd = [f"--etcd-{use}-port={port}" for use, port in zip(("client", "peer"), free_ports(2), strict=True)]
-    ports = [word for pair in _ports() for word in pair]
+    ports = own_ports()
     sampan("up", "--name", "sim", "--simulate", "1", "--store", "etcd", *etcd, *ports)
     kubectl = Program(PROGRAMS / "kubectl-1.37", Served(sampan.kubeconfig, sampan.home))
     kubectl("create", "configmap", "before", "--from-literal=a=1")
@@ -160,9 +123,3 @@ def test_whoever_is_not_root_is_told_what_needs_no_root(sampan: Sampan) -> None:
     done = sampan.run("up", "--name", "sim")
     assert done.returncode == 1 and "not running as root" in done.stderr and "--simulate" in done.stderr
     assert "only root's clusters start with the machine" in sampan.run("up", "--simulate", "1", "--boot").stderr
-
-
-def _ports() -> list[tuple[str, str]]:
-    """Of this run alone: clusters of root are not seen by others."""
-    words = free.arguments(free.instance("sim"))
-    return [pair for pair in zip(words[::2], words[1::2], strict=True) if pair[0] != "--name"]

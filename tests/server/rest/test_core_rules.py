@@ -147,6 +147,15 @@ async def test_a_binding_raises_no_generation(api: Any) -> None:
     assert (await api("GET", f"{PODS}/p")).obj["metadata"]["generation"] == before == 1
 
 
+async def test_a_pod_that_gets_its_node_is_nominated_no_longer(api: Any) -> None:
+    await api("POST", PODS, {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}})
+    await api("PATCH", f"{PODS}/p/status", {"status": {"nominatedNodeName": "n"}}, content_type=MERGE)
+    assert (await api("GET", f"{PODS}/p")).obj["status"]["nominatedNodeName"] == "n"
+    body = {"metadata": {"name": "p"}, "target": {"kind": "Node", "name": "n"}}
+    assert (await api("POST", f"{PODS}/p/binding", body)).status == 201
+    assert "nominatedNodeName" not in (await api("GET", f"{PODS}/p")).obj["status"]
+
+
 async def test_a_binding_of_a_pod_as_it_was_is_409(api: Any) -> None:
     made = await api("POST", PODS, {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}})
     old = made.obj["metadata"]["resourceVersion"]

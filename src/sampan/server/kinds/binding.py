@@ -102,4 +102,6 @@ def bound_pod(
     if "generation" in meta:
         scheduled["observedGeneration"] = meta["generation"]
     status["conditions"] = [*conditions, scheduled]
+    # It was a promise until now (upstream's ClearingNominatedNodeNameAfterBinding).
+    status.pop("nominatedNodeName", None)
     return pod
