@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from sampan.store.archive.format import verify
 from sampan.store.endpoint.keys import KeyRange, successor
 from sampan.store.endpoint.serving import Endpoint
+from sampan.store.endpoint.watches import WatchStream
 from sampan.store.etcd.pb import etcd_pb2 as pb
 from sampan.store.memory import MemoryStore
 from sampan.store.sqlite import SqliteStore
@@ -368,3 +370,25 @@ def test_a_range_knows_what_its_keys_start_with() -> None:
     assert KeyRange.of(b"/registry/pods/a", b"/registry/pods0").prefix == "/registry/pods"
     assert KeyRange.of("é".encode(), "è".encode()).prefix == ""
     assert KeyRange.of(b"a", b"\0").prefix == ""
+
+
+async def test_who_asks_for_progress_and_reads_no_answer_is_read_no_further(served: Any) -> None:
+    read = 0
+
+    async def requests() -> AsyncIterator[pb.WatchRequest]:
+        nonlocal read
+        for _ in range(2000):
+            read += 1
+            yield pb.WatchRequest(progress_request=pb.WatchProgressRequest())
+            await asyncio.sleep(0)
+
+    async def never(answer: pb.WatchResponse) -> None:
+        await asyncio.Event().wait()
+
+    stream = WatchStream(served, lambda revision: pb.ResponseHeader(revision=revision), 60.0)
+    task = asyncio.create_task(stream.run(requests(), never))
+    for _ in range(5000):
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert 16 < read < 100

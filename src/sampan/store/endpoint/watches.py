@@ -24,6 +24,8 @@ _OUTGOING = 8
 _LIVE = 500
 _PAGE = 500
 _MOST_WATCHES = 10_000
+#: questions for progress of one stream that wait for their answer
+_MOST_ASKED = 16
 
 Header = Callable[[int], pb.ResponseHeader]
 
@@ -136,6 +138,7 @@ class WatchStream:
         self._outgoing: asyncio.Queue[pb.WatchResponse] = asyncio.Queue(_OUTGOING)
         self._watches: dict[int, tuple[Watch, asyncio.Task[None]]] = {}
         self._next = 0
+        self._asked: set[asyncio.Task[None]] = set()
 
     async def run(
         self, requests: AsyncIterator[pb.WatchRequest], write: Callable[[pb.WatchResponse], Awaitable[None]]
@@ -151,7 +154,11 @@ class WatchStream:
                     elif kind == "cancel_request":
                         await self._cancel(request.cancel_request.watch_id)
                     elif kind == "progress_request":
-                        group.create_task(self._tell_progress(), name="watch stream, progress")
+                        while len(self._asked) >= _MOST_ASKED:  # who asks without reading is read no further
+                            await asyncio.wait(self._asked, return_when=asyncio.FIRST_COMPLETED)
+                        asked = group.create_task(self._tell_progress(), name="watch stream, progress")
+                        self._asked.add(asked)
+                        asked.add_done_callback(self._asked.discard)
             finally:
                 for _, task in self._watches.values():
                     task.cancel()
