@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ import pytest
 import yaml
 
 from sampan.cli import entry as command_line
+from sampan.cli.commands import Group
+from sampan.cli.main import app
 from sampan.cli.progress import steps
 from sampan.client.kubeconfig import Connection, KubeConfig
 from sampan.cluster import choosing, locks, supervisor
@@ -235,6 +238,37 @@ def test_help_names_its_options_whole_on_a_narrow_terminal(run: Run, monkeypatch
         assert option in said
 
 
+def test_a_list_of_commands_says_each_ones_purpose_in_a_whole_sentence() -> None:
+    def cut(group: Group, path: str) -> Iterator[str]:
+        yield from (f"{path} {name}" for name, text in group.listed() if not text.endswith((".", ")", '"')))
+        for name, command in group._commands.items():
+            if isinstance(command, Group):
+                yield from cut(command, f"{path} {name}")
+
+    assert list(cut(app, "sampan")) == []
+
+
+WORKERS_CANNOT = {
+    "backup": ["backup", "file"],
+    "store info": ["store", "info"],
+    "store migrate": ["store", "migrate", "--to", "sqlite"],
+    "etcd serve": ["etcd", "serve"],
+    "upgrade plan": ["upgrade", "plan"],
+    "upgrade apply": ["upgrade", "apply"],
+    "certs": ["certs", "check-expiration"],
+}
+
+
+@pytest.mark.parametrize("words", WORKERS_CANNOT.values(), ids=WORKERS_CANNOT.keys())
+def test_what_needs_a_control_plane_says_so_on_a_worker(
+    run: Run, stopped: instances.Instance, words: list[str]
+) -> None:
+    dataclasses.replace(stopped, node=dataclasses.replace(stopped.node, roles=("node",))).save()
+    code, said = run(*words, "--name", "one")
+    assert code == 1
+    assert "cluster 'one' has no control plane on this machine" in said and "run it where the control plane is" in said
+
+
 @pytest.mark.parametrize(("form", "read"), [("json", orjson.loads), ("yaml", yaml.safe_load)])
 def test_status_is_there_for_programs_too(
     run: Run, stopped: instances.Instance, form: str, read: Callable[[str], Any]
@@ -250,7 +284,7 @@ def test_status_is_there_for_programs_too(
 def test_another_format_is_refused_by_name(run: Run, stopped: instances.Instance) -> None:
     code, said = run("status", "--name", "one", "-o", "xml")
     assert (code, said) == (
-        1,
+        2,
         "sampan: output format 'xml' is not known\nTo mend it: choose json or yaml, or leave --output out\n",
     )
 

@@ -165,8 +165,9 @@ async def test_a_cluster_that_runs_is_not_replaced(tmp_path: Path, blue: Instanc
 
 
 async def test_ports_of_another_cluster_on_this_machine_are_refused(tmp_path: Path, blue: Instance) -> None:
-    with pytest.raises(ClusterError, match="'blue'"):
+    with pytest.raises(ClusterError, match=r"'blue'.*the backup's") as refused:
         await restored(taken(blue, tmp_path / "b"), of(tmp_path, "green"))
+    assert "leave the option out" not in refused.value.fix  # a restore has no such option
     assert not of(tmp_path, "green").exists()
 
 
@@ -198,6 +199,8 @@ async def test_a_backup_is_not_written_over_another_file(tmp_path: Path, blue: I
         taken(blue, tmp_path / "b")
     with pytest.raises(ClusterError, match="there is no directory"):
         taken(blue, tmp_path / "nowhere" / "b")
+    with pytest.raises(ClusterError, match="is a directory"):
+        taken(blue, tmp_path)
     assert (tmp_path / "b").read_text() == "mine"
 
 

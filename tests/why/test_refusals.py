@@ -180,4 +180,5 @@ def test_a_namespace_that_is_being_deleted(situation: Situation) -> None:
 
 def test_words_that_no_rule_knows_are_told_as_they_are(situation: Situation) -> None:
     cause = said(situation, "the moon is full").causes[0]
-    assert (cause.rule, cause.confidence) == ("other-refusal", "likely")
+    assert (cause.rule, cause.confidence) == ("other-refusal", "possible")
+    assert cause.sentence == "No rule knows these words: the moon is full"

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from sampan.cli.commands import Argument, Group, Option
-from sampan.cli.options import Name, Output
+from sampan.cli.options import Name, Output, with_control_plane
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.settings import DEFAULT_NAME
 
@@ -128,15 +128,7 @@ def generate_csr(
 
 def control_plane(name: str) -> Instance:
     """Raises ClusterError: it is not on this machine."""
-    from sampan.cluster import instance as instances
-
-    instance = instances.load(name)
-    if not instance.node.runs_control_plane:
-        raise ClusterError(
-            f"cluster {name!r} has no control plane on this machine",
-            fix="run it where the control plane is; a node renews its certificates by itself",
-        )
-    return instance
+    return with_control_plane(name, "; a node renews its certificates by itself")
 
 
 def _instance(name: str, cert_dir: str) -> Instance:

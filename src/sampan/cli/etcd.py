@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from sampan.cli.commands import Group, Option
-from sampan.cli.options import Name
+from sampan.cli.options import Name, with_control_plane
 from sampan.cluster.errors import ClusterError, WrongUsage
 from sampan.cluster.settings import DEFAULT_NAME
 
@@ -32,10 +32,10 @@ def serve(
     """
     import asyncio
 
-    from sampan.cluster import instance as instances
     from sampan.cluster import supervisor
     from sampan.store.endpoint.serving import Credentials
     from sampan.store.protocol import StoreUnavailable
+    from sampan.store.sqlite.files import StoreLocked
 
     given = [cert_file, key_file, trusted_ca_file]
     if any(given) and not all(given):
@@ -45,7 +45,7 @@ def serve(
         credentials = Credentials(trusted_ca_file.read_bytes(), cert_file.read_bytes(), key_file.read_bytes())
     directory = data_dir
     if directory is None:
-        instance = instances.load(name)
+        instance = with_control_plane(name)
         if supervisor.is_running(instance):
             raise ClusterError(
                 f"cluster {name!r} is running and has its store open",
@@ -54,8 +54,14 @@ def serve(
         directory = instance.store
     try:
         asyncio.run(_serve(directory, listen, credentials, create=data_dir is not None))
-    except (StoreUnavailable, ValueError) as error:
-        raise ClusterError(str(error), fix="see `sampan etcd serve --help`") from error
+    except StoreLocked as error:
+        raise ClusterError(str(error), fix="end that one (its Ctrl-C), or give another --data-dir") from error
+    except StoreUnavailable as error:
+        raise ClusterError(str(error), fix="`sampan store check` says whether it is whole") from error
+    except ValueError as error:
+        raise ClusterError(
+            str(error), fix="--listen-client 127.0.0.1:0 takes a free port of this machine, and prints it"
+        ) from error
 
 
 async def _serve(directory: Path, listen: str, credentials: object, *, create: bool) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from sampan.cli.commands import Argument, Group, Option
-from sampan.cli.options import Name, Output
+from sampan.cli.options import Name, Output, with_control_plane
 from sampan.cli.progress import Steps, steps
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.settings import DEFAULT_NAME
@@ -43,10 +43,9 @@ def backup(
     The file has everything the API holds, Secrets too, with its certificates and keys: keep it as you would keep them.
     """
     from sampan.api.clock import SystemClock
-    from sampan.cluster import instance as instances
     from sampan.cluster.moving.backup import back_up
 
-    instance = instances.load(name)
+    instance = with_control_plane(name)
     clock = SystemClock()
     with steps() as progress:
         if instance.cluster.store == "etcd":
@@ -135,11 +134,10 @@ def restore(
 def info(name: Name = DEFAULT_NAME, output: Output = "") -> None:
     """Say what a store holds: revisions, objects by kind, room; running or not."""
     from sampan.cli import options
-    from sampan.cluster import instance as instances
     from sampan.cluster.moving import upkeep
 
     show = options.printer(output)
-    found = upkeep.info(instances.load(name))
+    found = upkeep.info(with_control_plane(name))
     if show:
         show(found.data())
         return
@@ -154,10 +152,9 @@ def info(name: Name = DEFAULT_NAME, output: Output = "") -> None:
 @store.command()
 def check(name: Name = DEFAULT_NAME) -> None:
     """Read the whole store and compare every checksum; running or not. Exit code 1: something is damaged."""
-    from sampan.cluster import instance as instances
     from sampan.cluster.moving import upkeep
 
-    instance = instances.load(name)
+    instance = with_control_plane(name)
     with steps() as progress:
         progress.step(f"Checking the store of cluster {name!r}")
         problems = upkeep.problems(instance)
@@ -178,10 +175,9 @@ def compact(
     """Forget history of a stopped cluster; one that runs forgets what is older than a day by itself."""
     import asyncio
 
-    from sampan.cluster import instance as instances
     from sampan.cluster.moving import upkeep
 
-    instance = instances.load(name)
+    instance = with_control_plane(name)
     with steps() as progress:
         progress.step(f"Compacting the store of cluster {name!r}")
         reached = asyncio.run(upkeep.compact(instance, revision))
@@ -191,12 +187,11 @@ def compact(
 @store.command()
 def shrink(name: Name = DEFAULT_NAME) -> None:
     """Give free room of a stopped cluster's store back to the disk; one that runs does it by itself, by and by."""
-    from sampan.cluster import instance as instances
     from sampan.cluster.moving import upkeep
 
     with steps() as progress:
         progress.step(f"Writing the store of cluster {name!r} anew")
-        before, after = upkeep.shrink(instances.load(name))
+        before, after = upkeep.shrink(with_control_plane(name))
     print(f"{before / 1e6:,.1f} MB became {after / 1e6:,.1f} MB")
 
 
@@ -220,12 +215,11 @@ def migrate(
     import asyncio
 
     from sampan.api.clock import SystemClock
-    from sampan.cluster import instance as instances
     from sampan.cluster import machine
     from sampan.cluster.errors import WrongUsage
     from sampan.cluster.moving import migrate as moving
 
-    instance = instances.load(name)
+    instance = with_control_plane(name)
     if not to and not delete_old:
         raise WrongUsage("--to is missing", fix="give --to sqlite, --to etcd or --to etcd://HOST:PORT")
     if to and to not in ("sqlite", "etcd") and not to.startswith("etcd://"):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from sampan.cli.commands import Option
-from sampan.cluster.errors import ClusterError
+from sampan.cluster.errors import ClusterError, WrongUsage
+
+if TYPE_CHECKING:
+    from sampan.cluster.instance import Instance
 
 Name = Annotated[str, Option("--name", "-n", help="Which cluster of this machine.")]
 Output = Annotated[str, Option("--output", "-o", help="json or yaml, for programs.", show_default=False)]
@@ -171,12 +174,25 @@ def _seconds(option: str, written: str | None) -> float | None:
         raise ClusterError(f"{option}: {error}", fix="write it like 15s or 1m30s") from None
 
 
+def with_control_plane(name: str, hint: str = "") -> Instance:
+    """A cluster of this machine. ``hint``: what helps on a worker. Raises ClusterError: this machine is one."""
+    from sampan.cluster import instance as instances
+
+    instance = instances.load(name)
+    if not instance.node.runs_control_plane:
+        raise ClusterError(
+            f"cluster {name!r} has no control plane on this machine",
+            fix=f"run it where the control plane is{hint}",
+        )
+    return instance
+
+
 def printer(output: str) -> Callable[[Any], None] | None:
     """Prints data as ``--output`` asks; None: as text, for people. Raises ClusterError for another format."""
     if output == "":
         return None
     if output not in ("json", "yaml"):
-        raise ClusterError(f"output format {output!r} is not known", fix="choose json or yaml, or leave --output out")
+        raise WrongUsage(f"output format {output!r} is not known", fix="choose json or yaml, or leave --output out")
 
     def show(data: Any) -> None:
         if output == "json":

@@ -21,9 +21,9 @@ def units(
     output: Annotated[str, Option("--output", "-o", help="Write the files below this directory instead.")] = "",
     name: Name = DEFAULT_NAME,
 ) -> None:
-    """Write a systemd unit for each program of this machine: etcd, containerd, API server, controllers, scheduler, node
-    agent with the service proxy, DNS.
+    """Write a systemd unit for each program of this machine.
 
+    These are etcd, containerd, API server, controllers, scheduler, node agent with the service proxy, DNS.
     They take the place of Sampan's supervisor: `sampan down` first. Without an option, the units are printed.
     """
     from sampan.cluster import instance as instances

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Annotated
 
 from sampan.cli.commands import Argument, Group, Option
-from sampan.cli.options import Name
+from sampan.cli.options import Name, with_control_plane
 from sampan.cli.progress import steps
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.settings import DEFAULT_NAME
 
 app = Group("Go over to the version of Sampan that is installed on this machine.")
 Timeout = Annotated[float, Option(min=1, help="Seconds until the start is given up. [120]", show_default=False)]
+_OF_A_WORKER = "; a worker is brought over by `sampan upgrade node`"
 
 
 @app.command()
@@ -23,12 +24,11 @@ def plan(name: Name = DEFAULT_NAME) -> None:
     import asyncio
     import sys
 
-    from sampan.cluster import instance as instances
     from sampan.cluster.upgrading import running
     from sampan.cluster.upgrading.plan import render
 
     with steps() as progress:
-        made = asyncio.run(running.planned(instances.load(name), progress))
+        made = asyncio.run(running.planned(with_control_plane(name, _OF_A_WORKER), progress))
     print(render(made))
     if made.against:
         sys.exit(1)
@@ -42,12 +42,13 @@ def apply(
     name: Name = DEFAULT_NAME,
     timeout: Timeout = 120.0,
 ) -> None:
-    """Upgrade this control plane: its programs start again as they are installed now, and stored objects are written
-    in their form. Containers, their runtime and etcd go on."""
+    """Upgrade this control plane: its programs start again as they are installed, stored objects are rewritten.
+
+    They are written in the form of today. Containers, their runtime and etcd go on.
+    """
     import asyncio
 
     from sampan.api.clock import SystemClock
-    from sampan.cluster import instance as instances
     from sampan.cluster.upgrading import running
 
     if version and version.lstrip("v") != running.TARGET.lstrip("v"):
@@ -56,9 +57,8 @@ def apply(
             fix="install that one first (pip install sampan==...), or leave the version out",
         )
     with steps() as progress:
-        done = asyncio.run(
-            running.apply(instances.load(name), SystemClock(), progress, timeout_seconds=timeout, force=force)
-        )
+        instance = with_control_plane(name, _OF_A_WORKER)
+        done = asyncio.run(running.apply(instance, SystemClock(), progress, timeout_seconds=timeout, force=force))
     print(f"{done.rewritten} of {done.looked_at} stored objects were written in today's form.")
     for text in done.left:
         print(f"Left as it is: {text}")

@@ -66,7 +66,8 @@ def _cause(found: Explanation, cause: Cause) -> Iterator[str]:
         evidence.insert(0, f"{found.state.text}; " + " > ".join(map(str, (*cause.path, cause.subject))))
     elif found.state.text:  # of words alone there is no state
         evidence.insert(0, found.state.text)
-    yield from ("", "What shows it:")
+    if evidence:
+        yield from ("", "What shows it:")
     for each in evidence:
         yield from _item(each)
     if cause.fix is not None:

@@ -140,7 +140,7 @@ def _already(instance: Instance, place: Place, *, control_plane: bool) -> Iterab
     if instance.exists():
         yield Problem(
             f"{instance.state} is not empty: there is a cluster {instance.name!r} on this machine",
-            "`sampan reset` takes it away with all it has; or give another --name",
+            f"`{instance.command('reset')}` takes it away with all it has; or give another --name",
             name=name,
         )
     manifests = place.kubernetes_dir / "manifests"

@@ -72,7 +72,13 @@ async def keys(client: Client, wanted: ControlPlane, instance: Instance, ca_pem:
             fix="give --certificate-key, as `sampan init phase upload-certs --upload-certs` on a control plane prints "
             f"it, or copy {', '.join(missing)} from one",
         )
-    key = certificates.parse_key(wanted.certificate_key)
+    try:
+        key = certificates.parse_key(wanted.certificate_key)
+    except ClusterError as error:
+        raise ClusterError(
+            f"--certificate-key: {error.message}",
+            fix="`sampan init phase upload-certs --upload-certs`, on a control plane, prints the one to give",
+        ) from error
     try:
         secret = await client.get(SECRETS, certificates.SECRET_NAME, certificates.SECRET_NAMESPACE)
     except NotFound:

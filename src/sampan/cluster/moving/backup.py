@@ -96,6 +96,9 @@ async def back_up_etcd(
 @contextmanager
 def _told(instance: Instance, path: Path, *, overwrite: bool) -> Iterator[None]:
     """What goes wrong, as a ClusterError."""
+    if path.is_dir():
+        inside = instance.command(f"backup {path / instance.name}.backup")
+        raise ClusterError(f"{path} is a directory", fix=f"name a file in it: `{inside}`")
     if path.exists() and not overwrite:
         raise ClusterError(f"{path} is there already", fix="choose another name, or add --force to replace it")
     if not path.parent.is_dir():

@@ -113,7 +113,13 @@ def plan(archive: Archive, instance: Instance, *, moved: bool, certificates: boo
         )
     if not moved:
         extent = replace(extent, revision=seen + JUMP, oldest=seen + JUMP)
-    choosing.refuse_clash(wanted, list(choosing.others(wanted)))
+    try:
+        choosing.refuse_clash(wanted, list(choosing.others(wanted)))
+    except ClusterError as error:  # there is no option to leave out: they are the backup's
+        raise ClusterError(
+            f"{error.message}; ports and ranges are the backup's",
+            fix="restore it on another machine, or where that cluster is gone (`sampan down --purge --name ...`)",
+        ) from error
     has = certificates and any(name.startswith(f"{CERTIFICATES}/") for name in archive.files)
     return Plan(wanted, archive, existing, extent, moved, has)
 

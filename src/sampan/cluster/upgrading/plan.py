@@ -104,8 +104,12 @@ def render(made: Plan) -> str:
     if made.against:
         lines += ["", "To be mended first:", *(f"  - {each}" for each in made.against)]
     else:
+        lines += [""]
+        if all(each.version == made.target for each in made.components):
+            lines += [
+                f"All of it runs {made.target} already; what is installed may still be newer than what was started.",
+            ]
         lines += [
-            "",
             "Upgrade the control planes one after another, then the workers, each with the new version installed:",
             "  sampan upgrade apply      on the first control plane",
             "  sampan upgrade node       on each other machine",

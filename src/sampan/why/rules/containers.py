@@ -271,7 +271,7 @@ def missing(world: World, ref: Ref, who: str, target: Ref, keys: list[str], said
     return Cause(
         f"{ref.place} cannot start {who}: the {kind} {target.name} does not exist in namespace {target.namespace}.",
         tuple(evidence),
-        Fix(f"create it, with the values that {who} needs", (Action("create", target, made),)),
+        Fix("create it, with the values that are asked of it", (Action("create", target, made),)),
         rank=4,
     )
 

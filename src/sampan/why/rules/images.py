@@ -162,7 +162,7 @@ def network(world: World, pod: Obj) -> Found:
                 Fix(
                     "mend the way there (name resolution, proxy, firewall, certificates of the "
                     "node), or bring the image "
-                    "to the node: `sampan image load`, or a mirror: docs/images.md"
+                    "to the node: `sampan image import`, or a mirror: docs/images.md"
                 ),
                 rank=5,
             )
@@ -197,7 +197,7 @@ def never(world: World, pod: Obj) -> Found:
             "the node, and its pull policy is Never.",
             (text(state, "message"),),
             change(
-                holder(world, PODS, pod), "let the node pull it (IfNotPresent), or load it: `sampan image load`", edit
+                holder(world, PODS, pod), "let the node pull it (IfNotPresent), or load it: `sampan image import`", edit
             ),
             rank=5,
         )

@@ -434,6 +434,15 @@ def other(world: World, refused: Refused, found: re.Match[str]) -> Found:
     """What no other rule knows, in its own words."""
     if any(pattern.search(refused.message) for pattern in _known):
         return
+    if world.about is not None and world.about.resource == REFUSAL:
+        yield Cause(
+            f"No rule knows these words: {refused.message[:300]}",
+            (),
+            Fix("ask about the object itself, as `sampan why pod/NAME`, or give the whole message of the refusal"),
+            "possible",
+            rank=90,
+        )
+        return
     yield Cause(
         f"{refused.who}: {refused.message[:300]}",
         (),
