@@ -46,6 +46,8 @@ def create(
     archives = [Path(each) for each in image_archive or ()]
     if missing := [path for path in archives if not path.is_file()]:
         raise ClusterError(f"there is no file {missing[0]}", fix="name the file that `docker save` wrote")
+    if not file.absolute().parent.is_dir():
+        raise ClusterError(f"there is no directory {file.absolute().parent}", fix="make it, or name another file")
     with steps() as progress, tempfile.TemporaryDirectory(prefix="sampan-bundle-") as work:
         folders = {each: Path(work) / each for each in ("wheels", "debs", "images")}
         for folder in folders.values():

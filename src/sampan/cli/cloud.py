@@ -25,7 +25,7 @@ from sampan.cli.apart import (
     start,
 )
 from sampan.cli.commands import Group, Option
-from sampan.cluster.errors import WrongUsage
+from sampan.cluster.errors import ClusterError, WrongUsage
 
 _KINDS = ("local", "external")
 
@@ -99,6 +99,11 @@ def cloud_controller_manager(
         raise WrongUsage(
             f"--cloud-provider {cloud_provider!r} is not part of this build",
             fix="choose local, or external for a program that answers over HTTP (docs/cloud.md)",
+        )
+    if cloud_provider == "local" and not Path(cloud_config).is_file():
+        raise ClusterError(
+            f"--cloud-config: there is no file {cloud_config!r}",
+            fix="name the file of machines; docs/cloud.md shows one",
         )
     wanted = options.words(controllers)
     if unknown := [word for word in wanted if word != "*" and word.removeprefix("-") not in CONTROLLERS]:
