@@ -123,14 +123,13 @@ _LONG = (
     "e2e/test_jobs.py", "e2e/test_claims.py", "clients/test_kubectl_objects.py", "clients/test_kubectl_releases.py",
     "clients/test_helm.py", "controllers/test_crash_of_all.py",
 )  # fmt: skip
-#: Which kinds of tests a process prefers, by its number: two have a cluster of real programs each, one the cluster of
-#: the clients, one that of several machines: each makes its cluster once. They wait more than they compute. Whoever has
-#: none of its own left takes what there is.
+#: Which kinds of tests a process prefers, by its number: two have clusters of real programs, of one machine or of
+#: several (more at a time wait for each other's processors longer than their limits), one the cluster of the clients.
+#: They wait more than they compute. Whoever has none of its own left takes what there is.
 _PREFERRED = (
-    ("e2e", "clients", "", "machines"), ("e2e", "clients", "", "machines"), ("clients", "", "machines", "e2e"),
-    ("machines", "", "clients", "e2e"),
+    ("e2e", "machines", "clients", ""), ("machines", "e2e", "clients", ""), ("clients", "", "e2e", "machines"),
 )  # fmt: skip
-_OTHERS = ("", "clients", "machines", "e2e")
+_OTHERS = ("", "clients", "e2e", "machines")
 
 
 def unit_of(nodeid: str) -> str:

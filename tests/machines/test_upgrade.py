@@ -1,6 +1,7 @@
 """A cluster of the previous commit's code goes over to this one's, control planes one after another, under load.
 
-``SAMPAN_UPGRADE_FROM`` names another commit. Where the history is not there (a source archive), it is skipped.
+Takes minutes: only with ``SAMPAN_LONG=1``. ``SAMPAN_UPGRADE_FROM`` names another commit. Where the history is not there
+(a source archive), it is skipped.
 """
 
 from __future__ import annotations
@@ -25,7 +26,10 @@ FROM = os.environ.get("SAMPAN_UPGRADE_FROM", "HEAD~1")
 LONGEST_GAP = 3.0 * float(os.environ.get("SAMPAN_TEST_PATIENCE", "3"))
 CONTROL = 2
 SERVE = "mkdir -p /www; hostname > /www/index.html; exec httpd -f -p 8080 -h /www"
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(os.environ.get("SAMPAN_LONG") != "1", reason="takes minutes: SAMPAN_LONG=1"),
+]
 
 
 @pytest.fixture(scope="module")
