@@ -12,6 +12,7 @@ from aiohttp import web
 from sampan.api.errors import NotFound, ServiceUnavailable
 from sampan.api.resources import CONFIG_MAPS, PODS
 from sampan.api.transport import Call
+from sampan.client import http
 from sampan.client.client import Client
 from sampan.client.http import HttpTransport
 from sampan.client.kubeconfig import Connection, KubeConfig, KubeConfigError
@@ -215,3 +216,32 @@ async def test_a_kubeconfigs_other_servers_are_asked_too(house: House) -> None:
     transport = HttpTransport(Connection(closed(), others=(await house.named("b"),)))
     house.transports.append(transport)
     assert (await transport.call(Call("GET", "/api")))["metadata"]["name"] == "b"
+
+
+async def test_a_watch_over_a_connection_with_the_certificate_of_before_ends_and_its_reader_hears_of_it(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "ssl_context", lambda connection: None)
+    monkeypatch.setattr(http, "CALL_SECONDS", 0.01)
+    monkeypatch.setattr(http, "PARTING_SECONDS", 0.01)
+    served, over = 0, asyncio.Event()
+
+    async def watch(request: web.BaseRequest) -> web.StreamResponse:
+        nonlocal served
+        served += 1
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b'{"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": "7"}}}\n')
+        await over.wait()
+        return response
+
+    client = house.connect(await house.serve(watch))
+    for _ in range(2):
+        async with asyncio.timeout(30):
+            with pytest.raises(ServiceUnavailable):
+                async with client.watch(PODS) as events:
+                    async for event in events:
+                        assert event.type == "BOOKMARK"
+                        house.transports[0].use_certificate(b"", b"")
+    assert served == 2
+    over.set()

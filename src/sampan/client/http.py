@@ -13,6 +13,7 @@ import base64
 import socket
 import ssl
 import tempfile
+import weakref
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
@@ -35,6 +36,8 @@ from sampan.metrics import current
 
 CONNECT_SECONDS = 10.0
 CALL_SECONDS = 70.0
+#: between the end of connections with a certificate of before and that of what kept them
+PARTING_SECONDS = 1.0
 #: the same while there is another server to go to
 CONNECT_ELSEWHERE_SECONDS = 2.0
 #: how long a server may keep a read waiting for the beginning of an answer while there is another one: it may hang
@@ -83,6 +86,8 @@ class HttpTransport:
         self._user_agent = user_agent
         self._ssl = ssl_context(connection) if connection.server.startswith("https:") else None
         self._session: aiohttp.ClientSession | None = None
+        #: of the session: what its connections are made of, to end them
+        self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         #: those with a certificate of before, each until it is closed
         self._retired: dict[aiohttp.ClientSession, asyncio.Task[None]] = {}
         self._token = connection.token
@@ -221,6 +226,7 @@ class HttpTransport:
 
     def _socket(self, address: Any) -> socket.socket:
         made = socket.socket(*address[:3])
+        self._sockets.add(made)
         if len(self.servers) > 1:
             made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1)
@@ -246,11 +252,17 @@ class HttpTransport:
         connection = replace(self.connection, client_certificate_pem=certificate_pem, client_key_pem=key_pem)
         self._ssl, self.connection = ssl_context(connection), connection
         retired, self._session = self._session, None
+        sockets, self._sockets = self._sockets, weakref.WeakSet()
         if retired is not None:
-            self._retired[retired] = tasks.detach(self._retire(retired), "old certificate")
+            self._retired[retired] = tasks.detach(self._retire(retired, sockets), "old certificate")
 
-    async def _retire(self, session: aiohttp.ClientSession) -> None:
+    async def _retire(self, session: aiohttp.ClientSession, sockets: weakref.WeakSet[socket.socket]) -> None:
         await asyncio.sleep(CALL_SECONDS)
+        # Whoever reads an open watch has to hear of its end: of a session that is closed aiohttp tells no reader.
+        for each in sockets:
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+        await asyncio.sleep(PARTING_SECONDS)
         await session.close()
         del self._retired[session]
 
