@@ -251,6 +251,7 @@ async def test_what_a_component_writes_is_copied_unless_it_says_that_it_may_be_s
     view = client.cache_view(CONFIG_MAPS)
     assert view is not None
     answer["data"]["k"] = given["data"]["k"] = answer["metadata"]["labels"]["a"] = "mine"
+    await client.get(CONFIG_MAPS, "a", "default")  # the cache has caught up
     stored = view.get("default", "a")
     assert stored is not None
     assert (stored["data"], stored["metadata"]["labels"]) == ({"k": "v"}, {"a": "b"})
