@@ -54,6 +54,7 @@ def _is_within(cidr: str, ranges: Sequence[str]) -> bool:
     except ValueError:
         return False
     whole = (ipaddress.ip_network(each) for each in ranges)
+    # Both are of one family, which the types do not show.
     return any(each.version == network.version and network.subnet_of(each) for each in whole)  # type: ignore[arg-type]
 
 

@@ -190,7 +190,7 @@ def unreserve(plugins: Sequence[ReservePlugin], pod: PodInfo, node: str) -> None
     for plugin in reversed(plugins):
         try:
             plugin.unreserve(pod, node)
-        except Exception:
+        except Exception:  # the others give theirs back all the same
             log.exception("plugin %s failed to give back what it reserved for %s", _name(plugin), pod.key)
 
 

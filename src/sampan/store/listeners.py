@@ -54,7 +54,7 @@ class Listeners:
         for missed in tuple(self._missed.values()):
             try:
                 missed(revision, is_there)
-            except Exception:
+            except Exception:  # as above
                 log.exception("a listener failed at revision %d", revision)
 
     def _forget_routes(self, changed: str) -> None:
