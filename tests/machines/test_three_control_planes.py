@@ -166,7 +166,8 @@ def test_what_runs_a_workers_containers_is_killed_and_they_go_on(
     log.info("%s: API away for %.2f s, Service for %.2f s", dies, writer.seen.gap, caller.seen.gap)
     assert caller.seen.faults == []
     assert writer.seen.faults == []
-    assert ready(kubectl)[worker.node_name] == "Ready"
+    # The node says so at its next look at the runtime: its pods may run before that.
+    eventually(lambda: ready(kubectl)[worker.node_name] == "Ready")
     found = kubectl.json("get", "pod", "web")["status"]["containerStatuses"][0]
     assert (found["containerID"], found["restartCount"]) == (was["containerID"], was["restartCount"])
 
