@@ -135,6 +135,12 @@ def rss_mib(pid: int) -> float:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize() / 2**20
 
 
+def pss_mib(pid: int) -> float:
+    """A page that several processes map is counted once among them."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return int(next(line.split()[1] for line in lines if line.startswith("Pss:"))) / 1024
+
+
 def cpu_seconds(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
@@ -185,6 +191,8 @@ def main() -> None:
         used = sum(cpu_seconds(pid) - before[pid] for pid in pids)
         each = ", ".join(f"{rss_mib(pid):.0f}" for pid in pids)
         line("resident memory of all Python processes, idle", f"{sum(map(rss_mib, pids)):.0f} MiB ({each})")
+        each = ", ".join(f"{pss_mib(pid):.0f}" for pid in pids)
+        line("... shared pages counted once (PSS)", f"{sum(map(pss_mib, pids)):.0f} MiB ({each})")
         line("processor, idle", f"{used / IDLE_SECONDS * 100:.1f} % of one core")
     finally:
         sampan("down", "--name", NAME, "--purge")

@@ -9,6 +9,8 @@ import asyncio
 import ctypes
 import gc
 
+from sampan import resident
+
 #: After the start: by then the caches are full and what was needed for starting is garbage.
 REST_SECONDS = 4.0
 
@@ -23,9 +25,11 @@ def settle_later() -> None:
 
 
 def settle() -> None:
-    """Gives free memory back, and keeps the collector from looking at what will stay for good."""
+    """Gives back free memory and code that only the start ran, and keeps the collector from looking at what will stay
+    for good."""
     gc.collect()
     gc.freeze()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it, musl does not
     if trim is not None:
         trim(0)
+    resident.forget_code()

@@ -15,6 +15,7 @@ import signal
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
+from sampan import resident
 from sampan.api.clock import SystemClock, SystemRandom
 from sampan.api.reading import text_map
 from sampan.api.types import Obj
@@ -208,9 +209,10 @@ async def serve(config: ProcessConfig, extra: Extra = _nothing) -> None:
 
 
 def settle() -> None:
-    """What was made until now stays: the collector need not walk it again."""
+    """What was made until now stays: the collector need not walk it again. Code that only the start ran need not."""
     gc.collect()
     gc.freeze()
+    resident.forget_code()
 
 
 def _allow_descriptors() -> None:
