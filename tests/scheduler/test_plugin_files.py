@@ -76,6 +76,15 @@ def test_a_file_that_gives_no_plugin_says_so(tmp_path, wrong):
         loading.load_file(tmp_path / "plugin.py")
 
 
+def test_a_file_that_is_not_there_or_is_none_is_told_in_a_sentence(tmp_path):
+    with pytest.raises(loading.BadPlugin) as missing:
+        loading.load_file(tmp_path / "nope.py")
+    assert str(missing.value) == f"the plug-in file {tmp_path}/nope.py does not exist"
+    with pytest.raises(loading.BadPlugin) as folder:
+        loading.load_file(tmp_path)
+    assert str(folder.value) == f"the plug-in file {tmp_path} cannot be read: Is a directory"
+
+
 def test_a_file_that_everybody_may_write_is_not_run(tmp_path):
     file = tmp_path / "plugin.py"
     shutil.copy(EXAMPLES / "same_team.py", file)

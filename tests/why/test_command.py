@@ -208,5 +208,9 @@ def test_why_not_and_who_can_as_people_ask(sampan_kubeconfig: Path) -> None:
     code, out, _ = sampan("who-can", "get", "/healthz", "-o", "json", kubeconfig=sampan_kubeconfig)
     subjects = [(each["kind"], each["name"]) for each in json.loads(out)["subjects"]]
     assert code == 0 and ("Group", "system:authenticated") in subjects and subjects[0] == ("Group", "system:masters")
+    code, _, err = sampan("who-can", "delte", "pods", kubeconfig=sampan_kubeconfig)
+    assert code == 2 and "no request for a resource has the verb 'delte'; did you mean delete" in err
+    code, _, err = sampan("who-can", "list", "/healthz", kubeconfig=sampan_kubeconfig)
+    assert code == 2 and "no request for a path has the verb 'list'" in err
     code, _, err = sampan("who-can", "get", "gadgets", kubeconfig=sampan_kubeconfig)
     assert code == 1 and "no resource 'gadgets'" in err

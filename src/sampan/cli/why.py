@@ -116,6 +116,8 @@ class _Asked:
     def grants(self, verb: str, resource: str, name: str) -> tuple[Request, list[Grant], list[str]]:
         from sampan.why import access, reader
 
+        _check_verb(verb, resource)
+
         async def look(client: Client, default: str, now: datetime) -> tuple[Request, list[Grant], list[str]]:
             request = await _request(client, verb, resource, name, self._namespace or default)
             ask = reader.Reader(client).ask
@@ -254,6 +256,21 @@ def _tell(found: Explanation, show: Callable[[object], None] | None, verbose: bo
         )
     if show is None:
         print(words(found, verbose=verbose))
+
+
+def _check_verb(verb: str, resource: str) -> None:
+    """A verb that no request has: nobody but who may do everything would be found. Raises WrongUsage."""
+    from sampan.why.access import PATH_VERBS, VERBS
+    from sampan.why.near import nearest
+
+    known = PATH_VERBS if resource.startswith("/") else VERBS
+    if verb in known:
+        return
+    near = nearest(verb.lower(), known)
+    hint = f"; did you mean {', '.join(near)}?" if near else ""
+    what = "a path" if resource.startswith("/") else "a resource"
+    listed = ", ".join(each for each in known if each != "*")
+    raise WrongUsage(f"no request for {what} has the verb {verb!r}{hint}", fix=f"verbs are {listed}")
 
 
 async def _request(client: Client, verb: str, resource: str, name: str, namespace: str) -> Request:

@@ -71,8 +71,10 @@ def _read(path: Path) -> bytes:
             if os.fstat(file.fileno()).st_mode & stat.S_IWOTH:
                 raise BadPlugin(f"{path}: everybody may write it; take that away (chmod o-w)")
             source = file.read(_MOST_BYTES + 1)
+    except FileNotFoundError as error:
+        raise BadPlugin(f"the plug-in file {path} does not exist") from error
     except OSError as error:
-        raise BadPlugin(f"{path}: {_told(error)}") from error
+        raise BadPlugin(f"the plug-in file {path} cannot be read: {error.strerror or error}") from error
     if len(source) > _MOST_BYTES:
         raise BadPlugin(f"{path}: is longer than {_MOST_BYTES} bytes")
     return source

@@ -11,6 +11,7 @@ from sampan.api.reading import part
 from sampan.api.resources import Resource
 from sampan.api.types import Obj
 from sampan.why.model import Action
+from sampan.why.written import shorten
 
 #: what the server fills in, and nobody sends
 _OF_THE_SERVER: Final = (
@@ -81,6 +82,7 @@ def manifest(resource: Resource, obj: Obj) -> Obj:
     rest = {name: value for name, value in obj.items() if name not in ("metadata", "status", "apiVersion", "kind")}
     whole = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": meta, **rest}
     found: Obj = deep_copy(whole)
+    shorten(found)
     return found
 
 
