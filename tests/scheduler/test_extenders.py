@@ -6,6 +6,7 @@ import ssl
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
+import orjson
 import pytest
 from aiohttp import web
 from cryptography import x509
@@ -16,7 +17,8 @@ from cryptography.x509.oid import NameOID
 
 from sampan.api.clock import SystemClock
 from sampan.cluster.apart.selfsigned import load_into
-from sampan.scheduler.extending.client import Extender, ExtenderFailed
+from sampan.scheduler.extending import messages
+from sampan.scheduler.extending.client import Extender, ExtenderFailed, encoded
 from sampan.scheduler.extending.settings import ExtenderConfig, TlsConfig
 from sampan.scheduler.podinfo import PodInfo
 
@@ -88,6 +90,54 @@ async def test_without_a_cache_of_its_own_it_gets_the_nodes_themselves(running):
         await cluster.scheduled("p")
     assert program.asked[0][1]["Nodes"]["items"][0]["metadata"]["name"] == "a"
     assert program.asked[0][1]["NodeNames"] is None
+
+
+@pytest.mark.parametrize("count", [0, 99, 100, 101, 250])
+async def test_many_nodes_are_written_in_pieces_and_others_get_their_turn(node, count):
+    nodes = [node(f"n{number}") for number in range(count)]
+    tricky = {"metadata": {"annotations": {"a": '"items":[]'}}}
+    body = messages.arguments(tricky, [], nodes)
+    turns, pieces = [], []
+
+    async def other():
+        while True:
+            turns.append(len(pieces))
+            await asyncio.sleep(0)
+
+    beside = asyncio.create_task(other())
+    async for piece in encoded(body):
+        pieces.append(piece)
+    beside.cancel()
+    assert orjson.loads(b"".join(pieces)) == body
+    assert len(turns) >= (count - 1) // 100 and max(map(len, pieces)) < 100 * 1000
+
+
+async def test_a_request_of_many_pieces_tells_its_length(node, pod):
+    told = []
+
+    async def handle(request):
+        told.append((request.content_length, request.headers.get("Transfer-Encoding")))
+        body = await request.json()
+        return web.json_response({"Nodes": {"items": body["Nodes"]["items"][:1]}, "FailedNodes": {}})
+
+    app = web.Application(client_max_size=2**26)
+    app.router.add_post("/filter", handle)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    asking = Extender(
+        ExtenderConfig(f"http://127.0.0.1:{site._server.sockets[0].getsockname()[1]}", filter_verb="filter")
+    )
+    try:
+        names = [f"n{number}" for number in range(300)]
+        answer = await asking.filter(pod().obj, names, [node(name) for name in names])
+    finally:
+        await asking.close()
+        await runner.cleanup()
+    assert answer.names == ("n0",)
+    ((length, encoding),) = told
+    assert length > 10_000 and encoding is None
 
 
 async def test_why_it_refused_nodes_is_told_and_a_change_brings_another_try(running):

@@ -26,7 +26,12 @@ _CONTAINER: Final[Mapping[str, Any]] = {
     "terminationMessagePath": "/dev/termination-log",
     "terminationMessagePolicy": "File",
 }
-_PROBE: Final[Mapping[str, Any]] = {"failureThreshold": 3, "periodSeconds": 10, "successThreshold": 1, "timeoutSeconds": 1}
+_PROBE: Final[Mapping[str, Any]] = {
+    "failureThreshold": 3,
+    "periodSeconds": 10,
+    "successThreshold": 1,
+    "timeoutSeconds": 1,
+}
 _CONTAINERS: Final = ("containers", "initContainers")
 _PROBES: Final = ("livenessProbe", "readinessProbe", "startupProbe")
 #: what admission gives each pod that has none of its own (DefaultTolerationSeconds)
