@@ -121,8 +121,8 @@ class Extender:
 async def encoded(body: Obj) -> AsyncIterator[bytes]:
     """The body as JSON. All nodes of a large cluster are tens of megabytes: others on the event loop get their turn
     after each hundred of them."""
-    nodes = body.get("Nodes")
-    items = nodes["items"] if isinstance(nodes, dict) else ()
+    nodes: Obj = body.get("Nodes") or {}
+    items: list[Obj] = nodes.get("items", [])
     if len(items) <= _NODES_A_PIECE:
         yield orjson.dumps(body)
         return
