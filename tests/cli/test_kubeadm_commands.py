@@ -35,6 +35,9 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
     monkeypatch.setattr("sampan.cluster.kubernetesdir.DEFAULT", tmp_path / "none")
     monkeypatch.delenv("KUBECONFIG", raising=False)
     monkeypatch.setenv("COLUMNS", "200")
+    # `-v=5` sets it in this process: set and taken away here, it is gone again after the test.
+    monkeypatch.setenv("SAMPAN_TRACEBACK", "")
+    monkeypatch.delenv("SAMPAN_TRACEBACK")
 
     def call(*words: str) -> tuple[int, str]:
         monkeypatch.setattr("sys.argv", list(words))
