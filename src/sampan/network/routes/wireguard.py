@@ -172,3 +172,5 @@ class Wireguard:
                     "(apt-get install -y wireguard-go)"
                 ) from error
             await self._ip.run(_IN_USER_SPACE, self._name, package=_IN_USER_SPACE)
+            # Its second process sets the MTU to the program's own as it begins, and answers questions after that.
+            await self._ip.run("wg", "show", self._name, "listen-port", package="wireguard-tools")
