@@ -209,8 +209,12 @@ def test_why_not_and_who_can_as_people_ask(sampan_kubeconfig: Path) -> None:
     subjects = [(each["kind"], each["name"]) for each in json.loads(out)["subjects"]]
     assert code == 0 and ("Group", "system:authenticated") in subjects and subjects[0] == ("Group", "system:masters")
     code, _, err = sampan("who-can", "delte", "pods", kubeconfig=sampan_kubeconfig)
-    assert code == 2 and "no request for a resource has the verb 'delte'; did you mean delete" in err
+    assert code == 0
+    assert err == "Warning: verb 'delte' is not a known verb of resources; did you mean delete or escalate?\n"
     code, _, err = sampan("who-can", "list", "/healthz", kubeconfig=sampan_kubeconfig)
-    assert code == 2 and "no request for a path has the verb 'list'" in err
+    assert code == 0 and err.startswith("Warning: verb 'list' is not a known verb of paths")
+    # Roles may name any verb (ServiceAccounts' tokens for kubelets have one such): it is looked up all the same.
+    code, out, _ = sampan("who-can", "knit", "pods", "-o", "json", kubeconfig=sampan_kubeconfig)
+    assert code == 0 and ("Group", "system:masters") in [(e["kind"], e["name"]) for e in json.loads(out)["subjects"]]
     code, _, err = sampan("who-can", "get", "gadgets", kubeconfig=sampan_kubeconfig)
     assert code == 1 and "no resource 'gadgets'" in err

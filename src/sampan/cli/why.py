@@ -116,7 +116,8 @@ class _Asked:
     def grants(self, verb: str, resource: str, name: str) -> tuple[Request, list[Grant], list[str]]:
         from sampan.why import access, reader
 
-        _check_verb(verb, resource)
+        if doubt := _doubtful_verb(verb, resource):
+            print(doubt, file=sys.stderr)
 
         async def look(client: Client, default: str, now: datetime) -> tuple[Request, list[Grant], list[str]]:
             request = await _request(client, verb, resource, name, self._namespace or default)
@@ -214,7 +215,7 @@ async def _subject(what: list[str], namespace: str, find_kind: Callable[[str], A
     resource = kind_named(kind) or await find_kind(kind)
     if resource is None:
         near = nearest(kind.lower(), known())
-        hint = f"; did you mean {', '.join(near)}?" if near else ""
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
         raise ClusterError(
             f"the cluster has no kind {kind!r}{hint}",
             fix="kubectl api-resources shows what there is; a kind of an operator is there once its "
@@ -258,19 +259,18 @@ def _tell(found: Explanation, show: Callable[[object], None] | None, verbose: bo
         print(words(found, verbose=verbose))
 
 
-def _check_verb(verb: str, resource: str) -> None:
-    """A verb that no request has: nobody but who may do everything would be found. Raises WrongUsage."""
+def _doubtful_verb(verb: str, resource: str) -> str:
+    """A warning about a verb that is probably mistyped; "" for a known one. It is asked about all the same: roles may
+    name any verb, and programs of one's own may ask for it."""
     from sampan.why.access import PATH_VERBS, VERBS
     from sampan.why.near import nearest
 
     known = PATH_VERBS if resource.startswith("/") else VERBS
     if verb in known:
-        return
+        return ""
     near = nearest(verb.lower(), known)
-    hint = f"; did you mean {', '.join(near)}?" if near else ""
-    what = "a path" if resource.startswith("/") else "a resource"
-    listed = ", ".join(each for each in known if each != "*")
-    raise WrongUsage(f"no request for {what} has the verb {verb!r}{hint}", fix=f"verbs are {listed}")
+    hint = f"; did you mean {' or '.join(near)}?" if near else ""
+    return f"Warning: verb {verb!r} is not a known verb of {'paths' if resource.startswith('/') else 'resources'}{hint}"
 
 
 async def _request(client: Client, verb: str, resource: str, name: str, namespace: str) -> Request:

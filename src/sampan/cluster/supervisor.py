@@ -31,7 +31,7 @@ import orjson
 from sampan import resident
 from sampan.api.clock import SystemClock, format_time, parse_time
 from sampan.api.faults import cause, fault
-from sampan.cluster import containerd, logfiles, pulse, registry_program, running
+from sampan.cluster import containerd, footprint, logfiles, pulse, registry_program, running
 from sampan.cluster.errors import ClusterError
 from sampan.cluster.etcd import member as etcd_member
 from sampan.cluster.heartbeat import read_health
@@ -45,8 +45,6 @@ from sampan.records import dataclass
 RESTART_DELAYS_SECONDS = (0.0, 0.2, 1.0, 2.0, 5.0)
 STEADY_SECONDS = 10.0
 FINISH_SECONDS = 20.0
-#: After the start.
-REST_SECONDS = 4.0
 #: What a program that hangs has to say where (``PYTHONFAULTHANDLER``), before it is killed.
 LAST_WORDS_SECONDS = 0.5
 #: For the Python children, where memory and time at the start count.
@@ -155,7 +153,7 @@ class Supervisor:
             for child in self.children:
                 self._tasks[child.program.name] = group.create_task(self._keep(child), name=child.program.name)
             following = group.create_task(self._follow(group), name="follow")
-            loop.call_later(REST_SECONDS, resident.forget_code)
+            loop.call_later(footprint.REST_SECONDS, resident.forget_code)
             await self._stopping.wait()
             self._write_status()  # from here on nobody starts another supervisor
             following.cancel()

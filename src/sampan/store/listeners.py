@@ -54,7 +54,7 @@ class Listeners:
         for missed in tuple(self._missed.values()):
             try:
                 missed(revision, is_there)
-            except Exception:  # as above
+            except Exception:  # one listener's fault must not keep the others from the news
                 log.exception("a listener failed at revision %d", revision)
 
     def _forget_routes(self, changed: str) -> None:

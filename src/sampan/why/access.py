@@ -19,7 +19,7 @@ from sampan.why.world import Query, World
 #: what nodes may read of the pods bound to them (the node authorizer)
 _OF_NODES: Final = ("secrets", "configmaps", "persistentvolumeclaims", "persistentvolumes", "resourceclaims")
 
-#: what requests for resources can be, and what roles alone name (`escalate` and the like)
+#: what kubectl knows of resources: what requests for them can be, and what only roles name (`escalate` and the like)
 VERBS: Final = (
     "get", "list", "watch", "create", "update", "patch", "delete", "deletecollection", "impersonate", "escalate",
     "bind", "approve", "sign", "attest", "use", "proxy", "*",

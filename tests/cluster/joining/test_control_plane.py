@@ -35,7 +35,7 @@ class Secrets:
 
 
 def client(secret: dict[str, Any] | None) -> Client:
-    return Client(Secrets(secret))  # type: ignore[arg-type]  # the one call that is made
+    return Client(Secrets(secret))  # type: ignore[arg-type]  # it answers the only call that is made
 
 
 @pytest.fixture(scope="module")
